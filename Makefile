@@ -1,0 +1,40 @@
+# make demo       install, train the GAN on MNIST for three minutes, draw and measure it
+# make test       install, check style, types, floors, and run the default tests
+# make test-slow  the long suite
+# make bench      measure speed on this machine, as ratios within one run
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# One thread in each of two workers: more would fight for the cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+.PHONY: demo test test-slow bench clean
+
+demo: $(VENV)/core
+	$(BIN)/saddle demo
+
+test: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(PYTEST) -n 2
+
+test-slow: $(VENV)/dev
+	$(PYTEST) -n 2 -m slow
+
+bench: $(VENV)/core
+	$(BIN)/python benchmarks/parzen.py
+
+$(VENV)/core: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/dev: pyproject.toml constraints.txt $(VENV)/core
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,38 @@
+"""saddlepoint: generative adversarial networks, trained, measured, explored and shipped.
+
+import saddlepoint
+
+run = saddlepoint.train("gan", data="mnist", budget="3m")
+images = run.sample(64, seed=0)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from saddlepoint.api import Run, load, resume, train
+    from saddlepoint.data import load_dataset
+    from saddlepoint.family import families
+
+_HOMES = {
+    "Run": "saddlepoint.api",
+    "families": "saddlepoint.api",
+    "load": "saddlepoint.api",
+    "load_dataset": "saddlepoint.data",
+    "resume": "saddlepoint.api",
+    "train": "saddlepoint.api",
+}
+
+__all__ = ["Run", "__version__", "families", "load", "load_dataset", "resume", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names when they are first used, so that `import saddlepoint` costs nothing."""
+    if name in _HOMES:
+        import importlib
+
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'saddlepoint' has no attribute '{name}'")

@@ -1,0 +1,33 @@
+"""Shape aliases and the conventions for value ranges.
+
+Images are float tensors ``(batch, channel, height, width)`` in [-1, 1] inside the library and ``uint8``
+in [0, 255] at its edges (files, caches, pictures). Vectors are ``(batch, feature)`` in their own units.
+Sequences are ``(batch, time, feature)`` in [0, 1]. Logits are discriminator outputs before the sigmoid.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+Modality = Literal["image", "vector", "sequence"]
+
+Images = Float[Tensor, "batch channel height width"]
+"""Images in [-1, 1]."""
+
+Bytes = UInt8[Tensor, "batch channel height width"]
+"""Images as stored and shown, in [0, 255]."""
+
+Samples = Float[Tensor, "batch *sample"]
+"""Data of any modality: images, vectors or sequences."""
+
+PerSample = Float[Tensor, " batch"]
+"""One number for each sample: a logit, a loss, a distance."""
+
+Latents = Float[Tensor, "batch latent"]
+"""Points z of the latent space."""
+
+Labels = Int[Tensor, " batch"]
+"""Class indices, from 0."""

@@ -1,0 +1,490 @@
+"""The library in Python: train, resume, load, sample, evaluate. The command line is a thin layer over this page."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import saddlepoint.families  # noqa: F401 - registers the families
+from saddlepoint import __version__, explore
+from saddlepoint._errors import CheckpointError, ConfigError
+from saddlepoint._types import Samples
+from saddlepoint.config import from_json, override, to_json
+from saddlepoint.data import Dataset, load_dataset
+from saddlepoint.data.cache import cache_dir
+from saddlepoint.data.feed import Feed
+from saddlepoint.engine import runtime
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.settings import Observer, Outcome, Settings
+from saddlepoint.engine.state import newest_checkpoint
+from saddlepoint.engine.training import load_weights
+from saddlepoint.evaluate import Report, evaluate
+from saddlepoint.family import DataSpec, Family, FamilyConfig, build_family, families, get_family, get_preset
+
+__all__ = ["Plan", "Run", "families", "load", "parse_budget", "plan", "resume", "start", "train"]
+
+DEFAULT_BUDGET = "3m"
+_CHUNK = 250
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training request with every choice resolved, before any data is read.
+
+    Attributes:
+        family: name of the family.
+        preset: name of the preset that the options started from.
+        options: the family's configuration.
+        source: data set name, path or hub id.
+        preparation: how images are prepared: size, channels, fit.
+        settings: seed, budget and cadence.
+        device: cpu, cuda, mps or auto.
+        threads: CPU threads; None leaves the choice to PyTorch.
+        out: run folder; None: a new one below ``runs/``, or an unfinished one of the same configuration.
+    """
+
+    family: str
+    preset: str
+    options: FamilyConfig
+    source: str
+    preparation: Mapping[str, Any] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
+    device: str = "auto"
+    threads: int | None = None
+    out: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as it is printed by a dry run and kept in ``config.json``."""
+        return {
+            "saddlepoint": __version__,
+            "family": self.family,
+            "preset": self.preset,
+            "options": to_json(self.options),
+            "data": {"source": self.source, **self.preparation},
+            "settings": dataclasses.asdict(self.settings),
+            "device": self.device,
+            "threads": self.threads,
+        }
+
+
+def plan(
+    family: str = "gan",
+    data: str = "mnist",
+    *,
+    preset: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    budget: str | float | None = None,
+    kimg: float | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    checkpoint: str | float = "60s",
+    size: int | None = None,
+    channels: int | None = None,
+    fit: str = "crop",
+) -> Plan:
+    """Resolve a training request; arguments as in `train`.
+
+    Raises:
+        ConfigError: on an unknown family, preset or option, or a value that breaks a rule.
+    """
+    kind = get_family(family)
+    preset, config = get_preset(kind, preset)
+    for name, amount in (("kimg", kimg), ("steps", steps)):
+        if amount is not None and amount <= 0:
+            raise ConfigError(f"{name} is {amount}, but it must be positive")
+    if budget is None and kimg is None and steps is None:
+        budget = DEFAULT_BUDGET
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads is {threads}, but it must be at least 1")
+    runtime.resolve_device(device)
+    return Plan(
+        family=kind.name,
+        preset=preset,
+        options=override(config, options or {}),
+        source=str(data),
+        preparation={"size": size, "channels": channels, "fit": fit},
+        settings=Settings(
+            seed=seed,
+            steps=steps,
+            kimg=kimg,
+            seconds=parse_budget(budget),
+            checkpoint_seconds=parse_time("checkpoint", checkpoint),
+        ),
+        device=device,
+        threads=threads,
+        out=None if out is None else Path(out),
+    )
+
+
+def train(
+    family: str = "gan",
+    data: str = "mnist",
+    *,
+    preset: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    budget: str | float | None = None,
+    kimg: float | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    checkpoint: str | float = "60s",
+    size: int | None = None,
+    channels: int | None = None,
+    fit: str = "crop",
+) -> Run:
+    """Train a family on data, or go on with the same unfinished training, and return the run.
+
+    Args:
+        family: name of a family; `saddlepoint.families()` lists them.
+        data: name of a data set, path of images or arrays, or ``hf:owner/name``.
+        preset: named configuration of the family; None: its default.
+        options: fields of the family's configuration to change, such as ``{"batch_size": 64}``.
+        budget: training time, such as ``"90s"``, ``"3m"``, ``"1.5h"``, or seconds as a number.
+        kimg: budget in thousands of samples seen.
+        steps: budget in steps. The first budget spent ends training; without any, 3 minutes.
+        seed: of weights, data order and noise.
+        out: run folder; if it holds the same training, that goes on.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        threads: CPU threads; None leaves the choice to PyTorch.
+        checkpoint: time between checkpoints, as ``budget``.
+        size: side of the images in pixels; None: chosen from the data.
+        channels: 1 or 3; None: chosen from the data.
+        fit: ``crop`` or ``pad`` images that are not square.
+
+    Raises:
+        ConfigError: on an impossible request.
+        DataError: if the data cannot be found or used.
+        CheckpointError: if the run folder cannot be used.
+        TrainingError: if a loss or a weight stops being finite.
+    """
+    request = plan(
+        family, data, preset=preset, options=options, budget=budget, kimg=kimg, steps=steps, seed=seed, out=out,
+        device=device, threads=threads, checkpoint=checkpoint, size=size, channels=channels, fit=fit,
+    )  # fmt: skip
+    run, _ = start(request)
+    return run
+
+
+def start(
+    request: Plan,
+    observer: Observer | None = None,
+    *,
+    fresh: bool = False,
+    announce: Callable[[Start], None] | None = None,
+) -> tuple[Run, Outcome]:
+    """Carry out a plan.
+
+    Args:
+        request: what to train.
+        observer: who hears of progress.
+        fresh: begin a new run although an unfinished one of the same configuration is there.
+        announce: called once everything is loaded, before the first step.
+
+    Returns:
+        The run and how training ended. Raises as `train`.
+    """
+    observer = observer or Observer()
+    threads = runtime.use_threads(request.threads)
+    dataset = load_dataset(request.source, say=observer.say, **request.preparation)
+    network = build_family(request.family, request.options, dataset.spec)
+    config = {**request.to_json(), "threads": threads, "machine": runtime.machine()}
+    config["data"] |= {
+        "name": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "shape": list(dataset.spec.shape),
+        "modality": dataset.modality,
+        "classes": list(dataset.classes),
+        "rows": dataset.spec.rows,
+        "notes": list(dataset.notes),
+    }
+    folder, resumed = _choose_folder(request, config, fresh)
+    with folder.locked():
+        folder.write_config(config)
+        feed = Feed(
+            dataset.splits["train"],
+            request.options.batch_size,
+            request.settings.seed,
+            runtime.resolve_device(request.device),
+        )
+        observer = dataclasses.replace(observer, snapshot=_snapshots(folder, dataset, observer))
+        trainer = Trainer(network, feed, request.settings, folder, observer)
+        if announce:
+            announce(Start(folder.path, dataset, network, config, resumed))
+        folder.write_status(state="running")
+        try:
+            outcome = trainer.train(dataset.stats)
+        except BaseException as error:
+            folder.write_status(state="failed", reason=str(error) or type(error).__name__)
+            raise
+        folder.write_status(
+            state="interrupted" if outcome.reason == "interrupted" else "finished",
+            reason=outcome.reason,
+            **dataclasses.asdict(outcome.progress),
+            seconds=outcome.seconds,
+        )
+    return load(folder.path), outcome
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is known when training begins: the folder, the data, the networks, whether it goes on."""
+
+    folder: Path
+    dataset: Dataset
+    family: Family
+    config: Mapping[str, Any]
+    resumed: bool
+
+
+def resume(
+    path: str | Path, *, budget: str | float | None = None, kimg: float | None = None, steps: int | None = None
+) -> Plan:
+    """Return the plan that goes on with the run in ``path``, for `start`.
+
+    Args:
+        path: run folder.
+        budget, kimg, steps: new limits, counted from the run's beginning; without any, the run's own.
+
+    Raises:
+        CheckpointError: if the folder holds no run.
+        ConfigError: if its configuration is of another version's shape.
+    """
+    folder = RunFolder(path)
+    config = folder.read_config()
+    try:
+        kind = get_family(config["family"])
+        settings = Settings(**config["settings"])
+        data = config["data"]
+        if budget is not None or kimg is not None or steps is not None:
+            settings = dataclasses.replace(settings, seconds=parse_budget(budget), kimg=kimg, steps=steps)
+        return Plan(
+            family=kind.name,
+            preset=config["preset"],
+            options=from_json(kind.Config, config["options"]),
+            source=data["source"],
+            preparation={key: data[key] for key in ("size", "channels", "fit")},
+            settings=settings,
+            device=config["device"],
+            threads=config["threads"],
+            out=folder.path,
+        )
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error
+
+
+class Run:
+    """A trained run: its configuration, its log, and its generator.
+
+    Attributes:
+        path: the run folder.
+        config: the resolved configuration.
+        family: the networks, with averaged weights for the generators.
+        step: step of the checkpoint in use.
+        averaged: whether the generators have their averaged weights.
+    """
+
+    def __init__(self, path: Path, config: Mapping[str, Any], family: Family, step: int, averaged: bool) -> None:
+        self.path, self.config, self.family, self.step, self.averaged = path, config, family, step, averaged
+        self.device = next(family.parameters()).device
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of ``log.jsonl``."""
+        return RunFolder(self.path).read_log()
+
+    def inputs(self, n: int, *, seed: int = 0) -> Tensor:
+        """Return the generator's inputs for ``n`` samples; the i-th depends on (seed, i) only."""
+        chunks = [
+            self.family.sample_inputs(_CHUNK, runtime.stream("cpu", "sample", seed, chunk))
+            for chunk in range(-(-n // _CHUNK))
+        ]
+        return torch.cat(chunks)[:n]
+
+    @torch.no_grad()
+    def sample(self, n: int, *, seed: int = 0) -> Samples:
+        """Return ``n`` samples on the CPU: (n, *sample), images in [-1, 1].
+
+        Raises:
+            ConfigError: if ``n`` is below 1.
+        """
+        if n < 1:
+            raise ConfigError(f"the number of samples is {n}, but it must be at least 1")
+        return self.generate(self.inputs(n, seed=seed), seed=seed)
+
+    @torch.no_grad()
+    def generate(self, inputs: Tensor, *, seed: int = 0) -> Samples:
+        """Return the samples of given inputs, computed in pieces, on the CPU."""
+        pieces = [
+            self.family.generate(
+                piece.to(self.device), generator=runtime.stream(self.device, "generate", seed, number)
+            ).cpu()
+            for number, piece in enumerate(inputs.split(_CHUNK))
+        ]
+        return torch.cat(pieces)
+
+    def dataset(self, say: Callable[[str], None] | None = None) -> Dataset:
+        """Return the data the run was trained on, prepared in the same way.
+
+        Raises:
+            DataError: if it cannot be found.
+        """
+        data = self.config["data"]
+        return load_dataset(data["source"], say=say, **{key: data[key] for key in ("size", "channels", "fit")})
+
+    def evaluate(
+        self, protocols: Sequence[str] = ("parzen",), *, seed: int = 0, say: Callable[[str], None] | None = None
+    ) -> Report:
+        """Measure the generator by named protocols, beside the reference rows.
+
+        Raises:
+            ConfigError: on an unknown protocol, or one that does not fit the data.
+        """
+        return evaluate(
+            lambda n, s: self.sample(n, seed=s),
+            self.dataset(say),
+            protocols,
+            seed=seed,
+            label="generator (EMA)" if self.averaged else "generator",
+            cache_dir=cache_dir() / "controls",
+            progress=say,
+        )
+
+
+def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run:
+    """Load a run's newest whole checkpoint for sampling; nothing in it is executed.
+
+    Args:
+        path: run folder.
+        device: where to put the networks.
+        averaged: use the moving average of the generator's weights, not the last ones.
+
+    Raises:
+        CheckpointError: if there is no run, no whole checkpoint, or it belongs to other networks.
+    """
+    folder = RunFolder(path)
+    config = folder.read_config()
+    files = ("model", "averages") if averaged else ("model",)
+    checkpoint, problems = newest_checkpoint(folder.checkpoints, files)
+    if checkpoint is None:
+        detail = f" ({'; '.join(problems)})" if problems else "; train it first"
+        raise CheckpointError(f"run '{folder.path}' has no whole checkpoint{detail}")
+    try:
+        kind, data = get_family(config["family"]), config["data"]
+        spec = DataSpec(data["modality"], tuple(data["shape"]), tuple(data["classes"]), data["rows"])
+        family = build_family(kind.name, from_json(kind.Config, config["options"]), spec)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error
+    load_weights(family, checkpoint.tensors["model"])
+    for name in family.averaged if averaged else ():
+        averages = checkpoint.tensors["averages"]
+        start = name + "."
+        weights = {key.removeprefix(start): t for key, t in averages.items() if key.startswith(start)}
+        load_weights(family.get_submodule(name), weights)
+    family.to(runtime.resolve_device(device)).eval().requires_grad_(False)
+    return Run(folder.path, config, family, checkpoint.step, averaged)
+
+
+def parse_budget(budget: str | float | None) -> float | None:
+    """Return a budget in seconds, or None for no limit; see `parse_time`."""
+    return None if budget is None else parse_time("budget", budget)
+
+
+def parse_time(name: str, text: str | float) -> float:
+    """Return seconds from ``"90s"``, ``"3m"``, ``"1.5h"``, ``"1d"`` or a number of seconds.
+
+    Raises:
+        ConfigError: if it is none of these, or not positive; it names the option ``name``.
+
+    >>> parse_time("budget", "3m")
+    180.0
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", str(text))
+    if match is None or float(match[1]) == 0:
+        raise ConfigError(f"{name} is '{text}', but it must be a positive time such as 90s, 3m or 1.5h")
+    return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def _choose_folder(request: Plan, config: Mapping[str, Any], fresh: bool) -> tuple[RunFolder, bool]:
+    """Return the folder to train in and whether it already holds this training."""
+    if request.out is not None:
+        folder = RunFolder(request.out)
+        if not (folder.path / "config.json").exists():
+            return folder, False
+        if _identity(folder.read_config()) != _identity(config):
+            raise ConfigError(
+                f"'{folder.path}' holds a run of another configuration "
+                f"({_difference(folder.read_config(), config)}); choose another --out, or resume it with --resume"
+            )
+        if fresh:
+            raise ConfigError(f"'{folder.path}' holds this run already; remove it, or choose another --out")
+        return folder, True
+    runs = Path("runs")
+    if not fresh and runs.is_dir():
+        for path in sorted(runs.iterdir(), reverse=True):
+            folder = RunFolder(path)
+            if folder.read_status().get("state") in ("running", "interrupted", "failed") and _same_run(folder, config):
+                return folder, True
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    label = re.sub(r"[^A-Za-z0-9.]+", "-", Path(request.source).name).strip("-")
+    path = runs / f"{request.family}-{label}-{stamp}"
+    number = 2
+    while path.exists():
+        path = runs / f"{request.family}-{label}-{stamp}-{number}"
+        number += 1
+    return RunFolder(path), False
+
+
+def _same_run(folder: RunFolder, config: Mapping[str, Any]) -> bool:
+    try:
+        if _identity(folder.read_config()) != _identity(config):
+            return False
+        with folder.locked():
+            return True
+    except (CheckpointError, KeyError, TypeError):
+        return False
+
+
+def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must agree for two processes to work on the same training; the budget may differ."""
+    data, settings = config["data"], config["settings"]
+    return {
+        "family": config["family"],
+        "seed": settings["seed"],
+        "data": data["fingerprint"],
+        **{f"option {key}": value for key, value in config["options"].items()},
+    }
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    before, after = _identity(old), _identity(new)
+    changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    return ", ".join(f"{key}: {before.get(key)} there, {after.get(key)} now" for key in changed[:3])
+
+
+def _snapshots(folder: RunFolder, dataset: Dataset, observer: Observer) -> Callable[[int, Tensor], None]:
+    """Return the observer that keeps a picture of every snapshot; a full disk loses the picture, not the run."""
+
+    rows = dataset.splits["train"].x if dataset.modality == "vector" else None
+
+    def write(step: int, samples: Tensor) -> None:
+        try:
+            explore.save_snapshot(folder.samples, step, samples, rows)
+        except OSError as error:
+            observer.say(f"the samples of step {step} could not be written ({error.strerror}); training goes on")
+
+    return write

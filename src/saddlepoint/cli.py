@@ -1,0 +1,418 @@
+"""The command: `saddlepoint`, or `saddle` for short. A thin layer over `saddlepoint.api`."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from saddlepoint import __version__
+from saddlepoint._errors import ConfigError, SaddlepointError, suggest
+
+app = typer.Typer(
+    name="saddle",
+    help="Train, measure, explore and ship generative adversarial networks.",
+    epilog="Start with: saddle train        (the 2014 GAN on MNIST, three minutes)",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(name="data", help="List data sets and look into your own.", no_args_is_help=True)
+app.add_typer(data_app)
+
+# Typer exports the leaves of its error tree only; this is the common base of wrong usage.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+_INTERRUPTED = 130
+
+
+class Picture(StrEnum):
+    """What `saddle sample` can draw."""
+
+    grid = "grid"
+    filmstrip = "filmstrip"
+    neighbours = "neighbours"
+    interpolation = "interpolation"
+
+
+DataOption = Annotated[
+    str, typer.Option("--data", "-d", help="Data set name, path of your images or arrays, or hf:owner/name.")
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+ThreadsOption = Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of everything random.")]
+OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")]
+RunArgument = Annotated[Path, typer.Argument(help="Run folder, such as runs/gan-mnist-20261124-101500.")]
+SizeOption = Annotated[int | None, typer.Option(help="Side of the images in pixels; default: chosen from the data.")]
+ChannelsOption = Annotated[int | None, typer.Option(help="1 for grey, 3 for colour; default: chosen from the data.")]
+FitOption = Annotated[str, typer.Option(help="crop or pad images that are not square.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"saddlepoint {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(
+    epilog="Examples:  saddle train  |  saddle train gan --data ./photos --budget 20m  |  "
+    "saddle train gan --preset mnist-2014 --kimg 500 --seed 1  |  saddle train --resume runs/my-run --budget 1h",
+)
+def train(
+    family: Annotated[str, typer.Argument(help="Family of GANs; `saddle families` lists them.")] = "gan",
+    data: DataOption = "mnist",
+    preset: Annotated[str | None, typer.Option(help="Named configuration; `saddle families gan` lists them.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Training time: 90s, 3m, 1.5h. Default 3m if no limit is given.")
+    ] = None,
+    kimg: Annotated[float | None, typer.Option(help="Limit in thousands of samples seen.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Limit in steps. The first limit reached ends training.")] = None,
+    seed: SeedOption = 0,
+    out: OutOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    checkpoint: Annotated[str, typer.Option(help="Time between checkpoints.")] = "60s",
+    size: SizeOption = None,
+    channels: ChannelsOption = None,
+    fit: FitOption = "crop",
+    resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew although an unfinished run is there.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved configuration as JSON and stop.")
+    ] = False,
+    quiet: QuietOption = False,
+    option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Change a field of the family.")] = None,
+) -> None:
+    """Train a family on data. Running the same command again goes on where it stopped.
+
+    Every field of the family's configuration is an option as well: --lr 0.1, --batch-size 64, --k 3
+    (`saddle families gan` lists them).
+    """
+    from saddlepoint import api
+
+    options = _family_options(option or [], family)
+    if resume is not None:
+        if options or preset is not None:
+            raise ConfigError("a resumed run keeps its options; start a new run to change them")
+        request = api.resume(resume, budget=budget, kimg=kimg, steps=steps)
+    else:
+        request = api.plan(
+            family, data, preset=preset, options=options, budget=budget, kimg=kimg, steps=steps, seed=seed, out=out,
+            device=device, threads=threads, checkpoint=checkpoint, size=size, channels=channels, fit=fit,
+        )  # fmt: skip
+    if dry_run:
+        typer.echo(json.dumps(request.to_json(), indent=1))
+        return
+    run = _run(request, quiet=quiet, fresh=fresh)
+    if not quiet:
+        typer.echo(f"next:     saddle sample {run.path}    saddle evaluate {run.path} --protocol parzen")
+
+
+@app.command(epilog="Example:  saddle demo --budget 3m")
+def demo(
+    budget: Annotated[str, typer.Option(help="Training time.")] = "3m",
+    seed: SeedOption = 0,
+    out: OutOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Train the GAN on MNIST, draw its pictures, measure it: everything once. Without a network it uses digits."""
+    from saddlepoint import api
+    from saddlepoint._errors import DataError
+    from saddlepoint.data import load_dataset
+
+    source = "mnist"
+    try:
+        load_dataset(source, say=_say)
+    except DataError as error:
+        typer.echo(
+            f"MNIST cannot be had here ({error}).\nThe demo goes on with the digits that scikit-learn brings along."
+        )
+        source = "digits"
+    run = _run(api.plan(data=source, budget=budget, seed=seed, out=out, threads=threads))
+    pictures = [_draw(run, picture, 64, seed, None) for picture in Picture]
+    report = _evaluate(run, ["parzen"], seed)
+    typer.echo("")
+    for picture, path in zip(Picture, pictures, strict=True):
+        typer.echo(f"{picture.value + ':':<15}{path}")
+    typer.echo(f"{'figures:':<15}{report}")
+    typer.echo(f"{'log:':<15}{run.path / 'log.jsonl'}")
+
+
+@app.command(
+    epilog="Examples:  saddle sample runs/my-run -n 64 --seed 1  |  saddle sample runs/my-run --picture filmstrip  |  "
+    "saddle sample runs/my-run -n 10000 --out samples.npz"
+)
+def sample(
+    run: RunArgument,
+    n: Annotated[int, typer.Option("-n", help="Number of samples.", min=1)] = 64,
+    picture: Annotated[Picture, typer.Option(help="What to draw.")] = Picture.grid,
+    seed: SeedOption = 0,
+    out: OutOption = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Use the last weights, not their moving average.")] = False,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+) -> None:
+    """Draw samples of a run: a PNG picture, or with --out FILE.npz the arrays themselves.
+
+    grid: samples. filmstrip: the same z over training. neighbours: samples beside their nearest training
+    images, framed in yellow. interpolation: straight lines between points of z space.
+    """
+    from saddlepoint import api
+    from saddlepoint.engine.runtime import use_threads
+
+    use_threads(threads)
+    typer.echo(_draw(api.load(run, device=device, averaged=not raw), picture, n, seed, out))
+
+
+@app.command(epilog="Example:  saddle evaluate runs/my-run --protocol parzen")
+def evaluate(
+    run: RunArgument,
+    protocol: Annotated[list[str] | None, typer.Option(help="Protocol; may be given several times.")] = None,
+    seed: SeedOption = 0,
+    raw: Annotated[bool, typer.Option("--raw", help="Use the last weights, not their moving average.")] = False,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure a run by named protocols, beside rows that say what the figure can tell."""
+    from saddlepoint import api
+    from saddlepoint.engine.runtime import use_threads
+
+    use_threads(threads)
+    page = _evaluate(api.load(run, device=device, averaged=not raw), protocol or ["parzen"], seed, quiet)
+    typer.echo(f"report: {page}")
+
+
+@app.command("families", epilog="Examples:  saddle families  |  saddle families gan")
+def families_(
+    family: Annotated[str | None, typer.Argument(help="Show the presets and options of one.")] = None,
+) -> None:
+    """List the families, or the presets and options of one."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from saddlepoint import api
+    from saddlepoint.config import describe
+    from saddlepoint.family import get_family
+
+    console = Console()
+    if family is None:
+        for kind in api.families().values():
+            console.print(f"[bold]{kind.name}[/]  {kind.summary}; presets: {', '.join(kind.PRESETS)}", highlight=False)
+        return
+    kind = get_family(family)
+    table = Table(title=f"{kind.name}: {kind.summary}", box=None, title_justify="left")
+    table.add_column("option")
+    for preset in kind.PRESETS:
+        table.add_column(preset)
+    table.add_column("meaning")
+    columns = [describe(kind.Config, config) for config in kind.PRESETS.values()]
+    for rows in zip(*columns, strict=True):
+        table.add_row(rows[0][0], *(value for _, value, _ in rows), rows[0][2])
+    console.print(table)
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """List the data sets known by name, and where each would come from now."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from saddlepoint.data import list_datasets
+
+    table = Table("name", "rows", "shape", "from", "licence", "what", box=None)
+    for info in list_datasets():
+        rows, shape = f"{sum(info.rows):,}", "x".join(map(str, info.shape))
+        table.add_row(info.name, rows, shape, info.origin, info.licence, info.description)
+    Console(soft_wrap=True).print(table)
+
+
+@data_app.command("inspect", epilog="Examples:  saddle data inspect mnist  |  saddle data inspect ./photos --size 64")
+def data_inspect(
+    source: Annotated[str, typer.Argument(help="Data set name, path or hf:owner/name.")],
+    size: SizeOption = None,
+    channels: ChannelsOption = None,
+    fit: FitOption = "crop",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Count images, sizes, modes, classes and duplicates; say what training would do with them."""
+    from saddlepoint.data import inspect_source
+
+    found = inspect_source(source, size=size, channels=channels, fit=fit, say=_say)
+    typer.echo(found.to_json() if as_json else "\n".join(_inspection(found)))
+
+
+def _inspection(found: Any) -> list[str]:
+    """Say in lines what `inspect_source` found."""
+
+    def counted(counts: dict[str, int], most: int = 12) -> str:
+        words = [f"{name or 'unnamed'} {count:,}" for name, count in list(counts.items())[:most]]
+        return ", ".join(words) + (f", and {len(counts) - most} more" if len(counts) > most else "")
+
+    lines = [f"{found.name}: {found.rows:,} {found.modality}s"]
+    parts = (("splits", found.splits), ("sizes", found.sizes), ("modes", found.modes), ("classes", found.classes))
+    lines += [f"{title + ':':<12}{counted(counts)}" for title, counts in parts if counts]
+    lines += [f"unreadable: {origin}: {reason}" for origin, reason in found.unreadable[:10]]
+    if found.modality == "image":
+        lines.append(f"duplicates: {found.exact_duplicates:,} exact, {found.near_duplicates:,} pairs nearly the same")
+        lines += [f"            {one} = {two}" for one, two in found.duplicate_examples[:3]]
+        lines += [f"            {one} ~ {two}" for one, two in found.near_examples[:3]]
+    lines += [f"training:   {sentence}" for sentence in found.plan]
+    return lines + [f"advice:     {sentence}" for sentence in found.advice]
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _general_options() -> set[str]:
+    """Names of the options of `saddle train` that belong to no family."""
+    return {name.replace("_", "-") for name in inspect.signature(train).parameters} - {"family"} | {"help"}
+
+
+def _gather(words: list[str]) -> list[str]:
+    """Turn ``--lr 0.1`` and ``--lr=0.1`` of `saddle train` into ``--option lr=0.1`` where --lr is not its own."""
+    if words[:1] != ["train"]:
+        return words
+    gathered, general = ["train"], _general_options()
+    rest = iter(words[1:])
+    for word in rest:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or name in general:
+            gathered.append(word)
+        else:
+            gathered += ["--option", f"{name}={value if equals else next(rest, '')}"]
+    return gathered
+
+
+def _family_options(pairs: list[str], family: str) -> dict[str, str]:
+    """Read NAME=VALUE pairs for the family's configuration."""
+    import dataclasses
+
+    import saddlepoint.families  # noqa: F401 - registers the families
+    from saddlepoint.family import get_family
+
+    fields = {f.name.replace("_", "-") for f in dataclasses.fields(get_family(family).Config)}
+    options: dict[str, str] = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        if name not in fields:
+            raise ConfigError(f"unknown option '--{name}'; {suggest(name, fields | _general_options())}")
+        if not value:
+            raise ConfigError(f"option '--{name}' needs a value")
+        options[name] = value
+    return options
+
+
+def _run(request: Any, *, quiet: bool = False, fresh: bool = False) -> Any:
+    """Train with a display; leave with code 130 when interrupted."""
+    from saddlepoint import api
+    from saddlepoint.display import Display
+
+    with Display(request.settings, quiet=quiet) as display:
+        run, outcome = api.start(request, display.observer(), fresh=fresh, announce=display.announce)
+    progress = outcome.progress
+    if outcome.reason == "interrupted":
+        typer.echo(
+            f"interrupted at step {progress.step:,}; saved. Go on with: saddle train --resume {run.path}", err=True
+        )
+        raise typer.Exit(_INTERRUPTED)
+    if not quiet:
+        speed = f", {progress.nimg / outcome.seconds:,.0f} images/s" if outcome.seconds else ""
+        typer.echo(f"trained:  {progress.nimg / 1000:,.1f} kimg in {outcome.seconds:,.0f} s{speed}")
+    typer.echo(f"run:      {run.path}")
+    return run
+
+
+def _draw(run: Any, picture: Picture, n: int, seed: int, out: Path | None) -> Path:
+    """Draw one picture of a run and return where it is."""
+    import torch
+
+    from saddlepoint import explore
+
+    if out is not None and out.suffix == ".npz":
+        if picture is not Picture.grid:
+            raise ConfigError(f"--picture {picture.value} is a picture; write it to a .png")
+        return explore.save_arrays(out, run.sample(n, seed=seed))
+    if out is not None and out.suffix != ".png":
+        raise ConfigError(f"'{out}' should end in .png for a picture or .npz for arrays")
+    draw: dict[Picture, Callable[[], Any]] = {
+        Picture.grid: lambda: _grid(run, n, seed),
+        Picture.filmstrip: lambda: explore.filmstrip(run.path / "samples"),
+        Picture.neighbours: lambda: explore.neighbours(
+            run.sample(min(n, 40), seed=seed), run.dataset().splits["train"].x
+        ),
+        Picture.interpolation: lambda: explore.interpolation(
+            lambda z: run.generate(z, seed=seed), *torch.stack(run.inputs(16, seed=seed).split(8)), steps=10
+        ),
+    }
+    path = out or run.path / "pictures" / f"{picture.value}-seed{seed}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw[picture]().save(path)
+    return path
+
+
+def _grid(run: Any, n: int, seed: int) -> Any:
+    from saddlepoint import explore
+
+    samples = run.sample(n, seed=seed)
+    if run.family.data.modality == "vector":
+        return explore.scatter(samples, run.dataset().splits["train"].x)
+    return explore.grid(samples)
+
+
+def _evaluate(run: Any, protocols: list[str], seed: int, quiet: bool = False) -> Path:
+    """Measure, print the table, keep the report; return its page."""
+    from rich.console import Console
+    from rich.table import Table
+
+    report = run.evaluate(protocols, seed=seed, say=None if quiet else _say)
+    table = Table("protocol", "samples", "value", "measured with", box=None)
+    for row in report.rows:
+        error = "" if row.standard_error is None else f" ± {row.standard_error:.1f}"
+        facts = ", ".join(f"{key} {row.details[key]}" for key in ("sigma", "n_centres", "n_test") if key in row.details)
+        table.add_row(row.protocol, row.row, f"{row.value:.1f}{error} {row.unit}", facts)
+    console = Console(soft_wrap=True)
+    console.print(table)
+    console.print(report.verdict, highlight=False)
+    page: Path = run.path / "report" / "index.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    report.to_jsonl(page.with_name("metrics.jsonl"))
+    report.to_html(page)
+    return page
+
+
+def main() -> None:
+    """Run the command; expected errors are one line and exit code 2."""
+    try:
+        code = app(_gather(sys.argv[1:]), standalone_mode=False)
+    except SaddlepointError as error:
+        code = _fail(str(error))
+    except _UsageError as error:
+        code = _fail(getattr(error, "format_message", lambda: str(error))())
+    except OSError as error:
+        code = _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> int:
+    typer.echo(f"error: {message}", err=True)
+    return 2

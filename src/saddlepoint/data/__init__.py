@@ -1,0 +1,19 @@
+"""Data: by name, by path or from the hub; prepared once, memory-mapped ever after."""
+
+from saddlepoint.data.dataset import Dataset, Split
+from saddlepoint.data.inspect import Inspection, inspect_source
+from saddlepoint.data.load import load_dataset
+from saddlepoint.data.names import DatasetInfo, list_datasets
+from saddlepoint.data.synthetic import Mixture, mixture
+
+__all__ = [
+    "Dataset",
+    "DatasetInfo",
+    "Inspection",
+    "Mixture",
+    "Split",
+    "inspect_source",
+    "list_datasets",
+    "load_dataset",
+    "mixture",
+]

@@ -1,0 +1,316 @@
+"""Arrays as sources: .npy and .npz files, idx files, and data sets that are already prepared."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import tempfile
+import weakref
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from saddlepoint._errors import DataError
+from saddlepoint.data.dataset import SPLITS, Dataset
+from saddlepoint.data.sources import Item, Label, Source
+
+_DATA_KEYS = ("x", "images", "image", "data", "samples", "arr_0")
+_LABEL_KEYS = ("y", "labels", "label", "targets", "target", "classes", "arr_1")
+_PREFIXES = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
+_CHUNK = 1024
+
+
+def npy_source(path: Path, key: str) -> Source:
+    """Read images or vectors from a .npy file, memory-mapped.
+
+    Raises:
+        DataError: see `array_parts_source`; also if the file is damaged or holds Python objects.
+    """
+    return array_parts_source(str(path), key, {"": (_open_npy(path), None)})
+
+
+def npz_source(path: Path, key: str) -> Source:
+    """Read images or vectors from a .npz file.
+
+    Arrays are found by name: x (or images, data, samples, arr_0) and y (or labels, targets, arr_1), also
+    with a split, as in x_train, y_train, train_images. They are unpacked to temporary files, so that memory
+    stays bounded.
+
+    Raises:
+        DataError: see `array_parts_source`; also if no array has such a name, or an array holds Python
+            objects.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {m.filename.removesuffix(".npy"): m for m in archive.infolist() if m.filename.endswith(".npy")}
+            pairs = _pair_up(path, list(names))
+            scratch = _Scratch()
+            parts = {
+                split: (
+                    _unpack(path, archive, names[x], scratch.path),
+                    None if y is None else _unpack(path, archive, names[y], scratch.path),
+                )
+                for split, (x, y) in pairs.items()
+            }
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{path} cannot be read as npz ({error}); save it again with numpy.savez") from error
+    return array_parts_source(str(path), key, parts, keep=scratch)
+
+
+def array_parts_source(
+    name: str, key: str, parts: Mapping[str, tuple[np.ndarray, np.ndarray | None]], keep: object = None
+) -> Source:
+    """Return a source over arrays, by split ("" if there is none).
+
+    Images are (rows, height, width), (rows, height, width, channel) or (rows, channel, height, width), as
+    uint8, whole numbers in 0..255, uint16, booleans, or floats in [0, 1] or [-1, 1]; vectors are floats
+    (rows, feature).
+
+    Args:
+        name: what the user asked for.
+        key: see `Source`.
+        parts: data and labels of each split.
+        keep: kept alive as long as the source (temporary files).
+
+    Raises:
+        DataError: on another shape or type, values outside these ranges, NaN or infinity, or a count of
+            labels other than the count of rows.
+    """
+    ranges: list[tuple[float, float]] = []
+    for split, (x, y) in parts.items():
+        where = f"{name} ({split})" if split else name
+        _check_shape(where, x)
+        ranges.append(_value_range(where, x))
+        if y is not None and (y.ndim == 2 and y.shape[1] == 1):
+            y = y[:, 0]
+        if y is not None and y.shape != (len(x),):
+            raise DataError(f"{where} holds {len(x)} rows but labels of shape {y.shape}; give one label for each row")
+    first = next(iter(parts.values()))[0]
+    low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
+    if first.ndim == 2:
+        scale: tuple[float, float] | None = None
+        notes: list[str] = []
+    else:
+        scale, notes = _scaling(name, first.dtype, low, high)
+
+    def items() -> Iterator[Item]:
+        for split, (x, y) in parts.items():
+            for row, value in enumerate(_rows(x, scale)):
+                yield Item(
+                    value,
+                    None if y is None else _label(y.reshape(-1)[row]),
+                    f"{split or 'row'} {row}".strip(),
+                    split,
+                )
+
+    return Source(name, key, items, modality="vector" if scale is None else "image", notes=tuple(notes), keep=keep)
+
+
+def dataset_source(dataset: Dataset, key: str) -> Source:
+    """Return a prepared image data set as a source, to prepare it again with other options."""
+
+    def items() -> Iterator[Item]:
+        for split in SPLITS:
+            part = dataset.splits[split]
+            for row, pixels in enumerate(part.x):
+                label = None if part.labels is None else int(part.labels[row])
+                value = np.asarray(pixels)
+                yield Item(value if value.ndim == 1 else value.transpose(1, 2, 0), label, f"{split} row {row}", split)
+
+    return Source(dataset.name, key, items, modality=dataset.modality, classes=dataset.classes, notes=dataset.notes)
+
+
+def find_idx(folder: Path) -> Path | None:
+    """Return the folder if it holds MNIST-like idx files (gzipped or not)."""
+    names = [f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+    return folder if all(_idx_file(folder, name) for name in names) else None
+
+
+def idx_source(name: str, folder: Path) -> Source:
+    """Read MNIST-like idx files: train-images-idx3-ubyte and its three companions, gzipped or not.
+
+    Raises:
+        DataError: if a file is damaged.
+    """
+    parts = {}
+    for split, prefix in (("train", "train"), ("test", "t10k")):
+        images, labels = (_idx_file(folder, f"{prefix}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1"))
+        assert images is not None
+        assert labels is not None
+        parts[split] = (read_idx(images), read_idx(labels))
+    return array_parts_source(name, f"idx\n{folder.resolve()}", parts)
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """Read an idx file of bytes.
+
+    Raises:
+        DataError: if it is damaged, or not of unsigned bytes.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            data = file.read()
+        if data[:3] != b"\x00\x00\x08":
+            raise ValueError("it does not start like one")
+        shape = np.frombuffer(data, dtype=">u4", count=data[3], offset=4).astype(int)
+        return np.frombuffer(data, dtype=np.uint8, offset=4 + 4 * data[3]).reshape(shape)
+    except (OSError, EOFError, ValueError, IndexError) as error:
+        raise DataError(f"{path} cannot be read as an idx file ({error}); fetch it again") from error
+
+
+class _Scratch:
+    """A temporary folder that is removed with the last reference to it."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="saddlepoint-npz-"))
+        weakref.finalize(self, shutil.rmtree, str(self.path), ignore_errors=True)
+
+
+def _open_npy(path: Path) -> np.ndarray:
+    try:
+        if path.stat().st_size == 0:
+            raise ValueError("it is empty")
+        array = np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, OSError, EOFError, SyntaxError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "object" in reason.lower() or "pickle" in reason.lower():
+            reason = "it holds Python objects, which are never unpickled"
+        raise DataError(f"{path} cannot be read as an array ({reason}); save plain numbers with numpy.save") from error
+    return array
+
+
+def _unpack(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> np.ndarray:
+    free = shutil.disk_usage(folder).free
+    if member.file_size > free:
+        raise DataError(
+            f"{path}: {member.filename} unpacks to {member.file_size:,} bytes, but {folder} has {free:,} "
+            "left; "
+            "free some space, or set TMPDIR to a larger disk"
+        )
+    target = folder / (os.urandom(8).hex() + ".npy")
+    with archive.open(member) as stream, open(target, "wb") as file:
+        shutil.copyfileobj(stream, file, 1024 * 1024)
+    try:
+        return _open_npy(target)
+    except DataError as error:
+        raise DataError(str(error).replace(str(target), f"{path}: {member.filename}")) from error
+
+
+def _pair_up(path: Path, names: list[str]) -> dict[str, tuple[str, str | None]]:
+    roles: dict[str, dict[str, str]] = {}
+    for name in names:
+        words = name.lower().split("_")
+        for word, rest in ((words[0], words[1:]), (words[-1], words[:-1])):
+            base = "_".join(rest) if word in _PREFIXES else ""
+            for role, keys in (("x", _DATA_KEYS), ("y", _LABEL_KEYS)):
+                if base in keys:
+                    roles.setdefault(_PREFIXES[word], {})[role] = name
+                elif name.lower() in keys:
+                    roles.setdefault("", {}).setdefault(role, name)
+    pairs = {split: (role["x"], role.get("y")) for split, role in roles.items() if "x" in role}
+    if not pairs and len(names) == 1:
+        pairs = {"": (names[0], None)}
+    if not pairs:
+        listed = ", ".join(names) or "none"
+        raise DataError(
+            f"{path} holds the arrays {listed}; none is called x, images, data, samples or x_train: rename one"
+        )
+    if "" in pairs and len(pairs) > 1:
+        del pairs[""]
+    return pairs
+
+
+def _check_shape(where: str, x: np.ndarray) -> None:
+    if x.dtype.kind not in "buif":
+        raise DataError(f"{where} is of type {x.dtype}; images are uint8 or floats, vectors are floats")
+    if x.size == 0:
+        raise DataError(f"{where} is empty (shape {x.shape})")
+    if x.ndim == 2 and x.dtype.kind == "f":
+        return
+    if x.ndim == 2:
+        raise DataError(
+            f"{where} has shape {x.shape} and type {x.dtype}: flat images must be reshaped to (rows, "
+            "height, width), "
+            "vectors must be floats"
+        )
+    if x.ndim == 3 or (x.ndim == 4 and (x.shape[3] in (1, 3, 4) or x.shape[1] in (1, 3, 4))):
+        return
+    raise DataError(
+        f"{where} has shape {x.shape}; images are (rows, height, width), (rows, height, width, channel) or "
+        "(rows, channel, height, width) with 1, 3 or 4 channels, vectors (rows, feature)"
+    )
+
+
+def _value_range(where: str, x: np.ndarray) -> tuple[float, float]:
+    if x.dtype in (np.uint8, np.bool_):
+        return 0.0, 255.0
+    low, high = np.inf, -np.inf
+    for start in range(0, len(x), _CHUNK):
+        chunk = np.asarray(x[start : start + _CHUNK])
+        if chunk.dtype.kind == "f" and not np.isfinite(chunk).all():
+            place = np.argwhere(~np.isfinite(chunk))[0]
+            value = chunk[tuple(place)]
+            place[0] += start
+            raise DataError(
+                f"{where} holds {value} at position {tuple(int(i) for i in place)}; every value must be "
+                "finite: "
+                "fill or drop such rows"
+            )
+        low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
+    if x.ndim == 2 and max(-low, high) > float(np.finfo(np.float32).max):
+        raise DataError(f"{where} holds values up to {max(-low, high):g}, beyond 32-bit floats; rescale them")
+    return low, high
+
+
+def _scaling(name: str, dtype: np.dtype, low: float, high: float) -> tuple[tuple[float, float], list[str]]:
+    """Return (offset, factor) that bring values to [0, 255], and what to say about it."""
+    if dtype == np.bool_:
+        return (0.0, 255.0), ["booleans became 0 and 255"]
+    if dtype == np.uint8:
+        return (0.0, 1.0), []
+    if dtype.kind in "ui":
+        if low >= 0 and high <= 255:
+            return (0.0, 1.0), []
+        if dtype == np.uint16:
+            return (0.0, 1 / 257), ["scaled from 16 to 8 bits"]
+        raise DataError(f"{name} holds whole numbers from {low:g} to {high:g}; images are in 0..255, or uint16")
+    if low >= 0 and high <= 1:
+        return (0.0, 255.0), ["floats in [0, 1] were scaled to 0..255"]
+    if low >= -1 and high <= 1:
+        return (1.0, 127.5), ["floats in [-1, 1] were scaled to 0..255"]
+    if low >= 0 and high <= 255:
+        return (0.0, 1.0), ["floats in [0, 255] were rounded to 0..255"]
+    raise DataError(
+        f"{name} holds floats from {low:g} to {high:g}; images are in [0, 1] or [-1, 1]: rescale them, or "
+        "give (rows, feature) "
+        "for vectors"
+    )
+
+
+def _rows(x: np.ndarray, scale: tuple[float, float] | None) -> Iterator[np.ndarray]:
+    last = x.ndim != 4 or x.shape[3] in (1, 3, 4)
+    for start in range(0, len(x), _CHUNK):
+        chunk = np.asarray(x[start : start + _CHUNK])
+        if scale is None:
+            yield from chunk.astype(np.float32)
+            continue
+        if chunk.dtype != np.uint8:
+            chunk = np.rint((chunk.astype(np.float64) + scale[0]) * scale[1]).astype(np.uint8)
+        yield from chunk if last else chunk.transpose(0, 2, 3, 1)
+
+
+def _label(value: np.generic) -> Label:
+    plain = value.item()
+    if isinstance(plain, float):
+        if not plain.is_integer():
+            raise DataError(f"a label is {plain}; labels are whole numbers or words")
+        return int(plain)
+    return plain if isinstance(plain, str) else int(plain)
+
+
+def _idx_file(folder: Path, name: str) -> Path | None:
+    found = [folder / text for text in (name, name + ".gz") if (folder / text).is_file()]
+    return found[0] if found else None

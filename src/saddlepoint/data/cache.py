@@ -1,0 +1,225 @@
+"""The cache of prepared data: raw arrays to be memory-mapped, and a JSON that says what they must be.
+
+An entry is a folder that appears by one rename, so it is there as a whole or not at all. It is checked when
+it is
+opened: sizes and SHA-256 of every array (of evenly spaced blocks when an array is larger than 256 MB).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saddlepoint._errors import DataError
+from saddlepoint._types import Modality
+from saddlepoint.data.dataset import SPLITS, Dataset, Split
+
+FORMAT = 1
+"""Raised whenever prepared data would come out differently: entries of other formats are rebuilt."""
+
+_WHOLE = 256 * 1024**2
+_BLOCK = 1024**2
+_ABANDONED_SECONDS = 2 * 24 * 3600
+
+
+def cache_dir() -> Path:
+    """Return the folder of the cache: ``SADDLEPOINT_CACHE_DIR``, or the platform's place for caches."""
+    chosen = os.environ.get("SADDLEPOINT_CACHE_DIR")
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "saddlepoint"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "saddlepoint" / "Cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "saddlepoint"
+
+
+def entry_path(name: str, key: Mapping[str, Any]) -> Path:
+    """Return where the data described by ``key`` is kept; ``name`` is for people who look into the folder."""
+    text = json.dumps({"format": FORMAT, **key}, sort_keys=True)
+    word = "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")[-40:]
+    return cache_dir() / "datasets" / f"{word}-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
+
+
+def read(entry: Path, name: str) -> Dataset | None:
+    """Open an entry, or return None if it is not there, incomplete, damaged or of another format."""
+    try:
+        meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
+        if meta["format"] != FORMAT:
+            return None
+        splits = {split: _read_split(entry, split, meta["splits"][split]) for split in SPLITS}
+        return Dataset(
+            name,
+            meta["modality"],
+            splits,
+            tuple(meta["classes"]),
+            str(meta["fingerprint"]),
+            tuple(meta["notes"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def workspace(entry: Path) -> Path:
+    """Make a temporary folder beside ``entry`` to build it in.
+
+    Raises:
+        DataError: if the cache cannot be written.
+    """
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(entry.parent)
+        return Path(tempfile.mkdtemp(prefix=f".build-{os.getpid()}-", dir=entry.parent))
+    except OSError as error:
+        raise unwritable(error) from error
+
+
+def unwritable(error: OSError) -> DataError:
+    """Return the error for a cache that cannot be written."""
+    return DataError(
+        f"the cache folder {cache_dir()} cannot be written ({error.strerror or error}); "
+        "free some space, or set SADDLEPOINT_CACHE_DIR to a folder on a larger disk"
+    )
+
+
+def publish(
+    work: Path,
+    entry: Path,
+    *,
+    modality: Modality,
+    shape: tuple[int, ...],
+    rows: Mapping[str, int],
+    labelled: bool,
+    classes: Sequence[str],
+    notes: Sequence[str],
+) -> None:
+    """Describe the arrays written into ``work`` and make them the entry, by one rename.
+
+    If another process published the same entry meanwhile, its work is kept and ours is dropped.
+
+    Args:
+        work: folder from `workspace`, holding ``<split>.x`` and, if labelled, ``<split>.labels``.
+        entry: where it goes.
+        modality: image or vector.
+        shape: shape of one row.
+        rows: number of rows of each split.
+        labelled: whether there are labels.
+        classes: names of the classes.
+        notes: what was done to the data.
+
+    Raises:
+        DataError: if the cache cannot be written.
+    """
+    dtype = "uint8" if modality == "image" else "float32"
+    splits = {}
+    for split, n in rows.items():
+        splits[split] = {
+            "shape": [n, *shape],
+            "dtype": dtype,
+            "x": _digest(work / f"{split}.x"),
+            "labels": _digest(work / f"{split}.labels") if labelled else None,
+        }
+    identity = json.dumps([modality, list(classes), splits], sort_keys=True)
+    meta = {
+        "format": FORMAT,
+        "modality": modality,
+        "classes": list(classes),
+        "fingerprint": hashlib.sha256(identity.encode()).hexdigest(),
+        "notes": list(notes),
+        "splits": splits,
+    }
+    try:
+        for path in work.iterdir():
+            _sync(path)
+        _write_text(work / "meta.json", json.dumps(meta, indent=1))
+        _sync(work)
+        _take_place(work, entry)
+    except OSError as error:
+        raise unwritable(error) from error
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(path: Path) -> str:
+    size = path.stat().st_size
+    if size <= _WHOLE:
+        return sha256(path)
+    digest = hashlib.sha256(str(size).encode())
+    with open(path, "rb") as file:
+        for position in np.linspace(0, size - _BLOCK, 128).astype(np.int64):
+            file.seek(int(position))
+            digest.update(file.read(_BLOCK))
+    return "blocks:" + digest.hexdigest()
+
+
+def _read_split(entry: Path, split: str, meta: Mapping[str, Any]) -> Split:
+    shape, dtype = tuple(int(n) for n in meta["shape"]), np.dtype(str(meta["dtype"]))
+    x = _map(entry / f"{split}.x", dtype, shape, meta["x"])
+    if meta["labels"] is None:
+        return Split(x)
+    return Split(x, np.array(_map(entry / f"{split}.labels", np.dtype(np.int64), shape[:1], meta["labels"])))
+
+
+def _map(path: Path, dtype: np.dtype, shape: tuple[int, ...], digest: str) -> np.ndarray:
+    if path.stat().st_size != dtype.itemsize * int(np.prod(shape)) or _digest(path) != digest:
+        raise ValueError("damaged")
+    return np.memmap(path, dtype=dtype, mode="r", shape=shape)
+
+
+def _take_place(work: Path, entry: Path) -> None:
+    try:
+        os.rename(work, entry)
+        return
+    except OSError:
+        if not entry.exists():
+            raise
+    if read(entry, entry.name) is not None:
+        shutil.rmtree(work, ignore_errors=True)
+        return
+    damaged = entry.parent / f".damaged-{os.getpid()}-{time.time_ns()}"
+    os.rename(entry, damaged)
+    shutil.rmtree(damaged, ignore_errors=True)
+    try:
+        os.rename(work, entry)
+    except OSError:
+        # a third process may have published between the two renames
+        if read(entry, entry.name) is None:
+            raise
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _write_text(path: Path, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir() and sys.platform == "win32":
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sweep(folder: Path) -> None:
+    for path in folder.glob(".*-*"):
+        if path.name.startswith((".build-", ".damaged-")) and time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)

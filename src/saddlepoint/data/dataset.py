@@ -1,0 +1,85 @@
+"""What a data set is: named splits of images or vectors, and notes on how they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from saddlepoint._types import Modality
+from saddlepoint.family import DataSpec, DataStats
+
+SPLITS = ("train", "valid", "test")
+_CHUNK_BYTES = 1024**2
+
+
+@dataclass(frozen=True)
+class Split:
+    """The rows of one split.
+
+    Attributes:
+        x: images as uint8 (rows, channel, height, width) in [0, 255], or vectors as float32 (rows, feature)
+            in their own units. Often a read-only memory map of the cache.
+        labels: int64 (rows,) class indices, or None when the data has no labels.
+    """
+
+    x: np.ndarray
+    labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return int(self.x.shape[0])
+
+    def __repr__(self) -> str:
+        labels = "no labels" if self.labels is None else "labels"
+        return f"Split({self.x.dtype} {tuple(self.x.shape)}, {labels})"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A prepared data set.
+
+    Attributes:
+        name: the name or path it was asked for by.
+        modality: image or vector.
+        splits: rows by split: ``train``, ``valid`` and ``test``; none of them is empty.
+        classes: names of the classes in the order of their indices; empty when the data has no labels.
+        fingerprint: hexadecimal SHA-256 of everything above but the name: equal content prepared in the same
+            way has the same fingerprint wherever it came from.
+        notes: what was done to the data, in words for its user.
+    """
+
+    name: str
+    modality: Modality
+    splits: Mapping[str, Split]
+    classes: tuple[str, ...]
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def spec(self) -> DataSpec:
+        """What a family must know to build its networks."""
+        train = self.splits["train"]
+        return DataSpec(self.modality, tuple(train.x.shape[1:]), self.classes, len(train))
+
+    def stats(self) -> DataStats:
+        """Return mean and standard deviation of every element over the training rows.
+
+        Images count in [-1, 1] (x / 127.5 - 1). Sums are float64, over a few rows at a time, in two
+        passes, so that a mean that is large against the spread costs no precision.
+        """
+        x = self.splits["train"].x
+        mean = sum(chunk.sum(axis=0) for chunk in _chunks(x)) / len(x)
+        variance = sum(np.square(chunk - mean).sum(axis=0) for chunk in _chunks(x)) / len(x)
+        std = np.sqrt(variance)
+        if self.modality == "image":
+            mean, std = mean / 127.5 - 1, std / 127.5
+        return DataStats(torch.from_numpy(mean).float(), torch.from_numpy(std).float())
+
+
+def _chunks(x: np.ndarray) -> Iterator[np.ndarray]:
+    # few enough to stay in the processor's cache
+    rows = max(1, _CHUNK_BYTES // (8 * int(np.prod(x.shape[1:]))))
+    for start in range(0, len(x), rows):
+        yield np.asarray(x[start : start + rows], dtype=np.float64)

@@ -1,0 +1,84 @@
+"""The feed: minibatch number t as a function of (seed, rank, t), so that resuming needs no iterator state."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saddlepoint.data.dataset import Split
+from saddlepoint.family import Batch
+
+RESIDENT_LIMIT = 2 * 1024**3
+"""Bytes up to which a split is held in memory on the training device; larger ones stay memory-mapped."""
+
+
+class Feed:
+    """Minibatches of one split, reshuffled every epoch.
+
+    Args:
+        split: rows to serve; uint8 images become floats in [-1, 1], vectors stay in their own units.
+        batch_size: samples per minibatch and process.
+        seed: decides the order of the rows.
+        device: where batches are delivered.
+        rank: index of this process; processes serve disjoint parts of each global minibatch.
+        world_size: number of processes.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        seed: int,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.rows = len(split.x)
+        self.batch_size = batch_size
+        self.device = torch.device(device)
+        self._seed, self._rank, self._world_size = seed, rank, world_size
+        self._mapped: np.ndarray | None = None
+        self._resident: Tensor | None = None
+        if split.x.nbytes <= RESIDENT_LIMIT:
+            self._resident = torch.from_numpy(np.array(split.x)).to(self.device)
+        else:
+            self._mapped = split.x
+        self._labels = None if split.labels is None else torch.from_numpy(np.array(split.labels, dtype=np.int64))
+        self._orders: dict[int, Tensor] = {}
+
+    def batch(self, draw: int) -> Batch:
+        """Return minibatch number ``draw`` (from 0); the last one of an epoch is filled from the next epoch."""
+        index = self.indices(draw)
+        if self._resident is not None:
+            x = self._resident.index_select(0, index.to(self.device))
+        else:
+            assert self._mapped is not None
+            x = torch.from_numpy(self._mapped[index.numpy()]).to(self.device)
+        if x.dtype == torch.uint8:
+            x = x.float().div_(127.5).sub_(1.0)
+        labels = None if self._labels is None else self._labels.index_select(0, index).to(self.device)
+        return Batch(x=x, labels=labels)
+
+    def indices(self, draw: int) -> Tensor:
+        """Return the row numbers of minibatch ``draw``, shape (batch_size,)."""
+        first = (draw * self._world_size + self._rank) * self.batch_size
+        parts = []
+        remaining = self.batch_size
+        while remaining:
+            epoch, position = divmod(first, self.rows)
+            part = self._order(epoch)[position : position + remaining]
+            parts.append(part)
+            first += len(part)
+            remaining -= len(part)
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def _order(self, epoch: int) -> Tensor:
+        if epoch not in self._orders:
+            self._orders = {e: order for e, order in self._orders.items() if e == epoch - 1}
+            digest = hashlib.blake2b(f"order/{self._seed}/{epoch}".encode(), digest_size=8).digest()
+            generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+            self._orders[epoch] = torch.randperm(self.rows, generator=generator)
+        return self._orders[epoch]

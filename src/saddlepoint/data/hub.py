@@ -1,0 +1,147 @@
+"""The Hugging Face hub: is it there, and data sets from it."""
+
+from __future__ import annotations
+
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from saddlepoint._errors import DataError
+from saddlepoint.data.sources import SPLIT_WORDS, Item, Source
+from saddlepoint.data.tables import Layout, cell_bytes, cell_label, features_layout
+
+PATIENCE = 2.5
+"""Seconds in which the hub must answer."""
+
+
+def offline() -> bool:
+    """Whether the user has switched the hub off (``HF_HUB_OFFLINE``)."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def unreachable(patience: float = PATIENCE) -> str | None:
+    """Ask the hub for a sign of life; return None if it gives one, else the reason in words.
+
+    Never takes longer than ``patience`` seconds, also when the look-up of the address or the connection
+    hangs: the attempt runs in a thread that is left behind.
+    """
+    from huggingface_hub import constants
+
+    outcome: list[str | None] = [f"no answer within {patience:g} s"]
+    thread = threading.Thread(target=lambda: outcome.append(_ask(constants.ENDPOINT, patience)), daemon=True)
+    thread.start()
+    thread.join(patience + 0.25)
+    return outcome[-1]
+
+
+def hub_source(name: str, repository: str, config: str | None = None) -> Source:
+    """Download a data set of images (or open it in the hub's own cache) and return it as a source.
+
+    Args:
+        name: what the user asked for.
+        repository: ``owner/name``, or a local folder in any layout the `datasets` library reads.
+        config: name of a configuration, for repositories with several.
+
+    Raises:
+        DataError: if it does not exist, is gated, needs code to load, has no image column, or the
+            download fails.
+    """
+    import datasets
+
+    try:
+        with _no_progress_bars():
+            loaded = datasets.load_dataset(repository, config)
+    except Exception as error:  # the library raises its own, huggingface_hub's, httpx's and plain errors
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"'{repository}' cannot be loaded from the hub ({reason}); check the id and the configuration "
+            "(hf:owner/name/config), "
+            "and log in with `hf auth login` if it is gated"
+        ) from error
+    parts = dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
+    first = next(iter(parts.values()))
+    features = first.features.to_dict() if hasattr(first.features, "to_dict") else {}
+    columns = {
+        column: str(kind) for column, kind in zip(first.column_names, first.features.arrow_schema.types, strict=True)
+    }
+    layout = features_layout(f"'{repository}'", features, columns)
+    fingerprints = "\n".join(f"{split} {part._fingerprint}" for split, part in parts.items())
+
+    def items() -> Iterator[Item]:
+        for split, part in parts.items():
+            yield from _rows(part.with_format(None), layout, split)
+
+    return Source(
+        name,
+        f"hub {repository} {config}\n{fingerprints}",
+        items,
+        classes=layout.classes,
+        notes=(f"from the Hugging Face hub: {repository}" + (f" ({config})" if config else ""),),
+    )
+
+
+def parse_id(source: str) -> tuple[str, str | None]:
+    """Split ``hf:owner/name`` or ``hf:owner/name/config``.
+
+    Raises:
+        DataError: if it has another form.
+
+    Example:
+        >>> parse_id("hf:uoft-cs/cifar100")
+        ('uoft-cs/cifar100', None)
+    """
+    parts = source.removeprefix("hf:").split("/")
+    if len(parts) not in (2, 3) or not all(parts):
+        raise DataError(f"'{source}' is not a hub id; write hf:owner/name, or hf:owner/name/configuration")
+    return "/".join(parts[:2]), parts[2] if len(parts) == 3 else None
+
+
+def _ask(address: str, patience: float) -> str | None:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=patience):
+            return None
+    except urllib.error.HTTPError as error:
+        error.close()
+        # a 404 for the bare address still shows a live hub; refusals come from a proxy in between
+        return None if error.code < 500 and error.code not in (403, 407) else f"it answers {error.code}"
+    except urllib.error.URLError as error:
+        return str(getattr(error.reason, "strerror", None) or error.reason)
+    except (OSError, ValueError) as error:
+        return str(error)
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    import datasets
+    from huggingface_hub import utils
+
+    were = utils.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not were:
+            utils.enable_progress_bars()
+            datasets.enable_progress_bars()
+
+
+def _rows(part: Any, layout: Layout, split: str) -> Iterator[Item]:
+    import datasets
+
+    feature = part.features[layout.image]
+    if isinstance(feature, datasets.Image):
+        part = part.cast_column(layout.image, datasets.Image(decode=False))
+    place = SPLIT_WORDS.get(split.lower(), "")
+    for number, row in enumerate(part):
+        cell = row[layout.image]
+        data = cell_bytes(cell)
+        if not data and isinstance(cell, dict) and cell.get("path") and Path(cell["path"]).is_file():
+            data = Path(cell["path"]).read_bytes()
+        yield Item(data, cell_label(row[layout.label]) if layout.label else None, f"{split} row {number}", place)

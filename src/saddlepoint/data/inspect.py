@@ -1,0 +1,299 @@
+"""What is in a data set, before a minute is spent on training with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from saddlepoint._errors import DataError
+from saddlepoint.data import arrays, names
+from saddlepoint.data.images import Survey, Unreadable, decode, strict_pillow
+from saddlepoint.data.labels import index_labels
+from saddlepoint.data.load import find_path, load_dataset
+from saddlepoint.data.options import Options
+from saddlepoint.data.prepare import MAX_UNREADABLE, MIN_ROWS, plan
+from saddlepoint.data.sources import Label, Source
+
+NEAR_BITS = 24
+"""Pictures look the same if at most this many of the 256 bits of their difference hashes differ ..."""
+NEAR_CONTRAST = 0.05
+"""... and their thumbnails differ, on average, by at most this share of their own standard deviation."""
+
+_SIDE = 16
+_CROWD = 64
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What `inspect_source` found.
+
+    Attributes:
+        name: what was asked for.
+        modality: image or vector.
+        rows: rows found, readable or not.
+        splits: rows by split that the source names ("" where it names none).
+        sizes: number of images by "WIDTHxHEIGHT", most frequent first.
+        modes: number of images by Pillow mode.
+        classes: number of rows by class name; empty without labels.
+        unreadable: (origin, reason) of every image that cannot be used.
+        exact_duplicates: rows that repeat an earlier row exactly.
+        near_duplicates: pairs of different images that look the same.
+        duplicate_examples: origins of the first few equal pairs.
+        near_examples: origins of the first few nearly equal pairs.
+        plan: what the trainer will do with the data, sentence by sentence.
+        advice: what the user may want to change.
+        shape: shape of a training row; None if the data cannot be used as it is.
+    """
+
+    name: str
+    modality: str
+    rows: int
+    splits: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    modes: dict[str, int] = field(default_factory=dict)
+    classes: dict[str, int] = field(default_factory=dict)
+    unreadable: tuple[tuple[str, str], ...] = ()
+    exact_duplicates: int = 0
+    near_duplicates: int = 0
+    duplicate_examples: tuple[tuple[str, str], ...] = ()
+    near_examples: tuple[tuple[str, str], ...] = ()
+    plan: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+    shape: tuple[int, ...] | None = None
+
+    def to_json(self) -> str:
+        """Return everything as JSON text."""
+        return json.dumps(asdict(self), indent=2)
+
+
+@dataclass
+class _Seen:
+    """What is remembered of each picture: a digest, a small thumbnail, its label and where it came from."""
+
+    survey: Survey = field(default_factory=Survey)
+    labels: list[Label] = field(default_factory=list)
+    splits: Counter[str] = field(default_factory=Counter)
+    first: dict[bytes, str] = field(default_factory=dict)
+    repeats: list[tuple[str, str]] = field(default_factory=list)
+    thumbnails: list[np.ndarray] = field(default_factory=list)
+    origins: list[str] = field(default_factory=list)
+    done: Counter[str] = field(default_factory=Counter)
+
+
+def inspect_source(
+    source: str,
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    fit: str = "crop",
+    say: Callable[[str], None] | None = None,
+) -> Inspection:
+    """Look at every row of a data set, without preparing it for training.
+
+    Args:
+        source: as in `load_dataset`.
+        size: as in `load_dataset`.
+        channels: as in `load_dataset`.
+        fit: as in `load_dataset`.
+        say: as in `load_dataset`.
+
+    Returns:
+        Counts, duplicates, what training would do with the data, and advice. Data that `load_dataset` would
+        refuse for too many unreadable images or too few rows is described all the same, and the advice says
+        so.
+
+    Raises:
+        DataError: if there is no such data, or it cannot be read at all.
+    """
+    options = Options(size, channels, fit)
+    opened = _open(source, options, say)
+    if opened.modality == "vector":
+        return _inspect_vectors(opened)
+    with strict_pillow():
+        seen = _look(opened)
+    near = near_pairs(np.stack(seen.thumbnails)) if seen.thumbnails else []
+    steps, advice, shape = _outlook(opened, options, seen, len(near))
+    return Inspection(
+        name=source,
+        modality="image",
+        rows=seen.survey.total,
+        splits=dict(seen.splits),
+        sizes={f"{w}x{h}": n for (w, h), n in seen.survey.sizes.most_common()},
+        modes=dict(seen.survey.modes.most_common()),
+        classes=_class_counts(seen.labels, opened.classes),
+        unreadable=tuple(seen.survey.unreadable),
+        exact_duplicates=len(seen.repeats),
+        near_duplicates=len(near),
+        duplicate_examples=tuple(seen.repeats[:_SHOWN]),
+        near_examples=tuple((seen.origins[i], seen.origins[j]) for i, j in near[:_SHOWN]),
+        plan=tuple(steps),
+        advice=tuple(advice),
+        shape=shape,
+    )
+
+
+def near_pairs(thumbnails: np.ndarray) -> list[tuple[int, int]]:
+    """Find pairs of pictures that look the same.
+
+    The difference hash (is a pixel brighter than its left neighbour?) has 256 bits. Only pictures whose
+    hashes agree in one of eight bands of 32 bits are compared: certain for those that differ in up to 7
+    bits, likely for the rest. Bands shared by more than 64 pictures say nothing (an empty margin) and are
+    passed over.
+
+    Args:
+        thumbnails: uint8 (rows, 16, 17) grey thumbnails.
+
+    Returns:
+        Sorted pairs of row indices.
+    """
+    bits = thumbnails[:, :, 1:] > thumbnails[:, :, :-1]
+    packed = np.packbits(bits.reshape(len(bits), -1), axis=1)
+    pairs: set[tuple[int, int]] = set()
+    for band in range(8):
+        words = packed[:, 4 * band : 4 * band + 4].copy().view(np.uint32)[:, 0]
+        order = np.argsort(words, kind="stable")
+        starts = np.flatnonzero(np.r_[True, words[order][1:] != words[order][:-1], True])
+        for begin, end in pairwise(starts):
+            if 2 <= end - begin <= _CROWD:
+                pairs.update(_alike(np.sort(order[begin:end]), packed, thumbnails))
+    return sorted(pairs)
+
+
+def _alike(group: np.ndarray, packed: np.ndarray, thumbnails: np.ndarray) -> Iterator[tuple[int, int]]:
+    for place, i in enumerate(group[:-1]):
+        rest = group[place + 1 :]
+        distance = np.bitwise_count(packed[rest] ^ packed[i]).sum(axis=1)
+        for j in rest[distance <= NEAR_BITS]:
+            contrast = min(thumbnails[i].std(), thumbnails[j].std())
+            if np.abs(thumbnails[i].astype(np.int16) - thumbnails[j]).mean() <= NEAR_CONTRAST * contrast:
+                yield int(i), int(j)
+
+
+def _open(source: str, options: Options, say: Callable[[str], None] | None) -> Source:
+    if source in names.KNOWN:
+        local = None if source in names.synthetic.MIXTURES else names.local_source(source)
+        if local is not None:
+            return local
+        dataset = load_dataset(source, say=say)
+        return arrays.dataset_source(dataset, dataset.fingerprint)
+    if source.startswith("hf:"):
+        dataset = load_dataset(source, size=options.size, channels=options.channels, fit=options.fit, say=say)
+        return arrays.dataset_source(dataset, dataset.fingerprint)
+    return find_path(source)
+
+
+def _look(source: Source) -> _Seen:
+    from PIL import Image
+
+    seen = _Seen()
+    for item in source.items():
+        image = seen.survey.add(item.payload, item.origin)
+        if image is None:
+            continue
+        try:
+            image = decode(image, seen.done)
+        except Unreadable as problem:
+            seen.survey.unreadable.append((item.origin, str(problem)))
+            continue
+        seen.labels.append(item.label)
+        seen.splits[item.split] += 1
+        shape = f"{image.mode} {image.size}".encode()
+        digest = hashlib.blake2b(shape + image.tobytes(), digest_size=16).digest()
+        if digest in seen.first:
+            seen.repeats.append((seen.first[digest], item.origin))
+            continue
+        seen.first[digest] = item.origin
+        seen.origins.append(item.origin)
+        small = image.convert("L").resize((_SIDE + 1, _SIDE), Image.Resampling.BOX)
+        seen.thumbnails.append(np.frombuffer(small.tobytes(), dtype=np.uint8).reshape(_SIDE, _SIDE + 1))
+    return seen
+
+
+def _outlook(
+    source: Source, options: Options, seen: _Seen, near: int
+) -> tuple[list[str], list[str], tuple[int, ...] | None]:
+    """Say what training would do, what the user may want to change, and the shape of a training row."""
+    survey, usable = seen.survey, len(seen.labels)
+    advice = []
+    steps = list(source.notes)
+    shape: tuple[int, ...] | None = None
+    try:
+        decided = plan(survey, options)
+        shape = (decided.channels, decided.size, decided.size)
+        steps.append(
+            f"train on {decided.size}x{decided.size} images with {decided.channels} "
+            f"channel{'s'[: decided.channels - 1]}"
+        )
+        steps += decided.notes
+        steps += [f"{n} of {survey.total} images are {what}" for what, n in seen.done.items()]
+        steps += index_labels(seen.labels, source.classes)[2]
+    except DataError as error:
+        shape = None
+        advice.append(f"it cannot be used as it is: {error}")
+    if usable < MIN_ROWS:
+        shape = None
+        advice.append(f"{usable} usable images are too few: at least {MIN_ROWS} are needed, better thousands")
+    elif usable < 1000:
+        advice.append(f"{usable} images are few for a GAN: expect copies of them; augmentation and transfer help")
+    if survey.unreadable and shape is not None:
+        advice.append(
+            f"{len(survey.unreadable)} images cannot be used (up to {MAX_UNREADABLE:.0%} are skipped): remove them"
+        )
+    if seen.repeats:
+        advice.append(f"{len(seen.repeats)} images repeat others exactly: unless that is meant, keep one of each")
+    if near:
+        advice.append(f"{near} pairs of images look the same: near copies make memorisation and its measures worse")
+    counts = sorted(_class_counts(seen.labels, source.classes).values())
+    if len(counts) > 1 and counts[-1] > 10 * max(1, counts[0]):
+        advice.append(
+            f"classes are uneven ({counts[0]} to {counts[-1]} rows): a conditional model will know the small ones badly"
+        )
+    return steps, advice, shape
+
+
+def _inspect_vectors(source: Source) -> Inspection:
+    total, unique, labels = 0, set(), []
+    splits: Counter[str] = Counter()
+    features, low, high = 0, np.inf, -np.inf
+    for item in source.items():
+        row = np.asarray(item.payload, dtype=np.float32)
+        total, features = total + 1, len(row)
+        unique.add(hashlib.blake2b(row.tobytes(), digest_size=16).digest())
+        low, high = min(low, float(row.min())), max(high, float(row.max()))
+        labels.append(item.label)
+        splits[item.split] += 1
+    advice = []
+    if max(-low, high) > 10:
+        advice.append(f"values reach from {low:g} to {high:g}: features of order one train more easily")
+    if total < MIN_ROWS:
+        advice.append(f"{total} rows are too few: at least {MIN_ROWS} are needed, better thousands")
+    return Inspection(
+        name=source.name,
+        modality="vector",
+        rows=total,
+        splits=dict(splits),
+        classes=_class_counts(labels, source.classes),
+        exact_duplicates=total - len(unique),
+        plan=(*source.notes, f"train on vectors of {features} features, from {low:g} to {high:g}, as they are"),
+        advice=tuple(advice),
+        shape=(features,) if total >= MIN_ROWS else None,
+    )
+
+
+def _class_counts(labels: Sequence[Label], declared: Sequence[str]) -> dict[str, int]:
+    try:
+        indices, classes, _ = index_labels(labels, declared)
+    except DataError:
+        return {}
+    if indices is None:
+        return {}
+    counts: Any = np.bincount(indices, minlength=len(classes))
+    return {name: int(n) for name, n in zip(classes, counts, strict=True)}

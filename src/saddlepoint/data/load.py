@@ -1,0 +1,110 @@
+"""The one way to data: a name, a path, or an id of the hub."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+from saddlepoint._errors import DataError, suggest
+from saddlepoint.data import cache, hub
+from saddlepoint.data.dataset import Dataset
+from saddlepoint.data.names import KNOWN, Say, load_named
+from saddlepoint.data.options import Options
+from saddlepoint.data.paths import path_key, path_source
+from saddlepoint.data.prepare import prepare
+from saddlepoint.data.sources import Source
+
+
+def load_dataset(
+    source: str,
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    fit: str = "crop",
+    say: Callable[[str], None] | None = None,
+) -> Dataset:
+    """Load a data set; the first time it is prepared and cached, later it is memory-mapped at once.
+
+    Args:
+        source: a name (`list_datasets`), a path (folder of images, zip, parquet, .npy, .npz), or
+            ``hf:owner/name``.
+        size: height and width of images in pixels, 4..1024; None: their own if they are all alike and
+            square, else the largest power of two up to 64 that does not exceed the median short side.
+        channels: 1 or 3; None: 1 if all images are grey, else 3.
+        fit: ``crop`` the centre of oblong images, or ``pad`` them with black.
+        say: receives lines worth telling while it happens (downloads, an unreachable hub); None: silence.
+
+    Returns:
+        The data set; its notes say what was done to the data.
+
+    Raises:
+        DataError: if there is no such data, it is damaged, or it cannot be used; the text says what to do.
+
+    Example:
+        >>> load_dataset("ring8").spec.shape
+        (2,)
+    """
+    options, say = Options(size, channels, fit), say or _silence
+    if source in KNOWN:
+        return load_named(source, options, say)
+    if source.startswith("hf:"):
+        return _load_hub(source, options, say)
+    key = path_key(Path(source).expanduser())
+    found = None if key else find_path(source)
+    entry = cache.entry_path(source, {"source": found.key if found else key, **vars(options)})
+    dataset = cache.read(entry, source)
+    if dataset is None:
+        found = found or find_path(source)
+        if found.modality == "vector" and not options.default:
+            raise DataError(f"{source} holds vectors; size, channels and fit are for images: leave them out")
+        dataset = prepare(found.with_notes(f"read from {source}"), options, entry)
+    return dataset
+
+
+def find_path(source: str) -> Source:
+    """Return the source at a path.
+
+    Raises:
+        DataError: if there is nothing, with the nearest name of a data set or of a file beside it.
+    """
+    path = Path(source).expanduser()
+    if not source or not path.exists():
+        raise DataError(f"there is no data set or path '{source}'; {_nearest(source, path)}")
+    return path_source(path)
+
+
+def _load_hub(source: str, options: Options, say: Say) -> Dataset:
+    repository, config = hub.parse_id(source)
+    entry = cache.entry_path(source, {"hub": [repository, config], **vars(options)})
+    cached = cache.read(entry, source)
+    if cached is not None:
+        return cached
+    if not hub.offline():
+        reason = hub.unreachable()
+        if reason is not None:
+            raise DataError(
+                f"'{source}' is not in the cache and the Hugging Face hub cannot be reached ({reason}); "
+                "connect to the network, or "
+                "use a local path or 'digits', which needs none"
+            )
+        say(f"downloading {repository} from the Hugging Face hub")
+    return prepare(hub.hub_source(source, repository, config), options, entry)
+
+
+def _nearest(source: str, path: Path) -> str:
+    beside: list[str] = []
+    with contextlib.suppress(OSError):
+        beside = [str(entry) for entry in path.parent.iterdir()]
+    if "/" not in source and "\\" not in source:
+        return suggest(source, [*KNOWN, *(Path(name).name for name in beside)] if _close(source, beside) else KNOWN)
+    clause = suggest(str(path), beside) if beside else ""
+    return clause if clause.startswith("did") else f"data sets by name: {', '.join(KNOWN)}"
+
+
+def _close(source: str, beside: list[str]) -> bool:
+    return bool(beside) and suggest(source, [Path(name).name for name in beside]).startswith("did")
+
+
+def _silence(line: str) -> None:
+    """Say nothing."""

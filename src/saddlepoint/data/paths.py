@@ -1,0 +1,49 @@
+"""What lies at a path: images, parquet, zip, npy or npz."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from saddlepoint._errors import DataError
+from saddlepoint.data.arrays import find_idx, idx_source, npy_source, npz_source
+from saddlepoint.data.sources import IMAGE_SUFFIXES, Source, folder_source, stamp, walk, zip_source
+from saddlepoint.data.tables import parquet_source
+
+
+def path_key(path: Path) -> str | None:
+    """Return the key of the source at ``path`` where opening it takes time: the cache is asked before that.
+
+    Arrays are read once to know their range, and .npz files are unpacked.
+    """
+    return (
+        "array\n" + stamp([path], path.parent) if path.suffix.lower() in (".npy", ".npz") and path.is_file() else None
+    )
+
+
+def path_source(path: Path) -> Source:
+    """Return the source at ``path``, by what it holds.
+
+    Raises:
+        DataError: if it is of no known kind, empty or damaged.
+    """
+    if path.is_dir():
+        files = [file for file in walk(path)[0] if file.suffix == ".parquet"]
+        if files:
+            return parquet_source(path, files)
+        return idx_source(str(path), path) if find_idx(path) else folder_source(path)
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        return parquet_source(path, [path])
+    if suffix == ".npy":
+        return npy_source(path, path_key(path) or "")
+    if suffix == ".npz":
+        return npz_source(path, path_key(path) or "")
+    if suffix == ".zip" or (path.is_file() and zipfile.is_zipfile(path)):
+        return zip_source(path)
+    if suffix in IMAGE_SUFFIXES:
+        raise DataError(f"{path} is one image; name the folder that holds the images")
+    raise DataError(
+        f"{path} is not a kind of data that can be read; give a folder of images, a zip of one, or a "
+        ".parquet, .npy or .npz file"
+    )

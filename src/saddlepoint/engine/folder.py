@@ -1,0 +1,129 @@
+"""The run folder: what is where, who may write, what a killed process leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from saddlepoint._errors import CheckpointError
+from saddlepoint.engine.state import write_atomically
+
+
+class RunFolder:
+    """A folder with ``config.json``, ``log.jsonl``, ``status.json``, ``samples/``, ``checkpoints/``, ``report/``."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        """Folder of the sample grids taken during training."""
+        return self.path / "samples"
+
+    @property
+    def report(self) -> Path:
+        """Folder of the evaluation reports."""
+        return self.path / "report"
+
+    def read_config(self) -> dict[str, Any]:
+        """Return the run's resolved configuration.
+
+        Raises:
+            CheckpointError: if the folder is not a run folder, or its configuration is damaged.
+        """
+        try:
+            config: dict[str, Any] = json.loads((self.path / "config.json").read_text())
+        except FileNotFoundError as error:
+            raise CheckpointError(f"'{self.path}' is not a run folder: it holds no config.json") from error
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"'{self.path}/config.json' cannot be read: {error}") from error
+        if not isinstance(config, dict):
+            raise CheckpointError(f"'{self.path}/config.json' holds no configuration")
+        return config
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write the resolved configuration, making the folder if needed.
+
+        Raises:
+            CheckpointError: if the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path / "config.json", json.dumps(config, indent=1) + "\n")
+        except OSError as error:
+            raise CheckpointError(f"run folder '{self.path}' cannot be written: {error.strerror}") from error
+
+    def read_status(self) -> dict[str, Any]:
+        """Return what the last process said of the run: state, reason, counters; empty if nothing readable."""
+        try:
+            status = json.loads((self.path / "status.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return status if isinstance(status, dict) else {}
+
+    def write_status(self, **status: Any) -> None:
+        """Say how the run stands; a disk that is full loses the note, not the run."""
+        with contextlib.suppress(OSError):
+            write_atomically(self.path / "status.json", json.dumps(status, indent=1) + "\n")
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """Return the log's lines; a last line that was cut off is left out."""
+        try:
+            text = (self.path / "log.jsonl").read_text()
+        except OSError:
+            return []
+        lines = []
+        for line in text.splitlines():
+            with contextlib.suppress(ValueError):
+                lines.append(json.loads(line))
+        return lines
+
+    def append_log(self, line: Mapping[str, Any]) -> None:
+        """Append one line to the log."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.path / "log.jsonl", "a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def truncate_log(self, step: int) -> None:
+        """Drop lines after ``step``: the process that wrote them was killed before its next checkpoint."""
+        kept = [line for line in self.read_log() if line.get("step", 0) <= step]
+        if (self.path / "log.jsonl").exists():
+            write_atomically(self.path / "log.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process; the lock goes with the process, however it ends.
+
+        Raises:
+            CheckpointError: if another process trains in this folder, or it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = open(self.path / ".lock", "a")  # noqa: SIM115 - closed below
+        except OSError as error:
+            raise CheckpointError(f"run folder '{self.path}' cannot be written: {error.strerror}") from error
+        with file:
+            _lock(file.fileno(), self.path)
+            yield
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    if os.name != "posix":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise CheckpointError(
+            f"another process is training in '{path}'; wait for it, stop it, or choose another --out"
+        ) from error

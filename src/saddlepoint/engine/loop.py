@@ -1,0 +1,199 @@
+"""The training loop, from the first step to the last. Read it from the top."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from saddlepoint._errors import CheckpointError
+from saddlepoint.data.feed import Feed
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.plan import Position, locate
+from saddlepoint.engine.runtime import seed_for, stream
+from saddlepoint.engine.settings import Observer, Outcome, Reason, Settings, interruptible, is_milestone
+from saddlepoint.engine.state import newest_checkpoint, write_checkpoint
+from saddlepoint.engine.training import TrainingState
+from saddlepoint.family import Batch, Context, DataStats, Family, Phase
+
+Gradients = tuple[Tensor | None, ...]
+
+
+class Trainer:
+    """One run: a family, its data, its folder.
+
+    Args:
+        family: freshly built; trained in place.
+        feed: minibatches of the training split, on the device where training is to run.
+        settings: seed, budget, cadence.
+        folder: where checkpoints and the log go.
+        observer: who hears of progress.
+    """
+
+    def __init__(
+        self, family: Family, feed: Feed, settings: Settings, folder: RunFolder, observer: Observer | None = None
+    ) -> None:
+        self.feed, self.settings, self.folder = feed, settings, folder
+        self.observer = observer or Observer()
+        self.stages = family.stages()
+        self.state = TrainingState(family, settings.seed, feed.rows, feed.device)
+        self.report_every = max(1, round(settings.report_kimg * 1000 / feed.batch_size))
+        self.saved_step = -1
+        self.unwritten: list[dict[str, Any]] = []
+
+    def train(self, stats: Callable[[], DataStats]) -> Outcome:
+        """Resume from the newest whole checkpoint, or begin; train until the budget is spent or a signal comes.
+
+        Raises:
+            TrainingError: if a loss or a weight stops being finite; the last checkpoint stays.
+            CheckpointError: if the final state cannot be written.
+        """
+        state = self.state
+        if not self.restore():
+            data = stats()
+            state.family.prepare(DataStats(data.mean.to(self.feed.device), data.std.to(self.feed.device)))
+            state.averages.copy()
+        before, started = state.seconds, time.monotonic()
+        saved_at = started
+        with interruptible() as stop:
+            while True:
+                if is_milestone(state.step):
+                    self.snapshot()
+                state.seconds = before + time.monotonic() - started
+                position = locate(self.stages, state.step)
+                reason = self.ending(position, stop.is_set())
+                if reason is not None or position is None:
+                    break
+                self.cycle(position)
+                state.step += 1
+                state.averages.update(state.family.config.ema_beta(state.progress.nimg))
+                self.observer.tick(state.progress, state.seconds, state.statistics.means)
+                if state.step % self.report_every == 0:
+                    self.report(position)
+                if time.monotonic() - saved_at > self.settings.checkpoint_seconds:
+                    self.save(final=False)
+                    saved_at = time.monotonic()
+            self.write_log()
+            self.save(final=True)
+        if not is_milestone(state.step):
+            self.snapshot()
+        return Outcome(reason or "stages", state.progress, state.seconds)
+
+    def ending(self, position: Position | None, interrupted: bool) -> Reason | None:
+        """Return why training must end now, or None."""
+        if self.settings.spent(self.state.progress, self.state.seconds):
+            return "budget"
+        if position is None:
+            return "stages"
+        return "interrupted" if interrupted else None
+
+    def cycle(self, position: Position) -> None:
+        """Run the due phases of one pass: all gradients first if the stage is simultaneous, else phase by phase."""
+        stage, seed, step = position.stage, self.settings.seed, self.state.step
+        due = [(order, phase) for order, phase in enumerate(stage.cycle) if phase.due(position.cycle)]
+        draw, batch, cache = position.draw, None, dict[str, Any]()
+        pending: list[tuple[Phase, Gradients]] = []
+        if stage.simultaneous:
+            self.state.unfreeze([phase.name for _, phase in due])
+        for order, phase in due:
+            fresh = phase.fresh_batch and order > 0
+            if batch is None or fresh:
+                draw += fresh
+                batch = self.feed.batch(draw)
+            if not stage.simultaneous:
+                self.state.unfreeze([phase.name])
+                cache = {}
+            noise = stream(self.feed.device, "noise", seed, step, 0 if stage.simultaneous else order)
+            ctx = Context(noise, stream(self.feed.device, "batch", seed, draw), self.state.progress, cache)
+            gradients = self.gradients(phase, batch, ctx, keep_graph=stage.simultaneous)
+            if gradients is not None:
+                pending.append((phase, gradients))
+            if not stage.simultaneous:
+                self.update(pending)
+        self.update(pending)
+
+    def gradients(self, phase: Phase, batch: Batch, ctx: Context, keep_graph: bool) -> Gradients | None:
+        """Return the gradient of the phase's mean loss for each parameter it trains; None if it skips its turn."""
+        terms = self.state.family.loss(phase, batch, ctx)
+        if terms is None:
+            return None
+        loss = terms.loss.mean()
+        self.state.statistics.add(f"loss/{phase.name}", loss.detach())
+        for name, values in terms.logs.items():
+            self.state.statistics.add(name, values)
+        # Reading a number is free on the CPU; an accelerator would have to wait, so there the means are checked.
+        if loss.device.type == "cpu" and not math.isfinite(loss.item()):
+            self.stop_non_finite(f"the loss of phase '{phase.name}'")
+        parameters = tuple(self.state.parameters[phase.name].values())
+        return torch.autograd.grad(loss, parameters, retain_graph=keep_graph, allow_unused=True)
+
+    def update(self, pending: list[tuple[Phase, Gradients]]) -> None:
+        """Step every waiting phase and empty the list."""
+        for phase, gradients in pending:
+            parameters = list(self.state.parameters[phase.name].values())
+            self.state.optimizers[phase.optimizer].step(parameters, gradients, self.state.progress)
+        pending.clear()
+
+    def report(self, position: Position) -> None:
+        """Write the means since the last report as one line of the log, and start new ones."""
+        state = self.state
+        if (name := state.statistics.first_non_finite()) is not None:
+            self.stop_non_finite(f"the mean of '{name}'")
+        timing = {"seconds": round(state.seconds, 3)}
+        facts = {"step": state.step, "nimg": state.progress.nimg, "stage": position.stage.name}
+        self.unwritten.append({**facts, **state.statistics.means(), "timing": timing})
+        state.statistics.reset()
+        self.write_log()
+
+    def write_log(self) -> None:
+        """Append the waiting lines; a full disk makes them wait longer."""
+        try:
+            while self.unwritten:
+                self.folder.append_log(self.unwritten[0])
+                self.unwritten.pop(0)
+        except OSError as error:
+            self.observer.say(f"the log could not be written ({error.strerror}); training goes on")
+
+    def snapshot(self) -> None:
+        """Hand the observer samples of the averaged generator, from the same inputs every time."""
+        with self.state.averages.applied() as family, torch.no_grad():
+            family.eval()
+            inputs = family.sample_inputs(self.settings.snapshot_samples, stream("cpu", "snapshot", self.settings.seed))
+            noise = stream(self.feed.device, "snapshot-noise", self.settings.seed)
+            samples = family.generate(inputs.to(self.feed.device), generator=noise)
+            self.observer.snapshot(self.state.step, samples.cpu())
+        self.state.family.train()
+
+    def save(self, final: bool) -> None:
+        """Write a checkpoint; a failure ends the run only if it was the last chance, older ones stay either way."""
+        if self.state.step == self.saved_step:
+            return
+        if (name := self.state.first_non_finite()) is not None:
+            self.stop_non_finite(f"'{name}'")
+        try:
+            write_checkpoint(self.folder.checkpoints, self.state.checkpoint(), self.settings.keep)
+            self.saved_step = self.state.step
+        except CheckpointError as error:
+            if final:
+                raise
+            self.observer.say(f"{error}; training goes on and tries again")
+
+    def restore(self) -> bool:
+        """Load the newest whole checkpoint of the folder, if there is one."""
+        checkpoint, problems = newest_checkpoint(self.folder.checkpoints)
+        for problem in problems:
+            self.observer.say(f"{problem}; using an older checkpoint")
+        self.folder.truncate_log(checkpoint.step if checkpoint else -1)
+        if checkpoint is None:
+            return False
+        self.state.load(checkpoint)
+        self.saved_step = self.state.step
+        return True
+
+    def stop_non_finite(self, what: str) -> NoReturn:
+        """Raise, naming the tensor that broke first."""
+        raise self.state.non_finite(what, locate(self.stages, self.state.step))

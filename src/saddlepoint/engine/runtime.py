@@ -1,0 +1,84 @@
+"""Where and with what random numbers the computation runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from typing import Any
+
+import torch
+
+from saddlepoint._errors import ConfigError
+
+
+def seed_for(*parts: int | str) -> int:
+    """Return a 63-bit seed that is a fixed function of ``parts``, independent of process and platform."""
+    text = "/".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+
+
+def stream(device: torch.device | str, *parts: int | str) -> torch.Generator:
+    """Return a random generator on ``device`` seeded by ``parts``."""
+    return torch.Generator(device=device).manual_seed(seed_for(*parts))
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device called ``name``; ``auto`` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        ConfigError: if the device is unknown or not present.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            name = "cuda"
+        else:
+            name = "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"unknown device '{name}'; choose from: auto, cpu, cuda, mps") from error
+    count = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }
+    if device.type not in count:
+        raise ConfigError(f"unknown device '{name}'; choose from: auto, cpu, cuda, mps")
+    if (device.index or 0) >= count[device.type]:
+        raise ConfigError(f"device '{name}' is not present on this machine; use --device cpu or --device auto")
+    return device
+
+
+def use_threads(count: int | None) -> int:
+    """Set the number of CPU threads (None: leave PyTorch's choice) and return the number in use.
+
+    Raises:
+        ConfigError: if ``count`` is below 1.
+    """
+    if count is not None:
+        if count < 1:
+            raise ConfigError(f"threads is {count}, but it must be at least 1")
+        torch.set_num_threads(count)
+    return torch.get_num_threads()
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine and the versions that figures depend on."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            fields = dict(line.split(":", 1) for line in lines if ":" in line)
+        names = {key.strip(): text.strip() for key, text in fields.items()}
+        return f"{names['model name']} (family {names['cpu family']}, model {names['model']})"
+    except (OSError, KeyError):
+        return platform.processor() or platform.machine()

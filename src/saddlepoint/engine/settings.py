@@ -1,0 +1,108 @@
+"""What the engine is told, what it tells, and how a person interrupts it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Literal
+
+from torch import Tensor
+
+from saddlepoint.family import Progress
+
+Reason = Literal["budget", "stages", "interrupted"]
+Means = Callable[[], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the engine must know beside the family.
+
+    Attributes:
+        seed: of weights, order of the data, noise and masks.
+        steps, kimg, seconds: the budget: cycles, thousands of samples, training time; the first one spent ends
+            training, None sets no limit.
+        report_kimg: thousands of samples between log lines.
+        checkpoint_seconds: time between checkpoints.
+        keep: number of checkpoints kept.
+        snapshot_samples: samples in a snapshot.
+    """
+
+    seed: int = 0
+    steps: int | None = None
+    kimg: float | None = None
+    seconds: float | None = None
+    report_kimg: float = 10.0
+    checkpoint_seconds: float = 60.0
+    keep: int = 2
+    snapshot_samples: int = 64
+
+    def spent(self, progress: Progress, seconds: float) -> bool:
+        """Whether any limit of the budget is reached."""
+        limits = ((self.steps, progress.step), (self.kimg, progress.nimg / 1000), (self.seconds, seconds))
+        return any(limit is not None and used >= limit for limit, used in limits)
+
+
+@dataclass(frozen=True)
+class Observer:
+    """What the floors above want to hear; each function may be left out.
+
+    Attributes:
+        tick: after every step: progress, seconds trained, and a function that reads the means since the last
+            report (reading makes an accelerator wait, so not at every step).
+        snapshot: at milestones: the step, and samples drawn from the same inputs every time.
+        say: a line for the user.
+    """
+
+    tick: Callable[[Progress, float, Means], None] = lambda progress, seconds, means: None
+    snapshot: Callable[[int, Tensor], None] = lambda step, samples: None
+    say: Callable[[str], None] = lambda message: None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How training ended.
+
+    Attributes:
+        reason: the budget was spent, all stages were over, or a signal came.
+        progress: where it stood.
+        seconds: training time, over all processes that worked on the run.
+    """
+
+    reason: Reason
+    progress: Progress
+    seconds: float
+
+
+def is_milestone(step: int) -> bool:
+    """Whether samples are kept at ``step``: 0 and all numbers with one significant digit (... 9,000, 10,000, 20,000).
+
+    >>> [step for step in range(31) if is_milestone(step)]
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 30]
+    """
+    return step % 10 ** (len(str(step)) - 1) == 0
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C or SIGTERM inside the block into an event; a second one interrupts at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def request(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

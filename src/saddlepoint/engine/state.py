@@ -1,0 +1,168 @@
+"""Checkpoints: complete, checked, atomic, never executable.
+
+A checkpoint is a folder of safetensors files and one ``state.json`` that holds their SHA-256. It is written
+under a temporary name, flushed to disk, then renamed, so that a folder with its final name is whole unless
+the disk itself damages it, which the checksums notice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from saddlepoint._errors import CheckpointError
+
+FORMAT = 1
+_NAME = re.compile(r"step(\d{8,})")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything a run needs to go on.
+
+    Attributes:
+        step: passes through a cycle completed when it was taken.
+        tensors: tensors by file ("model", "averages", "training"), then by name.
+        facts: plain JSON values (counters, seconds trained, configuration fingerprint).
+    """
+
+    step: int
+    tensors: Mapping[str, Mapping[str, Tensor]]
+    facts: Mapping[str, Any]
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
+    """Write a checkpoint below ``folder`` and remove all but the newest ``keep``.
+
+    Raises:
+        CheckpointError: if it cannot be written (disk full, no permission); older checkpoints stay.
+    """
+    final = folder / f"step{checkpoint.step:08d}"
+    temporary = folder / f".writing-{uuid.uuid4().hex}"
+    try:
+        temporary.mkdir(parents=True)
+        digests = {}
+        for name, tensors in checkpoint.tensors.items():
+            path = temporary / f"{name}.safetensors"
+            save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, path)
+            digests[path.name] = sha256_of(path)
+            flush(path)
+        record = {"format": FORMAT, "step": checkpoint.step, "facts": dict(checkpoint.facts), "sha256": digests}
+        write_atomically(temporary / "state.json", json.dumps({**record, "digest": _digest(record)}, indent=1))
+        if final.exists():
+            # The same step written again, after a resume: the old one must not block the rename.
+            shutil.rmtree(final)
+        os.replace(temporary, final)
+        flush(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise CheckpointError(f"the checkpoint of step {checkpoint.step} could not be written: {error}") from error
+    for old in list_checkpoints(folder)[keep:]:
+        shutil.rmtree(old, ignore_errors=True)
+    for leftover in folder.glob(".writing-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    return final
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoint folders below ``folder``, newest first; they may still be damaged."""
+    found = [path for path in folder.glob("step*") if _NAME.fullmatch(path.name)] if folder.is_dir() else []
+    return sorted(found, key=lambda path: int(path.name[4:]), reverse=True)
+
+
+def read_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpoint:
+    """Read one checkpoint and verify every checksum.
+
+    Args:
+        path: its folder.
+        files: which tensor files to read; None reads all.
+
+    Raises:
+        CheckpointError: if anything is missing, truncated, changed, or of a later format.
+    """
+    try:
+        record = json.loads((path / "state.json").read_text())
+        digest = record.pop("digest")
+        if digest != _digest(record):
+            raise CheckpointError(f"{path.name}/state.json is damaged: its checksum does not match")
+        if record["format"] != FORMAT:
+            raise CheckpointError(f"{path.name} has format {record['format']}, this version reads {FORMAT}")
+        tensors = {}
+        for name, expected in record["sha256"].items():
+            stem = name.removesuffix(".safetensors")
+            if files is not None and stem not in files:
+                continue
+            if sha256_of(path / name) != expected:
+                raise CheckpointError(f"{path.name}/{name} is damaged: its checksum does not match")
+            tensors[stem] = load_file(path / name)
+        return Checkpoint(step=record["step"], tensors=tensors, facts=record["facts"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise CheckpointError(f"{path.name} is damaged: {error}") from error
+
+
+def newest_checkpoint(folder: Path, files: tuple[str, ...] | None = None) -> tuple[Checkpoint | None, list[str]]:
+    """Return the newest whole checkpoint (None if there is none) and what is wrong with newer, damaged ones."""
+    problems: list[str] = []
+    for path in list_checkpoints(folder):
+        try:
+            return read_checkpoint(path, files), problems
+        except CheckpointError as error:
+            problems.append(str(error))
+    return None, problems
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old content or the new, never a part."""
+    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    try:
+        with open(temporary, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def flush(path: Path) -> None:
+    """Force a file or a folder's entries to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Yield ``(prefix/name, tensor)``."""
+    for name, tensor in tensors.items():
+        yield f"{prefix}/{name}", tensor
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors that `prefixed` put under ``prefix``, by their own names."""
+    start = prefix + "/"
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

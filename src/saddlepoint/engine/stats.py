@@ -1,0 +1,49 @@
+"""Means of what the phases log, kept on the device between reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+class Statistics:
+    """Running means by name, in float64 on the device; reading them is the only point where a device waits."""
+
+    def __init__(self, device: torch.device) -> None:
+        # MPS has no float64.
+        self._dtype = torch.float32 if device.type == "mps" else torch.float64
+        self._device = device
+        self._sums: dict[str, Tensor] = {}
+
+    def add(self, name: str, values: Tensor) -> None:
+        """Add one observation: the mean of ``values``, which must be detached."""
+        if name not in self._sums:
+            self._sums[name] = torch.zeros(2, dtype=self._dtype, device=self._device)
+        entry = self._sums[name]
+        entry[0] += values.mean()
+        entry[1] += 1
+
+    def means(self) -> dict[str, float]:
+        """Return the means since the last reset, in the order in which the names came; unseen names are left out."""
+        read = {name: entry.tolist() for name, entry in self._sums.items()}
+        return {name: total / count for name, (total, count) in read.items() if count}
+
+    def reset(self) -> None:
+        """Start new means."""
+        for entry in self._sums.values():
+            entry.zero_()
+
+    def first_non_finite(self) -> str | None:
+        """Return the name of a mean that is not finite, or None."""
+        return next((name for name, mean in self.means().items() if not math.isfinite(mean)), None)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the sums and counts by name."""
+        return dict(self._sums)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over sums and counts saved by `state_dict`."""
+        self._sums = {name: entry.to(self._device, self._dtype).clone() for name, entry in state.items()}

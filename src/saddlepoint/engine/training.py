@@ -1,0 +1,112 @@
+"""Everything that changes while a family trains, and how it goes into a checkpoint and comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint._errors import CheckpointError, TrainingError
+from saddlepoint.engine.plan import Position
+from saddlepoint.engine.runtime import stream
+from saddlepoint.engine.state import Checkpoint, prefixed, under
+from saddlepoint.engine.stats import Statistics
+from saddlepoint.engine.updates import Averages, build_optimizers, trained
+from saddlepoint.family import Family, Progress
+
+
+class TrainingState:
+    """A family with its averages, optimizers, statistics and counters.
+
+    Args:
+        family: freshly built; its weights are drawn here, from ``seed``.
+        seed: of the initial weights.
+        rows: number of training rows, for epochs.
+        device: where training runs.
+    """
+
+    def __init__(self, family: Family, seed: int, rows: int, device: torch.device) -> None:
+        # Weights are drawn on the CPU, so that a seed means the same network on every device.
+        family.to("cpu").reset_parameters(stream("cpu", "weights", seed))
+        self.family = family.to(device).train()
+        self.rows = rows
+        self.averages = Averages(family)
+        self.optimizers = build_optimizers(family)
+        self.statistics = Statistics(device)
+        self.parameters = {p.name: trained(family, p.trains) for stage in family.stages() for p in stage.cycle}
+        self.step, self.seconds = 0, 0.0
+
+    @property
+    def progress(self) -> Progress:
+        """Where training stands, in steps, samples and epochs."""
+        nimg = self.step * self.family.config.batch_size
+        return Progress(self.step, nimg, nimg / self.rows)
+
+    def unfreeze(self, phases: list[str]) -> None:
+        """Let gradients flow to the parameters of these phases only."""
+        chosen = {id(p) for name in phases for p in self.parameters[name].values()}
+        for parameter in self.family.parameters():
+            parameter.requires_grad_(id(parameter) in chosen)
+
+    def first_non_finite(self) -> str | None:
+        """Return the name of the first tensor of the family that is not finite, or None."""
+        named = self.family.state_dict().items()
+        return next((name for name, t in named if t.is_floating_point() and not bool(t.isfinite().all())), None)
+
+    def non_finite(self, seen_in: str, position: Position | None) -> TrainingError:
+        """Return the error that names the step, the phase and the tensor that stopped being finite first.
+
+        A gradient that is not finite shows in the weights it moved before it shows anywhere else.
+        """
+        name = self.first_non_finite()
+        what = seen_in
+        if name is not None:
+            cycle = position.stage.cycle if position else ()
+            phase = next((f" in phase '{p.name}'" for p in reversed(cycle) if name in self.parameters[p.name]), "")
+            what = f"the gradient of '{name}'{phase} (first seen in {seen_in})"
+        return TrainingError(
+            f"training stopped at step {self.step}: {what} is not finite. The last checkpoint stays; "
+            f"lower the learning rate, and look at log.jsonl for what grew before"
+        )
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the complete state."""
+        training: dict[str, Tensor] = {}
+        for name, optimizer in self.optimizers.items():
+            training.update(prefixed(f"optimizer/{name}", optimizer.state_dict()))
+        training.update(prefixed("statistics", self.statistics.state_dict()))
+        tensors = {
+            "model": self.family.state_dict(),
+            "averages": self.averages.modules.state_dict(),
+            "training": training,
+        }
+        facts = {"step": self.step, "nimg": self.progress.nimg, "seconds": self.seconds}
+        return Checkpoint(self.step, tensors, facts)
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Take over a complete state.
+
+        Raises:
+            CheckpointError: if it belongs to other networks.
+        """
+        load_weights(self.family, checkpoint.tensors["model"])
+        load_weights(self.averages.modules, checkpoint.tensors["averages"])
+        training = checkpoint.tensors["training"]
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(under(f"optimizer/{name}", training))
+        self.statistics.load_state_dict(under("statistics", training))
+        self.step, self.seconds = checkpoint.step, float(checkpoint.facts["seconds"])
+
+
+def load_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Load a complete state dict.
+
+    Raises:
+        CheckpointError: if a name or a shape differs.
+    """
+    try:
+        module.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"the checkpoint belongs to other networks: {reason}") from error

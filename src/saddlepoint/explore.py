@@ -1,0 +1,435 @@
+"""Pictures of samples, without a screen: grids, filmstrips, neighbours, interpolations, scatter plots.
+
+Every function returns a `PIL.Image.Image` that depends on its arguments alone: equal input gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from torch import Tensor
+
+from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.metrics.distances import Rows, nearest
+
+__all__ = [
+    "BACKGROUND",
+    "YELLOW",
+    "choose_steps",
+    "filmstrip",
+    "grid",
+    "interpolation",
+    "nearest",
+    "neighbours",
+    "read_snapshot",
+    "save_arrays",
+    "save_snapshot",
+    "scatter",
+    "tile",
+    "to_uint8",
+]
+
+YELLOW = (255, 216, 0)
+"""Colour of frames around training images."""
+
+BACKGROUND = 64
+"""Grey level between tiles: black and white pictures both stand out from it."""
+
+LANDMARKS = (0, 10_000, 50_000, 90_000)
+"""Steps shown in every filmstrip that reaches them: the figure of the literature."""
+
+_KEY = "saddlepoint"
+_SIZE = 56
+_SHOWN_POINTS = 4_000
+
+
+def to_uint8(x: Tensor | np.ndarray) -> np.ndarray:
+    """Turn values in [-1, 1] into bytes: round(127.5 (x + 1)), clipped to [0, 255].
+
+    Raises:
+        DataError: if values are not finite, naming how many.
+
+    >>> to_uint8(np.array([-1.0, 0.0, 1.0])).tolist()
+    [0, 128, 255]
+    """
+    values = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+    broken = int((~np.isfinite(values)).sum())
+    if broken:
+        raise DataError(f"{broken:,} of {values.size:,} values are not finite: the generator has diverged")
+    scaled = (values.astype(np.float64) + 1) * 127.5
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def tile(
+    images: np.ndarray,
+    columns: int | None = None,
+    *,
+    scale: int | None = None,
+    gap: int = 2,
+    frames: Collection[int] | None = None,
+    captions: Sequence[str] | None = None,
+) -> Image.Image:
+    """Lay images out in rows on a grey ground.
+
+    Args:
+        images: (n, channel, height, width) uint8 with 1 or 3 channels.
+        columns: images in a row; None for a layout near to a square.
+        scale: each pixel becomes scale x scale equal ones; None enlarges small images to about 56 pixels.
+        gap: pixels between tiles and around them, not scaled.
+        frames: indices of tiles to frame in yellow; frames fill the gap and cover no pixel of a tile.
+        captions: one line of text for each row, written on its left.
+
+    Raises:
+        DataError: if images are not uint8 (n, 1 or 3, height, width) with n >= 1.
+        ConfigError: on columns or scale below 1, a negative gap, frames without a gap or outside the images,
+            or another number of captions than rows.
+    """
+    _check_images(images)
+    count, channels, height, width = images.shape
+    columns = columns or max(1, round((count * height / width) ** 0.5))
+    scale = max(1, round(_SIZE / max(height, width))) if scale is None else scale
+    rows = -(-count // columns)
+    _check_layout(columns, scale, gap, frames, count)
+    if captions is not None and len(captions) != rows:
+        raise ConfigError(f"{len(captions)} captions for {rows} rows: give one for each row")
+    high, wide = height * scale + gap, width * scale + gap
+    canvas = np.full((rows * high + gap, columns * wide + gap, 3), BACKGROUND, np.uint8)
+    # A frame is what the tile leaves uncovered of a yellow block.
+    for index in frames or ():
+        top, left = index // columns * high, index % columns * wide
+        canvas[top : top + high + gap, left : left + wide + gap] = YELLOW
+    for index, image in enumerate(images):
+        top, left = index // columns * high + gap, index % columns * wide + gap
+        pixels = image.transpose(1, 2, 0).repeat(scale, 0).repeat(scale, 1)
+        canvas[top : top + height * scale, left : left + width * scale] = pixels
+    picture = Image.fromarray(canvas)
+    if captions is not None:
+        picture = _captioned(picture, captions, high, gap)
+    return picture.convert("L") if channels == 1 and not frames else picture
+
+
+def grid(samples: Tensor, columns: int | None = None, *, scale: int | None = None, gap: int = 2) -> Image.Image:
+    """Lay out samples in [-1, 1], shape (n, channel, height, width); see `tile`.
+
+    Raises:
+        DataError: if the samples are not images, or not finite.
+    """
+    return tile(to_uint8(samples), columns, scale=scale, gap=gap)
+
+
+def neighbours(
+    samples: Tensor, train: np.ndarray, columns: int = 6, *, beside: bool = False, scale: int | None = None
+) -> Image.Image:
+    """Show samples with their nearest training images framed in yellow.
+
+    Args:
+        samples: (n, channel, height, width) in [-1, 1].
+        train: (m, channel, height, width) uint8 training images, memory-mapped or not.
+        columns: samples in a row; with ``beside`` pairs in a row. Samples that fill no row are left out.
+        beside: each sample has its neighbour on its right. Otherwise the rightmost column holds the neighbour
+            of the last sample of each row, as in the paper.
+        scale: as in `tile`.
+
+    Raises:
+        ConfigError: if there are fewer samples than columns.
+        DataError: if shapes differ, or samples are not finite.
+
+    Source: Goodfellow et al. 2014, Figure 2; distances are Euclidean, between bytes.
+    """
+    rows = len(samples) // max(columns, 1)
+    if columns < 1 or rows < 1:
+        raise ConfigError(
+            f"{len(samples)} samples fill no row of {columns}: draw more samples or ask for fewer columns"
+        )
+    shown = to_uint8(samples[: rows * columns])
+    _check_images(shown)
+    asked = shown if beside else shown[columns - 1 :: columns]
+    indices, _ = nearest(asked, train)
+    table = shown.reshape(rows, columns, *shown.shape[1:])
+    found = train[indices].reshape(rows, -1, *shown.shape[1:])
+    if beside:
+        images = np.stack([table, found], axis=2).reshape(-1, *shown.shape[1:])
+        width, frames = 2 * columns, set(range(1, len(images), 2))
+    else:
+        images = np.concatenate([table, found], axis=1).reshape(-1, *shown.shape[1:])
+        width, frames = columns + 1, set(range(columns, len(images), columns + 1))
+    return tile(images, width, scale=scale, frames=frames)
+
+
+def interpolation(
+    generate: Callable[[Tensor], Tensor],
+    z0: Tensor,
+    z1: Tensor,
+    steps: int = 10,
+    *,
+    scale: int | None = None,
+) -> Image.Image:
+    """Show what lies between pairs of points of z space, along straight lines.
+
+    Args:
+        generate: (n, latent) -> (n, channel, height, width) in [-1, 1].
+        z0: (rows, latent) left ends, one for each row of the picture.
+        z1: (rows, latent) right ends.
+        steps: pictures in a row, both ends included.
+        scale: as in `tile`.
+
+    Raises:
+        ConfigError: on fewer than 2 steps, or z0 and z1 of different shapes.
+
+    Source: Goodfellow et al. 2014, Figure 3.
+    """
+    if steps < 2:
+        raise ConfigError(f"steps is {steps}, but a row needs its two ends: at least 2")
+    if z0.shape != z1.shape or z0.ndim != 2 or len(z0) < 1:
+        raise ConfigError(f"the ends have shapes {tuple(z0.shape)} and {tuple(z1.shape)}; both must be (rows, latent)")
+    t = torch.linspace(0, 1, steps, dtype=z0.dtype, device=z0.device)[None, :, None]
+    path = (1 - t) * z0[:, None] + t * z1[:, None]
+    return grid(generate(path.flatten(0, 1)), steps, scale=scale)
+
+
+def save_arrays(path: str | Path, samples: Tensor) -> Path:
+    """Write samples as array ``x`` of a .npz file: images as uint8, vectors as float32.
+
+    Args:
+        path: the file, ending in .npz; its folder is made if missing.
+        samples: images (n, channel, height, width) in [-1, 1], or vectors (n, feature).
+
+    Raises:
+        DataError: if image samples are not finite.
+    """
+    path = Path(path)
+    x = to_uint8(samples) if samples.ndim == 4 else samples.detach().cpu().float().numpy()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        np.savez_compressed(file, x=x)
+    os.replace(temporary, path)
+    return path
+
+
+def save_snapshot(folder: str | Path, step: int, samples: Tensor, data: np.ndarray | None = None) -> Path:
+    """Write ``folder/step00001000.png``, from which `read_snapshot` cuts out the tiles again without loss.
+
+    Args:
+        folder: the run's folder of samples; made if missing.
+        step: training steps done, which `filmstrip` reads from the file's name.
+        samples: images (n, channel, height, width) in [-1, 1], or vectors (n, feature) for a scatter plot.
+        data: (m, feature) real vectors to show beside vector samples.
+
+    Returns:
+        The path written.
+
+    Raises:
+        DataError: if samples are not finite, or neither images nor vectors.
+    """
+    if samples.ndim == 2:
+        picture = scatter(samples, data)
+        layout = {"n": 1, "shape": [3, picture.height, picture.width], "columns": 1, "gap": 0}
+    else:
+        images = to_uint8(samples)
+        _check_images(images)
+        columns = max(1, round(len(images) ** 0.5))
+        picture = tile(images, columns, scale=1)
+        layout = {"n": len(images), "shape": list(images.shape[1:]), "columns": columns, "gap": 2}
+    text = PngImagePlugin.PngInfo()
+    text.add_text(_KEY, json.dumps({"step": step, "scale": 1, **layout}, sort_keys=True))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", pnginfo=text)
+    path = Path(folder) / f"step{step:08d}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".png.tmp")
+    temporary.write_bytes(buffer.getvalue())
+    os.replace(temporary, path)
+    return path
+
+
+def read_snapshot(path: str | Path, layout: dict[str, Any] | None = None) -> np.ndarray:
+    """Cut the tiles out of a picture written by `save_snapshot`: (n, channel, height, width) uint8.
+
+    A scatter plot is one tile of three channels.
+
+    Args:
+        path: the PNG file.
+        layout: ``n``, ``shape``, ``columns``, ``gap`` for a picture that does not say them itself.
+
+    Raises:
+        DataError: if the file is no picture, or carries no layout and none is given, or does not match it.
+    """
+    try:
+        with Image.open(path) as picture:
+            layout = layout or json.loads(picture.text[_KEY])  # type: ignore[attr-defined]
+            count, columns, gap = (int(layout[key]) for key in ("n", "columns", "gap"))
+            channels, height, width = (int(size) for size in layout["shape"])
+            pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
+    except (OSError, AttributeError, KeyError, ValueError, SyntaxError) as error:
+        raise DataError(
+            f"{path} is not a grid of samples written by save_snapshot ({error!r}); give its layout, "
+            "or choose another file"
+        ) from error
+    pixels = pixels.reshape(*pixels.shape[:2], channels).transpose(2, 0, 1)
+    rows = -(-count // columns)
+    if pixels.shape[1:] != (rows * (height + gap) + gap, columns * (width + gap) + gap):
+        raise DataError(
+            f"{path} is {pixels.shape[2]} x {pixels.shape[1]} pixels, which does not fit its layout {layout}"
+        )
+    table = pixels[:, gap:, gap:].reshape(channels, rows, height + gap, columns, width + gap)[:, :, :height, :, :width]
+    return np.ascontiguousarray(table.transpose(1, 3, 0, 2, 4).reshape(-1, channels, height, width)[:count])
+
+
+def choose_steps(available: Sequence[int], count: int) -> list[int]:
+    """Choose about ``count`` steps, even on a log scale, with the landmarks of the literature.
+
+    First and last are always chosen; so is the step nearest to each of 0, 10,000, 50,000 and 90,000 that
+    training has reached. More than ``count`` are returned only where these alone are more.
+
+    Raises:
+        ConfigError: if nothing is available or count < 1.
+
+    >>> choose_steps([0, 1, 10, 100, 1000, 2000], 4)
+    [0, 10, 100, 2000]
+    """
+    if not available or count < 1:
+        raise ConfigError(f"{count} steps of {len(available)} asked for: at least one is needed of each")
+    steps = np.unique(np.asarray(available, dtype=np.int64))
+    position = np.log1p(steps.astype(np.float64))
+    chosen = {int(steps[-1])} | {
+        int(steps[np.abs(steps - mark).argmin()]) for mark in LANDMARKS if mark <= steps[-1] and count > 1
+    }
+    # Fill the widest hole again and again: the free step farthest from all chosen ones on the log scale.
+    while len(chosen) < min(count, len(steps)):
+        taken = np.log1p(np.array(sorted(chosen), dtype=np.float64))
+        distance = np.abs(position[:, None] - taken).min(1)
+        chosen.add(int(steps[distance.argmax()]))
+    return sorted(chosen)
+
+
+def filmstrip(
+    folder: str | Path,
+    rows: int = 8,
+    columns: int = 10,
+    *,
+    steps: Sequence[int] | None = None,
+    scale: int | None = None,
+    layout: dict[str, Any] | None = None,
+) -> Image.Image:
+    """Show the learning: a row for each chosen step, a column for each z, from the snapshots of a run.
+
+    Args:
+        folder: holds ``step????????.png`` as `save_snapshot` writes them.
+        rows: number of steps to show; see `choose_steps`.
+        columns: how many of the samples to show, from the first.
+        steps: the steps themselves, instead of a choice; the nearest available ones are taken.
+        scale: as in `tile`.
+        layout: as in `read_snapshot`.
+
+    Raises:
+        DataError: if the folder holds no snapshots, or their tiles differ in shape.
+        ConfigError: if rows or columns are below 1.
+    """
+    pattern = re.compile(r"step(\d{8,})\.png")
+    found = {int(m[1]): path for path in sorted(Path(folder).glob("step*.png")) if (m := pattern.fullmatch(path.name))}
+    if not found:
+        raise DataError(f"{folder} holds no pictures step????????.png: point to a run's folder of samples")
+    if columns < 1:
+        raise ConfigError(f"columns is {columns}, but it must be at least 1")
+    if steps is None:
+        chosen = choose_steps(list(found), rows)
+    else:
+        have = np.array(sorted(found))
+        chosen = sorted({int(have[np.abs(have - want).argmin()]) for want in steps})
+    shots = [read_snapshot(found[step], layout)[:columns] for step in chosen]
+    if len({shot.shape[1:] for shot in shots}) > 1:
+        raise DataError(f"the pictures in {folder} hold tiles of different shapes: they belong to different runs")
+    width = min(len(shot) for shot in shots)
+    images = np.concatenate([shot[:width] for shot in shots])
+    return tile(images, width, scale=scale, captions=[f"step {step:,}" for step in chosen])
+
+
+def scatter(samples: Tensor | np.ndarray, data: np.ndarray | None = None) -> Image.Image:
+    """Plot vector samples over real data: histograms for one feature, points of the first two for more.
+
+    Args:
+        samples: (n, feature) in the units of the data.
+        data: (m, feature) real vectors, or None. At most the first 4,000 points of each are drawn.
+
+    Raises:
+        DataError: if samples are not vectors, not finite, or differ from the data in shape.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    fake = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else np.asarray(samples)
+    if fake.ndim != 2 or 0 in fake.shape or (data is not None and data.shape[1:] != fake.shape[1:]):
+        other = "" if data is None else f" and the data {data.shape}"
+        raise DataError(f"samples have shape {fake.shape}{other}, but a scatter plot needs vectors (n, feature)")
+    broken = int((~np.isfinite(fake)).any(1).sum())
+    if broken:
+        raise DataError(f"{broken:,} of {len(fake):,} samples are not finite: the generator has diverged")
+    figure = Figure(figsize=(4.8, 4.8), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    drawn = [("data", "#9a9a9a", data), ("samples", "#d95f02", fake)]
+    groups = [(name, colour, x[:_SHOWN_POINTS]) for name, colour, x in drawn if x is not None]
+    if fake.shape[1] == 1:
+        # The view follows the data where there are some: a few far samples must not squeeze it.
+        low, high = _view(groups[0][2][:, 0])
+        for name, colour, x in groups:
+            inside = np.clip(x[:, 0], low, high)
+            axes.hist(inside, bins=60, range=(low, high), density=True, color=colour, alpha=0.6, label=name)
+    else:
+        for name, colour, x in groups:
+            axes.scatter(x[:, 0], x[:, 1], s=4, color=colour, alpha=0.5, linewidths=0, label=name)
+        axes.set_xlim(_view(groups[0][2][:, 0]))
+        axes.set_ylim(_view(groups[0][2][:, 1]))
+        axes.set_aspect("equal", adjustable="box")
+    axes.legend(loc="upper right", markerscale=4)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def _view(x: np.ndarray) -> tuple[float, float]:
+    """Range of ``x`` with a margin of a quarter on both sides."""
+    low, high = float(x.min()), float(x.max())
+    margin = (high - low) / 4 or 1.0
+    return low - margin, high + margin
+
+
+def _check_images(images: Rows) -> None:
+    if images.ndim != 4 or len(images) < 1 or images.shape[1] not in (1, 3) or images.dtype != np.uint8:
+        raise DataError(
+            f"images have shape {tuple(images.shape)} and type {images.dtype}, but pictures need uint8 "
+            "(n, 1 or 3, height, width); for vectors use scatter"
+        )
+
+
+def _check_layout(columns: int, scale: int, gap: int, frames: Collection[int] | None, count: int) -> None:
+    for name, value, least in (
+        ("columns", columns, 1),
+        ("scale", scale, 1),
+        ("gap", gap, 1 if frames else 0),
+    ):
+        if value < least:
+            raise ConfigError(f"{name} is {value}, but it must be at least {least}")
+    if frames and not all(0 <= index < count for index in frames):
+        raise ConfigError(f"frames are asked for around {sorted(frames)}, but there are only {count} images")
+
+
+def _captioned(picture: Image.Image, captions: Sequence[str], high: int, gap: int) -> Image.Image:
+    """Put one line of text on the left of each row."""
+    font = ImageFont.load_default(min(14, max(8, high - gap)))
+    margin = int(max(font.getlength(line) for line in captions)) + 12
+    result = Image.new("RGB", (picture.width + margin, picture.height), (BACKGROUND,) * 3)
+    result.paste(picture, (margin, 0))
+    draw = ImageDraw.Draw(result)
+    for row, line in enumerate(captions):
+        draw.text((margin - 6, gap + row * high + (high - gap) // 2), line, (235, 235, 235), font, anchor="rm")
+    return result

@@ -1,0 +1,269 @@
+"""The generative adversarial network of 2014: two fully connected players and one game.
+
+Source: Goodfellow et al. 2014, "Generative Adversarial Nets", and the configuration released with it.
+Deviations are listed in docs/deviations.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from saddlepoint._types import Latents, PerSample, Samples
+from saddlepoint.config import check, option
+from saddlepoint.family import (
+    Batch,
+    Context,
+    DataSpec,
+    DataStats,
+    Family,
+    FamilyConfig,
+    OptimizerSpec,
+    Phase,
+    Progress,
+    Stage,
+    Tags,
+    Terms,
+    register,
+)
+from saddlepoint.losses import OBJECTIVES, get_objective
+from saddlepoint.nn.mlp import Maxout, draw_he, draw_uniform, dropout
+from saddlepoint.penalties import squared_gradient_norm
+from saddlepoint.theory import game_logs
+
+
+@dataclass(frozen=True)
+class GANConfig(FamilyConfig):
+    """Networks, game and optimizer of the fully connected GAN."""
+
+    batch_size: int = option(100, "samples per minibatch")
+    latent_size: int = option(100, "dimensions of z")
+    latent: str = option(
+        "uniform",
+        "distribution of z: uniform on (-sqrt 3, sqrt 3) or normal; both of unit variance",
+        choices=("uniform", "normal"),
+    )
+    generator_widths: tuple[int, ...] = option((1200, 1200), "hidden ReLU units of G, layer by layer")
+    discriminator: str = option("maxout", "hidden units of D", choices=("maxout", "leaky-relu"))
+    discriminator_widths: tuple[int, ...] = option((240, 240), "hidden units of D, layer by layer")
+    pieces: int = option(5, "affine maps per maxout unit")
+    keep_input: float = option(0.8, "share of D's inputs that dropout keeps; 1: no dropout")
+    keep_hidden: float = option(0.5, "share of D's hidden units that dropout keeps; 1: no dropout")
+    init: str = option("uniform", "initial weights: uniform (G +-0.05, D +-0.005) or he", choices=("uniform", "he"))
+    objective: str = option("non-saturating", "the game", choices=tuple(OBJECTIVES))
+    discriminator_weight: float = option(1.0, "factor on D's loss (the released code halves it)")
+    r1_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on real samples; none: off")
+    r2_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on generated samples; none: off")
+    k: int = option(1, "discriminator steps per generator step")
+    simultaneous: bool = option(False, "update both players at once, from the same minibatch, noise and masks")
+    optimizer: str = option("sgd", "optimizer of both players", choices=("sgd", "adam"))
+    lr: float = option(0.1, "learning rate at the start")
+    lr_decay: float = option(1.0, "factor by which the learning rate shrinks per step; 1: constant")
+    lr_floor: float = option(0.0, "learning rate below which it never falls")
+    momentum: float = option(0.5, "sgd's momentum in the first epoch")
+    momentum_end: float = option(0.7, "sgd's momentum from the last epoch of its rise on")
+    momentum_epochs: int = option(250, "epoch at which the linear rise of the momentum ends")
+    beta1: float = option(0.0, "adam's first decay rate")
+    beta2: float = option(0.99, "adam's second decay rate")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("latent_size", "pieces", "k", "momentum_epochs"):
+            check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("generator_widths", "discriminator_widths"):
+            widths = getattr(self, name)
+            check(bool(widths) and min(widths) >= 1, name, widths, "at least one width, each at least 1")
+        for name in ("keep_input", "keep_hidden", "lr_decay"):
+            check(0 < getattr(self, name) <= 1, name, getattr(self, name), "in (0, 1]")
+        for name in ("lr", "discriminator_weight"):
+            check(getattr(self, name) > 0, name, getattr(self, name), "positive")
+        for name in ("momentum", "momentum_end", "beta1", "beta2"):
+            check(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
+        for name in ("r1_gamma", "r2_gamma"):
+            check(
+                getattr(self, name) is None or getattr(self, name) > 0, name, getattr(self, name), "positive, or none"
+            )
+        check(self.k == 1 or not self.simultaneous, "k", self.k, "1 when the updates are simultaneous")
+
+    def learning_rate(self, at: Progress) -> float:
+        """Return max(lr_floor, lr * lr_decay ** step)."""
+        return max(self.lr_floor, self.lr * self.lr_decay**at.step)
+
+    def momentum_at(self, at: Progress) -> float:
+        """Return the momentum, constant within an epoch, rising linearly to ``momentum_end``."""
+        share = min(1.0, int(at.epoch) / self.momentum_epochs)
+        return self.momentum + share * (self.momentum_end - self.momentum)
+
+
+class Generator(nn.Module):
+    """z -> ReLU layers -> sigmoid on images (mapped to [-1, 1]) or linear on vectors."""
+
+    def __init__(self, config: GANConfig, data: DataSpec) -> None:
+        super().__init__()
+        sizes = (config.latent_size, *config.generator_widths)
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.output = nn.Linear(sizes[-1], torch.Size(data.shape).numel())
+        self.shape, self.is_image = data.shape, data.modality == "image"
+
+    def forward(self, z: Latents) -> Samples:
+        """Return samples (batch, *sample)."""
+        for layer in self.hidden:
+            z = torch.relu(layer(z))
+        x = self.output(z)
+        # 2 sigmoid(a) - 1 = tanh(a / 2): the paper's sigmoid, in the library's range.
+        return (torch.tanh(x / 2) if self.is_image else x).unflatten(1, self.shape)
+
+
+class Discriminator(nn.Module):
+    """x -> hidden layers with dropout on every layer's input -> one logit."""
+
+    def __init__(self, config: GANConfig, data: DataSpec) -> None:
+        super().__init__()
+        sizes = (torch.Size(data.shape).numel(), *config.discriminator_widths)
+        pairs = pairwise(sizes)
+        self.maxout = config.discriminator == "maxout"
+        layers = [Maxout(a, b, config.pieces) if self.maxout else nn.Linear(a, b) for a, b in pairs]
+        self.hidden = nn.ModuleList(layers)
+        # A paired objective sees differences of logits only: an offset would never move.
+        self.output = nn.Linear(sizes[-1], 1, bias=not get_objective(config.objective).paired)
+        self.keep_input, self.keep_hidden = config.keep_input, config.keep_hidden
+        self.is_image = data.modality == "image"
+
+    def forward(self, x: Samples, generator: torch.Generator | None) -> PerSample:
+        """Return logits (batch,); dropout masks come from ``generator``, None switches dropout off."""
+        h = x.flatten(1)
+        if self.is_image:
+            # Dropout must zero black pixels' neighbours, not grey ones: the paper's pixels lie in [0, 1].
+            h = (h + 1) / 2
+        h = dropout(h, self.keep_input, generator)
+        for layer in self.hidden:
+            h = layer(h) if self.maxout else nn.functional.leaky_relu(layer(h), 0.2)
+            h = dropout(h, self.keep_hidden, generator)
+        return self.output(h).squeeze(1)
+
+
+@register
+class GAN(Family):
+    """Fully connected generator and discriminator in the minimax game or a relative of it."""
+
+    name = "gan"
+    summary = "fully connected GAN (Goodfellow et al. 2014)"
+    tags = Tags(modalities=("image", "vector"))
+    Config = GANConfig
+    PRESETS: ClassVar[Mapping[str, GANConfig]] = {
+        # Placeholder until the search is over.
+        "mnist": GANConfig(
+            batch_size=256,
+            discriminator="leaky-relu",
+            discriminator_widths=(1024, 512),
+            keep_input=1.0,
+            keep_hidden=1.0,
+            init="he",
+            objective="relativistic",
+            r1_gamma=0.3,
+            r2_gamma=0.3,
+            optimizer="adam",
+            lr=5e-4,
+            ema_half_life_kimg=177.0,
+        ),
+        # The released configuration: both players step at once from one minibatch and one draw of noise and
+        # masks; learning rate .1 shrinking by 1.000004 a step; momentum .5 rising to .7 in 250 epochs.
+        "mnist-2014": GANConfig(discriminator_weight=0.5, simultaneous=True, lr_decay=1 / 1.000004, lr_floor=1e-6),
+        # Algorithm 1 of the paper: k = 1 step of D on the value function, then one of G on fresh noise, the
+        # paper's stronger gradient for G; the rest as released.
+        "mnist-algorithm1": GANConfig(lr_decay=1 / 1.000004, lr_floor=1e-6),
+    }
+
+    def __init__(self, config: GANConfig, data: DataSpec) -> None:
+        super().__init__(config, data)
+        self.generator = Generator(config, data)
+        self.discriminator = Discriminator(config, data)
+        self.objective = get_objective(config.objective)
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw uniform weights as released, or He-normal ones with a small output layer of D."""
+        for network, limit in ((self.generator, 0.05), (self.discriminator, 0.005)):
+            for layer in (m for m in network.modules() if isinstance(m, nn.Linear)):
+                if self.config.init == "uniform":
+                    draw_uniform(layer, limit, generator)
+                else:
+                    draw_he(layer, 1.0 if layer is network.output else 2**0.5, generator)
+
+    def prepare(self, stats: DataStats) -> None:
+        """Let an untrained generator paint the mean image: output bias = logit of the mean pixel, as released."""
+        if self.data.modality == "image":
+            mean = ((stats.mean.flatten() + 1) / 2).clamp(1e-7, 1 - 1e-7)
+            self.generator.output.bias.data.copy_(torch.logit(mean.double()).float())
+
+    def stages(self) -> tuple[Stage, ...]:
+        """k steps of D, each on a fresh minibatch, then one of G; or one simultaneous step of both."""
+        first = Phase("discriminator", trains=("discriminator",), optimizer="discriminator")
+        again = Phase("discriminator", trains=("discriminator",), optimizer="discriminator", fresh_batch=True)
+        last = Phase("generator", trains=("generator",), optimizer="generator")
+        cycle = (first, *(again,) * (self.config.k - 1), last)
+        return (Stage("game", cycle, simultaneous=self.config.simultaneous),)
+
+    def optimizers(self) -> Mapping[str, OptimizerSpec]:
+        """One optimizer for each player, with the same settings."""
+        c = self.config
+        kind: Literal["sgd", "adam"] = "sgd" if c.optimizer == "sgd" else "adam"
+        spec = OptimizerSpec(kind, lr=c.learning_rate, momentum=c.momentum_at, betas=(c.beta1, c.beta2))
+        return {"discriminator": spec, "generator": spec}
+
+    def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
+        """Return the phase's loss; in a simultaneous step both phases read the same two forward passes."""
+        fake = ctx.once("fake", lambda: self.generator(self.sample_inputs(len(batch), ctx.generator)))
+        if phase.name == "generator":
+            real_logits, fake_logits = self._logits_for_generator(batch.x, fake, ctx)
+            return Terms(self.objective.generator(real_logits, fake_logits))
+        real = batch.x.requires_grad_(self.config.r1_gamma is not None)
+        if self.config.r2_gamma is not None:
+            fake = fake.requires_grad_()
+        real_logits, fake_logits = ctx.once("logits", lambda: self._logits(real, fake, ctx))
+        loss = self.config.discriminator_weight * self.objective.discriminator(real_logits, fake_logits)
+        logs = game_logs(*self._calibrated(real_logits.detach(), fake_logits.detach()))
+        for gamma, logits, x in (
+            (self.config.r1_gamma, real_logits, real),
+            (self.config.r2_gamma, fake_logits, fake),
+        ):
+            if gamma is not None:
+                loss = loss + gamma / 2 * squared_gradient_norm(logits, x)
+        return Terms(loss, logs)
+
+    def sample_inputs(self, n: int, generator: torch.Generator) -> Latents:
+        """Draw z with unit variance: (n, latent_size), on the generator's device."""
+        shape, device = (n, self.config.latent_size), generator.device
+        if self.config.latent == "normal":
+            return torch.randn(shape, generator=generator, device=device)
+        return (torch.rand(shape, generator=generator, device=device) * 2 - 1) * 3**0.5
+
+    def generate(self, inputs: Tensor, *, generator: torch.Generator) -> Samples:
+        """Return samples of z (batch, latent_size); there is no other randomness."""
+        return self.generator(inputs)
+
+    def _logits(self, real: Samples, fake: Samples, ctx: Context) -> tuple[PerSample, PerSample]:
+        real_logits, fake_logits = self.discriminator(torch.cat([real, fake]), ctx.generator).chunk(2)
+        return real_logits, fake_logits
+
+    def _calibrated(self, real_logits: PerSample, fake_logits: PerSample) -> tuple[PerSample, PerSample]:
+        """Return logits that V can be read from: a paired objective leaves their common offset undetermined."""
+        if not self.objective.paired:
+            return real_logits, fake_logits
+        middle = (real_logits.mean() + fake_logits.mean()) / 2
+        return real_logits - middle, fake_logits - middle
+
+    def _logits_for_generator(
+        self, real: Float[Tensor, "batch *sample"], fake: Samples, ctx: Context
+    ) -> tuple[PerSample, PerSample]:
+        if self.config.simultaneous:
+            return ctx.once("logits", lambda: self._logits(real, fake, ctx))
+        if not self.objective.paired:
+            fake_logits = self.discriminator(fake, ctx.generator)
+            return torch.zeros_like(fake_logits), fake_logits
+        return self._logits(real, fake, ctx)

@@ -1,0 +1,360 @@
+"""The contract between a family of GANs and everything else.
+
+A family is a module with networks, a configuration with presets, an objective and a way to sample. It
+describes its update order as data (stages of phases); the engine alone runs backward passes, steps
+optimizers, averages weights and keeps state. Read `docs/architecture.md` for the floors around this page.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint._errors import ConfigError, suggest
+from saddlepoint._types import Modality
+from saddlepoint.config import check, check_choices, option
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What a family must know of its data to build its networks.
+
+    Attributes:
+        modality: image, vector or sequence.
+        shape: shape of one sample: (channel, height, width), (feature,) or (time, feature).
+        classes: names of the classes in the order of their indices; empty when the data has no labels.
+        rows: number of training samples, which turns images seen into epochs.
+    """
+
+    modality: Modality
+    shape: tuple[int, ...]
+    classes: tuple[str, ...] = ()
+    rows: int = 1
+
+
+@dataclass(frozen=True)
+class DataStats:
+    """Element-wise statistics of the training rows in the library's inside range ([-1, 1] for images).
+
+    Attributes:
+        mean: tensor of the shape of one sample.
+        std: population standard deviation, same shape.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A minibatch of real data.
+
+    Attributes:
+        x: (batch, *sample) float tensor in the inside range.
+        labels: (batch,) class indices, or None when the data has no labels.
+    """
+
+    x: Tensor
+    labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a phase computed.
+
+    Attributes:
+        loss: one value per sample, shape (batch,), or a scalar for a statistic of the whole batch.
+            The engine takes the mean.
+        logs: detached per-sample tensors (or scalars) whose means go to the log under their names.
+    """
+
+    loss: Tensor
+    logs: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands; schedules are functions of it and of nothing else.
+
+    Attributes:
+        step: completed passes through a cycle, over all stages.
+        nimg: samples seen: batch size x steps.
+        epoch: nimg / training rows.
+    """
+
+    step: int = 0
+    nimg: int = 0
+    epoch: float = 0.0
+
+
+Schedule = float | Callable[[Progress], float]
+
+
+@dataclass(frozen=True)
+class OptimizerSpec:
+    """An optimizer by name, with schedules for what may change during training.
+
+    Attributes:
+        kind: ``sgd`` (classical momentum) or ``adam``.
+        lr: learning rate.
+        momentum: for sgd.
+        betas: for adam.
+        eps: for adam.
+    """
+
+    kind: Literal["sgd", "adam"]
+    lr: Schedule
+    momentum: Schedule = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One gradient computation and update.
+
+    Attributes:
+        name: shown in logs and errors; passed to `Family.loss`.
+        trains: names of the submodules whose parameters this phase moves.
+        optimizer: key into `Family.optimizers`; two phases may share one.
+        every: the phase is due in each ``every``-th pass through the cycle (lazy regularisation, n_critic).
+        offset: the first pass in which it is due.
+        fresh_batch: draw a new minibatch instead of using the one the previous phase used.
+    """
+
+    name: str
+    trains: tuple[str, ...]
+    optimizer: str
+    every: int = 1
+    offset: int = 0
+    fresh_batch: bool = False
+
+    def due(self, cycle: int) -> bool:
+        """Whether the phase runs in the given pass through its stage's cycle."""
+        return cycle >= self.offset and (cycle - self.offset) % self.every == 0
+
+    def times_due(self, cycles: int) -> int:
+        """How often the phase is due in the first ``cycles`` passes."""
+        return max(0, -(-(cycles - self.offset) // self.every))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of training: the same cycle of phases, repeated.
+
+    Attributes:
+        name: shown in logs.
+        cycle: phases in their order; a phase may stand in it several times.
+        iterations: passes through the cycle; None means until the budget is spent (last stage only).
+        simultaneous: compute the gradients of all phases at the same parameters, from the same minibatch and
+            the same random numbers, then step them together. Otherwise phases alternate, each with
+            random numbers of its own.
+    """
+
+    name: str
+    cycle: tuple[Phase, ...]
+    iterations: int | None = None
+    simultaneous: bool = False
+
+    def draws(self, cycles: int) -> int:
+        """How many minibatches the first ``cycles`` passes consume: one each, and one per fresh batch."""
+        return cycles + sum(phase.times_due(cycles) for phase in self.cycle[1:] if phase.fresh_batch)
+
+
+class Context:
+    """What surrounds one phase of one step: its random numbers and where training stands.
+
+    Attributes:
+        generator: random numbers of this phase (noise, dropout masks, augmentation). In a simultaneous stage
+            every phase gets the same ones.
+        batch_generator: random numbers shared by all phases that see this minibatch, for what belongs to the
+            minibatch itself (StarGAN's target labels).
+        progress: where training stands.
+    """
+
+    def __init__(
+        self,
+        generator: torch.Generator,
+        batch_generator: torch.Generator,
+        progress: Progress,
+        cache: dict[str, Any] | None = None,
+    ) -> None:
+        self.generator = generator
+        self.batch_generator = batch_generator
+        self.progress = progress
+        self._cache: dict[str, Any] = {} if cache is None else cache
+
+    def once(self, key: str, compute: Callable[[], T]) -> T:
+        """Compute a value once for all phases of a simultaneous cycle; in an alternating stage, once a phase."""
+        if key not in self._cache:
+            self._cache[key] = compute()
+        value: T = self._cache[key]
+        return value
+
+
+@dataclass(frozen=True)
+class Tags:
+    """What a family can do; selects contract tests, command-line options and studio controls.
+
+    Attributes:
+        modalities: kinds of data it accepts.
+        conditional: whether samples can be asked for by label.
+        input: what `Family.generate` transforms: latent vectors, images or sequences.
+        has_w: whether there is an intermediate latent space w.
+    """
+
+    modalities: tuple[Modality, ...]
+    conditional: bool = False
+    input: Literal["latent", "image", "sequence"] = "latent"
+    has_w: bool = False
+
+
+@dataclass(frozen=True)
+class FamilyConfig:
+    """Fields that every family's configuration has."""
+
+    batch_size: int = option(64, "samples per minibatch")
+    ema_half_life_kimg: float | None = option(
+        None, "half-life of the averaged generator in thousands of samples; none: no upper limit"
+    )
+    ema_ramp: float | None = option(
+        None, "half-life of the averaged generator as a share of the samples seen so far; none: no ramp"
+    )
+
+    def __post_init__(self) -> None:
+        check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        for name in ("ema_half_life_kimg", "ema_ramp"):
+            value = getattr(self, name)
+            check(value is None or value > 0, name, value, "positive, or none")
+        check_choices(self)
+
+    def ema_beta(self, nimg: int) -> float:
+        """Weight of the old average after the step that brings the count of samples seen to ``nimg``.
+
+        beta = 2 ** -(batch_size / half_life), half_life = min(ema_half_life_kimg * 1000, ema_ramp * nimg);
+        0 (the average is the generator itself) when both are None. Source: Karras et al. 2020 (StyleGAN2-ADA).
+        """
+        limits = []
+        if self.ema_half_life_kimg is not None:
+            limits.append(self.ema_half_life_kimg * 1000)
+        if self.ema_ramp is not None:
+            limits.append(self.ema_ramp * nimg)
+        return 0.5 ** (self.batch_size / min(limits)) if limits else 0.0
+
+
+class Family(nn.Module, abc.ABC):
+    """A family of GANs: configuration, networks, objective, sampling. Concrete families are final.
+
+    Networks are submodules; everything that changes during training is a parameter or a buffer, so that one
+    `state_dict` is complete. A family draws random numbers only from the generators it is given.
+
+    Attributes:
+        name: the word for it on the command line.
+        summary: one line for listings, with the paper.
+        tags: what the family can do.
+        Config: its configuration class.
+        PRESETS: named configurations; the first is the default.
+        averaged: names of the submodules of which the engine keeps a moving average for sampling.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    tags: ClassVar[Tags]
+    Config: ClassVar[type[FamilyConfig]]
+    PRESETS: ClassVar[Mapping[str, FamilyConfig]]
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+
+    def __init__(self, config: FamilyConfig, data: DataSpec) -> None:
+        super().__init__()
+        if data.modality not in self.tags.modalities:
+            raise ConfigError(
+                f"family '{self.name}' trains on {' or '.join(self.tags.modalities)} data, "
+                f"but this data set holds {data.modality}s"
+            )
+        self.config: Any = config
+        self.data = data
+
+    @abc.abstractmethod
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw the initial weights of every network from ``generator``."""
+
+    def prepare(self, stats: DataStats) -> None:  # noqa: B027 - most families have nothing to prepare
+        """Set what depends on the data (an output bias, a scaler's ranges), once, before the first step."""
+
+    @abc.abstractmethod
+    def stages(self) -> tuple[Stage, ...]:
+        """Return the update order."""
+
+    @abc.abstractmethod
+    def optimizers(self) -> Mapping[str, OptimizerSpec]:
+        """Return the optimizers that the phases name."""
+
+    @abc.abstractmethod
+    def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms | None:
+        """Compute the loss that ``phase`` descends; None skips its update."""
+
+    @abc.abstractmethod
+    def sample_inputs(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw ``n`` inputs for `generate`: latent vectors z of shape (n, latent)."""
+
+    @abc.abstractmethod
+    def generate(self, inputs: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Turn inputs into samples in the inside range; further randomness comes from ``generator``."""
+
+
+_REGISTRY: dict[str, type[Family]] = {}
+
+
+def register(cls: type[Family]) -> type[Family]:
+    """Class decorator that makes a family known by its name."""
+    _REGISTRY[cls.name] = cls
+    return cls
+
+
+def families() -> dict[str, type[Family]]:
+    """Return the registered families by name, in the order of their registration (of publication)."""
+    return dict(_REGISTRY)
+
+
+def get_family(name: str) -> type[Family]:
+    """Return the family called ``name``.
+
+    Raises:
+        ConfigError: if there is none, with the nearest name.
+    """
+    if name not in _REGISTRY:
+        raise ConfigError(f"unknown family '{name}'; {suggest(name, _REGISTRY)}")
+    return _REGISTRY[name]
+
+
+def build_family(name: str, config: FamilyConfig, data: DataSpec) -> Family:
+    """Build the networks of a family without touching PyTorch's global random numbers.
+
+    Raises:
+        ConfigError: if there is no such family, or it cannot be built for this data.
+    """
+    with torch.random.fork_rng(devices=[]):
+        return get_family(name)(config, data)
+
+
+def get_preset(family: type[Family], name: str | None) -> tuple[str, FamilyConfig]:
+    """Return ``(name, configuration)`` of a preset; None means the family's default.
+
+    Raises:
+        ConfigError: if the family has no such preset, with the nearest name.
+    """
+    if name is None:
+        name = next(iter(family.PRESETS))
+    if name not in family.PRESETS:
+        raise ConfigError(f"family '{family.name}' has no preset '{name}'; {suggest(name, family.PRESETS)}")
+    return name, family.PRESETS[name]

@@ -1,0 +1,74 @@
+"""The theory of the 2014 paper as functions: the value of the game, the best discriminator, the divergences.
+
+Densities are given by their values on a grid with cells of width (or area) ``dx``. All values are in nats.
+Source: Goodfellow et al. 2014, sections 3 and 4.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from saddlepoint._types import PerSample
+
+LOG4 = math.log(4.0)
+Array = Float[np.ndarray, " points"]
+N = TypeVar("N", float, Tensor)
+
+
+def value(real_logits: PerSample, fake_logits: PerSample) -> Tensor:
+    """Return V(D, G) = E log D(x) + E log(1 - D(G(z))) from samples (equation 1).
+
+    Args:
+        real_logits: D's logits on data, any shape.
+        fake_logits: D's logits on generated samples, any shape.
+
+    Returns:
+        Scalar in nats; -log 4 for a discriminator that says 1/2 everywhere, at most 0.
+
+    Example:
+        >>> value(torch.zeros(4), torch.zeros(4)).item() == -LOG4
+        True
+    """
+    return F.logsigmoid(real_logits.float()).mean() + F.logsigmoid(-fake_logits.float()).mean()
+
+
+def game_logs(real_logits: PerSample, fake_logits: PerSample) -> dict[str, Tensor]:
+    """Return what every family logs of the game, detached: V, mean D(x) and mean D(G(z))."""
+    real, fake = real_logits.detach(), fake_logits.detach()
+    return {"V": value(real, fake), "D(x)": torch.sigmoid(real), "D(G(z))": torch.sigmoid(fake)}
+
+
+def jsd_lower_bound(v: N) -> N:
+    """Return (V + log 4) / 2, which is at most JSD(p_data, p_g) for any discriminator (from theorem 1)."""
+    return (v + LOG4) / 2
+
+
+def optimal_discriminator(p_data: Array, p_g: Array) -> Array:
+    """Return D*(x) = p_data / (p_data + p_g) (proposition 1); 1/2 where both densities vanish."""
+    total = p_data + p_g
+    return np.divide(p_data, total, out=np.full_like(total, 0.5), where=total > 0)
+
+
+def kl(p: Array, q: Array, dx: float) -> float:
+    """Return KL(p || q) by quadrature; infinite where p has mass and q has none."""
+    support = p > 0
+    with np.errstate(divide="ignore"):
+        return float(np.sum(p[support] * np.log(p[support] / q[support])) * dx)
+
+
+def jsd(p: Array, q: Array, dx: float) -> float:
+    """Return the Jensen-Shannon divergence, between 0 and log 2, by quadrature."""
+    middle = (p + q) / 2
+    return (kl(p, middle, dx) + kl(q, middle, dx)) / 2
+
+
+def criterion(p_data: Array, p_g: Array, dx: float) -> float:
+    """Return C(G) = max_D V(D, G) = -log 4 + 2 JSD(p_data, p_g) (theorem 1) by quadrature."""
+    return -LOG4 + 2 * jsd(p_data, p_g, dx)

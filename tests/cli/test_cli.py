@@ -1,0 +1,223 @@
+"""The command as a person meets it: what works, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from saddlepoint import cli
+
+Command = Callable[..., tuple[int, str, str]]
+SMALL = "--generator-widths 32 --discriminator-widths 16 --batch-size 16 --threads 1".split()
+
+
+@pytest.fixture
+def saddle(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """Run the command in this process, in an empty folder: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["saddle", *words])
+        with pytest.raises(SystemExit) as leaving:
+            cli.main()
+        out, err = capfd.readouterr()
+        code = leaving.value.code
+        assert isinstance(code, int)
+        return code, out, err
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "gam"], "unknown family 'gam'; did you mean 'gan'?"),
+        (["train", "gan", "--preset", "mnist-2015"], "no preset 'mnist-2015'; did you mean 'mnist-2014'?"),
+        (["train", "--lerning-rate", "3"], "unknown option '--lerning-rate'"),
+        (["train", "--bugdet", "3m"], "unknown option '--bugdet'; did you mean 'budget'?"),
+        (["train", "--momentm", ".5"], "unknown option '--momentm'; did you mean 'momentum'?"),
+        (["train", "--lr"], "option '--lr' needs a value"),
+        (["train", "--lr", "fast"], "lr is 'fast', but it must be a number"),
+        (["train", "--lr", "-1"], "lr is -1.0, but it must be positive"),
+        (["train", "--objective", "minmax"], "did you mean 'minimax'?"),
+        (["train", "--budget", "soon"], "budget is 'soon', but it must be a positive time such as 90s, 3m or 1.5h"),
+        (["train", "--budget", "0"], "budget is '0'"),
+        (["train", "--steps", "-4"], "steps is -4, but it must be positive"),
+        (["train", "--steps", "four"], "'--steps'"),
+        (["train", "--device", "gpu"], "unknown device 'gpu'; choose from: auto, cpu, cuda, mps"),
+        (["train", "--threads", "0"], "threads is 0, but it must be at least 1"),
+        (["train", "--data", "digit", "--steps", "1"], "did you mean 'digits'?"),
+        (["train", "--data", "./nowhere", "--steps", "1"], "nowhere"),
+        (["train", "gan", "extra"], "unexpected extra argument"),
+        (["train", "--resume", "nowhere"], "'nowhere' is not a run folder"),
+        (["train", "--resume", "nowhere", "--lr", "1"], "a resumed run keeps its options"),
+        (["sample", "nowhere"], "'nowhere' is not a run folder"),
+        (["evaluate", "nowhere"], "'nowhere' is not a run folder"),
+        (["families", "dcgam"], "unknown family 'dcgam'"),
+        (["trian"], "trian"),
+    ],
+)
+def test_a_mistake_costs_one_clear_line(saddle: Command, words: list[str], message: str) -> None:
+    code, out, err = saddle(*words)
+    assert code == 2
+    assert message in err
+    assert err.startswith("error: ")
+    assert len(err.strip().splitlines()) == 1
+    assert out == ""
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("words", [[], ["train"], ["sample"], ["evaluate"], ["demo"], ["data", "inspect"], ["families"]])
+def test_help_has_examples(saddle: Command, words: list[str]) -> None:
+    code, out, _ = saddle(*words, "--help")
+    assert code == 0
+    assert "saddle " in out
+    assert words == [] or "Example" in out
+
+
+def test_dry_run_prints_the_resolved_configuration_and_does_nothing(saddle: Command) -> None:
+    code, out, _ = saddle("train", "--preset", "mnist-2014", "--lr", "0.2", "--kimg", "5", "--seed", "3", "--dry-run")
+    config = json.loads(out)
+    assert code == 0
+    assert config["family"] == "gan"
+    assert config["preset"] == "mnist-2014"
+    assert config["options"]["lr"] == 0.2
+    assert config["options"]["simultaneous"] is True
+    assert config["settings"]["kimg"] == 5
+    assert config["settings"]["seconds"] is None
+    assert config["settings"]["seed"] == 3
+    assert not Path("runs").exists()
+
+
+def test_train_alone_means_gan_on_mnist_for_three_minutes(saddle: Command) -> None:
+    config = json.loads(saddle("train", "--dry-run")[1])
+    assert (config["family"], config["data"]["source"], config["preset"]) == ("gan", "mnist", "mnist")
+    assert config["settings"]["seconds"] == 180
+
+
+def test_from_training_to_pictures_and_figures(saddle: Command) -> None:
+    code, out, err = saddle("train", "--data", "digits", "--steps", "30", "--out", "run", *SMALL)
+    assert code == 0
+    assert "run:      run" in out
+    assert "digits" in err
+    config = json.loads(Path("run/config.json").read_text())
+    assert config["data"]["rows"] == len(np.unique(config["data"]["fingerprint"])) * config["data"]["rows"]
+    assert config["options"]["generator_widths"] == [32]
+    assert json.loads(Path("run/status.json").read_text())["state"] == "finished"
+    for picture in ("grid", "filmstrip", "neighbours", "interpolation"):
+        code, out, _ = saddle("sample", "run", "--picture", picture)
+        assert code == 0
+        with Image.open(out.strip()) as image:
+            assert min(image.size) > 100
+    code, out, _ = saddle("sample", "run", "-n", "70", "--out", "x.npz", "--seed", "2")
+    assert code == 0
+    with np.load("x.npz") as arrays:
+        samples = arrays["x"]
+    assert samples.shape == (70, 1, 8, 8)
+    assert samples.dtype == np.uint8
+    saddle("sample", "run", "-n", "70", "--out", "y.npz", "--seed", "2")
+    assert Path("x.npz").read_bytes() == Path("y.npz").read_bytes()
+    code, out, _ = saddle("evaluate", "run", "--protocol", "parzen", "--quiet")
+    assert code == 0
+    assert "parzen10k_cv10" in out
+    assert "training images" in out
+    assert "k-means" in out
+    rows = [json.loads(line) for line in Path("run/report/metrics.jsonl").read_text().splitlines()]
+    assert len(rows) == 4
+    assert "<table" in Path("run/report/index.html").read_text()
+
+
+def test_the_same_command_goes_on_and_another_one_is_refused(saddle: Command) -> None:
+    command = ["train", "--data", "digits", "--out", "run", *SMALL]
+    saddle(*command, "--steps", "5")
+    code, _, err = saddle(*command, "--steps", "9")
+    assert code == 0
+    assert "going on" in err
+    assert json.loads(Path("run/status.json").read_text())["step"] == 9
+    code, _, err = saddle(*command, "--steps", "9", "--lr", "0.5")
+    assert code == 2
+    assert "another configuration (option lr: " in err
+    code, _, err = saddle("train", "--resume", "run", "--steps", "12")
+    assert code == 0
+    assert json.loads(Path("run/status.json").read_text())["step"] == 12
+
+
+def test_an_unfinished_run_is_found_again_without_naming_it(saddle: Command) -> None:
+    command = ["train", "--data", "digits", *SMALL, "--steps", "5"]
+    saddle(*command)
+    (first,) = Path("runs").iterdir()
+    status = json.loads((first / "status.json").read_text())
+    (first / "status.json").write_text(json.dumps({**status, "state": "interrupted"}))
+    saddle(*command[:-1], "8")
+    assert list(Path("runs").iterdir()) == [first]
+    assert json.loads((first / "status.json").read_text())["step"] == 8
+    saddle(*command)
+    assert len(list(Path("runs").iterdir())) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_command_saves_and_says_how_to_go_on(number: signal.Signals, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "saddlepoint", "train", "--data", "digits", "--out", "run", "--budget", "1h", *SMALL]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / "samples" / "step00000010.png").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.search(r"interrupted at step [\d,]+; saved. Go on with: saddle train --resume run", err)
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "interrupted"
+
+
+def test_a_run_folder_that_cannot_be_written(saddle: Command) -> None:
+    Path("file").write_text("")
+    code, _, err = saddle("train", "--data", "digits", "--steps", "1", "--out", "file/run", *SMALL)
+    assert code == 2
+    assert "cannot be written" in err
+
+
+def test_families_lists_presets_and_options(saddle: Command) -> None:
+    assert "mnist-algorithm1" in saddle("families")[1]
+    out = saddle("families", "gan")[1]
+    assert "--r1-gamma" in out
+    assert "learning rate at the start" in out
+
+
+def test_data_commands(saddle: Command) -> None:
+    assert "fashion-mnist" in saddle("data", "list")[1]
+    out = saddle("data", "inspect", "digits")[1]
+    assert "1,797" in out
+    found = json.loads(saddle("data", "inspect", "digits", "--json")[1])
+    assert found["classes"]
+
+
+def test_demo_without_network_or_cache_runs_on_digits(saddle: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    from saddlepoint import data
+    from saddlepoint._errors import DataError
+
+    real = data.load_dataset
+
+    def offline(source: str, **options: object) -> object:
+        if source == "mnist":
+            raise DataError("no network")
+        return real(source, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(data, "load_dataset", offline)
+    code, out, _ = saddle("demo", "--budget", "1s", "--out", "run", "--threads", "1")
+    assert code == 0
+    assert "goes on with the digits" in out
+    for name in ("grid", "filmstrip", "neighbours", "interpolation", "figures"):
+        path = re.search(rf"{name}:\s+(\S+)", out)
+        assert path is not None
+        assert Path(path[1]).exists()

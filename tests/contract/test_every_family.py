@@ -1,0 +1,234 @@
+"""What every registered family must do; a new family gets these tests by being registered."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import saddlepoint.families  # noqa: F401 - registers the families
+from saddlepoint._errors import ConfigError
+from saddlepoint.config import from_json, override, to_json
+from saddlepoint.data.dataset import Dataset, Split
+from saddlepoint.data.feed import Feed
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.runtime import stream
+from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.state import newest_checkpoint
+from saddlepoint.engine.training import TrainingState
+from saddlepoint.engine.updates import trained
+from saddlepoint.family import Context, Family, Progress, build_family, families, get_preset
+
+CASES = [(name, preset) for name, kind in families().items() for preset in kind.PRESETS]
+BATCH = 8
+
+
+def data(modality: str) -> Dataset:
+    rng = np.random.default_rng(3)
+    labels = np.arange(40) % 3
+    if modality == "image":
+        x = rng.integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)
+    else:
+        x = rng.normal(size=(40, 2)).astype(np.float32)
+    return Dataset("made", modality, {"train": Split(x, labels)}, ("a", "b", "c"), "0")  # type: ignore[arg-type]
+
+
+def build(name: str, preset: str, modality: str | None = None) -> tuple[Family, Dataset]:
+    kind = families()[name]
+    dataset = data(modality or kind.tags.modalities[0])
+    config = dataclasses.replace(get_preset(kind, preset)[1], batch_size=BATCH)
+    return build_family(name, config, dataset.spec), dataset
+
+
+def state_of(name: str, preset: str) -> tuple[TrainingState, Feed, Dataset]:
+    family, dataset = build(name, preset)
+    state = TrainingState(family, 0, 40, torch.device("cpu"))
+    family.prepare(dataset.stats())
+    return state, Feed(dataset.splits["train"], BATCH, 0), dataset
+
+
+def run(name: str, preset: str, folder: Path, steps: int, seed: int = 0) -> TrainingState:
+    family, dataset = build(name, preset)
+    settings = Settings(seed=seed, steps=steps, report_kimg=3 * BATCH / 1000)
+    trainer = Trainer(family, Feed(dataset.splits["train"], BATCH, seed), settings, RunFolder(folder))
+    trainer.train(dataset.stats)
+    return trainer.state
+
+
+def tensors(state: TrainingState) -> dict[str, Tensor]:
+    return {f"{file}/{n}": t for file, group in state.checkpoint().tensors.items() for n, t in group.items()}
+
+
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_configuration_survives_json(name: str, preset: str) -> None:
+    kind = families()[name]
+    config = kind.PRESETS[preset]
+    assert from_json(kind.Config, json.loads(json.dumps(to_json(config)))) == config
+
+
+@pytest.mark.parametrize("name", families())
+def test_unknown_option_is_refused_with_a_suggestion(name: str) -> None:
+    kind = families()[name]
+    _, config = get_preset(kind, None)
+    with pytest.raises(ConfigError, match="did you mean 'batch-size'"):
+        override(config, {"batch_sise": "3"})
+    with pytest.raises(ConfigError, match="must be a whole number"):
+        override(config, {"batch_size": "many"})
+
+
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_every_field_says_what_it_means(name: str, preset: str) -> None:
+    assert all(field.metadata.get("help") for field in dataclasses.fields(families()[name].Config))
+
+
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_samples_have_shape_range_and_a_seed(name: str, preset: str) -> None:
+    for modality in families()[name].tags.modalities:
+        family, dataset = build(name, preset, modality)
+        family.reset_parameters(stream("cpu", "weights", 0))
+        family.eval()
+
+        def draw(seed: int, family: Family = family) -> Tensor:
+            with torch.no_grad():
+                return family.generate(family.sample_inputs(5, stream("cpu", seed)), generator=stream("cpu", "g"))
+
+        samples = draw(1)
+        assert samples.shape == (5, *dataset.spec.shape)
+        assert samples.isfinite().all()
+        if modality == "image":
+            assert samples.abs().max() <= 1
+        assert torch.equal(samples, draw(1))
+        assert not torch.equal(samples, draw(2))
+
+
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_loss_is_finite_per_sample(name: str, preset: str) -> None:
+    state, feed, _ = state_of(name, preset)
+    for stage in state.family.stages():
+        for phase in stage.cycle:
+            state.unfreeze([phase.name])
+            ctx = Context(stream("cpu", 1), stream("cpu", 2), Progress())
+            terms = state.family.loss(phase, feed.batch(0), ctx)
+            assert terms is not None
+            assert terms.loss.shape in ((BATCH,), ())
+            assert terms.loss.isfinite().all()
+            assert all(not log.requires_grad for log in terms.logs.values())
+
+
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_each_phase_moves_what_it_trains_and_nothing_else(name: str, preset: str) -> None:
+    family, dataset = build(name, preset)
+    trainer = Trainer(family, Feed(dataset.splits["train"], BATCH, 0), Settings(), RunFolder("unused"))
+    family.prepare(dataset.stats())
+    state, feed = trainer.state, trainer.feed
+    for phase in (phase for stage in trainer.stages for phase in stage.cycle):
+        before = {key: p.clone() for key, p in family.named_parameters()}
+        state.unfreeze([phase.name])
+        ctx = Context(stream("cpu", 1), stream("cpu", 2), Progress())
+        gradients = trainer.gradients(phase, feed.batch(0), ctx, keep_graph=False)
+        assert gradients is not None
+        trainer.update([(phase, gradients)])
+        moved = {key for key, p in family.named_parameters() if not torch.equal(p, before[key])}
+        assert moved == set(trained(family, phase.trains))
+
+
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_resumed_training_equals_straight_training(name: str, preset: str, tmp_path: Path) -> None:
+    """5 + 6 steps are 11 steps, bit for bit: weights, averages, optimizer, statistics, log lines."""
+    straight = run(name, preset, tmp_path / "straight", 11)
+    run(name, preset, tmp_path / "resumed", 5)
+    resumed = run(name, preset, tmp_path / "resumed", 11)
+    one, two = tensors(straight), tensors(resumed)
+    assert one.keys() == two.keys()
+    assert [key for key in one if not torch.equal(one[key], two[key])] == []
+    logs = [RunFolder(tmp_path / folder).read_log() for folder in ("straight", "resumed")]
+    for line in (line for log in logs for line in log):
+        line.pop("timing")
+    assert len(logs[0]) == 3
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_state_is_complete(name: str, preset: str, tmp_path: Path) -> None:
+    """A checkpoint loaded into a fresh state of another seed reproduces every tensor that changes in training."""
+    state = run(name, preset, tmp_path, 4)
+    checkpoint, problems = newest_checkpoint(tmp_path / "checkpoints")
+    assert checkpoint is not None
+    assert problems == []
+    other, _, _ = state_of(name, preset)
+    other.load(checkpoint)
+    one, two = tensors(state), tensors(other)
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    untrained, _, _ = state_of(name, preset)
+    start = tensors(untrained)
+    assert any(not torch.equal(one[key], start[key]) for key in start if key.startswith("averages/"))
+
+
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_training_does_not_touch_global_randomness(name: str, preset: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    run(name, preset, tmp_path / "a", 2)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_another_seed_is_another_run(name: str, preset: str, tmp_path: Path) -> None:
+    one = tensors(run(name, preset, tmp_path / "0", 2, seed=0))
+    two = tensors(run(name, preset, tmp_path / "1", 2, seed=1))
+    assert any(not torch.equal(one[key], two[key]) for key in one if key.startswith("model/"))
+
+
+@pytest.mark.parametrize("name", families())
+def test_average_follows_its_closed_form(name: str, tmp_path: Path) -> None:
+    """After n steps the average is sum_i w_i p_i with the weights that the betas imply."""
+    kind = families()[name]
+    dataset = data(kind.tags.modalities[0])
+    config = dataclasses.replace(get_preset(kind, None)[1], batch_size=BATCH, ema_half_life_kimg=0.02, ema_ramp=None)
+    network = kind.averaged[0]
+    history: list[dict[str, Tensor]] = []
+    for steps in range(5):
+        family = kind(config, dataset.spec)
+        settings = Settings(steps=max(steps, 1))
+        trainer = Trainer(family, Feed(dataset.splits["train"], BATCH, 0), settings, RunFolder(tmp_path / str(steps)))
+        if steps == 0:
+            family.prepare(dataset.stats())
+        else:
+            trainer.train(dataset.stats)
+        history.append({k: p.detach().clone() for k, p in family.get_submodule(network).named_parameters()})
+    beta = 0.5 ** (BATCH / 20)
+    averaged = dict(trainer.state.averages.modules[network].named_parameters())
+    for key, value in averaged.items():
+        expected = beta**4 * history[0][key]
+        for i in range(1, 5):
+            expected = expected + (1 - beta) * beta ** (4 - i) * history[i][key]
+        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [n for n, k in families().items() if "vector" in k.tags.modalities])
+def test_short_training_beats_the_untrained_model(name: str, tmp_path: Path) -> None:
+    """On a shifted Gaussian, a few hundred steps bring mean and spread of the samples near the data's."""
+    kind = families()[name]
+    x = (np.random.default_rng(0).normal(size=(2000, 2)) * [0.5, 1.0] + [2.0, -1.0]).astype(np.float32)
+    dataset = Dataset("normal", "vector", {"train": Split(x)}, (), "0")
+    config = dataclasses.replace(get_preset(kind, None)[1], batch_size=64)
+    family = kind(config, dataset.spec)
+    trainer = Trainer(family, Feed(dataset.splits["train"], 64, 0), Settings(steps=400), RunFolder(tmp_path))
+
+    def distance() -> float:
+        """2-Wasserstein distance between the Gaussians with the samples' and the data's moments, squared."""
+        with torch.no_grad(), trainer.state.averages.applied() as averaged:
+            y = averaged.generate(averaged.sample_inputs(2000, stream("cpu", 5)), generator=stream("cpu", 6)).numpy()
+        return float(((y.mean(0) - x.mean(0)) ** 2).sum() + ((y.std(0) - x.std(0)) ** 2).sum())
+
+    before = distance()
+    trainer.train(dataset.stats)
+    assert distance() < 0.1 * before

@@ -1,0 +1,65 @@
+"""A training process killed without warning loses nothing that was saved, and goes on bit for bit."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from saddlepoint import api
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.state import newest_checkpoint
+
+SMALL = {"generator_widths": "64,64", "discriminator_widths": "32,32"}
+KILLS = 20
+
+
+def train_until_killed(folder: Path, moment: float) -> None:
+    """Start the command, let it train for ``moment`` seconds, kill it with a signal that cannot be caught."""
+    options = [word for name, value in SMALL.items() for word in (f"--{name.replace('_', '-')}", value)]
+    command = [
+        *(sys.executable, "-m", "saddlepoint", "train", "gan", "--data", "digits", "--out", str(folder)),
+        *("--preset", "mnist-2014", "--budget", "1h", "--checkpoint", "0.02s", "--threads", "1", "--quiet", *options),
+    ]
+    (folder / "status.json").unlink(missing_ok=True)
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    try:
+        while not (folder / "status.json").exists():
+            assert process.poll() is None, "training ended by itself"
+            time.sleep(0.02)
+        time.sleep(moment)
+        assert process.poll() is None, "training ended by itself"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_twenty_kills_at_random_moments(tmp_path: Path) -> None:
+    folder, rng, steps = tmp_path / "run", random.Random(0), [0]
+    for _ in range(KILLS):
+        train_until_killed(folder, rng.uniform(0.0, 0.6))
+        found, _ = newest_checkpoint(folder / "checkpoints")
+        steps.append(found.step if found else 0)
+    assert steps == sorted(steps), "a checkpoint that was whole has been lost"
+    assert steps[-1] > 0
+    assert len(set(steps)) > KILLS / 2, "training hardly got on between the kills"
+
+    killed, _ = newest_checkpoint(folder / "checkpoints")
+    assert killed is not None
+    plan = api.plan(
+        data="digits", preset="mnist-2014", options=SMALL, steps=killed.step, threads=1, out=tmp_path / "straight"
+    )
+    api.start(plan)
+    straight, _ = newest_checkpoint(tmp_path / "straight" / "checkpoints")
+    assert straight is not None
+    for file, tensors in straight.tensors.items():
+        assert [name for name in tensors if not torch.equal(tensors[name], killed.tensors[file][name])] == []
+    logs = [RunFolder(path).read_log() for path in (tmp_path / "straight", folder)]
+    for line in (line for log in logs for line in log):
+        line.pop("timing")
+    assert logs[0] == [line for line in logs[1] if line["step"] <= killed.step]

@@ -1,0 +1,216 @@
+"""Protocols, control rows and reports on a small data set made by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from saddlepoint import evaluate as ev
+from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.data.dataset import Dataset, Split
+from saddlepoint.metrics import log_likelihood, parzen10k
+
+SHAPE = (1, 4, 4)
+
+
+def _images(seed: int, n: int) -> np.ndarray:
+    """Bright or dark blobs: smooth pictures with a little noise."""
+    rng = np.random.default_rng(seed)
+    level = rng.integers(60, 190, (n, 1, 1, 1))
+    return np.clip(level + rng.normal(0, 12, (n, *SHAPE)), 0, 255).astype(np.uint8)
+
+
+def _dataset(train: int = 120, valid: int = 30, test: int = 40, fingerprint: str = "ab" * 32) -> Dataset:
+    splits = {
+        "train": Split(_images(0, train)),
+        "valid": Split(_images(1, valid)),
+        "test": Split(_images(2, test)),
+    }
+    return Dataset("blobs", "image", splits, (), fingerprint)
+
+
+def _sampler(images: np.ndarray) -> Callable[[int, int], torch.Tensor]:
+    return lambda n, seed: torch.from_numpy(images[:n]).float() / 127.5 - 1
+
+
+def _by_name(report: ev.Report) -> dict[str, ev.Row]:
+    return {row.row: row for row in report.rows}
+
+
+def test_rows_hold_the_figures_of_the_metric_and_what_they_rest_on() -> None:
+    data = _dataset()
+    fakes = _images(3, 120)
+    report = ev.evaluate(_sampler(fakes), data, ["parzen"], seed=5, label="generator (EMA)")
+    rows = _by_name(report)
+    assert list(rows) == ["generator (EMA)", "training images", "k-means centroids", "uniform noise"]
+    expected = parzen10k(fakes / 255, data.splits["valid"].x / 255, data.splits["test"].x / 255)
+    row = rows["generator (EMA)"]
+    assert row.value == pytest.approx(expected.value, rel=1e-6)
+    assert row.standard_error == pytest.approx(expected.standard_error, rel=1e-5)
+    assert (row.protocol, row.unit, row.role) == ("parzen10k_cv10", "nats", "model")
+    assert row.details.items() >= {
+        "sigma": round(expected.sigma, 4), "n_centres": 120, "n_valid": 30, "n_test": 40,
+        "as_released": False, "data": "blobs", "fingerprint": "ab" * 32, "seed": 5,
+    }.items()  # fmt: skip
+    assert row.details["seconds"] >= 0
+    # All training rows are drawn here, so the control is known too: the training set itself.
+    train = data.splits["train"].x / 255
+    truth = rows["training images"]
+    direct = log_likelihood(
+        data.splits["test"].x / 255, train, parzen10k(train, data.splits["valid"].x / 255, train).sigma
+    )
+    assert truth.value == pytest.approx(direct.mean(), rel=1e-6)
+    assert rows["k-means centroids"].details["n_centres"] == 24
+    assert {rows[name].role for name in list(rows)[1:]} == {"control"}
+    assert rows["uniform noise"].value < truth.value
+
+
+def test_counts_are_the_released_ones_where_the_data_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("_CENTRES", 50), ("_VALID", 15), ("_TEST", 20)):
+        monkeypatch.setattr(ev, name, value)
+    asked: list[tuple[int, int]] = []
+
+    def sample(n: int, seed: int) -> torch.Tensor:
+        asked.append((n, seed))
+        return torch.zeros(n, *SHAPE)
+
+    report = ev.evaluate(sample, _dataset(train=300), seed=3)
+    assert asked == [(50, 3)]
+    for row in report.rows:
+        assert (row.details["n_centres"], row.details["n_valid"], row.details["n_test"]) == (50, 15, 20)
+        assert row.details["as_released"]
+    assert "too small" not in report.verdict
+
+
+def test_verdict_says_where_the_model_stands() -> None:
+    data = _dataset()
+    test = data.splits["test"].x
+    above = ev.evaluate(_sampler(np.concatenate([test] * 3)), data)
+    assert "above the level of real training images" in above.verdict
+    assert "not better than the truth" in above.verdict
+    assert "too small for the released counts" in above.verdict
+    same = ev.evaluate(_sampler(data.splits["train"].x), data)
+    assert "at the level of real training images" in same.verdict
+    rough = data.splits["train"].x + np.random.default_rng(4).normal(0, 50, (120, *SHAPE))
+    dull = ev.evaluate(_sampler(rough.clip(0, 255)), data)
+    assert "nats below the level of real training images" in dull.verdict
+    black = ev.evaluate(lambda n, seed: -torch.ones(n, *SHAPE), data)
+    assert "below uniform noise" in black.verdict
+
+
+def test_control_rows_are_measured_once_for_data_and_seed(tmp_path: Path) -> None:
+    data = _dataset()
+    sample = _sampler(_images(3, 120))
+    lines: list[str] = []
+
+    def run(data: Dataset, seed: int) -> tuple[ev.Report, int]:
+        lines.clear()
+        report = ev.evaluate(sample, data, seed=seed, cache_dir=tmp_path / "cache", progress=lines.append)
+        return report, sum(line.startswith("Parzen: training") for line in lines)
+
+    first, measured = run(data, 0)
+    assert measured == 1
+    second, measured = run(data, 0)
+    assert measured == 0
+    assert second.rows[1:] == first.rows[1:]
+    assert run(data, 1)[1] == 1
+    assert run(_dataset(fingerprint="cd" * 32), 0)[1] == 1
+    for kept in (tmp_path / "cache").iterdir():
+        kept.write_text("[{]")
+    repaired, measured = run(data, 0)
+    assert measured == 1
+    assert [row.value for row in repaired.rows] == [row.value for row in first.rows]
+    assert any("cannot be read" in line for line in lines)
+    assert run(data, 0)[1] == 0
+    assert not list((tmp_path / "cache").glob("*.tmp"))
+
+
+def test_a_cache_that_cannot_be_written_costs_a_line_only(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    lines: list[str] = []
+    sample = _sampler(_images(3, 120))
+    report = ev.evaluate(sample, _dataset(), cache_dir=tmp_path / "file" / "cache", progress=lines.append)
+    assert len(report.rows) == 4
+    assert "could not be kept" in lines[-1]
+
+
+def test_equal_seeds_give_equal_figures() -> None:
+    sample, data = _sampler(_images(3, 120)), _dataset()
+    a, b, c = (ev.evaluate(sample, data, seed=seed) for seed in (0, 0, 1))
+    assert [row.value for row in a.rows] == [row.value for row in b.rows]
+    assert _by_name(a)["uniform noise"].value != _by_name(c)["uniform noise"].value
+
+
+def test_report_as_json_lines_and_page(tmp_path: Path) -> None:
+    report = ev.evaluate(_sampler(_images(3, 120)), _dataset(), label="<b>generator</b>")
+    path = tmp_path / "report" / "metrics.jsonl"
+    report.to_jsonl(path)
+    report.to_jsonl(path)
+    lines = path.read_text().splitlines()
+    assert len(lines) == 8
+    assert tuple(ev.Row.from_json(json.loads(line)) for line in lines[:4]) == report.rows
+    report.to_html(tmp_path / "report" / "index.html")
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "&lt;b&gt;generator&lt;/b&gt;" in page
+    assert "<b>" not in page
+    assert "<script" not in page
+    assert "http" not in page
+    for row in report.rows:
+        assert f"{row.value:.1f} ± {row.standard_error:.1f}" in page
+    assert [p.name for p in sorted(path.parent.iterdir())] == ["index.html", "metrics.jsonl"]
+
+
+def test_an_interval_survives_json_and_is_shown(tmp_path: Path) -> None:
+    row = ev.Row("p", "generator", 3.25, "", interval=(3.0, 3.5))
+    assert ev.Row.from_json(json.loads(json.dumps(dataclasses.asdict(row)))) == row
+    ev.Report((row,), {"p": "Fine."}).to_html(tmp_path / "page.html")
+    assert "3.2 [3.0, 3.5]" in (tmp_path / "page.html").read_text()
+
+
+def test_another_protocol_needs_one_registration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ev, "_REGISTRY", dict(ev._REGISTRY))
+    mean = ev.Protocol(
+        "mean_test", ("mean",), ("vector",), "distance of means",
+        run=lambda sample, label, task: [ev.Row("mean_test", label, float(sample(4, task.seed).mean()), "")],
+        controls=lambda task: [],
+        verdict=lambda rows: f"The mean is {rows[0].value:.1f}.",
+    )  # fmt: skip
+    ev.register(mean)
+    vectors = Split(np.zeros((20, 2), np.float32))
+    data = Dataset("ring8", "vector", {"train": vectors, "valid": vectors, "test": vectors}, (), "00")
+    report = ev.evaluate(lambda n, seed: torch.ones(n, 2), data, ["mean", "mean_test"])
+    assert report.verdict == "The mean is 1.0."
+    assert len(report.rows) == 1
+    with pytest.raises(ConfigError, match="measures image data, but 'ring8' holds vectors"):
+        ev.evaluate(lambda n, seed: torch.ones(n, 2), data, ["parzen"])
+
+
+def test_unknown_protocol_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'parzen'"):
+        ev.evaluate(_sampler(_images(0, 120)), _dataset(), ["parsen"])
+
+
+@pytest.mark.parametrize("small", ["train", "valid", "test"])
+def test_too_few_rows(small: str) -> None:
+    with pytest.raises(DataError, match=f"9 {small} rows"):
+        ev.evaluate(_sampler(_images(0, 120)), _dataset(**{small: 9}))
+
+
+def test_samples_that_cannot_be_measured() -> None:
+    data = _dataset()
+    broken = torch.zeros(120, *SHAPE)
+    broken[[1, 5, 7], 0, 0, 0] = torch.nan
+    for samples, words in (
+        (broken, "3 of 120 samples"),
+        (torch.zeros(120, 1, 5, 4), r"\(120, 1, 5, 4\)"),
+        (torch.zeros(7, *SHAPE), r"\(7, 1, 4, 4\)"),
+        (torch.full((120, *SHAPE), 255.0), r"from 255 to 255.*\[-1, 1\]"),
+    ):
+        with pytest.raises(DataError, match=words):
+            ev.evaluate(lambda n, seed, samples=samples: samples, data)

@@ -1,0 +1,180 @@
+"""The 2014 family against the released configuration and against its step written out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from saddlepoint._errors import ConfigError
+from saddlepoint.data.dataset import Dataset, Split
+from saddlepoint.data.feed import Feed
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.runtime import stream
+from saddlepoint.engine.settings import Settings
+from saddlepoint.families.gan import GAN, GANConfig
+from saddlepoint.family import Batch, Context, DataSpec, DataStats, Phase, Progress
+from saddlepoint.nn.mlp import dropout
+
+MNIST = DataSpec("image", (1, 28, 28), tuple("0123456789"), 50_000)
+RELEASED = GAN.PRESETS["mnist-2014"]
+
+
+def images() -> Dataset:
+    x = np.random.default_rng(1).integers(0, 256, (60, 1, 6, 6), dtype=np.uint8)
+    return Dataset("noise", "image", {"train": Split(x)}, (), "0")
+
+
+def test_networks_have_the_released_sizes() -> None:
+    family = GAN(RELEASED, MNIST)
+    assert sum(p.numel() for p in family.generator.parameters()) == 2_503_984
+    assert sum(p.numel() for p in family.discriminator.parameters()) == 1_231_441
+
+
+def test_learning_rate_and_momentum_follow_the_released_schedules() -> None:
+    """Per update lr / 1.000004, floor 1e-6; per epoch .5 to .7 over 250 epochs of 500 updates."""
+    for epochs, share in ((100, 0.819), (250, 0.607), (1000, 0.135)):
+        assert RELEASED.learning_rate(Progress(step=epochs * 500)) == pytest.approx(0.1 * share, abs=5e-5)
+    assert RELEASED.learning_rate(Progress(step=5_000_000)) == 1e-6
+    assert [RELEASED.momentum_at(Progress(epoch=e)) for e in (0, 0.99, 125, 250, 900)] == pytest.approx(
+        [0.5, 0.5, 0.6, 0.7, 0.7]
+    )
+
+
+def test_initial_weights_and_bias_are_the_released_ones() -> None:
+    family = GAN(RELEASED, MNIST)
+    family.reset_parameters(stream("cpu", 0))
+    for layer in (*family.generator.hidden, family.generator.output):
+        assert layer.weight.abs().max().item() == pytest.approx(0.05, rel=1e-3)
+    for layer in family.discriminator.hidden:
+        assert layer.affine.weight.abs().max().item() == pytest.approx(0.005, rel=1e-3)
+    mean = torch.linspace(-1, 1, 784).view(1, 28, 28)
+    family.prepare(DataStats(mean, mean))
+    bias = family.generator.output.bias
+    pixels = torch.sigmoid(bias.double())
+    torch.testing.assert_close(pixels, ((mean.flatten() + 1) / 2).double(), rtol=1e-4, atol=1e-6)
+    assert bias.isfinite().all()
+
+
+def test_noise_has_unit_variance() -> None:
+    for latent, top in (("uniform", 3**0.5), ("normal", 10.0)):
+        z = GAN(dataclasses.replace(RELEASED, latent=latent), MNIST).sample_inputs(5000, stream("cpu", 1))
+        assert z.shape == (5000, 100)
+        assert z.abs().max() <= top
+        assert z.std().item() == pytest.approx(1.0, abs=0.01)
+        assert z.mean().item() == pytest.approx(0.0, abs=0.01)
+
+
+def test_dropout_acts_on_pixels_in_0_1() -> None:
+    """A dropped pixel is black, as in the paper's range, not grey."""
+    family = GAN(dataclasses.replace(RELEASED, keep_input=1 / 256, keep_hidden=1.0), MNIST)
+    black = torch.full((2, 1, 28, 28), -1.0)
+    assert torch.equal(family.discriminator(black, stream("cpu", 0)), family.discriminator(black, None))
+    white = torch.ones(2, 1, 28, 28)
+    assert not torch.allclose(family.discriminator(white, stream("cpu", 0)), family.discriminator(white, None))
+
+
+def test_a_released_step_is_the_step_written_out_by_hand(tmp_path: Path) -> None:
+    """Two steps of `mnist-2014` on small images, with every draw, mask, loss, gradient and update made by hand."""
+    dataset = images()
+    config = dataclasses.replace(RELEASED, generator_widths=(9, 8), discriminator_widths=(7, 5), pieces=3, batch_size=4)
+    family = GAN(config, dataset.spec)
+    feed = Feed(dataset.splits["train"], 4, 0)
+    Trainer(family, feed, Settings(steps=2), RunFolder(tmp_path)).train(dataset.stats)
+
+    mine = GAN(config, dataset.spec)
+    mine.reset_parameters(stream("cpu", "weights", 0))
+    mine.prepare(dataset.stats())
+    g, d = mine.generator, mine.discriminator
+    velocity = {name: torch.zeros_like(p) for name, p in mine.named_parameters()}
+    for t in range(2):
+        noise = stream("cpu", "noise", 0, t, 0)
+        z = (torch.rand(4, 100, generator=noise) * 2 - 1) * 3**0.5
+        h = z
+        for layer in g.hidden:
+            h = F.relu(F.linear(h, layer.weight, layer.bias))
+        fake = torch.sigmoid(F.linear(h, g.output.weight, g.output.bias))
+        real = (feed.batch(t).x.flatten(1) + 1) / 2
+        h = dropout(torch.cat([real, fake]), 0.8, noise)
+        for layer in d.hidden:
+            h = F.linear(h, layer.affine.weight, layer.affine.bias).view(8, 3, -1).max(1).values
+            h = dropout(h, 0.5, noise)
+        logits = F.linear(h, d.output.weight, d.output.bias).squeeze(1)
+        p = torch.sigmoid(logits)
+        loss_d = 0.5 * (-torch.log(p[:4]).mean() - torch.log(1 - p[4:]).mean())
+        loss_g = -torch.log(p[4:]).mean()
+        for network, loss in (("discriminator", loss_d), ("generator", loss_g)):
+            named = dict(mine.get_submodule(network).named_parameters())
+            gradients = torch.autograd.grad(loss, tuple(named.values()), retain_graph=True)
+            for name, gradient in zip(named, gradients, strict=True):
+                velocity[f"{network}.{name}"] = 0.5 * velocity[f"{network}.{name}"] + gradient
+        with torch.no_grad():
+            for name, parameter in mine.named_parameters():
+                parameter -= 0.1 / 1.000004**t * velocity[name]
+    for name, parameter in mine.named_parameters():
+        torch.testing.assert_close(family.get_parameter(name), parameter, rtol=1e-4, atol=1e-6)
+
+
+def phases(**options: object) -> list[str]:
+    return [phase.name for phase in GAN(GANConfig(**options), MNIST).stages()[0].cycle]  # type: ignore[arg-type]
+
+
+def test_k_discriminator_steps_on_fresh_minibatches() -> None:
+    assert phases() == ["discriminator", "generator"]
+    assert phases(k=3) == ["discriminator"] * 3 + ["generator"]
+    cycle = GAN(GANConfig(k=3), MNIST).stages()[0].cycle
+    assert [phase.fresh_batch for phase in cycle] == [False, True, True, False]
+
+
+def loss_of(config: GANConfig, phase: str, x: Tensor) -> Tensor:
+    family = GAN(config, DataSpec("image", (1, 6, 6), rows=60))
+    family.reset_parameters(stream("cpu", 0))
+    terms = family.loss(Phase(phase, (phase,), phase), Batch(x), Context(stream("cpu", 1), stream("cpu", 2), Progress()))
+    return terms.loss
+
+
+def test_penalties_add_gamma_halves_of_the_squared_gradient() -> None:
+    """With a linear-looking D (all LeakyReLU units on one side) the penalty is known: here, by finite differences."""
+    base = GANConfig(discriminator="leaky-relu", keep_input=1.0, keep_hidden=1.0, init="he", batch_size=4)
+    x = torch.rand(4, 1, 6, 6, generator=stream("cpu", 9)) * 2 - 1
+    family = GAN(base, DataSpec("image", (1, 6, 6), rows=60))
+    family.reset_parameters(stream("cpu", 0))
+    double = family.discriminator.double()
+    norms = []
+    for sample in x.double():
+        shifts = torch.eye(36, dtype=torch.float64).view(36, 1, 6, 6) * 1e-6
+        slope = (double(sample + shifts, None) - double(sample - shifts, None)) / 2e-6
+        norms.append(slope.square().sum())
+    expected = loss_of(base, "discriminator", x).double() + 0.7 / 2 * torch.stack(norms)
+    found = loss_of(dataclasses.replace(base, r1_gamma=0.7), "discriminator", x)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
+    both = loss_of(dataclasses.replace(base, r1_gamma=0.7, r2_gamma=0.7), "discriminator", x)
+    assert (both > found).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"objective": "minmax"}, "did you mean 'minimax'"),
+        ({"lr": -1.0}, "lr is -1.0, but it must be positive"),
+        ({"keep_input": 0.0}, r"keep-input is 0.0, but it must be in \(0, 1\]"),
+        ({"generator_widths": ()}, "at least one width"),
+        ({"k": 2, "simultaneous": True}, "k is 2, but it must be 1 when the updates are simultaneous"),
+        ({"r1_gamma": -2.0}, "positive, or none"),
+        ({"batch_size": 0}, "batch-size is 0"),
+    ],
+)
+def test_impossible_options_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        GANConfig(**options)  # type: ignore[arg-type]
+
+
+def test_sequences_are_refused() -> None:
+    with pytest.raises(ConfigError, match="trains on image or vector data"):
+        GAN(RELEASED, DataSpec("sequence", (24, 6)))

@@ -1,0 +1,203 @@
+"""The loop when things go wrong, and when they go as asked."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from saddlepoint._errors import CheckpointError, TrainingError
+from saddlepoint.data.feed import Feed
+from saddlepoint.engine import loop
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.settings import Observer, Settings
+from saddlepoint.engine.state import list_checkpoints, newest_checkpoint
+from saddlepoint.family import Batch, Context, OptimizerSpec, Phase, Stage, Terms
+from tests.contract.toys import BATCH, Scripted, points
+
+CYCLE = (Phase("D", ("discriminator",), "D"), Phase("G", ("generator",), "G"))
+
+
+def quadratic(family: Scripted, phase: Phase, batch: Batch, ctx: Context) -> Terms:
+    network = family.generator if phase.name == "G" else family.discriminator
+    return Terms(network(batch.x).square().sum(1), {"size": batch.x.norm(dim=1)})
+
+
+def scripted(loss: object = quadratic, lr: float = 0.01) -> Scripted:
+    networks = {"generator": nn.Linear(2, 2), "discriminator": nn.Linear(2, 1)}
+    spec = OptimizerSpec("sgd", lr=lr)
+    return Scripted(networks, (Stage("main", CYCLE),), {"D": spec, "G": spec}, loss)  # type: ignore[arg-type]
+
+
+def trainer(family: Scripted, folder: Path, observer: Observer | None = None, **settings: object) -> Trainer:
+    chosen = Settings(report_kimg=0.02, **settings)  # type: ignore[arg-type]
+    return Trainer(family, Feed(points().splits["train"], BATCH, 0), chosen, RunFolder(folder), observer)
+
+
+def test_the_first_limit_reached_ends_training(tmp_path: Path) -> None:
+    for number, (limits, steps) in enumerate(
+        [({"steps": 7, "kimg": 1.0}, 7), ({"steps": 100, "kimg": 0.04}, 10), ({"kimg": 0.041}, 11)]
+    ):
+        outcome = trainer(scripted(), tmp_path / str(number), **limits).train(points().stats)
+        assert outcome.reason == "budget"
+        assert outcome.progress.step == steps
+        assert outcome.progress.nimg == steps * BATCH
+
+
+def test_a_time_budget_ends_training(tmp_path: Path) -> None:
+    outcome = trainer(scripted(), tmp_path, seconds=0.2).train(points().stats)
+    assert outcome.reason == "budget"
+    assert 0.2 <= outcome.seconds < 5
+    again = trainer(scripted(), tmp_path, seconds=0.2).train(points().stats)
+    assert again.progress.step == outcome.progress.step
+
+
+def test_log_lines_hold_the_means_between_reports(tmp_path: Path) -> None:
+    trainer(scripted(), tmp_path, steps=12).train(points().stats)
+    lines = RunFolder(tmp_path).read_log()
+    assert [line["step"] for line in lines] == [5, 10]
+    feed = Feed(points().splits["train"], BATCH, 0)
+    sizes = torch.stack([feed.batch(draw).x.norm(dim=1).mean() for draw in range(10)]).double()
+    assert lines[0]["size"] == pytest.approx(float(sizes[:5].mean()))
+    assert lines[1]["size"] == pytest.approx(float(sizes[5:].mean()))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_stops(number: signal.Signals, tmp_path: Path) -> None:
+    def tick(progress: object, seconds: float, means: object) -> None:
+        if getattr(progress, "step", 0) == 3:
+            signal.raise_signal(number)
+
+    before = signal.getsignal(number)
+    outcome = trainer(scripted(), tmp_path, Observer(tick=tick), steps=50).train(points().stats)
+    assert outcome.reason == "interrupted"
+    assert outcome.progress.step == 3
+    assert signal.getsignal(number) is before
+    found, _ = newest_checkpoint(tmp_path / "checkpoints")
+    assert found is not None
+    assert found.step == 3
+
+
+def test_a_second_signal_interrupts_at_once(tmp_path: Path) -> None:
+    def tick(progress: object, seconds: float, means: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer(scripted(), tmp_path, Observer(tick=tick), steps=50).train(points().stats)
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_phase(tmp_path: Path) -> None:
+    def loss(family: Scripted, phase: Phase, batch: Batch, ctx: Context) -> Terms:
+        terms = quadratic(family, phase, batch, ctx)
+        return Terms(terms.loss / (0.0 if ctx.progress.step == 6 and phase.name == "G" else 1.0))
+
+    run = trainer(scripted(loss), tmp_path, steps=50, checkpoint_seconds=-1.0)
+    with pytest.raises(TrainingError, match=r"step 6: the loss of phase 'G' is not finite"):
+        run.train(points().stats)
+    found, _ = newest_checkpoint(tmp_path / "checkpoints")
+    assert found is not None
+    assert found.step == 6
+
+
+class Poison(torch.autograd.Function):
+    """A finite value with a gradient that is not."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
+        return gradient * float("nan")
+
+
+def test_a_gradient_that_is_not_finite_stops_with_the_tensors_name(tmp_path: Path) -> None:
+    def loss(family: Scripted, phase: Phase, batch: Batch, ctx: Context) -> Terms:
+        terms = quadratic(family, phase, batch, ctx)
+        return Terms(Poison.apply(terms.loss) if ctx.progress.step == 6 and phase.name == "D" else terms.loss)
+
+    run = trainer(scripted(loss), tmp_path, steps=50, checkpoint_seconds=-1.0)
+    with pytest.raises(TrainingError, match=r"gradient of 'discriminator.weight' in phase 'D'.* is not finite"):
+        run.train(points().stats)
+    found, _ = newest_checkpoint(tmp_path / "checkpoints")
+    assert found is not None
+    assert all(t.isfinite().all() for t in found.tensors["model"].values())
+
+
+def test_divergence_is_noticed(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="not finite"):
+        trainer(scripted(lr=1e4), tmp_path, steps=1000).train(points().stats)
+
+
+def test_training_goes_on_when_a_checkpoint_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    real, calls = loop.write_checkpoint, []
+
+    def flaky(*args: object) -> object:
+        calls.append(1)
+        if len(calls) in (2, 3):
+            raise CheckpointError("the checkpoint could not be written: no space left")
+        return real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "write_checkpoint", flaky)
+    run = trainer(scripted(), tmp_path, Observer(say=said.append), steps=6, checkpoint_seconds=-1.0)
+    assert run.train(points().stats).progress.step == 6
+    assert len(said) == 2
+    assert "training goes on" in said[0]
+    assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step00000006", "step00000005"]
+
+
+def test_the_last_checkpoint_must_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise CheckpointError("no space left")
+
+    monkeypatch.setattr(loop, "write_checkpoint", full)
+    with pytest.raises(CheckpointError, match="no space left"):
+        trainer(scripted(), tmp_path, steps=3).train(points().stats)
+
+
+def test_a_damaged_newest_checkpoint_costs_steps_not_the_run(tmp_path: Path) -> None:
+    said: list[str] = []
+    straight = trainer(scripted(), tmp_path / "straight", steps=20)
+    straight.train(points().stats)
+    trainer(scripted(), tmp_path / "run", steps=10).train(points().stats)
+    trainer(scripted(), tmp_path / "run", steps=15).train(points().stats)
+    newest = list_checkpoints(tmp_path / "run" / "checkpoints")[0]
+    (newest / "model.safetensors").write_bytes(b"rubbish")
+    run = trainer(scripted(), tmp_path / "run", Observer(say=said.append), steps=20)
+    run.train(points().stats)
+    assert "damaged" in said[0]
+    assert torch.equal(run.state.family.generator.weight, straight.state.family.generator.weight)
+    logs = [RunFolder(tmp_path / name).read_log() for name in ("straight", "run")]
+    assert [line["step"] for line in logs[1]] == [5, 10, 15, 20]
+    assert [line["size"] for line in logs[0]] == [line["size"] for line in logs[1]]
+
+
+def test_a_cut_off_log_line_is_dropped(tmp_path: Path) -> None:
+    trainer(scripted(), tmp_path, steps=10).train(points().stats)
+    with open(tmp_path / "log.jsonl", "a") as file:
+        file.write('{"step": 12, "nim')
+    trainer(scripted(), tmp_path, steps=15).train(points().stats)
+    assert [line["step"] for line in RunFolder(tmp_path).read_log()] == [5, 10, 15]
+
+
+def test_two_trainers_in_one_folder_are_refused(tmp_path: Path) -> None:
+    with (
+        RunFolder(tmp_path).locked(),
+        pytest.raises(CheckpointError, match="another process is training"),
+        RunFolder(tmp_path).locked(),
+    ):
+        pass
+
+
+def test_snapshots_come_from_the_same_inputs(tmp_path: Path) -> None:
+    shots: dict[int, Tensor] = {}
+    still = trainer(scripted(lr=1e-12), tmp_path, Observer(snapshot=shots.__setitem__), steps=25)
+    still.train(points().stats)
+    assert list(shots) == [*range(11), 20, 25]
+    assert torch.allclose(shots[0], shots[25], atol=1e-6)
