@@ -17,8 +17,8 @@ from typing import Any
 
 from saddlepoint import api, explore
 from saddlepoint.engine import runtime
-from saddlepoint.engine.state import write_atomically
 from saddlepoint.engine.settings import Observer
+from saddlepoint.engine.state import write_atomically
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "gan"
@@ -119,8 +119,8 @@ def write() -> None:
         last = kept["points"][-1]
         state = "" if kept["finished"] else f" of {row.minutes:g} min, unfinished"
         lines.append(
-            f"| `{row.preset}` | {row.seed} | {last['seconds'] / 60:.1f} min{state} | {row.threads} | {last['nimg']:,} | "
-            f"{last['nimg'] / last['seconds']:,.0f} | **{last['parzen']:.1f} ± {last['standard_error']:.1f}** | "
+            f"| `{row.preset}` | {row.seed} | {last['seconds'] / 60:.1f} min{state} | {row.threads} | "
+            f"{last['nimg']:,} | {last['nimg'] / last['seconds']:,.0f} | **{last['parzen']:.1f} ± {last['standard_error']:.1f}** | "
             f"{last['sigma']:.4f} |"
         )
     controls = found[0][1]["controls"] if found else {}

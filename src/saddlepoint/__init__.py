@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from saddlepoint.api import Run, load, resume, train
+    from saddlepoint.api import resume, train
     from saddlepoint.data import load_dataset
     from saddlepoint.family import families
+    from saddlepoint.run import Run, load
 
 _HOMES = {
-    "Run": "saddlepoint.api",
+    "Run": "saddlepoint.run",
     "families": "saddlepoint.api",
-    "load": "saddlepoint.api",
+    "load": "saddlepoint.run",
     "load_dataset": "saddlepoint.data",
     "resume": "saddlepoint.api",
     "train": "saddlepoint.api",

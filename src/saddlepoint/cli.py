@@ -97,7 +97,9 @@ def train(
         bool, typer.Option("--dry-run", help="Print the resolved configuration as JSON and stop.")
     ] = False,
     quiet: QuietOption = False,
-    option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Change a field of the family.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Change a field of the family.")
+    ] = None,
 ) -> None:
     """Train a family on data. Running the same command again goes on where it stopped.
 
@@ -342,8 +344,6 @@ def _run(request: Any, *, quiet: bool = False, fresh: bool = False) -> Any:
 
 def _draw(run: Any, picture: Picture, n: int, seed: int, out: Path | None) -> Path:
     """Draw one picture of a run and return where it is."""
-    import torch
-
     from saddlepoint import explore
 
     if out is not None and out.suffix == ".npz":
@@ -359,7 +359,7 @@ def _draw(run: Any, picture: Picture, n: int, seed: int, out: Path | None) -> Pa
             run.sample(min(n, 40), seed=seed), run.dataset().splits["train"].x
         ),
         Picture.interpolation: lambda: explore.interpolation(
-            lambda z: run.generate(z, seed=seed), *torch.stack(run.inputs(16, seed=seed).split(8)), steps=10
+            lambda z: run.generate(z, seed=seed), *run.inputs(16, seed=seed).split(8)
         ),
     }
     path = out or run.path / "pictures" / f"{picture.value}-seed{seed}.png"

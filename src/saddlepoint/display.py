@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -34,9 +34,14 @@ class Display:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.live = self.console.is_terminal and not quiet
         self._bar = Progress(
-            TextColumn("{task.fields[left]}"), BarColumn(bar_width=24), TaskProgressColumn(), TextColumn("{task.description}"),
-            console=self.console, transient=True, disable=not self.live,
-        )  # fmt: skip
+            TextColumn("{task.fields[left]}"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TextColumn("{task.description}"),
+            console=self.console,
+            transient=True,
+            disable=not self.live,
+        )
         self._task = self._bar.add_task("starting", total=1.0, left="")
         self._next = 0.0
         self._first: tuple[float, int] | None = None

@@ -288,7 +288,7 @@ class Family(nn.Module, abc.ABC):
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw the initial weights of every network from ``generator``."""
 
-    def prepare(self, stats: DataStats) -> None:  # noqa: B027 - most families have nothing to prepare
+    def prepare(self, stats: DataStats) -> None:
         """Set what depends on the data (an output bias, a scaler's ranges), once, before the first step."""
 
     @abc.abstractmethod

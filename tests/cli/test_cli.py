@@ -18,7 +18,7 @@ from PIL import Image
 from saddlepoint import cli
 
 Command = Callable[..., tuple[int, str, str]]
-SMALL = "--generator-widths 32 --discriminator-widths 16 --batch-size 16 --threads 1".split()
+SMALL = ["--generator-widths", "32", "--discriminator-widths", "16", "--batch-size", "16", "--threads", "1"]
 
 
 @pytest.fixture
@@ -78,7 +78,9 @@ def test_a_mistake_costs_one_clear_line(saddle: Command, words: list[str], messa
     assert not Path("runs").exists()
 
 
-@pytest.mark.parametrize("words", [[], ["train"], ["sample"], ["evaluate"], ["demo"], ["data", "inspect"], ["families"]])
+@pytest.mark.parametrize(
+    "words", [[], ["train"], ["sample"], ["evaluate"], ["demo"], ["data", "inspect"], ["families"]]
+)
 def test_help_has_examples(saddle: Command, words: list[str]) -> None:
     code, out, _ = saddle(*words, "--help")
     assert code == 0
@@ -168,7 +170,19 @@ def test_an_unfinished_run_is_found_again_without_naming_it(saddle: Command) -> 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_command_saves_and_says_how_to_go_on(number: signal.Signals, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "saddlepoint", "train", "--data", "digits", "--out", "run", "--budget", "1h", *SMALL]
+    command = [
+        sys.executable,
+        "-m",
+        "saddlepoint",
+        "train",
+        "--data",
+        "digits",
+        "--out",
+        "run",
+        "--budget",
+        "1h",
+        *SMALL,
+    ]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     while not (tmp_path / "run" / "samples" / "step00000010.png").exists():
         assert process.poll() is None

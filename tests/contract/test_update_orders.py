@@ -202,7 +202,7 @@ def test_stylegan2_lazy_regularisation(tmp_path: Path) -> None:
 
 
 def timegan_networks() -> dict[str, nn.Module]:
-    names = "embedder recovery generator supervisor discriminator".split()
+    names = ["embedder", "recovery", "generator", "supervisor", "discriminator"]
     return {name: nn.Linear(2, 1 if name == "discriminator" else 2) for name in names}
 
 

@@ -87,6 +87,7 @@ def test_idx_files_in_the_data_folder(data_dir: Path) -> None:
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(head + bytes(i % 10 for i in range(len(x))))
     data = load_dataset("fashion-mnist")
     assert np.array_equal(data.splits["test"].x[:, 0], images["t10k"])
+    assert data.classes[9] == "Ankle boot"
     (folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"\x00\x00\x08\x03" + b"\x00\x00\x00\x09" * 3))
     with pytest.raises(DataError, match="idx"):
         load_dataset("fashion-mnist", size=8)

@@ -52,7 +52,7 @@ def test_gaussian1d_has_the_stated_moments_and_no_labels() -> None:
 
 def test_density_integrates_to_one() -> None:
     x = np.linspace(-6, 14, 4001)[:, None]
-    assert abs(np.trapezoid(mixture("gaussian1d").density(x), x[:, 0]) - 1) < 1e-6
+    assert abs(mixture("gaussian1d").density(x).sum() * (x[1, 0] - x[0, 0]) - 1) < 1e-6
     ticks = np.linspace(-1.1, 1.1, 881)
     grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
     assert abs(mixture("ring8").density(grid).sum() * (ticks[1] - ticks[0]) ** 2 - 1) < 1e-3

@@ -135,7 +135,9 @@ def test_k_discriminator_steps_on_fresh_minibatches() -> None:
 def loss_of(config: GANConfig, phase: str, x: Tensor) -> Tensor:
     family = GAN(config, DataSpec("image", (1, 6, 6), rows=60))
     family.reset_parameters(stream("cpu", 0))
-    terms = family.loss(Phase(phase, (phase,), phase), Batch(x), Context(stream("cpu", 1), stream("cpu", 2), Progress()))
+    terms = family.loss(
+        Phase(phase, (phase,), phase), Batch(x), Context(stream("cpu", 1), stream("cpu", 2), Progress())
+    )
     return terms.loss
 
 

@@ -9,13 +9,14 @@ import tempfile
 import weakref
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.dataset import SPLITS, Dataset
-from saddlepoint.data.sources import Item, Label, Source
+from saddlepoint.data.sources import Item, Label, Source, stamp
 
 _DATA_KEYS = ("x", "images", "image", "data", "samples", "arr_0")
 _LABEL_KEYS = ("y", "labels", "label", "targets", "target", "classes", "arr_1")
@@ -129,19 +130,26 @@ def find_idx(folder: Path) -> Path | None:
     return folder if all(_idx_file(folder, name) for name in names) else None
 
 
-def idx_source(name: str, folder: Path) -> Source:
+def idx_source(name: str, folder: Path, classes: tuple[str, ...] = ()) -> Source:
     """Read MNIST-like idx files: train-images-idx3-ubyte and its three companions, gzipped or not.
+
+    Args:
+        name: what the user asked for.
+        folder: where they are.
+        classes: names of the classes, which the files do not hold; empty: their numbers.
 
     Raises:
         DataError: if a file is damaged.
     """
-    parts = {}
+    parts, files = {}, []
     for split, prefix in (("train", "train"), ("test", "t10k")):
         images, labels = (_idx_file(folder, f"{prefix}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1"))
         assert images is not None
         assert labels is not None
         parts[split] = (read_idx(images), read_idx(labels))
-    return array_parts_source(name, f"idx\n{folder.resolve()}", parts)
+        files += [images, labels]
+    source = array_parts_source(name, "idx\n" + stamp(files, folder), parts)
+    return replace(source, classes=classes)
 
 
 def read_idx(path: Path) -> np.ndarray:

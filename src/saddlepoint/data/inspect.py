@@ -29,6 +29,7 @@ NEAR_CONTRAST = 0.05
 _SIDE = 16
 _CROWD = 64
 _SHOWN = 10
+_ONES = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint16)
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def near_pairs(thumbnails: np.ndarray) -> list[tuple[int, int]]:
 def _alike(group: np.ndarray, packed: np.ndarray, thumbnails: np.ndarray) -> Iterator[tuple[int, int]]:
     for place, i in enumerate(group[:-1]):
         rest = group[place + 1 :]
-        distance = np.bitwise_count(packed[rest] ^ packed[i]).sum(axis=1)
+        distance = _ONES[packed[rest] ^ packed[i]].sum(axis=1)
         for j in rest[distance <= NEAR_BITS]:
             contrast = min(thumbnails[i].std(), thumbnails[j].std())
             if np.abs(thumbnails[i].astype(np.int16) - thumbnails[j]).mean() <= NEAR_CONTRAST * contrast:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from saddlepoint._errors import DataError
@@ -23,6 +23,19 @@ _FASHION_SHA256 = {
     "valid": "36c6e3dcb65f0d5f66123bdf3a6fa7839bb1198f24efa344724200bc92c0bbf0",
     "test": "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
 }
+_FASHION_CLASSES = (
+    "T - shirt / top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+"""As the hub spells them; idx files hold numbers only."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +196,10 @@ def local_source(name: str) -> Source | None:
     folder = _data_folder(KNOWN[name])
     if folder is None:
         return None
-    source = arrays.idx_source(name, folder) if arrays.find_idx(folder) else path_source(folder)
+    if arrays.find_idx(folder):
+        source = arrays.idx_source(name, folder, _FASHION_CLASSES if name == "fashion-mnist" else ())
+    else:
+        source = path_source(folder)
     payload = next(iter(source.items())).payload if name == "cifar10" else b""
     if isinstance(payload, bytes) and payload[:2] == b"\xff\xd8":
         raise DataError(
@@ -191,9 +207,7 @@ def local_source(name: str) -> Source | None:
             "and ask for 'cifar10-jpeg'"
         )
     lossy = ("this is a lossy JPEG copy: figures on it are not CIFAR-10 figures",) if name == "cifar10-jpeg" else ()
-    return Source(
-        name, source.key, source.items, source.modality, source.classes, source.notes, source.keep
-    ).with_notes(f"read from {folder}", *lossy)
+    return replace(source, name=name).with_notes(f"read from {folder}", *lossy)
 
 
 def _load_remote(name: str, known: Known, say: Say) -> Dataset:
@@ -239,7 +253,9 @@ def _from_wheel(name: str, known: Known, say: Say) -> Source | None:
 def _from_debian(name: str, known: Known, say: Say) -> Source | None:
     if name != "fashion-mnist" or arrays.find_idx(DEBIAN_FASHION) is None:
         return None
-    return arrays.idx_source(name, DEBIAN_FASHION).with_notes(f"from Debian's dataset-fashion-mnist ({DEBIAN_FASHION})")
+    return arrays.idx_source(name, DEBIAN_FASHION, _FASHION_CLASSES).with_notes(
+        f"from Debian's dataset-fashion-mnist ({DEBIAN_FASHION})"
+    )
 
 
 def _remedy(name: str, known: Known) -> str:

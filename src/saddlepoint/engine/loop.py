@@ -14,7 +14,7 @@ from saddlepoint._errors import CheckpointError
 from saddlepoint.data.feed import Feed
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.plan import Position, locate
-from saddlepoint.engine.runtime import seed_for, stream
+from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.settings import Observer, Outcome, Reason, Settings, interruptible, is_milestone
 from saddlepoint.engine.state import newest_checkpoint, write_checkpoint
 from saddlepoint.engine.training import TrainingState

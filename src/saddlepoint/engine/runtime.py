@@ -30,10 +30,8 @@ def resolve_device(name: str) -> torch.device:
         ConfigError: if the device is unknown or not present.
     """
     if name == "auto":
-        if torch.cuda.is_available():
-            name = "cuda"
-        else:
-            name = "mps" if torch.backends.mps.is_available() else "cpu"
+        present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+        name = next(kind for kind, there in present.items() if there)
     try:
         device = torch.device(name)
     except RuntimeError as error:

@@ -259,7 +259,7 @@ class GAN(Family):
         return real_logits - middle, fake_logits - middle
 
     def _logits_for_generator(
-        self, real: Float[Tensor, "batch *sample"], fake: Samples, ctx: Context
+        self, real: Float[Tensor, batch * sample], fake: Samples, ctx: Context
     ) -> tuple[PerSample, PerSample]:
         if self.config.simultaneous:
             return ctx.once("logits", lambda: self._logits(real, fake, ctx))
