@@ -120,8 +120,8 @@ def write() -> None:
         state = "" if kept["finished"] else f" of {row.minutes:g} min, unfinished"
         lines.append(
             f"| `{row.preset}` | {row.seed} | {last['seconds'] / 60:.1f} min{state} | {row.threads} | "
-            f"{last['nimg']:,} | {last['nimg'] / last['seconds']:,.0f} | **{last['parzen']:.1f} ± {last['standard_error']:.1f}** | "
-            f"{last['sigma']:.4f} |"
+            f"{last['nimg']:,} | {last['nimg'] / last['seconds']:,.0f} | "
+            f"**{last['parzen']:.1f} ± {last['standard_error']:.1f}** | {last['sigma']:.4f} |"
         )
     controls = found[0][1]["controls"] if found else {}
     for name, (value, error, sigma) in controls.items():

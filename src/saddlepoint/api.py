@@ -25,7 +25,7 @@ from saddlepoint.engine.settings import Observer, Outcome, Settings
 from saddlepoint.family import Family, FamilyConfig, build_family, families, get_family, get_preset
 from saddlepoint.run import Run, load
 
-__all__ = ["Plan", "Run", "families", "load", "parse_budget", "plan", "resume", "start", "train"]
+__all__ = ["Plan", "Run", "families", "load", "parse_budget", "plan", "plan_to_resume", "resume", "start", "train"]
 
 DEFAULT_BUDGET = "3m"
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -89,7 +89,25 @@ def plan(
     channels: int | None = None,
     fit: str = "crop",
 ) -> Plan:
-    """Resolve a training request; arguments as in `train`.
+    """Resolve a training request without reading any data.
+
+    Args:
+        family: name of a family; `saddlepoint.families()` lists them.
+        data: name of a data set, path of images or arrays, or ``hf:owner/name``.
+        preset: named configuration of the family; None: its default.
+        options: fields of the family's configuration to change, such as ``{"batch_size": 64}``.
+        budget: training time, such as ``"90s"``, ``"3m"``, ``"1.5h"``, or seconds as a number.
+        kimg: budget in thousands of samples seen.
+        steps: budget in steps. The first budget spent ends training; without any, 3 minutes.
+        seed: of weights, data order and noise.
+        out: run folder; if it holds the same training, that goes on. None: a new folder below ``runs/``, or that
+            of an unfinished run of the same configuration.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        threads: CPU threads; None leaves the choice to PyTorch.
+        checkpoint: time between checkpoints, as ``budget``.
+        size: side of the images in pixels; None: chosen from the data.
+        channels: 1 or 3; None: chosen from the data.
+        fit: ``crop`` or ``pad`` images that are not square.
 
     Raises:
         ConfigError: on an unknown family, preset or option, or a value that breaks a rule.
@@ -123,42 +141,13 @@ def plan(
     )
 
 
-def train(
-    family: str = "gan",
-    data: str = "mnist",
-    *,
-    preset: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    budget: str | float | None = None,
-    kimg: float | None = None,
-    steps: int | None = None,
-    seed: int = 0,
-    out: str | Path | None = None,
-    device: str = "auto",
-    threads: int | None = None,
-    checkpoint: str | float = "60s",
-    size: int | None = None,
-    channels: int | None = None,
-    fit: str = "crop",
-) -> Run:
+def train(family: str = "gan", data: str = "mnist", **request: Any) -> Run:
     """Train a family on data, or go on with the same unfinished training, and return the run.
 
     Args:
-        family: name of a family; `saddlepoint.families()` lists them.
+        family: name of a family.
         data: name of a data set, path of images or arrays, or ``hf:owner/name``.
-        preset: named configuration of the family; None: its default.
-        options: fields of the family's configuration to change, such as ``{"batch_size": 64}``.
-        budget: training time, such as ``"90s"``, ``"3m"``, ``"1.5h"``, or seconds as a number.
-        kimg: budget in thousands of samples seen.
-        steps: budget in steps. The first budget spent ends training; without any, 3 minutes.
-        seed: of weights, data order and noise.
-        out: run folder; if it holds the same training, that goes on.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        threads: CPU threads; None leaves the choice to PyTorch.
-        checkpoint: time between checkpoints, as ``budget``.
-        size: side of the images in pixels; None: chosen from the data.
-        channels: 1 or 3; None: chosen from the data.
-        fit: ``crop`` or ``pad`` images that are not square.
+        **request: everything else that `plan` accepts.
 
     Raises:
         ConfigError: on an impossible request.
@@ -166,12 +155,12 @@ def train(
         CheckpointError: if the run folder cannot be used.
         TrainingError: if a loss or a weight stops being finite.
     """
-    request = plan(
-        family, data, preset=preset, options=options, budget=budget, kimg=kimg, steps=steps, seed=seed, out=out,
-        device=device, threads=threads, checkpoint=checkpoint, size=size, channels=channels, fit=fit,
-    )  # fmt: skip
-    run, _ = start(request)
-    return run
+    return start(plan(family, data, **request))[0]
+
+
+def resume(path: str | Path, **limits: Any) -> Run:
+    """Go on with the run in ``path`` and return it; arguments as in `plan_to_resume`, errors as in `train`."""
+    return start(plan_to_resume(path, **limits))[0]
 
 
 def start(
@@ -196,7 +185,8 @@ def start(
     threads = runtime.use_threads(request.threads)
     dataset = load_dataset(request.source, say=observer.say, **request.preparation)
     network = build_family(request.family, request.options, dataset.spec)
-    config = {**request.to_json(), "threads": threads, "machine": runtime.machine()}
+    device = runtime.resolve_device(request.device)
+    config = {**request.to_json(), "device": str(device), "threads": threads, "machine": runtime.machine()}
     config["data"] |= {
         "name": dataset.name,
         "fingerprint": dataset.fingerprint,
@@ -245,7 +235,7 @@ class Start:
     resumed: bool
 
 
-def resume(
+def plan_to_resume(
     path: str | Path, *, budget: str | float | None = None, kimg: float | None = None, steps: int | None = None
 ) -> Plan:
     """Return the plan that goes on with the run in ``path``, for `start`.

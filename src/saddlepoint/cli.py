@@ -112,7 +112,7 @@ def train(
     if resume is not None:
         if options or preset is not None:
             raise ConfigError("a resumed run keeps its options; start a new run to change them")
-        request = api.resume(resume, budget=budget, kimg=kimg, steps=steps)
+        request = api.plan_to_resume(resume, budget=budget, kimg=kimg, steps=steps)
     else:
         request = api.plan(
             family, data, preset=preset, options=options, budget=budget, kimg=kimg, steps=steps, seed=seed, out=out,
