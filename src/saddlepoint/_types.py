@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
@@ -31,3 +32,8 @@ Latents = Float[Tensor, "batch latent"]
 
 Labels = Int[Tensor, " batch"]
 """Class indices, from 0."""
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Return ``x`` in float32 if it is narrower: losses and penalties are never computed in half precision."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 
 from saddlepoint._errors import ConfigError, suggest
-from saddlepoint._types import PerSample
+from saddlepoint._types import PerSample, at_least_float32
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,17 @@ class Objective:
 
 def cross_entropy_discriminator(real_logits: PerSample, fake_logits: PerSample) -> PerSample:
     """Return -log D(x) - log(1 - D(G(z))); its mean is -V(D, G). Source: Goodfellow et al. 2014, equation 1."""
-    return F.softplus(-real_logits.float()) + F.softplus(fake_logits.float())
+    return F.softplus(-at_least_float32(real_logits)) + F.softplus(at_least_float32(fake_logits))
 
 
 def minimax_generator(real_logits: PerSample, fake_logits: PerSample) -> PerSample:
     """Return log(1 - D(G(z))), which saturates when D is sure. Source: Goodfellow et al. 2014, equation 1."""
-    return -F.softplus(fake_logits.float())
+    return -F.softplus(at_least_float32(fake_logits))
 
 
 def non_saturating_generator(real_logits: PerSample, fake_logits: PerSample) -> PerSample:
     """Return -log D(G(z)): the same fixed point, strong gradients early. Source: Goodfellow et al. 2014, section 3."""
-    return F.softplus(-fake_logits.float())
+    return F.softplus(-at_least_float32(fake_logits))
 
 
 def relativistic_discriminator(real_logits: PerSample, fake_logits: PerSample) -> PerSample:
@@ -51,12 +51,12 @@ def relativistic_discriminator(real_logits: PerSample, fake_logits: PerSample) -
 
     Source: Jolicoeur-Martineau 2019 (relativistic paired GAN); Huang et al. 2024 (R3GAN), equation 2.
     """
-    return F.softplus(fake_logits.float() - real_logits.float())
+    return F.softplus(at_least_float32(fake_logits) - at_least_float32(real_logits))
 
 
 def relativistic_generator(real_logits: PerSample, fake_logits: PerSample) -> PerSample:
     """Return softplus(-(D(G(z)) - D(x))). Source: as `relativistic_discriminator`."""
-    return F.softplus(real_logits.float() - fake_logits.float())
+    return F.softplus(at_least_float32(real_logits) - at_least_float32(fake_logits))
 
 
 OBJECTIVES = {

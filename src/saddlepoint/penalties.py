@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from saddlepoint._types import PerSample, Samples
+from saddlepoint._types import PerSample, Samples, at_least_float32
 
 
 def squared_gradient_norm(logits: PerSample, x: Samples) -> PerSample:
@@ -17,5 +17,5 @@ def squared_gradient_norm(logits: PerSample, x: Samples) -> PerSample:
         logits: (batch,) discriminator outputs computed from ``x``, each depending on its own sample only.
         x: (batch, *sample) the discriminator's input, with ``requires_grad``.
     """
-    (gradient,) = torch.autograd.grad(logits.float().sum(), x, create_graph=True)
-    return gradient.float().square().flatten(1).sum(1)
+    (gradient,) = torch.autograd.grad(at_least_float32(logits).sum(), x, create_graph=True)
+    return at_least_float32(gradient).square().flatten(1).sum(1)

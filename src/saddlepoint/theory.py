@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from saddlepoint._types import PerSample
+from saddlepoint._types import PerSample, at_least_float32
 
 LOG4 = math.log(4.0)
 Array = Float[np.ndarray, " points"]
@@ -36,7 +36,7 @@ def value(real_logits: PerSample, fake_logits: PerSample) -> Tensor:
         >>> value(torch.zeros(4), torch.zeros(4)).item() == -LOG4
         True
     """
-    return F.logsigmoid(real_logits.float()).mean() + F.logsigmoid(-fake_logits.float()).mean()
+    return F.logsigmoid(at_least_float32(real_logits)).mean() + F.logsigmoid(-at_least_float32(fake_logits)).mean()
 
 
 def game_logs(real_logits: PerSample, fake_logits: PerSample) -> dict[str, Tensor]:

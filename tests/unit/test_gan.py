@@ -141,23 +141,72 @@ def loss_of(config: GANConfig, phase: str, x: Tensor) -> Tensor:
     return terms.loss
 
 
+LEAKY = GANConfig(discriminator="leaky-relu", init="he", batch_size=4, simultaneous=True)
+
+
 def test_penalties_add_gamma_halves_of_the_squared_gradient() -> None:
-    """With a linear-looking D (all LeakyReLU units on one side) the penalty is known: here, by finite differences."""
-    base = GANConfig(discriminator="leaky-relu", keep_input=1.0, keep_hidden=1.0, init="he", batch_size=4)
+    """The gradient is taken by finite differences in float64, pixel by pixel, in the range [-1, 1]."""
     x = torch.rand(4, 1, 6, 6, generator=stream("cpu", 9)) * 2 - 1
-    family = GAN(base, DataSpec("image", (1, 6, 6), rows=60))
+    family = GAN(LEAKY, DataSpec("image", (1, 6, 6), rows=60))
     family.reset_parameters(stream("cpu", 0))
     double = family.discriminator.double()
     norms = []
     for sample in x.double():
         shifts = torch.eye(36, dtype=torch.float64).view(36, 1, 6, 6) * 1e-6
-        slope = (double(sample + shifts, None) - double(sample - shifts, None)) / 2e-6
+        slope = (double(sample + shifts)[0] - double(sample - shifts)[0]) / 2e-6
         norms.append(slope.square().sum())
-    expected = loss_of(base, "discriminator", x).double() + 0.7 / 2 * torch.stack(norms)
-    found = loss_of(dataclasses.replace(base, r1_gamma=0.7), "discriminator", x)
+    expected = loss_of(LEAKY, "discriminator", x).double() + 0.7 / 2 * torch.stack(norms)
+    found = loss_of(dataclasses.replace(LEAKY, r1_gamma=0.7), "discriminator", x)
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
-    both = loss_of(dataclasses.replace(base, r1_gamma=0.7, r2_gamma=0.7), "discriminator", x)
+    both = loss_of(dataclasses.replace(LEAKY, r1_gamma=0.7, r2_gamma=0.7), "discriminator", x)
     assert (both > found).all()
+
+
+@pytest.mark.parametrize("objective", ["minimax", "non-saturating", "relativistic"])
+@pytest.mark.parametrize("simultaneous", [True, False])
+def test_both_players_gradients_are_those_of_plain_autograd(objective: str, simultaneous: bool) -> None:
+    """The default's shortcuts change nothing: float64 gradients against D and the penalties written out plainly."""
+    config = dataclasses.replace(
+        GAN.PRESETS["mnist"], objective=objective, simultaneous=simultaneous, batch_size=5,
+        generator_widths=(9, 8), discriminator_widths=(7, 6), r1_gamma=0.3, r2_gamma=0.9,
+    )  # fmt: skip
+    dataset = images()
+    family = GAN(config, dataset.spec)
+    family.reset_parameters(stream("cpu", 0))
+    family.prepare(dataset.stats())
+    family.double()
+    x = Feed(dataset.splits["train"], 5, 0).batch(0).x.double()
+    torch.set_default_dtype(torch.float64)
+    try:
+        z = family.sample_inputs(5, stream("cpu", 1))
+        fake = family.generator(z)
+        layers = [*family.discriminator.hidden, family.discriminator.output]
+
+        def plain(images: Tensor) -> Tensor:
+            h = images.flatten(1) - family.discriminator.mean
+            for layer in layers[:-1]:
+                h = F.leaky_relu(layer(h), 0.2)
+            return layers[-1](h).squeeze(1)
+
+        real_in, fake_in = x.clone().requires_grad_(), fake.detach().requires_grad_()
+        real_logits, fake_logits = plain(real_in), plain(fake_in)
+        (g1,) = torch.autograd.grad(real_logits.sum(), real_in, create_graph=True)
+        (g2,) = torch.autograd.grad(fake_logits.sum(), fake_in, create_graph=True)
+        penalty = 0.15 * g1.square().flatten(1).sum(1) + 0.45 * g2.square().flatten(1).sum(1)
+        loss_d = family.objective.discriminator(real_logits, fake_logits) + penalty
+        loss_g = family.objective.generator(plain(x), plain(fake))
+        cache: dict[str, object] = {}
+        for name, expected_loss in (("discriminator", loss_d), ("generator", loss_g)):
+            parameters = tuple(family.get_submodule(name).parameters())
+            ctx = Context(stream("cpu", 1), stream("cpu", 2), Progress(), cache if simultaneous else None)
+            terms = family.loss(Phase(name, (name,), name), Batch(x), ctx)
+            torch.testing.assert_close(terms.loss, expected_loss, rtol=1e-5, atol=1e-6)
+            found = torch.autograd.grad(terms.loss.mean(), parameters, retain_graph=True)
+            expected = torch.autograd.grad(expected_loss.mean(), parameters, retain_graph=True)
+            for one, two in zip(found, expected, strict=True):
+                torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-7)
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize(
@@ -169,6 +218,8 @@ def test_penalties_add_gamma_halves_of_the_squared_gradient() -> None:
         ({"generator_widths": ()}, "at least one width"),
         ({"k": 2, "simultaneous": True}, "k is 2, but it must be 1 when the updates are simultaneous"),
         ({"r1_gamma": -2.0}, "positive, or none"),
+        ({"r1_gamma": 1.0}, "leaky-relu for R1 or R2"),
+        ({"lr_decay_kimg": 0.0}, "positive, or none"),
         ({"batch_size": 0}, "batch-size is 0"),
     ],
 )

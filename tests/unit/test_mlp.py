@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
 from saddlepoint._errors import ConfigError
-from saddlepoint.nn.mlp import Maxout, draw_he, draw_uniform, dropout
+from saddlepoint.nn.mlp import Maxout, draw_he, draw_uniform, dropout, leaky_mlp, rms_norm
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -71,3 +73,43 @@ def test_initial_weights_have_the_stated_spread() -> None:
     assert not layer.bias.any()
     draw_he(layer, 2**0.5, stream())
     assert layer.weight.std().item() == pytest.approx((2 / 400) ** 0.5, rel=0.01)
+
+
+def test_rms_norm_gives_rows_of_unit_mean_square() -> None:
+    x = torch.randn(6, 50, generator=stream()) * 7
+    torch.testing.assert_close(rms_norm(x).square().mean(1), torch.ones(6))
+    torch.testing.assert_close(rms_norm(3 * x), rms_norm(x))
+
+
+@pytest.mark.parametrize("widths", [(9, 7, 5, 1), (9, 6, 1), (9, 1)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_leaky_mlp_agrees_with_differentiating_twice(widths: tuple[int, ...], bias: bool) -> None:
+    """Outputs, gradients, and the derivative of any mixture of both, in every parameter and in x, in float64."""
+    layers = [torch.nn.Linear(a, b) for a, b in pairwise(widths)]
+    layers[-1] = torch.nn.Linear(widths[-2], 1, bias=bias)
+    for number, layer in enumerate(layers):
+        layer.double()
+        draw_he(layer, 1.0, stream(number))
+        if layer.bias is not None:
+            torch.nn.init.normal_(layer.bias, generator=stream(9))
+    x = torch.randn(8, 9, generator=stream(5), dtype=torch.float64, requires_grad=True)
+    weighting = torch.randn(2, 8, generator=stream(6), dtype=torch.float64)
+    parameters = [p for layer in layers for p in layer.parameters()]
+
+    h = x
+    for layer in layers[:-1]:
+        h = torch.nn.functional.leaky_relu(layer(h), 0.2)
+    plain = layers[-1](h).squeeze(1)
+    (slope,) = torch.autograd.grad(plain.sum(), x, create_graph=True)
+    mixture = (weighting[0] * plain.tanh() + weighting[1] * slope.square().sum(1).sqrt()).sum()
+    expected = torch.autograd.grad(mixture, [x, *parameters], allow_unused=True)
+
+    outputs, norms, gradients = leaky_mlp(x, layers, 0.2)
+    torch.testing.assert_close(outputs, plain)
+    torch.testing.assert_close(norms, slope.square().sum(1))
+    torch.testing.assert_close(gradients, slope)
+    assert not gradients.requires_grad
+    mixture = (weighting[0] * outputs.tanh() + weighting[1] * norms.sqrt()).sum()
+    found = torch.autograd.grad(mixture, [x, *parameters])
+    for one, two in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, torch.zeros_like(one) if two is None else two, rtol=1e-9, atol=1e-12)

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint._types import Latents, PerSample, Samples
@@ -33,9 +33,11 @@ from saddlepoint.family import (
     register,
 )
 from saddlepoint.losses import OBJECTIVES, get_objective
-from saddlepoint.nn.mlp import Maxout, draw_he, draw_uniform, dropout
-from saddlepoint.penalties import squared_gradient_norm
+from saddlepoint.nn.mlp import Maxout, draw_he, draw_uniform, dropout, leaky_mlp, rms_norm
 from saddlepoint.theory import game_logs
+
+SLOPE = 0.2
+"""Slope of LeakyReLU on the negative side."""
 
 
 @dataclass(frozen=True)
@@ -49,22 +51,34 @@ class GANConfig(FamilyConfig):
         "distribution of z: uniform on (-sqrt 3, sqrt 3) or normal; both of unit variance",
         choices=("uniform", "normal"),
     )
-    generator_widths: tuple[int, ...] = option((1200, 1200), "hidden ReLU units of G, layer by layer")
-    discriminator: str = option("maxout", "hidden units of D", choices=("maxout", "leaky-relu"))
+    generator_widths: tuple[int, ...] = option((1200, 1200), "hidden units of G, layer by layer")
+    generator: str = option(
+        "relu", "hidden units of G; leaky-rms: LeakyReLU 0.2, then root-mean-square norm", choices=("relu", "leaky-rms")
+    )
+    discriminator: str = option(
+        "maxout",
+        "hidden units of D: maxout on pixels in [0, 1], with dropout; or LeakyReLU 0.2 on pixels minus their mean",
+        choices=("maxout", "leaky-relu"),
+    )
     discriminator_widths: tuple[int, ...] = option((240, 240), "hidden units of D, layer by layer")
     pieces: int = option(5, "affine maps per maxout unit")
-    keep_input: float = option(0.8, "share of D's inputs that dropout keeps; 1: no dropout")
-    keep_hidden: float = option(0.5, "share of D's hidden units that dropout keeps; 1: no dropout")
+    keep_input: float = option(0.8, "share of maxout D's inputs that dropout keeps; 1: no dropout")
+    keep_hidden: float = option(0.5, "share of maxout D's hidden units that dropout keeps; 1: no dropout")
     init: str = option("uniform", "initial weights: uniform (G +-0.05, D +-0.005) or he", choices=("uniform", "he"))
     objective: str = option("non-saturating", "the game", choices=tuple(OBJECTIVES))
     discriminator_weight: float = option(1.0, "factor on D's loss (the released code halves it)")
-    r1_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on real samples; none: off")
-    r2_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on generated samples; none: off")
+    r1_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on real samples (leaky-relu D); none: off")
+    r2_gamma: float | None = option(
+        None, "weight of gamma/2 ||grad D||^2 on generated samples (leaky-relu D); none: off"
+    )
     k: int = option(1, "discriminator steps per generator step")
     simultaneous: bool = option(False, "update both players at once, from the same minibatch, noise and masks")
     optimizer: str = option("sgd", "optimizer of both players", choices=("sgd", "adam"))
     lr: float = option(0.1, "learning rate at the start")
     lr_decay: float = option(1.0, "factor by which the learning rate shrinks per step; 1: constant")
+    lr_decay_kimg: float | None = option(
+        None, "learning rate also falls as 1 / sqrt(1 + kimg / this); none: it does not"
+    )
     lr_floor: float = option(0.0, "learning rate below which it never falls")
     momentum: float = option(0.5, "sgd's momentum in the first epoch")
     momentum_end: float = option(0.7, "sgd's momentum from the last epoch of its rise on")
@@ -89,11 +103,25 @@ class GANConfig(FamilyConfig):
             check(
                 getattr(self, name) is None or getattr(self, name) > 0, name, getattr(self, name), "positive, or none"
             )
+        penalised = self.r1_gamma is not None or self.r2_gamma is not None
+        check(
+            not penalised or self.discriminator == "leaky-relu",
+            "discriminator",
+            self.discriminator,
+            "leaky-relu for R1 or R2",
+        )
+        check(
+            self.lr_decay_kimg is None or self.lr_decay_kimg > 0,
+            "lr_decay_kimg",
+            self.lr_decay_kimg,
+            "positive, or none",
+        )
         check(self.k == 1 or not self.simultaneous, "k", self.k, "1 when the updates are simultaneous")
 
     def learning_rate(self, at: Progress) -> float:
-        """Return max(lr_floor, lr * lr_decay ** step)."""
-        return max(self.lr_floor, self.lr * self.lr_decay**at.step)
+        """Return max(lr_floor, lr * lr_decay ** step / sqrt(1 + kimg / lr_decay_kimg))."""
+        slower = 1.0 if self.lr_decay_kimg is None else (1 + at.nimg / 1000 / self.lr_decay_kimg) ** -0.5
+        return max(self.lr_floor, self.lr * self.lr_decay**at.step * slower)
 
     def momentum_at(self, at: Progress) -> float:
         """Return the momentum, constant within an epoch, rising linearly to ``momentum_end``."""
@@ -102,50 +130,62 @@ class GANConfig(FamilyConfig):
 
 
 class Generator(nn.Module):
-    """z -> ReLU layers -> sigmoid on images (mapped to [-1, 1]) or linear on vectors."""
+    """z -> hidden layers -> sigmoid on images (mapped to [-1, 1]) or linear on vectors."""
 
     def __init__(self, config: GANConfig, data: DataSpec) -> None:
         super().__init__()
         sizes = (config.latent_size, *config.generator_widths)
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.output = nn.Linear(sizes[-1], torch.Size(data.shape).numel())
+        self.leaky = config.generator == "leaky-rms"
         self.shape, self.is_image = data.shape, data.modality == "image"
 
     def forward(self, z: Latents) -> Samples:
         """Return samples (batch, *sample)."""
         for layer in self.hidden:
-            z = torch.relu(layer(z))
+            z = rms_norm(F.leaky_relu(layer(z), SLOPE)) if self.leaky else F.relu(layer(z))
         x = self.output(z)
         # 2 sigmoid(a) - 1 = tanh(a / 2): the paper's sigmoid, in the library's range.
         return (torch.tanh(x / 2) if self.is_image else x).unflatten(1, self.shape)
 
 
-class Discriminator(nn.Module):
-    """x -> hidden layers with dropout on every layer's input -> one logit."""
+class MaxoutDiscriminator(nn.Module):
+    """The discriminator of 2014: maxout layers with dropout on every layer's input -> one logit."""
 
     def __init__(self, config: GANConfig, data: DataSpec) -> None:
         super().__init__()
         sizes = (torch.Size(data.shape).numel(), *config.discriminator_widths)
-        pairs = pairwise(sizes)
-        self.maxout = config.discriminator == "maxout"
-        layers = [Maxout(a, b, config.pieces) if self.maxout else nn.Linear(a, b) for a, b in pairs]
-        self.hidden = nn.ModuleList(layers)
-        # A paired objective sees differences of logits only: an offset would never move.
-        self.output = nn.Linear(sizes[-1], 1, bias=not get_objective(config.objective).paired)
+        self.hidden = nn.ModuleList(Maxout(a, b, config.pieces) for a, b in pairwise(sizes))
+        self.output = nn.Linear(sizes[-1], 1)
         self.keep_input, self.keep_hidden = config.keep_input, config.keep_hidden
         self.is_image = data.modality == "image"
 
     def forward(self, x: Samples, generator: torch.Generator | None) -> PerSample:
         """Return logits (batch,); dropout masks come from ``generator``, None switches dropout off."""
-        h = x.flatten(1)
-        if self.is_image:
-            # Dropout must zero black pixels' neighbours, not grey ones: the paper's pixels lie in [0, 1].
-            h = (h + 1) / 2
+        # A dropped pixel is black in the paper's range [0, 1]; in [-1, 1] it would be grey.
+        h = (x.flatten(1) + 1) / 2 if self.is_image else x.flatten(1)
         h = dropout(h, self.keep_input, generator)
         for layer in self.hidden:
-            h = layer(h) if self.maxout else nn.functional.leaky_relu(layer(h), 0.2)
-            h = dropout(h, self.keep_hidden, generator)
+            h = dropout(layer(h), self.keep_hidden, generator)
         return self.output(h).squeeze(1)
+
+
+class LeakyDiscriminator(nn.Module):
+    """x - mean -> LeakyReLU layers -> one logit, with the gradient in x that R1 and R2 need."""
+
+    def __init__(self, config: GANConfig, data: DataSpec) -> None:
+        super().__init__()
+        sizes = (torch.Size(data.shape).numel(), *config.discriminator_widths)
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        # A paired objective sees differences of logits only: an offset would never move.
+        self.output = nn.Linear(sizes[-1], 1, bias=not get_objective(config.objective).paired)
+        self.mean: Tensor
+        self.register_buffer("mean", torch.zeros(sizes[0]))
+
+    def forward(self, x: Samples) -> tuple[PerSample, PerSample, Samples]:
+        """Return logits (batch,), ||grad_x D||^2 (batch,), and the gradients, detached, in the shape of x."""
+        logits, norms, gradients = leaky_mlp(x.flatten(1) - self.mean, [*self.hidden, self.output], SLOPE)
+        return logits, norms, gradients.view_as(x)
 
 
 @register
@@ -157,20 +197,25 @@ class GAN(Family):
     tags = Tags(modalities=("image", "vector"))
     Config = GANConfig
     PRESETS: ClassVar[Mapping[str, GANConfig]] = {
-        # Placeholder until the search is over.
+        # Three minutes on two CPU cores: relativistic pairing with R1 and R2 on a small LeakyReLU D, a larger G with
+        # normalised layers and few latent dimensions, simultaneous steps on small batches, a long average of G.
         "mnist": GANConfig(
-            batch_size=256,
+            batch_size=64,
+            latent_size=16,
+            latent="normal",
+            generator_widths=(512, 768),
+            generator="leaky-rms",
             discriminator="leaky-relu",
-            discriminator_widths=(1024, 512),
-            keep_input=1.0,
-            keep_hidden=1.0,
+            discriminator_widths=(256, 128),
             init="he",
             objective="relativistic",
-            r1_gamma=0.3,
-            r2_gamma=0.3,
+            r1_gamma=1.2,
+            r2_gamma=1.2,
+            simultaneous=True,
             optimizer="adam",
-            lr=5e-4,
-            ema_half_life_kimg=177.0,
+            lr=1e-3,
+            lr_decay_kimg=300.0,
+            ema_ramp=0.3,
         ),
         # The released configuration: both players step at once from one minibatch and one draw of noise and
         # masks; learning rate .1 shrinking by 1.000004 a step; momentum .5 rising to .7 in 250 epochs.
@@ -183,7 +228,7 @@ class GAN(Family):
     def __init__(self, config: GANConfig, data: DataSpec) -> None:
         super().__init__(config, data)
         self.generator = Generator(config, data)
-        self.discriminator = Discriminator(config, data)
+        self.discriminator = (MaxoutDiscriminator if self._is_maxout else LeakyDiscriminator)(config, data)
         self.objective = get_objective(config.objective)
 
     def reset_parameters(self, generator: torch.Generator) -> None:
@@ -196,7 +241,9 @@ class GAN(Family):
                     draw_he(layer, 1.0 if layer is network.output else 2**0.5, generator)
 
     def prepare(self, stats: DataStats) -> None:
-        """Let an untrained generator paint the mean image: output bias = logit of the mean pixel, as released."""
+        """Let an untrained generator paint the mean image, as released: output bias = logit of the mean pixel."""
+        if not self._is_maxout:
+            self.discriminator.get_buffer("mean").copy_(stats.mean.flatten())
         if self.data.modality == "image":
             mean = ((stats.mean.flatten() + 1) / 2).clamp(1e-7, 1 - 1e-7)
             self.generator.output.bias.data.copy_(torch.logit(mean.double()).float())
@@ -217,24 +264,53 @@ class GAN(Family):
         return {"discriminator": spec, "generator": spec}
 
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
-        """Return the phase's loss; in a simultaneous step both phases read the same two forward passes."""
+        """Return the phase's loss; in a simultaneous step both phases read one forward pass of both networks."""
         fake = ctx.once("fake", lambda: self.generator(self.sample_inputs(len(batch), ctx.generator)))
+        if self._is_maxout:
+            return self._maxout_loss(phase, batch.x, fake, ctx)
+        return self._leaky_loss(phase, batch.x, fake, ctx)
+
+    def _maxout_loss(self, phase: Phase, real: Samples, fake: Samples, ctx: Context) -> Terms:
+        if phase.name == "generator" and not self.config.simultaneous and not self.objective.paired:
+            fake_logits = self.discriminator(fake, ctx.generator)
+            return Terms(self.objective.generator(torch.zeros_like(fake_logits), fake_logits))
+        both = torch.cat([real, fake])
+        logits = ctx.once("logits", lambda: self.discriminator(both, ctx.generator))
+        return self._terms(phase, *logits.chunk(2))
+
+    def _leaky_loss(self, phase: Phase, real: Samples, fake: Samples, ctx: Context) -> Terms:
+        """D's input gradients serve three times: in R1, in R2, and as the way of G's gradient through D."""
+        both = torch.cat([real, fake.detach()])
+        logits, norms, gradients = ctx.once("logits", lambda: self.discriminator(both))
+        terms = self._terms(phase, *logits.chunk(2))
+        if phase.name == "discriminator":
+            for gamma, norm in zip((self.config.r1_gamma, self.config.r2_gamma), norms.chunk(2), strict=True):
+                if gamma is not None:
+                    terms = Terms(terms.loss + gamma / 2 * norm, terms.logs)
+            return terms
+        # Chain rule by hand: the loss has the objective's value, and its gradient in G is that of
+        # sum(fake * dL/d(fake)) with dL/d(fake) = dL/dlogit * dlogit/d(fake) held constant.
+        real_logits, fake_logits = (part.detach() for part in logits.chunk(2))
+        fake_logits.requires_grad_()
+        value = self.objective.generator(real_logits, fake_logits)
+        (slope,) = torch.autograd.grad(value.sum(), fake_logits)
+        along = (slope[:, None] * gradients.chunk(2)[1].flatten(1) * fake.flatten(1)).sum(1)
+        return Terms(value.detach() + along - along.detach())
+
+    def _terms(self, phase: Phase, real_logits: PerSample, fake_logits: PerSample) -> Terms:
         if phase.name == "generator":
-            real_logits, fake_logits = self._logits_for_generator(batch.x, fake, ctx)
             return Terms(self.objective.generator(real_logits, fake_logits))
-        real = batch.x.requires_grad_(self.config.r1_gamma is not None)
-        if self.config.r2_gamma is not None:
-            fake = fake.requires_grad_()
-        real_logits, fake_logits = ctx.once("logits", lambda: self._logits(real, fake, ctx))
         loss = self.config.discriminator_weight * self.objective.discriminator(real_logits, fake_logits)
-        logs = game_logs(*self._calibrated(real_logits.detach(), fake_logits.detach()))
-        for gamma, logits, x in (
-            (self.config.r1_gamma, real_logits, real),
-            (self.config.r2_gamma, fake_logits, fake),
-        ):
-            if gamma is not None:
-                loss = loss + gamma / 2 * squared_gradient_norm(logits, x)
-        return Terms(loss, logs)
+        real_logits, fake_logits = real_logits.detach(), fake_logits.detach()
+        if self.objective.paired:
+            # V needs calibrated logits; a paired objective leaves their common offset undetermined.
+            middle = (real_logits.mean() + fake_logits.mean()) / 2
+            real_logits, fake_logits = real_logits - middle, fake_logits - middle
+        return Terms(loss, game_logs(real_logits, fake_logits))
+
+    @property
+    def _is_maxout(self) -> bool:
+        return self.config.discriminator == "maxout"
 
     def sample_inputs(self, n: int, generator: torch.Generator) -> Latents:
         """Draw z with unit variance: (n, latent_size), on the generator's device."""
@@ -246,24 +322,3 @@ class GAN(Family):
     def generate(self, inputs: Tensor, *, generator: torch.Generator) -> Samples:
         """Return samples of z (batch, latent_size); there is no other randomness."""
         return self.generator(inputs)
-
-    def _logits(self, real: Samples, fake: Samples, ctx: Context) -> tuple[PerSample, PerSample]:
-        real_logits, fake_logits = self.discriminator(torch.cat([real, fake]), ctx.generator).chunk(2)
-        return real_logits, fake_logits
-
-    def _calibrated(self, real_logits: PerSample, fake_logits: PerSample) -> tuple[PerSample, PerSample]:
-        """Return logits that V can be read from: a paired objective leaves their common offset undetermined."""
-        if not self.objective.paired:
-            return real_logits, fake_logits
-        middle = (real_logits.mean() + fake_logits.mean()) / 2
-        return real_logits - middle, fake_logits - middle
-
-    def _logits_for_generator(
-        self, real: Float[Tensor, batch * sample], fake: Samples, ctx: Context
-    ) -> tuple[PerSample, PerSample]:
-        if self.config.simultaneous:
-            return ctx.once("logits", lambda: self._logits(real, fake, ctx))
-        if not self.objective.paired:
-            fake_logits = self.discriminator(fake, ctx.generator)
-            return torch.zeros_like(fake_logits), fake_logits
-        return self._logits(real, fake, ctx)
