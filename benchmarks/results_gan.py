@@ -98,6 +98,7 @@ def run(row: Row) -> None:
         }
         FIGURES.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(kept, indent=1) + "\n")
+        (DOCS / "images").mkdir(exist_ok=True)
         explore.grid(trained.sample(80, seed=0), columns=16).save(DOCS / "images" / f"gan-{row.name}.png")
         print(f"{row.name}: {outcome.seconds:.0f} s, {outcome.progress.nimg:,} images, {model.value:.1f} nats")
 

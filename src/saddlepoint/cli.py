@@ -187,6 +187,7 @@ def evaluate(
     run: RunArgument,
     protocol: Annotated[list[str] | None, typer.Option(help="Protocol; may be given several times.")] = None,
     seed: SeedOption = 0,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the report; default: RUN/report.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Use the last weights, not their moving average.")] = False,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
@@ -197,7 +198,7 @@ def evaluate(
     from saddlepoint.engine.runtime import use_threads
 
     use_threads(threads)
-    page = _evaluate(api.load(run, device=device, averaged=not raw), protocol or ["parzen"], seed, quiet)
+    page = _evaluate(api.load(run, device=device, averaged=not raw), protocol or ["parzen"], seed, out, quiet)
     typer.echo(f"report: {page}")
 
 
@@ -377,7 +378,7 @@ def _grid(run: Any, n: int, seed: int) -> Any:
     return explore.grid(samples)
 
 
-def _evaluate(run: Any, protocols: list[str], seed: int, quiet: bool = False) -> Path:
+def _evaluate(run: Any, protocols: list[str], seed: int, out: Path | None = None, quiet: bool = False) -> Path:
     """Measure, print the table, keep the report; return its page."""
     from rich.console import Console
     from rich.table import Table
@@ -391,7 +392,7 @@ def _evaluate(run: Any, protocols: list[str], seed: int, quiet: bool = False) ->
     console = Console(soft_wrap=True)
     console.print(table)
     console.print(report.verdict, highlight=False)
-    page: Path = run.path / "report" / "index.html"
+    page: Path = (out or run.path / "report") / "index.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     report.to_jsonl(page.with_name("metrics.jsonl"))
     report.to_html(page)
