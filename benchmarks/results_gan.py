@@ -10,6 +10,8 @@ in benchmarks/figures/gan/ROW.json, so that a later call goes on. Without names,
 from __future__ import annotations
 
 import json
+import statistics
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +92,7 @@ def run(row: Row) -> None:
             "minutes": row.minutes,
             "finished": piece + 1 == row.pieces,
             "machine": runtime.machine(),
+            "commit": commit(),
             "controls": {
                 line.row: [line.value, line.standard_error, line.details["sigma"]]
                 for line in report.rows
@@ -101,6 +104,14 @@ def run(row: Row) -> None:
         (DOCS / "images").mkdir(exist_ok=True)
         explore.grid(trained.sample(80, seed=0), columns=16).save(DOCS / "images" / f"gan-{row.name}.png")
         print(f"{row.name}: {outcome.seconds:.0f} s, {outcome.progress.nimg:,} images, {model.value:.1f} nats")
+
+
+def commit() -> str:
+    """Return the commit that the figures belong to."""
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "unknown"
 
 
 def finished() -> list[tuple[Row, dict[str, Any]]]:
@@ -124,11 +135,23 @@ def write() -> None:
             f"{last['nimg']:,} | {last['nimg'] / last['seconds']:,.0f} | "
             f"**{last['parzen']:.1f} ± {last['standard_error']:.1f}** | {last['sigma']:.4f} |"
         )
+    for preset, minutes in dict.fromkeys((row.preset, row.minutes) for row, kept in found if kept["finished"]):
+        ends = [
+            k["points"][-1]["parzen"] for r, k in found if (r.preset, r.minutes) == (preset, minutes) and k["finished"]
+        ]
+        if len(ends) > 1:
+            spread = f"**{statistics.mean(ends):.1f}**, sd {statistics.stdev(ends):.1f} over seeds"
+            lines.append(f"| `{preset}` | mean of {len(ends)} | {minutes:g} min | | | | {spread} | |")
     controls = found[0][1]["controls"] if found else {}
     for name, (value, error, sigma) in controls.items():
         lines.append(f"| *{name}* | | | | | | {value:.1f} ± {error:.1f} | {sigma:.4f} |")
     machines = sorted({kept["machine"]["processor"] + ", torch " + kept["machine"]["torch"] for _, kept in found})
-    lines += ["", "Measured on: " + "; ".join(machines) + ".", "", "![curves](images/gan-curves.png)"]
+    commits = sorted({kept["commit"] for _, kept in found})
+    lines += ["", f"Measured on: {'; '.join(machines)}. Commits: {', '.join(commits)}.", ""]
+    lines += ["![Parzen figure, D(x) and D(G(z)) over training](images/gan-curves.png)"]
+    for row, _ in found:
+        if row.seed == 0:
+            lines += ["", f"`{row.preset}`, {row.minutes:g} min, seed 0:", "", f"![samples](images/gan-{row.name}.png)"]
     page = DOCS / "results.md"
     before, rest = page.read_text().split(MARK[0])
     after = rest.split(MARK[1])[1]
@@ -148,6 +171,8 @@ def draw_curves(found: list[tuple[Row, dict[str, Any]]]) -> None:
         minutes = [point["seconds"] / 60 for point in points]
         label = row.preset if row.seed == 0 else None
         left.plot(minutes, [p["parzen"] for p in points], "o-", color=colours[row.preset], label=label, alpha=0.8)
+        points = [point for point in points if point["D(x)"] is not None]
+        minutes = [point["seconds"] / 60 for point in points]
         right.plot(minutes, [p["D(x)"] for p in points], "o-", color=colours[row.preset], label=label, alpha=0.8)
         right.plot(minutes, [p["D(G(z))"] for p in points], "o:", color=colours[row.preset], alpha=0.8)
     if found:
@@ -167,6 +192,8 @@ def main() -> None:
     known = {row.name: row for row in ROWS}
     if command == "run":
         for name in names or known:
+            if name not in known:
+                sys.exit(f"unknown row '{name}'; choose from: {', '.join(known)}")
             run(known[name])
     elif command == "write":
         write()

@@ -10,16 +10,13 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 Modality = Literal["image", "vector", "sequence"]
 
 Images = Float[Tensor, "batch channel height width"]
 """Images in [-1, 1]."""
-
-Bytes = UInt8[Tensor, "batch channel height width"]
-"""Images as stored and shown, in [0, 255]."""
 
 Samples = Float[Tensor, "batch *sample"]
 """Data of any modality: images, vectors or sequences."""
@@ -29,9 +26,6 @@ PerSample = Float[Tensor, " batch"]
 
 Latents = Float[Tensor, "batch latent"]
 """Points z of the latent space."""
-
-Labels = Int[Tensor, " batch"]
-"""Class indices, from 0."""
 
 
 def at_least_float32(x: Tensor) -> Tensor:

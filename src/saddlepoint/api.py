@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from saddlepoint.data.feed import Feed
 from saddlepoint.engine import runtime
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
-from saddlepoint.engine.settings import Observer, Outcome, Settings
+from saddlepoint.engine.settings import SILENT, Observer, Outcome, Settings
 from saddlepoint.family import Family, FamilyConfig, build_family, families, get_family, get_preset
 from saddlepoint.run import Run, load
 
@@ -114,13 +115,11 @@ def plan(
     """
     kind = get_family(family)
     preset, config = get_preset(kind, preset)
-    for name, amount in (("kimg", kimg), ("steps", steps)):
-        if amount is not None and amount <= 0:
-            raise ConfigError(f"{name} is {amount}, but it must be positive")
+    _check_numbers(kimg, steps, threads)
+    if seed < 0:
+        raise ConfigError(f"seed is {seed}, but it must be 0 or more")
     if budget is None and kimg is None and steps is None:
         budget = DEFAULT_BUDGET
-    if threads is not None and threads < 1:
-        raise ConfigError(f"threads is {threads}, but it must be at least 1")
     runtime.resolve_device(device)
     return Plan(
         family=kind.name,
@@ -165,7 +164,7 @@ def resume(path: str | Path, **limits: Any) -> Run:
 
 def start(
     request: Plan,
-    observer: Observer | None = None,
+    observer: Observer = SILENT,
     *,
     fresh: bool = False,
     announce: Callable[[Start], None] | None = None,
@@ -181,12 +180,14 @@ def start(
     Returns:
         The run and how training ended. Raises as `train`.
     """
-    observer = observer or Observer()
     threads = runtime.use_threads(request.threads)
     dataset = load_dataset(request.source, say=observer.say, **request.preparation)
     network = build_family(request.family, request.options, dataset.spec)
     device = runtime.resolve_device(request.device)
     config = {**request.to_json(), "device": str(device), "threads": threads, "machine": runtime.machine()}
+    if Path(request.source).exists() and dataset.name == request.source:
+        # A run must find its data from any working directory.
+        config["data"]["source"] = str(Path(request.source).resolve())
     config["data"] |= {
         "name": dataset.name,
         "fingerprint": dataset.fingerprint,
@@ -236,18 +237,27 @@ class Start:
 
 
 def plan_to_resume(
-    path: str | Path, *, budget: str | float | None = None, kimg: float | None = None, steps: int | None = None
+    path: str | Path,
+    *,
+    budget: str | float | None = None,
+    kimg: float | None = None,
+    steps: int | None = None,
+    device: str | None = None,
+    threads: int | None = None,
 ) -> Plan:
     """Return the plan that goes on with the run in ``path``, for `start`.
 
     Args:
         path: run folder.
         budget, kimg, steps: new limits, counted from the run's beginning; without any, the run's own.
+        device: where to go on; None: where it was.
+        threads: CPU threads; None: as before, which keeps the result the same bit for bit.
 
     Raises:
-        CheckpointError: if the folder holds no run.
-        ConfigError: if its configuration is of another version's shape.
+        CheckpointError: if the folder holds no run, or its configuration is damaged.
+        ConfigError: if a limit or an option is not possible.
     """
+    _check_numbers(kimg, steps, threads)
     folder = RunFolder(path)
     config = folder.read_config()
     try:
@@ -263,12 +273,20 @@ def plan_to_resume(
             source=data["source"],
             preparation={key: data[key] for key in ("size", "channels", "fit")},
             settings=settings,
-            device=config["device"],
-            threads=config["threads"],
+            device=device or config["device"],
+            threads=threads or config["threads"],
             out=folder.path,
         )
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error
+
+
+def _check_numbers(kimg: float | None, steps: int | None, threads: int | None) -> None:
+    for name, amount in (("kimg", kimg), ("steps", steps)):
+        if amount is not None and not 0 < amount < math.inf:
+            raise ConfigError(f"{name} is {amount}, but it must be positive")
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads is {threads}, but it must be at least 1")
 
 
 def parse_budget(budget: str | float | None) -> float | None:
@@ -297,10 +315,9 @@ def _choose_folder(request: Plan, config: Mapping[str, Any], fresh: bool) -> tup
         folder = RunFolder(request.out)
         if not (folder.path / "config.json").exists():
             return folder, False
-        if _identity(folder.read_config()) != _identity(config):
+        if difference := _difference(folder.read_config(), config):
             raise ConfigError(
-                f"'{folder.path}' holds a run of another configuration "
-                f"({_difference(folder.read_config(), config)}); choose another --out, or resume it with --resume"
+                f"'{folder.path}' holds a run of another configuration ({difference}); choose another --out"
             )
         if fresh:
             raise ConfigError(f"'{folder.path}' holds this run already; remove it, or choose another --out")
@@ -323,11 +340,11 @@ def _choose_folder(request: Plan, config: Mapping[str, Any], fresh: bool) -> tup
 
 def _same_run(folder: RunFolder, config: Mapping[str, Any]) -> bool:
     try:
-        if _identity(folder.read_config()) != _identity(config):
+        if _difference(folder.read_config(), config):
             return False
         with folder.locked():
             return True
-    except (CheckpointError, KeyError, TypeError):
+    except CheckpointError:
         return False
 
 
@@ -343,7 +360,11 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    before, after = _identity(old), _identity(new)
+    """Return in words how two configurations differ in what must agree; empty if they do not."""
+    try:
+        before, after = _identity(old), _identity(new)
+    except (KeyError, TypeError, AttributeError):
+        return "its config.json is none of saddlepoint's"
     changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     return ", ".join(f"{key}: {before.get(key)} there, {after.get(key)} now" for key in changed[:3])
 
@@ -357,6 +378,6 @@ def _snapshots(folder: RunFolder, dataset: Dataset, observer: Observer) -> Calla
         try:
             explore.save_snapshot(folder.samples, step, samples, rows)
         except OSError as error:
-            observer.say(f"the samples of step {step} could not be written ({error.strerror}); training goes on")
+            observer.warn(f"the samples of step {step} could not be written ({error.strerror}); training goes on")
 
     return write

@@ -46,7 +46,7 @@ DataOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 ThreadsOption = Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")]
-SeedOption = Annotated[int, typer.Option(help="Seed of everything random.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")]
 RunArgument = Annotated[Path, typer.Argument(help="Run folder, such as runs/gan-mnist-20261124-101500.")]
@@ -110,9 +110,15 @@ def train(
 
     options = _family_options(option or [], family)
     if resume is not None:
-        if options or preset is not None:
-            raise ConfigError("a resumed run keeps its options; start a new run to change them")
-        request = api.plan_to_resume(resume, budget=budget, kimg=kimg, steps=steps)
+        kept = {"data": data != "mnist", "seed": seed != 0, "preset": preset is not None, "out": out is not None}
+        kept |= {"size": size is not None, "channels": channels is not None, "fit": fit != "crop", "fresh": fresh}
+        changed = [*options, *(name for name, given in kept.items() if given)]
+        if changed:
+            raise ConfigError(f"a resumed run keeps its options; leave out --{changed[0]}, or start a new run")
+        device_or_kept = None if device == "auto" else device
+        request = api.plan_to_resume(
+            resume, budget=budget, kimg=kimg, steps=steps, device=device_or_kept, threads=threads
+        )
     else:
         request = api.plan(
             family, data, preset=preset, options=options, budget=budget, kimg=kimg, steps=steps, seed=seed, out=out,
@@ -231,7 +237,7 @@ def families_(
     console.print(table)
 
 
-@data_app.command("list")
+@data_app.command("list", epilog="Example:  saddle data list")
 def data_list() -> None:
     """List the data sets known by name, and where each would come from now."""
     from rich.console import Console
@@ -294,13 +300,16 @@ def _gather(words: list[str]) -> list[str]:
     if words[:1] != ["train"]:
         return words
     gathered, general = ["train"], _general_options()
-    rest = iter(words[1:])
-    for word in rest:
+    rest = words[1:]
+    while rest:
+        word = rest.pop(0)
         name, equals, value = word.removeprefix("--").partition("=")
         if not word.startswith("--") or name in general:
             gathered.append(word)
-        else:
-            gathered += ["--option", f"{name}={value if equals else next(rest, '')}"]
+            continue
+        if not equals and rest and not rest[0].startswith("--"):
+            value = rest.pop(0)
+        gathered += ["--option", f"{name}={value}"]
     return gathered
 
 
@@ -348,9 +357,7 @@ def _draw(run: Any, picture: Picture, n: int, seed: int, out: Path | None) -> Pa
     from saddlepoint import explore
 
     if out is not None and out.suffix == ".npz":
-        if picture is not Picture.grid:
-            raise ConfigError(f"--picture {picture.value} is a picture; write it to a .png")
-        return explore.save_arrays(out, run.sample(n, seed=seed))
+        return explore.save_arrays(out, _arrays(run, picture, n, seed))
     if out is not None and out.suffix != ".png":
         raise ConfigError(f"'{out}' should end in .png for a picture or .npz for arrays")
     draw: dict[Picture, Callable[[], Any]] = {
@@ -369,6 +376,27 @@ def _draw(run: Any, picture: Picture, n: int, seed: int, out: Path | None) -> Pa
     return path
 
 
+def _arrays(run: Any, picture: Picture, n: int, seed: int) -> Any:
+    """Return what a picture shows as an array: samples, snapshots, neighbours or the interpolated images."""
+    import numpy as np
+    import torch
+
+    from saddlepoint import explore
+
+    if picture is Picture.filmstrip:
+        paths = sorted((run.path / "samples").glob("step*.png"))
+        return np.concatenate([explore.read_snapshot(path) for path in paths])
+    if picture is Picture.interpolation:
+        z0, z1 = run.inputs(16, seed=seed).split(8)
+        return run.generate(torch.cat([torch.lerp(z0, z1, t) for t in torch.linspace(0, 1, 10)]), seed=seed)
+    samples = run.sample(n, seed=seed)
+    if picture is Picture.grid:
+        return samples
+    train = run.dataset().splits["train"].x
+    indices, _ = explore.nearest(explore.to_uint8(samples), train)
+    return np.stack([explore.to_uint8(samples), train[indices]], axis=1).reshape(-1, *train.shape[1:])
+
+
 def _grid(run: Any, n: int, seed: int) -> Any:
     from saddlepoint import explore
 
@@ -383,6 +411,8 @@ def _evaluate(run: Any, protocols: list[str], seed: int, out: Path | None = None
     from rich.console import Console
     from rich.table import Table
 
+    from saddlepoint.engine.folder import RunFolder
+
     report = run.evaluate(protocols, seed=seed, say=None if quiet else _say)
     table = Table("protocol", "samples", "value", "measured with", box=None)
     for row in report.rows:
@@ -392,7 +422,7 @@ def _evaluate(run: Any, protocols: list[str], seed: int, out: Path | None = None
     console = Console(soft_wrap=True)
     console.print(table)
     console.print(report.verdict, highlight=False)
-    page: Path = (out or run.path / "report") / "index.html"
+    page: Path = (out or RunFolder(run.path).report) / "index.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     report.to_jsonl(page.with_name("metrics.jsonl"))
     report.to_html(page)
@@ -406,7 +436,9 @@ def main() -> None:
     except SaddlepointError as error:
         code = _fail(str(error))
     except _UsageError as error:
-        code = _fail(getattr(error, "format_message", lambda: str(error))())
+        # Without a command, typer has printed the help already and its error is empty.
+        message = getattr(error, "format_message", lambda: str(error))()
+        code = _fail(message) if message.strip() else 0
     except OSError as error:
         code = _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
     except (KeyboardInterrupt, typer.Abort):

@@ -57,12 +57,16 @@ class Display:
 
     def observer(self) -> Observer:
         """Return the observer that feeds this display."""
-        return Observer(tick=self.tick, say=self.say)
+        return Observer(tick=self.tick, say=self.say, warn=self.warn)
 
     def say(self, line: str) -> None:
         """Print one line."""
         if not self.quiet:
             self.console.print(line, markup=False)
+
+    def warn(self, line: str) -> None:
+        """Print one line even if quiet."""
+        self.console.print(f"warning: {line}", markup=False)
 
     def announce(self, start: Start) -> None:
         """Say what is about to be trained, on what, where."""

@@ -196,18 +196,20 @@ def interpolation(
     return grid(generate(path.flatten(0, 1)), steps, scale=scale)
 
 
-def save_arrays(path: str | Path, samples: Tensor) -> Path:
+def save_arrays(path: str | Path, samples: Tensor | np.ndarray) -> Path:
     """Write samples as array ``x`` of a .npz file: images as uint8, vectors as float32.
 
     Args:
         path: the file, ending in .npz; its folder is made if missing.
-        samples: images (n, channel, height, width) in [-1, 1], or vectors (n, feature).
+        samples: images (n, channel, height, width) in [-1, 1] or as uint8, or vectors (n, feature).
 
     Raises:
         DataError: if image samples are not finite.
     """
     path = Path(path)
-    x = to_uint8(samples) if samples.ndim == 4 else samples.detach().cpu().float().numpy()
+    x = samples.detach().cpu().float().numpy() if isinstance(samples, Tensor) else samples
+    if x.ndim == 4 and x.dtype != np.uint8:
+        x = to_uint8(x)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:

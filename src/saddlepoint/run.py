@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import saddlepoint.families  # noqa: F401 - registers the families
-from saddlepoint._errors import CheckpointError, ConfigError
+from saddlepoint._errors import CheckpointError, ConfigError, DataError
 from saddlepoint._types import Samples
 from saddlepoint.config import from_json
 from saddlepoint.data import Dataset, load_dataset
@@ -79,10 +79,16 @@ class Run:
         """Return the data the run was trained on, prepared in the same way.
 
         Raises:
-            DataError: if it cannot be found.
+            DataError: if it cannot be found, or has changed.
         """
         data = self.config["data"]
-        return load_dataset(data["source"], say=say, **{key: data[key] for key in ("size", "channels", "fit")})
+        dataset = load_dataset(data["source"], say=say, **{key: data[key] for key in ("size", "channels", "fit")})
+        if dataset.fingerprint != data["fingerprint"]:
+            raise DataError(
+                f"'{data['source']}' has changed since the run was trained on it (fingerprint "
+                f"{dataset.fingerprint[:12]} now, {data['fingerprint'][:12]} then); restore it, or train again"
+            )
+        return dataset
 
     def evaluate(
         self, protocols: Sequence[str] = ("parzen",), *, seed: int = 0, say: Callable[[str], None] | None = None
@@ -119,7 +125,7 @@ def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run
     files = ("model", "averages") if averaged else ("model",)
     checkpoint, problems = newest_checkpoint(folder.checkpoints, files)
     if checkpoint is None:
-        detail = f" ({'; '.join(problems)})" if problems else "; train it first"
+        detail = f" ({'; '.join(problems.values())})" if problems else "; train it first"
         raise CheckpointError(f"run '{folder.path}' has no whole checkpoint{detail}")
     try:
         kind, data = get_family(config["family"]), config["data"]

@@ -48,6 +48,12 @@ def saddle(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], t
         (["train", "--bugdet", "3m"], "unknown option '--bugdet'; did you mean 'budget'?"),
         (["train", "--momentm", ".5"], "unknown option '--momentm'; did you mean 'momentum'?"),
         (["train", "--lr"], "option '--lr' needs a value"),
+        (["train", "--lr", "--steps", "5"], "option '--lr' needs a value"),
+        (["train", "--seed", "-1"], "--seed"),
+        (["evaluate", "nowhere", "--seed", "-1"], "--seed"),
+        (["train", "--kimg", "nan"], "kimg is nan, but it must be positive"),
+        (["train", "--resume", "nowhere", "--steps", "-4"], "steps is -4, but it must be positive"),
+        (["train", "--resume", "nowhere", "--seed", "3"], "leave out --seed"),
         (["train", "--lr", "fast"], "lr is 'fast', but it must be a number"),
         (["train", "--lr", "-1"], "lr is -1.0, but it must be positive"),
         (["train", "--objective", "minmax"], "did you mean 'minimax'?"),
@@ -79,7 +85,7 @@ def test_a_mistake_costs_one_clear_line(saddle: Command, words: list[str], messa
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["train"], ["sample"], ["evaluate"], ["demo"], ["data", "inspect"], ["families"]]
+    "words", [[], ["train"], ["sample"], ["evaluate"], ["demo"], ["data", "inspect"], ["data", "list"], ["families"]]
 )
 def test_help_has_examples(saddle: Command, words: list[str]) -> None:
     code, out, _ = saddle(*words, "--help")
@@ -114,7 +120,9 @@ def test_from_training_to_pictures_and_figures(saddle: Command) -> None:
     assert "run:      run" in out
     assert "digits" in err
     config = json.loads(Path("run/config.json").read_text())
-    assert config["data"]["rows"] == len(np.unique(config["data"]["fingerprint"])) * config["data"]["rows"]
+    assert config["data"]["rows"] == 1444
+    assert config["device"] == "cpu"
+    assert Path("run/log.jsonl").exists()
     assert config["options"]["generator_widths"] == [32]
     assert json.loads(Path("run/status.json").read_text())["state"] == "finished"
     for picture in ("grid", "filmstrip", "neighbours", "interpolation"):
@@ -130,6 +138,10 @@ def test_from_training_to_pictures_and_figures(saddle: Command) -> None:
     assert samples.dtype == np.uint8
     saddle("sample", "run", "-n", "70", "--out", "y.npz", "--seed", "2")
     assert Path("x.npz").read_bytes() == Path("y.npz").read_bytes()
+    for picture, rows in (("filmstrip", 64 * 13), ("neighbours", 10), ("interpolation", 80)):
+        assert saddle("sample", "run", "--picture", picture, "-n", "5", "--out", "p.npz")[0] == 0
+        with np.load("p.npz") as arrays:
+            assert arrays["x"].shape == (rows, 1, 8, 8)
     code, out, _ = saddle("evaluate", "run", "--protocol", "parzen", "--quiet")
     assert code == 0
     assert "parzen10k_cv10" in out
@@ -235,3 +247,11 @@ def test_demo_without_network_or_cache_runs_on_digits(saddle: Command, monkeypat
         path = re.search(rf"{name}:\s+(\S+)", out)
         assert path is not None
         assert Path(path[1]).exists()
+
+
+@pytest.mark.parametrize("words", [[], ["data"]])
+def test_without_a_command_there_is_help(saddle: Command, words: list[str]) -> None:
+    code, out, err = saddle(*words)
+    assert code == 0
+    assert "Usage" in out + err
+    assert "error" not in err

@@ -21,7 +21,7 @@ ADAM = OptimizerSpec("adam", lr=0.01, betas=(0.5, 0.9))
 
 
 def noise(step: int, order: int) -> torch.Generator:
-    return stream("cpu", "noise", 0, step, order)
+    return stream("cpu", "noise", 0, 0, step, order)
 
 
 def minibatches() -> Callable[[int], Batch]:
@@ -150,7 +150,7 @@ def test_stargan_updates_g_every_n_critic(tmp_path: Path) -> None:
     step_d, step_g = (torch.optim.Adam(n.parameters(), 0.01, betas=(0.5, 0.9)) for n in (d, g))
     for i in range(12):
         x = batch(i).x
-        c = F.one_hot(targets(stream("cpu", "batch", 0, i)), 3).float()
+        c = F.one_hot(targets(stream("cpu", "batch", 0, 0, i)), 3).float()
         descend(step_d, (d(g(torch.cat([x, c], 1)).detach()) - d(x)).mean())
         if (i + 1) % 5 == 0:
             descend(step_g, -d(g(torch.cat([x, c], 1))).mean())

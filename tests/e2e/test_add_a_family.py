@@ -39,7 +39,7 @@ def registered(tmp_path: Path) -> Iterator[None]:
 def test_the_block_passes_the_contract(tmp_path: Path) -> None:
     contract.test_configuration_survives_json(NAME, PRESET)
     contract.test_unknown_option_is_refused_with_a_suggestion(NAME)
-    contract.test_every_field_says_what_it_means(NAME, PRESET)
+    contract.test_every_field_says_what_it_means(NAME)
     contract.test_samples_have_shape_range_and_a_seed(NAME, PRESET)
     contract.test_loss_is_finite_per_sample(NAME, PRESET)
     contract.test_each_phase_moves_what_it_trains_and_nothing_else(NAME, PRESET)

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 from saddlepoint import api
@@ -16,7 +17,6 @@ from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.state import newest_checkpoint
 
 SMALL = {"generator_widths": "64,64", "discriminator_widths": "32,32"}
-KILLS = 20
 
 
 def train_until_killed(folder: Path, moment: float) -> None:
@@ -39,15 +39,16 @@ def train_until_killed(folder: Path, moment: float) -> None:
         process.wait()
 
 
-def test_twenty_kills_at_random_moments(tmp_path: Path) -> None:
-    folder, rng, steps = tmp_path / "run", random.Random(0), [0]
-    for _ in range(KILLS):
+@pytest.mark.parametrize(("kills", "seed"), [(20, 0), pytest.param(100, 1, marks=pytest.mark.slow)])
+def test_kills_at_random_moments(kills: int, seed: int, tmp_path: Path) -> None:
+    folder, rng, steps = tmp_path / "run", random.Random(seed), [0]
+    for _ in range(kills):
         train_until_killed(folder, rng.uniform(0.0, 0.6))
         found, _ = newest_checkpoint(folder / "checkpoints")
         steps.append(found.step if found else 0)
     assert steps == sorted(steps), "a checkpoint that was whole has been lost"
     assert steps[-1] > 0
-    assert len(set(steps)) > KILLS / 2, "training hardly got on between the kills"
+    assert len(set(steps)) > kills / 2, "training hardly got on between the kills"
 
     killed, _ = newest_checkpoint(folder / "checkpoints")
     assert killed is not None

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saddlepoint._errors import CheckpointError, TrainingError
+from saddlepoint._errors import CheckpointError, ConfigError, TrainingError
 from saddlepoint.data.feed import Feed
 from saddlepoint.engine import loop
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
-from saddlepoint.engine.settings import Observer, Settings
+from saddlepoint.engine.settings import SILENT, Observer, Settings
 from saddlepoint.engine.state import list_checkpoints, newest_checkpoint
 from saddlepoint.family import Batch, Context, OptimizerSpec, Phase, Stage, Terms
 from tests.contract.toys import BATCH, Scripted, points
@@ -33,7 +33,7 @@ def scripted(loss: object = quadratic, lr: float = 0.01) -> Scripted:
     return Scripted(networks, (Stage("main", CYCLE),), {"D": spec, "G": spec}, loss)  # type: ignore[arg-type]
 
 
-def trainer(family: Scripted, folder: Path, observer: Observer | None = None, **settings: object) -> Trainer:
+def trainer(family: Scripted, folder: Path, observer: Observer = SILENT, **settings: object) -> Trainer:
     chosen = Settings(report_kimg=0.02, **settings)  # type: ignore[arg-type]
     return Trainer(family, Feed(points().splits["train"], BATCH, 0), chosen, RunFolder(folder), observer)
 
@@ -57,13 +57,14 @@ def test_a_time_budget_ends_training(tmp_path: Path) -> None:
 
 
 def test_log_lines_hold_the_means_between_reports(tmp_path: Path) -> None:
-    trainer(scripted(), tmp_path, steps=12).train(points().stats)
+    trainer(scripted(), tmp_path, steps=22).train(points().stats)
     lines = RunFolder(tmp_path).read_log()
-    assert [line["step"] for line in lines] == [5, 10]
+    assert [line["step"] for line in lines] == [*range(1, 11), 15, 20]
     feed = Feed(points().splits["train"], BATCH, 0)
-    sizes = torch.stack([feed.batch(draw).x.norm(dim=1).mean() for draw in range(10)]).double()
-    assert lines[0]["size"] == pytest.approx(float(sizes[:5].mean()))
-    assert lines[1]["size"] == pytest.approx(float(sizes[5:].mean()))
+    sizes = torch.stack([feed.batch(draw).x.norm(dim=1).mean() for draw in range(20)]).double()
+    assert lines[9]["size"] == pytest.approx(float(sizes[9]))
+    assert lines[10]["size"] == pytest.approx(float(sizes[10:15].mean()))
+    assert lines[11]["size"] == pytest.approx(float(sizes[15:].mean()))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -122,7 +123,7 @@ def test_a_gradient_that_is_not_finite_stops_with_the_tensors_name(tmp_path: Pat
         return Terms(Poison.apply(terms.loss) if ctx.progress.step == 6 and phase.name == "D" else terms.loss)
 
     run = trainer(scripted(loss), tmp_path, steps=50, checkpoint_seconds=-1.0)
-    with pytest.raises(TrainingError, match=r"gradient of 'discriminator.weight' in phase 'D'.* is not finite"):
+    with pytest.raises(TrainingError, match=r"update of 'discriminator.weight' in phase 'D'.* is not finite"):
         run.train(points().stats)
     found, _ = newest_checkpoint(tmp_path / "checkpoints")
     assert found is not None
@@ -145,7 +146,7 @@ def test_training_goes_on_when_a_checkpoint_cannot_be_written(tmp_path: Path, mo
         return real(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(loop, "write_checkpoint", flaky)
-    run = trainer(scripted(), tmp_path, Observer(say=said.append), steps=6, checkpoint_seconds=-1.0)
+    run = trainer(scripted(), tmp_path, Observer(warn=said.append), steps=6, checkpoint_seconds=-1.0)
     assert run.train(points().stats).progress.step == 6
     assert len(said) == 2
     assert "training goes on" in said[0]
@@ -169,12 +170,12 @@ def test_a_damaged_newest_checkpoint_costs_steps_not_the_run(tmp_path: Path) -> 
     trainer(scripted(), tmp_path / "run", steps=15).train(points().stats)
     newest = list_checkpoints(tmp_path / "run" / "checkpoints")[0]
     (newest / "model.safetensors").write_bytes(b"rubbish")
-    run = trainer(scripted(), tmp_path / "run", Observer(say=said.append), steps=20)
+    run = trainer(scripted(), tmp_path / "run", Observer(warn=said.append), steps=20)
     run.train(points().stats)
     assert "damaged" in said[0]
     assert torch.equal(run.state.family.generator.weight, straight.state.family.generator.weight)
     logs = [RunFolder(tmp_path / name).read_log() for name in ("straight", "run")]
-    assert [line["step"] for line in logs[1]] == [5, 10, 15, 20]
+    assert [line["step"] for line in logs[1]] == [*range(1, 11), 15, 20]
     assert [line["size"] for line in logs[0]] == [line["size"] for line in logs[1]]
 
 
@@ -183,7 +184,7 @@ def test_a_cut_off_log_line_is_dropped(tmp_path: Path) -> None:
     with open(tmp_path / "log.jsonl", "a") as file:
         file.write('{"step": 12, "nim')
     trainer(scripted(), tmp_path, steps=15).train(points().stats)
-    assert [line["step"] for line in RunFolder(tmp_path).read_log()] == [5, 10, 15]
+    assert [line["step"] for line in RunFolder(tmp_path).read_log()] == [*range(1, 11), 15]
 
 
 def test_two_trainers_in_one_folder_are_refused(tmp_path: Path) -> None:
@@ -201,3 +202,55 @@ def test_snapshots_come_from_the_same_inputs(tmp_path: Path) -> None:
     still.train(points().stats)
     assert list(shots) == [*range(11), 20, 25]
     assert torch.allclose(shots[0], shots[25], atol=1e-6)
+
+
+def damage(path: Path) -> None:
+    (path / "training.safetensors").write_bytes(b"rubbish")
+
+
+def test_a_damaged_checkpoint_does_not_count_among_those_kept(tmp_path: Path) -> None:
+    """After it is set aside, shorter runs keep their own checkpoints although their steps are lower."""
+    trainer(scripted(), tmp_path, steps=10).train(points().stats)
+    trainer(scripted(), tmp_path, steps=20).train(points().stats)
+    damage(list_checkpoints(tmp_path / "checkpoints")[0])
+    trainer(scripted(), tmp_path, steps=12).train(points().stats)
+    names = [path.name for path in list_checkpoints(tmp_path / "checkpoints")]
+    assert names == ["step00000012", "step00000010"]
+
+
+def test_a_folder_with_damaged_checkpoints_only_is_refused_and_left_alone(tmp_path: Path) -> None:
+    trainer(scripted(), tmp_path, steps=10).train(points().stats)
+    log = (tmp_path / "log.jsonl").read_text()
+    damage(list_checkpoints(tmp_path / "checkpoints")[0])
+    with pytest.raises(CheckpointError, match="no checkpoint is whole"):
+        trainer(scripted(), tmp_path, steps=12).train(points().stats)
+    assert (tmp_path / "log.jsonl").read_text() == log
+    assert len(list_checkpoints(tmp_path / "checkpoints")) == 1
+
+
+def test_samples_that_are_not_finite_stop_training_with_the_tensors_name(tmp_path: Path) -> None:
+    def loss(family: Scripted, phase: Phase, batch: Batch, ctx: Context) -> Terms:
+        terms = quadratic(family, phase, batch, ctx)
+        return Terms(Poison.apply(terms.loss) if ctx.progress.step == 2 and phase.name == "G" else terms.loss)
+
+    with pytest.raises(TrainingError, match=r"step 3: the update of 'generator.weight' in phase 'G'"):
+        trainer(scripted(loss), tmp_path, steps=50).train(points().stats)
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ((Stage("a", CYCLE), Stage("b", CYCLE)), "'a' has no end"),
+        ((Stage("a", (Phase("D", ("discriminator",), "X"),)),), "names the optimizer 'X'"),
+        ((Stage("a", (Phase("D", ("discriminator",), "D", every=0),)),), "due every 0"),
+        ((Stage("a", (*CYCLE, Phase("D", ("generator",), "G"))),), "two phases are called 'D'"),
+        ((Stage("a", (CYCLE[0], Phase("G", ("generator",), "G", fresh_batch=True)), simultaneous=True),), "no fresh"),
+    ],
+)
+def test_an_update_order_that_cannot_be_carried_out_is_refused(
+    stages: tuple[Stage, ...], message: str, tmp_path: Path
+) -> None:
+    family = scripted()
+    family._stages = stages
+    with pytest.raises(ConfigError, match=message):
+        trainer(family, tmp_path)

@@ -79,7 +79,7 @@ def test_a_damaged_checkpoint_gives_way_to_an_older_one(damage: Callable[[Path],
     assert found is not None
     assert found.step == 1
     assert len(problems) == (0 if damage is shutil.rmtree else 1)
-    assert all("step00000002" in problem and "damaged" in problem for problem in problems)
+    assert all("step00000002" in problem and "damaged" in problem for problem in problems.values())
 
 
 def test_a_half_written_folder_is_no_checkpoint_and_is_cleared_away(tmp_path: Path) -> None:
@@ -109,5 +109,6 @@ def test_a_later_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("saddlepoint.engine.state.FORMAT", 2)
     path = write_checkpoint(tmp_path, checkpoint(1), keep=1)
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match="format 2, this version reads 1"):
-        read_checkpoint(path)
+    for read in (lambda: read_checkpoint(path), lambda: newest_checkpoint(tmp_path)):
+        with pytest.raises(CheckpointError, match="format 2, this version reads 1"):
+            read()

@@ -194,8 +194,7 @@ def _unpack(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, folde
     free = shutil.disk_usage(folder).free
     if member.file_size > free:
         raise DataError(
-            f"{path}: {member.filename} unpacks to {member.file_size:,} bytes, but {folder} has {free:,} "
-            "left; "
+            f"{path}: {member.filename} unpacks to {member.file_size:,} bytes, but {folder} has {free:,} left; "
             "free some space, or set TMPDIR to a larger disk"
         )
     target = folder / (os.urandom(8).hex() + ".npy")
@@ -240,8 +239,7 @@ def _check_shape(where: str, x: np.ndarray) -> None:
         return
     if x.ndim == 2:
         raise DataError(
-            f"{where} has shape {x.shape} and type {x.dtype}: flat images must be reshaped to (rows, "
-            "height, width), "
+            f"{where} has shape {x.shape} and type {x.dtype}: flat images must be reshaped to (rows, height, width), "
             "vectors must be floats"
         )
     if x.ndim == 3 or (x.ndim == 4 and (x.shape[3] in (1, 3, 4) or x.shape[1] in (1, 3, 4))):
@@ -263,8 +261,7 @@ def _value_range(where: str, x: np.ndarray) -> tuple[float, float]:
             value = chunk[tuple(place)]
             place[0] += start
             raise DataError(
-                f"{where} holds {value} at position {tuple(int(i) for i in place)}; every value must be "
-                "finite: "
+                f"{where} holds {value} at position {tuple(int(i) for i in place)}; every value must be finite: "
                 "fill or drop such rows"
             )
         low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))

@@ -1,7 +1,6 @@
 """The cache of prepared data: raw arrays to be memory-mapped, and a JSON that says what they must be.
 
-An entry is a folder that appears by one rename, so it is there as a whole or not at all. It is checked when
-it is
+An entry is a folder that appears by one rename, so it is there as a whole or not at all. It is checked when it is
 opened: sizes and SHA-256 of every array (of evenly spaced blocks when an array is larger than 256 MB).
 """
 

@@ -39,7 +39,8 @@ class Feed:
         self.rows = len(split.x)
         self.batch_size = batch_size
         self.device = torch.device(device)
-        self._seed, self._rank, self._world_size = seed, rank, world_size
+        self.rank, self.world_size = rank, world_size
+        self._seed = seed
         self._mapped: np.ndarray | None = None
         self._resident: Tensor | None = None
         if split.x.nbytes <= RESIDENT_LIMIT:
@@ -64,7 +65,7 @@ class Feed:
 
     def indices(self, draw: int) -> Tensor:
         """Return the row numbers of minibatch ``draw``, shape (batch_size,)."""
-        first = (draw * self._world_size + self._rank) * self.batch_size
+        first = (draw * self.world_size + self.rank) * self.batch_size
         parts = []
         remaining = self.batch_size
         while remaining:

@@ -61,8 +61,7 @@ def hub_source(name: str, repository: str, config: str | None = None) -> Source:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
             f"'{repository}' cannot be loaded from the hub ({reason}); check the id and the configuration "
-            "(hf:owner/name/config), "
-            "and log in with `hf auth login` if it is gated"
+            "(hf:owner/name/config), and log in with `hf auth login` if it is gated"
         ) from error
     parts = dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
     first = next(iter(parts.values()))

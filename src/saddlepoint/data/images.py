@@ -174,8 +174,7 @@ class Survey:
         size = min(DEFAULT_CAP, 1 << (short.bit_length() - 1))
         kinds = f"{len(self.sizes)} different sizes" if len(self.sizes) > 1 else f"{width}x{height} pixels each"
         return size, (
-            f"size {size} was chosen (images have {kinds}, the median short side is {short}; the largest "
-            "power of "
+            f"size {size} was chosen (images have {kinds}, the median short side is {short}; the largest power of "
             f"two up to {DEFAULT_CAP} is taken); another can be asked for"
         )
 

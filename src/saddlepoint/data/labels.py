@@ -82,8 +82,7 @@ def match_labels(where: str, table: Mapping[str, int | str], images: Sequence[st
     bare = [name for name in images if name not in table]
     if bare:
         raise DataError(
-            f"{where} holds {len(table)} labels for {len(images)} images: {len(bare)} have none "
-            f"({_few(bare)}); "
+            f"{where} holds {len(table)} labels for {len(images)} images: {len(bare)} have none ({_few(bare)}); "
             "add them, or remove the label file to train without labels"
         )
     return dict(table)

@@ -85,8 +85,7 @@ def _load_hub(source: str, options: Options, say: Say) -> Dataset:
         if reason is not None:
             raise DataError(
                 f"'{source}' is not in the cache and the Hugging Face hub cannot be reached ({reason}); "
-                "connect to the network, or "
-                "use a local path or 'digits', which needs none"
+                "connect to the network, or use a local path or 'digits', which needs none"
             )
         say(f"downloading {repository} from the Hugging Face hub")
     return prepare(hub.hub_source(source, repository, config), options, entry)

@@ -131,9 +131,8 @@ def refuse_unreadable(unreadable: Sequence[tuple[str, str]], total: int) -> None
         return
     names = [f"{origin}: {reason}" for origin, reason in unreadable]
     raise DataError(
-        f"{len(names)} of {total} images cannot be used ({shortened(names)}); up to {MAX_UNREADABLE:.0%} "
-        "are skipped: "
-        "repair or remove them"
+        f"{len(names)} of {total} images cannot be used ({shortened(names)}); "
+        f"up to {MAX_UNREADABLE:.0%} are skipped: repair or remove them"
     )
 
 

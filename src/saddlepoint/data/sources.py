@@ -204,8 +204,7 @@ def arrange(where: str, images: Sequence[str], texts: Mapping[str, bytes]) -> tu
         return {}, []
     if outside:
         return {}, [
-            f"{len(outside)} of {len(images)} images lie outside the subfolders ({shortened(outside)}), so "
-            "subfolders "
+            f"{len(outside)} of {len(images)} images lie outside the subfolders ({shortened(outside)}), so subfolders "
             "were not taken as classes"
         ]
     return dict(parts), [f"classes are the {len(set(parts.values()))} subfolders"]
@@ -261,8 +260,7 @@ def _refuse_bomb(path: Path, member: zipfile.ZipInfo) -> None:
         raise DataError(
             f"{path}: {member.filename} unpacks to {member.file_size:,} bytes ({ratio:.0f} times its packed "
             "size); images are "
-            f"read up to {MAX_MEMBER:,} bytes and a ratio of {MAX_RATIO}: if you trust it, unpack the "
-            "archive yourself"
+            f"read up to {MAX_MEMBER:,} bytes and a ratio of {MAX_RATIO}: if you trust it, unpack the archive yourself"
         )
 
 

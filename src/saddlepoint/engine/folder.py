@@ -91,7 +91,15 @@ class RunFolder:
         """Append one line to the log."""
         self.path.mkdir(parents=True, exist_ok=True)
         with open(self.path / "log.jsonl", "a") as file:
-            file.write(json.dumps(line) + "\n")
+            end = file.tell()
+            try:
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+            except OSError:
+                # A full disk may take a part of the line; the next try must not continue it.
+                with contextlib.suppress(OSError):
+                    os.truncate(file.fileno(), end)
+                raise
 
     def truncate_log(self, step: int) -> None:
         """Drop lines after ``step``: the process that wrote them was killed before its next checkpoint."""

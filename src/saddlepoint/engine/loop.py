@@ -13,10 +13,10 @@ from torch import Tensor
 from saddlepoint._errors import CheckpointError
 from saddlepoint.data.feed import Feed
 from saddlepoint.engine.folder import RunFolder
-from saddlepoint.engine.plan import Position, locate
+from saddlepoint.engine.plan import Position, check_stages, locate
 from saddlepoint.engine.runtime import stream
-from saddlepoint.engine.settings import Observer, Outcome, Reason, Settings, interruptible, is_milestone
-from saddlepoint.engine.state import newest_checkpoint, write_checkpoint
+from saddlepoint.engine.settings import SILENT, Observer, Outcome, Reason, Settings, interruptible, is_milestone
+from saddlepoint.engine.state import newest_checkpoint, set_aside, write_checkpoint
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.family import Batch, Context, DataStats, Family, Phase
 
@@ -24,33 +24,32 @@ Gradients = tuple[Tensor | None, ...]
 
 
 class Trainer:
-    """One run: a family, its data, its folder.
+    """One run.
 
     Args:
-        family: freshly built; trained in place.
-        feed: minibatches of the training split, on the device where training is to run.
+        family: freshly built; trained in place, on the feed's device.
+        feed: minibatches of the training split.
         settings: seed, budget, cadence.
         folder: where checkpoints and the log go.
         observer: who hears of progress.
     """
 
     def __init__(
-        self, family: Family, feed: Feed, settings: Settings, folder: RunFolder, observer: Observer | None = None
+        self, family: Family, feed: Feed, settings: Settings, folder: RunFolder, observer: Observer = SILENT
     ) -> None:
-        self.feed, self.settings, self.folder = feed, settings, folder
-        self.observer = observer or Observer()
+        self.feed, self.settings, self.folder, self.observer = feed, settings, folder, observer
         self.stages = family.stages()
-        self.state = TrainingState(family, settings.seed, feed.rows, feed.device)
+        check_stages(self.stages, list(family.optimizers()))
+        self.state = TrainingState(family, settings.seed, feed.rows, feed.device, feed.world_size)
         self.report_every = max(1, round(settings.report_kimg * 1000 / feed.batch_size))
-        self.saved_step = -1
-        self.unwritten: list[dict[str, Any]] = []
+        self.saved_step, self.unwritten = -1, list[dict[str, Any]]()
 
     def train(self, stats: Callable[[], DataStats]) -> Outcome:
         """Resume from the newest whole checkpoint, or begin; train until the budget is spent or a signal comes.
 
         Raises:
             TrainingError: if a loss or a weight stops being finite; the last checkpoint stays.
-            CheckpointError: if the final state cannot be written.
+            CheckpointError: if the final state cannot be written, or the folder holds damaged checkpoints only.
         """
         state = self.state
         if not self.restore():
@@ -72,12 +71,11 @@ class Trainer:
                 state.step += 1
                 state.averages.update(state.family.config.ema_beta(state.progress.nimg))
                 self.observer.tick(state.progress, state.seconds, state.statistics.means)
-                if state.step % self.report_every == 0:
+                if state.step % self.report_every == 0 or is_milestone(state.step):
                     self.report(position)
                 if time.monotonic() - saved_at > self.settings.checkpoint_seconds:
                     self.save(final=False)
                     saved_at = time.monotonic()
-            self.write_log()
             self.save(final=True)
         if not is_milestone(state.step):
             self.snapshot()
@@ -87,13 +85,11 @@ class Trainer:
         """Return why training must end now, or None."""
         if self.settings.spent(self.state.progress, self.state.seconds):
             return "budget"
-        if position is None:
-            return "stages"
-        return "interrupted" if interrupted else None
+        return "stages" if position is None else "interrupted" if interrupted else None
 
     def cycle(self, position: Position) -> None:
         """Run the due phases of one pass: all gradients first if the stage is simultaneous, else phase by phase."""
-        stage, seed, step = position.stage, self.settings.seed, self.state.step
+        stage, step, seed = position.stage, self.state.step, (self.settings.seed, self.feed.rank)
         due = [(order, phase) for order, phase in enumerate(stage.cycle) if phase.due(position.cycle)]
         draw, batch, cache = position.draw, None, dict[str, Any]()
         pending: list[tuple[Phase, Gradients]] = []
@@ -105,10 +101,10 @@ class Trainer:
                 draw += fresh
                 batch = self.feed.batch(draw)
             if not stage.simultaneous:
-                self.state.unfreeze([phase.name])
                 cache = {}
-            noise = stream(self.feed.device, "noise", seed, step, 0 if stage.simultaneous else order)
-            ctx = Context(noise, stream(self.feed.device, "batch", seed, draw), self.state.progress, cache)
+                self.state.unfreeze([phase.name])
+            noise = stream(self.feed.device, "noise", *seed, step, 0 if stage.simultaneous else order)
+            ctx = Context(noise, stream(self.feed.device, "batch", *seed, draw), self.state.progress, cache)
             gradients = self.gradients(phase, batch, ctx, keep_graph=stage.simultaneous)
             if gradients is not None:
                 pending.append((phase, gradients))
@@ -125,7 +121,7 @@ class Trainer:
         self.state.statistics.add(f"loss/{phase.name}", loss.detach())
         for name, values in terms.logs.items():
             self.state.statistics.add(name, values)
-        # Reading a number is free on the CPU; an accelerator would have to wait, so there the means are checked.
+        # Reading a number is free on the CPU; an accelerator would wait, so there the means are checked.
         if loss.device.type == "cpu" and not math.isfinite(loss.item()):
             self.stop_non_finite(f"the loss of phase '{phase.name}'")
         parameters = tuple(self.state.parameters[phase.name].values())
@@ -143,9 +139,8 @@ class Trainer:
         state = self.state
         if (name := state.statistics.first_non_finite()) is not None:
             self.stop_non_finite(f"the mean of '{name}'")
-        timing = {"seconds": round(state.seconds, 3)}
-        facts = {"step": state.step, "nimg": state.progress.nimg, "stage": position.stage.name}
-        self.unwritten.append({**facts, **state.statistics.means(), "timing": timing})
+        line = {"step": state.step, "nimg": state.progress.nimg, "stage": position.stage.name}
+        self.unwritten.append({**line, **state.statistics.means(), "timing": {"seconds": round(state.seconds, 3)}})
         state.statistics.reset()
         self.write_log()
 
@@ -156,7 +151,7 @@ class Trainer:
                 self.folder.append_log(self.unwritten[0])
                 self.unwritten.pop(0)
         except OSError as error:
-            self.observer.say(f"the log could not be written ({error.strerror}); training goes on")
+            self.observer.warn(f"the log could not be written ({error.strerror}); training goes on")
 
     def snapshot(self) -> None:
         """Hand the observer samples of the averaged generator, from the same inputs every time."""
@@ -164,12 +159,15 @@ class Trainer:
             family.eval()
             inputs = family.sample_inputs(self.settings.snapshot_samples, stream("cpu", "snapshot", self.settings.seed))
             noise = stream(self.feed.device, "snapshot-noise", self.settings.seed)
-            samples = family.generate(inputs.to(self.feed.device), generator=noise)
-            self.observer.snapshot(self.state.step, samples.cpu())
+            samples = family.generate(inputs.to(self.feed.device), generator=noise).cpu()
+        if not bool(samples.isfinite().all()):
+            self.stop_non_finite("the samples")
+        self.observer.snapshot(self.state.step, samples)
         self.state.family.train()
 
     def save(self, final: bool) -> None:
         """Write a checkpoint; a failure ends the run only if it was the last chance, older ones stay either way."""
+        self.write_log()
         if self.state.step == self.saved_step:
             return
         if (name := self.state.first_non_finite()) is not None:
@@ -180,13 +178,16 @@ class Trainer:
         except CheckpointError as error:
             if final:
                 raise
-            self.observer.say(f"{error}; training goes on and tries again")
+            self.observer.warn(f"{error}; training goes on and tries again")
 
     def restore(self) -> bool:
         """Load the newest whole checkpoint of the folder, if there is one."""
         checkpoint, problems = newest_checkpoint(self.folder.checkpoints)
-        for problem in problems:
-            self.observer.say(f"{problem}; using an older checkpoint")
+        if problems and checkpoint is None:
+            raise CheckpointError(f"no checkpoint is whole ({'; '.join(problems.values())}); train in another --out")
+        for path, problem in problems.items():
+            self.observer.warn(f"{problem}; set aside, using an older checkpoint")
+            set_aside(path)
         self.folder.truncate_log(checkpoint.step if checkpoint else -1)
         if checkpoint is None:
             return False
@@ -195,5 +196,5 @@ class Trainer:
         return True
 
     def stop_non_finite(self, what: str) -> NoReturn:
-        """Raise, naming the tensor that broke first."""
+        """Raise, naming step, phase and tensor."""
         raise self.state.non_finite(what, locate(self.stages, self.state.step))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from saddlepoint.family import Stage
+from saddlepoint._errors import ConfigError
+from saddlepoint.family import Phase, Stage
 
 
 @dataclass(frozen=True)
@@ -32,3 +33,30 @@ def locate(stages: Sequence[Stage], step: int) -> Position | None:
         step -= stage.iterations
         draw += stage.draws(stage.iterations)
     return None
+
+
+def check_stages(stages: Sequence[Stage], optimizers: Sequence[str]) -> None:
+    """Check that a family's update order can be carried out.
+
+    Raises:
+        ConfigError: if a phase names an unknown optimizer or an interval below 1, if one name stands for two kinds of
+            phases, if a stage that is not the last has no end, or a simultaneous one wants a fresh batch.
+    """
+    known: dict[str, Phase] = {}
+    for number, stage in enumerate(stages):
+        if stage.iterations is None and number + 1 < len(stages):
+            raise ConfigError(f"stage '{stage.name}' has no end, but only the last stage may lack one")
+        for phase in stage.cycle:
+            first = known.setdefault(phase.name, phase)
+            if (first.trains, first.optimizer) != (phase.trains, phase.optimizer):
+                raise ConfigError(f"two phases are called '{phase.name}' but train different things; rename one")
+            if phase.optimizer not in optimizers:
+                raise ConfigError(f"phase '{phase.name}' names the optimizer '{phase.optimizer}', which is not defined")
+            if phase.every < 1 or phase.offset < 0:
+                raise ConfigError(
+                    f"phase '{phase.name}' is due every {phase.every} from {phase.offset}; use 1 and 0 or more"
+                )
+            if stage.simultaneous and phase.fresh_batch:
+                raise ConfigError(
+                    f"stage '{stage.name}' is simultaneous, so phase '{phase.name}' can have no fresh batch"
+                )

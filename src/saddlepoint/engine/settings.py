@@ -55,12 +55,18 @@ class Observer:
         tick: after every step: progress, seconds trained, and a function that reads the means since the last
             report (reading makes an accelerator wait, so not at every step).
         snapshot: at milestones: the step, and samples drawn from the same inputs every time.
-        say: a line for the user.
+        say: a line worth telling.
+        warn: a line that must be seen.
     """
 
     tick: Callable[[Progress, float, Means], None] = lambda progress, seconds, means: None
     snapshot: Callable[[int, Tensor], None] = lambda step, samples: None
     say: Callable[[str], None] = lambda message: None
+    warn: Callable[[str], None] = lambda message: None
+
+
+SILENT = Observer()
+"""An observer that hears nothing."""
 
 
 @dataclass(frozen=True)

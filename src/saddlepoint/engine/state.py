@@ -25,6 +25,12 @@ from torch import Tensor
 from saddlepoint._errors import CheckpointError
 
 FORMAT = 1
+
+
+class DamagedCheckpoint(CheckpointError):
+    """A checkpoint is not what its checksums say."""
+
+
 _NAME = re.compile(r"step(\d{8,})")
 
 
@@ -35,7 +41,7 @@ class Checkpoint:
     Attributes:
         step: passes through a cycle completed when it was taken.
         tensors: tensors by file ("model", "averages", "training"), then by name.
-        facts: plain JSON values (counters, seconds trained, configuration fingerprint).
+        facts: plain JSON values: samples seen, seconds trained.
     """
 
     step: int
@@ -90,13 +96,14 @@ def read_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpo
         files: which tensor files to read; None reads all.
 
     Raises:
-        CheckpointError: if anything is missing, truncated, changed, or of a later format.
+        DamagedCheckpoint: if anything is missing, truncated or changed.
+        CheckpointError: if it is of another format.
     """
     try:
         record = json.loads((path / "state.json").read_text())
         digest = record.pop("digest")
         if digest != _digest(record):
-            raise CheckpointError(f"{path.name}/state.json is damaged: its checksum does not match")
+            raise DamagedCheckpoint(f"{path.name}/state.json is damaged: its checksum does not match")
         if record["format"] != FORMAT:
             raise CheckpointError(f"{path.name} has format {record['format']}, this version reads {FORMAT}")
         tensors = {}
@@ -105,22 +112,31 @@ def read_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpo
             if files is not None and stem not in files:
                 continue
             if sha256_of(path / name) != expected:
-                raise CheckpointError(f"{path.name}/{name} is damaged: its checksum does not match")
+                raise DamagedCheckpoint(f"{path.name}/{name} is damaged: its checksum does not match")
             tensors[stem] = load_file(path / name)
         return Checkpoint(step=record["step"], tensors=tensors, facts=record["facts"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise CheckpointError(f"{path.name} is damaged: {error}") from error
+        raise DamagedCheckpoint(f"{path.name} is damaged: {error}") from error
 
 
-def newest_checkpoint(folder: Path, files: tuple[str, ...] | None = None) -> tuple[Checkpoint | None, list[str]]:
-    """Return the newest whole checkpoint (None if there is none) and what is wrong with newer, damaged ones."""
-    problems: list[str] = []
+def newest_checkpoint(folder: Path, files: tuple[str, ...] | None = None) -> tuple[Checkpoint | None, dict[Path, str]]:
+    """Return the newest whole checkpoint (None if there is none) and what is wrong with newer, damaged ones.
+
+    Raises:
+        CheckpointError: if the newest undamaged one is of another format.
+    """
+    problems: dict[Path, str] = {}
     for path in list_checkpoints(folder):
         try:
             return read_checkpoint(path, files), problems
-        except CheckpointError as error:
-            problems.append(str(error))
+        except DamagedCheckpoint as error:
+            problems[path] = str(error)
     return None, problems
+
+
+def set_aside(path: Path) -> None:
+    """Rename a damaged checkpoint, so that it neither counts among those kept nor is looked at again."""
+    os.replace(path, path.with_name(f".damaged-{path.name}-{uuid.uuid4().hex}"))
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -27,8 +27,8 @@ class Statistics:
         entry[1] += 1
 
     def means(self) -> dict[str, float]:
-        """Return the means since the last reset, in the order in which the names came; unseen names are left out."""
-        read = {name: entry.tolist() for name, entry in self._sums.items()}
+        """Return the means since the last reset, sorted by name; names not seen since are left out."""
+        read = {name: entry.tolist() for name, entry in sorted(self._sums.items())}
         return {name: total / count for name, (total, count) in read.items() if count}
 
     def reset(self) -> None:

@@ -24,13 +24,14 @@ class TrainingState:
         seed: of the initial weights.
         rows: number of training rows, for epochs.
         device: where training runs.
+        world_size: number of processes that share the work.
     """
 
-    def __init__(self, family: Family, seed: int, rows: int, device: torch.device) -> None:
+    def __init__(self, family: Family, seed: int, rows: int, device: torch.device, world_size: int = 1) -> None:
         # Weights are drawn on the CPU, so that a seed means the same network on every device.
         family.to("cpu").reset_parameters(stream("cpu", "weights", seed))
         self.family = family.to(device).train()
-        self.rows = rows
+        self.rows, self.world_size = rows, world_size
         self.averages = Averages(family)
         self.optimizers = build_optimizers(family)
         self.statistics = Statistics(device)
@@ -40,7 +41,7 @@ class TrainingState:
     @property
     def progress(self) -> Progress:
         """Where training stands, in steps, samples and epochs."""
-        nimg = self.step * self.family.config.batch_size
+        nimg = self.step * self.family.config.batch_size * self.world_size
         return Progress(self.step, nimg, nimg / self.rows)
 
     def unfreeze(self, phases: list[str]) -> None:
@@ -55,16 +56,17 @@ class TrainingState:
         return next((name for name, t in named if t.is_floating_point() and not bool(t.isfinite().all())), None)
 
     def non_finite(self, seen_in: str, position: Position | None) -> TrainingError:
-        """Return the error that names the step, the phase and the tensor that stopped being finite first.
+        """Return the error that names the step, the phase and the tensor that is not finite.
 
-        A gradient that is not finite shows in the weights it moved before it shows anywhere else.
+        A gradient that is not finite shows in the weights it moved before it shows in a loss, so weights are looked
+        at first.
         """
         name = self.first_non_finite()
         what = seen_in
         if name is not None:
             cycle = position.stage.cycle if position else ()
             phase = next((f" in phase '{p.name}'" for p in reversed(cycle) if name in self.parameters[p.name]), "")
-            what = f"the gradient of '{name}'{phase} (first seen in {seen_in})"
+            what = f"the update of '{name}'{phase} (seen in {seen_in})"
         return TrainingError(
             f"training stopped at step {self.step}: {what} is not finite. The last checkpoint stays; "
             f"lower the learning rate, and look at log.jsonl for what grew before"
@@ -81,7 +83,7 @@ class TrainingState:
             "averages": self.averages.modules.state_dict(),
             "training": training,
         }
-        facts = {"step": self.step, "nimg": self.progress.nimg, "seconds": self.seconds}
+        facts = {"nimg": self.progress.nimg, "seconds": self.seconds}
         return Checkpoint(self.step, tensors, facts)
 
     def load(self, checkpoint: Checkpoint) -> None:

@@ -88,8 +88,8 @@ class GANConfig(FamilyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("latent_size", "pieces", "k", "momentum_epochs"):
-            check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name, least in (("latent_size", 1), ("pieces", 1), ("k", 1), ("momentum_epochs", 2)):
+            check(getattr(self, name) >= least, name, getattr(self, name), f"at least {least}")
         for name in ("generator_widths", "discriminator_widths"):
             widths = getattr(self, name)
             check(bool(widths) and min(widths) >= 1, name, widths, "at least one width, each at least 1")
@@ -124,8 +124,8 @@ class GANConfig(FamilyConfig):
         return max(self.lr_floor, self.lr * self.lr_decay**at.step * slower)
 
     def momentum_at(self, at: Progress) -> float:
-        """Return the momentum, constant within an epoch, rising linearly to ``momentum_end``."""
-        share = min(1.0, int(at.epoch) / self.momentum_epochs)
+        """Return the momentum, constant within an epoch, rising linearly from epoch 1 to ``momentum_epochs``."""
+        share = min(1.0, max(0, int(at.epoch) - 1) / (self.momentum_epochs - 1))
         return self.momentum + share * (self.momentum_end - self.momentum)
 
 
