@@ -137,6 +137,7 @@ def demo(
     budget: Annotated[str, typer.Option(help="Training time.")] = "3m",
     seed: SeedOption = 0,
     out: OutOption = None,
+    device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
     """Train the GAN on MNIST, draw its pictures, measure it: everything once. Without a network it uses digits."""
@@ -152,8 +153,8 @@ def demo(
             f"MNIST cannot be had here ({error}).\nThe demo goes on with the digits that scikit-learn brings along."
         )
         source = "digits"
-    run = _run(api.plan(data=source, budget=budget, seed=seed, out=out, threads=threads))
-    pictures = [_draw(run, picture, 64, seed, None) for picture in Picture]
+    run = _run(api.plan(data=source, budget=budget, seed=seed, out=out, device=device, threads=threads))
+    pictures = [_draw(run, picture, None, seed, None) for picture in Picture]
     report = _evaluate(run, ["parzen"], seed)
     typer.echo("")
     for picture, path in zip(Picture, pictures, strict=True):
@@ -168,7 +169,10 @@ def demo(
 )
 def sample(
     run: RunArgument,
-    n: Annotated[int, typer.Option("-n", help="Number of samples.", min=1)] = 64,
+    n: Annotated[
+        int | None,
+        typer.Option("-n", min=1, help="Samples; columns of a filmstrip, rows of an interpolation."),
+    ] = None,
     picture: Annotated[Picture, typer.Option(help="What to draw.")] = Picture.grid,
     seed: SeedOption = 0,
     out: OutOption = None,
@@ -352,22 +356,24 @@ def _run(request: Any, *, quiet: bool = False, fresh: bool = False) -> Any:
     return run
 
 
-def _draw(run: Any, picture: Picture, n: int, seed: int, out: Path | None) -> Path:
+def _draw(run: Any, picture: Picture, n: int | None, seed: int, out: Path | None) -> Path:
     """Draw one picture of a run and return where it is."""
     from saddlepoint import explore
 
+    usual = {Picture.grid: 64, Picture.filmstrip: 10, Picture.neighbours: 36, Picture.interpolation: 8}
+    n = n or usual[picture]
     if out is not None and out.suffix == ".npz":
         return explore.save_arrays(out, _arrays(run, picture, n, seed))
     if out is not None and out.suffix != ".png":
         raise ConfigError(f"'{out}' should end in .png for a picture or .npz for arrays")
     draw: dict[Picture, Callable[[], Any]] = {
         Picture.grid: lambda: _grid(run, n, seed),
-        Picture.filmstrip: lambda: explore.filmstrip(run.path / "samples"),
+        Picture.filmstrip: lambda: explore.filmstrip(run.path / "samples", columns=n),
         Picture.neighbours: lambda: explore.neighbours(
-            run.sample(min(n, 40), seed=seed), run.dataset().splits["train"].x
+            run.sample(n, seed=seed), run.dataset().splits["train"].x, columns=min(n, 6)
         ),
         Picture.interpolation: lambda: explore.interpolation(
-            lambda z: run.generate(z, seed=seed), *run.inputs(16, seed=seed).split(8)
+            lambda z: run.generate(z, seed=seed), *run.inputs(2 * n, seed=seed).split(n)
         ),
     }
     path = out or run.path / "pictures" / f"{picture.value}-seed{seed}.png"
@@ -385,9 +391,9 @@ def _arrays(run: Any, picture: Picture, n: int, seed: int) -> Any:
 
     if picture is Picture.filmstrip:
         paths = sorted((run.path / "samples").glob("step*.png"))
-        return np.concatenate([explore.read_snapshot(path) for path in paths])
+        return np.concatenate([explore.read_snapshot(path)[:n] for path in paths])
     if picture is Picture.interpolation:
-        z0, z1 = run.inputs(16, seed=seed).split(8)
+        z0, z1 = run.inputs(2 * n, seed=seed).split(n)
         return run.generate(torch.cat([torch.lerp(z0, z1, t) for t in torch.linspace(0, 1, 10)]), seed=seed)
     samples = run.sample(n, seed=seed)
     if picture is Picture.grid:
