@@ -135,13 +135,7 @@ def write() -> None:
             f"{last['nimg']:,} | {last['nimg'] / last['seconds']:,.0f} | "
             f"**{last['parzen']:.1f} ± {last['standard_error']:.1f}** | {last['sigma']:.4f} |"
         )
-    for preset, minutes in dict.fromkeys((row.preset, row.minutes) for row, kept in found if kept["finished"]):
-        ends = [
-            k["points"][-1]["parzen"] for r, k in found if (r.preset, r.minutes) == (preset, minutes) and k["finished"]
-        ]
-        if len(ends) > 1:
-            spread = f"**{statistics.mean(ends):.1f}**, sd {statistics.stdev(ends):.1f} over seeds"
-            lines.append(f"| `{preset}` | mean of {len(ends)} | {minutes:g} min | | | | {spread} | |")
+    lines += means(found)
     controls = found[0][1]["controls"] if found else {}
     for name, (value, error, sigma) in controls.items():
         lines.append(f"| *{name}* | | | | | | {value:.1f} ± {error:.1f} | {sigma:.4f} |")
@@ -149,14 +143,28 @@ def write() -> None:
     commits = sorted({kept["commit"] for _, kept in found})
     lines += ["", f"Measured on: {'; '.join(machines)}. Commits: {', '.join(commits)}.", ""]
     lines += ["![Parzen figure, D(x) and D(G(z)) over training](images/gan-curves.png)"]
-    for row, _ in found:
+    for row, kept in found:
         if row.seed == 0:
-            lines += ["", f"`{row.preset}`, {row.minutes:g} min, seed 0:", "", f"![samples](images/gan-{row.name}.png)"]
+            done = kept["points"][-1]["seconds"] / 60
+            lines += ["", f"`{row.preset}`, {done:.0f} min, seed 0:", "", f"![samples](images/gan-{row.name}.png)"]
     page = DOCS / "results.md"
     before, rest = page.read_text().split(MARK[0])
     after = rest.split(MARK[1])[1]
     page.write_text(before + MARK[0] + "\n" + "\n".join(lines) + "\n" + MARK[1] + after)
     draw_curves(found)
+
+
+def means(found: list[tuple[Row, dict[str, Any]]]) -> list[str]:
+    """Return a table line for every preset and time of which several seeds are finished."""
+    lines = []
+    for preset, minutes in dict.fromkeys((row.preset, row.minutes) for row, kept in found if kept["finished"]):
+        ends = [
+            k["points"][-1]["parzen"] for r, k in found if (r.preset, r.minutes) == (preset, minutes) and k["finished"]
+        ]
+        if len(ends) > 1:
+            spread = f"**{statistics.mean(ends):.1f}**, sd {statistics.stdev(ends):.1f} over seeds"
+            lines.append(f"| `{preset}` | mean of {len(ends)} | {minutes:g} min | | | | {spread} | |")
+    return lines
 
 
 def draw_curves(found: list[tuple[Row, dict[str, Any]]]) -> None:
