@@ -69,7 +69,7 @@ def run(row: Row) -> None:
         plan = api.plan(
             preset=row.preset, budget=seconds, seed=row.seed, threads=row.threads, out=RUNS / row.name, device="cpu"
         )
-        trained, outcome = api.start(plan, Observer(say=print))
+        trained, outcome = api.start(plan, Observer(say=print, warn=print))
         if outcome.reason == "interrupted":
             sys.exit("interrupted; run the same command again")
         report = trained.evaluate(["parzen"])
@@ -176,13 +176,11 @@ def draw_curves(found: list[tuple[Row, dict[str, Any]]]) -> None:
     colours = {"mnist": "tab:blue", "mnist-2014": "tab:red", "mnist-algorithm1": "tab:green"}
     for row, kept in found:
         points = kept["points"]
-        minutes = [point["seconds"] / 60 for point in points]
         label = row.preset if row.seed == 0 else None
-        left.plot(minutes, [p["parzen"] for p in points], "o-", color=colours[row.preset], label=label, alpha=0.8)
-        points = [point for point in points if point["D(x)"] is not None]
-        minutes = [point["seconds"] / 60 for point in points]
-        right.plot(minutes, [p["D(x)"] for p in points], "o-", color=colours[row.preset], label=label, alpha=0.8)
-        right.plot(minutes, [p["D(G(z))"] for p in points], "o:", color=colours[row.preset], alpha=0.8)
+        for axes, key, style in ((left, "parzen", "o-"), (right, "D(x)", "o-"), (right, "D(G(z))", "o:")):
+            known = [(point["seconds"] / 60, point[key]) for point in points if point[key] is not None]
+            shown = None if key == "D(G(z))" else label
+            axes.plot(*zip(*known, strict=True), style, color=colours[row.preset], label=shown, alpha=0.8)
     if found:
         left.axhline(found[0][1]["controls"]["training images"][0], color="grey", ls="--", label="training images")
     left.axhline(225, color="black", ls=":", label="paper: 225")

@@ -17,7 +17,7 @@ import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint import __version__, explore
 from saddlepoint._errors import CheckpointError, ConfigError
 from saddlepoint.config import from_json, override, to_json
-from saddlepoint.data import Dataset, load_dataset
+from saddlepoint.data import Dataset, absolute_source, load_dataset
 from saddlepoint.data.feed import Feed
 from saddlepoint.engine import runtime
 from saddlepoint.engine.folder import RunFolder
@@ -115,11 +115,10 @@ def plan(
     """
     kind = get_family(family)
     preset, config = get_preset(kind, preset)
-    _check_numbers(kimg, steps, threads)
-    if seed < 0:
-        raise ConfigError(f"seed is {seed}, but it must be 0 or more")
+    _check_numbers(kimg, steps, threads, seed)
     if budget is None and kimg is None and steps is None:
         budget = DEFAULT_BUDGET
+    seconds, checkpoint_seconds = parse_budget(budget), parse_time("checkpoint", checkpoint)
     runtime.resolve_device(device)
     return Plan(
         family=kind.name,
@@ -127,13 +126,7 @@ def plan(
         options=override(config, options or {}),
         source=str(data),
         preparation={"size": size, "channels": channels, "fit": fit},
-        settings=Settings(
-            seed=seed,
-            steps=steps,
-            kimg=kimg,
-            seconds=parse_budget(budget),
-            checkpoint_seconds=parse_time("checkpoint", checkpoint),
-        ),
+        settings=Settings(seed, steps, kimg, seconds, checkpoint_seconds=checkpoint_seconds),
         device=device,
         threads=threads,
         out=None if out is None else Path(out),
@@ -185,27 +178,11 @@ def start(
     network = build_family(request.family, request.options, dataset.spec)
     device = runtime.resolve_device(request.device)
     config = {**request.to_json(), "device": str(device), "threads": threads, "machine": runtime.machine()}
-    if Path(request.source).exists() and dataset.name == request.source:
-        # A run must find its data from any working directory.
-        config["data"]["source"] = str(Path(request.source).resolve())
-    config["data"] |= {
-        "name": dataset.name,
-        "fingerprint": dataset.fingerprint,
-        "shape": list(dataset.spec.shape),
-        "modality": dataset.modality,
-        "classes": list(dataset.classes),
-        "rows": dataset.spec.rows,
-        "notes": list(dataset.notes),
-    }
+    config["data"] |= _described(dataset, request.source)
     folder, resumed = _choose_folder(request, config, fresh)
     with folder.locked():
         folder.write_config(config)
-        feed = Feed(
-            dataset.splits["train"],
-            request.options.batch_size,
-            request.settings.seed,
-            runtime.resolve_device(request.device),
-        )
+        feed = Feed(dataset.splits["train"], request.options.batch_size, request.settings.seed, device)
         observer = dataclasses.replace(observer, snapshot=_snapshots(folder, dataset, observer))
         trainer = Trainer(network, feed, request.settings, folder, observer)
         if announce:
@@ -281,12 +258,28 @@ def plan_to_resume(
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error
 
 
-def _check_numbers(kimg: float | None, steps: int | None, threads: int | None) -> None:
+def _described(dataset: Dataset, source: str) -> dict[str, Any]:
+    """Return what ``config.json`` keeps of the data; the source must be found from any working directory."""
+    return {
+        "source": absolute_source(source),
+        "name": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "shape": list(dataset.spec.shape),
+        "modality": dataset.modality,
+        "classes": list(dataset.classes),
+        "rows": dataset.spec.rows,
+        "notes": list(dataset.notes),
+    }
+
+
+def _check_numbers(kimg: float | None, steps: int | None, threads: int | None, seed: int = 0) -> None:
     for name, amount in (("kimg", kimg), ("steps", steps)):
         if amount is not None and not 0 < amount < math.inf:
             raise ConfigError(f"{name} is {amount}, but it must be positive")
     if threads is not None and threads < 1:
         raise ConfigError(f"threads is {threads}, but it must be at least 1")
+    if seed < 0:
+        raise ConfigError(f"seed is {seed}, but it must be 0 or more")
 
 
 def parse_budget(budget: str | float | None) -> float | None:

@@ -112,6 +112,7 @@ def train(
     if resume is not None:
         kept = {"data": data != "mnist", "seed": seed != 0, "preset": preset is not None, "out": out is not None}
         kept |= {"size": size is not None, "channels": channels is not None, "fit": fit != "crop", "fresh": fresh}
+        kept |= {"checkpoint": checkpoint != "60s"}
         changed = [*options, *(name for name, given in kept.items() if given)]
         if changed:
             raise ConfigError(f"a resumed run keeps its options; leave out --{changed[0]}, or start a new run")

@@ -54,6 +54,7 @@ def saddle(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], t
         (["train", "--kimg", "nan"], "kimg is nan, but it must be positive"),
         (["train", "--resume", "nowhere", "--steps", "-4"], "steps is -4, but it must be positive"),
         (["train", "--resume", "nowhere", "--seed", "3"], "leave out --seed"),
+        (["train", "--resume", "nowhere", "--checkpoint", "5s"], "leave out --checkpoint"),
         (["train", "--lr", "fast"], "lr is 'fast', but it must be a number"),
         (["train", "--lr", "-1"], "lr is -1.0, but it must be positive"),
         (["train", "--objective", "minmax"], "did you mean 'minimax'?"),

@@ -126,6 +126,16 @@ def test_data_on_a_relative_path_is_found_from_elsewhere(tmp_path: Path, monkeyp
     assert saddlepoint.load(path).dataset().spec.rows > 100
 
 
+def test_a_folder_called_like_a_data_set_does_not_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ring8").mkdir()
+    run = saddlepoint.train("gan", data="ring8", steps=2, options=SMALL, threads=1, out="run")
+    assert run.config["data"]["source"] == "ring8"
+    assert run.dataset().name == "ring8"
+
+
 def test_a_foreign_folder_is_not_written_to(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"architectures": ["Other"]}')
     with pytest.raises(ConfigError, match="none of saddlepoint's"):

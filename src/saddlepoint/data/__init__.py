@@ -2,7 +2,7 @@
 
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.inspect import Inspection, inspect_source
-from saddlepoint.data.load import load_dataset
+from saddlepoint.data.load import absolute_source, load_dataset
 from saddlepoint.data.names import DatasetInfo, list_datasets
 from saddlepoint.data.synthetic import Mixture, mixture
 
@@ -12,6 +12,7 @@ __all__ = [
     "Inspection",
     "Mixture",
     "Split",
+    "absolute_source",
     "inspect_source",
     "list_datasets",
     "load_dataset",

@@ -62,6 +62,18 @@ def load_dataset(
     return dataset
 
 
+def absolute_source(source: str) -> str:
+    """Return ``source`` as it is found from any working directory: paths resolved, names and hub ids as they are.
+
+    Example:
+        >>> absolute_source("mnist")
+        'mnist'
+    """
+    if source in KNOWN or source.startswith("hf:"):
+        return source
+    return str(Path(source).expanduser().resolve())
+
+
 def find_path(source: str) -> Source:
     """Return the source at a path.
 

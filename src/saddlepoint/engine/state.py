@@ -25,13 +25,11 @@ from torch import Tensor
 from saddlepoint._errors import CheckpointError
 
 FORMAT = 1
+_NAME = re.compile(r"step(\d{8,})")
 
 
 class DamagedCheckpoint(CheckpointError):
     """A checkpoint is not what its checksums say."""
-
-
-_NAME = re.compile(r"step(\d{8,})")
 
 
 @dataclass(frozen=True)

@@ -274,14 +274,12 @@ class GAN(Family):
         if phase.name == "generator" and not self.config.simultaneous and not self.objective.paired:
             fake_logits = self.discriminator(fake, ctx.generator)
             return Terms(self.objective.generator(torch.zeros_like(fake_logits), fake_logits))
-        both = torch.cat([real, fake])
-        logits = ctx.once("logits", lambda: self.discriminator(both, ctx.generator))
+        logits = ctx.once("logits", lambda: self.discriminator(torch.cat([real, fake]), ctx.generator))
         return self._terms(phase, *logits.chunk(2))
 
     def _leaky_loss(self, phase: Phase, real: Samples, fake: Samples, ctx: Context) -> Terms:
         """D's input gradients serve three times: in R1, in R2, and as the way of G's gradient through D."""
-        both = torch.cat([real, fake.detach()])
-        logits, norms, gradients = ctx.once("logits", lambda: self.discriminator(both))
+        logits, norms, gradients = ctx.once("logits", lambda: self.discriminator(torch.cat([real, fake.detach()])))
         terms = self._terms(phase, *logits.chunk(2))
         if phase.name == "discriminator":
             for gamma, norm in zip((self.config.r1_gamma, self.config.r2_gamma), norms.chunk(2), strict=True):

@@ -31,7 +31,7 @@ class Maxout(nn.Module):
         return self.affine(x).unflatten(1, (self.pieces, self.units)).amax(1)
 
 
-def dropout(x: Float[Tensor, batch * features], keep: float, generator: torch.Generator | None) -> Tensor:
+def dropout(x: Float[Tensor, "batch *features"], keep: float, generator: torch.Generator | None) -> Tensor:
     """Zero elements with probability 1 - keep and scale the others by 1 / keep (inverted dropout).
 
     The mask is read from the bytes of 64-bit random words, eight elements a word: a generator that is called
