@@ -147,6 +147,7 @@ def write() -> None:
         if row.seed == 0:
             done = kept["points"][-1]["seconds"] / 60
             lines += ["", f"`{row.preset}`, {done:.0f} min, seed 0:", "", f"![samples](images/gan-{row.name}.png)"]
+    lines += why()
     page = DOCS / "results.md"
     before, rest = page.read_text().split(MARK[0])
     after = rest.split(MARK[1])[1]
@@ -164,6 +165,19 @@ def means(found: list[tuple[Row, dict[str, Any]]]) -> list[str]:
         if len(ends) > 1:
             spread = f"**{statistics.mean(ends):.1f}**, sd {statistics.stdev(ends):.1f} over seeds"
             lines.append(f"| `{preset}` | mean of {len(ends)} | {minutes:g} min | | | | {spread} | |")
+    return lines
+
+
+def why() -> list[str]:
+    """Return the tables of what benchmarks/why_2014.py found."""
+    lines: list[str] = []
+    for path in sorted(FIGURES.glob("why-*.json")):
+        kept = json.loads(path.read_text())
+        start = kept.pop("from nimg")
+        lines += ["", f"`{path.stem.removeprefix('why-')}`, seed 0, continued from {start:,} images:", ""]
+        lines += ["| the next images | images seen | Parzen LL (nats) |", "|---|---|---|"]
+        for way, row in kept.items():
+            lines.append(f"| {way} | {row['nimg']:,} | **{row['parzen']:.1f} ± {row['standard_error']:.1f}** |")
     return lines
 
 

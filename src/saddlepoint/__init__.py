@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from saddlepoint.api import resume, train
     from saddlepoint.data import load_dataset
     from saddlepoint.family import families
-    from saddlepoint.run import Run, load
+    from saddlepoint.run import Run, compare_runs, evaluate_samples, load
 
 _HOMES = {
     "Run": "saddlepoint.run",
+    "compare_runs": "saddlepoint.run",
+    "evaluate_samples": "saddlepoint.run",
     "families": "saddlepoint.api",
     "load": "saddlepoint.run",
     "load_dataset": "saddlepoint.data",
@@ -27,7 +29,17 @@ _HOMES = {
     "train": "saddlepoint.api",
 }
 
-__all__ = ["Run", "__version__", "families", "load", "load_dataset", "resume", "train"]
+__all__ = [
+    "Run",
+    "__version__",
+    "compare_runs",
+    "evaluate_samples",
+    "families",
+    "load",
+    "load_dataset",
+    "resume",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,19 +11,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint import __version__, explore
-from saddlepoint._errors import CheckpointError, ConfigError
+from saddlepoint._errors import CheckpointError, ConfigError, suggest
 from saddlepoint.config import from_json, override, to_json
 from saddlepoint.data import Dataset, absolute_source, load_dataset
 from saddlepoint.data.feed import Feed
 from saddlepoint.engine import runtime
+from saddlepoint.engine.care import Care
+from saddlepoint.engine.doctor import diagnose
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.remedies import train_with_remedies
 from saddlepoint.engine.settings import SILENT, Observer, Outcome, Settings
+from saddlepoint.engine.signs import Classifier, Examiner
 from saddlepoint.family import Family, FamilyConfig, build_family, families, get_family, get_preset
+from saddlepoint.metrics.extractors import mnist_lenet
 from saddlepoint.run import Run, load
 
 __all__ = ["Plan", "Run", "families", "load", "parse_budget", "plan", "plan_to_resume", "resume", "start", "train"]
@@ -86,6 +92,8 @@ def plan(
     device: str = "auto",
     threads: int | None = None,
     checkpoint: str | float = "60s",
+    remedy: str | None = None,
+    stop_when: str | None = None,
     size: int | None = None,
     channels: int | None = None,
     fit: str = "crop",
@@ -98,16 +106,16 @@ def plan(
         preset: named configuration of the family; None: its default.
         options: fields of the family's configuration to change, such as ``{"batch_size": 64}``.
         budget: training time, such as ``"90s"``, ``"3m"``, ``"1.5h"``, or seconds as a number.
-        kimg: budget in thousands of samples seen.
-        steps: budget in steps. The first budget spent ends training; without any, 3 minutes.
+        kimg, steps: budget in thousands of samples seen, in steps. The first one spent ends training; none: 3 minutes.
         seed: of weights, data order and noise.
         out: run folder; if it holds the same training, that goes on. None: a new folder below ``runs/``, or that
             of an unfinished run of the same configuration.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        threads: CPU threads; None leaves the choice to PyTorch.
+        device, threads: ``auto``, ``cpu``, ``cuda`` or ``mps``; CPU threads, None leaves the choice to PyTorch.
         checkpoint: time between checkpoints, as ``budget``.
-        size: side of the images in pixels; None: chosen from the data.
-        channels: 1 or 3; None: chosen from the data.
+        remedy: ``auto``: the training doctor may go back and change one thing; ``off``: it only tells. None: off for
+            presets that follow a paper, else auto.
+        stop_when: ``finished`` ends training when the doctor finds no more improvement; None: the budget alone does.
+        size, channels: side of the images in pixels, 1 or 3; None: chosen from the data.
         fit: ``crop`` or ``pad`` images that are not square.
 
     Raises:
@@ -116,9 +124,8 @@ def plan(
     kind = get_family(family)
     preset, config = get_preset(kind, preset)
     _check_numbers(kimg, steps, threads, seed)
-    if budget is None and kimg is None and steps is None:
-        budget = DEFAULT_BUDGET
-    seconds, checkpoint_seconds = parse_budget(budget), parse_time("checkpoint", checkpoint)
+    remedy = ("off" if preset in kind.paper_presets else "auto") if remedy is None else remedy
+    settings = _settings(seed, steps, kimg, budget, checkpoint, remedy, stop_when)
     runtime.resolve_device(device)
     return Plan(
         family=kind.name,
@@ -126,11 +133,28 @@ def plan(
         options=override(config, options or {}),
         source=str(data),
         preparation={"size": size, "channels": channels, "fit": fit},
-        settings=Settings(seed, steps, kimg, seconds, checkpoint_seconds=checkpoint_seconds),
+        settings=settings,
         device=device,
         threads=threads,
         out=None if out is None else Path(out),
     )
+
+
+def _settings(
+    seed: int,
+    steps: int | None,
+    kimg: float | None,
+    budget: str | float | None,
+    checkpoint: str | float,
+    remedy: str,
+    stop_when: str | None,
+) -> Settings:
+    """Read times and words; without any limit the budget is the default."""
+    _check_words(remedy, stop_when)
+    if budget is None and kimg is None and steps is None:
+        budget = DEFAULT_BUDGET
+    seconds, every = parse_budget(budget), parse_time("checkpoint", checkpoint)
+    return Settings(seed, steps, kimg, seconds, checkpoint_seconds=every, remedy=remedy, stop_when=stop_when)
 
 
 def train(family: str = "gan", data: str = "mnist", **request: Any) -> Run:
@@ -184,20 +208,29 @@ def start(
         folder.write_config(config)
         feed = Feed(dataset.splits["train"], request.options.batch_size, request.settings.seed, device)
         observer = dataclasses.replace(observer, snapshot=_snapshots(folder, dataset, observer))
-        trainer = Trainer(network, feed, request.settings, folder, observer)
+        examiner = Examiner(dataset, request.settings.seed, device, _classifier(dataset, device))
+
+        def build(options: FamilyConfig) -> Trainer:
+            care = Care(examiner, request.settings, folder, observer)
+            family = build_family(request.family, options, dataset.spec)
+            trainer = Trainer(family, feed, request.settings, folder, observer, care)
+            folder.write_status(state="running")
+            return trainer
+
         if announce:
             announce(Start(folder.path, dataset, network, config, resumed))
-        folder.write_status(state="running")
         try:
-            outcome = trainer.train(dataset.stats)
+            remedies = get_family(request.family).remedies
+            outcome = train_with_remedies(build, request.options, remedies, folder, observer, dataset.stats)
         except BaseException as error:
-            folder.write_status(state="failed", reason=str(error) or type(error).__name__)
+            folder.write_status(state="failed", reason=str(error) or type(error).__name__, **_verdict(folder))
             raise
         folder.write_status(
             state="interrupted" if outcome.reason == "interrupted" else "finished",
             reason=outcome.reason,
             **dataclasses.asdict(outcome.progress),
             seconds=outcome.seconds,
+            **_verdict(folder),
         )
     return load(folder.path), outcome
 
@@ -219,6 +252,7 @@ def plan_to_resume(
     budget: str | float | None = None,
     kimg: float | None = None,
     steps: int | None = None,
+    stop_when: str | None = None,
     device: str | None = None,
     threads: int | None = None,
 ) -> Plan:
@@ -227,6 +261,7 @@ def plan_to_resume(
     Args:
         path: run folder.
         budget, kimg, steps: new limits, counted from the run's beginning; without any, the run's own.
+        stop_when: as in `plan`; None: as before.
         device: where to go on; None: where it was.
         threads: CPU threads; None: as before, which keeps the result the same bit for bit.
 
@@ -235,6 +270,7 @@ def plan_to_resume(
         ConfigError: if a limit or an option is not possible.
     """
     _check_numbers(kimg, steps, threads)
+    _check_words("off", stop_when)
     folder = RunFolder(path)
     config = folder.read_config()
     try:
@@ -243,6 +279,7 @@ def plan_to_resume(
         data = config["data"]
         if budget is not None or kimg is not None or steps is not None:
             settings = dataclasses.replace(settings, seconds=parse_budget(budget), kimg=kimg, steps=steps)
+        settings = dataclasses.replace(settings, stop_when=stop_when or settings.stop_when)
         return Plan(
             family=kind.name,
             preset=config["preset"],
@@ -280,6 +317,31 @@ def _check_numbers(kimg: float | None, steps: int | None, threads: int | None, s
         raise ConfigError(f"threads is {threads}, but it must be at least 1")
     if seed < 0:
         raise ConfigError(f"seed is {seed}, but it must be 0 or more")
+
+
+def _check_words(remedy: str, stop_when: str | None) -> None:
+    for name, word, known in (("remedy", remedy, ("auto", "off")), ("stop-when", stop_when, ("finished",))):
+        if word is not None and word not in known:
+            raise ConfigError(f"{name} is '{word}'; {suggest(word, known)}")
+
+
+def _classifier(dataset: Dataset, device: torch.device) -> Classifier | None:
+    """Return the shipped classifier of this data for the doctor, if there is one."""
+    if dataset.name != "mnist" or dataset.spec.shape != (1, 28, 28):
+        return None
+    lenet = mnist_lenet(str(device))
+
+    def classify(samples: Tensor) -> Tensor:
+        found = lenet.extract(((samples + 1) * 127.5).round().clamp(0, 255).to(torch.uint8))
+        return torch.from_numpy(found.probabilities)
+
+    return classify
+
+
+def _verdict(folder: RunFolder) -> dict[str, Any]:
+    """Return the doctor's last word for ``status.json``."""
+    diagnosis = diagnose(folder.read_log())
+    return {"verdict": diagnosis.verdict, "evidence": list(diagnosis.evidence), "since_nimg": diagnosis.since}
 
 
 def parse_budget(budget: str | float | None) -> float | None:

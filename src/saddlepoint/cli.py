@@ -88,6 +88,15 @@ def train(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     checkpoint: Annotated[str, typer.Option(help="Time between checkpoints.")] = "60s",
+    remedy: Annotated[
+        str | None,
+        typer.Option(
+            help="auto: the doctor may go back and change one thing; off: it tells. Default: off for paper presets."
+        ),
+    ] = None,
+    stop_when: Annotated[
+        str | None, typer.Option(help="finished: stop when the doctor finds no more improvement.")
+    ] = None,
     size: SizeOption = None,
     channels: ChannelsOption = None,
     fit: FitOption = "crop",
@@ -112,25 +121,26 @@ def train(
     if resume is not None:
         kept = {"data": data != "mnist", "seed": seed != 0, "preset": preset is not None, "out": out is not None}
         kept |= {"size": size is not None, "channels": channels is not None, "fit": fit != "crop", "fresh": fresh}
-        kept |= {"checkpoint": checkpoint != "60s"}
+        kept |= {"checkpoint": checkpoint != "60s", "remedy": remedy is not None}
         changed = [*options, *(name for name, given in kept.items() if given)]
         if changed:
             raise ConfigError(f"a resumed run keeps its options; leave out --{changed[0]}, or start a new run")
         device_or_kept = None if device == "auto" else device
         request = api.plan_to_resume(
-            resume, budget=budget, kimg=kimg, steps=steps, device=device_or_kept, threads=threads
+            resume, budget=budget, kimg=kimg, steps=steps, stop_when=stop_when, device=device_or_kept, threads=threads
         )
     else:
         request = api.plan(
             family, data, preset=preset, options=options, budget=budget, kimg=kimg, steps=steps, seed=seed, out=out,
-            device=device, threads=threads, checkpoint=checkpoint, size=size, channels=channels, fit=fit,
+            device=device, threads=threads, checkpoint=checkpoint, remedy=remedy, stop_when=stop_when,
+            size=size, channels=channels, fit=fit,
         )  # fmt: skip
     if dry_run:
         typer.echo(json.dumps(request.to_json(), indent=1))
         return
     run = _run(request, quiet=quiet, fresh=fresh)
     if not quiet:
-        typer.echo(f"next:     saddle sample {run.path}    saddle evaluate {run.path} --protocol parzen")
+        typer.echo(f"next:     saddle sample {run.path}    saddle evaluate {run.path}")
 
 
 @app.command(epilog="Example:  saddle demo --budget 3m")
@@ -142,7 +152,7 @@ def demo(
     threads: ThreadsOption = None,
 ) -> None:
     """Train the GAN on MNIST, draw its pictures, measure it: everything once. Without a network it uses digits."""
-    from saddlepoint import api
+    from saddlepoint import api, tables
     from saddlepoint._errors import DataError
     from saddlepoint.data import load_dataset
 
@@ -156,11 +166,13 @@ def demo(
         source = "digits"
     run = _run(api.plan(data=source, budget=budget, seed=seed, out=out, device=device, threads=threads))
     pictures = [_draw(run, picture, None, seed, None) for picture in Picture]
-    report = _evaluate(run, ["parzen"], seed)
+    report = run.evaluate(seed=seed, say=_say)
+    page = run.save_report(report)
+    tables.print_report(report)
     typer.echo("")
     for picture, path in zip(Picture, pictures, strict=True):
         typer.echo(f"{picture.value + ':':<15}{path}")
-    typer.echo(f"{'figures:':<15}{report}")
+    typer.echo(f"{'report:':<15}{page}")
     typer.echo(f"{'log:':<15}{run.path / 'log.jsonl'}")
 
 
@@ -193,24 +205,88 @@ def sample(
     typer.echo(_draw(api.load(run, device=device, averaged=not raw), picture, n, seed, out))
 
 
-@app.command(epilog="Example:  saddle evaluate runs/my-run --protocol parzen")
+@app.command(
+    epilog="Examples:  saddle evaluate runs/my-run  |  saddle evaluate runs/my-run --protocol parzen  |  "
+    "saddle evaluate --samples samples.npz --data mnist"
+)
 def evaluate(
-    run: RunArgument,
-    protocol: Annotated[list[str] | None, typer.Option(help="Protocol; may be given several times.")] = None,
+    run: Annotated[Path | None, typer.Argument(help="Run folder; or leave it out and give --samples.")] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="Samples that anything made: folder or zip of images, parquet, .npy, .npz.")
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", "-d", help="What --samples are compared with.")] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Protocol, such as fd, parzen or fd2k_pixels_test; may be given several times. Default: all."
+        ),
+    ] = None,
+    features: Annotated[
+        str | None, typer.Option(help="Feature extractor: mnist-lenet, pixels, inception-v3, ... Default: by the data.")
+    ] = None,
     seed: SeedOption = 0,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the report; default: RUN/report.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Use the last weights, not their moving average.")] = False,
+    size: SizeOption = None,
+    channels: ChannelsOption = None,
+    fit: FitOption = "crop",
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Measure a run by named protocols, beside rows that say what the figure can tell."""
-    from saddlepoint import api
+    """Measure a run, or samples from elsewhere, by named protocols, beside rows that say what a figure can tell."""
+    from saddlepoint import run as runs
+    from saddlepoint import tables
     from saddlepoint.engine.runtime import use_threads
 
+    if (run is None) == (samples is None):
+        raise ConfigError("evaluate takes a run folder, or --samples with --data: give exactly one of the two")
     use_threads(threads)
-    page = _evaluate(api.load(run, device=device, averaged=not raw), protocol or ["parzen"], seed, out, quiet)
+    say = None if quiet else _say
+    if samples is not None:
+        if data is None:
+            raise ConfigError("--samples needs --data: the data set they are to be compared with")
+        report, page = runs.evaluate_samples(
+            samples,
+            data,
+            protocol,
+            seed=seed,
+            features=features,
+            out=out,
+            size=size,
+            channels=channels,
+            fit=fit,
+            say=say,
+        )
+    else:
+        if data is not None or size is not None or channels is not None or fit != "crop":
+            raise ConfigError("a run is measured against the data it was trained on; leave out --data, --size, --fit")
+        loaded = runs.load(run or ".", device=device, averaged=not raw)
+        report = loaded.evaluate(protocol, seed=seed, features=features, say=say)
+        page = loaded.save_report(report, out)
+    tables.print_report(report)
     typer.echo(f"report: {page}")
+
+
+@app.command(epilog="Example:  saddle compare runs/one runs/two --protocol fd --protocol pr")
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of reports, that were evaluated.")],
+    protocol: Annotated[
+        list[str] | None, typer.Option(help="Compare these protocols only; default: all of the first run.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Put evaluated runs side by side; say which differences are larger than chance."""
+    import dataclasses
+
+    from saddlepoint import tables
+    from saddlepoint.run import compare_runs
+
+    lines = compare_runs(runs, protocol)
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(line) for line in lines], indent=1))
+    else:
+        tables.print_comparison(lines)
 
 
 @app.command("families", epilog="Examples:  saddle families  |  saddle families gan")
@@ -266,29 +342,11 @@ def data_inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count images, sizes, modes, classes and duplicates; say what training would do with them."""
+    from saddlepoint import tables
     from saddlepoint.data import inspect_source
 
     found = inspect_source(source, size=size, channels=channels, fit=fit, say=_say)
-    typer.echo(found.to_json() if as_json else "\n".join(_inspection(found)))
-
-
-def _inspection(found: Any) -> list[str]:
-    """Say in lines what `inspect_source` found."""
-
-    def counted(counts: dict[str, int], most: int = 12) -> str:
-        words = [f"{name or 'unnamed'} {count:,}" for name, count in list(counts.items())[:most]]
-        return ", ".join(words) + (f", and {len(counts) - most} more" if len(counts) > most else "")
-
-    lines = [f"{found.name}: {found.rows:,} {found.modality}s"]
-    parts = (("splits", found.splits), ("sizes", found.sizes), ("modes", found.modes), ("classes", found.classes))
-    lines += [f"{title + ':':<12}{counted(counts)}" for title, counts in parts if counts]
-    lines += [f"unreadable: {origin}: {reason}" for origin, reason in found.unreadable[:10]]
-    if found.modality == "image":
-        lines.append(f"duplicates: {found.exact_duplicates:,} exact, {found.near_duplicates:,} pairs nearly the same")
-        lines += [f"            {one} = {two}" for one, two in found.duplicate_examples[:3]]
-        lines += [f"            {one} ~ {two}" for one, two in found.near_examples[:3]]
-    lines += [f"training:   {sentence}" for sentence in found.plan]
-    return lines + [f"advice:     {sentence}" for sentence in found.advice]
+    typer.echo(found.to_json() if as_json else "\n".join(tables.describe_inspection(found)))
 
 
 def _say(line: str) -> None:
@@ -411,29 +469,6 @@ def _grid(run: Any, n: int, seed: int) -> Any:
     if run.family.data.modality == "vector":
         return explore.scatter(samples, run.dataset().splits["train"].x)
     return explore.grid(samples)
-
-
-def _evaluate(run: Any, protocols: list[str], seed: int, out: Path | None = None, quiet: bool = False) -> Path:
-    """Measure, print the table, keep the report; return its page."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from saddlepoint.engine.folder import RunFolder
-
-    report = run.evaluate(protocols, seed=seed, say=None if quiet else _say)
-    table = Table("protocol", "samples", "value", "measured with", box=None)
-    for row in report.rows:
-        error = "" if row.standard_error is None else f" ± {row.standard_error:.1f}"
-        facts = ", ".join(f"{key} {row.details[key]}" for key in ("sigma", "n_centres", "n_test") if key in row.details)
-        table.add_row(row.protocol, row.row, f"{row.value:.1f}{error} {row.unit}", facts)
-    console = Console(soft_wrap=True)
-    console.print(table)
-    console.print(report.verdict, highlight=False)
-    page: Path = (out or RunFolder(run.path).report) / "index.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    report.to_jsonl(page.with_name("metrics.jsonl"))
-    report.to_html(page)
-    return page
 
 
 def main() -> None:

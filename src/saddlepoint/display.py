@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from saddlepoint.engine.doctor import Diagnosis
 from saddlepoint.engine.settings import Means, Observer, Settings
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _SHOWN = ("V", "D(x)", "D(G(z))")
 
 
 class Display:
-    """Shows kimg, images/s, time left, V(D, G), mean D(x) and mean D(G(z)) of the recent steps.
+    """Shows kimg, images/s, time left, V(D, G), mean D(x) and mean D(G(z)) of the recent steps, and the verdict.
 
     Args:
         settings: the budget, for the time left.
@@ -46,6 +47,7 @@ class Display:
         self._next = 0.0
         self._first: tuple[float, int] | None = None
         self._means: dict[str, float] = {}
+        self._verdict = ""
 
     def __enter__(self) -> Display:
         return self
@@ -57,7 +59,7 @@ class Display:
 
     def observer(self) -> Observer:
         """Return the observer that feeds this display."""
-        return Observer(tick=self.tick, say=self.say, warn=self.warn)
+        return Observer(tick=self.tick, diagnosis=self.diagnosis, say=self.say, warn=self.warn)
 
     def say(self, line: str) -> None:
         """Print one line."""
@@ -87,6 +89,10 @@ class Display:
         if self.live:
             self._bar.start()
 
+    def diagnosis(self, diagnosis: Diagnosis) -> None:
+        """Remember the doctor's verdict for the line."""
+        self._verdict = diagnosis.verdict
+
     def tick(self, at: Standing, seconds: float, means: Means) -> None:
         """Refresh the line if it is time to."""
         now = time.monotonic()
@@ -98,7 +104,7 @@ class Display:
         speed = (at.nimg - nimg) / (now - started) if now > started else 0.0
         share, left = self._remaining(at, seconds, speed)
         figures = "  ".join(f"{name} {self._means[name]:.3f}" for name in _SHOWN if name in self._means)
-        line = f"{at.nimg / 1000:,.1f} kimg  {speed:,.0f} images/s  {figures}"
+        line = f"{at.nimg / 1000:,.1f} kimg  {speed:,.0f} images/s  {figures}  {self._verdict}".rstrip()
         if self.live:
             self._bar.update(self._task, completed=share, description=line, left=left)
         else:

@@ -203,6 +203,24 @@ class Context:
 
 
 @dataclass(frozen=True)
+class Remedy:
+    """One change of the options that may heal a verdict of the training doctor.
+
+    Attributes:
+        name: shown in the log and on the terminal.
+        verdicts: what it is tried against, in the doctor's words.
+        change: the options in force -> the changed options, or None where it does not apply. Networks, batch size and
+            kind of optimizer must stay, because training goes on from a checkpoint.
+        why: one sentence for the log.
+    """
+
+    name: str
+    verdicts: tuple[str, ...]
+    change: Callable[[Any], FamilyConfig | None]
+    why: str
+
+
+@dataclass(frozen=True)
 class Tags:
     """What a family can do; selects contract tests, command-line options and studio controls.
 
@@ -265,6 +283,8 @@ class Family(nn.Module, abc.ABC):
         Config: its configuration class.
         PRESETS: named configurations; the first is the default.
         averaged: names of the submodules of which the engine keeps a moving average for sampling.
+        paper_presets: presets that follow a paper; remedies are off there unless asked for.
+        remedies: what the doctor may try, in this order.
     """
 
     name: ClassVar[str]
@@ -273,6 +293,8 @@ class Family(nn.Module, abc.ABC):
     Config: ClassVar[type[FamilyConfig]]
     PRESETS: ClassVar[Mapping[str, FamilyConfig]]
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    paper_presets: ClassVar[tuple[str, ...]] = ()
+    remedies: ClassVar[tuple[Remedy, ...]] = ()
 
     def __init__(self, config: FamilyConfig, data: DataSpec) -> None:
         super().__init__()
@@ -302,6 +324,18 @@ class Family(nn.Module, abc.ABC):
     @abc.abstractmethod
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms | None:
         """Compute the loss that ``phase`` descends; None skips its update."""
+
+    def logits(self, x: Tensor, labels: Tensor | None) -> Tensor | None:
+        """Return D's logit of each given sample, (n,), as D judges when it does not learn; None: there is no such D.
+
+        The training doctor asks it with the networks in evaluation mode and without gradients. No randomness: dropout
+        is off.
+
+        Args:
+            x: (n, *sample) in the inside range: data or samples.
+            labels: (n,) class indices where D is conditional, else None.
+        """
+        return None
 
     @abc.abstractmethod
     def sample_inputs(self, n: int, generator: torch.Generator) -> Tensor:

@@ -13,14 +13,17 @@ import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint._errors import CheckpointError, ConfigError, DataError
 from saddlepoint._types import Samples
 from saddlepoint.config import from_json
-from saddlepoint.data import Dataset, load_dataset
+from saddlepoint.data import Dataset, load_dataset, load_samples
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.engine import runtime
+from saddlepoint.engine.doctor import Diagnosis, diagnose
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.state import newest_checkpoint
 from saddlepoint.engine.training import load_weights
-from saddlepoint.evaluate import Report, evaluate
+from saddlepoint.evaluate import Latents, Line, Report, Result, Subject, compare, evaluate, read_results
+from saddlepoint.evaluate.rows import kind_of
 from saddlepoint.family import DataSpec, Family, build_family, get_family
+from saddlepoint.report import Training, write_page
 
 _CHUNK = 250
 
@@ -44,6 +47,11 @@ class Run:
     def log(self) -> list[dict[str, Any]]:
         """The lines of ``log.jsonl``."""
         return RunFolder(self.path).read_log()
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """The training doctor's verdict on the log."""
+        return diagnose(self.log)
 
     def inputs(self, n: int, *, seed: int = 0) -> Tensor:
         """Return the generator's inputs for ``n`` samples; the i-th depends on (seed, i) only."""
@@ -90,23 +98,68 @@ class Run:
             )
         return dataset
 
+    def subject(self) -> Subject:
+        """Return the generator as the evaluation sees it."""
+        label = "generator (EMA)" if self.averaged else "generator"
+        latents = None
+        if self.family.tags.input == "latent":
+            latents = Latents(self.family.sample_inputs, lambda z: self.generate(z, seed=0))
+        return Subject(label, lambda n, seed: self.sample(n, seed=seed), latents=latents)
+
     def evaluate(
-        self, protocols: Sequence[str] = ("parzen",), *, seed: int = 0, say: Callable[[str], None] | None = None
+        self,
+        protocols: Sequence[str] | None = None,
+        *,
+        seed: int = 0,
+        features: str | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> Report:
         """Measure the generator by named protocols, beside the reference rows.
 
+        Args:
+            protocols: kinds, aliases or full names; None: all that fit the data.
+            seed: of the samples and of the reference rows.
+            features: name of a feature extractor; None: the best one for the data.
+            say: receives one line for each part of the work.
+
         Raises:
-            ConfigError: on an unknown protocol, or one that does not fit the data.
+            ConfigError: on an unknown protocol or extractor, or one that does not fit the data.
+            DataError: if the data has changed, or samples are not finite.
         """
         return evaluate(
-            lambda n, s: self.sample(n, seed=s),
+            self.subject(),
             self.dataset(say),
             protocols,
             seed=seed,
-            label="generator (EMA)" if self.averaged else "generator",
+            features=features,
             cache_dir=cache_dir() / "controls",
             progress=say,
         )
+
+    def save_report(self, report: Report, folder: str | Path | None = None) -> Path:
+        """Write ``metrics.jsonl`` (one line a protocol is added) and ``index.html``; return the page's path.
+
+        Args:
+            report: of this run.
+            folder: where; None: ``report/`` in the run folder.
+        """
+        folder = RunFolder(self.path).report if folder is None else Path(folder)
+        report.to_jsonl(folder / "metrics.jsonl")
+        return write_page(folder / "index.html", report, self._training())
+
+    def _training(self) -> Training:
+        config, diagnosis, last = self.config, self.diagnosis, (self.log or [{}])[-1]
+        machine, seconds = config.get("machine", {}), last.get("timing", {}).get("seconds")
+        facts = {
+            "run": self.path.name,
+            "family": f"{config['family']}, preset {config['preset']}, seed of training {config['settings']['seed']}",
+            "trained": f"{last.get('nimg', 0):,} samples seen, step {self.step:,}"
+            + ("" if seconds is None else f", {seconds:,.0f} s"),
+            "machine": ", ".join(str(machine[key]) for key in ("processor", "torch") if key in machine)
+            + f", {config.get('threads', '?')} threads, {config['device']}",
+            "saddlepoint": str(config.get("saddlepoint", "?")),
+        }
+        return Training(self.log, diagnosis.verdict, diagnosis.evidence, facts)
 
 
 def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run:
@@ -140,3 +193,76 @@ def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run
         load_weights(family.get_submodule(name), weights)
     family.to(runtime.resolve_device(device)).eval().requires_grad_(False)
     return Run(folder.path, config, family, checkpoint.step, averaged)
+
+
+def evaluate_samples(
+    path: str | Path,
+    data: str,
+    protocols: Sequence[str] | None = None,
+    *,
+    seed: int = 0,
+    features: str | None = None,
+    out: str | Path | None = None,
+    size: int | None = None,
+    channels: int | None = None,
+    fit: str = "crop",
+    say: Callable[[str], None] | None = None,
+) -> tuple[Report, Path]:
+    """Measure samples that anything made against a data set, and write the report.
+
+    Args:
+        path: folder or zip of images, parquet, .npy or .npz; samples must have the size of the data's rows.
+        data: name of a data set, path, or ``hf:owner/name``.
+        protocols: kinds, aliases or full names; None: all that fit.
+        seed: of the reference rows.
+        features: name of a feature extractor; None: the best one for the data.
+        out: folder of the report; None: a folder beside the samples, called after them.
+        size, channels, fit: how the data is prepared.
+        say: receives one line for each part of the work.
+
+    Returns:
+        The report and the path of its page.
+
+    Raises:
+        ConfigError: on an unknown protocol or extractor, or one that does not fit.
+        DataError: if samples or data cannot be read, or do not fit each other.
+    """
+    dataset = load_dataset(data, size=size, channels=channels, fit=fit, say=say)
+    x, labels = load_samples(path, dataset)
+    path = Path(path)
+    subject = Subject(
+        path.name,
+        lambda n, seed: torch.from_numpy(x[:n]),
+        count=len(x),
+        labels=None if labels is None else lambda n, seed: labels[:n],
+    )
+    report = evaluate(
+        subject, dataset, protocols, seed=seed, features=features, cache_dir=cache_dir() / "controls", progress=say
+    )
+    folder = path.with_name(f"{path.stem}-report") if out is None else Path(out)
+    report.to_jsonl(folder / "metrics.jsonl")
+    return report, write_page(folder / "index.html", report)
+
+
+def compare_runs(paths: Sequence[str | Path], protocols: Sequence[str] | None = None) -> list[Line]:
+    """Set evaluated runs side by side.
+
+    Args:
+        paths: run folders, or folders of reports.
+        protocols: kinds or full names to compare; None: all of the first one.
+
+    Raises:
+        DataError: if one was not evaluated yet.
+        ConfigError: if they were measured differently, on different data, or not by a protocol that is asked for.
+    """
+    results: dict[str, list[Result]] = {}
+    for path in map(Path, paths):
+        folder = path if (path / "metrics.jsonl").exists() else RunFolder(path).report
+        found = read_results(folder / "metrics.jsonl")
+        label = str(path) if path.name in results else path.name or str(path)
+        results[label] = [r for r in found if not protocols or {r.protocol, kind_of(r.protocol)} & set(protocols)]
+        if not results[label]:
+            raise ConfigError(
+                f"{path} was not measured by {' or '.join(protocols or ['any protocol'])}; run saddle evaluate {path}"
+            )
+    return compare(results)

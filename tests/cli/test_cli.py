@@ -63,6 +63,10 @@ def saddle(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], t
         (["train", "--steps", "-4"], "steps is -4, but it must be positive"),
         (["train", "--steps", "four"], "'--steps'"),
         (["train", "--device", "gpu"], "unknown device 'gpu'; choose from: auto, cpu, cuda, mps"),
+        (["train", "--remedy", "atuo"], "remedy is 'atuo'; did you mean 'auto'?"),
+        (["train", "--stop-when", "done"], "stop-when is 'done'; choose from: finished"),
+        (["train", "--resume", "nowhere", "--remedy", "off"], "leave out --remedy"),
+        (["train", "--resume", "nowhere", "--stop-when", "done"], "stop-when is 'done'"),
         (["train", "--threads", "0"], "threads is 0, but it must be at least 1"),
         (["train", "--data", "digit", "--steps", "1"], "did you mean 'digits'?"),
         (["train", "--data", "./nowhere", "--steps", "1"], "nowhere"),
@@ -71,6 +75,12 @@ def saddle(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], t
         (["train", "--resume", "nowhere", "--lr", "1"], "a resumed run keeps its options"),
         (["sample", "nowhere"], "'nowhere' is not a run folder"),
         (["evaluate", "nowhere"], "'nowhere' is not a run folder"),
+        (["evaluate"], "exactly one of the two"),
+        (["evaluate", "run", "--samples", "x.npz"], "exactly one of the two"),
+        (["evaluate", "--samples", "x.npz"], "--samples needs --data"),
+        (["evaluate", "--samples", "x.npz", "--data", "digits"], "there are no samples at 'x.npz'"),
+        (["evaluate", "nowhere", "--data", "digits"], "leave out --data"),
+        (["compare", "nowhere"], "there is no nowhere/report/metrics.jsonl: measure first"),
         (["families", "dcgam"], "unknown family 'dcgam'"),
         (["trian"], "trian"),
     ],
@@ -86,7 +96,18 @@ def test_a_mistake_costs_one_clear_line(saddle: Command, words: list[str], messa
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["train"], ["sample"], ["evaluate"], ["demo"], ["data", "inspect"], ["data", "list"], ["families"]]
+    "words",
+    [
+        [],
+        ["train"],
+        ["sample"],
+        ["evaluate"],
+        ["compare"],
+        ["demo"],
+        ["data", "inspect"],
+        ["data", "list"],
+        ["families"],
+    ],
 )
 def test_help_has_examples(saddle: Command, words: list[str]) -> None:
     code, out, _ = saddle(*words, "--help")
@@ -144,14 +165,37 @@ def test_from_training_to_pictures_and_figures(saddle: Command) -> None:
         assert saddle("sample", "run", "--picture", picture, "-n", "5", "--out", "p.npz")[0] == 0
         with np.load("p.npz") as arrays:
             assert arrays["x"].shape == (rows, 1, 8, 8)
-    code, out, _ = saddle("evaluate", "run", "--protocol", "parzen", "--quiet")
+
+
+def test_from_a_run_and_from_foreign_samples_to_a_comparison(saddle: Command) -> None:
+    assert saddle("train", "--data", "digits", "--steps", "30", "--out", "run", *SMALL)[0] == 0
+    kinds = ["--protocol", "parzen", "--protocol", "kd100_pixels_test"]
+    code, out, _ = saddle("evaluate", "run", *kinds, "--quiet")
     assert code == 0
-    assert "parzen10k_cv10" in out
+    assert "parzen1444_cv10" in out
     assert "training images" in out
     assert "k-means" in out
-    rows = [json.loads(line) for line in Path("run/report/metrics.jsonl").read_text().splitlines()]
-    assert len(rows) == 4
-    assert "<table" in Path("run/report/index.html").read_text()
+    lines = [json.loads(line) for line in Path("run/report/metrics.jsonl").read_text().splitlines()]
+    assert [line["protocol"] for line in lines] == ["parzen1444_cv10", "kd100_pixels_test"]
+    page = Path("run/report/index.html").read_text()
+    assert "<table" in page
+    assert "<img" in page
+    # The run's own samples as a file give the same figure: what made them does not matter.
+    saddle("sample", "run", "-n", "100", "--out", "x.npz")
+    code, out, _ = saddle("evaluate", "--samples", "x.npz", "--data", "digits", "--protocol", "kd", "--quiet")
+    assert code == 0
+    assert Path("x-report/index.html").exists()
+    (foreign,) = [json.loads(line) for line in Path("x-report/metrics.jsonl").read_text().splitlines()]
+    assert foreign["rows"][0]["value"] == lines[1]["rows"][0]["value"]
+    code, out, _ = saddle("compare", "run", "x-report", "--protocol", "kd")
+    assert code == 0
+    assert "no difference beyond chance" in out
+    code, _, err = saddle("compare", "run", "x-report")
+    assert code == 2
+    assert "saddle evaluate x-report --protocol parzen1444_cv10" in err
+    code, _, err = saddle("evaluate", "--samples", "x.npz", "--data", "ring8")
+    assert code == 2
+    assert "holds images, but 'ring8' holds vectors" in err
 
 
 def test_the_same_command_goes_on_and_another_one_is_refused(saddle: Command) -> None:
@@ -245,7 +289,7 @@ def test_demo_without_network_or_cache_runs_on_digits(saddle: Command, monkeypat
     code, out, _ = saddle("demo", "--budget", "1s", "--out", "run", "--threads", "1")
     assert code == 0
     assert "goes on with the digits" in out
-    for name in ("grid", "filmstrip", "neighbours", "interpolation", "figures"):
+    for name in ("grid", "filmstrip", "neighbours", "interpolation", "report"):
         path = re.search(rf"{name}:\s+(\S+)", out)
         assert path is not None
         assert Path(path[1]).exists()

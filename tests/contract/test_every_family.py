@@ -16,6 +16,7 @@ from saddlepoint._errors import ConfigError
 from saddlepoint.config import from_json, override, to_json
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.feed import Feed
+from saddlepoint.engine.doctor import ALARMS
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.runtime import stream
@@ -105,6 +106,49 @@ def test_samples_have_shape_range_and_a_seed(name: str, preset: str) -> None:
             assert samples.abs().max() <= 1
         assert torch.equal(samples, draw(1))
         assert not torch.equal(samples, draw(2))
+
+
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_logits_are_one_number_a_sample_and_the_same_every_time(name: str, preset: str) -> None:
+    """In evaluation mode, without gradients, without randomness; each row's does not depend on the others."""
+    state, feed, _ = state_of(name, preset)
+    family, batch = state.family.eval(), feed.batch(0)
+    with torch.no_grad():
+        logits = family.logits(batch.x, batch.labels)
+        if logits is None:
+            return
+        assert logits.shape == (BATCH,)
+        assert logits.isfinite().all()
+        torch.manual_seed(1)
+        assert torch.equal(logits, family.logits(batch.x, batch.labels))
+        labels = None if batch.labels is None else batch.labels[:1]
+        first = family.logits(batch.x[:1], labels)
+        assert first is not None
+        torch.testing.assert_close(first, logits[:1], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_remedies_change_options_but_neither_networks_nor_batches(name: str, preset: str) -> None:
+    kind = families()[name]
+    assert set(kind.paper_presets) <= set(kind.PRESETS)
+    assert len({remedy.name for remedy in kind.remedies}) == len(kind.remedies)
+    config = get_preset(kind, preset)[1]
+    spec = data(kind.tags.modalities[0]).spec
+    before = build_family(name, config, spec)
+    for remedy in kind.remedies:
+        assert remedy.verdicts
+        assert set(remedy.verdicts) <= set(ALARMS)
+        changed = remedy.change(config)
+        if changed is None:
+            continue
+        assert changed != config
+        assert changed.batch_size == config.batch_size
+        assert from_json(kind.Config, json.loads(json.dumps(to_json(changed)))) == changed
+        after = build_family(name, changed, spec)
+        shapes = [{key: t.shape for key, t in f.state_dict().items()} for f in (before, after)]
+        assert shapes[0] == shapes[1]
+        kinds = [{key: s.kind for key, s in f.optimizers().items()} for f in (before, after)]
+        assert kinds[0] == kinds[1]
 
 
 @pytest.mark.parametrize(("name", "preset"), CASES)

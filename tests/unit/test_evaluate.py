@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ import torch
 from saddlepoint import evaluate as ev
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint.data.dataset import Dataset, Split
+from saddlepoint.evaluate import parzen, protocol
 from saddlepoint.metrics import log_likelihood, parzen10k
+from saddlepoint.report import Training, write_page
 
 SHAPE = (1, 4, 4)
 
@@ -43,6 +46,10 @@ def _by_name(report: ev.Report) -> dict[str, ev.Row]:
     return {row.row: row for row in report.rows}
 
 
+def _parzen(sample: Callable[[int, int], torch.Tensor], data: Dataset, **options: Any) -> ev.Report:
+    return ev.evaluate(sample, data, ["parzen"], **options)
+
+
 def test_rows_hold_the_figures_of_the_metric_and_what_they_rest_on() -> None:
     data = _dataset()
     fakes = _images(3, 120)
@@ -53,12 +60,12 @@ def test_rows_hold_the_figures_of_the_metric_and_what_they_rest_on() -> None:
     row = rows["generator (EMA)"]
     assert row.value == pytest.approx(expected.value, rel=1e-6)
     assert row.standard_error == pytest.approx(expected.standard_error, rel=1e-5)
-    assert (row.protocol, row.unit, row.role) == ("parzen10k_cv10", "nats", "model")
-    assert row.details.items() >= {
-        "sigma": round(expected.sigma, 4), "n_centres": 120, "n_valid": 30, "n_test": 40,
-        "as_released": False, "data": "blobs", "fingerprint": "ab" * 32, "seed": 5,
-    }.items()  # fmt: skip
-    assert row.details["seconds"] >= 0
+    (result,) = report.results
+    assert (result.protocol, result.metrics[0].unit, row.role) == ("parzen120_cv10", "nats", "model")
+    assert (result.data, result.fingerprint, result.seed) == ("blobs", "ab" * 32, 5)
+    assert row.details == {
+        "sigma": round(expected.sigma, 4), "n_centres": 120, "n_valid": 30, "n_test": 40, "as_released": False,
+    }  # fmt: skip
     # All training rows are drawn here, so the control is known too: the training set itself.
     train = data.splits["train"].x / 255
     truth = rows["training images"]
@@ -73,14 +80,14 @@ def test_rows_hold_the_figures_of_the_metric_and_what_they_rest_on() -> None:
 
 def test_counts_are_the_released_ones_where_the_data_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("_CENTRES", 50), ("_VALID", 15), ("_TEST", 20)):
-        monkeypatch.setattr(ev, name, value)
+        monkeypatch.setattr(parzen, name, value)
     asked: list[tuple[int, int]] = []
 
     def sample(n: int, seed: int) -> torch.Tensor:
         asked.append((n, seed))
         return torch.zeros(n, *SHAPE)
 
-    report = ev.evaluate(sample, _dataset(train=300), seed=3)
+    report = _parzen(sample, _dataset(train=300), seed=3)
     assert asked == [(50, 3)]
     for row in report.rows:
         assert (row.details["n_centres"], row.details["n_valid"], row.details["n_test"]) == (50, 15, 20)
@@ -91,16 +98,16 @@ def test_counts_are_the_released_ones_where_the_data_allows(monkeypatch: pytest.
 def test_verdict_says_where_the_model_stands() -> None:
     data = _dataset()
     test = data.splits["test"].x
-    above = ev.evaluate(_sampler(np.concatenate([test] * 3)), data)
+    above = _parzen(_sampler(np.concatenate([test] * 3)), data)
     assert "above the level of real training images" in above.verdict
     assert "not better than the truth" in above.verdict
     assert "too small for the released counts" in above.verdict
-    same = ev.evaluate(_sampler(data.splits["train"].x), data)
+    same = _parzen(_sampler(data.splits["train"].x), data)
     assert "at the level of real training images" in same.verdict
     rough = data.splits["train"].x + np.random.default_rng(4).normal(0, 50, (120, *SHAPE))
-    dull = ev.evaluate(_sampler(rough.clip(0, 255)), data)
+    dull = _parzen(_sampler(rough.clip(0, 255)), data)
     assert "nats below the level of real training images" in dull.verdict
-    black = ev.evaluate(lambda n, seed: -torch.ones(n, *SHAPE), data)
+    black = _parzen(lambda n, seed: -torch.ones(n, *SHAPE), data)
     assert "below uniform noise" in black.verdict
 
 
@@ -111,7 +118,7 @@ def test_control_rows_are_measured_once_for_data_and_seed(tmp_path: Path) -> Non
 
     def run(data: Dataset, seed: int) -> tuple[ev.Report, int]:
         lines.clear()
-        report = ev.evaluate(sample, data, seed=seed, cache_dir=tmp_path / "cache", progress=lines.append)
+        report = _parzen(sample, data, seed=seed, cache_dir=tmp_path / "cache", progress=lines.append)
         return report, sum(line.startswith("Parzen: training") for line in lines)
 
     first, measured = run(data, 0)
@@ -121,7 +128,7 @@ def test_control_rows_are_measured_once_for_data_and_seed(tmp_path: Path) -> Non
     assert second.rows[1:] == first.rows[1:]
     assert run(data, 1)[1] == 1
     assert run(_dataset(fingerprint="cd" * 32), 0)[1] == 1
-    for kept in (tmp_path / "cache").iterdir():
+    for kept in (tmp_path / "cache").glob("*.json"):
         kept.write_text("[{]")
     repaired, measured = run(data, 0)
     assert measured == 1
@@ -135,60 +142,103 @@ def test_a_cache_that_cannot_be_written_costs_a_line_only(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("in the way")
     lines: list[str] = []
     sample = _sampler(_images(3, 120))
-    report = ev.evaluate(sample, _dataset(), cache_dir=tmp_path / "file" / "cache", progress=lines.append)
+    report = _parzen(sample, _dataset(), cache_dir=tmp_path / "file" / "cache", progress=lines.append)
     assert len(report.rows) == 4
     assert "could not be kept" in lines[-1]
 
 
 def test_equal_seeds_give_equal_figures() -> None:
     sample, data = _sampler(_images(3, 120)), _dataset()
-    a, b, c = (ev.evaluate(sample, data, seed=seed) for seed in (0, 0, 1))
+    a, b, c = (_parzen(sample, data, seed=seed) for seed in (0, 0, 1))
     assert [row.value for row in a.rows] == [row.value for row in b.rows]
     assert _by_name(a)["uniform noise"].value != _by_name(c)["uniform noise"].value
 
 
 def test_report_as_json_lines_and_page(tmp_path: Path) -> None:
-    report = ev.evaluate(_sampler(_images(3, 120)), _dataset(), label="<b>generator</b>")
+    report = _parzen(_sampler(_images(3, 120)), _dataset(), label="<b>generator</b>")
     path = tmp_path / "report" / "metrics.jsonl"
     report.to_jsonl(path)
     report.to_jsonl(path)
     lines = path.read_text().splitlines()
-    assert len(lines) == 8
-    assert tuple(ev.Row.from_json(json.loads(line)) for line in lines[:4]) == report.rows
-    report.to_html(tmp_path / "report" / "index.html")
+    assert len(lines) == 2
+    assert ev.Result.from_json(json.loads(lines[0])) == report.results[0]
+    # Of two lines with the same name, data and seed the last one counts.
+    assert ev.read_results(path) == list(report.results)
+    write_page(tmp_path / "report" / "index.html", report, Training([], "healthy", ["a < b"]))
     page = (tmp_path / "report" / "index.html").read_text()
     assert "&lt;b&gt;generator&lt;/b&gt;" in page
+    assert "a &lt; b" in page
     assert "<b>" not in page
     assert "<script" not in page
-    assert "http" not in page
+    assert 'src="http' not in page
+    assert "href" not in page
     for row in report.rows:
-        assert f"{row.value:.1f} ± {row.standard_error:.1f}" in page
+        assert f"{row.value:.1f}<br><small>± {row.standard_error:.1f}</small>" in page
     assert [p.name for p in sorted(path.parent.iterdir())] == ["index.html", "metrics.jsonl"]
 
 
-def test_an_interval_survives_json_and_is_shown(tmp_path: Path) -> None:
-    row = ev.Row("p", "generator", 3.25, "", interval=(3.0, 3.5))
-    assert ev.Row.from_json(json.loads(json.dumps(dataclasses.asdict(row)))) == row
-    ev.Report((row,), {"p": "Fine."}).to_html(tmp_path / "page.html")
-    assert "3.2 [3.0, 3.5]" in (tmp_path / "page.html").read_text()
+@pytest.mark.parametrize("content", ["{", '{"protocol": 1}', "[]"])
+def test_a_damaged_file_of_figures_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "metrics.jsonl").write_text(content)
+    with pytest.raises(DataError, match="cannot be read"):
+        ev.read_results(tmp_path / "metrics.jsonl")
+    with pytest.raises(DataError, match="measure first"):
+        ev.read_results(tmp_path / "none.jsonl")
+
+
+def test_an_interval_survives_json_and_is_shown() -> None:
+    row = ev.Row("mean", "generator", 3.25, interval=(3.0, 3.5))
+    metric = ev.Metric("mean", "neither", digits=1)
+    result = ev.Result("mean4_test", "", (metric,), (row,), "Fine.", "blobs", "ab", 0)
+    assert ev.Result.from_json(json.loads(json.dumps(dataclasses.asdict(result)))) == result
+    assert ev.shown(row, metric) == "3.2 [3.0, 3.5]"
 
 
 def test_another_protocol_needs_one_registration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ev, "_REGISTRY", dict(ev._REGISTRY))
+    monkeypatch.setattr(protocol, "_REGISTRY", dict(protocol._REGISTRY))
     mean = ev.Protocol(
-        "mean_test", ("mean",), ("vector",), "distance of means",
-        run=lambda sample, label, task: [ev.Row("mean_test", label, float(sample(4, task.seed).mean()), "")],
-        controls=lambda task: [],
-        verdict=lambda rows: f"The mean is {rows[0].value:.1f}.",
+        "mean", ("vector",), "mean of all coordinates", (ev.Metric("mean", "neither", digits=1),),
+        measure=lambda samples, task: [ev.Row("mean", samples.name, float(samples.x.mean()), role=samples.role)],
+        verdict=lambda rows, task: f"The mean is {rows[0].value:.1f}.",
+        aliases=("average",), controls=lambda bench: (),
     )  # fmt: skip
     ev.register(mean)
     vectors = Split(np.zeros((20, 2), np.float32))
     data = Dataset("ring8", "vector", {"train": vectors, "valid": vectors, "test": vectors}, (), "00")
-    report = ev.evaluate(lambda n, seed: torch.ones(n, 2), data, ["mean", "mean_test"])
+    report = ev.evaluate(lambda n, seed: torch.ones(n, 2), data, ["mean", "average", "mean20_coordinates_test"])
+    assert [result.protocol for result in report.results] == ["mean20_coordinates_test"]
     assert report.verdict == "The mean is 1.0."
-    assert len(report.rows) == 1
     with pytest.raises(ConfigError, match="measures image data, but 'ring8' holds vectors"):
         ev.evaluate(lambda n, seed: torch.ones(n, 2), data, ["parzen"])
+
+
+def test_a_full_name_is_kept_exactly_or_refused() -> None:
+    data, sample = _dataset(), _sampler(_images(3, 120))
+    report = ev.evaluate(sample, data, ["kd30_pixels_test", "kd"])
+    assert [result.protocol for result in report.results] == ["kd30_pixels_test", "kd40_pixels_test"]
+    assert report.results[0].rows[0].details["n"] == 30
+    with pytest.raises(ConfigError, match="'kd40_pixels_test' can"):
+        ev.evaluate(sample, data, ["kd10k_pixels_test"])
+    with pytest.raises(ConfigError, match="extractor"):
+        ev.evaluate(sample, data, ["kd30_nothing_test"])
+
+
+def test_the_default_set_says_what_it_leaves_out() -> None:
+    report = ev.evaluate(_sampler(_images(3, 120)), _dataset(), seed=1)
+    kinds = [ev.get_protocol(result.protocol).kind for result in report.results]
+    assert {"jsd", "kd", "prdc", "memorisation", "parzen"} <= set(kinds)
+    assert "classifier" in report.omitted["is"]
+    assert "labels" in report.omitted["accuracy"]
+    assert any("40 test rows" in sentence for sentence in report.limits)
+    assert any("pixels" in sentence for sentence in report.limits)
+    assert report.gallery is not None
+    assert report.gallery.pairs is not None
+    # Half of the samples are training rows: the verdict on the whole must say so.
+    copies = np.concatenate([_dataset().splits["train"].x[:60], _images(3, 60)])[
+        np.random.default_rng(0).permutation(120)
+    ]
+    found = ev.evaluate(_sampler(copies), _dataset(), ["memorisation"])
+    assert "copies" in found.verdict
 
 
 def test_unknown_protocol_is_answered_with_the_nearest() -> None:
@@ -199,7 +249,7 @@ def test_unknown_protocol_is_answered_with_the_nearest() -> None:
 @pytest.mark.parametrize("small", ["train", "valid", "test"])
 def test_too_few_rows(small: str) -> None:
     with pytest.raises(DataError, match=f"9 {small} rows"):
-        ev.evaluate(_sampler(_images(0, 120)), _dataset(**{small: 9}))
+        _parzen(_sampler(_images(0, 120)), _dataset(**{small: 9}))
 
 
 def test_samples_that_cannot_be_measured() -> None:
@@ -213,4 +263,4 @@ def test_samples_that_cannot_be_measured() -> None:
         (torch.full((120, *SHAPE), 255.0), r"from 255 to 255.*\[-1, 1\]"),
     ):
         with pytest.raises(DataError, match=words):
-            ev.evaluate(lambda n, seed, samples=samples: samples, data)
+            _parzen(lambda n, seed, samples=samples: samples, data)

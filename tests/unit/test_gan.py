@@ -230,3 +230,37 @@ def test_impossible_options_are_refused(options: dict[str, object], message: str
 def test_sequences_are_refused() -> None:
     with pytest.raises(ConfigError, match="trains on image or vector data"):
         GAN(RELEASED, DataSpec("sequence", (24, 6)))
+
+
+def test_a_discriminators_learning_rate_is_a_multiple_of_the_generators() -> None:
+    config = dataclasses.replace(GAN.PRESETS["mnist"], discriminator_lr=4.0)
+    specs = GAN(config, DataSpec("vector", (2,))).optimizers()
+    at = Progress(step=10, nimg=640_000)
+    rates = {name: spec.lr(at) for name, spec in specs.items() if callable(spec.lr)}
+    assert rates["discriminator"] == 4 * rates["generator"] == 4 * config.learning_rate(at)
+
+
+@pytest.mark.parametrize("preset", GAN.PRESETS)
+def test_instance_noise_is_added_to_all_that_the_discriminator_sees(preset: str) -> None:
+    """With noise much larger than data and samples, D cannot tell them apart; without it the numbers are unchanged."""
+    found = []
+    for noise in (0.0, 1e4):
+        config = dataclasses.replace(GAN.PRESETS[preset], instance_noise=noise, keep_input=1.0, keep_hidden=1.0)
+        family = GAN(config, DataSpec("vector", (2,)))
+        family.reset_parameters(stream("cpu", 0))
+        family.prepare(DataStats(torch.zeros(2), torch.ones(2)))
+        seen: list[Tensor] = []
+        family.discriminator.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0]))
+        phase = family.stages()[0].cycle[0]
+        family.loss(phase, Batch(torch.ones(500, 2)), Context(stream("cpu", 1), stream("cpu", 2), Progress()))
+        found.append(seen[0])
+    assert torch.equal(found[0][:500], torch.ones(500, 2))
+    assert float(found[1].detach().std()) == pytest.approx(1e4, rel=0.1)
+    assert not torch.equal(found[1][:500], found[1][500:])
+
+
+def test_logits_alone_are_those_of_the_game() -> None:
+    family = GAN(GAN.PRESETS["mnist"], DataSpec("vector", (6,)))
+    family.reset_parameters(stream("cpu", 0))
+    x = torch.randn(20, 6, generator=stream("cpu", 1))
+    torch.testing.assert_close(family.logits(x, None), family.discriminator(x)[0])

@@ -1,6 +1,7 @@
 """Data: by name, by path or from the hub; prepared once, memory-mapped ever after."""
 
 from saddlepoint.data.dataset import Dataset, Split
+from saddlepoint.data.given import load_samples
 from saddlepoint.data.inspect import Inspection, inspect_source
 from saddlepoint.data.load import absolute_source, load_dataset
 from saddlepoint.data.names import DatasetInfo, list_datasets
@@ -16,5 +17,6 @@ __all__ = [
     "inspect_source",
     "list_datasets",
     "load_dataset",
+    "load_samples",
     "mixture",
 ]

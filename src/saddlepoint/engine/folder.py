@@ -5,12 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from saddlepoint._errors import CheckpointError
-from saddlepoint.engine.state import write_atomically
+from saddlepoint.engine.state import (
+    Checkpoint,
+    list_checkpoints,
+    newest_checkpoint,
+    set_aside,
+    step_of,
+    write_atomically,
+)
 
 
 class RunFolder:
@@ -23,6 +31,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.path / "checkpoints"
+
+    @property
+    def healthy(self) -> Path:
+        """Folder of the checkpoints that remedies go back to."""
+        return self.path / "healthy"
 
     @property
     def samples(self) -> Path:
@@ -101,11 +114,36 @@ class RunFolder:
                     os.truncate(file.fileno(), end)
                 raise
 
+    def write_log(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the whole log."""
+        write_atomically(self.path / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+
     def truncate_log(self, step: int) -> None:
         """Drop lines after ``step``: the process that wrote them was killed before its next checkpoint."""
-        kept = [line for line in self.read_log() if line.get("step", 0) <= step]
         if (self.path / "log.jsonl").exists():
-            write_atomically(self.path / "log.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+            self.write_log([line for line in self.read_log() if line.get("step", 0) <= step])
+
+    def recover(self, warn: Callable[[str], None]) -> Checkpoint | None:
+        """Return the newest whole checkpoint, if there is one, and make the rest of the folder agree with it.
+
+        Damaged checkpoints are set aside; log lines and healthy checkpoints of later steps are dropped, because the
+        steps are made again.
+
+        Raises:
+            CheckpointError: if there are damaged checkpoints only.
+        """
+        checkpoint, problems = newest_checkpoint(self.checkpoints)
+        if problems and checkpoint is None:
+            raise CheckpointError(f"no checkpoint is whole ({'; '.join(problems.values())}); train in another --out")
+        for path, problem in problems.items():
+            warn(f"{problem}; set aside, using an older checkpoint")
+            set_aside(path)
+        step = checkpoint.step if checkpoint else -1
+        self.truncate_log(step)
+        for path in list_checkpoints(self.healthy):
+            if step_of(path) > step:
+                shutil.rmtree(path, ignore_errors=True)
+        return checkpoint
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

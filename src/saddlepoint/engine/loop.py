@@ -12,11 +12,13 @@ from torch import Tensor
 
 from saddlepoint._errors import CheckpointError
 from saddlepoint.data.feed import Feed
+from saddlepoint.engine.care import UNATTENDED, Unattended
 from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.logbook import Logbook
 from saddlepoint.engine.plan import Position, check_stages, locate
 from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.settings import SILENT, Observer, Outcome, Reason, Settings, interruptible, is_milestone
-from saddlepoint.engine.state import newest_checkpoint, set_aside, write_checkpoint
+from saddlepoint.engine.state import write_checkpoint
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.family import Batch, Context, DataStats, Family, Phase
 
@@ -32,17 +34,24 @@ class Trainer:
         settings: seed, budget, cadence.
         folder: where checkpoints and the log go.
         observer: who hears of progress.
+        care: the doctor's part.
     """
 
     def __init__(
-        self, family: Family, feed: Feed, settings: Settings, folder: RunFolder, observer: Observer = SILENT
+        self,
+        family: Family,
+        feed: Feed,
+        settings: Settings,
+        folder: RunFolder,
+        observer: Observer = SILENT,
+        care: Unattended = UNATTENDED,
     ) -> None:
-        self.feed, self.settings, self.folder, self.observer = feed, settings, folder, observer
+        self.feed, self.settings, self.folder, self.observer, self.care = feed, settings, folder, observer, care
         self.stages = family.stages()
         check_stages(self.stages, list(family.optimizers()))
         self.state = TrainingState(family, settings.seed, feed.rows, feed.device, feed.world_size)
         self.report_every = max(1, round(settings.report_kimg * 1000 / feed.batch_size))
-        self.saved_step, self.unwritten = -1, list[dict[str, Any]]()
+        self.saved_step, self.log = -1, Logbook(folder, observer.warn)
 
     def train(self, stats: Callable[[], DataStats]) -> Outcome:
         """Resume from the newest whole checkpoint, or begin; train until the budget is spent or a signal comes.
@@ -56,8 +65,8 @@ class Trainer:
             data = stats()
             state.family.prepare(DataStats(data.mean.to(self.feed.device), data.std.to(self.feed.device)))
             state.averages.copy()
-        before, started = state.seconds, time.monotonic()
-        saved_at = started
+            self.care.begin(state)
+        before, started, saved_at = state.seconds, time.monotonic(), time.monotonic()
         with interruptible() as stop:
             while True:
                 if is_milestone(state.step):
@@ -71,7 +80,7 @@ class Trainer:
                 state.step += 1
                 state.averages.update(state.family.config.ema_beta(state.progress.nimg))
                 self.observer.tick(state.progress, state.seconds, state.statistics.means)
-                if state.step % self.report_every == 0 or is_milestone(state.step):
+                if self.is_due(state.step):
                     self.report(position)
                 if time.monotonic() - saved_at > self.settings.checkpoint_seconds:
                     self.save(final=False)
@@ -85,7 +94,11 @@ class Trainer:
         """Return why training must end now, or None."""
         if self.settings.spent(self.state.progress, self.state.seconds):
             return "budget"
-        return "stages" if position is None else "interrupted" if interrupted else None
+        return "stages" if position is None else "interrupted" if interrupted else self.care.reason()
+
+    def is_due(self, step: int) -> bool:
+        """Whether a report follows ``step``."""
+        return step % self.report_every == 0 or is_milestone(step)
 
     def cycle(self, position: Position) -> None:
         """Run the due phases of one pass: all gradients first if the stage is simultaneous, else phase by phase."""
@@ -125,7 +138,10 @@ class Trainer:
         if loss.device.type == "cpu" and not math.isfinite(loss.item()):
             self.stop_non_finite(f"the loss of phase '{phase.name}'")
         parameters = tuple(self.state.parameters[phase.name].values())
-        return torch.autograd.grad(loss, parameters, retain_graph=keep_graph, allow_unused=True)
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=keep_graph, allow_unused=True)
+        if self.is_due(self.state.step + 1):
+            self.care.feel(self.state, phase, gradients)
+        return gradients
 
     def update(self, pending: list[tuple[Phase, Gradients]]) -> None:
         """Step every waiting phase and empty the list."""
@@ -139,35 +155,23 @@ class Trainer:
         state = self.state
         if (name := state.statistics.first_non_finite()) is not None:
             self.stop_non_finite(f"the mean of '{name}'")
-        line = {"step": state.step, "nimg": state.progress.nimg, "stage": position.stage.name}
-        self.unwritten.append({**line, **state.statistics.means(), "timing": {"seconds": round(state.seconds, 3)}})
+        line: dict[str, Any] = {"step": state.step, "nimg": state.progress.nimg, "stage": position.stage.name}
+        line |= state.statistics.means()
         state.statistics.reset()
-        self.write_log()
-
-    def write_log(self) -> None:
-        """Append the waiting lines; a full disk makes them wait longer."""
-        try:
-            while self.unwritten:
-                self.folder.append_log(self.unwritten[0])
-                self.unwritten.pop(0)
-        except OSError as error:
-            self.observer.warn(f"the log could not be written ({error.strerror}); training goes on")
+        lines = self.care.attend(line, state, self.report_every)
+        line["timing"] = {"seconds": round(state.seconds, 3)}
+        self.log.add(*lines)
 
     def snapshot(self) -> None:
         """Hand the observer samples of the averaged generator, from the same inputs every time."""
-        with self.state.averages.applied() as family, torch.no_grad():
-            family.eval()
-            inputs = family.sample_inputs(self.settings.snapshot_samples, stream("cpu", "snapshot", self.settings.seed))
-            noise = stream(self.feed.device, "snapshot-noise", self.settings.seed)
-            samples = family.generate(inputs.to(self.feed.device), generator=noise).cpu()
+        samples = self.state.snapshot(self.settings.snapshot_samples, self.settings.seed)
         if not bool(samples.isfinite().all()):
             self.stop_non_finite("the samples")
         self.observer.snapshot(self.state.step, samples)
-        self.state.family.train()
 
     def save(self, final: bool) -> None:
         """Write a checkpoint; a failure ends the run only if it was the last chance, older ones stay either way."""
-        self.write_log()
+        self.log.flush()
         if self.state.step == self.saved_step:
             return
         if (name := self.state.first_non_finite()) is not None:
@@ -182,19 +186,14 @@ class Trainer:
 
     def restore(self) -> bool:
         """Load the newest whole checkpoint of the folder, if there is one."""
-        checkpoint, problems = newest_checkpoint(self.folder.checkpoints)
-        if problems and checkpoint is None:
-            raise CheckpointError(f"no checkpoint is whole ({'; '.join(problems.values())}); train in another --out")
-        for path, problem in problems.items():
-            self.observer.warn(f"{problem}; set aside, using an older checkpoint")
-            set_aside(path)
-        self.folder.truncate_log(checkpoint.step if checkpoint else -1)
-        if checkpoint is None:
-            return False
-        self.state.load(checkpoint)
-        self.saved_step = self.state.step
-        return True
+        checkpoint = self.folder.recover(self.observer.warn)
+        self.care.recall(self.folder.read_log)
+        if checkpoint is not None:
+            self.state.load(checkpoint)
+            self.saved_step = checkpoint.step
+        return checkpoint is not None
 
     def stop_non_finite(self, what: str) -> NoReturn:
         """Raise, naming step, phase and tensor."""
+        self.log.add(*self.care.note_divergence(what, self.state))
         raise self.state.non_finite(what, locate(self.stages, self.state.step))

@@ -12,9 +12,10 @@ from typing import Literal
 
 from torch import Tensor
 
+from saddlepoint.engine.doctor import Diagnosis
 from saddlepoint.family import Progress
 
-Reason = Literal["budget", "stages", "interrupted"]
+Reason = Literal["budget", "stages", "interrupted", "finished", "verdict"]
 Means = Callable[[], dict[str, float]]
 
 
@@ -30,6 +31,8 @@ class Settings:
         checkpoint_seconds: time between checkpoints.
         keep: number of checkpoints kept.
         snapshot_samples: samples in a snapshot.
+        remedy: auto: on a verdict that stands, go back to the last healthy state and change one thing; off: only tell.
+        stop_when: finished: end training when the doctor finds no more improvement; none: go on.
     """
 
     seed: int = 0
@@ -40,6 +43,8 @@ class Settings:
     checkpoint_seconds: float = 60.0
     keep: int = 2
     snapshot_samples: int = 64
+    remedy: str = "off"
+    stop_when: str | None = None
 
     def spent(self, progress: Progress, seconds: float) -> bool:
         """Whether any limit of the budget is reached."""
@@ -54,12 +59,14 @@ class Observer:
     Attributes:
         tick: after every step: progress, seconds trained, and a function that reads the means since the last
             report (reading makes an accelerator wait, so not at every step).
+        diagnosis: at reports: the doctor's verdict.
         snapshot: at milestones: the step, and samples drawn from the same inputs every time.
         say: a line worth telling.
         warn: a line that must be seen.
     """
 
     tick: Callable[[Progress, float, Means], None] = lambda progress, seconds, means: None
+    diagnosis: Callable[[Diagnosis], None] = lambda diagnosis: None
     snapshot: Callable[[int, Tensor], None] = lambda step, samples: None
     say: Callable[[str], None] = lambda message: None
     warn: Callable[[str], None] = lambda message: None
@@ -74,7 +81,8 @@ class Outcome:
     """How training ended.
 
     Attributes:
-        reason: the budget was spent, all stages were over, or a signal came.
+        reason: the budget was spent, all stages were over, a signal came, or nothing improved any more (``finished``);
+            ``verdict`` only between the engine's own parts: a remedy is due.
         progress: where it stood.
         seconds: training time, over all processes that worked on the run.
     """

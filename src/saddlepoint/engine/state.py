@@ -83,7 +83,12 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
 def list_checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoint folders below ``folder``, newest first; they may still be damaged."""
     found = [path for path in folder.glob("step*") if _NAME.fullmatch(path.name)] if folder.is_dir() else []
-    return sorted(found, key=lambda path: int(path.name[4:]), reverse=True)
+    return sorted(found, key=step_of, reverse=True)
+
+
+def step_of(path: Path) -> int:
+    """Return the step that a checkpoint's folder is named after."""
+    return int(path.name[4:])
 
 
 def read_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpoint:

@@ -50,6 +50,17 @@ class TrainingState:
         for parameter in self.family.parameters():
             parameter.requires_grad_(id(parameter) in chosen)
 
+    @torch.no_grad()
+    def snapshot(self, n: int, seed: int) -> Tensor:
+        """Return ``n`` samples of the averaged generator on the CPU, from the same inputs every time."""
+        device = next(self.family.parameters()).device
+        with self.averages.applied() as family:
+            family.eval()
+            inputs = family.sample_inputs(n, stream("cpu", "snapshot", seed)).to(device)
+            samples = family.generate(inputs, generator=stream(device, "snapshot-noise", seed)).cpu()
+        self.family.train()
+        return samples
+
     def first_non_finite(self) -> str | None:
         """Return the name of the first tensor of the family that is not finite, or None."""
         named = self.family.state_dict().items()

@@ -7,7 +7,7 @@ Deviations are listed in docs/deviations.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar, Literal
 
@@ -27,6 +27,7 @@ from saddlepoint.family import (
     OptimizerSpec,
     Phase,
     Progress,
+    Remedy,
     Stage,
     Tags,
     Terms,
@@ -75,6 +76,8 @@ class GANConfig(FamilyConfig):
     simultaneous: bool = option(False, "update both players at once, from the same minibatch, noise and masks")
     optimizer: str = option("sgd", "optimizer of both players", choices=("sgd", "adam"))
     lr: float = option(0.1, "learning rate at the start")
+    discriminator_lr: float = option(1.0, "D's learning rate as a multiple of G's")
+    instance_noise: float = option(0.0, "standard deviation of noise added to all that D sees; 0: none")
     lr_decay: float = option(1.0, "factor by which the learning rate shrinks per step; 1: constant")
     lr_decay_kimg: float | None = option(
         None, "learning rate also falls as 1 / sqrt(1 + kimg / this); none: it does not"
@@ -95,8 +98,9 @@ class GANConfig(FamilyConfig):
             check(bool(widths) and min(widths) >= 1, name, widths, "at least one width, each at least 1")
         for name in ("keep_input", "keep_hidden", "lr_decay"):
             check(0 < getattr(self, name) <= 1, name, getattr(self, name), "in (0, 1]")
-        for name in ("lr", "discriminator_weight"):
+        for name in ("lr", "discriminator_weight", "discriminator_lr"):
             check(getattr(self, name) > 0, name, getattr(self, name), "positive")
+        check(self.instance_noise >= 0, "instance_noise", self.instance_noise, "0 or more")
         for name in ("momentum", "momentum_end", "beta1", "beta2"):
             check(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
         for name in ("r1_gamma", "r2_gamma"):
@@ -187,6 +191,98 @@ class LeakyDiscriminator(nn.Module):
         logits, norms, gradients = leaky_mlp(x.flatten(1) - self.mean, [*self.hidden, self.output], SLOPE)
         return logits, norms, gradients.view_as(x)
 
+    def logits(self, x: Samples) -> PerSample:
+        """Return logits (batch,) alone, at half the price."""
+        h = x.flatten(1) - self.mean
+        for layer in self.hidden:
+            h = F.leaky_relu(layer(h), SLOPE)
+        return self.output(h).squeeze(1)
+
+
+def _slower(config: GANConfig) -> GANConfig:
+    return replace(config, lr=config.lr / 3, lr_floor=min(config.lr_floor, config.lr / 3))
+
+
+def _slower_discriminator(config: GANConfig) -> GANConfig:
+    return replace(config, discriminator_lr=config.discriminator_lr / 4)
+
+
+def _faster_discriminator(config: GANConfig) -> GANConfig:
+    return replace(config, discriminator_lr=config.discriminator_lr * 4)
+
+
+def _non_saturating(config: GANConfig) -> GANConfig | None:
+    return replace(config, objective="non-saturating") if config.objective == "minimax" else None
+
+
+def _penalised(config: GANConfig) -> GANConfig | None:
+    if config.discriminator != "leaky-relu" or (config.r1_gamma and config.r2_gamma):
+        return None
+    return replace(config, r1_gamma=config.r1_gamma or 1.0, r2_gamma=config.r2_gamma or 1.0)
+
+
+def _less_penalised(config: GANConfig) -> GANConfig | None:
+    if config.r1_gamma is None and config.r2_gamma is None:
+        return None
+    return replace(
+        config,
+        r1_gamma=None if config.r1_gamma is None else config.r1_gamma / 10,
+        r2_gamma=None if config.r2_gamma is None else config.r2_gamma / 10,
+    )
+
+
+def _with_noise(config: GANConfig) -> GANConfig | None:
+    return replace(config, instance_noise=0.2) if config.instance_noise == 0 else None
+
+
+_COLLAPSE = ("partial collapse", "full collapse")
+
+REMEDIES = (
+    Remedy(
+        "non-saturating objective",
+        ("discriminator too strong", *_COLLAPSE),
+        _non_saturating,
+        "a G that minimises log(1 - D(G(z))) has no gradient where D is sure",
+    ),
+    Remedy(
+        "R1 and R2",
+        ("discriminator too strong", *_COLLAPSE),
+        _penalised,
+        "a D with bounded slope on real and generated samples gives G a gradient everywhere",
+    ),
+    Remedy(
+        "weaker R1 and R2",
+        ("discriminator too weak",),
+        _less_penalised,
+        "a penalty that is large for the data's scale keeps D from learning",
+    ),
+    Remedy(
+        "faster discriminator",
+        ("discriminator too weak",),
+        _faster_discriminator,
+        "D has to learn faster than G moves away from what it knows",
+    ),
+    Remedy(
+        "slower players",
+        ("diverged", "discriminator too weak", "discriminator too strong", *_COLLAPSE),
+        _slower,
+        "steps that are too large overshoot the equilibrium",
+    ),
+    Remedy(
+        "slower discriminator",
+        ("discriminator too strong", "diverged", *_COLLAPSE),
+        _slower_discriminator,
+        "G gets time to answer before D is sure",
+    ),
+    Remedy(
+        "instance noise",
+        ("discriminator too strong", *_COLLAPSE),
+        _with_noise,
+        "noise on all that D sees makes data and samples overlap, so that D cannot be sure",
+    ),
+)
+"""In the order in which they are tried; each where it fits the verdict and the options."""
+
 
 @register
 class GAN(Family):
@@ -196,6 +292,8 @@ class GAN(Family):
     summary = "fully connected GAN (Goodfellow et al. 2014)"
     tags = Tags(modalities=("image", "vector"))
     Config = GANConfig
+    paper_presets = ("mnist-2014", "mnist-algorithm1")
+    remedies = REMEDIES
     PRESETS: ClassVar[Mapping[str, GANConfig]] = {
         # Three minutes on two CPU cores: relativistic pairing with R1 and R2 on a small LeakyReLU D, a larger G with
         # normalised layers and few latent dimensions, simultaneous steps on small batches, a long average of G.
@@ -257,18 +355,26 @@ class GAN(Family):
         return (Stage("game", cycle, simultaneous=self.config.simultaneous),)
 
     def optimizers(self) -> Mapping[str, OptimizerSpec]:
-        """One optimizer for each player, with the same settings."""
+        """One optimizer for each player, with the same settings but for the learning rate."""
         c = self.config
         kind: Literal["sgd", "adam"] = "sgd" if c.optimizer == "sgd" else "adam"
         spec = OptimizerSpec(kind, lr=c.learning_rate, momentum=c.momentum_at, betas=(c.beta1, c.beta2))
-        return {"discriminator": spec, "generator": spec}
+        faster = replace(spec, lr=lambda at: c.discriminator_lr * c.learning_rate(at))
+        return {"discriminator": faster, "generator": spec}
 
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
         """Return the phase's loss; in a simultaneous step both phases read one forward pass of both networks."""
         fake = ctx.once("fake", lambda: self.generator(self.sample_inputs(len(batch), ctx.generator)))
+        real = batch.x
+        if self.config.instance_noise > 0:
+            real, fake = ctx.once("noisy", lambda: (self._noisy(batch.x, ctx), self._noisy(fake, ctx)))
         if self._is_maxout:
-            return self._maxout_loss(phase, batch.x, fake, ctx)
-        return self._leaky_loss(phase, batch.x, fake, ctx)
+            return self._maxout_loss(phase, real, fake, ctx)
+        return self._leaky_loss(phase, real, fake, ctx)
+
+    def _noisy(self, x: Samples, ctx: Context) -> Samples:
+        noise = torch.randn(x.shape, generator=ctx.generator, device=x.device)
+        return x + self.config.instance_noise * noise
 
     def _maxout_loss(self, phase: Phase, real: Samples, fake: Samples, ctx: Context) -> Terms:
         if phase.name == "generator" and not self.config.simultaneous and not self.objective.paired:
@@ -305,6 +411,12 @@ class GAN(Family):
             middle = (real_logits.mean() + fake_logits.mean()) / 2
             real_logits, fake_logits = real_logits - middle, fake_logits - middle
         return Terms(loss, game_logs(real_logits, fake_logits))
+
+    def logits(self, x: Samples, labels: Tensor | None) -> PerSample:
+        """Return D's logits (n,) without dropout; a paired objective determines them up to a common offset."""
+        judge = self.discriminator
+        logits: PerSample = judge.logits(x) if isinstance(judge, LeakyDiscriminator) else judge(x, None)
+        return logits
 
     @property
     def _is_maxout(self) -> bool:

@@ -1,0 +1,71 @@
+"""Measures which share of training time the doctor takes: preset mnist as the command trains it, remedies on.
+
+    python benchmarks/doctor_cost.py [KIMG] [THREADS]
+
+The share is a ratio within one run: exams, gradient norms and healthy checkpoints over all of training.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from typing import Any
+
+import torch
+from planted import classifier, data, to_bytes
+
+from saddlepoint.data.feed import Feed
+from saddlepoint.engine.care import Care
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.settings import SILENT, Settings
+from saddlepoint.engine.signs import Examiner
+from saddlepoint.family import build_family, get_family, get_preset
+
+
+class Timed(Care):
+    """Care that knows how long it took."""
+
+    spent = 0.0
+
+    def feel(self, *args: Any) -> None:
+        started = time.perf_counter()
+        super().feel(*args)
+        self.spent += time.perf_counter() - started
+
+    def attend(self, *args: Any, **named: Any) -> list[dict[str, Any]]:
+        started = time.perf_counter()
+        found = super().attend(*args, **named)
+        self.spent += time.perf_counter() - started
+        return found
+
+
+def cost(kimg: float) -> None:
+    """Train the default preset with the classifier and remedies on, as the command does; print the doctor's share."""
+    dataset = data("mnist")
+    config = get_preset(get_family("gan"), "mnist")[1]
+    chosen = Settings(kimg=kimg, remedy="auto")
+    extract = classifier()[0]
+
+    def classify(samples: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(extract(to_bytes(samples))[1])
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = RunFolder(place)
+        care = Timed(Examiner(dataset, 0, "cpu", classify), chosen, folder, SILENT)
+        family = build_family("gan", config, dataset.spec)
+        trainer = Trainer(family, Feed(dataset.splits["train"], config.batch_size, 0), chosen, folder, care=care)
+        seconds = trainer.train(dataset.stats).seconds
+        exams = sum("signs" in line for line in folder.read_log())
+    print(
+        f"{torch.get_num_threads()} threads: {exams} exams and the healthy checkpoints of {kimg:g} kimg took "
+        f"{care.spent:.2f} s of {seconds:.1f} s: {care.spent / seconds:.2%}"
+    )
+
+
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    if words[1:]:
+        torch.set_num_threads(int(words[1]))
+    cost(float(words[0]) if words else 250.0)

@@ -1,0 +1,91 @@
+"""Samples that somebody else made: read as they are, never resized, because resizing changes what is measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from saddlepoint._errors import DataError, suggest
+from saddlepoint.data.dataset import Dataset
+from saddlepoint.data.images import Unreadable, decode, open_picture, shape_to, strict_pillow
+from saddlepoint.data.paths import path_source
+from saddlepoint.data.sources import Item
+
+
+def load_samples(path: str | Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read samples to be compared with ``dataset``: a folder or zip of images, parquet, .npy or .npz.
+
+    Args:
+        path: where they are; all of them are read, whatever split they claim.
+        dataset: the data; samples must have the shape of its rows.
+
+    Returns:
+        Images as uint8 (n, channel, height, width) or vectors as float32 (n, feature), in the order of the source, and
+        the class index of each (int64), or None where the samples carry no labels.
+
+    Raises:
+        DataError: if there is nothing, a file is unreadable, a sample has another size than the data, or
+            a label is none of the data's classes.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise DataError(f"there are no samples at '{path}'; give a folder or zip of images, parquet, .npy or .npz")
+    source, shape = path_source(path), dataset.spec.shape
+    if source.modality != dataset.modality:
+        raise DataError(
+            f"'{path}' holds {source.modality}s, but '{dataset.name}' holds {dataset.modality}s: take other data"
+        )
+    rows: list[np.ndarray] = []
+    labels: list[int | str | None] = []
+    with strict_pillow():
+        for item in source.items():
+            rows.append(_row(item, shape, dataset))
+            labels.append(item.label)
+    if not rows:
+        raise DataError(f"'{path}' holds no samples")
+    return np.stack(rows), _indices(labels, dataset.classes)
+
+
+def _row(item: Item, shape: tuple[int, ...], dataset: Dataset) -> np.ndarray:
+    if dataset.modality == "vector":
+        vector = np.asarray(item.payload, dtype=np.float32)
+        if vector.shape != shape:
+            raise DataError(f"{item.origin} has {vector.size} values, but rows of '{dataset.name}' have {shape[0]}")
+        return vector
+    channels, height, width = shape
+    try:
+        picture = decode(open_picture(item.payload, item.origin), Counter())
+    except Unreadable as error:
+        raise DataError(
+            f"sample {item.origin} cannot be read ({error}); every sample counts: mend or remove it"
+        ) from error
+    if picture.size != (width, height):
+        raise DataError(
+            f"sample {item.origin} is {picture.width} x {picture.height} pixels, but '{dataset.name}' is measured at "
+            f"{width} x {height}: generate samples of that size, or prepare the data alike with --size {picture.width}"
+        )
+    if channels == 1 and picture.mode != "L" and not _is_grey(np.asarray(picture)):
+        raise DataError(f"sample {item.origin} has colours, but '{dataset.name}' is grey: convert it first")
+    return shape_to(picture, width, channels, "crop")
+
+
+def _is_grey(pixels: np.ndarray) -> bool:
+    return bool((pixels == pixels[..., :1]).all())
+
+
+def _indices(labels: list[int | str | None], classes: tuple[str, ...]) -> np.ndarray | None:
+    """Return class indices, by name or by number; None if no sample has a label or the data has no classes."""
+    if not classes or all(label is None for label in labels):
+        return None
+    names = {name: index for index, name in enumerate(classes)}
+    found = []
+    for label in labels:
+        index = names.get(str(label), label if isinstance(label, int) and 0 <= label < len(classes) else None)
+        if index is None:
+            raise DataError(
+                f"a sample has label '{label}', which is no class of the data; {suggest(str(label), names)}"
+            )
+        found.append(index)
+    return np.asarray(found, dtype=np.int64)

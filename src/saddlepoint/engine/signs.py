@@ -1,0 +1,272 @@
+"""The doctor's signs: a few numbers about samples, data and the discriminator, taken at reports.
+
+They are computed on the training device from fixed rows and fixed inputs of the generator, without gradients, and
+draw no random number that training draws. Formulas and thresholds are explained in docs/doctor.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saddlepoint.data.dataset import Dataset, Split
+from saddlepoint.engine.runtime import stream
+from saddlepoint.engine.training import TrainingState
+from saddlepoint.family import Family
+
+SAMPLES = 512
+"""Samples of G, and rows of data, in an exam."""
+
+ROWS_OF_D = 256
+"""Training rows, held-out rows and samples on which D's logits are compared."""
+
+AXES = 64
+"""Principal axes of the data in which distances are taken."""
+
+NEIGHBOURS = 5
+"""A data row is covered if a sample is nearer than its 5th neighbour among the data rows."""
+
+MOST_CLASSES = 100
+"""Labelled data with more classes has no mode sign: an exam has too few samples for it."""
+
+CLASSIFIED = 256
+"""Samples that the classifier looks at, in every eighth exam."""
+
+Classifier = Callable[[Tensor], Tensor]
+"""Samples in the inside range (n, *sample) to class probabilities (n, class)."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What samples are held against, in coordinates of the data's principal axes.
+
+    Attributes:
+        centre: mean of the training rows looked at, flat.
+        axes: (values, axis) orthonormal; the identity where a sample has no more values than axes.
+        rows: (n, axis) held-out rows (training rows where there are none).
+        within: (n, n) distances among them.
+        radius: distance of each row's 5th neighbour among them.
+        classes: (class, axis) class means, or None.
+        shares: share of the rows of each class, or None.
+    """
+
+    centre: Tensor
+    axes: Tensor
+    rows: Tensor
+    within: Tensor
+    radius: Tensor
+    classes: Tensor | None
+    shares: Tensor | None
+
+    def project(self, x: Tensor) -> Tensor:
+        """Return the coordinates of samples: (n, axis)."""
+        return (x.flatten(1) - self.centre) @ self.axes
+
+
+class Examiner:
+    """Takes the signs of one run.
+
+    Args:
+        dataset: the data being trained on; ``valid`` rows serve as held-out ones, if there are any.
+        seed: chooses rows and inputs.
+        device: where training runs.
+        classify: a trained classifier of this data, if there is one.
+    """
+
+    def __init__(
+        self, dataset: Dataset, seed: int, device: torch.device | str, classify: Classifier | None = None
+    ) -> None:
+        self.seed, self.device, self.classify = seed, torch.device(device), classify
+        train = dataset.splits["train"]
+        held_out = dataset.splits.get("valid")
+        rng = np.random.default_rng((seed, 2014))
+        self.train_rows = self._take(train, ROWS_OF_D, rng)[0]
+        self.held_out_rows = None if held_out is None else self._take(held_out, ROWS_OF_D, rng)[0]
+        self.reference = self._reference(train, held_out or train, len(dataset.classes), rng)
+
+    def _take(self, split: Split, n: int, rng: np.random.Generator) -> tuple[Tensor, np.ndarray | None]:
+        """Return up to ``n`` rows in the inside range on the device, and their labels."""
+        index = np.sort(rng.permutation(len(split))[:n])
+        x = torch.from_numpy(np.array(split.x[index])).to(self.device)
+        labels = None if split.labels is None else np.asarray(split.labels[index])
+        return (x.float().div_(127.5).sub_(1.0) if x.dtype == torch.uint8 else x.float()), labels
+
+    def _reference(self, train: Split, held_out: Split, classes: int, rng: np.random.Generator) -> Reference:
+        many, labels = self._take(train, 2 * SAMPLES, rng)
+        flat = many.flatten(1)
+        centre = flat.mean(0)
+        if flat.shape[1] <= AXES:
+            axes = torch.eye(flat.shape[1], device=self.device)
+        else:
+            axes = _principal_axes(flat - centre, AXES)
+        rows, row_labels = self._take(held_out, SAMPLES, rng)
+        rows = (rows.flatten(1) - centre) @ axes
+        within = distances(rows, rows)
+        k = min(NEIGHBOURS, len(rows) - 1)
+        radius = within.sort(1).values[:, k] if k > 0 else within[:, 0]
+        means = shares = None
+        if labels is not None and row_labels is not None and 1 < classes <= MOST_CLASSES:
+            points = torch.cat([(flat - centre) @ axes, rows])
+            chosen = torch.from_numpy(np.concatenate([labels, row_labels])).to(self.device)
+            counts = torch.zeros(classes, device=self.device).index_add_(0, chosen, torch.ones_like(points[:, 0]))
+            if bool((counts > 0).all()):
+                sums = torch.zeros(classes, points.shape[1], device=self.device).index_add_(0, chosen, points)
+                means = sums / counts[:, None]
+                shares = _histogram(rows, means)
+        return Reference(centre, axes, rows, within, radius, means, shares)
+
+    @torch.no_grad()
+    def examine(self, state: TrainingState, gradients: Mapping[str, float], thorough: bool = False) -> dict[str, float]:
+        """Return the signs of the present state.
+
+        Args:
+            state: left as it is, in training mode.
+            gradients: norms of the players' gradients in the step just made, by their names as signs.
+            thorough: ask the classifier too, if there is one.
+        """
+        family = state.family
+        family.eval()
+        try:
+            fake = self._samples(family)
+            signs = dict(gradients)
+            signs |= self._of_samples(fake)
+            signs |= self._of_discriminator(family, fake)
+            if thorough and self.classify is not None:
+                signs |= self._of_classes(fake[:CLASSIFIED])
+            if state.family.config.ema_beta(state.progress.nimg) > 0:
+                with state.averages.applied() as averaged:
+                    averaged.eval()
+                    points = self.reference.project(self._samples(averaged))
+                signs["distance"], signs["distance error"] = self._energy(points, distances(points, points))
+            else:
+                signs["distance"], signs["distance error"] = signs["raw distance"], signs["raw distance error"]
+        finally:
+            family.train()
+        return {name: _rounded(number) for name, number in signs.items()}
+
+    def _samples(self, family: Family) -> Tensor:
+        """Return samples of the same inputs in every exam: differences are G's, not the draw's."""
+        inputs = family.sample_inputs(SAMPLES, stream("cpu", "exam", self.seed)).to(self.device)
+        return family.generate(inputs, generator=stream(self.device, "exam-noise", self.seed))
+
+    def _of_samples(self, fake: Tensor) -> dict[str, float]:
+        """Diversity, reach, centre, coverage, modes and distance of the samples against the data rows."""
+        reference = self.reference
+        points = reference.project(fake)
+        among = distances(points, points)
+        data_nearest = _nearest(reference.within)
+        spread = reference.rows.square().sum(1).mean().sqrt()
+        centre = points.mean(0)[:2] / reference.rows.std(0)[:2].clamp_min(1e-12)
+        cross = distances(reference.rows, points)
+        signs = {
+            "spread": _mean(among) / _mean(reference.within),
+            "nearest": _nearest(among).mean() / data_nearest.mean(),
+            "rank": _participation(points) / _participation(reference.rows),
+            "reach": points.square().sum(1).mean().sqrt() / spread,
+            "coverage": (cross.amin(1) <= reference.radius).float().mean(),
+        }
+        found = {"axes": float(points.shape[1])} | {name: float(value) for name, value in signs.items()}
+        found |= {f"centre {axis}": value for axis, value in enumerate(centre.tolist(), start=1)}
+        if reference.classes is not None and reference.shares is not None:
+            histogram = _histogram(points, reference.classes)
+            found["modes"] = float(_effective(histogram) / _effective(reference.shares))
+            found["modes hit"] = float(((histogram > reference.shares / 4) & (reference.shares > 0)).sum()) / float(
+                (reference.shares > 0).sum()
+            )
+        found["raw distance"], found["raw distance error"] = self._energy(points, among)
+        return found
+
+    def _energy(self, points: Tensor, among: Tensor) -> tuple[float, float]:
+        """Return the energy distance to the data rows as a share of their mean distance, and its standard error.
+
+        An unbiased U-statistic (Szekely and Rizzo 2013); the error is that of its first-order projection.
+        """
+        reference = self.reference
+        cross = distances(points, reference.rows)
+        n, m = cross.shape
+        among_rows, within_rows = among.sum(1) / max(1, n - 1), reference.within.sum(1) / max(1, m - 1)
+        to_data, to_samples = cross.mean(1), cross.mean(0)
+        scale = float(within_rows.mean())
+        energy = 2 * to_data.mean() - among_rows.mean() - within_rows.mean()
+        variance = (2 * (to_data - among_rows)).var() / n + (2 * (to_samples - within_rows)).var() / m
+        return float(energy) / scale, math.sqrt(float(variance)) / scale
+
+    def _of_discriminator(self, family: Family, fake: Tensor) -> dict[str, float]:
+        """How well D's logits, without dropout, order training rows, held-out rows and samples."""
+        parts = [self.train_rows, fake[:ROWS_OF_D], *([] if self.held_out_rows is None else [self.held_out_rows])]
+        logits = family.logits(torch.cat(parts), None)
+        if logits is None:
+            return {}
+        real, fakes, *held_out = logits.split([len(part) for part in parts])
+        signs = {"separation": order(real, fakes), "logit scale": float(torch.cat([real, fakes]).abs().mean())}
+        if held_out:
+            signs["memorising"] = order(real, held_out[0])
+        return signs
+
+    def _of_classes(self, fake: Tensor) -> dict[str, float]:
+        assert self.classify is not None
+        probabilities = self.classify(fake)
+        histogram = torch.bincount(probabilities.argmax(1), minlength=probabilities.shape[1]).double()
+        return {
+            "classes": float(_effective(histogram / histogram.sum())) / probabilities.shape[1],
+            "confidence": float(probabilities.amax(1).mean()),
+        }
+
+
+def distances(a: Tensor, b: Tensor) -> Tensor:
+    """Return Euclidean distances (n, m) between rows, by one matrix product; exactly 0 on the diagonal of a with a."""
+    squares = a.square().sum(1)[:, None] + b.square().sum(1) - 2 * (a @ b.t())
+    found = squares.clamp_min_(0).sqrt_()
+    return found.fill_diagonal_(0) if a is b else found
+
+
+def order(high: Tensor, low: Tensor) -> float:
+    """Return P(h > l) + P(h = l) / 2 for independent draws (the area under the ROC curve); 1/2: no difference."""
+    differences = high[:, None] - low[None]
+    return float((differences > 0).double().mean() + (differences == 0).double().mean() / 2)
+
+
+def _principal_axes(centred: Tensor, count: int) -> Tensor:
+    """Return the leading principal axes (values, axis) from the rows' Gram matrix."""
+    values, vectors = torch.linalg.eigh((centred @ centred.t()).double().cpu())
+    kept = values[-count:].flip(0).clamp_min(1e-12)
+    axes = centred.double().cpu().t() @ vectors[:, -count:].flip(1) / kept.sqrt()
+    return axes.float().to(centred.device)
+
+
+def _mean(table: Tensor) -> Tensor:
+    """Mean distance between different rows."""
+    n = len(table)
+    return table.sum() / max(1, n * (n - 1))
+
+
+def _nearest(table: Tensor) -> Tensor:
+    """Distance of each row's nearest other row."""
+    return (table + torch.diag(table.new_full((len(table),), math.inf))).amin(1)
+
+
+def _participation(points: Tensor) -> Tensor:
+    """(sum of the covariance's eigenvalues)^2 / sum of their squares: how many axes carry the variance."""
+    centred = points - points.mean(0)
+    covariance = centred.t() @ centred / len(points)
+    return covariance.trace().square() / covariance.square().sum().clamp_min(1e-30)
+
+
+def _histogram(points: Tensor, means: Tensor) -> Tensor:
+    """Share of the points nearest to each class mean."""
+    return torch.bincount(distances(points, means).argmin(1), minlength=len(means)).double() / len(points)
+
+
+def _effective(shares: Tensor) -> Tensor:
+    """exp(entropy): the number of equally frequent classes with the same entropy."""
+    return torch.special.entr(shares).sum().exp()
+
+
+def _rounded(number: float) -> float:
+    """Six significant digits; the log needs no more. A sign that is not finite is told as a very large number."""
+    return float(f"{number:.6g}") if math.isfinite(number) else 1e30

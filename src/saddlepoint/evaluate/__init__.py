@@ -1,0 +1,39 @@
+"""From samples and a data set to figures that can be compared: named protocols, control rows, reports.
+
+A protocol's name fixes everything that moves its figure (counts, extractor, split), so that equal names mean
+equal measurements. Rows of the model stand beside control rows that need no model: they say what the figure
+can tell.
+"""
+
+# Registered in the order of a report.
+from saddlepoint.evaluate import divergence, distribution, classes, modes, latent, memorisation, parzen  # noqa: F401, I001
+from saddlepoint.evaluate.compare import Difference, Line, compare
+from saddlepoint.evaluate.gallery import Gallery
+from saddlepoint.evaluate.measure import evaluate
+from saddlepoint.evaluate.protocol import Protocol, Task, get_protocol, protocols, register
+from saddlepoint.evaluate.rows import Metric, Report, Result, Row, read_results, write_text
+from saddlepoint.evaluate.sets import Latents, SampleSet, Subject
+from saddlepoint.evaluate.words import shown
+
+__all__ = [
+    "Difference",
+    "Gallery",
+    "Latents",
+    "Line",
+    "Metric",
+    "Protocol",
+    "Report",
+    "Result",
+    "Row",
+    "SampleSet",
+    "Subject",
+    "Task",
+    "compare",
+    "evaluate",
+    "get_protocol",
+    "protocols",
+    "read_results",
+    "register",
+    "shown",
+    "write_text",
+]

@@ -1,0 +1,141 @@
+"""Distances between distributions of features: Fréchet, kernel, precision and recall, density and coverage, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from saddlepoint._errors import DataError
+from saddlepoint._types import Modality
+from saddlepoint.evaluate.protocol import Protocol, Task, register
+from saddlepoint.evaluate.rows import Metric, Row, join
+from saddlepoint.evaluate.sets import Bench, SampleSet
+from saddlepoint.evaluate.words import against_held_out, chance, row_of, sentence, shown, to_row
+from saddlepoint.metrics.classes import inception_score
+from saddlepoint.metrics.frechet import frechet_both
+from saddlepoint.metrics.kernel import kernel_distance
+from saddlepoint.metrics.manifold import manifold
+
+FRECHET = Metric("Fréchet distance", "lower", digits=3)
+UNBIASED = Metric("Fréchet distance, bias removed", "lower", digits=3)
+KERNEL = Metric("kernel distance", "lower", digits=3)
+PRECISION, RECALL = Metric("precision", "higher", digits=3), Metric("recall", "higher", digits=3)
+DENSITY, COVERAGE = Metric("density", "higher", digits=3), Metric("coverage", "higher", digits=3)
+SCORE = Metric("inception score", "higher", digits=3)
+
+
+def _pair(samples: SampleSet, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    return task.bench.reference.features(task.extractor).x, samples.features(task.extractor).x
+
+
+def _frechet(samples: SampleSet, task: Task) -> list[Row]:
+    real, fake = _pair(samples, task)
+    details = {"n_real": len(real)} | ({} if task.extractor is None else {"sha256": task.extractor.sha256})
+    raw, unbiased = frechet_both(real, fake)
+    rows = [to_row(FRECHET, samples, raw, **details)]
+    return rows if unbiased is None else [*rows, to_row(UNBIASED, samples, unbiased, **details)]
+
+
+def _frechet_verdict(rows: Sequence[Row], task: Task) -> str:
+    held_out, _, centroids, _ = task.bench.control_names
+    model, real, means = (row_of(rows, name, FRECHET.name) for name in (None, held_out, centroids))
+    text = against_held_out(rows, FRECHET, held_out, "Fréchet distance")
+    if model is None or real is None:
+        return text
+    if model.value <= real.value + chance(model, real):
+        text += " The two first moments of the features do not tell them apart."
+    if means is not None and model.value > means.value:
+        text += f" Even k-means centroids come closer ({shown(means, FRECHET)})."
+    return text
+
+
+def _kernel(samples: SampleSet, task: Task) -> list[Row]:
+    real, fake = _pair(samples, task)
+    return [to_row(KERNEL, samples, kernel_distance(real, fake), n_real=len(real))]
+
+
+def _kernel_verdict(rows: Sequence[Row], task: Task) -> str:
+    model = row_of(rows, None)
+    text = against_held_out(rows, KERNEL, task.bench.control_names[0], "kernel distance")
+    if model is not None and model.interval is not None and model.interval[0] <= 0:
+        text += " Zero lies in its interval: no difference is shown."
+    return text
+
+
+def _manifold(samples: SampleSet, task: Task) -> list[Row]:
+    found = manifold(*_pair(samples, task))
+    return [to_row(metric, samples, found[metric.name]) for metric in (PRECISION, RECALL, DENSITY, COVERAGE)]
+
+
+def _manifold_verdict(rows: Sequence[Row], task: Task) -> str:
+    """Say whether samples lie where the data lies, and whether they reach all of it."""
+    held_out = task.bench.control_names[0]
+    sentences = []
+    for metric, good, bad in (
+        (
+            PRECISION,
+            "samples lie among the data as often as real ones",
+            "samples lie outside the data more often than real ones",
+        ),
+        (RECALL, "they reach as much of it", "they reach less of it"),
+    ):
+        model, real = row_of(rows, None, metric.name), row_of(rows, held_out, metric.name)
+        if model is not None and real is not None:
+            less = model.value < real.value - chance(model, real)
+            figures = f"{shown(model, metric)}, held-out {shown(real, metric)}"
+            sentences.append(f"{sentence(metric.name)} {figures}: {bad if less else good}.")
+    return join(sentences)
+
+
+def _score(samples: SampleSet, task: Task) -> list[Row]:
+    probabilities = samples.features(task.extractor).probabilities
+    if probabilities is None:
+        raise DataError("the extractor is no classifier, so there is no score")
+    return [to_row(SCORE, samples, inception_score(probabilities))]
+
+
+def _score_verdict(rows: Sequence[Row], task: Task) -> str:
+    return join(
+        (
+            against_held_out(rows, SCORE, task.bench.control_names[0], "the score"),
+            "The score sees neither copies nor a lack of variety within a class.",
+        )
+    )
+
+
+def no_classifier(bench: Bench) -> str:
+    """Return why a protocol that needs class probabilities cannot run, or ""."""
+    extractor = bench.extractor()
+    if extractor is None or extractor.classes is None:
+        name = "coordinates" if extractor is None else extractor.name
+        return f"it needs a classifier, and '{name}' is none; for labelled data one can be trained (--features)"
+    return ""
+
+
+_BOTH: tuple[Modality, ...] = ("image", "vector")
+
+register(
+    Protocol(
+        "fd", _BOTH, "Fréchet distance of features to the test rows",
+        (FRECHET, UNBIASED), _frechet, _frechet_verdict, ("fid",),
+    )
+)  # fmt: skip
+register(
+    Protocol(
+        "kd", _BOTH, "kernel distance (cubic polynomial, unbiased) of features to the test rows",
+        (KERNEL,), _kernel, _kernel_verdict, ("kid",),
+    )
+)  # fmt: skip
+register(
+    Protocol(
+        "prdc", _BOTH, "improved precision and recall (3 neighbours), density and coverage (5)",
+        (PRECISION, RECALL, DENSITY, COVERAGE), _manifold, _manifold_verdict, ("pr", "dc"),
+    )
+)  # fmt: skip
+register(
+    Protocol(
+        "is", ("image",), "inception score by the extractor's classifier",
+        (SCORE,), _score, _score_verdict, needs=no_classifier,
+    )
+)  # fmt: skip

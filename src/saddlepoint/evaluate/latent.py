@@ -1,0 +1,55 @@
+"""How smooth the generator is: perceptual path length, for generators with a latent space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from saddlepoint._errors import DataError
+from saddlepoint.evaluate.protocol import Protocol, Task, register
+from saddlepoint.evaluate.rows import Metric, Row, short_count
+from saddlepoint.evaluate.sets import Bench, SampleSet
+from saddlepoint.evaluate.words import shown, to_row
+from saddlepoint.metrics.extractors import Smooth
+from saddlepoint.metrics.path_length import path_length
+
+LENGTH = Metric("path length", "lower", digits=1)
+_PAIRS = 2_000
+
+
+def _measure(samples: SampleSet, task: Task) -> list[Row]:
+    latents, extractor = task.bench.subject.latents, task.extractor
+    if latents is None or not isinstance(extractor, Smooth):
+        raise DataError("these samples come without a generator, or the extractor takes bytes only")
+    # At t = 0 a straight line starts inside any prior; a great circle would suppose a normal one.
+    found = path_length(
+        latents.generate, latents.draw, extractor.embed, np.random.default_rng(task.bench.seed),
+        n=task.n, interpolation="lerp", where="end",
+    )  # fmt: skip
+    return [to_row(LENGTH, samples, found)]
+
+
+def _verdict(rows: Sequence[Row], task: Task) -> str:
+    return (
+        f"A short step in z moves the features at a mean squared speed of {shown(rows[0], LENGTH)}; "
+        "comparable between generators with the same kind of z and the same extractor only."
+    )
+
+
+def _needs(bench: Bench) -> str:
+    if bench.subject.latents is None:
+        return "samples without a generator have no latent space to walk in"
+    extractor = bench.extractor()
+    return "" if isinstance(extractor, Smooth) else "the extractor takes bytes only, which hide short steps"
+
+
+register(
+    Protocol(
+        "ppl", ("image",), "perceptual path length in z, at the ends of paths", (LENGTH,), _measure, _verdict,
+        name=lambda task: f"ppl{short_count(task.n)}_{task.features_name}_z",
+        controls=lambda bench: (),
+        count=lambda bench, wanted: bench.count(min(wanted, _PAIRS)),
+        needs=_needs,
+    )
+)  # fmt: skip

@@ -1,0 +1,71 @@
+"""Whether samples lie nearer to the training rows than real rows do that the model has never seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from saddlepoint.evaluate.protocol import Protocol, Task, register
+from saddlepoint.evaluate.rows import Metric, Row, join, short_count
+from saddlepoint.evaluate.sets import SampleSet
+from saddlepoint.evaluate.words import row_of, shown, to_row
+from saddlepoint.metrics.memorisation import Nearness, memorisation, nearness
+
+NEAR = Metric("near copies", "lower", digits=4)
+COPIES = Metric("copies", "lower", digits=4)
+P_VALUE = Metric("p-value", "neither", digits=4)
+_SAMPLES, _PAIRS = 2_000, 24
+
+
+def _measure(samples: SampleSet, task: Task) -> list[Row]:
+    bench = task.bench
+    train = bench.dataset.splits["train"].x
+    bench.say(f"nearest training rows: {samples.name}")
+    own = nearness(samples.x, train)
+    found = memorisation(own, _held_out(task), len(train))
+    pairs = [[int(i), int(own.index[i]), round(float(own.distance[i]), 4)] for i in found.closest[:_PAIRS]]
+    return [
+        to_row(NEAR, samples, found.near, copying=found.copying, pairs=pairs),
+        to_row(COPIES, samples, found.copies),
+        Row(P_VALUE.name, samples.name, found.p_value, role=samples.role),
+    ]
+
+
+def _held_out(task: Task) -> Nearness:
+    """Nearness of the test rows, which comes back in every evaluation of this data."""
+    bench = task.bench
+    kept = bench.kept_arrays("nearness-of-test", task.n)
+    names = ("index", "distance", "relative", "copies")
+    if kept is None:
+        bench.say(f"nearest training rows: test {bench.noun}")
+        found = nearness(bench.dataset.splits["test"].x[: task.n], bench.dataset.splits["train"].x)
+        bench.keep_arrays("nearness-of-test", task.n, {name: np.asarray(getattr(found, name)) for name in names})
+        return found
+    return Nearness(*(kept[name] for name in names))
+
+
+def _verdict(rows: Sequence[Row], task: Task) -> str:
+    near, copies, p = (row_of(rows, None, metric.name) for metric in (NEAR, COPIES, P_VALUE))
+    if near is None or copies is None or p is None:
+        return ""
+    word = "The samples hold copies of training rows" if near.details["copying"] else "No sign of copying"
+    return join(
+        (
+            f"{word}: {shown(near, NEAR)} of them lie nearer to a training row, relative to its neighbourhood, than "
+            f"99% of the test rows do (0.01 is expected); {shown(copies, COPIES)} are one, but for two grey levels.",
+            "Their relative distances are smaller than those of real rows." if p.value < 0.01 else "",
+        )
+    )
+
+
+register(
+    Protocol(
+        "memorisation", ("image", "vector"), "nearness to training rows against that of test rows",
+        (NEAR, COPIES, P_VALUE), _measure, _verdict, ("copies",),
+        name=lambda task: f"memorisation{short_count(task.n)}_pixels_test",
+        controls=lambda bench: bench.control_names[:2],
+        count=lambda bench, wanted: bench.count(min(wanted, _SAMPLES)),
+        extracts=False,
+    )
+)  # fmt: skip

@@ -1,0 +1,222 @@
+"""What an evaluation yields: rows of figures, gathered in a report that can be kept and compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from saddlepoint._errors import DataError
+
+if TYPE_CHECKING:
+    from saddlepoint.evaluate.gallery import Gallery
+
+Role = Literal["model", "control"]
+Better = Literal["lower", "higher", "neither"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of a protocol.
+
+    Attributes:
+        name: the field's word for it.
+        better: the direction in which samples are better; ``neither`` for figures with a target, or without one.
+        unit: of the value; "" for none.
+        digits: decimals shown of figures below 10; larger ones show fewer.
+    """
+
+    name: str
+    better: Better
+    unit: str = ""
+    digits: int = 2
+
+    def show(self, value: float) -> str:
+        """Return the value as people read it.
+
+        >>> Metric("distance", "lower", digits=3).show(1690.6014)
+        '1,691'
+        """
+        large = len(str(int(abs(value)))) - 1 if math.isfinite(value) else 0
+        return f"{value:,.{max(0, self.digits - large) if self.digits != 1 else 1}f}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of one set of samples.
+
+    Attributes:
+        metric: name of the figure.
+        row: whose figure it is: "generator (EMA)", "training images", ...
+        value: the figure.
+        standard_error: of the value, or None where none is known.
+        interval: 95% interval, or None where none is claimed.
+        role: model, or control for a row that needs no model.
+        details: JSON values: counts really used, limits, what the interval covers.
+    """
+
+    metric: str
+    row: str
+    value: float
+    standard_error: float | None = None
+    interval: tuple[float, float] | None = None
+    role: Role = "model"
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Row:
+        """Build a row from the object that `dataclasses.asdict` gives, after a passage through JSON."""
+        interval = values.get("interval")
+        return cls(**{**values, "interval": None if interval is None else (interval[0], interval[1])})
+
+    @property
+    def error(self) -> float | None:
+        """Standard error, or a quarter of the interval's width (1.96 standard errors on each side) without one."""
+        if self.standard_error is not None or self.interval is None:
+            return self.standard_error
+        return (self.interval[1] - self.interval[0]) / 3.92
+
+
+@dataclass(frozen=True)
+class Result:
+    """The rows of one protocol, the model first.
+
+    Attributes:
+        protocol: full name, which fixes counts, extractor and split.
+        summary: what it measures, in one line.
+        metrics: its figures.
+        rows: all rows.
+        verdict: one or two sentences about them.
+        data: name of the data set.
+        fingerprint: of the data set.
+        seed: of samples and controls.
+        version: of the protocol.
+        seconds: time the measurement took.
+    """
+
+    protocol: str
+    summary: str
+    metrics: tuple[Metric, ...]
+    rows: tuple[Row, ...]
+    verdict: str
+    data: str
+    fingerprint: str
+    seed: int
+    version: int = 1
+    seconds: float = 0.0
+
+    def find(self, metric: str, row: str | None = None) -> Row | None:
+        """Return the row of a metric: the model's, or the named control's."""
+        for candidate in self.rows:
+            if candidate.metric == metric and (candidate.role == "model" if row is None else candidate.row == row):
+                return candidate
+        return None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Result:
+        """Build a result from one line of ``metrics.jsonl``."""
+        metrics = tuple(Metric(**metric) for metric in values["metrics"])
+        rows = tuple(Row.from_json(row) for row in values["rows"])
+        return cls(**{**values, "metrics": metrics, "rows": rows})
+
+
+@dataclass(frozen=True)
+class Report:
+    """One evaluation.
+
+    Attributes:
+        results: one for each protocol.
+        label: whose samples were measured.
+        verdict: the whole in one sentence.
+        omitted: protocols of the default set that were not measured, with the reason.
+        limits: what a reader must know before trusting the figures.
+        gallery: samples to look at; not kept in ``metrics.jsonl``.
+    """
+
+    results: tuple[Result, ...]
+    label: str
+    verdict: str
+    omitted: Mapping[str, str] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+    gallery: Gallery | None = None
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All rows of all protocols."""
+        return tuple(row for result in self.results for row in result.rows)
+
+    def find(self, kind: str, metric: str | None = None, row: str | None = None) -> Row | None:
+        """Return a row by the kind of its protocol, such as ``fd``; the first metric, the model unless named."""
+        for result in self.results:
+            if kind_of(result.protocol) == kind:
+                return result.find(metric or result.metrics[0].name, row)
+        return None
+
+    def to_jsonl(self, path: str | Path) -> None:
+        """Append one JSON line for each protocol; the file is replaced as a whole, so it is never half written."""
+        path = Path(path)
+        earlier = path.read_text(encoding="utf-8") if path.exists() else ""
+        lines = [json.dumps(dataclasses.asdict(result), sort_keys=True) for result in self.results]
+        write_text(path, earlier + "".join(line + "\n" for line in lines))
+
+
+def read_results(path: str | Path) -> list[Result]:
+    """Read ``metrics.jsonl``; of lines with the same protocol, data and seed the last one counts.
+
+    Raises:
+        DataError: if the file is missing or damaged.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        found = [Result.from_json(json.loads(line)) for line in lines if line.strip()]
+    except FileNotFoundError as error:
+        raise DataError(f"there is no {path}: measure first, with saddle evaluate") from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(f"{path} cannot be read ({error}); remove it and run saddle evaluate again") from error
+    return list({(result.protocol, result.fingerprint, result.seed): result for result in found}.values())
+
+
+def kind_of(protocol: str) -> str:
+    """Return the word before the counts in a protocol's name.
+
+    >>> kind_of("fd10k_mnist-lenet_test")
+    'fd'
+    """
+    end = next((i for i, letter in enumerate(protocol) if letter.isdigit() or letter == "_"), len(protocol))
+    return protocol[:end]
+
+
+def short_count(n: int) -> str:
+    """Return a count as it stands in a protocol's name.
+
+    >>> short_count(10_000), short_count(180)
+    ('10k', '180')
+    """
+    return f"{n // 1000}k" if n and n % 1000 == 0 else str(n)
+
+
+def join(sentences: Sequence[str]) -> str:
+    """Join sentences, leaving out empty ones."""
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically: temporary file, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,303 @@
+"""Sets of samples that are measured alike: the model's, and the controls that need no model."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saddlepoint._errors import DataError
+from saddlepoint.data.dataset import Dataset
+from saddlepoint.evaluate.rows import Role
+from saddlepoint.features import extractor_for
+from saddlepoint.metrics import kmeans_centroids
+from saddlepoint.metrics.extractors import Extractor, Features
+
+Say = Callable[[str], None]
+Sampler = Callable[[int, int], Tensor]
+"""(n, seed) -> n samples of shape (n, *sample) in the inside range ([-1, 1] for images)."""
+
+MOST = 10_000
+"""Samples, and rows of the data, that a protocol uses where it has as many."""
+
+_ROWS_PER_CENTROID = 5
+
+
+@dataclass(frozen=True)
+class Latents:
+    """The generator as a function of its latent space, for figures that walk in it.
+
+    Attributes:
+        draw: (n, generator) -> z (n, latent).
+        generate: z -> samples in the inside range.
+    """
+
+    draw: Callable[[int, torch.Generator], Tensor]
+    generate: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whose samples are measured.
+
+    Attributes:
+        label: name of its rows, such as "generator (EMA)".
+        sample: draws samples for a seed.
+        count: number of samples there are, for samples from a file; None: as many as are asked for.
+        labels: (n, seed) -> the label asked of each sample, int64 (n,); None for an unconditional generator.
+        latents: its latent space, where it has one.
+    """
+
+    label: str
+    sample: Sampler
+    count: int | None = None
+    labels: Callable[[int, int], np.ndarray] | None = None
+    latents: Latents | None = None
+
+
+@dataclass
+class SampleSet:
+    """Samples with a name.
+
+    Attributes:
+        name: of its rows.
+        role: model or control.
+        x: images as uint8 (n, channel, height, width), or vectors as float32 (n, feature).
+        labels: asked or true labels (n,), or None.
+        raw: images as the generator gave them, in [-1, 1], before they became bytes; None for real images.
+        kept: file of its features, for a set that comes back in every evaluation; None: not kept.
+    """
+
+    name: str
+    role: Role
+    x: np.ndarray
+    labels: np.ndarray | None = None
+    raw: Tensor | None = None
+    kept: Path | None = None
+    _features: dict[str, Features] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def first(self, n: int) -> SampleSet:
+        """Return the first ``n`` of the samples as a set of its own (features computed so far are shared)."""
+        if n >= len(self):
+            return self
+        shared = {
+            key: Features(f.x[:n], None if f.probabilities is None else f.probabilities[:n])
+            for key, f in self._features.items()
+        }
+        labels = None if self.labels is None else self.labels[:n]
+        raw = None if self.raw is None else self.raw[:n]
+        return SampleSet(self.name, self.role, self.x[:n], labels, raw, None, shared)
+
+    @property
+    def unit(self) -> np.ndarray | Tensor:
+        """Images in [0, 1], as float32."""
+        return np.asarray(self.x, dtype=np.float32) / 255 if self.raw is None else (self.raw + 1) / 2
+
+    def features(self, extractor: Extractor | None) -> Features:
+        """Return the features of all samples; vectors are their own features."""
+        if extractor is None:
+            return Features(np.asarray(self.x, dtype=np.float32), None)
+        if extractor.sha256 not in self._features:
+            self._features[extractor.sha256] = self._read(extractor) or self._extract(extractor)
+        return self._features[extractor.sha256]
+
+    def _path(self, extractor: Extractor) -> Path | None:
+        return None if self.kept is None else self.kept.with_name(f"{self.kept.name}-{extractor.sha256[:16]}.npz")
+
+    def _read(self, extractor: Extractor) -> Features | None:
+        path = self._path(extractor)
+        try:
+            with np.load(path, allow_pickle=False) as kept:  # type: ignore[arg-type]
+                x, probabilities = kept["x"], kept.get("probabilities")
+        except (TypeError, OSError, ValueError, KeyError, EOFError):
+            return None
+        return Features(x, probabilities) if len(x) == len(self.x) else None
+
+    def _extract(self, extractor: Extractor) -> Features:
+        found = extractor.extract(np.ascontiguousarray(self.x))
+        path = self._path(extractor)
+        # Pixels are as fast computed as read.
+        if path is not None and extractor.name != "pixels":
+            arrays = {"x": found.x} | ({} if found.probabilities is None else {"probabilities": found.probabilities})
+            _keep(path, arrays)
+        return found
+
+
+def _keep(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays atomically; a cache that cannot be written costs time, not the figure."""
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+
+
+class Bench:
+    """Everything the protocols measure with: the subject's samples, the data, the controls, an extractor.
+
+    Args:
+        subject: whose samples.
+        dataset: the data the model was trained on, or is to be compared with.
+        seed: of samples and controls.
+        features: name of an extractor; None: the best one for the data.
+        cache_dir: folder for features and control rows; None: nothing is kept.
+        say: receives one line for each part of the work.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        dataset: Dataset,
+        seed: int,
+        features: str | None = None,
+        cache_dir: Path | None = None,
+        say: Say = lambda line: None,
+    ) -> None:
+        self.subject, self.dataset, self.seed, self.say, self.cache_dir = subject, dataset, seed, say, cache_dir
+        self._extractor_name = features
+        self._drawn: SampleSet | None = None
+        self._controls: dict[str, SampleSet] = {}
+        self._extractors: dict[str | None, Extractor] = {}
+
+    @property
+    def noun(self) -> str:
+        """The word for the rows of the data: images or vectors."""
+        return f"{self.dataset.modality}s"
+
+    @property
+    def control_names(self) -> tuple[str, str, str, str]:
+        """Names of the control sets: held-out, training, centroids, noise."""
+        return (f"held-out {self.noun}", f"training {self.noun}", "k-means centroids", "uniform noise")
+
+    def extractor(self, name: str | None = None) -> Extractor | None:
+        """Return the extractor called ``name`` (None: the chosen one); None for vectors, which need none.
+
+        Raises:
+            ConfigError: if there is none of this name, or it does not fit the data.
+        """
+        if self.dataset.modality != "image":
+            return None
+        name = name or self._extractor_name
+        if name not in self._extractors:
+            self._extractors[name] = extractor_for(self.dataset, name, self.say)
+        return self._extractors[name]
+
+    def count(self, wanted: int = MOST, split: str = "test") -> int:
+        """Return how many samples a protocol compares with rows of ``split``: as many as wanted, given and there."""
+        given = self.subject.count
+        return min(wanted, len(self.dataset.splits[split]), wanted if given is None else given)
+
+    def model(self, n: int) -> SampleSet:
+        """Return ``n`` samples of the subject.
+
+        Raises:
+            DataError: if they are of the wrong shape or range, or not finite.
+        """
+        if self._drawn is None or len(self._drawn) < n:
+            self.say(f"drawing {n:,} samples of {self.subject.label}")
+            shape = (n, *self.dataset.splits["train"].x.shape[1:])
+            given = torch.as_tensor(self.subject.sample(n, self.seed)).detach().cpu()
+            samples = checked(given, shape, self.dataset.modality)
+            labels = None if self.subject.labels is None else self.subject.labels(n, self.seed)
+            raw = given if given.is_floating_point() and self.dataset.modality == "image" else None
+            self._drawn = SampleSet(self.subject.label, "model", samples, labels, raw)
+        return self._drawn.first(n)
+
+    @cached_property
+    def reference(self) -> SampleSet:
+        """The test rows that samples are compared with."""
+        split = self.dataset.splits["test"]
+        n = min(MOST, len(split))
+        labels = None if split.labels is None else split.labels[:n]
+        return SampleSet(f"test {self.noun}", "control", split.x[:n], labels, kept=self._kept("test", n))
+
+    def control(self, name: str, n: int) -> SampleSet:
+        """Return about ``n`` samples of a control set (fewer where the data has fewer)."""
+        key = f"{name}/{n}"
+        if key not in self._controls:
+            x, labels = self._make(name, n)
+            self._controls[key] = SampleSet(name, "control", x, labels, kept=self._kept(name, n))
+        return self._controls[key]
+
+    def _make(self, name: str, n: int) -> tuple[np.ndarray, np.ndarray | None]:
+        held_out, training, centroids, noise = self.control_names
+        train, rng = self.dataset.splits["train"], np.random.default_rng(self.seed)
+        if name == held_out:
+            split = self.dataset.splits["valid"]
+            return split.x[:n], None if split.labels is None else split.labels[:n]
+        if name == training:
+            # Sorted, because the rows may be a memory map; their order does not matter.
+            rows = np.sort(rng.permutation(len(train))[:n])
+            return train.x[rows], None if train.labels is None else train.labels[rows]
+        if name == centroids:
+            clusters = max(1, min(n, len(train) // _ROWS_PER_CENTROID))
+            self.say(f"k-means: {clusters:,} centroids of {len(train):,} training rows, one iteration")
+            found = kmeans_centroids(train.x, clusters, self.seed)
+            return (found.round().astype(np.uint8) if self.dataset.modality == "image" else found), None
+        assert name == noise
+        shape = (n, *train.x.shape[1:])
+        if self.dataset.modality == "image":
+            return rng.integers(0, 256, shape, dtype=np.uint8), None
+        low, high = train.x.min(0), train.x.max(0)
+        return (low + (high - low) * rng.random(shape, dtype=np.float32)).astype(np.float32), None
+
+    def kept_arrays(self, name: str, n: int) -> Mapping[str, np.ndarray] | None:
+        """Return arrays that an earlier evaluation of the same data kept, or None."""
+        path = self._kept(name, n)
+        try:
+            with np.load(path.with_suffix(".npz"), allow_pickle=False) as kept:  # type: ignore[union-attr]
+                return dict(kept)
+        except (AttributeError, OSError, ValueError, EOFError):
+            return None
+
+    def keep_arrays(self, name: str, n: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep arrays for later evaluations of the same data."""
+        path = self._kept(name, n)
+        if path is not None:
+            _keep(path.with_suffix(".npz"), arrays)
+
+    def _kept(self, name: str, n: int) -> Path | None:
+        if self.cache_dir is None:
+            return None
+        key = hashlib.sha256(f"{self.dataset.fingerprint}/{name}/{n}/{self.seed}".encode()).hexdigest()[:20]
+        return self.cache_dir / "features" / key
+
+
+def checked(x: Tensor, shape: tuple[int, ...], modality: str) -> np.ndarray:
+    """Return samples as they are measured: images as uint8, vectors as float32.
+
+    Raises:
+        DataError: on another shape than ``shape``, on values that are not finite, on images outside [-1, 1].
+    """
+    if tuple(x.shape) != shape:
+        raise DataError(
+            f"samples have shape {tuple(x.shape)}, but the data asks for {shape}: "
+            "resize or convert the samples, or compare with the data they were made for"
+        )
+    if x.dtype == torch.uint8:
+        return x.numpy()
+    broken = int((~torch.isfinite(x)).flatten(1).any(1).sum())
+    if broken:
+        raise DataError(
+            f"{broken:,} of {len(x):,} samples hold values that are not finite: "
+            "the generator has diverged; evaluate an earlier checkpoint"
+        )
+    if modality != "image":
+        return x.float().numpy()
+    low, high = float(x.min()), float(x.max())
+    if low < -1.001 or high > 1.001:
+        raise DataError(f"samples reach from {low:.4g} to {high:.4g}, but must be in [-1, 1]: rescale them")
+    return x.double().add_(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8).numpy()

@@ -1,0 +1,116 @@
+"""Which feature extractor suits a data set; classifiers that are trained when they are first needed, then kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from saddlepoint._errors import ConfigError, DataError, suggest
+from saddlepoint.data.cache import cache_dir
+from saddlepoint.data.dataset import Dataset
+from saddlepoint.metrics.extractors import Extractor, Lenet, Pixels, inception_v3, mnist_lenet
+from saddlepoint.metrics.lenet import Classifier, load_classifier, save_classifier, train_classifier
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A classifier that is trained on demand.
+
+    Attributes:
+        name: of the extractor.
+        shape: (channel, height, width) of the images it is made for.
+        flip: whether mirrored images look alike.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    flip: bool
+
+
+TRAINED = {
+    "fashion-mnist": Trained("fashion-mnist-lenet", (1, 28, 28), True),
+    "cifar10": Trained("cifar10-lenet", (3, 32, 32), True),
+    "cifar10-jpeg": Trained("cifar10-jpeg-lenet", (3, 32, 32), True),
+}
+"""By the data set that each is trained on."""
+
+NAMES = ("mnist-lenet", *(trained.name for trained in TRAINED.values()), "pixels", "inception-v3")
+_VERSION = "1"
+_EPOCHS = 8
+
+
+def extractor_for(dataset: Dataset, name: str | None = None, say: Say | None = None) -> Extractor:
+    """Return a feature extractor for a data set of images.
+
+    Args:
+        dataset: the data; a classifier that is trained on demand learns from its training rows.
+        name: one of `NAMES`; None: the best one for the data: its own classifier, or ``pixels``.
+        say: receives lines about what takes time; None: silence.
+
+    Raises:
+        ConfigError: on an unknown name, vectors, a classifier of other data, or a package that is not installed.
+        DataError: if weights are missing or damaged, or the images are not of the extractor's size.
+    """
+    if dataset.modality != "image":
+        raise ConfigError(f"'{dataset.name}' holds {dataset.modality}s, which are their own features")
+    name = default_name(dataset) if name is None else name
+    if name not in NAMES:
+        raise ConfigError(f"unknown feature extractor '{name}'; {suggest(name, NAMES)}")
+    channels, height, width = dataset.spec.shape
+    if name == "pixels":
+        return Pixels((channels, height, width))
+    if name == "inception-v3":
+        return inception_v3(say=say)
+    extractor = mnist_lenet() if name == "mnist-lenet" else _trained(dataset, name, say)
+    if extractor.shape != (channels, height, width):
+        wanted = " x ".join(map(str, extractor.shape))
+        raise DataError(
+            f"'{name}' takes images of {wanted}, but '{dataset.name}' is prepared as {channels} x {height} x {width}: "
+            "choose --features pixels or inception-v3"
+        )
+    return extractor
+
+
+def default_name(dataset: Dataset) -> str:
+    """Return the name of the best extractor for the data: its own classifier where there is one, else ``pixels``."""
+    if dataset.name == "mnist" and dataset.spec.shape == (1, 28, 28):
+        return "mnist-lenet"
+    trained = TRAINED.get(dataset.name)
+    return trained.name if trained is not None and dataset.spec.shape == trained.shape else "pixels"
+
+
+def _trained(dataset: Dataset, name: str, say: Say | None) -> Lenet:
+    """Return the classifier of this very data from the cache, or train it; the same seed gives the same weights."""
+    trained = TRAINED.get(dataset.name)
+    if trained is None or trained.name != name:
+        raise ConfigError(
+            f"'{name}' is trained on its own data set only; for '{dataset.name}' choose pixels or inception-v3"
+        )
+    path = cache_dir() / "extractors" / f"{name}-v{_VERSION}-{dataset.fingerprint[:16]}.safetensors"
+    try:
+        classifier, _, digest = load_classifier(path)
+    except DataError:
+        classifier, digest = _train(dataset, trained, path, say)
+    return Lenet(classifier, name=name, version=_VERSION, sha256=digest)
+
+
+def _train(dataset: Dataset, wanted: Trained, path: Path, say: Say | None) -> tuple[Classifier, str]:
+    train, valid = dataset.splits["train"], dataset.splits["valid"]
+    if train.labels is None or valid.labels is None:
+        raise DataError(f"'{wanted.name}' learns from labels, and '{dataset.name}' has none; choose --features pixels")
+    if say is not None:
+        say(f"{wanted.name}: training a classifier on {len(train):,} rows, once; it takes some minutes and is kept")
+    training = train_classifier(
+        train.x,
+        train.labels,
+        valid=(valid.x, valid.labels),
+        classes=len(dataset.classes),
+        epochs=_EPOCHS,
+        flip=wanted.flip,
+        say=say,
+    )
+    facts = {"name": wanted.name, "version": _VERSION, "data": dataset.name, "fingerprint": dataset.fingerprint}
+    return training.classifier, save_classifier(path, training.classifier, facts)

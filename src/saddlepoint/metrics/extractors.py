@@ -1,0 +1,348 @@
+"""From images to rows of features: one protocol, and the extractors that need no data.
+
+A figure over features means something only beside the extractor's name, version and SHA-256; figures of different
+extractors are never comparable.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+from urllib.error import URLError
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.metrics import lenet
+
+BATCH = 500
+"""Images at a time, unless told otherwise."""
+
+MNIST_LENET = Path(__file__).parent / "weights" / "mnist-lenet.safetensors"
+MNIST_LENET_SHA256 = "b98c384926e3c769eaaa144900d6ba193c5e8182949aa3f588f13197eacef924"
+
+INCEPTION_URL = (
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+)
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+_PIXELS = "pixels 1: values / 255 in float32, in the order channel, row, column"
+
+Pictures = np.ndarray | Tensor
+"""uint8 images (n, channel, height, width): numpy (memory-mapped or not) or torch on any device."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an extractor found.
+
+    Attributes:
+        x: (n, features) float32.
+        probabilities: (n, classes) float32, rows sum to 1; None if the extractor is no classifier.
+    """
+
+    x: np.ndarray
+    probabilities: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The most probable class of each image, (n,) int64; the lowest index among equals.
+
+        Raises:
+            ConfigError: if the extractor is no classifier.
+        """
+        if self.probabilities is None:
+            raise ConfigError("these features come without classes; use an extractor that is a classifier")
+        return self.probabilities.argmax(1)
+
+
+class Extractor(Protocol):
+    """A fixed function from images to features.
+
+    Attributes:
+        name: the word for it, as it stands beside figures.
+        version: raised whenever the features of the same image change.
+        sha256: of the file of weights, or of the definition where there are none.
+        shape: (channel, height, width) of the images it takes; None: any height or width.
+        features: how many numbers it gives for an image.
+        classes: how many classes it knows; None if it is no classifier.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, int | None, int | None]: ...
+    @property
+    def features(self) -> int: ...
+    @property
+    def classes(self) -> int | None: ...
+
+    def extract(self, images: Pictures, batch: int = BATCH) -> Features:
+        """Return the features of images.
+
+        They do not depend on the batch size or the number of threads, beyond the rounding of float32 sums.
+
+        Args:
+            images: (n, channel, height, width) uint8, n at least 1; memory-mapped ones stream through.
+            batch: images at a time, at least 1.
+
+        Raises:
+            DataError: if the images are not uint8, or of a shape that the extractor does not take.
+            ConfigError: if ``batch`` is not positive.
+        """
+        ...
+
+
+def describe(extractor: Extractor) -> dict[str, Any]:
+    """Return what must stand beside every figure: name, version and SHA-256, as JSON values."""
+    return {"extractor": extractor.name, "version": extractor.version, "sha256": extractor.sha256}
+
+
+@runtime_checkable
+class Smooth(Protocol):
+    """An extractor that also takes images between bytes, for figures that look at tiny differences."""
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return features (n, d) of float images (n, channel, height, width) in [-1, 1], not rounded to bytes."""
+        ...
+
+
+class Pixels:
+    """The images themselves: values / 255 as one row, float32 in [0, 1].
+
+    Euclidean distances between pixels punish a shift by one pixel more than a wrong digit: figures tell of blur,
+    noise and copies, little of content.
+
+    Args:
+        shape: (channel, height, width) of the images.
+    """
+
+    name = "pixels"
+    version = "1"
+    sha256 = hashlib.sha256(_PIXELS.encode()).hexdigest()
+    classes = None
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        self.shape = shape
+        self.features = int(np.prod(shape))
+
+    def extract(self, images: Pictures, batch: int = BATCH) -> Features:
+        """Return the pixels; see `Extractor.extract`."""
+        check_images(images, self, batch)
+        rows = np.empty((len(images), self.features), np.float32)
+        for part, x in _batches(images, batch):
+            rows[part] = x.float().div_(255).flatten(1).cpu().numpy()
+        return Features(rows)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return the pixels in [0, 1]; see `Smooth.embed`."""
+        return (images.flatten(1) + 1) / 2
+
+
+class Lenet:
+    """The features of a trained `lenet.Classifier`: the 64 values of its last hidden layer before their ReLU.
+
+    Args:
+        classifier: the network; it is moved to ``device``, put into evaluation mode and frozen.
+        name: the word for it.
+        version: of the weights.
+        sha256: of the file of weights.
+        device: where to compute.
+    """
+
+    def __init__(
+        self,
+        classifier: lenet.Classifier,
+        *,
+        name: str,
+        version: str,
+        sha256: str,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.classifier = classifier.to(device).eval().requires_grad_(False)
+        self.name, self.version, self.sha256 = name, version, sha256
+        self.shape, self.classes, self.features = classifier.shape, classifier.classes, lenet.FEATURES
+
+    @torch.inference_mode()
+    def extract(self, images: Pictures, batch: int = BATCH) -> Features:
+        """Return features and class probabilities; see `Extractor.extract`."""
+        check_images(images, self, batch)
+        device = self.classifier.output.weight.device
+        return _network(self, images, batch, lambda x: self.classifier(lenet.inside(x.to(device))))
+
+    @torch.inference_mode()
+    def embed(self, images: Tensor) -> Tensor:
+        """Return the features; see `Smooth.embed`."""
+        features: Tensor = self.classifier(images.to(self.classifier.output.weight.device))[0]
+        return features
+
+
+class Inception:
+    """The Inception-v3 of 2015 in the form of torch-fidelity: its pool of 2,048 features and 1,008 classes.
+
+    Images of any size are enlarged to 299 x 299 as the original TensorFlow graph does; grey ones are repeated in
+    three channels. Probabilities come from the logits without bias, as in the Inception score's released code.
+    Made by `inception_v3`.
+
+    Args:
+        network: from uint8 images (n, 3, h, w) to features (n, 2048) and logits (n, 1008).
+        sha256: of the file of weights.
+        device: where to compute.
+    """
+
+    name = "inception-v3"
+    version = "torch-fidelity 2015-12-05"
+    shape = (3, None, None)
+    features = 2048
+    classes = 1008
+
+    def __init__(self, network: torch.nn.Module, sha256: str, device: str | torch.device = "cpu") -> None:
+        self.network, self.sha256, self.device = network.to(device).eval().requires_grad_(False), sha256, device
+
+    @torch.inference_mode()
+    def extract(self, images: Pictures, batch: int = 50) -> Features:
+        """Return features and class probabilities; see `Extractor.extract`."""
+        grey = images.ndim == 4 and images.shape[1] == 1
+        check_images(images, self, batch, any_channels=grey)
+        return _network(self, images, batch, lambda x: self.network(x.to(self.device).expand(-1, 3, -1, -1)))
+
+
+@functools.cache
+def mnist_lenet(device: str = "cpu") -> Lenet:
+    """Return the classifier of handwritten digits that is shipped with the package.
+
+    Made by ``benchmarks/train_lenet.py`` from MNIST's first 50,000 training images; its accuracy on the 10,000 test
+    images stands in ``benchmarks/figures/lenet/mnist-lenet.json``.
+
+    Args:
+        device: where to compute.
+
+    Raises:
+        DataError: if the file is not the one that belongs to this version.
+    """
+    try:
+        classifier, facts, digest = lenet.load_classifier(MNIST_LENET, MNIST_LENET_SHA256)
+    except DataError as error:
+        raise DataError(f"the weights of 'mnist-lenet' are not whole; install saddlepoint again ({error})") from error
+    return Lenet(classifier, name=facts["name"], version=facts["version"], sha256=digest, device=device)
+
+
+def inception_v3(
+    weights: Path | None = None, *, device: str | torch.device = "cpu", say: Say | None = None
+) -> Inception:
+    """Return torch-fidelity's Inception-v3, with weights whose SHA-256 is known.
+
+    Args:
+        weights: file of weights; None: where torch-fidelity keeps it, below ``torch.hub.get_dir()``, downloaded
+            (91 MB) if it is not there.
+        device: where to compute.
+        say: receives a line when a download starts; None: silence.
+
+    Raises:
+        ConfigError: if torch-fidelity or torchvision, which it needs, is not installed.
+        DataError: if the weights are not there and cannot be downloaded, or are not the ones expected.
+
+    Source: Szegedy et al. 2016 for the network; Heusel et al. 2017 for its use.
+    """
+    try:
+        from torch_fidelity import feature_extractor_inceptionv3 as fidelity  # type: ignore
+    except ImportError as error:
+        raise ConfigError(
+            f"'inception-v3' needs torch-fidelity, which cannot be imported ({error}); "
+            "pip install 'saddlepoint[inception]', with the torchvision that belongs to your PyTorch"
+        ) from error
+    path = weights or Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_URL.rsplit("/", 1)[1]
+    if weights is None and not path.is_file():
+        _download_inception(path, say)
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"the weights of 'inception-v3' are not at {path}; {_inception_remedy(path)}") from error
+    if digest != INCEPTION_SHA256:
+        raise DataError(
+            f"{path} has SHA-256 {digest[:16]}..., expected {INCEPTION_SHA256[:16]}...: it is damaged or another file; "
+            f"delete it, then {_inception_remedy(path)}"
+        )
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    # torch-fidelity would read the file with a full unpickler; it takes what its downloader returns just as well.
+    original, fidelity.load_state_dict_from_url = fidelity.load_state_dict_from_url, lambda *_, **__: state
+    try:
+        network = fidelity.FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"])
+    finally:
+        fidelity.load_state_dict_from_url = original
+    return Inception(network, digest, device)
+
+
+def check_images(images: Pictures, extractor: Extractor, batch: int, *, any_channels: bool = False) -> None:
+    """Refuse images that an extractor does not take.
+
+    Raises:
+        DataError: if there are none, or type or shape are not the extractor's.
+        ConfigError: if ``batch`` is not positive.
+    """
+    if batch < 1:
+        raise ConfigError(f"batch is {batch}, but must be at least 1")
+    if images.dtype not in (torch.uint8, np.dtype(np.uint8)):
+        raise DataError(
+            f"images are {images.dtype}, but '{extractor.name}' takes uint8 in [0, 255]: "
+            "convert them with explore.to_uint8"
+        )
+    expected = (None, *extractor.shape[1:]) if any_channels else extractor.shape
+    fits = images.ndim == 4 and all(e in (None, n) for e, n in zip(expected, images.shape[1:], strict=True))
+    if not fits or len(images) == 0:
+        wanted = ", ".join("any" if n is None else str(n) for n in extractor.shape)
+        raise DataError(
+            f"images have shape {tuple(images.shape)}, but '{extractor.name}' takes (n, {wanted}) with n at least 1: "
+            "use another extractor, or images of that size (load_dataset's size and channels)"
+        )
+
+
+def _network(
+    extractor: Extractor, images: Pictures, batch: int, network: Callable[[Tensor], tuple[Tensor, Tensor]]
+) -> Features:
+    features = np.empty((len(images), extractor.features), np.float32)
+    probabilities = np.empty((len(images), extractor.classes or 0), np.float32)
+    for part, x in _batches(images, batch):
+        found, logits = network(x)
+        features[part] = found.cpu().numpy()
+        probabilities[part] = logits.double().softmax(1).cpu().numpy()
+    return Features(features, probabilities)
+
+
+def _batches(images: Pictures, batch: int) -> Iterator[tuple[slice, Tensor]]:
+    for start in range(0, len(images), batch):
+        part = slice(start, start + batch)
+        rows = images[part]
+        # A copy of numpy's rows, for a memory map is read-only and torch wants to be able to write.
+        yield part, rows if isinstance(rows, Tensor) else torch.from_numpy(np.array(rows))
+
+
+def _download_inception(path: Path, say: Say | None) -> None:
+    if say is not None:
+        say(f"inception-v3: downloading its weights (91 MB) to {path}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(INCEPTION_URL, str(path), hash_prefix=INCEPTION_SHA256, progress=False)
+    except (URLError, OSError, RuntimeError) as error:
+        raise DataError(
+            f"the weights of 'inception-v3' cannot be downloaded ({error}); {_inception_remedy(path)}"
+        ) from error
+
+
+def _inception_remedy(path: Path) -> str:
+    return f"put {INCEPTION_URL} there by hand ({path}), or use another extractor"

@@ -1,0 +1,183 @@
+"""Memorisation: do samples lie nearer to training rows than real rows do that the model has never seen?
+
+A plain distance does not tell: blurs lie nearer to everything. Hence the **relative distance** of a row: its distance
+to the nearest training row over the mean distance to its `NEIGHBOURS` nearest ones. It is near 0 for a copy, whatever
+the copied row looks like, and about as large as a held-out row's for a blur.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saddlepoint._errors import DataError
+from saddlepoint.metrics.bootstrap import Estimate, proportion
+from saddlepoint.metrics.distances import Rows, blocks, count_features
+
+NEIGHBOURS = 10
+"""Training rows to whose mean distance the nearest one is compared."""
+
+PERCENTILE = 1.0
+"""A near copy has a smaller relative distance than this percentage of the held-out rows."""
+
+GREY_LEVELS = 2.0
+"""A copy differs from a training image by no more than this, root mean square over its pixels."""
+
+LEAST = 20
+SMALL = 1_000
+_SPARE = 6
+_BLOCK = 8_192
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """How near rows lie to the training rows.
+
+    Attributes:
+        index: (n,) the nearest training row.
+        distance: (n,) Euclidean distance to it; images in [0, 1].
+        relative: (n,) that over the mean distance to the nearest `NEIGHBOURS` rows; 0 where all of these are 0.
+        copies: (n,) bool, whether the row is a training row (`GREY_LEVELS`; vectors: exactly).
+    """
+
+    index: np.ndarray
+    distance: np.ndarray
+    relative: np.ndarray
+    copies: np.ndarray
+
+
+@dataclass(frozen=True)
+class Memorisation:
+    """What nearness says of samples; see `memorisation`.
+
+    Attributes:
+        near: share of near copies: samples with a relative distance that only 1% of the held-out rows have.
+        copies: share of samples that are training rows.
+        p_value: of the hypothesis that relative distances of samples are no smaller than those of held-out rows.
+        copying: whether near copies or copies are more frequent than chance allows.
+        closest: samples in the order of their relative distance, the most suspicious one first.
+    """
+
+    near: Estimate
+    copies: Estimate
+    p_value: float
+    copying: bool
+    closest: np.ndarray
+
+
+def nearness(rows: Rows, train: Rows) -> Nearness:
+    """Find the nearest training rows of each row.
+
+    Candidates come from float32 matrix products over blocks of training rows, which may be a memory map; the distances
+    of the best are then computed again by subtraction in float64.
+
+    Args:
+        rows: (n, *sample) uint8 images, or vectors of any real type.
+        train: (m, *sample) of the same type; m is more than `NEIGHBOURS`.
+
+    Raises:
+        DataError: if shapes or types differ, there are too few training rows, or values are not finite.
+    """
+    features = count_features(rows, train, ("samples", "training rows"))
+    if len(train) <= NEIGHBOURS:
+        raise DataError(f"there are {len(train)} training rows, but nearness needs more than {NEIGHBOURS}")
+    if (rows.dtype in _BYTES) != (train.dtype in _BYTES):
+        raise DataError(f"samples are {rows.dtype} and training rows {train.dtype}: bring both to the same units")
+    image = train.dtype in _BYTES
+    shift = _float(train[: min(len(train), _BLOCK)], torch.float64).mean(0)
+    x = (_float(rows, torch.float64) - shift).float()
+    if not bool(x.isfinite().all()):
+        raise DataError("samples are not finite: evaluate an earlier checkpoint, or drop such rows")
+    kept = min(NEIGHBOURS + _SPARE, len(train))
+    values = torch.full((len(x), kept), torch.inf)
+    indices = torch.zeros((len(x), kept), dtype=torch.long)
+    for part in blocks(len(train), _BLOCK):
+        g = (_float(train[part], torch.float64) - shift).float()
+        # The row's own squared norm moves no rank.
+        table = torch.addmm(g.square().sum(1), x, g.T, alpha=-2)
+        best, found = table.topk(min(kept, len(g)), dim=1, largest=False)
+        values, order = torch.cat([values, best], 1).topk(kept, dim=1, largest=False)
+        indices = torch.cat([indices, found + part.start], 1).gather(1, order)
+    distances = _exact(rows, train, indices)
+    distances, order = distances.sort(dim=1, stable=True)
+    nearest = distances[:, 0]
+    mean = distances[:, :NEIGHBOURS].mean(1)
+    relative = torch.where(mean > 0, nearest / mean.clamp_min(1e-300), torch.zeros(()).double())
+    limit = GREY_LEVELS / 255 * features**0.5 if image else 0.0
+    return Nearness(
+        indices.gather(1, order)[:, 0].numpy(), nearest.numpy(), relative.numpy(), (nearest <= limit).numpy()
+    )
+
+
+def memorisation(samples: Nearness, held_out: Nearness, train_rows: int) -> Memorisation:
+    """Compare the nearness of samples with that of held-out real rows.
+
+    Args:
+        samples: of generated samples to the training rows, n >= 20.
+        held_out: of real rows that were not trained on, to the same training rows, m >= 20.
+        train_rows: number of training rows, for the warning about small data.
+
+    Returns:
+        Shares with Wilson's intervals, given the held-out rows; the p-value of a one-sided Mann-Whitney test.
+        Copying is told where the interval of the near copies lies above twice the expected 1%, or that of the
+        copies above the share among the held-out rows. Details of ``near``: ``threshold``, and a ``limitation``
+        for fewer than 1,000 training rows.
+
+    Raises:
+        DataError: on fewer than 20 samples or held-out rows.
+
+    Source: Meehan et al. 2020 for the rank test against held-out rows; Carlini et al. 2023, section 5, for distances
+    relative to a neighbourhood. The threshold is this library's own.
+    """
+    for found, name in ((samples, "samples"), (held_out, "held-out rows")):
+        if len(found.distance) < LEAST:
+            raise DataError(f"there are {len(found.distance)} {name}, but memorisation needs {LEAST}: take more")
+    # scipy.stats takes a second to import, which training should not pay.
+    from scipy.stats import mannwhitneyu
+
+    threshold = float(np.percentile(held_out.relative, PERCENTILE))
+    details: dict[str, int | float | str] = {
+        "threshold": threshold,
+        "median_distance": float(np.median(samples.distance)),
+        "median_distance_held_out": float(np.median(held_out.distance)),
+    }
+    if train_rows < SMALL:
+        details["limitation"] = (
+            f"{train_rows:,} training rows: a model of so few rows can hardly do other than remember them, and their "
+            "neighbourhoods are wide, so that changed copies pass; look at the closest pairs"
+        )
+    near = proportion(samples.relative < threshold, details)
+    copies = proportion(samples.copies)
+    p_value = float(mannwhitneyu(samples.relative, held_out.relative, alternative="less").pvalue)
+    usual = proportion(held_out.copies)
+    assert near.interval is not None
+    assert copies.interval is not None
+    assert usual.interval is not None
+    copying = near.interval[0] > 2 * PERCENTILE / 100 or copies.interval[0] > usual.interval[1]
+    return Memorisation(near, copies, p_value, bool(copying), np.argsort(samples.relative, kind="stable"))
+
+
+_BYTES = (torch.uint8, np.dtype(np.uint8))
+
+
+def _float(rows: Rows, dtype: torch.dtype) -> Tensor:
+    """Rows as (n, d), images in [0, 1]."""
+    flat = rows if isinstance(rows, Tensor) else torch.from_numpy(np.array(rows))
+    x = flat.detach().cpu().reshape(len(rows), -1).to(dtype)
+    return x / 255 if rows.dtype in _BYTES else x
+
+
+def _exact(rows: Rows, train: Rows, indices: Tensor) -> Tensor:
+    """Distances of rows to their candidates by subtraction: (n, kept) float64."""
+    result = torch.empty(indices.shape, dtype=torch.float64)
+    for part in blocks(len(rows), 64):
+        chosen = indices[part].flatten()
+        # Sorted and unique, for the rows may be a memory map.
+        unique, inverse = np.unique(chosen.numpy(), return_inverse=True)
+        near = _float(train[unique], torch.float64)[torch.from_numpy(inverse.reshape(-1))]
+        own = _float(rows[part], torch.float64).repeat_interleave(indices.shape[1], 0)
+        result[part] = (own - near).norm(dim=1).view(-1, indices.shape[1])
+    return result

@@ -1,0 +1,85 @@
+"""What a person sees of reports, comparisons and data on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from saddlepoint.data import Inspection
+from saddlepoint.evaluate import Line, Metric, Report, Row, shown
+
+
+def print_report(report: Report) -> None:
+    """Print the figures of a report with their control rows, then what they say."""
+    console = _console()
+    controls = list(dict.fromkeys(row.row for row in report.rows if row.role == "control"))
+    table = Table("", report.label, *controls, box=None)
+    for result in report.results:
+        table.add_row(f"[bold]{result.protocol}[/]")
+        for metric in result.metrics:
+            row = result.find(metric.name)
+            if row is not None:
+                cells = [_cell(result.find(metric.name, name), metric) for name in controls]
+                table.add_row(f"  {_heading(metric)}", shown(row, metric), *cells)
+    console.print(table)
+    for kind, reason in report.omitted.items():
+        console.print(f"not measured: {kind}: {reason}", markup=False)
+    for sentence in report.limits:
+        console.print(sentence, markup=False)
+    console.print(report.verdict, markup=False)
+
+
+def print_comparison(lines: Sequence[Line]) -> None:
+    """Print the figures of several runs side by side, and what is larger than chance."""
+    console = _console()
+    labels = list(lines[0].rows)
+    table = Table("", *labels, "held-out", "difference", box=None)
+    protocol = ""
+    for line in lines:
+        if line.protocol != protocol:
+            protocol = line.protocol
+            table.add_row(f"[bold]{protocol}[/]")
+        held_out = next((row for row in line.controls if row.row.startswith("held-out")), None)
+        cells = [shown(line.rows[label], line.metric) for label in labels]
+        table.add_row(f"  {_heading(line.metric)}", *cells, _cell(held_out, line.metric), line.words())
+    console.print(table)
+    console.print(
+        "Errors count samples, not training runs: a difference is one between these generators, not between recipes.",
+        markup=False,
+    )
+
+
+def describe_inspection(found: Inspection) -> list[str]:
+    """Say in lines what `inspect_source` found."""
+
+    def counted(counts: dict[str, int], most: int = 12) -> str:
+        words = [f"{name or 'unnamed'} {count:,}" for name, count in list(counts.items())[:most]]
+        return ", ".join(words) + (f", and {len(counts) - most} more" if len(counts) > most else "")
+
+    lines = [f"{found.name}: {found.rows:,} {found.modality}s"]
+    parts = (("splits", found.splits), ("sizes", found.sizes), ("modes", found.modes), ("classes", found.classes))
+    lines += [f"{title + ':':<12}{counted(counts)}" for title, counts in parts if counts]
+    lines += [f"unreadable: {origin}: {reason}" for origin, reason in found.unreadable[:10]]
+    if found.modality == "image":
+        lines.append(f"duplicates: {found.exact_duplicates:,} exact, {found.near_duplicates:,} pairs nearly the same")
+        lines += [f"            {one} = {two}" for one, two in found.duplicate_examples[:3]]
+        lines += [f"            {one} ~ {two}" for one, two in found.near_examples[:3]]
+    lines += [f"training:   {sentence}" for sentence in found.plan]
+    return lines + [f"advice:     {sentence}" for sentence in found.advice]
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    # A pipe has no width; a table folded to 80 columns would break every figure.
+    return console if console.is_terminal else Console(highlight=False, width=200)
+
+
+def _heading(metric: Metric) -> str:
+    arrow = {"lower": " ↓", "higher": " ↑", "neither": ""}[metric.better]
+    return f"{metric.name}{arrow}" + (f" ({metric.unit})" if metric.unit else "")
+
+
+def _cell(row: Row | None, metric: Metric) -> str:
+    return "" if row is None else metric.show(row.value)

@@ -1,0 +1,439 @@
+"""The doctor in a run: it only looks; its verdicts, remedies and stops survive a stop and resume bit for bit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from saddlepoint._errors import CheckpointError, TrainingError
+from saddlepoint.config import option
+from saddlepoint.data.dataset import Dataset, Split
+from saddlepoint.data.feed import Feed
+from saddlepoint.engine import care, doctor, remedies, signs
+from saddlepoint.engine.care import Care
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.remedies import course_of, finish_rollback, train_with_remedies
+from saddlepoint.engine.settings import SILENT, Observer, Outcome, Settings
+from saddlepoint.engine.signs import Examiner, distances, order
+from saddlepoint.engine.state import list_checkpoints, newest_checkpoint
+from saddlepoint.family import (
+    Batch,
+    Context,
+    DataSpec,
+    Family,
+    FamilyConfig,
+    OptimizerSpec,
+    Phase,
+    Remedy,
+    Stage,
+    Tags,
+    Terms,
+)
+
+BATCH = 100
+
+
+@dataclass(frozen=True)
+class PullConfig(FamilyConfig):
+    """A generator that moves towards a spread; what goes wrong after 6,000 samples is a field."""
+
+    batch_size: int = option(BATCH, "samples per minibatch")
+    target: float = option(0.0, "spread that the generator is pulled to once it is ill")
+    pull: float = option(0.5, "step size")
+    explode: bool = option(False, "whether the loss stops being finite instead")
+
+
+class Pull(Family):
+    """Learns one number, the scale of its samples: 1 at first (healthy), then towards ``target``."""
+
+    name = "pull"
+    summary = "for tests"
+    tags = Tags(modalities=("vector",))
+    Config = PullConfig
+
+    def __init__(self, config: PullConfig, data: DataSpec) -> None:
+        super().__init__(config, data)
+        self.generator = nn.Linear(2, 2, bias=False)
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        nn.init.eye_(self.generator.weight)
+
+    def stages(self) -> tuple[Stage, ...]:
+        return (Stage("main", (Phase("generator", ("generator",), "sgd"),)),)
+
+    def optimizers(self) -> dict[str, OptimizerSpec]:
+        return {"sgd": OptimizerSpec("sgd", lr=self.config.pull)}
+
+    def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
+        ill = ctx.progress.nimg >= 6000
+        wanted = torch.eye(2) * (self.config.target if ill else 1.0)
+        loss = (self.generator.weight - wanted).square().sum() + 0.0 * batch.x.sum()
+        if ill and self.config.explode:
+            loss = loss / 0.0
+        return Terms(loss)
+
+    def sample_inputs(self, n: int, generator: torch.Generator) -> Tensor:
+        return torch.randn(n, 2, generator=generator)
+
+    def generate(self, inputs: Tensor, *, generator: torch.Generator) -> Tensor:
+        return self.generator(inputs)
+
+
+HELPS = Remedy("right", doctor.ALARMS, lambda c: replace(c, target=1.0, explode=False), "it pulls to the right place")
+USELESS = Remedy("wrong", doctor.ALARMS, lambda c: replace(c, pull=c.pull / 2), "it does nothing that matters")
+NEVER = Remedy("never", doctor.ALARMS, lambda c: None, "it does not apply")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thresholds in samples seen, scaled down to a run of 20,000, and small exams."""
+    monkeypatch.setattr(signs, "SAMPLES", 64)
+    for name, value in (("GRACE", 1000), ("LATEST_START", 0), ("SPAN", 400), ("PLATEAU_NIMG", 2000)):
+        monkeypatch.setattr(doctor, name, value)
+    monkeypatch.setattr(care, "HEALTHY_NIMG", 2000)
+    monkeypatch.setattr(remedies, "WATCH_NIMG", 1500)
+
+
+def gaussian() -> Dataset:
+    rng = np.random.default_rng(0)
+    splits = {name: Split(rng.normal(size=(2000, 2)).astype(np.float32)) for name in ("train", "valid")}
+    return Dataset("gaussian", "vector", splits, (), "0")
+
+
+def train(
+    folder: Path,
+    config: PullConfig,
+    tried: tuple[Remedy, ...],
+    observer: Observer = SILENT,
+    kimg: float = 20.0,
+    **settings: object,
+) -> tuple[Outcome, Pull]:
+    dataset, built = gaussian(), []
+    chosen = Settings(**{"remedy": "auto", "kimg": kimg, "report_kimg": 0.4, **settings})  # type: ignore[arg-type]
+    examiner = Examiner(dataset, 0, "cpu")
+    run = RunFolder(folder)
+
+    def build(options: FamilyConfig) -> Trainer:
+        built.append(Pull(options, dataset.spec))  # type: ignore[arg-type]
+        feed = Feed(dataset.splits["train"], BATCH, 0)
+        return Trainer(built[-1], feed, chosen, run, observer, Care(examiner, chosen, run, observer))
+
+    return train_with_remedies(build, config, tried, run, observer, dataset.stats), built[-1]
+
+
+def events(folder: Path) -> list[tuple[str, str | None]]:
+    return [(line["event"], line["remedy"]) for line in RunFolder(folder).read_log() if "event" in line]
+
+
+def without_timing(folder: Path) -> list[dict[str, object]]:
+    return [{k: v for k, v in line.items() if k != "timing"} for line in RunFolder(folder).read_log()]
+
+
+def test_a_remedy_that_heals_is_kept(tmp_path: Path) -> None:
+    told: list[str] = []
+    outcome, family = train(tmp_path, PullConfig(), (NEVER, HELPS), Observer(say=told.append, warn=told.append))
+    assert outcome.reason == "budget"
+    assert outcome.progress.nimg == 20_000
+    assert events(tmp_path) == [("rollback", "right"), ("kept", "right")]
+    assert family.config.target == 1.0
+    assert torch.allclose(family.generator.weight, torch.eye(2))
+    story = json.loads((tmp_path / "remedies.json").read_text())
+    assert [entry["remedy"] for entry in story] == ["right"]
+    assert story[0]["verdict"] in ("partial collapse", "full collapse")
+    assert story[0]["changes"] == {"target": 1.0}
+    assert story[0]["back_to_nimg"] <= 6000 < story[0]["alarm_nimg"]
+    assert story[0]["outcome"].startswith("kept at")
+    assert any("remedy 'right' (target 1)" in line for line in told)
+    assert any("remedy 'right' is kept" in line for line in told)
+    abandoned = (tmp_path / story[0]["abandoned"]).read_text().splitlines()
+    assert json.loads(abandoned[-1])["nimg"] == story[0]["alarm_nimg"]
+    steps = [line["step"] for line in RunFolder(tmp_path).read_log()]
+    assert steps == sorted(steps)
+
+
+def test_a_remedy_that_does_not_help_is_undone(tmp_path: Path) -> None:
+    told: list[str] = []
+    _, family = train(tmp_path, PullConfig(), (USELESS, HELPS), Observer(say=told.append, warn=told.append))
+    assert events(tmp_path) == [("rollback", "wrong"), ("rollback", "right"), ("kept", "right")]
+    assert family.config.pull == 0.5
+    story = json.loads((tmp_path / "remedies.json").read_text())
+    assert story[0]["outcome"].startswith("undone: ")
+    assert story[0]["back_to_nimg"] == story[1]["back_to_nimg"]
+    assert any("remedy 'wrong' did not help" in line for line in told)
+
+
+def test_when_no_remedy_is_left_training_goes_on_as_it_was_asked_for(tmp_path: Path) -> None:
+    outcome, family = train(tmp_path, PullConfig(), (USELESS,))
+    assert outcome.progress.nimg == 20_000
+    assert events(tmp_path) == [("rollback", "wrong"), ("rollback", None)]
+    assert family.config == PullConfig()
+    assert doctor.diagnose(RunFolder(tmp_path).read_log()).alarming
+    plain, other = train(tmp_path / "off", PullConfig(), (USELESS,), remedy="off")
+    assert torch.equal(family.generator.weight, other.generator.weight)
+    assert plain.progress == outcome.progress
+
+
+def test_divergence_is_healed_too(tmp_path: Path) -> None:
+    _, family = train(tmp_path, PullConfig(explode=True), (USELESS, HELPS))
+    assert events(tmp_path) == [("rollback", "wrong"), ("rollback", "right"), ("kept", "right")]
+    assert family.generator.weight.isfinite().all()
+    story = json.loads((tmp_path / "remedies.json").read_text())
+    assert story[0]["verdict"] == "diverged"
+    assert "loss of phase 'generator' is not finite" in story[0]["evidence"][0]
+
+
+def test_divergence_without_a_remedy_left_ends_the_run_with_its_verdict(tmp_path: Path) -> None:
+    for name, tried, settings in (("none", (), {}), ("off", (HELPS,), {"remedy": "off"})):
+        with pytest.raises(TrainingError, match="not finite"):
+            train(tmp_path / name, PullConfig(explode=True), tried, **settings)  # type: ignore[arg-type]
+        assert doctor.diagnose(RunFolder(tmp_path / name).read_log()).verdict == "diverged"
+
+
+@pytest.mark.parametrize("stop_at", [5.0, 7.0, 8.0, 9.5, 12.0])
+def test_stopped_and_resumed_with_remedies_equals_straight(stop_at: float, tmp_path: Path) -> None:
+    """Weights, log lines, healthy checkpoints and the remedy in force, wherever the stop falls."""
+    tried = (USELESS, HELPS)
+    _, straight = train(tmp_path / "straight", PullConfig(), tried)
+    train(tmp_path / "resumed", PullConfig(), tried, kimg=stop_at)
+    _, resumed = train(tmp_path / "resumed", PullConfig(), tried)
+    assert torch.equal(straight.generator.weight, resumed.generator.weight)
+    assert resumed.config == straight.config
+    assert without_timing(tmp_path / "resumed") == without_timing(tmp_path / "straight")
+    names = [[p.name for p in list_checkpoints(tmp_path / f / "healthy")] for f in ("straight", "resumed")]
+    assert names[0] == names[1] != []
+
+
+class Killed(BaseException):
+    """What a test raises where a process would be gone."""
+
+
+@pytest.mark.parametrize("moment", range(8))
+def test_killed_anywhere_in_a_rollback_equals_straight(
+    moment: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = (USELESS, HELPS)
+    train(tmp_path / "straight", PullConfig(), tried)
+    count = [0]
+
+    def fragile(function: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object, **named: object) -> object:
+            count[0] += 1
+            if count[0] == moment + 1:
+                raise Killed
+            return function(*args, **named)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("write_atomically", "write_checkpoint", "step_of", "write_remedies"):
+            patch.setattr(remedies, name, fragile(getattr(remedies, name)))
+        with pytest.raises(Killed):
+            train(tmp_path / "killed", PullConfig(), tried)
+    train(tmp_path / "killed", PullConfig(), tried)
+    assert without_timing(tmp_path / "killed") == without_timing(tmp_path / "straight")
+    stories = [json.loads((tmp_path / f / "remedies.json").read_text()) for f in ("straight", "killed")]
+    assert stories[0] == stories[1]
+    assert all((tmp_path / "killed" / entry["abandoned"]).exists() for entry in stories[1])
+
+
+def test_time_spent_on_what_is_given_up_stays_spent(tmp_path: Path) -> None:
+    outcome, _ = train(tmp_path, PullConfig(), (HELPS,))
+    spent = [line["timing"]["seconds"] for line in RunFolder(tmp_path).read_log() if "timing" in line]
+    abandoned = [json.loads(line) for line in (tmp_path / "remedies" / "01.jsonl").read_text().splitlines()]
+    assert spent[-1] > abandoned[-1]["timing"]["seconds"]
+    assert outcome.seconds >= spent[-1]
+
+
+def test_a_run_without_any_healthy_state_goes_back_to_its_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(care, "HEALTHY_NIMG", 10**9)
+    train(tmp_path, PullConfig(), (HELPS,))
+    assert json.loads((tmp_path / "remedies.json").read_text())[0]["back_to_nimg"] == 0
+    assert events(tmp_path) == [("rollback", "right"), ("kept", "right")]
+
+
+def test_a_rollback_that_is_damaged_or_has_no_goal_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rollback.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"rollback\.json' is damaged"):
+        finish_rollback(RunFolder(tmp_path))
+    (tmp_path / "rollback.json").unlink()
+    finish_rollback(RunFolder(tmp_path))
+    assert course_of(RunFolder(tmp_path)).changes == {}
+    shutil.rmtree(tmp_path)
+
+
+def test_training_stops_when_it_is_finished(tmp_path: Path) -> None:
+    outcome, _ = train(tmp_path, PullConfig(target=1.0), (), stop_when="finished", kimg=500.0)
+    assert outcome.reason == "finished"
+    assert outcome.progress.nimg < 100_000
+    assert doctor.diagnose(RunFolder(tmp_path).read_log()).verdict == "finished"
+    again, _ = train(tmp_path, PullConfig(target=1.0), (), stop_when="finished", kimg=500.0)
+    assert again.progress == outcome.progress
+    longer, _ = train(tmp_path, PullConfig(target=1.0), (), kimg=outcome.progress.nimg / 1000 + 1)
+    assert longer.reason == "budget"
+
+
+def test_an_alarm_told_once_is_not_told_again_at_resume(tmp_path: Path) -> None:
+    told: list[str] = []
+    observer = Observer(say=told.append, warn=told.append)
+    train(tmp_path, PullConfig(), (), observer, kimg=10.0, remedy="off")
+    assert len([line for line in told if "collapse" in line]) >= 1
+    told.clear()
+    train(tmp_path, PullConfig(), (), observer, kimg=10.2, remedy="off")
+    assert told == []
+
+
+def test_the_doctor_only_looks(tmp_path: Path) -> None:
+    """Weights, averages, optimizers and logged means of a real family are the same bits with and without it."""
+    import saddlepoint.families  # noqa: F401 - registers the families
+    from saddlepoint.family import families
+
+    for name, kind in families().items():
+        for number, preset in enumerate(kind.PRESETS):
+            dataset = gaussian() if "vector" in kind.tags.modalities else None
+            if dataset is None:
+                continue
+            config = replace(kind.PRESETS[preset], batch_size=16)
+            found = []
+            for attended in (False, True):
+                folder = RunFolder(tmp_path / f"{name}{number}{attended}")
+                settings = Settings(steps=12, report_kimg=0.05)
+                torch.manual_seed(3)
+                family = kind(config, dataset.spec)
+                looking = {"care": Care(Examiner(dataset, 0, "cpu"), settings, folder, SILENT)} if attended else {}
+                trainer = Trainer(family, Feed(dataset.splits["train"], 16, 0), settings, folder, **looking)
+                before = torch.get_rng_state()
+                trainer.train(dataset.stats)
+                assert torch.equal(torch.get_rng_state(), before)
+                checkpoint, _ = newest_checkpoint(folder.checkpoints)
+                assert checkpoint is not None
+                means = [
+                    {k: v for k, v in x.items() if k not in ("timing", "signs", "verdict")} for x in folder.read_log()
+                ]
+                found.append((checkpoint.tensors, means))
+                assert any("signs" in line for line in folder.read_log()) == attended
+            (one, lines), (two, others) = found
+            assert lines == others
+            for file, tensors in one.items():
+                assert all(torch.equal(tensor, two[file][key]) for key, tensor in tensors.items())
+
+
+PLANTS = [
+    ({}, 0.0, "full collapse"),
+    ({"discriminator_lr": 1e-6}, 1.0, "discriminator too weak"),
+]
+
+
+@pytest.mark.parametrize(("options", "noise", "verdict"), PLANTS)
+def test_a_planted_failure_ends_with_its_verdict(
+    options: dict[str, float], noise: float, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small GAN on a Gaussian, thresholds as shipped: without noise it collapses, without a D it drifts."""
+    from saddlepoint.families.gan import GAN
+
+    monkeypatch.undo()
+    dataset = gaussian()
+    config = replace(GAN.PRESETS["mnist"], batch_size=200, generator_widths=(32,), discriminator_widths=(32,))
+    config = replace(config, **options)
+    family = GAN(config, dataset.spec)
+    drawn = family.sample_inputs
+    monkeypatch.setattr(family, "sample_inputs", lambda n, generator: noise * drawn(n, generator))
+    settings, folder = Settings(kimg=60.0, report_kimg=5.0), RunFolder(tmp_path)
+    looking = Care(Examiner(dataset, 0, "cpu"), settings, folder, SILENT)
+    Trainer(family, Feed(dataset.splits["train"], 200, 0), settings, folder, care=looking).train(dataset.stats)
+    assert looking.diagnosis.verdict == verdict
+    assert looking.diagnosis == doctor.diagnose(folder.read_log())
+
+
+def test_signs_of_perfect_samples_and_of_one_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples drawn like the data have ratios of 1 and a distance of 0 within its error; a point mass has none."""
+    monkeypatch.undo()
+    dataset = gaussian()
+    examiner = Examiner(dataset, 0, "cpu")
+    perfect = torch.from_numpy(np.random.default_rng(5).normal(size=(512, 2)).astype(np.float32))
+    found = examiner._of_samples(perfect)
+    for name in ("spread", "nearest", "rank", "reach"):
+        assert found[name] == pytest.approx(1.0, abs=0.12), name
+    assert abs(found["raw distance"]) < 4 * found["raw distance error"] + 0.01
+    assert found["coverage"] > 0.9
+    one = examiner._of_samples(torch.zeros(512, 2))
+    assert one["spread"] < 1e-3
+    # 2 E|y| - E|y - y'| over E|y - y'| with E|y| = sqrt(pi / 2) and E|y - y'| = sqrt(pi): 2 / sqrt 2 - 1.
+    assert one["raw distance"] == pytest.approx(2**0.5 - 1, abs=0.03)
+
+
+def test_the_energy_distance_agrees_with_its_definition_and_its_error_with_simulation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()
+    rng = np.random.default_rng(0)
+    examiner = Examiner(gaussian(), 0, "cpu")
+    rows = examiner.reference.rows
+    found = []
+    for _ in range(200):
+        x = torch.from_numpy((rng.normal(size=(512, 2)) * 0.7 + 0.5).astype(np.float32))
+        points = examiner.reference.project(x)
+        found.append(examiner._energy(points, distances(points, points)))
+    x64, y64 = points.double(), rows.double()
+    cross, among, within = (torch.cdist(a, b) for a, b in ((x64, y64), (x64, x64), (y64, y64)))
+    scale = within.sum() / (512 * 511)
+    by_hand = (2 * cross.mean() - among.sum() / (512 * 511) - scale) / scale
+    assert found[-1][0] == pytest.approx(float(by_hand), abs=1e-4)
+    values = np.array([value for value, _ in found])
+    errors = np.array([error for _, error in found])
+    # The data rows are the same in all draws, so the scatter is the samples' part of the error only.
+    assert 0.4 * errors.mean() < values.std() < 1.05 * errors.mean()
+
+
+def test_modes_are_counted_at_the_class_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    centres = np.array([[0, 0], [4, 0], [0, 4], [4, 4]], dtype=np.float32)
+    rng = np.random.default_rng(0)
+
+    def rows(n: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = np.arange(n) % classes
+        return (centres[labels] + 0.1 * rng.normal(size=(n, 2))).astype(np.float32), labels
+
+    splits = {name: Split(*rows(2000, 4)) for name in ("train", "valid")}
+    examiner = Examiner(Dataset("four", "vector", splits, ("a", "b", "c", "d"), "0"), 0, "cpu")
+    for classes in (1, 2, 4):
+        found = examiner._of_samples(torch.from_numpy(rows(512, classes)[0]))
+        assert found["modes"] == pytest.approx(classes / 4, abs=0.01)
+        assert found["modes hit"] == classes / 4
+
+
+def test_order_is_the_area_under_the_curve() -> None:
+    low, high = torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 3.0])
+    assert order(high, low) == (1.5 + 3) / 6
+    assert order(low, low) == 0.5
+    assert order(high + 100, low) == 1.0
+
+
+def test_the_classifier_is_asked_now_and_then(tmp_path: Path) -> None:
+    asked = []
+
+    def classify(samples: Tensor) -> Tensor:
+        asked.append(len(samples))
+        return torch.nn.functional.one_hot((samples[:, 0] > 0).long(), 4).float()
+
+    dataset = gaussian()
+    settings, folder = Settings(kimg=20.0, report_kimg=1.0), RunFolder(tmp_path)
+    looking = Care(Examiner(dataset, 0, "cpu", classify), settings, folder, SILENT)
+    family = Pull(PullConfig(), dataset.spec)
+    Trainer(family, Feed(dataset.splits["train"], BATCH, 0), settings, folder, care=looking).train(dataset.stats)
+    lines = [line["signs"] for line in folder.read_log() if "signs" in line]
+    assert len(asked) == -(-len(lines) // 8)
+    assert set(asked) == {64}
+    # Two of four classes, as often: exp(log 2) / 4.
+    assert lines[0]["classes"] == pytest.approx(0.5, abs=0.02)
+    assert "classes" not in lines[1]

@@ -1,0 +1,93 @@
+"""Comparisons: what is larger than chance, and what must not stand in one column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from saddlepoint._errors import ConfigError
+from saddlepoint.evaluate import Metric, Result, Row, compare
+from saddlepoint.evaluate.compare import holm
+
+FD = Metric("Fréchet distance", "lower")
+RECALL = Metric("recall", "higher")
+
+
+def _result(
+    value: float,
+    error: float | None = 1.0,
+    *,
+    protocol: str = "fd10k_pixels_test",
+    metrics: Sequence[Metric] = (FD,),
+    fingerprint: str = "ab",
+    version: int = 1,
+) -> Result:
+    rows = [Row(metric.name, "generator", value, error) for metric in metrics]
+    rows += [Row(metric.name, "held-out images", 0.5, 0.1, role="control") for metric in metrics]
+    return Result(protocol, "", tuple(metrics), tuple(rows), "", "blobs", fingerprint, 0, version)
+
+
+def test_a_difference_beyond_chance_names_the_better_run() -> None:
+    line = compare({"a": [_result(3.0)], "b": [_result(9.0)]})[0]
+    (difference,) = line.differences
+    assert difference.value == -6.0
+    assert difference.better == "a"
+    # z = 6 / sqrt 2, two-sided.
+    assert difference.p == pytest.approx(2 * stats.norm.sf(6 / 2**0.5), rel=1e-9)
+    assert difference.interval == pytest.approx((-6 - 1.96 * 2**0.5, -6 + 1.96 * 2**0.5))
+    assert "a better than b" in line.words()
+    assert line.controls[0].value == 0.5
+    higher = compare({k: [_result(v, 0.01, metrics=(RECALL,))] for k, v in (("a", 0.2), ("b", 0.9))})[0]
+    assert higher.differences[0].better == "b"
+
+
+def test_a_difference_within_chance_is_none() -> None:
+    line = compare({"a": [_result(3.0)], "b": [_result(5.0)]})[0]
+    assert line.differences[0].better is None
+    assert line.words() == "no difference beyond chance"
+    unknown = compare({"a": [_result(3.0, None)], "b": [_result(9.0)]})[0]
+    assert unknown.differences[0].p is None
+    assert "cannot be judged" in unknown.words()
+
+
+def test_an_interval_serves_where_there_is_no_standard_error() -> None:
+    def with_interval(value: float) -> Result:
+        row = Row(FD.name, "generator", value, None, (value - 1.96, value + 1.96))
+        return Result("fd10k_pixels_test", "", (FD,), (row,), "", "blobs", "ab", 0)
+
+    direct = compare({"a": [_result(3.0)], "b": [_result(6.5)]})[0].differences[0]
+    found = compare({"a": [with_interval(3.0)], "b": [with_interval(6.5)]})[0].differences[0]
+    assert found.p == pytest.approx(direct.p)
+
+
+def test_many_pairs_are_corrected_and_the_error_rate_holds() -> None:
+    assert holm([0.01, 0.02, 0.03]) == pytest.approx([0.03, 0.04, 0.04])
+    assert holm([0.9, None, 0.8]) == [1.0, None, 1.0]
+    rng = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(400):
+        results = {str(i): [_result(float(value))] for i, value in enumerate(rng.normal(10, 1, 5))}
+        alarms += any(d.better for d in compare(results)[0].differences)
+    # Ten pairs at once: without a correction about 28% of such tables would raise a false alarm.
+    assert alarms / 400 < 0.08
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (_result(1.0, protocol="fd5k_pixels_test"), "fd10k_pixels_test"),
+        (_result(1.0, fingerprint="cd"), "different data"),
+        (_result(1.0, version=2), "version 1"),
+    ],
+)
+def test_what_was_measured_differently_is_refused(other: Result, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        compare({"a": [_result(1.0)], "b": [other]})
+
+
+def test_one_run_is_no_comparison() -> None:
+    with pytest.raises(ConfigError, match="at least two"):
+        compare({"a": [_result(1.0)]})

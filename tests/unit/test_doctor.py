@@ -1,0 +1,300 @@
+"""Verdicts from logs written by hand: each verdict, its evidence, and that one noisy exam says nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from saddlepoint.engine import doctor
+from saddlepoint.engine.doctor import ALARMS, VERDICTS, Diagnosis, Watch, diagnose
+
+HEALTHY = {
+    "axes": 64.0,
+    "spread": 0.9,
+    "nearest": 0.85,
+    "rank": 0.6,
+    "reach": 0.95,
+    "modes": 0.97,
+    "separation": 0.9,
+    "memorising": 0.5,
+    "logit scale": 1.2,
+    "centre 1": 0.05,
+    "centre 2": 0.05,
+    "gradient G": 1.0,
+    "gradient D": 1.0,
+    "raw distance": 0.01,
+    "distance": 0.01,
+}
+Line = dict[str, Any]
+Change = Callable[[float], dict[str, float]]
+
+
+def log(kimg: int, change: Change = lambda at: {}, every: int = 10, start: int = 10, value: float = -1.2) -> list[Line]:
+    """A log with one line per ``every`` kimg; ``change`` gives the signs (and V) that differ from a healthy run's."""
+    lines = []
+    for at in range(start, kimg + 1, every):
+        changed = change(at)
+        v = changed.pop("V", value)
+        lines.append({"step": at * 10, "nimg": at * 1000, "V": v, "signs": {**HEALTHY, **changed}})
+    return lines
+
+
+def ill_from(start: float, **signs: float) -> Change:
+    return lambda at: dict(signs) if at >= start else {}
+
+
+CASES = [
+    ("full collapse", {"spread": 0.03, "modes": 0.1, "raw distance": 0.5, "distance": 0.4}, "samples differ by 3%"),
+    ("partial collapse", {"modes": 0.4}, "samples have 40% of the modes"),
+    ("partial collapse", {"spread": 0.4}, "samples have 40% of the data's spread"),
+    ("partial collapse", {"nearest": 0.1}, "nearest distances"),
+    ("partial collapse", {"rank": 0.05}, "of the data's axes"),
+    ("discriminator too strong", {"V": -0.05, "raw distance": 0.3, "distance": 0.3}, "D is sure: V is -0.05"),
+    ("discriminator too strong", {"memorising": 0.95}, "D memorises"),
+    (
+        "discriminator too strong",
+        {"spread": 0.05, "V": -0.01, "gradient G": 1e-6, "raw distance": 0.4, "distance": 0.4},
+        "G's gradient has vanished",
+    ),
+    ("discriminator too strong", {"separation": 1.0, "raw distance": 0.3, "distance": 0.3}, "does not fall"),
+    ("discriminator too weak", {"V": -1.386, "raw distance": 0.3, "distance": 0.3}, "D knows nothing: V is -1.39"),
+    ("discriminator too weak", {"V": -1.386, "spread": 0.01}, "samples differ by 1%"),
+    ("discriminator too weak", {"V": -12.0, "separation": 0.0, "spread": 0.1}, "D knows nothing: V is -12.00"),
+    ("partial collapse", {"V": -3.0, "separation": 0.95, "modes": 0.3, "raw distance": 0.3}, "30% of the modes"),
+    ("diverged", {"reach": 40.0}, "40 times as far"),
+    ("diverged", {"logit scale": 5000.0}, "D's logits have a mean size of 5e+03"),
+]
+
+
+@pytest.mark.parametrize(("verdict", "signs", "words"), CASES)
+def test_each_verdict_and_its_evidence(verdict: str, signs: dict[str, float], words: str) -> None:
+    found = diagnose(log(150, ill_from(80, **signs)))
+    assert found.verdict == verdict
+    assert words in "; ".join(found.evidence)
+    assert found.since == 80_000
+    assert found.alarming
+    assert found.verdict in str(found)
+    assert "since 80 kimg" in str(found)
+
+
+def test_a_healthy_run_and_an_empty_log_are_healthy() -> None:
+    for lines in ([], log(100), [{"step": 1, "nimg": 10, "V": -0.01}]):
+        assert diagnose(lines) == Diagnosis()
+
+
+@pytest.mark.parametrize(("verdict", "signs", "words"), CASES)
+def test_it_takes_three_exams_to_raise_an_alarm_and_three_to_take_it_back(
+    verdict: str, signs: dict[str, float], words: str
+) -> None:
+    watch, said = Watch(), []
+    for line in log(200, lambda at: dict(signs) if 80 <= at < 120 else {}):
+        said.append(watch.add(line).verdict)
+    expected = ["healthy"] * 9 + [verdict] * 4 + ["healthy"] * 7
+    assert said == expected
+
+
+@pytest.mark.parametrize("ill", [(80,), (80, 90), (80, 100, 120, 140), (80, 90, 110, 120, 140, 150)])
+def test_noisy_exams_raise_no_alarm(ill: tuple[int, ...]) -> None:
+    for _, signs, _ in CASES:
+        watch = Watch()
+        for line in log(200, lambda at, signs=signs: dict(signs) if at in ill else {}):  # type: ignore[misc]
+            assert watch.add(line).verdict == "healthy"
+        assert watch.diagnosis.suspicion == "healthy"
+
+
+def test_exams_that_disagree_on_the_name_are_an_alarm_by_majority() -> None:
+    def change(at: float) -> dict[str, float]:
+        return {} if at < 80 else {"modes": 0.4} if at % 20 == 0 else {"spread": 0.01}
+
+    assert diagnose(log(100, change)).verdict == "partial collapse"
+    assert diagnose(log(150, change)).verdict == "partial collapse"
+
+
+def test_exams_close_together_must_still_span_time() -> None:
+    """Ten exams within 8,000 samples are one moment."""
+    lines = log(60)
+    close = [
+        {"step": 7000 + i, "nimg": 70_000 + 700 * i, "V": -1.2, "signs": {**HEALTHY, "spread": 0.01}} for i in range(14)
+    ]
+    said = []
+    watch = Watch()
+    for line in [*lines, *close]:
+        said.append((line["nimg"], watch.add(line).verdict))
+    assert [verdict for nimg, verdict in said if nimg < 78_000] == ["healthy"] * (6 + 12)
+    assert said[-1][1] == "full collapse"
+
+
+def test_no_alarm_in_the_grace_period_counted_from_the_start_of_the_game() -> None:
+    """D of 2014 knows nothing for 20,000 images; what G paints then is the mean image."""
+
+    def change(at: float) -> dict[str, float]:
+        return {"V": -1.386 if at <= 20 else -0.5, "spread": 0.01 if at < 50 else 0.9}
+
+    watch = Watch()
+    assert {watch.add(line).verdict for line in log(100, change)} == {"healthy"}
+
+
+def test_a_game_that_never_starts_is_a_discriminator_too_weak() -> None:
+    found = diagnose(log(100, lambda at: {"V": -math.log(4), "spread": 0.004, "raw distance": 0.41, "distance": 0.41}))
+    assert found.verdict == "discriminator too weak"
+    assert found.since == 50_000
+
+
+def early_phase(at: float) -> dict[str, float]:
+    """The early phase of `mnist-2014`: V as logged (D(x) .92 to .97), samples that get better from 60 kimg on."""
+    v = np.interp(
+        at, [10, 20, 30, 40, 50, 100, 200, 430, 850], [-1.386, -1.37, -0.7, -0.05, -0.3, -0.15, -0.19, -0.44, -0.83]
+    )
+    distance = np.interp(at, [10, 40, 50], [0.4, 0.6, 0.84]) if at <= 50 else 25 / at
+    share = min(0.95, at / 400)
+    return {
+        "V": float(v),
+        "raw distance": float(distance),
+        "distance": float(distance),
+        "spread": 0.03 if at < 60 else 0.3 + share / 2,
+        "modes": 0.1 if at < 60 else share,
+        "rank": 0.05 + share / 3,
+        "nearest": share,
+        "separation": 1.0,
+    }
+
+
+def test_a_discriminator_that_is_nearly_sure_while_samples_get_better_is_no_alarm() -> None:
+    watch = Watch()
+    said = {line["nimg"]: watch.add(line).verdict for line in log(1000, early_phase)}
+    assert set(said.values()) == {"healthy"}
+
+
+def test_the_same_discriminator_without_progress_is_an_alarm() -> None:
+    assert diagnose(log(200, lambda at: early_phase(min(at, 80)))).verdict == "partial collapse"
+    found = diagnose(
+        log(200, lambda at: early_phase(at) | {"raw distance": 0.3, "distance": 0.3, "modes": 1, "spread": 0.8})
+    )
+    assert found.verdict == "discriminator too strong"
+
+
+def test_circling_samples_are_a_partial_collapse() -> None:
+    def change(at: float) -> dict[str, float]:
+        return {"centre 1": 1.0 if at % 20 == 0 else -1.0, "raw distance": 0.3, "distance": 0.1}
+
+    found = diagnose(log(100, change))
+    assert found.verdict == "partial collapse"
+    assert "circle" in found.evidence[0]
+
+
+def test_a_generator_that_does_not_move_is_an_alarm_and_one_that_comes_nearer_is_none() -> None:
+    for separation, verdict in ((0.95, "discriminator too strong"), (0.6, "discriminator too weak")):
+        still = {"raw distance": 0.12, "distance": 0.12, "separation": separation}
+        found = diagnose(log(120, lambda at: dict(still)))  # noqa: B023
+        assert found.verdict == verdict
+        assert f"with probability {separation:.2f}" in found.evidence[-1]
+        assert diagnose(log(120, lambda at: still | {"raw distance": 0.12 - at / 2000})).verdict == "healthy"  # noqa: B023
+
+
+def test_samples_between_the_modes_that_d_does_not_tell_from_data_are_an_alarm() -> None:
+    found = diagnose(log(100, lambda at: {"V": -1.38, "nearest": 9.0}))
+    assert found.verdict == "discriminator too weak"
+    assert "samples lie 9.0 times as far from one another" in found.evidence[-1]
+    assert diagnose(log(100, lambda at: {"V": -1.1, "nearest": 9.0})).verdict == "healthy"
+
+
+def test_a_discriminator_that_knows_nothing_is_an_alarm_although_samples_get_better() -> None:
+    assert diagnose(log(200, lambda at: {"V": -1.384, "raw distance": 40 / at, "distance": 40 / at})).verdict == (
+        "discriminator too weak"
+    )
+    assert diagnose(log(200, lambda at: {"V": -1.38, "raw distance": 0.01, "distance": 0.01})).verdict == "healthy"
+
+
+def test_a_loss_that_is_not_finite_is_a_verdict_at_once() -> None:
+    lines = [*log(50), {"step": 501, "nimg": 50_100, "event": "diverged", "what": "the loss of phase 'G'"}]
+    found = diagnose(lines)
+    assert found.verdict == "diverged"
+    assert found.evidence == ("the loss of phase 'G' is not finite",)
+
+
+def noise(seed: int) -> Iterator[float]:
+    yield from np.random.default_rng(seed).normal(0, 0.002, 1000)
+
+
+def test_a_plateau_is_finished_and_a_slope_is_not() -> None:
+    flat, falling = 0, 0
+    for seed in range(40):
+        errors = noise(seed)
+        said = verdicts(log(400, lambda at: {"distance": 0.02 + next(errors)}))  # noqa: B023
+        assert "finished" not in said[:18]
+        flat += "finished" in said
+        errors = noise(seed)
+        falling += "finished" in verdicts(log(400, lambda at: {"distance": 15.0 / at + next(errors)}))  # noqa: B023
+    assert flat == 40
+    assert falling <= 2
+
+
+def verdicts(lines: list[Line]) -> list[str]:
+    watch = Watch()
+    return [watch.add(line).verdict for line in lines]
+
+
+def test_a_plateau_says_what_it_rests_on() -> None:
+    found = diagnose(log(700, lambda at: {"distance": 0.02}))
+    assert found.verdict == "finished"
+    assert "no change beyond" in found.evidence[0]
+    assert not found.alarming
+
+
+def test_a_plateau_of_bad_samples_is_not_finished() -> None:
+    found = diagnose(log(700, lambda at: {"distance": 0.4, "raw distance": 0.4}))
+    assert found.verdict in ALARMS
+
+
+def test_improvement_after_finished_takes_it_back() -> None:
+    found = diagnose(log(900, lambda at: {"distance": 0.05 if at < 620 else 0.05 * 0.97 ** ((at - 620) / 10)}))
+    assert found.verdict == "healthy"
+
+
+def test_a_rollback_begins_afresh() -> None:
+    lines = [*log(80), {"step": 800, "nimg": 80_000, "event": "rollback", "number": 1, "remedy": "x"}]
+    ill = log(110, ill_from(0, spread=0.01), start=90)
+    assert diagnose([*lines, *ill[:2]]).verdict == "healthy"
+    assert diagnose([*lines, *ill]).verdict == "full collapse"
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None)
+def test_any_log_gives_one_of_the_verdicts_and_line_by_line_gives_the_same(data: st.DataObject) -> None:
+    """Signs of any size, missing signs, lines without signs: no exception, a pure function, no state but the log."""
+    numbers = st.floats(-1e30, 1e30)
+    count = data.draw(st.integers(0, 40))
+    lines: list[Line] = []
+    for i in range(count):
+        signs = data.draw(st.dictionaries(st.sampled_from(sorted(HEALTHY)), numbers, max_size=8))
+        line: Line = {"step": i, "nimg": 5000 * i, "signs": signs}
+        if data.draw(st.booleans()):
+            line["V"] = data.draw(st.floats(-1e6, 0))
+        lines.append(line)
+    watch = Watch()
+    for number, line in enumerate(lines, start=1):
+        watch.add(line)
+        assert watch.diagnosis == diagnose(lines[:number])
+    assert watch.diagnosis.verdict in VERDICTS
+    assert diagnose(json.loads(json.dumps(lines))) == watch.diagnosis
+
+
+def test_the_verdicts_are_the_documented_ones() -> None:
+    assert VERDICTS == (
+        "healthy",
+        "discriminator too strong",
+        "discriminator too weak",
+        "partial collapse",
+        "full collapse",
+        "diverged",
+        "finished",
+    )
+    assert VERDICTS[1:6] == ALARMS
+    assert doctor.GRACE == 20_000
