@@ -96,7 +96,7 @@ def _limits(report: Report) -> str:
 
 def _figures(report: Report) -> str:
     """One table: a line for each figure, the model first, then the controls."""
-    controls = list(dict.fromkeys(row.row for row in report.rows if row.role == "control"))
+    controls = report.controls
     heads = "".join(f'<th class="n">{_text(name)}</th>' for name in (report.label, *controls))
     body = "".join(
         _figure(result, metric, controls, first=metric is result.metrics[0])
@@ -164,8 +164,8 @@ def _pictures(gallery: Gallery | None) -> str:
         parts.append(
             _image(
                 explore.tile(images, 12, scale=_scale(images, 48), frames=frames),
-                "the samples with the smallest distance to a training image, each with that image in a yellow frame on "
-                f"its right; distances {gallery.distances[0]:.3g} to {gallery.distances[-1]:.3g}",
+                "the samples nearest to a training image, relative to its neighbourhood, each with that image in a "
+                f"yellow frame on its right; distances {gallery.distances[0]:.3g} to {gallery.distances[-1]:.3g}",
             )
         )
     if gallery.by_class is not None:

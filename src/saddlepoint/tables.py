@@ -14,7 +14,7 @@ from saddlepoint.evaluate import Line, Metric, Report, Row, shown
 def print_report(report: Report) -> None:
     """Print the figures of a report with their control rows, then what they say."""
     console = _console()
-    controls = list(dict.fromkeys(row.row for row in report.rows if row.role == "control"))
+    controls = report.controls
     table = Table("", report.label, *controls, box=None)
     for result in report.results:
         table.add_row(f"[bold]{result.protocol}[/]")

@@ -34,7 +34,7 @@ def _verdict(rows: Sequence[Row], task: Task) -> str:
     return join(
         (
             f"A probe trained on one half tells {who} from real rows in {shown(accuracy, ACCURACY)} of the "
-            f"other half's cases (p {p.value:.2g}).",
+            f"other half's cases (p {P_VALUE.show(p.value)}).",
             f"So the divergence is at least {shown(bound, BOUND)} nats; log 2 = .693 would be disjoint."
             if told
             else "That is no better than chance: no difference is shown, though another probe might find one.",

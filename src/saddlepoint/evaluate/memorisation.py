@@ -14,7 +14,7 @@ from saddlepoint.metrics.memorisation import Nearness, memorisation, nearness
 
 NEAR = Metric("near copies", "lower", digits=4)
 COPIES = Metric("copies", "lower", digits=4)
-P_VALUE = Metric("p-value", "neither", digits=4)
+P_VALUE = Metric("memorisation p-value", "neither", digits=4)
 _SAMPLES, _PAIRS = 2_000, 24
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import os
-import tempfile
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,8 @@ class Metric:
         >>> Metric("distance", "lower", digits=3).show(1690.6014)
         '1,691'
         """
+        if self.name.endswith("p-value"):
+            return f"{value:.2g}" if value >= 1e-4 else "< 0.0001"
         large = len(str(int(abs(value)))) - 1 if math.isfinite(value) else 0
         return f"{value:,.{max(0, self.digits - large) if self.digits != 1 else 1}f}"
 
@@ -147,6 +149,13 @@ class Report:
     gallery: Gallery | None = None
 
     @property
+    def controls(self) -> list[str]:
+        """Names of the control sets: real rows first, then blurs, then noise."""
+        names = dict.fromkeys(row.row for row in self.rows if row.role == "control")
+        order = ("held-out", "training", "k-means", "uniform")
+        return sorted(names, key=lambda name: next((i for i, word in enumerate(order) if name.startswith(word)), 9))
+
+    @property
     def rows(self) -> tuple[Row, ...]:
         """All rows of all protocols."""
         return tuple(row for result in self.results for row in result.rows)
@@ -210,13 +219,13 @@ def join(sentences: Sequence[str]) -> str:
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically: temporary file, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}.tmp")
     try:
-        with open(handle, "w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
