@@ -91,9 +91,10 @@ def _trained(dataset: Dataset, name: str, say: Say | None) -> Lenet:
         )
     path = cache_dir() / "extractors" / f"{name}-v{_VERSION}-{dataset.fingerprint[:16]}.safetensors"
     try:
-        classifier, _, digest = load_classifier(path)
-    except DataError:
+        classifier, _, digest = load_classifier(path, path.with_suffix(".sha256").read_text().strip())
+    except (DataError, OSError):
         classifier, digest = _train(dataset, trained, path, say)
+        path.with_suffix(".sha256").write_text(digest + "\n")
     return Lenet(classifier, name=name, version=_VERSION, sha256=digest)
 
 
