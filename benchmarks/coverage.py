@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -23,11 +21,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from records import commit, run_or_write, write_section
 from torch import Tensor
 
+from saddlepoint._files import write_atomically
 from saddlepoint.data.synthetic import mixture
 from saddlepoint.engine import runtime
-from saddlepoint.engine.state import write_atomically
 from saddlepoint.metrics.bootstrap import Estimate, wilson_interval
 from saddlepoint.metrics.classes import (
     asked_accuracy,
@@ -45,7 +44,6 @@ from saddlepoint.metrics.path_length import path_length
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "coverage"
 PAGE = HERE.parent / "docs" / "reliability.md"
-MARKS = ("<!-- coverage: begin -->", "<!-- coverage: end -->")
 
 Truths = dict[str, float]
 Draw = Callable[[np.random.Generator], tuple[dict[str, Estimate], Truths]]
@@ -346,14 +344,6 @@ def summary(parts: list[Estimate], truths: list[float | None]) -> dict[str, Any]
     }
 
 
-def commit() -> str:
-    """Return the commit that the figures belong to."""
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
-
-
 def write() -> None:
     """Write the tables of docs/reliability.md between their marks."""
     paths_ = [(case, FIGURES / f"{case.name}.json") for case in CASES]
@@ -384,9 +374,7 @@ def write() -> None:
     missing = len(CASES) - len(found)
     lines += ["", f"{len(found)} cases, {seconds / 60:.0f} minutes on one thread of: {'; '.join(machines)}."]
     lines[-1] += f" Commits: {', '.join(commits)}." + (f" Not run yet: {missing} cases." if missing else "")
-    before, rest = PAGE.read_text().split(MARKS[0])
-    after = rest.split(MARKS[1])[1]
-    PAGE.write_text(before + MARKS[0] + "\n" + "\n".join(lines) + "\n" + MARKS[1] + after)
+    write_section(PAGE, "coverage", lines)
 
 
 def line(name: str, kept: dict[str, Any], part: dict[str, Any]) -> str:
@@ -405,20 +393,14 @@ def line(name: str, kept: dict[str, Any], part: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Run or write, as asked."""
-    command, *names = sys.argv[1:] or ["help"]
-    known = {case.name: case for case in CASES}
+    """Run or write, as asked; a case that has its figures is run again only if it is named."""
     torch.set_num_threads(1)
-    if command == "run":
-        for name in names or known:
-            if name not in known:
-                sys.exit(f"unknown case '{name}'; choose from: {', '.join(known)}")
-            if names or not (FIGURES / f"{name}.json").exists():
-                run(known[name])
-    elif command == "write":
-        write()
-    else:
-        sys.exit(__doc__)
+
+    def missing(case: Case, named: bool) -> None:
+        if named or not (FIGURES / f"{case.name}.json").exists():
+            run(case)
+
+    run_or_write({case.name: case for case in CASES}, missing, write, __doc__)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ import time
 from typing import Any
 
 import torch
-from planted import classifier, data, to_bytes
+from planted import classifier, data
 
+from saddlepoint._types import to_bytes
 from saddlepoint.data.feed import Feed
 from saddlepoint.engine.care import Care
 from saddlepoint.engine.folder import RunFolder
@@ -49,7 +50,7 @@ def cost(kimg: float) -> None:
     extract = classifier()[0]
 
     def classify(samples: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(extract(to_bytes(samples))[1])
+        return torch.from_numpy(extract(to_bytes(samples).numpy())[1])
 
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder(place)

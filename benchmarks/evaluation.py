@@ -14,8 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from saddlepoint._files import write_atomically
 from saddlepoint.engine import runtime
-from saddlepoint.engine.state import write_atomically
 from saddlepoint.evaluate import evaluate
 from saddlepoint.run import load
 

@@ -32,7 +32,6 @@ import hashlib
 import json
 import math
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -43,10 +42,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from records import commit, write_section
 from scipy.stats import beta
 
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint._errors import TrainingError
+from saddlepoint._types import to_bytes
 from saddlepoint.config import override
 from saddlepoint.data import Dataset, load_dataset
 from saddlepoint.data.dataset import Split
@@ -66,7 +67,6 @@ HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "doctor" / "runs.jsonl"
 DOCS = HERE.parent / "docs"
 LOGS = Path("runs") / "planted"
-MARK = ("<!-- doctor: begin -->", "<!-- doctor: end -->")
 HEADING = """
 ## The training doctor: planted failures
 
@@ -321,16 +321,11 @@ def classifier() -> tuple[Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
 def digits_truth(samples: torch.Tensor) -> dict[str, Any]:
     """Return the classes with at least 3% of the samples, and the distance as a share of the mean image's."""
     extract, test, scale = classifier()
-    images = to_bytes(samples)
+    images = to_bytes(samples).numpy()
     features, probabilities = extract(images)
     classes = int((np.bincount(probabilities.argmax(1), minlength=10) >= 0.03 * len(images)).sum())
     distance = frechet(features, test) / scale
     return {"classes": classes, "frechet": round(distance, 4)}
-
-
-def to_bytes(samples: torch.Tensor) -> np.ndarray:
-    """Return images of [-1, 1] as bytes."""
-    return ((samples + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
@@ -379,12 +374,6 @@ def judge() -> None:
         problem, plant, number = figure["name"].split("/")
         figure |= asked(Setting(problem, "" if plant == "healthy" else plant, int(number))) | {"commit": commit()}
     FIGURES.write_text("".join(json.dumps(figure) + "\n" for figure in figures))
-
-
-def commit() -> str:
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
 
 
 def interval(hits: int, n: int) -> str:
@@ -461,13 +450,7 @@ def write() -> None:
         f"{len(figures)} runs, {seconds / 60:.0f} minutes of one thread; {machine['processor']}, torch "
         f"{machine['torch']}. Judged at commit: {commits}.",
     ]
-    page = DOCS / "results.md"
-    text = page.read_text()
-    if MARK[0] not in text:
-        text += HEADING
-    before, _, rest = text.partition(MARK[0])
-    after = rest.partition(MARK[1])[2]
-    page.write_text(f"{before}{MARK[0]}\n" + "\n".join(lines) + f"\n{MARK[1]}{after}")
+    write_section(DOCS / "results.md", "doctor", lines, HEADING)
 
 
 def main() -> None:

@@ -11,22 +11,22 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from records import commit, run_or_write, write_section
+
 from saddlepoint import api, explore
+from saddlepoint._files import write_atomically
 from saddlepoint.engine import runtime
 from saddlepoint.engine.settings import Observer
-from saddlepoint.engine.state import write_atomically
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "gan"
 DOCS = HERE.parent / "docs"
 RUNS = Path("runs") / "results"
-MARK = ("<!-- gan: begin -->", "<!-- gan: end -->")
 
 
 @dataclass(frozen=True)
@@ -106,14 +106,6 @@ def run(row: Row) -> None:
         print(f"{row.name}: {outcome.seconds:.0f} s, {outcome.progress.nimg:,} images, {model.value:.1f} nats")
 
 
-def commit() -> str:
-    """Return the commit that the figures belong to."""
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
-
-
 def finished() -> list[tuple[Row, dict[str, Any]]]:
     """Return the rows that have figures."""
     pairs = [(row, FIGURES / f"{row.name}.json") for row in ROWS]
@@ -148,10 +140,7 @@ def write() -> None:
             done = kept["points"][-1]["seconds"] / 60
             lines += ["", f"`{row.preset}`, {done:.0f} min, seed 0:", "", f"![samples](images/gan-{row.name}.png)"]
     lines += why()
-    page = DOCS / "results.md"
-    before, rest = page.read_text().split(MARK[0])
-    after = rest.split(MARK[1])[1]
-    page.write_text(before + MARK[0] + "\n" + "\n".join(lines) + "\n" + MARK[1] + after)
+    write_section(DOCS / "results.md", "gan", lines)
     draw_curves(found)
 
 
@@ -207,18 +196,8 @@ def draw_curves(found: list[tuple[Row, dict[str, Any]]]) -> None:
 
 
 def main() -> None:
-    """Run or write, as asked."""
-    command, *names = sys.argv[1:] or ["help"]
-    known = {row.name: row for row in ROWS}
-    if command == "run":
-        for name in names or known:
-            if name not in known:
-                sys.exit(f"unknown row '{name}'; choose from: {', '.join(known)}")
-            run(known[name])
-    elif command == "write":
-        write()
-    else:
-        sys.exit(__doc__)
+    """Run or write, as asked; a row that is finished is not run again."""
+    run_or_write({row.name: row for row in ROWS}, lambda row, named: run(row), write, __doc__)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint import api
+from saddlepoint._files import write_atomically
 from saddlepoint.engine.settings import Observer
-from saddlepoint.engine.state import list_checkpoints, read_checkpoint, write_atomically
+from saddlepoint.engine.state import list_checkpoints, read_checkpoint
 
 FIGURES = Path(__file__).parent / "figures" / "gan"
 RUNS = Path("runs") / "results"

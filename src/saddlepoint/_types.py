@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 Modality = Literal["image", "vector", "sequence"]
@@ -26,6 +26,16 @@ PerSample = Float[Tensor, " batch"]
 
 Latents = Float[Tensor, "batch latent"]
 """Points z of the latent space."""
+
+
+def to_bytes(x: Float[Tensor, "..."]) -> UInt8[Tensor, "..."]:
+    """Return values of [-1, 1] as bytes: round(127.5 (x + 1)) in float64, clipped to [0, 255]; on the CPU."""
+    return x.detach().cpu().double().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def from_bytes(x: Tensor) -> Tensor:
+    """Return rows in the range of the library: uint8 images as float32 in [-1, 1], vectors as float32, unscaled."""
+    return x.float().div_(127.5).sub_(1.0) if x.dtype == torch.uint8 else x.float()
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint import __version__, explore
 from saddlepoint._errors import CheckpointError, ConfigError, suggest
+from saddlepoint._types import to_bytes
 from saddlepoint.config import from_json, override, to_json
 from saddlepoint.data import Dataset, absolute_source, load_dataset
 from saddlepoint.data.feed import Feed
@@ -29,6 +30,7 @@ from saddlepoint.engine.remedies import train_with_remedies
 from saddlepoint.engine.settings import SILENT, Observer, Outcome, Settings
 from saddlepoint.engine.signs import Classifier, Examiner
 from saddlepoint.family import Family, FamilyConfig, build_family, families, get_family, get_preset
+from saddlepoint.features import default_name
 from saddlepoint.metrics.extractors import mnist_lenet
 from saddlepoint.run import Run, load
 
@@ -327,12 +329,12 @@ def _check_words(remedy: str, stop_when: str | None) -> None:
 
 def _classifier(dataset: Dataset, device: torch.device) -> Classifier | None:
     """Return the shipped classifier of this data for the doctor, if there is one."""
-    if dataset.name != "mnist" or dataset.spec.shape != (1, 28, 28):
+    if default_name(dataset) != "mnist-lenet":
         return None
     lenet = mnist_lenet(str(device))
 
     def classify(samples: Tensor) -> Tensor:
-        found = lenet.extract(((samples + 1) * 127.5).round().clamp(0, 255).to(torch.uint8))
+        found = lenet.extract(to_bytes(samples))
         return torch.from_numpy(found.probabilities)
 
     return classify

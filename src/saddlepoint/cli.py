@@ -52,6 +52,11 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only results a
 RunArgument = Annotated[Path, typer.Argument(help="Run folder, such as runs/gan-mnist-20261124-101500.")]
 SizeOption = Annotated[int | None, typer.Option(help="Side of the images in pixels; default: chosen from the data.")]
 ChannelsOption = Annotated[int | None, typer.Option(help="1 for grey, 3 for colour; default: chosen from the data.")]
+RemedyOption = Annotated[
+    str | None,
+    typer.Option(help="auto: the doctor may go back, change one thing; off: it tells. Default: off for paper presets."),
+]
+StopOption = Annotated[str | None, typer.Option(help="finished: stop when the doctor finds no more improvement.")]
 FitOption = Annotated[str, typer.Option(help="crop or pad images that are not square.")]
 
 
@@ -88,15 +93,8 @@ def train(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     checkpoint: Annotated[str, typer.Option(help="Time between checkpoints.")] = "60s",
-    remedy: Annotated[
-        str | None,
-        typer.Option(
-            help="auto: the doctor may go back and change one thing; off: it tells. Default: off for paper presets."
-        ),
-    ] = None,
-    stop_when: Annotated[
-        str | None, typer.Option(help="finished: stop when the doctor finds no more improvement.")
-    ] = None,
+    remedy: RemedyOption = None,
+    stop_when: StopOption = None,
     size: SizeOption = None,
     channels: ChannelsOption = None,
     fit: FitOption = "crop",
@@ -122,9 +120,7 @@ def train(
         kept = {"data": data != "mnist", "seed": seed != 0, "preset": preset is not None, "out": out is not None}
         kept |= {"size": size is not None, "channels": channels is not None, "fit": fit != "crop", "fresh": fresh}
         kept |= {"checkpoint": checkpoint != "60s", "remedy": remedy is not None}
-        changed = [*options, *(name for name, given in kept.items() if given)]
-        if changed:
-            raise ConfigError(f"a resumed run keeps its options; leave out --{changed[0]}, or start a new run")
+        _refuse_changes([*options, *(name for name, given in kept.items() if given)])
         device_or_kept = None if device == "auto" else device
         request = api.plan_to_resume(
             resume, budget=budget, kimg=kimg, steps=steps, stop_when=stop_when, device=device_or_kept, threads=threads
@@ -261,7 +257,8 @@ def evaluate(
     else:
         if data is not None or size is not None or channels is not None or fit != "crop":
             raise ConfigError("a run is measured against the data it was trained on; leave out --data, --size, --fit")
-        loaded = runs.load(run or ".", device=device, averaged=not raw)
+        assert run is not None
+        loaded = runs.load(run, device=device, averaged=not raw)
         report = loaded.evaluate(protocol, seed=seed, features=features, say=say)
         page = loaded.save_report(report, out)
     tables.print_report(report)
@@ -351,6 +348,11 @@ def data_inspect(
 
 def _say(line: str) -> None:
     typer.echo(line, err=True)
+
+
+def _refuse_changes(changed: list[str]) -> None:
+    if changed:
+        raise ConfigError(f"a resumed run keeps its options; leave out --{changed[0]}, or start a new run")
 
 
 def _general_options() -> set[str]:

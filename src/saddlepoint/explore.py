@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
 from saddlepoint._errors import ConfigError, DataError
+from saddlepoint._types import to_bytes
 from saddlepoint.metrics.distances import Rows, nearest
 
 __all__ = [
@@ -61,12 +62,11 @@ def to_uint8(x: Tensor | np.ndarray) -> np.ndarray:
     >>> to_uint8(np.array([-1.0, 0.0, 1.0])).tolist()
     [0, 128, 255]
     """
-    values = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
-    broken = int((~np.isfinite(values)).sum())
+    values = x.detach() if isinstance(x, Tensor) else torch.tensor(np.asarray(x))
+    broken = int((~torch.isfinite(values)).sum())
     if broken:
-        raise DataError(f"{broken:,} of {values.size:,} values are not finite: the generator has diverged")
-    scaled = (values.astype(np.float64) + 1) * 127.5
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+        raise DataError(f"{broken:,} of {values.numel():,} values are not finite: the generator has diverged")
+    return to_bytes(values).numpy()
 
 
 def tile(

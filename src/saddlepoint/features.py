@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from saddlepoint._errors import ConfigError, DataError, suggest
+from saddlepoint._files import write_atomically
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.metrics.extractors import Extractor, Lenet, Pixels, inception_v3, mnist_lenet
@@ -94,7 +95,7 @@ def _trained(dataset: Dataset, name: str, say: Say | None) -> Lenet:
         classifier, _, digest = load_classifier(path, path.with_suffix(".sha256").read_text().strip())
     except (DataError, OSError):
         classifier, digest = _train(dataset, trained, path, say)
-        path.with_suffix(".sha256").write_text(digest + "\n")
+        write_atomically(path.with_suffix(".sha256"), digest + "\n")
     return Lenet(classifier, name=name, version=_VERSION, sha256=digest)
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 
 from saddlepoint import explore
-from saddlepoint.evaluate import Gallery, Metric, Report, Result, Row, shown, write_text
+from saddlepoint._files import write_atomically
+from saddlepoint.evaluate import Gallery, Metric, Report, Result, Row, shown
 from saddlepoint.evaluate.rows import kind_of
 
 _ARROWS = {"lower": "lower is better", "higher": "higher is better", "neither": ""}
@@ -37,6 +38,13 @@ class Training:
     facts: Mapping[str, str] | None = None
 
 
+def save_report(folder: str | Path, report: Report, training: Training | None = None) -> Path:
+    """Add a report's figures to ``metrics.jsonl`` in ``folder``, write ``index.html``, return the path of the page."""
+    folder = Path(folder)
+    report.to_jsonl(folder / "metrics.jsonl")
+    return write_page(folder / "index.html", report, training)
+
+
 def write_page(path: str | Path, report: Report, training: Training | None = None) -> Path:
     """Write one self-contained page (no scripts, nothing loaded), readable in light and dark, on a phone or wide.
 
@@ -49,6 +57,7 @@ def write_page(path: str | Path, report: Report, training: Training | None = Non
         The path.
     """
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     title = f"{report.label} on {report.results[0].data}" if report.results else report.label
     body = [
         f"<h1>{_text(title)}</h1>",
@@ -62,7 +71,7 @@ def write_page(path: str | Path, report: Report, training: Training | None = Non
         _facts(report, training),
     ]
     head = f"<title>{_text(title)}</title><style>{_STYLE}</style>"
-    write_text(
+    write_atomically(
         path,
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width,initial-scale=1">{head}</head>'

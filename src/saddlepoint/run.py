@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -20,10 +20,13 @@ from saddlepoint.engine.doctor import Diagnosis, diagnose
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.state import newest_checkpoint
 from saddlepoint.engine.training import load_weights
-from saddlepoint.evaluate import Latents, Line, Report, Result, Subject, compare, evaluate, read_results
-from saddlepoint.evaluate.rows import kind_of
 from saddlepoint.family import DataSpec, Family, build_family, get_family
-from saddlepoint.report import Training, write_page
+
+if TYPE_CHECKING:
+    from saddlepoint.evaluate import Line, Report, Result, Subject
+    from saddlepoint.report import Training
+
+# Evaluation is imported where it is asked for: training and sampling do not wait for it.
 
 _CHUNK = 250
 
@@ -100,6 +103,8 @@ class Run:
 
     def subject(self) -> Subject:
         """Return the generator as the evaluation sees it."""
+        from saddlepoint.evaluate import Latents, Subject
+
         label = "generator (EMA)" if self.averaged else "generator"
         latents = None
         if self.family.tags.input == "latent":
@@ -126,6 +131,8 @@ class Run:
             ConfigError: on an unknown protocol or extractor, or one that does not fit the data.
             DataError: if the data has changed, or samples are not finite.
         """
+        from saddlepoint.evaluate import evaluate
+
         return evaluate(
             self.subject(),
             self.dataset(say),
@@ -143,11 +150,13 @@ class Run:
             report: of this run.
             folder: where; None: ``report/`` in the run folder.
         """
-        folder = RunFolder(self.path).report if folder is None else Path(folder)
-        report.to_jsonl(folder / "metrics.jsonl")
-        return write_page(folder / "index.html", report, self._training())
+        from saddlepoint.report import save_report
+
+        return save_report(RunFolder(self.path).report if folder is None else folder, report, self._training())
 
     def _training(self) -> Training:
+        from saddlepoint.report import Training
+
         config, diagnosis, last = self.config, self.diagnosis, (self.log or [{}])[-1]
         machine, seconds = config.get("machine", {}), last.get("timing", {}).get("seconds")
         facts = {
@@ -227,6 +236,9 @@ def evaluate_samples(
         ConfigError: on an unknown protocol or extractor, or one that does not fit.
         DataError: if samples or data cannot be read, or do not fit each other.
     """
+    from saddlepoint.evaluate import Subject, evaluate
+    from saddlepoint.report import save_report
+
     dataset = load_dataset(data, size=size, channels=channels, fit=fit, say=say)
     x, labels = load_samples(path, dataset)
     path = Path(path)
@@ -239,9 +251,7 @@ def evaluate_samples(
     report = evaluate(
         subject, dataset, protocols, seed=seed, features=features, cache_dir=cache_dir() / "controls", progress=say
     )
-    folder = path.with_name(f"{path.stem}-report") if out is None else Path(out)
-    report.to_jsonl(folder / "metrics.jsonl")
-    return report, write_page(folder / "index.html", report)
+    return report, save_report(path.with_name(f"{path.stem}-report") if out is None else out, report)
 
 
 def compare_runs(paths: Sequence[str | Path], protocols: Sequence[str] | None = None) -> list[Line]:
@@ -255,6 +265,9 @@ def compare_runs(paths: Sequence[str | Path], protocols: Sequence[str] | None = 
         DataError: if one was not evaluated yet.
         ConfigError: if they were measured differently, on different data, or not by a protocol that is asked for.
     """
+    from saddlepoint.evaluate import compare, read_results
+    from saddlepoint.evaluate.rows import kind_of
+
     results: dict[str, list[Result]] = {}
     for path in map(Path, paths):
         folder = path if (path / "metrics.jsonl").exists() else RunFolder(path).report

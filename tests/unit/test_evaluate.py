@@ -15,7 +15,7 @@ import torch
 from saddlepoint import evaluate as ev
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint.data.dataset import Dataset, Split
-from saddlepoint.evaluate import parzen, protocol
+from saddlepoint.evaluate import parzen, protocol, sets
 from saddlepoint.metrics import log_likelihood, parzen10k
 from saddlepoint.report import Training, write_page
 
@@ -239,6 +239,19 @@ def test_the_default_set_says_what_it_leaves_out() -> None:
     ]
     found = ev.evaluate(_sampler(copies), _dataset(), ["memorisation"])
     assert "copies" in found.verdict
+
+
+def test_a_protocol_without_features_loads_and_trains_no_extractor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("an extractor was asked for")
+
+    monkeypatch.setattr(sets, "extractor_for", refuse)
+    report = _parzen(_sampler(_images(3, 120)), _dataset())
+    assert not any("pixels" in sentence for sentence in report.limits)
+    assert report.gallery is not None
+    assert report.gallery.by_class is None
+    with pytest.raises(AssertionError, match="an extractor"):
+        ev.evaluate(_sampler(_images(3, 120)), _dataset(), ["kd"])
 
 
 def test_unknown_protocol_is_answered_with_the_nearest() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saddlepoint._types import from_bytes
 from saddlepoint.data.dataset import Split
 from saddlepoint.family import Batch
 
@@ -54,12 +55,10 @@ class Feed:
         """Return minibatch number ``draw`` (from 0); the last one of an epoch is filled from the next epoch."""
         index = self.indices(draw)
         if self._resident is not None:
-            x = self._resident.index_select(0, index.to(self.device))
+            x = from_bytes(self._resident.index_select(0, index.to(self.device)))
         else:
             assert self._mapped is not None
-            x = torch.from_numpy(self._mapped[index.numpy()]).to(self.device)
-        if x.dtype == torch.uint8:
-            x = x.float().div_(127.5).sub_(1.0)
+            x = from_bytes(torch.from_numpy(self._mapped[index.numpy()]).to(self.device))
         labels = None if self._labels is None else self._labels.index_select(0, index).to(self.device)
         return Batch(x=x, labels=labels)
 

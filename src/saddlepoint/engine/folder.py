@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint._errors import CheckpointError
+from saddlepoint._files import write_atomically
 from saddlepoint.engine.state import (
     Checkpoint,
     list_checkpoints,
     newest_checkpoint,
     set_aside,
     step_of,
-    write_atomically,
 )
 
 

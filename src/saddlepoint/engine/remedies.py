@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from saddlepoint._errors import CheckpointError, TrainingError
+from saddlepoint._files import write_atomically
 from saddlepoint.config import override, to_json
 from saddlepoint.engine.doctor import Diagnosis, Watch, diagnose
 from saddlepoint.engine.folder import RunFolder
@@ -25,7 +26,6 @@ from saddlepoint.engine.state import (
     newest_checkpoint,
     read_checkpoint,
     step_of,
-    write_atomically,
     write_checkpoint,
 )
 from saddlepoint.family import DataStats, FamilyConfig, Remedy

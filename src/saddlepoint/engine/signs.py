@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saddlepoint._types import from_bytes
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.training import TrainingState
@@ -94,7 +95,7 @@ class Examiner:
         index = np.sort(rng.permutation(len(split))[:n])
         x = torch.from_numpy(np.array(split.x[index])).to(self.device)
         labels = None if split.labels is None else np.asarray(split.labels[index])
-        return (x.float().div_(127.5).sub_(1.0) if x.dtype == torch.uint8 else x.float()), labels
+        return from_bytes(x), labels
 
     def _reference(self, train: Split, held_out: Split, classes: int, rng: np.random.Generator) -> Reference:
         many, labels = self._take(train, 2 * SAMPLES, rng)

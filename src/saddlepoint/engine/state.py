@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from saddlepoint._errors import CheckpointError
+from saddlepoint._files import write_atomically
 
 FORMAT = 1
 _NAME = re.compile(r"step(\d{8,})")
@@ -140,20 +141,6 @@ def newest_checkpoint(folder: Path, files: tuple[str, ...] | None = None) -> tup
 def set_aside(path: Path) -> None:
     """Rename a damaged checkpoint, so that it neither counts among those kept nor is looked at again."""
     os.replace(path, path.with_name(f".damaged-{path.name}-{uuid.uuid4().hex}"))
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    try:
-        with open(temporary, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def flush(path: Path) -> None:

@@ -11,7 +11,7 @@ from saddlepoint.evaluate.compare import Difference, Line, compare
 from saddlepoint.evaluate.gallery import Gallery
 from saddlepoint.evaluate.measure import evaluate
 from saddlepoint.evaluate.protocol import Protocol, Task, get_protocol, protocols, register
-from saddlepoint.evaluate.rows import Metric, Report, Result, Row, read_results, write_text
+from saddlepoint.evaluate.rows import Metric, Report, Result, Row, read_results
 from saddlepoint.evaluate.sets import Latents, SampleSet, Subject
 from saddlepoint.evaluate.words import shown
 
@@ -35,5 +35,4 @@ __all__ = [
     "read_results",
     "register",
     "shown",
-    "write_text",
 ]

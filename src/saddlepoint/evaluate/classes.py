@@ -14,7 +14,7 @@ from saddlepoint.evaluate.sets import Bench, SampleSet
 from saddlepoint.evaluate.words import row_of, sentence, shown, to_row
 from saddlepoint.metrics.bootstrap import Estimate
 from saddlepoint.metrics.classes import asked_accuracy, class_histogram, classifier_accuracy_score
-from saddlepoint.metrics.frechet import frechet_both
+from saddlepoint.metrics.frechet import frechet_by_class
 
 PRESENT = Metric("classes present", "higher", digits=0)
 VARIATION = Metric("class imbalance (total variation)", "lower", digits=3)
@@ -71,13 +71,10 @@ def _distances(
     fake: np.ndarray, seen: np.ndarray, real: np.ndarray, labels: np.ndarray, names: Sequence[str]
 ) -> dict[str, Estimate]:
     """Fréchet distance without bias of each class that has enough rows on both sides."""
-    found = {}
-    for index, name in enumerate(names):
-        here, there = real[labels == index], fake[seen == index]
-        unbiased = frechet_both(here, there)[1] if min(len(here), len(there)) > 1 else None
-        if unbiased is not None:
-            found[name] = unbiased
-    return found
+    enough = [i for i in range(len(names)) if min((labels == i).sum(), (seen == i).sum()) > 1]
+    here, there = np.isin(labels, enough), np.isin(seen, enough)
+    pairs = frechet_by_class(real[here], labels[here], fake[there], seen[there]) if enough else {}
+    return {names[i]: unbiased for i, (_, unbiased) in pairs.items() if unbiased is not None}
 
 
 def _classes_verdict(rows: Sequence[Row], task: Task) -> str:

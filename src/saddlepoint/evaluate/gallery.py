@@ -55,7 +55,7 @@ def gallery(report: Report, bench: Bench) -> Gallery:
 
 def _by_class(bench: Bench, n: int) -> tuple[np.ndarray | None, tuple[str, ...], bool]:
     """Choose the first samples of every class; a class with too few is filled with grey."""
-    samples, extractor = bench.model(n), bench.extractor()
+    samples, extractor = bench.model(n), bench.extractor_in_use
     labels, asked = samples.labels, True
     if labels is None:
         found = None if extractor is None or extractor.classes is None else samples.features(extractor)

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from saddlepoint._errors import DataError
+from saddlepoint._files import write_atomically
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.evaluate.gallery import gallery
 from saddlepoint.evaluate.protocol import Protocol, Task, protocols, task_of
-from saddlepoint.evaluate.rows import Report, Result, Row, write_text
+from saddlepoint.evaluate.rows import Report, Result, Row
 from saddlepoint.evaluate.sets import Bench, Sampler, Say, Subject
 from saddlepoint.evaluate.summary import limits, summarise
 
@@ -110,7 +111,8 @@ def _controls(protocol: Protocol, task: Task, name: str) -> list[Row]:
         bench.say(f"the kept control rows in {path} cannot be read: measuring them again")
     rows = _measure_controls(protocol, task)
     try:
-        write_text(path, json.dumps([dataclasses.asdict(row) for row in rows], indent=1) + "\n")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps([dataclasses.asdict(row) for row in rows], indent=1) + "\n")
     except OSError as error:
         bench.say(f"the control rows could not be kept in {path.parent} ({error.strerror}); the figures stand")
     return rows

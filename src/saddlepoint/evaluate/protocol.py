@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from saddlepoint._errors import ConfigError, suggest
 from saddlepoint._types import Modality
-from saddlepoint.evaluate.rows import Metric, Row, short_count
+from saddlepoint.evaluate.rows import PROTOCOL_NAME, Metric, Row, short_count
 from saddlepoint.evaluate.sets import MOST, Bench, SampleSet
 from saddlepoint.metrics.extractors import Extractor
 
@@ -83,7 +82,6 @@ class Protocol:
 
 
 _REGISTRY: dict[str, Protocol] = {}
-_NAME = re.compile(r"(?P<kind>[a-z]+)((?P<count>\d+)(?P<thousands>k?))?(?:_(?P<rest>.+))?")
 
 
 def register(protocol: Protocol) -> Protocol:
@@ -106,7 +104,7 @@ def get_protocol(name: str) -> Protocol:
     >>> get_protocol("parzen").kind == get_protocol("parzen10k_cv10").kind
     True
     """
-    match = _NAME.fullmatch(name)
+    match = PROTOCOL_NAME.fullmatch(name)
     for protocol in _REGISTRY.values():
         if match and match["kind"] in (protocol.kind, *protocol.aliases):
             return protocol
@@ -122,7 +120,7 @@ def task_of(name: str, bench: Bench) -> tuple[Protocol, Task]:
     Raises:
         ConfigError: if there is no such protocol, it does not fit, or a full name cannot be kept exactly.
     """
-    protocol, match = get_protocol(name), _NAME.fullmatch(name)
+    protocol, match = get_protocol(name), PROTOCOL_NAME.fullmatch(name)
     if reason := protocol.unfit(bench):
         raise ConfigError(f"protocol '{name}' cannot be measured here: {reason}")
     assert match is not None

@@ -5,20 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
-import uuid
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from saddlepoint._errors import DataError
+from saddlepoint._files import write_atomically
 
 if TYPE_CHECKING:
     from saddlepoint.evaluate.gallery import Gallery
 
 Role = Literal["model", "control"]
 Better = Literal["lower", "higher", "neither"]
+
+PROTOCOL_NAME = re.compile(r"(?P<kind>[a-z]+)((?P<count>\d+)(?P<thousands>k?))?(?:_(?P<rest>.+))?")
+"""How a protocol is called: its kind, then what fixes its figure: ``fd10k_mnist-lenet_test``."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,8 @@ class Report:
         path = Path(path)
         earlier = path.read_text(encoding="utf-8") if path.exists() else ""
         lines = [json.dumps(dataclasses.asdict(result), sort_keys=True) for result in self.results]
-        write_text(path, earlier + "".join(line + "\n" for line in lines))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, earlier + "".join(line + "\n" for line in lines))
 
 
 def read_results(path: str | Path) -> list[Result]:
@@ -198,8 +202,8 @@ def kind_of(protocol: str) -> str:
     >>> kind_of("fd10k_mnist-lenet_test")
     'fd'
     """
-    end = next((i for i, letter in enumerate(protocol) if letter.isdigit() or letter == "_"), len(protocol))
-    return protocol[:end]
+    match = PROTOCOL_NAME.fullmatch(protocol)
+    return protocol if match is None else match["kind"]
 
 
 def short_count(n: int) -> str:
@@ -214,18 +218,3 @@ def short_count(n: int) -> str:
 def join(sentences: Sequence[str]) -> str:
     """Join sentences, leaving out empty ones."""
     return " ".join(sentence for sentence in sentences if sentence)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically: temporary file, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

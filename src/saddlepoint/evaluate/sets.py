@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import os
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor
 
 from saddlepoint._errors import DataError
+from saddlepoint._files import write_atomically
+from saddlepoint._types import to_bytes
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.evaluate.rows import Role
 from saddlepoint.features import extractor_for
@@ -134,15 +137,12 @@ class SampleSet:
 
 
 def _keep(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays atomically; a cache that cannot be written costs time, not the figure."""
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
+    """Write arrays; a cache that cannot be written costs time, not the figure."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+        write_atomically(path, buffer.getvalue())
 
 
 class Bench:
@@ -194,6 +194,11 @@ class Bench:
         if name not in self._extractors:
             self._extractors[name] = extractor_for(self.dataset, name, self.say)
         return self._extractors[name]
+
+    @property
+    def extractor_in_use(self) -> Extractor | None:
+        """The chosen extractor if a figure rests on it; None otherwise: nothing is loaded or trained for a picture."""
+        return self._extractors.get(self._extractor_name)
 
     def count(self, wanted: int = MOST, split: str = "test") -> int:
         """Return how many samples a protocol compares with rows of ``split``: as many as wanted, given and there."""
@@ -300,4 +305,4 @@ def checked(x: Tensor, shape: tuple[int, ...], modality: str) -> np.ndarray:
     low, high = float(x.min()), float(x.max())
     if low < -1.001 or high > 1.001:
         raise DataError(f"samples reach from {low:.4g} to {high:.4g}, but must be in [-1, 1]: rescale them")
-    return x.double().add_(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8).numpy()
+    return to_bytes(x).numpy()

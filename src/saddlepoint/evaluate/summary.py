@@ -22,7 +22,7 @@ def limits(bench: Bench) -> tuple[str, ...]:
         )
     if n < min(MOST, test):
         found.append(f"Only {n:,} samples were given; up to {min(MOST, test):,} are used where there are as many.")
-    extractor = bench.extractor()
+    extractor = bench.extractor_in_use
     if extractor is not None and extractor.name == "pixels":
         found.append(
             "Features are plain pixels: they weigh brightness and position more than what is shown. "

@@ -53,6 +53,20 @@ def count_features(a: Rows, b: Rows, names: tuple[str, str]) -> int:
     return math.prod(a.shape[1:])
 
 
+def count_shared_features(samples: Rows, train: Rows) -> int:
+    """Return the number of values in a row of samples and of training rows, which must be in the same units.
+
+    Raises:
+        DataError: if either is empty, if shapes differ, or if exactly one of them is uint8 (units differ).
+    """
+    if is_bytes(samples) != is_bytes(train):
+        raise DataError(
+            f"samples are {samples.dtype} and training rows {train.dtype}: only one of them is in [0, 255]; "
+            "bring both to the same units, images with explore.to_uint8"
+        )
+    return count_features(samples, train, ("samples", "training rows"))
+
+
 def as_float64(rows: Rows) -> Tensor:
     """Return ``rows`` flattened to (n, d), float64, on the CPU; a copy only where the type requires it."""
     if isinstance(rows, Tensor):
@@ -100,12 +114,7 @@ def nearest(samples: Rows, train: Rows, *, budget: int = BLOCK_BYTES) -> tuple[n
         DataError: if either is empty, if shapes differ, if exactly one of them is uint8 (units differ), or if values
             are not finite or above 1e18.
     """
-    features = count_features(samples, train, ("samples", "training rows"))
-    if _is_bytes(samples) != _is_bytes(train):
-        raise DataError(
-            f"samples are {samples.dtype} and training rows {train.dtype}: only one of them is in [0, 255]; "
-            "convert the other with explore.to_uint8"
-        )
+    features = count_shared_features(samples, train)
     size = block_rows(features, budget)
     indices, distances = np.zeros(len(samples), np.int64), np.zeros(len(samples))
     shift = as_float64(train[:size]).mean(0).float().double()
@@ -128,12 +137,12 @@ def _nearest_rows(samples: Rows, train: Rows, shift: Tensor, size: int) -> np.nd
     with a margin for their rounding. Where only one row can be the nearest, its distance is computed by subtraction;
     elsewhere float64 decides.
     """
-    x = _shifted32(samples, shift)
+    x = shifted32(samples, shift)
     xx = squared_norms(x).double()
     best, index = np.full(len(x), np.inf), np.zeros(len(x), np.int64)
     error = 8 * math.sqrt(x.shape[1]) * float(np.finfo(np.float32).eps)
     for part in blocks(len(train), size):
-        g = _shifted32(train[part], shift)
+        g = shifted32(train[part], shift)
         gg = squared_norms(g)
         # Lower ends of |x - g|^2 - |x|^2 but for the share of the margin that is the same for a whole line.
         low = torch.addmm((1 - error) * gg, x, g.T, alpha=-2)
@@ -163,9 +172,9 @@ def _nearest_in_float64(samples: Rows, train: Rows, shift: Tensor) -> np.ndarray
     return squared_distances(x, g, squared_norms(x), squared_norms(g)).numpy().argmin(1)
 
 
-def _shifted32(rows: Rows, shift: Tensor) -> Tensor:
+def shifted32(rows: Rows, shift: Tensor) -> Tensor:
     """Rows minus the shift, (n, d) float32 on the CPU; bytes, which float32 holds exactly, without a detour."""
-    if not _is_bytes(rows):
+    if not is_bytes(rows):
         table = (as_float64(rows) - shift).float()
         if not bool((table.abs() < 1e18).all()):
             raise DataError("rows hold values that are not finite, or above 1e18: leave these rows out")
@@ -174,5 +183,6 @@ def _shifted32(rows: Rows, shift: Tensor) -> Tensor:
     return table.reshape(len(table), -1).float().sub_(shift.float())
 
 
-def _is_bytes(rows: Rows) -> bool:
+def is_bytes(rows: Rows) -> bool:
+    """Whether rows are uint8, in [0, 255]."""
     return rows.dtype in (torch.uint8, np.dtype(np.uint8))

@@ -7,13 +7,10 @@ normalisation, a third convolution, dropout and AdamW (Loshchilov and Hutter 201
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
-import os
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +24,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from saddlepoint._errors import ConfigError, DataError, TrainingError
+from saddlepoint._files import write_atomically
 from saddlepoint._types import Images
 from saddlepoint.nn.mlp import dropout
 
@@ -173,8 +171,7 @@ def train_classifier(
     x, y = (torch.from_numpy(np.array(rows)).to(device) for rows in (images, labels.astype(np.int64)))
     step = _stepper(classifier, epochs * (len(x) // batch))
     records: list[Epoch] = []
-    chosen, best = 0, {}
-    start = time.perf_counter()
+    chosen, best, start = 0, dict[str, Tensor](), time.perf_counter()
     for number in range(epochs):
         classifier.train()
         losses = []
@@ -249,17 +246,10 @@ def save_classifier(path: Path, classifier: Classifier, facts: Mapping[str, Any]
     tensors = {name: value.detach().cpu().contiguous() for name, value in classifier.state_dict().items()}
     # One entry only: safetensors writes several in an order that changes from run to run.
     data = save(tensors, {"saddlepoint": json.dumps(about, sort_keys=True)})
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_atomically(path, data)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise DataError(f"the classifier cannot be written to {path} ({error.strerror or error})") from error
     return hashlib.sha256(data).hexdigest()
 

@@ -15,7 +15,15 @@ from torch import Tensor
 
 from saddlepoint._errors import DataError
 from saddlepoint.metrics.bootstrap import Estimate, proportion
-from saddlepoint.metrics.distances import Rows, blocks, count_features
+from saddlepoint.metrics.distances import (
+    Rows,
+    as_float64,
+    blocks,
+    count_shared_features,
+    is_bytes,
+    shifted32,
+    squared_norms,
+)
 
 NEIGHBOURS = 10
 """Training rows to whose mean distance the nearest one is compared."""
@@ -81,32 +89,27 @@ def nearness(rows: Rows, train: Rows) -> Nearness:
     Raises:
         DataError: if shapes or types differ, there are too few training rows, or values are not finite.
     """
-    features = count_features(rows, train, ("samples", "training rows"))
+    features = count_shared_features(rows, train)
     if len(train) <= NEIGHBOURS:
         raise DataError(f"there are {len(train)} training rows, but nearness needs more than {NEIGHBOURS}")
-    if (rows.dtype in _BYTES) != (train.dtype in _BYTES):
-        raise DataError(f"samples are {rows.dtype} and training rows {train.dtype}: bring both to the same units")
-    image = train.dtype in _BYTES
-    shift = _float(train[: min(len(train), _BLOCK)], torch.float64).mean(0)
-    x = (_float(rows, torch.float64) - shift).float()
-    if not bool(x.isfinite().all()):
-        raise DataError("samples are not finite: evaluate an earlier checkpoint, or drop such rows")
+    shift = as_float64(train[:_BLOCK]).mean(0)
+    x = shifted32(rows, shift)
     kept = min(NEIGHBOURS + _SPARE, len(train))
     values = torch.full((len(x), kept), torch.inf)
     indices = torch.zeros((len(x), kept), dtype=torch.long)
     for part in blocks(len(train), _BLOCK):
-        g = (_float(train[part], torch.float64) - shift).float()
+        g = shifted32(train[part], shift)
         # The row's own squared norm moves no rank.
-        table = torch.addmm(g.square().sum(1), x, g.T, alpha=-2)
+        table = torch.addmm(squared_norms(g), x, g.T, alpha=-2)
         best, found = table.topk(min(kept, len(g)), dim=1, largest=False)
         values, order = torch.cat([values, best], 1).topk(kept, dim=1, largest=False)
         indices = torch.cat([indices, found + part.start], 1).gather(1, order)
-    distances = _exact(rows, train, indices)
+    distances = _exact(rows, train, indices) / (255 if is_bytes(train) else 1)
     distances, order = distances.sort(dim=1, stable=True)
     nearest = distances[:, 0]
     mean = distances[:, :NEIGHBOURS].mean(1)
     relative = torch.where(mean > 0, nearest / mean.clamp_min(1e-300), torch.zeros(()).double())
-    limit = GREY_LEVELS / 255 * features**0.5 if image else 0.0
+    limit = GREY_LEVELS / 255 * features**0.5 if is_bytes(train) else 0.0
     return Nearness(
         indices.gather(1, order)[:, 0].numpy(), nearest.numpy(), relative.numpy(), (nearest <= limit).numpy()
     )
@@ -160,24 +163,14 @@ def memorisation(samples: Nearness, held_out: Nearness, train_rows: int) -> Memo
     return Memorisation(near, copies, p_value, bool(copying), np.argsort(samples.relative, kind="stable"))
 
 
-_BYTES = (torch.uint8, np.dtype(np.uint8))
-
-
-def _float(rows: Rows, dtype: torch.dtype) -> Tensor:
-    """Rows as (n, d), images in [0, 1]."""
-    flat = rows if isinstance(rows, Tensor) else torch.from_numpy(np.array(rows))
-    x = flat.detach().cpu().reshape(len(rows), -1).to(dtype)
-    return x / 255 if rows.dtype in _BYTES else x
-
-
 def _exact(rows: Rows, train: Rows, indices: Tensor) -> Tensor:
-    """Distances of rows to their candidates by subtraction: (n, kept) float64."""
+    """Distances of rows to their candidates by subtraction, in the units of the rows: (n, kept) float64."""
     result = torch.empty(indices.shape, dtype=torch.float64)
     for part in blocks(len(rows), 64):
         chosen = indices[part].flatten()
         # Sorted and unique, for the rows may be a memory map.
         unique, inverse = np.unique(chosen.numpy(), return_inverse=True)
-        near = _float(train[unique], torch.float64)[torch.from_numpy(inverse.reshape(-1))]
-        own = _float(rows[part], torch.float64).repeat_interleave(indices.shape[1], 0)
+        near = as_float64(train[unique])[torch.from_numpy(inverse.reshape(-1))]
+        own = as_float64(rows[part]).repeat_interleave(indices.shape[1], 0)
         result[part] = (own - near).norm(dim=1).view(-1, indices.shape[1])
     return result

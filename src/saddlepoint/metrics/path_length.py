@@ -13,6 +13,7 @@ from torch import Tensor
 from saddlepoint._errors import ConfigError, DataError, suggest
 from saddlepoint._types import Latents, Samples
 from saddlepoint.metrics.bootstrap import Estimate, as_features, bootstrap_interval
+from saddlepoint.metrics.distances import blocks
 
 Generate = Callable[[Latents], Samples]
 """Deterministic: the same latents give the same samples. Noise and dropout must be fixed."""
@@ -73,23 +74,23 @@ def path_length(
     ends, t = _draw(sample_latents, rng, n, where)
     between = slerp if interpolation == "slerp" else torch.lerp
     parts = []
-    for start in range(0, n, batch):
-        a, b, place = (values[start : start + batch] for values in (*ends, t))
+    for part in blocks(n, batch):
+        a, b, place = (values[part] for values in (*ends, t))
         # In float64 and rounded once: neighbouring points differ in the fourth digit only.
         points = [between(a.double(), b.double(), step).to(a.dtype) for step in (place, place + epsilon)]
         first, second = (_flat(features(generate(z))) for z in points)
         parts.append((second - first).square().sum(1) / epsilon**2)
-    steps = torch.cat(parts).numpy()
-    details: dict[str, int | float | str] = {
-        "n": n,
-        "epsilon": epsilon,
-        "trim": trim,
-        "interpolation": interpolation,
-        "where": where,
-    }
+    return _estimate(
+        torch.cat(parts).numpy(), trim, rng, {"epsilon": epsilon, "interpolation": interpolation, "where": where}
+    )
+
+
+def _estimate(steps: np.ndarray, trim: float, rng: np.random.Generator, settings: dict[str, float | str]) -> Estimate:
+    """The trimmed mean of squared speeds, with its interval where there are enough of them."""
+    details: dict[str, int | float | str] = {"n": len(steps), "trim": trim, **settings}
     value = _trimmed_mean(steps, trim)
-    if n < LEAST_PATHS:
-        details["limitation"] = f"{n} paths are too few for an interval; {LEAST_PATHS} are needed"
+    if len(steps) < LEAST_PATHS:
+        details["limitation"] = f"{len(steps)} paths are too few for an interval; {LEAST_PATHS} are needed"
         return Estimate(value, None, None, details)
     interval = bootstrap_interval([steps], lambda rows: _trimmed_mean(rows, trim), rng)
     return Estimate(value, interval, _winsorised_error(steps, trim), details)
