@@ -162,7 +162,7 @@ class Run:
         facts = {
             "run": self.path.name,
             "family": f"{config['family']}, preset {config['preset']}, seed of training {config['settings']['seed']}",
-            "trained": f"{last.get('nimg', 0):,} samples seen, step {self.step:,}"
+            "trained": f"{self.step * self.family.config.batch_size:,} samples seen, step {self.step:,}"
             + ("" if seconds is None else f", {seconds:,.0f} s"),
             "machine": ", ".join(str(machine[key]) for key in ("processor", "torch") if key in machine)
             + f", {config.get('threads', '?')} threads, {config['device']}",

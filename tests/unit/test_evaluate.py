@@ -194,6 +194,15 @@ def test_an_interval_survives_json_and_is_shown() -> None:
     assert ev.shown(row, metric) == "3.2 [3.0, 3.5]"
 
 
+def test_a_tiny_p_value_is_no_zero_and_stays_in_one_piece(tmp_path: Path) -> None:
+    metric = ev.Metric("two-sample p-value", "neither")
+    assert [metric.show(p) for p in (0.5, 0.012, 1e-9)] == ["0.5", "0.012", "<0.0001"]
+    row = ev.Row(metric.name, "generator", 1e-9)
+    result = ev.Result("p4_test", "", (metric,), (row,), "", "blobs", "ab", 0)
+    page = write_page(tmp_path / "p.html", ev.Report((result,), "generator", "")).read_text()
+    assert '<td class="n model">&lt;0.0001</td>' in page
+
+
 def test_another_protocol_needs_one_registration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "_REGISTRY", dict(protocol._REGISTRY))
     mean = ev.Protocol(

@@ -47,7 +47,7 @@ class Metric:
         '1,691'
         """
         if self.name.endswith("p-value"):
-            return f"{value:.2g}" if value >= 1e-4 else "< 0.0001"
+            return f"{value:.2g}" if value >= 1e-4 else "<0.0001"
         large = len(str(int(abs(value)))) - 1 if math.isfinite(value) else 0
         return f"{value:,.{max(0, self.digits - large) if self.digits != 1 else 1}f}"
 
