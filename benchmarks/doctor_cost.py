@@ -13,9 +13,8 @@ import time
 from typing import Any
 
 import torch
-from planted import classifier, data
+from planted import data
 
-from saddlepoint._types import to_bytes
 from saddlepoint.data.feed import Feed
 from saddlepoint.engine.care import Care
 from saddlepoint.engine.folder import RunFolder
@@ -23,6 +22,7 @@ from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.settings import SILENT, Settings
 from saddlepoint.engine.signs import Examiner
 from saddlepoint.family import build_family, get_family, get_preset
+from saddlepoint.features import shipped_classifier
 
 
 class Timed(Care):
@@ -47,14 +47,9 @@ def cost(kimg: float) -> None:
     dataset = data("mnist")
     config = get_preset(get_family("gan"), "mnist")[1]
     chosen = Settings(kimg=kimg, remedy="auto")
-    extract = classifier()[0]
-
-    def classify(samples: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(extract(to_bytes(samples).numpy())[1])
-
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder(place)
-        care = Timed(Examiner(dataset, 0, "cpu", classify), chosen, folder, SILENT)
+        care = Timed(Examiner(dataset, 0, "cpu", shipped_classifier(dataset, "cpu")), chosen, folder, SILENT)
         family = build_family("gan", config, dataset.spec)
         trainer = Trainer(family, Feed(dataset.splits["train"], config.batch_size, 0), chosen, folder, care=care)
         seconds = trainer.train(dataset.stats).seconds

@@ -61,6 +61,7 @@ from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.settings import SILENT, Settings
 from saddlepoint.engine.signs import Examiner
 from saddlepoint.family import build_family, get_family, get_preset
+from saddlepoint.features import shipped_classifier
 from saddlepoint.metrics.frechet import frechet_gaussians
 
 HERE = Path(__file__).parent
@@ -79,7 +80,7 @@ plant is raised at any report; a healthy one is a false alarm if any is. Interva
 KIMG = {"mnist": 48.0, "ring8": 144.0}
 REPORT_KIMG = 4.0
 HEALTHY_RUNS = {"mnist": 84, "ring8": 26}
-PLANTED_RUNS = {"mnist": 7, "ring8": 3}
+PLANTED_RUNS = {"mnist": 8, "ring8": 3}
 SAMPLES = 2500
 
 STRONG, WEAK, PARTIAL, FULL, DIVERGED = ALARMS
@@ -231,7 +232,8 @@ def run(setting: Setting) -> dict[str, Any]:
     )
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder(place)
-        care = Care(Examiner(dataset, setting.seed, "cpu"), chosen, folder, SILENT)
+        classify = shipped_classifier(dataset, "cpu")
+        care = Care(Examiner(dataset, setting.seed, "cpu", classify), chosen, folder, SILENT)
         feed = Feed(dataset.splits["train"], config.batch_size, setting.seed)
         trainer = Trainer(family, feed, chosen, folder, care=care)
         started = time.monotonic()
@@ -255,8 +257,7 @@ def log_of(setting: Setting) -> Path:
 @torch.no_grad()
 def samples_of(trainer: Trainer, n: int = SAMPLES) -> torch.Tensor:
     """Return samples of the averaged generator."""
-    with trainer.state.averages.applied() as family:
-        family.eval()
+    with trainer.state.averaged() as family:
         z = family.sample_inputs(n, runtime.stream("cpu", "truth"))
         found: torch.Tensor = family.generate(z, generator=runtime.stream("cpu", "truth-noise"))
     return found

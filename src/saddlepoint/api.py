@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint import __version__, explore
 from saddlepoint._errors import CheckpointError, ConfigError, suggest
-from saddlepoint._types import to_bytes
 from saddlepoint.config import from_json, override, to_json
 from saddlepoint.data import Dataset, absolute_source, load_dataset
 from saddlepoint.data.feed import Feed
@@ -28,10 +26,9 @@ from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.remedies import train_with_remedies
 from saddlepoint.engine.settings import SILENT, Observer, Outcome, Settings
-from saddlepoint.engine.signs import Classifier, Examiner
+from saddlepoint.engine.signs import Examiner
 from saddlepoint.family import Family, FamilyConfig, build_family, families, get_family, get_preset
-from saddlepoint.features import default_name
-from saddlepoint.metrics.extractors import mnist_lenet
+from saddlepoint.features import shipped_classifier
 from saddlepoint.run import Run, load
 
 __all__ = ["Plan", "Run", "families", "load", "parse_budget", "plan", "plan_to_resume", "resume", "start", "train"]
@@ -209,8 +206,8 @@ def start(
     with folder.locked():
         folder.write_config(config)
         feed = Feed(dataset.splits["train"], request.options.batch_size, request.settings.seed, device)
-        observer = dataclasses.replace(observer, snapshot=_snapshots(folder, dataset, observer))
-        examiner = Examiner(dataset, request.settings.seed, device, _classifier(dataset, device))
+        observer = dataclasses.replace(observer, snapshot=_snapshots(folder, dataset, network, observer))
+        examiner = Examiner(dataset, request.settings.seed, device, shipped_classifier(dataset, device))
 
         def build(options: FamilyConfig) -> Trainer:
             care = Care(examiner, request.settings, folder, observer)
@@ -307,6 +304,7 @@ def _described(dataset: Dataset, source: str) -> dict[str, Any]:
         "modality": dataset.modality,
         "classes": list(dataset.classes),
         "rows": dataset.spec.rows,
+        "shares": list(dataset.spec.shares),
         "notes": list(dataset.notes),
     }
 
@@ -325,19 +323,6 @@ def _check_words(remedy: str, stop_when: str | None) -> None:
     for name, word, known in (("remedy", remedy, ("auto", "off")), ("stop-when", stop_when, ("finished",))):
         if word is not None and word not in known:
             raise ConfigError(f"{name} is '{word}'; {suggest(word, known)}")
-
-
-def _classifier(dataset: Dataset, device: torch.device) -> Classifier | None:
-    """Return the shipped classifier of this data for the doctor, if there is one."""
-    if default_name(dataset) != "mnist-lenet":
-        return None
-    lenet = mnist_lenet(str(device))
-
-    def classify(samples: Tensor) -> Tensor:
-        found = lenet.extract(to_bytes(samples))
-        return torch.from_numpy(found.probabilities)
-
-    return classify
 
 
 def _verdict(folder: RunFolder) -> dict[str, Any]:
@@ -426,14 +411,17 @@ def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}: {before.get(key)} there, {after.get(key)} now" for key in changed[:3])
 
 
-def _snapshots(folder: RunFolder, dataset: Dataset, observer: Observer) -> Callable[[int, Tensor], None]:
+def _snapshots(
+    folder: RunFolder, dataset: Dataset, network: Family, observer: Observer
+) -> Callable[[int, Tensor], None]:
     """Return the observer that keeps a picture of every snapshot; a full disk loses the picture, not the run."""
 
     rows = dataset.splits["train"].x if dataset.modality == "vector" else None
+    columns = explore.class_columns(network.classes)
 
     def write(step: int, samples: Tensor) -> None:
         try:
-            explore.save_snapshot(folder.samples, step, samples, rows)
+            explore.save_snapshot(folder.samples, step, samples, rows, columns)
         except OSError as error:
             observer.warn(f"the samples of step {step} could not be written ({error.strerror}); training goes on")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -148,7 +147,7 @@ def demo(
     threads: ThreadsOption = None,
 ) -> None:
     """Train the GAN on MNIST, draw its pictures, measure it: everything once. Without a network it uses digits."""
-    from saddlepoint import api, tables
+    from saddlepoint import api, pictures, tables
     from saddlepoint._errors import DataError
     from saddlepoint.data import load_dataset
 
@@ -161,12 +160,12 @@ def demo(
         )
         source = "digits"
     run = _run(api.plan(data=source, budget=budget, seed=seed, out=out, device=device, threads=threads))
-    pictures = [_draw(run, picture, None, seed, None) for picture in Picture]
+    drawn = [pictures.draw(run, picture, seed=seed) for picture in Picture]
     report = run.evaluate(seed=seed, say=_say)
     page = run.save_report(report)
     tables.print_report(report)
     typer.echo("")
-    for picture, path in zip(Picture, pictures, strict=True):
+    for picture, path in zip(Picture, drawn, strict=True):
         typer.echo(f"{picture.value + ':':<15}{path}")
     typer.echo(f"{'report:':<15}{page}")
     typer.echo(f"{'log:':<15}{run.path / 'log.jsonl'}")
@@ -174,7 +173,7 @@ def demo(
 
 @app.command(
     epilog="Examples:  saddle sample runs/my-run -n 64 --seed 1  |  saddle sample runs/my-run --picture filmstrip  |  "
-    "saddle sample runs/my-run -n 10000 --out samples.npz"
+    "saddle sample runs/my-run --label 3 -n 64  |  saddle sample runs/my-run -n 10000 --out samples.npz"
 )
 def sample(
     run: RunArgument,
@@ -183,6 +182,9 @@ def sample(
         typer.Option("-n", min=1, help="Samples; columns of a filmstrip, rows of an interpolation."),
     ] = None,
     picture: Annotated[Picture, typer.Option(help="What to draw.")] = Picture.grid,
+    label: Annotated[
+        str | None, typer.Option(help="Name or index of a class, for a conditional generator; default: every class.")
+    ] = None,
     seed: SeedOption = 0,
     out: OutOption = None,
     raw: Annotated[bool, typer.Option("--raw", help="Use the last weights, not their moving average.")] = False,
@@ -194,11 +196,12 @@ def sample(
     grid: samples. filmstrip: the same z over training. neighbours: samples beside their nearest training
     images, framed in yellow. interpolation: straight lines between points of z space.
     """
-    from saddlepoint import api
+    from saddlepoint import api, pictures
     from saddlepoint.engine.runtime import use_threads
 
     use_threads(threads)
-    typer.echo(_draw(api.load(run, device=device, averaged=not raw), picture, n, seed, out))
+    loaded = api.load(run, device=device, averaged=not raw)
+    typer.echo(pictures.draw(loaded, picture, n, seed=seed, label=label, out=out))
 
 
 @app.command(
@@ -415,62 +418,6 @@ def _run(request: Any, *, quiet: bool = False, fresh: bool = False) -> Any:
         typer.echo(f"trained:  {progress.nimg / 1000:,.1f} kimg in {outcome.seconds:,.0f} s{speed}")
     typer.echo(f"run:      {run.path}")
     return run
-
-
-def _draw(run: Any, picture: Picture, n: int | None, seed: int, out: Path | None) -> Path:
-    """Draw one picture of a run and return where it is."""
-    from saddlepoint import explore
-
-    usual = {Picture.grid: 64, Picture.filmstrip: 10, Picture.neighbours: 36, Picture.interpolation: 8}
-    n = n or usual[picture]
-    if out is not None and out.suffix == ".npz":
-        return explore.save_arrays(out, _arrays(run, picture, n, seed))
-    if out is not None and out.suffix != ".png":
-        raise ConfigError(f"'{out}' should end in .png for a picture or .npz for arrays")
-    draw: dict[Picture, Callable[[], Any]] = {
-        Picture.grid: lambda: _grid(run, n, seed),
-        Picture.filmstrip: lambda: explore.filmstrip(run.path / "samples", columns=n),
-        Picture.neighbours: lambda: explore.neighbours(
-            run.sample(n, seed=seed), run.dataset().splits["train"].x, columns=min(n, 6)
-        ),
-        Picture.interpolation: lambda: explore.interpolation(
-            lambda z: run.generate(z, seed=seed), *run.inputs(2 * n, seed=seed).split(n)
-        ),
-    }
-    path = out or run.path / "pictures" / f"{picture.value}-seed{seed}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draw[picture]().save(path)
-    return path
-
-
-def _arrays(run: Any, picture: Picture, n: int, seed: int) -> Any:
-    """Return what a picture shows as an array: samples, snapshots, neighbours or the interpolated images."""
-    import numpy as np
-    import torch
-
-    from saddlepoint import explore
-
-    if picture is Picture.filmstrip:
-        paths = sorted((run.path / "samples").glob("step*.png"))
-        return np.concatenate([explore.read_snapshot(path)[:n] for path in paths])
-    if picture is Picture.interpolation:
-        z0, z1 = run.inputs(2 * n, seed=seed).split(n)
-        return run.generate(torch.cat([torch.lerp(z0, z1, t) for t in torch.linspace(0, 1, 10)]), seed=seed)
-    samples = run.sample(n, seed=seed)
-    if picture is Picture.grid:
-        return samples
-    train = run.dataset().splits["train"].x
-    indices, _ = explore.nearest(explore.to_uint8(samples), train)
-    return np.stack([explore.to_uint8(samples), train[indices]], axis=1).reshape(-1, *train.shape[1:])
-
-
-def _grid(run: Any, n: int, seed: int) -> Any:
-    from saddlepoint import explore
-
-    samples = run.sample(n, seed=seed)
-    if run.family.data.modality == "vector":
-        return explore.scatter(samples, run.dataset().splits["train"].x)
-    return explore.grid(samples)
 
 
 def main() -> None:

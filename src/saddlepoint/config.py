@@ -95,7 +95,7 @@ def _plain(value: Any) -> Any:
 
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
-        return ",".join(str(item) for item in value)
+        return ",".join(str(item) for item in value) or "none"
     return "none" if value is None else str(value)
 
 
@@ -146,6 +146,8 @@ def _read(text: str, kind: Any) -> Any:
         return words[text.lower()]
     if typing.get_origin(kind) is tuple:
         item = typing.get_args(kind)[0]
+        if text.lower() == "none":
+            return ()
         return tuple(_read(part.strip(), item) for part in text.split(",") if part.strip())
     return kind(text)
 

@@ -9,7 +9,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,9 @@ __all__ = [
     "BACKGROUND",
     "YELLOW",
     "choose_steps",
+    "class_columns",
     "filmstrip",
     "grid",
-    "interpolation",
     "nearest",
     "neighbours",
     "read_snapshot",
@@ -37,6 +37,7 @@ __all__ = [
     "scatter",
     "tile",
     "to_uint8",
+    "walk",
 ]
 
 YELLOW = (255, 216, 0)
@@ -47,6 +48,9 @@ BACKGROUND = 64
 
 LANDMARKS = (0, 10_000, 50_000, 90_000)
 """Steps shown in every filmstrip that reaches them: the figure of the literature."""
+
+MOST_CLASS_COLUMNS = 20
+"""Classes up to which each has a column of its own in a grid."""
 
 _KEY = "saddlepoint"
 _SIZE = 56
@@ -165,22 +169,15 @@ def neighbours(
     return tile(images, width, scale=scale, frames=frames)
 
 
-def interpolation(
-    generate: Callable[[Tensor], Tensor],
-    z0: Tensor,
-    z1: Tensor,
-    steps: int = 10,
-    *,
-    scale: int | None = None,
-) -> Image.Image:
-    """Show what lies between pairs of points of z space, along straight lines.
+def walk(z0: Tensor, z1: Tensor, steps: int = 10) -> Tensor:
+    """Return the points of straight lines in z space, ends included: (rows * steps, latent), row by row.
+
+    ``grid(generate(walk(z0, z1, steps)), steps)`` shows what lies between pairs of points.
 
     Args:
-        generate: (n, latent) -> (n, channel, height, width) in [-1, 1].
         z0: (rows, latent) left ends, one for each row of the picture.
         z1: (rows, latent) right ends.
-        steps: pictures in a row, both ends included.
-        scale: as in `tile`.
+        steps: points on a line, both ends included.
 
     Raises:
         ConfigError: on fewer than 2 steps, or z0 and z1 of different shapes.
@@ -192,8 +189,7 @@ def interpolation(
     if z0.shape != z1.shape or z0.ndim != 2 or len(z0) < 1:
         raise ConfigError(f"the ends have shapes {tuple(z0.shape)} and {tuple(z1.shape)}; both must be (rows, latent)")
     t = torch.linspace(0, 1, steps, dtype=z0.dtype, device=z0.device)[None, :, None]
-    path = (1 - t) * z0[:, None] + t * z1[:, None]
-    return grid(generate(path.flatten(0, 1)), steps, scale=scale)
+    return ((1 - t) * z0[:, None] + t * z1[:, None]).flatten(0, 1)
 
 
 def save_arrays(path: str | Path, samples: Tensor | np.ndarray) -> Path:
@@ -218,7 +214,18 @@ def save_arrays(path: str | Path, samples: Tensor | np.ndarray) -> Path:
     return path
 
 
-def save_snapshot(folder: str | Path, step: int, samples: Tensor, data: np.ndarray | None = None) -> Path:
+def class_columns(classes: int) -> int | None:
+    """Return the columns of a grid with a class in each column; None where that would be too wide, or without classes.
+
+    >>> class_columns(10), class_columns(0)
+    (10, None)
+    """
+    return classes if 0 < classes <= MOST_CLASS_COLUMNS else None
+
+
+def save_snapshot(
+    folder: str | Path, step: int, samples: Tensor, data: np.ndarray | None = None, columns: int | None = None
+) -> Path:
     """Write ``folder/step00001000.png``, from which `read_snapshot` cuts out the tiles again without loss.
 
     Args:
@@ -226,6 +233,7 @@ def save_snapshot(folder: str | Path, step: int, samples: Tensor, data: np.ndarr
         step: training steps done, which `filmstrip` reads from the file's name.
         samples: images (n, channel, height, width) in [-1, 1], or vectors (n, feature) for a scatter plot.
         data: (m, feature) real vectors to show beside vector samples.
+        columns: images in a row; None for a layout near to a square.
 
     Returns:
         The path written.
@@ -239,7 +247,7 @@ def save_snapshot(folder: str | Path, step: int, samples: Tensor, data: np.ndarr
     else:
         images = to_uint8(samples)
         _check_images(images)
-        columns = max(1, round(len(images) ** 0.5))
+        columns = columns or max(1, round(len(images) ** 0.5))
         picture = tile(images, columns, scale=1)
         layout = {"n": len(images), "shape": list(images.shape[1:]), "columns": columns, "gap": 2}
     text = PngImagePlugin.PngInfo()

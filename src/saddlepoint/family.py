@@ -31,12 +31,14 @@ class DataSpec:
         shape: shape of one sample: (channel, height, width), (feature,) or (time, feature).
         classes: names of the classes in the order of their indices; empty when the data has no labels.
         rows: number of training samples, which turns images seen into epochs.
+        shares: share of the training samples in each class; empty without labels.
     """
 
     modality: Modality
     shape: tuple[int, ...]
     classes: tuple[str, ...] = ()
     rows: int = 1
+    shares: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ class OptimizerSpec:
         momentum: for sgd.
         betas: for adam.
         eps: for adam.
+        weight_decay: L2 penalty, added to the gradient as weight_decay * parameter.
     """
 
     kind: Literal["sgd", "adam"]
@@ -117,6 +120,7 @@ class OptimizerSpec:
     momentum: Schedule = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    weight_decay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -226,7 +230,7 @@ class Tags:
 
     Attributes:
         modalities: kinds of data it accepts.
-        conditional: whether samples can be asked for by label.
+        conditional: whether samples can be asked for by label, if the data has labels.
         input: what `Family.generate` transforms: latent vectors, images or sequences.
         has_w: whether there is an intermediate latent space w.
     """
@@ -313,6 +317,18 @@ class Family(nn.Module, abc.ABC):
     def prepare(self, stats: DataStats) -> None:
         """Set what depends on the data (an output bias, a scaler's ranges), once, before the first step."""
 
+    @property
+    def classes(self) -> int:
+        """How many classes samples can be asked for; 0: the generator is unconditional."""
+        return len(self.data.classes) if self.tags.conditional else 0
+
+    def sample_labels(self, n: int, generator: torch.Generator) -> Tensor | None:
+        """Draw labels in the shares of the training data, (n,) int64; None for an unconditional generator."""
+        if not self.classes:
+            return None
+        shares = torch.tensor(self.data.shares or (1.0,) * self.classes, device=generator.device)
+        return torch.multinomial(shares, n, replacement=True, generator=generator)
+
     @abc.abstractmethod
     def stages(self) -> tuple[Stage, ...]:
         """Return the update order."""
@@ -342,8 +358,23 @@ class Family(nn.Module, abc.ABC):
         """Draw ``n`` inputs for `generate`: latent vectors z of shape (n, latent)."""
 
     @abc.abstractmethod
-    def generate(self, inputs: Tensor, *, generator: torch.Generator) -> Tensor:
-        """Turn inputs into samples in the inside range; further randomness comes from ``generator``."""
+    def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Tensor:
+        """Turn inputs into samples in the inside range.
+
+        Args:
+            inputs: as `sample_inputs` draws them.
+            labels: (n,) class indices; an unconditional generator does not read them.
+            generator: source of further randomness.
+        """
+
+    def constrain(self, phase: Phase) -> None:
+        """Put parameters back into the set they may be in (a norm, a box), after the update of ``phase``."""
+
+    def settle(self, generator: torch.Generator) -> None:
+        """Recompute statistics that belong to the averaged weights, such as those of batch normalisation.
+
+        Called before samples are taken from averaged weights, which no training step ever ran with.
+        """
 
 
 _REGISTRY: dict[str, type[Family]] = {}

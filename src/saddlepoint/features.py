@@ -6,8 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from saddlepoint._errors import ConfigError, DataError, suggest
 from saddlepoint._files import write_atomically
+from saddlepoint._types import to_bytes
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.metrics.extractors import Extractor, Lenet, Pixels, inception_v3, mnist_lenet
@@ -81,6 +85,24 @@ def default_name(dataset: Dataset) -> str:
         return "mnist-lenet"
     trained = TRAINED.get(dataset.name)
     return trained.name if trained is not None and dataset.spec.shape == trained.shape else "pixels"
+
+
+def shipped_classifier(
+    dataset: Dataset, device: torch.device | str
+) -> Callable[[Tensor], tuple[Tensor, Tensor]] | None:
+    """Return the classifier of this data that comes with the package, or None: it costs training nothing to have.
+
+    It takes samples in the inside range (n, c, h, w) and returns features (n, feature) and probabilities (n, class).
+    """
+    if default_name(dataset) != "mnist-lenet":
+        return None
+    lenet = mnist_lenet(str(device))
+
+    def classify(samples: Tensor) -> tuple[Tensor, Tensor]:
+        found = lenet.extract(to_bytes(samples))
+        return torch.from_numpy(found.x).to(device), torch.from_numpy(found.probabilities).to(device)
+
+    return classify
 
 
 def _trained(dataset: Dataset, name: str, say: Say | None) -> Lenet:

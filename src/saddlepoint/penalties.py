@@ -1,10 +1,19 @@
-"""Penalties on the discriminator's gradient, per sample."""
+"""Penalties and constraints on the discriminator, per sample.
+
+A *critic* is a function from samples to one logit a sample, each depending on its own sample only; normalisation over a
+minibatch breaks that. Gradients are differentiated again, so the penalties work wherever autograd does.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import torch
+from torch import nn
 
 from saddlepoint._types import PerSample, Samples, at_least_float32
+
+Critic = Callable[[Samples], PerSample]
 
 
 def squared_gradient_norm(logits: PerSample, x: Samples) -> PerSample:
@@ -19,3 +28,50 @@ def squared_gradient_norm(logits: PerSample, x: Samples) -> PerSample:
     """
     (gradient,) = torch.autograd.grad(at_least_float32(logits).sum(), x, create_graph=True)
     return at_least_float32(gradient).square().flatten(1).sum(1)
+
+
+def r1(critic: Critic, real: Samples) -> PerSample:
+    """Return ||grad D||^2 / 2 at real samples; times gamma it is added to D's loss. Source: Mescheder et al. 2018."""
+    real = real.detach().requires_grad_()
+    return squared_gradient_norm(critic(real), real) / 2
+
+
+def r2(critic: Critic, fake: Samples) -> PerSample:
+    """Return ||grad D||^2 / 2 at generated samples; G gets no gradient. Source: Mescheder et al. 2018, equation 10."""
+    return r1(critic, fake)
+
+
+def gradient_penalty(critic: Critic, real: Samples, fake: Samples, generator: torch.Generator) -> PerSample:
+    """Return (||grad D|| - 1)^2 at uniformly drawn points between pairs of real and generated samples.
+
+    Source: Gulrajani et al. 2017, equation 3. It does not converge locally (Mescheder et al. 2018), R1 does.
+
+    Args:
+        critic: samples to logits.
+        real: (batch, *sample).
+        fake: (batch, *sample).
+        generator: of the positions between them.
+    """
+    share = torch.rand(len(real), *[1] * (real.ndim - 1), generator=generator, device=real.device, dtype=real.dtype)
+    between = torch.lerp(fake.detach(), real.detach(), share).requires_grad_()
+    # The root has no slope at 0; the offset is far below what fp32 sees of a norm near 1.
+    return ((squared_gradient_norm(critic(between), between) + 1e-12).sqrt() - 1).square()
+
+
+def consistency(critic: Critic, x: Samples, augmented: Samples) -> PerSample:
+    """Return (D(x) - D(T(x)))^2: D should not care about an augmentation T that leaves the meaning alone.
+
+    Source: Zhang et al. 2020 (CR-GAN), equation 4; on generated samples too it is bCR (Zhao et al. 2021).
+    """
+    return (at_least_float32(critic(x)) - at_least_float32(critic(augmented))).square()
+
+
+@torch.no_grad()
+def clip_weights(parameters: Iterable[nn.Parameter], limit: float) -> None:
+    """Clip every parameter to [-limit, limit], after a step of the critic.
+
+    Kept as the rule of the first Wasserstein GAN (Arjovsky et al. 2017, algorithm 1), whose authors call it a terrible
+    way to enforce a Lipschitz constant; `gradient_penalty` and R1 are the better ones.
+    """
+    for parameter in parameters:
+        parameter.clamp_(-limit, limit)

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 import saddlepoint.families  # noqa: F401 - registers the families
-from saddlepoint._errors import CheckpointError, ConfigError, DataError
+from saddlepoint._errors import CheckpointError, ConfigError, DataError, suggest
 from saddlepoint._types import Samples
 from saddlepoint.config import from_json
 from saddlepoint.data import Dataset, load_dataset, load_samples
@@ -64,26 +65,64 @@ class Run:
         ]
         return torch.cat(chunks)[:n]
 
-    @torch.no_grad()
-    def sample(self, n: int, *, seed: int = 0) -> Samples:
-        """Return ``n`` samples on the CPU: (n, *sample), images in [-1, 1].
+    def labels(self, n: int, *, seed: int = 0, label: int | str | None = None) -> Tensor | None:
+        """Return the labels of ``n`` samples, (n,) int64; None for an unconditional generator.
+
+        Args:
+            n: how many.
+            seed: the i-th label depends on (seed, i) only, and comes from the shares of the training data.
+            label: index or name of one class for all of them.
 
         Raises:
-            ConfigError: if ``n`` is below 1.
+            ConfigError: if the generator is unconditional and a label is asked for, or has no such class.
+        """
+        names = self.family.data.classes[: self.family.classes]
+        if label is not None:
+            return torch.full((n,), class_index(label, names))
+        if not names:
+            return None
+        chunks = [
+            self.family.sample_labels(_CHUNK, runtime.stream("cpu", "sample-labels", seed, chunk))
+            for chunk in range(-(-n // _CHUNK))
+        ]
+        return torch.cat([chunk for chunk in chunks if chunk is not None])[:n]
+
+    @torch.no_grad()
+    def sample(self, n: int, *, seed: int = 0, label: int | str | None = None) -> Samples:
+        """Return ``n`` samples on the CPU: (n, *sample), images in [-1, 1].
+
+        Args:
+            n: how many.
+            seed: the i-th sample depends on (seed, i) and the label only.
+            label: index or name of a class, for a conditional generator; None: in the shares of the training data.
+
+        Raises:
+            ConfigError: if ``n`` is below 1, or there is no such class.
         """
         if n < 1:
             raise ConfigError(f"the number of samples is {n}, but it must be at least 1")
-        return self.generate(self.inputs(n, seed=seed), seed=seed)
+        return self.generate(self.inputs(n, seed=seed), self.labels(n, seed=seed, label=label), seed=seed)
 
     @torch.no_grad()
-    def generate(self, inputs: Tensor, *, seed: int = 0) -> Samples:
-        """Return the samples of given inputs, computed in pieces, on the CPU."""
-        pieces = [
-            self.family.generate(
-                piece.to(self.device), generator=runtime.stream(self.device, "generate", seed, number)
-            ).cpu()
-            for number, piece in enumerate(inputs.split(_CHUNK))
-        ]
+    def generate(self, inputs: Tensor, labels: Tensor | None = None, *, seed: int = 0) -> Samples:
+        """Return the samples of given inputs, computed in pieces, on the CPU.
+
+        Args:
+            inputs: (n, latent), as `inputs` draws them.
+            labels: (n,) class indices, for a conditional generator.
+            seed: of further randomness.
+
+        Raises:
+            ConfigError: if the generator is conditional and there are no labels.
+        """
+        if labels is None and self.family.classes:
+            raise ConfigError(f"'{self.path.name}' is a conditional generator: give the labels of its samples too")
+        pieces = []
+        for number, start in enumerate(range(0, len(inputs), _CHUNK)):
+            part = slice(start, start + _CHUNK)
+            asked = None if labels is None else labels[part].to(self.device)
+            stream = runtime.stream(self.device, "generate", seed, number)
+            pieces.append(self.family.generate(inputs[part].to(self.device), asked, generator=stream).cpu())
         return torch.cat(pieces)
 
     def dataset(self, say: Callable[[str], None] | None = None) -> Dataset:
@@ -106,10 +145,17 @@ class Run:
         from saddlepoint.evaluate import Latents, Subject
 
         label = "generator (EMA)" if self.averaged else "generator"
-        latents = None
+        latents = labels = None
         if self.family.tags.input == "latent":
-            latents = Latents(self.family.sample_inputs, lambda z: self.generate(z, seed=0))
-        return Subject(label, lambda n, seed: self.sample(n, seed=seed), latents=latents)
+            latents = Latents(self.family.sample_inputs, lambda z: self.generate(z, self.labels(len(z)), seed=0))
+        if self.family.classes:
+
+            def labels(n: int, seed: int) -> np.ndarray:
+                asked = self.labels(n, seed=seed)
+                assert asked is not None
+                return asked.numpy()
+
+        return Subject(label, lambda n, seed: self.sample(n, seed=seed), labels=labels, latents=latents)
 
     def evaluate(
         self,
@@ -171,6 +217,24 @@ class Run:
         return Training(self.log, diagnosis.verdict, diagnosis.evidence, facts)
 
 
+def class_index(label: int | str, names: Sequence[str]) -> int:
+    """Return the index of a class that is given by its name or its index.
+
+    Raises:
+        ConfigError: if there is no such class, with the nearest name.
+
+    >>> class_index("ship", ("cat", "ship")), class_index("0", ("cat", "ship"))
+    (1, 0)
+    """
+    if not names:
+        raise ConfigError(f"label '{label}' is asked for, but the generator is unconditional; leave the label out")
+    if str(label) in names:
+        return list(names).index(str(label))
+    if str(label).isdecimal() and int(label) < len(names):
+        return int(label)
+    raise ConfigError(f"there is no class '{label}' among the {len(names)}; {suggest(str(label), names)}")
+
+
 def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run:
     """Load a run's newest whole checkpoint for sampling; nothing in it is executed.
 
@@ -191,7 +255,8 @@ def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run
         raise CheckpointError(f"run '{folder.path}' has no whole checkpoint{detail}")
     try:
         kind, data = get_family(config["family"]), config["data"]
-        spec = DataSpec(data["modality"], tuple(data["shape"]), tuple(data["classes"]), data["rows"])
+        shares = tuple(data.get("shares", ()))
+        spec = DataSpec(data["modality"], tuple(data["shape"]), tuple(data["classes"]), data["rows"], shares)
         family = build_family(kind.name, from_json(kind.Config, config["options"]), spec)
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error

@@ -7,7 +7,7 @@ Source: Goodfellow et al. 2014, sections 3 and 4.
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -39,9 +39,30 @@ def value(real_logits: PerSample, fake_logits: PerSample) -> Tensor:
     return F.logsigmoid(at_least_float32(real_logits)).mean() + F.logsigmoid(-at_least_float32(fake_logits)).mean()
 
 
-def game_logs(real_logits: PerSample, fake_logits: PerSample) -> dict[str, Tensor]:
-    """Return what every family logs of the game, detached: V, mean D(x) and mean D(G(z))."""
+class Calibration(Protocol):
+    """What must be known of an objective to read its logits; `losses.Objective` has it."""
+
+    @property
+    def paired(self) -> bool:
+        """Whether the logits are determined up to a common offset only."""
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the best D's logit is log p_data - log p_g (up to that offset)."""
+
+
+def game_logs(real_logits: PerSample, fake_logits: PerSample, objective: Calibration) -> dict[str, Tensor]:
+    """Return what every family logs of the game, detached.
+
+    V, mean D(x) and mean D(G(z)) where logits mean probabilities; of a paired objective after their common offset is
+    removed. Else the logits themselves, as "real logit" and "fake logit".
+    """
     real, fake = real_logits.detach(), fake_logits.detach()
+    if not objective.calibrated:
+        return {"real logit": real, "fake logit": fake}
+    if objective.paired:
+        middle = (real.mean() + fake.mean()) / 2
+        real, fake = real - middle, fake - middle
     return {"V": value(real, fake), "D(x)": torch.sigmoid(real), "D(G(z))": torch.sigmoid(fake)}
 
 

@@ -34,7 +34,7 @@ def data(modality: str) -> Dataset:
     rng = np.random.default_rng(3)
     labels = np.arange(40) % 3
     if modality == "image":
-        x = rng.integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)
+        x = rng.integers(0, 256, (40, 1, 16, 16), dtype=np.uint8)
     else:
         x = rng.normal(size=(40, 2)).astype(np.float32)
     return Dataset("made", modality, {"train": Split(x, labels)}, ("a", "b", "c"), "0")  # type: ignore[arg-type]
@@ -97,7 +97,9 @@ def test_samples_have_shape_range_and_a_seed(name: str, preset: str) -> None:
 
         def draw(seed: int, family: Family = family) -> Tensor:
             with torch.no_grad():
-                return family.generate(family.sample_inputs(5, stream("cpu", seed)), generator=stream("cpu", "g"))
+                labels = family.sample_labels(5, stream("cpu", "labels"))
+                z = family.sample_inputs(5, stream("cpu", seed))
+                return family.generate(z, labels, generator=stream("cpu", "g"))
 
         samples = draw(1)
         assert samples.shape == (5, *dataset.spec.shape)
@@ -213,9 +215,9 @@ def test_state_is_complete(name: str, preset: str, tmp_path: Path) -> None:
     other.load(checkpoint)
     for one_family in (state.family, other.family):
         one_family.eval()
-    z = state.family.sample_inputs(3, stream("cpu", 1))
+    z, labels = state.family.sample_inputs(3, stream("cpu", 1)), state.family.sample_labels(3, stream("cpu", 1))
     with torch.no_grad():
-        pair = [f.generate(z, generator=stream("cpu", 2)) for f in (state.family, other.family)]
+        pair = [f.generate(z, labels, generator=stream("cpu", 2)) for f in (state.family, other.family)]
     assert torch.equal(*pair)
     one, two = tensors(state), tensors(other)
     assert one.keys() == two.keys()
@@ -272,7 +274,8 @@ def test_short_training_beats_the_untrained_model(name: str, tmp_path: Path) -> 
     """On a shifted Gaussian, a thousand steps bring mean and spread of the samples near the data's."""
     kind = families()[name]
     x = (np.random.default_rng(0).normal(size=(2000, 2)) * [0.5, 1.0] + [2.0, -1.0]).astype(np.float32)
-    dataset = Dataset("normal", "vector", {"train": Split(x)}, (), "0")
+    labels = (x[:, 0] > 2).astype(np.int64)
+    dataset = Dataset("normal", "vector", {"train": Split(x, labels)}, ("left", "right"), "0")
     config = dataclasses.replace(get_preset(kind, None)[1], batch_size=64)
     family = kind(config, dataset.spec)
     trainer = Trainer(family, Feed(dataset.splits["train"], 64, 0), Settings(steps=1000), RunFolder(tmp_path))
@@ -280,7 +283,8 @@ def test_short_training_beats_the_untrained_model(name: str, tmp_path: Path) -> 
     def distance() -> float:
         """2-Wasserstein distance between the Gaussians with the samples' and the data's moments, squared."""
         with torch.no_grad(), trainer.state.averages.applied() as averaged:
-            y = averaged.generate(averaged.sample_inputs(2000, stream("cpu", 5)), generator=stream("cpu", 6)).numpy()
+            z, asked = averaged.sample_inputs(2000, stream("cpu", 5)), averaged.sample_labels(2000, stream("cpu", 7))
+            y = averaged.generate(z, asked, generator=stream("cpu", 6)).numpy()
         return float(((y.mean(0) - x.mean(0)) ** 2).sum() + ((y.std(0) - x.std(0)) ** 2).sum())
 
     before = distance()

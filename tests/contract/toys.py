@@ -73,7 +73,7 @@ class Scripted(Family):
     def sample_inputs(self, n: int, generator: torch.Generator) -> Tensor:
         return torch.randn(n, 2, generator=generator)
 
-    def generate(self, inputs: Tensor, *, generator: torch.Generator) -> Tensor:
+    def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Tensor:
         return self.generator(inputs)
 
 

@@ -23,7 +23,7 @@ from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.remedies import course_of, finish_rollback, train_with_remedies
 from saddlepoint.engine.settings import SILENT, Observer, Outcome, Settings
-from saddlepoint.engine.signs import Examiner, distances, order
+from saddlepoint.engine.signs import Examiner, order
 from saddlepoint.engine.state import list_checkpoints, newest_checkpoint
 from saddlepoint.family import (
     Batch,
@@ -84,7 +84,7 @@ class Pull(Family):
     def sample_inputs(self, n: int, generator: torch.Generator) -> Tensor:
         return torch.randn(n, 2, generator=generator)
 
-    def generate(self, inputs: Tensor, *, generator: torch.Generator) -> Tensor:
+    def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Tensor:
         return self.generator(inputs)
 
 
@@ -293,6 +293,16 @@ def test_an_alarm_told_once_is_not_told_again_at_resume(tmp_path: Path) -> None:
     assert told == []
 
 
+def labelled(modalities: tuple[str, ...]) -> Dataset:
+    """Vectors where the family takes them, else images; with labels and held-out rows."""
+    rng, labels = np.random.default_rng(5), np.arange(96) % 3
+    x = rng.normal(size=(96, 2)).astype(np.float32)
+    if "vector" not in modalities:
+        x = rng.integers(0, 256, (96, 1, 16, 16), dtype=np.uint8)
+    splits = {"train": Split(x[:64], labels[:64]), "valid": Split(x[64:], labels[64:])}
+    return Dataset("made", "vector" if x.ndim == 2 else "image", splits, ("a", "b", "c"), "0")
+
+
 def test_the_doctor_only_looks(tmp_path: Path) -> None:
     """Weights, averages, optimizers and logged means of a real family are the same bits with and without it."""
     import saddlepoint.families  # noqa: F401 - registers the families
@@ -300,9 +310,7 @@ def test_the_doctor_only_looks(tmp_path: Path) -> None:
 
     for name, kind in families().items():
         for number, preset in enumerate(kind.PRESETS):
-            dataset = gaussian() if "vector" in kind.tags.modalities else None
-            if dataset is None:
-                continue
+            dataset = labelled(kind.tags.modalities)
             config = replace(kind.PRESETS[preset], batch_size=16)
             found = []
             for attended in (False, True):
@@ -378,12 +386,12 @@ def test_the_energy_distance_agrees_with_its_definition_and_its_error_with_simul
     monkeypatch.undo()
     rng = np.random.default_rng(0)
     examiner = Examiner(gaussian(), 0, "cpu")
-    rows = examiner.reference.rows
+    rows = examiner.reference.cloud.rows
     found = []
     for _ in range(200):
         x = torch.from_numpy((rng.normal(size=(512, 2)) * 0.7 + 0.5).astype(np.float32))
         points = examiner.reference.project(x)
-        found.append(examiner._energy(points, distances(points, points)))
+        found.append(examiner.reference.cloud.energy(points))
     x64, y64 = points.double(), rows.double()
     cross, among, within = (torch.cdist(a, b) for a, b in ((x64, y64), (x64, x64), (y64, y64)))
     scale = within.sum() / (512 * 511)
@@ -419,12 +427,12 @@ def test_order_is_the_area_under_the_curve() -> None:
     assert order(high + 100, low) == 1.0
 
 
-def test_the_classifier_is_asked_now_and_then(tmp_path: Path) -> None:
+def test_the_classifier_tells_classes_and_a_distance_in_its_features(tmp_path: Path) -> None:
     asked = []
 
-    def classify(samples: Tensor) -> Tensor:
+    def classify(samples: Tensor) -> tuple[Tensor, Tensor]:
         asked.append(len(samples))
-        return torch.nn.functional.one_hot((samples[:, 0] > 0).long(), 4).float()
+        return samples * 3 + 1, torch.nn.functional.one_hot((samples[:, 0] > 0).long(), 4).float()
 
     dataset = gaussian()
     settings, folder = Settings(kimg=20.0, report_kimg=1.0), RunFolder(tmp_path)
@@ -432,8 +440,12 @@ def test_the_classifier_is_asked_now_and_then(tmp_path: Path) -> None:
     family = Pull(PullConfig(), dataset.spec)
     Trainer(family, Feed(dataset.splits["train"], BATCH, 0), settings, folder, care=looking).train(dataset.stats)
     lines = [line["signs"] for line in folder.read_log() if "signs" in line]
-    assert len(asked) == -(-len(lines) // 8)
-    assert set(asked) == {64}
-    # Two of four classes, as often: exp(log 2) / 4.
-    assert lines[0]["classes"] == pytest.approx(0.5, abs=0.02)
-    assert "classes" not in lines[1]
+    # The data rows once, then samples of G at every exam, of its average too where it differs.
+    assert asked[0] == 256
+    assert set(asked[1:]) == {64}
+    for exam in lines[:3]:
+        # Two of four classes, as often: exp(log 2) / 4.
+        assert exam["classes"] == pytest.approx(0.5, abs=0.02)
+        # The features are the samples, moved and scaled, which a share of a distance does not see.
+        assert exam["raw feature distance"] == pytest.approx(exam["raw distance"], abs=0.05)
+        assert exam["feature distance"] == pytest.approx(exam["distance"], abs=0.05)

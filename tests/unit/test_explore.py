@@ -211,16 +211,16 @@ def test_interpolation_ends_at_its_ends() -> None:
     def generate(z: torch.Tensor) -> torch.Tensor:
         return torch.tanh(z[:, :1, None, None] + z[:, 1:2, None, None] * torch.ones(1, 1, 6, 6))
 
-    pixels = np.asarray(explore.interpolation(generate, z0, z1, steps=5, scale=1))
+    pixels = np.asarray(explore.grid(generate(explore.walk(z0, z1, 5)), 5, scale=1))
     assert pixels.shape == (3 * 8 + 2, 5 * 8 + 2)
     cells = pixels[2:, 2:].reshape(3, 8, 5, 8)[:, :6, :, :6].transpose(0, 2, 1, 3)
     np.testing.assert_array_equal(cells[:, 0], explore.to_uint8(generate(z0))[:, 0])
     np.testing.assert_array_equal(cells[:, -1], explore.to_uint8(generate(z1))[:, 0])
     np.testing.assert_array_equal(cells[:, 2], explore.to_uint8(generate((z0 + z1) / 2))[:, 0])
     with pytest.raises(ConfigError, match="steps"):
-        explore.interpolation(generate, z0, z1, steps=1)
+        explore.walk(z0, z1, 1)
     with pytest.raises(ConfigError, match="shapes"):
-        explore.interpolation(generate, z0, z1[:2])
+        explore.walk(z0, z1[:2])
 
 
 @pytest.mark.parametrize("features", [1, 2, 5])

@@ -60,8 +60,10 @@ class Dataset:
     @property
     def spec(self) -> DataSpec:
         """What a family must know to build its networks."""
-        train = self.splits["train"]
-        return DataSpec(self.modality, tuple(train.x.shape[1:]), self.classes, len(train))
+        train, shares = self.splits["train"], ()
+        if self.classes and train.labels is not None:
+            shares = tuple((np.bincount(train.labels, minlength=len(self.classes)) / len(train)).tolist())
+        return DataSpec(self.modality, tuple(train.x.shape[1:]), self.classes, len(train), shares)
 
     def stats(self) -> DataStats:
         """Return mean and standard deviation of every element over the training rows.

@@ -26,9 +26,6 @@ from saddlepoint.family import Phase
 FIRST_MILESTONE = 100
 """From this step on, exams are held at milestones too."""
 
-THOROUGH_EVERY = 8
-"""Every eighth exam the classifier is asked."""
-
 HEALTHY_NIMG = 50_000
 """Samples seen between two healthy checkpoints."""
 
@@ -119,8 +116,7 @@ class Care(Unattended):
         step, lines = state.step, [line]
         if exam_is_due(step, report_every):
             norms = {name: sum(found) / len(found) for name, found in self._norms.items()}
-            thorough = len(self.watch.exams) % THOROUGH_EVERY == 0
-            line["signs"] = self.examiner.examine(state, norms, thorough)
+            line["signs"] = self.examiner.examine(state, norms)
             self._consider(line)
             line["verdict"] = self.diagnosis.verdict
             if (event := self.course.review(self.watch, step, state.progress.nimg)) is not None:

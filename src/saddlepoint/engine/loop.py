@@ -148,6 +148,7 @@ class Trainer:
         for phase, gradients in pending:
             parameters = list(self.state.parameters[phase.name].values())
             self.state.optimizers[phase.optimizer].step(parameters, gradients, self.state.progress)
+            self.state.family.constrain(phase)
         pending.clear()
 
     def report(self, position: Position) -> None:

@@ -36,10 +36,37 @@ MOST_CLASSES = 100
 """Labelled data with more classes has no mode sign: an exam has too few samples for it."""
 
 CLASSIFIED = 256
-"""Samples that the classifier looks at, in every eighth exam."""
+"""Samples of G and of its average, and rows of data, that the classifier looks at."""
 
-Classifier = Callable[[Tensor], Tensor]
-"""Samples in the inside range (n, *sample) to class probabilities (n, class)."""
+Classifier = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Samples in the inside range (n, *sample) to features (n, feature) and class probabilities (n, class)."""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Rows of data in some space, and the (n, n) distances among them."""
+
+    rows: Tensor
+    within: Tensor
+
+    def energy(self, points: Tensor, among: Tensor | None = None) -> tuple[float, float]:
+        """Return the energy distance to the rows as a share of their mean distance, and its standard error.
+
+        An unbiased U-statistic (Szekely and Rizzo 2013); the error is that of its first-order projection.
+
+        Args:
+            points: (m, axis) samples.
+            among: (m, m) distances among them, if known.
+        """
+        among = distances(points, points) if among is None else among
+        cross = distances(points, self.rows)
+        n, m = cross.shape
+        among_rows, within_rows = among.sum(1) / max(1, n - 1), self.within.sum(1) / max(1, m - 1)
+        to_data, to_samples = cross.mean(1), cross.mean(0)
+        scale = float(within_rows.mean())
+        energy = 2 * to_data.mean() - among_rows.mean() - within_rows.mean()
+        variance = (2 * (to_data - among_rows)).var() / n + (2 * (to_samples - within_rows)).var() / m
+        return float(energy) / scale, math.sqrt(float(variance)) / scale
 
 
 @dataclass(frozen=True)
@@ -49,8 +76,7 @@ class Reference:
     Attributes:
         centre: mean of the training rows looked at, flat.
         axes: (values, axis) orthonormal; the identity where a sample has no more values than axes.
-        rows: (n, axis) held-out rows (training rows where there are none).
-        within: (n, n) distances among them.
+        cloud: (n, axis) held-out rows (training rows where there are none).
         radius: distance of each row's 5th neighbour among them.
         classes: (class, axis) class means, or None.
         shares: share of the rows of each class, or None.
@@ -58,8 +84,7 @@ class Reference:
 
     centre: Tensor
     axes: Tensor
-    rows: Tensor
-    within: Tensor
+    cloud: Cloud
     radius: Tensor
     classes: Tensor | None
     shares: Tensor | None
@@ -86,16 +111,20 @@ class Examiner:
         train = dataset.splits["train"]
         held_out = dataset.splits.get("valid")
         rng = np.random.default_rng((seed, 2014))
-        self.train_rows = self._take(train, ROWS_OF_D, rng)[0]
-        self.held_out_rows = None if held_out is None else self._take(held_out, ROWS_OF_D, rng)[0]
+        self.train_rows = self._take(train, ROWS_OF_D, rng)
+        self.held_out_rows = None if held_out is None else self._take(held_out, ROWS_OF_D, rng)
         self.reference = self._reference(train, held_out or train, len(dataset.classes), rng)
+        self.featured: Cloud | None = None
+        if classify is not None:
+            features = classify(self._take(held_out or train, CLASSIFIED, rng)[0])[0]
+            self.featured = Cloud(features, distances(features, features))
 
-    def _take(self, split: Split, n: int, rng: np.random.Generator) -> tuple[Tensor, np.ndarray | None]:
+    def _take(self, split: Split, n: int, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
         """Return up to ``n`` rows in the inside range on the device, and their labels."""
         index = np.sort(rng.permutation(len(split))[:n])
         x = torch.from_numpy(np.array(split.x[index])).to(self.device)
-        labels = None if split.labels is None else np.asarray(split.labels[index])
-        return from_bytes(x), labels
+        labels = None if split.labels is None else torch.from_numpy(np.array(split.labels[index], dtype=np.int64))
+        return from_bytes(x), None if labels is None else labels.to(self.device)
 
     def _reference(self, train: Split, held_out: Split, classes: int, rng: np.random.Generator) -> Reference:
         many, labels = self._take(train, 2 * SAMPLES, rng)
@@ -113,61 +142,61 @@ class Examiner:
         means = shares = None
         if labels is not None and row_labels is not None and 1 < classes <= MOST_CLASSES:
             points = torch.cat([(flat - centre) @ axes, rows])
-            chosen = torch.from_numpy(np.concatenate([labels, row_labels])).to(self.device)
+            chosen = torch.cat([labels, row_labels])
             counts = torch.zeros(classes, device=self.device).index_add_(0, chosen, torch.ones_like(points[:, 0]))
             if bool((counts > 0).all()):
                 sums = torch.zeros(classes, points.shape[1], device=self.device).index_add_(0, chosen, points)
                 means = sums / counts[:, None]
                 shares = _histogram(rows, means)
-        return Reference(centre, axes, rows, within, radius, means, shares)
+        return Reference(centre, axes, Cloud(rows, within), radius, means, shares)
 
     @torch.no_grad()
-    def examine(self, state: TrainingState, gradients: Mapping[str, float], thorough: bool = False) -> dict[str, float]:
+    def examine(self, state: TrainingState, gradients: Mapping[str, float]) -> dict[str, float]:
         """Return the signs of the present state.
 
         Args:
             state: left as it is, in training mode.
             gradients: norms of the players' gradients in the step just made, by their names as signs.
-            thorough: ask the classifier too, if there is one.
         """
         family = state.family
         family.eval()
         try:
-            fake = self._samples(family)
+            fake, asked = self._samples(family)
             signs = dict(gradients)
             signs |= self._of_samples(fake)
-            signs |= self._of_discriminator(family, fake)
-            if thorough and self.classify is not None:
-                signs |= self._of_classes(fake[:CLASSIFIED])
+            signs |= self._of_discriminator(family, fake, asked)
+            signs |= self._of_features(fake, "raw feature distance")
             if state.family.config.ema_beta(state.progress.nimg) > 0:
-                with state.averages.applied() as averaged:
-                    averaged.eval()
-                    points = self.reference.project(self._samples(averaged))
-                signs["distance"], signs["distance error"] = self._energy(points, distances(points, points))
+                with state.averaged() as averaged:
+                    smooth = self._samples(averaged)[0]
+                signs["distance"], signs["distance error"] = self.reference.cloud.energy(self.reference.project(smooth))
+                signs = self._of_features(smooth, "feature distance") | signs
             else:
-                signs["distance"], signs["distance error"] = signs["raw distance"], signs["raw distance error"]
+                signs |= {name.removeprefix("raw "): number for name, number in signs.items()}
         finally:
             family.train()
         return {name: _rounded(number) for name, number in signs.items()}
 
-    def _samples(self, family: Family) -> Tensor:
-        """Return samples of the same inputs in every exam: differences are G's, not the draw's."""
+    def _samples(self, family: Family) -> tuple[Tensor, Tensor | None]:
+        """Return samples of the same inputs in every exam: differences are G's, not the draw's; and their labels."""
         inputs = family.sample_inputs(SAMPLES, stream("cpu", "exam", self.seed)).to(self.device)
-        return family.generate(inputs, generator=stream(self.device, "exam-noise", self.seed))
+        labels = family.sample_labels(SAMPLES, stream("cpu", "exam-labels", self.seed))
+        labels = None if labels is None else labels.to(self.device)
+        return family.generate(inputs, labels, generator=stream(self.device, "exam-noise", self.seed)), labels
 
     def _of_samples(self, fake: Tensor) -> dict[str, float]:
         """Diversity, reach, centre, coverage, modes and distance of the samples against the data rows."""
         reference = self.reference
         points = reference.project(fake)
         among = distances(points, points)
-        data_nearest = _nearest(reference.within)
-        spread = reference.rows.square().sum(1).mean().sqrt()
-        centre = points.mean(0)[:2] / reference.rows.std(0)[:2].clamp_min(1e-12)
-        cross = distances(reference.rows, points)
+        data_nearest = _nearest(reference.cloud.within)
+        spread = reference.cloud.rows.square().sum(1).mean().sqrt()
+        centre = points.mean(0)[:2] / reference.cloud.rows.std(0)[:2].clamp_min(1e-12)
+        cross = distances(reference.cloud.rows, points)
         signs = {
-            "spread": _mean(among) / _mean(reference.within),
+            "spread": _mean(among) / _mean(reference.cloud.within),
             "nearest": _nearest(among).mean() / data_nearest.mean(),
-            "rank": _participation(points) / _participation(reference.rows),
+            "rank": _participation(points) / _participation(reference.cloud.rows),
             "reach": points.square().sum(1).mean().sqrt() / spread,
             "coverage": (cross.amin(1) <= reference.radius).float().mean(),
         }
@@ -179,41 +208,32 @@ class Examiner:
             found["modes hit"] = float(((histogram > reference.shares / 4) & (reference.shares > 0)).sum()) / float(
                 (reference.shares > 0).sum()
             )
-        found["raw distance"], found["raw distance error"] = self._energy(points, among)
+        found["raw distance"], found["raw distance error"] = reference.cloud.energy(points, among)
         return found
 
-    def _energy(self, points: Tensor, among: Tensor) -> tuple[float, float]:
-        """Return the energy distance to the data rows as a share of their mean distance, and its standard error.
-
-        An unbiased U-statistic (Szekely and Rizzo 2013); the error is that of its first-order projection.
-        """
-        reference = self.reference
-        cross = distances(points, reference.rows)
-        n, m = cross.shape
-        among_rows, within_rows = among.sum(1) / max(1, n - 1), reference.within.sum(1) / max(1, m - 1)
-        to_data, to_samples = cross.mean(1), cross.mean(0)
-        scale = float(within_rows.mean())
-        energy = 2 * to_data.mean() - among_rows.mean() - within_rows.mean()
-        variance = (2 * (to_data - among_rows)).var() / n + (2 * (to_samples - within_rows)).var() / m
-        return float(energy) / scale, math.sqrt(float(variance)) / scale
-
-    def _of_discriminator(self, family: Family, fake: Tensor) -> dict[str, float]:
+    def _of_discriminator(self, family: Family, fake: Tensor, asked: Tensor | None) -> dict[str, float]:
         """How well D's logits, without dropout, order training rows, held-out rows and samples."""
-        parts = [self.train_rows, fake[:ROWS_OF_D], *([] if self.held_out_rows is None else [self.held_out_rows])]
-        logits = family.logits(torch.cat(parts), None)
-        if logits is None:
+
+        def logits(x: Tensor, labels: Tensor | None) -> Tensor | None:
+            return family.logits(x, labels if family.classes else None)
+
+        real, fakes = logits(*self.train_rows), logits(fake[:ROWS_OF_D], None if asked is None else asked[:ROWS_OF_D])
+        if real is None or fakes is None:
             return {}
-        real, fakes, *held_out = logits.split([len(part) for part in parts])
         signs = {"separation": order(real, fakes), "logit scale": float(torch.cat([real, fakes]).abs().mean())}
-        if held_out:
-            signs["memorising"] = order(real, held_out[0])
+        held_out = None if self.held_out_rows is None else logits(*self.held_out_rows)
+        if held_out is not None:
+            signs["memorising"] = order(real, held_out)
         return signs
 
-    def _of_classes(self, fake: Tensor) -> dict[str, float]:
-        assert self.classify is not None
-        probabilities = self.classify(fake)
+    def _of_features(self, fake: Tensor, name: str) -> dict[str, float]:
+        """What the classifier sees, if there is one: distance in its features under ``name``, and classes."""
+        if self.classify is None or self.featured is None:
+            return {}
+        features, probabilities = self.classify(fake[:CLASSIFIED])
         histogram = torch.bincount(probabilities.argmax(1), minlength=probabilities.shape[1]).double()
         return {
+            name: self.featured.energy(features)[0],
             "classes": float(_effective(histogram / histogram.sum())) / probabilities.shape[1],
             "confidence": float(probabilities.amax(1).mean()),
         }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -52,14 +53,33 @@ class TrainingState:
 
     @torch.no_grad()
     def snapshot(self, n: int, seed: int) -> Tensor:
-        """Return ``n`` samples of the averaged generator on the CPU, from the same inputs every time."""
-        device = next(self.family.parameters()).device
-        with self.averages.applied() as family:
-            family.eval()
+        """Return samples of the averaged generator on the CPU, from the same inputs every time.
+
+        Args:
+            n: how many; of a conditional generator whole rows of one sample of each class, if they fit into ``n``.
+            seed: of the inputs.
+        """
+        device, classes = next(self.family.parameters()).device, self.family.classes
+        n -= n % classes if 0 < classes <= n else 0
+        labels = torch.arange(n, device=device) % classes if classes else None
+        with self.averaged() as family:
             inputs = family.sample_inputs(n, stream("cpu", "snapshot", seed)).to(device)
-            samples = family.generate(inputs, generator=stream(device, "snapshot-noise", seed)).cpu()
+            return family.generate(inputs, labels, generator=stream(device, "snapshot-noise", seed)).cpu()
+
+    @contextmanager
+    def averaged(self) -> Iterator[Family]:
+        """Let the family sample in evaluation mode with its averages inside the block."""
+        with self.averages.applied() as family:
+            self.settle()
+            family.eval()
+            yield family
         self.family.train()
-        return samples
+
+    def settle(self) -> None:
+        """Let statistics that belong to the averaged weights be recomputed; they depend on these weights alone."""
+        device = next(self.family.parameters()).device
+        with torch.no_grad():
+            self.family.settle(stream(device, "settle"))
 
     def first_non_finite(self) -> str | None:
         """Return the name of the first tensor of the family that is not finite, or None."""
@@ -85,6 +105,8 @@ class TrainingState:
 
     def checkpoint(self) -> Checkpoint:
         """Return the complete state."""
+        with self.averages.applied():
+            self.settle()
         training: dict[str, Tensor] = {}
         for name, optimizer in self.optimizers.items():
             training.update(prefixed(f"optimizer/{name}", optimizer.state_dict()))

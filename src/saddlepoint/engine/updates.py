@@ -30,9 +30,13 @@ class Optimizer:
         lr, momentum = _at(spec.lr, Progress()), _at(spec.momentum, Progress())
         self._optimizer: torch.optim.Optimizer
         if spec.kind == "sgd":
-            self._optimizer = torch.optim.SGD(parameters, lr=lr, momentum=momentum, fused=fused)
+            self._optimizer = torch.optim.SGD(
+                parameters, lr=lr, momentum=momentum, weight_decay=spec.weight_decay, fused=fused
+            )
         else:
-            self._optimizer = torch.optim.Adam(parameters, lr=lr, betas=spec.betas, eps=spec.eps, fused=fused)
+            self._optimizer = torch.optim.Adam(
+                parameters, lr=lr, betas=spec.betas, eps=spec.eps, weight_decay=spec.weight_decay, fused=fused
+            )
 
     def step(self, parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None], at: Progress) -> None:
         """Move ``parameters`` along ``gradients``; a parameter without a gradient stays and keeps its state."""

@@ -1,5 +1,7 @@
 """The families, in the order of their publication: one file each, one import line each."""
 
-from saddlepoint.families import gan
+from saddlepoint.families import gan  # isort: skip
+from saddlepoint.families import cgan  # isort: skip
+from saddlepoint.families import dcgan  # isort: skip
 
-__all__ = ["gan"]
+__all__ = ["cgan", "dcgan", "gan"]

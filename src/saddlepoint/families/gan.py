@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from saddlepoint import cures
 from saddlepoint._types import Latents, PerSample, Samples
 from saddlepoint.config import check, option
 from saddlepoint.family import (
@@ -27,13 +28,12 @@ from saddlepoint.family import (
     OptimizerSpec,
     Phase,
     Progress,
-    Remedy,
     Stage,
     Tags,
     Terms,
     register,
 )
-from saddlepoint.losses import OBJECTIVES, get_objective
+from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
 from saddlepoint.nn.mlp import Maxout, draw_he, draw_uniform, dropout, leaky_mlp, rms_norm
 from saddlepoint.theory import game_logs
 
@@ -199,89 +199,9 @@ class LeakyDiscriminator(nn.Module):
         return self.output(h).squeeze(1)
 
 
-def _slower(config: GANConfig) -> GANConfig:
-    return replace(config, lr=config.lr / 3, lr_floor=min(config.lr_floor, config.lr / 3))
-
-
-def _slower_discriminator(config: GANConfig) -> GANConfig:
-    return replace(config, discriminator_lr=config.discriminator_lr / 4)
-
-
-def _faster_discriminator(config: GANConfig) -> GANConfig:
-    return replace(config, discriminator_lr=config.discriminator_lr * 4)
-
-
-def _non_saturating(config: GANConfig) -> GANConfig | None:
-    return replace(config, objective="non-saturating") if config.objective == "minimax" else None
-
-
-def _penalised(config: GANConfig) -> GANConfig | None:
-    if config.discriminator != "leaky-relu" or (config.r1_gamma and config.r2_gamma):
-        return None
-    return replace(config, r1_gamma=config.r1_gamma or 1.0, r2_gamma=config.r2_gamma or 1.0)
-
-
-def _less_penalised(config: GANConfig) -> GANConfig | None:
-    if config.r1_gamma is None and config.r2_gamma is None:
-        return None
-    return replace(
-        config,
-        r1_gamma=None if config.r1_gamma is None else config.r1_gamma / 10,
-        r2_gamma=None if config.r2_gamma is None else config.r2_gamma / 10,
-    )
-
-
-def _with_noise(config: GANConfig) -> GANConfig | None:
-    return replace(config, instance_noise=0.2) if config.instance_noise == 0 else None
-
-
-_COLLAPSE = ("partial collapse", "full collapse")
-
-REMEDIES = (
-    Remedy(
-        "non-saturating objective",
-        ("discriminator too strong", *_COLLAPSE),
-        _non_saturating,
-        "a G that minimises log(1 - D(G(z))) has no gradient where D is sure",
-    ),
-    Remedy(
-        "R1 and R2",
-        ("discriminator too strong", *_COLLAPSE),
-        _penalised,
-        "a D with bounded slope on real and generated samples gives G a gradient everywhere",
-    ),
-    Remedy(
-        "weaker R1 and R2",
-        ("discriminator too weak",),
-        _less_penalised,
-        "a penalty that is large for the data's scale keeps D from learning",
-    ),
-    Remedy(
-        "faster discriminator",
-        ("discriminator too weak",),
-        _faster_discriminator,
-        "D has to learn faster than G moves away from what it knows",
-    ),
-    Remedy(
-        "slower players",
-        ("diverged", "discriminator too weak", "discriminator too strong", *_COLLAPSE),
-        _slower,
-        "steps that are too large overshoot the equilibrium",
-    ),
-    Remedy(
-        "slower discriminator",
-        ("discriminator too strong", "diverged", *_COLLAPSE),
-        _slower_discriminator,
-        "G gets time to answer before D is sure",
-    ),
-    Remedy(
-        "instance noise",
-        ("discriminator too strong", *_COLLAPSE),
-        _with_noise,
-        "noise on all that D sees makes data and samples overlap, so that D cannot be sure",
-    ),
+_PENALTIES = replace(
+    cures.PENALTIES, change=lambda c: cures.PENALTIES.change(c) if c.discriminator == "leaky-relu" else None
 )
-"""In the order in which they are tried; each where it fits the verdict and the options."""
 
 
 @register
@@ -293,7 +213,15 @@ class GAN(Family):
     tags = Tags(modalities=("image", "vector"))
     Config = GANConfig
     paper_presets = ("mnist-2014", "mnist-algorithm1")
-    remedies = REMEDIES
+    remedies = (
+        cures.NON_SATURATING,
+        _PENALTIES,
+        cures.WEAKER_PENALTIES,
+        cures.FASTER_DISCRIMINATOR,
+        cures.SLOWER_PLAYERS,
+        cures.SLOWER_DISCRIMINATOR,
+        cures.INSTANCE_NOISE,
+    )
     PRESETS: ClassVar[Mapping[str, GANConfig]] = {
         # Three minutes on two CPU cores: relativistic pairing with R1 and R2 on a small LeakyReLU D, a larger G with
         # normalised layers and few latent dimensions, simultaneous steps on small batches, a long average of G.
@@ -392,25 +320,14 @@ class GAN(Family):
                 if gamma is not None:
                     terms = Terms(terms.loss + gamma / 2 * norm, terms.logs)
             return terms
-        # Chain rule by hand: the loss has the objective's value, and its gradient in G is that of
-        # sum(fake * dL/d(fake)) with dL/d(fake) = dL/dlogit * dlogit/d(fake) held constant.
-        real_logits, fake_logits = (part.detach() for part in logits.chunk(2))
-        fake_logits.requires_grad_()
-        value = self.objective.generator(real_logits, fake_logits)
-        (slope,) = torch.autograd.grad(value.sum(), fake_logits)
-        along = (slope[:, None] * gradients.chunk(2)[1].flatten(1) * fake.flatten(1)).sum(1)
-        return Terms(value.detach() + along - along.detach())
+        real_logits, fake_logits = logits.chunk(2)
+        return Terms(generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], fake))
 
     def _terms(self, phase: Phase, real_logits: PerSample, fake_logits: PerSample) -> Terms:
         if phase.name == "generator":
             return Terms(self.objective.generator(real_logits, fake_logits))
         loss = self.config.discriminator_weight * self.objective.discriminator(real_logits, fake_logits)
-        real_logits, fake_logits = real_logits.detach(), fake_logits.detach()
-        if self.objective.paired:
-            # V needs calibrated logits; a paired objective leaves their common offset undetermined.
-            middle = (real_logits.mean() + fake_logits.mean()) / 2
-            real_logits, fake_logits = real_logits - middle, fake_logits - middle
-        return Terms(loss, game_logs(real_logits, fake_logits))
+        return Terms(loss, game_logs(real_logits, fake_logits, self.objective))
 
     def logits(self, x: Samples, labels: Tensor | None) -> PerSample:
         """Return D's logits (n,) without dropout; a paired objective determines them up to a common offset."""
@@ -429,6 +346,6 @@ class GAN(Family):
             return torch.randn(shape, generator=generator, device=device)
         return (torch.rand(shape, generator=generator, device=device) * 2 - 1) * 3**0.5
 
-    def generate(self, inputs: Tensor, *, generator: torch.Generator) -> Samples:
-        """Return samples of z (batch, latent_size); there is no other randomness."""
+    def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Samples:
+        """Return samples of z (batch, latent_size); there is no other randomness, and no class to ask for."""
         return self.generator(inputs)

@@ -78,7 +78,10 @@ def rms_norm(x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch feature
 
 
 def leaky_mlp(
-    x: Float[Tensor, "batch inputs"], layers: Sequence[nn.Linear], slope: float
+    x: Float[Tensor, "batch inputs"],
+    layers: Sequence[nn.Linear],
+    slope: float,
+    offset: Float[Tensor, "batch units"] | None = None,
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"], Float[Tensor, "batch inputs"]]:
     """Evaluate a LeakyReLU network with one output, and its gradient in the input.
 
@@ -90,24 +93,30 @@ def leaky_mlp(
         x: inputs.
         layers: affine maps; LeakyReLU with ``slope`` between them. The last has one output.
         slope: of LeakyReLU on the negative side.
+        offset: added to the result of the first map, which has others above it; what it depends on (a label) does not
+            count as input.
 
     Returns:
         outputs; squared norms of their gradients in the input, both differentiable in the parameters, the outputs in
         ``x`` too (the norms are piecewise constant in it); the gradients themselves, detached.
     """
     parameters = [p for layer in layers for p in (layer.weight, layer.bias)]
-    outputs, norms, gradients = _LeakyMLP.apply(x, slope, *parameters)
+    outputs, norms, gradients = _LeakyMLP.apply(x, slope, offset, *parameters)
     return outputs, norms, gradients.detach()
 
 
 class _LeakyMLP(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, slope: float, *parameters: Any) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Tensor, slope: float, offset: Tensor | None, *parameters: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
         weights, biases = parameters[0::2], parameters[1::2]
         h, inputs, slopes = x, [x], []
         one, below = x.new_tensor(1.0), x.new_tensor(slope)
         for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
             a = torch.addmm(bias, h, weight.t())
+            if offset is not None and h is x:
+                a += offset
             slopes.append(torch.where(a > 0, one, below))
             h = a.mul_(slopes[-1])
             inputs.append(h)
@@ -132,7 +141,7 @@ class _LeakyMLP(torch.autograd.Function):
         gradient, *saved = ctx.saved_tensors
         along_x = gradient * e if ctx.needs_input_grad[0] else None
         if not any(ctx.needs_input_grad[2:]):
-            return along_x, None, *[None] * (2 * depth + 2)
+            return along_x, None, None, *[None] * (2 * depth + 2)
         weights, saved = saved[: depth + 1], saved[depth + 1 :]
         inputs, slopes, back = saved[: depth + 1], saved[depth + 1 : 2 * depth + 1], saved[2 * depth + 1 :]
         t = gradient * (2 * along_norm)
@@ -143,4 +152,5 @@ class _LeakyMLP(torch.autograd.Function):
             t = (t @ weights[k].t()).mul_(slopes[k])
         found.append(torch.addcmul(t, inputs[-1], e).sum(0, keepdim=True))
         found.append(e.sum(0) if ctx.biased[-1] else None)
-        return along_x, None, *found
+        along_offset = back[0] * e if ctx.needs_input_grad[2] else None
+        return along_x, None, along_offset, *found

@@ -1,0 +1,107 @@
+"""Convolutional discriminators without normalisation: outputs, input gradients and penalties in four passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def leaky_convnet(
+    x: Float[Tensor, "batch channel height width"],
+    layers: Iterable[nn.Module],
+    head: Float[Tensor, "rows features"],
+    slope: float,
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"], Float[Tensor, "batch channel height width"]]:
+    """Evaluate convolutions with LeakyReLU after each and a linear head, and its gradient in the input.
+
+    The network is piecewise linear, so its gradient is one pass back through the signs of the hidden units, and the
+    derivative of the gradient's norm in the weights is one pass forward again. Together with the outputs' own
+    derivatives it takes four convolutions a layer; differentiating twice with autograd takes six. The gradient serves
+    three times: in R1, in R2, and as the way of G's gradient through D.
+
+    Args:
+        x: inputs.
+        layers: `nn.Conv2d` with a bias, without dilation or groups.
+        head: weights of the linear output on the flattened last layer: one row for all samples, or one for each.
+        slope: of LeakyReLU on the negative side.
+
+    Returns:
+        outputs; squared norms of their gradients in the input, both differentiable in the parameters and the head, the
+        outputs in ``x`` too (the norms are piecewise constant in it); the gradients themselves, detached.
+    """
+    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+    geometry = [(layer.stride, layer.padding) for layer in convolutions]
+    parameters = [p for layer in convolutions for p in (layer.weight, layer.bias)]
+    outputs, norms, gradients = _LeakyConvNet.apply(x, head, slope, geometry, *parameters)
+    return outputs, norms, gradients.detach()
+
+
+class _LeakyConvNet(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, head: Tensor, slope: float, geometry: Any, *parameters: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        weights, biases = parameters[0::2], parameters[1::2]
+        inputs = [x]
+        for weight, bias, (stride, padding) in zip(weights, biases, geometry, strict=True):
+            inputs.append(F.leaky_relu_(F.conv2d(inputs[-1], weight, bias, stride, padding), slope))
+        last = inputs[-1]
+        outputs = (last.flatten(1) * head).sum(1)
+        # back[k] is the gradient of the output in the k-th convolution's result. LeakyReLU keeps signs, so its slope
+        # is read off its result.
+        v = _times_slope(head.view(-1, *last.shape[1:]).expand_as(last), last, slope)
+        back = [v]
+        for k in range(len(weights) - 1, 0, -1):
+            v = _times_slope(_input_gradient(v, inputs[k], weights[k], geometry[k]), inputs[k], slope)
+            back.insert(0, v)
+        gradient = _input_gradient(v, x, weights[0], geometry[0])
+        ctx.save_for_backward(gradient, *weights, *inputs, *back)
+        ctx.depth, ctx.slope, ctx.geometry, ctx.rows = len(weights), slope, geometry, len(head)
+        return outputs, gradient.square().flatten(1).sum(1), gradient
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        e, along_norm = along[0][:, None, None, None], along[1][:, None, None, None]
+        depth = ctx.depth
+        gradient, *saved = ctx.saved_tensors
+        along_x = gradient * e if ctx.needs_input_grad[0] else None
+        if not any(ctx.needs_input_grad[1:]):
+            return along_x, *[None] * (3 + 2 * depth)
+        weights, inputs, back = saved[:depth], saved[depth : 2 * depth + 1], saved[2 * depth + 1 :]
+        t = gradient * (2 * along_norm)
+        found: list[Tensor | None] = []
+        for k in range(depth):
+            combined = torch.addcmul(t, inputs[k], e)
+            found.append(_weight_gradient(back[k], combined, weights[k], ctx.geometry[k]))
+            found.append((back[k] * e).sum((0, 2, 3)))
+            t = _times_slope(F.conv2d(t, weights[k], None, *ctx.geometry[k]), inputs[k + 1], ctx.slope)
+        along_head = torch.addcmul(t, inputs[-1], e).flatten(1)
+        return along_x, along_head if ctx.rows > 1 else along_head.sum(0, keepdim=True), None, None, *found
+
+
+def _times_slope(v: Tensor, activated: Tensor, slope: float) -> Tensor:
+    """Multiply by the slope of LeakyReLU where its result is ``activated``."""
+    return torch.where(activated > 0, v, v * slope)
+
+
+def _input_gradient(v: Tensor, x: Tensor, weight: Tensor, geometry: Any) -> Tensor:
+    return _convolution_gradients(v, x, weight, geometry, (True, False))[0]
+
+
+def _weight_gradient(v: Tensor, x: Tensor, weight: Tensor, geometry: Any) -> Tensor:
+    return _convolution_gradients(v, x, weight, geometry, (False, True))[1]
+
+
+def _convolution_gradients(
+    v: Tensor, x: Tensor, weight: Tensor, geometry: Any, wanted: tuple[bool, bool]
+) -> tuple[Tensor, Tensor]:
+    stride, padding = geometry
+    found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+        v, x, weight, None, stride, padding, (1, 1), False, (0, 0), 1, (*wanted, False)
+    )
+    return found[0], found[1]

@@ -1,0 +1,127 @@
+"""Normalisers: batch statistics and their recomputation for averaged weights, spectral norm, minibatch deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from saddlepoint._errors import ConfigError
+
+Images = Float[Tensor, "batch channel height width"]
+
+
+def recalibrate(network: nn.Module, passes: Callable[[], object]) -> None:
+    """Replace the running statistics of batch normalisation by those of ``passes``.
+
+    An average of weights over training steps never ran: statistics gathered by any of these steps are not its own, and
+    averaging them does not make them so. One pass over a few hundred samples does.
+
+    Args:
+        network: its `nn.BatchNorm1d` and `nn.BatchNorm2d` layers are recalibrated; nothing happens if it has none.
+        passes: runs the network, in training mode, on what it will see; each minibatch counts equally.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
+    if not layers:
+        return
+    with _training(network), _cumulative(layers), torch.no_grad():
+        passes()
+
+
+@contextmanager
+def _training(network: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in network.modules()}
+    network.train()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextmanager
+def _cumulative(layers: list[nn.BatchNorm1d | nn.BatchNorm2d]) -> Iterator[None]:
+    """Let running statistics start afresh and be the plain mean over minibatches."""
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None
+    try:
+        yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+
+
+class SpectralConv2d(nn.Conv2d):
+    """A convolution whose weight, as a matrix (outputs, rest), has spectral norm 1.
+
+    One power iteration in each forward pass of training mode; none in evaluation mode. The first vector is drawn by
+    `draw`, not from global random numbers. Source: Miyato et al. 2018, algorithm 1.
+    """
+
+    u: Tensor
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0) -> None:
+        super().__init__(inputs, outputs, kernel, stride, padding)
+        self.register_buffer("u", F.normalize(torch.ones(outputs), dim=0))
+
+    def forward(self, x: Images) -> Images:
+        """Return the convolution with weight / sigma."""
+        return self._conv_forward(x, self.weight / self.sigma(), self.bias)
+
+    def sigma(self) -> Tensor:
+        """Return the estimate u' W v of the spectral norm, differentiable in W, with u and v held constant."""
+        matrix = self.weight.flatten(1)
+        with torch.no_grad():
+            v = F.normalize(matrix.t() @ self.u, dim=0)
+            u = F.normalize(matrix @ v, dim=0)
+            if self.training:
+                self.u.copy_(u)
+        return torch.dot(u, matrix @ v)
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Draw the start of the power iteration, and bring it near its end."""
+        self.u.copy_(F.normalize(torch.randn(len(self.u), generator=generator), dim=0))
+        training = self.training
+        self.train()
+        for _ in range(15):
+            self.sigma()
+        self.train(training)
+
+
+def minibatch_deviation(x: Images, group: int | None = None, features: int = 1) -> Images:
+    """Append maps that hold how much the samples of a group differ: D sees a lack of diversity.
+
+    Standard deviation over the group at every place and channel, averaged over places and over the channels of each of
+    ``features`` equal parts. Samples i, i + n, i + 2n ... of a minibatch of n groups belong together.
+
+    Args:
+        x: (batch, channel, height, width).
+        group: samples in a group; None: the whole minibatch. Must divide the batch.
+        features: maps to append; must divide the channels.
+
+    Raises:
+        ConfigError: if they do not divide.
+
+    Source: Karras et al. 2018 (ProGAN), section 3, in the grouped form of Karras et al. 2020.
+    """
+    batch, channels, height, width = x.shape
+    group = group or batch
+    if batch % group or channels % features:
+        raise ConfigError(f"groups of {group} and {features} maps must divide {batch} samples and {channels} channels")
+    parts = x.reshape(group, -1, features, channels // features, height, width)
+    deviation = (parts.var(0, unbiased=False) + 1e-8).sqrt().mean((2, 3, 4))
+    maps = (
+        deviation[None, :, :, None, None].expand(group, -1, -1, height, width).reshape(batch, features, height, width)
+    )
+    return torch.cat([x, maps], 1)
+
+
+def channel_norm(x: Images) -> Images:
+    """Divide each place by its root mean square over the channels. Source: Karras et al. 2018, section 4.2."""
+    return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-6)
