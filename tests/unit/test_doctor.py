@@ -68,6 +68,12 @@ CASES = [
     ("discriminator too weak", {"V": -1.386, "spread": 0.01}, "samples differ by 1%"),
     ("discriminator too weak", {"V": -12.0, "separation": 0.0, "spread": 0.1}, "D knows nothing: V is -12.00"),
     ("partial collapse", {"V": -3.0, "separation": 0.95, "modes": 0.3, "raw distance": 0.3}, "30% of the modes"),
+    ("partial collapse", {"classes": 0.4}, "the classifier sees 40% of the classes"),
+    (
+        "discriminator too weak",
+        {"V": -1.38, "raw feature distance": 0.5, "feature distance": 0.3},
+        "features it is 0.40",
+    ),
     ("diverged", {"reach": 40.0}, "40 times as far"),
     ("diverged", {"logit scale": 5000.0}, "D's logits have a mean size of 5e+03"),
 ]
@@ -144,7 +150,7 @@ def test_no_alarm_in_the_grace_period_counted_from_the_start_of_the_game() -> No
 def test_a_game_that_never_starts_is_a_discriminator_too_weak() -> None:
     found = diagnose(log(100, lambda at: {"V": -math.log(4), "spread": 0.004, "raw distance": 0.41, "distance": 0.41}))
     assert found.verdict == "discriminator too weak"
-    assert found.since == 50_000
+    assert found.since == 40_000
 
 
 def early_phase(at: float) -> dict[str, float]:
@@ -170,6 +176,29 @@ def test_a_discriminator_that_is_nearly_sure_while_samples_get_better_is_no_alar
     watch = Watch()
     said = {line["nimg"]: watch.add(line).verdict for line in log(1000, early_phase)}
     assert set(said.values()) == {"healthy"}
+
+
+def test_what_falls_in_pixels_but_not_in_the_classifiers_features_does_not_recover() -> None:
+    """Half of the classes are there all the time, while the distance in pixels halves with every doubling of time."""
+
+    def slow(at: float, features: float) -> dict[str, float]:
+        found = {"classes": 0.5, "raw distance": 5 / at, "distance": 5 / at}
+        return found | {"raw feature distance": features, "feature distance": features}
+
+    assert diagnose(log(200, lambda at: slow(at, 0.3))).verdict == "partial collapse"
+    assert diagnose(log(200, lambda at: slow(at, 50 / at))).verdict == "healthy"
+
+
+def test_a_plateau_is_looked_for_in_the_classifiers_features_where_there_is_one() -> None:
+    def still(at: float) -> dict[str, float]:
+        return {"feature distance": 0.05 + 0.001 * (at % 20 > 5), "raw feature distance": 0.05}
+
+    def falling(at: float) -> dict[str, float]:
+        return still(at) | {"feature distance": 10 / at}
+
+    assert diagnose(log(400, still)).verdict == "finished"
+    assert diagnose(log(400, still)).evidence[0].startswith("feature distance to the data 0.05")
+    assert diagnose(log(400, falling)).verdict == "healthy"
 
 
 def test_the_same_discriminator_without_progress_is_an_alarm() -> None:

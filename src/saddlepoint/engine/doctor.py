@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, get_args
@@ -31,8 +31,8 @@ ALARMS: tuple[Verdict, ...] = VERDICTS[1:6]
 GRACE = 20_000
 """Samples seen, from the start of the game on, in which no alarm is raised."""
 
-LATEST_START = 30_000
-"""If the game has not started after this many samples, it counts as started."""
+LATEST_START = 20_000
+"""A game that has not started after this many samples and the grace period is judged as it is."""
 
 PERSISTENCE = 3
 """Exams in a row that must agree, to raise an alarm and to take it back."""
@@ -73,6 +73,9 @@ SCATTERED = 3.0
 
 POOR, BAD = 0.05, 0.15
 """Energy distances, as shares of the data's mean distance. 0.41 is a generator that paints the mean image."""
+
+UNLIKE = 0.25
+"""Energy distance in the features of the classifier, as a share of the data's mean distance there; 0.5 is that of blurs."""
 
 MEMORISING = 0.75
 """Probability that D prefers a training row to a held-out one; 1/2 without memory."""
@@ -144,6 +147,11 @@ class Exam:
         """Mean of the distances of G's samples and of its average's, as shares of the data's mean distance."""
         return (self.get("raw distance", 0.0) + self.get("distance", 0.0)) / 2
 
+    @property
+    def feature_distance(self) -> float:
+        """The same in the features of the classifier, if there is one, else 0."""
+        return (self.get("raw feature distance", 0.0) + self.get("feature distance", 0.0)) / 2
+
 
 def diagnose(history: Iterable[Mapping[str, Any]]) -> Diagnosis:
     """Return the verdict at the end of a log.
@@ -196,12 +204,12 @@ class Watch:
 
     def _judged(self, exam: Exam) -> Exam:
         """Return the exam with its suspicion; none in the grace period."""
-        learned = exam.value is None or abs(exam.value + LOG4) > STARTED
-        if self._started is None and (learned or exam.nimg >= LATEST_START):
+        if self._started is None and (exam.value is None or abs(exam.value + LOG4) > STARTED):
             self._started = exam.nimg
         known = self._largest_gradient
         self._largest_gradient = max(known, exam.get("gradient G", 0.0))
-        if self._started is None or exam.nimg < self._started + GRACE:
+        # A game that starts late has its grace period then; one that never starts is judged as it is.
+        if exam.nimg < (LATEST_START if self._started is None else self._started) + GRACE:
             return exam
         vanishing = known > 0 and exam.get("gradient G", math.inf) < VANISHING * known
         suspicion, evidence = _suspect(exam, [*self.exams, exam], vanishing)
@@ -242,22 +250,24 @@ def plateau(exams: Sequence[Exam]) -> str | None:
     """Say in words that the distance no longer falls beyond its error, or None.
 
     Of the exams in the last third of training the later half is held against the earlier one; the error is that of
-    their means, from their scatter, but at least that of the samples.
+    their means, from their scatter. The distance is that in the classifier's features where there is one.
     """
     if not exams:
         return None
+    # The features of a classifier see more than principal axes do: strokes, not shares of ink.
+    name = "feature distance" if "feature distance" in exams[-1].signs else "distance"
     start = exams[-1].nimg * (1 - PLATEAU_SHARE)
-    recent = [exam for exam in exams if exam.nimg > start and "distance" in exam.signs]
+    recent = [exam for exam in exams if exam.nimg > start and name in exam.signs]
     if len(recent) < PLATEAU_EXAMS or exams[-1].nimg - start < PLATEAU_NIMG:
         return None
     middle = len(recent) // 2
-    older, newer = ([exam.get("distance", 0.0) for exam in part] for part in (recent[:middle], recent[middle:]))
+    older, newer = ([exam.get(name, 0.0) for exam in part] for part in (recent[:middle], recent[middle:]))
     error = math.hypot(*(statistics.stdev(part) / len(part) ** 0.5 for part in (older, newer)))
     gain = statistics.fmean(older) - statistics.fmean(newer)
-    if gain > 2 * error or statistics.fmean(newer) > BAD:
+    if gain > 2 * error or recent[-1].distance > BAD:
         return None
     return (
-        f"distance to the data {statistics.fmean(newer):.4f} over the last {len(newer)} exams, "
+        f"{name} to the data {statistics.fmean(newer):.4f} over the last {len(newer)} exams, "
         f"{statistics.fmean(older):.4f} over the {len(older)} before: no change beyond ±{2 * error:.4f}"
     )
 
@@ -266,15 +276,24 @@ def recovering(exams: Sequence[Exam]) -> bool:
     """Whether the distance of the last quarter of training is clearly below that of the quarter before.
 
     Clearly: the mean has fallen by `IMPROVEMENT`, and of the pairs of a later and an earlier exam `ORDERED` fell, so
-    that a distance that jumps about is no recovery.
+    that a distance that jumps about is no recovery. Where a classifier looks too, the distance in its features must
+    have fallen as well.
     """
     now = exams[-1].nimg
-    newer = [e.distance for e in exams if e.nimg > 0.75 * now]
-    older = [e.distance for e in exams if 0.5 * now < e.nimg <= 0.75 * now]
+    newer = [e for e in exams if e.nimg > 0.75 * now]
+    older = [e for e in exams if 0.5 * now < e.nimg <= 0.75 * now]
     if len(newer) < 2 or len(older) < 2:
         return False
-    fell = statistics.fmean(late < early for late in newer for early in older)
-    return statistics.fmean(newer) < IMPROVEMENT * statistics.fmean(older) and fell >= ORDERED
+    return all(_fell([figure(e) for e in older], [figure(e) for e in newer]) for figure in _figures(exams[-1]))
+
+
+def _figures(exam: Exam) -> list[Callable[[Exam], float]]:
+    return [lambda e: e.distance] + ([lambda e: e.feature_distance] if "feature distance" in exam.signs else [])
+
+
+def _fell(older: Sequence[float], newer: Sequence[float]) -> bool:
+    share = statistics.fmean(late < early for late in newer for early in older)
+    return statistics.fmean(newer) < IMPROVEMENT * statistics.fmean(older) and share >= ORDERED
 
 
 def stuck(exams: Sequence[Exam]) -> bool:
@@ -306,8 +325,10 @@ def _suspect(exam: Exam, exams: Sequence[Exam], vanishing: bool) -> tuple[Verdic
         silenced = vanishing and exam.value is not None and exam.value > SURE
         return ("discriminator too strong", game) if silenced else ("full collapse", (alike, *game))
     far = f"distance of the samples to the data is {exam.distance:.2f}"
-    if ignorant and (exam.distance > BAD or (missing and exam.distance > POOR)):
-        return "discriminator too weak", (*game, *missing, far)
+    unlike = exam.feature_distance > UNLIKE
+    if ignorant and (exam.distance > BAD or unlike or (missing and exam.distance > POOR)):
+        seen = (f"in the classifier's features it is {exam.feature_distance:.2f}",) if unlike else ()
+        return "discriminator too weak", (*game, *missing, far, *seen)
     if ignorant and exam.get("nearest", 1.0) > SCATTERED:
         scattered = f"samples lie {exam.get('nearest', 1):.1f} times as far from one another as data rows"
         return "discriminator too weak", (*game, scattered)
@@ -368,7 +389,7 @@ def _missing(exam: Exam) -> tuple[str, ...]:
     if "nearest" in exam.signs and _is_high_dimensional(exam):
         limits += [("nearest", NEAREST, "of the data's nearest distances"), ("rank", RANK, "of the data's axes")]
     found = [f"samples have {exam.get(n, 1):.0%} {words}" for n, limit, words in limits if exam.get(n, 1) < limit]
-    if found and exam.get("classes", 1.0) < MODES:
+    if exam.get("classes", 1.0) < MODES:
         found.append(f"the classifier sees {exam.get('classes', 1):.0%} of the classes")
     return tuple(found)
 
