@@ -178,6 +178,16 @@ def test_a_discriminator_that_is_nearly_sure_while_samples_get_better_is_no_alar
     assert set(said.values()) == {"healthy"}
 
 
+def test_a_discriminator_that_knows_nothing_while_samples_are_unlike_the_data_to_the_classifier_is_too_weak() -> None:
+    """Samples whose principal axes are right already: only the classifier sees that they are no digits."""
+    unlike = {"V": -1.38, "raw feature distance": 0.5, "feature distance": 0.3}
+    found = diagnose(log(100, lambda at: dict(unlike)))
+    assert found.verdict == "discriminator too weak"
+    assert any("features it is 0.40" in reason for reason in found.evidence)
+    alike = unlike | {"raw feature distance": 0.2}
+    assert diagnose(log(100, lambda at: dict(alike, **{"feature distance": 0.2}))).verdict == "healthy"
+
+
 def test_what_falls_in_pixels_but_not_in_the_classifiers_features_does_not_recover() -> None:
     """Half of the classes are there all the time, while the distance in pixels halves with every doubling of time."""
 

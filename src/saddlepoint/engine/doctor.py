@@ -75,7 +75,7 @@ POOR, BAD = 0.05, 0.15
 """Energy distances, as shares of the data's mean distance. 0.41 is a generator that paints the mean image."""
 
 UNLIKE = 0.25
-"""Energy distance in the features of the classifier, as a share of the data's mean distance there; 0.5 is that of blurs."""
+"""Energy distance in the classifier's features, as a share of the data's mean distance there; 0.5 is that of blurs."""
 
 MEMORISING = 0.75
 """Probability that D prefers a training row to a held-out one; 1/2 without memory."""
