@@ -6,11 +6,12 @@ import dataclasses
 import datetime
 import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 import saddlepoint.families  # noqa: F401 - registers the families
@@ -33,7 +34,6 @@ from saddlepoint.run import Run, load
 
 __all__ = ["Plan", "Run", "families", "load", "parse_budget", "plan", "plan_to_resume", "resume", "start", "train"]
 
-DEFAULT_BUDGET = "3m"
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -51,6 +51,7 @@ class Plan:
         device: cpu, cuda, mps or auto.
         threads: CPU threads; None leaves the choice to PyTorch.
         out: run folder; None: a new one below ``runs/``, or an unfinished one of the same configuration.
+        chosen: options that the user named; None: nothing is left to choose from the data.
     """
 
     family: str
@@ -62,6 +63,7 @@ class Plan:
     device: str = "auto"
     threads: int | None = None
     out: Path | None = None
+    chosen: frozenset[str] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as it is printed by a dry run and kept in ``config.json``."""
@@ -105,7 +107,8 @@ def plan(
         preset: named configuration of the family; None: its default.
         options: fields of the family's configuration to change, such as ``{"batch_size": 64}``.
         budget: training time, such as ``"90s"``, ``"3m"``, ``"1.5h"``, or seconds as a number.
-        kimg, steps: budget in thousands of samples seen, in steps. The first one spent ends training; none: 3 minutes.
+        kimg, steps: budget in thousands of samples seen, in steps. The first one spent ends training; none: the
+            family's own, some minutes.
         seed: of weights, data order and noise.
         out: run folder; if it holds the same training, that goes on. None: a new folder below ``runs/``, or that
             of an unfinished run of the same configuration.
@@ -124,6 +127,8 @@ def plan(
     preset, config = get_preset(kind, preset)
     _check_numbers(kimg, steps, threads, seed)
     remedy = ("off" if preset in kind.paper_presets else "auto") if remedy is None else remedy
+    if budget is None and kimg is None and steps is None:
+        budget = kind.default_budget
     settings = _settings(seed, steps, kimg, budget, checkpoint, remedy, stop_when)
     runtime.resolve_device(device)
     return Plan(
@@ -136,6 +141,7 @@ def plan(
         device=device,
         threads=threads,
         out=None if out is None else Path(out),
+        chosen=None if preset in kind.paper_presets else frozenset(key.replace("-", "_") for key in options or {}),
     )
 
 
@@ -148,10 +154,7 @@ def _settings(
     remedy: str,
     stop_when: str | None,
 ) -> Settings:
-    """Read times and words; without any limit the budget is the default."""
     _check_words(remedy, stop_when)
-    if budget is None and kimg is None and steps is None:
-        budget = DEFAULT_BUDGET
     seconds, every = parse_budget(budget), parse_time("checkpoint", checkpoint)
     return Settings(seed, steps, kimg, seconds, checkpoint_seconds=every, remedy=remedy, stop_when=stop_when)
 
@@ -197,9 +200,9 @@ def start(
         The run and how training ended. Raises as `train`.
     """
     threads = runtime.use_threads(request.threads)
-    dataset = load_dataset(request.source, say=observer.say, **request.preparation)
-    network = build_family(request.family, request.options, dataset.spec)
     device = runtime.resolve_device(request.device)
+    request, dataset = _suited(request, device, observer.say)
+    network = build_family(request.family, request.options, dataset.spec)
     config = {**request.to_json(), "device": str(device), "threads": threads, "machine": runtime.machine()}
     config["data"] |= _described(dataset, request.source)
     folder, resumed = _choose_folder(request, config, fresh)
@@ -292,6 +295,52 @@ def plan_to_resume(
         )
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error
+
+
+def _suited(request: Plan, device: torch.device, say: Callable[[str], None]) -> tuple[Plan, Dataset]:
+    """Load the data; choose what the plan leaves open by what it is, and say why."""
+    kind, preparation = get_family(request.family), request.preparation
+    dataset = load_dataset(request.source, say=say, **preparation)
+    if dataset.modality == "image" and kind.sizes and preparation["size"] is None:
+        side, why = choose_size(dataset.spec.shape[1:], kind.sizes, None if device.type != "cpu" else kind.most_on_cpu)
+        if why:
+            say(why)
+            preparation = {**preparation, "size": side}
+            dataset = load_dataset(request.source, say=say, **preparation)
+    if request.chosen is None:
+        return replace(request, preparation=preparation), dataset
+    options, reasons = kind.suited(request.options, dataset.spec, request.chosen)
+    for reason in reasons:
+        say(reason)
+    return replace(request, preparation=preparation, options=options), dataset
+
+
+def choose_size(shape: tuple[int, ...], sizes: Sequence[int], most: int | None) -> tuple[int, str]:
+    """Return the side of the images to train on, and why it is not their own; an empty reason if it is.
+
+    Args:
+        shape: (height, width) of the images as they are.
+        sizes: sides the family can make.
+        most: largest side to choose, or None.
+
+    >>> choose_size((20, 24), (16, 28, 32, 64), 32)
+    (16, 'images of 20 x 24 are resized to 16 x 16, the nearest size the family can make')
+    >>> choose_size((28, 28), (16, 28, 32, 64), 32)
+    (28, '')
+    """
+    own = min(shape)
+    fitting = [size for size in sizes if size <= min(own, most or own)] or [min(sizes)]
+    side = max(fitting)
+    if shape == (side, side):
+        return side, ""
+    bound = most is not None and own > most
+    larger = min((size for size in sizes if size > side), default=side)
+    reason = (
+        f"the largest size that trains in minutes on a CPU (--size {larger} for more)"
+        if bound
+        else "the nearest size the family can make"
+    )
+    return side, f"images of {shape[0]} x {shape[1]} are resized to {side} x {side}, {reason}"
 
 
 def _described(dataset: Dataset, source: str) -> dict[str, Any]:

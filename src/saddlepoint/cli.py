@@ -75,7 +75,7 @@ def _main(
 
 
 @app.command(
-    epilog="Examples:  saddle train  |  saddle train gan --data ./photos --budget 20m  |  "
+    epilog="Examples:  saddle train  |  saddle train dcgan --data ./photos --budget 20m  |  "
     "saddle train gan --preset mnist-2014 --kimg 500 --seed 1  |  saddle train --resume runs/my-run --budget 1h",
 )
 def train(
@@ -83,7 +83,7 @@ def train(
     data: DataOption = "mnist",
     preset: Annotated[str | None, typer.Option(help="Named configuration; `saddle families gan` lists them.")] = None,
     budget: Annotated[
-        str | None, typer.Option(help="Training time: 90s, 3m, 1.5h. Default 3m if no limit is given.")
+        str | None, typer.Option(help="Training time: 90s, 3m, 1.5h. Default: some minutes, by the family.")
     ] = None,
     kimg: Annotated[float | None, typer.Option(help="Limit in thousands of samples seen.")] = None,
     steps: Annotated[int | None, typer.Option(help="Limit in steps. The first limit reached ends training.")] = None,
@@ -102,6 +102,10 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved configuration as JSON and stop.")
     ] = False,
+    report: Annotated[
+        bool | None,
+        typer.Option("--report/--no-report", help="Measure the run at the end. Default: for your own data."),
+    ] = None,
     quiet: QuietOption = False,
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Change a field of the family.")
@@ -110,9 +114,10 @@ def train(
     """Train a family on data. Running the same command again goes on where it stopped.
 
     Every field of the family's configuration is an option as well: --lr 0.1, --batch-size 64, --k 3
-    (`saddle families gan` lists them).
+    (`saddle families gan` lists them). Of your own images size, augmentation and budget are chosen, and said.
     """
-    from saddlepoint import api
+    from saddlepoint import api, pictures, tables
+    from saddlepoint.data import KNOWN
 
     options = _family_options(option or [], family)
     if resume is not None:
@@ -134,7 +139,13 @@ def train(
         typer.echo(json.dumps(request.to_json(), indent=1))
         return
     run = _run(request, quiet=quiet, fresh=fresh)
-    if not quiet:
+    if report or (report is None and request.source not in KNOWN):
+        measured = run.evaluate(seed=0, say=None if quiet else _say)
+        page = run.save_report(measured)
+        tables.print_report(measured)
+        typer.echo(f"samples:  {pictures.draw(run, 'grid')}")
+        typer.echo(f"report:   {page}")
+    elif not quiet:
         typer.echo(f"next:     saddle sample {run.path}    saddle evaluate {run.path}")
 
 

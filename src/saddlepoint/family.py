@@ -8,7 +8,7 @@ optimizers, averages weights and keeps state. Read `docs/architecture.md` for th
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -289,6 +289,9 @@ class Family(nn.Module, abc.ABC):
         averaged: names of the submodules of which the engine keeps a moving average for sampling.
         paper_presets: presets that follow a paper; remedies are off there unless asked for.
         remedies: what the doctor may try, in this order.
+        sizes: sides of the square images it can make; empty: any.
+        most_on_cpu: side of own images up to which a CPU trains in minutes; larger ones only if asked for.
+        default_budget: training time where no limit is given.
     """
 
     name: ClassVar[str]
@@ -299,6 +302,9 @@ class Family(nn.Module, abc.ABC):
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
     paper_presets: ClassVar[tuple[str, ...]] = ()
     remedies: ClassVar[tuple[Remedy, ...]] = ()
+    sizes: ClassVar[tuple[int, ...]] = ()
+    most_on_cpu: ClassVar[int] = 32
+    default_budget: ClassVar[str] = "3m"
 
     def __init__(self, config: FamilyConfig, data: DataSpec) -> None:
         super().__init__()
@@ -313,6 +319,17 @@ class Family(nn.Module, abc.ABC):
     @abc.abstractmethod
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw the initial weights of every network from ``generator``."""
+
+    @classmethod
+    def suited(cls, config: Any, data: DataSpec, chosen: Collection[str]) -> tuple[FamilyConfig, tuple[str, ...]]:
+        """Return the options that suit the data, and a sentence for each that was changed.
+
+        Args:
+            config: options as asked for.
+            data: what training will see.
+            chosen: names of the options that the user named; they stay.
+        """
+        return config, ()
 
     def prepare(self, stats: DataStats) -> None:
         """Set what depends on the data (an output bias, a scaler's ranges), once, before the first step."""

@@ -69,11 +69,6 @@ CASES = [
     ("discriminator too weak", {"V": -12.0, "separation": 0.0, "spread": 0.1}, "D knows nothing: V is -12.00"),
     ("partial collapse", {"V": -3.0, "separation": 0.95, "modes": 0.3, "raw distance": 0.3}, "30% of the modes"),
     ("partial collapse", {"classes": 0.4}, "the classifier sees 40% of the classes"),
-    (
-        "discriminator too weak",
-        {"V": -1.38, "raw feature distance": 0.5, "feature distance": 0.3},
-        "features it is 0.40",
-    ),
     ("diverged", {"reach": 40.0}, "40 times as far"),
     ("diverged", {"logit scale": 5000.0}, "D's logits have a mean size of 5e+03"),
 ]

@@ -4,10 +4,11 @@ from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.given import load_samples
 from saddlepoint.data.inspect import Inspection, inspect_source
 from saddlepoint.data.load import absolute_source, load_dataset
-from saddlepoint.data.names import DatasetInfo, list_datasets
+from saddlepoint.data.names import KNOWN, DatasetInfo, list_datasets
 from saddlepoint.data.synthetic import Mixture, mixture
 
 __all__ = [
+    "KNOWN",
     "Dataset",
     "DatasetInfo",
     "Inspection",

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import weakref
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,6 +122,27 @@ def dataset_source(dataset: Dataset, key: str) -> Source:
                 yield Item(value if value.ndim == 1 else value.transpose(1, 2, 0), label, f"{split} row {row}", split)
 
     return Source(dataset.name, key, items, modality=dataset.modality, classes=dataset.classes, notes=dataset.notes)
+
+
+def stacked_source(dataset: Dataset, name: str, rows: Sequence[int], seed: int = 2017) -> Source:
+    """Return pictures of three grey images of a data set, one in each channel, without labels.
+
+    Args:
+        dataset: grey images; the channels of a picture come from one of its splits, each drawn with replacement.
+        name: of the result.
+        rows: pictures in train, valid and test.
+        seed: of the draws.
+    """
+
+    def items() -> Iterator[Item]:
+        rng = np.random.default_rng(seed)
+        for split, count in zip(SPLITS, rows, strict=True):
+            x = np.asarray(dataset.splits[split].x)[:, 0]
+            for row, chosen in enumerate(rng.integers(0, len(x), (count, 3))):
+                yield Item(x[chosen].transpose(1, 2, 0), None, f"{split} row {row}", split)
+
+    note = f"three images of {dataset.name} in the channels of each picture, drawn with replacement within its splits"
+    return Source(name, f"stacked/{dataset.fingerprint}/{seed}", items, modality="image", notes=(note,))
 
 
 def find_idx(folder: Path) -> Path | None:

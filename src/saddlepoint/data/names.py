@@ -129,6 +129,12 @@ KNOWN: Mapping[str, Known] = {
         None,
         10_000,
     ),
+    "stacked-mnist": Known(
+        "three digits of MNIST in the channels of one picture: 1,000 modes (Metz et al. 2017)",
+        (60_000, 5_000, 26_000),
+        (3, 28, 28),
+        "CC BY-SA 3.0",
+    ),
     "att-faces": Known(
         "400 grey portraits of 40 people, 92x112 (AT&T Laboratories Cambridge)",
         (320, 40, 40),
@@ -167,6 +173,8 @@ def load_named(name: str, options: Options, say: Say) -> Dataset:
         if not options.default:
             raise DataError(f"'{name}' holds vectors; size, channels and fit are for images: leave them out")
         return synthetic.load_mixture(name)
+    if name == "stacked-mnist":
+        return _load_stacked(known, options, say)
     local = local_source(name)
     if local is not None:
         entry = cache.entry_path(name, {"source": local.key, **vars(options)})
@@ -183,6 +191,18 @@ def load_named(name: str, options: Options, say: Say) -> Dataset:
         return native
     entry = cache.entry_path(name, {"source": native.fingerprint, **vars(options)})
     return cache.read(entry, name) or prepare(arrays.dataset_source(native, native.fingerprint), options, entry)
+
+
+def _load_stacked(known: Known, options: Options, say: Say) -> Dataset:
+    """Stack digits of the same split of MNIST, drawn with a fixed seed."""
+    mnist = load_named("mnist", Options(), say)
+    options = known.as_default(options)
+    entry = cache.entry_path("stacked-mnist", {"source": mnist.fingerprint, "rows": known.rows, **vars(options)})
+    cached = cache.read(entry, "stacked-mnist")
+    if cached is None:
+        say("stacked-mnist: stacking the digits of MNIST, once")
+        cached = prepare(arrays.stacked_source(mnist, "stacked-mnist", known.rows), options, entry)
+    return cached
 
 
 def local_source(name: str) -> Source | None:
@@ -283,6 +303,8 @@ def _origin(name: str, known: Known) -> str:
         return "built in"
     if name == "digits":
         return "built in (scikit-learn)"
+    if name == "stacked-mnist":
+        return f"made of mnist: {_origin('mnist', KNOWN['mnist'])}"
     folder = _data_folder(known)
     if folder is not None:
         return f"found in {folder}"

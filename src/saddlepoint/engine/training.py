@@ -32,6 +32,9 @@ class TrainingState:
         # Weights are drawn on the CPU, so that a seed means the same network on every device.
         family.to("cpu").reset_parameters(stream("cpu", "weights", seed))
         self.family = family.to(device).train()
+        if device.type != "mps":
+            # Convolutions are a third faster on a CPU with channels last; other tensors stay as they are.
+            self.family.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.rows, self.world_size = rows, world_size
         self.averages = Averages(family)
         self.optimizers = build_optimizers(family)

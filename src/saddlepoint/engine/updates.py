@@ -67,11 +67,16 @@ class Optimizer:
             CheckpointError: if a name is not one of this optimizer's parameters.
         """
         state: dict[int, dict[str, Tensor]] = {}
+        (group,) = self._optimizer.param_groups
         for name, entry in saved.items():
             parameter, _, key = name.rpartition("/")
             if parameter not in self._names:
                 raise CheckpointError(f"the checkpoint holds optimizer state for an unknown parameter '{parameter}'")
-            state.setdefault(self._names.index(parameter), {})[key] = entry.clone()
+            index = self._names.index(parameter)
+            owner = group["params"][index]
+            # A momentum must lie in memory as its parameter does, which may have its channels last.
+            kept = entry.clone() if entry.shape != owner.shape else torch.empty_like(owner.detach()).copy_(entry)
+            state.setdefault(index, {})[key] = kept
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": state, "param_groups": groups})
 

@@ -6,7 +6,7 @@ Networks", and the configuration released with it. Deviations are listed in docs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar
@@ -42,6 +42,9 @@ from saddlepoint.theory import game_logs
 
 SLOPE = 0.2
 """Slope of LeakyReLU on the negative side."""
+
+FEW = 10_000
+"""Training images below which they are augmented unless the options say otherwise."""
 
 _SETTLED = 512
 """Samples from which statistics of batch normalisation are recomputed for the averaged generator."""
@@ -241,6 +244,8 @@ class DCGAN(Family):
     tags = Tags(modalities=("image",), conditional=True)
     Config = DCGANConfig
     paper_presets = ("paper",)
+    sizes = (16, 28, 32, 64, 128)
+    default_budget = "10m"
     remedies = (
         cures.NON_SATURATING,
         replace(
@@ -288,6 +293,20 @@ class DCGAN(Family):
         self.objective, self.augment = get_objective(config.objective), Augment(config.augment)
         self.augment_p: Tensor
         self.register_buffer("augment_p", torch.tensor(config.augment_p))
+
+    @classmethod
+    def suited(
+        cls, config: DCGANConfig, data: DataSpec, chosen: Collection[str]
+    ) -> tuple[DCGANConfig, tuple[str, ...]]:
+        """Augment where there are few images: D would learn them by heart, and G with it."""
+        if data.rows >= FEW or {"augment", "augment_p", "ada_kimg"} & set(chosen):
+            return config, ()
+        kinds = ("translation", "cutout", *(("colour",) if data.shape[0] == 3 else ()))
+        why = (
+            f"augmentation by {', '.join(kinds)}: {data.rows:,} training images are few, "
+            "and a discriminator would learn them by heart (--augment none to do without)"
+        )
+        return replace(config, augment=kinds), (why,)
 
     @property
     def classes(self) -> int:

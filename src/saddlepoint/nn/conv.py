@@ -86,7 +86,8 @@ class _LeakyConvNet(torch.autograd.Function):
 
 def _times_slope(v: Tensor, activated: Tensor, slope: float) -> Tensor:
     """Multiply by the slope of LeakyReLU where its result is ``activated``."""
-    return torch.where(activated > 0, v, v * slope)
+    found: Tensor = torch.ops.aten.leaky_relu_backward(v, activated, slope, True)
+    return found
 
 
 def _input_gradient(v: Tensor, x: Tensor, weight: Tensor, geometry: Any) -> Tensor:

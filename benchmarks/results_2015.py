@@ -1,0 +1,213 @@
+"""Makes the figures of docs/results.md for `cgan`, `dcgan` and the mixtures: trains, measures, keeps, writes the page.
+
+    python benchmarks/results_2015.py run [ROW ...]    train and measure what is missing; can be stopped at any moment
+    python benchmarks/results_2015.py write            write the tables from the kept figures
+
+A row that is stopped goes on in its run folder; a finished one keeps its figures in benchmarks/figures/2015/ROW.json
+and a grid of samples in docs/images. The baseline (`plain_dcgan.py`) is trained in one go and measured alike.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plain_dcgan
+import torch
+from records import commit, run_or_write, write_section
+
+from saddlepoint import api, explore, pictures
+from saddlepoint._files import write_atomically
+from saddlepoint.data import load_dataset
+from saddlepoint.data.cache import cache_dir
+from saddlepoint.engine import runtime
+from saddlepoint.engine.settings import Observer
+from saddlepoint.evaluate import Report, Subject, evaluate
+
+HERE = Path(__file__).parent
+FIGURES = HERE / "figures" / "2015"
+DOCS = HERE.parent / "docs"
+RUNS = Path("runs") / "2015"
+THREADS = 2
+IMAGES = ("fd", "pr", "classes")
+HEADING = """
+## Conditional GAN, DCGAN, mixtures
+
+Script: `python benchmarks/results_2015.py run`, then `write`. Kept figures: `benchmarks/figures/2015/`. Brackets are
+95% intervals of the protocol (they count the draw of samples and rows, not the seed of training).
+
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training run and what is measured of it; the family ``plain`` is the baseline."""
+
+    label: str
+    family: str
+    data: str
+    minutes: float
+    protocols: tuple[str, ...]
+    preset: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.label}-{self.data}-{self.minutes:g}m-seed{self.seed}"
+
+
+PLAIN_2014 = {
+    "generator_widths": (128, 128), "discriminator_widths": (128, 128), "latent_size": 2, "latent": "normal",
+    "generator": "relu", "discriminator": "leaky-relu", "init": "he", "objective": "non-saturating", "r1_gamma": None,
+    "r2_gamma": None, "simultaneous": False, "ema_ramp": None, "lr_decay_kimg": None, "lr": 1e-3,
+}  # fmt: skip
+"""The plain game on points: alternating non-saturating updates by Adam, without penalty and average."""
+
+
+def rows(seed: int) -> list[Row]:
+    """Return the rows of a seed, headline rows first."""
+    conditional = {"conditional": True}
+    return [
+        Row("cgan", "cgan", "mnist", 10, (*IMAGES, "accuracy"), seed=seed),
+        Row("dcgan-conditional", "dcgan", "mnist", 10, (*IMAGES, "accuracy"), options=conditional, seed=seed),
+        Row("dcgan", "dcgan", "mnist", 10, IMAGES, seed=seed),
+        Row("plain", "plain", "mnist", 10, IMAGES, seed=seed),
+        Row("gan", "gan", "ring8", 3, ("modes",), "points", seed=seed),
+        Row("gan", "gan", "grid25", 3, ("modes",), "points", seed=seed),
+        Row("gan-plain", "gan", "ring8", 3, ("modes",), "points", PLAIN_2014, seed=seed),
+        Row("gan-plain", "gan", "grid25", 3, ("modes",), "points", PLAIN_2014, seed=seed),
+        Row("dcgan", "dcgan", "stacked-mnist", 20, ("stacked",), seed=seed),
+        Row("dcgan", "dcgan", "fashion-mnist", 20, IMAGES, seed=seed),
+        Row("dcgan", "dcgan", "cifar10-jpeg", 20, IMAGES, seed=seed),
+        Row("dcgan-paper", "dcgan", "stacked-mnist", 20, ("stacked",), "paper", seed=seed),
+        Row("cgan-2014", "cgan", "mnist", 20, ("parzen", "accuracy", *IMAGES), "mnist-2014", seed=seed),
+        Row("dcgan-paper", "dcgan", "mnist", 20, IMAGES, "paper", seed=seed),
+    ]
+
+
+ROWS = [row for seed in range(3) for row in rows(seed)]
+
+
+def run(row: Row, named: bool) -> None:
+    """Train a row unless it is finished, measure it, keep its figures and a picture."""
+    path = FIGURES / f"{row.name}.json"
+    if path.exists():
+        return
+    torch.set_num_threads(THREADS)
+    picture = DOCS / "images" / f"2015-{row.name}.png"
+    if row.family == "plain":
+        found, report = baseline(row, picture)
+    else:
+        found, report = trained(row, picture)
+    figures: dict[str, dict[str, Any]] = {}
+    for result in report.results:
+        for line in result.rows:
+            kept = {"value": line.value, "interval": line.interval, "details": dict(line.details)}
+            figures.setdefault(line.row if line.role == "control" else "model", {})[line.metric] = kept
+    found |= {"figures": figures, "threads": THREADS, "machine": runtime.machine(), "commit": commit()}
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(found, indent=1, default=list) + "\n")
+    print(f"{row.name}: {found['nimg']:,} samples in {found['seconds']:.0f} s", flush=True)
+
+
+def trained(row: Row, picture: Path) -> tuple[dict[str, Any], Report]:
+    """Train with saddlepoint."""
+    plan = api.plan(
+        row.family, row.data, preset=row.preset, options=row.options, budget=row.minutes * 60, seed=row.seed,
+        threads=THREADS, out=RUNS / row.name, device="cpu", remedy="off",
+    )  # fmt: skip
+    run, outcome = api.start(plan, Observer(say=print, warn=print))
+    if outcome.reason == "interrupted":
+        sys.exit("interrupted; run the same command again")
+    report = run.evaluate(row.protocols, seed=0)
+    pictures.draw(run, "grid", seed=0, out=picture)
+    alarms = [line["verdict"] for line in run.log if line.get("verdict") not in (None, "healthy", "finished")]
+    facts = {"nimg": outcome.progress.nimg, "seconds": round(outcome.seconds, 1), "verdict": run.diagnosis.verdict}
+    return facts | {"alarms": sorted(set(alarms)), "preset": run.config["preset"]}, report
+
+
+def baseline(row: Row, picture: Path) -> tuple[dict[str, Any], Report]:
+    """Train the plain recipe for the same time."""
+    dataset = load_dataset(row.data)
+    images = torch.from_numpy(np.array(dataset.splits["train"].x))
+    sample, seen = plain_dcgan.train(images, row.minutes * 60, row.seed)
+    report = evaluate(Subject("plain", sample), dataset, row.protocols, seed=0, cache_dir=cache_dir() / "controls")
+    explore.grid(sample(64, 0)).save(picture)
+    return {"nimg": seen, "seconds": row.minutes * 60, "verdict": "", "alarms": [], "preset": ""}, report
+
+
+SHOWN = (
+    ("Fréchet distance, bias removed", "FD"),
+    ("precision", "precision"),
+    ("recall", "recall"),
+    ("samples of the class asked for", "of the class asked for"),
+    ("class imbalance (total variation)", "imbalance"),
+    ("modes", "modes"),
+    ("high-quality share", "high quality"),
+    ("imbalance of modes (KL)", "KL of modes"),
+    ("Parzen log-likelihood", "Parzen (nats)"),
+)
+
+
+def cell(figure: Mapping[str, Any] | None) -> str:
+    """Return a figure with its interval."""
+    if figure is None:
+        return ""
+    value, digits = figure["value"], 3 if abs(figure["value"]) < 10 else 1
+    interval = figure["interval"]
+    return f"{value:.{digits}f}" + (f" [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]" if interval else "")
+
+
+def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
+    """Return the table of a data set: every run, then what real rows reach."""
+    metrics = [(m, word) for m, word in SHOWN if any(m in kept["figures"]["model"] for _, kept in found)]
+    words = ["run", "seed", "minutes", "samples seen", *(word for _, word in metrics), "doctor"]
+    lines = ["", f"`{data}`:", "", "| " + " | ".join(words) + " |", "|---" * len(words) + "|"]
+    for row, kept in found:
+        model = kept["figures"]["model"]
+        told = kept["verdict"] + (f" (before: {', '.join(kept['alarms'])})" if kept["alarms"] else "")
+        cells = [row.label, str(row.seed), f"{row.minutes:g}", f"{kept['nimg']:,}"]
+        lines.append("| " + " | ".join([*cells, *(cell(model.get(m)) for m, _ in metrics), told]) + " |")
+    for label in dict.fromkeys(row.label for row, _ in found):
+        seeds = [kept for row, kept in found if row.label == label]
+        if len(seeds) > 1:
+            means = [
+                [k["figures"]["model"][m]["value"] for k in seeds if m in k["figures"]["model"]] for m, _ in metrics
+            ]
+            shown = [f"**{statistics.mean(v):.3g}** sd {statistics.stdev(v):.2g}" if len(v) > 1 else "" for v in means]
+            lines.append("| " + " | ".join([label, f"mean of {len(seeds)}", "", "", *shown, ""]) + " |")
+    controls = found[0][1]["figures"]
+    for name in (n for n in controls if n.startswith(("held-out", "training"))):
+        lines.append(
+            "| " + " | ".join([f"*{name}*", "", "", "", *(cell(controls[name].get(m)) for m, _ in metrics), ""]) + " |"
+        )
+    return lines
+
+
+def write() -> None:
+    """Write the section of docs/results.md between its marks."""
+    pairs = [(row, FIGURES / f"{row.name}.json") for row in ROWS]
+    found = [(row, json.loads(path.read_text())) for row, path in pairs if path.exists()]
+    lines: list[str] = []
+    for data in dict.fromkeys(row.data for row, _ in found):
+        some = sorted(((r, k) for r, k in found if r.data == data), key=lambda pair: (pair[0].label, pair[0].seed))
+        lines += table(data, some)
+        for row, _ in some:
+            if row.seed == 0:
+                lines += ["", f"{row.label}, {row.data}, {row.minutes:g} min, seed 0:", ""]
+                lines += [f"![samples](images/2015-{row.name}.png)"]
+    machines = sorted({k["machine"]["processor"] + ", torch " + k["machine"]["torch"] for _, k in found})
+    commits = sorted({k["commit"] for _, k in found})
+    lines += ["", f"{THREADS} threads. Measured on: {'; '.join(machines)}. Commits: {', '.join(commits)}."]
+    write_section(DOCS / "results.md", "2015", lines, HEADING)
+
+
+if __name__ == "__main__":
+    run_or_write({row.name: row for row in ROWS}, run, write, __doc__)
