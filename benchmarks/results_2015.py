@@ -20,10 +20,12 @@ from typing import Any
 import numpy as np
 import plain_dcgan
 import torch
+from PIL import Image
 from records import commit, run_or_write, write_section
 
 from saddlepoint import api, explore, pictures
 from saddlepoint._files import write_atomically
+from saddlepoint._types import from_bytes
 from saddlepoint.data import load_dataset
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.engine import runtime
@@ -56,6 +58,7 @@ class Row:
     protocols: tuple[str, ...]
     preset: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    size: int | None = None
     seed: int = 0
 
     @property
@@ -89,6 +92,10 @@ def rows(seed: int) -> list[Row]:
         Row("dcgan-paper", "dcgan", "stacked-mnist", 20, ("stacked",), "paper", seed=seed),
         Row("cgan-2014", "cgan", "mnist", 20, ("parzen", "accuracy", *IMAGES), "mnist-2014", seed=seed),
         Row("dcgan-paper", "dcgan", "mnist", 20, IMAGES, "paper", seed=seed),
+        Row("gan-inpainting", "gan", "mnist", 3, IMAGES, "mnist-inpainting", seed=seed),
+        Row("tfd-2014", "gan", "att-faces", 20, ("parzen", "memorisation"), "tfd-2014", size=48, seed=seed),
+        Row("cifar10-fc-2014", "gan", "cifar10-jpeg", 20, IMAGES, "cifar10-fc-2014", seed=seed),
+        Row("cifar10-conv-2014", "gan", "cifar10-jpeg", 20, IMAGES, "cifar10-conv-2014", seed=seed),
     ]
 
 
@@ -121,16 +128,32 @@ def trained(row: Row, picture: Path) -> tuple[dict[str, Any], Report]:
     """Train with saddlepoint."""
     plan = api.plan(
         row.family, row.data, preset=row.preset, options=row.options, budget=row.minutes * 60, seed=row.seed,
-        threads=THREADS, out=RUNS / row.name, device="cpu", remedy="off",
+        threads=THREADS, out=RUNS / row.name, device="cpu", remedy="off", size=row.size,
     )  # fmt: skip
     run, outcome = api.start(plan, Observer(say=print, warn=print))
     if outcome.reason == "interrupted":
         sys.exit("interrupted; run the same command again")
     report = run.evaluate(row.protocols, seed=0)
-    pictures.draw(run, "grid", seed=0, out=picture)
+    if run.config["options"].get("given", "none") == "none":
+        pictures.draw(run, "grid", seed=0, out=picture)
+    else:
+        completions(run).save(picture)
     alarms = [line["verdict"] for line in run.log if line.get("verdict") not in (None, "healthy", "finished")]
     facts = {"nimg": outcome.progress.nimg, "seconds": round(outcome.seconds, 1), "verdict": run.diagnosis.verdict}
     return facts | {"alarms": sorted(set(alarms)), "preset": run.config["preset"]}, report
+
+
+def completions(run: api.Run, images: int = 12, each: int = 6) -> Image.Image:
+    """Show test images of which a half is given: that half, several completions, the original in a yellow frame."""
+    x = np.array(run.dataset().splits["test"].x[:images])
+    whole = from_bytes(torch.from_numpy(x))
+    visible = run.family.get_buffer("visible")
+    z = run.family.inputs_for(whole.repeat_interleave(each, 0), runtime.stream("cpu", "completions"))
+    found = explore.to_uint8(run.generate(z)).reshape(images, each, *x.shape[1:])
+    half = np.where(visible.numpy(), x, np.uint8(90))
+    rows = np.concatenate([half[:, None], found, x[:, None]], 1)
+    frames = range(each + 1, images * (each + 2), each + 2)
+    return explore.tile(rows.reshape(-1, *x.shape[1:]), 2 * (each + 2), frames=set(frames))
 
 
 def baseline(row: Row, picture: Path) -> tuple[dict[str, Any], Report]:

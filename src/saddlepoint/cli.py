@@ -371,7 +371,8 @@ def _refuse_changes(changed: list[str]) -> None:
 
 def _general_options() -> set[str]:
     """Names of the options of `saddle train` that belong to no family."""
-    return {name.replace("_", "-") for name in inspect.signature(train).parameters} - {"family"} | {"help"}
+    named = {name.replace("_", "-") for name in inspect.signature(train).parameters}
+    return named - {"family"} | {"help", "no-report"}
 
 
 def _gather(words: list[str]) -> list[str]:

@@ -21,6 +21,9 @@ from saddlepoint.config import check, check_choices, option
 
 T = TypeVar("T")
 
+EXAMPLES = 512
+"""Training rows that a family is shown before the first step."""
+
 
 @dataclass(frozen=True)
 class DataSpec:
@@ -48,10 +51,16 @@ class DataStats:
     Attributes:
         mean: tensor of the shape of one sample.
         std: population standard deviation, same shape.
+        examples: up to `EXAMPLES` training rows, evenly spread over the training split, in the inside range.
     """
 
     mean: Tensor
     std: Tensor
+    examples: Tensor
+
+    def to(self, device: torch.device) -> DataStats:
+        """Return the same on a device."""
+        return DataStats(self.mean.to(device), self.std.to(device), self.examples.to(device))
 
 
 @dataclass(frozen=True)

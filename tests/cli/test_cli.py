@@ -167,6 +167,54 @@ def test_from_training_to_pictures_and_figures(saddle: Command) -> None:
             assert arrays["x"].shape == (rows, 1, 8, 8)
 
 
+def test_a_conditional_run_is_asked_for_a_class(saddle: Command) -> None:
+    assert saddle("train", "cgan", "--data", "digits", "--steps", "5", "--out", "run", *SMALL)[0] == 0
+    assert saddle("sample", "run", "--label", "3", "-n", "5", "--out", "x.npz")[0] == 0
+    with np.load("x.npz") as arrays:
+        assert arrays["x"].shape == (5, 1, 8, 8)
+    code, out, _ = saddle("sample", "run", "--label", "3")
+    assert code == 0
+    assert out.strip().endswith("grid-3-seed0.png")
+    code, _, err = saddle("sample", "run", "--label", "eleven")
+    assert code == 2
+    assert "no class 'eleven' among the 10" in err
+    saddle("train", "gan", "--data", "digits", "--steps", "2", "--out", "plain", *SMALL)
+    code, _, err = saddle("sample", "plain", "--label", "3")
+    assert code == 2
+    assert "unconditional" in err
+
+
+def test_own_images_need_nothing_else(saddle: Command) -> None:
+    """Mixed sizes and modes: what was chosen is said, and the run is measured at the end."""
+    rng = np.random.default_rng(1)
+    Path("photos").mkdir()
+    for i, (mode, size) in enumerate([("RGB", (50, 40)), ("L", (64, 64)), ("RGBA", (48, 48)), ("RGB", (40, 40))] * 15):
+        bands = {"L": (), "RGB": (3,), "RGBA": (4,)}[mode]
+        pixels = rng.integers(0, 256, (size[1], size[0], *bands), dtype=np.uint8)
+        Image.fromarray(pixels, mode).save(f"photos/{i}.png")
+    small = ["--steps", "3", "--width", "4", "--batch-size", "8", "--threads", "1", "--out", "run"]
+    code, out, err = saddle("train", "dcgan", "--data", "photos", *small)
+    assert code == 0, err
+    assert "augmentation by translation, cutout, colour: 48 training images are few" in err
+    assert Path("run/report/index.html").exists()
+    assert "report:   run/report/index.html" in out
+    config = json.loads(Path("run/config.json").read_text())
+    assert config["data"]["shape"] == [3, 32, 32]
+    assert config["options"]["augment"] == ["translation", "cutout", "colour"]
+    # The same command finds the run again and has nothing left to do.
+    assert saddle("train", "dcgan", "--data", "photos", *small, "--no-report")[0] == 0
+
+
+def test_images_of_a_size_that_a_family_cannot_make_are_resized_aloud(saddle: Command) -> None:
+    small = ["--steps", "1", "--width", "4", "--batch-size", "8", "--threads", "1", "--out", "run"]
+    code, _, err = saddle("train", "dcgan", "--data", "digits", *small)
+    assert code == 0
+    assert "images of 8 x 8 are resized to 16 x 16" in err
+    code, _, err = saddle("train", "dcgan", "--data", "digits", "--size", "20", *small[:-1], "other")
+    assert code == 2
+    assert "choose --size 32 or another of them" in err
+
+
 def test_from_a_run_and_from_foreign_samples_to_a_comparison(saddle: Command) -> None:
     assert saddle("train", "--data", "digits", "--steps", "30", "--out", "run", *SMALL)[0] == 0
     kinds = ["--protocol", "parzen", "--protocol", "kd100_pixels_test"]

@@ -25,25 +25,16 @@ from saddlepoint.engine.state import newest_checkpoint
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.engine.updates import trained
 from saddlepoint.family import Context, Family, Progress, build_family, families, get_preset
+from tests.contract.presets import made, reduced
 
 CASES = [(name, preset) for name, kind in families().items() for preset in kind.PRESETS]
 BATCH = 8
 
 
-def data(modality: str) -> Dataset:
-    rng = np.random.default_rng(3)
-    labels = np.arange(40) % 3
-    if modality == "image":
-        x = rng.integers(0, 256, (40, 1, 16, 16), dtype=np.uint8)
-    else:
-        x = rng.normal(size=(40, 2)).astype(np.float32)
-    return Dataset("made", modality, {"train": Split(x, labels)}, ("a", "b", "c"), "0")  # type: ignore[arg-type]
-
-
 def build(name: str, preset: str, modality: str | None = None) -> tuple[Family, Dataset]:
     kind = families()[name]
-    dataset = data(modality or kind.tags.modalities[0])
-    config = dataclasses.replace(get_preset(kind, preset)[1], batch_size=BATCH)
+    dataset = made(kind, preset, modality)
+    config = dataclasses.replace(reduced(kind, preset), batch_size=BATCH)
     return build_family(name, config, dataset.spec), dataset
 
 
@@ -134,8 +125,8 @@ def test_remedies_change_options_but_neither_networks_nor_batches(name: str, pre
     kind = families()[name]
     assert set(kind.paper_presets) <= set(kind.PRESETS)
     assert len({remedy.name for remedy in kind.remedies}) == len(kind.remedies)
-    config = get_preset(kind, preset)[1]
-    spec = data(kind.tags.modalities[0]).spec
+    config = reduced(kind, preset)
+    spec = made(kind, preset).spec
     before = build_family(name, config, spec)
     for remedy in kind.remedies:
         assert remedy.verdicts
@@ -247,7 +238,7 @@ def test_another_seed_is_another_run(name: str, preset: str, tmp_path: Path) -> 
 def test_average_follows_its_closed_form(name: str, tmp_path: Path) -> None:
     """After n steps the average is sum_i w_i p_i with the weights that the betas imply."""
     kind = families()[name]
-    dataset = data(kind.tags.modalities[0])
+    dataset = made(kind, next(iter(kind.PRESETS)))
     config = dataclasses.replace(get_preset(kind, None)[1], batch_size=BATCH, ema_half_life_kimg=0.02, ema_ramp=None)
     network = kind.averaged[0]
     history: list[dict[str, Tensor]] = []

@@ -38,6 +38,7 @@ from saddlepoint.family import (
     Tags,
     Terms,
 )
+from tests.contract.presets import made, reduced
 
 BATCH = 100
 
@@ -293,16 +294,6 @@ def test_an_alarm_told_once_is_not_told_again_at_resume(tmp_path: Path) -> None:
     assert told == []
 
 
-def labelled(modalities: tuple[str, ...]) -> Dataset:
-    """Vectors where the family takes them, else images; with labels and held-out rows."""
-    rng, labels = np.random.default_rng(5), np.arange(96) % 3
-    x = rng.normal(size=(96, 2)).astype(np.float32)
-    if "vector" not in modalities:
-        x = rng.integers(0, 256, (96, 1, 16, 16), dtype=np.uint8)
-    splits = {"train": Split(x[:64], labels[:64]), "valid": Split(x[64:], labels[64:])}
-    return Dataset("made", "vector" if x.ndim == 2 else "image", splits, ("a", "b", "c"), "0")
-
-
 def test_the_doctor_only_looks(tmp_path: Path) -> None:
     """Weights, averages, optimizers and logged means of a real family are the same bits with and without it."""
     import saddlepoint.families  # noqa: F401 - registers the families
@@ -310,8 +301,8 @@ def test_the_doctor_only_looks(tmp_path: Path) -> None:
 
     for name, kind in families().items():
         for number, preset in enumerate(kind.PRESETS):
-            dataset = labelled(kind.tags.modalities)
-            config = replace(kind.PRESETS[preset], batch_size=16)
+            dataset = made(kind, preset, "vector" if "vector" in kind.tags.modalities else "image")
+            config = replace(reduced(kind, preset), batch_size=16)
             found = []
             for attended in (False, True):
                 folder = RunFolder(tmp_path / f"{name}{number}{attended}")

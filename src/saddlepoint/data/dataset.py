@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from saddlepoint._types import Modality
-from saddlepoint.family import DataSpec, DataStats
+from saddlepoint._types import Modality, from_bytes
+from saddlepoint.family import EXAMPLES, DataSpec, DataStats
 
 SPLITS = ("train", "valid", "test")
 _CHUNK_BYTES = 1024**2
@@ -77,7 +77,9 @@ class Dataset:
         std = np.sqrt(variance)
         if self.modality == "image":
             mean, std = mean / 127.5 - 1, std / 127.5
-        return DataStats(torch.from_numpy(mean).float(), torch.from_numpy(std).float())
+        rows = np.linspace(0, len(x) - 1, min(len(x), EXAMPLES)).round().astype(np.int64)
+        examples = from_bytes(torch.from_numpy(np.array(x[rows])))
+        return DataStats(torch.from_numpy(mean).float(), torch.from_numpy(std).float(), examples)
 
 
 def _chunks(x: np.ndarray) -> Iterator[np.ndarray]:

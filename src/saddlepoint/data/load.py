@@ -14,6 +14,7 @@ from saddlepoint.data.options import Options
 from saddlepoint.data.paths import path_key, path_source
 from saddlepoint.data.prepare import prepare
 from saddlepoint.data.sources import Source
+from saddlepoint.data.tfd import split_path
 
 
 def load_dataset(
@@ -27,8 +28,8 @@ def load_dataset(
     """Load a data set; the first time it is prepared and cached, later it is memory-mapped at once.
 
     Args:
-        source: a name (`list_datasets`), a path (folder of images, zip, parquet, .npy, .npz), or
-            ``hf:owner/name``.
+        source: a name (`list_datasets`), a path (folder of images, zip, parquet, .npy, .npz; ``TFD_48x48.mat#2``
+            is fold 2 of the Toronto Face Database), or ``hf:owner/name``.
         size: height and width of images in pixels, 4..1024; None: their own if they are all alike and
             square, else the largest power of two up to 64 that does not exceed the median short side.
         channels: 1 or 3; None: 1 if all images are grey, else 3.
@@ -81,7 +82,7 @@ def find_path(source: str) -> Source:
         DataError: if there is nothing, with the nearest name of a data set or of a file beside it.
     """
     path = Path(source).expanduser()
-    if not source or not path.exists():
+    if not source or not split_path(str(path))[0].exists():
         raise DataError(f"there is no data set or path '{source}'; {_nearest(source, path)}")
     return path_source(path)
 

@@ -14,6 +14,7 @@ from saddlepoint.data.options import Options
 from saddlepoint.data.paths import path_source
 from saddlepoint.data.prepare import prepare
 from saddlepoint.data.sources import Source
+from saddlepoint.data.tfd import HOW_TO_GET
 
 Say = Callable[[str], None]
 
@@ -141,6 +142,13 @@ KNOWN: Mapping[str, Known] = {
         (1, 64, 64),
         "credit to AT&T Laboratories Cambridge required",
         ("att_faces", "att-faces"),
+    ),
+    "tfd": Known(
+        "grey faces 48x48, unlabeled, fold 0 (Toronto Face Database, Susskind et al. 2010)",
+        (98_058, 418, 835),
+        (1, 48, 48),
+        "on request from its author",
+        ("tfd", "TFD"),
     ),
     "digits": Known(
         "handwritten digits 0-9, 8x8; comes with scikit-learn, needs no network",
@@ -284,6 +292,8 @@ def _remedy(name: str, known: Known) -> str:
         remedy += " or connect to the network once"
     if name == "fashion-mnist":
         remedy += " or install Debian's package dataset-fashion-mnist"
+    if name == "tfd":
+        return f"{HOW_TO_GET}."
     if name == "cifar10":
         copy = _data_folder(KNOWN["cifar10-jpeg"])
         remedy += f" (the copy in {copy} is lossy JPEG: ask for 'cifar10-jpeg' if that will do)" if copy else ""

@@ -9,6 +9,7 @@ from saddlepoint._errors import DataError
 from saddlepoint.data.arrays import find_idx, idx_source, npy_source, npz_source
 from saddlepoint.data.sources import IMAGE_SUFFIXES, Source, folder_source, stamp, walk, zip_source
 from saddlepoint.data.tables import parquet_source
+from saddlepoint.data.tfd import FILES, split_path, tfd_source
 
 
 def path_key(path: Path) -> str | None:
@@ -28,10 +29,15 @@ def path_source(path: Path) -> Source:
         DataError: if it is of no known kind, empty or damaged.
     """
     if path.is_dir():
+        faces = [path / name for name in FILES if (path / name).is_file()]
+        if faces:
+            return tfd_source(faces[0])
         files = [file for file in walk(path)[0] if file.suffix == ".parquet"]
         if files:
             return parquet_source(path, files)
         return idx_source(str(path), path) if find_idx(path) else folder_source(path)
+    if ".mat" in path.suffix.lower():
+        return tfd_source(*split_path(str(path)))
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         return parquet_source(path, [path])
@@ -45,5 +51,5 @@ def path_source(path: Path) -> Source:
         raise DataError(f"{path} is one image; name the folder that holds the images")
     raise DataError(
         f"{path} is not a kind of data that can be read; give a folder of images, a zip of one, or a "
-        ".parquet, .npy or .npz file"
+        ".parquet, .npy or .npz file, or a .mat file of the Toronto Face Database"
     )

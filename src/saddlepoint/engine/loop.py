@@ -62,8 +62,7 @@ class Trainer:
         """
         state = self.state
         if not self.restore():
-            data = stats()
-            state.family.prepare(DataStats(data.mean.to(self.feed.device), data.std.to(self.feed.device)))
+            state.family.prepare(stats().to(self.feed.device))
             state.averages.copy()
             self.care.begin(state)
         before, started, saved_at = state.seconds, time.monotonic(), time.monotonic()

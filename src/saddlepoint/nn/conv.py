@@ -1,4 +1,4 @@
-"""Convolutional discriminators without normalisation: outputs, input gradients and penalties in four passes."""
+"""Convolutional discriminators: maxout ones, and LeakyReLU ones with input gradients and penalties in four passes."""
 
 from __future__ import annotations
 
@@ -39,6 +39,33 @@ def leaky_convnet(
     parameters = [p for layer in convolutions for p in (layer.weight, layer.bias)]
     outputs, norms, gradients = _LeakyConvNet.apply(x, head, slope, geometry, *parameters)
     return outputs, norms, gradients.detach()
+
+
+class MaxoutConv2d(nn.Module):
+    """The largest of ``pieces`` convolutions, then the largest value of overlapping windows.
+
+    Windows of ``pool`` pixels with a stride of ``stride``; the last ones may hang over the edge.
+    Source: Goodfellow et al. 2013 (Maxout networks), section 2, as the released code of 2014 uses it.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        pieces: convolutions per channel.
+        kernel, padding: of the convolutions, of stride 1.
+        pool, stride: of the windows.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, pieces: int, *, kernel: int, padding: int, pool: int, stride: int
+    ) -> None:
+        super().__init__()
+        self.outputs, self.pieces, self.pool, self.stride = outputs, pieces, pool, stride
+        self.affine = nn.Conv2d(inputs, outputs * pieces, kernel, padding=padding)
+
+    def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch outputs lower narrower"]:
+        """Return the pooled maxima."""
+        h = self.affine(x).unflatten(1, (self.pieces, self.outputs)).amax(1)
+        return F.max_pool2d(h, self.pool, self.stride, ceil_mode=True)
 
 
 class _LeakyConvNet(torch.autograd.Function):

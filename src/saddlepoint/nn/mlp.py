@@ -58,11 +58,39 @@ def dropout(x: Float[Tensor, "batch *features"], keep: float, generator: torch.G
     return x * mask.to(x.dtype).mul_(256 / threshold)
 
 
-def draw_uniform(linear: nn.Linear, limit: float, generator: torch.Generator) -> None:
+def draw_uniform(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, limit: float, generator: torch.Generator) -> None:
     """Draw the weights from U(-limit, limit) and set the bias to 0."""
-    nn.init.uniform_(linear.weight, -limit, limit, generator=generator)
+    nn.init.uniform_(layer.weight, -limit, limit, generator=generator)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def draw_sparse(linear: nn.Linear, inputs: int, generator: torch.Generator) -> None:
+    """Let every unit have ``inputs`` incoming weights from N(0, 1), at random places, and the others 0; bias 0.
+
+    Source: Martens 2010, as pylearn2 draws its sparse layers.
+    """
+    places = torch.rand(linear.weight.shape, generator=generator).topk(min(inputs, linear.in_features), dim=1).indices
+    weight = torch.zeros_like(linear.weight)
+    weight.scatter_(1, places, torch.randn(places.shape, generator=generator))
+    with torch.no_grad():
+        linear.weight.copy_(weight)
     if linear.bias is not None:
         nn.init.zeros_(linear.bias)
+
+
+@torch.no_grad()
+def limit_columns(weight: Tensor, most: float) -> None:
+    """Scale the incoming weights of every unit down to a Euclidean norm of at most ``most``.
+
+    Source: Srivastava et al. 2014 (dropout), section 5.1; the released code of 2014 calls it max_col_norm.
+
+    Args:
+        weight: (units, inputs), as `nn.Linear` keeps it.
+        most: the largest norm.
+    """
+    norms = weight.flatten(1).norm(dim=1).clamp_min(1e-12)
+    weight.mul_((most / norms).clamp_max(1).view(-1, *[1] * (weight.ndim - 1)))
 
 
 def draw_he(linear: nn.Linear, gain: float, generator: torch.Generator) -> None:
