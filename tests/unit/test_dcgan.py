@@ -172,6 +172,11 @@ def test_the_averaged_generator_gets_statistics_of_its_own() -> None:
     torch.testing.assert_close(settled, fresh, rtol=1e-3, atol=1e-3)
 
 
+def test_adaptive_augmentation_needs_logits_with_a_sign() -> None:
+    with pytest.raises(ConfigError, match="meaningful sign"):
+        dataclasses.replace(FAST, ada_kimg=10.0)
+
+
 def test_penalties_and_batch_normalisation_in_d_exclude_each_other() -> None:
     with pytest.raises(ConfigError, match="depends on the others"):
         dataclasses.replace(FAST, discriminator_norm="batch")

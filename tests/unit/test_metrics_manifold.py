@@ -171,7 +171,7 @@ def test_equal_distributions_have_the_known_expectations() -> None:
     assert abs(mean["density"] - 1) < 4 * error["density"]
 
 
-@pytest.mark.parametrize("repetitions", [50, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("repetitions", [50, pytest.param(800, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("case", ["equal", "narrow"])
 def test_intervals_cover_the_expected_figure(case: str, repetitions: int) -> None:
     rng, found = np.random.default_rng(8), []

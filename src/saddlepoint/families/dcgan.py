@@ -103,6 +103,12 @@ class DCGANConfig(FamilyConfig):
         check(0 <= self.augment_p <= 1, "augment_p", self.augment_p, "in [0, 1]")
         check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
         Augment(self.augment)
+        check(
+            self.ada_kimg is None or not get_objective(self.objective).paired,
+            "objective",
+            self.objective,
+            "one whose logits have a meaningful sign (not relativistic) for adaptive augmentation",
+        )
         penalised = self.r1_gamma is not None or self.r2_gamma is not None
         check(
             not penalised or self.discriminator_norm != "batch",
