@@ -56,8 +56,8 @@ from saddlepoint.data.dataset import Split
 from saddlepoint.data.feed import Feed
 from saddlepoint.data.synthetic import mixture
 from saddlepoint.engine import runtime
-from saddlepoint.engine.care import Care
-from saddlepoint.engine.doctor import ALARMS, Watch
+from saddlepoint.engine.care import THOROUGH_EVERY, Care
+from saddlepoint.engine.doctor import ALARMS, CLASSIFIED, Watch
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.settings import SILENT, Settings
@@ -363,7 +363,13 @@ def asked(setting: Setting) -> dict[str, Any]:
     """Ask the doctor about a kept log: every alarm with the count of samples at which it was raised, the last word."""
     watch = Watch()
     alarms: list[tuple[str, float]] = []
+    exams = 0
     for line in map(json.loads, log_of(setting).read_text().splitlines()):
+        if "signs" in line:
+            # The kept logs were made with a classifier at every exam; the doctor is shown what it takes itself.
+            if exams % THOROUGH_EVERY:
+                line["signs"] = {k: v for k, v in line["signs"].items() if k not in CLASSIFIED}
+            exams += 1
         diagnosis = watch.add(line)
         if diagnosis.alarming and (not alarms or alarms[-1][0] != diagnosis.verdict):
             alarms.append((diagnosis.verdict, line["nimg"] / 1000))

@@ -22,6 +22,7 @@ HEALTHY = {
     "rank": 0.6,
     "reach": 0.95,
     "modes": 0.97,
+    "classes": 0.97,
     "separation": 0.9,
     "memorising": 0.5,
     "logit scale": 1.2,
@@ -175,20 +176,32 @@ def test_a_discriminator_that_is_nearly_sure_while_samples_get_better_is_no_alar
 
 def test_a_discriminator_that_knows_nothing_while_samples_are_unlike_the_data_to_the_classifier_is_too_weak() -> None:
     """Samples whose principal axes are right already: only the classifier sees that they are no digits."""
-    unlike = {"V": -1.38, "raw feature distance": 0.5, "feature distance": 0.3}
+    unlike = {"V": -1.38, "raw feature distance": 0.4}
     found = diagnose(log(100, lambda at: dict(unlike)))
     assert found.verdict == "discriminator too weak"
     assert any("features it is 0.40" in reason for reason in found.evidence)
     alike = unlike | {"raw feature distance": 0.2}
-    assert diagnose(log(100, lambda at: dict(alike, **{"feature distance": 0.2}))).verdict == "healthy"
+    assert diagnose(log(100, lambda at: dict(alike))).verdict == "healthy"
+
+
+def test_what_the_classifier_saw_stands_until_it_is_asked_again() -> None:
+    """Missing classes told at every third exam raise the alarm as if told at each; a good word takes it back."""
+
+    lines = log(200, lambda at: {"classes": 0.4 if at <= 120 else 0.95})
+    for line in lines:
+        if line["nimg"] % 30_000:
+            del line["signs"]["classes"]
+    watch = Watch()
+    said = [watch.add(line).verdict for line in lines]
+    # Asked at 30, 60, 90, 120 (grace period until 30), then with another answer from 150 on, which takes three exams.
+    assert said == ["healthy"] * 4 + ["partial collapse"] * 12 + ["healthy"] * 4
 
 
 def test_what_falls_in_pixels_but_not_in_the_classifiers_features_does_not_recover() -> None:
     """Half of the classes are there all the time, while the distance in pixels halves with every doubling of time."""
 
     def slow(at: float, features: float) -> dict[str, float]:
-        found = {"classes": 0.5, "raw distance": 5 / at, "distance": 5 / at}
-        return found | {"raw feature distance": features, "feature distance": features}
+        return {"classes": 0.5, "raw distance": 5 / at, "distance": 5 / at, "raw feature distance": features}
 
     assert diagnose(log(200, lambda at: slow(at, 0.3))).verdict == "partial collapse"
     assert diagnose(log(200, lambda at: slow(at, 50 / at))).verdict == "healthy"
@@ -196,13 +209,13 @@ def test_what_falls_in_pixels_but_not_in_the_classifiers_features_does_not_recov
 
 def test_a_plateau_is_looked_for_in_the_classifiers_features_where_there_is_one() -> None:
     def still(at: float) -> dict[str, float]:
-        return {"feature distance": 0.05 + 0.001 * (at % 20 > 5), "raw feature distance": 0.05}
+        return {"raw feature distance": 0.05 + 0.001 * (at % 20 > 5)}
 
     def falling(at: float) -> dict[str, float]:
-        return still(at) | {"feature distance": 10 / at}
+        return {"raw feature distance": 10 / at}
 
     assert diagnose(log(400, still)).verdict == "finished"
-    assert diagnose(log(400, still)).evidence[0].startswith("feature distance to the data 0.05")
+    assert diagnose(log(400, still)).evidence[0].startswith("raw feature distance to the data 0.05")
     assert diagnose(log(400, falling)).verdict == "healthy"
 
 

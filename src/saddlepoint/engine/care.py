@@ -26,6 +26,9 @@ from saddlepoint.family import Phase
 FIRST_MILESTONE = 100
 """From this step on, exams are held at milestones too."""
 
+THOROUGH_EVERY = 3
+"""Every third exam the classifier is asked; it costs half as much as all other signs together."""
+
 HEALTHY_NIMG = 50_000
 """Samples seen between two healthy checkpoints."""
 
@@ -116,7 +119,7 @@ class Care(Unattended):
         step, lines = state.step, [line]
         if exam_is_due(step, report_every):
             norms = {name: sum(found) / len(found) for name, found in self._norms.items()}
-            line["signs"] = self.examiner.examine(state, norms)
+            line["signs"] = self.examiner.examine(state, norms, thorough=len(self.watch.exams) % THOROUGH_EVERY == 0)
             self._consider(line)
             line["verdict"] = self.diagnosis.verdict
             if (event := self.course.review(self.watch, step, state.progress.nimg)) is not None:

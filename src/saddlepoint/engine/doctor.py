@@ -98,6 +98,9 @@ TOLD_APART = 0.8
 PLATEAU_SHARE, PLATEAU_EXAMS, PLATEAU_NIMG = 1 / 3, 12, 60_000
 """A plateau is looked for in the last third of training, with this many exams in it, over this many samples."""
 
+CLASSIFIED = ("classes", "raw feature distance")
+"""Signs that need a classifier; they are not taken at every exam."""
+
 LOG4 = math.log(4.0)
 
 
@@ -149,8 +152,8 @@ class Exam:
 
     @property
     def feature_distance(self) -> float:
-        """The same in the features of the classifier, if there is one, else 0."""
-        return (self.get("raw feature distance", 0.0) + self.get("feature distance", 0.0)) / 2
+        """Distance of G's samples in the features of the classifier, if there is one, else 0."""
+        return self.get("raw feature distance", 0.0)
 
 
 def diagnose(history: Iterable[Mapping[str, Any]]) -> Diagnosis:
@@ -178,6 +181,7 @@ class Watch:
     exams: list[Exam] = field(default_factory=list)
     _started: int | None = None
     _largest_gradient: float = 0.0
+    _classified: Mapping[str, float] = field(default_factory=dict)
 
     def add(self, line: Mapping[str, Any]) -> Diagnosis:
         """Take one more line of the log into account and return the verdict."""
@@ -190,7 +194,10 @@ class Watch:
             self.diagnosis = Diagnosis(since=int(line["nimg"]))
         elif line.get("signs"):
             value = line.get("V")
-            exam = Exam(int(line["nimg"]), line["signs"], None if value is None else float(value))
+            signs = {**self._classified, **line["signs"]}
+            # What the classifier saw stands until it is asked again.
+            self._classified = {name: signs[name] for name in CLASSIFIED if name in signs}
+            exam = Exam(int(line["nimg"]), signs, None if value is None else float(value))
             self.exams.append(self._judged(exam))
             self.diagnosis = self._with_hysteresis()
         return self.diagnosis
@@ -255,9 +262,16 @@ def plateau(exams: Sequence[Exam]) -> str | None:
     if not exams:
         return None
     # The features of a classifier see more than principal axes do: strokes, not shares of ink.
-    name = "feature distance" if "feature distance" in exams[-1].signs else "distance"
+    name = "raw feature distance" if "raw feature distance" in exams[-1].signs else "distance"
     start = exams[-1].nimg * (1 - PLATEAU_SHARE)
     recent = [exam for exam in exams if exam.nimg > start and name in exam.signs]
+    if name in CLASSIFIED:
+        # What the classifier saw is repeated until it is asked again; it counts once.
+        recent = [
+            e
+            for e, before in zip(recent, [None, *recent], strict=False)
+            if not before or e.get(name, 0) != before.get(name, 0)
+        ]
     if len(recent) < PLATEAU_EXAMS or exams[-1].nimg - start < PLATEAU_NIMG:
         return None
     middle = len(recent) // 2
@@ -288,7 +302,7 @@ def recovering(exams: Sequence[Exam]) -> bool:
 
 
 def _figures(exam: Exam) -> list[Callable[[Exam], float]]:
-    return [lambda e: e.distance] + ([lambda e: e.feature_distance] if "feature distance" in exam.signs else [])
+    return [lambda e: e.distance] + ([lambda e: e.feature_distance] if "raw feature distance" in exam.signs else [])
 
 
 def _fell(older: Sequence[float], newer: Sequence[float]) -> bool:

@@ -36,7 +36,7 @@ MOST_CLASSES = 100
 """Labelled data with more classes has no mode sign: an exam has too few samples for it."""
 
 CLASSIFIED = 256
-"""Samples of G and of its average, and rows of data, that the classifier looks at."""
+"""Samples of G, and rows of data, that the classifier looks at when it is asked."""
 
 Classifier = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Samples in the inside range (n, *sample) to features (n, feature) and class probabilities (n, class)."""
@@ -151,12 +151,13 @@ class Examiner:
         return Reference(centre, axes, Cloud(rows, within), radius, means, shares)
 
     @torch.no_grad()
-    def examine(self, state: TrainingState, gradients: Mapping[str, float]) -> dict[str, float]:
+    def examine(self, state: TrainingState, gradients: Mapping[str, float], thorough: bool = True) -> dict[str, float]:
         """Return the signs of the present state.
 
         Args:
             state: left as it is, in training mode.
             gradients: norms of the players' gradients in the step just made, by their names as signs.
+            thorough: ask the classifier too, if there is one.
         """
         family = state.family
         family.eval()
@@ -165,14 +166,14 @@ class Examiner:
             signs = dict(gradients)
             signs |= self._of_samples(fake)
             signs |= self._of_discriminator(family, fake, asked)
-            signs |= self._of_features(fake, "raw feature distance")
+            if thorough:
+                signs |= self._of_features(fake)
             if state.family.config.ema_beta(state.progress.nimg) > 0:
                 with state.averaged() as averaged:
                     smooth = self._samples(averaged)[0]
                 signs["distance"], signs["distance error"] = self.reference.cloud.energy(self.reference.project(smooth))
-                signs = self._of_features(smooth, "feature distance") | signs
             else:
-                signs |= {name.removeprefix("raw "): number for name, number in signs.items()}
+                signs["distance"], signs["distance error"] = signs["raw distance"], signs["raw distance error"]
         finally:
             family.train()
         return {name: _rounded(number) for name, number in signs.items()}
@@ -226,14 +227,14 @@ class Examiner:
             signs["memorising"] = order(real, held_out)
         return signs
 
-    def _of_features(self, fake: Tensor, name: str) -> dict[str, float]:
-        """What the classifier sees, if there is one: distance in its features under ``name``, and classes."""
+    def _of_features(self, fake: Tensor) -> dict[str, float]:
+        """What the classifier sees, if there is one: the distance in its features, and classes."""
         if self.classify is None or self.featured is None:
             return {}
         features, probabilities = self.classify(fake[:CLASSIFIED])
         histogram = torch.bincount(probabilities.argmax(1), minlength=probabilities.shape[1]).double()
         return {
-            name: self.featured.energy(features)[0],
+            "raw feature distance": self.featured.energy(features)[0],
             "classes": float(_effective(histogram / histogram.sum())) / probabilities.shape[1],
             "confidence": float(probabilities.amax(1).mean()),
         }
