@@ -61,7 +61,9 @@ def evaluate(
         # Samples that cannot be measured at all are an error, not a row of omissions.
         bench.model(bench.count())
         for protocol in protocols().values():
-            if dataset.modality not in protocol.modalities:
+            if dataset.modality not in protocol.modalities or (
+                protocol.datasets and dataset.name not in protocol.datasets
+            ):
                 continue
             try:
                 if reason := protocol.unfit(bench):

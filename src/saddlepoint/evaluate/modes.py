@@ -90,5 +90,6 @@ register(
         count=lambda bench, wanted: bench.count(max(wanted, _STACKED_SAMPLES)),
         needs=_needs_stacked,
         extracts=False,
+        datasets=("stacked-mnist",),
     )
 )  # fmt: skip

@@ -49,6 +49,7 @@ class Protocol:
         count: (bench, wanted) -> number of samples.
         needs: (bench) -> why it cannot be measured here, or "".
         extracts: whether it works on features.
+        datasets: names of the data sets it is made for; empty: any. Others are not told that it was left out.
         version: raised when the same input gives other figures, so that kept control rows are measured again.
     """
 
@@ -64,6 +65,7 @@ class Protocol:
     count: Callable[[Bench, int], int] = lambda bench, wanted: bench.count(wanted)
     needs: Callable[[Bench], str] = lambda bench: ""
     extracts: bool = True
+    datasets: tuple[str, ...] = ()
     version: int = 1
 
     def full_name(self, task: Task) -> str:
