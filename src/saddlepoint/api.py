@@ -107,15 +107,13 @@ def plan(
         preset: named configuration of the family; None: its default.
         options: fields of the family's configuration to change, such as ``{"batch_size": 64}``.
         budget: training time, such as ``"90s"``, ``"3m"``, ``"1.5h"``, or seconds as a number.
-        kimg, steps: budget in thousands of samples seen, in steps. The first one spent ends training; none: the
-            family's own, some minutes.
+        kimg, steps: budget in thousands of samples seen, in steps. The first spent ends training; none: the family's.
         seed: of weights, data order and noise.
         out: run folder; if it holds the same training, that goes on. None: a new folder below ``runs/``, or that
             of an unfinished run of the same configuration.
         device, threads: ``auto``, ``cpu``, ``cuda`` or ``mps``; CPU threads, None leaves the choice to PyTorch.
         checkpoint: time between checkpoints, as ``budget``.
-        remedy: ``auto``: the training doctor may go back and change one thing; ``off``: it only tells. None: off for
-            presets that follow a paper, else auto.
+        remedy: ``auto``: the doctor may go back and change one thing; ``off``: it tells. None: off for paper presets.
         stop_when: ``finished`` ends training when the doctor finds no more improvement; None: the budget alone does.
         size, channels: side of the images in pixels, 1 or 3; None: chosen from the data.
         fit: ``crop`` or ``pad`` images that are not square.
@@ -127,9 +125,7 @@ def plan(
     preset, config = get_preset(kind, preset)
     _check_numbers(kimg, steps, threads, seed)
     remedy = ("off" if preset in kind.paper_presets else "auto") if remedy is None else remedy
-    if budget is None and kimg is None and steps is None:
-        budget = kind.default_budget
-    settings = _settings(seed, steps, kimg, budget, checkpoint, remedy, stop_when)
+    settings = _settings(seed, steps, kimg, budget, kind.default_budget, checkpoint, remedy, stop_when)
     runtime.resolve_device(device)
     return Plan(
         family=kind.name,
@@ -150,10 +146,14 @@ def _settings(
     steps: int | None,
     kimg: float | None,
     budget: str | float | None,
+    default_budget: str,
     checkpoint: str | float,
     remedy: str,
     stop_when: str | None,
 ) -> Settings:
+    """Read times and words; without any limit the budget is the family's default."""
+    if budget is None and kimg is None and steps is None:
+        budget = default_budget
     _check_words(remedy, stop_when)
     seconds, every = parse_budget(budget), parse_time("checkpoint", checkpoint)
     return Settings(seed, steps, kimg, seconds, checkpoint_seconds=every, remedy=remedy, stop_when=stop_when)

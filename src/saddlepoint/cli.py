@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -55,6 +54,13 @@ RemedyOption = Annotated[
     str | None,
     typer.Option(help="auto: the doctor may go back, change one thing; off: it tells. Default: off for paper presets."),
 ]
+BudgetOption = Annotated[
+    str | None, typer.Option(help="Training time: 90s, 3m, 1.5h. Default: some minutes, by the family.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration as JSON and stop.")]
+ReportOption = Annotated[
+    bool | None, typer.Option("--report/--no-report", help="Measure the run at the end. Default: for your own data.")
+]
 StopOption = Annotated[str | None, typer.Option(help="finished: stop when the doctor finds no more improvement.")]
 FitOption = Annotated[str, typer.Option(help="crop or pad images that are not square.")]
 
@@ -82,9 +88,7 @@ def train(
     family: Annotated[str, typer.Argument(help="Family of GANs; `saddle families` lists them.")] = "gan",
     data: DataOption = "mnist",
     preset: Annotated[str | None, typer.Option(help="Named configuration; `saddle families gan` lists them.")] = None,
-    budget: Annotated[
-        str | None, typer.Option(help="Training time: 90s, 3m, 1.5h. Default: some minutes, by the family.")
-    ] = None,
+    budget: BudgetOption = None,
     kimg: Annotated[float | None, typer.Option(help="Limit in thousands of samples seen.")] = None,
     steps: Annotated[int | None, typer.Option(help="Limit in steps. The first limit reached ends training.")] = None,
     seed: SeedOption = 0,
@@ -99,13 +103,8 @@ def train(
     fit: FitOption = "crop",
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew although an unfinished run is there.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved configuration as JSON and stop.")
-    ] = False,
-    report: Annotated[
-        bool | None,
-        typer.Option("--report/--no-report", help="Measure the run at the end. Default: for your own data."),
-    ] = None,
+    dry_run: DryRunOption = False,
+    report: ReportOption = None,
     quiet: QuietOption = False,
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Change a field of the family.")
@@ -116,7 +115,7 @@ def train(
     Every field of the family's configuration is an option as well: --lr 0.1, --batch-size 64, --k 3
     (`saddle families gan` lists them). Of your own images size, augmentation and budget are chosen, and said.
     """
-    from saddlepoint import api, pictures, tables
+    from saddlepoint import api, pictures
     from saddlepoint.data import KNOWN
 
     options = _family_options(option or [], family)
@@ -140,9 +139,7 @@ def train(
         return
     run = _run(request, quiet=quiet, fresh=fresh)
     if report or (report is None and request.source not in KNOWN):
-        measured = run.evaluate(seed=0, say=None if quiet else _say)
-        page = run.save_report(measured)
-        tables.print_report(measured)
+        page = _measure(run, 0, quiet=quiet)
         typer.echo(f"samples:  {pictures.draw(run, 'grid')}")
         typer.echo(f"report:   {page}")
     elif not quiet:
@@ -158,7 +155,7 @@ def demo(
     threads: ThreadsOption = None,
 ) -> None:
     """Train the GAN on MNIST, draw its pictures, measure it: everything once. Without a network it uses digits."""
-    from saddlepoint import api, pictures, tables
+    from saddlepoint import api, pictures
     from saddlepoint._errors import DataError
     from saddlepoint.data import load_dataset
 
@@ -172,9 +169,7 @@ def demo(
         source = "digits"
     run = _run(api.plan(data=source, budget=budget, seed=seed, out=out, device=device, threads=threads))
     drawn = [pictures.draw(run, picture, seed=seed) for picture in Picture]
-    report = run.evaluate(seed=seed, say=_say)
-    page = run.save_report(report)
-    tables.print_report(report)
+    page = _measure(run, seed)
     typer.echo("")
     for picture, path in zip(Picture, drawn, strict=True):
         typer.echo(f"{picture.value + ':':<15}{path}")
@@ -360,6 +355,16 @@ def data_inspect(
     typer.echo(found.to_json() if as_json else "\n".join(tables.describe_inspection(found)))
 
 
+def _measure(run: Any, seed: int, *, quiet: bool = False) -> Path:
+    """Measure a run by all that fits, print the figures, and return the path of the report."""
+    from saddlepoint import tables
+
+    report = run.evaluate(seed=seed, say=None if quiet else _say)
+    page: Path = run.save_report(report)
+    tables.print_report(report)
+    return page
+
+
 def _say(line: str) -> None:
     typer.echo(line, err=True)
 
@@ -371,8 +376,9 @@ def _refuse_changes(changed: list[str]) -> None:
 
 def _general_options() -> set[str]:
     """Names of the options of `saddle train` that belong to no family."""
-    named = {name.replace("_", "-") for name in inspect.signature(train).parameters}
-    return named - {"family"} | {"help", "no-report"}
+    command = cast(Any, typer.main.get_command(app)).commands["train"]
+    words = {word for parameter in command.params for word in (*parameter.opts, *parameter.secondary_opts)}
+    return {word.removeprefix("--") for word in words if word.startswith("--")} | {"help"}
 
 
 def _gather(words: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
@@ -130,6 +130,19 @@ class OptimizerSpec:
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
+
+
+def two_players(spec: OptimizerSpec, discriminator_lr: float, step: str = "") -> dict[str, OptimizerSpec]:
+    """Return an optimizer for each player, with the same settings but for D's learning rate.
+
+    Args:
+        spec: the generator's.
+        discriminator_lr: D's learning rate as a multiple of G's.
+        step: put before the names ``discriminator`` and ``generator``.
+    """
+    lr = spec.lr
+    faster = replace(spec, lr=lambda at: discriminator_lr * (lr(at) if callable(lr) else lr))
+    return {f"{step}discriminator": faster, f"{step}generator": spec}
 
 
 @dataclass(frozen=True)

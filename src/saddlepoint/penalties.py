@@ -41,6 +41,20 @@ def r2(critic: Critic, fake: Samples) -> PerSample:
     return r1(critic, fake)
 
 
+def penalised(loss: PerSample, norms: PerSample, r1_gamma: float | None, r2_gamma: float | None) -> PerSample:
+    """Return D's loss with R1 and R2, where ||grad D||^2 is known.
+
+    Args:
+        loss: (batch,).
+        norms: (2 batch,) squared norms of D's gradient, at the real samples and then at the generated ones.
+        r1_gamma, r2_gamma: weights; None: off.
+    """
+    for gamma, norm in zip((r1_gamma, r2_gamma), norms.chunk(2), strict=True):
+        if gamma is not None:
+            loss = loss + gamma / 2 * norm
+    return loss
+
+
 def gradient_penalty(critic: Critic, real: Samples, fake: Samples, generator: torch.Generator) -> PerSample:
     """Return (||grad D|| - 1)^2 at uniformly drawn points between pairs of real and generated samples.
 

@@ -12,7 +12,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any, Literal, get_args
 
 Verdict = Literal[
@@ -267,11 +267,7 @@ def plateau(exams: Sequence[Exam]) -> str | None:
     recent = [exam for exam in exams if exam.nimg > start and name in exam.signs]
     if name in CLASSIFIED:
         # What the classifier saw is repeated until it is asked again; it counts once.
-        recent = [
-            e
-            for e, before in zip(recent, [None, *recent], strict=False)
-            if not before or e.get(name, 0) != before.get(name, 0)
-        ]
+        recent = [next(same) for _, same in groupby(recent, key=lambda exam: exam.get(name, 0.0))]
     if len(recent) < PLATEAU_EXAMS or exams[-1].nimg - start < PLATEAU_NIMG:
         return None
     middle = len(recent) // 2

@@ -32,9 +32,13 @@ from saddlepoint.family import (
     Tags,
     Terms,
     register,
+    two_players,
 )
 from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
-from saddlepoint.nn.mlp import Maxout, draw_he, draw_uniform, dropout, leaky_mlp, rms_norm
+from saddlepoint.nn.discriminators import LeakyDiscriminator
+from saddlepoint.nn.mlp import Maxout, draw_he, draw_uniform, dropout, paint, rms_norm
+from saddlepoint.penalties import penalised
+from saddlepoint.schedules import inverse_root, linear_rise
 from saddlepoint.theory import game_logs
 
 SLOPE = 0.2
@@ -104,13 +108,12 @@ class CGANConfig(FamilyConfig):
 
     def learning_rate(self, at: Progress) -> float:
         """Return max(lr_floor, lr * lr_decay ** step / sqrt(1 + kimg / lr_decay_kimg))."""
-        slower = 1.0 if self.lr_decay_kimg is None else (1 + at.nimg / 1000 / self.lr_decay_kimg) ** -0.5
+        slower = inverse_root(at.nimg, self.lr_decay_kimg)
         return max(self.lr_floor, self.lr * self.lr_decay**at.step * slower)
 
     def momentum_at(self, at: Progress) -> float:
         """Return the momentum, constant within an epoch, rising linearly from epoch 1 to ``momentum_epochs``."""
-        share = min(1.0, max(0, int(at.epoch) - 1) / (self.momentum_epochs - 1))
-        return self.momentum + share * (self.momentum_end - self.momentum)
+        return linear_rise(at.epoch, self.momentum, self.momentum_end, self.momentum_epochs)
 
 
 class MaxoutGenerator(nn.Module):
@@ -176,26 +179,6 @@ class MaxoutDiscriminator(nn.Module):
         return self.output(dropout(h, self.keep, generator)).squeeze(1)
 
 
-class LeakyDiscriminator(nn.Module):
-    """x - mean, and the label as an offset of the first layer -> LeakyReLU layers -> one logit."""
-
-    def __init__(self, config: CGANConfig, data: DataSpec) -> None:
-        super().__init__()
-        sizes = (torch.Size(data.shape).numel(), *config.discriminator_widths)
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.label = nn.Embedding(len(data.classes), sizes[1])
-        # A paired objective sees differences of logits only: an offset would never move.
-        self.output = nn.Linear(sizes[-1], 1, bias=not get_objective(config.objective).paired)
-        self.mean: Tensor
-        self.register_buffer("mean", torch.zeros(sizes[0]))
-
-    def forward(self, x: Samples, labels: Tensor) -> tuple[PerSample, PerSample, Samples]:
-        """Return logits (batch,), ||grad_x D||^2 (batch,), and the gradients, detached, in the shape of x."""
-        layers = [*self.hidden, self.output]
-        logits, norms, gradients = leaky_mlp(x.flatten(1) - self.mean, layers, SLOPE, self.label(labels))
-        return logits, norms, gradients.view_as(x)
-
-
 @register
 class CGAN(Family):
     """Fully connected generator and discriminator that both see the label."""
@@ -239,10 +222,17 @@ class CGAN(Family):
         super().__init__(config, data)
         if not data.classes:
             raise ConfigError("family 'cgan' needs labels, and this data has none; use 'gan', or data with classes")
-        leaky = config.networks == "leaky"
-        self.generator = (LeakyGenerator if leaky else MaxoutGenerator)(config, data)
-        self.discriminator = (LeakyDiscriminator if leaky else MaxoutDiscriminator)(config, data)
         self.objective = get_objective(config.objective)
+        self.generator = (LeakyGenerator if self._is_leaky else MaxoutGenerator)(config, data)
+        self.discriminator = (
+            LeakyDiscriminator(
+                data.shape, config.discriminator_widths, SLOPE,
+                # A paired objective sees differences of logits only: an offset would never move.
+                bias=not self.objective.paired, classes=len(data.classes),
+            )
+            if self._is_leaky
+            else MaxoutDiscriminator(config, data)
+        )  # fmt: skip
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw uniform weights as those of the 2014 GAN for maxout networks, else He-normal ones."""
@@ -260,8 +250,7 @@ class CGAN(Family):
         if self._is_leaky:
             self.discriminator.get_buffer("mean").copy_(stats.mean.flatten())
         if self.data.modality == "image":
-            mean = ((stats.mean.flatten() + 1) / 2).clamp(1e-7, 1 - 1e-7)
-            self.generator.output.bias.data.copy_(torch.logit(mean.double()).float())
+            paint(self.generator.output.bias, stats.mean)
 
     def stages(self) -> tuple[Stage, ...]:
         """One step of D and one of G, in turn or at once."""
@@ -273,15 +262,15 @@ class CGAN(Family):
         c = self.config
         kind: Literal["sgd", "adam"] = "sgd" if c.optimizer == "sgd" else "adam"
         spec = OptimizerSpec(kind, lr=c.learning_rate, momentum=c.momentum_at, betas=(c.beta1, c.beta2))
-        faster = replace(spec, lr=lambda at: c.discriminator_lr * c.learning_rate(at))
-        return {"discriminator": faster, "generator": spec}
+        return two_players(spec, c.discriminator_lr)
 
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
         """Return the phase's loss; samples have the labels of the real rows of the minibatch."""
         labels = batch.labels
         assert labels is not None
-        z = ctx.once("z", lambda: self.sample_inputs(len(batch), ctx.generator))
-        fake = ctx.once("fake", lambda: self.generator(z, labels, ctx.generator))
+        fake = ctx.once(
+            "fake", lambda: self.generator(self.sample_inputs(len(batch), ctx.generator), labels, ctx.generator)
+        )
         twice = torch.cat([labels, labels])
         if self._is_leaky:
             return self._leaky_loss(phase, batch.x, fake, twice, ctx)
@@ -297,10 +286,7 @@ class CGAN(Family):
             along = generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], fake)
             return Terms(along)
         terms = self._terms(phase, real_logits, fake_logits)
-        for gamma, norm in zip((self.config.r1_gamma, self.config.r2_gamma), norms.chunk(2), strict=True):
-            if gamma is not None:
-                terms = Terms(terms.loss + gamma / 2 * norm, terms.logs)
-        return terms
+        return Terms(penalised(terms.loss, norms, self.config.r1_gamma, self.config.r2_gamma), terms.logs)
 
     def _terms(self, phase: Phase, real_logits: PerSample, fake_logits: PerSample) -> Terms:
         if phase.name == "generator":
@@ -311,7 +297,8 @@ class CGAN(Family):
     def logits(self, x: Samples, labels: Tensor | None) -> PerSample:
         """Return D's logits (n,) without dropout; a paired objective determines them up to a common offset."""
         assert labels is not None
-        logits: PerSample = self.discriminator(x, labels)[0] if self._is_leaky else self.discriminator(x, labels, None)
+        judge = self.discriminator
+        logits: PerSample = judge.logits(x, labels) if isinstance(judge, LeakyDiscriminator) else judge(x, labels, None)
         return logits
 
     @property

@@ -33,11 +33,13 @@ from saddlepoint.family import (
     Tags,
     Terms,
     register,
+    two_players,
 )
 from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.normalise import SpectralConv2d, channel_norm, recalibrate
-from saddlepoint.penalties import squared_gradient_norm
+from saddlepoint.penalties import penalised, squared_gradient_norm
+from saddlepoint.schedules import inverse_root
 from saddlepoint.theory import game_logs
 
 SLOPE = 0.2
@@ -119,8 +121,7 @@ class DCGANConfig(FamilyConfig):
 
     def learning_rate(self, at: Progress) -> float:
         """Return lr / sqrt(1 + kimg / lr_decay_kimg)."""
-        slower = 1.0 if self.lr_decay_kimg is None else (1 + at.nimg / 1000 / self.lr_decay_kimg) ** -0.5
-        return self.lr * slower
+        return self.lr * inverse_root(at.nimg, self.lr_decay_kimg)
 
 
 def resolutions(shape: tuple[int, ...]) -> list[int]:
@@ -352,8 +353,7 @@ class DCGAN(Family):
         """Adam for each player, with the same settings but for the learning rate."""
         c = self.config
         spec = OptimizerSpec("adam", lr=c.learning_rate, betas=(c.beta1, c.beta2), weight_decay=c.weight_decay)
-        faster = replace(spec, lr=lambda at: c.discriminator_lr * c.learning_rate(at))
-        return {"discriminator": faster, "generator": spec}
+        return two_players(spec, c.discriminator_lr)
 
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
         """Return the phase's loss; in a simultaneous step both phases read one forward pass of both networks."""
@@ -389,9 +389,7 @@ class DCGAN(Family):
             along = generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], fake)
             return Terms(along)
         loss = self.objective.discriminator(real_logits, fake_logits)
-        for gamma, norm in zip((self.config.r1_gamma, self.config.r2_gamma), norms.chunk(2), strict=True):
-            if gamma is not None:
-                loss = loss + gamma / 2 * norm
+        loss = penalised(loss, norms, self.config.r1_gamma, self.config.r2_gamma)
         return self._told(loss, real_logits, fake_logits)
 
     def _discriminator_loss(self, real: Images, fake: Images, labels: Tensor | None) -> Terms:

@@ -34,10 +34,13 @@ from saddlepoint.family import (
     Tags,
     Terms,
     register,
+    two_players,
 )
 from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
 from saddlepoint.nn.discriminators import LeakyDiscriminator, MaxoutDiscriminator
-from saddlepoint.nn.mlp import draw_he, draw_sparse, draw_uniform, limit_columns, rms_norm
+from saddlepoint.nn.mlp import draw_he, draw_sparse, draw_uniform, limit_columns, paint, rms_norm
+from saddlepoint.penalties import penalised
+from saddlepoint.schedules import inverse_root, linear_rise
 from saddlepoint.theory import game_logs
 
 SLOPE = 0.2
@@ -149,13 +152,12 @@ class GANConfig(FamilyConfig):
 
     def learning_rate(self, at: Progress) -> float:
         """Return max(lr_floor, lr * lr_decay ** step / sqrt(1 + kimg / lr_decay_kimg))."""
-        slower = 1.0 if self.lr_decay_kimg is None else (1 + at.nimg / 1000 / self.lr_decay_kimg) ** -0.5
+        slower = inverse_root(at.nimg, self.lr_decay_kimg)
         return max(self.lr_floor, self.lr * self.lr_decay**at.step * slower)
 
     def momentum_at(self, at: Progress) -> float:
         """Return the momentum, constant within an epoch, rising linearly from epoch 1 to ``momentum_epochs``."""
-        share = min(1.0, max(0, int(at.epoch) - 1) / (self.momentum_epochs - 1))
-        return self.momentum + share * (self.momentum_end - self.momentum)
+        return linear_rise(at.epoch, self.momentum, self.momentum_end, self.momentum_epochs)
 
 
 class Generator(nn.Module):
@@ -347,8 +349,7 @@ class GAN(Family):
             centred = rows.flatten(1) - rows.flatten(1).mean(1, keepdim=True)
             self.looks.copy_(torch.stack([rows.mean(), centred.norm(dim=1).mean()]))
         elif self.data.modality == "image":
-            mean = ((stats.mean.flatten() + 1) / 2).clamp(1e-7, 1 - 1e-7)
-            self.generator.output.get_parameter("bias").data.copy_(torch.logit(mean.double()).float())
+            paint(self.generator.output.get_parameter("bias"), stats.mean)
 
     def stages(self) -> tuple[Stage, ...]:
         """k steps of D, then one of G, or both at once; with a prior twice: for G, then for both with a fresh D."""
@@ -372,9 +373,8 @@ class GAN(Family):
         c = self.config
         kind: Literal["sgd", "adam"] = "sgd" if c.optimizer == "sgd" else "adam"
         spec = OptimizerSpec(kind, lr=c.learning_rate, momentum=c.momentum_at, betas=(c.beta1, c.beta2))
-        faster = replace(spec, lr=lambda at: c.discriminator_lr * c.learning_rate(at))
-        steps = ("first_", "") if c.prior_widths else ("",)
-        return {f"{step}{name}": s for step in steps for name, s in (("discriminator", faster), ("generator", spec))}
+        first = two_players(spec, c.discriminator_lr, "first_") if c.prior_widths else {}
+        return first | two_players(spec, c.discriminator_lr)
 
     def constrain(self, phase: Phase) -> None:
         """Keep the incoming weights of every unit within their norm."""
@@ -433,10 +433,7 @@ class GAN(Family):
         logits, norms, gradients = ctx.once("logits", lambda: judge(torch.cat([real, fake.detach()])))
         terms = self._terms(phase, *logits.chunk(2))
         if phase.name.endswith("discriminator"):
-            for gamma, norm in zip((self.config.r1_gamma, self.config.r2_gamma), norms.chunk(2), strict=True):
-                if gamma is not None:
-                    terms = Terms(terms.loss + gamma / 2 * norm, terms.logs)
-            return terms
+            return Terms(penalised(terms.loss, norms, self.config.r1_gamma, self.config.r2_gamma), terms.logs)
         real_logits, fake_logits = logits.chunk(2)
         return Terms(generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], fake))
 
@@ -495,6 +492,5 @@ def _half(shape: tuple[int, ...], given: str) -> Tensor:
     mask = torch.zeros(shape, dtype=torch.bool)
     if given != "none":
         axis = 1 if given in ("top", "bottom") else 2
-        for half, part in zip(("top", "bottom") if axis == 1 else ("left", "right"), mask.chunk(2, axis), strict=True):
-            part.fill_(half == given)
+        mask.chunk(2, axis)[given in ("bottom", "right")].fill_(True)
     return mask

@@ -66,32 +66,45 @@ class MaxoutDiscriminator(nn.Module):
 
 
 class LeakyDiscriminator(nn.Module):
-    """x - mean -> LeakyReLU layers -> one logit, with the gradient in x that R1 and R2 need.
+    """x - mean (and a label, as an offset of the first layer) -> LeakyReLU layers -> one logit.
+
+    It comes with the gradient in x that R1 and R2 need; the label is no input that D must be flat in.
 
     Args:
         shape: of a sample.
         widths: hidden units, layer by layer.
         slope: of LeakyReLU on the negative side.
         bias: whether the output has an offset.
+        classes: of the labels; 0: it sees none.
     """
 
-    def __init__(self, shape: tuple[int, ...], widths: Sequence[int], slope: float, *, bias: bool) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], widths: Sequence[int], slope: float, *, bias: bool, classes: int = 0
+    ) -> None:
         super().__init__()
         sizes = (torch.Size(shape).numel(), *widths)
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.label = nn.Embedding(classes, sizes[1]) if classes else None
         self.output = nn.Linear(sizes[-1], 1, bias=bias)
         self.slope = slope
         self.mean: Tensor
         self.register_buffer("mean", torch.zeros(sizes[0]))
 
-    def forward(self, x: Samples) -> tuple[PerSample, PerSample, Samples]:
+    def forward(self, x: Samples, labels: Tensor | None = None) -> tuple[PerSample, PerSample, Samples]:
         """Return logits (batch,), ||grad_x D||^2 (batch,), and the gradients, detached, in the shape of x."""
-        logits, norms, gradients = leaky_mlp(x.flatten(1) - self.mean, [*self.hidden, self.output], self.slope)
+        layers = [*self.hidden, self.output]
+        logits, norms, gradients = leaky_mlp(x.flatten(1) - self.mean, layers, self.slope, self._offset(labels))
         return logits, norms, gradients.view_as(x)
 
-    def logits(self, x: Samples) -> PerSample:
+    def logits(self, x: Samples, labels: Tensor | None = None) -> PerSample:
         """Return logits (batch,) alone, at half the price."""
-        h = x.flatten(1) - self.mean
+        h, offset = x.flatten(1) - self.mean, self._offset(labels)
         for layer in self.hidden:
-            h = F.leaky_relu(layer(h), self.slope)
+            h = layer(h)
+            if offset is not None and layer is self.hidden[0]:
+                h = h + offset
+            h = F.leaky_relu(h, self.slope)
         return self.output(h).squeeze(1)
+
+    def _offset(self, labels: Tensor | None) -> Tensor | None:
+        return None if self.label is None else self.label(labels)

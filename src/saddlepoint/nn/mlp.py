@@ -100,6 +100,20 @@ def draw_he(linear: nn.Linear, gain: float, generator: torch.Generator) -> None:
         nn.init.zeros_(linear.bias)
 
 
+@torch.no_grad()
+def paint(bias: nn.Parameter, mean: Tensor) -> None:
+    """Set the bias of a sigmoid output to the logit of the mean pixel, clipped to [1e-7, 1 - 1e-7].
+
+    A generator that adds nothing to it paints the mean image. Source: Goodfellow et al. 2014, released configuration.
+
+    Args:
+        bias: (pixels,).
+        mean: mean image in [-1, 1], any shape.
+    """
+    pixels = ((mean.flatten() + 1) / 2).clamp(1e-7, 1 - 1e-7)
+    bias.copy_(torch.logit(pixels.double()).float())
+
+
 def rms_norm(x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
     """Divide each row by its root mean square. Source: Zhang and Sennrich 2019, without the learned gain."""
     return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-6)

@@ -1,0 +1,24 @@
+"""Schedules: numbers that fall or rise with the samples seen and the epochs done."""
+
+from __future__ import annotations
+
+
+def inverse_root(nimg: int, kimg: float | None) -> float:
+    """Return 1 / sqrt(1 + nimg / (1000 kimg)): a half after three times ``kimg`` thousand samples; 1 where it is None.
+
+    >>> inverse_root(300_000, 100.0), inverse_root(300_000, None)
+    (0.5, 1.0)
+    """
+    return 1.0 if kimg is None else (1 + nimg / 1000 / kimg) ** -0.5
+
+
+def linear_rise(epoch: float, start: float, end: float, last: int) -> float:
+    """Return a number that is constant within an epoch, ``start`` until epoch 1 and ``end`` from epoch ``last`` on.
+
+    Source: the momentum of Goodfellow et al. 2014, released configuration.
+
+    >>> [round(linear_rise(epoch, 0.5, 0.7, 250), 3) for epoch in (0.5, 1.9, 125.5, 250.0)]
+    [0.5, 0.5, 0.6, 0.7]
+    """
+    share = min(1.0, max(0, int(epoch) - 1) / (last - 1))
+    return start + share * (end - start)
