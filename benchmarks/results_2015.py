@@ -29,6 +29,7 @@ from saddlepoint._types import from_bytes
 from saddlepoint.data import load_dataset
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.engine import runtime
+from saddlepoint.engine.doctor import ALARMS
 from saddlepoint.engine.settings import Observer
 from saddlepoint.evaluate import Report, Subject, evaluate
 
@@ -138,9 +139,9 @@ def trained(row: Row, picture: Path) -> tuple[dict[str, Any], Report]:
         pictures.draw(run, "grid", seed=0, out=picture)
     else:
         completions(run).save(picture)
-    alarms = [line["verdict"] for line in run.log if line.get("verdict") not in (None, "healthy", "finished")]
+    alarms = {line["verdict"] for line in run.log if line.get("verdict") in ALARMS}
     facts = {"nimg": outcome.progress.nimg, "seconds": round(outcome.seconds, 1), "verdict": run.diagnosis.verdict}
-    return facts | {"alarms": sorted(set(alarms)), "preset": run.config["preset"]}, report
+    return facts | {"alarms": sorted(alarms), "preset": run.config["preset"]}, report
 
 
 def completions(run: api.Run, images: int = 12, each: int = 6) -> Image.Image:

@@ -177,9 +177,11 @@ def draw_curves(found: list[tuple[Row, dict[str, Any]]]) -> None:
     figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     colours = {"mnist": "tab:blue", "mnist-2014": "tab:red", "mnist-algorithm1": "tab:green"}
+    named: set[str] = set()
     for row, kept in found:
         points = kept["points"]
-        label = row.preset if row.seed == 0 else None
+        label = None if row.preset in named else row.preset
+        named.add(row.preset)
         for axes, key, style in ((left, "parzen", "o-"), (right, "D(x)", "o-"), (right, "D(G(z))", "o:")):
             known = [(point["seconds"] / 60, point[key]) for point in points if point[key] is not None]
             shown = None if key == "D(G(z))" else label
