@@ -18,7 +18,7 @@ import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint import __version__, explore
 from saddlepoint._errors import CheckpointError, ConfigError, suggest
 from saddlepoint.config import from_json, override, to_json
-from saddlepoint.data import Dataset, absolute_source, load_dataset
+from saddlepoint.data import Dataset, absolute_source, load_dataset, natural_side
 from saddlepoint.data.feed import Feed
 from saddlepoint.engine import runtime
 from saddlepoint.engine.care import Care
@@ -300,13 +300,14 @@ def plan_to_resume(
 def _suited(request: Plan, device: torch.device, say: Callable[[str], None]) -> tuple[Plan, Dataset]:
     """Load the data; choose what the plan leaves open by what it is, and say why."""
     kind, preparation = get_family(request.family), request.preparation
+    if kind.sizes and preparation["size"] is None:
+        own = natural_side(request.source, say=say)
+        if own is not None:
+            side, why = choose_size(own, kind.sizes, None if device.type != "cpu" else kind.most_on_cpu)
+            if why:
+                say(why)
+                preparation = {**preparation, "size": side}
     dataset = load_dataset(request.source, say=say, **preparation)
-    if dataset.modality == "image" and kind.sizes and preparation["size"] is None:
-        side, why = choose_size(dataset.spec.shape[1:], kind.sizes, None if device.type != "cpu" else kind.most_on_cpu)
-        if why:
-            say(why)
-            preparation = {**preparation, "size": side}
-            dataset = load_dataset(request.source, say=say, **preparation)
     if request.chosen is None:
         return replace(request, preparation=preparation), dataset
     options, reasons = kind.suited(request.options, dataset.spec, request.chosen)
@@ -315,32 +316,26 @@ def _suited(request: Plan, device: torch.device, say: Callable[[str], None]) -> 
     return replace(request, preparation=preparation, options=options), dataset
 
 
-def choose_size(shape: tuple[int, ...], sizes: Sequence[int], most: int | None) -> tuple[int, str]:
+def choose_size(own: int, sizes: Sequence[int], most: int | None) -> tuple[int, str]:
     """Return the side of the images to train on, and why it is not their own; an empty reason if it is.
 
     Args:
-        shape: (height, width) of the images as they are.
+        own: side of the images as they are.
         sizes: sides the family can make.
         most: largest side to choose, or None.
 
-    >>> choose_size((20, 24), (16, 28, 32, 64), 32)
-    (16, 'images of 20 x 24 are resized to 16 x 16, the nearest size the family can make')
-    >>> choose_size((28, 28), (16, 28, 32, 64), 32)
+    >>> choose_size(20, (16, 28, 32, 64), 32)
+    (16, 'size 16 was chosen: the nearest to 20 that the family can make')
+    >>> choose_size(28, (16, 28, 32, 64), 32)
     (28, '')
     """
-    own = min(shape)
-    fitting = [size for size in sizes if size <= min(own, most or own)] or [min(sizes)]
-    side = max(fitting)
-    if shape == (side, side):
+    side = max((size for size in sizes if size <= min(own, most or own)), default=min(sizes))
+    if side == own:
         return side, ""
-    bound = most is not None and own > most
-    larger = min((size for size in sizes if size > side), default=side)
-    reason = (
-        f"the largest size that trains in minutes on a CPU (--size {larger} for more)"
-        if bound
-        else "the nearest size the family can make"
-    )
-    return side, f"images of {shape[0]} x {shape[1]} are resized to {side} x {side}, {reason}"
+    if most is not None and own > most:
+        larger = min((size for size in sizes if size > side), default=side)
+        return side, f"size {side} was chosen: the largest that trains in minutes on a CPU (--size {larger} for more)"
+    return side, f"size {side} was chosen: the nearest to {own} that the family can make"
 
 
 def _described(dataset: Dataset, source: str) -> dict[str, Any]:

@@ -12,6 +12,15 @@ def inverse_root(nimg: int, kimg: float | None) -> float:
     return 1.0 if kimg is None else (1 + nimg / 1000 / kimg) ** -0.5
 
 
+def inverse(nimg: int, kimg: float | None) -> float:
+    """Return 1 / (1 + nimg / (1000 kimg)): a half after ``kimg`` thousand samples; 1 where it is None.
+
+    >>> inverse(300_000, 100.0), inverse(300_000, None)
+    (0.25, 1.0)
+    """
+    return 1.0 if kimg is None else 1 / (1 + nimg / 1000 / kimg)
+
+
 def linear_rise(epoch: float, start: float, end: float, last: int) -> float:
     """Return a number that is constant within an epoch, ``start`` until epoch 1 and ``end`` from epoch ``last`` on.
 

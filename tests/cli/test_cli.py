@@ -209,7 +209,7 @@ def test_images_of_a_size_that_a_family_cannot_make_are_resized_aloud(saddle: Co
     small = ["--steps", "1", "--width", "4", "--batch-size", "8", "--threads", "1", "--out", "run"]
     code, _, err = saddle("train", "dcgan", "--data", "digits", *small)
     assert code == 0
-    assert "images of 8 x 8 are resized to 16 x 16" in err
+    assert "size 16 was chosen: the nearest to 8 that the family can make" in err
     code, _, err = saddle("train", "dcgan", "--data", "digits", "--size", "20", *small[:-1], "other")
     assert code == 2
     assert "choose --size 32 or another of them" in err

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import saddlepoint
-from saddlepoint.data import cache, load_dataset, prepare
+from saddlepoint.data import cache, images, load, load_dataset, natural_side, prepare
 from tests.unit.data_helpers import own_cache, pictures, png, write_folder  # noqa: F401
 
 
@@ -36,6 +36,24 @@ def test_second_load_decodes_nothing(folder: Path, own_cache: Path, monkeypatch:
     assert isinstance(second.splits["train"].x, np.memmap)
     assert not second.splits["train"].x.flags.writeable
     assert len(_entries(own_cache)) == 1
+
+
+def test_the_side_of_pictures_is_read_from_their_headers_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mixed = [*pictures(20, 16, 3), *pictures(12, 40, 3)]
+    folder = write_folder(tmp_path / "mixed", mixed)
+    for module in (images, prepare):
+        monkeypatch.setattr(module, "decode", None)
+    assert natural_side(str(folder)) == 16
+    monkeypatch.setattr(load, "survey_side", None)
+    assert natural_side(str(folder)) == 16
+    write_folder(folder, pictures(40, 40, 3, seed=1))
+    with pytest.raises(TypeError):
+        natural_side(str(folder))
+    monkeypatch.undo()
+    assert natural_side(str(folder)) == load_dataset(str(folder)).spec.shape[1] == 40
 
 
 def test_fingerprint_follows_content_and_options_only(folder: Path, tmp_path: Path) -> None:

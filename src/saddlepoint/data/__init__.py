@@ -3,7 +3,7 @@
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.given import load_samples
 from saddlepoint.data.inspect import Inspection, inspect_source
-from saddlepoint.data.load import absolute_source, load_dataset
+from saddlepoint.data.load import absolute_source, load_dataset, natural_side
 from saddlepoint.data.names import KNOWN, DatasetInfo, list_datasets
 from saddlepoint.data.synthetic import Mixture, mixture
 
@@ -20,4 +20,5 @@ __all__ = [
     "load_dataset",
     "load_samples",
     "mixture",
+    "natural_side",
 ]

@@ -13,13 +13,14 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint._files import write_atomically
 from saddlepoint._types import Modality
 from saddlepoint.data.dataset import SPLITS, Dataset, Split
 
@@ -67,6 +68,20 @@ def read(entry: Path, name: str) -> Dataset | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def number(path: Path, make: Callable[[], int]) -> int:
+    """Return the number kept at ``path``; if there is none yet, make and keep it."""
+    try:
+        return int(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        made = make()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, str(made))
+    except OSError as error:
+        raise unwritable(error) from error
+    return made
 
 
 def workspace(entry: Path) -> Path:

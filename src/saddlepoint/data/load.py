@@ -12,7 +12,7 @@ from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.names import KNOWN, Say, load_named
 from saddlepoint.data.options import Options
 from saddlepoint.data.paths import path_key, path_source
-from saddlepoint.data.prepare import prepare
+from saddlepoint.data.prepare import prepare, survey_side
 from saddlepoint.data.sources import Source
 from saddlepoint.data.tfd import split_path
 
@@ -61,6 +61,31 @@ def load_dataset(
             raise DataError(f"{source} holds vectors; size, channels and fit are for images: leave them out")
         dataset = prepare(found.with_notes(f"read from {source}"), options, entry)
     return dataset
+
+
+def natural_side(source: str, *, say: Callable[[str], None] | None = None) -> int | None:
+    """Return the side that images of a source have where no size is asked for; None for vectors.
+
+    Pictures at a path are not decoded for this: their headers are read once, and the answer is kept.
+
+    Args:
+        source: as in `load_dataset`.
+        say: as in `load_dataset`.
+
+    Raises:
+        DataError: as `load_dataset`.
+
+    Example:
+        >>> natural_side("ring8") is None
+        True
+    """
+    if source not in KNOWN and not source.startswith("hf:") and path_key(Path(source).expanduser()) is None:
+        found = find_path(source)
+        if found.modality == "image":
+            kept = cache.entry_path(source, {"side of": found.key}).with_suffix(".txt")
+            return cache.number(kept, lambda: survey_side(found))
+    dataset = load_dataset(source, say=say)
+    return dataset.spec.shape[1] if dataset.modality == "image" else None
 
 
 def absolute_source(source: str) -> str:

@@ -117,12 +117,22 @@ def plan(survey: Survey, options: Options) -> Plan:
     return Plan(size, channels, tuple(notes))
 
 
-def survey_source(source: Source) -> Survey:
-    """Read the headers of every picture of a source."""
-    survey = Survey()
+def survey_source(source: Source, *, colours: bool = True) -> Survey:
+    """Read the headers of every picture of a source; to know its colours, pixels too while all are grey."""
+    survey = Survey(grey=colours)
     for item in source.items():
         survey.add(item.payload, item.origin)
     return survey
+
+
+def survey_side(source: Source) -> int:
+    """Return the side pictures of a source get where no size is asked for, from their headers.
+
+    Raises:
+        DataError: as `plan`.
+    """
+    with strict_pillow():
+        return plan(survey_source(source, colours=False), Options()).size
 
 
 def refuse_unreadable(unreadable: Sequence[tuple[str, str]], total: int) -> None:

@@ -38,7 +38,7 @@ from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
 from saddlepoint.nn.discriminators import LeakyDiscriminator
 from saddlepoint.nn.mlp import Maxout, draw_he, draw_uniform, dropout, paint, rms_norm
 from saddlepoint.penalties import penalised
-from saddlepoint.schedules import inverse_root, linear_rise
+from saddlepoint.schedules import inverse, inverse_root, linear_rise
 from saddlepoint.theory import game_logs
 
 SLOPE = 0.2
@@ -70,6 +70,7 @@ class CGANConfig(FamilyConfig):
     r2_gamma: float | None = option(
         None, "weight of gamma/2 ||grad D||^2 on generated samples (leaky networks); none: off"
     )
+    gamma_decay_kimg: float | None = option(None, "both weights fall as 1 / (1 + kimg / this); none: they stay")
     simultaneous: bool = option(False, "update both players at once, from the same minibatch, noise and masks")
     optimizer: str = option("sgd", "optimizer of both players", choices=("sgd", "adam"))
     lr: float = option(0.1, "learning rate at the start")
@@ -100,7 +101,7 @@ class CGANConfig(FamilyConfig):
             check(getattr(self, name) > 0, name, getattr(self, name), "positive")
         for name in ("momentum", "momentum_end", "beta1", "beta2"):
             check(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
-        for name in ("r1_gamma", "r2_gamma", "lr_decay_kimg"):
+        for name in ("r1_gamma", "r2_gamma", "gamma_decay_kimg", "lr_decay_kimg"):
             value = getattr(self, name)
             check(value is None or value > 0, name, value, "positive, or none")
         penalised = self.r1_gamma is not None or self.r2_gamma is not None
@@ -286,6 +287,7 @@ class CGAN(Family):
             along = generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], fake)
             return Terms(along)
         terms = self._terms(phase, real_logits, fake_logits)
+        norms = norms * inverse(ctx.progress.nimg, self.config.gamma_decay_kimg)
         return Terms(penalised(terms.loss, norms, self.config.r1_gamma, self.config.r2_gamma), terms.logs)
 
     def _terms(self, phase: Phase, real_logits: PerSample, fake_logits: PerSample) -> Terms:

@@ -39,7 +39,7 @@ from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.normalise import SpectralConv2d, channel_norm, recalibrate
 from saddlepoint.penalties import penalised, squared_gradient_norm
-from saddlepoint.schedules import inverse_root
+from saddlepoint.schedules import inverse, inverse_root
 from saddlepoint.theory import game_logs
 
 SLOPE = 0.2
@@ -75,6 +75,7 @@ class DCGANConfig(FamilyConfig):
     objective: str = option("non-saturating", "the game", choices=tuple(OBJECTIVES))
     r1_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on real samples; none: off")
     r2_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on generated samples; none: off")
+    gamma_decay_kimg: float | None = option(None, "both weights fall as 1 / (1 + kimg / this); none: they stay")
     augment: tuple[str, ...] = option(
         (), f"augmentation of all that D sees: some of {', '.join(TRANSFORMS)}; none: off"
     )
@@ -99,7 +100,7 @@ class DCGANConfig(FamilyConfig):
             check(getattr(self, name) > 0, name, getattr(self, name), "positive")
         for name in ("beta1", "beta2"):
             check(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
-        for name in ("r1_gamma", "r2_gamma", "lr_decay_kimg", "ada_kimg"):
+        for name in ("r1_gamma", "r2_gamma", "gamma_decay_kimg", "lr_decay_kimg", "ada_kimg"):
             value = getattr(self, name)
             check(value is None or value > 0, name, value, "positive, or none")
         check(0 <= self.augment_p <= 1, "augment_p", self.augment_p, "in [0, 1]")
@@ -267,7 +268,7 @@ class DCGAN(Family):
     PRESETS: ClassVar[Mapping[str, DCGANConfig]] = {
         # Minutes on a CPU: few channels, small batches (more steps an image), relativistic pairing with R1 and R2 on a
         # D without normalisation (whose input gradients then cost nothing more), simultaneous steps, an average of G
-        # that needs no statistics.
+        # that needs no statistics. The penalties fade: as the game nears its end, the same ones would blind D.
         "small": DCGANConfig(
             batch_size=16,
             latent_size=64,
@@ -277,9 +278,10 @@ class DCGAN(Family):
             objective="relativistic",
             r1_gamma=0.2,
             r2_gamma=0.2,
+            gamma_decay_kimg=15.0,
             simultaneous=True,
-            lr=2e-3,
-            lr_decay_kimg=300.0,
+            lr=2.5e-3,
+            lr_decay_kimg=50.0,
             beta1=0.0,
             beta2=0.99,
             ema_ramp=0.1,
@@ -364,7 +366,7 @@ class DCGAN(Family):
         if self.config.discriminator_norm == "none":
             return self._joint_loss(phase, real, seen, batch.labels, ctx)
         if phase.name == "discriminator":
-            return self._discriminator_loss(real, seen.detach(), batch.labels)
+            return self._discriminator_loss(real, seen.detach(), batch.labels, ctx)
         fake_logits = self.discriminator(seen, batch.labels)
         real_logits = self.discriminator(real, batch.labels) if self.objective.paired else fake_logits
         return Terms(self.objective.generator(real_logits, fake_logits))
@@ -391,18 +393,21 @@ class DCGAN(Family):
             along = generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], fake)
             return Terms(along)
         loss = self.objective.discriminator(real_logits, fake_logits)
-        loss = penalised(loss, norms, self.config.r1_gamma, self.config.r2_gamma)
+        loss = penalised(loss, norms * self._fading(ctx), self.config.r1_gamma, self.config.r2_gamma)
         return self._told(loss, real_logits, fake_logits)
 
-    def _discriminator_loss(self, real: Images, fake: Images, labels: Tensor | None) -> Terms:
+    def _discriminator_loss(self, real: Images, fake: Images, labels: Tensor | None, ctx: Context) -> Terms:
         """Real and generated samples go through D apart: batch normalisation must not mix them."""
         logits, penalties = [], []
         for x, gamma in ((real, self.config.r1_gamma), (fake, self.config.r2_gamma)):
             x = x.detach().requires_grad_(gamma is not None)
             logits.append(self.discriminator(x, labels))
             if gamma is not None:
-                penalties.append(gamma / 2 * squared_gradient_norm(logits[-1], x))
+                penalties.append(self._fading(ctx) * gamma / 2 * squared_gradient_norm(logits[-1], x))
         return self._told(sum(penalties, self.objective.discriminator(*logits)), *logits)
+
+    def _fading(self, ctx: Context) -> float:
+        return inverse(ctx.progress.nimg, self.config.gamma_decay_kimg)
 
     def _told(self, loss: PerSample, real_logits: PerSample, fake_logits: PerSample) -> Terms:
         """Return D's terms with what is logged, and move the probability of adaptive augmentation."""

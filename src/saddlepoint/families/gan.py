@@ -40,7 +40,7 @@ from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
 from saddlepoint.nn.discriminators import LeakyDiscriminator, MaxoutDiscriminator
 from saddlepoint.nn.mlp import draw_he, draw_sparse, draw_uniform, limit_columns, paint, rms_norm
 from saddlepoint.penalties import penalised
-from saddlepoint.schedules import inverse_root, linear_rise
+from saddlepoint.schedules import inverse, inverse_root, linear_rise
 from saddlepoint.theory import game_logs
 
 SLOPE = 0.2
@@ -106,6 +106,7 @@ class GANConfig(FamilyConfig):
     r2_gamma: float | None = option(
         None, "weight of gamma/2 ||grad D||^2 on generated samples (leaky-relu D); none: off"
     )
+    gamma_decay_kimg: float | None = option(None, "both weights fall as 1 / (1 + kimg / this); none: they stay")
     k: int = option(1, "discriminator steps per generator step")
     simultaneous: bool = option(False, "update both players at once, from the same minibatch, noise and masks")
     optimizer: str = option("sgd", "optimizer of both players", choices=("sgd", "adam"))
@@ -138,7 +139,8 @@ class GANConfig(FamilyConfig):
         check(self.instance_noise >= 0, "instance_noise", self.instance_noise, "0 or more")
         for name in ("momentum", "momentum_end", "beta1", "beta2"):
             check(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
-        for name in ("r1_gamma", "r2_gamma", "lr_decay_kimg", "column_norm", "contrast", "train_epochs"):
+        rates = ("r1_gamma", "r2_gamma", "gamma_decay_kimg", "lr_decay_kimg", "column_norm", "contrast", "train_epochs")
+        for name in rates:
             value = getattr(self, name)
             check(value is None or value > 0, name, value, "positive, or none")
         penalised = self.r1_gamma is not None or self.r2_gamma is not None
@@ -433,6 +435,7 @@ class GAN(Family):
         logits, norms, gradients = ctx.once("logits", lambda: judge(torch.cat([real, fake.detach()])))
         terms = self._terms(phase, *logits.chunk(2))
         if phase.name.endswith("discriminator"):
+            norms = norms * inverse(ctx.progress.nimg, self.config.gamma_decay_kimg)
             return Terms(penalised(terms.loss, norms, self.config.r1_gamma, self.config.r2_gamma), terms.logs)
         real_logits, fake_logits = logits.chunk(2)
         return Terms(generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], fake))
