@@ -280,8 +280,8 @@ class GAN(Family):
         "mnist-inpainting": replace(_SMALL, given="top"),
         # Points of the plane (ring8, grid25): small networks, weak penalties, a slow decay to settle on the modes.
         "points": replace(
-            _SMALL, batch_size=128, latent_size=4, generator_widths=(128, 128), discriminator_widths=(128, 128),
-            r1_gamma=0.01, r2_gamma=0.01, lr=2e-3, ema_ramp=0.1,
+            _SMALL, batch_size=128, latent_size=2, generator="relu", generator_widths=(128, 128, 128), lr=2e-3,
+            discriminator_widths=(128, 128, 128), r1_gamma=0.1, r2_gamma=0.1, lr_decay_kimg=30.0, ema_ramp=0.1,
         ),
     }  # fmt: skip
 
