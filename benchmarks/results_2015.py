@@ -231,8 +231,8 @@ def write() -> None:
     lines += [
         "",
         f"{THREADS} thread a run, two runs at a time, each on its own core. Measured on: {'; '.join(machines)}.",
+        f"Commits: {', '.join(commits)}.",
     ]
-    lines += [f"Commits: {', '.join(commits)}."]
     write_section(DOCS / "results.md", "2015", lines, HEADING)
 
 

@@ -300,14 +300,18 @@ def plan_to_resume(
 def _suited(request: Plan, device: torch.device, say: Callable[[str], None]) -> tuple[Plan, Dataset]:
     """Load the data; choose what the plan leaves open by what it is, and say why."""
     kind, preparation = get_family(request.family), request.preparation
-    if kind.sizes and preparation["size"] is None:
-        own = natural_side(request.source, say=say)
-        if own is not None:
-            side, why = choose_size(own, kind.sizes, None if device.type != "cpu" else kind.most_on_cpu)
-            if why:
-                say(why)
-                preparation = {**preparation, "size": side}
-    dataset = load_dataset(request.source, say=say, **preparation)
+    choosing = bool(kind.sizes) and preparation["size"] is None
+    dataset, own = None, natural_side(request.source) if choosing else None
+    if own is None:
+        dataset = load_dataset(request.source, say=say, **preparation)
+        own = dataset.spec.shape[1] if choosing and dataset.modality == "image" else None
+    if own is not None:
+        side, why = choose_size(own, kind.sizes, None if device.type != "cpu" else kind.most_on_cpu)
+        if why:
+            say(why)
+            preparation, dataset = {**preparation, "size": side}, None
+    if dataset is None:
+        dataset = load_dataset(request.source, say=say, **preparation)
     if request.chosen is None:
         return replace(request, preparation=preparation), dataset
     options, reasons = kind.suited(request.options, dataset.spec, request.chosen)

@@ -63,14 +63,13 @@ def load_dataset(
     return dataset
 
 
-def natural_side(source: str, *, say: Callable[[str], None] | None = None) -> int | None:
-    """Return the side that images of a source have where no size is asked for; None for vectors.
+def natural_side(source: str) -> int | None:
+    """Return the side that pictures at a path have where no size is asked for; None where only loading tells.
 
-    Pictures at a path are not decoded for this: their headers are read once, and the answer is kept.
+    They are not decoded for this: their headers are read once, and the answer is kept.
 
     Args:
         source: as in `load_dataset`.
-        say: as in `load_dataset`.
 
     Raises:
         DataError: as `load_dataset`.
@@ -79,13 +78,13 @@ def natural_side(source: str, *, say: Callable[[str], None] | None = None) -> in
         >>> natural_side("ring8") is None
         True
     """
-    if source not in KNOWN and not source.startswith("hf:") and path_key(Path(source).expanduser()) is None:
-        found = find_path(source)
-        if found.modality == "image":
-            kept = cache.entry_path(source, {"side of": found.key}).with_suffix(".txt")
-            return cache.number(kept, lambda: survey_side(found))
-    dataset = load_dataset(source, say=say)
-    return dataset.spec.shape[1] if dataset.modality == "image" else None
+    if source in KNOWN or source.startswith("hf:") or path_key(Path(source).expanduser()):
+        return None
+    found = find_path(source)
+    if found.modality != "image":
+        return None
+    kept = cache.entry_path(source, {"side of": found.key}).with_suffix(".txt")
+    return cache.number(kept, lambda: survey_side(found))
 
 
 def absolute_source(source: str) -> str:

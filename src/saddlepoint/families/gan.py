@@ -139,8 +139,8 @@ class GANConfig(FamilyConfig):
         check(self.instance_noise >= 0, "instance_noise", self.instance_noise, "0 or more")
         for name in ("momentum", "momentum_end", "beta1", "beta2"):
             check(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
-        rates = ("r1_gamma", "r2_gamma", "gamma_decay_kimg", "lr_decay_kimg", "column_norm", "contrast", "train_epochs")
-        for name in rates:
+        rates = ("r1_gamma", "r2_gamma", "gamma_decay_kimg", "lr_decay_kimg")
+        for name in (*rates, "column_norm", "contrast", "train_epochs"):
             value = getattr(self, name)
             check(value is None or value > 0, name, value, "positive, or none")
         penalised = self.r1_gamma is not None or self.r2_gamma is not None
