@@ -71,6 +71,7 @@ PLAIN_2014 = {
     "generator_widths": (128, 128), "discriminator_widths": (128, 128), "latent_size": 2, "latent": "normal",
     "generator": "relu", "discriminator": "leaky-relu", "init": "he", "objective": "non-saturating", "r1_gamma": None,
     "r2_gamma": None, "simultaneous": False, "ema_ramp": None, "lr_decay_kimg": None, "lr": 1e-3,
+    "discriminator_lr": 1.0, "gamma_decay_kimg": None,
 }  # fmt: skip
 """The plain game on points: alternating non-saturating updates by Adam, without penalty and average."""
 

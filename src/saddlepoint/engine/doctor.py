@@ -339,10 +339,10 @@ def _suspect(exam: Exam, exams: Sequence[Exam], vanishing: bool) -> tuple[Verdic
     if ignorant and (exam.distance > BAD or unlike or (missing and exam.distance > POOR)):
         seen = (f"in the classifier's features it is {exam.feature_distance:.2f}",) if unlike else ()
         return "discriminator too weak", (*game, *missing, far, *seen)
-    if ignorant and exam.get("nearest", 1.0) > SCATTERED:
+    better = recovering(exams)
+    if ignorant and not better and exam.get("nearest", 1.0) > SCATTERED:
         scattered = f"samples lie {exam.get('nearest', 1):.1f} times as far from one another as data rows"
         return "discriminator too weak", (*game, scattered)
-    better = recovering(exams)
     if exam.get("memorising", 0.5) > MEMORISING and not better:
         prefers = f"with probability {exam.get('memorising', 0):.2f}"
         return "discriminator too strong", (f"D memorises: it prefers training rows to held-out ones {prefers}",)
