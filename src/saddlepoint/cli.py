@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from saddlepoint import __version__
 from saddlepoint._errors import ConfigError, SaddlepointError, suggest
+from saddlepoint._version import __version__
 
 app = typer.Typer(
     name="saddle",
@@ -62,6 +63,9 @@ ReportOption = Annotated[
     bool | None, typer.Option("--report/--no-report", help="Measure the run at the end. Default: for your own data.")
 ]
 StopOption = Annotated[str | None, typer.Option(help="finished: stop when the doctor finds no more improvement.")]
+MicroBatchOption = Annotated[
+    int | None, typer.Option(help="Samples computed at once: less memory, the same minibatch. Default: all.")
+]
 FitOption = Annotated[str, typer.Option(help="crop or pad images that are not square.")]
 
 
@@ -98,6 +102,7 @@ def train(
     checkpoint: Annotated[str, typer.Option(help="Time between checkpoints.")] = "60s",
     remedy: RemedyOption = None,
     stop_when: StopOption = None,
+    micro_batch: MicroBatchOption = None,
     size: SizeOption = None,
     channels: ChannelsOption = None,
     fit: FitOption = "crop",
@@ -123,6 +128,7 @@ def train(
         kept = {"data": data != "mnist", "seed": seed != 0, "preset": preset is not None, "out": out is not None}
         kept |= {"size": size is not None, "channels": channels is not None, "fit": fit != "crop", "fresh": fresh}
         kept |= {"checkpoint": checkpoint != "60s", "remedy": remedy is not None}
+        kept |= {"micro-batch": micro_batch is not None}
         _refuse_changes([*options, *(name for name, given in kept.items() if given)])
         device_or_kept = None if device == "auto" else device
         request = api.plan_to_resume(
@@ -132,7 +138,7 @@ def train(
         request = api.plan(
             family, data, preset=preset, options=options, budget=budget, kimg=kimg, steps=steps, seed=seed, out=out,
             device=device, threads=threads, checkpoint=checkpoint, remedy=remedy, stop_when=stop_when,
-            size=size, channels=channels, fit=fit,
+            micro_batch=micro_batch, size=size, channels=channels, fit=fit,
         )  # fmt: skip
     if dry_run:
         typer.echo(json.dumps(request.to_json(), indent=1))
@@ -423,9 +429,12 @@ def _run(request: Any, *, quiet: bool = False, fresh: bool = False) -> Any:
     from saddlepoint import api
     from saddlepoint.display import Display
 
-    with Display(request.settings, quiet=quiet) as display:
+    silent = _follows()
+    with Display(request.settings, quiet=quiet or silent) as display:
         run, outcome = api.start(request, display.observer(), fresh=fresh, announce=display.announce)
     progress = outcome.progress
+    if silent:
+        raise typer.Exit(_INTERRUPTED if outcome.reason == "interrupted" else 0)
     if outcome.reason == "interrupted":
         typer.echo(
             f"interrupted at step {progress.step:,}; saved. Go on with: saddle train --resume {run.path}", err=True
@@ -438,10 +447,17 @@ def _run(request: Any, *, quiet: bool = False, fresh: bool = False) -> Any:
     return run
 
 
+def _follows() -> bool:
+    """Whether another process of the same job speaks for this one."""
+    return os.environ.get("RANK", "0") != "0" and os.environ.get("WORLD_SIZE", "1") != "1"
+
+
 def main() -> None:
     """Run the command; expected errors are one line and exit code 2."""
     try:
         code = app(_gather(sys.argv[1:]), standalone_mode=False)
+    except ConfigError as error:
+        code = 2 if _follows() else _fail(str(error))
     except SaddlepointError as error:
         code = _fail(str(error))
     except _UsageError as error:

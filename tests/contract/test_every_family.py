@@ -23,7 +23,7 @@ from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.state import newest_checkpoint
 from saddlepoint.engine.training import TrainingState
-from saddlepoint.engine.updates import trained
+from saddlepoint.engine.updates import Pull, trained
 from saddlepoint.family import Context, Family, Progress, build_family, families, get_preset
 from tests.contract.presets import made, reduced
 
@@ -168,9 +168,10 @@ def test_each_phase_moves_what_it_trains_and_nothing_else(name: str, preset: str
         before = {key: p.clone() for key, p in family.named_parameters()}
         state.unfreeze([phase.name])
         ctx = Context(stream("cpu", 1), stream("cpu", 2), Progress())
-        gradients = trainer.gradients(phase, feed.batch(0), ctx, keep_graph=False)
-        assert gradients is not None
-        trainer.update([(phase, gradients)])
+        pull = Pull()
+        trainer.pull(pull, phase, feed.batch(0), ctx, keep_graph=False)
+        assert pull.loss is not None
+        trainer.update(pull, phase)
         moved = {key for key, p in family.named_parameters() if not torch.equal(p, before[key])}
         assert moved == set(trained(family, phase.trains))
 

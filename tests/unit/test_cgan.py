@@ -52,16 +52,19 @@ def test_the_published_schedules() -> None:
     assert 0.99 < z.max() <= 1
 
 
-def test_dropout_is_in_both_published_players_while_they_learn_and_off_when_they_sample() -> None:
-    family = build(PUBLISHED)
+def test_dropout_is_noise_of_the_published_generator_unless_it_is_switched_off() -> None:
     z, labels = torch.rand(3, 100, generator=stream("cpu", 1)), torch.tensor([1, 2, 3])
-    with torch.no_grad():
-        one, two = (family.generator(z, labels, stream("cpu", seed)) for seed in (1, 2))
-        assert not torch.equal(one, two)
-        one, two = (family.generate(z, labels, generator=stream("cpu", seed)) for seed in (1, 2))
-        assert torch.equal(one, two)
-        one, two = (family.discriminator(two, labels, stream("cpu", seed)) for seed in (1, 2))
-        assert not torch.equal(one, two)
+    for kept in (True, False):
+        family = build(dataclasses.replace(PUBLISHED, sample_dropout=kept))
+        with torch.no_grad():
+            one, two, again = (family.generate(z, labels, generator=stream("cpu", seed)) for seed in (1, 2, 1))
+            assert torch.equal(one, two) is not kept
+            assert torch.equal(one, again)
+            one, two = (family.generator(z, labels, stream("cpu", seed)) for seed in (1, 2))
+            assert not torch.equal(one, two)
+            judged = [family.discriminator(one, labels, stream("cpu", seed)) for seed in (1, 2)]
+            assert not torch.equal(*judged)
+            assert torch.equal(family.logits(one, labels), family.logits(one, labels))
 
 
 def test_the_joint_loss_is_the_one_by_autograd() -> None:

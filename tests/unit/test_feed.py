@@ -37,12 +37,11 @@ def test_any_minibatch_can_be_asked_for_at_any_time() -> None:
         assert torch.equal(jumping.batch(draw).x, straight[draw])
 
 
-def test_processes_share_a_global_minibatch() -> None:
-    """Two processes of 3 rows see, together, what one process of 6 rows sees."""
-    whole = Feed(split(20), 6, seed=1)
-    parts = [Feed(split(20), 3, seed=1, rank=rank, world_size=2) for rank in range(2)]
+def test_the_shares_of_a_minibatch_are_the_minibatch() -> None:
+    """Three shares of 2 rows are, together, what one of 6 rows is, over the ends of epochs too."""
+    whole, parted = Feed(split(20), 6, seed=1), Feed(split(20), 6, seed=1, shares=3)
     for draw in range(10):
-        assert torch.equal(torch.cat([part.indices(draw) for part in parts]), whole.indices(draw))
+        assert torch.equal(torch.cat([parted.indices(draw, share) for share in range(3)]), whole.indices(draw))
 
 
 def test_rows_labels_and_range() -> None:

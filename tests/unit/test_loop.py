@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from saddlepoint._errors import CheckpointError, ConfigError, TrainingError
 from saddlepoint.data.feed import Feed
-from saddlepoint.engine import loop
+from saddlepoint.engine import keeper
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.settings import SILENT, Observer, Settings
@@ -137,7 +137,7 @@ def test_divergence_is_noticed(tmp_path: Path) -> None:
 
 def test_training_goes_on_when_a_checkpoint_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    real, calls = loop.write_checkpoint, []
+    real, calls = keeper.write_checkpoint, []
 
     def flaky(*args: object) -> object:
         calls.append(1)
@@ -145,7 +145,7 @@ def test_training_goes_on_when_a_checkpoint_cannot_be_written(tmp_path: Path, mo
             raise CheckpointError("the checkpoint could not be written: no space left")
         return real(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loop, "write_checkpoint", flaky)
+    monkeypatch.setattr(keeper, "write_checkpoint", flaky)
     run = trainer(scripted(), tmp_path, Observer(warn=said.append), steps=6, checkpoint_seconds=-1.0)
     assert run.train(points().stats).progress.step == 6
     assert len(said) == 2
@@ -157,7 +157,7 @@ def test_the_last_checkpoint_must_be_written(tmp_path: Path, monkeypatch: pytest
     def full(*args: object) -> None:
         raise CheckpointError("no space left")
 
-    monkeypatch.setattr(loop, "write_checkpoint", full)
+    monkeypatch.setattr(keeper, "write_checkpoint", full)
     with pytest.raises(CheckpointError, match="no space left"):
         trainer(scripted(), tmp_path, steps=3).train(points().stats)
 

@@ -1,4 +1,4 @@
-"""The feed: minibatch number t as a function of (seed, rank, t), so that resuming needs no iterator state."""
+"""The feed: minibatch number t as a function of (seed, t), so that resuming needs no iterator state."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ class Feed:
 
     Args:
         split: rows to serve; uint8 images become floats in [-1, 1], vectors stay in their own units.
-        batch_size: samples per minibatch and process.
+        batch_size: samples per minibatch.
         seed: decides the order of the rows.
         device: where batches are delivered.
-        rank: index of this process; processes serve disjoint parts of each global minibatch.
-        world_size: number of processes.
+        shares: equal parts of each minibatch that are asked for one by one, by one process or by several.
     """
 
     def __init__(
@@ -34,13 +33,12 @@ class Feed:
         batch_size: int,
         seed: int,
         device: torch.device | str = "cpu",
-        rank: int = 0,
-        world_size: int = 1,
+        shares: int = 1,
     ) -> None:
         self.rows = len(split.x)
         self.batch_size = batch_size
         self.device = torch.device(device)
-        self.rank, self.world_size = rank, world_size
+        self.shares = shares
         self._seed = seed
         self._mapped: np.ndarray | None = None
         self._resident: Tensor | None = None
@@ -51,9 +49,9 @@ class Feed:
         self._labels = None if split.labels is None else torch.from_numpy(np.array(split.labels, dtype=np.int64))
         self._orders: dict[int, Tensor] = {}
 
-    def batch(self, draw: int) -> Batch:
-        """Return minibatch number ``draw`` (from 0); the last one of an epoch is filled from the next epoch."""
-        index = self.indices(draw)
+    def batch(self, draw: int, share: int = 0) -> Batch:
+        """Return a share of minibatch number ``draw`` (from 0); an epoch's last one is filled from the next epoch."""
+        index = self.indices(draw, share)
         if self._resident is not None:
             x = from_bytes(self._resident.index_select(0, index.to(self.device)))
         else:
@@ -62,11 +60,11 @@ class Feed:
         labels = None if self._labels is None else self._labels.index_select(0, index).to(self.device)
         return Batch(x=x, labels=labels)
 
-    def indices(self, draw: int) -> Tensor:
-        """Return the row numbers of minibatch ``draw``, shape (batch_size,)."""
-        first = (draw * self.world_size + self.rank) * self.batch_size
+    def indices(self, draw: int, share: int = 0) -> Tensor:
+        """Return the row numbers of a share of minibatch ``draw``, shape (batch_size / shares,)."""
+        remaining = self.batch_size // self.shares
+        first = draw * self.batch_size + share * remaining
         parts = []
-        remaining = self.batch_size
         while remaining:
             epoch, position = divmod(first, self.rows)
             part = self._order(epoch)[position : position + remaining]

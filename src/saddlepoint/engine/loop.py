@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
 
-from saddlepoint._errors import CheckpointError
 from saddlepoint.data.feed import Feed
 from saddlepoint.engine.care import UNATTENDED, Unattended
 from saddlepoint.engine.folder import RunFolder
-from saddlepoint.engine.logbook import Logbook
+from saddlepoint.engine.keeper import Keeper
 from saddlepoint.engine.plan import Position, check_stages, locate
 from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.settings import SILENT, Observer, Outcome, Reason, Settings, interruptible, is_milestone
-from saddlepoint.engine.state import write_checkpoint
 from saddlepoint.engine.training import TrainingState
+from saddlepoint.engine.updates import Pull
+from saddlepoint.engine.world import ALONE, World
 from saddlepoint.family import Batch, Context, DataStats, Family, Phase
-
-Gradients = tuple[Tensor | None, ...]
 
 
 class Trainer:
-    """One run.
+    """One run, or this process's part of it.
 
     Args:
         family: freshly built; trained in place, on the feed's device.
-        feed: minibatches of the training split.
+        feed: minibatches of the training split, in as many shares as `Settings.shares` says.
         settings: seed, budget, cadence.
         folder: where checkpoints and the log go.
         observer: who hears of progress.
         care: the doctor's part.
+        world: the processes that train together.
     """
 
     def __init__(
@@ -45,13 +44,16 @@ class Trainer:
         folder: RunFolder,
         observer: Observer = SILENT,
         care: Unattended = UNATTENDED,
+        world: World = ALONE,
     ) -> None:
         self.feed, self.settings, self.folder, self.observer, self.care = feed, settings, folder, observer, care
         self.stages = family.stages()
         check_stages(self.stages, list(family.optimizers()))
-        self.state = TrainingState(family, settings.seed, feed.rows, feed.device, feed.world_size)
+        self.state = TrainingState(family, settings.seed, feed.rows, feed.device)
         self.report_every = max(1, round(settings.report_kimg * 1000 / feed.batch_size))
-        self.saved_step, self.log = -1, Logbook(folder, observer.warn)
+        self.keeper = Keeper(folder, settings.keep, world, observer.warn)
+        self.world, mine = world, feed.shares // world.size
+        self.shares = range(world.rank * mine, (world.rank + 1) * mine)
 
     def train(self, stats: Callable[[], DataStats]) -> Outcome:
         """Resume from the newest whole checkpoint, or begin; train until the budget is spent or a signal comes.
@@ -61,10 +63,7 @@ class Trainer:
             CheckpointError: if the final state cannot be written, or the folder holds damaged checkpoints only.
         """
         state = self.state
-        if not self.restore():
-            state.family.prepare(stats().to(self.feed.device))
-            state.averages.copy()
-            self.care.begin(state)
+        self.begin(stats)
         before, started, saved_at = state.seconds, time.monotonic(), time.monotonic()
         with interruptible() as stop:
             while True:
@@ -72,7 +71,11 @@ class Trainer:
                     self.snapshot()
                 state.seconds = before + time.monotonic() - started
                 position = locate(self.stages, state.step)
-                reason = self.ending(position, stop.is_set())
+                due = time.monotonic() - saved_at > self.settings.checkpoint_seconds
+                reason, due = self.world.agree(self.ending(position, stop.is_set()), due)
+                if due:
+                    self.save(final=False)
+                    saved_at = time.monotonic()
                 if reason is not None or position is None:
                     break
                 self.cycle(position)
@@ -81,13 +84,21 @@ class Trainer:
                 self.observer.tick(state.progress, state.seconds, state.statistics.means)
                 if self.is_due(state.step):
                     self.report(position)
-                if time.monotonic() - saved_at > self.settings.checkpoint_seconds:
-                    self.save(final=False)
-                    saved_at = time.monotonic()
             self.save(final=True)
         if not is_milestone(state.step):
             self.snapshot()
         return Outcome(reason or "stages", state.progress, state.seconds)
+
+    def begin(self, stats: Callable[[], DataStats]) -> None:
+        """Load the newest whole checkpoint of the folder, or prepare the family for its first step."""
+        state = self.state
+        resumed = self.keeper.restore(state)
+        self.care.recall(self.folder.read_log)
+        if not resumed:
+            state.family.prepare(stats().to(self.feed.device))
+            self.world.copy_(list(state.family.state_dict().values()))
+            state.averages.copy()
+            self.care.begin(state)
 
     def ending(self, position: Position | None, interrupted: bool) -> Reason | None:
         """Return why training must end now, or None."""
@@ -100,59 +111,63 @@ class Trainer:
         return step % self.report_every == 0 or is_milestone(step)
 
     def cycle(self, position: Position) -> None:
-        """Run the due phases of one pass: all gradients first if the stage is simultaneous, else phase by phase."""
-        stage, step, seed = position.stage, self.state.step, (self.settings.seed, self.feed.rank)
+        """Make one pass: a simultaneous stage computes all gradients first, an alternating one steps phase by phase."""
+        stage, draw, state, seed = position.stage, position.draw, self.state, self.settings.seed
         due = [(order, phase) for order, phase in enumerate(stage.cycle) if phase.due(position.cycle)]
-        draw, batch, cache = position.draw, None, dict[str, Any]()
-        pending: list[tuple[Phase, Gradients]] = []
-        if stage.simultaneous:
-            self.state.unfreeze([phase.name for _, phase in due])
-        for order, phase in due:
-            fresh = phase.fresh_batch and order > 0
-            if batch is None or fresh:
-                draw += fresh
-                batch = self.feed.batch(draw)
-            if not stage.simultaneous:
-                cache = {}
-                self.state.unfreeze([phase.name])
-            noise = stream(self.feed.device, "noise", *seed, step, 0 if stage.simultaneous else order)
-            ctx = Context(noise, stream(self.feed.device, "batch", *seed, draw), self.state.progress, cache)
-            gradients = self.gradients(phase, batch, ctx, keep_graph=stage.simultaneous)
-            if gradients is not None:
-                pending.append((phase, gradients))
-            if not stage.simultaneous:
-                self.update(pending)
-        self.update(pending)
+        batch = functools.cache(self.feed.batch)
+        for turn in [due] if stage.simultaneous else [[one] for one in due]:
+            draw += sum(phase.fresh_batch and order > 0 for order, phase in turn)
+            state.unfreeze([phase.name for _, phase in turn])
+            pulls = {order: Pull() for order, _ in turn}
+            for share in self.shares:
+                cache = dict[str, Any]()
+                for order, phase in turn:
+                    noise = ("noise", seed, share, state.step, 0 if stage.simultaneous else order)
+                    ctx = Context(
+                        stream(self.feed.device, *noise), stream(self.feed.device, "batch", seed, share, draw),
+                        state.progress, cache,
+                    )  # fmt: skip
+                    self.pull(pulls[order], phase, batch(draw, share), ctx, keep_graph=stage.simultaneous)
+            for order, phase in turn:
+                self.agree(pulls[order], phase)
+            for order, phase in turn:
+                self.update(pulls[order], phase)
+        if self.world.size > 1:
+            # Statistics of a process's own part, such as those of batch normalisation: the writer's hold for all.
+            self.world.copy_([buffer for buffer in state.family.buffers() if buffer.is_floating_point()])
 
-    def gradients(self, phase: Phase, batch: Batch, ctx: Context, keep_graph: bool) -> Gradients | None:
-        """Return the gradient of the phase's mean loss for each parameter it trains; None if it skips its turn."""
+    def pull(self, pull: Pull, phase: Phase, batch: Batch, ctx: Context, keep_graph: bool) -> None:
+        """Add the gradient of the phase's mean loss over one share; nothing if the phase skips its turn."""
         terms = self.state.family.loss(phase, batch, ctx)
         if terms is None:
-            return None
+            return
         loss = terms.loss.mean()
         self.state.statistics.add(f"loss/{phase.name}", loss.detach())
         for name, values in terms.logs.items():
             self.state.statistics.add(name, values)
-        # Reading a number is free on the CPU; an accelerator would wait, so there the means are checked.
-        if loss.device.type == "cpu" and not math.isfinite(loss.item()):
-            self.stop_non_finite(f"the loss of phase '{phase.name}'")
         parameters = tuple(self.state.parameters[phase.name].values())
-        gradients = torch.autograd.grad(loss, parameters, retain_graph=keep_graph, allow_unused=True)
-        if self.is_due(self.state.step + 1):
-            self.care.feel(self.state, phase, gradients)
-        return gradients
+        pull.add(loss.detach(), torch.autograd.grad(loss, parameters, retain_graph=keep_graph, allow_unused=True))
 
-    def update(self, pending: list[tuple[Phase, Gradients]]) -> None:
-        """Step every waiting phase and empty the list."""
-        for phase, gradients in pending:
+    def agree(self, pull: Pull, phase: Phase) -> None:
+        """Average loss and gradients over all shares, and look at them."""
+        pull.average(self.world, self.feed.shares)
+        # Reading a number is free on the CPU; an accelerator would wait, so there the means are checked.
+        if pull.loss is not None and pull.loss.device.type == "cpu" and not math.isfinite(pull.loss.item()):
+            self.stop_non_finite(f"the loss of phase '{phase.name}'")
+        if pull.gradients and self.is_due(self.state.step + 1):
+            self.care.feel(self.state, phase, pull.gradients)
+
+    def update(self, pull: Pull, phase: Phase) -> None:
+        """Step the phase's optimizer along its gradients, if there are any."""
+        if pull.gradients:
             parameters = list(self.state.parameters[phase.name].values())
-            self.state.optimizers[phase.optimizer].step(parameters, gradients, self.state.progress)
+            self.state.optimizers[phase.optimizer].step(parameters, pull.gradients, self.state.progress)
             self.state.family.constrain(phase)
-        pending.clear()
 
     def report(self, position: Position) -> None:
         """Write the means since the last report as one line of the log, and start new ones."""
         state = self.state
+        self.world.total_(state.statistics.sums())
         if (name := state.statistics.first_non_finite()) is not None:
             self.stop_non_finite(f"the mean of '{name}'")
         line: dict[str, Any] = {"step": state.step, "nimg": state.progress.nimg, "stage": position.stage.name}
@@ -160,40 +175,24 @@ class Trainer:
         state.statistics.reset()
         lines = self.care.attend(line, state, self.report_every)
         line["timing"] = {"seconds": round(state.seconds, 3)}
-        self.log.add(*lines)
+        self.keeper.add(*lines)
 
     def snapshot(self) -> None:
         """Hand the observer samples of the averaged generator, from the same inputs every time."""
+        if not self.world.writes:
+            return
         samples = self.state.snapshot(self.settings.snapshot_samples, self.settings.seed)
         if not bool(samples.isfinite().all()):
             self.stop_non_finite("the samples")
         self.observer.snapshot(self.state.step, samples)
 
     def save(self, final: bool) -> None:
-        """Write a checkpoint; a failure ends the run only if it was the last chance, older ones stay either way."""
-        self.log.flush()
-        if self.state.step == self.saved_step:
-            return
+        """Write a checkpoint of finite numbers."""
         if (name := self.state.first_non_finite()) is not None:
             self.stop_non_finite(f"'{name}'")
-        try:
-            write_checkpoint(self.folder.checkpoints, self.state.checkpoint(), self.settings.keep)
-            self.saved_step = self.state.step
-        except CheckpointError as error:
-            if final:
-                raise
-            self.observer.warn(f"{error}; training goes on and tries again")
-
-    def restore(self) -> bool:
-        """Load the newest whole checkpoint of the folder, if there is one."""
-        checkpoint = self.folder.recover(self.observer.warn)
-        self.care.recall(self.folder.read_log)
-        if checkpoint is not None:
-            self.state.load(checkpoint)
-            self.saved_step = checkpoint.step
-        return checkpoint is not None
+        self.keeper.save(self.state, final)
 
     def stop_non_finite(self, what: str) -> NoReturn:
         """Raise, naming step, phase and tensor."""
-        self.log.add(*self.care.note_divergence(what, self.state))
+        self.keeper.add(*self.care.note_divergence(what, self.state))
         raise self.state.non_finite(what, locate(self.stages, self.state.step))

@@ -23,8 +23,12 @@ def stream(device: torch.device | str, *parts: int | str) -> torch.Generator:
     return torch.Generator(device=device).manual_seed(seed_for(*parts))
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_device(name: str, index: int | None = None) -> torch.device:
     """Return the device called ``name``; ``auto`` takes CUDA, then MPS, then the CPU.
+
+    Args:
+        name: auto, cpu, cuda, cuda:1, mps.
+        index: of the GPU to take where the name leaves it open.
 
     Raises:
         ConfigError: if the device is unknown or not present.
@@ -36,6 +40,8 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f"unknown device '{name}'; choose from: auto, cpu, cuda, mps") from error
+    if device.type == "cuda" and device.index is None and index is not None:
+        device = torch.device("cuda", index)
     count = {
         "cpu": 1,
         "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,

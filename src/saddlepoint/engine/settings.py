@@ -12,6 +12,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from saddlepoint._errors import ConfigError
 from saddlepoint.engine.doctor import Diagnosis
 from saddlepoint.family import Progress
 
@@ -32,6 +33,8 @@ class Settings:
         keep: number of checkpoints kept.
         snapshot_samples: samples in a snapshot.
         remedy: auto: on a verdict that stands, go back to the last healthy state and change one thing; off: only tell.
+        micro_batch: samples computed at once; a process goes through its part of a minibatch in such pieces and adds
+            up their gradients. None: the whole part at once.
         stop_when: finished: end training when the doctor finds no more improvement; none: go on.
     """
 
@@ -45,6 +48,25 @@ class Settings:
     snapshot_samples: int = 64
     remedy: str = "off"
     stop_when: str | None = None
+    micro_batch: int | None = None
+
+    def shares(self, batch_size: int, processes: int) -> int:
+        """Return into how many equal parts a minibatch is divided: one or more for each process.
+
+        Raises:
+            ConfigError: if it cannot be divided so.
+        """
+        if batch_size % processes:
+            raise ConfigError(
+                f"batch_size is {batch_size}, but {processes} processes share it; choose a multiple of {processes}"
+            )
+        part = batch_size // processes
+        piece = self.micro_batch or part
+        if part % piece:
+            raise ConfigError(
+                f"micro_batch is {piece}, but each process has {part} samples; choose a divisor of {part}"
+            )
+        return batch_size // piece
 
     def spent(self, progress: Progress, seconds: float) -> bool:
         """Whether any limit of the budget is reached."""
@@ -103,15 +125,20 @@ def is_milestone(step: int) -> bool:
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C or SIGTERM inside the block into an event; a second one interrupts at once."""
+    """Turn the first Ctrl-C or SIGTERM inside the block into an event; a second of its kind interrupts at once.
+
+    A launcher of several processes sends SIGTERM when it hears the Ctrl-C that they heard too.
+    """
     stop = threading.Event()
+    seen: set[int] = set()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
     def request(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        if number in seen:
             raise KeyboardInterrupt
+        seen.add(number)
         stop.set()
 
     previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -26,6 +26,10 @@ class Statistics:
         entry[0] += values.mean()
         entry[1] += 1
 
+    def sums(self) -> list[Tensor]:
+        """Return the (sum, count) of every name, sorted by name."""
+        return [entry for _, entry in sorted(self._sums.items())]
+
     def means(self) -> dict[str, float]:
         """Return the means since the last reset, sorted by name; names not seen since are left out."""
         read = {name: entry.tolist() for name, entry in sorted(self._sums.items())}

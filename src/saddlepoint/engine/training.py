@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -25,17 +25,16 @@ class TrainingState:
         seed: of the initial weights.
         rows: number of training rows, for epochs.
         device: where training runs.
-        world_size: number of processes that share the work.
     """
 
-    def __init__(self, family: Family, seed: int, rows: int, device: torch.device, world_size: int = 1) -> None:
+    def __init__(self, family: Family, seed: int, rows: int, device: torch.device) -> None:
         # Weights are drawn on the CPU, so that a seed means the same network on every device.
         family.to("cpu").reset_parameters(stream("cpu", "weights", seed))
         self.family = family.to(device).train()
         if device.type != "mps":
             # Convolutions are a third faster on a CPU with channels last; other tensors stay as they are.
             self.family.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.rows, self.world_size = rows, world_size
+        self.rows = rows
         self.averages = Averages(family)
         self.optimizers = build_optimizers(family)
         self.statistics = Statistics(device)
@@ -45,7 +44,7 @@ class TrainingState:
     @property
     def progress(self) -> Progress:
         """Where training stands, in steps, samples and epochs."""
-        nimg = self.step * self.family.config.batch_size * self.world_size
+        nimg = self.step * self.family.config.batch_size
         return Progress(self.step, nimg, nimg / self.rows)
 
     def unfreeze(self, phases: list[str]) -> None:
@@ -106,14 +105,19 @@ class TrainingState:
             f"lower the learning rate, and look at log.jsonl for what grew before"
         )
 
-    def checkpoint(self) -> Checkpoint:
-        """Return the complete state."""
+    def checkpoint(self, statistics: Sequence[Mapping[str, Tensor]] | None = None) -> Checkpoint:
+        """Return the complete state.
+
+        Args:
+            statistics: those of all processes, by rank; None: this one's.
+        """
         with self.averages.applied():
             self.settle()
         training: dict[str, Tensor] = {}
         for name, optimizer in self.optimizers.items():
             training.update(prefixed(f"optimizer/{name}", optimizer.state_dict()))
-        training.update(prefixed("statistics", self.statistics.state_dict()))
+        for rank, sums in enumerate(statistics or [self.statistics.state_dict()]):
+            training.update(prefixed(_statistics_of(rank), sums))
         tensors = {
             "model": self.family.state_dict(),
             "averages": self.averages.modules.state_dict(),
@@ -122,8 +126,8 @@ class TrainingState:
         facts = {"nimg": self.progress.nimg, "seconds": self.seconds}
         return Checkpoint(self.step, tensors, facts)
 
-    def load(self, checkpoint: Checkpoint) -> None:
-        """Take over a complete state.
+    def load(self, checkpoint: Checkpoint, rank: int = 0) -> None:
+        """Take over a complete state, and the statistics of the process of this rank.
 
         Raises:
             CheckpointError: if it belongs to other networks.
@@ -133,8 +137,12 @@ class TrainingState:
         training = checkpoint.tensors["training"]
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(under(f"optimizer/{name}", training))
-        self.statistics.load_state_dict(under("statistics", training))
+        self.statistics.load_state_dict(under(_statistics_of(rank), training))
         self.step, self.seconds = checkpoint.step, float(checkpoint.facts["seconds"])
+
+
+def _statistics_of(rank: int) -> str:
+    return f"statistics-{rank}" if rank else "statistics"
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint._errors import CheckpointError
+from saddlepoint.engine.world import World
 from saddlepoint.family import Family, OptimizerSpec, Progress, Schedule
 
 
@@ -98,6 +99,34 @@ def trained(family: Family, modules: Sequence[str]) -> dict[str, nn.Parameter]:
         for module in modules
         for name, parameter in family.get_submodule(module).named_parameters()
     }
+
+
+class Pull:
+    """Where one phase pulls its parameters: its mean loss and gradients, added up over shares of a minibatch."""
+
+    def __init__(self) -> None:
+        self.loss: Tensor | None = None
+        self.gradients: tuple[Tensor | None, ...] = ()
+
+    def add(self, loss: Tensor, gradients: tuple[Tensor | None, ...]) -> None:
+        """Add those of one share."""
+        if self.loss is None:
+            self.loss, self.gradients = loss, gradients
+        else:
+            self.loss = self.loss + loss
+            self.gradients = tuple(
+                b if a is None else a if b is None else a + b for a, b in zip(self.gradients, gradients, strict=True)
+            )
+
+    def average(self, world: World, shares: int) -> None:
+        """Turn the sums into means over all shares, those of other processes included; the same on all of them."""
+        if self.loss is None or shares == 1:
+            return
+        found = [self.loss, *(gradient for gradient in self.gradients if gradient is not None)]
+        means = torch._foreach_div(found, shares // world.size)
+        world.average_(means)
+        self.loss, rest = means[0], iter(means[1:])
+        self.gradients = tuple(None if gradient is None else next(rest) for gradient in self.gradients)
 
 
 class Averages:

@@ -65,6 +65,9 @@ class CGANConfig(FamilyConfig):
     )
     pieces: tuple[int, ...] = option((5, 5, 4), "affine maps per maxout unit of D for x, for the label, for both")
     keep: float = option(0.5, "share of the hidden units of maxout networks that dropout keeps; 1: no dropout")
+    sample_dropout: bool = option(
+        True, "maxout networks: G keeps its dropout when samples are drawn; it learned with masks as part of its noise"
+    )
     objective: str = option("non-saturating", "the game", choices=tuple(OBJECTIVES))
     r1_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on real samples (leaky networks); none: off")
     r2_gamma: float | None = option(
@@ -315,7 +318,7 @@ class CGAN(Family):
         return torch.rand(shape, generator=generator, device=device)
 
     def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Samples:
-        """Return samples of z (batch, latent_size) of the classes asked for; dropout is off."""
+        """Return samples of z (batch, latent_size) of the classes asked for; ``generator`` makes dropout's masks."""
         assert labels is not None
-        samples: Samples = self.generator(inputs, labels, None)
+        samples: Samples = self.generator(inputs, labels, generator if self.config.sample_dropout else None)
         return samples

@@ -1,0 +1,76 @@
+"""What a run leaves on disk while it trains: its log and its checkpoints. One process writes; all load what it read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from saddlepoint._errors import CheckpointError
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.state import Checkpoint, write_checkpoint
+from saddlepoint.engine.training import TrainingState
+from saddlepoint.engine.world import World
+
+
+class Keeper:
+    """Keeps log and checkpoints of one run. A full disk makes log lines wait, it does not stop training.
+
+    Args:
+        folder: of the run; touched by the writer alone.
+        keep: number of checkpoints kept.
+        world: the processes that train together.
+        warn: hears of what could not be written.
+    """
+
+    def __init__(self, folder: RunFolder, keep: int, world: World, warn: Callable[[str], None]) -> None:
+        self.folder, self.keep, self.world, self.warn = folder, keep, world, warn
+        self.saved_step = -1
+        self.unwritten: list[Mapping[str, Any]] = []
+
+    def add(self, *lines: Mapping[str, Any]) -> None:
+        """Append lines to the log, after those that wait."""
+        if self.world.writes:
+            self.unwritten.extend(lines)
+            self.flush()
+
+    def flush(self) -> None:
+        """Append the waiting lines; a full disk makes them wait longer."""
+        try:
+            while self.unwritten:
+                self.folder.append_log(self.unwritten[0])
+                self.unwritten.pop(0)
+        except OSError as error:
+            self.warn(f"the log could not be written ({error.strerror}); training goes on")
+
+    def save(self, state: TrainingState, final: bool) -> None:
+        """Write a checkpoint; a failure ends the run only if it was the last chance, older ones stay either way.
+
+        Raises:
+            CheckpointError: if ``final`` and it cannot be written.
+        """
+        self.flush()
+        if state.step == self.saved_step:
+            return
+        statistics = self.world.gathered(state.statistics.state_dict())
+        try:
+            self.world.shared(
+                lambda: write_checkpoint(self.folder.checkpoints, state.checkpoint(statistics), self.keep)
+            )
+            self.saved_step = state.step
+        except CheckpointError as error:
+            if final:
+                raise
+            self.warn(f"{error}; training goes on and tries again")
+
+    def restore(self, state: TrainingState) -> bool:
+        """Load the newest whole checkpoint of the folder into ``state``, if there is one.
+
+        Raises:
+            CheckpointError: if the folder holds damaged checkpoints only, or those of other networks.
+        """
+        checkpoint: Checkpoint | None = self.world.shared(lambda: self.folder.recover(self.warn))
+        if checkpoint is None:
+            return False
+        state.load(checkpoint, self.world.rank)
+        self.saved_step = checkpoint.step
+        return True

@@ -1,0 +1,52 @@
+"""What each process of `test_processes.py` does: train every case for some steps, and keep what it holds at the end.
+
+torchrun --nproc-per-node 2 -m tests.e2e.beside FOLDER STEPS [CASE]
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import torch
+
+import saddlepoint.families  # noqa: F401 - registers the families
+from saddlepoint.data.feed import Feed
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.world import World, join
+from saddlepoint.family import build_family, families
+from tests.contract.presets import made, reduced
+
+CASES = [(name, preset) for name, kind in families().items() for preset in kind.PRESETS]
+BATCH = 8
+
+
+def train(name: str, preset: str, folder: Path, steps: int, world: World, micro_batch: int | None) -> Trainer:
+    """Train one case and return its trainer."""
+    kind = families()[name]
+    dataset = made(kind, preset)
+    config = dataclasses.replace(reduced(kind, preset), batch_size=BATCH)
+    settings = Settings(steps=steps, report_kimg=3 * BATCH / 1000, micro_batch=micro_batch)
+    feed = Feed(dataset.splits["train"], BATCH, 0, shares=settings.shares(BATCH, world.size))
+    family = build_family(name, config, dataset.spec)
+    trainer = Trainer(family, feed, settings, RunFolder(folder / f"{name}-{preset}"), world=world)
+    trainer.train(dataset.stats)
+    return trainer
+
+
+def main() -> None:
+    """Train all cases beside the other processes."""
+    folder, steps = Path(sys.argv[1]), int(sys.argv[2])
+    torch.set_num_threads(1)
+    world = join()
+    for name, preset in CASES if len(sys.argv) == 3 else [case for case in CASES if "-".join(case) == sys.argv[3]]:
+        trainer = train(name, preset, folder, steps, world, None)
+        held = {file: group for file, group in trainer.state.checkpoint().tensors.items() if file != "training"}
+        torch.save(held, folder / f"{name}-{preset}-{world.rank}.pt")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""Several processes that share a run: equal everywhere, equal to one process, stopped and resumed together."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import which
+
+import pytest
+import torch
+
+from saddlepoint import api
+from saddlepoint._errors import ConfigError
+from saddlepoint.data.feed import Feed
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.runtime import stream
+from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.state import newest_checkpoint
+from saddlepoint.engine.updates import Pull
+from saddlepoint.engine.world import ALONE
+from saddlepoint.family import Context, Progress, build_family, families
+from tests.contract.presets import made, reduced
+from tests.e2e.beside import BATCH, CASES, train
+
+LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+STEPS = 50
+QUIET = {"keep_input": 1.0, "keep_hidden": 1.0, "keep": 1.0, "instance_noise": 0.0, "augment": ()}
+"""Options that leave z as the only randomness."""
+ROOT = Path(__file__).parents[2]
+
+
+def launched(processes: int, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*LAUNCH, str(processes), "-m", *words], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out + err
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with what two processes hold after training every case."""
+    folder = tmp_path_factory.mktemp("together")
+    finished(launched(2, "tests.e2e.beside", str(folder), str(STEPS)))
+    return folder
+
+
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_all_processes_hold_the_same(name: str, preset: str, together: Path) -> None:
+    first, second = (torch.load(together / f"{name}-{preset}-{rank}.pt") for rank in range(2))
+    for file, group in first.items():
+        assert all(torch.equal(tensor, second[file][key]) for key, tensor in group.items())
+
+
+@pytest.mark.parametrize(("name", "preset"), [case for case in CASES if case != ("dcgan", "paper")])
+def test_two_processes_are_one_with_two_shares(name: str, preset: str, together: Path, tmp_path: Path) -> None:
+    """Fifty steps of two processes are, bit for bit, those of one that goes through each minibatch in two pieces.
+
+    The paper's dcgan is left out: its running statistics are those of the writer's pieces, not of all.
+    """
+    alone = train(name, preset, tmp_path, STEPS, ALONE, 4).state.checkpoint()
+    kept, _ = newest_checkpoint(together / f"{name}-{preset}" / "checkpoints")
+    assert kept is not None
+    for file in ("model", "averages"):
+        assert all(torch.equal(tensor, kept.tensors[file][key]) for key, tensor in alone.tensors[file].items())
+
+
+def train_words(folder: Path, steps: int) -> list[str]:
+    return [
+        *("saddlepoint", "train", "gan", "--data", "digits", "--out", str(folder), "--generator-widths", "64,64"),
+        *("--discriminator-widths", "32,32", "--batch-size", "32", "--checkpoint", "0.05s", "--steps", str(steps)),
+    ]
+
+
+def held(folder: Path) -> dict[str, torch.Tensor]:
+    checkpoint, _ = newest_checkpoint(folder / "checkpoints")
+    assert checkpoint is not None
+    return {f"{file}/{key}": t for file, group in checkpoint.tensors.items() for key, t in group.items()}
+
+
+def test_a_killed_process_ends_the_job_and_the_job_resumes_bit_for_bit(tmp_path: Path) -> None:
+    job = launched(2, *train_words(tmp_path / "run", 100_000))
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "run").glob("checkpoints/step*/state.json")):
+        assert job.poll() is None, "the job ended by itself"
+        assert time.monotonic() < deadline, "no checkpoint was written"
+        time.sleep(0.05)
+    children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
+    os.kill(int(children[1]), signal.SIGKILL)
+    out, err = job.communicate(timeout=120)
+    assert job.returncode != 0
+    step = newest_step(tmp_path / "run")
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert "another process" in err or status["state"] == "running", out + err
+
+    finished(launched(2, "saddlepoint", "train", "--resume", str(tmp_path / "run"), "--steps", str(step + 60)))
+    finished(launched(2, *train_words(tmp_path / "straight", step + 60)))
+    resumed, straight = held(tmp_path / "run"), held(tmp_path / "straight")
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in straight.items())
+    assert resumed.keys() == straight.keys()
+
+
+def newest_step(folder: Path) -> int:
+    checkpoint, _ = newest_checkpoint(folder / "checkpoints")
+    assert checkpoint is not None
+    return checkpoint.step
+
+
+def test_another_number_of_processes_goes_on_with_the_run(tmp_path: Path) -> None:
+    """Two, then one: the count of samples and the schedules do not notice, and one voice speaks."""
+    told = finished(launched(2, *train_words(tmp_path / "run", 40)))
+    assert told.count("trained:  ") == 1
+    assert "remedies are off" in told
+    run = api.resume(tmp_path / "run", steps=80, threads=1)
+    lines = [line for line in run.log if "event" not in line]
+    assert [line["nimg"] for line in lines] == [32 * line["step"] for line in lines]
+    assert lines[-1]["step"] == 80
+
+
+def test_wrong_options_are_told_once(tmp_path: Path) -> None:
+    job = launched(2, *train_words(tmp_path / "run", 10), "--batch-size", "33")
+    _, err = job.communicate(timeout=120)
+    assert job.returncode != 0
+    assert err.count("batch_size is 33, but 2 processes share it") == 1
+
+
+def test_a_share_is_equal_for_all() -> None:
+    assert Settings().shares(64, 1) == 1
+    assert Settings().shares(64, 4) == 4
+    assert Settings(micro_batch=8).shares(64, 4) == 8
+    with pytest.raises(ConfigError, match=r"batch_size is 64, but 3 processes .* multiple of 3"):
+        Settings().shares(64, 3)
+    with pytest.raises(ConfigError, match=r"micro_batch is 5, .* divisor of 32"):
+        Settings(micro_batch=5).shares(64, 2)
+
+
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_the_whole_minibatch_pulls_as_its_parts_do(name: str, preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 x 4 samples give the gradients of 1 x 8, where no statistic of the minibatch enters and noise is the same."""
+    if (name, preset) == ("dcgan", "paper"):
+        assert largest_difference(name, preset, monkeypatch) > 1e-3, "batch statistics do enter"
+    else:
+        assert largest_difference(name, preset, monkeypatch) < 1e-4
+
+
+def largest_difference(name: str, preset: str, monkeypatch: pytest.MonkeyPatch) -> float:
+    """Return the largest difference of a phase's gradient, as a share of its norm."""
+    kind = families()[name]
+    dataset = made(kind, preset)
+    quiet = {field: value for field, value in QUIET.items() if hasattr(reduced(kind, preset), field)}
+    config = dataclasses.replace(reduced(kind, preset), batch_size=BATCH, **quiet)
+    pulls: list[list[Pull]] = []
+    for shares in (1, 2):
+        family = build_family(name, config, dataset.spec)
+        trainer = Trainer(
+            family, Feed(dataset.splits["train"], BATCH, 0, shares=shares), Settings(), RunFolder("unused")
+        )
+        family.prepare(dataset.stats())
+        z = torch.randn(BATCH, family.config.latent_size, generator=torch.Generator().manual_seed(5))
+        found = []
+        for phase in [phase for stage in trainer.stages for phase in stage.cycle]:
+            trainer.state.unfreeze([phase.name])
+            pull = Pull()
+            for share in range(shares):
+                part = z.chunk(shares)[share]
+                monkeypatch.setattr(torch, "randn", lambda *a, part=part, **k: part)
+                monkeypatch.setattr(torch, "rand", lambda *a, part=part, **k: part)
+                ctx = Context(stream("cpu", 1), stream("cpu", 2), Progress())
+                trainer.pull(pull, phase, trainer.feed.batch(0, share), ctx, keep_graph=False)
+            monkeypatch.undo()
+            pull.average(ALONE, shares)
+            found.append(pull)
+        pulls.append(found)
+    flat = [[torch.cat([g.flatten() for g in pull.gradients if g is not None]) for pull in found] for found in pulls]
+    return max(float((whole - parts).norm() / whole.norm()) for whole, parts in zip(*flat, strict=True))
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+@pytest.fixture
+def machines() -> Iterator[list[str]]:
+    """Two network namespaces with a cable between them: to a program, two machines."""
+    names = [f"saddle{os.getpid()}{end}" for end in "ab"]
+    try:
+        for name in names:
+            ip("netns", "add", name)
+        ip("link", "add", "cable", "netns", names[0], "type", "veth", "peer", "name", "cable", "netns", names[1])
+        for number, name in enumerate(names, start=1):
+            ip("-n", name, "address", "add", f"10.93.0.{number}/24", "dev", "cable")
+            ip("-n", name, "link", "set", "cable", "up")
+            ip("-n", name, "link", "set", "lo", "up")
+    except (OSError, subprocess.CalledProcessError) as error:
+        for name in names:
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False) if which("ip") else None
+        pytest.skip(f"no network namespaces here (they need Linux, iproute2 and root): {error}")
+    yield names
+    for name in names:
+        ip("netns", "delete", name)
+
+
+def test_two_machines_are_two_processes(machines: list[str], together: Path, tmp_path: Path) -> None:
+    """Across a network, the first case ends with the bits it has on one machine."""
+    jobs = [
+        subprocess.Popen(
+            ["ip", "netns", "exec", name, sys.executable, "-m", "torch.distributed.run", "--nnodes", "2",
+             "--nproc-per-node", "1", "--node-rank", str(rank), "--master-addr", "10.93.0.1", "--master-port", "29555",
+             "-m", "tests.e2e.beside", str(tmp_path), str(STEPS), "-".join(CASES[0])],
+            cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "cable"},
+        )
+        for rank, name in enumerate(machines)
+    ]  # fmt: skip
+    for job in jobs:
+        finished(job)
+    for rank in range(2):
+        here, there = (torch.load(folder / f"{'-'.join(CASES[0])}-{rank}.pt") for folder in (together, tmp_path))
+        for file, group in here.items():
+            assert all(torch.equal(tensor, there[file][key]) for key, tensor in group.items())
