@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
 
 from saddlepoint._errors import CheckpointError
 from saddlepoint.engine.world import World
@@ -18,48 +19,61 @@ from saddlepoint.family import Family, OptimizerSpec, Progress, Schedule
 class Optimizer:
     """One optimizer of a family: steps the parameters it is given gradients for, on its schedules.
 
+    PyTorch's fused arithmetic without its optimizer classes: making one of those imports the compiler, which takes
+    seconds. State and results are theirs, bit for bit.
+
     Args:
         spec: kind and schedules.
         named: the parameters it may ever train, by their names in the family.
     """
 
     def __init__(self, spec: OptimizerSpec, named: Mapping[str, nn.Parameter]) -> None:
-        self.spec = spec
-        self._names = list(named)
-        parameters = list(named.values())
-        fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
-        lr, momentum = _at(spec.lr, Progress()), _at(spec.momentum, Progress())
-        self._optimizer: torch.optim.Optimizer
-        if spec.kind == "sgd":
-            self._optimizer = torch.optim.SGD(
-                parameters, lr=lr, momentum=momentum, weight_decay=spec.weight_decay, fused=fused
-            )
-        else:
-            self._optimizer = torch.optim.Adam(
-                parameters, lr=lr, betas=spec.betas, eps=spec.eps, weight_decay=spec.weight_decay, fused=fused
-            )
+        self.spec, self._named = spec, dict(named)
+        self._names = {parameter: name for name, parameter in named.items()}
+        self._state: dict[str, dict[str, Tensor]] = {}
+        # None leaves the choice to PyTorch, which has fused kernels for these two kinds of devices.
+        self._fused = all(p.device.type in ("cpu", "cuda") for p in named.values()) or None
 
+    @torch.no_grad()
     def step(self, parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None], at: Progress) -> None:
         """Move ``parameters`` along ``gradients``; a parameter without a gradient stays and keeps its state."""
-        (group,) = self._optimizer.param_groups
-        group["lr"] = _at(self.spec.lr, at)
-        if self.spec.kind == "sgd":
-            group["momentum"] = _at(self.spec.momentum, at)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        self._optimizer.step()
-        for parameter in parameters:
-            parameter.grad = None
+        pulled = [(p, g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
+        states = [self._state.setdefault(self._names[p], {}) for p, _ in pulled]
+        if self.spec.kind == "adam":
+            self._adam(pulled, states, at)
+        else:
+            # A first step makes momenta, a later one reads them: PyTorch does one of the two for all in a call.
+            new = [i for i, state in enumerate(states) if not state]
+            old = [i for i, state in enumerate(states) if state]
+            for chosen in (new, old):
+                self._sgd([pulled[i] for i in chosen], [states[i] for i in chosen], at)
+
+    def _adam(self, pulled: Sequence[tuple[Tensor, Tensor]], states: Sequence[dict[str, Tensor]], at: Progress) -> None:
+        for (parameter, _), state in zip(pulled, states, strict=True):
+            if not state:
+                state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
+                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        first, second, steps = ([state[key] for state in states] for key in ("exp_avg", "exp_avg_sq", "step"))
+        adam(
+            [p for p, _ in pulled], [g for _, g in pulled], first, second, [], steps, fused=self._fused, amsgrad=False,
+            beta1=self.spec.betas[0], beta2=self.spec.betas[1], lr=_at(self.spec.lr, at), eps=self.spec.eps,
+            weight_decay=self.spec.weight_decay, maximize=False,
+        )  # fmt: skip
+
+    def _sgd(self, pulled: Sequence[tuple[Tensor, Tensor]], states: Sequence[dict[str, Tensor]], at: Progress) -> None:
+        momenta = [state.get("momentum_buffer") for state in states]
+        sgd(
+            [p for p, _ in pulled], [g for _, g in pulled], momenta, fused=self._fused, lr=_at(self.spec.lr, at),
+            momentum=_at(self.spec.momentum, at), weight_decay=self.spec.weight_decay, dampening=0.0, nesterov=False,
+            maximize=False,
+        )  # fmt: skip
+        for state, momentum in zip(states, momenta, strict=True):
+            if momentum is not None:
+                state["momentum_buffer"] = momentum
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return momenta and counters as tensors named ``parameter/entry``."""
-        state: dict[int, dict[str, Any]] = self._optimizer.state_dict()["state"]
-        return {
-            f"{self._names[index]}/{key}": entry
-            for index, entries in state.items()
-            for key, entry in entries.items()
-            if isinstance(entry, Tensor)
-        }
+        return {f"{name}/{key}": entry for name, state in self._state.items() for key, entry in state.items()}
 
     def load_state_dict(self, saved: Mapping[str, Tensor]) -> None:
         """Take over what `state_dict` returned.
@@ -67,19 +81,15 @@ class Optimizer:
         Raises:
             CheckpointError: if a name is not one of this optimizer's parameters.
         """
-        state: dict[int, dict[str, Tensor]] = {}
-        (group,) = self._optimizer.param_groups
+        self._state = {}
         for name, entry in saved.items():
             parameter, _, key = name.rpartition("/")
-            if parameter not in self._names:
+            owner = self._named.get(parameter)
+            if owner is None:
                 raise CheckpointError(f"the checkpoint holds optimizer state for an unknown parameter '{parameter}'")
-            index = self._names.index(parameter)
-            owner = group["params"][index]
             # A momentum must lie in memory as its parameter does, which may have its channels last.
-            kept = entry.clone() if entry.shape != owner.shape else torch.empty_like(owner.detach()).copy_(entry)
-            state.setdefault(index, {})[key] = kept
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": state, "param_groups": groups})
+            kept = torch.empty_like(owner.detach()) if entry.shape == owner.shape else torch.empty_like(entry)
+            self._state.setdefault(parameter, {})[key] = kept.to(owner.device).copy_(entry)
 
 
 def build_optimizers(family: Family) -> dict[str, Optimizer]:
