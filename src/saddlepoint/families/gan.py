@@ -278,9 +278,9 @@ class GAN(Family):
         ),
         # Half of a digit is given, the other half generated.
         "mnist-inpainting": replace(_SMALL, given="top"),
-        # Points of the plane: a deep G with long steps learns steep passages between modes; D is slow, penalties fade.
+        # Points of the plane: a G with long steps learns steep passages between modes; D is slow, penalties fade.
         "points": replace(
-            _SMALL, batch_size=128, latent_size=2, generator="relu", generator_widths=(128,) * 4, lr=8e-3,
+            _SMALL, batch_size=128, latent_size=2, generator="relu", generator_widths=(128,) * 3, lr=8e-3,
             discriminator_lr=0.25, discriminator_widths=(128,) * 3, r1_gamma=0.1, r2_gamma=0.1, gamma_decay_kimg=1000.0,
             lr_decay_kimg=30.0, ema_ramp=0.1,
         ),
