@@ -90,7 +90,8 @@ def rows(seed: int) -> list[Row]:
         Row("dcgan", "dcgan", "stacked-mnist", 20, ("stacked",), seed=seed),
         Row("dcgan", "dcgan", "fashion-mnist", 20, IMAGES, seed=seed),
         Row("dcgan", "dcgan", "cifar10-jpeg", 20, IMAGES, seed=seed),
-        Row("dcgan-paper", "dcgan", "stacked-mnist", 20, ("stacked",), "paper", seed=seed),
+        # At the paper's 128 channels one thread sees 16 images a second: with 32 it sees enough to show what happens.
+        Row("dcgan-paper-narrow", "dcgan", "stacked-mnist", 20, ("stacked",), "paper", {"width": 32}, seed=seed),
         Row("cgan-2014", "cgan", "mnist", 20, ("parzen", "accuracy", *IMAGES), "mnist-2014", seed=seed),
         Row("dcgan-paper", "dcgan", "mnist", 20, IMAGES, "paper", seed=seed),
         Row("gan-inpainting", "gan", "mnist", 3, IMAGES, "mnist-inpainting", seed=seed),

@@ -301,6 +301,34 @@ def compare(
         tables.print_comparison(lines)
 
 
+@app.command(
+    epilog="Examples:  saddle bench  |  saddle bench dcgan  |  saddle bench gan-2014 --rounds 9 --json > bench.json"
+)
+def bench(
+    cases: Annotated[
+        list[str] | None, typer.Argument(help="Family or case, such as gan or dcgan-64; default: all.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns; medians and ranges are over them.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time of each variant in a turn.")] = 2.0,
+    threads: ThreadsOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure how fast training is here: against a plain PyTorch loop on the same networks, and against the processor.
+
+    Leave the machine alone meanwhile: what else runs is in the figures, though less in their ratios.
+    """
+    import dataclasses
+
+    from saddlepoint import tables
+    from saddlepoint.bench import bench as measure
+
+    found = measure(cases or (), rounds=rounds, seconds=seconds, threads=threads)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(found), indent=1))
+    else:
+        tables.print_bench(found)
+
+
 @app.command("families", epilog="Examples:  saddle families  |  saddle families gan")
 def families_(
     family: Annotated[str | None, typer.Argument(help="Show the presets and options of one.")] = None,

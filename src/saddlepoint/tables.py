@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from saddlepoint.bench import CASES, Bench, Rate
 from saddlepoint.data import Inspection
 from saddlepoint.evaluate import Line, Metric, Report, Row, shown
 
@@ -83,3 +84,27 @@ def _heading(metric: Metric) -> str:
 
 def _cell(row: Row | None, metric: Metric) -> str:
     return "" if row is None else metric.show(row.value)
+
+
+def print_bench(found: Bench) -> None:
+    """Print what was measured: a row for each case, then the ceilings, then what a step's time goes to."""
+    console = _console()
+    table = Table("", "images/s", "plain loop", "ratio", "share of ceiling", "peak MiB", "plain", box=None)
+    for case in found.cases:
+        table.add_row(
+            f"[bold]{case.case}[/]  {CASES[case.case].what}", _rate(case.engine), _rate(case.plain),
+            _rate(case.ratio, ".2f"), f"{case.ceiling_share:.0%}", f"{case.memory:,.0f}", f"{case.plain_memory:,.0f}",
+        )  # fmt: skip
+    console.print(table)
+    console.print("\nceilings (GFLOP/s): " + "; ".join(f"{name} {_rate(r)}" for name, r in found.ceilings.items()))
+    for case in found.cases:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in case.phases.items())
+        console.print(
+            f"{case.case}: {case.flops / 1e6:,.1f} MFLOP an image (plain {case.plain_flops / 1e6:,.1f}); {shares}"
+        )
+    machine = found.machine
+    console.print(f"machine: {machine['processor']}, {machine['threads']} threads, PyTorch {machine['torch']}")
+
+
+def _rate(rate: Rate, form: str = ",.0f") -> str:
+    return f"{rate.median:{form}} ({rate.least:{form}} to {rate.most:{form}})"

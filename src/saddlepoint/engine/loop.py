@@ -78,9 +78,7 @@ class Trainer:
                     saved_at = time.monotonic()
                 if reason is not None or position is None:
                     break
-                self.cycle(position)
-                state.step += 1
-                state.averages.update(state.family.config.ema_beta(state.progress.nimg))
+                self.step(position)
                 self.observer.tick(state.progress, state.seconds, state.statistics.means)
                 if self.is_due(state.step):
                     self.report(position)
@@ -109,6 +107,12 @@ class Trainer:
     def is_due(self, step: int) -> bool:
         """Whether a report follows ``step``."""
         return step % self.report_every == 0 or is_milestone(step)
+
+    def step(self, position: Position) -> None:
+        """Make one pass through the stage's cycle and let the averages follow."""
+        self.cycle(position)
+        self.state.step += 1
+        self.state.averages.update(self.state.family.config.ema_beta(self.state.progress.nimg))
 
     def cycle(self, position: Position) -> None:
         """Make one pass: a simultaneous stage computes all gradients first, an alternating one steps phase by phase."""

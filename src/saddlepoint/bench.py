@@ -1,0 +1,339 @@
+"""How fast training is on this machine: the engine's step against a plain loop, and against what the processor can do.
+
+Everything that is compared is measured in one run, in turns, because machines are shared: a ratio of two numbers that
+were taken a minute apart says little. `saddle bench` prints what this page returns.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import saddlepoint.families  # noqa: F401 - registers the families
+from saddlepoint._errors import ConfigError, suggest
+from saddlepoint._types import from_bytes
+from saddlepoint.config import override
+from saddlepoint.data import Dataset
+from saddlepoint.data.dataset import Split
+from saddlepoint.data.feed import Feed
+from saddlepoint.engine import runtime
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.plan import Position, locate
+from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.updates import Pull
+from saddlepoint.family import Batch, Context, Phase, build_family, get_family, get_preset
+from saddlepoint.plain import Step, dcgan_networks, mlp_networks, plain_steps
+
+ROWS = 2048
+"""Rows of made-up data: speed does not depend on what they show."""
+
+WARM_UP = 3
+"""Steps before the clock starts: first ones allocate memory and choose kernels."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A workload.
+
+    Attributes:
+        name: shown in the table.
+        family, preset, options: what the engine trains.
+        shape: of an image.
+        what: in words.
+    """
+
+    name: str
+    family: str
+    preset: str
+    shape: tuple[int, int, int]
+    what: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Any:
+        """The family's configuration."""
+        return override(get_preset(get_family(self.family), self.preset)[1], self.options)
+
+
+_BASE_64 = {"width": 64, "kernel": 4, "batch_size": 64}
+CASES = {
+    case.name: case
+    for case in (
+        Case("gan-2014", "gan", "mnist-2014", (1, 28, 28), "MLP GAN of 2014, both players at once"),
+        Case("gan-alternating", "gan", "mnist-algorithm1", (1, 28, 28), "MLP GAN of 2014, D then G, fresh noise"),
+        Case("dcgan-64", "dcgan", "paper", (3, 64, 64), "DCGAN 64x64x3, 64 base channels", _BASE_64),
+        Case("dcgan-32", "dcgan", "paper", (3, 32, 32), "DCGAN 32x32x3, 64 base channels", _BASE_64),
+    )
+}
+"""By name. The plain loop trains the same networks by the same optimizer with the same batch."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Median and range over the rounds."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Rate:
+        """Return that of some measurements."""
+        return cls(statistics.median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of one case.
+
+    Attributes:
+        case: its name.
+        engine, plain: images a second.
+        ratio: of the two, round by round.
+        flops: floating-point operations of the engine's step for one image, counted (matrix products, convolutions).
+        plain_flops: those of the plain step.
+        ceiling_share: the engine's operations a second over those of large fp32 matrix products.
+        memory, plain_memory: peak MiB of a process that trains, above one that has imported the library.
+        phases: share of the step's time by what it is spent on.
+    """
+
+    case: str
+    engine: Rate
+    plain: Rate
+    ratio: Rate
+    flops: float
+    plain_flops: float
+    ceiling_share: float
+    memory: float
+    plain_memory: float
+    phases: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A bench: the cases, the ceilings in GFLOP/s by name, and the machine."""
+
+    cases: tuple[Measured, ...]
+    ceilings: Mapping[str, Rate]
+    machine: Mapping[str, Any]
+
+
+class Clocked(Trainer):
+    """A trainer that notes what its time goes to."""
+
+    spent: dict[str, float]
+
+    def pull(self, pull: Pull, phase: Phase, batch: Batch, ctx: Context, keep_graph: bool) -> None:
+        """Add a share's gradient, and the time it took."""
+        with self._noted(f"gradient of the {phase.name}"):
+            super().pull(pull, phase, batch, ctx, keep_graph)
+
+    def update(self, pull: Pull, phase: Phase) -> None:
+        """Step the phase's optimizer, and note the time it took."""
+        with self._noted(f"update of the {phase.name}"):
+            super().update(pull, phase)
+
+    def step(self, position: Position) -> None:
+        """Make a step; what no phase took is data, noise, averages and the rest."""
+        if not hasattr(self, "spent"):
+            self.spent = {}
+        with self._noted("whole"):
+            super().step(position)
+
+    @contextmanager
+    def _noted(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.spent[name] = self.spent.get(name, 0.0) + time.perf_counter() - started
+
+
+def bench(names: Sequence[str] = (), *, rounds: int = 5, seconds: float = 2.0, threads: int | None = None) -> Bench:
+    """Measure cases on the CPU.
+
+    Args:
+        names: of cases or of families; none: all.
+        rounds: turns; medians and ranges are over them.
+        seconds: time of each variant in each turn.
+        threads: CPU threads; None leaves the choice to PyTorch.
+
+    Raises:
+        ConfigError: on a name that is no case and no family with one.
+    """
+    runtime.use_threads(threads)
+    chosen = [case for name in names or CASES for case in _cases(name)]
+    steps = {case.name: (_engine_step(case), _plain_step(case)) for case in chosen}
+    speeds: dict[str, list[tuple[float, float]]] = {case.name: [] for case in chosen}
+    peaks: dict[str, list[float]] = {}
+    for engine, plain in steps.values():
+        for _ in range(WARM_UP):
+            engine()
+            plain()
+    for _ in range(rounds):
+        for name, rate in _ceilings():
+            peaks.setdefault(name, []).append(rate)
+        for case in chosen:
+            engine, plain = steps[case.name]
+            batch = case.config.batch_size
+            speeds[case.name].append((batch * _per_second(engine, seconds), batch * _per_second(plain, seconds)))
+    ceilings = {name: Rate.of(values) for name, values in peaks.items()}
+    measured = tuple(_summarised(case, *steps[case.name], speeds[case.name], ceilings) for case in chosen)
+    return Bench(measured, ceilings, runtime.machine())
+
+
+def _cases(name: str) -> list[Case]:
+    found = [case for case in CASES.values() if name in (case.name, case.family)]
+    if not found:
+        known = {*CASES, *(case.family for case in CASES.values())}
+        raise ConfigError(f"nothing is measured under the name '{name}'; {suggest(name, known)}")
+    return found
+
+
+def _summarised(
+    case: Case,
+    engine: Callable[[], object],
+    plain: Callable[[], object],
+    speeds: Sequence[tuple[float, float]],
+    ceilings: Mapping[str, Rate],
+) -> Measured:
+    ours, theirs = Rate.of([a for a, _ in speeds]), Rate.of([b for _, b in speeds])
+    batch = case.config.batch_size
+    flops, plain_flops = (_counted(step) / batch for step in (engine, plain))
+    base = _peak_memory(case.name, "nothing")
+    return Measured(
+        case=case.name, engine=ours, plain=theirs, ratio=Rate.of([a / b for a, b in speeds]), flops=flops,
+        plain_flops=plain_flops, ceiling_share=ours.median * flops / 1e9 / ceilings["matrix product, fp32"].median,
+        memory=_peak_memory(case.name, "engine") - base, plain_memory=_peak_memory(case.name, "plain") - base,
+        phases=_shares(case),
+    )  # fmt: skip
+
+
+def _pictures(case: Case) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (ROWS, *case.shape), dtype=np.uint8)
+
+
+def _trainer(case: Case, kind: type[Trainer] = Trainer) -> Trainer:
+    config = case.config
+    dataset = Dataset("made", "image", {"train": Split(_pictures(case), None)}, (), "0")
+    family = build_family(case.family, config, dataset.spec)
+    feed = Feed(dataset.splits["train"], config.batch_size, 0)
+    # The folder is never written to: nothing is saved between steps.
+    trainer = kind(family, feed, Settings(), RunFolder(Path("unused")))
+    family.prepare(dataset.stats())
+    return trainer
+
+
+def _engine_step(case: Case, kind: type[Trainer] = Trainer) -> Callable[[], object]:
+    trainer = _trainer(case, kind)
+
+    def step() -> object:
+        position = locate(trainer.stages, trainer.state.step)
+        assert position is not None
+        trainer.step(position)
+        return trainer
+
+    return step
+
+
+def _plain_step(case: Case) -> Step:
+    config, features = case.config, int(np.prod(case.shape))
+    images = from_bytes(torch.from_numpy(_pictures(case)))
+    networks: tuple[nn.Module, nn.Module]
+    optimizers: list[torch.optim.Optimizer]
+    if case.family == "gan":
+        networks = mlp_networks(
+            features, config.latent_size, config.generator_widths, config.discriminator_widths, config.pieces
+        )
+        optimizers = [torch.optim.SGD(n.parameters(), lr=config.lr, momentum=config.momentum) for n in networks]
+        images = (images + 1) / 2
+    else:
+        networks = dcgan_networks(*case.shape[:2], config.latent_size, config.width, config.kernel)
+        optimizers = [torch.optim.Adam(n.parameters(), lr=config.lr, betas=(0.5, 0.999)) for n in networks]
+    return plain_steps(*networks, (optimizers[0], optimizers[1]), images, config.batch_size, config.latent_size)
+
+
+def _per_second(step: Callable[[], object], seconds: float) -> float:
+    """Return how often ``step`` can be made in a second."""
+    started, done = time.perf_counter(), 0
+    while (passed := time.perf_counter() - started) < seconds or done == 0:
+        step()
+        done += 1
+    return done / passed
+
+
+def _ceilings() -> Iterator[tuple[str, float]]:
+    """Measure matrix products and convolutions for a moment each, in GFLOP/s."""
+    for precision, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        a, b = (torch.randn(1024, 1024).to(kind) for _ in range(2))
+        yield f"matrix product, {precision}", 2 * 1024**3 / 1e9 * _per_second(lambda a=a, b=b: a @ b, 0.3)  # type: ignore[misc]
+    x = torch.randn(16, 128, 32, 32).to(memory_format=torch.channels_last)
+    layer = nn.Conv2d(128, 128, 3, padding=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with torch.no_grad():
+        rate = _per_second(lambda: layer(x), 0.3)
+    yield "convolution 3x3, fp32, channels last", 2 * 16 * 32**2 * 128**2 * 9 / 1e9 * rate
+
+
+def _counted(step: Callable[[], object]) -> float:
+    """Return the floating-point operations of one step."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return float(counter.get_total_flops())
+
+
+def _shares(case: Case) -> dict[str, float]:
+    """Return what a step's time goes to."""
+    step = _engine_step(case, Clocked)
+    for _ in range(WARM_UP):
+        step()
+    trainer = step()
+    assert isinstance(trainer, Clocked)
+    trainer.spent.clear()
+    _per_second(step, 2.0)
+    whole = trainer.spent.pop("whole")
+    shares = {name: spent / whole for name, spent in trainer.spent.items()}
+    return {**shares, "data, noise, averages, the rest": 1 - sum(shares.values())}
+
+
+def _peak_memory(name: str, variant: str) -> float:
+    """Return the peak resident MiB of a fresh process that makes a few steps."""
+    told = subprocess.run(
+        [sys.executable, "-m", "saddlepoint.bench", name, variant], capture_output=True, text=True, check=True
+    )
+    return float(told.stdout)
+
+
+def _print_peak(name: str, variant: str) -> None:
+    if variant != "nothing":
+        step: Callable[[], object] = (_engine_step if variant == "engine" else _plain_step)(CASES[name])
+        for _ in range(WARM_UP):
+            step()
+    sys.stdout.write(f"{_peak_so_far()}\n")
+
+
+def _peak_so_far() -> float:
+    """Return the peak resident MiB of this process."""
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return int(lines["VmHWM"].split()[0]) / 1024
+    except (OSError, KeyError):
+        import resource
+
+        # Elsewhere than on Linux; macOS counts in bytes.
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
+
+
+if __name__ == "__main__":
+    _print_peak(*sys.argv[1:])

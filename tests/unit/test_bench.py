@@ -1,0 +1,77 @@
+"""The bench: equal networks on both sides, counted operations against hand counts, and a short run of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from saddlepoint._errors import ConfigError
+from saddlepoint.bench import CASES, _counted, _engine_step, _plain_step, _trainer, bench
+from saddlepoint.cli import app
+from saddlepoint.plain import dcgan_networks, mlp_networks
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_plain_loop_trains_networks_of_the_same_size(name: str) -> None:
+    case = CASES[name]
+    config, trainer = case.config, _trainer(CASES[name])
+    if case.family == "gan":
+        features = case.shape[0] * case.shape[1] * case.shape[2]
+        plain = mlp_networks(
+            features, config.latent_size, config.generator_widths, config.discriminator_widths, config.pieces
+        )
+    else:
+        plain = dcgan_networks(case.shape[0], case.shape[1], config.latent_size, config.width, config.kernel)
+    for player, network in zip(("generator", "discriminator"), plain, strict=True):
+        ours = sorted(p.numel() for p in trainer.state.family.get_submodule(player).parameters())
+        assert ours == sorted(p.numel() for p in network.parameters()), player
+
+
+def test_operations_are_counted() -> None:
+    """Plain step of the MLP: three passes through D and one through G, with all gradients of a user's loop."""
+    g = 100 * 1200 + 1200 * 1200 + 1200 * 784
+    d = 784 * 1200 + 240 * 1200 + 240
+    d_inner = 240 * 1200 + 240
+    # D on data and samples: forward, weights, inputs of its inner layers. G: D forward, its weights and all inputs,
+    # then G's weights and inputs of its inner layers; the one forward pass of G serves both.
+    expected = 2 * (2 * (d + d + d_inner) + (d + d + d) + g + g + (g - 100 * 1200))
+    assert _counted(_plain_step(CASES["gan-2014"])) == pytest.approx(100 * expected, rel=1e-6)
+
+
+def test_a_plain_step_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    step = _plain_step(CASES["gan-2014"])
+    losses = [step()[0] for _ in range(30)]
+    assert losses[-1] < losses[0]
+
+
+def test_bench_measures_what_it_names() -> None:
+    found = bench(["gan-2014"], rounds=1, seconds=0.05, threads=1)
+    (case,) = found.cases
+    assert case.case == "gan-2014"
+    assert case.ratio.median == pytest.approx(case.engine.median / case.plain.median)
+    assert case.memory > 0
+    assert case.plain_memory > 0
+    assert sum(case.phases.values()) == pytest.approx(1)
+    assert {"gradient of the discriminator", "update of the generator"} <= set(case.phases)
+    assert case.flops < case.plain_flops
+    with pytest.raises(ConfigError, match="did you mean 'gan-2014'"):
+        bench(["gan-2041"])
+
+
+def test_the_command_prints_a_table_and_json() -> None:
+    words = ["bench", "gan-2014", "--rounds", "1", "--seconds", "0.1", "--threads", "1"]
+    told = CliRunner().invoke(app, words)
+    assert told.exit_code == 0, told.output
+    assert "ratio" in told.output
+    found = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
+    assert found["cases"][0]["engine"]["median"] > 0
+
+
+def test_the_engine_steps_forever() -> None:
+    step = _engine_step(CASES["gan-2014"])
+    first = step()
+    assert step() is first
