@@ -33,6 +33,7 @@ from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.plan import Position, locate
 from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.updates import Pull
+from saddlepoint.engine.world import ALONE, World
 from saddlepoint.family import Batch, Context, Phase, build_family, get_family, get_preset
 from saddlepoint.plain import Step, dcgan_networks, mlp_networks, plain_steps
 
@@ -173,7 +174,7 @@ def bench(names: Sequence[str] = (), *, rounds: int = 5, seconds: float = 2.0, t
     """
     runtime.use_threads(threads)
     chosen = [case for name in names or CASES for case in _cases(name)]
-    steps = {case.name: (_engine_step(case), _plain_step(case)) for case in chosen}
+    steps = {case.name: (engine_step(case), plain_step(case)) for case in chosen}
     speeds: dict[str, list[tuple[float, float]]] = {case.name: [] for case in chosen}
     peaks: dict[str, list[float]] = {}
     for engine, plain in steps.values():
@@ -186,7 +187,7 @@ def bench(names: Sequence[str] = (), *, rounds: int = 5, seconds: float = 2.0, t
         for case in chosen:
             engine, plain = steps[case.name]
             batch = case.config.batch_size
-            speeds[case.name].append((batch * _per_second(engine, seconds), batch * _per_second(plain, seconds)))
+            speeds[case.name].append((batch * per_second(engine, seconds), batch * per_second(plain, seconds)))
     ceilings = {name: Rate.of(values) for name, values in peaks.items()}
     measured = tuple(_summarised(case, *steps[case.name], speeds[case.name], ceilings) for case in chosen)
     return Bench(measured, ceilings, runtime.machine())
@@ -209,7 +210,7 @@ def _summarised(
 ) -> Measured:
     ours, theirs = Rate.of([a for a, _ in speeds]), Rate.of([b for _, b in speeds])
     batch = case.config.batch_size
-    flops, plain_flops = (_counted(step) / batch for step in (engine, plain))
+    flops, plain_flops = (count_operations(step) / batch for step in (engine, plain))
     base = _peak_memory(case.name, "nothing")
     return Measured(
         case=case.name, engine=ours, plain=theirs, ratio=Rate.of([a / b for a, b in speeds]), flops=flops,
@@ -223,21 +224,18 @@ def _pictures(case: Case) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (ROWS, *case.shape), dtype=np.uint8)
 
 
-def _trainer(case: Case, kind: type[Trainer] = Trainer) -> Trainer:
+def engine_step(case: Case, world: World = ALONE, kind: type[Trainer] = Trainer) -> Callable[[], Trainer]:
+    """Return a function that makes one step of the engine on made-up images and returns the trainer."""
     config = case.config
     dataset = Dataset("made", "image", {"train": Split(_pictures(case), None)}, (), "0")
     family = build_family(case.family, config, dataset.spec)
-    feed = Feed(dataset.splits["train"], config.batch_size, 0)
+    settings = Settings()
+    feed = Feed(dataset.splits["train"], config.batch_size, 0, shares=settings.shares(config.batch_size, world.size))
     # The folder is never written to: nothing is saved between steps.
-    trainer = kind(family, feed, Settings(), RunFolder(Path("unused")))
+    trainer = kind(family, feed, settings, RunFolder(Path("unused")), world=world)
     family.prepare(dataset.stats())
-    return trainer
 
-
-def _engine_step(case: Case, kind: type[Trainer] = Trainer) -> Callable[[], object]:
-    trainer = _trainer(case, kind)
-
-    def step() -> object:
+    def step() -> Trainer:
         position = locate(trainer.stages, trainer.state.step)
         assert position is not None
         trainer.step(position)
@@ -246,7 +244,8 @@ def _engine_step(case: Case, kind: type[Trainer] = Trainer) -> Callable[[], obje
     return step
 
 
-def _plain_step(case: Case) -> Step:
+def plain_step(case: Case) -> Step:
+    """Return a function that makes one step of the plain loop on made-up images and returns the losses."""
     config, features = case.config, int(np.prod(case.shape))
     images = from_bytes(torch.from_numpy(_pictures(case)))
     networks: tuple[nn.Module, nn.Module]
@@ -263,7 +262,7 @@ def _plain_step(case: Case) -> Step:
     return plain_steps(*networks, (optimizers[0], optimizers[1]), images, config.batch_size, config.latent_size)
 
 
-def _per_second(step: Callable[[], object], seconds: float) -> float:
+def per_second(step: Callable[[], object], seconds: float) -> float:
     """Return how often ``step`` can be made in a second."""
     started, done = time.perf_counter(), 0
     while (passed := time.perf_counter() - started) < seconds or done == 0:
@@ -276,15 +275,15 @@ def _ceilings() -> Iterator[tuple[str, float]]:
     """Measure matrix products and convolutions for a moment each, in GFLOP/s."""
     for precision, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         a, b = (torch.randn(1024, 1024).to(kind) for _ in range(2))
-        yield f"matrix product, {precision}", 2 * 1024**3 / 1e9 * _per_second(lambda a=a, b=b: a @ b, 0.3)  # type: ignore[misc]
+        yield f"matrix product, {precision}", 2 * 1024**3 / 1e9 * per_second(lambda a=a, b=b: a @ b, 0.3)  # type: ignore[misc]
     x = torch.randn(16, 128, 32, 32).to(memory_format=torch.channels_last)
     layer = nn.Conv2d(128, 128, 3, padding=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.no_grad():
-        rate = _per_second(lambda: layer(x), 0.3)
+        rate = per_second(lambda: layer(x), 0.3)
     yield "convolution 3x3, fp32, channels last", 2 * 16 * 32**2 * 128**2 * 9 / 1e9 * rate
 
 
-def _counted(step: Callable[[], object]) -> float:
+def count_operations(step: Callable[[], object]) -> float:
     """Return the floating-point operations of one step."""
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -295,13 +294,13 @@ def _counted(step: Callable[[], object]) -> float:
 
 def _shares(case: Case) -> dict[str, float]:
     """Return what a step's time goes to."""
-    step = _engine_step(case, Clocked)
+    step = engine_step(case, kind=Clocked)
     for _ in range(WARM_UP):
         step()
     trainer = step()
     assert isinstance(trainer, Clocked)
     trainer.spent.clear()
-    _per_second(step, 2.0)
+    per_second(step, 2.0)
     whole = trainer.spent.pop("whole")
     shares = {name: spent / whole for name, spent in trainer.spent.items()}
     return {**shares, "data, noise, averages, the rest": 1 - sum(shares.values())}
@@ -317,7 +316,7 @@ def _peak_memory(name: str, variant: str) -> float:
 
 def _print_peak(name: str, variant: str) -> None:
     if variant != "nothing":
-        step: Callable[[], object] = (_engine_step if variant == "engine" else _plain_step)(CASES[name])
+        step: Callable[[], object] = (engine_step if variant == "engine" else plain_step)(CASES[name])
         for _ in range(WARM_UP):
             step()
     sys.stdout.write(f"{_peak_so_far()}\n")

@@ -1,0 +1,101 @@
+"""Makes the speed tables of docs/performance.md: the engine against plain loops, and what a step costs by its size.
+
+    python benchmarks/speed.py run      measure (some minutes, on a machine that does nothing else) and keep
+    python benchmarks/speed.py write    write the tables from the kept figures
+
+Each run adds a line to benchmarks/figures/speed.jsonl, so the history stays; the tables show the newest line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+from records import commit, run_or_write, write_section
+
+from saddlepoint.bench import CASES, Case, Rate, bench, count_operations, engine_step, per_second
+
+HERE = Path(__file__).parent
+FIGURES = HERE / "figures" / "speed.jsonl"
+PAGE = HERE.parent / "docs" / "performance.md"
+CURVE = {
+    "batch": [("batch_size", n) for n in (16, 64, 128)],
+    "width": [("width", n) for n in (16, 32, 64, 128)],
+    "resolution": [("side", n) for n in (16, 32, 64, 128)],
+}
+"""One dimension of dcgan-32 at a time, the others as they are."""
+
+
+def run(name: str, named: bool) -> None:
+    """Measure everything once and keep it."""
+    found = dataclasses.asdict(bench(rounds=5, seconds=3.0))
+    found["curve"] = {dimension: [point(*change) for change in changes] for dimension, changes in CURVE.items()}
+    found |= {"commit": commit(), "date": datetime.date.today().isoformat()}
+    with FIGURES.open("a") as file:
+        file.write(json.dumps(found) + "\n")
+
+
+def point(field: str, value: int) -> dict[str, Any]:
+    """Return the engine's speed with one dimension changed."""
+    base = CASES["dcgan-32"]
+    if field == "side":
+        case: Case = dataclasses.replace(base, shape=(3, value, value))
+    else:
+        case = dataclasses.replace(base, options={**base.options, field: value})
+    step, batch = engine_step(case), case.config.batch_size
+    operations = count_operations(step) / batch
+    rate = Rate.of([batch * per_second(step, 2.0) for _ in range(3)])
+    return {"field": field, "value": value, "images/s": rate.median, "flops": operations}
+
+
+def write() -> None:
+    """Write the tables from the newest line, and the history of ratios."""
+    history = [json.loads(line) for line in FIGURES.read_text().splitlines()]
+    newest = history[-1]
+    machine, ceilings = newest["machine"], newest["ceilings"]
+    ceiling = ceilings["matrix product, fp32"]["median"]
+    lines = [
+        f"`python benchmarks/speed.py run` on {machine['processor']}, {machine['threads']} threads, "
+        f"torch {machine['torch']}, commit {newest['commit']}, {newest['date']}. Medians (ranges) of 5 turns.",
+        "",
+        "| case | images/s | plain loop | ratio | MFLOP an image (plain) | share of fp32 ceiling | peak MiB (plain) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for case in newest["cases"]:
+        lines.append(
+            f"| {case['case']}: {CASES[case['case']].what} | {shown(case['engine'])} | {shown(case['plain'])} | "
+            f"**{shown(case['ratio'], '.2f')}** | {case['flops'] / 1e6:,.1f} ({case['plain_flops'] / 1e6:,.1f}) | "
+            f"{case['ceiling_share']:.0%} | {case['memory']:,.0f} ({case['plain_memory']:,.0f}) |"
+        )
+    lines += [
+        "",
+        "Ceilings (GFLOP/s): " + "; ".join(f"{name} {shown(rate)}" for name, rate in ceilings.items()) + ".",
+        "",
+    ]
+    for case in newest["cases"]:
+        lines.append(f"- {case['case']}: " + ", ".join(f"{name} {share:.0%}" for name, share in case["phases"].items()))
+    lines += ["", "| dcgan-32 with | images/s | MFLOP an image | share of the fp32 ceiling |", "|---|---|---|---|"]
+    for points in newest["curve"].values():
+        for at in points:
+            share = at["images/s"] * at["flops"] / 1e9 / ceiling
+            word = f"{at['field'].replace('_', ' ')} {at['value']}"
+            lines.append(f"| {word} | {at['images/s']:,.0f} | {at['flops'] / 1e6:,.1f} | {share:.0%} |")
+    lines += ["", "| history | " + " | ".join(CASES) + " |", "|---|" + "---|" * len(CASES)]
+    for entry in history:
+        ratios = {case["case"]: f"{case['ratio']['median']:.2f}" for case in entry["cases"]}
+        lines.append(
+            f"| {entry['date']}, {entry['commit']} | " + " | ".join(ratios.get(name, "") for name in CASES) + " |"
+        )
+    write_section(PAGE, "speed", lines, "\n## Training\n\n")
+
+
+def shown(rate: dict[str, float], form: str = ",.0f") -> str:
+    """Return median and range."""
+    return f"{rate['median']:{form}} ({rate['least']:{form}} to {rate['most']:{form}})"
+
+
+if __name__ == "__main__":
+    run_or_write({"all": "all"}, run, write, __doc__)
