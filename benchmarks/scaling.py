@@ -122,7 +122,7 @@ def write() -> None:
     bandwidth, latency = constants(found)
     machine = found["machine"]
     lines = [
-        f"`python benchmarks/scaling.py run` on {machine['processor']}, one thread a process, torch {machine['torch']},",
+        f"`python benchmarks/scaling.py run` on {machine['processor']}, one thread each, torch {machine['torch']},",
         f"commit {found['commit']}. Messages: {bandwidth / 1e9:.2f} GB/s, {latency * 1e6:,.0f} microseconds.",
         "",
         "| case | step, 1 process (ms) | step, 2 processes | the model says | images/s, 2 against 1 |",
