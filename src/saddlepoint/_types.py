@@ -41,3 +41,9 @@ def from_bytes(x: Tensor) -> Tensor:
 def at_least_float32(x: Tensor) -> Tensor:
     """Return ``x`` in float32 if it is narrower: losses and penalties are never computed in half precision."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def working_dtype(x: Tensor) -> torch.dtype:
+    """Return the type that matrix products of ``x`` are computed in: autocast's where it is on, else its own."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype

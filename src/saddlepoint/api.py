@@ -14,6 +14,7 @@ from saddlepoint._errors import CheckpointError, ConfigError, suggest
 from saddlepoint.config import from_json, override
 from saddlepoint.engine import runtime
 from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.precision import PRECISIONS
 from saddlepoint.engine.settings import Settings
 from saddlepoint.family import families, get_family, get_preset
 from saddlepoint.launch import Plan, Start, start
@@ -43,6 +44,7 @@ def plan(
     remedy: str | None = None,
     stop_when: str | None = None,
     micro_batch: int | None = None,
+    precision: str = "auto",
     size: int | None = None,
     channels: int | None = None,
     fit: str = "crop",
@@ -65,6 +67,7 @@ def plan(
         stop_when: ``finished`` ends training when the doctor finds no more improvement; None: the budget alone does.
         micro_batch: samples computed at once; a minibatch is gone through in such pieces, which takes less memory.
             None: a process's whole part at once.
+        precision: of matrix products: ``fp32``, ``bf16`` (all else stays fp32), or ``auto``: what is faster here.
         size, channels: side of the images in pixels, 1 or 3; None: chosen from the data.
         fit: ``crop`` or ``pad`` images that are not square.
 
@@ -76,8 +79,10 @@ def plan(
     _check_numbers(kimg, steps, threads, seed, micro_batch)
     remedy = ("off" if preset in kind.paper_presets else "auto") if remedy is None else remedy
     settings = _settings(seed, steps, kimg, budget, kind.default_budget, checkpoint, remedy, stop_when)
-    settings = dataclasses.replace(settings, micro_batch=micro_batch)
+    settings = dataclasses.replace(settings, micro_batch=micro_batch, precision=precision)
     runtime.resolve_device(device)
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision is '{precision}'; {suggest(precision, PRECISIONS)}")
     return Plan(
         family=kind.name,
         preset=preset,

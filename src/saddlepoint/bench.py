@@ -141,10 +141,10 @@ class Clocked(Trainer):
         with self._noted(f"gradient of the {phase.name}"):
             super().pull(pull, phase, batch, ctx, keep_graph)
 
-    def update(self, pull: Pull, phase: Phase) -> None:
-        """Step the phase's optimizer, and note the time it took."""
-        with self._noted(f"update of the {phase.name}"):
-            super().update(pull, phase)
+    def update(self, pulled: Sequence[tuple[Phase, Pull]]) -> None:
+        """Step the phases' optimizers, and note the time it took."""
+        with self._noted("updates"):
+            super().update(pulled)
 
     def step(self, position: Position) -> None:
         """Make a step; what no phase took is data, noise, averages and the rest."""

@@ -66,6 +66,9 @@ StopOption = Annotated[str | None, typer.Option(help="finished: stop when the do
 MicroBatchOption = Annotated[
     int | None, typer.Option(help="Samples computed at once: less memory, the same minibatch. Default: all.")
 ]
+PrecisionOption = Annotated[
+    str, typer.Option(help="Of matrix products: fp32, bf16 (all else stays fp32), auto: what is faster here.")
+]
 FitOption = Annotated[str, typer.Option(help="crop or pad images that are not square.")]
 
 
@@ -103,6 +106,7 @@ def train(
     remedy: RemedyOption = None,
     stop_when: StopOption = None,
     micro_batch: MicroBatchOption = None,
+    precision: PrecisionOption = "auto",
     size: SizeOption = None,
     channels: ChannelsOption = None,
     fit: FitOption = "crop",
@@ -128,7 +132,7 @@ def train(
         kept = {"data": data != "mnist", "seed": seed != 0, "preset": preset is not None, "out": out is not None}
         kept |= {"size": size is not None, "channels": channels is not None, "fit": fit != "crop", "fresh": fresh}
         kept |= {"checkpoint": checkpoint != "60s", "remedy": remedy is not None}
-        kept |= {"micro-batch": micro_batch is not None}
+        kept |= {"micro-batch": micro_batch is not None, "precision": precision != "auto"}
         _refuse_changes([*options, *(name for name, given in kept.items() if given)])
         device_or_kept = None if device == "auto" else device
         request = api.plan_to_resume(
@@ -138,7 +142,7 @@ def train(
         request = api.plan(
             family, data, preset=preset, options=options, budget=budget, kimg=kimg, steps=steps, seed=seed, out=out,
             device=device, threads=threads, checkpoint=checkpoint, remedy=remedy, stop_when=stop_when,
-            micro_batch=micro_batch, size=size, channels=channels, fit=fit,
+            micro_batch=micro_batch, precision=precision, size=size, channels=channels, fit=fit,
         )  # fmt: skip
     if dry_run:
         typer.echo(json.dumps(request.to_json(), indent=1))

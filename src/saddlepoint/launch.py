@@ -25,6 +25,7 @@ from saddlepoint.engine.care import UNATTENDED, Care
 from saddlepoint.engine.doctor import diagnose
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.precision import Precision, choose_precision
 from saddlepoint.engine.remedies import course_of, finish_rollback, train_with_remedies
 from saddlepoint.engine.settings import SILENT, Observer, Outcome, Settings
 from saddlepoint.engine.signs import Examiner
@@ -114,9 +115,11 @@ def start(
     shares = request.settings.shares(request.options.batch_size, world.size)
     network = build_family(request.family, request.options, dataset.spec)
     config = {**request.to_json(), "device": device.type, "threads": threads, "machine": runtime.machine()}
-    config |= {"processes": world.size}
     config["data"] |= _described(dataset, request.source)
     folder, resumed = world.shared(lambda: _choose_folder(request, config, fresh))
+    precision = world.shared(lambda: _precision(request, device, folder if resumed else None))
+    observer.say(f"precision: {precision}")
+    config |= {"processes": world.size, "precision": dataclasses.asdict(precision)}
     with contextlib.ExitStack() as held:
         world.shared(lambda: held.enter_context(folder.locked()))
         tell = folder.write_status if world.writes else _say_nothing
@@ -128,7 +131,7 @@ def start(
         def build(options: FamilyConfig) -> Trainer:
             care = Care(examiner, request.settings, folder, observer) if world.writes else UNATTENDED
             family = build_family(request.family, options, dataset.spec)
-            trainer = Trainer(family, feed, request.settings, folder, observer, care, world)
+            trainer = Trainer(family, feed, request.settings, folder, observer, care, world, precision)
             tell(state="running")
             return trainer
 
@@ -147,6 +150,14 @@ def start(
             **_verdict(folder),
         )
     return load(folder.path), outcome
+
+
+def _precision(request: Plan, device: torch.device, resumed: RunFolder | None) -> Precision:
+    """Return what training is computed in; a run goes on as it began, unless it is told otherwise."""
+    before = resumed.read_config().get("precision") if resumed else None
+    if before is not None and request.settings.precision in ("auto", before["name"]):
+        return Precision(**before)
+    return choose_precision(request.settings.precision, device)
 
 
 def _say_nothing(**status: Any) -> None:

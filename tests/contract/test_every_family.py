@@ -171,7 +171,7 @@ def test_each_phase_moves_what_it_trains_and_nothing_else(name: str, preset: str
         pull = Pull()
         trainer.pull(pull, phase, feed.batch(0), ctx, keep_graph=False)
         assert pull.loss is not None
-        trainer.update(pull, phase)
+        trainer.update([(phase, pull)])
         moved = {key for key, p in family.named_parameters() if not torch.equal(p, before[key])}
         assert moved == set(trained(family, phase.trains))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -15,6 +15,7 @@ from saddlepoint.engine.care import UNATTENDED, Unattended
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.keeper import Keeper
 from saddlepoint.engine.plan import Position, check_stages, locate
+from saddlepoint.engine.precision import FP32, Precision
 from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.settings import SILENT, Observer, Outcome, Reason, Settings, interruptible, is_milestone
 from saddlepoint.engine.training import TrainingState
@@ -34,6 +35,7 @@ class Trainer:
         observer: who hears of progress.
         care: the doctor's part.
         world: the processes that train together.
+        precision: of matrix products.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Trainer:
         observer: Observer = SILENT,
         care: Unattended = UNATTENDED,
         world: World = ALONE,
+        precision: Precision = FP32,
     ) -> None:
         self.feed, self.settings, self.folder, self.observer, self.care = feed, settings, folder, observer, care
         self.stages = family.stages()
@@ -52,7 +55,7 @@ class Trainer:
         self.state = TrainingState(family, settings.seed, feed.rows, feed.device)
         self.report_every = max(1, round(settings.report_kimg * 1000 / feed.batch_size))
         self.keeper = Keeper(folder, settings.keep, world, observer.warn)
-        self.world, mine = world, feed.shares // world.size
+        self.world, self.precision, mine = world, precision, feed.shares // world.size
         self.shares = range(world.rank * mine, (world.rank + 1) * mine)
 
     def train(self, stats: Callable[[], DataStats]) -> Outcome:
@@ -122,27 +125,25 @@ class Trainer:
         for turn in [due] if stage.simultaneous else [[one] for one in due]:
             draw += sum(phase.fresh_batch and order > 0 for order, phase in turn)
             state.unfreeze([phase.name for _, phase in turn])
-            pulls = {order: Pull() for order, _ in turn}
+            pulls = [(order, phase, Pull()) for order, phase in turn]
             for share in self.shares:
                 cache = dict[str, Any]()
-                for order, phase in turn:
+                for order, phase, pull in pulls:
                     noise = ("noise", seed, share, state.step, 0 if stage.simultaneous else order)
                     ctx = Context(
                         stream(self.feed.device, *noise), stream(self.feed.device, "batch", seed, share, draw),
                         state.progress, cache,
                     )  # fmt: skip
-                    self.pull(pulls[order], phase, batch(draw, share), ctx, keep_graph=stage.simultaneous)
-            for order, phase in turn:
-                self.agree(pulls[order], phase)
-            for order, phase in turn:
-                self.update(pulls[order], phase)
+                    self.pull(pull, phase, batch(draw, share), ctx, keep_graph=stage.simultaneous)
+            self.update([(phase, pull) for _, phase, pull in pulls])
         if self.world.size > 1:
             # Statistics of a process's own part, such as those of batch normalisation: the writer's hold for all.
             self.world.copy_([buffer for buffer in state.family.buffers() if buffer.is_floating_point()])
 
     def pull(self, pull: Pull, phase: Phase, batch: Batch, ctx: Context, keep_graph: bool) -> None:
         """Add the gradient of the phase's mean loss over one share; nothing if the phase skips its turn."""
-        terms = self.state.family.loss(phase, batch, ctx)
+        with self.precision(self.feed.device):
+            terms = self.state.family.loss(phase, batch, ctx)
         if terms is None:
             return
         loss = terms.loss.mean()
@@ -152,21 +153,20 @@ class Trainer:
         parameters = tuple(self.state.parameters[phase.name].values())
         pull.add(loss.detach(), torch.autograd.grad(loss, parameters, retain_graph=keep_graph, allow_unused=True))
 
-    def agree(self, pull: Pull, phase: Phase) -> None:
-        """Average loss and gradients over all shares, and look at them."""
-        pull.average(self.world, self.feed.shares)
-        # Reading a number is free on the CPU; an accelerator would wait, so there the means are checked.
-        if pull.loss is not None and pull.loss.device.type == "cpu" and not math.isfinite(pull.loss.item()):
-            self.stop_non_finite(f"the loss of phase '{phase.name}'")
-        if pull.gradients and self.is_due(self.state.step + 1):
-            self.care.feel(self.state, phase, pull.gradients)
-
-    def update(self, pull: Pull, phase: Phase) -> None:
-        """Step the phase's optimizer along its gradients, if there are any."""
-        if pull.gradients:
-            parameters = list(self.state.parameters[phase.name].values())
-            self.state.optimizers[phase.optimizer].step(parameters, pull.gradients, self.state.progress)
-            self.state.family.constrain(phase)
+    def update(self, pulled: Sequence[tuple[Phase, Pull]]) -> None:
+        """Average losses and gradients over all shares, look at them, then step the phases that have any."""
+        for phase, pull in pulled:
+            pull.average(self.world, self.feed.shares)
+            # Reading a number is free on the CPU; an accelerator would wait, so there the means are checked.
+            if pull.loss is not None and pull.loss.device.type == "cpu" and not math.isfinite(pull.loss.item()):
+                self.stop_non_finite(f"the loss of phase '{phase.name}'")
+            if pull.gradients and self.is_due(self.state.step + 1):
+                self.care.feel(self.state, phase, pull.gradients)
+        for phase, pull in pulled:
+            if pull.gradients:
+                parameters = list(self.state.parameters[phase.name].values())
+                self.state.optimizers[phase.optimizer].step(parameters, pull.gradients, self.state.progress)
+                self.state.family.constrain(phase)
 
     def report(self, position: Position) -> None:
         """Write the means since the last report as one line of the log, and start new ones."""

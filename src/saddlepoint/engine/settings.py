@@ -35,6 +35,7 @@ class Settings:
         remedy: auto: on a verdict that stands, go back to the last healthy state and change one thing; off: only tell.
         micro_batch: samples computed at once; a process goes through its part of a minibatch in such pieces and adds
             up their gradients. None: the whole part at once.
+        precision: of matrix products: auto, fp32 or bf16.
         stop_when: finished: end training when the doctor finds no more improvement; none: go on.
     """
 
@@ -49,6 +50,7 @@ class Settings:
     remedy: str = "off"
     stop_when: str | None = None
     micro_batch: int | None = None
+    precision: str = "auto"
 
     def shares(self, batch_size: int, processes: int) -> int:
         """Return into how many equal parts a minibatch is divided: one or more for each process.

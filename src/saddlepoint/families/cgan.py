@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from saddlepoint import cures
 from saddlepoint._errors import ConfigError
-from saddlepoint._types import Latents, PerSample, Samples
+from saddlepoint._types import Latents, PerSample, Samples, at_least_float32
 from saddlepoint.config import check, option
 from saddlepoint.family import (
     Batch,
@@ -36,7 +36,7 @@ from saddlepoint.family import (
 )
 from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
 from saddlepoint.nn.discriminators import LeakyDiscriminator
-from saddlepoint.nn.mlp import Maxout, draw_he, draw_uniform, dropout, paint, rms_norm
+from saddlepoint.nn.mlp import Maxout, draw_he, draw_uniform, dropout, in_full, paint, rms_norm
 from saddlepoint.penalties import penalised
 from saddlepoint.schedules import inverse, inverse_root, linear_rise
 from saddlepoint.theory import game_logs
@@ -159,6 +159,7 @@ class LeakyGenerator(nn.Module):
 
 def _picture(x: Tensor, shape: tuple[int, ...], is_image: bool) -> Samples:
     # 2 sigmoid(a) - 1 = tanh(a / 2): the paper's sigmoid, in the library's range.
+    x = at_least_float32(x)
     return (torch.tanh(x / 2) if is_image else x).unflatten(1, shape)
 
 
@@ -180,7 +181,7 @@ class MaxoutDiscriminator(nn.Module):
         x = (x.flatten(1) + 1) / 2 if self.is_image else x.flatten(1)
         h = torch.cat([self.of_x(x), self.of_label(F.one_hot(labels, self.classes).to(x.dtype))], 1)
         h = self.joint(dropout(h, self.keep, generator))
-        return self.output(dropout(h, self.keep, generator)).squeeze(1)
+        return in_full(self.output, dropout(h, self.keep, generator)).squeeze(1)
 
 
 @register

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from saddlepoint import cures
 from saddlepoint._errors import ConfigError
-from saddlepoint._types import Images, Latents, PerSample
+from saddlepoint._types import Images, Latents, PerSample, at_least_float32
 from saddlepoint.augment import TRANSFORMS, Augment, adapt
 from saddlepoint.config import check, option
 from saddlepoint.family import (
@@ -182,7 +182,7 @@ class Generator(nn.Module):
         h = self.input(z).unflatten(1, self.start)
         for number, layer in enumerate([*self.layers, self.output]):
             h = layer(F.relu(channel_norm(h) if self.norms is None else self.norms[number](h)))
-        return torch.tanh(h)
+        return torch.tanh(at_least_float32(h))
 
 
 def _upsampling(inputs: int, outputs: int, kernel: int, low: int, high: int, *, bias: bool) -> nn.ConvTranspose2d:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from saddlepoint import cures
 from saddlepoint._errors import ConfigError
-from saddlepoint._types import Latents, PerSample, Samples
+from saddlepoint._types import Latents, PerSample, Samples, at_least_float32
 from saddlepoint.config import check, option
 from saddlepoint.family import (
     EXAMPLES,
@@ -198,7 +198,7 @@ class Generator(nn.Module):
         if self.kind == "deconv":
             x = self.output(z.unflatten(1, (_CONVOLVED[0], _CONVOLVED[1], _CONVOLVED[1]))) + self.bias
         else:
-            x = self.output(z).unflatten(1, self.shape)
+            x = at_least_float32(self.output(z)).unflatten(1, self.shape)
         # 2 sigmoid(a) - 1 = tanh(a / 2): the paper's sigmoid, in the library's range.
         return torch.tanh(x / 2) if self.squashed else x
 

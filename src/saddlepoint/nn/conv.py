@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from saddlepoint._types import working_dtype
+
 
 def leaky_convnet(
     x: Float[Tensor, "batch channel height width"],
@@ -73,27 +75,36 @@ class _LeakyConvNet(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, head: Tensor, slope: float, geometry: Any, *parameters: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
-        weights, biases = parameters[0::2], parameters[1::2]
-        inputs = [x]
+        with torch.autocast(x.device.type, enabled=False):
+            return _LeakyConvNet._forward(ctx, working_dtype(x), x, head, slope, geometry, *parameters)
+
+    @staticmethod
+    def _forward(
+        ctx: Any, kind: torch.dtype, x: Tensor, head: Tensor, slope: float, geometry: Any, *parameters: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute convolutions in ``kind``; the head and the norms in the parameters' own precision."""
+        weights, biases = ([p.to(kind) for p in parameters[start::2]] for start in (0, 1))
+        inputs = [x.to(kind)]
         for weight, bias, (stride, padding) in zip(weights, biases, geometry, strict=True):
             inputs.append(F.leaky_relu_(F.conv2d(inputs[-1], weight, bias, stride, padding), slope))
         last = inputs[-1]
         outputs = (last.flatten(1) * head).sum(1)
         # back[k] is the gradient of the output in the k-th convolution's result. LeakyReLU keeps signs, so its slope
         # is read off its result.
-        v = _times_slope(head.view(-1, *last.shape[1:]).expand_as(last), last, slope)
+        v = _times_slope(head.to(kind).view(-1, *last.shape[1:]).expand_as(last), last, slope)
         back = [v]
         for k in range(len(weights) - 1, 0, -1):
             v = _times_slope(_input_gradient(v, inputs[k], weights[k], geometry[k]), inputs[k], slope)
             back.insert(0, v)
-        gradient = _input_gradient(v, x, weights[0], geometry[0])
+        gradient = _input_gradient(v, inputs[0], weights[0], geometry[0])
         ctx.save_for_backward(gradient, *weights, *inputs, *back)
-        ctx.depth, ctx.slope, ctx.geometry, ctx.rows = len(weights), slope, geometry, len(head)
+        ctx.depth, ctx.slope, ctx.geometry, ctx.rows, ctx.kind = len(weights), slope, geometry, len(head), kind
+        gradient = gradient.to(head.dtype)
         return outputs, gradient.square().flatten(1).sum(1), gradient
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
-        e, along_norm = along[0][:, None, None, None], along[1][:, None, None, None]
+        e, along_norm = (direction.to(ctx.kind)[:, None, None, None] for direction in along[:2])
         depth = ctx.depth
         gradient, *saved = ctx.saved_tensors
         along_x = gradient * e if ctx.needs_input_grad[0] else None

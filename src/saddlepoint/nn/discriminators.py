@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from saddlepoint._errors import ConfigError
 from saddlepoint._types import PerSample, Samples
 from saddlepoint.nn.conv import MaxoutConv2d
-from saddlepoint.nn.mlp import Maxout, dropout, leaky_mlp
+from saddlepoint.nn.mlp import Maxout, dropout, in_full, leaky_mlp
 
 
 class MaxoutDiscriminator(nn.Module):
@@ -62,7 +62,7 @@ class MaxoutDiscriminator(nn.Module):
         h = h.flatten(1)
         for layer in self.hidden:
             h = dropout(layer(h), self.keep_hidden, generator)
-        return self.output(h).squeeze(1)
+        return in_full(self.output, h).squeeze(1)
 
 
 class LeakyDiscriminator(nn.Module):
@@ -104,7 +104,7 @@ class LeakyDiscriminator(nn.Module):
             if offset is not None and layer is self.hidden[0]:
                 h = h + offset
             h = F.leaky_relu(h, self.slope)
-        return self.output(h).squeeze(1)
+        return in_full(self.output, h).squeeze(1)
 
     def _offset(self, labels: Tensor | None) -> Tensor | None:
         return None if self.label is None else self.label(labels)

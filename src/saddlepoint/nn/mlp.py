@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from saddlepoint._errors import ConfigError
+from saddlepoint._types import at_least_float32, working_dtype
 
 
 class Maxout(nn.Module):
@@ -29,6 +30,13 @@ class Maxout(nn.Module):
     def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch units"]:
         """Return max_j (x W_j + b_j)."""
         return self.affine(x).unflatten(1, (self.pieces, self.units)).amax(1)
+
+
+def in_full(layer: nn.Module, x: Tensor) -> Tensor:
+    """Apply a layer in its own precision, whatever the precision around: D's last one, whose few outputs are logits."""
+    with torch.autocast(x.device.type, enabled=False):
+        result: Tensor = layer(at_least_float32(x))
+    return result
 
 
 def dropout(x: Float[Tensor, "batch *features"], keep: float, generator: torch.Generator | None) -> Tensor:
@@ -116,7 +124,7 @@ def paint(bias: nn.Parameter, mean: Tensor) -> None:
 
 def rms_norm(x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
     """Divide each row by its root mean square. Source: Zhang and Sennrich 2019, without the learned gain."""
-    return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-6)
+    return x * torch.rsqrt(at_least_float32(x).square().mean(1, keepdim=True) + 1e-6).to(x.dtype)
 
 
 def leaky_mlp(
@@ -152,39 +160,49 @@ class _LeakyMLP(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, slope: float, offset: Tensor | None, *parameters: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
-        weights, biases = parameters[0::2], parameters[1::2]
-        h, inputs, slopes = x, [x], []
-        one, below = x.new_tensor(1.0), x.new_tensor(slope)
-        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            a = torch.addmm(bias, h, weight.t())
-            if offset is not None and h is x:
+        with torch.autocast(x.device.type, enabled=False):
+            return _LeakyMLP._forward(ctx, working_dtype(x), x, slope, offset, *parameters)
+
+    @staticmethod
+    def _forward(
+        ctx: Any, kind: torch.dtype, x: Tensor, slope: float, offset: Tensor | None, *parameters: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute hidden layers in ``kind``; the last one and the norms in the parameters' own precision."""
+        *weights, last = parameters[0::2]
+        *biases, last_bias = parameters[1::2]
+        weights, h = [weight.to(kind) for weight in weights], x.to(kind)
+        inputs, slopes = [h], []
+        one, below = h.new_tensor(1.0), h.new_tensor(slope)
+        for number, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            a = torch.addmm(bias.to(kind), h, weight.t())
+            if offset is not None and number == 0:
                 a += offset
             slopes.append(torch.where(a > 0, one, below))
             h = a.mul_(slopes[-1])
             inputs.append(h)
-        outputs = h @ weights[-1].t()
-        if biases[-1] is not None:
-            outputs = outputs + biases[-1]
+        outputs = h.to(last.dtype) @ last.t()
+        if last_bias is not None:
+            outputs = outputs + last_bias
         # back[k] is the gradient of the output in the k-th affine map's result.
-        v = weights[-1] * slopes[-1] if slopes else weights[-1].expand(len(x), -1)
+        v = last.to(kind) * slopes[-1] if slopes else last.to(kind).expand(len(x), -1)
         back = [v]
-        for weight, s in zip(weights[-2:0:-1], slopes[-2::-1], strict=True):
+        for weight, s in zip(weights[:0:-1], slopes[-2::-1], strict=True):
             v = (v @ weight).mul_(s)
             back.insert(0, v)
         gradient = v @ weights[0] if slopes else v
         ctx.save_for_backward(gradient, *weights, *inputs, *slopes, *back)
-        ctx.depth, ctx.biased = len(slopes), [bias is not None for bias in biases]
-        return outputs.squeeze(1), gradient.square().sum(1), gradient
+        ctx.depth, ctx.biased, ctx.kind = len(slopes), last_bias is not None, kind
+        return outputs.squeeze(1), gradient.to(last.dtype).square().sum(1), gradient.to(last.dtype)
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
-        e, along_norm = along[0][:, None], along[1][:, None]
+        e, along_norm = along[0].to(ctx.kind)[:, None], along[1].to(ctx.kind)[:, None]
         depth = ctx.depth
         gradient, *saved = ctx.saved_tensors
         along_x = gradient * e if ctx.needs_input_grad[0] else None
         if not any(ctx.needs_input_grad[2:]):
             return along_x, None, None, *[None] * (2 * depth + 2)
-        weights, saved = saved[: depth + 1], saved[depth + 1 :]
+        weights, saved = saved[:depth], saved[depth:]
         inputs, slopes, back = saved[: depth + 1], saved[depth + 1 : 2 * depth + 1], saved[2 * depth + 1 :]
         t = gradient * (2 * along_norm)
         found: list[Tensor | None] = []
@@ -193,6 +211,6 @@ class _LeakyMLP(torch.autograd.Function):
             found.append((back[k] * e).sum(0))
             t = (t @ weights[k].t()).mul_(slopes[k])
         found.append(torch.addcmul(t, inputs[-1], e).sum(0, keepdim=True))
-        found.append(e.sum(0) if ctx.biased[-1] else None)
+        found.append(e.sum(0) if ctx.biased else None)
         along_offset = back[0] * e if ctx.needs_input_grad[2] else None
         return along_x, None, along_offset, *found

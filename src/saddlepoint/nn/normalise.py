@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from saddlepoint._errors import ConfigError
+from saddlepoint._types import at_least_float32
 
 Images = Float[Tensor, "batch channel height width"]
 
@@ -77,12 +78,13 @@ class SpectralConv2d(nn.Conv2d):
     def sigma(self) -> Tensor:
         """Return the estimate u' W v of the spectral norm, differentiable in W, with u and v held constant."""
         matrix = self.weight.flatten(1)
-        with torch.no_grad():
-            v = F.normalize(matrix.t() @ self.u, dim=0)
-            u = F.normalize(matrix @ v, dim=0)
-            if self.training:
-                self.u.copy_(u)
-        return torch.dot(u, matrix @ v)
+        with torch.autocast(matrix.device.type, enabled=False):
+            with torch.no_grad():
+                v = F.normalize(matrix.t() @ self.u, dim=0)
+                u = F.normalize(matrix @ v, dim=0)
+                if self.training:
+                    self.u.copy_(u)
+            return torch.dot(u, matrix @ v)
 
     def draw(self, generator: torch.Generator) -> None:
         """Draw the start of the power iteration, and bring it near its end."""
@@ -124,4 +126,4 @@ def minibatch_deviation(x: Images, group: int | None = None, features: int = 1) 
 
 def channel_norm(x: Images) -> Images:
     """Divide each place by its root mean square over the channels. Source: Karras et al. 2018, section 4.2."""
-    return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-6)
+    return x * torch.rsqrt(at_least_float32(x).square().mean(1, keepdim=True) + 1e-6).to(x.dtype)

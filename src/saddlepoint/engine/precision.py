@@ -1,0 +1,93 @@
+"""In which type of numbers matrix products are computed: fp32, or bf16 with everything else in fp32.
+
+Weights, their averages and the optimizer's state are fp32 in both; so are D's last layer, losses and penalties. bf16 is
+autocast's: it casts the inputs of matrix products and convolutions, where nearly all the time goes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from saddlepoint._errors import ConfigError, suggest
+
+PRECISIONS = ("auto", "fp32", "bf16")
+
+PAYS = 1.3
+"""A bf16 matrix product must be this much faster than an fp32 one: casts and the other operations take their part."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What was chosen.
+
+    Attributes:
+        name: fp32 or bf16.
+        speedup: of a bf16 matrix product over an fp32 one, measured here; None: not asked for.
+    """
+
+    name: str = "fp32"
+    speedup: float | None = None
+
+    @contextmanager
+    def __call__(self, device: torch.device) -> Iterator[None]:
+        """Compute what is inside in this precision."""
+        if self.name == "fp32":
+            yield
+        else:
+            with torch.autocast(device.type, torch.bfloat16):
+                yield
+
+    def __str__(self) -> str:
+        if self.speedup is None:
+            return self.name
+        return f"{self.name} (a bf16 matrix product takes {1 / self.speedup:.2f} of an fp32 one's time here)"
+
+
+FP32 = Precision()
+"""The default of the engine's parts."""
+
+
+def choose_precision(name: str, device: torch.device) -> Precision:
+    """Return the precision called ``name``; ``auto`` takes bf16 where a short measurement says that it pays.
+
+    Args:
+        name: auto, fp32 or bf16.
+        device: where training runs. On MPS auto is fp32.
+
+    Raises:
+        ConfigError: if there is none of this name.
+    """
+    if name not in PRECISIONS:
+        raise ConfigError(f"precision is '{name}'; {suggest(name, PRECISIONS)}")
+    if name != "auto":
+        return Precision(name)
+    if device.type == "mps":
+        return FP32
+    speedup = measured_speedup(device)
+    return Precision("bf16" if speedup >= PAYS else "fp32", round(speedup, 2))
+
+
+def measured_speedup(device: torch.device, side: int = 512) -> float:
+    """Return how much faster than in fp32 a matrix product is in bf16 on this device: a few milliseconds' look."""
+    times = []
+    for kind in (torch.float32, torch.bfloat16):
+        a = torch.ones(side, side, dtype=kind, device=device)
+        times.append(min(_seconds(lambda a=a: a @ a, device) for _ in range(3)))  # type: ignore[misc]
+    return times[0] / times[1]
+
+
+def _seconds(work: Callable[[], torch.Tensor], device: torch.device) -> float:
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    wait()
+    started = time.perf_counter()
+    work()
+    wait()
+    return time.perf_counter() - started

@@ -1,0 +1,131 @@
+"""Every phase of every preset: gradients in fp32 and in bf16 against those of float64."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from saddlepoint import api, penalties
+from saddlepoint._errors import ConfigError
+from saddlepoint.data.feed import Feed
+from saddlepoint.engine import precision
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.precision import Precision, choose_precision
+from saddlepoint.engine.runtime import stream
+from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.updates import Pull
+from saddlepoint.family import Batch, Context, Progress, build_family, families
+from tests.contract.presets import made, reduced
+
+CASES = [(name, preset) for name, kind in families().items() for preset in kind.PRESETS]
+BATCH = 16
+
+
+def pulls(name: str, preset: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return each phase's loss and flat gradient; weights, data, noise and masks are the same for every kind."""
+    dataset = made(families()[name], preset)
+    config = dataclasses.replace(reduced(families()[name], preset), batch_size=BATCH)
+    family = build_family(name, config, dataset.spec)
+    feed = Feed(dataset.splits["train"], BATCH, 0)
+    trainer = Trainer(
+        family, feed, Settings(), RunFolder("unused"), precision=Precision("bf16" if kind == "bf16" else "fp32")
+    )
+    family.prepare(dataset.stats())
+    dtype = torch.float64 if kind == "float64" else torch.float32
+    family.to(dtype)
+    for draw in ("randn", "rand"):
+        real = getattr(torch, draw)
+        monkeypatch.setattr(torch, draw, lambda *a, real=real, **k: real(*a, **k).to(dtype))
+    batch = feed.batch(0)
+    found = {}
+    for phase in (phase for stage in trainer.stages for phase in stage.cycle):
+        trainer.state.unfreeze([phase.name])
+        pull, ctx = Pull(), Context(stream("cpu", 1), stream("cpu", 2), Progress(1, BATCH, 0.1))
+        trainer.pull(pull, phase, Batch(batch.x.to(dtype), batch.labels), ctx, keep_graph=False)
+        assert pull.loss is not None
+        assert all(g is None or g.dtype == dtype for g in pull.gradients)
+        assert pull.loss.dtype == dtype
+        found[phase.name] = (pull.loss, torch.cat([g.flatten() for g in pull.gradients if g is not None]))
+    monkeypatch.undo()
+    return found
+
+
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_gradients_agree_with_float64(name: str, preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = pulls(name, preset, "float64", monkeypatch)
+    for kind, limit in (("fp32", 1e-5), ("bf16", 0.1)):
+        for phase, (loss, gradient) in pulls(name, preset, kind, monkeypatch).items():
+            reference_loss, reference = exact[phase]
+            error = float((gradient.double() - reference).norm() / reference.norm())
+            assert error < limit, (kind, phase)
+            assert float(loss) == pytest.approx(float(reference_loss), rel=limit / 5, abs=limit / 5)
+            if kind == "bf16":
+                assert error > 1e-5, "nothing was computed in bf16"
+
+
+PENALTIES = {
+    "r1": lambda critic, x, y: penalties.r1(critic, x),
+    "r2": lambda critic, x, y: penalties.r2(critic, y),
+    "gradient penalty": lambda critic, x, y: penalties.gradient_penalty(critic, x, y, stream("cpu", 3)),
+    "consistency": lambda critic, x, y: penalties.consistency(critic, x, y),
+}
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_penalties_agree_with_float64_through_double_backward(penalty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The same positions between samples in every type of numbers.
+    drawn = torch.rand(32, 1, generator=torch.Generator().manual_seed(7))
+    monkeypatch.setattr(torch, "rand", lambda *a, dtype, **k: drawn.to(dtype))
+
+    def gradient(kind: str) -> Tensor:
+        dtype = torch.float64 if kind == "float64" else torch.float32
+        generator = torch.Generator().manual_seed(1)
+        x, y = (torch.randn(32, 20, generator=generator).to(dtype) for _ in range(2))
+        critic = nn.Sequential(nn.Linear(20, 64), nn.Softplus(), nn.Linear(64, 64), nn.Softplus(), nn.Linear(64, 1))
+        for parameter in critic.parameters():
+            nn.init.normal_(parameter, 0.0, 0.2, generator=generator)
+        critic.to(dtype)
+        with Precision("bf16" if kind == "bf16" else "fp32")(torch.device("cpu")):
+            value = PENALTIES[penalty](lambda samples: critic(samples).squeeze(1), x, y)
+        assert value.dtype == dtype, "penalties are never narrower than fp32"
+        return torch.cat([g.flatten() for g in torch.autograd.grad(value.mean(), critic.parameters(), allow_unused=True)
+                          if g is not None])  # fmt: skip
+
+    exact = gradient("float64")
+    for kind, limit in (("fp32", 1e-5), ("bf16", 0.05)):
+        assert float((gradient(kind).double() - exact).norm() / exact.norm()) < limit, kind
+
+
+def test_auto_takes_what_a_measurement_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    for speedup, name in ((0.02, "fp32"), (1.2, "fp32"), (1.4, "bf16"), (4.0, "bf16")):
+        monkeypatch.setattr(precision, "measured_speedup", lambda device, speedup=speedup: speedup)
+        assert choose_precision("auto", cpu) == Precision(name, speedup)
+    assert choose_precision("bf16", cpu) == Precision("bf16")
+    assert choose_precision("auto", torch.device("mps")) == Precision("fp32")
+    with pytest.raises(ConfigError, match="did you mean 'bf16'"):
+        choose_precision("bf61", cpu)
+
+
+def test_a_run_goes_on_in_the_precision_it_began_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def speedup(measured: float) -> None:
+        monkeypatch.setattr(precision, "measured_speedup", lambda device: measured)
+
+    request: dict[str, Any] = {"out": tmp_path / "run", "threads": 1, "options": {"generator_widths": "16,16"}}
+    speedup(2.0)
+    api.train("gan", "digits", steps=3, **request)
+    config = RunFolder(tmp_path / "run").read_config()
+    assert config["precision"] == {"name": "bf16", "speedup": 2.0}
+    speedup(0.5)
+    api.train("gan", "digits", steps=6, **request)
+    assert RunFolder(tmp_path / "run").read_config()["precision"] == config["precision"]
+    api.resume(tmp_path / "run", steps=9)
+    assert RunFolder(tmp_path / "run").read_config()["precision"] == config["precision"]
+    api.train("gan", "digits", steps=12, **request, precision="fp32")
+    assert RunFolder(tmp_path / "run").read_config()["precision"]["name"] == "fp32"
