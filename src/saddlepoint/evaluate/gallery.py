@@ -47,7 +47,8 @@ def gallery(report: Report, bench: Bench) -> Gallery:
     if row is not None and (found := row.details.get("pairs")):
         found = found[:_PAIRS]
         own, nearest = [int(pair[0]) for pair in found], [int(pair[1]) for pair in found]
-        pairs = np.stack([np.stack([samples.x[i], train[j]]) for i, j in zip(own, nearest, strict=True)])
+        drawn = bench.model(max(len(samples.x), *(i + 1 for i in own))).x
+        pairs = np.stack([np.stack([drawn[i], train[j]]) for i, j in zip(own, nearest, strict=True)])
         distances = tuple(float(pair[2]) for pair in found)
     by_class, names, asked = _by_class(bench, n)
     return Gallery(samples.x[:_SHOWN], pairs, distances, by_class, names, asked)

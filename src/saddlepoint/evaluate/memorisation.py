@@ -8,9 +8,9 @@ import numpy as np
 
 from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Row, join, short_count
-from saddlepoint.evaluate.sets import SampleSet
+from saddlepoint.evaluate.sets import Bench, SampleSet
 from saddlepoint.evaluate.words import row_of, shown, to_row
-from saddlepoint.metrics.memorisation import Nearness, memorisation, nearness
+from saddlepoint.metrics.memorisation import FEW, Nearness, memorisation, nearness
 
 NEAR = Metric("near copies", "lower", digits=4)
 COPIES = Metric("copies", "lower", digits=4)
@@ -33,16 +33,30 @@ def _measure(samples: SampleSet, task: Task) -> list[Row]:
 
 
 def _held_out(task: Task) -> Nearness:
-    """Nearness of the test rows, which comes back in every evaluation of this data."""
+    """Nearness of rows that were not trained on, which comes back in every evaluation of this data.
+
+    They are the test rows, and those of the validation split too where there are few: the more, the finer the scale.
+    """
     bench = task.bench
-    kept = bench.kept_arrays("nearness-of-test", task.n)
+    splits = bench.dataset.splits
     names = ("index", "distance", "relative", "copies")
+    few = len(splits["test"]) < FEW and "valid" in splits
+    word = "nearness-of-held-out" if few else "nearness-of-test"
+    kept = bench.kept_arrays(word, task.n)
     if kept is None:
-        bench.say(f"nearest training rows: test {bench.noun}")
-        found = nearness(bench.dataset.splits["test"].x[: task.n], bench.dataset.splits["train"].x)
-        bench.keep_arrays("nearness-of-test", task.n, {name: np.asarray(getattr(found, name)) for name in names})
+        bench.say(f"nearest training rows: {'valid and test' if few else 'test'} {bench.noun}")
+        rows = splits["test"].x[: task.n]
+        rows = np.concatenate([splits["valid"].x, rows]) if few else rows
+        found = nearness(rows, splits["train"].x)
+        bench.keep_arrays(word, task.n, {name: np.asarray(getattr(found, name)) for name in names})
         return found
     return Nearness(*(kept[name] for name in names))
+
+
+def _count(bench: Bench, wanted: int) -> int:
+    """Return how many samples are looked at: as many as test rows, or `FEW` where there are fewer rows than that."""
+    given = bench.subject.count
+    return max(bench.count(wanted), min(wanted, FEW if given is None else min(FEW, given)))
 
 
 def _verdict(rows: Sequence[Row], task: Task) -> str:
@@ -65,7 +79,7 @@ register(
         (NEAR, COPIES, P_VALUE), _measure, _verdict, ("copies",),
         name=lambda task: f"memorisation{short_count(task.n)}_pixels_test",
         controls=lambda bench: bench.control_names[:2],
-        count=lambda bench, wanted: bench.count(min(wanted, _SAMPLES)),
+        count=lambda bench, wanted: _count(bench, min(wanted, _SAMPLES)),
         extracts=False,
     )
 )  # fmt: skip

@@ -34,10 +34,13 @@ PERCENTILE = 1.0
 GREY_LEVELS = 2.0
 """A copy differs from a training image by no more than this, root mean square over its pixels."""
 
-LEAST = 20
+LEAST = 5
 SMALL = 1_000
 _SPARE = 6
 _BLOCK = 8_192
+
+FEW = 100
+"""Held-out rows below which their nearest 1% is one row."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +122,8 @@ def memorisation(samples: Nearness, held_out: Nearness, train_rows: int) -> Memo
     """Compare the nearness of samples with that of held-out real rows.
 
     Args:
-        samples: of generated samples to the training rows, n >= 20.
-        held_out: of real rows that were not trained on, to the same training rows, m >= 20.
+        samples: of generated samples to the training rows, n >= 5.
+        held_out: of real rows that were not trained on, to the same training rows, m >= 5.
         train_rows: number of training rows, for the warning about small data.
 
     Returns:
@@ -130,7 +133,7 @@ def memorisation(samples: Nearness, held_out: Nearness, train_rows: int) -> Memo
         for fewer than 1,000 training rows.
 
     Raises:
-        DataError: on fewer than 20 samples or held-out rows.
+        DataError: on fewer than 5 samples or held-out rows.
 
     Source: Meehan et al. 2020 for the rank test against held-out rows; Carlini et al. 2023, section 5, for distances
     relative to a neighbourhood. The threshold is this library's own.
@@ -152,6 +155,9 @@ def memorisation(samples: Nearness, held_out: Nearness, train_rows: int) -> Memo
             f"{train_rows:,} training rows: a model of so few rows can hardly do other than remember them, and their "
             "neighbourhoods are wide, so that changed copies pass; look at the closest pairs"
         )
+    if len(held_out.distance) < FEW:
+        few = f"{len(held_out.distance)} held-out rows: the nearest of them stands for the nearest 1%"
+        details["limitation"] = "; ".join(str(part) for part in (details.get("limitation"), few) if part)
     near = proportion(samples.relative < threshold, details)
     copies = proportion(samples.copies)
     p_value = float(mannwhitneyu(samples.relative, held_out.relative, alternative="less").pvalue)
