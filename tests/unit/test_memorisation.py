@@ -109,3 +109,18 @@ def test_what_cannot_be_compared() -> None:
         nearness(FRESH[:, :, :5], TRAIN)
     with pytest.raises(DataError, match="4 samples"):
         memorisation(nearness(FRESH[:4], TRAIN), nearness(HELD_OUT, TRAIN), 1500)
+
+
+def test_few_held_out_rows_leave_more_to_chance() -> None:
+    """Real rows are not called copies because a hundred others happened to lie a little further away."""
+
+    def at(relative: np.ndarray) -> Nearness:
+        n = len(relative)
+        return Nearness(np.zeros(n, dtype=np.int64), relative, relative, np.zeros(n, dtype=bool))
+
+    rng = np.random.default_rng(0)
+    told = [memorisation(at(rng.normal(1, 0.1, 100)), at(rng.normal(1, 0.1, 100)), 800).copying for _ in range(300)]
+    assert np.mean(told) < 0.05
+    for held_out in (20, 100, 1000):
+        copies = at(np.concatenate([rng.normal(0.2, 0.01, 50), rng.normal(1, 0.1, 50)]))
+        assert memorisation(copies, at(rng.normal(1, 0.1, held_out)), 800).copying, held_out

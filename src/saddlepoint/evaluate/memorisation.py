@@ -10,7 +10,7 @@ from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Row, join, short_count
 from saddlepoint.evaluate.sets import Bench, SampleSet
 from saddlepoint.evaluate.words import row_of, shown, to_row
-from saddlepoint.metrics.memorisation import FEW, Nearness, memorisation, nearness
+from saddlepoint.metrics.memorisation import FEW, SMALL, Nearness, memorisation, nearness
 
 NEAR = Metric("near copies", "lower", digits=4)
 COPIES = Metric("copies", "lower", digits=4)
@@ -40,7 +40,7 @@ def _held_out(task: Task) -> Nearness:
     bench = task.bench
     splits = bench.dataset.splits
     names = ("index", "distance", "relative", "copies")
-    few = len(splits["test"]) < FEW and "valid" in splits
+    few = len(splits["test"]) < SMALL and "valid" in splits
     word = "nearness-of-held-out" if few else "nearness-of-test"
     kept = bench.kept_arrays(word, task.n)
     if kept is None:

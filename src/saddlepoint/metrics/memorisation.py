@@ -128,7 +128,8 @@ def memorisation(samples: Nearness, held_out: Nearness, train_rows: int) -> Memo
 
     Returns:
         Shares with Wilson's intervals, given the held-out rows; the p-value of a one-sided Mann-Whitney test.
-        Copying is told where the interval of the near copies lies above twice the expected 1%, or that of the
+        Copying is told where the interval of the near copies lies above twice the expected 1% and above what few held-out
+        rows leave open (the interval of the share of them within their own first percentile), or that of the
         copies above the share among the held-out rows. Details of ``near``: ``threshold``, and a ``limitation``
         for fewer than 1,000 training rows.
 
@@ -161,11 +162,14 @@ def memorisation(samples: Nearness, held_out: Nearness, train_rows: int) -> Memo
     near = proportion(samples.relative < threshold, details)
     copies = proportion(samples.copies)
     p_value = float(mannwhitneyu(samples.relative, held_out.relative, alternative="less").pvalue)
-    usual = proportion(held_out.copies)
+    usual, below = proportion(held_out.copies), proportion(held_out.relative <= threshold)
     assert near.interval is not None
     assert copies.interval is not None
     assert usual.interval is not None
-    copying = near.interval[0] > 2 * PERCENTILE / 100 or copies.interval[0] > usual.interval[1]
+    assert below.interval is not None
+    # Of few held-out rows the first percentile is a rough guess: what chance could make of it is no copying.
+    expected = max(2 * PERCENTILE / 100, below.interval[1])
+    copying = near.interval[0] > expected or copies.interval[0] > usual.interval[1]
     return Memorisation(near, copies, p_value, bool(copying), np.argsort(samples.relative, kind="stable"))
 
 
