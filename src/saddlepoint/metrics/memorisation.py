@@ -128,8 +128,8 @@ def memorisation(samples: Nearness, held_out: Nearness, train_rows: int) -> Memo
 
     Returns:
         Shares with Wilson's intervals, given the held-out rows; the p-value of a one-sided Mann-Whitney test.
-        Copying is told where the interval of the near copies lies above twice the expected 1% and above what few held-out
-        rows leave open (the interval of the share of them within their own first percentile), or that of the
+        Copying is told where the interval of the near copies lies above twice the expected 1%, and above what few
+        held-out rows leave open (the interval of the share of them within their own first percentile), or that of the
         copies above the share among the held-out rows. Details of ``near``: ``threshold``, and a ``limitation``
         for fewer than 1,000 training rows.
 
