@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from saddlepoint import evaluate as ev
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.evaluate import parzen, protocol, sets
+from saddlepoint.evaluate.summary import _likeness
 from saddlepoint.metrics import log_likelihood, parzen10k
 from saddlepoint.report import Training, write_page
 
@@ -286,3 +288,23 @@ def test_samples_that_cannot_be_measured() -> None:
     ):
         with pytest.raises(DataError, match=words):
             _parzen(lambda n, seed, samples=samples: samples, data)
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "expected"),
+    [
+        (0.02, (0.015, 0.025), "close to real images"),
+        (0.08, (0.02, 0.13), "too few to say how different they are; it is right in 67% of cases"),
+        (0.0, (-0.01, 0.01), "cannot tell the samples from real images"),
+        (0.0, (-0.06, 0.06), "cannot tell the samples from real images, but it saw few of them"),
+        (0.4, (0.3, 0.5), "far from real images"),
+    ],
+)
+def test_a_probe_that_saw_little_is_not_praise(value: float, interval: tuple[float, float], expected: str) -> None:
+    class Found:
+        def find(self, protocol: str, metric: str | None = None) -> SimpleNamespace:
+            return SimpleNamespace(value=0.67 if metric else value, interval=interval)
+
+    told = _likeness(Found(), "images")  # type: ignore[arg-type]
+    assert expected in told
+    assert told.endswith(expected) or expected.split()[0] in ("close", "far")

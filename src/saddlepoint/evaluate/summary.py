@@ -10,6 +10,9 @@ from saddlepoint.evaluate.words import sentence
 
 _FEW_ROWS = 1_000
 
+_BLIND = 0.05
+"""Width in nats of the bound's interval above which a small bound says nothing."""
+
 
 def limits(bench: Bench) -> tuple[str, ...]:
     """Return sentences on what limits the figures of this bench."""
@@ -53,9 +56,14 @@ def _likeness(report: Report, noun: str) -> str:
     if bound is None:
         return ""
     accuracy = "" if test is None else f"; it is right in {test.value:.0%} of cases"
-    if bound.interval is not None and bound.interval[0] <= 0:
-        return f"a fresh probe cannot tell the samples from real {noun}"
-    low = bound.value if bound.interval is None else bound.interval[0]
+    low, high = bound.interval or (bound.value, bound.value)
+    # A probe that learned from few rows finds little, whatever there is to find.
+    blind = high - low > _BLIND
+    if low <= 0:
+        return f"a fresh probe cannot tell the samples from real {noun}" + (", but it saw few of them" if blind else "")
+    if low < 0.05 and blind:
+        told = f"a fresh probe tells the samples from real {noun}"
+        return f"{told}, but it saw too few to say how different they are{accuracy}"
     word = "close to" if low < 0.05 else "different from" if low < 0.3 else "far from"
     return (
         f"the samples are {word} real {noun} (a fresh probe shows a Jensen-Shannon divergence of at least "
