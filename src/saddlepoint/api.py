@@ -80,9 +80,8 @@ def plan(
     remedy = ("off" if preset in kind.paper_presets else "auto") if remedy is None else remedy
     settings = _settings(seed, steps, kimg, budget, kind.default_budget, checkpoint, remedy, stop_when)
     settings = dataclasses.replace(settings, micro_batch=micro_batch, precision=precision)
+    _check_words(remedy, stop_when, precision)
     runtime.resolve_device(device)
-    if precision not in PRECISIONS:
-        raise ConfigError(f"precision is '{precision}'; {suggest(precision, PRECISIONS)}")
     return Plan(
         family=kind.name,
         preset=preset,
@@ -110,7 +109,6 @@ def _settings(
     """Read times and words; without any limit the budget is the family's default."""
     if budget is None and kimg is None and steps is None:
         budget = default_budget
-    _check_words(remedy, stop_when)
     seconds, every = parse_budget(budget), parse_time("checkpoint", checkpoint)
     return Settings(seed, steps, kimg, seconds, checkpoint_seconds=every, remedy=remedy, stop_when=stop_when)
 
@@ -199,8 +197,12 @@ def _check_numbers(
         raise ConfigError(f"seed is {seed}, but it must be 0 or more")
 
 
-def _check_words(remedy: str, stop_when: str | None) -> None:
-    for name, word, known in (("remedy", remedy, ("auto", "off")), ("stop-when", stop_when, ("finished",))):
+def _check_words(remedy: str, stop_when: str | None, precision: str = "auto") -> None:
+    words = (
+        ("remedy", remedy, ("auto", "off")), ("stop-when", stop_when, ("finished",)),
+        ("precision", precision, PRECISIONS),
+    )  # fmt: skip
+    for name, word, known in words:
         if word is not None and word not in known:
             raise ConfigError(f"{name} is '{word}'; {suggest(word, known)}")
 

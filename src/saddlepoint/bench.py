@@ -100,7 +100,7 @@ class Measured:
     """What was measured of one case.
 
     Attributes:
-        case: its name.
+        case, what: its name, and what it is in words.
         engine, plain: images a second.
         ratio: of the two, round by round.
         flops: floating-point operations of the engine's step for one image, counted (matrix products, convolutions).
@@ -111,6 +111,7 @@ class Measured:
     """
 
     case: str
+    what: str
     engine: Rate
     plain: Rate
     ratio: Rate
@@ -134,7 +135,9 @@ class Bench:
 class Clocked(Trainer):
     """A trainer that notes what its time goes to."""
 
-    spent: dict[str, float]
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.spent: dict[str, float] = {}
 
     def pull(self, pull: Pull, phase: Phase, batch: Batch, ctx: Context, keep_graph: bool) -> None:
         """Add a share's gradient, and the time it took."""
@@ -148,8 +151,6 @@ class Clocked(Trainer):
 
     def step(self, position: Position) -> None:
         """Make a step; what no phase took is data, noise, averages and the rest."""
-        if not hasattr(self, "spent"):
-            self.spent = {}
         with self._noted("whole"):
             super().step(position)
 
@@ -213,8 +214,9 @@ def _summarised(
     flops, plain_flops = (count_operations(step) / batch for step in (engine, plain))
     base = _peak_memory(case.name, "nothing")
     return Measured(
-        case=case.name, engine=ours, plain=theirs, ratio=Rate.of([a / b for a, b in speeds]), flops=flops,
-        plain_flops=plain_flops, ceiling_share=ours.median * flops / 1e9 / ceilings["matrix product, fp32"].median,
+        case=case.name, what=case.what, engine=ours, plain=theirs, ratio=Rate.of([a / b for a, b in speeds]),
+        flops=flops, plain_flops=plain_flops,
+        ceiling_share=ours.median * flops / 1e9 / ceilings["matrix product, fp32"].median,
         memory=_peak_memory(case.name, "engine") - base, plain_memory=_peak_memory(case.name, "plain") - base,
         phases=_shares(case),
     )  # fmt: skip

@@ -13,6 +13,25 @@ import typer
 
 from saddlepoint._errors import ConfigError, SaddlepointError, suggest
 from saddlepoint._version import __version__
+from saddlepoint.cli_options import (
+    BudgetOption,
+    ChannelsOption,
+    DataOption,
+    DeviceOption,
+    DryRunOption,
+    FitOption,
+    MicroBatchOption,
+    OutOption,
+    PrecisionOption,
+    QuietOption,
+    RemedyOption,
+    ReportOption,
+    RunArgument,
+    SeedOption,
+    SizeOption,
+    StopOption,
+    ThreadsOption,
+)
 
 app = typer.Typer(
     name="saddle",
@@ -38,38 +57,6 @@ class Picture(StrEnum):
     filmstrip = "filmstrip"
     neighbours = "neighbours"
     interpolation = "interpolation"
-
-
-DataOption = Annotated[
-    str, typer.Option("--data", "-d", help="Data set name, path of your images or arrays, or hf:owner/name.")
-]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-ThreadsOption = Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")]
-SeedOption = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
-OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")]
-RunArgument = Annotated[Path, typer.Argument(help="Run folder, such as runs/gan-mnist-20261124-101500.")]
-SizeOption = Annotated[int | None, typer.Option(help="Side of the images in pixels; default: chosen from the data.")]
-ChannelsOption = Annotated[int | None, typer.Option(help="1 for grey, 3 for colour; default: chosen from the data.")]
-RemedyOption = Annotated[
-    str | None,
-    typer.Option(help="auto: the doctor may go back, change one thing; off: it tells. Default: off for paper presets."),
-]
-BudgetOption = Annotated[
-    str | None, typer.Option(help="Training time: 90s, 3m, 1.5h. Default: some minutes, by the family.")
-]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration as JSON and stop.")]
-ReportOption = Annotated[
-    bool | None, typer.Option("--report/--no-report", help="Measure the run at the end. Default: for your own data.")
-]
-StopOption = Annotated[str | None, typer.Option(help="finished: stop when the doctor finds no more improvement.")]
-MicroBatchOption = Annotated[
-    int | None, typer.Option(help="Samples computed at once: less memory, the same minibatch. Default: all.")
-]
-PrecisionOption = Annotated[
-    str, typer.Option(help="Of matrix products: fp32, bf16 (all else stays fp32), auto: what is faster here.")
-]
-FitOption = Annotated[str, typer.Option(help="crop or pad images that are not square.")]
 
 
 def _version(wanted: bool) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from saddlepoint.bench import CASES, Bench, Rate
 from saddlepoint.data import Inspection
 from saddlepoint.evaluate import Line, Metric, Report, Row, shown
+
+if TYPE_CHECKING:
+    from saddlepoint.bench import Bench, Rate
 
 
 def print_report(report: Report) -> None:
@@ -92,7 +95,7 @@ def print_bench(found: Bench) -> None:
     table = Table("", "images/s", "plain loop", "ratio", "share of ceiling", "peak MiB", "plain", box=None)
     for case in found.cases:
         table.add_row(
-            f"[bold]{case.case}[/]  {CASES[case.case].what}", _rate(case.engine), _rate(case.plain),
+            f"[bold]{case.case}[/]  {case.what}", _rate(case.engine), _rate(case.plain),
             _rate(case.ratio, ".2f"), f"{case.ceiling_share:.0%}", f"{case.memory:,.0f}", f"{case.plain_memory:,.0f}",
         )  # fmt: skip
     console.print(table)

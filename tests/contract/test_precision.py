@@ -21,6 +21,8 @@ from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.updates import Pull
 from saddlepoint.family import Batch, Context, Progress, build_family, families
+from saddlepoint.nn.conv import leaky_convnet
+from saddlepoint.nn.mlp import leaky_mlp
 from tests.contract.presets import made, reduced
 
 CASES = [(name, preset) for name, kind in families().items() for preset in kind.PRESETS]
@@ -100,6 +102,27 @@ def test_penalties_agree_with_float64_through_double_backward(penalty: str, monk
     exact = gradient("float64")
     for kind, limit in (("fp32", 1e-5), ("bf16", 0.05)):
         assert float((gradient(kind).double() - exact).norm() / exact.norm()) < limit, kind
+
+
+@pytest.mark.parametrize("kind", ["mlp", "convnet"])
+def test_discriminators_with_input_gradients_compute_in_bf16(kind: str) -> None:
+    """Their layers are written by hand, so autocast does not see to it."""
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(8, 3, 16, 16, generator=generator)
+
+    def evaluate() -> tuple[Tensor, Tensor, Tensor]:
+        torch.manual_seed(3)
+        if kind == "mlp":
+            return leaky_mlp(x.flatten(1), [nn.Linear(768, 64), nn.Linear(64, 32), nn.Linear(32, 1)], 0.2)
+        layers = [nn.Conv2d(3, 16, 4, 2, 1), nn.Conv2d(16, 32, 4, 2, 1)]
+        return leaky_convnet(x, layers, torch.randn(1, 512) / 16, 0.2)
+
+    exact = evaluate()
+    with Precision("bf16")(x.device):
+        narrow = evaluate()
+    for a, b in zip(exact, narrow, strict=True):
+        assert b.dtype == torch.float32
+        assert 1e-4 < float(((a - b).norm() / a.norm()).detach()) < 0.1
 
 
 def test_auto_takes_what_a_measurement_says(monkeypatch: pytest.MonkeyPatch) -> None:

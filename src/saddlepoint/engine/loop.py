@@ -119,7 +119,8 @@ class Trainer:
 
     def cycle(self, position: Position) -> None:
         """Make one pass: a simultaneous stage computes all gradients first, an alternating one steps phase by phase."""
-        stage, draw, state, seed = position.stage, position.draw, self.state, self.settings.seed
+        stage, draw, state = position.stage, position.draw, self.state
+        seed, device = self.settings.seed, self.feed.device
         due = [(order, phase) for order, phase in enumerate(stage.cycle) if phase.due(position.cycle)]
         batch = functools.cache(self.feed.batch)
         for turn in [due] if stage.simultaneous else [[one] for one in due]:
@@ -129,11 +130,8 @@ class Trainer:
             for share in self.shares:
                 cache = dict[str, Any]()
                 for order, phase, pull in pulls:
-                    noise = ("noise", seed, share, state.step, 0 if stage.simultaneous else order)
-                    ctx = Context(
-                        stream(self.feed.device, *noise), stream(self.feed.device, "batch", seed, share, draw),
-                        state.progress, cache,
-                    )  # fmt: skip
+                    noise = stream(device, "noise", seed, share, state.step, 0 if stage.simultaneous else order)
+                    ctx = Context(noise, stream(device, "batch", seed, share, draw), state.progress, cache)
                     self.pull(pull, phase, batch(draw, share), ctx, keep_graph=stage.simultaneous)
             self.update([(phase, pull) for _, phase, pull in pulls])
         if self.world.size > 1:

@@ -75,8 +75,9 @@ class _LeakyConvNet(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, head: Tensor, slope: float, geometry: Any, *parameters: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
+        kind = working_dtype(x)
         with torch.autocast(x.device.type, enabled=False):
-            return _LeakyConvNet._forward(ctx, working_dtype(x), x, head, slope, geometry, *parameters)
+            return _LeakyConvNet._forward(ctx, kind, x, head, slope, geometry, *parameters)
 
     @staticmethod
     def _forward(

@@ -160,8 +160,9 @@ class _LeakyMLP(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, slope: float, offset: Tensor | None, *parameters: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
+        kind = working_dtype(x)
         with torch.autocast(x.device.type, enabled=False):
-            return _LeakyMLP._forward(ctx, working_dtype(x), x, slope, offset, *parameters)
+            return _LeakyMLP._forward(ctx, kind, x, slope, offset, *parameters)
 
     @staticmethod
     def _forward(
