@@ -45,6 +45,7 @@ def plan(
     stop_when: str | None = None,
     micro_batch: int | None = None,
     precision: str = "auto",
+    compile: bool = False,
     size: int | None = None,
     channels: int | None = None,
     fit: str = "crop",
@@ -68,6 +69,7 @@ def plan(
         micro_batch: samples computed at once; a minibatch is gone through in such pieces, which takes less memory.
             None: a process's whole part at once.
         precision: of matrix products: ``fp32``, ``bf16`` (all else stays fp32), or ``auto``: what is faster here.
+        compile: try `torch.compile` on each network, and keep it where the gradients stay the same.
         size, channels: side of the images in pixels, 1 or 3; None: chosen from the data.
         fit: ``crop`` or ``pad`` images that are not square.
 
@@ -79,7 +81,7 @@ def plan(
     _check_numbers(kimg, steps, threads, seed, micro_batch)
     remedy = ("off" if preset in kind.paper_presets else "auto") if remedy is None else remedy
     settings = _settings(seed, steps, kimg, budget, kind.default_budget, checkpoint, remedy, stop_when)
-    settings = dataclasses.replace(settings, micro_batch=micro_batch, precision=precision)
+    settings = dataclasses.replace(settings, micro_batch=micro_batch, precision=precision, compile=compile)
     _check_words(remedy, stop_when, precision)
     runtime.resolve_device(device)
     return Plan(

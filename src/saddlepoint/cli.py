@@ -16,6 +16,7 @@ from saddlepoint._version import __version__
 from saddlepoint.cli_options import (
     BudgetOption,
     ChannelsOption,
+    CompileOption,
     DataOption,
     DeviceOption,
     DryRunOption,
@@ -94,6 +95,7 @@ def train(
     stop_when: StopOption = None,
     micro_batch: MicroBatchOption = None,
     precision: PrecisionOption = "auto",
+    compile: CompileOption = False,
     size: SizeOption = None,
     channels: ChannelsOption = None,
     fit: FitOption = "crop",
@@ -119,7 +121,7 @@ def train(
         kept = {"data": data != "mnist", "seed": seed != 0, "preset": preset is not None, "out": out is not None}
         kept |= {"size": size is not None, "channels": channels is not None, "fit": fit != "crop", "fresh": fresh}
         kept |= {"checkpoint": checkpoint != "60s", "remedy": remedy is not None}
-        kept |= {"micro-batch": micro_batch is not None, "precision": precision != "auto"}
+        kept |= {"micro-batch": micro_batch is not None, "precision": precision != "auto", "compile": compile}
         _refuse_changes([*options, *(name for name, given in kept.items() if given)])
         device_or_kept = None if device == "auto" else device
         request = api.plan_to_resume(
@@ -129,7 +131,8 @@ def train(
         request = api.plan(
             family, data, preset=preset, options=options, budget=budget, kimg=kimg, steps=steps, seed=seed, out=out,
             device=device, threads=threads, checkpoint=checkpoint, remedy=remedy, stop_when=stop_when,
-            micro_batch=micro_batch, precision=precision, size=size, channels=channels, fit=fit,
+            micro_batch=micro_batch, precision=precision, compile=compile, size=size, channels=channels,
+            fit=fit,
         )  # fmt: skip
     if dry_run:
         typer.echo(json.dumps(request.to_json(), indent=1))

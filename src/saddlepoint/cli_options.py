@@ -36,4 +36,7 @@ MicroBatchOption = Annotated[
 PrecisionOption = Annotated[
     str, typer.Option(help="Of matrix products: fp32, bf16 (all else stays fp32), auto: what is faster here.")
 ]
+CompileOption = Annotated[
+    bool, typer.Option("--compile", help="Try torch.compile on each network; kept where its gradients stay the same.")
+]
 FitOption = Annotated[str, typer.Option(help="crop or pad images that are not square.")]

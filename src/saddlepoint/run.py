@@ -117,13 +117,16 @@ class Run:
         """
         if labels is None and self.family.classes:
             raise ConfigError(f"'{self.path.name}' is a conditional generator: give the labels of its samples too")
-        pieces = []
+        samples = torch.empty(0)
         for number, start in enumerate(range(0, len(inputs), _CHUNK)):
             part = slice(start, start + _CHUNK)
             asked = None if labels is None else labels[part].to(self.device)
             stream = runtime.stream(self.device, "generate", seed, number)
-            pieces.append(self.family.generate(inputs[part].to(self.device), asked, generator=stream).cpu())
-        return torch.cat(pieces)
+            piece = self.family.generate(inputs[part].to(self.device), asked, generator=stream)
+            if start == 0:
+                samples = piece.new_empty((len(inputs), *piece.shape[1:]), device="cpu")
+            samples[part] = piece
+        return samples
 
     def dataset(self, say: Callable[[str], None] | None = None) -> Dataset:
         """Return the data the run was trained on, prepared in the same way.

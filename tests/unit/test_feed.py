@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from saddlepoint.data import feed as feeds
+from saddlepoint.data import memory
 from saddlepoint.data.dataset import Split
 from saddlepoint.data.feed import Feed
 
@@ -67,3 +68,27 @@ def test_a_split_too_large_for_memory_gives_the_same_batches(monkeypatch: pytest
     assert mapped._resident is None
     for draw in range(5):
         assert torch.equal(mapped.batch(draw).x, resident.batch(draw).x)
+
+
+def test_a_cpu_keeps_room_for_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.arange(120, dtype=np.uint8).reshape(20, 6)
+    whole = Feed(Split(x), 4, 0)
+    for usable, resident in ((4 * x.nbytes, True), (4 * x.nbytes - 4, False)):
+        monkeypatch.setattr(feeds, "usable_memory", lambda usable=usable: usable)
+        feed = Feed(Split(x), 4, 0)
+        assert (feed._resident is not None) == resident
+        assert torch.equal(feed.batch(3).x, whole.batch(3).x)
+
+
+def test_usable_memory_hears_the_limits_of_the_shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    machine = memory.usable_memory()
+    assert 2**27 < machine < 2**50
+    asked = {resource.RLIMIT_AS: (resource.RLIM_INFINITY, 0), resource.RLIMIT_DATA: (12345, 0)}
+    monkeypatch.setattr(resource, "getrlimit", asked.__getitem__)
+    assert memory.usable_memory() == 12345
+    (tmp_path / "memory.max").write_text("1234\n")
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path / "memory.max")
+    assert memory.usable_memory() == 1234
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.usable_memory() == 12345

@@ -10,10 +10,14 @@ from torch import Tensor
 
 from saddlepoint._types import from_bytes
 from saddlepoint.data.dataset import Split
+from saddlepoint.data.memory import usable_memory
 from saddlepoint.family import Batch
 
 RESIDENT_LIMIT = 2 * 1024**3
 """Bytes up to which a split is held in memory on the training device; larger ones stay memory-mapped."""
+
+MEMORY_SHARE = 4
+"""On the CPU it may take one part in this many of the memory there is: training and evaluation need theirs."""
 
 
 class Feed:
@@ -42,7 +46,8 @@ class Feed:
         self._seed = seed
         self._mapped: np.ndarray | None = None
         self._resident: Tensor | None = None
-        if split.x.nbytes <= RESIDENT_LIMIT:
+        limit = min(RESIDENT_LIMIT, usable_memory() // MEMORY_SHARE) if self.device.type == "cpu" else RESIDENT_LIMIT
+        if split.x.nbytes <= limit:
             self._resident = torch.from_numpy(np.array(split.x)).to(self.device)
         else:
             self._mapped = split.x

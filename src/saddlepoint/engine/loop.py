@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import torch
 
 from saddlepoint.data.feed import Feed
 from saddlepoint.engine.care import UNATTENDED, Unattended
+from saddlepoint.engine.compiled import Compiled
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.keeper import Keeper
 from saddlepoint.engine.plan import Position, check_stages, locate
@@ -39,16 +40,9 @@ class Trainer:
     """
 
     def __init__(
-        self,
-        family: Family,
-        feed: Feed,
-        settings: Settings,
-        folder: RunFolder,
-        observer: Observer = SILENT,
-        care: Unattended = UNATTENDED,
-        world: World = ALONE,
-        precision: Precision = FP32,
-    ) -> None:
+        self, family: Family, feed: Feed, settings: Settings, folder: RunFolder, observer: Observer = SILENT,
+        care: Unattended = UNATTENDED, world: World = ALONE, precision: Precision = FP32,
+    ) -> None:  # fmt: skip
         self.feed, self.settings, self.folder, self.observer, self.care = feed, settings, folder, observer, care
         self.stages = family.stages()
         check_stages(self.stages, list(family.optimizers()))
@@ -57,6 +51,7 @@ class Trainer:
         self.keeper = Keeper(folder, settings.keep, world, observer.warn)
         self.world, self.precision, mine = world, precision, feed.shares // world.size
         self.shares = range(world.rank * mine, (world.rank + 1) * mine)
+        self.compiled, self.stream = Compiled(family), functools.partial(stream, feed.device)
 
     def train(self, stats: Callable[[], DataStats]) -> Outcome:
         """Resume from the newest whole checkpoint, or begin; train until the budget is spent or a signal comes.
@@ -100,6 +95,8 @@ class Trainer:
             self.world.copy_(list(state.family.state_dict().values()))
             state.averages.copy()
             self.care.begin(state)
+        if self.settings.compile:
+            state.seconds += self.compiled.compile(state, self.turns, self.precision.name, self.observer.say)
 
     def ending(self, position: Position | None, interrupted: bool) -> Reason | None:
         """Return why training must end now, or None."""
@@ -119,8 +116,15 @@ class Trainer:
 
     def cycle(self, position: Position) -> None:
         """Make one pass: a simultaneous stage computes all gradients first, an alternating one steps phase by phase."""
-        stage, draw, state = position.stage, position.draw, self.state
-        seed, device = self.settings.seed, self.feed.device
+        for pulled in self.turns(position):
+            self.update(pulled)
+        if self.world.size > 1:
+            # Statistics of a process's own part, such as those of batch normalisation: the writer's hold for all.
+            self.world.copy_([buffer for buffer in self.state.family.buffers() if buffer.is_floating_point()])
+
+    def turns(self, position: Position) -> Iterator[list[tuple[Phase, Pull]]]:
+        """Compute this process's gradients of the phases that step together, turn by turn."""
+        stage, draw, state, seed = position.stage, position.draw, self.state, self.settings.seed
         due = [(order, phase) for order, phase in enumerate(stage.cycle) if phase.due(position.cycle)]
         batch = functools.cache(self.feed.batch)
         for turn in [due] if stage.simultaneous else [[one] for one in due]:
@@ -130,23 +134,19 @@ class Trainer:
             for share in self.shares:
                 cache = dict[str, Any]()
                 for order, phase, pull in pulls:
-                    noise = stream(device, "noise", seed, share, state.step, 0 if stage.simultaneous else order)
-                    ctx = Context(noise, stream(device, "batch", seed, share, draw), state.progress, cache)
+                    noise = self.stream("noise", seed, share, state.step, 0 if stage.simultaneous else order)
+                    ctx = Context(noise, self.stream("batch", seed, share, draw), state.progress, cache)
                     self.pull(pull, phase, batch(draw, share), ctx, keep_graph=stage.simultaneous)
-            self.update([(phase, pull) for _, phase, pull in pulls])
-        if self.world.size > 1:
-            # Statistics of a process's own part, such as those of batch normalisation: the writer's hold for all.
-            self.world.copy_([buffer for buffer in state.family.buffers() if buffer.is_floating_point()])
+            yield [(phase, pull) for _, phase, pull in pulls]
 
     def pull(self, pull: Pull, phase: Phase, batch: Batch, ctx: Context, keep_graph: bool) -> None:
         """Add the gradient of the phase's mean loss over one share; nothing if the phase skips its turn."""
-        with self.precision(self.feed.device):
+        with self.compiled.applied(), self.precision(self.feed.device):
             terms = self.state.family.loss(phase, batch, ctx)
         if terms is None:
             return
         loss = terms.loss.mean()
-        self.state.statistics.add(f"loss/{phase.name}", loss.detach())
-        for name, values in terms.logs.items():
+        for name, values in {f"loss/{phase.name}": loss.detach(), **terms.logs}.items():
             self.state.statistics.add(name, values)
         parameters = tuple(self.state.parameters[phase.name].values())
         pull.add(loss.detach(), torch.autograd.grad(loss, parameters, retain_graph=keep_graph, allow_unused=True))

@@ -45,7 +45,8 @@ class Precision:
     def __str__(self) -> str:
         if self.speedup is None:
             return self.name
-        return f"{self.name} (a bf16 matrix product takes {1 / self.speedup:.2f} of an fp32 one's time here)"
+        times, word = max(self.speedup, 1 / self.speedup), "faster" if self.speedup >= 1 else "slower"
+        return f"{self.name} (here a bf16 matrix product is {times:.1f} times {word} than an fp32 one)"
 
 
 FP32 = Precision()

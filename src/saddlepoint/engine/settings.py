@@ -36,6 +36,7 @@ class Settings:
         micro_batch: samples computed at once; a process goes through its part of a minibatch in such pieces and adds
             up their gradients. None: the whole part at once.
         precision: of matrix products: auto, fp32 or bf16.
+        compile: compile the networks that pass a trial; it takes part of the budget.
         stop_when: finished: end training when the doctor finds no more improvement; none: go on.
     """
 
@@ -51,6 +52,7 @@ class Settings:
     stop_when: str | None = None
     micro_batch: int | None = None
     precision: str = "auto"
+    compile: bool = False
 
     def shares(self, batch_size: int, processes: int) -> int:
         """Return into how many equal parts a minibatch is divided: one or more for each process.

@@ -77,6 +77,20 @@ class TrainingState:
             yield family
         self.family.train()
 
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Undo afterwards what losses computed inside the block leave in buffers and statistics."""
+        buffers = [(buffer, buffer.clone()) for buffer in self.family.buffers()]
+        sums = {name: value.clone() for name, value in self.statistics.state_dict().items()}
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for buffer, before in buffers:
+                    buffer.copy_(before)
+            self.statistics.reset()
+            self.statistics.load_state_dict(sums)
+
     def settle(self) -> None:
         """Let statistics that belong to the averaged weights be recomputed; they depend on these weights alone."""
         device = next(self.family.parameters()).device

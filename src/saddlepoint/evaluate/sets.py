@@ -31,6 +31,7 @@ MOST = 10_000
 """Samples, and rows of the data, that a protocol uses where it has as many."""
 
 _ROWS_PER_CENTROID = 5
+_ROWS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -294,7 +295,9 @@ def checked(x: Tensor, shape: tuple[int, ...], modality: str) -> np.ndarray:
         )
     if x.dtype == torch.uint8:
         return x.numpy()
-    broken = int((~torch.isfinite(x)).flatten(1).any(1).sum())
+    # A few rows at a time: the samples themselves may be most of the memory there is.
+    parts = x.split(_ROWS_AT_ONCE)
+    broken = sum(int((~torch.isfinite(part)).flatten(1).any(1).sum()) for part in parts)
     if broken:
         raise DataError(
             f"{broken:,} of {len(x):,} samples hold values that are not finite: "
@@ -302,7 +305,7 @@ def checked(x: Tensor, shape: tuple[int, ...], modality: str) -> np.ndarray:
         )
     if modality != "image":
         return x.float().numpy()
-    low, high = float(x.min()), float(x.max())
+    low, high = (float(limit) for limit in x.aminmax())
     if low < -1.001 or high > 1.001:
         raise DataError(f"samples reach from {low:.4g} to {high:.4g}, but must be in [-1, 1]: rescale them")
-    return to_bytes(x).numpy()
+    return torch.cat([to_bytes(part) for part in parts]).numpy()

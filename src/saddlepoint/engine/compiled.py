@@ -1,0 +1,116 @@
+"""Compiled networks: the same gradients from fewer and larger kernels, or none of it.
+
+`torch.compile` is believed after a trial only: it is known to lose the graph of a gradient's gradient without a word,
+and there may be no compiler. Networks that fail stay eager, and a line says why.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint.engine.plan import Position
+from saddlepoint.engine.training import TrainingState
+from saddlepoint.engine.updates import Pull
+from saddlepoint.family import Family, Phase
+
+Turns = Callable[[Position], Iterator[list[tuple[Phase, Pull]]]]
+
+TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
+"""Largest distance of a phase's gradient from the eager one, as a share of its norm: sums are taken in other orders."""
+
+
+class Compiled:
+    """The networks of a family that have been compiled, to be used while losses are computed and at no other time.
+
+    Sampling and exams run with other batch sizes in evaluation mode, and would have them compiled again for each.
+
+    Args:
+        family: the networks as they are.
+        backend: of `torch.compile`.
+    """
+
+    def __init__(self, family: Family, backend: str | Callable[..., object] = "inductor") -> None:
+        self._family, self._backend = family, backend
+        self._networks: dict[str, nn.Module] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The compiled networks."""
+        return tuple(self._networks)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Put the compiled networks in the place of the eager ones inside the block."""
+        eager = {name: self._family.get_submodule(name) for name in self._networks}
+        try:
+            for name, network in self._networks.items():
+                setattr(self._family, name, network)
+            yield
+        finally:
+            for name, network in eager.items():
+                setattr(self._family, name, network)
+
+    def compile(self, state: TrainingState, turns: Turns, precision: str, say: Callable[[str], None]) -> float:
+        """Compile every network whose gradients stay what they are; return the seconds it took.
+
+        Args:
+            state: stays as it is.
+            turns: computes the gradients of a pass inside `applied`, from the same noise at every call.
+            precision: fp32 or bf16.
+            say: hears of each network.
+        """
+        started = time.monotonic()
+        stages = self._family.stages()
+        places = [Position(stage, start, 0) for stage in stages for start in {phase.offset for phase in stage.cycle}]
+
+        def gradients() -> list[tuple[Tensor | None, ...]]:
+            with state.unchanged():
+                return [pull.gradients for place in places for turn in turns(place) for _, pull in turn]
+
+        reference, before = gradients(), _seconds(gradients)
+        for name, network in list(self._family.named_children()):
+            if next(network.parameters(), None) is None:
+                continue
+            fast = torch.compile(network, backend=self._backend, dynamic=False)
+            assert isinstance(fast, nn.Module)
+            self._networks[name] = fast
+            try:
+                with warnings.catch_warnings(action="ignore"):  # the compiler's, about code of its own
+                    error = max(distance(*pair) for pair in zip(gradients(), reference, strict=True))
+            except Exception as failure:  # whatever a compiler raises
+                why = f"{type(failure).__name__}: {' '.join(str(failure).split())[:160]}"
+            else:
+                why = "" if error <= TOLERANCE[precision] else f"its gradients are off by {error:.2g} of their norm"
+            if why:
+                del self._networks[name]
+            say(f"compile: {name} stays eager ({why})" if why else f"compile: {name} passed the trial")
+        seconds = time.monotonic() - started
+        if self._networks:
+            share = _seconds(gradients) / before
+            say(f"compile: gradients take {share:.2f} of the eager time; compiling took {seconds:.0f} s of the budget")
+        return seconds
+
+
+def distance(found: Sequence[Tensor | None], reference: Sequence[Tensor | None]) -> float:
+    """Return ||found - reference|| / ||reference||; infinite if a gradient is there in one of them only."""
+    if [g is None for g in found] != [g is None for g in reference]:
+        return float("inf")
+    pairs = [(a.double(), b.double()) for a, b in zip(found, reference, strict=True) if a is not None and b is not None]
+    off, norm = (sum(float(v.square().sum()) for v in vectors) ** 0.5 for vectors in (
+        [a - b for a, b in pairs], [b for _, b in pairs]))  # fmt: skip
+    return off / norm if norm else off
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    def once() -> float:
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+
+    return min(once() for _ in range(3))
