@@ -32,7 +32,7 @@ def test_training_on_more_data_than_memory(tmp_path: Path) -> None:
         x[start : start + 4000] = colours.repeat(8, 1).repeat(8, 2)
     assert x.nbytes > 1.3 * LIMIT
     del x
-    words = ["train", "dcgan", "--data", str(tmp_path / "x.npy"), "--option", "width=8", "--steps", "5"]
+    words = ["train", "dcgan", "--data", str(tmp_path / "x.npy"), "--size", "64", "--option", "width=8", "--steps", "5"]
     told = subprocess.run(
         [sys.executable, "-c", LIMITED, str(LIMIT), *words, "--threads", "1", "--no-report", "--out", "run"],
         cwd=tmp_path, capture_output=True, text=True, timeout=500,

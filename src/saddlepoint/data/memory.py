@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -13,15 +14,11 @@ def usable_memory() -> int:
     limits = [2**62]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    try:
+    with contextlib.suppress(OSError, ValueError):  # none is set, or this is another system
         limits.append(int(_CGROUP.read_text()))
-    except (OSError, ValueError):  # none is set, or this is another system
-        pass
-    try:
+    with contextlib.suppress(ImportError):  # Windows
         import resource
 
         kinds = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
         limits += [soft for soft, _ in map(resource.getrlimit, kinds) if soft != resource.RLIM_INFINITY]
-    except ImportError:  # Windows
-        pass
     return min(limits)
