@@ -33,6 +33,7 @@ def run(name: str, named: bool) -> None:
     """Measure everything once and keep it."""
     found = dataclasses.asdict(bench(rounds=5, seconds=3.0))
     found["curve"] = {dimension: [point(*change) for change in changes] for dimension, changes in CURVE.items()}
+    found["compiled"] = {case: compiled(case) for case in CASES}
     found |= {"commit": commit(), "date": datetime.date.today().isoformat()}
     with FIGURES.open("a") as file:
         file.write(json.dumps(found) + "\n")
@@ -49,6 +50,21 @@ def point(field: str, value: int) -> dict[str, Any]:
     operations = count_operations(step) / batch
     rate = Rate.of([batch * per_second(step, 2.0) for _ in range(3)])
     return {"field": field, "value": value, "images/s": rate.median, "flops": operations}
+
+
+def compiled(name: str) -> dict[str, Any]:
+    """Return how the speed of the step changes with compiled networks, in turns, and what compiling takes."""
+    eager, fast = engine_step(CASES[name]), engine_step(CASES[name])
+    eager()
+    trainer, told = fast(), list[str]()
+    seconds = trainer.compiled.compile(trainer.state, trainer.turns, trainer.precision.name, told.append)
+    ratios = [per_second(fast, 2.0) / per_second(eager, 2.0) for _ in range(5)]
+    return {
+        "networks": trainer.compiled.names,
+        "seconds": seconds,
+        "ratio": dataclasses.asdict(Rate.of(ratios)),
+        "told": told,
+    }
 
 
 def write() -> None:
@@ -83,6 +99,14 @@ def write() -> None:
             share = at["images/s"] * at["flops"] / 1e9 / ceiling
             word = f"{at['field'].replace('_', ' ')} {at['value']}"
             lines.append(f"| {word} | {at['images/s']:,.0f} | {at['flops'] / 1e6:,.1f} | {share:.0%} |")
+    lines += [
+        "",
+        "| `--compile` | networks that pass the trial | seconds of compiling | speed against eager |",
+        "|---" * 4 + "|",
+    ]
+    for name, entry in newest["compiled"].items():
+        networks = ", ".join(entry["networks"]) or "none"
+        lines.append(f"| {name} | {networks} | {entry['seconds']:.0f} | {shown(entry['ratio'], '.2f')} |")
     lines += ["", "| history | " + " | ".join(CASES) + " |", "|---|" + "---|" * len(CASES)]
     for entry in history:
         ratios = {case["case"]: f"{case['ratio']['median']:.2f}" for case in entry["cases"]}

@@ -13,6 +13,7 @@ import typer
 
 from saddlepoint._errors import ConfigError, SaddlepointError, suggest
 from saddlepoint._version import __version__
+from saddlepoint.cli_experiments import add_experiments
 from saddlepoint.cli_options import (
     BudgetOption,
     ChannelsOption,
@@ -42,6 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+add_experiments(app)
 data_app = typer.Typer(name="data", help="List data sets and look into your own.", no_args_is_help=True)
 app.add_typer(data_app)
 
@@ -293,34 +295,6 @@ def compare(
         typer.echo(json.dumps([dataclasses.asdict(line) for line in lines], indent=1))
     else:
         tables.print_comparison(lines)
-
-
-@app.command(
-    epilog="Examples:  saddle bench  |  saddle bench dcgan  |  saddle bench gan-2014 --rounds 9 --json > bench.json"
-)
-def bench(
-    cases: Annotated[
-        list[str] | None, typer.Argument(help="Family or case, such as gan or dcgan-64; default: all.")
-    ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Turns; medians and ranges are over them.")] = 5,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Time of each variant in a turn.")] = 2.0,
-    threads: ThreadsOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Measure how fast training is here: against a plain PyTorch loop on the same networks, and against the processor.
-
-    Leave the machine alone meanwhile: what else runs is in the figures, though less in their ratios.
-    """
-    import dataclasses
-
-    from saddlepoint import tables
-    from saddlepoint.bench import bench as measure
-
-    found = measure(cases or (), rounds=rounds, seconds=seconds, threads=threads)
-    if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(found), indent=1))
-    else:
-        tables.print_bench(found)
 
 
 @app.command("families", epilog="Examples:  saddle families  |  saddle families gan")

@@ -1,0 +1,75 @@
+"""The lab: the theory of the game beside its measurement, in experiments whose checks can fail."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from saddlepoint.lab import collapse, dirac, figure1, gaussians, taxonomy
+from saddlepoint.lab.checks import Check, Desk, Experiment, Findings, Say, chosen
+
+__all__ = ["EXPERIMENTS", "Check", "Desk", "Experiment", "Findings", "perform"]
+
+EXPERIMENTS = {
+    experiment.name: experiment
+    for experiment in (
+        Experiment(
+            "figure1", "Figure 1: the game on a line",
+            "D follows D* = p_data / (p_data + p_g), G follows D, and at the end p_g = p_data, D = 1/2, V = -log 4",
+            figure1.experiment,
+        ),
+        Experiment(
+            "optimal-discriminator", "The best discriminator",
+            "a trained D is D*, and its value is -log 4 + 2 JSD(p_data, p_g)", gaussians.optimal_discriminator,
+        ),
+        Experiment(
+            "vanishing-gradient", "Why G does not minimise log(1 - D(G(z)))",
+            "a sure D leaves the minimax loss no gradient, the non-saturating and the relativistic one all of it",
+            gaussians.vanishing_gradient,
+        ),
+        Experiment(
+            "dirac", "The Dirac-GAN",
+            "plain games circle or run away as the eigenvalues say; R1 makes them converge", dirac.experiment,
+        ),
+        Experiment(
+            "counter-example", "V = -log 4 proves nothing",
+            "a D that says 1/2 everywhere gives -log 4 for any G; a fresh probe tells them apart",
+            gaussians.counter_example,
+        ),
+        Experiment(
+            "collapse", "Mode collapse (the Helvetica scenario)",
+            "the plain game misses modes and quality that pairing, R1, R2 and an average bring back",
+            collapse.experiment,
+        ),
+        Experiment(
+            "taxonomy", "Flow, VAE, diffusion, GAN",
+            "no likelihood exceeds that of the true density; a GAN has none, and is sampled in one pass",
+            taxonomy.experiment,
+        ),
+    )
+}  # fmt: skip
+"""By name, in the order of their showing."""
+
+
+def perform(
+    names: Sequence[str] = (), *, out: Path | None = None, seed: int = 0, say: Say = lambda line: None
+) -> Iterator[Findings]:
+    """Carry out experiments one by one.
+
+    Args:
+        names: of experiments; none: all.
+        out: folder of pictures; None: none are drawn.
+        seed: of everything random.
+        say: hears of progress.
+
+    Yields:
+        The findings of each; checks that do not hold are in `Findings.broken`.
+
+    Raises:
+        ConfigError: on an unknown name.
+    """
+    for experiment in chosen(list(names), EXPERIMENTS):
+        desk, started = Desk(seed, out, say), time.perf_counter()
+        checks = experiment.run(desk)
+        yield Findings(experiment, tuple(checks), tuple(desk.files), time.perf_counter() - started)
