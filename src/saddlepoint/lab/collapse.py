@@ -84,10 +84,8 @@ def story(data: str, recipe: Mapping[str, Any], seed: int, kimg: float | None = 
         shots.append(shot(step * batch, samples, truth))
 
     with tempfile.TemporaryDirectory() as folder:
-        observer = Observer(snapshot=see, diagnosis=said.append)
-        trainer = made_trainer(
-            dataset, recipe, seed, Settings(seed, kimg=kimg, snapshot_samples=SAMPLES), folder, observer
-        )
+        settings = Settings(seed, kimg=kimg or KIMG[data], snapshot_samples=SAMPLES)
+        trainer = made_trainer(dataset, recipe, seed, settings, folder, Observer(snapshot=see, diagnosis=said.append))
         batch = trainer.feed.batch_size
         trainer.train(dataset.stats)
     alarms = tuple(dict.fromkeys(diagnosis.verdict for diagnosis in said if diagnosis.alarming))

@@ -148,7 +148,7 @@ class LineGame:
         p = normal(GRID, MEAN, SIGMA)
         log_d, log_not = (torch.nn.functional.logsigmoid(sign * logits).numpy() for sign in (1, -1))
         return Frame(
-            self.made, z.squeeze(1).numpy()[::1000], x[::1000], p_g, torch.sigmoid(logits).numpy(),
+            self.made, z.squeeze(1).numpy()[500::1000], x[500::1000], p_g, torch.sigmoid(logits).numpy(),
             float(np.sum(p * log_d + p_g * log_not) * _DX), theory.criterion(p, p_g, _DX), theory.jsd(p, p_g, _DX),
             theory.kl(p, p_g, _DX), theory.kl(p_g, p, _DX),
         )  # fmt: skip
@@ -206,7 +206,9 @@ def _paint(places: Any, name: str, shot: Frame) -> None:
     above, below = places
     above.plot(GRID, normal(GRID, MEAN, SIGMA), "k:", label="p_data")
     above.plot(GRID, shot.p_g, "g-", lw=1, label="p_g")
-    above.plot(GRID, shot.best, color="plum", lw=4, alpha=0.6, label="D*")
+    # Where neither data nor samples lie, D* means nothing.
+    seen = normal(GRID, MEAN, SIGMA) + shot.p_g > 1e-3
+    above.plot(GRID, np.where(seen, shot.best, np.nan), color="plum", lw=4, alpha=0.6, label="D*")
     above.plot(GRID, shot.d, color="purple", lw=1, label="D")
     above.set(xlim=(GRID[0], GRID[-1]), ylim=(0, 1.1), title=f"{name}\nJSD {shot.jsd:.3f}, V {shot.v:.3f}")
     for z, x in zip(shot.z, shot.x, strict=True):

@@ -289,7 +289,7 @@ def _standard(x: Tensor) -> Tensor:
 
 
 def _draw(desk: Desk, rows: list[Row], truth: float) -> None:
-    figure, places = axes(1, len(rows), 3.0, 3.3)
+    figure, places = axes(1, len(rows), 3.0, 3.8)
     for place, row in zip(places[0], rows, strict=True):
         place.scatter(*row.samples.T, s=1, color="tab:green")
         place.plot(*MIXTURE.centres.T, "k+", ms=5)
