@@ -11,6 +11,10 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +38,7 @@ def run(name: str, named: bool) -> None:
     found = dataclasses.asdict(bench(rounds=5, seconds=3.0))
     found["curve"] = {dimension: [point(*change) for change in changes] for dimension, changes in CURVE.items()}
     found["compiled"] = {case: compiled(case) for case in CASES}
+    found["start"] = {family: dataclasses.asdict(start(family)) for family in ("gan", "cgan", "dcgan")}
     found |= {"commit": commit(), "date": datetime.date.today().isoformat()}
     with FIGURES.open("a") as file:
         file.write(json.dumps(found) + "\n")
@@ -65,6 +70,19 @@ def compiled(name: str) -> dict[str, Any]:
         "ratio": dataclasses.asdict(Rate.of(ratios)),
         "told": told,
     }
+
+
+def start(family: str) -> Rate:
+    """Return the seconds that a command takes which makes one step on cached MNIST: start, step, last checkpoint."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = [sys.executable, "-m", "saddlepoint", "train", family, "--steps", "1", "--no-report", "--quiet"]
+        seconds = []
+        for _ in range(6):
+            started = time.perf_counter()
+            subprocess.run([*words, "--fresh"], check=True, cwd=folder, capture_output=True)
+            seconds.append(time.perf_counter() - started)
+    # The first one may have prepared the data.
+    return Rate.of(seconds[1:])
 
 
 def write() -> None:
@@ -107,6 +125,8 @@ def write() -> None:
     for name, entry in newest["compiled"].items():
         networks = ", ".join(entry["networks"]) or "none"
         lines.append(f"| {name} | {networks} | {entry['seconds']:.0f} | {shown(entry['ratio'], '.2f')} |")
+    starts = ", ".join(f"{family} {shown(rate, '.1f')} s" for family, rate in newest["start"].items())
+    lines += ["", f"A whole command of one step on cached MNIST, last checkpoint included: {starts}."]
     lines += ["", "| history | " + " | ".join(CASES) + " |", "|---|" + "---|" * len(CASES)]
     for entry in history:
         ratios = {case["case"]: f"{case['ratio']['median']:.2f}" for case in entry["cases"]}

@@ -127,13 +127,32 @@ def test_discriminators_with_input_gradients_compute_in_bf16(kind: str) -> None:
 
 def test_auto_takes_what_a_measurement_says(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
-    for speedup, name in ((0.02, "fp32"), (1.2, "fp32"), (1.4, "bf16"), (4.0, "bf16")):
+    for speedup, name, told in (
+        (0.00123456, "fp32", "813.0 times slower"), (0.02, "fp32", "50.0 times slower"), (1.2, "fp32", "1.2 times faster"),
+        (1.4, "bf16", "1.4 times faster"), (4.0, "bf16", "4.0 times faster"),
+    ):  # fmt: skip
         monkeypatch.setattr(precision, "measured_speedup", lambda device, speedup=speedup: speedup)
-        assert choose_precision("auto", cpu) == Precision(name, speedup)
+        chosen = choose_precision("auto", cpu)
+        assert chosen == Precision(name, pytest.approx(speedup, rel=0.005))
+        assert told in str(chosen)
     assert choose_precision("bf16", cpu) == Precision("bf16")
     assert choose_precision("auto", torch.device("mps")) == Precision("fp32")
     with pytest.raises(ConfigError, match="did you mean 'bf16'"):
         choose_precision("bf61", cpu)
+
+
+def test_the_measurement_is_short_where_bf16_is_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def seconds(work: object, device: torch.device, times: dict[str, float]) -> float:
+        asked.append(1)
+        return times["fp32"] if len(asked) <= 4 else times["bf16"]
+
+    for times, calls, speedup in (({"fp32": 1.0, "bf16": 50.0}, 5, 0.02), ({"fp32": 1.0, "bf16": 0.25}, 8, 4.0)):
+        asked.clear()
+        monkeypatch.setattr(precision, "_seconds", lambda work, device, times=times: seconds(work, device, times))
+        assert precision.measured_speedup(torch.device("cpu")) == pytest.approx(speedup)
+        assert len(asked) == calls
 
 
 def test_a_run_goes_on_in_the_precision_it_began_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
