@@ -173,6 +173,8 @@ def bench(names: Sequence[str] = (), *, rounds: int = 5, seconds: float = 2.0, t
     Raises:
         ConfigError: on a name that is no case and no family with one.
     """
+    # As training does; the plain loop, in the same process, has the benefit too.
+    runtime.keep_freed_memory()
     runtime.use_threads(threads)
     chosen = [case for name in names or CASES for case in _cases(name)]
     steps = {case.name: (engine_step(case), plain_step(case)) for case in chosen}

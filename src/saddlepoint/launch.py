@@ -109,6 +109,7 @@ def start(
     world = join()
     if not world.writes:
         observer, announce = SILENT, None
+    runtime.keep_freed_memory()
     threads = runtime.use_threads(request.threads)
     device = runtime.resolve_device(request.device, world.local_rank if world.size > 1 else None)
     request, dataset = world.in_turn(lambda: _suited(_among(request, world, observer.say), device, observer.say))

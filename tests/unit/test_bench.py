@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -69,3 +72,32 @@ def test_the_command_prints_a_table_and_json() -> None:
     assert "ratio" in told.output
     found = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
     assert found["cases"][0]["engine"]["median"] > 0
+
+
+LARGE_STEPS = """
+import sys, resource, torch
+from saddlepoint.engine.runtime import keep_freed_memory
+if sys.argv[1] == "kept":
+    assert keep_freed_memory()
+def step():
+    return [torch.ones(2_000_000) for _ in range(8)]
+for _ in range(3):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_freed_memory_is_kept_for_the_next_step() -> None:
+    """Twenty steps of 64 MB would fault in 16,000 pages each."""
+    faults = [
+        int(
+            subprocess.run([sys.executable, "-c", LARGE_STEPS, word], capture_output=True, text=True, check=True).stdout
+        )
+        for word in ("usual", "kept")
+    ]
+    assert faults[1] < 1000
+    assert faults[0] > 10 * faults[1]
