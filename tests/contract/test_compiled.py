@@ -147,13 +147,13 @@ def test_what_fails_the_trial_stays_eager(backend: Any) -> None:
     fast = trainer("gan", "mnist", backend)
     told = compiled(fast)
     assert fast.compiled.names == ()
-    assert [line.split(" (")[0] for line in told] == [
+    assert [line.split(" (")[0] for line in told[1:]] == [
         "compile: generator stays eager",
         "compile: discriminator stays eager",
     ]
     assert all("\n" not in line for line in told)
     if backend is missing:
-        assert "no C++ compiler was found" in told[0]
+        assert "no C++ compiler was found" in told[1]
     assert torch.equal(weights_after(fast), weights_after(trainer("gan", "mnist"))), "eager, bit for bit"
     torch.compiler.reset()
 

@@ -66,6 +66,7 @@ class Compiled:
             say: hears of each network.
         """
         started = time.monotonic()
+        say("compile: a trial of each network begins; it may take a minute")
         stages = self._family.stages()
         places = [Position(stage, start, 0) for stage in stages for start in {phase.offset for phase in stage.cycle}]
 
