@@ -43,7 +43,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-add_experiments(app)
 data_app = typer.Typer(name="data", help="List data sets and look into your own.", no_args_is_help=True)
 app.add_typer(data_app)
 
@@ -295,6 +294,9 @@ def compare(
         typer.echo(json.dumps([dataclasses.asdict(line) for line in lines], indent=1))
     else:
         tables.print_comparison(lines)
+
+
+add_experiments(app)
 
 
 @app.command("families", epilog="Examples:  saddle families  |  saddle families gan")

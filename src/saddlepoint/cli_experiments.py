@@ -69,7 +69,7 @@ def lab(
         return
     runtime.use_threads(threads)
     found = []
-    for findings in perform(names or (), out=out, seed=seed, say=lambda line: typer.echo(f"  {line}", err=True)):
+    for findings in perform(names or (), out=out, seed=seed, say=lambda line: typer.echo(line, err=True)):
         found.append(findings)
         if not as_json:
             typer.echo(f"{findings}")

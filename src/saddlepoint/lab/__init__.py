@@ -70,6 +70,7 @@ def perform(
         ConfigError: on an unknown name.
     """
     for experiment in chosen(list(names), EXPERIMENTS):
+        say(f"{experiment.title} ...")
         desk, started = Desk(seed, out, say), time.perf_counter()
         checks = experiment.run(desk)
         yield Findings(experiment, tuple(checks), tuple(desk.files), time.perf_counter() - started)
