@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from saddlepoint._errors import ConfigError
 from saddlepoint.nn.conv import leaky_convnet
-from saddlepoint.nn.normalise import SpectralConv2d, channel_norm, minibatch_deviation, recalibrate
+from saddlepoint.nn.normalise import SpectralConv2d, minibatch_deviation, recalibrate, rms_norm
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -115,8 +115,8 @@ def test_minibatch_deviation_of_equal_samples_is_nothing() -> None:
         minibatch_deviation(x, group=3)
 
 
-def test_channel_norm_makes_every_place_of_unit_size() -> None:
-    y = channel_norm(5 * torch.randn(2, 7, 3, 3, generator=stream(1)))
+def test_rms_norm_makes_every_place_of_unit_size() -> None:
+    y = rms_norm(5 * torch.randn(2, 7, 3, 3, generator=stream(1)))
     torch.testing.assert_close(y.square().mean(1), torch.ones(2, 3, 3))
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from saddlepoint._errors import ConfigError
-from saddlepoint.nn.mlp import Maxout, draw_he, draw_uniform, dropout, leaky_mlp, rms_norm
+from saddlepoint.nn.mlp import Maxout, draw_he, draw_uniform, dropout, leaky_mlp
+from saddlepoint.nn.normalise import rms_norm
 
 
 def stream(seed: int = 0) -> torch.Generator:

@@ -37,7 +37,7 @@ from saddlepoint.family import (
 )
 from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
 from saddlepoint.nn.conv import leaky_convnet
-from saddlepoint.nn.normalise import SpectralConv2d, channel_norm, recalibrate
+from saddlepoint.nn.normalise import SpectralConv2d, recalibrate, rms_norm
 from saddlepoint.penalties import penalised, squared_gradient_norm
 from saddlepoint.schedules import inverse, inverse_root
 from saddlepoint.theory import game_logs
@@ -181,7 +181,7 @@ class Generator(nn.Module):
             z = torch.cat([z, F.one_hot(labels, self.classes).to(z.dtype)], 1)
         h = self.input(z).unflatten(1, self.start)
         for number, layer in enumerate([*self.layers, self.output]):
-            h = layer(F.relu(channel_norm(h) if self.norms is None else self.norms[number](h)))
+            h = layer(F.relu(rms_norm(h) if self.norms is None else self.norms[number](h)))
         return torch.tanh(at_least_float32(h))
 
 

@@ -1,7 +1,6 @@
 """The generative adversarial network of 2014: two fully connected players and one game.
 
-Source: Goodfellow et al. 2014, "Generative Adversarial Nets", and the configuration released with it.
-Deviations are listed in docs/deviations.md.
+Source: Goodfellow et al. 2014, and the configuration released with it. Deviations are listed in docs/deviations.md.
 """
 
 from __future__ import annotations
@@ -38,7 +37,8 @@ from saddlepoint.family import (
 )
 from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
 from saddlepoint.nn.discriminators import LeakyDiscriminator, MaxoutDiscriminator
-from saddlepoint.nn.mlp import draw_he, draw_sparse, draw_uniform, limit_columns, paint, rms_norm
+from saddlepoint.nn.mlp import draw_he, draw_sparse, draw_uniform, limit_columns, paint
+from saddlepoint.nn.normalise import rms_norm
 from saddlepoint.penalties import penalised
 from saddlepoint.schedules import inverse, inverse_root, linear_rise
 from saddlepoint.theory import game_logs

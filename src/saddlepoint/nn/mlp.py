@@ -122,11 +122,6 @@ def paint(bias: nn.Parameter, mean: Tensor) -> None:
     bias.copy_(torch.logit(pixels.double()).float())
 
 
-def rms_norm(x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
-    """Divide each row by its root mean square. Source: Zhang and Sennrich 2019, without the learned gain."""
-    return x * torch.rsqrt(at_least_float32(x).square().mean(1, keepdim=True) + 1e-6).to(x.dtype)
-
-
 def leaky_mlp(
     x: Float[Tensor, "batch inputs"],
     layers: Sequence[nn.Linear],

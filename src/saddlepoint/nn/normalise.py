@@ -124,6 +124,9 @@ def minibatch_deviation(x: Images, group: int | None = None, features: int = 1) 
     return torch.cat([x, maps], 1)
 
 
-def channel_norm(x: Images) -> Images:
-    """Divide each place by its root mean square over the channels. Source: Karras et al. 2018, section 4.2."""
+def rms_norm(x: Tensor) -> Tensor:
+    """Divide by the root mean square over the second axis: features of a row, or channels of each place of an image.
+
+    Source: Zhang and Sennrich 2019, without the learned gain; for images Karras et al. 2018, section 4.2.
+    """
     return x * torch.rsqrt(at_least_float32(x).square().mean(1, keepdim=True) + 1e-6).to(x.dtype)
