@@ -95,7 +95,7 @@ def write() -> None:
         f"`python benchmarks/speed.py run` on {machine['processor']}, {machine['threads']} threads, "
         f"torch {machine['torch']}, commit {newest['commit']}, {newest['date']}. Medians (ranges) of 5 turns.",
         "",
-        "| case | images/s | plain loop | ratio | MFLOP an image (plain) | share of fp32 ceiling | ratio at the ceiling | "
+        "| case | images/s | plain loop | ratio | MFLOP an image (plain) | share of fp32 ceiling | ratio at it | "
         "peak MiB (plain) |",
         "|---" * 8 + "|",
     ]
@@ -103,7 +103,8 @@ def write() -> None:
         lines.append(
             f"| {case['case']}: {CASES[case['case']].what} | {shown(case['engine'])} | {shown(case['plain'])} | "
             f"**{shown(case['ratio'], '.2f')}** | {case['flops'] / 1e6:,.1f} ({case['plain_flops'] / 1e6:,.1f}) | "
-            f"{case['ceiling_share']:.0%} | {case['ratio']['median'] / case['ceiling_share']:.2f} | {case['memory']:,.0f} ({case['plain_memory']:,.0f}) |"
+            f"{case['ceiling_share']:.0%} | {case['ratio']['median'] / case['ceiling_share']:.2f} | "
+            f"{case['memory']:,.0f} ({case['plain_memory']:,.0f}) |"
         )
     lines += [
         "",
@@ -111,7 +112,7 @@ def write() -> None:
         "",
     ]
     lines += [
-        "The ratio at the ceiling is what would be left if a step were nothing but its products, at the rate of large ones.",
+        "Ratio at the ceiling: if a step were nothing but its products, at the rate of large ones.",
         "",
     ]
     for case in newest["cases"]:
