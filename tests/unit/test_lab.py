@@ -36,10 +36,9 @@ def test_checks_hold(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in QUICK])
-def test_long_checks_hold(name: str, seed: int) -> None:
-    (findings,) = perform([name], seed=seed)
+def test_long_checks_hold(name: str) -> None:
+    (findings,) = perform([name], seed=1)
     assert [str(check) for check in findings.broken] == []
 
 
