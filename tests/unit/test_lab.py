@@ -174,7 +174,7 @@ def test_the_command_lists_draws_and_reports(tmp_path: Path, monkeypatch: pytest
     assert failed.exit_code == 1
     assert "does not hold: minimax, d = 1: gradient of G against the closed form" in failed.output
     as_json = CliRunner().invoke(app, ["lab", "vanishing-gradient", "--out", str(tmp_path), "--json"])
-    found = json.loads(as_json.output)
+    found = json.loads(as_json.stdout)
     assert as_json.exit_code == 1
     assert not all(check["holds"] for check in found[0]["checks"])
 
