@@ -32,6 +32,7 @@ from saddlepoint.engine import runtime
 from saddlepoint.engine.doctor import ALARMS
 from saddlepoint.engine.settings import Observer
 from saddlepoint.evaluate import Report, Subject, evaluate
+from saddlepoint.lab.collapse import PLAIN
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "2015"
@@ -67,15 +68,6 @@ class Row:
         return f"{self.label}-{self.data}-{self.minutes:g}m-seed{self.seed}"
 
 
-PLAIN_2014 = {
-    "generator_widths": (128, 128), "discriminator_widths": (128, 128), "latent_size": 2, "latent": "normal",
-    "generator": "relu", "discriminator": "leaky-relu", "init": "he", "objective": "non-saturating", "r1_gamma": None,
-    "r2_gamma": None, "simultaneous": False, "ema_ramp": None, "lr_decay_kimg": None, "lr": 1e-3,
-    "discriminator_lr": 1.0, "gamma_decay_kimg": None,
-}  # fmt: skip
-"""The plain game on points: alternating non-saturating updates by Adam, without penalty and average."""
-
-
 def rows(seed: int) -> list[Row]:
     """Return the rows of a seed, headline rows first."""
     return [
@@ -85,8 +77,8 @@ def rows(seed: int) -> list[Row]:
         Row("plain", "plain", "mnist", 10, IMAGES, seed=seed),
         Row("gan", "gan", "ring8", 3, ("modes",), "points", seed=seed),
         Row("gan", "gan", "grid25", 3, ("modes",), "points", seed=seed),
-        Row("gan-plain", "gan", "ring8", 3, ("modes",), "points", PLAIN_2014, seed=seed),
-        Row("gan-plain", "gan", "grid25", 3, ("modes",), "points", PLAIN_2014, seed=seed),
+        Row("gan-plain", "gan", "ring8", 3, ("modes",), "points", PLAIN, seed=seed),
+        Row("gan-plain", "gan", "grid25", 3, ("modes",), "points", PLAIN, seed=seed),
         Row("dcgan", "dcgan", "stacked-mnist", 20, ("stacked",), seed=seed),
         Row("dcgan", "dcgan", "fashion-mnist", 20, IMAGES, seed=seed),
         Row("dcgan", "dcgan", "cifar10-jpeg", 20, IMAGES, seed=seed),

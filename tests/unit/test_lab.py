@@ -51,7 +51,7 @@ def test_orbits_are_those_of_the_eigenvalues() -> None:
     assert dirac.Game("wasserstein", alternating=True).expected_radius(1.0) == pytest.approx(1.0)
 
 
-# Three mutations of the library, each caught by the experiment that rests on it.
+# Four mutations of the library, each caught by the experiment that rests on it.
 
 
 def test_a_wrong_optimal_discriminator_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

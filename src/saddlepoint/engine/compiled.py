@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
 from saddlepoint.engine.plan import Position
 from saddlepoint.engine.training import TrainingState
-from saddlepoint.engine.updates import Pull
+from saddlepoint.engine.updates import Pull, exchanged
 from saddlepoint.family import Family, Phase
 
 Turns = Callable[[Position], Iterator[list[tuple[Phase, Pull]]]]
@@ -44,17 +44,9 @@ class Compiled:
         """The compiled networks."""
         return tuple(self._networks)
 
-    @contextmanager
-    def applied(self) -> Iterator[None]:
+    def applied(self) -> AbstractContextManager[None]:
         """Put the compiled networks in the place of the eager ones inside the block."""
-        eager = {name: self._family.get_submodule(name) for name in self._networks}
-        try:
-            for name, network in self._networks.items():
-                setattr(self._family, name, network)
-            yield
-        finally:
-            for name, network in eager.items():
-                setattr(self._family, name, network)
+        return exchanged(self._family, self._networks)
 
     def compile(self, state: TrainingState, turns: Turns, precision: str, say: Callable[[str], None]) -> float:
         """Compile every network whose gradients stay what they are; return the seconds it took.

@@ -88,7 +88,6 @@ class TrainingState:
             with torch.no_grad():
                 for buffer, before in buffers:
                     buffer.copy_(before)
-            self.statistics.reset()
             self.statistics.load_state_dict(sums)
 
     def settle(self) -> None:

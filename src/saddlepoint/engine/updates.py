@@ -111,6 +111,19 @@ def trained(family: Family, modules: Sequence[str]) -> dict[str, nn.Parameter]:
     }
 
 
+@contextmanager
+def exchanged(family: Family, networks: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Put networks in the place of the family's own, by their names, inside the block."""
+    own = {name: family.get_submodule(name) for name in networks}
+    try:
+        for name, network in networks.items():
+            setattr(family, name, network)
+        yield
+    finally:
+        for name, network in own.items():
+            setattr(family, name, network)
+
+
 class Pull:
     """Where one phase pulls its parameters: its mean loss and gradients, added up over shares of a minibatch."""
 
@@ -178,14 +191,8 @@ class Averages:
     @contextmanager
     def applied(self) -> Iterator[Family]:
         """Let the family sample with its averages inside the block."""
-        originals = {name: self._family.get_submodule(name) for name in self.modules}
-        try:
-            for name, average in self.modules.items():
-                setattr(self._family, name, average)
+        with exchanged(self._family, dict(self.modules.items())):
             yield self._family
-        finally:
-            for name, module in originals.items():
-                setattr(self._family, name, module)
 
 
 def _at(schedule: Schedule, progress: Progress) -> float:

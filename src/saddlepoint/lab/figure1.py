@@ -16,9 +16,10 @@ from torch import Tensor
 
 from saddlepoint import theory
 from saddlepoint.lab.checks import Check, Desk, axes, frame
-from saddlepoint.lab.gaussians import normal
+from saddlepoint.lab.gaussians import mean_gap, normal
 from saddlepoint.lab.networks import Monotone, Network, adam
 from saddlepoint.losses import get_objective
+from saddlepoint.penalties import r1
 
 MEAN, SIGMA = 4.0, 1.25
 """Of the data."""
@@ -65,8 +66,7 @@ class Frame:
 
     def off(self, other: np.ndarray) -> float:
         """Return the mean |D - other| where data or samples lie."""
-        mass = (normal(GRID, MEAN, SIGMA) + self.p_g) / 2
-        return float(np.sum(mass * np.abs(self.d - other)) * _DX)
+        return mean_gap(self.d, other, (normal(GRID, MEAN, SIGMA) + self.p_g) / 2, _DX)
 
 
 class LineGame:
@@ -110,12 +110,9 @@ class LineGame:
         real, z = self.draw()
         with torch.no_grad():
             fake = self.generate(z)
-        real.requires_grad_()
-        logits = self.logits(real)
-        loss = self.objective.discriminator(logits, self.logits(fake)).mean()
+        loss = self.objective.discriminator(self.logits(real), self.logits(fake)).mean()
         if self.r1_gamma:
-            (slope,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
-            loss = loss + self.r1_gamma / 2 * slope.square().mean()
+            loss = loss + self.r1_gamma * r1(self.logits, real).mean()
         self.d_optimizer.zero_grad()
         loss.backward()
         self.d_optimizer.step()

@@ -39,6 +39,11 @@ def normal(x: np.ndarray, mean: float = 0.0, sigma: float = 1.0) -> np.ndarray:
     return density
 
 
+def mean_gap(a: np.ndarray, b: np.ndarray, mass: np.ndarray, dx: float) -> float:
+    """Return the mean |a - b| under a density, by quadrature."""
+    return float(np.sum(mass * np.abs(a - b)) * dx)
+
+
 def best_logit(x: Tensor, d: float | Tensor) -> Tensor:
     """Return the logit of D*."""
     return d * d / 2 - d * x
@@ -74,17 +79,18 @@ def optimal_discriminator(desk: Desk) -> list[Check]:
     for number, d in enumerate(DISTANCES):
         p, q = normal(GRID), normal(GRID, d)
         closed = torch.sigmoid(best_logit(torch.from_numpy(GRID), d)).numpy()
-
-        def distance(a: np.ndarray, b: np.ndarray, mass: np.ndarray = (p + q) / 2) -> float:
-            return float(np.sum(mass * np.abs(a - b)) * _DX)
-
+        mass = (p + q) / 2
         best = theory.optimal_discriminator(p, q)
         value = float(theory.value(real_logits[number], fake_logits[number]))
         criterion = theory.criterion(p, q, _DX)
         checks += [
-            Check(f"d = {d:g}: p_data / (p_data + p_g) against its closed form", distance(best, closed), high=1e-9),
+            Check(
+                f"d = {d:g}: p_data / (p_data + p_g) against its closed form",
+                mean_gap(best, closed, mass, _DX),
+                high=1e-9,
+            ),
             Check.near(f"d = {d:g}: C(G) by quadrature", criterion, -theory.LOG4 + 2 * JSD[d], 2e-4),
-            Check(f"d = {d:g}: mean |D - D*| of the trained D", distance(found[number], closed), high=0.03),
+            Check(f"d = {d:g}: mean |D - D*| of the trained D", mean_gap(found[number], closed, mass, _DX), high=0.03),
             Check.near(f"d = {d:g}: V(D, G) of the trained D against -log 4 + 2 JSD", value, criterion, 0.02),
         ]
     if desk.out is not None:
