@@ -22,6 +22,7 @@ test: $(VENV)/dev
 	$(PYTEST) -n 2
 
 test-slow: $(VENV)/dev
+	-$(BIN)/python tests/browser/install.py
 	$(PYTEST) -n 2 -m slow
 
 bench: $(VENV)/core

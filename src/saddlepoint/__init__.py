@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from saddlepoint.api import resume, train
     from saddlepoint.data import load_dataset
     from saddlepoint.family import families
+    from saddlepoint.latent import Explorer, Point, View
     from saddlepoint.run import Run, compare_runs, evaluate_samples, load
 
 _HOMES = {
+    "Explorer": "saddlepoint.latent",
+    "Point": "saddlepoint.latent",
     "Run": "saddlepoint.run",
     "compare_runs": "saddlepoint.run",
     "evaluate_samples": "saddlepoint.run",
@@ -27,10 +30,14 @@ _HOMES = {
     "load_dataset": "saddlepoint.data",
     "resume": "saddlepoint.api",
     "train": "saddlepoint.api",
+    "View": "saddlepoint.latent",
 }
 
 __all__ = [
+    "Explorer",
+    "Point",
     "Run",
+    "View",
     "__version__",
     "compare_runs",
     "evaluate_samples",

@@ -14,6 +14,7 @@ import typer
 from saddlepoint._errors import ConfigError, SaddlepointError, suggest
 from saddlepoint._version import __version__
 from saddlepoint.cli_experiments import add_experiments
+from saddlepoint.cli_explore import add_exploration
 from saddlepoint.cli_options import (
     BudgetOption,
     ChannelsOption,
@@ -296,6 +297,7 @@ def compare(
         tables.print_comparison(lines)
 
 
+add_exploration(app)
 add_experiments(app)
 
 

@@ -27,6 +27,8 @@ __all__ = [
     "YELLOW",
     "choose_steps",
     "class_columns",
+    "encoded",
+    "film",
     "filmstrip",
     "grid",
     "nearest",
@@ -35,6 +37,7 @@ __all__ = [
     "save_arrays",
     "save_snapshot",
     "scatter",
+    "single",
     "tile",
     "to_uint8",
     "walk",
@@ -128,6 +131,43 @@ def grid(samples: Tensor, columns: int | None = None, *, scale: int | None = Non
         DataError: if the samples are not images, or not finite.
     """
     return tile(to_uint8(samples), columns, scale=scale, gap=gap)
+
+
+def single(sample: Tensor) -> Image.Image:
+    """Return one sample in [-1, 1], shape (channel, height, width), as a picture of its own size.
+
+    Raises:
+        DataError: if it is no image, or not finite.
+    """
+    return tile(to_uint8(sample[None]), 1, scale=1, gap=0)
+
+
+def encoded(picture: Image.Image) -> bytes:
+    """Return a picture as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def film(frames: Sequence[Image.Image], milliseconds: int = 60, least: int = 224) -> bytes:
+    """Return pictures as the bytes of a GIF film that begins again and again.
+
+    Args:
+        frames: pictures of one size.
+        milliseconds: of a frame.
+        least: sides below this many pixels are enlarged to about it, pixel by pixel.
+
+    Raises:
+        ConfigError: if there are none.
+    """
+    if not frames:
+        raise ConfigError("0 frames make no film: give at least one")
+    scale = max(1, round(least / max(frames[0].size)))
+    size = (frames[0].width * scale, frames[0].height * scale)
+    large = [frame.convert("RGB").resize(size, Image.Resampling.NEAREST) for frame in frames]
+    buffer = io.BytesIO()
+    large[0].save(buffer, "GIF", save_all=True, append_images=large[1:], duration=milliseconds, loop=0)
+    return buffer.getvalue()
 
 
 def neighbours(
@@ -364,12 +404,15 @@ def filmstrip(
     return tile(images, width, scale=scale, captions=[f"step {step:,}" for step in chosen])
 
 
-def scatter(samples: Tensor | np.ndarray, data: np.ndarray | None = None) -> Image.Image:
+def scatter(
+    samples: Tensor | np.ndarray, data: np.ndarray | None = None, names: tuple[str, str] = ("data", "samples")
+) -> Image.Image:
     """Plot vector samples over real data: histograms for one feature, points of the first two for more.
 
     Args:
         samples: (n, feature) in the units of the data.
         data: (m, feature) real vectors, or None. At most the first 4,000 points of each are drawn.
+        names: of data and samples in the legend.
 
     Raises:
         DataError: if samples are not vectors, not finite, or differ from the data in shape.
@@ -387,7 +430,7 @@ def scatter(samples: Tensor | np.ndarray, data: np.ndarray | None = None) -> Ima
     figure = Figure(figsize=(4.8, 4.8), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    drawn = [("data", "#9a9a9a", data), ("samples", "#d95f02", fake)]
+    drawn = [(names[0], "#9a9a9a", data), (names[1], "#d95f02", fake)]
     groups = [(name, colour, x[:_SHOWN_POINTS]) for name, colour, x in drawn if x is not None]
     if fake.shape[1] == 1:
         # The view follows the data where there are some: a few far samples must not squeeze it.
@@ -397,11 +440,11 @@ def scatter(samples: Tensor | np.ndarray, data: np.ndarray | None = None) -> Ima
             axes.hist(inside, bins=60, range=(low, high), density=True, color=colour, alpha=0.6, label=name)
     else:
         for name, colour, x in groups:
-            axes.scatter(x[:, 0], x[:, 1], s=4, color=colour, alpha=0.5, linewidths=0, label=name)
+            axes.scatter(x[:, 0], x[:, 1], s=4 if len(x) > 1 else 80, color=colour, alpha=0.5, linewidths=0, label=name)
         axes.set_xlim(_view(groups[0][2][:, 0]))
         axes.set_ylim(_view(groups[0][2][:, 1]))
         axes.set_aspect("equal", adjustable="box")
-    axes.legend(loc="upper right", markerscale=4)
+    axes.legend(loc="upper right", markerscale=4 if len(fake) > 1 else 1)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 

@@ -406,6 +406,27 @@ class Family(nn.Module, abc.ABC):
             generator: source of further randomness.
         """
 
+    @property
+    def w_layers(self) -> int:
+        """How many layers take a style of their own; 0 without an intermediate latent space."""
+        return 0
+
+    @property
+    def w_average(self) -> Tensor:
+        """Mean of w over inputs, (w,), which truncation pulls towards; families with ``tags.has_w`` have it."""
+        raise ConfigError(f"family '{self.name}' has no intermediate latent space w")
+
+    def mapping(self, inputs: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Turn inputs into points of the intermediate latent space, (n, w); families with ``tags.has_w`` can."""
+        raise ConfigError(f"family '{self.name}' has no intermediate latent space w")
+
+    def synthesis(self, styles: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Turn a point of w for each layer, (n, `w_layers`, w), into samples; families with ``tags.has_w`` can.
+
+        ``generate(inputs)`` is ``synthesis`` of ``mapping(inputs)`` repeated for every layer.
+        """
+        raise ConfigError(f"family '{self.name}' has no intermediate latent space w")
+
     def constrain(self, phase: Phase) -> None:
         """Put parameters back into the set they may be in (a norm, a box), after the update of ``phase``."""
 

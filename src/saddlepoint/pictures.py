@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from saddlepoint import explore
-from saddlepoint._errors import ConfigError
+from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.latent import Explorer, Projection, View
 from saddlepoint.run import Run
 
 _STEPS = 10
+_COLUMNS = 7
 _USUAL = {"grid": 64, "filmstrip": 10, "neighbours": 36, "interpolation": 8}
 _ROWS = 8
 
@@ -42,14 +45,21 @@ def draw(
         ConfigError: on another ending, or a class that does not exist.
         DataError: if samples are not finite, or the run has no snapshots.
     """
-    if label is not None and picture == "filmstrip":
-        raise ConfigError("a filmstrip shows the snapshots of training; leave the label out")
-    n = n or (_usual_grid(run, label) if picture == "grid" else _USUAL[picture])
     if out is not None and out.suffix == ".npz":
-        return explore.save_arrays(out, _arrays(run, picture, n, seed, label))
+        return explore.save_arrays(out, _arrays(run, picture, _count(run, picture, n, label), seed, label))
     if out is not None and out.suffix != ".png":
         raise ConfigError(f"'{out}' should end in .png for a picture or .npz for arrays")
-    kinds: dict[str, Callable[[], Any]] = {
+    which = f"-{label}" if label is not None else ""
+    path = out or run.path / "pictures" / f"{picture}{which}-seed{seed}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made(run, picture, n, seed=seed, label=label).save(path)
+    return path
+
+
+def made(run: Run, picture: str, n: int | None = None, *, seed: int = 0, label: int | str | None = None) -> Image.Image:
+    """Return one picture of a run; arguments and errors as in `draw`."""
+    n = _count(run, picture, n, label)
+    kinds: dict[str, Callable[[], Image.Image]] = {
         "grid": lambda: _grid(run, n, seed, label),
         "filmstrip": lambda: explore.filmstrip(run.path / "samples", columns=n),
         "neighbours": lambda: explore.neighbours(
@@ -57,11 +67,134 @@ def draw(
         ),
         "interpolation": lambda: explore.grid(_interpolated(run, n, seed, label), _STEPS),
     }
-    which = f"-{label}" if label is not None else ""
-    path = out or run.path / "pictures" / f"{picture}{which}-seed{seed}.png"
+    return kinds[picture]()
+
+
+def copies(run: Run, most: int = 18) -> tuple[Image.Image, list[float]]:
+    """Show the samples that an evaluation found closest to training images, each beside that image in a yellow frame.
+
+    Args:
+        run: an evaluated run.
+        most: pairs.
+
+    Returns:
+        The picture, and the distance of each pair as the report gives it, smallest first.
+
+    Raises:
+        DataError: if the run was not measured for memorisation, or its data cannot be found.
+    """
+    from saddlepoint.evaluate import read_results
+    from saddlepoint.evaluate.rows import kind_of
+
+    for result in reversed(read_results(RunFolder(run.path).report / "metrics.jsonl")):
+        found = [row.details["pairs"] for row in result.rows if row.role == "model" and row.details.get("pairs")]
+        if kind_of(result.protocol) == "memorisation" and found:
+            own, nearest, distances = zip(*found[0][:most], strict=True)
+            drawn = explore.to_uint8(run.sample(int(max(own)) + 1, seed=result.seed))
+            train = run.dataset().splits["train"].x
+            images = np.stack([np.stack([drawn[int(i)], train[int(j)]]) for i, j in zip(own, nearest, strict=True)])
+            images = images.reshape(-1, *images.shape[2:])
+            return explore.tile(images, 12, frames=set(range(1, len(images), 2))), [float(d) for d in distances]
+    raise DataError(f"'{run.path.name}' was not measured for memorisation; run saddle evaluate {run.path}")
+
+
+def draw_view(explorer: Explorer, view: View, frames: int = 60, out: Path | None = None) -> Path:
+    """Draw a place in latent space, a film along its path, or what every direction does to it; return where it is.
+
+    Args:
+        explorer: of the run.
+        view: the place.
+        frames: of a film.
+        out: a file ending in .png for the place, in .gif for the path; None: the sheet of directions, below
+            ``pictures/`` in the run folder.
+
+    Raises:
+        ConfigError: on another ending, and as `Explorer.sample`.
+    """
+    if out is not None and out.suffix not in (".png", ".gif"):
+        raise ConfigError(f"'{out}' should end in .png for a picture or .gif for a film")
+    path = out or explorer.run.path / "pictures" / f"directions-seed{view.points[0].seed}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    kinds[picture]().save(path)
+    if path.suffix == ".gif":
+        path.write_bytes(explore.film([frame(explorer, sample) for sample in explorer.path(view, frames)]))
+    elif out is not None:
+        frame(explorer, explorer.sample(view)[0]).save(path)
+    elif explorer.family.data.modality != "image":
+        raise ConfigError("a sheet of directions shows images; give --out FILE.png or FILE.gif for points")
+    else:
+        _sheet(explorer, view).save(path)
     return path
+
+
+def frame(explorer: Explorer, sample: Tensor) -> Image.Image:
+    """Return a sample as a picture: an image as it is, a point among the generator's other samples."""
+    if explorer.family.data.modality == "image":
+        return explore.single(sample)
+    return explore.scatter(sample[None], explorer.run.sample(1000).numpy(), ("the generator's samples", "this point"))
+
+
+def _sheet(explorer: Explorer, view: View) -> Image.Image:
+    samples, columns = explore.to_uint8(explorer.sheet(view, columns=_COLUMNS)), _COLUMNS
+    captions = [f"direction {number}" for number in range(1, len(samples) // columns + 1)]
+    return explore.tile(samples, columns, captions=captions)
+
+
+def draw_projection(
+    explorer: Explorer,
+    files: Sequence[tuple[str, bytes]],
+    label: int | str | None = None,
+    *,
+    seed: int = 0,
+    out: Path | None = None,
+) -> tuple[Path, Projection]:
+    """Look for given pictures in latent space; draw them above what was found; return where that is, and the points.
+
+    Args:
+        explorer: of the run.
+        files: (name, content) of image files.
+        label: class of all of them.
+        seed: of the search.
+        out: a file ending in .png; None: below ``pictures/`` in the run folder.
+
+    Raises:
+        DataError: if a picture cannot be read.
+        ConfigError: on another ending.
+    """
+    if out is not None and out.suffix != ".png":
+        raise ConfigError(f"'{out}' should end in .png")
+    images = explorer.run.read_pictures(files)
+    found = explorer.project(images, label, seed=seed)
+    path = out or explorer.run.path / "pictures" / "projection.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    projection(images, found).save(path)
+    return path, found
+
+
+def projection(images: Tensor, found: Projection) -> Image.Image:
+    """Show given images above what the generator makes at the points nearest to them."""
+    return explore.grid(torch.cat([images, found.samples]), len(images))
+
+
+def translation(run: Run, images: Tensor) -> Image.Image:
+    """Show given images in the first column and each of the generator's domains in a column of its own.
+
+    Raises:
+        ConfigError: if the generator does not transform images.
+    """
+    if run.family.tags.input != "image":
+        raise ConfigError(
+            f"family '{run.family.name}' makes images from noise; only families of translation take images"
+        )
+    columns = [images]
+    for domain in range(run.family.classes):
+        columns.append(run.generate(images, torch.full((len(images),), domain)))
+    return explore.grid(torch.stack(columns, 1).flatten(0, 1), len(columns))
+
+
+def _count(run: Run, picture: str, n: int | None, label: int | str | None) -> int:
+    if label is not None and picture == "filmstrip":
+        raise ConfigError("a filmstrip shows the snapshots of training; leave the label out")
+    return n or (_usual_grid(run, label) if picture == "grid" else _USUAL[picture])
 
 
 def _arrays(run: Run, picture: str, n: int, seed: int, label: int | str | None) -> Tensor | np.ndarray:
@@ -84,7 +217,7 @@ def _usual_grid(run: Run, label: int | str | None) -> int:
     return columns * _ROWS if columns and label is None else _USUAL["grid"]
 
 
-def _grid(run: Run, n: int, seed: int, label: int | str | None) -> Any:
+def _grid(run: Run, n: int, seed: int, label: int | str | None) -> Image.Image:
     """A class in each column where there are few; vectors as points over the data."""
     columns = explore.class_columns(run.family.classes) if label is None else None
     labels = torch.arange(n) % columns if columns else run.labels(n, seed=seed, label=label)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint._errors import CheckpointError, ConfigError, DataError, suggest
-from saddlepoint._types import Samples
+from saddlepoint._types import Samples, from_bytes
 from saddlepoint.config import from_json
-from saddlepoint.data import Dataset, load_dataset, load_samples
+from saddlepoint.data import Dataset, load_dataset, load_samples, read_picture
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.engine import runtime
 from saddlepoint.engine.doctor import Diagnosis, diagnose
@@ -127,6 +127,22 @@ class Run:
                 samples = piece.new_empty((len(inputs), *piece.shape[1:]), device="cpu")
             samples[part] = piece
         return samples
+
+    def read_pictures(self, files: Sequence[tuple[str, bytes]]) -> Samples:
+        """Return image files as the generator's images: (n, *sample) in [-1, 1], cropped and resized.
+
+        Args:
+            files: (name, content) of each.
+
+        Raises:
+            DataError: if there are none, one cannot be read, or the run is not about images.
+        """
+        if self.family.data.modality != "image" or not files:
+            raise DataError(
+                f"{len(files)} pictures for a run on {self.family.data.modality}s: give pictures to one on images"
+            )
+        rows = [read_picture(content, name, self.family.data.shape) for name, content in files]
+        return from_bytes(torch.from_numpy(np.stack(rows)))
 
     def dataset(self, say: Callable[[str], None] | None = None) -> Dataset:
         """Return the data the run was trained on, prepared in the same way.

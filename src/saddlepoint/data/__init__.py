@@ -1,7 +1,7 @@
 """Data: by name, by path or from the hub; prepared once, memory-mapped ever after."""
 
 from saddlepoint.data.dataset import Dataset, Split
-from saddlepoint.data.given import load_samples
+from saddlepoint.data.given import load_samples, read_picture
 from saddlepoint.data.inspect import Inspection, inspect_source
 from saddlepoint.data.load import absolute_source, load_dataset, natural_side
 from saddlepoint.data.names import KNOWN, DatasetInfo, list_datasets
@@ -21,4 +21,5 @@ __all__ = [
     "load_samples",
     "mixture",
     "natural_side",
+    "read_picture",
 ]

@@ -1,4 +1,4 @@
-"""Samples that somebody else made: read as they are, never resized, because resizing changes what is measured."""
+"""What is handed in beside a data set: samples to be measured, as they are; pictures to be projected or translated."""
 
 from __future__ import annotations
 
@@ -46,6 +46,28 @@ def load_samples(path: str | Path, dataset: Dataset) -> tuple[np.ndarray, np.nda
     if not rows:
         raise DataError(f"'{path}' holds no samples")
     return np.stack(rows), _indices(labels, dataset.classes)
+
+
+def read_picture(payload: bytes, origin: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Read a picture for a generator that takes or makes images: cropped and resized to its shape.
+
+    Args:
+        payload: bytes of an image file.
+        origin: name of the file, for messages.
+        shape: (channel, height, width); height and width are equal.
+
+    Returns:
+        uint8 (channel, height, width).
+
+    Raises:
+        DataError: if it is no picture that can be read, or is too large or too small to be one.
+    """
+    channels, _, width = shape
+    try:
+        with strict_pillow():
+            return shape_to(decode(open_picture(payload, origin), Counter()), width, channels, "crop")
+    except Unreadable as error:
+        raise DataError(f"{origin} cannot be read ({error}); give a picture such as PNG or JPEG") from error
 
 
 def _row(item: Item, shape: tuple[int, ...], dataset: Dataset) -> np.ndarray:

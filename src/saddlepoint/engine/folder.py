@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import shutil
+import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -158,18 +160,51 @@ class RunFolder:
         except OSError as error:
             raise CheckpointError(f"run folder '{self.path}' cannot be written: {error.strerror}") from error
         with file:
-            _lock(file.fileno(), self.path)
+            for patience in (*_PATIENCE, None):
+                if _locked(file.fileno(), exclusive=True):
+                    break
+                if patience is None:
+                    raise CheckpointError(
+                        f"another process is training in '{self.path}'; wait for it, stop it, or choose another --out"
+                    )
+                time.sleep(patience)
+            with contextlib.suppress(OSError):
+                file.truncate(0)
+                file.write(f"{os.getpid()} {socket.gethostname()}\n")
+                file.flush()
             yield
 
+    def trainer(self) -> int | None:
+        """Return the number of the process that trains here, 0 if it is another machine's; None: there is none."""
+        try:
+            with open(self.path / ".lock") as file:
+                if _locked(file.fileno(), exclusive=False):
+                    return None
+        except OSError:
+            return None
+        return self.last_trainer()
 
-def _lock(descriptor: int, path: Path) -> None:
+    def last_trainer(self) -> int:
+        """Return the number of the process that trains or trained here last; 0 if it is another machine's, or none."""
+        try:
+            number, _, host = (self.path / ".lock").read_text().strip().partition(" ")
+        except OSError:
+            return 0
+        return int(number) if number.isdecimal() and host == socket.gethostname() else 0
+
+
+_PATIENCE = (0.05, 0.05, 0.1)
+"""Seconds between tries: whoever looks whether a folder is in use holds its lock for a moment."""
+
+
+def _locked(descriptor: int, exclusive: bool) -> bool:
+    """Take a lock without waiting, and say whether it was to be had; where there are none, it always is."""
     if os.name != "posix":
-        return
+        return True
     import fcntl
 
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise CheckpointError(
-            f"another process is training in '{path}'; wait for it, stop it, or choose another --out"
-        ) from error
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -6,10 +6,13 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from saddlepoint.lab import collapse, dirac, figure1, gaussians, taxonomy
+from saddlepoint.lab import collapse, dirac, figure1, games, gaussians, taxonomy, trainings
 from saddlepoint.lab.checks import Check, Desk, Experiment, Findings, Say, chosen
+from saddlepoint.lab.live import Control, Curve, Live, Panel, View
 
-__all__ = ["EXPERIMENTS", "Check", "Desk", "Experiment", "Findings", "perform"]
+__all__ = [
+    "EXPERIMENTS", "Check", "Control", "Curve", "Desk", "Experiment", "Findings", "Live", "Panel", "View", "perform",
+]  # fmt: skip
 
 EXPERIMENTS = {
     experiment.name: experiment
@@ -17,35 +20,37 @@ EXPERIMENTS = {
         Experiment(
             "figure1", "Figure 1: the game on a line",
             "D follows D* = p_data / (p_data + p_g), G follows D, and at the end p_g = p_data, D = 1/2, V = -log 4",
-            figure1.experiment,
+            figure1.experiment, games.Figure1,
         ),
         Experiment(
             "optimal-discriminator", "The best discriminator",
             "a trained D is D*, and its value is -log 4 + 2 JSD(p_data, p_g)", gaussians.optimal_discriminator,
+            games.BestDiscriminator,
         ),
         Experiment(
             "vanishing-gradient", "Why G does not minimise log(1 - D(G(z)))",
             "a sure D leaves the minimax loss no gradient, the non-saturating and the relativistic one all of it",
-            gaussians.vanishing_gradient,
+            gaussians.vanishing_gradient, games.Vanishing,
         ),
         Experiment(
             "dirac", "The Dirac-GAN",
-            "plain games circle or run away as the eigenvalues say; R1 makes them converge", dirac.experiment,
+            "plain games circle or run away as the eigenvalues say; R1 makes them converge",
+            dirac.experiment, games.Dirac,
         ),
         Experiment(
             "counter-example", "V = -log 4 proves nothing",
             "a D that says 1/2 everywhere gives -log 4 for any G; a fresh probe tells them apart",
-            gaussians.counter_example,
+            gaussians.counter_example, games.CounterExample,
         ),
         Experiment(
             "collapse", "Mode collapse (the Helvetica scenario)",
             "the plain game misses modes and quality that pairing, R1, R2 and an average bring back",
-            collapse.experiment,
+            collapse.experiment, trainings.Collapse,
         ),
         Experiment(
             "taxonomy", "Flow, VAE, diffusion, GAN",
             "no likelihood exceeds that of the true density; a GAN has none, and is sampled in one pass",
-            taxonomy.experiment,
+            taxonomy.experiment, trainings.Taxonomy,
         ),
     )
 }  # fmt: skip

@@ -12,6 +12,7 @@ import torch
 
 from saddlepoint._errors import ConfigError, suggest
 from saddlepoint.engine.runtime import stream
+from saddlepoint.lab.live import Live
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,12 +99,14 @@ class Experiment:
         title: heading.
         claim: what theory says, in a sentence.
         run: carries it out and returns its checks.
+        live: the same to be watched, with controls.
     """
 
     name: str
     title: str
     claim: str
     run: Callable[[Desk], list[Check]]
+    live: type[Live]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import copy
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -151,6 +151,10 @@ class Diffusion(nn.Module):
         return x
 
 
+MODELS: dict[str, Callable[[torch.Generator], nn.Module]] = {"flow": Flow, "VAE": VAE, "diffusion": Diffusion}
+"""Those that have a loss of their own."""
+
+
 @dataclass(frozen=True)
 class Row:
     """What was measured of one model.
@@ -195,16 +199,23 @@ def made_data(seed: int) -> Dataset:
 
 
 def trained(model: nn.Module, data: Dataset, kimg: float, generator: torch.Generator) -> None:
-    """Train by Adam, its rate falling to 0 along a cosine."""
-    rows, steps = torch.from_numpy(data.splits["train"].x), round(1000 * kimg / _BATCH)
-    optimizer, schedule = adam(model, _LR, steps)
-    for _ in range(steps):
+    """Train to the end; see `steps`."""
+    for _ in steps(model, data, kimg, generator):
+        pass
+
+
+def steps(model: nn.Module, data: Dataset, kimg: float, generator: torch.Generator) -> Iterator[int]:
+    """Train by Adam, its rate falling to 0 along a cosine; yield the samples seen after every step."""
+    rows, count = torch.from_numpy(data.splits["train"].x), round(1000 * kimg / _BATCH)
+    optimizer, schedule = adam(model, _LR, count)
+    for number in range(count):
         batch = rows[torch.randint(len(rows), (_BATCH,), generator=generator)]
         optimizer.zero_grad()
         model.loss(batch, generator).backward()  # type: ignore[operator]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
         schedule.step()
+        yield (number + 1) * _BATCH
 
 
 def adversarial(data: Dataset, kimg: float, seed: int) -> Sampler:
@@ -228,14 +239,14 @@ def experiment(desk: Desk, kimg: float = KIMG) -> list[Check]:
     spread = np.cov(test.T)
     single = -math.log(2 * math.pi) - math.log(np.linalg.det(spread)) / 2 - 1
     rows, models = [], dict[str, nn.Module]()
-    for name, kind in (("flow", Flow), ("VAE", VAE), ("diffusion", Diffusion)):
+    for name, kind in MODELS.items():
         generator = desk.stream("taxonomy", name)
         models[name] = model = kind(generator)
         started = time.monotonic()
         trained(model, data, kimg, generator)
         with torch.no_grad():
             found = None if name == "diffusion" else model.log_likelihood(torch.from_numpy(test)).double()  # type: ignore[operator]
-            rows.append(_row(name, model.sample, found, time.monotonic() - started, desk))
+            rows.append(_row(name, model.sample, found, time.monotonic() - started, desk))  # type: ignore[arg-type]
     started = time.monotonic()
     sample = adversarial(data, kimg, desk.seed)
     with torch.no_grad():

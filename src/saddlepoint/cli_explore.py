@@ -1,0 +1,84 @@
+"""Commands that look into runs: `explore` walks in latent space, `studio` opens everything in the browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saddlepoint._errors import ConfigError
+from saddlepoint.cli_options import DeviceOption, OutOption, RunArgument, SeedOption, ThreadsOption
+
+
+def add_exploration(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    app.command(
+        epilog="Examples:  saddle explore runs/my-run  |  saddle explore runs/my-run --point 3,1=2 --out place.png  |  "
+        "saddle explore runs/my-run --point 3 --point 8 --out film.gif  |  saddle explore runs/my-run --project me.png"
+    )(explore)
+    app.command(epilog="Examples:  saddle studio  |  saddle studio elsewhere/runs --port 9000 --no-browser")(studio)
+
+
+def explore(
+    run: RunArgument,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(help="SEED or SEED,DIRECTION=AMOUNT,... such as 3,1=2,4=-1.5; several make a path."),
+    ] = None,
+    at: Annotated[float, typer.Option(help="Place on the path: 0 is the first point, 1 the second.")] = 0.0,
+    label: Annotated[str | None, typer.Option(help="Name or index of a class; default: that of the seed.")] = None,
+    truncation: Annotated[float, typer.Option(help="Distance from the mean: 0 is the mean, 1 changes nothing.")] = 1.0,
+    mix: Annotated[str | None, typer.Option(help="SEED:LAYER: from this layer on the style of another seed.")] = None,
+    frames: Annotated[int, typer.Option(min=2, help="Frames of a film.")] = 60,
+    project: Annotated[
+        list[Path] | None, typer.Option(help="Picture whose nearest sample is looked for; may be given several times.")
+    ] = None,
+    seed: SeedOption = 0,
+    out: OutOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+) -> None:
+    """Walk in a generator's latent space.
+
+    Without --out FILE.png or .gif: a sheet of what every principal direction does to the point. A PNG shows the place
+    itself, a GIF the path through the points. --project finds the points nearest to pictures of your own.
+    """
+    from saddlepoint import api, pictures
+    from saddlepoint.engine.runtime import use_threads
+    from saddlepoint.latent import Explorer, View, read_points
+
+    use_threads(threads)
+    explorer = Explorer(api.load(run, device=device))
+    if project:
+        files = [(path.name, path.read_bytes()) for path in project]
+        path, found = pictures.draw_projection(explorer, files, label, seed=seed, out=out)
+        for (name, _), mean, last in zip(files, found.mean_losses.tolist(), found.losses[-1].tolist(), strict=True):
+            typer.echo(f"{name}: mean squared error {last:.4f}; the mean image has {mean:.4f}")
+        typer.echo(path)
+        return
+    view = View(read_points(point or []), at, label, truncation, _mix(mix))
+    typer.echo(pictures.draw_view(explorer, view, frames, out))
+
+
+def _mix(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    seed, _, layer = text.partition(":")
+    if not (seed.isdecimal() and layer.isdecimal()):
+        raise ConfigError(f"mix is '{text}', but it must be SEED:LAYER such as 7:4")
+    return int(seed), int(layer)
+
+
+def studio(
+    runs: Annotated[Path, typer.Argument(help="Folder of runs.")] = Path("runs"),
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; beyond this machine a token is asked for.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")] = 8017,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")] = True,
+) -> None:
+    """Open the studio: runs, generators, trainings and the lab in the browser, on this machine."""
+    from saddlepoint.serve.studio import open_studio
+
+    open_studio(runs, host=host, port=port, show=browser, say=typer.echo)

@@ -1,0 +1,114 @@
+"""Trainings as processes of their own, which outlive whoever started them: start, pause, go on, stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from saddlepoint._errors import CheckpointError
+from saddlepoint.engine.folder import RunFolder
+
+OUTPUT = "process.log"
+"""File in the run folder with what the process says."""
+
+
+def start(words: Sequence[str], folder: str | Path) -> int:
+    """Start ``saddle train`` in a process of its own; return its number.
+
+    Args:
+        words: arguments after ``train``, without --out.
+        folder: of the run.
+
+    Raises:
+        CheckpointError: if the folder cannot be written, or a process trains in it.
+    """
+    return _launch(["train", *words, "--out", str(Path(folder).resolve())], Path(folder))
+
+
+def go_on(folder: str | Path, budget: str | None = None) -> int:
+    """Go on with a run in a process of its own; return its number.
+
+    Args:
+        folder: of the run.
+        budget: new limit of the training time, counted from the run's beginning; None: the run's own.
+
+    Raises:
+        CheckpointError: if the folder cannot be written, or a process trains in it.
+    """
+    words = ["train", "--resume", str(Path(folder).resolve())]
+    return _launch([*words, *(["--budget", budget] if budget else [])], Path(folder))
+
+
+def _launch(words: Sequence[str], folder: Path) -> int:
+    if RunFolder(folder).trainer() is not None:
+        raise CheckpointError(f"a process is training in '{folder.name}' already; pause it first")
+    if (ending := _CHILDREN.pop(folder.resolve(), None)) is not None:
+        ending.wait()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / OUTPUT, "ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "saddlepoint", *words, "--no-report"],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+    except OSError as error:
+        raise CheckpointError(f"'{folder}' cannot be written: {error.strerror}") from error
+    _CHILDREN[folder.resolve()] = process
+    return process.pid
+
+
+_CHILDREN: dict[Path, subprocess.Popen[bytes]] = {}
+"""By folder, kept to be waited for: a process that ended would stay in the system's table."""
+
+
+def reap() -> None:
+    """Forget processes that ended."""
+    for folder in [folder for folder, process in _CHILDREN.items() if process.poll() is not None]:
+        del _CHILDREN[folder]
+
+
+def is_starting(folder: str | Path) -> bool:
+    """Whether a process that was started for a folder from here has yet to take it."""
+    process = _CHILDREN.get(Path(folder).resolve())
+    return process is not None and process.poll() is None and RunFolder(folder).last_trainer() != process.pid
+
+
+def pause(folder: str | Path) -> None:
+    """Ask the process that trains in a folder to save and end; `go_on` continues bit for bit. Returns at once.
+
+    Raises:
+        CheckpointError: if no process of this machine trains there.
+    """
+    number = RunFolder(folder).trainer()
+    if not number or os.name != "posix":
+        where = "on another machine" if number == 0 else "no longer"
+        raise CheckpointError(f"'{Path(folder).name}' is trained {where}; it cannot be paused from here")
+    os.kill(number, signal.SIGINT)
+
+
+def stop(folder: str | Path, patience: float = 60.0) -> None:
+    """Pause a training, wait for its end, and mark the run as stopped: the same command begins a new one.
+
+    Args:
+        folder: of the run; one that is paused is marked only.
+        patience: seconds to wait for the process to save and end.
+
+    Raises:
+        CheckpointError: if it does not end in time, or is trained on another machine.
+    """
+    run, deadline = RunFolder(folder), time.monotonic() + patience
+    if run.trainer() is not None:
+        pause(folder)
+    while run.trainer() is not None:
+        if time.monotonic() > deadline:
+            raise CheckpointError(f"'{run.path.name}' did not end within {patience:.0f} s; it may still be saving")
+        time.sleep(0.05)
+        reap()
+    status = run.read_status()
+    if status.get("state") in ("interrupted", "running", "failed"):
+        run.write_status(**{**status, "state": "finished", "reason": "stopped"})

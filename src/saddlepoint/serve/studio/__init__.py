@@ -1,0 +1,64 @@
+"""The studio: runs, generators, trainings and the lab in a browser, on this machine."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from saddlepoint._errors import ConfigError
+from saddlepoint.engine.runtime import use_threads
+
+__all__ = ["open_studio"]
+
+
+def open_studio(
+    runs: str | Path = "runs",
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8017,
+    show: bool = True,
+    say: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Serve the studio until it is interrupted.
+
+    Args:
+        runs: folder of runs.
+        host: address to listen at; other machines can reach it only if it is not a loopback address, and then a token
+            is asked for.
+        port: to listen at; 0: any that is free.
+        show: open it in the browser.
+        say: hears the address.
+
+    Raises:
+        ConfigError: if the extra ``[studio]`` is not installed, or the port is taken.
+    """
+    try:
+        import uvicorn
+
+        from saddlepoint.serve.studio.app import LOOPBACK, make_app
+    except ImportError as error:
+        raise ConfigError(
+            f"the studio needs packages that are not installed ({error.name}); run: pip install 'saddlepoint[studio]'"
+        ) from error
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"port {port} of {host} cannot be used ({error.strerror}); choose another --port") from error
+    token = None if host in LOOPBACK else secrets.token_urlsafe(16)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
+    address += f"?token={token}" if token else ""
+    # Pictures of one sample and games on a line: more threads would only take them from trainings.
+    use_threads(1)
+    app = make_app(runs, host, token)
+    say(f"studio:   {address}   (Ctrl-C ends it; trainings go on)")
+    if show:
+        import webbrowser
+
+        webbrowser.open(address)
+    with listener:
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])

@@ -1,0 +1,161 @@
+"""The lab, live: controls, diagrams that move, theory beside measurement, and the checks."""
+
+from __future__ import annotations
+
+import asyncio
+
+from nicegui import ui
+
+from saddlepoint._errors import SaddlepointError, suggest
+from saddlepoint.lab import EXPERIMENTS, Control, Findings, Live, View, perform
+from saddlepoint.serve.studio import charts, parts
+
+_FRAME_SECONDS = 0.06
+
+
+def show_all() -> None:
+    """Show what experiments there are."""
+    with parts.page("Lab"):
+        parts.say("The theory of the game beside its measurement. Every experiment runs live; its checks can fail.")
+        with ui.element("div").classes("grid grid-cols-1 md:grid-cols-2 lg:grid-cols-3 gap-3 w-full"):
+            for experiment in EXPERIMENTS.values():
+                with ui.card().props("flat bordered"):
+                    ui.link(experiment.title, f"/lab/{experiment.name}").classes("text-lg")
+                    ui.label(experiment.claim)
+
+
+def show(name: str) -> None:
+    """Show one experiment."""
+    experiment = EXPERIMENTS.get(name)
+    with parts.page(experiment.title if experiment else "Lab"):
+        if experiment is None:
+            ui.label(f"There is no experiment '{name}'; {suggest(name, EXPERIMENTS)}.")
+            ui.link("All experiments", "/lab")
+            return
+        ui.label(f"Theory: {experiment.claim}.")
+        _Stage(experiment.live())
+        _checks(name)
+
+
+class _Stage:
+    """A live experiment on the page of one visitor."""
+
+    def __init__(self, live: Live) -> None:
+        self.live, self.frames, self.busy = live, 0, False
+        self.wanted, self.afresh = dict[str, float | str | bool](), False
+        with ui.row().classes("items-end gap-x-6 gap-y-1 w-full"):
+            for control in live.controls():
+                self.put(control)
+        with ui.row().classes("gap-2 items-center"):
+            self.button = ui.button("Pause", icon="pause", on_click=self.toggle).props("outline no-caps")
+            ui.button("Again", icon="replay", on_click=parts.guarded(self.again)).props("outline no-caps")
+            self.count = parts.say("").classes("frames")
+        view = live.view()
+        self.plots: list[tuple[ui.label, ui.echart]] = []
+        with ui.element("div").classes("grid grid-cols-1 md:grid-cols-2 gap-2 w-full"):
+            for panel in view.panels:
+                with ui.column().classes("w-full gap-0 items-center"):
+                    title = ui.label(panel.title)
+                    plot = ui.echart(charts.panel_options(panel)).classes("w-full")
+                    plot.style("max-width: 28rem; height: min(28rem, 92vw)" if panel.square else "height: 18rem")
+                    self.plots.append((title, plot))
+        self.words = [ui.label(text) for text in view.words]
+        self.timer = ui.timer(_FRAME_SECONDS, self.frame)
+
+    def put(self, control: Control) -> None:
+        """Put what sets one value."""
+        element: ui.select | ui.switch | ui.slider
+        if control.choices:
+            element = ui.select(list(control.choices), value=control.usual, label=control.label).classes("w-48")
+        elif isinstance(control.usual, bool):
+            element = ui.switch(control.label, value=control.usual)
+        else:
+            usual = float(control.usual)
+            with ui.column().classes("gap-0 w-56"):
+                text = ui.label().classes("text-sm")
+                element = ui.slider(min=control.low, max=control.high, step=control.step, value=usual)
+                element.props(f'aria-label="{control.label}"')
+                text.bind_text_from(element, "value", lambda value: f"{control.label}: {value:g}")
+        element.on_value_change(parts.guarded(lambda event: self.set(control.name, event.value)))
+
+    def set(self, name: str, value: float | str | bool) -> None:
+        """Change a value before the next frame, and go on."""
+        self.wanted[name] = value
+        self.play()
+
+    def again(self) -> None:
+        """Begin anew with the present values."""
+        self.afresh = True
+        self.play()
+
+    def play(self) -> None:
+        """Let it run."""
+        self.timer.active = True
+        self.button.text = "Pause"
+        self.button.props["icon"] = "pause"
+
+    def toggle(self) -> None:
+        """Pause, or go on."""
+        if not self.timer.active:
+            self.play()
+            return
+        self.timer.active = False
+        self.button.text = "Go on"
+        self.button.props["icon"] = "play_arrow"
+
+    def advance(self) -> tuple[bool, View]:
+        """Take what was changed, and go on by one frame."""
+        changes, self.wanted = self.wanted, {}
+        self.live.set(changes)
+        if self.afresh:
+            self.afresh = False
+            self.live.restart()
+        return self.live.advance(), self.live.view()
+
+    async def frame(self) -> None:
+        """Advance beside the page, and show what there is to see."""
+        if self.busy:
+            return
+        self.busy = True
+        try:
+            going, view = await asyncio.to_thread(self.advance)
+        except SaddlepointError as error:
+            self.timer.active = False
+            parts.complain(error)
+            return
+        finally:
+            self.busy = False
+        self.frames += 1
+        self.count.text = f"frame {self.frames:,}"
+        for (title, plot), panel in zip(self.plots, view.panels, strict=True):
+            title.text = panel.title
+            plot.options.update(charts.panel_options(panel))
+        for label, text in zip(self.words, view.words, strict=True):
+            label.text = text
+        if not going:
+            self.toggle()
+
+
+def _checks(name: str) -> None:
+    """Offer to carry out the experiment's checks."""
+    parts.heading("Checks")
+    parts.say("The whole experiment without a screen, as in the command saddle lab: seconds, or a minute.")
+    area = ui.column().classes("gap-0 w-full")
+
+    async def check() -> None:
+        button.disable()
+        try:
+            area.clear()
+            found = await asyncio.to_thread(_performed, name)
+            with area:
+                ui.label(str(found))
+                for check in found.checks:
+                    ui.label(f"{'holds' if check.holds else 'DOES NOT HOLD'}: {check}").classes("text-sm")
+        finally:
+            button.enable()
+
+    button = ui.button("Check", icon="fact_check", on_click=parts.guarded(check)).props("outline no-caps")
+
+
+def _performed(name: str) -> Findings:
+    return next(perform([name]))

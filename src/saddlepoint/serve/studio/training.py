@@ -1,0 +1,124 @@
+"""Starting a training: family, data, preset and options, all from the registry."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from nicegui import events, ui
+
+from saddlepoint import api
+from saddlepoint._errors import ConfigError
+from saddlepoint.config import describe
+from saddlepoint.data import KNOWN, absolute_source
+from saddlepoint.family import get_family
+from saddlepoint.serve.studio import parts
+from saddlepoint.serve.studio.desk import Desk
+
+_MOST_BYTES = 2_000_000_000
+
+
+class Form:
+    """The form of one visitor.
+
+    Args:
+        desk: the studio's state.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        kinds = api.families()
+        with ui.element("div").classes("grid grid-cols-1 sm:grid-cols-2 lg:grid-cols-4 gap-x-4 w-full max-w-screen-lg"):
+            self.family = ui.select({name: f"{name}: {kind.summary}" for name, kind in kinds.items()}, label="family")
+            self.preset = ui.select([], label="preset")
+            self.data = ui.input("data", value="mnist", autocomplete=list(KNOWN))
+            self.budget = ui.input("training time", placeholder="3m")
+            self.seed = ui.number("seed", value=0, min=0, step=1, format="%d")
+        names = ", ".join(list(KNOWN)[:6])
+        parts.say(f"Data: a name such as {names}; the path of a folder, zip, parquet, npz or csv; or hf:owner/name.")
+        self.upload = ui.upload(
+            label="or bring a file", auto_upload=True, max_file_size=_MOST_BYTES, on_upload=parts.guarded(self.take),
+            on_rejected=lambda: ui.notify("The file is larger than 2 GB: give its path instead.", type="negative"),
+        ).props('accept=".zip,.parquet,.npz,.npy,.csv" flat bordered').classes("w-full max-w-xl")  # fmt: skip
+        with ui.expansion("Options of the family").classes("w-full"):
+            self.options = ui.element("div").classes("grid grid-cols-1 sm:grid-cols-2 lg:grid-cols-3 gap-x-4 w-full")
+        self.fields: dict[str, tuple[ui.input, str]] = {}
+        self.line = parts.copyable("command", "")
+        ui.button("Train", icon="play_arrow", on_click=parts.guarded(self.start)).props("no-caps")
+        self.family.on_value_change(self.chosen)
+        self.preset.on_value_change(self.filled)
+        for control in (self.data, self.budget, self.seed):
+            control.on_value_change(self.said)
+        self.family.value = next(iter(kinds))
+
+    def chosen(self) -> None:
+        """Offer the presets of the chosen family."""
+        presets = list(get_family(str(self.family.value)).PRESETS)
+        self.preset.set_options(presets, value=presets[0])
+        self.filled()
+
+    def filled(self) -> None:
+        """Offer the options of the chosen preset."""
+        kind = get_family(str(self.family.value))
+        if self.preset.value not in kind.PRESETS:
+            return
+        self.options.clear()
+        self.fields.clear()
+        self.budget.props["placeholder"] = kind.default_budget
+        with self.options:
+            for option, value, help in describe(kind.Config, kind.PRESETS[str(self.preset.value)]):
+                name = option.removeprefix("--")
+                field = ui.input(name, value=value, on_change=self.said).props("dense").classes("w-full")
+                field.tooltip(help)
+                self.fields[name] = (field, value)
+        self.said()
+
+    @property
+    def changed(self) -> dict[str, str]:
+        """Options that differ from the preset's."""
+        return {name: str(field.value) for name, (field, usual) in self.fields.items() if field.value != usual}
+
+    @property
+    def words(self) -> list[str]:
+        """Arguments of the command after family and data."""
+        words = (
+            []
+            if self.preset.value == next(iter(get_family(str(self.family.value)).PRESETS))
+            else ["--preset", str(self.preset.value)]
+        )
+        words += ["--budget", str(self.budget.value)] if self.budget.value else []
+        words += ["--seed", str(int(self.seed.value or 0))] if self.seed.value else []
+        return words + [word for name, value in self.changed.items() for word in (f"--{name}", value)]
+
+    def said(self) -> None:
+        """Show the command that does the same."""
+        self.line(shlex.join(["saddle", "train", str(self.family.value), "--data", str(self.data.value), *self.words]))
+
+    async def take(self, event: events.UploadEventArguments) -> None:
+        """Keep an uploaded file beside the runs, and choose it."""
+        name = Path(event.file.name).name
+        if not name or name.startswith("."):
+            raise ConfigError(f"'{event.file.name}' is no name for a file of data")
+        self.desk.uploads.mkdir(parents=True, exist_ok=True)
+        path = self.desk.uploads / name
+        await event.file.save(path)
+        self.data.value = str(path)
+        ui.notify(f"{name} is here; choose a family that suits it.")
+
+    def start(self) -> None:
+        """Check the request, start the process, and go to its page."""
+        family, data = str(self.family.value), absolute_source(str(self.data.value).strip())
+        if not (data in KNOWN or data.startswith("hf:") or Path(data).exists()):
+            raise ConfigError(f"there is no data set or path '{self.data.value}'; names are: {', '.join(KNOWN)}")
+        seed, budget = int(self.seed.value or 0), str(self.budget.value or "") or None
+        api.plan(family, data, preset=str(self.preset.value), options=self.changed, budget=budget, seed=seed)
+        ui.navigate.to(f"/run/{self.desk.train(family, data, self.words)}")
+
+
+def show(desk: Desk) -> None:
+    """Show the form."""
+    with parts.page("Train"):
+        parts.say(
+            "A training runs in a process of its own: it goes on when this page is closed, and when the studio ends."
+        )
+        Form(desk)

@@ -1,0 +1,203 @@
+"""A folder of runs at a glance: what each is, how it stands, what was measured; broken ones with the reason."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from saddlepoint import jobs
+from saddlepoint._errors import SaddlepointError
+from saddlepoint.engine.folder import RunFolder
+
+STATES = ("starting", "running", "paused", "stopped", "finished", "failed", "broken")
+
+_TAIL_BYTES = 16_384
+_WATCHED = ("config.json", "status.json", "log.jsonl", "report/metrics.jsonl", jobs.OUTPUT)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured figure of a run's generator.
+
+    Attributes:
+        protocol: full name.
+        metric: name.
+        value: the figure, with its interval if it has one, as people read it.
+    """
+
+    protocol: str
+    metric: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run as a table shows it.
+
+    Attributes:
+        name: of the folder.
+        state: one of `STATES`.
+        detail: in words: why it ended, or what is broken.
+        family, preset, data: what is trained on what; "" where that cannot be read.
+        modality: image, vector or sequence; "" where that cannot be read.
+        nimg: samples seen.
+        progress: share of the budget that is spent, in [0, 1]; None without a budget that can be told.
+        verdict: the doctor's last word; "" before the first.
+        figures: first figure of each protocol.
+        changed: time of the last change, seconds since the epoch.
+    """
+
+    name: str
+    state: str
+    detail: str = ""
+    family: str = ""
+    preset: str = ""
+    data: str = ""
+    modality: str = ""
+    nimg: int = 0
+    progress: float | None = None
+    verdict: str = ""
+    figures: tuple[Figure, ...] = ()
+    changed: float = 0.0
+
+
+class Shelf:
+    """The runs below a folder; reading again costs nothing for those that did not change.
+
+    Args:
+        root: folder of run folders; need not exist yet.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self._known: dict[str, tuple[tuple[int, ...], Entry]] = {}
+
+    def entries(self) -> list[Entry]:
+        """Return all runs, the last changed first."""
+        try:
+            names = [entry.name for entry in os.scandir(self.root) if entry.is_dir() and not entry.name.startswith(".")]
+        except OSError:
+            return []
+        found = [self.entry(name) for name in names]
+        return sorted(found, key=lambda entry: (-entry.changed, entry.name))
+
+    def entry(self, name: str) -> Entry:
+        """Return one run; a folder that is no run, or is damaged, is an entry of state ``broken``."""
+        path = self.root / name
+        stamp = _stamp(path)
+        kept = self._known.get(name)
+        # Whether a process still trains shows in no file's time.
+        if kept is None or kept[0] != stamp or kept[1].state in ("starting", "running"):
+            kept = self._known[name] = (stamp, _look(path, max(stamp, default=0) / 1e9))
+        if jobs.is_starting(path):
+            return replace(kept[1], state="starting", detail="")
+        return kept[1]
+
+    def path(self, name: str) -> Path | None:
+        """Return the folder of a run by its name; None where there is none: names are no paths."""
+        path = self.root / name
+        return path if name and path.name == name and name not in (".", "..") and path.is_dir() else None
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    times = []
+    for name in _WATCHED:
+        try:
+            times.append((path / name).stat().st_mtime_ns)
+        except OSError:
+            times.append(0)
+    return tuple(times)
+
+
+def _look(path: Path, changed: float) -> Entry:
+    try:
+        return _read(path, changed)
+    except (SaddlepointError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return Entry(path.name, "broken", _reason(path, error), changed=changed)
+
+
+def _read(path: Path, changed: float) -> Entry:
+    folder = RunFolder(path)
+    config, status = folder.read_config(), folder.read_status()
+    data, settings = config["data"], config["settings"]
+    last = last_line(path / "log.jsonl")
+    nimg = int(last.get("nimg", 0))
+    seconds = float(last.get("timing", {}).get("seconds", 0.0))
+    state, detail = str(status.get("state", "")), str(status.get("reason", ""))
+    if state == "running" and folder.trainer() is None:
+        state, detail = "paused", "its process ended without a word; what was saved is there"
+    elif state == "interrupted":
+        state, detail = "paused", "saved; it can go on"
+    elif state == "finished" and detail == "stopped":
+        state = "stopped"
+    nimg, seconds = max(nimg, int(status.get("nimg", 0))), max(seconds, float(status.get("seconds", 0.0)))
+    spent = _spent(settings, nimg, seconds, int(config["options"]["batch_size"]))
+    return Entry(
+        name=path.name,
+        state=state if state in STATES else "paused",
+        detail=detail,
+        family=str(config["family"]),
+        preset=str(config["preset"]),
+        data=str(data.get("name", data["source"])),
+        modality=str(data.get("modality", "")),
+        nimg=nimg,
+        progress=1.0 if state == "finished" else spent,
+        verdict=str(last.get("verdict") or status.get("verdict") or ""),
+        figures=read_figures(path),
+        changed=changed,
+    )
+
+
+def _spent(settings: Mapping[str, Any], nimg: int, seconds: float, batch: int) -> float | None:
+    limits = ((settings["steps"], nimg / batch), (settings["kimg"], nimg / 1000), (settings["seconds"], seconds))
+    shares = [done / limit for limit, done in limits if limit]
+    return min(1.0, max(shares)) if shares else None
+
+
+def last_line(path: Path) -> dict[str, Any]:
+    """Return the last whole line of a file of JSON lines, without reading the rest; empty without any."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - _TAIL_BYTES))
+            lines = file.read().splitlines()
+    except OSError:
+        return {}
+    for line in reversed(lines):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def read_figures(path: Path) -> tuple[Figure, ...]:
+    """Return the first figure of each protocol in a run's report; empty before an evaluation, or if it is damaged."""
+    file = RunFolder(path).report / "metrics.jsonl"
+    if not file.exists():
+        return ()
+    from saddlepoint.evaluate import read_results, shown
+
+    try:
+        results = read_results(file)
+    except SaddlepointError:
+        return ()
+    first = [(result, result.metrics[0], result.find(result.metrics[0].name)) for result in results if result.metrics]
+    return tuple(Figure(r.protocol, metric.name, shown(row, metric)) for r, metric, row in first if row is not None)
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Say what is broken; a process that failed before there was a run has said it itself."""
+    try:
+        words = [line for line in (path / jobs.OUTPUT).read_text(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        words = []
+    if words and not (path / "config.json").exists():
+        return words[-1].removeprefix("error: ")
+    return str(error) if isinstance(error, SaddlepointError) else f"its files cannot be read ({error!r})"

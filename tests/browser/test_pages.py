@@ -1,0 +1,226 @@
+"""The studio in a real browser: every page at both widths, all that moves, no complaint, no request to another host."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import saddlepoint
+from saddlepoint import explore
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.lab import EXPERIMENTS
+from tests.browser.conftest import COPIES, Visit
+
+pytestmark = pytest.mark.slow
+
+PAGES = [
+    ("/", ""), ("/train", ""), ("/compare?one=conditional&two=points", ""), ("/lab", ""),
+    ("/run/broken", ""), ("/run/nowhere", ""),
+    *(("/run/conditional", tab) for tab in ("Training", "Filmstrip", "Samples", "Neighbours", "Figures")),
+    *(("/run/conditional", tab) for tab in ("Explorer", "Projection")),
+    *(("/run/points", tab) for tab in ("Samples", "Explorer")),
+    *((f"/lab/{name}", "") for name in EXPERIMENTS),
+]  # fmt: skip
+
+
+def changed(read: Any, before: object, seconds: float = 20.0) -> Any:
+    """Wait until something is no longer what it was, and return it."""
+    until = time.monotonic() + seconds
+    while (now := read()) == before:
+        assert time.monotonic() < until, f"it is still {before!r}"
+        time.sleep(0.02)
+    return now
+
+
+def source(page: Any) -> str:
+    return str(page.locator("img.pixels:visible").first.get_attribute("src"))
+
+
+@pytest.mark.parametrize("visit", [375, 1600], indirect=True)
+@pytest.mark.parametrize(("path", "tab"), PAGES)
+def test_pages_fit_their_window(visit: Visit, path: str, tab: str) -> None:
+    page = visit.open(path, tab)
+    page.get_by_role("heading", level=1).wait_for()
+    page.wait_for_timeout(1000)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.evaluate("[...document.images].every(image => !image.offsetParent || image.naturalWidth > 0)")
+    assert page.evaluate("[...document.images].every(image => image.alt)")
+
+
+def test_many_runs_a_broken_one_and_a_search(visit: Visit) -> None:
+    page = visit.open("/")
+    page.get_by_text(re.compile(rf"1-25 of {COPIES + 3}")).wait_for()
+    page.get_by_label("Search").fill("broken")
+    page.get_by_text("cannot be read").wait_for()
+    page.get_by_role("link", name="broken").click()
+    page.get_by_text("This folder is no run that can be read").wait_for()
+
+
+def test_the_scrubber_goes_through_training(visit: Visit) -> None:
+    page = visit.open("/run/conditional", "Filmstrip")
+    caption = page.get_by_text(re.compile(r"^step \d"))
+    assert caption.inner_text() == "step 1,300"
+    last = source(page)
+    visit.press("step of training", "PageDown", 9)
+    changed(lambda: source(page), last)
+    assert caption.inner_text() == "step 0"
+    page.get_by_role("button", name="last").click()
+    changed(caption.inner_text, "step 0")
+    assert source(page) == last
+
+
+def test_a_label_is_sampled(visit: Visit) -> None:
+    page = visit.open("/run/conditional", "Samples")
+    page.locator("img.pixels:visible").wait_for()
+    every = source(page)
+    page.get_by_label("label").click()
+    page.get_by_role("option", name="7").click()
+    changed(lambda: source(page), every)
+    changed(lambda: page.locator("code").inner_text(), "")
+    assert "--label 7" in page.locator("code").inner_text()
+
+
+def test_sliders_move_the_picture_and_the_command_makes_it(visit: Visit, runs: Path) -> None:
+    page = visit.open("/run/conditional", "Explorer")
+    page.locator("img.pixels:visible").wait_for()
+    seen = [source(page)]
+    for slider in ("direction 1", "direction 2", "truncation"):
+        visit.press(slider, "ArrowRight", 8)
+        seen.append(changed(lambda: source(page), seen[-1]))
+    page.wait_for_timeout(500)
+    code = page.locator("code").nth(1).inner_text()
+    before = source(page)
+    point, truncation = re.search(r'parse\("(.*?)"\)', code)[1], float(re.search(r"truncation=([\d.]+)", code)[1])  # type: ignore[index]
+    run = saddlepoint.load(runs / "conditional")
+    view = saddlepoint.View((saddlepoint.Point.parse(point),), truncation=truncation)
+    expected = explore.single(saddlepoint.Explorer(run).sample(view)[0])
+    shown = page.evaluate("url => fetch(url).then(r => r.arrayBuffer()).then(b => [...new Uint8Array(b)])", before)
+    assert Image.open(io.BytesIO(bytes(shown))).tobytes() == expected.tobytes()
+    page.get_by_role("button", name="Copy the command").click()
+    assert page.evaluate("navigator.clipboard.readText()").startswith("saddle explore ")
+
+
+def test_a_path_through_kept_points_and_a_download(visit: Visit) -> None:
+    page = visit.open("/run/conditional", "Explorer")
+    page.get_by_role("button", name="Keep this point").click()
+    start = source(page)
+    visit.press("direction 1", "ArrowRight", 20)
+    changed(lambda: source(page), start)
+    page.wait_for_timeout(500)
+    end = source(page)
+    page.get_by_role("button", name="Keep this point").click()
+    visit.press("along the points", "ArrowRight")
+    changed(lambda: source(page), end)
+    visit.press("along the points", "ArrowLeft")
+    changed(lambda: source(page) == start, False)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as PNG").click()
+    with Image.open(download.value.path()) as picture:
+        assert picture.size == (8, 8)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Film").click()
+    with Image.open(download.value.path()) as film:
+        assert film.n_frames == 24
+
+
+def test_own_pictures_are_projected(visit: Visit, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30), "white").save(tmp_path / "me.png")
+    (tmp_path / "no.png").write_text("no picture")
+    page = visit.open("/run/conditional", "Projection")
+    page.set_input_files("input[type=file]", tmp_path / "no.png")
+    page.get_by_text("no.png cannot be read").wait_for()
+    page.get_by_role("button", name="Close").click()
+    page.set_input_files("input[type=file]", tmp_path / "me.png")
+    page.get_by_text(re.compile(r"Mean squared error .* times as much")).wait_for(timeout=60_000)
+    page.locator("img.pixels:visible").wait_for()
+
+
+def test_a_training_is_started_watched_paused_continued_and_stopped(visit: Visit, runs: Path) -> None:
+    page = visit.open("/train")
+    page.get_by_label("data", exact=True).fill("mnits")
+    page.get_by_label("training time").fill("10m")
+    page.get_by_role("button", name="Train").click()
+    page.get_by_text("there is no data set or path 'mnits'").wait_for()
+    page.get_by_role("button", name="Close").click()
+    page.get_by_label("data", exact=True).fill("digits")
+    page.get_by_role("button", name="Options of the family").click()
+    page.get_by_label("generator-widths").fill("16")
+    page.get_by_role("button", name="Train").click()
+    page.wait_for_url("**/run/gan-digits-*")
+    name = page.url.rsplit("/", 1)[1]
+    state = page.get_by_role("status", name="state of the run")
+    page.get_by_role("button", name="Pause").click(timeout=60_000)
+    changed(lambda: state.inner_text().startswith("paused"), False, 60)
+    page.get_by_role("button", name="Go on").click()
+    changed(lambda: state.inner_text().startswith("running"), False, 60)
+    before = state.inner_text()
+    changed(state.inner_text, before, 60)
+    page.get_by_role("button", name="Stop").click()
+    changed(lambda: state.inner_text().startswith("stopped"), False, 60)
+    assert RunFolder(runs / name).trainer() is None
+    assert RunFolder(runs / name).read_config()["options"]["generator_widths"] == [16]
+
+
+@pytest.mark.parametrize("name", list(EXPERIMENTS))
+def test_the_lab_moves_and_obeys(visit: Visit, name: str) -> None:
+    page = visit.open(f"/lab/{name}")
+    frames = page.locator(".frames")
+    frames.get_by_text(re.compile("frame")).wait_for()
+    diagram = page.locator("canvas").last
+    before = diagram.screenshot()
+    changed(lambda: diagram.screenshot() == before, True)
+    page.get_by_role("button", name="Pause").click()
+    page.wait_for_timeout(500)
+    still = frames.inner_text()
+    page.wait_for_timeout(500)
+    assert frames.inner_text() == still
+    page.get_by_role("button", name="Go on").click()
+    changed(frames.inner_text, still)
+    page.get_by_role("button", name="Again").click()
+    changed(frames.inner_text, frames.inner_text())
+
+
+def test_checks_are_carried_out_on_the_page(visit: Visit) -> None:
+    page = visit.open("/lab/counter-example")
+    page.get_by_role("button", name="Check").click()
+    page.get_by_text(re.compile(r"counter-example: 6 of 6 checks hold")).wait_for(timeout=60_000)
+
+
+def test_the_keyboard_reaches_everything_and_the_shade_is_kept(visit: Visit) -> None:
+    page = visit.open("/")
+    page.get_by_text(re.compile("1-25 of")).wait_for()
+    words = []
+    for _ in range(9):
+        page.keyboard.press("Tab")
+        words.append(
+            page.evaluate("document.activeElement.innerText || document.activeElement.ariaLabel || ''").strip()
+        )
+    assert words[:6] == ["Skip to main content", "Runs", "Train", "Compare", "Lab", "contrast"]
+    dark = "document.body.classList.contains('body--dark')"
+    assert not page.evaluate(dark)
+    page.get_by_role("button", name="Light or dark").click()
+    assert page.evaluate(dark)
+    visit.open("/lab")
+    page.wait_for_timeout(500)
+    assert page.evaluate(dark)
+
+
+def test_an_empty_folder_says_what_to_do(browser: Any, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    words = [sys.executable, "-m", "saddlepoint", "studio", str(tmp_path / "runs"), "--no-browser", "--port", "0"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        address = next(word for word in process.stdout.readline().split() if word.startswith("http"))  # type: ignore[union-attr]
+        time.sleep(1)
+        here = Visit(browser, address.rstrip("/"))
+        here.open("/").get_by_text("There are no runs in").wait_for()
+        here.open("/compare").get_by_text("Two runs are needed").wait_for()
+        assert here.complaints == []
+        process.terminate()

@@ -1,0 +1,158 @@
+"""The table of runs: every state is told from files and locks alone; broken folders have a reason."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import saddlepoint
+from saddlepoint import jobs
+from saddlepoint._errors import CheckpointError
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.shelf import Shelf, last_line
+
+OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
+WORDS = ["gan", "--data", "digits", "--generator-widths", "16", "--discriminator-widths", "8", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shelf") / "whole"
+    saddlepoint.train("gan", data="digits", steps=630, options=OPTIONS, threads=1, out=folder)
+    return folder
+
+
+def wait_for(condition: object, seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def copied(source: Path, folder: Path, **status: object) -> Path:
+    subprocess.run(["cp", "-r", str(source), str(folder)], check=True)
+    RunFolder(folder).write_status(**{**RunFolder(folder).read_status(), **status})
+    return folder
+
+
+def test_a_finished_run(finished: Path) -> None:
+    entry = Shelf(finished.parent).entry("whole")
+    assert (entry.state, entry.family, entry.preset, entry.data) == ("finished", "gan", "mnist", "digits")
+    assert (entry.nimg, entry.progress, entry.modality) == (10_080, 1.0, "image")
+    assert entry.verdict == RunFolder(finished).read_log()[-1]["verdict"]
+
+
+def test_states_of_runs_whose_process_is_gone(finished: Path, tmp_path: Path) -> None:
+    copied(finished, tmp_path / "killed", state="running")
+    copied(finished, tmp_path / "paused", state="interrupted", reason="interrupted")
+    copied(finished, tmp_path / "stopped", state="finished", reason="stopped")
+    copied(finished, tmp_path / "failed", state="failed", reason="the loss is not finite")
+    entries = {entry.name: entry for entry in Shelf(tmp_path).entries()}
+    assert {name: entry.state for name, entry in entries.items()} == {
+        "killed": "paused", "paused": "paused", "stopped": "stopped", "failed": "failed",
+    }  # fmt: skip
+    assert "ended without a word" in entries["killed"].detail
+    assert entries["failed"].detail == "the loss is not finite"
+
+
+def test_broken_folders_have_a_reason(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name, text in (("cut", '{"family": "gan'), ("list", "[]"), ("foreign", '{"lr": 3}')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(text)
+    (tmp_path / "died").mkdir()
+    (tmp_path / "died" / jobs.OUTPUT).write_text("Traceback\nerror: there is no data set 'mnits'\n")
+    report = copied(finished, tmp_path / "report") / "report"
+    report.mkdir()
+    (report / "metrics.jsonl").write_text("rubbish\n")
+    (tmp_path / "a file").write_text("")
+    entries = {entry.name: entry for entry in Shelf(tmp_path).entries()}
+    assert {name for name, entry in entries.items() if entry.state == "broken"} == {
+        "empty",
+        "cut",
+        "list",
+        "foreign",
+        "died",
+    }
+    assert "holds no config.json" in entries["empty"].detail
+    assert "cannot be read" in entries["cut"].detail
+    assert entries["died"].detail == "there is no data set 'mnits'"
+    assert entries["report"].state == "finished"
+    assert entries["report"].figures == ()
+
+
+def test_changes_are_seen_and_names_are_no_paths(finished: Path, tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    assert shelf.entries() == []
+    assert Shelf(tmp_path / "nowhere").entries() == []
+    folder = copied(finished, tmp_path / "run")
+    assert shelf.entry("run").state == "finished"
+    RunFolder(folder).write_status(state="failed", reason="full disk")
+    os.utime(folder / "status.json", (1, 1))
+    assert shelf.entry("run").state == "failed"
+    assert shelf.path("run") == folder
+    for name in ("", ".", "..", "../shelf", "run/..", "other"):
+        assert shelf.path(name) is None
+
+
+def test_the_last_line_of_a_long_log_is_found_without_a_cut_one(tmp_path: Path) -> None:
+    lines = [json.dumps({"nimg": number, "text": "x" * 200}) for number in range(1000)]
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(lines) + '\n{"nimg": 10')
+    assert last_line(path)["nimg"] == 999
+    path.write_text("")
+    assert last_line(path) == {}
+
+
+def test_a_training_is_started_paused_continued_and_stopped(tmp_path: Path) -> None:
+    shelf, folder = Shelf(tmp_path), tmp_path / "live"
+    number = jobs.start([*WORDS, "--budget", "10m"], folder)
+    assert shelf.entry("live").state == "starting"
+    wait_for(
+        lambda: shelf.entry("live").state == "running" and RunFolder(folder).read_status().get("state") == "running"
+    )
+    assert RunFolder(folder).trainer() == number
+    with pytest.raises(CheckpointError, match="already; pause it first"):
+        jobs.go_on(folder)
+    wait_for(lambda: shelf.entry("live").nimg > 0)
+    jobs.pause(folder)
+    wait_for(lambda: shelf.entry("live").state == "paused")
+    before = shelf.entry("live").nimg
+    jobs.go_on(folder)
+    wait_for(lambda: shelf.entry("live").nimg > before)
+    jobs.stop(folder)
+    entry = shelf.entry("live")
+    assert entry.state == "stopped"
+    assert 0 < entry.progress < 1  # type: ignore[operator]
+    assert saddlepoint.load(folder).step > 0
+    with pytest.raises(CheckpointError, match="no longer"):
+        jobs.pause(folder)
+    jobs.reap()
+
+
+def test_a_training_outlives_who_started_it(tmp_path: Path) -> None:
+    words = [*WORDS, "--steps", "100000000"]
+    code = f"from saddlepoint import jobs; print(jobs.start({words!r}, {str(tmp_path / 'run')!r}))"
+    number = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    folder = RunFolder(tmp_path / "run")
+    wait_for(lambda: folder.read_status().get("state") == "running")
+    assert folder.trainer() == number
+    jobs.stop(folder.path)
+    assert folder.trainer() is None
+
+
+def test_looking_at_a_lock_does_not_turn_a_trainer_away(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with folder.locked():
+        assert folder.trainer() == os.getpid()
+        with pytest.raises(CheckpointError, match="another process is training"), RunFolder(tmp_path).locked():
+            pass
+    assert folder.trainer() is None
+    (tmp_path / ".lock").write_text("12 elsewhere\n")
+    assert folder.trainer() is None
