@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from saddlepoint.engine.precision import PRECISIONS
 from saddlepoint.engine.settings import Settings
 from saddlepoint.family import families, get_family, get_preset
 from saddlepoint.launch import Plan, Start, start
-from saddlepoint.run import Run, load
+from saddlepoint.run import Run, load, preparation_of
 
 __all__ = [
     "Plan", "Run", "Start", "families", "load", "parse_budget", "plan", "plan_to_resume", "resume", "start", "train",
@@ -49,6 +49,7 @@ def plan(
     size: int | None = None,
     channels: int | None = None,
     fit: str = "crop",
+    attributes: Sequence[str] = (),
 ) -> Plan:
     """Resolve a training request without reading any data.
 
@@ -72,6 +73,7 @@ def plan(
         compile: try `torch.compile` on each network, and keep it where the gradients stay the same.
         size, channels: side of the images in pixels, 1 or 3; None: chosen from the data.
         fit: ``crop`` or ``pad`` images that are not square.
+        attributes: columns to use of a table of attributes such as CelebA's; empty: all.
 
     Raises:
         ConfigError: on an unknown family, preset or option, or a value that breaks a rule.
@@ -89,7 +91,8 @@ def plan(
         preset=preset,
         options=override(config, options or {}),
         source=str(data),
-        preparation={"size": size, "channels": channels, "fit": fit},
+        preparation={"size": size, "channels": channels, "fit": fit}
+        | ({"attributes": tuple(attributes)} if attributes else {}),
         settings=settings,
         device=device,
         threads=threads,
@@ -176,7 +179,7 @@ def plan_to_resume(
             preset=config["preset"],
             options=from_json(kind.Config, config["options"]),
             source=data["source"],
-            preparation={key: data[key] for key in ("size", "channels", "fit")},
+            preparation=preparation_of(data),
             settings=settings,
             device=device or config["device"],
             threads=threads or config["threads"],

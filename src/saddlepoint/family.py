@@ -35,6 +35,9 @@ class DataSpec:
         classes: names of the classes in the order of their indices; empty when the data has no labels.
         rows: number of training samples, which turns images seen into epochs.
         shares: share of the training samples in each class; empty without labels.
+        labelling: of data whose samples carry several labels at once: its label sets, each with the sizes of its groups
+            of consecutive classes. Of a group of several classes exactly one holds; a group of one class is an
+            attribute that holds or does not. Empty: each sample has one class.
     """
 
     modality: Modality
@@ -42,6 +45,7 @@ class DataSpec:
     classes: tuple[str, ...] = ()
     rows: int = 1
     shares: tuple[float, ...] = ()
+    labelling: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ class Batch:
 
     Attributes:
         x: (batch, *sample) float tensor in the inside range.
-        labels: (batch,) class indices, or None when the data has no labels.
+        labels: (batch,) class indices; of data with a labelling (batch, classes): 1 where a class holds, 0 where it does
+            not, -1 in a label set that does not know the sample. None when the data has no labels.
     """
 
     x: Tensor
@@ -255,12 +260,16 @@ class Tags:
         conditional: whether samples can be asked for by label, if the data has labels.
         input: what `Family.generate` transforms: latent vectors, images or sequences.
         has_w: whether there is an intermediate latent space w.
+        attributes: whether a conditional one takes data whose samples carry several labels at once.
+        guided: whether it can translate into the style of a given image.
     """
 
     modalities: tuple[Modality, ...]
     conditional: bool = False
     input: Literal["latent", "image", "sequence"] = "latent"
     has_w: bool = False
+    attributes: bool = False
+    guided: bool = False
 
 
 @dataclass(frozen=True)
@@ -337,6 +346,11 @@ class Family(nn.Module, abc.ABC):
             )
         self.config: Any = config
         self.data = data
+        if data.labelling and self.classes and not self.tags.attributes:
+            raise ConfigError(
+                f"family '{self.name}' asks for samples by one class each, but samples of this data carry several labels "
+                "at once; take data with a folder for each class, or a family such as stargan"
+            )
 
     @abc.abstractmethod
     def reset_parameters(self, generator: torch.Generator) -> None:
@@ -394,17 +408,29 @@ class Family(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def sample_inputs(self, n: int, generator: torch.Generator) -> Tensor:
-        """Draw ``n`` inputs for `generate`: latent vectors z of shape (n, latent)."""
+        """Draw ``n`` inputs for `generate`: latent vectors z of shape (n, latent).
+
+        A family that transforms images draws among training images it was shown by `prepare`: (n, *sample).
+        """
 
     @abc.abstractmethod
     def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Tensor:
         """Turn inputs into samples in the inside range.
 
         Args:
-            inputs: as `sample_inputs` draws them.
-            labels: (n,) class indices; an unconditional generator does not read them.
+            inputs: as `sample_inputs` draws them; of a family that transforms images any images in [-1, 1].
+            labels: (n,) class indices; an unconditional generator does not read them. One that transforms images takes
+                them as the domains to translate into, and of data with a labelling also (n, classes): 1 where a
+                class shall hold, 0 where not, -1 in a group that shall stay as it is in the input.
             generator: source of further randomness.
         """
+
+    def guided(self, inputs: Tensor, references: Tensor, labels: Tensor) -> Tensor:
+        """Translate images (n, *sample) into domains (n,), each in the style of a reference image of its domain.
+
+        Families with ``tags.guided`` can.
+        """
+        raise ConfigError(f"family '{self.name}' takes no reference images; leave the reference out")
 
     @property
     def w_layers(self) -> int:

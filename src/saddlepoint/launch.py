@@ -249,6 +249,7 @@ def _described(dataset: Dataset, source: str) -> dict[str, Any]:
         "classes": list(dataset.classes),
         "rows": dataset.spec.rows,
         "shares": list(dataset.spec.shares),
+        "labelling": [list(groups) for groups in dataset.labelling],
         "notes": list(dataset.notes),
     }
 

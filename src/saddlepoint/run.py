@@ -151,7 +151,7 @@ class Run:
             DataError: if it cannot be found, or has changed.
         """
         data = self.config["data"]
-        dataset = load_dataset(data["source"], say=say, **{key: data[key] for key in ("size", "channels", "fit")})
+        dataset = load_dataset(data["source"], say=say, **preparation_of(data))
         if dataset.fingerprint != data["fingerprint"]:
             raise DataError(
                 f"'{data['source']}' has changed since the run was trained on it (fingerprint "
@@ -236,6 +236,12 @@ class Run:
         return Training(self.log, diagnosis.verdict, diagnosis.evidence, facts)
 
 
+def preparation_of(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how the data of a run was prepared, from its entry in ``config.json``, as `load_dataset` takes it."""
+    shape = {key: data[key] for key in ("size", "channels", "fit")}
+    return shape | ({"attributes": tuple(data["attributes"])} if data.get("attributes") else {})
+
+
 def class_index(label: int | str, names: Sequence[str]) -> int:
     """Return the index of a class that is given by its name or its index.
 
@@ -274,8 +280,8 @@ def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run
         raise CheckpointError(f"run '{folder.path}' has no whole checkpoint{detail}")
     try:
         kind, data = get_family(config["family"]), config["data"]
-        shares = tuple(data.get("shares", ()))
-        spec = DataSpec(data["modality"], tuple(data["shape"]), tuple(data["classes"]), data["rows"], shares)
+        shares, labelling = tuple(data.get("shares", ())), tuple(map(tuple, data.get("labelling", ())))
+        spec = DataSpec(data["modality"], tuple(data["shape"]), tuple(data["classes"]), data["rows"], shares, labelling)
         family = build_family(kind.name, from_json(kind.Config, config["options"]), spec)
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error

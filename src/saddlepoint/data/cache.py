@@ -57,7 +57,8 @@ def read(entry: Path, name: str) -> Dataset | None:
         meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
         if meta["format"] != FORMAT:
             return None
-        splits = {split: _read_split(entry, split, meta["splits"][split]) for split in SPLITS}
+        columns = (len(meta["classes"]),) if _labelling(meta) else ()
+        splits = {split: _read_split(entry, split, meta["splits"][split], columns) for split in SPLITS}
         return Dataset(
             name,
             meta["modality"],
@@ -65,6 +66,7 @@ def read(entry: Path, name: str) -> Dataset | None:
             tuple(meta["classes"]),
             str(meta["fingerprint"]),
             tuple(meta["notes"]),
+            _labelling(meta),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -116,6 +118,7 @@ def publish(
     labelled: bool,
     classes: Sequence[str],
     notes: Sequence[str],
+    labelling: tuple[tuple[int, ...], ...] = (),
 ) -> None:
     """Describe the arrays written into ``work`` and make them the entry, by one rename.
 
@@ -130,6 +133,7 @@ def publish(
         labelled: whether there are labels.
         classes: names of the classes.
         notes: what was done to the data.
+        labelling: of rows that carry several labels at once.
 
     Raises:
         DataError: if the cache cannot be written.
@@ -143,13 +147,15 @@ def publish(
             "x": _digest(work / f"{split}.x"),
             "labels": _digest(work / f"{split}.labels") if labelled else None,
         }
-    identity = json.dumps([modality, list(classes), splits], sort_keys=True)
+    # Data without a labelling keeps the fingerprint it always had.
+    identity = json.dumps([modality, list(classes), splits, *([labelling] if labelling else [])], sort_keys=True)
     meta = {
         "format": FORMAT,
         "modality": modality,
         "classes": list(classes),
         "fingerprint": hashlib.sha256(identity.encode()).hexdigest(),
         "notes": list(notes),
+        "labelling": labelling,
         "splits": splits,
     }
     try:
@@ -180,12 +186,16 @@ def _digest(path: Path) -> str:
     return "blocks:" + digest.hexdigest()
 
 
-def _read_split(entry: Path, split: str, meta: Mapping[str, Any]) -> Split:
+def _labelling(meta: Mapping[str, Any]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(int(size) for size in groups) for groups in meta.get("labelling", ()))
+
+
+def _read_split(entry: Path, split: str, meta: Mapping[str, Any], columns: tuple[int, ...]) -> Split:
     shape, dtype = tuple(int(n) for n in meta["shape"]), np.dtype(str(meta["dtype"]))
     x = _map(entry / f"{split}.x", dtype, shape, meta["x"])
     if meta["labels"] is None:
         return Split(x)
-    return Split(x, np.array(_map(entry / f"{split}.labels", np.dtype(np.int64), shape[:1], meta["labels"])))
+    return Split(x, np.array(_map(entry / f"{split}.labels", np.dtype(np.int64), (shape[0], *columns), meta["labels"])))
 
 
 def _map(path: Path, dtype: np.dtype, shape: tuple[int, ...], digest: str) -> np.ndarray:

@@ -22,7 +22,8 @@ class Split:
     Attributes:
         x: images as uint8 (rows, channel, height, width) in [0, 255], or vectors as float32 (rows, feature)
             in their own units. Often a read-only memory map of the cache.
-        labels: int64 (rows,) class indices, or None when the data has no labels.
+        labels: int64 (rows,) class indices; of data with a labelling (rows, classes): 1 where a class holds, 0 where it
+            does not, -1 where that is not known. None when the data has no labels.
     """
 
     x: np.ndarray
@@ -48,6 +49,7 @@ class Dataset:
         fingerprint: hexadecimal SHA-256 of everything above but the name: equal content prepared in the same
             way has the same fingerprint wherever it came from.
         notes: what was done to the data, in words for its user.
+        labelling: of data whose rows carry several labels at once; see `DataSpec`.
     """
 
     name: str
@@ -56,14 +58,17 @@ class Dataset:
     classes: tuple[str, ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    labelling: tuple[tuple[int, ...], ...] = ()
 
     @property
     def spec(self) -> DataSpec:
         """What a family must know to build its networks."""
         train, shares = self.splits["train"], ()
         if self.classes and train.labels is not None:
-            shares = tuple((np.bincount(train.labels, minlength=len(self.classes)) / len(train)).tolist())
-        return DataSpec(self.modality, tuple(train.x.shape[1:]), self.classes, len(train), shares)
+            several = train.labels.ndim == 2
+            counts = (train.labels == 1).sum(0) if several else np.bincount(train.labels, minlength=len(self.classes))
+            shares = tuple((counts / len(train)).tolist())
+        return DataSpec(self.modality, tuple(train.x.shape[1:]), self.classes, len(train), shares, self.labelling)
 
     def stats(self) -> DataStats:
         """Return mean and standard deviation of every element over the training rows.
