@@ -16,6 +16,7 @@ from saddlepoint._version import __version__
 from saddlepoint.cli_experiments import add_experiments
 from saddlepoint.cli_explore import add_exploration
 from saddlepoint.cli_options import (
+    AttributesOption,
     BudgetOption,
     ChannelsOption,
     CompileOption,
@@ -34,6 +35,7 @@ from saddlepoint.cli_options import (
     SizeOption,
     StopOption,
     ThreadsOption,
+    named,
 )
 
 app = typer.Typer(
@@ -101,6 +103,7 @@ def train(
     size: SizeOption = None,
     channels: ChannelsOption = None,
     fit: FitOption = "crop",
+    attributes: AttributesOption = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew although an unfinished run is there.")] = False,
     dry_run: DryRunOption = False,
@@ -123,6 +126,7 @@ def train(
         kept = {"data": data != "mnist", "seed": seed != 0, "preset": preset is not None, "out": out is not None}
         kept |= {"size": size is not None, "channels": channels is not None, "fit": fit != "crop", "fresh": fresh}
         kept |= {"checkpoint": checkpoint != "60s", "remedy": remedy is not None}
+        kept |= {"attributes": attributes is not None}
         kept |= {"micro-batch": micro_batch is not None, "precision": precision != "auto", "compile": compile}
         _refuse_changes([*options, *(name for name, given in kept.items() if given)])
         device_or_kept = None if device == "auto" else device
@@ -134,7 +138,7 @@ def train(
             family, data, preset=preset, options=options, budget=budget, kimg=kimg, steps=steps, seed=seed, out=out,
             device=device, threads=threads, checkpoint=checkpoint, remedy=remedy, stop_when=stop_when,
             micro_batch=micro_batch, precision=precision, compile=compile, size=size, channels=channels,
-            fit=fit,
+            fit=fit, attributes=named(attributes),
         )  # fmt: skip
     if dry_run:
         typer.echo(json.dumps(request.to_json(), indent=1))
@@ -201,7 +205,7 @@ def sample(
 ) -> None:
     """Draw samples of a run: a PNG picture, or with --out FILE.npz the arrays themselves.
 
-    grid: samples. filmstrip: the same z over training. neighbours: samples beside their nearest training
+    grid: samples, or inputs beside their translations. filmstrip: the same z over training. neighbours: samples beside their nearest training
     images, framed in yellow. interpolation: straight lines between points of z space.
     """
     from saddlepoint import api, pictures
@@ -351,13 +355,16 @@ def data_inspect(
     size: SizeOption = None,
     channels: ChannelsOption = None,
     fit: FitOption = "crop",
+    attributes: AttributesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count images, sizes, modes, classes and duplicates; say what training would do with them."""
     from saddlepoint import tables
     from saddlepoint.data import inspect_source
 
-    found = inspect_source(source, size=size, channels=channels, fit=fit, say=_say)
+    found = inspect_source(
+        source, size=size, channels=channels, fit=fit, attributes=named(attributes), say=_say
+    )  # fmt: skip
     typer.echo(found.to_json() if as_json else "\n".join(tables.describe_inspection(found)))
 
 

@@ -39,4 +39,16 @@ PrecisionOption = Annotated[
 CompileOption = Annotated[
     bool, typer.Option("--compile", help="Try torch.compile on each network; kept where its gradients stay the same.")
 ]
+AttributesOption = Annotated[
+    str | None, typer.Option(help="Columns to use of a table of attributes, such as Black_Hair,Smiling. Default: all.")
+]
 FitOption = Annotated[str, typer.Option(help="crop or pad images that are not square.")]
+
+
+def named(text: str | None) -> tuple[str, ...]:
+    """Return the names that stand in a text, separated by commas.
+
+    >>> named("Black_Hair, Smiling"), named(None)
+    (('Black_Hair', 'Smiling'), ())
+    """
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())

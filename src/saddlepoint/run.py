@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,10 @@ class Run:
         return diagnose(self.log)
 
     def inputs(self, n: int, *, seed: int = 0) -> Tensor:
-        """Return the generator's inputs for ``n`` samples; the i-th depends on (seed, i) only."""
+        """Return the generator's inputs for ``n`` samples; the i-th depends on (seed, i) only.
+
+        They are latent vectors, or training images where the generator transforms images.
+        """
         chunks = [
             self.family.sample_inputs(_CHUNK, runtime.stream("cpu", "sample", seed, chunk))
             for chunk in range(-(-n // _CHUNK))
@@ -108,8 +112,8 @@ class Run:
         """Return the samples of given inputs, computed in pieces, on the CPU.
 
         Args:
-            inputs: (n, latent), as `inputs` draws them.
-            labels: (n,) class indices, for a conditional generator.
+            inputs: (n, latent), as `inputs` draws them; or images (n, *sample) in [-1, 1].
+            labels: (n,) class indices, for a conditional generator; or (n, classes), as `target` gives them.
             seed: of further randomness.
 
         Raises:
@@ -127,6 +131,29 @@ class Run:
                 samples = piece.new_empty((len(inputs), *piece.shape[1:]), device="cpu")
             samples[part] = piece
         return samples
+
+    def target(self, words: str) -> Tensor:
+        """Return the domain that words name, as labels of one sample.
+
+        Args:
+            words: a class; where samples carry several labels, classes of different groups separated by commas, and
+                ``not-NAME`` for an attribute that shall not hold. Groups that are not named stay as they are.
+
+        Returns:
+            (1,) a class index, or (1, classes): 1 where a class shall hold, 0 where not, -1 in what stays.
+
+        Raises:
+            ConfigError: if there is no such class, or two of them exclude each other.
+        """
+        return target_of(words, self.family.data)
+
+    def guided(self, inputs: Tensor, references: Tensor, labels: Tensor) -> Samples:
+        """Translate images into the style of reference images, in pieces, on the CPU; see `Family.guided`."""
+        pieces = [
+            self.family.guided(x.to(self.device), y.to(self.device), c.to(self.device)).cpu()
+            for x, y, c in zip(inputs.split(_CHUNK), references.split(_CHUNK), labels.split(_CHUNK), strict=True)
+        ]
+        return torch.cat(pieces)
 
     def read_pictures(self, files: Sequence[tuple[str, bytes]]) -> Samples:
         """Return image files as the generator's images: (n, *sample) in [-1, 1], cropped and resized.
@@ -159,11 +186,18 @@ class Run:
             )
         return dataset
 
-    def subject(self) -> Subject:
-        """Return the generator as the evaluation sees it."""
+    def subject(self, dataset: Dataset | None = None) -> Subject:
+        """Return the generator as the evaluation sees it.
+
+        Args:
+            dataset: the run's data: a generator that transforms images gets its held-out images. None: those images of
+                the training data that the run keeps.
+        """
         from saddlepoint.evaluate import Latents, Subject
 
         label = "generator (EMA)" if self.averaged else "generator"
+        if self.family.tags.input == "image":
+            return self._translator(label, dataset)
         latents = labels = None
         if self.family.tags.input == "latent":
             latents = Latents(self.family.sample_inputs, lambda z: self.generate(z, self.labels(len(z)), seed=0))
@@ -175,6 +209,26 @@ class Run:
                 return asked.numpy()
 
         return Subject(label, lambda n, seed: self.sample(n, seed=seed), labels=labels, latents=latents)
+
+    def _translator(self, label: str, dataset: Dataset | None) -> Subject:
+        """Return a generator that transforms images: its samples are held-out images in domains drawn anew."""
+        from saddlepoint.evaluate import Subject
+
+        def sample(n: int, seed: int) -> Tensor:
+            return self.generate(self._given(n, seed, dataset), self.labels(n, seed=seed), seed=seed)
+
+        def labels(n: int, seed: int) -> np.ndarray:
+            asked = self.labels(n, seed=seed)
+            assert asked is not None
+            return asked.numpy()
+
+        return Subject(label, sample, labels=labels, translate=lambda x, c, seed: self.generate(x, c, seed=seed))
+
+    def _given(self, n: int, seed: int, dataset: Dataset | None) -> Tensor:
+        if dataset is None:
+            return self.inputs(n, seed=seed)
+        rows = np.random.default_rng(seed).integers(0, len(held_out := dataset.splits["valid"]), n)
+        return from_bytes(torch.from_numpy(np.asarray(held_out.x)[rows]))
 
     def evaluate(
         self,
@@ -198,9 +252,10 @@ class Run:
         """
         from saddlepoint.evaluate import evaluate
 
+        dataset = self.dataset(say)
         return evaluate(
-            self.subject(),
-            self.dataset(say),
+            self.subject(dataset),
+            dataset,
             protocols,
             seed=seed,
             features=features,
@@ -258,6 +313,37 @@ def class_index(label: int | str, names: Sequence[str]) -> int:
     if str(label).isdecimal() and int(label) < len(names):
         return int(label)
     raise ConfigError(f"there is no class '{label}' among the {len(names)}; {suggest(str(label), names)}")
+
+
+def target_of(words: str, data: DataSpec) -> Tensor:
+    """Return the labels that words name; see `Run.target`.
+
+    >>> target_of("bold,red", DataSpec("image", (3, 8, 8), ("red", "blue", "thin", "bold"), labelling=((2, 2),))).tolist()
+    [[1, 0, 0, 1]]
+    """
+    named = [word.strip() for word in words.split(",") if word.strip()]
+    if not data.labelling:
+        if len(named) != 1:
+            raise ConfigError(f"the target is '{words}', but it must be one class; name others in targets of their own")
+        return torch.tensor([class_index(named[0], data.classes)])
+    wanted = torch.full((1, len(data.classes)), -1)
+    starts = [0, *accumulate(size for sizes in data.labelling for size in sizes)]
+    for word in named:
+        absent = word not in data.classes and word.startswith("not-")
+        index = class_index(word.removeprefix("not-") if absent else word, data.classes)
+        group = slice(*next(pair for pair in pairwise(starts) if pair[0] <= index < pair[1]))
+        alone = group.stop - group.start == 1
+        if absent and not alone:
+            raise ConfigError(f"'{word}' leaves open which class shall hold instead; name that one")
+        if bool((wanted[0, group] >= 0).any()):
+            raise ConfigError(f"the target is '{words}', but '{word}' and another of its classes exclude each other")
+        wanted[0, group] = 0
+        wanted[0, index] = 0 if absent else 1
+    sizes = [sum(part) for part in data.labelling]
+    spoken = [bool((part >= 0).any()) for part in wanted[0].split(sizes)]
+    if sum(spoken) != 1:
+        raise ConfigError(f"the target is '{words}', but it must name at least one class, all of one label set")
+    return wanted
 
 
 def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run:

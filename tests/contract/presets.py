@@ -22,8 +22,10 @@ def reduced(kind: type[Family], preset: str) -> Any:
         value = getattr(config, field.name)
         if field.name.endswith("widths"):
             changes[field.name] = tuple(min(width, 32) for width in value)
-        elif field.name == "width":
+        elif field.name in ("width", "discriminator_width", "style_width"):
             changes[field.name] = min(value, 8)
+        elif field.name in ("layers", "n_critic", "blocks"):
+            changes[field.name] = min(value, 2)
         elif field.name == "pretrain_epochs":
             changes[field.name] = 1
         elif field.name == "sigmoid_bias":

@@ -15,6 +15,7 @@ import numpy as np
 from saddlepoint._errors import DataError
 from saddlepoint.data import arrays, names
 from saddlepoint.data.images import Survey, Unreadable, decode, strict_pillow
+from saddlepoint.data.joint import choose_attributes
 from saddlepoint.data.labels import index_labels
 from saddlepoint.data.load import find_path, joined, load_dataset
 from saddlepoint.data.options import Options
@@ -95,6 +96,7 @@ def inspect_source(
     size: int | None = None,
     channels: int | None = None,
     fit: str = "crop",
+    attributes: Sequence[str] = (),
     say: Callable[[str], None] | None = None,
 ) -> Inspection:
     """Look at every row of a data set, without preparing it for training.
@@ -104,6 +106,7 @@ def inspect_source(
         size: as in `load_dataset`.
         channels: as in `load_dataset`.
         fit: as in `load_dataset`.
+        attributes: as in `load_dataset`.
         say: as in `load_dataset`.
 
     Returns:
@@ -114,8 +117,8 @@ def inspect_source(
     Raises:
         DataError: if there is no such data, or it cannot be read at all.
     """
-    options = Options(size, channels, fit)
-    opened = _open(source, options, say)
+    options = Options(size, channels, fit, tuple(attributes))
+    opened = choose_attributes(_open(source, options, say), options.attributes)
     if opened.modality == "vector":
         return _inspect_vectors(opened)
     with strict_pillow():
