@@ -127,6 +127,7 @@ class OptimizerSpec:
         betas: for adam.
         eps: for adam.
         weight_decay: L2 penalty, added to the gradient as weight_decay * parameter.
+        multipliers: learning rates of submodules, by their names, as multiples of ``lr``.
     """
 
     kind: Literal["sgd", "adam"]
@@ -135,6 +136,7 @@ class OptimizerSpec:
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
+    multipliers: Mapping[str, float] = field(default_factory=dict)
 
 
 def two_players(spec: OptimizerSpec, discriminator_lr: float, step: str = "") -> dict[str, OptimizerSpec]:

@@ -250,7 +250,9 @@ def _interpolated(run: Run, rows: int, seed: int, label: int | str | None) -> Te
         ConfigError: if the generator transforms images.
     """
     if run.family.tags.input != "latent":
-        raise ConfigError(f"'{run.path.name}' transforms {run.family.tags.input}s: there is no z to walk in; draw a grid")
+        raise ConfigError(
+            f"'{run.path.name}' transforms {run.family.tags.input}s: there is no z to walk in; draw a grid"
+        )
     z0, z1 = run.inputs(2 * rows, seed=seed).split(rows)
     labels = run.labels(rows, seed=seed, label=label)
     if labels is not None and label is None:

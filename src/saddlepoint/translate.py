@@ -101,7 +101,9 @@ def _check(run: Run, folder: Path, targets: Sequence[str], out: Path) -> None:
     if not targets:
         raise ConfigError(f"no domain was named; choose of: {', '.join(run.family.data.classes)}")
     if out.resolve() == folder.resolve():
-        raise ConfigError(f"'{out}' is the folder of the pictures themselves; choose another --out, so that none is lost")
+        raise ConfigError(
+            f"'{out}' is the folder of the pictures themselves; choose another --out, so that none is lost"
+        )
 
 
 def _bytes(path: Path) -> bytes:

@@ -91,7 +91,9 @@ class LabelSets:
 
     def known(self, labels: Several) -> Int[Tensor, "batch sets"]:
         """Return 1 for each label set that says something about a row."""
-        return torch.stack([(labels[:, groups[0].start : groups[-1].stop] >= 0).any(1) for groups in self.sets], 1).long()
+        return torch.stack(
+            [(labels[:, groups[0].start : groups[-1].stop] >= 0).any(1) for groups in self.sets], 1
+        ).long()
 
     def shuffled(self, labels: Several, generator: torch.Generator) -> Several:
         """Return the labels in another order, as targets: each row gets those of a row of its own label set."""
@@ -110,7 +112,9 @@ class LabelSets:
         for group in (group for groups in self.sets for group in groups):
             given, told = labels[:, group], logits[:, group]
             if given.shape[1] == 1:
-                part = F.binary_cross_entropy_with_logits(told[:, 0], given[:, 0].clamp(0, 1).to(told), reduction="none")
+                part = F.binary_cross_entropy_with_logits(
+                    told[:, 0], given[:, 0].clamp(0, 1).to(told), reduction="none"
+                )
             else:
                 part = F.cross_entropy(told, given.argmax(1), reduction="none")
             total = total + torch.where(given[:, 0] >= 0, part, torch.zeros_like(part))

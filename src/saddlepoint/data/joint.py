@@ -23,9 +23,7 @@ def choose_attributes(source: Source, names: Sequence[str]) -> Source:
     if not names:
         return source
     if not source.labelling:
-        raise DataError(
-            f"'{source.name}' has no table of attributes ({ATTRIBUTE_FILES[0]}); leave the attributes out"
-        )
+        raise DataError(f"'{source.name}' has no table of attributes ({ATTRIBUTE_FILES[0]}); leave the attributes out")
     for name in names:
         if name not in source.classes:
             raise DataError(f"'{source.name}' has no attribute '{name}'; {suggest(name, source.classes)}")

@@ -186,7 +186,9 @@ def _verdict(rows: Sequence[Row], task: Task) -> str:
         (
             f"{sentence(model.row)} puts {shown(model, DOMAIN)} of held-out images into the domain asked for{beside}.",
             "" if kept is None else f"What they show is kept in {shown(kept, IDENTITY)}.",
-            "" if error is None else f"They differ from the known truth by {shown(error, TRUTH)} of the range of a pixel.",
+            ""
+            if error is None
+            else f"They differ from the known truth by {shown(error, TRUTH)} of the range of a pixel.",
         )
     )
 

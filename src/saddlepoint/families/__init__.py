@@ -4,5 +4,6 @@ from saddlepoint.families import gan  # isort: skip
 from saddlepoint.families import cgan  # isort: skip
 from saddlepoint.families import dcgan  # isort: skip
 from saddlepoint.families import stargan  # isort: skip
+from saddlepoint.families import stargan2  # isort: skip
 
-__all__ = ["cgan", "dcgan", "gan", "stargan"]
+__all__ = ["cgan", "dcgan", "gan", "stargan", "stargan2"]

@@ -60,7 +60,9 @@ class StarGANConfig(FamilyConfig):
     condition: str = option(
         "input", "how G is told its target: as maps beside the image, or in all normalisations too", choices=_CONDITIONS
     )
-    discriminator_width: int = option(64, "channels of D at half the side of the images; they double with every halving")
+    discriminator_width: int = option(
+        64, "channels of D at half the side of the images; they double with every halving"
+    )
     layers: int = option(6, "halvings in D, after which it judges patches and the domain")
     objective: str = option("wasserstein", "the game", choices=tuple(OBJECTIVES))
     penalty: float = option(10.0, "weight of (||grad D|| - 1)^2 between real and generated images; 0: off")
@@ -113,17 +115,15 @@ class Generator(nn.Module):
         down += [nn.Conv2d(c.width << i, c.width << (i + 1), 4, 2, 1, bias=False) for i in range(2)]
         self.down = nn.ModuleList(down)
         self.blocks = nn.ModuleList(nn.Conv2d(wide, wide, 3, 1, 1, bias=False) for _ in range(2 * c.blocks))
-        self.up = nn.ModuleList(
-            nn.ConvTranspose2d(wide >> i, wide >> (i + 1), 4, 2, 1, bias=False) for i in range(2)
-        )
+        self.up = nn.ModuleList(nn.ConvTranspose2d(wide >> i, wide >> (i + 1), 4, 2, 1, bias=False) for i in range(2))
         widths = [c.width, 2 * c.width, wide, *[wide] * (2 * c.blocks), 2 * c.width, c.width]
         self.norms = nn.ModuleList(StyledNorm(width, style) for width in widths)
         self.output = nn.Conv2d(c.width, channels, c.kernel, 1, around, bias=False)
 
     def forward(self, x: Images, told: Tensor) -> Images:
         """Return translated images; ``told`` (batch, numbers) is the target as `LabelSets.encode` gives it."""
-        maps = told.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
-        h, norms = torch.cat([x, maps], 1), iter(self.norms)
+        told, norms = told.to(x.dtype), iter(self.norms)
+        h = torch.cat([x, told[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1)
         for layer in self.down:
             h = F.relu(next(norms)(layer(h), told))
         for first, second in zip(self.blocks[::2], self.blocks[1::2], strict=True):
