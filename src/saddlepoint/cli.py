@@ -205,8 +205,8 @@ def sample(
 ) -> None:
     """Draw samples of a run: a PNG picture, or with --out FILE.npz the arrays themselves.
 
-    grid: samples, or inputs beside their translations. filmstrip: the same z over training. neighbours: samples beside their nearest training
-    images, framed in yellow. interpolation: straight lines between points of z space.
+    grid: samples, or inputs beside their translations. filmstrip: the same z over training. neighbours: samples
+    beside their nearest training images, framed in yellow. interpolation: straight lines between points of z space.
     """
     from saddlepoint import api, pictures
     from saddlepoint.engine.runtime import use_threads

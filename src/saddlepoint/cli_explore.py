@@ -1,4 +1,4 @@
-"""Commands that look into runs: `explore` walks in latent space, `translate` takes pictures, `studio` opens a browser."""
+"""Commands that look into runs: `explore` walks in latent space, `translate` takes pictures, `studio` has pages."""
 
 from __future__ import annotations
 

@@ -73,8 +73,8 @@ class Batch:
 
     Attributes:
         x: (batch, *sample) float tensor in the inside range.
-        labels: (batch,) class indices; of data with a labelling (batch, classes): 1 where a class holds, 0 where it does
-            not, -1 in a label set that does not know the sample. None when the data has no labels.
+        labels: (batch,) class indices; of data with a labelling (batch, classes): 1 where a class holds, 0 where it
+            does not, -1 in a label set that does not know the sample. None when the data has no labels.
     """
 
     x: Tensor
@@ -350,8 +350,8 @@ class Family(nn.Module, abc.ABC):
         self.data = data
         if data.labelling and self.classes and not self.tags.attributes:
             raise ConfigError(
-                f"family '{self.name}' asks for samples by one class each, but samples of this data carry several labels "
-                "at once; take data with a folder for each class, or a family such as stargan"
+                f"family '{self.name}' asks for samples by one class each, but samples of this data carry several "
+                "labels at once; take data with a folder for each class, or a family such as stargan"
             )
 
     @abc.abstractmethod

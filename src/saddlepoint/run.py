@@ -318,7 +318,8 @@ def class_index(label: int | str, names: Sequence[str]) -> int:
 def target_of(words: str, data: DataSpec) -> Tensor:
     """Return the labels that words name; see `Run.target`.
 
-    >>> target_of("bold,red", DataSpec("image", (3, 8, 8), ("red", "blue", "thin", "bold"), labelling=((2, 2),))).tolist()
+    >>> spec = DataSpec("image", (3, 8, 8), ("red", "blue", "thin", "bold"), labelling=((2, 2),))
+    >>> target_of("bold,red", spec).tolist()
     [[1, 0, 0, 1]]
     """
     named = [word.strip() for word in words.split(",") if word.strip()]

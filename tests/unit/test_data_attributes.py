@@ -149,7 +149,7 @@ def test_a_path_with_a_plus_is_a_path_and_sizes_must_agree(tmp_path: Path) -> No
 
 
 def test_known_truths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows are the truth of their own labels; ink, stroke and ground are what the labels say; splits keep their order."""
+    """Rows are the truth of their own labels, in the order of the grey data; other sizes have none."""
     write_named(tmp_path, "mnist", train=60, test=12)
     write_named(tmp_path, "fashion_mnist", train=60, test=12)
     monkeypatch.setenv("SADDLEPOINT_DATA_DIR", str(tmp_path))

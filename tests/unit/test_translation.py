@@ -20,8 +20,8 @@ from saddlepoint.evaluate.translation import CYCLE, DIVERSITY, DOMAIN, IDENTITY,
 from saddlepoint.family import DataSpec
 from saddlepoint.run import Run, target_of
 from saddlepoint.translate import translate_folder
-from tests.unit.data_helpers import png, write_folder, write_named
 from tests.unit.data_helpers import pictures as drawn
+from tests.unit.data_helpers import png, write_folder, write_named
 
 OPTIONS = {"width": 4, "blocks": 1, "discriminator_width": 4, "layers": 2, "batch_size": 4}
 SPEC = DataSpec("image", (3, 16, 16), ("red", "blue", "thin", "bold", "old", "young"), labelling=((2, 2, 1), (1,)))
@@ -85,7 +85,8 @@ def test_targets_in_words() -> None:
     plain = DataSpec("image", (3, 16, 16), ("cat", "dog"))
     assert target_of("dog", plain).tolist() == [1]
     for words, spec, what in (
-        ("red,blue", SPEC, "exclude each other"), ("not-red", SPEC, "name that one"), ("old,young", SPEC, "one label set"),
+        ("red,blue", SPEC, "exclude each other"), ("not-red", SPEC, "name that one"),
+        ("old,young", SPEC, "one label set"),
         ("", SPEC, "at least one class"), ("purple", SPEC, "no class 'purple'"), ("cat,dog", plain, "one class"),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=what):

@@ -35,8 +35,8 @@ def read_attributes(where: str, data: bytes) -> Table:
 
     Args:
         where: path of the file, for messages.
-        data: its bytes. Text: the number of rows, a line of names, then ``FILE 1 -1 ...``. CSV: a header that begins with
-            the column of file names, then rows of 1 and -1.
+        data: its bytes. Text: the number of rows, a line of names, then ``FILE 1 -1 ...``. CSV: a header that begins
+            with the column of file names, then rows of 1 and -1.
 
     Raises:
         DataError: if it cannot be understood.

@@ -39,7 +39,7 @@ def choose_attributes(source: Source, names: Sequence[str]) -> Source:
 
 
 def joint_source(name: str, datasets: Sequence[Dataset]) -> Source:
-    """Return several data sets of images as one: every row says which classes of its own set hold, and -1 for the others.
+    """Return several data sets of images as one: a row says which classes of its own set hold, and -1 of the others.
 
     Args:
         name: of the result.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
 from pathlib import Path
+from typing import Any
 
 from saddlepoint._errors import DataError, suggest
 from saddlepoint.data import cache, hub
@@ -84,13 +84,13 @@ def joined(source: str) -> list[str]:
 
 
 def _load_joint(source: str, parts: Sequence[str], options: Options, say: Say) -> Dataset:
-    """Prepare each part by itself, then the rows of all as one data set; attributes are those of the part with a table."""
+    """Prepare each part by itself, then the rows of all as one; attributes are those of the part with a table."""
     shape: dict[str, Any] = {"size": options.size, "channels": options.channels, "fit": options.fit}
     tables = [_has_table(part) for part in parts]
     if options.attributes and sum(tables) != 1:
         raise DataError(
-            f"attributes are named, and {sum(tables)} of the {len(parts)} data sets of '{source}' have a table of them; "
-            "exactly one must have it"
+            f"attributes are named, and {sum(tables)} of the {len(parts)} data sets of '{source}' have a table of "
+            "them; exactly one must have it"
         )
     datasets = [
         load_dataset(part, **shape, attributes=options.attributes if has else (), say=say)

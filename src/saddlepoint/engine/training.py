@@ -58,8 +58,8 @@ class TrainingState:
         """Return samples of the averaged generator on the CPU, from the same inputs every time.
 
         Args:
-            n: how many; of a conditional generator whole rows of one sample of each class, if they fit into ``n``. Where
-                the generator transforms images, a row is one image in each class.
+            n: how many; of a conditional generator whole rows of one sample of each class, if they fit into ``n``. Of
+                one that transforms images, a row is one image in each class.
             seed: of the inputs.
         """
         device, classes = next(self.family.parameters()).device, self.family.classes

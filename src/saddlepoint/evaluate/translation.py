@@ -1,4 +1,4 @@
-"""How well images are translated: into the domain asked for, keeping what they show, back again, and against the truth."""
+"""How well images are translated: into the domain asked for, keeping what they show, back, against the truth."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def _needs(bench: Bench) -> str:
 register(
     Protocol(
         "translation", ("image",),
-        "held-out images translated into other domains: named by classifiers of real images, held against the known truth",
+        "held-out images translated into other domains, named by classifiers of real images, beside the known truth",
         (DOMAIN, IDENTITY, TRUTH, CYCLE, DIVERSITY), _measure, _verdict,
         name=lambda task: f"translation{short_count(task.n)}_lenet_test",
         controls=_controls,

@@ -135,7 +135,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Convolutions of stride 2 with LeakyReLU -> a logit for each patch, whose mean judges, and logits of the classes."""
+    """Convolutions of stride 2 with LeakyReLU -> a logit for each patch, whose mean judges; logits of the classes."""
 
     def __init__(self, config: StarGANConfig, shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
@@ -192,8 +192,8 @@ class StarGAN(Family):
         least = max(4, 1 << config.layers)
         if height != width or height % 4 or height < least:
             raise ConfigError(
-                f"family 'stargan' takes square images whose side is a multiple of 4 and at least {least} (for {config.layers} "
-                f"layers of D), but these are {height} x {width}; choose another --size, or fewer --layers"
+                f"family 'stargan' takes square images whose side is a multiple of 4 and at least {least} (for "
+                f"{config.layers} layers of D), but these are {height} x {width}; choose another --size, or fewer --layers"
             )
         self.labels = LabelSets(data, self.name)
         self.generator = Generator(config, channels, self.labels.width)
