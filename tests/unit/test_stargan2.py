@@ -154,5 +154,5 @@ def test_several_labels_a_row_are_refused() -> None:
 
 
 def test_a_size_that_cannot_be_halved_is_refused_with_a_remedy() -> None:
-    with pytest.raises(ConfigError, match="fewer --halvings"):
+    with pytest.raises(ConfigError, match="another --size or --halvings"):
         build(dataclasses.replace(SMALL, halvings=4))

@@ -193,7 +193,7 @@ class StarGAN(Family):
         if height != width or height % 4 or height < least:
             raise ConfigError(
                 f"family 'stargan' takes square images whose side is a multiple of 4 and at least {least} (for "
-                f"{config.layers} layers of D), but these are {height} x {width}; choose another --size, or fewer --layers"
+                f"{config.layers} layers of D), but these are {height} x {width}; choose another --size or --layers"
             )
         self.labels = LabelSets(data, self.name)
         self.generator = Generator(config, channels, self.labels.width)

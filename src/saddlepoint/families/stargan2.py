@@ -253,7 +253,7 @@ class StarGAN2(Family):
         if height != width or height % step or height < 2 * step:
             raise ConfigError(
                 f"family 'stargan2' with {config.halvings} halvings takes square images whose side is a multiple of "
-                f"{step}, at least {2 * step}, but these are {height} x {width}; choose another --size, or fewer --halvings"
+                f"{step}, at least {2 * step}, but these are {height} x {width}; choose another --size or --halvings"
             )
         LabelSets(data, self.name)
         domains = len(data.classes)
