@@ -22,6 +22,7 @@ from saddlepoint.run import Run, target_of
 from saddlepoint.translate import translate_folder
 from tests.unit.data_helpers import pictures as drawn
 from tests.unit.data_helpers import png, write_folder, write_named
+from tests.unit.test_data_attributes import faces
 
 OPTIONS = {"width": 4, "blocks": 1, "discriminator_width": 4, "layers": 2, "batch_size": 4}
 SPEC = DataSpec("image", (3, 16, 16), ("red", "blue", "thin", "bold", "old", "young"), labelling=((2, 2, 1), (1,)))
@@ -76,6 +77,26 @@ def test_pictures_put_inputs_beside_their_translations(runs: dict[str, Run], nam
     assert pictures.made(run, "neighbours", 12).height > 0
     with pytest.raises(ConfigError, match="no z to walk in"):
         pictures.made(run, "interpolation")
+
+
+def test_a_run_on_attributes_knows_them_and_finds_its_data_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SADDLEPOINT_CACHE_DIR", str(tmp_path / "cache"))
+    root, _ = faces(tmp_path / "celeba")
+    request = {"options": OPTIONS, "attributes": ("Smiling", "Male"), "out": tmp_path / "run"}
+    run = api.train("stargan", str(root), steps=1, **request)
+    assert run.family.data.classes == ("Smiling", "Male")
+    assert run.family.data.labelling == ((1, 1),)
+    assert run.dataset().classes == ("Smiling", "Male")
+    assert api.resume(run.path, steps=2).step == 2
+    x = run.inputs(3)
+    both, only = (run.generate(x, run.target(words).repeat(3, 1)) for words in ("Smiling,Male", "Smiling,not-Male"))
+    assert not torch.equal(both, only)
+    seen = run.family.discriminator(x)[1]
+    held = torch.where(seen[:, 1] > 0, 1, 0)
+    expected = torch.where(held[:, None, None, None] == 1, both, only)
+    torch.testing.assert_close(run.generate(x, torch.zeros(3, dtype=torch.long)), expected)
 
 
 def test_targets_in_words() -> None:
