@@ -72,8 +72,8 @@ def gradient_penalty(critic: Critic, real: Samples, fake: Samples, generator: to
 
 def interpolated(real: Samples, fake: Samples, generator: torch.Generator) -> Samples:
     """Return a uniformly drawn point between each pair of a real and a generated sample; see `gradient_penalty`."""
-    share = torch.rand(len(real), *[1] * (real.ndim - 1), generator=generator, device=real.device, dtype=real.dtype)
-    return torch.lerp(fake.detach(), real.detach(), share)
+    share = torch.rand(len(real), *[1] * (real.ndim - 1), generator=generator, device=real.device)
+    return torch.lerp(fake.detach(), real.detach(), share.to(real.dtype))
 
 
 def from_one(norms: PerSample) -> PerSample:

@@ -57,7 +57,7 @@ def by_hand(family: StarGAN, given: Batch, config: StarGANConfig) -> tuple[Tenso
     target_index = given.labels[keys.argsort()]
     target = F.one_hot(target_index, 3).double()
     fake = g(given.x, target)
-    share = torch.rand(4, 1, 1, 1, generator=stream("cpu", "noise"), dtype=torch.float64)
+    share = torch.rand(4, 1, 1, 1, generator=stream("cpu", "noise")).double()
     real, between = (x.detach().clone().requires_grad_() for x in (given.x, share * given.x + (1 - share) * fake))
     squares = []
     for x in (real, between):
@@ -194,7 +194,7 @@ def test_n_critic_is_the_published_order(tmp_path: Path) -> None:
         asked = labels[keys.argsort()]
         target = F.one_hot(asked, 3).double()
         fake = g(x, target).detach()
-        share = torch.rand(4, 1, 1, 1, generator=stream("cpu", "noise", 0, 0, t, 0), dtype=torch.double)
+        share = torch.rand(4, 1, 1, 1, generator=stream("cpu", "noise", 0, 0, t, 0)).double()
         between = (fake + share * (x - fake)).requires_grad_()
         (gradient,) = torch.autograd.grad(d(between)[0].sum(), between, create_graph=True)
         far = ((gradient.square().sum((1, 2, 3)) + 1e-12).sqrt() - 1).square().mean()

@@ -150,6 +150,8 @@ class StyledNorm(nn.Module):
 
     def forward(self, x: Images, style: Tensor | None) -> Images:
         """Return gain * (x - mean) / deviation + offset; with a style the gain is 1 + its linear map."""
+        # Statistics, and sums of residual blocks, are not computed in half precision.
+        x = at_least_float32(x)
         if self.affine is None:
             return F.instance_norm(x, weight=self.gain, bias=self.offset)
         assert style is not None
