@@ -32,7 +32,9 @@ def reduced(kind: type[Family], preset: str) -> Any:
             changes[field.name] = tuple(min(width, 32) for width in value)
         elif field.name in ("width", "discriminator_width", "style_width"):
             changes[field.name] = min(value, 8)
-        elif field.name in ("layers", "n_critic", "blocks", "halvings"):
+        elif field.name in ("blocks", "halvings"):
+            changes[field.name] = 1
+        elif field.name in ("layers", "n_critic"):
             changes[field.name] = min(value, 2)
         elif field.name == "pretrain_epochs":
             changes[field.name] = 1
