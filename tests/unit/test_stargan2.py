@@ -16,8 +16,8 @@ from saddlepoint.families.stargan2 import Encoder, MappingNetwork, StarGAN2, Sta
 from saddlepoint.family import Batch, Context, DataSpec, OptimizerSpec, Phase, Progress, build_family
 
 SMALL = StarGAN2Config(
-    batch_size=4, latent_size=3, style_size=5, width=4, halvings=2, blocks=1, style_width=6, r1_gamma=0.9, style=0.7,
-    diversity=1.3, diversity_fall_kimg=100.0, cycle=2.0,
+    batch_size=4, latent_size=3, style_size=5, width=4, halvings=2, blocks=1, style_width=6, r1_gamma=0.9,
+    r2_gamma=0.4, style=0.7, diversity=1.3, diversity_fall_kimg=100.0, cycle=2.0,
 )  # fmt: skip
 SPEC = DataSpec("image", (3, 16, 16), ("a", "b"), 20)
 
@@ -64,6 +64,8 @@ def test_losses_are_those_of_the_equations(source: str, nimg: int) -> None:
     real_logits, fake_logits = d(real, given.labels)[:, 0], d(fake, target)[:, 0]
     (gradient,) = torch.autograd.grad(real_logits.sum(), real, retain_graph=True)
     loss_d = F.softplus(-real_logits) + F.softplus(fake_logits) + 0.9 / 2 * gradient.square().sum((1, 2, 3))
+    (gradient,) = torch.autograd.grad(fake_logits.sum(), fake, retain_graph=True)
+    loss_d = loss_d + 0.4 / 2 * gradient.square().sum((1, 2, 3))
     weight = 1.3 * max(0.0, 1 - nimg / 100_000)
     loss_g = F.softplus(-fake_logits) + 0.7 * (e(fake, target) - style).abs().mean(1)
     loss_g = loss_g - weight * (fake - g(given.x, other)).abs().mean((1, 2, 3))
