@@ -352,7 +352,7 @@ class StarGAN2(Family):
             if gamma:
                 penalties.append(gamma / 2 * squared_gradient_norm(found[-1], x))
         loss = sum(penalties, self.objective.discriminator(*found))
-        return Terms(loss, game_logs(*found, self.objective) if source == "latent" else {})
+        return Terms(loss, game_logs(found[0], found[1], self.objective) if source == "latent" else {})
 
     def _generator_loss(self, given: Round, source: str, ctx: Context) -> Terms:
         """Pass for real, show the style, differ between styles, come back. Choi et al. 2020, equations 1 to 4."""
