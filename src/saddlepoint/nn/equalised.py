@@ -1,0 +1,129 @@
+"""Layers with an equalised learning rate: weights of unit variance, scaled when they are used."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from saddlepoint._types import at_least_float32
+
+GAIN = 2**0.5
+"""What keeps the variance through LeakyReLU of slope 0.2, nearly."""
+
+
+def leaky(x: Tensor, gain: float = GAIN) -> Tensor:
+    """Return ``gain`` times LeakyReLU of slope 0.2."""
+    return F.leaky_relu(x, 0.2) * gain
+
+
+class EqualisedLinear(nn.Linear):
+    """An affine map whose weight is kept 1 / ``multiplier`` times as large, with variance 1 for multiplier 1.
+
+    Adam's steps have the same size for every layer, so every layer moves at the same relative speed; ``multiplier``
+    slows it down. Source: Karras et al. 2018 (ProGAN), section 4.1; Karras et al. 2019, appendix C.
+
+    Args:
+        inputs, outputs: features.
+        gain: the map's result has variance gain^2 for inputs of variance 1.
+        multiplier: of the learning rate.
+        start: initial value of the bias.
+        bias: whether there is one.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, *, gain: float = 1.0, multiplier: float = 1.0, start: float = 0.0,
+        bias: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__(inputs, outputs, bias=bias)
+        self.multiplier, self.start = multiplier, start
+        self.scale = gain * multiplier / inputs**0.5
+
+    def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
+        """Return x W' scale + b multiplier."""
+        return F.linear(x, self.weight * self.scale, None if self.bias is None else self.bias * self.multiplier)
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Draw the weight from N(0, 1 / multiplier^2), and set the bias to its start."""
+        nn.init.normal_(self.weight, 0.0, 1 / self.multiplier, generator=generator)
+        if self.bias is not None:
+            nn.init.constant_(self.bias, self.start / self.multiplier)
+
+
+class EqualisedConv2d(nn.Conv2d):
+    """A convolution of odd kernel with weights of variance 1, scaled by gain / sqrt(fan in) when it is used.
+
+    Args:
+        inputs, outputs: channels.
+        kernel: side, odd.
+        stride: 1 or 2.
+        padding: None: half the kernel.
+        gain: as for `EqualisedLinear`.
+        bias: whether there is one.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int | None = None,
+        gain: float = 1.0, bias: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__(inputs, outputs, kernel, stride, kernel // 2 if padding is None else padding, bias=bias)
+        self.scale = gain / (inputs * kernel**2) ** 0.5
+
+    def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Tensor:
+        """Return the convolution with weight * scale, plus the bias."""
+        return self._conv_forward(x, self.weight * self.scale, self.bias)
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Draw the weight from N(0, 1), and set the bias to 0."""
+        nn.init.normal_(self.weight, generator=generator)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
+class ModulatedConv2d(nn.Module):
+    """A convolution whose input channels are scaled by a style, and whose output has unit variance again.
+
+    y = d * conv(s * x), with d_o = 1 / sqrt(sum_ik (s_i W_oik)^2) for each sample and output channel o: the same as a
+    convolution with weights of its own for each sample, at the price of one for all. Measured on a CPU (batch 32, 32
+    channels of 28 x 28), scaling activations is several times as fast as a convolution in groups.
+
+    Source: Karras et al. 2020 (StyleGAN2), equations 1 and 3, and section 2.2.
+
+    Args:
+        inputs, outputs: channels.
+        kernel: side, odd.
+        styles: dimensions of w.
+        demodulate: whether the variance is restored; without, weights are scaled by 1 / sqrt(fan in) instead.
+        up: doubles height and width: a transposed convolution of stride 2.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, styles: int, *, demodulate: bool = True, up: bool = False
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
+        self.affine = EqualisedLinear(styles, inputs, start=1.0)
+        self.demodulate, self.up, self.padding = demodulate, up, kernel // 2
+        self.scale = 1.0 if demodulate else 1 / (inputs * kernel**2) ** 0.5
+
+    def forward(self, x: Float[Tensor, "batch inputs height width"], w: Float[Tensor, "batch styles"]) -> Tensor:
+        """Return the modulated convolution; with ``up`` its side is 2 side + 1, to be blurred."""
+        s = at_least_float32(self.affine(w)) * self.scale
+        x = x * s[:, :, None, None].to(x.dtype)
+        if self.up:
+            y = F.conv_transpose2d(x, self.weight.transpose(0, 1), None, stride=2)
+        else:
+            y = F.conv2d(x, self.weight, None, 1, self.padding)
+        if self.demodulate:
+            y = y * self._demodulation(s)[:, :, None, None].to(y.dtype)
+        return y
+
+    def _demodulation(self, s: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
+        with torch.autocast(s.device.type, enabled=False):
+            energy = s.square() @ self.weight.square().sum((2, 3)).t()
+            return torch.rsqrt(energy + 1e-8)
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Draw the weight from N(0, 1)."""
+        nn.init.normal_(self.weight, generator=generator)

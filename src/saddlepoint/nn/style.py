@@ -1,0 +1,154 @@
+"""What both generations of StyleGAN share: the mapping network, mixed styles, noise inputs, D's last layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from saddlepoint._types import Latents, PerSample
+from saddlepoint.nn.equalised import GAIN, EqualisedConv2d, EqualisedLinear, ModulatedConv2d, leaky
+from saddlepoint.nn.mlp import in_full
+from saddlepoint.nn.normalise import minibatch_deviation, rms_norm
+
+Images = Float[Tensor, "batch channel height width"]
+Styles = Float[Tensor, "batch layer w"]
+W = Float[Tensor, "batch w"]
+
+SLOWLY = 0.01
+"""Learning rate of a mapping network's layers as a share of the other layers'."""
+
+
+def sides(side: int) -> list[int] | None:
+    """Return the sides of the layers from 4, 5, 6 or 7 up to the image by doubling; None if there is no such list.
+
+    >>> sides(32), sides(28), sides(9)
+    ([4, 8, 16, 32], [7, 14, 28], None)
+    """
+    found = [side]
+    while found[0] > 7:
+        if found[0] % 2:
+            return None
+        found.insert(0, found[0] // 2)
+    return found if found[0] >= 4 and len(found) > 1 else None
+
+
+SIZES = tuple(side for side in range(8, 1025) if sides(side))
+"""Sides of the images that the generators can make."""
+
+
+class Mapping(nn.Module):
+    """z (beside a vector of the label), each of unit root mean square -> layers that learn slowly -> w.
+
+    Source: Karras et al. 2019, section 2 and appendix C; labels as in Karras et al. 2020 (StyleGAN2-ADA), appendix D.
+
+    Args:
+        latents: dimensions of z; 0: there is none.
+        classes: of the labels; 0: there are none.
+        size: dimensions of w, and hidden units.
+        depth: layers.
+    """
+
+    def __init__(self, latents: int, classes: int, size: int, depth: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.label = EqualisedLinear(classes, size) if classes else None
+        widths = [latents + (size if classes else 0), *[size] * depth]
+        self.layers = nn.ModuleList(EqualisedLinear(a, b, multiplier=SLOWLY) for a, b in pairwise(widths))
+
+    def forward(self, z: Latents | None, labels: Tensor | None) -> W:
+        """Return w; ``labels`` are read where there are classes."""
+        parts = [] if z is None else [rms_norm(z)]
+        if self.label is not None:
+            assert labels is not None
+            parts.append(rms_norm(self.label(F.one_hot(labels, self.classes).to(self.label.weight.dtype))))
+        h = torch.cat(parts, 1)
+        for layer in self.layers:
+            h = leaky(layer(h))
+        return h
+
+
+def mixed(first: W, second: W, layers: int, share: float, generator: torch.Generator) -> Styles:
+    """Return the styles of ``first`` up to a random layer and of ``second`` from there on, for a share of the samples.
+
+    Source: Karras et al. 2019, section 3.1.
+
+    Args:
+        first, second: two points of w for each sample.
+        layers: of the generator.
+        share: probability that a sample is mixed; the others are of ``first`` alone.
+        generator: of the places.
+    """
+    drawn = torch.rand(2, len(first), generator=generator, device=first.device)
+    place = 1 + (drawn[0] * (layers - 1)).long()
+    place = torch.where(drawn[1] < share, place, layers)
+    kept = torch.arange(layers, device=first.device) < place[:, None]
+    return torch.where(kept[:, :, None], first[:, None], second[:, None])
+
+
+def noises(rows: int, of: Sequence[int], generator: torch.Generator) -> list[Tensor]:
+    """Draw N(0, 1) maps (rows, 1, side, side) for layers with the given sides; one row serves all samples."""
+    return [torch.randn(rows, 1, side, side, generator=generator, device=generator.device) for side in of]
+
+
+def clipped(x: Images) -> Images:
+    """Clip to [-1, 1]; the gradient passes as if nothing were clipped, so that a search is not stuck outside."""
+    return x + (x.clamp(-1, 1) - x).detach()
+
+
+class Head(nn.Module):
+    """D's last layers: minibatch deviation, a convolution, a layer -> one logit, or its product with the label's vector.
+
+    A logit of evaluation mode is a function of its own sample: there the deviation is its running mean.
+
+    Args:
+        width: channels.
+        side: of the maps.
+        group: samples whose deviation is taken; fewer where they do not divide the minibatch. 0: none.
+        gain: of the hidden layers' weights; their activations get the rest of `GAIN`.
+        label: network of the label's vector (batch, size); None: unconditional.
+        size: of that vector.
+    """
+
+    def __init__(
+        self, width: int, side: int, group: int, *, gain: float = 1.0, label: nn.Module | None = None, size: int = 1
+    ) -> None:
+        super().__init__()
+        self.group, self.after = group, GAIN / gain
+        self.conv = EqualisedConv2d(width + (group > 0), width, 3, gain=gain)
+        self.hidden = EqualisedLinear(width * side**2, width, gain=gain)
+        self.output = EqualisedLinear(width, 1 if label is None else size)
+        self.label = label
+        self.deviation: Tensor
+        self.register_buffer("deviation", torch.zeros(()))
+
+    def forward(self, h: Images, labels: Tensor | None) -> PerSample:
+        """Return logits (batch,)."""
+        h = leaky(self.conv(self._with_deviation(h) if self.group else h), self.after)
+        h = leaky(self.hidden(h.flatten(1)), self.after)
+        found = in_full(self.output, h)
+        if self.label is None:
+            return found.squeeze(1)
+        of_label = rms_norm(self.label(None, labels))
+        return (found * of_label).sum(1) / found.shape[1] ** 0.5
+
+    def _with_deviation(self, h: Images) -> Images:
+        batch, _, height, width = h.shape
+        if not self.training:
+            return torch.cat([h, self.deviation.to(h.dtype).expand(batch, 1, height, width)], 1)
+        group = max(size for size in range(1, min(self.group, batch) + 1) if batch % size == 0)
+        h = minibatch_deviation(h, group)
+        with torch.no_grad():
+            self.deviation.lerp_(h[:, -1].mean().to(self.deviation.dtype), 0.01)
+        return h
+
+
+def draw_layers(network: nn.Module, generator: torch.Generator) -> None:
+    """Draw the weights of every equalised or modulated layer below ``network``."""
+    for layer in network.modules():
+        if isinstance(layer, EqualisedLinear | EqualisedConv2d | ModulatedConv2d):
+            layer.draw(generator)
