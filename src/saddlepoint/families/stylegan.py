@@ -34,7 +34,7 @@ from saddlepoint.family import (
     register,
 )
 from saddlepoint.losses import OBJECTIVES, get_objective
-from saddlepoint.nn.equalised import EqualisedConv2d, ModulatedConv2d, leaky
+from saddlepoint.nn.equalised import GAIN, EqualisedConv2d, ModulatedConv2d, leaky
 from saddlepoint.nn.resample import blur, downsample, upsample
 from saddlepoint.nn.style import SIZES, Head, Mapping as MappingNetwork, Styles, W, clipped, draw_layers, mixed, noises, sides
 from saddlepoint.penalties import path_lengths, squared_gradient_norm
@@ -140,15 +140,15 @@ class StyledLayer(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, styles: int, *, up: bool = False) -> None:
         super().__init__()
-        self.conv = ModulatedConv2d(inputs, outputs, 3, styles, up=up)
+        # The gain of LeakyReLU is carried by what it acts on. The filter spreads the energy of a pixel over four.
+        self.conv = ModulatedConv2d(inputs, outputs, 3, styles, amplify=GAIN * (4 if up else 1), up=up)
         self.strength, self.bias = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Images, w: W, noise: Tensor) -> Images:
         """Return (batch, outputs, side, side), of the side of ``noise``."""
         h = self.conv(x, w)
-        # The filter spreads the energy of one pixel over four: what is missing is a factor of two each way.
-        h = blur(h, padding=1) * 4 if self.conv.up else h
-        return leaky(h + (noise * self.strength + self.bias[:, None, None]).to(h.dtype))
+        h = blur(h, padding=1) if self.conv.up else h
+        return leaky(h + (noise * (GAIN * self.strength) + (GAIN * self.bias)[:, None, None]).to(h.dtype))
 
 
 class ToImage(nn.Module):
@@ -207,16 +207,15 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, residual: bool) -> None:
         super().__init__()
-        self.conv = EqualisedConv2d(inputs, inputs, 3)
-        self.down = EqualisedConv2d(inputs, outputs, 3, stride=2, padding=0)
-        self.skip = EqualisedConv2d(inputs, outputs, 1, bias=False) if residual else None
+        shared = 0.5**0.5 if residual else 1.0
+        self.conv = EqualisedConv2d(inputs, inputs, 3, amplify=GAIN)
+        self.down = EqualisedConv2d(inputs, outputs, 3, stride=2, padding=0, amplify=GAIN * shared)
+        self.skip = EqualisedConv2d(inputs, outputs, 1, amplify=shared, bias=False) if residual else None
 
     def forward(self, x: Images) -> Images:
         """Return (batch, outputs, side / 2, side / 2)."""
         h = leaky(self.down(blur(leaky(self.conv(x)), padding=2)))
-        if self.skip is None:
-            return h
-        found: Images = (h + self.skip(downsample(x))) * 0.5**0.5
+        found: Images = h if self.skip is None else h + self.skip(downsample(x))
         return found
 
 
@@ -228,10 +227,10 @@ class Discriminator(nn.Module):
         levels = sides(data.shape[1])
         assert levels is not None
         widths = _widths(config, len(levels))[::-1]
-        self.input = EqualisedConv2d(data.shape[0], widths[0], 1)
+        self.input = EqualisedConv2d(data.shape[0], widths[0], 1, amplify=GAIN)
         self.blocks = nn.Sequential(*(Block(a, b, residual=config.residual) for a, b in pairwise(widths)))
         label = MappingNetwork(0, classes, widths[-1], config.mapping_depth) if classes else None
-        self.head = Head(widths[-1], levels[0], config.deviation_group, label=label, size=widths[-1])
+        self.head = Head(widths[-1], levels[0], config.deviation_group, amplify=GAIN, label=label, size=widths[-1])
 
     def forward(self, x: Images, labels: Tensor | None) -> PerSample:
         """Return logits (batch,)."""
@@ -244,7 +243,7 @@ class Discriminator(nn.Module):
 
 
 _TINY = StyleGANConfig(
-    conditional=False, latent_size=64, w_size=128, mapping_depth=2, width=24, max_width=96, r1_gamma=0.2,
+    conditional=False, latent_size=64, w_size=128, mapping_depth=2, width=16, max_width=128, r1_gamma=0.2,
     penalty_every=4, lr=2.5e-3, ema_half_life_kimg=5.0, ema_ramp=0.1,
 )  # fmt: skip
 _PAPER = StyleGANConfig(ema_half_life_kimg=10.0)
@@ -271,7 +270,7 @@ class StyleGAN(Family):
     )
     PRESETS: ClassVar[Mapping[str, StyleGANConfig]] = {
         "tiny-32": _TINY,
-        "tiny-64": replace(_TINY, width=16, max_width=128, r1_gamma=0.5),
+        "tiny-64": replace(_TINY, r1_gamma=0.5),
         # R3GAN's game on these networks: pairs, both penalties in every step, no tricks.
         "modern": replace(
             _TINY, objective="relativistic", r1_gamma=0.2, r2_gamma=0.2, penalty_every=1, path_weight=0.0, mixing=0.0,

@@ -13,9 +13,9 @@ GAIN = 2**0.5
 """What keeps the variance through LeakyReLU of slope 0.2, nearly."""
 
 
-def leaky(x: Tensor, gain: float = GAIN) -> Tensor:
-    """Return ``gain`` times LeakyReLU of slope 0.2."""
-    return F.leaky_relu(x, 0.2) * gain
+def leaky(x: Tensor) -> Tensor:
+    """Return LeakyReLU of slope 0.2."""
+    return F.leaky_relu(x, 0.2)
 
 
 class EqualisedLinear(nn.Linear):
@@ -27,28 +27,27 @@ class EqualisedLinear(nn.Linear):
     Args:
         inputs, outputs: features.
         gain: the map's result has variance gain^2 for inputs of variance 1.
+        amplify: factor of the whole result, so that LeakyReLU need not be followed by one: weights and bias take it.
         multiplier: of the learning rate.
         start: initial value of the bias.
-        bias: whether there is one.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, *, gain: float = 1.0, multiplier: float = 1.0, start: float = 0.0,
-        bias: bool = True,
+        self, inputs: int, outputs: int, *, gain: float = 1.0, amplify: float = 1.0, multiplier: float = 1.0,
+        start: float = 0.0,
     ) -> None:  # fmt: skip
-        super().__init__(inputs, outputs, bias=bias)
+        super().__init__(inputs, outputs)
         self.multiplier, self.start = multiplier, start
-        self.scale = gain * multiplier / inputs**0.5
+        self.scale, self.bias_scale = amplify * gain * multiplier / inputs**0.5, amplify * multiplier
 
     def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
-        """Return x W' scale + b multiplier."""
-        return F.linear(x, self.weight * self.scale, None if self.bias is None else self.bias * self.multiplier)
+        """Return amplify (gain multiplier x W' / sqrt(inputs) + multiplier b)."""
+        return F.linear(x, self.weight * self.scale, self.bias * self.bias_scale)
 
     def draw(self, generator: torch.Generator) -> None:
         """Draw the weight from N(0, 1 / multiplier^2), and set the bias to its start."""
         nn.init.normal_(self.weight, 0.0, 1 / self.multiplier, generator=generator)
-        if self.bias is not None:
-            nn.init.constant_(self.bias, self.start / self.multiplier)
+        nn.init.constant_(self.bias, self.start / self.multiplier)
 
 
 class EqualisedConv2d(nn.Conv2d):
@@ -59,20 +58,21 @@ class EqualisedConv2d(nn.Conv2d):
         kernel: side, odd.
         stride: 1 or 2.
         padding: None: half the kernel.
-        gain: as for `EqualisedLinear`.
+        gain, amplify: as for `EqualisedLinear`.
         bias: whether there is one.
     """
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int | None = None,
-        gain: float = 1.0, bias: bool = True,
+        gain: float = 1.0, amplify: float = 1.0, bias: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(inputs, outputs, kernel, stride, kernel // 2 if padding is None else padding, bias=bias)
-        self.scale = gain / (inputs * kernel**2) ** 0.5
+        self.scale, self.bias_scale = amplify * gain / (inputs * kernel**2) ** 0.5, amplify
 
     def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Tensor:
-        """Return the convolution with weight * scale, plus the bias."""
-        return self._conv_forward(x, self.weight * self.scale, self.bias)
+        """Return amplify (gain conv(x, W) / sqrt(fan in) + b)."""
+        bias = None if self.bias is None else self.bias * self.bias_scale
+        return self._conv_forward(x, self.weight * self.scale, bias)
 
     def draw(self, generator: torch.Generator) -> None:
         """Draw the weight from N(0, 1), and set the bias to 0."""
@@ -95,16 +95,18 @@ class ModulatedConv2d(nn.Module):
         kernel: side, odd.
         styles: dimensions of w.
         demodulate: whether the variance is restored; without, weights are scaled by 1 / sqrt(fan in) instead.
+        amplify: deviation of the demodulated output.
         up: doubles height and width: a transposed convolution of stride 2.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, styles: int, *, demodulate: bool = True, up: bool = False
-    ) -> None:
+        self, inputs: int, outputs: int, kernel: int, styles: int, *, demodulate: bool = True, amplify: float = 1.0,
+        up: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
         self.affine = EqualisedLinear(styles, inputs, start=1.0)
-        self.demodulate, self.up, self.padding = demodulate, up, kernel // 2
+        self.demodulate, self.amplify, self.up, self.padding = demodulate, amplify, up, kernel // 2
         self.scale = 1.0 if demodulate else 1 / (inputs * kernel**2) ** 0.5
 
     def forward(self, x: Float[Tensor, "batch inputs height width"], w: Float[Tensor, "batch styles"]) -> Tensor:
@@ -122,7 +124,7 @@ class ModulatedConv2d(nn.Module):
     def _demodulation(self, s: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
         with torch.autocast(s.device.type, enabled=False):
             energy = s.square() @ self.weight.square().sum((2, 3)).t()
-            return torch.rsqrt(energy + 1e-8)
+            return self.amplify * torch.rsqrt(energy + 1e-8)
 
     def draw(self, generator: torch.Generator) -> None:
         """Draw the weight from N(0, 1)."""

@@ -58,7 +58,7 @@ class Mapping(nn.Module):
         self.classes = classes
         self.label = EqualisedLinear(classes, size) if classes else None
         widths = [latents + (size if classes else 0), *[size] * depth]
-        self.layers = nn.ModuleList(EqualisedLinear(a, b, multiplier=SLOWLY) for a, b in pairwise(widths))
+        self.layers = nn.ModuleList(EqualisedLinear(a, b, amplify=GAIN, multiplier=SLOWLY) for a, b in pairwise(widths))
 
     def forward(self, z: Latents | None, labels: Tensor | None) -> W:
         """Return w; ``labels`` are read where there are classes."""
@@ -109,18 +109,19 @@ class Head(nn.Module):
         width: channels.
         side: of the maps.
         group: samples whose deviation is taken; fewer where they do not divide the minibatch. 0: none.
-        gain: of the hidden layers' weights; their activations get the rest of `GAIN`.
+        gain, amplify: of the hidden layers.
         label: network of the label's vector (batch, size); None: unconditional.
         size: of that vector.
     """
 
     def __init__(
-        self, width: int, side: int, group: int, *, gain: float = 1.0, label: nn.Module | None = None, size: int = 1
-    ) -> None:
+        self, width: int, side: int, group: int, *, gain: float = 1.0, amplify: float = 1.0,
+        label: nn.Module | None = None, size: int = 1,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.group, self.after = group, GAIN / gain
-        self.conv = EqualisedConv2d(width + (group > 0), width, 3, gain=gain)
-        self.hidden = EqualisedLinear(width * side**2, width, gain=gain)
+        self.group = group
+        self.conv = EqualisedConv2d(width + (group > 0), width, 3, gain=gain, amplify=amplify)
+        self.hidden = EqualisedLinear(width * side**2, width, gain=gain, amplify=amplify)
         self.output = EqualisedLinear(width, 1 if label is None else size)
         self.label = label
         self.deviation: Tensor
@@ -128,8 +129,8 @@ class Head(nn.Module):
 
     def forward(self, h: Images, labels: Tensor | None) -> PerSample:
         """Return logits (batch,)."""
-        h = leaky(self.conv(self._with_deviation(h) if self.group else h), self.after)
-        h = leaky(self.hidden(h.flatten(1)), self.after)
+        h = leaky(self.conv(self._with_deviation(h) if self.group else h))
+        h = leaky(self.hidden(h.flatten(1)))
         found = in_full(self.output, h)
         if self.label is None:
             return found.squeeze(1)
