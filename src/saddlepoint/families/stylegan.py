@@ -36,7 +36,7 @@ from saddlepoint.family import (
 from saddlepoint.losses import OBJECTIVES, get_objective
 from saddlepoint.nn.equalised import GAIN, EqualisedConv2d, ModulatedConv2d, leaky
 from saddlepoint.nn.resample import blur, downsample, upsample
-from saddlepoint.nn.style import SIZES, Head, Mapping as MappingNetwork, Styles, W, clipped, draw_layers, mixed, noises, sides
+from saddlepoint.nn.style import SIZES, Head, MappingNetwork, Styles, W, clipped, draw_layers, mixed, noises, sides
 from saddlepoint.penalties import path_lengths, squared_gradient_norm
 from saddlepoint.schedules import inverse_root
 from saddlepoint.theory import game_logs

@@ -129,3 +129,28 @@ class ModulatedConv2d(nn.Module):
     def draw(self, generator: torch.Generator) -> None:
         """Draw the weight from N(0, 1)."""
         nn.init.normal_(self.weight, generator=generator)
+
+
+class ResizedConv2d(EqualisedConv2d):
+    """Pixels doubled, then a 3 x 3 convolution; or a 3 x 3 convolution, then means of 2 x 2: in one pass of stride 2.
+
+    Doubling and averaging are filters of 2 x 2 ones, so kernel and filter are one kernel of 4 x 4 with a stride of 2.
+    Source: Karras et al. 2018 (ProGAN), released code.
+
+    Args:
+        inputs, outputs: channels.
+        up: doubles the side, else halves it.
+        gain, bias: as for `EqualisedConv2d`.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, up: bool, gain: float = 1.0, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 3, gain=gain, bias=bias)
+        self.up = up
+
+    def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Tensor:
+        """Return (batch, outputs, 2 side, 2 side), or of half the side."""
+        weight = F.pad(self.weight * self.scale, (1, 1, 1, 1))
+        kernel = weight[:, :, 1:, 1:] + weight[:, :, :-1, 1:] + weight[:, :, 1:, :-1] + weight[:, :, :-1, :-1]
+        if self.up:
+            return F.conv_transpose2d(x, kernel.transpose(0, 1).flip(2, 3), self.bias, 2, 1)
+        return F.conv2d(x, kernel / 4, self.bias, 2, 1)

@@ -41,7 +41,7 @@ SIZES = tuple(side for side in range(8, 1025) if sides(side))
 """Sides of the images that the generators can make."""
 
 
-class Mapping(nn.Module):
+class MappingNetwork(nn.Module):
     """z (beside a vector of the label), each of unit root mean square -> layers that learn slowly -> w.
 
     Source: Karras et al. 2019, section 2 and appendix C; labels as in Karras et al. 2020 (StyleGAN2-ADA), appendix D.
