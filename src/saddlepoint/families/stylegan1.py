@@ -43,6 +43,9 @@ from saddlepoint.theory import game_logs
 RATE = 0.005
 """Share of a minibatch's mean in the running mean of w."""
 
+EPSILON = 1e-5
+"""Added to the variance of a map. At the start the learned constant has none, and the gradient grows by its root."""
+
 FASTER = ((512, 3.0), (256, 2.0), (128, 1.5))
 """Sides from which on the learning rate is a multiple of the base rate."""
 
@@ -116,8 +119,8 @@ class Epilogue(nn.Module):
         """Return (batch, width, side, side)."""
         h = leaky(at_least_float32(x) + self.strength[:, None, None] * noise + self.bias[:, None, None])
         h = h - h.mean((2, 3), keepdim=True)
-        h = h * torch.rsqrt(h.square().mean((2, 3), keepdim=True) + 1e-8)
-        scale, shift = at_least_float32(self.style(w))[:, :, None, None].chunk(2, 1)
+        h = h * torch.rsqrt(h.square().mean((2, 3), keepdim=True) + EPSILON)
+        scale, shift = self.style(w)[:, :, None, None].chunk(2, 1)
         found: Images = h * (1 + scale) + shift
         return found
 

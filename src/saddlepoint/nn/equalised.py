@@ -41,8 +41,12 @@ class EqualisedLinear(nn.Linear):
         self.scale, self.bias_scale = amplify * gain * multiplier / inputs**0.5, amplify * multiplier
 
     def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
-        """Return amplify (gain multiplier x W' / sqrt(inputs) + multiplier b)."""
-        return F.linear(x, self.weight * self.scale, self.bias * self.bias_scale)
+        """Return amplify (gain multiplier x W' / sqrt(inputs) + multiplier b), never in half precision.
+
+        These layers make styles and logits, whose errors reach everything, and cost little.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            return F.linear(at_least_float32(x), self.weight * self.scale, self.bias * self.bias_scale)
 
     def draw(self, generator: torch.Generator) -> None:
         """Draw the weight from N(0, 1 / multiplier^2), and set the bias to its start."""
@@ -111,7 +115,7 @@ class ModulatedConv2d(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch inputs height width"], w: Float[Tensor, "batch styles"]) -> Tensor:
         """Return the modulated convolution; with ``up`` its side is 2 side + 1, to be blurred."""
-        s = at_least_float32(self.affine(w)) * self.scale
+        s = self.affine(w) * self.scale
         x = x * s[:, :, None, None].to(x.dtype)
         if self.up:
             y = F.conv_transpose2d(x, self.weight.transpose(0, 1), None, stride=2)

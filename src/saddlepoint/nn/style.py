@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from saddlepoint._types import Latents, PerSample
 from saddlepoint.nn.equalised import GAIN, EqualisedConv2d, EqualisedLinear, ModulatedConv2d, leaky
-from saddlepoint.nn.mlp import in_full
 from saddlepoint.nn.normalise import minibatch_deviation, rms_norm
 
 Images = Float[Tensor, "batch channel height width"]
@@ -131,7 +130,7 @@ class Head(nn.Module):
         """Return logits (batch,)."""
         h = leaky(self.conv(self._with_deviation(h) if self.group else h))
         h = leaky(self.hidden(h.flatten(1)))
-        found = in_full(self.output, h)
+        found = self.output(h)
         if self.label is None:
             return found.squeeze(1)
         of_label = rms_norm(self.label(None, labels))
