@@ -423,7 +423,8 @@ class Family(nn.Module, abc.ABC):
     def synthesis(self, styles: Tensor, *, generator: torch.Generator) -> Tensor:
         """Turn a point of w for each layer, (n, `w_layers`, w), into samples; families with ``tags.has_w`` can.
 
-        ``generate(inputs)`` is ``synthesis`` of ``mapping(inputs)`` repeated for every layer.
+        ``generate(inputs)`` is ``synthesis`` of ``mapping(inputs)`` repeated for every layer, but for further
+        randomness: it is drawn once for all rows here, so that rows differ by their styles alone.
         """
         raise ConfigError(f"family '{self.name}' has no intermediate latent space w")
 
