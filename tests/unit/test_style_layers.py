@@ -90,7 +90,9 @@ def test_modulation_equals_weights_of_each_sample(up: bool, demodulate: bool) ->
         else:
             weight = weight / 36**0.5
         one = x[k : k + 1]
-        expected = F.conv_transpose2d(one, weight.transpose(0, 1), stride=2) if up else F.conv2d(one, weight, None, 1, 1)
+        expected = (
+            F.conv_transpose2d(one, weight.transpose(0, 1), stride=2) if up else F.conv2d(one, weight, None, 1, 1)
+        )
         torch.testing.assert_close(found[k : k + 1], expected)
 
 
@@ -156,5 +158,3 @@ def test_sides_and_clipping() -> None:
     x = torch.tensor([-3.0, 0.5, 2.0], requires_grad=True)
     assert clipped(x).tolist() == [-1.0, 0.5, 1.0]
     assert torch.autograd.grad(clipped(x).sum(), x)[0].tolist() == [1.0, 1.0, 1.0]
-
-
