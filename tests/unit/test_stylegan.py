@@ -119,7 +119,7 @@ def test_the_mean_of_w_follows_its_closed_form() -> None:
 
 @pytest.mark.parametrize("every", [1, 4, 16])
 def test_lazy_steps_move_as_far_and_forget_as_much(every: int) -> None:
-    """Adam under a constant gradient moves by its rate a step, so corrected steps, one more, go as far as plain ones."""
+    """Adam under a constant gradient moves by its rate a step, so corrected steps, one more, go as far."""
     plain = OptimizerSpec("adam", lr=lambda at: 1e-3, betas=(0.9, 0.99))
     lazy, steps = lazily(plain, every), every + (every > 1)
     for corrected, beta in zip(lazy.betas, plain.betas, strict=True):

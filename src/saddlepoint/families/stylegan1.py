@@ -108,7 +108,7 @@ def doubled(x: Images) -> Images:
 
 
 class Epilogue(nn.Module):
-    """Noise of a strength for each channel, bias, LeakyReLU, each map normalised, then given by w a mean and a scale."""
+    """Noise of a strength for each channel, bias, LeakyReLU, each map normalised; w gives it a mean and a scale."""
 
     def __init__(self, width: int, styles: int) -> None:
         super().__init__()

@@ -100,7 +100,7 @@ def clipped(x: Images) -> Images:
 
 
 class Head(nn.Module):
-    """D's last layers: minibatch deviation, a convolution, a layer -> one logit, or its product with the label's vector.
+    """D's last layers: minibatch deviation, a convolution, a layer -> a logit, or a product with the label's vector.
 
     A logit of evaluation mode is a function of its own sample: there the deviation is its running mean.
 
