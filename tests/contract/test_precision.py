@@ -29,8 +29,11 @@ CASES = [(name, preset) for name, kind in families().items() for preset in kind.
 BATCH = 16
 
 
-LIMITS = {"stylegan1": {"fp32": 1e-3, "bf16": 0.2}}
+LIMITS = {"stylegan1": {"bf16": 0.2}}
 """Where more is lost: dividing each map by its own deviation, which the learned constant lacks at first, magnifies."""
+
+SEEDS = {"stylegan1": 3}
+"""Of the noise, if not 1: with that, one of 1.8 million units is within 2e-7 of 0, and fp32 takes its other side."""
 
 
 def pulls(name: str, preset: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Tensor, Tensor]]:
@@ -52,7 +55,7 @@ def pulls(name: str, preset: str, kind: str, monkeypatch: pytest.MonkeyPatch) ->
     found = {}
     for phase in (phase for stage in trainer.stages for phase in stage.cycle):
         trainer.state.unfreeze([phase.name])
-        pull, ctx = Pull(), Context(stream("cpu", 1), stream("cpu", 2), Progress(1, BATCH, 0.1))
+        pull, ctx = Pull(), Context(stream("cpu", SEEDS.get(name, 1)), stream("cpu", 2), Progress(1, BATCH, 0.1))
         trainer.pull(pull, phase, Batch(batch.x.to(dtype), batch.labels), ctx, keep_graph=False)
         assert pull.loss is not None
         assert all(g is None or g.dtype == dtype for g in pull.gradients)
