@@ -89,8 +89,9 @@ class ModulatedConv2d(nn.Module):
     """A convolution whose input channels are scaled by a style, and whose output has unit variance again.
 
     y = d * conv(s * x), with d_o = 1 / sqrt(sum_ik (s_i W_oik)^2) for each sample and output channel o: the same as a
-    convolution with weights of its own for each sample, at the price of one for all. Measured on a CPU (batch 32, 32
-    channels of 28 x 28), scaling activations is several times as fast as a convolution in groups.
+    convolution with weights of its own for each sample. On one CPU thread, batch 32, channels last, forward and
+    backward, it takes 11 ms where a convolution in groups takes 18 (16 channels of 32 x 32), 35 and 56 (32 of 32 x 32),
+    30 and 164 (128 of 8 x 8).
 
     Source: Karras et al. 2020 (StyleGAN2), equations 1 and 3, and section 2.2.
 
