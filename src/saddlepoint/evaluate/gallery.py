@@ -9,6 +9,7 @@ import numpy as np
 from saddlepoint.evaluate.rows import Report
 from saddlepoint.evaluate.sets import Bench
 
+_WINDOWS = 1_000
 _SHOWN, _PAIRS, _EACH, _CLASSES = 80, 18, 10, 20
 
 
@@ -17,13 +18,14 @@ class Gallery:
     """What there is to see.
 
     Attributes:
-        samples: the first samples, not chosen: uint8 images or float32 vectors.
+        samples: the first samples, not chosen: uint8 images, float32 vectors or sequences.
         pairs: (k, 2, *sample): samples nearest to a training row, and that row; the nearest pair first.
         distances: of the pairs.
         by_class: (classes, each, *sample) samples by their class, or None.
         classes: names of those classes.
         asked: whether the class was asked for; otherwise the extractor's classifier named it.
-        real: training rows to set beside vectors.
+        real: training rows to set beside vectors and sequences; sequences evenly spaced over the series, in random
+            order.
     """
 
     samples: np.ndarray
@@ -39,6 +41,10 @@ def gallery(report: Report, bench: Bench) -> Gallery:
     """Gather what a report shows from what its protocols found."""
     n = bench.count()
     samples, train = bench.model(n), bench.dataset.splits["train"].x
+    if bench.dataset.modality == "sequence":
+        n = min(bench.count(_WINDOWS, "train"), _WINDOWS)
+        rows = np.unique(np.linspace(0, len(train) - 1, n).round().astype(np.int64))
+        return Gallery(bench.model(n).x, real=train[rows][np.random.default_rng(0).permutation(len(rows))])
     if bench.dataset.modality != "image":
         return Gallery(samples.x, real=train[: bench.count()])
     pairs: np.ndarray | None = None

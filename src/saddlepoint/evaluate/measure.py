@@ -34,7 +34,8 @@ def evaluate(
     Args:
         subject: whose samples; or a function (n, seed) -> samples, in [-1, 1] for images.
         dataset: the data the model was trained on, or is to be compared with.
-        names: kinds, aliases or full names of protocols; None: every protocol that fits the data, but for those that run on request only.
+        names: kinds, aliases or full names of protocols; None: every protocol that fits the data, but for
+            those that run on request only.
         seed: of the samples and the control rows.
         label: name of the model's row, for a subject that is a function.
         features: name of a feature extractor; None: the best one for the data.

@@ -35,7 +35,7 @@ def _measure(samples: SampleSet, task: Task) -> list[Row]:
 
 
 def _nearness(bench: Bench, rows: np.ndarray) -> Nearness:
-    """Nearness to the training rows; sequences by their shape, so that a period at another level lies no further away."""
+    """Nearness to the training rows; sequences by their shape, so that another level lies no further away."""
     train = bench.dataset.splits["train"].x
     return shape_nearness(rows, train) if bench.dataset.modality == "sequence" else nearness(rows, train)
 

@@ -21,7 +21,7 @@ Role = Literal["model", "control"]
 Better = Literal["lower", "higher", "neither"]
 
 PROTOCOL_NAME = re.compile(
-    r"(?P<kind>[a-z]+(?:-[a-z]+)*(?:-[a-z]?\d+(?=_|$))?)(?:_?(?P<count>\d+)(?P<thousands>k?)(?=_|$))?(?:_(?P<rest>.+))?"
+    r"(?P<kind>[a-z]+(?:-[a-z]{2,})*(?:-[a-z]?\d+(?=_|$))?)(?:_?(?P<count>\d+)(?P<thousands>k?)(?=_|$))?(?:_(?P<rest>.+))?"
 )
 """How a protocol is called: its kind, then what fixes its figure: ``fd10k_mnist-lenet_test``.
 

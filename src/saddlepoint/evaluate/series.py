@@ -1,7 +1,7 @@
 """Protocols for time series: the scores of 2019, and figures that see time.
 
-Samples are compared with the training windows, whose distribution a generator learns: where a series changes, later windows
-differ from both, as the held-out row shows. Copying is another question, and has its own protocol.
+Samples are compared with the training windows, whose distribution a generator learns: where a series changes, later
+windows differ from both, as the held-out row shows. Copying is another question, and has its own protocol.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from saddlepoint.evaluate.protocol import Protocol, Task, register
-from saddlepoint.evaluate.rows import Metric, Row, join, short_count
+from saddlepoint.evaluate.rows import Metric, Report, Row, join, short_count
 from saddlepoint.evaluate.sequences import BASELINES, SEQUENCE_CONTROLS, SHUFFLED, TRAINING, thinned
 from saddlepoint.evaluate.sets import MOST, Bench, SampleSet
 from saddlepoint.evaluate.words import chance, row_of, sentence, shown, to_row
@@ -27,8 +27,14 @@ from saddlepoint.metrics.series_scores import discriminative, discriminative_201
 H32 = Metric("discriminative score, 32 units", "lower", digits=3)
 ACF = Metric("autocorrelation distance", "lower", digits=3)
 CROSS = Metric("cross-correlation distance", "lower", digits=3)
-STEPS, STEPS_KS = Metric("increments, Wasserstein", "lower", "sd", 3), Metric("increments, Kolmogorov-Smirnov", "lower", digits=3)
-VALUES, VALUES_KS = Metric("marginals, Wasserstein", "lower", "sd", 3), Metric("marginals, Kolmogorov-Smirnov", "lower", digits=3)
+STEPS, STEPS_KS = (
+    Metric("increments, Wasserstein", "lower", "sd", 3),
+    Metric("increments, Kolmogorov-Smirnov", "lower", digits=3),
+)
+VALUES, VALUES_KS = (
+    Metric("marginals, Wasserstein", "lower", "sd", 3),
+    Metric("marginals, Kolmogorov-Smirnov", "lower", digits=3),
+)
 FORECAST = Metric("forecast error", "lower", "sd of changes", 3)
 SCORE_2019 = Metric("discriminative score of 2019", "lower", digits=3)
 PREDICTIVE_2019 = Metric("predictive score of 2019", "lower", digits=4)
@@ -43,7 +49,9 @@ def _count(bench: Bench, wanted: int) -> int:
     return bench.count(min(wanted, MOST), "train")
 
 
-def _measured(metrics: Sequence[Metric], measure: Callable[..., Estimate | tuple[Estimate, ...]]) -> Callable[..., list[Row]]:
+def _measured(
+    metrics: Sequence[Metric], measure: Callable[..., Estimate | tuple[Estimate, ...]]
+) -> Callable[..., list[Row]]:
     """Return the rows of figures of real and generated windows."""
 
     def rows(samples: SampleSet, task: Task) -> list[Row]:
@@ -83,10 +91,10 @@ def _listed(rows: Sequence[Row], metric: Metric) -> str:
 
 
 def blindness(rows: Sequence[Row], metric: Metric) -> str:
-    """Say whether the figure sees the order of time at all: windows shuffled in time must be far from the training windows.
+    """Say whether the figure sees the order of time at all: shuffled windows must be far from the training windows.
 
-    Where shuffled windows score as well as real ones the figure is blind; where they score as well as the model, it does not
-    show that the model knows more than marginals.
+    Where shuffled windows score as well as real ones the figure is blind; where they score as well as the model, it
+    does not show that the model knows more than marginals.
     """
     model, mixed, real = (row_of(rows, name, metric.name) for name in (None, SHUFFLED, TRAINING))
     if mixed is None or real is None:
@@ -118,11 +126,37 @@ def _forecast_verdict(rows: Sequence[Row], task: Task) -> str:
     still = float(model.details["no_change"])
     word = "as useful as" if model.value <= ceiling.value + chance(model, ceiling) else "less useful than"
     text = (
-        f"To forecast the test windows, samples are {word} the training windows: error {shown(model, FORECAST)}, trained on "
-        f"real windows {shown(ceiling, FORECAST)}; saying that nothing changes gives {FORECAST.show(still)}."
+        f"To forecast the test windows, samples are {word} the training windows: error {shown(model, FORECAST)}, "
+        f"trained on real windows {shown(ceiling, FORECAST)}; saying that nothing changes gives {FORECAST.show(still)}."
     )
     no_use = "Even real windows teach no forecast better than that." if ceiling.value >= still else ""
     return join((text, no_use, against_baselines(rows, FORECAST), blindness(rows, FORECAST)))
+
+
+def summarise_series(report: Report) -> str:
+    """Say in one sentence whether the samples can be told from real windows, beat the baselines, and copy."""
+    parts = []
+    model, real = report.find("discriminative-h32"), report.find("discriminative-h32", None, TRAINING)
+    if model is not None and real is not None:
+        told = model.value > max(0.0, real.value) + chance(model, real)
+        accuracy = float(model.details["accuracy"])
+        word = "tells the samples from real windows" if told else "cannot tell the samples from real windows"
+        parts.append(f"a classifier with 32 units {word} (right in {accuracy:.0%} of cases)")
+    for kind in ("acf", "increments"):
+        own, best = report.find(kind), [row for name in BASELINES if (row := report.find(kind, None, name)) is not None]
+        if own is not None and best:
+            lowest = min(best, key=lambda row: row.value)
+            word = "nearer to the data than" if own.value < lowest.value else "no nearer to the data than"
+            parts.append(
+                f"by {own.metric} they are {word} the best baseline ({own.value:.3f}, {lowest.row} {lowest.value:.3f})"
+            )
+    near = report.find("memorisation", "near copies")
+    if near is not None:
+        copying = near.details.get("copying")
+        parts.append(
+            "some are copies of training windows" if copying else "there is no sign that they copy training windows"
+        )
+    return f"{sentence(report.label)}: {'; '.join(parts)}."
 
 
 def series_protocol(
@@ -158,7 +192,7 @@ def series_protocol(
 
 series_protocol(
     "discriminative-h32", "accuracy less 1/2 of a GRU with 32 units on windows apart in time", (H32,),
-    _measured((H32,), discriminative), rest="blocks_train", aliases=("h32",),
+    _measured((H32,), discriminative), rest="blocks_train", aliases=("classifier",),
 )  # fmt: skip
 series_protocol(
     "acf", "autocorrelation within windows against that of training windows", (ACF,), _measured((ACF,), acf_distance)

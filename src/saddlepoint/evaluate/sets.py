@@ -182,7 +182,7 @@ class Bench:
 
     @property
     def control_names(self) -> tuple[str, ...]:
-        """Names of the control sets: held-out, training, centroids, noise; for sequences those of `SEQUENCE_CONTROLS`."""
+        """Names of the control sets: held-out, training, centroids, noise; or `SEQUENCE_CONTROLS`."""
         if self.dataset.modality == "sequence":
             return SEQUENCE_CONTROLS
         return (f"held-out {self.noun}", f"training {self.noun}", "k-means centroids", "uniform noise")
@@ -292,7 +292,8 @@ def checked(x: Tensor, shape: tuple[int, ...], modality: str) -> np.ndarray:
     """Return samples as they are measured: images as uint8, vectors as float32.
 
     Raises:
-        DataError: on another shape than ``shape``, on values that are not finite (sequences: but for NaN in all features
+        DataError: on another shape than ``shape``, on values that are not finite (sequences: but for NaN in all
+        features
             after their end), on images outside [-1, 1].
     """
     if tuple(x.shape) != shape:

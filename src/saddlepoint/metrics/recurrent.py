@@ -57,7 +57,7 @@ class _Recurrence(torch.autograd.Function):
 
 
 class Recurrent(nn.Module):
-    """Independent networks of one GRU layer and one linear layer: (time, count, inputs, n) to (time, count, outputs, n).
+    """Independent networks of one GRU layer and one linear layer: (time, count, inputs, n) to outputs.
 
     h_t = u_t h_{t-1} + (1 - u_t) tanh(W x_t + U (r_t h_{t-1}) + b): the reset gate r acts before the product, as in the
     paper of 2014 and in TensorFlow 1; PyTorch's own layer applies it after.
@@ -65,8 +65,8 @@ class Recurrent(nn.Module):
     Args:
         count: of networks.
         inputs, units, outputs: of each.
-        generator: of the initial weights: uniform with variance 2 / (rows + columns) of each matrix, biases of the gates
-            1, all others 0, as TensorFlow 1 has them.
+        generator: of the initial weights: uniform with variance 2 / (rows + columns) of each matrix, biases of the
+            gates 1, all others 0, as TensorFlow 1 has them.
 
     Source: Cho et al. 2014, equations 5 to 8; Glorot & Bengio 2010, equation 16.
     """
@@ -113,9 +113,7 @@ class Recurrent(nn.Module):
         return found.view(count, -1, steps, rows).permute(2, 0, 1, 3)
 
 
-def fit(
-    network: nn.Module, loss: Callable[[], Tensor], iterations: int, rate: float, *, decay: bool = False
-) -> None:
+def fit(network: nn.Module, loss: Callable[[], Tensor], iterations: int, rate: float, *, decay: bool = False) -> None:
     """Minimise a loss with Adam.
 
     Args:

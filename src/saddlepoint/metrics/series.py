@@ -19,7 +19,7 @@ GROUPS = 200
 """Most groups of windows that are resampled for an interval."""
 
 SPAN = 3
-"""Overlapping windows are resampled and divided in runs of this many window lengths: far runs hardly depend on another."""
+"""Overlapping windows are resampled in runs of this many window lengths: far runs hardly depend on another."""
 
 SAME_SHAPE = 0.02
 """A copy differs from a training window by no more than this, root mean square, in units of the window's deviation."""
@@ -39,7 +39,8 @@ def as_windows(x: np.ndarray, name: str, least: int = _LEAST) -> np.ndarray:
         least: smallest n that makes sense.
 
     Raises:
-        DataError: on another rank, fewer windows than ``least``, fewer than 3 steps, values that are infinite, NaN that is
+        DataError: on another rank, fewer windows than ``least``, fewer than 3 steps, values that are infinite, NaN that
+        is
             not in all features from some step on to the end, or a window without a step.
     """
     table = np.asarray(x)
@@ -54,7 +55,7 @@ def as_windows(x: np.ndarray, name: str, least: int = _LEAST) -> np.ndarray:
     broken |= (ended[:, :-1] & ~ended[:, 1:]).any(1) | ended.all(1)
     if broken.any():
         raise DataError(
-            f"{int(broken.sum()):,} of {len(table):,} {name} hold values that are not finite other than NaN in all features "
+            f"{int(broken.sum()):,} of {len(table):,} {name} hold infinite values, or NaN other than in all features "
             "after the window's end: fill missing values, or leave these windows out"
         )
     return table
@@ -69,7 +70,8 @@ def window_lengths(x: np.ndarray) -> np.ndarray:
 def reach(x: np.ndarray) -> int:
     """Return how many windows further on still share a point with a window; 0 where neighbours share none.
 
-    Windows in the order of time with a stride of s overlap by their length less s. Groups of series that follow one another
+    Windows in the order of time with a stride of s overlap by their length less s. Groups of series that follow one
+    another
     do no harm: of each pair of neighbours it suffices that four in five overlap.
 
     >>> reach(np.arange(10.0)[np.arange(6)[:, None] + np.arange(5)][..., None])
@@ -89,8 +91,8 @@ def reach(x: np.ndarray) -> int:
 def divide(x: np.ndarray, rng: np.random.Generator, share: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
     """Divide windows so that no window of the first part shares a point with one of the second.
 
-    Overlapping windows are cut into runs of `SPAN` lengths; runs are drawn for the second part, and windows of the first that
-    reach into it are left out. Windows that do not overlap are drawn one by one.
+    Overlapping windows are cut into runs of one window length; runs are drawn for the second part, and windows of the
+    first that reach into it are left out. Windows that do not overlap are drawn one by one.
 
     Args:
         x: (n, time, feature) windows in the order of time.
@@ -104,7 +106,7 @@ def divide(x: np.ndarray, rng: np.random.Generator, share: float = 0.2) -> tuple
         DataError: if there are too few windows for both parts.
     """
     n, far = len(x), reach(x)
-    run = 1 if far == 0 else min(SPAN * (far + 1), max(1, n // 5))
+    run = 1 if far == 0 else min(far + 1, max(1, n // 5))
     runs = -(-n // run)
     chosen = np.sort(rng.permutation(runs)[: max(1, round(share * runs))])
     second = np.zeros(n, bool)
@@ -115,14 +117,14 @@ def divide(x: np.ndarray, rng: np.random.Generator, share: float = 0.2) -> tuple
     first = np.flatnonzero(~near)
     if len(first) < 2 or not second.any():
         raise DataError(
-            f"{n:,} windows that share points up to {far} windows on cannot be divided in time: take a longer series, or "
-            "shorter windows"
+            f"{n:,} windows that share points up to {far} windows on cannot be divided in time: take a longer series, "
+            "or shorter windows"
         )
     return first, np.flatnonzero(second)
 
 
 def _groups(x: np.ndarray) -> np.ndarray:
-    """Return each window's group to be resampled: runs of overlapping windows, at most `GROUPS` of about the same size."""
+    """Return each window's group to be resampled: runs of overlapping windows, `GROUPS` at most."""
     far = reach(x)
     size = max(-(-len(x) // GROUPS), 1 if far == 0 else SPAN * (far + 1))
     count = max(2, len(x) // size)
@@ -162,8 +164,8 @@ def _compared(real: _Table, fake: _Table, distance: Callable[[np.ndarray, np.nda
 def autocorrelations(x: np.ndarray, lags: int) -> np.ndarray:
     """Return the autocorrelation of every window and feature about the window's own mean: (n, lags, feature) float64.
 
-    r(k) = sum_t c_t c_(t+k) / sum_t c_t^2 with c the centred window. Where a feature does not move r is 1: no value changes
-    from one step to the next. Lags that a window is too short for are left out of its part, as NaN.
+    r(k) = sum_t c_t c_(t+k) / sum_t c_t^2 with c the centred window. Where a feature does not move r is 1: no value
+    changes from one step to the next. Lags that a window is too short for are left out of its part, as NaN.
 
     Args:
         x: (n, time, feature).
@@ -182,14 +184,15 @@ def autocorrelations(x: np.ndarray, lags: int) -> np.ndarray:
 def moving(x: np.ndarray) -> np.ndarray:
     """Return which features change within some window, bool (feature,): others have no dynamics to compare."""
     with np.errstate(invalid="ignore"):
-        found: np.ndarray = (np.abs(np.diff(x, axis=1)) > 0).any((0, 1))
-    return found
+        return np.asarray((np.abs(np.diff(x, axis=1)) > 0).any((0, 1)))
 
 
 def _pair(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     a, b = as_windows(real, "real windows"), as_windows(fake, "generated windows")
     if a.shape[1:] != b.shape[1:]:
-        raise DataError(f"real windows are {a.shape[1:]} and generated ones {b.shape[1:]} (time, feature): make them equal")
+        raise DataError(
+            f"real windows are {a.shape[1:]} and generated ones {b.shape[1:]} (time, feature): make them equal"
+        )
     return a, b
 
 
@@ -204,8 +207,8 @@ def _moving_pair(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.nda
 def acf_distance(real: np.ndarray, fake: np.ndarray, *, seed: int = 0) -> Estimate:
     """Compare autocorrelations: mean absolute difference over the lags 1 to half a window and over features.
 
-    The autocorrelation is taken about each window's own mean and averaged over windows: about a common mean it would show
-    how windows differ in level, which is the same when their steps are shuffled.
+    The autocorrelation is taken about each window's own mean and averaged over windows: about a common mean it would
+    show how windows differ in level, which is the same when their steps are shuffled.
 
     Args:
         real, fake: (n, time, feature); features that never move within real windows are left out.
@@ -229,7 +232,8 @@ def acf_distance(real: np.ndarray, fake: np.ndarray, *, seed: int = 0) -> Estima
 def cross_correlations(x: np.ndarray, lags: int) -> np.ndarray:
     """Return correlations of pairs of features within windows at the lags -lags to lags: (n, pairs, 2 lags + 1).
 
-    About each window's own means; 0 where one of the two does not move. Pairs (a, b) with a < b; at lag k, b is k steps later.
+    About each window's own means; 0 where one of the two does not move. Pairs (a, b) with a < b; at lag k, b is k steps
+    later.
     """
     centred = np.nan_to_num(x - np.nanmean(x, 1, keepdims=True))
     size = np.sqrt((centred**2).sum(1, keepdims=True))
@@ -272,8 +276,8 @@ def marginal_distance(real: np.ndarray, fake: np.ndarray, *, seed: int = 0) -> t
         seed: of the intervals.
 
     Returns:
-        Wasserstein-1 distance in standard deviations of the real values, and the Kolmogorov-Smirnov distance (0 to 1), each
-        the mean over features that vary; intervals as in `acf_distance`.
+        Wasserstein-1 distance in standard deviations of the real values, and the Kolmogorov-Smirnov distance (0 to 1),
+        each the mean over features that vary; intervals as in `acf_distance`.
 
     Raises:
         DataError: on malformed windows, or if no feature varies.
@@ -304,7 +308,8 @@ def _distributions(a: np.ndarray, b: np.ndarray, seed: int) -> tuple[Estimate, E
             found.append(_cumulative(x[..., k], grid, label))
     width, starts = np.concatenate(widths), np.cumsum([0, *map(len, widths[:-1])])
     real, fake = (
-        _Table(np.concatenate([t.mean for t in found]), np.concatenate([t.groups for t in found], 1)) for found in columns
+        _Table(np.concatenate([t.mean for t in found]), np.concatenate([t.groups for t in found], 1))
+        for found in columns
     )
 
     def wasserstein(p: np.ndarray, q: np.ndarray) -> float:
@@ -329,8 +334,8 @@ def _cumulative(x: np.ndarray, grid: np.ndarray, label: np.ndarray) -> _Table:
 def shapes(x: np.ndarray) -> np.ndarray:
     """Return windows without level and scale, float64: about their mean, over their root mean square.
 
-    Each feature of each window has mean 0 and root mean square 1 (0 where it does not move); past the end of a short window
-    it is 0. A copy keeps its shape, and a held-out period at another level is no further away for that.
+    Each feature of each window has mean 0 and root mean square 1 (0 where it does not move); past the end of a short
+    window it is 0. A copy keeps its shape, and a held-out period at another level is no further away for that.
     """
     centred = np.nan_to_num(x - np.nanmean(x, 1, keepdims=True))
     size = np.sqrt((centred**2).sum(1, keepdims=True) / window_lengths(x)[:, None, None])

@@ -54,8 +54,8 @@ def block_bootstrap(
         n: number of windows to make.
         rng: of the draws.
         block: steps of a block, 1 to the window's length.
-        neighbours: the next block is one of this many whose preceding step is nearest to the last one of the window so far,
-            among 2,000 drawn at random, so that levels join; None: any block, which leaves jumps.
+        neighbours: the next block is one of this many whose preceding step is nearest to the last one of the window so
+            far, among 2,000 drawn at random, so that levels join; None: any block, which leaves jumps.
 
     Returns:
         (n, time, feature) of the type of ``x``; lengths are drawn from those of ``x``.
@@ -137,7 +137,9 @@ def _least_squares(x: np.ndarray, order: int, first: int) -> Autoregression:
     there = np.arange(first, steps) < window_lengths(x)[:, None]
     target = x[:, first:][there]
     if len(target) <= order * features + 1:
-        raise DataError(f"{len(target)} steps are too few for an autoregression of order {order} of {features} features")
+        raise DataError(
+            f"{len(target)} steps are too few for an autoregression of order {order} of {features} features"
+        )
     past = [x[:, first - k : steps - k][there] for k in range(1, order + 1)]
     table = np.concatenate([np.ones((len(target), 1)), *past], 1)
     found = np.linalg.lstsq(table, target, rcond=1e-10)[0]

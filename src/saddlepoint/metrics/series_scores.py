@@ -26,7 +26,7 @@ UNITS = 32
 
 _BATCH_2019, _RATE_2019 = 128, 1e-3
 _DISCRIMINATIVE_2019, _PREDICTIVE_2019 = 2_000, 5_000
-_BATCH, _RATE, _ITERATIONS = 64, 5e-3, 800
+_BATCH, _RATE, _ITERATIONS = 64, 5e-3, 400
 _ROWS_AT_ONCE = 4_096
 
 
@@ -46,7 +46,9 @@ class _Rows:
 def _both(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     a, b = as_windows(real, "real windows", 10), as_windows(fake, "generated windows", 10)
     if a.shape[1:] != b.shape[1:]:
-        raise DataError(f"real windows are {a.shape[1:]} and generated ones {b.shape[1:]} (time, feature): make them equal")
+        raise DataError(
+            f"real windows are {a.shape[1:]} and generated ones {b.shape[1:]} (time, feature): make them equal"
+        )
     return a, b
 
 
@@ -68,8 +70,8 @@ def discriminative_2019(
     """Return the discriminative score |accuracy - 1/2| as the released code of TimeGAN computes it.
 
     One GRU layer of feature // 2 units and a linear layer on its last state tell real from generated windows; 2,000
-    iterations of Adam at .001 with 128 windows of each; windows divided 80 to 20 at random, overlapping or not; threshold
-    1/2. The mean over runs of this measurement is what the paper reports.
+    iterations of Adam at .001 with 128 windows of each; windows divided 80 to 20 at random, overlapping or not;
+    threshold 1/2. The mean over runs of this measurement is what the paper reports.
 
     It is blind: with two or three units it hardly sees more than levels, and the division leaks, because neighbouring
     windows share all points but one.
@@ -106,11 +108,12 @@ def discriminative(
 ) -> Estimate:
     """Return by how much a classifier that can see time beats a guess on windows that share no point with its own.
 
-    One GRU layer and a linear layer on its last state. Overlapping real windows are divided in runs, as `divide` says;
-    generated ones one by one. The score keeps its sign, so that its mean is 0 for what cannot be told apart.
-
-    Runs alternate in time. Training on the first part of a series and testing on the last would measure how much the
-    series has changed: a generator that is right about both is called false where the classifier saw no real window.
+    One GRU layer and a linear layer on its last state read values and steps, as `with_steps` says. Overlapping real
+    windows are divided in runs, as `divide` says; generated ones one by one. The score keeps its sign: 0 for what
+    cannot be told apart. On a series that changes it falls below 0 for perfect samples, which also show the periods of
+    which the classifier saw no real window and are called real elsewhere; real training windows, given as samples, tell
+    how far. Runs are as short as they can be for that reason: training on the first part of a series and testing on the
+    last would measure little else.
 
     Args:
         real: (n, time, feature) in the order of time.
@@ -151,7 +154,9 @@ def with_steps(x: np.ndarray, real: np.ndarray) -> np.ndarray:
     ranks = np.full_like(steps, np.nan)
     for k in range(x.shape[2]):
         grid = np.sort(known[..., k][~np.isnan(known[..., k])])
-        below = (np.searchsorted(grid, steps[..., k], "left") + np.searchsorted(grid, steps[..., k], "right")) / len(grid)
+        below = (np.searchsorted(grid, steps[..., k], "left") + np.searchsorted(grid, steps[..., k], "right")) / len(
+            grid
+        )
         ranks[..., k] = np.where(np.isnan(steps[..., k]), np.nan, below - 1)
     return np.concatenate([level, ranks], 2)
 
@@ -193,13 +198,15 @@ def _classify(
         return total
 
     fit(network, loss, iterations, rate, decay=decay)
-    right = [_share_real(network, table, [second for _, second in own]) for table, own in zip(tables, parts, strict=True)]
+    right = [
+        _share_real(network, table, [second for _, second in own]) for table, own in zip(tables, parts, strict=True)
+    ]
     return np.asarray((right[0] + 1 - right[1]) / 2)
 
 
 @torch.no_grad()
 def _share_real(network: Recurrent, table: _Rows, parts: list[np.ndarray]) -> np.ndarray:
-    """Share of each run's test rows that its network calls real; parts of unequal size are filled up and not counted."""
+    """Share of each run's test rows that its network calls real; smaller parts are filled up, uncounted."""
     size = max(map(len, parts))
     index = np.stack([np.resize(part, size) for part in parts])
     counted = np.arange(size) < np.array([len(part) for part in parts])[:, None]
@@ -214,8 +221,8 @@ def predictive_2019(
     """Return the predictive score as the released code of TimeGAN computes it.
 
     A GRU of feature // 2 units, trained on generated windows, predicts the last feature one step ahead from all others;
-    sigmoid, absolute error, 5,000 iterations of Adam at .001 with 128 windows. Its mean absolute error on all real windows is
-    the score.
+    sigmoid, absolute error, 5,000 iterations of Adam at .001 with 128 windows. Its mean absolute error on all real
+    windows is the score.
 
     It is blind too: the other features at the same step nearly give the last one where features move together.
 
@@ -278,8 +285,8 @@ def forecast_error(
 ) -> tuple[Estimate, float]:
     """Return how well a network trained on some windows forecasts others: train on synthetic, test on real.
 
-    A GRU reads all features and says by how much each changes in the next step, in standard deviations of the changes it
-    was trained on; absolute error. Starting from the last value, it need not know the level.
+    A GRU reads all features and says by how much each changes in the next step, in standard deviations of the changes
+    it was trained on; absolute error. Starting from the last value, it need not know the level.
 
     Args:
         test: real windows (n, time, feature).
@@ -287,8 +294,8 @@ def forecast_error(
         units, runs, iterations, seed: as in `discriminative`.
 
     Returns:
-        Mean absolute error over steps and features that move, in standard deviations of the real changes, interval as in
-        `over_runs`; and the error of forecasting no change, on the same scale.
+        Mean absolute error over steps and features that move, in standard deviations of the real changes, interval as
+        in `over_runs`; and the error of forecasting no change, on the same scale.
 
     Raises:
         DataError: on malformed windows, or if no feature of the test windows moves.
