@@ -44,7 +44,8 @@ def _series_limits(bench: Bench) -> tuple[str, ...]:
     if far := reach(train):
         found.append(
             f"Training windows overlap: each shares points with the next {far:,}, so {len(train):,} are hardly "
-            f"more than {max(1, len(train) // (far + 1)):,} independent ones. Intervals count runs of windows, not windows."
+            f"more than {max(1, len(train) // (far + 1)):,} independent ones. Intervals "
+            "count runs of windows."
         )
     if bench.count(MOST, "train") < min(MOST, len(train)):
         found.append(
