@@ -309,7 +309,8 @@ def _inspect_vectors(source: Source) -> Inspection:
 def _inspect_series(dataset: Dataset) -> Inspection:
     counts = {split: len(part) for split, part in dataset.splits.items()}
     train, total = dataset.splits["train"], sum(counts.values())
-    labels = [] if train.labels is None else [int(i) for part in dataset.splits.values() for i in part.labels.tolist()]
+    held = [part.labels for part in dataset.splits.values() if part.labels is not None]
+    labels = [int(i) for indices in held for i in indices]
     repeats = len(train) - len({hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in train.x})
     advice = []
     if len(train) < 1000:

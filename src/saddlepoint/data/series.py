@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,8 @@ def load_series(name: str, path: Path, options: Options, *, released: bool = Fal
         name: what the user asked for.
         path: CSV or parquet file.
         options: columns and window.
-        released: as in TimeGAN's released code: the file upside down, every window but one, scaled over all rows; ``valid`` and
-            ``test`` are the training windows again.
+        released: as in TimeGAN's released code: the file upside down, every window but one, scaled over all rows;
+            ``valid`` and ``test`` are the training windows again.
 
     Raises:
         DataError: if the table cannot be used, or the cache cannot be written.
@@ -238,7 +239,7 @@ def _blocks(series: _Series, window: int) -> tuple[dict[str, list[Span]], list[s
         for begin, end in parts:
             inner = series.breaks[np.searchsorted(series.breaks, begin, "right") : np.searchsorted(series.breaks, end)]
             edges = [begin, *inner.tolist(), end]
-            pieces = list(zip(edges[:-1], edges[1:], strict=True))
+            pieces = list(pairwise(edges))
             whole = lengths.get(begin, window) < window and len(pieces) == 1
             kept += [piece for piece in pieces if piece[1] - piece[0] >= window or whole]
             dropped += sum(b - a for a, b in pieces if b - a < window and not whole)

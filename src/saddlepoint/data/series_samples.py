@@ -56,9 +56,12 @@ def write_samples(
     temporary = path.with_name(f".{path.name}.tmp")
     values = layout.restore(x)
     if kind == "npz":
-        arrays = {"x": values, "columns": np.array([column.name for column in layout.columns])}
+        names = np.array([column.name for column in layout.columns])
         with temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays if labels is None else {**arrays, "labels": np.asarray(labels)})
+            if labels is None:
+                np.savez_compressed(file, x=values, columns=names)
+            else:
+                np.savez_compressed(file, x=values, columns=names, labels=labels)
     else:
         table = pa.table(_columns(values, layout, labels, classes))
         if kind == "csv":
