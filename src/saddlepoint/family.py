@@ -35,6 +35,7 @@ class DataSpec:
         classes: names of the classes in the order of their indices; empty when the data has no labels.
         rows: number of training samples, which turns images seen into epochs.
         shares: share of the training samples in each class; empty without labels.
+        static: of a sequence, how many of the last features are constant along each window.
     """
 
     modality: Modality
@@ -42,6 +43,7 @@ class DataSpec:
     classes: tuple[str, ...] = ()
     rows: int = 1
     shares: tuple[float, ...] = ()
+    static: int = 0
 
 
 @dataclass(frozen=True)

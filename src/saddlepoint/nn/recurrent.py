@@ -128,8 +128,8 @@ class Layer(nn.Module):
 
 def affine(x: Steps, weight: Float[Tensor, "out feature"], bias: Float[Tensor, " out"] | None = None) -> Steps:
     """Return weight @ x + bias for every step: (time, out, batch)."""
-    product = torch.matmul(weight, x)
-    return product if bias is None else product + bias[:, None]
+    many = weight.expand(len(x), *weight.shape)
+    return torch.bmm(many, x) if bias is None else torch.baddbmm(bias[:, None], many, x)
 
 
 def reversal(time: int, batch: int, lengths: Tensor | None, device: torch.device) -> Int[Tensor, "time batch"]:
@@ -152,7 +152,7 @@ def _tanh(x: Tensor, out: Tensor) -> Tensor:
 
 def _projected(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return the share of the inputs in all gates of all steps, in a buffer of its own: (time, gates, batch)."""
-    return torch.baddbmm(bias[:, None], weight.expand(len(x), *weight.shape), x)
+    return affine(x, weight, bias)
 
 
 def _before(states: Tensor) -> Tensor:
@@ -168,7 +168,7 @@ def _weight_gradient(along: Tensor, inputs: Tensor) -> Tensor:
 def _shared(ctx: Any, x: Tensor, weight: Tensor, gates: Tensor) -> list[Tensor | None]:
     """Return the gradients of inputs, input weights and bias, where they are wanted, from those of all gates."""
     wanted = ctx.needs_input_grad
-    along = torch.matmul(weight.t(), gates) if wanted[0] else None
+    along = affine(gates, weight.t()) if wanted[0] else None
     return [along, _weight_gradient(gates, x) if wanted[1] else None, gates.sum((0, 2)) if wanted[3] else None]
 
 
