@@ -35,7 +35,7 @@ class DataSpec:
         classes: names of the classes in the order of their indices; empty when the data has no labels.
         rows: number of training samples, which turns images seen into epochs.
         shares: share of the training samples in each class; empty without labels.
-        static: of a sequence, how many of the last features are constant along each window.
+        static: how many features of a sequence, the last ones, are constant along each window.
     """
 
     modality: Modality
@@ -49,6 +49,8 @@ class DataSpec:
 @dataclass(frozen=True)
 class DataStats:
     """Element-wise statistics of the training rows in the library's inside range ([-1, 1] for images).
+
+    What lies after the end of a short window (NaN) does not count; where no window reaches, both are 0.
 
     Attributes:
         mean: tensor of the shape of one sample.

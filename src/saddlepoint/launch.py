@@ -249,6 +249,7 @@ def _described(dataset: Dataset, source: str) -> dict[str, Any]:
         "classes": list(dataset.classes),
         "rows": dataset.spec.rows,
         "shares": list(dataset.spec.shares),
+        "static": dataset.static,
         "notes": list(dataset.notes),
     }
 

@@ -258,8 +258,8 @@ def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run
         raise CheckpointError(f"run '{folder.path}' has no whole checkpoint{detail}")
     try:
         kind, data = get_family(config["family"]), config["data"]
-        shares = tuple(data.get("shares", ()))
-        spec = DataSpec(data["modality"], tuple(data["shape"]), tuple(data["classes"]), data["rows"], shares)
+        shares, static = tuple(data.get("shares", ())), int(data.get("static", 0))
+        spec = DataSpec(data["modality"], tuple(data["shape"]), tuple(data["classes"]), data["rows"], shares, static)
         family = build_family(kind.name, from_json(kind.Config, config["options"]), spec)
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error

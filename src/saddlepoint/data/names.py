@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from saddlepoint._errors import DataError
-from saddlepoint.data import arrays, cache, hub, synthetic, wheel
+from saddlepoint.data import arrays, cache, hub, sines, synthetic, wheel
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.options import Options
 from saddlepoint.data.paths import path_source
@@ -48,7 +48,7 @@ class DatasetInfo:
         description: one line.
         origin: where it would come from now: built in, a local folder, the cache, or a download.
         rows: train, valid and test rows.
-        shape: (channel, height, width) or (feature,).
+        shape: (channel, height, width), (feature,) or (time, feature).
         licence: licence or terms.
     """
 
@@ -159,6 +159,15 @@ KNOWN: Mapping[str, Known] = {
     "ring8": Known("eight Gaussians on the unit circle, sigma 0.01", (100_000, 10_000, 10_000), (2,), "none needed"),
     "grid25": Known("twenty-five Gaussians on a grid, sigma 0.05", (100_000, 10_000, 10_000), (2,), "none needed"),
     "gaussian1d": Known("one Gaussian N(4, 1.25^2)", (100_000, 10_000, 10_000), (1,), "none needed"),
+    "sines": Known(
+        "five independent sines of slow frequencies, as TimeGAN's released code draws them",
+        sines.ROWS,
+        (24, 5),
+        "none needed",
+    ),
+    "sines-paper": Known(
+        "five independent sines, as the TimeGAN paper describes them", sines.ROWS, (24, 5), "none needed"
+    ),
 }
 
 
@@ -181,6 +190,10 @@ def load_named(name: str, options: Options, say: Say) -> Dataset:
         if not options.default:
             raise DataError(f"'{name}' holds vectors; size, channels and fit are for images: leave them out")
         return synthetic.load_mixture(name)
+    if name in sines.SINES:
+        if not options.default:
+            raise DataError(f"'{name}' holds sequences; size, channels and fit are for images: leave them out")
+        return sines.load_sines(name)
     if name == "stacked-mnist":
         return _load_stacked(known, options, say)
     local = local_source(name)
@@ -309,7 +322,7 @@ def _data_folder(known: Known) -> Path | None:
 
 
 def _origin(name: str, known: Known) -> str:
-    if name in synthetic.MIXTURES:
+    if name in synthetic.MIXTURES or name in sines.SINES:
         return "built in"
     if name == "digits":
         return "built in (scikit-learn)"
