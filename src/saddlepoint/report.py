@@ -192,12 +192,12 @@ def _pictures(gallery: Gallery | None) -> str:
 def _series(gallery: Gallery) -> str:
     """Paths, autocorrelation and maps of sequences beside real ones."""
     assert gallery.real is not None
-    real, fake = gallery.real, gallery.samples
+    real, fake, names = gallery.real, gallery.samples, gallery.columns
     parts = [
         "<h2>Samples</h2>",
-        _image(explore_series.paths(real, fake), "training windows and the first samples, not chosen"),
+        _image(explore_series.paths(real, fake, names), "training windows and the first samples, not chosen"),
     ]
-    plot = explore_series.autocorrelation_plot(real, fake)
+    plot = explore_series.autocorrelation_plot(real, fake, names)
     parts += ["<h2>Autocorrelation</h2>", _image(plot, "mean autocorrelation about each window's own mean")]
     if min(len(real), len(fake)) >= 5:
         parts.append("<h2>Windows in the plane</h2>")
