@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from saddlepoint._errors import DataError
-from saddlepoint.metrics.bootstrap import Estimate, bootstrap_interval
+from saddlepoint.metrics.bootstrap import LEVEL, Estimate
 from saddlepoint.metrics.memorisation import Nearness, nearness
 
 GROUPS = 200
@@ -150,15 +150,20 @@ def _table(rows: np.ndarray, x: np.ndarray) -> _Table:
 
 
 def _compared(real: _Table, fake: _Table, distance: Callable[[np.ndarray, np.ndarray], float], seed: int) -> Estimate:
-    """Return a distance of two mean rows; the interval resamples groups of both."""
-    low, high = bootstrap_interval(
-        (real.groups, fake.groups), lambda p, q: distance(p.mean(0), q.mean(0)), np.random.default_rng(seed),
-        resamples=_RESAMPLES, method="basic",
-    )  # fmt: skip
-    # The mirrored ends correct for the noise that every distance holds; below 0 there is none.
-    ends = (max(0.0, low), max(0.0, high))
+    """Return a distance of two mean rows, a norm of their difference, with an interval that holds for any norm.
+
+    The figure differs from the true one by no more than the norm of the noise (triangle inequality), whose 95% quantile
+    is found by resampling groups about their mean. It is wide, but holds near 0, too, where mirrored quantiles of the
+    resampled distance were found to cover 70% only.
+    """
+    rng, parts = np.random.default_rng(seed), []
+    for groups in (real.groups, fake.groups):
+        counts = rng.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), _RESAMPLES)
+        parts.append(counts / len(groups) @ (groups - groups.mean(0)))
+    noise = [distance(p, q) for p, q in zip(*parts, strict=True)]
+    value, reach_of_noise = distance(real.mean, fake.mean), float(np.quantile(noise, LEVEL))
     details = {"groups_real": len(real.groups), "groups": len(fake.groups)}
-    return Estimate(distance(real.mean, fake.mean), ends, None, details)
+    return Estimate(value, (max(0.0, value - reach_of_noise), value + reach_of_noise), None, details)
 
 
 def autocorrelations(x: np.ndarray, lags: int) -> np.ndarray:
