@@ -17,6 +17,7 @@ from saddlepoint.data.sources import shortened
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "none", "?", "-", "#N/A"]
+_COMMA, _POINT = re.compile(r'"?-?\d+,\d+"?'), re.compile(r'"?-?\d+\.\d+"?')
 _PEEK = 4 * 1024**2
 _BLOCK = 16 * 1024**2
 
@@ -212,7 +213,8 @@ class _Csv(_Reader):
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: line 1 is not UTF-8 text ({error.reason}); save the file as UTF-8") from error
         self.delimiter = max(",;\t|", key=header.count)
-        decimal = self.delimiter != "," and b"." not in b"".join(lines[1:20]) and b"," in b"".join(lines[1:20])
+        cells = [cell for line in lines[1:20] for cell in line.decode("utf-8", "replace").split(self.delimiter)]
+        decimal = any(map(_COMMA.fullmatch, cells)) and not any(map(_POINT.fullmatch, cells))
         self.point = "," if decimal else "."
         self._check_header(header)
         whole = start if len(start) <= _PEEK else start[: start.rindex(b"\n") + 1]
