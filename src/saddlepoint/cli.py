@@ -374,7 +374,7 @@ def data_inspect(
     window: WindowOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Count images, sizes, modes, classes and duplicates, or the columns and windows of a table; say what training would do with them."""
+    """Count images, sizes, modes, classes and duplicates, or columns and windows; say what training would do."""
     from saddlepoint import tables
     from saddlepoint.data import inspect_source
 

@@ -39,7 +39,7 @@ def draw(
         n: samples; columns of a filmstrip, rows of an interpolation; None: as many as look well.
         seed: of the samples.
         label: index or name of one class, for a conditional generator; None: a column or a row for each class.
-        out: a file ending in .png or .npz, of series also .csv or .parquet; None: below ``pictures/`` in the run folder.
+        out: a file ending in .png or .npz, of series also .csv or .parquet; None: in the run folder.
         kind: csv, parquet or npz: write the samples of series in the units of their data; None: by ``out``.
 
     Raises:

@@ -325,7 +325,8 @@ def evaluate_samples(
     """Measure samples that anything made against a data set, and write the report.
 
     Args:
-        path: folder or zip of images, parquet, .npy or .npz; of series CSV, parquet, .npy or .npz. Samples must have the size of the data's rows.
+        path: folder or zip of images, parquet, .npy or .npz; of series CSV, parquet, .npy or
+            .npz. Samples must have the size of the data's rows.
         data: name of a data set, path, or ``hf:owner/name``.
         protocols: kinds, aliases or full names; None: all that fit.
         seed: of the reference rows.

@@ -89,8 +89,10 @@ def _build(table: Table, window: int, work: Path, entry: Path, released: bool) -
         series = _Series(table, np.array([0]), np.array([0]), None)
         rows = len(next(iter(table.values.values())))
         spans = {split: [(0, rows - 1)] for split in SPLITS}
-        notes.append("as released in 2019: the rows upside down, scaled over all of them; valid and test are the "
-                     "training windows again, so nothing here is held out")  # fmt: skip
+        notes.append(
+            "as released in 2019: the rows upside down, scaled over all of them; valid and test are the "
+            "training windows again, so nothing here is held out"
+        )
     else:
         rows = 0
         series = _ordered(table)
@@ -227,11 +229,15 @@ def _blocks(series: _Series, window: int) -> tuple[dict[str, list[Span]], list[s
             )
         spans["train"] += short
     if not all(spans.values()):
-        raise DataError(f"{series.table.name} holds {rows} row{'s' if rows != 1 else ''}, too few for windows of {window} "
-                        f"in train, valid and test; give at least {3 * window} rows, or a shorter --window")  # fmt: skip
+        raise DataError(
+            f"{series.table.name} holds {rows} row{'s' if rows != 1 else ''}, too few for windows of {window} "
+            f"in train, valid and test; give at least {3 * window} rows, or a shorter --window"
+        )
     if len(short) < len(series.starts):
-        notes.append(f"split by time before windows are cut: of every series the last {100 // SHARE}% are test, the "
-                     f"{100 // SHARE}% before valid; no row is in two parts")  # fmt: skip
+        notes.append(
+            f"split by time before windows are cut: of every series the last {100 // SHARE}% are test, the "
+            f"{100 // SHARE}% before valid; no row is in two parts"
+        )
     lengths = dict(zip(series.starts.tolist(), (ends - series.starts).tolist(), strict=True))
     dropped = 0
     for split, parts in spans.items():
@@ -248,8 +254,10 @@ def _blocks(series: _Series, window: int) -> tuple[dict[str, list[Span]], list[s
         notes.append(f"{dropped:,} rows between gaps and ends are fewer than a window and were left out")
     if not all(spans.values()):
         empty = next(split for split, parts in spans.items() if not parts)
-        raise DataError(f"{series.table.name}: no window of {window} rows fits into the {empty} part between gaps, ends and "
-                        "changes of the label; give more rows, or a shorter --window")  # fmt: skip
+        raise DataError(
+            f"{series.table.name}: no window of {window} rows fits into the {empty} part between gaps, ends and "
+            "changes of the label; give more rows, or a shorter --window"
+        )
     return spans, notes
 
 
@@ -269,8 +277,10 @@ def _fill(table: Table, series: _Series, spans: dict[str, list[Span]]) -> list[s
         if not count:
             continue
         if count > len(values) / 2:
-            raise DataError(f"{table.name}: {count:,} of {len(values):,} values of column '{name}' are missing, more than half; "
-                            "leave it out with --columns, or fill it first")  # fmt: skip
+            raise DataError(
+                f"{table.name}: {count:,} of {len(values):,} values of column '{name}' are missing, more than half; "
+                "leave it out with --columns, or fill it first"
+            )
         values = values.copy()
         for begin, end in (span for parts in spans.values() for span in parts):
             gone = missing[begin:end]
@@ -309,8 +319,10 @@ def _layout(series: _Series, train: list[Span]) -> tuple[Layout, int, list[str]]
         whole += [name] if column.decimals == 0 else []
         constant += [name] if low == high else []
     if len(constant) == len(columns):
-        raise DataError(f"{table.name}: every column is constant ({shortened(constant)}); there is nothing to learn: choose "
-                        "others with --columns")  # fmt: skip
+        raise DataError(
+            f"{table.name}: every column is constant ({shortened(constant)}); there is nothing to learn: choose "
+            "others with --columns"
+        )
     notes += [f"constant, and kept so: {shortened(constant)}"] if constant else []
     notes += [f"whole numbers, and kept so: {shortened(whole)}"] if whole else []
     notes += [f"the same along each series (static): {shortened(static)}"] if static else []
@@ -343,8 +355,10 @@ def _windows(
         notes.append(f"{short:,} windows are shorter: series of fewer than {window} rows, one window each")
     count = sum(map(len, found.values()))
     if count < LEAST_WINDOWS:
-        raise DataError(f"{table.name} gives {count} windows of {window} rows; at least {LEAST_WINDOWS} are needed, better "
-                        "thousands: give more rows, or a shorter --window")  # fmt: skip
+        raise DataError(
+            f"{table.name} gives {count} windows of {window} rows; at least {LEAST_WINDOWS} are needed, better "
+            "thousands: give more rows, or a shorter --window"
+        )
     return found, notes
 
 

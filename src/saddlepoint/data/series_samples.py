@@ -126,16 +126,20 @@ def _from_table(path: Path, dataset: Dataset, layout: Layout) -> tuple[np.ndarra
     rows = len(table.values[names[0]])
     if table.groups is None:
         if rows % time:
-            raise DataError(f"{path} has {rows:,} rows and no column '{group}'; number the windows in one, or give a "
-                            f"multiple of {time} rows")  # fmt: skip
+            raise DataError(
+                f"{path} has {rows:,} rows and no column '{group}'; number the windows in one, or give a "
+                f"multiple of {time} rows"
+            )
         index = np.repeat(np.arange(rows // time), time)
     else:
         index = table.groups[0].astype(np.int64)
     order = np.argsort(index, kind="stable")
     counts = np.bincount(index)
     if counts.max() > time:
-        raise DataError(f"{path}: window {int(counts.argmax())} has {counts.max()} rows, but those of '{dataset.name}' have "
-                        f"{time}; give as many or fewer")  # fmt: skip
+        raise DataError(
+            f"{path}: window {int(counts.argmax())} has {counts.max()} rows, but those of '{dataset.name}' have "
+            f"{time}; give as many or fewer"
+        )
     x = np.full((len(counts), time, features), np.nan)
     place = np.arange(rows) - np.repeat(np.cumsum(counts) - counts, counts)
     for feature, name in enumerate(names):
@@ -173,11 +177,14 @@ def _from_arrays(path: Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray |
         x = np.asarray(loaded if isinstance(loaded, np.ndarray) else loaded["x"], dtype=np.float64)
         kept = None if isinstance(loaded, np.ndarray) or "labels" not in loaded.files else loaded["labels"]
     except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DataError(f"{path} cannot be read as windows ({error}); give a CSV, or an array x of shape "
-                        "(n, time, feature)") from error  # fmt: skip
+        raise DataError(
+            f"{path} cannot be read as windows ({error}); give a CSV, or an array x of shape (n, time, feature)"
+        ) from error
     if x.ndim != 3 or x.shape[1:] != dataset.spec.shape or not len(x):
-        raise DataError(f"{path} holds an array of shape {x.shape}, but windows of '{dataset.name}' are "
-                        f"(n, {', '.join(map(str, dataset.spec.shape))})")  # fmt: skip
+        raise DataError(
+            f"{path} holds an array of shape {x.shape}, but windows of '{dataset.name}' are "
+            f"(n, {', '.join(map(str, dataset.spec.shape))})"
+        )
     if kept is None or not dataset.classes:
         return x, None
     labels = kept.astype(np.int64)

@@ -17,6 +17,7 @@ from saddlepoint.data.sources import shortened
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "none", "?", "-", "#N/A"]
+_COMMA, _POINT = re.compile(r'"?-?\d+,\d+"?'), re.compile(r'"?-?\d+\.\d+"?')
 _PEEK = 4 * 1024**2
 _BLOCK = 16 * 1024**2
 
@@ -135,16 +136,18 @@ def _roles(path: Path, opened: _Reader, choice: Choice) -> _Roles:
 
     head, notes = opened.head, []
     names = head.column_names
-    for role, name in (("--time-column", choice.time), ("--group-column", choice.group), ("--label-column", choice.label),
-                       *(("--columns", name) for name in choice.columns or ())):  # fmt: skip
+    asked = [("--time-column", choice.time), ("--group-column", choice.group), ("--label-column", choice.label)]
+    for role, name in (*asked, *(("--columns", name) for name in choice.columns or ())):
         if name is not None and name not in names:
             raise DataError(f"{path} has no column '{name}' ({role}); {suggest(name, [n for n in names if n])}")
     forms = {n: form_of(head.column(n)) for n in names if pa.types.is_string(head.column(n).type)}
     time = choice.time or next((n for n, form in forms.items() if form and n not in (choice.group, choice.label)), "")
     form = "" if not time else forms.get(time) or ("number" if time not in forms else "")
     if time and not form:
-        raise DataError(f"{path}: dates of column '{time}' are not recognised ('{_first(head.column(time))}'); "
-                        "write them as 2020-12-31 or 2020-12-31 23:59:59")  # fmt: skip
+        raise DataError(
+            f"{path}: dates of column '{time}' are not recognised ('{_first(head.column(time))}'); "
+            "write them as 2020-12-31 or 2020-12-31 23:59:59"
+        )
     special = {time, choice.group or "", choice.label or ""}
     left = [n for n in names if n not in special]
     if choice.columns is None and left and left[0] == "" and _counts_up(head.column("")):
@@ -198,8 +201,10 @@ class _Csv(_Reader):
         if not start.strip():
             raise DataError(f"{path} is empty; a CSV has a line of column names, then rows of numbers")
         if b"\0" in start:
-            raise DataError(f"{path} holds NUL bytes (line {start[: start.index(0)].count(10) + 1}): it is damaged, or "
-                            "not UTF-8 text; save it as CSV in UTF-8")  # fmt: skip
+            raise DataError(
+                f"{path} holds NUL bytes (line {start[: start.index(0)].count(10) + 1}): it is damaged, or "
+                "not UTF-8 text; save it as CSV in UTF-8"
+            )
         lines = start.splitlines()
         if len(start) > _PEEK and len(lines) < 2:
             raise DataError(f"{path} has no line end in its first {_PEEK:,} bytes: it is not a CSV")
@@ -208,7 +213,8 @@ class _Csv(_Reader):
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: line 1 is not UTF-8 text ({error.reason}); save the file as UTF-8") from error
         self.delimiter = max(",;\t|", key=header.count)
-        decimal = self.delimiter != "," and b"." not in b"".join(lines[1:20]) and b"," in b"".join(lines[1:20])
+        cells = [cell for line in lines[1:20] for cell in line.decode("utf-8", "replace").split(self.delimiter)]
+        decimal = any(map(_COMMA.fullmatch, cells)) and not any(map(_POINT.fullmatch, cells))
         self.point = "," if decimal else "."
         self._check_header(header)
         whole = start if len(start) <= _PEEK else start[: start.rindex(b"\n") + 1]
@@ -225,8 +231,10 @@ class _Csv(_Reader):
         if twice:
             raise DataError(f"{self.path}: line 1 names column '{twice[0]}' {names.count(twice[0])} times; rename one")
         if all(_is_number(name) for name in names):
-            raise DataError(f"{self.path}: line 1 holds numbers ({header[:60]}), but it must name the columns; put a "
-                            "line of names above it")  # fmt: skip
+            raise DataError(
+                f"{self.path}: line 1 holds numbers ({header[:60]}), but it must name the columns; put a "
+                "line of names above it"
+            )
 
     def _open(self, source: Any, kinds: dict[str, Any]) -> Any:
         import pyarrow.csv as pc
@@ -253,14 +261,19 @@ class _Csv(_Reader):
             if self.bad:
                 row = self.bad[0]
                 where = "" if row.number is None else f" line {row.number}"
-                raise DataError(f"{self.path}:{where} has {row.actual_columns} values, but the first line names "
-                                f"{row.expected_columns} columns ('{row.text[:60]}'); mend that line") from error  # fmt: skip
+                raise DataError(
+                    f"{self.path}:{where} has {row.actual_columns} values, but the first line names "
+                    f"{row.expected_columns} columns ('{row.text[:60]}'); mend that line"
+                ) from error
             text = str(error).splitlines()[0]
             if cell := re.search(r"column #(\d+): Row #(\d+): .*invalid value '(.*)'", text):
-                raise DataError(f"{self.path}: line {cell[2]}, column {int(cell[1]) + 1} holds '{cell[3]}', which is no "
-                                "number; leave it empty where a value is missing") from error  # fmt: skip
-            raise DataError(f"{self.path} cannot be read as CSV ({str(error).splitlines()[0]}); mend it there, or "
-                            "save it as UTF-8") from error  # fmt: skip
+                raise DataError(
+                    f"{self.path}: line {cell[2]}, column {int(cell[1]) + 1} holds '{cell[3]}', which is no "
+                    "number; leave it empty where a value is missing"
+                ) from error
+            raise DataError(
+                f"{self.path} cannot be read as CSV ({str(error).splitlines()[0]}); mend it there, or save it as UTF-8"
+            ) from error
 
     def batches(self, kinds: dict[str, Any]) -> Iterator[Any]:
         reader = self._guarded(lambda: self._open(str(self.path), kinds))
@@ -315,8 +328,10 @@ def _numbers(path: Path, name: str, column: Any, row: int, required: bool) -> np
         if wrong.any():
             at = int(wrong.argmax())
             what = "no time" if np.isnan(values[at]) else f"{values[at]}"
-            raise DataError(f"{path}: line {row + at}, column '{name}' holds {what}; every value must be a finite number: "
-                            "leave it empty where it is missing")  # fmt: skip
+            raise DataError(
+                f"{path}: line {row + at}, column '{name}' holds {what}; every value must be a finite number: "
+                "leave it empty where it is missing"
+            )
     return np.asarray(values, dtype=np.float64)
 
 
@@ -325,8 +340,10 @@ def _times(path: Path, name: str, texts: Any, form: str, row: int) -> np.ndarray
         times = read_times(texts, form)
     except ValueError as error:
         at, text = next(((i, t) for i, t in enumerate(texts.to_pylist()) if t and not _reads(t, form)), (0, ""))
-        raise DataError(f"{path}: line {row + at}, column '{name}' holds '{text}', which is no date like the first "
-                        "ones; write all in one form, such as 2020-12-31") from error  # fmt: skip
+        raise DataError(
+            f"{path}: line {row + at}, column '{name}' holds '{text}', which is no date like the first "
+            "ones; write all in one form, such as 2020-12-31"
+        ) from error
     if texts.null_count:
         at = int((times == np.iinfo(np.int64).min).argmax())
         raise DataError(f"{path}: line {row + at} has no time in column '{name}'; fill or remove that line")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint._types import from_bytes
+from saddlepoint._types import ended, from_bytes
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.training import TrainingState
@@ -80,7 +80,6 @@ class Reference:
         radius: distance of each row's 5th neighbour among them.
         classes: (class, axis) class means, or None.
         shares: share of the rows of each class, or None.
-        ragged: whether windows may end early.
     """
 
     centre: Tensor
@@ -89,11 +88,10 @@ class Reference:
     radius: Tensor
     classes: Tensor | None
     shares: Tensor | None
-    ragged: bool = False
 
     def project(self, x: Tensor) -> Tensor:
-        """Return the coordinates of samples: (n, axis)."""
-        return (_flat(x, self.ragged) - self.centre) @ self.axes
+        """Return the coordinates of samples: (n, axis); what lies after a window's end counts as 0."""
+        return (_flat(x) - self.centre) @ self.axes
 
 
 class Examiner:
@@ -111,7 +109,6 @@ class Examiner:
     ) -> None:
         self.seed, self.device, self.classify = seed, torch.device(device), classify
         train = dataset.splits["train"]
-        self.ragged = dataset.modality == "sequence" and bool(np.isnan(train.x[:, -1]).any())
         held_out = dataset.splits.get("valid")
         rng = np.random.default_rng((seed, 2014))
         self.train_rows = self._take(train, ROWS_OF_D, rng)
@@ -131,14 +128,14 @@ class Examiner:
 
     def _reference(self, train: Split, held_out: Split, classes: int, rng: np.random.Generator) -> Reference:
         many, labels = self._take(train, 2 * SAMPLES, rng)
-        flat = _flat(many, self.ragged)
+        flat = _flat(many)
         centre = flat.mean(0)
         if flat.shape[1] <= AXES:
             axes = torch.eye(flat.shape[1], device=self.device)
         else:
             axes = _principal_axes(flat - centre, AXES)
         rows, row_labels = self._take(held_out, SAMPLES, rng)
-        rows = (_flat(rows, self.ragged) - centre) @ axes
+        rows = (_flat(rows) - centre) @ axes
         within = distances(rows, rows)
         k = min(NEIGHBOURS, len(rows) - 1)
         radius = within.sort(1).values[:, k] if k > 0 else within[:, 0]
@@ -151,7 +148,7 @@ class Examiner:
                 sums = torch.zeros(classes, points.shape[1], device=self.device).index_add_(0, chosen, points)
                 means = sums / counts[:, None]
                 shares = _histogram(rows, means)
-        return Reference(centre, axes, Cloud(rows, within), radius, means, shares, self.ragged)
+        return Reference(centre, axes, Cloud(rows, within), radius, means, shares)
 
     @torch.no_grad()
     def examine(self, state: TrainingState, gradients: Mapping[str, float], thorough: bool = True) -> dict[str, float]:
@@ -243,9 +240,8 @@ class Examiner:
         }
 
 
-def _flat(x: Tensor, ragged: bool) -> Tensor:
-    """Rows of values; 0 after the end of short windows, so that another length is a distance too."""
-    return x.nan_to_num(nan=0.0).flatten(1) if ragged else x.flatten(1)
+def _flat(x: Tensor) -> Tensor:
+    return x.masked_fill(ended(x), 0.0).flatten(1)
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:

@@ -6,13 +6,13 @@ steps with the inputs' weights are one call, and several passes of one network g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from saddlepoint._errors import ConfigError, suggest
 from saddlepoint._types import at_least_float32
@@ -29,7 +29,7 @@ class Recurrent(nn.Module):
     """Layers of recurrent cells, tanh inside, starting from zeros.
 
     Forward and backward passes of a layer are written by hand, in full precision: about six calls a step forward and
-    three to seven back, and weight gradients of all steps at once. Gradients of gradients are refused with an error.
+    three to seven back, and weight gradients of all steps at once. Gradients of gradients are refused with a ConfigError.
 
     Args:
         inputs: features of the input.
@@ -167,6 +167,21 @@ def _shared(ctx: Any, x: Tensor, weight: Tensor, gates: Tensor) -> list[Tensor |
     return [along, _weight_gradient(gates, x) if wanted[1] else None, gates.sum((0, 2)) if wanted[3] else None]
 
 
+def _once(backward: Callable[[Any, Tensor], tuple[Tensor | None, ...]]) -> Any:
+    """Refuse to be differentiated again: the terms would be missing without a word."""
+
+    @functools.wraps(backward)
+    def checked(ctx: Any, along: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise ConfigError(
+                "the gradient of a recurrent layer is asked for as a function to differentiate (create_graph), but it "
+                "can be taken once only; leave R1, R2 and gradient penalties out, or use a convolutional critic"
+            )
+        return backward(ctx, along)
+
+    return checked
+
+
 class _GRU(torch.autograd.Function):
     """r, z = sigmoid(W x + U h + b); n = tanh(W_n x + b_n + r (U_n h + c)); h' = n + z (h - n)."""
 
@@ -195,7 +210,7 @@ class _GRU(torch.autograd.Function):
         return states
 
     @staticmethod
-    @once_differentiable
+    @_once
     def backward(ctx: Any, along: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, hidden, gates, inside, states = ctx.saved_tensors
         width = hidden.shape[1]
@@ -241,7 +256,7 @@ class _GRUBefore(torch.autograd.Function):
         return states
 
     @staticmethod
-    @once_differentiable
+    @_once
     def backward(ctx: Any, along: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, hidden, gates, chosen, states = ctx.saved_tensors
         width = hidden.shape[1]
@@ -289,7 +304,7 @@ class _LSTM(torch.autograd.Function):
         return states
 
     @staticmethod
-    @once_differentiable
+    @_once
     def backward(ctx: Any, along: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, hidden, gates, memories, squashed, states = ctx.saved_tensors
         width = hidden.shape[1]
