@@ -35,6 +35,7 @@ class DataSpec:
         classes: names of the classes in the order of their indices; empty when the data has no labels.
         rows: number of training samples, which turns images seen into epochs.
         shares: share of the training samples in each class; empty without labels.
+        static: how many features of a sequence, the last ones, are constant along each window.
     """
 
     modality: Modality
@@ -42,11 +43,14 @@ class DataSpec:
     classes: tuple[str, ...] = ()
     rows: int = 1
     shares: tuple[float, ...] = ()
+    static: int = 0
 
 
 @dataclass(frozen=True)
 class DataStats:
     """Element-wise statistics of the training rows in the library's inside range ([-1, 1] for images).
+
+    What lies after the end of a short window (NaN) does not count; where no window reaches, both are 0.
 
     Attributes:
         mean: tensor of the shape of one sample.

@@ -3,5 +3,6 @@
 from saddlepoint.families import gan  # isort: skip
 from saddlepoint.families import cgan  # isort: skip
 from saddlepoint.families import dcgan  # isort: skip
+from saddlepoint.families import timegan  # isort: skip
 
-__all__ = ["cgan", "dcgan", "gan"]
+__all__ = ["cgan", "dcgan", "gan", "timegan"]
