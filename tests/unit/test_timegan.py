@@ -94,9 +94,9 @@ def test_every_loss_is_the_published_one(preset: str) -> None:
             "discriminator": bce(real, one) + bce(fake, zero),
         }
     found = losses(family, x)
-    assert value(found["supervision"]) == pytest.approx(float(following), rel=1e-5)
+    assert value(found["supervision"]) == pytest.approx(following.item(), rel=1e-5)
     for name, wanted in expected.items():
-        assert value(found[name]) == pytest.approx(float(wanted), rel=1e-5), name
+        assert value(found[name]) == pytest.approx(wanted.item(), rel=1e-5), name
 
 
 def test_the_published_networks_have_the_published_sizes() -> None:
@@ -120,7 +120,11 @@ def test_the_schedule_is_the_released_one() -> None:
     c = dataclasses.replace(CODE, embedding_iterations=3, supervised_iterations=2, joint_iterations=1)
     stages = build(c).stages()
     names = [[phase.name for phase in stage.cycle] for stage in stages]
-    assert names == [["embedding"], ["supervision"], ["generator", "embedder", "generator", "embedder", "discriminator"]]
+    assert names == [
+        ["embedding"],
+        ["supervision"],
+        ["generator", "embedder", "generator", "embedder", "discriminator"],
+    ]
     assert [phase.fresh_batch for phase in stages[2].cycle] == [False, False, True, False, True]
     assert locate(stages, 5).draw == 5  # type: ignore[union-attr]
     assert locate(stages, 6) is None
@@ -231,7 +235,13 @@ def test_short_training_beats_the_untrained_model(preset: str, steps: int, tmp_p
     """Means, deviations and roughness of the samples come near those of the sines."""
     x = sines(1000)
     dataset = Dataset("sines", "sequence", {"train": Split(x)}, (), "0")
-    options: dict[str, float] = {"width": 16, "batch_size": 32, "critic_width": 16, "latent_size": 8, "latent_shared": 4}
+    options: dict[str, float] = {
+        "width": 16,
+        "batch_size": 32,
+        "critic_width": 16,
+        "latent_size": 8,
+        "latent_shared": 4,
+    }
     if preset == "code-2019":
         options = {"width": 12, "batch_size": 32, "lr": 5e-3, "embedding_iterations": 100, "supervised_iterations": 40}
     config = dataclasses.replace(TimeGAN.PRESETS[preset], **options)  # type: ignore[arg-type]
