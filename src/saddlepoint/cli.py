@@ -17,11 +17,15 @@ from saddlepoint.cli_experiments import add_experiments
 from saddlepoint.cli_options import (
     BudgetOption,
     ChannelsOption,
+    ColumnsOption,
     CompileOption,
     DataOption,
     DeviceOption,
     DryRunOption,
     FitOption,
+    FormatOption,
+    GroupOption,
+    LabelColumnOption,
     MicroBatchOption,
     OutOption,
     PrecisionOption,
@@ -33,6 +37,8 @@ from saddlepoint.cli_options import (
     SizeOption,
     StopOption,
     ThreadsOption,
+    TimeOption,
+    WindowOption,
 )
 
 app = typer.Typer(
@@ -100,6 +106,11 @@ def train(
     size: SizeOption = None,
     channels: ChannelsOption = None,
     fit: FitOption = "crop",
+    columns: ColumnsOption = None,
+    time_column: TimeOption = None,
+    group_column: GroupOption = None,
+    label_column: LabelColumnOption = None,
+    window: WindowOption = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew although an unfinished run is there.")] = False,
     dry_run: DryRunOption = False,
@@ -121,6 +132,7 @@ def train(
     if resume is not None:
         kept = {"data": data != "mnist", "seed": seed != 0, "preset": preset is not None, "out": out is not None}
         kept |= {"size": size is not None, "channels": channels is not None, "fit": fit != "crop", "fresh": fresh}
+        kept |= _given(columns, time_column, group_column, label_column, window)
         kept |= {"checkpoint": checkpoint != "60s", "remedy": remedy is not None}
         kept |= {"micro-batch": micro_batch is not None, "precision": precision != "auto", "compile": compile}
         _refuse_changes([*options, *(name for name, given in kept.items() if given)])
@@ -133,7 +145,8 @@ def train(
             family, data, preset=preset, options=options, budget=budget, kimg=kimg, steps=steps, seed=seed, out=out,
             device=device, threads=threads, checkpoint=checkpoint, remedy=remedy, stop_when=stop_when,
             micro_batch=micro_batch, precision=precision, compile=compile, size=size, channels=channels,
-            fit=fit,
+            fit=fit, columns=columns, time_column=time_column, group_column=group_column,
+            label_column=label_column, window=window,
         )  # fmt: skip
     if dry_run:
         typer.echo(json.dumps(request.to_json(), indent=1))
@@ -180,7 +193,8 @@ def demo(
 
 @app.command(
     epilog="Examples:  saddle sample runs/my-run -n 64 --seed 1  |  saddle sample runs/my-run --picture filmstrip  |  "
-    "saddle sample runs/my-run --label 3 -n 64  |  saddle sample runs/my-run -n 10000 --out samples.npz"
+    "saddle sample runs/my-run --label 3 -n 64  |  saddle sample runs/my-run -n 10000 --out samples.npz  |  "
+    "saddle sample runs/prices -n 1000 --format csv"
 )
 def sample(
     run: RunArgument,
@@ -194,11 +208,12 @@ def sample(
     ] = None,
     seed: SeedOption = 0,
     out: OutOption = None,
+    kind: FormatOption = None,
     raw: Annotated[bool, typer.Option("--raw", help="Use the last weights, not their moving average.")] = False,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
 ) -> None:
-    """Draw samples of a run: a PNG picture, or with --out FILE.npz the arrays themselves.
+    """Draw samples of a run: a PNG picture, or with --out FILE.npz the arrays themselves; of series a CSV.
 
     grid: samples. filmstrip: the same z over training. neighbours: samples beside their nearest training
     images, framed in yellow. interpolation: straight lines between points of z space.
@@ -208,7 +223,7 @@ def sample(
 
     use_threads(threads)
     loaded = api.load(run, device=device, averaged=not raw)
-    typer.echo(pictures.draw(loaded, picture, n, seed=seed, label=label, out=out))
+    typer.echo(pictures.draw(loaded, picture, n, seed=seed, label=label, out=out, kind=kind))
 
 
 @app.command(
@@ -236,6 +251,11 @@ def evaluate(
     size: SizeOption = None,
     channels: ChannelsOption = None,
     fit: FitOption = "crop",
+    columns: ColumnsOption = None,
+    time_column: TimeOption = None,
+    group_column: GroupOption = None,
+    label_column: LabelColumnOption = None,
+    window: WindowOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
     quiet: QuietOption = False,
@@ -253,19 +273,13 @@ def evaluate(
         if data is None:
             raise ConfigError("--samples needs --data: the data set they are to be compared with")
         report, page = runs.evaluate_samples(
-            samples,
-            data,
-            protocol,
-            seed=seed,
-            features=features,
-            out=out,
-            size=size,
-            channels=channels,
-            fit=fit,
-            say=say,
-        )
+            samples, data, protocol, seed=seed, features=features, out=out, size=size, channels=channels, fit=fit,
+            columns=columns, time_column=time_column, group_column=group_column, label_column=label_column,
+            window=window, say=say,
+        )  # fmt: skip
     else:
-        if data is not None or size is not None or channels is not None or fit != "crop":
+        given = any(_given(columns, time_column, group_column, label_column, window).values())
+        if given or data is not None or size is not None or channels is not None or fit != "crop":
             raise ConfigError("a run is measured against the data it was trained on; leave out --data, --size, --fit")
         assert run is not None
         loaded = runs.load(run, device=device, averaged=not raw)
@@ -343,19 +357,31 @@ def data_list() -> None:
     Console(soft_wrap=True).print(table)
 
 
-@data_app.command("inspect", epilog="Examples:  saddle data inspect mnist  |  saddle data inspect ./photos --size 64")
+@data_app.command(
+    "inspect",
+    epilog="Examples:  saddle data inspect mnist  |  saddle data inspect ./photos --size 64  |  "
+    "saddle data inspect prices.csv --window 48",
+)
 def data_inspect(
     source: Annotated[str, typer.Argument(help="Data set name, path or hf:owner/name.")],
     size: SizeOption = None,
     channels: ChannelsOption = None,
     fit: FitOption = "crop",
+    columns: ColumnsOption = None,
+    time_column: TimeOption = None,
+    group_column: GroupOption = None,
+    label_column: LabelColumnOption = None,
+    window: WindowOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Count images, sizes, modes, classes and duplicates; say what training would do with them."""
+    """Count images, sizes, modes, classes and duplicates, or columns and windows; say what training would do."""
     from saddlepoint import tables
     from saddlepoint.data import inspect_source
 
-    found = inspect_source(source, size=size, channels=channels, fit=fit, say=_say)
+    found = inspect_source(
+        source, size=size, channels=channels, fit=fit, columns=columns, time_column=time_column,
+        group_column=group_column, label_column=label_column, window=window, say=_say,
+    )  # fmt: skip
     typer.echo(found.to_json() if as_json else "\n".join(tables.describe_inspection(found)))
 
 
@@ -371,6 +397,13 @@ def _measure(run: Any, seed: int, *, quiet: bool = False) -> Path:
 
 def _say(line: str) -> None:
     typer.echo(line, err=True)
+
+
+def _given(columns: Any, time_column: Any, group_column: Any, label_column: Any, window: Any) -> dict[str, bool]:
+    """Which options of tables are given."""
+    values = {"columns": columns, "time-column": time_column, "group-column": group_column}
+    values |= {"label-column": label_column, "window": window}
+    return {name: value is not None for name, value in values.items()}
 
 
 def _refuse_changes(changed: list[str]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from saddlepoint._types import Modality, from_bytes
+from saddlepoint.data.layout import Layout
 from saddlepoint.family import EXAMPLES, DataSpec, DataStats
 
 SPLITS = ("train", "valid", "test")
@@ -50,6 +51,7 @@ class Dataset:
             way has the same fingerprint wherever it came from.
         notes: what was done to the data, in words for its user.
         static: how many features of a sequence, the last ones, are constant along each window.
+        layout: columns, units and times of the table that sequences were cut from, or None.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Dataset:
     fingerprint: str
     notes: tuple[str, ...] = ()
     static: int = 0
+    layout: Layout | None = None
 
     @property
     def spec(self) -> DataSpec:
