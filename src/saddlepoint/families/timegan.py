@@ -85,7 +85,7 @@ class TimeGANConfig(FamilyConfig):
     moments: float = option(100.0, "factor on differences of means and deviations in G's loss; 0: off")
     gamma: float = option(1.0, "factor on D's and G's losses before the supervisor; 0: off")
     gate: float | None = option(0.15, "D learns while its loss is above this; none: always")
-    critic_width: int = option(64, "channels of the fixed space's convolutional D; they double once")
+    critic_width: int = option(32, "channels of the fixed space's convolutional D; they double once")
     objective: str = option(
         "non-saturating", "the game; others than this in the fixed space", choices=tuple(OBJECTIVES)
     )
