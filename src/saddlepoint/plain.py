@@ -136,7 +136,7 @@ def timegan_networks(features: int, width: int, layers: int) -> dict[str, Recurr
 
 
 def timegan_steps(parts: dict[str, Recurrence], windows: Tensor, batch_size: int, lr: float) -> Step:
-    """Return a function that makes one joint step of TimeGAN (G and embedder twice, then D); it returns D's and G's loss.
+    """Return a function that makes one joint step of TimeGAN (G and embedder twice, then D) and returns losses.
 
     Args:
         parts: as `timegan_networks` returns them.

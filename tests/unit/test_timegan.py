@@ -94,9 +94,9 @@ def test_every_loss_is_the_published_one(preset: str) -> None:
             "discriminator": bce(real, one) + bce(fake, zero),
         }
     found = losses(family, x)
-    assert value(found["supervision"]) == pytest.approx(float(following), rel=1e-5)
+    assert value(found["supervision"]) == pytest.approx(following.item(), rel=1e-5)
     for name, wanted in expected.items():
-        assert value(found[name]) == pytest.approx(float(wanted), rel=1e-5), name
+        assert value(found[name]) == pytest.approx(wanted.item(), rel=1e-5), name
 
 
 def test_the_published_networks_have_the_published_sizes() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +40,7 @@ from saddlepoint.family import (
 from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
 from saddlepoint.nn.mlp import in_full
 from saddlepoint.nn.recurrent import CELLS, Recurrent, Steps, affine
-from saddlepoint.nn.windows import Coordinates, Critic
+from saddlepoint.nn.windows import Coordinates, Critic, mask_of, over_steps, stacked
 from saddlepoint.penalties import penalised
 from saddlepoint.schedules import inverse, inverse_root
 from saddlepoint.theory import game_logs
@@ -85,7 +85,7 @@ class TimeGANConfig(FamilyConfig):
     moments: float = option(100.0, "factor on differences of means and deviations in G's loss; 0: off")
     gamma: float = option(1.0, "factor on D's and G's losses before the supervisor; 0: off")
     gate: float | None = option(0.15, "D learns while its loss is above this; none: always")
-    critic_width: int = option(64, "channels of the fixed space's convolutional D; they double once")
+    critic_width: int = option(32, "channels of the fixed space's convolutional D; they double once")
     objective: str = option(
         "non-saturating", "the game; others than this in the fixed space", choices=tuple(OBJECTIVES)
     )
@@ -189,25 +189,6 @@ class Part(nn.Module):
             nn.init.zeros_(layer.bias)
 
 
-def stacked(x: Samples) -> tuple[Steps, Int[Tensor, " batch"] | None]:
-    """Return windows (batch, time, feature) as (time, feature, batch), 0 after their ends, and their lengths.
-
-    The lengths are None where every window is whole.
-    """
-    whole = x.isfinite().all(2)
-    steps = x.permute(1, 2, 0).contiguous()
-    if bool(whole.all()):
-        return steps, None
-    return steps.nan_to_num(0.0), whole.sum(1)
-
-
-def mask_of(x: Steps, lengths: Int[Tensor, " batch"] | None) -> Tensor:
-    """Return 1 within windows and 0 after their ends: (time, 1, batch)."""
-    if lengths is None:
-        return x.new_ones(len(x), 1, x.shape[2])
-    return (torch.arange(len(x), device=x.device)[:, None, None] < lengths).to(x.dtype)
-
-
 def mean_error(found: Steps, wanted: Steps, mask: Tensor) -> Tensor:
     """Return the mean square over features and the steps within windows, a scalar."""
     squares = (at_least_float32(found) - at_least_float32(wanted)).square() * mask
@@ -234,14 +215,8 @@ def moment_loss(fake: Steps, real: Steps, mask: Tensor) -> Tensor:
     return (terms * there).sum() / (there.sum() * fake.shape[1])
 
 
-def over_steps(values: Steps, mask: Tensor) -> PerSample:
-    """Return the mean over the steps within each window, added up over features: (batch,)."""
-    return (values * mask).sum((0, 1)) / mask.sum((0, 1))
-
-
 # What the released code does: GRUs with the reset gate before the product, one Adam state for each loss.
 _RELEASED = TimeGANConfig()
-_FIXED_ONLY = "an autoencoder's space has no penalty on D"
 
 
 @register
@@ -290,6 +265,7 @@ class TimeGAN(Family):
         self.lengths: Tensor
         self.register_buffer("lengths", torch.full((EXAMPLES,), time))
         self.objective = get_objective(config.objective)
+        self.discriminator: Any
         if config.space == "fixed":
             self._build_fixed()
         else:
@@ -394,7 +370,7 @@ class TimeGAN(Family):
         """Deceive D with and without the supervisor, follow the embedded data's steps, match their moments."""
         c, first = self.config, self.generator(z, labels, lengths)
         # Two passes of one network go side by side along the batch.
-        last, predicted = self._supervised(_beside(first, h), _beside(z, z), *_twice(labels, lengths)).chunk(2, 2)
+        last, predicted = self._supervised(_beside(first, h), _beside(z, z), *_repeated(2, labels, lengths)).chunk(2, 2)
         loss = c.generator_supervision * supervised_error(h, predicted, mask).sqrt()
         seen = (last, first) if c.gamma else (last,)
         judged = self.discriminator(torch.cat(seen, 2), *_repeated(len(seen), labels, lengths)).chunk(len(seen), 2)
@@ -512,7 +488,3 @@ def _beside(a: Steps, b: Steps) -> Steps:
 def _repeated(times: int, *parts: Tensor | None) -> tuple[Tensor | None, ...]:
     """Return labels or lengths once for each pass that goes along the batch."""
     return tuple(None if part is None else part.repeat(times) for part in parts)
-
-
-def _twice(*parts: Tensor | None) -> tuple[Tensor | None, ...]:
-    return _repeated(2, *parts)

@@ -29,7 +29,7 @@ class Recurrent(nn.Module):
     """Layers of recurrent cells, tanh inside, starting from zeros.
 
     Forward and backward passes of a layer are written by hand, in full precision: about six calls a step forward and
-    three to seven back, and weight gradients of all steps at once. Gradients of gradients are refused with a ConfigError.
+    three to seven back, and weight gradients of all steps at once. Gradients of gradients are refused (ConfigError).
 
     Args:
         inputs: features of the input.
@@ -307,8 +307,9 @@ class _LSTM(torch.autograd.Function):
         x, weight, hidden, gates, memories, squashed, states = ctx.saved_tensors
         width = hidden.shape[1]
         i, f, g, o = gates.split(width, 1)
-        slopes = torch.cat([
-            g * (i - i * i), _before(memories).mul_(f - f * f), i * (1 - g * g), squashed * (o - o * o)], 1)  # fmt: skip
+        slopes = torch.cat(
+            [g * (i - i * i), _before(memories).mul_(f - f * f), i * (1 - g * g), squashed * (o - o * o)], 1
+        )
         to_memory = (1 - squashed * squashed).mul_(o)
         along = along.contiguous().clone()
         dc, back = torch.zeros_like(along[0]), hidden.t()

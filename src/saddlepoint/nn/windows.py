@@ -1,4 +1,4 @@
-"""Networks for windows of time series without an autoencoder: fixed coordinates, a convolutional critic, a generator."""
+"""Windows of time series for networks: layout, fixed coordinates without an autoencoder, a convolutional critic."""
 
 from __future__ import annotations
 
@@ -6,14 +6,39 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Int
 from torch import Tensor, nn
 
-from saddlepoint._types import PerSample, at_least_float32
+from saddlepoint._types import PerSample, Samples, at_least_float32
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.recurrent import Steps, affine
 
 LEAST = 1e-7
 """Smallest variance of a principal axis, as a share of the largest: below it a feature is a combination of others."""
+
+
+def stacked(x: Samples) -> tuple[Steps, Int[Tensor, " batch"] | None]:
+    """Return windows (batch, time, feature) as (time, feature, batch), 0 after their ends, and their lengths.
+
+    The lengths are None where every window is whole.
+    """
+    whole = x.isfinite().all(2)
+    steps = x.permute(1, 2, 0).contiguous()
+    if bool(whole.all()):
+        return steps, None
+    return steps.nan_to_num(0.0), whole.sum(1)
+
+
+def mask_of(x: Steps, lengths: Int[Tensor, " batch"] | None) -> Tensor:
+    """Return 1 within windows and 0 after their ends: (time, 1, batch)."""
+    if lengths is None:
+        return x.new_ones(len(x), 1, x.shape[2])
+    return (torch.arange(len(x), device=x.device)[:, None, None] < lengths).to(x.dtype)
+
+
+def over_steps(values: Steps, mask: Tensor) -> PerSample:
+    """Return the mean over the steps within each window, added up over features: (batch,)."""
+    return (values * mask).sum((0, 1)) / mask.sum((0, 1))
 
 
 class Coordinates(nn.Module):
