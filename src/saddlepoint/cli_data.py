@@ -58,6 +58,7 @@ def data_inspect(
 
     found = inspect_source(
         source, size=size, channels=channels, fit=fit, columns=columns, time_column=time_column,
-        group_column=group_column, label_column=label_column, window=window, say=lambda line: typer.echo(line, err=True),
+        group_column=group_column, label_column=label_column, window=window,
+        say=lambda line: typer.echo(line, err=True),
     )  # fmt: skip
     typer.echo(found.to_json() if as_json else "\n".join(tables.describe_inspection(found)))
