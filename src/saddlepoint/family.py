@@ -313,6 +313,7 @@ class Family(nn.Module, abc.ABC):
         Config: its configuration class.
         PRESETS: named configurations; the first is the default.
         averaged: names of the submodules of which the engine keeps a moving average for sampling.
+        eager: names of the submodules that a compiler has nothing to gain from: their passes are written by hand.
         paper_presets: presets that follow a paper; remedies are off there unless asked for.
         remedies: what the doctor may try, in this order.
         sizes: sides of the square images it can make; empty: any.
@@ -326,6 +327,7 @@ class Family(nn.Module, abc.ABC):
     Config: ClassVar[type[FamilyConfig]]
     PRESETS: ClassVar[Mapping[str, FamilyConfig]]
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    eager: ClassVar[tuple[str, ...]] = ()
     paper_presets: ClassVar[tuple[str, ...]] = ()
     remedies: ClassVar[tuple[Remedy, ...]] = ()
     sizes: ClassVar[tuple[int, ...]] = ()

@@ -294,6 +294,8 @@ class TimeGAN(Family):
             c, (w, 1), (s, 1 if k else 0), layers=c.layers, classes=told, squashed=False, bidirectional=c.bidirectional
         )
         self.averaged = ("generator", "supervisor", "recovery")  # type: ignore[misc]
+        # A compiler would trace every step of every layer, for minutes.
+        self.eager = tuple(name for name, _ in self.named_children())  # type: ignore[misc]
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw Glorot-uniform weights with gate biases of 1, as released; in the fixed space as PyTorch does."""
