@@ -35,6 +35,7 @@ class DataSpec:
         classes: names of the classes in the order of their indices; empty when the data has no labels.
         rows: number of training samples, which turns images seen into epochs.
         shares: share of the training samples in each class; empty without labels.
+        static: how many features of a sequence, the last ones, are constant along each window.
     """
 
     modality: Modality
@@ -42,11 +43,14 @@ class DataSpec:
     classes: tuple[str, ...] = ()
     rows: int = 1
     shares: tuple[float, ...] = ()
+    static: int = 0
 
 
 @dataclass(frozen=True)
 class DataStats:
     """Element-wise statistics of the training rows in the library's inside range ([-1, 1] for images).
+
+    What lies after the end of a short window (NaN) does not count; where no window reaches, both are 0.
 
     Attributes:
         mean: tensor of the shape of one sample.
@@ -309,6 +313,7 @@ class Family(nn.Module, abc.ABC):
         Config: its configuration class.
         PRESETS: named configurations; the first is the default.
         averaged: names of the submodules of which the engine keeps a moving average for sampling.
+        eager: names of the submodules that a compiler has nothing to gain from: their passes are written by hand.
         paper_presets: presets that follow a paper; remedies are off there unless asked for.
         remedies: what the doctor may try, in this order.
         sizes: sides of the square images it can make; empty: any.
@@ -322,6 +327,7 @@ class Family(nn.Module, abc.ABC):
     Config: ClassVar[type[FamilyConfig]]
     PRESETS: ClassVar[Mapping[str, FamilyConfig]]
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    eager: ClassVar[tuple[str, ...]] = ()
     paper_presets: ClassVar[tuple[str, ...]] = ()
     remedies: ClassVar[tuple[Remedy, ...]] = ()
     sizes: ClassVar[tuple[int, ...]] = ()

@@ -16,6 +16,9 @@ from saddlepoint._types import Samples, from_bytes
 from saddlepoint.config import from_json
 from saddlepoint.data import Dataset, load_dataset, load_samples, read_picture
 from saddlepoint.data.cache import cache_dir
+from saddlepoint.data.layout import Layout, layout_from_json, plain_layout
+from saddlepoint.data.options import preparation_of
+from saddlepoint.data.series_samples import write_samples
 from saddlepoint.engine import runtime
 from saddlepoint.engine.doctor import Diagnosis, diagnose
 from saddlepoint.engine.folder import RunFolder
@@ -144,6 +147,35 @@ class Run:
         rows = [read_picture(content, name, self.family.data.shape) for name, content in files]
         return from_bytes(torch.from_numpy(np.stack(rows)))
 
+    @property
+    def layout(self) -> Layout:
+        """Columns, units and times of the table that a sequence family learnt from; the data need not be there.
+
+        Raises:
+            ConfigError: if the run is of images or vectors.
+        """
+        data = self.config["data"]
+        if data["modality"] != "sequence":
+            raise ConfigError(f"'{self.path.name}' makes {data['modality']}s, which have no columns and units")
+        return layout_from_json(data["layout"]) if "layout" in data else plain_layout(data["shape"][1])
+
+    def write(self, path: str | Path, n: int, *, seed: int = 0, label: int | str | None = None) -> Path:
+        """Write samples of a sequence family in the units of its data, and return the path; see `write_samples`.
+
+        Args:
+            path: a file ending in .csv, .parquet or .npz.
+            n: windows.
+            seed: as in `sample`.
+            label: as in `sample`.
+
+        Raises:
+            ConfigError: if the run is of images or vectors, on another ending, or as `sample`.
+        """
+        layout, labels = self.layout, self.labels(n, seed=seed, label=label)
+        x = self.sample(n, seed=seed, label=label).numpy()
+        kept = None if labels is None else labels.numpy()
+        return write_samples(Path(path), x, layout, kept, self.family.data.classes)
+
     def dataset(self, say: Callable[[str], None] | None = None) -> Dataset:
         """Return the data the run was trained on, prepared in the same way.
 
@@ -151,7 +183,7 @@ class Run:
             DataError: if it cannot be found, or has changed.
         """
         data = self.config["data"]
-        dataset = load_dataset(data["source"], say=say, **{key: data[key] for key in ("size", "channels", "fit")})
+        dataset = load_dataset(data["source"], say=say, **preparation_of(data))
         if dataset.fingerprint != data["fingerprint"]:
             raise DataError(
                 f"'{data['source']}' has changed since the run was trained on it (fingerprint "
@@ -289,8 +321,8 @@ def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run
         raise CheckpointError(f"run '{folder.path}' has no whole checkpoint{detail}")
     try:
         kind, data = get_family(config["family"]), config["data"]
-        shares = tuple(data.get("shares", ()))
-        spec = DataSpec(data["modality"], tuple(data["shape"]), tuple(data["classes"]), data["rows"], shares)
+        shares, static = tuple(data.get("shares", ())), int(data.get("static", 0))
+        spec = DataSpec(data["modality"], tuple(data["shape"]), tuple(data["classes"]), data["rows"], shares, static)
         family = build_family(kind.name, from_json(kind.Config, config["options"]), spec)
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error
@@ -314,18 +346,25 @@ def evaluate_samples(
     size: int | None = None,
     channels: int | None = None,
     fit: str = "crop",
+    columns: str | Sequence[str] | None = None,
+    time_column: str | None = None,
+    group_column: str | None = None,
+    label_column: str | None = None,
+    window: int | None = None,
     say: Callable[[str], None] | None = None,
 ) -> tuple[Report, Path]:
     """Measure samples that anything made against a data set, and write the report.
 
     Args:
-        path: folder or zip of images, parquet, .npy or .npz; samples must have the size of the data's rows.
+        path: folder or zip of images, parquet, .npy or .npz; of series CSV, parquet, .npy or
+            .npz. Samples must have the size of the data's rows.
         data: name of a data set, path, or ``hf:owner/name``.
         protocols: kinds, aliases or full names; None: all that fit.
         seed: of the reference rows.
         features: name of a feature extractor; None: the best one for the data.
         out: folder of the report; None: a folder beside the samples, called after them.
         size, channels, fit: how the data is prepared.
+        columns, time_column, group_column, label_column, window: the same of a table; see `load_dataset`.
         say: receives one line for each part of the work.
 
     Returns:
@@ -338,7 +377,10 @@ def evaluate_samples(
     from saddlepoint.evaluate import Subject, evaluate
     from saddlepoint.report import save_report
 
-    dataset = load_dataset(data, size=size, channels=channels, fit=fit, say=say)
+    dataset = load_dataset(
+        data, size=size, channels=channels, fit=fit, columns=columns, time_column=time_column,
+        group_column=group_column, label_column=label_column, window=window, say=say,
+    )  # fmt: skip
     x, labels = load_samples(path, dataset)
     path = Path(path)
     subject = Subject(

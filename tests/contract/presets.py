@@ -31,6 +31,9 @@ def reduced(kind: type[Family], preset: str) -> Any:
             changes[field.name] = min(value, 32)
         elif field.name == "pretrain_epochs":
             changes[field.name] = 1
+        elif field.name in ("embedding_iterations", "supervised_iterations"):
+            # A run of a few steps then goes through all stages.
+            changes[field.name] = 5
         elif field.name == "sigmoid_bias":
             # The first updates of a bias of -2 are lost in rounding.
             changes[field.name] = 0.0
@@ -50,6 +53,8 @@ def made(kind: type[Family], preset: str, modality: str | None = None) -> Datase
     rng, labels = np.random.default_rng(3), np.arange(56) % 3
     if modality == "image":
         x = rng.integers(0, 256, (56, *SHAPES.get(preset, (1, 16, 16))), dtype=np.uint8)
+    elif modality == "sequence":
+        x = rng.uniform(size=(56, 8, 3)).astype(np.float32)
     else:
         x = rng.normal(size=(56, 2)).astype(np.float32)
     splits = {"train": Split(x[:40], labels[:40]), "valid": Split(x[40:], labels[40:])}

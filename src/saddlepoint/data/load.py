@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from saddlepoint._errors import DataError, suggest
@@ -13,6 +13,8 @@ from saddlepoint.data.names import KNOWN, Say, load_named
 from saddlepoint.data.options import Options
 from saddlepoint.data.paths import path_key, path_source
 from saddlepoint.data.prepare import prepare, survey_side
+from saddlepoint.data.series import load_series
+from saddlepoint.data.series_table import is_table, names_of
 from saddlepoint.data.sources import Source
 from saddlepoint.data.tfd import split_path
 
@@ -23,17 +25,28 @@ def load_dataset(
     size: int | None = None,
     channels: int | None = None,
     fit: str = "crop",
+    columns: str | Sequence[str] | None = None,
+    time_column: str | None = None,
+    group_column: str | None = None,
+    label_column: str | None = None,
+    window: int | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Load a data set; the first time it is prepared and cached, later it is memory-mapped at once.
 
     Args:
-        source: a name (`list_datasets`), a path (folder of images, zip, parquet, .npy, .npz; ``TFD_48x48.mat#2``
-            is fold 2 of the Toronto Face Database), or ``hf:owner/name``.
+        source: a name (`list_datasets`), a path (folder of images, zip, parquet, .npy, .npz; a CSV or a parquet table
+            of numbers is a set of series; ``TFD_48x48.mat#2`` is fold 2 of the Toronto Face Database), or
+            ``hf:owner/name``.
         size: height and width of images in pixels, 4..1024; None: their own if they are all alike and
             square, else the largest power of two up to 64 that does not exceed the median short side.
         channels: 1 or 3; None: 1 if all images are grey, else 3.
         fit: ``crop`` the centre of oblong images, or ``pad`` them with black.
+        columns: features to take from a table, as names or ``"a,b"``; None: all columns of numbers.
+        time_column: name of a table's time column; None: the first column of dates, if there is one.
+        group_column: name of the column that tells several series apart; None: the table is one series.
+        label_column: name of the column that holds the class of each row; None: no labels.
+        window: rows in a window of a series; None: 24.
         say: receives lines worth telling while it happens (downloads, an unreachable hub); None: silence.
 
     Returns:
@@ -46,14 +59,19 @@ def load_dataset(
         >>> load_dataset("ring8").spec.shape
         (2,)
     """
-    options, say = Options(size, channels, fit), say or _silence
+    features = names_of(columns)
+    options = Options(size, channels, fit, features, time_column, group_column, label_column, window)
+    say = say or _silence
     if source in KNOWN:
         return load_named(source, options, say)
     if source.startswith("hf:"):
-        return _load_hub(source, options, say)
+        return _load_hub(source, options.for_images(source), say)
+    if is_table(Path(source).expanduser()) and Path(source).expanduser().is_file():
+        return load_series(source, Path(source).expanduser(), options.for_table(source))
+    options.for_images(source)
     key = path_key(Path(source).expanduser())
     found = None if key else find_path(source)
-    entry = cache.entry_path(source, {"source": found.key if found else key, **vars(options)})
+    entry = cache.entry_path(source, {"source": found.key if found else key, **options.kept})
     dataset = cache.read(entry, source)
     if dataset is None:
         found = found or find_path(source)
@@ -78,7 +96,8 @@ def natural_side(source: str) -> int | None:
         >>> natural_side("ring8") is None
         True
     """
-    if source in KNOWN or source.startswith("hf:") or path_key(Path(source).expanduser()):
+    path = Path(source).expanduser()
+    if source in KNOWN or source.startswith("hf:") or path_key(path) or is_table(path):
         return None
     found = find_path(source)
     if found.modality != "image":
@@ -113,7 +132,7 @@ def find_path(source: str) -> Source:
 
 def _load_hub(source: str, options: Options, say: Say) -> Dataset:
     repository, config = hub.parse_id(source)
-    entry = cache.entry_path(source, {"hub": [repository, config], **vars(options)})
+    entry = cache.entry_path(source, {"hub": [repository, config], **options.kept})
     cached = cache.read(entry, source)
     if cached is not None:
         return cached

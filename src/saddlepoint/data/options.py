@@ -1,30 +1,43 @@
-"""How images are brought to one shape, as the caller asked for it."""
+"""How data is prepared, as the caller asked for it: images brought to one shape, tables cut into windows."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from saddlepoint._errors import DataError
 
 MIN_SIDE, MAX_SIDE = 4, 1024
+MIN_WINDOW, MAX_WINDOW = 2, 4096
 
 
 @dataclass(frozen=True)
 class Options:
-    """Preparation of images.
+    """Preparation of images and of tables.
 
     Attributes:
         size: height and width in pixels; None: chosen from the data.
         channels: 1 or 3; None: 1 if every image is grey, else 3.
         fit: ``crop`` the centre square of an oblong image, or ``pad`` it with black to a square.
+        columns: features to take from a table; None: all columns of numbers.
+        time_column: None: the first column of dates, if there is one.
+        group_column: tells several series apart; None: the table is one series.
+        label_column: class of each row; None: no labels.
+        window: rows in a window; None: 24.
 
     Raises:
-        DataError: on a size outside 4..1024, channels other than 1 or 3, or an unknown fit.
+        DataError: on a size outside 4..1024, channels other than 1 or 3, an unknown fit, or a window outside 2..4096.
     """
 
     size: int | None = None
     channels: int | None = None
     fit: str = "crop"
+    columns: tuple[str, ...] | None = None
+    time_column: str | None = None
+    group_column: str | None = None
+    label_column: str | None = None
+    window: int | None = None
 
     def __post_init__(self) -> None:
         if self.size is not None and not MIN_SIDE <= self.size <= MAX_SIDE:
@@ -33,8 +46,46 @@ class Options:
             raise DataError(f"channels is {self.channels}, but it must be 1 (grey) or 3 (colour)")
         if self.fit not in ("crop", "pad"):
             raise DataError(f"fit is '{self.fit}', but it must be crop (centre square) or pad (with black)")
+        if self.window is not None and not MIN_WINDOW <= self.window <= MAX_WINDOW:
+            raise DataError(f"window is {self.window}, but a window has {MIN_WINDOW} to {MAX_WINDOW} rows")
 
     @property
     def default(self) -> bool:
         """Whether everything is left to the data."""
         return self == Options()
+
+    def for_images(self, name: str) -> Options:
+        """Return the options if they fit images.
+
+        Raises:
+            DataError: if one is for tables.
+        """
+        wrong = [key for key in TABLE_KEYS if getattr(self, key) is not None]
+        if wrong:
+            raise DataError(
+                f"'{name}' is no table of series: --{wrong[0].replace('_', '-')} is for CSV files; leave it out"
+            )
+        return self
+
+    def for_table(self, name: str) -> Options:
+        """Return the options if they fit a table.
+
+        Raises:
+            DataError: if one is for images.
+        """
+        if (self.size, self.channels, self.fit) != (None, None, "crop"):
+            raise DataError(f"'{name}' holds sequences; size, channels and fit are for images: leave them out")
+        return self
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The part that a cache key of images depends on."""
+        return {"size": self.size, "channels": self.channels, "fit": self.fit}
+
+
+TABLE_KEYS = ("columns", "time_column", "group_column", "label_column", "window")
+
+
+def preparation_of(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `load_dataset` that ``config.json`` keeps under ``data``."""
+    return {key: data[key] for key in ("size", "channels", "fit")} | {key: data.get(key) for key in TABLE_KEYS}

@@ -70,6 +70,9 @@ class Compiled:
         for name, network in list(self._family.named_children()):
             if next(network.parameters(), None) is None:
                 continue
+            if name in self._family.eager:
+                say(f"compile: {name} stays eager: its passes are written by hand")
+                continue
             fast = torch.compile(network, backend=self._backend, dynamic=False)
             assert isinstance(fast, nn.Module)
             self._networks[name] = fast

@@ -19,7 +19,7 @@ from saddlepoint.engine.plan import Position, check_stages, locate
 from saddlepoint.engine.precision import FP32, Precision
 from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.settings import SILENT, Observer, Outcome, Reason, Settings, interruptible, is_milestone
-from saddlepoint.engine.training import TrainingState
+from saddlepoint.engine.training import TrainingState, all_finite
 from saddlepoint.engine.updates import Pull
 from saddlepoint.engine.world import ALONE, World
 from saddlepoint.family import Batch, Context, DataStats, Family, Phase
@@ -184,7 +184,7 @@ class Trainer:
         if not self.world.writes:
             return
         samples = self.state.snapshot(self.settings.snapshot_samples, self.settings.seed)
-        if not bool(samples.isfinite().all()):
+        if not all_finite(samples):
             self.stop_non_finite("the samples")
         self.observer.snapshot(self.state.step, samples)
 

@@ -50,6 +50,7 @@ class Protocol:
         needs: (bench) -> why it cannot be measured here, or "".
         extracts: whether it works on features.
         datasets: names of the data sets it is made for; empty: any. Others are not told that it was left out.
+        on_request: whether it is measured only where it is asked for by name.
         version: raised when the same input gives other figures, so that kept control rows are measured again.
     """
 
@@ -66,6 +67,7 @@ class Protocol:
     needs: Callable[[Bench], str] = lambda bench: ""
     extracts: bool = True
     datasets: tuple[str, ...] = ()
+    on_request: bool = False
     version: int = 1
 
     def full_name(self, task: Task) -> str:
