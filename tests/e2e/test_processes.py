@@ -65,14 +65,9 @@ def test_all_processes_hold_the_same(name: str, preset: str, together: Path) -> 
         assert all(torch.equal(tensor, second[file][key]) for key, tensor in group.items())
 
 
-@pytest.mark.parametrize(
-    ("name", "preset"), [case for case in CASES if case != ("dcgan", "paper") and "stylegan" not in case[0]]
-)
+@pytest.mark.parametrize(("name", "preset"), CASES)
 def test_two_processes_are_one_with_two_shares(name: str, preset: str, together: Path, tmp_path: Path) -> None:
-    """Fifty steps of two processes are, bit for bit, those of one that goes through each minibatch in two pieces.
-
-    The paper's dcgan and stylegan are left out: running statistics are those of the writer's pieces, not of all.
-    """
+    """Fifty steps of two processes are, bit for bit, those of one that goes through each minibatch in two pieces."""
     alone = train(name, preset, tmp_path, STEPS, ALONE, 4).state.checkpoint()
     kept, _ = newest_checkpoint(together / f"{name}-{preset}" / "checkpoints")
     assert kept is not None

@@ -25,6 +25,11 @@ FIRST = StyleGAN1Config(
     batch_size=8, latent_size=6, w_size=12, mapping_depth=2, width=4, max_width=8, first_level=0, fade_kimg=0.04,
     stable_kimg=0.024,
 )  # fmt: skip
+PLAYERS = ("discriminator", "generator")
+STRIDED = dataclasses.replace(
+    SMALL, discriminator="strided", deviation_group=0, penalty_every=1, objective="relativistic", simultaneous=True,
+    r1_gamma=0.3, r2_gamma=0.7,
+)  # fmt: skip
 SPEC = DataSpec("image", (1, 16, 16), ("a", "b", "c"), 100, (0.5, 0.25, 0.25))
 
 
@@ -162,6 +167,47 @@ def test_the_controller_moves_p_towards_its_target() -> None:
     assert family.state_dict()["augment_p"].item() == pytest.approx(0.4)
 
 
+def test_the_controller_of_a_paired_game_counts_pairs() -> None:
+    """D's offset, which the game does not see, moves nothing: what counts is which of a pair D prefers."""
+    config = dataclasses.replace(STRIDED, augment=("translation",), ada_kimg=0.08, augment_p=0.5)
+    moved = []
+    for bias in (50.0, -50.0):
+        family = build(config)
+        nn.init.constant_(family.discriminator.output.bias, bias)
+        logs = family.loss(phase(family, "discriminator"), batch(), context()).logs
+        moved.append(logs["augment p"].item())
+    assert moved[0] == moved[1] != 0.5
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_a_strided_discriminator_pulls_as_differentiating_twice_does(conditional: bool) -> None:
+    """Both players' gradients in one pass are those of the game with R1 and R2 written out with autograd."""
+    family = build(dataclasses.replace(STRIDED, conditional=conditional)).double()
+    real, labels = batch().x.double(), batch().labels if conditional else None
+    styles, noise = torch.randn(8, family.w_layers, 12, dtype=torch.float64), family._noise(8, stream("cpu", 3))
+    fake = family.generator(styles, [n.double() for n in noise])
+    own = [list(network.parameters()) for network in (family.discriminator, family.generator)]
+    ctx = Context(stream("cpu", 1), stream("cpu", 2), Progress())
+    ctx.once("fake", lambda: fake)
+    losses = [family._joint_loss(phase(family, name), Batch(real, labels), labels, ctx).loss.mean() for name in PLAYERS]
+    x, y = (v.detach().requires_grad_() for v in (real, fake))
+    found = [family.discriminator(v, labels) for v in (x, y)]
+    norms = [torch.autograd.grad(f.sum(), v, create_graph=True)[0].square().sum((1, 2, 3))
+             for f, v in zip(found, (x, y), strict=True)]  # fmt: skip
+    gap = found[0] - found[1]
+    d_loss = (nn.functional.softplus(-gap) + 0.3 / 2 * norms[0] + 0.7 / 2 * norms[1]).mean()
+    g_loss = nn.functional.softplus(family.discriminator(real, labels) - family.discriminator(fake, labels)).mean()
+    for parameters, loss, expected in zip(own, losses, (d_loss, g_loss), strict=True):
+        torch.testing.assert_close(loss, expected)
+        pairs = zip(
+            *(torch.autograd.grad(v, parameters, retain_graph=True, allow_unused=True) for v in (loss, expected)),
+            strict=True,
+        )
+        for a, b in pairs:
+            a, b = (torch.zeros(1) if v is None else v.float() for v in (a, b))
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
 def test_few_images_are_augmented_unless_the_options_say_otherwise() -> None:
     few, many = (DataSpec("image", (3, 32, 32), rows=rows) for rows in (100, 50_000))
     options, reasons = StyleGAN.suited(SMALL, few, set())
@@ -171,7 +217,7 @@ def test_few_images_are_augmented_unless_the_options_say_otherwise() -> None:
     assert StyleGAN.suited(SMALL, few, {"augment"}) == (SMALL, ())
     assert StyleGAN.suited(SMALL, many, set()) == (SMALL, ())
     modern = StyleGAN.suited(StyleGAN.PRESETS["modern"], few, set())[0]
-    assert (modern.ada_kimg, modern.augment_p) == (None, 0.5)
+    assert (modern.ada_kimg, modern.augment_p) == (30.0, 0.0)
 
 
 def test_labels_reach_both_players() -> None:

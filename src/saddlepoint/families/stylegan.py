@@ -31,13 +31,28 @@ from saddlepoint.family import (
     Stage,
     Tags,
     Terms,
+    lazily,
     register,
 )
-from saddlepoint.losses import OBJECTIVES, get_objective
-from saddlepoint.nn.equalised import GAIN, EqualisedConv2d, ModulatedConv2d, leaky
+from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
+from saddlepoint.nn.equalised import GAIN, EqualisedConv2d, leaky
 from saddlepoint.nn.resample import blur, downsample, upsample
-from saddlepoint.nn.style import SIZES, Head, MappingNetwork, Styles, W, clipped, draw_layers, mixed, noises, sides
-from saddlepoint.penalties import path_lengths, squared_gradient_norm
+from saddlepoint.nn.style import (
+    SIZES,
+    Head,
+    MappingNetwork,
+    StridedDiscriminator,
+    StyledLayer,
+    Styles,
+    ToImage,
+    W,
+    clipped,
+    draw_layers,
+    mixed,
+    noises,
+    sides,
+)
+from saddlepoint.penalties import path_lengths, penalised, squared_gradient_norm
 from saddlepoint.schedules import inverse_root
 from saddlepoint.theory import game_logs
 
@@ -62,10 +77,16 @@ class StyleGANConfig(FamilyConfig):
     mapping_depth: int = option(8, "layers of the mapping from z to w")
     width: int = option(32, "channels at the side of the images; they double with every halving")
     max_width: int = option(512, "channels beyond which they do not double")
-    residual: bool = option(True, "residual blocks in D; false: plain ones")
+    bounded: bool = option(False, "tanh of G's images, which are not bounded otherwise")
+    discriminator: str = option(
+        "residual",
+        "D's blocks: residual, plain, or one strided convolution each",
+        choices=("residual", "plain", "strided"),
+    )
     deviation_group: int = option(4, "samples whose deviation D sees in its last layers; 0: none")
     mixing: float = option(0.9, "share of the samples made with the styles of two w, in training")
     objective: str = option("non-saturating", "the game", choices=tuple(OBJECTIVES))
+    simultaneous: bool = option(False, "update both players at once, from the same minibatch and noise")
     r1_gamma: float | None = option(10.0, "weight of gamma/2 ||grad D||^2 on real samples; none: off")
     r2_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on generated samples; none: off")
     penalty_every: int = option(16, "steps between two penalties of D, which then weigh so much more; 1: every step")
@@ -100,12 +121,15 @@ class StyleGANConfig(FamilyConfig):
         for name in ("path_weight", "deviation_group"):
             check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         Augment(self.augment)
+        strided = self.discriminator == "strided"
         check(
-            self.ada_kimg is None or not get_objective(self.objective).paired,
-            "objective",
-            self.objective,
-            "one whose logits have a meaningful sign (not relativistic) for adaptive augmentation",
-        )
+            not strided or self.deviation_group == 0, "deviation_group", self.deviation_group,
+            "0 for a strided D, whose logits see one sample each",
+        )  # fmt: skip
+        check(
+            not strided or self.penalty_every == 1, "penalty_every", self.penalty_every,
+            "1 for a strided D, whose gradients cost nothing more",
+        )  # fmt: skip
 
     @property
     def penalised(self) -> bool:
@@ -117,51 +141,9 @@ class StyleGANConfig(FamilyConfig):
         return self.lr * inverse_root(at.nimg, self.lr_decay_kimg)
 
 
-def lazily(spec: OptimizerSpec, every: int) -> OptimizerSpec:
-    """Return Adam's settings where a regularisation step comes after each ``every`` steps: those move it as before.
-
-    With c = every / (every + 1), the rate becomes c lr and both decay rates beta^c. ``every`` of 1 leaves them.
-    Source: Karras et al. 2020 (StyleGAN2), appendix B, "Lazy regularization".
-    """
-    if every == 1:
-        return spec
-    c, lr = every / (every + 1), spec.lr
-    first, second = spec.betas
-    return replace(spec, lr=lambda at: c * (lr(at) if callable(lr) else lr), betas=(first**c, second**c))
-
-
 def _widths(config: StyleGANConfig, levels: int) -> list[int]:
     """Channels of the blocks, from the smallest side to that of the image."""
     return [min(config.max_width, config.width << i) for i in reversed(range(levels))]
-
-
-class StyledLayer(nn.Module):
-    """A modulated convolution (and a blur after doubling), noise, bias, LeakyReLU."""
-
-    def __init__(self, inputs: int, outputs: int, styles: int, *, up: bool = False) -> None:
-        super().__init__()
-        # The gain of LeakyReLU is carried by what it acts on. The filter spreads the energy of a pixel over four.
-        self.conv = ModulatedConv2d(inputs, outputs, 3, styles, amplify=GAIN * (4 if up else 1), up=up)
-        self.strength, self.bias = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(outputs))
-
-    def forward(self, x: Images, w: W, noise: Tensor) -> Images:
-        """Return (batch, outputs, side, side), of the side of ``noise``."""
-        h = self.conv(x, w)
-        h = blur(h, padding=1) if self.conv.up else h
-        return leaky(h + (noise * (GAIN * self.strength) + (GAIN * self.bias)[:, None, None]).to(h.dtype))
-
-
-class ToImage(nn.Module):
-    """A modulated convolution of one pixel without demodulation, and a bias."""
-
-    def __init__(self, inputs: int, channels: int, styles: int) -> None:
-        super().__init__()
-        self.conv = ModulatedConv2d(inputs, channels, 1, styles, demodulate=False)
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Images, w: W) -> Images:
-        """Return what the block adds to the image."""
-        return at_least_float32(self.conv(x, w)) + self.bias[:, None, None]
 
 
 class Generator(nn.Module):
@@ -174,6 +156,7 @@ class Generator(nn.Module):
         widths, size = _widths(config, len(levels)), config.w_size
         self.noise_sides = [levels[0], *[side for side in levels[1:] for _ in range(2)]]
         self.mapping = MappingNetwork(config.latent_size, classes, size, config.mapping_depth)
+        self.bounded = config.bounded
         self.constant = nn.Parameter(torch.empty(1, widths[0], levels[0], levels[0]))
         self.first = StyledLayer(widths[0], widths[0], size)
         self.ups = nn.ModuleList(StyledLayer(a, b, size, up=True) for a, b in pairwise(widths))
@@ -199,7 +182,7 @@ class Generator(nn.Module):
             h = up(h, styles[:, 2 * k + 1], noise[2 * k + 1])
             h = layer(h, styles[:, 2 * k + 2], noise[2 * k + 2])
             image = upsample(image) + to_image(h, styles[:, 2 * k + 3])
-        return image
+        return torch.tanh(image) if self.bounded else image
 
 
 class Block(nn.Module):
@@ -228,7 +211,9 @@ class Discriminator(nn.Module):
         assert levels is not None
         widths = _widths(config, len(levels))[::-1]
         self.input = EqualisedConv2d(data.shape[0], widths[0], 1, amplify=GAIN)
-        self.blocks = nn.Sequential(*(Block(a, b, residual=config.residual) for a, b in pairwise(widths)))
+        self.blocks = nn.Sequential(
+            *(Block(a, b, residual=config.discriminator == "residual") for a, b in pairwise(widths))
+        )
         label = MappingNetwork(0, classes, widths[-1], config.mapping_depth) if classes else None
         self.head = Head(widths[-1], levels[0], config.deviation_group, amplify=GAIN, label=label, size=widths[-1])
 
@@ -278,9 +263,9 @@ class StyleGAN(Family):
         ),
         # The second paper's settings for CIFAR-10: as many channels at every side, plain D, neither mixing nor paths.
         "cifar10": StyleGANConfig(
-            batch_size=64, mapping_depth=2, width=512, residual=False, deviation_group=32, mixing=0.0, r1_gamma=0.01,
-            path_weight=0.0, augment=("flip", "translation", "affine", "colour"), ada_kimg=500.0, lr=2.5e-3,
-            ema_half_life_kimg=500.0, ema_ramp=0.05,
+            batch_size=64, mapping_depth=2, width=512, discriminator="plain", deviation_group=32, mixing=0.0,
+            r1_gamma=0.01, path_weight=0.0, augment=("flip", "translation", "affine", "colour"), ada_kimg=500.0,
+            lr=2.5e-3, ema_half_life_kimg=500.0, ema_ramp=0.05,
         ),
         # Configuration F of the first paper; at 256 x 256 with half the channels and gamma 1, as in the second.
         "paper-ffhq-256": replace(
@@ -300,7 +285,13 @@ class StyleGAN(Family):
                 f"1024, but these are {data.shape[1]} x {data.shape[2]}; choose --size 32 or another of them"
             )
         self.generator = Generator(config, data, self.classes)
-        self.discriminator = Discriminator(config, data, self.classes)
+        if config.discriminator == "strided":
+            levels = [config.width << i for i in range(1, 12)]
+            self.discriminator = StridedDiscriminator(
+                data.shape, [min(config.max_width, width) for width in levels], self.classes, config.mapping_depth
+            )
+        else:
+            self.discriminator = Discriminator(config, data, self.classes)
         self.objective, self.augment = get_objective(config.objective), Augment(config.augment)
         self.augment_p: Tensor
         self.path_length: Tensor
@@ -347,7 +338,7 @@ class StyleGAN(Family):
         cycle.append(Phase("discriminator", ("discriminator",), "discriminator"))
         if c.penalised and c.penalty_every > 1:
             cycle.append(Phase("penalty", ("discriminator",), "discriminator", every=c.penalty_every))
-        return (Stage("game", tuple(cycle)),)
+        return (Stage("game", tuple(cycle), simultaneous=c.simultaneous),)
 
     def optimizers(self) -> Mapping[str, OptimizerSpec]:
         """Adam for each player, corrected for the steps that its regulariser adds."""
@@ -366,8 +357,9 @@ class StyleGAN(Family):
             return self._path_loss(batch, labels, ctx)
         if phase.name == "penalty":
             return self._penalty(batch, labels, ctx)
-        styles = self._styles(len(batch), labels, ctx, average=phase.name == "generator")
-        fake = self.generator(styles, self._noise(len(batch), ctx.generator))
+        if self.config.discriminator == "strided":
+            return self._joint_loss(phase, batch, labels, ctx)
+        fake = self._fake(batch, labels, ctx, average=phase.name == "generator")
         if phase.name == "discriminator":
             return self._discriminator_loss(batch.x, fake.detach(), labels, ctx)
         fake_logits = self.discriminator(self._seen(fake, ctx), labels)
@@ -376,6 +368,26 @@ class StyleGAN(Family):
             with torch.no_grad():
                 real_logits = self.discriminator(self._seen(batch.x, ctx), labels)
         return Terms(self.objective.generator(real_logits, fake_logits))
+
+    def _fake(self, batch: Batch, labels: Tensor | None, ctx: Context, *, average: bool) -> Images:
+        styles = self._styles(len(batch), labels, ctx, average=average)
+        fake: Images = self.generator(styles, self._noise(len(batch), ctx.generator))
+        return fake
+
+    def _joint_loss(self, phase: Phase, batch: Batch, labels: Tensor | None, ctx: Context) -> Terms:
+        """D's input gradients serve three times: in R1, in R2, and as the way of G's gradient through D."""
+        fake = ctx.once("fake", lambda: self._fake(batch, labels, ctx, average=True))
+        real, seen = ctx.once("seen", lambda: (self._seen(batch.x, ctx), self._seen(fake, ctx)))
+        twice = None if labels is None else torch.cat([labels, labels])
+        logits, norms, gradients = ctx.once(
+            "logits", lambda: self.discriminator.with_gradients(torch.cat([real, seen.detach()]), twice)
+        )
+        real_logits, fake_logits = logits.chunk(2)
+        if phase.name == "generator":
+            return Terms(generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], seen))
+        loss = self.objective.discriminator(real_logits, fake_logits)
+        loss = penalised(loss, norms, self.config.r1_gamma, self.config.r2_gamma)
+        return self._told(loss, real_logits, fake_logits)
 
     def _styles(self, n: int, labels: Tensor | None, ctx: Context, *, average: bool = False) -> Styles:
         """Draw w, for some of the samples two, and let the running mean follow."""
@@ -438,11 +450,16 @@ class StyleGAN(Family):
             logits, penalties = self._judged(real, fake, labels)
         else:
             logits = [self.discriminator(x, labels) for x in (real, fake)]
-        logs = game_logs(logits[0], logits[1], self.objective)
+        return self._told(sum(penalties, self.objective.discriminator(*logits)), logits[0], logits[1])
+
+    def _told(self, loss: PerSample, real_logits: PerSample, fake_logits: PerSample) -> Terms:
+        """Return D's terms with what is logged, and move the probability of adaptive augmentation."""
+        logs = game_logs(real_logits, fake_logits, self.objective)
         if self.config.ada_kimg is not None:
-            self.augment_p.copy_(adapt(self.augment_p, logits[0], self.config.ada_kimg))
+            grip = real_logits - fake_logits if self.objective.paired else real_logits
+            self.augment_p.copy_(adapt(self.augment_p, grip, self.config.ada_kimg))
             logs["augment p"] = self.augment_p.clone()
-        return Terms(sum(penalties, self.objective.discriminator(*logits)), logs)
+        return Terms(loss, logs)
 
     def logits(self, x: Images, labels: Tensor | None) -> PerSample:
         """Return D's logits (n,); a paired objective determines them up to a common offset."""
@@ -479,10 +496,7 @@ class StyleGAN(Family):
 
 
 def _augmented(config: StyleGANConfig, more: tuple[str, ...] = ()) -> StyleGANConfig | None:
-    """Return options that augment adaptively, or with p of one half where D's logits have no sign."""
+    """Return options that augment adaptively."""
     if config.augment:
         return None
-    kinds = ("translation", "affine", *more)
-    if get_objective(config.objective).paired:
-        return replace(config, augment=kinds, augment_p=0.5)
-    return replace(config, augment=kinds, augment_p=0.0, ada_kimg=30.0)
+    return replace(config, augment=("translation", "affine", *more), augment_p=0.0, ada_kimg=30.0)

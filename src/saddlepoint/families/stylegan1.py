@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from saddlepoint import cures
 from saddlepoint._errors import ConfigError
-from saddlepoint._types import Images, Latents, PerSample, at_least_float32
+from saddlepoint._types import Images, Latents, PerSample
 from saddlepoint.config import check, option
 from saddlepoint.family import (
     Batch,
@@ -117,7 +117,7 @@ class Epilogue(nn.Module):
 
     def forward(self, x: Images, w: W, noise: Tensor) -> Images:
         """Return (batch, width, side, side)."""
-        h = leaky(at_least_float32(x) + self.strength[:, None, None] * noise + self.bias[:, None, None])
+        h = leaky(x + self.strength[:, None, None] * noise + self.bias[:, None, None])
         h = h - h.mean((2, 3), keepdim=True)
         h = h * torch.rsqrt(h.square().mean((2, 3), keepdim=True) + EPSILON)
         scale, shift = self.style(w)[:, :, None, None].chunk(2, 1)
@@ -161,21 +161,25 @@ class Generator(nn.Module):
     def forward(self, styles: Styles, noise: list[Tensor], level: int, blend: Tensor | None) -> Images:
         """Return images of the side of ``level``, mixed with doubled ones of the level below while it is faded in.
 
+        Never in half precision.
+
         Args:
             styles: (batch, 2 levels, w).
             noise: two maps for each level.
             level: index of the side.
             blend: share of the new side, a scalar; None: there is no older one, or it is over.
         """
-        h = below = self.constant.expand(len(styles), -1, -1, -1)
-        for k in range(level + 1):
-            below = h
-            h = self.blocks[k](h, styles[:, 2 * k : 2 * k + 2], noise[2 * k : 2 * k + 2])
-        image: Images = at_least_float32(self.images[level - self.first_level](h))
-        if blend is None:
-            return image
-        older = at_least_float32(self.images[level - 1 - self.first_level](below))
-        return torch.lerp(doubled(older), image, blend)
+        # Dividing each map by its own deviation magnifies what half precision rounds.
+        with torch.autocast(styles.device.type, enabled=False):
+            h = below = self.constant.expand(len(styles), -1, -1, -1)
+            for k in range(level + 1):
+                below = h
+                h = self.blocks[k](h, styles[:, 2 * k : 2 * k + 2], noise[2 * k : 2 * k + 2])
+            image: Images = self.images[level - self.first_level](h)
+            if blend is None:
+                return image
+            older = self.images[level - 1 - self.first_level](below)
+            return torch.lerp(doubled(older), image, blend)
 
 
 class Down(nn.Module):

@@ -55,13 +55,13 @@ class EqualisedLinear(nn.Linear):
 
 
 class EqualisedConv2d(nn.Conv2d):
-    """A convolution of odd kernel with weights of variance 1, scaled by gain / sqrt(fan in) when it is used.
+    """A convolution with weights of variance 1, scaled by gain / sqrt(fan in) when it is used.
 
     Args:
         inputs, outputs: channels.
-        kernel: side, odd.
+        kernel: side.
         stride: 1 or 2.
-        padding: None: half the kernel.
+        padding: None: half the kernel, rounded down.
         gain, amplify: as for `EqualisedLinear`.
         bias: whether there is one.
     """
@@ -75,8 +75,11 @@ class EqualisedConv2d(nn.Conv2d):
 
     def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Tensor:
         """Return amplify (gain conv(x, W) / sqrt(fan in) + b)."""
-        bias = None if self.bias is None else self.bias * self.bias_scale
-        return self._conv_forward(x, self.weight * self.scale, bias)
+        return self._conv_forward(x, *self.acting())
+
+    def acting(self) -> tuple[Tensor, Tensor | None]:
+        """Return weight and bias as the convolution has them."""
+        return self.weight * self.scale, None if self.bias is None else self.bias * self.bias_scale
 
     def draw(self, generator: torch.Generator) -> None:
         """Draw the weight from N(0, 1), and set the bias to 0."""

@@ -1,4 +1,4 @@
-"""What both generations of StyleGAN share: the mapping network, mixed styles, noise inputs, D's last layers."""
+"""Parts of both generations of StyleGAN: the mapping network, mixed styles, noise inputs, layers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from saddlepoint._types import Latents, PerSample
+from saddlepoint._types import Latents, PerSample, at_least_float32
+from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.equalised import GAIN, EqualisedConv2d, EqualisedLinear, ModulatedConv2d, leaky
 from saddlepoint.nn.normalise import minibatch_deviation, rms_norm
+from saddlepoint.nn.resample import blur
 
 Images = Float[Tensor, "batch channel height width"]
 Styles = Float[Tensor, "batch layer w"]
@@ -99,6 +101,35 @@ def clipped(x: Images) -> Images:
     return x + (x.clamp(-1, 1) - x).detach()
 
 
+class StyledLayer(nn.Module):
+    """A modulated convolution (and a blur after doubling), noise, bias, LeakyReLU."""
+
+    def __init__(self, inputs: int, outputs: int, styles: int, *, up: bool = False) -> None:
+        super().__init__()
+        # The gain of LeakyReLU is carried by what it acts on. The filter spreads the energy of a pixel over four.
+        self.conv = ModulatedConv2d(inputs, outputs, 3, styles, amplify=GAIN * (4 if up else 1), up=up)
+        self.strength, self.bias = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Images, w: W, noise: Tensor) -> Images:
+        """Return (batch, outputs, side, side), of the side of ``noise``."""
+        h = self.conv(x, w)
+        h = blur(h, padding=1) if self.conv.up else h
+        return leaky(h + (noise * (GAIN * self.strength) + (GAIN * self.bias)[:, None, None]).to(h.dtype))
+
+
+class ToImage(nn.Module):
+    """A modulated convolution of one pixel without demodulation, and a bias."""
+
+    def __init__(self, inputs: int, channels: int, styles: int) -> None:
+        super().__init__()
+        self.conv = ModulatedConv2d(inputs, channels, 1, styles, demodulate=False)
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Images, w: W) -> Images:
+        """Return what the block adds to the image."""
+        return at_least_float32(self.conv(x, w)) + self.bias[:, None, None]
+
+
 class Head(nn.Module):
     """D's last layers: minibatch deviation, a convolution, a layer -> a logit, or a product with the label's vector.
 
@@ -152,3 +183,50 @@ def draw_layers(network: nn.Module, generator: torch.Generator) -> None:
     for layer in network.modules():
         if isinstance(layer, EqualisedLinear | EqualisedConv2d | ModulatedConv2d):
             layer.draw(generator)
+
+
+class StridedDiscriminator(nn.Module):
+    """One convolution of stride 2 with LeakyReLU for each side, down to half of the smallest side -> one logit.
+
+    Piecewise linear, so that R1, R2 and G's gradient cost one more pass through it (`nn/conv.py`). With labels the last
+    weights are multiplied by the label's vector.
+
+    Args:
+        shape: of an image, square.
+        widths: channels at half the side, a quarter, and so on; as many as there are sides are read.
+        classes: of the labels; 0: there are none.
+        depth: layers of the label's network.
+    """
+
+    def __init__(self, shape: tuple[int, ...], widths: Sequence[int], classes: int, depth: int) -> None:
+        super().__init__()
+        found = sides(shape[1])
+        assert found is not None
+        pairs = pairwise([shape[0], *widths[: len(found)]])
+        self.layers = nn.ModuleList(
+            EqualisedConv2d(a, b, 4 - side % 2, stride=2, padding=1, amplify=GAIN)
+            for (a, b), side in zip(pairs, reversed(found), strict=True)
+        )
+        features = widths[len(found) - 1] * ((found[0] + 1) // 2) ** 2
+        self.output = EqualisedLinear(features, 1)
+        self.label = MappingNetwork(0, classes, features, depth) if classes else None
+
+    def forward(self, x: Images, labels: Tensor | None) -> PerSample:
+        """Return logits (batch,)."""
+        return self.judge(x, labels)
+
+    def judge(self, x: Images, labels: Tensor | None) -> PerSample:
+        """Return what `forward` returns."""
+        h = x
+        for layer in self.layers:
+            h = leaky(layer(h))
+        return (h.flatten(1) * self._head(labels)).sum(1)
+
+    def with_gradients(self, x: Images, labels: Tensor | None) -> tuple[PerSample, PerSample, Images]:
+        """Return logits (batch,), ||grad_x D||^2 (batch,), and the gradients, detached."""
+        return leaky_convnet(x, self.layers, self._head(labels), 0.2)
+
+    def _head(self, labels: Tensor | None) -> Tensor:
+        """Return the weights of the output: one row for all, or with labels one row for each sample."""
+        weight = self.output.weight * self.output.scale
+        return weight if self.label is None else weight * self.label(None, labels)
