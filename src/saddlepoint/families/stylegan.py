@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -231,7 +231,6 @@ _TINY = StyleGANConfig(
     conditional=False, latent_size=64, w_size=128, mapping_depth=2, width=16, max_width=128, r1_gamma=0.2,
     penalty_every=4, lr=2.5e-3, ema_half_life_kimg=5.0, ema_ramp=0.1,
 )  # fmt: skip
-_PAPER = StyleGANConfig(ema_half_life_kimg=10.0)
 
 
 @register
@@ -268,11 +267,11 @@ class StyleGAN(Family):
             lr=2.5e-3, ema_half_life_kimg=500.0, ema_ramp=0.05,
         ),
         # Configuration F of the first paper; at 256 x 256 with half the channels and gamma 1, as in the second.
-        "paper-ffhq-256": replace(
-            _PAPER, batch_size=64, width=64, r1_gamma=1.0, lr=2.5e-3, ema_half_life_kimg=20.0,
+        "paper-ffhq-256": StyleGANConfig(
+            batch_size=64, width=64, r1_gamma=1.0, lr=2.5e-3, ema_half_life_kimg=20.0,
             augment=("flip", "translation", "affine", "colour"), ada_kimg=500.0,
         ),
-        "paper-ffhq-1024": _PAPER,
+        "paper-ffhq-1024": StyleGANConfig(ema_half_life_kimg=10.0),
     }  # fmt: skip
 
     def __init__(self, config: StyleGANConfig, data: DataSpec) -> None:
@@ -285,11 +284,10 @@ class StyleGAN(Family):
                 f"1024, but these are {data.shape[1]} x {data.shape[2]}; choose --size 32 or another of them"
             )
         self.generator = Generator(config, data, self.classes)
+        self.discriminator: Discriminator | StridedDiscriminator
         if config.discriminator == "strided":
-            levels = [config.width << i for i in range(1, 12)]
-            self.discriminator = StridedDiscriminator(
-                data.shape, [min(config.max_width, width) for width in levels], self.classes, config.mapping_depth
-            )
+            widths = [min(config.max_width, config.width << i) for i in range(1, 12)]
+            self.discriminator = StridedDiscriminator(data.shape, widths, self.classes, config.mapping_depth)
         else:
             self.discriminator = Discriminator(config, data, self.classes)
         self.objective, self.augment = get_objective(config.objective), Augment(config.augment)
@@ -379,9 +377,9 @@ class StyleGAN(Family):
         fake = ctx.once("fake", lambda: self._fake(batch, labels, ctx, average=True))
         real, seen = ctx.once("seen", lambda: (self._seen(batch.x, ctx), self._seen(fake, ctx)))
         twice = None if labels is None else torch.cat([labels, labels])
-        logits, norms, gradients = ctx.once(
-            "logits", lambda: self.discriminator.with_gradients(torch.cat([real, seen.detach()]), twice)
-        )
+        network = cast("StridedDiscriminator", self.discriminator)
+        both = torch.cat([real, seen.detach()])
+        logits, norms, gradients = ctx.once("logits", lambda: network.with_gradients(both, twice))
         real_logits, fake_logits = logits.chunk(2)
         if phase.name == "generator":
             return Terms(generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], seen))
