@@ -13,14 +13,14 @@ import json
 import math
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from records import commit, run_or_write, write_section
+from records import cell, commit, figures_of, run_or_write, write_section
 from scipy.stats import t as student
 
 from saddlepoint import api
@@ -90,13 +90,8 @@ def run(row: Row, named: bool) -> None:
         return
     torch.set_num_threads(THREADS)
     found, report = trained(row) if row.preset else untrained(row)
-    figures: dict[str, dict[str, Any]] = {}
-    for result in report.results:
-        for line in result.rows:
-            kept = {"value": line.value, "interval": line.interval, "details": dict(line.details)}
-            figures.setdefault(line.row if line.role == "control" else "model", {})[line.metric] = kept
     found |= {"verdict": report.verdict, "seconds of measuring": round(sum(r.seconds for r in report.results), 1)}
-    found |= {"figures": figures, "threads": THREADS, "machine": runtime.machine(), "commit": commit()}
+    found |= {"figures": figures_of(report), "threads": THREADS, "machine": runtime.machine(), "commit": commit()}
     FIGURES.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(found, indent=1, default=list) + "\n")
     print(f"{row.name}: {report.verdict}", flush=True)
@@ -145,14 +140,6 @@ SHOWN = (
 )
 
 
-def cell(figure: Mapping[str, Any] | None) -> str:
-    """Return a figure with its interval."""
-    if figure is None:
-        return ""
-    interval = figure["interval"]
-    return f"{figure['value']:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
-
-
 def over_seeds(values: Sequence[float]) -> str:
     """Return the mean over training seeds with Student's interval."""
     mean = statistics.mean(values)
@@ -177,7 +164,7 @@ def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
         own = [(row, kept) for row, kept in found if row.preset == preset]
         for row, kept in own:
             model = kept["figures"]["model"]
-            cells = [preset, str(row.seed), f"{kept['nimg']:,}", *(cell(model.get(metric)) for metric, _ in SHOWN)]
+            cells = [preset, str(row.seed), f"{kept['nimg']:,}", *(cell(model.get(metric), 3) for metric, _ in SHOWN)]
             lines.append("| " + " | ".join(cells) + " |")
         if own:
             values = [
@@ -188,7 +175,9 @@ def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
             lines.append("| " + " | ".join([preset, f"mean of {len(own)}", "", *means]) + " |")
     controls = found[0][1]["figures"]
     for name in (n for n in SEQUENCE_CONTROLS if n in controls):
-        lines.append("| " + " | ".join([f"*{name}*", "", "", *(cell(controls[name].get(m)) for m, _ in SHOWN)]) + " |")
+        lines.append(
+            "| " + " | ".join([f"*{name}*", "", "", *(cell(controls[name].get(m), 3) for m, _ in SHOWN)]) + " |"
+        )
     return lines
 
 

@@ -66,6 +66,8 @@ class Picture(StrEnum):
     filmstrip = "filmstrip"
     neighbours = "neighbours"
     interpolation = "interpolation"
+    styles = "styles"
+    truncation = "truncation"
 
 
 def _version(wanted: bool) -> None:
@@ -183,10 +185,11 @@ def demo(
         )
         source = "digits"
     run = _run(api.plan(data=source, budget=budget, seed=seed, out=out, device=device, threads=threads))
-    drawn = [pictures.draw(run, picture, seed=seed) for picture in Picture]
+    shown = [picture for picture in Picture if run.family.tags.has_w or picture not in ("styles", "truncation")]
+    drawn = [pictures.draw(run, picture, seed=seed) for picture in shown]
     page = _measure(run, seed)
     typer.echo("")
-    for picture, path in zip(Picture, drawn, strict=True):
+    for picture, path in zip(shown, drawn, strict=True):
         typer.echo(f"{picture.value + ':':<15}{path}")
     typer.echo(f"{'report:':<15}{page}")
     typer.echo(f"{'log:':<15}{run.path / 'log.jsonl'}")
@@ -217,7 +220,8 @@ def sample(
     """Draw samples of a run: a PNG picture, or with --out FILE.npz the arrays themselves; of series a CSV.
 
     grid: samples. filmstrip: the same z over training. neighbours: samples beside their nearest training
-    images, framed in yellow. interpolation: straight lines between points of z space.
+    images, framed in yellow. interpolation: straight lines between points of z space. styles: coarse styles of
+    the first column, fine ones of the first row. truncation: each row pulled towards the mean and beyond it.
     """
     from saddlepoint import api, pictures
     from saddlepoint.engine.runtime import use_threads
