@@ -435,7 +435,7 @@ def _run(request: Any, *, quiet: bool = False, fresh: bool = False) -> Any:
         )
         raise typer.Exit(_INTERRUPTED)
     if not quiet:
-        speed = f", {progress.nimg / outcome.seconds:,.0f} images/s" if outcome.seconds else ""
+        speed = f", {progress.nimg / outcome.seconds:,.0f} samples/s" if outcome.seconds else ""
         typer.echo(f"trained:  {progress.nimg / 1000:,.1f} kimg in {outcome.seconds:,.0f} s{speed}")
     typer.echo(f"run:      {run.path}")
     return run
