@@ -38,6 +38,7 @@ MINUTES = 25
 PROJECTED = 20
 FEW = 1000
 IMAGES = ("fd", "pr", "classes")
+AUGMENTED = ("nimg", "augment p", "augment r")
 NONE: Mapping[str, Any] = {"augment": ()}
 HEADING = """
 ## StyleGAN
@@ -45,6 +46,7 @@ HEADING = """
 Script: `python benchmarks/results_2020.py run`, then `write`. Kept figures: `benchmarks/figures/2020/`. Brackets are
 95% intervals of the protocol (they count the draw of samples and rows, not the seed of training). "Projection" is by
 what factor the squared error of the mean image falls for 20 held-out images: the median, and the smallest.
+Augmentation: where its probability p ended, and r (which aims at .6) in the second half of training.
 
 """
 
@@ -123,7 +125,9 @@ def run(row: Row, named: bool) -> None:
         "verdict": run.diagnosis.verdict,
         "alarms": sorted({line["verdict"] for line in run.log if line.get("verdict") in ALARMS}),
         "projection": projected(run, DOCS / "images" / f"2020-{row.name}-projection.png"),
-        "augment p": [[line["nimg"], line["augment p"], line.get("D(x)")] for line in run.log if "augment p" in line],
+        "augmentation": [
+            [line["nimg"], line["augment p"], line["augment r"]] for line in run.log if "augment p" in line
+        ],
         "figures": figures_of(report),
         "threads": THREADS,
         "machine": runtime.machine(),
@@ -160,25 +164,33 @@ def projection(kept: Mapping[str, Any]) -> str:
     return f"{statistics.median(factors):.1f} (from {min(factors):.1f})"
 
 
+def controller(kept: Mapping[str, Any]) -> str:
+    """Return where p ended, and the mean of r over the second half of training."""
+    later = [line for line in kept["augmentation"] if line[0] > kept["nimg"] / 2]
+    if not later:
+        return ""
+    return f"p {later[-1][1]:.2f}, r {statistics.mean(r for _, _, r in later):.2f}"
+
+
 def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
     """Return the table of a data set: every run, means over seeds, then what real rows reach."""
     metrics = [(m, word) for m, word in SHOWN if any(m in kept["figures"]["model"] for _, kept in found)]
-    words = ["run", "seed", "samples seen", *(word for _, word in metrics), "projection", "doctor"]
+    words = ["run", "seed", "samples seen", *(word for _, word in metrics), "projection", "augmentation", "doctor"]
     lines = ["", f"`{data}`, {MINUTES} minutes:", "", "| " + " | ".join(words) + " |", "|---" * len(words) + "|"]
     for row, kept in found:
         model = kept["figures"]["model"]
         told = kept["verdict"] + (f" (before: {', '.join(kept['alarms'])})" if kept["alarms"] else "")
         cells = [row.label, str(row.seed), f"{kept['nimg']:,}", *(cell(model.get(m)) for m, _ in metrics)]
-        lines.append("| " + " | ".join([*cells, projection(kept), told]) + " |")
+        lines.append("| " + " | ".join([*cells, projection(kept), controller(kept), told]) + " |")
     for label in dict.fromkeys(row.label for row, _ in found):
         seeds = [kept["figures"]["model"] for row, kept in found if row.label == label]
         if len(seeds) > 1:
             means = [[model[m]["value"] for model in seeds if m in model] for m, _ in metrics]
             shown = [f"**{statistics.mean(v):.3g}** sd {statistics.stdev(v):.2g}" if len(v) > 1 else "" for v in means]
-            lines.append("| " + " | ".join([label, f"mean of {len(seeds)}", "", *shown, "", ""]) + " |")
+            lines.append("| " + " | ".join([label, f"mean of {len(seeds)}", "", *shown, "", "", ""]) + " |")
     controls = found[0][1]["figures"]
     for name in (n for n in controls if n.startswith(("held-out", "training"))):
-        cells = [f"*{name}*", "", "", *(cell(controls[name].get(m)) for m, _ in metrics), "", ""]
+        cells = [f"*{name}*", "", "", *(cell(controls[name].get(m)) for m, _ in metrics), "", "", ""]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 

@@ -456,7 +456,7 @@ class StyleGAN(Family):
         if self.config.ada_kimg is not None:
             grip = real_logits - fake_logits if self.objective.paired else real_logits
             self.augment_p.copy_(adapt(self.augment_p, grip, self.config.ada_kimg))
-            logs["augment p"] = self.augment_p.clone()
+            logs |= {"augment p": self.augment_p.clone(), "augment r": grip.detach().sign()}
         return Terms(loss, logs)
 
     def logits(self, x: Images, labels: Tensor | None) -> PerSample:
