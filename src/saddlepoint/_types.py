@@ -38,6 +38,16 @@ def from_bytes(x: Tensor) -> Tensor:
     return x.float().div_(127.5).sub_(1.0) if x.dtype == torch.uint8 else x.float()
 
 
+def ended(x: Samples) -> Tensor:
+    """Return which steps of sequences (batch, time, feature) lie after a window's end: NaN in all features.
+
+    Data of other modalities has no end: the mask is False.
+    """
+    if x.ndim != 3:
+        return torch.zeros(*x.shape[:-1], 1, dtype=torch.bool, device=x.device)
+    return x.isnan().all(2, keepdim=True)
+
+
 def at_least_float32(x: Tensor) -> Tensor:
     """Return ``x`` in float32 if it is narrower: losses and penalties are never computed in half precision."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

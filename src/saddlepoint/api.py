@@ -12,13 +12,15 @@ from typing import Any
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint._errors import CheckpointError, ConfigError, suggest
 from saddlepoint.config import from_json, override
+from saddlepoint.data.options import preparation_of
+from saddlepoint.data.series_table import names_of
 from saddlepoint.engine import runtime
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.precision import PRECISIONS
 from saddlepoint.engine.settings import Settings
 from saddlepoint.family import families, get_family, get_preset
 from saddlepoint.launch import Plan, Start, start
-from saddlepoint.run import Run, load, preparation_of
+from saddlepoint.run import Run, load
 
 __all__ = [
     "Plan", "Run", "Start", "families", "load", "parse_budget", "plan", "plan_to_resume", "resume", "start", "train",
@@ -49,13 +51,18 @@ def plan(
     size: int | None = None,
     channels: int | None = None,
     fit: str = "crop",
+    columns: str | Sequence[str] | None = None,
+    time_column: str | None = None,
+    group_column: str | None = None,
+    label_column: str | None = None,
+    window: int | None = None,
     attributes: Sequence[str] = (),
 ) -> Plan:
     """Resolve a training request without reading any data.
 
     Args:
         family: name of a family; `saddlepoint.families()` lists them.
-        data: name of a data set, path of images or arrays, or ``hf:owner/name``.
+        data: name of a data set, path of images, arrays or a CSV, or ``hf:owner/name``.
         preset: named configuration of the family; None: its default.
         options: fields of the family's configuration to change, such as ``{"batch_size": 64}``.
         budget: training time, such as ``"90s"``, ``"3m"``, ``"1.5h"``, or seconds as a number.
@@ -73,6 +80,7 @@ def plan(
         compile: try `torch.compile` on each network, and keep it where the gradients stay the same.
         size, channels: side of the images in pixels, 1 or 3; None: chosen from the data.
         fit: ``crop`` or ``pad`` images that are not square.
+        columns, time_column, group_column, label_column, window: how a table is cut into windows; see `load_dataset`.
         attributes: columns to use of a table of attributes such as CelebA's; empty: all.
 
     Raises:
@@ -86,13 +94,23 @@ def plan(
     settings = dataclasses.replace(settings, micro_batch=micro_batch, precision=precision, compile=compile)
     _check_words(remedy, stop_when, precision)
     runtime.resolve_device(device)
+    names = names_of(columns)
     return Plan(
         family=kind.name,
         preset=preset,
         options=override(config, options or {}),
         source=str(data),
-        preparation={"size": size, "channels": channels, "fit": fit}
-        | ({"attributes": tuple(attributes)} if attributes else {}),
+        preparation={
+            "size": size,
+            "channels": channels,
+            "fit": fit,
+            "columns": list(names) if names else None,
+            "time_column": time_column,
+            "group_column": group_column,
+            "label_column": label_column,
+            "window": window,
+            "attributes": list(attributes),
+        },
         settings=settings,
         device=device,
         threads=threads,

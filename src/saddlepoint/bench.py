@@ -22,7 +22,7 @@ from torch import nn
 
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint._errors import ConfigError, suggest
-from saddlepoint._types import from_bytes
+from saddlepoint._types import Modality, from_bytes
 from saddlepoint.config import override
 from saddlepoint.data import Dataset
 from saddlepoint.data.dataset import Split
@@ -35,7 +35,7 @@ from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.updates import Pull
 from saddlepoint.engine.world import ALONE, World
 from saddlepoint.family import Batch, Context, Phase, build_family, get_family, get_preset
-from saddlepoint.plain import Step, dcgan_networks, mlp_networks, plain_steps
+from saddlepoint.plain import Step, dcgan_networks, mlp_networks, plain_steps, timegan_networks, timegan_steps
 
 ROWS = 2048
 """Rows of made-up data: speed does not depend on what they show."""
@@ -51,14 +51,14 @@ class Case:
     Attributes:
         name: shown in the table.
         family, preset, options: what the engine trains.
-        shape: of an image.
+        shape: of an image, or of a window of a time series.
         what: in words.
     """
 
     name: str
     family: str
     preset: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     what: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -68,6 +68,8 @@ class Case:
         return override(get_preset(get_family(self.family), self.preset)[1], self.options)
 
 
+# The first two stages are over before the clock starts.
+_JOINT = {"cell": "gru", "gate": None, "embedding_iterations": 1, "supervised_iterations": 1}
 _BASE_64 = {"width": 64, "kernel": 4, "batch_size": 64}
 CASES = {
     case.name: case
@@ -76,6 +78,7 @@ CASES = {
         Case("gan-alternating", "gan", "mnist-algorithm1", (1, 28, 28), "MLP GAN of 2014, D then G, fresh noise"),
         Case("dcgan-64", "dcgan", "paper", (3, 64, 64), "DCGAN 64x64x3, 64 base channels", _BASE_64),
         Case("dcgan-32", "dcgan", "paper", (3, 32, 32), "DCGAN 32x32x3, 64 base channels", _BASE_64),
+        Case("timegan", "timegan", "code-2019", (24, 6), "TimeGAN 24x6, joint stage, GRU 24 x 3", _JOINT),
     )
 }
 """By name. The plain loop trains the same networks by the same optimizer with the same batch."""
@@ -101,7 +104,7 @@ class Measured:
 
     Attributes:
         case, what: its name, and what it is in words.
-        engine, plain: images a second.
+        engine, plain: images (windows) a second.
         ratio: of the two, round by round.
         flops: floating-point operations of the engine's step for one image, counted (matrix products, convolutions).
         plain_flops: those of the plain step.
@@ -224,14 +227,18 @@ def _summarised(
     )  # fmt: skip
 
 
-def _pictures(case: Case) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (ROWS, *case.shape), dtype=np.uint8)
+def _rows(case: Case) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    if len(case.shape) == 2:
+        return rng.random((ROWS, *case.shape), dtype=np.float32)
+    return rng.integers(0, 256, (ROWS, *case.shape), dtype=np.uint8)
 
 
 def engine_step(case: Case, world: World = ALONE, kind: type[Trainer] = Trainer) -> Callable[[], Trainer]:
-    """Return a function that makes one step of the engine on made-up images and returns the trainer."""
+    """Return a function that makes one step of the engine on made-up rows and returns the trainer."""
     config = case.config
-    dataset = Dataset("made", "image", {"train": Split(_pictures(case), None)}, (), "0")
+    modality: Modality = "sequence" if len(case.shape) == 2 else "image"
+    dataset = Dataset("made", modality, {"train": Split(_rows(case), None)}, (), "0")
     family = build_family(case.family, config, dataset.spec)
     settings = Settings()
     feed = Feed(dataset.splits["train"], config.batch_size, 0, shares=settings.shares(config.batch_size, world.size))
@@ -249,9 +256,12 @@ def engine_step(case: Case, world: World = ALONE, kind: type[Trainer] = Trainer)
 
 
 def plain_step(case: Case) -> Step:
-    """Return a function that makes one step of the plain loop on made-up images and returns the losses."""
+    """Return a function that makes one step of the plain loop on made-up rows and returns the losses."""
     config, features = case.config, int(np.prod(case.shape))
-    images = from_bytes(torch.from_numpy(_pictures(case)))
+    images = from_bytes(torch.from_numpy(_rows(case)))
+    if case.family == "timegan":
+        parts = timegan_networks(case.shape[1], config.width, config.layers)
+        return timegan_steps(parts, images, config.batch_size, config.lr)
     networks: tuple[nn.Module, nn.Module]
     optimizers: list[torch.optim.Optimizer]
     if case.family == "gan":
@@ -261,7 +271,7 @@ def plain_step(case: Case) -> Step:
         optimizers = [torch.optim.SGD(n.parameters(), lr=config.lr, momentum=config.momentum) for n in networks]
         images = (images + 1) / 2
     else:
-        networks = dcgan_networks(*case.shape[:2], config.latent_size, config.width, config.kernel)
+        networks = dcgan_networks(case.shape[0], case.shape[1], config.latent_size, config.width, config.kernel)
         optimizers = [torch.optim.Adam(n.parameters(), lr=config.lr, betas=(0.5, 0.999)) for n in networks]
     return plain_steps(*networks, (optimizers[0], optimizers[1]), images, config.batch_size, config.latent_size)
 

@@ -13,17 +13,22 @@ import typer
 
 from saddlepoint._errors import ConfigError, SaddlepointError, suggest
 from saddlepoint._version import __version__
+from saddlepoint.cli_data import data_app
 from saddlepoint.cli_experiments import add_experiments
 from saddlepoint.cli_explore import add_exploration
 from saddlepoint.cli_options import (
     AttributesOption,
     BudgetOption,
     ChannelsOption,
+    ColumnsOption,
     CompileOption,
     DataOption,
     DeviceOption,
     DryRunOption,
     FitOption,
+    FormatOption,
+    GroupOption,
+    LabelColumnOption,
     MicroBatchOption,
     OutOption,
     PrecisionOption,
@@ -35,6 +40,8 @@ from saddlepoint.cli_options import (
     SizeOption,
     StopOption,
     ThreadsOption,
+    TimeOption,
+    WindowOption,
     named,
 )
 
@@ -46,7 +53,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(name="data", help="List data sets and look into your own.", no_args_is_help=True)
 app.add_typer(data_app)
 
 # Typer exports the leaves of its error tree only; this is the common base of wrong usage.
@@ -62,6 +68,8 @@ class Picture(StrEnum):
     filmstrip = "filmstrip"
     neighbours = "neighbours"
     interpolation = "interpolation"
+    styles = "styles"
+    truncation = "truncation"
 
 
 def _version(wanted: bool) -> None:
@@ -104,6 +112,11 @@ def train(
     channels: ChannelsOption = None,
     fit: FitOption = "crop",
     attributes: AttributesOption = None,
+    columns: ColumnsOption = None,
+    time_column: TimeOption = None,
+    group_column: GroupOption = None,
+    label_column: LabelColumnOption = None,
+    window: WindowOption = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew although an unfinished run is there.")] = False,
     dry_run: DryRunOption = False,
@@ -125,6 +138,7 @@ def train(
     if resume is not None:
         kept = {"data": data != "mnist", "seed": seed != 0, "preset": preset is not None, "out": out is not None}
         kept |= {"size": size is not None, "channels": channels is not None, "fit": fit != "crop", "fresh": fresh}
+        kept |= _given(columns, time_column, group_column, label_column, window)
         kept |= {"checkpoint": checkpoint != "60s", "remedy": remedy is not None}
         kept |= {"attributes": attributes is not None}
         kept |= {"micro-batch": micro_batch is not None, "precision": precision != "auto", "compile": compile}
@@ -138,7 +152,8 @@ def train(
             family, data, preset=preset, options=options, budget=budget, kimg=kimg, steps=steps, seed=seed, out=out,
             device=device, threads=threads, checkpoint=checkpoint, remedy=remedy, stop_when=stop_when,
             micro_batch=micro_batch, precision=precision, compile=compile, size=size, channels=channels,
-            fit=fit, attributes=named(attributes),
+            fit=fit, columns=columns, time_column=time_column, group_column=group_column,
+            label_column=label_column, window=window, attributes=named(attributes),
         )  # fmt: skip
     if dry_run:
         typer.echo(json.dumps(request.to_json(), indent=1))
@@ -174,10 +189,11 @@ def demo(
         )
         source = "digits"
     run = _run(api.plan(data=source, budget=budget, seed=seed, out=out, device=device, threads=threads))
-    drawn = [pictures.draw(run, picture, seed=seed) for picture in Picture]
+    shown = [picture for picture in Picture if run.family.tags.has_w or picture not in ("styles", "truncation")]
+    drawn = [pictures.draw(run, picture, seed=seed) for picture in shown]
     page = _measure(run, seed)
     typer.echo("")
-    for picture, path in zip(Picture, drawn, strict=True):
+    for picture, path in zip(shown, drawn, strict=True):
         typer.echo(f"{picture.value + ':':<15}{path}")
     typer.echo(f"{'report:':<15}{page}")
     typer.echo(f"{'log:':<15}{run.path / 'log.jsonl'}")
@@ -185,7 +201,8 @@ def demo(
 
 @app.command(
     epilog="Examples:  saddle sample runs/my-run -n 64 --seed 1  |  saddle sample runs/my-run --picture filmstrip  |  "
-    "saddle sample runs/my-run --label 3 -n 64  |  saddle sample runs/my-run -n 10000 --out samples.npz"
+    "saddle sample runs/my-run --label 3 -n 64  |  saddle sample runs/my-run -n 10000 --out samples.npz  |  "
+    "saddle sample runs/prices -n 1000 --format csv"
 )
 def sample(
     run: RunArgument,
@@ -199,21 +216,24 @@ def sample(
     ] = None,
     seed: SeedOption = 0,
     out: OutOption = None,
+    kind: FormatOption = None,
     raw: Annotated[bool, typer.Option("--raw", help="Use the last weights, not their moving average.")] = False,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
 ) -> None:
-    """Draw samples of a run: a PNG picture, or with --out FILE.npz the arrays themselves.
+    """Draw samples of a run: a PNG picture, or with --out FILE.npz the arrays themselves; of series a CSV.
 
     grid: samples, or inputs beside their translations. filmstrip: the same z over training. neighbours: samples
     beside their nearest training images, framed in yellow. interpolation: straight lines between points of z space.
+    styles: coarse styles of the first column, fine ones of the first row. truncation: each row pulled towards the
+    mean and beyond it.
     """
     from saddlepoint import api, pictures
     from saddlepoint.engine.runtime import use_threads
 
     use_threads(threads)
     loaded = api.load(run, device=device, averaged=not raw)
-    typer.echo(pictures.draw(loaded, picture, n, seed=seed, label=label, out=out))
+    typer.echo(pictures.draw(loaded, picture, n, seed=seed, label=label, out=out, kind=kind))
 
 
 @app.command(
@@ -241,6 +261,11 @@ def evaluate(
     size: SizeOption = None,
     channels: ChannelsOption = None,
     fit: FitOption = "crop",
+    columns: ColumnsOption = None,
+    time_column: TimeOption = None,
+    group_column: GroupOption = None,
+    label_column: LabelColumnOption = None,
+    window: WindowOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
     quiet: QuietOption = False,
@@ -258,19 +283,13 @@ def evaluate(
         if data is None:
             raise ConfigError("--samples needs --data: the data set they are to be compared with")
         report, page = runs.evaluate_samples(
-            samples,
-            data,
-            protocol,
-            seed=seed,
-            features=features,
-            out=out,
-            size=size,
-            channels=channels,
-            fit=fit,
-            say=say,
-        )
+            samples, data, protocol, seed=seed, features=features, out=out, size=size, channels=channels, fit=fit,
+            columns=columns, time_column=time_column, group_column=group_column, label_column=label_column,
+            window=window, say=say,
+        )  # fmt: skip
     else:
-        if data is not None or size is not None or channels is not None or fit != "crop":
+        given = any(_given(columns, time_column, group_column, label_column, window).values())
+        if given or data is not None or size is not None or channels is not None or fit != "crop":
             raise ConfigError("a run is measured against the data it was trained on; leave out --data, --size, --fit")
         assert run is not None
         loaded = runs.load(run, device=device, averaged=not raw)
@@ -334,40 +353,6 @@ def families_(
     console.print(table)
 
 
-@data_app.command("list", epilog="Example:  saddle data list")
-def data_list() -> None:
-    """List the data sets known by name, and where each would come from now."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from saddlepoint.data import list_datasets
-
-    table = Table("name", "rows", "shape", "from", "licence", "what", box=None)
-    for info in list_datasets():
-        rows, shape = f"{sum(info.rows):,}", "x".join(map(str, info.shape))
-        table.add_row(info.name, rows, shape, info.origin, info.licence, info.description)
-    Console(soft_wrap=True).print(table)
-
-
-@data_app.command("inspect", epilog="Examples:  saddle data inspect mnist  |  saddle data inspect ./photos --size 64")
-def data_inspect(
-    source: Annotated[str, typer.Argument(help="Data set name, path or hf:owner/name.")],
-    size: SizeOption = None,
-    channels: ChannelsOption = None,
-    fit: FitOption = "crop",
-    attributes: AttributesOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Count images, sizes, modes, classes and duplicates; say what training would do with them."""
-    from saddlepoint import tables
-    from saddlepoint.data import inspect_source
-
-    found = inspect_source(
-        source, size=size, channels=channels, fit=fit, attributes=named(attributes), say=_say
-    )  # fmt: skip
-    typer.echo(found.to_json() if as_json else "\n".join(tables.describe_inspection(found)))
-
-
 def _measure(run: Any, seed: int, *, quiet: bool = False) -> Path:
     """Measure a run by all that fits, print the figures, and return the path of the report."""
     from saddlepoint import tables
@@ -380,6 +365,13 @@ def _measure(run: Any, seed: int, *, quiet: bool = False) -> Path:
 
 def _say(line: str) -> None:
     typer.echo(line, err=True)
+
+
+def _given(columns: Any, time_column: Any, group_column: Any, label_column: Any, window: Any) -> dict[str, bool]:
+    """Which options of tables are given."""
+    values = {"columns": columns, "time-column": time_column, "group-column": group_column}
+    values |= {"label-column": label_column, "window": window}
+    return {name: value is not None for name, value in values.items()}
 
 
 def _refuse_changes(changed: list[str]) -> None:
@@ -448,7 +440,7 @@ def _run(request: Any, *, quiet: bool = False, fresh: bool = False) -> Any:
         )
         raise typer.Exit(_INTERRUPTED)
     if not quiet:
-        speed = f", {progress.nimg / outcome.seconds:,.0f} images/s" if outcome.seconds else ""
+        speed = f", {progress.nimg / outcome.seconds:,.0f} samples/s" if outcome.seconds else ""
         typer.echo(f"trained:  {progress.nimg / 1000:,.1f} kimg in {outcome.seconds:,.0f} s{speed}")
     typer.echo(f"run:      {run.path}")
     return run

@@ -67,9 +67,12 @@ def lab(
             typer.echo(f"{experiment.name:22} {experiment.title}: {experiment.claim}")
         typer.echo("\nCarry out one with `saddle lab NAME`, all with `saddle lab --all`.")
         return
-    runtime.use_threads(threads)
-    found = []
-    for findings in perform(names or (), out=out, seed=seed, say=lambda line: typer.echo(line, err=True)):
+    processes, found = runtime.use_threads(threads), []
+
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    for findings in perform(names or (), out=out, seed=seed, say=say, processes=processes):
         found.append(findings)
         if not as_json:
             typer.echo(f"{findings}")

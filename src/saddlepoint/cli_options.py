@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 DataOption = Annotated[
-    str, typer.Option("--data", "-d", help="Data set name, path of your images or arrays, or hf:owner/name.")
+    str, typer.Option("--data", "-d", help="Data set name, path of your images, arrays or CSV, or hf:owner/name.")
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 ThreadsOption = Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")]
@@ -43,6 +43,16 @@ AttributesOption = Annotated[
     str | None, typer.Option(help="Columns to use of a table of attributes, such as Black_Hair,Smiling. Default: all.")
 ]
 FitOption = Annotated[str, typer.Option(help="crop or pad images that are not square.")]
+ColumnsOption = Annotated[
+    str | None, typer.Option(help="Of a CSV: columns to learn, as a,b,c. Default: all columns of numbers.")
+]
+TimeOption = Annotated[str | None, typer.Option(help="Of a CSV: its time column. Default: the first one of dates.")]
+GroupOption = Annotated[str | None, typer.Option(help="Of a CSV: the column that tells several series apart.")]
+LabelColumnOption = Annotated[str | None, typer.Option(help="Of a CSV: the column that holds a class.")]
+WindowOption = Annotated[int | None, typer.Option(help="Of a CSV: rows in a window. Default: 24.")]
+FormatOption = Annotated[
+    str | None, typer.Option("--format", help="Of series: write csv, parquet or npz, in the units of the data.")
+]
 
 
 def named(text: str | None) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from torch import Tensor
 
+from saddlepoint import curves
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint._types import to_bytes
 from saddlepoint.metrics.distances import Rows, nearest
@@ -271,18 +272,19 @@ def save_snapshot(
     Args:
         folder: the run's folder of samples; made if missing.
         step: training steps done, which `filmstrip` reads from the file's name.
-        samples: images (n, channel, height, width) in [-1, 1], or vectors (n, feature) for a scatter plot.
-        data: (m, feature) real vectors to show beside vector samples.
+        samples: images (n, channel, height, width) in [-1, 1], vectors (n, feature) for a scatter plot, or sequences
+            (n, time, feature), of which the first few are drawn as paths.
+        data: (m, *sample) real vectors or sequences to show beside the samples.
         columns: images in a row; None for a layout near to a square.
 
     Returns:
         The path written.
 
     Raises:
-        DataError: if samples are not finite, or neither images nor vectors.
+        DataError: if samples are not finite, or neither images, vectors nor sequences.
     """
-    if samples.ndim == 2:
-        picture = scatter(samples, data)
+    if samples.ndim in (2, 3):
+        picture = scatter(samples, data) if samples.ndim == 2 else _paths(samples, data)
         layout = {"n": 1, "shape": [3, picture.height, picture.width], "columns": 1, "gap": 0}
     else:
         images = to_uint8(samples)
@@ -302,10 +304,16 @@ def save_snapshot(
     return path
 
 
+def _paths(samples: Tensor, data: np.ndarray | None) -> Image.Image:
+    x = samples.detach().cpu().numpy()
+    shown = x[: curves.SHOWN]
+    return curves.paths(shown, shown[:0] if data is None else curves.spread(data, len(shown)))
+
+
 def read_snapshot(path: str | Path, layout: dict[str, Any] | None = None) -> np.ndarray:
     """Cut the tiles out of a picture written by `save_snapshot`: (n, channel, height, width) uint8.
 
-    A scatter plot is one tile of three channels.
+    A plot of vectors or paths is one tile of three channels.
 
     Args:
         path: the PNG file.

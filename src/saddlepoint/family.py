@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
@@ -35,9 +35,9 @@ class DataSpec:
         classes: names of the classes in the order of their indices; empty when the data has no labels.
         rows: number of training samples, which turns images seen into epochs.
         shares: share of the training samples in each class; empty without labels.
-        labelling: of data whose samples carry several labels at once: its label sets, each with the sizes of its groups
-            of consecutive classes. Of a group of several classes exactly one holds; a group of one class is an
-            attribute that holds or does not. Empty: each sample has one class.
+        static: how many features of a sequence, the last ones, are constant along each window.
+        labelling: sizes of the groups of consecutive classes, for each label set, where a sample carries several
+            labels: of a group exactly one class holds; a group of one is an attribute. Empty: one class a sample.
     """
 
     modality: Modality
@@ -45,12 +45,13 @@ class DataSpec:
     classes: tuple[str, ...] = ()
     rows: int = 1
     shares: tuple[float, ...] = ()
+    static: int = 0
     labelling: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
 class DataStats:
-    """Element-wise statistics of the training rows in the library's inside range ([-1, 1] for images).
+    """Element-wise statistics of the training rows in the library's inside range ([-1, 1] for images), NaN left out.
 
     Attributes:
         mean: tensor of the shape of one sample.
@@ -137,19 +138,6 @@ class OptimizerSpec:
     eps: float = 1e-8
     weight_decay: float = 0.0
     multipliers: Mapping[str, float] = field(default_factory=dict)
-
-
-def two_players(spec: OptimizerSpec, discriminator_lr: float, step: str = "") -> dict[str, OptimizerSpec]:
-    """Return an optimizer for each player, with the same settings but for D's learning rate.
-
-    Args:
-        spec: the generator's.
-        discriminator_lr: D's learning rate as a multiple of G's.
-        step: put before the names ``discriminator`` and ``generator``.
-    """
-    lr = spec.lr
-    faster = replace(spec, lr=lambda at: discriminator_lr * (lr(at) if callable(lr) else lr))
-    return {f"{step}discriminator": faster, f"{step}generator": spec}
 
 
 @dataclass(frozen=True)
@@ -320,6 +308,7 @@ class Family(nn.Module, abc.ABC):
         Config: its configuration class.
         PRESETS: named configurations; the first is the default.
         averaged: names of the submodules of which the engine keeps a moving average for sampling.
+        eager: names of the submodules that a compiler has nothing to gain from: their passes are written by hand.
         paper_presets: presets that follow a paper; remedies are off there unless asked for.
         remedies: what the doctor may try, in this order.
         sizes: sides of the square images it can make; empty: any.
@@ -333,6 +322,7 @@ class Family(nn.Module, abc.ABC):
     Config: ClassVar[type[FamilyConfig]]
     PRESETS: ClassVar[Mapping[str, FamilyConfig]]
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    eager: ClassVar[tuple[str, ...]] = ()
     paper_presets: ClassVar[tuple[str, ...]] = ()
     remedies: ClassVar[tuple[Remedy, ...]] = ()
     sizes: ClassVar[tuple[int, ...]] = ()
@@ -343,15 +333,14 @@ class Family(nn.Module, abc.ABC):
         super().__init__()
         if data.modality not in self.tags.modalities:
             raise ConfigError(
-                f"family '{self.name}' trains on {' or '.join(self.tags.modalities)} data, "
-                f"but this data set holds {data.modality}s"
+                f"family '{self.name}' trains on {' or '.join(self.tags.modalities)} data, not on {data.modality}s"
             )
         self.config: Any = config
         self.data = data
         if data.labelling and self.classes and not self.tags.attributes:
             raise ConfigError(
-                f"family '{self.name}' asks for samples by one class each, but samples of this data carry several "
-                "labels at once; take data with a folder for each class, or a family such as stargan"
+                f"family '{self.name}' takes one class a sample, but these carry several labels; take data with "
+                "a folder for each class, or a family such as stargan"
             )
 
     @abc.abstractmethod
@@ -428,10 +417,7 @@ class Family(nn.Module, abc.ABC):
         """
 
     def guided(self, inputs: Tensor, references: Tensor, labels: Tensor) -> Tensor:
-        """Translate images (n, *sample) into domains (n,), each in the style of a reference image of its domain.
-
-        Families with ``tags.guided`` can.
-        """
+        """Translate images into domains (n,), each in the style of a reference; families with ``tags.guided`` can."""
         raise ConfigError(f"family '{self.name}' takes no reference images; leave the reference out")
 
     @property
@@ -451,7 +437,8 @@ class Family(nn.Module, abc.ABC):
     def synthesis(self, styles: Tensor, *, generator: torch.Generator) -> Tensor:
         """Turn a point of w for each layer, (n, `w_layers`, w), into samples; families with ``tags.has_w`` can.
 
-        ``generate(inputs)`` is ``synthesis`` of ``mapping(inputs)`` repeated for every layer.
+        ``generate(inputs)`` is ``synthesis`` of ``mapping(inputs)`` for every layer, but for further randomness: here
+        it is drawn once for all rows, so that they differ by their styles alone.
         """
         raise ConfigError(f"family '{self.name}' has no intermediate latent space w")
 

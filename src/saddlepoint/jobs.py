@@ -88,7 +88,7 @@ def pause(folder: str | Path) -> None:
     if not number or os.name != "posix":
         where = "on another machine" if number == 0 else "no longer"
         raise CheckpointError(f"'{Path(folder).name}' is trained {where}; it cannot be paused from here")
-    os.kill(number, signal.SIGINT)
+    os.kill(number, signal.SIGTERM)
 
 
 def stop(folder: str | Path, patience: float = 60.0) -> None:

@@ -44,7 +44,7 @@ class Plan:
         preset: name of the preset that the options started from.
         options: the family's configuration.
         source: data set name, path or hub id.
-        preparation: how images are prepared: size, channels, fit.
+        preparation: how data is prepared: arguments of `load_dataset`.
         settings: seed, budget and cadence.
         device: cpu, cuda, mps or auto.
         threads: CPU threads; None leaves the choice to PyTorch.
@@ -249,6 +249,8 @@ def _described(dataset: Dataset, source: str) -> dict[str, Any]:
         "classes": list(dataset.classes),
         "rows": dataset.spec.rows,
         "shares": list(dataset.spec.shares),
+        "static": dataset.static,
+        **({} if dataset.layout is None else {"layout": dataset.layout.to_json()}),
         "labelling": [list(groups) for groups in dataset.labelling],
         "notes": list(dataset.notes),
     }
@@ -325,7 +327,7 @@ def _snapshots(
 ) -> Callable[[int, Tensor], None]:
     """Return the observer that keeps a picture of every snapshot; a full disk loses the picture, not the run."""
 
-    rows = dataset.splits["train"].x if dataset.modality == "vector" else None
+    rows = None if dataset.modality == "image" else dataset.splits["train"].x
     columns = explore.class_columns(network.classes)
 
     def write(step: int, samples: Tensor) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -104,5 +105,88 @@ def plain_steps(
         loss_g.backward()
         optimizers[0].step()
         return loss_d.item(), loss_g.item()
+
+    return step
+
+
+class Recurrence(nn.Module):
+    """GRU layers over (batch, time, feature) and an affine head at each step."""
+
+    def __init__(self, inputs: int, width: int, outputs: int, layers: int, squashed: bool) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(inputs, width, layers, batch_first=True)
+        self.linear = nn.Linear(width, outputs)
+        self.squashed = squashed
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (batch, time, outputs)."""
+        out: Tensor = self.linear(self.rnn(x)[0])
+        return torch.sigmoid(out) if self.squashed else out
+
+
+def timegan_networks(features: int, width: int, layers: int) -> dict[str, Recurrence]:
+    """Return the five networks of the released TimeGAN by name."""
+    return {
+        "embedder": Recurrence(features, width, width, layers, True),
+        "recovery": Recurrence(width, width, features, layers, True),
+        "generator": Recurrence(features, width, width, layers, True),
+        "supervisor": Recurrence(width, width, width, layers - 1, True),
+        "discriminator": Recurrence(width, width, 1, layers, False),
+    }
+
+
+def timegan_steps(parts: dict[str, Recurrence], windows: Tensor, batch_size: int, lr: float) -> Step:
+    """Return a function that makes one joint step of TimeGAN (G and embedder twice, then D) and returns losses.
+
+    Args:
+        parts: as `timegan_networks` returns them.
+        windows: (n, time, feature) in [0, 1].
+        batch_size: windows in a minibatch.
+        lr: Adam's, for all.
+    """
+    loader = DataLoader(TensorDataset(windows), batch_size, shuffle=True, drop_last=True)
+    embedder, recovery, generator, supervisor, discriminator = parts.values()
+    players = ((generator, supervisor), (embedder, recovery), (discriminator,))
+    for_g, for_e, for_d = (torch.optim.Adam([p for net in nets for p in net.parameters()], lr) for nets in players)
+    criterion = nn.BCEWithLogitsLoss()
+
+    def batches() -> Iterator[Tensor]:
+        while True:
+            for (real,) in loader:
+                yield real
+
+    stream = batches()
+
+    def judged(h: Tensor, target: float) -> Tensor:
+        logits = discriminator(h)
+        loss: Tensor = criterion(logits, torch.full_like(logits, target))
+        return loss
+
+    def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    def generator_loss(x: Tensor) -> Tensor:
+        h, first = embedder(x), generator(torch.rand_like(x))
+        last = supervisor(first)
+        x_hat = recovery(last)
+        supervised = F.mse_loss(supervisor(h)[:, :-1], h[:, 1:])
+        moments = (x_hat.std(0) - x.std(0)).abs().mean() + (x_hat.mean(0) - x.mean(0)).abs().mean()
+        return judged(last, 1.0) + judged(first, 1.0) + 100 * supervised.sqrt() + 100 * moments
+
+    def step() -> tuple[float, float]:
+        loss_g = 0.0
+        for _ in range(2):
+            x = next(stream)
+            loss_g = descend(for_g, generator_loss(x))
+            h = embedder(x)
+            loss_e = 10 * F.mse_loss(recovery(h), x).sqrt() + 0.1 * F.mse_loss(supervisor(h)[:, :-1], h[:, 1:])
+            descend(for_e, loss_e)
+        x = next(stream)
+        first = generator(torch.rand_like(x))
+        fakes = judged(supervisor(first).detach(), 0.0) + judged(first.detach(), 0.0)
+        return descend(for_d, judged(embedder(x).detach(), 1.0) + fakes), loss_g
 
     return step

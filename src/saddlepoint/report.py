@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from saddlepoint import explore
+from saddlepoint import explore, explore_series
 from saddlepoint._files import write_atomically
 from saddlepoint.evaluate import Gallery, Metric, Report, Result, Row, shown
 from saddlepoint.evaluate.rows import kind_of
@@ -159,6 +159,8 @@ def _readings(report: Report) -> str:
 def _pictures(gallery: Gallery | None) -> str:
     if gallery is None:
         return ""
+    if gallery.samples.ndim == 3:
+        return _series(gallery)
     if gallery.samples.ndim != 4:
         picture = explore.scatter(gallery.samples, gallery.real)
         return f"<h2>Samples</h2>{_image(picture, 'samples over data')}"
@@ -184,6 +186,24 @@ def _pictures(gallery: Gallery | None) -> str:
             images, gallery.by_class.shape[1], scale=_scale(images, 36), captions=list(gallery.classes)
         )
         parts += ["<h2>By class</h2>", _image(picture, f"the first samples of each class: {origin}")]
+    return "".join(parts)
+
+
+def _series(gallery: Gallery) -> str:
+    """Paths, autocorrelation and maps of sequences beside real ones."""
+    assert gallery.real is not None
+    real, fake, names = gallery.real, gallery.samples, gallery.columns
+    parts = [
+        "<h2>Samples</h2>",
+        _image(explore_series.paths(real, fake, names), "training windows and the first samples, not chosen"),
+    ]
+    plot = explore_series.autocorrelation_plot(real, fake, names)
+    parts += ["<h2>Autocorrelation</h2>", _image(plot, "mean autocorrelation about each window's own mean")]
+    if min(len(real), len(fake)) >= 5:
+        parts.append("<h2>Windows in the plane</h2>")
+        parts.append(
+            _image(explore_series.maps(real, fake), "principal components of the training windows, and t-SNE of both")
+        )
     return "".join(parts)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +11,22 @@ import torch
 from torch import Tensor
 
 import saddlepoint.families  # noqa: F401 - registers the families
-from saddlepoint._errors import CheckpointError, ConfigError, DataError, suggest
+from saddlepoint._errors import CheckpointError, ConfigError, DataError
 from saddlepoint._types import Samples, from_bytes
 from saddlepoint.config import from_json
 from saddlepoint.data import Dataset, load_dataset, load_samples, read_picture
 from saddlepoint.data.cache import cache_dir
+from saddlepoint.data.labels import class_index
+from saddlepoint.data.layout import Layout, layout_from_json, plain_layout
+from saddlepoint.data.options import preparation_of
+from saddlepoint.data.series_samples import write_samples
 from saddlepoint.engine import runtime
 from saddlepoint.engine.doctor import Diagnosis, diagnose
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.state import newest_checkpoint
 from saddlepoint.engine.training import load_weights
 from saddlepoint.family import DataSpec, Family, build_family, get_family
+from saddlepoint.translation import target_of
 
 if TYPE_CHECKING:
     from saddlepoint.evaluate import Line, Report, Result, Subject
@@ -171,6 +175,35 @@ class Run:
         rows = [read_picture(content, name, self.family.data.shape) for name, content in files]
         return from_bytes(torch.from_numpy(np.stack(rows)))
 
+    @property
+    def layout(self) -> Layout:
+        """Columns, units and times of the table that a sequence family learnt from; the data need not be there.
+
+        Raises:
+            ConfigError: if the run is of images or vectors.
+        """
+        data = self.config["data"]
+        if data["modality"] != "sequence":
+            raise ConfigError(f"'{self.path.name}' makes {data['modality']}s, which have no columns and units")
+        return layout_from_json(data["layout"]) if "layout" in data else plain_layout(data["shape"][1])
+
+    def write(self, path: str | Path, n: int, *, seed: int = 0, label: int | str | None = None) -> Path:
+        """Write samples of a sequence family in the units of its data, and return the path; see `write_samples`.
+
+        Args:
+            path: a file ending in .csv, .parquet or .npz.
+            n: windows.
+            seed: as in `sample`.
+            label: as in `sample`.
+
+        Raises:
+            ConfigError: if the run is of images or vectors, on another ending, or as `sample`.
+        """
+        layout, labels = self.layout, self.labels(n, seed=seed, label=label)
+        x = self.sample(n, seed=seed, label=label).numpy()
+        kept = None if labels is None else labels.numpy()
+        return write_samples(Path(path), x, layout, kept, self.family.data.classes)
+
     def dataset(self, say: Callable[[str], None] | None = None) -> Dataset:
         """Return the data the run was trained on, prepared in the same way.
 
@@ -198,7 +231,9 @@ class Run:
         label = "generator (EMA)" if self.averaged else "generator"
         if self.family.tags.input == "image":
             return self._translator(label, dataset)
-        latents = labels = None
+        latents = labels = styles = None
+        if self.family.tags.has_w:
+            styles = Latents(self._draw_w, self._from_w)
         if self.family.tags.input == "latent":
             latents = Latents(self.family.sample_inputs, lambda z: self.generate(z, self.labels(len(z)), seed=0))
         if self.family.classes:
@@ -208,7 +243,20 @@ class Run:
                 assert asked is not None
                 return asked.numpy()
 
-        return Subject(label, lambda n, seed: self.sample(n, seed=seed), labels=labels, latents=latents)
+        return Subject(label, lambda n, seed: self.sample(n, seed=seed), labels=labels, latents=latents, styles=styles)
+
+    @torch.no_grad()
+    def _draw_w(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw points of w, (n, w), on the CPU."""
+        z, labels = self.family.sample_inputs(n, generator), self.family.sample_labels(n, generator)
+        labels = None if labels is None else labels.to(self.device)
+        return self.family.mapping(z.to(self.device), labels).cpu()
+
+    @torch.no_grad()
+    def _from_w(self, w: Tensor) -> Samples:
+        """Return the samples of points of w, the same in every layer, on the CPU."""
+        styles = w[:, None].expand(-1, self.family.w_layers, -1).to(self.device)
+        return self.family.synthesis(styles, generator=runtime.stream(self.device, "generate", 0, 0)).cpu()
 
     def _translator(self, label: str, dataset: Dataset | None) -> Subject:
         """Return a generator that transforms images: its samples are held-out images in domains drawn anew."""
@@ -291,62 +339,6 @@ class Run:
         return Training(self.log, diagnosis.verdict, diagnosis.evidence, facts)
 
 
-def preparation_of(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how the data of a run was prepared, from its entry in ``config.json``, as `load_dataset` takes it."""
-    shape = {key: data[key] for key in ("size", "channels", "fit")}
-    return shape | ({"attributes": tuple(data["attributes"])} if data.get("attributes") else {})
-
-
-def class_index(label: int | str, names: Sequence[str]) -> int:
-    """Return the index of a class that is given by its name or its index.
-
-    Raises:
-        ConfigError: if there is no such class, with the nearest name.
-
-    >>> class_index("ship", ("cat", "ship")), class_index("0", ("cat", "ship"))
-    (1, 0)
-    """
-    if not names:
-        raise ConfigError(f"label '{label}' is asked for, but the generator is unconditional; leave the label out")
-    if str(label) in names:
-        return list(names).index(str(label))
-    if str(label).isdecimal() and int(label) < len(names):
-        return int(label)
-    raise ConfigError(f"there is no class '{label}' among the {len(names)}; {suggest(str(label), names)}")
-
-
-def target_of(words: str, data: DataSpec) -> Tensor:
-    """Return the labels that words name; see `Run.target`.
-
-    >>> spec = DataSpec("image", (3, 8, 8), ("red", "blue", "thin", "bold"), labelling=((2, 2),))
-    >>> target_of("bold,red", spec).tolist()
-    [[1, 0, 0, 1]]
-    """
-    named = [word.strip() for word in words.split(",") if word.strip()]
-    if not data.labelling:
-        if len(named) != 1:
-            raise ConfigError(f"the target is '{words}', but it must be one class; name others in targets of their own")
-        return torch.tensor([class_index(named[0], data.classes)])
-    wanted = torch.full((1, len(data.classes)), -1)
-    starts = [0, *accumulate(size for sizes in data.labelling for size in sizes)]
-    for word in named:
-        absent = word not in data.classes and word.startswith("not-")
-        index = class_index(word.removeprefix("not-") if absent else word, data.classes)
-        group = slice(*next(pair for pair in pairwise(starts) if pair[0] <= index < pair[1]))
-        alone = group.stop - group.start == 1
-        if absent and not alone:
-            raise ConfigError(f"'{word}' leaves open which class shall hold instead; name that one")
-        if bool((wanted[0, group] >= 0).any()):
-            raise ConfigError(f"the target is '{words}', but '{word}' and another of its classes exclude each other")
-        wanted[0, group] = 0
-        wanted[0, index] = 0 if absent else 1
-    sizes = [sum(part) for part in data.labelling]
-    spoken = [bool((part >= 0).any()) for part in wanted[0].split(sizes)]
-    if sum(spoken) != 1:
-        raise ConfigError(f"the target is '{words}', but it must name at least one class, all of one label set")
-    return wanted
-
-
 def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run:
     """Load a run's newest whole checkpoint for sampling; nothing in it is executed.
 
@@ -367,8 +359,10 @@ def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run
         raise CheckpointError(f"run '{folder.path}' has no whole checkpoint{detail}")
     try:
         kind, data = get_family(config["family"]), config["data"]
-        shares, labelling = tuple(data.get("shares", ())), tuple(map(tuple, data.get("labelling", ())))
-        spec = DataSpec(data["modality"], tuple(data["shape"]), tuple(data["classes"]), data["rows"], shares, labelling)
+        shares, static = tuple(data.get("shares", ())), int(data.get("static", 0))
+        labelling = tuple(map(tuple, data.get("labelling", ())))
+        shape, classes = tuple(data["shape"]), tuple(data["classes"])
+        spec = DataSpec(data["modality"], shape, classes, data["rows"], shares, static, labelling)
         family = build_family(kind.name, from_json(kind.Config, config["options"]), spec)
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error
@@ -392,18 +386,25 @@ def evaluate_samples(
     size: int | None = None,
     channels: int | None = None,
     fit: str = "crop",
+    columns: str | Sequence[str] | None = None,
+    time_column: str | None = None,
+    group_column: str | None = None,
+    label_column: str | None = None,
+    window: int | None = None,
     say: Callable[[str], None] | None = None,
 ) -> tuple[Report, Path]:
     """Measure samples that anything made against a data set, and write the report.
 
     Args:
-        path: folder or zip of images, parquet, .npy or .npz; samples must have the size of the data's rows.
+        path: folder or zip of images, parquet, .npy or .npz; of series CSV, parquet, .npy or
+            .npz. Samples must have the size of the data's rows.
         data: name of a data set, path, or ``hf:owner/name``.
         protocols: kinds, aliases or full names; None: all that fit.
         seed: of the reference rows.
         features: name of a feature extractor; None: the best one for the data.
         out: folder of the report; None: a folder beside the samples, called after them.
         size, channels, fit: how the data is prepared.
+        columns, time_column, group_column, label_column, window: the same of a table; see `load_dataset`.
         say: receives one line for each part of the work.
 
     Returns:
@@ -416,7 +417,10 @@ def evaluate_samples(
     from saddlepoint.evaluate import Subject, evaluate
     from saddlepoint.report import save_report
 
-    dataset = load_dataset(data, size=size, channels=channels, fit=fit, say=say)
+    dataset = load_dataset(
+        data, size=size, channels=channels, fit=fit, columns=columns, time_column=time_column,
+        group_column=group_column, label_column=label_column, window=window, say=say,
+    )  # fmt: skip
     x, labels = load_samples(path, dataset)
     path = Path(path)
     subject = Subject(

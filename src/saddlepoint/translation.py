@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, pairwise
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 
 from saddlepoint._errors import ConfigError
 from saddlepoint._types import Images, PerSample, at_least_float32, from_bytes, to_bytes
+from saddlepoint.data.labels import class_index
 from saddlepoint.family import EXAMPLES, DataSpec, DataStats
 
 _MOST_BYTES = 16 * 1024**2
@@ -42,6 +45,38 @@ class Examples(nn.Module):
         """Draw ``n`` of them with replacement, in [-1, 1], on the generator's device."""
         chosen = torch.randint(len(self.rows), (n,), generator=generator, device=generator.device)
         return from_bytes(self.rows.to(generator.device)[chosen])
+
+
+def target_of(words: str, data: DataSpec) -> Tensor:
+    """Return the labels that words name; see `Run.target`.
+
+    >>> spec = DataSpec("image", (3, 8, 8), ("red", "blue", "thin", "bold"), labelling=((2, 2),))
+    >>> target_of("bold,red", spec).tolist()
+    [[1, 0, 0, 1]]
+    """
+    named = [word.strip() for word in words.split(",") if word.strip()]
+    if not data.labelling:
+        if len(named) != 1:
+            raise ConfigError(f"the target is '{words}', but it must be one class; name others in targets of their own")
+        return torch.tensor([class_index(named[0], data.classes)])
+    wanted = torch.full((1, len(data.classes)), -1)
+    starts = [0, *accumulate(size for sizes in data.labelling for size in sizes)]
+    for word in named:
+        absent = word not in data.classes and word.startswith("not-")
+        index = class_index(word.removeprefix("not-") if absent else word, data.classes)
+        group = slice(*next(pair for pair in pairwise(starts) if pair[0] <= index < pair[1]))
+        alone = group.stop - group.start == 1
+        if absent and not alone:
+            raise ConfigError(f"'{word}' leaves open which class shall hold instead; name that one")
+        if bool((wanted[0, group] >= 0).any()):
+            raise ConfigError(f"the target is '{words}', but '{word}' and another of its classes exclude each other")
+        wanted[0, group] = 0
+        wanted[0, index] = 0 if absent else 1
+    sizes = [sum(part) for part in data.labelling]
+    spoken = [bool((part >= 0).any()) for part in wanted[0].split(sizes)]
+    if sum(spoken) != 1:
+        raise ConfigError(f"the target is '{words}', but it must name at least one class, all of one label set")
+    return wanted
 
 
 class LabelSets:

@@ -38,6 +38,17 @@ def changed(read: Any, before: object, seconds: float = 20.0) -> Any:
     return now
 
 
+def settled(page: Any, read: Any, seconds: float = 30.0) -> Any:
+    """Wait until something stays what it is for a second, and return it."""
+    until = time.monotonic() + seconds
+    while True:
+        before = read()
+        page.wait_for_timeout(1000)
+        if read() == before:
+            return before
+        assert time.monotonic() < until, f"it still changes: {before!r}"
+
+
 def source(page: Any) -> str:
     return str(page.locator("img.pixels:visible").first.get_attribute("src"))
 
@@ -176,10 +187,8 @@ def test_the_lab_moves_and_obeys(visit: Visit, name: str) -> None:
     before = diagram.screenshot()
     changed(lambda: diagram.screenshot() == before, True)
     page.get_by_role("button", name="Pause").click()
-    page.wait_for_timeout(500)
-    still = frames.inner_text()
-    page.wait_for_timeout(500)
-    assert frames.inner_text() == still
+    page.get_by_role("button", name="Go on").wait_for()
+    still = settled(page, frames.inner_text)
     page.get_by_role("button", name="Go on").click()
     changed(frames.inner_text, still)
     page.get_by_role("button", name="Again").click()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -15,13 +16,20 @@ from typer.testing import CliRunner
 from saddlepoint._errors import ConfigError
 from saddlepoint.bench import CASES, bench, count_operations, engine_step, plain_step
 from saddlepoint.cli import app
-from saddlepoint.plain import dcgan_networks, mlp_networks
+from saddlepoint.plain import dcgan_networks, mlp_networks, timegan_networks
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_plain_loop_trains_networks_of_the_same_size(name: str) -> None:
     case = CASES[name]
     config, trainer = case.config, engine_step(case)()
+    if case.family == "timegan":
+        # PyTorch's GRU has two biases for each gate, of which the engine keeps the sum for all but the candidate.
+        for name, network in timegan_networks(case.shape[1], config.width, config.layers).items():
+            both = 2 * config.width * network.rnn.num_layers
+            size = sum(p.numel() for p in network.parameters()) - both
+            assert size == sum(p.numel() for p in trainer.state.family.get_submodule(name).parameters()), name
+        return
     if case.family == "gan":
         features = case.shape[0] * case.shape[1] * case.shape[2]
         plain = mlp_networks(
@@ -50,6 +58,18 @@ def test_a_plain_step_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     step = plain_step(CASES["gan-2014"])
     losses = [step()[0] for _ in range(30)]
     assert losses[-1] < losses[0]
+
+
+def test_both_loops_of_timegan_begin_with_the_same_losses() -> None:
+    """Every logit is near 0 at first, so D's loss is 3 log 2 on both sides; G's then falls on the plain one."""
+    torch.manual_seed(0)
+    step, engine = plain_step(CASES["timegan"]), engine_step(CASES["timegan"])
+    first, *_, last = (step() for _ in range(6))
+    assert first[0] == pytest.approx(3 * math.log(2), rel=0.1)
+    assert last[1] < first[1]
+    for _ in range(3):
+        trainer = engine()
+    assert trainer.state.statistics.means()["loss/discriminator"] == pytest.approx(3 * math.log(2), rel=0.1)
 
 
 def test_bench_measures_what_it_names() -> None:

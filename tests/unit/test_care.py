@@ -301,7 +301,7 @@ def test_the_doctor_only_looks(tmp_path: Path) -> None:
 
     for name, kind in families().items():
         for number, preset in enumerate(kind.PRESETS):
-            dataset = made(kind, preset, "vector" if "vector" in kind.tags.modalities else "image")
+            dataset = made(kind, preset, "vector" if "vector" in kind.tags.modalities else None)
             config = replace(reduced(kind, preset), batch_size=16)
             found = []
             for attended in (False, True):

@@ -188,8 +188,10 @@ def test_parquet_without_images(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.table({"price": [1.0, 2.0]}), tmp_path / "x.parquet")
-    _refused(tmp_path / "x.parquet", "no image column", "price (double)")
+    pq.write_table(pa.table({"price": ["one", "two"]}), tmp_path / "x.parquet")
+    _refused(tmp_path / "x.parquet", "no image column", "price (string)")
+    pq.write_table(pa.table({"price": [1.0, 2.0]}), tmp_path / "numbers.parquet")
+    _refused(tmp_path / "numbers.parquet", "a series of 2 rows is too short", "at least 72 rows")
 
 
 def test_zip_bomb_is_refused_unread(tmp_path: Path) -> None:

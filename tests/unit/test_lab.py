@@ -35,6 +35,15 @@ def test_checks_hold(name: str) -> None:
     assert len(findings.checks) >= 6
 
 
+def test_experiments_side_by_side_find_the_same() -> None:
+    names = ("vanishing-gradient", "counter-example")
+    alone, beside = list(perform(names)), list(perform(names, processes=2))
+    assert [f.experiment.name for f in beside] == list(names)
+    for one, two in zip(alone, beside, strict=True):
+        assert [c.what for c in one.checks] == [c.what for c in two.checks]
+        np.testing.assert_allclose([c.measured for c in one.checks], [c.measured for c in two.checks], rtol=1e-9)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in QUICK])
 def test_long_checks_hold(name: str) -> None:

@@ -18,8 +18,9 @@ from saddlepoint.data import known_truth, load_dataset
 from saddlepoint.evaluate import Subject, evaluate
 from saddlepoint.evaluate.translation import CYCLE, DIVERSITY, DOMAIN, IDENTITY, TRUTH, exercise
 from saddlepoint.family import DataSpec
-from saddlepoint.run import Run, target_of
+from saddlepoint.run import Run
 from saddlepoint.translate import translate_folder
+from saddlepoint.translation import target_of
 from tests.unit.data_helpers import pictures as drawn
 from tests.unit.data_helpers import png, write_folder, write_named
 from tests.unit.test_data_attributes import faces

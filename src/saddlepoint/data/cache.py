@@ -23,6 +23,7 @@ from saddlepoint._errors import DataError
 from saddlepoint._files import write_atomically
 from saddlepoint._types import Modality
 from saddlepoint.data.dataset import SPLITS, Dataset, Split
+from saddlepoint.data.layout import Layout, layout_from_json
 
 FORMAT = 1
 """Raised whenever prepared data would come out differently: entries of other formats are rebuilt."""
@@ -66,9 +67,11 @@ def read(entry: Path, name: str) -> Dataset | None:
             tuple(meta["classes"]),
             str(meta["fingerprint"]),
             tuple(meta["notes"]),
+            int(meta.get("static", 0)),
+            layout_from_json(meta["layout"]) if meta.get("layout") else None,
             _labelling(meta),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, DataError):
         return None
 
 
@@ -118,6 +121,8 @@ def publish(
     labelled: bool,
     classes: Sequence[str],
     notes: Sequence[str],
+    static: int = 0,
+    layout: Layout | None = None,
     labelling: tuple[tuple[int, ...], ...] = (),
 ) -> None:
     """Describe the arrays written into ``work`` and make them the entry, by one rename.
@@ -127,12 +132,14 @@ def publish(
     Args:
         work: folder from `workspace`, holding ``<split>.x`` and, if labelled, ``<split>.labels``.
         entry: where it goes.
-        modality: image or vector.
+        modality: image, vector or sequence.
         shape: shape of one row.
         rows: number of rows of each split.
         labelled: whether there are labels.
         classes: names of the classes.
         notes: what was done to the data.
+        static: how many features of a sequence, the last ones, are constant along each window.
+        layout: the table that sequences were cut from.
         labelling: of rows that carry several labels at once.
 
     Raises:
@@ -147,8 +154,10 @@ def publish(
             "x": _digest(work / f"{split}.x"),
             "labels": _digest(work / f"{split}.labels") if labelled else None,
         }
-    # Data without a labelling keeps the fingerprint it always had.
-    identity = json.dumps([modality, list(classes), splits, *([labelling] if labelling else [])], sort_keys=True)
+    # Data without a table or a labelling keeps the fingerprint it always had.
+    table = {} if layout is None else {"static": static, "layout": layout.to_json()}
+    more = [part for part in (table, labelling) if part]
+    identity = json.dumps([modality, list(classes), splits, *more], sort_keys=True)
     meta = {
         "format": FORMAT,
         "modality": modality,
@@ -157,6 +166,7 @@ def publish(
         "notes": list(notes),
         "labelling": labelling,
         "splits": splits,
+        **table,
     }
     try:
         for path in work.iterdir():

@@ -1,4 +1,4 @@
-"""What a data set is: named splits of images or vectors, and notes on how they were made."""
+"""What a data set is: named splits of images, vectors or sequences, and notes on how they were made."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from saddlepoint._types import Modality, from_bytes
+from saddlepoint.data.layout import Layout
 from saddlepoint.family import EXAMPLES, DataSpec, DataStats
 
 SPLITS = ("train", "valid", "test")
@@ -20,8 +21,9 @@ class Split:
     """The rows of one split.
 
     Attributes:
-        x: images as uint8 (rows, channel, height, width) in [0, 255], or vectors as float32 (rows, feature)
-            in their own units. Often a read-only memory map of the cache.
+        x: images as uint8 (rows, channel, height, width) in [0, 255], vectors as float32 (rows, feature)
+            in their own units, or sequences as float32 (rows, time, feature), scaled to [0, 1] by the training
+            rows and NaN after the end of a short window. Often a read-only memory map of the cache.
         labels: int64 (rows,) class indices; of data with a labelling (rows, classes): 1 where a class holds, 0 where it
             does not, -1 where that is not known. None when the data has no labels.
     """
@@ -43,12 +45,14 @@ class Dataset:
 
     Attributes:
         name: the name or path it was asked for by.
-        modality: image or vector.
+        modality: image, vector or sequence.
         splits: rows by split: ``train``, ``valid`` and ``test``; none of them is empty.
         classes: names of the classes in the order of their indices; empty when the data has no labels.
         fingerprint: hexadecimal SHA-256 of everything above but the name: equal content prepared in the same
             way has the same fingerprint wherever it came from.
         notes: what was done to the data, in words for its user.
+        static: how many features of a sequence, the last ones, are constant along each window.
+        layout: columns, units and times of the table that sequences were cut from, or None.
         labelling: of data whose rows carry several labels at once; see `DataSpec`.
     """
 
@@ -58,6 +62,8 @@ class Dataset:
     classes: tuple[str, ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    static: int = 0
+    layout: Layout | None = None
     labelling: tuple[tuple[int, ...], ...] = ()
 
     @property
@@ -68,7 +74,9 @@ class Dataset:
             several = train.labels.ndim == 2
             counts = (train.labels == 1).sum(0) if several else np.bincount(train.labels, minlength=len(self.classes))
             shares = tuple((counts / len(train)).tolist())
-        return DataSpec(self.modality, tuple(train.x.shape[1:]), self.classes, len(train), shares, self.labelling)
+        return DataSpec(
+            self.modality, tuple(train.x.shape[1:]), self.classes, len(train), shares, self.static, self.labelling
+        )
 
     def stats(self) -> DataStats:
         """Return mean and standard deviation of every element over the training rows.
@@ -77,8 +85,12 @@ class Dataset:
         passes, so that a mean that is large against the spread costs no precision.
         """
         x = self.splits["train"].x
-        mean = sum(chunk.sum(axis=0) for chunk in _chunks(x)) / len(x)
-        variance = sum(np.square(chunk - mean).sum(axis=0) for chunk in _chunks(x)) / len(x)
+        count, total = len(x), np.sum
+        if self.modality == "sequence":
+            total = np.nansum
+            count = np.maximum(1, sum((~np.isnan(chunk)).sum(axis=0) for chunk in _chunks(x)))
+        mean = sum(total(chunk, axis=0) for chunk in _chunks(x)) / count
+        variance = sum(total(np.square(chunk - mean), axis=0) for chunk in _chunks(x)) / count
         std = np.sqrt(variance)
         if self.modality == "image":
             mean, std = mean / 127.5 - 1, std / 127.5

@@ -11,6 +11,7 @@ from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images import Unreadable, decode, open_picture, shape_to, strict_pillow
 from saddlepoint.data.paths import path_source
+from saddlepoint.data.series_samples import read_samples
 from saddlepoint.data.sources import Item, Label
 
 
@@ -22,7 +23,8 @@ def load_samples(path: str | Path, dataset: Dataset) -> tuple[np.ndarray, np.nda
         dataset: the data; samples must have the shape of its rows.
 
     Returns:
-        Images as uint8 (n, channel, height, width) or vectors as float32 (n, feature), in the order of the source, and
+        Images as uint8 (n, channel, height, width), vectors as float32 (n, feature), or sequences as float32
+        (n, time, feature), scaled as the data is (the file holds the data's units), in the order of the source, and
         the class index of each (int64), or None where the samples carry no labels.
 
     Raises:
@@ -30,6 +32,8 @@ def load_samples(path: str | Path, dataset: Dataset) -> tuple[np.ndarray, np.nda
             a label is none of the data's classes.
     """
     path = Path(path).expanduser()
+    if dataset.modality == "sequence":
+        return read_samples(path, dataset)
     if not path.exists():
         raise DataError(f"there are no samples at '{path}'; give a folder or zip of images, parquet, .npy or .npz")
     source, shape = path_source(path), dataset.spec.shape

@@ -14,12 +14,14 @@ import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data import arrays, names
+from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images import Survey, Unreadable, decode, strict_pillow
 from saddlepoint.data.joint import choose_attributes
 from saddlepoint.data.labels import index_labels
 from saddlepoint.data.load import find_path, joined, load_dataset
 from saddlepoint.data.options import Options
 from saddlepoint.data.prepare import MAX_UNREADABLE, MIN_ROWS, plan
+from saddlepoint.data.series_table import names_of
 from saddlepoint.data.sources import Label, Source
 
 NEAR_BITS = 24
@@ -39,7 +41,7 @@ class Inspection:
 
     Attributes:
         name: what was asked for.
-        modality: image or vector.
+        modality: image, vector or sequence.
         rows: rows found, readable or not.
         splits: rows by split that the source names ("" where it names none).
         sizes: number of images by "WIDTHxHEIGHT", most frequent first.
@@ -96,6 +98,11 @@ def inspect_source(
     size: int | None = None,
     channels: int | None = None,
     fit: str = "crop",
+    columns: str | Sequence[str] | None = None,
+    time_column: str | None = None,
+    group_column: str | None = None,
+    label_column: str | None = None,
+    window: int | None = None,
     attributes: Sequence[str] = (),
     say: Callable[[str], None] | None = None,
 ) -> Inspection:
@@ -106,6 +113,7 @@ def inspect_source(
         size: as in `load_dataset`.
         channels: as in `load_dataset`.
         fit: as in `load_dataset`.
+        columns, time_column, group_column, label_column, window: as in `load_dataset`.
         attributes: as in `load_dataset`.
         say: as in `load_dataset`.
 
@@ -117,7 +125,16 @@ def inspect_source(
     Raises:
         DataError: if there is no such data, or it cannot be read at all.
     """
-    options = Options(size, channels, fit, tuple(attributes))
+    if names.is_series(source):
+        return _inspect_series(
+            load_dataset(
+                source, size=size, channels=channels, fit=fit, columns=columns, time_column=time_column,
+                group_column=group_column, label_column=label_column, window=window, say=say,
+            )
+        )  # fmt: skip
+    features = names_of(columns)
+    options = Options(size, channels, fit, features, time_column, group_column, label_column, window, tuple(attributes))
+    options.for_images(source)
     opened = choose_attributes(_open(source, options, say), options.attributes)
     if opened.modality == "vector":
         return _inspect_vectors(opened)
@@ -289,6 +306,34 @@ def _inspect_vectors(source: Source) -> Inspection:
         plan=(*source.notes, f"train on vectors of {features} features, from {low:g} to {high:g}, as they are"),
         advice=tuple(advice),
         shape=(features,) if total >= MIN_ROWS else None,
+    )
+
+
+def _inspect_series(dataset: Dataset) -> Inspection:
+    counts = {split: len(part) for split, part in dataset.splits.items()}
+    train, total = dataset.splits["train"], sum(counts.values())
+    held = [part.labels for part in dataset.splits.values() if part.labels is not None]
+    labels = [int(i) for indices in held for i in indices]
+    repeats = len(train) - len({hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in train.x})
+    advice = []
+    if len(train) < 1000:
+        advice.append(f"{len(train):,} training windows are few: expect copies of them; a shorter --window gives more")
+    if repeats > len(train) / 100:
+        advice.append(f"{repeats:,} training windows repeat others exactly")
+    steps = [*dataset.notes]
+    for column in dataset.layout.columns if dataset.layout else ():
+        digits = "" if column.decimals is None else f", {column.decimals} decimals" if column.decimals else ", whole"
+        steps.append(f"'{column.name}': {column.low:g} to {column.high:g} in the training rows{digits}")
+    return Inspection(
+        name=dataset.name,
+        modality="sequence",
+        rows=total,
+        splits=counts,
+        classes=_class_counts(labels, dataset.classes),
+        exact_duplicates=repeats,
+        plan=(*steps, f"train on windows of {dataset.spec.shape[0]} steps of {dataset.spec.shape[1]} features"),
+        advice=tuple(advice),
+        shape=dataset.spec.shape,
     )
 
 

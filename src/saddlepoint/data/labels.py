@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint._errors import ConfigError, DataError, suggest
 
 LABEL_FILES = ("metadata.csv", "labels.csv", "dataset.json", "labels.json", "metadata.json", "metadata.jsonl")
 _NAME_KEYS = ("file_name", "filename", "file", "image", "path", "name")
@@ -186,3 +186,21 @@ def few(names: Sequence[str], most: int = 5) -> str:
     """Join names for a message, the first few of them only."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def class_index(label: int | str, names: Sequence[str]) -> int:
+    """Return the index of a class that is given by its name or its index.
+
+    Raises:
+        ConfigError: if there is no such class, with the nearest name.
+
+    >>> class_index("ship", ("cat", "ship")), class_index("0", ("cat", "ship"))
+    (1, 0)
+    """
+    if not names:
+        raise ConfigError(f"label '{label}' is asked for, but the generator is unconditional; leave the label out")
+    if str(label) in names:
+        return list(names).index(str(label))
+    if str(label).isdecimal() and int(label) < len(names):
+        return int(label)
+    raise ConfigError(f"there is no class '{label}' among the {len(names)}; {suggest(str(label), names)}")

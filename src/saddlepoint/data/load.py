@@ -15,6 +15,8 @@ from saddlepoint.data.names import KNOWN, Say, load_named
 from saddlepoint.data.options import Options
 from saddlepoint.data.paths import path_key, path_source
 from saddlepoint.data.prepare import prepare, survey_side
+from saddlepoint.data.series import load_series
+from saddlepoint.data.series_table import is_table, names_of
 from saddlepoint.data.sources import Source
 from saddlepoint.data.tfd import split_path
 
@@ -25,19 +27,30 @@ def load_dataset(
     size: int | None = None,
     channels: int | None = None,
     fit: str = "crop",
+    columns: str | Sequence[str] | None = None,
+    time_column: str | None = None,
+    group_column: str | None = None,
+    label_column: str | None = None,
+    window: int | None = None,
     attributes: Sequence[str] = (),
     say: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Load a data set; the first time it is prepared and cached, later it is memory-mapped at once.
 
     Args:
-        source: a name (`list_datasets`), a path (folder of images, zip, parquet, .npy, .npz; ``TFD_48x48.mat#2``
-            is fold 2 of the Toronto Face Database), ``hf:owner/name``, or two of them joined by ``+``: their rows
-            together, each with the labels of its own set.
+        source: a name (`list_datasets`), a path (folder of images, zip, parquet, .npy, .npz; a CSV or a parquet table
+            of numbers is a set of series; ``TFD_48x48.mat#2`` is fold 2 of the Toronto Face Database),
+            ``hf:owner/name``, or two sets of images joined by ``+``: their rows together, each with the labels of its
+            own set.
         size: height and width of images in pixels, 4..1024; None: their own if they are all alike and
             square, else the largest power of two up to 64 that does not exceed the median short side.
         channels: 1 or 3; None: 1 if all images are grey, else 3.
         fit: ``crop`` the centre of oblong images, or ``pad`` them with black.
+        columns: features to take from a table, as names or ``"a,b"``; None: all columns of numbers.
+        time_column: name of a table's time column; None: the first column of dates, if there is one.
+        group_column: name of the column that tells several series apart; None: the table is one series.
+        label_column: name of the column that holds the class of each row; None: no labels.
+        window: rows in a window of a series; None: 24.
         attributes: columns to use of a table of attributes such as CelebA's (``list_attr_celeba.txt`` in a folder of
             images); empty: all.
         say: receives lines worth telling while it happens (downloads, an unreachable hub); None: silence.
@@ -52,17 +65,24 @@ def load_dataset(
         >>> load_dataset("ring8").spec.shape
         (2,)
     """
-    options, say = Options(size, channels, fit, tuple(attributes)), say or _silence
+    features = names_of(columns)
+    options = Options(size, channels, fit, features, time_column, group_column, label_column, window, tuple(attributes))
+    say = say or _silence
     parts = joined(source)
     if len(parts) > 1:
-        return _load_joint(source, parts, options, say)
-    if source in KNOWN or source.startswith("hf:"):
-        if options.attributes:
-            raise DataError(f"'{source}' has no table of attributes to choose from; leave the attributes out")
-        return load_named(source, options, say) if source in KNOWN else _load_hub(source, options, say)
+        return _load_joint(source, parts, options.for_images(source), say)
+    if options.attributes and (source in KNOWN or source.startswith("hf:")):
+        raise DataError(f"'{source}' has no table of attributes to choose from; leave the attributes out")
+    if source in KNOWN:
+        return load_named(source, options, say)
+    if source.startswith("hf:"):
+        return _load_hub(source, options.for_images(source), say)
+    if is_table(Path(source).expanduser()) and Path(source).expanduser().is_file():
+        return load_series(source, Path(source).expanduser(), options.for_table(source))
+    options.for_images(source)
     key = path_key(Path(source).expanduser())
     found = None if key else find_path(source)
-    entry = cache.entry_path(source, {"source": found.key if found else key, **options.key})
+    entry = cache.entry_path(source, {"source": found.key if found else key, **options.kept})
     dataset = cache.read(entry, source)
     if dataset is None:
         found = found or find_path(source)
@@ -97,7 +117,7 @@ def _load_joint(source: str, parts: Sequence[str], options: Options, say: Say) -
         for part, has in zip(parts, tables, strict=True)
     ]
     found = joint_source(source, datasets)
-    entry = cache.entry_path(source, {"source": found.key, **options.key})
+    entry = cache.entry_path(source, {"source": found.key, **options.kept})
     return cache.read(entry, source) or prepare(found, Options(channels=options.channels), entry)
 
 
@@ -125,7 +145,8 @@ def natural_side(source: str) -> int | None:
     """
     if len(joined(source)) > 1:
         return None
-    if source in KNOWN or source.startswith("hf:") or path_key(Path(source).expanduser()):
+    path = Path(source).expanduser()
+    if source in KNOWN or source.startswith("hf:") or path_key(path) or is_table(path):
         return None
     found = find_path(source)
     if found.modality != "image":
@@ -163,7 +184,7 @@ def find_path(source: str) -> Source:
 
 def _load_hub(source: str, options: Options, say: Say) -> Dataset:
     repository, config = hub.parse_id(source)
-    entry = cache.entry_path(source, {"hub": [repository, config], **options.key})
+    entry = cache.entry_path(source, {"hub": [repository, config], **options.kept})
     cached = cache.read(entry, source)
     if cached is not None:
         return cached

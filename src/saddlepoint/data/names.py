@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from saddlepoint._errors import DataError
-from saddlepoint.data import arrays, cache, hub, synthetic, wheel
+from saddlepoint.data import arrays, cache, hub, sines, synthetic, wheel
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.domains import DOMAINS, domains_source
 from saddlepoint.data.options import Options
 from saddlepoint.data.paths import path_source
 from saddlepoint.data.prepare import prepare
+from saddlepoint.data.series import load_series
+from saddlepoint.data.series_table import is_table
 from saddlepoint.data.sources import Source
 from saddlepoint.data.tfd import HOW_TO_GET
 
@@ -49,7 +51,7 @@ class DatasetInfo:
         description: one line.
         origin: where it would come from now: built in, a local folder, the cache, or a download.
         rows: train, valid and test rows.
-        shape: (channel, height, width) or (feature,).
+        shape: (channel, height, width), (feature,) or (time, feature).
         licence: licence or terms.
     """
 
@@ -74,6 +76,7 @@ class Known:
         repository: its id on the hub, or None.
         valid_tail: how many of the last training rows are the valid split; None: by content.
         published: SHA-256 of the uint8 pixels of each split.
+        file: name of its CSV in ``SADDLEPOINT_DATA_DIR`` or in the folder ``series`` there.
     """
 
     description: str
@@ -84,6 +87,7 @@ class Known:
     repository: str | None = None
     valid_tail: int | None = None
     published: Mapping[str, str] = field(default_factory=dict)
+    file: str = ""
 
     def as_default(self, options: Options) -> Options:
         """Return options without those that repeat the data's own (square) shape."""
@@ -172,11 +176,49 @@ KNOWN: Mapping[str, Known] = {
     "ring8": Known("eight Gaussians on the unit circle, sigma 0.01", (100_000, 10_000, 10_000), (2,), "none needed"),
     "grid25": Known("twenty-five Gaussians on a grid, sigma 0.05", (100_000, 10_000, 10_000), (2,), "none needed"),
     "gaussian1d": Known("one Gaussian N(4, 1.25^2)", (100_000, 10_000, 10_000), (1,), "none needed"),
+    "sines": Known(
+        "five independent sines of slow frequencies, as TimeGAN's released code draws them",
+        sines.ROWS,
+        (24, 5),
+        "none needed",
+    ),
+    "stocks": Known(
+        "daily prices and volume of one share, windows of 24 days, split by time (TimeGAN's google_stock.csv)",
+        (2926, 345, 345),
+        (24, 6),
+        "no licence stated",
+        file="google_stock.csv",
+    ),
+    "stocks-2019": Known(
+        "the same as TimeGAN's released code takes it: upside down, nothing held out",
+        (3661, 3661, 3661),
+        (24, 6),
+        "no licence stated",
+        file="google_stock.csv",
+    ),
+    "etth1": Known(
+        "hourly load and oil temperature of a power transformer, windows of 24 hours, split by time (ETDataset)",
+        (13_913, 1719, 1719),
+        (24, 7),
+        "CC BY-ND 4.0",
+        file="etth1.csv",
+    ),
+    "sines-paper": Known(
+        "five independent sines, as the TimeGAN paper describes them", sines.ROWS, (24, 5), "none needed"
+    ),
 }
 
 
 _BASES = {"stacked-mnist": "mnist", **{name: domains.base for name, domains in DOMAINS.items()}}
 """Data sets that are made of others."""
+
+
+def is_series(source: str) -> bool:
+    """Whether a name or path stands for sequences, by what is known before it is read."""
+    if source in KNOWN:
+        return bool(KNOWN[source].file) or source in sines.SINES
+    path = Path(source).expanduser()
+    return path.is_file() and is_table(path)
 
 
 def list_datasets() -> list[DatasetInfo]:
@@ -194,15 +236,22 @@ def load_named(name: str, options: Options, say: Say) -> Dataset:
         DataError: if no place has it, with what was tried and what to do; or if options do not fit.
     """
     known = KNOWN[name]
+    if known.file:
+        return _load_file(name, known, options)
+    options = options.for_images(name)
     if name in synthetic.MIXTURES:
         if not options.default:
             raise DataError(f"'{name}' holds vectors; size, channels and fit are for images: leave them out")
         return synthetic.load_mixture(name)
+    if name in sines.SINES:
+        if not options.default:
+            raise DataError(f"'{name}' holds sequences; size, channels and fit are for images: leave them out")
+        return sines.load_sines(name)
     if name in _BASES:
         return _load_made(name, known, options, say)
     local = local_source(name)
     if local is not None:
-        entry = cache.entry_path(name, {"source": local.key, **options.key})
+        entry = cache.entry_path(name, {"source": local.key, **options.kept})
         return cache.read(entry, name) or prepare(
             local,
             options,
@@ -214,15 +263,33 @@ def load_named(name: str, options: Options, say: Say) -> Dataset:
     native = _load_remote(name, known, say)
     if options == Options():
         return native
-    entry = cache.entry_path(name, {"source": native.fingerprint, **options.key})
+    entry = cache.entry_path(name, {"source": native.fingerprint, **options.kept})
     return cache.read(entry, name) or prepare(arrays.dataset_source(native, native.fingerprint), options, entry)
+
+
+def _load_file(name: str, known: Known, options: Options) -> Dataset:
+    """Load series whose file the user has."""
+    path = data_file(known.file)
+    if path is None:
+        raise DataError(
+            f"'{name}' is not here: it comes with no package. Put {known.file} into SADDLEPOINT_DATA_DIR or its folder "
+            f"series, or name the file itself (--data {known.file})"
+        )
+    return load_series(name, path, options.for_table(name), released=name == "stocks-2019")
+
+
+def data_file(name: str) -> Path | None:
+    """Return the path of a file in ``SADDLEPOINT_DATA_DIR`` or in its folder ``series``; None if it is not there."""
+    root = os.environ.get("SADDLEPOINT_DATA_DIR")
+    places = [Path(root).expanduser() / name, Path(root).expanduser() / "series" / name] if root else []
+    return next((path for path in places if path.is_file()), None)
 
 
 def _load_made(name: str, known: Known, options: Options, say: Say) -> Dataset:
     """Make rows of those of another data set, the same ones every time."""
     base = load_named(_BASES[name], Options(), say)
     options = known.as_default(options)
-    entry = cache.entry_path(name, {"source": base.fingerprint, "rows": known.rows, **options.key})
+    entry = cache.entry_path(name, {"source": base.fingerprint, "rows": known.rows, **options.kept})
     cached = cache.read(entry, name)
     if cached is None:
         say(f"{name}: made of {base.name}, once")
@@ -328,10 +395,13 @@ def _data_folder(known: Known) -> Path | None:
 
 
 def _origin(name: str, known: Known) -> str:
-    if name in synthetic.MIXTURES:
+    if name in synthetic.MIXTURES or name in sines.SINES:
         return "built in"
     if name == "digits":
         return "built in (scikit-learn)"
+    if known.file:
+        path = data_file(known.file)
+        return f"not here: needs {known.file} in SADDLEPOINT_DATA_DIR" if path is None else f"found in {path.parent}"
     if name in _BASES:
         return f"made of {_BASES[name]}: {_origin(_BASES[name], KNOWN[_BASES[name]])}"
     folder = _data_folder(known)

@@ -51,5 +51,5 @@ def path_source(path: Path) -> Source:
         raise DataError(f"{path} is one image; name the folder that holds the images")
     raise DataError(
         f"{path} is not a kind of data that can be read; give a folder of images, a zip of one, or a "
-        ".parquet, .npy or .npz file, or a .mat file of the Toronto Face Database"
+        ".csv, .parquet, .npy or .npz file, or a .mat file of the Toronto Face Database"
     )

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint._types import from_bytes
+from saddlepoint._types import ended, from_bytes
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.training import TrainingState
@@ -90,8 +90,8 @@ class Reference:
     shares: Tensor | None
 
     def project(self, x: Tensor) -> Tensor:
-        """Return the coordinates of samples: (n, axis)."""
-        return (x.flatten(1) - self.centre) @ self.axes
+        """Return the coordinates of samples: (n, axis); what lies after a window's end counts as 0."""
+        return (_flat(x) - self.centre) @ self.axes
 
 
 class Examiner:
@@ -128,14 +128,14 @@ class Examiner:
 
     def _reference(self, train: Split, held_out: Split, classes: int, rng: np.random.Generator) -> Reference:
         many, labels = self._take(train, 2 * SAMPLES, rng)
-        flat = many.flatten(1)
+        flat = _flat(many)
         centre = flat.mean(0)
         if flat.shape[1] <= AXES:
             axes = torch.eye(flat.shape[1], device=self.device)
         else:
             axes = _principal_axes(flat - centre, AXES)
         rows, row_labels = self._take(held_out, SAMPLES, rng)
-        rows = (rows.flatten(1) - centre) @ axes
+        rows = (_flat(rows) - centre) @ axes
         within = distances(rows, rows)
         k = min(NEIGHBOURS, len(rows) - 1)
         radius = within.sort(1).values[:, k] if k > 0 else within[:, 0]
@@ -239,6 +239,10 @@ class Examiner:
             "classes": float(_effective(histogram / histogram.sum())) / probabilities.shape[1],
             "confidence": float(probabilities.amax(1).mean()),
         }
+
+
+def _flat(x: Tensor) -> Tensor:
+    return x.masked_fill(ended(x), 0.0).flatten(1)
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:

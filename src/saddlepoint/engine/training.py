@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint._errors import CheckpointError, TrainingError
+from saddlepoint._types import ended
 from saddlepoint.engine.plan import Position
 from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.state import Checkpoint, prefixed, under
@@ -159,6 +160,11 @@ class TrainingState:
 
 def _statistics_of(rank: int) -> str:
     return f"statistics-{rank}" if rank else "statistics"
+
+
+def all_finite(samples: Tensor) -> bool:
+    """Whether all values are finite, but for what lies after a window's end."""
+    return bool((samples.isfinite() | ended(samples)).all())
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from saddlepoint.evaluate.rows import Report
 from saddlepoint.evaluate.sets import Bench
 
+_WINDOWS = 1_000
 _SHOWN, _PAIRS, _EACH, _CLASSES = 80, 18, 10, 20
 
 
@@ -17,13 +18,14 @@ class Gallery:
     """What there is to see.
 
     Attributes:
-        samples: the first samples, not chosen: uint8 images or float32 vectors.
+        samples: the first samples, not chosen: uint8 images, float32 vectors or sequences.
         pairs: (k, 2, *sample): samples nearest to a training row, and that row; the nearest pair first.
         distances: of the pairs.
         by_class: (classes, each, *sample) samples by their class, or None.
         classes: names of those classes.
         asked: whether the class was asked for; otherwise the extractor's classifier named it.
-        real: training rows to set beside vectors.
+        real: training rows to set beside vectors and sequences; windows from all of the series, in random order.
+        columns: names of the features of sequences, which are then in the units of their table.
     """
 
     samples: np.ndarray
@@ -33,12 +35,15 @@ class Gallery:
     classes: tuple[str, ...] = ()
     asked: bool = False
     real: np.ndarray | None = None
+    columns: tuple[str, ...] = ()
 
 
 def gallery(report: Report, bench: Bench) -> Gallery:
     """Gather what a report shows from what its protocols found."""
     n = bench.count()
     samples, train = bench.model(n), bench.dataset.splits["train"].x
+    if bench.dataset.modality == "sequence":
+        return _sequences(bench, train)
     if bench.dataset.modality != "image":
         return Gallery(samples.x, real=train[: bench.count()])
     pairs: np.ndarray | None = None
@@ -52,6 +57,18 @@ def gallery(report: Report, bench: Bench) -> Gallery:
         distances = tuple(float(pair[2]) for pair in found)
     by_class, names, asked = _by_class(bench, n)
     return Gallery(samples.x[:_SHOWN], pairs, distances, by_class, names, asked)
+
+
+def _sequences(bench: Bench, train: np.ndarray) -> Gallery:
+    """Return windows in the units of their table, where there is one."""
+    n = min(bench.count(_WINDOWS, "train"), _WINDOWS)
+    rows = np.unique(np.linspace(0, len(train) - 1, n).round().astype(np.int64))
+    real, fake = train[rows][np.random.default_rng(0).permutation(len(rows))], bench.model(n).x
+    layout = bench.dataset.layout
+    if layout is None:
+        return Gallery(fake, real=real)
+    columns = tuple(column.name for column in layout.columns)
+    return Gallery(layout.restore(fake), real=layout.restore(real), columns=columns)
 
 
 def _by_class(bench: Bench, n: int) -> tuple[np.ndarray | None, tuple[str, ...], bool]:

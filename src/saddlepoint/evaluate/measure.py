@@ -34,7 +34,8 @@ def evaluate(
     Args:
         subject: whose samples; or a function (n, seed) -> samples, in [-1, 1] for images.
         dataset: the data the model was trained on, or is to be compared with.
-        names: kinds, aliases or full names of protocols; None: every protocol that fits the data.
+        names: kinds, aliases or full names of protocols; None: every protocol that fits the data, but for
+            those that run on request only.
         seed: of the samples and the control rows.
         label: name of the model's row, for a subject that is a function.
         features: name of a feature extractor; None: the best one for the data.
@@ -63,7 +64,7 @@ def evaluate(
         for protocol in protocols().values():
             elsewhere = bool(protocol.datasets) and dataset.name not in protocol.datasets
             elsewhere |= protocol.translates and subject.translate is None
-            if dataset.modality not in protocol.modalities or elsewhere:
+            if dataset.modality not in protocol.modalities or elsewhere or protocol.on_request:
                 continue
             try:
                 if reason := protocol.unfit(bench):

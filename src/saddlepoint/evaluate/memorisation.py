@@ -8,9 +8,11 @@ import numpy as np
 
 from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Row, join, short_count
+from saddlepoint.evaluate.sequences import BASELINES
 from saddlepoint.evaluate.sets import Bench, SampleSet
 from saddlepoint.evaluate.words import row_of, shown, to_row
 from saddlepoint.metrics.memorisation import FEW, SMALL, Nearness, memorisation, nearness
+from saddlepoint.metrics.series import SAME_SHAPE, shape_nearness
 
 NEAR = Metric("near copies", "lower", digits=4)
 COPIES = Metric("copies", "lower", digits=4)
@@ -22,7 +24,7 @@ def _measure(samples: SampleSet, task: Task) -> list[Row]:
     bench = task.bench
     train = bench.dataset.splits["train"].x
     bench.say(f"nearest training rows: {samples.name}")
-    own = nearness(samples.x, train)
+    own = _nearness(bench, samples.x)
     found = memorisation(own, _held_out(task), len(train))
     pairs = [[int(i), int(own.index[i]), round(float(own.distance[i]), 4)] for i in found.closest[:_PAIRS]]
     return [
@@ -30,6 +32,23 @@ def _measure(samples: SampleSet, task: Task) -> list[Row]:
         to_row(COPIES, samples, found.copies),
         Row(P_VALUE.name, samples.name, found.p_value, role=samples.role),
     ]
+
+
+def _nearness(bench: Bench, rows: np.ndarray) -> Nearness:
+    """Nearness to the training rows; sequences by their shape, so that another level lies no further away."""
+    train = bench.dataset.splits["train"].x
+    return shape_nearness(rows, train) if bench.dataset.modality == "sequence" else nearness(rows, train)
+
+
+def _needs(bench: Bench) -> str:
+    """Return why there are no held-out rows, or ""."""
+    if bench.dataset.modality != "sequence":
+        return ""
+    test, train = (bench.dataset.splits[name].x for name in ("test", "train"))
+    seen = {row.tobytes() for row in np.ascontiguousarray(train)}
+    if any(row.tobytes() in seen for row in np.ascontiguousarray(test[:100])):
+        return "its test windows are training windows too, so nothing tells a copy from a window like others"
+    return ""
 
 
 def _held_out(task: Task) -> Nearness:
@@ -47,7 +66,7 @@ def _held_out(task: Task) -> Nearness:
         bench.say(f"nearest training rows: {'valid and test' if few else 'test'} {bench.noun}")
         rows = splits["test"].x[: task.n]
         rows = np.concatenate([splits["valid"].x, rows]) if few else rows
-        found = nearness(rows, splits["train"].x)
+        found = _nearness(bench, rows)
         bench.keep_arrays(word, task.n, {name: np.asarray(getattr(found, name)) for name in names})
         return found
     return Nearness(*(kept[name] for name in names))
@@ -59,15 +78,27 @@ def _count(bench: Bench, wanted: int) -> int:
     return max(bench.count(wanted), min(wanted, FEW if given is None else min(FEW, given)))
 
 
+def _word(bench: Bench) -> str:
+    return "shapes" if bench.dataset.modality == "sequence" else "pixels"
+
+
+def _controls(bench: Bench) -> tuple[str, ...]:
+    """Return real rows; for sequences the baselines too, for one of them is made of copies."""
+    return (*bench.control_names[:2], *BASELINES) if bench.dataset.modality == "sequence" else bench.control_names[:2]
+
+
 def _verdict(rows: Sequence[Row], task: Task) -> str:
     near, copies, p = (row_of(rows, None, metric.name) for metric in (NEAR, COPIES, P_VALUE))
     if near is None or copies is None or p is None:
         return ""
+    same = "but for two grey levels"
+    if task.bench.dataset.modality == "sequence":
+        same = f"but for level, scale and {SAME_SHAPE:.0%} of its deviation"
     word = "The samples hold copies of training rows" if near.details["copying"] else "No sign of copying"
     return join(
         (
             f"{word}: {shown(near, NEAR)} of them lie nearer to a training row, relative to its neighbourhood, than "
-            f"99% of the test rows do (0.01 is expected); {shown(copies, COPIES)} are one, but for two grey levels.",
+            f"99% of the test rows do (0.01 is expected); {shown(copies, COPIES)} are one, {same}.",
             "Their relative distances are smaller than those of real rows." if p.value < 0.01 else "",
         )
     )
@@ -75,11 +106,12 @@ def _verdict(rows: Sequence[Row], task: Task) -> str:
 
 register(
     Protocol(
-        "memorisation", ("image", "vector"), "nearness to training rows against that of test rows",
+        "memorisation", ("image", "vector", "sequence"), "nearness to training rows against that of test rows",
         (NEAR, COPIES, P_VALUE), _measure, _verdict, ("copies",),
-        name=lambda task: f"memorisation{short_count(task.n)}_pixels_test",
-        controls=lambda bench: bench.control_names[:2],
+        name=lambda task: f"memorisation{short_count(task.n)}_{_word(task.bench)}_test",
+        controls=_controls,
         count=lambda bench, wanted: _count(bench, min(wanted, _SAMPLES)),
+        needs=_needs,
         extracts=False,
     )
 )  # fmt: skip

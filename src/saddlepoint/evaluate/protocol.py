@@ -50,6 +50,7 @@ class Protocol:
         needs: (bench) -> why it cannot be measured here, or "".
         extracts: whether it works on features.
         datasets: names of the data sets it is made for; empty: any. Others are not told that it was left out.
+        on_request: whether it is measured only where it is asked for by name.
         translates: whether it measures translations; others than generators that transform images are not told that it
             was left out.
         model: (bench, n) -> the model's samples.
@@ -70,6 +71,7 @@ class Protocol:
     needs: Callable[[Bench], str] = lambda bench: ""
     extracts: bool = True
     datasets: tuple[str, ...] = ()
+    on_request: bool = False
     translates: bool = False
     model: Callable[[Bench, int], SampleSet] = lambda bench, n: bench.model(n)
     control: Callable[[Bench, str, int], SampleSet] = lambda bench, name, n: bench.control(name, n)

@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 Role = Literal["model", "control"]
 Better = Literal["lower", "higher", "neither"]
 
-PROTOCOL_NAME = re.compile(r"(?P<kind>[a-z]+)((?P<count>\d+)(?P<thousands>k?))?(?:_(?P<rest>.+))?")
-"""How a protocol is called: its kind, then what fixes its figure: ``fd10k_mnist-lenet_test``."""
+PROTOCOL_NAME = re.compile(
+    r"(?P<kind>[a-z]+(?:-[a-z]{2,})*(?:-[a-z]?\d+(?=_|$))?)(?:_?(?P<count>\d+)(?P<thousands>k?)(?=_|$))?(?:_(?P<rest>.+))?"
+)
+"""How a protocol is called: its kind, then what fixes its figure: ``fd10k_mnist-lenet_test``.
+
+A kind that ends in a number is set off from its count: ``discriminative-h32_3k_blocks_train``."""
 
 
 @dataclass(frozen=True)
@@ -153,9 +157,9 @@ class Report:
 
     @property
     def controls(self) -> list[str]:
-        """Names of the control sets: real rows first, then blurs, then noise."""
+        """Names of the control sets: real rows first, then blurs and baselines, then noise."""
         names = dict.fromkeys(row.row for row in self.rows if row.role == "control")
-        order = ("held-out", "training", "k-means", "uniform")
+        order = ("held-out", "training", "k-means", "block", "vector", "shuffled", "constant", "uniform")
         return sorted(names, key=lambda name: next((i for i, word in enumerate(order) if name.startswith(word)), 9))
 
     @property

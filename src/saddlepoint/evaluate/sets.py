@@ -19,6 +19,7 @@ from saddlepoint._files import write_atomically
 from saddlepoint._types import to_bytes
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.evaluate.rows import Role
+from saddlepoint.evaluate.sequences import SEQUENCE_CONTROLS, make_sequences, ragged_well
 from saddlepoint.features import extractor_for
 from saddlepoint.metrics import kmeans_centroids
 from saddlepoint.metrics.extractors import Extractor, Features
@@ -57,6 +58,7 @@ class Subject:
         count: number of samples there are, for samples from a file; None: as many as are asked for.
         labels: (n, seed) -> the label asked of each sample, int64 (n,); None for an unconditional generator.
         latents: its latent space, where it has one.
+        styles: its intermediate latent space w, where it has one, as if it were the latent space.
         translate: (images in [-1, 1], labels, seed) -> their translations, where it transforms images.
     """
 
@@ -65,6 +67,7 @@ class Subject:
     count: int | None = None
     labels: Callable[[int, int], np.ndarray] | None = None
     latents: Latents | None = None
+    styles: Latents | None = None
     translate: Callable[[Tensor, Tensor, int], Tensor] | None = None
 
 
@@ -75,7 +78,8 @@ class SampleSet:
     Attributes:
         name: of its rows.
         role: model or control.
-        x: images as uint8 (n, channel, height, width), or vectors as float32 (n, feature).
+        x: images as uint8 (n, channel, height, width), vectors as float32 (n, feature), or sequences as float32
+            (n, time, feature), NaN after the end of short ones.
         labels: asked or true labels (n,), or None.
         raw: images as the generator gave them, in [-1, 1], before they became bytes; None for real images.
         kept: file of its features, for a set that comes back in every evaluation; None: not kept.
@@ -177,12 +181,14 @@ class Bench:
 
     @property
     def noun(self) -> str:
-        """The word for the rows of the data: images or vectors."""
-        return f"{self.dataset.modality}s"
+        """The word for the rows of the data: images, vectors or windows."""
+        return "windows" if self.dataset.modality == "sequence" else f"{self.dataset.modality}s"
 
     @property
-    def control_names(self) -> tuple[str, str, str, str]:
-        """Names of the control sets: held-out, training, centroids, noise."""
+    def control_names(self) -> tuple[str, ...]:
+        """Names of the control sets: held-out, training, centroids, noise; or `SEQUENCE_CONTROLS`."""
+        if self.dataset.modality == "sequence":
+            return SEQUENCE_CONTROLS
         return (f"held-out {self.noun}", f"training {self.noun}", "k-means centroids", "uniform noise")
 
     def extractor(self, name: str | None = None) -> Extractor | None:
@@ -241,8 +247,10 @@ class Bench:
         return self._controls[key]
 
     def _make(self, name: str, n: int) -> tuple[np.ndarray, np.ndarray | None]:
-        held_out, training, centroids, noise = self.control_names
         train, rng = self.dataset.splits["train"], np.random.default_rng(self.seed)
+        if self.dataset.modality == "sequence":
+            return make_sequences(name, train.x, self.dataset.splits["test"].x, n, rng), None
+        held_out, training, centroids, noise = self.control_names
         if name == held_out:
             split = self.dataset.splits["valid"]
             return split.x[:n], None if split.labels is None else split.labels[:n]
@@ -288,7 +296,9 @@ def checked(x: Tensor, shape: tuple[int, ...], modality: str) -> np.ndarray:
     """Return samples as they are measured: images as uint8, vectors as float32.
 
     Raises:
-        DataError: on another shape than ``shape``, on values that are not finite, on images outside [-1, 1].
+        DataError: on another shape than ``shape``, on values that are not finite (sequences: but for NaN in all
+        features
+            after their end), on images outside [-1, 1].
     """
     if tuple(x.shape) != shape:
         raise DataError(
@@ -299,7 +309,10 @@ def checked(x: Tensor, shape: tuple[int, ...], modality: str) -> np.ndarray:
         return x.numpy()
     # A few rows at a time: the samples themselves may be most of the memory there is.
     parts = x.split(_ROWS_AT_ONCE)
-    broken = sum(int((~torch.isfinite(part)).flatten(1).any(1).sum()) for part in parts)
+    if modality == "sequence":
+        broken = int((~ragged_well(x.numpy())).sum()) if x.ndim == 3 else len(x)
+    else:
+        broken = sum(int((~torch.isfinite(part)).flatten(1).any(1).sum()) for part in parts)
     if broken:
         raise DataError(
             f"{broken:,} of {len(x):,} samples hold values that are not finite: "

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from saddlepoint.evaluate.rows import Report, join
+from saddlepoint.evaluate.series import summarise_series
 from saddlepoint.evaluate.sets import MOST, Bench
 from saddlepoint.evaluate.words import sentence
+from saddlepoint.metrics.series import reach
 
 _FEW_ROWS = 1_000
 
@@ -18,6 +20,8 @@ def limits(bench: Bench) -> tuple[str, ...]:
     """Return sentences on what limits the figures of this bench."""
     found = []
     test, n = len(bench.dataset.splits["test"]), bench.count()
+    if bench.dataset.modality == "sequence":
+        return _series_limits(bench)
     if test < _FEW_ROWS:
         found.append(
             f"'{bench.dataset.name}' has only {test:,} test rows: intervals are wide, and figures must not be compared "
@@ -34,6 +38,22 @@ def limits(bench: Bench) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _series_limits(bench: Bench) -> tuple[str, ...]:
+    train = bench.dataset.splits["train"].x
+    found = []
+    if far := reach(train):
+        found.append(
+            f"Training windows overlap: each shares points with the next {far:,}, so {len(train):,} are hardly "
+            f"more than {max(1, len(train) // (far + 1)):,} independent ones. Intervals "
+            "count runs of windows."
+        )
+    if bench.count(MOST, "train") < min(MOST, len(train)):
+        found.append(
+            f"Only {bench.subject.count:,} samples were given; as many are used as there are training windows."
+        )
+    return tuple(found)
+
+
 def summarise(report: Report, controls: Sequence[str]) -> str:
     """Say in one sentence how like the samples are to real data, how much of its variety they have, whether they copy.
 
@@ -41,6 +61,8 @@ def summarise(report: Report, controls: Sequence[str]) -> str:
         report: without its verdict.
         controls: names of the control sets: held-out, training, centroids, noise.
     """
+    if report.find("discriminative-h32") or report.find("acf"):
+        return summarise_series(report)
     held_out = controls[0]
     likeness = _likeness(report, held_out.removeprefix("held-out "))
     variety = _variety(report, held_out)

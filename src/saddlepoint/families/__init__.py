@@ -3,7 +3,10 @@
 from saddlepoint.families import gan  # isort: skip
 from saddlepoint.families import cgan  # isort: skip
 from saddlepoint.families import dcgan  # isort: skip
+from saddlepoint.families import timegan  # isort: skip
+from saddlepoint.families import stylegan1  # isort: skip
+from saddlepoint.families import stylegan  # isort: skip
 from saddlepoint.families import stargan  # isort: skip
 from saddlepoint.families import stargan2  # isort: skip
 
-__all__ = ["cgan", "dcgan", "gan", "stargan", "stargan2"]
+__all__ = ["cgan", "dcgan", "gan", "stargan", "stargan2", "stylegan", "stylegan1", "timegan"]

@@ -33,11 +33,11 @@ from saddlepoint.family import (
     Tags,
     Terms,
     register,
-    two_players,
 )
 from saddlepoint.losses import OBJECTIVES, get_objective
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.normalise import StyledNorm
+from saddlepoint.optimizers import two_players
 from saddlepoint.penalties import from_one, interpolated
 from saddlepoint.schedules import linear_fall
 from saddlepoint.theory import game_logs

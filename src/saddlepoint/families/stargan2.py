@@ -31,10 +31,10 @@ from saddlepoint.family import (
     Tags,
     Terms,
     register,
-    two_players,
 )
 from saddlepoint.losses import get_objective
 from saddlepoint.nn.normalise import StyledNorm
+from saddlepoint.optimizers import two_players
 from saddlepoint.penalties import squared_gradient_norm
 from saddlepoint.schedules import linear_fall
 from saddlepoint.theory import game_logs

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from saddlepoint.engine.runtime import use_threads
 from saddlepoint.lab import collapse, dirac, figure1, games, gaussians, taxonomy, trainings
 from saddlepoint.lab.checks import Check, Desk, Experiment, Findings, Say, chosen
 from saddlepoint.lab.live import Control, Curve, Live, Panel, View
@@ -58,7 +61,12 @@ EXPERIMENTS = {
 
 
 def perform(
-    names: Sequence[str] = (), *, out: Path | None = None, seed: int = 0, say: Say = lambda line: None
+    names: Sequence[str] = (),
+    *,
+    out: Path | None = None,
+    seed: int = 0,
+    say: Say = lambda line: None,
+    processes: int = 1,
 ) -> Iterator[Findings]:
     """Carry out experiments one by one.
 
@@ -67,6 +75,7 @@ def perform(
         out: folder of pictures; None: none are drawn.
         seed: of everything random.
         say: hears of progress.
+        processes: with more than one, several experiments are carried out side by side, on one thread each.
 
     Yields:
         The findings of each; checks that do not hold are in `Findings.broken`.
@@ -74,8 +83,30 @@ def perform(
     Raises:
         ConfigError: on an unknown name.
     """
-    for experiment in chosen(list(names), EXPERIMENTS):
-        say(f"{experiment.title} ...")
-        desk, started = Desk(seed, out, say), time.perf_counter()
-        checks = experiment.run(desk)
-        yield Findings(experiment, tuple(checks), tuple(desk.files), time.perf_counter() - started)
+    experiments = chosen(list(names), EXPERIMENTS)
+    if processes == 1 or len(experiments) == 1:
+        for experiment in experiments:
+            say(f"{experiment.title} ...")
+            yield _carried_out(experiment.name, out, seed, say)
+        return
+    say(f"{len(experiments)} experiments, {processes} at a time ...")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, initializer=use_threads, initargs=(1,)) as pool:
+        # The long ones stand last in the list, and begin first.
+        found = {e.name: pool.submit(_carried_out_quietly, e.name, out, seed) for e in reversed(experiments)}
+        for experiment in experiments:
+            findings, lines = found[experiment.name].result()
+            for line in lines:
+                say(line)
+            yield findings
+
+
+def _carried_out(name: str, out: Path | None, seed: int, say: Say) -> Findings:
+    experiment, desk, started = EXPERIMENTS[name], Desk(seed, out, say), time.perf_counter()
+    checks = experiment.run(desk)
+    return Findings(experiment, tuple(checks), tuple(desk.files), time.perf_counter() - started)
+
+
+def _carried_out_quietly(name: str, out: Path | None, seed: int) -> tuple[Findings, list[str]]:
+    lines: list[str] = []
+    return _carried_out(name, out, seed, lines.append), lines

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import io
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from nicegui import ui
 from PIL import Image
 
+from saddlepoint import explore
 from saddlepoint._errors import SaddlepointError
 
 _PLACES = (("Runs", "/"), ("Train", "/train"), ("Compare", "/compare"), ("Lab", "/lab"))
@@ -27,7 +27,8 @@ _HEAD = """
   .figures th, .figures td { font-weight: 400; border-top: 1px solid #8884; }
   .figures .n { text-align: right; white-space: nowrap; }
   .quiet { opacity: .8; }
-  .link { color: #4a86e8; text-decoration: underline; overflow-wrap: anywhere; }
+  .link, .nicegui-link { color: #2b66c4; text-decoration: underline; overflow-wrap: anywhere; }
+  .body--dark .link, .body--dark .nicegui-link { color: #8ab4f8; }
   a:focus-visible, button:focus-visible, [tabindex]:focus-visible { outline: 2px solid #3b7dd8; outline-offset: 2px; }
   code { overflow-wrap: anywhere; }
 </style>
@@ -99,9 +100,7 @@ def guarded(action: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
 
 def data_url(picture: Image.Image) -> str:
     """Return a picture as text that a page can show."""
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return "data:image/png;base64," + base64.b64encode(explore.encoded(picture)).decode()
 
 
 class Picture(ui.element):

@@ -1,0 +1,67 @@
+"""Commands about data: `data list` and `data inspect`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from saddlepoint.cli_options import (
+    AttributesOption,
+    ChannelsOption,
+    ColumnsOption,
+    FitOption,
+    GroupOption,
+    LabelColumnOption,
+    SizeOption,
+    TimeOption,
+    WindowOption,
+    named,
+)
+
+data_app = typer.Typer(name="data", help="List data sets and look into your own.", no_args_is_help=True)
+
+
+@data_app.command("list", epilog="Example:  saddle data list")
+def data_list() -> None:
+    """List the data sets known by name, and where each would come from now."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from saddlepoint.data import list_datasets
+
+    table = Table("name", "rows", "shape", "from", "licence", "what", box=None)
+    for info in list_datasets():
+        rows, shape = f"{sum(info.rows):,}", "x".join(map(str, info.shape))
+        table.add_row(info.name, rows, shape, info.origin, info.licence, info.description)
+    Console(soft_wrap=True).print(table)
+
+
+@data_app.command(
+    "inspect",
+    epilog="Examples:  saddle data inspect mnist  |  saddle data inspect ./photos --size 64  |  "
+    "saddle data inspect prices.csv --window 48",
+)
+def data_inspect(
+    source: Annotated[str, typer.Argument(help="Data set name, path or hf:owner/name.")],
+    size: SizeOption = None,
+    channels: ChannelsOption = None,
+    fit: FitOption = "crop",
+    columns: ColumnsOption = None,
+    time_column: TimeOption = None,
+    group_column: GroupOption = None,
+    label_column: LabelColumnOption = None,
+    window: WindowOption = None,
+    attributes: AttributesOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Count images, sizes, classes and duplicates, or columns and windows; say what training would do."""
+    from saddlepoint import tables
+    from saddlepoint.data import inspect_source
+
+    found = inspect_source(
+        source, size=size, channels=channels, fit=fit, columns=columns, time_column=time_column,
+        group_column=group_column, label_column=label_column, window=window,
+        attributes=named(attributes), say=lambda line: typer.echo(line, err=True),
+    )  # fmt: skip
+    typer.echo(found.to_json() if as_json else "\n".join(tables.describe_inspection(found)))

@@ -1,0 +1,104 @@
+"""Windows of series as pictures: a panel for each feature, samples in colour over real windows in grey."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from saddlepoint._errors import DataError
+
+SHOWN = 8
+"""Windows drawn in a panel."""
+
+MOST_PANELS = 12
+MOST_COLUMNS = 6
+_GREY, _COLOUR = "#9a9a9a", "#d95f02"
+
+
+def spread(x: np.ndarray, n: int) -> np.ndarray:
+    """Return up to ``n`` rows, evenly spread."""
+    return np.asarray(x[np.linspace(0, len(x) - 1, min(n, len(x))).round().astype(np.int64)])
+
+
+def paths(samples: np.ndarray, data: np.ndarray, names: Sequence[str] = ()) -> Image.Image:
+    """Draw the first windows of samples over those of the data: a panel for each of the first 12 features.
+
+    Args:
+        samples: (n, time, feature); NaN after the end of short windows.
+        data: (m, time, feature) in the same units; may be empty.
+        names: of the features; empty: none are written.
+
+    Raises:
+        DataError: if a window of the samples has no finite value, or shapes differ.
+    """
+    _check(samples, data)
+    features = min(samples.shape[2], MOST_PANELS)
+    columns = min(3, features)
+    figure, axes = _panels(-(-features // columns), columns)
+    for feature, panel in enumerate(axes[:features]):
+        for window in data[:SHOWN]:
+            panel.plot(window[:, feature], color=_GREY, linewidth=0.9, alpha=0.7)
+        for window in samples[:SHOWN]:
+            panel.plot(window[:, feature], color=_COLOUR, linewidth=1.0, alpha=0.85)
+        if names:
+            panel.set_title(names[feature], fontsize=8)
+    for panel in axes[features:]:
+        panel.set_axis_off()
+    return _drawn(figure)
+
+
+def rows(windows: np.ndarray, names: Sequence[str], labels: Sequence[str] = ()) -> Image.Image:
+    """Draw rows of panels, one for each of the first 6 features, with several windows in each.
+
+    Args:
+        windows: (row, window, time, feature); the first window of a row is grey, the last in full colour.
+        names: of the features, above the first row.
+        labels: of the windows, as a legend; empty: none.
+
+    Raises:
+        DataError: if a window has no finite value.
+    """
+    _check(windows.reshape(-1, *windows.shape[2:]), windows[0, :0])
+    features, count = min(windows.shape[3], MOST_COLUMNS), windows.shape[1]
+    figure, axes = _panels(len(windows), features)
+    for place, panel in enumerate(axes):
+        row, feature = divmod(place, features)
+        for number, window in enumerate(windows[row]):
+            share = number / max(1, count - 1)
+            colour = tuple((1 - share) * np.array([0.6, 0.6, 0.6]) + share * np.array([0.85, 0.37, 0.01]))
+            panel.plot(window[:, feature], color=colour, linewidth=1.0, label=labels[number] if labels else None)
+        if row == 0:
+            panel.set_title(names[feature], fontsize=8)
+    if labels:
+        axes[0].legend(fontsize=6)
+    return _drawn(figure)
+
+
+def _panels(rows: int, columns: int) -> tuple[Any, list[Any]]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2.6 * columns, 1.5 * rows + 0.1), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for panel in axes:
+        panel.tick_params(labelsize=6)
+    return figure, axes
+
+
+def _drawn(figure: Any) -> Image.Image:
+    figure.canvas.draw()
+    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+
+
+def _check(samples: np.ndarray, data: np.ndarray) -> None:
+    if samples.ndim != 3 or 0 in samples.shape or data.shape[1:] != samples.shape[1:]:
+        raise DataError(
+            f"samples have shape {samples.shape} and the data {data.shape}, but paths need windows (n, time, feature)"
+        )
+    broken = int((~np.isfinite(samples[:, 0])).any(1).sum() + np.isinf(samples).any((1, 2)).sum())
+    if broken:
+        raise DataError(f"{broken:,} of {len(samples):,} samples are not finite: the generator has diverged")

@@ -1,0 +1,492 @@
+"""TimeGAN of 2019 for windows of time series, as released, as published, and with what has been learned since.
+
+Source: Yoon et al. 2019, "Time-series Generative Adversarial Networks", and the code released with it. Deviations are
+listed in docs/deviations.md. Inside the networks sequences are (time, feature, batch); see `nn/recurrent.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from saddlepoint import cures
+from saddlepoint._errors import ConfigError
+from saddlepoint._types import PerSample, Samples, at_least_float32
+from saddlepoint.config import check, option
+from saddlepoint.family import (
+    EXAMPLES,
+    Batch,
+    Context,
+    DataSpec,
+    DataStats,
+    Family,
+    FamilyConfig,
+    OptimizerSpec,
+    Phase,
+    Progress,
+    Remedy,
+    Stage,
+    Tags,
+    Terms,
+    register,
+)
+from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
+from saddlepoint.nn.mlp import in_full
+from saddlepoint.nn.recurrent import CELLS, Recurrent, Steps, affine
+from saddlepoint.nn.windows import Coordinates, Critic, mask_of, over_steps, stacked
+from saddlepoint.optimizers import two_players
+from saddlepoint.penalties import penalised
+from saddlepoint.schedules import inverse, inverse_root
+from saddlepoint.theory import game_logs
+
+SLOPE = 0.2
+"""Slope of the critic's LeakyReLU on the negative side."""
+
+
+@dataclass(frozen=True)
+class TimeGANConfig(FamilyConfig):
+    """Networks, stages, weights of the losses and optimizer of TimeGAN."""
+
+    batch_size: int = option(128, "windows per minibatch")
+    space: str = option(
+        "learned",
+        "where the game is played: in the space of a trained embedder, in three stages, or on levels and increments "
+        "along fixed principal axes, in one",
+        choices=("learned", "fixed"),
+    )
+    width: int = option(24, "hidden units of every recurrent layer, and dimensions of the learned space")
+    layers: int = option(3, "recurrent layers of each network; the supervisor has one less")
+    cell: str = option("gru-before", "recurrent cell; gru-before: reset gate before the product", choices=CELLS)
+    bidirectional: bool = option(False, "let D read windows from both ends (learned space)")
+    recovery: str = option("recurrent", "network from the learned space to data", choices=("recurrent", "feed-forward"))
+    latent: str = option(
+        "uniform",
+        "distribution of z at each step: uniform on (0, 1), normal, or a Wiener process over the window",
+        choices=("uniform", "normal", "wiener"),
+    )
+    latent_size: int | None = option(None, "dimensions of z at each step; none: as many as features that change")
+    latent_shared: int = option(0, "how many of them stay the same along a window")
+    supervisor_noise: bool = option(False, "let the supervisor see z, as the generator of the paper does")
+    embedding_iterations: int = option(3000, "steps of the first stage: embedder and recovery (released: 50000)")
+    supervised_iterations: int = option(3000, "steps of the second stage: supervisor (released: 50000)")
+    joint_iterations: int | None = option(
+        None, "steps of the last stage (released: 50000); none: until the budget is spent"
+    )
+    generator_steps: int = option(2, "steps of generator and embedder per step of D in the last stage")
+    reconstruction_weight: float = option(10.0, "factor on the root of the reconstruction error")
+    embedder_supervision: float = option(0.1, "factor on the supervised error in the embedder's joint loss (lambda)")
+    generator_supervision: float = option(100.0, "factor on the root of the supervised error in G's loss (eta)")
+    moments: float = option(100.0, "factor on differences of means and deviations in G's loss; 0: off")
+    gamma: float = option(1.0, "factor on D's and G's losses before the supervisor; 0: off")
+    gate: float | None = option(0.15, "D learns while its loss is above this; none: always")
+    critic_width: int = option(32, "channels of the fixed space's convolutional D; they double once")
+    objective: str = option(
+        "non-saturating", "the game; others than this in the fixed space", choices=tuple(OBJECTIVES)
+    )
+    r1_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on real windows (fixed space); none: off")
+    r2_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on samples (fixed space); none: off")
+    gamma_decay_kimg: float | None = option(None, "both weights fall as 1 / (1 + kimg / this); none: they stay")
+    lr: float = option(1e-3, "adam's learning rate at the start")
+    discriminator_lr: float = option(1.0, "D's learning rate as a multiple of G's")
+    lr_decay_kimg: float | None = option(None, "learning rate falls as 1 / sqrt(1 + kimg / this); none: it stays")
+    beta1: float = option(0.9, "adam's first decay rate")
+    beta2: float = option(0.999, "adam's second decay rate")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("width", "critic_width", "generator_steps", "embedding_iterations", "supervised_iterations"):
+            check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        check(self.layers >= 2, "layers", self.layers, "at least 2")
+        for name in ("lr", "discriminator_lr"):
+            check(getattr(self, name) > 0, name, getattr(self, name), "positive")
+        for name in ("reconstruction_weight", "embedder_supervision", "generator_supervision", "moments", "gamma"):
+            check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("beta1", "beta2"):
+            check(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
+        optional = ("latent_size", "joint_iterations", "gate", "r1_gamma", "r2_gamma", "gamma_decay_kimg")
+        for name in (*optional, "lr_decay_kimg"):
+            value = getattr(self, name)
+            check(value is None or value > 0, name, value, "positive, or none")
+        most = self.latent_size or 0
+        check(0 <= self.latent_shared <= most, "latent_shared", self.latent_shared, "from 0 to latent-size")
+        plain = self.objective == "non-saturating" and self.r1_gamma is None and self.r2_gamma is None
+        check(plain or self.space == "fixed", "space", self.space, "fixed for R1, R2 or another objective")
+
+    def learning_rate(self, at: Progress) -> float:
+        """Return lr / sqrt(1 + kimg / lr_decay_kimg)."""
+        return self.lr * inverse_root(at.nimg, self.lr_decay_kimg)
+
+
+class Part(nn.Module):
+    """One of the networks: a recurrent map of the steps with an affine head, beside a map of what is static.
+
+    Args:
+        config: width and cell.
+        steps: features of a step in and out.
+        static: static features in and out; (0, 0) without any. They are the last ones of input and output.
+        layers: recurrent ones; 0: the head alone.
+        classes: labels that the network is told; 0: none.
+        squashed: whether sigmoids end the heads.
+        own: whether the recurrent map sees the static map's output (embedder, generator) or its input.
+        bidirectional: whether it reads both ways.
+    """
+
+    def __init__(
+        self, config: TimeGANConfig, steps: tuple[int, int], static: tuple[int, int], *, layers: int, classes: int = 0,
+        squashed: bool = True, own: bool = False, bidirectional: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.sizes, self.classes, self.squashed, self.own = (steps[0], static[0]), classes, squashed, own
+        seen = steps[0] + (static[1] if own else static[0]) + classes
+        self.recurrent = self.static = None
+        if layers:
+            self.recurrent = Recurrent(seen, config.width, layers, cell=config.cell, bidirectional=bidirectional)
+            seen = config.width * self.recurrent.directions
+        self.head = nn.Linear(seen, steps[1])
+        if static[1]:
+            self.static = nn.Sequential(
+                nn.Linear(static[0], config.width), nn.ReLU(), nn.Linear(config.width, static[1])
+            )
+
+    def forward(self, x: Steps, labels: Tensor | None, lengths: Int[Tensor, " batch"] | None = None) -> Steps:
+        """Return (time, steps out + static out, batch)."""
+        steps, given = x.split(self.sizes, 1)
+        found = given = given[:1]
+        if self.static is not None:
+            found = self._ended(self.static(given[0].t()).t()[None])
+        parts = [steps, found if self.own else given]
+        if self.classes:
+            assert labels is not None
+            parts.append(F.one_hot(labels, self.classes).to(x.dtype).t()[None])
+        h = torch.cat([part.expand(len(x), -1, -1) for part in parts if part.shape[1]], 1)
+        if self.recurrent is not None:
+            h = self.recurrent(h, lengths)
+        out = self._ended(self._head(h))
+        return out if self.static is None else torch.cat([out, found.expand(len(x), -1, -1)], 1)
+
+    def _head(self, h: Steps) -> Steps:
+        if self.squashed:
+            return affine(h, self.head.weight, self.head.bias)
+        out: Steps = in_full(lambda states: affine(states, self.head.weight, self.head.bias), h)  # type: ignore[arg-type]
+        return out
+
+    def _ended(self, a: Steps) -> Steps:
+        a = at_least_float32(a)
+        return torch.sigmoid(a) if self.squashed else a
+
+    def draw(self, generator: torch.Generator, *, glorot: bool) -> None:
+        """Draw the weights: as TensorFlow 1 does, or as PyTorch's recurrent layers do; biases of heads 0."""
+        if self.recurrent is not None:
+            (self.recurrent.draw_glorot if glorot else self.recurrent.draw)(generator)
+        for layer in (module for module in self.modules() if isinstance(module, nn.Linear)):
+            nn.init.xavier_uniform_(layer.weight, generator=generator)
+            nn.init.zeros_(layer.bias)
+
+
+def mean_error(found: Steps, wanted: Steps, mask: Tensor) -> Tensor:
+    """Return the mean square over features and the steps within windows, a scalar."""
+    squares = (at_least_float32(found) - at_least_float32(wanted)).square() * mask
+    return squares.sum() / (mask.sum() * found.shape[1])
+
+
+def supervised_error(h: Steps, predicted: Steps, mask: Tensor) -> Tensor:
+    """Return the mean square of h[t + 1] - predicted[t]. Source: the released code's G_loss_S."""
+    return mean_error(predicted[:-1], h[1:], mask[1:])
+
+
+def moment_loss(fake: Steps, real: Steps, mask: Tensor) -> Tensor:
+    """Return mean |deviation(fake) - deviation(real)| + mean |mean(fake) - mean(real)|, over steps and features.
+
+    Moments are over the windows of the minibatch that have the step; deviations are sqrt(variance + 1e-6). Source: the
+    released code's G_loss_V.
+    """
+    weight = mask / mask.sum(2, keepdim=True).clamp_min(1)
+    means = [(at_least_float32(x) * weight).sum(2, keepdim=True) for x in (fake, real)]
+    pairs = zip((fake, real), means, strict=True)
+    deviations = [((x - mean).square().mul(weight).sum(2) + 1e-6).sqrt() for x, mean in pairs]
+    there = mask.amax(2)
+    terms = (deviations[0] - deviations[1]).abs() + (means[0] - means[1]).squeeze(2).abs()
+    return (terms * there).sum() / (there.sum() * fake.shape[1])
+
+
+# What the released code does: GRUs with the reset gate before the product, one Adam state for each loss.
+_RELEASED = TimeGANConfig()
+
+
+@register
+class TimeGAN(Family):
+    """Embedder, recovery, generator, supervisor and D; or generator and D alone, in fixed coordinates."""
+
+    name = "timegan"
+    summary = "time series of any CSV (Yoon et al. 2019)"
+    tags = Tags(modalities=("sequence",), conditional=True, input="sequence")
+    Config = TimeGANConfig
+    paper_presets = ("code-2019", "paper-2019")
+    default_budget = "10m"
+    remedies: ClassVar[tuple[Remedy, ...]] = (
+        replace(cures.PENALTIES, change=lambda c: cures.PENALTIES.change(c) if c.space == "fixed" else None),
+        cures.WEAKER_PENALTIES,
+        cures.FASTER_DISCRIMINATOR,
+        cures.SLOWER_PLAYERS,
+        cures.SLOWER_DISCRIMINATOR,
+    )
+    PRESETS: ClassVar[Mapping[str, TimeGANConfig]] = {
+        # No autoencoder: the game is played on levels and increments along principal axes, so that a critic sees
+        # small steps as well as large ones. Relativistic pairing, R1 and R2 at no cost, averages of G.
+        "increments": TimeGANConfig(
+            batch_size=64, space="fixed", width=64, layers=2, cell="gru", latent="normal", latent_size=32,
+            latent_shared=16, objective="relativistic", r1_gamma=0.1, r2_gamma=0.1, beta1=0.0, beta2=0.99, ema_ramp=0.1,
+        ),
+        "code-2019": _RELEASED,
+        # The paper's lambda 1 and eta 10, no loss of moments and none before the supervisor, D always learning.
+        "paper-2019": replace(
+            _RELEASED, bidirectional=True, recovery="feed-forward", latent="normal", supervisor_noise=True,
+            reconstruction_weight=1.0, embedder_supervision=1.0, generator_supervision=10.0, moments=0.0, gamma=0.0,
+            gate=None, generator_steps=1,
+        ),
+    }  # fmt: skip
+
+    def __init__(self, config: TimeGANConfig, data: DataSpec) -> None:
+        super().__init__(config, data)
+        time, features = data.shape
+        if time < 2 or data.static >= features:
+            raise ConfigError(
+                f"windows of {time} steps with {features - data.static} features that change are none; "
+                "use --window 2 or more, and at least one column that is not static"
+            )
+        self.static, self.changing = data.static, features - data.static
+        self.latents = config.latent_size or self.changing
+        self.lengths: Tensor
+        self.register_buffer("lengths", torch.full((EXAMPLES,), time))
+        self.objective = get_objective(config.objective)
+        self.discriminator: Any
+        if config.space == "fixed":
+            self._build_fixed()
+        else:
+            self._build_learned()
+
+    def _build_fixed(self) -> None:
+        c, k, n = self.config, self.static, self.changing
+        self.coordinates = Coordinates(n)
+        self.generator = Part(
+            c, (self.latents, 2 * n), (k, k), layers=c.layers, classes=self.classes, squashed=False, own=True
+        )
+        # Beside levels and increments the critic sees static features, and where a window ends.
+        self.discriminator = Critic(
+            2 * n + k + 1, self.data.shape[0], c.critic_width, self.classes, SLOPE, bias=not self.objective.paired
+        )
+
+    def _build_learned(self) -> None:
+        c, n, k = self.config, self.changing, self.static
+        w, s = c.width, c.width if k else 0
+        told, seen = self.classes, self.latents if c.supervisor_noise else 0
+        self.embedder = Part(c, (n, w), (k, s), layers=c.layers, own=True)
+        self.recovery = Part(c, (w, n), (s, k), layers=c.layers if c.recovery == "recurrent" else 0)
+        self.generator = Part(c, (self.latents, w), (k, s), layers=c.layers, classes=told, own=True)
+        self.supervisor = Part(c, (w + seen, w), (s, 0), layers=c.layers - 1, classes=told)
+        self.discriminator = Part(
+            c, (w, 1), (s, 1 if k else 0), layers=c.layers, classes=told, squashed=False, bidirectional=c.bidirectional
+        )
+        self.averaged = ("generator", "supervisor", "recovery")  # type: ignore[misc]
+        # A compiler would trace every step of every layer, for minutes.
+        self.eager = tuple(name for name, _ in self.named_children())  # type: ignore[misc]
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw Glorot-uniform weights with gate biases of 1, as released; in the fixed space as PyTorch does."""
+        for network in self.children():
+            if isinstance(network, Part):
+                network.draw(generator, glorot=self.config.space == "learned")
+            elif isinstance(network, Critic):
+                network.draw(generator)
+
+    def prepare(self, stats: DataStats) -> None:
+        """Remember how long training windows are, and fit the fixed coordinates."""
+        rows = stats.examples[torch.arange(EXAMPLES) % len(stats.examples)]
+        self.lengths.copy_(rows.isfinite().all(2).sum(1))
+        if self.config.space == "fixed":
+            self.coordinates.fit(stats.examples[:, :, : self.changing].permute(1, 2, 0))
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Embedding, supervised, joint: twice G and embedder, then D; in the fixed space both players at once."""
+        c = self.config
+        d = Phase("discriminator", ("discriminator",), "discriminator", fresh_batch=c.space == "learned")
+        if c.space == "fixed":
+            return (Stage("game", (d, Phase("generator", ("generator",), "generator")), simultaneous=True),)
+        first = Phase("embedding", ("embedder", "recovery"), "embedding")
+        second = Phase("supervision", ("supervisor",), "supervision")
+        pair = (
+            Phase("generator", ("generator", "supervisor"), "generator"),
+            Phase("embedder", ("embedder", "recovery"), "embedder"),
+        )
+        again = (replace(pair[0], fresh_batch=True), pair[1]) * (c.generator_steps - 1)
+        return (
+            Stage("embedding", (first,), c.embedding_iterations),
+            Stage("supervised", (second,), c.supervised_iterations),
+            Stage("joint", (*pair, *again, d), c.joint_iterations),
+        )
+
+    def optimizers(self) -> Mapping[str, OptimizerSpec]:
+        """Adam; each loss has a state of its own, as released."""
+        c = self.config
+        spec = OptimizerSpec("adam", lr=c.learning_rate, betas=(c.beta1, c.beta2))
+        own = () if c.space == "fixed" else ("embedding", "supervision", "embedder")
+        return two_players(spec, c.discriminator_lr) | dict.fromkeys(own, spec)
+
+    def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms | None:
+        """Return the phase's loss; None where D is good enough already."""
+        x, lengths = stacked(batch.x)
+        labels, mask = batch.labels if self.classes else None, mask_of(x, lengths)
+        if self.config.space == "fixed":
+            return self._fixed_loss(phase, x, labels, mask, ctx)
+        if phase.name in ("embedding", "embedder"):
+            return self._embedder_loss(phase, x, labels, mask, lengths)
+        with torch.no_grad():
+            h = self.embedder(x, None, lengths)
+        z = self._latents(len(batch), ctx.generator)
+        if phase.name == "supervision":
+            return Terms(supervised_error(h, self._supervised(h, z, labels, lengths), mask))
+        if phase.name == "generator":
+            return self._generator_loss(x, h, z, labels, mask, lengths)
+        return self._discriminator_loss(h, z, labels, mask, lengths)
+
+    def _embedder_loss(
+        self, phase: Phase, x: Steps, labels: Tensor | None, mask: Tensor, lengths: Tensor | None
+    ) -> Terms:
+        c, h = self.config, self.embedder(x, None, lengths)
+        error = mean_error(self.recovery(h, None, lengths), x, mask)
+        loss = c.reconstruction_weight * error.sqrt()
+        if phase.name == "embedder" and c.embedder_supervision:
+            z = h.new_zeros(len(h), self.latents, h.shape[2])
+            loss = loss + c.embedder_supervision * supervised_error(h, self._supervised(h, z, labels, lengths), mask)
+        return Terms(loss, {"reconstruction error": error.detach().sqrt()})
+
+    def _generator_loss(
+        self, x: Steps, h: Steps, z: Steps, labels: Tensor | None, mask: Tensor, lengths: Tensor | None
+    ) -> Terms:
+        """Deceive D with and without the supervisor, follow the embedded data's steps, match their moments."""
+        c, first = self.config, self.generator(z, labels, lengths)
+        # Two passes of one network go side by side along the batch.
+        last, predicted = self._supervised(_beside(first, h), _beside(z, z), *_repeated(2, labels, lengths)).chunk(2, 2)
+        loss = c.generator_supervision * supervised_error(h, predicted, mask).sqrt()
+        seen = (last, first) if c.gamma else (last,)
+        judged = self.discriminator(torch.cat(seen, 2), *_repeated(len(seen), labels, lengths)).chunk(len(seen), 2)
+        for weight, logits in zip((1.0, c.gamma), judged, strict=False):
+            loss = loss + weight * over_steps(F.softplus(-logits), mask)
+        if c.moments:
+            loss = loss + c.moments * moment_loss(self.recovery(last, None, lengths), x, mask)
+        return Terms(loss)
+
+    @torch.no_grad()
+    def _samples(self, z: Steps, labels: Tensor | None, lengths: Tensor | None) -> tuple[Steps, Steps]:
+        first = self.generator(z, labels, lengths)
+        return self._supervised(first, z, labels, lengths), first
+
+    def _discriminator_loss(
+        self, h: Steps, z: Steps, labels: Tensor | None, mask: Tensor, lengths: Tensor | None
+    ) -> Terms | None:
+        last, first = self._samples(z, labels, lengths)
+        seen = (h, last, first) if self.config.gamma else (h, last)
+        real, *fakes = self.discriminator(
+            torch.cat(seen, 2), *_repeated(len(seen), labels, lengths)
+        ).chunk(len(seen), 2)  # fmt: skip
+        loss = over_steps(F.softplus(-real), mask)
+        for weight, logits in zip((1.0, self.config.gamma), fakes, strict=False):
+            loss = loss + weight * over_steps(F.softplus(logits), mask)
+        if self.config.gate is not None and float(loss.detach().mean()) <= self.config.gate:
+            return None
+        return Terms(loss, game_logs(over_steps(real, mask), over_steps(fakes[0], mask), self.objective))
+
+    def _supervised(self, h: Steps, z: Steps, labels: Tensor | None, lengths: Tensor | None) -> Steps:
+        """Return the supervisor's next steps of ``h``; what is static stays."""
+        w = self.config.width
+        told = torch.cat([h[:, :w], z[:, : self.latents], h[:, w:]], 1) if self.config.supervisor_noise else h
+        steps = self.supervisor(told, labels, lengths)
+        return torch.cat([steps, h[:, w:]], 1) if self.static else steps
+
+    def _fixed_loss(self, phase: Phase, x: Steps, labels: Tensor | None, mask: Tensor, ctx: Context) -> Terms:
+        """D's input gradients serve three times: in R1, in R2, and as the way of G's gradient through D."""
+        fake = ctx.once(
+            "fake", lambda: self._seen(self._windows(self._latents(x.shape[2], ctx.generator), labels), mask)
+        )
+        logits, norms, gradients = ctx.once(
+            "logits",
+            lambda: self.discriminator.with_gradients(
+                _beside(self._seen(x, mask), fake.detach()), *_repeated(2, labels)
+            ),
+        )
+        real_logits, fake_logits = logits.chunk(2)
+        if phase.name == "generator":
+            along = (part.permute(2, 0, 1) for part in (gradients.chunk(2, 2)[1], fake))
+            return Terms(generator_loss_along(self.objective, real_logits, fake_logits, *along))
+        loss = self.objective.discriminator(real_logits, fake_logits)
+        norms = norms * inverse(ctx.progress.nimg, self.config.gamma_decay_kimg)
+        loss = penalised(loss, norms, self.config.r1_gamma, self.config.r2_gamma)
+        return Terms(loss, game_logs(real_logits, fake_logits, self.objective))
+
+    def _windows(self, z: Steps, labels: Tensor | None) -> Steps:
+        """Return G's windows in the data's own units: (time, feature, batch)."""
+        found = self.generator(z, labels)
+        if not self.static:
+            return self.coordinates.back(found)
+        return torch.cat([self.coordinates.back(found[:, : 2 * self.changing]), found[:, 2 * self.changing :]], 1)
+
+    def _seen(self, x: Steps, mask: Tensor) -> Steps:
+        """Return what the critic sees: levels, increments, static features, and where windows end."""
+        changing, static = x.split((self.changing, self.static), 1)
+        return torch.cat([torch.cat([self.coordinates(changing), static], 1) * mask, mask.to(x.dtype)], 1)
+
+    def logits(self, x: Samples, labels: Tensor | None) -> PerSample:
+        """Return D's logit of each window (n,): the mean over its steps, of the embedded window, as released."""
+        steps, lengths = stacked(x)
+        mask = mask_of(steps, lengths)
+        if self.config.space == "fixed":
+            fixed: PerSample = self.discriminator(self._seen(steps, mask), labels)
+            return fixed
+        return over_steps(self.discriminator(self.embedder(steps, None, lengths), labels, lengths), mask)
+
+    def sample_inputs(self, n: int, generator: torch.Generator) -> Samples:
+        """Draw z: (n, time, latents + static features), NaN after ends that are drawn as training windows have them."""
+        z = self._latents(n, generator).permute(2, 0, 1)
+        lengths, time = self.lengths.to(z.device), self.data.shape[0]
+        if bool((lengths == time).all()):
+            return z.contiguous()
+        chosen = lengths[torch.randint(EXAMPLES, (n,), generator=generator, device=z.device)]
+        ended = torch.arange(time, device=z.device) >= chosen[:, None]
+        return z.masked_fill(ended[:, :, None], torch.nan)
+
+    def _latents(self, n: int, generator: torch.Generator) -> Steps:
+        """Draw z (time, latents + static features, n); what is shared or static is the same in every step."""
+        c, device = self.config, generator.device
+        shape = (self.data.shape[0], self.latents + self.static, n)
+        draw = torch.rand if c.latent == "uniform" else torch.randn
+        z = draw(shape, generator=generator, device=device)
+        shared = torch.cat([z[:1, : c.latent_shared], z[:1, self.latents :]], 1).expand(shape[0], -1, -1)
+        own = z[:, c.latent_shared : self.latents]
+        if c.latent == "wiener":
+            own = own.cumsum(0) / shape[0] ** 0.5
+        return torch.cat([shared[:, : c.latent_shared], own, shared[:, c.latent_shared :]], 1)
+
+    def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Samples:
+        """Return windows (n, time, feature) in [0, 1], NaN where ``inputs`` are."""
+        z, lengths = stacked(inputs)
+        if self.config.space == "fixed":
+            steps = self._windows(z, labels).clamp(0, 1)
+        else:
+            steps = self.recovery(self._samples(z, labels, lengths)[0], None, lengths)
+        x = steps.permute(2, 0, 1).contiguous()
+        return x if lengths is None else x.masked_fill(inputs.isnan().any(2, keepdim=True), torch.nan)
+
+
+def _beside(a: Steps, b: Steps) -> Steps:
+    return torch.cat([a, b], 2)
+
+
+def _repeated(times: int, *parts: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Return labels or lengths once for each pass that goes along the batch."""
+    return tuple(None if part is None else part.repeat(times) for part in parts)
