@@ -298,10 +298,8 @@ def _interpolated(run: Run, rows: int, seed: int, label: int | str | None) -> Te
     Raises:
         ConfigError: if the generator transforms images.
     """
-    if run.family.tags.input != "latent":
-        raise ConfigError(
-            f"'{run.path.name}' transforms {run.family.tags.input}s: there is no z to walk in; draw a grid"
-        )
+    if run.family.tags.input == "image":
+        raise ConfigError(f"'{run.path.name}' transforms images: there is no z to walk in; draw a grid")
     z0, z1 = run.inputs(2 * rows, seed=seed).split(rows)
     labels = run.labels(rows, seed=seed, label=label)
     if labels is not None and label is None:
