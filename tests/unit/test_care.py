@@ -18,7 +18,7 @@ from saddlepoint.config import option
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.feed import Feed
 from saddlepoint.engine import care, doctor, remedies, signs
-from saddlepoint.engine.care import Care
+from saddlepoint.engine.care import Care, plays
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.remedies import course_of, finish_rollback, train_with_remedies
@@ -37,6 +37,8 @@ from saddlepoint.family import (
     Stage,
     Tags,
     Terms,
+    build_family,
+    get_family,
 )
 from tests.contract.presets import made, reduced
 
@@ -439,3 +441,15 @@ def test_the_classifier_tells_classes_and_a_distance_in_its_features_at_every_th
         assert exam["classes"] == pytest.approx(0.5, abs=0.02)
         # The features are the samples, moved and scaled, which a share of a distance does not see.
         assert exam["raw feature distance"] == pytest.approx(exam["raw distance"], abs=0.05)
+
+
+def test_exams_wait_for_the_generator() -> None:
+    """TimeGAN's first stages train other networks: samples there are those of initial weights, and no collapse."""
+    family = build_family(
+        "timegan", reduced(get_family("timegan"), "code-2019"), made(get_family("timegan"), "code-2019").spec
+    )
+    assert [plays(family, stage.name) for stage in family.stages()] == [False, False, True]
+    for other in ("gan", "stargan2"):
+        kind = get_family(other)
+        family = build_family(other, reduced(kind, next(iter(kind.PRESETS))), made(kind, next(iter(kind.PRESETS))).spec)
+        assert all(plays(family, stage.name) for stage in family.stages())

@@ -21,7 +21,7 @@ from saddlepoint.engine.settings import Observer, Reason, Settings
 from saddlepoint.engine.signs import Examiner
 from saddlepoint.engine.state import list_checkpoints, step_of, write_checkpoint
 from saddlepoint.engine.training import TrainingState
-from saddlepoint.family import Phase
+from saddlepoint.family import Family, Phase
 
 FIRST_MILESTONE = 100
 """From this step on, exams are held at milestones too."""
@@ -44,6 +44,13 @@ def exam_is_due(step: int, report_every: int) -> bool:
     """
     to_regular = min(step % report_every, -step % report_every)
     return to_regular == 0 or (step >= FIRST_MILESTONE and 4 * to_regular >= report_every)
+
+
+def plays(family: Family, stage: str) -> bool:
+    """Whether the generator is trained in a stage; before that its samples say nothing of the game."""
+    return any(
+        family.averaged[0] in phase.trains for one in family.stages() if one.name == stage for phase in one.cycle
+    )
 
 
 class Unattended:
@@ -117,7 +124,7 @@ class Care(Unattended):
     def attend(self, line: dict[str, Any], state: TrainingState, report_every: int) -> list[dict[str, Any]]:
         """Hold an exam if one is due, and complete the log line; return it, and a second one for an event if any."""
         step, lines = state.step, [line]
-        if exam_is_due(step, report_every):
+        if exam_is_due(step, report_every) and plays(state.family, line["stage"]):
             norms = {name: sum(found) / len(found) for name, found in self._norms.items()}
             line["signs"] = self.examiner.examine(state, norms, thorough=len(self.watch.exams) % THOROUGH_EVERY == 0)
             self._consider(line)
