@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint._errors import CheckpointError, TrainingError
 from saddlepoint.config import option
 from saddlepoint.data.dataset import Dataset, Split
@@ -298,7 +299,6 @@ def test_an_alarm_told_once_is_not_told_again_at_resume(tmp_path: Path) -> None:
 
 def test_the_doctor_only_looks(tmp_path: Path) -> None:
     """Weights, averages, optimizers and logged means of a real family are the same bits with and without it."""
-    import saddlepoint.families  # noqa: F401 - registers the families
     from saddlepoint.family import families
 
     for name, kind in families().items():
