@@ -42,6 +42,7 @@ from saddlepoint.cli_options import (
     TimeOption,
     WindowOption,
 )
+from saddlepoint.cli_ship import add_shipping
 
 app = typer.Typer(
     name="saddle",
@@ -312,6 +313,7 @@ def compare(
 
 
 add_exploration(app)
+add_shipping(app)
 add_experiments(app)
 
 

@@ -1,0 +1,62 @@
+"""Commands that hand a run to others: `export` writes files, `serve` answers requests."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from saddlepoint.cli_options import OutOption, QuietOption, RunArgument, ThreadsOption
+
+
+class Format(StrEnum):
+    """What `saddle export` can write."""
+
+    onnx = "onnx"
+    safetensors = "safetensors"
+    hub = "hub"
+    web = "web"
+
+
+def add_shipping(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    app.command(
+        epilog="Examples:  saddle export runs/my-run  |  saddle export runs/my-run --format web --out page  |  "
+        "saddle export runs/my-run --format hub --push me/my-digits"
+    )(export)
+
+
+def export(
+    run: RunArgument,
+    format: Annotated[Format, typer.Option("--format", "-f", help="What to write.")] = Format.onnx,
+    out: OutOption = None,
+    push: Annotated[
+        str | None, typer.Option(metavar="OWNER/NAME", help="With --format hub: upload it as this repository.")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="With --push: only you can see it.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure/--no-measure", help="Measure what weights in 16 bits cost (onnx, web).")
+    ] = True,
+    threads: ThreadsOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a run's generator for others.
+
+    onnx: files for onnxruntime with a program that samples. safetensors: weights for saddlepoint.load. hub: the same
+    with a model card. web: a page that samples in the browser.
+    """
+    from saddlepoint.engine.runtime import use_threads
+    from saddlepoint.export import export_run
+
+    use_threads(threads)
+    folder = export_run(run, format.value, out, measure=measure, say=_silent if quiet else _say)
+    typer.echo(folder)
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _silent(line: str) -> None:
+    pass
