@@ -45,7 +45,8 @@ def built(name: str, preset: str) -> Family:
 def test_files_make_what_pytorch_makes(name: str, preset: str, tmp_path: Path) -> None:
     family = built(name, preset)
     graphs = write_graphs(family, tmp_path)
-    (tmp_path / "model.json").write_text(json.dumps({"graphs": graphs, "classes": [], "modality": family.data.modality}))
+    told = {"graphs": graphs, "classes": [], "modality": family.data.modality}
+    (tmp_path / "model.json").write_text(json.dumps(told))
     found = check(family, tmp_path)
     assert 0 <= found["largest"] < 1e-4
     weights = sum(p.numel() for p in family.parameters())
