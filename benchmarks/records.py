@@ -6,7 +6,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from saddlepoint.evaluate import Report
 
 HERE = Path(__file__).parent
 Row = TypeVar("Row")
@@ -17,6 +19,25 @@ def commit() -> str:
     command = ["git", "rev-parse", "--short", "HEAD"]
     done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"
+
+
+def figures_of(report: Report) -> dict[str, dict[str, Any]]:
+    """Return every figure of a report: those of the subject under ``model``, those of control rows by their names."""
+    figures: dict[str, dict[str, Any]] = {}
+    for result in report.results:
+        for line in result.rows:
+            kept = {"value": line.value, "interval": line.interval, "details": dict(line.details)}
+            figures.setdefault(line.row if line.role == "control" else "model", {})[line.metric] = kept
+    return figures
+
+
+def cell(figure: Mapping[str, Any] | None, digits: int | None = None) -> str:
+    """Return a figure with its interval; ``digits`` None: three below ten, else one."""
+    if figure is None:
+        return ""
+    value, interval = figure["value"], figure["interval"]
+    digits = digits or (3 if abs(value) < 10 else 1)
+    return f"{value:.{digits}f}" + (f" [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]" if interval else "")
 
 
 def write_section(page: Path, name: str, lines: Sequence[str], heading: str = "") -> None:

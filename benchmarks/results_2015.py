@@ -21,7 +21,7 @@ import numpy as np
 import plain_dcgan
 import torch
 from PIL import Image
-from records import commit, run_or_write, write_section
+from records import cell, commit, figures_of, run_or_write, write_section
 
 from saddlepoint import api, explore, pictures
 from saddlepoint._files import write_atomically
@@ -107,12 +107,7 @@ def run(row: Row, named: bool) -> None:
         found, report = baseline(row, picture)
     else:
         found, report = trained(row, picture)
-    figures: dict[str, dict[str, Any]] = {}
-    for result in report.results:
-        for line in result.rows:
-            kept = {"value": line.value, "interval": line.interval, "details": dict(line.details)}
-            figures.setdefault(line.row if line.role == "control" else "model", {})[line.metric] = kept
-    found |= {"figures": figures, "threads": THREADS, "machine": runtime.machine(), "commit": commit()}
+    found |= {"figures": figures_of(report), "threads": THREADS, "machine": runtime.machine(), "commit": commit()}
     FIGURES.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(found, indent=1, default=list) + "\n")
     print(f"{row.name}: {found['nimg']:,} samples in {found['seconds']:.0f} s", flush=True)
@@ -173,15 +168,6 @@ SHOWN = (
     ("imbalance of modes (KL)", "KL of modes"),
     ("log-likelihood", "Parzen (nats)"),
 )
-
-
-def cell(figure: Mapping[str, Any] | None) -> str:
-    """Return a figure with its interval."""
-    if figure is None:
-        return ""
-    value, digits = figure["value"], 3 if abs(figure["value"]) < 10 else 1
-    interval = figure["interval"]
-    return f"{value:.{digits}f}" + (f" [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]" if interval else "")
 
 
 def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:

@@ -4,7 +4,8 @@
     python benchmarks/results_series.py write            write the tables from the kept figures
 
 A row that is stopped goes on in its run folder; a finished one keeps its figures in benchmarks/figures/series/ROW.json.
-Rows called ``controls-DATA`` need no model: the control sets and the baselines, measured alike.
+Rows called ``controls-DATA`` need no model: the control sets and the baselines, measured alike. Rows called
+``without-...`` are the default with one part taken away, at a shorter time.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import json
 import math
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from records import commit, run_or_write, write_section
+from records import cell, commit, figures_of, run_or_write, write_section
 from scipy.stats import t as student
 
 from saddlepoint import api
@@ -41,6 +42,17 @@ HONEST = ("discriminative-h32", "acf", "cross-correlation", "increments", "margi
 OLD = ("discriminative-2019", "predictive-2019")
 MINUTES = {"sines": 20, "stocks-2019": 20, "stocks": 20, "etth1": 20}
 PRESETS = ("code-2019", "increments")
+ABLATED = "etth1"
+ABLATION_MINUTES = 6
+ABLATIONS: Mapping[str, Mapping[str, Any]] = {
+    "without-nothing": {},
+    "without-average": {"ema_ramp": None},
+    "without-pairs": {"objective": "non-saturating"},
+    "without-r2": {"r2_gamma": None},
+    "without-r1-r2": {"r1_gamma": None, "r2_gamma": None},
+    "without-shared-z": {"latent_shared": 0},
+    "without-width": {"width": 24, "critic_width": 16},
+}
 HEADING = """
 ## Time series
 
@@ -58,28 +70,32 @@ class Row:
     data: str
     preset: str = ""
     seed: int = 0
+    ablation: str = ""
 
     @property
     def minutes(self) -> float:
         """Time of training."""
-        return MINUTES[self.data] if self.preset else 0
+        return ABLATION_MINUTES if self.ablation else MINUTES[self.data] if self.preset else 0
 
     @property
     def name(self) -> str:
         """Name of its file."""
-        return (
-            f"{self.preset}-{self.data}-{self.minutes:g}m-seed{self.seed}" if self.preset else f"controls-{self.data}"
-        )
+        if not self.preset:
+            return f"controls-{self.data}"
+        return f"{self.ablation or self.preset}-{self.data}-{self.minutes:g}m-seed{self.seed}"
 
     @property
     def protocols(self) -> tuple[str, ...]:
         """Names of its measurements: copies cannot be told where nothing is held out."""
         honest = tuple(kind for kind in HONEST if not (self.data == "stocks-2019" and kind == "memorisation"))
-        return (*honest, *OLD)
+        return honest if self.ablation else (*honest, *OLD)
 
 
-ROWS = [Row(data) for data in MINUTES] + [
-    Row(data, preset, seed) for seed in range(3) for data in MINUTES for preset in PRESETS
+ROWS = [
+    *(Row(data) for data in MINUTES),
+    *(Row(data, preset, 0) for data in MINUTES for preset in PRESETS),
+    *(Row(ABLATED, "increments", 0, ablation) for ablation in ABLATIONS),
+    *(Row(data, preset, seed) for seed in (1, 2) for data in MINUTES for preset in PRESETS),
 ]
 
 
@@ -90,13 +106,8 @@ def run(row: Row, named: bool) -> None:
         return
     torch.set_num_threads(THREADS)
     found, report = trained(row) if row.preset else untrained(row)
-    figures: dict[str, dict[str, Any]] = {}
-    for result in report.results:
-        for line in result.rows:
-            kept = {"value": line.value, "interval": line.interval, "details": dict(line.details)}
-            figures.setdefault(line.row if line.role == "control" else "model", {})[line.metric] = kept
     found |= {"verdict": report.verdict, "seconds of measuring": round(sum(r.seconds for r in report.results), 1)}
-    found |= {"figures": figures, "threads": THREADS, "machine": runtime.machine(), "commit": commit()}
+    found |= {"figures": figures_of(report), "threads": THREADS, "machine": runtime.machine(), "commit": commit()}
     FIGURES.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(found, indent=1, default=list) + "\n")
     print(f"{row.name}: {report.verdict}", flush=True)
@@ -105,8 +116,8 @@ def run(row: Row, named: bool) -> None:
 def trained(row: Row) -> tuple[dict[str, Any], Report]:
     """Train with saddlepoint."""
     plan = api.plan(
-        "timegan", row.data, preset=row.preset, budget=row.minutes * 60, seed=row.seed, threads=THREADS,
-        out=RUNS / row.name, device="cpu", remedy="off",
+        "timegan", row.data, preset=row.preset, options=ABLATIONS.get(row.ablation, {}), budget=row.minutes * 60,
+        seed=row.seed, threads=THREADS, out=RUNS / row.name, device="cpu", remedy="off",
     )  # fmt: skip
     run, outcome = api.start(plan, Observer(say=print, warn=print))
     if outcome.reason == "interrupted":
@@ -145,14 +156,6 @@ SHOWN = (
 )
 
 
-def cell(figure: Mapping[str, Any] | None) -> str:
-    """Return a figure with its interval."""
-    if figure is None:
-        return ""
-    interval = figure["interval"]
-    return f"{figure['value']:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
-
-
 def over_seeds(values: Sequence[float]) -> str:
     """Return the mean over training seeds with Student's interval."""
     mean = statistics.mean(values)
@@ -174,10 +177,10 @@ def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
         "|---" * len(words) + "|",
     ]
     for preset in PRESETS:
-        own = [(row, kept) for row, kept in found if row.preset == preset]
+        own = [(row, kept) for row, kept in found if row.preset == preset and not row.ablation]
         for row, kept in own:
             model = kept["figures"]["model"]
-            cells = [preset, str(row.seed), f"{kept['nimg']:,}", *(cell(model.get(metric)) for metric, _ in SHOWN)]
+            cells = [preset, str(row.seed), f"{kept['nimg']:,}", *(cell(model.get(metric), 3) for metric, _ in SHOWN)]
             lines.append("| " + " | ".join(cells) + " |")
         if own:
             values = [
@@ -188,7 +191,23 @@ def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
             lines.append("| " + " | ".join([preset, f"mean of {len(own)}", "", *means]) + " |")
     controls = found[0][1]["figures"]
     for name in (n for n in SEQUENCE_CONTROLS if n in controls):
-        lines.append("| " + " | ".join([f"*{name}*", "", "", *(cell(controls[name].get(m)) for m, _ in SHOWN)]) + " |")
+        lines.append(
+            "| " + " | ".join([f"*{name}*", "", "", *(cell(controls[name].get(m), 3) for m, _ in SHOWN)]) + " |"
+        )
+    return lines
+
+
+def ablations(found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
+    """Return the table of what each part of the default is worth."""
+    shown = SHOWN[2:]
+    words = ["`increments`", "seed", "sequences seen", *(word for _, word in shown)]
+    lines = ["", f"The default without one of its parts: `{ABLATED}`, {ABLATION_MINUTES} minutes of training:", ""]
+    lines += ["| " + " | ".join(words) + " |", "|---" * len(words) + "|"]
+    for row, kept in found:
+        options = ", ".join(f"`{name}` {value}" for name, value in ABLATIONS[row.ablation].items()) or "as it is"
+        cells = [options.lower(), str(row.seed), f"{kept['nimg']:,}"]
+        cells += [cell(kept["figures"]["model"].get(metric), 3) for metric, _ in shown]
+        lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
@@ -198,7 +217,9 @@ def write() -> None:
     found = [(row, json.loads(path.read_text())) for row, path in pairs if path.exists()]
     lines: list[str] = []
     for data in dict.fromkeys(row.data for row, _ in found):
-        lines += table(data, [(row, kept) for row, kept in found if row.data == data])
+        lines += table(data, [(row, kept) for row, kept in found if row.data == data and not row.ablation])
+    if any(row.ablation for row, _ in found):
+        lines += ablations([(row, kept) for row, kept in found if row.ablation])
     machines = sorted({k["machine"]["processor"] + ", torch " + k["machine"]["torch"] for _, k in found})
     commits = sorted({k["commit"] for _, k in found})
     lines += ["", f"{THREADS} thread a run. Measured on: {'; '.join(machines)}. Commits: {', '.join(commits)}."]

@@ -67,6 +67,8 @@ class Picture(StrEnum):
     filmstrip = "filmstrip"
     neighbours = "neighbours"
     interpolation = "interpolation"
+    styles = "styles"
+    truncation = "truncation"
 
 
 def _version(wanted: bool) -> None:
@@ -184,10 +186,11 @@ def demo(
         )
         source = "digits"
     run = _run(api.plan(data=source, budget=budget, seed=seed, out=out, device=device, threads=threads))
-    drawn = [pictures.draw(run, picture, seed=seed) for picture in Picture]
+    shown = [picture for picture in Picture if run.family.tags.has_w or picture not in ("styles", "truncation")]
+    drawn = [pictures.draw(run, picture, seed=seed) for picture in shown]
     page = _measure(run, seed)
     typer.echo("")
-    for picture, path in zip(Picture, drawn, strict=True):
+    for picture, path in zip(shown, drawn, strict=True):
         typer.echo(f"{picture.value + ':':<15}{path}")
     typer.echo(f"{'report:':<15}{page}")
     typer.echo(f"{'log:':<15}{run.path / 'log.jsonl'}")
@@ -218,7 +221,8 @@ def sample(
     """Draw samples of a run: a PNG picture, or with --out FILE.npz the arrays themselves; of series a CSV.
 
     grid: samples. filmstrip: the same z over training. neighbours: samples beside their nearest training
-    images, framed in yellow. interpolation: straight lines between points of z space.
+    images, framed in yellow. interpolation: straight lines between points of z space. styles: coarse styles of
+    the first column, fine ones of the first row. truncation: each row pulled towards the mean and beyond it.
     """
     from saddlepoint import api, pictures
     from saddlepoint.engine.runtime import use_threads
@@ -433,7 +437,7 @@ def _run(request: Any, *, quiet: bool = False, fresh: bool = False) -> Any:
         )
         raise typer.Exit(_INTERRUPTED)
     if not quiet:
-        speed = f", {progress.nimg / outcome.seconds:,.0f} images/s" if outcome.seconds else ""
+        speed = f", {progress.nimg / outcome.seconds:,.0f} samples/s" if outcome.seconds else ""
         typer.echo(f"trained:  {progress.nimg / 1000:,.1f} kimg in {outcome.seconds:,.0f} s{speed}")
     typer.echo(f"run:      {run.path}")
     return run

@@ -23,7 +23,7 @@ _SHOWN = ("V", "D(x)", "D(G(z))")
 
 
 class Display:
-    """Shows kimg, images/s, time left, V(D, G), mean D(x) and mean D(G(z)) of the recent steps, and the verdict.
+    """Shows kimg, samples/s, time left, V(D, G), mean D(x) and mean D(G(z)) of the recent steps, and the verdict.
 
     Args:
         settings: the budget, for the time left.
@@ -104,7 +104,7 @@ class Display:
         speed = (at.nimg - nimg) / (now - started) if now > started else 0.0
         share, left = self._remaining(at, seconds, speed)
         figures = "  ".join(f"{name} {self._means[name]:.3f}" for name in _SHOWN if name in self._means)
-        line = f"{at.nimg / 1000:,.1f} kimg  {speed:,.0f} images/s  {figures}  {self._verdict}".rstrip()
+        line = f"{at.nimg / 1000:,.1f} kimg  {speed:,.0f} samples/s  {figures}  {self._verdict}".rstrip()
         if self.live:
             self._bar.update(self._task, completed=share, description=line, left=left)
         else:

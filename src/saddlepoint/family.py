@@ -149,6 +149,19 @@ def two_players(spec: OptimizerSpec, discriminator_lr: float, step: str = "") ->
     return {f"{step}discriminator": faster, f"{step}generator": spec}
 
 
+def lazily(spec: OptimizerSpec, every: int) -> OptimizerSpec:
+    """Return Adam's settings where a regularisation step comes after each ``every`` steps: those move it as before.
+
+    With c = every / (every + 1), the rate becomes c lr and both decay rates beta^c. ``every`` of 1 leaves them.
+    Source: Karras et al. 2020 (StyleGAN2), appendix B, "Lazy regularization".
+    """
+    if every == 1:
+        return spec
+    c, lr = every / (every + 1), spec.lr
+    first, second = spec.betas
+    return replace(spec, lr=lambda at: c * (lr(at) if callable(lr) else lr), betas=(first**c, second**c))
+
+
 @dataclass(frozen=True)
 class Phase:
     """One gradient computation and update.
@@ -429,7 +442,8 @@ class Family(nn.Module, abc.ABC):
     def synthesis(self, styles: Tensor, *, generator: torch.Generator) -> Tensor:
         """Turn a point of w for each layer, (n, `w_layers`, w), into samples; families with ``tags.has_w`` can.
 
-        ``generate(inputs)`` is ``synthesis`` of ``mapping(inputs)`` repeated for every layer.
+        ``generate(inputs)`` is ``synthesis`` of ``mapping(inputs)`` repeated for every layer, but for further
+        randomness: it is drawn once for all rows here, so that rows differ by their styles alone.
         """
         raise ConfigError(f"family '{self.name}' has no intermediate latent space w")
 

@@ -127,10 +127,11 @@ class Explorer:
     @cached_property
     def _drawn(self) -> Tensor:
         inputs = self.run.inputs(_DRAWN, seed=0)
-        return self._codes(inputs, self.run.labels(_DRAWN, seed=0))
+        return self.codes(inputs, self.run.labels(_DRAWN, seed=0))
 
     @torch.no_grad()
-    def _codes(self, inputs: Tensor, labels: Tensor | None) -> Tensor:
+    def codes(self, inputs: Tensor, labels: Tensor | None) -> Tensor:
+        """Return the places of inputs in the space that is walked in, (n, latent), on the CPU."""
         if not self.family.tags.has_w:
             return inputs
         device = self.run.device
@@ -167,7 +168,7 @@ class Explorer:
         Raises:
             ConfigError: on a direction that does not exist, or no such class.
         """
-        code = self._codes(self.run.inputs(1, seed=point.seed), self.run.labels(1, seed=point.seed, label=label))[0]
+        code = self.codes(self.run.inputs(1, seed=point.seed), self.run.labels(1, seed=point.seed, label=label))[0]
         for number, amount in point.moves:
             if number > len(self.directions):
                 raise ConfigError(f"there is no direction {number}; '{self.run.path.name}' has {len(self.directions)}")
@@ -279,7 +280,7 @@ class Explorer:
             raise ConfigError(f"the images are {tuple(images.shape[1:])}, but the generator makes {shape}: resize them")
         n, device = len(images), self.run.device
         drawn_labels = self.run.labels(1000, seed=seed, label=label)
-        codes = self._codes(self.run.inputs(1000, seed=seed), drawn_labels)
+        codes = self.codes(self.run.inputs(1000, seed=seed), drawn_labels)
         drawn = self._samples(codes, drawn_labels, seed)
         mean_losses = (drawn.mean(0) - images).square().flatten(1).mean(1)
         chosen = torch.cdist(images.flatten(1), drawn.flatten(1)).topk(starts, largest=False).indices.flatten()

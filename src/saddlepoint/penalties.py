@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from saddlepoint._types import PerSample, Samples, at_least_float32
 
@@ -39,6 +39,24 @@ def r1(critic: Critic, real: Samples) -> PerSample:
 def r2(critic: Critic, fake: Samples) -> PerSample:
     """Return ||grad D||^2 / 2 at generated samples; G gets no gradient. Source: Mescheder et al. 2018, equation 10."""
     return r1(critic, fake)
+
+
+def path_lengths(images: Samples, styles: Tensor, generator: torch.Generator) -> PerSample:
+    """Return ||J' y|| for each sample: how fast its image changes with w, in a random direction y of image space.
+
+    J is the derivative of the image in w, and y ~ N(0, 1 / pixels). With a style for each layer, J' y has a row for
+    each, and the norm is the root of their mean square. Differentiable with respect to G's parameters.
+    Source: Karras et al. 2020 (StyleGAN2), equation 4, and its released code.
+
+    Args:
+        images: (batch, channel, height, width), computed from ``styles``, each from its own.
+        styles: (batch, layer, w), with a gradient.
+        generator: of y.
+    """
+    y = torch.randn(images.shape, generator=generator, device=images.device)
+    total = (at_least_float32(images) * (y / (images.shape[2] * images.shape[3]) ** 0.5)).sum()
+    (gradient,) = torch.autograd.grad(total, styles, create_graph=True)
+    return at_least_float32(gradient).square().sum(2).mean(1).sqrt()
 
 
 def penalised(loss: PerSample, norms: PerSample, r1_gamma: float | None, r2_gamma: float | None) -> PerSample:

@@ -19,7 +19,8 @@ from saddlepoint.run import Run
 
 _STEPS = 10
 _COLUMNS = 7
-_USUAL = {"grid": 64, "filmstrip": 10, "neighbours": 36, "interpolation": 8}
+_USUAL = {"grid": 64, "filmstrip": 10, "neighbours": 36, "interpolation": 8, "styles": 5, "truncation": 6}
+_TRUNCATIONS = (1.0, 0.7, 0.5, 0.0, -0.5, -1.0)
 _ROWS = 8
 _WINDOWS = 1000
 
@@ -38,15 +39,16 @@ def draw(
 
     Args:
         run: the run.
-        picture: grid, filmstrip, neighbours or interpolation.
-        n: samples; columns of a filmstrip, rows of an interpolation; None: as many as look well.
+        picture: grid, filmstrip, neighbours, interpolation, styles or truncation.
+        n: samples; columns of a filmstrip, rows of an interpolation or of a truncation, rows and columns of mixed
+            styles; None: as many as look well.
         seed: of the samples.
         label: index or name of one class, for a conditional generator; None: a column or a row for each class.
         out: a file ending in .png or .npz, of series also .csv or .parquet; None: in the run folder.
         kind: csv, parquet or npz: write the samples of series in the units of their data; None: by ``out``.
 
     Raises:
-        ConfigError: on another ending, or a class that does not exist.
+        ConfigError: on another ending, a class that does not exist, or styles of a generator without w.
         DataError: if samples are not finite, or the run has no snapshots.
     """
     table = kind or ("" if out is None else out.suffix.lower().removeprefix("."))
@@ -76,6 +78,8 @@ def made(run: Run, picture: str, n: int | None = None, *, seed: int = 0, label: 
             run.sample(n, seed=seed, label=label), run.dataset().splits["train"].x, columns=min(n, 6)
         ),
         "interpolation": lambda: explore.grid(_interpolated(run, n, seed, label), _STEPS),
+        "styles": lambda: explore.grid(_mixed(run, n, seed, label), n + 1),
+        "truncation": lambda: explore.grid(_truncated(run, n, seed, label), len(_TRUNCATIONS)),
     }
     return kinds[picture]()
 
@@ -247,6 +251,8 @@ def _arrays(run: Run, picture: str, n: int, seed: int, label: int | str | None) 
         return np.concatenate([explore.read_snapshot(path)[:n] for path in paths])
     if picture == "interpolation":
         return _interpolated(run, n, seed, label)
+    if picture in ("styles", "truncation"):
+        return (_mixed if picture == "styles" else _truncated)(run, n, seed, label)
     samples = run.sample(n, seed=seed, label=label)
     if picture == "grid":
         return samples
@@ -278,3 +284,35 @@ def _interpolated(run: Run, rows: int, seed: int, label: int | str | None) -> Te
         labels = torch.arange(rows) % run.family.classes
     steps = explore.walk(z0.flatten(1), z1.flatten(1), _STEPS).unflatten(1, z0.shape[1:])
     return run.generate(steps, None if labels is None else labels.repeat_interleave(_STEPS), seed=seed)
+
+
+def _w(run: Run, n: int, seed: int, label: int | str | None) -> tuple[Explorer, Tensor]:
+    """Return the explorer of a run and the places in w of ``n`` samples."""
+    if not run.family.tags.has_w:
+        raise ConfigError(f"family '{run.family.name}' has no styles; draw a grid or an interpolation of its samples")
+    explorer = Explorer(run)
+    return explorer, explorer.codes(run.inputs(n, seed=seed), run.labels(n, seed=seed, label=label))
+
+
+def _mixed(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
+    """Return a table of samples: each has the coarse styles of its row's first one, the others of its column's."""
+    explorer, w = _w(run, 2 * n, seed, label)
+    layers = run.family.w_layers
+    whole = w[:, None].expand(-1, layers, -1)
+    coarse, fine = whole.split(n)
+    table = fine.repeat(n, 1, 1)
+    table[:, : layers // 2] = coarse.repeat_interleave(n, 0)[:, : layers // 2]
+    rows, columns, inside = explorer.synthesise(torch.cat([whole, table]), seed).split((n, n, n * n))
+    corner = torch.full_like(rows[:1], -1.0)
+    parts = [corner, columns]
+    for row, mixtures in zip(rows, inside.split(n), strict=True):
+        parts += [row[None], mixtures]
+    return torch.cat(parts)
+
+
+def _truncated(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
+    """Return samples pulled towards the mean, a row each: all the way, and as far on the other side of it."""
+    explorer, w = _w(run, n, seed, label)
+    shares = torch.tensor(_TRUNCATIONS)[None, :, None]
+    codes = torch.lerp(explorer.mean.expand_as(w)[:, None], w[:, None], shares).flatten(0, 1)
+    return explorer.synthesise(codes[:, None].expand(-1, run.family.w_layers, -1), seed)

@@ -197,7 +197,9 @@ class Run:
         from saddlepoint.evaluate import Latents, Subject
 
         label = "generator (EMA)" if self.averaged else "generator"
-        latents = labels = None
+        latents = labels = styles = None
+        if self.family.tags.has_w:
+            styles = Latents(self._draw_w, self._from_w)
         if self.family.tags.input == "latent":
             latents = Latents(self.family.sample_inputs, lambda z: self.generate(z, self.labels(len(z)), seed=0))
         if self.family.classes:
@@ -207,7 +209,20 @@ class Run:
                 assert asked is not None
                 return asked.numpy()
 
-        return Subject(label, lambda n, seed: self.sample(n, seed=seed), labels=labels, latents=latents)
+        return Subject(label, lambda n, seed: self.sample(n, seed=seed), labels=labels, latents=latents, styles=styles)
+
+    @torch.no_grad()
+    def _draw_w(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw points of w, (n, w), on the CPU."""
+        z, labels = self.family.sample_inputs(n, generator), self.family.sample_labels(n, generator)
+        labels = None if labels is None else labels.to(self.device)
+        return self.family.mapping(z.to(self.device), labels).cpu()
+
+    @torch.no_grad()
+    def _from_w(self, w: Tensor) -> Samples:
+        """Return the samples of points of w, the same in every layer, on the CPU."""
+        styles = w[:, None].expand(-1, self.family.w_layers, -1).to(self.device)
+        return self.family.synthesis(styles, generator=runtime.stream(self.device, "generate", 0, 0)).cpu()
 
     def evaluate(
         self,

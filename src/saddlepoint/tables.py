@@ -92,7 +92,7 @@ def _cell(row: Row | None, metric: Metric) -> str:
 def print_bench(found: Bench) -> None:
     """Print what was measured: a row for each case, then the ceilings, then what a step's time goes to."""
     console = _console()
-    table = Table("", "images/s", "plain loop", "ratio", "share of ceiling", "peak MiB", "plain", box=None)
+    table = Table("", "samples/s", "plain loop", "ratio", "share of ceiling", "peak MiB", "plain", box=None)
     for case in found.cases:
         table.add_row(
             f"[bold]{case.case}[/]  {case.what}", _rate(case.engine), _rate(case.plain),
@@ -103,7 +103,7 @@ def print_bench(found: Bench) -> None:
     for case in found.cases:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in case.phases.items())
         console.print(
-            f"{case.case}: {case.flops / 1e6:,.1f} MFLOP an image (plain {case.plain_flops / 1e6:,.1f}); {shares}"
+            f"{case.case}: {case.flops / 1e6:,.1f} MFLOP a sample (plain {case.plain_flops / 1e6:,.1f}); {shares}"
         )
     machine = found.machine
     console.print(f"machine: {machine['processor']}, {machine['threads']} threads, PyTorch {machine['torch']}")

@@ -19,13 +19,13 @@ from tests.cli.test_cli import saddle  # noqa: F401
 from tests.unit.test_series import DAYS, shops
 
 Command = Callable[..., tuple[int, str, str]]
-TRAIN = ["train", "timegan", "--data", "a.csv", "--group-column", "shop", "--window", "12", "--batch-size", "16",
-         "--threads", "1", "--no-report", "--out", "run"]  # fmt: skip
+SMALL = ["--batch-size", "16", "--width", "8", "--layers", "2", "--precision", "fp32", "--threads", "1"]
+TRAIN = ["train", "timegan", "--data", "a.csv", "--group-column", "shop", "--window", "12", "--no-report", *SMALL]
 
 
 def test_three_commands_from_a_table_to_a_table(saddle: Command) -> None:  # noqa: F811
     shops(Path("a.csv"), rows=200)
-    assert saddle(*TRAIN, "--steps", "1")[0] == 0
+    assert saddle(*TRAIN, "--steps", "1", "--out", "run")[0] == 0
     kept = json.loads(Path("run/config.json").read_text())["data"]
     assert (kept["group_column"], kept["window"], kept["static"], kept["shape"]) == ("shop", 12, 1, [12, 3])
     code, out, _ = saddle("sample", "run", "-n", "7", "--format", "csv", "--threads", "1")

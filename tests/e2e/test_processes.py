@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from saddlepoint import api
 from saddlepoint._errors import ConfigError
@@ -26,14 +28,18 @@ from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.state import newest_checkpoint
 from saddlepoint.engine.updates import Pull
 from saddlepoint.engine.world import ALONE
-from saddlepoint.family import Context, Family, Progress, build_family, families
+from saddlepoint.family import Context, Progress, build_family, families
 from tests.contract.presets import made, reduced
 from tests.e2e.beside import BATCH, CASES, train
 
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 STEPS = 50
-QUIET = {"keep_input": 1.0, "keep_hidden": 1.0, "keep": 1.0, "instance_noise": 0.0, "augment": ()}
-"""Options that leave z as the only randomness."""
+QUIET = {
+    "keep_input": 1.0, "keep_hidden": 1.0, "keep": 1.0, "instance_noise": 0.0, "augment": (), "mixing": 0.0,
+    "path_weight": 0.0, "deviation_group": 0,
+}  # fmt: skip
+"""Options that leave each sample's own z and noise as the only randomness."""
+DRAWS = {"randn": torch.randn, "rand": torch.rand}
 ROOT = Path(__file__).parents[2]
 
 
@@ -65,12 +71,9 @@ def test_all_processes_hold_the_same(name: str, preset: str, together: Path) -> 
         assert all(torch.equal(tensor, second[file][key]) for key, tensor in group.items())
 
 
-@pytest.mark.parametrize(("name", "preset"), [case for case in CASES if case != ("dcgan", "paper")])
+@pytest.mark.parametrize(("name", "preset"), CASES)
 def test_two_processes_are_one_with_two_shares(name: str, preset: str, together: Path, tmp_path: Path) -> None:
-    """Fifty steps of two processes are, bit for bit, those of one that goes through each minibatch in two pieces.
-
-    The paper's dcgan is left out: its running statistics are those of the writer's pieces, not of all.
-    """
+    """Fifty steps of two processes are, bit for bit, those of one that goes through each minibatch in two pieces."""
     alone = train(name, preset, tmp_path, STEPS, ALONE, 4).state.checkpoint()
     kept, _ = newest_checkpoint(together / f"{name}-{preset}" / "checkpoints")
     assert kept is not None
@@ -169,15 +172,14 @@ def largest_difference(name: str, preset: str, monkeypatch: pytest.MonkeyPatch) 
             family, Feed(dataset.splits["train"], BATCH, 0, shares=shares), Settings(), RunFolder("unused")
         )
         family.prepare(dataset.stats())
-        z = torch.randn(latent_shape(family), generator=torch.Generator().manual_seed(5))
         found = []
         for phase in [phase for stage in trainer.stages for phase in stage.cycle]:
             trainer.state.unfreeze([phase.name])
             pull = Pull()
             for share in range(shares):
-                part = z.chunk(shares, 0 if z.ndim == 2 else 2)[share]
-                monkeypatch.setattr(torch, "randn", lambda *a, part=part, **k: part)
-                monkeypatch.setattr(torch, "rand", lambda *a, part=part, **k: part)
+                last = family.data.modality == "sequence"  # which have the batch as the last dimension
+                for draw, real in DRAWS.items():
+                    monkeypatch.setattr(torch, draw, Whole(real, shares, share, -1 if last else 0))
                 ctx = Context(stream("cpu", 1), stream("cpu", 2), Progress())
                 trainer.pull(pull, phase, trainer.feed.batch(0, share), ctx, keep_graph=False)
             monkeypatch.undo()
@@ -188,11 +190,18 @@ def largest_difference(name: str, preset: str, monkeypatch: pytest.MonkeyPatch) 
     return max(float((whole - parts).norm() / whole.norm()) for whole, parts in zip(*flat, strict=True))
 
 
-def latent_shape(family: Family) -> tuple[int, ...]:
-    """Return the shape of z as the family draws it: sequences have the batch last."""
-    if family.data.modality == "sequence":
-        return (family.data.shape[0], family.latents, BATCH)
-    return (BATCH, family.config.latent_size)
+class Whole:
+    """Draws that do not depend on how a minibatch is shared: those of the whole one, of which a share gets its part."""
+
+    def __init__(self, draw: Callable[..., Tensor], shares: int, share: int, dim: int) -> None:
+        self.draw, self.shares, self.share, self.dim, self.calls = draw, shares, share, dim, 0
+
+    def __call__(self, *shape: Any, **options: Any) -> Tensor:
+        """Return what ``torch.randn`` or ``torch.rand`` would, of this shape."""
+        size = list(shape[0] if isinstance(shape[0], tuple) else shape)
+        size[self.dim] *= self.shares
+        self.calls += 1
+        return self.draw(*size, generator=stream("cpu", self.calls)).chunk(self.shares, self.dim)[self.share]
 
 
 def ip(*words: str) -> None:

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from saddlepoint.engine.plan import Position
 from saddlepoint.engine.training import TrainingState
-from saddlepoint.engine.updates import Pull, exchanged
+from saddlepoint.engine.updates import Buffers, Pull, exchanged
 from saddlepoint.family import Family, Phase
 
-Turns = Callable[[Position], Iterator[list[tuple[Phase, Pull]]]]
+Turns = Callable[[Position], Iterator[tuple[list[tuple[Phase, Pull]], Buffers]]]
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
 """Largest distance of a phase's gradient from the eager one, as a share of its norm: sums are taken in other orders."""
@@ -64,7 +64,7 @@ class Compiled:
 
         def gradients() -> list[tuple[Tensor | None, ...]]:
             with state.unchanged():
-                return [pull.gradients for place in places for turn in turns(place) for _, pull in turn]
+                return [pull.gradients for place in places for turn, _ in turns(place) for _, pull in turn]
 
         reference, before = gradients(), _seconds(gradients)
         for name, network in list(self._family.named_children()):

@@ -20,7 +20,7 @@ from saddlepoint.engine.precision import FP32, Precision
 from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.settings import SILENT, Observer, Outcome, Reason, Settings, interruptible, is_milestone
 from saddlepoint.engine.training import TrainingState, all_finite
-from saddlepoint.engine.updates import Pull
+from saddlepoint.engine.updates import Buffers, Pull
 from saddlepoint.engine.world import ALONE, World
 from saddlepoint.family import Batch, Context, DataStats, Family, Phase
 
@@ -116,13 +116,11 @@ class Trainer:
 
     def cycle(self, position: Position) -> None:
         """Make one pass: a simultaneous stage computes all gradients first, an alternating one steps phase by phase."""
-        for pulled in self.turns(position):
+        for pulled, buffers in self.turns(position):
+            buffers.average(self.world)
             self.update(pulled)
-        if self.world.size > 1:
-            # Statistics of a process's own part, such as those of batch normalisation: the writer's hold for all.
-            self.world.copy_([buffer for buffer in self.state.family.buffers() if buffer.is_floating_point()])
 
-    def turns(self, position: Position) -> Iterator[list[tuple[Phase, Pull]]]:
+    def turns(self, position: Position) -> Iterator[tuple[list[tuple[Phase, Pull]], Buffers]]:
         """Compute this process's gradients of the phases that step together, turn by turn."""
         stage, draw, state, seed = position.stage, position.draw, self.state, self.settings.seed
         due = [(order, phase) for order, phase in enumerate(stage.cycle) if phase.due(position.cycle)]
@@ -131,13 +129,14 @@ class Trainer:
             draw += sum(phase.fresh_batch and order > 0 for order, phase in turn)
             state.unfreeze([phase.name for _, phase in turn])
             pulls = [(order, phase, Pull()) for order, phase in turn]
-            for share in self.shares:
+            buffers = Buffers(state.family, self.feed.shares)
+            for share in buffers.each(self.shares):
                 cache = dict[str, Any]()
                 for order, phase, pull in pulls:
                     noise = self.stream("noise", seed, share, state.step, 0 if stage.simultaneous else order)
                     ctx = Context(noise, self.stream("batch", seed, share, draw), state.progress, cache)
                     self.pull(pull, phase, batch(draw, share), ctx, keep_graph=stage.simultaneous)
-            yield [(phase, pull) for _, phase, pull in pulls]
+            yield [(phase, pull) for _, phase, pull in pulls], buffers
 
     def pull(self, pull: Pull, phase: Phase, batch: Batch, ctx: Context, keep_graph: bool) -> None:
         """Add the gradient of the phase's mean loss over one share; nothing if the phase skips its turn."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -150,6 +150,46 @@ class Pull:
         world.average_(means)
         self.loss, rest = means[0], iter(means[1:])
         self.gradients = tuple(None if gradient is None else next(rest) for gradient in self.gradients)
+
+
+class Buffers:
+    """What losses leave in a family's buffers, such as running statistics: that of all shares is the mean of theirs.
+
+    Every share of a minibatch begins with the same buffers, so that the order of shares, and which process has which,
+    do not matter. Buffers of whole numbers and of truths are those of the last share.
+
+    Args:
+        family: whose buffers.
+        shares: of a minibatch, over all processes; with one, nothing is kept or copied.
+    """
+
+    def __init__(self, family: Family, shares: int) -> None:
+        self._all = list(family.buffers()) if shares > 1 else []
+        self._before = [buffer.clone() for buffer in self._all]
+        self._moved: list[Tensor] = []
+        self._shares = shares
+
+    def each(self, shares: Iterable[int]) -> Iterator[int]:
+        """Go through this process's shares: each begins where the first did, and how far it moved them is kept."""
+        for share in shares:
+            with torch.no_grad():
+                for buffer, before in zip(self._all, self._before, strict=True):
+                    buffer.copy_(before)
+            yield share
+            with torch.no_grad():
+                moved = [b - a for b, a in zip(self._all, self._before, strict=True) if b.is_floating_point()]
+            self._moved = [a + b for a, b in zip(self._moved, moved, strict=True)] if self._moved else moved
+
+    @torch.no_grad()
+    def average(self, world: World) -> None:
+        """Move them by the mean over all shares, those of other processes included; the same on all of them."""
+        if not self._moved:
+            return
+        means = torch._foreach_div(self._moved, self._shares // world.size)
+        world.average_(means)
+        floats = [(b, a) for b, a in zip(self._all, self._before, strict=True) if b.is_floating_point()]
+        for (buffer, before), mean in zip(floats, means, strict=True):
+            buffer.copy_(before + mean)
 
 
 class Averages:

@@ -15,6 +15,7 @@ from saddlepoint.metrics.extractors import Smooth
 from saddlepoint.metrics.path_length import path_length
 
 LENGTH = Metric("path length", "lower", digits=1)
+IN_W = Metric("path length in w", "lower", digits=1)
 _PAIRS = 2_000
 
 
@@ -22,17 +23,22 @@ def _measure(samples: SampleSet, task: Task) -> list[Row]:
     latents, extractor = task.bench.subject.latents, task.extractor
     if latents is None or not isinstance(extractor, Smooth):
         raise DataError("these samples come without a generator, or the extractor takes bytes only")
-    # At t = 0 a straight line starts inside any prior; a great circle would suppose a normal one.
-    found = path_length(
-        latents.generate, latents.draw, extractor.embed, np.random.default_rng(task.bench.seed),
-        n=task.n, interpolation="lerp", where="end",
-    )  # fmt: skip
-    return [to_row(LENGTH, samples, found)]
+    rows = []
+    for metric, space in ((LENGTH, latents), (IN_W, task.bench.subject.styles)):
+        if space is not None:
+            # At t = 0 a straight line starts inside any prior; a great circle would suppose a normal one.
+            found = path_length(
+                space.generate, space.draw, extractor.embed, np.random.default_rng(task.bench.seed),
+                n=task.n, interpolation="lerp", where="end",
+            )  # fmt: skip
+            rows.append(to_row(metric, samples, found))
+    return rows
 
 
 def _verdict(rows: Sequence[Row], task: Task) -> str:
+    in_w = f", one between two points of w at {shown(rows[1], IN_W)}" if len(rows) > 1 else ""
     return (
-        f"A short step in z moves the features at a mean squared speed of {shown(rows[0], LENGTH)}; "
+        f"A short step in z moves the features at a mean squared speed of {shown(rows[0], LENGTH)}{in_w}; "
         "comparable between generators with the same kind of z and the same extractor only."
     )
 
@@ -46,8 +52,9 @@ def _needs(bench: Bench) -> str:
 
 register(
     Protocol(
-        "ppl", ("image",), "perceptual path length in z, at the ends of paths", (LENGTH,), _measure, _verdict,
-        name=lambda task: f"ppl{short_count(task.n)}_{task.features_name}_z",
+        "ppl", ("image",), "perceptual path length in z (and w), at the ends of paths", (LENGTH, IN_W), _measure,
+        _verdict,
+        name=lambda task: f"ppl{short_count(task.n)}_{task.features_name}_z{'w' if task.bench.subject.styles else ''}",
         controls=lambda bench: (),
         count=lambda bench, wanted: bench.count(min(wanted, _PAIRS)),
         needs=_needs,

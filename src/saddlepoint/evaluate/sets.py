@@ -58,6 +58,7 @@ class Subject:
         count: number of samples there are, for samples from a file; None: as many as are asked for.
         labels: (n, seed) -> the label asked of each sample, int64 (n,); None for an unconditional generator.
         latents: its latent space, where it has one.
+        styles: its intermediate latent space w, where it has one, as if it were the latent space.
     """
 
     label: str
@@ -65,6 +66,7 @@ class Subject:
     count: int | None = None
     labels: Callable[[int, int], np.ndarray] | None = None
     latents: Latents | None = None
+    styles: Latents | None = None
 
 
 @dataclass

@@ -4,5 +4,7 @@ from saddlepoint.families import gan  # isort: skip
 from saddlepoint.families import cgan  # isort: skip
 from saddlepoint.families import dcgan  # isort: skip
 from saddlepoint.families import timegan  # isort: skip
+from saddlepoint.families import stylegan1  # isort: skip
+from saddlepoint.families import stylegan  # isort: skip
 
-__all__ = ["cgan", "dcgan", "gan", "timegan"]
+__all__ = ["cgan", "dcgan", "gan", "stylegan", "stylegan1", "timegan"]

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from saddlepoint._types import working_dtype
+from saddlepoint.nn.equalised import EqualisedConv2d
 
 
 def leaky_convnet(
@@ -38,7 +39,11 @@ def leaky_convnet(
     """
     convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
     geometry = [(layer.stride, layer.padding) for layer in convolutions]
-    parameters = [p for layer in convolutions for p in (layer.weight, layer.bias)]
+    parameters = [
+        p
+        for layer in convolutions
+        for p in (layer.acting() if isinstance(layer, EqualisedConv2d) else (layer.weight, layer.bias))
+    ]
     outputs, norms, gradients = _LeakyConvNet.apply(x, head, slope, geometry, *parameters)
     return outputs, norms, gradients.detach()
 

@@ -1,0 +1,222 @@
+"""Makes the figures of docs/results.md for `stylegan` and `stylegan1`: trains, measures, keeps, writes the page.
+
+    python benchmarks/results_2020.py run [ROW ...]    train and measure what is missing; can be stopped at any moment
+    python benchmarks/results_2020.py write            write the tables from the kept figures
+
+A row that is stopped goes on in its run folder; a finished one keeps its figures in benchmarks/figures/2020/ROW.json
+and its pictures in docs/images. `dcgan` is trained beside for the same time.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from records import cell, commit, figures_of, run_or_write, write_section
+
+from saddlepoint import Explorer, api, explore, pictures
+from saddlepoint._files import write_atomically
+from saddlepoint._types import from_bytes
+from saddlepoint.data import load_dataset
+from saddlepoint.engine import runtime
+from saddlepoint.engine.doctor import ALARMS
+from saddlepoint.engine.settings import Observer
+
+HERE = Path(__file__).parent
+FIGURES = HERE / "figures" / "2020"
+DOCS = HERE.parent / "docs"
+RUNS = Path("runs") / "2020"
+THREADS = 1
+MINUTES = 25
+PROJECTED = 20
+FEW = 1000
+IMAGES = ("fd", "pr", "classes")
+AUGMENTED = ("nimg", "augment p", "augment r")
+NONE: Mapping[str, Any] = {"augment": ()}
+HEADING = """
+## StyleGAN
+
+Script: `python benchmarks/results_2020.py run`, then `write`. Kept figures: `benchmarks/figures/2020/`. Brackets are
+95% intervals of the protocol (they count the draw of samples and rows, not the seed of training). "Projection" is by
+what factor the squared error of the mean image falls for 20 held-out images: the median, and the smallest.
+Augmentation: where its probability p ended, and r (which aims at .6) in the second half of training.
+
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training run and what is measured of it."""
+
+    label: str
+    family: str
+    preset: str
+    data: str
+    protocols: tuple[str, ...] = (*IMAGES, "ppl")
+    options: Mapping[str, Any] = field(default_factory=dict)
+    size: int | None = None
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of its file."""
+        return f"{self.label}-{self.data}-{MINUTES}m-seed{self.seed}"
+
+
+def rows(seed: int) -> list[Row]:
+    """Return the rows of a seed, headline rows first."""
+    copies = (*IMAGES, "memorisation")
+    return [
+        Row("stylegan", "stylegan", "tiny-32", "mnist", seed=seed),
+        Row("dcgan", "dcgan", "small", "mnist", seed=seed),
+        Row("ada", "stylegan", "tiny-32", "mnist-1000", copies, seed=seed),
+        Row("no-augmentation", "stylegan", "tiny-32", "mnist-1000", copies, NONE, seed=seed),
+        Row("faces", "stylegan", "tiny-64", "att-faces", ("fd", "memorisation"), size=64, seed=seed),
+        Row("modern", "stylegan", "modern", "mnist", seed=seed),
+        Row("stylegan1", "stylegan1", "tiny-32", "mnist", seed=seed),
+        Row("stylegan", "stylegan", "tiny-32", "fashion-mnist", seed=seed),
+    ]
+
+
+ROWS = [row for seed in range(3) for row in rows(seed)]
+
+
+def source(name: str) -> str:
+    """Return the data of a row: a name, or a file with few training images and all test images of MNIST."""
+    if name != "mnist-1000":
+        return name
+    path = RUNS / "mnist-1000.npz"
+    if not path.exists():
+        splits = load_dataset("mnist").splits
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {f"x_{part}": np.array(splits[part].x) for part in ("train", "test")}
+        labels = {f"y_{part}": np.array(splits[part].labels) for part in ("train", "test")}
+        np.savez(path, **{name: found[:FEW] if "train" in name else found for name, found in (arrays | labels).items()})
+    return str(path)
+
+
+def run(row: Row, named: bool) -> None:
+    """Train a row unless it is finished, measure it, keep its figures and pictures."""
+    path = FIGURES / f"{row.name}.json"
+    if path.exists():
+        return
+    torch.set_num_threads(THREADS)
+    plan = api.plan(
+        row.family, source(row.data), preset=row.preset, options=row.options, budget=MINUTES * 60, seed=row.seed,
+        threads=THREADS, out=RUNS / row.name, device="cpu", remedy="off", size=row.size,
+    )  # fmt: skip
+    run, outcome = api.start(plan, Observer(say=print, warn=print))
+    if outcome.reason == "interrupted":
+        sys.exit("interrupted; run the same command again")
+    report = run.evaluate(row.protocols, seed=0, features="mnist-lenet" if row.data == "mnist-1000" else None)
+    run.save_report(report)
+    for picture in ("grid", "styles", "truncation") if run.family.tags.has_w else ("grid",):
+        pictures.draw(run, picture, seed=0, out=DOCS / "images" / f"2020-{row.name}-{picture}.png")
+    found = {
+        "nimg": outcome.progress.nimg,
+        "seconds": round(outcome.seconds, 1),
+        "verdict": run.diagnosis.verdict,
+        "alarms": sorted({line["verdict"] for line in run.log if line.get("verdict") in ALARMS}),
+        "projection": projected(run, DOCS / "images" / f"2020-{row.name}-projection.png"),
+        "augmentation": [
+            [line["nimg"], line["augment p"], line["augment r"]] for line in run.log if "augment p" in line
+        ],
+        "figures": figures_of(report),
+        "threads": THREADS,
+        "machine": runtime.machine(),
+        "commit": commit(),
+    }
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(found, indent=1, default=list) + "\n")
+    print(f"{row.name}: {found['nimg']:,} samples in {found['seconds']:.0f} s", flush=True)
+
+
+def projected(run: api.Run, picture: Path) -> dict[str, list[float]]:
+    """Project held-out images: squared errors of the mean image and of what was found; draw both below one another."""
+    images = from_bytes(torch.from_numpy(np.array(run.dataset().splits["test"].x[:PROJECTED])))
+    found = Explorer(run).project(images)
+    pairs = torch.stack([images, found.samples], 1).flatten(0, 1)
+    explore.grid(pairs, 10).save(picture)
+    return {"mean image": found.mean_losses.tolist(), "found": found.losses.amin(0).tolist()}
+
+
+SHOWN = (
+    ("Fréchet distance, bias removed", "FD"),
+    ("precision", "precision"),
+    ("recall", "recall"),
+    ("classes present", "classes"),
+    ("path length", "PPL in z"),
+    ("path length in w", "PPL in w"),
+    ("near copies", "near copies"),
+)
+
+
+def projection(kept: Mapping[str, Any]) -> str:
+    """Return the median and the smallest of the factors."""
+    factors = [a / b for a, b in zip(kept["projection"]["mean image"], kept["projection"]["found"], strict=True)]
+    return f"{statistics.median(factors):.1f} (from {min(factors):.1f})"
+
+
+def controller(kept: Mapping[str, Any]) -> str:
+    """Return where p ended, and the mean of r over the second half of training."""
+    later = [line for line in kept["augmentation"] if line[0] > kept["nimg"] / 2]
+    if not later:
+        return ""
+    return f"p {later[-1][1]:.2f}, r {statistics.mean(r for _, _, r in later):.2f}"
+
+
+def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
+    """Return the table of a data set: every run, means over seeds, then what real rows reach."""
+    metrics = [(m, word) for m, word in SHOWN if any(m in kept["figures"]["model"] for _, kept in found)]
+    words = ["run", "seed", "samples seen", *(word for _, word in metrics), "projection", "augmentation", "doctor"]
+    lines = ["", f"`{data}`, {MINUTES} minutes:", "", "| " + " | ".join(words) + " |", "|---" * len(words) + "|"]
+    for row, kept in found:
+        model = kept["figures"]["model"]
+        told = kept["verdict"] + (f" (before: {', '.join(kept['alarms'])})" if kept["alarms"] else "")
+        cells = [row.label, str(row.seed), f"{kept['nimg']:,}", *(cell(model.get(m)) for m, _ in metrics)]
+        lines.append("| " + " | ".join([*cells, projection(kept), controller(kept), told]) + " |")
+    for label in dict.fromkeys(row.label for row, _ in found):
+        seeds = [kept["figures"]["model"] for row, kept in found if row.label == label]
+        if len(seeds) > 1:
+            means = [[model[m]["value"] for model in seeds if m in model] for m, _ in metrics]
+            shown = [f"**{statistics.mean(v):.3g}** sd {statistics.stdev(v):.2g}" if len(v) > 1 else "" for v in means]
+            lines.append("| " + " | ".join([label, f"mean of {len(seeds)}", "", *shown, "", "", ""]) + " |")
+    controls = found[0][1]["figures"]
+    for name in (n for n in controls if n.startswith(("held-out", "training"))):
+        cells = [f"*{name}*", "", "", *(cell(controls[name].get(m)) for m, _ in metrics), "", "", ""]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def write() -> None:
+    """Write the section of docs/results.md between its marks."""
+    pairs = [(row, FIGURES / f"{row.name}.json") for row in ROWS]
+    found = [(row, json.loads(path.read_text())) for row, path in pairs if path.exists()]
+    lines: list[str] = []
+    for data in dict.fromkeys(row.data for row, _ in found):
+        some = sorted(((r, k) for r, k in found if r.data == data), key=lambda pair: (pair[0].label, pair[0].seed))
+        lines += table(data, some)
+        for row, _ in some:
+            drawn = sorted((DOCS / "images").glob(f"2020-{row.name}-*.png")) if row.seed == 0 else []
+            if drawn:
+                lines += [
+                    "",
+                    f"{row.label}, {row.data}, seed 0:",
+                    "",
+                    *(f"![{p.stem}](images/{p.name})" for p in drawn),
+                ]
+    machines = sorted({k["machine"]["processor"] + ", torch " + k["machine"]["torch"] for _, k in found})
+    commits = sorted({k["commit"] for _, k in found})
+    lines += ["", f"{THREADS} thread a run. Measured on: {'; '.join(machines)}. Commits: {', '.join(commits)}."]
+    write_section(DOCS / "results.md", "2020", lines, HEADING)
+
+
+if __name__ == "__main__":
+    run_or_write({row.name: row for row in ROWS}, run, write, __doc__)

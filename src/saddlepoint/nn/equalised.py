@@ -1,0 +1,164 @@
+"""Layers with an equalised learning rate: weights of unit variance, scaled when they are used."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from saddlepoint._types import at_least_float32
+
+GAIN = 2**0.5
+"""What keeps the variance through LeakyReLU of slope 0.2, nearly."""
+
+
+def leaky(x: Tensor) -> Tensor:
+    """Return LeakyReLU of slope 0.2."""
+    return F.leaky_relu(x, 0.2)
+
+
+class EqualisedLinear(nn.Linear):
+    """An affine map whose weight is kept 1 / ``multiplier`` times as large, with variance 1 for multiplier 1.
+
+    Adam's steps have the same size for every layer, so every layer moves at the same relative speed; ``multiplier``
+    slows it down. Source: Karras et al. 2018 (ProGAN), section 4.1; Karras et al. 2019, appendix C.
+
+    Args:
+        inputs, outputs: features.
+        gain: the map's result has variance gain^2 for inputs of variance 1.
+        amplify: factor of the whole result, so that LeakyReLU need not be followed by one: weights and bias take it.
+        multiplier: of the learning rate.
+        start: initial value of the bias.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, *, gain: float = 1.0, amplify: float = 1.0, multiplier: float = 1.0,
+        start: float = 0.0,
+    ) -> None:  # fmt: skip
+        super().__init__(inputs, outputs)
+        self.multiplier, self.start = multiplier, start
+        self.scale, self.bias_scale = amplify * gain * multiplier / inputs**0.5, amplify * multiplier
+
+    def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
+        """Return amplify (gain multiplier x W' / sqrt(inputs) + multiplier b), never in half precision.
+
+        These layers make styles and logits, whose errors reach everything, and cost little.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            return F.linear(at_least_float32(x), self.weight * self.scale, self.bias * self.bias_scale)
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Draw the weight from N(0, 1 / multiplier^2), and set the bias to its start."""
+        nn.init.normal_(self.weight, 0.0, 1 / self.multiplier, generator=generator)
+        nn.init.constant_(self.bias, self.start / self.multiplier)
+
+
+class EqualisedConv2d(nn.Conv2d):
+    """A convolution with weights of variance 1, scaled by gain / sqrt(fan in) when it is used.
+
+    Args:
+        inputs, outputs: channels.
+        kernel: side.
+        stride: 1 or 2.
+        padding: None: half the kernel, rounded down.
+        gain, amplify: as for `EqualisedLinear`.
+        bias: whether there is one.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int | None = None,
+        gain: float = 1.0, amplify: float = 1.0, bias: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__(inputs, outputs, kernel, stride, kernel // 2 if padding is None else padding, bias=bias)
+        self.scale, self.bias_scale = amplify * gain / (inputs * kernel**2) ** 0.5, amplify
+
+    def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Tensor:
+        """Return amplify (gain conv(x, W) / sqrt(fan in) + b)."""
+        return self._conv_forward(x, *self.acting())
+
+    def acting(self) -> tuple[Tensor, Tensor | None]:
+        """Return weight and bias as the convolution has them."""
+        return self.weight * self.scale, None if self.bias is None else self.bias * self.bias_scale
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Draw the weight from N(0, 1), and set the bias to 0."""
+        nn.init.normal_(self.weight, generator=generator)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
+class ModulatedConv2d(nn.Module):
+    """A convolution whose input channels are scaled by a style, and whose output has unit variance again.
+
+    y = d * conv(s * x), with d_o = 1 / sqrt(sum_ik (s_i W_oik)^2) for each sample and output channel o: the same as a
+    convolution with weights of its own for each sample. On one CPU thread, batch 32, channels last, forward and
+    backward, it takes 11 ms where a convolution in groups takes 18 (16 channels of 32 x 32), 35 and 56 (32 of 32 x 32),
+    30 and 164 (128 of 8 x 8).
+
+    Source: Karras et al. 2020 (StyleGAN2), equations 1 and 3, and section 2.2.
+
+    Args:
+        inputs, outputs: channels.
+        kernel: side, odd.
+        styles: dimensions of w.
+        demodulate: whether the variance is restored; without, weights are scaled by 1 / sqrt(fan in) instead.
+        amplify: deviation of the demodulated output.
+        up: doubles height and width: a transposed convolution of stride 2.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, styles: int, *, demodulate: bool = True, amplify: float = 1.0,
+        up: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
+        self.affine = EqualisedLinear(styles, inputs, start=1.0)
+        self.demodulate, self.amplify, self.up, self.padding = demodulate, amplify, up, kernel // 2
+        self.scale = 1.0 if demodulate else 1 / (inputs * kernel**2) ** 0.5
+
+    def forward(self, x: Float[Tensor, "batch inputs height width"], w: Float[Tensor, "batch styles"]) -> Tensor:
+        """Return the modulated convolution; with ``up`` its side is 2 side + 1, to be blurred."""
+        s = self.affine(w) * self.scale
+        x = x * s[:, :, None, None].to(x.dtype)
+        if self.up:
+            y = F.conv_transpose2d(x, self.weight.transpose(0, 1), None, stride=2)
+        else:
+            y = F.conv2d(x, self.weight, None, 1, self.padding)
+        if self.demodulate:
+            y = y * self._demodulation(s)[:, :, None, None].to(y.dtype)
+        return y
+
+    def _demodulation(self, s: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
+        with torch.autocast(s.device.type, enabled=False):
+            energy = s.square() @ self.weight.square().sum((2, 3)).t()
+            return self.amplify * torch.rsqrt(energy + 1e-8)
+
+    def draw(self, generator: torch.Generator) -> None:
+        """Draw the weight from N(0, 1)."""
+        nn.init.normal_(self.weight, generator=generator)
+
+
+class ResizedConv2d(EqualisedConv2d):
+    """Pixels doubled, then a 3 x 3 convolution; or a 3 x 3 convolution, then means of 2 x 2: in one pass of stride 2.
+
+    Doubling and averaging are filters of 2 x 2 ones, so kernel and filter are one kernel of 4 x 4 with a stride of 2.
+    Source: Karras et al. 2018 (ProGAN), released code.
+
+    Args:
+        inputs, outputs: channels.
+        up: doubles the side, else halves it.
+        gain, bias: as for `EqualisedConv2d`.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, up: bool, gain: float = 1.0, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 3, gain=gain, bias=bias)
+        self.up = up
+
+    def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Tensor:
+        """Return (batch, outputs, 2 side, 2 side), or of half the side."""
+        weight = F.pad(self.weight * self.scale, (1, 1, 1, 1))
+        kernel = weight[:, :, 1:, 1:] + weight[:, :, :-1, 1:] + weight[:, :, 1:, :-1] + weight[:, :, :-1, :-1]
+        if self.up:
+            return F.conv_transpose2d(x, kernel.transpose(0, 1).flip(2, 3), self.bias, 2, 1)
+        return F.conv2d(x, kernel / 4, self.bias, 2, 1)

@@ -1,0 +1,73 @@
+"""Resampling of images by factors of two with the binomial filters of StyleGAN, differentiable any number of times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+Images = Float[Tensor, "batch channel height width"]
+
+SMOOTH = (1.0, 3.0, 3.0, 1.0)
+"""The filter of StyleGAN2, in each direction."""
+
+NARROW = (1.0, 2.0, 1.0)
+"""The filter of StyleGAN, in each direction."""
+
+
+def upsample(x: Images, taps: Sequence[float] = SMOOTH) -> Images:
+    """Double height and width: zeros between the pixels, then the filter; constants keep their value inside.
+
+    Source: Karras et al. 2020 (StyleGAN2), appendix B.
+
+    Args:
+        x: zero outside.
+        taps: of the filter, an even number of them.
+    """
+    found: Images = _Filter.apply(4 * x, tuple(taps), 2, len(taps) // 2 - 1, True)
+    return found
+
+
+def downsample(x: Images, taps: Sequence[float] = SMOOTH) -> Images:
+    """Halve height and width, which must be even: the filter, then every second pixel; a quarter of the adjoint above.
+
+    Args:
+        x: zero outside.
+        taps: of the filter, an even number of them.
+    """
+    found: Images = _Filter.apply(x, tuple(taps), 2, len(taps) // 2 - 1, False)
+    return found
+
+
+def blur(x: Images, taps: Sequence[float] = SMOOTH, padding: int = 1) -> Images:
+    """Filter without a change of resolution; the side becomes side + 2 padding + 1 - number of taps."""
+    found: Images = _Filter.apply(x, tuple(taps), 1, padding, False)
+    return found
+
+
+class _Filter(torch.autograd.Function):
+    """A filter of sum 1 on each channel, or its adjoint; each is the derivative of the other.
+
+    Differentiating a convolution twice would walk through its channels one by one.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, taps: tuple[float, ...], stride: int, padding: int, adjoint: bool) -> Tensor:
+        ctx.settings = (taps, stride, padding, not adjoint)
+        line = torch.tensor(taps, dtype=x.dtype, device=x.device)
+        kernel = torch.outer(line, line) / line.sum() ** 2
+        channels = x.shape[1]
+        weight = kernel.expand(channels, 1, -1, -1).contiguous()
+        if adjoint and stride == 2:
+            return F.conv_transpose2d(x, weight, None, stride, padding, groups=channels)
+        # The taps are symmetric, so at stride 1 the adjoint is the filter with what is left of the padding.
+        padding = len(taps) - 1 - padding if adjoint else padding
+        return F.conv2d(x, weight, None, stride, padding, groups=channels)
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        return _Filter.apply(along[0], *ctx.settings), None, None, None, None

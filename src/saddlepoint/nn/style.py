@@ -1,0 +1,232 @@
+"""Parts of both generations of StyleGAN: the mapping network, mixed styles, noise inputs, layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from saddlepoint._types import Latents, PerSample, at_least_float32
+from saddlepoint.nn.conv import leaky_convnet
+from saddlepoint.nn.equalised import GAIN, EqualisedConv2d, EqualisedLinear, ModulatedConv2d, leaky
+from saddlepoint.nn.normalise import minibatch_deviation, rms_norm
+from saddlepoint.nn.resample import blur
+
+Images = Float[Tensor, "batch channel height width"]
+Styles = Float[Tensor, "batch layer w"]
+W = Float[Tensor, "batch w"]
+
+SLOWLY = 0.01
+"""Learning rate of a mapping network's layers as a share of the other layers'."""
+
+
+def sides(side: int) -> list[int] | None:
+    """Return the sides of the layers from 4, 5, 6 or 7 up to the image by doubling; None if there is no such list.
+
+    >>> sides(32), sides(28), sides(9)
+    ([4, 8, 16, 32], [7, 14, 28], None)
+    """
+    found = [side]
+    while found[0] > 7:
+        if found[0] % 2:
+            return None
+        found.insert(0, found[0] // 2)
+    return found if found[0] >= 4 and len(found) > 1 else None
+
+
+SIZES = tuple(side for side in range(8, 1025) if sides(side))
+"""Sides of the images that the generators can make."""
+
+
+class MappingNetwork(nn.Module):
+    """z (beside a vector of the label), each of unit root mean square -> layers that learn slowly -> w.
+
+    Source: Karras et al. 2019, section 2 and appendix C; labels as in Karras et al. 2020 (StyleGAN2-ADA), appendix D.
+
+    Args:
+        latents: dimensions of z; 0: there is none.
+        classes: of the labels; 0: there are none.
+        size: dimensions of w, and hidden units.
+        depth: layers.
+    """
+
+    def __init__(self, latents: int, classes: int, size: int, depth: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.label = EqualisedLinear(classes, size) if classes else None
+        widths = [latents + (size if classes else 0), *[size] * depth]
+        self.layers = nn.ModuleList(EqualisedLinear(a, b, amplify=GAIN, multiplier=SLOWLY) for a, b in pairwise(widths))
+
+    def forward(self, z: Latents | None, labels: Tensor | None) -> W:
+        """Return w; ``labels`` are read where there are classes."""
+        parts = [] if z is None else [rms_norm(z)]
+        if self.label is not None:
+            assert labels is not None
+            parts.append(rms_norm(self.label(F.one_hot(labels, self.classes).to(self.label.weight.dtype))))
+        h = torch.cat(parts, 1)
+        for layer in self.layers:
+            h = leaky(layer(h))
+        return h
+
+
+def mixed(first: W, second: W, layers: int, share: float, generator: torch.Generator) -> Styles:
+    """Return the styles of ``first`` up to a random layer and of ``second`` from there on, for a share of the samples.
+
+    Source: Karras et al. 2019, section 3.1.
+
+    Args:
+        first, second: two points of w for each sample.
+        layers: of the generator.
+        share: probability that a sample is mixed; the others are of ``first`` alone.
+        generator: of the places.
+    """
+    drawn = torch.rand(2, len(first), generator=generator, device=first.device)
+    place = 1 + (drawn[0] * (layers - 1)).long()
+    place = torch.where(drawn[1] < share, place, layers)
+    kept = torch.arange(layers, device=first.device) < place[:, None]
+    return torch.where(kept[:, :, None], first[:, None], second[:, None])
+
+
+def noises(rows: int, of: Sequence[int], generator: torch.Generator) -> list[Tensor]:
+    """Draw N(0, 1) maps (rows, 1, side, side) for layers with the given sides; one row serves all samples."""
+    return [torch.randn(rows, 1, side, side, generator=generator, device=generator.device) for side in of]
+
+
+def clipped(x: Images) -> Images:
+    """Clip to [-1, 1]; the gradient passes as if nothing were clipped, so that a search is not stuck outside."""
+    return x + (x.clamp(-1, 1) - x).detach()
+
+
+class StyledLayer(nn.Module):
+    """A modulated convolution (and a blur after doubling), noise, bias, LeakyReLU."""
+
+    def __init__(self, inputs: int, outputs: int, styles: int, *, up: bool = False) -> None:
+        super().__init__()
+        # The gain of LeakyReLU is carried by what it acts on. The filter spreads the energy of a pixel over four.
+        self.conv = ModulatedConv2d(inputs, outputs, 3, styles, amplify=GAIN * (4 if up else 1), up=up)
+        self.strength, self.bias = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Images, w: W, noise: Tensor) -> Images:
+        """Return (batch, outputs, side, side), of the side of ``noise``."""
+        h = self.conv(x, w)
+        h = blur(h, padding=1) if self.conv.up else h
+        return leaky(h + (noise * (GAIN * self.strength) + (GAIN * self.bias)[:, None, None]).to(h.dtype))
+
+
+class ToImage(nn.Module):
+    """A modulated convolution of one pixel without demodulation, and a bias."""
+
+    def __init__(self, inputs: int, channels: int, styles: int) -> None:
+        super().__init__()
+        self.conv = ModulatedConv2d(inputs, channels, 1, styles, demodulate=False)
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Images, w: W) -> Images:
+        """Return what the block adds to the image."""
+        return at_least_float32(self.conv(x, w)) + self.bias[:, None, None]
+
+
+class Head(nn.Module):
+    """D's last layers: minibatch deviation, a convolution, a layer -> a logit, or a product with the label's vector.
+
+    A logit of evaluation mode is a function of its own sample: there the deviation is its running mean.
+
+    Args:
+        width: channels.
+        side: of the maps.
+        group: samples whose deviation is taken; fewer where they do not divide the minibatch. 0: none.
+        gain, amplify: of the hidden layers.
+        label: network of the label's vector (batch, size); None: unconditional.
+        size: of that vector.
+    """
+
+    def __init__(
+        self, width: int, side: int, group: int, *, gain: float = 1.0, amplify: float = 1.0,
+        label: nn.Module | None = None, size: int = 1,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.group = group
+        self.conv = EqualisedConv2d(width + (group > 0), width, 3, gain=gain, amplify=amplify)
+        self.hidden = EqualisedLinear(width * side**2, width, gain=gain, amplify=amplify)
+        self.output = EqualisedLinear(width, 1 if label is None else size)
+        self.label = label
+        self.deviation: Tensor
+        self.register_buffer("deviation", torch.zeros(()))
+
+    def forward(self, h: Images, labels: Tensor | None) -> PerSample:
+        """Return logits (batch,)."""
+        h = leaky(self.conv(self._with_deviation(h) if self.group else h))
+        h = leaky(self.hidden(h.flatten(1)))
+        found = self.output(h)
+        if self.label is None:
+            return found.squeeze(1)
+        of_label = rms_norm(self.label(None, labels))
+        return (found * of_label).sum(1) / found.shape[1] ** 0.5
+
+    def _with_deviation(self, h: Images) -> Images:
+        batch, _, height, width = h.shape
+        if not self.training:
+            return torch.cat([h, self.deviation.to(h.dtype).expand(batch, 1, height, width)], 1)
+        group = max(size for size in range(1, min(self.group, batch) + 1) if batch % size == 0)
+        h = minibatch_deviation(h, group)
+        with torch.no_grad():
+            self.deviation.lerp_(h[:, -1].mean().to(self.deviation.dtype), 0.01)
+        return h
+
+
+def draw_layers(network: nn.Module, generator: torch.Generator) -> None:
+    """Draw the weights of every equalised or modulated layer below ``network``."""
+    for layer in network.modules():
+        if isinstance(layer, EqualisedLinear | EqualisedConv2d | ModulatedConv2d):
+            layer.draw(generator)
+
+
+class StridedDiscriminator(nn.Module):
+    """One convolution of stride 2 with LeakyReLU for each side, down to half of the smallest side -> one logit.
+
+    Piecewise linear, so that R1, R2 and G's gradient cost one more pass through it (`nn/conv.py`). With labels the last
+    weights are multiplied by the label's vector.
+
+    Args:
+        shape: of an image, square.
+        widths: channels at half the side, a quarter, and so on; as many as there are sides are read.
+        classes: of the labels; 0: there are none.
+        depth: layers of the label's network.
+    """
+
+    def __init__(self, shape: tuple[int, ...], widths: Sequence[int], classes: int, depth: int) -> None:
+        super().__init__()
+        found = sides(shape[1])
+        assert found is not None
+        pairs = pairwise([shape[0], *widths[: len(found)]])
+        self.layers = nn.ModuleList(
+            EqualisedConv2d(a, b, 4 - side % 2, stride=2, padding=1, amplify=GAIN)
+            for (a, b), side in zip(pairs, reversed(found), strict=True)
+        )
+        features = widths[len(found) - 1] * ((found[0] + 1) // 2) ** 2
+        self.output = EqualisedLinear(features, 1)
+        self.label = MappingNetwork(0, classes, features, depth) if classes else None
+
+    def forward(self, x: Images, labels: Tensor | None) -> PerSample:
+        """Return logits (batch,)."""
+        return self.judge(x, labels)
+
+    def judge(self, x: Images, labels: Tensor | None) -> PerSample:
+        """Return what `forward` returns."""
+        h = x
+        for layer in self.layers:
+            h = leaky(layer(h))
+        return (h.flatten(1) * self._head(labels)).sum(1)
+
+    def with_gradients(self, x: Images, labels: Tensor | None) -> tuple[PerSample, PerSample, Images]:
+        """Return logits (batch,), ||grad_x D||^2 (batch,), and the gradients, detached."""
+        return leaky_convnet(x, self.layers, self._head(labels), 0.2)
+
+    def _head(self, labels: Tensor | None) -> Tensor:
+        """Return the weights of the output: one row for all, or with labels one row for each sample."""
+        weight = self.output.weight * self.output.scale
+        return weight if self.label is None else weight * self.label(None, labels)
