@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from saddlepoint._errors import ConfigError
 from saddlepoint.cli_options import OutOption, QuietOption, RunArgument, ThreadsOption
 
 
@@ -49,9 +50,15 @@ def export(
     from saddlepoint.engine.runtime import use_threads
     from saddlepoint.export import export_run
 
+    if push is not None and format is not Format.hub:
+        raise ConfigError(f"--push is for --format hub, not {format.value}; change one of the two")
     use_threads(threads)
     folder = export_run(run, format.value, out, measure=measure, say=_silent if quiet else _say)
     typer.echo(folder)
+    if push is not None:
+        from saddlepoint.export.hub import push as upload
+
+        typer.echo(upload(folder, push, private=private))
 
 
 def _say(line: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from safetensors.torch import save_file
 from saddlepoint import weights
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint._types import from_bytes
+from saddlepoint.engine.folder import RunFolder
 from saddlepoint.export import Say, write_json
 from saddlepoint.export.describe import describe, public_config
 from saddlepoint.run import Run
@@ -78,8 +81,33 @@ def write_safetensors(run: Run, folder: Path, measure: bool, say: Say) -> None:
     say(f"safetensors: {sum(tensor.numel() for tensor in tensors.values()):,} numbers")
 
 
+def write_hub(run: Run, folder: Path, measure: bool, say: Say) -> None:
+    """Write weights with a model card, a picture of samples and the figures; raises as `write_safetensors`."""
+    from saddlepoint.export.card import write_card
+
+    write_safetensors(run, folder, measure, say)
+    write_card(run, folder)
+    kept = RunFolder(run.path).report / "metrics.jsonl"
+    if kept.is_file():
+        shutil.copyfile(kept, folder / "metrics.jsonl")
+    else:
+        say(f"hub: the card has no figures; saddle evaluate {run.path} measures them")
+
+
+def write_web(run: Run, folder: Path, measure: bool, say: Say) -> None:
+    """Write a page that samples in the browser; raises as `write_model`, and if its runtime is not to be had."""
+    from saddlepoint.export.web import write_page
+
+    with tempfile.TemporaryDirectory() as place:
+        description = write_model(run, Path(place), measure, say)
+        kept = {graph["name"]: (graph["half"] or graph)["file"] for graph in description["graphs"]}
+        write_page(description, {name: (Path(place) / file).read_bytes() for name, file in kept.items()}, folder, say)
+
+
 WRITERS: Mapping[str, Callable[[Run, Path, bool, Say], None]] = {
     "onnx": write_onnx,
     "safetensors": write_safetensors,
+    "hub": write_hub,
+    "web": write_web,
 }
 """What writes a format into an empty folder: (run, folder, measure, say)."""
