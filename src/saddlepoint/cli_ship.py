@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from saddlepoint._errors import ConfigError
-from saddlepoint.cli_options import OutOption, QuietOption, RunArgument, ThreadsOption
+from saddlepoint.cli_options import DeviceOption, OutOption, QuietOption, RunArgument, ThreadsOption
 
 
 class Format(StrEnum):
@@ -20,12 +20,23 @@ class Format(StrEnum):
     web = "web"
 
 
+class Backend(StrEnum):
+    """What can compute samples."""
+
+    torch = "torch"
+    onnx = "onnx"
+
+
 def add_shipping(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.command(
         epilog="Examples:  saddle export runs/my-run  |  saddle export runs/my-run --format web --out page  |  "
         "saddle export runs/my-run --format hub --push me/my-digits"
     )(export)
+    app.command(
+        epilog="Examples:  saddle serve runs/my-run  |  saddle serve runs/my-run --backend onnx --host 0.0.0.0  |  "
+        "saddle serve hf:me/my-digits --port 9000"
+    )(serve)
 
 
 def export(
@@ -67,3 +78,24 @@ def _say(line: str) -> None:
 
 def _silent(line: str) -> None:
     pass
+
+
+def serve(
+    run: Annotated[str, typer.Argument(help="Run folder, export of weights, or hf:owner/name.")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; beyond this machine a token is asked for.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")] = 8018,
+    backend: Annotated[Backend, typer.Option(help="What computes: PyTorch, or onnxruntime.")] = Backend.torch,
+    batch: Annotated[int, typer.Option(min=1, max=1024, help="Rows that are computed at once.")] = 16,
+    waiting: Annotated[int, typer.Option(min=1, help="Rows that may wait; beyond them requests get a 429.")] = 4096,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+) -> None:
+    """Answer requests for samples over HTTP: PNG, NPZ, JSON, CSV."""
+    from saddlepoint.serve.api import serve_run
+
+    serve_run(
+        run, host=host, port=port, backend=backend.value, batch=batch, device=device, threads=threads, waiting=waiting,
+        say=typer.echo,
+    )  # fmt: skip

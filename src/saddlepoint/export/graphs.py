@@ -92,7 +92,7 @@ def graphs_of(family: Family) -> tuple[Graph, ...]:
         found.append(_recorded("inputs", family, _draw_inputs, ()))
     if not family.tags.has_w:
         return (*found, _recorded("model", family, _generate, (inputs, *label)))
-    truncation = Input("truncation", (), "truncation")
+    truncation = Input("truncation", (None,), "truncation")
     styles = Input("styles", (None, family.w_layers, len(family.w_average)), "styles")
     found.append(_recorded("mapping", family, _map, (inputs, truncation, *label)))
     last = _recorded("model", family, _synthesise, (styles,))
@@ -111,7 +111,7 @@ def _generate(family: Family, given: tuple[Tensor, ...], n: int) -> Tensor:
 
 def _map(family: Family, given: tuple[Tensor, ...], n: int) -> Tensor:
     inputs, truncation, *labels = given
-    w = torch.lerp(family.w_average, family.mapping(inputs, *labels), truncation)
+    w = torch.lerp(family.w_average, family.mapping(inputs, *labels), truncation[:, None])
     return w[:, None].expand(-1, family.w_layers, -1)
 
 
@@ -143,7 +143,7 @@ def example(of: Input, n: int, family: Family, seed: int = 0) -> Tensor:
         w = family.mapping(family.sample_inputs(n, random), family.sample_labels(n, random))
         return w[:, None].repeat(1, family.w_layers, 1)
     if of.kind == "truncation":
-        return torch.tensor(0.7)
+        return torch.linspace(0.5, 1.0, n)
     if of.kind == "integers":
         drawn = torch.randint(of.low, of.high, shape, generator=random)
         return drawn if of.whole else drawn.float()

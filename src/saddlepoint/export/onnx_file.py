@@ -126,7 +126,7 @@ def check(family: Family, folder: Path, inputs: Tensor | None = None) -> dict[st
         with Tape() as tape:
             z = family.sample_inputs(n, random)
         if "inputs" in exported.graphs:
-            drawn = exported._run("inputs", _named(exported, "inputs", tape.values))
+            drawn = exported.run("inputs", _named(exported, "inputs", tape.values))
             worst = max(worst, _distance(drawn, z.numpy()))
         labels = family.sample_labels(n, random)
         for given in (z,) if inputs is None else (z, inputs[torch.arange(n) % len(inputs)]):

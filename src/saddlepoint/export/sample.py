@@ -68,7 +68,7 @@ class Generator:
         """Draw inputs z for ``n`` samples; of a generator that translates images, there are none to draw."""
         if "inputs" not in self.graphs:
             raise ValueError("this generator translates images: give it some (--images)")
-        return self._run("inputs", self.noise("inputs", n, rng))
+        return self.run("inputs", self.noise("inputs", n, rng))
 
     def labels(self, n: int, rng: np.random.Generator, label: str | None = None) -> np.ndarray | None:
         """Return the class of each sample: the one asked for, else in the shares of the training data."""
@@ -105,10 +105,11 @@ class Generator:
         if labels is not None:
             given["labels"] = np.asarray(labels, dtype=np.int64)
         if "mapping" in self.graphs:
-            given["styles"] = self._run("mapping", {**given, "truncation": np.asarray(truncation, dtype=np.float32)})
+            given["truncation"] = np.full(n, truncation, dtype=np.float32)
+            given["styles"] = self.run("mapping", given)
         elif truncation != 1.0:
             raise ValueError(f"truncation is {truncation}, but only generators with an intermediate space have one")
-        samples = self._run("model", {**given, **(noise or self.noise("model", n, np.random.default_rng(0)))})
+        samples = self.run("model", {**given, **(noise or self.noise("model", n, np.random.default_rng(0)))})
         if self.spec["modality"] == "image":
             # onnxruntime's tanh may end one unit in the last place beyond 1.
             samples = np.clip(samples, -1, 1)
@@ -127,7 +128,8 @@ class Generator:
             found[..., place] = restored if decimals is None or low == high else np.round(restored, decimals)
         return found
 
-    def _run(self, graph: str, given: dict[str, np.ndarray]) -> np.ndarray:
+    def run(self, graph: str, given: dict[str, np.ndarray]) -> np.ndarray:
+        """Return what one of the graphs makes of tensors by their names."""
         session = self.sessions[graph]
         wanted = [node.name for node in session.get_inputs()]
         return session.run(None, {name: given[name] for name in wanted})[0]
