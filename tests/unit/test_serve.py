@@ -268,11 +268,12 @@ def address() -> Iterator[str]:
 
 
 def test_many_clients_get_what_one_gets(address: str) -> None:
-    def ask(seed: int) -> bytes:
-        return httpx.post(f"{address}/v1/sample", json={"n": 2, "seed": seed, "format": "npz"}, timeout=30).content
+    with httpx.Client(base_url=address, timeout=30) as http, ThreadPoolExecutor(12) as pool:
 
-    alone = [ask(seed) for seed in range(24)]
-    with ThreadPoolExecutor(12) as pool:
+        def ask(seed: int) -> bytes:
+            return http.post("/v1/sample", json={"n": 2, "seed": seed, "format": "npz"}).content
+
+        alone = [ask(seed) for seed in range(24)]
         together = list(pool.map(ask, range(24)))
     arrays = [[np.load(io.BytesIO(content))["x"] for content in contents] for contents in (alone, together)]
     assert all(np.array_equal(a, b) for a, b in zip(*arrays, strict=True))

@@ -65,6 +65,8 @@ def serve_run(
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        # Whoever reads the address may connect at once, before the server takes its first request.
+        listener.listen(1024)
     except OSError as error:
         listener.close()
         raise ConfigError(f"port {port} of {host} cannot be used ({error.strerror}); choose another --port") from error
