@@ -4,7 +4,7 @@
     python benchmarks/serving.py steady RUN [--requests N]  memory over many requests (default 100,000)
     python benchmarks/serving.py write                      write the table
 
-Two servers of the same run, one after the other: with batches of 16 rows, and one request at a time (--batch 1), which
+Two servers of the same run, one after the other: with batches of 32 rows, and one request at a time (--batch 1), which
 is the same server without what this measures. Clients keep their connections and ask for one PNG of one sample, each as
 soon as it has the answer to the one before; they run in a process of their own on the same machine and take part of it.
 """
@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "serving.json"
 PAGE = HERE.parent / "docs" / "serving.md"
 CLIENTS = (1, 8, 64)
-SERVERS = {"batches": ("--batch", "16"), "one at a time": ("--batch", "1")}
+SERVERS = {"batches": ("--batch", "32"), "one at a time": ("--batch", "1")}
 
 
 @contextlib.contextmanager

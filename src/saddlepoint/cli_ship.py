@@ -87,7 +87,7 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")] = 8018,
     backend: Annotated[Backend, typer.Option(help="What computes: PyTorch, or onnxruntime.")] = Backend.torch,
-    batch: Annotated[int, typer.Option(min=1, max=1024, help="Rows that are computed at once.")] = 16,
+    batch: Annotated[int, typer.Option(min=1, max=1024, help="Rows that are computed at once.")] = 32,
     waiting: Annotated[int, typer.Option(min=1, help="Rows that may wait; beyond them requests get a 429.")] = 4096,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,

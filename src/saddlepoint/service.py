@@ -62,7 +62,7 @@ class Service:
     """
 
     def __init__(
-        self, run: Run, backend: str = "torch", batch: int = 16, say: Callable[[str], None] = lambda line: None
+        self, run: Run, backend: str = "torch", batch: int = 32, say: Callable[[str], None] = lambda line: None
     ) -> None:
         if backend not in BACKENDS or batch < 1:
             raise ConfigError(f"backend '{backend}' with batches of {batch}: choose torch or onnx, and at least 1")

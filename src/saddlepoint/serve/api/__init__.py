@@ -27,7 +27,7 @@ def serve_run(
     host: str = "127.0.0.1",
     port: int = 8018,
     backend: str = "torch",
-    batch: int = 16,
+    batch: int = 32,
     device: str = "cpu",
     threads: int | None = None,
     waiting: int = 4096,
