@@ -462,6 +462,12 @@ def main() -> None:
         code = _fail(message) if message.strip() else 0
     except OSError as error:
         code = _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or "memory" in str(error)):
+            raise
+        code = _fail(
+            "there is not enough memory; lower --batch-size, or share it with --micro-batch. What is saved stays"
+        )
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     sys.exit(code if isinstance(code, int) else 0)

@@ -201,7 +201,11 @@ class Run:
         if self.family.tags.has_w:
             styles = Latents(self._draw_w, self._from_w)
         if self.family.tags.input == "latent":
-            latents = Latents(self.family.sample_inputs, lambda z: self.generate(z, self.labels(len(z)), seed=0))
+            # Every mapping network here scales z to unit root mean square first, as published.
+            sphere = self.family.tags.has_w
+            latents = Latents(
+                self.family.sample_inputs, lambda z: self.generate(z, self.labels(len(z)), seed=0), sphere
+            )
         if self.family.classes:
 
             def labels(n: int, seed: int) -> np.ndarray:

@@ -168,15 +168,13 @@ def test_the_controller_moves_p_towards_its_target() -> None:
 
 
 def test_the_controller_of_a_paired_game_counts_pairs() -> None:
-    """D's offset, which the game does not see, moves nothing: what counts is which of a pair D prefers."""
-    config = dataclasses.replace(STRIDED, augment=("translation",), ada_kimg=0.08, augment_p=0.5)
-    moved = []
-    for bias in (50.0, -50.0):
-        family = build(config)
-        nn.init.constant_(family.discriminator.output.bias, bias)
-        logs = family.loss(phase(family, "discriminator"), batch(), context()).logs
-        moved.append(logs["augment p"].item())
-    assert moved[0] == moved[1] != 0.5
+    """Real rows preferred in every pair move p up, in none down; whether logits are above 0 does not matter."""
+    family = build(dataclasses.replace(STRIDED, augment=("translation",), ada_kimg=0.08, augment_p=0.5))
+    ones = torch.ones(8)
+    for real, fake, expected in ((-2, -3, 0.6), (3, 4, 0.5), (-3, -1, 0.4)):
+        logs = family._told(ones, real * ones, fake * ones).logs
+        assert logs["augment p"].item() == pytest.approx(expected)
+        assert logs["augment r"].mean().item() == (1 if real > fake else -1)
 
 
 @pytest.mark.parametrize("conditional", [False, True])

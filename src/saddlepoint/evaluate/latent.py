@@ -26,10 +26,10 @@ def _measure(samples: SampleSet, task: Task) -> list[Row]:
     rows = []
     for metric, space in ((LENGTH, latents), (IN_W, task.bench.subject.styles)):
         if space is not None:
-            # At t = 0 a straight line starts inside any prior; a great circle would suppose a normal one.
+            # At t = 0 a straight line starts inside any prior; a great circle supposes that z is on a sphere.
             found = path_length(
                 space.generate, space.draw, extractor.embed, np.random.default_rng(task.bench.seed),
-                n=task.n, interpolation="lerp", where="end",
+                n=task.n, interpolation="slerp" if space.sphere else "lerp", where="end",
             )  # fmt: skip
             rows.append(to_row(metric, samples, found))
     return rows
@@ -54,7 +54,7 @@ register(
     Protocol(
         "ppl", ("image",), "perceptual path length in z (and w), at the ends of paths", (LENGTH, IN_W), _measure,
         _verdict,
-        name=lambda task: f"ppl{short_count(task.n)}_{task.features_name}_z{'w' if task.bench.subject.styles else ''}",
+        name=lambda task: f"ppl{short_count(task.n)}_{task.features_name}_{'zw' if task.bench.subject.styles else 'z'}",
         controls=lambda bench: (),
         count=lambda bench, wanted: bench.count(min(wanted, _PAIRS)),
         needs=_needs,

@@ -42,10 +42,12 @@ class Latents:
     Attributes:
         draw: (n, generator) -> z (n, latent).
         generate: z -> samples in the inside range.
+        sphere: whether the generator reads the direction of z only, so that paths are great circles.
     """
 
     draw: Callable[[int, torch.Generator], Tensor]
     generate: Callable[[Tensor], Tensor]
+    sphere: bool = False
 
 
 @dataclass(frozen=True)

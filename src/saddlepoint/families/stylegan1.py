@@ -205,7 +205,8 @@ class Discriminator(nn.Module):
             EqualisedConv2d(channels, width, 1, gain=GAIN) for width in widths[config.first_level :]
         )
         self.blocks = nn.ModuleList(Down(b, a) for a, b in pairwise(widths))
-        self.head = Head(widths[0], of[0], config.deviation_group, gain=GAIN)
+        offset = not get_objective(config.objective).paired
+        self.head = Head(widths[0], of[0], config.deviation_group, gain=GAIN, offset=offset)
 
     def forward(self, x: Images, level: int, blend: Tensor | None) -> PerSample:
         """Return logits (batch,) of images of the side of ``level``."""

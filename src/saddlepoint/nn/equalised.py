@@ -30,13 +30,14 @@ class EqualisedLinear(nn.Linear):
         amplify: factor of the whole result, so that LeakyReLU need not be followed by one: weights and bias take it.
         multiplier: of the learning rate.
         start: initial value of the bias.
+        bias: whether there is one.
     """
 
     def __init__(
         self, inputs: int, outputs: int, *, gain: float = 1.0, amplify: float = 1.0, multiplier: float = 1.0,
-        start: float = 0.0,
+        start: float = 0.0, bias: bool = True,
     ) -> None:  # fmt: skip
-        super().__init__(inputs, outputs)
+        super().__init__(inputs, outputs, bias=bias)
         self.multiplier, self.start = multiplier, start
         self.scale, self.bias_scale = amplify * gain * multiplier / inputs**0.5, amplify * multiplier
 
@@ -46,12 +47,14 @@ class EqualisedLinear(nn.Linear):
         These layers make styles and logits, whose errors reach everything, and cost little.
         """
         with torch.autocast(x.device.type, enabled=False):
-            return F.linear(at_least_float32(x), self.weight * self.scale, self.bias * self.bias_scale)
+            bias = None if self.bias is None else self.bias * self.bias_scale
+            return F.linear(at_least_float32(x), self.weight * self.scale, bias)
 
     def draw(self, generator: torch.Generator) -> None:
         """Draw the weight from N(0, 1 / multiplier^2), and set the bias to its start."""
         nn.init.normal_(self.weight, 0.0, 1 / self.multiplier, generator=generator)
-        nn.init.constant_(self.bias, self.start / self.multiplier)
+        if self.bias is not None:
+            nn.init.constant_(self.bias, self.start / self.multiplier)
 
 
 class EqualisedConv2d(nn.Conv2d):

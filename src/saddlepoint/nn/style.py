@@ -142,17 +142,18 @@ class Head(nn.Module):
         gain, amplify: of the hidden layers.
         label: network of the label's vector (batch, size); None: unconditional.
         size: of that vector.
+        offset: whether the output has one; a game of pairs sees differences of logits only, and it would never move.
     """
 
     def __init__(
         self, width: int, side: int, group: int, *, gain: float = 1.0, amplify: float = 1.0,
-        label: nn.Module | None = None, size: int = 1,
+        label: nn.Module | None = None, size: int = 1, offset: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
         self.group = group
         self.conv = EqualisedConv2d(width + (group > 0), width, 3, gain=gain, amplify=amplify)
         self.hidden = EqualisedLinear(width * side**2, width, gain=gain, amplify=amplify)
-        self.output = EqualisedLinear(width, 1 if label is None else size)
+        self.output = EqualisedLinear(width, 1 if label is None else size, bias=offset)
         self.label = label
         self.deviation: Tensor
         self.register_buffer("deviation", torch.zeros(()))
@@ -196,9 +197,12 @@ class StridedDiscriminator(nn.Module):
         widths: channels at half the side, a quarter, and so on; as many as there are sides are read.
         classes: of the labels; 0: there are none.
         depth: layers of the label's network.
+        offset: whether the logit has one; see `Head`.
     """
 
-    def __init__(self, shape: tuple[int, ...], widths: Sequence[int], classes: int, depth: int) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], widths: Sequence[int], classes: int, depth: int, *, offset: bool = True
+    ) -> None:
         super().__init__()
         found = sides(shape[1])
         assert found is not None
@@ -208,7 +212,7 @@ class StridedDiscriminator(nn.Module):
             for (a, b), side in zip(pairs, reversed(found), strict=True)
         )
         features = widths[len(found) - 1] * ((found[0] + 1) // 2) ** 2
-        self.output = EqualisedLinear(features, 1)
+        self.output = EqualisedLinear(features, 1, bias=offset)
         self.label = MappingNetwork(0, classes, features, depth) if classes else None
 
     def forward(self, x: Images, labels: Tensor | None) -> PerSample:
@@ -220,13 +224,17 @@ class StridedDiscriminator(nn.Module):
         h = x
         for layer in self.layers:
             h = leaky(layer(h))
-        return (h.flatten(1) * self._head(labels)).sum(1)
+        return self._shifted((h.flatten(1) * self._head(labels)).sum(1))
 
     def with_gradients(self, x: Images, labels: Tensor | None) -> tuple[PerSample, PerSample, Images]:
         """Return logits (batch,), ||grad_x D||^2 (batch,), and the gradients, detached."""
-        return leaky_convnet(x, self.layers, self._head(labels), 0.2)
+        logits, norms, gradients = leaky_convnet(x, self.layers, self._head(labels), 0.2)
+        return self._shifted(logits), norms, gradients
 
     def _head(self, labels: Tensor | None) -> Tensor:
         """Return the weights of the output: one row for all, or with labels one row for each sample."""
         weight = self.output.weight * self.output.scale
-        return weight if self.label is None else weight * self.label(None, labels)
+        return weight if self.label is None else weight * rms_norm(self.label(None, labels))
+
+    def _shifted(self, logits: PerSample) -> PerSample:
+        return logits if self.output.bias is None else logits + self.output.bias
