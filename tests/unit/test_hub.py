@@ -71,7 +71,11 @@ class StandIn(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         name = self.path.partition(f"/resolve/{COMMIT}/")[2]
-        if self.path.startswith("/api/models/me/digits"):
+        if self.path.startswith("/api/models/me/digits/tree/"):
+            sizes = {path: len(content) for path, content in self.files.items()}
+            oid = {path: hashlib.sha1(content).hexdigest() for path, content in self.files.items()}
+            self.answer([{"type": "file", "path": p, "size": size, "oid": oid[p]} for p, size in sizes.items()])
+        elif self.path.startswith("/api/models/me/digits"):
             siblings = [{"rfilename": path} for path in self.files]
             self.answer({"id": "me/digits", "sha": COMMIT, "siblings": siblings, "private": False, "tags": []})
         elif name in self.files:
