@@ -56,6 +56,7 @@ def plan(
     group_column: str | None = None,
     label_column: str | None = None,
     window: int | None = None,
+    attributes: Sequence[str] = (),
 ) -> Plan:
     """Resolve a training request without reading any data.
 
@@ -80,6 +81,7 @@ def plan(
         size, channels: side of the images in pixels, 1 or 3; None: chosen from the data.
         fit: ``crop`` or ``pad`` images that are not square.
         columns, time_column, group_column, label_column, window: how a table is cut into windows; see `load_dataset`.
+        attributes: columns to use of a table of attributes such as CelebA's; empty: all.
 
     Raises:
         ConfigError: on an unknown family, preset or option, or a value that breaks a rule.
@@ -107,6 +109,7 @@ def plan(
             "group_column": group_column,
             "label_column": label_column,
             "window": window,
+            "attributes": list(attributes),
         },
         settings=settings,
         device=device,

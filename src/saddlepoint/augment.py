@@ -24,7 +24,8 @@ TARGET = 0.6
 
 def _uniform(x: Images, generator: torch.Generator) -> Tensor:
     """One number in [0, 1) for each sample, (batch, 1, 1, 1)."""
-    return torch.rand(len(x), 1, 1, 1, generator=generator, device=x.device, dtype=x.dtype)
+    # Drawn alike in every precision, so that a run in another one sees the same images.
+    return torch.rand(len(x), 1, 1, 1, generator=generator, device=x.device).to(x.dtype)
 
 
 def colour(x: Images, generator: torch.Generator) -> Images:

@@ -17,6 +17,7 @@ from saddlepoint.cli_data import data_app
 from saddlepoint.cli_experiments import add_experiments
 from saddlepoint.cli_explore import add_exploration
 from saddlepoint.cli_options import (
+    AttributesOption,
     BudgetOption,
     ChannelsOption,
     ColumnsOption,
@@ -41,6 +42,7 @@ from saddlepoint.cli_options import (
     ThreadsOption,
     TimeOption,
     WindowOption,
+    named,
 )
 from saddlepoint.cli_ship import add_shipping
 
@@ -110,6 +112,7 @@ def train(
     size: SizeOption = None,
     channels: ChannelsOption = None,
     fit: FitOption = "crop",
+    attributes: AttributesOption = None,
     columns: ColumnsOption = None,
     time_column: TimeOption = None,
     group_column: GroupOption = None,
@@ -138,6 +141,7 @@ def train(
         kept |= {"size": size is not None, "channels": channels is not None, "fit": fit != "crop", "fresh": fresh}
         kept |= _given(columns, time_column, group_column, label_column, window)
         kept |= {"checkpoint": checkpoint != "60s", "remedy": remedy is not None}
+        kept |= {"attributes": attributes is not None}
         kept |= {"micro-batch": micro_batch is not None, "precision": precision != "auto", "compile": compile}
         _refuse_changes([*options, *(name for name, given in kept.items() if given)])
         device_or_kept = None if device == "auto" else device
@@ -150,7 +154,7 @@ def train(
             device=device, threads=threads, checkpoint=checkpoint, remedy=remedy, stop_when=stop_when,
             micro_batch=micro_batch, precision=precision, compile=compile, size=size, channels=channels,
             fit=fit, columns=columns, time_column=time_column, group_column=group_column,
-            label_column=label_column, window=window,
+            label_column=label_column, window=window, attributes=named(attributes),
         )  # fmt: skip
     if dry_run:
         typer.echo(json.dumps(request.to_json(), indent=1))
@@ -220,9 +224,10 @@ def sample(
 ) -> None:
     """Draw samples of a run: a PNG picture, or with --out FILE.npz the arrays themselves; of series a CSV.
 
-    grid: samples. filmstrip: the same z over training. neighbours: samples beside their nearest training
-    images, framed in yellow. interpolation: straight lines between points of z space. styles: coarse styles of
-    the first column, fine ones of the first row. truncation: each row pulled towards the mean and beyond it.
+    grid: samples, or inputs beside their translations. filmstrip: the same z over training. neighbours: samples
+    beside their nearest training images, framed in yellow. interpolation: straight lines between points of z space.
+    styles: coarse styles of the first column, fine ones of the first row. truncation: each row pulled towards the
+    mean and beyond it.
     """
     from saddlepoint import api, pictures
     from saddlepoint.engine.runtime import use_threads

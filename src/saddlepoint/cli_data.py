@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from saddlepoint.cli_options import (
+    AttributesOption,
     ChannelsOption,
     ColumnsOption,
     FitOption,
@@ -15,6 +16,7 @@ from saddlepoint.cli_options import (
     SizeOption,
     TimeOption,
     WindowOption,
+    named,
 )
 
 data_app = typer.Typer(name="data", help="List data sets and look into your own.", no_args_is_help=True)
@@ -50,6 +52,7 @@ def data_inspect(
     group_column: GroupOption = None,
     label_column: LabelColumnOption = None,
     window: WindowOption = None,
+    attributes: AttributesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count images, sizes, classes and duplicates, or columns and windows; say what training would do."""
@@ -59,6 +62,6 @@ def data_inspect(
     found = inspect_source(
         source, size=size, channels=channels, fit=fit, columns=columns, time_column=time_column,
         group_column=group_column, label_column=label_column, window=window,
-        say=lambda line: typer.echo(line, err=True),
+        attributes=named(attributes), say=lambda line: typer.echo(line, err=True),
     )  # fmt: skip
     typer.echo(found.to_json() if as_json else "\n".join(tables.describe_inspection(found)))

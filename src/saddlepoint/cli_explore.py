@@ -1,4 +1,4 @@
-"""Commands that look into runs: `explore` walks in latent space, `studio` opens everything in the browser."""
+"""Commands that look into runs: `explore` walks in latent space, `translate` takes pictures, `studio` has pages."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ def add_exploration(app: typer.Typer) -> None:
         epilog="Examples:  saddle explore runs/my-run  |  saddle explore runs/my-run --point 3,1=2 --out place.png  |  "
         "saddle explore runs/my-run --point 3 --point 8 --out film.gif  |  saddle explore runs/my-run --project me.png"
     )(explore)
+    app.command(
+        epilog="Examples:  saddle translate runs/my-run ./digits --to red,bold --out ./red  |  "
+        "saddle translate runs/my-run ./photos --to Blond_Hair --to not-Smiling --out ./out"
+    )(translate)
     app.command(epilog="Examples:  saddle studio  |  saddle studio elsewhere/runs --port 9000 --no-browser")(studio)
 
 
@@ -68,6 +72,46 @@ def _mix(text: str | None) -> tuple[int, int] | None:
     if not (seed.isdecimal() and layer.isdecimal()):
         raise ConfigError(f"mix is '{text}', but it must be SEED:LAYER such as 7:4")
     return int(seed), int(layer)
+
+
+def translate(
+    run: RunArgument,
+    folder: Annotated[Path, typer.Argument(help="Folder of pictures.")],
+    to: Annotated[
+        list[str],
+        typer.Option(
+            help="Domain; classes of several groups separated by commas, not-NAME against an attribute. Given several "
+            "times, each gets a subfolder."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    reference: Annotated[
+        Path | None, typer.Option(help="Picture whose style the translations take, for families that can.")
+    ] = None,
+    seed: SeedOption = 0,
+    raw: Annotated[bool, typer.Option("--raw", help="Use the last weights, not their moving average.")] = False,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+) -> None:
+    """Translate a folder of pictures into another domain; names, sizes and transparency stay.
+
+    What cannot be read is named, the rest is done, and the exit code is then 2. Nothing is written over without
+    --overwrite.
+    """
+    from saddlepoint import api
+    from saddlepoint.engine.runtime import use_threads
+    from saddlepoint.translate import translate_folder
+
+    use_threads(threads)
+    found = translate_folder(
+        api.load(run, device=device, averaged=not raw), folder, to, out,
+        overwrite=overwrite, reference=reference, seed=seed, say=lambda line: typer.echo(line, err=True),
+    )  # fmt: skip
+    typer.echo(f"translated: {len(found.written):,} files in {out}")
+    if found.refused:
+        typer.echo(f"refused:    {len(found.refused):,} files")
+        raise typer.Exit(2)
 
 
 def studio(

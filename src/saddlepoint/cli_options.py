@@ -39,6 +39,9 @@ PrecisionOption = Annotated[
 CompileOption = Annotated[
     bool, typer.Option("--compile", help="Try torch.compile on each network; kept where its gradients stay the same.")
 ]
+AttributesOption = Annotated[
+    str | None, typer.Option(help="Columns to use of a table of attributes, such as Black_Hair,Smiling. Default: all.")
+]
 FitOption = Annotated[str, typer.Option(help="crop or pad images that are not square.")]
 ColumnsOption = Annotated[
     str | None, typer.Option(help="Of a CSV: columns to learn, as a,b,c. Default: all columns of numbers.")
@@ -50,3 +53,12 @@ WindowOption = Annotated[int | None, typer.Option(help="Of a CSV: rows in a wind
 FormatOption = Annotated[
     str | None, typer.Option("--format", help="Of series: write csv, parquet or npz, in the units of the data.")
 ]
+
+
+def named(text: str | None) -> tuple[str, ...]:
+    """Return the names that stand in a text, separated by commas.
+
+    >>> named("Black_Hair, Smiling"), named(None)
+    (('Black_Hair', 'Smiling'), ())
+    """
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())

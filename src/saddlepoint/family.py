@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
@@ -36,6 +36,8 @@ class DataSpec:
         rows: number of training samples, which turns images seen into epochs.
         shares: share of the training samples in each class; empty without labels.
         static: how many features of a sequence, the last ones, are constant along each window.
+        labelling: sizes of the groups of consecutive classes, for each label set, where a sample carries several
+            labels: of a group exactly one class holds; a group of one is an attribute. Empty: one class a sample.
     """
 
     modality: Modality
@@ -44,13 +46,12 @@ class DataSpec:
     rows: int = 1
     shares: tuple[float, ...] = ()
     static: int = 0
+    labelling: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
 class DataStats:
-    """Element-wise statistics of the training rows in the library's inside range ([-1, 1] for images).
-
-    What lies after the end of a short window (NaN) does not count; where no window reaches, both are 0.
+    """Element-wise statistics of the training rows in the library's inside range ([-1, 1] for images), NaN left out.
 
     Attributes:
         mean: tensor of the shape of one sample.
@@ -73,7 +74,8 @@ class Batch:
 
     Attributes:
         x: (batch, *sample) float tensor in the inside range.
-        labels: (batch,) class indices, or None when the data has no labels.
+        labels: (batch,) class indices; of data with a labelling (batch, classes): 1 where a class holds, 0 where it
+            does not, -1 in a label set that does not know the sample. None when the data has no labels.
     """
 
     x: Tensor
@@ -126,6 +128,7 @@ class OptimizerSpec:
         betas: for adam.
         eps: for adam.
         weight_decay: L2 penalty, added to the gradient as weight_decay * parameter.
+        multipliers: learning rates of submodules, by their names, as multiples of ``lr``.
     """
 
     kind: Literal["sgd", "adam"]
@@ -134,32 +137,7 @@ class OptimizerSpec:
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
-
-
-def two_players(spec: OptimizerSpec, discriminator_lr: float, step: str = "") -> dict[str, OptimizerSpec]:
-    """Return an optimizer for each player, with the same settings but for D's learning rate.
-
-    Args:
-        spec: the generator's.
-        discriminator_lr: D's learning rate as a multiple of G's.
-        step: put before the names ``discriminator`` and ``generator``.
-    """
-    lr = spec.lr
-    faster = replace(spec, lr=lambda at: discriminator_lr * (lr(at) if callable(lr) else lr))
-    return {f"{step}discriminator": faster, f"{step}generator": spec}
-
-
-def lazily(spec: OptimizerSpec, every: int) -> OptimizerSpec:
-    """Return Adam's settings where a regularisation step comes after each ``every`` steps: those move it as before.
-
-    With c = every / (every + 1), the rate becomes c lr and both decay rates beta^c. ``every`` of 1 leaves them.
-    Source: Karras et al. 2020 (StyleGAN2), appendix B, "Lazy regularization".
-    """
-    if every == 1:
-        return spec
-    c, lr = every / (every + 1), spec.lr
-    first, second = spec.betas
-    return replace(spec, lr=lambda at: c * (lr(at) if callable(lr) else lr), betas=(first**c, second**c))
+    multipliers: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -272,12 +250,16 @@ class Tags:
         conditional: whether samples can be asked for by label, if the data has labels.
         input: what `Family.generate` transforms: latent vectors, images or sequences.
         has_w: whether there is an intermediate latent space w.
+        attributes: whether a conditional one takes data whose samples carry several labels at once.
+        guided: whether it can translate into the style of a given image.
     """
 
     modalities: tuple[Modality, ...]
     conditional: bool = False
     input: Literal["latent", "image", "sequence"] = "latent"
     has_w: bool = False
+    attributes: bool = False
+    guided: bool = False
 
 
 @dataclass(frozen=True)
@@ -351,11 +333,15 @@ class Family(nn.Module, abc.ABC):
         super().__init__()
         if data.modality not in self.tags.modalities:
             raise ConfigError(
-                f"family '{self.name}' trains on {' or '.join(self.tags.modalities)} data, "
-                f"but this data set holds {data.modality}s"
+                f"family '{self.name}' trains on {' or '.join(self.tags.modalities)} data, not on {data.modality}s"
             )
         self.config: Any = config
         self.data = data
+        if data.labelling and self.classes and not self.tags.attributes:
+            raise ConfigError(
+                f"family '{self.name}' takes one class a sample, but these carry several labels; take data with "
+                "a folder for each class, or a family such as stargan"
+            )
 
     @abc.abstractmethod
     def reset_parameters(self, generator: torch.Generator) -> None:
@@ -413,17 +399,26 @@ class Family(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def sample_inputs(self, n: int, generator: torch.Generator) -> Tensor:
-        """Draw ``n`` inputs for `generate`: latent vectors z of shape (n, latent)."""
+        """Draw ``n`` inputs for `generate`: latent vectors z of shape (n, latent).
+
+        A family that transforms images draws among training images it was shown by `prepare`: (n, *sample).
+        """
 
     @abc.abstractmethod
     def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Tensor:
         """Turn inputs into samples in the inside range.
 
         Args:
-            inputs: as `sample_inputs` draws them.
-            labels: (n,) class indices; an unconditional generator does not read them.
+            inputs: as `sample_inputs` draws them; of a family that transforms images any images in [-1, 1].
+            labels: (n,) class indices; an unconditional generator does not read them. One that transforms images takes
+                them as the domains to translate into, and of data with a labelling also (n, classes): 1 where a
+                class shall hold, 0 where not, -1 in a group that shall stay as it is in the input.
             generator: source of further randomness.
         """
+
+    def guided(self, inputs: Tensor, references: Tensor, labels: Tensor) -> Tensor:
+        """Translate images into domains (n,), each in the style of a reference; families with ``tags.guided`` can."""
+        raise ConfigError(f"family '{self.name}' takes no reference images; leave the reference out")
 
     @property
     def w_layers(self) -> int:
@@ -442,8 +437,8 @@ class Family(nn.Module, abc.ABC):
     def synthesis(self, styles: Tensor, *, generator: torch.Generator) -> Tensor:
         """Turn a point of w for each layer, (n, `w_layers`, w), into samples; families with ``tags.has_w`` can.
 
-        ``generate(inputs)`` is ``synthesis`` of ``mapping(inputs)`` repeated for every layer, but for further
-        randomness: it is drawn once for all rows here, so that rows differ by their styles alone.
+        ``generate(inputs)`` is ``synthesis`` of ``mapping(inputs)`` for every layer, but for further randomness: here
+        it is drawn once for all rows, so that they differ by their styles alone.
         """
         raise ConfigError(f"family '{self.name}' has no intermediate latent space w")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,6 +46,7 @@ TRAINED = {
 NAMES = ("mnist-lenet", *(trained.name for trained in TRAINED.values()), "pixels", "inception-v3")
 _VERSION = "1"
 _EPOCHS = 8
+_VALID_ROWS = 2_000
 
 
 def extractor_for(dataset: Dataset, name: str | None = None, say: Say | None = None) -> Extractor:
@@ -103,6 +105,50 @@ def shipped_classifier(
         return torch.from_numpy(found.x).to(device), torch.from_numpy(found.probabilities).to(device)
 
     return classify
+
+
+def kept_classifier(
+    dataset: Dataset,
+    name: str,
+    labels: Mapping[str, np.ndarray],
+    classes: int,
+    *,
+    rows: int,
+    epochs: int,
+    say: Say | None = None,
+) -> Lenet:
+    """Return a classifier of a data set's images by given labels, from the cache or trained and kept.
+
+    Args:
+        dataset: images; training and valid rows are used.
+        name: of the classifier, different for different labels of the same data.
+        labels: class index of each row of ``train`` and ``valid``; rows with -1 are left out.
+        classes: number of classes.
+        rows: most training rows used, the first ones.
+        epochs: passes over them.
+        say: receives lines about what takes time; None: silence.
+
+    Raises:
+        DataError: if there are no labelled rows.
+    """
+    path = cache_dir() / "extractors" / f"{name}-v{_VERSION}-{rows}x{epochs}-{dataset.fingerprint[:16]}.safetensors"
+    try:
+        classifier, _, digest = load_classifier(path, path.with_suffix(".sha256").read_text().strip())
+    except (DataError, OSError):
+        parts = []
+        for split, most in (("train", rows), ("valid", _VALID_ROWS)):
+            chosen = np.flatnonzero(labels[split] >= 0)[:most]
+            parts.append((np.asarray(dataset.splits[split].x)[chosen], labels[split][chosen]))
+        if not all(len(x) for x, _ in parts):
+            raise DataError(f"'{dataset.name}' has no rows with labels for the classifier '{name}'") from None
+        if say is not None:
+            say(f"{name}: training a classifier on {len(parts[0][0]):,} rows, once")
+        batch = min(128, len(parts[0][0]))
+        classifier = train_classifier(*parts[0], valid=parts[1], classes=classes, epochs=epochs, batch=batch).classifier
+        facts = {"name": name, "version": _VERSION, "data": dataset.name, "fingerprint": dataset.fingerprint}
+        digest = save_classifier(path, classifier, facts)
+        write_atomically(path.with_suffix(".sha256"), digest + "\n")
+    return Lenet(classifier, name=name, version=_VERSION, sha256=digest)
 
 
 def _trained(dataset: Dataset, name: str, say: Say | None) -> Lenet:

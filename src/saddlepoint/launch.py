@@ -251,6 +251,7 @@ def _described(dataset: Dataset, source: str) -> dict[str, Any]:
         "shares": list(dataset.spec.shares),
         "static": dataset.static,
         **({} if dataset.layout is None else {"layout": dataset.layout.to_json()}),
+        "labelling": [list(groups) for groups in dataset.labelling],
         "notes": list(dataset.notes),
     }
 

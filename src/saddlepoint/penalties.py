@@ -84,10 +84,20 @@ def gradient_penalty(critic: Critic, real: Samples, fake: Samples, generator: to
         fake: (batch, *sample).
         generator: of the positions between them.
     """
-    share = torch.rand(len(real), *[1] * (real.ndim - 1), generator=generator, device=real.device, dtype=real.dtype)
-    between = torch.lerp(fake.detach(), real.detach(), share).requires_grad_()
+    between = interpolated(real, fake, generator).requires_grad_()
+    return from_one(squared_gradient_norm(critic(between), between))
+
+
+def interpolated(real: Samples, fake: Samples, generator: torch.Generator) -> Samples:
+    """Return a uniformly drawn point between each pair of a real and a generated sample; see `gradient_penalty`."""
+    share = torch.rand(len(real), *[1] * (real.ndim - 1), generator=generator, device=real.device)
+    return torch.lerp(fake.detach(), real.detach(), share.to(real.dtype))
+
+
+def from_one(norms: PerSample) -> PerSample:
+    """Return (||grad D|| - 1)^2 of squared norms; see `gradient_penalty`."""
     # The root has no slope at 0; the offset is far below what fp32 sees of a norm near 1.
-    return ((squared_gradient_norm(critic(between), between) + 1e-12).sqrt() - 1).square()
+    return ((norms + 1e-12).sqrt() - 1).square()
 
 
 def consistency(critic: Critic, x: Samples, augmented: Samples) -> PerSample:

@@ -222,8 +222,13 @@ def projection(images: Tensor, found: Projection) -> Image.Image:
     return explore.grid(torch.cat([images, found.samples]), len(images))
 
 
-def translation(run: Run, images: Tensor) -> Image.Image:
+def translation(run: Run, images: Tensor, *, seed: int = 0) -> Image.Image:
     """Show given images in the first column and each of the generator's domains in a column of its own.
+
+    Args:
+        run: with a generator that transforms images.
+        images: (n, *sample) in [-1, 1].
+        seed: of the style, where a domain has several.
 
     Raises:
         ConfigError: if the generator does not transform images.
@@ -234,7 +239,7 @@ def translation(run: Run, images: Tensor) -> Image.Image:
         )
     columns = [images]
     for domain in range(run.family.classes):
-        columns.append(run.generate(images, torch.full((len(images),), domain)))
+        columns.append(run.generate(images, torch.full((len(images),), domain), seed=seed))
     return explore.grid(torch.stack(columns, 1).flatten(0, 1), len(columns))
 
 
@@ -267,7 +272,9 @@ def _usual_grid(run: Run, label: int | str | None) -> int:
 
 
 def _grid(run: Run, n: int, seed: int, label: int | str | None) -> Image.Image:
-    """A class in each column where there are few; vectors as points over the data."""
+    """A class in each column where there are few; vectors as points over the data; translations beside their inputs."""
+    if run.family.tags.input == "image":
+        return _translated(run, n, seed, label)
     columns = explore.class_columns(run.family.classes) if label is None else None
     labels = torch.arange(n) % columns if columns else run.labels(n, seed=seed, label=label)
     samples = run.generate(run.inputs(n, seed=seed), labels, seed=seed)
@@ -276,8 +283,23 @@ def _grid(run: Run, n: int, seed: int, label: int | str | None) -> Image.Image:
     return explore.grid(samples, columns)
 
 
+def _translated(run: Run, n: int, seed: int, label: int | str | None) -> Image.Image:
+    """About ``n`` images: each row an input and its translations, or with a label pairs of an input and one of them."""
+    if label is None:
+        return translation(run, run.inputs(max(1, n // (1 + run.family.classes)), seed=seed), seed=seed)
+    inputs = run.inputs(max(1, n // 2), seed=seed)
+    found = run.generate(inputs, run.labels(len(inputs), label=label), seed=seed)
+    return explore.grid(torch.stack([inputs, found], 1).flatten(0, 1), min(_ROWS, 2 * len(inputs)))
+
+
 def _interpolated(run: Run, rows: int, seed: int, label: int | str | None) -> Tensor:
-    """Walk along straight lines in z; the label of a row stays: the one asked for, else one class after another."""
+    """Walk along straight lines in z; the label of a row stays: the one asked for, else one class after another.
+
+    Raises:
+        ConfigError: if the generator transforms images.
+    """
+    if run.family.tags.input == "image":
+        raise ConfigError(f"'{run.path.name}' transforms images: there is no z to walk in; draw a grid")
     z0, z1 = run.inputs(2 * rows, seed=seed).split(rows)
     labels = run.labels(rows, seed=seed, label=label)
     if labels is not None and label is None:

@@ -12,11 +12,12 @@ from torch import Tensor
 
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint import weights
-from saddlepoint._errors import CheckpointError, ConfigError, DataError, suggest
+from saddlepoint._errors import CheckpointError, ConfigError, DataError
 from saddlepoint._types import Samples, from_bytes
 from saddlepoint.config import from_json
 from saddlepoint.data import Dataset, load_dataset, load_samples, read_picture
 from saddlepoint.data.cache import cache_dir
+from saddlepoint.data.labels import class_index
 from saddlepoint.data.layout import Layout, layout_from_json, plain_layout
 from saddlepoint.data.options import preparation_of
 from saddlepoint.data.series_samples import write_samples
@@ -26,6 +27,7 @@ from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.state import newest_checkpoint
 from saddlepoint.engine.training import load_weights
 from saddlepoint.family import DataSpec, Family, build_family, get_family
+from saddlepoint.translation import target_of
 
 if TYPE_CHECKING:
     from saddlepoint.evaluate import Line, Report, Result, Subject
@@ -62,7 +64,10 @@ class Run:
         return diagnose(self.log)
 
     def inputs(self, n: int, *, seed: int = 0) -> Tensor:
-        """Return the generator's inputs for ``n`` samples; the i-th depends on (seed, i) only."""
+        """Return the generator's inputs for ``n`` samples; the i-th depends on (seed, i) only.
+
+        They are latent vectors, or training images where the generator transforms images.
+        """
         chunks = [
             self.family.sample_inputs(_CHUNK, runtime.stream("cpu", "sample", seed, chunk))
             for chunk in range(-(-n // _CHUNK))
@@ -112,8 +117,8 @@ class Run:
         """Return the samples of given inputs, computed in pieces, on the CPU.
 
         Args:
-            inputs: (n, latent), as `inputs` draws them.
-            labels: (n,) class indices, for a conditional generator.
+            inputs: (n, latent), as `inputs` draws them; or images (n, *sample) in [-1, 1].
+            labels: (n,) class indices, for a conditional generator; or (n, classes), as `target` gives them.
             seed: of further randomness.
 
         Raises:
@@ -131,6 +136,29 @@ class Run:
                 samples = piece.new_empty((len(inputs), *piece.shape[1:]), device="cpu")
             samples[part] = piece
         return samples
+
+    def target(self, words: str) -> Tensor:
+        """Return the domain that words name, as labels of one sample.
+
+        Args:
+            words: a class; where samples carry several labels, classes of different groups separated by commas, and
+                ``not-NAME`` for an attribute that shall not hold. Groups that are not named stay as they are.
+
+        Returns:
+            (1,) a class index, or (1, classes): 1 where a class shall hold, 0 where not, -1 in what stays.
+
+        Raises:
+            ConfigError: if there is no such class, or two of them exclude each other.
+        """
+        return target_of(words, self.family.data)
+
+    def guided(self, inputs: Tensor, references: Tensor, labels: Tensor) -> Samples:
+        """Translate images into the style of reference images, in pieces, on the CPU; see `Family.guided`."""
+        pieces = [
+            self.family.guided(x.to(self.device), y.to(self.device), c.to(self.device)).cpu()
+            for x, y, c in zip(inputs.split(_CHUNK), references.split(_CHUNK), labels.split(_CHUNK), strict=True)
+        ]
+        return torch.cat(pieces)
 
     def read_pictures(self, files: Sequence[tuple[str, bytes]]) -> Samples:
         """Return image files as the generator's images: (n, *sample) in [-1, 1], cropped and resized.
@@ -192,11 +220,18 @@ class Run:
             )
         return dataset
 
-    def subject(self) -> Subject:
-        """Return the generator as the evaluation sees it."""
+    def subject(self, dataset: Dataset | None = None) -> Subject:
+        """Return the generator as the evaluation sees it.
+
+        Args:
+            dataset: the run's data: a generator that transforms images gets its held-out images. None: those images of
+                the training data that the run keeps.
+        """
         from saddlepoint.evaluate import Latents, Subject
 
         label = "generator (EMA)" if self.averaged else "generator"
+        if self.family.tags.input == "image":
+            return self._translator(label, dataset)
         latents = labels = styles = None
         if self.family.tags.has_w:
             styles = Latents(self._draw_w, self._from_w)
@@ -228,6 +263,26 @@ class Run:
         styles = w[:, None].expand(-1, self.family.w_layers, -1).to(self.device)
         return self.family.synthesis(styles, generator=runtime.stream(self.device, "generate", 0, 0)).cpu()
 
+    def _translator(self, label: str, dataset: Dataset | None) -> Subject:
+        """Return a generator that transforms images: its samples are held-out images in domains drawn anew."""
+        from saddlepoint.evaluate import Subject
+
+        def sample(n: int, seed: int) -> Tensor:
+            return self.generate(self._given(n, seed, dataset), self.labels(n, seed=seed), seed=seed)
+
+        def labels(n: int, seed: int) -> np.ndarray:
+            asked = self.labels(n, seed=seed)
+            assert asked is not None
+            return asked.numpy()
+
+        return Subject(label, sample, labels=labels, translate=lambda x, c, seed: self.generate(x, c, seed=seed))
+
+    def _given(self, n: int, seed: int, dataset: Dataset | None) -> Tensor:
+        if dataset is None:
+            return self.inputs(n, seed=seed)
+        rows = np.random.default_rng(seed).integers(0, len(held_out := dataset.splits["valid"]), n)
+        return from_bytes(torch.from_numpy(np.asarray(held_out.x)[rows]))
+
     def evaluate(
         self,
         protocols: Sequence[str] | None = None,
@@ -250,9 +305,10 @@ class Run:
         """
         from saddlepoint.evaluate import evaluate
 
+        dataset = self.dataset(say)
         return evaluate(
-            self.subject(),
-            self.dataset(say),
+            self.subject(dataset),
+            dataset,
             protocols,
             seed=seed,
             features=features,
@@ -288,24 +344,6 @@ class Run:
         return Training(self.log, diagnosis.verdict, diagnosis.evidence, facts)
 
 
-def class_index(label: int | str, names: Sequence[str]) -> int:
-    """Return the index of a class that is given by its name or its index.
-
-    Raises:
-        ConfigError: if there is no such class, with the nearest name.
-
-    >>> class_index("ship", ("cat", "ship")), class_index("0", ("cat", "ship"))
-    (1, 0)
-    """
-    if not names:
-        raise ConfigError(f"label '{label}' is asked for, but the generator is unconditional; leave the label out")
-    if str(label) in names:
-        return list(names).index(str(label))
-    if str(label).isdecimal() and int(label) < len(names):
-        return int(label)
-    raise ConfigError(f"there is no class '{label}' among the {len(names)}; {suggest(str(label), names)}")
-
-
 def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run:
     """Load a run's newest whole checkpoint, or an export, for sampling; nothing in it is executed.
 
@@ -324,7 +362,9 @@ def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run
     try:
         kind, data = get_family(config["family"]), config["data"]
         shares, static = tuple(data.get("shares", ())), int(data.get("static", 0))
-        spec = DataSpec(data["modality"], tuple(data["shape"]), tuple(data["classes"]), data["rows"], shares, static)
+        labelling = tuple(map(tuple, data.get("labelling", ())))
+        shape, classes = tuple(data["shape"]), tuple(data["classes"])
+        spec = DataSpec(data["modality"], shape, classes, data["rows"], shares, static, labelling)
         with weights.no_larger_than(model):
             family = build_family(kind.name, from_json(kind.Config, config["options"]), spec)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:

@@ -21,6 +21,17 @@ def inverse(nimg: int, kimg: float | None) -> float:
     return 1.0 if kimg is None else 1 / (1 + nimg / 1000 / kimg)
 
 
+def linear_fall(nimg: int, constant_kimg: float | None, fall_kimg: float) -> float:
+    """Return 1 for ``constant_kimg`` thousand samples, then down to 0 along a line over ``fall_kimg`` more.
+
+    Without the first it is 1 for ever.
+
+    >>> [linear_fall(nimg, 100.0, 100.0) for nimg in (100_000, 150_000, 300_000)], linear_fall(9_000_000, None, 1.0)
+    ([1.0, 0.5, 0.0], 1.0)
+    """
+    return 1.0 if constant_kimg is None else min(1.0, max(0.0, (constant_kimg + fall_kimg - nimg / 1000) / fall_kimg))
+
+
 def linear_rise(epoch: float, start: float, end: float, last: int) -> float:
     """Return a number that is constant within an epoch, ``start`` until epoch 1 and ``end`` from epoch ``last`` on.
 

@@ -68,7 +68,7 @@ def test_inspect_and_refusals(saddle: Command) -> None:  # noqa: F811
         (["train", "--data", "digits", "--columns", "a", "--steps", "1"], "--columns is for CSV files"),
         (
             ["train", "gan", "--data", "a.csv", "--group-column", "shop", "--steps", "1"],
-            "this data set holds sequences",
+            "not on sequences",
         ),
         (["train", "--resume", "run", "--window", "3"], "leave out --window"),
         (["evaluate", "run", "--window", "3"], "leave out --data"),

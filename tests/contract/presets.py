@@ -22,13 +22,17 @@ def reduced(kind: type[Family], preset: str) -> Any:
         value = getattr(config, field.name)
         if field.name.endswith("widths"):
             changes[field.name] = tuple(min(width, 32) for width in value)
-        elif field.name == "width":
+        elif field.name in ("width", "discriminator_width", "style_width"):
             changes[field.name] = min(value, 8)
         elif field.name in ("fade_kimg", "stable_kimg"):
             # Two steps of eight samples, so that a short training goes through every side.
             changes[field.name] = 0.016
         elif field.name in ("max_width", "w_size") and kind.tags.has_w:
             changes[field.name] = min(value, 32)
+        elif field.name in ("blocks", "halvings"):
+            changes[field.name] = 1
+        elif field.name in ("layers", "n_critic"):
+            changes[field.name] = min(value, 2)
         elif field.name == "pretrain_epochs":
             changes[field.name] = 1
         elif field.name in ("embedding_iterations", "supervised_iterations"):

@@ -27,7 +27,8 @@ from tests.contract.test_precision import PENALTIES
 pytestmark = pytest.mark.filterwarnings("ignore")  # the compiler's own
 
 CASES = [
-    pytest.param(name, preset, marks=[pytest.mark.slow] if number else [])
+    # The four networks of stargan2 take minutes to trace.
+    pytest.param(name, preset, marks=[pytest.mark.slow] if number or name == "stargan2" else [])
     for name, kind in families().items()
     for number, preset in enumerate(kind.PRESETS)
 ]

@@ -84,6 +84,7 @@ def test_samples_have_shape_range_and_a_seed(name: str, preset: str) -> None:
     for modality in families()[name].tags.modalities:
         family, dataset = build(name, preset, modality)
         family.reset_parameters(stream("cpu", "weights", 0))
+        family.prepare(dataset.stats())
         family.eval()
 
         def draw(seed: int, family: Family = family) -> Tensor:

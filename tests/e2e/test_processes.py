@@ -153,7 +153,9 @@ def test_a_share_is_equal_for_all() -> None:
 @pytest.mark.parametrize(("name", "preset"), CASES)
 def test_the_whole_minibatch_pulls_as_its_parts_do(name: str, preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """2 x 4 samples give the gradients of 1 x 8, where no statistic of the minibatch enters and noise is the same."""
-    if (name, preset) in (("dcgan", "paper"), ("timegan", "code-2019"), ("timegan", "paper-2019")):
+    # Targets of a translation are the labels of the minibatch in another order.
+    targets = families()[name].tags.input == "image"
+    if targets or (name, preset) in (("dcgan", "paper"), ("timegan", "code-2019"), ("timegan", "paper-2019")):
         assert largest_difference(name, preset, monkeypatch) > 1e-3, "batch statistics do enter"
     else:
         assert largest_difference(name, preset, monkeypatch) < 1e-4

@@ -212,7 +212,7 @@ def test_penalties_have_closed_forms_on_a_quadratic_critic() -> None:
         torch.testing.assert_close(found, (weight * x.flatten(1)).square().sum(1) / 2)
         (slope,) = torch.autograd.grad(found.sum(), weight)
         torch.testing.assert_close(slope, (weight * x.flatten(1).square()).sum(0))
-    share = torch.rand(4, 1, 1, 1, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    share = torch.rand(4, 1, 1, 1, generator=torch.Generator().manual_seed(3)).double()
     between = (y + share * (x - y)).flatten(1)
     expected = ((weight * between).norm(dim=1) - 1).square()
     found = gradient_penalty(critic, x, y, torch.Generator().manual_seed(3))  # type: ignore[arg-type]

@@ -13,9 +13,10 @@ from saddlepoint._errors import ConfigError
 from saddlepoint.engine.plan import locate
 from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.updates import Optimizer
-from saddlepoint.families.stylegan import StyleGAN, StyleGANConfig, lazily
+from saddlepoint.families.stylegan import StyleGAN, StyleGANConfig
 from saddlepoint.families.stylegan1 import StyleGAN1, StyleGAN1Config, at_side, doubled
 from saddlepoint.family import Batch, Context, DataSpec, OptimizerSpec, Phase, Progress, build_family
+from saddlepoint.optimizers import lazily
 from saddlepoint.penalties import path_lengths
 
 SMALL = StyleGANConfig(

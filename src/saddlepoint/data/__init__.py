@@ -6,6 +6,7 @@ from saddlepoint.data.inspect import Inspection, inspect_source
 from saddlepoint.data.load import absolute_source, load_dataset, natural_side
 from saddlepoint.data.names import KNOWN, DatasetInfo, list_datasets
 from saddlepoint.data.synthetic import Mixture, mixture
+from saddlepoint.data.truth import Truth, known_truth
 
 __all__ = [
     "KNOWN",
@@ -14,8 +15,10 @@ __all__ = [
     "Inspection",
     "Mixture",
     "Split",
+    "Truth",
     "absolute_source",
     "inspect_source",
+    "known_truth",
     "list_datasets",
     "load_dataset",
     "load_samples",

@@ -117,11 +117,19 @@ def dataset_source(dataset: Dataset, key: str) -> Source:
         for split in SPLITS:
             part = dataset.splits[split]
             for row, pixels in enumerate(part.x):
-                label = None if part.labels is None else int(part.labels[row])
+                label = None if part.labels is None else plain_label(part.labels[row])
                 value = np.asarray(pixels)
                 yield Item(value if value.ndim == 1 else value.transpose(1, 2, 0), label, f"{split} row {row}", split)
 
-    return Source(dataset.name, key, items, modality=dataset.modality, classes=dataset.classes, notes=dataset.notes)
+    return Source(
+        dataset.name, key, items, modality=dataset.modality, classes=dataset.classes, notes=dataset.notes,
+        labelling=dataset.labelling,
+    )  # fmt: skip
+
+
+def plain_label(label: np.ndarray) -> int | tuple[int, ...]:
+    """Return one row of prepared labels as a source has it."""
+    return tuple(int(value) for value in label) if label.ndim else int(label)
 
 
 def stacked_source(dataset: Dataset, name: str, rows: Sequence[int], seed: int = 2017) -> Source:

@@ -58,7 +58,8 @@ def read(entry: Path, name: str) -> Dataset | None:
         meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
         if meta["format"] != FORMAT:
             return None
-        splits = {split: _read_split(entry, split, meta["splits"][split]) for split in SPLITS}
+        columns = (len(meta["classes"]),) if _labelling(meta) else ()
+        splits = {split: _read_split(entry, split, meta["splits"][split], columns) for split in SPLITS}
         return Dataset(
             name,
             meta["modality"],
@@ -68,6 +69,7 @@ def read(entry: Path, name: str) -> Dataset | None:
             tuple(meta["notes"]),
             int(meta.get("static", 0)),
             layout_from_json(meta["layout"]) if meta.get("layout") else None,
+            _labelling(meta),
         )
     except (OSError, ValueError, KeyError, TypeError, DataError):
         return None
@@ -121,6 +123,7 @@ def publish(
     notes: Sequence[str],
     static: int = 0,
     layout: Layout | None = None,
+    labelling: tuple[tuple[int, ...], ...] = (),
 ) -> None:
     """Describe the arrays written into ``work`` and make them the entry, by one rename.
 
@@ -137,6 +140,7 @@ def publish(
         notes: what was done to the data.
         static: how many features of a sequence, the last ones, are constant along each window.
         layout: the table that sequences were cut from.
+        labelling: of rows that carry several labels at once.
 
     Raises:
         DataError: if the cache cannot be written.
@@ -150,14 +154,17 @@ def publish(
             "x": _digest(work / f"{split}.x"),
             "labels": _digest(work / f"{split}.labels") if labelled else None,
         }
+    # Data without a table or a labelling keeps the fingerprint it always had.
     table = {} if layout is None else {"static": static, "layout": layout.to_json()}
-    identity = json.dumps([modality, list(classes), splits, *([table] if table else [])], sort_keys=True)
+    more = [part for part in (table, labelling) if part]
+    identity = json.dumps([modality, list(classes), splits, *more], sort_keys=True)
     meta = {
         "format": FORMAT,
         "modality": modality,
         "classes": list(classes),
         "fingerprint": hashlib.sha256(identity.encode()).hexdigest(),
         "notes": list(notes),
+        "labelling": labelling,
         "splits": splits,
         **table,
     }
@@ -189,12 +196,16 @@ def _digest(path: Path) -> str:
     return "blocks:" + digest.hexdigest()
 
 
-def _read_split(entry: Path, split: str, meta: Mapping[str, Any]) -> Split:
+def _labelling(meta: Mapping[str, Any]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(int(size) for size in groups) for groups in meta.get("labelling", ()))
+
+
+def _read_split(entry: Path, split: str, meta: Mapping[str, Any], columns: tuple[int, ...]) -> Split:
     shape, dtype = tuple(int(n) for n in meta["shape"]), np.dtype(str(meta["dtype"]))
     x = _map(entry / f"{split}.x", dtype, shape, meta["x"])
     if meta["labels"] is None:
         return Split(x)
-    return Split(x, np.array(_map(entry / f"{split}.labels", np.dtype(np.int64), shape[:1], meta["labels"])))
+    return Split(x, np.array(_map(entry / f"{split}.labels", np.dtype(np.int64), (shape[0], *columns), meta["labels"])))
 
 
 def _map(path: Path, dtype: np.dtype, shape: tuple[int, ...], digest: str) -> np.ndarray:

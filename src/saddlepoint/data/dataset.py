@@ -24,7 +24,8 @@ class Split:
         x: images as uint8 (rows, channel, height, width) in [0, 255], vectors as float32 (rows, feature)
             in their own units, or sequences as float32 (rows, time, feature), scaled to [0, 1] by the training
             rows and NaN after the end of a short window. Often a read-only memory map of the cache.
-        labels: int64 (rows,) class indices, or None when the data has no labels.
+        labels: int64 (rows,) class indices; of data with a labelling (rows, classes): 1 where a class holds, 0 where it
+            does not, -1 where that is not known. None when the data has no labels.
     """
 
     x: np.ndarray
@@ -52,6 +53,7 @@ class Dataset:
         notes: what was done to the data, in words for its user.
         static: how many features of a sequence, the last ones, are constant along each window.
         layout: columns, units and times of the table that sequences were cut from, or None.
+        labelling: of data whose rows carry several labels at once; see `DataSpec`.
     """
 
     name: str
@@ -62,14 +64,19 @@ class Dataset:
     notes: tuple[str, ...] = ()
     static: int = 0
     layout: Layout | None = None
+    labelling: tuple[tuple[int, ...], ...] = ()
 
     @property
     def spec(self) -> DataSpec:
         """What a family must know to build its networks."""
         train, shares = self.splits["train"], ()
         if self.classes and train.labels is not None:
-            shares = tuple((np.bincount(train.labels, minlength=len(self.classes)) / len(train)).tolist())
-        return DataSpec(self.modality, tuple(train.x.shape[1:]), self.classes, len(train), shares, self.static)
+            several = train.labels.ndim == 2
+            counts = (train.labels == 1).sum(0) if several else np.bincount(train.labels, minlength=len(self.classes))
+            shares = tuple((counts / len(train)).tolist())
+        return DataSpec(
+            self.modality, tuple(train.x.shape[1:]), self.classes, len(train), shares, self.static, self.labelling
+        )
 
     def stats(self) -> DataStats:
         """Return mean and standard deviation of every element over the training rows.

@@ -12,7 +12,7 @@ from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images import Unreadable, decode, open_picture, shape_to, strict_pillow
 from saddlepoint.data.paths import path_source
 from saddlepoint.data.series_samples import read_samples
-from saddlepoint.data.sources import Item
+from saddlepoint.data.sources import Item, Label
 
 
 def load_samples(path: str | Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
@@ -42,14 +42,14 @@ def load_samples(path: str | Path, dataset: Dataset) -> tuple[np.ndarray, np.nda
             f"'{path}' holds {source.modality}s, but '{dataset.name}' holds {dataset.modality}s: take other data"
         )
     rows: list[np.ndarray] = []
-    labels: list[int | str | None] = []
+    labels: list[Label] = []
     with strict_pillow():
         for item in source.items():
             rows.append(_row(item, shape, dataset))
             labels.append(item.label)
     if not rows:
         raise DataError(f"'{path}' holds no samples")
-    return np.stack(rows), _indices(labels, dataset.classes)
+    return np.stack(rows), None if dataset.labelling else _indices(labels, dataset.classes)
 
 
 def read_picture(payload: bytes, origin: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -101,7 +101,7 @@ def _is_grey(pixels: np.ndarray) -> bool:
     return bool((pixels == pixels[..., :1]).all())
 
 
-def _indices(labels: list[int | str | None], classes: tuple[str, ...]) -> np.ndarray | None:
+def _indices(labels: list[Label], classes: tuple[str, ...]) -> np.ndarray | None:
     """Return class indices, by name or by number; None if no sample has a label or the data has no classes."""
     if not classes or all(label is None for label in labels):
         return None

@@ -16,8 +16,9 @@ from saddlepoint._errors import DataError
 from saddlepoint.data import arrays, names
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images import Survey, Unreadable, decode, strict_pillow
+from saddlepoint.data.joint import choose_attributes
 from saddlepoint.data.labels import index_labels
-from saddlepoint.data.load import find_path, load_dataset
+from saddlepoint.data.load import find_path, joined, load_dataset
 from saddlepoint.data.options import Options
 from saddlepoint.data.prepare import MAX_UNREADABLE, MIN_ROWS, plan
 from saddlepoint.data.series_table import names_of
@@ -102,6 +103,7 @@ def inspect_source(
     group_column: str | None = None,
     label_column: str | None = None,
     window: int | None = None,
+    attributes: Sequence[str] = (),
     say: Callable[[str], None] | None = None,
 ) -> Inspection:
     """Look at every row of a data set, without preparing it for training.
@@ -112,6 +114,7 @@ def inspect_source(
         channels: as in `load_dataset`.
         fit: as in `load_dataset`.
         columns, time_column, group_column, label_column, window: as in `load_dataset`.
+        attributes: as in `load_dataset`.
         say: as in `load_dataset`.
 
     Returns:
@@ -130,9 +133,9 @@ def inspect_source(
             )
         )  # fmt: skip
     features = names_of(columns)
-    options = Options(size, channels, fit, features, time_column, group_column, label_column, window)
+    options = Options(size, channels, fit, features, time_column, group_column, label_column, window, tuple(attributes))
     options.for_images(source)
-    opened = _open(source, options, say)
+    opened = choose_attributes(_open(source, options, say), options.attributes)
     if opened.modality == "vector":
         return _inspect_vectors(opened)
     with strict_pillow():
@@ -202,7 +205,7 @@ def _open(source: str, options: Options, say: Callable[[str], None] | None) -> S
             return local
         dataset = load_dataset(source, say=say)
         return arrays.dataset_source(dataset, dataset.fingerprint)
-    if source.startswith("hf:"):
+    if source.startswith("hf:") or len(joined(source)) > 1:
         dataset = load_dataset(source, size=options.size, channels=options.channels, fit=options.fit, say=say)
         return arrays.dataset_source(dataset, dataset.fingerprint)
     return find_path(source)
@@ -270,7 +273,7 @@ def _outlook(
     if near:
         advice.append(f"{near} pairs of images look the same: near copies make memorisation and its measures worse")
     counts = sorted(_class_counts(seen.labels, source.classes).values())
-    if len(counts) > 1 and counts[-1] > 10 * max(1, counts[0]):
+    if not source.labelling and len(counts) > 1 and counts[-1] > 10 * max(1, counts[0]):
         advice.append(
             f"classes are uneven ({counts[0]} to {counts[-1]} rows): a conditional model will know the small ones badly"
         )
@@ -341,5 +344,5 @@ def _class_counts(labels: Sequence[Label], declared: Sequence[str]) -> dict[str,
         return {}
     if indices is None:
         return {}
-    counts: Any = np.bincount(indices, minlength=len(classes))
+    counts: Any = (indices == 1).sum(0) if indices.ndim == 2 else np.bincount(indices, minlength=len(classes))
     return {name: int(n) for name, n in zip(classes, counts, strict=True)}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint._errors import ConfigError, DataError, suggest
 
 LABEL_FILES = ("metadata.csv", "labels.csv", "dataset.json", "labels.json", "metadata.json", "metadata.jsonl")
 _NAME_KEYS = ("file_name", "filename", "file", "image", "path", "name")
@@ -75,30 +75,30 @@ def match_labels(where: str, table: Mapping[str, int | str], images: Sequence[st
     missing = [name for name in table if name not in present]
     if missing:
         raise DataError(
-            f"{where} names {len(missing)} files that are not there ({_few(missing)}); it holds "
+            f"{where} names {len(missing)} files that are not there ({few(missing)}); it holds "
             f"{len(table)} labels for "
             f"{len(images)} images: correct the names (relative to the label file), or remove these rows"
         )
     bare = [name for name in images if name not in table]
     if bare:
         raise DataError(
-            f"{where} holds {len(table)} labels for {len(images)} images: {len(bare)} have none ({_few(bare)}); "
+            f"{where} holds {len(table)} labels for {len(images)} images: {len(bare)} have none ({few(bare)}); "
             "add them, or remove the label file to train without labels"
         )
     return dict(table)
 
 
 def index_labels(
-    raw: Sequence[int | str | None], declared: Sequence[str] = ()
+    raw: Sequence[int | str | tuple[int, ...] | None], declared: Sequence[str] = ()
 ) -> tuple[np.ndarray | None, tuple[str, ...], list[str]]:
     """Turn labels into indices 0..classes-1.
 
     Args:
-        raw: one label a row; None means it has none.
+        raw: one label a row, or a number for each declared class; None means it has none.
         declared: class names by index, if the source declares them; these indices are kept.
 
     Returns:
-        int64 indices (None if the data counts as unlabelled), class names, notes.
+        int64 indices (rows,) or numbers (rows, classes); None if the data counts as unlabelled. Class names, notes.
 
     Raises:
         DataError: if an index lies outside the declared names.
@@ -108,6 +108,8 @@ def index_labels(
     bare = sum(label is None for label in raw)
     if bare:
         return None, (), [f"{bare} of {len(raw)} rows have no label, so labels are not used"]
+    if isinstance(raw[0], tuple):
+        return _attributes(raw, declared)
     if declared and all(isinstance(label, int) for label in raw):
         return _declared_indices(raw, declared)
     if len({type(label) for label in raw}) > 1:
@@ -130,11 +132,17 @@ def _declared_indices(raw: Sequence[Any], declared: Sequence[str]) -> tuple[np.n
         wrong = int(indices.min() if indices.min() < 0 else indices.max())
         raise DataError(f"a label is {wrong}, but the file declares {len(declared)} classes (0 to {len(declared) - 1})")
     empty = [declared[i] for i in range(len(declared)) if not (indices == i).any()]
-    notes = [f"{len(empty)} declared classes have no rows: {_few(empty)}"] if empty else []
+    notes = [f"{len(empty)} declared classes have no rows: {few(empty)}"] if empty else []
     return indices, tuple(declared), notes
 
 
-def _order(value: int | str) -> tuple[int, int, str]:
+def _attributes(raw: Sequence[Any], declared: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...], list[str]]:
+    table = np.array(raw, dtype=np.int64)
+    notes = [f"no row has {declared[i]}" for i in range(len(declared)) if not (table[:, i] == 1).any()]
+    return table, tuple(declared), notes
+
+
+def _order(value: Any) -> tuple[int, int, str]:
     text = str(value)
     digits = text.lstrip("-")
     return (0, int(text), text) if digits.isascii() and digits.isdigit() else (1, 0, text)
@@ -174,6 +182,25 @@ def _label(where: str, name: str, label: Any) -> int | str:
     return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 18 else text
 
 
-def _few(names: Sequence[str], most: int = 5) -> str:
+def few(names: Sequence[str], most: int = 5) -> str:
+    """Join names for a message, the first few of them only."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def class_index(label: int | str, names: Sequence[str]) -> int:
+    """Return the index of a class that is given by its name or its index.
+
+    Raises:
+        ConfigError: if there is no such class, with the nearest name.
+
+    >>> class_index("ship", ("cat", "ship")), class_index("0", ("cat", "ship"))
+    (1, 0)
+    """
+    if not names:
+        raise ConfigError(f"label '{label}' is asked for, but the generator is unconditional; leave the label out")
+    if str(label) in names:
+        return list(names).index(str(label))
+    if str(label).isdecimal() and int(label) < len(names):
+        return int(label)
+    raise ConfigError(f"there is no class '{label}' among the {len(names)}; {suggest(str(label), names)}")

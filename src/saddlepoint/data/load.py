@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from saddlepoint._errors import DataError, suggest
 from saddlepoint.data import cache, hub
 from saddlepoint.data.dataset import Dataset
+from saddlepoint.data.joint import choose_attributes, joint_source
 from saddlepoint.data.names import KNOWN, Say, load_named
 from saddlepoint.data.options import Options
 from saddlepoint.data.paths import path_key, path_source
@@ -30,14 +32,16 @@ def load_dataset(
     group_column: str | None = None,
     label_column: str | None = None,
     window: int | None = None,
+    attributes: Sequence[str] = (),
     say: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Load a data set; the first time it is prepared and cached, later it is memory-mapped at once.
 
     Args:
         source: a name (`list_datasets`), a path (folder of images, zip, parquet, .npy, .npz; a CSV or a parquet table
-            of numbers is a set of series; ``TFD_48x48.mat#2`` is fold 2 of the Toronto Face Database), or
-            ``hf:owner/name``.
+            of numbers is a set of series; ``TFD_48x48.mat#2`` is fold 2 of the Toronto Face Database),
+            ``hf:owner/name``, or two sets of images joined by ``+``: their rows together, each with the labels of its
+            own set.
         size: height and width of images in pixels, 4..1024; None: their own if they are all alike and
             square, else the largest power of two up to 64 that does not exceed the median short side.
         channels: 1 or 3; None: 1 if all images are grey, else 3.
@@ -47,6 +51,8 @@ def load_dataset(
         group_column: name of the column that tells several series apart; None: the table is one series.
         label_column: name of the column that holds the class of each row; None: no labels.
         window: rows in a window of a series; None: 24.
+        attributes: columns to use of a table of attributes such as CelebA's (``list_attr_celeba.txt`` in a folder of
+            images); empty: all.
         say: receives lines worth telling while it happens (downloads, an unreachable hub); None: silence.
 
     Returns:
@@ -60,8 +66,13 @@ def load_dataset(
         (2,)
     """
     features = names_of(columns)
-    options = Options(size, channels, fit, features, time_column, group_column, label_column, window)
+    options = Options(size, channels, fit, features, time_column, group_column, label_column, window, tuple(attributes))
     say = say or _silence
+    parts = joined(source)
+    if len(parts) > 1:
+        return _load_joint(source, parts, options.for_images(source), say)
+    if options.attributes and (source in KNOWN or source.startswith("hf:")):
+        raise DataError(f"'{source}' has no table of attributes to choose from; leave the attributes out")
     if source in KNOWN:
         return load_named(source, options, say)
     if source.startswith("hf:"):
@@ -77,8 +88,44 @@ def load_dataset(
         found = found or find_path(source)
         if found.modality == "vector" and not options.default:
             raise DataError(f"{source} holds vectors; size, channels and fit are for images: leave them out")
+        found = choose_attributes(found, options.attributes)
         dataset = prepare(found.with_notes(f"read from {source}"), options, entry)
     return dataset
+
+
+def joined(source: str) -> list[str]:
+    """Return the data sets that a source names: those joined by ``+``, or it alone.
+
+    >>> joined("mnist"), joined("faces+expressions")
+    (['mnist'], ['faces', 'expressions'])
+    """
+    whole = source in KNOWN or "+" not in source or Path(source).expanduser().exists()
+    return [source] if whole else source.split("+")
+
+
+def _load_joint(source: str, parts: Sequence[str], options: Options, say: Say) -> Dataset:
+    """Prepare each part by itself, then the rows of all as one; attributes are those of the part with a table."""
+    shape: dict[str, Any] = {"size": options.size, "channels": options.channels, "fit": options.fit}
+    tables = [_has_table(part) for part in parts]
+    if options.attributes and sum(tables) != 1:
+        raise DataError(
+            f"attributes are named, and {sum(tables)} of the {len(parts)} data sets of '{source}' have a table of "
+            "them; exactly one must have it"
+        )
+    datasets = [
+        load_dataset(part, **shape, attributes=options.attributes if has else (), say=say)
+        for part, has in zip(parts, tables, strict=True)
+    ]
+    found = joint_source(source, datasets)
+    entry = cache.entry_path(source, {"source": found.key, **options.kept})
+    return cache.read(entry, source) or prepare(found, Options(channels=options.channels), entry)
+
+
+def _has_table(source: str) -> bool:
+    """Whether a path holds a table of attributes."""
+    if source in KNOWN or source.startswith("hf:") or path_key(Path(source).expanduser()):
+        return False
+    return bool(find_path(source).labelling)
 
 
 def natural_side(source: str) -> int | None:
@@ -96,6 +143,8 @@ def natural_side(source: str) -> int | None:
         >>> natural_side("ring8") is None
         True
     """
+    if len(joined(source)) > 1:
+        return None
     path = Path(source).expanduser()
     if source in KNOWN or source.startswith("hf:") or path_key(path) or is_table(path):
         return None
@@ -113,6 +162,9 @@ def absolute_source(source: str) -> str:
         >>> absolute_source("mnist")
         'mnist'
     """
+    parts = joined(source)
+    if len(parts) > 1:
+        return "+".join(absolute_source(part) for part in parts)
     if source in KNOWN or source.startswith("hf:"):
         return source
     return str(Path(source).expanduser().resolve())

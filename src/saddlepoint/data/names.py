@@ -10,6 +10,7 @@ from pathlib import Path
 from saddlepoint._errors import DataError
 from saddlepoint.data import arrays, cache, hub, sines, synthetic, wheel
 from saddlepoint.data.dataset import Dataset
+from saddlepoint.data.domains import DOMAINS, domains_source
 from saddlepoint.data.options import Options
 from saddlepoint.data.paths import path_source
 from saddlepoint.data.prepare import prepare
@@ -140,6 +141,18 @@ KNOWN: Mapping[str, Known] = {
         (3, 28, 28),
         "CC BY-SA 3.0",
     ),
+    "mnist-domains": Known(
+        "digits of MNIST in three inks, two strokes, on black or white; translations between them are known",
+        (50_000, 10_000, 10_000),
+        (3, 28, 28),
+        "CC BY-SA 3.0",
+    ),
+    "fashion-colours": Known(
+        "clothes of Fashion-MNIST in four colours; translations between them are known",
+        (50_000, 10_000, 10_000),
+        (3, 28, 28),
+        "MIT",
+    ),
     "att-faces": Known(
         "400 grey portraits of 40 people, 92x112 (AT&T Laboratories Cambridge)",
         (320, 40, 40),
@@ -196,6 +209,10 @@ KNOWN: Mapping[str, Known] = {
 }
 
 
+_BASES = {"stacked-mnist": "mnist", **{name: domains.base for name, domains in DOMAINS.items()}}
+"""Data sets that are made of others."""
+
+
 def is_series(source: str) -> bool:
     """Whether a name or path stands for sequences, by what is known before it is read."""
     if source in KNOWN:
@@ -230,8 +247,8 @@ def load_named(name: str, options: Options, say: Say) -> Dataset:
         if not options.default:
             raise DataError(f"'{name}' holds sequences; size, channels and fit are for images: leave them out")
         return sines.load_sines(name)
-    if name == "stacked-mnist":
-        return _load_stacked(known, options, say)
+    if name in _BASES:
+        return _load_made(name, known, options, say)
     local = local_source(name)
     if local is not None:
         entry = cache.entry_path(name, {"source": local.key, **options.kept})
@@ -268,15 +285,17 @@ def data_file(name: str) -> Path | None:
     return next((path for path in places if path.is_file()), None)
 
 
-def _load_stacked(known: Known, options: Options, say: Say) -> Dataset:
-    """Stack digits of the same split of MNIST, drawn with a fixed seed."""
-    mnist = load_named("mnist", Options(), say)
+def _load_made(name: str, known: Known, options: Options, say: Say) -> Dataset:
+    """Make rows of those of another data set, the same ones every time."""
+    base = load_named(_BASES[name], Options(), say)
     options = known.as_default(options)
-    entry = cache.entry_path("stacked-mnist", {"source": mnist.fingerprint, "rows": known.rows, **options.kept})
-    cached = cache.read(entry, "stacked-mnist")
+    entry = cache.entry_path(name, {"source": base.fingerprint, "rows": known.rows, **options.kept})
+    cached = cache.read(entry, name)
     if cached is None:
-        say("stacked-mnist: stacking the digits of MNIST, once")
-        cached = prepare(arrays.stacked_source(mnist, "stacked-mnist", known.rows), options, entry)
+        say(f"{name}: made of {base.name}, once")
+        stacked = name == "stacked-mnist"
+        source = arrays.stacked_source(base, name, known.rows) if stacked else domains_source(base, DOMAINS[name])
+        cached = prepare(source, options, entry)
     return cached
 
 
@@ -383,8 +402,8 @@ def _origin(name: str, known: Known) -> str:
     if known.file:
         path = data_file(known.file)
         return f"not here: needs {known.file} in SADDLEPOINT_DATA_DIR" if path is None else f"found in {path.parent}"
-    if name == "stacked-mnist":
-        return f"made of mnist: {_origin('mnist', KNOWN['mnist'])}"
+    if name in _BASES:
+        return f"made of {_BASES[name]}: {_origin(_BASES[name], KNOWN[_BASES[name]])}"
     folder = _data_folder(known)
     if folder is not None:
         return f"found in {folder}"

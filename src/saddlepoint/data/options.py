@@ -25,9 +25,11 @@ class Options:
         group_column: tells several series apart; None: the table is one series.
         label_column: class of each row; None: no labels.
         window: rows in a window; None: 24.
+        attributes: names of the columns to use of a table of attributes; empty: all.
 
     Raises:
-        DataError: on a size outside 4..1024, channels other than 1 or 3, an unknown fit, or a window outside 2..4096.
+        DataError: on a size outside 4..1024, channels other than 1 or 3, an unknown fit, a window outside 2..4096, or
+            an attribute named twice.
     """
 
     size: int | None = None
@@ -38,6 +40,7 @@ class Options:
     group_column: str | None = None
     label_column: str | None = None
     window: int | None = None
+    attributes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.size is not None and not MIN_SIDE <= self.size <= MAX_SIDE:
@@ -48,6 +51,8 @@ class Options:
             raise DataError(f"fit is '{self.fit}', but it must be crop (centre square) or pad (with black)")
         if self.window is not None and not MIN_WINDOW <= self.window <= MAX_WINDOW:
             raise DataError(f"window is {self.window}, but a window has {MIN_WINDOW} to {MAX_WINDOW} rows")
+        if len(set(self.attributes)) < len(self.attributes):
+            raise DataError(f"attributes are {', '.join(self.attributes)}, but each must be named once")
 
     @property
     def default(self) -> bool:
@@ -73,14 +78,17 @@ class Options:
         Raises:
             DataError: if one is for images.
         """
-        if (self.size, self.channels, self.fit) != (None, None, "crop"):
-            raise DataError(f"'{name}' holds sequences; size, channels and fit are for images: leave them out")
+        if (self.size, self.channels, self.fit, self.attributes) != (None, None, "crop", ()):
+            raise DataError(
+                f"'{name}' holds sequences; size, channels, fit and attributes are for images: leave them out"
+            )
         return self
 
     @property
     def kept(self) -> dict[str, Any]:
         """The part that a cache key of images depends on."""
-        return {"size": self.size, "channels": self.channels, "fit": self.fit}
+        shape = {"size": self.size, "channels": self.channels, "fit": self.fit}
+        return shape | ({"attributes": list(self.attributes)} if self.attributes else {})
 
 
 TABLE_KEYS = ("columns", "time_column", "group_column", "label_column", "window")
@@ -88,4 +96,5 @@ TABLE_KEYS = ("columns", "time_column", "group_column", "label_column", "window"
 
 def preparation_of(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of `load_dataset` that ``config.json`` keeps under ``data``."""
-    return {key: data[key] for key in ("size", "channels", "fit")} | {key: data.get(key) for key in TABLE_KEYS}
+    kept = {key: data[key] for key in ("size", "channels", "fit")} | {key: data.get(key) for key in TABLE_KEYS}
+    return kept | {"attributes": tuple(data.get("attributes") or ())}

@@ -17,7 +17,7 @@ from saddlepoint.data.dataset import SPLITS, Dataset
 from saddlepoint.data.images import Survey, Unreadable, decode, shape_to, strict_pillow
 from saddlepoint.data.labels import index_labels
 from saddlepoint.data.options import Options
-from saddlepoint.data.sources import Item, Source, shortened
+from saddlepoint.data.sources import Item, Label, Source, shortened
 
 MIN_ROWS = 5
 MAX_UNREADABLE = 0.05
@@ -44,7 +44,7 @@ class Plan:
 class _Rows:
     """What is remembered of the rows written so far (their pixels are on disk)."""
 
-    labels: list[int | str | None] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
     splits: list[str] = field(default_factory=list)
     hashes: list[int] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
@@ -246,6 +246,7 @@ def _build(
         labelled=labels is not None,
         classes=classes,
         notes=notes,
+        labelling=source.labelling,
     )
 
 

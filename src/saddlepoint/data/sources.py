@@ -6,13 +6,21 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint._types import Modality
+from saddlepoint.data.attributes import (
+    ATTRIBUTE_FILES,
+    PARTITION_FILES,
+    match_attributes,
+    name_labels,
+    read_attributes,
+    read_partition,
+)
 from saddlepoint.data.labels import LABEL_FILES, match_labels, read_labels
 
 _KINDS = "png jpg jpeg jpe jfif bmp gif tif tiff webp ppm pgm pbm pnm tga jp2 avif"
@@ -27,10 +35,11 @@ SPLIT_WORDS = {
     "test": "test",
     "testing": "test",
 }
+TEXT_FILES = (*LABEL_FILES, *ATTRIBUTE_FILES, *PARTITION_FILES)
 MAX_MEMBER = 512 * 1024**2
 MAX_RATIO = 200
 
-Label = int | str | None
+Label = int | str | tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ class Item:
     Attributes:
         payload: bytes of an image file, uint8 pixels (height, width[, channel]), or a float32 vector
             (feature,).
-        label: class name, class index, or None.
+        label: class name, class index, a number for each class of a labelling (1, 0, or -1: not known), or None.
         origin: file or row, for messages.
         split: ``train``, ``valid``, ``test``, or "" if the source does not say.
     """
@@ -63,6 +72,7 @@ class Source:
         classes: class names by index, where the source declares them.
         notes: what to tell the user about it.
         keep: whatever must live as long as the source (temporary files).
+        labelling: of rows that carry several labels at once; see `DataSpec`.
     """
 
     name: str
@@ -72,6 +82,7 @@ class Source:
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     keep: object = None
+    labelling: tuple[tuple[int, ...], ...] = ()
 
     def with_notes(self, *notes: str) -> Source:
         """Return the same source with further notes."""
@@ -98,9 +109,9 @@ def folder_source(root: Path) -> Source:
     images, aside = _images_of(names)
     if not images:
         raise DataError(f"{root} holds no image files ({_found(aside)}); {_wanted()}")
-    texts = {name: path.read_bytes() for name, path in names.items() if PurePosixPath(name).name in LABEL_FILES}
-    labels, label_notes = arrange(str(root), images, texts)
-    notes += label_notes + _aside_note(aside, texts)
+    texts = {name: path.read_bytes() for name, path in names.items() if PurePosixPath(name).name in TEXT_FILES}
+    arranged = arrange(str(root), images, texts)
+    notes += [*arranged.notes, *_aside_note(aside, texts)]
 
     def items() -> Iterator[Item]:
         for name in images:
@@ -108,9 +119,12 @@ def folder_source(root: Path) -> Source:
                 payload = names[name].read_bytes()
             except OSError:
                 payload = b""
-            yield Item(payload, labels.get(name), name, split_of(name))
+            yield Item(payload, arranged.labels.get(name), name, arranged.splits.get(name) or split_of(name))
 
-    return Source(str(root), "folder\n" + stamp([names[n] for n in (*images, *texts)], root), items, notes=tuple(notes))
+    key = "folder\n" + stamp([names[n] for n in (*images, *texts)], root)
+    return Source(
+        str(root), key, items, classes=arranged.classes, notes=tuple(notes), labelling=arranged.labelling
+    )  # fmt: skip
 
 
 def zip_source(path: Path) -> Source:
@@ -128,11 +142,11 @@ def zip_source(path: Path) -> Source:
                 _refuse_bomb(path, names[name])
             if not images:
                 raise DataError(f"{path} holds no image files ({_found(aside)}); {_wanted()}")
-            texts = {name: _member(archive, names[name]) for name in names if PurePosixPath(name).name in LABEL_FILES}
+            texts = {name: _member(archive, names[name]) for name in names if PurePosixPath(name).name in TEXT_FILES}
     except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{path} cannot be read as a zip archive ({error}); check that the copy is complete") from error
-    labels, notes = arrange(str(path), images, texts)
-    notes += _aside_note(aside, texts)
+    arranged = arrange(str(path), images, texts)
+    notes = [*arranged.notes, *_aside_note(aside, texts)]
 
     def items() -> Iterator[Item]:
         with zipfile.ZipFile(path) as archive:
@@ -141,9 +155,12 @@ def zip_source(path: Path) -> Source:
                     payload = _member(archive, names[name])
                 except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError):
                     payload = b""
-                yield Item(payload, labels.get(name), name, split_of(name))
+                yield Item(payload, arranged.labels.get(name), name, arranged.splits.get(name) or split_of(name))
 
-    return Source(str(path), "zip\n" + stamp([path], path.parent), items, notes=tuple(notes))
+    key = "zip\n" + stamp([path], path.parent)
+    return Source(
+        str(path), key, items, classes=arranged.classes, notes=tuple(notes), labelling=arranged.labelling
+    )  # fmt: skip
 
 
 def walk(root: Path) -> tuple[list[Path], list[str]]:
@@ -184,12 +201,54 @@ def walk(root: Path) -> tuple[list[Path], list[str]]:
     return found, notes
 
 
-def arrange(where: str, images: Sequence[str], texts: Mapping[str, bytes]) -> tuple[dict[str, Label], list[str]]:
-    """Give every image its label: from a label file if there is one, else from its subfolder.
+@dataclass(frozen=True)
+class Arranged:
+    """What is known of the images of a folder beside their pixels.
+
+    Attributes:
+        labels: by name; empty: none.
+        notes: where they come from.
+        classes, labelling: of labels that are several numbers each.
+        splits: by name, where a file says them.
+    """
+
+    labels: Mapping[str, Label]
+    notes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    labelling: tuple[tuple[int, ...], ...] = ()
+    splits: Mapping[str, str] = field(default_factory=dict)
+
+
+def arrange(where: str, images: Sequence[str], texts: Mapping[str, bytes]) -> Arranged:
+    """Give every image its label: from a table of attributes, a label file, its name, or its subfolder.
 
     Raises:
-        DataError: if a label file does not fit the images.
+        DataError: if a table or a label file does not fit the images.
     """
+    by_kind = {PurePosixPath(name).name: name for name in sorted(texts, reverse=True)}
+    for kind in ATTRIBUTE_FILES:
+        if kind in by_kind:
+            return _with_attributes(where, images, texts, by_kind, by_kind[kind])
+    plain = [name for name in texts if PurePosixPath(name).name in LABEL_FILES]
+    labels, notes = _labels(where, images, {name: texts[name] for name in plain})
+    return Arranged(labels, tuple(notes))
+
+
+def _with_attributes(
+    where: str, images: Sequence[str], texts: Mapping[str, bytes], by_kind: Mapping[str, str], name: str
+) -> Arranged:
+    table = read_attributes(f"{where}/{name}", texts[name])
+    labels = match_attributes(f"{where}/{name}", table, images)
+    notes, splits = [f"{len(table.names)} attributes were read from {name}"], {}
+    partition = next((by_kind[kind] for kind in PARTITION_FILES if kind in by_kind), None)
+    if partition is not None:
+        parts = read_partition(f"{where}/{partition}", texts[partition])
+        splits = {image: parts.get(PurePosixPath(image).name, "") for image in images}
+        notes.append(f"splits were read from {partition}")
+    return Arranged(labels, tuple(notes), table.names, ((1,) * len(table.names),), splits)
+
+
+def _labels(where: str, images: Sequence[str], texts: Mapping[str, bytes]) -> tuple[Mapping[str, Label], list[str]]:
     for name in sorted(texts, key=lambda n: (n.count("/"), LABEL_FILES.index(PurePosixPath(n).name))):
         table = read_labels(f"{where}/{name}", texts[name])
         if table is not None:
@@ -198,6 +257,8 @@ def arrange(where: str, images: Sequence[str], texts: Mapping[str, bytes]) -> tu
             if all(image.startswith(prefix) for image in images):
                 labels = match_labels(f"{where}/{name}", {prefix + k: v for k, v in table.items()}, images)
                 return labels, [f"labels were read from {name}"]
+    if named := name_labels(images):
+        return dict(named), ["classes are the expressions that the file names say (Radboud Faces Database)"]
     parts = {name: _class_of(name) for name in images}
     outside = [name for name, label in parts.items() if label is None]
     if len(outside) == len(images):

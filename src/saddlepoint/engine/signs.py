@@ -140,7 +140,8 @@ class Examiner:
         k = min(NEIGHBOURS, len(rows) - 1)
         radius = within.sort(1).values[:, k] if k > 0 else within[:, 0]
         means = shares = None
-        if labels is not None and row_labels is not None and 1 < classes <= MOST_CLASSES:
+        single = labels is not None and labels.ndim == 1
+        if single and labels is not None and row_labels is not None and 1 < classes <= MOST_CLASSES:
             points = torch.cat([(flat - centre) @ axes, rows])
             chosen = torch.cat([labels, row_labels])
             counts = torch.zeros(classes, device=self.device).index_add_(0, chosen, torch.ones_like(points[:, 0]))

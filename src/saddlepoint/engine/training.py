@@ -59,7 +59,8 @@ class TrainingState:
         """Return samples of the averaged generator on the CPU, from the same inputs every time.
 
         Args:
-            n: how many; of a conditional generator whole rows of one sample of each class, if they fit into ``n``.
+            n: how many; of a conditional generator whole rows of one sample of each class, if they fit into ``n``. Of
+                one that transforms images, a row is one image in each class.
             seed: of the inputs.
         """
         device, classes = next(self.family.parameters()).device, self.family.classes
@@ -67,6 +68,8 @@ class TrainingState:
         labels = torch.arange(n, device=device) % classes if classes else None
         with self.averaged() as family:
             inputs = family.sample_inputs(n, stream("cpu", "snapshot", seed)).to(device)
+            if labels is not None and family.tags.input == "image":
+                inputs = inputs[torch.arange(n, device=device) // classes]
             return family.generate(inputs, labels, generator=stream(device, "snapshot-noise", seed)).cpu()
 
     @contextmanager

@@ -31,6 +31,7 @@ class Optimizer:
         self.spec, self._named = spec, dict(named)
         self._names = {parameter: name for name, parameter in named.items()}
         self._state: dict[str, dict[str, Tensor]] = {}
+        self._rates = {name: spec.multipliers.get(name.partition(".")[0], 1.0) for name in named}
         # None leaves the choice to PyTorch, which has fused kernels for these two kinds of devices.
         self._fused = all(p.device.type in ("cpu", "cuda") for p in named.values()) or None
 
@@ -38,17 +39,23 @@ class Optimizer:
     def step(self, parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None], at: Progress) -> None:
         """Move ``parameters`` along ``gradients``; a parameter without a gradient stays and keeps its state."""
         pulled = [(p, g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
+        rates = [self._rates[self._names[p]] for p, _ in pulled]
+        for rate in dict.fromkeys(rates):
+            chosen = [pair for pair, own in zip(pulled, rates, strict=True) if own == rate]
+            self._move(chosen, rate * _at(self.spec.lr, at), at)
+
+    def _move(self, pulled: Sequence[tuple[nn.Parameter, Tensor]], lr: float, at: Progress) -> None:
         states = [self._state.setdefault(self._names[p], {}) for p, _ in pulled]
         if self.spec.kind == "adam":
-            self._adam(pulled, states, at)
+            self._adam(pulled, states, lr)
         else:
             # A first step makes momenta, a later one reads them: PyTorch does one of the two for all in a call.
             new = [i for i, state in enumerate(states) if not state]
             old = [i for i, state in enumerate(states) if state]
             for chosen in (new, old):
-                self._sgd([pulled[i] for i in chosen], [states[i] for i in chosen], at)
+                self._sgd([pulled[i] for i in chosen], [states[i] for i in chosen], lr, at)
 
-    def _adam(self, pulled: Sequence[tuple[Tensor, Tensor]], states: Sequence[dict[str, Tensor]], at: Progress) -> None:
+    def _adam(self, pulled: Sequence[tuple[Tensor, Tensor]], states: Sequence[dict[str, Tensor]], lr: float) -> None:
         for (parameter, _), state in zip(pulled, states, strict=True):
             if not state:
                 state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
@@ -56,14 +63,16 @@ class Optimizer:
         first, second, steps = ([state[key] for state in states] for key in ("exp_avg", "exp_avg_sq", "step"))
         adam(
             [p for p, _ in pulled], [g for _, g in pulled], first, second, [], steps, fused=self._fused, amsgrad=False,
-            beta1=self.spec.betas[0], beta2=self.spec.betas[1], lr=_at(self.spec.lr, at), eps=self.spec.eps,
+            beta1=self.spec.betas[0], beta2=self.spec.betas[1], lr=lr, eps=self.spec.eps,
             weight_decay=self.spec.weight_decay, maximize=False,
         )  # fmt: skip
 
-    def _sgd(self, pulled: Sequence[tuple[Tensor, Tensor]], states: Sequence[dict[str, Tensor]], at: Progress) -> None:
+    def _sgd(
+        self, pulled: Sequence[tuple[Tensor, Tensor]], states: Sequence[dict[str, Tensor]], lr: float, at: Progress
+    ) -> None:
         momenta = [state.get("momentum_buffer") for state in states]
         sgd(
-            [p for p, _ in pulled], [g for _, g in pulled], momenta, fused=self._fused, lr=_at(self.spec.lr, at),
+            [p for p, _ in pulled], [g for _, g in pulled], momenta, fused=self._fused, lr=lr,
             momentum=_at(self.spec.momentum, at), weight_decay=self.spec.weight_decay, dampening=0.0, nesterov=False,
             maximize=False,
         )  # fmt: skip

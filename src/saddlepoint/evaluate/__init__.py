@@ -6,7 +6,8 @@ can tell.
 """
 
 # Registered in the order of a report.
-from saddlepoint.evaluate import divergence, distribution, classes, modes, latent, series, memorisation, parzen  # noqa: F401, I001
+from saddlepoint.evaluate import divergence, distribution, classes, modes, translation  # noqa: F401, I001
+from saddlepoint.evaluate import latent, series, memorisation, parzen  # noqa: F401
 from saddlepoint.evaluate.compare import Difference, Line, compare
 from saddlepoint.evaluate.gallery import Gallery
 from saddlepoint.evaluate.measure import evaluate

@@ -30,6 +30,8 @@ _RARE = 0.5
 def _unlabelled(bench: Bench) -> str:
     if not bench.dataset.classes or bench.dataset.splits["test"].labels is None:
         return f"'{bench.dataset.name}' has no labels"
+    if bench.dataset.labelling:
+        return f"rows of '{bench.dataset.name}' carry several labels at once"
     return no_classifier(bench)
 
 

@@ -62,7 +62,8 @@ def evaluate(
         # Samples that cannot be measured at all are an error, not a row of omissions.
         bench.model(bench.count())
         for protocol in protocols().values():
-            elsewhere = protocol.datasets and dataset.name not in protocol.datasets
+            elsewhere = bool(protocol.datasets) and dataset.name not in protocol.datasets
+            elsewhere |= protocol.translates and subject.translate is None
             if dataset.modality not in protocol.modalities or elsewhere or protocol.on_request:
                 continue
             try:
@@ -81,7 +82,7 @@ def _result(protocol: Protocol, task: Task) -> Result:
     bench, name = task.bench, protocol.full_name(task)
     bench.say(f"{name}: {protocol.summary}")
     start = time.perf_counter()
-    rows = protocol.measure(bench.model(task.n), task)
+    rows = protocol.measure(protocol.model(bench, task.n), task)
     seconds = time.perf_counter() - start
     rows += _controls(protocol, task, name)
     return Result(
@@ -124,7 +125,7 @@ def _measure_controls(protocol: Protocol, task: Task) -> list[Row]:
     rows: list[Row] = []
     for name in protocol.controls(task.bench):
         try:
-            rows += protocol.measure(task.bench.control(name, task.n), task)
+            rows += protocol.measure(protocol.control(task.bench, name, task.n), task)
         except DataError as error:
             task.bench.say(f"control row '{name}' is left out: {error}")
     return rows

@@ -51,6 +51,10 @@ class Protocol:
         extracts: whether it works on features.
         datasets: names of the data sets it is made for; empty: any. Others are not told that it was left out.
         on_request: whether it is measured only where it is asked for by name.
+        translates: whether it measures translations; others than generators that transform images are not told that it
+            was left out.
+        model: (bench, n) -> the model's samples.
+        control: (bench, name, n) -> those of a control set.
         version: raised when the same input gives other figures, so that kept control rows are measured again.
     """
 
@@ -68,6 +72,9 @@ class Protocol:
     extracts: bool = True
     datasets: tuple[str, ...] = ()
     on_request: bool = False
+    translates: bool = False
+    model: Callable[[Bench, int], SampleSet] = lambda bench, n: bench.model(n)
+    control: Callable[[Bench, str, int], SampleSet] = lambda bench, name, n: bench.control(name, n)
     version: int = 1
 
     def full_name(self, task: Task) -> str:

@@ -61,6 +61,7 @@ class Subject:
         labels: (n, seed) -> the label asked of each sample, int64 (n,); None for an unconditional generator.
         latents: its latent space, where it has one.
         styles: its intermediate latent space w, where it has one, as if it were the latent space.
+        translate: (images in [-1, 1], labels, seed) -> their translations, where it transforms images.
     """
 
     label: str
@@ -69,6 +70,7 @@ class Subject:
     labels: Callable[[int, int], np.ndarray] | None = None
     latents: Latents | None = None
     styles: Latents | None = None
+    translate: Callable[[Tensor, Tensor, int], Tensor] | None = None
 
 
 @dataclass

@@ -6,5 +6,7 @@ from saddlepoint.families import dcgan  # isort: skip
 from saddlepoint.families import timegan  # isort: skip
 from saddlepoint.families import stylegan1  # isort: skip
 from saddlepoint.families import stylegan  # isort: skip
+from saddlepoint.families import stargan  # isort: skip
+from saddlepoint.families import stargan2  # isort: skip
 
-__all__ = ["cgan", "dcgan", "gan", "stylegan", "stylegan1", "timegan"]
+__all__ = ["cgan", "dcgan", "gan", "stargan", "stargan2", "stylegan", "stylegan1", "timegan"]

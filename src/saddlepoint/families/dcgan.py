@@ -33,11 +33,11 @@ from saddlepoint.family import (
     Tags,
     Terms,
     register,
-    two_players,
 )
 from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.normalise import SpectralConv2d, recalibrate, rms_norm
+from saddlepoint.optimizers import two_players
 from saddlepoint.penalties import penalised, squared_gradient_norm
 from saddlepoint.schedules import inverse, inverse_root
 from saddlepoint.theory import game_logs

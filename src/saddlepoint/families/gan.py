@@ -33,12 +33,12 @@ from saddlepoint.family import (
     Tags,
     Terms,
     register,
-    two_players,
 )
 from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
 from saddlepoint.nn.discriminators import LeakyDiscriminator, MaxoutDiscriminator
 from saddlepoint.nn.mlp import draw_he, draw_sparse, draw_uniform, limit_columns, paint
 from saddlepoint.nn.normalise import rms_norm
+from saddlepoint.optimizers import two_players
 from saddlepoint.penalties import penalised
 from saddlepoint.schedules import inverse, inverse_root, linear_rise
 from saddlepoint.theory import game_logs

@@ -31,7 +31,6 @@ from saddlepoint.family import (
     Stage,
     Tags,
     Terms,
-    lazily,
     register,
 )
 from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
@@ -52,6 +51,7 @@ from saddlepoint.nn.style import (
     noises,
     sides,
 )
+from saddlepoint.optimizers import lazily
 from saddlepoint.penalties import path_lengths, penalised, squared_gradient_norm
 from saddlepoint.schedules import inverse_root
 from saddlepoint.theory import game_logs

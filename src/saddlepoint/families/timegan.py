@@ -35,12 +35,12 @@ from saddlepoint.family import (
     Tags,
     Terms,
     register,
-    two_players,
 )
 from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
 from saddlepoint.nn.mlp import in_full
 from saddlepoint.nn.recurrent import CELLS, Recurrent, Steps, affine
 from saddlepoint.nn.windows import Coordinates, Critic, mask_of, over_steps, stacked
+from saddlepoint.optimizers import two_players
 from saddlepoint.penalties import penalised
 from saddlepoint.schedules import inverse, inverse_root
 from saddlepoint.theory import game_logs

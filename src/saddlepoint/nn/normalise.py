@@ -131,3 +131,30 @@ def rms_norm(x: Tensor) -> Tensor:
     Source: Zhang and Sennrich 2019, without the learned gain; for images Karras et al. 2018, section 4.2.
     """
     return x * torch.rsqrt(at_least_float32(x).square().mean(1, keepdim=True) + 1e-6).to(x.dtype)
+
+
+class StyledNorm(nn.Module):
+    """Normalisation of each map of each image, then a gain and an offset: learned numbers, or linear maps of a style.
+
+    Source with a style: Huang and Belongie 2017 (adaptive instance normalisation).
+
+    Args:
+        channels: of the images.
+        style: numbers that gain and offset depend on; 0: they are learned numbers of their own.
+    """
+
+    def __init__(self, channels: int, style: int = 0) -> None:
+        super().__init__()
+        self.affine = nn.Linear(style, 2 * channels) if style else None
+        self.gain = None if style else nn.Parameter(torch.ones(channels))
+        self.offset = None if style else nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Images, style: Tensor | None) -> Images:
+        """Return gain * (x - mean) / deviation + offset; with a style the gain is 1 + its linear map."""
+        # Statistics, and sums of residual blocks, are not computed in half precision.
+        x = at_least_float32(x)
+        if self.affine is None:
+            return F.instance_norm(x, weight=self.gain, bias=self.offset)
+        assert style is not None
+        gain, offset = self.affine(style)[:, :, None, None].chunk(2, 1)
+        return torch.addcmul(offset, 1 + gain, F.instance_norm(x))

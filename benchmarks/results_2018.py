@@ -1,0 +1,152 @@
+"""Makes the figures of docs/results.md for `stargan` and `stargan2`: trains, measures, keeps, writes the page.
+
+    python benchmarks/results_2018.py run [ROW ...]    train and measure what is missing; can be stopped at any moment
+    python benchmarks/results_2018.py write            write the tables from the kept figures
+
+A row that is stopped goes on in its run folder; a finished one keeps its figures in benchmarks/figures/2018/ROW.json
+and a picture of held-out images in all domains in docs/images.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from records import cell, commit, figures_of, run_or_write, write_section
+
+from saddlepoint import api, pictures
+from saddlepoint._files import write_atomically
+from saddlepoint._types import from_bytes
+from saddlepoint.engine import runtime
+from saddlepoint.engine.doctor import ALARMS
+from saddlepoint.engine.settings import Observer
+
+HERE = Path(__file__).parent
+FIGURES = HERE / "figures" / "2018"
+DOCS = HERE.parent / "docs"
+RUNS = Path("runs") / "2018"
+THREADS = 1
+MINUTES = 25
+SHOWN_ROWS = 8
+HEADING = """
+## Translation between domains
+
+Script: `python benchmarks/results_2018.py run`, then `write`. Kept figures: `benchmarks/figures/2018/`. The domains are
+made of real images, so the same digit in the domain asked for is known: errors are mean absolute differences of pixels
+in [0, 1] over 2,000 held-out images. Brackets are 95% intervals of the protocol.
+
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training run."""
+
+    family: str
+    data: str
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of its file."""
+        return f"{self.family}-{self.data}-{MINUTES}m-seed{self.seed}"
+
+
+ROWS = [
+    Row("stargan", "mnist-domains"),
+    Row("stargan2", "mnist-domains"),
+    Row("stargan", "fashion-colours"),
+    *(Row("stargan", "mnist-domains", seed) for seed in (1, 2)),
+    *(Row("stargan2", "mnist-domains", seed) for seed in (1, 2)),
+]
+
+
+def run(row: Row, named: bool) -> None:
+    """Train a row unless it is finished, measure it, keep its figures and a picture."""
+    path = FIGURES / f"{row.name}.json"
+    if path.exists():
+        return
+    torch.set_num_threads(THREADS)
+    plan = api.plan(
+        row.family, row.data, preset="tiny-32", budget=MINUTES * 60, seed=row.seed, threads=THREADS,
+        out=RUNS / row.name, device="cpu", remedy="off",
+    )  # fmt: skip
+    run, outcome = api.start(plan, Observer(say=print, warn=print))
+    if outcome.reason == "interrupted":
+        sys.exit("interrupted; run the same command again")
+    report = run.evaluate(["translation"], seed=0, say=print)
+    run.save_report(report)
+    held_out = from_bytes(torch.from_numpy(np.array(run.dataset().splits["test"].x[:SHOWN_ROWS])))
+    pictures.translation(run, held_out).save(DOCS / "images" / f"2018-{row.name}.png")
+    found = {
+        "nimg": outcome.progress.nimg,
+        "seconds": round(outcome.seconds, 1),
+        "verdict": run.diagnosis.verdict,
+        "alarms": sorted({line["verdict"] for line in run.log if line.get("verdict") in ALARMS}),
+        "figures": figures_of(report),
+        "threads": THREADS,
+        "machine": runtime.machine(),
+        "commit": commit(),
+    }
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(found, indent=1, default=list) + "\n")
+    print(f"{row.name}: {found['nimg']:,} samples in {found['seconds']:.0f} s", flush=True)
+
+
+SHOWN = (
+    ("translations in the domain asked for", "in the domain"),
+    ("content kept", "content kept"),
+    ("error to the known truth", "error to the truth"),
+    ("cycle error", "cycle error"),
+    ("diversity", "diversity"),
+)
+
+
+def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
+    """Return the table of a data set: every run, means over seeds, then the control rows."""
+    words = ["run", "seed", "samples seen", *(word for _, word in SHOWN), "doctor"]
+    lines = ["", f"`{data}`, {MINUTES} minutes:", "", "| " + " | ".join(words) + " |", "|---" * len(words) + "|"]
+    for row, kept in found:
+        model = kept["figures"]["model"]
+        told = kept["verdict"] + (f" (before: {', '.join(kept['alarms'])})" if kept["alarms"] else "")
+        cells = [row.family, str(row.seed), f"{kept['nimg']:,}", *(cell(model.get(metric), 4) for metric, _ in SHOWN)]
+        lines.append("| " + " | ".join([*cells, told]) + " |")
+    for family in dict.fromkeys(row.family for row, _ in found):
+        seeds = [kept["figures"]["model"] for row, kept in found if row.family == family]
+        if len(seeds) > 1:
+            values = [[model[metric]["value"] for model in seeds] for metric, _ in SHOWN]
+            shown = [f"**{statistics.mean(v):.4f}** sd {statistics.stdev(v):.2g}" for v in values]
+            lines.append("| " + " | ".join([family, f"mean of {len(seeds)}", "", *shown, ""]) + " |")
+    for name, figures in found[0][1]["figures"].items():
+        if name != "model":
+            cells = [f"*{name}*", "", "", *(cell(figures.get(metric), 4) for metric, _ in SHOWN), ""]
+            lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def write() -> None:
+    """Write the section of docs/results.md between its marks."""
+    pairs = [(row, FIGURES / f"{row.name}.json") for row in ROWS]
+    found = [(row, json.loads(path.read_text())) for row, path in pairs if path.exists()]
+    lines: list[str] = []
+    for data in dict.fromkeys(row.data for row, _ in found):
+        some = sorted(((r, k) for r, k in found if r.data == data), key=lambda pair: (pair[0].family, pair[0].seed))
+        lines += table(data, some)
+        for row, _ in some:
+            if row.seed == 0:
+                lines += ["", f"{row.family}, {row.data}, seed 0:", "", f"![held-out](images/2018-{row.name}.png)"]
+    machines = sorted({k["machine"]["processor"] + ", torch " + k["machine"]["torch"] for _, k in found})
+    commits = sorted({k["commit"] for _, k in found})
+    lines += ["", f"{THREADS} thread a run. Measured on: {'; '.join(machines)}. Commits: {', '.join(commits)}."]
+    write_section(DOCS / "results.md", "2018", lines, HEADING)
+
+
+if __name__ == "__main__":
+    run_or_write({row.name: row for row in ROWS}, run, write, __doc__)

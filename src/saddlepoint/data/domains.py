@@ -1,0 +1,119 @@
+"""Domains whose translations are known: real images rendered in colours, strokes and polarities, item by item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+from scipy.ndimage import grey_dilation
+
+from saddlepoint.data.dataset import SPLITS, Dataset
+from saddlepoint.data.sources import Item, Source
+
+INKS: Mapping[str, tuple[int, int, int]] = {
+    "red": (225, 40, 40),
+    "green": (30, 165, 60),
+    "blue": (50, 90, 230),
+    "yellow": (235, 200, 40),
+}
+"""Red, green and blue parts of each colour, in [0, 255]."""
+
+_SEED = 2018
+_PLUS = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], dtype=bool)
+
+
+@dataclass(frozen=True)
+class Domains:
+    """How grey images of a data set are rendered.
+
+    Attributes:
+        name: of the result.
+        base: name of the data set of grey images.
+        groups: classes; of each group exactly one holds. A single group means one class a row.
+    """
+
+    name: str
+    base: str
+    groups: tuple[tuple[str, ...], ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of all classes."""
+        return tuple(name for group in self.groups for name in group)
+
+    @property
+    def labelling(self) -> tuple[tuple[int, ...], ...]:
+        """Sizes of the groups as a `DataSpec` has them; empty for one class a row."""
+        return (tuple(len(group) for group in self.groups),) if len(self.groups) > 1 else ()
+
+    def draw(self, split: str, rows: int) -> np.ndarray:
+        """Return the labels that rows of a split are rendered with: a fixed function of split and row."""
+        rng = np.random.default_rng((_SEED, SPLITS.index(split)))
+        chosen = np.stack([rng.integers(0, len(group), rows) for group in self.groups], 1)
+        if not self.labelling:
+            return chosen[:, 0]
+        starts = np.array([0, *accumulate(len(group) for group in self.groups)][:-1])
+        labels = np.zeros((rows, len(self.classes)), np.int64)
+        np.put_along_axis(labels, chosen + starts, 1, 1)
+        return labels
+
+    def render(self, grey: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Return images with the given labels: the truth about what a translation should be.
+
+        An ink is mixed with a black or a white ground by the grey value. A bold stroke is the largest value of a pixel
+        and its four neighbours.
+
+        Args:
+            grey: uint8 (n, height, width).
+            labels: (n,) class indices, or (n, classes) of 1 and 0.
+
+        Returns:
+            uint8 (n, 3, height, width).
+        """
+        holds = np.eye(len(self.classes), dtype=np.int64)[labels] if labels.ndim == 1 else labels
+        column = {name: holds[:, index].astype(bool) for index, name in enumerate(self.classes)}
+        if "bold" in column:
+            grey = np.where(column["bold"][:, None, None], grey_dilation(grey, footprint=_PLUS), grey)
+        colours = [name for name in self.classes if name in INKS]
+        ink = np.array([INKS[name] for name in colours], np.float32)[
+            holds[:, [self.classes.index(name) for name in colours]].argmax(1)
+        ]
+        white = column.get("on-white", np.zeros(len(grey), bool)).astype(np.float32) * 255
+        share = grey[:, None].astype(np.float32) / 255
+        ground = white[:, None, None, None]
+        return np.rint(ground + share * (ink[:, :, None, None] - ground)).astype(np.uint8)
+
+
+DOMAINS: Mapping[str, Domains] = {
+    domains.name: domains
+    for domains in (
+        Domains(
+            "mnist-domains", "mnist", (("red", "green", "blue"), ("thin", "bold"), ("on-black", "on-white"))
+        ),
+        Domains("fashion-colours", "fashion-mnist", (("red", "green", "blue", "yellow"),)),
+    )
+}  # fmt: skip
+"""By name."""
+
+
+def domains_source(base: Dataset, domains: Domains) -> Source:
+    """Return the rows of a grey data set, each rendered with the labels drawn for it."""
+
+    def items() -> Iterator[Item]:
+        for split in SPLITS:
+            x = np.asarray(base.splits[split].x)
+            labels = domains.draw(split, len(x))
+            for start in range(0, len(x), 1000):
+                part = slice(start, start + 1000)
+                for row, pixels in enumerate(domains.render(x[part, 0], labels[part]), start):
+                    label = labels[row].tolist()
+                    one = tuple(label) if domains.labelling else int(label)
+                    yield Item(pixels.transpose(1, 2, 0), one, f"{split} row {row}", split)
+
+    note = f"each image of {base.name} in one of {' x '.join(str(len(group)) for group in domains.groups)} domains"
+    return Source(
+        domains.name, f"domains/{base.fingerprint}/{_SEED}", items, classes=domains.classes, notes=(note,),
+        labelling=domains.labelling,
+    )  # fmt: skip

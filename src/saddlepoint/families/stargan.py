@@ -1,0 +1,295 @@
+"""StarGAN of 2018: one generator translates images between all domains; a discriminator tells real ones and domains.
+
+Source: Choi et al. 2018, "StarGAN: Unified Generative Adversarial Networks for Multi-Domain Image-to-Image
+Translation", and the code released with it. Deviations are listed in docs/deviations.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from saddlepoint._errors import ConfigError
+from saddlepoint._types import Images, PerSample, at_least_float32
+from saddlepoint.augment import flip
+from saddlepoint.config import check, option
+from saddlepoint.family import (
+    Batch,
+    Context,
+    DataSpec,
+    DataStats,
+    Family,
+    FamilyConfig,
+    OptimizerSpec,
+    Phase,
+    Progress,
+    Stage,
+    Tags,
+    Terms,
+    register,
+)
+from saddlepoint.losses import OBJECTIVES, get_objective
+from saddlepoint.nn.conv import leaky_convnet
+from saddlepoint.nn.normalise import StyledNorm
+from saddlepoint.optimizers import two_players
+from saddlepoint.penalties import from_one, interpolated
+from saddlepoint.schedules import linear_fall
+from saddlepoint.theory import game_logs
+from saddlepoint.translation import Examples, LabelSets
+
+SLOPE = 0.01
+"""Slope of LeakyReLU on the negative side, as in the released code."""
+
+_CONDITIONS = ("input", "norm")
+
+
+@dataclass(frozen=True)
+class StarGANConfig(FamilyConfig):
+    """Networks, losses and optimizer of StarGAN."""
+
+    batch_size: int = option(16, "samples per minibatch")
+    width: int = option(64, "channels of G at full resolution; they double with each of two halvings")
+    blocks: int = option(6, "residual blocks of G")
+    kernel: int = option(7, "side of the kernels of G's first and last convolution, odd")
+    condition: str = option(
+        "input", "how G is told its target: as maps beside the image, or in all normalisations too", choices=_CONDITIONS
+    )
+    discriminator_width: int = option(
+        64, "channels of D at half the side of the images; they double with every halving"
+    )
+    layers: int = option(6, "halvings in D, after which it judges patches and the domain")
+    objective: str = option("wasserstein", "the game", choices=tuple(OBJECTIVES))
+    penalty: float = option(10.0, "weight of (||grad D|| - 1)^2 between real and generated images; 0: off")
+    r1_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on real images; none: off")
+    classification: float = option(1.0, "weight of the cross-entropy of domains, in both players' losses")
+    cycle: float = option(10.0, "weight of the mean absolute error of an image translated there and back")
+    n_critic: int = option(5, "steps of D per step of G")
+    init: str = option("paper", "initial weights: within 1 / sqrt(fan in), as released, or he", choices=("paper", "he"))
+    flip: bool = option(False, "mirror half of the images")
+    lr: float = option(1e-4, "adam's learning rate at the start")
+    discriminator_lr: float = option(1.0, "D's learning rate as a multiple of G's")
+    lr_constant_kimg: float | None = option(
+        None, "thousands of samples after which the learning rate falls to 0 along a line; none: it stays"
+    )
+    lr_fall_kimg: float = option(1600.0, "thousands of samples in which it falls")
+    beta1: float = option(0.5, "adam's first decay rate")
+    beta2: float = option(0.999, "adam's second decay rate")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("width", "discriminator_width", "layers", "n_critic"):
+            check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        check(self.kernel >= 1 and self.kernel % 2 == 1, "kernel", self.kernel, "odd")
+        for name in ("lr", "discriminator_lr", "lr_fall_kimg"):
+            check(getattr(self, name) > 0, name, getattr(self, name), "positive")
+        for name in ("beta1", "beta2"):
+            check(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
+        for name in ("blocks", "penalty", "classification", "cycle"):
+            check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("r1_gamma", "lr_constant_kimg"):
+            value = getattr(self, name)
+            check(value is None or value > 0, name, value, "positive, or none")
+
+    def learning_rate(self, at: Progress) -> float:
+        """Return lr, or after ``lr_constant_kimg`` what is left of it."""
+        return self.lr * linear_fall(at.nimg, self.lr_constant_kimg, self.lr_fall_kimg)
+
+
+class Generator(nn.Module):
+    """Image and target -> convolution -> two halvings -> residual blocks -> two doublings -> convolution -> tanh.
+
+    Zero padding matters: maps that are constant over the image survive instance normalisation at the edges only.
+    """
+
+    def __init__(self, config: StarGANConfig, channels: int, told: int) -> None:
+        super().__init__()
+        c, style = config, told if config.condition == "norm" else 0
+        wide, around = 4 * c.width, c.kernel // 2
+        down = [nn.Conv2d(channels + told, c.width, c.kernel, 1, around, bias=False)]
+        down += [nn.Conv2d(c.width << i, c.width << (i + 1), 4, 2, 1, bias=False) for i in range(2)]
+        self.down = nn.ModuleList(down)
+        self.blocks = nn.ModuleList(nn.Conv2d(wide, wide, 3, 1, 1, bias=False) for _ in range(2 * c.blocks))
+        self.up = nn.ModuleList(nn.ConvTranspose2d(wide >> i, wide >> (i + 1), 4, 2, 1, bias=False) for i in range(2))
+        widths = [c.width, 2 * c.width, wide, *[wide] * (2 * c.blocks), 2 * c.width, c.width]
+        self.norms = nn.ModuleList(StyledNorm(width, style) for width in widths)
+        self.output = nn.Conv2d(c.width, channels, c.kernel, 1, around, bias=False)
+
+    def forward(self, x: Images, told: Tensor) -> Images:
+        """Return translated images; ``told`` (batch, numbers) is the target as `LabelSets.encode` gives it."""
+        told, norms = told.to(x.dtype), iter(self.norms)
+        h = torch.cat([x, told[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1)
+        for layer in self.down:
+            h = F.relu(next(norms)(layer(h), told))
+        for first, second in zip(self.blocks[::2], self.blocks[1::2], strict=True):
+            inner = F.relu(next(norms)(first(h), told))
+            h = h + next(norms)(second(inner), told)
+        for layer in self.up:
+            h = F.relu(next(norms)(layer(h), told))
+        return torch.tanh(at_least_float32(self.output(h)))
+
+
+class Discriminator(nn.Module):
+    """Convolutions of stride 2 with LeakyReLU -> a logit for each patch, whose mean judges; logits of the classes."""
+
+    def __init__(self, config: StarGANConfig, shape: tuple[int, ...], classes: int) -> None:
+        super().__init__()
+        widths = [shape[0], *(config.discriminator_width << i for i in range(config.layers))]
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(widths))
+        self.source = nn.Conv2d(widths[-1], 1, 3, 1, 1, bias=False)
+        self.domain = nn.Conv2d(widths[-1], classes, shape[1] >> config.layers, bias=False)
+
+    def forward(self, x: Images) -> tuple[PerSample, Tensor]:
+        """Return the mean logit of the patches (batch,) and logits of the classes (batch, classes)."""
+        h = x
+        for layer in self.layers:
+            h = F.leaky_relu(layer(h), SLOPE)
+        return self.source(h).mean((1, 2, 3)), self.domain(h).flatten(1)
+
+    def squared_gradient_norms(self, x: Images) -> PerSample:
+        """Return ||grad_x D||^2 (batch,) of the mean logit, differentiable in the weights.
+
+        The network is piecewise linear, so it takes four passes a layer instead of the six of double backward.
+        """
+        side = x.shape[2] >> len(self.layers)
+        even = x.new_full((1, 1, side, side), 1 / side**2)
+        head = F.conv_transpose2d(even, self.source.weight, padding=1).flatten(1)
+        return leaky_convnet(x, self.layers, head, SLOPE)[1]
+
+
+# Minutes on a CPU: few channels, targets in every normalisation, a game whose D needs no more steps than G, an average.
+_TINY = StarGANConfig(
+    width=16, blocks=3, kernel=5, condition="norm", discriminator_width=32, layers=3, objective="non-saturating",
+    penalty=0.0, r1_gamma=1.0, n_critic=1, init="he", lr=5e-4, beta1=0.0, beta2=0.99, ema_ramp=0.1,
+)  # fmt: skip
+
+
+@register
+class StarGAN(Family):
+    """One generator for all domains, told its target; a patch discriminator with a classifier of domains."""
+
+    name = "stargan"
+    summary = "translation between domains by one generator (Choi et al. 2018)"
+    tags = Tags(modalities=("image",), conditional=True, input="image", attributes=True)
+    Config = StarGANConfig
+    paper_presets = ("paper-celeba-128",)
+    sizes = (16, 28, 32, 64, 128, 256)
+    default_budget = "20m"
+    PRESETS: ClassVar[Mapping[str, StarGANConfig]] = {
+        "tiny-32": _TINY,
+        # 200,000 steps of D on batches of 16; the learning rate falls in the second half.
+        "paper-celeba-128": StarGANConfig(flip=True, lr_constant_kimg=1600.0),
+    }
+
+    def __init__(self, config: StarGANConfig, data: DataSpec) -> None:
+        super().__init__(config, data)
+        channels, height, width = data.shape
+        least = max(4, 1 << config.layers)
+        if height != width or height % 4 or height < least:
+            raise ConfigError(
+                f"family 'stargan' takes square images whose side is a multiple of 4 and at least {least} (for "
+                f"{config.layers} layers of D), but these are {height} x {width}; choose another --size or --layers"
+            )
+        self.labels = LabelSets(data, self.name)
+        self.generator = Generator(config, channels, self.labels.width)
+        self.discriminator = Discriminator(config, data.shape, self.labels.classes)
+        self.examples, self.objective = Examples(data), get_objective(config.objective)
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw uniform weights within 1 / sqrt(fan in), as the released code leaves them, or He-normal ones."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+                fan_in, _ = nn.init._calculate_fan_in_and_fan_out(layer.weight)
+                if self.config.init == "he":
+                    heads = (self.discriminator.source, self.discriminator.domain, self.generator.output)
+                    gain = 1.0 if layer in heads or isinstance(layer, nn.Linear) else 2.0
+                    nn.init.normal_(layer.weight, 0.0, (gain / fan_in) ** 0.5, generator=generator)
+                else:
+                    nn.init.uniform_(layer.weight, -(fan_in**-0.5), fan_in**-0.5, generator=generator)
+                if layer.bias is not None and self.config.init == "he":
+                    nn.init.zeros_(layer.bias)
+                elif layer.bias is not None:
+                    nn.init.uniform_(layer.bias, -(fan_in**-0.5), fan_in**-0.5, generator=generator)
+            elif isinstance(layer, StyledNorm) and layer.gain is not None and layer.offset is not None:
+                nn.init.ones_(layer.gain)
+                nn.init.zeros_(layer.offset)
+
+    def prepare(self, stats: DataStats) -> None:
+        """Keep training images that inputs are drawn from."""
+        self.examples.keep(stats)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """A step of D on each minibatch, and one of G on each ``n_critic``-th, with the same targets."""
+        n = self.config.n_critic
+        d = Phase("discriminator", trains=("discriminator",), optimizer="discriminator")
+        g = Phase("generator", trains=("generator",), optimizer="generator", every=n, offset=n - 1)
+        return (Stage("game", (d, g)),)
+
+    def optimizers(self) -> Mapping[str, OptimizerSpec]:
+        """Adam for each player, with the same settings but for the learning rate."""
+        c = self.config
+        return two_players(OptimizerSpec("adam", lr=c.learning_rate, betas=(c.beta1, c.beta2)), c.discriminator_lr)
+
+    def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
+        """Return the phase's loss; images, their mirroring and their targets belong to the minibatch."""
+        assert batch.labels is not None
+        own = self.labels.several(batch.labels)
+        real = flip(batch.x, ctx.batch_generator) if self.config.flip else batch.x
+        target = self.labels.shuffled(own, ctx.batch_generator)
+        if phase.name == "discriminator":
+            return self._discriminator_loss(real, own, target, ctx)
+        return self._generator_loss(real, own, target)
+
+    def _discriminator_loss(self, real: Images, own: Tensor, target: Tensor, ctx: Context) -> Terms:
+        """Tell real from translated, name the domain of real ones. Choi et al. 2018, equations 2, 5 and 8."""
+        c = self.config
+        with torch.no_grad():
+            fake = self.generator(real, self.labels.encode(target))
+        logits, domains = self.discriminator(torch.cat([real, fake]))
+        real_logits, fake_logits = logits.chunk(2)
+        named = self.labels.loss(domains[: len(real)], own)
+        loss = self.objective.discriminator(real_logits, fake_logits) + c.classification * named
+        logs = {**game_logs(real_logits, fake_logits, self.objective), "classification D": named.detach()}
+        if c.penalty:
+            between = interpolated(real, fake, ctx.generator)
+            far = from_one(self.discriminator.squared_gradient_norms(between))
+            loss, logs["gradient penalty"] = loss + c.penalty * far, far.detach()
+        if c.r1_gamma is not None:
+            loss = loss + c.r1_gamma / 2 * self.discriminator.squared_gradient_norms(real)
+        return Terms(loss, logs)
+
+    def _generator_loss(self, real: Images, own: Tensor, target: Tensor) -> Terms:
+        """Pass for real, show the target, come back unchanged. Choi et al. 2018, equations 3, 4 and 6."""
+        c = self.config
+        fake = self.generator(real, self.labels.encode(target))
+        logits, domains = self.discriminator(fake)
+        real_logits = self.discriminator(real)[0] if self.objective.paired else logits
+        named = self.labels.loss(domains, target)
+        back = self.generator(fake, self.labels.encode(own))
+        error = (real - back).abs().flatten(1).mean(1)
+        loss = self.objective.generator(real_logits, logits) + c.classification * named + c.cycle * error
+        return Terms(loss, {"classification G": named.detach(), "cycle error": error.detach()})
+
+    def logits(self, x: Images, labels: Tensor | None) -> PerSample:
+        """Return D's mean logit of the patches (n,); it does not read labels."""
+        logits: PerSample = self.discriminator(x)[0]
+        return logits
+
+    def sample_inputs(self, n: int, generator: torch.Generator) -> Images:
+        """Draw images among training examples: (n, channel, height, width)."""
+        return self.examples.draw(n, generator)
+
+    def generate(self, inputs: Images, labels: Tensor | None = None, *, generator: torch.Generator) -> Images:
+        """Translate images into the domains asked for; what is left open stays as D sees it in the input."""
+        assert labels is not None
+        if self.data.labelling:
+            target = self.labels.complete(labels, self.discriminator(inputs)[1])
+        else:
+            target = self.labels.several(labels)
+        images: Images = self.generator(inputs, self.labels.encode(target))
+        return images

@@ -1,0 +1,173 @@
+"""Folders of pictures translated by a run: names, sizes and transparency stay, nothing is lost or written over."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from saddlepoint._errors import ConfigError, DataError
+from saddlepoint._files import write_atomically
+from saddlepoint._types import from_bytes, to_bytes
+from saddlepoint.data.images import Unreadable, decode, open_picture, strict_pillow
+from saddlepoint.data.sources import walk
+from saddlepoint.run import Run
+
+FORMATS = {
+    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
+    ".gif": "GIF",
+}  # fmt: skip
+"""Kinds of files that can be read and written again, by their ending."""
+
+_OPAQUE = ("JPEG", "BMP")
+
+
+@dataclass(frozen=True)
+class Translated:
+    """What became of a folder.
+
+    Attributes:
+        written: files that were written.
+        refused: (name, reason) of inputs without a translation.
+    """
+
+    written: tuple[Path, ...]
+    refused: tuple[tuple[str, str], ...]
+
+
+def translate_folder(
+    run: Run,
+    folder: str | Path,
+    targets: Sequence[str],
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    reference: Path | None = None,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda line: None,
+) -> Translated:
+    """Translate every picture below a folder; what cannot be read is named and left out, the rest is done.
+
+    A picture is resized to the size of the generator's images as a whole, translated, and resized back.
+
+    Args:
+        run: with a generator that transforms images.
+        folder: pictures, in subfolders or not.
+        targets: domains as `Run.target` reads them. With several, each gets a subfolder of ``out`` with its name.
+        out: where to; made if it is not there.
+        overwrite: replace files that are there.
+        reference: a picture whose style the translations take, for a family that can; None: the style of the seed.
+        seed: of the style, where a domain has several; the same for all pictures.
+        say: hears of every refused file.
+
+    Raises:
+        ConfigError: if the generator does not transform images, there is no such domain, or ``out`` is ``folder``.
+        DataError: if the folder or the reference cannot be read.
+    """
+    folder, out = Path(folder).expanduser(), Path(out).expanduser()
+    _check(run, folder, targets, out)
+    wanted = {words: run.target(words) for words in targets}
+    style = None if reference is None else run.read_pictures([(reference.name, _bytes(reference))])
+    written: list[Path] = []
+    refused: list[tuple[str, str]] = []
+    for path in (file for file in walk(folder)[0] if not file.resolve().is_relative_to(out.resolve())):
+        name = path.relative_to(folder)
+        try:
+            picture = _read(path)
+            for words, label in wanted.items():
+                place = out / words / name if len(wanted) > 1 else out / name
+                if place.exists() and not overwrite:
+                    raise Unreadable(f"{place} is there already; --overwrite replaces it")
+                _write(place, picture.translated(run, label, style, seed))
+                written.append(place)
+        except (Unreadable, DataError, OSError) as problem:
+            refused.append((name.as_posix(), str(problem)))
+            say(f"refused: {name.as_posix()}: {problem}")
+    return Translated(tuple(written), tuple(refused))
+
+
+def _check(run: Run, folder: Path, targets: Sequence[str], out: Path) -> None:
+    if run.family.tags.input != "image":
+        raise ConfigError(f"'{run.path.name}' makes images from noise; only families of translation take pictures")
+    if not folder.is_dir():
+        raise DataError(f"'{folder}' is no folder; name the folder that holds the pictures")
+    if not targets:
+        raise ConfigError(f"no domain was named; choose of: {', '.join(run.family.data.classes)}")
+    if out.resolve() == folder.resolve():
+        raise ConfigError(
+            f"'{out}' is the folder of the pictures themselves; choose another --out, so that none is lost"
+        )
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A picture with what must come back: its size, transparency, kind of file."""
+
+    image: Image.Image
+    alpha: Image.Image | None
+    kind: str
+
+    def translated(self, run: Run, label: Tensor, style: Tensor | None, seed: int) -> bytes:
+        """Return the bytes of the translated picture's file."""
+        channels, height, width = run.family.data.shape
+        given = self.image.convert("L" if channels == 1 else "RGB")
+        if given.size != (width, height):
+            given = given.resize((width, height), Image.Resampling.LANCZOS)
+        pixels = np.array(given).reshape(height, width, channels).transpose(2, 0, 1)
+        x = from_bytes(torch.from_numpy(np.ascontiguousarray(pixels))[None])
+        y = run.generate(x, label, seed=seed) if style is None else run.guided(x, style, label)
+        found = to_bytes(y)[0].numpy().transpose(1, 2, 0)
+        made = Image.fromarray(found[..., 0] if channels == 1 else found)
+        if made.size != self.image.size:
+            made = made.resize(self.image.size, Image.Resampling.LANCZOS)
+        if self.alpha is not None:
+            made = made.convert("LA" if channels == 1 and self.kind == "PNG" else "RGBA")
+            made.putalpha(self.alpha)
+        buffer = io.BytesIO()
+        made.save(buffer, self.kind, **({"quality": 95} if self.kind in ("JPEG", "WEBP") else {}))
+        return buffer.getvalue()
+
+
+def _read(path: Path) -> _Picture:
+    """Open a picture whose kind can be written again.
+
+    Raises:
+        Unreadable: if it is none, holds several frames, or is damaged.
+    """
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise Unreadable(f"not a picture that can be written again ({', '.join(FORMATS)})")
+    with strict_pillow():
+        opened = open_picture(path.read_bytes(), path.name)
+        if getattr(opened, "n_frames", 1) > 1:
+            raise Unreadable("it holds several frames")
+        image = decode(opened, Counter())
+        alpha = _transparency(opened, image.size) if kind not in _OPAQUE else None
+    return _Picture(image, alpha, kind)
+
+
+def _transparency(opened: Image.Image, size: tuple[int, int]) -> Image.Image | None:
+    if not opened.has_transparency_data:
+        return None
+    alpha = opened.convert("RGBA").getchannel("A")
+    # decode turned the picture upright; its transparency must follow.
+    return alpha if alpha.size == size else alpha.resize(size)
+
+
+def _write(place: Path, data: bytes) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(place, data)

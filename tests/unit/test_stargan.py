@@ -1,0 +1,257 @@
+"""StarGAN: losses against their formulas, labels as targets, the mask vector, the order of updates, published sizes."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from saddlepoint._errors import ConfigError
+from saddlepoint.data.dataset import Dataset, Split
+from saddlepoint.data.feed import Feed
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.runtime import stream
+from saddlepoint.engine.settings import Settings
+from saddlepoint.families.stargan import Discriminator, Generator, StarGAN, StarGANConfig
+from saddlepoint.family import Batch, Context, DataSpec, Phase, Progress, build_family
+from saddlepoint.translation import LabelSets
+
+SMALL = StarGANConfig(
+    batch_size=4, width=4, blocks=1, kernel=3, condition="norm", discriminator_width=4, layers=2, init="he",
+    objective="non-saturating", penalty=3.0, r1_gamma=0.7, classification=2.0, cycle=5.0, n_critic=2,
+)  # fmt: skip
+PLAIN = DataSpec("image", (3, 16, 16), ("a", "b", "c"), 20)
+SEVERAL = DataSpec("image", (3, 16, 16), ("red", "blue", "bold", "old"), 20, labelling=((2, 1), (1,)))
+D = Phase("discriminator", ("discriminator",), "discriminator")
+G = Phase("generator", ("generator",), "generator")
+
+
+def build(config: StarGANConfig = SMALL, spec: DataSpec = PLAIN) -> StarGAN:
+    family = build_family("stargan", config, spec)
+    family.reset_parameters(stream("cpu", "weights", 0))
+    assert isinstance(family, StarGAN)
+    return family.double().train()
+
+
+def batch(labels: Tensor | None = None) -> Batch:
+    x = torch.rand(4, 3, 16, 16, generator=stream("cpu", "x"), dtype=torch.float64) * 2 - 1
+    return Batch(x, torch.tensor([0, 1, 2, 1]) if labels is None else labels)
+
+
+def context() -> Context:
+    return Context(stream("cpu", "noise"), stream("cpu", "batch"), Progress())
+
+
+def by_hand(family: StarGAN, given: Batch, config: StarGANConfig) -> tuple[Tensor, Tensor]:
+    """Both players' losses from the paper's equations, with penalties by double backward."""
+    assert given.labels is not None
+    g, d = family.generator, family.discriminator
+    keys = torch.rand(4, generator=stream("cpu", "batch"), dtype=torch.float64)
+    own = F.one_hot(given.labels, 3).double()
+    target_index = given.labels[keys.argsort()]
+    target = F.one_hot(target_index, 3).double()
+    fake = g(given.x, target)
+    share = torch.rand(4, 1, 1, 1, generator=stream("cpu", "noise")).double()
+    real, between = (x.detach().clone().requires_grad_() for x in (given.x, share * given.x + (1 - share) * fake))
+    squares = []
+    for x in (real, between):
+        (gradient,) = torch.autograd.grad(d(x)[0].sum(), x, create_graph=True)
+        squares.append(gradient.square().sum((1, 2, 3)))
+    (real_logit, real_domain), (fake_logit, _) = d(given.x), d(fake.detach())
+    loss_d = F.softplus(-real_logit) + F.softplus(fake_logit)
+    loss_d = loss_d + config.classification * F.cross_entropy(real_domain, given.labels, reduction="none")
+    loss_d = loss_d + config.penalty * (squares[1].sqrt() - 1) ** 2 + 0.7 / 2 * squares[0]
+    logit, domain = d(fake)
+    loss_g = F.softplus(-logit) + config.classification * F.cross_entropy(domain, target_index, reduction="none")
+    loss_g = loss_g + config.cycle * (g(fake, own) - given.x).abs().mean((1, 2, 3))
+    return loss_d.mean(), loss_g.mean()
+
+
+@pytest.mark.parametrize("condition", ["norm", "input"])
+def test_losses_are_those_of_the_equations(condition: str) -> None:
+    """Values and gradients: adversarial, classification, cycle, gradient penalty, R1."""
+    config = dataclasses.replace(SMALL, condition=condition)
+    family, given = build(config), batch()
+    for phase, wanted in zip((D, G), by_hand(family, given, config), strict=True):
+        found = family.loss(phase, given, context()).loss.mean()
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+        parameters = list(family.get_submodule(phase.name).parameters())
+        ours, exact = (torch.autograd.grad(loss, parameters, retain_graph=True) for loss in (found, wanted))
+        for one, two in zip(ours, exact, strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-9)
+
+
+def test_every_weight_of_a_loss_counts() -> None:
+    for name, phase in (("penalty", D), ("r1_gamma", D), ("classification", D), ("classification", G), ("cycle", G)):
+        losses = [
+            build(dataclasses.replace(SMALL, **{name: factor})).loss(phase, batch(), context()).loss.mean().item()
+            for factor in (1.0, 2.0, 3.0)
+        ]
+        assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0])
+        assert losses[1] > losses[0]
+
+
+def test_the_label_of_the_target_changes_the_translation_in_both_ways_of_telling_it() -> None:
+    for condition in ("norm", "input"):
+        family = build(dataclasses.replace(SMALL, condition=condition)).eval()
+        with torch.no_grad():
+            one, two = (family.generate(batch().x, torch.full((4,), c), generator=stream("cpu", 1)) for c in (0, 1))
+        assert (one - two).abs().max() > 1e-3
+
+
+def test_the_mask_vector_says_which_label_set_speaks() -> None:
+    sets = LabelSets(SEVERAL, "stargan")
+    labels = torch.tensor([[1, 0, 1, -1], [-1, -1, -1, 1], [0, 1, 0, -1], [-1, -1, -1, 0]])
+    assert sets.width == 6
+    expected = [[1, 0, 1, 0, 1, 0], [0, 0, 0, 1, 0, 1], [0, 1, 0, 0, 1, 0], [0, 0, 0, 0, 0, 1]]
+    assert sets.encode(labels).tolist() == expected
+    assert LabelSets(PLAIN, "stargan").encode(torch.eye(3, dtype=torch.long)).tolist() == torch.eye(3).tolist()
+
+
+def test_unknown_labels_cost_nothing_and_known_ones_their_cross_entropy() -> None:
+    sets = LabelSets(SEVERAL, "stargan")
+    logits = torch.tensor([[2.0, 0.5, -1.0, 3.0]]).repeat(2, 1).requires_grad_()
+    loss = sets.loss(logits, torch.tensor([[0, 1, 1, -1], [-1, -1, -1, 0]]))
+    softmax = np.log(np.exp(2.0) + np.exp(0.5)) - 0.5
+    assert loss.tolist() == pytest.approx([softmax + np.log1p(np.exp(1.0)), np.log1p(np.exp(3.0))], rel=1e-6)
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    assert gradient[0, 3] == 0
+    assert gradient[1, :3].tolist() == [0, 0, 0]
+
+
+def test_targets_are_labels_of_the_same_set_in_another_order() -> None:
+    sets = LabelSets(SEVERAL, "stargan")
+    first, second = [[1, 0, 1, -1], [0, 1, 1, -1], [0, 1, 0, -1]], [[-1, -1, -1, 1], [-1, -1, -1, 0]]
+    labels = torch.tensor([first[0], second[0], first[1], second[1], first[2]])
+    orders = set()
+    for seed in range(20):
+        targets = sets.shuffled(labels, stream("cpu", seed))
+        assert sets.known(targets).tolist() == sets.known(labels).tolist()
+        assert sorted(targets.tolist()) == sorted(labels.tolist())
+        orders.add(str(targets.tolist()))
+    assert len(orders) > 5
+
+
+def test_what_is_not_asked_for_stays_as_the_classifier_sees_it() -> None:
+    sets = LabelSets(SEVERAL, "stargan")
+    seen = torch.tensor([[-1.0, 2.0, 3.0, 5.0]])
+    assert sets.complete(torch.tensor([0]), seen).tolist() == [[1, 0, 1, -1]]
+    assert sets.complete(torch.tensor([2]), -seen).tolist() == [[1, 0, 1, -1]]
+    assert sets.complete(torch.tensor([3]), -seen).tolist() == [[-1, -1, -1, 1]]
+    assert sets.complete(torch.tensor([[-1, -1, 0, -1]]), seen).tolist() == [[0, 1, 0, -1]]
+    assert sets.complete(torch.full((1, 4), -1), seen).tolist() == [[0, 1, 1, -1]]
+
+
+def test_two_label_sets_train_together() -> None:
+    """D learns nothing about the labels that a row does not have; both losses are finite."""
+    family = build(spec=SEVERAL)
+    given = batch(torch.tensor([[1, 0, 1, -1], [0, 1, 0, -1], [-1, -1, -1, 1], [-1, -1, -1, 0]]))
+    for phase in (D, G):
+        assert family.loss(phase, given, context()).loss.isfinite().all()
+    alone = Batch(given.x[:2], given.labels[:2])  # type: ignore[index]
+    domain = family.discriminator.domain.weight
+    (gradient,) = torch.autograd.grad(family.loss(D, alone, context()).loss.sum(), domain)
+    assert gradient[3].abs().max() == 0
+    assert gradient[0].abs().max() > 0
+
+
+class Doubled(Feed):
+    """Minibatches in float64: Adam would blow up rounding where a gradient is nearly 0."""
+
+    def batch(self, draw: int, share: int = 0) -> Batch:
+        given = super().batch(draw, share)
+        return Batch(given.x.double(), given.labels)
+
+
+def test_n_critic_is_the_published_order(tmp_path: Path) -> None:
+    """Against a loop written out: D on every minibatch, G on each third with the targets D had, Adam for each."""
+    config = dataclasses.replace(SMALL, n_critic=3, objective="wasserstein", r1_gamma=None, lr=1e-3)
+    rng = np.random.default_rng(1)
+    dataset = Dataset(
+        "made", "image", {"train": Split(rng.integers(0, 256, (20, 3, 16, 16), np.uint8), np.arange(20) % 3)},
+        ("a", "b", "c"), "0",
+    )  # fmt: skip
+    trained = build_family("stargan", config, dataset.spec).double()
+    trained.sample_inputs = lambda n, generator: torch.zeros(n, 3, 16, 16, dtype=torch.double)  # type: ignore[method-assign]
+    feed = Doubled(dataset.splits["train"], 4, 0)
+    Trainer(trained, feed, Settings(steps=7), RunFolder(tmp_path)).train(dataset.stats)
+    mine = build_family("stargan", config, dataset.spec).double()
+    mine.reset_parameters(stream("cpu", "weights", 0))
+    assert isinstance(mine, StarGAN)
+    g, d = mine.generator, mine.discriminator
+    step_g, step_d = (torch.optim.Adam(n.parameters(), 1e-3, betas=(0.5, 0.999)) for n in (g, d))
+    for t in range(7):
+        x, labels = feed.batch(t).x, feed.batch(t).labels
+        assert labels is not None
+        own = F.one_hot(labels, 3).double()
+        keys = torch.rand(4, generator=stream("cpu", "batch", 0, 0, t), dtype=torch.double)
+        asked = labels[keys.argsort()]
+        target = F.one_hot(asked, 3).double()
+        fake = g(x, target).detach()
+        share = torch.rand(4, 1, 1, 1, generator=stream("cpu", "noise", 0, 0, t, 0)).double()
+        between = (fake + share * (x - fake)).requires_grad_()
+        (gradient,) = torch.autograd.grad(d(between)[0].sum(), between, create_graph=True)
+        far = ((gradient.square().sum((1, 2, 3)) + 1e-12).sqrt() - 1).square().mean()
+        loss = d(fake)[0].mean() - d(x)[0].mean() + 2 * F.cross_entropy(d(x)[1], labels) + 3 * far
+        step_d.zero_grad()
+        loss.backward()
+        step_d.step()
+        if (t + 1) % 3 == 0:
+            fake = g(x, target)
+            loss = 2 * F.cross_entropy(d(fake)[1], asked) - d(fake)[0].mean() + 5 * (g(fake, own) - x).abs().mean()
+            step_g.zero_grad()
+            loss.backward()
+            step_g.step()
+    for (name, one), two in zip(trained.named_parameters(), mine.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-8, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_the_paper_preset_has_the_published_size() -> None:
+    """53.2 million parameters at 128 x 128 with five attributes; lr 1e-4 until 1,600 kimg, then down to 0 at 3,200."""
+    config = StarGAN.PRESETS["paper-celeba-128"]
+    with torch.device("meta"):
+        networks = Generator(config, 3, 5), Discriminator(config, (3, 128, 128), 5)
+    counts = [sum(p.numel() for p in network.parameters()) for network in networks]
+    assert sum(counts) == pytest.approx(53.2e6, abs=0.05e6)
+    rates = [config.learning_rate(Progress(nimg=kimg * 1000)) for kimg in (0, 1600, 2400, 3200)]
+    assert rates == pytest.approx([1e-4, 1e-4, 5e-5, 0.0])
+    spec = DataSpec("image", (3, 128, 128), ("a", "b", "c", "d", "e"), 10, labelling=((1,) * 5,))
+    (stage,) = build_family("stargan", config, spec).stages()
+    assert [[phase.name for phase in stage.cycle if phase.due(i)] for i in range(6)] == [
+        ["discriminator"], ["discriminator"], ["discriminator"], ["discriminator"], ["discriminator", "generator"],
+        ["discriminator"],
+    ]  # fmt: skip
+
+
+def test_mirroring_is_the_same_for_both_players() -> None:
+    """Images belong to the minibatch: with and without mirroring G's loss differs, twice with it is the same."""
+    family = build(dataclasses.replace(SMALL, flip=True))
+    losses = [family.loss(G, batch(), context()).loss for _ in range(2)]
+    assert torch.equal(*losses)
+    assert not torch.equal(losses[0], build().loss(G, batch(), context()).loss)
+
+
+@pytest.mark.parametrize("spec", [DataSpec("image", (3, 16, 16)), DataSpec("image", (3, 16, 16), ("alone",))])
+def test_data_without_domains_is_refused(spec: DataSpec) -> None:
+    with pytest.raises(ConfigError, match="folder of its own"):
+        build(spec=spec)
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 20), (3, 18, 18)])
+def test_another_size_is_refused_with_a_remedy(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match="choose another --size"):
+        build(spec=dataclasses.replace(PLAIN, shape=shape))
+
+
+def test_families_that_ask_for_one_class_refuse_several_labels() -> None:
+    from saddlepoint.families.dcgan import DCGANConfig
+
+    build_family("dcgan", DCGANConfig(width=4), SEVERAL)
+    with pytest.raises(ConfigError, match="several labels at once"):
+        build_family("dcgan", DCGANConfig(width=4, conditional=True), SEVERAL)

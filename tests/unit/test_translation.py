@@ -1,0 +1,245 @@
+"""Runs that transform images: inputs, snapshots, pictures, evaluation, targets in words, folders translated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from saddlepoint import api, explore, pictures
+from saddlepoint._errors import ConfigError
+from saddlepoint.cli import app
+from saddlepoint.data import known_truth, load_dataset
+from saddlepoint.evaluate import Subject, evaluate
+from saddlepoint.evaluate.translation import CYCLE, DIVERSITY, DOMAIN, IDENTITY, TRUTH, exercise
+from saddlepoint.family import DataSpec
+from saddlepoint.run import Run
+from saddlepoint.translate import translate_folder
+from saddlepoint.translation import target_of
+from tests.unit.data_helpers import pictures as drawn
+from tests.unit.data_helpers import png, write_folder, write_named
+from tests.unit.test_data_attributes import faces
+
+OPTIONS = {"width": 4, "blocks": 1, "discriminator_width": 4, "layers": 2, "batch_size": 4}
+SPEC = DataSpec("image", (3, 16, 16), ("red", "blue", "thin", "bold", "old", "young"), labelling=((2, 2, 1), (1,)))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
+    """One run of each family on a folder with a subfolder for each domain."""
+    root = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SADDLEPOINT_CACHE_DIR", str(root / "cache"))
+        data = write_folder(root / "data", drawn(40, 16, 3), ["cat", "dog", "fox", "owl"] * 10)
+        small2 = {"width": 4, "style_width": 4, "style_size": 4, "batch_size": 4}
+        yield {
+            name: api.train(name, str(data), options=options, steps=2, out=root / name)
+            for name, options in (("stargan", OPTIONS), ("stargan2", small2))
+        }
+
+
+@pytest.mark.parametrize("name", ["stargan", "stargan2"])
+def test_inputs_are_training_images_chosen_by_the_seed(runs: dict[str, Run], name: str) -> None:
+    run = runs[name]
+    train = {x.tobytes() for x in run.dataset().splits["train"].x}
+    inputs = explore.to_uint8(run.inputs(8, seed=1))
+    assert all(x.tobytes() in train for x in inputs)
+    assert torch.equal(run.inputs(3, seed=1), run.inputs(8, seed=1)[:3])
+    assert not torch.equal(run.inputs(8, seed=1), run.inputs(8, seed=2))
+    assert run.sample(5, label="dog").shape == (5, 3, 16, 16)
+
+
+def test_snapshots_show_one_input_in_each_domain_a_row(runs: dict[str, Run]) -> None:
+    run = runs["stargan"]
+    files = sorted((run.path / "samples").glob("step*.png"))
+    assert files
+    tiles = explore.read_snapshot(files[-1])
+    assert len(tiles) % 4 == 0
+    # An untrained generator's translations of one image are more alike than those of another.
+    rows = tiles.reshape(-1, 4, *tiles.shape[1:]).astype(float)
+    within, between = np.abs(rows[:, 0] - rows[:, 1]).mean(), np.abs(rows[:-1, 0] - rows[1:, 0]).mean()
+    assert within != between
+
+
+@pytest.mark.parametrize("name", ["stargan", "stargan2"])
+def test_pictures_put_inputs_beside_their_translations(runs: dict[str, Run], name: str) -> None:
+    run = runs[name]
+    table = pictures.translation(run, run.inputs(3, seed=5))
+    assert table.size == explore.grid(torch.zeros(15, 3, 16, 16), 5).size
+    assert table.tobytes() == pictures.translation(run, run.inputs(3, seed=5)).tobytes()
+    assert pictures.made(run, "grid", 15).width == table.width
+    assert pictures.made(run, "grid", 8, label="fox").height > 0
+    assert pictures.made(run, "filmstrip").height > 0
+    assert pictures.made(run, "neighbours", 12).height > 0
+    with pytest.raises(ConfigError, match="no z to walk in"):
+        pictures.made(run, "interpolation")
+
+
+def test_a_run_on_attributes_knows_them_and_finds_its_data_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SADDLEPOINT_CACHE_DIR", str(tmp_path / "cache"))
+    root, _ = faces(tmp_path / "celeba")
+    request = {"options": OPTIONS, "attributes": ("Smiling", "Male"), "out": tmp_path / "run"}
+    run = api.train("stargan", str(root), steps=1, **request)
+    assert run.family.data.classes == ("Smiling", "Male")
+    assert run.family.data.labelling == ((1, 1),)
+    assert run.dataset().classes == ("Smiling", "Male")
+    assert api.resume(run.path, steps=2).step == 2
+    x = run.inputs(3)
+    both, only = (run.generate(x, run.target(words).repeat(3, 1)) for words in ("Smiling,Male", "Smiling,not-Male"))
+    assert not torch.equal(both, only)
+    seen = run.family.discriminator(x)[1]
+    held = torch.where(seen[:, 1] > 0, 1, 0)
+    expected = torch.where(held[:, None, None, None] == 1, both, only)
+    torch.testing.assert_close(run.generate(x, torch.zeros(3, dtype=torch.long)), expected)
+
+
+def test_targets_in_words() -> None:
+    assert target_of("bold, red", SPEC).tolist() == [[1, 0, 0, 1, -1, -1]]
+    assert target_of("not-old", SPEC).tolist() == [[-1, -1, -1, -1, 0, -1]]
+    assert target_of("young", SPEC).tolist() == [[-1, -1, -1, -1, -1, 1]]
+    plain = DataSpec("image", (3, 16, 16), ("cat", "dog"))
+    assert target_of("dog", plain).tolist() == [1]
+    for words, spec, what in (
+        ("red,blue", SPEC, "exclude each other"), ("not-red", SPEC, "name that one"),
+        ("old,young", SPEC, "one label set"),
+        ("", SPEC, "at least one class"), ("purple", SPEC, "no class 'purple'"), ("cat,dog", plain, "one class"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=what):
+            target_of(words, spec)
+
+
+def folder(root: Path) -> Path:
+    """Write pictures of several kinds, and files that are none."""
+    root.mkdir()
+    (root / "deep").mkdir()
+    grey = drawn(1, 16)[0]
+    colour = drawn(1, 32, 3)[0]
+    (root / "square.png").write_bytes(png(drawn(1, 16, 3)[0]))
+    (root / "deep" / "wide.jpg").write_bytes(png(np.concatenate([colour, colour], 1), "JPEG"))
+    (root / "grey.PNG").write_bytes(png(grey))
+    alpha = np.concatenate([colour, np.arange(1024, dtype=np.uint8).reshape(32, 32, 1)], 2)
+    (root / "clear.png").write_bytes(png(alpha))
+    (root / "broken.png").write_bytes(png(colour)[:40])
+    (root / "notes.txt").write_text("no picture")
+    return root
+
+
+def test_a_folder_keeps_names_sizes_and_transparency_and_says_what_it_refused(
+    runs: dict[str, Run], tmp_path: Path
+) -> None:
+    source, out = folder(tmp_path / "in"), tmp_path / "out"
+    words = [str(runs["stargan"].path), str(source), "--to", "dog", "--out", str(out)]
+    result = CliRunner().invoke(app, ["translate", *words])
+    assert result.exit_code == 2
+    assert "translated: 4 files" in result.output
+    assert "refused:    2 files" in result.output
+    found = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.*"))
+    assert found == ["clear.png", "deep/wide.jpg", "grey.PNG", "square.png"]
+    for name in found:
+        with Image.open(source / name) as before, Image.open(out / name) as after:
+            assert (after.size, after.format) == (before.size, before.format)
+    alpha = [np.asarray(Image.open(place / "clear.png").getchannel("A")) for place in (source, out)]
+    assert np.array_equal(*alpha)
+    run, given = runs["stargan"], np.asarray(Image.open(source / "square.png")).transpose(2, 0, 1)
+    expected = run.generate(torch.from_numpy(given.copy())[None] / 127.5 - 1, torch.tensor([1]))
+    assert np.array_equal(np.asarray(Image.open(out / "square.png")).transpose(2, 0, 1), explore.to_uint8(expected)[0])
+
+
+def test_nothing_is_written_over_unless_told(runs: dict[str, Run], tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    (source / "a.png").write_bytes(png(drawn(1, 16, 3)[0]))
+    run = runs["stargan"]
+    assert not translate_folder(run, source, ["cat"], out).refused
+    before = (out / "a.png").read_bytes()
+    again = translate_folder(run, source, ["dog"], out)
+    assert not again.written
+    assert "there already" in again.refused[0][1]
+    assert (out / "a.png").read_bytes() == before
+    assert translate_folder(run, source, ["dog"], out, overwrite=True).written
+    assert (out / "a.png").read_bytes() != before
+    with pytest.raises(ConfigError, match="choose another --out"):
+        translate_folder(run, source, ["dog"], source, overwrite=True)
+
+
+def test_several_targets_get_folders_and_a_reference_gives_the_style(runs: dict[str, Run], tmp_path: Path) -> None:
+    source, run = tmp_path / "in", runs["stargan2"]
+    source.mkdir()
+    for i, pixels in enumerate(drawn(2, 16, 3)):
+        (source / f"{i}.png").write_bytes(png(pixels))
+    done = translate_folder(run, source, ["cat", "dog"], source / "out")
+    assert sorted(path.relative_to(source).as_posix() for path in done.written) == [
+        f"out/{word}/{i}.png" for word in ("cat", "dog") for i in (0, 1)
+    ]
+    for i in (0, 1):
+        translate_folder(run, source, ["cat"], tmp_path / f"as{i}", reference=source / f"{i}.png")
+    assert (tmp_path / "as0" / "0.png").read_bytes() != (tmp_path / "as1" / "0.png").read_bytes()
+    with pytest.raises(ConfigError, match="takes no reference"):
+        translate_folder(runs["stargan"], source, ["cat"], tmp_path / "none", reference=source / "0.png")
+
+
+def test_targets_of_the_exercise_differ_from_the_images_own_domains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_named(tmp_path, "mnist", train=60, test=40)
+    monkeypatch.setenv("SADDLEPOINT_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("SADDLEPOINT_CACHE_DIR", str(tmp_path / "cache"))
+    given = exercise(load_dataset("mnist-domains"), 40, 0)
+    assert (given.own != given.target).any(1).all()
+    assert (np.add.reduceat(given.target, [0, 3, 5], axis=1) == 1).all()
+    assert np.array_equal(given.target, exercise(load_dataset("mnist-domains"), 40, 0).target)
+
+
+def test_the_protocol_calls_the_truth_true_and_the_copy_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A translator that knows the truth has no error; one that shows grey has an error, a cycle error, no diversity."""
+    write_named(tmp_path, "mnist", train=160, test=40)
+    monkeypatch.setenv("SADDLEPOINT_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("SADDLEPOINT_CACHE_DIR", str(tmp_path / "cache"))
+    dataset = load_dataset("mnist-domains")
+    truth = known_truth(dataset)
+    assert truth is not None
+
+    def exact(x: torch.Tensor, labels: torch.Tensor, seed: int) -> torch.Tensor:
+        return torch.from_numpy(truth.translated("test", np.arange(len(x)), labels.numpy())).float() / 127.5 - 1
+
+    def grey(x: torch.Tensor, labels: torch.Tensor, seed: int) -> torch.Tensor:
+        return torch.zeros_like(x)
+
+    def rows(translate: object) -> dict[str, dict[str, float]]:
+        subject = Subject("t", lambda n, seed: torch.zeros(n, 3, 28, 28), translate=translate)  # type: ignore[arg-type]
+        (result,) = evaluate(subject, dataset, ["translation"]).results
+        assert result.protocol == "translation40_lenet_test"
+        found: dict[str, dict[str, float]] = {}
+        for row in result.rows:
+            found.setdefault(row.row, {})[row.metric] = row.value
+        return found
+
+    true, dull = rows(exact), rows(grey)
+    for name in (TRUTH.name, CYCLE.name, DIVERSITY.name):
+        assert true["t"][name] == pytest.approx(0, abs=1e-6)
+    assert true["t"][DOMAIN.name] == true["known truth"][DOMAIN.name]
+    assert true["known truth"][TRUTH.name] == 0
+    assert true["inputs copied"][IDENTITY.name] == 1
+    assert true["inputs copied"][TRUTH.name] > 0.05
+    assert true["uniform noise"][TRUTH.name] > true["inputs copied"][TRUTH.name] / 2
+    x = np.asarray(dataset.splits["test"].x[:40]) / 255
+    assert dull["t"][CYCLE.name] == pytest.approx(np.abs(x - 0.5).mean(), abs=1e-6)
+    assert dull["t"][DIVERSITY.name] == 0
+
+
+def test_a_run_is_measured_by_what_suits_it(runs: dict[str, Run]) -> None:
+    run = runs["stargan2"]
+    subject = run.subject(run.dataset())
+    assert subject.translate is not None
+    assert subject.latents is None
+    x = run.inputs(4)
+    one, two = (subject.translate(x, torch.zeros(4, dtype=torch.long), seed) for seed in (0, 1))
+    assert not torch.equal(one, two)
+    assert subject.sample(6, 0).shape == (6, 3, 16, 16)
