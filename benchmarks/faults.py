@@ -37,7 +37,7 @@ HEADING = """
 
 Script: `python benchmarks/faults.py run`, then `write`. Kept: `benchmarks/figures/faults/`. A fault is put into a real
 command, in a process of its own, on a copy of a trained run that saves all the time. The rules after each: a clear word
-and no traceback where the process could speak; every checkpoint that was whole is still whole; training goes on from it.
+and no traceback where the process could speak; every checkpoint that was whole still is; training goes on from it.
 
 """
 
