@@ -49,19 +49,26 @@ def write_graphs(family: Family, folder: Path) -> list[dict[str, Any]]:
 def _written(graph: Graph, path: Path) -> Path:
     tensors = tuple(example(i, 3, graph.family) for i in graph.inputs)
     axes = tuple({i.shape.index(None): torch.export.Dim.DYNAMIC} if None in i.shape else None for i in graph.inputs)
-    with _quiet(), single_nodes(graph), torch.no_grad():
-        program = torch.onnx.export(
-            graph,
-            tensors,
-            dynamo=True,
-            opset_version=OPSET,
-            dynamic_shapes=(axes,),
-            input_names=[i.name for i in graph.inputs],
-            output_names=["samples" if graph.name == "model" else graph.name],
-            verbose=False,
-        )
-        assert program is not None
-        program.save(path)
+    try:
+        with _quiet(), single_nodes(graph), torch.no_grad():
+            program = torch.onnx.export(
+                graph,
+                tensors,
+                dynamo=True,
+                opset_version=OPSET,
+                dynamic_shapes=(axes,),
+                input_names=[i.name for i in graph.inputs],
+                output_names=["samples" if graph.name == "model" else graph.name],
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ConfigError(
+            f"PyTorch cannot trace '{graph.name}' of family '{graph.family.name}' ({reason}); what generates must take "
+            "its batch from x.shape[0], as len(x) is a constant to the tracer; or use --format safetensors"
+        ) from error
+    assert program is not None
+    program.save(path)
     return path
 
 

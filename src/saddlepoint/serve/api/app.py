@@ -10,7 +10,7 @@ import numpy as np
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from saddlepoint._errors import SaddlepointError
 from saddlepoint._version import __version__
@@ -21,22 +21,23 @@ from saddlepoint.service import Rows, Service
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
+TINY = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+"""A PNG of one pixel, as an example."""
+
 _Seed = Annotated[int, Field(ge=0, lt=2**63, description="The i-th sample depends on the seed and i only.")]
-_Label = Annotated[str, Field(max_length=200)] | Annotated[int, Field(ge=0, lt=2**31)] | None
+_Count = Annotated[int, Field(ge=1, le=Limits.samples, description="How many.")]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class SampleRequest(_Body):
     """Samples of a seed."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"n": 4, "seed": 1, "format": "json"}]})
-    n: Annotated[int, Field(ge=1, description="How many.")] = 1
+    n: _Count = 1
     seed: _Seed = 0
-    label: _Label = Field(default=None, description="Name or index of a class; null: in the shares of the data.")
-    truncation: Annotated[float, Field(ge=0, le=2, description="With w: 0 is the mean, 1 changes nothing.")] = 1.0
     format: Literal["png", "npz", "json"] = "json"
 
 
@@ -44,9 +45,8 @@ class SeriesRequest(_Body):
     """Windows of a time series in the units of its table."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"n": 10, "seed": 1, "format": "csv"}]})
-    n: Annotated[int, Field(ge=1)] = 1
+    n: _Count = 1
     seed: _Seed = 0
-    label: _Label = None
     format: Literal["csv", "npz", "json"] = "csv"
 
 
@@ -55,19 +55,34 @@ class InterpolateRequest(_Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"seeds": [1, 2], "steps": 8, "format": "png"}]})
     seeds: Annotated[list[_Seed], Field(min_length=2, max_length=16)]
-    steps: Annotated[int, Field(ge=2)] = 8
-    label: _Label = None
+    steps: Annotated[int, Field(ge=2, le=Limits.samples)] = 8
     format: Literal["png", "npz", "json"] = "png"
 
 
 class TranslateRequest(_Body):
     """Pictures to be translated."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"pictures": [], "label": "0", "format": "png"}]})
-    pictures: Annotated[list[str], Field(description="PNG, JPEG or other image files, each in base64.")]
-    label: _Label = None
+    model_config = ConfigDict(json_schema_extra={"examples": [{"pictures": [TINY], "format": "png"}]})
+    pictures: Annotated[
+        list[str],
+        Field(min_length=1, max_length=Limits.pictures, description="PNG, JPEG or other image files, each in base64."),
+    ]
     seed: _Seed = 0
     format: Literal["png", "npz", "json"] = "png"
+
+
+def _fitting(kind: type[_Body], service: Service) -> type[_Body]:
+    """Return a request with a label and a truncation only where the generator has them."""
+    names = service.run.family.data.classes[: service.run.family.classes]
+    fields: dict[str, Any] = {}
+    if names:
+        index = Annotated[int, Field(ge=0, lt=len(names))]
+        words = "Name or index of a class; null: in the shares of the data."
+        fields["label"] = (Literal[names] | index | None, Field(default=None, description=words))
+    if kind is SampleRequest and "mapping" in service.graphs:
+        words = "0 is the mean of w, 1 changes nothing."
+        fields["truncation"] = (Annotated[float, Field(ge=0, le=2, description=words)], 1.0)
+    return create_model(kind.__name__, __base__=kind, __doc__=kind.__doc__, **fields)
 
 
 class Server:
@@ -157,6 +172,10 @@ def make_app(
 
 
 _WORDS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "The body is no JSON."},
+    401: {"description": "The token is missing or wrong."},
+    408: {"description": "The body did not come."},
+    413: {"description": "The body is too large."},
     422: {"description": "What is asked for is not possible; the answer says why."},
     429: {"description": "Too much is waiting already."},
     503: {"description": "It took too long."},
@@ -167,40 +186,44 @@ def _add_samples(app: FastAPI, server: Server) -> None:
     """Add what the generator can do."""
     service, tags = server.service, server.service.run.family.tags
     series = service.run.family.data.modality == "sequence"
-    options: dict[str, Any] = {"responses": _WORDS, "response_class": Response}
-    if tags.input != "image" and not series:
 
-        @app.post("/v1/sample", **options)
-        async def sample(asked: SampleRequest) -> Response:
-            rows = lambda: service.rows(asked.n, asked.seed, asked.label, asked.truncation)  # noqa: E731
-            return await server.answer(asked.n, asked.format, rows)
+    async def sample(asked: Any) -> Response:
+        return await server.answer(
+            asked.n, asked.format, lambda: service.rows(asked.n, asked.seed, _label(asked), _truncation(asked))
+        )
+
+    async def interpolate(asked: Any) -> Response:
+        rows = lambda: service.between(asked.seeds, asked.steps, _label(asked))  # noqa: E731
+        return await server.answer(asked.steps, asked.format, rows)
+
+    async def translate(asked: Any) -> Response:
+        files = pictures_of(asked.pictures)
+
+        def rows() -> Rows:
+            return service.rows_of(service.run.read_pictures(files).numpy(), asked.seed, _label(asked))
+
+        return await server.answer(len(files), asked.format, rows)
+
+    def add(path: str, kind: type[_Body], answer: Callable[[Any], Any]) -> None:
+        answer.__annotations__["asked"] = _fitting(kind, service)
+        app.post(path, responses=_WORDS, response_class=Response)(answer)
 
     if series:
-
-        @app.post("/v1/series", **options)
-        async def windows(asked: SeriesRequest) -> Response:
-            rows = lambda: service.rows(asked.n, asked.seed, asked.label)  # noqa: E731
-            return await server.answer(asked.n, asked.format, rows)
-
+        add("/v1/series", SeriesRequest, sample)
+    elif tags.input != "image":
+        add("/v1/sample", SampleRequest, sample)
     if tags.input == "latent":
-
-        @app.post("/v1/interpolate", **options)
-        async def interpolate(asked: InterpolateRequest) -> Response:
-            rows = lambda: service.between(asked.seeds, asked.steps, asked.label)  # noqa: E731
-            return await server.answer(asked.steps, asked.format, rows)
-
+        add("/v1/interpolate", InterpolateRequest, interpolate)
     if tags.input == "image":
+        add("/v1/translate", TranslateRequest, translate)
 
-        @app.post("/v1/translate", **options)
-        async def translate(asked: TranslateRequest) -> Response:
-            if not 1 <= len(asked.pictures) <= server.limits.pictures:
-                raise HTTPException(422, f"{len(asked.pictures)} pictures; send 1 to {server.limits.pictures}")
-            files = pictures_of(asked.pictures)
 
-            def rows() -> Rows:
-                return service.rows_of(service.run.read_pictures(files).numpy(), asked.seed, asked.label)
+def _label(asked: _Body) -> int | str | None:
+    return getattr(asked, "label", None)
 
-            return await server.answer(len(files), asked.format, rows)
+
+def _truncation(asked: _Body) -> float:
+    return float(getattr(asked, "truncation", 1.0))
 
 
 def _add_facts(app: FastAPI, server: Server) -> None:
