@@ -32,10 +32,11 @@ def _no_text(value: Any) -> Any:
     return value
 
 
-_Whole = Annotated[int, BeforeValidator(_no_text)]
+# After the bounds, which the description would lack otherwise.
+_NUMBER = BeforeValidator(_no_text)
 # Beyond 2**53 not every reader of JSON tells whole numbers apart.
-_Seed = Annotated[_Whole, Field(ge=0, lt=2**53, description="The i-th sample depends on the seed and i only.")]
-_Count = Annotated[_Whole, Field(ge=1, le=Limits.samples, description="How many.")]
+_Seed = Annotated[int, Field(ge=0, lt=2**53, description="The i-th sample depends on the seed and i only."), _NUMBER]
+_Count = Annotated[int, Field(ge=1, le=Limits.samples, description="How many."), _NUMBER]
 
 
 class _Body(BaseModel):
@@ -65,7 +66,7 @@ class InterpolateRequest(_Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"seeds": [1, 2], "steps": 8, "format": "png"}]})
     seeds: Annotated[list[_Seed], Field(min_length=2, max_length=16)]
-    steps: Annotated[_Whole, Field(ge=2, le=Limits.samples)] = 8
+    steps: Annotated[int, Field(ge=2, le=Limits.samples), _NUMBER] = 8
     format: Literal["png", "npz", "json"] = "png"
 
 
@@ -86,12 +87,12 @@ def _fitting(kind: type[_Body], service: Service) -> type[_Body]:
     names = service.run.family.data.classes[: service.run.family.classes]
     fields: dict[str, Any] = {}
     if names:
-        index = Annotated[_Whole, Field(ge=0, lt=len(names))]
+        index = Annotated[int, Field(ge=0, lt=len(names)), _NUMBER]
         words = "Name or index of a class; null: in the shares of the data."
         fields["label"] = (Literal[names] | index | None, Field(default=None, description=words))
     if kind is SampleRequest and "mapping" in service.graphs:
         words = "0 is the mean of w, 1 changes nothing."
-        fields["truncation"] = (Annotated[float, BeforeValidator(_no_text), Field(ge=0, le=2, description=words)], 1.0)
+        fields["truncation"] = (Annotated[float, Field(ge=0, le=2, description=words), _NUMBER], 1.0)
     return create_model(kind.__name__, __base__=kind, __doc__=kind.__doc__, **fields)
 
 
