@@ -155,6 +155,8 @@ def test_series_come_in_the_units_of_their_table() -> None:
         ({"n": 0}, "greater than or equal to 1"),
         ({"n": 257}, "less than or equal to 256"),
         ({"seed": -1}, "greater than"),
+        ({"seed": "5"}, "must be a number"),
+        ({"label": "0000"}, "'a', 'b' or 'c'"),
         ({"seed": 2**70}, "less than"),
         ({"label": "zebra"}, "'a', 'b' or 'c'"),
         ({"truncation": 0.5}, "Extra inputs"),

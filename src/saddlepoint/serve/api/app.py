@@ -10,7 +10,7 @@ import numpy as np
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from saddlepoint._errors import SaddlepointError
 from saddlepoint._version import __version__
@@ -24,12 +24,23 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 TINY = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 """A PNG of one pixel, as an example."""
 
-_Seed = Annotated[int, Field(ge=0, lt=2**63, description="The i-th sample depends on the seed and i only.")]
-_Count = Annotated[int, Field(ge=1, le=Limits.samples, description="How many.")]
+
+def _no_text(value: Any) -> Any:
+    """Refuse text and truth values in the place of numbers; 3.0 is a whole number in JSON."""
+    if isinstance(value, str | bool):
+        raise ValueError("must be a number")
+    return value
+
+
+# After the bounds, which the description would lack otherwise.
+_NUMBER = BeforeValidator(_no_text)
+# Beyond 2**53 not every reader of JSON tells whole numbers apart.
+_Seed = Annotated[int, Field(ge=0, lt=2**53, description="The i-th sample depends on the seed and i only."), _NUMBER]
+_Count = Annotated[int, Field(ge=1, le=Limits.samples, description="How many."), _NUMBER]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class SampleRequest(_Body):
@@ -55,7 +66,7 @@ class InterpolateRequest(_Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"seeds": [1, 2], "steps": 8, "format": "png"}]})
     seeds: Annotated[list[_Seed], Field(min_length=2, max_length=16)]
-    steps: Annotated[int, Field(ge=2, le=Limits.samples)] = 8
+    steps: Annotated[int, Field(ge=2, le=Limits.samples), _NUMBER] = 8
     format: Literal["png", "npz", "json"] = "png"
 
 
@@ -76,12 +87,12 @@ def _fitting(kind: type[_Body], service: Service) -> type[_Body]:
     names = service.run.family.data.classes[: service.run.family.classes]
     fields: dict[str, Any] = {}
     if names:
-        index = Annotated[int, Field(ge=0, lt=len(names))]
+        index = Annotated[int, Field(ge=0, lt=len(names)), _NUMBER]
         words = "Name or index of a class; null: in the shares of the data."
         fields["label"] = (Literal[names] | index | None, Field(default=None, description=words))
     if kind is SampleRequest and "mapping" in service.graphs:
         words = "0 is the mean of w, 1 changes nothing."
-        fields["truncation"] = (Annotated[float, Field(ge=0, le=2, description=words)], 1.0)
+        fields["truncation"] = (Annotated[float, Field(ge=0, le=2, description=words), _NUMBER], 1.0)
     return create_model(kind.__name__, __base__=kind, __doc__=kind.__doc__, **fields)
 
 
