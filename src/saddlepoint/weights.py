@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from saddlepoint._errors import CheckpointError
 
@@ -88,27 +88,29 @@ def check_types(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> 
             raise CheckpointError("the file belongs to other networks: {} is {}, not {}".format(name, *kinds))
 
 
-class _Allowance(TorchDispatchMode):
+class _Allowance(TorchFunctionMode):
     """Refuses allocations beyond a number of elements in all, before they are made."""
 
     def __init__(self, left: int) -> None:
         super().__init__()
         self.left = left
 
-    def __torch_dispatch__(
+    def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Count what a call that makes a tensor would take."""
-        if func.namespace == "aten" and func.overloadpacket.__name__ in _MAKERS and args:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in _MAKERS:
+            shape = kwargs.get("size", next((arg for arg in args if isinstance(arg, list | tuple)), args))
             numbers = 1
-            for size in args[0] if isinstance(args[0], list | tuple) else args[:2]:
-                numbers *= max(1, int(size))
+            for size in shape:
+                numbers *= max(1, int(size)) if isinstance(size, int) else 1
             self.left -= numbers
             if self.left < 0:
                 raise CheckpointError(
                     "the configuration asks for networks that are far larger than the weights beside it; it is damaged"
                 )
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 _MAKERS = ("empty", "zeros", "ones", "full", "rand", "randn", "randint", "arange", "eye")
