@@ -106,16 +106,16 @@ def test_the_label_of_the_target_changes_the_translation_in_both_ways_of_telling
 
 
 def test_the_mask_vector_says_which_label_set_speaks() -> None:
-    sets = LabelSets(SEVERAL, "stargan")
+    sets = LabelSets(SEVERAL)
     labels = torch.tensor([[1, 0, 1, -1], [-1, -1, -1, 1], [0, 1, 0, -1], [-1, -1, -1, 0]])
     assert sets.width == 6
     expected = [[1, 0, 1, 0, 1, 0], [0, 0, 0, 1, 0, 1], [0, 1, 0, 0, 1, 0], [0, 0, 0, 0, 0, 1]]
     assert sets.encode(labels).tolist() == expected
-    assert LabelSets(PLAIN, "stargan").encode(torch.eye(3, dtype=torch.long)).tolist() == torch.eye(3).tolist()
+    assert LabelSets(PLAIN).encode(torch.eye(3, dtype=torch.long)).tolist() == torch.eye(3).tolist()
 
 
 def test_unknown_labels_cost_nothing_and_known_ones_their_cross_entropy() -> None:
-    sets = LabelSets(SEVERAL, "stargan")
+    sets = LabelSets(SEVERAL)
     logits = torch.tensor([[2.0, 0.5, -1.0, 3.0]]).repeat(2, 1).requires_grad_()
     loss = sets.loss(logits, torch.tensor([[0, 1, 1, -1], [-1, -1, -1, 0]]))
     softmax = np.log(np.exp(2.0) + np.exp(0.5)) - 0.5
@@ -126,7 +126,7 @@ def test_unknown_labels_cost_nothing_and_known_ones_their_cross_entropy() -> Non
 
 
 def test_targets_are_labels_of_the_same_set_in_another_order() -> None:
-    sets = LabelSets(SEVERAL, "stargan")
+    sets = LabelSets(SEVERAL)
     first, second = [[1, 0, 1, -1], [0, 1, 1, -1], [0, 1, 0, -1]], [[-1, -1, -1, 1], [-1, -1, -1, 0]]
     labels = torch.tensor([first[0], second[0], first[1], second[1], first[2]])
     orders = set()
@@ -139,7 +139,7 @@ def test_targets_are_labels_of_the_same_set_in_another_order() -> None:
 
 
 def test_what_is_not_asked_for_stays_as_the_classifier_sees_it() -> None:
-    sets = LabelSets(SEVERAL, "stargan")
+    sets = LabelSets(SEVERAL)
     seen = torch.tensor([[-1.0, 2.0, 3.0, 5.0]])
     assert sets.complete(torch.tensor([0]), seen).tolist() == [[1, 0, 1, -1]]
     assert sets.complete(torch.tensor([2]), -seen).tolist() == [[1, 0, 1, -1]]

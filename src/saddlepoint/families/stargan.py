@@ -195,7 +195,7 @@ class StarGAN(Family):
                 f"family 'stargan' takes square images whose side is a multiple of 4 and at least {least} (for "
                 f"{config.layers} layers of D), but these are {height} x {width}; choose another --size or --layers"
             )
-        self.labels = LabelSets(data, self.name)
+        self.labels = LabelSets(data)
         self.generator = Generator(config, channels, self.labels.width)
         self.discriminator = Discriminator(config, data.shape, self.labels.classes)
         self.examples, self.objective = Examples(data), get_objective(config.objective)
