@@ -15,6 +15,7 @@ from saddlepoint._version import __version__
 if TYPE_CHECKING:
     from saddlepoint.api import resume, train
     from saddlepoint.data import load_dataset
+    from saddlepoint.export import export_run
     from saddlepoint.family import families
     from saddlepoint.latent import Explorer, Point, View
     from saddlepoint.run import Run, compare_runs, evaluate_samples, load
@@ -25,6 +26,7 @@ _HOMES = {
     "Run": "saddlepoint.run",
     "compare_runs": "saddlepoint.run",
     "evaluate_samples": "saddlepoint.run",
+    "export_run": "saddlepoint.export",
     "families": "saddlepoint.api",
     "load": "saddlepoint.run",
     "load_dataset": "saddlepoint.data",
@@ -41,6 +43,7 @@ __all__ = [
     "__version__",
     "compare_runs",
     "evaluate_samples",
+    "export_run",
     "families",
     "load",
     "load_dataset",

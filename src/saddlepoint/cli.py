@@ -44,6 +44,7 @@ from saddlepoint.cli_options import (
     WindowOption,
     named,
 )
+from saddlepoint.cli_ship import add_shipping
 
 app = typer.Typer(
     name="saddle",
@@ -321,6 +322,7 @@ def compare(
 
 
 add_exploration(app)
+add_shipping(app)
 add_experiments(app)
 
 

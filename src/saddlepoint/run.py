@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import saddlepoint.families  # noqa: F401 - registers the families
+from saddlepoint import weights
 from saddlepoint._errors import CheckpointError, ConfigError, DataError
 from saddlepoint._types import Samples, from_bytes
 from saddlepoint.config import from_json
@@ -346,39 +347,54 @@ class Run:
 
 
 def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run:
-    """Load a run's newest whole checkpoint for sampling; nothing in it is executed.
+    """Load a run's newest whole checkpoint, or an export, for sampling; nothing in it is executed.
 
     Args:
-        path: run folder.
+        path: run folder, folder of an export, or ``hf:owner/name``.
         device: where to put the networks.
         averaged: use the moving average of the generator's weights, not the last ones.
 
     Raises:
         CheckpointError: if there is no run, no whole checkpoint, or it belongs to other networks.
+        ConfigError: if the last weights of an export are asked for: it has the averages only.
     """
-    folder = RunFolder(path)
+    folder = RunFolder(weights.local(path))
     config = folder.read_config()
-    files = ("model", "averages") if averaged else ("model",)
-    checkpoint, problems = newest_checkpoint(folder.checkpoints, files)
-    if checkpoint is None:
-        detail = f" ({'; '.join(problems.values())})" if problems else "; train it first"
-        raise CheckpointError(f"run '{folder.path}' has no whole checkpoint{detail}")
+    model, averages, step = _kept(folder, config, averaged)
     try:
         kind, data = get_family(config["family"]), config["data"]
         shares, static = tuple(data.get("shares", ())), int(data.get("static", 0))
         labelling = tuple(map(tuple, data.get("labelling", ())))
         shape, classes = tuple(data["shape"]), tuple(data["classes"])
         spec = DataSpec(data["modality"], shape, classes, data["rows"], shares, static, labelling)
-        family = build_family(kind.name, from_json(kind.Config, config["options"]), spec)
-    except (KeyError, TypeError) as error:
+        with weights.no_larger_than(model):
+            family = build_family(kind.name, from_json(kind.Config, config["options"]), spec)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error
-    load_weights(family, checkpoint.tensors["model"])
-    for name in family.averaged if averaged else ():
-        start, saved = name + ".", checkpoint.tensors["averages"]
-        weights = {key.removeprefix(start): tensor for key, tensor in saved.items() if key.startswith(start)}
-        load_weights(family.get_submodule(name), weights)
+    weights.check_types(model, family.state_dict())
+    load_weights(family, model)
+    for name in family.averaged if averages else ():
+        start = name + "."
+        own = {key.removeprefix(start): tensor for key, tensor in averages.items() if key.startswith(start)}
+        load_weights(family.get_submodule(name), own)
     family.to(runtime.resolve_device(device)).eval().requires_grad_(False)
-    return Run(folder.path, config, family, checkpoint.step, averaged)
+    return Run(folder.path, config, family, step, averaged)
+
+
+def _kept(
+    folder: RunFolder, config: Mapping[str, Any], averaged: bool
+) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], int]:
+    """Return a run's tensors, those of its averages (none: they are in place), and their step."""
+    if weights.is_export(folder.path):
+        if not averaged:
+            raise ConfigError(f"'{folder.path}' is an export, which holds the averaged weights only; leave --raw out")
+        model, step = weights.read_weights(folder.path, config)
+        return model, {}, step
+    checkpoint, problems = newest_checkpoint(folder.checkpoints, ("model", "averages") if averaged else ("model",))
+    if checkpoint is None:
+        detail = f" ({'; '.join(problems.values())})" if problems else "; train it first"
+        raise CheckpointError(f"run '{folder.path}' has no whole checkpoint{detail}")
+    return checkpoint.tensors["model"], checkpoint.tensors.get("averages", {}), checkpoint.step
 
 
 def evaluate_samples(

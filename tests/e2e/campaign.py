@@ -370,6 +370,20 @@ def sampling_killed(place: Place) -> None:
     place.goes_on(seen)
 
 
+def export_killed(place: Place) -> None:
+    """Kill an export at a random moment: the folder is whole or not there, and the run as it was."""
+    seen, out = max(place.whole()), place.folder / "given"
+    child = place.start("export", str(place.run), "--format", "safetensors", "--out", str(out))
+    time.sleep(place.rng.uniform(0, 0.3))
+    place.kill(child)
+    if out.exists():
+        demand(load(out).step == STEPS, "half an export")
+    again = place.folder / "again"
+    demand(place.call("export", str(place.run), "--format", "safetensors", "--out", str(again)) == 0, "no export")
+    demand(load(again).step == STEPS, "the export does not load")
+    place.goes_on(seen)
+
+
 def memory_short(place: Place) -> None:
     """Give training less memory than it asks for."""
     more = place.rng.randrange(5, 60) * 1024**2
@@ -401,6 +415,7 @@ KINDS: dict[str, tuple[Callable[[Place], None], int]] = {
     "cache damaged": (cache_damaged, 6),
     "evaluation killed": (evaluation_killed, 4),
     "sampling killed": (sampling_killed, 4),
+    "export killed": (export_killed, 4),
     "memory short": (memory_short, 4),
 }
 """Kinds of faults, and how many of a hundred (or so) are of each."""

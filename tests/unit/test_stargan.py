@@ -253,5 +253,14 @@ def test_families_that_ask_for_one_class_refuse_several_labels() -> None:
     from saddlepoint.families.dcgan import DCGANConfig
 
     build_family("dcgan", DCGANConfig(width=4), SEVERAL)
-    with pytest.raises(ConfigError, match="several labels at once"):
+    with pytest.raises(ConfigError, match="several labels"):
         build_family("dcgan", DCGANConfig(width=4, conditional=True), SEVERAL)
+
+
+def test_a_residual_generator_starts_as_the_identity() -> None:
+    family = build(dataclasses.replace(SMALL, residual=True))
+    x, told = batch().x, F.one_hot(torch.tensor([0, 1, 2, 0]), 3).double()
+    moved = (family.generator(x, told) - x).abs().mean()
+    assert moved < 0.1 * (build().generator(x, told) - x).abs().mean()
+    ends = torch.ones_like(x)
+    assert bool(family.generator(ends, told).isfinite().all())

@@ -151,7 +151,7 @@ def test_paper_presets_have_the_published_networks() -> None:
 
 
 def test_several_labels_a_row_are_refused() -> None:
-    with pytest.raises(ConfigError, match="several labels at once"):
+    with pytest.raises(ConfigError, match="several labels"):
         build(spec=dataclasses.replace(SPEC, labelling=((1, 1),)))
 
 

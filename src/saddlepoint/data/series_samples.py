@@ -72,6 +72,19 @@ def write_samples(
     return path
 
 
+def csv_text(x: np.ndarray, layout: Layout, labels: np.ndarray | None = None, classes: Sequence[str] = ()) -> bytes:
+    """Return what `write_samples` writes into a CSV file."""
+    import pyarrow as pa
+    import pyarrow.csv as pc
+
+    sink = pa.BufferOutputStream()
+    pc.write_csv(
+        pa.table(_columns(layout.restore(x), layout, labels, classes)), sink, pc.WriteOptions(quoting_style="needed")
+    )
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
 def _columns(
     values: np.ndarray, layout: Layout, labels: np.ndarray | None, classes: Sequence[str]
 ) -> dict[str, np.ndarray | list[Any]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint._errors import CheckpointError
-from saddlepoint._files import write_atomically
+from saddlepoint._files import read_json, write_atomically
 from saddlepoint.engine.state import (
     Checkpoint,
     list_checkpoints,
@@ -56,7 +56,7 @@ class RunFolder:
             CheckpointError: if the folder is not a run folder, or its configuration is damaged.
         """
         try:
-            config: dict[str, Any] = json.loads((self.path / "config.json").read_text())
+            config: dict[str, Any] = read_json(self.path / "config.json")
         except FileNotFoundError as error:
             raise CheckpointError(f"'{self.path}' is not a run folder: it holds no config.json") from error
         except (OSError, ValueError) as error:
@@ -80,7 +80,7 @@ class RunFolder:
     def read_status(self) -> dict[str, Any]:
         """Return what the last process said of the run: state, reason, counters; empty if nothing readable."""
         try:
-            status = json.loads((self.path / "status.json").read_text())
+            status = read_json(self.path / "status.json")
         except (OSError, ValueError):
             return {}
         return status if isinstance(status, dict) else {}

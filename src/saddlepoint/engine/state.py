@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from saddlepoint._errors import CheckpointError
-from saddlepoint._files import write_atomically
+from saddlepoint._files import read_json, write_atomically
 
 FORMAT = 1
 _NAME = re.compile(r"step(\d{8,})")
@@ -104,7 +104,7 @@ def read_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpo
         CheckpointError: if it is of another format.
     """
     try:
-        record = json.loads((path / "state.json").read_text())
+        record = read_json(path / "state.json")
         digest = record.pop("digest")
         if digest != _digest(record):
             raise DamagedCheckpoint(f"{path.name}/state.json is damaged: its checksum does not match")

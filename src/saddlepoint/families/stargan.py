@@ -60,6 +60,7 @@ class StarGANConfig(FamilyConfig):
     condition: str = option(
         "input", "how G is told its target: as maps beside the image, or in all normalisations too", choices=_CONDITIONS
     )
+    residual: bool = option(False, "G starts as the identity: its last layer is added to its input, before the tanh")
     discriminator_width: int = option(
         64, "channels of D at half the side of the images; they double with every halving"
     )
@@ -101,6 +102,10 @@ class StarGANConfig(FamilyConfig):
         return self.lr * linear_fall(at.nimg, self.lr_constant_kimg, self.lr_fall_kimg)
 
 
+_NEARLY = 0.98
+"""Share of the range that a residual G starts with: at its ends atanh is infinite."""
+
+
 class Generator(nn.Module):
     """Image and target -> convolution -> two halvings -> residual blocks -> two doublings -> convolution -> tanh.
 
@@ -119,6 +124,7 @@ class Generator(nn.Module):
         widths = [c.width, 2 * c.width, wide, *[wide] * (2 * c.blocks), 2 * c.width, c.width]
         self.norms = nn.ModuleList(StyledNorm(width, style) for width in widths)
         self.output = nn.Conv2d(c.width, channels, c.kernel, 1, around, bias=False)
+        self.residual = c.residual
 
     def forward(self, x: Images, told: Tensor) -> Images:
         """Return translated images; ``told`` (batch, numbers) is the target as `LabelSets.encode` gives it."""
@@ -131,7 +137,8 @@ class Generator(nn.Module):
             h = h + next(norms)(second(inner), told)
         for layer in self.up:
             h = F.relu(next(norms)(layer(h), told))
-        return torch.tanh(at_least_float32(self.output(h)))
+        found = at_least_float32(self.output(h))
+        return torch.tanh(found + torch.atanh(x * _NEARLY) if self.residual else found)
 
 
 class Discriminator(nn.Module):
@@ -215,6 +222,9 @@ class StarGAN(Family):
                     nn.init.zeros_(layer.bias)
                 elif layer.bias is not None:
                     nn.init.uniform_(layer.bias, -(fan_in**-0.5), fan_in**-0.5, generator=generator)
+                if layer is self.generator.output and self.config.residual:
+                    with torch.no_grad():
+                        layer.weight.mul_(0.05)
             elif isinstance(layer, StyledNorm) and layer.gain is not None and layer.offset is not None:
                 nn.init.ones_(layer.gain)
                 nn.init.zeros_(layer.offset)

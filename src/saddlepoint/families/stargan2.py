@@ -213,7 +213,7 @@ def _relu_layers(inputs: int, width: int, count: int) -> list[nn.Module]:
 
 
 def _chosen(numbers: Tensor, labels: Tensor) -> Tensor:
-    return numbers[torch.arange(len(labels), device=labels.device), labels]
+    return numbers[torch.arange(labels.shape[0], device=labels.device), labels]
 
 
 @dataclass(frozen=True)
@@ -384,7 +384,7 @@ class StarGAN2(Family):
     def generate(self, inputs: Images, labels: Tensor | None = None, *, generator: torch.Generator) -> Images:
         """Translate images into domains in styles of z drawn from ``generator``, clipped to [-1, 1]."""
         assert labels is not None
-        z = torch.randn(len(inputs), self.config.latent_size, generator=generator, device=generator.device)
+        z = torch.randn(inputs.shape[0], self.config.latent_size, generator=generator, device=generator.device)
         images: Images = self.generator(inputs, self.mapping_network(z, labels)).clamp(-1, 1)
         return images
 

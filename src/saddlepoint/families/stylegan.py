@@ -170,7 +170,7 @@ class Generator(nn.Module):
 
     def synthesis(self, styles: Styles, noise: list[Tensor]) -> Images:
         """Return what `forward` returns, never compiled: a gradient's gradient cannot be had from compiled code."""
-        h = self.first(self.constant.expand(len(styles), -1, -1, -1), styles[:, 0], noise[0])
+        h = self.first(self.constant.expand(styles.shape[0], -1, -1, -1), styles[:, 0], noise[0])
         image = self.images[0](h, styles[:, 1])
         for k, (up, layer, to_image) in enumerate(zip(self.ups, self.layers, self.images[1:], strict=True)):
             h = up(h, styles[:, 2 * k + 1], noise[2 * k + 1])
@@ -469,7 +469,7 @@ class StyleGAN(Family):
     def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Images:
         """Return images of z (batch, latent_size), each with noise of its own."""
         styles = self.mapping(inputs, labels)[:, None].expand(-1, self.w_layers, -1)
-        return clipped(self.generator(styles, self._noise(len(inputs), generator)))
+        return clipped(self.generator(styles, self._noise(inputs.shape[0], generator)))
 
     @property
     def w_layers(self) -> int:

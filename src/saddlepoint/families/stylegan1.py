@@ -171,7 +171,7 @@ class Generator(nn.Module):
         """
         # Dividing each map by its own deviation magnifies what half precision rounds.
         with torch.autocast(styles.device.type, enabled=False):
-            h = below = self.constant.expand(len(styles), -1, -1, -1)
+            h = below = self.constant.expand(styles.shape[0], -1, -1, -1)
             for k in range(level + 1):
                 below = h
                 h = self.blocks[k](h, styles[:, 2 * k : 2 * k + 2], noise[2 * k : 2 * k + 2])
@@ -363,7 +363,7 @@ class StyleGAN1(Family):
     def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Images:
         """Return images of z (batch, latent_size), each with noise of its own; pixels doubled up to the full side."""
         styles = self.mapping(inputs)[:, None].expand(-1, self.w_layers, -1)
-        return self._images(styles, self._noise(len(inputs), generator))
+        return self._images(styles, self._noise(inputs.shape[0], generator))
 
     def _images(self, styles: Styles, noise: list[Tensor]) -> Images:
         images = clipped(self.generator(styles, noise, *self._reached()))

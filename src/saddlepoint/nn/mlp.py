@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from saddlepoint._errors import ConfigError
 from saddlepoint._types import at_least_float32, working_dtype
@@ -42,9 +43,8 @@ def in_full(layer: nn.Module, x: Tensor) -> Tensor:
 def dropout(x: Float[Tensor, "batch *features"], keep: float, generator: torch.Generator | None) -> Tensor:
     """Zero elements with probability 1 - keep and scale the others by 1 / keep (inverted dropout).
 
-    The mask is read from the bytes of 64-bit random words, eight elements a word: a generator that is called
-    for each element would cost more than the matrix products of a small network. The keep probability is
-    therefore rounded to a multiple of 1/256, and the scale is the inverse of the rounded one.
+    The mask is read from random bytes: the keep probability is rounded to a multiple of 1/256, and the scale is the
+    inverse of the rounded one.
 
     Args:
         x: any float tensor.
@@ -59,11 +59,23 @@ def dropout(x: Float[Tensor, "batch *features"], keep: float, generator: torch.G
     threshold = round(keep * 256)
     if not 0 < threshold <= 256:
         raise ConfigError(f"the share of units to keep is {keep}, but it must be in (0, 1]")
-    words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
+    mask = random_bytes(x, generator) < threshold
+    return x * mask.to(x.dtype).mul_(256 / threshold)
+
+
+def random_bytes(like: Float[Tensor, "batch *features"], generator: torch.Generator) -> Tensor:
+    """Draw a uniform byte for each element of ``like``: uint8, of its shape.
+
+    They are the bytes of 64-bit random words, eight elements a word: a generator that is called for each element would
+    cost more than the matrix products of a small network. Function modes of PyTorch see it as one call.
+    """
+    if has_torch_function_unary(like):
+        drawn: Tensor = handle_torch_function(random_bytes, (like,), like, generator=generator)
+        return drawn
+    words = torch.empty((like.numel() + 7) // 8, dtype=torch.int64, device=like.device)
     # The lower bound -2**63 with no upper one asks for all 64 bits; the default leaves the sign bit 0.
     words.random_(-(2**63), None, generator=generator)
-    mask = words.view(torch.uint8)[: x.numel()].view(x.shape) < threshold
-    return x * mask.to(x.dtype).mul_(256 / threshold)
+    return words.view(torch.uint8)[: like.numel()].view(like.shape)
 
 
 def draw_uniform(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, limit: float, generator: torch.Generator) -> None:

@@ -1,0 +1,99 @@
+"""Makes the table of faults in docs/reliability.md: injects them (tests/e2e/campaign.py), keeps what became of each.
+
+    python benchmarks/faults.py run [KIND ...]    inject what is missing; a finished kind is kept as JSON
+    python benchmarks/faults.py write             write the table
+
+Faults are put into processes forked from this one; some kinds mount file systems and need root for that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from records import commit, run_or_write, write_section
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from tests.e2e import campaign  # noqa: E402 - after the root of the repository is known
+
+from saddlepoint._files import write_atomically  # noqa: E402
+from saddlepoint.engine import runtime  # noqa: E402
+
+FIGURES = HERE / "figures" / "faults"
+DOCS = HERE.parent / "docs"
+COUNT = 210
+SEED = 1
+HEADING = """
+# Faults
+
+Script: `python benchmarks/faults.py run`, then `write`. Kept: `benchmarks/figures/faults/`. A fault is put into a real
+command, in a process of its own, on a copy of a trained run that saves all the time. The rules after each: a clear word
+and no traceback where the process could speak; every checkpoint that was whole still is; training goes on from it.
+
+"""
+
+
+def name_of(kind: str) -> str:
+    """Return the name of a kind's file."""
+    return kind.replace(" ", "-")
+
+
+def run(kind: str, named: bool) -> None:
+    """Inject a kind's share of the faults."""
+    path = FIGURES / f"{name_of(kind)}.json"
+    if path.exists():
+        return
+    total = sum(share for _, share in campaign.KINDS.values())
+    count = -(-COUNT * campaign.KINDS[kind][1] // total)
+    with tempfile.TemporaryDirectory(prefix="saddlepoint-faults-") as folder:
+        os.environ["SADDLEPOINT_CACHE_DIR"] = f"{folder}/cache"
+        template, started = campaign.make_template(Path(folder)), time.monotonic()
+        faults = [campaign.inject(kind, 1000 * SEED + number, template) for number in range(count)]
+        seconds = time.monotonic() - started
+    found = {"faults": [asdict(fault) for fault in faults], "seconds": round(seconds, 1)}
+    found |= {"machine": runtime.machine(), "commit": commit()}
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(found, indent=1) + "\n")
+    print(f"{kind}: {count} faults, {sum(bool(f.problem) for f in faults)} broken rules, {seconds:.0f} s", flush=True)
+    for fault in faults:
+        if fault.problem:
+            print(f"  seed {fault.seed}: {fault.problem}", flush=True)
+
+
+def write() -> None:
+    """Write the section of docs/reliability.md between its marks."""
+    found: dict[str, dict[str, Any]] = {}
+    for kind in campaign.KINDS:
+        path = FIGURES / f"{name_of(kind)}.json"
+        if path.exists():
+            found[kind] = json.loads(path.read_text())
+    lines = ["| fault | what is done | faults | broken rules | lost checkpoints |", "|---|---|---|---|---|"]
+    totals = [0, 0, 0]
+    for kind, kept in found.items():
+        faults = kept["faults"]
+        row = [len(faults), sum(bool(f["problem"]) for f in faults), sum(f["lost"] for f in faults)]
+        totals = [a + b for a, b in zip(totals, row, strict=True)]
+        what = (campaign.KINDS[kind][0].__doc__ or "").strip().splitlines()[0]
+        lines.append(f"| {kind} | {what} | {row[0]} | {row[1]} | {row[2]} |")
+    lines.append(f"| **all** | | **{totals[0]}** | **{totals[1]}** | **{totals[2]}** |")
+    machines = sorted({k["machine"]["processor"] + ", torch " + k["machine"]["torch"] for k in found.values()})
+    commits = sorted({k["commit"] for k in found.values()})
+    seconds = sum(k["seconds"] for k in found.values())
+    lines += [
+        "",
+        f"{seconds:.0f} s in all, one thread. Measured on: {'; '.join(machines)}. Commits: {', '.join(commits)}.",
+    ]
+    write_section(DOCS / "reliability.md", "faults", lines, HEADING)
+
+
+if __name__ == "__main__":
+    run_or_write({kind: kind for kind in campaign.KINDS}, run, write, __doc__)

@@ -1,0 +1,101 @@
+"""Commands that hand a run to others: `export` writes files, `serve` answers requests."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from saddlepoint._errors import ConfigError
+from saddlepoint.cli_options import DeviceOption, OutOption, QuietOption, RunArgument, ThreadsOption
+
+
+class Format(StrEnum):
+    """What `saddle export` can write."""
+
+    onnx = "onnx"
+    safetensors = "safetensors"
+    hub = "hub"
+    web = "web"
+
+
+class Backend(StrEnum):
+    """What can compute samples."""
+
+    torch = "torch"
+    onnx = "onnx"
+
+
+def add_shipping(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    app.command(
+        epilog="Examples:  saddle export runs/my-run  |  saddle export runs/my-run --format web --out page  |  "
+        "saddle export runs/my-run --format hub --push me/my-digits"
+    )(export)
+    app.command(
+        epilog="Examples:  saddle serve runs/my-run  |  saddle serve runs/my-run --backend onnx --host 0.0.0.0  |  "
+        "saddle serve hf:me/my-digits --port 9000"
+    )(serve)
+
+
+def export(
+    run: RunArgument,
+    format: Annotated[Format, typer.Option("--format", "-f", help="What to write.")] = Format.onnx,
+    out: OutOption = None,
+    push: Annotated[
+        str | None, typer.Option(metavar="OWNER/NAME", help="With --format hub: upload it as this repository.")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="With --push: only you can see it.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure/--no-measure", help="Measure what weights in 16 bits cost (onnx, web).")
+    ] = True,
+    threads: ThreadsOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a run's generator for others.
+
+    onnx: files for onnxruntime with a program that samples. safetensors: weights for saddlepoint.load. hub: the same
+    with a model card. web: a page that samples in the browser.
+    """
+    from saddlepoint.engine.runtime import use_threads
+    from saddlepoint.export import export_run
+
+    if push is not None and format is not Format.hub:
+        raise ConfigError(f"--push is for --format hub, not {format.value}; change one of the two")
+    use_threads(threads)
+    folder = export_run(run, format.value, out, measure=measure, say=_silent if quiet else _say)
+    typer.echo(folder)
+    if push is not None:
+        from saddlepoint.export.hub import push as upload
+
+        typer.echo(upload(folder, push, private=private))
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _silent(line: str) -> None:
+    pass
+
+
+def serve(
+    run: Annotated[str, typer.Argument(help="Run folder, export of weights, or hf:owner/name.")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; beyond this machine a token is asked for.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")] = 8018,
+    backend: Annotated[Backend, typer.Option(help="What computes: PyTorch, or onnxruntime.")] = Backend.torch,
+    batch: Annotated[int, typer.Option(min=1, max=1024, help="Rows that are computed at once.")] = 32,
+    waiting: Annotated[int, typer.Option(min=1, help="Rows that may wait; beyond them requests get a 429.")] = 4096,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+) -> None:
+    """Answer requests for samples over HTTP: PNG, NPZ, JSON, CSV."""
+    from saddlepoint.serve.api import serve_run
+
+    serve_run(
+        run, host=host, port=port, backend=backend.value, batch=batch, device=device, threads=threads, waiting=waiting,
+        say=typer.echo,
+    )  # fmt: skip

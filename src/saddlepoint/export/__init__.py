@@ -1,0 +1,72 @@
+"""A run as something that others can use: weights, ONNX files, a page that samples, a repository on the hub."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from saddlepoint._errors import ConfigError, suggest
+from saddlepoint._files import write_atomically
+from saddlepoint.run import Run, load
+
+Say = Callable[[str], None]
+
+FORMATS = ("onnx", "safetensors", "hub", "web")
+"""What `export_run` can make."""
+
+
+def export_run(
+    run: Run | str | Path,
+    kind: str = "onnx",
+    out: str | Path | None = None,
+    *,
+    measure: bool = True,
+    say: Say = lambda line: None,
+) -> Path:
+    """Write a run's generator as a folder that others can use, and return its path.
+
+    ``onnx``: graphs for onnxruntime, checked against PyTorch, with a description and a program that samples.
+    ``safetensors``: weights and configuration, for `load`. ``hub``: the same with a model card, ready to be uploaded.
+    ``web``: a page that samples in the browser.
+
+    Args:
+        run: a run, or the path of one.
+        kind: one of `FORMATS`.
+        out: the folder, which must not be there yet; None: ``RUN/export-KIND``, which is replaced.
+        measure: measure what the weights in 16 bits cost (onnx, web), where the run's data is there.
+        say: receives one line for each part of the work.
+
+    Raises:
+        ConfigError: on an unknown format; if a package or a program is missing; if the folder is there; if the
+            generator cannot be exported, or what was exported is not what PyTorch makes.
+        CheckpointError: if the run cannot be loaded.
+    """
+    from saddlepoint.export import formats
+
+    if kind not in FORMATS:
+        raise ConfigError(f"unknown format '{kind}'; {suggest(kind, FORMATS)}")
+    run = run if isinstance(run, Run) else load(run)
+    if run.device.type != "cpu":
+        run = load(run.path, averaged=run.averaged)
+    final = run.path / f"export-{kind}" if out is None else Path(out)
+    if out is not None and final.exists():
+        raise ConfigError(f"'{final}' is there already; remove it, or choose another --out")
+    temporary = final.with_name(f".{final.name}-{uuid.uuid4().hex}")
+    temporary.mkdir(parents=True)
+    try:
+        formats.WRITERS[kind](run, temporary, measure, say)
+        if final.exists():
+            shutil.rmtree(final)
+        os.replace(temporary, final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return final
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write a description for people and programs."""
+    write_atomically(path, json.dumps(content, indent=1) + "\n")

@@ -1,0 +1,170 @@
+"""The model card of a run: what it is, how good, by which measurement, with which limits, how to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from saddlepoint._version import __version__
+from saddlepoint.evaluate import Result
+from saddlepoint.evaluate.rows import Row
+from saddlepoint.export.describe import data_facts, figures
+from saddlepoint.family import get_family
+from saddlepoint.run import Run
+
+REPOSITORY = "OWNER/NAME"
+"""What stands for the repository until its name is known."""
+
+
+def card(run: Run, repository: str = REPOSITORY) -> str:
+    """Return the card as Markdown with the hub's front matter.
+
+    Args:
+        run: whose generator is described; figures come from ``report/metrics.jsonl``.
+        repository: where it will be found.
+    """
+    results = figures(run)
+    parts = [
+        _front(run),
+        f"# {repository.split('/')[-1] if repository != REPOSITORY else run.path.name}",
+        _summary(run),
+        "![Samples](samples.png)" if run.config["data"]["modality"] != "sequence" else "",
+        _use(run, repository),
+        _data(run),
+        _training(run),
+        _quality(results),
+        _memorisation(results),
+        _limits(run, results),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _front(run: Run) -> str:
+    """Return what the hub reads: nothing is claimed of a licence that the run does not know."""
+    tasks = {"image": "unconditional-image-generation", "sequence": "time-series-forecasting"}
+    task = "image-to-image" if run.family.tags.input == "image" else tasks.get(run.config["data"]["modality"])
+    lines = ["library_name: saddlepoint", "tags:", "- gan", f"- {run.config['family']}"]
+    return "\n".join(["---", *lines, *([f"pipeline_tag: {task}"] if task else []), "---"])
+
+
+def _summary(run: Run) -> str:
+    config, facts = run.config, data_facts(run)
+    generator = sum(p.numel() for p in run.family.get_submodule("generator").parameters())
+    shape = " x ".join(str(size) for size in run.family.data.shape)
+    return (
+        f"A generator of {config['data']['modality']}s ({shape}), {generator / 1e6:.2f} million parameters: "
+        f"{get_family(config['family']).summary}, preset `{config['preset']}`, trained on {facts['name']} with "
+        f"saddlepoint {__version__}."
+    )
+
+
+def _use(run: Run, repository: str) -> str:
+    label = f', label="{run.family.data.classes[0]}"' if run.family.classes else ""
+    given = 'run.read_pictures([("me.png", open("me.png", "rb").read())])'
+    if run.family.tags.input == "image":
+        body = f"images = {given}\nlabels = run.labels(1{label})\nsamples = run.generate(images, labels)"
+    else:
+        body = f"samples = run.sample(64, seed=0{label})"
+    return (
+        "## How to use it\n\n```python\nimport saddlepoint\n\n"
+        f'run = saddlepoint.load("hf:{repository}")\n{body}\n```\n\n'
+        "Nothing in the files is executed: they are a JSON configuration and safetensors. The same seed gives the same "
+        "samples."
+    )
+
+
+def _data(run: Run) -> str:
+    facts = data_facts(run)
+    rows = [
+        ("name", facts["name"] + (f": {facts['description']}" if facts["description"] else "")),
+        ("training rows", f"{facts['rows']:,}"),
+        ("licence of the data", facts["licence"]),
+        ("fingerprint", f"`{facts['fingerprint'][:16]}`"),
+    ]
+    if run.family.data.classes:
+        rows.append(("classes", ", ".join(run.family.data.classes[:20])))
+    return "## Data\n\n" + _table(("", ""), rows)
+
+
+def _training(run: Run) -> str:
+    config = run.config
+    rows = [
+        ("family, preset", f"{config['family']}, {config['preset']}"),
+        ("seed", str(config["settings"]["seed"])),
+        ("samples seen", f"{run.step * run.family.config.batch_size:,} in {run.step:,} steps"),
+        ("weights", "moving average of the generator" if run.averaged else "last"),
+        ("the doctor's verdict", run.diagnosis.verdict),
+    ]
+    return "## Training\n\n" + _table(("", ""), rows)
+
+
+def _quality(results: list[Result]) -> str:
+    if not results:
+        return "## Quality\n\nNot measured. Whoever has the data can: `saddle evaluate`."
+    rows = []
+    for result in results:
+        for metric in result.metrics:
+            row = result.find(metric.name)
+            if row is not None:
+                arrow = {"lower": " ↓", "higher": " ↑", "neither": ""}[metric.better]
+                unit = f" ({metric.unit})" if metric.unit else ""
+                real = result.find(metric.name, _real(result))
+                other = "" if real is None else metric.show(real.value)
+                rows.append((f"`{result.protocol}`", metric.name + arrow + unit, _shown(metric, row), other))
+    head = ("protocol", "figure", "this generator [95% interval]", "held-out data")
+    return (
+        "## Quality\n\n"
+        + _table(head, rows)
+        + "\n\nA protocol's name fixes counts, feature extractor and split. Features other than Inception's give "
+        "figures that are no published FID's equals. The last column is what held-out rows of the same data get."
+    )
+
+
+def _real(result: Result) -> str:
+    names = [row.row for row in result.rows if row.role == "control"]
+    return next((name for name in names if name.startswith("held-out")), "")
+
+
+def _shown(metric: Any, row: Row) -> str:
+    value = metric.show(row.value)
+    if row.interval is None:
+        return value
+    return f"{value} [{metric.show(row.interval[0])}, {metric.show(row.interval[1])}]"
+
+
+def _memorisation(results: list[Result]) -> str:
+    found = next((result for result in results if result.protocol.startswith("memorisation")), None)
+    if found is None:
+        return "## Memorisation\n\nNot measured: nobody has looked whether samples copy training rows."
+    return f"## Memorisation\n\n{found.verdict} Protocol `{found.protocol}`."
+
+
+def _limits(run: Run, results: list[Result]) -> str:
+    lines = [
+        "It makes what looks like its training data and nothing else; it inherits the gaps and biases of that data.",
+        "Figures count samples of one training run, not of several seeds.",
+    ]
+    if run.family.tags.input == "image" or any(name.endswith("examples") for name, _ in run.family.named_buffers()):
+        lines.append("The weights hold up to 512 (parts of) training images, from which inputs are drawn.")
+    if not results:
+        lines.append("Its quality has not been measured.")
+    return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    cells = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in cells
+    )
+
+
+def write_card(run: Run, folder: Path, repository: str = REPOSITORY) -> None:
+    """Write ``README.md`` and, unless the run is of series, ``samples.png`` into a folder."""
+    from saddlepoint import explore
+
+    (folder / "README.md").write_text(card(run, repository), encoding="utf-8")
+    if run.config["data"]["modality"] == "image":
+        explore.grid(run.sample(64, seed=0)).save(folder / "samples.png")
+    elif run.config["data"]["modality"] == "vector":
+        explore.scatter(run.sample(2000, seed=0)).save(folder / "samples.png")

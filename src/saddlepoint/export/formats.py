@@ -1,0 +1,113 @@
+"""The kinds of folders that a run is exported to."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from saddlepoint import weights
+from saddlepoint._errors import ConfigError, DataError
+from saddlepoint._types import from_bytes
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.export import Say, write_json
+from saddlepoint.export.describe import describe, public_config
+from saddlepoint.run import Run
+
+
+def write_onnx(run: Run, folder: Path, measure: bool, say: Say) -> None:
+    """Write ``model.onnx`` and its kin, ``model.json`` and ``sample.py``."""
+    write_model(run, folder, measure, say)
+    from saddlepoint.export.onnx_file import copy_sampler
+
+    copy_sampler(folder)
+
+
+def write_model(run: Run, folder: Path, measure: bool, say: Say) -> dict[str, Any]:
+    """Write the graphs and ``model.json``, check them, measure what 16 bits cost; return the description.
+
+    Raises:
+        ConfigError: if the extra ``[export]`` is not installed, or the check fails.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            f"ONNX needs packages that are not installed ({error.name}); run: pip install 'saddlepoint[export]'"
+        ) from error
+    from saddlepoint.export.onnx_file import check, write_graphs
+    from saddlepoint.export.quality import cost_of_half
+
+    say("onnx: writing the graphs")
+    description = describe(run) | {"graphs": write_graphs(run.family, folder)}
+    write_json(folder / "model.json", description)
+    description["parity"] = check(run.family, folder, _real_images(run))
+    say(f"onnx: at most {description['parity']['largest']:.1e} from PyTorch in batches of 1 to 64")
+    description["half"] = cost_of_half(run, folder, measure, say)
+    write_json(folder / "model.json", description)
+    return description
+
+
+def _real_images(run: Run) -> torch.Tensor | None:
+    """Return held-out images for a generator that translates them, where the data is there."""
+    if run.family.tags.input != "image":
+        return None
+    try:
+        rows = run.dataset().splits["valid"].x[:64]
+    except DataError:
+        return None
+    return from_bytes(torch.from_numpy(np.asarray(rows)))
+
+
+def write_safetensors(run: Run, folder: Path, measure: bool, say: Say) -> None:
+    """Write ``config.json`` and ``model.safetensors``: all networks, averages in the place of the last weights.
+
+    Raises:
+        ConfigError: if the run was loaded with its last weights.
+    """
+    if not run.averaged:
+        raise ConfigError("an export holds averaged weights, but the run was loaded with its last ones; load it anew")
+    tensors = {name: tensor.detach().contiguous().clone() for name, tensor in run.family.state_dict().items()}
+    save_file(tensors, folder / weights.FILE, metadata={"format": "pt"})
+    write_json(folder / "config.json", public_config(run))
+    say(f"safetensors: {sum(tensor.numel() for tensor in tensors.values()):,} numbers")
+
+
+def write_hub(run: Run, folder: Path, measure: bool, say: Say) -> None:
+    """Write weights with a model card, a picture of samples and the figures; raises as `write_safetensors`."""
+    from saddlepoint.export.card import write_card
+
+    write_safetensors(run, folder, measure, say)
+    write_card(run, folder)
+    kept = RunFolder(run.path).report / "metrics.jsonl"
+    if kept.is_file():
+        shutil.copyfile(kept, folder / "metrics.jsonl")
+    else:
+        say(f"hub: the card has no figures; saddle evaluate {run.path} measures them")
+
+
+def write_web(run: Run, folder: Path, measure: bool, say: Say) -> None:
+    """Write a page that samples in the browser; raises as `write_model`, and if its runtime is not to be had."""
+    from saddlepoint.export.web import write_page
+
+    with tempfile.TemporaryDirectory() as place:
+        description = write_model(run, Path(place), measure, say)
+        kept = {graph["name"]: (graph["half"] or graph)["file"] for graph in description["graphs"]}
+        write_page(description, {name: (Path(place) / file).read_bytes() for name, file in kept.items()}, folder, say)
+
+
+WRITERS: Mapping[str, Callable[[Run, Path, bool, Say], None]] = {
+    "onnx": write_onnx,
+    "safetensors": write_safetensors,
+    "hub": write_hub,
+    "web": write_web,
+}
+"""What writes a format into an empty folder: (run, folder, measure, say)."""

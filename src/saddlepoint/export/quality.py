@@ -1,0 +1,96 @@
+"""What weights in 16 bits cost: distances between samples, and the project's own figure of quality for both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.data.cache import cache_dir
+from saddlepoint.engine.runtime import seed_for
+from saddlepoint.export import Say
+from saddlepoint.run import Run
+
+SAMPLES = 256
+"""Samples whose values are compared."""
+
+_PROTOCOLS = ("fd", "predictive")
+"""Figures, the first that fits the data: Fréchet distance; of series the error of forecasts."""
+
+
+def cost_of_half(run: Run, folder: Path, measure: bool, say: Say) -> dict[str, Any] | None:
+    """Compare the generator with weights in 16 bits with the one in 32; None if there is none.
+
+    Args:
+        run: whose generator it is.
+        folder: with ``model.json`` and its files.
+        measure: whether to measure quality, if the data is there.
+        say: receives one line.
+
+    Returns:
+        Largest and mean distance of values, sizes of the files, and the protocol's figure of both with intervals;
+        samples of both are made from the same numbers, so that the difference is less uncertain than either.
+    """
+    from saddlepoint.export.sample import Generator
+
+    whole, half = (Generator(folder, kept, threads=1) for kept in (False, True))
+    graphs = [graph for graph in whole.spec["graphs"] if graph["half"]]
+    if not graphs:
+        return None
+    one, other = (_made(run, exported, SAMPLES, 0) for exported in (whole, half))
+    gaps = np.abs(one - other)
+    found: dict[str, Any] = {
+        "bytes": sum(graph["half"]["bytes"] for graph in graphs),
+        "bytes_whole": sum(graph["bytes"] for graph in graphs),
+        "largest": float(np.nanmax(gaps)),
+        "mean": float(np.nanmean(gaps)),
+    }
+    say(f"16 bits: values at most {found['largest']:.1e} away, {found['mean']:.1e} in the mean")
+    return found | (_figures(run, whole, half, say) if measure else {})
+
+
+def _made(run: Run, exported: Any, n: int, seed: int) -> np.ndarray:
+    """Return samples of the files from the numbers that (seed) determines, in pieces."""
+    rng = np.random.default_rng(seed_for("half", seed))
+    given = run.inputs(n, seed=seed).numpy()
+    labels = exported.labels(n, rng)
+    pieces = []
+    for start in range(0, n, 250):
+        part = slice(start, start + 250)
+        noise = exported.noise("model", len(given[part]), rng)
+        pieces.append(exported.generate(given[part], None if labels is None else labels[part], noise))
+    return np.concatenate(pieces)
+
+
+def _figures(run: Run, whole: Any, half: Any, say: Say) -> dict[str, Any]:
+    from saddlepoint.evaluate import evaluate
+
+    try:
+        dataset = run.dataset()
+    except DataError as error:
+        say(f"16 bits: quality was not measured, because the data is not here ({error})")
+        return {}
+    for protocol in _PROTOCOLS:
+        try:
+            reports = [
+                evaluate(_sampler(run, of), dataset, [protocol], seed=0, cache_dir=cache_dir() / "controls")
+                for of in (whole, half)
+            ]
+        except (ConfigError, DataError):
+            continue
+        rows = [report.rows[0] for report in reports]
+        say(f"16 bits: {reports[0].results[0].protocol} {rows[0].value:.4g} becomes {rows[1].value:.4g}")
+        kept = [{"value": row.value, "interval": None if row.interval is None else list(row.interval)} for row in rows]
+        return {"protocol": reports[0].results[0].protocol, "metric": rows[0].metric, "whole": kept[0], "half": kept[1]}
+    return {}
+
+
+def _sampler(run: Run, exported: Any) -> Any:
+    def sample(n: int, seed: int) -> Tensor:
+        return torch.from_numpy(_made(run, exported, n, seed))
+
+    return sample

@@ -1,0 +1,212 @@
+"""Draw samples from an exported folder. Needs numpy and onnxruntime, nothing else.
+
+python sample.py -n 16 --seed 0 --out samples.png
+python sample.py -n 16 --label 3 --out samples.npz
+python sample.py --images mine.npy --label blond --out translated.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import struct
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+
+class Generator:
+    """An exported generator.
+
+    Args:
+        folder: with ``model.json`` and the ONNX files that it names.
+        half: take the weights that are kept in 16 bits.
+        threads: of the processor; 0: all cores.
+
+    Raises:
+        ValueError: if the folder is damaged.
+    """
+
+    def __init__(self, folder: str | Path, half: bool = False, threads: int = 0) -> None:
+        folder = Path(folder)
+        description = folder / "model.json"
+        if description.stat().st_size > 64 * 1024**2:
+            raise ValueError(f"{description} is too large to be a description")
+        self.spec: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
+        self.graphs: dict[str, dict[str, Any]] = {graph["name"]: graph for graph in self.spec["graphs"]}
+        self.sessions: dict[str, ort.InferenceSession] = {}
+        options = ort.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = threads, 3
+        for name, graph in self.graphs.items():
+            kept = graph["half"] if half and graph.get("half") else graph
+            if Path(kept["file"]).name != kept["file"]:
+                raise ValueError(f"{description} names '{kept['file']}', which is no file of this folder")
+            content = (folder / kept["file"]).read_bytes()
+            if hashlib.sha256(content).hexdigest() != kept["sha256"]:
+                raise ValueError(f"{folder / kept['file']} is damaged: its checksum does not match")
+            self.sessions[name] = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    def noise(self, graph: str, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Draw what a graph takes at random for ``n`` samples."""
+        drawn = {}
+        for of in self.graphs[graph]["inputs"]:
+            shape = [n if size is None else size for size in of["shape"]]
+            if of["kind"] == "normal":
+                drawn[of["name"]] = rng.standard_normal(shape, dtype=np.float32)
+            elif of["kind"] == "uniform":
+                drawn[of["name"]] = rng.random(shape, dtype=np.float32)
+            elif of["kind"] == "integers":
+                drawn[of["name"]] = rng.integers(of["low"], of["high"], shape).astype(of["type"])
+        return drawn
+
+    def inputs(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw inputs z for ``n`` samples; of a generator that translates images, there are none to draw."""
+        if "inputs" not in self.graphs:
+            raise ValueError("this generator translates images: give it some (--images)")
+        return self.run("inputs", self.noise("inputs", n, rng))
+
+    def labels(self, n: int, rng: np.random.Generator, label: str | None = None) -> np.ndarray | None:
+        """Return the class of each sample: the one asked for, else in the shares of the training data."""
+        classes = self.spec["classes"]
+        if not classes:
+            if label is not None:
+                raise ValueError(f"label '{label}' is asked for, but the generator is unconditional")
+            return None
+        if label is None:
+            shares = np.asarray(self.spec["shares"] or [1.0] * len(classes))
+            return rng.choice(len(classes), n, p=shares / shares.sum())
+        if label not in classes and not (label.isdecimal() and int(label) < len(classes)):
+            raise ValueError(f"there is no class '{label}'; choose from: {', '.join(classes)}")
+        return np.full(n, classes.index(label) if label in classes else int(label))
+
+    def generate(
+        self,
+        inputs: np.ndarray,
+        labels: np.ndarray | None = None,
+        noise: dict[str, np.ndarray] | None = None,
+        truncation: float = 1.0,
+    ) -> np.ndarray:
+        """Return the samples of inputs: images in [-1, 1], vectors, or windows in [0, 1] with NaN after their ends.
+
+        Args:
+            inputs: as `inputs` draws them, or images (n, channel, height, width) in [-1, 1].
+            labels: (n,) classes, for a conditional generator.
+            noise: as `noise` draws it for "model"; None: drawn from seed 0.
+            truncation: distance from the mean of w: 0 is the mean; of generators without w only 1 is possible.
+        """
+        n = len(inputs)
+        ended = np.isnan(inputs).any(2) if inputs.ndim == 3 else None
+        given = {"inputs": np.nan_to_num(inputs).astype(np.float32)}
+        if labels is not None:
+            given["labels"] = np.asarray(labels, dtype=np.int64)
+        if "mapping" in self.graphs:
+            given["truncation"] = np.full(n, truncation, dtype=np.float32)
+            given["styles"] = self.run("mapping", given)
+        elif truncation != 1.0:
+            raise ValueError(f"truncation is {truncation}, but only generators with an intermediate space have one")
+        samples = self.run("model", {**given, **(noise or self.noise("model", n, np.random.default_rng(0)))})
+        if self.spec["modality"] == "image":
+            # onnxruntime's tanh may end one unit in the last place beyond 1.
+            samples = np.clip(samples, -1, 1)
+        if ended is not None and ended.any():
+            samples[ended] = np.nan
+        return samples
+
+    def restored(self, windows: np.ndarray) -> np.ndarray:
+        """Return windows in the units of their table."""
+        columns = self.spec["layout"]["columns"]
+        found = np.empty(windows.shape, dtype=np.float64)
+        for place, column in enumerate(columns):
+            low, high, values = column["low"], column["high"], windows[..., place].astype(np.float64)
+            restored = np.where(np.isnan(values), np.nan, low) if low == high else values * (high - low) + low
+            decimals = column["decimals"]
+            found[..., place] = restored if decimals is None or low == high else np.round(restored, decimals)
+        return found
+
+    def run(self, graph: str, given: dict[str, np.ndarray]) -> np.ndarray:
+        """Return what one of the graphs makes of tensors by their names."""
+        session = self.sessions[graph]
+        wanted = [node.name for node in session.get_inputs()]
+        return session.run(None, {name: given[name] for name in wanted})[0]
+
+
+def to_bytes(images: np.ndarray) -> np.ndarray:
+    """Return images of [-1, 1] as bytes."""
+    return np.clip(np.round(127.5 * (images.astype(np.float64) + 1)), 0, 255).astype(np.uint8)
+
+
+def png(image: np.ndarray) -> bytes:
+    """Return a picture (channel, height, width) of bytes as a PNG file."""
+    channels, height, width = image.shape
+    rows = image.transpose(1, 2, 0).reshape(height, width * channels)
+    raw = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1).tobytes()
+    head = struct.pack(">IIBBBBB", width, height, 8, 0 if channels == 1 else 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(raw)), (b"IEND", b""))
+    packed = (struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+def grid(images: np.ndarray) -> np.ndarray:
+    """Return pictures (n, channel, height, width) side by side."""
+    n, channels, height, width = images.shape
+    columns = int(np.ceil(np.sqrt(n)))
+    rows = -(-n // columns)
+    sheet = np.zeros((rows * columns, channels, height, width), np.uint8)
+    sheet[:n] = images
+    sheet = sheet.reshape(rows, columns, channels, height, width).transpose(2, 0, 3, 1, 4)
+    return sheet.reshape(channels, rows * height, columns * width)
+
+
+def write(path: Path, generator: Generator, samples: np.ndarray, labels: np.ndarray | None) -> None:
+    """Write samples as a PNG grid, as an .npz of arrays, or of series as a CSV in the units of the data."""
+    kind, series = path.suffix.lower(), generator.spec["modality"] == "sequence"
+    if kind == ".png" and generator.spec["modality"] == "image":
+        path.write_bytes(png(grid(to_bytes(samples))))
+    elif kind == ".npz":
+        x = generator.restored(samples) if series else samples
+        if labels is None:
+            np.savez_compressed(path, x=x)
+        else:
+            np.savez_compressed(path, x=x, labels=labels)
+    elif kind == ".csv" and series:
+        names = [column["name"] for column in generator.spec["layout"]["columns"]]
+        lines = [",".join(["window", *names])]
+        for number, window in enumerate(generator.restored(samples)):
+            lines += [f"{number}," + ",".join(f"{v:.15g}" for v in row) for row in window[~np.isnan(window).any(1)]]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    else:
+        raise ValueError(f"'{path}' should end in .npz, or .png for images, or .csv for series")
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description="Draw samples of the generator in this folder.")
+    parser.add_argument("-n", type=int, default=16, help="samples")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--label", help="name or index of a class; default: in the shares of the training data")
+    parser.add_argument("--truncation", type=float, default=1.0, help="for generators with w: 0 is the mean")
+    parser.add_argument("--images", type=Path, help=".npy of images to translate: bytes, (n, channel, height, width)")
+    parser.add_argument("--half", action="store_true", help="take the weights that are kept in 16 bits")
+    parser.add_argument("--out", type=Path, default=Path("samples.npz"), help=".png, .npz or .csv")
+    words = parser.parse_args()
+    try:
+        generator, rng = Generator(Path(__file__).parent, words.half), np.random.default_rng(words.seed)
+        if words.images is not None:
+            inputs = np.load(words.images, allow_pickle=False).astype(np.float32) / 127.5 - 1
+        else:
+            inputs = generator.inputs(words.n, rng)
+        labels = generator.labels(len(inputs), rng, words.label)
+        noise = generator.noise("model", len(inputs), rng)
+        write(words.out, generator, generator.generate(inputs, labels, noise, words.truncation), labels)
+    except (ValueError, OSError, KeyError) as error:
+        sys.exit(f"error: {error}")
+    sys.stdout.write(f"{words.out}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""A run that answers requests over HTTP, on this machine unless it is told otherwise."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from saddlepoint._errors import ConfigError
+from saddlepoint.engine.runtime import use_threads
+from saddlepoint.run import load
+from saddlepoint.service import Service
+
+__all__ = ["TOKEN", "serve_run"]
+
+TOKEN = "SADDLEPOINT_TOKEN"
+"""Variable of the environment with the token; without it one is made up."""
+
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def serve_run(
+    run: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8018,
+    backend: str = "torch",
+    batch: int = 32,
+    device: str = "cpu",
+    threads: int | None = None,
+    waiting: int = 4096,
+    say: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Serve a run until it is interrupted.
+
+    Args:
+        run: run folder, export of weights, or ``hf:owner/name``.
+        host: address to listen at; if other machines can reach it, a token is asked for.
+        port: to listen at; 0: any that is free.
+        backend: torch, or onnx.
+        batch: rows that are computed at once.
+        device: of the networks, for torch.
+        threads: of the CPU; None: all cores.
+        waiting: rows that may wait; beyond them requests are refused with 429.
+        say: hears the address.
+
+    Raises:
+        ConfigError: if the extra ``[serve]`` is not installed, or the port is taken, or as `Service`.
+        CheckpointError: if the run cannot be loaded.
+    """
+    try:
+        import uvicorn
+
+        from saddlepoint.serve.api.app import LOOPBACK, make_app
+        from saddlepoint.serve.api.guard import Limits
+    except ImportError as error:
+        raise ConfigError(
+            f"serving needs packages that are not installed ({error.name}); run: pip install 'saddlepoint[serve]'"
+        ) from error
+    use_threads(threads)
+    service = Service(load(run, device=device), backend, batch, say)
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        # Whoever reads the address may connect at once, before the server takes its first request.
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"port {port} of {host} cannot be used ({error.strerror}); choose another --port") from error
+    local = host in _LOCAL
+    token = os.environ.get(TOKEN) or (None if local else secrets.token_urlsafe(24))
+    app = make_app(service, limits=Limits(waiting=waiting), hosts=LOOPBACK if local else None, token=token)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+    say(f"serving:  {address}   ({address}/openapi.json says what can be asked; Ctrl-C ends it)")
+    if token is not None and TOKEN not in os.environ:
+        say(f"token:    {token}   (Authorization: Bearer TOKEN; {TOKEN} sets it)")
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=15, limit_concurrency=1024)
+    with listener:
+        uvicorn.Server(config).run(sockets=[listener])

@@ -1,0 +1,271 @@
+"""The server as an application: what can be asked, and what is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+
+from saddlepoint._errors import SaddlepointError
+from saddlepoint._version import __version__
+from saddlepoint.serve.api.answers import encoder, pictures_of
+from saddlepoint.serve.api.batching import Batcher, Full
+from saddlepoint.serve.api.guard import Counts, Guard, Limits, prometheus
+from saddlepoint.service import Rows, Service
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+TINY = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+"""A PNG of one pixel, as an example."""
+
+
+def _no_text(value: Any) -> Any:
+    """Refuse text and truth values in the place of numbers; 3.0 is a whole number in JSON."""
+    if isinstance(value, str | bool):
+        raise ValueError("must be a number")
+    return value
+
+
+# After the bounds, which the description would lack otherwise.
+_NUMBER = BeforeValidator(_no_text)
+# Beyond 2**53 not every reader of JSON tells whole numbers apart.
+_Seed = Annotated[int, Field(ge=0, lt=2**53, description="The i-th sample depends on the seed and i only."), _NUMBER]
+_Count = Annotated[int, Field(ge=1, le=Limits.samples, description="How many."), _NUMBER]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class SampleRequest(_Body):
+    """Samples of a seed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"n": 4, "seed": 1, "format": "json"}]})
+    n: _Count = 1
+    seed: _Seed = 0
+    format: Literal["png", "npz", "json"] = "json"
+
+
+class SeriesRequest(_Body):
+    """Windows of a time series in the units of its table."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"n": 10, "seed": 1, "format": "csv"}]})
+    n: _Count = 1
+    seed: _Seed = 0
+    format: Literal["csv", "npz", "json"] = "csv"
+
+
+class InterpolateRequest(_Body):
+    """A walk along straight lines through the latent points of seeds."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"seeds": [1, 2], "steps": 8, "format": "png"}]})
+    seeds: Annotated[list[_Seed], Field(min_length=2, max_length=16)]
+    steps: Annotated[int, Field(ge=2, le=Limits.samples), _NUMBER] = 8
+    format: Literal["png", "npz", "json"] = "png"
+
+
+class TranslateRequest(_Body):
+    """Pictures to be translated."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"pictures": [TINY], "format": "png"}]})
+    pictures: Annotated[
+        list[str],
+        Field(min_length=1, max_length=Limits.pictures, description="PNG, JPEG or other image files, each in base64."),
+    ]
+    seed: _Seed = 0
+    format: Literal["png", "npz", "json"] = "png"
+
+
+def _fitting(kind: type[_Body], service: Service) -> type[_Body]:
+    """Return a request with a label and a truncation only where the generator has them."""
+    names = service.run.family.data.classes[: service.run.family.classes]
+    fields: dict[str, Any] = {}
+    if names:
+        index = Annotated[int, Field(ge=0, lt=len(names)), _NUMBER]
+        words = "Name or index of a class; null: in the shares of the data."
+        fields["label"] = (Literal[names] | index | None, Field(default=None, description=words))
+    if kind is SampleRequest and "mapping" in service.graphs:
+        words = "0 is the mean of w, 1 changes nothing."
+        fields["truncation"] = (Annotated[float, Field(ge=0, le=2, description=words), _NUMBER], 1.0)
+    return create_model(kind.__name__, __base__=kind, __doc__=kind.__doc__, **fields)
+
+
+class Server:
+    """What the endpoints share.
+
+    Args:
+        service: what samples.
+        limits: of requests.
+    """
+
+    def __init__(self, service: Service, limits: Limits) -> None:
+        self.service, self.limits, self.counts = service, limits, Counts()
+        self.batcher = Batcher(service, limits.waiting)
+
+    async def answer(self, n: int, kind: str, prepare: Callable[[], Rows]) -> Response:
+        """Compute ``n`` rows and send them.
+
+        Raises:
+            HTTPException: 422 if too much is asked for, 429 if too much is waiting, 503 if it takes too long.
+        """
+        self._check(n, kind)
+        kept: list[Rows] = []
+
+        def drawn() -> Rows:
+            kept.append(prepare())
+            return kept[0]
+
+        def finished(samples: np.ndarray) -> tuple[bytes, str]:
+            return encoder(self.service.run, kind, kept[0].tensors.get("labels"))(samples)
+
+        try:
+            work = self.batcher.submit(n, drawn, finished)
+            content, media = await asyncio.wait_for(work, self.limits.seconds)
+        except Full as error:
+            waiting = f"{self.batcher.waiting:,} rows are waiting already; try again in a moment"
+            raise HTTPException(429, waiting, headers={"Retry-After": "1"}) from error
+        except TimeoutError as error:
+            raise HTTPException(503, f"it took longer than {self.limits.seconds:g} s; ask for fewer samples") from error
+        self.counts.samples += n
+        return Response(content, media_type=media)
+
+    def _check(self, n: int, kind: str) -> None:
+        family = self.service.run.family
+        values = n * int(np.prod(family.data.shape))
+        if n > self.limits.samples or values > self.limits.values:
+            raise HTTPException(
+                422,
+                f"{n:,} samples of {values // n:,} values are asked for; at most {self.limits.samples:,} samples and "
+                f"{self.limits.values:,} values in one request",
+            )
+        if kind == "png" and family.data.modality != "image":
+            raise HTTPException(422, f"there are no pictures of {family.data.modality}s: ask for npz or json")
+
+
+def make_app(
+    service: Service, *, limits: Limits | None = None, hosts: Iterable[str] | None = LOOPBACK, token: str | None = None
+) -> FastAPI:
+    """Return the server of a run; it has only the endpoints that the generator can answer.
+
+    Args:
+        service: what samples.
+        limits: of requests.
+        hosts: names under which it answers; None: any.
+        token: that requests must bring; None: none.
+    """
+    limits = limits or Limits()
+    # The usual pages of documentation load their scripts from another host.
+    app = FastAPI(title="saddlepoint", version=__version__, docs_url=None, redoc_url=None)
+    server = Server(service, limits)
+    app.state.server = server
+    _add_samples(app, server)
+    _add_facts(app, server)
+
+    @app.exception_handler(SaddlepointError)
+    def refused(request: Request, error: SaddlepointError) -> Response:
+        return JSONResponse({"detail": str(error)}, 422)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> Response:
+        # Without what was sent: JSON cannot hold all that Python's reader lets pass, such as infinity.
+        return JSONResponse({"detail": [{k: e[k] for k in ("loc", "msg", "type")} for e in error.errors()]}, 422)
+
+    paths = frozenset(route.path for route in app.routes if hasattr(route, "path"))
+    names = None if hosts is None else frozenset(hosts)
+    app.add_middleware(Guard, limits=limits, counts=server.counts, paths=paths, hosts=names, token=token)
+    return app
+
+
+_WORDS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "The body is no JSON."},
+    401: {"description": "The token is missing or wrong."},
+    408: {"description": "The body did not come."},
+    413: {"description": "The body is too large."},
+    422: {"description": "What is asked for is not possible; the answer says why."},
+    429: {"description": "Too much is waiting already."},
+    503: {"description": "It took too long."},
+}
+
+
+def _add_samples(app: FastAPI, server: Server) -> None:
+    """Add what the generator can do."""
+    service, tags = server.service, server.service.run.family.tags
+    series = service.run.family.data.modality == "sequence"
+
+    async def sample(asked: Any) -> Response:
+        return await server.answer(
+            asked.n, asked.format, lambda: service.rows(asked.n, asked.seed, _label(asked), _truncation(asked))
+        )
+
+    async def interpolate(asked: Any) -> Response:
+        rows = lambda: service.between(asked.seeds, asked.steps, _label(asked))  # noqa: E731
+        return await server.answer(asked.steps, asked.format, rows)
+
+    async def translate(asked: Any) -> Response:
+        files = pictures_of(asked.pictures)
+
+        def rows() -> Rows:
+            return service.rows_of(service.run.read_pictures(files).numpy(), asked.seed, _label(asked))
+
+        return await server.answer(len(files), asked.format, rows)
+
+    def add(path: str, kind: type[_Body], answer: Callable[[Any], Any]) -> None:
+        answer.__annotations__["asked"] = _fitting(kind, service)
+        app.post(path, responses=_WORDS, response_class=Response)(answer)
+
+    if series:
+        add("/v1/series", SeriesRequest, sample)
+    elif tags.input != "image":
+        add("/v1/sample", SampleRequest, sample)
+    if tags.input == "latent":
+        add("/v1/interpolate", InterpolateRequest, interpolate)
+    if tags.input == "image":
+        add("/v1/translate", TranslateRequest, translate)
+
+
+def _label(asked: _Body) -> int | str | None:
+    return getattr(asked, "label", None)
+
+
+def _truncation(asked: _Body) -> float:
+    return float(getattr(asked, "truncation", 1.0))
+
+
+def _add_facts(app: FastAPI, server: Server) -> None:
+    """Add what the server says of itself."""
+    run = server.service.run
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        """Say what is served."""
+        data = run.family.data
+        return {
+            "status": "ok",
+            "saddlepoint": __version__,
+            "run": run.path.name,
+            "family": run.family.name,
+            "step": run.step,
+            "backend": server.service.backend,
+            "modality": data.modality,
+            "shape": list(data.shape),
+            "classes": list(data.classes[: run.family.classes]),
+            "limits": {"samples": server.limits.samples, "values": server.limits.values, "body": server.limits.body},
+        }
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> str:
+        """Return counters and times in Prometheus' text format."""
+        batcher = server.batcher
+        gauges = {
+            "waiting_rows": batcher.waiting,
+            "batches_total": batcher.batches,
+            "batch_rows_total": batcher.rows,
+            "compute_seconds_total": batcher.seconds,
+        }
+        return prometheus(server.counts, gauges)

@@ -1,0 +1,125 @@
+"""An exported run: ``config.json`` and ``model.safetensors``, in a folder or on the Hugging Face hub.
+
+Nothing in it is executed. Its sizes are held against one another before any network is built, so that a file cannot ask
+for more memory than it has weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from saddlepoint._errors import CheckpointError
+
+FILE = "model.safetensors"
+FORMAT = 1
+FILES = ("config.json", FILE)
+HUB = "hf:"
+
+_SLACK = 64 * 1024**2
+"""Numbers that building a network may take beyond those of its file."""
+
+
+def local(source: str | Path) -> Path:
+    """Return the folder of a run or of an export; ``hf:owner/name`` is downloaded first.
+
+    Raises:
+        CheckpointError: if it is not on the hub, or cannot be downloaded.
+    """
+    if not str(source).startswith(HUB):
+        return Path(source)
+    name = str(source).removeprefix(HUB)
+    if name.count("/") != 1 or not all(name.split("/")):
+        raise CheckpointError(f"'{source}' is not a hub id; write hf:owner/name")
+    from huggingface_hub import snapshot_download, utils
+
+    were = utils.are_progress_bars_disabled()
+    utils.disable_progress_bars()
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(FILES)))
+    except Exception as error:  # the hub's own errors, the connection's, those of a proxy
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(
+            f"'{source}' cannot be loaded from the hub ({reason}); check the id, and log in with `hf auth login` if it "
+            "is private"
+        ) from error
+    finally:
+        if not were:
+            utils.enable_progress_bars()
+
+
+def is_export(folder: Path) -> bool:
+    """Whether a folder holds exported weights."""
+    return (folder / FILE).is_file()
+
+
+def read_weights(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str, Tensor], int]:
+    """Return the tensors of an export and the step that they are of.
+
+    Raises:
+        CheckpointError: if the file is damaged, of another format, or no export.
+    """
+    about = config.get("export")
+    if not isinstance(about, dict) or about.get("format") != FORMAT or not isinstance(about.get("step"), int):
+        raise CheckpointError(f"'{folder}/config.json' describes no export of format {FORMAT}; export the run again")
+    try:
+        return load_file(folder / FILE), about["step"]
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(f"'{folder}/{FILE}' is damaged ({error}); export the run again") from error
+
+
+def check_types(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Refuse tensors of another type than the networks have, which would be converted without a word.
+
+    Raises:
+        CheckpointError: naming the first one.
+    """
+    for name, tensor in tensors.items():
+        if name in wanted and tensor.dtype != wanted[name].dtype:
+            kinds = (str(kind).removeprefix("torch.") for kind in (tensor.dtype, wanted[name].dtype))
+            raise CheckpointError("the file belongs to other networks: {} is {}, not {}".format(name, *kinds))
+
+
+class _Allowance(TorchDispatchMode):
+    """Refuses allocations beyond a number of elements in all, before they are made."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__()
+        self.left = left
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Count what a call that makes a tensor would take."""
+        if func.namespace == "aten" and func.overloadpacket.__name__ in _MAKERS and args:
+            numbers = 1
+            for size in args[0] if isinstance(args[0], list | tuple) else args[:2]:
+                numbers *= max(1, int(size))
+            self.left -= numbers
+            if self.left < 0:
+                raise CheckpointError(
+                    "the configuration asks for networks that are far larger than the weights beside it; it is damaged"
+                )
+        return func(*args, **(kwargs or {}))
+
+
+_MAKERS = ("empty", "zeros", "ones", "full", "rand", "randn", "randint", "arange", "eye")
+
+
+@contextlib.contextmanager
+def no_larger_than(tensors: Mapping[str, Tensor]) -> Iterator[None]:
+    """Let networks be built inside the block if they take about as much memory as the tensors.
+
+    Raises:
+        CheckpointError: if they would take far more.
+    """
+    with _Allowance(2 * sum(tensor.numel() for tensor in tensors.values()) + _SLACK), torch.no_grad():
+        yield

@@ -1,0 +1,55 @@
+"""The commands that hand a run to others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_cli import SMALL, Command, saddle
+
+__all__ = ["saddle"]
+
+
+@pytest.fixture
+def run(saddle: Command) -> str:
+    assert saddle("train", "--data", "digits", "--steps", "3", "--quiet", "--out", "run", *SMALL)[0] == 0
+    return "run"
+
+
+def test_weights_are_exported_and_sampled(saddle: Command, run: str, tmp_path: Path) -> None:
+    code, out, err = saddle("export", run, "--format", "safetensors")
+    assert (code, out.strip()) == (0, "run/export-safetensors")
+    assert "numbers" in err
+    first = saddle("sample", run, "-n", "4", "--out", "one.png")
+    second = saddle("sample", "run/export-safetensors", "-n", "4", "--out", "two.png")
+    assert first[0] == second[0] == 0
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_the_card_lies_beside_the_weights(saddle: Command, run: str, tmp_path: Path) -> None:
+    code, _, err = saddle("export", run, "-f", "hub", "--out", "repository")
+    assert code == 0
+    assert "saddle evaluate run" in err
+    names = {path.name for path in (tmp_path / "repository").iterdir()}
+    assert names == {"README.md", "config.json", "model.safetensors", "samples.png"}
+    assert json.loads((tmp_path / "repository" / "config.json").read_text())["family"] == "gan"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["export", "nowhere"], "not a run folder"),
+        (["export", "nowhere", "--push", "me/digits"], "--push is for --format hub, not onnx"),
+        (["export", "nowhere", "--format", "onx"], "onx"),
+        (["serve", "nowhere"], "not a run folder"),
+        (["serve", "hf:nowhere"], "is not a hub id"),
+        (["serve", "nowhere", "--batch", "0"], "--batch"),
+    ],
+)
+def test_wrong_usage_is_told(saddle: Command, words: list[str], message: str) -> None:
+    code, _, err = saddle(*words)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err

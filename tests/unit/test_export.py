@@ -1,0 +1,285 @@
+"""Exported folders: the same samples as PyTorch's, without PyTorch; weights that load again; refusals."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+import saddlepoint
+from saddlepoint._errors import CheckpointError, ConfigError
+from saddlepoint.engine.runtime import stream
+from saddlepoint.export import export_run, formats, onnx_file
+from saddlepoint.export.graphs import Graph, example, graphs_of
+from saddlepoint.export.onnx_file import check, write_graphs
+from saddlepoint.export.recurrent import _ordered
+from saddlepoint.export.sample import Generator, png
+from saddlepoint.export.tape import Tape
+from saddlepoint.family import Family, build_family, families
+from saddlepoint.nn.mlp import dropout
+from saddlepoint.run import Run
+from tests.contract.presets import made, reduced
+
+CASES = [(name, preset) for name, kind in families().items() for preset in kind.PRESETS]
+
+
+def built(name: str, preset: str) -> Family:
+    kind = families()[name]
+    dataset = made(kind, preset)
+    family = build_family(name, reduced(kind, preset), dataset.spec)
+    family.reset_parameters(stream("cpu", "weights", 0))
+    family.prepare(dataset.stats())
+    return family.eval().requires_grad_(False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_files_make_what_pytorch_makes(name: str, preset: str, tmp_path: Path) -> None:
+    family = built(name, preset)
+    graphs = write_graphs(family, tmp_path)
+    told = {"graphs": graphs, "classes": [], "modality": family.data.modality}
+    (tmp_path / "model.json").write_text(json.dumps(told))
+    found = check(family, tmp_path)
+    assert 0 <= found["largest"] < 1e-4
+    weights = sum(p.numel() for p in family.parameters())
+    assert sum(graph["bytes"] for graph in graphs) < 4 * weights + 1_000_000, "weights are kept twice"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a conditional run on digits with figures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SADDLEPOINT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        options = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
+        folder = tmp_path_factory.mktemp("runs") / "digits"
+        run = saddlepoint.train("cgan", data="digits", steps=30, options=options, threads=1, out=folder)
+        run.save_report(run.evaluate(["fd"]))
+    return run
+
+
+@pytest.fixture(scope="module")
+def exported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_run(run, "onnx", tmp_path_factory.mktemp("exports") / "digits", measure=False)
+
+
+WITHOUT_TORCH = """
+import sys, runpy
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "saddlepoint", "PIL", "onnx", "scipy"):
+            raise ImportError(f"{name} is not there")
+sys.meta_path.insert(0, Refused())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def sampled(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-I", "-c", WITHOUT_TORCH, str(folder / "sample.py"), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_folder_samples_without_torch(run: Run, exported: Path, tmp_path: Path) -> None:
+    out = tmp_path / "drawn.png"
+    done = sampled(exported, "-n", "9", "--label", "3", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    with Image.open(out) as picture:
+        assert picture.size == (24, 24)
+    arrays = tmp_path / "drawn.npz"
+    assert sampled(exported, "-n", "200", "--seed", "4", "--out", str(arrays)).returncode == 0
+    kept = np.load(arrays)
+    assert kept["x"].shape == (200, 1, 8, 8)
+    assert np.abs(kept["x"]).max() <= 1
+    assert set(kept["labels"]) == set(range(10))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--label", "eleven"), "no class 'eleven'"),
+        (("--out", "x.csv"), "should end in"),
+        (("--truncation", ".5"), "intermediate space"),
+    ],
+)
+def test_the_program_refuses_in_words(exported: Path, words: tuple[str, ...], message: str) -> None:
+    done = sampled(exported, *words)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_same_inputs_give_the_samples_of_the_run(run: Run, exported: Path) -> None:
+    z, labels = run.inputs(20, seed=5), run.labels(20, seed=5)
+    assert labels is not None
+    found = Generator(exported).generate(z.numpy(), labels.numpy())
+    assert np.abs(found - run.generate(z, labels).numpy()).max() < 1e-5
+    halved = Generator(exported, half=True).generate(z.numpy(), labels.numpy())
+    assert 0 < np.abs(halved - found).max() < 0.05
+
+
+def test_the_description_says_where_it_comes_from(run: Run, exported: Path) -> None:
+    told = json.loads((exported / "model.json").read_text())
+    assert told["classes"] == [str(digit) for digit in range(10)]
+    assert told["data"]["licence"]
+    assert told["parity"]["largest"] < 1e-4
+    assert told["half"]["bytes"] < 0.9 * told["half"]["bytes_whole"]
+    assert told["figures"][0]["protocol"].startswith("fd")
+    assert str(run.path) not in json.dumps(told)
+
+
+def test_a_graph_that_differs_is_refused(run: Run, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The planted failure: the file holds other weights than the run.
+    bias = run.family.generator.output.bias
+    with torch.no_grad():
+        bias += 0.05
+    try:
+        with pytest.raises(ConfigError, match="away from PyTorch's"):
+            check(run.family, exported)
+    finally:
+        with torch.no_grad():
+            bias -= 0.05
+    assert check(run.family, exported)["largest"] < onnx_file.TOLERANCE
+
+
+def test_nothing_is_left_of_an_export_that_fails(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(run: Run, folder: Path, measure: bool, say: object) -> None:
+        (folder / "half-written").touch()
+        raise ConfigError("the disk is on fire")
+
+    monkeypatch.setattr(formats, "WRITERS", {"onnx": fails})
+    with pytest.raises(ConfigError, match="on fire"):
+        export_run(run, "onnx", tmp_path / "out", measure=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_half_costs_are_measured_by_the_projects_own_figure(run: Run, tmp_path: Path) -> None:
+    lines: list[str] = []
+    folder = export_run(run, "onnx", tmp_path / "out", say=lines.append)
+    cost = json.loads((folder / "model.json").read_text())["half"]
+    assert cost["protocol"].startswith("fd")
+    assert cost["half"]["value"] == pytest.approx(cost["whole"]["value"], rel=0.01)
+    assert cost["half"]["value"] != cost["whole"]["value"]
+    assert any("becomes" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_series_come_back_in_the_units_of_their_table(tmp_path: Path) -> None:
+    times = np.arange(200)
+    rows = [f"{i},{100 + 10 * np.sin(i / 5):.2f},{i % 7}" for i in times]
+    table = tmp_path / "prices.csv"
+    table.write_text("\n".join(["day,price,count", *rows]) + "\n")
+    options = {"width": "8", "latent_size": "4", "latent_shared": "2"}
+    run = saddlepoint.train(
+        "timegan", data=str(table), steps=3, options=options, window=8, time_column="day", threads=1,
+        out=tmp_path / "run",
+    )  # fmt: skip
+    folder = export_run(run, "onnx", tmp_path / "out", measure=False)
+    out = tmp_path / "drawn.csv"
+    assert sampled(folder, "-n", "3", "--out", str(out)).returncode == 0
+    lines = out.read_text().splitlines()
+    assert lines[0] == "window,price,count"
+    assert len(lines) == 1 + 3 * 8
+    prices = [float(line.split(",")[1]) for line in lines[1:]]
+    assert min(prices) >= 90
+    assert max(prices) <= 110
+    assert all(float(line.split(",")[2]).is_integer() for line in lines[1:])
+
+
+def test_weights_load_as_the_same_generator(run: Run, tmp_path: Path) -> None:
+    folder = export_run(run, "safetensors", tmp_path / "weights")
+    again = saddlepoint.load(folder)
+    assert torch.equal(again.sample(50, seed=3), run.sample(50, seed=3))
+    assert again.step == run.step
+    assert str(run.path.parent) not in (folder / "config.json").read_text()
+    with pytest.raises(ConfigError, match="averaged weights only"):
+        saddlepoint.load(folder, averaged=False)
+
+
+def test_an_export_is_not_written_over(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ConfigError, match="is there already"):
+        export_run(run, "safetensors", tmp_path / "out")
+    with pytest.raises(ConfigError, match="did you mean 'onnx'"):
+        export_run(run, "onx")
+
+
+def test_a_png_of_our_own_is_read_by_others(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for channels in (1, 3):
+        pixels = rng.integers(0, 256, (channels, 5, 7), dtype=np.uint8)
+        path = tmp_path / f"{channels}.png"
+        path.write_bytes(png(pixels))
+        with Image.open(path) as picture:
+            read = np.asarray(picture).reshape(5, 7, channels)
+        assert np.array_equal(read.transpose(2, 0, 1), pixels)
+
+
+def test_the_tape_replays_draws_in_their_order() -> None:
+    def draw(generator: torch.Generator) -> Tensor:
+        x = torch.randn(2, 3, generator=generator) + torch.rand(2, 3, generator=generator)
+        return dropout(x, 0.5, generator) + torch.randint(5, (2, 1), generator=generator)
+
+    with Tape() as tape:
+        wanted = draw(stream("cpu", "tape"))
+    assert [d.kind for d in tape.draws] == ["normal", "uniform", "integers", "integers"]
+    with Tape(tape.values, tape.readings):
+        # Another generator: nothing is drawn from it.
+        assert torch.equal(draw(stream("cpu", "other")), wanted)
+    assert torch.equal(draw(stream("cpu", "tape")), wanted), "recording must not change what is drawn"
+
+
+def test_the_tape_refuses_draws_it_does_not_know() -> None:
+    with Tape(), pytest.raises(ConfigError, match="by bernoulli"):
+        torch.bernoulli(torch.full((2,), 0.5), generator=stream("cpu", "tape"))
+
+
+def test_a_generator_that_decides_by_its_inputs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = built("gan", "mnist")
+    plain = type(family).generate
+
+    def deciding(self: Any, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Tensor:
+        return plain(self, inputs if bool(inputs[0, 0] > 10) or float(inputs.sum()) else -inputs, generator=generator)
+
+    monkeypatch.setattr(type(family), "generate", deciding)
+    with pytest.raises(ConfigError, match="decides by its inputs"):
+        graphs_of(family)
+
+
+def test_draws_know_their_batch_axis() -> None:
+    inputs, model = graphs_of(built("timegan", "increments"))
+    assert isinstance(inputs, Graph)
+    assert inputs.inputs[0].shape == (8, 32, None)
+    assert model.inputs[0].shape == (None, 8, 32)
+    assert example(inputs.inputs[0], 4, inputs.family).shape == (8, 32, 4)
+
+
+def test_gates_are_put_into_the_order_of_onnx() -> None:
+    gates = torch.arange(8).repeat_interleave(2)[:8]
+    assert _ordered(gates, (0, 3, 1, 2)).tolist() == [0, 0, 3, 3, 1, 1, 2, 2]
+
+
+def test_a_damaged_folder_is_refused_by_the_program(exported: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(exported, copy)
+    content = bytearray((copy / "model.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / "model.onnx").write_bytes(content)
+    done = sampled(copy)
+    assert done.returncode == 1
+    assert "checksum does not match" in done.stderr
+
+
+def test_missing_runs_are_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="not a run folder"):
+        export_run(tmp_path / "nowhere")

@@ -1,0 +1,328 @@
+"""The server: the same picture in any company, limits, and clients that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import io
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import torch
+import uvicorn
+from PIL import Image
+
+import saddlepoint
+from saddlepoint._errors import ConfigError
+from saddlepoint.engine.runtime import stream
+from saddlepoint.family import build_family, families
+from saddlepoint.run import Run
+from saddlepoint.serve.api.app import make_app
+from saddlepoint.serve.api.batching import Batcher, Full
+from saddlepoint.serve.api.guard import Limits
+from saddlepoint.service import Rows, Service
+from tests.contract.presets import made, reduced
+
+HOME = "http://127.0.0.1"
+CASES = [
+    ("gan", "mnist"), ("gan", "mnist-inpainting"), ("cgan", "mnist-2014"), ("dcgan", "small-conditional"),
+    ("timegan", "increments"), ("stylegan", "tiny-32"),
+]  # fmt: skip
+"""Without and with labels, dropout's draws, convolutions, sequences, styles with noise."""
+
+
+def run_of(name: str, preset: str) -> Run:
+    """Return an untrained run."""
+    kind = families()[name]
+    dataset = made(kind, preset)
+    family = build_family(name, reduced(kind, preset), dataset.spec)
+    family.reset_parameters(stream("cpu", "weights", 0))
+    family.prepare(dataset.stats())
+    data = {"modality": dataset.modality, "shape": list(dataset.spec.shape), "classes": list(dataset.spec.classes)}
+    config = {"family": name, "data": data}
+    return Run(Path("made"), config, family.eval().requires_grad_(False), 1, True)
+
+
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_a_picture_is_the_same_in_any_company(name: str, preset: str) -> None:
+    service = Service(run_of(name, preset), batch=8)
+    wanted = service.rows(3, seed=5)
+    (alone,) = service.compute([wanted])
+    others = [service.rows(n, seed=seed) for n, seed in ((2, 1), (3, 9))]
+    first, second, last = service.compute([others[0], wanted, others[1]])
+    assert np.array_equal(second, alone, equal_nan=True), "the bits depend on the place or on the neighbours"
+    assert not np.array_equal(first[:2], alone[:2], equal_nan=True)
+    assert len(last) == 3
+    longer = service.compute([service.rows(6, seed=5)])[0]
+    assert np.array_equal(longer[:3], alone, equal_nan=True), "a sample depends on how many are asked for"
+
+
+@pytest.mark.parametrize(("name", "preset"), [("gan", "mnist"), ("dcgan", "small-conditional")])
+def test_the_server_makes_what_the_command_makes(name: str, preset: str) -> None:
+    run = run_of(name, preset)
+    found = Service(run, batch=4).compute([Service(run, batch=4).rows(4, seed=3)])[0]
+    assert np.abs(found - run.sample(4, seed=3).numpy()).max() < 1e-5
+
+
+def test_truncation_pulls_towards_the_mean() -> None:
+    service = Service(run_of("stylegan", "tiny-32"), batch=4)
+    mean, near, far = (service.compute([service.rows(2, seed=1, truncation=t)])[0] for t in (0.0, 0.5, 1.0))
+    assert np.abs(near - mean).mean() < np.abs(far - mean).mean()
+    with pytest.raises(ConfigError, match="intermediate space"):
+        Service(run_of("gan", "mnist")).rows(1, truncation=0.5)
+
+
+def test_a_walk_ends_at_its_seeds() -> None:
+    service = Service(run_of("cgan", "mnist"), batch=8)
+    walk = service.compute([service.between([3, 7], 5, label="b")])[0]
+    ends = [service.compute([service.rows(1, seed=seed, label="b")])[0][0] for seed in (3, 7)]
+    assert np.abs(walk[0] - ends[0]).max() < 1e-6
+    assert np.abs(walk[-1] - ends[1]).max() < 1e-6
+    assert len(walk) == 5
+
+
+@contextlib.contextmanager
+def client(service: Service, **options: Any) -> Iterator[Any]:
+    """Yield what asks the application without a socket."""
+    app = make_app(service, **options)
+
+    async def asked(method: str, path: str, **words: Any) -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=HOME) as http:
+            return await http.request(method, path, **words)
+
+    yield lambda method, path, **words: asyncio.run(asked(method, path, **words))
+    app.state.server.batcher.close()
+
+
+@pytest.fixture(scope="module")
+def digits() -> Service:
+    return Service(run_of("cgan", "mnist"), batch=8)
+
+
+def test_samples_come_as_png_npz_and_json(digits: Service) -> None:
+    with client(digits) as ask:
+        body = {"n": 4, "seed": 2, "label": "b"}
+        answer = ask("POST", "/v1/sample", json={**body, "format": "json"}).json()
+        assert answer["labels"] == ["b"] * 4
+        samples = np.array(answer["samples"])
+        arrays = np.load(io.BytesIO(ask("POST", "/v1/sample", json={**body, "format": "npz"}).content))
+        assert np.abs(arrays["x"] - samples).max() < 1e-6
+        drawn = ask("POST", "/v1/sample", json={**body, "format": "png"})
+        assert drawn.headers["content-type"] == "image/png"
+        with Image.open(io.BytesIO(drawn.content)) as sheet:
+            pixels = np.asarray(sheet)
+        assert pixels.shape == (32, 32)
+        assert np.abs(pixels[:16, :16] / 127.5 - 1 - samples[0, 0]).max() < 1 / 127
+        walk = ask("POST", "/v1/interpolate", json={"seeds": [1, 2], "steps": 3, "format": "json"}).json()
+        assert walk["shape"] == [3, 1, 16, 16]
+
+
+def test_the_server_says_what_it_is(digits: Service) -> None:
+    with client(digits) as ask:
+        assert ask("GET", "/health").json()["classes"] == ["a", "b", "c"]
+        ask("POST", "/v1/sample", json={"n": 3})
+        text = ask("GET", "/metrics").text
+        assert 'saddlepoint_requests_total{path="/v1/sample",status="200"} 1' in text
+        assert "saddlepoint_samples_total 3" in text
+        assert "saddlepoint_batches_total 1" in text
+        assert set(ask("GET", "/openapi.json").json()["paths"]) == {
+            "/v1/sample", "/v1/interpolate", "/health", "/metrics",
+        }  # fmt: skip
+        assert ask("POST", "/v1/series", json={}).status_code == 404
+
+
+def test_series_come_in_the_units_of_their_table() -> None:
+    with client(Service(run_of("timegan", "increments"), batch=4)) as ask:
+        lines = ask("POST", "/v1/series", json={"n": 2}).text.splitlines()
+        assert lines[0].replace('"', "") == "window,x1,x2,x3"
+        assert len(lines) == 1 + 2 * 8
+        assert ask("POST", "/v1/sample", json={}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"n": 0}, "greater than or equal to 1"),
+        ({"n": 257}, "less than or equal to 256"),
+        ({"seed": -1}, "greater than"),
+        ({"seed": "5"}, "must be a number"),
+        ({"label": "0000"}, "'a', 'b' or 'c'"),
+        ({"seed": 2**70}, "less than"),
+        ({"label": "zebra"}, "'a', 'b' or 'c'"),
+        ({"truncation": 0.5}, "Extra inputs"),
+        ({"format": "pickle"}, "npz"),
+        ({"path": "/etc/passwd"}, "Extra inputs"),
+        ([], "valid dictionary"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(digits: Service, body: Any, message: str) -> None:
+    with client(digits) as ask:
+        answer = ask("POST", "/v1/sample", json=body)
+        assert answer.status_code == 422
+        assert message in answer.text
+        assert ask("POST", "/v1/sample", json={"n": 1}).status_code == 200
+
+
+def test_rubbish_is_refused(digits: Service) -> None:
+    with client(digits, limits=Limits(body=1000)) as ask:
+        for content in (b"\x00\xff" * 30, b"{", b"[" * 900, b'{"n": 1e999}', b'{"n": NaN}'):
+            answer = ask("POST", "/v1/sample", content=content, headers={"content-type": "application/json"})
+            assert answer.status_code == 422, content
+        assert ask("POST", "/v1/sample", content=b"x" * 1001).status_code == 413
+        assert ask("POST", "/v1/sample", headers={"content-length": "-1"}).status_code == 413
+
+
+def test_only_who_knows_the_token_is_let_in(digits: Service) -> None:
+    with client(digits, token="secret", hosts=None) as ask:
+        assert ask("POST", "/v1/sample", json={}).status_code == 401
+        assert ask("GET", "/metrics", headers={"authorization": "Bearer secre"}).status_code == 401
+        assert ask("POST", "/v1/sample", json={}, headers={"authorization": "Bearer secret"}).status_code == 200
+        assert ask("GET", "/health").status_code == 200
+
+
+def test_other_names_are_refused_on_this_machine(digits: Service) -> None:
+    with client(digits) as ask:
+        assert ask("GET", "/health", headers={"host": "evil.example"}).status_code == 421
+        assert ask("GET", "/health", headers={"host": "localhost:99"}).status_code == 200
+
+
+class Slow(Service):
+    """Computes only when it is let."""
+
+    def __init__(self, run: Run, batch: int) -> None:
+        super().__init__(run, batch=batch)
+        self.gate, self.sizes = threading.Event(), list[int]()
+
+    def compute(self, parts: Any) -> list[np.ndarray]:
+        self.gate.wait(20)
+        self.sizes.append(sum(len(part) for part in parts))
+        return super().compute(parts)
+
+
+def test_a_full_queue_refuses_and_recovers() -> None:
+    slow = Slow(run_of("gan", "mnist"), 4)
+    batcher = Batcher(slow, most_waiting=8)
+
+    async def scenario() -> None:
+        def ask(n: int) -> Any:
+            return batcher.submit(n, lambda: slow.rows(n, seed=n), lambda samples: samples)
+
+        first = [asyncio.create_task(ask(n)) for n in (3, 5)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(Full):
+            await ask(1)
+        slow.gate.set()
+        assert [len(x) for x in await asyncio.gather(*first)] == [3, 5]
+        assert len(await ask(8)) == 8
+
+    asyncio.run(scenario())
+    assert batcher.waiting == 0
+    assert sum(slow.sizes) == 16
+    assert max(slow.sizes) <= 4
+    batcher.close()
+
+
+def test_a_request_that_fails_harms_no_other() -> None:
+    service = Service(run_of("gan", "mnist"), batch=4)
+    batcher = Batcher(service)
+
+    def broken() -> Rows:
+        raise ConfigError("there is no such class")
+
+    async def scenario() -> list[Any]:
+        good = [batcher.submit(2, lambda: service.rows(2), lambda x: x) for _ in range(2)]
+        bad = batcher.submit(3, broken, lambda x: x)
+        worse = batcher.submit(1, lambda: service.rows(1), lambda x: 1 / 0)
+        return await asyncio.gather(good[0], bad, worse, good[1], return_exceptions=True)
+
+    first, second, third, fourth = asyncio.run(scenario())
+    assert isinstance(second, ConfigError)
+    assert isinstance(third, ZeroDivisionError)
+    assert np.array_equal(first, fourth)
+    assert batcher.waiting == 0
+    batcher.close()
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Return a real server's address."""
+    app = make_app(Service(run_of("cgan", "mnist"), batch=8), limits=Limits(seconds=2.0))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield f"{HOME}:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(20)
+        app.state.server.batcher.close()
+
+
+def test_many_clients_get_what_one_gets(address: str) -> None:
+    with httpx.Client(base_url=address, timeout=30) as http, ThreadPoolExecutor(12) as pool:
+
+        def ask(seed: int) -> bytes:
+            return http.post("/v1/sample", json={"n": 2, "seed": seed, "format": "npz"}).content
+
+        alone = [ask(seed) for seed in range(24)]
+        together = list(pool.map(ask, range(24)))
+    arrays = [[np.load(io.BytesIO(content))["x"] for content in contents] for contents in (alone, together)]
+    assert all(np.array_equal(a, b) for a, b in zip(*arrays, strict=True))
+
+
+def test_clients_that_hang_cut_off_or_send_rubbish_do_no_harm(address: str) -> None:
+    place = address.removeprefix("http://").split(":")
+    head = (
+        b"POST /v1/sample HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n"
+    )
+    words = [b"", b"POST", head, head + b'{"n"', b"\x16\x03\x01" * 50, b"GET / HTTP/9.9\r\n\r\n", b"A" * 100_000]
+    held = []
+    for content in words * 4:
+        talk = socket.create_connection((place[0], int(place[1])))
+        with contextlib.suppress(OSError):
+            talk.sendall(content)
+        held.append(talk)
+    for talk in held[::2]:
+        # Gone with a reset, in the middle of what they said.
+        talk.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+        talk.close()
+    try:
+        assert httpx.post(f"{address}/v1/sample", json={"n": 4}, timeout=30).status_code == 200
+        late = held[3]
+        late.settimeout(10)
+        assert b"408" in late.recv(1000), "a body that never comes is waited for without end"
+    finally:
+        for talk in held[1::2]:
+            talk.close()
+    assert "saddlepoint_waiting_rows 0" in httpx.get(f"{address}/metrics").text
+
+
+def test_pictures_are_read_safely() -> None:
+    from saddlepoint._errors import DataError
+    from saddlepoint.serve.api.answers import pictures_of
+
+    assert pictures_of([base64.b64encode(b"abc").decode()]) == [("picture 0", b"abc")]
+    with pytest.raises(DataError, match="no base64"):
+        pictures_of(["../../etc/passwd"])
+
+
+@pytest.mark.slow
+def test_both_backends_agree(tmp_path: Path) -> None:
+    options = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
+    run = saddlepoint.train("cgan", data="digits", steps=3, options=options, threads=1, out=tmp_path / "run")
+    one, other = Service(run), Service(run, "onnx")
+    rows = one.rows(5, seed=1)
+    assert np.abs(one.compute([rows])[0] - other.compute([rows])[0]).max() < 1e-5
+    assert json.loads((tmp_path / "run" / "export-onnx" / "model.json").read_text())["step"] == run.step
+    assert torch.is_tensor(run.sample(1))
