@@ -76,10 +76,8 @@ class Display:
             return
         config, spec = start.config, start.dataset.spec
         rows = f"{spec.rows:,} {spec.modality}s of {'x'.join(str(side) for side in spec.shape)}"
-        sizes = [sum(p.numel() for p in module.parameters()) for module in start.family.children()]
-        names = [
-            f"{name} {size / 1e6:.2f} M" for (name, _), size in zip(start.family.named_children(), sizes, strict=True)
-        ]
+        sizes = {name: sum(p.numel() for p in m.parameters()) for name, m in start.family.named_children()}
+        names = [f"{name} {size / 1e6:.2f} M" for name, size in sizes.items() if size]
         self.say(f"data:     {start.dataset.name}, {rows}")
         for note in start.dataset.notes:
             self.say(f"          {note}")

@@ -339,8 +339,8 @@ class Family(nn.Module, abc.ABC):
         self.data = data
         if data.labelling and self.classes and not self.tags.attributes:
             raise ConfigError(
-                f"family '{self.name}' takes one class a sample, but these carry several labels; take data with "
-                "a folder for each class, or a family such as stargan"
+                f"family '{self.name}' takes one class a sample, but these carry several labels at once; take data "
+                "with a folder for each class, or a family that is told attributes"
             )
 
     @abc.abstractmethod

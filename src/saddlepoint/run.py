@@ -75,17 +75,19 @@ class Run:
         return torch.cat(chunks)[:n]
 
     def labels(self, n: int, *, seed: int = 0, label: int | str | None = None) -> Tensor | None:
-        """Return the labels of ``n`` samples, (n,) int64; None for an unconditional generator.
+        """Return the labels of ``n`` samples, int64, (n,) or as `target` gives them; None if unconditional.
 
         Args:
             n: how many.
             seed: the i-th label depends on (seed, i) only, and comes from the shares of the training data.
-            label: index or name of one class for all of them.
+            label: index or name of one class for all of them; words as in `target` where samples carry several labels.
 
         Raises:
             ConfigError: if the generator is unconditional and a label is asked for, or has no such class.
         """
         names = self.family.data.classes[: self.family.classes]
+        if label is not None and names and self.family.data.labelling:
+            return self.target(str(label)).repeat(n, 1)
         if label is not None:
             return torch.full((n,), class_index(label, names))
         if not names:

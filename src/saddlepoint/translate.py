@@ -16,7 +16,7 @@ from torch import Tensor
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint._files import write_atomically
 from saddlepoint._types import from_bytes, to_bytes
-from saddlepoint.data.images import Unreadable, decode, open_picture, strict_pillow
+from saddlepoint.data.images import Unreadable, decode, open_picture, orientation_of, strict_pillow, upright
 from saddlepoint.data.sources import walk
 from saddlepoint.run import Run
 
@@ -35,7 +35,7 @@ class Translated:
 
     Attributes:
         written: files that were written.
-        refused: (name, reason) of inputs without a translation.
+        refused: (name, reason) of every translation that is missing; once for a file that cannot be read.
     """
 
     written: tuple[Path, ...]
@@ -77,19 +77,30 @@ def translate_folder(
     style = None if reference is None else run.read_pictures([(reference.name, _bytes(reference))])
     written: list[Path] = []
     refused: list[tuple[str, str]] = []
-    for path in (file for file in walk(folder)[0] if not file.resolve().is_relative_to(out.resolve())):
+
+    def refuse(name: str, problem: object) -> None:
+        refused.append((name, str(problem)))
+        say(f"refused: {name}: {problem}")
+
+    files, notes = walk(folder)
+    for note in notes:
+        refuse(folder.name, note)
+    for path in (file for file in files if not file.resolve().is_relative_to(out.resolve())):
         name = path.relative_to(folder)
         try:
             picture = _read(path)
-            for words, label in wanted.items():
-                place = out / words / name if len(wanted) > 1 else out / name
+        except (Unreadable, DataError, OSError) as problem:
+            refuse(name.as_posix(), problem)
+            continue
+        for words, label in wanted.items():
+            place = out / words / name if len(wanted) > 1 else out / name
+            try:
                 if place.exists() and not overwrite:
                     raise Unreadable(f"{place} is there already; --overwrite replaces it")
                 _write(place, picture.translated(run, label, style, seed))
                 written.append(place)
-        except (Unreadable, DataError, OSError) as problem:
-            refused.append((name.as_posix(), str(problem)))
-            say(f"refused: {name.as_posix()}: {problem}")
+            except (Unreadable, OSError) as problem:
+                refuse(name.as_posix(), problem)
     return Translated(tuple(written), tuple(refused))
 
 
@@ -156,16 +167,15 @@ def _read(path: Path) -> _Picture:
         if getattr(opened, "n_frames", 1) > 1:
             raise Unreadable("it holds several frames")
         image = decode(opened, Counter())
-        alpha = _transparency(opened, image.size) if kind not in _OPAQUE else None
+        alpha = None if kind in _OPAQUE else _transparency(opened)
     return _Picture(image, alpha, kind)
 
 
-def _transparency(opened: Image.Image, size: tuple[int, int]) -> Image.Image | None:
+def _transparency(opened: Image.Image) -> Image.Image | None:
+    """Return the transparency of a loaded picture, turned upright as `decode` turns the picture."""
     if not opened.has_transparency_data:
         return None
-    alpha = opened.convert("RGBA").getchannel("A")
-    # decode turned the picture upright; its transparency must follow.
-    return alpha if alpha.size == size else alpha.resize(size)
+    return upright(opened.convert("RGBA").getchannel("A"), orientation_of(opened))
 
 
 def _write(place: Path, data: bytes) -> None:

@@ -54,7 +54,8 @@ def target_of(words: str, data: DataSpec) -> Tensor:
     >>> target_of("bold,red", spec).tolist()
     [[1, 0, 0, 1]]
     """
-    named = [word.strip() for word in words.split(",") if word.strip()]
+    whole = words.strip() in data.classes
+    named = [words.strip()] if whole else [word.strip() for word in words.split(",") if word.strip()]
     if not data.labelling:
         if len(named) != 1:
             raise ConfigError(f"the target is '{words}', but it must be one class; name others in targets of their own")
@@ -88,19 +89,18 @@ class LabelSets:
 
     Args:
         data: with labels.
-        family: its name, for messages.
 
     Raises:
         ConfigError: if there are no labels to translate between.
     """
 
-    def __init__(self, data: DataSpec, family: str) -> None:
-        labelling = data.labelling or ((len(data.classes),),)
-        if not data.classes or labelling == ((1,),) * bool(not data.labelling):
+    def __init__(self, data: DataSpec) -> None:
+        if len(data.classes) < (1 if data.labelling else 2):
             raise ConfigError(
-                f"family '{family}' translates between domains, but this data has {len(data.classes)} classes; put the "
+                f"translation goes from domain to domain, but this data has {len(data.classes)} classes; put the "
                 "images of each domain into a folder of its own, or add a table of attributes"
             )
+        labelling = data.labelling or ((len(data.classes),),)
         start, sets = 0, []
         for sizes in labelling:
             groups = []

@@ -174,7 +174,7 @@ def test_rendering_is_what_its_labels_say() -> None:
     grey = np.zeros((1, 5, 5), np.uint8)
     grey[0, 2, 2], grey[0, 0, 0] = 255, 51
     labels = np.array([[0, 1, 0, 1, 0, 0, 1], [0, 0, 1, 0, 1, 1, 0]])
-    thin, bold = domains.render(np.repeat(grey, 2, 0), labels)
+    thin, bold = domains.render(np.repeat(grey, 2, 0), labels, np.zeros((2, 0)))
     assert thin[:, 2, 2].tolist() == list(INKS["green"])
     assert thin[:, 4, 4].tolist() == [255, 255, 255]
     assert thin[:, 0, 0].tolist() == [round(255 + 0.2 * (c - 255)) for c in INKS["green"]]
@@ -182,5 +182,16 @@ def test_rendering_is_what_its_labels_say() -> None:
     assert {tuple(place) for place in np.argwhere(bold[2] == INKS["blue"][2])} == plus
     assert bold[:, 0, 1].tolist() == [round(0.2 * c) for c in INKS["blue"]]
     assert bold[:, 4, 4].tolist() == [0, 0, 0]
-    yellow = DOMAINS["fashion-colours"].render(grey, np.array([3]))
+    yellow = DOMAINS["fashion-colours"].render(grey, np.array([3]), np.zeros((1, 0)))
     assert yellow[0, :, 2, 2].tolist() == list(INKS["yellow"])
+
+
+def test_what_no_label_tells_varies_within_a_domain_and_stays_in_the_truth() -> None:
+    domains, labelled = DOMAINS["mnist-colours"], DOMAINS["mnist-domains"]
+    assert domains.labelling == ()
+    colours, varied = domains.draw("train", 400), domains.vary("train", 400)
+    assert colours.shape == (400,)
+    assert len(np.unique(np.column_stack([colours, varied]), axis=0)) == 3 * 2 * 2
+    grey = np.random.default_rng(0).integers(0, 256, (400, 5, 5), dtype=np.uint8)
+    several = np.concatenate([np.eye(3, dtype=int)[colours], *(np.eye(2, dtype=int)[kind] for kind in varied.T)], 1)
+    assert np.array_equal(domains.render(grey, colours, varied), labelled.render(grey, several, np.zeros((400, 0))))

@@ -97,6 +97,32 @@ def test_every_weight_of_a_loss_counts() -> None:
         assert losses[1] > losses[0]
 
 
+def test_only_images_that_are_sent_to_their_own_domain_shall_stay_as_they_are() -> None:
+    family, given = build(), batch()
+    strict = build(dataclasses.replace(SMALL, identity=3.0))
+    assert given.labels is not None
+    own = family.labels.several(given.labels)
+    target = family.labels.shuffled(own, stream("cpu", "batch"))
+    stays = (target == own).all(1)
+    assert 0 < stays.sum() < 4
+    change = (family.generator(given.x, target.double()) - given.x).abs().mean((1, 2, 3))
+    plain, more = (one.loss(G, given, context()).loss for one in (family, strict))
+    torch.testing.assert_close(more - plain, 3.0 * stays * change)
+
+
+def test_a_skip_carries_single_pixels_through() -> None:
+    """With the coarse path silenced the output depends on an input pixel within reach of two kernels only."""
+    family = build(dataclasses.replace(SMALL, skip=True))
+    with torch.no_grad():
+        for layer in family.generator.up:
+            layer.weight.zero_()
+    x = batch().x.requires_grad_()
+    told = F.one_hot(torch.zeros(4, dtype=torch.long), 3).double()
+    (found,) = torch.autograd.grad(family.generator(x, told)[:, :, 8, 8].sum(), x)
+    assert found.abs().amax((0, 1))[8, 8] > 20 * found.abs().amax((0, 1))[0, 0]
+    assert build().generator(x, told).shape == x.shape
+
+
 def test_the_label_of_the_target_changes_the_translation_in_both_ways_of_telling_it() -> None:
     for condition in ("norm", "input"):
         family = build(dataclasses.replace(SMALL, condition=condition)).eval()
@@ -106,16 +132,16 @@ def test_the_label_of_the_target_changes_the_translation_in_both_ways_of_telling
 
 
 def test_the_mask_vector_says_which_label_set_speaks() -> None:
-    sets = LabelSets(SEVERAL, "stargan")
+    sets = LabelSets(SEVERAL)
     labels = torch.tensor([[1, 0, 1, -1], [-1, -1, -1, 1], [0, 1, 0, -1], [-1, -1, -1, 0]])
     assert sets.width == 6
     expected = [[1, 0, 1, 0, 1, 0], [0, 0, 0, 1, 0, 1], [0, 1, 0, 0, 1, 0], [0, 0, 0, 0, 0, 1]]
     assert sets.encode(labels).tolist() == expected
-    assert LabelSets(PLAIN, "stargan").encode(torch.eye(3, dtype=torch.long)).tolist() == torch.eye(3).tolist()
+    assert LabelSets(PLAIN).encode(torch.eye(3, dtype=torch.long)).tolist() == torch.eye(3).tolist()
 
 
 def test_unknown_labels_cost_nothing_and_known_ones_their_cross_entropy() -> None:
-    sets = LabelSets(SEVERAL, "stargan")
+    sets = LabelSets(SEVERAL)
     logits = torch.tensor([[2.0, 0.5, -1.0, 3.0]]).repeat(2, 1).requires_grad_()
     loss = sets.loss(logits, torch.tensor([[0, 1, 1, -1], [-1, -1, -1, 0]]))
     softmax = np.log(np.exp(2.0) + np.exp(0.5)) - 0.5
@@ -126,7 +152,7 @@ def test_unknown_labels_cost_nothing_and_known_ones_their_cross_entropy() -> Non
 
 
 def test_targets_are_labels_of_the_same_set_in_another_order() -> None:
-    sets = LabelSets(SEVERAL, "stargan")
+    sets = LabelSets(SEVERAL)
     first, second = [[1, 0, 1, -1], [0, 1, 1, -1], [0, 1, 0, -1]], [[-1, -1, -1, 1], [-1, -1, -1, 0]]
     labels = torch.tensor([first[0], second[0], first[1], second[1], first[2]])
     orders = set()
@@ -139,7 +165,7 @@ def test_targets_are_labels_of_the_same_set_in_another_order() -> None:
 
 
 def test_what_is_not_asked_for_stays_as_the_classifier_sees_it() -> None:
-    sets = LabelSets(SEVERAL, "stargan")
+    sets = LabelSets(SEVERAL)
     seen = torch.tensor([[-1.0, 2.0, 3.0, 5.0]])
     assert sets.complete(torch.tensor([0]), seen).tolist() == [[1, 0, 1, -1]]
     assert sets.complete(torch.tensor([2]), -seen).tolist() == [[1, 0, 1, -1]]

@@ -32,11 +32,13 @@ class Domains:
         name: of the result.
         base: name of the data set of grey images.
         groups: classes; of each group exactly one holds. A single group means one class a row.
+        free: groups that no label tells: rows differ in them within every domain.
     """
 
     name: str
     base: str
     groups: tuple[tuple[str, ...], ...]
+    free: tuple[tuple[str, ...], ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -50,8 +52,7 @@ class Domains:
 
     def draw(self, split: str, rows: int) -> np.ndarray:
         """Return the labels that rows of a split are rendered with: a fixed function of split and row."""
-        rng = np.random.default_rng((_SEED, SPLITS.index(split)))
-        chosen = np.stack([rng.integers(0, len(group), rows) for group in self.groups], 1)
+        chosen = self._chosen(split, rows)[:, : len(self.groups)]
         if not self.labelling:
             return chosen[:, 0]
         starts = np.array([0, *accumulate(len(group) for group in self.groups)][:-1])
@@ -59,7 +60,15 @@ class Domains:
         np.put_along_axis(labels, chosen + starts, 1, 1)
         return labels
 
-    def render(self, grey: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def vary(self, split: str, rows: int) -> np.ndarray:
+        """Return what rows of a split are in each free group, (rows, groups): as fixed as their labels."""
+        return self._chosen(split, rows)[:, len(self.groups) :]
+
+    def _chosen(self, split: str, rows: int) -> np.ndarray:
+        rng = np.random.default_rng((_SEED, SPLITS.index(split)))
+        return np.stack([rng.integers(0, len(group), rows) for group in (*self.groups, *self.free)], 1)
+
+    def render(self, grey: np.ndarray, labels: np.ndarray, varied: np.ndarray) -> np.ndarray:
         """Return images with the given labels: the truth about what a translation should be.
 
         An ink is mixed with a black or a white ground by the grey value. A bold stroke is the largest value of a pixel
@@ -68,12 +77,15 @@ class Domains:
         Args:
             grey: uint8 (n, height, width).
             labels: (n,) class indices, or (n, classes) of 1 and 0.
+            varied: (n, free groups), as `vary` gives them.
 
         Returns:
             uint8 (n, 3, height, width).
         """
         holds = np.eye(len(self.classes), dtype=np.int64)[labels] if labels.ndim == 1 else labels
         column = {name: holds[:, index].astype(bool) for index, name in enumerate(self.classes)}
+        for group, kind in zip(self.free, varied.T, strict=True):
+            column |= {name: kind == index for index, name in enumerate(group)}
         if "bold" in column:
             grey = np.where(column["bold"][:, None, None], grey_dilation(grey, footprint=_PLUS), grey)
         colours = [name for name in self.classes if name in INKS]
@@ -92,6 +104,7 @@ DOMAINS: Mapping[str, Domains] = {
         Domains(
             "mnist-domains", "mnist", (("red", "green", "blue"), ("thin", "bold"), ("on-black", "on-white"))
         ),
+        Domains("mnist-colours", "mnist", (("red", "green", "blue"),), (("thin", "bold"), ("on-black", "on-white"))),
         Domains("fashion-colours", "fashion-mnist", (("red", "green", "blue", "yellow"),)),
     )
 }  # fmt: skip
@@ -104,15 +117,17 @@ def domains_source(base: Dataset, domains: Domains) -> Source:
     def items() -> Iterator[Item]:
         for split in SPLITS:
             x = np.asarray(base.splits[split].x)
-            labels = domains.draw(split, len(x))
+            labels, varied = domains.draw(split, len(x)), domains.vary(split, len(x))
             for start in range(0, len(x), 1000):
                 part = slice(start, start + 1000)
-                for row, pixels in enumerate(domains.render(x[part, 0], labels[part]), start):
+                for row, pixels in enumerate(domains.render(x[part, 0], labels[part], varied[part]), start):
                     label = labels[row].tolist()
                     one = tuple(label) if domains.labelling else int(label)
                     yield Item(pixels.transpose(1, 2, 0), one, f"{split} row {row}", split)
 
     note = f"each image of {base.name} in one of {' x '.join(str(len(group)) for group in domains.groups)} domains"
+    if domains.free:
+        note += f", within them in one of {' x '.join(str(len(group)) for group in domains.free)} styles"
     return Source(
         domains.name, f"domains/{base.fingerprint}/{_SEED}", items, classes=domains.classes, notes=(note,),
         labelling=domains.labelling,

@@ -82,16 +82,27 @@ def decode(image: Image.Image, done: Counter[str]) -> Image.Image:
     """
     try:
         image.load()
-        orientation = image.getexif().get(_ORIENTATION, 1) if _may_turn(image) else 1
-        result = _to_eight_bits(image, done)
-        if orientation in range(2, 9):
-            result = result.transpose(_turn(orientation))
+        orientation = orientation_of(image)
+        result = upright(_to_eight_bits(image, done), orientation)
+        if orientation != 1:
             done["turned upright as their EXIF orientation says"] += 1
     except Unreadable:
         raise
     except Exception as error:  # as above: a truncated PNG, a bad JPEG and a broken palette fail differently
         raise Unreadable(f"damaged ({error or type(error).__name__})") from error
     return result
+
+
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation of a loaded picture, 1 to 8; 1 is upright."""
+    may_turn = "exif" in image.info or getattr(image, "format", None) in ("TIFF", "MPO")
+    orientation = int(image.getexif().get(_ORIENTATION, 1)) if may_turn else 1
+    return orientation if orientation in range(2, 9) else 1
+
+
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Turn a picture, or a channel of one, that is stored in an EXIF orientation."""
+    return image if orientation == 1 else image.transpose(_turn(orientation))
 
 
 def is_grey(image: Image.Image) -> bool:
@@ -193,10 +204,6 @@ class Survey:
         if up:
             notes.append(f"{up} of {self.total} images are smaller than {size}x{size} and were enlarged (Lanczos)")
         return notes
-
-
-def _may_turn(image: Image.Image) -> bool:
-    return "exif" in image.info or getattr(image, "format", None) in ("TIFF", "MPO")
 
 
 def _turn(orientation: int) -> Image.Transpose:

@@ -147,6 +147,12 @@ KNOWN: Mapping[str, Known] = {
         (3, 28, 28),
         "CC BY-SA 3.0",
     ),
+    "mnist-colours": Known(
+        "digits of MNIST in three inks, which are the domains; strokes and ground vary within them",
+        (50_000, 10_000, 10_000),
+        (3, 28, 28),
+        "CC BY-SA 3.0",
+    ),
     "fashion-colours": Known(
         "clothes of Fashion-MNIST in four colours; translations between them are known",
         (50_000, 10_000, 10_000),

@@ -190,6 +190,8 @@ def walk(root: Path) -> tuple[list[Path], list[str]]:
                     visit(path)
                 elif entry.is_file():
                     found.append(path)
+                elif entry.is_symlink():
+                    loops.append(path.relative_to(root).as_posix())
             except OSError:
                 loops.append(path.relative_to(root).as_posix())
 
@@ -197,7 +199,7 @@ def walk(root: Path) -> tuple[list[Path], list[str]]:
         visit(root)
     except OSError as error:
         raise DataError(f"{root} cannot be listed ({error.strerror or error}); check its permissions") from error
-    notes = [f"links that lead nowhere new were not followed: {shortened(loops)}"] if loops else []
+    notes = [f"links and folders that could not be followed, or lead nowhere new: {shortened(loops)}"] if loops else []
     return found, notes
 
 

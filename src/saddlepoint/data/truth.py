@@ -27,12 +27,15 @@ class Truth:
     def translated(self, split: str, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Return rows of a split as they are in other domains: uint8 (n, 3, height, width).
 
+        What no label tells stays as it is in the row.
+
         Args:
             split: train, valid or test.
             rows: (n,) row numbers.
             labels: (n,) class indices, or (n, classes) of 1 and 0.
         """
-        return self.domains.render(np.asarray(self.base.splits[split].x)[rows, 0], labels)
+        grey = np.asarray(self.base.splits[split].x)
+        return self.domains.render(grey[rows, 0], labels, self.domains.vary(split, len(grey))[rows])
 
     def content(self, split: str) -> np.ndarray | None:
         """Return what the rows of a split show, whatever their domain: (rows,) class indices of the grey data."""

@@ -60,7 +60,7 @@ def exercise(dataset: Dataset, n: int, seed: int) -> Exercise:
     split = dataset.splits["test"]
     if split.labels is None:
         raise DataError(f"the test rows of '{dataset.name}' have no labels, so nothing says their domain")
-    sets, own = LabelSets(dataset.spec, "stargan"), np.asarray(split.labels[:n])
+    sets, own = LabelSets(dataset.spec), np.asarray(split.labels[:n])
     several = sets.several(torch.from_numpy(own))
     target, draws = several.clone(), torch.Generator().manual_seed(seed)
     for _ in range(_ROUNDS):
@@ -127,7 +127,7 @@ def _distance(a: np.ndarray | Tensor, b: np.ndarray | Tensor) -> Estimate:
 
 def _in_domain(x: np.ndarray, target: np.ndarray, bench: Bench) -> tuple[np.ndarray, dict[str, float]]:
     """Return whether all groups of each image are as asked for, and the share that is, group by group."""
-    several = np.asarray(LabelSets(bench.dataset.spec, "stargan").several(torch.from_numpy(target)))
+    several = np.asarray(LabelSets(bench.dataset.spec).several(torch.from_numpy(target)))
     right = np.ones(len(x), bool)
     by_group: dict[str, float] = {}
     for name, (columns, classifier) in _judges(bench).items():
@@ -143,7 +143,7 @@ def _in_domain(x: np.ndarray, target: np.ndarray, bench: Bench) -> tuple[np.ndar
 def _judges(bench: Bench) -> dict[str, tuple[slice, Lenet]]:
     """Return a classifier of real images for each group of classes, by the classes' names."""
     dataset, judges = bench.dataset, {}
-    sets = LabelSets(dataset.spec, "stargan")
+    sets = LabelSets(dataset.spec)
     for group in (group for groups in sets.sets for group in groups):
         word = "/".join(dataset.classes[group])
         labels = {split: _column(dataset, split, group, sets) for split in ("train", "valid")}

@@ -61,6 +61,7 @@ class StarGANConfig(FamilyConfig):
         "input", "how G is told its target: as maps beside the image, or in all normalisations too", choices=_CONDITIONS
     )
     residual: bool = option(False, "G starts as the identity: its last layer is added to its input, before the tanh")
+    skip: bool = option(False, "add the maps of G's first layer to those before its last: pixels keep their places")
     discriminator_width: int = option(
         64, "channels of D at half the side of the images; they double with every halving"
     )
@@ -70,6 +71,9 @@ class StarGANConfig(FamilyConfig):
     r1_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on real images; none: off")
     classification: float = option(1.0, "weight of the cross-entropy of domains, in both players' losses")
     cycle: float = option(10.0, "weight of the mean absolute error of an image translated there and back")
+    identity: float = option(
+        0.0, "weight of the mean absolute change of images that happen to be sent to their own domain"
+    )
     n_critic: int = option(5, "steps of D per step of G")
     init: str = option("paper", "initial weights: within 1 / sqrt(fan in), as released, or he", choices=("paper", "he"))
     flip: bool = option(False, "mirror half of the images")
@@ -91,7 +95,7 @@ class StarGANConfig(FamilyConfig):
             check(getattr(self, name) > 0, name, getattr(self, name), "positive")
         for name in ("beta1", "beta2"):
             check(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
-        for name in ("blocks", "penalty", "classification", "cycle"):
+        for name in ("blocks", "penalty", "classification", "cycle", "identity"):
             check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("r1_gamma", "lr_constant_kimg"):
             value = getattr(self, name)
@@ -125,18 +129,22 @@ class Generator(nn.Module):
         self.norms = nn.ModuleList(StyledNorm(width, style) for width in widths)
         self.output = nn.Conv2d(c.width, channels, c.kernel, 1, around, bias=False)
         self.residual = c.residual
+        self.skip = c.skip
 
     def forward(self, x: Images, told: Tensor) -> Images:
         """Return translated images; ``told`` (batch, numbers) is the target as `LabelSets.encode` gives it."""
         told, norms = told.to(x.dtype), iter(self.norms)
         h = torch.cat([x, told[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1)
-        for layer in self.down:
+        fine, *coarse = self.down
+        first_maps = h = F.relu(next(norms)(fine(h), told))
+        for layer in coarse:
             h = F.relu(next(norms)(layer(h), told))
         for first, second in zip(self.blocks[::2], self.blocks[1::2], strict=True):
             inner = F.relu(next(norms)(first(h), told))
             h = h + next(norms)(second(inner), told)
         for layer in self.up:
             h = F.relu(next(norms)(layer(h), told))
+        h = h + first_maps if self.skip else h
         found = at_least_float32(self.output(h))
         return torch.tanh(found + torch.atanh(x * _NEARLY) if self.residual else found)
 
@@ -202,7 +210,7 @@ class StarGAN(Family):
                 f"family 'stargan' takes square images whose side is a multiple of 4 and at least {least} (for "
                 f"{config.layers} layers of D), but these are {height} x {width}; choose another --size or --layers"
             )
-        self.labels = LabelSets(data, self.name)
+        self.labels = LabelSets(data)
         self.generator = Generator(config, channels, self.labels.width)
         self.discriminator = Discriminator(config, data.shape, self.labels.classes)
         self.examples, self.objective = Examples(data), get_objective(config.objective)
@@ -283,6 +291,9 @@ class StarGAN(Family):
         back = self.generator(fake, self.labels.encode(own))
         error = (real - back).abs().flatten(1).mean(1)
         loss = self.objective.generator(real_logits, logits) + c.classification * named + c.cycle * error
+        if c.identity:
+            stays = (target == own).all(1)
+            loss = loss + c.identity * stays * (real - fake).abs().flatten(1).mean(1)
         return Terms(loss, {"classification G": named.detach(), "cycle error": error.detach()})
 
     def logits(self, x: Images, labels: Tensor | None) -> PerSample:

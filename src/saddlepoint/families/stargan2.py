@@ -261,7 +261,7 @@ class StarGAN2(Family):
                 f"family 'stargan2' with {config.halvings} halvings takes square images whose side is a multiple of "
                 f"{step}, at least {2 * step}, but these are {height} x {width}; choose another --size or --halvings"
             )
-        LabelSets(data, self.name)
+        LabelSets(data)
         domains = len(data.classes)
         self.generator = Generator(config, channels)
         self.mapping_network = MappingNetwork(config, domains)
