@@ -61,7 +61,6 @@ class StarGANConfig(FamilyConfig):
         "input", "how G is told its target: as maps beside the image, or in all normalisations too", choices=_CONDITIONS
     )
     residual: bool = option(False, "G starts as the identity: its last layer is added to its input, before the tanh")
-    skip: bool = option(False, "add the maps of G's first layer to those before its last: pixels keep their places")
     discriminator_width: int = option(
         64, "channels of D at half the side of the images; they double with every halving"
     )
@@ -129,22 +128,18 @@ class Generator(nn.Module):
         self.norms = nn.ModuleList(StyledNorm(width, style) for width in widths)
         self.output = nn.Conv2d(c.width, channels, c.kernel, 1, around, bias=False)
         self.residual = c.residual
-        self.skip = c.skip
 
     def forward(self, x: Images, told: Tensor) -> Images:
         """Return translated images; ``told`` (batch, numbers) is the target as `LabelSets.encode` gives it."""
         told, norms = told.to(x.dtype), iter(self.norms)
         h = torch.cat([x, told[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1)
-        fine, *coarse = self.down
-        first_maps = h = F.relu(next(norms)(fine(h), told))
-        for layer in coarse:
+        for layer in self.down:
             h = F.relu(next(norms)(layer(h), told))
         for first, second in zip(self.blocks[::2], self.blocks[1::2], strict=True):
             inner = F.relu(next(norms)(first(h), told))
             h = h + next(norms)(second(inner), told)
         for layer in self.up:
             h = F.relu(next(norms)(layer(h), told))
-        h = h + first_maps if self.skip else h
         found = at_least_float32(self.output(h))
         return torch.tanh(found + torch.atanh(x * _NEARLY) if self.residual else found)
 
