@@ -348,7 +348,7 @@ class StyleGAN1(Family):
         return noises(rows, self.generator.noise_sides, generator)
 
     def _reached(self) -> tuple[int, Tensor | None]:
-        level, blend = self.grown.tolist()
+        level, blend = (self.grown[k].item() for k in range(2))
         return int(level), self.grown[1] if blend < 1 else None
 
     def logits(self, x: Images, labels: Tensor | None) -> PerSample:
