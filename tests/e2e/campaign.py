@@ -251,7 +251,10 @@ def small_disk(place: Place) -> None:
         seen = max(here.whole())
         code = outside.call("train", "--resume", str(here.run), "--steps", steps, "--threads", "1")
         demand(code in (0, 2), f"exit code {code}")
-        demand(code == 0 or "could not be written" in outside.said(), f"no clear word: {outside.said()[-300:]}")
+        demand(
+            code == 0 or any(w in outside.said() for w in ("could not be written", "cannot be written")),
+            f"no clear word: {outside.said()[-300:]}",
+        )
         demand(max(here.whole(), default=0) >= seen, "a whole checkpoint has been lost")
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
         here.goes_on(seen)
