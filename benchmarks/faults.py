@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from records import commit, run_or_write, write_section
+from records import commit, measured_on, run_or_write, write_section
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -85,13 +85,8 @@ def write() -> None:
         what = (campaign.KINDS[kind][0].__doc__ or "").strip().splitlines()[0]
         lines.append(f"| {kind} | {what} | {row[0]} | {row[1]} | {row[2]} |")
     lines.append(f"| **all** | | **{totals[0]}** | **{totals[1]}** | **{totals[2]}** |")
-    machines = sorted({k["machine"]["processor"] + ", torch " + k["machine"]["torch"] for k in found.values()})
-    commits = sorted({k["commit"] for k in found.values()})
-    seconds = sum(k["seconds"] for k in found.values())
-    lines += [
-        "",
-        f"{seconds:.0f} s in all, one thread. Measured on: {'; '.join(machines)}. Commits: {', '.join(commits)}.",
-    ]
+    seconds = sum(kept["seconds"] for kept in found.values())
+    lines += ["", f"{seconds:.0f} s in all, one thread. {measured_on(found.values())}"]
     write_section(DOCS / "reliability.md", "faults", lines, HEADING)
 
 

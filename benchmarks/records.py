@@ -1,13 +1,19 @@
-"""What the scripts that make figures share: the commit they belong to, their section of a page, their command."""
+"""What the scripts that make figures share: rows that are trained and kept, tables, their section of a page."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from saddlepoint import api
+from saddlepoint._files import write_atomically
+from saddlepoint.engine import runtime
+from saddlepoint.engine.doctor import ALARMS
+from saddlepoint.engine.settings import Observer, Outcome
 from saddlepoint.evaluate import Report
 
 HERE = Path(__file__).parent
@@ -19,6 +25,56 @@ def commit() -> str:
     command = ["git", "rev-parse", "--short", "HEAD"]
     done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"
+
+
+def train(plan: api.Plan) -> tuple[api.Run, Outcome]:
+    """Train as planned, or go on with it; an interruption ends the script."""
+    run, outcome = api.start(plan, Observer(say=print, warn=print))
+    if outcome.reason == "interrupted":
+        sys.exit("interrupted; run the same command again")
+    return run, outcome
+
+
+def facts_of(run: api.Run, outcome: Outcome) -> dict[str, Any]:
+    """Return how much a run saw in which time, and what the doctor says and said of it."""
+    alarms = {line["verdict"] for line in run.log if line.get("verdict") in ALARMS}
+    facts = {"nimg": outcome.progress.nimg, "seconds": round(outcome.seconds, 1), "verdict": run.diagnosis.verdict}
+    return facts | {"alarms": sorted(alarms)}
+
+
+def keep(path: Path, found: Mapping[str, Any], threads: int) -> None:
+    """Write what was found as JSON, with threads, machine and commit."""
+    about = {"threads": threads, "machine": runtime.machine(), "commit": commit()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps({**found, **about}, indent=1, default=list) + "\n")
+
+
+def kept_rows(rows: Iterable[tuple[Row, Path]]) -> list[tuple[Row, dict[str, Any]]]:
+    """Return what was kept of those rows whose files are there."""
+    return [(row, json.loads(path.read_text())) for row, path in rows if path.exists()]
+
+
+def line_of(cells: Iterable[str]) -> str:
+    """Return a row of a table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def head_of(words: Sequence[str]) -> list[str]:
+    """Return the first two lines of a table."""
+    return [line_of(words), "|---" * len(words) + "|"]
+
+
+def doctor_of(found: Mapping[str, Any]) -> str:
+    """Return the doctor's last word on a run, and its alarms before."""
+    return found["verdict"] + (f" (before: {', '.join(found['alarms'])})" if found["alarms"] else "")
+
+
+def measured_on(found: Iterable[Mapping[str, Any]], between: str = " ") -> str:
+    """Return the sentences on machines and commits."""
+    found = list(found)
+    machines = sorted({one["machine"]["processor"] + ", torch " + one["machine"]["torch"] for one in found})
+    commits = sorted({one["commit"] for one in found})
+    return f"Measured on: {'; '.join(machines)}.{between}Commits: {', '.join(commits)}."
 
 
 def figures_of(report: Report) -> dict[str, dict[str, Any]]:

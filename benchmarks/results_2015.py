@@ -9,9 +9,7 @@ and a grid of samples in docs/images. The baseline (`plain_dcgan.py`) is trained
 
 from __future__ import annotations
 
-import json
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,16 +19,26 @@ import numpy as np
 import plain_dcgan
 import torch
 from PIL import Image
-from records import cell, commit, figures_of, run_or_write, write_section
+from records import (
+    cell,
+    doctor_of,
+    facts_of,
+    figures_of,
+    head_of,
+    keep,
+    kept_rows,
+    line_of,
+    measured_on,
+    run_or_write,
+    train,
+    write_section,
+)
 
 from saddlepoint import api, explore, pictures
-from saddlepoint._files import write_atomically
 from saddlepoint._types import from_bytes
 from saddlepoint.data import load_dataset
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.engine import runtime
-from saddlepoint.engine.doctor import ALARMS
-from saddlepoint.engine.settings import Observer
 from saddlepoint.evaluate import Report, Subject, evaluate
 from saddlepoint.lab.collapse import PLAIN
 
@@ -107,9 +115,8 @@ def run(row: Row, named: bool) -> None:
         found, report = baseline(row, picture)
     else:
         found, report = trained(row, picture)
-    found |= {"figures": figures_of(report), "threads": THREADS, "machine": runtime.machine(), "commit": commit()}
-    FIGURES.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(found, indent=1, default=list) + "\n")
+    found |= {"figures": figures_of(report)}
+    keep(path, found, THREADS)
     print(f"{row.name}: {found['nimg']:,} samples in {found['seconds']:.0f} s", flush=True)
 
 
@@ -119,17 +126,13 @@ def trained(row: Row, picture: Path) -> tuple[dict[str, Any], Report]:
         row.family, row.data, preset=row.preset, options=row.options, budget=row.minutes * 60, seed=row.seed,
         threads=THREADS, out=RUNS / row.name, device="cpu", remedy="off", size=row.size,
     )  # fmt: skip
-    run, outcome = api.start(plan, Observer(say=print, warn=print))
-    if outcome.reason == "interrupted":
-        sys.exit("interrupted; run the same command again")
+    run, outcome = train(plan)
     report = run.evaluate(row.protocols, seed=0)
     if run.config["options"].get("given", "none") == "none":
         pictures.draw(run, "grid", seed=0, out=picture)
     else:
         completions(run).save(picture)
-    alarms = {line["verdict"] for line in run.log if line.get("verdict") in ALARMS}
-    facts = {"nimg": outcome.progress.nimg, "seconds": round(outcome.seconds, 1), "verdict": run.diagnosis.verdict}
-    return facts | {"alarms": sorted(alarms), "preset": run.config["preset"]}, report
+    return facts_of(run, outcome) | {"preset": run.config["preset"]}, report
 
 
 def completions(run: api.Run, images: int = 12, each: int = 6) -> Image.Image:
@@ -174,12 +177,11 @@ def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
     """Return the table of a data set: every run, then what real rows reach."""
     metrics = [(m, word) for m, word in SHOWN if any(m in kept["figures"]["model"] for _, kept in found)]
     words = ["run", "seed", "minutes", "samples seen", *(word for _, word in metrics), "doctor"]
-    lines = ["", f"`{data}`:", "", "| " + " | ".join(words) + " |", "|---" * len(words) + "|"]
+    lines = ["", f"`{data}`:", "", *head_of(words)]
     for row, kept in found:
         model = kept["figures"]["model"]
-        told = kept["verdict"] + (f" (before: {', '.join(kept['alarms'])})" if kept["alarms"] else "")
         cells = [row.label, str(row.seed), f"{row.minutes:g}", f"{kept['nimg']:,}"]
-        lines.append("| " + " | ".join([*cells, *(cell(model.get(m)) for m, _ in metrics), told]) + " |")
+        lines.append(line_of([*cells, *(cell(model.get(m)) for m, _ in metrics), doctor_of(kept)]))
     for label in dict.fromkeys(row.label for row, _ in found):
         seeds = [kept for row, kept in found if row.label == label]
         if len(seeds) > 1:
@@ -187,19 +189,16 @@ def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
                 [k["figures"]["model"][m]["value"] for k in seeds if m in k["figures"]["model"]] for m, _ in metrics
             ]
             shown = [f"**{statistics.mean(v):.3g}** sd {statistics.stdev(v):.2g}" if len(v) > 1 else "" for v in means]
-            lines.append("| " + " | ".join([label, f"mean of {len(seeds)}", "", "", *shown, ""]) + " |")
+            lines.append(line_of([label, f"mean of {len(seeds)}", "", "", *shown, ""]))
     controls = found[0][1]["figures"]
     for name in (n for n in controls if n.startswith(("held-out", "training"))):
-        lines.append(
-            "| " + " | ".join([f"*{name}*", "", "", "", *(cell(controls[name].get(m)) for m, _ in metrics), ""]) + " |"
-        )
+        lines.append(line_of([f"*{name}*", "", "", "", *(cell(controls[name].get(m)) for m, _ in metrics), ""]))
     return lines
 
 
 def write() -> None:
     """Write the section of docs/results.md between its marks."""
-    pairs = [(row, FIGURES / f"{row.name}.json") for row in ROWS]
-    found = [(row, json.loads(path.read_text())) for row, path in pairs if path.exists()]
+    found = kept_rows((row, FIGURES / f"{row.name}.json") for row in ROWS)
     for _, kept in found:
         for figures in kept["figures"].values():
             if (asked := figures.get("samples of the class asked for")) is not None:
@@ -212,13 +211,8 @@ def write() -> None:
             if row.seed == 0:
                 lines += ["", f"{row.label}, {row.data}, {row.minutes:g} min, seed 0:", ""]
                 lines += [f"![samples](images/2015-{row.name}.png)"]
-    machines = sorted({k["machine"]["processor"] + ", torch " + k["machine"]["torch"] for _, k in found})
-    commits = sorted({k["commit"] for _, k in found})
-    lines += [
-        "",
-        f"{THREADS} thread a run, two runs at a time, each on its own core. Measured on: {'; '.join(machines)}.",
-        f"Commits: {', '.join(commits)}.",
-    ]
+    about = measured_on((one for _, one in found), between="\n")
+    lines += ["", f"{THREADS} thread a run, two runs at a time, each on its own core. {about}"]
     write_section(DOCS / "results.md", "2015", lines, HEADING)
 
 

@@ -9,9 +9,7 @@ and a picture of held-out images in all domains in docs/images.
 
 from __future__ import annotations
 
-import json
 import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +17,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from records import cell, commit, figures_of, run_or_write, write_section
+from records import (
+    cell,
+    doctor_of,
+    facts_of,
+    figures_of,
+    head_of,
+    keep,
+    kept_rows,
+    line_of,
+    measured_on,
+    run_or_write,
+    train,
+    write_section,
+)
 
 from saddlepoint import api, pictures
-from saddlepoint._files import write_atomically
 from saddlepoint._types import from_bytes
-from saddlepoint.engine import runtime
-from saddlepoint.engine.doctor import ALARMS
-from saddlepoint.engine.settings import Observer
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "2018"
@@ -79,25 +86,16 @@ def run(row: Row, named: bool) -> None:
         row.family, row.data, preset="tiny-32", budget=MINUTES * 60, seed=row.seed, threads=THREADS,
         out=RUNS / row.name, device="cpu", remedy="off",
     )  # fmt: skip
-    run, outcome = api.start(plan, Observer(say=print, warn=print))
-    if outcome.reason == "interrupted":
-        sys.exit("interrupted; run the same command again")
+    run, outcome = train(plan)
     report = run.evaluate(["translation"], seed=0, say=print)
     run.save_report(report)
     held_out = from_bytes(torch.from_numpy(np.array(run.dataset().splits["test"].x[:SHOWN_ROWS])))
     pictures.translation(run, held_out).save(DOCS / "images" / f"2018-{row.name}.png")
     found = {
-        "nimg": outcome.progress.nimg,
-        "seconds": round(outcome.seconds, 1),
-        "verdict": run.diagnosis.verdict,
-        "alarms": sorted({line["verdict"] for line in run.log if line.get("verdict") in ALARMS}),
+        **facts_of(run, outcome),
         "figures": figures_of(report),
-        "threads": THREADS,
-        "machine": runtime.machine(),
-        "commit": commit(),
     }
-    FIGURES.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(found, indent=1, default=list) + "\n")
+    keep(path, found, THREADS)
     print(f"{row.name}: {found['nimg']:,} samples in {found['seconds']:.0f} s", flush=True)
 
 
@@ -113,29 +111,27 @@ SHOWN = (
 def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
     """Return the table of a data set: every run, means over seeds, then the control rows."""
     words = ["run", "seed", "samples seen", *(word for _, word in SHOWN), "doctor"]
-    lines = ["", f"`{data}`, {MINUTES} minutes:", "", "| " + " | ".join(words) + " |", "|---" * len(words) + "|"]
+    lines = ["", f"`{data}`, {MINUTES} minutes:", "", *head_of(words)]
     for row, kept in found:
         model = kept["figures"]["model"]
-        told = kept["verdict"] + (f" (before: {', '.join(kept['alarms'])})" if kept["alarms"] else "")
         cells = [row.family, str(row.seed), f"{kept['nimg']:,}", *(cell(model.get(metric), 4) for metric, _ in SHOWN)]
-        lines.append("| " + " | ".join([*cells, told]) + " |")
+        lines.append(line_of([*cells, doctor_of(kept)]))
     for family in dict.fromkeys(row.family for row, _ in found):
         seeds = [kept["figures"]["model"] for row, kept in found if row.family == family]
         if len(seeds) > 1:
             values = [[model[metric]["value"] for model in seeds] for metric, _ in SHOWN]
             shown = [f"**{statistics.mean(v):.4f}** sd {statistics.stdev(v):.2g}" for v in values]
-            lines.append("| " + " | ".join([family, f"mean of {len(seeds)}", "", *shown, ""]) + " |")
+            lines.append(line_of([family, f"mean of {len(seeds)}", "", *shown, ""]))
     for name, figures in found[0][1]["figures"].items():
         if name != "model":
             cells = [f"*{name}*", "", "", *(cell(figures.get(metric), 4) for metric, _ in SHOWN), ""]
-            lines.append("| " + " | ".join(cells) + " |")
+            lines.append(line_of(cells))
     return lines
 
 
 def write() -> None:
     """Write the section of docs/results.md between its marks."""
-    pairs = [(row, FIGURES / f"{row.name}.json") for row in ROWS]
-    found = [(row, json.loads(path.read_text())) for row, path in pairs if path.exists()]
+    found = kept_rows((row, FIGURES / f"{row.name}.json") for row in ROWS)
     lines: list[str] = []
     for data in dict.fromkeys(row.data for row, _ in found):
         some = sorted(((r, k) for r, k in found if r.data == data), key=lambda pair: (pair[0].family, pair[0].seed))
@@ -143,9 +139,7 @@ def write() -> None:
         for row, _ in some:
             if row.seed == 0:
                 lines += ["", f"{row.family}, {row.data}, seed 0:", "", f"![held-out](images/2018-{row.name}.png)"]
-    machines = sorted({k["machine"]["processor"] + ", torch " + k["machine"]["torch"] for _, k in found})
-    commits = sorted({k["commit"] for _, k in found})
-    lines += ["", f"{THREADS} thread a run. Measured on: {'; '.join(machines)}. Commits: {', '.join(commits)}."]
+    lines += ["", f"{THREADS} thread a run. {measured_on(one for _, one in found)}"]
     write_section(DOCS / "results.md", "2018", lines, HEADING)
 
 

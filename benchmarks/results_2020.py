@@ -9,9 +9,7 @@ and its pictures in docs/images. `dcgan` is trained beside for the same time.
 
 from __future__ import annotations
 
-import json
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,15 +17,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from records import cell, commit, figures_of, run_or_write, write_section
+from records import (
+    cell,
+    doctor_of,
+    facts_of,
+    figures_of,
+    head_of,
+    keep,
+    kept_rows,
+    line_of,
+    measured_on,
+    run_or_write,
+    train,
+    write_section,
+)
 
 from saddlepoint import Explorer, api, explore, pictures
-from saddlepoint._files import write_atomically
 from saddlepoint._types import from_bytes
 from saddlepoint.data import load_dataset
-from saddlepoint.engine import runtime
-from saddlepoint.engine.doctor import ALARMS
-from saddlepoint.engine.settings import Observer
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "2020"
@@ -112,29 +119,20 @@ def run(row: Row, named: bool) -> None:
         row.family, source(row.data), preset=row.preset, options=row.options, budget=MINUTES * 60, seed=row.seed,
         threads=THREADS, out=RUNS / row.name, device="cpu", remedy="off", size=row.size,
     )  # fmt: skip
-    run, outcome = api.start(plan, Observer(say=print, warn=print))
-    if outcome.reason == "interrupted":
-        sys.exit("interrupted; run the same command again")
+    run, outcome = train(plan)
     report = run.evaluate(row.protocols, seed=0, features="mnist-lenet" if row.data == "mnist-1000" else None)
     run.save_report(report)
     for picture in ("grid", "styles", "truncation") if run.family.tags.has_w else ("grid",):
         pictures.draw(run, picture, seed=0, out=DOCS / "images" / f"2020-{row.name}-{picture}.png")
     found = {
-        "nimg": outcome.progress.nimg,
-        "seconds": round(outcome.seconds, 1),
-        "verdict": run.diagnosis.verdict,
-        "alarms": sorted({line["verdict"] for line in run.log if line.get("verdict") in ALARMS}),
+        **facts_of(run, outcome),
         "projection": projected(run, DOCS / "images" / f"2020-{row.name}-projection.png"),
         "augmentation": [
             [line["nimg"], line["augment p"], line["augment r"]] for line in run.log if "augment p" in line
         ],
         "figures": figures_of(report),
-        "threads": THREADS,
-        "machine": runtime.machine(),
-        "commit": commit(),
     }
-    FIGURES.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(found, indent=1, default=list) + "\n")
+    keep(path, found, THREADS)
     print(f"{row.name}: {found['nimg']:,} samples in {found['seconds']:.0f} s", flush=True)
 
 
@@ -176,29 +174,27 @@ def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
     """Return the table of a data set: every run, means over seeds, then what real rows reach."""
     metrics = [(m, word) for m, word in SHOWN if any(m in kept["figures"]["model"] for _, kept in found)]
     words = ["run", "seed", "samples seen", *(word for _, word in metrics), "projection", "augmentation", "doctor"]
-    lines = ["", f"`{data}`, {MINUTES} minutes:", "", "| " + " | ".join(words) + " |", "|---" * len(words) + "|"]
+    lines = ["", f"`{data}`, {MINUTES} minutes:", "", *head_of(words)]
     for row, kept in found:
         model = kept["figures"]["model"]
-        told = kept["verdict"] + (f" (before: {', '.join(kept['alarms'])})" if kept["alarms"] else "")
         cells = [row.label, str(row.seed), f"{kept['nimg']:,}", *(cell(model.get(m)) for m, _ in metrics)]
-        lines.append("| " + " | ".join([*cells, projection(kept), controller(kept), told]) + " |")
+        lines.append(line_of([*cells, projection(kept), controller(kept), doctor_of(kept)]))
     for label in dict.fromkeys(row.label for row, _ in found):
         seeds = [kept["figures"]["model"] for row, kept in found if row.label == label]
         if len(seeds) > 1:
             means = [[model[m]["value"] for model in seeds if m in model] for m, _ in metrics]
             shown = [f"**{statistics.mean(v):.3g}** sd {statistics.stdev(v):.2g}" if len(v) > 1 else "" for v in means]
-            lines.append("| " + " | ".join([label, f"mean of {len(seeds)}", "", *shown, "", "", ""]) + " |")
+            lines.append(line_of([label, f"mean of {len(seeds)}", "", *shown, "", "", ""]))
     controls = found[0][1]["figures"]
     for name in (n for n in controls if n.startswith(("held-out", "training"))):
         cells = [f"*{name}*", "", "", *(cell(controls[name].get(m)) for m, _ in metrics), "", "", ""]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(line_of(cells))
     return lines
 
 
 def write() -> None:
     """Write the section of docs/results.md between its marks."""
-    pairs = [(row, FIGURES / f"{row.name}.json") for row in ROWS]
-    found = [(row, json.loads(path.read_text())) for row, path in pairs if path.exists()]
+    found = kept_rows((row, FIGURES / f"{row.name}.json") for row in ROWS)
     lines: list[str] = []
     for data in dict.fromkeys(row.data for row, _ in found):
         some = sorted(((r, k) for r, k in found if r.data == data), key=lambda pair: (pair[0].label, pair[0].seed))
@@ -212,9 +208,7 @@ def write() -> None:
                     "",
                     *(f"![{p.stem}](images/{p.name})" for p in drawn),
                 ]
-    machines = sorted({k["machine"]["processor"] + ", torch " + k["machine"]["torch"] for _, k in found})
-    commits = sorted({k["commit"] for _, k in found})
-    lines += ["", f"{THREADS} thread a run. Measured on: {'; '.join(machines)}. Commits: {', '.join(commits)}."]
+    lines += ["", f"{THREADS} thread a run. {measured_on(one for _, one in found)}"]
     write_section(DOCS / "results.md", "2020", lines, HEADING)
 
 

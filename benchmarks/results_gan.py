@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from records import commit, run_or_write, write_section
+from records import commit, measured_on, run_or_write, write_section
 
 from saddlepoint import api, explore
 from saddlepoint._files import write_atomically
@@ -131,9 +131,7 @@ def write() -> None:
     controls = found[0][1]["controls"] if found else {}
     for name, (value, error, sigma) in controls.items():
         lines.append(f"| *{name}* | | | | | | {value:.1f} ± {error:.1f} | {sigma:.4f} |")
-    machines = sorted({kept["machine"]["processor"] + ", torch " + kept["machine"]["torch"] for _, kept in found})
-    commits = sorted({kept["commit"] for _, kept in found})
-    lines += ["", f"Measured on: {'; '.join(machines)}. Commits: {', '.join(commits)}.", ""]
+    lines += ["", measured_on(kept for _, kept in found), ""]
     lines += ["![Parzen figure, D(x) and D(G(z)) over training](images/gan-curves.png)"]
     for row, kept in found:
         if row.seed == 0:

@@ -10,10 +10,8 @@ Rows called ``controls-DATA`` need no model: the control sets and the baselines,
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +19,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from records import cell, commit, figures_of, run_or_write, write_section
+from records import cell, figures_of, head_of, keep, kept_rows, line_of, measured_on, run_or_write, train, write_section
 from scipy.stats import t as student
 
 from saddlepoint import api
-from saddlepoint._files import write_atomically
 from saddlepoint.data import load_dataset
 from saddlepoint.data.cache import cache_dir
-from saddlepoint.engine import runtime
-from saddlepoint.engine.settings import Observer
 from saddlepoint.evaluate import Report, Subject, evaluate
 from saddlepoint.evaluate.sequences import BOOTSTRAP, SEQUENCE_CONTROLS, make_sequences
 
@@ -107,9 +102,8 @@ def run(row: Row, named: bool) -> None:
     torch.set_num_threads(THREADS)
     found, report = trained(row) if row.preset else untrained(row)
     found |= {"verdict": report.verdict, "seconds of measuring": round(sum(r.seconds for r in report.results), 1)}
-    found |= {"figures": figures_of(report), "threads": THREADS, "machine": runtime.machine(), "commit": commit()}
-    FIGURES.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(found, indent=1, default=list) + "\n")
+    found |= {"figures": figures_of(report)}
+    keep(path, found, THREADS)
     print(f"{row.name}: {report.verdict}", flush=True)
 
 
@@ -119,9 +113,7 @@ def trained(row: Row) -> tuple[dict[str, Any], Report]:
         "timegan", row.data, preset=row.preset, options=ABLATIONS.get(row.ablation, {}), budget=row.minutes * 60,
         seed=row.seed, threads=THREADS, out=RUNS / row.name, device="cpu", remedy="off",
     )  # fmt: skip
-    run, outcome = api.start(plan, Observer(say=print, warn=print))
-    if outcome.reason == "interrupted":
-        sys.exit("interrupted; run the same command again")
+    run, outcome = train(plan)
     report = run.evaluate(row.protocols, seed=0, say=print)
     run.save_report(report)
     return {
@@ -173,7 +165,7 @@ def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
         "",
         f"`{data}`, {minutes} minutes of training:",
         "",
-        "| " + " | ".join(words) + " |",
+        line_of(words),
         "|---" * len(words) + "|",
     ]
     for preset in PRESETS:
@@ -181,19 +173,17 @@ def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
         for row, kept in own:
             model = kept["figures"]["model"]
             cells = [preset, str(row.seed), f"{kept['nimg']:,}", *(cell(model.get(metric), 3) for metric, _ in SHOWN)]
-            lines.append("| " + " | ".join(cells) + " |")
+            lines.append(line_of(cells))
         if own:
             values = [
                 [kept["figures"]["model"][m]["value"] for _, kept in own if m in kept["figures"]["model"]]
                 for m, _ in SHOWN
             ]
             means = [over_seeds(v) if v else "" for v in values]
-            lines.append("| " + " | ".join([preset, f"mean of {len(own)}", "", *means]) + " |")
+            lines.append(line_of([preset, f"mean of {len(own)}", "", *means]))
     controls = found[0][1]["figures"]
     for name in (n for n in SEQUENCE_CONTROLS if n in controls):
-        lines.append(
-            "| " + " | ".join([f"*{name}*", "", "", *(cell(controls[name].get(m), 3) for m, _ in SHOWN)]) + " |"
-        )
+        lines.append(line_of([f"*{name}*", "", "", *(cell(controls[name].get(m), 3) for m, _ in SHOWN)]))
     return lines
 
 
@@ -202,27 +192,24 @@ def ablations(found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
     shown = SHOWN[2:]
     words = ["`increments`", "seed", "sequences seen", *(word for _, word in shown)]
     lines = ["", f"The default without one of its parts: `{ABLATED}`, {ABLATION_MINUTES} minutes of training:", ""]
-    lines += ["| " + " | ".join(words) + " |", "|---" * len(words) + "|"]
+    lines += [*head_of(words)]
     for row, kept in found:
         options = ", ".join(f"`{name}` {value}" for name, value in ABLATIONS[row.ablation].items()) or "as it is"
         cells = [options.lower(), str(row.seed), f"{kept['nimg']:,}"]
         cells += [cell(kept["figures"]["model"].get(metric), 3) for metric, _ in shown]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(line_of(cells))
     return lines
 
 
 def write() -> None:
     """Write the section of docs/results.md between its marks."""
-    pairs = [(row, FIGURES / f"{row.name}.json") for row in ROWS]
-    found = [(row, json.loads(path.read_text())) for row, path in pairs if path.exists()]
+    found = kept_rows((row, FIGURES / f"{row.name}.json") for row in ROWS)
     lines: list[str] = []
     for data in dict.fromkeys(row.data for row, _ in found):
         lines += table(data, [(row, kept) for row, kept in found if row.data == data and not row.ablation])
     if any(row.ablation for row, _ in found):
         lines += ablations([(row, kept) for row, kept in found if row.ablation])
-    machines = sorted({k["machine"]["processor"] + ", torch " + k["machine"]["torch"] for _, k in found})
-    commits = sorted({k["commit"] for _, k in found})
-    lines += ["", f"{THREADS} thread a run. Measured on: {'; '.join(machines)}. Commits: {', '.join(commits)}."]
+    lines += ["", f"{THREADS} thread a run. {measured_on(one for _, one in found)}"]
     write_section(DOCS / "results.md", "series", lines, HEADING)
 
 
