@@ -91,10 +91,7 @@ def run(row: Row, named: bool) -> None:
     run.save_report(report)
     held_out = from_bytes(torch.from_numpy(np.array(run.dataset().splits["test"].x[:SHOWN_ROWS])))
     pictures.translation(run, held_out).save(DOCS / "images" / f"2018-{row.name}.png")
-    found = {
-        **facts_of(run, outcome),
-        "figures": figures_of(report),
-    }
+    found = facts_of(run, outcome) | {"figures": figures_of(report)}
     keep(path, found, THREADS)
     print(f"{row.name}: {found['nimg']:,} samples in {found['seconds']:.0f} s", flush=True)
 
