@@ -468,7 +468,8 @@ def main() -> None:
     except OSError as error:
         code = _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
     except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError) or "memory" in str(error)):
+        words = ("out of memory", "allocate memory", "tried to allocate")
+        if not (isinstance(error, MemoryError) or any(word in str(error) for word in words)):
             raise
         code = _fail(
             "there is not enough memory; lower --batch-size, or share it with --micro-batch. What is saved stays"

@@ -47,9 +47,11 @@ from saddlepoint.nn.style import (
     W,
     clipped,
     draw_layers,
+    follow,
     mixed,
     noises,
-    sides,
+    sides_of,
+    widths_of,
 )
 from saddlepoint.optimizers import lazily
 from saddlepoint.penalties import path_lengths, penalised, squared_gradient_norm
@@ -58,9 +60,6 @@ from saddlepoint.theory import game_logs
 
 FEW = 10_000
 """Training images below which they are augmented unless the options say otherwise."""
-
-RATE = 0.005
-"""Share of a minibatch's mean in the running mean of w."""
 
 PATH_DECAY = 0.01
 """Share of a minibatch's mean in the running mean of path lengths."""
@@ -135,19 +134,12 @@ class StyleGANConfig(FamilyConfig):
         return self.lr * inverse_root(at.nimg, self.lr_decay_kimg)
 
 
-def _widths(config: StyleGANConfig, levels: int) -> list[int]:
-    """Channels of the blocks, from the smallest side to that of the image."""
-    return [min(config.max_width, config.width << i) for i in reversed(range(levels))]
-
-
 class Generator(nn.Module):
     """z -> w (mapping); a learned constant -> blocks of two styled layers, each adding to the doubled image."""
 
-    def __init__(self, config: StyleGANConfig, data: DataSpec, classes: int) -> None:
+    def __init__(self, config: StyleGANConfig, levels: list[int], channels: int, classes: int) -> None:
         super().__init__()
-        levels = sides(data.shape[1])
-        assert levels is not None
-        widths, size = _widths(config, len(levels)), config.w_size
+        widths, size = widths_of(config.width, config.max_width, len(levels)), config.w_size
         self.noise_sides = [levels[0], *[side for side in levels[1:] for _ in range(2)]]
         self.mapping = MappingNetwork(config.latent_size, classes, size, config.mapping_depth)
         self.bounded = config.bounded
@@ -155,7 +147,7 @@ class Generator(nn.Module):
         self.first = StyledLayer(widths[0], widths[0], size)
         self.ups = nn.ModuleList(StyledLayer(a, b, size, up=True) for a, b in pairwise(widths))
         self.layers = nn.ModuleList(StyledLayer(b, b, size) for b in widths[1:])
-        self.images = nn.ModuleList(ToImage(width, data.shape[0], size) for width in widths)
+        self.images = nn.ModuleList(ToImage(width, channels, size) for width in widths)
         self.w_average: Tensor
         self.register_buffer("w_average", torch.zeros(size))
 
@@ -199,12 +191,10 @@ class Block(nn.Module):
 class Discriminator(nn.Module):
     """Channels from the image, blocks down to the smallest side, minibatch deviation -> one logit."""
 
-    def __init__(self, config: StyleGANConfig, data: DataSpec, classes: int) -> None:
+    def __init__(self, config: StyleGANConfig, levels: list[int], channels: int, classes: int) -> None:
         super().__init__()
-        levels = sides(data.shape[1])
-        assert levels is not None
-        widths = _widths(config, len(levels))[::-1]
-        self.input = EqualisedConv2d(data.shape[0], widths[0], 1, amplify=GAIN)
+        widths = widths_of(config.width, config.max_width, len(levels))[::-1]
+        self.input = EqualisedConv2d(channels, widths[0], 1, amplify=GAIN)
         self.blocks = nn.Sequential(
             *(Block(a, b, residual=config.discriminator == "residual") for a, b in pairwise(widths))
         )
@@ -274,21 +264,17 @@ class StyleGAN(Family):
         super().__init__(config, data)
         if config.conditional and not data.classes:
             raise ConfigError("a conditional stylegan needs labels, and this data has none; leave --conditional out")
-        if data.shape[1] != data.shape[2] or data.shape[1] not in SIZES:
-            raise ConfigError(
-                f"family 'stylegan' makes square images whose side is 4, 5, 6 or 7 times a power of two, from 8 to "
-                f"1024, but these are {data.shape[1]} x {data.shape[2]}; choose --size 32 or another of them"
-            )
-        self.generator = Generator(config, data, self.classes)
+        levels = sides_of(data.shape, self.name)
+        self.generator = Generator(config, levels, data.shape[0], self.classes)
         self.discriminator: Discriminator | StridedDiscriminator
         if config.discriminator == "strided":
-            widths = [min(config.max_width, config.width << i) for i in range(1, 12)]
+            widths = widths_of(2 * config.width, config.max_width, len(levels))
             offset = not get_objective(config.objective).paired
             self.discriminator = StridedDiscriminator(
-                data.shape, widths, self.classes, config.mapping_depth, offset=offset
+                data.shape[0], levels, widths, self.classes, config.mapping_depth, offset=offset
             )
         else:
-            self.discriminator = Discriminator(config, data, self.classes)
+            self.discriminator = Discriminator(config, levels, data.shape[0], self.classes)
         self.objective, self.augment = get_objective(config.objective), Augment(config.augment)
         self.augment_p: Tensor
         self.path_length: Tensor
@@ -390,8 +376,7 @@ class StyleGAN(Family):
         """Draw w, for some of the samples two, and let the running mean follow."""
         w = self.generator.mapping(self.sample_inputs(n, ctx.generator), labels)
         if average:
-            with torch.no_grad():
-                self.generator.w_average.lerp_(w.detach().mean(0).to(self.generator.w_average.dtype), RATE)
+            follow(self.generator.w_average, w)
         if not self.config.mixing:
             return w[:, None].expand(-1, self.w_layers, -1)
         other = self.generator.mapping(self.sample_inputs(n, ctx.generator), labels)

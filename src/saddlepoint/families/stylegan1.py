@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint import cures
-from saddlepoint._errors import ConfigError
 from saddlepoint._types import Images, Latents, PerSample
 from saddlepoint.config import check, option
 from saddlepoint.family import (
@@ -36,12 +35,22 @@ from saddlepoint.family import (
 from saddlepoint.losses import OBJECTIVES, get_objective
 from saddlepoint.nn.equalised import GAIN, EqualisedConv2d, EqualisedLinear, ResizedConv2d, leaky
 from saddlepoint.nn.resample import NARROW, blur
-from saddlepoint.nn.style import SIZES, Head, MappingNetwork, Styles, W, clipped, draw_layers, mixed, noises, sides
+from saddlepoint.nn.style import (
+    SIZES,
+    Head,
+    MappingNetwork,
+    Styles,
+    W,
+    clipped,
+    draw_layers,
+    follow,
+    mixed,
+    noises,
+    sides_of,
+    widths_of,
+)
 from saddlepoint.penalties import squared_gradient_norm
 from saddlepoint.theory import game_logs
-
-RATE = 0.005
-"""Share of a minibatch's mean in the running mean of w."""
 
 EPSILON = 1e-5
 """Added to the variance of a map. At the start the learned constant has none, and the gradient grows by its root."""
@@ -247,19 +256,12 @@ class StyleGAN1(Family):
 
     def __init__(self, config: StyleGAN1Config, data: DataSpec) -> None:
         super().__init__(config, data)
-        if data.shape[1] != data.shape[2] or data.shape[1] not in SIZES:
-            raise ConfigError(
-                f"family 'stylegan1' makes square images whose side is 4, 5, 6 or 7 times a power of two, from 8 to "
-                f"1024, but these are {data.shape[1]} x {data.shape[2]}; choose --size 32 or another of them"
-            )
-        found = sides(data.shape[1])
-        assert found is not None
-        self.sides = found
+        self.sides = sides_of(data.shape, self.name)
         check(
             config.first_level < len(self.sides), "first_level", config.first_level,
             f"below {len(self.sides)}, the number of sides up to {data.shape[1]}",
         )  # fmt: skip
-        widths = [min(config.max_width, config.width << i) for i in reversed(range(len(self.sides)))]
+        widths = widths_of(config.width, config.max_width, len(self.sides))
         self.generator = Generator(config, data.shape[0], widths, self.sides)
         self.discriminator = Discriminator(config, data.shape[0], widths, self.sides)
         self.objective = get_objective(config.objective)
@@ -340,8 +342,7 @@ class StyleGAN1(Family):
         """Draw w, for some of the samples two, and let the running mean follow."""
         w, other = (self.generator.mapping(self.sample_inputs(n, ctx.generator), None) for _ in range(2))
         if average:
-            with torch.no_grad():
-                self.generator.w_average.lerp_(w.detach().mean(0).to(self.generator.w_average.dtype), RATE)
+            follow(self.generator.w_average, w)
         return mixed(w, other, self.w_layers, self.config.mixing, ctx.generator)
 
     def _noise(self, rows: int, generator: torch.Generator) -> list[Tensor]:

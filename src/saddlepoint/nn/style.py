@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from saddlepoint._errors import ConfigError
 from saddlepoint._types import Latents, PerSample, at_least_float32
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.equalised import GAIN, EqualisedConv2d, EqualisedLinear, ModulatedConv2d, leaky
@@ -40,6 +41,39 @@ def sides(side: int) -> list[int] | None:
 
 SIZES = tuple(side for side in range(8, 1025) if sides(side))
 """Sides of the images that the generators can make."""
+
+RATE = 0.005
+"""Share of a minibatch's mean in the running mean of w."""
+
+
+def sides_of(shape: tuple[int, ...], family: str) -> list[int]:
+    """Return the sides of the layers for images of a shape.
+
+    Args:
+        shape: (channel, height, width).
+        family: its name, for messages.
+
+    Raises:
+        ConfigError: if they are not square, or their side is none of `SIZES`.
+    """
+    found = sides(shape[1])
+    if shape[1] != shape[2] or shape[1] not in SIZES or found is None:
+        raise ConfigError(
+            f"family '{family}' makes square images whose side is 4, 5, 6 or 7 times a power of two, from 8 to "
+            f"1024, but these are {shape[1]} x {shape[2]}; choose --size 32 or another of them"
+        )
+    return found
+
+
+def widths_of(width: int, most: int, levels: int) -> list[int]:
+    """Return the channels at each side, from the smallest to that of the images, where there are ``width``."""
+    return [min(most, width << level) for level in reversed(range(levels))]
+
+
+@torch.no_grad()
+def follow(average: Tensor, w: W) -> None:
+    """Move the running mean of w by a minibatch. Source: Karras et al. 2019, appendix B and released code."""
+    average.lerp_(w.mean(0).to(average.dtype), RATE)
 
 
 class MappingNetwork(nn.Module):
@@ -193,25 +227,25 @@ class StridedDiscriminator(nn.Module):
     weights are multiplied by the label's vector.
 
     Args:
-        shape: of an image, square.
-        widths: channels at half the side, a quarter, and so on; as many as there are sides are read.
+        channels: of an image.
+        levels: sides, from the smallest to that of the images.
+        widths: channels at half of each side, in this order.
         classes: of the labels; 0: there are none.
         depth: layers of the label's network.
         offset: whether the logit has one; see `Head`.
     """
 
     def __init__(
-        self, shape: tuple[int, ...], widths: Sequence[int], classes: int, depth: int, *, offset: bool = True
-    ) -> None:
+        self, channels: int, levels: Sequence[int], widths: Sequence[int], classes: int, depth: int, *,
+        offset: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
-        found = sides(shape[1])
-        assert found is not None
-        pairs = pairwise([shape[0], *widths[: len(found)]])
+        pairs = pairwise([channels, *reversed(widths)])
         self.layers = nn.ModuleList(
             EqualisedConv2d(a, b, 4 - side % 2, stride=2, padding=1, amplify=GAIN)
-            for (a, b), side in zip(pairs, reversed(found), strict=True)
+            for (a, b), side in zip(pairs, reversed(levels), strict=True)
         )
-        features = widths[len(found) - 1] * ((found[0] + 1) // 2) ** 2
+        features = widths[0] * ((levels[0] + 1) // 2) ** 2
         self.output = EqualisedLinear(features, 1, bias=offset)
         self.label = MappingNetwork(0, classes, features, depth) if classes else None
 
