@@ -80,15 +80,9 @@ def plain_steps(
         batch_size: samples in a step.
         latent: dimensions of z.
     """
-    loader = DataLoader(TensorDataset(images), batch_size, shuffle=True, drop_last=True)
+    stream = _minibatches(images, batch_size)
     criterion = nn.BCEWithLogitsLoss()
 
-    def batches() -> Iterator[Tensor]:
-        while True:
-            for (real,) in loader:
-                yield real
-
-    stream = batches()
     ones, zeros = torch.ones(batch_size, 1), torch.zeros(batch_size, 1)
 
     def step() -> tuple[float, float]:
@@ -107,6 +101,14 @@ def plain_steps(
         return loss_d.item(), loss_g.item()
 
     return step
+
+
+def _minibatches(rows: Tensor, batch_size: int) -> Iterator[Tensor]:
+    """Yield shuffled minibatches, epoch after epoch, as a plain script takes them."""
+    loader = DataLoader(TensorDataset(rows), batch_size, shuffle=True, drop_last=True)
+    while True:
+        for (batch,) in loader:
+            yield batch
 
 
 class Recurrence(nn.Module):
@@ -144,18 +146,11 @@ def timegan_steps(parts: dict[str, Recurrence], windows: Tensor, batch_size: int
         batch_size: windows in a minibatch.
         lr: Adam's, for all.
     """
-    loader = DataLoader(TensorDataset(windows), batch_size, shuffle=True, drop_last=True)
+    stream = _minibatches(windows, batch_size)
     embedder, recovery, generator, supervisor, discriminator = parts.values()
     players = ((generator, supervisor), (embedder, recovery), (discriminator,))
     for_g, for_e, for_d = (torch.optim.Adam([p for net in nets for p in net.parameters()], lr) for nets in players)
     criterion = nn.BCEWithLogitsLoss()
-
-    def batches() -> Iterator[Tensor]:
-        while True:
-            for (real,) in loader:
-                yield real
-
-    stream = batches()
 
     def judged(h: Tensor, target: float) -> Tensor:
         logits = discriminator(h)

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from saddlepoint._errors import CheckpointError
+from saddlepoint.data.hub import no_progress_bars, reason_of
 
 FILE = "model.safetensors"
 FORMAT = 1
@@ -39,21 +40,16 @@ def local(source: str | Path) -> Path:
     name = str(source).removeprefix(HUB)
     if name.count("/") != 1 or not all(name.split("/")):
         raise CheckpointError(f"'{source}' is not a hub id; write hf:owner/name")
-    from huggingface_hub import snapshot_download, utils
+    from huggingface_hub import snapshot_download
 
-    were = utils.are_progress_bars_disabled()
-    utils.disable_progress_bars()
     try:
-        return Path(snapshot_download(name, allow_patterns=list(FILES)))
-    except Exception as error:  # the hub's own errors, the connection's, those of a proxy
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        with no_progress_bars():
+            return Path(snapshot_download(name, allow_patterns=list(FILES)))
+    except Exception as error:  # of many kinds
         raise CheckpointError(
-            f"'{source}' cannot be loaded from the hub ({reason}); check the id, and log in with `hf auth login` if it "
-            "is private"
+            f"'{source}' cannot be loaded from the hub ({reason_of(error)}); check the id, and log in with "
+            "`hf auth login` if it is private"
         ) from error
-    finally:
-        if not were:
-            utils.enable_progress_bars()
 
 
 def is_export(folder: Path) -> bool:

@@ -55,12 +55,11 @@ def hub_source(name: str, repository: str, config: str | None = None) -> Source:
     import datasets
 
     try:
-        with _no_progress_bars():
+        with _no_bars_of_datasets():
             loaded = datasets.load_dataset(repository, config)
     except Exception as error:  # the library raises its own, huggingface_hub's, httpx's and plain errors
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"'{repository}' cannot be loaded from the hub ({reason}); check the id and the configuration "
+            f"'{repository}' cannot be loaded from the hub ({reason_of(error)}); check the id and the configuration "
             "(hf:owner/name/config), and log in with `hf auth login` if it is gated"
         ) from error
     parts = dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
@@ -101,6 +100,40 @@ def parse_id(source: str) -> tuple[str, str | None]:
     return "/".join(parts[:2]), parts[2] if len(parts) == 3 else None
 
 
+@contextmanager
+def no_progress_bars() -> Iterator[None]:
+    """Let the hub's client transfer files without its bars."""
+    from huggingface_hub import utils
+
+    were = utils.are_progress_bars_disabled()
+    utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not were:
+            utils.enable_progress_bars()
+
+
+def reason_of(error: Exception) -> str:
+    """Return the first line of what the hub's client says; its errors are its own, the connection's, a proxy's."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextmanager
+def _no_bars_of_datasets() -> Iterator[None]:
+    import datasets
+    from huggingface_hub import utils
+
+    were = utils.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        with no_progress_bars():
+            yield
+    finally:
+        if not were:
+            datasets.enable_progress_bars()
+
+
 def _ask(address: str, patience: float) -> str | None:
     try:
         with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=patience):
@@ -113,22 +146,6 @@ def _ask(address: str, patience: float) -> str | None:
         return str(getattr(error.reason, "strerror", None) or error.reason)
     except (OSError, ValueError) as error:
         return str(error)
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    import datasets
-    from huggingface_hub import utils
-
-    were = utils.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    utils.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if not were:
-            utils.enable_progress_bars()
-            datasets.enable_progress_bars()
 
 
 def _rows(part: Any, layout: Layout, split: str) -> Iterator[Item]:
