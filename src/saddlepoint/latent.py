@@ -129,13 +129,9 @@ class Explorer:
         inputs = self.run.inputs(_DRAWN, seed=0)
         return self.codes(inputs, self.run.labels(_DRAWN, seed=0))
 
-    @torch.no_grad()
     def codes(self, inputs: Tensor, labels: Tensor | None) -> Tensor:
         """Return the places of inputs in the space that is walked in, (n, latent), on the CPU."""
-        if not self.family.tags.has_w:
-            return inputs
-        device = self.run.device
-        return self.family.mapping(inputs.to(device), None if labels is None else labels.to(device)).cpu()
+        return self.run.codes(inputs, labels) if self.family.tags.has_w else inputs
 
     @cached_property
     def directions(self) -> Tensor:
@@ -198,7 +194,7 @@ class Explorer:
             if view.mix is not None:
                 raise ConfigError(f"family '{self.family.name}' has no styles to mix; leave --mix out")
             return self._samples(codes, labels, seed)
-        return self.synthesise(self._mixed(codes, view), seed)
+        return self.run.synthesise(self._mixed(codes, view), seed)
 
     def _mixed(self, codes: Tensor, view: View) -> Tensor:
         styles = codes[:, None].repeat(1, self.family.w_layers, 1)
@@ -241,14 +237,8 @@ class Explorer:
     @torch.no_grad()
     def _samples(self, codes: Tensor, labels: Tensor | None, seed: int) -> Samples:
         if self.family.tags.has_w:
-            return self.synthesise(codes[:, None].repeat(1, self.family.w_layers, 1), seed)
+            return self.run.synthesise(codes[:, None].repeat(1, self.family.w_layers, 1), seed)
         return self.run.generate(codes, labels, seed=seed)
-
-    @torch.no_grad()
-    def synthesise(self, styles: Tensor, seed: int = 0) -> Samples:
-        """Return the samples of styles (n, layers, w), on the CPU; for families with w."""
-        stream = runtime.stream(self.run.device, "generate", seed, 0)
-        return self.family.synthesis(styles.to(self.run.device), generator=stream).cpu()
 
     def project(
         self,

@@ -308,23 +308,22 @@ def _interpolated(run: Run, rows: int, seed: int, label: int | str | None) -> Te
     return run.generate(steps, None if labels is None else labels.repeat_interleave(_STEPS), seed=seed)
 
 
-def _w(run: Run, n: int, seed: int, label: int | str | None) -> tuple[Explorer, Tensor]:
-    """Return the explorer of a run and the places in w of ``n`` samples."""
+def _w(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
+    """Return the places in w of ``n`` samples."""
     if not run.family.tags.has_w:
         raise ConfigError(f"family '{run.family.name}' has no styles; draw a grid or an interpolation of its samples")
-    explorer = Explorer(run)
-    return explorer, explorer.codes(run.inputs(n, seed=seed), run.labels(n, seed=seed, label=label))
+    return run.codes(run.inputs(n, seed=seed), run.labels(n, seed=seed, label=label))
 
 
 def _mixed(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
     """Return a table of samples: each has the coarse styles of its row's first one, the others of its column's."""
-    explorer, w = _w(run, 2 * n, seed, label)
+    w = _w(run, 2 * n, seed, label)
     layers = run.family.w_layers
     whole = w[:, None].expand(-1, layers, -1)
     coarse, fine = whole.split(n)
     table = fine.repeat(n, 1, 1)
     table[:, : layers // 2] = coarse.repeat_interleave(n, 0)[:, : layers // 2]
-    rows, columns, inside = explorer.synthesise(torch.cat([whole, table]), seed).split((n, n, n * n))
+    rows, columns, inside = run.synthesise(torch.cat([whole, table]), seed).split((n, n, n * n))
     corner = torch.full_like(rows[:1], -1.0)
     parts = [corner, columns]
     for row, mixtures in zip(rows, inside.split(n), strict=True):
@@ -334,7 +333,7 @@ def _mixed(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
 
 def _truncated(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
     """Return samples pulled towards the mean, a row each: all the way, and as far on the other side of it."""
-    explorer, w = _w(run, n, seed, label)
+    w = _w(run, n, seed, label)
     shares = torch.tensor(_TRUNCATIONS)[None, :, None]
-    codes = torch.lerp(explorer.mean.expand_as(w)[:, None], w[:, None], shares).flatten(0, 1)
-    return explorer.synthesise(codes[:, None].expand(-1, run.family.w_layers, -1), seed)
+    codes = torch.lerp(run.family.w_average.cpu().expand_as(w)[:, None], w[:, None], shares).flatten(0, 1)
+    return run.synthesise(codes[:, None].expand(-1, run.family.w_layers, -1), seed)

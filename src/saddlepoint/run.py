@@ -139,6 +139,17 @@ class Run:
             samples[part] = piece
         return samples
 
+    @torch.no_grad()
+    def codes(self, inputs: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the points of w of inputs, (n, w), on the CPU; for families with w."""
+        return self.family.mapping(inputs.to(self.device), None if labels is None else labels.to(self.device)).cpu()
+
+    @torch.no_grad()
+    def synthesise(self, styles: Tensor, seed: int = 0) -> Samples:
+        """Return the samples of styles (n, layers, w), on the CPU; for families with w."""
+        stream = runtime.stream(self.device, "generate", seed, 0)
+        return self.family.synthesis(styles.to(self.device), generator=stream).cpu()
+
     def target(self, words: str) -> Tensor:
         """Return the domain that words name, as labels of one sample.
 
@@ -236,7 +247,11 @@ class Run:
             return self._translator(label, dataset)
         latents = labels = styles = None
         if self.family.tags.has_w:
-            styles = Latents(self._draw_w, self._from_w)
+            family = self.family
+            styles = Latents(
+                lambda n, draws: self.codes(family.sample_inputs(n, draws), family.sample_labels(n, draws)),
+                lambda w: self.synthesise(w[:, None].expand(-1, family.w_layers, -1)),
+            )
         if self.family.tags.input == "latent":
             # Every mapping network here scales z to unit root mean square first, as published.
             sphere = self.family.tags.has_w
@@ -251,19 +266,6 @@ class Run:
                 return asked.numpy()
 
         return Subject(label, lambda n, seed: self.sample(n, seed=seed), labels=labels, latents=latents, styles=styles)
-
-    @torch.no_grad()
-    def _draw_w(self, n: int, generator: torch.Generator) -> Tensor:
-        """Draw points of w, (n, w), on the CPU."""
-        z, labels = self.family.sample_inputs(n, generator), self.family.sample_labels(n, generator)
-        labels = None if labels is None else labels.to(self.device)
-        return self.family.mapping(z.to(self.device), labels).cpu()
-
-    @torch.no_grad()
-    def _from_w(self, w: Tensor) -> Samples:
-        """Return the samples of points of w, the same in every layer, on the CPU."""
-        styles = w[:, None].expand(-1, self.family.w_layers, -1).to(self.device)
-        return self.family.synthesis(styles, generator=runtime.stream(self.device, "generate", 0, 0)).cpu()
 
     def _translator(self, label: str, dataset: Dataset | None) -> Subject:
         """Return a generator that transforms images: its samples are held-out images in domains drawn anew."""
