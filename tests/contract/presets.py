@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.data.dataset import Dataset, Split
-from saddlepoint.family import Family, FamilyConfig, get_preset
+from saddlepoint.engine.runtime import stream
+from saddlepoint.family import Family, FamilyConfig, build_family, families, get_preset
 
 SHAPES = {"cifar10-conv-2014": (3, 32, 32)}
 """Shape of images for presets that cannot make those of 16 x 16."""
@@ -63,3 +64,13 @@ def made(kind: type[Family], preset: str, modality: str | None = None) -> Datase
         x = rng.normal(size=(56, 2)).astype(np.float32)
     splits = {"train": Split(x[:40], labels[:40]), "valid": Split(x[40:], labels[40:])}
     return Dataset("made", modality, splits, ("a", "b", "c"), "0")  # type: ignore[arg-type]
+
+
+def untrained(name: str, preset: str) -> tuple[Family, Dataset]:
+    """Return a preset in reduced form with weights drawn, ready to sample, and its data."""
+    kind = families()[name]
+    dataset = made(kind, preset)
+    family = build_family(name, reduced(kind, preset), dataset.spec)
+    family.reset_parameters(stream("cpu", "weights", 0))
+    family.prepare(dataset.stats())
+    return family.eval().requires_grad_(False), dataset

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 
-from saddlepoint import api, cli, load, pictures
+from saddlepoint import api, cli, load, pictures  # noqa: F401 - forked processes find all of it imported
 from saddlepoint.engine.state import list_checkpoints, newest_checkpoint, read_checkpoint, step_of
 
 SMALL = ("--generator-widths", "64,64", "--discriminator-widths", "32,32", "--batch-size", "32", "--threads", "1")
@@ -130,6 +130,12 @@ class Place:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
 
+    def killed(self, *words: str, within: float) -> None:
+        """Start a command and kill it at a random moment."""
+        child = self.start(*words)
+        time.sleep(self.rng.uniform(0, within))
+        self.kill(child)
+
     def call(self, *words: str, before: Callable[[], object] = lambda: None) -> int:
         """Run a command to its end; a traceback is a broken rule."""
         code = self.ended(self.start(*words, before=before))
@@ -212,7 +218,7 @@ def stopped_politely(place: Place) -> None:
     place.goes_on(seen)
 
 
-def disk_full(place: Place) -> None:
+def size_limited(place: Place) -> None:
     """Let files grow no further than a limit that lies inside a checkpoint."""
     limit = place.rng.randrange(1_000, 60_000)
 
@@ -227,8 +233,8 @@ def disk_full(place: Place) -> None:
     place.goes_on(seen)
 
 
-def small_disk(place: Place) -> None:
-    """Train on a file system of its own that is full before the next checkpoint (needs root; else as `disk_full`)."""
+def disk_full(place: Place) -> None:
+    """Train on a file system of its own, full before the next checkpoint (without root: as with a file size limit)."""
     disk = place.folder / "disk"
     disk.mkdir()
     used = sum(path.stat().st_size for path in place.run.rglob("*") if path.is_file())
@@ -237,7 +243,7 @@ def small_disk(place: Place) -> None:
         ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)], capture_output=True, check=False
     )
     if done.returncode:
-        disk_full(place)
+        size_limited(place)
         return
     try:
         here = Place(disk, place.rng)
@@ -348,9 +354,7 @@ def cache_damaged(place: Place) -> None:
 def evaluation_killed(place: Place) -> None:
     """Kill an evaluation at a random moment; a later one is whole, and the run as it was."""
     seen, before = max(place.whole()), contents(place.run / "checkpoints")
-    child = place.start("evaluate", str(place.run), *QUICK, "--threads", "1")
-    time.sleep(place.rng.uniform(0, 0.8))
-    place.kill(child)
+    place.killed("evaluate", str(place.run), *QUICK, "--threads", "1", within=0.8)
     demand(contents(place.run / "checkpoints") == before, "the evaluation touched checkpoints")
     report = place.run / "report" / "metrics.jsonl"
     if report.exists():
@@ -363,9 +367,7 @@ def evaluation_killed(place: Place) -> None:
 def sampling_killed(place: Place) -> None:
     """Kill the writing of samples at a random moment: the file is whole or not there."""
     seen, out = max(place.whole()), place.folder / "samples.npz"
-    child = place.start("sample", str(place.run), "-n", "20000", "--out", str(out), "--threads", "1")
-    time.sleep(place.rng.uniform(0, 0.8))
-    place.kill(child)
+    place.killed("sample", str(place.run), "-n", "20000", "--out", str(out), "--threads", "1", within=0.8)
     if out.exists():
         import numpy as np
 
@@ -378,9 +380,7 @@ def sampling_killed(place: Place) -> None:
 def export_killed(place: Place) -> None:
     """Kill an export at a random moment: the folder is whole or not there, and the run as it was."""
     seen, out = max(place.whole()), place.folder / "given"
-    child = place.start("export", str(place.run), "--format", "safetensors", "--out", str(out))
-    time.sleep(place.rng.uniform(0, 0.3))
-    place.kill(child)
+    place.killed("export", str(place.run), "--format", "safetensors", "--out", str(out), within=0.3)
     if out.exists():
         demand(load(out).step == STEPS, "half an export")
     again = place.folder / "again"
@@ -411,8 +411,8 @@ KINDS: dict[str, tuple[Callable[[Place], None], int]] = {
     "training killed": (training_killed, 20),
     "killed while saving": (saving_killed, 20),
     "stopped by a signal": (stopped_politely, 8),
-    "file size limit": (disk_full, 8),
-    "disk full": (small_disk, 6),
+    "file size limit": (size_limited, 8),
+    "disk full": (disk_full, 6),
     "read-only folder": (read_only, 5),
     "clock jumps": (clock_jumps, 5),
     "two trainers": (two_trainers, 5),
@@ -434,7 +434,8 @@ def damage(path: Path, rng: random.Random) -> None:
         return
     if how == "bit":
         content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
-    path.write_bytes({"bit": content, "cut": content[: rng.randrange(len(content))], "empty": b""}[how])
+    kept = {"bit": content, "cut": content[: rng.randrange(len(content))], "empty": bytearray()}
+    path.write_bytes(kept[how])
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -468,7 +469,6 @@ def make_template(folder: Path) -> Path:
     run.dataset()
     run.evaluate(["memorisation"], features="pixels")
     pictures.draw(run, "grid")
-    assert api
     return child.run
 
 

@@ -23,27 +23,19 @@ from saddlepoint.export.onnx_file import check, write_graphs
 from saddlepoint.export.recurrent import _ordered
 from saddlepoint.export.sample import Generator, png
 from saddlepoint.export.tape import Tape
-from saddlepoint.family import Family, build_family, families
+from saddlepoint.family import families
 from saddlepoint.nn.mlp import dropout
 from saddlepoint.run import Run
-from tests.contract.presets import made, reduced
+from tests.contract.presets import untrained
+from tests.unit.measured import measured
 
 CASES = [(name, preset) for name, kind in families().items() for preset in kind.PRESETS]
-
-
-def built(name: str, preset: str) -> Family:
-    kind = families()[name]
-    dataset = made(kind, preset)
-    family = build_family(name, reduced(kind, preset), dataset.spec)
-    family.reset_parameters(stream("cpu", "weights", 0))
-    family.prepare(dataset.stats())
-    return family.eval().requires_grad_(False)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "preset"), CASES)
 def test_files_make_what_pytorch_makes(name: str, preset: str, tmp_path: Path) -> None:
-    family = built(name, preset)
+    family = untrained(name, preset)[0]
     graphs = write_graphs(family, tmp_path)
     told = {"graphs": graphs, "classes": [], "modality": family.data.modality}
     (tmp_path / "model.json").write_text(json.dumps(told))
@@ -56,13 +48,7 @@ def test_files_make_what_pytorch_makes(name: str, preset: str, tmp_path: Path) -
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return a conditional run on digits with figures."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SADDLEPOINT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        options = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
-        folder = tmp_path_factory.mktemp("runs") / "digits"
-        run = saddlepoint.train("cgan", data="digits", steps=30, options=options, threads=1, out=folder)
-        run.save_report(run.evaluate(["fd"]))
-    return run
+    return measured(tmp_path_factory, ["fd"])
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +229,7 @@ def test_the_tape_refuses_draws_it_does_not_know() -> None:
 
 
 def test_a_generator_that_decides_by_its_inputs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    family = built("gan", "mnist")
+    family = untrained("gan", "mnist")[0]
     plain = type(family).generate
 
     def deciding(self: Any, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Tensor:
@@ -255,7 +241,7 @@ def test_a_generator_that_decides_by_its_inputs_is_refused(monkeypatch: pytest.M
 
 
 def test_draws_know_their_batch_axis() -> None:
-    inputs, model = graphs_of(built("timegan", "increments"))
+    inputs, model = graphs_of(untrained("timegan", "increments")[0])
     assert isinstance(inputs, Graph)
     assert inputs.inputs[0].shape == (8, 32, None)
     assert model.inputs[0].shape == (None, 8, 32)

@@ -20,6 +20,7 @@ from saddlepoint.export import export_run
 from saddlepoint.export.card import card
 from saddlepoint.export.hub import push
 from saddlepoint.run import Run
+from tests.unit.measured import measured
 
 COMMIT = "c0ffee" * 6 + "abcd"
 
@@ -112,13 +113,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[StandI
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return a conditional run on digits with figures."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SADDLEPOINT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        options = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
-        folder = tmp_path_factory.mktemp("runs") / "digits"
-        run = saddlepoint.train("cgan", data="digits", steps=30, options=options, threads=1, out=folder)
-        run.save_report(run.evaluate(["fd", "memorisation"]))
-    return run
+    return measured(tmp_path_factory, ["fd", "memorisation"])
 
 
 def test_up_to_the_hub_and_back(run: Run, hub: type[StandIn], tmp_path: Path) -> None:

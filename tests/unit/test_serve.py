@@ -24,14 +24,12 @@ from PIL import Image
 
 import saddlepoint
 from saddlepoint._errors import ConfigError
-from saddlepoint.engine.runtime import stream
-from saddlepoint.family import build_family, families
 from saddlepoint.run import Run
 from saddlepoint.serve.api.app import make_app
 from saddlepoint.serve.api.batching import Batcher, Full
 from saddlepoint.serve.api.guard import Limits
 from saddlepoint.service import Rows, Service
-from tests.contract.presets import made, reduced
+from tests.contract.presets import untrained
 
 HOME = "http://127.0.0.1"
 CASES = [
@@ -43,14 +41,10 @@ CASES = [
 
 def run_of(name: str, preset: str) -> Run:
     """Return an untrained run."""
-    kind = families()[name]
-    dataset = made(kind, preset)
-    family = build_family(name, reduced(kind, preset), dataset.spec)
-    family.reset_parameters(stream("cpu", "weights", 0))
-    family.prepare(dataset.stats())
+    family, dataset = untrained(name, preset)
     data = {"modality": dataset.modality, "shape": list(dataset.spec.shape), "classes": list(dataset.spec.classes)}
     config = {"family": name, "data": data}
-    return Run(Path("made"), config, family.eval().requires_grad_(False), 1, True)
+    return Run(Path("made"), config, family, 1, True)
 
 
 @pytest.mark.parametrize(("name", "preset"), CASES)
