@@ -453,3 +453,15 @@ def test_exams_wait_for_the_generator() -> None:
         kind = get_family(other)
         family = build_family(other, reduced(kind, next(iter(kind.PRESETS))), made(kind, next(iter(kind.PRESETS))).spec)
         assert all(plays(family, stage.name) for stage in family.stages())
+
+
+def test_the_log_has_signs_of_the_game_only(tmp_path: Path) -> None:
+    kind = get_family("timegan")
+    dataset, config = made(kind, "code-2019"), reduced(kind, "code-2019")
+    settings = Settings(steps=16, report_kimg=config.batch_size / 1000)
+    folder, feed = RunFolder(tmp_path), Feed(dataset.splits["train"], config.batch_size, 0)
+    care = Care(Examiner(dataset, 0, "cpu"), settings, folder, SILENT)
+    Trainer(build_family("timegan", config, dataset.spec), feed, settings, folder, care=care).train(dataset.stats)
+    lines = folder.read_log()
+    assert {line["stage"] for line in lines} == {"embedding", "supervised", "joint"}
+    assert {line["stage"] for line in lines if "signs" in line} == {"joint"}
