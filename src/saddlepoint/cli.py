@@ -43,6 +43,7 @@ from saddlepoint.cli_options import (
     TimeOption,
     WindowOption,
     named,
+    say_aside,
 )
 from saddlepoint.cli_ship import add_shipping
 
@@ -93,6 +94,7 @@ def _main(
     "saddle train gan --preset mnist-2014 --kimg 500 --seed 1  |  saddle train --resume runs/my-run --budget 1h",
 )
 def train(
+    ctx: typer.Context,
     family: Annotated[str, typer.Argument(help="Family of GANs; `saddle families` lists them.")] = "gan",
     data: DataOption = "mnist",
     preset: Annotated[str | None, typer.Option(help="Named configuration; `saddle families gan` lists them.")] = None,
@@ -137,13 +139,7 @@ def train(
 
     options = _family_options(option or [], family)
     if resume is not None:
-        kept = {"data": data != "mnist", "seed": seed != 0, "preset": preset is not None, "out": out is not None}
-        kept |= {"size": size is not None, "channels": channels is not None, "fit": fit != "crop", "fresh": fresh}
-        kept |= _given(columns, time_column, group_column, label_column, window)
-        kept |= {"checkpoint": checkpoint != "60s", "remedy": remedy is not None}
-        kept |= {"attributes": attributes is not None}
-        kept |= {"micro-batch": micro_batch is not None, "precision": precision != "auto", "compile": compile}
-        _refuse_changes([*options, *(name for name, given in kept.items() if given)])
+        _refuse_changes([*options, *_changed(ctx)])
         device_or_kept = None if device == "auto" else device
         request = api.plan_to_resume(
             resume, budget=budget, kimg=kimg, steps=steps, stop_when=stop_when, device=device_or_kept, threads=threads
@@ -183,7 +179,7 @@ def demo(
 
     source = "mnist"
     try:
-        load_dataset(source, say=_say)
+        load_dataset(source, say=say_aside)
     except DataError as error:
         typer.echo(
             f"MNIST cannot be had here ({error}).\nThe demo goes on with the digits that scikit-learn brings along."
@@ -279,7 +275,7 @@ def evaluate(
     if (run is None) == (samples is None):
         raise ConfigError("evaluate takes a run folder, or --samples with --data: give exactly one of the two")
     use_threads(threads)
-    say = None if quiet else _say
+    say = None if quiet else say_aside
     if samples is not None:
         if data is None:
             raise ConfigError("--samples needs --data: the data set they are to be compared with")
@@ -289,8 +285,8 @@ def evaluate(
             window=window, say=say,
         )  # fmt: skip
     else:
-        given = any(_given(columns, time_column, group_column, label_column, window).values())
-        if given or data is not None or size is not None or channels is not None or fit != "crop":
+        preparation = (data, size, channels, columns, time_column, group_column, label_column, window)
+        if fit != "crop" or any(option is not None for option in preparation):
             raise ConfigError("a run is measured against the data it was trained on; leave out --data, --size, --fit")
         assert run is not None
         loaded = runs.load(run, device=device, averaged=not raw)
@@ -359,21 +355,20 @@ def _measure(run: Any, seed: int, *, quiet: bool = False) -> Path:
     """Measure a run by all that fits, print the figures, and return the path of the report."""
     from saddlepoint import tables
 
-    report = run.evaluate(seed=seed, say=None if quiet else _say)
+    report = run.evaluate(seed=seed, say=None if quiet else say_aside)
     page: Path = run.save_report(report)
     tables.print_report(report)
     return page
 
 
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
+_OF_RESUMING = {"family", "budget", "kimg", "steps", "stop_when", "device", "threads", "dry_run", "report", "quiet"}
+"""Options that a resumed run takes; those of the family are looked at apart."""
 
 
-def _given(columns: Any, time_column: Any, group_column: Any, label_column: Any, window: Any) -> dict[str, bool]:
-    """Which options of tables are given."""
-    values = {"columns": columns, "time-column": time_column, "group-column": group_column}
-    values |= {"label-column": label_column, "window": window}
-    return {name: value is not None for name, value in values.items()}
+def _changed(ctx: typer.Context) -> list[str]:
+    """Return the options that differ from what they are when left out, but for those that a resumed run takes."""
+    own = [p for p in ctx.command.params if p.name not in _OF_RESUMING | {"resume", "option"}]
+    return [str(p.name).replace("_", "-") for p in own if ctx.params[str(p.name)] != p.get_default(ctx)]
 
 
 def _refuse_changes(changed: list[str]) -> None:

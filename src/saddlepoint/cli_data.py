@@ -17,6 +17,7 @@ from saddlepoint.cli_options import (
     TimeOption,
     WindowOption,
     named,
+    say_aside,
 )
 
 data_app = typer.Typer(name="data", help="List data sets and look into your own.", no_args_is_help=True)
@@ -62,6 +63,6 @@ def data_inspect(
     found = inspect_source(
         source, size=size, channels=channels, fit=fit, columns=columns, time_column=time_column,
         group_column=group_column, label_column=label_column, window=window,
-        attributes=named(attributes), say=lambda line: typer.echo(line, err=True),
+        attributes=named(attributes), say=say_aside,
     )  # fmt: skip
     typer.echo(found.to_json() if as_json else "\n".join(tables.describe_inspection(found)))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from saddlepoint._errors import ConfigError
-from saddlepoint.cli_options import DeviceOption, OutOption, RunArgument, SeedOption, ThreadsOption
+from saddlepoint.cli_options import DeviceOption, OutOption, RunArgument, SeedOption, ThreadsOption, say_aside
 
 
 def add_exploration(app: typer.Typer) -> None:
@@ -106,7 +106,7 @@ def translate(
     use_threads(threads)
     found = translate_folder(
         api.load(run, device=device, averaged=not raw), folder, to, out,
-        overwrite=overwrite, reference=reference, seed=seed, say=lambda line: typer.echo(line, err=True),
+        overwrite=overwrite, reference=reference, seed=seed, say=say_aside,
     )  # fmt: skip
     typer.echo(f"translated: {len(found.written):,} files in {out}")
     if found.refused:

@@ -62,3 +62,8 @@ def named(text: str | None) -> tuple[str, ...]:
     (('Black_Hair', 'Smiling'), ())
     """
     return tuple(word.strip() for word in (text or "").split(",") if word.strip())
+
+
+def say_aside(line: str) -> None:
+    """Say what is not the command's result: on standard error."""
+    typer.echo(line, err=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from saddlepoint._errors import ConfigError
-from saddlepoint.cli_options import DeviceOption, OutOption, QuietOption, RunArgument, ThreadsOption
+from saddlepoint.cli_options import DeviceOption, OutOption, QuietOption, RunArgument, ThreadsOption, say_aside
 
 
 class Format(StrEnum):
@@ -64,20 +64,12 @@ def export(
     if push is not None and format is not Format.hub:
         raise ConfigError(f"--push is for --format hub, not {format.value}; change one of the two")
     use_threads(threads)
-    folder = export_run(run, format.value, out, measure=measure, say=_silent if quiet else _say)
+    folder = export_run(run, format.value, out, measure=measure, say=(lambda line: None) if quiet else say_aside)
     typer.echo(folder)
     if push is not None:
         from saddlepoint.export.hub import push as upload
 
         typer.echo(upload(folder, push, private=private))
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
-
-
-def _silent(line: str) -> None:
-    pass
 
 
 def serve(
