@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from saddlepoint._errors import DataError
-from saddlepoint.data import load_dataset
+from saddlepoint.data import arrays, load_dataset, series_samples, series_table
+from saddlepoint.data.given import load_samples
 from tests.unit.data_helpers import own_cache, pictures, png, write_folder, write_parquet  # noqa: F401
 
 
@@ -199,6 +203,40 @@ def test_zip_bomb_is_refused_unread(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.png", b"\x00" * (32 * 1024**2))
     _refused(path, "a.png", "times its packed size")
+
+
+def test_an_idx_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "_MOST_IDX", 2**22)
+    for part in ("train", "t10k"):
+        for kind in ("images-idx3", "labels-idx1"):
+            packed = gzip.compress(b"\x00\x00\x08\x01\x00\x60\x00\x00" + bytes(0x600000))
+            (tmp_path / f"{part}-{kind}-ubyte.gz").write_bytes(packed)
+    _refused(tmp_path, "unpacks to more than 4,194,304 bytes")
+
+
+@pytest.mark.parametrize("kind", ["csv.gz", "parquet"])
+def test_a_table_of_more_rows_than_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A million equal rows are a few kilobytes in either."""
+    path = tmp_path / f"x.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.table({"a": np.zeros(10**6), "b": np.zeros(10**6)}), path)
+    else:
+        path.write_bytes(gzip.compress(b"a,b\n" + b"0,0\n" * 10**6))
+    assert path.stat().st_size < 40_000
+    monkeypatch.setattr(series_table, "usable_memory", lambda: 16 * 10**6)
+    _refused(path, "rows of 2 columns", "--columns")
+
+
+def test_an_npz_bomb_is_no_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.csv").write_text("a,b\n" + "".join(f"{t % 7},{t % 5}\n" for t in range(150)))
+    dataset = load_dataset(str(tmp_path / "x.csv"), window=8)
+    np.savez_compressed(tmp_path / "samples.npz", x=np.zeros((10**5, 8, 2)))
+    assert load_samples(tmp_path / "samples.npz", dataset)[0].shape == (10**5, 8, 2)
+    monkeypatch.setattr(series_samples, "_MOST_BYTES", 10**6)
+    with pytest.raises(DataError, match="unpacks to 12,800,"):
+        load_samples(tmp_path / "samples.npz", dataset)
 
 
 def test_picture_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +40,7 @@ CASES = [(name, preset) for name, kind in families().items() for preset in kind.
 def test_files_make_what_pytorch_makes(name: str, preset: str, tmp_path: Path) -> None:
     family = untrained(name, preset)[0]
     graphs = write_graphs(family, tmp_path)
-    told = {"graphs": graphs, "classes": [], "modality": family.data.modality}
+    told = {"graphs": graphs, "classes": [], "shares": [], "layout": {"columns": []}, "modality": family.data.modality}
     (tmp_path / "model.json").write_text(json.dumps(told))
     found = check(family, tmp_path)
     assert 0 <= found["largest"] < 1e-4
@@ -119,6 +122,48 @@ def test_the_description_says_where_it_comes_from(run: Run, exported: Path) -> N
     assert told["half"]["bytes"] < 0.9 * told["half"]["bytes_whole"]
     assert told["figures"][0]["protocol"].startswith("fd")
     assert str(run.path) not in json.dumps(told)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda told: told.update(graphs=[]), "graphs"),
+        (lambda told: told["graphs"][0].update(file="../model.onnx"), "no file of this folder"),
+        (lambda told: told["graphs"][0]["inputs"][0].update(shape=[2**40]), "shape"),
+        (lambda told: told["graphs"][0]["inputs"][0].update(shape=[2**20, 2**20]), "shape"),
+        (lambda told: told["graphs"][0].pop("sha256"), "sha256"),
+        (lambda told: told.update(shares=[[]]), "shares"),
+        (lambda told: told.update(shares=[-1.0] * 10), "shares"),
+        (lambda told: told.update(modality="taste"), "modality"),
+        (lambda told: told.clear(), "modality"),
+    ],
+)
+def test_a_damaged_description_is_refused_in_words(
+    exported: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object], word: str
+) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "export"))
+    told = json.loads((folder / "model.json").read_text())
+    change(told)
+    (folder / "model.json").write_text(json.dumps(told))
+    with pytest.raises(ValueError, match="does not describe a generator") as caught:
+        Generator(folder)
+    assert word in str(caught.value)
+    done = sampled(folder)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_graph_that_cannot_be_run_is_refused_in_words(exported: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "export"))
+    (folder / "model.onnx").write_bytes(b"no graph")
+    with pytest.raises(ValueError, match="checksum"):
+        Generator(folder)
+    told = json.loads((folder / "model.json").read_text())
+    for graph in told["graphs"]:
+        graph["sha256"] = hashlib.sha256((folder / graph["file"]).read_bytes()).hexdigest()
+    (folder / "model.json").write_text(json.dumps(told))
+    with pytest.raises(ValueError, match="no graph that can be run"):
+        Generator(folder)
 
 
 def test_a_graph_that_differs_is_refused(run: Run, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:

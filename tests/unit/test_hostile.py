@@ -20,6 +20,7 @@ from saddlepoint import weights
 from saddlepoint._errors import CheckpointError, ConfigError, DataError, SaddlepointError
 from saddlepoint._files import read_json
 from saddlepoint.data import load_dataset
+from saddlepoint.engine.folder import RunFolder
 from saddlepoint.export import export_run
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
@@ -111,6 +112,9 @@ CASES: dict[str, Callable[[Path], None]] = {
     "a shape of a petabyte": config(lambda c: c["data"].update(shape=[1, 10**7, 10**7])),
     "a negative shape": config(lambda c: c["data"].update(shape=[1, -8, 8])),
     "a shape of words": config(lambda c: c["data"].update(shape=["a"])),
+    "shares of words": config(lambda c: c["data"].update(classes=["a"], shares=["b"])),
+    "shares below zero": config(lambda c: c["data"].update(classes=["a", "b"], shares=[-1, 2])),
+    "shares of nothing": config(lambda c: c["data"].update(classes=["a", "b"], shares=[0, 0])),
     "another family": config(lambda c: c.update(family="os.system")),
     "an unknown option": config(lambda c: c["options"].update(hook="os.system")),
     "options that are none": config(lambda c: c.update(options=[])),
@@ -135,6 +139,11 @@ def test_hostile_exports_are_refused_in_words(folder: Path, name: str) -> None:
 
 def test_the_unharmed_export_loads(folder: Path) -> None:
     assert saddlepoint.load(folder).sample(2).shape == (2, 1, 8, 8)
+
+
+def test_lines_of_a_log_that_are_no_text_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_bytes(b'{"step": 1}\n{"step": \xff}\n\xff\xfe\n{"step": 3}\n{"st')
+    assert RunFolder(tmp_path).read_log() == [{"step": 1}, {"step": 3}]
 
 
 def test_a_json_of_a_billion_rows_is_not_read(tmp_path: Path) -> None:

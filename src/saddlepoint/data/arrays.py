@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import weakref
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,8 @@ _DATA_KEYS = ("x", "images", "image", "data", "samples", "arr_0")
 _LABEL_KEYS = ("y", "labels", "label", "targets", "target", "classes", "arr_1")
 _PREFIXES = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
 _CHUNK = 1024
+_MOST_IDX = 1024**3
+"""Bytes of an unpacked idx file; the largest published one has 640 MB."""
 
 
 def npy_source(path: Path, key: str) -> Source:
@@ -189,12 +192,17 @@ def read_idx(path: Path) -> np.ndarray:
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            data = file.read()
+            data = bytearray()
+            # One read of so many bytes would take the memory for them, whatever the file holds.
+            while piece := file.read(1024**2):
+                data += piece
+                if len(data) > _MOST_IDX:
+                    raise ValueError(f"it unpacks to more than {_MOST_IDX:,} bytes")
         if data[:3] != b"\x00\x00\x08":
             raise ValueError("it does not start like one")
         shape = np.frombuffer(data, dtype=">u4", count=data[3], offset=4).astype(int)
         return np.frombuffer(data, dtype=np.uint8, offset=4 + 4 * data[3]).reshape(shape)
-    except (OSError, EOFError, ValueError, IndexError) as error:
+    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
         raise DataError(f"{path} cannot be read as an idx file ({error}); fetch it again") from error
 
 
@@ -211,7 +219,7 @@ def _open_npy(path: Path) -> np.ndarray:
         if path.stat().st_size == 0:
             raise ValueError("it is empty")
         array = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, OSError, EOFError, SyntaxError) as error:
+    except Exception as error:  # a damaged header may raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if "object" in reason.lower() or "pickle" in reason.lower():
             reason = "it holds Python objects, which are never unpickled"

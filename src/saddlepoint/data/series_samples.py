@@ -16,6 +16,8 @@ from saddlepoint.data.series_table import Choice, is_table, read_table
 
 FORMATS = ("csv", "parquet", "npz")
 _WINDOW = "window"
+_MOST_BYTES = 2 * 1024**3
+"""Bytes of unpacked arrays: two million windows of 24 steps of 6 columns."""
 
 
 def window_column(layout: Layout) -> str:
@@ -186,10 +188,15 @@ def _header(path: Path) -> list[str]:
 
 def _from_arrays(path: Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
     try:
-        loaded = np.load(path, allow_pickle=False)
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(loaded, np.ndarray):
+            size = sum(member.file_size for member in loaded.zip.infolist())
+            if size > _MOST_BYTES:
+                raise ValueError(f"it unpacks to {size:,} bytes, more than {_MOST_BYTES:,}")
         x = np.asarray(loaded if isinstance(loaded, np.ndarray) else loaded["x"], dtype=np.float64)
         kept = None if isinstance(loaded, np.ndarray) or "labels" not in loaded.files else loaded["labels"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        labels = None if kept is None else kept.astype(np.int64)
+    except Exception as error:  # a damaged file may raise anything
         raise DataError(
             f"{path} cannot be read as windows ({error}); give a CSV, or an array x of shape (n, time, feature)"
         ) from error
@@ -198,9 +205,8 @@ def _from_arrays(path: Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray |
             f"{path} holds an array of shape {x.shape}, but windows of '{dataset.name}' are "
             f"(n, {', '.join(map(str, dataset.spec.shape))})"
         )
-    if kept is None or not dataset.classes:
+    if labels is None or not dataset.classes:
         return x, None
-    labels = kept.astype(np.int64)
     if labels.shape != (len(x),) or labels.min() < 0 or labels.max() >= len(dataset.classes):
         raise DataError(f"{path}: labels must be {len(x)} indices of the {len(dataset.classes)} classes")
     return x, labels

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 
 from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.clock import form_of, read_times
+from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.sources import shortened
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
@@ -94,7 +97,7 @@ def read_table(path: Path, choice: Choice) -> Table:
     roles = _roles(path, opened, choice)
     stores: dict[str, list[np.ndarray]] = {name: [] for name in roles.all}
     words: dict[str, dict[str, int]] = {roles.group: {}, roles.label: {}}
-    row = opened.first
+    row, left = opened.first, usable_memory() // 4
     for batch in opened.batches(roles.kinds):
         for name in roles.all:
             texts = batch.column(name)
@@ -105,7 +108,13 @@ def read_table(path: Path, choice: Choice) -> Table:
             else:
                 part = _numbers(path, name, texts, row, name == roles.time)
             stores[name].append(part)
+            left -= part.nbytes
         row += batch.num_rows
+        if left < 0:
+            raise DataError(
+                f"{path} holds more than {row:,} rows of {len(roles.all)} columns, a quarter of the memory; take fewer "
+                "--columns, or fewer rows"
+            )
     if row == opened.first:
         raise DataError(f"{path} names columns but holds no rows; a series needs rows of numbers")
     joined = {name: np.concatenate(stores.pop(name)) for name in list(stores)}
@@ -256,7 +265,8 @@ class _Csv(_Reader):
         import pyarrow as pa
 
         try:
-            return read()
+            with _no_remarks():
+                return read()
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if self.bad:
                 row = self.bad[0]
@@ -348,6 +358,16 @@ def _times(path: Path, name: str, texts: Any, form: str, row: int) -> np.ndarray
         at = int((times == np.iinfo(np.int64).min).argmax())
         raise DataError(f"{path}: line {row + at} has no time in column '{name}'; fill or remove that line")
     return times
+
+
+@contextlib.contextmanager
+def _no_remarks() -> Iterator[None]:
+    """Keep pyarrow from printing tracebacks of errors that it raises anyway (a line too short that is no UTF-8)."""
+    before, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _reads(text: str, form: str) -> bool:

@@ -91,9 +91,9 @@ class RunFolder:
             write_atomically(self.path / "status.json", json.dumps(status, indent=1) + "\n")
 
     def read_log(self) -> list[dict[str, Any]]:
-        """Return the log's lines; a last line that was cut off is left out."""
+        """Return the log's lines; one that was cut off or is damaged is left out."""
         try:
-            text = (self.path / "log.jsonl").read_text()
+            text = (self.path / "log.jsonl").read_text(errors="replace")
         except OSError:
             return []
         lines = []

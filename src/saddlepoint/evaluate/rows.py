@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Role = Literal["model", "control"]
 Better = Literal["lower", "higher", "neither"]
 
+_NUMBER = (int, float)
 PROTOCOL_NAME = re.compile(
     r"(?P<kind>[a-z]+(?:-[a-z]{2,})*(?:-[a-z]?\d+(?=_|$))?)(?:_?(?P<count>\d+)(?P<thousands>k?)(?=_|$))?(?:_(?P<rest>.+))?"
 )
@@ -82,6 +83,9 @@ class Row:
     def from_json(cls, values: Mapping[str, Any]) -> Row:
         """Build a row from the object that `dataclasses.asdict` gives, after a passage through JSON."""
         interval = values.get("interval")
+        _demand(values, metric=str, row=str, value=_NUMBER, details=dict)
+        for number in (values.get("standard_error"), *(interval or ())):
+            _demand({"interval": number}, interval=(*_NUMBER, type(None)))
         return cls(**{**values, "interval": None if interval is None else (interval[0], interval[1])})
 
     @property
@@ -130,6 +134,10 @@ class Result:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Result:
         """Build a result from one line of ``metrics.jsonl``."""
+        words = dict.fromkeys(("protocol", "summary", "verdict", "data", "fingerprint"), str)
+        _demand(values, seed=int, version=int, seconds=_NUMBER, **words)
+        for metric in values["metrics"]:
+            _demand(metric, name=str, better=str, unit=str, digits=int)
         metrics = tuple(Metric(**metric) for metric in values["metrics"])
         rows = tuple(Row.from_json(row) for row in values["rows"])
         return cls(**{**values, "metrics": metrics, "rows": rows})
@@ -198,6 +206,13 @@ def read_results(path: str | Path) -> list[Result]:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{path} cannot be read ({error}); remove it and run saddle evaluate again") from error
     return list({(result.protocol, result.fingerprint, result.seed): result for result in found}.values())
+
+
+def _demand(values: Mapping[str, Any], **kinds: type | tuple[type, ...]) -> None:
+    """Refuse a value of another type than is written."""
+    for name, kind in kinds.items():
+        if not isinstance(values[name], kind):
+            raise TypeError(f"{name} is {str(values[name])[:60]!r}")
 
 
 def kind_of(protocol: str) -> str:

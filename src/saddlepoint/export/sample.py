@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import struct
 import sys
 import zlib
@@ -18,6 +19,53 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+
+TYPES = ("int64", "float32")
+MOST = 2**28
+"""Numbers that one sample's noise may take; what asks for more is damaged."""
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """Return what ``model.json`` says.
+
+    Raises:
+        ValueError: if it cannot be read, or does not describe a generator.
+    """
+    try:
+        if path.stat().st_size > 64 * 1024**2:
+            raise ValueError("it is too large to be a description")
+        spec: dict[str, Any] = json.loads(path.read_bytes())
+        demand(spec["modality"] in ("image", "vector", "sequence"), "modality")
+        demand(all(isinstance(name, str) for name in spec["classes"]), "classes")
+        shares = np.asarray(spec["shares"], dtype=np.float64)
+        demand(shares.shape in ((0,), (len(spec["classes"]),)), "shares")
+        demand(not shares.size or bool(shares.min() >= 0 and 0 < shares.sum() < np.inf), "shares")
+        spec["shares"] = shares.tolist()
+        demand({graph["name"] for graph in spec["graphs"]} >= {"model"}, "graphs")
+        for graph in spec["graphs"]:
+            for kept in (graph, graph.get("half") or graph):
+                demand(isinstance(kept["sha256"], str), "sha256")
+                demand(Path(kept["file"]).name == kept["file"], f"'{kept['file']}', which is no file of this folder,")
+            for of in graph["inputs"]:
+                sizes = [1 if size is None else size for size in of["shape"]]
+                whole = all(isinstance(size, int) and 0 < size <= MOST for size in sizes)
+                demand(whole and math.prod(sizes) <= MOST, "shape")
+                demand(of["kind"] != "integers" or (of["low"] < of["high"] and of["type"] in TYPES), "integers")
+        for column in spec["layout"]["columns"] if spec["modality"] == "sequence" else ():
+            demand(isinstance(column["name"], str) and math.isfinite(column["high"] - column["low"]), "columns")
+            demand(column["decimals"] is None or isinstance(column["decimals"], int), "decimals")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(
+            f"{path} does not describe a generator ({reason}): take the folder from its source again"
+        ) from error
+    return spec
+
+
+def demand(holds: bool, what: str) -> None:
+    """Refuse a description that does not keep a rule."""
+    if not holds:
+        raise ValueError(f"its {what} cannot be right")
 
 
 class Generator:
@@ -34,22 +82,23 @@ class Generator:
 
     def __init__(self, folder: str | Path, half: bool = False, threads: int = 0) -> None:
         folder = Path(folder)
-        description = folder / "model.json"
-        if description.stat().st_size > 64 * 1024**2:
-            raise ValueError(f"{description} is too large to be a description")
-        self.spec: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
+        self.spec = read_description(folder / "model.json")
         self.graphs: dict[str, dict[str, Any]] = {graph["name"]: graph for graph in self.spec["graphs"]}
         self.sessions: dict[str, ort.InferenceSession] = {}
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = threads, 3
         for name, graph in self.graphs.items():
             kept = graph["half"] if half and graph.get("half") else graph
-            if Path(kept["file"]).name != kept["file"]:
-                raise ValueError(f"{description} names '{kept['file']}', which is no file of this folder")
-            content = (folder / kept["file"]).read_bytes()
+            try:
+                content = (folder / kept["file"]).read_bytes()
+            except OSError as error:
+                raise ValueError(f"{folder / kept['file']} cannot be read: {error}") from error
             if hashlib.sha256(content).hexdigest() != kept["sha256"]:
                 raise ValueError(f"{folder / kept['file']} is damaged: its checksum does not match")
-            self.sessions[name] = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            try:
+                self.sessions[name] = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            except Exception as error:  # onnxruntime's errors have no kind in common
+                raise ValueError(f"{folder / kept['file']} is no graph that can be run: {error}") from error
 
     def noise(self, graph: str, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Draw what a graph takes at random for ``n`` samples."""
@@ -132,7 +181,10 @@ class Generator:
         """Return what one of the graphs makes of tensors by their names."""
         session = self.sessions[graph]
         wanted = [node.name for node in session.get_inputs()]
-        return session.run(None, {name: given[name] for name in wanted})[0]
+        try:
+            return session.run(None, {name: given[name] for name in wanted})[0]
+        except Exception as error:  # onnxruntime's errors have no kind in common
+            raise ValueError(f"the graph '{graph}' cannot be run on these inputs: {error}") from error
 
 
 def to_bytes(images: np.ndarray) -> np.ndarray:
