@@ -26,9 +26,10 @@ from tests.contract.test_precision import PENALTIES
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the compiler's own
 
+QUICK = ("gan", "cgan", "dcgan")
+"""Families whose networks are traced in seconds; the others take up to minutes, and wait for the slow suite."""
 CASES = [
-    # The four networks of stargan2 take minutes to trace.
-    pytest.param(name, preset, marks=[pytest.mark.slow] if number or name == "stargan2" else [])
+    pytest.param(name, preset, marks=[pytest.mark.slow] if number or name not in QUICK else [])
     for name, kind in families().items()
     for number, preset in enumerate(kind.PRESETS)
 ]
