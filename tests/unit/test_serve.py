@@ -7,6 +7,7 @@ import base64
 import contextlib
 import io
 import json
+import select
 import socket
 import threading
 import time
@@ -19,7 +20,6 @@ import httpx
 import numpy as np
 import pytest
 import torch
-import uvicorn
 from PIL import Image
 
 import saddlepoint
@@ -28,8 +28,10 @@ from saddlepoint.run import Run
 from saddlepoint.serve.api.app import make_app
 from saddlepoint.serve.api.batching import Batcher, Full
 from saddlepoint.serve.api.guard import Limits
+from saddlepoint.serve.api.patience import make_server
 from saddlepoint.service import Rows, Service
 from tests.contract.presets import untrained
+from tests.unit.data_helpers import pictures, png
 
 HOME = "http://127.0.0.1"
 CASES = [
@@ -252,7 +254,7 @@ def address() -> Iterator[str]:
     """Return a real server's address."""
     app = make_app(Service(run_of("cgan", "mnist"), batch=8), limits=Limits(seconds=2.0))
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        server = make_server(app, patience=2.0)
         thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
         thread.start()
         while not server.started:
@@ -280,7 +282,15 @@ def test_clients_that_hang_cut_off_or_send_rubbish_do_no_harm(address: str) -> N
     head = (
         b"POST /v1/sample HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n"
     )
-    words = [b"", b"POST", head, head + b'{"n"', b"\x16\x03\x01" * 50, b"GET / HTTP/9.9\r\n\r\n", b"A" * 100_000]
+    words = [
+        b"",
+        b"POST /v1/sample HTT",
+        head,
+        head + b'{"n"',
+        b"\x16\x03\x01" * 50,
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"A" * 100_000,
+    ]
     held = []
     for content in words * 4:
         talk = socket.create_connection((place[0], int(place[1])))
@@ -296,10 +306,56 @@ def test_clients_that_hang_cut_off_or_send_rubbish_do_no_harm(address: str) -> N
         late = held[3]
         late.settimeout(10)
         assert b"408" in late.recv(1000), "a body that never comes is waited for without end"
+        for silent in (held[1], held[7]):
+            silent.settimeout(10)
+            assert silent.recv(1000) == b"", "a head that never comes is waited for without end"
     finally:
         for talk in held[1::2]:
             talk.close()
     assert "saddlepoint_waiting_rows 0" in httpx.get(f"{address}/metrics").text
+
+
+def test_a_head_that_comes_a_byte_at_a_time_is_not_waited_for(address: str) -> None:
+    place = address.removeprefix("http://").split(":")
+    whole = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with socket.create_connection((place[0], int(place[1]))) as talk:
+        talk.settimeout(10)
+        # The first request is answered: patience is with each head, not with the connection.
+        talk.sendall(whole)
+        assert b"200 OK" in talk.recv(4000)
+        ended = False
+        for byte in whole * 4:
+            with contextlib.suppress(ConnectionError):
+                talk.sendall(bytes([byte]))
+            if ended := bool(select.select([talk], [], [], 0.1)[0]):
+                break
+        assert ended, "a head that takes longer than the patience is still being read"
+        with contextlib.suppress(ConnectionError):
+            assert talk.recv(100) == b""
+
+
+def test_pictures_are_translated_and_come_in_the_formats_asked_for() -> None:
+    """Each picture is what the run makes of it, whatever stands beside it in the request."""
+    service = Service(run_of("stargan", "tiny-32"))
+    side = service.run.family.data.shape[-1]
+    given = [png(pixels) for pixels in pictures(3, side, service.run.family.data.shape[0])]
+    run, bodies = service.run, [base64.b64encode(data).decode() for data in given]
+    with client(service) as ask:
+
+        def translated(pictures: list[str], **words: Any) -> httpx.Response:
+            return ask("POST", "/v1/translate", json={"pictures": pictures, "label": "b", "format": "npz", **words})
+
+        found = np.load(io.BytesIO(translated(bodies).content))["x"]
+        inputs = run.read_pictures([(str(i), data) for i, data in enumerate(given)])
+        wanted = run.generate(inputs, run.target("b").expand(3)).numpy()
+        assert np.abs(found - wanted).max() < 1e-5
+        assert np.array_equal(np.load(io.BytesIO(translated(bodies[1:2]).content))["x"], found[1:2])
+        with Image.open(io.BytesIO(translated(bodies, format="png").content)) as sheet:
+            assert sheet.size == (2 * side, 2 * side)
+        for wrong, word in (([], "pictures"), (["AAAA"], "picture 0"), (["!"], "base64"), (bodies * 6, "16")):
+            refused = translated(wrong)
+            assert refused.status_code == 422
+            assert word in refused.text
 
 
 def test_pictures_are_read_safely() -> None:

@@ -51,10 +51,9 @@ def serve_run(
         CheckpointError: if the run cannot be loaded.
     """
     try:
-        import uvicorn
-
         from saddlepoint.serve.api.app import LOOPBACK, make_app
         from saddlepoint.serve.api.guard import Limits
+        from saddlepoint.serve.api.patience import make_server
     except ImportError as error:
         raise ConfigError(
             f"serving needs packages that are not installed ({error.name}); run: pip install 'saddlepoint[serve]'"
@@ -77,6 +76,5 @@ def serve_run(
     say(f"serving:  {address}   ({address}/openapi.json says what can be asked; Ctrl-C ends it)")
     if token is not None and TOKEN not in os.environ:
         say(f"token:    {token}   (Authorization: Bearer TOKEN; {TOKEN} sets it)")
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=15, limit_concurrency=1024)
     with listener:
-        uvicorn.Server(config).run(sockets=[listener])
+        make_server(app).run(sockets=[listener])
