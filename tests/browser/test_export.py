@@ -6,41 +6,67 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import saddlepoint
 from saddlepoint._errors import ConfigError
+from saddlepoint._types import to_bytes
 from saddlepoint.export import export_run
+from tests.unit.data_helpers import pictures, png, write_folder
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="session")
-def page_of(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def exporting(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Return what exports a run as a page, or skips where its runtime cannot be fetched."""
-    kept: dict[str, Path] = {}
+    kept: dict[Path, Path] = {}
 
-    def exported(name: str) -> Path:
-        if name not in kept:
+    def exported(run: Path) -> Path:
+        if run not in kept:
             if shutil.which("npm") is None:
                 pytest.skip("there is no npm to fetch the page's runtime")
             try:
-                kept[name] = export_run(runs / name, "web", tmp_path_factory.mktemp("pages") / name, measure=False)
+                kept[run] = export_run(run, "web", tmp_path_factory.mktemp("pages") / run.name, measure=False)
             except ConfigError as error:
                 pytest.skip(f"the page's runtime cannot be had: {error}")
-        return kept[name]
+        return kept[run]
 
     return exported
 
 
-def opened(browser: Any, folder: Path, complaints: list[str]) -> Any:
-    """Open the page of a folder from the disk and wait for its first samples."""
+@pytest.fixture(scope="session")
+def page_of(runs: Path, exporting: Any) -> Any:
+    """Return what exports one of the runs of the studio as a page."""
+    return lambda name: exporting(runs / name)
+
+
+@pytest.fixture(scope="session")
+def translating(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the page of a generator that translates pictures, and its run."""
+    folder = tmp_path_factory.mktemp("translating")
+    data = write_folder(folder / "data", pictures(20, 32, 3), ["a", "b"] * 10)
+    options = {"width": 4, "discriminator_width": 4, "blocks": 1, "layers": 3, "batch_size": 4}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SADDLEPOINT_CACHE_DIR", str(folder / "cache"))
+        saddlepoint.train(
+            "stargan", data=str(data), size=32, steps=2, options=options, threads=1, out=folder / "runs" / "translating"
+        )
+    return folder / "runs"
+
+
+def opened(browser: Any, folder: Path, complaints: list[str], samples: bool = True) -> Any:
+    """Open the page of a folder from the disk and wait for its first samples, if it makes some by itself."""
     page = browser.new_page()
     page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     allowed = (folder.as_uri(), "blob:", "data:")
     page.on("request", lambda r: None if r.url.startswith(allowed) else complaints.append(f"request to {r.url}"))
     page.goto((folder / "index.html").as_uri())
-    page.wait_for_function("document.body.dataset.drawn === '1'", timeout=60_000)
+    ready = "document.body.dataset.drawn === '1'" if samples else "!document.getElementById('given').hidden"
+    page.wait_for_function(ready, timeout=60_000)
     return page
 
 
@@ -70,10 +96,6 @@ def test_a_page_samples_by_seed_and_class(browser: Any, page_of: Any) -> None:
 
 
 def test_a_page_makes_what_pytorch_makes(browser: Any, page_of: Any, runs: Path) -> None:
-    import numpy as np
-
-    import saddlepoint
-
     run, complaints = saddlepoint.load(runs / "conditional"), list[str]()
     page = opened(browser, page_of("conditional"), complaints)
     z, labels = run.inputs(4, seed=3), run.labels(4, seed=3)
@@ -98,5 +120,34 @@ def test_points_are_drawn_too(browser: Any, page_of: Any) -> None:
     complaints: list[str] = []
     page = opened(browser, page_of("points"), complaints)
     assert "16 samples" in page.inner_text("#status")
+    assert complaints == []
+    page.close()
+
+
+def test_a_page_translates_a_picture_of_the_visitor(
+    browser: Any, exporting: Any, translating: Path, tmp_path: Path
+) -> None:
+    run, complaints = saddlepoint.load(translating / "translating"), list[str]()
+    page = opened(browser, exporting(translating / "translating"), complaints, samples=False)
+    page.get_by_text("Choose a picture of your own").wait_for()
+    data = png(pictures(1, 32, 3, seed=5)[0])
+    (tmp_path / "mine.png").write_bytes(data)
+    (tmp_path / "notes.png").write_bytes(b"no picture")
+    page.get_by_label("Class").select_option("1")
+    page.get_by_label("Your picture").set_input_files(tmp_path / "mine.png")
+    page.wait_for_function("document.body.dataset.drawn === '1'")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save").click()
+    with Image.open(download.value.path()) as sheet:
+        found = np.asarray(sheet.convert("RGB").resize((32, 32), Image.Resampling.BOX)).astype(float)
+    made = run.generate(run.read_pictures([("mine.png", data)]), run.target("b"))
+    wanted = to_bytes(made)[0].permute(1, 2, 0).numpy().astype(float)
+    assert np.abs(found - wanted).mean() < 3, "the page makes another picture than the run"
+    first = drawn(page)
+    page.get_by_label("Class").select_option("0")
+    page.wait_for_function("document.body.dataset.drawn === '2'")
+    assert drawn(page) != first
+    page.get_by_label("Your picture").set_input_files(tmp_path / "notes.png")
+    page.get_by_text("notes.png is no picture").wait_for()
     assert complaints == []
     page.close()

@@ -64,7 +64,7 @@ def _real_images(run: Run) -> torch.Tensor | None:
         rows = run.dataset().splits["valid"].x[:64]
     except DataError:
         return None
-    return from_bytes(torch.from_numpy(np.asarray(rows)))
+    return from_bytes(torch.from_numpy(np.array(rows)))
 
 
 def write_safetensors(run: Run, folder: Path, measure: bool, say: Say) -> None:
