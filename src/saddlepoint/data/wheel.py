@@ -75,7 +75,7 @@ class _Kind:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         order = state[1].decode("latin1") if isinstance(state[1], bytes) else state[1]
-        self.dtype = self.dtype.newbyteorder({"<": "<", ">": ">"}.get(order, "|"))
+        self.dtype = self.dtype.newbyteorder(">" if order == ">" else "<")
 
 
 class _Array:
@@ -186,7 +186,8 @@ def _check_instructions(data: bytes) -> None:
     for count, (instruction, value, _) in enumerate(pickletools.genops(data)):
         if instruction.name not in _INSTRUCTIONS:
             raise DataError(f"the pickle holds the instruction {instruction.name}, not arrays alone; it is refused")
-        if count >= _MAX_INSTRUCTIONS or (instruction.name == "LONG_BINPUT" and value > _MAX_INSTRUCTIONS):
+        place = int(value or 0) if instruction.name == "LONG_BINPUT" else 0
+        if max(count, place) >= _MAX_INSTRUCTIONS:
             raise DataError(f"the pickle takes more than {_MAX_INSTRUCTIONS} instructions, or places; it is refused")
 
 
