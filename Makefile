@@ -2,6 +2,8 @@
 # make test       install, check style, types, floors, and run the default tests
 # make test-slow  the long suite
 # make bench      measure speed on this machine, as ratios within one run
+# make docs       build the site of the documents into build/site
+# make dist       build wheel and source archive into dist, and check them
 
 PYTHON ?= python3
 VENV   := .venv
@@ -9,7 +11,7 @@ BIN    := $(VENV)/bin
 # One thread in each of two workers: more would fight for the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: demo test test-slow bench clean
+.PHONY: demo test test-slow bench docs dist clean
 
 demo: $(VENV)/core
 	$(BIN)/saddle demo
@@ -28,6 +30,14 @@ test-slow: $(VENV)/dev
 bench: $(VENV)/core
 	$(BIN)/python benchmarks/parzen.py
 
+docs: $(VENV)/dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+dist: $(VENV)/dev
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+
 $(VENV)/core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
@@ -38,4 +48,4 @@ $(VENV)/dev: pyproject.toml constraints.txt $(VENV)/core
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -33,7 +33,7 @@ DOCS = HERE.parent / "docs"
 COUNT = 210
 SEED = 1
 HEADING = """
-# Faults
+## Faults
 
 Script: `python benchmarks/faults.py run`, then `write`. Kept: `benchmarks/figures/faults/`. A fault is put into a real
 command, in a process of its own, on a copy of a trained run that saves all the time. The rules after each: a clear word

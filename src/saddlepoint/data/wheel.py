@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib
 import io
+import math
 import pickle
+import pickletools
 import subprocess
 import sys
 import tempfile
@@ -44,33 +45,76 @@ ARRAYS_SHA256: Mapping[str, tuple[str, str]] = {
 }
 """SHA-256 of the uint8 images and int64 labels of MNIST, split 50,000 / 10,000 / 10,000."""
 
-_ALLOWED = frozenset(
-    {
-        ("numpy.core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-    }
-)
 _MAX_PICKLE = 512 * 1024**2
 _TIMEOUT = 300
 
+_INSTRUCTIONS = {
+    "PROTO", "FRAME", "STOP", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD", "BINPUT", "LONG_BINPUT", "MEMOIZE",
+    "BINGET", "LONG_BINGET", "MARK", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_TUPLE", "EMPTY_LIST", "APPEND",
+    "APPENDS", "NONE", "NEWFALSE", "NEWTRUE", "BININT", "BININT1", "BININT2", "SHORT_BINSTRING", "BINSTRING",
+    "SHORT_BINUNICODE", "BINUNICODE", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8",
+}  # fmt: skip
+"""All that a pickle of arrays is made of. Without dictionaries nothing is hashed, which nested tuples make endless."""
+
+_MAX_INSTRUCTIONS = 1000
+"""Six arrays take about 150. The memo is as long as the largest place in it, so places are bounded by this as well."""
+
+_CODES = ("f4", "f8", "i4", "i8", "u1")
+
+
+class _Kind:
+    """Stands for ``numpy.dtype`` while a pickle is read."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, code: Any, *_: Any) -> None:
+        name = code.decode("latin1") if isinstance(code, bytes) else code
+        if name not in _CODES:
+            raise DataError(f"the pickle holds values of type {str(name)[:20]!r}, not numbers; it is refused")
+        self.dtype = np.dtype(name)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        order = state[1].decode("latin1") if isinstance(state[1], bytes) else state[1]
+        self.dtype = self.dtype.newbyteorder(">" if order == ">" else "<")
+
+
+class _Array:
+    """Stands for ``numpy.ndarray``: takes the bytes that are there, and no memory for those that are only promised."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, *_: Any) -> None:
+        self.value: np.ndarray | None = None
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, by_column, content = state
+        if not (isinstance(kind, _Kind) and isinstance(content, bytes) and len(shape) in (1, 2) and min(shape) >= 0):
+            raise DataError("the pickle holds an array that is no vector or matrix of numbers; it is refused")
+        if math.prod(shape) * kind.dtype.itemsize != len(content):
+            raise DataError(f"the pickle promises an array of shape {shape} and holds {len(content)} bytes of it")
+        self.value = np.frombuffer(content, kind.dtype).reshape(shape, order="F" if by_column else "C")
+
+
+_STANDINS: Mapping[tuple[str, str], type] = {
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Kind,
+}
+
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Reads pickles of plain NumPy arrays; any other name in the pickle is refused before it is looked up."""
+    """Reads pickles of plain NumPy arrays. Their names are never looked up: four have stand-ins, others are refused."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return one of the four names that arrays need.
+        """Return what stands for one of the four names that arrays need.
 
         Raises:
             DataError: on any other name.
         """
-        if (module, name) not in _ALLOWED:
+        if (module, name) not in _STANDINS:
             raise DataError(f"the pickle asks for {module}.{name}; only NumPy arrays are read, so it is refused")
-        if name == "_reconstruct":
-            major = int(np.__version__.split(".")[0])
-            module = "numpy._core.multiarray" if major >= 2 else "numpy.core.multiarray"
-        return getattr(importlib.import_module(module), name)
+        return _STANDINS[module, name]
 
 
 def mnist_source() -> Source:
@@ -121,23 +165,30 @@ def unpickle_arrays(data: bytes) -> list[tuple[np.ndarray, np.ndarray]]:
     """Read three pairs of arrays from a pickle, admitting nothing but arrays.
 
     Raises:
-        DataError: if the pickle asks for anything else, or is not three pairs of float images and labels.
+        DataError: if the pickle asks for anything else, or is not three pairs of arrays of numbers.
     """
     try:
-        content = ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
+        _check_instructions(data)
+        content = ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
     except DataError:
         raise
     except Exception as error:  # a damaged pickle may raise anything
         raise DataError(f"the pickle is damaged ({error or type(error).__name__})") from error
     content = content if isinstance(content, list | tuple) else []
-    pairs = [tuple(pair) if isinstance(pair, list | tuple) else () for pair in content]
-    if len(pairs) != 3 or any(len(p) != 2 or not all(_plain_array(a) for a in p) for p in pairs):
+    pairs = [pair if isinstance(pair, list | tuple) else () for pair in content]
+    arrays = [tuple(a.value for a in pair if isinstance(a, _Array) and a.value is not None) for pair in pairs]
+    if [len(pair) for pair in pairs] != [2, 2, 2] or [len(pair) for pair in arrays] != [2, 2, 2]:
         raise DataError("the pickle does not hold three pairs of images and labels")
-    return pairs
+    return [(images, labels) for images, labels in arrays]
 
 
-def _plain_array(value: object) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.ndim in (1, 2)
+def _check_instructions(data: bytes) -> None:
+    for count, (instruction, value, _) in enumerate(pickletools.genops(data)):
+        if instruction.name not in _INSTRUCTIONS:
+            raise DataError(f"the pickle holds the instruction {instruction.name}, not arrays alone; it is refused")
+        place = int(value or 0) if instruction.name == "LONG_BINPUT" else 0
+        if max(count, place) >= _MAX_INSTRUCTIONS:
+            raise DataError(f"the pickle takes more than {_MAX_INSTRUCTIONS} instructions, or places; it is refused")
 
 
 def _check(what: str, found: str, expected: str) -> None:

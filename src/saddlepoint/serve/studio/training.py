@@ -27,7 +27,7 @@ class Form:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        kinds = api.families()
+        kinds = api.list_families()
         with ui.element("div").classes("grid grid-cols-1 sm:grid-cols-2 lg:grid-cols-4 gap-x-4 w-full max-w-screen-lg"):
             self.family = ui.select({name: f"{name}: {kind.summary}" for name, kind in kinds.items()}, label="family")
             self.preset = ui.select([], label="preset")
