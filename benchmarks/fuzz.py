@@ -32,7 +32,7 @@ DOCS = HERE.parent / "docs"
 COUNT = 2000
 SEED = 1000
 HEADING = f"""
-# Damaged files
+## Damaged files
 
 Script: `python benchmarks/fuzz.py run`, then `write`. Kept: `benchmarks/figures/fuzz/`. hypothesis damages a whole file
 in one to four places: bytes as they lie, or inside of what is packed, with checksums made right again (chunks of PNG,
