@@ -439,8 +439,14 @@ def evaluate_samples(
         seed: of the reference rows.
         features: name of a feature extractor; None: the best one for the data.
         out: folder of the report; None: a folder beside the samples, called after them.
-        size, channels, fit: how the data is prepared.
-        columns, time_column, group_column, label_column, window: the same of a table; see `load_dataset`.
+        size: side of the images in pixels; None: chosen from the data.
+        channels: 1 or 3; None: chosen from the data.
+        fit: ``crop`` or ``pad`` images that are not square.
+        columns: of a table, those to take; this and the following as in `load_dataset`.
+        time_column: of a table.
+        group_column: of a table.
+        label_column: of a table.
+        window: rows in a window.
         say: receives one line for each part of the work.
 
     Returns:

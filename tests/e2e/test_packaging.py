@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import email
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 import venv
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -109,8 +111,8 @@ def reach_an_index(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def empty(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the commands of an environment that holds the wheel and what it requires, nothing else."""
+def empty(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield the commands of an environment that holds the wheel and what it requires, nothing else."""
     reach_an_index(tmp_path_factory.mktemp("index"))
     folder = tmp_path_factory.mktemp("empty")
     venv.create(folder, with_pip=True)
@@ -127,7 +129,8 @@ def empty(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         wheel,
         cwd=folder,
     )
-    return commands
+    yield commands
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
@@ -211,3 +214,4 @@ def test_one_command_without_an_installation(wheel: Path, empty: Path, tmp_path:
     words = ["run", "--spec", wheel, "--pip-args", f"-c {ROOT / 'constraints.txt'}", "saddle", "--version"]
     said = told(python, "-m", "pipx", *words, cwd=tmp_path, PIPX_HOME=str(tmp_path / "pipx"))
     assert f"saddlepoint {__version__}" in said.splitlines()
+    shutil.rmtree(tmp_path / "pipx")
