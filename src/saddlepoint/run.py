@@ -26,7 +26,7 @@ from saddlepoint.engine.doctor import Diagnosis, diagnose
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.state import newest_checkpoint
 from saddlepoint.engine.training import load_weights
-from saddlepoint.family import DataSpec, Family, build_family, get_family
+from saddlepoint.family import Family, build_family, get_family
 from saddlepoint.translation import target_of
 
 if TYPE_CHECKING:
@@ -364,7 +364,7 @@ def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run
     config = folder.read_config()
     model, averages, step = _kept(folder, config, averaged)
     try:
-        kind, spec = get_family(config["family"]), _spec_of(config["data"])
+        kind, spec = get_family(config["family"]), weights.spec_of(config["data"])
         with weights.no_larger_than(model):
             family = build_family(kind.name, from_json(kind.Config, config["options"]), spec)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -377,22 +377,6 @@ def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run
         load_weights(family.get_submodule(name), own)
     family.to(runtime.resolve_device(device)).eval().requires_grad_(False)
     return Run(folder.path, config, family, step, averaged)
-
-
-def _spec_of(data: Mapping[str, Any]) -> DataSpec:
-    """Return what the networks were built from."""
-    classes, shares = tuple(data["classes"]), tuple(map(float, data.get("shares", ())))
-    if shares and (len(shares) != len(classes) or min(shares) < 0 or not 0 < sum(shares) < float("inf")):
-        raise ValueError(f"shares are {shares}, but must be those of {len(classes)} classes")
-    return DataSpec(
-        modality=data["modality"],
-        shape=tuple(data["shape"]),
-        classes=classes,
-        rows=data["rows"],
-        shares=shares,
-        static=int(data.get("static", 0)),
-        labelling=tuple(map(tuple, data.get("labelling", ()))),
-    )
 
 
 def _kept(

@@ -116,7 +116,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
 def _look(path: Path, changed: float) -> Entry:
     try:
         return _read(path, changed)
-    except (SaddlepointError, OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+    except (SaddlepointError, OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
         return Entry(path.name, "broken", _reason(path, error), changed=changed)
 
 

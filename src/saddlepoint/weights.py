@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from saddlepoint._errors import CheckpointError
 from saddlepoint.data.hub import no_progress_bars, reason_of
+from saddlepoint.family import DataSpec
 
 FILE = "model.safetensors"
 FORMAT = 1
@@ -70,6 +71,26 @@ def read_weights(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str, Ten
         return load_file(folder / FILE), about["step"]
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"'{folder}/{FILE}' is damaged ({error}); export the run again") from error
+
+
+def spec_of(data: Mapping[str, Any]) -> DataSpec:
+    """Return what networks are built from, of a run's configuration.
+
+    Raises:
+        KeyError, TypeError, ValueError: if something is missing, or cannot be.
+    """
+    classes, shares = tuple(data["classes"]), tuple(map(float, data.get("shares", ())))
+    if shares and (len(shares) != len(classes) or min(shares) < 0 or not 0 < sum(shares) < float("inf")):
+        raise ValueError(f"shares are {shares}, but must be those of {len(classes)} classes")
+    return DataSpec(
+        modality=data["modality"],
+        shape=tuple(data["shape"]),
+        classes=classes,
+        rows=data["rows"],
+        shares=shares,
+        static=int(data.get("static", 0)),
+        labelling=tuple(map(tuple, data.get("labelling", ()))),
+    )
 
 
 def check_types(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

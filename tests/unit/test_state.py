@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import resource
 import shutil
@@ -22,7 +23,11 @@ from saddlepoint.engine.state import (
 
 
 def checkpoint(step: int) -> Checkpoint:
-    tensors = {"model": {"w": torch.full((300,), float(step))}, "training": {"m": torch.arange(step + 1)}}
+    tensors = {
+        "model": {"w": torch.full((300,), float(step))},
+        "averages": {},
+        "training": {"m": torch.arange(step + 1)},
+    }
     return Checkpoint(step, tensors, {"seconds": 1.5})
 
 
@@ -71,7 +76,18 @@ def foreign_state(path: Path) -> None:
     (path / "state.json").write_text('["no", "record"]')
 
 
-@pytest.mark.parametrize("damage", [truncate, flip, forge_step, remove, empty_state, foreign_state, shutil.rmtree])
+def forget(path: Path) -> None:
+    """Whole by its own checksum, but nothing to go on from."""
+    record = json.loads((path / "state.json").read_text())
+    del record["digest"], record["sha256"]["model.safetensors"]
+    digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    (path / "state.json").write_text(json.dumps({**record, "digest": digest}))
+
+
+DAMAGES = [truncate, flip, forge_step, remove, empty_state, foreign_state, forget, shutil.rmtree]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_gives_way_to_an_older_one(damage: Callable[[Path], None], tmp_path: Path) -> None:
     write_checkpoint(tmp_path, checkpoint(1), keep=3)
     damage(write_checkpoint(tmp_path, checkpoint(2), keep=3))

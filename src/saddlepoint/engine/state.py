@@ -26,6 +26,7 @@ from saddlepoint._errors import CheckpointError
 from saddlepoint._files import read_json, write_atomically
 
 FORMAT = 1
+_FILES = ("model", "averages", "training")
 _NAME = re.compile(r"step(\d{8,})")
 
 
@@ -118,6 +119,8 @@ def read_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpo
             if sha256_of(path / name) != expected:
                 raise DamagedCheckpoint(f"{path.name}/{name} is damaged: its checksum does not match")
             tensors[stem] = load_file(path / name)
+        if missing := [stem for stem in files or _FILES if stem not in tensors]:
+            raise DamagedCheckpoint(f"{path.name} is damaged: it holds no {' and no '.join(missing)}")
         return Checkpoint(step=record["step"], tensors=tensors, facts=record["facts"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise DamagedCheckpoint(f"{path.name} is damaged: {error}") from error
