@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from saddlepoint.engine.runtime import use_threads
 from saddlepoint.service import Rows, Service, part
 
 
@@ -65,6 +66,7 @@ class Batcher:
         self._waiting: deque[_Pending] = deque()
         self._count, self._closed = 0, False
         self._changed = threading.Condition()
+        self._threads = use_threads(None)
         self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
         self._thread.start()
 
@@ -103,6 +105,8 @@ class Batcher:
         self._thread.join()
 
     def _work(self) -> None:
+        # OpenMP counts by thread: this one would take all cores, and its helpers spin between batches.
+        use_threads(self._threads)
         while True:
             with self._changed:
                 while not self._waiting:
