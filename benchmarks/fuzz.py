@@ -37,8 +37,8 @@ HEADING = f"""
 Script: `python benchmarks/fuzz.py run`, then `write`. Kept: `benchmarks/figures/fuzz/`. hypothesis damages a whole file
 in one to four places: bytes as they lie, or inside of what is packed, with checksums made right again (chunks of PNG,
 members of zip and gzip, headers of arrays and tensors, JSON values, cells of tables). Each reader gets {COUNT:,} such
-files. Rules: read, or refused in words; within {fuzzing.PATIENCE} s; in {fuzzing.MEMORY // 1024**2:,} MiB more than
-before; the process lives.
+files. Rules: read, or refused in words; within {fuzzing.PATIENCE} s; in {fuzzing.MEMORY // 1024**2:,} MiB more
+than before; the process lives.
 
 """
 
