@@ -118,6 +118,17 @@ def test_fewer_rows_than_dimensions() -> None:
         frechet_infinity(few, many)
 
 
+@pytest.mark.parametrize("dimensions", [11, 12, 13, 60])
+def test_rows_of_fewer_dimensions_than_features(dimensions: int) -> None:
+    """Below and above the place where rows are rotated into their span: the figure of means and covariances."""
+    rng = np.random.default_rng(dimensions)
+    a, b = rng.normal(size=(5, dimensions)) * 3 + 1, rng.normal(size=(7, dimensions)) - 2
+    wanted = frechet_gaussians(a.mean(0), np.cov(a.T), b.mean(0), np.cov(b.T))
+    found = frechet_distance(a, b)
+    assert found.value == pytest.approx(wanted, rel=1e-9)
+    assert (found.details["dimensions"], found.details["rank"]) == (dimensions, 4)
+
+
 def test_a_sample_against_itself_and_against_a_shifted_copy() -> None:
     rows = np.random.default_rng(7).normal(size=(300, 8)) * np.logspace(-4, 2, 8)
     assert abs(frechet_distance(rows, rows).value) < 1e-8

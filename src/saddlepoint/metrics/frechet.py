@@ -162,7 +162,7 @@ def frechet_both(real: Rows, fake: Rows) -> tuple[Estimate, Estimate | None]:
         DataError: as in `frechet_distance`.
     """
     a, b = as_pair(real, fake)
-    whole, value = _extrapolate(a, b)
+    whole, value = _extrapolate(*_in_their_span(a, b))
     details: dict[str, int | float | str] = {
         "n_real": len(a),
         "n_fake": len(b),
@@ -222,6 +222,14 @@ def frechet_by_class(
             )
         result[label] = frechet_both(x, y)
     return result
+
+
+def _in_their_span(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotate rows that are fewer than dimensions into the space that they span: no distance changes, only the work."""
+    if len(a) + len(b) >= a.shape[1]:
+        return a, b
+    basis = torch.linalg.qr(torch.cat([a, b]).T).Q
+    return a @ basis, b @ basis
 
 
 def _expand(a: Tensor, b: Tensor, *, least: int, variances: bool = True) -> _Expansion:
