@@ -8,25 +8,20 @@ Faults are put into processes forked from this one; some kinds mount file system
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from records import commit, measured_on, run_or_write, write_section
+from records import head_of, keep, kept_rows, measured_on, run_or_write, write_section
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.e2e import campaign  # noqa: E402 - after the root of the repository is known
-
-from saddlepoint._files import write_atomically  # noqa: E402
-from saddlepoint.engine import runtime  # noqa: E402
 
 FIGURES = HERE / "figures" / "faults"
 DOCS = HERE.parent / "docs"
@@ -60,9 +55,7 @@ def run(kind: str, named: bool) -> None:
         faults = [campaign.inject(kind, 1000 * SEED + number, template) for number in range(count)]
         seconds = time.monotonic() - started
     found = {"faults": [asdict(fault) for fault in faults], "seconds": round(seconds, 1)}
-    found |= {"machine": runtime.machine(), "commit": commit()}
-    FIGURES.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(found, indent=1) + "\n")
+    keep(path, found, threads=1)
     print(f"{kind}: {count} faults, {sum(bool(f.problem) for f in faults)} broken rules, {seconds:.0f} s", flush=True)
     for fault in faults:
         if fault.problem:
@@ -71,12 +64,8 @@ def run(kind: str, named: bool) -> None:
 
 def write() -> None:
     """Write the section of docs/reliability.md between its marks."""
-    found: dict[str, dict[str, Any]] = {}
-    for kind in campaign.KINDS:
-        path = FIGURES / f"{name_of(kind)}.json"
-        if path.exists():
-            found[kind] = json.loads(path.read_text())
-    lines = ["| fault | what is done | faults | broken rules | lost checkpoints |", "|---|---|---|---|---|"]
+    found = dict(kept_rows((kind, FIGURES / f"{name_of(kind)}.json") for kind in campaign.KINDS))
+    lines = head_of(("fault", "what is done", "faults", "broken rules", "lost checkpoints"))
     totals = [0, 0, 0]
     for kind, kept in found.items():
         faults = kept["faults"]

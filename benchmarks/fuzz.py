@@ -6,16 +6,14 @@ python benchmarks/fuzz.py write               write the table
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from records import commit, measured_on, run_or_write, write_section
+from records import head_of, keep, kept_rows, line_of, measured_on, run_or_write, write_section
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -23,9 +21,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.e2e import fuzzing  # noqa: E402 - after the root of the repository is known
 from tests.e2e.readers import READERS  # noqa: E402
-
-from saddlepoint._files import write_atomically  # noqa: E402
-from saddlepoint.engine import runtime  # noqa: E402
 
 FIGURES = HERE / "figures" / "fuzz"
 DOCS = HERE.parent / "docs"
@@ -56,32 +51,27 @@ def run(reader: str, named: bool) -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="saddlepoint-fuzz-") as folder:
         found = fuzzing.fuzz(READERS[reader], COUNT, SEED, Path(folder))
-    kept = asdict(found) | {"seconds": round(time.monotonic() - started, 1)}
-    kept |= {"machine": runtime.machine(), "commit": commit()}
-    FIGURES.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(kept, indent=1) + "\n")
-    print(f"{reader}: {found.count} files, {len(found.problems)} broken rules, {kept['seconds']:.0f} s", flush=True)
+    seconds = time.monotonic() - started
+    keep(path, asdict(found) | {"seconds": round(seconds, 1)}, threads=1)
+    print(f"{reader}: {found.count} files, {len(found.problems)} broken rules, {seconds:.0f} s", flush=True)
     for problem in found.problems[:5]:
         print(f"  {problem[:600]}", flush=True)
 
 
 def write() -> None:
     """Write the section of docs/reliability.md between its marks."""
-    found: dict[str, dict[str, Any]] = {}
-    for reader in READERS:
-        path = FIGURES / f"{name_of(reader)}.json"
-        if path.exists():
-            found[reader] = json.loads(path.read_text())
-    lines = ["| reader | files | read all the same | refused in words | broken rules | slowest | memory grew by |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    found = dict(kept_rows((reader, FIGURES / f"{name_of(reader)}.json") for reader in READERS))
+    lines = head_of(
+        ("reader", "files", "read all the same", "refused in words", "broken rules", "slowest", "memory grew by")
+    )
     totals = [0, 0, 0, 0]
     for reader, kept in found.items():
         row = [kept["read"] + kept["refused"] + len(kept["problems"]), kept["read"], kept["refused"]]
         row.append(len(kept["problems"]))
         totals = [a + b for a, b in zip(totals, row, strict=True)]
-        counts = " | ".join(f"{n:,}" for n in row)
-        lines.append(f"| {reader} | {counts} | {kept['slowest']:.2f} s | {kept['megabytes']:.0f} MiB |")
-    lines.append(f"| **all** | {' | '.join(f'**{n:,}**' for n in totals)} | | |")
+        largest = (f"{kept['slowest']:.2f} s", f"{kept['megabytes']:.0f} MiB")
+        lines.append(line_of((reader, *(f"{n:,}" for n in row), *largest)))
+    lines.append(line_of(("**all**", *(f"**{n:,}**" for n in totals))) + " | |")
     seconds = sum(kept["seconds"] for kept in found.values())
     lines += ["", f"{seconds / 60:.0f} min in all, one thread. {measured_on(found.values())}"]
     write_section(DOCS / "reliability.md", "fuzz", lines, HEADING)

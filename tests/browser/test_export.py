@@ -45,16 +45,16 @@ def page_of(runs: Path, exporting: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def translating(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the page of a generator that translates pictures, and its run."""
+    """Return a run whose generator translates pictures."""
     folder = tmp_path_factory.mktemp("translating")
     data = write_folder(folder / "data", pictures(20, 32, 3), ["a", "b"] * 10)
     options = {"width": 4, "discriminator_width": 4, "blocks": 1, "layers": 3, "batch_size": 4}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SADDLEPOINT_CACHE_DIR", str(folder / "cache"))
-        saddlepoint.train(
-            "stargan", data=str(data), size=32, steps=2, options=options, threads=1, out=folder / "runs" / "translating"
+        run = saddlepoint.train(
+            "stargan", data=str(data), size=32, steps=2, options=options, threads=1, out=folder / "run"
         )
-    return folder / "runs"
+    return run.path
 
 
 def opened(browser: Any, folder: Path, complaints: list[str], samples: bool = True) -> Any:
@@ -127,8 +127,8 @@ def test_points_are_drawn_too(browser: Any, page_of: Any) -> None:
 def test_a_page_translates_a_picture_of_the_visitor(
     browser: Any, exporting: Any, translating: Path, tmp_path: Path
 ) -> None:
-    run, complaints = saddlepoint.load(translating / "translating"), list[str]()
-    page = opened(browser, exporting(translating / "translating"), complaints, samples=False)
+    run, complaints = saddlepoint.load(translating), list[str]()
+    page = opened(browser, exporting(translating), complaints, samples=False)
     page.get_by_text("Choose a picture of your own").wait_for()
     data = png(pictures(1, 32, 3, seed=5)[0])
     (tmp_path / "mine.png").write_bytes(data)
