@@ -14,6 +14,7 @@ from saddlepoint import jobs
 from saddlepoint._errors import CheckpointError, ConfigError
 from saddlepoint.cli import app as command
 from saddlepoint.lab import Curve, Panel
+from saddlepoint.serve.address import listen
 from saddlepoint.serve.studio import charts, open_studio
 from saddlepoint.serve.studio.app import asking_for
 from saddlepoint.serve.studio.desk import Desk
@@ -105,6 +106,15 @@ def test_a_port_that_is_taken_is_said() -> None:
         port = other.getsockname()[1]
         with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 cannot be used"):
             open_studio("runs", port=port, show=False)
+
+
+def test_whoever_hears_the_address_can_connect_before_the_server_runs() -> None:
+    import socket
+
+    listener, address = listen("127.0.0.1", 0)
+    with listener, socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=5) as client:
+        assert client.getpeername() == listener.getsockname()
+        assert address.startswith("http://127.0.0.1:")
 
 
 def test_without_its_packages_the_studio_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 from saddlepoint._errors import ConfigError
 from saddlepoint.engine.runtime import use_threads
 from saddlepoint.run import load
+from saddlepoint.serve.address import listen
 from saddlepoint.service import Service
 
 __all__ = ["TOKEN", "serve_run"]
@@ -60,19 +60,10 @@ def serve_run(
         ) from error
     use_threads(threads)
     service = Service(load(run, device=device), backend, batch, say)
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        # Whoever reads the address may connect at once, before the server takes its first request.
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        raise ConfigError(f"port {port} of {host} cannot be used ({error.strerror}); choose another --port") from error
+    listener, address = listen(host, port)
     local = host in _LOCAL
     token = os.environ.get(TOKEN) or (None if local else secrets.token_urlsafe(24))
     app = make_app(service, limits=Limits(waiting=waiting), hosts=LOOPBACK if local else None, token=token)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
     say(f"serving:  {address}   ({address}/openapi.json says what can be asked; Ctrl-C ends it)")
     if token is not None and TOKEN not in os.environ:
         say(f"token:    {token}   (Authorization: Bearer TOKEN; {TOKEN} sets it)")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 from saddlepoint._errors import ConfigError
 from saddlepoint.engine.runtime import use_threads
+from saddlepoint.serve.address import listen
 
 __all__ = ["open_studio"]
 
@@ -42,16 +42,9 @@ def open_studio(
         raise ConfigError(
             f"the studio needs packages that are not installed ({error.name}); run: pip install 'saddlepoint[studio]'"
         ) from error
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise ConfigError(f"port {port} of {host} cannot be used ({error.strerror}); choose another --port") from error
+    listener, address = listen(host, port)
     token = None if host in LOOPBACK else secrets.token_urlsafe(16)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/"
-    address += f"?token={token}" if token else ""
+    address += f"/?token={token}" if token else "/"
     # Pictures of one sample and games on a line: more threads would only take them from trainings.
     use_threads(1)
     app = make_app(runs, host, token)
