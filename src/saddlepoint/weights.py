@@ -80,8 +80,8 @@ def spec_of(data: Mapping[str, Any]) -> DataSpec:
         KeyError, TypeError, ValueError: if something is missing, or cannot be.
     """
     classes, shares = tuple(data["classes"]), tuple(map(float, data.get("shares", ())))
-    if shares and (len(shares) != len(classes) or min(shares) < 0 or not 0 < sum(shares) < float("inf")):
-        raise ValueError(f"shares are {shares}, but must be those of {len(classes)} classes")
+    if shares and (len(shares) != len(classes) or not all(0 <= share <= 1 for share in shares) or not any(shares)):
+        raise ValueError(f"shares are {shares}, but must be those of {len(classes)} classes, in [0, 1]")
     return DataSpec(
         modality=data["modality"],
         shape=tuple(data["shape"]),

@@ -180,3 +180,14 @@ def test_a_runs_own_checkpoint_is_held_to_its_configuration(tmp_path: Path) -> N
     path.write_text(json.dumps(values))
     with pytest.raises(CheckpointError, match="far larger than the weights"):
         saddlepoint.load(run.path)
+
+
+@pytest.mark.parametrize(
+    "shares", [(0.5,), (0.5, -0.5), (0.0, 0.0), (0.5, float("nan")), (0.5, float("inf")), (0.5, 1e99)]
+)
+def test_shares_that_labels_cannot_be_drawn_with_are_refused(shares: tuple[float, ...]) -> None:
+    """1e99 is finite here, but not as a float32, which labels are drawn with."""
+    given = {"modality": "image", "shape": (1, 8, 8), "classes": ("a", "b"), "rows": 4}
+    assert weights.spec_of({**given, "shares": (1.0, 0.25)}).shares == (1.0, 0.25)
+    with pytest.raises(ValueError, match="shares"):
+        weights.spec_of({**given, "shares": shares})
