@@ -85,7 +85,9 @@ class LabelSets:
 
     Attributes:
         sets: columns of the groups of each label set.
+        groups: of all sets, one after the other.
         width: numbers that tell a generator its target.
+        pair_width: numbers that tell it where its input is from, too.
 
     Args:
         data: with labels.
@@ -111,6 +113,8 @@ class LabelSets:
         self.sets: tuple[tuple[slice, ...], ...] = tuple(sets)
         self.classes = start
         self.width = start + (len(sets) if len(sets) > 1 else 0)
+        self.groups = tuple(group for groups in sets for group in groups)
+        self.pair_width = sum(max(2, group.stop - group.start) ** 2 for group in self.groups)
 
     def several(self, labels: Tensor) -> Several:
         """Return labels as one number a class; class indices become 1 for that class and 0 for the others."""
@@ -123,6 +127,21 @@ class LabelSets:
         """
         told = labels.clamp_min(0)
         return (torch.cat([told, self.known(labels)], 1) if len(self.sets) > 1 else told).float()
+
+    def encode_pairs(self, own: Several, target: Several) -> Float[Tensor, "batch pair_width"]:
+        """Return 1 for the pair (class of the input, class asked for) of each group, 0 for its other pairs.
+
+        What a linear map makes of pairs can depend on whether a class changes; of two labels side by side it cannot. An
+        attribute has four pairs; a group that is not known has none.
+        """
+        parts = []
+        for group in self.groups:
+            here, there = (labels[:, group] for labels in (own, target))
+            known = (here[:, :1] >= 0) & (there[:, :1] >= 0)
+            if here.shape[1] == 1:
+                here, there = (torch.cat([labels, 1 - labels], 1) for labels in (here, there))
+            parts.append((here[:, :, None] * there[:, None] * known[:, :, None]).flatten(1))
+        return torch.cat(parts, 1).float()
 
     def known(self, labels: Several) -> Int[Tensor, "batch sets"]:
         """Return 1 for each label set that says something about a row."""
@@ -144,7 +163,7 @@ class LabelSets:
         Source: Choi et al. 2018, equations 2 and 3; sums over attributes as in the released code.
         """
         logits, total = at_least_float32(logits), torch.zeros(len(logits), device=logits.device)
-        for group in (group for groups in self.sets for group in groups):
+        for group in self.groups:
             given, told = labels[:, group], logits[:, group]
             if given.shape[1] == 1:
                 part = F.binary_cross_entropy_with_logits(
@@ -165,16 +184,24 @@ class LabelSets:
         if asked.ndim == 1:
             chosen = F.one_hot(asked, self.classes)
             asked = torch.full_like(chosen, -1)
-            for group in (group for groups in self.sets for group in groups):
+            for group in self.groups:
                 asked[:, group] = torch.where(chosen[:, group].any(1, keepdim=True), chosen[:, group], -1)
-        spoken, found = self.known(asked), asked.clone()
+        spoken = self.known(asked)
         # Where nothing is asked for, the first label set speaks.
         spoken[:, 0] |= 1 - spoken.amax(1)
+        return torch.where(asked >= 0, asked, self.view(spoken, seen))
+
+    def view(self, spoken: Int[Tensor, "batch sets"], seen: Float[Tensor, "batch classes"]) -> Several:
+        """Return the labels that a classifier sees, in the label sets that speak (`known`); -1 in all others.
+
+        Args:
+            spoken: 1 for each set that speaks.
+            seen: the classifier's logits.
+        """
+        parts = []
         for number, groups in enumerate(self.sets):
             for group in groups:
                 told = seen[:, group]
-                one = told.shape[1] == 1
-                view = (told > 0).long() if one else F.one_hot(told.argmax(1), told.shape[1])
-                left = (asked[:, group] < 0) & (spoken[:, number, None] > 0)
-                found[:, group] = torch.where(left, view, asked[:, group])
-        return found
+                view = (told > 0).long() if told.shape[1] == 1 else F.one_hot(told.argmax(1), told.shape[1])
+                parts.append(torch.where(spoken[:, number, None] > 0, view, -1))
+        return torch.cat(parts, 1)

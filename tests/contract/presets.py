@@ -36,9 +36,9 @@ def reduced(kind: type[Family], preset: str) -> Any:
             changes[field.name] = min(value, 2)
         elif field.name == "pretrain_epochs":
             changes[field.name] = 1
-        elif field.name in ("embedding_iterations", "supervised_iterations"):
+        elif field.name in ("embedding_iterations", "supervised_iterations", "colours_steps"):
             # A run of a few steps then goes through all stages.
-            changes[field.name] = 5
+            changes[field.name] = min(value, 5)
         elif field.name == "sigmoid_bias":
             # The first updates of a bias of -2 are lost in rounding.
             changes[field.name] = 0.0

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import grey_dilation
 
 from saddlepoint._errors import DataError
 from saddlepoint.data import inspect_source, known_truth, load_dataset
 from saddlepoint.data.attributes import read_attributes
-from saddlepoint.data.domains import DOMAINS, INKS
+from saddlepoint.data.domains import DOMAINS, INKS, stroke_width, strokes
 from saddlepoint.data.load import absolute_source, joined
 from tests.unit.data_helpers import own_cache, pictures, png, write_folder, write_named  # noqa: F401
 
@@ -171,19 +172,46 @@ def test_known_truths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_rendering_is_what_its_labels_say() -> None:
     domains = DOMAINS["mnist-domains"]
-    grey = np.zeros((1, 5, 5), np.uint8)
-    grey[0, 2, 2], grey[0, 0, 0] = 255, 51
+    grey = np.zeros((1, 9, 9), np.uint8)
+    grey[0, 2:5, 2:5], grey[0, 0, 0] = 255, 51
     labels = np.array([[0, 1, 0, 1, 0, 0, 1], [0, 0, 1, 0, 1, 1, 0]])
     thin, bold = domains.render(np.repeat(grey, 2, 0), labels, np.zeros((2, 0)))
     assert thin[:, 2, 2].tolist() == list(INKS["green"])
-    assert thin[:, 4, 4].tolist() == [255, 255, 255]
+    assert thin[:, 8, 8].tolist() == [255, 255, 255]
     assert thin[:, 0, 0].tolist() == [round(255 + 0.2 * (c - 255)) for c in INKS["green"]]
-    plus = {(2, 2), (1, 2), (3, 2), (2, 1), (2, 3)}
-    assert {tuple(place) for place in np.argwhere(bold[2] == INKS["blue"][2])} == plus
-    assert bold[:, 0, 1].tolist() == [round(0.2 * c) for c in INKS["blue"]]
-    assert bold[:, 4, 4].tolist() == [0, 0, 0]
+    wide = {(row, column) for row in range(1, 6) for column in range(1, 6)}
+    assert {tuple(place) for place in np.argwhere(bold[2] == INKS["blue"][2])} >= wide
+    assert (bold[2] == INKS["blue"][2]).sum() > (thin[1] == INKS["green"][1]).sum()
+    assert bold[:, 8, 8].tolist() == [0, 0, 0]
     yellow = DOMAINS["fashion-colours"].render(grey, np.array([3]), np.zeros((1, 0)))
     assert yellow[0, :, 2, 2].tolist() == list(INKS["yellow"])
+
+
+def bars(widths: tuple[int, ...]) -> np.ndarray:
+    """A vertical bar of each width, 60 pixels long."""
+    grey = np.zeros((len(widths), 70, 28), np.uint8)
+    for one, width in zip(grey, widths, strict=True):
+        one[5:65, 5 : 5 + width] = 255
+    return grey
+
+
+def test_the_width_of_a_stroke_is_that_of_a_bar() -> None:
+    """Twice the area over the outline: w l / (w + l), but for one corner whose two steps are one diagonal."""
+    widths = np.array([1, 2, 3, 5])
+    exact = 2 * 60 * widths / (2 * 60 + 2 * widths - 2 + 2**0.5)
+    assert stroke_width(bars((1, 2, 3, 5))) == pytest.approx(exact)
+    assert stroke_width(np.zeros((1, 8, 8), np.uint8)).tolist() == [0.0]
+
+
+def test_strokes_are_thin_or_bold_whatever_they_were() -> None:
+    """The planted failure: the same dilation of all would leave a wide thin bar wider than a narrow bold one."""
+    grey = bars((1, 2, 3, 4))
+    thin, bold = (stroke_width(strokes(grey, np.full(4, wide))) for wide in (False, True))
+    assert thin.max() < 3 < 3.5 < bold.min()
+    same = stroke_width(grey), stroke_width(grey_dilation(grey, footprint=np.ones((1, 3, 3))))
+    assert same[0].max() > same[1].min()
+    mixed = strokes(grey, np.array([True, False, True, False]))
+    assert stroke_width(mixed).tolist() == [bold[0], thin[1], bold[2], thin[3]]
 
 
 def test_what_no_label_tells_varies_within_a_domain_and_stays_in_the_truth() -> None:

@@ -270,10 +270,86 @@ def test_families_that_ask_for_one_class_refuse_several_labels() -> None:
         build_family("dcgan", DCGANConfig(width=4, conditional=True), SEVERAL)
 
 
-def test_a_residual_generator_starts_as_the_identity() -> None:
-    family = build(dataclasses.replace(SMALL, residual=True))
+def test_a_generator_with_a_mask_starts_near_the_identity() -> None:
+    """It keeps 1 / (1 + e^-2), about .88, of its input where the mask has no opinion."""
+    family = build(dataclasses.replace(SMALL, skip="input"))
     x, told = batch().x, F.one_hot(torch.tensor([0, 1, 2, 0]), 3).double()
-    moved = (family.generator(x, told) - x).abs().mean()
-    assert moved < 0.1 * (build().generator(x, told) - x).abs().mean()
+    with torch.no_grad():
+        family.generator.output.weight[-1].zero_()
+        kept = 1 / (1 + np.exp(-2.0))
+        drawn = torch.tanh(family.generator.convolved(x, told)[:, :-1])
+        torch.testing.assert_close(family.generator(x, told), kept * x + (1 - kept) * drawn)
+
+
+COLOURS = dataclasses.replace(SMALL, told="pairs", skip="colours", colours_steps=3)
+
+
+def test_a_map_of_colours_can_turn_dark_into_light_where_a_class_changes() -> None:
+    """Set by hand: -1 times the colours for pairs of different classes, as they are for others, whatever the image."""
+    generator = build(COLOURS).generator
+    assert generator.colours is not None
+    with torch.no_grad():
+        generator.colours.weight.zero_()
+        generator.colours.bias.zero_()
+        for pair in range(9):
+            sign = 1.0 if pair in (0, 4, 8) else -1.0
+            generator.colours.weight.view(3, 4, 9)[range(3), range(3), pair] = sign
+    labels = LabelSets(PLAIN)
+    own, target = (F.one_hot(torch.tensor(c), 3) for c in ([0, 1, 2, 0], [0, 2, 2, 1]))
+    x = batch().x
+    found = generator(x, labels.encode_pairs(own, target), bare=True)
+    signs = torch.tensor([1, -1, 1, -1])[:, None, None, None]
+    torch.testing.assert_close(found, 0.98 * signs * x)
+    told = labels.encode_pairs(own, target).double()
+    layers = generator.convolved(x, told)
+    kept = torch.sigmoid(layers[:, -1:] + 2)
+    torch.testing.assert_close(generator(x, told), kept * found + (1 - kept) * torch.tanh(layers[:, :-1]))
     ends = torch.ones_like(x)
-    assert bool(family.generator(ends, told).isfinite().all())
+    assert bool(generator(ends, told).isfinite().all())
+
+
+def test_pairs_say_where_an_image_comes_from_and_where_it_goes() -> None:
+    sets = LabelSets(SEVERAL)
+    assert sets.pair_width == 4 + 4 + 4
+    own = torch.tensor([[1, 0, 1, -1], [-1, -1, -1, 0]])
+    target = torch.tensor([[0, 1, 1, -1], [-1, -1, -1, 1]])
+    assert sets.encode_pairs(own, target).tolist() == [
+        [0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0],
+    ]
+
+
+def test_labels_are_seen_in_the_sets_that_speak() -> None:
+    sets, seen = LabelSets(SEVERAL), torch.tensor([[-1.0, 2.0, -3.0, 5.0]]).repeat(2, 1)
+    assert sets.view(torch.tensor([[1, 0], [0, 1]]), seen).tolist() == [[0, 1, 0, -1], [-1, -1, -1, 1]]
+
+
+def test_first_the_colours_are_learned_alone(tmp_path: Path) -> None:
+    """G's other layers stand still for three steps, and only then; D learns from the first step on."""
+    rng = np.random.default_rng(1)
+    dataset = Dataset(
+        "made", "image", {"train": Split(rng.integers(0, 256, (20, 3, 16, 16), np.uint8), np.arange(20) % 3)},
+        ("a", "b", "c"), "0",
+    )  # fmt: skip
+    moved = []
+    for steps in (3, 3 + SMALL.n_critic):
+        family = build_family("stargan", COLOURS, dataset.spec)
+        family.reset_parameters(stream("cpu", "weights", 0))
+        before = {name: weight.clone() for name, weight in family.named_parameters()}
+        feed = Feed(dataset.splits["train"], 4, 0)
+        Trainer(family, feed, Settings(steps=steps), RunFolder(tmp_path / str(steps))).train(dataset.stats)
+        moved.append({name for name, weight in family.named_parameters() if not torch.equal(weight, before[name])})
+    colours = {"generator.colours.weight", "generator.colours.bias"}
+    assert {name for name in moved[0] if name.startswith("generator")} == colours
+    assert any(name.startswith("discriminator") for name in moved[0])
+    assert len(moved[1]) > len(moved[0])
+    with pytest.raises(ConfigError, match="skip"):
+        dataclasses.replace(SMALL, colours_steps=3)
+
+
+def test_what_is_told_of_an_input_at_generation_is_what_the_classifier_sees() -> None:
+    family = build(COLOURS).eval()
+    x, asked = batch().x, torch.tensor([0, 1, 2, 0])
+    own = F.one_hot(family.discriminator(x)[1].argmax(1), 3)
+    by_hand = family.generator(x, family.labels.encode_pairs(own, F.one_hot(asked, 3)))
+    assert torch.equal(family.generate(x, asked, generator=stream("cpu", 1)), by_hand)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
-from scipy.ndimage import grey_dilation
+from scipy.ndimage import grey_dilation, grey_erosion
 
 from saddlepoint.data.dataset import SPLITS, Dataset
 from saddlepoint.data.sources import Item, Source
@@ -22,6 +22,9 @@ INKS: Mapping[str, tuple[int, int, int]] = {
 
 _SEED = 2018
 _PLUS = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], dtype=bool)
+_SQUARE = np.ones((1, 3, 3), dtype=bool)
+_THIN, _BOLD = 2.1, 4.5
+"""Widths of strokes, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,8 @@ class Domains:
     def render(self, grey: np.ndarray, labels: np.ndarray, varied: np.ndarray) -> np.ndarray:
         """Return images with the given labels: the truth about what a translation should be.
 
-        An ink is mixed with a black or a white ground by the grey value. A bold stroke is the largest value of a pixel
-        and its four neighbours.
+        An ink is mixed with a black or a white ground by the grey value. Strokes are about 2.1 pixels wide if thin and
+        4.5 if bold (`strokes`).
 
         Args:
             grey: uint8 (n, height, width).
@@ -87,7 +90,7 @@ class Domains:
         for group, kind in zip(self.free, varied.T, strict=True):
             column |= {name: kind == index for index, name in enumerate(group)}
         if "bold" in column:
-            grey = np.where(column["bold"][:, None, None], grey_dilation(grey, footprint=_PLUS), grey)
+            grey = strokes(grey, column["bold"])
         colours = [name for name in self.classes if name in INKS]
         ink = np.array([INKS[name] for name in colours], np.float32)[
             holds[:, [self.classes.index(name) for name in colours]].argmax(1)
@@ -96,6 +99,44 @@ class Domains:
         share = grey[:, None].astype(np.float32) / 255
         ground = white[:, None, None, None]
         return np.rint(ground + share * (ink[:, :, None, None] - ground)).astype(np.uint8)
+
+
+def strokes(grey: np.ndarray, bold: np.ndarray) -> np.ndarray:
+    """Return images with strokes of one of two widths, whatever their own.
+
+    Thin: the image or its erosion, bold: one of three dilations; whichever comes nearest to 2.1 or 4.5 pixels. So the
+    two never overlap, as they would if every stroke were made wider by the same amount: handwriting varies by more.
+
+    Args:
+        grey: uint8 (n, height, width), light strokes on black.
+        bold: bool (n,).
+
+    Returns:
+        uint8 (n, height, width).
+    """
+    wider = grey_dilation(grey, footprint=_PLUS)
+    thin = _nearest(_THIN, grey, grey_erosion(grey, footprint=_PLUS))
+    wide = _nearest(_BOLD, wider, *(grey_dilation(image, footprint=_SQUARE) for image in (grey, wider)))
+    return np.where(bold[:, None, None], wide, thin)
+
+
+def stroke_width(grey: np.ndarray) -> np.ndarray:
+    """Return the mean width of the strokes of each image, in pixels: twice the area over the outline (total variation).
+
+    Args:
+        grey: uint8 (n, height, width), light strokes on black. An empty image has width 0.
+    """
+    share = np.pad(grey.astype(np.float64) / 255, ((0, 0), (1, 1), (1, 1)))
+    down, right = np.diff(share, axis=1)[:, :, :-1], np.diff(share, axis=2)[:, :-1]
+    outline: np.ndarray = np.hypot(down, right).sum((1, 2))
+    return 2 * share.sum((1, 2)) / np.maximum(outline, np.finfo(np.float64).tiny)
+
+
+def _nearest(width: float, *candidates: np.ndarray) -> np.ndarray:
+    """Return of each image the candidate whose strokes have nearly that width; the first of equals."""
+    off = np.abs(np.stack([stroke_width(grey) for grey in candidates]) - width)
+    chosen: np.ndarray = np.stack(candidates)[off.argmin(0), np.arange(off.shape[1])]
+    return chosen
 
 
 DOMAINS: Mapping[str, Domains] = {
@@ -129,6 +170,6 @@ def domains_source(base: Dataset, domains: Domains) -> Source:
     if domains.free:
         note += f", within them in one of {' x '.join(str(len(group)) for group in domains.free)} styles"
     return Source(
-        domains.name, f"domains/{base.fingerprint}/{_SEED}", items, classes=domains.classes, notes=(note,),
+        domains.name, f"domains-2/{base.fingerprint}/{_SEED}", items, classes=domains.classes, notes=(note,),
         labelling=domains.labelling,
     )  # fmt: skip

@@ -31,7 +31,7 @@ DIVERSITY = Metric("diversity", "neither", digits=4)
 COPY, KNOWN_TRUTH, NOISE = "inputs copied", "known truth", "uniform noise"
 
 _IMAGES = 2_000
-_DOMAIN_ROWS, _DOMAIN_EPOCHS = 10_000, 3
+_DOMAIN_ROWS, _DOMAIN_EPOCHS = 20_000, 4
 _CONTENT_ROWS, _CONTENT_EPOCHS = 50_000, 4
 _ROUNDS = 50
 
@@ -144,7 +144,7 @@ def _judges(bench: Bench) -> dict[str, tuple[slice, Lenet]]:
     """Return a classifier of real images for each group of classes, by the classes' names."""
     dataset, judges = bench.dataset, {}
     sets = LabelSets(dataset.spec)
-    for group in (group for groups in sets.sets for group in groups):
+    for group in sets.groups:
         word = "/".join(dataset.classes[group])
         labels = {split: _column(dataset, split, group, sets) for split in ("train", "valid")}
         judges[word] = (
@@ -212,6 +212,7 @@ register(
         controls=_controls,
         count=lambda bench, wanted: bench.count(min(wanted, _IMAGES)),
         needs=_needs,
+        version=2,
         extracts=False,
         translates=True,
         model=_model,

@@ -7,7 +7,7 @@ Translation", and the code released with it. Deviations are listed in docs/devia
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar
 
@@ -47,6 +47,8 @@ SLOPE = 0.01
 """Slope of LeakyReLU on the negative side, as in the released code."""
 
 _CONDITIONS = ("input", "norm")
+_TOLD = ("target", "pairs")
+_SKIPS = ("none", "input", "colours")
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,23 @@ class StarGANConfig(FamilyConfig):
     blocks: int = option(6, "residual blocks of G")
     kernel: int = option(7, "side of the kernels of G's first and last convolution, odd")
     condition: str = option(
-        "input", "how G is told its target: as maps beside the image, or in all normalisations too", choices=_CONDITIONS
+        "input", "how G is told: in maps beside the image, or in all normalisations too", choices=_CONDITIONS
     )
-    residual: bool = option(False, "G starts as the identity: its last layer is added to its input, before the tanh")
+    told: str = option(
+        "target",
+        "what G is told: its target, or for each group of labels the pair of its input's class and the target's",
+        choices=_TOLD,
+    )
+    skip: str = option(
+        "none",
+        "what G keeps where a mask of its own says so: nothing, its input, or its input with the colours of all pixels "
+        "mapped alike, by what G is told",
+        choices=_SKIPS,
+    )
+    colours_steps: int = option(
+        0, "steps at the start in which G is nothing but the map of colours, and need not come back"
+    )
+    colours_lr: float = option(0.01, "adam's learning rate in these steps, for G")
     discriminator_width: int = option(
         64, "channels of D at half the side of the images; they double with every halving"
     )
@@ -90,11 +106,15 @@ class StarGANConfig(FamilyConfig):
         for name in ("width", "discriminator_width", "layers", "n_critic"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         check(self.kernel >= 1 and self.kernel % 2 == 1, "kernel", self.kernel, "odd")
-        for name in ("lr", "discriminator_lr", "lr_fall_kimg"):
+        check(
+            self.skip == "colours" or not self.colours_steps, "colours_steps", self.colours_steps,
+            "0 unless skip is 'colours'",
+        )  # fmt: skip
+        for name in ("lr", "discriminator_lr", "lr_fall_kimg", "colours_lr"):
             check(getattr(self, name) > 0, name, getattr(self, name), "positive")
         for name in ("beta1", "beta2"):
             check(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
-        for name in ("blocks", "penalty", "classification", "cycle", "identity"):
+        for name in ("blocks", "penalty", "classification", "cycle", "identity", "colours_steps"):
             check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("r1_gamma", "lr_constant_kimg"):
             value = getattr(self, name)
@@ -106,7 +126,11 @@ class StarGANConfig(FamilyConfig):
 
 
 _NEARLY = 0.98
-"""Share of the range that a residual G starts with: at its ends atanh is infinite."""
+"""Share of the range that the map of colours works on: at the ends of the range atanh is infinite."""
+_SMALL = 0.05
+"""The map of colours starts this much smaller."""
+_KEPT = 2.0
+"""Logit of the share of its input that G keeps at the start."""
 
 
 class Generator(nn.Module):
@@ -126,22 +150,49 @@ class Generator(nn.Module):
         self.up = nn.ModuleList(nn.ConvTranspose2d(wide >> i, wide >> (i + 1), 4, 2, 1, bias=False) for i in range(2))
         widths = [c.width, 2 * c.width, wide, *[wide] * (2 * c.blocks), 2 * c.width, c.width]
         self.norms = nn.ModuleList(StyledNorm(width, style) for width in widths)
-        self.output = nn.Conv2d(c.width, channels, c.kernel, 1, around, bias=False)
-        self.residual = c.residual
+        self.output = nn.Conv2d(c.width, channels + (c.skip != "none"), c.kernel, 1, around, bias=False)
+        self.skip = c.skip
+        self.colours = nn.Linear(told, channels * (channels + 1)) if c.skip == "colours" else None
 
-    def forward(self, x: Images, told: Tensor) -> Images:
-        """Return translated images; ``told`` (batch, numbers) is the target as `LabelSets.encode` gives it."""
-        told, norms = told.to(x.dtype), iter(self.norms)
+    def forward(self, x: Images, told: Tensor, *, bare: bool = False) -> Images:
+        """Return translated images.
+
+        Args:
+            x: (batch, channel, height, width).
+            told: (batch, numbers), of `LabelSets.encode` or `LabelSets.encode_pairs`.
+            bare: map colours, and nothing else.
+        """
+        told = told.to(x.dtype)
+        if bare:
+            return self.recoloured(x, told)
+        found = at_least_float32(self.convolved(x, told))
+        if self.skip == "none":
+            return torch.tanh(found)
+        kept = torch.sigmoid(found[:, -1:] + _KEPT)
+        return torch.lerp(torch.tanh(found[:, :-1]), self.recoloured(x, told), kept)
+
+    def recoloured(self, x: Images, told: Tensor) -> Images:
+        """Return the input, or tanh of an affine map of atanh of its colours."""
+        if self.colours is None:
+            return at_least_float32(x)
+        maps = at_least_float32(self.colours(told)).unflatten(1, (x.shape[1], -1))
+        straight = torch.atanh(at_least_float32(x) * _NEARLY).flatten(2)
+        return torch.tanh(maps[:, :, :-1] @ straight + maps[:, :, -1:]).view_as(x)
+
+    def convolved(self, x: Images, told: Tensor) -> Images:
+        """Return what the layers make of the images; a G with a mask looks at what the first one saw once more."""
+        norms = iter(self.norms)
         h = torch.cat([x, told[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1)
-        for layer in self.down:
+        h = first = F.relu(next(norms)(self.down[0](h), told))
+        for layer in self.down[1:]:
             h = F.relu(next(norms)(layer(h), told))
         for first, second in zip(self.blocks[::2], self.blocks[1::2], strict=True):
             inner = F.relu(next(norms)(first(h), told))
             h = h + next(norms)(second(inner), told)
         for layer in self.up:
             h = F.relu(next(norms)(layer(h), told))
-        found = at_least_float32(self.output(h))
-        return torch.tanh(found + torch.atanh(x * _NEARLY) if self.residual else found)
+        found: Images = self.output(h if self.skip == "none" else h + first)
+        return found
 
 
 class Discriminator(nn.Module):
@@ -172,10 +223,12 @@ class Discriminator(nn.Module):
         return leaky_convnet(x, self.layers, head, SLOPE)[1]
 
 
-# Minutes on a CPU: few channels, targets in every normalisation, a game whose D needs no more steps than G, an average.
+# Minutes on a CPU: few channels, labels in every normalisation, colours first and masks that keep what need not change,
+# a game whose D needs no more steps than G, an average.
 _TINY = StarGANConfig(
-    width=16, blocks=3, kernel=5, condition="norm", discriminator_width=32, layers=3, objective="non-saturating",
-    penalty=0.0, r1_gamma=1.0, n_critic=1, init="he", lr=5e-4, beta1=0.0, beta2=0.99, ema_ramp=0.1,
+    width=16, blocks=3, kernel=5, condition="norm", told="pairs", skip="colours", colours_steps=600, identity=10.0,
+    discriminator_width=48, layers=3, objective="non-saturating", penalty=0.0, r1_gamma=0.2, n_critic=1, init="he",
+    lr=5e-4, discriminator_lr=2.0, beta1=0.0, beta2=0.99, ema_ramp=0.1,
 )  # fmt: skip
 
 
@@ -206,7 +259,8 @@ class StarGAN(Family):
                 f"{config.layers} layers of D), but these are {height} x {width}; choose another --size or --layers"
             )
         self.labels = LabelSets(data)
-        self.generator = Generator(config, channels, self.labels.width)
+        told = self.labels.pair_width if config.told == "pairs" else self.labels.width
+        self.generator = Generator(config, channels, told)
         self.discriminator = Discriminator(config, data.shape, self.labels.classes)
         self.examples, self.objective = Examples(data), get_objective(config.objective)
 
@@ -225,9 +279,9 @@ class StarGAN(Family):
                     nn.init.zeros_(layer.bias)
                 elif layer.bias is not None:
                     nn.init.uniform_(layer.bias, -(fan_in**-0.5), fan_in**-0.5, generator=generator)
-                if layer is self.generator.output and self.config.residual:
+                if layer is self.generator.colours:
                     with torch.no_grad():
-                        layer.weight.mul_(0.05)
+                        layer.weight.mul_(_SMALL)
             elif isinstance(layer, StyledNorm) and layer.gain is not None and layer.offset is not None:
                 nn.init.ones_(layer.gain)
                 nn.init.zeros_(layer.offset)
@@ -237,16 +291,28 @@ class StarGAN(Family):
         self.examples.keep(stats)
 
     def stages(self) -> tuple[Stage, ...]:
-        """A step of D on each minibatch, and one of G on each ``n_critic``-th, with the same targets."""
+        """A step of D on each minibatch, and one of G on each ``n_critic``-th, with the same targets.
+
+        Before, with ``colours_steps``, D plays against the map of colours alone.
+        """
         n = self.config.n_critic
         d = Phase("discriminator", trains=("discriminator",), optimizer="discriminator")
         g = Phase("generator", trains=("generator",), optimizer="generator", every=n, offset=n - 1)
-        return (Stage("game", (d, g)),)
+        game = Stage("game", (d, g))
+        if not self.config.colours_steps:
+            return (game,)
+        pair = (
+            Phase("colours_discriminator", trains=("discriminator",), optimizer="discriminator"),
+            Phase("colours_generator", trains=("generator.colours",), optimizer="colours"),
+        )
+        return (Stage("colours", pair, self.config.colours_steps), game)
 
     def optimizers(self) -> Mapping[str, OptimizerSpec]:
         """Adam for each player, with the same settings but for the learning rate."""
         c = self.config
-        return two_players(OptimizerSpec("adam", lr=c.learning_rate, betas=(c.beta1, c.beta2)), c.discriminator_lr)
+        adam = OptimizerSpec("adam", lr=c.learning_rate, betas=(c.beta1, c.beta2))
+        colours = {"colours": replace(adam, lr=c.colours_lr)} if c.colours_steps else {}
+        return {**two_players(adam, c.discriminator_lr), **colours}
 
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
         """Return the phase's loss; images, their mirroring and their targets belong to the minibatch."""
@@ -254,15 +320,20 @@ class StarGAN(Family):
         own = self.labels.several(batch.labels)
         real = flip(batch.x, ctx.batch_generator) if self.config.flip else batch.x
         target = self.labels.shuffled(own, ctx.batch_generator)
-        if phase.name == "discriminator":
-            return self._discriminator_loss(real, own, target, ctx)
-        return self._generator_loss(real, own, target)
+        bare = phase.name.startswith("colours")
+        if phase.optimizer == "discriminator":
+            return self._discriminator_loss(real, own, target, ctx, bare)
+        return self._colours_loss(real, own, target) if bare else self._generator_loss(real, own, target)
 
-    def _discriminator_loss(self, real: Images, own: Tensor, target: Tensor, ctx: Context) -> Terms:
+    def _told(self, own: Tensor, target: Tensor) -> Tensor:
+        """Return what G is told of images that are ``own`` and shall be ``target``."""
+        return self.labels.encode_pairs(own, target) if self.config.told == "pairs" else self.labels.encode(target)
+
+    def _discriminator_loss(self, real: Images, own: Tensor, target: Tensor, ctx: Context, bare: bool) -> Terms:
         """Tell real from translated, name the domain of real ones. Choi et al. 2018, equations 2, 5 and 8."""
         c = self.config
         with torch.no_grad():
-            fake = self.generator(real, self.labels.encode(target))
+            fake = self.generator(real, self._told(own, target), bare=bare)
         logits, domains = self.discriminator(torch.cat([real, fake]))
         real_logits, fake_logits = logits.chunk(2)
         named = self.labels.loss(domains[: len(real)], own)
@@ -279,17 +350,31 @@ class StarGAN(Family):
     def _generator_loss(self, real: Images, own: Tensor, target: Tensor) -> Terms:
         """Pass for real, show the target, come back unchanged. Choi et al. 2018, equations 3, 4 and 6."""
         c = self.config
-        fake = self.generator(real, self.labels.encode(target))
-        logits, domains = self.discriminator(fake)
-        real_logits = self.discriminator(real)[0] if self.objective.paired else logits
-        named = self.labels.loss(domains, target)
-        back = self.generator(fake, self.labels.encode(own))
+        fake = self.generator(real, self._told(own, target))
+        loss, named = self._passing(real, fake, target)
+        back = self.generator(fake, self._told(target, own))
         error = (real - back).abs().flatten(1).mean(1)
-        loss = self.objective.generator(real_logits, logits) + c.classification * named + c.cycle * error
+        loss = loss + c.cycle * error
         if c.identity:
             stays = (target == own).all(1)
             loss = loss + c.identity * stays * (real - fake).abs().flatten(1).mean(1)
-        return Terms(loss, {"classification G": named.detach(), "cycle error": error.detach()})
+        return Terms(loss, {"classification G": named, "cycle error": error.detach()})
+
+    def _colours_loss(self, real: Images, own: Tensor, target: Tensor) -> Terms:
+        """Pass for real and show the target, with colours alone.
+
+        Light on dark becomes dark on light through a picture that shows nothing; who must come back from everywhere
+        does not take that way.
+        """
+        loss, named = self._passing(real, self.generator(real, self._told(own, target), bare=True), target)
+        return Terms(loss, {"classification G": named})
+
+    def _passing(self, real: Images, fake: Images, target: Tensor) -> tuple[PerSample, PerSample]:
+        """Return G's loss before D, and the part of it that names domains."""
+        logits, domains = self.discriminator(fake)
+        real_logits = self.discriminator(real)[0] if self.objective.paired else logits
+        named = self.labels.loss(domains, target)
+        return self.objective.generator(real_logits, logits) + self.config.classification * named, named.detach()
 
     def logits(self, x: Images, labels: Tensor | None) -> PerSample:
         """Return D's mean logit of the patches (n,); it does not read labels."""
@@ -301,11 +386,10 @@ class StarGAN(Family):
         return self.examples.draw(n, generator)
 
     def generate(self, inputs: Images, labels: Tensor | None = None, *, generator: torch.Generator) -> Images:
-        """Translate images into the domains asked for; what is left open stays as D sees it in the input."""
+        """Translate images into the domains asked for; what is left open, and the input's own, are as D sees them."""
         assert labels is not None
-        if self.data.labelling:
-            target = self.labels.complete(labels, self.discriminator(inputs)[1])
-        else:
-            target = self.labels.several(labels)
-        images: Images = self.generator(inputs, self.labels.encode(target))
+        seen = self.discriminator(inputs)[1]
+        target = self.labels.complete(labels, seen) if self.data.labelling else self.labels.several(labels)
+        own = self.labels.view(self.labels.known(target), seen)
+        images: Images = self.generator(inputs, self._told(own, target))
         return images
