@@ -183,7 +183,7 @@ class Generator(nn.Module):
         """Return what the layers make of the images; a G with a mask looks at what the first one saw once more."""
         norms = iter(self.norms)
         h = torch.cat([x, told[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1)
-        h = first = F.relu(next(norms)(self.down[0](h), told))
+        h = fine = F.relu(next(norms)(self.down[0](h), told))
         for layer in self.down[1:]:
             h = F.relu(next(norms)(layer(h), told))
         for first, second in zip(self.blocks[::2], self.blocks[1::2], strict=True):
@@ -191,7 +191,7 @@ class Generator(nn.Module):
             h = h + next(norms)(second(inner), told)
         for layer in self.up:
             h = F.relu(next(norms)(layer(h), told))
-        found: Images = self.output(h if self.skip == "none" else h + first)
+        found: Images = self.output(h if self.skip == "none" else h + fine)
         return found
 
 
