@@ -60,8 +60,9 @@ def by_hand(family: StarGAN, given: Batch, config: StarGANConfig) -> tuple[Tenso
     share = torch.rand(4, 1, 1, 1, generator=stream("cpu", "noise")).double()
     real, between = (x.detach().clone().requires_grad_() for x in (given.x, share * given.x + (1 - share) * fake))
     squares = []
-    for x in (real, between):
-        (gradient,) = torch.autograd.grad(d(x)[0].sum(), x, create_graph=True)
+    for x, classes in ((real, own if config.r1_classes else 0 * own), (between, 0 * own)):
+        logit, domain = d(x)
+        (gradient,) = torch.autograd.grad((logit + (classes * domain).sum(1)).sum(), x, create_graph=True)
         squares.append(gradient.square().sum((1, 2, 3)))
     (real_logit, real_domain), (fake_logit, _) = d(given.x), d(fake.detach())
     loss_d = F.softplus(-real_logit) + F.softplus(fake_logit)
@@ -73,10 +74,10 @@ def by_hand(family: StarGAN, given: Batch, config: StarGANConfig) -> tuple[Tenso
     return loss_d.mean(), loss_g.mean()
 
 
-@pytest.mark.parametrize("condition", ["norm", "input"])
-def test_losses_are_those_of_the_equations(condition: str) -> None:
+@pytest.mark.parametrize(("condition", "r1_classes"), [("norm", False), ("input", False), ("norm", True)])
+def test_losses_are_those_of_the_equations(condition: str, r1_classes: bool) -> None:
     """Values and gradients: adversarial, classification, cycle, gradient penalty, R1."""
-    config = dataclasses.replace(SMALL, condition=condition)
+    config = dataclasses.replace(SMALL, condition=condition, r1_classes=r1_classes)
     family, given = build(config), batch()
     for phase, wanted in zip((D, G), by_hand(family, given, config), strict=True):
         found = family.loss(phase, given, context()).loss.mean()
