@@ -282,6 +282,27 @@ def test_a_generator_with_a_mask_starts_near_the_identity() -> None:
         torch.testing.assert_close(family.generator(x, told), kept * x + (1 - kept) * drawn)
 
 
+def test_players_that_step_at_once_share_a_translation_and_its_gradients() -> None:
+    """One pass of G for both; each loss and gradient is what it is alone."""
+    config = dataclasses.replace(SMALL, n_critic=1)
+    apart, together = build(config), build(dataclasses.replace(config, simultaneous=True))
+    calls = []
+    together.generator.register_forward_hook(lambda *_: calls.append(1))
+    shared: dict[str, object] = {}
+    for phase in (D, G):
+        ctx = Context(stream("cpu", "noise"), stream("cpu", "batch"), Progress(), shared)
+        losses = [apart.loss(phase, batch(), context()).loss.mean(), together.loss(phase, batch(), ctx).loss.mean()]
+        one, two = (
+            torch.autograd.grad(loss, list(family.get_submodule(phase.name).parameters()), retain_graph=True)
+            for loss, family in zip(losses, (apart, together), strict=True)
+        )
+        torch.testing.assert_close(losses[0], losses[1])
+        for mine, theirs in zip(one, two, strict=True):
+            torch.testing.assert_close(mine, theirs)
+    assert len(calls) == 2
+    assert together.stages()[-1].simultaneous
+
+
 COLOURS = dataclasses.replace(SMALL, told="pairs", skip="colours", colours_steps=3)
 
 

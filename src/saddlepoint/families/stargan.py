@@ -91,6 +91,7 @@ class StarGANConfig(FamilyConfig):
         0.0, "weight of the mean absolute change of images that happen to be sent to their own domain"
     )
     n_critic: int = option(5, "steps of D per step of G")
+    simultaneous: bool = option(False, "update both players at once, from the same translations")
     init: str = option("paper", "initial weights: within 1 / sqrt(fan in), as released, or he", choices=("paper", "he"))
     flip: bool = option(False, "mirror half of the images")
     lr: float = option(1e-4, "adam's learning rate at the start")
@@ -235,8 +236,8 @@ class Discriminator(nn.Module):
 # a game whose D needs no more steps than G, an average.
 _TINY = StarGANConfig(
     width=16, blocks=3, kernel=5, condition="norm", told="pairs", skip="colours", colours_steps=600, identity=10.0,
-    discriminator_width=48, layers=3, objective="non-saturating", penalty=0.0, r1_gamma=0.2, n_critic=1, init="he",
-    lr=5e-4, discriminator_lr=2.0, beta1=0.0, beta2=0.99, ema_ramp=0.1,
+    discriminator_width=48, layers=3, objective="non-saturating", penalty=0.0, r1_gamma=0.2, n_critic=1,
+    simultaneous=True, init="he", lr=5e-4, discriminator_lr=2.0, beta1=0.0, beta2=0.99, ema_ramp=0.1,
 )  # fmt: skip
 
 
@@ -306,7 +307,7 @@ class StarGAN(Family):
         n = self.config.n_critic
         d = Phase("discriminator", trains=("discriminator",), optimizer="discriminator")
         g = Phase("generator", trains=("generator",), optimizer="generator", every=n, offset=n - 1)
-        game = Stage("game", (d, g))
+        game = Stage("game", (d, g), simultaneous=self.config.simultaneous)
         if not self.config.colours_steps:
             return (game,)
         pair = (
@@ -331,24 +332,28 @@ class StarGAN(Family):
         bare = phase.name.startswith("colours")
         if phase.optimizer == "discriminator":
             return self._discriminator_loss(real, own, target, ctx, bare)
-        return self._colours_loss(real, own, target) if bare else self._generator_loss(real, own, target)
+        return self._colours_loss(real, own, target, ctx) if bare else self._generator_loss(real, own, target, ctx)
 
     def _told(self, own: Tensor, target: Tensor) -> Tensor:
         """Return what G is told of images that are ``own`` and shall be ``target``."""
         return self.labels.encode_pairs(own, target) if self.config.told == "pairs" else self.labels.encode(target)
 
+    def _fake(self, real: Images, own: Tensor, target: Tensor, ctx: Context, bare: bool) -> Images:
+        """Translate a minibatch, once for both players where they step at once."""
+        return ctx.once("fake", lambda: self.generator(real, self._told(own, target), bare=bare))
+
     def _discriminator_loss(self, real: Images, own: Tensor, target: Tensor, ctx: Context, bare: bool) -> Terms:
         """Tell real from translated, name the domain of real ones. Choi et al. 2018, equations 2, 5 and 8."""
         c = self.config
-        with torch.no_grad():
-            fake = self.generator(real, self._told(own, target), bare=bare)
-        logits, domains = self.discriminator(torch.cat([real, fake]))
+        with torch.set_grad_enabled(c.simultaneous):
+            fake = self._fake(real, own, target, ctx, bare)
+        logits, domains = self.discriminator(torch.cat([real, fake.detach()]))
         real_logits, fake_logits = logits.chunk(2)
         named = self.labels.loss(domains[: len(real)], own)
         loss = self.objective.discriminator(real_logits, fake_logits) + c.classification * named
         logs = {**game_logs(real_logits, fake_logits, self.objective), "classification D": named.detach()}
         if c.penalty:
-            between = interpolated(real, fake, ctx.generator)
+            between = interpolated(real, fake.detach(), ctx.generator)
             far = from_one(self.discriminator.squared_gradient_norms(between))
             loss, logs["gradient penalty"] = loss + c.penalty * far, far.detach()
         if c.r1_gamma is not None:
@@ -357,10 +362,10 @@ class StarGAN(Family):
             )
         return Terms(loss, logs)
 
-    def _generator_loss(self, real: Images, own: Tensor, target: Tensor) -> Terms:
+    def _generator_loss(self, real: Images, own: Tensor, target: Tensor, ctx: Context) -> Terms:
         """Pass for real, show the target, come back unchanged. Choi et al. 2018, equations 3, 4 and 6."""
         c = self.config
-        fake = self.generator(real, self._told(own, target))
+        fake = self._fake(real, own, target, ctx, False)
         loss, named = self._passing(real, fake, target)
         back = self.generator(fake, self._told(target, own))
         error = (real - back).abs().flatten(1).mean(1)
@@ -370,13 +375,13 @@ class StarGAN(Family):
             loss = loss + c.identity * stays * (real - fake).abs().flatten(1).mean(1)
         return Terms(loss, {"classification G": named, "cycle error": error.detach()})
 
-    def _colours_loss(self, real: Images, own: Tensor, target: Tensor) -> Terms:
+    def _colours_loss(self, real: Images, own: Tensor, target: Tensor, ctx: Context) -> Terms:
         """Pass for real and show the target, with colours alone.
 
         Light on dark becomes dark on light through a picture that shows nothing; who must come back from everywhere
         does not take that way.
         """
-        loss, named = self._passing(real, self.generator(real, self._told(own, target), bare=True), target)
+        loss, named = self._passing(real, self._fake(real, own, target, ctx, True), target)
         return Terms(loss, {"classification G": named})
 
     def _passing(self, real: Images, fake: Images, target: Tensor) -> tuple[PerSample, PerSample]:
