@@ -138,6 +138,7 @@ _KEPT = 2.0
 class Generator(nn.Module):
     """Image and target -> convolution -> two halvings -> residual blocks -> two doublings -> convolution -> tanh.
 
+    With ``skip`` the last convolution makes a mask, too, where G keeps its input, or its input in other colours.
     Zero padding matters: maps that are constant over the image survive instance normalisation at the edges only.
     """
 
@@ -403,8 +404,10 @@ class StarGAN(Family):
     def generate(self, inputs: Images, labels: Tensor | None = None, *, generator: torch.Generator) -> Images:
         """Translate images into the domains asked for; what is left open, and the input's own, are as D sees them."""
         assert labels is not None
-        seen = self.discriminator(inputs)[1]
-        target = self.labels.complete(labels, seen) if self.data.labelling else self.labels.several(labels)
-        own = self.labels.view(self.labels.known(target), seen)
+        own = target = self.labels.several(labels)
+        if self.data.labelling or self.config.told == "pairs":
+            seen = self.discriminator(inputs)[1]
+            target = self.labels.complete(labels, seen) if self.data.labelling else target
+            own = self.labels.view(self.labels.known(target), seen)
         images: Images = self.generator(inputs, self._told(own, target))
         return images
