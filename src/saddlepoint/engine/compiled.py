@@ -60,6 +60,11 @@ class Compiled:
         started = time.monotonic()
         say("compile: a trial of each network begins; it may take a minute")
         stages = self._family.stages()
+        if any(stage.simultaneous for stage in stages):
+            from torch._functorch import config
+
+            # Such a stage goes back through a graph twice: its buffers are not to be given away the first time.
+            config.donated_buffer = False
         places = [Position(stage, start, 0) for stage in stages for start in {phase.offset for phase in stage.cycle}]
 
         def gradients() -> list[tuple[Tensor | None, ...]]:
