@@ -114,10 +114,11 @@ def strokes(grey: np.ndarray, bold: np.ndarray) -> np.ndarray:
     Returns:
         uint8 (n, height, width).
     """
-    wider = grey_dilation(grey, footprint=_PLUS)
-    thin = _nearest(_THIN, grey, grey_erosion(grey, footprint=_PLUS))
-    wide = _nearest(_BOLD, wider, *(grey_dilation(image, footprint=_SQUARE) for image in (grey, wider)))
-    return np.where(bold[:, None, None], wide, thin)
+    found, light, heavy = np.empty_like(grey), grey[~bold], grey[bold]
+    wider = grey_dilation(heavy, footprint=_PLUS)
+    found[~bold] = _nearest(_THIN, light, grey_erosion(light, footprint=_PLUS))
+    found[bold] = _nearest(_BOLD, wider, *(grey_dilation(image, footprint=_SQUARE) for image in (heavy, wider)))
+    return found
 
 
 def stroke_width(grey: np.ndarray) -> np.ndarray:
