@@ -76,7 +76,7 @@ def _mix(text: str | None) -> tuple[int, int] | None:
 
 def translate(
     run: RunArgument,
-    folder: Annotated[Path, typer.Argument(help="Folder of pictures.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of pictures, or a picture.")],
     to: Annotated[
         list[str],
         typer.Option(
@@ -94,7 +94,7 @@ def translate(
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
 ) -> None:
-    """Translate a folder of pictures into another domain; names, sizes and transparency stay.
+    """Translate a picture, or a folder of them, into another domain; names, sizes and transparency stay.
 
     What cannot be read is named, the rest is done, and the exit code is then 2. Nothing is written over without
     --overwrite.

@@ -53,13 +53,13 @@ def translate_folder(
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
 ) -> Translated:
-    """Translate every picture below a folder; what cannot be read is named and left out, the rest is done.
+    """Translate every picture below a folder, or one; what cannot be read is named and left out, the rest is done.
 
     A picture is resized to the size of the generator's images as a whole, translated, and resized back.
 
     Args:
         run: with a generator that transforms images.
-        folder: pictures, in subfolders or not.
+        folder: pictures, in subfolders or not; or a single picture.
         targets: domains as `Run.target` reads them. With several, each gets a subfolder of ``out`` with its name.
         out: where to; made if it is not there.
         overwrite: replace files that are there.
@@ -68,11 +68,13 @@ def translate_folder(
         say: hears of every refused file.
 
     Raises:
-        ConfigError: if the generator does not transform images, there is no such domain, or ``out`` is ``folder``.
+        ConfigError: if the generator does not transform images, there is no such domain, or ``out`` is the pictures'
+            own folder.
         DataError: if the folder or the reference cannot be read.
     """
-    folder, out = Path(folder).expanduser(), Path(out).expanduser()
-    _check(run, folder, targets, out)
+    source, out = Path(folder).expanduser(), Path(out).expanduser()
+    root = source.parent if source.is_file() else source
+    _check(run, root, targets, out)
     wanted = {words: run.target(words) for words in targets}
     style = None if reference is None else run.read_pictures([(reference.name, _bytes(reference))])
     written: list[Path] = []
@@ -82,11 +84,13 @@ def translate_folder(
         refused.append((name, str(problem)))
         say(f"refused: {name}: {problem}")
 
-    files, notes = walk(folder)
+    files, notes = walk(root) if source == root else ([source], [])
     for note in notes:
-        refuse(folder.name, note)
-    for path in (file for file in files if not file.resolve().is_relative_to(out.resolve())):
-        name = path.relative_to(folder)
+        refuse(root.name, note)
+    for path in files:
+        if source == root and path.resolve().is_relative_to(out.resolve()):
+            continue
+        name = path.relative_to(root)
         try:
             picture = _read(path)
         except (Unreadable, DataError, OSError) as problem:
@@ -108,7 +112,7 @@ def _check(run: Run, folder: Path, targets: Sequence[str], out: Path) -> None:
     if run.family.tags.input != "image":
         raise ConfigError(f"'{run.path.name}' makes images from noise; only families of translation take pictures")
     if not folder.is_dir():
-        raise DataError(f"'{folder}' is no folder; name the folder that holds the pictures")
+        raise DataError(f"'{folder}' is neither a picture nor a folder of them; name one that is there")
     if not targets:
         raise ConfigError(f"no domain was named; choose of: {', '.join(run.family.data.classes)}")
     if out.resolve() == folder.resolve():

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from typer.testing import CliRunner
 
 from saddlepoint import api, explore, pictures
-from saddlepoint._errors import ConfigError
+from saddlepoint._errors import ConfigError, DataError
 from saddlepoint.cli import app
 from saddlepoint.data import known_truth, load_dataset
 from saddlepoint.engine.runtime import stream
@@ -20,7 +20,7 @@ from saddlepoint.evaluate import Subject, evaluate
 from saddlepoint.evaluate.translation import CYCLE, DIVERSITY, DOMAIN, IDENTITY, TRUTH, exercise
 from saddlepoint.family import DataSpec
 from saddlepoint.run import Run
-from saddlepoint.translate import translate_folder
+from saddlepoint.translate import Translated, translate_folder
 from saddlepoint.translation import target_of
 from tests.unit.data_helpers import pictures as drawn
 from tests.unit.data_helpers import png, write_folder, write_named
@@ -153,6 +153,23 @@ def test_a_folder_keeps_names_sizes_and_transparency_and_says_what_it_refused(
     assert np.array_equal(np.asarray(Image.open(out / "square.png")).transpose(2, 0, 1), explore.to_uint8(expected)[0])
 
 
+def test_one_picture_is_translated_as_in_its_folder(runs: dict[str, Run], tmp_path: Path) -> None:
+    source = folder(tmp_path / "in")
+    whole = translate_folder(runs["stargan"], source, ["dog"], tmp_path / "whole")
+    assert len(whole.written) == 4
+    one = translate_folder(runs["stargan"], source / "deep" / "wide.jpg", ["dog"], tmp_path / "one")
+    assert one == Translated((tmp_path / "one" / "wide.jpg",), ())
+    assert one.written[0].read_bytes() == (tmp_path / "whole" / "deep" / "wide.jpg").read_bytes()
+    inner = translate_folder(runs["stargan"], source / "deep" / "wide.jpg", ["dog"], source)
+    assert inner.written == (source / "wide.jpg",)
+    broken = translate_folder(runs["stargan"], source / "broken.png", ["dog"], tmp_path / "none")
+    assert [name for name, _ in broken.refused] == ["broken.png"]
+    with pytest.raises(ConfigError, match="none is lost"):
+        translate_folder(runs["stargan"], source / "square.png", ["dog"], source, overwrite=True)
+    with pytest.raises(DataError, match="neither a picture nor a folder"):
+        translate_folder(runs["stargan"], source / "gone.png", ["dog"], tmp_path / "none")
+
+
 def test_nothing_is_written_over_unless_told(runs: dict[str, Run], tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
@@ -261,6 +278,37 @@ def test_the_protocol_calls_the_truth_true_and_the_copy_a_copy(tmp_path: Path, m
     x = np.asarray(dataset.splits["test"].x[:40]) / 255
     assert dull["t"][CYCLE.name] == pytest.approx(np.abs(x - 0.5).mean(), abs=1e-6)
     assert dull["t"][DIVERSITY.name] == 0
+
+
+def test_errors_are_told_apart_by_what_had_to_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a translator that knows the truth but leaves strokes as they are."""
+    write_named(tmp_path, "mnist", train=160, test=40)
+    monkeypatch.setenv("SADDLEPOINT_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("SADDLEPOINT_CACHE_DIR", str(tmp_path / "cache"))
+    dataset = load_dataset("mnist-domains")
+    truth = known_truth(dataset)
+    assert truth is not None
+    given = exercise(dataset, 40, 0)
+
+    def same_strokes(x: torch.Tensor, labels: torch.Tensor, seed: int) -> torch.Tensor:
+        target = np.where(np.isin(dataset.classes, ("thin", "bold")), given.own, labels.numpy())
+        return torch.from_numpy(truth.translated("test", np.arange(len(x)), target)).float() / 127.5 - 1
+
+    subject = Subject("t", lambda n, seed: torch.zeros(n, 3, 28, 28), translate=same_strokes)
+    (result,) = evaluate(subject, dataset, ["translation"]).results
+    error = next(row for row in result.rows if row.role == "model" and row.metric == TRUTH.name)
+    ways = error.details["by_change"]
+    assert ways["thin/bold stays"] == 0
+    assert ways["thin to bold"] > 0.02
+    assert ways["bold to thin"] > 0.02
+    changed = (given.own != given.target)[:, list(dataset.classes).index("bold")]
+    bolder = changed & (given.target[:, list(dataset.classes).index("bold")] == 1)
+    whole = (bolder.sum() * ways["thin to bold"] + (changed & ~bolder).sum() * ways["bold to thin"]) / 40
+    assert whole == pytest.approx(error.value, abs=1e-4)
+    copied = next(row for row in result.rows if row.row == "inputs copied" and row.metric == IDENTITY.name)
+    assert set(copied.details["by_change"].values()) == {1.0}
+    assert len(copied.details["by_change"]) == 1 + 6 + 1 + 2 + 1 + 2
+    assert "least in" in result.verdict
 
 
 def test_a_run_is_measured_by_what_suits_it(runs: dict[str, Run]) -> None:

@@ -106,21 +106,53 @@ def _measure(samples: SampleSet, task: Task) -> list[Row]:
     if truth is not None:
         if (content := _content(truth, bench)) is not None:
             same = content.extract(samples.x).labels == content.extract(given.x).labels
-            rows.append(to_row(IDENTITY, samples, proportion(same)))
-        known = truth.translated("test", np.arange(len(given.x)), given.target)
-        rows.append(to_row(TRUTH, samples, _distance(samples.unit, known / np.float32(255))))
+            rows.append(to_row(IDENTITY, samples, proportion(same), by_change=_by_change(same, given, bench.dataset)))
+        known = truth.translated("test", np.arange(len(given.x)), given.target) / np.float32(255)
+        apart = _distances(samples.unit, known)
+        rows.append(to_row(TRUTH, samples, _mean(apart), by_change=_by_change(apart, given, bench.dataset)))
     if samples.role == "model" and bench.subject.translate is not None and samples.raw is not None:
         own, target = torch.from_numpy(given.own), torch.from_numpy(given.target)
         back = bench.subject.translate(samples.raw, own, bench.seed)
         again = bench.subject.translate(_inside(given.x), target, bench.seed + 1)
-        rows.append(to_row(CYCLE, samples, _distance((back + 1) / 2, given.x / np.float32(255))))
-        rows.append(to_row(DIVERSITY, samples, _distance((again + 1) / 2, samples.unit)))
+        rows.append(to_row(CYCLE, samples, _mean(_distances((back + 1) / 2, given.x / np.float32(255)))))
+        rows.append(to_row(DIVERSITY, samples, _mean(_distances((again + 1) / 2, samples.unit))))
     return rows
 
 
-def _distance(a: np.ndarray | Tensor, b: np.ndarray | Tensor) -> Estimate:
-    """Return the mean absolute difference of images in [0, 1]; its interval covers the draw of images."""
-    each = np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64)).reshape(len(a), -1).mean(1)
+def _by_change(values: np.ndarray, given: Exercise, dataset: Dataset) -> dict[str, float]:
+    """Return the mean of an image's value where a group's class stays, and for each way in which it changes."""
+    sets = LabelSets(dataset.spec)
+    own, target = (np.asarray(sets.several(torch.from_numpy(labels))) for labels in (given.own, given.target))
+    found: dict[str, float] = {}
+    for group in sets.groups:
+        names, (a, b) = dataset.classes[group], (_chosen(labels[:, group]) for labels in (own, target))
+        known = (a >= 0) & (b >= 0)
+        ways = {f"{'/'.join(names)} stays": known & (a == b)}
+        if len(names) == 1:
+            names = (f"not {names[0]}", names[0])
+        ways |= {
+            f"{names[i]} to {names[j]}": (a == i) & (b == j)
+            for i in range(len(names))
+            for j in range(len(names))
+            if i != j
+        }
+        found |= {way: round(float(values[rows].mean()), 4) for way, rows in ways.items() if rows.any()}
+    return found
+
+
+def _chosen(group: np.ndarray) -> np.ndarray:
+    """Return which class of a group holds, counted from 0 (of a group of one: whether it does); -1: not known."""
+    return np.where(group[:, 0] < 0, -1, group[:, 0] if group.shape[1] == 1 else group.argmax(1))
+
+
+def _distances(a: np.ndarray | Tensor, b: np.ndarray | Tensor) -> np.ndarray:
+    """Return each image's mean absolute difference of pixels in [0, 1]."""
+    found: np.ndarray = np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64)).reshape(len(a), -1).mean(1)
+    return found
+
+
+def _mean(each: np.ndarray) -> Estimate:
+    """Return the mean over images; its interval covers their draw."""
     value, error = float(each.mean()), float(each.std(ddof=1) / len(each) ** 0.5) if len(each) > 1 else 0.0
     return Estimate(value, normal_interval(value, error), error)
 
@@ -132,7 +164,7 @@ def _in_domain(x: np.ndarray, target: np.ndarray, bench: Bench) -> tuple[np.ndar
     by_group: dict[str, float] = {}
     for name, (columns, classifier) in _judges(bench).items():
         asked = several[:, columns]
-        known, wanted = asked[:, 0] >= 0, asked[:, 0] if asked.shape[1] == 1 else asked.argmax(1)
+        known, wanted = asked[:, 0] >= 0, _chosen(asked)
         hit = classifier.extract(np.ascontiguousarray(x)).labels == wanted
         right &= hit | ~known
         if known.any():
@@ -160,8 +192,7 @@ def _judges(bench: Bench) -> dict[str, tuple[slice, Lenet]]:
 def _column(dataset: Dataset, split: str, group: slice, sets: LabelSets) -> np.ndarray:
     labels = dataset.splits[split].labels
     assert labels is not None
-    part = np.asarray(sets.several(torch.from_numpy(np.asarray(labels))))[:, group]
-    return np.where(part[:, 0] < 0, -1, part[:, 0] if part.shape[1] == 1 else part.argmax(1))
+    return _chosen(np.asarray(sets.several(torch.from_numpy(np.asarray(labels))))[:, group])
 
 
 def _content(truth: Truth, bench: Bench) -> Lenet | None:
@@ -185,12 +216,19 @@ def _verdict(rows: Sequence[Row], task: Task) -> str:
     return join(
         (
             f"{sentence(model.row)} puts {shown(model, DOMAIN)} of held-out images into the domain asked for{beside}.",
-            "" if kept is None else f"What they show is kept in {shown(kept, IDENTITY)}.",
+            "" if kept is None else f"What they show is kept in {shown(kept, IDENTITY)}{_least(kept)}.",
             ""
             if error is None
             else f"They differ from the known truth by {shown(error, TRUTH)} of the range of a pixel.",
         )
     )
+
+
+def _least(row: Row) -> str:
+    """Say for which change a share is least."""
+    ways: dict[str, float] = row.details.get("by_change", {})
+    worst = min(ways, key=lambda way: ways[way], default="")
+    return f", least in '{worst}': {IDENTITY.show(ways[worst])}" if worst else ""
 
 
 def _controls(bench: Bench) -> Sequence[str]:
