@@ -207,6 +207,31 @@ def test_a_strided_discriminator_pulls_as_differentiating_twice_does(conditional
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("config", [SMALL, STRIDED])
+def test_weights_kept_as_used_compute_the_same(config: StyleGANConfig) -> None:
+    """The same stream draws the same numbers, so both families are one function, where all weights vary alike."""
+    config = dataclasses.replace(config, conditional=True)
+    one, other = build(config), build(dataclasses.replace(config, equalised=False))
+    x, labels, z = batch().x, batch().labels, one.sample_inputs(8, stream("cpu", "z"))
+    for family in (one, other):
+        for name, parameter in family.named_parameters():
+            if name.endswith(("bias", "strength")):
+                nn.init.constant_(parameter, 0.3)
+        family.eval()
+    images = [family.generate(z, labels, generator=stream("cpu", "n")) for family in (one, other)]
+    torch.testing.assert_close(*images, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(one.logits(x, labels), other.logits(x, labels), rtol=1e-4, atol=1e-5)
+    for name, p in one.named_parameters():
+        scale = p[0].numel() ** -0.5 if name.endswith("conv.weight") and "generator" in name else None
+        scale = 2**0.5 * p[0].numel() ** -0.5 if name == "discriminator.layers.1.weight" else scale
+        if scale is not None:
+            torch.testing.assert_close(other.get_parameter(name), p * scale)
+    for network in ("generator.mapping.", "discriminator.label.", "discriminator.head.label."):
+        for name, p in one.named_parameters():
+            if name.startswith(network):
+                assert torch.equal(p, other.get_parameter(name)), "the mapping is as it was"
+
+
 def test_few_images_are_augmented_unless_the_options_say_otherwise() -> None:
     few, many = (DataSpec("image", (3, 32, 32), rows=rows) for rows in (100, 50_000))
     options, reasons = StyleGAN.suited(SMALL, few, set())

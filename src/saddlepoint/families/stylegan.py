@@ -45,6 +45,7 @@ from saddlepoint.nn.style import (
     Styles,
     ToImage,
     W,
+    as_used,
     clipped,
     draw_layers,
     follow,
@@ -83,6 +84,9 @@ class StyleGANConfig(FamilyConfig):
         choices=("residual", "plain", "strided"),
     )
     deviation_group: int = option(4, "samples whose deviation D sees in its last layers; 0: none")
+    equalised: bool = option(
+        True, "weights of variance 1, scaled when they are used; false: as they act, so that wide layers learn faster"
+    )
     mixing: float = option(0.9, "share of the samples made with the styles of two w, in training")
     objective: str = option("non-saturating", "the game", choices=tuple(OBJECTIVES))
     simultaneous: bool = option(False, "update both players at once, from the same minibatch and noise")
@@ -275,6 +279,9 @@ class StyleGAN(Family):
             )
         else:
             self.discriminator = Discriminator(config, levels, data.shape[0], self.classes)
+        if not config.equalised:
+            as_used(self.generator)
+            as_used(self.discriminator)
         self.objective, self.augment = get_objective(config.objective), Augment(config.augment)
         self.augment_p: Tensor
         self.path_length: Tensor

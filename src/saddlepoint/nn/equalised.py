@@ -40,6 +40,7 @@ class EqualisedLinear(nn.Linear):
         super().__init__(inputs, outputs, bias=bias)
         self.multiplier, self.start = multiplier, start
         self.scale, self.bias_scale = amplify * gain * multiplier / inputs**0.5, amplify * multiplier
+        self.deviation = 1 / multiplier
 
     def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
         """Return amplify (gain multiplier x W' / sqrt(inputs) + multiplier b), never in half precision.
@@ -51,8 +52,8 @@ class EqualisedLinear(nn.Linear):
             return F.linear(at_least_float32(x), self.weight * self.scale, bias)
 
     def draw(self, generator: torch.Generator) -> None:
-        """Draw the weight from N(0, 1 / multiplier^2), and set the bias to its start."""
-        nn.init.normal_(self.weight, 0.0, 1 / self.multiplier, generator=generator)
+        """Draw the weight from N(0, deviation^2), and set the bias to its start."""
+        nn.init.normal_(self.weight, 0.0, self.deviation, generator=generator)
         if self.bias is not None:
             nn.init.constant_(self.bias, self.start / self.multiplier)
 
@@ -75,6 +76,7 @@ class EqualisedConv2d(nn.Conv2d):
     ) -> None:  # fmt: skip
         super().__init__(inputs, outputs, kernel, stride, kernel // 2 if padding is None else padding, bias=bias)
         self.scale, self.bias_scale = amplify * gain / (inputs * kernel**2) ** 0.5, amplify
+        self.deviation = 1.0
 
     def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Tensor:
         """Return amplify (gain conv(x, W) / sqrt(fan in) + b)."""
@@ -85,8 +87,8 @@ class EqualisedConv2d(nn.Conv2d):
         return self.weight * self.scale, None if self.bias is None else self.bias * self.bias_scale
 
     def draw(self, generator: torch.Generator) -> None:
-        """Draw the weight from N(0, 1), and set the bias to 0."""
-        nn.init.normal_(self.weight, generator=generator)
+        """Draw the weight from N(0, deviation^2), and set the bias to 0."""
+        nn.init.normal_(self.weight, 0.0, self.deviation, generator=generator)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
@@ -119,6 +121,7 @@ class ModulatedConv2d(nn.Module):
         self.affine = EqualisedLinear(styles, inputs, start=1.0)
         self.demodulate, self.amplify, self.up, self.padding = demodulate, amplify, up, kernel // 2
         self.scale = 1.0 if demodulate else 1 / (inputs * kernel**2) ** 0.5
+        self.deviation = 1.0
 
     def forward(self, x: Float[Tensor, "batch inputs height width"], w: Float[Tensor, "batch styles"]) -> Tensor:
         """Return the modulated convolution; with ``up`` its side is 2 side + 1, to be blurred."""
@@ -138,8 +141,8 @@ class ModulatedConv2d(nn.Module):
             return self.amplify * torch.rsqrt(energy + 1e-8)
 
     def draw(self, generator: torch.Generator) -> None:
-        """Draw the weight from N(0, 1)."""
-        nn.init.normal_(self.weight, generator=generator)
+        """Draw the weight from N(0, deviation^2)."""
+        nn.init.normal_(self.weight, 0.0, self.deviation, generator=generator)
 
 
 class ResizedConv2d(EqualisedConv2d):

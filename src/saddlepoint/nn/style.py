@@ -213,6 +213,21 @@ class Head(nn.Module):
         return h
 
 
+def as_used(network: nn.Module) -> None:
+    """Have weights drawn and kept at the size they act with (He et al. 2015): no equalised learning rate.
+
+    Adam's steps have the same size for every weight, so a layer then learns the faster the more inputs it has. What the
+    drawn network computes has the same distribution. Mapping and styles stay equalised.
+    """
+    for layer in network.children():
+        if isinstance(layer, ModulatedConv2d):
+            layer.deviation, layer.scale = layer.weight[0].numel() ** -0.5, 1.0
+        elif isinstance(layer, EqualisedConv2d | EqualisedLinear):
+            layer.deviation, layer.scale = layer.scale, 1.0
+        elif not isinstance(layer, MappingNetwork):
+            as_used(layer)
+
+
 def draw_layers(network: nn.Module, generator: torch.Generator) -> None:
     """Draw the weights of every equalised or modulated layer below ``network``."""
     for layer in network.modules():
