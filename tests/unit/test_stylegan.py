@@ -232,6 +232,25 @@ def test_weights_kept_as_used_compute_the_same(config: StyleGANConfig) -> None:
                 assert torch.equal(p, other.get_parameter(name)), "the mapping is as it was"
 
 
+def test_the_first_generation_kept_as_used_computes_the_same() -> None:
+    one, other = build_first(), build_first(dataclasses.replace(FIRST, equalised=False))
+    x, z = batch().x, one.sample_inputs(8, stream("cpu", "z"))
+    for family in (one, other):
+        family.grown.copy_(torch.tensor([2.0, 0.7]))
+        for name, parameter in family.named_parameters():
+            if name.endswith(("bias", "strength")):
+                nn.init.constant_(parameter, 0.3)
+        family.eval()
+    images = [family.generate(z, None, generator=stream("cpu", "n")) for family in (one, other)]
+    torch.testing.assert_close(*images, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(one.logits(x, None), other.logits(x, None), rtol=1e-4, atol=1e-5)
+    for name, p in one.generator.named_parameters():
+        if name.startswith("mapping.") or ".style." in name:
+            assert torch.equal(p, other.generator.get_parameter(name)), "mapping and styles are as they were"
+        elif name.endswith("conv.weight"):
+            torch.testing.assert_close(other.generator.get_parameter(name), p * (2 / p[0].numel()) ** 0.5)
+
+
 def test_few_images_are_augmented_unless_the_options_say_otherwise() -> None:
     few, many = (DataSpec("image", (3, 32, 32), rows=rows) for rows in (100, 50_000))
     options, reasons = StyleGAN.suited(SMALL, few, set())

@@ -33,7 +33,7 @@ from saddlepoint.family import (
     register,
 )
 from saddlepoint.losses import OBJECTIVES, get_objective
-from saddlepoint.nn.equalised import GAIN, EqualisedConv2d, EqualisedLinear, ResizedConv2d, leaky
+from saddlepoint.nn.equalised import GAIN, Affine, EqualisedConv2d, ResizedConv2d, leaky
 from saddlepoint.nn.resample import NARROW, blur
 from saddlepoint.nn.style import (
     SIZES,
@@ -41,6 +41,7 @@ from saddlepoint.nn.style import (
     MappingNetwork,
     Styles,
     W,
+    as_used,
     clipped,
     draw_layers,
     follow,
@@ -70,6 +71,9 @@ class StyleGAN1Config(FamilyConfig):
     width: int = option(16, "channels at the side of the images; they double with every halving")
     max_width: int = option(512, "channels beyond which they do not double")
     deviation_group: int = option(4, "samples whose deviation D sees in its last layers; 0: none")
+    equalised: bool = option(
+        True, "weights of variance 1, scaled when they are used; false: as they act, so that wide layers learn faster"
+    )
     mixing: float = option(0.9, "share of the samples made with the styles of two w, in training")
     first_level: int = option(1, "side that training begins with: 0 the smallest, 1 twice that, and so on")
     fade_kimg: float = option(600.0, "thousands of samples in which the layers of a new side are faded in")
@@ -122,7 +126,7 @@ class Epilogue(nn.Module):
     def __init__(self, width: int, styles: int) -> None:
         super().__init__()
         self.strength, self.bias = nn.Parameter(torch.zeros(width)), nn.Parameter(torch.zeros(width))
-        self.style = EqualisedLinear(styles, 2 * width)
+        self.style = Affine(styles, 2 * width)
 
     def forward(self, x: Images, w: W, noise: Tensor) -> Images:
         """Return (batch, width, side, side)."""
@@ -264,6 +268,9 @@ class StyleGAN1(Family):
         widths = widths_of(config.width, config.max_width, len(self.sides))
         self.generator = Generator(config, data.shape[0], widths, self.sides)
         self.discriminator = Discriminator(config, data.shape[0], widths, self.sides)
+        if not config.equalised:
+            as_used(self.generator)
+            as_used(self.discriminator)
         self.objective = get_objective(config.objective)
         self.grown: Tensor
         self.register_buffer("grown", torch.tensor([float(config.first_level), 1.0]))

@@ -58,6 +58,13 @@ class EqualisedLinear(nn.Linear):
             nn.init.constant_(self.bias, self.start / self.multiplier)
 
 
+class Affine(EqualisedLinear):
+    """The map from w to a layer's style: at the start N(``start``, 1) for w of unit variance."""
+
+    def __init__(self, styles: int, outputs: int, *, start: float = 0.0) -> None:
+        super().__init__(styles, outputs, start=start)
+
+
 class EqualisedConv2d(nn.Conv2d):
     """A convolution with weights of variance 1, scaled by gain / sqrt(fan in) when it is used.
 
@@ -118,7 +125,7 @@ class ModulatedConv2d(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
-        self.affine = EqualisedLinear(styles, inputs, start=1.0)
+        self.affine = Affine(styles, inputs, start=1.0)
         self.demodulate, self.amplify, self.up, self.padding = demodulate, amplify, up, kernel // 2
         self.scale = 1.0 if demodulate else 1 / (inputs * kernel**2) ** 0.5
         self.deviation = 1.0

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from saddlepoint._errors import ConfigError
 from saddlepoint._types import Latents, PerSample, at_least_float32
 from saddlepoint.nn.conv import leaky_convnet
-from saddlepoint.nn.equalised import GAIN, EqualisedConv2d, EqualisedLinear, ModulatedConv2d, leaky
+from saddlepoint.nn.equalised import GAIN, Affine, EqualisedConv2d, EqualisedLinear, ModulatedConv2d, leaky
 from saddlepoint.nn.normalise import minibatch_deviation, rms_norm
 from saddlepoint.nn.resample import blur
 
@@ -220,12 +220,13 @@ def as_used(network: nn.Module) -> None:
     drawn network computes has the same distribution. Mapping and styles stay equalised.
     """
     for layer in network.children():
+        if isinstance(layer, MappingNetwork | Affine):
+            continue
         if isinstance(layer, ModulatedConv2d):
             layer.deviation, layer.scale = layer.weight[0].numel() ** -0.5, 1.0
         elif isinstance(layer, EqualisedConv2d | EqualisedLinear):
             layer.deviation, layer.scale = layer.scale, 1.0
-        elif not isinstance(layer, MappingNetwork):
-            as_used(layer)
+        as_used(layer)
 
 
 def draw_layers(network: nn.Module, generator: torch.Generator) -> None:
