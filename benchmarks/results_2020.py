@@ -47,6 +47,13 @@ FEW = 1000
 IMAGES = ("fd", "pr", "classes")
 AUGMENTED = ("nimg", "augment p", "augment r")
 NONE: Mapping[str, Any] = {"augment": ()}
+ABLATION_MINUTES = 6
+ABLATIONS: Mapping[str, Mapping[str, Any]] = {
+    "tiny-32": {},
+    "equalised": {"equalised": True, "lr": 4e-3},
+    "with-path-lengths": {"path_weight": 2.0},
+    "without-mixing": {"mixing": 0.0},
+}
 HEADING = """
 ## StyleGAN
 
@@ -70,11 +77,17 @@ class Row:
     options: Mapping[str, Any] = field(default_factory=dict)
     size: int | None = None
     seed: int = 0
+    minutes: int = MINUTES
 
     @property
     def name(self) -> str:
         """Name of its file."""
-        return f"{self.label}-{self.data}-{MINUTES}m-seed{self.seed}"
+        return f"{self.label}-{self.data}-{self.minutes}m-seed{self.seed}"
+
+    @property
+    def task(self) -> tuple[str, int]:
+        """What rows of one table share."""
+        return self.data, self.minutes
 
 
 def rows(seed: int) -> list[Row]:
@@ -92,7 +105,15 @@ def rows(seed: int) -> list[Row]:
     ]
 
 
-ROWS = [row for seed in range(3) for row in rows(seed)]
+ROWS = [
+    *rows(0),
+    *(
+        Row(label, "stylegan", "tiny-32", "mnist", IMAGES, options, minutes=ABLATION_MINUTES)
+        for label, options in ABLATIONS.items()
+    ),
+    *rows(1),
+    *rows(2),
+]
 
 
 def source(name: str) -> str:
@@ -116,17 +137,18 @@ def run(row: Row, named: bool) -> None:
         return
     torch.set_num_threads(THREADS)
     plan = api.plan(
-        row.family, source(row.data), preset=row.preset, options=row.options, budget=MINUTES * 60, seed=row.seed,
+        row.family, source(row.data), preset=row.preset, options=row.options, budget=row.minutes * 60, seed=row.seed,
         threads=THREADS, out=RUNS / row.name, device="cpu", remedy="off", size=row.size,
     )  # fmt: skip
     run, outcome = train(plan)
     report = run.evaluate(row.protocols, seed=0, features="mnist-lenet" if row.data == "mnist-1000" else None)
     run.save_report(report)
-    for picture in ("grid", "styles", "truncation") if run.family.tags.has_w else ("grid",):
-        pictures.draw(run, picture, seed=0, out=DOCS / "images" / f"2020-{row.name}-{picture}.png")
-    found = {
-        **facts_of(run, outcome),
-        "projection": projected(run, DOCS / "images" / f"2020-{row.name}-projection.png"),
+    found = facts_of(run, outcome)
+    if row.minutes == MINUTES:
+        for picture in ("grid", "styles", "truncation") if run.family.tags.has_w else ("grid",):
+            pictures.draw(run, picture, seed=0, out=DOCS / "images" / f"2020-{row.name}-{picture}.png")
+        found["projection"] = projected(run, DOCS / "images" / f"2020-{row.name}-projection.png")
+    found |= {
         "augmentation": [
             [line["nimg"], line["augment p"], line["augment r"]] for line in run.log if "augment p" in line
         ],
@@ -158,6 +180,8 @@ SHOWN = (
 
 def projection(kept: Mapping[str, Any]) -> str:
     """Return the median and the smallest of the factors."""
+    if "projection" not in kept:
+        return ""
     factors = [a / b for a, b in zip(kept["projection"]["mean image"], kept["projection"]["found"], strict=True)]
     return f"{statistics.median(factors):.1f} (from {min(factors):.1f})"
 
@@ -170,11 +194,11 @@ def controller(kept: Mapping[str, Any]) -> str:
     return f"p {later[-1][1]:.2f}, r {statistics.mean(r for _, _, r in later):.2f}"
 
 
-def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
+def table(data: str, minutes: int, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
     """Return the table of a data set: every run, means over seeds, then what real rows reach."""
     metrics = [(m, word) for m, word in SHOWN if any(m in kept["figures"]["model"] for _, kept in found)]
     words = ["run", "seed", "samples seen", *(word for _, word in metrics), "projection", "augmentation", "doctor"]
-    lines = ["", f"`{data}`, {MINUTES} minutes:", "", *head_of(words)]
+    lines = ["", f"`{data}`, {minutes} minutes:", "", *head_of(words)]
     for row, kept in found:
         model = kept["figures"]["model"]
         cells = [row.label, str(row.seed), f"{kept['nimg']:,}", *(cell(model.get(m)) for m, _ in metrics)]
@@ -196,9 +220,9 @@ def write() -> None:
     """Write the section of docs/results.md between its marks."""
     found = kept_rows((row, FIGURES / f"{row.name}.json") for row in ROWS)
     lines: list[str] = []
-    for data in dict.fromkeys(row.data for row, _ in found):
-        some = sorted(((r, k) for r, k in found if r.data == data), key=lambda pair: (pair[0].label, pair[0].seed))
-        lines += table(data, some)
+    for task in dict.fromkeys(row.task for row, _ in found):
+        some = sorted(((r, k) for r, k in found if r.task == task), key=lambda pair: (pair[0].label, pair[0].seed))
+        lines += table(*task, some)
         for row, _ in some:
             drawn = sorted((DOCS / "images").glob(f"2020-{row.name}-*.png")) if row.seed == 0 else []
             if drawn:
