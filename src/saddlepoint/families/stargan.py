@@ -58,6 +58,7 @@ class StarGANConfig(FamilyConfig):
     batch_size: int = option(16, "samples per minibatch")
     width: int = option(64, "channels of G at full resolution; they double with each of two halvings")
     blocks: int = option(6, "residual blocks of G")
+    refining: int = option(0, "residual convolutions of G at full resolution, before the last one")
     kernel: int = option(7, "side of the kernels of G's first and last convolution, odd")
     condition: str = option(
         "input", "how G is told: in maps beside the image, or in all normalisations too", choices=_CONDITIONS
@@ -116,7 +117,7 @@ class StarGANConfig(FamilyConfig):
             check(getattr(self, name) > 0, name, getattr(self, name), "positive")
         for name in ("beta1", "beta2"):
             check(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
-        for name in ("blocks", "penalty", "classification", "cycle", "identity", "colours_steps"):
+        for name in ("blocks", "refining", "penalty", "classification", "cycle", "identity", "colours_steps"):
             check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("r1_gamma", "lr_constant_kimg"):
             value = getattr(self, name)
@@ -138,7 +139,8 @@ _KEPT = 2.0
 class Generator(nn.Module):
     """Image and target -> convolution -> two halvings -> residual blocks -> two doublings -> convolution -> tanh.
 
-    With ``skip`` the last convolution makes a mask, too, where G keeps its input, or its input in other colours.
+    With ``skip`` maps on the way up have those of the same side on the way down added, and the last convolution makes a
+    mask, too, where G keeps its input, or its input in other colours.
     Zero padding matters: maps that are constant over the image survive instance normalisation at the edges only.
     """
 
@@ -151,7 +153,8 @@ class Generator(nn.Module):
         self.down = nn.ModuleList(down)
         self.blocks = nn.ModuleList(nn.Conv2d(wide, wide, 3, 1, 1, bias=False) for _ in range(2 * c.blocks))
         self.up = nn.ModuleList(nn.ConvTranspose2d(wide >> i, wide >> (i + 1), 4, 2, 1, bias=False) for i in range(2))
-        widths = [c.width, 2 * c.width, wide, *[wide] * (2 * c.blocks), 2 * c.width, c.width]
+        self.refining = nn.ModuleList(nn.Conv2d(c.width, c.width, 3, 1, 1, bias=False) for _ in range(c.refining))
+        widths = [c.width, 2 * c.width, wide, *[wide] * (2 * c.blocks), 2 * c.width, c.width, *[c.width] * c.refining]
         self.norms = nn.ModuleList(StyledNorm(width, style) for width in widths)
         self.output = nn.Conv2d(c.width, channels + (c.skip != "none"), c.kernel, 1, around, bias=False)
         self.skip = c.skip
@@ -183,18 +186,22 @@ class Generator(nn.Module):
         return torch.tanh(maps[:, :, :-1] @ straight + maps[:, :, -1:]).view_as(x)
 
     def convolved(self, x: Images, told: Tensor) -> Images:
-        """Return what the layers make of the images; a G with a mask looks at what the first one saw once more."""
+        """Return what the layers make of the images."""
         norms = iter(self.norms)
         h = torch.cat([x, told[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1)
-        h = fine = F.relu(next(norms)(self.down[0](h), told))
-        for layer in self.down[1:]:
+        fine = []
+        for layer in self.down:
             h = F.relu(next(norms)(layer(h), told))
+            fine.append(h)
         for first, second in zip(self.blocks[::2], self.blocks[1::2], strict=True):
             inner = F.relu(next(norms)(first(h), told))
             h = h + next(norms)(second(inner), told)
-        for layer in self.up:
+        for layer, seen in zip(self.up, fine[-2::-1], strict=True):
             h = F.relu(next(norms)(layer(h), told))
-        found: Images = self.output(h if self.skip == "none" else h + fine)
+            h = h if self.skip == "none" else h + seen
+        for layer in self.refining:
+            h = h + F.relu(next(norms)(layer(h), told))
+        found: Images = self.output(h)
         return found
 
 

@@ -217,8 +217,8 @@ class Discriminator(nn.Module):
 
 
 # Minutes on a CPU: R3GAN's game (pairs, R1 and R2) on a D whose penalties cost one more pass, both players at once,
-# small minibatches (more steps an image), tanh (pictures with much black are learned in a tenth of the time), weights as
-# they act (wide layers learn ten times as fast), no path lengths (they hold G back for longer than there is time).
+# small minibatches (more steps an image), tanh (pictures with much black are learned in a tenth of the time), weights
+# as they act (wide layers learn ten times as fast), no path lengths (they hold G back for longer than there is time).
 _TINY = StyleGANConfig(
     batch_size=16, latent_size=64, w_size=128, mapping_depth=4, width=16, max_width=128, bounded=True,
     discriminator="strided", deviation_group=0, equalised=False, mixing=0.1, objective="relativistic",
