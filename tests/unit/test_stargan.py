@@ -282,6 +282,30 @@ def test_a_generator_with_a_mask_starts_near_the_identity() -> None:
         torch.testing.assert_close(family.generator(x, told), kept * x + (1 - kept) * drawn)
 
 
+def test_maps_of_the_way_down_reach_the_way_up_where_there_is_a_mask() -> None:
+    """With nothing from the lowest side, the picture depends on what the middle side saw only by the way across."""
+    x, told = batch().x, F.one_hot(torch.tensor([0, 1, 2, 0]), 3).double()
+    for skip in ("none", "input"):
+        g = build(dataclasses.replace(SMALL, skip=skip)).generator
+        with torch.no_grad():
+            g.up[0].weight.zero_()
+            before = g.convolved(x, told)
+            g.down[1].weight.neg_()
+            assert torch.equal(g.convolved(x, told), before) == (skip == "none")
+
+
+def test_convolutions_at_full_resolution_add_to_what_is_there() -> None:
+    x, told = batch().x, F.one_hot(torch.tensor([0, 1, 2, 0]), 3).double()
+    without = build(dataclasses.replace(SMALL, condition="input")).generator
+    g = build(dataclasses.replace(SMALL, condition="input", refining=2)).generator
+    g.load_state_dict(without.state_dict(), strict=False)
+    with torch.no_grad():
+        assert not torch.allclose(g(x, told), without(x, told), atol=1e-3)
+        for layer in g.refining:
+            layer.weight.zero_()
+        torch.testing.assert_close(g(x, told), without(x, told))
+
+
 def test_players_that_step_at_once_share_a_translation_and_its_gradients() -> None:
     """One pass of G for both; each loss and gradient is what it is alone."""
     config = dataclasses.replace(SMALL, n_critic=1)
