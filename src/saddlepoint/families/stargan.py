@@ -241,11 +241,11 @@ class Discriminator(nn.Module):
 
 
 # Minutes on a CPU: few channels, labels in every normalisation, colours first and masks that keep what need not change,
-# a game whose D needs no more steps than G, an average.
+# each image paired with its translation before a D that learns four times as fast and needs no more steps, an average.
 _TINY = StarGANConfig(
-    width=16, blocks=3, kernel=5, condition="norm", told="pairs", skip="colours", colours_steps=600, identity=10.0,
-    discriminator_width=48, layers=3, objective="non-saturating", penalty=0.0, r1_gamma=0.2, n_critic=1,
-    simultaneous=True, init="he", lr=5e-4, discriminator_lr=2.0, beta1=0.0, beta2=0.99, ema_ramp=0.1,
+    width=16, blocks=3, refining=1, kernel=5, condition="norm", told="pairs", skip="colours", colours_steps=600,
+    identity=10.0, discriminator_width=48, layers=3, objective="relativistic", penalty=0.0, r1_gamma=0.2, n_critic=1,
+    simultaneous=True, init="he", lr=5e-4, discriminator_lr=4.0, beta1=0.0, beta2=0.99, ema_ramp=0.1,
 )  # fmt: skip
 
 
@@ -395,7 +395,10 @@ class StarGAN(Family):
     def _passing(self, real: Images, fake: Images, target: Tensor) -> tuple[PerSample, PerSample]:
         """Return G's loss before D, and the part of it that names domains."""
         logits, domains = self.discriminator(fake)
-        real_logits = self.discriminator(real)[0] if self.objective.paired else logits
+        real_logits = logits
+        if self.objective.paired:
+            with torch.no_grad():
+                real_logits = self.discriminator(real)[0]
         named = self.labels.loss(domains, target)
         return self.objective.generator(real_logits, logits) + self.config.classification * named, named.detach()
 
