@@ -250,7 +250,7 @@ register(
         controls=_controls,
         count=lambda bench, wanted: bench.count(min(wanted, _IMAGES)),
         needs=_needs,
-        version=2,
+        version=3,
         extracts=False,
         translates=True,
         model=_model,
