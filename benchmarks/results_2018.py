@@ -135,8 +135,8 @@ def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
 def shown_of(figures: Mapping[str, Any]) -> list[str]:
     """Return a row's figures, and for which change the content is kept least."""
     ways = figures.get("content kept", {}).get("details", {}).get("by_change", {})
-    worst = min(ways, key=lambda way: ways[way], default="")
-    return [*(cell(figures.get(metric), 4) for metric, _ in SHOWN), f"{worst}: {ways[worst]}" if worst and ways[worst] < 1 else ""]
+    worst = min((way for way in ways if ways[way] < 1), key=lambda way: ways[way], default="")
+    return [*(cell(figures.get(metric), 4) for metric, _ in SHOWN), f"{worst}: {ways[worst]}" if worst else ""]
 
 
 def write() -> None:
