@@ -52,7 +52,7 @@ HEADING = """
 ## Time series
 
 Script: `python benchmarks/results_series.py run`, then `write`. Kept figures: `benchmarks/figures/series/`. A mean over
-training seeds has Student's 95% interval over these seeds; control rows and baselines have that of their
+training seeds has Student's 95% interval over these seeds where there are three; control rows and baselines have that of their
 protocol. Rows of one seed are a first look: no claim rests on them.
 
 """
@@ -151,7 +151,8 @@ SHOWN = (
 def over_seeds(values: Sequence[float]) -> str:
     """Return the mean over training seeds with Student's interval."""
     mean = statistics.mean(values)
-    if len(values) < 2:
+    if len(values) < 3:
+        # With one degree of freedom Student's interval is wider than any figure here.
         return f"**{mean:.3f}**"
     half = float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
     return f"**{mean:.3f}** [{mean - half:.3f}, {mean + half:.3f}]"
