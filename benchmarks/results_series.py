@@ -52,8 +52,8 @@ HEADING = """
 ## Time series
 
 Script: `python benchmarks/results_series.py run`, then `write`. Kept figures: `benchmarks/figures/series/`. A mean over
-training seeds has Student's 95% interval over these seeds where there are three; control rows and baselines have that of their
-protocol. Rows of one seed are a first look: no claim rests on them.
+training seeds has Student's 95% interval over these seeds where there are three; control rows and baselines have that
+of their protocol. Rows of one seed are a first look: no claim rests on them.
 
 """
 
