@@ -61,9 +61,10 @@ class Row:
     threads: int = 1
 
     @property
-    def time(self) -> str:
-        """Time of training, in words."""
-        return f"{self.minutes} minutes" + (f" on {self.threads} threads" if self.threads > 1 else "")
+    def label(self) -> str:
+        """What was trained for how long, in words."""
+        threads = f" on {self.threads} threads" if self.threads > 1 else ""
+        return f"{self.family}, {self.minutes} minutes{threads}"
 
     @property
     def name(self) -> str:
@@ -118,10 +119,10 @@ def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
     lines = ["", f"`{data}`:", "", *head_of(words)]
     for row, kept in found:
         model = kept["figures"]["model"]
-        cells = [f"{row.family}, {row.time}", str(row.seed), f"{kept['nimg']:,}", *shown_of(model)]
+        cells = [row.label, str(row.seed), f"{kept['nimg']:,}", *shown_of(model)]
         lines.append(line_of([*cells, doctor_of(kept)]))
-    for label in dict.fromkeys(f"{row.family}, {row.time}" for row, _ in found):
-        seeds = [kept["figures"]["model"] for row, kept in found if f"{row.family}, {row.time}" == label]
+    for label in dict.fromkeys(row.label for row, _ in found):
+        seeds = [kept["figures"]["model"] for row, kept in found if row.label == label]
         if len(seeds) > 1:
             values = [[model[metric]["value"] for model in seeds] for metric, _ in SHOWN]
             shown = [f"**{statistics.mean(v):.4f}** sd {statistics.stdev(v):.2g}" for v in values]
@@ -151,7 +152,7 @@ def write() -> None:
             if row.seed == 0:
                 lines += [
                     "",
-                    f"{row.family}, {row.data}, {row.time}, seed 0:",
+                    f"{row.label}, {row.data}, seed 0:",
                     "",
                     f"![held-out](images/2018-{row.name}.png)",
                 ]

@@ -73,7 +73,8 @@ def translate_folder(
         DataError: if the folder or the reference cannot be read.
     """
     source, out = Path(folder).expanduser(), Path(out).expanduser()
-    root = source.parent if source.is_file() else source
+    alone = source.is_file()
+    root = source.parent if alone else source
     _check(run, root, targets, out)
     wanted = {words: run.target(words) for words in targets}
     style = None if reference is None else run.read_pictures([(reference.name, _bytes(reference))])
@@ -84,11 +85,11 @@ def translate_folder(
         refused.append((name, str(problem)))
         say(f"refused: {name}: {problem}")
 
-    files, notes = walk(root) if source == root else ([source], [])
+    files, notes = ([source], []) if alone else walk(root)
     for note in notes:
         refuse(root.name, note)
     for path in files:
-        if source == root and path.resolve().is_relative_to(out.resolve()):
+        if not alone and path.resolve().is_relative_to(out.resolve()):
             continue
         name = path.relative_to(root)
         try:

@@ -207,12 +207,9 @@ def test_a_strided_discriminator_pulls_as_differentiating_twice_does(conditional
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("config", [SMALL, STRIDED])
-def test_weights_kept_as_used_compute_the_same(config: StyleGANConfig) -> None:
-    """The same stream draws the same numbers, so both families are one function, where all weights vary alike."""
-    config = dataclasses.replace(config, conditional=True)
-    one, other = build(config), build(dataclasses.replace(config, equalised=False))
-    x, labels, z = batch().x, batch().labels, one.sample_inputs(8, stream("cpu", "z"))
+def assert_one_function(one: StyleGAN | StyleGAN1, other: StyleGAN | StyleGAN1, labels: Tensor | None) -> None:
+    """Hold images and logits of two families against each other, with biases and noise that count."""
+    x, z = batch().x, one.sample_inputs(8, stream("cpu", "z"))
     for family in (one, other):
         for name, parameter in family.named_parameters():
             if name.endswith(("bias", "strength")):
@@ -221,6 +218,14 @@ def test_weights_kept_as_used_compute_the_same(config: StyleGANConfig) -> None:
     images = [family.generate(z, labels, generator=stream("cpu", "n")) for family in (one, other)]
     torch.testing.assert_close(*images, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(one.logits(x, labels), other.logits(x, labels), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("config", [SMALL, STRIDED])
+def test_weights_kept_as_used_compute_the_same(config: StyleGANConfig) -> None:
+    """The same stream draws the same numbers, so both families are one function, where all weights vary alike."""
+    config = dataclasses.replace(config, conditional=True)
+    one, other = build(config), build(dataclasses.replace(config, equalised=False))
+    assert_one_function(one, other, batch().labels)
     for name, p in one.named_parameters():
         scale = p[0].numel() ** -0.5 if name.endswith("conv.weight") and "generator" in name else None
         scale = 2**0.5 * p[0].numel() ** -0.5 if name == "discriminator.layers.1.weight" else scale
@@ -234,16 +239,9 @@ def test_weights_kept_as_used_compute_the_same(config: StyleGANConfig) -> None:
 
 def test_the_first_generation_kept_as_used_computes_the_same() -> None:
     one, other = build_first(), build_first(dataclasses.replace(FIRST, equalised=False))
-    x, z = batch().x, one.sample_inputs(8, stream("cpu", "z"))
     for family in (one, other):
         family.grown.copy_(torch.tensor([2.0, 0.7]))
-        for name, parameter in family.named_parameters():
-            if name.endswith(("bias", "strength")):
-                nn.init.constant_(parameter, 0.3)
-        family.eval()
-    images = [family.generate(z, None, generator=stream("cpu", "n")) for family in (one, other)]
-    torch.testing.assert_close(*images, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(one.logits(x, None), other.logits(x, None), rtol=1e-4, atol=1e-5)
+    assert_one_function(one, other, None)
     for name, p in one.generator.named_parameters():
         if name.startswith("mapping.") or ".style." in name:
             assert torch.equal(p, other.generator.get_parameter(name)), "mapping and styles are as they were"

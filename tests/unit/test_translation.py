@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from saddlepoint import api, explore, pictures
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint.cli import app
-from saddlepoint.data import known_truth, load_dataset
+from saddlepoint.data import Truth, known_truth, load_dataset
+from saddlepoint.data.dataset import Dataset
 from saddlepoint.engine.runtime import stream
 from saddlepoint.evaluate import Subject, evaluate
 from saddlepoint.evaluate.translation import CYCLE, DIVERSITY, DOMAIN, IDENTITY, TRUTH, exercise
@@ -243,14 +244,21 @@ def test_targets_of_the_exercise_differ_from_the_images_own_domains(
     assert np.array_equal(given.target, exercise(load_dataset("mnist-domains"), 40, 0).target)
 
 
-def test_the_protocol_calls_the_truth_true_and_the_copy_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A translator that knows the truth has no error; one that shows grey has an error, a cycle error, no diversity."""
+@pytest.fixture
+def domains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Dataset, Truth]:
+    """`mnist-domains` of a few made digits, and its truth."""
     write_named(tmp_path, "mnist", train=160, test=40)
     monkeypatch.setenv("SADDLEPOINT_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("SADDLEPOINT_CACHE_DIR", str(tmp_path / "cache"))
     dataset = load_dataset("mnist-domains")
     truth = known_truth(dataset)
     assert truth is not None
+    return dataset, truth
+
+
+def test_the_protocol_calls_the_truth_true_and_the_copy_a_copy(domains: tuple[Dataset, Truth]) -> None:
+    """A translator that knows the truth has no error; one that shows grey has an error, a cycle error, no diversity."""
+    dataset, truth = domains
 
     def exact(x: torch.Tensor, labels: torch.Tensor, seed: int) -> torch.Tensor:
         return torch.from_numpy(truth.translated("test", np.arange(len(x)), labels.numpy())).float() / 127.5 - 1
@@ -280,14 +288,9 @@ def test_the_protocol_calls_the_truth_true_and_the_copy_a_copy(tmp_path: Path, m
     assert dull["t"][DIVERSITY.name] == 0
 
 
-def test_errors_are_told_apart_by_what_had_to_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_are_told_apart_by_what_had_to_change(domains: tuple[Dataset, Truth]) -> None:
     """Of a translator that knows the truth but leaves strokes as they are."""
-    write_named(tmp_path, "mnist", train=160, test=40)
-    monkeypatch.setenv("SADDLEPOINT_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("SADDLEPOINT_CACHE_DIR", str(tmp_path / "cache"))
-    dataset = load_dataset("mnist-domains")
-    truth = known_truth(dataset)
-    assert truth is not None
+    dataset, truth = domains
     given = exercise(dataset, 40, 0)
 
     def same_strokes(x: torch.Tensor, labels: torch.Tensor, seed: int) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 import torch
@@ -130,12 +131,7 @@ def _by_change(values: np.ndarray, given: Exercise, dataset: Dataset) -> dict[st
         ways = {f"{'/'.join(names)} stays": known & (a == b)}
         if len(names) == 1:
             names = (f"not {names[0]}", names[0])
-        ways |= {
-            f"{names[i]} to {names[j]}": (a == i) & (b == j)
-            for i in range(len(names))
-            for j in range(len(names))
-            if i != j
-        }
+        ways |= {f"{names[i]} to {names[j]}": (a == i) & (b == j) for i, j in permutations(range(len(names)), 2)}
         found |= {way: round(float(values[rows].mean()), 4) for way, rows in ways.items() if rows.any()}
     return found
 

@@ -281,8 +281,7 @@ class StyleGAN(Family):
         else:
             self.discriminator = Discriminator(config, levels, data.shape[0], self.classes)
         if not config.equalised:
-            as_used(self.generator)
-            as_used(self.discriminator)
+            as_used(self)
         self.objective, self.augment = get_objective(config.objective), Augment(config.augment)
         self.augment_p: Tensor
         self.path_length: Tensor

@@ -269,8 +269,7 @@ class StyleGAN1(Family):
         self.generator = Generator(config, data.shape[0], widths, self.sides)
         self.discriminator = Discriminator(config, data.shape[0], widths, self.sides)
         if not config.equalised:
-            as_used(self.generator)
-            as_used(self.discriminator)
+            as_used(self)
         self.objective = get_objective(config.objective)
         self.grown: Tensor
         self.register_buffer("grown", torch.tensor([float(config.first_level), 1.0]))
