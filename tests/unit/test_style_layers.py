@@ -42,6 +42,8 @@ def test_resampling_is_that_of_naive_loops() -> None:
     # Zeros behind the last pixel make the padding one less there: loops see it in front.
     expected = by_loops(x, SMOOTH, 2, 1, 2, 4.0)[:, :, :12, :12]
     torch.testing.assert_close(upsample(x), expected)
+    many = x.repeat(1, 2, 1, 1)
+    torch.testing.assert_close(upsample(many), expected.repeat(1, 2, 1, 1), msg="a convolution, not matrices")
     torch.testing.assert_close(downsample(x), by_loops(x, SMOOTH, 1, 2, 1, 1.0))
     torch.testing.assert_close(blur(x, SMOOTH, 2), by_loops(x, SMOOTH, 1, 1, 2, 1.0))
     torch.testing.assert_close(blur(x, NARROW), by_loops(x, NARROW, 1, 1, 1, 1.0))
@@ -52,7 +54,13 @@ def test_resampling_keeps_constants_inside_and_is_differentiable_twice() -> None
     for found in (upsample(ones), downsample(ones), blur(ones, NARROW)):
         torch.testing.assert_close(found[:, :, 1:-1, 1:-1], torch.ones_like(found[:, :, 1:-1, 1:-1]))
     x = drawn(1, 2, 4, 4).requires_grad_()
-    for f in (upsample, downsample, lambda v: blur(v, SMOOTH, 2), lambda v: blur(v, NARROW)):
+    for f in (
+        upsample,
+        lambda v: upsample(v.repeat(1, 3, 1, 1)),
+        downsample,
+        lambda v: blur(v, SMOOTH, 2),
+        lambda v: blur(v, NARROW),
+    ):
         assert torch.autograd.gradcheck(f, (x,))
         assert torch.autograd.gradgradcheck(lambda v, f=f: f(v).square(), (x,))
 
@@ -73,11 +81,11 @@ def test_equalised_layers_are_plain_ones_with_scaled_weights() -> None:
     torch.testing.assert_close(conv(image), 0.5 * plain)
 
 
-@pytest.mark.parametrize("up", [False, True])
+@pytest.mark.parametrize(("kernel", "up"), [(3, False), (3, True), (1, False)])
 @pytest.mark.parametrize("demodulate", [False, True])
-def test_modulation_equals_weights_of_each_sample(up: bool, demodulate: bool) -> None:
+def test_modulation_equals_weights_of_each_sample(kernel: int, up: bool, demodulate: bool) -> None:
     """Scaled activations against equations 1 and 3: a weight for each sample, one sample at a time."""
-    layer = ModulatedConv2d(4, 5, 3, 6, demodulate=demodulate, amplify=1.0, up=up).double()
+    layer = ModulatedConv2d(4, 5, kernel, 6, demodulate=demodulate, amplify=1.0, up=up).double()
     layer.draw(stream("cpu", 1))
     layer.affine.draw(stream("cpu", 2))
     x, w = drawn(3, 4, 7, 7, seed=3), drawn(3, 6, seed=4)
@@ -88,10 +96,12 @@ def test_modulation_equals_weights_of_each_sample(up: bool, demodulate: bool) ->
             weight = weight / (weight.square().sum((1, 2, 3), keepdim=True) + 1e-8).sqrt()
             torch.testing.assert_close(weight.square().sum((1, 2, 3)), torch.ones(5, dtype=torch.float64))
         else:
-            weight = weight / 36**0.5
+            weight = weight / (4 * kernel**2) ** 0.5
         one = x[k : k + 1]
         expected = (
-            F.conv_transpose2d(one, weight.transpose(0, 1), stride=2) if up else F.conv2d(one, weight, None, 1, 1)
+            F.conv_transpose2d(one, weight.transpose(0, 1), stride=2)
+            if up
+            else F.conv2d(one, weight, None, 1, kernel // 2)
         )
         torch.testing.assert_close(found[k : k + 1], expected)
 

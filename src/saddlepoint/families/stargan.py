@@ -357,6 +357,7 @@ class StarGAN(Family):
             fake = self._fake(real, own, target, ctx, bare)
         logits, domains = self.discriminator(torch.cat([real, fake.detach()]))
         real_logits, fake_logits = logits.chunk(2)
+        ctx.once("real logits", real_logits.detach)
         named = self.labels.loss(domains[: len(real)], own)
         loss = self.objective.discriminator(real_logits, fake_logits) + c.classification * named
         logs = {**game_logs(real_logits, fake_logits, self.objective), "classification D": named.detach()}
@@ -374,7 +375,7 @@ class StarGAN(Family):
         """Pass for real, show the target, come back unchanged. Choi et al. 2018, equations 3, 4 and 6."""
         c = self.config
         fake = self._fake(real, own, target, ctx, False)
-        loss, named = self._passing(real, fake, target)
+        loss, named = self._passing(real, fake, target, ctx)
         back = self.generator(fake, self._told(target, own))
         error = (real - back).abs().flatten(1).mean(1)
         loss = loss + c.cycle * error
@@ -389,16 +390,16 @@ class StarGAN(Family):
         Light on dark becomes dark on light through a picture that shows nothing; who must come back from everywhere
         does not take that way.
         """
-        loss, named = self._passing(real, self._fake(real, own, target, ctx, True), target)
+        loss, named = self._passing(real, self._fake(real, own, target, ctx, True), target, ctx)
         return Terms(loss, {"classification G": named})
 
-    def _passing(self, real: Images, fake: Images, target: Tensor) -> tuple[PerSample, PerSample]:
+    def _passing(self, real: Images, fake: Images, target: Tensor, ctx: Context) -> tuple[PerSample, PerSample]:
         """Return G's loss before D, and the part of it that names domains."""
         logits, domains = self.discriminator(fake)
         real_logits = logits
         if self.objective.paired:
             with torch.no_grad():
-                real_logits = self.discriminator(real)[0]
+                real_logits = ctx.once("real logits", lambda: self.discriminator(real)[0])
         named = self.labels.loss(domains, target)
         return self.objective.generator(real_logits, logits) + self.config.classification * named, named.detach()
 

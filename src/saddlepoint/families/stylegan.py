@@ -381,13 +381,14 @@ class StyleGAN(Family):
 
     def _styles(self, n: int, labels: Tensor | None, ctx: Context, *, average: bool = False) -> Styles:
         """Draw w, for some of the samples two, and let the running mean follow."""
-        w = self.generator.mapping(self.sample_inputs(n, ctx.generator), labels)
+        draws = 2 if self.config.mixing else 1
+        z = torch.cat([self.sample_inputs(n, ctx.generator) for _ in range(draws)])
+        first, *other = self.generator.mapping(z, None if labels is None else labels.repeat(draws)).chunk(draws)
         if average:
-            follow(self.generator.w_average, w)
-        if not self.config.mixing:
-            return w[:, None].expand(-1, self.w_layers, -1)
-        other = self.generator.mapping(self.sample_inputs(n, ctx.generator), labels)
-        return mixed(w, other, self.w_layers, self.config.mixing, ctx.generator)
+            follow(self.generator.w_average, first)
+        if not other:
+            return first[:, None].expand(-1, self.w_layers, -1)
+        return mixed(first, other[0], self.w_layers, self.config.mixing, ctx.generator)
 
     def _noise(self, rows: int, generator: torch.Generator) -> list[Tensor]:
         return noises(rows, self.generator.noise_sides, generator)

@@ -346,7 +346,8 @@ class StyleGAN1(Family):
 
     def _styles(self, n: int, ctx: Context, *, average: bool) -> Styles:
         """Draw w, for some of the samples two, and let the running mean follow."""
-        w, other = (self.generator.mapping(self.sample_inputs(n, ctx.generator), None) for _ in range(2))
+        z = torch.cat([self.sample_inputs(n, ctx.generator) for _ in range(2)])
+        w, other = self.generator.mapping(z, None).chunk(2)
         if average:
             follow(self.generator.w_average, w)
         return mixed(w, other, self.w_layers, self.config.mixing, ctx.generator)

@@ -133,6 +133,8 @@ class ModulatedConv2d(nn.Module):
     def forward(self, x: Float[Tensor, "batch inputs height width"], w: Float[Tensor, "batch styles"]) -> Tensor:
         """Return the modulated convolution; with ``up`` its side is 2 side + 1, to be blurred."""
         s = self.affine(w) * self.scale
+        if self.weight.shape[2] == 1 and not self.up:
+            return self._of_pixels(x, s)
         x = x * s[:, :, None, None].to(x.dtype)
         if self.up:
             y = F.conv_transpose2d(x, self.weight.transpose(0, 1), None, stride=2)
@@ -141,6 +143,14 @@ class ModulatedConv2d(nn.Module):
         if self.demodulate:
             y = y * self._demodulation(s)[:, :, None, None].to(y.dtype)
         return y
+
+    def _of_pixels(self, x: Tensor, s: Float[Tensor, "batch inputs"]) -> Tensor:
+        """Return the convolution of single pixels: weights of its own for each sample cost no pass over ``x``."""
+        weight = self.weight.flatten(1) * s[:, None]
+        if self.demodulate:
+            weight = weight * self._demodulation(s)[:, :, None]
+        y = x.flatten(2).transpose(1, 2) @ weight.transpose(1, 2).to(x.dtype)
+        return y.transpose(1, 2).unflatten(2, x.shape[2:])
 
     def _demodulation(self, s: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
         with torch.autocast(s.device.type, enabled=False):

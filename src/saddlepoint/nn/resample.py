@@ -18,6 +18,9 @@ SMOOTH = (1.0, 3.0, 3.0, 1.0)
 NARROW = (1.0, 2.0, 1.0)
 """The filter of StyleGAN, in each direction."""
 
+FEW_CHANNELS, SMALL_SIDE = 4, 32
+"""Up to these, doubling is two products with matrices: half to a fifth of the time of a convolution by channels."""
+
 
 def upsample(x: Images, taps: Sequence[float] = SMOOTH) -> Images:
     """Double height and width: zeros between the pixels, then the filter; constants keep their value inside.
@@ -28,8 +31,18 @@ def upsample(x: Images, taps: Sequence[float] = SMOOTH) -> Images:
         x: zero outside.
         taps: of the filter, an even number of them.
     """
+    height, width = x.shape[2:]
+    if x.shape[1] <= FEW_CHANNELS and max(height, width) <= SMALL_SIDE:
+        return _doubling(height, taps, x).t() @ x @ _doubling(width, taps, x)
     found: Images = _Filter.apply(4 * x, tuple(taps), 2, len(taps) // 2 - 1, True)
     return found
+
+
+def _doubling(side: int, taps: Sequence[float], like: Tensor) -> Float[Tensor, "side twice"]:
+    """Return the matrix that doubles a line."""
+    line = torch.tensor(taps, dtype=like.dtype, device=like.device)
+    pixels = torch.eye(side, dtype=like.dtype, device=like.device)[:, None]
+    return F.conv_transpose1d(pixels, 2 * line[None, None] / line.sum(), None, 2, len(taps) // 2 - 1)[:, 0]
 
 
 def downsample(x: Images, taps: Sequence[float] = SMOOTH) -> Images:
