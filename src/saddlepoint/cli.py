@@ -258,6 +258,7 @@ def evaluate(
     size: SizeOption = None,
     channels: ChannelsOption = None,
     fit: FitOption = "crop",
+    attributes: AttributesOption = None,
     columns: ColumnsOption = None,
     time_column: TimeOption = None,
     group_column: GroupOption = None,
@@ -282,10 +283,10 @@ def evaluate(
         report, page = runs.evaluate_samples(
             samples, data, protocol, seed=seed, features=features, out=out, size=size, channels=channels, fit=fit,
             columns=columns, time_column=time_column, group_column=group_column, label_column=label_column,
-            window=window, say=say,
+            window=window, attributes=named(attributes), say=say,
         )  # fmt: skip
     else:
-        preparation = (data, size, channels, columns, time_column, group_column, label_column, window)
+        preparation = (data, size, channels, attributes, columns, time_column, group_column, label_column, window)
         if fit != "crop" or any(option is not None for option in preparation):
             raise ConfigError("a run is measured against the data it was trained on; leave out --data, --size, --fit")
         assert run is not None

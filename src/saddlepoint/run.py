@@ -411,6 +411,7 @@ def evaluate_samples(
     group_column: str | None = None,
     label_column: str | None = None,
     window: int | None = None,
+    attributes: Sequence[str] = (),
     say: Callable[[str], None] | None = None,
 ) -> tuple[Report, Path]:
     """Measure samples that anything made against a data set, and write the report.
@@ -431,6 +432,7 @@ def evaluate_samples(
         group_column: of a table.
         label_column: of a table.
         window: rows in a window.
+        attributes: of a table of attributes, those to use; empty: all.
         say: receives one line for each part of the work.
 
     Returns:
@@ -445,7 +447,7 @@ def evaluate_samples(
 
     dataset = load_dataset(
         data, size=size, channels=channels, fit=fit, columns=columns, time_column=time_column,
-        group_column=group_column, label_column=label_column, window=window, say=say,
+        group_column=group_column, label_column=label_column, window=window, attributes=attributes, say=say,
     )  # fmt: skip
     x, labels = load_samples(path, dataset)
     path = Path(path)

@@ -79,6 +79,7 @@ def saddle(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], t
         (["evaluate", "run", "--samples", "x.npz"], "exactly one of the two"),
         (["evaluate", "--samples", "x.npz"], "--samples needs --data"),
         (["evaluate", "--samples", "x.npz", "--data", "digits"], "there are no samples at 'x.npz'"),
+        (["evaluate", "--samples", "x.npz", "--data", "digits", "--attributes", "Male"], "leave the attributes out"),
         (["evaluate", "nowhere", "--data", "digits"], "leave out --data"),
         (["compare", "nowhere"], "there is no nowhere/report/metrics.jsonl: measure first"),
         (["families", "dcgam"], "unknown family 'dcgam'"),
