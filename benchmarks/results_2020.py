@@ -53,6 +53,7 @@ ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "equalised": {"equalised": True, "lr": 4e-3},
     "with-path-lengths": {"path_weight": 2.0},
     "without-mixing": {"mixing": 0.0},
+    "short-averages": {"ema_half_life_kimg": 5.0},
 }
 HEADING = """
 ## StyleGAN

@@ -218,12 +218,13 @@ class Discriminator(nn.Module):
 
 # Minutes on a CPU: R3GAN's game (pairs, R1 and R2) on a D whose penalties cost one more pass, both players at once,
 # small minibatches (more steps an image), tanh (pictures with much black are learned in a tenth of the time), weights
-# as they act (wide layers learn ten times as fast), no path lengths (they hold G back for longer than there is time).
+# as they act (wide layers learn ten times as fast), no path lengths (they hold G back for longer than there is time),
+# averages over a tenth of the training.
 _TINY = StyleGANConfig(
     batch_size=16, latent_size=64, w_size=128, mapping_depth=4, width=16, max_width=128, bounded=True,
     discriminator="strided", deviation_group=0, equalised=False, mixing=0.1, objective="relativistic",
     simultaneous=True, r1_gamma=0.2, r2_gamma=0.2, penalty_every=1, path_weight=0.0, path_every=16, lr=2e-3,
-    lr_decay_kimg=300.0, ema_half_life_kimg=5.0, ema_ramp=0.1,
+    lr_decay_kimg=300.0, ema_ramp=0.1,
 )  # fmt: skip
 
 
