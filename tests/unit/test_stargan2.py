@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -34,8 +35,8 @@ def batch() -> Batch:
     return Batch(x, torch.tensor([0, 1, 1, 0]))
 
 
-def context(nimg: int = 0) -> Context:
-    return Context(stream("cpu", "noise"), stream("cpu", "batch"), Progress(nimg=nimg))
+def context(nimg: int = 0, cache: dict[str, Any] | None = None) -> Context:
+    return Context(stream("cpu", "noise"), stream("cpu", "batch"), Progress(nimg=nimg), cache)
 
 
 def phase(family: StarGAN2, name: str) -> Phase:
@@ -50,6 +51,18 @@ def styles(family: StarGAN2, source: str) -> tuple[Tensor, Tensor]:
     return one, two
 
 
+def beside_the_game(family: StarGAN2, given: Batch, target: Tensor, source: str, nimg: int) -> tuple[Tensor, Tensor]:
+    """Return translations, and what their loss has beside the adversarial part: style, diversity, cycle."""
+    assert given.labels is not None
+    g, e = family.generator, family.style_encoder
+    style, other = styles(family, source)
+    fake = g(given.x, style)
+    weight = 1.3 * max(0.0, 1 - nimg / 100_000)
+    loss = 0.7 * (e(fake, target) - style).abs().mean(1)
+    loss = loss - weight * (fake - g(given.x, other).detach()).abs().mean((1, 2, 3))
+    return fake, loss + 2.0 * (g(fake, e(given.x, given.labels)) - given.x).abs().mean((1, 2, 3))
+
+
 @pytest.mark.parametrize("source", ["latent", "reference"])
 @pytest.mark.parametrize("nimg", [0, 50_000, 200_000])
 def test_losses_are_those_of_the_equations(source: str, nimg: int) -> None:
@@ -57,22 +70,52 @@ def test_losses_are_those_of_the_equations(source: str, nimg: int) -> None:
     family, given = build(), batch()
     assert given.labels is not None
     target = family._round(given, stream("cpu", "batch")).target
-    g, d, e = family.generator, family.discriminator, family.style_encoder
-    style, other = styles(family, source)
-    fake = g(given.x, style)
+    d = family.discriminator
+    fake, loss_g = beside_the_game(family, given, target, source, nimg)
     real = given.x.clone().requires_grad_()
     real_logits, fake_logits = d(real, given.labels)[:, 0], d(fake, target)[:, 0]
     (gradient,) = torch.autograd.grad(real_logits.sum(), real, retain_graph=True)
     loss_d = F.softplus(-real_logits) + F.softplus(fake_logits) + 0.9 / 2 * gradient.square().sum((1, 2, 3))
     (gradient,) = torch.autograd.grad(fake_logits.sum(), fake, retain_graph=True)
     loss_d = loss_d + 0.4 / 2 * gradient.square().sum((1, 2, 3))
-    weight = 1.3 * max(0.0, 1 - nimg / 100_000)
-    loss_g = F.softplus(-fake_logits) + 0.7 * (e(fake, target) - style).abs().mean(1)
-    loss_g = loss_g - weight * (fake - g(given.x, other)).abs().mean((1, 2, 3))
-    loss_g = loss_g + 2.0 * (g(fake, e(given.x, given.labels)) - given.x).abs().mean((1, 2, 3))
-    for player, wanted in (("discriminator", loss_d), ("generator", loss_g)):
+    for player, wanted in (("discriminator", loss_d), ("generator", F.softplus(-fake_logits) + loss_g)):
         found = family.loss(phase(family, f"{player}-{source}"), given, context(nimg)).loss
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("source", ["latent", "reference"])
+@pytest.mark.parametrize("simultaneous", [False, True])
+def test_a_strided_discriminator_compares_a_translation_with_a_reference_of_its_domain(
+    source: str, simultaneous: bool
+) -> None:
+    """Against autograd through D twice: the loss of each player, and what it tells the player's weights."""
+    config = dataclasses.replace(
+        SMALL, discriminator="strided", discriminator_width=4, objective="relativistic", simultaneous=simultaneous
+    )
+    family, given = build(config), batch()
+    drawn, d = family._round(given, stream("cpu", "batch")), family.discriminator
+    fake, loss_g = beside_the_game(family, given, drawn.target, source, 0)
+    real = drawn.references[0].clone().requires_grad_()
+    real_logits, fake_logits = (d(x, drawn.target)[:, 0] for x in (real, fake))
+    loss_d = F.softplus(fake_logits - real_logits)
+    for logits, x, gamma in ((real_logits, real, 0.9), (fake_logits, fake, 0.4)):
+        (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
+        loss_d = loss_d + gamma / 2 * gradient.square().sum((1, 2, 3))
+    loss_g = loss_g + F.softplus(real_logits - fake_logits)
+    cache: dict[str, Any] | None = {} if simultaneous else None
+    for player, network, wanted in (("discriminator", d, loss_d), ("generator", family.generator, loss_g)):
+        found = family.loss(phase(family, f"{player}-{source}"), given, context(cache=cache)).loss
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+        weights = list(network.parameters())
+        one, two = (torch.autograd.grad(loss.sum(), weights, retain_graph=True) for loss in (found, wanted))
+        for ours, theirs in zip(one, two, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "value"), [("objective", "relativistic"), ("simultaneous", True)])
+def test_what_needs_a_strided_discriminator_is_refused_without(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is .* or the discriminator strided"):
+        dataclasses.replace(SMALL, **{name: value})  # type: ignore[arg-type]
 
 
 def test_references_are_of_the_target_domain_and_two_of_them_differ_where_the_minibatch_has_two() -> None:

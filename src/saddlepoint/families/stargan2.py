@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -32,10 +32,11 @@ from saddlepoint.family import (
     Terms,
     register,
 )
-from saddlepoint.losses import get_objective
+from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
+from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.normalise import StyledNorm
 from saddlepoint.optimizers import two_players
-from saddlepoint.penalties import squared_gradient_norm
+from saddlepoint.penalties import penalised, squared_gradient_norm
 from saddlepoint.schedules import linear_fall
 from saddlepoint.theory import game_logs
 from saddlepoint.translation import Examples, LabelSets
@@ -61,6 +62,16 @@ class StarGAN2Config(FamilyConfig):
     halvings: int = option(4, "halvings in G")
     blocks: int = option(2, "residual blocks of G at its lowest resolution without a style; as many follow with one")
     style_width: int = option(512, "hidden units of the mapping network")
+    discriminator: str = option(
+        "residual", "D's blocks: residual, or one strided convolution each", choices=("residual", "strided")
+    )
+    discriminator_width: int = option(32, "channels after the first of the strided convolutions; they double, too")
+    objective: str = option(
+        "non-saturating",
+        "the game; of pairs with a strided D: a translation and a reference image of its domain",
+        choices=tuple(OBJECTIVES),
+    )
+    simultaneous: bool = option(False, "update both players at once, from the same minibatch and noise")
     r1_gamma: float = option(1.0, "weight of gamma/2 ||grad D||^2 on real images; 0: off")
     r2_gamma: float = option(0.0, "weight of gamma/2 ||grad D||^2 on translated images; 0: off")
     head_gain: float = option(1.0, "scale of the initial weights of D's last layer, as a share of He's")
@@ -81,7 +92,8 @@ class StarGAN2Config(FamilyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("latent_size", "style_size", "width", "max_width", "halvings", "blocks", "style_width"):
+        sizes = ("latent_size", "style_size", "width", "max_width", "halvings", "blocks", "style_width")
+        for name in (*sizes, "discriminator_width"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("lr", "discriminator_lr", "mapping_lr", "diversity_fall_kimg", "head_gain"):
             check(getattr(self, name) > 0, name, getattr(self, name), "positive")
@@ -89,6 +101,10 @@ class StarGAN2Config(FamilyConfig):
             check(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
         for name in ("r1_gamma", "r2_gamma", "style", "diversity", "cycle", "weight_decay"):
             check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        if self.discriminator != "strided":
+            plain = not get_objective(self.objective).paired
+            check(plain, "objective", self.objective, "one without pairs, or the discriminator strided")
+            check(not self.simultaneous, "simultaneous", True, "false, or the discriminator strided")
 
     def channels(self, halvings: int) -> int:
         """Return the channels after some halvings."""
@@ -207,6 +223,36 @@ class Encoder(nn.Module):
         return at_least_float32(_chosen(self.heads(h).unflatten(1, (self.domains, -1)), labels))
 
 
+class StridedDiscriminator(nn.Module):
+    """One convolution of stride 2 with LeakyReLU after another, down to 4 pixels -> a logit for each domain.
+
+    Piecewise linear, so that R1, R2 and G's gradient cost one more pass through it (`nn/conv.py`).
+    """
+
+    def __init__(self, config: StarGAN2Config, shape: tuple[int, ...], domains: int) -> None:
+        super().__init__()
+        side, widths, layers = shape[1], [shape[0]], list[nn.Module]()
+        while side > 4:
+            widths.append(min(config.max_width, config.discriminator_width << len(layers)))
+            layers.append(nn.Conv2d(widths[-2], widths[-1], 4 - side % 2, 2, 1))
+            side = (side + 1) // 2
+        self.layers = nn.ModuleList(layers)
+        # A translation meets a real image of the same domain, so that offsets of the logits would cancel.
+        self.heads = nn.Linear(widths[-1] * side**2, domains, bias=not get_objective(config.objective).paired)
+
+    def forward(self, x: Images, labels: Tensor) -> Tensor:
+        """Return the logits of the domains asked for, (batch, 1)."""
+        h = x
+        for layer in self.layers:
+            h = F.leaky_relu(layer(h), SLOPE)
+        return _chosen(at_least_float32(self.heads(h.flatten(1)))[..., None], labels)
+
+    def with_gradients(self, x: Images, labels: Tensor) -> tuple[PerSample, PerSample, Images]:
+        """Return logits (batch,), ||grad_x D||^2 (batch,), and the gradients, detached."""
+        logits, norms, gradients = leaky_convnet(x, self.layers, self.heads.weight[labels], SLOPE)
+        return logits if self.heads.bias is None else logits + self.heads.bias[labels], norms, gradients
+
+
 def _relu_layers(inputs: int, width: int, count: int) -> list[nn.Module]:
     sizes = [inputs, *[width] * (count - 1)]
     return [layer for size in sizes for layer in (nn.Linear(size, width), nn.ReLU())]
@@ -240,12 +286,12 @@ class StarGAN2(Family):
     sizes = (16, 28, 32, 64, 128, 256)
     default_budget = "20m"
     PRESETS: ClassVar[Mapping[str, StarGAN2Config]] = {
-        # Minutes on a CPU: few channels, faster steps, styles of noise only (the encoder learns from their images). A
-        # small last layer and R2 keep a D of few channels from being fooled at once.
+        # Minutes on a CPU: few channels, faster steps, styles of noise only (the encoder learns from their images),
+        # translations paired with images of their domain before a D whose penalties cost one more pass.
         "tiny-32": StarGAN2Config(
-            batch_size=8, style_size=32, width=16, halvings=2, blocks=1, style_width=64, references=False, cycle=10.0,
-            diversity_fall_kimg=50.0, r2_gamma=1.0, head_gain=0.1, lr=5e-4, mapping_lr=0.2, weight_decay=0.0,
-            ema_ramp=0.1,
+            batch_size=16, style_size=32, width=16, halvings=2, blocks=1, style_width=64, discriminator="strided",
+            objective="relativistic", simultaneous=True, r1_gamma=0.2, r2_gamma=0.2, references=False, cycle=10.0,
+            diversity_fall_kimg=50.0, lr=1e-3, mapping_lr=0.1, weight_decay=0.0, ema_ramp=0.1,
         ),
         # 100,000 steps on batches of 8; the average's half-life is that of .999 a step.
         "paper-celeba-hq-256": StarGAN2Config(flip=True, ema_half_life_kimg=5.54),
@@ -266,8 +312,12 @@ class StarGAN2(Family):
         self.generator = Generator(config, channels)
         self.mapping_network = MappingNetwork(config, domains)
         self.style_encoder = Encoder(config, data.shape, domains, config.style_size)
-        self.discriminator = Encoder(config, data.shape, domains, 1)
-        self.examples, self.objective = Examples(data), get_objective("non-saturating")
+        self.discriminator: Encoder | StridedDiscriminator
+        if config.discriminator == "strided":
+            self.discriminator = StridedDiscriminator(config, data.shape, domains)
+        else:
+            self.discriminator = Encoder(config, data.shape, domains, 1)
+        self.examples, self.objective = Examples(data), get_objective(config.objective)
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw He-normal weights, zero offsets; gains of normalisation are 1, or 1 plus a map of the style."""
@@ -297,7 +347,7 @@ class StarGAN2(Family):
             cycle.append(Phase(f"{player}-latent", trains, player))
             if self.config.references:
                 cycle.append(Phase(f"{player}-reference", trains[:1], player))
-        return (Stage("game", tuple(cycle)),)
+        return (Stage("game", tuple(cycle), simultaneous=self.config.simultaneous),)
 
     def optimizers(self) -> Mapping[str, OptimizerSpec]:
         """Adam for each player; the mapping network learns more slowly."""
@@ -312,9 +362,14 @@ class StarGAN2(Family):
         """Return the phase's loss; targets, noise and references belong to the minibatch."""
         player, source = phase.name.split("-")
         given = self._round(batch, ctx.batch_generator)
+        if self.config.discriminator == "strided":
+            return self._joint_loss(player, given, source, ctx)
         if player == "discriminator":
             return self._discriminator_loss(given, source)
-        return self._generator_loss(given, source, ctx)
+        style = self._style(given, source, 0)
+        fake = self.generator(given.real, style)
+        logits = self.discriminator(fake, given.target).squeeze(1)
+        return self._generator_terms(self.objective.generator(logits, logits), fake, style, given, source, ctx)
 
     def _round(self, batch: Batch, generator: torch.Generator) -> Round:
         """Draw targets: the domains of the minibatch's images in another order, which are the references."""
@@ -347,26 +402,40 @@ class StarGAN2(Family):
             (fake, given.target, self.config.r2_gamma),
         ):
             x = x.detach().requires_grad_(gamma > 0)
-            network = self.discriminator.read if gamma else self.discriminator
+            network = cast("Encoder", self.discriminator).read if gamma else self.discriminator
             found.append(network(x, labels).squeeze(1))
             if gamma:
                 penalties.append(gamma / 2 * squared_gradient_norm(found[-1], x))
         loss = sum(penalties, self.objective.discriminator(*found))
         return Terms(loss, game_logs(found[0], found[1], self.objective) if source == "latent" else {})
 
-    def _generator_loss(self, given: Round, source: str, ctx: Context) -> Terms:
-        """Pass for real, show the style, differ between styles, come back. Choi et al. 2020, equations 1 to 4."""
+    def _joint_loss(self, player: str, given: Round, source: str, ctx: Context) -> Terms:
+        """D's input gradients serve three times: in R1, in R2, and as the way of G's gradient through D."""
+        style = ctx.once(f"style {source}", lambda: self._style(given, source, 0))
+        fake = ctx.once(f"fake {source}", lambda: self.generator(given.real, style))
+        both, twice = torch.cat([given.references[0], fake.detach()]), given.target.repeat(2)
+        network = cast("StridedDiscriminator", self.discriminator)
+        logits, norms, gradients = ctx.once(f"logits {source}", lambda: network.with_gradients(both, twice))
+        real_logits, fake_logits = logits.chunk(2)
+        if player == "generator":
+            along = generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], fake)
+            return self._generator_terms(along, fake, style, given, source, ctx)
+        loss = self.objective.discriminator(real_logits, fake_logits)
+        loss = penalised(loss, norms, self.config.r1_gamma or None, self.config.r2_gamma or None)
+        return Terms(loss, game_logs(real_logits, fake_logits, self.objective) if source == "latent" else {})
+
+    def _generator_terms(
+        self, loss: PerSample, fake: Images, style: Tensor, given: Round, source: str, ctx: Context
+    ) -> Terms:
+        """Beside passing for real: show the style, differ between styles, come back. Equations 2 to 4."""
         c, real = self.config, given.real
-        style = self._style(given, source, 0)
-        fake = self.generator(real, style)
-        logits = self.discriminator(fake, given.target).squeeze(1)
         misread = (self.style_encoder(fake, given.target) - style).abs().mean(1)
         with torch.no_grad():
             other = self.generator(real, self._style(given, source, 1))
         apart = _l1(fake, other)
         back = self.generator(fake, self.style_encoder(real, given.own))
         error, fading = _l1(back, real), linear_fall(ctx.progress.nimg, 0.0, c.diversity_fall_kimg)
-        loss = self.objective.generator(logits, logits) + c.style * misread + c.cycle * error
+        loss = loss + c.style * misread + c.cycle * error
         logs = {"style error": misread, "diversity": apart, "cycle error": error}
         told = {f"{name} ({source})": value.detach() for name, value in logs.items()}
         return Terms(loss - c.diversity * fading * apart, told)
