@@ -173,6 +173,13 @@ def test_styles_come_from_noise_or_from_a_reference() -> None:
         assert not torch.equal(one, two)
 
 
+def test_bounded_images_are_tanh_of_unbounded_ones() -> None:
+    given, (style, _) = batch(), styles(build(), "latent")
+    free, bounded = (build(dataclasses.replace(SMALL, bounded=b)).generator(given.x, style) for b in (False, True))
+    assert free.abs().max() > 1
+    torch.testing.assert_close(bounded, torch.tanh(free))
+
+
 def test_paper_presets_have_the_published_networks() -> None:
     """CelebA-HQ, two domains at 256 x 256: counts of the layers as the paper's appendix lists them."""
     config = StarGAN2.PRESETS["paper-celeba-hq-256"]

@@ -62,6 +62,7 @@ class StarGAN2Config(FamilyConfig):
     halvings: int = option(4, "halvings in G")
     blocks: int = option(2, "residual blocks of G at its lowest resolution without a style; as many follow with one")
     style_width: int = option(512, "hidden units of the mapping network")
+    bounded: bool = option(False, "tanh of G's images, which are not bounded otherwise")
     discriminator: str = option(
         "residual", "D's blocks: residual, or one strided convolution each", choices=("residual", "strided")
     )
@@ -162,15 +163,17 @@ class Generator(nn.Module):
         self.decode = nn.ModuleList([*same, *up])
         self.norm = StyledNorm(c.width)
         self.output = nn.Conv2d(c.width, channels, 1)
+        self.bounded = c.bounded
 
     def forward(self, x: Images, style: Tensor) -> Images:
-        """Return translated images, not limited to [-1, 1]; ``style`` is (batch, style_size)."""
+        """Return translated images, limited to [-1, 1] if ``bounded``; ``style`` is (batch, style_size)."""
         h = self.input(x)
         for block in self.encode:
             h = block(h)
         for block in self.decode:
             h = block(h, style)
-        return at_least_float32(self.output(F.leaky_relu(self.norm(h, None), SLOPE)))
+        found = at_least_float32(self.output(F.leaky_relu(self.norm(h, None), SLOPE)))
+        return torch.tanh(found) if self.bounded else found
 
 
 class MappingNetwork(nn.Module):
@@ -289,9 +292,10 @@ class StarGAN2(Family):
         # Minutes on a CPU: few channels, faster steps, styles of noise only (the encoder learns from their images),
         # translations paired with images of their domain before a D whose penalties cost one more pass.
         "tiny-32": StarGAN2Config(
-            batch_size=16, style_size=32, width=16, halvings=2, blocks=1, style_width=64, discriminator="strided",
-            objective="relativistic", simultaneous=True, r1_gamma=0.2, r2_gamma=0.2, references=False, cycle=10.0,
-            diversity_fall_kimg=50.0, lr=1e-3, mapping_lr=0.1, weight_decay=0.0, ema_ramp=0.1,
+            batch_size=16, style_size=32, width=16, halvings=2, blocks=1, style_width=64, bounded=True,
+            discriminator="strided", objective="relativistic", simultaneous=True, r1_gamma=0.2, r2_gamma=0.2,
+            diversity=3.0, diversity_fall_kimg=50.0, references=False, cycle=10.0, lr=1e-3, mapping_lr=0.1,
+            weight_decay=0.0, ema_ramp=0.1,
         ),
         # 100,000 steps on batches of 8; the average's half-life is that of .999 a step.
         "paper-celeba-hq-256": StarGAN2Config(flip=True, ema_half_life_kimg=5.54),
