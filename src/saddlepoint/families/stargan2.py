@@ -292,10 +292,10 @@ class StarGAN2(Family):
         # Minutes on a CPU: few channels, faster steps, styles of noise only (the encoder learns from their images),
         # translations paired with images of their domain before a D whose penalties cost one more pass.
         "tiny-32": StarGAN2Config(
-            batch_size=16, style_size=32, width=16, halvings=2, blocks=1, style_width=64, bounded=True,
-            discriminator="strided", objective="relativistic", simultaneous=True, r1_gamma=0.2, r2_gamma=0.2,
-            diversity=3.0, diversity_fall_kimg=50.0, references=False, cycle=10.0, lr=1e-3, mapping_lr=0.1,
-            weight_decay=0.0, ema_ramp=0.1,
+            batch_size=16, style_size=32, width=16, halvings=2, blocks=1, style_width=64, discriminator="strided",
+            objective="relativistic", simultaneous=True, r1_gamma=0.2, r2_gamma=0.2, diversity=5.0,
+            diversity_fall_kimg=50.0, references=False, cycle=10.0, lr=1e-3, mapping_lr=0.1, weight_decay=0.0,
+            ema_ramp=0.1,
         ),
         # 100,000 steps on batches of 8; the average's half-life is that of .999 a step.
         "paper-celeba-hq-256": StarGAN2Config(flip=True, ema_half_life_kimg=5.54),
