@@ -306,12 +306,14 @@ def test_convolutions_at_full_resolution_add_to_what_is_there() -> None:
         torch.testing.assert_close(g(x, told), without(x, told))
 
 
-def test_players_that_step_at_once_share_a_translation_and_its_gradients() -> None:
-    """One pass of G for both; each loss and gradient is what it is alone."""
-    config = dataclasses.replace(SMALL, n_critic=1)
+@pytest.mark.parametrize("objective", [SMALL.objective, "relativistic"])
+def test_players_that_step_at_once_share_a_translation_and_judgements_of_real_images(objective: str) -> None:
+    """One pass of G for both, one of D over real images; each loss and gradient is what it is alone."""
+    config = dataclasses.replace(SMALL, n_critic=1, objective=objective)
     apart, together = build(config), build(dataclasses.replace(config, simultaneous=True))
-    calls = []
+    calls, judged = [], []
     together.generator.register_forward_hook(lambda *_: calls.append(1))
+    together.discriminator.register_forward_hook(lambda *_: judged.append(1))
     shared: dict[str, object] = {}
     for phase in (D, G):
         ctx = Context(stream("cpu", "noise"), stream("cpu", "batch"), Progress(), shared)
@@ -324,6 +326,7 @@ def test_players_that_step_at_once_share_a_translation_and_its_gradients() -> No
         for mine, theirs in zip(one, two, strict=True):
             torch.testing.assert_close(mine, theirs)
     assert len(calls) == 2
+    assert len(judged) == 2
     assert together.stages()[-1].simultaneous
 
 
