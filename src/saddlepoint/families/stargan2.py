@@ -417,9 +417,11 @@ class StarGAN2(Family):
         """D's input gradients serve three times: in R1, in R2, and as the way of G's gradient through D."""
         style = ctx.once(f"style {source}", lambda: self._style(given, source, 0))
         fake = ctx.once(f"fake {source}", lambda: self.generator(given.real, style))
-        both, twice = torch.cat([given.references[0], fake.detach()]), given.target.repeat(2)
         network = cast("StridedDiscriminator", self.discriminator)
-        logits, norms, gradients = ctx.once(f"logits {source}", lambda: network.with_gradients(both, twice))
+        logits, norms, gradients = ctx.once(
+            f"logits {source}",
+            lambda: network.with_gradients(torch.cat([given.references[0], fake.detach()]), given.target.repeat(2)),
+        )
         real_logits, fake_logits = logits.chunk(2)
         if player == "generator":
             along = generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], fake)

@@ -371,8 +371,9 @@ class StyleGAN(Family):
         real, seen = ctx.once("seen", lambda: (self._seen(batch.x, ctx), self._seen(fake, ctx)))
         twice = None if labels is None else torch.cat([labels, labels])
         network = cast("StridedDiscriminator", self.discriminator)
-        both = torch.cat([real, seen.detach()])
-        logits, norms, gradients = ctx.once("logits", lambda: network.with_gradients(both, twice))
+        logits, norms, gradients = ctx.once(
+            "logits", lambda: network.with_gradients(torch.cat([real, seen.detach()]), twice)
+        )
         real_logits, fake_logits = logits.chunk(2)
         if phase.name == "generator":
             return Terms(generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], seen))

@@ -33,7 +33,9 @@ def upsample(x: Images, taps: Sequence[float] = SMOOTH) -> Images:
     """
     height, width = x.shape[2:]
     if x.shape[1] <= FEW_CHANNELS and max(height, width) <= SMALL_SIDE:
-        return _doubling(height, taps, x).t() @ x @ _doubling(width, taps, x)
+        across = _doubling(width, taps, x)
+        down = across if height == width else _doubling(height, taps, x)
+        return down.t() @ x @ across
     found: Images = _Filter.apply(4 * x, tuple(taps), 2, len(taps) // 2 - 1, True)
     return found
 
