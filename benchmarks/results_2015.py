@@ -124,7 +124,7 @@ def trained(row: Row, picture: Path) -> tuple[dict[str, Any], Report]:
     """Train with saddlepoint."""
     plan = api.plan(
         row.family, row.data, preset=row.preset, options=row.options, budget=row.minutes * 60, seed=row.seed,
-        threads=THREADS, out=RUNS / row.name, device="cpu", remedy="off", size=row.size,
+        threads=THREADS, out=RUNS / row.name, device="cpu", precision="fp32", remedy="off", size=row.size,
     )  # fmt: skip
     run, outcome = train(plan)
     report = run.evaluate(row.protocols, seed=0)

@@ -92,7 +92,7 @@ def run(row: Row, named: bool) -> None:
     torch.set_num_threads(row.threads)
     plan = api.plan(
         row.family, row.data, preset="tiny-32", budget=row.minutes * 60, seed=row.seed,
-        threads=row.threads, out=RUNS / row.name, device="cpu", remedy="off",
+        threads=row.threads, out=RUNS / row.name, device="cpu", precision="fp32", remedy="off",
     )  # fmt: skip
     run, outcome = train(plan)
     report = run.evaluate(["translation"], seed=0, say=print)

@@ -139,7 +139,7 @@ def run(row: Row, named: bool) -> None:
     torch.set_num_threads(THREADS)
     plan = api.plan(
         row.family, source(row.data), preset=row.preset, options=row.options, budget=row.minutes * 60, seed=row.seed,
-        threads=THREADS, out=RUNS / row.name, device="cpu", remedy="off", size=row.size,
+        threads=THREADS, out=RUNS / row.name, device="cpu", precision="fp32", remedy="off", size=row.size,
     )  # fmt: skip
     run, outcome = train(plan)
     report = run.evaluate(row.protocols, seed=0, features="mnist-lenet" if row.data == "mnist-1000" else None)

@@ -67,8 +67,9 @@ def run(row: Row) -> None:
     for piece in range(len(kept["points"]), row.pieces):
         seconds = row.minutes * 60 * (piece + 1) / row.pieces
         plan = api.plan(
-            preset=row.preset, budget=seconds, seed=row.seed, threads=row.threads, out=RUNS / row.name, device="cpu"
-        )
+            preset=row.preset, budget=seconds, seed=row.seed, threads=row.threads, out=RUNS / row.name, device="cpu",
+            precision="fp32",
+        )  # fmt: skip
         trained, outcome = api.start(plan, Observer(say=print, warn=print))
         if outcome.reason == "interrupted":
             sys.exit("interrupted; run the same command again")

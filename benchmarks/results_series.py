@@ -111,7 +111,7 @@ def trained(row: Row) -> tuple[dict[str, Any], Report]:
     """Train with saddlepoint."""
     plan = api.plan(
         "timegan", row.data, preset=row.preset, options=ABLATIONS.get(row.ablation, {}), budget=row.minutes * 60,
-        seed=row.seed, threads=THREADS, out=RUNS / row.name, device="cpu", remedy="off",
+        seed=row.seed, threads=THREADS, out=RUNS / row.name, device="cpu", precision="fp32", remedy="off",
     )  # fmt: skip
     run, outcome = train(plan)
     report = run.evaluate(row.protocols, seed=0, say=print)
