@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any, TypeVar
 
 from saddlepoint import api
@@ -50,8 +51,20 @@ def keep(path: Path, found: Mapping[str, Any], threads: int) -> None:
 
 
 def kept_rows(rows: Iterable[tuple[Row, Path]]) -> list[tuple[Row, dict[str, Any]]]:
-    """Return what was kept of those rows whose files are there."""
-    return [(row, json.loads(path.read_text())) for row, path in rows if path.exists()]
+    """Return what was kept of those rows whose files are there, with the mark of its machine."""
+    found = [(row, json.loads(path.read_text())) for row, path in rows if path.exists()]
+    marks = _marks(kept for _, kept in found)
+    return [(row, kept | {"mark": marks[_machine(kept)]}) for row, kept in found]
+
+
+def _machine(found: Mapping[str, Any]) -> str:
+    return f"{found['machine']['processor']}, torch {found['machine']['torch']}"
+
+
+def _marks(found: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return a letter for each machine, to stand beside what was measured on it; nothing where all is of one."""
+    machines = sorted({_machine(one) for one in found})
+    return {name: f" {ascii_lowercase[n]}" if len(machines) > 1 else "" for n, name in enumerate(machines)}
 
 
 def line_of(cells: Iterable[str]) -> str:
@@ -72,7 +85,7 @@ def doctor_of(found: Mapping[str, Any]) -> str:
 def measured_on(found: Iterable[Mapping[str, Any]], between: str = " ") -> str:
     """Return the sentences on machines and commits."""
     found = list(found)
-    machines = sorted({one["machine"]["processor"] + ", torch " + one["machine"]["torch"] for one in found})
+    machines = (f"{mark} {name}".strip() for name, mark in _marks(found).items())
     commits = sorted({one["commit"] for one in found})
     return f"Measured on: {'; '.join(machines)}.{between}Commits: {', '.join(commits)}."
 

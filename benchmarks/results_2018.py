@@ -119,7 +119,7 @@ def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
     lines = ["", f"`{data}`:", "", *head_of(words)]
     for row, kept in found:
         model = kept["figures"]["model"]
-        cells = [row.label, str(row.seed), f"{kept['nimg']:,}", *shown_of(model)]
+        cells = [row.label, f"{row.seed}{kept['mark']}", f"{kept['nimg']:,}", *shown_of(model)]
         lines.append(line_of([*cells, doctor_of(kept)]))
     for label in dict.fromkeys(row.label for row, _ in found):
         seeds = [kept["figures"]["model"] for row, kept in found if row.label == label]

@@ -202,7 +202,7 @@ def table(data: str, minutes: int, found: Sequence[tuple[Row, dict[str, Any]]]) 
     lines = ["", f"`{data}`, {minutes} minutes:", "", *head_of(words)]
     for row, kept in found:
         model = kept["figures"]["model"]
-        cells = [row.label, str(row.seed), f"{kept['nimg']:,}", *(cell(model.get(m)) for m, _ in metrics)]
+        cells = [row.label, f"{row.seed}{kept['mark']}", f"{kept['nimg']:,}", *(cell(model.get(m)) for m, _ in metrics)]
         lines.append(line_of([*cells, projection(kept), controller(kept), doctor_of(kept)]))
     for label in dict.fromkeys(row.label for row, _ in found):
         seeds = [kept["figures"]["model"] for row, kept in found if row.label == label]

@@ -173,8 +173,8 @@ def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
         own = [(row, kept) for row, kept in found if row.preset == preset and not row.ablation]
         for row, kept in own:
             model = kept["figures"]["model"]
-            cells = [preset, str(row.seed), f"{kept['nimg']:,}", *(cell(model.get(metric), 3) for metric, _ in SHOWN)]
-            lines.append(line_of(cells))
+            cells = [preset, f"{row.seed}{kept['mark']}", f"{kept['nimg']:,}"]
+            lines.append(line_of([*cells, *(cell(model.get(metric), 3) for metric, _ in SHOWN)]))
         if own:
             values = [
                 [kept["figures"]["model"][m]["value"] for _, kept in own if m in kept["figures"]["model"]]
@@ -196,7 +196,7 @@ def ablations(found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
     lines += [*head_of(words)]
     for row, kept in found:
         options = ", ".join(f"`{name}` {value}" for name, value in ABLATIONS[row.ablation].items()) or "as it is"
-        cells = [options.lower(), str(row.seed), f"{kept['nimg']:,}"]
+        cells = [options.lower(), f"{row.seed}{kept['mark']}", f"{kept['nimg']:,}"]
         cells += [cell(kept["figures"]["model"].get(metric), 3) for metric, _ in shown]
         lines.append(line_of(cells))
     return lines
