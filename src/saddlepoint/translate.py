@@ -27,6 +27,7 @@ FORMATS = {
 """Kinds of files that can be read and written again, by their ending."""
 
 _OPAQUE = ("JPEG", "BMP")
+"""Kinds that hold no transparency."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,11 @@ def translate_folder(
         overwrite: replace files that are there.
         reference: a picture whose style the translations take, for a family that can; None: the style of the seed.
         seed: of the style, where a domain has several; the same for all pictures.
-        say: hears of every refused file.
+        say: hears of every refused file, and of pictures left out because they lie below ``out``.
 
     Raises:
         ConfigError: if the generator does not transform images, there is no such domain, or ``out`` is the pictures'
-            own folder.
+            own folder. A single translation that would replace one of the pictures is refused, also with ``overwrite``.
         DataError: if the folder or the reference cannot be read.
     """
     source, out = Path(folder).expanduser(), Path(out).expanduser()
@@ -88,9 +89,13 @@ def translate_folder(
     files, notes = ([source], []) if alone else walk(root)
     for note in notes:
         refuse(root.name, note)
+    if out.resolve().is_relative_to(root.resolve()) and not alone:
+        # Results of an earlier call are not translated again.
+        found, files = files, [path for path in files if not path.resolve().is_relative_to(out.resolve())]
+        if len(found) > len(files):
+            say(f"left out: {len(found) - len(files)} files below {out}, where the translations go")
+    originals = {path.resolve() for path in files}
     for path in files:
-        if not alone and path.resolve().is_relative_to(out.resolve()):
-            continue
         name = path.relative_to(root)
         try:
             picture = _read(path)
@@ -100,6 +105,8 @@ def translate_folder(
         for words, label in wanted.items():
             place = out / words / name if len(wanted) > 1 else out / name
             try:
+                if place.resolve() in originals:
+                    raise Unreadable(f"{place} is one of the pictures themselves; choose another --out")
                 if place.exists() and not overwrite:
                     raise Unreadable(f"{place} is there already; --overwrite replaces it")
                 _write(place, picture.translated(run, label, style, seed))
@@ -162,17 +169,24 @@ def _read(path: Path) -> _Picture:
     """Open a picture whose kind can be written again.
 
     Raises:
-        Unreadable: if it is none, holds several frames, or is damaged.
+        Unreadable: if it is none, is of another kind than its name says, holds several frames, is damaged, or has
+            transparency that its kind cannot hold when written again.
     """
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
         raise Unreadable(f"not a picture that can be written again ({', '.join(FORMATS)})")
     with strict_pillow():
         opened = open_picture(path.read_bytes(), path.name)
+        # A camera's JPEG with a preview beside it is an MPO; with one frame it is a JPEG.
+        if opened.format not in (kind, "MPO" if kind == "JPEG" else kind):
+            raise Unreadable(f"it is {opened.format}, not {kind} as its name says; rename it")
         if getattr(opened, "n_frames", 1) > 1:
             raise Unreadable("it holds several frames")
         image = decode(opened, Counter())
-        alpha = None if kind in _OPAQUE else _transparency(opened)
+        alpha = _transparency(opened)
+        if kind in _OPAQUE and alpha is not None and (np.asarray(alpha) < 255).any():
+            raise Unreadable(f"its transparency would be lost in a {kind}; save it as PNG")
+        alpha = None if kind in _OPAQUE else alpha
     return _Picture(image, alpha, kind)
 
 

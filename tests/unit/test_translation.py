@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,6 +168,14 @@ def test_one_picture_is_translated_as_in_its_folder(runs: dict[str, Run], tmp_pa
     assert [name for name, _ in broken.refused] == ["broken.png"]
     with pytest.raises(ConfigError, match="none is lost"):
         translate_folder(runs["stargan"], source / "square.png", ["dog"], source, overwrite=True)
+    # Below the folder of its domain, a second target would lead to the picture itself.
+    original = tmp_path / "dog" / "square.png"
+    original.parent.mkdir()
+    original.write_bytes((source / "square.png").read_bytes())
+    two = translate_folder(runs["stargan"], original, ["dog", "cat"], tmp_path, overwrite=True)
+    assert two.written == (tmp_path / "cat" / "square.png",)
+    assert "choose another --out" in two.refused[0][1]
+    assert original.read_bytes() == (source / "square.png").read_bytes()
     with pytest.raises(DataError, match="neither a picture nor a folder"):
         translate_folder(runs["stargan"], source / "gone.png", ["dog"], tmp_path / "none")
 
@@ -191,6 +200,37 @@ def test_nothing_is_written_over_unless_told(runs: dict[str, Run], tmp_path: Pat
     assert len(third.refused) == 1
     with pytest.raises(ConfigError, match="choose another --out"):
         translate_folder(run, source, ["dog"], source, overwrite=True)
+
+
+def test_a_folder_above_the_pictures_takes_their_translations_and_own_results_are_left_out(
+    runs: dict[str, Run], tmp_path: Path
+) -> None:
+    source, told = tmp_path / "photos" / "mine", list[str]()
+    source.mkdir(parents=True)
+    (source / "a.png").write_bytes(png(drawn(1, 16, 3)[0]))
+    above = translate_folder(runs["stargan"], source, ["cat"], tmp_path / "photos", say=told.append)
+    assert above.written == (tmp_path / "photos" / "a.png",)
+    assert not told
+    for _ in range(2):
+        below = translate_folder(runs["stargan"], source, ["cat"], source / "out", overwrite=True, say=told.append)
+        assert below.written == (source / "out" / "a.png",)
+    assert told == [f"left out: 1 files below {source / 'out'}, where the translations go"]
+
+
+def test_a_picture_of_another_kind_than_its_name_is_refused(runs: dict[str, Run], tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    pixels = np.concatenate([drawn(1, 16, 3)[0], np.arange(256, dtype=np.uint8).reshape(16, 16, 1)], 2)
+    (source / "a.jpg").write_bytes(png(pixels))
+    masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII4I4s48x", 108, 16, 16, 1, 32, 3, 1024, 0, 0, 0, 0, *masks, b"BGRs")
+    body = pixels[::-1, :, [2, 1, 0, 3]].tobytes()
+    (source / "b.bmp").write_bytes(struct.pack("<2sIII", b"BM", 122 + len(body), 0, 122) + header + body)
+    refused = dict(translate_folder(runs["stargan"], source, ["cat"], tmp_path / "out").refused)
+    assert refused == {
+        "a.jpg": "it is PNG, not JPEG as its name says; rename it",
+        "b.bmp": "its transparency would be lost in a BMP; save it as PNG",
+    }
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
