@@ -265,7 +265,14 @@ class Run:
                 assert asked is not None
                 return asked.numpy()
 
-        return Subject(label, lambda n, seed: self.sample(n, seed=seed), labels=labels, latents=latents, styles=styles)
+        return Subject(label, self._as_written, labels=labels, latents=latents, styles=styles)
+
+    def _as_written(self, n: int, seed: int) -> Tensor:
+        """Return samples as a file of them would hold them: series with constants and decimals of their columns."""
+        x = self.sample(n, seed=seed)
+        if self.family.data.modality != "sequence":
+            return x
+        return torch.from_numpy(self.layout.scale(self.layout.restore(x.numpy())).astype(np.float32))
 
     def _translator(self, label: str, dataset: Dataset | None) -> Subject:
         """Return a generator that transforms images: its samples are held-out images in domains drawn anew."""

@@ -13,7 +13,7 @@ from PIL import Image
 
 from saddlepoint import api, curves, explore
 from saddlepoint._errors import DataError
-from saddlepoint.data import Dataset, Split
+from saddlepoint.data import Dataset, Split, load_samples
 from saddlepoint.engine.signs import Examiner
 from tests.cli.test_cli import saddle  # noqa: F401
 from tests.unit.test_series import DAYS, shops
@@ -46,6 +46,9 @@ def test_three_commands_from_a_table_to_a_table(saddle: Command) -> None:  # noq
         assert arrays["columns"].tolist() == ["visitors", "price", "size"]
         assert arrays["x"][..., 0].ravel().tolist() == [float(row[3]) for row in rows]
     Path("away.csv").rename("a.csv")
+    # what is measured is what the file holds: whole numbers, two decimals, static columns
+    run = api.load("run")
+    assert np.array_equal(run.subject().sample(7, 0), load_samples(Path("s.npz"), run.dataset())[0])
     # going on prepares the same windows again
     code, _, err = saddle("train", "--resume", "run", "--steps", "2", "--threads", "1", "--no-report")
     assert (code, "going on" in err) == (0, True)

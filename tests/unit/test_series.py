@@ -119,6 +119,83 @@ def test_weekends_and_months_are_no_gaps(tmp_path: Path) -> None:
     assert monthly.clock.after(3) == ["2000-01-01", "2000-02-01", "2000-03-01"]
 
 
+def clock_of(path: str, **options: str) -> Clock:
+    """Return the clock of a table."""
+    layout = load_dataset(path, window=8, **options).layout
+    assert layout is not None
+    assert layout.clock is not None
+    return layout.clock
+
+
+def test_ends_of_months_stay_ends_and_other_days_stay_days(tmp_path: Path) -> None:
+    months = np.datetime64("1990-01") + np.arange(122)
+    ends = [(m + 1).astype("datetime64[D]") - 1 for m in months]
+    path = write(tmp_path / "ends.csv", ["d,v", *(f"{d},{i}" for i, d in enumerate(ends))])
+    assert clock_of(path).after(3) == ["2000-03-31", "2000-04-30", "2000-05-31"]
+    path = write(tmp_path / "28.csv", ["d,v", *(f"{m}-28,{i}" for i, m in enumerate(months[:110]))])
+    assert str(months[109]) == "1999-02"  # whose last day it is
+    assert clock_of(path).after(2) == ["1999-03-28", "1999-04-28"]
+    quarters = [f"{m}-30" for m in months if str(m)[-2:] in ("03", "06", "09")]
+    path = write(tmp_path / "30.csv", ["d,v", *(f"{d},{i}" for i, d in enumerate(quarters))])
+    assert clock_of(path).after(1) == ["1999-12-30"]
+
+
+def test_the_step_in_working_days_is_that_within_series(tmp_path: Path) -> None:
+    mondays = np.datetime64("2021-01-04") + 7 * np.arange(60)
+    lines = [f"{m + day},g{i},{i + day}" for i, m in enumerate(mondays) for day in range(2)]
+    clock = clock_of(write(tmp_path / "x.csv", ["d,g,v", *lines]), group_column="g")
+    assert (clock.unit, clock.step) == ("working days", 1)
+
+
+def test_dates_written_as_numbers_are_dates(tmp_path: Path) -> None:
+    lines = ["date,v", *(f"{str(day).replace('-', '')},{i}" for i, day in enumerate(DAYS[:365]))]
+    data = load_dataset(write(tmp_path / "x.csv", lines), window=8)
+    assert data.spec.shape == (8, 1)
+    assert not any("gaps" in note for note in data.notes)
+    assert data.layout is not None
+    assert data.layout.clock is not None
+    assert data.layout.clock.after(2) == ["20220101", "20220102"]
+    # Numbers of that size that are no dates are a feature like others.
+    numbers = ["date,v", *(f"{20200000 + i * 37 % 1300},{i}" for i in range(200))]
+    assert load_dataset(write(tmp_path / "n.csv", numbers), window=8).spec.shape == (8, 2)
+
+
+def test_numbers_of_time_keep_their_digits(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", ["t,v", *(f"{i / 10:.1f},{i * i % 97}" for i in range(1000))])
+    assert clock_of(path, time_column="t").after(3) == [100.0, 100.1, 100.2]
+    path = write(tmp_path / "y.csv", ["t,v", *(f"{3 * i // 2},{i * i % 97}" for i in range(201))])
+    after = clock_of(path, time_column="t").after(3)
+    assert after == [302, 304, 306]
+    assert all(isinstance(t, int) for t in after)
+    path = write(tmp_path / "z.csv", ["t,v", *NUMBERS, ",3"])
+    with pytest.raises(DataError, match=r"line 202 has no time in column 't'; fill or remove"):
+        load_dataset(path, time_column="t")
+
+
+def test_a_first_column_without_a_name_is_an_index_a_time_or_refused(tmp_path: Path) -> None:
+    counted = load_dataset(write(tmp_path / "i.csv", [",a,b", *(f"{i},{n}" for i, n in enumerate(NUMBERS))]), window=8)
+    assert counted.spec.shape == (8, 2)
+    assert any("counts the rows: it is left out" in note for note in counted.notes)
+    dated = load_dataset(write(tmp_path / "d.csv", [",a", *(f"{d},{i}" for i, d in enumerate(DAYS[:100]))]), window=8)
+    assert dated.layout is not None
+    assert dated.layout.clock is not None
+    assert dated.layout.clock.after(1) == [str(DAYS[100])]
+    samples = write_samples(tmp_path / "s.csv", dated.splits["test"].x[:1], dated.layout)
+    assert samples.read_text().splitlines()[1].replace('"', "").split(",")[:2] == ["0", str(DAYS[100])]
+    path = write(tmp_path / "f.csv", [",b", *(f"{i % 7 / 10},{i}" for i in range(200))])
+    with pytest.raises(DataError, match=r"column 1 has no name.*\('0.0'\); name it in the first line"):
+        load_dataset(path)
+    assert load_dataset(path, window=8, columns="b").spec.shape == (8, 1)
+
+
+def test_series_of_one_row_are_counted_and_said(tmp_path: Path) -> None:
+    singles = write(tmp_path / "x.csv", ["id,v", *(f"{i},{i * i % 97}" for i in range(100))])
+    with pytest.raises(DataError, match=r"each of its 100 series has a single row.*another --group-column"):
+        load_dataset(singles, group_column="id")
+    mixed = write(tmp_path / "y.csv", ["id,v", *(f"{max(0, i - 99)},{i * i % 97}" for i in range(105))])
+    assert any("5 series of a single row were left out" in n for n in load_dataset(mixed, group_column="id").notes)
+
+
 def test_irregular_times_are_left_aside_and_rows_put_in_order(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     times = np.cumsum(rng.exponential(10, 200)).round(3)
@@ -191,7 +268,19 @@ def test_a_stride_keeps_windows_few(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     rows = original(data, "train")[:, 0, 0].round()
     assert (np.diff(rows) == 5).all()
     assert sum(len(part) for part in data.splits.values()) <= 1003
-    assert any("one every 5 rows" in note for note in data.notes)
+    assert any("one in 5: all would be" in note for note in data.notes)
+
+
+def test_many_short_series_are_thinned_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(series, "MOST_WINDOWS", 1000)
+    lines = ["id,v", *(f"{i // 4},{i}" for i in range(6000))]
+    data = load_dataset(write(tmp_path / "x.csv", lines), group_column="id", window=5)
+    assert sum(len(part) for part in data.splits.values()) == 750
+    assert any("one in 2: all would be 1,500" in note for note in data.notes)
+    assert all(np.isnan(part.x[:, 4]).all() and not np.isnan(part.x[:, :4]).any() for part in data.splits.values())
+    firsts = np.concatenate([original(data, split)[:, 0, 0] for split in data.splits]).round()
+    assert len(np.unique(firsts)) == 750
+    assert (firsts % 4 == 0).all()
 
 
 def test_equal_content_has_an_equal_fingerprint_and_the_cache_serves_it(tmp_path: Path) -> None:
@@ -232,13 +321,26 @@ def test_samples_go_back_into_the_table_and_are_read_again(tmp_path: Path, kind:
 @pytest.mark.parametrize(
     ("sample", "form", "expected"),
     [("2020-01-01", "iso", "2020-01-02"), ("2020-01-01 00:00:00", "iso", "2020-01-02 00:00:00"),
-     ("2020-01-01T00:00", "iso", "2020-01-02T00:00"), ("2020-01-01T00:00:00Z", "iso", "2020-01-02T00:00:00Z"),
+     ("2020-01-01T00:00", "iso", "2020-01-02T00:00"),
+     ("2020-01-01 00:00:00+02", "iso", "2020-01-02 00:00:00+00:00"),
+     ("2020-01-01T00:00-0500", "iso", "2020-01-02T00:00+00:00"),
+     ("2020-01-01 00:00:00.5", "iso", "2020-01-02 00:00:00.000000"),
+     ("2020-01-01T00:00:00Z", "iso", "2020-01-02T00:00:00Z"),
      ("01.01.2020", "%d.%m.%Y", "02.01.2020")],
 )  # fmt: skip
 def test_times_go_on_in_the_look_of_the_data(sample: str, form: str, expected: str) -> None:
     last = float(np.datetime64("2020-01-01", "us").astype(np.int64))
     assert Clock("t", form, last, 86_400e6, "time", sample).after(1) == [expected]
     assert step_in_words(86_400e6, "time") == "1 day"
+
+
+def test_times_are_as_fine_as_their_step_needs() -> None:
+    last = float(np.datetime64("2020-01-01", "us").astype(np.int64))
+    for sample, step, expected in (
+        ("2020-01-01 00:00:00", 500_000, "2020-01-01 00:00:00.500000"), ("2020-01-01", 3600e6, "2020-01-01 01:00"),
+        ("2020-01-01T00:00Z", 1e6, "2020-01-01T00:00:01Z"),
+    ):  # fmt: skip
+        assert Clock("t", "iso", last, step, "time", sample).after(1) == [expected]
 
 
 def test_european_tables_and_parquet(tmp_path: Path) -> None:
@@ -252,6 +354,14 @@ def test_european_tables_and_parquet(tmp_path: Path) -> None:
     table = load_dataset(str(tmp_path / "x.parquet"), window=8)
     assert table.spec.shape == (8, 1)
     assert original(table, "train")[1, :2, 0].round(4).tolist() == [0.5, 1.0]
+    for unit, zone in (("ns", None), ("ns", "UTC"), ("ms", None)):
+        hours = pa.array(np.datetime64("2021-01-01", unit) + np.arange(200).astype("m8[h]"))
+        pq.write_table(
+            pa.table({"t": hours.cast(pa.timestamp(unit, zone)), "v": np.arange(200)}), tmp_path / "x.parquet"
+        )
+        clock = clock_of(str(tmp_path / "x.parquet"))
+        assert (clock.unit, clock.step) == ("time", 3600e6)
+        assert clock.after(1)[0].startswith("2021-01-09 08:00")
 
 
 NUMBERS = [f"{i},{i * i % 97}" for i in range(200)]
@@ -298,7 +408,7 @@ def test_text_far_down_in_a_column_of_numbers_is_placed(tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"columns": "a,c"}, "no column 'c'"), ({"time_column": "z"}, "no column 'z'"), ({"window": 1}, "window is 1"),
+    [({"columns": "a,c"}, "no column 'c'"), ({"time_column": "z"}, "no column 'z'"), ({"window": 2}, "window is 2"),
      ({"size": 32}, "for images"), ({"window": 90}, "--window"), ({"group_column": "aa"}, "did you mean 'a'")],
 )  # fmt: skip
 def test_options_that_do_not_fit_are_refused(tmp_path: Path, options: dict[str, object], words: str) -> None:
@@ -324,6 +434,13 @@ def test_samples_that_do_not_fit_are_refused(tmp_path: Path) -> None:
                          (["window,a,b", *(f"0,{n}" for n in NUMBERS[:9])], "has 9 rows")):  # fmt: skip
         with pytest.raises(DataError, match=words):
             load_samples(write(tmp_path / "s.csv", lines), data)
+    swapped = np.random.default_rng(0).random((3, 8, 2))
+    np.savez(tmp_path / "s.npz", x=swapped, columns=["b", "a"])
+    assert data.layout is not None
+    assert np.allclose(data.layout.restore(load_samples(tmp_path / "s.npz", data)[0])[..., 0], swapped[..., 1].round())
+    np.savez(tmp_path / "s.npz", x=swapped, columns=["b", "c"])
+    with pytest.raises(DataError, match=r"has columns b, c, but .* has a, b"):
+        load_samples(tmp_path / "s.npz", data)
     np.save(tmp_path / "s.npy", np.zeros((3, 7, 2)))
     with pytest.raises(DataError, match=r"\(3, 7, 2\)"):
         load_samples(tmp_path / "s.npy", data)

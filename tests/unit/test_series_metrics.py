@@ -153,6 +153,19 @@ def test_no_window_of_one_part_shares_a_point_with_the_other() -> None:
         assert len(first) > 0.3 * len(x)
 
 
+@pytest.mark.parametrize("windows", [2, 4])
+def test_windows_of_many_short_series_are_divided_within_each(windows: int) -> None:
+    """The next series begins where no point is shared: there nothing is left out."""
+    starts = (30 * np.arange(100)[:, None] + np.arange(windows)).ravel()
+    index = starts[:, None] + np.arange(12)
+    x = np.random.default_rng(0).normal(size=(3_000, 1))[index]
+    assert series.reach(x) == 11
+    first, second = series.divide(x, np.random.default_rng(1))
+    assert not set(index[first].ravel()) & set(index[second].ravel())
+    assert len(second) == pytest.approx(0.2 * len(x), rel=0.3)
+    assert len(first) > 0.6 * len(x)
+
+
 def test_a_score_of_a_copy_is_chance_and_of_noise_a_half() -> None:
     x, rng = np.random.default_rng(0).random((600, 8, 2)), np.random.default_rng(1)
     copy = series_scores.discriminative(x, rng.permutation(x), iterations=60)
@@ -195,6 +208,17 @@ def test_a_forecast_learned_from_the_process_beats_no_change_and_reaches_the_bes
     assert still == pytest.approx(np.sqrt(2 / np.pi), rel=0.02)
     mixed = series_baselines.constant_windows(train)
     assert series_scores.forecast_error(test, mixed, iterations=50)[0].value > 1.05 * found.value
+
+
+def test_what_did_not_vary_in_training_does_not_enter_a_forecast() -> None:
+    train, test = (_walks(400, 12, np.array([[0.2]]), seed) for seed in (0, 1))
+    fee, later = np.zeros_like(train), np.full_like(test, 250.0)
+    later[::2] = 249.0
+    alone = series_scores.forecast_error(test, train, iterations=100)[0].value
+    beside = series_scores.forecast_error(
+        np.concatenate([test, later], 2), np.concatenate([train, fee], 2), iterations=100
+    )[0].value
+    assert beside == pytest.approx(alone, rel=0.05)
 
 
 def test_autoregression_recovers_its_coefficients_and_order() -> None:

@@ -15,6 +15,7 @@ MOST_GAPS = 0.05
 """... unless more than this share of the steps are: then the times are irregular."""
 
 DAY = 86_400_000_000
+COMPACT = "%Y%m%d"
 FORMS = (
     "iso",
     "iso utc",
@@ -30,7 +31,7 @@ FORMS = (
     "%d/%m/%Y %H:%M:%S",
     "%d/%m/%Y %H:%M",
     "%d/%m/%Y",
-    "%Y%m%d",
+    COMPACT,
     "%d-%b-%Y",
     "%d %b %Y",
     "%b %d, %Y",
@@ -53,6 +54,20 @@ def form_of(texts: Any) -> str | None:
     return None
 
 
+def compact_dates(numbers: Any) -> bool:
+    """Whether all values of an Arrow array of whole numbers are dates written as 20201231, of 1900 to 2099."""
+    import pyarrow as pa
+
+    values = numbers.drop_null().to_numpy()
+    if not len(values) or values.min() < 19_000_101 or values.max() > 20_991_231:
+        return False
+    try:
+        read_times(pa.array(np.unique(values).astype(str)), COMPACT)
+    except ValueError:
+        return False
+    return True
+
+
 def read_times(texts: Any, form: str) -> np.ndarray:
     """Return microseconds since 1970 (UTC) of an Arrow array of text, int64; missing ones are the smallest number.
 
@@ -71,31 +86,33 @@ def read_times(texts: Any, form: str) -> np.ndarray:
     return result
 
 
-def usual_step(steps: np.ndarray, times: np.ndarray, dates: bool) -> tuple[float, str, Callable[..., np.ndarray]]:
+def usual_step(before: np.ndarray, after: np.ndarray, dates: bool) -> tuple[float, str, Callable[..., np.ndarray]]:
     """Return the usual step, its unit, and a function (times before, times after) -> distances in that unit.
 
     Days without a single Saturday or Sunday count as working days, and the same day of each month (or its last) as
     months: a weekend or a February is no gap.
 
     Args:
-        steps: positive distances of neighbours in their series.
-        times: all times.
+        before, after: times of neighbours in their series; the second ones are later.
         dates: whether they are microseconds of dates.
     """
-    median = float(np.median(steps))
+    median = float(np.median(after - before))
     if not dates:
         return median, "number", lambda a, b: b - a
+    ends_series = np.append(before[1:] != after[:-1], True)
+    times = np.concatenate([before, after[ends_series]])
     if median >= DAY and median % DAY == 0:
         days = times.astype("datetime64[us]").astype("datetime64[D]")
         weekdays = (days.astype(np.int64) + 3) % 7
         if median < 5 * DAY and len(times) > 10 and weekdays.max() < 5:
             count = _working_days
-            return max(1.0, float(np.median(count(times[:-1], times[1:])[np.diff(times) > 0]))), "working days", count
+            return max(1.0, float(np.median(count(before, after)))), "working days", count
         months = days.astype("datetime64[M]")
         of_month = (days - months.astype("datetime64[D]")).astype(int)
         ends = (days + 1).astype("datetime64[M]") > months
         if median >= 28 * DAY and (len(np.unique(of_month)) == 1 or ends.all()):
-            return max(1.0, float(round(median / (30.44 * DAY)))), "months", _months
+            unit = "months" if len(np.unique(of_month)) == 1 else "month ends"
+            return max(1.0, float(round(median / (30.44 * DAY)))), unit, _months
     return median, "time", lambda a, b: b - a
 
 
@@ -114,11 +131,14 @@ def _months(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def step_in_words(step: float, unit: str) -> str:
     """Return a step as a person says it.
 
-    >>> step_in_words(3_600_000_000, "time")
-    '1 hour'
+    >>> step_in_words(3_600_000_000, "time"), step_in_words(3, "month ends")
+    ('1 hour', '3 months, at their ends')
     """
+    if unit == "number":
+        return f"{step:g}"
     if unit != "time":
-        return f"{step:g}" if unit == "number" else f"{step:g} {unit}".replace("1 months", "1 month")
+        word, end = ("months", ", at their ends") if unit == "month ends" else (unit, "")
+        return (f"{step:g} {word}" if step != 1 else f"1 {word.removesuffix('s')}") + end
     for size, word in ((DAY, "day"), (DAY // 24, "hour"), (DAY // 1440, "minute"), (1_000_000, "second")):
         if step >= size:
             return f"{step / size:g} {word}{'s' if step != size else ''}"

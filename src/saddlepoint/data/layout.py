@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +12,10 @@ import numpy as np
 from saddlepoint._errors import DataError
 
 MOST_DECIMALS = 10
+
+_UNITS = ("D", "m", "s", "us")
+_SIZES = (86_400_000_000, 60_000_000, 1_000_000, 1)
+"""Units in which times are written, and their microseconds."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,8 @@ class Column:
     def restore(self, scaled: np.ndarray) -> np.ndarray:
         """Return values in the units of the data, float64, rounded to its decimals: the inverse of `scale`.
 
-        It is exact for float64 input and values of up to 15 significant digits; a constant column comes back as its
-        constant, whatever the input.
+        It is exact for float64 input and values of up to 15 significant digits, of which no more than 10 stand after
+        the point; a constant column comes back as its constant, whatever the input.
         """
         if self.high == self.low:
             return np.where(np.isnan(scaled), np.nan, self.low)
@@ -54,8 +59,9 @@ class Clock:
         form: ``iso`` or a format of `strftime` for dates; ``number``.
         last: the latest time in the data: microseconds since 1970 (UTC), or the number itself.
         step: usual step: microseconds, working days, months, or a number.
-        unit: ``time``, ``working days``, ``months`` or ``number``.
+        unit: ``time``, ``working days``, ``months``, ``month ends`` or ``number``.
         sample: a value as it stands in the data, for the look of dates.
+        decimals: of a number: digits after the point in the data; None: as many as it takes.
     """
 
     name: str
@@ -64,24 +70,25 @@ class Clock:
     step: float
     unit: str
     sample: str = ""
+    decimals: int | None = None
 
     def after(self, n: int) -> list[Any]:
         """Return ``n`` times at the usual step, the first one step after the last time of the data."""
         steps = np.arange(1, n + 1)
         if self.unit == "number":
             values = self.last + steps * self.step
+            values = values if self.decimals is None else np.round(values, self.decimals)
             whole = float(self.step).is_integer() and float(self.last).is_integer()
             return [int(v) if whole else float(v) for v in values]
         last = np.datetime64(int(self.last), "us")
         if self.unit == "working days":
             day = last.astype("datetime64[D]")
             times = np.busday_offset(day, steps * int(self.step), roll="backward") + (last - day)
-        elif self.unit == "months":
+        elif self.unit in ("months", "month ends"):
             months = last.astype("datetime64[M]") + steps * int(self.step)
             ends = (months + 1).astype("datetime64[D]") - 1
             day = (last.astype("datetime64[D]") - last.astype("datetime64[M]").astype("datetime64[D]")).astype(int)
-            at_end = (last.astype("datetime64[D]") + 1).astype("datetime64[M]") > last.astype("datetime64[M]")
-            days = ends if at_end else np.minimum(months.astype("datetime64[D]") + day, ends)
+            days = ends if self.unit == "month ends" else np.minimum(months.astype("datetime64[D]") + day, ends)
             times = days.astype("datetime64[us]") + (last - last.astype("datetime64[D]"))
         else:
             times = last + (steps * int(self.step)).astype("timedelta64[us]")
@@ -90,12 +97,14 @@ class Clock:
     def _written(self, time: np.datetime64) -> str:
         if self.form != "iso":
             return str(time.astype("datetime64[s]").item().strftime(self.form))
-        text = self.sample
-        if len(text) <= 10:
-            return str(time.astype("datetime64[D]"))
-        zone = "Z" if text.endswith("Z") else "+00:00" if "+" in text[10:] or "-" in text[10:] else ""
-        unit = "us" if "." in text else "s" if text.count(":") - zone.count(":") > 1 else "m"
-        return str(time.astype(f"datetime64[{unit}]")).replace("T", text[10]) + zone
+        # What follows the date: a separator, the time of day, the offset from UTC.
+        clock, offset = re.match(r"(.?[^Z+-]*)(.*)", self.sample[10:]).groups()  # type: ignore[union-attr]
+        looks = 0 if not clock else 1 if clock.count(":") < 2 else 2 if "." not in clock else 3
+        # The data's look, or finer where its steps need it.
+        step = int(self.step) if self.unit == "time" else 0
+        fine = next(i for i, size in enumerate(_SIZES) if int(self.last) % size == step % size == 0)
+        written = str(time.astype(f"datetime64[{_UNITS[max(looks, fine)]}]"))
+        return written.replace("T", clock[:1] or " ") + (offset and ("Z" if offset == "Z" else "+00:00"))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from saddlepoint._errors import DataError
 
 MIN_SIDE, MAX_SIDE = 4, 1024
-MIN_WINDOW, MAX_WINDOW = 2, 4096
+MIN_WINDOW, MAX_WINDOW = 3, 4096
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ MOST_VALUES = 64 * 1024**2
 LEAST_WINDOWS = 5
 SHARE = 10
 """One row in ten goes to each of valid and test, the last ones of every series."""
-RULES = 1
+RULES = 2
 """Raised whenever a table would be prepared differently."""
 
 _CHUNK = 4096
@@ -161,9 +161,11 @@ def _pace(table: Table, inside: np.ndarray) -> tuple[Clock | None, np.ndarray, l
     if not len(later):
         return None, np.zeros(len(times), bool), []
     dates = table.form != "number"
-    step, unit, distance = usual_step(
-        (times[later] - times[later - 1]).astype(np.float64), times[: later[-1] + 1], dates
-    )
+    step, unit, distance = usual_step(times[later - 1], times[later], dates)
+    decimals = None if dates else decimals_of(times)
+    if decimals is not None:
+        # Between numbers with few digits differences have more, and the median of an even count may lie between two.
+        step = max(round(step, decimals), 10.0**-decimals)
     late = np.zeros(len(times), bool)
     late[later] = distance(times[later - 1], times[later]) > GAP * step
     notes, words = [], step_in_words(step, unit)
@@ -176,7 +178,7 @@ def _pace(table: Table, inside: np.ndarray) -> tuple[Clock | None, np.ndarray, l
         )
         notes.append(f"'{table.time}' is the time, at steps of {words}{gaps}")
     form = "number" if not dates else "iso" if table.form.startswith("iso") else table.form
-    return Clock(table.time, form, float(times.max()), step, unit, table.sample), late, notes
+    return Clock(table.time, form, float(times.max()), step, unit, table.sample, decimals), late, notes
 
 
 def _take(table: Table, index: np.ndarray) -> None:
@@ -213,6 +215,14 @@ def _blocks(series: _Series, window: int) -> tuple[dict[str, list[Span]], list[s
         elif end - begin > 1:
             short.append((begin, end))
     notes = []
+    single = int((ends - series.starts == 1).sum())
+    if single and not short and not spans["train"] and series.table.groups is not None:
+        raise DataError(
+            f"{series.table.name}: each of its {single:,} series has a single row, and a series needs several; choose "
+            "another --group-column"
+        )
+    if single:
+        notes.append(f"{single:,} series of a single row were left out")
     if len(short) >= 3:
         every = max(3, min(SHARE, len(short)))
         for place, span in enumerate(short):
@@ -339,17 +349,21 @@ def _windows(
     spans: dict[str, list[Span]], window: int, features: int, table: Table
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Return (first row, rows) of each window by part, and what to say; a stride keeps them few enough."""
-    total = sum(max(1, b - a - window + 1) for parts in spans.values() for a, b in parts)
+    table_of = {split: np.array(parts) for split, parts in spans.items()}
+    counts = {split: np.maximum(1, p[:, 1] - p[:, 0] - window + 1) for split, p in table_of.items()}
+    total = sum(int(count.sum()) for count in counts.values())
     most = min(MOST_WINDOWS, max(1000, MOST_VALUES // (window * features)))
     stride = -(-total // most)
     notes = [f"windows of {window} rows"]
     if stride > 1:
-        notes[0] += f", one every {stride} rows: one every row would be {total:,}, and at most {most:,} are kept"
+        notes[0] += f", one in {stride}: all would be {total:,}, and at most {most:,} are kept"
     found = {}
-    for split, parts in spans.items():
-        pieces = [np.arange(a, max(a + 1, b - window + 1), stride) for a, b in parts]
-        lengths = [np.full(len(p), min(window, b - a)) for p, (a, b) in zip(pieces, parts, strict=True)]
-        found[split] = np.stack([np.concatenate(pieces), np.concatenate(lengths)], axis=1)
+    for split, pieces in table_of.items():
+        ends = counts[split].cumsum()
+        chosen = np.arange(0, ends[-1], stride)
+        piece = np.searchsorted(ends, chosen, "right")
+        first = pieces[piece, 0] + chosen - (ends - counts[split])[piece]
+        found[split] = np.stack([first, np.minimum(window, pieces[piece, 1] - first)], axis=1)
     short = sum(int((index[:, 1] < window).sum()) for index in found.values())
     if short:
         notes.append(f"{short:,} windows are shorter: series of fewer than {window} rows, one window each")

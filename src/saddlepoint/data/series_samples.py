@@ -126,7 +126,7 @@ def read_samples(path: Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray |
     if is_table(path):
         x, labels = _from_table(path, dataset, layout)
     else:
-        x, labels = _from_arrays(path, dataset)
+        x, labels = _from_arrays(path, dataset, layout)
     scaled = layout.scale(x).astype(np.float32)
     _check_ends(path, scaled)
     return scaled, labels
@@ -186,7 +186,7 @@ def _header(path: Path) -> list[str]:
     return [word.strip('"') for word in text.split(max(",;\t|", key=text.count))]
 
 
-def _from_arrays(path: Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
+def _from_arrays(path: Path, dataset: Dataset, layout: Layout) -> tuple[np.ndarray, np.ndarray | None]:
     try:
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(loaded, np.ndarray):
@@ -196,6 +196,7 @@ def _from_arrays(path: Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray |
         x = np.asarray(loaded if isinstance(loaded, np.ndarray) else loaded["x"], dtype=np.float64)
         kept = None if isinstance(loaded, np.ndarray) or "labels" not in loaded.files else loaded["labels"]
         labels = None if kept is None else kept.astype(np.int64)
+        written = [] if isinstance(loaded, np.ndarray) or "columns" not in loaded.files else loaded["columns"].tolist()
     except Exception as error:  # a damaged file may raise anything
         raise DataError(
             f"{path} cannot be read as windows ({error}); give a CSV, or an array x of shape (n, time, feature)"
@@ -203,8 +204,14 @@ def _from_arrays(path: Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray |
     if x.ndim != 3 or x.shape[1:] != dataset.spec.shape or not len(x):
         raise DataError(
             f"{path} holds an array of shape {x.shape}, but windows of '{dataset.name}' are "
-            f"(n, {', '.join(map(str, dataset.spec.shape))})"
+            f"(n, {', '.join(map(str, dataset.spec.shape))}); cut them to that length, with these features: "
+            f"{', '.join(column.name for column in layout.columns)}"
         )
+    if written:
+        names = [column.name for column in layout.columns]
+        if sorted(written) != sorted(names):
+            raise DataError(f"{path} has columns {', '.join(written)}, but '{dataset.name}' has {', '.join(names)}")
+        x = x[:, :, [written.index(name) for name in names]]
     if labels is None or not dataset.classes:
         return x, None
     if labels.shape != (len(x),) or labels.min() < 0 or labels.max() >= len(dataset.classes):

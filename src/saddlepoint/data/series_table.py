@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint._errors import DataError, suggest
-from saddlepoint.data.clock import form_of, read_times
+from saddlepoint.data.clock import COMPACT, compact_dates, form_of, read_times
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.sources import shortened
 
@@ -44,7 +44,7 @@ class Table:
         values: float64 (rows,) by column, in the order of the file; NaN where missing.
         order: names of the columns that are used, in the order of the file.
         times: int64 microseconds or float64 numbers, (rows,); None without a time column.
-        time: name of the time column, or "".
+        time: name of the time column; also "" without one.
         form: of the dates; ``number`` otherwise.
         sample: first time as it stands in the file.
         groups: index of each row's series, and the names of the series.
@@ -96,12 +96,12 @@ def read_table(path: Path, choice: Choice) -> Table:
     opened: _Reader = _Parquet(path) if path.suffix.lower() == ".parquet" else _Csv(path)
     roles = _roles(path, opened, choice)
     stores: dict[str, list[np.ndarray]] = {name: [] for name in roles.all}
-    words: dict[str, dict[str, int]] = {roles.group: {}, roles.label: {}}
+    words: dict[str, dict[str, int]] = {name: {} for name in (roles.group, roles.label) if name is not None}
     row, left = opened.first, usable_memory() // 4
     for batch in opened.batches(roles.kinds):
         for name in roles.all:
             texts = batch.column(name)
-            if name in (roles.group, roles.label):
+            if name in words:
                 part = _indices(path, name, texts, words[name], row)
             elif name == roles.time and roles.form != "number":
                 part = _times(path, name, texts, roles.form, row)
@@ -118,22 +118,24 @@ def read_table(path: Path, choice: Choice) -> Table:
     if row == opened.first:
         raise DataError(f"{path} names columns but holds no rows; a series needs rows of numbers")
     joined = {name: np.concatenate(stores.pop(name)) for name in list(stores)}
-    coded = {name: (joined[name], list(words[name])) for name in (roles.group, roles.label) if name}
+    groups, labels = (
+        None if name is None else (joined[name], list(words[name])) for name in (roles.group, roles.label)
+    )
     return Table(
         str(path), {name: joined[name] for name in roles.numbers}, roles.all,
-        joined[roles.time] if roles.time else None, roles.time, roles.form, roles.sample,
-        coded.get(roles.group), roles.label, coded.get(roles.label), roles.notes,
+        None if roles.time is None else joined[roles.time], roles.time or "", roles.form, roles.sample,
+        groups, roles.label or "", labels, roles.notes,
     )  # fmt: skip
 
 
 @dataclass
 class _Roles:
     numbers: list[str]
-    time: str
+    time: str | None
     form: str
     sample: str
-    group: str
-    label: str
+    group: str | None
+    label: str | None
     all: tuple[str, ...]
     kinds: dict[str, Any]
     notes: list[str]
@@ -149,41 +151,51 @@ def _roles(path: Path, opened: _Reader, choice: Choice) -> _Roles:
     for role, name in (*asked, *(("--columns", name) for name in choice.columns or ())):
         if name is not None and name not in names:
             raise DataError(f"{path} has no column '{name}' ({role}); {suggest(name, [n for n in names if n])}")
-    forms = {n: form_of(head.column(n)) for n in names if pa.types.is_string(head.column(n).type)}
-    time = choice.time or next((n for n, form in forms.items() if form and n not in (choice.group, choice.label)), "")
-    form = "" if not time else forms.get(time) or ("number" if time not in forms else "")
-    if time and not form:
+    texts = [n for n in names if pa.types.is_string(head.column(n).type)]
+    whole = [n for n in names if pa.types.is_integer(head.column(n).type)]
+    forms = {n: form_of(head.column(n)) for n in texts}
+    forms |= {n: COMPACT for n in whole if compact_dates(head.column(n))}
+    time = choice.time
+    if time is None:
+        time = next((n for n in names if forms.get(n) and n not in (choice.group, choice.label)), None)
+    form = "" if time is None else forms.get(time) or ("number" if time not in forms else "")
+    if time is not None and not form:
         raise DataError(
             f"{path}: dates of column '{time}' are not recognised ('{_first(head.column(time))}'); "
             "write them as 2020-12-31 or 2020-12-31 23:59:59"
         )
-    special = {time, choice.group or "", choice.label or ""}
+    special = {n for n in (time, choice.group, choice.label) if n is not None}
     left = [n for n in names if n not in special]
-    if choice.columns is None and left and left[0] == "" and _counts_up(head.column("")):
-        notes.append("the first column has no name and counts the rows: it is left out")
-        left = left[1:]
+    if choice.columns is None and "" in left:
+        if not _counts_up(head.column("")):
+            raise DataError(
+                f"{path}: column {names.index('') + 1} has no name, and does not count the rows "
+                f"('{_first(head.column(''))}'); name it in the first line, or choose others with --columns"
+            )
+        notes.append("a column without a name counts the rows: it is left out")
+        left.remove("")
     wanted = [n for n in left if n in choice.columns] if choice.columns is not None else left
     dates = [n for n in wanted if forms.get(n)]
     if choice.columns is None and dates:
         notes.append(f"further columns of dates are left out: {shortened(dates)}")
         wanted = [n for n in wanted if n not in dates]
     for name in wanted:
-        if name in forms and head.column(name).null_count < len(head):
+        if name in texts and head.column(name).null_count < len(head):
             raise DataError(
                 f"{path}: column '{name}' holds text ('{_first(head.column(name))}'), not numbers; choose the columns "
-                f"with --columns {','.join(n for n in wanted if n not in forms) or '...'}, or say what it is: "
+                f"with --columns {','.join(n for n in wanted if n not in texts) or '...'}, or say what it is: "
                 f"--group-column '{name}' if it tells series apart, --label-column '{name}' if it is a class"
             )
     if not wanted:
         raise DataError(
             f"{path} has no column of numbers (its columns: {shortened(names)}); a series needs at least one"
         )
-    used = {*wanted, *special} - {""}
+    used = {*wanted, *special}
     order = tuple(n for n in names if n in used)
     kinds = {n: pa.string() if n in (choice.group, choice.label) or (n == time and form != "number") else pa.float64()
              for n in order}  # fmt: skip
-    return _Roles(wanted, time, form, _first(head.column(time)) if time else "", choice.group or "",
-                  choice.label or "", order, kinds, notes)  # fmt: skip
+    sample = "" if time is None else _first(head.column(time))
+    return _Roles(wanted, time, form, sample, choice.group, choice.label, order, kinds, notes)
 
 
 class _Reader:
@@ -322,6 +334,9 @@ def _as_text(column: Any) -> Any:
     """Dates and categories as text, everything else as it is."""
     import pyarrow as pa
 
+    if pa.types.is_timestamp(column.type):
+        # Text of nanoseconds is read by no parser of dates.
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
     if (
         pa.types.is_dictionary(column.type)
         or pa.types.is_temporal(column.type)
@@ -337,9 +352,10 @@ def _numbers(path: Path, name: str, column: Any, row: int, required: bool) -> np
         wrong = ~np.isfinite(values) if required else np.isinf(values)
         if wrong.any():
             at = int(wrong.argmax())
-            what = "no time" if np.isnan(values[at]) else f"{values[at]}"
+            if np.isnan(values[at]):
+                raise _without_time(path, row + at, name)
             raise DataError(
-                f"{path}: line {row + at}, column '{name}' holds {what}; every value must be a finite number: "
+                f"{path}: line {row + at}, column '{name}' holds {values[at]}; every value must be a finite number: "
                 "leave it empty where it is missing"
             )
     return np.asarray(values, dtype=np.float64)
@@ -356,8 +372,12 @@ def _times(path: Path, name: str, texts: Any, form: str, row: int) -> np.ndarray
         ) from error
     if texts.null_count:
         at = int((times == np.iinfo(np.int64).min).argmax())
-        raise DataError(f"{path}: line {row + at} has no time in column '{name}'; fill or remove that line")
+        raise _without_time(path, row + at, name)
     return times
+
+
+def _without_time(path: Path, line: int, name: str) -> DataError:
+    return DataError(f"{path}: line {line} has no time in column '{name}'; fill or remove that line")
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 
 from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Row, join, short_count
-from saddlepoint.evaluate.sequences import BASELINES
+from saddlepoint.evaluate.sequences import BASELINES, thinned
 from saddlepoint.evaluate.sets import Bench, SampleSet
 from saddlepoint.evaluate.words import row_of, shown, to_row
 from saddlepoint.metrics.memorisation import FEW, SMALL, Nearness, memorisation, nearness
@@ -59,12 +59,13 @@ def _held_out(task: Task) -> Nearness:
     bench = task.bench
     splits = bench.dataset.splits
     names = ("index", "distance", "relative", "copies")
-    few = len(splits["test"]) < SMALL and "valid" in splits
-    word = "nearness-of-held-out" if few else "nearness-of-test"
+    few, series = len(splits["test"]) < SMALL and "valid" in splits, bench.dataset.modality == "sequence"
+    word = "nearness-of-held-out" if few else "nearness-of-thinned-test" if series else "nearness-of-test"
     kept = bench.kept_arrays(word, task.n)
     if kept is None:
         bench.say(f"nearest training rows: {'valid and test' if few else 'test'} {bench.noun}")
-        rows = splits["test"].x[: task.n]
+        # Windows are in the order of time: the first ones would be those next to the training part.
+        rows = thinned(splits["test"].x, task.n) if series else splits["test"].x[: task.n]
         rows = np.concatenate([splits["valid"].x, rows]) if few else rows
         found = _nearness(bench, rows)
         bench.keep_arrays(word, task.n, {name: np.asarray(getattr(found, name)) for name in names})
@@ -113,5 +114,6 @@ register(
         count=lambda bench, wanted: _count(bench, min(wanted, _SAMPLES)),
         needs=_needs,
         extracts=False,
+        version=2,
     )
 )  # fmt: skip

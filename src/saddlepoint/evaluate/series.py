@@ -169,11 +169,12 @@ def series_protocol(
     verdict: Callable[[Sequence[Row], Task], str] | None = None,
     aliases: tuple[str, ...] = (),
     on_request: bool = False,
+    version: int = 2,
 ) -> Protocol:
     """Register a protocol that compares windows with training windows, beside all controls of sequences.
 
     Args:
-        kind, summary, metrics, measure, aliases, on_request: as in `Protocol`.
+        kind, summary, metrics, measure, aliases, on_request, version: as in `Protocol`.
         rest: of its full name, after the count.
         verdict: None: the first figure beside real windows, baselines and shuffled windows.
     """
@@ -186,6 +187,7 @@ def series_protocol(
             count=_count,
             extracts=False,
             on_request=on_request,
+            version=version,
         )
     )  # fmt: skip
 
@@ -215,9 +217,9 @@ series_protocol(
 )  # fmt: skip
 series_protocol(
     "discriminative-2019", "discriminative score as the released code of TimeGAN has it", (SCORE_2019,),
-    _measured((SCORE_2019,), discriminative_2019), rest="random_train", on_request=True,
+    _measured((SCORE_2019,), discriminative_2019), rest="random_train", on_request=True, version=1,
 )  # fmt: skip
 series_protocol(
     "predictive-2019", "predictive score as the released code of TimeGAN has it", (PREDICTIVE_2019,),
-    _measured((PREDICTIVE_2019,), predictive_2019), rest="train", on_request=True,
+    _measured((PREDICTIVE_2019,), predictive_2019), rest="train", on_request=True, version=1,
 )  # fmt: skip

@@ -258,7 +258,7 @@ class TimeGAN(Family):
         if time < 2 or data.static >= features:
             raise ConfigError(
                 f"windows of {time} steps with {features - data.static} features that change are none; "
-                "use --window 2 or more, and at least one column that is not static"
+                "use a longer --window, and at least one column that is not static"
             )
         self.static, self.changing = data.static, features - data.static
         self.latents = config.latent_size or self.changing

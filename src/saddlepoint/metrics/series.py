@@ -40,13 +40,13 @@ def as_windows(x: np.ndarray, name: str, least: int = _LEAST) -> np.ndarray:
 
     Raises:
         DataError: on another rank, fewer windows than ``least``, fewer than 3 steps, values that are infinite, NaN that
-        is
-            not in all features from some step on to the end, or a window without a step.
+            is not in all features from some step on to the end, or a window without a step.
     """
     table = np.asarray(x)
     if table.ndim != 3 or len(table) < least or table.shape[1] < 3 or table.shape[2] < 1:
         raise DataError(
-            f"{name} have shape {table.shape}, but must be (n, time, feature) with n >= {least} and at least 3 steps"
+            f"{name} have shape {table.shape}, but must be (n, time, feature) with n >= {least} and at least 3 steps: "
+            "take longer series, or a shorter window of 3 rows or more"
         )
     table = table.astype(np.float64)
     missing = np.isnan(table)
@@ -70,22 +70,39 @@ def window_lengths(x: np.ndarray) -> np.ndarray:
 def reach(x: np.ndarray) -> int:
     """Return how many windows further on still share a point with a window; 0 where neighbours share none.
 
-    Windows in the order of time with a stride of s overlap by their length less s. Groups of series that follow one
-    another
-    do no harm: of each pair of neighbours it suffices that four in five overlap.
+    Windows in the order of time with a stride of s overlap by their length less s. Where series follow one another,
+    neighbours of different series share nothing: it suffices that a quarter of the pairs overlap.
 
     >>> reach(np.arange(10.0)[np.arange(6)[:, None] + np.arange(5)][..., None])
     4
     """
-    steps = x.shape[1]
+    stride = _stride(x)
+    return (x.shape[1] - 1) // stride if stride else 0
+
+
+def _stride(x: np.ndarray) -> int:
+    """Return by how many steps overlapping neighbours are apart; 0 where they share no point."""
     pairs = np.unique(np.linspace(0, len(x) - 2, 200).round().astype(int)) if len(x) > 1 else np.zeros(0, int)
-    for stride in range(1, steps - 1):
-        same = (x[pairs, stride:] == x[pairs + 1, :-stride]).all((1, 2))
-        # A constant series equals itself shifted: that is no overlap, nor does it matter.
-        moving = (x[pairs, 1:] != x[pairs, :-1]).any((1, 2))
-        if moving.any() and same[moving].mean() > 0.8:
-            return (steps - 1) // stride
+    # A constant series equals itself shifted: that is no overlap, nor does it matter.
+    moving = (x[pairs, 1:] != x[pairs, :-1]).any((1, 2))
+    for stride in range(1, x.shape[1] - 1 if moving.any() else 0):
+        if _shifted(x, pairs, stride)[moving].mean() >= 0.25:
+            return stride
     return 0
+
+
+def _shifted(x: np.ndarray, pairs: np.ndarray, stride: int) -> np.ndarray:
+    """Return for windows by number whether the next one is the same some steps later, bool (pair,)."""
+    return np.asarray((x[pairs, stride:] == x[pairs + 1, :-stride]).all((1, 2)))
+
+
+def _stretches(x: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return the reach, and for each window the first and the end of the row of overlapping windows that it is in."""
+    n, stride = len(x), _stride(x)
+    broken = ~_shifted(x, np.arange(n - 1), stride) if stride else np.ones(n - 1, bool)
+    starts = np.flatnonzero(np.append(True, broken))
+    counts = np.diff(np.append(starts, n))
+    return reach(x), np.repeat(starts, counts), np.repeat(starts + counts, counts)
 
 
 def divide(x: np.ndarray, rng: np.random.Generator, share: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
@@ -105,22 +122,23 @@ def divide(x: np.ndarray, rng: np.random.Generator, share: float = 0.2) -> tuple
     Raises:
         DataError: if there are too few windows for both parts.
     """
-    n, far = len(x), reach(x)
+    n, (far, begins, ends) = len(x), _stretches(x)
     run = 1 if far == 0 else min(far + 1, max(1, n // 5))
     runs = -(-n // run)
     chosen = np.sort(rng.permutation(runs)[: max(1, round(share * runs))])
     second = np.zeros(n, bool)
     near = np.zeros(n, bool)
     for k in chosen:
-        second[k * run : (k + 1) * run] = True
-        near[max(0, k * run - far) : (k + 1) * run + far] = True
-    first = np.flatnonzero(~near)
-    if len(first) < 2 or not second.any():
+        first, last = k * run, min(n, (k + 1) * run) - 1
+        second[first : last + 1] = True
+        near[max(begins[first], first - far) : min(ends[last], last + 1 + far)] = True
+    rest = np.flatnonzero(~near)
+    if len(rest) < 2 or not second.any():
         raise DataError(
             f"{n:,} windows that share points up to {far} windows on cannot be divided in time: take a longer series, "
             "or shorter windows"
         )
-    return first, np.flatnonzero(second)
+    return rest, np.flatnonzero(second)
 
 
 def _groups(x: np.ndarray) -> np.ndarray:

@@ -306,12 +306,14 @@ def forecast_error(
     if not kept.any():
         raise DataError("no feature changes within the test windows: there is nothing to forecast")
     own = np.nanstd(np.diff(b, axis=1), (0, 1))
-    middle, spread = np.nanmean(b, (0, 1)), np.maximum(np.nanstd(b, (0, 1)), 1e-6)
+    middle, spread = np.nanmean(b, (0, 1)), np.nanstd(b, (0, 1))
     unit = torch.from_numpy(np.where(own > 0, own, 1.0)[kept]).float()[:, None]
     ratio = unit / torch.from_numpy(scale[kept]).float()[:, None]
     tables = [_Rows(x) for x in (a, b)]
     features = torch.from_numpy(np.flatnonzero(kept))
-    shift, factor = (torch.from_numpy(v).float()[:, None] for v in (middle, 1 / spread))
+    # What did not vary in training says nothing, also where it does later.
+    inverse = np.where(spread > 1e-6, 1 / np.maximum(spread, 1e-6), 0.0)
+    shift, factor = (torch.from_numpy(v).float()[:, None] for v in (middle, inverse))
     network = Recurrent(runs, a.shape[2], units, int(kept.sum()), torch.Generator().manual_seed(seed))
     batches = minibatches([np.arange(len(b))] * runs, 2 * _BATCH, np.random.default_rng([seed, 1]))
 
