@@ -6,7 +6,7 @@ is invertible as a change of distributions (Karras et al. 2020, section 2.2). Ra
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import torch
@@ -147,7 +147,7 @@ class Augment:
         return x
 
 
-def adapt(p: Tensor, real_logits: Float[Tensor, " batch"], kimg: float, target: float = TARGET) -> Tensor:
+def adapt(p: Tensor, real_logits: Float[Tensor, " rows"], images: int, kimg: float, target: float = TARGET) -> Tensor:
     """Return the next probability of adaptive augmentation.
 
     r = E sign D(x) says how far D has learned the training rows by heart: 0 without, 1 with all of them. p moves up
@@ -157,8 +157,24 @@ def adapt(p: Tensor, real_logits: Float[Tensor, " batch"], kimg: float, target: 
     Args:
         p: scalar in [0, 1].
         real_logits: D's logits on augmented training rows.
+        images: of the minibatch, of which the rows may be a share: p then moves by the mean over shares.
         kimg: thousands of samples in which p can go from 0 to 1.
         target: of r.
     """
-    step = (real_logits.detach().sign().mean() - target).sign() * len(real_logits) / (kimg * 1000)
+    step = (real_logits.detach().sign().mean() - target).sign() * images / (kimg * 1000)
     return (p + step).clamp(0, 1)
+
+
+def why_augmented(kinds: Collection[str], rows: int, named: Collection[str], adaptive: bool = False) -> str:
+    """Say why images are augmented though no kind of it was named.
+
+    Args:
+        kinds: of `TRANSFORMS`.
+        rows: of the training part.
+        named: options of augmentation that were named.
+        adaptive: whether its probability is.
+    """
+    few = f"{rows:,} training images are few, and a discriminator would learn them by heart"
+    asked = f"{' and '.join(sorted(named))} asked for it".replace("_", "-")
+    what = f"{'adaptive ' if adaptive else ''}augmentation by {', '.join(kinds)}"
+    return f"{what}: {asked if named else few} (--augment none to do without)"

@@ -20,13 +20,13 @@ def two_players(spec: OptimizerSpec, discriminator_lr: float, step: str = "") ->
     return {f"{step}discriminator": faster, f"{step}generator": spec}
 
 
-def lazily(spec: OptimizerSpec, every: int) -> OptimizerSpec:
+def lazily(spec: OptimizerSpec, every: int | None) -> OptimizerSpec:
     """Return Adam's settings where a regularisation step comes after each ``every`` steps: those move it as before.
 
-    With c = every / (every + 1), the rate becomes c lr and both decay rates beta^c. ``every`` of 1 leaves them.
-    Source: Karras et al. 2020 (StyleGAN2), appendix B, "Lazy regularization".
+    With c = every / (every + 1), the rate becomes c lr and both decay rates beta^c. None, for no such steps, leaves
+    them. Source: Karras et al. 2020 (StyleGAN2), appendix B, "Lazy regularization".
     """
-    if every == 1:
+    if every is None:
         return spec
     c, lr = every / (every + 1), spec.lr
     first, second = spec.betas

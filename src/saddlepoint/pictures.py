@@ -196,12 +196,14 @@ def draw_projection(
 ) -> tuple[Path, Projection]:
     """Look for given pictures in latent space; draw them above what was found; return where that is, and the points.
 
+    Beside the PNG an npz of the same name holds ``codes`` (as `Projection` has them), ``losses`` and ``mean_losses``.
+
     Args:
         explorer: of the run.
         files: (name, content) of image files.
         label: class of all of them.
         seed: of the search.
-        out: a file ending in .png; None: below ``pictures/`` in the run folder.
+        out: a file ending in .png; None: below ``pictures/`` in the run folder, named after the first file.
 
     Raises:
         DataError: if a picture cannot be read.
@@ -211,9 +213,13 @@ def draw_projection(
         raise ConfigError(f"'{out}' should end in .png")
     images = explorer.run.read_pictures(files)
     found = explorer.project(images, label, seed=seed)
-    path = out or explorer.run.path / "pictures" / "projection.png"
+    path = out or explorer.run.path / "pictures" / f"projection-{Path(files[0][0]).stem}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     projection(images, found).save(path)
+    np.savez(
+        path.with_suffix(".npz"), codes=found.codes.numpy(), losses=found.losses.numpy(),
+        mean_losses=found.mean_losses.numpy(),
+    )  # fmt: skip
     return path, found
 
 

@@ -146,9 +146,12 @@ class Run:
 
     @torch.no_grad()
     def synthesise(self, styles: Tensor, seed: int = 0) -> Samples:
-        """Return the samples of styles (n, layers, w), on the CPU; for families with w."""
-        stream = runtime.stream(self.device, "generate", seed, 0)
-        return self.family.synthesis(styles.to(self.device), generator=stream).cpu()
+        """Return the samples of styles (n, layers, w), all with the noise of the seed, on the CPU; families with w."""
+        pieces = []
+        for part in styles.split(_CHUNK):
+            stream = runtime.stream(self.device, "generate", seed, 0)
+            pieces.append(self.family.synthesis(part.to(self.device), generator=stream).cpu())
+        return torch.cat(pieces)
 
     def target(self, words: str) -> Tensor:
         """Return the domain that words name, as labels of one sample.
@@ -174,7 +177,7 @@ class Run:
         return torch.cat(pieces)
 
     def read_pictures(self, files: Sequence[tuple[str, bytes]]) -> Samples:
-        """Return image files as the generator's images: (n, *sample) in [-1, 1], cropped and resized.
+        """Return image files as the generator's images: (n, *sample) in [-1, 1], cropped or padded as in training.
 
         Args:
             files: (name, content) of each.
@@ -186,7 +189,8 @@ class Run:
             raise DataError(
                 f"{len(files)} pictures for a run on {self.family.data.modality}s: give pictures to one on images"
             )
-        rows = [read_picture(content, name, self.family.data.shape) for name, content in files]
+        fit = self.config["data"].get("fit") or "crop"
+        rows = [read_picture(content, name, self.family.data.shape, fit) for name, content in files]
         return from_bytes(torch.from_numpy(np.stack(rows)))
 
     @property
@@ -245,12 +249,12 @@ class Run:
         label = "generator (EMA)" if self.averaged else "generator"
         if self.family.tags.input == "image":
             return self._translator(label, dataset)
-        latents = labels = styles = None
+        latents = styles = None
         if self.family.tags.has_w:
-            family = self.family
+            # Both ends of a path are of one class.
             styles = Latents(
-                lambda n, draws: self.codes(family.sample_inputs(n, draws), family.sample_labels(n, draws)),
-                lambda w: self.synthesise(w[:, None].expand(-1, family.w_layers, -1)),
+                lambda n, draws: self.codes(self.family.sample_inputs(n, draws), self.labels(n)),
+                lambda w: self.synthesise(w[:, None].expand(-1, self.family.w_layers, -1)),
             )
         if self.family.tags.input == "latent":
             # Every mapping network here scales z to unit root mean square first, as published.
@@ -258,14 +262,13 @@ class Run:
             latents = Latents(
                 self.family.sample_inputs, lambda z: self.generate(z, self.labels(len(z)), seed=0), sphere
             )
-        if self.family.classes:
-
-            def labels(n: int, seed: int) -> np.ndarray:
-                asked = self.labels(n, seed=seed)
-                assert asked is not None
-                return asked.numpy()
-
+        labels = self._asked if self.family.classes else None
         return Subject(label, self._as_written, labels=labels, latents=latents, styles=styles)
+
+    def _asked(self, n: int, seed: int) -> np.ndarray:
+        labels = self.labels(n, seed=seed)
+        assert labels is not None
+        return labels.numpy()
 
     def _as_written(self, n: int, seed: int) -> Tensor:
         """Return samples as a file of them would hold them: series with constants and decimals of their columns."""
@@ -281,12 +284,7 @@ class Run:
         def sample(n: int, seed: int) -> Tensor:
             return self.generate(self._given(n, seed, dataset), self.labels(n, seed=seed), seed=seed)
 
-        def labels(n: int, seed: int) -> np.ndarray:
-            asked = self.labels(n, seed=seed)
-            assert asked is not None
-            return asked.numpy()
-
-        return Subject(label, sample, labels=labels, translate=lambda x, c, seed: self.generate(x, c, seed=seed))
+        return Subject(label, sample, labels=self._asked, translate=lambda x, c, seed: self.generate(x, c, seed=seed))
 
     def _given(self, n: int, seed: int, dataset: Dataset | None) -> Tensor:
         if dataset is None:

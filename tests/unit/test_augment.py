@@ -109,14 +109,16 @@ def test_augmentation_does_not_leak() -> None:
 
 def test_the_controller_moves_towards_its_target_at_the_stated_speed() -> None:
     p = torch.tensor(0.2)
-    up, down = adapt(p, torch.ones(50), kimg=1.0), adapt(p, -torch.ones(50), kimg=1.0)
+    up, down = adapt(p, torch.ones(50), 50, kimg=1.0), adapt(p, -torch.ones(50), 50, kimg=1.0)
     assert up.item() == pytest.approx(0.25)
     assert down.item() == pytest.approx(0.15)
+    # Of a share of the minibatch as of the whole: shares are averaged, not added.
+    assert adapt(p, torch.ones(10), 50, kimg=1.0).item() == pytest.approx(0.25)
     # 80% above zero is r = 0.6, the target itself.
     logits = torch.cat([torch.ones(40), -torch.ones(10)])
-    assert adapt(p, logits, kimg=1.0).item() == pytest.approx(0.2)
-    assert adapt(torch.tensor(0.99), torch.ones(50), kimg=1.0).item() == 1.0
-    assert adapt(torch.tensor(0.01), -torch.ones(50), kimg=1.0).item() == 0.0
+    assert adapt(p, logits, 50, kimg=1.0).item() == pytest.approx(0.2)
+    assert adapt(torch.tensor(0.99), torch.ones(50), 50, kimg=1.0).item() == 1.0
+    assert adapt(torch.tensor(0.01), -torch.ones(50), 50, kimg=1.0).item() == 0.0
 
 
 def test_an_unknown_transform_is_refused_with_a_suggestion() -> None:

@@ -131,6 +131,7 @@ def test_two_data_sets_are_one_whose_rows_know_their_own_labels(tmp_path: Path) 
     assert (second[:, :2] == -1).all()
     assert (second[:, 2:].sum(1) == 1).all()
     assert len(joint.splits["test"]) == 4 + len(load_dataset(str(tmp_path / "rafd")).splits["test"])
+    assert inspect_source(source, attributes=("Male", "Smiling")).classes.keys() == {*joint.classes}
     assert absolute_source(source) == source
     assert load_dataset(source, attributes=("Male", "Smiling")).fingerprint == joint.fingerprint
 

@@ -32,6 +32,7 @@ from saddlepoint.family import (
 )  # fmt: skip
 from saddlepoint.latent import Explorer, Point, View, command
 from saddlepoint.run import Run
+from tests.unit.data_helpers import pictures, write_folder
 
 LATENT, FEATURES, LAYERS = 6, 9, 3
 
@@ -154,6 +155,34 @@ def test_styles_are_mixed_from_a_layer_on() -> None:
         made(Linear).sample(View(mix=(2, 0)))
 
 
+def test_a_conditional_walk_in_w_stays_in_its_class_and_pieces_make_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"width": 4, "max_width": 8, "w_size": 8, "latent_size": 6, "batch_size": 4, "conditional": True}
+    run = saddlepoint.train("stylegan", "digits", options=small, steps=1, out=tmp_path / "run")
+    space = run.subject().styles
+    assert space is not None
+    for seed in (1, 2):
+        drawn = space.draw(5, torch.Generator().manual_seed(seed))
+        z = run.family.sample_inputs(5, torch.Generator().manual_seed(seed))
+        assert torch.equal(drawn, run.codes(z, run.labels(5)))
+    styles = drawn[:, None].repeat(1, run.family.w_layers, 1)
+    whole = run.synthesise(styles)
+    monkeypatch.setattr("saddlepoint.run._CHUNK", 2)
+    torch.testing.assert_close(run.synthesise(styles), whole)
+
+
+def test_pictures_are_framed_as_in_training(tmp_path: Path) -> None:
+    """A white picture, twice as wide as high: cropped it is white all over, padded it has black bars."""
+    Image.new("L", (40, 20), 255).save(tmp_path / "wide.png")
+    widths = {"generator_widths": (8,), "discriminator_widths": (8,)}
+    folder = write_folder(tmp_path / "data", pictures(20, 16, 1), ["a"] * 20)
+    for fit, mean in (("crop", 1.0), ("pad", 0.0)):
+        run = saddlepoint.train("gan", str(folder), steps=1, fit=fit, out=tmp_path / fit, options=widths)
+        given = run.read_pictures([("wide.png", (tmp_path / "wide.png").read_bytes())])
+        assert given.mean().item() == pytest.approx(mean, abs=0.01)
+
+
 def test_projection_finds_what_the_generator_made(explorer: Explorer) -> None:
     given = explorer.run.sample(3, seed=11)
     steps: list[int] = []
@@ -226,6 +255,9 @@ def test_the_command_draws_sheets_films_and_projections(digits: Run, tmp_path: P
     Image.new("RGB", (30, 20), "white").save(tmp_path / "me.png")
     told = explored("--project", str(tmp_path / "me.png"), "--out", str(tmp_path / "found.png"))
     assert "me.png: mean squared error" in told
+    with np.load(tmp_path / "found.npz") as kept:
+        assert kept["codes"].shape == Explorer(digits).codes(digits.inputs(1), digits.labels(1)).shape
+        assert f"error {kept['losses'][-1, 0]:.4f}" in told
     with pytest.raises(ConfigError, match=r"should end in \.png for a picture or \.gif"):
         runner.invoke(app, ["explore", str(digits.path), "--out", "x.bmp"], catch_exceptions=False)
     with pytest.raises(ConfigError, match="mix is '3', but it must be SEED:LAYER"):

@@ -49,7 +49,10 @@ def context() -> Context:
 
 
 def by_hand(family: StarGAN, given: Batch, config: StarGANConfig) -> tuple[Tensor, Tensor]:
-    """Both players' losses from the paper's equations, with penalties by double backward."""
+    """Both players' losses from the paper's equations, with penalties by double backward.
+
+    The gradient penalty is that of the sum over the 4 x 4 patches, as released.
+    """
     assert given.labels is not None
     g, d = family.generator, family.discriminator
     keys = torch.rand(4, generator=stream("cpu", "batch"), dtype=torch.float64)
@@ -67,7 +70,7 @@ def by_hand(family: StarGAN, given: Batch, config: StarGANConfig) -> tuple[Tenso
     (real_logit, real_domain), (fake_logit, _) = d(given.x), d(fake.detach())
     loss_d = F.softplus(-real_logit) + F.softplus(fake_logit)
     loss_d = loss_d + config.classification * F.cross_entropy(real_domain, given.labels, reduction="none")
-    loss_d = loss_d + config.penalty * (squares[1].sqrt() - 1) ** 2 + 0.7 / 2 * squares[0]
+    loss_d = loss_d + config.penalty * (16 * squares[1].sqrt() - 1) ** 2 + 0.7 / 2 * squares[0]
     logit, domain = d(fake)
     loss_g = F.softplus(-logit) + config.classification * F.cross_entropy(domain, target_index, reduction="none")
     loss_g = loss_g + config.cycle * (g(fake, own) - given.x).abs().mean((1, 2, 3))
@@ -211,7 +214,7 @@ def test_n_critic_is_the_published_order(tmp_path: Path) -> None:
         share = torch.rand(4, 1, 1, 1, generator=stream("cpu", "noise", 0, 0, t, 0)).double()
         between = (fake + share * (x - fake)).requires_grad_()
         (gradient,) = torch.autograd.grad(d(between)[0].sum(), between, create_graph=True)
-        far = ((gradient.square().sum((1, 2, 3)) + 1e-12).sqrt() - 1).square().mean()
+        far = ((256 * gradient.square().sum((1, 2, 3)) + 1e-12).sqrt() - 1).square().mean()
         loss = d(fake)[0].mean() - d(x)[0].mean() + 2 * F.cross_entropy(d(x)[1], labels) + 3 * far
         step_d.zero_grad()
         loss.backward()

@@ -123,11 +123,11 @@ def test_the_mean_of_w_follows_its_closed_form() -> None:
     torch.testing.assert_close(family.w_average, expected.detach())
 
 
-@pytest.mark.parametrize("every", [1, 4, 16])
-def test_lazy_steps_move_as_far_and_forget_as_much(every: int) -> None:
+@pytest.mark.parametrize("every", [None, 1, 4, 16])
+def test_lazy_steps_move_as_far_and_forget_as_much(every: int | None) -> None:
     """Adam under a constant gradient moves by its rate a step, so corrected steps, one more, go as far."""
     plain = OptimizerSpec("adam", lr=lambda at: 1e-3, betas=(0.9, 0.99))
-    lazy, steps = lazily(plain, every), every + (every > 1)
+    lazy, every, steps = lazily(plain, every), every or 1, (every or 0) + 1
     for corrected, beta in zip(lazy.betas, plain.betas, strict=True):
         assert corrected**steps == pytest.approx(beta**every)
     places = []
@@ -139,6 +139,13 @@ def test_lazy_steps_move_as_far_and_forget_as_much(every: int) -> None:
         places.append(parameter.detach())
     torch.testing.assert_close(places[0], places[1], rtol=1e-4, atol=1e-9)
     assert places[0][0].item() == pytest.approx(-1e-3 * every, rel=1e-3)
+
+
+def test_path_lengths_in_every_step_halve_the_rate_and_penalties_do_not() -> None:
+    """The one has steps of its own, the others enter D's."""
+    optimizers = build(dataclasses.replace(SMALL, path_every=1, penalty_every=1, lr=1e-3)).optimizers()
+    rates = {name: spec.lr(Progress()) for name, spec in optimizers.items() if callable(spec.lr)}
+    assert rates == pytest.approx({"generator": 5e-4, "discriminator": 1e-3})
 
 
 def gradient(family: StyleGAN, name: str, step: int) -> Tensor:
@@ -258,7 +265,19 @@ def test_few_images_are_augmented_unless_the_options_say_otherwise() -> None:
     assert StyleGAN.suited(SMALL, few, {"augment"}) == (SMALL, ())
     assert StyleGAN.suited(SMALL, many, set()) == (SMALL, ())
     modern = StyleGAN.suited(StyleGAN.PRESETS["modern"], few, set())[0]
-    assert (modern.ada_kimg, modern.augment_p) == (30.0, 0.0)
+    assert (modern.ada_kimg, modern.first_p) == (30.0, 0.0)
+    assert build(dataclasses.replace(SMALL, augment=("flip",))).state_dict()["augment_p"].item() == 1.0
+
+
+def test_options_of_augmentation_ask_for_it() -> None:
+    many = DataSpec("image", (1, 32, 32), rows=50_000)
+    fixed, reasons = StyleGAN.suited(dataclasses.replace(SMALL, augment_p=0.5), many, {"augment_p"})
+    assert (fixed.augment, fixed.first_p, fixed.ada_kimg) == (("translation", "affine"), 0.5, None)
+    assert "augment-p asked for it" in reasons[0]
+    adaptive = StyleGAN.suited(dataclasses.replace(SMALL, ada_kimg=100.0), many, {"ada_kimg"})[0]
+    assert (adaptive.augment, adaptive.first_p, adaptive.ada_kimg) == (("translation", "affine"), 0.0, 100.0)
+    none = dataclasses.replace(SMALL, ada_kimg=100.0)
+    assert StyleGAN.suited(none, many, {"augment", "ada_kimg"}) == (none, ())
 
 
 def test_labels_reach_both_players() -> None:
@@ -304,6 +323,14 @@ def test_a_new_side_is_faded_in() -> None:
         torch.testing.assert_close(family.discriminator(x, 2, nothing), before)
         torch.testing.assert_close(family.discriminator(x, 2, all_of_it), family.discriminator(x, 2, None))
     torch.testing.assert_close(at_side(x, 16, nothing), doubled(at_side(x, 8, None)))
+
+
+def test_styles_are_mixed_among_the_layers_that_have_been_reached() -> None:
+    family = build_first(dataclasses.replace(FIRST, mixing=1.0))
+    for level in range(3):
+        styles = family._styles(64, level, context(), average=False)
+        assert styles.shape == (64, 2 * (level + 1), 12)
+        assert (styles[:, 0] != styles[:, -1]).any(1).all()
 
 
 def test_sides_grow_on_schedule_and_with_fresh_optimizers() -> None:

@@ -52,13 +52,14 @@ def load_samples(path: str | Path, dataset: Dataset) -> tuple[np.ndarray, np.nda
     return np.stack(rows), None if dataset.labelling else _indices(labels, dataset.classes)
 
 
-def read_picture(payload: bytes, origin: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Read a picture for a generator that takes or makes images: cropped and resized to its shape.
+def read_picture(payload: bytes, origin: str, shape: tuple[int, ...], fit: str = "crop") -> np.ndarray:
+    """Read a picture for a generator that takes or makes images: cropped or padded, and resized to its shape.
 
     Args:
         payload: bytes of an image file.
         origin: name of the file, for messages.
         shape: (channel, height, width); height and width are equal.
+        fit: crop or pad, as the data of the training were.
 
     Returns:
         uint8 (channel, height, width).
@@ -69,7 +70,7 @@ def read_picture(payload: bytes, origin: str, shape: tuple[int, ...]) -> np.ndar
     channels, _, width = shape
     try:
         with strict_pillow():
-            return shape_to(decode(open_picture(payload, origin), Counter()), width, channels, "crop")
+            return shape_to(decode(open_picture(payload, origin), Counter()), width, channels, fit)
     except Unreadable as error:
         raise DataError(f"{origin} cannot be read ({error}); give a picture such as PNG or JPEG") from error
 

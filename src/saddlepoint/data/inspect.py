@@ -135,7 +135,9 @@ def inspect_source(
     features = names_of(columns)
     options = Options(size, channels, fit, features, time_column, group_column, label_column, window, tuple(attributes))
     options.for_images(source)
-    opened = choose_attributes(_open(source, options, say), options.attributes)
+    opened = _open(source, options, say)
+    if len(joined(source)) == 1:
+        opened = choose_attributes(opened, options.attributes)
     if opened.modality == "vector":
         return _inspect_vectors(opened)
     with strict_pillow():
@@ -206,7 +208,10 @@ def _open(source: str, options: Options, say: Callable[[str], None] | None) -> S
         dataset = load_dataset(source, say=say)
         return arrays.dataset_source(dataset, dataset.fingerprint)
     if source.startswith("hf:") or len(joined(source)) > 1:
-        dataset = load_dataset(source, size=options.size, channels=options.channels, fit=options.fit, say=say)
+        dataset = load_dataset(
+            source, size=options.size, channels=options.channels, fit=options.fit,
+            attributes=options.attributes if len(joined(source)) > 1 else (), say=say,
+        )  # fmt: skip
         return arrays.dataset_source(dataset, dataset.fingerprint)
     return find_path(source)
 
@@ -253,6 +258,8 @@ def _outlook(
             f"train on {decided.size}x{decided.size} images with {decided.channels} "
             f"channel{'s'[: decided.channels - 1]}"
         )
+        if options.size is None and decided.size > 32:
+            steps.append("on a CPU families of images choose 32x32 unless --size asks for more")
         steps += decided.notes
         steps += [f"{n} of {survey.total} images are {what}" for what, n in seen.done.items()]
         steps += index_labels(seen.labels, source.classes)[2]
@@ -263,7 +270,7 @@ def _outlook(
         shape = None
         advice.append(f"{usable} usable images are too few: at least {MIN_ROWS} are needed, better thousands")
     elif usable < 1000:
-        advice.append(f"{usable} images are few for a GAN: expect copies of them; augmentation and transfer help")
+        advice.append(f"{usable} images are few for a GAN: expect copies of them; augmentation helps")
     if survey.unreadable and shape is not None:
         advice.append(
             f"{len(survey.unreadable)} images cannot be used (up to {MAX_UNREADABLE:.0%} are skipped): remove them"

@@ -58,5 +58,6 @@ register(
         controls=lambda bench: (),
         count=lambda bench, wanted: bench.count(min(wanted, _PAIRS)),
         needs=_needs,
+        version=2,
     )
 )  # fmt: skip

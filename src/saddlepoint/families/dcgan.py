@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from saddlepoint import cures
 from saddlepoint._errors import ConfigError
 from saddlepoint._types import Images, Latents, PerSample, at_least_float32
-from saddlepoint.augment import TRANSFORMS, Augment, adapt
+from saddlepoint.augment import TRANSFORMS, Augment, adapt, why_augmented
 from saddlepoint.config import check, option
 from saddlepoint.family import (
     Batch,
@@ -305,14 +305,11 @@ class DCGAN(Family):
         cls, config: DCGANConfig, data: DataSpec, chosen: Collection[str]
     ) -> tuple[DCGANConfig, tuple[str, ...]]:
         """Augment where there are few images: D would learn them by heart, and G with it."""
-        if data.rows >= FEW or {"augment", "augment_p", "ada_kimg"} & set(chosen):
+        named = {"augment", "augment_p", "ada_kimg"} & set(chosen)
+        if "augment" in named or (data.rows >= FEW and not named):
             return config, ()
         kinds = ("translation", "cutout", *(("colour",) if data.shape[0] == 3 else ()))
-        why = (
-            f"augmentation by {', '.join(kinds)}: {data.rows:,} training images are few, "
-            "and a discriminator would learn them by heart (--augment none to do without)"
-        )
-        return replace(config, augment=kinds), (why,)
+        return replace(config, augment=kinds), (why_augmented(kinds, data.rows, named),)
 
     @property
     def classes(self) -> int:
@@ -405,7 +402,7 @@ class DCGAN(Family):
         """Return D's terms with what is logged, and move the probability of adaptive augmentation."""
         logs = game_logs(real_logits, fake_logits, self.objective)
         if self.config.ada_kimg is not None:
-            self.augment_p.copy_(adapt(self.augment_p, real_logits, self.config.ada_kimg))
+            self.augment_p.copy_(adapt(self.augment_p, real_logits, self.config.batch_size, self.config.ada_kimg))
             logs["augment p"] = self.augment_p.clone()
         return Terms(loss, logs)
 

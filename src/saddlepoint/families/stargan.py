@@ -214,6 +214,7 @@ class Discriminator(nn.Module):
         self.layers = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(widths))
         self.source = nn.Conv2d(widths[-1], 1, 3, 1, 1, bias=False)
         self.domain = nn.Conv2d(widths[-1], classes, shape[1] >> config.layers, bias=False)
+        self.patches = (shape[1] >> config.layers) ** 2
 
     def forward(self, x: Images) -> tuple[PerSample, Tensor]:
         """Return the mean logit of the patches (batch,) and logits of the classes (batch, classes)."""
@@ -233,7 +234,7 @@ class Discriminator(nn.Module):
                 of the classes that hold.
         """
         side = x.shape[2] >> len(self.layers)
-        even = x.new_full((1, 1, side, side), 1 / side**2)
+        even = x.new_full((1, 1, side, side), 1 / self.patches)
         head = F.conv_transpose2d(even, self.source.weight, padding=1).flatten(1)
         if labels is not None:
             head = head + labels.clamp_min(0).to(head.dtype) @ self.domain.weight.flatten(1)
@@ -363,7 +364,8 @@ class StarGAN(Family):
         logs = {**game_logs(real_logits, fake_logits, self.objective), "classification D": named.detach()}
         if c.penalty:
             between = interpolated(real, fake.detach(), ctx.generator)
-            far = from_one(self.discriminator.squared_gradient_norms(between))
+            # As released, that of the sum over patches.
+            far = from_one(self.discriminator.patches**2 * self.discriminator.squared_gradient_norms(between))
             loss, logs["gradient penalty"] = loss + c.penalty * far, far.detach()
         if c.r1_gamma is not None:
             loss = loss + c.r1_gamma / 2 * self.discriminator.squared_gradient_norms(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from saddlepoint import cures
 from saddlepoint._errors import ConfigError
 from saddlepoint._types import Images, Latents, PerSample, at_least_float32
-from saddlepoint.augment import TRANSFORMS, Augment, adapt
+from saddlepoint.augment import TRANSFORMS, Augment, adapt, why_augmented
 from saddlepoint.config import check, option
 from saddlepoint.family import (
     Batch,
@@ -62,6 +62,9 @@ from saddlepoint.theory import game_logs
 FEW = 10_000
 """Training images below which they are augmented unless the options say otherwise."""
 
+ADA_KIMG = 30.0
+"""Thousands of samples in which the probability of augmentation can rise by 1 where nothing is said."""
+
 PATH_DECAY = 0.01
 """Share of a minibatch's mean in the running mean of path lengths."""
 
@@ -98,7 +101,7 @@ class StyleGANConfig(FamilyConfig):
     augment: tuple[str, ...] = option(
         (), f"augmentation of all that D sees: some of {', '.join(TRANSFORMS)}; none: off"
     )
-    augment_p: float = option(0.0, "probability of each transform; with ada-kimg the one at the start")
+    augment_p: float | None = option(None, "probability of each transform; none: 1, and with ada-kimg 0 at the start")
     ada_kimg: float | None = option(
         None, "adaptive augmentation: thousands of samples in which the probability can rise by 1; none: it stays"
     )
@@ -120,7 +123,7 @@ class StyleGANConfig(FamilyConfig):
             value = getattr(self, name)
             check(value is None or value > 0, name, value, "positive, or none")
         for name in ("mixing", "augment_p"):
-            check(0 <= getattr(self, name) <= 1, name, getattr(self, name), "in [0, 1]")
+            check(0 <= (getattr(self, name) or 0.0) <= 1, name, getattr(self, name), "in [0, 1]")
         for name in ("path_weight", "deviation_group"):
             check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         Augment(self.augment)
@@ -132,6 +135,11 @@ class StyleGANConfig(FamilyConfig):
     def penalised(self) -> bool:
         """Whether D's slope is penalised."""
         return self.r1_gamma is not None or self.r2_gamma is not None
+
+    @property
+    def first_p(self) -> float:
+        """Probability of augmentation at the start."""
+        return float(self.ada_kimg is None) if self.augment_p is None else self.augment_p
 
     def learning_rate(self, at: Progress) -> float:
         """Return lr / sqrt(1 + kimg / lr_decay_kimg)."""
@@ -260,7 +268,7 @@ class StyleGAN(Family):
         ),
         # Configuration F of the first paper; at 256 x 256 with half the channels and gamma 1, as in the second.
         "paper-ffhq-256": StyleGANConfig(
-            batch_size=64, width=64, r1_gamma=1.0, lr=2.5e-3, ema_half_life_kimg=20.0,
+            batch_size=64, width=64, deviation_group=8, r1_gamma=1.0, lr=2.5e-3, ema_half_life_kimg=20.0,
             augment=("flip", "translation", "affine", "colour"), ada_kimg=500.0,
         ),
         "paper-ffhq-1024": StyleGANConfig(ema_half_life_kimg=10.0),
@@ -286,7 +294,7 @@ class StyleGAN(Family):
         self.objective, self.augment = get_objective(config.objective), Augment(config.augment)
         self.augment_p: Tensor
         self.path_length: Tensor
-        self.register_buffer("augment_p", torch.tensor(config.augment_p))
+        self.register_buffer("augment_p", torch.tensor(config.first_p))
         self.register_buffer("path_length", torch.zeros(()))
 
     @classmethod
@@ -294,15 +302,12 @@ class StyleGAN(Family):
         cls, config: StyleGANConfig, data: DataSpec, chosen: Collection[str]
     ) -> tuple[StyleGANConfig, tuple[str, ...]]:
         """Augment where there are few images, as much as D's grip on the training rows asks for."""
-        if data.rows >= FEW or {"augment", "augment_p", "ada_kimg"} & set(chosen) or config.augment:
+        named = {"augment", "augment_p", "ada_kimg"} & set(chosen)
+        if config.augment or "augment" in named or (data.rows >= FEW and not named):
             return config, ()
-        suited = _augmented(config, ("colour",) if data.shape[0] == 3 else ())
-        assert suited is not None
-        why = (
-            f"{'adaptive ' if suited.ada_kimg else ''}augmentation by {', '.join(suited.augment)}: {data.rows:,} "
-            "training images are few, and a discriminator would learn them by heart (--augment none to do without)"
-        )
-        return suited, (why,)
+        kinds = ("translation", "affine", *(("colour",) if data.shape[0] == 3 else ()))
+        suited = replace(config, augment=kinds, ada_kimg=config.ada_kimg if named else ADA_KIMG)
+        return suited, (why_augmented(kinds, data.rows, named, suited.ada_kimg is not None),)
 
     @property
     def classes(self) -> int:
@@ -337,8 +342,8 @@ class StyleGAN(Family):
         spec = OptimizerSpec("adam", lr=c.learning_rate, betas=(c.beta1, c.beta2))
         faster = replace(spec, lr=lambda at: c.discriminator_lr * c.learning_rate(at))
         return {
-            "generator": lazily(spec, c.path_every if c.path_weight else 1),
-            "discriminator": lazily(faster, c.penalty_every if c.penalised else 1),
+            "generator": lazily(spec, c.path_every if c.path_weight else None),
+            "discriminator": lazily(faster, c.penalty_every if c.penalised and c.penalty_every > 1 else None),
         }
 
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
@@ -449,7 +454,7 @@ class StyleGAN(Family):
         logs = game_logs(real_logits, fake_logits, self.objective)
         if self.config.ada_kimg is not None:
             grip = real_logits - fake_logits if self.objective.paired else real_logits
-            self.augment_p.copy_(adapt(self.augment_p, grip, self.config.ada_kimg))
+            self.augment_p.copy_(adapt(self.augment_p, grip, self.config.batch_size, self.config.ada_kimg))
             logs |= {"augment p": self.augment_p.clone(), "augment r": grip.detach().sign()}
         return Terms(loss, logs)
 
@@ -487,8 +492,8 @@ class StyleGAN(Family):
         return clipped(self.generator.synthesis(styles, self._noise(1, generator)))
 
 
-def _augmented(config: StyleGANConfig, more: tuple[str, ...] = ()) -> StyleGANConfig | None:
+def _augmented(config: StyleGANConfig) -> StyleGANConfig | None:
     """Return options that augment adaptively."""
     if config.augment:
         return None
-    return replace(config, augment=("translation", "affine", *more), augment_p=0.0, ada_kimg=30.0)
+    return replace(config, augment=("translation", "affine"), augment_p=0.0, ada_kimg=ADA_KIMG)

@@ -325,7 +325,7 @@ class StyleGAN1(Family):
         level, blend = self._place(phase, ctx.progress)
         real = at_side(batch.x, self.sides[level], blend)
         playing = phase.name.startswith("generator")
-        styles = self._styles(len(batch), ctx, average=playing)
+        styles = self._styles(len(batch), level, ctx, average=playing)
         fake = self.generator(styles, self._noise(len(batch), ctx.generator), level, blend)
         if playing:
             fake_logits = real_logits = self.discriminator(fake, level, blend)
@@ -344,13 +344,13 @@ class StyleGAN1(Family):
         side = torch.tensor(float(self.sides[level]), device=self.grown.device)
         return side if blend is None else side * (1 + blend.detach()) / 2
 
-    def _styles(self, n: int, ctx: Context, *, average: bool) -> Styles:
-        """Draw w, for some of the samples two, and let the running mean follow."""
+    def _styles(self, n: int, level: int, ctx: Context, *, average: bool) -> Styles:
+        """Draw w for the layers that have been reached, for some samples two, and let the running mean follow."""
         z = torch.cat([self.sample_inputs(n, ctx.generator) for _ in range(2)])
         w, other = self.generator.mapping(z, None).chunk(2)
         if average:
             follow(self.generator.w_average, w)
-        return mixed(w, other, self.w_layers, self.config.mixing, ctx.generator)
+        return mixed(w, other, 2 * (level + 1), self.config.mixing, ctx.generator)
 
     def _noise(self, rows: int, generator: torch.Generator) -> list[Tensor]:
         return noises(rows, self.generator.noise_sides, generator)
