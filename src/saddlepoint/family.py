@@ -54,8 +54,7 @@ class DataStats:
     """Element-wise statistics of the training rows in the library's inside range ([-1, 1] for images), NaN left out.
 
     Attributes:
-        mean: tensor of the shape of one sample.
-        std: population standard deviation, same shape.
+        mean, std: population mean and standard deviation of each element, in the shape of one sample.
         examples: up to `EXAMPLES` training rows, evenly spread over the training split, in the inside range.
     """
 
@@ -90,8 +89,7 @@ class Terms:
     """What a phase computed.
 
     Attributes:
-        loss: one value per sample, shape (batch,), or a scalar for a statistic of the whole batch.
-            The engine takes the mean.
+        loss: one value per sample, (batch,), or a scalar for a statistic of the batch; the engine takes the mean.
         logs: detached per-sample tensors (or scalars) whose means go to the log under their names.
     """
 
@@ -307,6 +305,7 @@ class Family(nn.Module, abc.ABC):
         tags: what the family can do.
         Config: its configuration class.
         PRESETS: named configurations; the first is the default.
+        skips: whether `loss` may be None: a phase then skips its turn, which all shares of the minibatch skip or none.
         averaged: names of the submodules of which the engine keeps a moving average for sampling.
         eager: names of the submodules that a compiler has nothing to gain from: their passes are written by hand.
         paper_presets: presets that follow a paper; remedies are off there unless asked for.
@@ -321,6 +320,7 @@ class Family(nn.Module, abc.ABC):
     tags: ClassVar[Tags]
     Config: ClassVar[type[FamilyConfig]]
     PRESETS: ClassVar[Mapping[str, FamilyConfig]]
+    skips: ClassVar[bool] = False
     averaged: ClassVar[tuple[str, ...]] = ("generator",)
     eager: ClassVar[tuple[str, ...]] = ()
     paper_presets: ClassVar[tuple[str, ...]] = ()

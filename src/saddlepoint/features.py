@@ -14,7 +14,7 @@ from saddlepoint._errors import ConfigError, DataError, suggest
 from saddlepoint._files import write_atomically
 from saddlepoint._types import to_bytes
 from saddlepoint.data.cache import cache_dir
-from saddlepoint.data.dataset import Dataset
+from saddlepoint.data.dataset import Dataset, evenly
 from saddlepoint.metrics.extractors import Extractor, Lenet, Pixels, inception_v3, mnist_lenet
 from saddlepoint.metrics.lenet import Classifier, load_classifier, save_classifier, train_classifier
 
@@ -45,6 +45,8 @@ TRAINED = {
 
 NAMES = ("mnist-lenet", *(trained.name for trained in TRAINED.values()), "pixels", "inception-v3")
 _VERSION = "1"
+_CHOICE = 2
+"""Raised whenever classifiers learn from other rows."""
 _EPOCHS = 8
 _VALID_ROWS = 2_000
 
@@ -89,6 +91,11 @@ def default_name(dataset: Dataset) -> str:
     return trained.name if trained is not None and dataset.spec.shape == trained.shape else "pixels"
 
 
+def names_classes(extractor: Extractor | None, dataset: Dataset) -> bool:
+    """Whether the extractor is a classifier whose classes are those of the data: its own one."""
+    return extractor is not None and extractor.classes is not None and extractor.name == default_name(dataset)
+
+
 def shipped_classifier(
     dataset: Dataset, device: torch.device | str
 ) -> Callable[[Tensor], tuple[Tensor, Tensor]] | None:
@@ -124,20 +131,22 @@ def kept_classifier(
         name: of the classifier, different for different labels of the same data.
         labels: class index of each row of ``train`` and ``valid``; rows with -1 are left out.
         classes: number of classes.
-        rows: most training rows used, the first ones.
+        rows: most training rows used, evenly spaced.
         epochs: passes over them.
         say: receives lines about what takes time; None: silence.
 
     Raises:
         DataError: if there are no labelled rows.
     """
-    path = cache_dir() / "extractors" / f"{name}-v{_VERSION}-{rows}x{epochs}-{dataset.fingerprint[:16]}.safetensors"
+    what = f"{name}-v{_VERSION}.{_CHOICE}-{rows}x{epochs}-{dataset.fingerprint[:16]}"
+    path = cache_dir() / "extractors" / f"{what}.safetensors"
     try:
         classifier, _, digest = load_classifier(path, path.with_suffix(".sha256").read_text().strip())
     except (DataError, OSError):
         parts = []
         for split, most in (("train", rows), ("valid", _VALID_ROWS)):
-            chosen = np.flatnonzero(labels[split] >= 0)[:most]
+            labelled = np.flatnonzero(labels[split] >= 0)
+            chosen = labelled[evenly(len(labelled), most)]
             parts.append((np.asarray(dataset.splits[split].x)[chosen], labels[split][chosen]))
         if not all(len(x) for x, _ in parts):
             raise DataError(f"'{dataset.name}' has no rows with labels for the classifier '{name}'") from None

@@ -23,7 +23,7 @@ from saddlepoint.data.feed import Feed
 from saddlepoint.engine import runtime
 from saddlepoint.engine.care import UNATTENDED, Care
 from saddlepoint.engine.doctor import diagnose
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.folder import OWN_NAMES, RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.precision import Precision, choose_precision
 from saddlepoint.engine.remedies import course_of, finish_rollback, train_with_remedies
@@ -267,6 +267,11 @@ def _choose_folder(request: Plan, config: Mapping[str, Any], fresh: bool) -> tup
     if request.out is not None:
         folder = RunFolder(request.out)
         if not (folder.path / "config.json").exists():
+            if taken := [name for name in OWN_NAMES if (folder.path / name).exists()]:
+                raise ConfigError(
+                    f"'{folder.path}' is no run folder (it has no config.json), but holds {' and '.join(taken)}, "
+                    "which a run would write over; choose another --out"
+                )
             return folder, False
         if difference := _difference(folder.read_config(), config):
             raise ConfigError(

@@ -289,8 +289,9 @@ class Run:
     def _given(self, n: int, seed: int, dataset: Dataset | None) -> Tensor:
         if dataset is None:
             return self.inputs(n, seed=seed)
-        rows = np.random.default_rng(seed).integers(0, len(held_out := dataset.splits["valid"]), n)
-        return from_bytes(torch.from_numpy(np.asarray(held_out.x)[rows]))
+        held_out, rng = dataset.splits["valid"].x, np.random.default_rng(seed)
+        rows = rng.permutation(len(held_out))[:n] if n <= len(held_out) else rng.integers(0, len(held_out), n)
+        return from_bytes(torch.from_numpy(np.asarray(held_out)[rows]))
 
     def evaluate(
         self,
@@ -456,11 +457,13 @@ def evaluate_samples(
     )  # fmt: skip
     x, labels = load_samples(path, dataset)
     path = Path(path)
+    # Files stand class by class in folders: any number of them shall be of all.
+    order = np.random.default_rng(0).permutation(len(x))
     subject = Subject(
         path.name,
-        lambda n, seed: torch.from_numpy(x[:n]),
+        lambda n, seed: torch.from_numpy(x[order[:n]]),
         count=len(x),
-        labels=None if labels is None else lambda n, seed: labels[:n],
+        labels=None if labels is None else lambda n, seed: labels[order[:n]],
     )
     report = evaluate(
         subject, dataset, protocols, seed=seed, features=features, cache_dir=cache_dir() / "controls", progress=say

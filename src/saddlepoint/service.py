@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from saddlepoint._errors import ConfigError
+from saddlepoint.data.labels import class_index
 from saddlepoint.engine.runtime import stream
 from saddlepoint.export import export_run
 from saddlepoint.export.graphs import Graph, Input, graphs_of
@@ -67,8 +68,11 @@ class Service:
         if backend not in BACKENDS or batch < 1:
             raise ConfigError(f"backend '{backend}' with batches of {batch}: choose torch or onnx, and at least 1")
         self.run, self.batch, self.backend = run, batch, backend
-        family = run.family.to("cpu") if backend == "onnx" else run.family
-        self.graphs = {graph.name: graph for graph in graphs_of(family)}
+        # Passes are recorded on the CPU; what they hold moves with the family.
+        device = run.device
+        self.graphs = {graph.name: graph for graph in graphs_of(run.family.to("cpu"))}
+        if backend == "torch":
+            run.family.to(device)
         self._call: Backend = _Torch(run, self.graphs) if backend == "torch" else _onnx(run, say)
 
     def rows(self, n: int, seed: int = 0, label: int | str | None = None, truncation: float = 1.0) -> Rows:
@@ -86,7 +90,12 @@ class Service:
         n = len(inputs)
         if truncation != 1.0 and "mapping" not in self.graphs:
             raise ConfigError(f"truncation is {truncation:g}, but only generators with an intermediate space have one")
-        labels = self.run.labels(n, seed=seed, label=label)
+        data = self.run.family.data
+        if label is not None and data.labelling:
+            # One class here, as the recorded pass takes it; the others stay as the picture has them.
+            labels: torch.Tensor | None = torch.full((n,), class_index(label, data.classes))
+        else:
+            labels = self.run.labels(n, seed=seed, label=label)
         ended = np.isnan(inputs).any(2) if inputs.ndim == 3 else None
         tensors = {"inputs": np.nan_to_num(inputs).astype(np.float32)}
         if labels is not None:
@@ -183,16 +192,15 @@ def _onnx(run: Run, say: Callable[[str], None]) -> Backend:
 
     folder = run.path / "export-onnx"
     try:
-        current = json.loads((folder / "model.json").read_text())["step"] == run.step
-    except (OSError, ValueError, KeyError):
-        current = False
-    if not current:
-        folder = _exported(run, say)
-    try:
         from saddlepoint.export.sample import Generator
     except ImportError as error:
         raise ConfigError(f"there is no {error.name}; run: pip install 'saddlepoint[export]'") from error
-    generator = Generator(folder, threads=torch.get_num_threads())
+    try:
+        if json.loads((folder / "model.json").read_text())["step"] != run.step:
+            raise ValueError("it is of another step")
+        generator = Generator(folder, threads=torch.get_num_threads())
+    except (OSError, ValueError, KeyError, TypeError):
+        generator = Generator(_exported(run, say), threads=torch.get_num_threads())
     return lambda graph, tensors: generator.run(graph, dict(tensors))
 
 

@@ -119,6 +119,8 @@ class _Allowance(TorchFunctionMode):
         kwargs = kwargs or {}
         if getattr(func, "__name__", "") in _MAKERS:
             shape = kwargs.get("size", next((arg for arg in args if isinstance(arg, list | tuple)), args))
+            if func.__name__ == "eye":
+                shape = (shape[0], shape[-1])
             numbers = 1
             for size in shape:
                 numbers *= max(1, int(size)) if isinstance(size, int) else 1

@@ -141,3 +141,10 @@ def test_a_foreign_folder_is_not_written_to(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="none of saddlepoint's"):
         saddlepoint.train("gan", data="ring8", steps=2, options=SMALL, threads=1, out=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_a_folder_with_files_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text("mine")
+    with pytest.raises(ConfigError, match=r"no run folder .* holds log.jsonl.*choose another --out"):
+        saddlepoint.train("gan", data="ring8", steps=2, options=SMALL, threads=1, out=tmp_path)
+    assert (tmp_path / "log.jsonl").read_text() == "mine"

@@ -465,3 +465,14 @@ def test_the_log_has_signs_of_the_game_only(tmp_path: Path) -> None:
     lines = folder.read_log()
     assert {line["stage"] for line in lines} == {"embedding", "supervised", "joint"}
     assert {line["stage"] for line in lines if "signs" in line} == {"joint"}
+
+
+@pytest.mark.parametrize(("rows", "held_out"), [(5, 1), (200, 30)])
+def test_data_that_hardly_varies_is_examined_all_the_same(rows: int, held_out: int) -> None:
+    x = np.zeros((rows, 2), np.float32)
+    dataset = Dataset("still", "vector", {"train": Split(x), "valid": Split(x[:held_out])}, (), "0")
+    found = Examiner(dataset, 0, "cpu")._of_samples(torch.randn(512, 2))
+    assert found == {"raw distance": 0.0, "raw distance error": 0.0}
+    few = np.random.default_rng(0).normal(size=(rows, 2)).astype(np.float32)
+    varied = Dataset("few", "vector", {"train": Split(few), "valid": Split(few[:1])}, (), "0")
+    assert all(np.isfinite(number) for number in Examiner(varied, 0, "cpu")._of_samples(torch.randn(512, 2)).values())

@@ -53,6 +53,17 @@ def test_a_difference_within_chance_is_none() -> None:
     assert "cannot be judged" in unknown.words()
 
 
+def test_figures_without_a_better_end_differ_or_not() -> None:
+    """A Parzen figure far above that of real images is no praise."""
+    neither = Metric("log-likelihood", "neither")
+    far, near = (
+        compare({"a": [_result(236.0, metrics=(neither,))], "b": [_result(value, metrics=(neither,))]})[0]
+        for value in (163.0, 235.0)
+    )
+    assert far.words() == "a and b differ (p < .001)"
+    assert near.words() == "no difference beyond chance"
+
+
 def test_an_interval_serves_where_there_is_no_standard_error() -> None:
     def with_interval(value: float) -> Result:
         row = Row(FD.name, "generator", value, None, (value - 1.96, value + 1.96))

@@ -268,3 +268,25 @@ def test_unwritable_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("SADDLEPOINT_CACHE_DIR", str(tmp_path / "file"))
     _refused(write_folder(tmp_path / "d", pictures(10)), "cannot be written", "SADDLEPOINT_CACHE_DIR")
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [(np.zeros((100, 8), np.float32), np.zeros((100, 4), np.float32)),
+     (np.zeros((40, 8, 8), np.float32), np.zeros((40, 8, 8), np.uint8))],
+)  # fmt: skip
+def test_parts_of_different_kinds_are_refused(tmp_path: Path, train: np.ndarray, test: np.ndarray) -> None:
+    np.savez(tmp_path / "x.npz", x_train=train, x_test=test)
+    with pytest.raises(DataError, match="give all parts the same type, range and features"):
+        load_dataset(str(tmp_path / "x.npz"))
+
+
+def test_labels_of_odd_types(tmp_path: Path) -> None:
+    x = pictures(20)
+    np.savez(tmp_path / "b.npz", x=x, y=np.array([b"cat", b"dog"] * 10))
+    assert load_dataset(str(tmp_path / "b.npz")).classes == ("cat", "dog")
+    np.savez(tmp_path / "t.npz", x=x, y=np.arange(20).astype("datetime64[D]"))
+    with pytest.raises(DataError, match="labels of type datetime64"):
+        load_dataset(str(tmp_path / "t.npz"))
+    folder = write_folder(tmp_path / "f", x, ["--5", "7"] * 10)
+    assert load_dataset(str(folder)).classes == ("7", "--5")

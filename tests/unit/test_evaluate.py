@@ -16,8 +16,9 @@ import torch
 from saddlepoint import evaluate as ev
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint.data.dataset import Dataset, Split
-from saddlepoint.evaluate import parzen, protocol, sets
+from saddlepoint.evaluate import Metric, distribution, divergence, parzen, protocol, sets
 from saddlepoint.evaluate.summary import _likeness
+from saddlepoint.evaluate.translation import exercise
 from saddlepoint.metrics import log_likelihood, parzen10k
 from saddlepoint.report import Training, write_page
 
@@ -308,3 +309,62 @@ def test_a_probe_that_saw_little_is_not_praise(value: float, interval: tuple[flo
     told = _likeness(Found(), "images")  # type: ignore[arg-type]
     assert expected in told
     assert told.endswith(expected) or expected.split()[0] in ("close", "far")
+
+
+def test_rows_are_taken_from_all_classes_of_data_that_stands_class_by_class() -> None:
+    labels = np.repeat(np.arange(4), 25)
+    x = np.repeat(labels[:, None, None, None] * 50, 16, 2).reshape(100, 1, 4, 4).astype(np.uint8)
+    split = Split(x, labels)
+    rows, chosen = sets.spread(split, 8)
+    assert chosen is not None
+    assert chosen.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert rows[:, 0, 0, 0].tolist() == [50 * label for label in chosen]
+    assert sets.spread(split, 100)[0] is split.x or np.shares_memory(sets.spread(split, 100)[0], split.x)
+    given = exercise(Dataset("blobs", "image", {"train": split, "test": split}, ("a", "b", "c", "d"), ""), 12, 0)
+    assert sorted(set(given.own)) == [0, 1, 2, 3]
+    assert (given.target != given.own).all()
+    assert np.array_equal(given.x, x[given.rows])
+
+
+def _rows(metric: Metric, model: float, real: float, error: float | None = 0.01, n: int = 100) -> list[ev.Row]:
+    return [
+        ev.Row(metric.name, "generator", model, error, details={"n": 100}),
+        ev.Row(metric.name, "held-out images", real, error, role="control", details={"n": n}),
+    ]
+
+
+def test_verdicts_claim_nothing_without_errors_or_on_other_counts() -> None:
+    task: Any = SimpleNamespace(bench=SimpleNamespace(control_names=("held-out images", "", "centroids", "")))
+    precision = distribution._manifold_verdict
+    assert "more often than real ones" in precision(_rows(distribution.PRECISION, 0.5, 0.8), task)
+    assert "as often as real ones" in precision(_rows(distribution.PRECISION, 0.79, 0.8), task)
+    for rows in (_rows(distribution.PRECISION, 0.5, 0.8, None), _rows(distribution.PRECISION, 0.5, 0.8, n=50)):
+        assert ", held-out 0.800" in precision(rows, task)
+        assert ":" not in precision(rows, task)
+    fd = distribution._frechet_verdict
+    raw, unbiased = _rows(distribution.FRECHET, 5.0, 6.0), _rows(distribution.UNBIASED, 2.0, 0.5)
+    assert "do not tell them apart" not in fd([*raw, *unbiased], task)
+    assert "do not tell them apart" not in fd(raw, task)
+    assert "do not tell them apart" in fd([*raw, *_rows(distribution.UNBIASED, 0.51, 0.5)], task)
+
+
+@pytest.mark.parametrize(
+    ("low", "p", "words", "likeness"),
+    [(0.02, 0.16, "at least 0.020 nats, about 0.100", "tells the samples"),
+     (-0.05, 0.001, "they differ; by how much", "saw too few"), (-0.05, 0.4, "no better than chance", "cannot tell")],
+)  # fmt: skip
+def test_verdict_and_summary_say_the_same_of_a_probe(low: float, p: float, words: str, likeness: str) -> None:
+    row = ev.Row(divergence.BOUND.name, "generator", 0.1, None, (low, 0.4))
+    rows = (
+        row, ev.Row(divergence.ACCURACY.name, "generator", 0.6, 0.05), ev.Row(divergence.P_VALUE.name, "generator", p),
+    )  # fmt: skip
+    assert words in divergence._verdict(rows, SimpleNamespace())  # type: ignore[arg-type]
+    result = ev.Result("jsd10k_pixels_test", "", (divergence.BOUND,), rows, "", "blobs", "ab", 0)
+    report = ev.Report((result,), "generator", "")
+    assert likeness in _likeness(report, "images")
+
+
+def test_a_figure_of_parzen_with_fewer_samples_than_released_says_so() -> None:
+    data = _dataset(train=10_000, valid=1_000, test=10_000)
+    few = ev.evaluate(ev.Subject("theirs", _sampler(_images(3, 500)), count=500), data, ["parzen"])
+    assert _by_name(few)["theirs"].details["as_released"] is False

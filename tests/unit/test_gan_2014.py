@@ -204,3 +204,12 @@ def test_what_does_not_fit_the_data_is_refused(change: dict[str, object], shape:
     spec = DataSpec("vector" if len(shape) == 1 else "image", shape)
     with pytest.raises(ConfigError, match=message):
         build_family("gan", dataclasses.replace(GANConfig(), **change), spec)
+
+
+def test_an_untrained_deconv_generator_without_contrast_paints_the_mean_image() -> None:
+    config = dataclasses.replace(GAN.PRESETS["cifar10-conv-2014"], contrast=None)
+    family = build_family("gan", config, DataSpec("image", (3, 32, 32), rows=1000))
+    family.reset_parameters(torch.Generator().manual_seed(0))
+    mean = torch.rand(3, 32, 32) - 0.5
+    family.prepare(DataStats(mean, torch.ones(3, 32, 32), mean[None]))
+    torch.testing.assert_close(torch.sigmoid(family.generator.bias) * 2 - 1, mean)

@@ -137,6 +137,14 @@ def test_hostile_exports_are_refused_in_words(folder: Path, name: str) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000, "more than 300 MB were taken"
 
 
+def test_a_square_matrix_counts_with_all_its_numbers() -> None:
+    with (
+        pytest.raises(CheckpointError, match="far larger than the weights"),
+        weights.no_larger_than({"w": torch.zeros(10)}),
+    ):
+        torch.eye(30_000)
+
+
 def test_the_unharmed_export_loads(folder: Path) -> None:
     assert saddlepoint.load(folder).sample(2).shape == (2, 1, 8, 8)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -121,9 +122,21 @@ def test_up_to_the_hub_and_back(run: Run, hub: type[StandIn], tmp_path: Path) ->
     (folder / "secret.txt").write_text("not to be uploaded")
     push(folder, "me/digits")
     assert set(hub.files) == {"README.md", "config.json", "model.safetensors", "metrics.jsonl", "samples.png"}
+    assert hub.files["metrics.jsonl"].count(b"\n") == 2
     assert b'saddlepoint.load("hf:me/digits")' in hub.files["README.md"]
     again = saddlepoint.load("hf:me/digits")
     assert torch.equal(again.sample(8, seed=2, label=3), run.sample(8, seed=2, label=3))
+
+
+def test_no_path_of_this_machine_goes_out(run: Run, tmp_path: Path) -> None:
+    moved = tmp_path / "run"
+    shutil.copytree(run.path, moved)
+    kept = moved / "report" / "metrics.jsonl"
+    kept.write_text(kept.read_text().replace('"data": "digits"', f'"data": "{tmp_path}/photos"'))
+    folder = export_run(saddlepoint.load(moved), "hub", tmp_path / "out")
+    assert '"data": "photos"' in (folder / "metrics.jsonl").read_text()
+    for path in folder.iterdir():
+        assert str(tmp_path).encode() not in path.read_bytes(), path.name
 
 
 def test_refusals_of_the_hub_are_told(run: Run, hub: type[StandIn], tmp_path: Path) -> None:

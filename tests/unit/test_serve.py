@@ -24,6 +24,8 @@ from PIL import Image
 
 import saddlepoint
 from saddlepoint._errors import ConfigError
+from saddlepoint.families.stargan import StarGANConfig
+from saddlepoint.family import DataSpec, build_family
 from saddlepoint.run import Run
 from saddlepoint.serve.api.app import make_app
 from saddlepoint.serve.api.batching import Batcher, Full
@@ -247,6 +249,38 @@ def test_a_request_that_fails_harms_no_other() -> None:
     assert np.array_equal(first, fourth)
     assert batcher.waiting == 0
     batcher.close()
+
+
+def test_a_request_beyond_the_limit_is_computed_where_nothing_waits() -> None:
+    service = Service(run_of("gan", "mnist"), batch=4)
+    batcher = Batcher(service, most_waiting=2)
+    found = asyncio.run(batcher.submit(6, lambda: service.rows(6), lambda samples: samples))
+    assert len(found) == 6
+    batcher.close()
+
+
+def test_what_nobody_foresaw_counts_as_an_error_of_the_server(digits: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    with client(digits) as ask:
+        monkeypatch.setattr(digits, "rows", lambda *words: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            ask("POST", "/v1/sample", json={"n": 1})
+        assert 'path="/v1/sample",status="500"} 1' in ask("GET", "/metrics").text
+
+
+def test_a_class_is_asked_for_where_images_carry_several() -> None:
+    """With one class a row, as the recorded pass takes it, whatever company a request has."""
+    data = DataSpec("image", (3, 16, 16), ("red", "blue", "bold"), 20, labelling=((2, 1),))
+    options = StarGANConfig(width=4, blocks=1, discriminator_width=4, layers=2)
+    family = build_family("stargan", options, data)
+    family.reset_parameters(torch.Generator().manual_seed(0))
+    family.eval()
+    kept = {"modality": "image", "shape": list(data.shape), "classes": list(data.classes)}
+    service = Service(Run(Path("made"), {"family": "stargan", "data": kept}, family, 1, True), batch=4)
+    x = np.random.default_rng(0).uniform(-1, 1, (2, 3, 16, 16)).astype(np.float32)
+    one, other = service.rows_of(x, 0, "bold"), service.rows_of(x, 0, None)
+    assert one.tensors["labels"].tolist() == [2, 2]
+    together = service.compute([one, other])
+    assert np.array_equal(together[0], service.compute([one])[0])
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from torch import Tensor
 from saddlepoint.engine.runtime import stream
 from saddlepoint.nn.equalised import EqualisedConv2d, EqualisedLinear, ModulatedConv2d, ResizedConv2d
 from saddlepoint.nn.resample import NARROW, SMOOTH, blur, downsample, upsample
-from saddlepoint.nn.style import SIZES, Head, MappingNetwork, clipped, mixed, sides
+from saddlepoint.nn.style import SIZES, Head, MappingNetwork, clipped, mixed, noises, sides
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -168,3 +168,15 @@ def test_sides_and_clipping() -> None:
     x = torch.tensor([-3.0, 0.5, 2.0], requires_grad=True)
     assert clipped(x).tolist() == [-1.0, 0.5, 1.0]
     assert torch.autograd.grad(clipped(x).sum(), x)[0].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_the_noise_of_a_row_does_not_depend_on_how_many_rows_there_are() -> None:
+    of = [7, 14, 14, 28, 28]
+    few, many = (noises(rows, of, torch.Generator().manual_seed(3)) for rows in (2, 5))
+    for one, other, side in zip(few, many, of, strict=True):
+        assert one.shape == (2, 1, side, side)
+        assert torch.equal(one, other[:2])
+    flat = torch.cat([maps.flatten(1) for maps in many], 1)
+    assert flat.mean().abs() < 0.05
+    assert flat.std() == pytest.approx(1, abs=0.05)
+    assert len(flat.unique()) == flat.numel()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from saddlepoint._errors import CheckpointError
 from saddlepoint.engine.updates import Optimizer, Pull
-from saddlepoint.engine.world import ALONE
+from saddlepoint.engine.world import ALONE, World
 from saddlepoint.family import OptimizerSpec, Progress
 
 ADAM = OptimizerSpec("adam", lr=lambda at: 0.1 / (1 + at.step), betas=(0.5, 0.9), weight_decay=0.01)
@@ -93,6 +93,21 @@ def test_shares_are_averaged_and_what_is_missing_counts_nothing() -> None:
     assert pull.loss is not None
     assert float(pull.loss) == 2.0
     assert [None if g is None else g.tolist() for g in pull.gradients] == [[1.5, 1.5], None, [0.5]]
+
+
+def test_what_one_share_skips_all_do() -> None:
+    """A process that stepped while another did not would wait for its gradients."""
+
+    class Other(World):
+        def any(self, truth: bool) -> bool:
+            return True
+
+    pull = Pull()
+    pull.add(torch.tensor(1.0), (torch.ones(2),))
+    pull.average(Other(), 2)
+    assert pull.loss is not None
+    pull.average(Other(), 2, skips=True)
+    assert (pull.loss, pull.gradients) == (None, ())
 
 
 def test_training_starts_without_the_compiler() -> None:

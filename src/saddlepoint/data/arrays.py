@@ -92,7 +92,10 @@ def array_parts_source(
             y = y[:, 0]
         if y is not None and y.shape != (len(x),):
             raise DataError(f"{where} holds {len(x)} rows but labels of shape {y.shape}; give one label for each row")
+        if y is not None and y.dtype.kind not in "biufSU":
+            raise DataError(f"{where} has labels of type {y.dtype}; labels are whole numbers or words")
     first = next(iter(parts.values()))[0]
+    _check_alike(name, parts)
     low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
     if first.ndim == 2:
         scale: tuple[float, float] | None = None
@@ -332,6 +335,22 @@ def _scaling(name: str, dtype: np.dtype, low: float, high: float) -> tuple[tuple
     )
 
 
+def _check_alike(name: str, parts: Mapping[str, tuple[np.ndarray, np.ndarray | None]]) -> None:
+    """Refuse splits that are not of one kind: one rule of scaling holds for all.
+
+    Raises:
+        DataError: if they differ in type, or vectors in their features.
+    """
+    (split, (first, _)), *rest = parts.items()
+    for other, (x, _) in rest:
+        same = x.dtype.kind == first.dtype.kind and x.ndim == first.ndim
+        if not same or (x.ndim == 2 and x.shape[1] != first.shape[1]):
+            raise DataError(
+                f"{name}: {split} is {first.dtype} of shape {first.shape}, but {other} is {x.dtype} of shape "
+                f"{x.shape}; give all parts the same type, range and features"
+            )
+
+
 def _rows(x: np.ndarray, scale: tuple[float, float] | None) -> Iterator[np.ndarray]:
     last = x.ndim != 4 or x.shape[3] in (1, 3, 4)
     for start in range(0, len(x), _CHUNK):
@@ -346,6 +365,8 @@ def _rows(x: np.ndarray, scale: tuple[float, float] | None) -> Iterator[np.ndarr
 
 def _label(value: np.generic) -> Label:
     plain = value.item()
+    if isinstance(plain, bytes):
+        return plain.decode("utf-8", "backslashreplace")
     if isinstance(plain, float):
         if not plain.is_integer():
             raise DataError(f"a label is {plain}; labels are whole numbers or words")

@@ -104,3 +104,14 @@ def _chunks(x: np.ndarray) -> Iterator[np.ndarray]:
     rows = max(1, _CHUNK_BYTES // (8 * int(np.prod(x.shape[1:]))))
     for start in range(0, len(x), rows):
         yield np.asarray(x[start : start + rows], dtype=np.float64)
+
+
+def evenly(rows: int, most: int) -> np.ndarray:
+    """Return the numbers of at most ``most`` of the rows, evenly spaced: rows of a folder stand class by class.
+
+    >>> evenly(10, 4), evenly(3, 4)
+    (array([0, 2, 5, 7]), array([0, 1, 2]))
+    """
+    n = min(rows, most)
+    found: np.ndarray = np.arange(n) * rows // max(1, n)
+    return found

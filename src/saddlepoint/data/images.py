@@ -176,7 +176,13 @@ class Survey:
         return image
 
     def choose_size(self) -> tuple[int, str]:
-        """Return the default size and a sentence saying why (an empty one if it is the native size)."""
+        """Return the default size and a sentence saying why (an empty one if it is the native size).
+
+        Raises:
+            DataError: if there are no images.
+        """
+        if not self.sizes:
+            raise DataError("there are no images that can be used; give a folder or a file that holds some")
         if len(self.sizes) == 1:
             ((width, height),) = self.sizes
             if width == height:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -144,8 +145,7 @@ def _attributes(raw: Sequence[Any], declared: Sequence[str]) -> tuple[np.ndarray
 
 def _order(value: Any) -> tuple[int, int, str]:
     text = str(value)
-    digits = text.lstrip("-")
-    return (0, int(text), text) if digits.isascii() and digits.isdigit() else (1, 0, text)
+    return (0, int(text), text) if re.fullmatch(r"-?\d{1,18}", text, re.ASCII) else (1, 0, text)
 
 
 def _from_rows(rows: list[dict[str, Any]]) -> list[tuple[Any, Any]] | None:

@@ -295,12 +295,13 @@ def _load_made(name: str, known: Known, options: Options, say: Say) -> Dataset:
     """Make rows of those of another data set, the same ones every time."""
     base = load_named(_BASES[name], Options(), say)
     options = known.as_default(options)
-    entry = cache.entry_path(name, {"source": base.fingerprint, "rows": known.rows, **options.kept})
+    stacked = name == "stacked-mnist"
+    source = arrays.stacked_source(base, name, known.rows) if stacked else domains_source(base, DOMAINS[name])
+    # The source's key says how rows are made, and of which.
+    entry = cache.entry_path(name, {"source": source.key, "rows": known.rows, **options.kept})
     cached = cache.read(entry, name)
     if cached is None:
         say(f"{name}: made of {base.name}, once")
-        stacked = name == "stacked-mnist"
-        source = arrays.stacked_source(base, name, known.rows) if stacked else domains_source(base, DOMAINS[name])
         cached = prepare(source, options, entry)
     return cached
 

@@ -22,6 +22,9 @@ from saddlepoint.engine.state import (
     step_of,
 )
 
+OWN_NAMES = ("checkpoints", "log.jsonl", "remedies.json", "samples")
+"""What training writes into a run folder beside ``config.json`` and ``status.json``."""
+
 
 class RunFolder:
     """A folder with ``config.json``, ``log.jsonl``, ``status.json``, ``samples/``, ``checkpoints/``, ``report/``."""
@@ -145,7 +148,15 @@ class RunFolder:
         for path in list_checkpoints(self.healthy):
             if step_of(path) > step:
                 shutil.rmtree(path, ignore_errors=True)
+        self.drop_snapshots(step)
         return checkpoint
+
+    def drop_snapshots(self, step: int) -> None:
+        """Remove pictures of samples after ``step``: those steps are made again, or given up."""
+        for path in (self.path / "samples").glob("step*.png"):
+            digits = path.stem.removeprefix("step")
+            if digits.isdecimal() and int(digits) > step:
+                path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

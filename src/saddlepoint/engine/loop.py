@@ -143,6 +143,7 @@ class Trainer:
         with self.compiled.applied(), self.precision(self.feed.device):
             terms = self.state.family.loss(phase, batch, ctx)
         if terms is None:
+            pull.skipped = True
             return
         loss = terms.loss.mean()
         for name, values in {f"loss/{phase.name}": loss.detach(), **terms.logs}.items():
@@ -153,7 +154,7 @@ class Trainer:
     def update(self, pulled: Sequence[tuple[Phase, Pull]]) -> None:
         """Average losses and gradients over all shares, look at them, then step the phases that have any."""
         for phase, pull in pulled:
-            pull.average(self.world, self.feed.shares)
+            pull.average(self.world, self.feed.shares, skips=self.state.family.skips)
             # Reading a number is free on the CPU; an accelerator would wait, so there the means are checked.
             if pull.loss is not None and pull.loss.device.type == "cpu" and not math.isfinite(pull.loss.item()):
                 self.stop_non_finite(f"the loss of phase '{phase.name}'")

@@ -235,6 +235,7 @@ def finish_rollback(folder: RunFolder) -> None:
     for path in list_checkpoints(folder.checkpoints):
         if step_of(path) > step:
             shutil.rmtree(path)
+    folder.drop_snapshots(step)
     kept = [line for line in lines if line.get("step", 0) <= step and line.get("number", 0) != number]
     folder.write_log([*kept, event])
     write_remedies(folder)

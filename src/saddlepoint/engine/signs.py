@@ -26,6 +26,9 @@ SAMPLES = 512
 ROWS_OF_D = 256
 """Training rows, held-out rows and samples on which D's logits are compared."""
 
+LEAST_ROWS = 10
+"""Of fewer held-out rows training rows take the place: neither spread nor neighbours can be told of one or two."""
+
 AXES = 64
 """Principal axes of the data in which distances are taken."""
 
@@ -64,6 +67,8 @@ class Cloud:
         among_rows, within_rows = among.sum(1) / max(1, n - 1), self.within.sum(1) / max(1, m - 1)
         to_data, to_samples = cross.mean(1), cross.mean(0)
         scale = float(within_rows.mean())
+        if scale == 0:
+            return 0.0, 0.0
         energy = 2 * to_data.mean() - among_rows.mean() - within_rows.mean()
         variance = (2 * (to_data - among_rows)).var() / n + (2 * (to_samples - within_rows)).var() / m
         return float(energy) / scale, math.sqrt(float(variance)) / scale
@@ -110,6 +115,8 @@ class Examiner:
         self.seed, self.device, self.classify = seed, torch.device(device), classify
         train = dataset.splits["train"]
         held_out = dataset.splits.get("valid")
+        if held_out is not None and len(held_out) < LEAST_ROWS:
+            held_out = None
         rng = np.random.default_rng((seed, 2014))
         self.train_rows = self._take(train, ROWS_OF_D, rng)
         self.held_out_rows = None if held_out is None else self._take(held_out, ROWS_OF_D, rng)
@@ -189,6 +196,8 @@ class Examiner:
     def _of_samples(self, fake: Tensor) -> dict[str, float]:
         """Diversity, reach, centre, coverage, modes and distance of the samples against the data rows."""
         reference = self.reference
+        if not bool(reference.cloud.within.any()):
+            return {"raw distance": 0.0, "raw distance error": 0.0}
         points = reference.project(fake)
         among = distances(points, points)
         data_nearest = _nearest(reference.cloud.within)

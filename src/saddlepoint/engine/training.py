@@ -154,7 +154,9 @@ class TrainingState:
         training = checkpoint.tensors["training"]
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(under(f"optimizer/{name}", training))
-        self.statistics.load_state_dict(under(_statistics_of(rank), training))
+        # A process that was not there before has no sums yet, but reports add up the same names on all.
+        first = {name: torch.zeros_like(sums) for name, sums in under(_statistics_of(0), training).items()}
+        self.statistics.load_state_dict(first | under(_statistics_of(rank), training))
         self.step, self.seconds = checkpoint.step, float(checkpoint.facts["seconds"])
 
 

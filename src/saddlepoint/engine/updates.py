@@ -134,9 +134,14 @@ def exchanged(family: Family, networks: Mapping[str, nn.Module]) -> Iterator[Non
 
 
 class Pull:
-    """Where one phase pulls its parameters: its mean loss and gradients, added up over shares of a minibatch."""
+    """Where one phase pulls its parameters: its mean loss and gradients, added up over shares of a minibatch.
+
+    Attributes:
+        skipped: whether a share asks that the phase skips its turn.
+    """
 
     def __init__(self) -> None:
+        self.skipped = False
         self.loss: Tensor | None = None
         self.gradients: tuple[Tensor | None, ...] = ()
 
@@ -150,8 +155,16 @@ class Pull:
                 b if a is None else a if b is None else a + b for a, b in zip(self.gradients, gradients, strict=True)
             )
 
-    def average(self, world: World, shares: int) -> None:
-        """Turn the sums into means over all shares, those of other processes included; the same on all of them."""
+    def average(self, world: World, shares: int, *, skips: bool = False) -> None:
+        """Turn the sums into means over all shares, those of other processes included; the same on all of them.
+
+        Args:
+            world: of the processes.
+            shares: of the minibatch.
+            skips: whether a phase may skip its turn: what one share asks for, all do.
+        """
+        if skips and world.any(self.skipped):
+            self.loss, self.gradients = None, ()
         if self.loss is None or shares == 1:
             return
         found = [self.loss, *(gradient for gradient in self.gradients if gradient is not None)]

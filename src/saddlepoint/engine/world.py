@@ -53,6 +53,15 @@ class World:
             dist.all_reduce(flat)
         _spread(flat / self.size, tensors)
 
+    def any(self, truth: bool) -> bool:
+        """Return whether it is true for any of the processes."""
+        if self.size == 1:
+            return truth
+        found = torch.tensor([int(truth)])
+        with _together() as dist:
+            dist.all_reduce(found, op=dist.ReduceOp.MAX)
+        return bool(found)
+
     @torch.no_grad()
     def copy_(self, tensors: Sequence[Tensor]) -> None:
         """Replace tensors by the writer's: one message for each type of number."""

@@ -12,6 +12,7 @@ from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Row, join
 from saddlepoint.evaluate.sets import Bench, SampleSet
 from saddlepoint.evaluate.words import row_of, sentence, shown, to_row
+from saddlepoint.features import names_classes
 from saddlepoint.metrics.bootstrap import Estimate
 from saddlepoint.metrics.classes import asked_accuracy, class_histogram, classifier_accuracy_score
 from saddlepoint.metrics.frechet import frechet_by_class
@@ -32,7 +33,12 @@ def _unlabelled(bench: Bench) -> str:
         return f"'{bench.dataset.name}' has no labels"
     if bench.dataset.labelling:
         return f"rows of '{bench.dataset.name}' carry several labels at once"
-    return no_classifier(bench)
+    if why := no_classifier(bench):
+        return why
+    extractor = bench.extractor()
+    if extractor is None or not names_classes(extractor, bench.dataset):
+        return f"the extractor names classes of other data than '{bench.dataset.name}'; leave --features out"
+    return ""
 
 
 def _no_labels_asked(bench: Bench) -> str:
@@ -65,7 +71,10 @@ def _classes(samples: SampleSet, task: Task) -> list[Row]:
     if by_class:
         worst = max(by_class, key=lambda name: by_class[name].value)
         values = {name: round(found.value, 3) for name, found in by_class.items()}
-        rows.append(to_row(WORST, samples, by_class[worst], worst=worst, by_class=values))
+        left = ", ".join(name for name in names if name not in by_class)
+        # The largest of several: an interval of that class alone would leave out that it was chosen.
+        estimate = Estimate(by_class[worst].value, None, None, {})
+        rows.append(to_row(WORST, samples, estimate, worst=worst, by_class=values, left_out=left))
     return rows
 
 
@@ -84,13 +93,14 @@ def _classes_verdict(rows: Sequence[Row], task: Task) -> str:
     variation, worst = row_of(rows, None, VARIATION.name), row_of(rows, None, WORST.name)
     if model is None or variation is None:
         return ""
-    rare = model.details["rare"]
+    rare, left = model.details["rare"], "" if worst is None else worst.details["left_out"]
     return join(
         (
             f"{sentence(model.row)} shows {model.value:.0f} of {len(names)} classes; "
             f"{shown(variation, VARIATION)} of its samples would have to change class to match the data.",
             f"Missing or rare: {rare}." if rare else "",
             f"Farthest from the data is class {worst.details['worst']}." if worst is not None else "",
+            f"Too rare to be compared: {left}." if left else "",
         )
     )
 
@@ -106,7 +116,8 @@ def _accuracy_verdict(rows: Sequence[Row], task: Task) -> str:
 
 
 def _useful(samples: SampleSet, task: Task) -> list[Row]:
-    """Train on samples, test on real rows: Ravuri & Vinyals 2019."""
+    """Train on samples, test on real rows: Ravuri & Vinyals 2019, who train a whole network, not a linear one on
+    features that an extractor learned from real rows."""
     reference = task.bench.reference
     if samples.labels is None or reference.labels is None:
         raise DataError("these samples carry no labels")
@@ -123,7 +134,8 @@ def _useful_verdict(rows: Sequence[Row], task: Task) -> str:
     return (
         ""
         if model is None
-        else f"A classifier trained on the samples alone reaches {shown(model, USEFUL)} on real rows{beside}."
+        else f"A linear classifier on the extractor's features, trained on the samples alone, reaches "
+        f"{shown(model, USEFUL)} on real rows{beside}."
     )
 
 
@@ -134,7 +146,7 @@ def _real_rows(bench: Bench) -> Sequence[str]:
 register(
     Protocol(
         "classes", ("image",), "classes that the extractor's classifier sees, against those of the test rows",
-        (PRESENT, VARIATION, DIVERGENCE, WORST), _classes, _classes_verdict, needs=_unlabelled,
+        (PRESENT, VARIATION, DIVERGENCE, WORST), _classes, _classes_verdict, needs=_unlabelled, version=2,
     )
 )  # fmt: skip
 register(

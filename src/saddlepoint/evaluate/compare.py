@@ -55,12 +55,17 @@ class Line:
 
     def words(self) -> str:
         """Say what is larger than chance, and what is not."""
-        found = [d for d in self.differences if d.better is not None]
+        found = [d for d in self.differences if d.p is not None and d.p < LEVEL]
         if not self.differences or all(d.p is None for d in self.differences):
             return "no error is known: differences cannot be judged"
         if not found:
             return "no difference beyond chance"
-        return "; ".join(f"{d.better} better than {d.two if d.better == d.one else d.one} (p {_p(d.p)})" for d in found)
+        return "; ".join(
+            f"{d.one} and {d.two} differ (p {_p(d.p)})"
+            if d.better is None
+            else f"{d.better} better than {d.two if d.better == d.one else d.one} (p {_p(d.p)})"
+            for d in found
+        )
 
 
 def compare(results: Mapping[str, Sequence[Result]]) -> list[Line]:

@@ -11,7 +11,7 @@ from saddlepoint._types import Modality
 from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Row, join
 from saddlepoint.evaluate.sets import Bench, SampleSet
-from saddlepoint.evaluate.words import against_held_out, chance, row_of, sentence, shown, to_row
+from saddlepoint.evaluate.words import against_held_out, chance, judged, row_of, sentence, shown, to_row
 from saddlepoint.metrics.classes import inception_score
 from saddlepoint.metrics.frechet import frechet_both
 from saddlepoint.metrics.kernel import kernel_distance
@@ -38,15 +38,16 @@ def _frechet(samples: SampleSet, task: Task) -> list[Row]:
 
 
 def _frechet_verdict(rows: Sequence[Row], task: Task) -> str:
+    """Judge by the figure without bias, which does not depend on the number of rows; without one, not at all."""
     held_out, _, centroids, _ = task.bench.control_names
-    model, real, means = (row_of(rows, name, FRECHET.name) for name in (None, held_out, centroids))
     text = against_held_out(rows, FRECHET, held_out, "Fréchet distance")
-    if model is None or real is None:
+    model, real, means = (row_of(rows, name, UNBIASED.name) for name in (None, held_out, centroids))
+    if model is None or real is None or not judged(model, real):
         return text
     if model.value <= real.value + chance(model, real):
         text += " The two first moments of the features do not tell them apart."
-    if means is not None and model.value > means.value:
-        text += f" Even k-means centroids come closer ({shown(means, FRECHET)})."
+    if means is not None and judged(model, means) and model.value > means.value + chance(model, means):
+        text += f" Even k-means centroids come closer ({shown(means, UNBIASED)} without bias)."
     return text
 
 
@@ -82,9 +83,11 @@ def _manifold_verdict(rows: Sequence[Row], task: Task) -> str:
     ):
         model, real = row_of(rows, None, metric.name), row_of(rows, held_out, metric.name)
         if model is not None and real is not None:
+            figures = f"{sentence(metric.name)} {shown(model, metric)}, held-out {shown(real, metric)}"
             less = model.value < real.value - chance(model, real)
-            figures = f"{shown(model, metric)}, held-out {shown(real, metric)}"
-            sentences.append(f"{sentence(metric.name)} {figures}: {bad if less else good}.")
+            # Few rows give no error, and another number of rows other figures.
+            alike = judged(model, real) and model.details["n"] == real.details["n"]
+            sentences.append(f"{figures}: {bad if less else good}." if alike else f"{figures}.")
     return join(sentences)
 
 

@@ -14,6 +14,9 @@ BOUND = Metric("Jensen-Shannon divergence, at least", "lower", "nats", 3)
 ACCURACY = Metric("two-sample accuracy", "lower", digits=3)
 P_VALUE = Metric("two-sample p-value", "neither", digits=4)
 
+LEVEL = 0.05
+"""Of the test of the probe's accuracy."""
+
 
 def _measure(samples: SampleSet, task: Task) -> list[Row]:
     """Probe the features: their divergence is at most that of the images, and no invisible pixel decides it."""
@@ -29,15 +32,21 @@ def _verdict(rows: Sequence[Row], task: Task) -> str:
     bound, accuracy, p = (row_of(rows, None, metric.name) for metric in (BOUND, ACCURACY, P_VALUE))
     if bound is None or accuracy is None or p is None:
         return ""
-    told = p.value < 0.05
-    who = f"the samples of {bound.row}"
+    low, who = 0.0 if bound.interval is None else bound.interval[0], f"the samples of {bound.row}"
+    if low > 0:
+        found = (
+            f"So the divergence is at least {BOUND.show(low)} nats, about {BOUND.show(bound.value)}; "
+            "log 2 = .693 would be disjoint."
+        )
+    elif p.value < LEVEL:
+        found = "So they differ; by how much at least, too few rows are left to say."
+    else:
+        found = "That is no better than chance: no difference is shown, though another probe might find one."
     return join(
         (
             f"A probe trained on one half tells {who} from real rows in {shown(accuracy, ACCURACY)} of the "
             f"other half's cases (p {P_VALUE.show(p.value)}).",
-            f"So the divergence is at least {shown(bound, BOUND)} nats; log 2 = .693 would be disjoint."
-            if told
-            else "That is no better than chance: no difference is shown, though another probe might find one.",
+            found,
         )
     )
 

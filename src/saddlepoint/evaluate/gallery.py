@@ -8,6 +8,7 @@ import numpy as np
 
 from saddlepoint.evaluate.rows import Report
 from saddlepoint.evaluate.sets import Bench
+from saddlepoint.features import names_classes
 
 _WINDOWS = 1_000
 _SHOWN, _PAIRS, _EACH, _CLASSES = 80, 18, 10, 20
@@ -76,10 +77,9 @@ def _by_class(bench: Bench, n: int) -> tuple[np.ndarray | None, tuple[str, ...],
     samples, extractor = bench.model(n), bench.extractor_in_use
     labels, asked = samples.labels, True
     if labels is None:
-        found = None if extractor is None or extractor.classes is None else samples.features(extractor)
-        if found is None or found.probabilities is None:
+        if extractor is None or not names_classes(extractor, bench.dataset):
             return None, (), False
-        labels, asked = found.labels, False
+        labels, asked = samples.features(extractor).labels, False
     names = bench.dataset.classes
     if not 2 <= len(names) <= _CLASSES:
         return None, (), False

@@ -14,7 +14,7 @@ from saddlepoint.data.dataset import Dataset
 from saddlepoint.evaluate.gallery import gallery
 from saddlepoint.evaluate.protocol import Protocol, Task, protocols, task_of
 from saddlepoint.evaluate.rows import Report, Result, Row
-from saddlepoint.evaluate.sets import Bench, Sampler, Say, Subject
+from saddlepoint.evaluate.sets import CHOICE, Bench, Sampler, Say, Subject
 from saddlepoint.evaluate.summary import limits, summarise
 
 
@@ -105,7 +105,8 @@ def _controls(protocol: Protocol, task: Task, name: str) -> list[Row]:
     if bench.cache_dir is None:
         return _measure_controls(protocol, task)
     weights = "" if task.extractor is None else f"-{task.extractor.sha256[:12]}"
-    path = bench.cache_dir / f"{name}-v{protocol.version}{weights}-{bench.dataset.fingerprint}-{bench.seed}.json"
+    version = f"v{protocol.version}.{CHOICE}"
+    path = bench.cache_dir / f"{name}-{version}{weights}-{bench.dataset.fingerprint}-{bench.seed}.json"
     try:
         return [Row.from_json(values) for values in json.loads(path.read_text(encoding="utf-8"))]
     except FileNotFoundError:

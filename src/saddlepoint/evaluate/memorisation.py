@@ -9,7 +9,7 @@ import numpy as np
 from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Row, join, short_count
 from saddlepoint.evaluate.sequences import BASELINES, thinned
-from saddlepoint.evaluate.sets import Bench, SampleSet
+from saddlepoint.evaluate.sets import Bench, SampleSet, spread
 from saddlepoint.evaluate.words import row_of, shown, to_row
 from saddlepoint.metrics.memorisation import FEW, SMALL, Nearness, memorisation, nearness
 from saddlepoint.metrics.series import SAME_SHAPE, shape_nearness
@@ -60,12 +60,12 @@ def _held_out(task: Task) -> Nearness:
     splits = bench.dataset.splits
     names = ("index", "distance", "relative", "copies")
     few, series = len(splits["test"]) < SMALL and "valid" in splits, bench.dataset.modality == "sequence"
-    word = "nearness-of-held-out" if few else "nearness-of-thinned-test" if series else "nearness-of-test"
+    word = "nearness-of-held-out" if few else "nearness-of-test"
     kept = bench.kept_arrays(word, task.n)
     if kept is None:
         bench.say(f"nearest training rows: {'valid and test' if few else 'test'} {bench.noun}")
         # Windows are in the order of time: the first ones would be those next to the training part.
-        rows = thinned(splits["test"].x, task.n) if series else splits["test"].x[: task.n]
+        rows = thinned(splits["test"].x, task.n) if series else spread(splits["test"], task.n)[0]
         rows = np.concatenate([splits["valid"].x, rows]) if few else rows
         found = _nearness(bench, rows)
         bench.keep_arrays(word, task.n, {name: np.asarray(getattr(found, name)) for name in names})

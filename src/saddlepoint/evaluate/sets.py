@@ -17,7 +17,7 @@ from torch import Tensor
 from saddlepoint._errors import DataError
 from saddlepoint._files import write_atomically
 from saddlepoint._types import to_bytes
-from saddlepoint.data.dataset import Dataset
+from saddlepoint.data.dataset import Dataset, Split, evenly
 from saddlepoint.evaluate.rows import Role
 from saddlepoint.evaluate.sequences import SEQUENCE_CONTROLS, make_sequences, ragged_well
 from saddlepoint.features import extractor_for
@@ -30,6 +30,9 @@ Sampler = Callable[[int, int], Tensor]
 
 MOST = 10_000
 """Samples, and rows of the data, that a protocol uses where it has as many."""
+
+CHOICE = 2
+"""Raised whenever other rows are chosen, so that nothing kept of earlier ones is used."""
 
 _ROWS_PER_CENTROID = 5
 _ROWS_AT_ONCE = 512
@@ -236,9 +239,8 @@ class Bench:
     def reference(self) -> SampleSet:
         """The test rows that samples are compared with."""
         split = self.dataset.splits["test"]
-        n = min(MOST, len(split))
-        labels = None if split.labels is None else split.labels[:n]
-        return SampleSet(f"test {self.noun}", "control", split.x[:n], labels, kept=self._kept("test", n))
+        x, labels = spread(split, MOST)
+        return SampleSet(f"test {self.noun}", "control", x, labels, kept=self._kept("test", len(x)))
 
     def control(self, name: str, n: int) -> SampleSet:
         """Return about ``n`` samples of a control set (fewer where the data has fewer)."""
@@ -254,8 +256,7 @@ class Bench:
             return make_sequences(name, train.x, self.dataset.splits["test"].x, n, rng), None
         held_out, training, centroids, noise = self.control_names
         if name == held_out:
-            split = self.dataset.splits["valid"]
-            return split.x[:n], None if split.labels is None else split.labels[:n]
+            return spread(self.dataset.splits["valid"], n)
         if name == training:
             # Sorted, because the rows may be a memory map; their order does not matter.
             rows = np.sort(rng.permutation(len(train))[:n])
@@ -290,8 +291,14 @@ class Bench:
     def _kept(self, name: str, n: int) -> Path | None:
         if self.cache_dir is None:
             return None
-        key = hashlib.sha256(f"{self.dataset.fingerprint}/{name}/{n}/{self.seed}".encode()).hexdigest()[:20]
+        key = hashlib.sha256(f"{CHOICE}/{self.dataset.fingerprint}/{name}/{n}/{self.seed}".encode()).hexdigest()[:20]
         return self.cache_dir / "features" / key
+
+
+def spread(split: Split, most: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return at most ``most`` rows and their labels, evenly spaced: rows of a folder stand class by class."""
+    rows = evenly(len(split), most) if len(split) > most else slice(None)
+    return split.x[rows], None if split.labels is None else split.labels[rows]
 
 
 def checked(x: Tensor, shape: tuple[int, ...], modality: str) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from saddlepoint.evaluate.divergence import LEVEL
 from saddlepoint.evaluate.rows import Report, join
 from saddlepoint.evaluate.series import summarise_series
 from saddlepoint.evaluate.sets import MOST, Bench
@@ -81,9 +82,10 @@ def _likeness(report: Report, noun: str) -> str:
     low, high = bound.interval or (bound.value, bound.value)
     # A probe that learned from few rows finds little, whatever there is to find.
     blind = high - low > _BLIND
-    if low <= 0:
+    p = report.find("jsd", "two-sample p-value")
+    if low <= 0 and (p is None or p.value >= LEVEL):
         return f"a fresh probe cannot tell the samples from real {noun}" + (", but it saw few of them" if blind else "")
-    if low < 0.05 and blind:
+    if low <= 0 or (low < 0.05 and blind):
         told = f"a fresh probe tells the samples from real {noun}"
         return f"{told}, but it saw too few to say how different they are{accuracy}"
     word = "close to" if low < 0.05 else "different from" if low < 0.3 else "far from"

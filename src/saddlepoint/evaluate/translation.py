@@ -13,7 +13,7 @@ from torch import Tensor
 from saddlepoint._errors import DataError
 from saddlepoint._types import from_bytes
 from saddlepoint.data import Truth, known_truth
-from saddlepoint.data.dataset import Dataset
+from saddlepoint.data.dataset import Dataset, evenly
 from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Row, join, short_count
 from saddlepoint.evaluate.sets import Bench, SampleSet, checked
@@ -42,18 +42,20 @@ class Exercise:
     """Held-out images, and the domains they are to be translated into.
 
     Attributes:
-        x: uint8 (n, channel, height, width), the first test rows.
+        x: uint8 (n, channel, height, width), test rows, evenly spaced.
+        rows: their numbers.
         own: their labels, as the data set has them.
         target: labels of other rows of the same label set, different from their own where any are.
     """
 
     x: np.ndarray
+    rows: np.ndarray
     own: np.ndarray
     target: np.ndarray
 
 
 def exercise(dataset: Dataset, n: int, seed: int) -> Exercise:
-    """Return the first ``n`` test rows with targets.
+    """Return ``n`` test rows with targets.
 
     Raises:
         DataError: if the test rows have no labels.
@@ -61,14 +63,15 @@ def exercise(dataset: Dataset, n: int, seed: int) -> Exercise:
     split = dataset.splits["test"]
     if split.labels is None:
         raise DataError(f"the test rows of '{dataset.name}' have no labels, so nothing says their domain")
-    sets, own = LabelSets(dataset.spec), np.asarray(split.labels[:n])
+    rows = evenly(len(split), n)
+    sets, own = LabelSets(dataset.spec), np.asarray(split.labels[rows])
     several = sets.several(torch.from_numpy(own))
     target, draws = several.clone(), torch.Generator().manual_seed(seed)
     for _ in range(_ROUNDS):
         same = (target == several).all(1)
         target[same] = sets.shuffled(several, draws)[same]
     plain = target.numpy() if own.ndim == 2 else target.argmax(1).numpy()
-    return Exercise(np.asarray(split.x[:n]), own, plain)
+    return Exercise(np.asarray(split.x[rows]), rows, own, plain)
 
 
 def _model(bench: Bench, n: int) -> SampleSet:
@@ -87,7 +90,7 @@ def _control(bench: Bench, name: str, n: int) -> SampleSet:
     elif name == KNOWN_TRUTH:
         truth = _truth(bench)
         assert truth is not None
-        x = truth.translated("test", np.arange(len(x)), given.target)
+        x = truth.translated("test", given.rows, given.target)
     return SampleSet(name, "control", x, given.target)
 
 
@@ -108,7 +111,7 @@ def _measure(samples: SampleSet, task: Task) -> list[Row]:
         if (content := _content(truth, bench)) is not None:
             same = content.extract(samples.x).labels == content.extract(given.x).labels
             rows.append(to_row(IDENTITY, samples, proportion(same), by_change=_by_change(same, given, bench.dataset)))
-        known = truth.translated("test", np.arange(len(given.x)), given.target) / np.float32(255)
+        known = truth.translated("test", given.rows, given.target) / np.float32(255)
         apart = _distances(samples.unit, known)
         rows.append(to_row(TRUTH, samples, _mean(apart), by_change=_by_change(apart, given, bench.dataset)))
     if samples.role == "model" and bench.subject.translate is not None and samples.raw is not None:
@@ -246,7 +249,7 @@ register(
         controls=_controls,
         count=lambda bench, wanted: bench.count(min(wanted, _IMAGES)),
         needs=_needs,
-        version=3,
+        version=4,
         extracts=False,
         translates=True,
         model=_model,

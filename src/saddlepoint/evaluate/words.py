@@ -24,6 +24,11 @@ def chance(a: Row, b: Row) -> float:
     return 2 * math.hypot(a.error or 0.0, b.error or 0.0)
 
 
+def judged(a: Row, b: Row) -> bool:
+    """Whether both figures have errors, so that their difference can be held against chance."""
+    return a.error is not None and b.error is not None
+
+
 def shown(row: Row, metric: Metric) -> str:
     """Return a value with its interval, or its standard error."""
     if row.interval is not None:

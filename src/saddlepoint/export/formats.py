@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -89,7 +89,10 @@ def write_hub(run: Run, folder: Path, measure: bool, say: Say) -> None:
     write_card(run, folder)
     kept = RunFolder(run.path).report / "metrics.jsonl"
     if kept.is_file():
-        shutil.copyfile(kept, folder / "metrics.jsonl")
+        # Data given by a path is called by its last part: no path of this machine goes out.
+        lines = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
+        named = [{**line, "data": Path(line["data"]).name} if "data" in line else line for line in lines]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in named), encoding="utf-8")
     else:
         say(f"hub: the card has no figures; saddle evaluate {run.path} measures them")
 

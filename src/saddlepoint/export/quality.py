@@ -18,7 +18,7 @@ from saddlepoint.run import Run
 SAMPLES = 256
 """Samples whose values are compared."""
 
-_PROTOCOLS = ("fd", "predictive")
+_PROTOCOLS = ("fd", "forecast")
 """Figures, the first that fits the data: Fréchet distance; of series the error of forecasts."""
 
 

@@ -352,7 +352,7 @@ class GAN(Family):
             centred = rows.flatten(1) - rows.flatten(1).mean(1, keepdim=True)
             self.looks.copy_(torch.stack([rows.mean(), centred.norm(dim=1).mean()]))
         elif self.data.modality == "image":
-            paint(self.generator.output.get_parameter("bias"), stats.mean)
+            paint((self.generator if self.config.generator == "deconv" else self.generator.output).bias, stats.mean)
 
     def stages(self) -> tuple[Stage, ...]:
         """k steps of D, then one of G, or both at once; with a prior twice: for G, then for both with a fresh D."""

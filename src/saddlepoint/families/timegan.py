@@ -227,6 +227,7 @@ class TimeGAN(Family):
     summary = "time series of any CSV (Yoon et al. 2019)"
     tags = Tags(modalities=("sequence",), conditional=True, input="sequence")
     Config = TimeGANConfig
+    skips = True
     paper_presets = ("code-2019", "paper-2019")
     default_budget = "10m"
     remedies: ClassVar[tuple[Remedy, ...]] = (

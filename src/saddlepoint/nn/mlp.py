@@ -121,17 +121,18 @@ def draw_he(linear: nn.Linear, gain: float, generator: torch.Generator) -> None:
 
 
 @torch.no_grad()
-def paint(bias: nn.Parameter, mean: Tensor) -> None:
+def paint(bias: Tensor | None, mean: Tensor) -> None:
     """Set the bias of a sigmoid output to the logit of the mean pixel, clipped to [1e-7, 1 - 1e-7].
 
     A generator that adds nothing to it paints the mean image. Source: Goodfellow et al. 2014, released configuration.
 
     Args:
-        bias: (pixels,).
+        bias: one number a pixel, any shape.
         mean: mean image in [-1, 1], any shape.
     """
+    assert bias is not None
     pixels = ((mean.flatten() + 1) / 2).clamp(1e-7, 1 - 1e-7)
-    bias.copy_(torch.logit(pixels.double()).float())
+    bias.copy_(torch.logit(pixels.double()).float().view_as(bias))
 
 
 def leaky_mlp(

@@ -126,8 +126,15 @@ def mixed(first: W, second: W, layers: int, share: float, generator: torch.Gener
 
 
 def noises(rows: int, of: Sequence[int], generator: torch.Generator) -> list[Tensor]:
-    """Draw N(0, 1) maps (rows, 1, side, side) for layers with the given sides; one row serves all samples."""
-    return [torch.randn(rows, 1, side, side, generator=generator, device=generator.device) for side in of]
+    """Draw N(0, 1) maps (rows, 1, side, side) for layers with the given sides; one row serves all samples.
+
+    All of a row are drawn before the next row's, so that they do not depend on how many rows follow.
+    """
+    sizes = [side**2 for side in of]
+    # PyTorch draws the last of a number of values that is no multiple of 16 in another way.
+    sizes.append(-sum(sizes) % 16)
+    drawn = torch.randn(rows, sum(sizes), generator=generator, device=generator.device)
+    return [part.reshape(-1, 1, side, side) for part, side in zip(drawn.split(sizes, 1), of, strict=False)]
 
 
 def clipped(x: Images) -> Images:

@@ -65,7 +65,7 @@ def serve_run(
     token = os.environ.get(TOKEN) or (None if local else secrets.token_urlsafe(24))
     app = make_app(service, limits=Limits(waiting=waiting), hosts=LOOPBACK if local else None, token=token)
     say(f"serving:  {address}   ({address}/openapi.json says what can be asked; Ctrl-C ends it)")
-    if token is not None and TOKEN not in os.environ:
+    if token is not None and not os.environ.get(TOKEN):
         say(f"token:    {token}   (Authorization: Bearer TOKEN; {TOKEN} sets it)")
     with listener:
         make_server(app).run(sockets=[listener])

@@ -90,7 +90,8 @@ class Batcher:
         loop = asyncio.get_running_loop()
         pending = _Pending(n, prepare, finish, loop, loop.create_future())
         with self._changed:
-            if self._closed or self._count + n > self.most_waiting:
+            # A request that is larger than the limit is computed where nothing else waits.
+            if self._closed or (self._count and self._count + n > self.most_waiting):
                 raise Full
             self._waiting.append(pending)
             self._count += n

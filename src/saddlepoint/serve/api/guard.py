@@ -99,6 +99,10 @@ class Guard:
 
         try:
             await self._answered(scope, receive, noted)
+        except Exception:
+            # What nobody foresaw is answered outside of here.
+            status = 500
+            raise
         finally:
             path = scope["path"] if scope["path"] in self.paths else "other"
             self.counts.note(path, status, time.perf_counter() - start)
