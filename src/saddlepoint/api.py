@@ -209,7 +209,7 @@ def plan_to_resume(
             threads=threads or config["threads"],
             out=folder.path,
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error
 
 

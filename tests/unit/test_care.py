@@ -202,6 +202,15 @@ def test_divergence_without_a_remedy_left_ends_the_run_with_its_verdict(tmp_path
         assert doctor.diagnose(RunFolder(tmp_path / name).read_log()).verdict == "diverged"
 
 
+def test_without_a_healthy_state_the_cause_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that began with remedies off has kept none."""
+    monkeypatch.setattr("saddlepoint.engine.remedies.newest_checkpoint", lambda path: (None, {}))
+    with pytest.raises(TrainingError, match="not finite"):
+        train(tmp_path / "exploded", PullConfig(explode=True), (HELPS,))
+    with pytest.raises(CheckpointError, match=r"none was kept\); go on with --remedy off"):
+        train(tmp_path / "ill", PullConfig(), (HELPS,))
+
+
 @pytest.mark.parametrize("stop_at", [5.0, 7.0, 8.0, 9.5, 12.0])
 def test_stopped_and_resumed_with_remedies_equals_straight(stop_at: float, tmp_path: Path) -> None:
     """Weights, log lines, healthy checkpoints and the remedy in force, wherever the stop falls."""

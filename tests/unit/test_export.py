@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from saddlepoint.export import export_run, formats, onnx_file
 from saddlepoint.export.graphs import Graph, example, graphs_of
 from saddlepoint.export.onnx_file import check, write_graphs
 from saddlepoint.export.recurrent import _ordered
-from saddlepoint.export.sample import Generator, png
+from saddlepoint.export.sample import Generator, png, write
 from saddlepoint.export.tape import Tape
 from saddlepoint.family import families
 from saddlepoint.nn.mlp import dropout
@@ -96,6 +98,7 @@ def test_the_folder_samples_without_torch(run: Run, exported: Path, tmp_path: Pa
         (("--label", "eleven"), "no class 'eleven'"),
         (("--out", "x.csv"), "should end in"),
         (("--truncation", ".5"), "intermediate space"),
+        (("-n", "0"), "at least one sample"),
     ],
 )
 def test_the_program_refuses_in_words(exported: Path, words: tuple[str, ...], message: str) -> None:
@@ -103,6 +106,19 @@ def test_the_program_refuses_in_words(exported: Path, words: tuple[str, ...], me
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_table_of_series_is_quoted_and_names_classes(tmp_path: Path) -> None:
+    columns = [{"name": "price, USD"}, {"name": "plain"}]
+    spec = {"modality": "sequence", "classes": ["up", "down"], "layout": {"columns": columns, "label": "mood"}}
+    fake: Any = SimpleNamespace(spec=spec, restored=lambda x: x)
+    x = np.array([[[1.5, 2.0], [np.nan, np.nan]], [[3.0, 4.0], [5.0, 6.0]]])
+    write(tmp_path / "s.csv", fake, x, np.array([1, 0]))
+    with (tmp_path / "s.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["window", "price, USD", "plain", "mood"], ["0", "1.5", "2", "down"], ["1", "3", "4", "up"],
+            ["1", "5", "6", "up"],
+        ]  # fmt: skip
 
 
 def test_the_same_inputs_give_the_samples_of_the_run(run: Run, exported: Path) -> None:

@@ -154,6 +154,16 @@ def test_lines_of_a_log_that_are_no_text_are_left_out(tmp_path: Path) -> None:
     assert RunFolder(tmp_path).read_log() == [{"step": 1}, {"step": 3}]
 
 
+@pytest.mark.parametrize(
+    "line", ["[1]", "7", '{"step": "7"}', '{"step": 1, "signs": {"reach": 1.0}}', '{"event": "diverged"}',
+             '{"nimg": 1, "signs": {"reach": "x"}}', '{"nimg": 1.5}', '{"nimg": 1, "signs": []}'],
+)  # fmt: skip
+def test_lines_of_a_log_that_cannot_be_reckoned_with_are_left_out(tmp_path: Path, line: str) -> None:
+    sound = '{"step": 1, "nimg": 10, "signs": {"reach": 1.0}}'
+    (tmp_path / "log.jsonl").write_text(f"{sound}\n{line}\n")
+    assert RunFolder(tmp_path).read_log() == [json.loads(sound)]
+
+
 def test_a_json_of_a_billion_rows_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     with open(path, "wb") as file:

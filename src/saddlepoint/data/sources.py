@@ -251,6 +251,17 @@ def _with_attributes(
 
 
 def _labels(where: str, images: Sequence[str], texts: Mapping[str, bytes]) -> tuple[Mapping[str, Label], list[str]]:
+    passed: list[str] = []
+    labels, notes = _labels_by(where, images, texts, passed)
+    if passed:
+        notes.append(f"label files that do not cover all images were not used: {shortened(passed)}")
+    return labels, notes
+
+
+def _labels_by(
+    where: str, images: Sequence[str], texts: Mapping[str, bytes], passed: list[str]
+) -> tuple[Mapping[str, Label], list[str]]:
+    """Return labels by a file, by the images' names, or by subfolders; ``passed`` takes files passed over."""
     for name in sorted(texts, key=lambda n: (n.count("/"), LABEL_FILES.index(PurePosixPath(n).name))):
         table = read_labels(f"{where}/{name}", texts[name])
         if table is not None:
@@ -259,6 +270,7 @@ def _labels(where: str, images: Sequence[str], texts: Mapping[str, bytes]) -> tu
             if all(image.startswith(prefix) for image in images):
                 labels = match_labels(f"{where}/{name}", {prefix + k: v for k, v in table.items()}, images)
                 return labels, [f"labels were read from {name}"]
+            passed.append(name)
     if named := name_labels(images):
         return dict(named), ["classes are the expressions that the file names say (Radboud Faces Database)"]
     parts = {name: _class_of(name) for name in images}

@@ -100,9 +100,11 @@ class RunFolder:
         except OSError:
             return []
         lines = []
-        for line in text.splitlines():
+        for text_of_line in text.splitlines():
             with contextlib.suppress(ValueError):
-                lines.append(json.loads(line))
+                line = json.loads(text_of_line)
+                if _is_sound(line):
+                    lines.append(line)
         return lines
 
     def append_log(self, line: Mapping[str, Any]) -> None:
@@ -219,3 +221,12 @@ def _locked(descriptor: int, exclusive: bool) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _is_sound(line: Any) -> bool:
+    """Whether a line of the log is one that can be reckoned with: counters are whole numbers, signs numbers."""
+    if not isinstance(line, dict) or any(type(line.get(name, 0)) is not int for name in ("step", "nimg")):
+        return False
+    signs = line.get("signs", {})
+    told = "nimg" in line or not (signs or line.get("event"))
+    return told and isinstance(signs, dict) and all(isinstance(value, int | float) for value in signs.values())

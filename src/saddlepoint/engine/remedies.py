@@ -141,7 +141,11 @@ def train_with_remedies(
                 write_remedies(folder)
                 return outcome
         except TrainingError:
-            if trainer.settings.remedy != "auto" or course_of(folder).over:
+            if (
+                trainer.settings.remedy != "auto"
+                or course_of(folder).over
+                or newest_checkpoint(folder.healthy)[0] is None
+            ):
                 raise
         _intervene(trainer, config, remedies, observer)
 
@@ -162,7 +166,8 @@ def _intervene(trainer: Trainer, config: FamilyConfig, remedies: Sequence[Remedy
     healthy, problems = newest_checkpoint(folder.healthy)
     if healthy is None:
         raise CheckpointError(
-            f"no healthy checkpoint to go back to ({'; '.join(problems.values()) or 'none was kept'})"
+            f"no healthy checkpoint to go back to ({'; '.join(problems.values()) or 'none was kept'}); "
+            "go on with --remedy off"
         )
     alarm, back = trainer.state.progress.nimg, int(healthy.facts["nimg"])
     in_force = override(config, course.kept)

@@ -8,6 +8,7 @@ python sample.py --images mine.npy --label blond --out translated.png
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
 import json
 import math
@@ -226,11 +227,15 @@ def write(path: Path, generator: Generator, samples: np.ndarray, labels: np.ndar
         else:
             np.savez_compressed(path, x=x, labels=labels)
     elif kind == ".csv" and series:
-        names = [column["name"] for column in generator.spec["layout"]["columns"]]
-        lines = [",".join(["window", *names])]
-        for number, window in enumerate(generator.restored(samples)):
-            lines += [f"{number}," + ",".join(f"{v:.15g}" for v in row) for row in window[~np.isnan(window).any(1)]]
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        layout, classes = generator.spec["layout"], generator.spec["classes"]
+        label = [] if labels is None else [layout.get("label") or "label"]
+        with path.open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(["window", *(column["name"] for column in layout["columns"]), *label])
+            for number, window in enumerate(generator.restored(samples)):
+                asked = [] if labels is None else [classes[int(labels[number])]]
+                for row in window[~np.isnan(window).any(1)]:
+                    table.writerow([number, *(f"{value:.15g}" for value in row), *asked])
     else:
         raise ValueError(f"'{path}' should end in .npz, or .png for images, or .csv for series")
 
@@ -247,15 +252,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("samples.npz"), help=".png, .npz or .csv")
     words = parser.parse_args()
     try:
+        if words.n < 1:
+            raise ValueError(f"-n is {words.n}, but at least one sample must be asked for")
         generator, rng = Generator(Path(__file__).parent, words.half), np.random.default_rng(words.seed)
         if words.images is not None:
-            inputs = np.load(words.images, allow_pickle=False).astype(np.float32) / 127.5 - 1
+            given = np.load(words.images, allow_pickle=False)
+            if not isinstance(given, np.ndarray):
+                raise ValueError(f"'{words.images}' holds several arrays; give an .npy of images")
+            inputs = given.astype(np.float32) / 127.5 - 1
         else:
             inputs = generator.inputs(words.n, rng)
         labels = generator.labels(len(inputs), rng, words.label)
         noise = generator.noise("model", len(inputs), rng)
         write(words.out, generator, generator.generate(inputs, labels, noise, words.truncation), labels)
-    except (ValueError, OSError, KeyError) as error:
+    except (ValueError, OSError, KeyError, EOFError) as error:
         sys.exit(f"error: {error}")
     sys.stdout.write(f"{words.out}\n")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
+import uuid
 from pathlib import Path
 
 from nicegui import events, ui
@@ -95,13 +97,23 @@ class Form:
         self.line(shlex.join(["saddle", "train", str(self.family.value), "--data", str(self.data.value), *self.words]))
 
     async def take(self, event: events.UploadEventArguments) -> None:
-        """Keep an uploaded file beside the runs, and choose it."""
+        """Keep an uploaded file beside the runs, in a folder for its content, and choose it.
+
+        Runs go on with what they were trained on: another file of that name takes no place of an earlier one.
+        """
         name = Path(event.file.name).name
         if not name or name.startswith("."):
             raise ConfigError(f"'{event.file.name}' is no name for a file of data")
         self.desk.uploads.mkdir(parents=True, exist_ok=True)
-        path = self.desk.uploads / name
-        await event.file.save(path)
+        coming = self.desk.uploads / f".{uuid.uuid4().hex}"
+        try:
+            await event.file.save(coming)
+            with coming.open("rb") as file:
+                path = self.desk.uploads / hashlib.file_digest(file, "sha256").hexdigest()[:12] / name
+            path.parent.mkdir(exist_ok=True)
+            coming.replace(path)
+        finally:
+            coming.unlink(missing_ok=True)
         self.data.value = str(path)
         ui.notify(f"{name} is here; choose a family that suits it.")
 
