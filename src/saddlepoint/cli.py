@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -451,6 +452,10 @@ def _follows() -> bool:
 
 def main() -> None:
     """Run the command; expected errors are one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names of files need not be text.
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(_gather(sys.argv[1:]), standalone_mode=False)
     except ConfigError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 from saddlepoint import cli
+from tests.unit.data_helpers import pictures, write_folder
 
 Command = Callable[..., tuple[int, str, str]]
 SMALL = ["--generator-widths", "32", "--discriminator-widths", "16", "--batch-size", "16", "--threads", "1"]
@@ -350,3 +352,12 @@ def test_without_a_command_there_is_help(saddle: Command, words: list[str]) -> N
     assert code == 0
     assert "Usage" in out + err
     assert "error" not in err
+
+
+def test_a_folder_whose_name_is_no_text_is_told(tmp_path: Path) -> None:
+    for name in (b"\xe9t\xe9", b"hiver"):
+        write_folder(Path(os.fsdecode(os.fsencode(tmp_path / "d") + b"/" + name)), pictures(6))
+    command = [sys.executable, "-m", "saddlepoint", "data", "inspect", str(tmp_path / "d")]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "LC_ALL": "C.UTF-8"}, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"\\udce9t\\udce9" in done.stdout

@@ -116,6 +116,20 @@ def test_expressions_are_read_from_names_of_the_radboud_faces(tmp_path: Path) ->
     assert load_dataset(str(tmp_path)).classes == ()
 
 
+def test_a_path_may_hold_the_sign_that_joins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "c++" / "work"
+    write_folder(home / "faces", pictures(12, 16, 3), ["x", "y"] * 6)
+    write_folder(home / "others", pictures(12, 16, 3, seed=5), ["v", "w"] * 6)
+    (home / "TFD.mat").write_bytes(b"")
+    monkeypatch.chdir(home)
+    source = absolute_source("faces+others")
+    assert source == f"{home}/faces+{home}/others"
+    assert joined(source) == [f"{home}/faces", f"{home}/others"]
+    assert load_dataset(source).classes == ("x", "y", "v", "w")
+    assert joined(f"{home}/TFD.mat#2") == [f"{home}/TFD.mat#2"]
+    assert joined(f"{home}/faces+gone") == [f"{home}/faces", "gone"]
+
+
 def test_two_data_sets_are_one_whose_rows_know_their_own_labels(tmp_path: Path) -> None:
     root, table = faces(tmp_path / "celeba")
     write_folder(tmp_path / "rafd", pictures(12, 16, 3, seed=5), ["angry", "sad"] * 6)

@@ -94,13 +94,27 @@ def load_dataset(
 
 
 def joined(source: str) -> list[str]:
-    """Return the data sets that a source names: those joined by ``+``, or it alone.
+    """Return the data sets that a source names: those joined by ``+``, or it alone; a path may hold ``+`` itself.
 
     >>> joined("mnist"), joined("faces+expressions")
     (['mnist'], ['faces', 'expressions'])
     """
-    whole = source in KNOWN or "+" not in source or Path(source).expanduser().exists()
-    return [source] if whole else source.split("+")
+    if _is_there(source) or "+" not in source:
+        return [source]
+    found, begun = list[str](), ""
+    for piece in source.split("+"):
+        begun = f"{begun}+{piece}" if begun else piece
+        if _is_there(begun):
+            found.append(begun)
+            begun = ""
+    if begun and not found:
+        return source.split("+")
+    return [*found, begun] if begun else found
+
+
+def _is_there(source: str) -> bool:
+    named = source in KNOWN or source.startswith("hf:")
+    return named or (bool(source) and Path(source.split("#")[0]).expanduser().exists())
 
 
 def _load_joint(source: str, parts: Sequence[str], options: Options, say: Say) -> Dataset:
