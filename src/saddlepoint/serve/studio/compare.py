@@ -32,14 +32,20 @@ def show(desk: Desk, one: str = "", two: str = "") -> None:
             ]
             seed = ui.number("seed", value=0, min=0, step=1, format="%d").classes("w-24")
         area = ui.column().classes("w-full")
+        begun = 0
 
         async def draw() -> None:
+            nonlocal begun
+            begun += 1
+            this, pair = begun, [str(select.value) for select in selects]
             area.clear()
-            pair = [str(select.value) for select in selects]
-            with area:
+            # What is drawn while another choice comes goes with its own place.
+            with area, ui.column().classes("w-full") as place:
                 await _sides(desk, pair, int(seed.value or 0))
-                _curves(desk, pair)
-                _figures(desk, pair)
+            if this == begun:
+                with place:
+                    _curves(desk, pair)
+                    _figures(desk, pair)
 
         for control in (*selects, seed):
             control.on_value_change(parts.guarded(draw))
@@ -47,6 +53,8 @@ def show(desk: Desk, one: str = "", two: str = "") -> None:
 
 
 async def _sides(desk: Desk, pair: list[str], seed: int) -> None:
+    """Lay out both sides, then draw: another choice may clear the page while a picture is made."""
+    made = []
     with ui.element("div").classes("grid grid-cols-1 md:grid-cols-2 gap-4 w-full"):
         for name in pair:
             with ui.column().classes("w-full gap-1"):
@@ -54,12 +62,14 @@ async def _sides(desk: Desk, pair: list[str], seed: int) -> None:
                 entry = desk.shelf.entry(name)
                 parts.say(standing(entry))
                 parts.say(f"doctor: {entry.verdict}" if entry.verdict else "")
-                try:
-                    run, _ = desk.open(name)
-                    picture = parts.Picture(f"samples of {name}, seed {seed}").style("width: 100%")
-                    picture.show(await asyncio.to_thread(pictures.made, run, "grid", None, seed=seed))
-                except SaddlepointError as error:
-                    ui.label(str(error))
+                picture = parts.Picture(f"samples of {name}, seed {seed}").style("width: 100%")
+                made.append((name, picture, parts.say("")))
+    for name, picture, problem in made:
+        try:
+            run, _ = desk.open(name)
+            picture.show(await asyncio.to_thread(pictures.made, run, "grid", None, seed=seed))
+        except SaddlepointError as error:
+            problem.text = str(error)
 
 
 def _curves(desk: Desk, pair: list[str]) -> None:

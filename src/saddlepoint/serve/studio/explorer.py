@@ -31,6 +31,7 @@ class Panel:
         self.desk, self.name = desk, name
         self.saved: list[Point] = []
         self.view, self.busy = View(), False
+        self.point = self.view.points[0]
         self.build(self.explorer)
 
     @property
@@ -56,7 +57,9 @@ class Panel:
                     ui.button("Keep this point", icon="push_pin", on_click=parts.guarded(self.keep)).props(
                         "outline no-caps"
                     )
-                    ui.button("Back to the seed", icon="restart_alt", on_click=self.reset).props("outline no-caps")
+                    ui.button("Back to the seed", icon="restart_alt", on_click=parts.guarded(self.reset)).props(
+                        "outline no-caps"
+                    )
                 self.path = ui.column().classes("w-full gap-0")
             with ui.column().classes("w-full gap-1"):
                 with ui.row().classes("items-end gap-4"):
@@ -92,6 +95,7 @@ class Panel:
         if self.has_w and self.other.value is not None:
             mix = (int(self.other.value), int(self.layer.value or 0))
         label = str(self.label.value) if self.label.value else None
+        self.point = point
         self.view = View((point,), 0.0, label, float(self.truncation.value), mix)
         await self.show()
 
@@ -123,8 +127,8 @@ class Panel:
         return parts.data_url(pictures.frame(explorer, explorer.sample(view)[0]))
 
     def keep(self) -> None:
-        """Keep the present point; two or more make a path to drag along."""
-        self.saved.append(self.view.points[0])
+        """Keep the point that the controls name; two or more make a path to drag along."""
+        self.saved.append(self.point)
         self.path.clear()
         with self.path:
             ui.label("Points kept: " + "; ".join(str(point) for point in self.saved)).classes("text-sm break-all")
@@ -139,11 +143,12 @@ class Panel:
         self.saved.clear()
         self.path.clear()
 
-    def reset(self) -> None:
-        """Put every slider back."""
+    async def reset(self) -> None:
+        """Put every slider back, and leave the path."""
         for slider in self.sliders.values():
             slider.value = 0.0
         self.truncation.value = 1.0
+        await self.moved()
 
     def download(self) -> None:
         """Give the picture to the browser as a file."""

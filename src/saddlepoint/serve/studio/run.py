@@ -58,9 +58,11 @@ def show(desk: Desk, name: str) -> None:
         def fill() -> None:
             title = str(shown_panels.value)
             if title not in filled:
-                filled.add(title)
+                holders[title].clear()
                 with holders[title]:
-                    _fill(offered[title], desk, name, entry)
+                    # What cannot be shown yet, before the first checkpoint, is tried again when it is chosen again.
+                    if _fill(offered[title], desk, name, entry):
+                        filled.add(title)
 
         shown_panels.on_value_change(fill)
         fill()
@@ -86,11 +88,14 @@ def panels(entry: Entry) -> dict[str, _PANEL]:
     return found | {"Figures": _figures}
 
 
-def _fill(panel: _PANEL, desk: Desk, name: str, entry: Entry) -> None:
+def _fill(panel: _PANEL, desk: Desk, name: str, entry: Entry) -> bool:
+    """Fill a panel, or say why it cannot be; return whether it is filled."""
     try:
         panel(desk, name, entry)
     except (SaddlepointError, OSError) as error:
         ui.label(str(error))
+        return False
+    return True
 
 
 def _controls(desk: Desk, name: str) -> None:
@@ -280,7 +285,11 @@ def _neighbours(desk: Desk, name: str, entry: Entry) -> None:
     closest = parts.Picture("the pairs of a sample and a training image that are closest")
 
     async def draw() -> None:
-        run, _ = desk.open(name)
+        try:
+            run, _ = desk.open(name)
+        except (SaddlepointError, OSError) as error:
+            waiting.text = str(error)
+            return
         try:
             nearest.show(await asyncio.to_thread(pictures.made, run, "neighbours"))
             waiting.set_visibility(False)
@@ -294,7 +303,7 @@ def _neighbours(desk: Desk, name: str, entry: Entry) -> None:
         except SaddlepointError as error:
             note.text = str(error)
 
-    ui.timer(0.01, draw, once=True)
+    ui.timer(0.01, parts.guarded(draw), once=True)
 
 
 def _figures(desk: Desk, name: str, entry: Entry) -> None:
