@@ -100,14 +100,15 @@ def write() -> None:
         f"`python benchmarks/speed.py run` on {machine['processor']}, {machine['threads']} threads, "
         f"torch {machine['torch']}, commit {newest['commit']}, {newest['date']}. Medians (ranges) of 5 turns.",
         "",
-        "| case | images/s | plain loop | ratio | MFLOP an image (plain) | share of fp32 ceiling | ratio at it | "
-        "peak MiB (plain) |",
-        "|---" * 8 + "|",
+        "| case | images/s | plain loop | ratio | ratio in bf16 | MFLOP an image (plain) | share of fp32 ceiling | "
+        "ratio at it | peak MiB (plain) |",
+        "|---" * 9 + "|",
     ]
     for case in newest["cases"]:
         lines.append(
             f"| {case['case']}: {CASES[case['case']].what} | {shown(case['engine'])} | {shown(case['plain'])} | "
-            f"**{shown(case['ratio'], '.2f')}** | {case['flops'] / 1e6:,.1f} ({case['plain_flops'] / 1e6:,.1f}) | "
+            f"**{shown(case['ratio'], '.2f')}** | {shown(half, '.2f') if (half := case.get('half')) else ''} | "
+            f"{case['flops'] / 1e6:,.1f} ({case['plain_flops'] / 1e6:,.1f}) | "
             f"{case['ceiling_share']:.0%} | {case['ratio']['median'] / case['ceiling_share']:.2f} | "
             f"{case['memory']:,.0f} ({case['plain_memory']:,.0f}) |"
         )

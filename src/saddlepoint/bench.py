@@ -31,6 +31,7 @@ from saddlepoint.engine import runtime
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.plan import Position, locate
+from saddlepoint.engine.precision import FP32, Precision, choose_precision
 from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.updates import Pull
 from saddlepoint.engine.world import ALONE, World
@@ -106,6 +107,8 @@ class Measured:
         case, what: its name, and what it is in words.
         engine, plain: images (windows) a second.
         ratio: of the two, round by round.
+        half: the engine with bf16 matrix products over the plain loop in fp32, round by round; None where ``--precision
+            auto`` would not take bf16.
         flops: floating-point operations of the engine's step for one image, counted (matrix products, convolutions).
         plain_flops: those of the plain step.
         ceiling_share: the engine's operations a second over those of large fp32 matrix products.
@@ -124,6 +127,7 @@ class Measured:
     memory: float
     plain_memory: float
     phases: Mapping[str, float]
+    half: Rate | None = None
 
 
 @dataclass(frozen=True)
@@ -180,22 +184,26 @@ def bench(names: Sequence[str] = (), *, rounds: int = 5, seconds: float = 2.0, t
     runtime.keep_freed_memory()
     runtime.use_threads(threads)
     chosen = [case for name in names or CASES for case in _cases(name)]
-    steps = {case.name: (engine_step(case), plain_step(case)) for case in chosen}
-    speeds: dict[str, list[tuple[float, float]]] = {case.name: [] for case in chosen}
+    precision = choose_precision("auto", torch.device("cpu"))
+    steps: dict[str, list[Callable[[], object]]] = {
+        case.name: [engine_step(case), plain_step(case)]
+        + ([engine_step(case, precision=precision)] if precision.name == "bf16" else [])
+        for case in chosen
+    }
+    speeds: dict[str, list[list[float]]] = {case.name: [] for case in chosen}
     peaks: dict[str, list[float]] = {}
-    for engine, plain in steps.values():
+    for variants in steps.values():
         for _ in range(WARM_UP):
-            engine()
-            plain()
+            for step in variants:
+                step()
     for _ in range(rounds):
         for name, rate in _ceilings():
             peaks.setdefault(name, []).append(rate)
         for case in chosen:
-            engine, plain = steps[case.name]
             batch = case.config.batch_size
-            speeds[case.name].append((batch * per_second(engine, seconds), batch * per_second(plain, seconds)))
+            speeds[case.name].append([batch * per_second(step, seconds) for step in steps[case.name]])
     ceilings = {name: Rate.of(values) for name, values in peaks.items()}
-    measured = tuple(_summarised(case, *steps[case.name], speeds[case.name], ceilings) for case in chosen)
+    measured = tuple(_summarised(case, steps[case.name], speeds[case.name], ceilings) for case in chosen)
     return Bench(measured, ceilings, runtime.machine())
 
 
@@ -209,22 +217,26 @@ def _cases(name: str) -> list[Case]:
 
 def _summarised(
     case: Case,
-    engine: Callable[[], object],
-    plain: Callable[[], object],
-    speeds: Sequence[tuple[float, float]],
+    steps: Sequence[Callable[[], object]],
+    speeds: Sequence[Sequence[float]],
     ceilings: Mapping[str, Rate],
 ) -> Measured:
-    ours, theirs = Rate.of([a for a, _ in speeds]), Rate.of([b for _, b in speeds])
+    ours, theirs, *half = (list(rates) for rates in zip(*speeds, strict=True))
+    engine_rate, plain_rate = Rate.of(ours), Rate.of(theirs)
     batch = case.config.batch_size
-    flops, plain_flops = (count_operations(step) / batch for step in (engine, plain))
+    flops, plain_flops = (count_operations(step) / batch for step in steps[:2])
     base = _peak_memory(case.name, "nothing")
     return Measured(
-        case=case.name, what=case.what, engine=ours, plain=theirs, ratio=Rate.of([a / b for a, b in speeds]),
-        flops=flops, plain_flops=plain_flops,
-        ceiling_share=ours.median * flops / 1e9 / ceilings["matrix product, fp32"].median,
+        case=case.name, what=case.what, engine=engine_rate, plain=plain_rate, ratio=_ratio(ours, theirs),
+        half=_ratio(half[0], theirs) if half else None, flops=flops, plain_flops=plain_flops,
+        ceiling_share=engine_rate.median * flops / 1e9 / ceilings["matrix product, fp32"].median,
         memory=_peak_memory(case.name, "engine") - base, plain_memory=_peak_memory(case.name, "plain") - base,
         phases=_shares(case),
     )  # fmt: skip
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> Rate:
+    return Rate.of([a / b for a, b in zip(ours, theirs, strict=True)])
 
 
 def _rows(case: Case) -> np.ndarray:
@@ -234,7 +246,9 @@ def _rows(case: Case) -> np.ndarray:
     return rng.integers(0, 256, (ROWS, *case.shape), dtype=np.uint8)
 
 
-def engine_step(case: Case, world: World = ALONE, kind: type[Trainer] = Trainer) -> Callable[[], Trainer]:
+def engine_step(
+    case: Case, world: World = ALONE, kind: type[Trainer] = Trainer, precision: Precision = FP32
+) -> Callable[[], Trainer]:
     """Return a function that makes one step of the engine on made-up rows and returns the trainer."""
     config = case.config
     modality: Modality = "sequence" if len(case.shape) == 2 else "image"
@@ -243,7 +257,7 @@ def engine_step(case: Case, world: World = ALONE, kind: type[Trainer] = Trainer)
     settings = Settings()
     feed = Feed(dataset.splits["train"], config.batch_size, 0, shares=settings.shares(config.batch_size, world.size))
     # The folder is never written to: nothing is saved between steps.
-    trainer = kind(family, feed, settings, RunFolder(Path("unused")), world=world)
+    trainer = kind(family, feed, settings, RunFolder(Path("unused")), world=world, precision=precision)
     family.prepare(dataset.stats())
 
     def step() -> Trainer:

@@ -92,11 +92,12 @@ def _cell(row: Row | None, metric: Metric) -> str:
 def print_bench(found: Bench) -> None:
     """Print what was measured: a row for each case, then the ceilings, then what a step's time goes to."""
     console = _console()
-    table = Table("", "samples/s", "plain loop", "ratio", "share of ceiling", "peak MiB", "plain", box=None)
+    table = Table("", "samples/s", "plain loop", "ratio", "in bf16", "share of ceiling", "peak MiB", "plain", box=None)
     for case in found.cases:
         table.add_row(
-            f"[bold]{case.case}[/]  {case.what}", _rate(case.engine), _rate(case.plain),
-            _rate(case.ratio, ".2f"), f"{case.ceiling_share:.0%}", f"{case.memory:,.0f}", f"{case.plain_memory:,.0f}",
+            f"[bold]{case.case}[/]  {case.what}", _rate(case.engine), _rate(case.plain), _rate(case.ratio, ".2f"),
+            "-" if case.half is None else _rate(case.half, ".2f"), f"{case.ceiling_share:.0%}",
+            f"{case.memory:,.0f}", f"{case.plain_memory:,.0f}",
         )  # fmt: skip
     console.print(table)
     console.print("\nceilings (GFLOP/s): " + "; ".join(f"{name} {_rate(r)}" for name, r in found.ceilings.items()))

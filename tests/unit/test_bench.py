@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from saddlepoint._errors import ConfigError
 from saddlepoint.bench import CASES, bench, count_operations, engine_step, plain_step
 from saddlepoint.cli import app
+from saddlepoint.engine.precision import Precision
 from saddlepoint.plain import dcgan_networks, mlp_networks, timegan_networks
 
 
@@ -84,6 +85,15 @@ def test_bench_measures_what_it_names() -> None:
     assert case.flops < case.plain_flops
     with pytest.raises(ConfigError, match="did you mean 'gan-2014'"):
         bench(["gan-2041"])
+
+
+def test_bf16_is_measured_where_training_would_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("saddlepoint.bench.choose_precision", lambda name, device: Precision("bf16"))
+    (case,) = bench(["gan-2014"], rounds=1, seconds=0.05, threads=1).cases
+    assert case.half is not None
+    assert case.half.median != case.ratio.median
+    monkeypatch.setattr("saddlepoint.bench.choose_precision", lambda name, device: Precision("fp32"))
+    assert bench(["gan-2014"], rounds=1, seconds=0.05, threads=1).cases[0].half is None
 
 
 def test_the_command_prints_a_table_and_json() -> None:
