@@ -80,7 +80,7 @@ def test_the_scrubber_goes_through_training(visit: Visit) -> None:
     last = source(page)
     visit.press("step of training", "PageDown", 9)
     changed(lambda: source(page), last)
-    assert caption.inner_text() == "step 0"
+    page.get_by_text("step 0", exact=True).wait_for()
     page.get_by_role("button", name="last").click()
     changed(caption.inner_text, "step 0")
     assert source(page) == last
