@@ -21,6 +21,9 @@ PRECISIONS = ("auto", "fp32", "bf16")
 HOPELESS = 8.0
 """A bf16 product that takes so many times as long as an fp32 one is not measured again."""
 
+TURNS = 12
+"""Products of each kind that are timed."""
+
 PAYS = 1.3
 """A bf16 matrix product must be this much faster than an fp32 one: casts and the other operations take their part."""
 
@@ -77,19 +80,20 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     return Precision("bf16" if speedup >= PAYS else "fp32", float(f"{speedup:.3g}"))
 
 
-def measured_speedup(device: torch.device, side: int = 256) -> float:
-    """Return how much faster than in fp32 a matrix product is in bf16 on this device: a few milliseconds' look.
+def measured_speedup(device: torch.device, side: int = 512) -> float:
+    """Return how much faster than in fp32 a matrix product is in bf16 on this device: some milliseconds' look.
 
-    Where bf16 is only emulated, one product tells enough.
+    In turns, and the best of many: a run must not depend on what else the machine did in that moment. Where bf16 is
+    only emulated, one product tells enough.
     """
-    best = {}
-    for kind in (torch.float32, torch.bfloat16):
-        a = torch.ones(side, side, dtype=kind, device=device)
-        best[kind] = math.inf
-        for _ in range(4):
+    kinds = (torch.float32, torch.bfloat16)
+    made = {kind: torch.ones(side, side, dtype=kind, device=device) for kind in kinds}
+    best = dict.fromkeys(kinds, math.inf)
+    for _ in range(TURNS):
+        for kind, a in made.items():
             best[kind] = min(best[kind], _seconds(lambda a=a: a @ a, device))  # type: ignore[misc]
-            if best[kind] > HOPELESS * best[torch.float32]:
-                break
+        if best[torch.bfloat16] > HOPELESS * best[torch.float32]:
+            break
     return best[torch.float32] / best[torch.bfloat16]
 
 
