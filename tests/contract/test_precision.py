@@ -166,9 +166,12 @@ def test_the_measurement_is_short_where_bf16_is_emulated(monkeypatch: pytest.Mon
 
     def seconds(work: object, device: torch.device, times: dict[str, float]) -> float:
         asked.append(1)
-        return times["fp32"] if len(asked) <= 4 else times["bf16"]
+        # One moment in which nothing runs well must not decide.
+        slow = 30.0 if len(asked) in (4, 7) else 1.0
+        return slow * times["fp32" if len(asked) % 2 else "bf16"]
 
-    for times, calls, speedup in (({"fp32": 1.0, "bf16": 50.0}, 5, 0.02), ({"fp32": 1.0, "bf16": 0.25}, 8, 4.0)):
+    turns = 2 * precision.TURNS
+    for times, calls, speedup in (({"fp32": 1.0, "bf16": 50.0}, 2, 0.02), ({"fp32": 1.0, "bf16": 0.25}, turns, 4.0)):
         asked.clear()
         monkeypatch.setattr(precision, "_seconds", lambda work, device, times=times: seconds(work, device, times))
         assert precision.measured_speedup(torch.device("cpu")) == pytest.approx(speedup)
