@@ -75,7 +75,6 @@ class StarGAN2Config(FamilyConfig):
     simultaneous: bool = option(False, "update both players at once, from the same minibatch and noise")
     r1_gamma: float = option(1.0, "weight of gamma/2 ||grad D||^2 on real images; 0: off")
     r2_gamma: float = option(0.0, "weight of gamma/2 ||grad D||^2 on translated images; 0: off")
-    head_gain: float = option(1.0, "scale of the initial weights of D's last layer, as a share of He's")
     style: float = option(1.0, "weight of the error of the style that the encoder reads from a translation")
     diversity: float = option(
         1.0, "weight of the mean absolute difference of two styles' images, which G shall make large"
@@ -96,7 +95,7 @@ class StarGAN2Config(FamilyConfig):
         sizes = ("latent_size", "style_size", "width", "max_width", "halvings", "blocks", "style_width")
         for name in (*sizes, "discriminator_width"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("lr", "discriminator_lr", "mapping_lr", "diversity_fall_kimg", "head_gain"):
+        for name in ("lr", "discriminator_lr", "mapping_lr", "diversity_fall_kimg"):
             check(getattr(self, name) > 0, name, getattr(self, name), "positive")
         for name in ("beta1", "beta2"):
             check(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
@@ -333,8 +332,6 @@ class StarGAN2(Family):
             elif isinstance(layer, StyledNorm) and layer.gain is not None and layer.offset is not None:
                 nn.init.ones_(layer.gain)
                 nn.init.zeros_(layer.offset)
-        with torch.no_grad():
-            self.discriminator.heads.weight.mul_(self.config.head_gain)
 
     def prepare(self, stats: DataStats) -> None:
         """Keep training images that inputs are drawn from."""
