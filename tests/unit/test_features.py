@@ -71,3 +71,12 @@ def test_a_classifier_is_trained_once_and_mended_when_damaged(monkeypatch: pytes
     bare = {name: Split(split.x, None) for name, split in data.splits.items()}
     with pytest.raises(DataError, match="labels"):
         extractor_for(replace(data, splits=bare, fingerprint="00" * 32))
+
+
+def test_only_the_datas_own_classifier_names_its_classes() -> None:
+    digits, clothes = _data("mnist", (1, 28, 28)), _data("fashion-mnist", (1, 28, 28))
+    lenet = extractor_for(digits)
+    assert features.names_classes(lenet, digits)
+    assert not features.names_classes(lenet, clothes)
+    assert not features.names_classes(extractor_for(digits, "pixels"), digits)
+    assert not features.names_classes(None, digits)

@@ -254,3 +254,28 @@ def test_an_update_order_that_cannot_be_carried_out_is_refused(
     family._stages = stages
     with pytest.raises(ConfigError, match=message):
         trainer(family, tmp_path)
+
+
+def test_pictures_of_steps_that_are_made_again_go(tmp_path: Path) -> None:
+    trainer(scripted(), tmp_path, steps=4).train(points().stats)
+    samples = tmp_path / "samples"
+    samples.mkdir(exist_ok=True)
+    for name in ("step00000003.png", "step00000004.png", "step00000009.png", "stepmother.png"):
+        (samples / name).write_bytes(b"")
+    RunFolder(tmp_path).recover(lambda words: None)
+    assert sorted(path.name for path in samples.iterdir()) == [
+        "step00000003.png", "step00000004.png", "stepmother.png",
+    ]  # fmt: skip
+
+
+def test_a_process_that_joins_has_the_sums_of_the_others_at_zero(tmp_path: Path) -> None:
+    first = trainer(scripted(), tmp_path, steps=25)
+    first.train(points().stats)
+    checkpoint, _ = newest_checkpoint(RunFolder(tmp_path).checkpoints)
+    assert checkpoint is not None
+    writer, joined = trainer(scripted(), tmp_path).state, trainer(scripted(), tmp_path).state
+    writer.load(checkpoint)
+    joined.load(checkpoint, rank=1)
+    assert writer.statistics.state_dict()
+    assert writer.statistics.state_dict().keys() == joined.statistics.state_dict().keys()
+    assert not any(sums.any() for sums in joined.statistics.state_dict().values())
