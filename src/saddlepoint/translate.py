@@ -86,14 +86,9 @@ def translate_folder(
         refused.append((name, str(problem)))
         say(f"refused: {name}: {problem}")
 
-    files, notes = ([source], []) if alone else walk(root)
+    files, notes = ([source], []) if alone else _files(root, out, say)
     for note in notes:
         refuse(root.name, note)
-    if out.resolve().is_relative_to(root.resolve()) and not alone:
-        # Results of an earlier call are not translated again.
-        found, files = files, [path for path in files if not path.resolve().is_relative_to(out.resolve())]
-        if len(found) > len(files):
-            say(f"left out: {len(found) - len(files)} files below {out}, where the translations go")
     originals = {path.resolve() for path in files}
     for path in files:
         name = path.relative_to(root)
@@ -114,6 +109,17 @@ def translate_folder(
             except (Unreadable, OSError) as problem:
                 refuse(name.as_posix(), problem)
     return Translated(tuple(written), tuple(refused))
+
+
+def _files(root: Path, out: Path, say: Callable[[str], None]) -> tuple[list[Path], list[str]]:
+    """Return the files below a folder, and what cannot be looked into; results of an earlier call are left out."""
+    found, notes = walk(root)
+    if not out.resolve().is_relative_to(root.resolve()):
+        return found, notes
+    files = [path for path in found if not path.resolve().is_relative_to(out.resolve())]
+    if len(found) > len(files):
+        say(f"left out: {len(found) - len(files)} files below {out}, where the translations go")
+    return files, notes
 
 
 def _check(run: Run, folder: Path, targets: Sequence[str], out: Path) -> None:

@@ -248,7 +248,23 @@ def _blocks(series: _Series, window: int) -> tuple[dict[str, list[Span]], list[s
             f"split by time before windows are cut: of every series the last {100 // SHARE}% are test, the "
             f"{100 // SHARE}% before valid; no row is in two parts"
         )
-    lengths = dict(zip(series.starts.tolist(), (ends - series.starts).tolist(), strict=True))
+    notes += _cut_at_gaps(series, spans, ends - series.starts, window)
+    return spans, notes
+
+
+def _cut_at_gaps(series: _Series, spans: dict[str, list[Span]], rows: np.ndarray, window: int) -> list[str]:
+    """Cut every part at gaps, in place; pieces shorter than a window go, but for whole series. Return what to say.
+
+    Args:
+        series: in order.
+        spans: of the parts.
+        rows: of each series.
+        window: rows in a window.
+
+    Raises:
+        DataError: if nothing is left of a part.
+    """
+    lengths = dict(zip(series.starts.tolist(), rows.tolist(), strict=True))
     dropped = 0
     for split, parts in spans.items():
         kept = []
@@ -260,15 +276,13 @@ def _blocks(series: _Series, window: int) -> tuple[dict[str, list[Span]], list[s
             kept += [piece for piece in pieces if piece[1] - piece[0] >= window or whole]
             dropped += sum(b - a for a, b in pieces if b - a < window and not whole)
         spans[split] = kept
-    if dropped:
-        notes.append(f"{dropped:,} rows between gaps and ends are fewer than a window and were left out")
     if not all(spans.values()):
         empty = next(split for split, parts in spans.items() if not parts)
         raise DataError(
             f"{series.table.name}: no window of {window} rows fits into the {empty} part between gaps, ends and "
             "changes of the label; give more rows, or a shorter --window"
         )
-    return spans, notes
+    return [f"{dropped:,} rows between gaps and ends are fewer than a window and were left out"] if dropped else []
 
 
 def _fill(table: Table, series: _Series, spans: dict[str, list[Span]]) -> list[str]:

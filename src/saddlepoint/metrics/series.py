@@ -76,8 +76,11 @@ def reach(x: np.ndarray) -> int:
     >>> reach(np.arange(10.0)[np.arange(6)[:, None] + np.arange(5)][..., None])
     4
     """
-    stride = _stride(x)
-    return (x.shape[1] - 1) // stride if stride else 0
+    return _reach_of(_stride(x), x.shape[1])
+
+
+def _reach_of(stride: int, steps: int) -> int:
+    return (steps - 1) // stride if stride else 0
 
 
 def _stride(x: np.ndarray) -> int:
@@ -102,7 +105,7 @@ def _stretches(x: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
     broken = ~_shifted(x, np.arange(n - 1), stride) if stride else np.ones(n - 1, bool)
     starts = np.flatnonzero(np.append(True, broken))
     counts = np.diff(np.append(starts, n))
-    return reach(x), np.repeat(starts, counts), np.repeat(starts + counts, counts)
+    return _reach_of(stride, x.shape[1]), np.repeat(starts, counts), np.repeat(starts + counts, counts)
 
 
 def divide(x: np.ndarray, rng: np.random.Generator, share: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
