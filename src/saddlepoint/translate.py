@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,24 +63,21 @@ def translate_folder(
         folder: pictures, in subfolders or not; or a single picture.
         targets: domains as `Run.target` reads them. With several, each gets a subfolder of ``out`` with its name.
         out: where to; made if it is not there.
-        overwrite: replace files that are there.
+        overwrite: replace files that are there, but none of the pictures themselves.
         reference: a picture whose style the translations take, for a family that can; None: the style of the seed.
         seed: of the style, where a domain has several; the same for all pictures.
         say: hears of every refused file, and of pictures left out because they lie below ``out``.
 
     Raises:
-        ConfigError: if the generator does not transform images, there is no such domain, or ``out`` is the pictures'
-            own folder. A single translation that would replace one of the pictures is refused, also with ``overwrite``.
+        ConfigError: if the generator transforms no images, there is no such domain, or ``out`` is the pictures' folder.
         DataError: if the folder or the reference cannot be read.
     """
     source, out = Path(folder).expanduser(), Path(out).expanduser()
-    alone = source.is_file()
-    root = source.parent if alone else source
+    root = source.parent if (alone := source.is_file()) else source
     _check(run, root, targets, out)
     wanted = {words: run.target(words) for words in targets}
     style = None if reference is None else run.read_pictures([(reference.name, _bytes(reference))])
-    written: list[Path] = []
-    refused: list[tuple[str, str]] = []
+    written, refused = list[Path](), list[tuple[str, str]]()
 
     def refuse(name: str, problem: object) -> None:
         refused.append((name, str(problem)))
@@ -100,10 +97,7 @@ def translate_folder(
         for words, label in wanted.items():
             place = out / words / name if len(wanted) > 1 else out / name
             try:
-                if place.resolve() in originals:
-                    raise Unreadable(f"{place} is one of the pictures themselves; choose another --out")
-                if place.exists() and not overwrite:
-                    raise Unreadable(f"{place} is there already; --overwrite replaces it")
+                _check_place(place, originals, overwrite)
                 _write(place, picture.translated(run, label, style, seed))
                 written.append(place)
             except (Unreadable, OSError) as problem:
@@ -133,6 +127,13 @@ def _check(run: Run, folder: Path, targets: Sequence[str], out: Path) -> None:
         raise ConfigError(
             f"'{out}' is the folder of the pictures themselves; choose another --out, so that none is lost"
         )
+
+
+def _check_place(place: Path, originals: Collection[Path], overwrite: bool) -> None:
+    if place.resolve() in originals:
+        raise Unreadable(f"{place} is one of the pictures themselves; choose another --out")
+    if place.exists() and not overwrite:
+        raise Unreadable(f"{place} is there already; --overwrite replaces it")
 
 
 def _bytes(path: Path) -> bytes:
