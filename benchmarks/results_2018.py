@@ -57,7 +57,7 @@ class Row:
     family: str
     data: str
     seed: int = 0
-    minutes: int = 25
+    minutes: int = 20
     threads: int = 1
 
     @property
