@@ -16,7 +16,16 @@ from torch import Tensor
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint._files import write_atomically
 from saddlepoint._types import from_bytes, to_bytes
-from saddlepoint.data.images import Unreadable, decode, open_picture, orientation_of, strict_pillow, upright
+from saddlepoint.data.images import (
+    Unreadable,
+    decode,
+    open_picture,
+    orientation_of,
+    place_within,
+    shape_to,
+    strict_pillow,
+    upright,
+)
 from saddlepoint.data.sources import walk
 from saddlepoint.run import Run
 
@@ -56,7 +65,8 @@ def translate_folder(
 ) -> Translated:
     """Translate every picture below a folder, or one; what cannot be read is named and left out, the rest is done.
 
-    A picture is resized to the size of the generator's images as a whole, translated, and resized back.
+    A picture is resized to the size of the generator's images as a whole, or padded where the run was trained on padded
+    ones, translated, and brought back to its size.
 
     Args:
         run: with a generator that transforms images.
@@ -154,14 +164,20 @@ class _Picture:
     def translated(self, run: Run, label: Tensor, style: Tensor | None, seed: int) -> bytes:
         """Return the bytes of the translated picture's file."""
         channels, height, width = run.family.data.shape
+        padded = run.config["data"].get("fit") == "pad" and height == width
         given = self.image.convert("L" if channels == 1 else "RGB")
-        if given.size != (width, height):
-            given = given.resize((width, height), Image.Resampling.LANCZOS)
-        pixels = np.array(given).reshape(height, width, channels).transpose(2, 0, 1)
-        x = from_bytes(torch.from_numpy(np.ascontiguousarray(pixels))[None])
+        if padded:
+            pixels = shape_to(given, width, channels, "pad")
+        else:
+            if given.size != (width, height):
+                given = given.resize((width, height), Image.Resampling.LANCZOS)
+            pixels = np.ascontiguousarray(np.array(given).reshape(height, width, channels).transpose(2, 0, 1))
+        x = from_bytes(torch.from_numpy(pixels)[None])
         y = run.generate(x, label, seed=seed) if style is None else run.guided(x, style, label)
         found = to_bytes(y)[0].numpy().transpose(1, 2, 0)
         made = Image.fromarray(found[..., 0] if channels == 1 else found)
+        if padded:
+            made = made.crop(place_within(self.image.size, width))
         if made.size != self.image.size:
             made = made.resize(self.image.size, Image.Resampling.LANCZOS)
         if self.alpha is not None:

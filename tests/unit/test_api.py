@@ -71,6 +71,30 @@ def test_damaged_runs_are_refused_in_words(run: saddlepoint.Run) -> None:
             saddlepoint.load(run.path)
 
 
+def test_limits_of_a_resumed_run_are_checked(run: saddlepoint.Run) -> None:
+    with pytest.raises(ConfigError, match="steps is -4, but it must be positive"):
+        api.plan_to_resume(run.path, steps=-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "message"),
+    [
+        ("keep", 0, ConfigError, "keep is 0, but it must be positive"),
+        ("kimg", "20", CheckpointError, "is damaged"),
+        ("sed", 1, CheckpointError, "is damaged: .*'sed'"),
+    ],
+)
+def test_damaged_settings_are_refused_in_words(
+    run: saddlepoint.Run, name: str, value: object, error: type[Exception], message: str
+) -> None:
+    path = run.path / "config.json"
+    config = json.loads(path.read_text())
+    config["settings"][name] = value
+    path.write_text(json.dumps(config))
+    with pytest.raises(error, match=message):
+        api.plan_to_resume(run.path)
+
+
 def test_weights_of_other_networks_are_refused(run: saddlepoint.Run) -> None:
     path = run.path / "config.json"
     config = json.loads(path.read_text())

@@ -6,7 +6,9 @@ import math
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI, WebSocket
 from fastapi.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 from typer.testing import CliRunner
 
 import saddlepoint
@@ -16,7 +18,7 @@ from saddlepoint.cli import app as command
 from saddlepoint.lab import Curve, Panel
 from saddlepoint.serve.address import listen
 from saddlepoint.serve.studio import charts, open_studio
-from saddlepoint.serve.studio.app import asking_for
+from saddlepoint.serve.studio.app import TokenGate
 from saddlepoint.serve.studio.desk import Desk
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
@@ -85,16 +87,24 @@ def test_a_training_gets_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_token_is_asked_for_once() -> None:
-    from fastapi import FastAPI
-
     app = FastAPI()
-    app.middleware("http")(asking_for("secret"))
+    app.add_middleware(TokenGate, token="secret")
     app.get("/")(lambda: "here")
+
+    @app.websocket("/live")
+    async def live(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.send_text("here")
+
     with TestClient(app) as client:
         assert client.get("/").status_code == 401
         assert client.get("/?token=wrong").status_code == 401
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect("/live"):
+            pass
         assert client.get("/?token=secret").json() == "here"
         assert client.get("/").json() == "here"
+        with client.websocket_connect("/live") as socket:
+            assert socket.receive_text() == "here"
 
 
 def test_a_port_that_is_taken_is_said() -> None:

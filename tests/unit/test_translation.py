@@ -180,6 +180,22 @@ def test_one_picture_is_translated_as_in_its_folder(runs: dict[str, Run], tmp_pa
         translate_folder(runs["stargan"], source / "gone.png", ["dog"], tmp_path / "none")
 
 
+def test_a_run_on_padded_pictures_translates_padded_ones(
+    runs: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = runs["stargan"]
+    monkeypatch.setitem(run.config["data"], "fit", "pad")
+    (tmp_path / "in").mkdir()
+    flat = drawn(1, 16, 3)[0][3:11]
+    (tmp_path / "in" / "flat.png").write_bytes(png(flat))
+    assert len(translate_folder(run, tmp_path / "in", ["dog"], tmp_path / "out").written) == 1
+    padded = np.zeros((16, 16, 3), np.uint8)
+    padded[4:12] = flat
+    expected = run.generate(torch.from_numpy(padded.transpose(2, 0, 1).copy())[None] / 127.5 - 1, torch.tensor([1]))
+    found = np.asarray(Image.open(tmp_path / "out" / "flat.png")).transpose(2, 0, 1)
+    assert np.array_equal(found, explore.to_uint8(expected)[0][:, 4:12])
+
+
 def test_nothing_is_written_over_unless_told(runs: dict[str, Run], tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()

@@ -130,17 +130,24 @@ def shape_to(image: Image.Image, size: int, channels: int, fit: str) -> np.ndarr
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
         image = image.crop((left, top, left + side, top + side))
-    scale = size / max(image.size)
-    inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    if image.size != inner:
-        image = image.resize(inner, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    if inner != (size, size):
+    left, top, right, bottom = box = place_within(image.size, size)
+    if image.size != (right - left, bottom - top):
+        image = image.resize((right - left, bottom - top), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    if box != (0, 0, size, size):
         # padded after resizing: a strip of 8 x 4,000,000 pixels would not fit into memory as a square
         square = Image.new(mode, (size, size))
-        square.paste(image, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+        square.paste(image, (left, top))
         image = square
     pixels = np.frombuffer(image.tobytes(), dtype=np.uint8).reshape(size, size, channels)
     return pixels[None, ..., 0] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def place_within(sides: tuple[int, int], size: int) -> tuple[int, int, int, int]:
+    """Return where a picture of (width, height) lies in the square it is padded to: left, top, right, bottom."""
+    scale = size / max(sides)
+    width, height = (max(1, round(side * scale)) for side in sides)
+    left, top = (size - width) // 2, (size - height) // 2
+    return left, top, left + width, top + height
 
 
 @dataclass

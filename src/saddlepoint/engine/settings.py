@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import Literal
 from torch import Tensor
 
 from saddlepoint._errors import ConfigError
+from saddlepoint.config import check
 from saddlepoint.engine.doctor import Diagnosis
 from saddlepoint.family import Progress
 
@@ -53,6 +55,14 @@ class Settings:
     micro_batch: int | None = None
     precision: str = "auto"
     compile: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "kimg", "seconds", "micro_batch"):
+            value = getattr(self, name)
+            check(value is None or 0 < value < math.inf, name, value, "positive")
+        for name in ("report_kimg", "checkpoint_seconds", "keep", "snapshot_samples"):
+            check(getattr(self, name) > 0, name, getattr(self, name), "positive")
+        check(self.seed >= 0, "seed", self.seed, "0 or more")
 
     def shares(self, batch_size: int, processes: int) -> int:
         """Return into how many equal parts a minibatch is divided: one or more for each process.

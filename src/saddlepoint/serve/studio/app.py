@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Response
 from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
 from nicegui import ui
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from saddlepoint.serve.studio import compare, experiment, run, runs, training
 from saddlepoint.serve.studio.desk import Desk
 
 LOOPBACK = ("127.0.0.1", "localhost")
 _COOKIE = "saddlepoint-token"
+_ASKS = "this studio asks for its token: open it as ?token=..."
 
 
 def make_app(runs_folder: str | Path, host: str = LOOPBACK[0], token: str | None = None) -> FastAPI:
@@ -31,7 +34,7 @@ def make_app(runs_folder: str | Path, host: str = LOOPBACK[0], token: str | None
     if host in LOOPBACK:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))
     if token is not None:
-        app.middleware("http")(asking_for(token))
+        app.add_middleware(TokenGate, token=token)
 
     @app.get("/snapshot/{name}/{step}.png")
     def snapshot(name: str, step: int) -> Response:
@@ -51,20 +54,30 @@ def make_app(runs_folder: str | Path, host: str = LOOPBACK[0], token: str | None
     return app
 
 
-def asking_for(token: str) -> Callable[[Request, Callable[[Request], Awaitable[Response]]], Awaitable[Response]]:
-    """Return what lets in who brings the token once as ``?token=``, and remembers that in a cookie."""
+class TokenGate:
+    """Lets in, to pages and to their live connection, who brings the token once as ``?token=``; a cookie remembers it.
 
-    async def check(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        given = request.query_params.get("token") or request.cookies.get(_COOKIE, "")
-        if not hmac.compare_digest(given.encode(), token.encode()):
-            return PlainTextResponse("this studio asks for its token: open it as ?token=...", status_code=401)
-        if "token" not in request.query_params:
-            return await answer(request)
-        response = RedirectResponse(request.url.remove_query_params("token"))
-        response.set_cookie(_COOKIE, token, httponly=True, samesite="strict")
-        return response
+    Args:
+        app: what it guards.
+        token: the word.
+    """
 
-    return check
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self.app, self.token = app, token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        asked, answer = HTTPConnection(scope), self.app
+        given = asked.query_params.get("token") or asked.cookies.get(_COOKIE, "")
+        if not hmac.compare_digest(given.encode(), self.token):
+            answer = WebSocketClose(1008) if scope["type"] == "websocket" else PlainTextResponse(_ASKS, status_code=401)
+        elif scope["type"] == "http" and "token" in asked.query_params:
+            answer = RedirectResponse(asked.url.remove_query_params("token"))
+            answer.set_cookie(_COOKIE, self.token.decode(), httponly=True, samesite="strict")
+        await answer(scope, receive, send)
 
 
 _ICON = (
