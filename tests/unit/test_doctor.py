@@ -68,6 +68,7 @@ CASES = [
     ("discriminator too weak", {"V": -1.386, "raw distance": 0.3, "distance": 0.3}, "D knows nothing: V is -1.39"),
     ("discriminator too weak", {"V": -1.386, "spread": 0.01}, "samples differ by 1%"),
     ("discriminator too weak", {"V": -12.0, "separation": 0.0, "spread": 0.1}, "D knows nothing: V is -12.00"),
+    ("discriminator too weak", {"V": -16.0}, "D takes samples for data: V is -16.0"),
     ("partial collapse", {"V": -3.0, "separation": 0.95, "modes": 0.3, "raw distance": 0.3}, "30% of the modes"),
     ("partial collapse", {"classes": 0.4}, "the classifier sees 40% of the classes"),
     ("diverged", {"reach": 40.0}, "40 times as far"),

@@ -68,6 +68,9 @@ IGNORANT = -1.36
 FOOLED, CLUELESS = -1.42, 0.6
 """V below which D is not ignorant but fooled, unless `separation` is below the second number."""
 
+WRONG = -4.0
+"""V below which D has lost the game: its loss is three times that of one that knows nothing."""
+
 SCATTERED = 3.0
 """Nearest distance among samples over that among data rows, above which samples lie between the modes."""
 
@@ -340,6 +343,8 @@ def _suspect(exam: Exam, exams: Sequence[Exam], vanishing: bool) -> tuple[Verdic
         seen = (f"in the classifier's features it is {exam.feature_distance:.2f}",) if unlike else ()
         return "discriminator too weak", (*game, *missing, far, *seen)
     better = recovering(exams)
+    if exam.value is not None and exam.value < WRONG and not better:
+        return "discriminator too weak", (f"D takes samples for data: V is {exam.value:.1f}", *missing)
     if ignorant and not better and exam.get("nearest", 1.0) > SCATTERED:
         scattered = f"samples lie {exam.get('nearest', 1):.1f} times as far from one another as data rows"
         return "discriminator too weak", (*game, scattered)
