@@ -93,7 +93,7 @@ class Row:
 
 def rows(seed: int) -> list[Row]:
     """Return the rows of a seed, headline rows first."""
-    copies = (*IMAGES, "memorisation")
+    copies = ("fd", "pr", "memorisation")
     return [
         Row("stylegan", "stylegan", "tiny-32", "mnist", seed=seed),
         Row("dcgan", "dcgan", "small", "mnist", seed=seed),
