@@ -112,6 +112,24 @@ def test_a_strided_discriminator_compares_a_translation_with_a_reference_of_its_
             torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
 
 
+def test_diversity_can_keep_its_weight() -> None:
+    at = {}
+    for fall, nimg in ((100.0, 0), (None, 0), (None, 10_000_000)):
+        family = build(dataclasses.replace(SMALL, diversity_fall_kimg=fall))
+        at[fall, nimg] = family.loss(phase(family, "generator-latent"), batch(), context(nimg)).loss
+    assert torch.equal(at[None, 0], at[100.0, 0])
+    assert torch.equal(at[None, 10_000_000], at[100.0, 0])
+
+
+@pytest.mark.parametrize("normalised", [True, False])
+def test_maps_before_the_last_convolution_have_no_mean_unless_told(normalised: bool) -> None:
+    """A mean of 0 for each image and map: what is a light ground, and what a dark one, is then lost."""
+    generator, seen = build(dataclasses.replace(SMALL, output_norm=normalised)).generator, []
+    generator.norm.register_forward_hook(lambda module, given, found: seen.append(found.mean((2, 3))))
+    generator(batch().x, torch.randn(4, 5, generator=stream("cpu", "style")))
+    assert (seen[0].abs().max() < 1e-5) == normalised
+
+
 @pytest.mark.parametrize(("name", "value"), [("objective", "relativistic"), ("simultaneous", True)])
 def test_what_needs_a_strided_discriminator_is_refused_without(name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"{name} is .* or the discriminator strided"):

@@ -62,6 +62,7 @@ class StarGAN2Config(FamilyConfig):
     halvings: int = option(4, "halvings in G")
     blocks: int = option(2, "residual blocks of G at its lowest resolution without a style; as many follow with one")
     style_width: int = option(512, "hidden units of the mapping network")
+    output_norm: bool = option(True, "normalise each map before G's last convolution, which then knows no mean of them")
     bounded: bool = option(False, "tanh of G's images, which are not bounded otherwise")
     discriminator: str = option(
         "residual", "D's blocks: residual, or one strided convolution each", choices=("residual", "strided")
@@ -79,7 +80,9 @@ class StarGAN2Config(FamilyConfig):
     diversity: float = option(
         1.0, "weight of the mean absolute difference of two styles' images, which G shall make large"
     )
-    diversity_fall_kimg: float = option(800.0, "thousands of samples in which that weight falls to 0 along a line")
+    diversity_fall_kimg: float | None = option(
+        800.0, "thousands of samples in which that weight falls to 0 along a line; none: it stays"
+    )
     cycle: float = option(1.0, "weight of the mean absolute error of an image translated there and back")
     references: bool = option(True, "train with styles of reference images in turn with those of noise")
     flip: bool = option(False, "mirror half of the images")
@@ -95,8 +98,10 @@ class StarGAN2Config(FamilyConfig):
         sizes = ("latent_size", "style_size", "width", "max_width", "halvings", "blocks", "style_width")
         for name in (*sizes, "discriminator_width"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("lr", "discriminator_lr", "mapping_lr", "diversity_fall_kimg"):
+        for name in ("lr", "discriminator_lr", "mapping_lr"):
             check(getattr(self, name) > 0, name, getattr(self, name), "positive")
+        fall = self.diversity_fall_kimg
+        check(fall is None or fall > 0, "diversity_fall_kimg", fall, "positive, or none")
         for name in ("beta1", "beta2"):
             check(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
         for name in ("r1_gamma", "r2_gamma", "style", "diversity", "cycle", "weight_decay"):
@@ -160,7 +165,7 @@ class Generator(nn.Module):
             for i in reversed(range(c.halvings))
         )
         self.decode = nn.ModuleList([*same, *up])
-        self.norm = StyledNorm(c.width)
+        self.norm = StyledNorm(c.width) if c.output_norm else nn.Identity()
         self.output = nn.Conv2d(c.width, channels, 1)
         self.bounded = c.bounded
 
@@ -171,7 +176,7 @@ class Generator(nn.Module):
             h = block(h)
         for block in self.decode:
             h = block(h, style)
-        found = at_least_float32(self.output(F.leaky_relu(self.norm(h, None), SLOPE)))
+        found = at_least_float32(self.output(F.leaky_relu(self.norm(h), SLOPE)))
         return torch.tanh(found) if self.bounded else found
 
 
@@ -291,10 +296,10 @@ class StarGAN2(Family):
         # Minutes on a CPU: few channels, faster steps, styles of noise only (the encoder learns from their images),
         # translations paired with images of their domain before a D whose penalties cost one more pass.
         "tiny-32": StarGAN2Config(
-            batch_size=16, style_size=32, width=16, halvings=2, blocks=1, style_width=64, discriminator="strided",
-            objective="relativistic", simultaneous=True, r1_gamma=0.2, r2_gamma=0.2, diversity=5.0,
-            diversity_fall_kimg=50.0, references=False, cycle=10.0, lr=1e-3, mapping_lr=0.1, weight_decay=0.0,
-            ema_ramp=0.1,
+            batch_size=16, style_size=32, width=16, halvings=2, blocks=1, style_width=64, output_norm=False,
+            bounded=True, discriminator="strided", objective="relativistic", simultaneous=True, r1_gamma=0.2,
+            r2_gamma=0.2, diversity=3.0, diversity_fall_kimg=None, references=False, cycle=10.0, lr=1e-3,
+            mapping_lr=0.1, weight_decay=0.0, ema_ramp=0.1,
         ),
         # 100,000 steps on batches of 8; the average's half-life is that of .999 a step.
         "paper-celeba-hq-256": StarGAN2Config(flip=True, ema_half_life_kimg=5.54),
@@ -437,7 +442,8 @@ class StarGAN2(Family):
             other = self.generator(real, self._style(given, source, 1))
         apart = _l1(fake, other)
         back = self.generator(fake, self.style_encoder(real, given.own))
-        error, fading = _l1(back, real), linear_fall(ctx.progress.nimg, 0.0, c.diversity_fall_kimg)
+        error, fall = _l1(back, real), c.diversity_fall_kimg
+        fading = 1.0 if fall is None else linear_fall(ctx.progress.nimg, 0.0, fall)
         loss = loss + c.style * misread + c.cycle * error
         logs = {"style error": misread, "diversity": apart, "cycle error": error}
         told = {f"{name} ({source})": value.detach() for name, value in logs.items()}

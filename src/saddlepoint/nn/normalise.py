@@ -149,7 +149,7 @@ class StyledNorm(nn.Module):
         self.gain = None if style else nn.Parameter(torch.ones(channels))
         self.offset = None if style else nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Images, style: Tensor | None) -> Images:
+    def forward(self, x: Images, style: Tensor | None = None) -> Images:
         """Return gain * (x - mean) / deviation + offset; with a style the gain is 1 + its linear map."""
         # Statistics, and sums of residual blocks, are not computed in half precision.
         x = at_least_float32(x)
