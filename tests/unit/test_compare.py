@@ -11,6 +11,7 @@ from scipy import stats
 from saddlepoint._errors import ConfigError
 from saddlepoint.evaluate import Metric, Result, Row, compare
 from saddlepoint.evaluate.compare import holm
+from saddlepoint.metrics.bootstrap import proportion
 
 FD = Metric("Fréchet distance", "lower")
 RECALL = Metric("recall", "higher")
@@ -72,6 +73,25 @@ def test_an_interval_serves_where_there_is_no_standard_error() -> None:
     direct = compare({"a": [_result(3.0)], "b": [_result(6.5)]})[0].differences[0]
     found = compare({"a": [with_interval(3.0)], "b": [with_interval(6.5)]})[0].differences[0]
     assert found.p == pytest.approx(direct.p)
+
+
+def test_shares_are_compared_by_their_intervals() -> None:
+    """Newcombe 1998, table II: 56/70 against 48/80 and 10/10 against 0/10, method 10, to four places."""
+
+    def share(hits: int, n: int) -> Result:
+        found = proportion(np.arange(n) < hits)
+        row = Row(RECALL.name, "generator", found.value, found.standard_error, found.interval)
+        return Result("accuracy", "", (RECALL,), (row,), "", "blobs", "ab", 0)
+
+    for (a, m), (b, n), wanted in (((56, 70), (48, 80), (0.0524, 0.3339)), ((10, 10), (0, 10), (0.6075, 1.0))):
+        (found,) = compare({"a": [share(a, m)], "b": [share(b, n)]})[0].differences
+        assert found.interval is not None
+        assert found.interval == pytest.approx(wanted, abs=5e-5)
+    # Nothing among 10 and 1 among 10: both standard errors together would be those of the second alone.
+    (few,) = compare({"a": [share(0, 10)], "b": [share(1, 10)]})[0].differences
+    assert few.interval is not None
+    assert few.interval[0] < 0 < few.interval[1]
+    assert compare({"a": [share(0, 10)], "b": [share(0, 10)]})[0].differences[0].interval != (0.0, 0.0)
 
 
 def test_many_pairs_are_corrected_and_the_error_rate_holds() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -10,7 +9,7 @@ from itertools import combinations
 from scipy.special import ndtr
 
 from saddlepoint._errors import ConfigError
-from saddlepoint.evaluate.rows import Metric, Result, Row, kind_of
+from saddlepoint.evaluate.rows import Metric, Result, Row, gap_between, kind_of
 
 LEVEL = 0.05
 
@@ -134,10 +133,8 @@ def _differences(metric: Metric, rows: Mapping[str, Row]) -> tuple[Difference, .
     found = []
     for (one, two), p in zip(pairs, corrected, strict=True):
         a, b = rows[one], rows[two]
-        gap, interval, better = a.value - b.value, None, None
-        if a.error is not None and b.error is not None:
-            reach = 1.96 * math.hypot(a.error, b.error)
-            interval = (gap - reach, gap + reach)
+        gap, low, high = gap_between(a, b)
+        interval, better = None if p is None else (low, high), None
         if p is not None and p < LEVEL and metric.better != "neither":
             better = one if (gap < 0) == (metric.better == "lower") else two
         found.append(Difference(one, two, gap, interval, p, better))
@@ -147,10 +144,11 @@ def _differences(metric: Metric, rows: Mapping[str, Row]) -> tuple[Difference, .
 def _p_value(a: Row, b: Row) -> float | None:
     if a.error is None or b.error is None:
         return None
-    error = math.hypot(a.error, b.error)
+    gap, low, high = gap_between(a, b)
+    error = (gap - low if gap > 0 else high - gap) / 1.96
     if error == 0:
-        return 1.0 if a.value == b.value else 0.0
-    return float(2 * ndtr(-abs(a.value - b.value) / error))
+        return 1.0 if gap == 0 else 0.0
+    return float(2 * ndtr(-abs(gap) / error))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

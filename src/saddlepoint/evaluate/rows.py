@@ -95,6 +95,23 @@ class Row:
             return self.standard_error
         return (self.interval[1] - self.interval[0]) / 3.92
 
+    @property
+    def reach(self) -> tuple[float, float]:
+        """How far the 95% interval reaches below and above the value; without one, 1.96 standard errors."""
+        if self.interval is not None and self.interval[0] <= self.value <= self.interval[1]:
+            return self.value - self.interval[0], self.interval[1] - self.value
+        return (1.96 * (self.error or 0.0),) * 2
+
+
+def gap_between(a: Row, b: Row) -> tuple[float, float, float]:
+    """Return a - b of two independent figures with the ends of its 95% interval.
+
+    The ends of the two intervals are combined, not two standard errors: those of shares are 0 where nothing, or
+    everything, was a hit. Source: Newcombe 1998, method 10; Zou and Donner 2008.
+    """
+    gap = a.value - b.value
+    return gap, gap - math.hypot(a.reach[0], b.reach[1]), gap + math.hypot(a.reach[1], b.reach[0])
+
 
 @dataclass(frozen=True)
 class Result:

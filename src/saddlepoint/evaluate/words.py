@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from saddlepoint.evaluate.rows import Metric, Row
+from saddlepoint.evaluate.rows import Metric, Row, gap_between
 from saddlepoint.evaluate.sets import SampleSet
 from saddlepoint.metrics.bootstrap import Estimate
 
@@ -20,8 +19,9 @@ def row_of(rows: Sequence[Row], name: str | None, metric: str | None = None) -> 
 
 
 def chance(a: Row, b: Row) -> float:
-    """Two standard errors of the difference of two figures, as if they were independent."""
-    return 2 * math.hypot(a.error or 0.0, b.error or 0.0)
+    """How far two figures may lie apart by chance: from their difference to the end of its interval towards 0."""
+    gap, low, high = gap_between(a, b)
+    return gap - low if gap > 0 else high - gap
 
 
 def judged(a: Row, b: Row) -> bool:

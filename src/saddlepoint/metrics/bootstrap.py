@@ -112,7 +112,8 @@ def wilson_interval(share: float, count: float) -> tuple[float, float]:
     spread = Z**2 / count
     middle = (share + spread / 2) / (1 + spread)
     half = math.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # Rounding must not leave a share of 0 or 1 outside.
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
 def proportion(hits: np.ndarray, details: Mapping[str, int | float | str] | None = None) -> Estimate:
