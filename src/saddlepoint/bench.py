@@ -68,6 +68,11 @@ class Case:
         """The family's configuration."""
         return override(get_preset(get_family(self.family), self.preset)[1], self.options)
 
+    @property
+    def modality(self) -> Modality:
+        """Of the data."""
+        return "sequence" if len(self.shape) == 2 else "image"
+
 
 # The first two stages are over before the clock starts.
 _JOINT = {"cell": "gru", "gate": None, "embedding_iterations": 1, "supervised_iterations": 1}
@@ -184,12 +189,11 @@ def bench(names: Sequence[str] = (), *, rounds: int = 5, seconds: float = 2.0, t
     runtime.keep_freed_memory()
     runtime.use_threads(threads)
     chosen = [case for name in names or CASES for case in _cases(name)]
-    precision = choose_precision("auto", torch.device("cpu"))
-    steps: dict[str, list[Callable[[], object]]] = {
-        case.name: [engine_step(case), plain_step(case)]
-        + ([engine_step(case, precision=precision)] if precision.name == "bf16" else [])
-        for case in chosen
-    }
+    steps: dict[str, list[Callable[[], object]]] = {case.name: [engine_step(case), plain_step(case)] for case in chosen}
+    for case in chosen:
+        precision = choose_precision("auto", torch.device("cpu"), case.modality)
+        if precision.name == "bf16":
+            steps[case.name].append(engine_step(case, precision=precision))
     speeds: dict[str, list[list[float]]] = {case.name: [] for case in chosen}
     peaks: dict[str, list[float]] = {}
     for variants in steps.values():
@@ -241,7 +245,7 @@ def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> Rate:
 
 def _rows(case: Case) -> np.ndarray:
     rng = np.random.default_rng(0)
-    if len(case.shape) == 2:
+    if case.modality == "sequence":
         return rng.random((ROWS, *case.shape), dtype=np.float32)
     return rng.integers(0, 256, (ROWS, *case.shape), dtype=np.uint8)
 
@@ -251,8 +255,7 @@ def engine_step(
 ) -> Callable[[], Trainer]:
     """Return a function that makes one step of the engine on made-up rows and returns the trainer."""
     config = case.config
-    modality: Modality = "sequence" if len(case.shape) == 2 else "image"
-    dataset = Dataset("made", modality, {"train": Split(_rows(case), None)}, (), "0")
+    dataset = Dataset("made", case.modality, {"train": Split(_rows(case), None)}, (), "0")
     family = build_family(case.family, config, dataset.spec)
     settings = Settings()
     feed = Feed(dataset.splits["train"], config.batch_size, 0, shares=settings.shares(config.batch_size, world.size))

@@ -118,7 +118,7 @@ def start(
     config = {**request.to_json(), "device": device.type, "threads": threads, "machine": runtime.machine()}
     config["data"] |= _described(dataset, request.source)
     folder, resumed = world.shared(lambda: _choose_folder(request, config, fresh))
-    precision = world.shared(lambda: _precision(request, device, folder if resumed else None))
+    precision = world.shared(lambda: _precision(request, network, device, folder if resumed else None))
     observer.say(f"precision: {precision}")
     config |= {"processes": world.size, "precision": dataclasses.asdict(precision)}
     with contextlib.ExitStack() as held:
@@ -153,12 +153,12 @@ def start(
     return load(folder.path), outcome
 
 
-def _precision(request: Plan, device: torch.device, resumed: RunFolder | None) -> Precision:
+def _precision(request: Plan, network: Family, device: torch.device, resumed: RunFolder | None) -> Precision:
     """Return what training is computed in; a run goes on as it began, unless it is told otherwise."""
     before = resumed.read_config().get("precision") if resumed else None
     if before is not None and request.settings.precision in ("auto", before["name"]):
         return Precision(**before)
-    return choose_precision(request.settings.precision, device)
+    return choose_precision(request.settings.precision, device, network.data.modality)
 
 
 def _say_nothing(**status: Any) -> None:

@@ -157,6 +157,7 @@ def test_auto_takes_what_a_measurement_says(monkeypatch: pytest.MonkeyPatch) -> 
         assert told in str(chosen)
     assert choose_precision("bf16", cpu) == Precision("bf16")
     assert choose_precision("auto", torch.device("mps")) == Precision("fp32")
+    assert choose_precision("auto", cpu, "sequence") == Precision("fp32")
     with pytest.raises(ConfigError, match="did you mean 'bf16'"):
         choose_precision("bf61", cpu)
 

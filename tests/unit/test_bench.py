@@ -88,11 +88,11 @@ def test_bench_measures_what_it_names() -> None:
 
 
 def test_bf16_is_measured_where_training_would_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saddlepoint.bench.choose_precision", lambda name, device: Precision("bf16"))
+    monkeypatch.setattr("saddlepoint.bench.choose_precision", lambda *words: Precision("bf16"))
     (case,) = bench(["gan-2014"], rounds=1, seconds=0.05, threads=1).cases
     assert case.half is not None
     assert case.half.median != case.ratio.median
-    monkeypatch.setattr("saddlepoint.bench.choose_precision", lambda name, device: Precision("fp32"))
+    monkeypatch.setattr("saddlepoint.bench.choose_precision", lambda *words: Precision("fp32"))
     assert bench(["gan-2014"], rounds=1, seconds=0.05, threads=1).cases[0].half is None
 
 

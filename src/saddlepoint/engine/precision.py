@@ -60,12 +60,14 @@ FP32 = Precision()
 """The default of the engine's parts."""
 
 
-def choose_precision(name: str, device: torch.device) -> Precision:
+def choose_precision(name: str, device: torch.device, modality: str = "image") -> Precision:
     """Return the precision called ``name``; ``auto`` takes bf16 where a short measurement says that it pays.
 
     Args:
         name: auto, fp32 or bf16.
         device: where training runs. On MPS auto is fp32.
+        modality: of the data. For sequences auto is fp32: recurrences compute in it, and casts cost more than the rest
+            gains (docs/performance.md).
 
     Raises:
         ConfigError: if there is none of this name.
@@ -74,7 +76,7 @@ def choose_precision(name: str, device: torch.device) -> Precision:
         raise ConfigError(f"precision is '{name}'; {suggest(name, PRECISIONS)}")
     if name != "auto":
         return Precision(name)
-    if device.type == "mps":
+    if device.type == "mps" or modality == "sequence":
         return FP32
     speedup = measured_speedup(device)
     return Precision("bf16" if speedup >= PAYS else "fp32", float(f"{speedup:.3g}"))
