@@ -298,7 +298,7 @@ class StarGAN2(Family):
         "tiny-32": StarGAN2Config(
             batch_size=16, style_size=32, width=16, halvings=2, blocks=1, style_width=64, output_norm=False,
             bounded=True, discriminator="strided", objective="relativistic", simultaneous=True, r1_gamma=0.2,
-            r2_gamma=0.2, diversity=3.0, diversity_fall_kimg=None, references=False, cycle=10.0, lr=1e-3,
+            r2_gamma=0.2, diversity=6.0, diversity_fall_kimg=None, references=False, cycle=10.0, lr=1e-3,
             mapping_lr=0.1, weight_decay=0.0, ema_ramp=0.1,
         ),
         # 100,000 steps on batches of 8; the average's half-life is that of .999 a step.
