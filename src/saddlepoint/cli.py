@@ -73,6 +73,7 @@ class Picture(StrEnum):
     interpolation = "interpolation"
     styles = "styles"
     truncation = "truncation"
+    references = "references"
 
 
 def _version(wanted: bool) -> None:
@@ -187,7 +188,7 @@ def demo(
         )
         source = "digits"
     run = _run(api.plan(data=source, budget=budget, seed=seed, out=out, device=device, threads=threads))
-    shown = [picture for picture in Picture if run.family.tags.has_w or picture not in ("styles", "truncation")]
+    shown = [picture for picture in Picture if picture not in ("styles", "truncation", "references")]
     drawn = [pictures.draw(run, picture, seed=seed) for picture in shown]
     page = _measure(run, seed)
     typer.echo("")
@@ -223,8 +224,9 @@ def sample(
 
     grid: samples, or inputs beside their translations. filmstrip: the same z over training. neighbours: samples
     beside their nearest training images, framed in yellow. interpolation: straight lines between points of z space.
-    styles: coarse styles of the first column, fine ones of the first row. truncation: each row pulled towards the
-    mean and beyond it.
+    styles: coarse styles of the first column, fine ones of the first row; of stargan2 inputs in the style of one seed
+    a column. references: inputs in the styles of the first row. truncation: each row pulled towards the mean and
+    beyond it.
     """
     from saddlepoint import api, pictures
     from saddlepoint.engine.runtime import use_threads

@@ -12,14 +12,18 @@ from torch import Tensor
 
 from saddlepoint import curves, explore
 from saddlepoint._errors import ConfigError, DataError, suggest
+from saddlepoint._types import from_bytes
 from saddlepoint.data.series_samples import FORMATS
+from saddlepoint.engine import runtime
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.latent import Explorer, Projection, View
 from saddlepoint.run import Run
 
 _STEPS = 10
 _COLUMNS = 7
-_USUAL = {"grid": 64, "filmstrip": 10, "neighbours": 36, "interpolation": 8, "styles": 5, "truncation": 6}
+_USUAL = {
+    "grid": 64, "filmstrip": 10, "neighbours": 36, "interpolation": 8, "styles": 5, "truncation": 6, "references": 6,
+}  # fmt: skip
 _TRUNCATIONS = (1.0, 0.7, 0.5, 0.0, -0.5, -1.0)
 _ROWS = 8
 _WINDOWS = 1000
@@ -39,16 +43,17 @@ def draw(
 
     Args:
         run: the run.
-        picture: grid, filmstrip, neighbours, interpolation, styles or truncation.
-        n: samples; columns of a filmstrip, rows of an interpolation or of a truncation, rows and columns of mixed
-            styles; None: as many as look well.
+        picture: grid, filmstrip, neighbours, interpolation, styles, truncation or references.
+        n: samples; columns of a filmstrip, rows of an interpolation or of a truncation, rows and columns of styles and
+            references; None: as many as look well.
         seed: of the samples.
         label: index or name of one class, for a conditional generator; None: a column or a row for each class.
         out: a file ending in .png or .npz, of series also .csv or .parquet; None: in the run folder.
         kind: csv, parquet or npz: write the samples of series in the units of their data; None: by ``out``.
 
     Raises:
-        ConfigError: on another ending, a class that does not exist, or styles of a generator without w.
+        ConfigError: on another ending, a class that does not exist, or styles or references that the generator does
+            not take.
         DataError: if samples are not finite, or the run has no snapshots.
     """
     table = kind or ("" if out is None else out.suffix.lower().removeprefix("."))
@@ -78,8 +83,9 @@ def made(run: Run, picture: str, n: int | None = None, *, seed: int = 0, label: 
             run.sample(n, seed=seed, label=label), run.dataset().splits["train"].x, columns=min(n, 6)
         ),
         "interpolation": lambda: explore.grid(_interpolated(run, n, seed, label), _STEPS),
-        "styles": lambda: explore.grid(_mixed(run, n, seed, label), n + 1),
+        "styles": lambda: explore.grid(_styles(run, n, seed, label), n + 1),
         "truncation": lambda: explore.grid(_truncated(run, n, seed, label), len(_TRUNCATIONS)),
+        "references": lambda: explore.grid(_referenced(run, n, seed, label), n + 1),
     }
     return kinds[picture]()
 
@@ -262,8 +268,9 @@ def _arrays(run: Run, picture: str, n: int, seed: int, label: int | str | None) 
         return np.concatenate([explore.read_snapshot(path)[:n] for path in paths])
     if picture == "interpolation":
         return _interpolated(run, n, seed, label)
-    if picture in ("styles", "truncation"):
-        return (_mixed if picture == "styles" else _truncated)(run, n, seed, label)
+    if picture in ("styles", "truncation", "references"):
+        shown = {"styles": _styles, "truncation": _truncated, "references": _referenced}[picture]
+        return shown(run, n, seed, label)
     samples = run.sample(n, seed=seed, label=label)
     if picture == "grid":
         return samples
@@ -319,6 +326,43 @@ def _w(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
     if not run.family.tags.has_w:
         raise ConfigError(f"family '{run.family.name}' has no styles; draw a grid or an interpolation of its samples")
     return run.codes(run.inputs(n, seed=seed), run.labels(n, seed=seed, label=label))
+
+
+def _styles(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
+    """Return a table of n + 1 columns: styles mixed, or where styles belong to domains inputs in one style a column."""
+    return (_restyled if run.family.tags.guided else _mixed)(run, n, seed, label)
+
+
+def _restyled(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
+    """Return inputs in the first column; column k has the style that the seed ``seed + k - 1`` draws.
+
+    Columns of a domain stand together; it is the one asked for, or each in turn.
+    """
+    inputs = run.inputs(n, seed=seed)
+    domains = torch.arange(n) * run.family.classes // n if label is None else run.labels(n, label=label)
+    assert domains is not None
+    # One by one: a draw of the style belongs to the place in a minibatch.
+    made = [run.generate(x[None], domains[k, None], seed=seed + k) for x in inputs for k in range(n)]
+    return torch.cat([inputs[:, None], torch.cat(made).unflatten(0, (n, n))], 1).flatten(0, 1)
+
+
+def _referenced(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
+    """Return inputs in the first column, training images in the first row, and each input in the style of each."""
+    if not run.family.tags.guided:
+        raise ConfigError(f"family '{run.family.name}' takes no style from a reference image; draw a grid")
+    inputs, train = run.inputs(n, seed=seed), run.dataset().splits["train"]
+    assert train.labels is not None
+    found = torch.randperm(len(train.x), generator=runtime.stream("cpu", "references", seed)).numpy()
+    if label is not None:
+        asked = run.labels(1, label=label)
+        found = found[train.labels[found] == int(asked)] if asked is not None else found
+    images = from_bytes(torch.from_numpy(train.x[found[:n]]))
+    domains = torch.from_numpy(train.labels[found[:n]].astype(np.int64))
+    if len(images) < n:
+        raise ConfigError(f"n is {n}, but there are {len(images)} training images of this class; choose a smaller -n")
+    made = run.guided(inputs.repeat_interleave(n, 0), images.repeat(n, 1, 1, 1), domains.repeat(n))
+    rows = torch.cat([inputs[:, None], made.unflatten(0, (n, n))], 1).flatten(0, 1)
+    return torch.cat([torch.full_like(inputs[:1], -1.0), images, rows])
 
 
 def _mixed(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:

@@ -81,6 +81,45 @@ def test_pictures_put_inputs_beside_their_translations(runs: dict[str, Run], nam
         pictures.made(run, "interpolation")
 
 
+def test_a_style_belongs_to_a_column_and_to_the_seed(runs: dict[str, Run], tmp_path: Path) -> None:
+    run = runs["stargan2"]
+    with np.load(pictures.draw(run, "styles", 3, seed=4, label="fox", out=tmp_path / "styles.npz")) as arrays:
+        table = arrays["x"].reshape(3, 4, 3, 16, 16)
+    inputs = run.inputs(3, seed=4)
+    assert np.array_equal(table[:, 0], explore.to_uint8(inputs))
+    for row in range(3):
+        for column in range(3):
+            alone = run.generate(inputs[row, None], torch.tensor([2]), seed=4 + column)
+            assert np.array_equal(table[row, 1 + column], explore.to_uint8(alone)[0])
+    assert pictures.made(run, "styles").size == explore.grid(torch.zeros(30, 3, 16, 16), 6).size
+    with pytest.raises(ConfigError, match="has no styles"):
+        pictures.made(runs["stargan"], "styles")
+
+
+def test_references_give_their_style_and_domain(runs: dict[str, Run], tmp_path: Path) -> None:
+    run = runs["stargan2"]
+    train = run.dataset().splits["train"]
+    assert train.labels is not None
+    for label in (None, "dog"):
+        with np.load(pictures.draw(run, "references", 3, seed=1, label=label, out=tmp_path / "table.npz")) as arrays:
+            table = arrays["x"].reshape(4, 4, 3, 16, 16)
+        assert not table[0, 0].any()
+        inputs = run.inputs(3, seed=1)
+        for column in range(3):
+            (index,) = np.flatnonzero([np.array_equal(x, table[0, 1 + column]) for x in train.x])
+            domain = torch.tensor([int(train.labels[index])])
+            assert label is None or int(domain) == 1
+            given = torch.from_numpy(train.x[index].copy())[None] / 127.5 - 1
+            for row in range(3):
+                alone = explore.to_uint8(run.guided(inputs[row, None], given, domain))[0]
+                assert np.abs(table[1 + row, 1 + column].astype(int) - alone).max() <= 1
+    assert pictures.made(run, "references").height > 0
+    with pytest.raises(ConfigError, match=r"there are \d+ training images of this class"):
+        pictures.made(run, "references", 30, label="dog")
+    with pytest.raises(ConfigError, match="takes no style from a reference"):
+        pictures.made(runs["stargan"], "references")
+
+
 def test_a_run_on_attributes_knows_them_and_finds_its_data_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

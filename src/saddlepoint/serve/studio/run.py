@@ -251,6 +251,7 @@ def _samples(desk: Desk, name: str, entry: Entry) -> None:
     classes = family.data.classes[: family.classes]
     with ui.row().classes("items-end gap-4"):
         kinds = {"grid": "samples"} | ({"interpolation": "interpolations"} if family.tags.input != "image" else {})
+        kinds |= {"styles": "styles", "references": "references"} if family.tags.guided else {}
         kind = ui.select(kinds, value="grid", label="picture").classes("w-40")
         seed = ui.number("seed", value=0, min=0, step=1, format="%d").classes("w-24")
         label = ui.select(
