@@ -45,8 +45,8 @@ def explore(
 ) -> None:
     """Walk in a generator's latent space.
 
-    Without --out FILE.png or .gif: a sheet of what every principal direction does to the point. A PNG shows the place
-    itself, a GIF the path through the points. --project finds the points nearest to pictures of your own.
+    Without --out FILE.png, .gif or .mp4: a sheet of what every principal direction does to the point. A PNG shows the
+    place itself, a film the path through the points. --project finds the points nearest to pictures of your own.
     """
     from saddlepoint import api, pictures
     from saddlepoint.engine.runtime import use_threads

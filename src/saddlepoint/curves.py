@@ -77,11 +77,30 @@ def rows(windows: np.ndarray, names: Sequence[str], labels: Sequence[str] = ()) 
     return _drawn(figure)
 
 
-def _panels(rows: int, columns: int) -> tuple[Any, list[Any]]:
+def losses(found: np.ndarray, means: np.ndarray) -> Image.Image:
+    """Draw how errors fall over the steps of a search, on a logarithmic axis: a line for each image.
+
+    Args:
+        found: (steps, n), positive.
+        means: (n,) errors of the mean image, which broken lines show.
+    """
+    figure, (panel,) = _panels(1, 1, (5.0, 3.0))
+    steps = np.arange(1, len(found) + 1)
+    for number, (line, mean) in enumerate(zip(found.T, means, strict=True)):
+        colour = f"C{number % 10}"
+        panel.plot(steps, line, color=colour, linewidth=1.0)
+        panel.axhline(mean, color=colour, linewidth=0.7, linestyle="--")
+    panel.set_yscale("log")
+    panel.set_xlabel("step", fontsize=8)
+    panel.set_title("mean squared error (broken: of the mean image)", fontsize=8)
+    return _drawn(figure)
+
+
+def _panels(rows: int, columns: int, side: tuple[float, float] = (2.6, 1.5)) -> tuple[Any, list[Any]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(2.6 * columns, 1.5 * rows + 0.1), dpi=100, layout="constrained")
+    figure = Figure(figsize=(side[0] * columns, side[1] * rows + 0.1), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel in axes:

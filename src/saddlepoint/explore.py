@@ -29,7 +29,6 @@ __all__ = [
     "choose_steps",
     "class_columns",
     "encoded",
-    "film",
     "filmstrip",
     "grid",
     "nearest",
@@ -147,27 +146,6 @@ def encoded(picture: Image.Image) -> bytes:
     """Return a picture as the bytes of a PNG file."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def film(frames: Sequence[Image.Image], milliseconds: int = 60, least: int = 224) -> bytes:
-    """Return pictures as the bytes of a GIF film that begins again and again.
-
-    Args:
-        frames: pictures of one size.
-        milliseconds: of a frame.
-        least: sides below this many pixels are enlarged to about it, pixel by pixel.
-
-    Raises:
-        ConfigError: if there are none.
-    """
-    if not frames:
-        raise ConfigError("0 frames make no film: give at least one")
-    scale = max(1, round(least / max(frames[0].size)))
-    size = (frames[0].width * scale, frames[0].height * scale)
-    large = [frame.convert("RGB").resize(size, Image.Resampling.NEAREST) for frame in frames]
-    buffer = io.BytesIO()
-    large[0].save(buffer, "GIF", save_all=True, append_images=large[1:], duration=milliseconds, loop=0)
     return buffer.getvalue()
 
 

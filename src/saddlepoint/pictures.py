@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from saddlepoint import curves, explore
+from saddlepoint import curves, explore, films
 from saddlepoint._errors import ConfigError, DataError, suggest
 from saddlepoint._types import from_bytes
 from saddlepoint.data.series_samples import FORMATS
@@ -25,6 +25,7 @@ _USUAL = {
     "grid": 64, "filmstrip": 10, "neighbours": 36, "interpolation": 8, "styles": 5, "truncation": 6, "references": 6,
 }  # fmt: skip
 _TRUNCATIONS = (1.0, 0.7, 0.5, 0.0, -0.5, -1.0)
+_FILMS = (".gif", ".mp4")
 _ROWS = 8
 _WINDOWS = 1000
 
@@ -158,18 +159,19 @@ def draw_view(explorer: Explorer, view: View, frames: int = 60, out: Path | None
         explorer: of the run.
         view: the place.
         frames: of a film.
-        out: a file ending in .png for the place, in .gif for the path; None: the sheet of directions, below
+        out: a file ending in .png for the place, in .gif or .mp4 for the path; None: the sheet of directions, below
             ``pictures/`` in the run folder.
 
     Raises:
         ConfigError: on another ending, and as `Explorer.sample`.
     """
-    if out is not None and out.suffix not in (".png", ".gif"):
-        raise ConfigError(f"'{out}' should end in .png for a picture or .gif for a film")
+    if out is not None and out.suffix not in (".png", *_FILMS):
+        raise ConfigError(f"'{out}' should end in .png for a picture, or in .gif or .mp4 for a film")
     path = out or explorer.run.path / "pictures" / f"directions-seed{view.points[0].seed}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".gif":
-        path.write_bytes(explore.film([frame(explorer, sample) for sample in explorer.path(view, frames)]))
+    if path.suffix in _FILMS:
+        shots = [frame(explorer, sample) for sample in explorer.path(view, frames)]
+        path.write_bytes(films.film(shots, kind=path.suffix[1:]))
     elif out is not None:
         frame(explorer, explorer.sample(view)[0]).save(path)
     elif explorer.family.data.modality != "image":
@@ -202,7 +204,8 @@ def draw_projection(
 ) -> tuple[Path, Projection]:
     """Look for given pictures in latent space; draw them above what was found; return where that is, and the points.
 
-    Beside the PNG an npz of the same name holds ``codes`` (as `Projection` has them), ``losses`` and ``mean_losses``.
+    Beside the PNG an npz of the same name holds ``codes`` (as `Projection` has them), ``losses`` and ``mean_losses``,
+    and NAME-losses.png draws how they fell.
 
     Args:
         explorer: of the run.
@@ -222,6 +225,8 @@ def draw_projection(
     path = out or explorer.run.path / "pictures" / f"projection-{Path(files[0][0]).stem}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     projection(images, found).save(path)
+    curve = curves.losses(found.losses.numpy(), found.mean_losses.numpy())
+    curve.save(path.with_name(f"{path.stem}-losses.png"))
     np.savez(
         path.with_suffix(".npz"), codes=found.codes.numpy(), losses=found.losses.numpy(),
         mean_losses=found.mean_losses.numpy(),

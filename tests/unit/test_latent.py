@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -252,13 +253,23 @@ def test_the_command_draws_sheets_films_and_projections(digits: Run, tmp_path: P
     film = explored("--point", "1", "--point", "2", "--frames", "5", "--out", str(tmp_path / "film.gif"))
     with Image.open(film) as frames:
         assert frames.n_frames == 5
+    film = explored("--point", "1", "--point", "2", "--frames", "5", "--out", str(tmp_path / "film.mp4"))
+    with av.open(film) as opened:
+        shots = [shot.to_ndarray(format="rgb24") for shot in opened.decode(video=0)]
+    ends = [explore.single(x) for x in Explorer(digits).path(View((Point(1), Point(2))), 5)]
+    assert len(shots) == 5
+    for shot, sample in ((shots[0], ends[0]), (shots[-1], ends[-1])):
+        seen = np.asarray(Image.fromarray(shot).convert("L").resize((8, 8), Image.Resampling.BOX), float)
+        assert np.abs(seen - np.asarray(sample.convert("L").resize((8, 8), Image.Resampling.BOX))).mean() < 3
     Image.new("RGB", (30, 20), "white").save(tmp_path / "me.png")
     told = explored("--project", str(tmp_path / "me.png"), "--out", str(tmp_path / "found.png"))
     assert "me.png: mean squared error" in told
     with np.load(tmp_path / "found.npz") as kept:
         assert kept["codes"].shape == Explorer(digits).codes(digits.inputs(1), digits.labels(1)).shape
         assert f"error {kept['losses'][-1, 0]:.4f}" in told
-    with pytest.raises(ConfigError, match=r"should end in \.png for a picture or \.gif"):
+    with Image.open(tmp_path / "found-losses.png") as curve:
+        assert curve.width > curve.height > 100
+    with pytest.raises(ConfigError, match=r"should end in \.png for a picture, or in \.gif or \.mp4"):
         runner.invoke(app, ["explore", str(digits.path), "--out", "x.bmp"], catch_exceptions=False)
     with pytest.raises(ConfigError, match="mix is '3', but it must be SEED:LAYER"):
         runner.invoke(app, ["explore", str(digits.path), "--mix", "3"], catch_exceptions=False)

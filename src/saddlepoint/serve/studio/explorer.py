@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from nicegui import ui
 
-from saddlepoint import explore, pictures
+from saddlepoint import explore, films, pictures
 from saddlepoint._errors import ConfigError
 from saddlepoint.latent import MOST_DIRECTIONS, Explorer, Point, View, command
 from saddlepoint.serve.studio import parts
@@ -161,7 +161,7 @@ class Panel:
         view, explorer = replace(self.view, points=tuple(self.saved), at=0.0), self.explorer
         samples = await asyncio.to_thread(explorer.path, view, 24 * (len(self.saved) - 1))
         ui.download.content(
-            explore.film([pictures.frame(explorer, sample) for sample in samples]), f"{self.name}.gif", "image/gif"
+            films.film([pictures.frame(explorer, sample) for sample in samples]), f"{self.name}.gif", "image/gif"
         )
 
 
