@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from pathlib import Path
 from typing import Any
@@ -149,5 +150,28 @@ def test_a_page_translates_a_picture_of_the_visitor(
     assert drawn(page) != first
     page.get_by_label("Your picture").set_input_files(tmp_path / "notes.png")
     page.get_by_text("notes.png is no picture").wait_for()
+    assert complaints == []
+    page.close()
+
+
+def test_a_page_of_series_saves_a_table_with_its_classes(browser: Any, exporting: Any, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(2, 60)).round(3)
+    with (tmp_path / "shops.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = [(value, shop) for shop, line in zip(("north", "south, east"), values, strict=True) for value in line]
+        csv.writer(file).writerows([("value", "shop"), *rows])
+    run = saddlepoint.train(
+        "timegan", data=str(tmp_path / "shops.csv"), label_column="shop", window=8, steps=2,
+        options={"batch_size": 4}, threads=1, out=tmp_path / "run",
+    )  # fmt: skip
+    complaints: list[str] = []
+    page = opened(browser, exporting(run.path), complaints)
+    page.get_by_label("Class").select_option("1")
+    page.wait_for_function("document.body.dataset.drawn === '2'")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save").click()
+    with Path(download.value.path()).open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert list(table[0]) == ["window", "value", "shop"]
+    assert {row["shop"] for row in table} == {run.family.data.classes[1]}
     assert complaints == []
     page.close()
