@@ -246,21 +246,20 @@ class Run:
         """
         from saddlepoint.evaluate import Latents, Subject
 
-        label = "generator (EMA)" if self.averaged else "generator"
-        if self.family.tags.input == "image":
+        label, tags = "generator (EMA)" if self.averaged else "generator", self.family.tags
+        if tags.input == "image":
             return self._translator(label, dataset)
         latents = styles = None
-        if self.family.tags.has_w:
+        if tags.has_w:
             # Both ends of a path are of one class.
             styles = Latents(
                 lambda n, draws: self.codes(self.family.sample_inputs(n, draws), self.labels(n)),
                 lambda w: self.synthesise(w[:, None].expand(-1, self.family.w_layers, -1)),
             )
-        if self.family.tags.input == "latent":
+        if tags.input == "latent":
             # Every mapping network here scales z to unit root mean square first, as published.
-            sphere = self.family.tags.has_w
             latents = Latents(
-                self.family.sample_inputs, lambda z: self.generate(z, self.labels(len(z)), seed=0), sphere
+                self.family.sample_inputs, lambda z: self.generate(z, self.labels(len(z)), seed=0), tags.has_w
             )
         labels = self._asked if self.family.classes else None
         return Subject(label, self._as_written, labels=labels, latents=latents, styles=styles)
@@ -284,7 +283,10 @@ class Run:
         def sample(n: int, seed: int) -> Tensor:
             return self.generate(self._given(n, seed, dataset), self.labels(n, seed=seed), seed=seed)
 
-        return Subject(label, sample, labels=self._asked, translate=lambda x, c, seed: self.generate(x, c, seed=seed))
+        return Subject(
+            label, sample, labels=self._asked, translate=lambda x, c, seed: self.generate(x, c, seed=seed),
+            guided=self.guided if self.family.tags.guided else None,
+        )  # fmt: skip
 
     def _given(self, n: int, seed: int, dataset: Dataset | None) -> Tensor:
         if dataset is None:

@@ -378,6 +378,12 @@ def test_the_protocol_calls_the_truth_true_and_the_copy_a_copy(domains: tuple[Da
     assert true["inputs copied"][IDENTITY.name] == 1
     assert true["inputs copied"][TRUTH.name] > 0.05
     assert true["uniform noise"][TRUTH.name] > true["inputs copied"][TRUTH.name] / 2
+    # The way back of a translator with styles takes the image's own, and here finds it.
+    subject = Subject(
+        "t", lambda n, seed: torch.zeros(n, 3, 28, 28), translate=grey, guided=lambda x, reference, labels: reference
+    )
+    (result,) = evaluate(subject, dataset, ["translation"]).results
+    assert next(row.value for row in result.rows if row.metric == CYCLE.name) == pytest.approx(0, abs=1e-6)
     x = np.asarray(dataset.splits["test"].x[:40]) / 255
     assert dull["t"][CYCLE.name] == pytest.approx(np.abs(x - 0.5).mean(), abs=1e-6)
     assert dull["t"][DIVERSITY.name] == 0

@@ -65,6 +65,7 @@ class Subject:
         latents: its latent space, where it has one.
         styles: its intermediate latent space w, where it has one, as if it were the latent space.
         translate: (images in [-1, 1], labels, seed) -> their translations, where it transforms images.
+        guided: (images, reference images, labels) -> translations in the references' styles, where it takes those.
     """
 
     label: str
@@ -74,6 +75,7 @@ class Subject:
     latents: Latents | None = None
     styles: Latents | None = None
     translate: Callable[[Tensor, Tensor, int], Tensor] | None = None
+    guided: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
 
 
 @dataclass

@@ -115,9 +115,11 @@ def _measure(samples: SampleSet, task: Task) -> list[Row]:
         apart = _distances(samples.unit, known)
         rows.append(to_row(TRUTH, samples, _mean(apart), by_change=_by_change(apart, given, bench.dataset)))
     if samples.role == "model" and bench.subject.translate is not None and samples.raw is not None:
-        own, target = torch.from_numpy(given.own), torch.from_numpy(given.target)
-        back = bench.subject.translate(samples.raw, own, bench.seed)
-        again = bench.subject.translate(_inside(given.x), target, bench.seed + 1)
+        own, target, real = torch.from_numpy(given.own), torch.from_numpy(given.target), _inside(given.x)
+        # Where a domain has many styles, the way back leads to the image's own.
+        guided = bench.subject.guided
+        back = guided(samples.raw, real, own) if guided else bench.subject.translate(samples.raw, own, bench.seed)
+        again = bench.subject.translate(real, target, bench.seed + 1)
         rows.append(to_row(CYCLE, samples, _mean(_distances((back + 1) / 2, given.x / np.float32(255)))))
         rows.append(to_row(DIVERSITY, samples, _mean(_distances((again + 1) / 2, samples.unit))))
     return rows
@@ -249,7 +251,7 @@ register(
         controls=_controls,
         count=lambda bench, wanted: bench.count(min(wanted, _IMAGES)),
         needs=_needs,
-        version=4,
+        version=5,
         extracts=False,
         translates=True,
         model=_model,
