@@ -97,7 +97,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_phase(tmp_path: Path) -> 
         terms = quadratic(family, phase, batch, ctx)
         return Terms(terms.loss / (0.0 if ctx.progress.step == 6 and phase.name == "G" else 1.0))
 
-    run = trainer(scripted(loss), tmp_path, steps=50, checkpoint_seconds=-1.0)
+    run = trainer(scripted(loss), tmp_path, steps=50, checkpoint_seconds=1e-9)
     with pytest.raises(TrainingError, match=r"step 6: the loss of phase 'G' is not finite"):
         run.train(points().stats)
     found, _ = newest_checkpoint(tmp_path / "checkpoints")
@@ -122,7 +122,7 @@ def test_a_gradient_that_is_not_finite_stops_with_the_tensors_name(tmp_path: Pat
         terms = quadratic(family, phase, batch, ctx)
         return Terms(Poison.apply(terms.loss) if ctx.progress.step == 6 and phase.name == "D" else terms.loss)
 
-    run = trainer(scripted(loss), tmp_path, steps=50, checkpoint_seconds=-1.0)
+    run = trainer(scripted(loss), tmp_path, steps=50, checkpoint_seconds=1e-9)
     with pytest.raises(TrainingError, match=r"update of 'discriminator.weight' in phase 'D'.* is not finite"):
         run.train(points().stats)
     found, _ = newest_checkpoint(tmp_path / "checkpoints")
@@ -146,7 +146,7 @@ def test_training_goes_on_when_a_checkpoint_cannot_be_written(tmp_path: Path, mo
         return real(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(keeper, "write_checkpoint", flaky)
-    run = trainer(scripted(), tmp_path, Observer(warn=said.append), steps=6, checkpoint_seconds=-1.0)
+    run = trainer(scripted(), tmp_path, Observer(warn=said.append), steps=6, checkpoint_seconds=1e-9)
     assert run.train(points().stats).progress.step == 6
     assert len(said) == 2
     assert "training goes on" in said[0]
