@@ -10,7 +10,7 @@ from typing import Any
 
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint._errors import CheckpointError, ConfigError, suggest
-from saddlepoint.config import from_json, override
+from saddlepoint.config import check, from_json, override
 from saddlepoint.data.options import preparation_of
 from saddlepoint.data.series_table import names_of
 from saddlepoint.engine import runtime
@@ -93,7 +93,7 @@ def plan(
     """
     kind = get_family(family)
     preset, config = get_preset(kind, preset)
-    _check_threads(threads)
+    check(threads is None or threads >= 1, "threads", threads, "at least 1")
     remedy = ("off" if preset in kind.paper_presets else "auto") if remedy is None else remedy
     settings = _settings(seed, steps, kimg, budget, kind.default_budget, checkpoint, remedy, stop_when)
     settings = dataclasses.replace(settings, micro_batch=micro_batch, precision=precision, compile=compile)
@@ -186,8 +186,9 @@ def plan_to_resume(
         CheckpointError: if the folder holds no run, or its configuration is damaged.
         ConfigError: if a limit or an option is not possible.
     """
-    _check_threads(threads)
+    check(threads is None or threads >= 1, "threads", threads, "at least 1")
     _check_words("off", stop_when)
+    limits = Settings(steps=steps, kimg=kimg, seconds=parse_budget(budget))
     folder = RunFolder(path)
     config = folder.read_config()
     try:
@@ -195,7 +196,7 @@ def plan_to_resume(
         settings = Settings(**config["settings"])
         data = config["data"]
         if budget is not None or kimg is not None or steps is not None:
-            settings = dataclasses.replace(settings, seconds=parse_budget(budget), kimg=kimg, steps=steps)
+            settings = dataclasses.replace(settings, seconds=limits.seconds, kimg=kimg, steps=steps)
         settings = dataclasses.replace(settings, stop_when=stop_when or settings.stop_when)
         return Plan(
             family=kind.name,
@@ -210,11 +211,6 @@ def plan_to_resume(
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error
-
-
-def _check_threads(threads: int | None) -> None:
-    if threads is not None and threads < 1:
-        raise ConfigError(f"threads is {threads}, but it must be at least 1")
 
 
 def _check_words(remedy: str, stop_when: str | None, precision: str = "auto") -> None:

@@ -190,10 +190,11 @@ def bench(names: Sequence[str] = (), *, rounds: int = 5, seconds: float = 2.0, t
     runtime.use_threads(threads)
     chosen = [case for name in names or CASES for case in _cases(name)]
     steps: dict[str, list[Callable[[], object]]] = {case.name: [engine_step(case), plain_step(case)] for case in chosen}
+    kinds = {case.modality for case in chosen}
+    taken = {modality: choose_precision("auto", torch.device("cpu"), modality) for modality in kinds}
     for case in chosen:
-        precision = choose_precision("auto", torch.device("cpu"), case.modality)
-        if precision.name == "bf16":
-            steps[case.name].append(engine_step(case, precision=precision))
+        if taken[case.modality].name == "bf16":
+            steps[case.name].append(engine_step(case, precision=taken[case.modality]))
     speeds: dict[str, list[list[float]]] = {case.name: [] for case in chosen}
     peaks: dict[str, list[float]] = {}
     for variants in steps.values():

@@ -13,6 +13,7 @@ from torch import Tensor
 from saddlepoint import curves, explore, films
 from saddlepoint._errors import ConfigError, DataError, suggest
 from saddlepoint._types import from_bytes
+from saddlepoint.data.labels import class_index
 from saddlepoint.data.series_samples import FORMATS
 from saddlepoint.engine import runtime
 from saddlepoint.engine.folder import RunFolder
@@ -84,10 +85,10 @@ def made(run: Run, picture: str, n: int | None = None, *, seed: int = 0, label: 
             run.sample(n, seed=seed, label=label), run.dataset().splits["train"].x, columns=min(n, 6)
         ),
         "interpolation": lambda: explore.grid(_interpolated(run, n, seed, label), _STEPS),
-        "styles": lambda: explore.grid(_styles(run, n, seed, label), n + 1),
-        "truncation": lambda: explore.grid(_truncated(run, n, seed, label), len(_TRUNCATIONS)),
-        "references": lambda: explore.grid(_referenced(run, n, seed, label), n + 1),
     }
+    if picture in _TABLES:
+        columns = len(_TRUNCATIONS) if picture == "truncation" else n + 1
+        return explore.grid(_TABLES[picture](run, n, seed, label), columns)
     return kinds[picture]()
 
 
@@ -273,9 +274,8 @@ def _arrays(run: Run, picture: str, n: int, seed: int, label: int | str | None) 
         return np.concatenate([explore.read_snapshot(path)[:n] for path in paths])
     if picture == "interpolation":
         return _interpolated(run, n, seed, label)
-    if picture in ("styles", "truncation", "references"):
-        shown = {"styles": _styles, "truncation": _truncated, "references": _referenced}[picture]
-        return shown(run, n, seed, label)
+    if picture in _TABLES:
+        return _TABLES[picture](run, n, seed, label)
     samples = run.sample(n, seed=seed, label=label)
     if picture == "grid":
         return samples
@@ -359,8 +359,7 @@ def _referenced(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
     assert train.labels is not None
     found = torch.randperm(len(train.x), generator=runtime.stream("cpu", "references", seed)).numpy()
     if label is not None:
-        asked = run.labels(1, label=label)
-        found = found[train.labels[found] == int(asked)] if asked is not None else found
+        found = found[train.labels[found] == class_index(label, run.family.data.classes)]
     images = from_bytes(torch.from_numpy(train.x[found[:n]]))
     domains = torch.from_numpy(train.labels[found[:n]].astype(np.int64))
     if len(images) < n:
@@ -392,3 +391,8 @@ def _truncated(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
     shares = torch.tensor(_TRUNCATIONS)[None, :, None]
     codes = torch.lerp(run.family.w_average.cpu().expand_as(w)[:, None], w[:, None], shares).flatten(0, 1)
     return run.synthesise(codes[:, None].expand(-1, run.family.w_layers, -1), seed)
+
+
+_TABLES: dict[str, Callable[[Run, int, int, int | str | None], Tensor]] = {
+    "styles": _styles, "truncation": _truncated, "references": _referenced,
+}  # fmt: skip

@@ -65,8 +65,7 @@ def translate_folder(
 ) -> Translated:
     """Translate every picture below a folder, or one; what cannot be read is named and left out, the rest is done.
 
-    A picture is resized to the size of the generator's images as a whole, or padded where the run was trained on padded
-    ones, translated, and brought back to its size.
+    A picture is resized as a whole, or padded where training padded them, translated, and brought back to its size.
 
     Args:
         run: with a generator that transforms images.

@@ -54,6 +54,7 @@ def saddle(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], t
         (["train", "--seed", "-1"], "--seed"),
         (["evaluate", "nowhere", "--seed", "-1"], "--seed"),
         (["train", "--kimg", "nan"], "kimg is nan, but it must be positive"),
+        (["train", "--resume", "nowhere", "--steps", "-4"], "steps is -4, but it must be positive"),
         (["train", "--resume", "nowhere", "--seed", "3"], "leave out --seed"),
         (["train", "--resume", "nowhere", "--checkpoint", "5s"], "leave out --checkpoint"),
         (["train", "--lr", "fast"], "lr is 'fast', but it must be a number"),

@@ -71,6 +71,7 @@ def smooth_leaky(x: Tensor, slope: float = 0.0, inplace: bool = False) -> Tensor
 
 
 def smooth_abs(x: Tensor) -> Tensor:
+    """|x| without its kink."""
     return (x.square() + 0.01).sqrt()
 
 

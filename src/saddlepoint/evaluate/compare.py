@@ -10,6 +10,7 @@ from scipy.special import ndtr
 
 from saddlepoint._errors import ConfigError
 from saddlepoint.evaluate.rows import Metric, Result, Row, gap_between, kind_of
+from saddlepoint.evaluate.words import chance
 
 LEVEL = 0.05
 
@@ -144,11 +145,10 @@ def _differences(metric: Metric, rows: Mapping[str, Row]) -> tuple[Difference, .
 def _p_value(a: Row, b: Row) -> float | None:
     if a.error is None or b.error is None:
         return None
-    gap, low, high = gap_between(a, b)
-    error = (gap - low if gap > 0 else high - gap) / 1.96
+    gap, error = abs(a.value - b.value), chance(a, b) / 1.96
     if error == 0:
         return 1.0 if gap == 0 else 0.0
-    return float(2 * ndtr(-abs(gap) / error))
+    return float(2 * ndtr(-gap / error))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -12,6 +12,7 @@ import torch
 
 from saddlepoint._errors import ConfigError, suggest
 from saddlepoint.engine.runtime import stream
+from saddlepoint.films import film
 from saddlepoint.lab.live import Live
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Desk:
         self.out.mkdir(parents=True, exist_ok=True)
         if isinstance(picture, list):
             path = self.out / f"{name}.gif"
-            picture[0].save(path, save_all=True, append_images=picture[1:], duration=80, loop=0)
+            path.write_bytes(film(picture, 80))
         else:
             path = self.out / f"{name}.png"
             picture.savefig(path, dpi=110)
