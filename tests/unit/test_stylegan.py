@@ -244,6 +244,19 @@ def test_weights_kept_as_used_compute_the_same(config: StyleGANConfig) -> None:
                 assert torch.equal(p, other.get_parameter(name)), "the mapping is as it was"
 
 
+@pytest.mark.parametrize("equalised", [True, False])
+def test_an_untrained_generator_paints_with_the_contrast_asked_for(equalised: bool) -> None:
+    """Its biases are 0, and images are linear in the weights that write them."""
+    full, faint = (
+        build(dataclasses.replace(SMALL, equalised=equalised, image_scale=scale, bounded=scale < 1)).eval()
+        for scale in (1.0, 0.125)
+    )
+    styles = full.mapping(full.sample_inputs(8, stream("cpu", "z")))[:, None].expand(-1, full.w_layers, -1)
+    images = [f.generator(styles, f._noise(8, stream("cpu", "n"))) for f in (full, faint)]
+    torch.testing.assert_close(images[1], torch.tanh(images[0] / 8))
+    assert images[0].std() > 1, "the oracle has something to measure"
+
+
 def test_the_first_generation_kept_as_used_computes_the_same() -> None:
     one, other = build_first(), build_first(dataclasses.replace(FIRST, equalised=False))
     for family in (one, other):

@@ -81,6 +81,7 @@ class StyleGANConfig(FamilyConfig):
     width: int = option(32, "channels at the side of the images; they double with every halving")
     max_width: int = option(512, "channels beyond which they do not double")
     bounded: bool = option(False, "tanh of G's images, which are not bounded otherwise")
+    image_scale: float = option(1.0, "factor of the drawn weights that write the image; below 1: training begins grey")
     discriminator: str = option(
         "residual",
         "D's blocks: residual, plain, or one strided convolution each",
@@ -115,7 +116,7 @@ class StyleGANConfig(FamilyConfig):
         super().__post_init__()
         for name in ("latent_size", "w_size", "mapping_depth", "width", "max_width", "penalty_every", "path_every"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("lr", "discriminator_lr"):
+        for name in ("lr", "discriminator_lr", "image_scale"):
             check(getattr(self, name) > 0, name, getattr(self, name), "positive")
         for name in ("beta1", "beta2"):
             check(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
@@ -159,7 +160,7 @@ class Generator(nn.Module):
         self.first = StyledLayer(widths[0], widths[0], size)
         self.ups = nn.ModuleList(StyledLayer(a, b, size, up=True) for a, b in pairwise(widths))
         self.layers = nn.ModuleList(StyledLayer(b, b, size) for b in widths[1:])
-        self.images = nn.ModuleList(ToImage(width, channels, size) for width in widths)
+        self.images = nn.ModuleList(ToImage(width, channels, size, config.image_scale) for width in widths)
         self.w_average: Tensor
         self.register_buffer("w_average", torch.zeros(size))
 
@@ -225,12 +226,12 @@ class Discriminator(nn.Module):
 
 
 # Minutes on a CPU: R3GAN's game (pairs, R1 and R2) on a D whose penalties cost one more pass, both players at once,
-# small minibatches (more steps an image), tanh (pictures with much black are learned in a tenth of the time), weights
-# as they act (wide layers learn ten times as fast), no path lengths (they hold G back for longer than there is time),
-# averages over a tenth of the training.
+# small minibatches (more steps an image), tanh (pictures with much black are learned in a tenth of the time) of images
+# that begin grey (in the ends of tanh G is stuck), weights as they act (wide layers learn ten times as fast), no path
+# lengths (they hold G back for longer than there is time), averages over a tenth of the training.
 _TINY = StyleGANConfig(
     batch_size=16, latent_size=64, w_size=128, mapping_depth=4, width=16, max_width=128, bounded=True,
-    discriminator="strided", deviation_group=0, equalised=False, mixing=0.1, objective="relativistic",
+    image_scale=0.2, discriminator="strided", deviation_group=0, equalised=False, mixing=0.1, objective="relativistic",
     simultaneous=True, r1_gamma=0.2, r2_gamma=0.2, penalty_every=1, path_weight=0.0, path_every=16, lr=2e-3,
     lr_decay_kimg=300.0, ema_ramp=0.1,
 )  # fmt: skip
