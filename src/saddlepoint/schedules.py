@@ -21,6 +21,15 @@ def inverse(nimg: int, kimg: float | None) -> float:
     return 1.0 if kimg is None else 1 / (1 + nimg / 1000 / kimg)
 
 
+def warm_up(nimg: int, kimg: float | None) -> float:
+    """Return nimg / (1000 kimg) until that is 1, and 1 from then on; always 1 where ``kimg`` is None.
+
+    >>> [warm_up(nimg, 10.0) for nimg in (0, 2_500, 10_000, 70_000)], warm_up(0, None)
+    ([0.0, 0.25, 1.0, 1.0], 1.0)
+    """
+    return 1.0 if kimg is None else min(1.0, nimg / 1000 / kimg)
+
+
 def linear_fall(nimg: int, constant_kimg: float | None, fall_kimg: float) -> float:
     """Return 1 for ``constant_kimg`` thousand samples, then down to 0 along a line over ``fall_kimg`` more.
 

@@ -56,7 +56,7 @@ from saddlepoint.nn.style import (
 )
 from saddlepoint.optimizers import lazily
 from saddlepoint.penalties import path_lengths, penalised, squared_gradient_norm
-from saddlepoint.schedules import inverse_root
+from saddlepoint.schedules import inverse_root, warm_up
 from saddlepoint.theory import game_logs
 
 FEW = 10_000
@@ -81,7 +81,6 @@ class StyleGANConfig(FamilyConfig):
     width: int = option(32, "channels at the side of the images; they double with every halving")
     max_width: int = option(512, "channels beyond which they do not double")
     bounded: bool = option(False, "tanh of G's images, which are not bounded otherwise")
-    image_scale: float = option(1.0, "factor of the drawn weights that write the image; below 1: training begins grey")
     discriminator: str = option(
         "residual",
         "D's blocks: residual, plain, or one strided convolution each",
@@ -99,15 +98,14 @@ class StyleGANConfig(FamilyConfig):
     penalty_every: int = option(16, "steps between two penalties of D, which then weigh so much more; 1: every step")
     path_weight: float = option(2.0, "weight of the path length regulariser; 0: off")
     path_every: int = option(4, "steps between two path length regularisations, which then weigh so much more")
-    augment: tuple[str, ...] = option(
-        (), f"augmentation of all that D sees: some of {', '.join(TRANSFORMS)}; none: off"
-    )
+    augment: tuple[str, ...] = option((), f"augmentation of what D sees, of {', '.join(TRANSFORMS)}; none: off")
     augment_p: float | None = option(None, "probability of each transform; none: 1, and with ada-kimg 0 at the start")
     ada_kimg: float | None = option(
         None, "adaptive augmentation: thousands of samples in which the probability can rise by 1; none: it stays"
     )
     lr: float = option(2e-3, "adam's learning rate at the start")
     discriminator_lr: float = option(1.0, "D's learning rate as a multiple of G's")
+    warm_up_kimg: float | None = option(None, "thousands of samples in which the rate rises to lr; none: at once")
     lr_decay_kimg: float | None = option(None, "learning rate falls as 1 / sqrt(1 + kimg / this); none: it stays")
     beta1: float = option(0.0, "adam's first decay rate")
     beta2: float = option(0.99, "adam's second decay rate")
@@ -116,11 +114,11 @@ class StyleGANConfig(FamilyConfig):
         super().__post_init__()
         for name in ("latent_size", "w_size", "mapping_depth", "width", "max_width", "penalty_every", "path_every"):
             check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("lr", "discriminator_lr", "image_scale"):
+        for name in ("lr", "discriminator_lr"):
             check(getattr(self, name) > 0, name, getattr(self, name), "positive")
         for name in ("beta1", "beta2"):
             check(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
-        for name in ("r1_gamma", "r2_gamma", "lr_decay_kimg", "ada_kimg"):
+        for name in ("r1_gamma", "r2_gamma", "warm_up_kimg", "lr_decay_kimg", "ada_kimg"):
             value = getattr(self, name)
             check(value is None or value > 0, name, value, "positive, or none")
         for name in ("mixing", "augment_p"):
@@ -143,8 +141,9 @@ class StyleGANConfig(FamilyConfig):
         return float(self.ada_kimg is None) if self.augment_p is None else self.augment_p
 
     def learning_rate(self, at: Progress) -> float:
-        """Return lr / sqrt(1 + kimg / lr_decay_kimg)."""
-        return self.lr * inverse_root(at.nimg, self.lr_decay_kimg)
+        """Return lr / sqrt(1 + kimg / lr_decay_kimg), at first the share of the warm-up that the step completes."""
+        rise = warm_up(at.nimg + self.batch_size, self.warm_up_kimg)
+        return self.lr * rise * inverse_root(at.nimg, self.lr_decay_kimg)
 
 
 class Generator(nn.Module):
@@ -160,7 +159,7 @@ class Generator(nn.Module):
         self.first = StyledLayer(widths[0], widths[0], size)
         self.ups = nn.ModuleList(StyledLayer(a, b, size, up=True) for a, b in pairwise(widths))
         self.layers = nn.ModuleList(StyledLayer(b, b, size) for b in widths[1:])
-        self.images = nn.ModuleList(ToImage(width, channels, size, config.image_scale) for width in widths)
+        self.images = nn.ModuleList(ToImage(width, channels, size) for width in widths)
         self.w_average: Tensor
         self.register_buffer("w_average", torch.zeros(size))
 
@@ -226,14 +225,14 @@ class Discriminator(nn.Module):
 
 
 # Minutes on a CPU: R3GAN's game (pairs, R1 and R2) on a D whose penalties cost one more pass, both players at once,
-# small minibatches (more steps an image), tanh (pictures with much black are learned in a tenth of the time) of images
-# that begin grey (in the ends of tanh G is stuck), weights as they act (wide layers learn ten times as fast), no path
-# lengths (they hold G back for longer than there is time), averages over a tenth of the training.
+# small minibatches (more steps an image), tanh (pictures with much black are learned in a tenth of the time), weights
+# as they act (wide layers learn ten times as fast; without the warm-up photographs drive G into the ends of tanh, where
+# it stays), no path lengths (they hold G back for longer than there is time), averages over a tenth of the training.
 _TINY = StyleGANConfig(
     batch_size=16, latent_size=64, w_size=128, mapping_depth=4, width=16, max_width=128, bounded=True,
-    image_scale=0.2, discriminator="strided", deviation_group=0, equalised=False, mixing=0.1, objective="relativistic",
+    discriminator="strided", deviation_group=0, equalised=False, mixing=0.1, objective="relativistic",
     simultaneous=True, r1_gamma=0.2, r2_gamma=0.2, penalty_every=1, path_weight=0.0, path_every=16, lr=2e-3,
-    lr_decay_kimg=300.0, ema_ramp=0.1,
+    warm_up_kimg=10.0, lr_decay_kimg=300.0, ema_ramp=0.1,
 )  # fmt: skip
 
 

@@ -159,19 +159,11 @@ class StyledLayer(nn.Module):
 
 
 class ToImage(nn.Module):
-    """A modulated convolution of one pixel without demodulation, and a bias.
+    """A modulated convolution of one pixel without demodulation, and a bias."""
 
-    Args:
-        inputs: channels.
-        channels: of an image.
-        styles: dimensions of w.
-        scale: factor of the weights when they are drawn.
-    """
-
-    def __init__(self, inputs: int, channels: int, styles: int, scale: float = 1.0) -> None:
+    def __init__(self, inputs: int, channels: int, styles: int) -> None:
         super().__init__()
         self.conv = ModulatedConv2d(inputs, channels, 1, styles, demodulate=False)
-        self.conv.deviation = scale
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Images, w: W) -> Images:
@@ -238,7 +230,7 @@ def as_used(network: nn.Module) -> None:
         if isinstance(layer, MappingNetwork | Affine):
             continue
         if isinstance(layer, ModulatedConv2d):
-            layer.deviation, layer.scale = layer.deviation * layer.weight[0].numel() ** -0.5, 1.0
+            layer.deviation, layer.scale = layer.weight[0].numel() ** -0.5, 1.0
         elif isinstance(layer, EqualisedConv2d | EqualisedLinear):
             layer.deviation, layer.scale = layer.scale, 1.0
         as_used(layer)
