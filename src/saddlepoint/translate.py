@@ -38,6 +38,9 @@ FORMATS = {
 _OPAQUE = ("JPEG", "BMP")
 """Kinds that hold no transparency."""
 
+LONGEST = 8
+"""Long side over short side; pictures that are longer are squeezed to it."""
+
 
 @dataclass(frozen=True)
 class Translated:
@@ -65,7 +68,8 @@ def translate_folder(
 ) -> Translated:
     """Translate every picture below a folder, or one; what cannot be read is named and left out, the rest is done.
 
-    A picture is resized as a whole, or padded where training padded them, translated, and brought back to its size.
+    A picture is resized until its short side is that of training (padded to a square where training padded them),
+    translated, and brought back to its size. Generators of translation are convolutions, so the long side can be any.
 
     Args:
         run: with a generator that transforms images.
@@ -162,21 +166,16 @@ class _Picture:
 
     def translated(self, run: Run, label: Tensor, style: Tensor | None, seed: int) -> bytes:
         """Return the bytes of the translated picture's file."""
-        channels, height, width = run.family.data.shape
-        padded = run.config["data"].get("fit") == "pad" and height == width
+        channels, side = run.family.data.shape[:2]
         given = self.image.convert("L" if channels == 1 else "RGB")
-        if padded:
-            pixels = shape_to(given, width, channels, "pad")
+        if run.config["data"].get("fit") == "pad":
+            pixels, box = shape_to(given, side, channels, "pad"), place_within(given.size, side)
         else:
-            if given.size != (width, height):
-                given = given.resize((width, height), Image.Resampling.LANCZOS)
-            pixels = np.ascontiguousarray(np.array(given).reshape(height, width, channels).transpose(2, 0, 1))
+            pixels, box = _whole(given, side)
         x = from_bytes(torch.from_numpy(pixels)[None])
         y = run.generate(x, label, seed=seed) if style is None else run.guided(x, style, label)
         found = to_bytes(y)[0].numpy().transpose(1, 2, 0)
-        made = Image.fromarray(found[..., 0] if channels == 1 else found)
-        if padded:
-            made = made.crop(place_within(self.image.size, width))
+        made = Image.fromarray(found[..., 0] if channels == 1 else found).crop(box)
         if made.size != self.image.size:
             made = made.resize(self.image.size, Image.Resampling.LANCZOS)
         if self.alpha is not None:
@@ -185,6 +184,20 @@ class _Picture:
         buffer = io.BytesIO()
         made.save(buffer, self.kind, **({"quality": 95} if self.kind in ("JPEG", "WEBP") else {}))
         return buffer.getvalue()
+
+
+def _whole(image: Image.Image, side: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+    """Resize a picture until its short side is ``side``: uint8 (channel, height, width), and its place in that.
+
+    Generators halve and double, so it is continued, mirrored, to multiples of the power of two that ``side`` has.
+    """
+    width, height = (min(round(side * length / min(image.size)), LONGEST * side) for length in image.size)
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    pixels = np.array(image).reshape(height, width, -1).transpose(2, 0, 1)
+    step = side & -side
+    pixels = np.pad(pixels, ((0, 0), (0, -height % step), (0, -width % step)), "symmetric")
+    return np.ascontiguousarray(pixels), (0, 0, width, height)
 
 
 def _read(path: Path) -> _Picture:

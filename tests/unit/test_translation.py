@@ -235,6 +235,36 @@ def test_a_run_on_padded_pictures_translates_padded_ones(
     assert np.array_equal(found, explore.to_uint8(expected)[0][:, 4:12])
 
 
+@pytest.mark.parametrize("name", ["stargan", "stargan2"])
+def test_an_oblong_picture_is_neither_cut_nor_squeezed(runs: dict[str, Run], tmp_path: Path, name: str) -> None:
+    run, wide = runs[name], drawn(1, 48, 3)[0][:16]
+    (tmp_path / "wide.png").write_bytes(png(wide))
+    (tmp_path / "tall.png").write_bytes(png(wide[:, :41].swapaxes(0, 1)))
+    for given, continued in (("wide", wide), ("tall", np.pad(wide[:, :41], ((0, 0), (0, 7), (0, 0)), "symmetric"))):
+        translate_folder(run, tmp_path / f"{given}.png", ["dog"], tmp_path / "out")
+        x = continued.transpose(2, 0, 1) if given == "wide" else continued.transpose(2, 1, 0)
+        expected = run.generate(torch.from_numpy(x.copy())[None] / 127.5 - 1, torch.tensor([1]))
+        found = np.asarray(Image.open(tmp_path / "out" / f"{given}.png")).transpose(2, 0, 1)
+        assert np.array_equal(found, explore.to_uint8(expected)[0][:, : found.shape[1], : found.shape[2]])
+
+
+def test_a_panorama_does_not_fill_the_memory(
+    runs: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = list[tuple[int, ...]]()
+
+    def copied(x: torch.Tensor, label: torch.Tensor, *, seed: int) -> torch.Tensor:
+        seen.append(tuple(x.shape))
+        return x
+
+    monkeypatch.setattr(runs["stargan"], "generate", copied)
+    (tmp_path / "strip.png").write_bytes(png(np.full((4, 9000, 3), 77, np.uint8)))
+    done = translate_folder(runs["stargan"], tmp_path / "strip.png", ["dog"], tmp_path / "out")
+    assert not done.refused
+    assert seen == [(1, 3, 16, 128)]
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / "strip.png")), np.full((4, 9000, 3), 77, np.uint8))
+
+
 def test_nothing_is_written_over_unless_told(runs: dict[str, Run], tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()

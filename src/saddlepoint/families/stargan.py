@@ -217,11 +217,14 @@ class Discriminator(nn.Module):
         self.patches = (shape[1] >> config.layers) ** 2
 
     def forward(self, x: Images) -> tuple[PerSample, Tensor]:
-        """Return the mean logit of the patches (batch,) and logits of the classes (batch, classes)."""
+        """Return the mean logit of the patches (batch,) and logits of the classes (batch, classes).
+
+        Of oblong images, which translation takes, these are means over the squares they consist of.
+        """
         h = x
         for layer in self.layers:
             h = F.leaky_relu(layer(h), SLOPE)
-        return self.source(h).mean((1, 2, 3)), self.domain(h).flatten(1)
+        return self.source(h).mean((1, 2, 3)), self.domain(h).mean((2, 3))
 
     def squared_gradient_norms(self, x: Images, labels: Tensor | None = None) -> PerSample:
         """Return ||grad_x D||^2 (batch,), differentiable in the weights.
