@@ -53,6 +53,11 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def widest(device: torch.device) -> torch.dtype:
+    """Return float64, or float32 on MPS, which has no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def working_dtype(x: Tensor) -> torch.dtype:
     """Return the type that matrix products of ``x`` are computed in: autocast's where it is on, else its own."""
     kind = x.device.type

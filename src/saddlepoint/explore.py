@@ -211,12 +211,13 @@ def walk(z0: Tensor, z1: Tensor, steps: int = 10) -> Tensor:
     return ((1 - t) * z0[:, None] + t * z1[:, None]).flatten(0, 1)
 
 
-def save_arrays(path: str | Path, samples: Tensor | np.ndarray) -> Path:
-    """Write samples as array ``x`` of a .npz file: images as uint8, vectors as float32.
+def save_arrays(path: str | Path, samples: Tensor | np.ndarray, labels: Tensor | None = None) -> Path:
+    """Write samples as array ``x`` of a .npz file, images as uint8, vectors as float32; ``labels`` beside it.
 
     Args:
         path: the file, ending in .npz; its folder is made if missing.
         samples: images (n, channel, height, width) in [-1, 1] or as uint8, or vectors (n, feature).
+        labels: (n,), what they were asked for as; None: they were not.
 
     Raises:
         DataError: if image samples are not finite.
@@ -228,7 +229,10 @@ def save_arrays(path: str | Path, samples: Tensor | np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:
-        np.savez_compressed(file, x=x)
+        if labels is None:
+            np.savez_compressed(file, x=x)
+        else:
+            np.savez_compressed(file, x=x, labels=labels.numpy())
     os.replace(temporary, path)
     return path
 

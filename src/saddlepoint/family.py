@@ -313,6 +313,7 @@ class Family(nn.Module, abc.ABC):
         sizes: sides of the square images it can make; empty: any.
         most_on_cpu: side of own images up to which a CPU trains in minutes; larger ones only if asked for.
         default_budget: training time where no limit is given.
+        stride: sides of images that it transforms are multiples of this.
     """
 
     name: ClassVar[str]
@@ -328,6 +329,7 @@ class Family(nn.Module, abc.ABC):
     sizes: ClassVar[tuple[int, ...]] = ()
     most_on_cpu: ClassVar[int] = 32
     default_budget: ClassVar[str] = "3m"
+    stride: int = 1
 
     def __init__(self, config: FamilyConfig, data: DataSpec) -> None:
         super().__init__()
@@ -446,10 +448,7 @@ class Family(nn.Module, abc.ABC):
         """Put parameters back into the set they may be in (a norm, a box), after the update of ``phase``."""
 
     def settle(self, generator: torch.Generator) -> None:
-        """Recompute statistics that belong to the averaged weights, such as those of batch normalisation.
-
-        Called before samples are taken from averaged weights, which no training step ever ran with.
-        """
+        """Recompute statistics of the averaged weights, such as those of batch normalisation, before they sample."""
 
 
 _REGISTRY: dict[str, type[Family]] = {}

@@ -70,7 +70,7 @@ class View:
     Attributes:
         points: one place, or the corners of a path.
         at: where on the path: 0 is the first point, 1 the second, 1.5 halfway between second and third.
-        label: index or name of a class, for a conditional generator; None: that of the seed.
+        label: index or name of a class, for a conditional generator; None: that of the nearer point's seed.
         truncation: distance from the mean as a share: 0 is the mean, 1 leaves the place where it is.
         mix: (seed, layer): from this layer on the style is that seed's; families with w only.
     """
@@ -150,7 +150,7 @@ class Explorer:
         metric = torch.zeros(size, size, dtype=torch.float64)
         for number, code in enumerate(codes):
             label = None if labels is None else labels[number].expand(size + 1)
-            samples = self._samples(code + offsets, label, seed=0).flatten(1).double()
+            samples = self._alike(code + offsets, label).flatten(1).double()
             change = samples[1:] - samples[:1]
             metric += change @ change.T
         _, vectors = torch.linalg.eigh(metric)
@@ -181,14 +181,14 @@ class Explorer:
         last = len(view.points) - 1
         if last < 0 or not 0 <= view.at <= last:
             raise ConfigError(f"the place on the path is {view.at:g}, but {last + 1} points span 0 to {max(last, 0)}")
-        if view.truncation < 0:
+        if not 0 <= view.truncation < float("inf"):
             raise ConfigError(f"truncation is {view.truncation:g}, but it must be 0 (the mean) or more")
         left = min(int(view.at), max(0, last - 1))
         code = self.code(view.points[left], view.label)
         if view.at > left:
             code = torch.lerp(code, self.code(view.points[left + 1], view.label), view.at - left)
         seed = view.points[0].seed
-        labels = self.run.labels(1, seed=seed, label=view.label)
+        labels = self.run.labels(1, seed=view.points[round(view.at)].seed, label=view.label)
         codes = torch.lerp(self.mean, code, view.truncation)[None]
         if not self.family.tags.has_w:
             if view.mix is not None:
@@ -240,6 +240,16 @@ class Explorer:
             return self.run.synthesise(codes[:, None].repeat(1, self.family.w_layers, 1), seed)
         return self.run.generate(codes, labels, seed=seed)
 
+    def _alike(self, codes: Tensor, labels: Tensor | None) -> Samples:
+        """Return samples that share all further randomness, such as dropout, which differs along a batch."""
+        twice = self._samples(codes[:1].repeat(2, 1), None if labels is None else labels[:2], seed=0)
+        if torch.allclose(twice[0], twice[1], atol=1e-4):
+            return self._samples(codes, labels, seed=0)
+        single = [None] * len(codes) if labels is None else labels.split(1)
+        return torch.cat(
+            [self._samples(code, label, seed=0) for code, label in zip(codes.split(1), single, strict=True)]
+        )
+
     def project(
         self,
         images: Samples,
@@ -284,24 +294,23 @@ class Explorer:
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         losses = torch.empty(steps, n)
         best, kept = torch.full((n * starts,), torch.inf, device=device), found.detach().clone()
+        seen = torch.zeros_like(targets)
         for step in range(steps):
             made = self._made(found, labels, seed)
             errors = (made - targets).square().flatten(1).mean(1)
             better = errors.detach() < best
             best = torch.where(better, errors.detach(), best)
-            kept[better] = found.detach()[better]
+            kept[better], seen[better] = found.detach()[better], made.detach()[better]
             losses[step] = best.view(n, starts).amin(1).cpu()
             progress(step, losses[step])
             (found.grad,) = torch.autograd.grad(errors.sum(), found)
             optimizer.step()
             schedule.step()
         winners = best.view(n, starts).argmin(1) + starts * torch.arange(n, device=device)
-        with torch.no_grad():
-            samples = self._made(kept[winners], None if labels is None else labels[winners], seed).cpu()
-        return Projection(kept[winners].cpu(), samples, losses, mean_losses)
+        return Projection(kept[winners].cpu(), seen[winners].cpu(), losses, mean_losses)
 
     def _made(self, codes: Tensor, labels: Tensor | None, seed: int) -> Samples:
-        stream = runtime.stream(self.run.device, "project", seed)
+        stream = runtime.stream(self.run.device, "generate", seed, 0)
         if self.family.tags.has_w:
             return self.family.synthesis(codes, generator=stream)
         return self.family.generate(codes, labels, generator=stream)

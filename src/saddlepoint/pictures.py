@@ -43,6 +43,8 @@ def draw(
 ) -> Path:
     """Draw one picture of a run, or write what it shows as arrays, and return where it is.
 
+    Arrays of a grid are what `Run.sample` returns: where no label is asked for, labels in the shares of the data.
+
     Args:
         run: the run.
         picture: grid, filmstrip, neighbours, interpolation, styles, truncation or references.
@@ -62,7 +64,9 @@ def draw(
     if kind is not None or table in ("csv", "parquet") or (table == "npz" and run.family.data.modality == "sequence"):
         return _table(run, picture, table, n, seed, label, out)
     if out is not None and out.suffix == ".npz":
-        return explore.save_arrays(out, _arrays(run, picture, _count(run, picture, n, label), seed, label))
+        n = _count(run, picture, n, label)
+        labels = run.labels(n, seed=seed, label=label) if picture == "grid" else None
+        return explore.save_arrays(out, _arrays(run, picture, n, seed, label), labels)
     if out is not None and out.suffix != ".png":
         raise ConfigError(f"'{out}' should end in .png for a picture or .npz for arrays")
     which = f"-{label}" if label is not None else ""
@@ -76,8 +80,10 @@ def made(run: Run, picture: str, n: int | None = None, *, seed: int = 0, label: 
     """Return one picture of a run; arguments and errors as in `draw`."""
     n = _count(run, picture, n, label)
     if run.family.data.modality == "sequence" and picture != "filmstrip":
-        draw_series = {"grid": _paths, "neighbours": _nearest_paths, "interpolation": _walked_paths}[picture]
-        return draw_series(run, n, seed, label)
+        drawn = {"grid": _paths, "neighbours": _nearest_paths, "interpolation": _walked_paths}
+        if picture not in drawn:
+            raise ConfigError(f"picture is '{picture}', but of series there are: {', '.join(drawn)}, filmstrip")
+        return drawn[picture](run, n, seed, label)
     kinds: dict[str, Callable[[], Image.Image]] = {
         "grid": lambda: _grid(run, n, seed, label),
         "filmstrip": lambda: explore.filmstrip(run.path / "samples", columns=n),

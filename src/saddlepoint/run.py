@@ -130,13 +130,13 @@ class Run:
             raise ConfigError(f"'{self.path.name}' is a conditional generator: give the labels of its samples too")
         samples = torch.empty(0)
         for number, start in enumerate(range(0, len(inputs), _CHUNK)):
-            part = slice(start, start + _CHUNK)
-            asked = None if labels is None else labels[part].to(self.device)
             stream = runtime.stream(self.device, "generate", seed, number)
-            piece = self.family.generate(inputs[part].to(self.device), asked, generator=stream)
-            if start == 0:
-                samples = piece.new_empty((len(inputs), *piece.shape[1:]), device="cpu")
-            samples[part] = piece
+            for part in runtime.pieces(start, min(start + _CHUNK, len(inputs)), self.family.data.shape):
+                asked = None if labels is None else labels[part].to(self.device)
+                piece = self.family.generate(inputs[part].to(self.device), asked, generator=stream)
+                if part.start == 0:
+                    samples = piece.new_empty((len(inputs), *piece.shape[1:]), device="cpu")
+                samples[part] = piece
         return samples
 
     @torch.no_grad()
@@ -148,9 +148,9 @@ class Run:
     def synthesise(self, styles: Tensor, seed: int = 0) -> Samples:
         """Return the samples of styles (n, layers, w), all with the noise of the seed, on the CPU; families with w."""
         pieces = []
-        for part in styles.split(_CHUNK):
+        for part in runtime.pieces(0, len(styles), self.family.data.shape):
             stream = runtime.stream(self.device, "generate", seed, 0)
-            pieces.append(self.family.synthesis(part.to(self.device), generator=stream).cpu())
+            pieces.append(self.family.synthesis(styles[part].to(self.device), generator=stream).cpu())
         return torch.cat(pieces)
 
     def target(self, words: str) -> Tensor:
@@ -171,8 +171,8 @@ class Run:
     def guided(self, inputs: Tensor, references: Tensor, labels: Tensor) -> Samples:
         """Translate images into the style of reference images, in pieces, on the CPU; see `Family.guided`."""
         pieces = [
-            self.family.guided(x.to(self.device), y.to(self.device), c.to(self.device)).cpu()
-            for x, y, c in zip(inputs.split(_CHUNK), references.split(_CHUNK), labels.split(_CHUNK), strict=True)
+            self.family.guided(*(whole[part].to(self.device) for whole in (inputs, references, labels))).cpu()
+            for part in runtime.pieces(0, len(inputs), self.family.data.shape)
         ]
         return torch.cat(pieces)
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,13 +31,17 @@ from saddlepoint.data.sources import walk
 from saddlepoint.run import Run
 
 FORMATS = {
-    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
+    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG",
+    ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
     ".gif": "GIF",
 }  # fmt: skip
 """Kinds of files that can be read and written again, by their ending."""
 
 _OPAQUE = ("JPEG", "BMP")
 """Kinds that hold no transparency."""
+
+_PROFILED = {"RGB": ("RGB", "RGBA"), "L": ("L", "LA")}
+"""Modes of a file whose colour profile holds for a picture decoded to the key."""
 
 LONGEST = 8
 """Long side over short side; pictures that are longer are squeezed to it."""
@@ -83,7 +88,7 @@ def translate_folder(
 
     Raises:
         ConfigError: if the generator transforms no images, there is no such domain, or ``out`` is the pictures' folder.
-        DataError: if the folder or the reference cannot be read.
+        DataError: if the folder is empty, or it or the reference cannot be read.
     """
     source, out = Path(folder).expanduser(), Path(out).expanduser()
     root = source.parent if (alone := source.is_file()) else source
@@ -97,6 +102,8 @@ def translate_folder(
         say(f"refused: {name}: {problem}")
 
     files, notes = ([source], []) if alone else _files(root, out, say)
+    if not files and not notes:
+        raise DataError(f"'{folder}' holds no files; name a folder with pictures")
     for note in notes:
         refuse(root.name, note)
     originals = {path.resolve() for path in files}
@@ -158,11 +165,12 @@ def _bytes(path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class _Picture:
-    """A picture with what must come back: its size, transparency, kind of file."""
+    """A picture with what must come back: its size, transparency, kind of file, colour profile."""
 
     image: Image.Image
     alpha: Image.Image | None
     kind: str
+    profile: bytes | None
 
     def translated(self, run: Run, label: Tensor, style: Tensor | None, seed: int) -> bytes:
         """Return the bytes of the translated picture's file."""
@@ -171,7 +179,7 @@ class _Picture:
         if run.config["data"].get("fit") == "pad":
             pixels, box = shape_to(given, side, channels, "pad"), place_within(given.size, side)
         else:
-            pixels, box = _whole(given, side)
+            pixels, box = _whole(given, side, run.family.stride)
         x = from_bytes(torch.from_numpy(pixels)[None])
         y = run.generate(x, label, seed=seed) if style is None else run.guided(x, style, label)
         found = to_bytes(y)[0].numpy().transpose(1, 2, 0)
@@ -182,21 +190,23 @@ class _Picture:
             made = made.convert("LA" if channels == 1 and self.kind == "PNG" else "RGBA")
             made.putalpha(self.alpha)
         buffer = io.BytesIO()
-        made.save(buffer, self.kind, **({"quality": 95} if self.kind in ("JPEG", "WEBP") else {}))
+        options: dict[str, Any] = {"quality": 95} if self.kind in ("JPEG", "WEBP") else {}
+        if self.profile is not None and made.mode in _PROFILED[given.mode] and given.mode == self.image.mode:
+            options["icc_profile"] = self.profile
+        made.save(buffer, self.kind, **options)
         return buffer.getvalue()
 
 
-def _whole(image: Image.Image, side: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+def _whole(image: Image.Image, side: int, stride: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
     """Resize a picture until its short side is ``side``: uint8 (channel, height, width), and its place in that.
 
-    Generators halve and double, so it is continued, mirrored, to multiples of the power of two that ``side`` has.
+    It is continued, mirrored, to multiples of ``stride``.
     """
     width, height = (min(round(side * length / min(image.size)), LONGEST * side) for length in image.size)
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.LANCZOS)
     pixels = np.array(image).reshape(height, width, -1).transpose(2, 0, 1)
-    step = side & -side
-    pixels = np.pad(pixels, ((0, 0), (0, -height % step), (0, -width % step)), "symmetric")
+    pixels = np.pad(pixels, ((0, 0), (0, -height % stride), (0, -width % stride)), "symmetric")
     return np.ascontiguousarray(pixels), (0, 0, width, height)
 
 
@@ -215,14 +225,25 @@ def _read(path: Path) -> _Picture:
         # A camera's JPEG with a preview beside it is an MPO; with one frame it is a JPEG.
         if opened.format not in (kind, "MPO" if kind == "JPEG" else kind):
             raise Unreadable(f"it is {opened.format}, not {kind} as its name says; rename it")
-        if getattr(opened, "n_frames", 1) > 1:
+        if _frames(opened) > 1:
             raise Unreadable("it holds several frames")
+        profile = opened.info.get("icc_profile")
         image = decode(opened, Counter())
         alpha = _transparency(opened)
         if kind in _OPAQUE and alpha is not None and (np.asarray(alpha) < 255).any():
             raise Unreadable(f"its transparency would be lost in a {kind}; save it as PNG")
         alpha = None if kind in _OPAQUE else alpha
-    return _Picture(image, alpha, kind)
+        # A profile of inks or of grey says nothing about the colours of what `decode` made of them.
+        profile = profile if opened.mode in _PROFILED.get(image.mode, ()) else None
+    return _Picture(image, alpha, kind, profile)
+
+
+def _frames(opened: Image.Image) -> int:
+    """Return how many pictures a file holds; for some kinds it is read to its end."""
+    try:
+        return getattr(opened, "n_frames", 1)
+    except Exception as error:  # Pillow raises whatever it stumbles over
+        raise Unreadable(f"damaged ({error})") from error
 
 
 def _transparency(opened: Image.Image) -> Image.Image | None:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from saddlepoint._errors import ConfigError
-from saddlepoint._types import Images, PerSample, at_least_float32, from_bytes, to_bytes
+from saddlepoint._types import Images, PerSample, at_least_float32, from_bytes, to_bytes, widest
 from saddlepoint.data.labels import class_index
 from saddlepoint.family import EXAMPLES, DataSpec, DataStats
 
@@ -152,7 +152,7 @@ class LabelSets:
     def shuffled(self, labels: Several, generator: torch.Generator) -> Several:
         """Return the labels in another order, as targets: each row gets those of a row of its own label set."""
         which = self.known(labels).argmax(1)
-        keys = torch.rand(len(labels), generator=generator, device=generator.device, dtype=torch.float64)
+        keys = torch.rand(len(labels), generator=generator, device=generator.device, dtype=widest(generator.device))
         targets = torch.empty_like(labels)
         targets[which.argsort(stable=True)] = labels[(which + keys.to(which.device)).argsort()]
         return targets

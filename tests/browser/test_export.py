@@ -148,6 +148,17 @@ def test_a_page_translates_a_picture_of_the_visitor(
     page.get_by_label("Class").select_option("0")
     page.wait_for_function("document.body.dataset.drawn === '2'")
     assert drawn(page) != first
+    # Transparent ink is white, as in training, and fine stripes of a photograph become grey.
+    (tmp_path / "clear.png").write_bytes(png(np.zeros((32, 32, 4), np.uint8)))
+    stripes = np.zeros((999, 1500, 3), np.uint8)
+    stripes[:, ::2] = 255
+    (tmp_path / "stripes.png").write_bytes(png(stripes))
+    for name, least, most in (("clear.png", 1.0, 1.0), ("stripes.png", -0.1, 0.1)):
+        data = page.evaluate(
+            """async ([name, bytes]) => Array.from(await read(new File([new Uint8Array(bytes)], name)))""",
+            [name, list((tmp_path / name).read_bytes())],
+        )
+        assert least <= min(data) <= max(data) <= most, name
     page.get_by_label("Your picture").set_input_files(tmp_path / "notes.png")
     page.get_by_text("notes.png is no picture").wait_for()
     assert complaints == []

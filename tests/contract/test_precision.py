@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.functional import softplus
 
+import saddlepoint
 from saddlepoint import api, penalties
 from saddlepoint._errors import ConfigError
 from saddlepoint.data.feed import Feed
@@ -201,3 +203,15 @@ def test_a_run_goes_on_in_the_precision_it_began_in(tmp_path: Path, monkeypatch:
     assert RunFolder(tmp_path / "run").read_config()["precision"] == config["precision"]
     api.train("gan", "digits", steps=12, **request, precision="fp32")
     assert RunFolder(tmp_path / "run").read_config()["precision"]["name"] == "fp32"
+
+
+def test_what_runs_on_a_device_makes_float64_on_the_cpu_alone() -> None:
+    """MPS has no float64, and no machine with MPS runs these tests."""
+    package = Path(saddlepoint.__file__).parent
+    files = [path for room in ("engine", "nn", "families") for path in (package / room).glob("*.py")]
+    files += [
+        package / f"{name}.py" for name in ("augment", "losses", "penalties", "theory", "translation", "features")
+    ]
+    rule = re.compile(r"(?<!\.cpu\(\))\.double\(\)|torch\.float64")
+    assert {path.name: found for path in files if (found := rule.findall(path.read_text()))} == {}
+    assert len(files) > 40

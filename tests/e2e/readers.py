@@ -210,8 +210,9 @@ def _translator(folder: Path) -> None:
     options = {"width": 4, "discriminator_width": 4, "blocks": 1, "layers": 3, "batch_size": 4}
     api.train("stargan", str(folder / "d"), size=32, steps=1, threads=1, options=options, out=folder / "run")
     (folder / "in").mkdir()
-    for kind in ("png", "jpg", "webp", "bmp"):
-        (folder / "in" / f"x.{kind}").write_bytes(png(pictures(1, 24, 3)[0], kind.replace("jpg", "jpeg")))
+    for kind in ("png", "jpg", "webp", "bmp", "tif", "gif"):
+        formats = {"jpg": "jpeg", "tif": "tiff"}
+        (folder / "in" / f"x.{kind}").write_bytes(png(pictures(1, 24, 3)[0], formats.get(kind, kind)))
     Image.fromarray(pictures(1, 24, 3)[0]).convert("RGBA").save(folder / "in" / "alpha.png")
 
 

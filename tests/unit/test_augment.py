@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint._errors import ConfigError
-from saddlepoint.augment import TRANSFORMS, Augment, adapt, cutout, flip, translation
+from saddlepoint.augment import TRANSFORMS, Augment, adapt, affine, cutout, flip, translation
 
 ALL = Augment(tuple(TRANSFORMS))
 
@@ -50,6 +50,14 @@ def test_each_image_is_changed_with_probability_p(p: float | Tensor) -> None:
     y = Augment(("cutout",))(x, stream(4), p)
     changed = (y != x).flatten(1).any(1).double().mean().item()
     assert changed == pytest.approx(0.3, abs=5 * (0.21 / 4000) ** 0.5)
+
+
+def test_places_are_not_rounded_in_half_precision() -> None:
+    """256 pixels need 8 bits of a coordinate for themselves, as many as bf16 has."""
+    x = images(4, 1, 256)
+    expected = affine(x, stream(6))
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(affine(x, stream(6)), expected)
 
 
 def test_translation_moves_by_whole_pixels_and_fills_with_black() -> None:

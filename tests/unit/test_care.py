@@ -371,12 +371,12 @@ def test_signs_of_perfect_samples_and_of_one_sample(monkeypatch: pytest.MonkeyPa
     dataset = gaussian()
     examiner = Examiner(dataset, 0, "cpu")
     perfect = torch.from_numpy(np.random.default_rng(5).normal(size=(512, 2)).astype(np.float32))
-    found = examiner._of_samples(perfect)
+    found = examiner._of_samples(examiner.reference.project(perfect))
     for name in ("spread", "nearest", "rank", "reach"):
         assert found[name] == pytest.approx(1.0, abs=0.12), name
     assert abs(found["raw distance"]) < 4 * found["raw distance error"] + 0.01
     assert found["coverage"] > 0.9
-    one = examiner._of_samples(torch.zeros(512, 2))
+    one = examiner._of_samples(examiner.reference.project(torch.zeros(512, 2)))
     assert one["spread"] < 1e-3
     # 2 E|y| - E|y - y'| over E|y - y'| with E|y| = sqrt(pi / 2) and E|y - y'| = sqrt(pi): 2 / sqrt 2 - 1.
     assert one["raw distance"] == pytest.approx(2**0.5 - 1, abs=0.03)

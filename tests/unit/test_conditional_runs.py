@@ -40,6 +40,14 @@ def test_a_class_is_asked_for_by_name_or_index(run: saddlepoint.Run) -> None:
     assert torch.equal(saddlepoint.load(run.path).sample(6, label=3, seed=4), by_name)
 
 
+def test_arrays_hold_what_was_asked_for_and_the_labels(run: saddlepoint.Run, tmp_path: Path) -> None:
+    with np.load(pictures.draw(run, "grid", 40, seed=4, out=tmp_path / "many.npz")) as arrays:
+        assert np.array_equal(arrays["labels"], run.labels(40, seed=4))
+        assert np.array_equal(arrays["x"], explore.to_uint8(run.sample(40, seed=4)))
+    with np.load(pictures.draw(run, "grid", 5, label="3", out=tmp_path / "threes.npz")) as arrays:
+        assert arrays["labels"].tolist() == [3] * 5
+
+
 def test_names_go_before_indices() -> None:
     assert class_index("1", ("2", "1", "0")) == 1
     assert class_index(2, ("cat", "dog", "ship")) == 2

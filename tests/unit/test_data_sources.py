@@ -57,6 +57,28 @@ def test_split_folders_are_splits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("folders", "classes", "splits"),
+    [
+        (["photos/summer/alps", "photos/summer/andes", "photos/winter/alps", "photos/winter"], "ssww", "train"),
+        (["trainA", "trainB", "testA", "testB"], "ABAB", "tthh"),
+        (["data/train/A/2019", "data/test/B", "data/train/B/2019", "data/test/A/2020"], "ABBA", "thth"),
+        (["deep/only", "deep/only", "deep/only", "deep/only"], "oooo", "train"),
+    ],
+)
+def test_the_first_folders_that_differ_are_classes(
+    tmp_path: Path, folders: list[str], classes: str, splits: str
+) -> None:
+    images = pictures(40)
+    data = load_dataset(str(write_folder(tmp_path / "d", images, folders * 10)))
+    expected = [{"s": "summer", "w": "winter", "o": "only"}.get(each, each) for each in classes * 10]
+    assert _pairs(data) == _expected(images, expected)
+    if splits != "train":
+        assert {s: len(part) for s, part in data.splits.items() if s != "valid"}["test"] == 20
+    said = any("folders within them" in note for note in data.notes)
+    assert said == any(name in str(folders) for name in ("alps", "2019"))
+
+
+@pytest.mark.parametrize(
     ("name", "text"),
     [
         ("metadata.csv", lambda rows: "file_name,label\n" + "".join(f"{n},{c}\n" for n, c in rows)),

@@ -19,6 +19,9 @@ import saddlepoint
 from saddlepoint import explore
 from saddlepoint._errors import ConfigError
 from saddlepoint.cli import app
+from saddlepoint.engine import runtime
+from saddlepoint.engine.runtime import stream
+from saddlepoint.engine.signs import Examiner
 from saddlepoint.family import (
     Batch,
     Context,
@@ -32,6 +35,7 @@ from saddlepoint.family import (
     Terms,
 )  # fmt: skip
 from saddlepoint.latent import Explorer, Point, View, command
+from saddlepoint.nn.style import StyledLayer
 from saddlepoint.run import Run
 from tests.unit.data_helpers import pictures, write_folder
 
@@ -63,6 +67,14 @@ class Linear(Family):
 
     def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Tensor:
         return inputs @ self.matrix
+
+
+class Noisy(Linear):
+    """Half of the features of every sample of a batch are dropped, others from row to row, as dropout does."""
+
+    def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Tensor:
+        kept = torch.rand(len(inputs), FEATURES, generator=generator) < 0.5
+        return inputs @ self.matrix * kept
 
 
 class Styled(Linear):
@@ -106,6 +118,15 @@ def test_directions_are_the_singular_vectors_of_a_linear_generator(explorer: Exp
     assert found.shape == (LATENT, LATENT)
     np.testing.assert_allclose(np.abs(np.sum(found * left.T, 1)), 1, atol=1e-4)
     assert (found[np.arange(LATENT), np.abs(found).argmax(1)] > 0).all()
+
+
+def test_dropout_does_not_pass_for_a_direction() -> None:
+    explorer = made(Noisy)
+    kept = torch.rand(1, FEATURES, generator=stream("cpu", "generate", 0, 0)) < 0.5
+    left, values, _ = np.linalg.svd((explorer.family.matrix * kept).numpy())
+    telling = int((values > 1e-3).sum())
+    assert telling > 1
+    np.testing.assert_allclose(np.abs(np.sum(explorer.directions.numpy() * left.T, 1))[:telling], 1, atol=1e-4)
 
 
 def test_the_place_of_a_seed_is_the_sample_of_that_seed(explorer: Explorer, digits: Run) -> None:
@@ -184,6 +205,43 @@ def test_pictures_are_framed_as_in_training(tmp_path: Path) -> None:
         assert given.mean().item() == pytest.approx(mean, abs=0.01)
 
 
+def test_the_samples_of_a_projection_are_those_whose_errors_are_told() -> None:
+    explorer = made(Noisy)
+    given = explorer.run.sample(3, seed=11)
+    found = explorer.project(given, steps=20)
+    torch.testing.assert_close((found.samples - given).square().mean(1), found.losses[-1])
+
+
+def test_noise_is_that_of_the_seed_in_projections_and_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_folder(tmp_path / "data", pictures(20, 16, 1), ["a"] * 20)
+    small = {"width": 4, "max_width": 8, "w_size": 8, "latent_size": 4, "mapping_depth": 2, "batch_size": 4}
+    run = saddlepoint.train("stylegan", str(folder), steps=4, out=tmp_path / "run", options=small, precision="fp32")
+    with torch.no_grad():
+        for layer in run.family.modules():
+            if isinstance(layer, StyledLayer):
+                layer.strength.fill_(1.0)
+    found = Explorer(run).project(run.sample(2, seed=3), steps=5, seed=7)
+    torch.testing.assert_close(run.synthesise(found.codes, seed=7), found.samples, rtol=0, atol=1e-5)
+    # Large pictures go through the networks in pieces, with the same noise.
+    examiner = Examiner(run.dataset(), 0, "cpu")
+    whole = run.sample(10, seed=3), run.synthesise(found.codes, seed=7), *examiner._samples(run.family)[:2]
+    monkeypatch.setattr(runtime, "PIXELS", 3 * 16**2)
+    pieces = run.sample(10, seed=3), run.synthesise(found.codes, seed=7), *examiner._samples(run.family)[:2]
+    for one, other in zip(whole, pieces, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    assert whole[3].shape == (256,)
+
+
+def test_a_path_between_classes_ends_at_its_ends(digits: Run) -> None:
+    labels = digits.labels(1, seed=3), digits.labels(1, seed=8)
+    assert labels[0] != labels[1]
+    found = Explorer(digits).path(View((Point(3), Point(8))), 5)
+    for seed, sample in ((3, found[0]), (8, found[-1])):
+        torch.testing.assert_close(sample[None], digits.sample(1, seed=seed), rtol=0, atol=1e-6)
+
+
 def test_projection_finds_what_the_generator_made(explorer: Explorer) -> None:
     given = explorer.run.sample(3, seed=11)
     steps: list[int] = []
@@ -200,6 +258,8 @@ def test_projection_finds_what_the_generator_made(explorer: Explorer) -> None:
         (View(()), "0 points span"),
         (View(at=0.5), "1 points span 0 to 0"),
         (View(truncation=-1.0), "truncation is -1"),
+        (View(truncation=float("nan")), "truncation is nan"),
+        (View(truncation=float("inf")), "truncation is inf"),
         (View((Point(0, ((7, 1.0),)),)), "there is no direction 7; 'linear' has 6"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from saddlepoint import cures
 from saddlepoint._errors import ConfigError
 from saddlepoint.engine.plan import locate
 from saddlepoint.engine.runtime import stream
@@ -290,6 +291,17 @@ def test_options_of_augmentation_ask_for_it() -> None:
     assert (adaptive.augment, adaptive.first_p, adaptive.ada_kimg) == (("translation", "affine"), 0.0, 100.0)
     none = dataclasses.replace(SMALL, ada_kimg=100.0)
     assert StyleGAN.suited(none, many, {"augment", "ada_kimg"}) == (none, ())
+
+
+def test_a_remedy_that_augments_begins_without() -> None:
+    """It goes back to a healthy state of a run without augmentation, and takes over what that holds."""
+    plain, spec = StyleGAN.PRESETS["tiny-32"], dataclasses.replace(SPEC, rows=50_000)
+    remedy = next(r for r in StyleGAN.remedies if r.name == cures.AUGMENTATION.name)
+    changed = remedy.change(plain)
+    assert changed.augment
+    families = [build(dataclasses.replace(config, width=2, max_width=4), spec) for config in (plain, changed)]
+    families[1].load_state_dict(families[0].state_dict())
+    assert families[1].augment_p == 0
 
 
 def test_labels_reach_both_players() -> None:

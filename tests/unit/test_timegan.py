@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from saddlepoint import pictures
 from saddlepoint._errors import ConfigError
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.feed import Feed
@@ -23,6 +24,7 @@ from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.signs import Examiner
 from saddlepoint.families.timegan import TimeGAN, TimeGANConfig, mean_error, moment_loss, supervised_error
 from saddlepoint.family import Batch, Context, DataSpec, DataStats, Progress, Terms, build_family
+from saddlepoint.run import Run
 
 CODE, PAPER, FIXED = (TimeGAN.PRESETS[name] for name in ("code-2019", "paper-2019", "increments"))
 SPEC = DataSpec("sequence", (6, 2), rows=40)
@@ -323,3 +325,10 @@ def test_impossible_windows_are_refused() -> None:
         build(CODE, DataSpec("sequence", (1, 2)))
     with pytest.raises(ConfigError, match="one column that is not static"):
         build(CODE, DataSpec("sequence", (6, 2), static=2))
+
+
+@pytest.mark.parametrize("picture", ["styles", "truncation", "references"])
+def test_pictures_that_series_have_not_are_refused(picture: str) -> None:
+    run = Run(Path("runs/series"), {}, build(FIXED), 0, True)
+    with pytest.raises(ConfigError, match="of series there are: grid, neighbours, interpolation, filmstrip"):
+        pictures.made(run, picture)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 from typer.testing import CliRunner
 
 from saddlepoint import api, explore, pictures
@@ -205,6 +205,9 @@ def test_one_picture_is_translated_as_in_its_folder(runs: dict[str, Run], tmp_pa
     assert inner.written == (source / "wide.jpg",)
     broken = translate_folder(runs["stargan"], source / "broken.png", ["dog"], tmp_path / "none")
     assert [name for name, _ in broken.refused] == ["broken.png"]
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(DataError, match="holds no files"):
+        translate_folder(runs["stargan"], tmp_path / "bare", ["dog"], tmp_path / "none")
     with pytest.raises(ConfigError, match="none is lost"):
         translate_folder(runs["stargan"], source / "square.png", ["dog"], source, overwrite=True)
     # Below the folder of its domain, a second target would lead to the picture itself.
@@ -240,12 +243,44 @@ def test_an_oblong_picture_is_neither_cut_nor_squeezed(runs: dict[str, Run], tmp
     run, wide = runs[name], drawn(1, 48, 3)[0][:16]
     (tmp_path / "wide.png").write_bytes(png(wide))
     (tmp_path / "tall.png").write_bytes(png(wide[:, :41].swapaxes(0, 1)))
-    for given, continued in (("wide", wide), ("tall", np.pad(wide[:, :41], ((0, 0), (0, 7), (0, 0)), "symmetric"))):
+    for given, continued in (("wide", wide), ("tall", np.pad(wide[:, :41], ((0, 0), (0, 3), (0, 0)), "symmetric"))):
         translate_folder(run, tmp_path / f"{given}.png", ["dog"], tmp_path / "out")
         x = continued.transpose(2, 0, 1) if given == "wide" else continued.transpose(2, 1, 0)
         expected = run.generate(torch.from_numpy(x.copy())[None] / 127.5 - 1, torch.tensor([1]))
         found = np.asarray(Image.open(tmp_path / "out" / f"{given}.png")).transpose(2, 0, 1)
         assert np.array_equal(found, explore.to_uint8(expected)[0][:, : found.shape[1], : found.shape[2]])
+
+
+@pytest.mark.parametrize("kind", ["gif", "tiff"])
+def test_files_cut_anywhere_are_refused_and_the_rest_is_done(runs: dict[str, Run], tmp_path: Path, kind: str) -> None:
+    """Pillow counts the frames of these by reading on, and raises whatever it stumbles over."""
+    frames = [Image.fromarray(each) for each in drawn(3, 16, 3)]
+    frames[0].save(tmp_path / f"whole.{kind}", kind, save_all=True, append_images=frames[1:])
+    whole = (tmp_path / f"whole.{kind}").read_bytes()
+    (tmp_path / "in").mkdir()
+    cuts = range(8, len(whole), max(1, len(whole) // 60))
+    for cut in cuts:
+        (tmp_path / "in" / f"{cut}.{kind}").write_bytes(whole[:cut])
+    (tmp_path / "in" / "z.png").write_bytes(png(drawn(1, 16, 3)[0]))
+    found = translate_folder(runs["stargan"], tmp_path / "in", ["dog"], tmp_path / "out")
+    assert tmp_path / "out" / "z.png" in found.written
+    assert len(found.written) + len(found.refused) == len(cuts) + 1
+    assert len(found.refused) > 40
+
+
+def test_a_colour_profile_stays_where_it_holds(runs: dict[str, Run], tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    colour = Image.fromarray(drawn(1, 16, 3)[0])
+    colour.save(tmp_path / "in" / "photo.jfif", "JPEG", icc_profile=profile)
+    colour.convert("RGBA").save(tmp_path / "in" / "clear.png", icc_profile=profile)
+    colour.convert("L").save(tmp_path / "in" / "grey.png", icc_profile=profile)
+    assert not translate_folder(runs["stargan"], tmp_path / "in", ["dog"], tmp_path / "out").refused
+    kept = {}
+    for path in (tmp_path / "out").iterdir():
+        with Image.open(path) as found:
+            kept[path.name] = found.info.get("icc_profile")
+    assert kept == {"photo.jfif": profile, "clear.png": profile, "grey.png": None}
 
 
 def test_a_panorama_does_not_fill_the_memory(

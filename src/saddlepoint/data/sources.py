@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ SPLIT_WORDS = {
     "test": "test",
     "testing": "test",
 }
+_DOMAINS = re.compile(r"(train|valid|val|test)([A-Z])")
 TEXT_FILES = (*LABEL_FILES, *ATTRIBUTE_FILES, *PARTITION_FILES)
 MAX_MEMBER = 512 * 1024**2
 MAX_RATIO = 200
@@ -273,7 +275,7 @@ def _labels_by(
             passed.append(name)
     if named := name_labels(images):
         return dict(named), ["classes are the expressions that the file names say (Radboud Faces Database)"]
-    parts = {name: _class_of(name) for name in images}
+    parts, deeper = _classes_of(images)
     outside = [name for name, label in parts.items() if label is None]
     if len(outside) == len(images):
         return {}, []
@@ -282,14 +284,16 @@ def _labels_by(
             f"{len(outside)} of {len(images)} images lie outside the subfolders ({shortened(outside)}), so subfolders "
             "were not taken as classes"
         ]
-    return dict(parts), [f"classes are the {len(set(parts.values()))} subfolders"]
+    within = f"; folders within them ({shortened(deeper)}) say nothing" if deeper else ""
+    return dict(parts), [f"classes are the {len(set(parts.values()))} subfolders{within}"]
 
 
 def split_of(name: str) -> str:
     """Return the split that a path names by its first folder that does, or ""."""
     for part in PurePosixPath(name).parts[:-1]:
-        if part.lower() in SPLIT_WORDS:
-            return SPLIT_WORDS[part.lower()]
+        word = _halves(part)[0].lower()
+        if word in SPLIT_WORDS:
+            return SPLIT_WORDS[word]
     return ""
 
 
@@ -299,9 +303,30 @@ def shortened(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _class_of(name: str) -> str | None:
-    folders = [part for part in PurePosixPath(name).parts[:-1] if part.lower() not in SPLIT_WORDS]
-    return folders[-1] if folders else None
+def _classes_of(images: Sequence[str]) -> tuple[dict[str, str | None], list[str]]:
+    """Return the class of each image, its first folder that names no split and is not one for all; and deeper folders.
+
+    Images that lie in no such folder have none.
+    """
+    folders = {name: _telling(name) for name in images}
+    first, last = min(folders.values(), default=[]), max(folders.values(), default=[])
+    shared = next((at for at, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
+    if 0 < shared == len(last):
+        shared -= 1  # all images lie in one folder: that is their class
+    found = {name: parts[shared] if len(parts) > shared else None for name, parts in folders.items()}
+    return found, sorted({part for parts in folders.values() for part in parts[shared + 1 :]})
+
+
+def _telling(name: str) -> list[str]:
+    """Return the folders of a path that may be classes."""
+    halves = [_halves(part) for part in PurePosixPath(name).parts[:-1]]
+    return [domain or word for word, domain in halves if domain or word.lower() not in SPLIT_WORDS]
+
+
+def _halves(part: str) -> tuple[str, str]:
+    """Return the split and the domain of folders such as trainA and testB (CycleGAN), of others the name and ""."""
+    found = _DOMAINS.fullmatch(part)
+    return (found[1], found[2]) if found else (part, "")
 
 
 def _hidden(name: str) -> bool:

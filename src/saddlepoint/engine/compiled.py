@@ -102,7 +102,11 @@ def distance(found: Sequence[Tensor | None], reference: Sequence[Tensor | None])
     """Return ||found - reference|| / ||reference||; infinite if a gradient is there in one of them only."""
     if [g is None for g in found] != [g is None for g in reference]:
         return float("inf")
-    pairs = [(a.double(), b.double()) for a, b in zip(found, reference, strict=True) if a is not None and b is not None]
+    pairs = [
+        (a.cpu().double(), b.cpu().double())
+        for a, b in zip(found, reference, strict=True)
+        if a is not None and b is not None
+    ]
     off, norm = (sum(float(v.square().sum()) for v in vectors) ** 0.5 for vectors in (
         [a - b for a, b in pairs], [b for _, b in pairs]))  # fmt: skip
     return off / norm if norm else off

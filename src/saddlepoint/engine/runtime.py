@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import math
 import os
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,6 +16,9 @@ from saddlepoint._errors import ConfigError
 
 _MALLOPT = {-3: 32 * 1024**2, -1: 512 * 1024**2, -2: 64 * 1024**2}
 """M_MMAP_THRESHOLD (its largest value), M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h, in bytes."""
+
+IMAGES, PIXELS = 512, 2**21
+"""Images, and pixels of them, that go through a network at once where no gradient is asked for."""
 
 
 def seed_for(*parts: int | str) -> int:
@@ -25,6 +30,16 @@ def seed_for(*parts: int | str) -> int:
 def stream(device: torch.device | str, *parts: int | str) -> torch.Generator:
     """Return a random generator on ``device`` seeded by ``parts``."""
     return torch.Generator(device=device).manual_seed(seed_for(*parts))
+
+
+def pieces(start: int, stop: int, shape: Sequence[int]) -> list[slice]:
+    """Return slices of the samples from ``start`` to ``stop``: of images no more than `IMAGES` and `PIXELS` allow.
+
+    >>> pieces(0, 5, (3, 1024, 1024)), pieces(10, 5000, (2,))
+    ([slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)], [slice(10, 5000, None)])
+    """
+    size = max(1, min(IMAGES, PIXELS // math.prod(shape[1:])) if len(shape) == 3 else stop - start)
+    return [slice(at, min(at + size, stop)) for at in range(start, stop, size)]
 
 
 def resolve_device(name: str, index: int | None = None) -> torch.device:

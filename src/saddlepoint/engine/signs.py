@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from saddlepoint._types import ended, from_bytes
 from saddlepoint.data.dataset import Dataset, Split
-from saddlepoint.engine.runtime import stream
+from saddlepoint.engine.runtime import pieces, stream
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.family import Family
 
@@ -31,6 +32,9 @@ LEAST_ROWS = 10
 
 AXES = 64
 """Principal axes of the data in which distances are taken."""
+
+SIDE = 64
+"""Pixels a side of the images that axes are taken of; larger ones are averaged over blocks."""
 
 NEIGHBOURS = 5
 """A data row is covered if a sample is nearer than its 5th neighbour among the data rows."""
@@ -95,8 +99,8 @@ class Reference:
     shares: Tensor | None
 
     def project(self, x: Tensor) -> Tensor:
-        """Return the coordinates of samples: (n, axis); what lies after a window's end counts as 0."""
-        return (_flat(x) - self.centre) @ self.axes
+        """Return the coordinates of samples: (n, axis)."""
+        return (coarse(x) - self.centre) @ self.axes
 
 
 class Examiner:
@@ -114,6 +118,7 @@ class Examiner:
     ) -> None:
         self.seed, self.device, self.classify = seed, torch.device(device), classify
         train = dataset.splits["train"]
+        self.shape = tuple(train.x.shape[1:])
         held_out = dataset.splits.get("valid")
         if held_out is not None and len(held_out) < LEAST_ROWS:
             held_out = None
@@ -123,26 +128,33 @@ class Examiner:
         self.reference = self._reference(train, held_out or train, len(dataset.classes), rng)
         self.featured: Cloud | None = None
         if classify is not None:
-            features = classify(self._take(held_out or train, CLASSIFIED, rng)[0])[0]
+            features = classify(self._inside(self._take(held_out or train, CLASSIFIED, rng)[0]))[0]
             self.featured = Cloud(features, distances(features, features))
 
     def _take(self, split: Split, n: int, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
-        """Return up to ``n`` rows in the inside range on the device, and their labels."""
+        """Return up to ``n`` rows as they are stored, and their labels, both on the CPU."""
         index = np.sort(rng.permutation(len(split))[:n])
-        x = torch.from_numpy(np.array(split.x[index])).to(self.device)
         labels = None if split.labels is None else torch.from_numpy(np.array(split.labels[index], dtype=np.int64))
-        return from_bytes(x), None if labels is None else labels.to(self.device)
+        return torch.from_numpy(np.array(split.x[index])), labels
+
+    def _inside(self, rows: Tensor) -> Tensor:
+        """Return rows as the networks see them, on the device."""
+        return from_bytes(rows.to(self.device))
+
+    def _coarse(self, rows: Tensor) -> Tensor:
+        """Return what axes are taken of, on the device."""
+        return torch.cat([coarse(self._inside(rows[part])) for part in pieces(0, len(rows), self.shape)])
 
     def _reference(self, train: Split, held_out: Split, classes: int, rng: np.random.Generator) -> Reference:
         many, labels = self._take(train, 2 * SAMPLES, rng)
-        flat = _flat(many)
+        flat = self._coarse(many)
         centre = flat.mean(0)
         if flat.shape[1] <= AXES:
             axes = torch.eye(flat.shape[1], device=self.device)
         else:
             axes = _principal_axes(flat - centre, AXES)
-        rows, row_labels = self._take(held_out, SAMPLES, rng)
-        rows = (_flat(rows) - centre) @ axes
+        held, row_labels = self._take(held_out, SAMPLES, rng)
+        rows = (self._coarse(held) - centre) @ axes
         within = distances(rows, rows)
         k = min(NEIGHBOURS, len(rows) - 1)
         radius = within.sort(1).values[:, k] if k > 0 else within[:, 0]
@@ -150,7 +162,7 @@ class Examiner:
         single = labels is not None and labels.ndim == 1
         if single and labels is not None and row_labels is not None and 1 < classes <= MOST_CLASSES:
             points = torch.cat([(flat - centre) @ axes, rows])
-            chosen = torch.cat([labels, row_labels])
+            chosen = torch.cat([labels, row_labels]).to(self.device)
             counts = torch.zeros(classes, device=self.device).index_add_(0, chosen, torch.ones_like(points[:, 0]))
             if bool((counts > 0).all()):
                 sums = torch.zeros(classes, points.shape[1], device=self.device).index_add_(0, chosen, points)
@@ -170,35 +182,49 @@ class Examiner:
         family = state.family
         family.eval()
         try:
-            fake, asked = self._samples(family)
+            points, logits, seen = self._samples(family)
             signs = dict(gradients)
-            signs |= self._of_samples(fake)
-            signs |= self._of_discriminator(family, fake, asked)
+            signs |= self._of_samples(points)
+            signs |= self._of_discriminator(family, logits)
             if thorough:
-                signs |= self._of_features(fake)
+                signs |= self._of_features(seen)
             if state.family.config.ema_beta(state.progress.nimg) > 0:
                 with state.averaged() as averaged:
                     smooth = self._samples(averaged)[0]
-                signs["distance"], signs["distance error"] = self.reference.cloud.energy(self.reference.project(smooth))
+                signs["distance"], signs["distance error"] = self.reference.cloud.energy(smooth)
             else:
                 signs["distance"], signs["distance error"] = signs["raw distance"], signs["raw distance error"]
         finally:
             family.train()
         return {name: _rounded(number) for name, number in signs.items()}
 
-    def _samples(self, family: Family) -> tuple[Tensor, Tensor | None]:
-        """Return samples of the same inputs in every exam: differences are G's, not the draw's; and their labels."""
+    def _samples(self, family: Family) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Take samples of the same inputs in every exam: differences are G's, not the draw's.
+
+        Returns:
+            their coordinates; D's logits of the first `ROWS_OF_D`; and the first `CLASSIFIED` themselves if there is a
+            classifier, else none.
+        """
         inputs = family.sample_inputs(SAMPLES, stream("cpu", "exam", self.seed)).to(self.device)
         labels = family.sample_labels(SAMPLES, stream("cpu", "exam-labels", self.seed))
         labels = None if labels is None else labels.to(self.device)
-        return family.generate(inputs, labels, generator=stream(self.device, "exam-noise", self.seed)), labels
+        noise, points, logits, seen = stream(self.device, "exam-noise", self.seed), list[Tensor](), list[Tensor](), []
+        for part in pieces(0, SAMPLES, self.shape):
+            asked = None if labels is None else labels[part]
+            fake = family.generate(inputs[part], asked, generator=noise)
+            points.append(self.reference.project(fake))
+            judged = max(0, ROWS_OF_D - part.start)
+            found = _logits(family, fake[:judged], None if asked is None else asked[:judged]) if judged else None
+            logits += [] if found is None else [found]
+            if self.classify is not None and part.start < CLASSIFIED:
+                seen.append(fake[: CLASSIFIED - part.start])
+        return torch.cat(points), torch.cat(logits) if logits else None, torch.cat(seen) if seen else torch.empty(0)
 
-    def _of_samples(self, fake: Tensor) -> dict[str, float]:
+    def _of_samples(self, points: Tensor) -> dict[str, float]:
         """Diversity, reach, centre, coverage, modes and distance of the samples against the data rows."""
         reference = self.reference
         if not bool(reference.cloud.within.any()):
             return {"raw distance": 0.0, "raw distance error": 0.0}
-        points = reference.project(fake)
         among = distances(points, points)
         data_nearest = _nearest(reference.cloud.within)
         spread = reference.cloud.rows.square().sum(1).mean().sqrt()
@@ -222,27 +248,34 @@ class Examiner:
         found["raw distance"], found["raw distance error"] = reference.cloud.energy(points, among)
         return found
 
-    def _of_discriminator(self, family: Family, fake: Tensor, asked: Tensor | None) -> dict[str, float]:
+    def _of_discriminator(self, family: Family, fakes: Tensor | None) -> dict[str, float]:
         """How well D's logits, without dropout, order training rows, held-out rows and samples."""
-
-        def logits(x: Tensor, labels: Tensor | None) -> Tensor | None:
-            return family.logits(x, labels if family.classes else None)
-
-        real, fakes = logits(*self.train_rows), logits(fake[:ROWS_OF_D], None if asked is None else asked[:ROWS_OF_D])
+        real = None if fakes is None else self._judged(family, *self.train_rows)
         if real is None or fakes is None:
             return {}
         signs = {"separation": order(real, fakes), "logit scale": float(torch.cat([real, fakes]).abs().mean())}
-        held_out = None if self.held_out_rows is None else logits(*self.held_out_rows)
+        held_out = None if self.held_out_rows is None else self._judged(family, *self.held_out_rows)
         if held_out is not None:
             signs["memorising"] = order(real, held_out)
         return signs
 
-    def _of_features(self, fake: Tensor) -> dict[str, float]:
+    def _judged(self, family: Family, rows: Tensor, labels: Tensor | None) -> Tensor | None:
+        """Return D's logits of data rows, if it gives any."""
+        found = list[Tensor]()
+        for part in pieces(0, len(rows), self.shape):
+            asked = None if labels is None else labels[part].to(self.device)
+            logits = _logits(family, self._inside(rows[part]), asked)
+            if logits is None:
+                return None
+            found.append(logits)
+        return torch.cat(found)
+
+    def _of_features(self, seen: Tensor) -> dict[str, float]:
         """What the classifier sees, if there is one: the distance in its features, and classes."""
         if self.classify is None or self.featured is None:
             return {}
-        features, probabilities = self.classify(fake[:CLASSIFIED])
-        histogram = torch.bincount(probabilities.argmax(1), minlength=probabilities.shape[1]).double()
+        features, probabilities = self.classify(seen)
+        histogram = torch.bincount(probabilities.argmax(1), minlength=probabilities.shape[1]).cpu().double()
         return {
             "raw feature distance": self.featured.energy(features)[0],
             "classes": float(_effective(histogram / histogram.sum())) / probabilities.shape[1],
@@ -250,8 +283,15 @@ class Examiner:
         }
 
 
-def _flat(x: Tensor) -> Tensor:
+def coarse(x: Tensor) -> Tensor:
+    """Return what axes are taken of, flat: what lies after a window's end as 0, larger images as means over blocks."""
+    if x.ndim == 4 and x.shape[2] > SIDE:
+        x = F.avg_pool2d(x, -(-x.shape[2] // SIDE))
     return x.masked_fill(ended(x), 0.0).flatten(1)
+
+
+def _logits(family: Family, x: Tensor, labels: Tensor | None) -> Tensor | None:
+    return family.logits(x, labels if family.classes else None)
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
@@ -264,14 +304,15 @@ def distances(a: Tensor, b: Tensor) -> Tensor:
 def order(high: Tensor, low: Tensor) -> float:
     """Return P(h > l) + P(h = l) / 2 for independent draws (the area under the ROC curve); 1/2: no difference."""
     differences = high[:, None] - low[None]
-    return float((differences > 0).double().mean() + (differences == 0).double().mean() / 2)
+    above, equal = (sign.cpu().double().mean() for sign in (differences > 0, differences == 0))
+    return float(above + equal / 2)
 
 
 def _principal_axes(centred: Tensor, count: int) -> Tensor:
     """Return the leading principal axes (values, axis) from the rows' Gram matrix."""
-    values, vectors = torch.linalg.eigh((centred @ centred.t()).double().cpu())
+    values, vectors = torch.linalg.eigh((centred @ centred.t()).cpu().double())
     kept = values[-count:].flip(0).clamp_min(1e-12)
-    axes = centred.double().cpu().t() @ vectors[:, -count:].flip(1) / kept.sqrt()
+    axes = centred.cpu().double().t() @ vectors[:, -count:].flip(1) / kept.sqrt()
     return axes.float().to(centred.device)
 
 
@@ -294,8 +335,8 @@ def _participation(points: Tensor) -> Tensor:
 
 
 def _histogram(points: Tensor, means: Tensor) -> Tensor:
-    """Share of the points nearest to each class mean."""
-    return torch.bincount(distances(points, means).argmin(1), minlength=len(means)).double() / len(points)
+    """Share of the points nearest to each class mean, on the CPU."""
+    return torch.bincount(distances(points, means).argmin(1), minlength=len(means)).cpu().double() / len(points)
 
 
 def _effective(shares: Tensor) -> Tensor:

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from saddlepoint._types import widest
+
 
 class Statistics:
-    """Running means by name, in float64 on the device; reading them is the only point where a device waits."""
+    """Running means by name, in the widest type of the device; reading them is the only point where a device waits."""
 
     def __init__(self, device: torch.device) -> None:
-        # MPS has no float64.
-        self._dtype = torch.float32 if device.type == "mps" else torch.float64
+        self._dtype = widest(device)
         self._device = device
         self._sums: dict[str, Tensor] = {}
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from saddlepoint._errors import CheckpointError, TrainingError
 from saddlepoint._types import ended
 from saddlepoint.engine.plan import Position
-from saddlepoint.engine.runtime import stream
+from saddlepoint.engine.runtime import pieces, stream
 from saddlepoint.engine.state import Checkpoint, prefixed, under
 from saddlepoint.engine.stats import Statistics
 from saddlepoint.engine.updates import Averages, build_optimizers, trained
@@ -70,7 +70,12 @@ class TrainingState:
             inputs = family.sample_inputs(n, stream("cpu", "snapshot", seed)).to(device)
             if labels is not None and family.tags.input == "image":
                 inputs = inputs[torch.arange(n, device=device) // classes]
-            return family.generate(inputs, labels, generator=stream(device, "snapshot-noise", seed)).cpu()
+            noise = stream(device, "snapshot-noise", seed)
+            found = [
+                family.generate(inputs[part], None if labels is None else labels[part], generator=noise).cpu()
+                for part in pieces(0, n, family.data.shape)
+            ]
+            return torch.cat(found)
 
     @contextmanager
     def averaged(self) -> Iterator[Family]:

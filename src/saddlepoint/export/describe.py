@@ -40,6 +40,7 @@ def describe(run: Run) -> dict[str, Any]:
         "shape": list(family.data.shape),
         "range": {"image": [-1, 1], "sequence": [0, 1], "vector": None}[data["modality"]],
         "takes": family.tags.input,
+        "fit": data.get("fit") or "crop",
         "classes": list(family.data.classes[: family.classes]),
         "shares": list(family.data.shares) if family.classes else [],
         "data": data_facts(run),

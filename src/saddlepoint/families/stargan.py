@@ -264,6 +264,7 @@ class StarGAN(Family):
     paper_presets = ("paper-celeba-128",)
     sizes = (16, 28, 32, 64, 128, 256)
     default_budget = "20m"
+    stride = 4
     PRESETS: ClassVar[Mapping[str, StarGANConfig]] = {
         "tiny-32": _TINY,
         # 200,000 steps of D on batches of 16; the learning rate falls in the second half.

@@ -309,7 +309,7 @@ class StarGAN2(Family):
     def __init__(self, config: StarGAN2Config, data: DataSpec) -> None:
         super().__init__(config, data)
         channels, height, width = data.shape
-        step = 1 << config.halvings
+        self.stride = step = 1 << config.halvings
         if height != width or height % step or height < 2 * step:
             raise ConfigError(
                 f"family 'stargan2' with {config.halvings} halvings takes square images whose side is a multiple of "

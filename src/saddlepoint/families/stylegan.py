@@ -137,8 +137,8 @@ class StyleGANConfig(FamilyConfig):
 
     @property
     def first_p(self) -> float:
-        """Probability of augmentation at the start."""
-        return float(self.ada_kimg is None) if self.augment_p is None else self.augment_p
+        """Probability of augmentation at the start; 0 without any, so that a remedy that adds it begins there."""
+        return float(bool(self.augment) and self.ada_kimg is None) if self.augment_p is None else self.augment_p
 
     def learning_rate(self, at: Progress) -> float:
         """Return lr / sqrt(1 + kimg / lr_decay_kimg), at first the share of the warm-up that the step completes."""

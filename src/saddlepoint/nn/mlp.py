@@ -132,7 +132,7 @@ def paint(bias: Tensor | None, mean: Tensor) -> None:
     """
     assert bias is not None
     pixels = ((mean.flatten() + 1) / 2).clamp(1e-7, 1 - 1e-7)
-    bias.copy_(torch.logit(pixels.double()).float().view_as(bias))
+    bias.copy_(torch.logit(pixels.cpu().double()).float().view_as(bias))
 
 
 def leaky_mlp(

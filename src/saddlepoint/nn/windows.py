@@ -66,7 +66,7 @@ class Coordinates(nn.Module):
     @torch.no_grad()
     def fit(self, x: Steps) -> None:
         """Take means and axes from training windows (time, features, n); NaN after the end of ragged ones."""
-        whole = x.double().permute(2, 0, 1)
+        whole = x.cpu().double().permute(2, 0, 1)
         levels = whole.flatten(0, 1)
         steps = (whole[:, 1:] - whole[:, :-1]).flatten(0, 1)
         levels, steps = (rows[rows.isfinite().all(1)] for rows in (levels, steps))
