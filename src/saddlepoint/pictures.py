@@ -66,7 +66,8 @@ def draw(
     if out is not None and out.suffix == ".npz":
         n = _count(run, picture, n, label)
         labels = run.labels(n, seed=seed, label=label) if picture == "grid" else None
-        return explore.save_arrays(out, _arrays(run, picture, n, seed, label), labels)
+        one = labels if labels is not None and labels.ndim == 1 else None
+        return explore.save_arrays(out, _arrays(run, picture, n, seed, label), one)
     if out is not None and out.suffix != ".png":
         raise ConfigError(f"'{out}' should end in .png for a picture or .npz for arrays")
     which = f"-{label}" if label is not None else ""
