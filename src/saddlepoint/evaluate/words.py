@@ -39,8 +39,8 @@ def shown(row: Row, metric: Metric) -> str:
 
 
 def sentence(label: str) -> str:
-    """Begin a sentence with a row's name."""
-    return f"{label[:1].upper()}{label[1:]}"
+    """Begin a sentence with a row's name; that of a file stays as it is."""
+    return label if "." in label else f"{label[:1].upper()}{label[1:]}"
 
 
 def to_row(metric: Metric, samples: SampleSet, estimate: Estimate, **details: Any) -> Row:
