@@ -47,6 +47,7 @@ FEW = 1000
 IMAGES = ("fd", "pr", "classes")
 AUGMENTED = ("nimg", "augment p", "augment r")
 NONE: Mapping[str, Any] = {"augment": ()}
+RESIDUAL: Mapping[str, Any] = {"discriminator": "residual", "mixing": 0.0}
 ABLATION_MINUTES = 6
 ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "tiny-32": {},
@@ -100,7 +101,7 @@ def rows(seed: int) -> list[Row]:
         Row("ada", "stylegan", "tiny-32", "mnist-1000", copies, seed=seed),
         Row("no-augmentation", "stylegan", "tiny-32", "mnist-1000", copies, NONE, seed=seed),
         Row("faces", "stylegan", "tiny-64", "att-faces", ("fd", "memorisation"), size=64, seed=seed),
-        Row("modern", "stylegan", "modern", "mnist", seed=seed),
+        Row("residual", "stylegan", "tiny-32", "mnist", options=RESIDUAL, seed=seed),
         Row("stylegan1", "stylegan1", "tiny-32", "mnist", seed=seed),
         Row("stylegan", "stylegan", "tiny-32", "fashion-mnist", seed=seed),
     ]

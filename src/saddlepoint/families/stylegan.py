@@ -258,8 +258,6 @@ class StyleGAN(Family):
     PRESETS: ClassVar[Mapping[str, StyleGANConfig]] = {
         "tiny-32": _TINY,
         "tiny-64": replace(_TINY, bounded=False, r1_gamma=0.5, r2_gamma=0.5, lr=5e-4),
-        # The same game on the second paper's residual D, without mixing.
-        "modern": replace(_TINY, discriminator="residual", mixing=0.0),
         # The second paper's settings for CIFAR-10: as many channels at every side, plain D, neither mixing nor paths.
         "cifar10": StyleGANConfig(
             batch_size=64, mapping_depth=2, width=512, discriminator="plain", deviation_group=32, mixing=0.0,
