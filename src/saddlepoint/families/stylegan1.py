@@ -252,7 +252,7 @@ class StyleGAN1(Family):
     PRESETS: ClassVar[Mapping[str, StyleGAN1Config]] = {
         "tiny-32": StyleGAN1Config(
             latent_size=64, w_size=128, mapping_depth=4, width=16, max_width=128, first_level=0, fade_kimg=8.0,
-            stable_kimg=8.0, r1_gamma=0.5, lr=2e-3, ema_ramp=0.1,
+            stable_kimg=8.0, equalised=False, ema_ramp=0.1,
         ),
         # The paper's, with one size of minibatch for all sides: that of 64 pixels and more.
         "paper-ffhq-1024": StyleGAN1Config(ema_half_life_kimg=10.0),
