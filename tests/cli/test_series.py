@@ -112,9 +112,9 @@ def test_the_doctor_sees_that_lengths_differ() -> None:
     x[::2, 6:] = np.nan
     parts = {split: Split(x[start::3]) for start, split in enumerate(("train", "valid", "test"))}
     examiner = Examiner(Dataset("x", "sequence", parts, (), ""), 0, "cpu")
-    same = examiner._of_samples(torch.from_numpy(x[1::3]))
+    same = examiner._of_samples(examiner.reference.project(torch.from_numpy(x[1::3])))
     whole = rng.random((200, 12, 2)).astype(np.float32)
-    short = examiner._of_samples(torch.from_numpy(whole))
+    short = examiner._of_samples(examiner.reference.project(torch.from_numpy(whole)))
     assert all(np.isfinite(value) for value in same.values())
     assert same["raw distance"] < 4 * same["raw distance error"] + 1e-3
     assert short["raw distance"] > 0.05

@@ -417,7 +417,7 @@ def test_modes_are_counted_at_the_class_means(monkeypatch: pytest.MonkeyPatch) -
     splits = {name: Split(*rows(2000, 4)) for name in ("train", "valid")}
     examiner = Examiner(Dataset("four", "vector", splits, ("a", "b", "c", "d"), "0"), 0, "cpu")
     for classes in (1, 2, 4):
-        found = examiner._of_samples(torch.from_numpy(rows(512, classes)[0]))
+        found = examiner._of_samples(examiner.reference.project(torch.from_numpy(rows(512, classes)[0])))
         assert found["modes"] == pytest.approx(classes / 4, abs=0.01)
         assert found["modes hit"] == classes / 4
 
