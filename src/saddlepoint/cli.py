@@ -472,7 +472,8 @@ def main() -> None:
         code = _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
     except (MemoryError, RuntimeError) as error:
         words = ("out of memory", "allocate memory", "tried to allocate")
-        if not (isinstance(error, MemoryError) or any(word in str(error) for word in words)):
+        unbuilt = str(error) == "could not create a primitive"  # oneDNN, without memory for its code
+        if not (isinstance(error, MemoryError) or unbuilt or any(word in str(error) for word in words)):
             raise
         code = _fail(
             "there is not enough memory; lower --batch-size, or share it with --micro-batch. What is saved stays"

@@ -93,7 +93,7 @@ def test_the_metadata_is_right(wheel: Path) -> None:
     assert found["Description-Content-Type"] == "text/markdown"
     assert found["Summary"]
     assert found.get_all("License-File") == ["LICENSE"]
-    assert set(found.get_all("Provides-Extra")) == {"inception", "studio", "export", "serve", "docs", "dev"}
+    assert set(found.get_all("Provides-Extra")) == {"inception", "studio", "export", "serve", "video", "docs", "dev"}
     assert found.get_payload() == (ROOT / "README.md").read_text()
     assert [line for line in scripts.splitlines() if "=" in line] == [
         "saddle = saddlepoint.cli:main",
