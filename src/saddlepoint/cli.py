@@ -470,8 +470,8 @@ def main() -> None:
         code = _fail(message) if message.strip() else 0
     except OSError as error:
         code = _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
-    except (MemoryError, RuntimeError) as error:
-        words = ("out of memory", "allocate memory", "tried to allocate")
+    except (MemoryError, RuntimeError, ImportError) as error:
+        words = ("out of memory", "allocate memory", "tried to allocate", "failed to map segment")
         unbuilt = str(error) == "could not create a primitive"  # oneDNN, without memory for its code
         if not (isinstance(error, MemoryError) or unbuilt or any(word in str(error) for word in words)):
             raise
