@@ -32,8 +32,7 @@ from saddlepoint.run import Run
 
 FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG",
-    ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
-    ".gif": "GIF",
+    ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".gif": "GIF",
 }  # fmt: skip
 """Kinds of files that can be read and written again, by their ending."""
 
@@ -73,8 +72,7 @@ def translate_folder(
 ) -> Translated:
     """Translate every picture below a folder, or one; what cannot be read is named and left out, the rest is done.
 
-    A picture is resized until its short side is that of training (padded to a square where training padded them),
-    translated, and brought back to its size. Generators of translation are convolutions, so the long side can be any.
+    A picture is resized to the short side of training (padded where that padded), translated, and resized back.
 
     Args:
         run: with a generator that transforms images.
@@ -102,8 +100,6 @@ def translate_folder(
         say(f"refused: {name}: {problem}")
 
     files, notes = ([source], []) if alone else _files(root, out, say)
-    if not files and not notes:
-        raise DataError(f"'{folder}' holds no files; name a folder with pictures")
     for note in notes:
         refuse(root.name, note)
     originals = {path.resolve() for path in files}
@@ -128,6 +124,8 @@ def translate_folder(
 def _files(root: Path, out: Path, say: Callable[[str], None]) -> tuple[list[Path], list[str]]:
     """Return the files below a folder, and what cannot be looked into; results of an earlier call are left out."""
     found, notes = walk(root)
+    if not found and not notes:
+        raise DataError(f"'{root}' holds no files; name a folder with pictures")
     if not out.resolve().is_relative_to(root.resolve()):
         return found, notes
     files = [path for path in found if not path.resolve().is_relative_to(out.resolve())]
@@ -200,7 +198,8 @@ class _Picture:
 def _whole(image: Image.Image, side: int, stride: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
     """Resize a picture until its short side is ``side``: uint8 (channel, height, width), and its place in that.
 
-    It is continued, mirrored, to multiples of ``stride``.
+    Generators of translation are convolutions, so the long side can be any. It is continued, mirrored, to multiples of
+    ``stride``.
     """
     width, height = (min(round(side * length / min(image.size)), LONGEST * side) for length in image.size)
     if image.size != (width, height):

@@ -7,7 +7,7 @@ draw no random number that training draws. Formulas and thresholds are explained
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -190,7 +190,7 @@ class Examiner:
                 signs |= self._of_features(seen)
             if state.family.config.ema_beta(state.progress.nimg) > 0:
                 with state.averaged() as averaged:
-                    smooth = self._samples(averaged)[0]
+                    smooth = self._places(averaged)
                 signs["distance"], signs["distance error"] = self.reference.cloud.energy(smooth)
             else:
                 signs["distance"], signs["distance error"] = signs["raw distance"], signs["raw distance error"]
@@ -198,27 +198,33 @@ class Examiner:
             family.train()
         return {name: _rounded(number) for name, number in signs.items()}
 
-    def _samples(self, family: Family) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Take samples of the same inputs in every exam: differences are G's, not the draw's.
+    def _drawn(self, family: Family) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+        """Give samples in pieces, each with the number of the first and their labels.
 
-        Returns:
-            their coordinates; D's logits of the first `ROWS_OF_D`; and the first `CLASSIFIED` themselves if there is a
-            classifier, else none.
+        The inputs are the same in every exam: differences are G's, not the draw's.
         """
         inputs = family.sample_inputs(SAMPLES, stream("cpu", "exam", self.seed)).to(self.device)
         labels = family.sample_labels(SAMPLES, stream("cpu", "exam-labels", self.seed))
         labels = None if labels is None else labels.to(self.device)
-        noise, points, logits, seen = stream(self.device, "exam-noise", self.seed), list[Tensor](), list[Tensor](), []
+        noise = stream(self.device, "exam-noise", self.seed)
         for part in pieces(0, SAMPLES, self.shape):
             asked = None if labels is None else labels[part]
-            fake = family.generate(inputs[part], asked, generator=noise)
+            yield part.start, family.generate(inputs[part], asked, generator=noise), asked
+
+    def _places(self, family: Family) -> Tensor:
+        """Return the coordinates of samples."""
+        return torch.cat([self.reference.project(fake) for _, fake, _ in self._drawn(family)])
+
+    def _samples(self, family: Family) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Return coordinates of samples, D's logits of the first `ROWS_OF_D`, and what a classifier shall look at."""
+        points, logits, seen = list[Tensor](), list[Tensor | None](), [torch.empty(0, *self.shape, device=self.device)]
+        for start, fake, asked in self._drawn(family):
             points.append(self.reference.project(fake))
-            judged = max(0, ROWS_OF_D - part.start)
-            found = _logits(family, fake[:judged], None if asked is None else asked[:judged]) if judged else None
-            logits += [] if found is None else [found]
-            if self.classify is not None and part.start < CLASSIFIED:
-                seen.append(fake[: CLASSIFIED - part.start])
-        return torch.cat(points), torch.cat(logits) if logits else None, torch.cat(seen) if seen else torch.empty(0)
+            if (judged := ROWS_OF_D - start) > 0:
+                logits.append(_logits(family, fake[:judged], None if asked is None else asked[:judged]))
+            if self.classify is not None and start < CLASSIFIED:
+                seen.append(fake[: CLASSIFIED - start])
+        return torch.cat(points), _joined(logits), torch.cat(seen)
 
     def _of_samples(self, points: Tensor) -> dict[str, float]:
         """Diversity, reach, centre, coverage, modes and distance of the samples against the data rows."""
@@ -261,14 +267,11 @@ class Examiner:
 
     def _judged(self, family: Family, rows: Tensor, labels: Tensor | None) -> Tensor | None:
         """Return D's logits of data rows, if it gives any."""
-        found = list[Tensor]()
+        found = list[Tensor | None]()
         for part in pieces(0, len(rows), self.shape):
             asked = None if labels is None else labels[part].to(self.device)
-            logits = _logits(family, self._inside(rows[part]), asked)
-            if logits is None:
-                return None
-            found.append(logits)
-        return torch.cat(found)
+            found.append(_logits(family, self._inside(rows[part]), asked))
+        return _joined(found)
 
     def _of_features(self, seen: Tensor) -> dict[str, float]:
         """What the classifier sees, if there is one: the distance in its features, and classes."""
@@ -292,6 +295,12 @@ def coarse(x: Tensor) -> Tensor:
 
 def _logits(family: Family, x: Tensor, labels: Tensor | None) -> Tensor | None:
     return family.logits(x, labels if family.classes else None)
+
+
+def _joined(logits: Sequence[Tensor | None]) -> Tensor | None:
+    """Return the logits of all pieces; None where D gives none."""
+    given = [piece for piece in logits if piece is not None]
+    return torch.cat(given) if given else None
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
