@@ -241,14 +241,15 @@ def test_a_run_on_padded_pictures_translates_padded_ones(
 @pytest.mark.parametrize("name", ["stargan", "stargan2"])
 def test_an_oblong_picture_is_neither_cut_nor_squeezed(runs: dict[str, Run], tmp_path: Path, name: str) -> None:
     run, wide = runs[name], drawn(1, 48, 3)[0][:16]
-    (tmp_path / "wide.png").write_bytes(png(wide))
-    (tmp_path / "tall.png").write_bytes(png(wide[:, :41].swapaxes(0, 1)))
-    for given, continued in (("wide", wide), ("tall", np.pad(wide[:, :41], ((0, 0), (0, 3), (0, 0)), "symmetric"))):
-        translate_folder(run, tmp_path / f"{given}.png", ["dog"], tmp_path / "out")
-        x = continued.transpose(2, 0, 1) if given == "wide" else continued.transpose(2, 1, 0)
-        expected = run.generate(torch.from_numpy(x.copy())[None] / 127.5 - 1, torch.tensor([1]))
-        found = np.asarray(Image.open(tmp_path / "out" / f"{given}.png")).transpose(2, 0, 1)
-        assert np.array_equal(found, explore.to_uint8(expected)[0][:, : found.shape[1], : found.shape[2]])
+    short = wide[:, :41]
+    continued = np.pad(short, ((0, 0), (0, 3), (0, 0)), "symmetric")
+    for given, seen in ((wide, wide), (short, continued), (short.swapaxes(0, 1), continued.swapaxes(0, 1))):
+        (tmp_path / "in.png").write_bytes(png(given))
+        translate_folder(run, tmp_path / "in.png", ["dog"], tmp_path / "out", overwrite=True)
+        x = torch.from_numpy(seen.transpose(2, 0, 1).copy())[None] / 127.5 - 1
+        expected = explore.to_uint8(run.generate(x, torch.tensor([1])))[0].transpose(1, 2, 0)
+        with Image.open(tmp_path / "out" / "in.png") as found:
+            assert np.array_equal(np.asarray(found), expected[: given.shape[0], : given.shape[1]])
 
 
 @pytest.mark.parametrize("kind", ["gif", "tiff"])
