@@ -54,7 +54,7 @@ from saddlepoint.config import override
 from saddlepoint.data import Dataset, load_dataset
 from saddlepoint.data.dataset import Split
 from saddlepoint.data.feed import Feed
-from saddlepoint.data.synthetic import mixture
+from saddlepoint.data.sources.synthetic import mixture
 from saddlepoint.engine import runtime
 from saddlepoint.engine.care import THOROUGH_EVERY, Care
 from saddlepoint.engine.doctor import ALARMS, CLASSIFIED, Watch

@@ -12,7 +12,7 @@ import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint._errors import CheckpointError, ConfigError, suggest
 from saddlepoint.config import check, from_json, override
 from saddlepoint.data.options import preparation_of
-from saddlepoint.data.series_table import names_of
+from saddlepoint.data.series.table import names_of
 from saddlepoint.engine import runtime
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.precision import PRECISIONS

@@ -20,6 +20,7 @@ from saddlepoint._version import __version__
 from saddlepoint.config import override, to_json
 from saddlepoint.data import Dataset, absolute_source, load_dataset, natural_side
 from saddlepoint.data.feed import Feed
+from saddlepoint.data.plan import findings_to_json
 from saddlepoint.engine import runtime
 from saddlepoint.engine.care import UNATTENDED, Care
 from saddlepoint.engine.doctor import diagnose
@@ -252,7 +253,7 @@ def _described(dataset: Dataset, source: str) -> dict[str, Any]:
         "static": dataset.static,
         **({} if dataset.layout is None else {"layout": dataset.layout.to_json()}),
         "labelling": [list(groups) for groups in dataset.labelling],
-        "notes": list(dataset.notes),
+        "reading": findings_to_json(dataset.findings),
     }
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from saddlepoint import curves, explore, films
 from saddlepoint._errors import ConfigError, DataError, suggest
 from saddlepoint._types import from_bytes
-from saddlepoint.data.labels import class_index
-from saddlepoint.data.series_samples import FORMATS
+from saddlepoint.data.labels.files import class_index
+from saddlepoint.data.series.samples import FORMATS
 from saddlepoint.engine import runtime
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.latent import Explorer, Projection, View

@@ -17,10 +17,10 @@ from saddlepoint._types import Samples, from_bytes
 from saddlepoint.config import from_json
 from saddlepoint.data import Dataset, load_dataset, load_samples, read_picture
 from saddlepoint.data.cache import cache_dir
-from saddlepoint.data.labels import class_index
-from saddlepoint.data.layout import Layout, layout_from_json, plain_layout
+from saddlepoint.data.labels.files import class_index
 from saddlepoint.data.options import preparation_of
-from saddlepoint.data.series_samples import write_samples
+from saddlepoint.data.series.layout import Layout, layout_from_json, plain_layout
+from saddlepoint.data.series.samples import write_samples
 from saddlepoint.engine import runtime
 from saddlepoint.engine.doctor import Diagnosis, diagnose
 from saddlepoint.engine.folder import RunFolder

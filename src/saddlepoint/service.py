@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from saddlepoint._errors import ConfigError
-from saddlepoint.data.labels import class_index
+from saddlepoint.data.labels.files import class_index
 from saddlepoint.engine.runtime import stream
 from saddlepoint.export import export_run
 from saddlepoint.export.graphs import Graph, Input, graphs_of

@@ -17,7 +17,7 @@ from torch import Tensor
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint._files import write_atomically
 from saddlepoint._types import from_bytes, to_bytes
-from saddlepoint.data.images import (
+from saddlepoint.data.images.decode import (
     Unreadable,
     decode,
     open_picture,
@@ -27,7 +27,7 @@ from saddlepoint.data.images import (
     strict_pillow,
     upright,
 )
-from saddlepoint.data.sources import walk
+from saddlepoint.data.sources.folder import walk
 from saddlepoint.run import Run
 
 FORMATS = {

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from saddlepoint._errors import ConfigError
 from saddlepoint._types import Images, PerSample, at_least_float32, from_bytes, to_bytes, widest
-from saddlepoint.data.labels import class_index
+from saddlepoint.data.labels.files import class_index
 from saddlepoint.family import EXAMPLES, DataSpec, DataStats
 
 _MOST_BYTES = 16 * 1024**2

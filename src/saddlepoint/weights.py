@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from saddlepoint._errors import CheckpointError
-from saddlepoint.data.hub import no_progress_bars, reason_of
+from saddlepoint.data.sources.hub import no_progress_bars, reason_of
 from saddlepoint.family import DataSpec
 
 FILE = "model.safetensors"

@@ -21,10 +21,10 @@ from saddlepoint import api, weights
 from saddlepoint._errors import DataError, SaddlepointError
 from saddlepoint._files import read_json
 from saddlepoint.data import load_dataset
-from saddlepoint.data.arrays import read_idx
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.given import load_samples, read_picture
-from saddlepoint.data.wheel import unpickle_arrays
+from saddlepoint.data.sources.arrays import read_idx
+from saddlepoint.data.sources.wheel import unpickle_arrays
 from saddlepoint.engine.state import list_checkpoints
 from saddlepoint.evaluate import read_results
 from saddlepoint.export import export_run

@@ -11,7 +11,7 @@ import torch
 import saddlepoint
 from saddlepoint import explore, pictures
 from saddlepoint._errors import ConfigError
-from saddlepoint.data.labels import class_index
+from saddlepoint.data.labels.files import class_index
 
 SMALL = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 

@@ -11,8 +11,8 @@ from scipy.ndimage import grey_dilation
 
 from saddlepoint._errors import DataError
 from saddlepoint.data import inspect_source, known_truth, load_dataset
-from saddlepoint.data.attributes import read_attributes
-from saddlepoint.data.domains import DOMAINS, INKS, stroke_width, strokes
+from saddlepoint.data.images.domains import DOMAINS, INKS, stroke_width, strokes
+from saddlepoint.data.labels.attributes import read_attributes
 from saddlepoint.data.load import absolute_source, joined
 from tests.unit.data_helpers import own_cache, pictures, png, write_folder, write_named  # noqa: F401
 

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 import saddlepoint
-from saddlepoint.data import cache, images, load, load_dataset, natural_side, prepare
+from saddlepoint.data import cache, load, load_dataset, natural_side
+from saddlepoint.data.images import decode as images
+from saddlepoint.data.images import prepare
 from tests.unit.data_helpers import own_cache, pictures, png, write_folder  # noqa: F401
 
 

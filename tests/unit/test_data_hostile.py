@@ -13,8 +13,11 @@ import pytest
 from PIL import Image
 
 from saddlepoint._errors import DataError
-from saddlepoint.data import arrays, load_dataset, series_samples, series_table
+from saddlepoint.data import load_dataset
 from saddlepoint.data.given import load_samples
+from saddlepoint.data.series import samples as series_samples
+from saddlepoint.data.series import table as series_table
+from saddlepoint.data.sources import arrays
 from tests.unit.data_helpers import own_cache, pictures, png, write_folder, write_parquet  # noqa: F401
 
 

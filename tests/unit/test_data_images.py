@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from saddlepoint._errors import DataError
-from saddlepoint.data.images import Survey, Unreadable, decode, is_grey, open_picture, shape_to, strict_pillow
+from saddlepoint.data.images.decode import Survey, Unreadable, decode, is_grey, open_picture, shape_to, strict_pillow
 from tests.unit.data_helpers import pictures, png
 
 

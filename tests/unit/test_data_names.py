@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from saddlepoint._errors import DataError
-from saddlepoint.data import hub, list_datasets, load_dataset, names, wheel
+from saddlepoint.data import list_datasets, load_dataset, names
+from saddlepoint.data.sources import hub, wheel
 from tests.unit.data_helpers import own_cache, pictures, write_named, write_parquet  # noqa: F401
 
 REAL_UNREACHABLE = hub.unreachable

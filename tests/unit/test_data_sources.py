@@ -205,7 +205,7 @@ def test_vectors_keep_their_units(tmp_path: Path) -> None:
 def test_arrays_are_not_opened_for_a_second_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez(tmp_path / "x.npz", x=pictures(10))
     first = load_dataset(str(tmp_path / "x.npz"))
-    monkeypatch.setattr("saddlepoint.data.paths.npz_source", None)
+    monkeypatch.setattr("saddlepoint.data.sources.paths.npz_source", None)
     assert load_dataset(str(tmp_path / "x.npz")).fingerprint == first.fingerprint
 
 

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 from saddlepoint import theory
 from saddlepoint._errors import DataError
-from saddlepoint.data.synthetic import Mixture
+from saddlepoint.data.sources.synthetic import Mixture
 from saddlepoint.metrics import divergence, probe
 from saddlepoint.metrics.divergence import CertifiedJsd, _Half, _result, certified_jsd
 from saddlepoint.metrics.probe import stack, train_probe

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from saddlepoint._errors import ConfigError, DataError
-from saddlepoint.data.synthetic import mixture
+from saddlepoint.data.sources.synthetic import mixture
 from saddlepoint.metrics.modes import mode_coverage
 
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from saddlepoint._errors import ConfigError, DataError
-from saddlepoint.data import Dataset, Split, inspect_source, load_dataset, load_samples, series
-from saddlepoint.data.clock import step_in_words
-from saddlepoint.data.layout import Clock, Column, Layout, decimals_of, layout_from_json
-from saddlepoint.data.series_samples import write_samples
-from saddlepoint.data.sines import SINES
+from saddlepoint.data import Dataset, Split, inspect_source, load_dataset, load_samples
+from saddlepoint.data.series import windows as series
+from saddlepoint.data.series.layout import Clock, Column, Layout, decimals_of, layout_from_json
+from saddlepoint.data.series.samples import write_samples
+from saddlepoint.data.series.sines import SINES
+from saddlepoint.data.series.time import step_in_words
 from tests.unit.data_helpers import own_cache  # noqa: F401
 
 DAYS = np.datetime64("2021-01-01") + np.arange(1000)
@@ -397,7 +398,7 @@ def test_hostile_files_get_one_clear_answer(tmp_path: Path, content: bytes, word
 
 
 def test_text_far_down_in_a_column_of_numbers_is_placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saddlepoint.data.series_table._PEEK", 400)
+    monkeypatch.setattr("saddlepoint.data.series.table._PEEK", 400)
     path = write(tmp_path / "x.csv", ["a,b", *NUMBERS, "7,many"])
     with pytest.raises(DataError, match=r"line 202.*'many'"):
         load_dataset(path)

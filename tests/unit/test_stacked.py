@@ -10,8 +10,8 @@ import torch
 
 from saddlepoint import evaluate as ev
 from saddlepoint._errors import ConfigError
-from saddlepoint.data.arrays import stacked_source
 from saddlepoint.data.dataset import Dataset, Split
+from saddlepoint.data.sources.arrays import stacked_source
 from saddlepoint.metrics.extractors import mnist_lenet
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mnist_test_200.npz"

@@ -10,7 +10,7 @@ from scipy.io import savemat
 
 from saddlepoint._errors import DataError
 from saddlepoint.data import list_datasets, load_dataset
-from saddlepoint.data.tfd import split_path
+from saddlepoint.data.sources.tfd import split_path
 from tests.unit.data_helpers import own_cache  # noqa: F401
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from saddlepoint._errors import DataError
-from saddlepoint.data import wheel
+from saddlepoint.data.sources import wheel
 
 
 class _Evil:

@@ -5,7 +5,7 @@ from saddlepoint.data.given import load_samples, read_picture
 from saddlepoint.data.inspect import Inspection, inspect_source
 from saddlepoint.data.load import absolute_source, load_dataset, natural_side
 from saddlepoint.data.names import KNOWN, DatasetInfo, list_datasets
-from saddlepoint.data.synthetic import Mixture, mixture
+from saddlepoint.data.sources.synthetic import Mixture, mixture
 from saddlepoint.data.truth import Truth, known_truth
 
 __all__ = [

@@ -23,9 +23,10 @@ from saddlepoint._errors import DataError
 from saddlepoint._files import write_atomically
 from saddlepoint._types import Modality
 from saddlepoint.data.dataset import SPLITS, Dataset, Split
-from saddlepoint.data.layout import Layout, layout_from_json
+from saddlepoint.data.plan import Note, as_findings, findings_from_json, findings_to_json
+from saddlepoint.data.series.layout import Layout, layout_from_json
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever prepared data would come out differently: entries of other formats are rebuilt."""
 
 _WHOLE = 256 * 1024**2
@@ -66,7 +67,7 @@ def read(entry: Path, name: str) -> Dataset | None:
             splits,
             tuple(meta["classes"]),
             str(meta["fingerprint"]),
-            tuple(meta["notes"]),
+            findings_from_json(meta["findings"]),
             int(meta.get("static", 0)),
             layout_from_json(meta["layout"]) if meta.get("layout") else None,
             _labelling(meta),
@@ -120,7 +121,7 @@ def publish(
     rows: Mapping[str, int],
     labelled: bool,
     classes: Sequence[str],
-    notes: Sequence[str],
+    notes: Sequence[Note],
     static: int = 0,
     layout: Layout | None = None,
     labelling: tuple[tuple[int, ...], ...] = (),
@@ -137,7 +138,7 @@ def publish(
         rows: number of rows of each split.
         labelled: whether there are labels.
         classes: names of the classes.
-        notes: what was done to the data.
+        notes: how the data was read and what was done to it.
         static: how many features of a sequence, the last ones, are constant along each window.
         layout: the table that sequences were cut from.
         labelling: of rows that carry several labels at once.
@@ -163,7 +164,7 @@ def publish(
         "modality": modality,
         "classes": list(classes),
         "fingerprint": hashlib.sha256(identity.encode()).hexdigest(),
-        "notes": list(notes),
+        "findings": findings_to_json(as_findings(notes)),
         "labelling": labelling,
         "splits": splits,
         **table,

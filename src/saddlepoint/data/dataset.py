@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from saddlepoint._types import Modality, from_bytes
-from saddlepoint.data.layout import Layout
+from saddlepoint.data.plan import Finding
+from saddlepoint.data.series.layout import Layout
 from saddlepoint.family import EXAMPLES, DataSpec, DataStats
 
 SPLITS = ("train", "valid", "test")
@@ -50,7 +51,7 @@ class Dataset:
         classes: names of the classes in the order of their indices; empty when the data has no labels.
         fingerprint: hexadecimal SHA-256 of everything above but the name: equal content prepared in the same
             way has the same fingerprint wherever it came from.
-        notes: what was done to the data, in words for its user.
+        findings: how the data was read and what was done to it, with reasons; see `ReadingPlan`.
         static: how many features of a sequence, the last ones, are constant along each window.
         layout: columns, units and times of the table that sequences were cut from, or None.
         labelling: of data whose rows carry several labels at once; see `DataSpec`.
@@ -61,10 +62,15 @@ class Dataset:
     splits: Mapping[str, Split]
     classes: tuple[str, ...]
     fingerprint: str
-    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     static: int = 0
     layout: Layout | None = None
     labelling: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The findings as sentences."""
+        return tuple(finding.sentence() for finding in self.findings)
 
     @property
     def spec(self) -> DataSpec:

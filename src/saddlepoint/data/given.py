@@ -9,10 +9,10 @@ import numpy as np
 
 from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.dataset import Dataset
-from saddlepoint.data.images import Unreadable, decode, open_picture, shape_to, strict_pillow
-from saddlepoint.data.paths import path_source
-from saddlepoint.data.series_samples import read_samples
-from saddlepoint.data.sources import Item, Label
+from saddlepoint.data.images.decode import Unreadable, decode, open_picture, shape_to, strict_pillow
+from saddlepoint.data.series.samples import read_samples
+from saddlepoint.data.sources.folder import Item, Label
+from saddlepoint.data.sources.paths import path_source
 
 
 def load_samples(path: str | Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray | None]:

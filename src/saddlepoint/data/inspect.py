@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 
 from saddlepoint._errors import DataError
-from saddlepoint.data import arrays, names
+from saddlepoint.data import names
 from saddlepoint.data.dataset import Dataset
-from saddlepoint.data.images import Survey, Unreadable, decode, strict_pillow
-from saddlepoint.data.joint import choose_attributes
-from saddlepoint.data.labels import index_labels
+from saddlepoint.data.images.decode import Survey, Unreadable, decode, strict_pillow
+from saddlepoint.data.images.prepare import MAX_UNREADABLE, MIN_ROWS, plan
+from saddlepoint.data.labels.files import index_labels
+from saddlepoint.data.labels.joint import choose_attributes
 from saddlepoint.data.load import find_path, joined, load_dataset
 from saddlepoint.data.options import Options
-from saddlepoint.data.prepare import MAX_UNREADABLE, MIN_ROWS, plan
-from saddlepoint.data.series_table import names_of
-from saddlepoint.data.sources import Label, Source
+from saddlepoint.data.plan import as_findings
+from saddlepoint.data.series.table import names_of
+from saddlepoint.data.sources import arrays
+from saddlepoint.data.sources.folder import Label, Source
 
 NEAR_BITS = 24
 """Pictures look the same if at most this many of the 256 bits of their difference hashes differ ..."""
@@ -249,7 +251,7 @@ def _outlook(
     """Say what training would do, what the user may want to change, and the shape of a training row."""
     survey, usable = seen.survey, len(seen.labels)
     advice = []
-    steps = list(source.notes)
+    steps = [finding.sentence() for finding in as_findings(source.notes)]
     shape: tuple[int, ...] | None = None
     try:
         decided = plan(survey, options)
@@ -310,7 +312,10 @@ def _inspect_vectors(source: Source) -> Inspection:
         splits=dict(splits),
         classes=_class_counts(labels, source.classes),
         exact_duplicates=total - len(unique),
-        plan=(*source.notes, f"train on vectors of {features} features, from {low:g} to {high:g}, as they are"),
+        plan=(
+            *(finding.sentence() for finding in as_findings(source.notes)),
+            f"train on vectors of {features} features, from {low:g} to {high:g}, as they are",
+        ),
         advice=tuple(advice),
         shape=(features,) if total >= MIN_ROWS else None,
     )

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint._errors import DataError, suggest
-from saddlepoint.data import cache, hub
+from saddlepoint.data import cache
 from saddlepoint.data.dataset import Dataset
-from saddlepoint.data.joint import choose_attributes, joint_source
+from saddlepoint.data.images.prepare import prepare, survey_side
+from saddlepoint.data.labels.joint import choose_attributes, joint_source
 from saddlepoint.data.names import KNOWN, Say, load_named
 from saddlepoint.data.options import Options
-from saddlepoint.data.paths import path_key, path_source
-from saddlepoint.data.prepare import prepare, survey_side
-from saddlepoint.data.series import load_series
-from saddlepoint.data.series_table import is_table, names_of
-from saddlepoint.data.sources import Source
-from saddlepoint.data.tfd import split_path
+from saddlepoint.data.series.table import is_table, names_of
+from saddlepoint.data.series.windows import load_series
+from saddlepoint.data.sources import hub
+from saddlepoint.data.sources.folder import Source
+from saddlepoint.data.sources.paths import path_key, path_source
+from saddlepoint.data.sources.tfd import split_path
 
 
 def load_dataset(

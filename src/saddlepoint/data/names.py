@@ -8,16 +8,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from saddlepoint._errors import DataError
-from saddlepoint.data import arrays, cache, hub, sines, synthetic, wheel
+from saddlepoint.data import cache
 from saddlepoint.data.dataset import Dataset
-from saddlepoint.data.domains import DOMAINS, domains_source
+from saddlepoint.data.images.domains import DOMAINS, domains_source
+from saddlepoint.data.images.prepare import prepare
 from saddlepoint.data.options import Options
-from saddlepoint.data.paths import path_source
-from saddlepoint.data.prepare import prepare
-from saddlepoint.data.series import load_series
-from saddlepoint.data.series_table import is_table
-from saddlepoint.data.sources import Source
-from saddlepoint.data.tfd import HOW_TO_GET
+from saddlepoint.data.series import sines
+from saddlepoint.data.series.table import is_table
+from saddlepoint.data.series.windows import load_series
+from saddlepoint.data.sources import arrays, hub, synthetic, wheel
+from saddlepoint.data.sources.folder import Source
+from saddlepoint.data.sources.paths import path_source
+from saddlepoint.data.sources.tfd import HOW_TO_GET
 
 Say = Callable[[str], None]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from saddlepoint.data.dataset import Dataset
-from saddlepoint.data.domains import DOMAINS, Domains
+from saddlepoint.data.images.domains import DOMAINS, Domains
 from saddlepoint.data.load import load_dataset
 
 

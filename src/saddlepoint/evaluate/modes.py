@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from saddlepoint.data.synthetic import MIXTURES
+from saddlepoint.data.sources.synthetic import MIXTURES
 from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Row, short_count
 from saddlepoint.evaluate.sets import Bench, SampleSet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,5 +82,10 @@ def public_config(run: Run) -> dict[str, Any]:
     if data["source"] not in KNOWN and not str(data["source"]).startswith("hf:"):
         data["source"] = Path(str(data["source"])).name
     data["name"] = data_facts(run)["name"]
-    data["notes"] = [note for note in data.get("notes", []) if "/" not in note and "\\" not in note]
+    kept = [finding for finding in data.get("reading", []) if not _names_a_path(finding)]
+    data["reading"] = kept
     return {**config, "data": data, "export": {"format": FORMAT, "step": run.step, "run": run.path.name}}
+
+
+def _names_a_path(finding: Mapping[str, str]) -> bool:
+    return any(mark in str(text) for text in finding.values() for mark in "/\\")

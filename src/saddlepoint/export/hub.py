@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from saddlepoint._errors import ConfigError
-from saddlepoint.data.hub import no_progress_bars, reason_of
+from saddlepoint.data.sources.hub import no_progress_bars, reason_of
 from saddlepoint.export.card import REPOSITORY
 
 FILES = ("README.md", "config.json", "model.safetensors", "metrics.jsonl", "samples.png")

@@ -18,7 +18,7 @@ import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint.config import override
 from saddlepoint.data import Dataset, load_dataset
 from saddlepoint.data.feed import Feed
-from saddlepoint.data.synthetic import Mixture, mixture
+from saddlepoint.data.sources.synthetic import Mixture, mixture
 from saddlepoint.engine.care import Care
 from saddlepoint.engine.doctor import Diagnosis
 from saddlepoint.engine.folder import RunFolder

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.data.dataset import SPLITS, Dataset, Split
-from saddlepoint.data.synthetic import MIXTURES, Mixture
+from saddlepoint.data.sources.synthetic import MIXTURES, Mixture
 from saddlepoint.engine.settings import Observer, Settings
 from saddlepoint.lab.checks import Check, Desk, axes
 from saddlepoint.lab.collapse import made_trainer

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.data import Dataset, load_dataset
-from saddlepoint.data.synthetic import Mixture, mixture
+from saddlepoint.data.sources.synthetic import Mixture, mixture
 from saddlepoint.engine.doctor import Diagnosis
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.plan import locate

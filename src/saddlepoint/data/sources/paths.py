@@ -6,10 +6,10 @@ import zipfile
 from pathlib import Path
 
 from saddlepoint._errors import DataError
-from saddlepoint.data.arrays import find_idx, idx_source, npy_source, npz_source
-from saddlepoint.data.sources import IMAGE_SUFFIXES, Source, folder_source, stamp, walk, zip_source
-from saddlepoint.data.tables import parquet_source
-from saddlepoint.data.tfd import FILES, split_path, tfd_source
+from saddlepoint.data.sources.arrays import find_idx, idx_source, npy_source, npz_source
+from saddlepoint.data.sources.folder import IMAGE_SUFFIXES, Source, folder_source, stamp, walk, zip_source
+from saddlepoint.data.sources.parquet import parquet_source
+from saddlepoint.data.sources.tfd import FILES, split_path, tfd_source
 
 
 def path_key(path: Path) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint._errors import DataError
-from saddlepoint.data.sources import SPLIT_WORDS, Item, Source, stamp
+from saddlepoint.data.sources.folder import SPLIT_WORDS, Item, Source, stamp
 
 _BATCH = 256
 _LABELS = ("label", "labels", "fine_label", "class", "category", "target")

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from saddlepoint._errors import DataError, suggest
-from saddlepoint.data.arrays import plain_label
-from saddlepoint.data.attributes import ATTRIBUTE_FILES
 from saddlepoint.data.dataset import SPLITS, Dataset
-from saddlepoint.data.sources import Item, Source
+from saddlepoint.data.labels.attributes import ATTRIBUTE_FILES
+from saddlepoint.data.sources.arrays import plain_label
+from saddlepoint.data.sources.folder import Item, Source
 
 
 def choose_attributes(source: Source, names: Sequence[str]) -> Source:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint._errors import DataError
-from saddlepoint.data.sources import Item, Source, stamp
+from saddlepoint.data.sources.folder import Item, Source, stamp
 
 FOLDS = 5
 FILES = ("TFD_48x48.mat", "TFD_96x96.mat")

@@ -11,8 +11,8 @@ import numpy as np
 
 from saddlepoint._errors import ConfigError, DataError, suggest
 from saddlepoint.data.dataset import Dataset
-from saddlepoint.data.layout import Layout, plain_layout
-from saddlepoint.data.series_table import Choice, is_table, read_table
+from saddlepoint.data.series.layout import Layout, plain_layout
+from saddlepoint.data.series.table import Choice, is_table, read_table
 
 FORMATS = ("csv", "parquet", "npz")
 _WINDOW = "window"

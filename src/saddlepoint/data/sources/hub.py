@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint._errors import DataError
-from saddlepoint.data.sources import SPLIT_WORDS, Item, Source
-from saddlepoint.data.tables import Layout, cell_bytes, cell_label, features_layout
+from saddlepoint.data.sources.folder import SPLIT_WORDS, Item, Source
+from saddlepoint.data.sources.parquet import Layout, cell_bytes, cell_label, features_layout
 
 PATIENCE = 2.5
 """Seconds in which the hub must answer."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.dataset import SPLITS, Dataset
-from saddlepoint.data.sources import Item, Label, Source, stamp
+from saddlepoint.data.sources.folder import Item, Label, Source, stamp
 
 _DATA_KEYS = ("x", "images", "image", "data", "samples", "arr_0")
 _LABEL_KEYS = ("y", "labels", "label", "targets", "target", "classes", "arr_1")
@@ -128,7 +128,7 @@ def dataset_source(dataset: Dataset, key: str) -> Source:
                 yield Item(value if value.ndim == 1 else value.transpose(1, 2, 0), label, f"{split} row {row}", split)
 
     return Source(
-        dataset.name, key, items, modality=dataset.modality, classes=dataset.classes, notes=dataset.notes,
+        dataset.name, key, items, modality=dataset.modality, classes=dataset.classes, notes=dataset.findings,
         labelling=dataset.labelling,
     )  # fmt: skip
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from saddlepoint._errors import DataError, suggest
-from saddlepoint.data.clock import COMPACT, compact_dates, form_of, read_times
 from saddlepoint.data.memory import usable_memory
-from saddlepoint.data.sources import shortened
+from saddlepoint.data.series.time import COMPACT, compact_dates, form_of, read_times
+from saddlepoint.data.sources.folder import shortened
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "none", "?", "-", "#N/A"]

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import grey_dilation, grey_erosion
 
 from saddlepoint.data.dataset import SPLITS, Dataset
-from saddlepoint.data.sources import Item, Source
+from saddlepoint.data.sources.folder import Item, Source
 
 INKS: Mapping[str, tuple[int, int, int]] = {
     "red": (225, 40, 40),

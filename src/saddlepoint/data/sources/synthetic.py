@@ -15,7 +15,8 @@ import numpy as np
 
 from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.dataset import SPLITS, Dataset, Split
-from saddlepoint.data.sources import Item, Source
+from saddlepoint.data.plan import as_findings
+from saddlepoint.data.sources.folder import Item, Source
 
 ROWS = {"train": 100_000, "valid": 10_000, "test": 10_000}
 _SEED = 2014
@@ -99,7 +100,7 @@ def load_mixture(name: str) -> Dataset:
     shape = f"{len(model.centres)} Gaussians" if labelled else "one Gaussian of mean 4"
     note = f"drawn from {shape} of standard deviation {model.sigma:g}, seed {_SEED}"
     classes = tuple(f"mode {i}" for i in range(len(model.centres))) if labelled else ()
-    return Dataset(name, "vector", splits, classes, digest.hexdigest(), (note,))
+    return Dataset(name, "vector", splits, classes, digest.hexdigest(), as_findings([note]))
 
 
 def digits_source() -> Source:

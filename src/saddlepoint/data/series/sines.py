@@ -10,6 +10,7 @@ import numpy as np
 
 from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.dataset import SPLITS, Dataset, Split
+from saddlepoint.data.plan import as_findings
 
 ROWS = (10_000, 10_000, 10_000)
 """Windows in train, valid and test; the released code draws 10,000 and trains on all of them."""
@@ -67,4 +68,4 @@ def load_sines(name: str) -> Dataset:
         f"drawn with frequencies in [{low:.3g}, {high:.3g}] and phases in [{first:.3g}, {last:.3g}], seed {_SEED}; "
         "every window is independent of the others"
     )
-    return Dataset(name, "sequence", splits, (), digest.hexdigest(), (note,))
+    return Dataset(name, "sequence", splits, (), digest.hexdigest(), as_findings([note]))

@@ -12,12 +12,12 @@ import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data import cache
-from saddlepoint.data.clock import GAP, MOST_GAPS, refuse_repeats, step_in_words, usual_step
 from saddlepoint.data.dataset import SPLITS, Dataset
-from saddlepoint.data.layout import Clock, Column, Layout, decimals_of
 from saddlepoint.data.options import Options
-from saddlepoint.data.series_table import Choice, Table, read_table
-from saddlepoint.data.sources import shortened, stamp
+from saddlepoint.data.series.layout import Clock, Column, Layout, decimals_of
+from saddlepoint.data.series.table import Choice, Table, read_table
+from saddlepoint.data.series.time import GAP, MOST_GAPS, refuse_repeats, step_in_words, usual_step
+from saddlepoint.data.sources.folder import shortened, stamp
 
 WINDOW = 24
 MOST_WINDOWS = 200_000

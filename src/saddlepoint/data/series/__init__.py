@@ -1,0 +1,1 @@
+"""Series: from a table to windows, and from windows back to a table."""
