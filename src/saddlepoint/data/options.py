@@ -2,14 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypedDict, cast
 
-from saddlepoint._errors import DataError
+from saddlepoint._errors import DataError, suggest
+from saddlepoint._types import Modality
 
 MIN_SIDE, MAX_SIDE = 4, 1024
 MIN_WINDOW, MAX_WINDOW = 3, 4096
+
+Room = Literal["any", "image", "table"]
+"""What an option is for."""
+
+
+def _field(default: Any, help: str, room: Room, *, many: bool = False, choices: tuple[str, ...] = ()) -> Any:
+    metadata = {"help": help, "room": room, "many": many, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class Preparation(TypedDict, total=False):
+    """The same as `Options`, as keyword arguments of `load_dataset`, `inspect_source`, `plan` and `train`."""
+
+    modality: Modality | None
+    size: int | str | tuple[int, int] | None
+    channels: int | None
+    fit: str
+    background: str
+    pages: str | None
+    levels: str | tuple[float, float] | None
+    depth: int
+    dedupe: bool
+    attributes: str | Sequence[str]
+    columns: str | Sequence[str] | None
+    time_column: str | Sequence[str] | None
+    group_column: str | None
+    label_column: str | None
+    window: int | None
+    dates: str | None
+    decimal: str | None
+    header: bool | None
+    missing: str | Sequence[str]
+    resample: str | None
+    calendar: str | None
+    keep: str | Sequence[str]
+    wide: bool | None
+    sheet: str | None
 
 
 @dataclass(frozen=True)
@@ -17,47 +57,159 @@ class Options:
     """Preparation of images and of tables.
 
     Attributes:
-        size: height and width in pixels; None: chosen from the data.
-        channels: 1 or 3; None: 1 if every image is grey, else 3.
-        fit: ``crop`` the centre square of an oblong image, or ``pad`` it with black to a square.
-        columns: features to take from a table; None: all columns of numbers.
-        time_column: None: the first column of dates, if there is one.
-        group_column: tells several series apart; None: the table is one series.
+        modality: ``image``, ``vector`` or ``sequence``, where a file can be read as several; None: as it looks.
+        size: (width, height) in pixels; None: chosen from the data. A number is the side of a square.
+        channels: 1, 3, or 4 (colour and alpha); None: 1 if every image is grey, else 3.
+        fit: ``crop`` the centre of an image whose aspect is another, or ``pad`` it with the background.
+        background: what transparent images are laid on, and padded with: a name or ``#rrggbb``.
+        pages: of files with several images: ``first`` or ``all``; None: the first, which is said.
+        levels: (lowest, highest) value of images of more than 8 bits, which become black and white; None: one scale
+            for the set, by the values in use.
+        depth: bits of a value that are kept through training: 8 or 16.
+        dedupe: keep one of images that look the same.
+        attributes: names of the columns to use of a table of attributes; empty: all.
+        columns: features to take from a table; None: all columns that are nothing else.
+        time_column: None: the column (or columns) that hold times; several names where date and clock stand apart;
+            ``("none",)``: rows are in order and no column is the time.
+        group_column: tells several series apart; None: recognised; ``none``: the table is one series.
         label_column: class of each row; None: no labels.
         window: rows in a window; None: 24.
-        attributes: names of the columns to use of a table of attributes; empty: all.
+        dates: ``day-first``, ``month-first``, ``year-first``, or a format of `strftime`; None: by what they hold.
+        decimal: ``.`` or ``,``; None: by what the numbers look like.
+        header: whether the first line names the columns; None: by what it holds.
+        missing: marks that stand for missing values, beside empty cells and NA.
+        resample: of irregular times: a step such as ``1h`` to which rows are brought, or ``steps``: rows are kept, and
+            the time to the next is a feature.
+        calendar: ``on``: hour, weekday and season are told to the generator; ``off``; None: where the data has them.
+        keep: rules between columns that rows follow, such as ``low <= high``; samples will.
+        wide: whether a row is a whole series, not a moment; None: no, or asked about.
+        sheet: name of the sheet of a workbook; None: the only one that holds a table.
 
     Raises:
-        DataError: on a size outside 4..1024, channels other than 1 or 3, an unknown fit, a window outside 2..4096, or
-            an attribute named twice.
+        DataError: on a value that breaks one of these rules, with what is allowed.
     """
 
-    size: int | None = None
-    channels: int | None = None
-    fit: str = "crop"
-    columns: tuple[str, ...] | None = None
-    time_column: str | None = None
-    group_column: str | None = None
-    label_column: str | None = None
-    window: int | None = None
-    attributes: tuple[str, ...] = ()
+    modality: Modality | None = _field(
+        None, "How to read a file that fits several kinds: image, vector or sequence. Default: as the family needs it.",
+        "any", choices=("image", "vector", "sequence"),
+    )  # fmt: skip
+    size: tuple[int, int] | None = _field(
+        None, "Size in pixels: 64, or WIDTHxHEIGHT such as 64x96. Default: chosen from the data.", "image"
+    )
+    channels: int | None = _field(
+        None, "1 for grey, 3 for colour, 4 for colour and alpha. Default: chosen from the data.", "image"
+    )
+    fit: str = _field(
+        "crop", "crop or pad images of another aspect than the size.", "image", choices=("crop", "pad")
+    )
+    background: str = _field(
+        "white", "What transparent images are laid on: white, black, grey, or #rrggbb.", "image"
+    )
+    pages: str | None = _field(
+        None, "Of files with several images (TIFF, GIF, WebP): first or all. Default: first, and said.", "image",
+        choices=("first", "all"),
+    )  # fmt: skip
+    levels: tuple[float, float] | None = _field(
+        None, "LOW,HIGH: values of 16-bit and float images that become black and white. Default: the range in use.",
+        "image",
+    )  # fmt: skip
+    depth: int = _field(8, "Bits of a value that are kept: 8, or 16 for more than 256 levels.", "image")
+    dedupe: bool = _field(False, "Keep one of images that look the same.", "image")
+    attributes: tuple[str, ...] = _field(
+        (), "Columns to use of a table of attributes, such as Black_Hair,Smiling. Default: all.", "image", many=True
+    )
+    columns: tuple[str, ...] | None = _field(
+        None, "Columns to learn, as a,b,c. Default: all that are not time, series or label.", "table", many=True
+    )
+    time_column: tuple[str, ...] | None = _field(
+        None, "The time column, or several as DATE,CLOCK; none: rows are in order. Default: recognised.", "table",
+        many=True,
+    )  # fmt: skip
+    group_column: str | None = _field(
+        None, "The column that tells several series apart; none: it is one series. Default: recognised.", "table"
+    )
+    label_column: str | None = _field(None, "The column that holds a class.", "table")
+    window: int | None = _field(None, "Rows in a window. Default: 24.", "table")
+    dates: str | None = _field(
+        None, "How dates are written: day-first, month-first, year-first, or a format such as %d.%m.%y.", "table"
+    )
+    decimal: str | None = _field(
+        None, "The decimal mark of numbers: . or , . Default: recognised.", "table", choices=(".", ",")
+    )
+    header: bool | None = _field(None, "Whether the first line names the columns. Default: recognised.", "table")
+    missing: tuple[str, ...] = _field(
+        (), "Marks of missing values beside empty cells, such as -200,-999.", "table", many=True
+    )
+    resample: str | None = _field(
+        None, "Of irregular times: a step such as 1h that rows are brought to; steps: time differences are learned.",
+        "table",
+    )  # fmt: skip
+    calendar: str | None = _field(
+        None, "Whether samples follow hour, weekday and season: on or off. Default: on where the data has them.",
+        "table", choices=("on", "off"),
+    )  # fmt: skip
+    keep: tuple[str, ...] = _field(
+        (), "Rules that the rows follow and samples shall, as 'low <= high, high >= open'.", "table", many=True
+    )
+    wide: bool | None = _field(
+        None, "Whether a row is a whole series, not a moment. Default: a moment, or asked about.", "table"
+    )
+    sheet: str | None = _field(None, "Sheet of a workbook. Default: the only one that holds a table.", "table")
 
     def __post_init__(self) -> None:
-        if self.size is not None and not MIN_SIDE <= self.size <= MAX_SIDE:
-            raise DataError(f"size is {self.size}, but images are {MIN_SIDE} to {MAX_SIDE} pixels on a side")
-        if self.channels not in (None, 1, 3):
-            raise DataError(f"channels is {self.channels}, but it must be 1 (grey) or 3 (colour)")
-        if self.fit not in ("crop", "pad"):
-            raise DataError(f"fit is '{self.fit}', but it must be crop (centre square) or pad (with black)")
+        for field in dataclasses.fields(self):
+            choices, value = field.metadata["choices"], getattr(self, field.name)
+            if choices and value is not None and value not in choices:
+                raise DataError(f"{flag(field.name)} is '{value}'; {suggest(str(value), choices)}")
+        for side in self.size or ():
+            if not MIN_SIDE <= side <= MAX_SIDE:
+                raise DataError(f"--size is {shown_size(self.size)}, but images are {MIN_SIDE} to {MAX_SIDE} pixels on "
+                                "a side")  # fmt: skip
+        if self.channels not in (None, 1, 3, 4):
+            raise DataError(f"--channels is {self.channels}, but it must be 1 (grey), 3 (colour) or 4 (with alpha)")
+        if self.depth not in (8, 16):
+            raise DataError(f"--depth is {self.depth}, but it must be 8 or 16 bits")
+        if self.levels is not None and not self.levels[0] < self.levels[1]:
+            raise DataError(f"--levels are {self.levels[0]:g},{self.levels[1]:g}, but the first must be the smaller")
         if self.window is not None and not MIN_WINDOW <= self.window <= MAX_WINDOW:
-            raise DataError(f"window is {self.window}, but a window has {MIN_WINDOW} to {MAX_WINDOW} rows")
-        if len(set(self.attributes)) < len(self.attributes):
-            raise DataError(f"attributes are {', '.join(self.attributes)}, but each must be named once")
+            raise DataError(f"--window is {self.window}, but a window has {MIN_WINDOW} to {MAX_WINDOW} rows")
+        for name in ("attributes", "columns", "time_column"):
+            names = getattr(self, name) or ()
+            if len(set(names)) < len(names):
+                raise DataError(f"{flag(name)} is {', '.join(names)}, but each must be named once")
+
+    @classmethod
+    def of(cls, **given: Any) -> Options:
+        """Return options from keyword arguments or words of the command line: lists as ``a,b``, sizes as ``64x96``.
+
+        >>> Options.of(size="64x96", columns="a, b").size
+        (64, 96)
+        """
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        for name in given:
+            if name not in known:
+                raise DataError(f"there is no option '{name}' of data; {suggest(name, known)}")
+        read: dict[str, Any] = {}
+        for name, value in given.items():
+            if name == "size":
+                value = read_size(value)
+            elif name == "levels" and value is not None:
+                value = _two_numbers(value)
+            elif known[name].metadata["many"]:
+                value = names_of(value)
+                value = known[name].default if value is None else value
+            read[name] = value
+        return cls(**read)
 
     @property
     def default(self) -> bool:
         """Whether everything is left to the data."""
         return self == Options()
+
+    def set_for(self, room: Room) -> list[str]:
+        """Return the names of the options for images, or for tables, that are not left to the data."""
+        fields = [field for field in dataclasses.fields(self) if field.metadata["room"] == room]
+        return [field.name for field in fields if getattr(self, field.name) != field.default]
 
     def for_images(self, name: str) -> Options:
         """Return the options if they fit images.
@@ -65,11 +217,8 @@ class Options:
         Raises:
             DataError: if one is for tables.
         """
-        wrong = [key for key in TABLE_KEYS if getattr(self, key) is not None]
-        if wrong:
-            raise DataError(
-                f"'{name}' is no table of series: --{wrong[0].replace('_', '-')} is for CSV files; leave it out"
-            )
+        if wrong := self.set_for("table"):
+            raise DataError(f"'{name}' is no table of series: {flag(wrong[0])} is for tables; leave it out")
         return self
 
     def for_table(self, name: str) -> Options:
@@ -78,23 +227,80 @@ class Options:
         Raises:
             DataError: if one is for images.
         """
-        if (self.size, self.channels, self.fit, self.attributes) != (None, None, "crop", ()):
-            raise DataError(
-                f"'{name}' holds sequences; size, channels, fit and attributes are for images: leave them out"
-            )
+        if wrong := self.set_for("image"):
+            raise DataError(f"'{name}' holds sequences: {flag(wrong[0])} is for images; leave it out")
         return self
 
-    @property
-    def kept(self) -> dict[str, Any]:
-        """The part that a cache key of images depends on."""
-        shape = {"size": self.size, "channels": self.channels, "fit": self.fit}
-        return shape | ({"attributes": list(self.attributes)} if self.attributes else {})
+    def kept(self, room: Room) -> dict[str, Any]:
+        """Return what a cache key of images, or of tables, depends on: options that are not left to the data."""
+        return {name: getattr(self, name) for name in self.set_for(room)}
 
 
-TABLE_KEYS = ("columns", "time_column", "group_column", "label_column", "window")
+OPTION_FIELDS = dataclasses.fields(Options)
+"""Fields of `Options`: metadata ``help``, ``room`` (any, image or table), ``many`` and ``choices``."""
 
 
-def preparation_of(data: Mapping[str, Any]) -> dict[str, Any]:
+def flag(name: str) -> str:
+    """Return the word of the command line for an option.
+
+    >>> flag("time_column")
+    '--time-column'
+    """
+    return "--" + name.replace("_", "-")
+
+
+def read_size(value: Any) -> tuple[int, int] | None:
+    """Return (width, height) from 64, "64", "64x96" or a pair.
+
+    Raises:
+        DataError: on anything else.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if (match := re.fullmatch(r"\s*(\d{1,6})(?:\s*[xX\u00d7]\s*(\d{1,6}))?\s*", value)) is None:
+            raise DataError(f"--size is '{value}', but it must be a number of pixels such as 64, or WIDTHxHEIGHT")
+        return int(match[1]), int(match[2] or match[1])
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value, value
+    sides = tuple(value)
+    if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
+        raise DataError(f"--size is {value!r}, but it must be a number of pixels, or (width, height)")
+    return sides[0], sides[1]
+
+
+def shown_size(size: tuple[int, int] | None) -> str:
+    """Return a size as it is written.
+
+    >>> shown_size((64, 96)), shown_size((28, 28))
+    ('64x96', '28x28')
+    """
+    return "" if size is None else f"{size[0]}x{size[1]}"
+
+
+def names_of(text: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return names from ``"a,b"`` or a sequence of them; None stays None.
+
+    >>> names_of("Black_Hair, Smiling")
+    ('Black_Hair', 'Smiling')
+    """
+    if text is None:
+        return None
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if isinstance(text, str) else tuple(text)
+
+
+def _two_numbers(value: Any) -> tuple[float, float]:
+    parts = value.split(",") if isinstance(value, str) else list(value)
+    try:
+        low, high = (float(part) for part in parts)
+    except (TypeError, ValueError):
+        raise DataError(f"--levels is {value!r}, but it must be two numbers such as 0,4095") from None
+    return low, high
+
+
+def preparation_of(data: Mapping[str, Any]) -> Preparation:
     """Return the arguments of `load_dataset` that ``config.json`` keeps under ``data``."""
-    kept = {key: data[key] for key in ("size", "channels", "fit")} | {key: data.get(key) for key in TABLE_KEYS}
-    return kept | {"attributes": tuple(data.get("attributes") or ())}
+    kept: Mapping[str, Any] = data.get("options", data)  # runs of version 0.1 kept them among the rest
+    names = [field.name for field in OPTION_FIELDS if kept is not data or field.name != "modality"]
+    found = {name: kept[name] for name in names if kept.get(name) is not None}
+    return cast(Preparation, {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})
