@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint._errors import CheckpointError, ConfigError, suggest
 from saddlepoint.config import check, from_json, override
-from saddlepoint.data.options import preparation_of
-from saddlepoint.data.series.table import names_of
+from saddlepoint.data.options import Options, Preparation, preparation_of
 from saddlepoint.engine import runtime
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.precision import PRECISIONS
@@ -53,15 +52,7 @@ def plan(
     micro_batch: int | None = None,
     precision: str = "auto",
     compile: bool = False,
-    size: int | None = None,
-    channels: int | None = None,
-    fit: str = "crop",
-    columns: str | Sequence[str] | None = None,
-    time_column: str | None = None,
-    group_column: str | None = None,
-    label_column: str | None = None,
-    window: int | None = None,
-    attributes: Sequence[str] = (),
+    **preparation: Unpack[Preparation],
 ) -> Plan:
     """Resolve a training request without reading any data.
 
@@ -83,10 +74,7 @@ def plan(
             None: a process's whole part at once.
         precision: of matrix products: ``fp32``, ``bf16`` (all else stays fp32), or ``auto``: what is faster here.
         compile: try `torch.compile` on each network, and keep it where the gradients stay the same.
-        size, channels: side of the images in pixels, 1 or 3; None: chosen from the data.
-        fit: ``crop`` or ``pad`` images that are not square.
-        columns, time_column, group_column, label_column, window: how a table is cut into windows; see `load_dataset`.
-        attributes: columns to use of a table of attributes such as CelebA's; empty: all.
+        preparation: how data is prepared, fields of `saddlepoint.data.Options`: ``size=64``, ``time_column="day"``, ...
 
     Raises:
         ConfigError: on an unknown family, preset or option, or a value that breaks a rule.
@@ -99,23 +87,13 @@ def plan(
     settings = dataclasses.replace(settings, micro_batch=micro_batch, precision=precision, compile=compile)
     _check_words(remedy, stop_when, precision)
     runtime.resolve_device(device)
-    names = names_of(columns)
+    asked = Options.of(**preparation)
     return Plan(
         family=kind.name,
         preset=preset,
         options=override(config, options or {}),
         source=str(data),
-        preparation={
-            "size": size,
-            "channels": channels,
-            "fit": fit,
-            "columns": list(names) if names else None,
-            "time_column": time_column,
-            "group_column": group_column,
-            "label_column": label_column,
-            "window": window,
-            "attributes": list(attributes),
-        },
+        preparation=asked.given(),
         settings=settings,
         device=device,
         threads=threads,

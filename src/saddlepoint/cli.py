@@ -18,18 +18,12 @@ from saddlepoint.cli_data import data_app
 from saddlepoint.cli_experiments import add_experiments
 from saddlepoint.cli_explore import add_exploration
 from saddlepoint.cli_options import (
-    AttributesOption,
     BudgetOption,
-    ChannelsOption,
-    ColumnsOption,
     CompileOption,
     DataOption,
     DeviceOption,
     DryRunOption,
-    FitOption,
     FormatOption,
-    GroupOption,
-    LabelColumnOption,
     MicroBatchOption,
     OutOption,
     PrecisionOption,
@@ -38,13 +32,10 @@ from saddlepoint.cli_options import (
     ReportOption,
     RunArgument,
     SeedOption,
-    SizeOption,
     StopOption,
     ThreadsOption,
-    TimeOption,
-    WindowOption,
-    named,
     say_aside,
+    with_preparation,
 )
 from saddlepoint.cli_ship import add_shipping
 
@@ -95,6 +86,7 @@ def _main(
     epilog="Examples:  saddle train  |  saddle train dcgan --data ./photos --budget 20m  |  "
     "saddle train gan --preset mnist-2014 --kimg 500 --seed 1  |  saddle train --resume runs/my-run --budget 1h",
 )
+@with_preparation
 def train(
     ctx: typer.Context,
     family: Annotated[str, typer.Argument(help="Family of GANs; `saddle families` lists them.")] = "gan",
@@ -113,15 +105,6 @@ def train(
     micro_batch: MicroBatchOption = None,
     precision: PrecisionOption = "auto",
     compile: CompileOption = False,
-    size: SizeOption = None,
-    channels: ChannelsOption = None,
-    fit: FitOption = "crop",
-    attributes: AttributesOption = None,
-    columns: ColumnsOption = None,
-    time_column: TimeOption = None,
-    group_column: GroupOption = None,
-    label_column: LabelColumnOption = None,
-    window: WindowOption = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew although an unfinished run is there.")] = False,
     dry_run: DryRunOption = False,
@@ -130,6 +113,8 @@ def train(
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Change a field of the family.")
     ] = None,
+    *,
+    preparation: dict[str, Any],
 ) -> None:
     """Train a family on data. Running the same command again goes on where it stopped.
 
@@ -150,9 +135,7 @@ def train(
         request = api.plan(
             family, data, preset=preset, options=options, budget=budget, kimg=kimg, steps=steps, seed=seed, out=out,
             device=device, threads=threads, checkpoint=checkpoint, remedy=remedy, stop_when=stop_when,
-            micro_batch=micro_batch, precision=precision, compile=compile, size=size, channels=channels,
-            fit=fit, columns=columns, time_column=time_column, group_column=group_column,
-            label_column=label_column, window=window, attributes=named(attributes),
+            micro_batch=micro_batch, precision=precision, compile=compile, **preparation,
         )  # fmt: skip
     if dry_run:
         typer.echo(json.dumps(request.to_json(), indent=1))
@@ -240,6 +223,7 @@ def sample(
     epilog="Examples:  saddle evaluate runs/my-run  |  saddle evaluate runs/my-run --protocol parzen  |  "
     "saddle evaluate --samples samples.npz --data mnist"
 )
+@with_preparation
 def evaluate(
     run: Annotated[Path | None, typer.Argument(help="Run folder; or leave it out and give --samples.")] = None,
     samples: Annotated[
@@ -258,18 +242,11 @@ def evaluate(
     seed: SeedOption = 0,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the report; default: RUN/report.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Use the last weights, not their moving average.")] = False,
-    size: SizeOption = None,
-    channels: ChannelsOption = None,
-    fit: FitOption = "crop",
-    attributes: AttributesOption = None,
-    columns: ColumnsOption = None,
-    time_column: TimeOption = None,
-    group_column: GroupOption = None,
-    label_column: LabelColumnOption = None,
-    window: WindowOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
     quiet: QuietOption = False,
+    *,
+    preparation: dict[str, Any],
 ) -> None:
     """Measure a run, or samples from elsewhere, by named protocols, beside rows that say what a figure can tell."""
     from saddlepoint import run as runs
@@ -284,14 +261,12 @@ def evaluate(
         if data is None:
             raise ConfigError("--samples needs --data: the data set they are to be compared with")
         report, page = runs.evaluate_samples(
-            samples, data, protocol, seed=seed, features=features, out=out, size=size, channels=channels, fit=fit,
-            columns=columns, time_column=time_column, group_column=group_column, label_column=label_column,
-            window=window, attributes=named(attributes), say=say,
-        )  # fmt: skip
+            samples, data, protocol, seed=seed, features=features, out=out, say=say, **preparation
+        )
     else:
-        preparation = (data, size, channels, attributes, columns, time_column, group_column, label_column, window)
-        if fit != "crop" or any(option is not None for option in preparation):
-            raise ConfigError("a run is measured against the data it was trained on; leave out --data, --size, --fit")
+        if data is not None or preparation:
+            wrong = "data" if data is not None else next(iter(preparation)).replace("_", "-")
+            raise ConfigError(f"a run is measured against the data it was trained on; leave out --{wrong}")
         assert run is not None
         loaded = runs.load(run, device=device, averaged=not raw)
         report = loaded.evaluate(protocol, seed=seed, features=features, say=say)

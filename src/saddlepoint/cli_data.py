@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from saddlepoint.cli_options import (
-    AttributesOption,
-    ChannelsOption,
-    ColumnsOption,
-    FitOption,
-    GroupOption,
-    LabelColumnOption,
-    SizeOption,
-    TimeOption,
-    WindowOption,
-    named,
-    say_aside,
-)
+from saddlepoint.cli_options import say_aside, with_preparation
 
 data_app = typer.Typer(name="data", help="List data sets and look into your own.", no_args_is_help=True)
 
@@ -43,26 +31,16 @@ def data_list() -> None:
     epilog="Examples:  saddle data inspect mnist  |  saddle data inspect ./photos --size 64  |  "
     "saddle data inspect prices.csv --window 48",
 )
+@with_preparation
 def data_inspect(
     source: Annotated[str, typer.Argument(help="Data set name, path or hf:owner/name.")],
-    size: SizeOption = None,
-    channels: ChannelsOption = None,
-    fit: FitOption = "crop",
-    columns: ColumnsOption = None,
-    time_column: TimeOption = None,
-    group_column: GroupOption = None,
-    label_column: LabelColumnOption = None,
-    window: WindowOption = None,
-    attributes: AttributesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    *,
+    preparation: dict[str, Any],
 ) -> None:
     """Count images, sizes, classes and duplicates, or columns and windows; say what training would do."""
     from saddlepoint import tables
     from saddlepoint.data import inspect_source
 
-    found = inspect_source(
-        source, size=size, channels=channels, fit=fit, columns=columns, time_column=time_column,
-        group_column=group_column, label_column=label_column, window=window,
-        attributes=named(attributes), say=say_aside,
-    )  # fmt: skip
+    found = inspect_source(source, say=say_aside, **preparation)
     typer.echo(found.to_json() if as_json else "\n".join(tables.describe_inspection(found)))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from saddlepoint.data.options import OPTION_FIELDS
 
 DataOption = Annotated[
     str, typer.Option("--data", "-d", help="Data set name, path of your images, arrays or CSV, or hf:owner/name.")
@@ -16,8 +21,6 @@ SeedOption = Annotated[int, typer.Option(help="Seed of everything random.", min=
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")]
 RunArgument = Annotated[Path, typer.Argument(help="Run folder, such as runs/gan-mnist-20261124-101500.")]
-SizeOption = Annotated[int | None, typer.Option(help="Side of the images in pixels; default: chosen from the data.")]
-ChannelsOption = Annotated[int | None, typer.Option(help="1 for grey, 3 for colour; default: chosen from the data.")]
 RemedyOption = Annotated[
     str | None,
     typer.Option(help="auto: the doctor may go back, change one thing; off: it tells. Default: off for paper presets."),
@@ -39,29 +42,51 @@ PrecisionOption = Annotated[
 CompileOption = Annotated[
     bool, typer.Option("--compile", help="Try torch.compile on each network; kept where its gradients stay the same.")
 ]
-AttributesOption = Annotated[
-    str | None, typer.Option(help="Columns to use of a table of attributes, such as Black_Hair,Smiling. Default: all.")
-]
-FitOption = Annotated[str, typer.Option(help="crop or pad images that are not square.")]
-ColumnsOption = Annotated[
-    str | None, typer.Option(help="Of a CSV: columns to learn, as a,b,c. Default: all columns of numbers.")
-]
-TimeOption = Annotated[str | None, typer.Option(help="Of a CSV: its time column. Default: the first one of dates.")]
-GroupOption = Annotated[str | None, typer.Option(help="Of a CSV: the column that tells several series apart.")]
-LabelColumnOption = Annotated[str | None, typer.Option(help="Of a CSV: the column that holds a class.")]
-WindowOption = Annotated[int | None, typer.Option(help="Of a CSV: rows in a window. Default: 24.")]
 FormatOption = Annotated[
     str | None, typer.Option("--format", help="Of series: write csv, parquet or npz, in the units of the data.")
 ]
 
 
-def named(text: str | None) -> tuple[str, ...]:
-    """Return the names that stand in a text, separated by commas.
+def with_preparation(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command every option of `saddlepoint.data.Options`; it receives those that were used, as ``preparation``.
 
-    >>> named("Black_Hair, Smiling"), named(None)
-    (('Black_Hair', 'Smiling'), ())
+    One description serves the library and all commands, so that none can know less than another.
     """
-    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
+
+    @functools.wraps(command)
+    def called(**given: Any) -> Any:
+        asked = {field.name: given.pop(field.name) for field in OPTION_FIELDS}
+        used = {field.name: asked[field.name] for field in OPTION_FIELDS if asked[field.name] != _usual(field)}
+        return command(**given, preparation=used)
+
+    own = inspect.signature(command, eval_str=True)
+    parameters = {name: parameter for name, parameter in own.parameters.items() if name != "preparation"}
+    for field in OPTION_FIELDS:
+        parameters[field.name] = inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=_usual(field), annotation=_annotation(field)
+        )
+    ordered = sorted(parameters.values(), key=lambda parameter: parameter.kind)
+    called.__signature__ = own.replace(parameters=ordered)  # type: ignore[attr-defined]
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in ordered}
+    return called
+
+
+def _usual(field: Any) -> Any:
+    """Return what an option is on the command line when it is left out: lists and sizes are words there."""
+    return field.default if isinstance(field.default, bool | str) else None
+
+
+def _annotation(field: Any) -> Any:
+    shown = {"help": field.metadata["help"], "rich_help_panel": _PANELS[field.metadata["room"]]}
+    if field.default is False:
+        return Annotated[bool, typer.Option(f"--{field.name}", **shown)]
+    if field.type.startswith("bool"):
+        return Annotated[bool | None, typer.Option(f"--{field.name}/--no-{field.name}", **shown)]
+    kind = int | None if field.type.startswith("int") else str if isinstance(field.default, str) else str | None
+    return Annotated[kind, typer.Option(**shown)]
+
+
+_PANELS = {"any": "Data", "image": "Data: images", "table": "Data: tables and series"}
 
 
 def say_aside(line: str) -> None:

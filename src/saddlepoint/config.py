@@ -13,9 +13,9 @@ from saddlepoint._errors import ConfigError, suggest
 C = TypeVar("C")
 
 
-def option(default: Any, help: str, *, choices: tuple[str, ...] = ()) -> Any:
-    """Declare a field of a configuration: its default, and one line saying unit and meaning of None."""
-    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+def option(default: Any, help: str, *, choices: tuple[str, ...] = (), **more: Any) -> Any:
+    """Declare a field of a configuration: its default, one line saying unit and meaning of None, further metadata."""
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, **more})
 
 
 def to_json(config: Any) -> dict[str, Any]:
@@ -30,6 +30,8 @@ def from_json(cls: type[C], values: Mapping[str, Any]) -> C:
         ConfigError: on an unknown key, or a value of the wrong type.
     """
     hints = typing.get_type_hints(cls)
+    renamed: Mapping[str, str] = getattr(cls, "renamed", {})
+    values = {renamed.get(key, key): value for key, value in values.items()}
     _refuse_unknown(cls, values)
     return cls(**{key: _checked(key, value, hints[key]) for key, value in values.items()})
 

@@ -71,7 +71,7 @@ class Plan:
             "family": self.family,
             "preset": self.preset,
             "options": to_json(self.options),
-            "data": {"source": self.source, **self.preparation},
+            "data": {"source": self.source, "options": dict(self.preparation)},
             "settings": dataclasses.asdict(self.settings),
             "device": self.device,
             "threads": self.threads,
@@ -197,7 +197,7 @@ def _trained(
 def _suited(request: Plan, device: torch.device, say: Callable[[str], None]) -> tuple[Plan, Dataset]:
     """Load the data; choose what the plan leaves open by what it is, and say why."""
     kind, preparation = get_family(request.family), request.preparation
-    choosing = bool(kind.sizes) and preparation["size"] is None
+    choosing = bool(kind.sizes) and preparation.get("size") is None
     dataset, own = None, natural_side(request.source) if choosing else None
     if own is None:
         dataset = load_dataset(request.source, say=say, **preparation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from saddlepoint.config import from_json
 from saddlepoint.data import Dataset, load_dataset, load_samples, read_picture
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.labels.files import class_index
-from saddlepoint.data.options import preparation_of
+from saddlepoint.data.options import Preparation, preparation_of
 from saddlepoint.data.series.layout import Layout, layout_from_json, plain_layout
 from saddlepoint.data.series.samples import write_samples
 from saddlepoint.engine import runtime
@@ -189,7 +189,7 @@ class Run:
             raise DataError(
                 f"{len(files)} pictures for a run on {self.family.data.modality}s: give pictures to one on images"
             )
-        fit = self.config["data"].get("fit") or "crop"
+        fit = preparation_of(self.config["data"]).get("fit") or "crop"
         rows = [read_picture(content, name, self.family.data.shape, fit) for name, content in files]
         return from_bytes(torch.from_numpy(np.stack(rows)))
 
@@ -411,16 +411,8 @@ def evaluate_samples(
     seed: int = 0,
     features: str | None = None,
     out: str | Path | None = None,
-    size: int | None = None,
-    channels: int | None = None,
-    fit: str = "crop",
-    columns: str | Sequence[str] | None = None,
-    time_column: str | None = None,
-    group_column: str | None = None,
-    label_column: str | None = None,
-    window: int | None = None,
-    attributes: Sequence[str] = (),
     say: Callable[[str], None] | None = None,
+    **preparation: Unpack[Preparation],
 ) -> tuple[Report, Path]:
     """Measure samples that anything made against a data set, and write the report.
 
@@ -432,16 +424,8 @@ def evaluate_samples(
         seed: of the reference rows.
         features: name of a feature extractor; None: the best one for the data.
         out: folder of the report; None: a folder beside the samples, called after them.
-        size: side of the images in pixels; None: chosen from the data.
-        channels: 1 or 3; None: chosen from the data.
-        fit: ``crop`` or ``pad`` images that are not square.
-        columns: of a table, those to take; this and the following as in `load_dataset`.
-        time_column: of a table.
-        group_column: of a table.
-        label_column: of a table.
-        window: rows in a window.
-        attributes: of a table of attributes, those to use; empty: all.
         say: receives one line for each part of the work.
+        preparation: of the data, as in `load_dataset`.
 
     Returns:
         The report and the path of its page.
@@ -453,10 +437,7 @@ def evaluate_samples(
     from saddlepoint.evaluate import Subject, evaluate
     from saddlepoint.report import save_report
 
-    dataset = load_dataset(
-        data, size=size, channels=channels, fit=fit, columns=columns, time_column=time_column,
-        group_column=group_column, label_column=label_column, window=window, attributes=attributes, say=say,
-    )  # fmt: skip
+    dataset = load_dataset(data, say=say, **preparation)
     x, labels = load_samples(path, dataset)
     path = Path(path)
     # Files stand class by class in folders: any number of them shall be of all.

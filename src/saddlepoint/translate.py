@@ -27,6 +27,7 @@ from saddlepoint.data.images.decode import (
     strict_pillow,
     upright,
 )
+from saddlepoint.data.options import preparation_of
 from saddlepoint.data.sources.folder import walk
 from saddlepoint.run import Run
 
@@ -174,7 +175,7 @@ class _Picture:
         """Return the bytes of the translated picture's file."""
         channels, side = run.family.data.shape[:2]
         given = self.image.convert("L" if channels == 1 else "RGB")
-        if run.config["data"].get("fit") == "pad":
+        if preparation_of(run.config["data"]).get("fit") == "pad":
             pixels, box = shape_to(given, side, channels, "pad"), place_within(given.size, side)
         else:
             pixels, box = _whole(given, side, run.family.stride)

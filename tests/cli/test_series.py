@@ -27,7 +27,8 @@ def test_three_commands_from_a_table_to_a_table(saddle: Command) -> None:  # noq
     shops(Path("a.csv"), rows=200)
     assert saddle(*TRAIN, "--steps", "1", "--out", "run")[0] == 0
     kept = json.loads(Path("run/config.json").read_text())["data"]
-    assert (kept["group_column"], kept["window"], kept["static"], kept["shape"]) == ("shop", 12, 1, [12, 3])
+    assert kept["options"] == {"group_column": "shop", "window": 12}
+    assert (kept["static"], kept["shape"]) == (1, [12, 3])
     code, out, _ = saddle("sample", "run", "-n", "7", "--format", "csv", "--threads", "1")
     assert code == 0
     header, *lines = Path(out.strip()).read_text().replace('"', "").splitlines()
@@ -67,14 +68,14 @@ def test_inspect_and_refusals(saddle: Command) -> None:  # noqa: F811
     for words, message in (
         (["data", "inspect", "a.csv"], "--group-column"),
         (["data", "inspect", "a.csv", "--group-column", "shp"], "did you mean 'shop'?"),
-        (["data", "inspect", "digits", "--window", "3"], "--window is for CSV files"),
-        (["train", "--data", "digits", "--columns", "a", "--steps", "1"], "--columns is for CSV files"),
+        (["data", "inspect", "digits", "--window", "3"], "--window is for tables"),
+        (["train", "--data", "digits", "--columns", "a", "--steps", "1"], "--columns is for tables"),
         (
             ["train", "gan", "--data", "a.csv", "--group-column", "shop", "--steps", "1"],
             "not on sequences",
         ),
         (["train", "--resume", "run", "--window", "3"], "leave out --window"),
-        (["evaluate", "run", "--window", "3"], "leave out --data"),
+        (["evaluate", "run", "--window", "3"], "leave out --window"),
     ):
         code, _, err = saddle(*words)
         assert code == 2

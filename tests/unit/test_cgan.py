@@ -130,7 +130,7 @@ def test_data_without_labels_is_refused() -> None:
     ("change", "rule"),
     [
         ({"pieces": (5, 5)}, "three numbers"),
-        ({"keep": 0.0}, r"in \(0, 1\]"),
+        ({"keep_probability": 0.0}, r"in \(0, 1\]"),
         ({"r1_gamma": 1.0}, "leaky for R1"),
         ({"latent_size": 0}, "at least 1"),
     ],

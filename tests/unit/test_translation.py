@@ -226,7 +226,7 @@ def test_a_run_on_padded_pictures_translates_padded_ones(
     runs: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = runs["stargan"]
-    monkeypatch.setitem(run.config["data"], "fit", "pad")
+    monkeypatch.setitem(run.config["data"], "options", {"fit": "pad"})
     (tmp_path / "in").mkdir()
     flat = drawn(1, 16, 3)[0][3:11]
     (tmp_path / "in" / "flat.png").write_bytes(png(flat))

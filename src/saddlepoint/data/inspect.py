@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -20,9 +20,8 @@ from saddlepoint.data.images.prepare import MAX_UNREADABLE, MIN_ROWS, plan
 from saddlepoint.data.labels.files import index_labels
 from saddlepoint.data.labels.joint import choose_attributes
 from saddlepoint.data.load import find_path, joined, load_dataset
-from saddlepoint.data.options import Options
+from saddlepoint.data.options import Options, Preparation
 from saddlepoint.data.plan import as_findings
-from saddlepoint.data.series.table import names_of
 from saddlepoint.data.sources import arrays
 from saddlepoint.data.sources.folder import Label, Source
 
@@ -95,29 +94,14 @@ class _Seen:
 
 
 def inspect_source(
-    source: str,
-    *,
-    size: int | None = None,
-    channels: int | None = None,
-    fit: str = "crop",
-    columns: str | Sequence[str] | None = None,
-    time_column: str | None = None,
-    group_column: str | None = None,
-    label_column: str | None = None,
-    window: int | None = None,
-    attributes: Sequence[str] = (),
-    say: Callable[[str], None] | None = None,
+    source: str, *, say: Callable[[str], None] | None = None, **preparation: Unpack[Preparation]
 ) -> Inspection:
     """Look at every row of a data set, without preparing it for training.
 
     Args:
         source: as in `load_dataset`.
-        size: as in `load_dataset`.
-        channels: as in `load_dataset`.
-        fit: as in `load_dataset`.
-        columns, time_column, group_column, label_column, window: as in `load_dataset`.
-        attributes: as in `load_dataset`.
         say: as in `load_dataset`.
+        preparation: as in `load_dataset`.
 
     Returns:
         Counts, duplicates, what training would do with the data, and advice. Data that `load_dataset` would
@@ -128,15 +112,8 @@ def inspect_source(
         DataError: if there is no such data, or it cannot be read at all.
     """
     if names.is_series(source):
-        return _inspect_series(
-            load_dataset(
-                source, size=size, channels=channels, fit=fit, columns=columns, time_column=time_column,
-                group_column=group_column, label_column=label_column, window=window, say=say,
-            )
-        )  # fmt: skip
-    features = names_of(columns)
-    options = Options(size, channels, fit, features, time_column, group_column, label_column, window, tuple(attributes))
-    options.for_images(source)
+        return _inspect_series(load_dataset(source, say=say, **preparation))
+    options = Options.of(**preparation).for_images(source)
     opened = _open(source, options, say)
     if len(joined(source)) == 1:
         opened = choose_attributes(opened, options.attributes)
@@ -210,10 +187,10 @@ def _open(source: str, options: Options, say: Callable[[str], None] | None) -> S
         dataset = load_dataset(source, say=say)
         return arrays.dataset_source(dataset, dataset.fingerprint)
     if source.startswith("hf:") or len(joined(source)) > 1:
-        dataset = load_dataset(
-            source, size=options.size, channels=options.channels, fit=options.fit,
-            attributes=options.attributes if len(joined(source)) > 1 else (), say=say,
-        )  # fmt: skip
+        given = options.kept("image")
+        if len(joined(source)) == 1:
+            given.pop("attributes", None)
+        dataset = load_dataset(source, say=say, **given)
         return arrays.dataset_source(dataset, dataset.fingerprint)
     return find_path(source)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from saddlepoint._errors import DataError, suggest
 from saddlepoint.data import cache
@@ -13,8 +13,8 @@ from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.prepare import prepare, survey_side
 from saddlepoint.data.labels.joint import choose_attributes, joint_source
 from saddlepoint.data.names import KNOWN, Say, load_named
-from saddlepoint.data.options import Options
-from saddlepoint.data.series.table import is_table, names_of
+from saddlepoint.data.options import Options, Preparation
+from saddlepoint.data.series.table import is_table
 from saddlepoint.data.series.windows import load_series
 from saddlepoint.data.sources import hub
 from saddlepoint.data.sources.folder import Source
@@ -23,18 +23,7 @@ from saddlepoint.data.sources.tfd import split_path
 
 
 def load_dataset(
-    source: str,
-    *,
-    size: int | None = None,
-    channels: int | None = None,
-    fit: str = "crop",
-    columns: str | Sequence[str] | None = None,
-    time_column: str | None = None,
-    group_column: str | None = None,
-    label_column: str | None = None,
-    window: int | None = None,
-    attributes: Sequence[str] = (),
-    say: Callable[[str], None] | None = None,
+    source: str, *, say: Callable[[str], None] | None = None, **preparation: Unpack[Preparation]
 ) -> Dataset:
     """Load a data set; the first time it is prepared and cached, later it is memory-mapped at once.
 
@@ -43,18 +32,8 @@ def load_dataset(
             of numbers is a set of series; ``TFD_48x48.mat#2`` is fold 2 of the Toronto Face Database),
             ``hf:owner/name``, or two sets of images joined by ``+``: their rows together, each with the labels of its
             own set.
-        size: height and width of images in pixels, 4..1024; None: their own if they are all alike and
-            square, else the largest power of two up to 64 that does not exceed the median short side.
-        channels: 1 or 3; None: 1 if all images are grey, else 3.
-        fit: ``crop`` the centre of oblong images, or ``pad`` them with black.
-        columns: features to take from a table, as names or ``"a,b"``; None: all columns of numbers.
-        time_column: name of a table's time column; None: the first column of dates, if there is one.
-        group_column: name of the column that tells several series apart; None: the table is one series.
-        label_column: name of the column that holds the class of each row; None: no labels.
-        window: rows in a window of a series; None: 24.
-        attributes: columns to use of a table of attributes such as CelebA's (``list_attr_celeba.txt`` in a folder of
-            images); empty: all.
         say: receives lines worth telling while it happens (downloads, an unreachable hub); None: silence.
+        preparation: fields of `Options`, as they are or as words of the command line: ``size=64``, ``columns="a,b"``.
 
     Returns:
         The data set; its notes say what was done to the data.
@@ -66,8 +45,7 @@ def load_dataset(
         >>> load_dataset("ring8").spec.shape
         (2,)
     """
-    features = names_of(columns)
-    options = Options(size, channels, fit, features, time_column, group_column, label_column, window, tuple(attributes))
+    options = Options.of(**preparation)
     say = say or _silence
     parts = joined(source)
     if len(parts) > 1:
@@ -83,7 +61,7 @@ def load_dataset(
     options.for_images(source)
     key = path_key(Path(source).expanduser())
     found = None if key else find_path(source)
-    entry = cache.entry_path(source, {"source": found.key if found else key, **options.kept})
+    entry = cache.entry_path(source, {"source": found.key if found else key, **options.kept("image")})
     dataset = cache.read(entry, source)
     if dataset is None:
         found = found or find_path(source)
@@ -120,7 +98,7 @@ def _is_there(source: str) -> bool:
 
 def _load_joint(source: str, parts: Sequence[str], options: Options, say: Say) -> Dataset:
     """Prepare each part by itself, then the rows of all as one; attributes are those of the part with a table."""
-    shape: dict[str, Any] = {"size": options.size, "channels": options.channels, "fit": options.fit}
+    shared = {key: value for key, value in options.kept("image").items() if key != "attributes"}
     tables = [_has_table(part) for part in parts]
     if options.attributes and sum(tables) != 1:
         raise DataError(
@@ -128,11 +106,11 @@ def _load_joint(source: str, parts: Sequence[str], options: Options, say: Say) -
             "them; exactly one must have it"
         )
     datasets = [
-        load_dataset(part, **shape, attributes=options.attributes if has else (), say=say)
+        load_dataset(part, **shared, attributes=options.attributes if has else (), say=say)
         for part, has in zip(parts, tables, strict=True)
     ]
     found = joint_source(source, datasets)
-    entry = cache.entry_path(source, {"source": found.key, **options.kept})
+    entry = cache.entry_path(source, {"source": found.key, **options.kept("image")})
     return cache.read(entry, source) or prepare(found, Options(channels=options.channels), entry)
 
 
@@ -199,7 +177,7 @@ def find_path(source: str) -> Source:
 
 def _load_hub(source: str, options: Options, say: Say) -> Dataset:
     repository, config = hub.parse_id(source)
-    entry = cache.entry_path(source, {"hub": [repository, config], **options.kept})
+    entry = cache.entry_path(source, {"hub": [repository, config], **options.kept("image")})
     cached = cache.read(entry, source)
     if cached is not None:
         return cached

@@ -93,9 +93,8 @@ class Known:
 
     def as_default(self, options: Options) -> Options:
         """Return options without those that repeat the data's own (square) shape."""
-        size = None if options.size == self.shape[-1] else options.size
-        channels = None if options.channels == self.shape[0] else options.channels
-        return Options(size, channels)
+        own = {"size": self.shape[:0:-1], "channels": self.shape[0], "fit": "crop"}
+        return replace(options, **{key: getattr(Options(), key) for key in own if getattr(options, key) == own[key]})
 
 
 KNOWN: Mapping[str, Known] = {
@@ -259,7 +258,7 @@ def load_named(name: str, options: Options, say: Say) -> Dataset:
         return _load_made(name, known, options, say)
     local = local_source(name)
     if local is not None:
-        entry = cache.entry_path(name, {"source": local.key, **options.kept})
+        entry = cache.entry_path(name, {"source": local.key, **options.kept("image")})
         return cache.read(entry, name) or prepare(
             local,
             options,
@@ -271,7 +270,7 @@ def load_named(name: str, options: Options, say: Say) -> Dataset:
     native = _load_remote(name, known, say)
     if options == Options():
         return native
-    entry = cache.entry_path(name, {"source": native.fingerprint, **options.kept})
+    entry = cache.entry_path(name, {"source": native.fingerprint, **options.kept("image")})
     return cache.read(entry, name) or prepare(arrays.dataset_source(native, native.fingerprint), options, entry)
 
 
@@ -300,7 +299,7 @@ def _load_made(name: str, known: Known, options: Options, say: Say) -> Dataset:
     stacked = name == "stacked-mnist"
     source = arrays.stacked_source(base, name, known.rows) if stacked else domains_source(base, DOMAINS[name])
     # The source's key says how rows are made, and of which.
-    entry = cache.entry_path(name, {"source": source.key, "rows": known.rows, **options.kept})
+    entry = cache.entry_path(name, {"source": source.key, "rows": known.rows, **options.kept("image")})
     cached = cache.read(entry, name)
     if cached is None:
         say(f"{name}: made of {base.name}, once")

@@ -9,24 +9,22 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, cast
 
 from saddlepoint._errors import DataError, suggest
-from saddlepoint._types import Modality
+from saddlepoint.config import option
 
 MIN_SIDE, MAX_SIDE = 4, 1024
 MIN_WINDOW, MAX_WINDOW = 3, 4096
+
+Kind = Literal["image", "vector", "sequence"]
+"""The same as `Modality`, here without PyTorch: the command reads this file as it starts."""
 
 Room = Literal["any", "image", "table"]
 """What an option is for."""
 
 
-def _field(default: Any, help: str, room: Room, *, many: bool = False, choices: tuple[str, ...] = ()) -> Any:
-    metadata = {"help": help, "room": room, "many": many, "choices": choices}
-    return dataclasses.field(default=default, metadata=metadata)
-
-
 class Preparation(TypedDict, total=False):
     """The same as `Options`, as keyword arguments of `load_dataset`, `inspect_source`, `plan` and `train`."""
 
-    modality: Modality | None
+    modality: Kind | None
     size: int | str | tuple[int, int] | None
     channels: int | None
     fit: str
@@ -89,72 +87,75 @@ class Options:
         DataError: on a value that breaks one of these rules, with what is allowed.
     """
 
-    modality: Modality | None = _field(
+    modality: Kind | None = option(  # noqa: RUF009 - a field, as all others
         None, "How to read a file that fits several kinds: image, vector or sequence. Default: as the family needs it.",
-        "any", choices=("image", "vector", "sequence"),
+        room="any", choices=("image", "vector", "sequence"),
     )  # fmt: skip
-    size: tuple[int, int] | None = _field(
-        None, "Size in pixels: 64, or WIDTHxHEIGHT such as 64x96. Default: chosen from the data.", "image"
+    size: tuple[int, int] | None = option(
+        None, "Size in pixels: 64, or WIDTHxHEIGHT such as 64x96. Default: chosen from the data.", room="image"
     )
-    channels: int | None = _field(
-        None, "1 for grey, 3 for colour, 4 for colour and alpha. Default: chosen from the data.", "image"
+    channels: int | None = option(
+        None, "1 for grey, 3 for colour, 4 for colour and alpha. Default: chosen from the data.", room="image"
     )
-    fit: str = _field(
-        "crop", "crop or pad images of another aspect than the size.", "image", choices=("crop", "pad")
+    fit: str = option(
+        "crop", "crop or pad images of another aspect than the size.", room="image", choices=("crop", "pad")
     )
-    background: str = _field(
-        "white", "What transparent images are laid on: white, black, grey, or #rrggbb.", "image"
+    background: str = option(
+        "white", "What transparent images are laid on: white, black, grey, or #rrggbb.", room="image"
     )
-    pages: str | None = _field(
-        None, "Of files with several images (TIFF, GIF, WebP): first or all. Default: first, and said.", "image",
+    pages: str | None = option(
+        None, "Of files with several images (TIFF, GIF, WebP): first or all. Default: first, and said.", room="image",
         choices=("first", "all"),
     )  # fmt: skip
-    levels: tuple[float, float] | None = _field(
+    levels: tuple[float, float] | None = option(
         None, "LOW,HIGH: values of 16-bit and float images that become black and white. Default: the range in use.",
-        "image",
+        room="image",
     )  # fmt: skip
-    depth: int = _field(8, "Bits of a value that are kept: 8, or 16 for more than 256 levels.", "image")
-    dedupe: bool = _field(False, "Keep one of images that look the same.", "image")
-    attributes: tuple[str, ...] = _field(
-        (), "Columns to use of a table of attributes, such as Black_Hair,Smiling. Default: all.", "image", many=True
+    depth: int = option(8, "Bits of a value that are kept: 8, or 16 for more than 256 levels.", room="image")
+    dedupe: bool = option(False, "Keep one of images that look the same.", room="image")
+    attributes: tuple[str, ...] = option(
+        (),
+        "Columns to use of a table of attributes, such as Black_Hair,Smiling. Default: all.",
+        room="image",
+        many=True,
     )
-    columns: tuple[str, ...] | None = _field(
-        None, "Columns to learn, as a,b,c. Default: all that are not time, series or label.", "table", many=True
+    columns: tuple[str, ...] | None = option(
+        None, "Columns to learn, as a,b,c. Default: all that are not time, series or label.", room="table", many=True
     )
-    time_column: tuple[str, ...] | None = _field(
-        None, "The time column, or several as DATE,CLOCK; none: rows are in order. Default: recognised.", "table",
+    time_column: tuple[str, ...] | None = option(
+        None, "The time column, or several as DATE,CLOCK; none: rows are in order. Default: recognised.", room="table",
         many=True,
     )  # fmt: skip
-    group_column: str | None = _field(
-        None, "The column that tells several series apart; none: it is one series. Default: recognised.", "table"
+    group_column: str | None = option(
+        None, "The column that tells several series apart; none: it is one series. Default: recognised.", room="table"
     )
-    label_column: str | None = _field(None, "The column that holds a class.", "table")
-    window: int | None = _field(None, "Rows in a window. Default: 24.", "table")
-    dates: str | None = _field(
-        None, "How dates are written: day-first, month-first, year-first, or a format such as %d.%m.%y.", "table"
+    label_column: str | None = option(None, "The column that holds a class.", room="table")
+    window: int | None = option(None, "Rows in a window. Default: 24.", room="table")
+    dates: str | None = option(
+        None, "How dates are written: day-first, month-first, year-first, or a format such as %d.%m.%y.", room="table"
     )
-    decimal: str | None = _field(
-        None, "The decimal mark of numbers: . or , . Default: recognised.", "table", choices=(".", ",")
+    decimal: str | None = option(
+        None, "The decimal mark of numbers: . or , . Default: recognised.", room="table", choices=(".", ",")
     )
-    header: bool | None = _field(None, "Whether the first line names the columns. Default: recognised.", "table")
-    missing: tuple[str, ...] = _field(
-        (), "Marks of missing values beside empty cells, such as -200,-999.", "table", many=True
+    header: bool | None = option(None, "Whether the first line names the columns. Default: recognised.", room="table")
+    missing: tuple[str, ...] = option(
+        (), "Marks of missing values beside empty cells, such as -200,-999.", room="table", many=True
     )
-    resample: str | None = _field(
+    resample: str | None = option(
         None, "Of irregular times: a step such as 1h that rows are brought to; steps: time differences are learned.",
-        "table",
+        room="table",
     )  # fmt: skip
-    calendar: str | None = _field(
+    calendar: str | None = option(
         None, "Whether samples follow hour, weekday and season: on or off. Default: on where the data has them.",
-        "table", choices=("on", "off"),
+        room="table", choices=("on", "off"),
     )  # fmt: skip
-    keep: tuple[str, ...] = _field(
-        (), "Rules that the rows follow and samples shall, as 'low <= high, high >= open'.", "table", many=True
+    keep: tuple[str, ...] = option(
+        (), "Rules that the rows follow and samples shall, as 'low <= high, high >= open'.", room="table", many=True
     )
-    wide: bool | None = _field(
-        None, "Whether a row is a whole series, not a moment. Default: a moment, or asked about.", "table"
+    wide: bool | None = option(
+        None, "Whether a row is a whole series, not a moment. Default: a moment, or asked about.", room="table"
     )
-    sheet: str | None = _field(None, "Sheet of a workbook. Default: the only one that holds a table.", "table")
+    sheet: str | None = option(None, "Sheet of a workbook. Default: the only one that holds a table.", room="table")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -195,7 +196,7 @@ class Options:
                 value = read_size(value)
             elif name == "levels" and value is not None:
                 value = _two_numbers(value)
-            elif known[name].metadata["many"]:
+            elif known[name].metadata.get("many"):
                 value = names_of(value)
                 value = known[name].default if value is None else value
             read[name] = value
@@ -206,7 +207,7 @@ class Options:
         """Whether everything is left to the data."""
         return self == Options()
 
-    def set_for(self, room: Room) -> list[str]:
+    def set_for(self, room: str) -> list[str]:
         """Return the names of the options for images, or for tables, that are not left to the data."""
         fields = [field for field in dataclasses.fields(self) if field.metadata["room"] == room]
         return [field.name for field in fields if getattr(self, field.name) != field.default]
@@ -230,6 +231,12 @@ class Options:
         if wrong := self.set_for("image"):
             raise DataError(f"'{name}' holds sequences: {flag(wrong[0])} is for images; leave it out")
         return self
+
+    def given(self) -> dict[str, Any]:
+        """Return all that is not left to the data, as ``config.json`` keeps it: tuples are lists."""
+        names = [name for room in ("any", "image", "table") for name in self.set_for(room)]
+        values = {name: getattr(self, name) for name in names}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def kept(self, room: Room) -> dict[str, Any]:
         """Return what a cache key of images, or of tables, depends on: options that are not left to the data."""

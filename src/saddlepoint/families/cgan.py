@@ -65,7 +65,9 @@ class CGANConfig(FamilyConfig):
         (240, 50, 240), "maxout: hidden units of D for x, for the label, for both; leaky: layer by layer"
     )
     pieces: tuple[int, ...] = option((5, 5, 4), "affine maps per maxout unit of D for x, for the label, for both")
-    keep: float = option(0.5, "share of the hidden units of maxout networks that dropout keeps; 1: no dropout")
+    keep_probability: float = option(
+        0.5, "share of the hidden units of maxout networks that dropout keeps; 1: no dropout"
+    )
     sample_dropout: bool = option(
         True, "maxout networks: G keeps its dropout when samples are drawn; it learned with masks as part of its noise"
     )
@@ -90,6 +92,9 @@ class CGANConfig(FamilyConfig):
     beta1: float = option(0.0, "adam's first decay rate")
     beta2: float = option(0.99, "adam's second decay rate")
 
+    renamed: ClassVar[Mapping[str, str]] = {"keep": "keep_probability"}
+    """Options of earlier versions."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check(self.latent_size >= 1, "latent_size", self.latent_size, "at least 1")
@@ -99,7 +104,7 @@ class CGANConfig(FamilyConfig):
             numbers = getattr(self, name)
             check(bool(numbers) and min(numbers) >= 1, name, numbers, "at least one number, each at least 1")
             check(not published or len(numbers) == 3, name, numbers, "three numbers for maxout networks")
-        for name in ("keep", "lr_decay"):
+        for name in ("keep_probability", "lr_decay"):
             check(0 < getattr(self, name) <= 1, name, getattr(self, name), "in (0, 1]")
         for name in ("lr", "discriminator_lr"):
             check(getattr(self, name) > 0, name, getattr(self, name), "positive")
@@ -131,7 +136,7 @@ class MaxoutGenerator(nn.Module):
         self.label_bias = nn.Parameter(torch.zeros(of_label))
         self.joint = nn.Linear(of_z + of_label, joint)
         self.output = nn.Linear(joint, torch.Size(data.shape).numel())
-        self.keep, self.shape, self.is_image = config.keep, data.shape, data.modality == "image"
+        self.keep, self.shape, self.is_image = config.keep_probability, data.shape, data.modality == "image"
 
     def forward(self, z: Latents, labels: Tensor, generator: torch.Generator | None) -> Samples:
         """Return samples (batch, *sample); dropout masks come from ``generator``, None switches dropout off."""
@@ -175,7 +180,7 @@ class MaxoutDiscriminator(nn.Module):
         self.of_label = Maxout(len(data.classes), of_label, second)
         self.joint = Maxout(of_x + of_label, joint, third)
         self.output = nn.Linear(joint, 1)
-        self.classes, self.keep, self.is_image = len(data.classes), config.keep, data.modality == "image"
+        self.classes, self.keep, self.is_image = len(data.classes), config.keep_probability, data.modality == "image"
 
     def forward(self, x: Samples, labels: Tensor, generator: torch.Generator | None) -> PerSample:
         """Return logits (batch,); dropout masks come from ``generator``, None switches dropout off."""

@@ -103,7 +103,7 @@ def plan(survey: Survey, options: Options) -> Plan:
         DataError: if more than 5 % of the pictures are unreadable, or all of them.
     """
     refuse_unreadable(survey.unreadable, survey.total)
-    size, why = (options.size, "") if options.size is not None else survey.choose_size()
+    size, why = (options.size[0], "") if options.size is not None else survey.choose_size()
     channels = options.channels or (1 if survey.grey else 3)
     notes = [why] if why else []
     notes += survey.shape_notes(size, options.fit)
@@ -290,7 +290,7 @@ def _foregone(survey: Survey, options: Options) -> Plan | None:
     """Return the plan that holds if no picture differs from those seen so far; None if it takes a survey."""
     channels = options.channels or (1 if survey.grey else 3)
     if options.size is not None:
-        return Plan(options.size, channels)
+        return Plan(options.size[0], channels)
     (width, height), *others = survey.sizes
     return None if others or width != height else Plan(width, channels)
 

@@ -6,7 +6,7 @@ import contextlib
 import io
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -427,10 +427,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def names_of(text: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return names from ``"a,b"`` or a sequence of them; None stays None."""
-    if text is None:
-        return None
-    return tuple(part.strip() for part in text.split(",")) if isinstance(text, str) else tuple(text)

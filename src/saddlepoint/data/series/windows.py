@@ -63,11 +63,11 @@ def load_series(name: str, path: Path, options: Options, *, released: bool = Fal
     Raises:
         DataError: if the table cannot be used, or the cache cannot be written.
     """
-    entry = cache.entry_path(name, {"source": series_key(path), "released": released, **vars(options)})
+    entry = cache.entry_path(name, {"source": series_key(path), "released": released, **options.kept("table")})
     found = cache.read(entry, name)
     if found is not None:
         return found
-    choice = Choice(options.columns, options.time_column, options.group_column, options.label_column)
+    choice = Choice(options.columns, (options.time_column or (None,))[0], options.group_column, options.label_column)
     table = read_table(path, choice)
     work = cache.workspace(entry)
     try:
