@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Unpack
 
 import saddlepoint.families  # noqa: F401 - registers the families
+from saddlepoint import resolve as resolving
 from saddlepoint._errors import CheckpointError, ConfigError, suggest
 from saddlepoint.config import check, from_json, override
+from saddlepoint.data import Inspection, inspect_source
 from saddlepoint.data.options import Options, Preparation, preparation_of
 from saddlepoint.engine import runtime
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.precision import PRECISIONS
 from saddlepoint.engine.settings import Settings
 from saddlepoint.family import Family, families, get_family, get_preset
-from saddlepoint.launch import Plan, Start, start
+from saddlepoint.launch import Start, start
+from saddlepoint.resolve import Plan, Resolved
 from saddlepoint.run import Run, load
 
 __all__ = [
-    "Plan", "Run", "Start", "list_families", "load", "parse_budget", "plan", "plan_to_resume", "resume", "start",
-    "train",
+    "Plan", "Resolved", "Run", "Start", "inspect", "list_families", "load", "parse_budget", "plan", "plan_to_resume",
+    "resolve", "resume", "start", "train",
 ]  # fmt: skip
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -134,6 +137,48 @@ def train(family: str = "gan", data: str = "mnist", **request: Any) -> Run:
         TrainingError: if a loss or a weight stops being finite.
     """
     return start(plan(family, data, **request))[0]
+
+
+def resolve(request: Plan, say: Callable[[str], None] | None = None) -> Resolved:
+    """Read the data of a request and make all choices, without training: what a dry run shows.
+
+    Args:
+        request: of `plan` or `plan_to_resume`.
+        say: receives lines worth telling while data is fetched.
+
+    Raises:
+        ConfigError: if the family does not take the data.
+        DataError: if the data cannot be found or used; `OpenQuestion` if it can be read in several ways.
+    """
+    return resolving.resolve(request, runtime.resolve_device(request.device), say)
+
+
+def inspect(
+    source: str,
+    family: str | None = None,
+    *,
+    preset: str | None = None,
+    say: Callable[[str], None] | None = None,
+    **preparation: Unpack[Preparation],
+) -> Inspection:
+    """Look at every row of a data set, and say what training would do with it.
+
+    Args:
+        source: as in `train`.
+        family: what would be trained on it: its choices (size, augmentation, minibatch) are part of the answer.
+        preset: of the family.
+        say: receives lines worth telling while data is fetched.
+        preparation: as in `plan`.
+
+    Raises:
+        ConfigError: if there is no such family, or it does not take the data.
+        DataError: as `resolve`.
+    """
+    if family is None:
+        return inspect_source(source, say=say, **preparation)
+    resolved = resolve(plan(family, source, preset=preset, **preparation), say)
+    found = inspect_source(source, say=say, **preparation_of({"options": resolved.plan.preparation}))
+    return dataclasses.replace(found, findings=resolved.reading.findings, shape=resolved.dataset.spec.shape)
 
 
 def resume(path: str | Path, **limits: Any) -> Run:

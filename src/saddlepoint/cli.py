@@ -38,6 +38,7 @@ from saddlepoint.cli_options import (
     with_preparation,
 )
 from saddlepoint.cli_ship import add_shipping
+from saddlepoint.data.plan import OpenQuestion
 
 app = typer.Typer(
     name="saddle",
@@ -121,7 +122,7 @@ def train(
     Every field of the family's configuration is an option as well: --lr 0.1, --batch-size 64, --k 3
     (`saddle families gan` lists them). Of your own images size, augmentation and budget are chosen, and said.
     """
-    from saddlepoint import api, pictures
+    from saddlepoint import api, pictures, tables
     from saddlepoint.data import KNOWN
 
     options = _family_options(option or [], family)
@@ -138,7 +139,9 @@ def train(
             micro_batch=micro_batch, precision=precision, compile=compile, **preparation,
         )  # fmt: skip
     if dry_run:
-        typer.echo(json.dumps(request.to_json(), indent=1))
+        resolved = api.resolve(request, say_aside)
+        say_aside("\n".join(tables.reading_table(resolved.reading.findings)))
+        typer.echo(json.dumps(resolved.to_json(), indent=1))
         return
     run = _run(request, quiet=quiet, fresh=fresh)
     if report or (report is None and request.source not in KNOWN):
@@ -435,6 +438,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         code = app(_gather(sys.argv[1:]), standalone_mode=False)
+    except OpenQuestion as question:
+        code = _fail(question.text(["saddle", *sys.argv[1:]]))
     except ConfigError as error:
         code = 2 if _follows() else _fail(str(error))
     except SaddlepointError as error:

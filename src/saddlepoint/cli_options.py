@@ -28,7 +28,10 @@ RemedyOption = Annotated[
 BudgetOption = Annotated[
     str | None, typer.Option(help="Training time: 90s, 3m, 1.5h. Default: some minutes, by the family.")
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration as JSON and stop.")]
+DryRunOption = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Read the data, print how, and the resolved configuration; stop."),
+]
 ReportOption = Annotated[
     bool | None, typer.Option("--report/--no-report", help="Measure the run at the end. Default: for your own data.")
 ]

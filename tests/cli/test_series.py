@@ -27,7 +27,7 @@ def test_three_commands_from_a_table_to_a_table(saddle: Command) -> None:  # noq
     shops(Path("a.csv"), rows=200)
     assert saddle(*TRAIN, "--steps", "1", "--out", "run")[0] == 0
     kept = json.loads(Path("run/config.json").read_text())["data"]
-    assert kept["options"] == {"group_column": "shop", "window": 12}
+    assert kept["options"] == {"modality": "sequence", "group_column": "shop", "window": 12}
     assert (kept["static"], kept["shape"]) == (1, [12, 3])
     code, out, _ = saddle("sample", "run", "-n", "7", "--format", "csv", "--threads", "1")
     assert code == 0

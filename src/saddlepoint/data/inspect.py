@@ -21,7 +21,7 @@ from saddlepoint.data.labels.files import index_labels
 from saddlepoint.data.labels.joint import choose_attributes
 from saddlepoint.data.load import find_path, joined, load_dataset
 from saddlepoint.data.options import Options, Preparation
-from saddlepoint.data.plan import as_findings
+from saddlepoint.data.plan import Finding, Note, as_findings
 from saddlepoint.data.sources import arrays
 from saddlepoint.data.sources.folder import Label, Source
 
@@ -53,7 +53,7 @@ class Inspection:
         near_duplicates: pairs of different images that look the same.
         duplicate_examples: origins of the first few equal pairs.
         near_examples: origins of the first few nearly equal pairs.
-        plan: what the trainer will do with the data, sentence by sentence.
+        findings: how the data is read and what training would do with it, with reasons and options.
         advice: what the user may want to change.
         shape: shape of a training row; None if the data cannot be used as it is.
     """
@@ -70,9 +70,14 @@ class Inspection:
     near_duplicates: int = 0
     duplicate_examples: tuple[tuple[str, str], ...] = ()
     near_examples: tuple[tuple[str, str], ...] = ()
-    plan: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     advice: tuple[str, ...] = ()
     shape: tuple[int, ...] | None = None
+
+    @property
+    def plan(self) -> tuple[str, ...]:
+        """The findings as sentences."""
+        return tuple(finding.sentence() for finding in self.findings)
 
     def to_json(self) -> str:
         """Return everything as JSON text."""
@@ -136,7 +141,7 @@ def inspect_source(
         near_duplicates=len(near),
         duplicate_examples=tuple(seen.repeats[:_SHOWN]),
         near_examples=tuple((seen.origins[i], seen.origins[j]) for i, j in near[:_SHOWN]),
-        plan=tuple(steps),
+        findings=as_findings(steps),
         advice=tuple(advice),
         shape=shape,
     )
@@ -224,11 +229,11 @@ def _look(source: Source) -> _Seen:
 
 def _outlook(
     source: Source, options: Options, seen: _Seen, near: int
-) -> tuple[list[str], list[str], tuple[int, ...] | None]:
+) -> tuple[list[Note], list[str], tuple[int, ...] | None]:
     """Say what training would do, what the user may want to change, and the shape of a training row."""
     survey, usable = seen.survey, len(seen.labels)
     advice = []
-    steps = [finding.sentence() for finding in as_findings(source.notes)]
+    steps: list[Note] = list(source.notes)
     shape: tuple[int, ...] | None = None
     try:
         decided = plan(survey, options)
@@ -237,8 +242,6 @@ def _outlook(
             f"train on {decided.size}x{decided.size} images with {decided.channels} "
             f"channel{'s'[: decided.channels - 1]}"
         )
-        if options.size is None and decided.size > 32:
-            steps.append("on a CPU families of images choose 32x32 unless --size asks for more")
         steps += decided.notes
         steps += [f"{n} of {survey.total} images are {what}" for what, n in seen.done.items()]
         steps += index_labels(seen.labels, source.classes)[2]
@@ -289,9 +292,8 @@ def _inspect_vectors(source: Source) -> Inspection:
         splits=dict(splits),
         classes=_class_counts(labels, source.classes),
         exact_duplicates=total - len(unique),
-        plan=(
-            *(finding.sentence() for finding in as_findings(source.notes)),
-            f"train on vectors of {features} features, from {low:g} to {high:g}, as they are",
+        findings=as_findings(
+            [*source.notes, f"train on vectors of {features} features, from {low:g} to {high:g}, as they are"]
         ),
         advice=tuple(advice),
         shape=(features,) if total >= MIN_ROWS else None,
@@ -309,10 +311,11 @@ def _inspect_series(dataset: Dataset) -> Inspection:
         advice.append(f"{len(train):,} training windows are few: expect copies of them; a shorter --window gives more")
     if repeats > len(train) / 100:
         advice.append(f"{repeats:,} training windows repeat others exactly")
-    steps = [*dataset.notes]
+    steps: list[Note] = [*dataset.findings]
     for column in dataset.layout.columns if dataset.layout else ():
         digits = "" if column.decimals is None else f", {column.decimals} decimals" if column.decimals else ", whole"
         steps.append(f"'{column.name}': {column.low:g} to {column.high:g} in the training rows{digits}")
+    steps.append(f"train on windows of {dataset.spec.shape[0]} steps of {dataset.spec.shape[1]} features")
     return Inspection(
         name=dataset.name,
         modality="sequence",
@@ -320,7 +323,7 @@ def _inspect_series(dataset: Dataset) -> Inspection:
         splits=counts,
         classes=_class_counts(labels, dataset.classes),
         exact_duplicates=repeats,
-        plan=(*steps, f"train on windows of {dataset.spec.shape[0]} steps of {dataset.spec.shape[1]} features"),
+        findings=as_findings(steps),
         advice=tuple(advice),
         shape=dataset.spec.shape,
     )
