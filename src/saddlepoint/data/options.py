@@ -205,7 +205,7 @@ class Options:
     @property
     def default(self) -> bool:
         """Whether everything is left to the data."""
-        return self == Options()
+        return not self.set_for("image") and not self.set_for("table")
 
     def set_for(self, room: str) -> list[str]:
         """Return the names of the options for images, or for tables, that are not left to the data."""
