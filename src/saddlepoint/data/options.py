@@ -152,9 +152,7 @@ class Options:
     group_column: str | None = option(
         None, "The column that tells several series apart; none: it is one series. Default: recognised.", room="table"
     )
-    label_column: str | None = option(
-        None, "The column that holds a class, of a table or a label table.", room="any"
-    )
+    label_column: str | None = option(None, "The column that holds a class, of a table or a label table.", room="any")
     window: int | None = option(None, "Rows in a window. Default: 24.", room="table")
     dates: str | None = option(
         None, "How dates are written: day-first, month-first, year-first, or a format such as %d.%m.%y.", room="table"

@@ -91,9 +91,11 @@ def _without_gaps(where: str, found: Arranged, folders: Folders, options: Option
     labels = [found.labels.get(name) for name in found.images]
     splits = [found.splits[name] for name in found.images]
     others = []
-    if found.used and all(folder_classes(folders)[0].values()):
+    classes = folder_classes(folders)[0].values()
+    if found.used and all(classes) and len({*classes}) > 1:
         others = [Reading("classes are the folders", {"labels": "folders"})]
-    kept, said = labelled_rows(where, labels, splits, options.unlabelled, found.images, others)
+    said_by = f"{where}/{min(found.used)}" if found.used else where
+    kept, said = labelled_rows(said_by, labels, splits, options.unlabelled, found.images, others)
     images = [found.images[i] for i in kept]
     findings = (*found.findings, *said)
     if any(found.labels.get(name) is None for name in images):
@@ -183,9 +185,9 @@ def _tables(
     said = []
     if made_up:
         said = [Finding("labels", f"not read, being examples of an answer: {few(made_up)}", "", "--labels FILE")]
-    if any(table.labels for table in tables):
-        tables = [table for table in tables if table.labels]
-    return tables, said
+    labelled = [table for table in tables if table.labels] or [table for table in tables if table.none]
+    said += [finding for table in tables if not (table.labels or table.none) for finding in table.findings]
+    return labelled, said
 
 
 def _joined(images: Sequence[str], tables: Sequence[LabelTable], said: Sequence[Finding]) -> Arranged:

@@ -38,9 +38,9 @@ def read_attributes(where: str, data: bytes) -> Table:
 
     Args:
         where: path of the file, for messages.
-        data: its bytes. Text: the number of rows, a line of names, then ``FILE 1 -1 ...``; the names of files and, where
-            tabs or two blanks part them, of attributes may hold blanks. CSV: a header that begins with the column of
-            file names, then rows of 1 and -1.
+        data: its bytes. Text: the number of rows, a line of names, then ``FILE 1 -1 ...``; names of files
+            and, where tabs or two blanks part them, of attributes may hold blanks. CSV: a header that begins with the
+            column of file names, then rows of 1 and -1.
 
     Raises:
         DataError: if it cannot be understood.
@@ -97,7 +97,7 @@ def _from_text(where: str, data: bytes) -> tuple[tuple[str, ...], list[list[str]
     header, rows = lines[1] if len(lines) > 1 else "", lines[2:]
     names = header.split()
     width = _values_at_end(rows[0]) if rows else len(names)
-    if width != len(names) and len(parted := re.split(r"\t+|\s{2,}", header)) == width:
+    if width != len(names) and len(parted := re.split(r"\t+|\s{2,}", header)) == width > 1:
         names = parted
     # the name of a file may hold blanks, its values do not: they are taken from the end
     return tuple(names), [row.rsplit(None, len(names)) for row in rows]

@@ -76,6 +76,37 @@ def _attributes(raw: Sequence[Any], declared: Sequence[str]) -> tuple[np.ndarray
     return table, tuple(declared), [_finding(f"no row has {name}") for name in absent]
 
 
+def settle_labels(
+    name: str,
+    raw: Sequence[Label],
+    splits: Sequence[str],
+    declared: Sequence[str],
+    choice: str | None,
+    rows: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...], list[Finding]]:
+    """Decide which of the rows are used, and what their labels are; see `labelled_rows` and `index_labels`.
+
+    Args:
+        name: of the data, for messages.
+        raw: label of each row, used or not.
+        splits: of each row as the source names it, or "".
+        declared: class names by index.
+        choice: option ``unlabelled``.
+        rows: those that may be used.
+
+    Returns:
+        Rows used; labels of all rows (of others 0), or None; class names; findings.
+    """
+    kept, gaps = labelled_rows(name, [raw[n] for n in rows], [splits[n] for n in rows], choice)
+    rows = rows[kept]
+    labels, classes, findings = index_labels([raw[n] for n in rows], declared)
+    if labels is None:
+        return rows, None, classes, [*gaps, *findings]
+    every = np.zeros((len(raw), *labels.shape[1:]), dtype=np.int64)
+    every[rows] = labels
+    return rows, every, classes, [*gaps, *findings]
+
+
 def trained_classes(
     labels: np.ndarray | None, names: tuple[str, ...], parts: Mapping[str, np.ndarray], given: Sequence[str]
 ) -> tuple[np.ndarray | None, tuple[str, ...], dict[str, np.ndarray], list[Finding]]:
@@ -133,7 +164,7 @@ def labelled_rows(
     label in other splits are left out.
 
     Args:
-        name: of the data, for messages.
+        name: where the labels are, for messages.
         labels: of each row, None where it has none.
         splits: of each row as the source names it, or "".
         choice: ``drop`` or ``keep``, as the user chose; None: by the rule above.
@@ -181,7 +212,7 @@ def _gap_question(
         ]  # fmt: skip
 
     return OpenQuestion(
-        f"{missing:,} of {total:,} training images of '{name}' have no label, the others have one",
+        f"{missing:,} of {total:,} training images have no label, the others have one ({name})",
         (
             Reading(
                 f"only the {len(told):,} images with a label are used", {"unlabelled": "drop"}, shown(told, True)

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 from saddlepoint.data.labels.files import few
@@ -16,9 +17,8 @@ SPLIT_WORDS = {
     **dict.fromkeys(("valid", "validation", "val", "dev", "validset", "valset"), "valid"),
     **dict.fromkeys(("test", "testing", "tst", "testset", "eval", "evaluation"), "test"),
 }
-_BESIDE = frozenset(
-    "set data dataset image images img imgs picture pictures seg split folder dir full part files".split()
-)
+_BESIDE_IT = "set data dataset image images img imgs picture pictures seg split folder dir full part files"
+_BESIDE = frozenset(_BESIDE_IT.split())
 """Words that may stand beside the word of a split: train_images, seg_train, test set."""
 _DOMAINS = re.compile(r"(train|valid|val|test)([A-Z])")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -87,7 +87,7 @@ def folder_classes(folders: Folders) -> tuple[dict[str, str | None], list[str]]:
 
     Images that lie in no such folder have none.
     """
-    deep = [telling for telling in folders.telling.values() if telling]
+    deep = [tuple(telling) for telling in folders.telling.values() if telling]
     first, last = min(deep, default=()), max(deep, default=())
     shared = next((at for at, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
     if 0 < shared == len(last):
@@ -111,7 +111,7 @@ def look_like_shards(classes: Mapping[str, str | None]) -> bool:
             return False
         spans.setdefault(label, []).append(int(digits[0]))
     ends = [(min(spans[name]), max(spans[name])) for name in sorted(spans, key=int)]
-    return all(before[1] < after[0] for before, after in zip(ends, ends[1:], strict=False))
+    return all(before[1] < after[0] for before, after in pairwise(ends))
 
 
 def _level(parts: Iterable[Sequence[str]]) -> int | None:
@@ -147,7 +147,7 @@ def _question(
     def rows(choice: str) -> list[str]:
         read = read_folders(list(parts), choice)
         classes, _ = folder_classes(read)
-        shown = {parts[name][level]: name for name in reversed(parts) if len(parts[name]) > level}
+        shown = {parts[name][level]: name for name in reversed([*parts]) if len(parts[name]) > level}
         picked = [shown[name] for name in (words[0], others[0])]
         return [f"{name}: split {read.splits[name] or 'not said'}, class {classes[name] or 'none'}" for name in picked]
 
@@ -159,5 +159,3 @@ def _question(
             Reading("no folder is a split: they are classes like the others", {"splits": "none"}, rows("none")),
         ),
     )  # fmt: skip
-
-

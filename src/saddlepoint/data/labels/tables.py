@@ -33,6 +33,7 @@ _LABEL_KEYS = (
 )  # fmt: skip
 _MOST_READINGS = 8
 _LOOKED_AT = 2000
+_REAL = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?", re.IGNORECASE)
 
 
 class Images:
@@ -178,7 +179,7 @@ class _Reader:
             return None
         chosen, sure = self._label_columns(rows, named, column)
         if not chosen:
-            return None
+            return self._nothing(rows, named)
         matched = self._matched([(row[named], [row[name] for name in chosen]) for row in rows], known)
         if matched is None:
             return None
@@ -192,13 +193,26 @@ class _Reader:
         what = f"columns {few(chosen)}" if len(chosen) > 1 else f"column '{chosen[0]}'"
         return self._table(labels, classes, f"labels were read from {self.file}, {what}", sure, splits)
 
+    def _nothing(self, rows: Sequence[Mapping[str, Any]], named: str) -> LabelTable | None:
+        """Return what to say of a table that names images and has no column that looks like labels."""
+        others = [name for name in rows[0] if name != named and not _says_splits(rows, name)]
+        if not others or not any(self._is_image(row[named]) for row in rows):
+            return None
+        says = f"{self.file} has no column that looks like labels ({few(others)})"
+        found = self._splits(rows, named)
+        no = Finding("labels", says, "", "--label-column NAME", sure=False)
+        return LabelTable(self.file, {}, splits=found, findings=(no, *self.findings))
+
     def _table(
         self, labels: Mapping[str, Label], classes: tuple[str, ...], says: str, sure: bool,
         splits: Mapping[str, str] | None = None,
     ) -> LabelTable:  # fmt: skip
-        told = sum(label is not None for label in labels.values())
-        why = f"it has labels of {told:,} of {len(self.images.names):,} images"
         option = "--labels none" if sure else "--label-column NAME, or --labels none"
+        told = sum(label is not None for label in labels.values())
+        if not told:
+            nothing = Finding("labels", f"all labels in {self.file} are empty, so it is not used")
+            return LabelTable(self.file, {}, splits=splits or {}, findings=(nothing, *self.findings))
+        why = f"it has labels of {told:,} of {len(self.images.names):,} images"
         first = Finding("labels", says, why, option, sure=sure)
         return LabelTable(self.file, labels, classes, splits or {}, findings=(first, *self.findings))
 
@@ -280,9 +294,9 @@ class _Reader:
 
     def _question(self, rows: Sequence[Mapping[str, Any]], named: str, columns: Sequence[str]) -> OpenQuestion:
         readings = [
-            Reading(f"'{name}' holds the labels", {"label_column": name}, [f"{row[named]}: {row[name]}" for row in rows[:3]])
+            Reading(f"'{name}' holds the labels", {"label_column": name}, _first_rows(rows, named, name))
             for name in columns[:_MOST_READINGS]
-        ]  # fmt: skip
+        ]
         readings.append(Reading("none of them: no labels from tables", {"labels": "folders"}))
         more = f" (and {len(columns) - _MOST_READINGS} more)" if len(columns) > _MOST_READINGS else ""
         return OpenQuestion(f"several columns of {self.where} may hold the labels{more}", readings)
@@ -353,7 +367,8 @@ def _from_csv(text: str) -> list[dict[str, Any]]:
     if len(lines) < 2:
         raise ValueError("no rows below a header")
     header = [name.strip() for name in lines[0]]
-    names = [name if header.index(name) == at else f"{name}.{header[:at].count(name)}" for at, name in enumerate(header)]
+    again = [header[:at].count(name) for at, name in enumerate(header)]
+    names = [f"{name}.{times}" if times else name for name, times in zip(header, again, strict=True)]
     for number, line in enumerate(lines[1:], start=1):
         if len(line) > len(names) and any(map(str.strip, line[len(names) :])):
             raise ValueError(f"row {number} has {len(line)} cells for {len(names)} columns")
@@ -378,6 +393,10 @@ def _shown(value: Any) -> str:
     return f"'{few([str(cell) for cell in value], 4) if isinstance(value, list) else value}'"
 
 
+def _first_rows(rows: Sequence[Mapping[str, Any]], named: str, column: str) -> list[str]:
+    return [f"{row[named]}: {row[column]}" for row in rows[:3]]
+
+
 def _values(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
     return [row[name] for row in rows if row[name] is not None and row[name] != ""]
 
@@ -394,11 +413,11 @@ def _may_be_label(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
         return False
     if any(isinstance(value, float) and not value.is_integer() for value in values):
         return False
-    if any(isinstance(value, str) and re.fullmatch(r"[+-]?\d*\.\d+(e[+-]?\d+)?", value.strip(), re.I) for value in values):
+    if any(isinstance(value, str) and _REAL.fullmatch(value.strip()) for value in values):
         return _all_marks(rows, name)
     if any(isinstance(value, list) for value in values):
         return all(isinstance(part, str | int) for value in values if isinstance(value, list) for part in value)
-    return len({str(value) for value in values}) <= max(2, len(rows) // 2)
+    return len({str(value) for value in values}) <= len(rows) // 2
 
 
 def _all_marks(rows: Sequence[Mapping[str, Any]], name: str) -> bool:

@@ -47,8 +47,10 @@ def read_cells(where: str, cells: Mapping[str, Any], *, vectors: bool = False, n
             "range of values a name of its own, or train without labels (--labels none)"
         )
     labels: dict[str, Label] = {
-        name: int(cell) if isinstance(cell, float) else cell for name, cell in plain.items()
-    }  # fmt: skip
+        name: int(cell) if isinstance(cell, float) else cell
+        for name, cell in plain.items()
+        if not isinstance(cell, list)
+    }
     return labels, (), _said(where, labels)
 
 
@@ -89,7 +91,9 @@ def _plain(where: str, name: str, cell: Any) -> int | float | str | list[Any] | 
         inner = [_plain(where, name, part) for part in cell]
         if not any(part is None or isinstance(part, list) for part in inner):
             return inner
-    raise DataError(f"{where} gives {name} the label {cell!r:.60}; a label is a whole number, a word, or a list of them")
+    raise DataError(
+        f"{where} gives {name} the label {repr(cell)[:60]}; a label is a whole number, a word, or a list of them"
+    )
 
 
 def _number_in(text: str) -> int | float | str:

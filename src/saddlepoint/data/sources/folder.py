@@ -20,8 +20,8 @@ from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
 
 __all__ = [
-    "IMAGE_SUFFIXES", "SPLIT_WORDS", "Item", "Label", "Source", "folder_source", "shortened", "split_word", "stamp", "walk",
-    "zip_source",
+    "IMAGE_SUFFIXES", "SPLIT_WORDS", "Item", "Label", "Source", "folder_source", "shortened", "split_word", "stamp",
+    "walk", "zip_source",
 ]  # fmt: skip
 
 _KINDS = "png jpg jpeg jpe jfif bmp gif tif tiff webp ppm pgm pbm pnm tga jp2 avif"
