@@ -37,6 +37,17 @@ def split_word(text: str) -> str:
     return SPLIT_WORDS[found[0]] if len(found) == 1 and {*words} <= {found[0], *_BESIDE} else ""
 
 
+def split_of_table(stem: str) -> str:
+    """Return the split that the name of a table says, whatever else it says, or "".
+
+    >>> split_of_table("trainLabels"), split_of_table("train_test_split")
+    ('train', '')
+    """
+    words = re.split(r"[\W_\d]+", _CAMEL.sub(" ", stem).lower())
+    found = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
+    return found.pop() if len(found) == 1 else ""
+
+
 @dataclass(frozen=True)
 class Folders:
     """What the folders of images say.

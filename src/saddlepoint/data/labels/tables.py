@@ -13,7 +13,7 @@ from typing import Any
 
 from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.labels.files import Label, few
-from saddlepoint.data.labels.splits import split_word
+from saddlepoint.data.labels.splits import split_of_table, split_word
 from saddlepoint.data.labels.values import one_or_several, read_cells
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 
@@ -139,7 +139,7 @@ def read_table(root: str, file: str, data: bytes, images: Images, column: str | 
         no = Finding("labels", f"there are no labels: {file} says so", "", "--labels folders")
         return LabelTable(file, {}, none=True, findings=(no,))
     base = str(PurePosixPath(file).parent)
-    reader = _Reader(where, file, "" if base == "." else f"{base}/", split_word(PurePosixPath(file).stem), images)
+    reader = _Reader(where, file, "" if base == "." else f"{base}/", split_of_table(PurePosixPath(file).stem), images)
     if isinstance(rows, dict):
         return reader.pairs(rows, known)
     return reader.columns(rows, known, column)

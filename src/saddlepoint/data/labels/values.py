@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from saddlepoint._errors import DataError
@@ -66,13 +67,21 @@ def one_or_several(
     named = tuple(names) or tuple(map(str, range(width)))
     if width > 1 and all(sum(row) == 1 for row in rows):
         single: dict[str, Label] = {name: None if row is None else named[row.index(1)] for name, row in table.items()}
-        return single, (), [Finding("labels", f"each vector of {where} names one of {width} classes (one-hot)")]
+        return (
+            single,
+            (),
+            [Finding("labels", f"each vector of {PurePosixPath(where).name} names one of {width} classes (one-hot)")],
+        )
     if width > MOST_ATTRIBUTES:
         raise DataError(
             f"{where} gives a picture up to {width:,} labels; up to {MOST_ATTRIBUTES:,} can be told to a generator: "
             "keep those that matter"
         )
-    return dict(table), named, [Finding("labels", f"{where} gives each image several labels at once: {few(named)}")]
+    return (
+        dict(table),
+        named,
+        [Finding("labels", f"each image has several labels at once in {PurePosixPath(where).name}: {few(named)}")],
+    )
 
 
 def _plain(where: str, name: str, cell: Any) -> int | float | str | list[Any] | None:
@@ -154,11 +163,17 @@ def _said(where: str, labels: Mapping[str, Label]) -> list[Finding]:
     words = {label for label in labels.values() if isinstance(label, str)}
     findings = []
     if marks := sorted(words & _MARKS):
-        findings.append(Finding("labels", f"'{few(marks)}' is a class in {where}", "pandas would take it for missing"))
+        findings.append(
+            Finding(
+                "labels",
+                f"'{few(marks)}' is a class in {PurePosixPath(where).name}",
+                "pandas would take it for missing",
+            )
+        )
     if joined := sum("|" in word for word in words):
         findings.append(
             Finding(
-                "labels", f"{joined:,} labels of {where} hold '|': each combination is a class of its own",
+                "labels", f"{joined:,} labels of {PurePosixPath(where).name} hold '|': each combination is a class of its own",
                 "for several labels a picture give lists, in metadata.jsonl", sure=False,
             )
         )  # fmt: skip
