@@ -116,22 +116,21 @@ def test_years_as_folders_are_classes(tmp_path: Path) -> None:
     assert load_dataset(str(tmp_path / "d")).classes == ("1990", "2000")
 
 
-@pytest.mark.filterwarnings("ignore:.*metadata.csv:pytest.PytestUnraisableExceptionWarning")  # datasets leaves it open
 def test_metadata_in_each_split_as_datasets_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     known = images(tmp_path / "d", [f"{split}/{i}.png" for split, n in (("train", 12), ("test", 6)) for i in range(n)])
     for split in ("train", "test"):
         names = [name.removeprefix(f"{split}/") for name in known if name.startswith(split)]
-        rows = "".join(f"{name},{'ab'[int(name[:-4]) % 2]},some words {name}\n" for name in names)
-        (tmp_path / "d" / split / "metadata.csv").write_text("file_name,label,caption\n" + rows)
+        rows = [{"file_name": n, "label": "ab"[int(n[:-4]) % 2], "caption": f"words {n}"} for n in names]
+        (tmp_path / "d" / split / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
     theirs = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "d"), cache_dir=str(tmp_path / "cache"))
     data = load_dataset(str(tmp_path / "d"))
     expected = {np.asarray(row["image"]).tobytes(): row["label"] for part in theirs.values() for row in part}
     assert {known[name]: label for name, label in read(data, known).items()} == expected
     test = {np.asarray(row["image"]).tobytes() for row in theirs["test"]}
     assert {x.tobytes() for x in data.splits["test"].x} == test
-    assert said(data, "train/metadata.csv, column 'label'")
+    assert said(data, "train/metadata.jsonl, column 'label'")
 
 
 def test_classes_of_folders_are_those_of_datasets_but_numbers_come_as_numbers(tmp_path: Path) -> None:

@@ -63,14 +63,14 @@ def one_or_several(
     Class names come back in either case, so that an index means its entry.
     """
     rows = [row for row in table.values() if row is not None]
-    width = len(rows[0])
+    file, width = PurePosixPath(where).name, len(rows[0])
     named = tuple(names) or tuple(map(str, range(width)))
     if width > 1 and all(sum(row) == 1 for row in rows):
         single: dict[str, Label] = {name: None if row is None else named[row.index(1)] for name, row in table.items()}
         return (
             single,
             (),
-            [Finding("labels", f"each vector of {PurePosixPath(where).name} names one of {width} classes (one-hot)")],
+            [Finding("labels", f"each vector of {file} names one of {width} classes (one-hot)")],
         )
     if width > MOST_ATTRIBUTES:
         raise DataError(
@@ -80,7 +80,7 @@ def one_or_several(
     return (
         dict(table),
         named,
-        [Finding("labels", f"each image has several labels at once in {PurePosixPath(where).name}: {few(named)}")],
+        [Finding("labels", f"each image has several labels in {file}: {few(named)}")],
     )
 
 
@@ -160,20 +160,20 @@ def _no_vectors(where: str, held: Sequence[list[Any]], numbers: bool, alike: boo
 
 def _said(where: str, labels: Mapping[str, Label]) -> list[Finding]:
     """Say what another reader would see differently, or the user may not have meant."""
-    words = {label for label in labels.values() if isinstance(label, str)}
+    file, words = PurePosixPath(where).name, {label for label in labels.values() if isinstance(label, str)}
     findings = []
     if marks := sorted(words & _MARKS):
         findings.append(
             Finding(
                 "labels",
-                f"'{few(marks)}' is a class in {PurePosixPath(where).name}",
+                f"'{few(marks)}' is a class in {file}",
                 "pandas would take it for missing",
             )
         )
     if joined := sum("|" in word for word in words):
         findings.append(
             Finding(
-                "labels", f"{joined:,} labels of {PurePosixPath(where).name} hold '|': each combination is a class of its own",
+                "labels", f"{joined:,} labels of {file} hold '|': each combination is a class of its own",
                 "for several labels a picture give lists, in metadata.jsonl", sure=False,
             )
         )  # fmt: skip
