@@ -166,7 +166,7 @@ class _Reader:
         matched = self._matched(list(cells.items()), known)
         if matched is None:
             return None
-        labels, classes, said = read_cells(self.where, matched, vectors=vectors)
+        labels, classes, said = read_cells(self.where, matched, typed=True, vectors=vectors)
         self.findings += said
         return self._table(labels, classes, f"labels were read from {self.file}", sure=True)
 
@@ -187,7 +187,11 @@ class _Reader:
             table = {name: tuple(int(_mark(cell) == 1) for cell in cells) for name, cells in matched.items()}
             labels, classes, said = one_or_several(self.where, table, chosen)
         else:
-            labels, classes, said = read_cells(self.where, {name: cells[0] for name, cells in matched.items()})
+            labels, classes, said = read_cells(
+                self.where,
+                {name: cells[0] for name, cells in matched.items()},
+                typed=not self.file.endswith(TABLE_SUFFIXES),
+            )
         self.findings += said
         splits = self._splits(rows, named)
         what = f"columns {few(chosen)}" if len(chosen) > 1 else f"column '{chosen[0]}'"

@@ -14,6 +14,7 @@ from saddlepoint.data.plan import Finding
 MOST_ATTRIBUTES = 1000
 """Labels that a picture may have at once; more is a vocabulary, not a set of labels."""
 
+_EMPTY = ("nan", "NaN")
 _MARKS = frozenset(("NA", "N/A", "null", "NULL", "None", "<NA>", "#N/A", "n/a"))
 """Words that pandas takes for missing, and that may be names of classes."""
 
@@ -21,12 +22,15 @@ Labels = tuple[dict[str, Label], tuple[str, ...], list[Finding]]
 """Labels by name of file; names of the classes where each label is a number for each of them; findings."""
 
 
-def read_cells(where: str, cells: Mapping[str, Any], *, vectors: bool = False, names: Sequence[str] = ()) -> Labels:
+def read_cells(
+    where: str, cells: Mapping[str, Any], *, typed: bool = False, vectors: bool = False, names: Sequence[str] = ()
+) -> Labels:
     """Turn the label cells of a table into labels.
 
     Args:
         where: the table, for messages.
         cells: value by name of file, as CSV or JSON holds it.
+        typed: texts are words for certain, as in JSON; else they may be numbers, as in CSV.
         vectors: lists are vectors for certain, as in StyleGAN's dataset.json; else they may be lists of classes.
         names: of the entries of vectors, where known.
 
@@ -36,7 +40,7 @@ def read_cells(where: str, cells: Mapping[str, Any], *, vectors: bool = False, n
     Raises:
         DataError: on a cell that is no label, or a real-valued one, with what can be done.
     """
-    plain = {name: _plain(where, name, cell) for name, cell in cells.items()}
+    plain = {name: _plain(where, name, cell, typed) for name, cell in cells.items()}
     held = [cell for cell in plain.values() if cell is not None]
     if any(isinstance(cell, list) for cell in held):
         return _from_lists(where, plain, vectors, names)
@@ -84,20 +88,20 @@ def one_or_several(
     )
 
 
-def _plain(where: str, name: str, cell: Any) -> int | float | str | list[Any] | None:
+def _plain(where: str, name: str, cell: Any, typed: bool) -> int | float | str | list[Any] | None:
     """Return a cell as a number, a word or a list; None where it is empty."""
-    if cell is None or cell != cell or (isinstance(cell, str) and cell.strip() in ("", "nan", "NaN")):
+    if cell is None or cell != cell or (isinstance(cell, str) and cell.strip() in ("", *(() if typed else _EMPTY))):
         return None
     if isinstance(cell, bool):
         return str(cell)
     if isinstance(cell, str):
-        return _number_in(cell.strip())
+        return cell.strip() if typed else _number_in(cell.strip())
     if isinstance(cell, int):
         return cell if abs(cell) < 10**17 else str(cell)
     if isinstance(cell, float):
         return cell if abs(cell) < 10**15 else str(cell)
     if isinstance(cell, list | tuple):
-        inner = [_plain(where, name, part) for part in cell]
+        inner = [_plain(where, name, part, typed) for part in cell]
         if not any(part is None or isinstance(part, list) for part in inner):
             return inner
     raise DataError(
