@@ -187,7 +187,7 @@ def demo(
 @app.command(
     epilog="Examples:  saddle sample runs/my-run -n 64 --seed 1  |  saddle sample runs/my-run --picture filmstrip  |  "
     "saddle sample runs/my-run --label 3 -n 64  |  saddle sample runs/my-run -n 10000 --out samples.npz  |  "
-    "saddle sample runs/prices -n 1000 --format csv"
+    "saddle sample runs/prices -n 1000 --format csv  |  saddle sample runs/my-run -n 1000 --out made/"
 )
 def sample(
     run: RunArgument,
@@ -202,11 +202,16 @@ def sample(
     seed: SeedOption = 0,
     out: OutOption = None,
     kind: FormatOption = None,
+    truncation: Annotated[
+        float | None,
+        typer.Option(help="Of families with w: pull samples towards the mean, as 0.7; 1: not at all."),
+    ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Use the last weights, not their moving average.")] = False,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
 ) -> None:
-    """Draw samples of a run: a PNG picture, or with --out FILE.npz the arrays themselves; of series a CSV.
+    """Draw samples of a run: a PNG picture, with --out FOLDER one file each, with --out FILE.npz the arrays; of series
+    a CSV.
 
     grid: samples, or inputs beside their translations. filmstrip: the same z over training. neighbours: samples
     beside their nearest training images, framed in yellow. interpolation: straight lines between points of z space.
@@ -219,7 +224,7 @@ def sample(
 
     use_threads(threads)
     loaded = api.load(run, device=device, averaged=not raw)
-    typer.echo(pictures.draw(loaded, picture, n, seed=seed, label=label, out=out, kind=kind))
+    typer.echo(pictures.draw(loaded, picture, n, seed=seed, label=label, out=out, kind=kind, truncation=truncation))
 
 
 @app.command(

@@ -46,7 +46,11 @@ CompileOption = Annotated[
     bool, typer.Option("--compile", help="Try torch.compile on each network; kept where its gradients stay the same.")
 ]
 FormatOption = Annotated[
-    str | None, typer.Option("--format", help="Of series: write csv, parquet or npz, in the units of the data.")
+    str | None,
+    typer.Option(
+        "--format",
+        help="Of series: csv, parquet or npz, in the units of the data. Of images: png or webp, a file each.",
+    ),
 ]
 
 

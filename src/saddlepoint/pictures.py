@@ -13,6 +13,7 @@ from torch import Tensor
 from saddlepoint import curves, explore, films
 from saddlepoint._errors import ConfigError, DataError, suggest
 from saddlepoint._types import from_bytes
+from saddlepoint.data.images.write import KINDS
 from saddlepoint.data.labels.files import class_index
 from saddlepoint.data.series.samples import FORMATS
 from saddlepoint.engine import runtime
@@ -29,6 +30,7 @@ _TRUNCATIONS = (1.0, 0.7, 0.5, 0.0, -0.5, -1.0)
 _FILMS = (".gif", ".mp4")
 _ROWS = 8
 _WINDOWS = 1000
+_FILES = 100
 
 
 def draw(
@@ -40,8 +42,9 @@ def draw(
     label: int | str | None = None,
     out: Path | None = None,
     kind: str | None = None,
+    truncation: float | None = None,
 ) -> Path:
-    """Draw one picture of a run, or write what it shows as arrays, and return where it is.
+    """Draw one picture of a run, or write what it shows as arrays or as files, and return where it is.
 
     Arrays of a grid are what `Run.sample` returns: where no label is asked for, labels in the shares of the data.
 
@@ -52,14 +55,21 @@ def draw(
             references; None: as many as look well.
         seed: of the samples.
         label: index or name of one class, for a conditional generator; None: a column or a row for each class.
-        out: a file ending in .png or .npz, of series also .csv or .parquet; None: in the run folder.
-        kind: csv, parquet or npz: write the samples of series in the units of their data; None: by ``out``.
+        out: a file ending in .png or .npz, of series also .csv or .parquet; of images a folder for a file each; None:
+            in the run folder.
+        kind: csv, parquet or npz: write the samples of series in the units of their data; png or webp: write images as
+            a file each; None: by ``out``.
+        truncation: of a grid or files; see `Run.sample`.
 
     Raises:
-        ConfigError: on another ending, a class that does not exist, or styles or references that the generator does
-            not take.
+        ConfigError: on another ending, a folder that is not empty, a class that does not exist, or styles, references
+            or a truncation that the generator does not take.
         DataError: if samples are not finite, or the run has no snapshots.
     """
+    if truncation is not None and picture != "grid":
+        raise ConfigError(f"picture is '{picture}', but a truncation is for samples; leave one of them out")
+    if run.family.data.modality == "image" and (kind in KINDS or _is_folder(out)):
+        return _files(run, picture, kind or "png", n, seed, label, out, truncation)
     table = kind or ("" if out is None else out.suffix.lower().removeprefix("."))
     if kind is not None or table in ("csv", "parquet") or (table == "npz" and run.family.data.modality == "sequence"):
         return _table(run, picture, table, n, seed, label, out)
@@ -67,13 +77,18 @@ def draw(
         n = _count(run, picture, n, label)
         labels = run.labels(n, seed=seed, label=label) if picture == "grid" else None
         one = labels if labels is not None and labels.ndim == 1 else None
-        return explore.save_arrays(out, _arrays(run, picture, n, seed, label), one)
+        shown = run.sample(n, seed=seed, label=label, truncation=truncation) if truncation is not None else None
+        return explore.save_arrays(out, _arrays(run, picture, n, seed, label) if shown is None else shown, one)
     if out is not None and out.suffix != ".png":
-        raise ConfigError(f"'{out}' should end in .png for a picture or .npz for arrays")
+        raise ConfigError(f"'{out}' should end in .png for a picture or .npz for arrays, or name a folder")
     which = f"-{label}" if label is not None else ""
     path = out or run.path / "pictures" / f"{picture}{which}-seed{seed}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    made(run, picture, n, seed=seed, label=label).save(path)
+    if truncation is not None:
+        samples = run.sample(_count(run, picture, n, label), seed=seed, label=label, truncation=truncation)
+        explore.grid(samples).save(path)
+    else:
+        made(run, picture, n, seed=seed, label=label).save(path)
     return path
 
 
@@ -97,6 +112,24 @@ def made(run: Run, picture: str, n: int | None = None, *, seed: int = 0, label: 
         columns = len(_TRUNCATIONS) if picture == "truncation" else n + 1
         return explore.grid(_TABLES[picture](run, n, seed, label), columns)
     return kinds[picture]()
+
+
+def _is_folder(out: Path | None) -> bool:
+    return out is not None and (not out.suffix or out.is_dir())
+
+
+def _files(
+    run: Run, picture: str, kind: str, n: int | None, seed: int, label: int | str | None, out: Path | None,
+    truncation: float | None,
+) -> Path:  # fmt: skip
+    """Write samples as a file each."""
+    if picture != "grid":
+        raise ConfigError(f"picture is '{picture}', but a folder holds samples only; leave --picture out")
+    if out is not None and not _is_folder(out):
+        raise ConfigError(f"format is {kind}, which writes a folder of files, but '{out}' is a file; name a folder")
+    which = f"-{label}" if label is not None else ""
+    path = out or run.path / "pictures" / f"samples{which}-seed{seed}"
+    return run.write(path, n or _FILES, seed=seed, label=label, kind=kind, truncation=truncation)
 
 
 def _table(

@@ -108,7 +108,7 @@ def resolve(request: Plan, device: torch.device, say: Callable[[str], None] | No
     known = {"modality": kind.tags.modalities[0]} if len(kind.tags.modalities) == 1 else {}
     preparation = {**known, **request.preparation}
     choosing = bool(kind.sizes) and preparation.get("size") is None
-    dataset, own = None, natural_side(request.source) if choosing else None
+    dataset, own = None, natural_side(request.source, **preparation) if choosing else None
     if own is None:
         dataset = load_dataset(request.source, say=say, **preparation)
         own = dataset.spec.shape[1] if choosing and dataset.modality == "image" else None

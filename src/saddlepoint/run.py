@@ -17,10 +17,11 @@ from saddlepoint._types import Samples, from_bytes
 from saddlepoint.config import from_json
 from saddlepoint.data import Dataset, load_dataset, load_samples, read_picture
 from saddlepoint.data.cache import cache_dir
+from saddlepoint.data.images.write import write_images
 from saddlepoint.data.labels.files import class_index
 from saddlepoint.data.options import Preparation, preparation_of
 from saddlepoint.data.series.layout import Layout, layout_from_json, plain_layout
-from saddlepoint.data.series.samples import write_samples
+from saddlepoint.data.series.samples import FORMATS, write_samples
 from saddlepoint.engine import runtime
 from saddlepoint.engine.doctor import Diagnosis, diagnose
 from saddlepoint.engine.folder import RunFolder
@@ -99,19 +100,29 @@ class Run:
         return torch.cat([chunk for chunk in chunks if chunk is not None])[:n]
 
     @torch.no_grad()
-    def sample(self, n: int, *, seed: int = 0, label: int | str | None = None) -> Samples:
+    def sample(
+        self, n: int, *, seed: int = 0, label: int | str | None = None, truncation: float | None = None
+    ) -> Samples:
         """Return ``n`` samples on the CPU: (n, *sample), images in [-1, 1].
 
         Args:
             n: how many.
             seed: the i-th sample depends on (seed, i) and the label only.
             label: index or name of a class, for a conditional generator; None: in the shares of the training data.
+            truncation: of families with w: share of the way from the mean of w to each sample's own w, such as 0.7;
+                they then differ in w alone, not in their noise. None: as the generator samples.
 
         Raises:
-            ConfigError: if ``n`` is below 1, or there is no such class.
+            ConfigError: if ``n`` is below 1, there is no such class, or a truncation is asked of a family without w.
         """
         if n < 1:
             raise ConfigError(f"the number of samples is {n}, but it must be at least 1")
+        if truncation is not None:
+            if not self.family.tags.has_w:
+                raise ConfigError(f"family '{self.family.name}' has no w to truncate; leave the truncation out")
+            w = self.codes(self.inputs(n, seed=seed), self.labels(n, seed=seed, label=label))
+            near = torch.lerp(self.family.w_average.cpu().expand_as(w), w, truncation)
+            return self.synthesise(near[:, None].expand(-1, self.family.w_layers, -1), seed)
         return self.generate(self.inputs(n, seed=seed), self.labels(n, seed=seed, label=label), seed=seed)
 
     @torch.no_grad()
@@ -205,18 +216,37 @@ class Run:
             raise ConfigError(f"'{self.path.name}' makes {data['modality']}s, which have no columns and units")
         return layout_from_json(data["layout"]) if "layout" in data else plain_layout(data["shape"][1])
 
-    def write(self, path: str | Path, n: int, *, seed: int = 0, label: int | str | None = None) -> Path:
-        """Write samples of a sequence family in the units of its data, and return the path; see `write_samples`.
+    def write(
+        self,
+        path: str | Path,
+        n: int,
+        *,
+        seed: int = 0,
+        label: int | str | None = None,
+        kind: str = "png",
+        truncation: float | None = None,
+    ) -> Path:
+        """Write samples: images as one file each, series in the units of their data; return the path.
 
         Args:
-            path: a file ending in .csv, .parquet or .npz.
-            n: windows.
+            path: of images a new or empty folder, see `write_images`; of series a file ending in .csv, .parquet or
+                .npz, see `write_samples`.
+            n: images, or windows.
             seed: as in `sample`.
             label: as in `sample`.
+            kind: of images: png or webp.
+            truncation: as in `sample`.
 
         Raises:
-            ConfigError: if the run is of images or vectors, on another ending, or as `sample`.
+            ConfigError: if the run is of vectors, on another ending or a folder in use, or as `sample`.
         """
+        if self.family.data.modality == "image" and Path(path).suffix.lower().removeprefix(".") not in FORMATS:
+            from saddlepoint.explore import to_uint8
+
+            asked = self.labels(n, seed=seed, label=label)
+            pixels = to_uint8(self.sample(n, seed=seed, label=label, truncation=truncation))
+            held = None if asked is None else asked.numpy()
+            return write_images(Path(path), pixels, kind, held, self.family.data.classes)
         layout, labels = self.layout, self.labels(n, seed=seed, label=label)
         x = self.sample(n, seed=seed, label=label).numpy()
         kept = None if labels is None else labels.numpy()

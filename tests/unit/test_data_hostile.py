@@ -163,12 +163,13 @@ def test_labels_that_do_not_fit(tmp_path: Path, labels: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("file_name,label\n0000.png,1\nmissing.png,2\n", ["names 1 files that are not there", "missing.png"]),
-        ("file_name,label\n0000.png,1\n", ["1 labels for 10 images", "9 have none", "0001.png"]),
+        ("file_name,label\n0000.png,1\nmissing.png,2\n", ["9 of 10", "have no label", "0001.png", "--unlabelled drop"]),
+        ("file_name,label\n0000.png,1\n", ["9 of 10", "have no label", "0001.png", "--unlabelled keep"]),
+        ("file_name,label\nmissing.png,1\ngone.png,2\n", ["names 2 files", "none of them is there", "missing.png"]),
         ("a,b\n1,2\n", ["file_name"]),
+        ("file_name,label\n0000.png,0.5\n0001.png,1.5\n", ["real numbers", "0.5", "--labels none"]),
         ("", ["labels"]),
         ("file_name,label\n0000.png,1\n0000.png,2\n", ["two labels"]),
-        ("file_name,label\n0000.png,\n", ["0000.png"]),
     ],
 )
 def test_label_files_that_do_not_fit(tmp_path: Path, text: str, words: list[str]) -> None:

@@ -197,7 +197,7 @@ def _open(source: str, options: Options, say: Callable[[str], None] | None) -> S
             given.pop("attributes", None)
         dataset = load_dataset(source, say=say, **given)
         return arrays.dataset_source(dataset, dataset.fingerprint)
-    return find_path(source)
+    return find_path(source, options)
 
 
 def _look(source: Source) -> _Seen:
@@ -244,7 +244,7 @@ def _outlook(
         )
         steps += decided.notes
         steps += [f"{n} of {survey.total} images are {what}" for what, n in seen.done.items()]
-        steps += index_labels(seen.labels, source.classes)[2]
+        steps += [finding.sentence() for finding in index_labels(seen.labels, source.classes)[2]]
     except DataError as error:
         shape = None
         advice.append(f"it cannot be used as it is: {error}")
@@ -331,7 +331,7 @@ def _inspect_series(dataset: Dataset) -> Inspection:
 
 def _class_counts(labels: Sequence[Label], declared: Sequence[str]) -> dict[str, int]:
     try:
-        indices, classes, _ = index_labels(labels, declared)
+        indices, classes, _ = index_labels([label for label in labels if label is not None], declared)
     except DataError:
         return {}
     if indices is None:

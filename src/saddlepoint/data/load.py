@@ -60,12 +60,12 @@ def load_dataset(
         return load_series(source, Path(source).expanduser(), options.for_table(source))
     options.for_images(source)
     key = path_key(Path(source).expanduser())
-    found = None if key else find_path(source)
+    found = None if key else find_path(source, options)
     entry = cache.entry_path(source, {"source": found.key if found else key, **options.kept("image")})
     dataset = cache.read(entry, source)
     if dataset is None:
-        found = found or find_path(source)
-        if found.modality == "vector" and not options.default:
+        found = found or find_path(source, options)
+        if found.modality == "vector" and options.set_for("image"):
             raise DataError(f"{source} holds vectors; size, channels and fit are for images: leave them out")
         found = choose_attributes(found, options.attributes)
         dataset = prepare(found.with_notes(f"read from {source}"), options, entry)
@@ -99,7 +99,7 @@ def _is_there(source: str) -> bool:
 def _load_joint(source: str, parts: Sequence[str], options: Options, say: Say) -> Dataset:
     """Prepare each part by itself, then the rows of all as one; attributes are those of the part with a table."""
     shared = {key: value for key, value in options.kept("image").items() if key != "attributes"}
-    tables = [_has_table(part) for part in parts]
+    tables = [_has_table(part, options) for part in parts]
     if options.attributes and sum(tables) != 1:
         raise DataError(
             f"attributes are named, and {sum(tables)} of the {len(parts)} data sets of '{source}' have a table of "
@@ -114,20 +114,21 @@ def _load_joint(source: str, parts: Sequence[str], options: Options, say: Say) -
     return cache.read(entry, source) or prepare(found, Options(channels=options.channels), entry)
 
 
-def _has_table(source: str) -> bool:
+def _has_table(source: str, options: Options) -> bool:
     """Whether a path holds a table of attributes."""
     if source in KNOWN or source.startswith("hf:") or path_key(Path(source).expanduser()):
         return False
-    return bool(find_path(source).labelling)
+    return bool(find_path(source, options).labelling)
 
 
-def natural_side(source: str) -> int | None:
+def natural_side(source: str, **preparation: Unpack[Preparation]) -> int | None:
     """Return the side that pictures at a path have where no size is asked for; None where only loading tells.
 
     They are not decoded for this: their headers are read once, and the answer is kept.
 
     Args:
         source: as in `load_dataset`.
+        **preparation: as in `load_dataset`.
 
     Raises:
         DataError: as `load_dataset`.
@@ -141,7 +142,7 @@ def natural_side(source: str) -> int | None:
     path = Path(source).expanduser()
     if source in KNOWN or source.startswith("hf:") or path_key(path) or is_table(path):
         return None
-    found = find_path(source)
+    found = find_path(source, Options.of(**preparation))
     if found.modality != "image":
         return None
     kept = cache.entry_path(source, {"side of": found.key}).with_suffix(".txt")
@@ -163,8 +164,8 @@ def absolute_source(source: str) -> str:
     return str(Path(source).expanduser().resolve())
 
 
-def find_path(source: str) -> Source:
-    """Return the source at a path.
+def find_path(source: str, options: Options | None = None) -> Source:
+    """Return the source at a path, with labels and splits as the options choose.
 
     Raises:
         DataError: if there is nothing, with the nearest name of a data set or of a file beside it.
@@ -172,7 +173,7 @@ def find_path(source: str) -> Source:
     path = Path(source).expanduser()
     if not source or not split_path(str(path))[0].exists():
         raise DataError(f"there is no data set or path '{source}'; {_nearest(source, path)}")
-    return path_source(path)
+    return path_source(path, options)
 
 
 def _load_hub(source: str, options: Options, say: Say) -> Dataset:
@@ -189,7 +190,7 @@ def _load_hub(source: str, options: Options, say: Say) -> Dataset:
                 "connect to the network, or use a local path or 'digits', which needs none"
             )
         say(f"downloading {repository} from the Hugging Face hub")
-    return prepare(hub.hub_source(source, repository, config), options, entry)
+    return prepare(hub.hub_source(source, repository, config, options), options, entry)
 
 
 def _nearest(source: str, path: Path) -> str:

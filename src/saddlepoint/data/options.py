@@ -33,6 +33,9 @@ class Preparation(TypedDict, total=False):
     levels: str | tuple[float, float] | None
     depth: int
     dedupe: bool
+    labels: str | None
+    splits: str | None
+    unlabelled: str | None
     attributes: str | Sequence[str]
     columns: str | Sequence[str] | None
     time_column: str | Sequence[str] | None
@@ -65,12 +68,19 @@ class Options:
             for the set, by the values in use.
         depth: bits of a value that are kept through training: 8 or 16.
         dedupe: keep one of images that look the same.
+        labels: where labels of images come from: ``folders``, ``names`` (of files), ``none``, or the name of a label
+            file; None: as they are found.
+        splits: ``folders``: those called train, valid and test are splits; ``none``: these names say nothing; None: as
+            they are found, or asked about.
+        unlabelled: images without a label where others have one: ``drop`` them, or ``keep`` all without labels; None:
+            a few are dropped, many asked about.
         attributes: names of the columns to use of a table of attributes; empty: all.
         columns: features to take from a table; None: all columns that are nothing else.
         time_column: None: the column (or columns) that hold times; several names where date and clock stand apart;
             ``("none",)``: rows are in order and no column is the time.
         group_column: tells several series apart; None: recognised; ``none``: the table is one series.
-        label_column: class of each row; None: no labels.
+        label_column: class of each row of a table, or of each image of a label table; None: no labels in a table of
+            series, and the column that is recognised in a label table.
         window: rows in a window; None: 24.
         dates: ``day-first``, ``month-first``, ``year-first``, or a format of `strftime`; None: by what they hold.
         decimal: ``.`` or ``,``; None: by what the numbers look like.
@@ -113,6 +123,19 @@ class Options:
     )  # fmt: skip
     depth: int = option(8, "Bits of a value that are kept: 8, or 16 for more than 256 levels.", room="image")
     dedupe: bool = option(False, "Keep one of images that look the same.", room="image")
+    labels: str | None = option(
+        None,
+        "Where labels of images come from: folders, names, none, or a label file. Default: as found.",
+        room="image",
+    )
+    splits: str | None = option(
+        None, "folders called train, valid, test are splits, or none: their names say nothing. Default: as found.",
+        room="image", choices=("folders", "none"),
+    )  # fmt: skip
+    unlabelled: str | None = option(
+        None, "Images without a label where others have one: drop them, or keep all without labels.", room="image",
+        choices=("drop", "keep"),
+    )  # fmt: skip
     attributes: tuple[str, ...] = option(
         (),
         "Columns to use of a table of attributes, such as Black_Hair,Smiling. Default: all.",
@@ -129,7 +152,7 @@ class Options:
     group_column: str | None = option(
         None, "The column that tells several series apart; none: it is one series. Default: recognised.", room="table"
     )
-    label_column: str | None = option(None, "The column that holds a class.", room="table")
+    label_column: str | None = option(None, "The column that holds a class, of a table or a label table.", room="any")
     window: int | None = option(None, "Rows in a window. Default: 24.", room="table")
     dates: str | None = option(
         None, "How dates are written: day-first, month-first, year-first, or a format such as %d.%m.%y.", room="table"
@@ -240,7 +263,7 @@ class Options:
 
     def kept(self, room: Room) -> dict[str, Any]:
         """Return what a cache key of images, or of tables, depends on: options that are not left to the data."""
-        return {name: getattr(self, name) for name in self.set_for(room)}
+        return {name: getattr(self, name) for name in (*self.set_for("any"), *self.set_for(room))}
 
 
 OPTION_FIELDS = dataclasses.fields(Options)

@@ -15,7 +15,7 @@ from saddlepoint._errors import DataError
 from saddlepoint.data import cache
 from saddlepoint.data.dataset import SPLITS, Dataset
 from saddlepoint.data.images.decode import Survey, Unreadable, decode, shape_to, strict_pillow
-from saddlepoint.data.labels.files import index_labels
+from saddlepoint.data.labels.files import settle_labels, trained_classes
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Note
 from saddlepoint.data.sources.folder import Item, Label, Source, shortened
@@ -231,9 +231,14 @@ def _build(
         raise DataError(
             f"{source.name} holds {len(rows.labels)} usable rows; at least {MIN_ROWS} are needed, better thousands"
         )
-    labels, classes, label_notes = index_labels(rows.labels, source.classes)
-    parts, split_notes = assign_splits(rows.splits, rows.hashes, valid_tail)
-    notes += label_notes + split_notes
+    used, labels, classes, label_notes = settle_labels(
+        source.name, rows.labels, rows.splits, source.classes, options.unlabelled, np.arange(len(rows.labels))
+    )
+    given, hashes = [rows.splits[n] for n in used], [rows.hashes[n] for n in used]
+    parts, split_notes = assign_splits(given, hashes, valid_tail)
+    parts = {split: used[index] for split, index in parts.items()}
+    labels, classes, parts, lost = trained_classes(labels, classes, parts, rows.splits)
+    notes += [*label_notes, *split_notes, *lost]
     _scatter(work, parts, rows.shape, "uint8" if source.modality == "image" else "float32", labels)
     if published:
         same = all(cache.sha256(work / f"{split}.x") == digest for split, digest in published.items())
@@ -247,7 +252,7 @@ def _build(
         labelled=labels is not None,
         classes=classes,
         notes=notes,
-        labelling=source.labelling,
+        labelling=source.labelling if labels is not None else (),
     )
 
 

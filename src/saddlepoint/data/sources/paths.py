@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 from saddlepoint._errors import DataError
+from saddlepoint.data.options import Options
 from saddlepoint.data.sources.arrays import find_idx, idx_source, npy_source, npz_source
 from saddlepoint.data.sources.folder import IMAGE_SUFFIXES, Source, folder_source, stamp, walk, zip_source
 from saddlepoint.data.sources.parquet import parquet_source
@@ -22,8 +23,12 @@ def path_key(path: Path) -> str | None:
     )
 
 
-def path_source(path: Path) -> Source:
+def path_source(path: Path, options: Options | None = None) -> Source:
     """Return the source at ``path``, by what it holds.
+
+    Args:
+        path: file or folder.
+        options: where labels and splits come from, if the user chose.
 
     Raises:
         DataError: if it is of no known kind, empty or damaged.
@@ -32,21 +37,21 @@ def path_source(path: Path) -> Source:
         faces = [path / name for name in FILES if (path / name).is_file()]
         if faces:
             return tfd_source(faces[0])
-        files = [file for file in walk(path)[0] if file.suffix == ".parquet"]
+        files = [file for file in walk(path)[0] if file.suffix == ".parquet" and file.name != "metadata.parquet"]
         if files:
-            return parquet_source(path, files)
-        return idx_source(str(path), path) if find_idx(path) else folder_source(path)
+            return parquet_source(path, files, options)
+        return idx_source(str(path), path) if find_idx(path) else folder_source(path, options)
     if ".mat" in path.suffix.lower():
         return tfd_source(*split_path(str(path)))
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        return parquet_source(path, [path])
+        return parquet_source(path, [path], options)
     if suffix == ".npy":
         return npy_source(path, path_key(path) or "")
     if suffix == ".npz":
         return npz_source(path, path_key(path) or "")
     if suffix == ".zip" or (path.is_file() and zipfile.is_zipfile(path)):
-        return zip_source(path)
+        return zip_source(path, options)
     if suffix in IMAGE_SUFFIXES:
         raise DataError(f"{path} is one image; name the folder that holds the images")
     raise DataError(
