@@ -33,6 +33,7 @@ class Preparation(TypedDict, total=False):
     levels: str | tuple[float, float] | None
     depth: int
     dedupe: bool
+    array: str | None
     attributes: str | Sequence[str]
     columns: str | Sequence[str] | None
     time_column: str | Sequence[str] | None
@@ -65,6 +66,7 @@ class Options:
             for the set, by the values in use.
         depth: bits of a value that are kept through training: 8 or 16.
         dedupe: keep one of images that look the same.
+        array: which array of a file holds the images or windows, where several could (HDF5, .npz); None: the only one.
         attributes: names of the columns to use of a table of attributes; empty: all.
         columns: features to take from a table; None: all columns that are nothing else.
         time_column: None: the column (or columns) that hold times; several names where date and clock stand apart;
@@ -113,6 +115,9 @@ class Options:
     )  # fmt: skip
     depth: int = option(8, "Bits of a value that are kept: 8, or 16 for more than 256 levels.", room="image")
     dedupe: bool = option(False, "Keep one of images that look the same.", room="image")
+    array: str | None = option(
+        None, "Which array of a file holds the images or windows (HDF5, .npz). Default: the only one.", room="any"
+    )
     attributes: tuple[str, ...] = option(
         (),
         "Columns to use of a table of attributes, such as Black_Hair,Smiling. Default: all.",
