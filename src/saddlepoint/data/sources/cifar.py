@@ -23,7 +23,8 @@ _PICKLED = ("batches.meta", "data_batch_1", "test_batch", "meta", "train", "test
 
 def cifar_files(folder: Path) -> list[Path]:
     """Return the files of CIFAR's binary version that lie in a folder itself."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() == ".bin" and path.is_file())
+    files = [path for path in folder.iterdir() if path.suffix.lower() == ".bin" and path.is_file()]
+    return sorted(files, key=lambda path: (_split(path) == "test", path.name))
 
 
 def refuse_pickles(path: Path) -> None:

@@ -247,7 +247,9 @@ def _labels(seen: _Seen, samples: set[Place]) -> tuple[dict[Place, Label], list[
     parsed = {k: _parsed(v) for k, v in held["json"].items()}
     for key in _JSON_KEYS:
         rows = {k: v.get(key) for k, v in parsed.items() if isinstance(v, dict)}
-        found = {k: v if isinstance(v, str) else int(v) for k, v in rows.items() if isinstance(v, int | str)}
+        found: dict[Place, Label] = {
+            k: v if isinstance(v, str) else int(v) for k, v in rows.items() if isinstance(v, int | str)
+        }
         if found:
             return found, [Finding("labels", f"labels are '{key}' of .json files")]
     if held["json"]:
