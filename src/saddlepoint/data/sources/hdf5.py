@@ -114,6 +114,21 @@ def hdf5_source(path: Path, files: Sequence[Path], options: Options) -> Source:
     return Source(str(path), key, items, notes=tuple(notes))
 
 
+def refuse_outside(path: Path) -> None:
+    """Refuse an HDF5 file whose links or values stand in other files, before another reader follows them.
+
+    Raises:
+        DataError: if there are such, or the file is damaged.
+    """
+    h5py = need("h5py", "formats", path.suffix.lower())
+    arrays, links = _arrays(h5py, path)
+    if links:
+        raise DataError(f"{path} holds links ({listed(links)}), which are not followed; save it without them")
+    with guarded(path, _KIND), h5py.File(path, "r") as file:
+        for array in arrays:
+            _checked(h5py, array, file[array.name])
+
+
 def _told(part: _Part) -> Finding:
     split = f" ({part.split})" if part.split else ""
     at = f"{part.images.file.name}: " if part.labels is None or part.labels.file == part.images.file else ""
