@@ -172,7 +172,7 @@ def test_ts_with_timestamps_and_a_target(tmp_path: Path) -> None:
 def test_tsf(tmp_path: Path, frequency: str, times: list[str]) -> None:
     (tmp_path / "a.tsf").write_text(
         "@relation a\n@attribute series_name string\n@attribute state string\n@attribute size numeric\n"
-        f"@attribute start_timestamp date\n@frequency {frequency}\n@horizon 4\n@missing true\n@equallength false\n@data\n"
+        f"@attribute start_timestamp date\n@frequency {frequency}\n@horizon 4\n@missing true\n@data\n"
         "T1:NSW:3:1980-02-29 10-30-00:1,?,3\nT2:NSW:5:1980-02-29 10-30-00:7,-8\n"
     )
     frame = frame_of(tmp_path / "a.tsf")
@@ -197,7 +197,8 @@ def test_arff_flat_is_what_scipy_reads(tmp_path: Path) -> None:
     from scipy.io import arff
 
     text = (
-        "% about\n@relation r\n@attribute 'temp out' real\n@attribute count integer\n@attribute kind {'a b', c}\n@data\n"
+        "% about\n@relation r\n"
+        "@attribute 'temp out' real\n@attribute count integer\n@attribute kind {'a b', c}\n@data\n"
         "1.5,3,'a b'\n?,4,c\n-2e1,5,'a b'\n"
     )
     (tmp_path / "a.arff").write_text(text)
@@ -211,7 +212,8 @@ def test_arff_flat_is_what_scipy_reads(tmp_path: Path) -> None:
 
 def test_arff_of_channels(tmp_path: Path) -> None:
     (tmp_path / "a.arff").write_text(
-        "@relation r\n@attribute relationalAtt relational\n@attribute t0 numeric\n@attribute t1 numeric\n@end relationalAtt\n"
+        "@relation r\n"
+        "@attribute relationalAtt relational\n@attribute t0 numeric\n@attribute t1 numeric\n@end relationalAtt\n"
         "@attribute class {up, down}\n@data\n'1,2\\n3,4',up\n'5,?\\n7,8',down\n"
     )
     frame = frame_of(tmp_path / "a.arff")
@@ -229,9 +231,9 @@ def test_arff_of_channels(tmp_path: Path) -> None:
 def weather(**more: Any) -> Any:
     import xarray
 
-    rng = np.random.default_rng(0)
+    rng, dims = np.random.default_rng(0), ("time", "lat", "lon")
     return xarray.Dataset(
-        {"temp": (("time", "lat", "lon"), rng.normal(10, 5, (30, 2, 3))), "rain": (("time", "lat", "lon"), rng.random((30, 2, 3))),
+        {"temp": (dims, rng.normal(10, 5, (30, 2, 3))), "rain": (dims, rng.random((30, 2, 3))),
          "co2": (("time",), np.arange(30.0)), "height": (("lat", "lon"), np.arange(6.0).reshape(2, 3))},
         coords={"time": pd.date_range("2020-02-01", periods=30), "lat": [50.0, 51.0], "lon": [7.0, 8.0, 9.0], **more},
     )  # fmt: skip
@@ -380,7 +382,7 @@ def test_kinds_of_arrays(tmp_path: Path, array: np.ndarray, kind: str, words: st
     assert kind_of(tmp_path / "a.npy") == kind
     told = " ".join(finding.sentence() for finding in kind_findings(tmp_path / "a.npy", Options()))
     assert words in told
-    assert not array.dtype == np.uint8 or not told
+    assert array.dtype != np.uint8 or not told
 
 
 def test_a_long_series_is_asked_about_and_read(tmp_path: Path) -> None:

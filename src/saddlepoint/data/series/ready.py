@@ -27,6 +27,7 @@ RULES = 1
 LEAST_WINDOWS = 5
 SHARE = 10
 """One window in ten goes to each of valid and test."""
+_LARGEST = 1e30
 _LOOKED_AT = 2000
 _SHUFFLED = 0.1
 """More of the rows of test windows than this among the training ones: windows overlap, and were shuffled."""
@@ -127,7 +128,8 @@ def _windows(path: Path, held: Held, options: Options) -> _Windows:
             if name not in names:
                 raise DataError(f"{path} has no feature '{name}' (--columns); {suggest(name, names)}")
         taken = [place for place, name in enumerate(names) if name in options.columns]
-    values = {split: np.asarray(x, np.float64)[..., taken] for split, (x, _) in parts.items()}
+    with np.errstate(invalid="ignore"):  # odd forms of NaN
+        values = {split: np.asarray(x, np.float64)[..., taken] for split, (x, _) in parts.items()}
     labels: dict[str, np.ndarray | None] = {}
     for split, (x, y) in parts.items():
         labels[split] = None if y is None else np.asarray(y)
@@ -265,8 +267,9 @@ def _fill(path: Path, windows: _Windows) -> list[Note]:
     count = 0
     means = np.nanmean(windows.x["train"], axis=(0, 1))
     for split, x in windows.x.items():
-        if np.isinf(x).any():
-            raise DataError(f"{path} holds infinite values ({split}); every value must be finite, or NaN where missing")
+        if (np.abs(x) > _LARGEST).any():
+            raise DataError(f"{path} holds values beyond {_LARGEST:g}, or infinite ones ({split}); rescale it, and let "
+                            "NaN stand where values are missing")  # fmt: skip
         gone = np.isnan(x)
         if not gone.any():
             continue

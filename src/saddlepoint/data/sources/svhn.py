@@ -9,11 +9,11 @@ import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.plan import Finding
-from saddlepoint.data.sources.extras import check_room, guarded, listed
+from saddlepoint.data.sources.extras import check_room, listed
 from saddlepoint.data.sources.folder import SPLIT_WORDS, Item, Source, stamp
+from saddlepoint.data.sources.matlab import matlab_arrays, matlab_shapes
 from saddlepoint.data.sources.tfd import split_path, tfd_source
 
-_KIND = "a MATLAB file"
 _KNOWN = "read are the cropped digits of SVHN (train_32x32.mat) and the Toronto Face Database (TFD_48x48.mat)"
 
 
@@ -32,7 +32,7 @@ def mat_source(text: Path) -> Source:
         DataError: if it is damaged, or holds neither data set.
     """
     path, fold = split_path(str(text))
-    if not path.is_file() or "X" not in (held := _arrays(path)) or "images" in held:
+    if not path.is_file() or "X" not in (held := matlab_shapes(path)) or "images" in held:
         return tfd_source(path, fold)
     return svhn_source(path, [path])
 
@@ -48,7 +48,7 @@ def svhn_source(path: Path, files: Sequence[Path]) -> Source:
         DataError: if a file is damaged or of another layout.
     """
     for file in files:
-        shape = _arrays(file).get("X", ())
+        shape = matlab_shapes(file).get("X", ())
         if len(shape) != 4 or shape[2] not in (1, 3) or not all(shape):
             raise DataError(f"{file}: X is of shape {shape}, but SVHN's is (32, 32, 3, n); {_KNOWN}")
         check_room(file, "X", int(np.prod(shape, dtype=object)))
@@ -72,28 +72,17 @@ def svhn_source(path: Path, files: Sequence[Path]) -> Source:
     return Source(str(path), key, items, classes=digits, notes=tuple(notes))
 
 
-def _arrays(path: Path) -> dict[str, tuple[int, ...]]:
-    from scipy.io import whosmat
-
-    with open(path, "rb") as file:
-        if file.read(128).startswith(b"MATLAB 7.3"):
-            raise DataError(f"{path} is a MATLAB 7.3 file, which is HDF5 inside; save it with -v7, or as .h5; {_KNOWN}")
-    with guarded(path, _KIND):
-        return {name: tuple(int(side) for side in shape) for name, shape, _ in whosmat(path)}
-
-
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    from scipy.io import loadmat
-
-    with guarded(path, _KIND):
-        found = loadmat(path, variable_names=["X", "y"])
-        missing = [name for name in ("X", "y") if name not in found]
-        if missing:
-            raise DataError(f"{path} holds no {listed(missing)}; {_KNOWN}")
-        x, y = np.asarray(found["X"]), np.asarray(found["y"]).reshape(-1)
-        if x.dtype != np.uint8 or x.ndim != 4 or x.shape[3] != len(y) or y.dtype.kind not in "uif":
-            raise DataError(f"{path}: X is {x.dtype} {x.shape} and y {y.dtype} ({len(y)}), but SVHN's are uint8 "
-                            "(32, 32, 3, n) and n labels")  # fmt: skip
-        if len(y) and not (y.min() >= 0 and y.max() <= 10 and (y == np.rint(y)).all()):
-            raise DataError(f"{path}: labels reach from {y.min()} to {y.max()}, but SVHN's are 1 to 10")
+    found = matlab_arrays(path, ("X", "y"))
+    missing = [name for name in ("X", "y") if name not in found]
+    if missing:
+        raise DataError(f"{path} holds no {listed(missing)} of numbers; {_KNOWN}")
+    x, y = found["X"], found["y"].reshape(-1)
+    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[3] != len(y):
+        raise DataError(
+            f"{path}: X is {x.dtype} {x.shape} and y {y.dtype} ({len(y)}), but SVHN's are uint8 (32, 32, 3, n) and n "
+            "labels"
+        )
+    if len(y) and not (y.min() >= 0 and y.max() <= 10 and (y == np.rint(y)).all()):
+        raise DataError(f"{path}: labels reach from {y.min()} to {y.max()}, but SVHN's are 1 to 10")
     return x, y
