@@ -36,6 +36,7 @@ class Preparation(TypedDict, total=False):
     labels: str | None
     splits: str | None
     unlabelled: str | None
+    array: str | None
     attributes: str | Sequence[str]
     columns: str | Sequence[str] | None
     time_column: str | Sequence[str] | None
@@ -74,6 +75,7 @@ class Options:
             they are found, or asked about.
         unlabelled: images without a label where others have one: ``drop`` them, or ``keep`` all without labels; None:
             a few are dropped, many asked about.
+        array: which array of a file holds the images or windows, where several could (HDF5, .npz); None: the only one.
         attributes: names of the columns to use of a table of attributes; empty: all.
         columns: features to take from a table; None: all columns that are nothing else.
         time_column: None: the column (or columns) that hold times; several names where date and clock stand apart;
@@ -136,6 +138,9 @@ class Options:
         None, "Images without a label where others have one: drop them, or keep all without labels.", room="image",
         choices=("drop", "keep"),
     )  # fmt: skip
+    array: str | None = option(
+        None, "Which array of a file holds the images or windows (HDF5, .npz). Default: the only one.", room="any"
+    )
     attributes: tuple[str, ...] = option(
         (),
         "Columns to use of a table of attributes, such as Black_Hair,Smiling. Default: all.",

@@ -10,12 +10,12 @@ import weakref
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.dataset import SPLITS, Dataset
 from saddlepoint.data.sources.folder import Item, Label, Source, stamp
 
@@ -209,6 +209,54 @@ def read_idx(path: Path) -> np.ndarray:
         raise DataError(f"{path} cannot be read as an idx file ({error}); fetch it again") from error
 
 
+@dataclass(frozen=True)
+class Held:
+    """The arrays of a .npy or .npz file that matter.
+
+    Attributes:
+        parts: data and labels by split, "" where the file says none.
+        columns: names of the features, where the file says them.
+        keep: kept alive as long as the arrays are used (temporary files).
+    """
+
+    parts: Mapping[str, tuple[np.ndarray, np.ndarray | None]]
+    columns: list[str] | None = None
+    keep: object = None
+
+
+def open_arrays(path: Path, array: str | None = None) -> Held:
+    """Open a .npy or .npz file without a rule for what it holds.
+
+    Args:
+        path: of the file.
+        array: name of the data in an .npz; None: found by name, see `npz_source`.
+
+    Raises:
+        DataError: if the file is damaged, holds Python objects, or no array has such a name.
+    """
+    if path.suffix.lower() == ".npy":
+        return Held({"": (_open_npy(path), None)})
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {m.filename.removesuffix(".npy"): m for m in archive.infolist() if m.filename.endswith(".npy")}
+            if array is not None and array not in names:
+                raise DataError(f"{path} has no array '{array}' (--array); {suggest(array, names)}")
+            labels = next((name for name in names if name.lower() in _LABEL_KEYS and name != array), None)
+            pairs = _pair_up(path, [n for n in names if n != "columns"]) if array is None else {"": (array, labels)}
+            scratch = _Scratch()
+
+            def opened(name: str | None) -> np.ndarray | None:
+                return None if name is None else _unpack(path, archive, names[name], scratch.path)
+
+            arrays = {split: (opened(x), opened(y)) for split, (x, y) in pairs.items()}
+            columns = opened("columns") if "columns" in names else None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{path} cannot be read as npz ({error}); save it again with numpy.savez") from error
+    parts = {split: (x, y) for split, (x, y) in arrays.items() if x is not None}
+    texts = None if columns is None or columns.ndim != 1 else [str(name) for name in columns.tolist()]
+    return Held(parts, texts, scratch)
+
+
 class _Scratch:
     """A temporary folder that is removed with the last reference to it."""
 
@@ -361,6 +409,15 @@ def _rows(x: np.ndarray, scale: tuple[float, float] | None) -> Iterator[np.ndarr
         if chunk.dtype != np.uint8:
             chunk = np.rint((chunk.astype(np.float64) + scale[0]) * scale[1]).astype(np.uint8)
         yield from chunk if last else chunk.transpose(0, 2, 3, 1)
+
+
+def plain(value: np.generic) -> Label:
+    """Return a label as sources have it: a whole number or a word.
+
+    Raises:
+        DataError: if it has decimals.
+    """
+    return _label(value)
 
 
 def _label(value: np.generic) -> Label:

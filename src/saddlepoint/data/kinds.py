@@ -1,0 +1,144 @@
+"""What a file holds: images, vectors or sequences; and the question where several readings fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saddlepoint.data.options import MIN_SIDE, MIN_WINDOW, Kind, Options
+from saddlepoint.data.plan import Finding, OpenQuestion, Reading
+from saddlepoint.data.series.formats import READERS
+from saddlepoint.data.series.table import is_table
+from saddlepoint.data.sources.arrays import open_arrays
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ARRAYS = (".npy", ".npz")
+_LOOKED_AT = 200_000
+_SMOOTH = 0.5
+"""Rows that differ from the next by less than this share of what they differ from any other are in order of time."""
+_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
+"""Values that floats of images have."""
+
+
+def kind_of(path: Path, options: Options | None = None) -> Kind | None:
+    """Return what a file or folder is read as; None where there is nothing, or no known kind.
+
+    Args:
+        path: a file or folder.
+        options: ``modality`` decides where several readings fit.
+
+    Raises:
+        OpenQuestion: if an array can be read in several ways that differ, and ``modality`` does not say which.
+        DataError: if an array is damaged.
+    """
+    options = options or Options()
+    if not path.exists():
+        return None
+    if path.suffix.lower() in ARRAYS and path.is_file():
+        return _array_kind(path, options)[0]
+    if path.suffix.lower() in READERS or is_table(path):
+        return "sequence"
+    return "image"
+
+
+def kind_findings(path: Path, options: Options) -> tuple[Finding, ...]:
+    """Return what is to be said of the choice where another reading would have been possible.
+
+    Raises:
+        OpenQuestion, DataError: as `kind_of`.
+    """
+    if path.suffix.lower() not in ARRAYS or not path.is_file():
+        return ()
+    return _array_kind(path, options)[1]
+
+
+def is_windows(path: Path, options: Options) -> bool:
+    """Whether an array of sequences holds ready windows (n, time, feature), not one long series.
+
+    Raises:
+        DataError: if it is damaged.
+    """
+    held = open_arrays(path, options.array)
+    return next(iter(held.parts.values()))[0].ndim == 3
+
+
+def _array_kind(path: Path, options: Options) -> tuple[Kind | None, tuple[Finding, ...]]:
+    held = open_arrays(path, options.array)
+    x = next(iter(held.parts.values()))[0]
+    if options.modality is not None:
+        return options.modality, ()
+    if held.columns is not None and x.ndim in (2, 3):
+        return "sequence", (Finding("source", "sequences", "the file names their columns"),)
+    if x.dtype.kind not in "buif" or not x.size:
+        return "image", ()  # refused there, in words
+    if x.ndim == 1:
+        return "sequence", (Finding("source", f"one series of {len(x):,} values", "the array has one axis"),)
+    if x.ndim == 2:
+        return _flat(path, x)
+    return _stacked(path, x) if x.ndim == 3 else ("image", ())
+
+
+def _flat(path: Path, x: np.ndarray) -> tuple[Kind, tuple[Finding, ...]]:
+    """Decide on (rows, feature): vectors without an order, or one long series."""
+    if x.dtype.kind != "f":
+        return ("image", ()) if x.dtype == np.uint8 else ("sequence", ())
+    if np.isnan(x[:: max(1, len(x) // 1000)]).any() and not np.isnan(x).all():
+        return "sequence", (Finding("source", "one long series", "values are missing, which vectors cannot have",
+                                    "--modality vector", sure=False),)  # fmt: skip
+    if _in_order(x):
+        raise OpenQuestion(
+            f"{path} is an array of shape {x.shape} whose rows follow one another smoothly; what is it?",
+            [Reading(f"a series of {len(x):,} moments with {x.shape[1]} features", {"modality": "sequence"}, _shown(x)),
+             Reading(f"{len(x):,} vectors of {x.shape[1]} features, in no order", {"modality": "vector"}, _shown(x))],
+        )  # fmt: skip
+    why = "neighbouring rows are no more alike than others"
+    return "vector", (Finding("source", "vectors (rows, feature)", why, "--modality sequence", sure=False),)
+
+
+def _in_order(x: np.ndarray) -> bool:
+    """Whether each row is much nearer to the next than to any other: a walk in time, not draws."""
+    few = np.asarray(x[: max(3, _LOOKED_AT // x.shape[1])], np.float64)
+    scale = few.std(axis=0)
+    few = few[:, scale > 0] / scale[scale > 0]
+    if len(few) < 8 or not few.shape[1] or not np.isfinite(few).all():
+        return False
+    other = np.random.default_rng(0).permutation(few)
+    near, far = np.abs(np.diff(few, axis=0)).mean(), np.abs(few - other)[np.any(few != other, axis=1)].mean()
+    return bool(near < _SMOOTH * far)
+
+
+def _stacked(path: Path, x: np.ndarray) -> tuple[Kind, tuple[Finding, ...]]:
+    """Decide on (n, a, b): grey images of a x b pixels, or windows of a steps and b features."""
+    steps, features = x.shape[1:]
+    as_windows = f"{len(x):,} windows of {steps} steps and {features} feature{'s'[: features - 1]}"
+    as_images = f"{len(x):,} grey images of {features}x{steps} pixels"
+    few = np.asarray(x[:: max(1, len(x) * steps * features // _LOOKED_AT)])
+    if x.dtype in (np.uint8, np.bool_):
+        return "image", ()
+    if steps < MIN_WINDOW:
+        return "image", ()
+    if min(steps, features) < MIN_SIDE:
+        return "sequence", (Finding("source", as_windows, f"images have at least {MIN_SIDE} pixels on a side"),)
+    if not np.isfinite(few).all():
+        return "sequence", (Finding("source", as_windows, "values are missing, which images cannot have"),)
+    low, high = float(few.min()), float(few.max())
+    fits = x.dtype == np.uint16 or any(least <= low and high <= most for least, most in _RANGES)
+    if steps == features and fits:
+        why = f"they are square, with values from {low:g} to {high:g}"
+        return "image", (Finding("source", as_images, why, "--modality sequence", sure=False),)
+    if not fits and steps != features:
+        why = f"they are oblong, with values from {low:g} to {high:g}"
+        return "sequence", (Finding("source", as_windows, why, "--modality image", sure=False),)
+    raise OpenQuestion(
+        f"{path} is an array of shape {x.shape} with values from {low:g} to {high:g}; what is it?",
+        [Reading(as_windows, {"modality": "sequence"}, _shown(few[0])),
+         Reading(as_images, {"modality": "image"}, _shown(few[0]))],
+    )  # fmt: skip
+
+
+def _shown(rows: np.ndarray) -> Sequence[str]:
+    return [" ".join(f"{value:.4g}" for value in row[:6]) + (" ..." if len(row) > 6 else "") for row in rows[:3]]
