@@ -128,7 +128,7 @@ def is_table(path: Path) -> bool:
     if any(name.endswith(ending + packed) for ending in ENDINGS for packed in PACKED):
         return True
     if not path.is_file():
-        return name.endswith((".feather", ".arrow"))
+        return name.endswith((".feather", ".arrow", ".json", ".jsonl"))
     if name.endswith(".zip"):
         try:
             with zipfile.ZipFile(path) as archive:
@@ -137,6 +137,8 @@ def is_table(path: Path) -> bool:
             return False
     if name.endswith((".feather", ".arrow")) or _reader(path) is not None:
         return True
+    if name.endswith((".json", ".jsonl")):
+        return _records(path) is not None
     return name.endswith((".parquet", ".pq")) and _numeric_parquet(path)
 
 
@@ -172,6 +174,8 @@ def open_table(path: Path, options: Options) -> Opened:
         opened = _of_frame(path, frame)
     elif name.endswith((".parquet", ".pq", ".feather", ".arrow")):
         opened = _of_arrow(path)
+    elif name.endswith((".json", ".jsonl")):
+        opened = _of_json(path)
     else:
         opened = _of_text(path, options)
     if not opened.columns or not opened.rows:
@@ -261,7 +265,8 @@ def _of_arrow(path: Path) -> Opened:
                 rows, width = file.metadata.num_rows, len(file.schema_arrow.names)
                 if rows * width * 8 > usable_memory() // 4:
                     raise DataError(
-                        f"{path} holds more than a quarter of the memory ({rows:,} rows of {width} columns); take fewer rows"
+                        f"{path} holds more than a quarter of the memory ({rows:,} rows of {width} columns); take "
+                        "fewer rows"
                     )
                 table = file.read(use_threads=False)
         else:
@@ -353,6 +358,35 @@ def _period(name: str, ordinals: Any, freq: str) -> Column:
     index = pd.PeriodIndex.from_ordinals(numbers.fillna(0).astype("int64").to_numpy(), freq=freq).to_timestamp()
     times = pa.array(index.as_unit("ns").asi8, pa.timestamp("ns"), mask=numbers.isna().to_numpy())
     return Column(name, "time", pa.chunked_array([times]), f"period:{freq}", what=f"period[{freq}]")
+
+
+MOST_JSON = 256 * 1024**2
+"""Bytes of a JSON file, which is read whole."""
+
+
+def _records(path: Path) -> list[dict[str, Any]] | None:
+    """Return the records of a JSON file: a list of objects, or one object a line; None if it holds another thing."""
+    try:
+        if path.stat().st_size > MOST_JSON:
+            return None
+        text = path.read_text("utf-8-sig").strip()
+        rows = (
+            json.loads(text)
+            if text.startswith("[")
+            else [json.loads(line) for line in text.splitlines() if line.strip()]
+        )
+    except (OSError, ValueError, RecursionError):
+        return None
+    return rows if rows and all(isinstance(row, dict) for row in rows) else None
+
+
+def _of_json(path: Path) -> Opened:
+    import pandas as pd
+
+    records = _records(path)
+    if records is None:
+        raise DataError(f"{path} is no list of records in JSON; give a list of objects, or one object a line")
+    return _of_frame(path, Frame(pd.DataFrame(records)))
 
 
 def _of_frame(path: Path, frame: Frame) -> Opened:

@@ -1,8 +1,8 @@
 """Forms of time: how one text is written, told from examples, as a pattern that reads and writes.
 
-A form is a text like those of `strftime`. What it has beside them: ``%-d`` (and m, H, I) without a leading zero, ``%q`` a
-quarter, ``%3f`` a fraction of three digits (``%f``: as many as it takes), ``%^b`` and ``%^B`` in capitals, ``%#p`` in
-small letters, ``%:z`` +01:00, ``%#z`` +01, ``%z`` +0100.
+A form is a text like those of `strftime`. What it has beside them: ``%-d`` (and m, H, I) without a leading
+zero, ``%q`` a quarter, ``%3f`` a fraction of three digits (``%f``: as many as it takes), ``%^b`` and ``%^B`` in
+capitals, ``%#p`` in small letters, ``%:z`` +01:00, ``%#z`` +01, ``%z`` +0100.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ _LATER = re.compile(rf"(?P<date>.+?)(?P<gap>[T_:-]| - |, ?| )?{_CLOCK}")
 _HOUR = re.compile(r"(?P<date>.+?)(?P<gap> )(?P<h>\d{1,2})(?P<pgap> ?)(?P<p>[AaPp][Mm])|"
                    r"(?P<date2>\d{4}-\d\d-\d\d)(?P<gap2>[T ])(?P<h2>\d\d)")  # fmt: skip
 _EARLIER = re.compile(r"(?P<h>\d{1,2}):(?P<m>\d\d)(?::(?P<s>\d\d))?(?P<gap> |, )(?P<date>.+)")
-_COMPACT = re.compile(r"(?P<date>\d{8})(?P<gap>[T _-]?)(?P<h>\d\d)(?P<m>\d\d)(?P<s>\d\d)?(?:(?P<mark>\.)(?P<f>\d{1,9}))?"
+_COMPACT = re.compile(r"(?P<date>\d{8})(?P<gap>[T _-]?)(?P<h>\d\d)(?P<m>\d\d)(?P<s>\d\d)?"
+                      r"(?:(?P<mark>\.)(?P<f>\d{1,9}))?"
                       r"(?P<zgap> ?)(?P<zone>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?")  # fmt: skip
 _THREE = re.compile(r"(\d{1,4})([-/. ]|\. )(\d{1,2})\2(\d{1,4})")
 _NAMED = re.compile(
@@ -54,7 +55,7 @@ _SIMPLE = (
 
 
 def forms_of(text: str) -> list[str]:
-    """Return the forms that a text may have, fields without leading zeros, the likelier ones first; [] if it is no time.
+    """Return the forms that a text may have, fields without leading zeros, the likelier first; [] if it is no time.
 
     >>> forms_of("01/03/16")
     ['%-d/%-m/%y', '%-m/%-d/%y', '%y/%-m/%-d']

@@ -97,7 +97,8 @@ def _numbers(opened: Opened, column: Column) -> np.ndarray:
     if len(values) and not np.isfinite(values.sum()) and np.isinf(values).any():
         at = int(np.isinf(values).argmax())
         raise DataError(
-            f"{opened.name}: {opened.place(at)}, column '{column.name}' holds {values[at]}; every value must be a finite "
+            f"{opened.name}: {opened.place(at)}, column '{column.name}' holds {values[at]}; every value must be a "
+            "finite "
             "number: leave it empty where it is missing"
         )
     return values

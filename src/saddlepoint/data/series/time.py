@@ -21,8 +21,9 @@ SAMPLES = 400
 UNIX = {"unix:s": SECOND, "unix:ms": 10**6, "unix:us": 10**3, "unix:ns": 1}
 _UNIX_SPAN = (631_152_000, 4_102_444_800)
 ZONES = (
-    "Europe/Berlin", "Europe/London", "Europe/Athens", "Europe/Moscow", "America/New_York", "America/Chicago", "America/Denver",
-    "America/Los_Angeles", "America/Sao_Paulo", "Australia/Sydney", "Pacific/Auckland", "America/Halifax", "America/Santiago",
+    "Europe/Berlin", "Europe/London", "Europe/Athens", "Europe/Moscow", "America/New_York", "America/Chicago",
+    "America/Denver", "America/Los_Angeles", "America/Sao_Paulo", "America/Halifax", "America/Santiago",
+    "Australia/Sydney", "Pacific/Auckland",
 )  # fmt: skip
 """Zones with daylight saving that stamps with changing offsets are tried in."""
 _PARTS = {"%Y": "year", "%q": "quarter", "%m": "month", "%d": "day", "%H": "hour", "%M": "minute", "%S": "second"}
@@ -246,7 +247,7 @@ def candidates(texts: Sequence[str]) -> list[str]:
     fitting = [form for form in forms_of(texts[0]) if seen[form] >= enough]
     fitting += [form for form, count in seen.most_common(4) if count >= enough and form not in fitting]
     if not fitting and sum(_MIXED.fullmatch(text) is not None for text in texts) >= enough:
-        fitting = [form for form in forms_of(max(filter(_MIXED.fullmatch, texts), key=len))[:1]]
+        fitting = forms_of(max(filter(_MIXED.fullmatch, texts), key=len))[:1]
     return fitting
 
 
@@ -288,7 +289,7 @@ def read_form(column: Any, form: str) -> Read:
             offsets += [re.search(r"[+-]\d\d:?\d*$|Z$", word.strip())[0] for word in words]  # type: ignore[index]
         row += len(chunk)
     joined = np.concatenate(times) if times else np.empty(0, np.int64)
-    zone, says = ("UTC" if zoned else ""), ()
+    zone, says = ("UTC" if zoned else ""), tuple[str, ...]()
     if offsets and (seen := {_offset(text) for text in offsets}):
         zone, says = _zone_of(seen, column, joined)
     return Read(settled, joined, zone, says)
