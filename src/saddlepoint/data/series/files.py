@@ -16,6 +16,7 @@ from saddlepoint._errors import DataError
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, as_findings
+from saddlepoint.data.series.forms import says_time
 from saddlepoint.data.series.frame import Frame, Look
 from saddlepoint.data.series.numbers import to_numbers
 from saddlepoint.data.series.text import ENDINGS, PACKED, Columns, layout_of, start_of, zipped_table
@@ -173,7 +174,7 @@ def open_table(path: Path, options: Options) -> Opened:
             raise DataError(f"{path} holds no table of series; see docs/data.md for what can be read")
         opened = _of_frame(path, frame)
     elif name.endswith((".parquet", ".pq", ".feather", ".arrow")):
-        opened = _of_arrow(path)
+        opened = _of_arrow(path, options)
     elif name.endswith((".json", ".jsonl")):
         opened = _of_json(path)
     else:
@@ -184,12 +185,19 @@ def open_table(path: Path, options: Options) -> Opened:
     return opened
 
 
+def _asked(options: Options, name: str) -> bool:
+    """Whether a column of fractions is read, where features are named: others can be no time, series or label."""
+    special = (*(options.time_column or ()), options.group_column, options.label_column)
+    return options.columns is None or name in options.columns or name in special or says_time(name) or not name
+
+
 def _of_text(path: Path, options: Options) -> Opened:
     start = start_of(path)
     layout = layout_of(path, start, options.header)
     names, nameless = _named(layout.names)
     read = Columns(path, start, layout, names, options.decimal)
-    table = read.read()
+    table = read.read(lambda name: _asked(options, name))
+    names = list(table.column_names)
     opened = Opened(str(path), {}, layout.line, "line", read.layout.look, list(layout.findings), nameless)
     marked: dict[str, int] = {}
     for name in names:
@@ -251,7 +259,7 @@ def _of_cells(
     return Column(name, kind, numbers.values, texts=data)
 
 
-def _of_arrow(path: Path) -> Opened:
+def _of_arrow(path: Path, options: Options) -> Opened:
     """Open parquet or feather, with the index that pandas kept."""
     import pandas.core.arrays.arrow.extension_types  # noqa: F401  (registers periods with pyarrow)
     import pyarrow as pa
@@ -262,13 +270,14 @@ def _of_arrow(path: Path) -> Opened:
     try:
         if kind == "parquet":
             with pq.ParquetFile(path) as file:
-                rows, width = file.metadata.num_rows, len(file.schema_arrow.names)
-                if rows * width * 8 > usable_memory() // 4:
+                schema, rows = file.schema_arrow, file.metadata.num_rows
+                names = [f.name for f in schema if not pa.types.is_floating(f.type) or _asked(options, f.name)]
+                if rows * len(names) * 8 > usable_memory() // 4:
                     raise DataError(
-                        f"{path} holds more than a quarter of the memory ({rows:,} rows of {width} columns); take "
-                        "fewer rows"
+                        f"{path} holds more than a quarter of the memory ({rows:,} rows of {len(names)} columns); take "
+                        "fewer --columns, or fewer rows"
                     )
-                table = file.read(use_threads=False)
+                table = file.read(columns=names, use_threads=False)
         else:
             table = feather.read_table(path, use_threads=False)
         kept = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))

@@ -25,6 +25,12 @@ _GROUPS = {
     "p": r"([AaPp][Mm])", "z": r"([+-]\d{4})", ":z": r"([+-]\d{2}:\d{2})", "#z": r"([+-]\d{2})", "%": "%",
 }  # fmt: skip
 
+STRONG = {"time", "times", "date", "dates", "datetime", "timestamp", "timestamps", "year", "years", "yr", "datum",
+          "zeit", "jahr", "epoch", "unix"}  # fmt: skip
+WEAK = {"t", "ts", "day", "days", "week", "weeks", "month", "months", "quarter", "hour", "hours", "hr", "minute",
+        "minutes", "second", "seconds", "sec", "index", "period", "step", "elapsed", "tag", "monat",
+        "woche"}  # fmt: skip
+
 _CLOCK = (
     r"(?P<h>\d{1,2})(?::(?P<m>\d\d)(?::(?P<s>\d\d)(?:(?P<mark>[.,])(?P<f>\d{1,9}))?)?)"
     r"(?:(?P<pgap> ?)(?P<p>[AaPp][Mm]))?(?:(?P<zgap> ?)(?P<zone>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?))?"
@@ -52,6 +58,20 @@ _SIMPLE = (
     (re.compile(r"\d{4}(-?W)\d{2}(-?)[1-7]"), "%G{0}%V{1}%u"),
     (re.compile(r"\d{4}([-/.])\d{3}"), "%Y{0}%j"),
 )
+
+
+def words_of(name: str) -> set[str]:
+    """Return the words of a name, small.
+
+    >>> sorted(words_of("timeIndex_2"))
+    ['index', 'time']
+    """
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
+
+
+def says_time(name: str) -> bool:
+    """Whether a column is named like a time."""
+    return bool(words_of(name) & STRONG) or name.lower() in WEAK
 
 
 def forms_of(text: str) -> list[str]:

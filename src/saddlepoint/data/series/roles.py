@@ -11,10 +11,11 @@ from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.series.files import Column, Opened
+from saddlepoint.data.series.forms import STRONG, WEAK, words_of
 from saddlepoint.data.series.grouping import Series, codes_of, find_series
 from saddlepoint.data.series.numbers import edge_mark, sign_of
 from saddlepoint.data.series.time import examples
-from saddlepoint.data.series.timecolumn import STRONG, WEAK, TimeColumn, asked_time, find_time, words_of
+from saddlepoint.data.series.timecolumn import TimeColumn, asked_time, find_time
 from saddlepoint.data.series.wide import ask_if_wide
 from saddlepoint.data.sources.folder import shortened
 
@@ -338,8 +339,8 @@ def _marks(opened: Opened, features: Sequence[str]) -> list[Finding]:
         notes.append(
             Finding(
                 "missing",
-                f"{mark:g} in '{name}' ({count:,} times{more}) looks like a mark of missing values, but is learned as a "
-                "value",
+                f"{mark:g} in '{name}' ({count:,} times{more}) looks like a mark of missing values, but is learned "
+                "as a value",
                 f"all others lie between {low:g} and {high:g}",
                 f"--missing {mark:g}",
                 sure=False,

@@ -382,14 +382,18 @@ class Columns:
         plain = (pa.types.is_integer(kind) or pa.types.is_floating(kind)) and not padded
         return kind if plain else pa.string()
 
-    def read(self) -> Any:
+    def read(self, wanted: Callable[[str], bool]) -> Any:
         """Return all rows as an Arrow table; a column whose type does not hold to its end is read again as a wider one.
+
+        Args:
+            wanted: whether a column of fractions is wanted, by its name; all others are read.
 
         Raises:
             DataError: if the file is damaged, or too large.
         """
         import pyarrow as pa
 
+        self.kinds = {n: kind for n, kind in self.kinds.items() if not pa.types.is_floating(kind) or wanted(n)}
         while True:
             batches, left, rows = [], usable_memory() // 4, 0
             try:
@@ -400,7 +404,7 @@ class Columns:
                     rows, left = rows + batch.num_rows, left - batch.nbytes
                     if left < 0:
                         raise DataError(
-                            f"{self.path} holds more than {rows:,} rows of {len(self.names)} columns, a quarter of the "
+                            f"{self.path} holds more than {rows:,} rows of {len(self.kinds)} columns, a quarter of the "
                             "memory; take fewer --columns, or fewer rows"
                         )
             except _Wider as wider:
@@ -427,7 +431,8 @@ class Columns:
             return "error"
 
         convert = pc.ConvertOptions(
-            column_types=kinds, null_values=list(MISSING), strings_can_be_null=True, decimal_point=self.decimal,
+            column_types=kinds, include_columns=list(kinds),
+            null_values=list(MISSING), strings_can_be_null=True, decimal_point=self.decimal,
             auto_dict_encode=False,
         )  # fmt: skip
         delimiter = "\t" if self.layout.delimiter == " " else self.layout.delimiter

@@ -13,6 +13,7 @@ from saddlepoint._errors import DataError
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.series.files import Column, Opened
+from saddlepoint.data.series.forms import STRONG, says_time, words_of
 from saddlepoint.data.series.layout import decimals_of
 from saddlepoint.data.series.pace import steadiness
 from saddlepoint.data.series.time import (
@@ -33,11 +34,6 @@ from saddlepoint.data.sources.folder import shortened
 ORDERS = {"day-first": "d", "month-first": "m", "year-first": "y"}
 REGULAR = 0.98
 """A reading of dates is regular if this share of its steps is the usual one."""
-STRONG = {"time", "times", "date", "dates", "datetime", "timestamp", "timestamps", "year", "years", "yr", "datum",
-          "zeit", "jahr", "epoch", "unix"}  # fmt: skip
-WEAK = {"t", "ts", "day", "days", "week", "weeks", "month", "months", "quarter", "hour", "hours", "hr", "minute",
-        "minutes", "second", "seconds", "sec", "index", "period", "step", "elapsed", "tag", "monat",
-        "woche"}  # fmt: skip
 PARTS = {
     "%Y": ({"year", "yr", "years", "jahr", "yyyy"}, (1000, 2500)), "%q": ({"quarter", "qtr", "q"}, (1, 4)),
     "%m": ({"month", "mon", "mo", "monat", "mnth", "mm"}, (1, 12)),
@@ -65,20 +61,6 @@ class TimeColumn:
     findings: list[Finding] = field(default_factory=list)
     beside: tuple[str, ...] = ()
     tentative: bool = False
-
-
-def words_of(name: str) -> set[str]:
-    """Return the words of a name, small.
-
-    >>> sorted(words_of("timeIndex_2"))
-    ['index', 'time']
-    """
-    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
-
-
-def says_time(name: str) -> bool:
-    """Whether a column is named like a time."""
-    return bool(words_of(name) & STRONG) or name.lower() in WEAK
 
 
 def asked_time(opened: Opened, names: Sequence[str], options: Options) -> TimeColumn:
