@@ -15,8 +15,9 @@ from PIL import Image
 from saddlepoint._errors import DataError
 from saddlepoint.data import load_dataset
 from saddlepoint.data.given import load_samples
+from saddlepoint.data.series import files as series_files
 from saddlepoint.data.series import samples as series_samples
-from saddlepoint.data.series import table as series_table
+from saddlepoint.data.series import text as series_text
 from saddlepoint.data.sources import arrays
 from tests.unit.data_helpers import own_cache, pictures, png, write_folder, write_parquet  # noqa: F401
 
@@ -229,7 +230,8 @@ def test_a_table_of_more_rows_than_memory_is_refused(
     else:
         path.write_bytes(gzip.compress(b"a,b\n" + b"0,0\n" * 10**6))
     assert path.stat().st_size < 40_000
-    monkeypatch.setattr(series_table, "usable_memory", lambda: 16 * 10**6)
+    for module in (series_files, series_text):
+        monkeypatch.setattr(module, "usable_memory", lambda: 16 * 10**6)
     _refused(path, "rows of 2 columns", "--columns")
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from saddlepoint._errors import ConfigError, DataError, suggest
 from saddlepoint.data.dataset import Dataset
+from saddlepoint.data.options import Options
 from saddlepoint.data.series.layout import Layout, plain_layout
-from saddlepoint.data.series.table import Choice, is_table, read_table
+from saddlepoint.data.series.table import is_table, read_table
 
 FORMATS = ("csv", "parquet", "npz")
 _WINDOW = "window"
@@ -137,7 +138,10 @@ def _from_table(path: Path, dataset: Dataset, layout: Layout) -> tuple[np.ndarra
     names, group = tuple(column.name for column in layout.columns), window_column(layout)
     header = _header(path)
     label = layout.label if layout.label in header and dataset.classes else None
-    table = read_table(path, Choice(names, None, group if group in header else None, label or None))
+    told = group if group in header else "none"
+    table = read_table(
+        path, Options(columns=names, time_column=("none",), group_column=told, label_column=label or None)
+    )
     rows = len(table.values[names[0]])
     if table.groups is None:
         if rows % time:

@@ -14,9 +14,10 @@ from saddlepoint._errors import DataError
 from saddlepoint.data import cache
 from saddlepoint.data.dataset import SPLITS, Dataset
 from saddlepoint.data.options import Options
+from saddlepoint.data.plan import Note
 from saddlepoint.data.series.layout import Clock, Column, Layout, decimals_of
-from saddlepoint.data.series.table import Choice, Table, read_table
-from saddlepoint.data.series.time import GAP, MOST_GAPS, refuse_repeats, step_in_words, usual_step
+from saddlepoint.data.series.pace import GAP, MOST_GAPS, refuse_repeats, step_in_words, usual_step
+from saddlepoint.data.series.table import Table, read_table
 from saddlepoint.data.sources.folder import shortened, stamp
 
 WINDOW = 24
@@ -27,7 +28,7 @@ MOST_VALUES = 64 * 1024**2
 LEAST_WINDOWS = 5
 SHARE = 10
 """One row in ten goes to each of valid and test, the last ones of every series."""
-RULES = 2
+RULES = 3
 """Raised whenever a table would be prepared differently."""
 
 _CHUNK = 4096
@@ -67,8 +68,7 @@ def load_series(name: str, path: Path, options: Options, *, released: bool = Fal
     found = cache.read(entry, name)
     if found is not None:
         return found
-    choice = Choice(options.columns, (options.time_column or (None,))[0], options.group_column, options.label_column)
-    table = read_table(path, choice)
+    table = read_table(path, options)
     work = cache.workspace(entry)
     try:
         _build(table, options.window or WINDOW, work, entry, released)
@@ -83,7 +83,9 @@ def load_series(name: str, path: Path, options: Options, *, released: bool = Fal
 
 
 def _build(table: Table, window: int, work: Path, entry: Path, released: bool) -> None:
-    notes = [f"read from {table.name}", *table.notes]
+    notes: list[Note] = [f"read from {table.name}", *table.findings]
+    for name in table.categories:
+        table.values[name] = np.where(table.values[name] < 0, np.nan, table.values[name])
     if released:
         table.values = {name: values[::-1] for name, values in table.values.items()}
         series = _Series(table, np.array([0]), np.array([0]), None)
@@ -127,11 +129,11 @@ def _ordered(table: Table) -> _Series:
         _take(table, order)
         groups = groups[order]
         if table.times is not None:
-            notes.append(f"rows were put in order of '{table.time}'")
+            notes.append(f"rows were put in order of '{table.stamps.name if table.stamps else ''}'")
     if table.times is not None:
         again = np.r_[False, (np.diff(groups) == 0) & (np.diff(table.times) == 0)]
         if again.any():
-            refuse_repeats(table.name, table.time, int(again.sum()), rows)
+            refuse_repeats(table.name, table.stamps.name if table.stamps else "", int(again.sum()), rows)
             _take(table, np.flatnonzero(~again))
             groups = groups[~again]
             notes.append(f"{int(again.sum())} rows repeat a time of their series and were left out")
@@ -155,12 +157,13 @@ def _ordered(table: Table) -> _Series:
 
 def _pace(table: Table, inside: np.ndarray) -> tuple[Clock | None, np.ndarray, list[str]]:
     """Return the clock, which rows begin after a gap, and what to say of it."""
-    times = table.times
+    times, stamps = table.times, table.stamps
     assert times is not None
+    assert stamps is not None
     later = np.flatnonzero(inside)
     if not len(later):
         return None, np.zeros(len(times), bool), []
-    dates = table.form != "number"
+    dates = stamps.dates
     step, unit, distance = usual_step(times[later - 1], times[later], dates)
     decimals = None if dates else decimals_of(times)
     if decimals is not None:
@@ -170,15 +173,19 @@ def _pace(table: Table, inside: np.ndarray) -> tuple[Clock | None, np.ndarray, l
     late[later] = distance(times[later - 1], times[later]) > GAP * step
     notes, words = [], step_in_words(step, unit)
     if late.sum() > MOST_GAPS * len(later):
-        notes.append(f"'{table.time}' is irregular (usual step {words}): distances in time are left aside")
+        notes.append(f"'{stamps.name}' is irregular (usual step {words}): distances in time are left aside")
         late[:] = False
     else:
         gaps = (
             f"; {int(late.sum()):,} gaps of more than {GAP} of them, which no window goes across" if late.any() else ""
         )
-        notes.append(f"'{table.time}' is the time, at steps of {words}{gaps}")
-    form = "number" if not dates else "iso" if table.form.startswith("iso") else table.form
-    return Clock(table.time, form, float(times.max()), step, unit, table.sample, decimals), late, notes
+        notes.append(f"'{stamps.name}' is the time, at steps of {words}{gaps}")
+    form = stamps.forms[0]
+    form = form if form == "number" or (form.startswith("%") and not form.startswith("%Y-%m-%d")) else "iso"
+    scale = 1000 if dates else 1.0
+    step = step / scale if unit == "time" else step
+    sample = str(stamps.write(times[:1])[stamps.columns[0]][0])
+    return Clock(stamps.columns[0], form, float(times.max() / scale), step, unit, sample, decimals), late, notes
 
 
 def _take(table: Table, index: np.ndarray) -> None:
