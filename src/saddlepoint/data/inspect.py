@@ -6,14 +6,14 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Unpack
 
 import numpy as np
 
 from saddlepoint._errors import DataError
-from saddlepoint.data import names
+from saddlepoint.data import in_memory, names
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.decode import Survey, Unreadable, decode, strict_pillow
 from saddlepoint.data.images.prepare import MAX_UNREADABLE, MIN_ROWS, plan
@@ -99,7 +99,7 @@ class _Seen:
 
 
 def inspect_source(
-    source: str, *, say: Callable[[str], None] | None = None, **preparation: Unpack[Preparation]
+    source: Any, *, say: Callable[[str], None] | None = None, **preparation: Unpack[Preparation]
 ) -> Inspection:
     """Look at every row of a data set, without preparing it for training.
 
@@ -116,6 +116,10 @@ def inspect_source(
     Raises:
         DataError: if there is no such data, or it cannot be read at all.
     """
+    if not in_memory.is_name(source):
+        source = in_memory.hold(source, Options.of(**preparation))
+    if in_memory.in_memory(source) and (path := in_memory.path_of(source)) is not None:
+        return replace(inspect_source(str(path), say=say, **preparation), name=source)
     if names.is_series(source):
         return _inspect_series(load_dataset(source, say=say, **preparation))
     options = Options.of(**preparation).for_images(source)
@@ -185,6 +189,9 @@ def _alike(group: np.ndarray, packed: np.ndarray, thumbnails: np.ndarray) -> Ite
 
 
 def _open(source: str, options: Options, say: Callable[[str], None] | None) -> Source:
+    if in_memory.in_memory(source):
+        dataset = load_dataset(source, say=say, **options.kept("image"))
+        return arrays.dataset_source(dataset, dataset.fingerprint)
     if source in names.KNOWN:
         local = None if source in names.synthetic.MIXTURES else names.local_source(source)
         if local is not None:
