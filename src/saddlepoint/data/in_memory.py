@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections import OrderedDict
@@ -135,12 +137,41 @@ def _hold_dataset(dataset: Dataset) -> str:
     backing = dataset.splits["train"].x
     file = getattr(backing, "filename", None)
     if isinstance(backing, np.memmap) and file and (Path(file).parent / "meta.json").is_file():
-        note = {"entry": str(Path(file).parent), "fingerprint": dataset.fingerprint}
-        _written(_folder() / f"{name.removeprefix(PREFIX)}.json", lambda path: write_atomically(path, json.dumps(note)))
+        _point(name, Path(file).parent, dataset.fingerprint)
     elif dataset.modality == "sequence":
-        raise DataError(f"'{dataset.name}' holds sequences that load_dataset did not load; give the table instead")
+        _publish(name, dataset)
     _remember(name, lambda _: dataset_source(dataclasses.replace(dataset, name=name), name))
     return name
+
+
+def _publish(name: str, dataset: Dataset) -> None:
+    """Write sequences into the cache as they are: they cannot be cut anew without their table."""
+    entry = cache.entry_path(name, {"source": name})
+    if cache.read(entry, name) is None:
+        work = cache.workspace(entry)
+        try:
+            for split, part in dataset.splits.items():
+                np.ascontiguousarray(part.x, dtype=np.float32).tofile(work / f"{split}.x")
+                if part.labels is not None:
+                    np.ascontiguousarray(part.labels, dtype=np.int64).tofile(work / f"{split}.labels")
+            known = inspect.signature(cache.publish).parameters
+            kept = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(dataset)}
+            cache.publish(
+                work, entry, shape=dataset.spec.shape, rows={s: len(part) for s, part in dataset.splits.items()},
+                labelled=dataset.splits["train"].labels is not None, notes=dataset.findings,
+                **{key: value for key, value in kept.items() if key in known},
+            )  # fmt: skip
+        except OSError as error:
+            raise cache.unwritable(error) from error
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    published = cache.read(entry, name)
+    _point(name, entry, "" if published is None else published.fingerprint)
+
+
+def _point(name: str, entry: Path, fingerprint: str) -> None:
+    note = json.dumps({"entry": str(entry), "fingerprint": fingerprint})
+    _written(_folder() / f"{name.removeprefix(PREFIX)}.json", lambda path: write_atomically(path, note))
 
 
 def _pointed(name: str) -> Dataset | None:
