@@ -12,7 +12,7 @@ import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint import resolve as resolving
 from saddlepoint._errors import CheckpointError, ConfigError, suggest
 from saddlepoint.config import check, from_json, override
-from saddlepoint.data import Inspection, inspect_source
+from saddlepoint.data import Inspection, in_memory, inspect_source
 from saddlepoint.data.options import Options, Preparation, preparation_of
 from saddlepoint.engine import runtime
 from saddlepoint.engine.folder import RunFolder
@@ -38,7 +38,7 @@ def list_families() -> dict[str, type[Family]]:
 
 def plan(
     family: str = "gan",
-    data: str = "mnist",
+    data: Any = "mnist",
     *,
     preset: str | None = None,
     options: Mapping[str, Any] | None = None,
@@ -61,7 +61,8 @@ def plan(
 
     Args:
         family: name of a family; `saddlepoint.list_families()` has them.
-        data: name of a data set, path of images, arrays or a CSV, or ``hf:owner/name``.
+        data: name of a data set, path of images, arrays or a CSV, or ``hf:owner/name``; or data in memory, as
+            `load_dataset` takes it.
         preset: named configuration of the family; None: its default.
         options: fields of the family's configuration to change, such as ``{"batch_size": 64}``.
         budget: training time, such as ``"90s"``, ``"3m"``, ``"1.5h"``, or seconds as a number.
@@ -95,7 +96,7 @@ def plan(
         family=kind.name,
         preset=preset,
         options=override(config, options or {}),
-        source=str(data),
+        source=str(data) if in_memory.is_name(data) else in_memory.hold(data, _reading(kind, preparation)),
         preparation=asked.given(),
         settings=settings,
         device=device,
@@ -122,12 +123,21 @@ def _settings(
     return Settings(seed, steps, kimg, seconds, checkpoint_seconds=every, remedy=remedy, stop_when=stop_when)
 
 
-def train(family: str = "gan", data: str = "mnist", **request: Any) -> Run:
+def _reading(kind: type[Family], preparation: Preparation) -> Options:
+    """Return options with what the family needs, for data that may be images or sequences."""
+    own = kind.tags.modalities
+    known: Preparation = {"modality": own[0]} if len(own) == 1 else {}
+    return Options.of(**{**known, **preparation})
+
+
+def train(family: str = "gan", data: Any = "mnist", **request: Any) -> Run:
     """Train a family on data, or go on with the same unfinished training, and return the run.
 
     Args:
         family: name of a family.
-        data: name of a data set, path of images or arrays, or ``hf:owner/name``.
+        data: name of a data set, path of images or arrays, or ``hf:owner/name``; or data in memory: an array or tensor,
+            (x, labels), a list of pictures, a data set of PyTorch or of `datasets`, a pandas.DataFrame, a `Dataset`,
+            or a mapping from split names to these.
         **request: everything else that `plan` accepts.
 
     Raises:
@@ -136,7 +146,11 @@ def train(family: str = "gan", data: str = "mnist", **request: Any) -> Run:
         CheckpointError: if the run folder cannot be used.
         TrainingError: if a loss or a weight stops being finite.
     """
-    return start(plan(family, data, **request))[0]
+    planned = plan(family, data, **request)
+    try:
+        return start(planned)[0]
+    finally:
+        in_memory.forget(planned.source)  # what is needed from now on, the cache has
 
 
 def resolve(request: Plan, say: Callable[[str], None] | None = None) -> Resolved:
@@ -154,7 +168,7 @@ def resolve(request: Plan, say: Callable[[str], None] | None = None) -> Resolved
 
 
 def inspect(
-    source: str,
+    source: Any,
     family: str | None = None,
     *,
     preset: str | None = None,
@@ -174,6 +188,9 @@ def inspect(
         ConfigError: if there is no such family, or it does not take the data.
         DataError: as `resolve`.
     """
+    if not in_memory.is_name(source):
+        wanted = Options.of(**preparation) if family is None else _reading(get_family(family), preparation)
+        source = in_memory.hold(source, wanted)
     if family is None:
         return inspect_source(source, say=say, **preparation)
     resolved = resolve(plan(family, source, preset=preset, **preparation), say)
@@ -183,12 +200,17 @@ def inspect(
 
 def resume(path: str | Path, **limits: Any) -> Run:
     """Go on with the run in ``path`` and return it; arguments as in `plan_to_resume`, errors as in `train`."""
-    return start(plan_to_resume(path, **limits))[0]
+    planned = plan_to_resume(path, **limits)
+    try:
+        return start(planned)[0]
+    finally:
+        in_memory.forget(planned.source)
 
 
 def plan_to_resume(
     path: str | Path,
     *,
+    data: Any = None,
     budget: str | float | None = None,
     kimg: float | None = None,
     steps: int | None = None,
@@ -200,6 +222,7 @@ def plan_to_resume(
 
     Args:
         path: run folder.
+        data: what the run was trained on, if that was given in memory and the cache has it no longer.
         budget, kimg, steps: new limits, counted from the run's beginning; without any, the run's own.
         stop_when: as in `plan`; None: as before.
         device: where to go on; None: where it was.
@@ -217,7 +240,9 @@ def plan_to_resume(
     try:
         kind = get_family(config["family"])
         settings = Settings(**config["settings"])
-        data = config["data"]
+        known = config["data"]
+        if data is not None:
+            _give_again(folder, kind, known, data)
         if budget is not None or kimg is not None or steps is not None:
             settings = dataclasses.replace(settings, seconds=limits.seconds, kimg=kimg, steps=steps)
         settings = dataclasses.replace(settings, stop_when=stop_when or settings.stop_when)
@@ -225,8 +250,8 @@ def plan_to_resume(
             family=kind.name,
             preset=config["preset"],
             options=from_json(kind.Config, config["options"]),
-            source=data["source"],
-            preparation=preparation_of(data),
+            source=known["source"],
+            preparation=preparation_of(known),
             settings=settings,
             device=device or config["device"],
             threads=threads or config["threads"],
@@ -234,6 +259,15 @@ def plan_to_resume(
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error
+
+
+def _give_again(folder: RunFolder, kind: type[Family], known: Mapping[str, Any], data: Any) -> None:
+    """Hold data in memory for a run that was trained on it."""
+    if not in_memory.in_memory(known["source"]):
+        raise ConfigError(f"'{folder.path}' was trained on '{known['source']}', no data in memory; leave it out")
+    name = in_memory.hold(data, _reading(kind, preparation_of(known)))
+    if name != known["source"]:
+        raise ConfigError(f"'{folder.path}' was trained on other data ({known['source']} then, {name} now)")
 
 
 def _check_words(remedy: str, stop_when: str | None, precision: str = "auto") -> None:

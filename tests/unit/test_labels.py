@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ import pytest
 
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint.data import Dataset, inspect_source, load_dataset
+from saddlepoint.data.labels.arrange import arrange
 from saddlepoint.data.labels.attributes import read_attributes
 from saddlepoint.data.labels.splits import split_word
 from saddlepoint.data.plan import OpenQuestion
@@ -291,6 +293,43 @@ def test_rows_of_missing_files_are_left_out_and_counted(tmp_path: Path) -> None:
     assert said(data, "2 of 22 rows of labels.csv name files that are not there (gone.png, lost.png)")
 
 
+def test_a_table_without_a_header_loses_no_row(tmp_path: Path) -> None:
+    known = images(tmp_path / "d", flat(20))
+    text = "".join(f"{name},{'ab'[i % 2]}\n" for i, name in enumerate(known))
+    (tmp_path / "d" / "labels.csv").write_text(text)
+    data = load_dataset(str(tmp_path / "d"))
+    assert read(data, known) == {name: "ab"[i % 2] for i, name in enumerate(known)}
+    assert said(data, "labels.csv has no header")
+    assert load_dataset(str(tmp_path / "d"), label_column="column 2").fingerprint == data.fingerprint
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mutated_label_files_are_read_or_refused_in_words(seed: int) -> None:
+    """Bytes of good tables changed, cut and put twice: labels, a question, or an error that says what to do."""
+    rng = np.random.default_rng(seed)
+    names = [f"{folder}{i}.png" for folder in ("", "train/", "test/") for i in range(6)]
+    rows = [{"file_name": name, "label": "ab"[i % 2], "x": i / 3} for i, name in enumerate(names)]
+    good = {
+        "labels.csv": "file_name,label,x\n" + "".join(f"{r['file_name']},{r['label']},{r['x']}\n" for r in rows),
+        "metadata.jsonl": "\n".join(map(json.dumps, rows)),
+        "dataset.json": json.dumps({"labels": [[name, [i % 2, 1 - i % 2]] for i, name in enumerate(names)]}),
+        "list_attr_celeba.txt": f"{len(names)}\nOld Big\n" + "".join(f"{name} 1 -1\n" for name in names),
+    }
+    for file, text in good.items():
+        for _ in range(150):
+            data = bytearray(text.encode())
+            for place in rng.integers(0, len(data), rng.integers(1, 8)):
+                data[place] = rng.choice(bytearray(b'\x00\xff,;"\n\t{}[]:0-.aZ '))
+            cut, again = sorted(rng.integers(0, len(data), 2))
+            data = data[:again] + data[cut:] if rng.random() < 0.5 else data[:again]
+            with contextlib.suppress(DataError):
+                arranged = arrange("d", names, {file: bytes(data)})
+                labels = [arranged.labels.get(name) for name in arranged.images]
+                assert set(arranged.images) <= set(names)
+                assert all(label is None for label in labels) or None not in labels
+                assert len({len(label) if isinstance(label, tuple) else -1 for label in labels}) == 1
+
+
 def test_two_tables_that_disagree_are_asked_about(tmp_path: Path) -> None:
     known = images(tmp_path / "d", flat(20))
     for file, words in (("labels.csv", "ab"), ("expert.csv", "ba")):
@@ -336,6 +375,15 @@ def test_a_class_without_training_images_is_no_class(tmp_path: Path) -> None:
     declared = load_dataset(str(path))
     assert declared.classes == ("a", "c")
     assert set(declared.splits["train"].labels) == {0, 1}  # type: ignore[arg-type]
+
+
+def test_a_test_split_of_such_a_class_alone_is_carved_from_training(tmp_path: Path) -> None:
+    names = [*(f"train/{c}/{i}.png" for c in "ab" for i in range(10)), *(f"test/z/{i}.png" for i in range(4))]
+    known = images(tmp_path / "d", names)
+    data = load_dataset(str(tmp_path / "d"))
+    assert data.classes == ("a", "b")
+    assert set(read(data, known)) == {name for name in names if "/z/" not in name}
+    assert any("z: no class" in line for line in inspect_source(str(tmp_path / "d")).plan)
 
 
 def test_a_class_of_one_image_is_trained_on(tmp_path: Path) -> None:

@@ -6,22 +6,22 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Unpack
 
 import numpy as np
 
 from saddlepoint._errors import DataError
-from saddlepoint.data import names
+from saddlepoint.data import in_memory, names
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.decode import Survey, Unreadable, decode, strict_pillow
 from saddlepoint.data.images.prepare import MAX_UNREADABLE, MIN_ROWS, plan
-from saddlepoint.data.labels.files import index_labels
+from saddlepoint.data.labels.files import index_labels, settle_labels
 from saddlepoint.data.labels.joint import choose_attributes
 from saddlepoint.data.load import find_path, joined, load_dataset
 from saddlepoint.data.options import Options, Preparation
-from saddlepoint.data.plan import Finding, Note, as_findings
+from saddlepoint.data.plan import Finding, Note, OpenQuestion, as_findings
 from saddlepoint.data.sources import arrays
 from saddlepoint.data.sources.folder import Label, Source
 
@@ -90,7 +90,7 @@ class _Seen:
 
     survey: Survey = field(default_factory=Survey)
     labels: list[Label] = field(default_factory=list)
-    splits: Counter[str] = field(default_factory=Counter)
+    splits: list[str] = field(default_factory=list)
     first: dict[bytes, str] = field(default_factory=dict)
     repeats: list[tuple[str, str]] = field(default_factory=list)
     thumbnails: list[np.ndarray] = field(default_factory=list)
@@ -99,7 +99,7 @@ class _Seen:
 
 
 def inspect_source(
-    source: str, *, say: Callable[[str], None] | None = None, **preparation: Unpack[Preparation]
+    source: Any, *, say: Callable[[str], None] | None = None, **preparation: Unpack[Preparation]
 ) -> Inspection:
     """Look at every row of a data set, without preparing it for training.
 
@@ -116,6 +116,10 @@ def inspect_source(
     Raises:
         DataError: if there is no such data, or it cannot be read at all.
     """
+    if not in_memory.is_name(source):
+        source = in_memory.hold(source, Options.of(**preparation))
+    if in_memory.in_memory(source) and (path := in_memory.path_of(source)) is not None:
+        return replace(inspect_source(str(path), say=say, **preparation), name=source)
     if names.is_series(source):
         return _inspect_series(load_dataset(source, say=say, **preparation))
     options = Options.of(**preparation).for_images(source)
@@ -132,7 +136,7 @@ def inspect_source(
         name=source,
         modality="image",
         rows=seen.survey.total,
-        splits=dict(seen.splits),
+        splits=dict(Counter(seen.splits)),
         sizes={f"{w}x{h}": n for (w, h), n in seen.survey.sizes.most_common()},
         modes=dict(seen.survey.modes.most_common()),
         classes=_class_counts(seen.labels, opened.classes),
@@ -185,6 +189,9 @@ def _alike(group: np.ndarray, packed: np.ndarray, thumbnails: np.ndarray) -> Ite
 
 
 def _open(source: str, options: Options, say: Callable[[str], None] | None) -> Source:
+    if in_memory.in_memory(source):
+        dataset = load_dataset(source, say=say, **options.kept("image"))
+        return arrays.dataset_source(dataset, dataset.fingerprint)
     if source in names.KNOWN:
         local = None if source in names.synthetic.MIXTURES else names.local_source(source)
         if local is not None:
@@ -214,7 +221,7 @@ def _look(source: Source) -> _Seen:
             seen.survey.unreadable.append((item.origin, str(problem)))
             continue
         seen.labels.append(item.label)
-        seen.splits[item.split] += 1
+        seen.splits.append(item.split)
         shape = f"{image.mode} {image.size}".encode()
         digest = hashlib.blake2b(shape + image.tobytes(), digest_size=16).digest()
         if digest in seen.first:
@@ -244,7 +251,10 @@ def _outlook(
         )
         steps += decided.notes
         steps += [f"{n} of {survey.total} images are {what}" for what, n in seen.done.items()]
-        steps += [finding.sentence() for finding in index_labels(seen.labels, source.classes)[2]]
+        every = np.arange(len(seen.labels))
+        steps += settle_labels(source.name, seen.labels, seen.splits, source.classes, options.unlabelled, every)[3]
+    except OpenQuestion:
+        raise
     except DataError as error:
         shape = None
         advice.append(f"it cannot be used as it is: {error}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from saddlepoint._errors import DataError, suggest
-from saddlepoint.data import cache
+from saddlepoint.data import cache, in_memory
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.prepare import prepare, survey_side
 from saddlepoint.data.labels.joint import choose_attributes, joint_source
@@ -23,7 +24,7 @@ from saddlepoint.data.sources.tfd import split_path
 
 
 def load_dataset(
-    source: str, *, say: Callable[[str], None] | None = None, **preparation: Unpack[Preparation]
+    source: Any, *, say: Callable[[str], None] | None = None, **preparation: Unpack[Preparation]
 ) -> Dataset:
     """Load a data set; the first time it is prepared and cached, later it is memory-mapped at once.
 
@@ -31,7 +32,8 @@ def load_dataset(
         source: a name (`list_datasets`), a path (folder of images, zip, parquet, .npy, .npz; a CSV or a parquet table
             of numbers is a set of series; ``TFD_48x48.mat#2`` is fold 2 of the Toronto Face Database),
             ``hf:owner/name``, or two sets of images joined by ``+``: their rows together, each with the labels of its
-            own set.
+            own set. Or data in memory: an array or tensor, (x, labels), a list of pictures, a data set of PyTorch or of
+            `datasets`, a pandas.DataFrame, a `Dataset`, or a mapping from split names to these.
         say: receives lines worth telling while it happens (downloads, an unreachable hub); None: silence.
         preparation: fields of `Options`, as they are or as words of the command line: ``size=64``, ``columns="a,b"``.
 
@@ -47,6 +49,9 @@ def load_dataset(
     """
     options = Options.of(**preparation)
     say = say or _silence
+    source = str(source) if in_memory.is_name(source) else in_memory.hold(source, options)
+    if in_memory.in_memory(source):
+        return _load_memory(source, options, preparation, say)
     parts = joined(source)
     if len(parts) > 1:
         return _load_joint(source, parts, options.for_images(source), say)
@@ -70,6 +75,13 @@ def load_dataset(
         found = choose_attributes(found, options.attributes)
         dataset = prepare(found.with_notes(f"read from {source}"), options, entry)
     return dataset
+
+
+def _load_memory(source: str, options: Options, preparation: Preparation, say: Say) -> Dataset:
+    """Load data that was given in memory: a table or series from its file in the cache, rows as they are held."""
+    if (path := in_memory.path_of(source)) is not None:
+        return replace(load_dataset(str(path), say=say, **preparation), name=source)
+    return in_memory.load_rows(source, options.for_images("the data"))
 
 
 def joined(source: str) -> list[str]:
@@ -137,7 +149,7 @@ def natural_side(source: str, **preparation: Unpack[Preparation]) -> int | None:
         >>> natural_side("ring8") is None
         True
     """
-    if len(joined(source)) > 1:
+    if in_memory.in_memory(source) or len(joined(source)) > 1:
         return None
     path = Path(source).expanduser()
     if source in KNOWN or source.startswith("hf:") or path_key(path) or is_table(path):
@@ -159,7 +171,7 @@ def absolute_source(source: str) -> str:
     parts = joined(source)
     if len(parts) > 1:
         return "+".join(absolute_source(part) for part in parts)
-    if source in KNOWN or source.startswith("hf:"):
+    if source in KNOWN or source.startswith(("hf:", in_memory.PREFIX)):
         return source
     return str(Path(source).expanduser().resolve())
 

@@ -14,6 +14,8 @@ from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 Label = int | str | tuple[int, ...] | None
 """A class name, a class index, a number for each class of a labelling (1, 0, or -1: not known), or None."""
 
+_LEAST = 3
+"""Training rows below which all rows are pooled."""
 MOST_BARE = 0.05
 """Share of training rows without a label up to which they are left out, not asked about."""
 
@@ -86,6 +88,8 @@ def settle_labels(
 ) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...], list[Finding]]:
     """Decide which of the rows are used, and what their labels are; see `labelled_rows` and `index_labels`.
 
+    A class without training rows can be neither learned nor asked for: it is left out, with its rows in other splits.
+
     Args:
         name: of the data, for messages.
         raw: label of each row, used or not.
@@ -102,18 +106,30 @@ def settle_labels(
     labels, classes, findings = index_labels([raw[n] for n in rows], declared)
     if labels is None:
         return rows, None, classes, [*gaps, *findings]
+    trained = np.array([splits[n] in ("", "train") for n in rows], dtype=bool)
+    if labels.ndim == 1 and trained.sum() >= _LEAST:
+        known = np.isin(labels, labels[trained])
+        kept = np.unique(labels[trained])
+        if lost := [name for index, name in enumerate(classes) if index not in kept]:
+            findings.append(_lost(lost, int((~known).sum())))
+        classes = tuple(classes[index] for index in kept)
+        rows, labels = rows[known], np.searchsorted(kept, labels[known])
     every = np.zeros((len(raw), *labels.shape[1:]), dtype=np.int64)
     every[rows] = labels
     return rows, every, classes, [*gaps, *findings]
 
 
+def _lost(names: Sequence[str], rows: int) -> Finding:
+    aside = f"; {rows:,} rows of other splits are left out with them" if rows else ""
+    return _finding(f"{few(names)}: no class, since no training image has this label{aside}")
+
+
 def trained_classes(
     labels: np.ndarray | None, names: tuple[str, ...], parts: Mapping[str, np.ndarray], given: Sequence[str]
 ) -> tuple[np.ndarray | None, tuple[str, ...], dict[str, np.ndarray], list[Finding]]:
-    """Leave only classes that training sees: one without training rows can be neither learned nor asked for.
+    """Let training see every class: rows of one that were all set aside by chance go back to it.
 
-    Rows of a class that all were set aside by chance go back to training; a class that the source itself has in other
-    splits only is left out with its rows.
+    Where none could go back, the class is left out with its rows.
 
     Args:
         labels: class index of each row (rows,), numbers of several labels (rows, classes), or None.
@@ -145,9 +161,7 @@ def trained_classes(
     left = {split: index[moved[index] >= 0] for split, index in rows.items()}
     if not all(len(index) for index in left.values()):
         return labels, names, rows, []
-    aside = f"; {dropped:,} rows of other splits are left out with them" if dropped else ""
-    says = f"{few(lost)}: no class, since no training image has this label{aside}"
-    return moved, tuple(names[i] for i in kept), left, [_finding(says)]
+    return moved, tuple(names[i] for i in kept), left, [_lost(lost, dropped)]
 
 
 def labelled_rows(

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from saddlepoint._errors import DataError, suggest
+from saddlepoint.data.labels.columns import all_marks, first_rows, in_words, mark, may_be_label, not_equal, says_splits
 from saddlepoint.data.labels.files import Label, few
 from saddlepoint.data.labels.splits import split_of_table, split_word
 from saddlepoint.data.labels.values import one_or_several, read_cells
@@ -33,7 +34,6 @@ _LABEL_KEYS = (
 )  # fmt: skip
 _MOST_READINGS = 8
 _LOOKED_AT = 2000
-_REAL = re.compile(r"[+-]?\d*\.\d+(e[+-]?\d+)?", re.IGNORECASE)
 
 
 class Images:
@@ -175,6 +175,8 @@ class _Reader:
         named = self._name_column(rows, known)
         if named is None:
             return None
+        if self._is_image(named):
+            rows, named = self._headless(rows, named)
         if column is not None and column not in rows[0]:
             return None
         chosen, sure = self._label_columns(rows, named, column)
@@ -184,7 +186,7 @@ class _Reader:
         if matched is None:
             return None
         if len(chosen) > 1:
-            table = {name: tuple(int(_mark(cell) == 1) for cell in cells) for name, cells in matched.items()}
+            table = {name: tuple(int(mark(cell) == 1) for cell in cells) for name, cells in matched.items()}
             labels, classes, said = one_or_several(self.where, table, chosen)
         else:
             labels, classes, said = read_cells(
@@ -197,9 +199,17 @@ class _Reader:
         what = f"columns {few(chosen)}" if len(chosen) > 1 else f"column '{chosen[0]}'"
         return self._table(labels, classes, f"labels were read from {self.file}, {what}", sure, splits)
 
+    def _headless(self, rows: list[dict[str, Any]], named: str) -> tuple[list[dict[str, Any]], str]:
+        """Return rows of a table whose first line names an image that is there: it is no header, but a row."""
+        names = {name: f"column {place}" for place, name in enumerate(rows[0], start=1)}
+        says = f"{self.file} has no header: its first line names an image that is there"
+        self.findings.append(Finding("labels", says, "", "--label-column 'column 2'", sure=False))
+        first = dict(zip(names.values(), names, strict=True))
+        return [first, *({names[name]: row[name] for name in names} for row in rows)], names[named]
+
     def _nothing(self, rows: Sequence[Mapping[str, Any]], named: str) -> LabelTable | None:
         """Return what to say of a table that names images and has no column that looks like labels."""
-        others = [name for name in rows[0] if name != named and not _says_splits(rows, name)]
+        others = [name for name in rows[0] if name != named and not says_splits(rows, name)]
         if not others or not any(self._is_image(row[named]) for row in rows):
             return None
         says = f"{self.file} has no column that looks like labels ({few(others)})"
@@ -280,25 +290,25 @@ class _Reader:
         """Return the columns of labels (several: each says whether its label holds), and whether that is certain."""
         if column is not None:
             return (column,), True
-        others = [name for name in rows[0] if name != named and not _says_splits(rows, name)]
+        others = [name for name in rows[0] if name != named and not says_splits(rows, name)]
         keyed = [name for name in others if _key(name) in _LABEL_KEYS]
         if keyed:
-            told_apart = _not_equal(rows, keyed)
+            told_apart = not_equal(rows, keyed)
             if len(told_apart) > 1:
                 raise self._question(rows, named, told_apart)
-            return (_in_words(rows, keyed),), len(others) == 1
-        marks = [name for name in others if _all_marks(rows, name)]
-        if len(marks) > 1 and len(marks) == len([name for name in others if _may_be_label(rows, name)]):
+            return (in_words(rows, keyed),), len(others) == 1
+        marks = [name for name in others if all_marks(rows, name)]
+        if len(marks) > 1 and len(marks) == len([name for name in others if may_be_label(rows, name)]):
             return tuple(marks), len(marks) == len(others)
-        fitting = [name for name in others if _may_be_label(rows, name)]
-        told_apart = _not_equal(rows, fitting)
+        fitting = [name for name in others if may_be_label(rows, name)]
+        told_apart = not_equal(rows, fitting)
         if len(told_apart) > 1:
             raise self._question(rows, named, told_apart)
-        return ((_in_words(rows, fitting),) if fitting else ()), False
+        return ((in_words(rows, fitting),) if fitting else ()), False
 
     def _question(self, rows: Sequence[Mapping[str, Any]], named: str, columns: Sequence[str]) -> OpenQuestion:
         readings = [
-            Reading(f"'{name}' holds the labels", {"label_column": name}, _first_rows(rows, named, name))
+            Reading(f"'{name}' holds the labels", {"label_column": name}, first_rows(rows, named, name))
             for name in columns[:_MOST_READINGS]
         ]
         readings.append(Reading("none of them: no labels from tables", {"labels": "folders"}))
@@ -306,7 +316,7 @@ class _Reader:
         return OpenQuestion(f"several columns of {self.where} may hold the labels{more}", readings)
 
     def _splits(self, rows: Sequence[Mapping[str, Any]], named: str) -> dict[str, str]:
-        column = next((name for name in rows[0] if _says_splits(rows, name)), None)
+        column = next((name for name in rows[0] if says_splits(rows, name)), None)
         if column is None:
             return {}
         self.findings.append(
@@ -361,6 +371,8 @@ def _rows(rows: list[Any]) -> list[dict[str, Any]]:
     if not all(isinstance(row, dict) for row in rows):
         raise ValueError("a row is no mapping of columns to values")
     names = list(dict.fromkeys(str(name) for row in rows for name in row))
+    if not names:
+        raise ValueError("its rows have no columns")
     return [{name: row.get(name) for name in names} for row in rows]
 
 
@@ -395,67 +407,6 @@ def _key(name: str) -> str:
 
 def _shown(value: Any) -> str:
     return f"'{few([str(cell) for cell in value], 4) if isinstance(value, list) else value}'"
-
-
-def _first_rows(rows: Sequence[Mapping[str, Any]], named: str, column: str) -> list[str]:
-    return [f"{row[named]}: {row[column]}" for row in rows[:3]]
-
-
-def _values(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
-    return [row[name] for row in rows if row[name] is not None and row[name] != ""]
-
-
-def _says_splits(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
-    values = {str(value) for value in _values(rows, name)}
-    return len(values) > 1 and len(values) <= len(rows) and all(split_word(value) for value in values)
-
-
-def _may_be_label(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
-    """Whether a column looks like classes: words, whole numbers or lists of them, many of which come again."""
-    values = _values(rows, name)
-    if not values or any(isinstance(value, dict) for value in values):
-        return False
-    if any(isinstance(value, float) and not value.is_integer() for value in values):
-        return False
-    if any(isinstance(value, str) and _REAL.fullmatch(value.strip()) for value in values):
-        return _all_marks(rows, name)
-    if any(isinstance(value, list) for value in values):
-        return all(isinstance(part, str | int) for value in values if isinstance(value, list) for part in value)
-    return len({str(value) for value in values}) <= len(rows) // 2
-
-
-def _all_marks(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
-    """Whether a column says yes or no: 0 and 1, or -1 and 1."""
-    values = {_mark(row[name]) for row in rows}
-    return None not in values and (values <= {0, 1} or values <= {-1, 1})
-
-
-def _mark(value: Any) -> int | None:
-    text = str(value).strip().removesuffix(".0")
-    return {"0": 0, "1": 1, "-1": -1, "True": 1, "False": 0}.get(text)
-
-
-def _not_equal(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
-    """Return the columns without those that say the same as an earlier one in other words (a name and its number)."""
-    kept: list[str] = []
-    for name in columns:
-        if not any(_one_to_one(rows, other, name) for other in kept):
-            kept.append(name)
-    return kept
-
-
-def _one_to_one(rows: Sequence[Mapping[str, Any]], a: str, b: str) -> bool:
-    pairs = {(str(row[a]), str(row[b])) for row in rows}
-    return len(pairs) == len({first for first, _ in pairs}) == len({second for _, second in pairs})
-
-
-def _in_words(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """Return the first column that holds words, else the first."""
-    words = [
-        name for name in columns
-        if any(isinstance(v, str) and not re.fullmatch(r"-?\d+(\.\d*)?", v.strip()) for v in _values(rows, name))
-    ]  # fmt: skip
-    return (words or list(columns))[0]
 
 
 def column_names(file: str, data: bytes) -> list[str]:
