@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
@@ -17,6 +18,7 @@ from saddlepoint.data import in_memory, names
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.decode import Survey, Unreadable, decode, strict_pillow
 from saddlepoint.data.images.prepare import MAX_UNREADABLE, MIN_ROWS, plan
+from saddlepoint.data.kinds import ARRAYS, is_windows, kind_of
 from saddlepoint.data.labels.files import index_labels, settle_labels
 from saddlepoint.data.labels.joint import choose_attributes
 from saddlepoint.data.load import find_path, joined, load_dataset
@@ -118,11 +120,13 @@ def inspect_source(
     """
     if not in_memory.is_name(source):
         source = in_memory.hold(source, Options.of(**preparation))
-    if in_memory.in_memory(source) and (path := in_memory.path_of(source)) is not None:
-        return replace(inspect_source(str(path), say=say, **preparation), name=source)
-    if names.is_series(source):
-        return _inspect_series(load_dataset(source, say=say, **preparation))
-    options = Options.of(**preparation).for_images(source)
+    if in_memory.in_memory(source) and (place := in_memory.path_of(source)) is not None:
+        return replace(inspect_source(str(place), say=say, **preparation), name=source)
+    path, options = Path(source).expanduser(), Options.of(**preparation)
+    if names.is_series(source) or (source not in names.KNOWN and kind_of(path, options) == "sequence"):
+        ready = path.suffix.lower() in ARRAYS and is_windows(path, options)
+        return _inspect_series(load_dataset(source, say=say, **preparation), ready)
+    options = options.for_images(source)
     opened = _open(source, options, say)
     if len(joined(source)) == 1:
         opened = choose_attributes(opened, options.attributes)
@@ -310,7 +314,7 @@ def _inspect_vectors(source: Source) -> Inspection:
     )
 
 
-def _inspect_series(dataset: Dataset) -> Inspection:
+def _inspect_series(dataset: Dataset, ready: bool = False) -> Inspection:
     counts = {split: len(part) for split, part in dataset.splits.items()}
     train, total = dataset.splits["train"], sum(counts.values())
     held = [part.labels for part in dataset.splits.values() if part.labels is not None]
@@ -318,7 +322,8 @@ def _inspect_series(dataset: Dataset) -> Inspection:
     repeats = len(train) - len({hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in train.x})
     advice = []
     if len(train) < 1000:
-        advice.append(f"{len(train):,} training windows are few: expect copies of them; a shorter --window gives more")
+        more = "give more" if ready else "a shorter --window gives more"
+        advice.append(f"{len(train):,} training windows are few: expect copies of them; {more}")
     if repeats > len(train) / 100:
         advice.append(f"{repeats:,} training windows repeat others exactly")
     steps: list[Note] = [*dataset.findings]

@@ -11,13 +11,14 @@ from saddlepoint.data.options import MIN_SIDE, MIN_WINDOW, Kind, Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.series.formats import READERS
 from saddlepoint.data.series.table import is_table
-from saddlepoint.data.sources.arrays import open_arrays
+from saddlepoint.data.sources.arrays import Peek, peek_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ARRAYS = (".npy", ".npz")
 _LOOKED_AT = 200_000
+_LARGEST = 1e100
 _SMOOTH = 0.5
 """Rows that differ from the next by less than this share of what they differ from any other are in order of time."""
 _RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
@@ -46,14 +47,17 @@ def kind_of(path: Path, options: Options | None = None) -> Kind | None:
 
 
 def kind_findings(path: Path, options: Options) -> tuple[Finding, ...]:
-    """Return what is to be said of the choice where another reading would have been possible.
+    """Return what is to be said of an array where another reading would have been possible; nothing where that is open.
 
     Raises:
-        OpenQuestion, DataError: as `kind_of`.
+        DataError: if it is damaged.
     """
     if path.suffix.lower() not in ARRAYS or not path.is_file():
         return ()
-    return _array_kind(path, options)[1]
+    try:
+        return _array_kind(path, options)[1]
+    except OpenQuestion:
+        return ()
 
 
 def is_windows(path: Path, options: Options) -> bool:
@@ -62,82 +66,81 @@ def is_windows(path: Path, options: Options) -> bool:
     Raises:
         DataError: if it is damaged.
     """
-    held = open_arrays(path, options.array)
-    return next(iter(held.parts.values()))[0].ndim == 3
+    return len(peek_array(path, options.array).shape) > 2
 
 
 def _array_kind(path: Path, options: Options) -> tuple[Kind | None, tuple[Finding, ...]]:
-    held = open_arrays(path, options.array)
-    x = next(iter(held.parts.values()))[0]
+    x = peek_array(path, options.array)
+    axes = len(x.shape)
     if options.modality is not None:
         return options.modality, ()
-    if held.columns is not None and x.ndim in (2, 3):
+    if x.named and axes in (2, 3):
         return "sequence", (Finding("source", "sequences", "the file names their columns"),)
-    if x.dtype.kind not in "buif" or not x.size:
+    if x.dtype.kind not in "buif" or not x.few.size:
         return "image", ()  # refused there, in words
-    if x.ndim == 1:
-        return "sequence", (Finding("source", f"one series of {len(x):,} values", "the array has one axis"),)
-    if x.ndim == 2:
+    if axes == 1:
+        return "sequence", (Finding("source", f"one series of {x.shape[0]:,} values", "the array has one axis"),)
+    if axes == 2:
         return _flat(path, x)
-    return _stacked(path, x) if x.ndim == 3 else ("image", ())
+    return _stacked(path, x) if axes == 3 else ("image", ())
 
 
-def _flat(path: Path, x: np.ndarray) -> tuple[Kind, tuple[Finding, ...]]:
+def _flat(path: Path, x: Peek) -> tuple[Kind, tuple[Finding, ...]]:
     """Decide on (rows, feature): vectors without an order, or one long series."""
+    rows, features = x.shape
     if x.dtype.kind != "f":
         return ("image", ()) if x.dtype == np.uint8 else ("sequence", ())
-    if np.isnan(x[:: max(1, len(x) // 1000)]).any() and not np.isnan(x).all():
-        return "sequence", (Finding("source", "one long series", "values are missing, which vectors cannot have",
-                                    "--modality vector", sure=False),)  # fmt: skip
-    if _in_order(x):
+    if _in_order(x.few):
+        series = f"a series of {rows:,} moments with {features} features"
+        vectors = f"{rows:,} vectors of {features} features, in no order"
         raise OpenQuestion(
             f"{path} is an array of shape {x.shape} whose rows follow one another smoothly; what is it?",
-            [Reading(f"a series of {len(x):,} moments with {x.shape[1]} features", {"modality": "sequence"}, _shown(x)),
-             Reading(f"{len(x):,} vectors of {x.shape[1]} features, in no order", {"modality": "vector"}, _shown(x))],
-        )  # fmt: skip
+            [Reading(series, {"modality": "sequence"}, _shown(x.few)), Reading(vectors, {"modality": "vector"})],
+        )
     why = "neighbouring rows are no more alike than others"
     return "vector", (Finding("source", "vectors (rows, feature)", why, "--modality sequence", sure=False),)
 
 
-def _in_order(x: np.ndarray) -> bool:
+def _in_order(rows: np.ndarray) -> bool:
     """Whether each row is much nearer to the next than to any other: a walk in time, not draws."""
-    few = np.asarray(x[: max(3, _LOOKED_AT // x.shape[1])], np.float64)
+    few = rows[: max(3, _LOOKED_AT // rows.shape[1])].astype(np.float64)
+    few = few[np.isfinite(few).all(axis=1)]
+    if len(few) < 8 or np.abs(few).max() > _LARGEST:
+        return False
     scale = few.std(axis=0)
     few = few[:, scale > 0] / scale[scale > 0]
-    if len(few) < 8 or not few.shape[1] or not np.isfinite(few).all():
-        return False
     other = np.random.default_rng(0).permutation(few)
-    near, far = np.abs(np.diff(few, axis=0)).mean(), np.abs(few - other)[np.any(few != other, axis=1)].mean()
+    differ = np.any(few != other, axis=1)
+    if not few.shape[1] or not differ.any():
+        return False
+    near, far = np.abs(np.diff(few, axis=0)).mean(), np.abs(few - other)[differ].mean()
     return bool(near < _SMOOTH * far)
 
 
-def _stacked(path: Path, x: np.ndarray) -> tuple[Kind, tuple[Finding, ...]]:
+def _stacked(path: Path, x: Peek) -> tuple[Kind, tuple[Finding, ...]]:
     """Decide on (n, a, b): grey images of a x b pixels, or windows of a steps and b features."""
-    steps, features = x.shape[1:]
-    as_windows = f"{len(x):,} windows of {steps} steps and {features} feature{'s'[: features - 1]}"
-    as_images = f"{len(x):,} grey images of {features}x{steps} pixels"
-    few = np.asarray(x[:: max(1, len(x) * steps * features // _LOOKED_AT)])
-    if x.dtype in (np.uint8, np.bool_):
-        return "image", ()
-    if steps < MIN_WINDOW:
+    rows, steps, features = x.shape
+    as_windows = f"{rows:,} windows of {steps} steps and {features} feature{'s'[: features - 1]}"
+    as_images = f"{rows:,} grey images of {features}x{steps} pixels"
+    if x.dtype in (np.uint8, np.bool_) or steps < MIN_WINDOW:
         return "image", ()
     if min(steps, features) < MIN_SIDE:
         return "sequence", (Finding("source", as_windows, f"images have at least {MIN_SIDE} pixels on a side"),)
-    if not np.isfinite(few).all():
-        return "sequence", (Finding("source", as_windows, "values are missing, which images cannot have"),)
-    low, high = float(few.min()), float(few.max())
-    fits = x.dtype == np.uint16 or any(least <= low and high <= most for least, most in _RANGES)
+    if np.isnan(x.few[:, -1]).all(axis=1).any() and not np.isnan(x.few[:, 0]).any():
+        return "sequence", (Finding("source", as_windows, "some end in rows without values: they are shorter"),)
+    finite = x.few[np.isfinite(x.few)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    fits = x.dtype.kind in "ui" or any(least <= low and high <= most for least, most in _RANGES)
     if steps == features and fits:
         why = f"they are square, with values from {low:g} to {high:g}"
         return "image", (Finding("source", as_images, why, "--modality sequence", sure=False),)
     if not fits and steps != features:
         why = f"they are oblong, with values from {low:g} to {high:g}"
         return "sequence", (Finding("source", as_windows, why, "--modality image", sure=False),)
-    raise OpenQuestion(
-        f"{path} is an array of shape {x.shape} with values from {low:g} to {high:g}; what is it?",
-        [Reading(as_windows, {"modality": "sequence"}, _shown(few[0])),
-         Reading(as_images, {"modality": "image"}, _shown(few[0]))],
-    )  # fmt: skip
+    readings = [Reading(as_windows, {"modality": "sequence"}, _shown(x.few[0])),
+                Reading(as_images, {"modality": "image"})]  # fmt: skip
+    raise OpenQuestion(f"{path} is an array of shape {x.shape} with values from {low:g} to {high:g}; what is it?",
+                       readings)  # fmt: skip
 
 
 def _shown(rows: np.ndarray) -> Sequence[str]:

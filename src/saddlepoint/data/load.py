@@ -12,10 +12,11 @@ from saddlepoint._errors import DataError, suggest
 from saddlepoint.data import cache, in_memory
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.prepare import prepare, survey_side
+from saddlepoint.data.kinds import ARRAYS, is_windows, kind_of
 from saddlepoint.data.labels.joint import choose_attributes, joint_source
 from saddlepoint.data.names import KNOWN, Say, load_named
 from saddlepoint.data.options import Options, Preparation
-from saddlepoint.data.series.table import is_table
+from saddlepoint.data.series.ready import load_ready
 from saddlepoint.data.series.windows import load_series
 from saddlepoint.data.sources import hub
 from saddlepoint.data.sources.folder import Source
@@ -61,8 +62,8 @@ def load_dataset(
         return load_named(source, options, say)
     if source.startswith("hf:"):
         return _load_hub(source, options.for_images(source), say)
-    if is_table(Path(source).expanduser()) and Path(source).expanduser().is_file():
-        return load_series(source, Path(source).expanduser(), options.for_table(source))
+    if kind_of(Path(source).expanduser(), options) == "sequence":
+        return _load_sequences(source, Path(source).expanduser(), options.for_table(source))
     options.for_images(source)
     key = path_key(Path(source).expanduser())
     found = None if key else find_path(source, options)
@@ -152,7 +153,7 @@ def natural_side(source: str, **preparation: Unpack[Preparation]) -> int | None:
     if in_memory.in_memory(source) or len(joined(source)) > 1:
         return None
     path = Path(source).expanduser()
-    if source in KNOWN or source.startswith("hf:") or path_key(path) or is_table(path):
+    if source in KNOWN or source.startswith("hf:") or path_key(path) or kind_of(path) == "sequence":
         return None
     found = find_path(source, Options.of(**preparation))
     if found.modality != "image":
@@ -186,6 +187,13 @@ def find_path(source: str, options: Options | None = None) -> Source:
     if not source or not split_path(str(path))[0].exists():
         raise DataError(f"there is no data set or path '{source}'; {_nearest(source, path)}")
     return path_source(path, options)
+
+
+def _load_sequences(source: str, path: Path, options: Options) -> Dataset:
+    """Load a table of series, or an array of windows that are ready."""
+    if path.suffix.lower() in ARRAYS and is_windows(path, options):
+        return load_ready(source, path, options)
+    return load_series(source, path, options)
 
 
 def _load_hub(source: str, options: Options, say: Say) -> Dataset:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+import sys
 import tempfile
 import weakref
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +25,7 @@ _DATA_KEYS = ("x", "images", "image", "data", "samples", "arr_0")
 _LABEL_KEYS = ("y", "labels", "label", "targets", "target", "classes", "arr_1")
 _PREFIXES = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
 _CHUNK = 1024
+_PEEK = 4 * 1024**2
 _MOST_IDX = 1024**3
 """Bytes of an unpacked idx file; the largest published one has 640 MB."""
 
@@ -36,32 +39,24 @@ def npy_source(path: Path, key: str) -> Source:
     return array_parts_source(str(path), key, {"": (_open_npy(path), None)})
 
 
-def npz_source(path: Path, key: str) -> Source:
+def npz_source(path: Path, key: str, array: str | None = None) -> Source:
     """Read images or vectors from a .npz file.
 
     Arrays are found by name: x (or images, data, samples, arr_0) and y (or labels, targets, arr_1), also
     with a split, as in x_train, y_train, train_images. They are unpacked to temporary files, so that memory
     stays bounded.
 
+    Args:
+        path: of the file.
+        key: see `Source`.
+        array: name of the data, where it has another.
+
     Raises:
         DataError: see `array_parts_source`; also if no array has such a name, or an array holds Python
             objects.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = {m.filename.removesuffix(".npy"): m for m in archive.infolist() if m.filename.endswith(".npy")}
-            pairs = _pair_up(path, list(names))
-            scratch = _Scratch()
-            parts = {
-                split: (
-                    _unpack(path, archive, names[x], scratch.path),
-                    None if y is None else _unpack(path, archive, names[y], scratch.path),
-                )
-                for split, (x, y) in pairs.items()
-            }
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read as npz ({error}); save it again with numpy.savez") from error
-    return array_parts_source(str(path), key, parts, keep=scratch)
+    held = open_arrays(path, array)
+    return array_parts_source(str(path), key, held.parts, keep=held.keep)
 
 
 def array_parts_source(
@@ -224,6 +219,54 @@ class Held:
     keep: object = None
 
 
+@dataclass(frozen=True)
+class Peek:
+    """What is known of an array before it is read.
+
+    Attributes:
+        shape, dtype: of the whole.
+        few: some of its rows.
+        named: whether the file names columns.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    few: np.ndarray
+    named: bool = False
+
+
+def peek_array(path: Path, array: str | None = None) -> Peek:
+    """Look at the first array of data in a .npy or .npz file, without unpacking it.
+
+    Args:
+        path: of the file.
+        array: as in `open_arrays`.
+
+    Raises:
+        DataError: as `open_arrays`.
+    """
+    if path.suffix.lower() == ".npy":
+        x = _open_npy(path)
+        rows = max(1, _PEEK // max(1, int(np.prod(x.shape[1:])) * x.dtype.itemsize)) if x.ndim else 1
+        return Peek(x.shape, x.dtype, np.asarray(x[:rows]) if x.ndim else x)
+    with _zipped(path) as archive:
+        names = _members(archive)
+        name, _ = next(iter(_roles(path, names, array).values()))
+        try:
+            with archive.open(names[name]) as stream:
+                version = np.lib.format.read_magic(stream)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, fortran, dtype = read(stream)
+                if dtype.hasobject:
+                    raise ValueError("it holds Python objects, which are never unpickled")
+                row = max(1, int(np.prod(shape[1:], dtype=object)) * dtype.itemsize)
+                count = 0 if fortran or not shape or row > _PEEK else min(shape[0], _PEEK // row)
+                few = np.frombuffer(stream.read(count * row), dtype).reshape(count, *shape[1:])
+        except Exception as error:  # a damaged header may raise anything
+            raise DataError(f"{path}: {name} cannot be read as an array ({error}); save it again") from error
+        return Peek(shape, dtype, few, "columns" in names)
+
+
 def open_arrays(path: Path, array: str | None = None) -> Held:
     """Open a .npy or .npz file without a rule for what it holds.
 
@@ -236,25 +279,46 @@ def open_arrays(path: Path, array: str | None = None) -> Held:
     """
     if path.suffix.lower() == ".npy":
         return Held({"": (_open_npy(path), None)})
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = {m.filename.removesuffix(".npy"): m for m in archive.infolist() if m.filename.endswith(".npy")}
-            if array is not None and array not in names:
-                raise DataError(f"{path} has no array '{array}' (--array); {suggest(array, names)}")
-            labels = next((name for name in names if name.lower() in _LABEL_KEYS and name != array), None)
-            pairs = _pair_up(path, [n for n in names if n != "columns"]) if array is None else {"": (array, labels)}
-            scratch = _Scratch()
-
-            def opened(name: str | None) -> np.ndarray | None:
-                return None if name is None else _unpack(path, archive, names[name], scratch.path)
-
-            arrays = {split: (opened(x), opened(y)) for split, (x, y) in pairs.items()}
-            columns = opened("columns") if "columns" in names else None
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read as npz ({error}); save it again with numpy.savez") from error
-    parts = {split: (x, y) for split, (x, y) in arrays.items() if x is not None}
+    with _zipped(path) as archive:
+        names = _members(archive)
+        roles = _roles(path, names, array)
+        scratch = _Scratch()
+        parts = {
+            split: (
+                _unpack(path, archive, names[x], scratch.path),
+                None if y is None else _unpack(path, archive, names[y], scratch.path),
+            )
+            for split, (x, y) in roles.items()
+        }
+        columns = _unpack(path, archive, names["columns"], scratch.path) if "columns" in names else None
     texts = None if columns is None or columns.ndim != 1 else [str(name) for name in columns.tolist()]
     return Held(parts, texts, scratch)
+
+
+@contextmanager
+def _zipped(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{path} cannot be read as npz ({error}); save it again with numpy.savez") from error
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    return {m.filename.removesuffix(".npy"): m for m in archive.infolist() if m.filename.endswith(".npy")}
+
+
+def _roles(path: Path, names: Mapping[str, object], array: str | None) -> dict[str, tuple[str, str | None]]:
+    """Return the names of data and labels by split.
+
+    Raises:
+        DataError: if the file has no such arrays.
+    """
+    if array is None:
+        return _pair_up(path, [name for name in names if name != "columns"])
+    if array not in names:
+        raise DataError(f"{path} has no array '{array}' (--array); {suggest(array, names)}")
+    return {"": (array, next((n for n in names if n.lower() in _LABEL_KEYS and n != array), None))}
 
 
 class _Scratch:
@@ -270,6 +334,10 @@ def _open_npy(path: Path) -> np.ndarray:
         if path.stat().st_size == 0:
             raise ValueError("it is empty")
         array = np.lib.format.open_memmap(path, mode="r")
+        if array.dtype.kind == "U" and array.size:
+            order = ">" if array.dtype.byteorder == ">" else "<"
+            if np.frombuffer(array.tobytes(), order + "u4").max() > sys.maxunicode:
+                raise ValueError("its texts hold what is no character")
     except Exception as error:  # a damaged header may raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if "object" in reason.lower() or "pickle" in reason.lower():
@@ -311,7 +379,8 @@ def _pair_up(path: Path, names: list[str]) -> dict[str, tuple[str, str | None]]:
     if not pairs:
         listed = ", ".join(names) or "none"
         raise DataError(
-            f"{path} holds the arrays {listed}; none is called x, images, data, samples or x_train: rename one"
+            f"{path} holds the arrays {listed}; none is called x, images, data, samples or x_train: rename one, or "
+            "name it with --array"
         )
     if "" in pairs and len(pairs) > 1:
         del pairs[""]

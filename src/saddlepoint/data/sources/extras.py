@@ -7,15 +7,20 @@ import importlib
 import io
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint.data.labels.arrange import Arranged, arrange, may_say_labels
 from saddlepoint.data.memory import usable_memory
+from saddlepoint.data.options import Options
+from saddlepoint.data.plan import Note
+from saddlepoint.data.sources.folder import MAX_MEMBER, Item, Source, stamp, walk
 
 MOST_BYTES = 4 * 1024**3
 """Bytes of one file or array once it is unpacked."""
@@ -117,6 +122,49 @@ def without_gaps(values: np.ndarray) -> np.ndarray:
         return values
     finite = np.isfinite(values)
     return values if finite.all() else np.where(finite, values, values[finite].min() if finite.any() else 0.0)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files of images that are no pictures by themselves, arranged like a folder of pictures.
+
+    Attributes:
+        used: the files, each with its path relative to the folder.
+        arranged: their labels and splits.
+    """
+
+    used: Mapping[Path, str]
+    arranged: Arranged
+
+    def item(self, file: Path, payload: bytes | np.ndarray, part: str = "") -> Item:
+        """Return a row; ``part`` is what it is of a file that holds several."""
+        name = self.used[file]
+        label, split = self.arranged.labels.get(name), self.arranged.splits.get(name, "")
+        return Item(payload, label, f"{name} {part}".strip(), split, name if part else "")
+
+    def source(self, path: Path, kind: str, items: Callable[[], Iterator[Item]], notes: Sequence[Note]) -> Source:
+        """Return the source of all files."""
+        root = path if path.is_dir() else path.parent
+        return Source(
+            str(path), f"{kind}\n" + stamp(list(self.used), root), items, classes=self.arranged.classes,
+            notes=(*notes, *self.arranged.findings), labelling=self.arranged.labelling,
+        )  # fmt: skip
+
+
+def arrange_files(path: Path, files: Sequence[Path], options: Options) -> Files:
+    """Give files their labels and splits: from label files beside them, or their folders.
+
+    Raises:
+        OpenQuestion, DataError: as `arrange`.
+    """
+    if path.is_file():
+        return Files({path: path.name}, Arranged([path.name]))
+    names = {file: file.relative_to(path).as_posix() for file in files}
+    beside = [file for file in walk(path)[0] if may_say_labels(file.name) and file not in names]
+    texts = {file.relative_to(path).as_posix(): unpacked(file, MAX_MEMBER) for file in beside}
+    arranged = arrange(str(path), list(names.values()), texts, options)
+    kept = set(arranged.images)
+    return Files({file: name for file, name in names.items() if name in kept}, arranged)
 
 
 def listed(names: list[str], most: int = 8) -> str:

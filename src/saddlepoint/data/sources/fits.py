@@ -10,11 +10,20 @@ from typing import Any
 import numpy as np
 
 from saddlepoint._errors import DataError
-from saddlepoint.data.labels.arrange import arrange
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
-from saddlepoint.data.sources.extras import Exact, as_stream, check_room, guarded, listed, need, one_type, without_gaps
-from saddlepoint.data.sources.folder import Item, Source, stamp
+from saddlepoint.data.sources.extras import (
+    Exact,
+    arrange_files,
+    as_stream,
+    check_room,
+    guarded,
+    listed,
+    need,
+    one_type,
+    without_gaps,
+)
+from saddlepoint.data.sources.folder import Item, Source
 
 _KIND = "FITS"
 SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz")
@@ -54,25 +63,18 @@ def fits_source(path: Path, files: Sequence[Path], options: Options) -> Source:
         DataError: if a file is damaged or holds no image.
     """
     fits = need("astropy.io.fits", "astronomy", ".fits")
-    chosen = [_look(fits, file) for file in files]
-    target = one_type(part.exact for part in chosen)
-    root = path if path.is_dir() else path.parent
-    names = {file: file.relative_to(root).as_posix() for file in files}
-    arranged = arrange(str(path), list(names.values()), {}, options)
-    used = set(arranged.images)
+    held = arrange_files(path, files, options)
+    chosen = {file: _look(fits, file) for file in held.used}
+    target = one_type(part.exact for part in chosen.values())
 
     def items() -> Iterator[Item]:
-        for file, part in zip(files, chosen, strict=True):
-            if names[file] not in used:
-                continue
-            label, split = arranged.labels.get(names[file]), arranged.splits.get(names[file], "")
+        for file, part in chosen.items():
             with guarded(file, _KIND):
                 planes = _read(fits, file, part, target)
             for number, plane in enumerate(planes if options.pages == "all" else planes[:1]):
-                yield Item(plane, label, f"{names[file]} plane {number}" if len(planes) > 1 else names[file], split)
+                yield held.item(file, plane, f"plane {number}" if len(planes) > 1 else "")
 
-    notes = [*_notes(chosen, options), *arranged.findings]
-    return Source(str(path), "fits\n" + stamp(files, root), items, classes=arranged.classes, notes=tuple(notes))
+    return held.source(path, "fits", items, _notes(list(chosen.values()), options))
 
 
 def _notes(chosen: Sequence[_Chosen], options: Options) -> list[Note]:

@@ -35,17 +35,19 @@ class Item:
     """One row as it stands in a source.
 
     Attributes:
-        payload: bytes of an image file, uint8 pixels (height, width[, channel]), or a float32 vector
-            (feature,).
+        payload: bytes of an image file, pixels (height, width[, channel]) of any type of numbers, or a float32
+            vector (feature,).
         label: class name, class index, a number for each class of a labelling (1, 0, or -1: not known), or None.
         origin: file or row, for messages.
         split: ``train``, ``valid``, ``test``, or "" if the source does not say.
+        file: what several rows are slices or frames of, so that no two splits may share it; "": the row stands alone.
     """
 
     payload: bytes | np.ndarray
     label: Label
     origin: str
     split: str = ""
+    file: str = ""
 
 
 @dataclass(frozen=True)

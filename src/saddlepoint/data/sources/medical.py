@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 
 from saddlepoint._errors import DataError
-from saddlepoint.data.labels.arrange import arrange, may_say_labels
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
 from saddlepoint.data.sources.extras import (
     MOST_PIXELS,
     Exact,
+    arrange_files,
     check_room,
     guarded,
     listed,
     need,
     one_type,
     without_gaps,
-)
-from saddlepoint.data.sources.folder import Item, Source, stamp, walk
+)  # fmt: skip
+from saddlepoint.data.sources.folder import Item, Source
 
 DICOM_SUFFIXES, NIFTI_SUFFIXES = (".dcm", ".dicom", ".ima"), (".nii", ".nii.gz")
 _DICOM, _NIFTI = "DICOM", "NIfTI"
@@ -77,36 +77,23 @@ def dicom_source(path: Path, files: Sequence[Path], options: Options) -> Source:
         DataError: if none can be read, or their pixels are packed in a way that is not unpacked here.
     """
     pydicom = need("pydicom", "medical", ".dcm")
-    headers = [_header(pydicom, file) for file in files]
-    good = [header for header in headers if header is not None]
+    held = arrange_files(path, files, options)
+    headers = {file: _header(pydicom, file) for file in held.used}
+    good = [header for header in headers.values() if header is not None]
     if not good:
         raise DataError(f"{path} holds {len(files)} DICOM files, and none has an image that can be read")
-    root = path if path.is_dir() else path.parent
-    names = {file: file.relative_to(root).as_posix() for file in files}
-    beside = [] if path.is_file() else [file for file in walk(root)[0] if may_say_labels(file.name)]
-    texts = {file.relative_to(root).as_posix(): file.read_bytes() for file in beside}
-    arranged = arrange(str(path), list(names.values()), texts, options)
-    used = set(arranged.images)
     target = one_type(header.exact for header in good)
-    notes = [*_dicom_notes(good, options), *arranged.findings]
 
     def items() -> Iterator[Item]:
-        for file, header in zip(files, headers, strict=True):
-            name = names[file]
-            if name not in used:
-                continue
-            label, split = arranged.labels.get(name), arranged.splits.get(name, "")
+        for file, header in headers.items():
             pixels = None if header is None else _frames(pydicom, header, target)
             if header is None or pixels is None:
-                yield Item(_UNREADABLE, label, name, split)
+                yield held.item(file, _UNREADABLE)
                 continue
             for number, value in enumerate(pixels if options.pages == "all" else pixels[:1]):
-                yield Item(value, label, f"{name} frame {number}" if header.frames > 1 else name, split)
+                yield held.item(file, value, f"frame {number}" if header.frames > 1 else "")
 
-    key = "dicom\n" + stamp(files, root)
-    return Source(
-        str(path), key, items, classes=arranged.classes, notes=tuple(notes), labelling=arranged.labelling
-    )  # fmt: skip
+    return held.source(path, "dicom", items, _dicom_notes(good, options))
 
 
 def _dicom_notes(headers: Sequence[_Header], options: Options) -> list[Note]:
@@ -207,36 +194,29 @@ def nifti_source(path: Path, files: Sequence[Path], options: Options) -> Source:
         DataError: if a file is damaged or has fewer than two axes.
     """
     nibabel = need("nibabel", "medical", ".nii")
-    volumes = [_volume(nibabel, file) for file in files]
-    shapes, target = [shape for shape, _ in volumes], one_type(exact for _, exact in volumes)
-    root = path if path.is_dir() else path.parent
-    names = {file: file.relative_to(root).as_posix() for file in files}
-    arranged = arrange(str(path), list(names.values()), {}, options)
-    used = set(arranged.images)
+    held = arrange_files(path, files, options)
+    volumes = {file: _volume(nibabel, file) for file in held.used}
+    target = one_type(exact for _, exact in volumes.values())
     first = options.pages == "first"
-    slices = sum(shape[2] for shape in shapes)
+    slices = sum(shape[2] for shape, _ in volumes.values())
 
     def items() -> Iterator[Item]:
-        for file, shape in zip(files, shapes, strict=True):
-            if names[file] not in used:
-                continue
+        for file, (shape, _) in volumes.items():
             with guarded(file, _NIFTI):
                 volume = _values(nibabel, file, target)
             for number in range(1 if first else shape[2]):
-                label, split = arranged.labels.get(names[file]), arranged.splits.get(names[file], "")
-                yield Item(volume[:, :, number].T, label, f"{names[file]} slice {number}", split)
+                yield held.item(file, volume[:, :, number].T, f"slice {number}")
 
     notes: list[Note] = [
-        Finding("pages", f"{len(files):,} NIfTI volumes: {'the first' if first else f'all {slices:,}'} slices along "
+        Finding("pages", f"{len(volumes):,} NIfTI volumes: {'the first' if first else f'all {slices:,}'} slices along "
                 "the last axis are images", "" if options.pages else "volumes seldom show anything in their first "
                 "slice", "--pages all" if first else "--pages first", sure=options.pages is not None),
         Finding("images", "rows run along the second axis and columns along the first, as stored; nothing is turned"),
         Finding("depth", "slope and intercept of the headers were applied"),
-        *arranged.findings,
     ]  # fmt: skip
-    if later := sum(shape[3] > 1 for shape in shapes):
+    if later := sum(shape[3] > 1 for shape, _ in volumes.values()):
         notes.append(Finding("pages", f"{later:,} files hold several volumes (a fourth axis): the first is used"))
-    return Source(str(path), "nifti\n" + stamp(files, root), items, classes=arranged.classes, notes=tuple(notes))
+    return held.source(path, "nifti", items, notes)
 
 
 def _volume(nibabel: Any, path: Path) -> tuple[tuple[int, int, int, int], Exact]:

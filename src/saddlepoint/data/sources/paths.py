@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 from saddlepoint._errors import DataError
+from saddlepoint.data.kinds import kind_findings
 from saddlepoint.data.options import Options
 from saddlepoint.data.sources import cifar, fits, hdf5, idx, medical, svhn, webdataset
 from saddlepoint.data.sources.arrays import find_idx, idx_source, npy_source, npz_source
@@ -44,9 +45,9 @@ def path_source(path: Path, options: Options | None = None) -> Source:
     if suffix == ".parquet":
         return parquet_source(path, [path], options)
     if suffix == ".npy":
-        return npy_source(path, path_key(path) or "")
+        return npy_source(path, path_key(path) or "").with_notes(*kind_findings(path, options))
     if suffix == ".npz":
-        return npz_source(path, path_key(path) or "")
+        return npz_source(path, path_key(path) or "", options.array).with_notes(*kind_findings(path, options))
     if suffix == ".zip" or (path.is_file() and zipfile.is_zipfile(path)):
         return zip_source(path, options)
     return _foreign(path, options)

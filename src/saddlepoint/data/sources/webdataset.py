@@ -14,19 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from saddlepoint._errors import DataError
-from saddlepoint.data.labels.arrange import arrange, may_say_labels
+from saddlepoint.data.labels.arrange import Arranged, arrange, may_say_labels
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
 from saddlepoint.data.sources.extras import guarded, listed
-from saddlepoint.data.sources.folder import (
-    IMAGE_SUFFIXES,
-    MAX_MEMBER,
-    SPLIT_WORDS,
-    Item,
-    Label,
-    Source,
-    stamp,
-)  # fmt: skip
+from saddlepoint.data.sources.folder import IMAGE_SUFFIXES, MAX_MEMBER, Item, Label, Source, split_word, stamp
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _KIND = "a tar"
@@ -75,10 +67,10 @@ class _Seen:
             end = match[2].lower() if match else ""
             if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
                 self.images.append((number, name))
+            elif match and end in _BESIDE and member.size <= _MOST_TEXT and not may_say_labels(name):
+                self.beside[end][number, match[1]] = _content(archive, member, _MOST_TEXT)
             elif may_say_labels(name):
                 self.texts.setdefault(name, _content(archive, member, MAX_MEMBER))
-            elif match and end in _BESIDE and member.size <= _MOST_TEXT:
-                self.beside[end][number, match[1]] = _content(archive, member, _MOST_TEXT)
             else:
                 self.aside.append(name)
 
@@ -90,7 +82,7 @@ def is_tar(path: Path) -> bool:
 
 def tar_files(folder: Path) -> list[Path]:
     """Return the tars that lie in a folder, or in folders of splits in it."""
-    inner = [entry for entry in folder.iterdir() if entry.is_dir() and entry.name.lower() in SPLIT_WORDS]
+    inner = [entry for entry in folder.iterdir() if entry.is_dir() and split_word(entry.name)]
     return sorted(path for place in (folder, *inner) for path in place.iterdir() if is_tar(path) and path.is_file())
 
 
@@ -109,7 +101,7 @@ def tar_source(path: Path, files: Sequence[Path], options: Options) -> Source:
     Raises:
         DataError: if a tar is damaged, holds no images, or samples hold several.
     """
-    seen, splits = _Seen(), dict[str, str]()
+    seen = _Seen()
     for number, file in enumerate(files):
         with guarded(file, _KIND):
             seen.look(number, file)
@@ -120,16 +112,13 @@ def tar_source(path: Path, files: Sequence[Path], options: Options) -> Source:
         )
     samples = {place: _sample_of(place) for place in seen.images}
     if any(sample in kept for kept in seen.beside.values() for sample in samples.values()):
-        chosen, labels, notes = _shards(path, seen, samples)
-        source = Source(str(path), "", lambda: iter(()))
+        chosen, labels, notes = _shards(path, seen, samples, options)
+        arranged = Arranged([])
     else:
-        names = list(dict.fromkeys(name for _, name in seen.images))
-        arranged = arrange(str(path), names, seen.texts, options)
-        kept = set(arranged.images)
-        chosen, notes = {place for place in seen.images if place[1] in kept}, list[Note](arranged.findings)
-        splits.update(arranged.splits)
-        labels = {place: arranged.labels.get(place[1]) for place in seen.images}
-        source = Source(str(path), "", lambda: iter(()), classes=arranged.classes, labelling=arranged.labelling)
+        arranged = arrange(str(path), list(dict.fromkeys(name for _, name in seen.images)), seen.texts, options)
+        kept, notes = set(arranged.images), list[Note](arranged.findings)
+        chosen = {place for place in seen.images if place[1] in kept}
+        labels = {place: arranged.labels.get(place[1]) for place in chosen}
     if seen.aside:
         notes.append(Finding("source", f"{len(seen.aside)} files are no images: left aside: {listed(seen.aside)}"))
     if seen.links:
@@ -137,19 +126,17 @@ def tar_source(path: Path, files: Sequence[Path], options: Options) -> Source:
 
     def items() -> Iterator[Item]:
         for number, file in enumerate(files):
-            split = _split_of(file)
+            split = _split_of(file) if options.splits != "none" else ""
             with guarded(file, _KIND):
                 for archive, member in _members(file):
                     place = (number, member.name)
                     if place in chosen and member.isreg():
-                        data = _content(archive, member, MAX_MEMBER)
-                        yield Item(
-                            data, labels.get(place), f"{file.name}/{place[1]}", split or splits.get(place[1], "")
-                        )
+                        data, inner = _content(archive, member, MAX_MEMBER), arranged.splits.get(place[1], "")
+                        yield Item(data, labels.get(place), f"{file.name}/{place[1]}", split or inner)
 
     key = "tar\n" + stamp(files, path if path.is_dir() else path.parent)
     return Source(
-        source.name, key, items, classes=source.classes, notes=(*seen.notes, *notes), labelling=source.labelling
+        str(path), key, items, classes=arranged.classes, notes=(*seen.notes, *notes), labelling=arranged.labelling
     )  # fmt: skip
 
 
@@ -215,7 +202,7 @@ def _sample_of(place: Place) -> Place:
 
 
 def _shards(
-    path: Path, seen: _Seen, samples: Mapping[Place, Place]
+    path: Path, seen: _Seen, samples: Mapping[Place, Place], options: Options
 ) -> tuple[set[Place], dict[Place, Label], list[Note]]:
     """Return the image of each sample, its label, and what to say."""
     images: dict[Place, list[str]] = {}
@@ -237,6 +224,8 @@ def _shards(
     if others:
         notes.append(Finding("images", f"further images of the samples are left out: {listed(sorted(others))}"))
     found, told = _labels(seen, set(images))
+    if options.labels == "none":
+        found, told = {}, [Finding("labels", "no labels are used, as asked")]
     return chosen, {place: found.get(samples[place]) for place in chosen}, [*notes, *told]
 
 
@@ -262,7 +251,10 @@ def _labels(seen: _Seen, samples: set[Place]) -> tuple[dict[Place, Label], list[
         longest = max(len(str(value)) for value in values)
         if len(values) <= max(2, len(words) // 4) and longest <= _LONGEST_WORD and len(values) > 1:
             why = f"{len(words):,} files hold {len(values):,} different words"
-            return words, [*notes, Finding("labels", "labels are the words of .txt files", why, sure=False)]
+            return words, [
+                *notes,
+                Finding("labels", "labels are the words of .txt files", why, "--labels none", sure=False),
+            ]
         notes.append(Finding("labels", "the .txt files are captions, which are not used", "nearly all differ"))
     return {}, notes
 
@@ -281,5 +273,5 @@ def _parsed(data: bytes) -> Any:
 
 def _split_of(file: Path) -> str:
     """Return the split that a shard's name or folder tells, or ""."""
-    words = [*re.split(r"[^a-z]+", file.name.lower()), file.parent.name.lower()]
-    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "")
+    words = [*re.split(r"[^A-Za-z]+", file.name), file.parent.name]
+    return next((split for word in words if (split := split_word(word))), "")
