@@ -62,7 +62,7 @@ class Column:
         """Return float64 values, NaN where missing."""
         import pyarrow as pa
 
-        return np.asarray(self.data.cast(pa.float64()).to_numpy(), dtype=np.float64)
+        return np.asarray(self.data.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
 
     def shown(self) -> str:
         """Return the first value that is not missing, as text."""

@@ -176,13 +176,22 @@ def pattern_of(form: str) -> re.Pattern[str]:
     return re.compile("".join(parts) + re.escape(form[last:]), re.IGNORECASE)
 
 
+def loosely(form: str) -> str:
+    """Return a form that takes fields with and without leading zeros.
+
+    >>> loosely("%d.%m.%Y")
+    '%-d.%-m.%Y'
+    """
+    return re.sub(r"%([dmHI])", r"%-\1", form)
+
+
 def styled(form: str, texts: Sequence[str]) -> str:
     """Return a form with leading zeros, digits of fractions and cases as these texts have them.
 
     >>> styled("%-d/%-m/%Y", ["01/03/2016", "10/12/2016"])
     '%d/%m/%Y'
     """
-    loose = re.sub(r"%([dmHI])", r"%-\1", form)
+    loose = loosely(form)
     matches = [match.groups() for text in texts if (match := pattern_of(loose).fullmatch(text))]
     if not matches:
         return form

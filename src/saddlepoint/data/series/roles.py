@@ -264,6 +264,12 @@ def _features(opened: Opened, roles: Roles, options: Options, rest: Sequence[str
             features.append(name)
         elif options.columns is not None:
             raise DataError(f"{opened.name}: column '{name}' cannot be learned: {reason}; leave it out of --columns")
+        elif column.kind == "text" and roles.time is None and options.time_column is None and words_of(name) & STRONG:
+            raise DataError(
+                f"{opened.name}: dates of column '{name}' are not recognised ('{column.shown()}'); write them as "
+                "2020-12-31 or 2020-12-31 23:59:59, say their form (--dates '%d.%m.%Y'), or that rows are in order as they "
+                "stand (--time-column none)"
+            )
         else:
             roles.findings.append(Finding("columns", f"'{name}' is left out: {reason}"))
     if not features:

@@ -13,7 +13,7 @@ from saddlepoint._errors import DataError
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.series.files import Column, Opened
-from saddlepoint.data.series.forms import STRONG, says_time, words_of
+from saddlepoint.data.series.forms import STRONG, loosely, pattern_of, says_time, words_of
 from saddlepoint.data.series.layout import decimals_of
 from saddlepoint.data.series.pace import steadiness
 from saddlepoint.data.series.time import (
@@ -100,7 +100,7 @@ def find_time(opened: Opened, options: Options, free: Sequence[str]) -> TimeColu
     Raises:
         OpenQuestion: if dates fit two orders of day and month.
     """
-    dated = [name for name in free if _may_be_date(opened.columns[name])]
+    dated = [name for name in free if _may_be_date(opened.columns[name], options)]
     for name in sorted(dated, key=lambda n: opened.columns[n].data.null_count > 0):
         if (clocked := _with_clock(opened, name, free, options)) is not None:
             return clocked
@@ -152,11 +152,11 @@ def _rising(opened: Opened, names: Sequence[str], options: Options) -> TimeColum
     return None
 
 
-def _may_be_date(column: Column) -> bool:
+def _may_be_date(column: Column, options: Options) -> bool:
     if column.kind == "time":
         return True
     if column.kind == "text" and column.texts is not None:
-        return bool(candidates(examples(column.data)))
+        return bool(_forms(column.data, options))
     return column.kind in ("int", "float") and bool(_compact(column))
 
 
@@ -218,13 +218,23 @@ def _dates(opened: Opened, column: Column, options: Options) -> TimeColumn | Non
     texts = column.texts if form == "text" else column.data
     if texts is None or (column.kind != "text" and form != "text"):
         return None
-    forms = [options.dates] if _own(options.dates) else candidates(examples(texts))
+    forms = _forms(texts, options)
     if not forms:
         return None
-    read, finding = _settled(opened, column.name, texts, [f for f in forms if f], options)
+    read, finding = _settled(opened, column.name, texts, forms, options)
     stamps = Stamps((column.name,), (read.form,), ("text",), read.zone)
     findings = [finding, *(Finding("time", f"'{column.name}': {text}") for text in read.says)]
     return _complete(opened, column, TimeColumn(stamps, read.times, findings))
+
+
+def _forms(texts: Any, options: Options) -> list[str]:
+    """Return the forms that a column of texts may have: the one that the user named, where it has it."""
+    few = examples(texts)
+    if options.dates is not None and _own(options.dates):
+        pattern = pattern_of(loosely(options.dates))
+        if sum(pattern.fullmatch(text) is not None for text in few) >= 0.9 * len(few):
+            return [options.dates]
+    return candidates(few)
 
 
 def _own(dates: str | None) -> bool:
@@ -373,7 +383,7 @@ def _clock_of(column: Column) -> str:
 def _joined(opened: Opened, names: Sequence[str], options: Options) -> TimeColumn | None:
     """Return one time from several columns: a date with a clock, or whole numbers of year, month, ..."""
     columns = [opened.columns[name] for name in opened.columns if name in names]
-    dates = [column for column in columns if _may_be_date(column)]
+    dates = [column for column in columns if _may_be_date(column, options)]
     if len(dates) == 1 and len(columns) == 2:
         clock = next(column for column in columns if column is not dates[0])
         form, date = _clock_of(clock), _dates(opened, dates[0], options)
