@@ -9,7 +9,8 @@ import numpy as np
 
 from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.dataset import Dataset
-from saddlepoint.data.images.decode import Unreadable, decode, open_picture, shape_to, strict_pillow
+from saddlepoint.data.images.decode import Look, Unreadable, decode, is_grey, open_picture, strict_pillow
+from saddlepoint.data.images.shape import Planes, shape_to
 from saddlepoint.data.series.samples import read_samples
 from saddlepoint.data.sources.folder import Item, Label
 from saddlepoint.data.sources.paths import path_source
