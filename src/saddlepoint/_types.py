@@ -1,7 +1,8 @@
 """Shape aliases and the conventions for value ranges.
 
 Images are float tensors ``(batch, channel, height, width)`` in [-1, 1] inside the library and ``uint8``
-in [0, 255] at its edges (files, caches, pictures), ``uint16`` in [0, 65535] where 16 bits are kept. Vectors are ``(batch, feature)`` in their own units.
+in [0, 255] at its edges (files, caches, pictures), ``uint16`` in [0, 65535] where 16 bits are kept. Vectors
+are ``(batch, feature)`` in their own units.
 Sequences are ``(batch, time, feature)`` in [0, 1]. Logits are discriminator outputs before the sigmoid.
 """
 

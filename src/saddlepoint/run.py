@@ -17,6 +17,7 @@ from saddlepoint._types import Samples, from_bytes
 from saddlepoint.config import from_json
 from saddlepoint.data import Dataset, load_dataset, load_samples, read_picture
 from saddlepoint.data.cache import cache_dir
+from saddlepoint.data.given import look_of
 from saddlepoint.data.images.write import write_images
 from saddlepoint.data.labels.files import class_index
 from saddlepoint.data.options import Preparation, preparation_of
@@ -200,8 +201,8 @@ class Run:
             raise DataError(
                 f"{len(files)} pictures for a run on {self.family.data.modality}s: give pictures to one on images"
             )
-        fit = preparation_of(self.config["data"]).get("fit") or "crop"
-        rows = [read_picture(content, name, self.family.data.shape, fit) for name, content in files]
+        fit, look = preparation_of(self.config["data"]).get("fit") or "crop", look_of(self.config["data"])
+        rows = [read_picture(content, name, self.family.data.shape, fit, look) for name, content in files]
         return from_bytes(torch.from_numpy(np.stack(rows)))
 
     @property

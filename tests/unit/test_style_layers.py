@@ -12,7 +12,8 @@ from torch import Tensor
 from saddlepoint.engine.runtime import stream
 from saddlepoint.nn.equalised import EqualisedConv2d, EqualisedLinear, ModulatedConv2d, ResizedConv2d
 from saddlepoint.nn.resample import NARROW, SMOOTH, blur, downsample, upsample
-from saddlepoint.nn.style import SIZES, Head, MappingNetwork, clipped, mixed, noises, sides
+from saddlepoint.nn.sizes import SIZES, sides
+from saddlepoint.nn.style import Head, MappingNetwork, clipped, mixed, noises
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from saddlepoint._types import Modality, from_bytes
-from saddlepoint.data.images.decode import Look
+from saddlepoint.data.images.decode import USUAL, Look
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.series.layout import Layout
 from saddlepoint.family import EXAMPLES, DataSpec, DataStats
@@ -69,7 +69,7 @@ class Dataset:
     static: int = 0
     layout: Layout | None = None
     labelling: tuple[tuple[int, ...], ...] = ()
-    look: Look = Look()
+    look: Look = USUAL
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -98,7 +98,8 @@ class Dataset:
     def stats(self) -> DataStats:
         """Return mean and standard deviation of every element over the training rows.
 
-        Images count in [-1, 1] (x / 127.5 - 1, of 16 bits x / 32767.5 - 1). Sums are float64, over a few rows at a time, in two
+        Images count in [-1, 1] (x / 127.5 - 1, of 16 bits x / 32767.5 - 1). Sums are float64, over a few rows at a
+        time, in two
         passes, so that a mean that is large against the spread costs no precision.
         """
         x = self.splits["train"].x

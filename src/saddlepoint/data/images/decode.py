@@ -143,10 +143,10 @@ def refuse_tiny(image: Image.Image) -> None:
         raise Unreadable(f"{image.width}x{image.height} pixels, smaller than {MIN_SIDE}x{MIN_SIDE}")
 
 
-_USUAL = Look()
+USUAL = Look()
 
 
-def decode(image: Image.Image, done: Counter[str], look: Look = _USUAL) -> Image.Image | Planes:
+def decode(image: Image.Image, done: Counter[str], look: Look = USUAL) -> Image.Image | Planes:
     """Decode an opened picture, upright.
 
     Args:

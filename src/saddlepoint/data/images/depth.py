@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from saddlepoint._errors import DataError
 from saddlepoint.data.plan import Finding
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def _both_bytes(image: Image.Image, raw: str) -> np.ndarray:
     frame = image.tell()
     if frame:
         other.seek(frame)
-    other.tile = [tile._replace(args=_turned(tile.args, raw)) for tile in other.tile]  # type: ignore[attr-defined]
+    other.tile = [tile._replace(args=_turned(tile.args, raw)) for tile in other.tile]
     image.load()
     other.load()
     upper, lower = (np.asarray(part).astype(np.uint16) for part in (image, other))
@@ -188,6 +189,9 @@ def choose_levels(
         extents: values by kind, ``whole`` and ``floats``, of the kinds that occur.
         asked: levels that were asked for, or None.
 
+    Raises:
+        DataError: if all values are the same, outside every usual range.
+
     >>> choose_levels({"whole": Extent(0, 4093, 30)}, None)[0].whole
     (0.0, 4095.0)
     """
@@ -212,19 +216,18 @@ def _scale(kind: str, extent: Extent) -> tuple[tuple[float, float], str, bool]:
         for least, most, well_below in ((0.0, 1.0, _WELL_BELOW), (-1.0, 1.0, 0.0), (0.0, 255.0, 0.0)):
             if least <= low and well_below < high <= most:
                 return (least, most), in_use, True
-        return _wide_enough(low, high), in_use, False
+        return _in_use(low, high), in_use, False
     if low < 0 or high > TOP:
-        return _wide_enough(low, high), in_use, False
+        return _in_use(low, high), in_use, False
     top = (1 << max(8, int(high).bit_length())) - 1
     if top == TOP:
         return (0.0, float(TOP)), "", True
     return (0.0, float(top)), f"values end at {high:g} of 65535", False
 
 
-def _wide_enough(low: float, high: float) -> tuple[float, float]:
-    return (low, high) if high > low else (low, low + 1.0)
-
-
-def levels_of(pair: Sequence[float] | None) -> Levels:
-    """Return the same levels for both kinds of pictures; None: the range of the type."""
-    return Levels() if pair is None else Levels((pair[0], pair[1]), (pair[0], pair[1]))
+def _in_use(low: float, high: float) -> tuple[float, float]:
+    if low == high:
+        raise DataError(
+            f"the images hold values from {low:g} to {high:g} alone: there is nothing to see; name --levels"
+        )
+    return low, high

@@ -54,7 +54,8 @@ class Paged:
                 "its label and stay in one split"
             )
             return (Finding("pages", says, "", "--pages first"),)
-        says = f"of {self.files:,} files with several pages the first is taken, {self.pages - self.used:,} are left aside{ome}"
+        aside = f"{self.pages - self.used:,} pages are left aside"
+        says = f"of {self.files:,} files with several pages the first page is taken, {aside}{ome}"
         return (Finding("pages", says, "", "--pages all", asked == "first"),)
 
 

@@ -15,7 +15,7 @@ from saddlepoint._errors import DataError
 from saddlepoint.data import cache
 from saddlepoint.data.dataset import SPLITS, Dataset
 from saddlepoint.data.images import decode as decoding
-from saddlepoint.data.images.decode import Look, Unreadable, decode, ground_of, strict_pillow
+from saddlepoint.data.images.decode import USUAL, Look, Unreadable, decode, ground_of, strict_pillow
 from saddlepoint.data.images.depth import Levels, choose_levels
 from saddlepoint.data.images.duplicates import Copies, repeats
 from saddlepoint.data.images.shape import shape_to
@@ -44,7 +44,7 @@ class Plan:
 
     size: tuple[int, int]
     channels: int
-    look: Look = Look()
+    look: Look = USUAL
     notes: tuple[Note, ...] = ()
 
     @property
@@ -189,14 +189,14 @@ def survey_source(source: Source, options: Options, *, colours: bool = True) -> 
     return survey
 
 
-def survey_size(source: Source) -> tuple[int, int]:
-    """Return the (width, height) that pictures of a source get where no size is asked for, from their headers.
+def survey_side(source: Source) -> int:
+    """Return the side that pictures of a source get where no size is asked for, from their headers.
 
     Raises:
         DataError: as `plan`.
     """
     with strict_pillow():
-        return plan(survey_source(source, Options(), colours=False), Options()).size
+        return plan(survey_source(source, Options(), colours=False), Options()).size[0]
 
 
 def refuse_unreadable(unreadable: Sequence[tuple[str, str]], total: int) -> None:
@@ -370,8 +370,8 @@ def done_findings(done: Mapping[str, int], total: int, look: Look) -> list[Findi
 def _dedupe_finding(left: Mapping[int, str], total: int) -> Finding:
     kinds = Counter(left.values())
     says = (
-        f"{len(left):,} of {total:,} images look like another and were left out: {kinds['exact']:,} repeat one exactly, "
-        f"{kinds['near']:,} nearly; one of each group stays, a held-out one before a training one"
+        f"{len(left):,} of {total:,} images look like another and were left out: {kinds['exact']:,} repeat one "
+        f"exactly, {kinds['near']:,} nearly; one of each group stays, a held-out one before a training one"
     )
     return Finding("duplicates", says, "", "without --dedupe all stay")
 

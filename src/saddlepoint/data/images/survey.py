@@ -162,7 +162,7 @@ class Survey:
 
 
 def oblong(own: Size, side: int) -> Size:
-    """Return the size near the aspect of ``own``, with a short side up to ``side``, that convolutional families can make.
+    """Return the size near the aspect of ``own``, its short side up to ``side``, that convolutional families can make.
 
     They double a start of 4 to 7 pixels on its short side.
 
