@@ -150,8 +150,8 @@ def resolutions(shape: tuple[int, ...]) -> Sizes:
     _, height, width = shape
     if not _can_make(width, height):
         raise ConfigError(
-            "family 'dcgan' makes images whose short side is 4, 5, 6 or 7 times a power of two, from 16 to 128 (28, 32, "
-            f"48, 64 ...), and whose long side is a multiple of that power, but these are {width}x{height}; choose "
+            "family 'dcgan' makes images whose short side is 4, 5, 6 or 7 times a power of two, from 16 to 128, "
+            f"and whose long side is a multiple of that power, but these are {width}x{height}; choose "
             f"--size {proposed(width, height, _can_make)} or another of them"
         )
     found = starts(height, width)
@@ -169,7 +169,7 @@ def _widths(config: DCGANConfig, levels: int) -> list[int]:
 
 
 class Generator(nn.Module):
-    """z (with a one-hot label) -> small maps (4 x 4 in the paper) -> transposed convolutions of stride 2, ReLU -> tanh."""
+    """z (with a one-hot label) -> small maps (4 x 4) -> transposed convolutions of stride 2, ReLU -> tanh."""
 
     def __init__(self, config: DCGANConfig, data: DataSpec, classes: int) -> None:
         super().__init__()

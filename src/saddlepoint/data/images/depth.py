@@ -19,7 +19,7 @@ TOP = 65535
 """White where 16 bits are kept."""
 
 _WELL_BELOW = 0.25
-"""Floats in [0, 1] that all end below this use a small part of that range: they get the range in use."""
+"""Floats in [-1, 1] that all end below this use a small part of that range: they get the range in use."""
 
 _PAYLOAD, _VALUES = "_saddlepoint_payload", "_saddlepoint_values"
 # Pillow takes one byte of two of these; the same with the order of bytes turned round yields the other.
@@ -213,9 +213,10 @@ def _scale(kind: str, extent: Extent) -> tuple[tuple[float, float], str, bool]:
     low, high = extent.low, extent.high
     in_use = f"values reach from {low:g} to {high:g}"
     if kind == "floats":
-        for least, most, well_below in ((0.0, 1.0, _WELL_BELOW), (-1.0, 1.0, 0.0), (0.0, 255.0, 0.0)):
-            if least <= low and well_below < high <= most:
-                return (least, most), in_use, True
+        if low >= 0 and 1 < high <= 255:
+            return (0.0, 255.0), in_use, True
+        if low >= -1 and _WELL_BELOW < max(-low, high) <= 1:
+            return (0.0 if low >= 0 else -1.0, 1.0), in_use, True
         return _in_use(low, high), in_use, False
     if low < 0 or high > TOP:
         return _in_use(low, high), in_use, False
