@@ -158,13 +158,13 @@ def grid(
     return tile(to_uint8(samples), columns, scale=scale, gap=gap, see_through=see_through)
 
 
-def single(sample: Tensor) -> Image.Image:
-    """Return one sample in [-1, 1], shape (channel, height, width), as a picture of its own size, with its opacity.
+def single(sample: Tensor, *, see_through: bool = True) -> Image.Image:
+    """Return one sample in [-1, 1], shape (channel, height, width), as a picture of its own size; see `tile`.
 
     Raises:
         DataError: if it is no image, or not finite.
     """
-    return tile(to_uint8(sample[None]), 1, scale=1, gap=0, see_through=True)
+    return tile(to_uint8(sample[None]), 1, scale=1, gap=0, see_through=see_through)
 
 
 def picture_bytes(sample: Tensor, depth: int = 8) -> bytes:

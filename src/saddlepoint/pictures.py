@@ -211,7 +211,8 @@ def draw_view(explorer: Explorer, view: View, frames: int = 60, out: Path | None
     path = out or explorer.run.path / "pictures" / f"directions-seed{view.points[0].seed}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix in _FILMS:
-        shots = [frame(explorer, sample) for sample in explorer.path(view, frames)]
+        # A film has no opacity.
+        shots = [frame(explorer, sample, see_through=False) for sample in explorer.path(view, frames)]
         path.write_bytes(films.film(shots, kind=path.suffix[1:]))
     elif out is not None:
         frame(explorer, explorer.sample(view)[0]).save(path)
@@ -222,10 +223,16 @@ def draw_view(explorer: Explorer, view: View, frames: int = 60, out: Path | None
     return path
 
 
-def frame(explorer: Explorer, sample: Tensor) -> Image.Image:
-    """Return a sample as a picture: an image as it is, a point among the generator's other samples."""
+def frame(explorer: Explorer, sample: Tensor, *, see_through: bool = True) -> Image.Image:
+    """Return a sample as a picture: an image as it is, a point among the generator's other samples.
+
+    Args:
+        explorer: of the run.
+        sample: in the inside range.
+        see_through: keep its opacity, else lay it on a chequered ground.
+    """
     if explorer.family.data.modality == "image":
-        return explore.single(sample)
+        return explore.single(sample, see_through=see_through)
     return explore.scatter(sample[None], explorer.run.sample(1000).numpy(), ("the generator's samples", "this point"))
 
 
