@@ -9,8 +9,6 @@ import io
 import json
 import os
 import re
-import struct
-import zlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from saddlepoint import curves
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint._types import to_bytes, to_words
 from saddlepoint.data.dataset import bytes_of
+from saddlepoint.data.images.write import deep_png
 from saddlepoint.metrics.distances import Rows, nearest
 
 __all__ = [
@@ -31,7 +30,6 @@ __all__ = [
     "YELLOW",
     "choose_steps",
     "class_columns",
-    "deep_png",
     "encoded",
     "filmstrip",
     "grid",
@@ -181,17 +179,6 @@ def picture_bytes(sample: Tensor, depth: int = 8) -> bytes:
         return encoded(single(sample))
     _check_images(to_uint8(sample[None]))
     return deep_png(to_words(sample).numpy())
-
-
-def deep_png(pixels: np.ndarray) -> bytes:
-    """Return pixels (channel, height, width) of 16 bits as a PNG file, which Pillow writes of grey ones only."""
-    channels, height, width = pixels.shape
-    rows = pixels.transpose(1, 2, 0).astype(">u2").reshape(height, width * channels).view(np.uint8)
-    raw = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1).tobytes()
-    head = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)
-    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(raw)), (b"IEND", b""))
-    packed = (struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
 def encoded(picture: Image.Image) -> bytes:

@@ -13,7 +13,7 @@ from torch import Tensor
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint import weights
 from saddlepoint._errors import CheckpointError, ConfigError, DataError
-from saddlepoint._types import Samples, from_bytes
+from saddlepoint._types import Samples, from_bytes, to_words
 from saddlepoint.config import from_json
 from saddlepoint.data import Dataset, load_dataset, load_samples, read_picture
 from saddlepoint.data.cache import cache_dir
@@ -245,7 +245,10 @@ class Run:
             from saddlepoint.explore import to_uint8
 
             asked = self.labels(n, seed=seed, label=label)
-            pixels = to_uint8(self.sample(n, seed=seed, label=label, truncation=truncation))
+            samples = self.sample(n, seed=seed, label=label, truncation=truncation)
+            pixels = to_uint8(samples)
+            if preparation_of(self.config["data"]).get("depth") == 16:
+                pixels = to_words(samples).numpy()
             held = None if asked is None else asked.numpy()
             return write_images(Path(path), pixels, kind, held, self.family.data.classes)
         layout, labels = self.layout, self.labels(n, seed=seed, label=label)

@@ -221,3 +221,16 @@ def test_features_do_not_see_what_nobody_sees() -> None:
     assert np.array_equal(extractor.extract(x).x, extractor.extract(other).x)
     inside = torch.from_numpy(x).float() / 127.5 - 1
     assert np.abs(extractor.embed(inside).numpy() - extractor.extract(x).x).max() <= 1 / 255
+
+
+def test_samples_of_a_run_on_16_bits_are_files_of_16_bits(stickers: Path, tmp_path: Path) -> None:
+    run = train(
+        "dcgan", str(stickers), options=FAST["dcgan"], steps=1, out=tmp_path / "run", device="cpu", threads=1,
+        size="16x32", depth=16, channels=1,
+    )  # fmt: skip
+    folder = run.write(tmp_path / "out", 3)
+    values = np.stack([np.asarray(opened(path)) for path in sorted(folder.glob("*.png"))])
+    assert values.dtype == np.uint16
+    assert np.array_equal(values, np.rint((run.sample(3).double().numpy()[:, 0] + 1) * 32767.5).astype(np.uint16))
+    with pytest.raises(ConfigError, match="choose png"):
+        run.write(tmp_path / "webp", 3, kind="webp")
