@@ -15,6 +15,7 @@ from saddlepoint._errors import ConfigError, DataError, suggest
 from saddlepoint._types import from_bytes
 from saddlepoint.data.images.write import KINDS
 from saddlepoint.data.labels.files import class_index
+from saddlepoint.data.options import preparation_of
 from saddlepoint.data.series.samples import FORMATS
 from saddlepoint.engine import runtime
 from saddlepoint.engine.folder import RunFolder
@@ -78,7 +79,8 @@ def draw(
         labels = run.labels(n, seed=seed, label=label) if picture == "grid" else None
         one = labels if labels is not None and labels.ndim == 1 else None
         shown = run.sample(n, seed=seed, label=label, truncation=truncation) if truncation is not None else None
-        return explore.save_arrays(out, _arrays(run, picture, n, seed, label) if shown is None else shown, one)
+        kept = _arrays(run, picture, n, seed, label) if shown is None else shown
+        return explore.save_arrays(out, kept, one, whole=depth_of(run) > 8)
     if out is not None and out.suffix != ".png":
         raise ConfigError(f"'{out}' should end in .png for a picture or .npz for arrays, or name a folder")
     which = f"-{label}" if label is not None else ""
@@ -103,9 +105,7 @@ def made(run: Run, picture: str, n: int | None = None, *, seed: int = 0, label: 
     kinds: dict[str, Callable[[], Image.Image]] = {
         "grid": lambda: _grid(run, n, seed, label),
         "filmstrip": lambda: explore.filmstrip(run.path / "samples", columns=n),
-        "neighbours": lambda: explore.neighbours(
-            run.sample(n, seed=seed, label=label), run.dataset().splits["train"].x, columns=min(n, 6)
-        ),
+        "neighbours": lambda: explore.neighbours(run.sample(n, seed=seed, label=label), _train(run), columns=min(n, 6)),
         "interpolation": lambda: explore.grid(_interpolated(run, n, seed, label), _STEPS),
     }
     if picture in _TABLES:
@@ -186,7 +186,7 @@ def copies(run: Run, most: int = 18) -> tuple[Image.Image, list[float]]:
         if kind_of(result.protocol) == "memorisation" and found:
             own, nearest, distances = zip(*found[0][:most], strict=True)
             drawn = explore.to_uint8(run.sample(int(max(own)) + 1, seed=result.seed))
-            train = run.dataset().splits["train"].x
+            train = _train(run)
             images = np.stack([np.stack([drawn[int(i)], train[int(j)]]) for i, j in zip(own, nearest, strict=True)])
             images = images.reshape(-1, *images.shape[2:])
             return explore.tile(images, 12, frames=set(range(1, len(images), 2))), [float(d) for d in distances]
@@ -211,7 +211,8 @@ def draw_view(explorer: Explorer, view: View, frames: int = 60, out: Path | None
     path = out or explorer.run.path / "pictures" / f"directions-seed{view.points[0].seed}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix in _FILMS:
-        shots = [frame(explorer, sample) for sample in explorer.path(view, frames)]
+        # A film has no opacity.
+        shots = [frame(explorer, sample, see_through=False) for sample in explorer.path(view, frames)]
         path.write_bytes(films.film(shots, kind=path.suffix[1:]))
     elif out is not None:
         frame(explorer, explorer.sample(view)[0]).save(path)
@@ -222,10 +223,16 @@ def draw_view(explorer: Explorer, view: View, frames: int = 60, out: Path | None
     return path
 
 
-def frame(explorer: Explorer, sample: Tensor) -> Image.Image:
-    """Return a sample as a picture: an image as it is, a point among the generator's other samples."""
+def frame(explorer: Explorer, sample: Tensor, *, see_through: bool = True) -> Image.Image:
+    """Return a sample as a picture: an image as it is, a point among the generator's other samples.
+
+    Args:
+        explorer: of the run.
+        sample: in the inside range.
+        see_through: keep its opacity, else lay it on a chequered ground.
+    """
     if explorer.family.data.modality == "image":
-        return explore.single(sample)
+        return explore.single(sample, see_through=see_through)
     return explore.scatter(sample[None], explorer.run.sample(1000).numpy(), ("the generator's samples", "this point"))
 
 
@@ -301,6 +308,16 @@ def translation(run: Run, images: Tensor, *, seed: int = 0) -> Image.Image:
     return explore.grid(torch.stack(columns, 1).flatten(0, 1), len(columns))
 
 
+def depth_of(run: Run) -> int:
+    """Return how many bits of a value the data of a run keeps: 8 or 16."""
+    return preparation_of(run.config["data"]).get("depth") or 8
+
+
+def _train(run: Run) -> np.ndarray:
+    """Return the training images as pictures show them, in 8 bits."""
+    return run.dataset().in_bytes().splits["train"].x
+
+
 def _count(run: Run, picture: str, n: int | None, label: int | str | None) -> int:
     if label is not None and picture == "filmstrip":
         raise ConfigError("a filmstrip shows the snapshots of training; leave the label out")
@@ -319,7 +336,7 @@ def _arrays(run: Run, picture: str, n: int, seed: int, label: int | str | None) 
     samples = run.sample(n, seed=seed, label=label)
     if picture == "grid":
         return samples
-    train = run.dataset().splits["train"].x
+    train = _train(run)
     indices, _ = explore.nearest(explore.to_uint8(samples), train)
     return np.stack([explore.to_uint8(samples), train[indices]], axis=1).reshape(-1, *train.shape[1:])
 
@@ -338,7 +355,7 @@ def _grid(run: Run, n: int, seed: int, label: int | str | None) -> Image.Image:
     samples = run.generate(run.inputs(n, seed=seed), labels, seed=seed)
     if run.family.data.modality == "vector":
         return explore.scatter(samples, run.dataset().splits["train"].x)
-    return explore.grid(samples, columns)
+    return explore.grid(samples, columns, see_through=True)
 
 
 def _translated(run: Run, n: int, seed: int, label: int | str | None) -> Image.Image:
@@ -400,7 +417,7 @@ def _referenced(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
     found = torch.randperm(len(train.x), generator=runtime.stream("cpu", "references", seed)).numpy()
     if label is not None:
         found = found[train.labels[found] == class_index(label, run.family.data.classes)]
-    images = from_bytes(torch.from_numpy(train.x[found[:n]]))
+    images = from_bytes(torch.from_numpy(np.asarray(train.x[found[:n]])))
     domains = torch.from_numpy(train.labels[found[:n]].astype(np.int64))
     if len(images) < n:
         raise ConfigError(f"n is {n}, but there are {len(images)} training images of this class; choose a smaller -n")

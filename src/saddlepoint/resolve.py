@@ -164,5 +164,6 @@ def _described(dataset: Dataset, source: str, reading: ReadingPlan) -> dict[str,
         "static": dataset.static,
         **({} if dataset.layout is None else {"layout": dataset.layout.to_json()}),
         "labelling": [list(groups) for groups in dataset.labelling],
+        **({"look": dataset.look.to_json()} if dataset.look.to_json() else {}),
         "reading": findings_to_json(reading.findings),
     }

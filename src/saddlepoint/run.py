@@ -13,10 +13,11 @@ from torch import Tensor
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint import weights
 from saddlepoint._errors import CheckpointError, ConfigError, DataError
-from saddlepoint._types import Samples, from_bytes
+from saddlepoint._types import Samples, from_bytes, to_words
 from saddlepoint.config import from_json
 from saddlepoint.data import Dataset, load_dataset, load_samples, read_picture
 from saddlepoint.data.cache import cache_dir
+from saddlepoint.data.given import look_of
 from saddlepoint.data.images.write import write_images
 from saddlepoint.data.labels.files import class_index
 from saddlepoint.data.options import Preparation, preparation_of
@@ -200,8 +201,8 @@ class Run:
             raise DataError(
                 f"{len(files)} pictures for a run on {self.family.data.modality}s: give pictures to one on images"
             )
-        fit = preparation_of(self.config["data"]).get("fit") or "crop"
-        rows = [read_picture(content, name, self.family.data.shape, fit) for name, content in files]
+        fit, look = preparation_of(self.config["data"]).get("fit") or "crop", look_of(self.config["data"])
+        rows = [read_picture(content, name, self.family.data.shape, fit, look) for name, content in files]
         return from_bytes(torch.from_numpy(np.stack(rows)))
 
     @property
@@ -244,7 +245,10 @@ class Run:
             from saddlepoint.explore import to_uint8
 
             asked = self.labels(n, seed=seed, label=label)
-            pixels = to_uint8(self.sample(n, seed=seed, label=label, truncation=truncation))
+            samples = self.sample(n, seed=seed, label=label, truncation=truncation)
+            pixels = to_uint8(samples)
+            if preparation_of(self.config["data"]).get("depth") == 16:
+                pixels = to_words(samples).numpy()
             held = None if asked is None else asked.numpy()
             return write_images(Path(path), pixels, kind, held, self.family.data.classes)
         layout, labels = self.layout, self.labels(n, seed=seed, label=label)

@@ -101,7 +101,7 @@ def test_values_that_are_not_finite_are_placed(tmp_path: Path, value: float, sha
         (np.zeros((10, 8, 8), np.complex64), ["complex64"]),
         (np.full((10, 8, 8), 300.0), ["from 300 to 300"]),
         (np.full((10, 8, 8), -2.0), ["from -2 to -2"]),
-        (np.full((10, 8, 8), 1000, np.int64), ["1000"]),
+        (np.full((10, 8, 8), -1000, np.int64), ["-1000 alone", "--levels"]),
         (np.array([[{}]] * 10, dtype=object), ["never unpickled"]),
         (np.full((10, 3), 1e300), ["32-bit"]),
         (np.zeros((3, 8, 8), np.uint8), ["3 usable rows"]),

@@ -77,7 +77,9 @@ def test_what_was_asked_for_comes_back_from_the_kept_configuration() -> None:
     assert Options.of(**preparation_of({"options": asked.given(), "modality": "image"})) == asked
     # as version 0.1 kept them: among the rest, with the modality that was found
     old = {"size": 32, "channels": None, "fit": "pad", "columns": ["a"], "window": 12, "modality": "sequence"}
-    assert preparation_of(old) == {"size": 32, "fit": "pad", "columns": ("a",), "window": 12}
+    # then oblong images were padded with black
+    kept = {"size": 32, "fit": "pad", "background": "black", "columns": ("a",), "window": 12}
+    assert preparation_of(old) == kept
 
 
 def test_findings_survive_json_and_say_their_option_only_where_another_reading_is_possible() -> None:

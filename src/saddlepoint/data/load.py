@@ -124,7 +124,10 @@ def _load_joint(source: str, parts: Sequence[str], options: Options, say: Say) -
     ]
     found = joint_source(source, datasets)
     entry = cache.entry_path(source, {"source": found.key, **options.kept("image")})
-    return cache.read(entry, source) or prepare(found, Options(channels=options.channels), entry)
+    # What is prepared in 16 bits uses their whole range.
+    again = Options(channels=options.channels, background=options.background, depth=options.depth,
+                    levels=(0, 65535) if options.depth == 16 else None)  # fmt: skip
+    return cache.read(entry, source) or prepare(found, again, entry)
 
 
 def _has_table(source: str, options: Options) -> bool:

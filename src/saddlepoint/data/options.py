@@ -338,4 +338,6 @@ def preparation_of(data: Mapping[str, Any]) -> Preparation:
     kept: Mapping[str, Any] = data.get("options", data)  # runs of version 0.1 kept them among the rest
     names = [field.name for field in OPTION_FIELDS if kept is not data or field.name != "modality"]
     found = {name: kept[name] for name in names if kept.get(name) is not None}
+    if kept is data and found.get("fit") == "pad":
+        found["background"] = "black"  # there was no choice then
     return cast(Preparation, {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})

@@ -65,8 +65,8 @@ def array_parts_source(
     """Return a source over arrays, by split ("" if there is none).
 
     Images are (rows, height, width), (rows, height, width, channel) or (rows, channel, height, width), as
-    uint8, whole numbers in 0..255, uint16, booleans, or floats in [0, 1] or [-1, 1]; vectors are floats
-    (rows, feature).
+    uint8, booleans, or numbers of any other type, whose levels the preparation decides as for deep picture files;
+    vectors are floats (rows, feature).
 
     Args:
         name: what the user asked for.
@@ -75,14 +75,12 @@ def array_parts_source(
         keep: kept alive as long as the source (temporary files).
 
     Raises:
-        DataError: on another shape or type, values outside these ranges, NaN or infinity, or a count of
-            labels other than the count of rows.
+        DataError: on another shape or type, NaN or infinity, or a count of labels other than the count of rows.
     """
-    ranges: list[tuple[float, float]] = []
     for split, (x, y) in parts.items():
         where = f"{name} ({split})" if split else name
         _check_shape(where, x)
-        ranges.append(_value_range(where, x))
+        _check_values(where, x)
         if y is not None and (y.ndim == 2 and y.shape[1] == 1):
             y = y[:, 0]
         if y is not None and y.shape != (len(x),):
@@ -91,16 +89,12 @@ def array_parts_source(
             raise DataError(f"{where} has labels of type {y.dtype}; labels are whole numbers or words")
     first = next(iter(parts.values()))[0]
     _check_alike(name, parts)
-    low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
-    if first.ndim == 2:
-        scale: tuple[float, float] | None = None
-        notes: list[str] = []
-    else:
-        scale, notes = _scaling(name, first.dtype, low, high)
+    vectors = first.ndim == 2
+    notes = ("booleans became 0 and 255",) if first.dtype == np.bool_ else ()
 
     def items() -> Iterator[Item]:
         for split, (x, y) in parts.items():
-            for row, value in enumerate(_rows(x, scale)):
+            for row, value in enumerate(_rows(x, vectors)):
                 yield Item(
                     value,
                     None if y is None else _label(y.reshape(-1)[row]),
@@ -108,7 +102,7 @@ def array_parts_source(
                     split,
                 )
 
-    return Source(name, key, items, modality="vector" if scale is None else "image", notes=tuple(notes), keep=keep)
+    return Source(name, key, items, modality="vector" if vectors else "image", notes=notes, keep=keep)
 
 
 def dataset_source(dataset: Dataset, key: str) -> Source:
@@ -407,13 +401,12 @@ def _check_shape(where: str, x: np.ndarray) -> None:
     )
 
 
-def _value_range(where: str, x: np.ndarray) -> tuple[float, float]:
-    if x.dtype in (np.uint8, np.bool_):
-        return 0.0, 255.0
-    low, high = np.inf, -np.inf
+def _check_values(where: str, x: np.ndarray) -> None:
+    if x.dtype.kind != "f":
+        return
     for start in range(0, len(x), _CHUNK):
         chunk = np.asarray(x[start : start + _CHUNK])
-        if chunk.dtype.kind == "f" and not np.isfinite(chunk).all():
+        if not np.isfinite(chunk).all():
             place = np.argwhere(~np.isfinite(chunk))[0]
             value = chunk[tuple(place)]
             place[0] += start
@@ -421,35 +414,9 @@ def _value_range(where: str, x: np.ndarray) -> tuple[float, float]:
                 f"{where} holds {value} at position {tuple(int(i) for i in place)}; every value must be finite: "
                 "fill or drop such rows"
             )
-        low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
-    if x.ndim == 2 and max(-low, high) > float(np.finfo(np.float32).max):
-        raise DataError(f"{where} holds values up to {max(-low, high):g}, beyond 32-bit floats; rescale them")
-    return low, high
-
-
-def _scaling(name: str, dtype: np.dtype, low: float, high: float) -> tuple[tuple[float, float], list[str]]:
-    """Return (offset, factor) that bring values to [0, 255], and what to say about it."""
-    if dtype == np.bool_:
-        return (0.0, 255.0), ["booleans became 0 and 255"]
-    if dtype == np.uint8:
-        return (0.0, 1.0), []
-    if dtype.kind in "ui":
-        if low >= 0 and high <= 255:
-            return (0.0, 1.0), []
-        if dtype == np.uint16:
-            return (0.0, 1 / 257), ["scaled from 16 to 8 bits"]
-        raise DataError(f"{name} holds whole numbers from {low:g} to {high:g}; images are in 0..255, or uint16")
-    if low >= 0 and high <= 1:
-        return (0.0, 255.0), ["floats in [0, 1] were scaled to 0..255"]
-    if low >= -1 and high <= 1:
-        return (1.0, 127.5), ["floats in [-1, 1] were scaled to 0..255"]
-    if low >= 0 and high <= 255:
-        return (0.0, 1.0), ["floats in [0, 255] were rounded to 0..255"]
-    raise DataError(
-        f"{name} holds floats from {low:g} to {high:g}; images are in [0, 1] or [-1, 1]: rescale them, or "
-        "give (rows, feature) "
-        "for vectors"
-    )
+        most = float(np.abs(chunk).max())
+        if x.ndim == 2 and most > float(np.finfo(np.float32).max):
+            raise DataError(f"{where} holds values up to {most:g}, beyond 32-bit floats; rescale them")
 
 
 def _check_alike(name: str, parts: Mapping[str, tuple[np.ndarray, np.ndarray | None]]) -> None:
@@ -468,15 +435,15 @@ def _check_alike(name: str, parts: Mapping[str, tuple[np.ndarray, np.ndarray | N
             )
 
 
-def _rows(x: np.ndarray, scale: tuple[float, float] | None) -> Iterator[np.ndarray]:
+def _rows(x: np.ndarray, vectors: bool) -> Iterator[np.ndarray]:
     last = x.ndim != 4 or x.shape[3] in (1, 3, 4)
     for start in range(0, len(x), _CHUNK):
         chunk = np.asarray(x[start : start + _CHUNK])
-        if scale is None:
+        if vectors:
             yield from chunk.astype(np.float32)
             continue
-        if chunk.dtype != np.uint8:
-            chunk = np.rint((chunk.astype(np.float64) + scale[0]) * scale[1]).astype(np.uint8)
+        if chunk.dtype == np.bool_:
+            chunk = chunk.astype(np.uint8) * np.uint8(255)
         yield from chunk if last else chunk.transpose(0, 2, 3, 1)
 
 
