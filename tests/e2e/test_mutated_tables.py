@@ -1,0 +1,158 @@
+"""Tables and label files with changes of every kind: refused in words, or read as pandas reads them, or it is said."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from saddlepoint._errors import DataError
+from saddlepoint.data import load_dataset
+from saddlepoint.data.cache import cache_dir
+from saddlepoint.data.options import Options
+from saddlepoint.data.series.table import Table, read_table
+from tests.e2e.mutant_labels import NAMES, label_files
+from tests.e2e.mutants import Mutant, mutants
+from tests.unit.data_helpers import own_cache, pictures, write_folder  # noqa: F401
+
+WINDOW = 4
+
+TABLES, LABELS = 8000, 2000
+"""Mutants of the slow tests, ten thousand in all ..."""
+BATCHES = 8
+"""... in so many parts."""
+
+
+def each(examples: int, start: int) -> Callable[[Any], Any]:
+    """Return the settings of a test that draws so many mutants, the same ones each time."""
+
+    def decorate(test: Any) -> Any:
+        plain = settings(
+            max_examples=examples,
+            deadline=None,
+            database=None,
+            phases=[Phase.explicit, Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck),
+        )
+        return seed(start)(plain(test))
+
+    return decorate
+
+
+@pytest.mark.parametrize("part", [0])
+def test_mutated_tables(part: int, tmp_path: Path) -> None:
+    _tables(150, part, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(1, 1 + BATCHES))
+def test_thousands_of_mutated_tables(part: int, tmp_path: Path) -> None:
+    _tables(TABLES // BATCHES, part, tmp_path)
+
+
+@pytest.mark.parametrize("part", [0])
+def test_mutated_label_files(part: int, tmp_path: Path) -> None:
+    _labels(50, part, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(1, 1 + BATCHES))
+def test_thousands_of_mutated_label_files(part: int, tmp_path: Path) -> None:
+    _labels(LABELS // BATCHES, part, tmp_path)
+
+
+def _tables(examples: int, part: int, folder: Path) -> None:
+    outcomes = {"read": 0, "refused": 0}
+
+    @each(examples, part)
+    @given(mutants())
+    def one(mutant: Mutant) -> None:
+        path = folder / "x.csv"
+        path.write_bytes(mutant.content())
+        shutil.rmtree(cache_dir() / "datasets", ignore_errors=True)
+        try:
+            dataset = load_dataset(str(path), window=WINDOW)
+            table = read_table(path, Options.of(window=WINDOW))
+        except DataError as error:
+            assert str(error).strip(), mutant.story
+            outcomes["refused"] += 1
+            return
+        outcomes["read"] += 1
+        assert dataset.layout is not None
+        assert {*table.values} >= {column.name for column in dataset.layout.columns}
+        frame = mutant.frame()
+        if frame is not None:
+            unsaid = list(unsaid_differences(table, frame))
+            assert not unsaid, (unsaid, mutant.story, table.findings)
+
+    one()
+    # a test that refuses everything, or nothing, tests nothing
+    assert min(outcomes.values()) > examples / 20, outcomes
+
+
+def unsaid_differences(table: Table, frame: pd.DataFrame) -> Iterator[str]:
+    """Yield how a reading differs from that of pandas where no finding speaks of it."""
+    said = [finding.sentence() for finding in table.findings]
+    frame = frame.rename(columns=lambda name: "" if str(name).startswith("Unnamed: ") else str(name))
+    rows = len(next(iter(table.values.values())))
+    whole = any("row" in sentence or "line" in sentence for sentence in said)
+    if rows != len(frame) and not whole:
+        yield f"{len(frame)} rows are there, {rows} were read"
+    for place, name in enumerate(frame):
+        cells = frame.iloc[:, place]
+        mentioned = any(str(name) in sentence for sentence in said) if name else any("name" in s for s in said)
+        if mentioned or name not in table.values or list(frame).count(name) > 1:
+            if not mentioned and name not in table.values and name not in (table.group, table.label):
+                yield f"'{name}' is not there"
+            continue
+        if not _same(_cells_of(table, str(name)), cells) and not (whole and rows != len(frame)):
+            yield f"'{name}' differs: {_cells_of(table, str(name))[:5].tolist()} for {cells[:5].tolist()}"
+
+
+def _cells_of(table: Table, name: str) -> np.ndarray:
+    values = table.values[name]
+    if name not in table.categories:
+        return values
+    return np.array([*(str(word) for word in table.categories[name]), ""], dtype=object)[values]
+
+
+def _same(read: np.ndarray, cells: pd.Series) -> bool:
+    """Whether the same values are there, in whatever order the rows are now."""
+    if read.dtype == object:
+        return sorted(read) == sorted("" if pd.isna(cell) else str(cell) for cell in cells)
+    numbers = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64)
+    return np.allclose(np.sort(read), np.sort(numbers), rtol=1e-12, atol=0, equal_nan=True)
+
+
+def _labels(examples: int, part: int, folder: Path) -> None:
+    outcomes = {"read": 0, "refused": 0}
+    images = pictures(len(NAMES), 8)
+
+    @each(examples, part)
+    @given(label_files())
+    def one(drawn: tuple[str, bytes]) -> None:
+        name, content = drawn
+        shutil.rmtree(folder / "d", ignore_errors=True)
+        write_folder(folder / "d", images)
+        (folder / "d" / name).write_bytes(content)
+        shutil.rmtree(cache_dir() / "datasets", ignore_errors=True)
+        try:
+            dataset = load_dataset(str(folder / "d"))
+        except DataError as error:
+            assert str(error).strip(), drawn
+            outcomes["refused"] += 1
+            return
+        outcomes["read"] += 1
+        # whatever the file says of other files, all eight pictures are there
+        assert sum(len(split) for split in dataset.splits.values()) == len(NAMES) or "left out" in str(dataset.notes)
+        if not dataset.classes:
+            assert any(name in note or "label" in note for note in dataset.notes), (drawn, dataset.notes)
+
+    one()
+    assert min(outcomes.values()) > examples / 20, outcomes
