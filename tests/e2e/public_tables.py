@@ -13,7 +13,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -24,7 +24,7 @@ import pandas as pd
 from saddlepoint._errors import DataError
 from saddlepoint.data import load_dataset
 from saddlepoint.data.options import Options
-from saddlepoint.data.plan import OpenQuestion
+from saddlepoint.data.plan import Finding, OpenQuestion
 from saddlepoint.data.series.table import Table, read_table
 
 PACKAGES = {
@@ -258,7 +258,7 @@ def judge(folder: Path, expected: Expected) -> Verdict:
     """
     path = expected.path(folder)
     try:
-        load_dataset(str(path), **expected.options)
+        dataset = load_dataset(str(path), **expected.options)
     except OpenQuestion as question:
         return _judge_question(folder, expected, question)
     except DataError as error:
@@ -269,9 +269,10 @@ def judge(folder: Path, expected: Expected) -> Verdict:
     except Exception as error:
         return Verdict("wrong", [f"{type(error).__name__}: {error}"])
     table = read_table(path, Options.of(**expected.options))
-    problems = [] if "read" in expected.may else ["read, though it should be asked about or refused"]
-    problems += compare(table, folder, expected)
-    return Verdict("wrong" if problems else "read", problems, [finding.sentence() for finding in table.findings])
+    problems = ["read, though it should be asked about or refused"]
+    if "read" in expected.may:
+        problems = compare(table, dataset.findings, expected.frame(folder), expected)
+    return Verdict("wrong" if problems else "read", problems, list(dataset.notes))
 
 
 def _judge_question(folder: Path, expected: Expected, question: OpenQuestion) -> Verdict:
@@ -296,7 +297,7 @@ def _ends(folder: Path, expected: Expected, question: OpenQuestion, given: dict[
             yield f"broken: '{reading.title}' asks again"
             continue
         try:
-            load_dataset(path, **answered)
+            dataset = load_dataset(path, **answered)
             table = read_table(Path(path), Options.of(**answered))
         except OpenQuestion as further:
             yield from _ends(folder, expected, further, answered, depth - 1)
@@ -305,13 +306,20 @@ def _ends(folder: Path, expected: Expected, question: OpenQuestion, given: dict[
         except Exception as error:
             yield f"broken: '{reading.title}' ends in {type(error).__name__}: {error}"
         else:
-            yield "; ".join(compare(table, folder, expected)) or "right"
+            frame = expected.frame(folder)
+            yield "; ".join(compare(table, dataset.findings, frame, expected)) or "right"
 
 
-def compare(table: Table, folder: Path, expected: Expected) -> list[str]:
-    """Return how a reading differs from the right one; nothing if it does not."""
-    frame = expected.frame(folder)
-    found = [*_roles(table, expected), *_columns(table, frame, expected), *_sayings(table, frame, expected)]
+def compare(table: Table, findings: Sequence[Finding], frame: pd.DataFrame, expected: Expected) -> list[str]:
+    """Return how a reading differs from the right one; nothing if it does not.
+
+    Args:
+        table: what was read.
+        findings: what is said of it.
+        frame: the file as pandas reads it.
+        expected: what is right.
+    """
+    found = [*_roles(table, expected), *_columns(table, frame, expected), *_sayings(table, findings, frame, expected)]
     return found or _values(table, frame, expected)
 
 
@@ -335,10 +343,10 @@ def _columns(table: Table, frame: pd.DataFrame, expected: Expected) -> Iterator[
         yield f"categories are {sorted(expected.categories)}, but {sorted(read)} were read"
 
 
-def _sayings(table: Table, frame: pd.DataFrame, expected: Expected) -> Iterator[str]:
+def _sayings(table: Table, findings: Sequence[Finding], frame: pd.DataFrame, expected: Expected) -> Iterator[str]:
     """What must be said: that there is no time, which columns are left out; and how what is likely is undone."""
-    said = " ".join(finding.sentence() for finding in table.findings)
-    if not expected.time and not any(finding.topic == "time" for finding in table.findings):
+    said = " ".join(finding.sentence() for finding in findings)
+    if not expected.time and not any(finding.topic == "time" for finding in findings):
         yield "nothing says that no column is the time"
     used = {*table.values, *expected.time, expected.series}
     for name in frame:
@@ -346,7 +354,7 @@ def _sayings(table: Table, frame: pd.DataFrame, expected: Expected) -> Iterator[
             yield f"'{name}' is left out, and nothing says so"
     if "" in frame and "" not in used and "name" not in said:
         yield "the column without a name is left out, and nothing says so"
-    for finding in table.findings:
+    for finding in findings:
         if not finding.sure and not finding.option:
             yield f"'{finding.says}' is not sure, and no option undoes it"
 
