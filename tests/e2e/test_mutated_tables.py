@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,7 +18,9 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from saddlepoint._errors import DataError
 from saddlepoint.data import load_dataset
 from saddlepoint.data.cache import cache_dir
+from saddlepoint.data.load import find_path
 from saddlepoint.data.options import Options
+from saddlepoint.data.plan import OpenQuestion
 from saddlepoint.data.series.table import Table, read_table
 from tests.e2e.mutant_labels import NAMES, label_files
 from tests.e2e.mutants import Mutant, mutants
@@ -149,20 +153,74 @@ def _labels(examples: int, part: int, folder: Path) -> None:
         outcomes[outcome_of_labels(drawn, folder / "d")] += 1
 
     one()
-    assert min(outcomes["read"], outcomes["refused"]) > examples / 20, outcomes
+    assert min(outcomes["read"], outcomes["refused"] + outcomes["asked"]) > examples / 20, outcomes
 
 
-def outcome_of_labels(drawn: tuple[str, bytes], folder: Path) -> str:
-    """Return whether a folder with a label file is ``read`` or ``refused``; pictures are lost in no other way."""
+def outcome_of_labels(drawn: tuple[str, bytes], folder: Path, **answers: str) -> str:
+    """Return whether a folder with a label file is ``read``, ``asked`` about or ``refused``.
+
+    Fails if pictures are lost in silence, or a picture has another label than the file says.
+    """
     name, content = drawn
     (folder / name).write_bytes(content)
     shutil.rmtree(cache_dir() / "datasets", ignore_errors=True)
     try:
-        dataset = load_dataset(str(folder))
+        dataset = load_dataset(str(folder), **answers)  # type: ignore[arg-type]
+    except OpenQuestion as question:
+        for reading in question.readings:
+            assert not {*reading.options.items()} <= {*answers.items()}, "an answer asks again"
+            outcome_of_labels(drawn, folder, **answers, **reading.options)
+        return "asked"
     except DataError as error:
         return _refused(error)
     said = " ".join(dataset.notes)
-    assert sum(len(split) for split in dataset.splits.values()) == len(NAMES) or "left out" in said
+    rows = sum(len(split) for split in dataset.splits.values())
+    assert rows == len(NAMES) or answers or "left out" in said, said
     if not dataset.classes:
         assert name in said or "label" in said, said
+    elif not dataset.labelling and not answers:
+        truth = truth_of(name, content)
+        for item in find_path(str(folder)).items():
+            file = Path(item.origin).name
+            if item.label is not None and file in truth:
+                assert _plain(item.label) in truth[file], (file, item.label, truth[file])
     return "read"
+
+
+def truth_of(name: str, content: bytes) -> dict[str, set[str]]:
+    """Return all labels that a file gives each picture, as pandas or `json` read it; nothing if they do not."""
+    pairs: list[tuple[Any, Any]] = []
+    try:
+        if name.endswith(".json"):
+            labels = json.loads(content)["labels"]
+            pairs = list(labels.items() if isinstance(labels, dict) else labels)
+        elif name.endswith(".jsonl"):
+            rows = [json.loads(line) for line in content.splitlines()]
+            pairs = [(row["file_name"], row["label"]) for row in rows]
+        else:
+            frame = _frame(content)
+            by = [key for key in frame if key in ("file", "id", "file_name", "image")]
+            label = [key for key in frame if key in ("label", "class")]
+            pairs = list(zip(frame[by[0]], frame[label[0]], strict=True))
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        return {}
+    truth: dict[str, set[str]] = {}
+    for file, each_label in pairs:
+        key = Path(str(file)).name
+        truth.setdefault(key if key.endswith(".png") else f"{key}.png", set()).add(_plain(each_label))
+    return truth
+
+
+def _frame(content: bytes) -> pd.DataFrame:
+    first = content.splitlines()[0] if content else b""
+    separator = ";" if b";" in first else "\t" if b"\t" in first else ","
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    return pd.read_csv(io.BytesIO(content), sep=separator, encoding=encoding)
+
+
+def _plain(label: Any) -> str:
+    """Return a label as text: of a vector of zeros and a one the place of the one."""
+    if isinstance(label, list) and sorted(label, key=str) == [0, 1]:
+        return str(label.index(1))
+    text = str(label).strip()
+    return text.removesuffix(".0")
