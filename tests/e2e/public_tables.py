@@ -349,6 +349,8 @@ def _sayings(table: Table, findings: Sequence[Finding], frame: pd.DataFrame, exp
     if not expected.time and not any(finding.topic == "time" for finding in findings):
         yield "nothing says that no column is the time"
     used = {*table.values, *expected.time, expected.series}
+    if "columns" in expected.options:
+        used |= {*expected.left}
     for name in frame:
         if name and name not in used and name not in said:
             yield f"'{name}' is left out, and nothing says so"
