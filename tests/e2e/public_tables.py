@@ -310,6 +310,28 @@ def _ends(folder: Path, expected: Expected, question: OpenQuestion, given: dict[
             yield "; ".join(compare(table, dataset.findings, frame, expected)) or "right"
 
 
+def right_options(folder: Path, expected: Expected) -> dict[str, Any]:
+    """Return the options with which a table is read as it should be: those of the right answer, where one is asked for.
+
+    Raises:
+        AssertionError: if there are none.
+    """
+    path, waiting = expected.path(folder), [dict(expected.options)]
+    while waiting:
+        options = waiting.pop(0)
+        try:
+            dataset = load_dataset(str(path), **options)
+            table = read_table(path, Options.of(**options))
+        except OpenQuestion as question:
+            waiting += [{**options, **reading.options} for reading in question.readings if len(options) < DEPTH]
+            continue
+        except DataError:
+            continue
+        if not compare(table, dataset.findings, expected.frame(folder), expected):
+            return options
+    raise AssertionError(f"no options lead to the right reading of {expected.name}")
+
+
 def compare(table: Table, findings: Sequence[Finding], frame: pd.DataFrame, expected: Expected) -> list[str]:
     """Return how a reading differs from the right one; nothing if it does not.
 
