@@ -434,6 +434,21 @@ def test_a_class_called_train_is_asked_about(tmp_path: Path) -> None:
     assert read(load_dataset(str(within)), names) == {name: name.split("/")[1] for name in names}
 
 
+def test_choices_of_labels_are_heeded_or_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=pictures(12), y=np.arange(12) % 2)
+    assert load_dataset(str(tmp_path / "x.npz")).classes == ("0", "1")
+    assert load_dataset(str(tmp_path / "x.npz"), labels="none").classes == ()
+    assert load_dataset((pictures(12), np.arange(12) % 2), labels="none").classes == ()
+    for option in ({"labels": "folders"}, {"label_column": "y"}, {"splits": "none"}):
+        with pytest.raises(DataError, match="leave it out"):
+            load_dataset(str(tmp_path / "x.npz"), **option)  # type: ignore[arg-type]
+    for open_it in (load_dataset, inspect_source):
+        with pytest.raises(DataError, match="leave --labels out"):
+            open_it("digits", labels="none")
+        with pytest.raises(DataError, match="leave --label-column out"):
+            open_it("digits", label_column="y")
+
+
 def test_zips_say_the_same_as_folders(tmp_path: Path) -> None:
     known = images(tmp_path / "d", [f"{split}/{i}.png" for split in ("train", "test") for i in range(12)])
     for split in ("train", "test"):

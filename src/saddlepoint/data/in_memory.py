@@ -21,7 +21,7 @@ from saddlepoint._files import write_atomically
 from saddlepoint.data import cache
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.prepare import prepare
-from saddlepoint.data.labels.joint import choose_attributes
+from saddlepoint.data.labels.joint import choose_attributes, choose_labels
 from saddlepoint.data.options import Options
 from saddlepoint.data.sources.arrays import dataset_source
 from saddlepoint.data.sources.folder import Source
@@ -92,7 +92,7 @@ def source_of(name: str, options: Options) -> Source:
     """
     if name not in _HELD:
         raise gone(name)
-    return choose_attributes(_HELD[name](options), options.attributes)
+    return choose_attributes(choose_labels(_HELD[name](options), options), options.attributes)
 
 
 def load_rows(name: str, options: Options) -> Dataset:

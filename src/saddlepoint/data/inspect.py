@@ -23,7 +23,7 @@ from saddlepoint.data.images.survey import Survey
 from saddlepoint.data.kinds import ARRAYS, is_windows, kind_of
 from saddlepoint.data.labels.files import index_labels, settle_labels
 from saddlepoint.data.labels.joint import choose_attributes
-from saddlepoint.data.load import find_path, joined, load_dataset
+from saddlepoint.data.load import find_path, joined, load_dataset, refuse_choices
 from saddlepoint.data.options import Options, Preparation, shown_size
 from saddlepoint.data.plan import Finding, Note, OpenQuestion, as_findings
 from saddlepoint.data.sources import arrays
@@ -161,6 +161,7 @@ def _open(source: str, options: Options, say: Callable[[str], None] | None) -> S
         dataset = load_dataset(source, say=say, **options.kept("image"))
         return arrays.dataset_source(dataset, dataset.fingerprint)
     if source in names.KNOWN:
+        refuse_choices(source, options)
         local = None if source in names.synthetic.MIXTURES else names.local_source(source)
         if local is not None:
             return local

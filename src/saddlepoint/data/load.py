@@ -13,9 +13,9 @@ from saddlepoint.data import cache, in_memory
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.prepare import prepare, survey_side
 from saddlepoint.data.kinds import ARRAYS, is_windows, kind_of
-from saddlepoint.data.labels.joint import choose_attributes, joint_source
-from saddlepoint.data.names import KNOWN, Say, load_named
-from saddlepoint.data.options import Options, Preparation
+from saddlepoint.data.labels.joint import choose_attributes, choose_labels, joint_source
+from saddlepoint.data.names import KNOWN, Say, is_series, load_named
+from saddlepoint.data.options import Options, Preparation, flag
 from saddlepoint.data.series.ready import load_ready
 from saddlepoint.data.series.windows import load_series
 from saddlepoint.data.sources import hub
@@ -59,6 +59,7 @@ def load_dataset(
     if options.attributes and (source in KNOWN or source.startswith("hf:")):
         raise DataError(f"'{source}' has no table of attributes to choose from; leave the attributes out")
     if source in KNOWN:
+        refuse_choices(source, options)
         return load_named(source, options, say)
     if source.startswith("hf:"):
         return _load_hub(source, options.for_images(source), say)
@@ -76,6 +77,19 @@ def load_dataset(
         found = choose_attributes(found, options.attributes)
         dataset = prepare(found.with_notes(f"read from {source}"), options, entry)
     return dataset
+
+
+def refuse_choices(name: str, options: Options) -> None:
+    """Refuse choices of labels and splits for a data set that is known by name.
+
+    Raises:
+        DataError: if there are some.
+    """
+    wrong = [key for key in ("labels", "splits", "unlabelled") if getattr(options, key) is not None]
+    if options.label_column is not None and not is_series(name):
+        wrong.append("label_column")
+    if wrong:
+        raise DataError(f"'{name}' has labels and splits of its own; leave {flag(wrong[0])} out")
 
 
 def _load_memory(source: str, options: Options, preparation: Preparation, say: Say) -> Dataset:
@@ -189,7 +203,7 @@ def find_path(source: str, options: Options | None = None) -> Source:
     path = Path(source).expanduser()
     if not source or not split_path(str(path))[0].exists():
         raise DataError(f"there is no data set or path '{source}'; {_nearest(source, path)}")
-    return path_source(path, options)
+    return choose_labels(path_source(path, options), options or Options())
 
 
 def _load_sequences(source: str, path: Path, options: Options) -> Dataset:

@@ -63,6 +63,7 @@ class Source:
         notes: how it is read, and why.
         keep: whatever must live as long as the source (temporary files).
         labelling: of rows that carry several labels at once; see `DataSpec`.
+        heeds: which of the options about labels its reader has followed.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Source:
     notes: tuple[Note, ...] = ()
     keep: object = None
     labelling: tuple[tuple[int, ...], ...] = ()
+    heeds: tuple[str, ...] = ()
 
     def with_notes(self, *notes: Note) -> Source:
         """Return the same source with further notes."""
@@ -163,7 +165,7 @@ def _source(
     said = [Finding("source", f"{len(left)} files are not images by their name and were left aside: {shortened(left)}")]
     return Source(
         name, key, items, classes=arranged.classes, notes=(*notes, *arranged.findings, *(said if left else ())),
-        labelling=arranged.labelling,
+        labelling=arranged.labelling, heeds=("labels", "label_column", "splits"),
     )  # fmt: skip
 
 

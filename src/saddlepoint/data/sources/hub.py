@@ -79,6 +79,7 @@ def hub_source(name: str, repository: str, config: str | None = None, options: O
         classes=layout.classes,
         notes=(f"from the Hugging Face hub: {repository}" + (f" ({config})" if config else ""), *layout.findings),
         labelling=layout.labelling,
+        heeds=("labels", "label_column"),
     )
 
 

@@ -51,6 +51,7 @@ class Rows:
         several: whether labels are a number for each class.
         findings: what was decided.
         keep: what must live as long as the rows.
+        heeds: which of the options about labels were followed.
     """
 
     x: np.ndarray | Pictures
@@ -59,6 +60,7 @@ class Rows:
     several: bool = False
     findings: list[Finding] = field(default_factory=list)
     keep: object = None
+    heeds: tuple[str, ...] = ()
 
     @property
     def what(self) -> str:
@@ -161,7 +163,7 @@ def object_source(name: str, parts: Mapping[str, Rows]) -> Source:
     return Source(
         name, f"memory\n{name}", items, modality=modality, classes=first.classes,
         notes=(*notes, *dict.fromkeys(findings)), keep=[rows.keep for rows in parts.values()],
-        labelling=((1,) * len(first.classes),) if first.several else (),
+        labelling=((1,) * len(first.classes),) if first.several else (), heeds=first.heeds,
     )  # fmt: skip
 
 
@@ -398,7 +400,8 @@ def _hub_rows(part: Any, layout: Any) -> Rows:
     part = part.with_format(None)
     labels = [item.label for item in rows_of(part.remove_columns([]), layout, "")] if layout.label else None
     pictures = Pictures(len(part), lambda: (item.payload for item in rows_of(part, layout, "")))
-    return Rows(pictures, labels, layout.classes, layout.several, list(layout.findings))
+    found = list(layout.findings)
+    return Rows(pictures, labels, layout.classes, layout.several, found, heeds=("labels", "label_column"))
 
 
 def _is_hub(data: Any, kind: str) -> bool:

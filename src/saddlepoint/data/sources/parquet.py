@@ -71,7 +71,7 @@ def parquet_source(path: Path, files: Sequence[Path], options: Options | None = 
     root = path if path.is_dir() else path.parent
     return Source(
         str(path), "parquet\n" + stamp(files, root), items, classes=layout.classes, notes=layout.findings,
-        labelling=layout.labelling,
+        labelling=layout.labelling, heeds=("labels", "label_column"),
     )  # fmt: skip
 
 
