@@ -80,9 +80,11 @@ class Dataset:
             several = train.labels.ndim == 2
             counts = (train.labels == 1).sum(0) if several else np.bincount(train.labels, minlength=len(self.classes))
             shares = tuple((counts / len(train)).tolist())
+        layout = self.layout or Layout((), ())
         return DataSpec(
-            self.modality, tuple(train.x.shape[1:]), self.classes, len(train), shares, self.static, self.labelling
-        )
+            self.modality, tuple(train.x.shape[1:]), self.classes, len(train), shares, self.static, self.labelling,
+            layout.onehot, layout.spikes, layout.known,
+        )  # fmt: skip
 
     def stats(self) -> DataStats:
         """Return mean and standard deviation of every element over the training rows.
