@@ -13,12 +13,11 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Int
 from torch import Tensor
 
 from saddlepoint import cures
 from saddlepoint._errors import ConfigError
-from saddlepoint._types import PerSample, Samples, at_least_float32
+from saddlepoint._types import PerSample, Samples
 from saddlepoint.config import check, option
 from saddlepoint.family import (
     EXAMPLES,

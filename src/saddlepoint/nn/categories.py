@@ -1,6 +1,6 @@
 """Categories among the steps of a sequence: one-hot groups that are chosen, differentiable, and held against data.
 
-Tensors are (time, feature, batch), as in `nn/recurrent.py`; the features here are those of all groups, one after another.
+Tensors are (time, feature, batch), as in `nn/recurrent.py`; features are those of all groups, one after another.
 """
 
 from __future__ import annotations

@@ -98,9 +98,7 @@ class Part(nn.Module):
             seen = width * self.recurrent.directions
         self.head = nn.Linear(seen, steps[1])
         if static[1]:
-            self.static = nn.Sequential(
-                nn.Linear(static[0], width), nn.ReLU(), nn.Linear(width, static[1])
-            )
+            self.static = nn.Sequential(nn.Linear(static[0], width), nn.ReLU(), nn.Linear(width, static[1]))
 
     def forward(self, x: Steps, labels: Tensor | None, lengths: Int[Tensor, " batch"] | None = None) -> Steps:
         """Return (time, steps out + static out, batch)."""

@@ -26,7 +26,18 @@ class Look:
 class Stamps:
     columns: tuple[str, ...]
     forms: tuple[str, ...]
+    kinds: tuple[str, ...] = ("text",)
     zone: str = ""
+    year: int = 0
+    decimals: int | None = None
+
+    @property
+    def dates(self) -> bool:
+        return self.forms != ("number",)
+
+    @property
+    def name(self) -> str:
+        return " + ".join(self.columns)
 
     def write(self, times: np.ndarray) -> dict[str, list[Any]]:
         if self.forms[0] == "number":
@@ -38,6 +49,11 @@ class Stamps:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def stamps_from_json(kept: Any) -> Stamps:
+    lists = {key: tuple(kept[key]) for key in ("columns", "forms", "kinds")}
+    return Stamps(**{**kept, **lists})
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint._errors import DataError
-from saddlepoint.data.series._standin import Stamps
+from saddlepoint.data.series._standin import Stamps, stamps_from_json
 
 SECOND = 1_000_000_000
 HOUR, DAY = 3600 * SECOND, 86_400 * SECOND
@@ -52,7 +52,7 @@ class Clock:
     @property
     def dates(self) -> bool:
         """Whether times are dates, not numbers."""
-        return not (self.unit == "number" or isinstance(self.last, float) and not float(self.last).is_integer())
+        return self.stamps.dates
 
     def at(self, base: float, steps: np.ndarray) -> np.ndarray:
         """Return the times that are some steps after another one: int64 nanoseconds, or float64 numbers.
@@ -76,7 +76,9 @@ class Clock:
                 days = np.busday_offset(ends, 0, roll="backward")
             else:
                 of_month = (day - day.astype("datetime64[M]").astype("datetime64[D]")).astype(int)
-                days = ends if self.unit == "month ends" else np.minimum(months.astype("datetime64[D]") + of_month, ends)
+                days = (
+                    ends if self.unit == "month ends" else np.minimum(months.astype("datetime64[D]") + of_month, ends)
+                )
             times = days.astype("datetime64[ns]") + (last - day)
         else:
             times = last + (steps * int(self.step)).astype("timedelta64[ns]")
@@ -119,11 +121,6 @@ def clock_from_json(kept: Mapping[str, Any]) -> Clock:
     return Clock(last, step, kept["unit"], stamps, kept.get("decimals"))
 
 
-def stamps_from_json(kept: Mapping[str, Any]) -> Stamps:
-    """Return how times are written, as it was kept."""
-    return Stamps(**{key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()})
-
-
 @dataclass(frozen=True)
 class OldStamps:
     """How runs of version 0.1 write times.
@@ -144,6 +141,11 @@ class OldStamps:
     def columns(self) -> tuple[str, ...]:
         """The one column."""
         return (self.name,)
+
+    @property
+    def dates(self) -> bool:
+        """Whether times are dates, not numbers."""
+        return self.form != "number"
 
     def write(self, times: np.ndarray) -> dict[str, list[Any]]:
         """Return times as they stand in the table."""

@@ -108,8 +108,8 @@ def columns_of(
     static = {name for name, values in table.values.items() if _is_static(values, starts)}
     if len(static) == len(table.values):
         raise DataError(
-            f"{table.name}: no column changes along its series ({shortened(sorted(static))}); a sequence needs one that "
-            "does"
+            f"{table.name}: no column changes along its series ({shortened(sorted(static))}); a sequence needs "
+            "one that does"
         )
     numbers = {name: values for name, values in table.values.items() if name not in table.categories}
     moving = {name: values for name, values in numbers.items() if name not in static}

@@ -74,8 +74,9 @@ class Column:
         kept = {"name": self.name, "low": self.low, "high": self.high, "decimals": self.decimals}
         plain = Column(self.name, self.low, self.high, self.decimals)
         # 0.0 is a spike, but equal to False.
-        more = {key: value for key, value in vars(self).items() if value is not getattr(plain, key) and value != ()}
-        return kept | {key: list(value) if isinstance(value, tuple) else value for key, value in more.items() if key not in kept}
+        told = {key: value for key, value in vars(self).items() if key not in kept and value != ()}
+        more = {key: value for key, value in told.items() if value is not getattr(plain, key)}
+        return kept | {key: list(value) if isinstance(value, tuple) else value for key, value in more.items()}
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class Layout:
     @property
     def spikes(self) -> tuple[float, ...]:
         """Scaled values that have a group of their own, of the first numbers."""
-        return tuple(float(c.scale(np.float64(c.spike))) for c in self.columns if c.spike is not None)
+        return tuple(float(c.scale(np.asarray(c.spike))) for c in self.columns if c.spike is not None)
 
     @property
     def static(self) -> int:
@@ -262,9 +263,10 @@ class Layout:
             "clock": None if self.clock is None else self.clock.to_json(),
             "label": self.label,
         }
-        more = {"group": self.group, "classes_are_series": self.classes_are_series, "calendar": list(self.calendar)}
-        look = self.look.to_json()
-        return kept | {key: value for key, value in more.items() if value} | ({} if self.look == Look() else {"look": look})
+        look = {} if self.look == Look() else self.look.to_json()
+        series = {"group": self.group, "classes_are_series": self.classes_are_series}
+        more: dict[str, Any] = {**series, "calendar": list(self.calendar), "look": look}
+        return kept | {key: value for key, value in more.items() if value}
 
 
 def layout_from_json(kept: Mapping[str, Any]) -> Layout:
@@ -274,10 +276,7 @@ def layout_from_json(kept: Mapping[str, Any]) -> Layout:
         DataError: if it is damaged.
     """
     try:
-        columns = tuple(
-            Column(**{key: tuple(value) if isinstance(value, list) else value for key, value in column.items()})
-            for column in kept["columns"]
-        )
+        columns = tuple(_column(column) for column in kept["columns"])
         clock = None if kept["clock"] is None else clock_from_json(kept["clock"])
         return Layout(
             columns, tuple(kept["order"]), clock, kept["label"], kept.get("group", ""),
@@ -285,6 +284,11 @@ def layout_from_json(kept: Mapping[str, Any]) -> Layout:
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(f"the kept description of the columns is damaged ({error}); prepare the data again") from error
+
+
+def _column(kept: Mapping[str, Any]) -> Column:
+    words: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()}
+    return Column(**words)
 
 
 def plain_layout(features: int) -> Layout:

@@ -54,11 +54,6 @@ def rows_of(table: Table) -> int:
     return len(next(iter(table.values.values())))
 
 
-def time_name(table: Table) -> str:
-    """Return the name of the time, or the names of the columns that it stands in."""
-    return "' and '".join(table.stamps.columns) if table.stamps is not None else "time"
-
-
 def ordered(table: Table, options: Options) -> Series:
     """Put rows in order, find the series, the usual step, and the rows that begin after a gap.
 
@@ -92,6 +87,10 @@ def ordered(table: Table, options: Options) -> Series:
     return Series(table, starts, np.flatnonzero(breaks), clock, findings)
 
 
+def _time(table: Table) -> str:
+    return "time" if table.stamps is None else table.stamps.name
+
+
 def _sort(table: Table, findings: list[Finding]) -> None:
     rows = rows_of(table)
     groups = np.zeros(rows, np.int32) if table.groups is None else table.groups[0]
@@ -100,7 +99,7 @@ def _sort(table: Table, findings: list[Finding]) -> None:
         return
     take(table, order)
     if table.times is not None:
-        findings.append(Finding("time", f"rows were put in order of '{time_name(table)}'"))
+        findings.append(Finding("time", f"rows were put in order of '{_time(table)}'"))
 
 
 def _without_repeats(table: Table, findings: list[Finding]) -> None:
@@ -119,7 +118,7 @@ def _without_repeats(table: Table, findings: list[Finding]) -> None:
             "that does, or remove the repeats"
         )  # fmt: skip
         raise DataError(
-            f"{table.name}: {count:,} of {rows:,} rows repeat a time of '{time_name(table)}' in their series: {remedy}"
+            f"{table.name}: {count:,} of {rows:,} rows repeat a time of '{_time(table)}' in their series: {remedy}"
         )
     take(table, np.flatnonzero(~again))
     findings.append(Finding("time", f"{count:,} rows repeat a time of their series and were left out"))
@@ -139,14 +138,14 @@ def _paced(table: Table, options: Options) -> tuple[Table, Clock | None, np.ndar
     late = np.zeros(len(times), bool)
     if not len(later):
         return table, None, late, findings
-    dates = np.issubdtype(times.dtype, np.integer)
+    dates = stamps.dates
     step, unit, distance = usual_step(times[later - 1], times[later], dates)
     decimals = None if dates else decimals_of(times)
     if decimals is not None:
         # Between numbers with few digits differences have more, and the median of an even count may lie between two.
         step = max(round(step, decimals), 10.0**-decimals)
     last = int(times.max()) if dates else float(times.max())
-    name = time_name(table)
+    name = _time(table)
     if options.resample == "steps":
         findings += by_steps(table, name)
         return table, Clock(last, step, "row" if dates else "number row", stamps, decimals), late, findings

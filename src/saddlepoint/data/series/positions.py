@@ -6,11 +6,13 @@ import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.series.calendar import phases
-from saddlepoint.data.series.clock import SECOND, Clock, read_start
+from saddlepoint.data.series.clock import DAY, SECOND, Clock, read_start
 from saddlepoint.data.series.layout import Layout
 
 _TURNS = 400_000
-"""Steps among which the time of a window is looked for; of more, every second, third, ... year is left aside."""
+"""Steps among which the time of a window is looked for, at most, ..."""
+_YEARS = 7.05
+"""... and years: then weekdays come back to the same days."""
 
 
 def consecutive(
@@ -95,13 +97,14 @@ def _matched(layout: Layout, clock: Clock, x: np.ndarray) -> np.ndarray:
     """Return for each window the first time after the data whose calendar is nearest to that of its first step."""
     from scipy.spatial import KDTree
 
-    turn = {"time": 1, "working days": 86_400 * SECOND}.get(clock.unit, 30 * 86_400 * SECOND) * clock.step
-    steps = np.arange(1, 1 + min(_TURNS, clock.most(clock.last), max(1000, int(7.05 * 365.25 * 86_400 * SECOND / turn))))
+    step = {"time": 1, "working days": DAY}.get(clock.unit, 30 * DAY) * clock.step
+    years = max(1000, int(_YEARS * 365.25 * DAY / step))
+    steps = np.arange(1, 1 + min(_TURNS, clock.most(clock.last), years))
     tree = KDTree(_circle(phases(clock.at(clock.last, steps), layout.calendar)))
     wanted = _circle(np.asarray(x[:, 0, -layout.known :], dtype=np.float64))
     nearest, _ = tree.query(wanted)
     # Of equally near ones the first: distances are compared again, since a tree takes any.
-    index = np.array([min(tree.query_ball_point(point, near + 1e-7)) for point, near in zip(wanted, nearest, strict=True)])
+    index = [min(tree.query_ball_point(point, near + 1e-7)) for point, near in zip(wanted, nearest, strict=True)]
     return clock.at(clock.last, steps[index][:, None] + np.arange(x.shape[1]))
 
 

@@ -51,7 +51,9 @@ def read_rules(words: Sequence[str], columns: Sequence[str], name: str) -> tuple
     found = []
     for word in words:
         if (match := _RULE.fullmatch(word)) is None:
-            raise DataError(f"--keep is '{word}', but a rule is two columns with <, <=, > or >= between them: low <= high")
+            raise DataError(
+                f"--keep is '{word}', but a rule is two columns with <, <=, > or >= between them: low <= high"
+            )
         small, sign, large = match.groups()
         if sign.startswith(">"):
             small, large = large, small
@@ -114,7 +116,9 @@ def verify(rules: Sequence[Rule], values: Mapping[str, np.ndarray], name: str) -
         side, bound = (rule.large, small) if rule.large in values else (rule.small, large)
         if share:
             values[side][broken] = np.broadcast_to(bound, broken.shape)[broken]
-        why = f"{int(broken.sum()):,} rows broke it; '{side}' was set to the bound there" if share else "no row breaks it"
+        why = (
+            f"{int(broken.sum()):,} rows broke it; '{side}' was set to the bound there" if share else "no row breaks it"
+        )
         findings.append(Finding("rules", f"samples keep '{rule}' in every row", why, "--keep RULES"))
     return findings
 
@@ -149,9 +153,9 @@ def notice(values: Mapping[str, np.ndarray], given: Sequence[Rule]) -> list[Find
 
 def _alike(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two columns share a scale: their middle halves overlap, and they move together."""
-    low_a, high_a, low_b, high_b = *np.quantile(a, (0.05, 0.95)), *np.quantile(b, (0.05, 0.95))
-    overlap = min(high_a, high_b) - max(low_a, low_b)
-    return bool(overlap > 0.3 * max(high_a - low_a, high_b - low_b)) and float(np.corrcoef(a, b)[0, 1]) > 0.5
+    (low, high), (bottom, top) = (np.quantile(x, (0.05, 0.95)) for x in (a, b))
+    overlap = min(high, top) - max(low, bottom)
+    return bool(overlap > 0.3 * max(high - low, top - bottom)) and float(np.corrcoef(a, b)[0, 1]) > 0.5
 
 
 def _is_number(text: str) -> bool:

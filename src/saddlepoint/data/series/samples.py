@@ -105,11 +105,10 @@ def csv_text(
     digits = {column.name: column.decimals for column in layout.columns}
     columns = [_cells(values, digits.get(name, 0), look) for name, values in table.items()]
     texts = io.StringIO()
-    quoting = csv.QUOTE_NONNUMERIC if look.quoted else csv.QUOTE_MINIMAL
-    header = csv.QUOTE_ALL if look.quoted_header else csv.QUOTE_MINIMAL
-    csv.writer(texts, delimiter=look.delimiter, quoting=header, lineterminator="\n").writerow(table)
-    rows = csv.writer(texts, delimiter=look.delimiter, quoting=quoting, lineterminator="\n")
-    rows.writerows(zip(*columns, strict=True))
+    form: dict[str, Any] = {"delimiter": look.delimiter, "lineterminator": "\n"}
+    csv.writer(texts, quoting=csv.QUOTE_ALL if look.quoted_header else csv.QUOTE_MINIMAL, **form).writerow(table)
+    form["quoting"] = csv.QUOTE_NONNUMERIC if look.quoted else csv.QUOTE_MINIMAL
+    csv.writer(texts, **form).writerows(zip(*columns, strict=True))
     return texts.getvalue().encode()
 
 
@@ -208,7 +207,7 @@ def read_samples(path: Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray |
     if layout.calendar:
         if times is None:
             raise DataError(
-                f"{path} has no times, but windows of '{dataset.name}' are told the calendar by theirs; give the column "
+                f"{path} has no times, but windows of '{dataset.name}' are told the calendar by theirs; give "
                 f"{' and '.join(layout.clock.names if layout.clock else ())}, or read the data with --calendar off"
             )
         known = np.where(np.isnan(x[..., :1]), np.nan, phases(times, layout.calendar))
@@ -342,7 +341,9 @@ def _from_arrays(
             size = sum(member.file_size for member in loaded.zip.infolist())
             if size > _MOST_BYTES:
                 raise ValueError(f"it unpacks to {size:,} bytes, more than {_MOST_BYTES:,}")
-        arrays: dict[str, Any] = {"x": loaded} if isinstance(loaded, np.ndarray) else {n: loaded[n] for n in loaded.files}
+        arrays: dict[str, Any] = (
+            {"x": loaded} if isinstance(loaded, np.ndarray) else {n: loaded[n] for n in loaded.files}
+        )
         x = np.asarray(arrays["x"], dtype=np.float64)
         labels = None if "labels" not in arrays else arrays["labels"].astype(np.int64)
         written = [] if "columns" not in arrays else [str(name) for name in arrays["columns"].tolist()]

@@ -19,7 +19,7 @@ from saddlepoint.data.series.calendar import parts_of, phases
 from saddlepoint.data.series.columns import columns_of, filled
 from saddlepoint.data.series.layout import Layout
 from saddlepoint.data.series.order import Series, Span, blocks, ordered, rows_of
-from saddlepoint.data.sources.folder import shortened, stamp
+from saddlepoint.data.sources.folder import stamp
 
 WINDOW = 24
 MOST_WINDOWS = 200_000
@@ -130,9 +130,7 @@ def build(
     )  # fmt: skip
 
 
-def _series_as_classes(
-    series: Series, train: list[Span], options: Options, plain: bool
-) -> tuple[bool, list[Finding]]:
+def _series_as_classes(series: Series, train: list[Span], options: Options, plain: bool) -> tuple[bool, list[Finding]]:
     """Make few series the classes that samples are asked for by, in place; say what becomes of them in samples."""
     table = series.table
     if table.groups is None:
