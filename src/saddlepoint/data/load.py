@@ -14,7 +14,7 @@ from saddlepoint.data.images.prepare import prepare, survey_side
 from saddlepoint.data.labels.joint import choose_attributes, joint_source
 from saddlepoint.data.names import KNOWN, Say, load_named
 from saddlepoint.data.options import Options, Preparation
-from saddlepoint.data.series._standin import is_table
+from saddlepoint.data.series.table import is_table
 from saddlepoint.data.series.windows import load_series
 from saddlepoint.data.sources import hub
 from saddlepoint.data.sources.folder import Source

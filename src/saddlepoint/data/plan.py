@@ -50,16 +50,20 @@ class Reading:
     """
 
     title: str
-    options: Mapping[str, str]
+    options: Mapping[str, str | bool]
     rows: Sequence[str] = ()
 
     def flags(self) -> list[str]:
         """Return the options as words of the command line.
 
-        >>> Reading("", {"time_column": "day"}).flags()
-        ['--time-column', 'day']
+        >>> Reading("", {"time_column": "day", "header": False}).flags()
+        ['--time-column', 'day', '--no-header']
         """
-        return [word for key, value in self.options.items() for word in ("--" + key.replace("_", "-"), value)]
+        words: list[str] = []
+        for key, value in self.options.items():
+            name = key.replace("_", "-")
+            words += [f"--{name}", value] if isinstance(value, str) else [f"--{name}" if value else f"--no-{name}"]
+        return words
 
 
 class OpenQuestion(DataError):

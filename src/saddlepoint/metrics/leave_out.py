@@ -7,6 +7,7 @@ chance is told by the training rows themselves: their own pieces are held agains
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -71,7 +72,7 @@ def nearest_ratio(samples: np.ndarray, train: np.ndarray, *, seed: int = 0) -> E
     pieces, at = _pieces(stretched, size)
     if len(pieces) <= 2 * size:
         raise DataError(
-            f"{total} training rows hold {len(pieces)} pieces of {size} steps, too few to leave some out; give more rows"
+            f"{total} training rows hold {len(pieces)} pieces of {size} steps, too few to leave some out; take more"
         )
     own = _sample_distances(a, pieces, size)
     free = _distances(pieces, pieces)
@@ -95,7 +96,7 @@ def nearest_ratio(samples: np.ndarray, train: np.ndarray, *, seed: int = 0) -> E
     places = np.arange(len(at))
     parts = np.array([
         np.quantile(own, NEAREST) / max(1e-12, usual((places < begin) | (places >= end)))
-        for begin, end in zip(edges[:-1], edges[1:], strict=True)
+        for begin, end in pairwise(edges)
     ])  # fmt: skip
     spread = (len(parts) - 1) / len(parts) * float(np.square(parts - parts.mean()).sum())
     drawn = np.quantile(rng.choice(own, (200, len(own))), NEAREST, axis=1) / expected

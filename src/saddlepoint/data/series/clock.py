@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from saddlepoint._errors import DataError
-from saddlepoint.data.series._standin import Stamps, stamps_from_json
+from saddlepoint.data.series.pace import DAY, SECOND
+from saddlepoint.data.series.time import Stamps, stamps_from_json
 
-SECOND = 1_000_000_000
-HOUR, DAY = 3600 * SECOND, 86_400 * SECOND
+HOUR = DAY // 24
 MONTH = 30.44 * DAY
 
 UNITS = ("time", "working days", "months", "month ends", "working month ends", "number", "row")
@@ -169,72 +169,6 @@ class OldStamps:
     def to_json(self) -> dict[str, Any]:
         """Return it as it is kept."""
         return {"name": self.name, "form": self.form, "sample": self.sample, "step": self.step}
-
-
-def usual_step(before: np.ndarray, after: np.ndarray, dates: bool) -> tuple[float, str, Callable[..., np.ndarray]]:
-    """Return the usual step, its unit, and a function (times before, times after) -> distances in that unit.
-
-    Days without a single Saturday or Sunday count as working days; the same day of each month, its last, or its last
-    working day, as months: a weekend or a February is no gap.
-
-    Args:
-        before, after: times of neighbours in their series; the second ones are later.
-        dates: whether they are nanoseconds of dates.
-    """
-    median = float(np.median(after - before))
-    if not dates:
-        return median, "number", lambda a, b: b - a
-    ends_series = np.append(before[1:] != after[:-1], True)
-    times = np.concatenate([before, after[ends_series]])
-    if median >= DAY and bool((times % DAY == times[0] % DAY).all()):
-        days = _days(times)
-        weekdays = (days.astype(np.int64) + 3) % 7
-        if median < 5 * DAY and len(times) > 10 and weekdays.max() < 5:
-            count = _working_days
-            return max(1.0, float(np.median(count(before, after)))), "working days", count
-        months = days.astype("datetime64[M]")
-        of_month = (days - months.astype("datetime64[D]")).astype(int)
-        ends = (months + 1).astype("datetime64[D]") - 1
-        kinds = (
-            ("months", len(np.unique(of_month)) == 1),
-            ("month ends", bool((days == ends).all())),
-            ("working month ends", bool((days == np.busday_offset(ends, 0, roll="backward")).all())),
-        )
-        unit = next((unit for unit, holds in kinds if holds), "")
-        if median >= 28 * DAY and unit:
-            return max(1.0, float(round(median / MONTH))), unit, _months
-    return median, "time", lambda a, b: (b - a).astype(np.float64)
-
-
-def _days(times: np.ndarray) -> np.ndarray:
-    return times.astype("datetime64[ns]").astype("datetime64[D]")
-
-
-def _working_days(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.busday_count(_days(a), _days(b)).astype(np.float64)
-
-
-def _months(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (_days(b).astype("datetime64[M]") - _days(a).astype("datetime64[M]")).astype(np.float64)
-
-
-def step_in_words(step: float, unit: str) -> str:
-    """Return a step as a person says it.
-
-    >>> step_in_words(3_600_000_000_000, "time"), step_in_words(3, "month ends")
-    ('1 hour', '3 months, at their ends')
-    """
-    if unit == "number":
-        return f"{step:g}"
-    if unit != "time":
-        word, end = unit, ""
-        if unit.endswith("ends"):
-            word, end = "months", ", at their last working days" if unit.startswith("working") else ", at their ends"
-        return (f"{step:g} {word}" if step != 1 else f"1 {word.removesuffix('s')}") + end
-    for size, word in ((DAY, "day"), (HOUR, "hour"), (60 * SECOND, "minute"), (SECOND, "second")):
-        if step >= size:
-            return f"{step / size:g} {word}{'s' if step != size else ''}"
-    return f"{step / 1e6:g} ms"
 
 
 def read_start(text: str, clock: Clock) -> float:

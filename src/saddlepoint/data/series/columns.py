@@ -8,10 +8,10 @@ import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.plan import Finding
-from saddlepoint.data.series._standin import Table
 from saddlepoint.data.series.irregular import STEPS
 from saddlepoint.data.series.layout import Column, decimals_of
 from saddlepoint.data.series.rules import bounds_of, notice, read_rules, sorted_columns, verify
+from saddlepoint.data.series.table import Table
 from saddlepoint.data.sources.folder import shortened
 
 SPIKE = 0.1
@@ -160,9 +160,9 @@ def _told(table: Table, columns: Sequence[Column], train: list[Span]) -> list[Fi
     if whole:
         findings.append(Finding("columns", f"whole numbers, and kept so: {shortened(whole)}"))
     for column in columns:
-        if column.values:
+        if column.values and not isinstance(column.values[0], str):
             words = shortened([str(value) for value in column.values])
-            text = f"'{column.name}' is a category of {len(column.values)} values, given back as they are: {words}"
+            text = f"'{column.name}' has {len(column.values)} values, {words}: samples have one of them"
             findings.append(Finding("columns", text))
         elif column.spike is not None:
             rows = np.concatenate([table.values[column.name][begin:end] for begin, end in train])

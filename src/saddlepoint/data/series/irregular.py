@@ -8,11 +8,8 @@ import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.series._standin import Table
-from saddlepoint.data.series.clock import DAY, HOUR, SECOND, step_in_words
-
-GAP = 3
-"""A step of more than this many usual ones is a gap, which no window straddles."""
+from saddlepoint.data.series.pace import DAY, GAP, SECOND, step_in_words
+from saddlepoint.data.series.table import Table
 
 MOST_ODD = 0.01
 """Times are irregular if more than this share of the steps is no multiple of the usual one ..."""
@@ -22,7 +19,7 @@ MOST_LONG = 0.1
 STEPS = "time to the next row"
 """Name of the feature that holds it, in seconds or in the numbers of the time."""
 
-_SLACK = 0.1
+_SLACK, HOUR = 0.1, DAY // 24
 _NICE = (
     *(n * SECOND for n in (1, 2, 5, 10, 15, 30)), *(60 * n * SECOND for n in (1, 2, 5, 10, 15, 30)),
     *(n * HOUR for n in (1, 2, 3, 4, 6, 12)), DAY, 7 * DAY, 28 * DAY,

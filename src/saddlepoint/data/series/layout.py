@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from saddlepoint._errors import DataError
-from saddlepoint.data.series._standin import Look
 from saddlepoint.data.series.clock import Clock, clock_from_json
+from saddlepoint.data.series.frame import Look
 
 MOST_DECIMALS = 10
 

@@ -11,10 +11,11 @@ from saddlepoint._errors import DataError
 from saddlepoint.data.dataset import SPLITS
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding
-from saddlepoint.data.series._standin import Table
-from saddlepoint.data.series.clock import Clock, step_in_words, usual_step
-from saddlepoint.data.series.irregular import GAP, by_steps, irregularity, question, resampled, take
+from saddlepoint.data.series.clock import Clock
+from saddlepoint.data.series.irregular import by_steps, irregularity, question, resampled, take
 from saddlepoint.data.series.layout import decimals_of
+from saddlepoint.data.series.pace import GAP, step_in_words, usual_step
+from saddlepoint.data.series.table import Table
 
 SHARE = 10
 """One row in ten goes to each of valid and test, the last ones of every series."""
@@ -156,9 +157,8 @@ def _paced(table: Table, options: Options) -> tuple[Table, Clock | None, np.ndar
     late[later] = (steps > GAP) & ~_clock_change(times[later - 1], times[later], step, unit)
     words = step_in_words(step, unit)
     gaps = f"; {int(late.sum()):,} gaps of more than {GAP} of them, which no window goes across" if late.any() else ""
-    why = "" if options.time_column else "it holds times"
     findings.append(
-        Finding("time", f"'{name}' is the time, at steps of {words}{gaps}", why, "--time-column NAME")
+        Finding("time", f"'{name}' goes on at steps of {words}{gaps}")
     )  # fmt: skip
     return table, Clock(last, step, unit, stamps, decimals), late, findings
 

@@ -1,158 +1,443 @@
-"""Times of a table: recognised, put in order, their usual step, and the gaps in them."""
+"""Times of a table: read from the forms in which they stand, and written in them again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.data.series.forms import DIRECTIVE, clock_of, forms_of, pandas_form, pattern_of, styled
+from saddlepoint.data.series.pace import DAY, SECOND
 
-GAP = 3
-"""A step of more than this many usual ones is a gap, which no window straddles ..."""
-MOST_GAPS = 0.05
-"""... unless more than this share of the steps are: then the times are irregular."""
+NOT = np.iinfo(np.int64).min
+"""What stands for a missing time, as in numpy."""
+SAMPLES = 400
+"""Cells of a column by which candidates for its form are found; all cells decide."""
 
-DAY = 86_400_000_000
-COMPACT = "%Y%m%d"
-FORMS = (
-    "iso",
-    "iso utc",
-    "%Y/%m/%d %H:%M:%S",
-    "%Y/%m/%d %H:%M",
-    "%Y/%m/%d",
-    "%d.%m.%Y %H:%M:%S",
-    "%d.%m.%Y %H:%M",
-    "%d.%m.%Y",
-    "%m/%d/%Y %H:%M:%S",
-    "%m/%d/%Y %H:%M",
-    "%m/%d/%Y",
-    "%d/%m/%Y %H:%M:%S",
-    "%d/%m/%Y %H:%M",
-    "%d/%m/%Y",
-    COMPACT,
-    "%d-%b-%Y",
-    "%d %b %Y",
-    "%b %d, %Y",
-    "%Y-%m",
-)
-"""Ways to write a date, in the order in which they are tried: 01/02/2020 is the second of January unless a later value
-of the first block rules that out."""
+UNIX = {"unix:s": SECOND, "unix:ms": 10**6, "unix:us": 10**3, "unix:ns": 1}
+_UNIX_SPAN = (631_152_000, 4_102_444_800)
+ZONES = (
+    "Europe/Berlin", "Europe/London", "Europe/Athens", "Europe/Moscow", "America/New_York", "America/Chicago", "America/Denver",
+    "America/Los_Angeles", "America/Sao_Paulo", "Australia/Sydney", "Pacific/Auckland", "America/Halifax", "America/Santiago",
+)  # fmt: skip
+"""Zones with daylight saving that stamps with changing offsets are tried in."""
+_PARTS = {"%Y": "year", "%q": "quarter", "%m": "month", "%d": "day", "%H": "hour", "%M": "minute", "%S": "second"}
+_GRAINS = (("%f", "ns"), ("%S", "s"), ("%M", "min"), ("%H", "h"), ("%I", "h"), ("%u", "D"), ("%j", "D"), ("%d", "D"),
+           ("%V", "W"), ("%m", "M"), ("%b", "M"), ("%B", "M"), ("%q", "Q"), ("%Y", "Y"))  # fmt: skip
 
 
-def form_of(texts: Any) -> str | None:
-    """Return the form that all values of an Arrow array of text have, or None; missing values do not count."""
-    if texts.null_count == len(texts):
-        return None
-    for form in FORMS:
-        try:
-            read_times(texts, form)
-        except ValueError:
-            continue
-        return form
-    return None
+@dataclass(frozen=True)
+class Stamps:
+    """How the times of a table are written: reading and writing of them in one place.
+
+    Attributes:
+        columns: that hold them, in the order of the file: one, or date and clock, or year, month, ...
+        forms: of each column: a form as in `forms`, ``number``, ``unix:s`` (ms, us, ns), ``timestamp:us`` for columns
+            that are typed as times, ``period:M`` for periods as pandas keeps them.
+        kinds: of each column: what its cells are: ``text``, ``int`` or ``float``.
+        zone: that texts are written in, where they say one: ``UTC``, ``+01:00``, ``Europe/Berlin``; "" without.
+        year: that times without one are taken to be of; 0 where they have one.
+        decimals: of numbers: digits after the point; None: as many as it takes.
+    """
+
+    columns: tuple[str, ...]
+    forms: tuple[str, ...]
+    kinds: tuple[str, ...]
+    zone: str = ""
+    year: int = 0
+    decimals: int | None = None
+
+    @property
+    def dates(self) -> bool:
+        """Whether times are nanoseconds since 1970 (UTC), not plain numbers."""
+        return self.forms != ("number",)
+
+    @property
+    def name(self) -> str:
+        """The columns as they are named in messages."""
+        return " + ".join(self.columns)
+
+    @property
+    def grain(self) -> str:
+        """The finest unit that the forms can tell: Y, Q, M, W, D, h, min, s or ns; "" of numbers."""
+        if not self.dates:
+            return ""
+        found = [d[-1] for form in self.forms for d in DIRECTIVE.findall(form)]
+        if not found:  # unix, timestamps, periods
+            unit = self.forms[0].partition(":")[2]
+            return unit if unit in ("s", "ns") or self.forms[0].startswith("period") else "ns"
+        return next((grain for key, grain in _GRAINS if key[1] in found), "D")
+
+    def write(self, times: np.ndarray) -> dict[str, list[Any]]:
+        """Return times as the columns hold them: the inverse of reading.
+
+        Times that are finer than the form get a clock behind the date, where the column holds texts.
+
+        Args:
+            times: int64 nanoseconds since 1970 (UTC), or numbers.
+        """
+        if not self.dates:
+            return {self.columns[0]: _numbers(times, self.kinds[0], self.decimals)}
+        form = self.forms[0]
+        if form in UNIX:
+            values = times / UNIX[form] if self.kinds[0] == "float" else times // UNIX[form]
+            return {self.columns[0]: values.tolist()}
+        return {
+            column: _written(times, form, kind, self.zone, alone=len(self.forms) == 1)
+            for column, form, kind in zip(self.columns, self.forms, self.kinds, strict=True)
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it is kept in ``config.json``."""
+        return asdict(self)
 
 
-def compact_dates(numbers: Any) -> bool:
-    """Whether all values of an Arrow array of whole numbers are dates written as 20201231, of 1900 to 2099."""
-    import pyarrow as pa
-
-    values = numbers.drop_null().to_numpy()
-    if not len(values) or values.min() < 19_000_101 or values.max() > 20_991_231:
-        return False
-    try:
-        read_times(pa.array(np.unique(values).astype(str)), COMPACT)
-    except ValueError:
-        return False
-    return True
-
-
-def read_times(texts: Any, form: str) -> np.ndarray:
-    """Return microseconds since 1970 (UTC) of an Arrow array of text, int64; missing ones are the smallest number.
+def stamps_from_json(kept: Mapping[str, Any]) -> Stamps:
+    """Return what `Stamps.to_json` gave.
 
     Raises:
-        ValueError: if a value has another form.
+        KeyError, TypeError: if it is damaged.
+    """
+    lists = {key: tuple(kept[key]) for key in ("columns", "forms", "kinds")}
+    return Stamps(**{**kept, **lists})
+
+
+def _numbers(times: np.ndarray, kind: str, decimals: int | None) -> list[Any]:
+    values = np.asarray(times, dtype=np.float64)
+    values = values if decimals is None else np.round(values, decimals)
+    return [int(value) for value in values] if kind == "int" else values.tolist()
+
+
+def _written(times: np.ndarray, form: str, kind: str, zone: str, *, alone: bool) -> list[Any]:
+    import pandas as pd
+
+    index = pd.DatetimeIndex(np.asarray(times, dtype=np.int64).astype("datetime64[ns]"))
+    if zone:
+        index = index.tz_localize("UTC").tz_convert(_zone(zone))
+    if form.startswith("period:"):
+        plain = index.tz_localize(None) if index.tz is not None else index
+        return [str(period) for period in plain.to_period(form.partition(":")[2])]
+    if form.startswith("timestamp:"):
+        unit = form.partition(":")[2]
+        return [str(stamp) for stamp in index.as_unit("s" if unit == "D" else unit)] if unit != "D" else [
+            str(stamp.date()) for stamp in index
+        ]  # fmt: skip
+    used = DIRECTIVE.findall(form)
+    if alone and kind == "text" and any(d[-1] in "dju" for d in used) and not any(d[-1] in "HIM" for d in used):
+        form += _finer(index)
+    fields = [_field(index, directive) for directive in DIRECTIVE.findall(form)]
+    glue = DIRECTIVE.split(form)
+    texts = [
+        glue[0] + "".join(cell + tail for cell, tail in zip(row, glue[1:], strict=True))
+        for row in zip(*fields, strict=True)
+    ]
+    texts = [text.rstrip() for text in texts] if "%f" in form else texts
+    return texts if kind == "text" else [int(t) if kind == "int" else float(t) for t in texts]
+
+
+def _finer(index: Any) -> str:
+    """Return the clock that dates without one need."""
+    if not ((index.hour != 0) | (index.minute != 0) | (index.second != 0) | (index.microsecond != 0)).any():
+        return ""
+    return " %H:%M" + (":%S" if ((index.second != 0) | (index.microsecond != 0)).any() else "")
+
+
+def _field(index: Any, directive: str) -> list[str]:
+    """Return the texts of one directive for all times."""
+    import pandas as pd
+
+    letter, wide = directive[-1], not directive.startswith("%-")
+    numbers: dict[str, Callable[[], tuple[Any, int]]] = {
+        "Y": lambda: (index.year, 4), "y": lambda: (index.year % 100, 2), "m": lambda: (index.month, 2),
+        "d": lambda: (index.day, 2), "H": lambda: (index.hour, 2), "M": lambda: (index.minute, 2),
+        "I": lambda: ((index.hour - 1) % 12 + 1, 2), "S": lambda: (index.second, 2),
+        "j": lambda: (index.day_of_year, 3), "q": lambda: (index.quarter, 1),
+        "G": lambda: (index.isocalendar().year, 4), "V": lambda: (index.isocalendar().week, 2),
+        "u": lambda: (index.day_of_week + 1, 1),
+    }  # fmt: skip
+    if letter in numbers:
+        values, width = numbers[letter]()
+        return [f"{int(v):0{width if wide else 1}d}" for v in values]
+    if letter == "f":
+        fine = index.as_unit("ns")
+        digits = [f"{us:06d}{ns:03d}" for us, ns in zip(fine.microsecond, fine.nanosecond, strict=True)]
+        size = int(directive[1]) if directive[1].isdigit() else 0
+        return [text[:size] for text in digits] if size else [text.rstrip("0") or "0" for text in digits]
+    if letter in "bBaA":
+        names = index.month_name() if letter in "bB" else index.day_name()
+        short = [name[:3] if letter in "ba" else name for name in names]
+        case = str.upper if "^" in directive else str.lower if "_" in directive else str
+        return [case(name) for name in short]
+    if letter == "p":
+        marks = ["AM", "PM"] if directive == "%p" else ["am", "pm"]
+        return [marks[hour >= 12] for hour in index.hour]
+    if letter == "z":
+        offsets = [pd.Timestamp(stamp).strftime("%z") or "+0000" for stamp in index]
+        cut: Callable[[str], str] = {"%z": lambda o: o, "%:z": lambda o: f"{o[:3]}:{o[3:]}", "%#z": lambda o: o[:3]}[
+            directive
+        ]
+        return [cut(offset) for offset in offsets]
+    return ["%"] * len(index)
+
+
+def _zone(zone: str) -> Any:
+    import datetime
+    import zoneinfo
+
+    if match := re.fullmatch(r"([+-])(\d\d):(\d\d)", zone):
+        size = datetime.timedelta(hours=int(match[2]), minutes=int(match[3]))
+        return datetime.timezone(-size if match[1] == "-" else size)
+    return zoneinfo.ZoneInfo(zone)
+
+
+class Unread(ValueError):
+    """A cell that does not fit a form.
+
+    Attributes:
+        row: index of the cell.
+        text: what it holds.
+    """
+
+    def __init__(self, row: int, text: str) -> None:
+        super().__init__(text)
+        self.row, self.text = row, text
+
+
+@dataclass(frozen=True)
+class Read:
+    """A column of texts, read in one form.
+
+    Attributes:
+        form: that fits every cell.
+        times: int64 nanoseconds since 1970, `NOT` where missing; of texts with an offset, in UTC.
+        zone: as in `Stamps`.
+        says: what was decided beside the form.
+    """
+
+    form: str
+    times: np.ndarray
+    zone: str = ""
+    says: tuple[str, ...] = field(default=())
+
+
+def examples(column: Any, count: int = SAMPLES) -> list[str]:
+    """Return texts from all over an Arrow column: some of the first, and some at even distances; stripped of blanks."""
+    rows = len(column)
+    places = (
+        sorted({*range(min(rows, count // 4)), *np.linspace(0, rows - 1, count).astype(int).tolist()}) if rows else []
+    )
+    texts = column.take(places).to_pylist()
+    return [text.strip() for text in texts if text is not None and text.strip()]
+
+
+def candidates(texts: Sequence[str]) -> list[str]:
+    """Return the forms that examples have, the likelier ones first; [] if they are no times of one form.
+
+    One in ten may be none: a fault in a column of times is to be told, not to make it a column of texts.
+    """
+    if not texts:
+        return []
+    enough = 0.9 * len(texts)
+    seen = Counter(form for text in texts for form in forms_of(text))
+    fitting = [form for form in forms_of(texts[0]) if seen[form] >= enough]
+    fitting += [form for form, count in seen.most_common(4) if count >= enough and form not in fitting]
+    if not fitting and sum(_MIXED.fullmatch(text) is not None for text in texts) >= enough:
+        fitting = [form for form in forms_of(max(filter(_MIXED.fullmatch, texts), key=len))[:1]]
+    return fitting
+
+
+_MIXED = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?")
+"""ISO 8601 of changing length, as programs write it that leave out what is zero."""
+
+
+def _loose(form: str) -> str:
+    return re.sub(r"%([dmHI])", r"%-\1", form)
+
+
+def read_form(column: Any, form: str) -> Read:
+    """Read an Arrow column of texts, every cell in one form.
+
+    Args:
+        column: texts; missing cells stay missing.
+        form: as in `forms`; leading zeros are settled by the column.
+
+    Raises:
+        Unread: if a cell has another form, or a time before 1678 or after 2261.
+    """
+    import pyarrow as pa
+
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    zoned = bool(re.search(r"%:?#?z", form)) or bool(re.search(r"(Z|UTC|GMT)$", form))
+    times, offsets, row = [], [], 0
+    settled = styled(form, examples(column))
+    for chunk in (piece for whole in chunks for piece in _pieces(whole)):
+        coded = chunk.dictionary_encode()
+        words = coded.dictionary.to_pandas().to_numpy(dtype=object)
+        try:
+            part = _parsed([word.strip() for word in words], settled)
+        except Unread as bad:
+            place = coded.indices.to_numpy(zero_copy_only=False) == bad.row
+            raise Unread(row + int(place.argmax()), bad.text) from None
+        codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        times.append(np.append(part, NOT)[codes])
+        if "z" in form:
+            offsets += [re.search(r"[+-]\d\d:?\d*$|Z$", word.strip())[0] for word in words]  # type: ignore[index]
+        row += len(chunk)
+    joined = np.concatenate(times) if times else np.empty(0, np.int64)
+    zone, says = ("UTC" if zoned else ""), ()
+    if offsets and (seen := {_offset(text) for text in offsets}):
+        zone, says = _zone_of(seen, column, joined)
+    return Read(settled, joined, zone, says)
+
+
+def _pieces(chunk: Any, size: int = 2**19) -> list[Any]:
+    return [chunk.slice(start, size) for start in range(0, len(chunk), size)]
+
+
+def _parsed(texts: list[str], form: str) -> np.ndarray:
+    """Return nanoseconds of texts.
+
+    Raises:
+        Unread: with the place in the list.
+    """
+    import pandas as pd
+
+    if not texts:
+        return np.empty(0, np.int64)
+    if "%q" in form or ("%V" in form and "%u" not in form):
+        texts, form = _spelt(texts, form)
+    zoned = "z" in form
+    tries: list[dict[str, Any]] = [{"format": pandas_form(form)}]
+    if form.startswith(("%Y-%m-%d", "%Y-%-m-%-d")) and all(map(_MIXED.fullmatch, texts)):
+        tries.append({"format": "ISO8601"})
+    values = np.array(texts, dtype=object)
+    for words in tries:
+        try:
+            index = pd.DatetimeIndex(pd.to_datetime(values, utc=zoned, **words))
+            ns = (index.tz_convert("UTC").tz_localize(None) if index.tz is not None else index).as_unit("ns")
+            return np.asarray(ns.asi8)
+        except (ValueError, OverflowError):
+            continue
+    pattern = pattern_of(_loose(form))
+    for place, text in enumerate(texts):
+        try:
+            if pattern.fullmatch(text) is None and len(tries) == 1:
+                raise ValueError
+            pd.DatetimeIndex(pd.to_datetime(np.array([text], dtype=object), utc=zoned, **tries[-1])).as_unit("ns")
+        except (ValueError, OverflowError):
+            raise Unread(place, text) from None
+    raise Unread(0, texts[0])
+
+
+def _spelt(texts: list[str], form: str) -> tuple[list[str], str]:
+    """Return quarters and weeks as dates of their first day, which pandas reads."""
+    pattern = pattern_of(form)
+    if "%V" in form:
+        for place, text in enumerate(texts):
+            if pattern.fullmatch(text) is None:
+                raise Unread(place, text)
+        return [f"{text}-1" for text in texts], f"{form}-%u"
+    order = [directive[-1] for directive in DIRECTIVE.findall(form)]
+    spelt = []
+    for place, text in enumerate(texts):
+        match = pattern.fullmatch(text)
+        if match is None:
+            raise Unread(place, text)
+        parts = dict(zip(order, match.groups(), strict=True))
+        spelt.append(f"{parts['Y']}-{3 * int(parts['q']) - 2:02d}-01")
+    return spelt, "%Y-%m-%d"
+
+
+def _offset(text: str) -> str:
+    digits = re.sub(r"\D", "", text).ljust(4, "0")
+    return "UTC" if text == "Z" else f"{text[0]}{digits[:2]}:{digits[2:]}"
+
+
+def _zone_of(offsets: set[str], column: Any, times: np.ndarray) -> tuple[str, tuple[str, ...]]:
+    """Return the zone that offsets are of: the offset itself, a zone with daylight saving, or UTC."""
+    import pandas as pd
+    import pyarrow as pa
+
+    if len(offsets) == 1:
+        only = offsets.pop()
+        return ("+00:00" if only in ("-00:00",) else only), ()
+    places = np.unique(np.linspace(0, len(times) - 1, 5000).astype(int))
+    places = places[times[places] != NOT]
+    texts = column.take(pa.array(places)).to_pylist()
+    wanted = [_offset(re.search(r"[+-]\d\d:?\d*$|Z$", text.strip())[0]) for text in texts]  # type: ignore[index]
+    index = pd.DatetimeIndex(times[places].astype("datetime64[ns]")).tz_localize("UTC")
+    for zone in ZONES:
+        local = index.tz_convert(zone)
+        if [f"{o[:3]}:{o[3:]}" for o in local.strftime("%z")] == wanted:
+            return zone, (f"its offsets from UTC change as in {zone}: read as one clock in UTC, written in that zone",)
+    shown = ", ".join(sorted(offsets)[:4])
+    return "UTC", (f"its offsets from UTC change ({shown}): read and written in UTC",)
+
+
+def clock_form(texts: Sequence[str]) -> str:
+    """Return the form of times of the day that all examples have, or ""."""
+    forms = {clock_of(text) for text in texts}
+    if len(forms) != 1 or not (form := forms.pop()) or re.search(r"z|Z$|UTC$|GMT$", form):
+        return ""
+    return styled(form, texts)
+
+
+def read_clock(column: Any, form: str) -> np.ndarray:
+    """Return nanoseconds since midnight of times of the day; `NOT` where missing.
+
+    Raises:
+        Unread: if a cell has another form.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if form.startswith("iso"):
-        times = texts.cast(pa.timestamp("us", "UTC" if form == "iso utc" else None))
-    else:
-        times = pc.strptime(texts, format=form, unit="us")
-    filled = times.cast(pa.int64()).fill_null(np.iinfo(np.int64).min)
-    result: np.ndarray = filled.to_numpy(zero_copy_only=False)
-    return result
+    dated = pc.binary_join_element_wise("1970-01-01", pc.utf8_trim_whitespace(column.cast(pa.string())), " ")
+    return read_form(dated, f"%Y-%-m-%-d {form}").times
 
 
-def usual_step(before: np.ndarray, after: np.ndarray, dates: bool) -> tuple[float, str, Callable[..., np.ndarray]]:
-    """Return the usual step, its unit, and a function (times before, times after) -> distances in that unit.
+def read_unix(values: np.ndarray) -> tuple[str, np.ndarray] | None:
+    """Return the unit and nanoseconds of Unix times, if all values lie between 1990 and 2100 in one unit.
 
-    Days without a single Saturday or Sunday count as working days, and the same day of each month (or its last) as
-    months: a weekend or a February is no gap.
+    >>> read_unix(np.array([1514764800, 1514764860]))[0]
+    'unix:s'
+    """
+    if not len(values):
+        return None
+    low, high = values.min(), values.max()
+    for form, size in UNIX.items():
+        scale = SECOND // size
+        if _UNIX_SPAN[0] * scale <= low and high <= _UNIX_SPAN[1] * scale:
+            if values.dtype.kind == "f":
+                whole = np.floor(values)
+                return form, (whole.astype(np.int64) * size + np.round((values - whole) * size).astype(np.int64))
+            return form, values.astype(np.int64) * size
+    return None
+
+
+def from_parts(parts: Mapping[str, np.ndarray], year: int = 0) -> np.ndarray:
+    """Return nanoseconds of years, months, days, ... in columns of their own.
 
     Args:
-        before, after: times of neighbours in their series; the second ones are later.
-        dates: whether they are microseconds of dates.
-    """
-    median = float(np.median(after - before))
-    if not dates:
-        return median, "number", lambda a, b: b - a
-    ends_series = np.append(before[1:] != after[:-1], True)
-    times = np.concatenate([before, after[ends_series]])
-    if median >= DAY and median % DAY == 0:
-        days = times.astype("datetime64[us]").astype("datetime64[D]")
-        weekdays = (days.astype(np.int64) + 3) % 7
-        if median < 5 * DAY and len(times) > 10 and weekdays.max() < 5:
-            count = _working_days
-            return max(1.0, float(np.median(count(before, after)))), "working days", count
-        months = days.astype("datetime64[M]")
-        of_month = (days - months.astype("datetime64[D]")).astype(int)
-        ends = (days + 1).astype("datetime64[M]") > months
-        if median >= 28 * DAY and (len(np.unique(of_month)) == 1 or ends.all()):
-            unit = "months" if len(np.unique(of_month)) == 1 else "month ends"
-            return max(1.0, float(round(median / (30.44 * DAY)))), unit, _months
-    return median, "time", lambda a, b: b - a
-
-
-def _days(times: np.ndarray) -> np.ndarray:
-    return times.astype("datetime64[us]").astype("datetime64[D]")
-
-
-def _working_days(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.busday_count(_days(a), _days(b)).astype(np.float64)
-
-
-def _months(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (_days(b).astype("datetime64[M]") - _days(a).astype("datetime64[M]")).astype(np.float64)
-
-
-def step_in_words(step: float, unit: str) -> str:
-    """Return a step as a person says it.
-
-    >>> step_in_words(3_600_000_000, "time"), step_in_words(3, "month ends")
-    ('1 hour', '3 months, at their ends')
-    """
-    if unit == "number":
-        return f"{step:g}"
-    if unit != "time":
-        word, end = ("months", ", at their ends") if unit == "month ends" else (unit, "")
-        return (f"{step:g} {word}" if step != 1 else f"1 {word.removesuffix('s')}") + end
-    for size, word in ((DAY, "day"), (DAY // 24, "hour"), (DAY // 1440, "minute"), (1_000_000, "second")):
-        if step >= size:
-            return f"{step / size:g} {word}{'s' if step != size else ''}"
-    return f"{step / 1000:g} ms"
-
-
-def refuse_repeats(name: str, column: str, repeats: int, rows: int) -> None:
-    """Raise if so many times repeat within a series that it must be several.
+        parts: whole numbers by directive: ``%Y``, ``%q``, ``%m``, ``%d``, ``%H``, ``%M``, ``%S``.
+        year: where there is no ``%Y``.
 
     Raises:
-        DataError: if more than 1 % do.
+        ValueError: if a day does not exist.
     """
-    if repeats > 0.01 * rows:
-        raise DataError(
-            f"{name}: {repeats:,} of {rows:,} rows repeat a time of '{column}' in their series: if it holds several "
-            "series, name the column that tells them apart with --group-column; else remove the repeats"
-        )
+    import pandas as pd
+
+    rows = len(next(iter(parts.values())))
+    fields = {_PARTS[key]: values.astype(np.int64) for key, values in parts.items()}
+    fields.setdefault("year", np.full(rows, year, np.int64))
+    if "quarter" in fields:
+        fields["month"] = 3 * fields.pop("quarter") - 2
+    fields.setdefault("month", np.ones(rows, np.int64))
+    fields.setdefault("day", np.ones(rows, np.int64))
+    hours = fields.pop("hour", None)
+    index = pd.DatetimeIndex(pd.to_datetime(pd.DataFrame(fields))).as_unit("ns")
+    times = np.asarray(index.asi8)
+    return times if hours is None else times + hours * (DAY // 24)

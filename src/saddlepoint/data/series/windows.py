@@ -14,11 +14,11 @@ from saddlepoint.data import cache
 from saddlepoint.data.dataset import SPLITS, Dataset
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding
-from saddlepoint.data.series._standin import Table, read_table
 from saddlepoint.data.series.calendar import parts_of, phases
 from saddlepoint.data.series.columns import columns_of, filled
 from saddlepoint.data.series.layout import Layout
 from saddlepoint.data.series.order import Series, Span, blocks, ordered, rows_of
+from saddlepoint.data.series.table import Table, read_table
 from saddlepoint.data.sources.folder import stamp
 
 WINDOW = 24
@@ -133,7 +133,7 @@ def build(
 def _series_as_classes(series: Series, train: list[Span], options: Options, plain: bool) -> tuple[bool, list[Finding]]:
     """Make few series the classes that samples are asked for by, in place; say what becomes of them in samples."""
     table = series.table
-    if table.groups is None:
+    if table.groups is None or not table.group:
         return False, []
     numbers, names = table.groups
     present = {int(numbers[begin]) for begin, _ in train}

@@ -1,0 +1,230 @@
+"""Numbers as texts hold them: decimal marks, marks between thousands, marks of missing values."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from saddlepoint._errors import DataError
+from saddlepoint.data.plan import OpenQuestion, Reading
+
+MISSING = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+           "NULL", "NaN", "None", "n/a", "nan", "null")  # fmt: skip
+"""Marks of missing values, in columns of any kind: those of `pandas.read_csv`."""
+MARKS = ("?", "-", "--", ".", "..", "...", "na", "none", "NONE", "Null", "Nan", "NAN", "missing", "Missing", "*", "NaT", "nil",
+         "n.a.", "N.A.", "n/d", "ND", "nd", "#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?")  # fmt: skip
+"""Texts that are marks of missing values where they stand among numbers."""
+FEW = 0.1
+"""A column with no more than this share of cells that are no numbers is one of numbers with faults in it."""
+
+_BLANKS = "  \u00a0\u202f\u2009"
+_APOSTROPHES = "'\u2019"
+_SIGNS = re.compile(r"^[$€£¥₹%]|[$€£¥₹%]$")
+_FORMS = {
+    "decimal": r"[+-]?(?:\d+{d}\d{{1,2}}|\d+{d}\d{{4,}}|0\d*{d}\d+|{d}\d+|\d{{4,}}{d}\d+|\d{{1,3}}(?:{t}\d{{3}})+{d}\d*)",
+    "open": r"[+-]?[1-9]\d{{0,2}}{d}\d{{3}}",
+    "many": r"[+-]?[1-9]\d{{0,2}}(?:{d}\d{{3}}){{2,}}",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What cells tell of one mark: ``,`` or ``.``; each is the first cell of its kind with its column, or None.
+
+    Attributes:
+        decimal: cells in which it can only stand before decimals.
+        many: cells in which it can only stand between thousands.
+        open: cells in which it can be either.
+        bare: whether whole numbers below 1,000 without it stand in a column with open cells.
+    """
+
+    decimal: tuple[str, str] | None = None
+    many: tuple[str, str] | None = None
+    open: tuple[str, str] | None = None
+    bare: bool = False
+
+
+def evidence(cells: Mapping[str, Sequence[str]], mark: str) -> Evidence:
+    """Return what columns of cells tell of a mark."""
+    other = r"\." if mark == "," else ","
+    found: dict[str, tuple[str, str] | None] = dict.fromkeys(_FORMS)
+    bare = False
+    patterns = {
+        kind: re.compile(form.format(d=re.escape(mark), t=f"[{other}{_BLANKS}{_APOSTROPHES}]"))
+        for kind, form in _FORMS.items()
+    }
+    for column, texts in cells.items():
+        open_here = False
+        for text in texts:
+            for kind, pattern in patterns.items():
+                if pattern.fullmatch(text):
+                    found[kind] = found[kind] or (column, text)
+                    open_here |= kind == "open"
+        bare |= open_here and any(re.fullmatch(r"[+-]?\d{1,3}", text) for text in texts)
+    return Evidence(found["decimal"], found["many"], found["open"], bare)
+
+
+def decimal_mark(name: str, cells: Mapping[str, Sequence[str]], asked: str | None, delimiter: str) -> str:
+    """Return the decimal mark of a table.
+
+    Args:
+        name: of the file, for messages.
+        cells: examples of all columns.
+        asked: by the user; None: by the cells.
+        delimiter: of the file.
+
+    Raises:
+        OpenQuestion: if either fits and the values differ.
+        DataError: if columns contradict one another.
+    """
+    if asked is not None:
+        return asked
+    comma, point = evidence(cells, ","), evidence(cells, ".")
+    for_comma, for_point = comma.decimal or point.many, point.decimal or comma.many
+    if for_comma and for_point:
+        raise DataError(
+            f"{name}: column '{for_comma[0]}' holds '{for_comma[1]}' and column '{for_point[0]}' holds '{for_point[1]}', "
+            "numbers of two conventions; write all with one decimal mark"
+        )
+    if for_comma or for_point:
+        return "," if for_comma else "."
+    doubt = comma.open or (point.open if point.bare or delimiter == ";" else None)
+    if doubt is None:
+        return "."
+    mark = "," if comma.open else "."
+    if mark == "." and not point.bare:
+        return "."
+    column, text = doubt
+    shown = [t for t in cells[column] if t][:3]
+    whole = [t.replace(mark, "") for t in shown]
+    parts = [t.replace(",", ".") for t in shown]
+    readings = [
+        Reading(f"thousands: {text} is {text.replace(mark, '')}", {"decimal": "." if mark == "," else ","}, whole),
+        Reading(f"decimals: {text} is {text.replace(',', '.')}", {"decimal": mark}, parts),
+    ]
+    raise OpenQuestion(f"{name}: is the '{mark}' in '{text}' (column '{column}') a decimal mark, or one of thousands?",
+                       readings)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A column of texts as numbers.
+
+    Attributes:
+        values: Arrow array of int64 or float64, missing where the text is.
+        thousands: mark between thousands; "" without.
+        marks: texts that were taken for missing values, with how many.
+        bad: row and text of the first cell that is no number; None: all are.
+        few: whether cells that are no numbers are so few that the column is one of numbers.
+    """
+
+    values: Any
+    thousands: str = ""
+    marks: Mapping[str, int] = ()  # type: ignore[assignment]
+    bad: tuple[int, str] | None = None
+    few: bool = True
+
+
+def to_numbers(column: Any, decimal: str, text_marks: Iterable[str] = MARKS) -> Numbers | None:
+    """Return an Arrow column of texts as numbers; None if it holds others.
+
+    Args:
+        column: texts.
+        decimal: mark before decimals.
+        text_marks: texts that stand for missing values among numbers.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = pc.utf8_trim_whitespace(column)
+    if (kind := _plain(texts, decimal)) is not None:
+        return Numbers(kind)
+    separator = rf"[{',' if decimal == '.' else '.'}{_BLANKS}{_APOSTROPHES}]"
+    point = re.escape(decimal)
+    pattern = rf"^[+-]?(?:\d{{1,3}}(?:{separator}\d{{3}})+|\d+)?(?:{point}\d*)?(?:[eE][+-]?\d+)?$"
+    fits = pc.and_(pc.match_substring_regex(texts, pattern), pc.match_substring_regex(texts, r"\d"))
+    wrong = pc.and_(pc.invert(fits), pc.is_valid(texts))
+    wrong = pc.fill_null(wrong, False)
+    odd = pc.filter(texts, wrong)
+    counts = Counter(dict(zip(*(part.to_pylist() for part in pc.value_counts(odd).flatten()), strict=True)))
+    there = len(texts) - texts.null_count
+    marks = {text: n for text, n in counts.items() if text in set(text_marks)}
+    others = len(odd) - sum(marks.values())
+    if there == sum(marks.values()) or (
+        others and (others > FEW * there and not (len(counts) <= 2 and others * 2 < there))
+    ):
+        return None
+    if others:
+        mask = pc.and_(wrong, pc.invert(pc.is_in(texts, pa.array(list(marks), pa.string()))))
+        row = int(np.argmax(mask.to_numpy()))
+        return Numbers(None, bad=(row, texts[row].as_py()))
+    clean = pc.if_else(wrong, pa.scalar(None, pa.string()), texts)
+    plain = pc.replace_substring_regex(clean, separator, "")
+    grouped = pc.filter(clean, pc.match_substring_regex(clean, separator))
+    mark = re.search(separator, grouped[0].as_py())[0] if len(grouped) else ""  # type: ignore[index]
+    return Numbers(_plain(plain, decimal), mark, marks)
+
+
+def _plain(texts: Any, decimal: str) -> Any:
+    """Return texts as int64 or float64, or None."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if decimal != ".":
+        if pc.any(pc.match_substring(texts, ".")).as_py():
+            return None
+        texts = pc.replace_substring(texts, decimal, ".")
+    for kind in (pa.int64(), pa.float64()):
+        try:
+            return texts.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    return None
+
+
+def sign_of(texts: Sequence[str], decimal: str) -> str:
+    """Return the sign that stands before or behind each number (``$``, ``%``), or "" if they are none."""
+    stripped = [_SIGNS.sub("", text.strip()).strip() for text in texts]
+    signs = {match[0] for text in texts if (match := _SIGNS.search(text.strip()))}
+    pattern = re.compile(r"[+-]?[\d.,' \u00a0\u202f]*\d")
+    return signs.pop() if len(signs) == 1 and all(map(pattern.fullmatch, stripped)) else ""
+
+
+def edge_mark(values: np.ndarray) -> tuple[float, int, float, float] | None:
+    """Return a value that looks like a mark of missing ones: how often it stands, and the range of all others.
+
+    It is the smallest or the largest, repeats, and lies farther from the next one than all others from one another.
+
+    >>> edge_mark(np.r_[np.full(9, -200.0), np.arange(0, 50.0)])
+    (-200.0, 9, 0.0, 49.0)
+    """
+    finite = values[np.isfinite(values)]
+    if len(finite) < 20:
+        return None
+    for edge in (float(finite.min()), float(finite.max())):
+        at = finite == edge
+        count = int(at.sum())
+        if count < 3 or count > 0.9 * len(finite) or edge != round(edge, 3):
+            continue
+        others = finite[~at]
+        low, high = float(others.min()), float(others.max())
+        gap = low - edge if edge < low else edge - high
+        if gap > max(high - low, 1e-9) and len(np.unique(others[:5000])) >= 10 and _is_mark(edge):
+            return edge, count, low, high
+    return None
+
+
+def _is_mark(value: float) -> bool:
+    """Whether a number is one that people write for nothing: -1, -200, 0, 99.9, -9999 ..."""
+    digits = f"{abs(value):g}".replace(".", "")
+    return (
+        value == 0
+        or set(digits) == {"9"}
+        or bool(re.fullmatch(r"[1-9]0*|9+0*", digits))
+        or digits in ("32767", "32768")
+    )

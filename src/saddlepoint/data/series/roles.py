@@ -1,0 +1,342 @@
+"""Which column of a table is what: time, series, label, feature, or left out, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from saddlepoint._errors import DataError, suggest
+from saddlepoint.data.options import Options
+from saddlepoint.data.plan import Finding, OpenQuestion, Reading
+from saddlepoint.data.series.files import Column, Opened
+from saddlepoint.data.series.grouping import Series, codes_of, find_series
+from saddlepoint.data.series.numbers import edge_mark, sign_of
+from saddlepoint.data.series.pace import steadiness
+from saddlepoint.data.series.time import examples
+from saddlepoint.data.series.timecolumn import STRONG, TimeColumn, asked_time, find_time, says_time, words_of
+from saddlepoint.data.series.wide import ask_if_wide
+from saddlepoint.data.sources.folder import shortened
+
+MOST_VALUES = 50
+"""A column of text with more values is no category ..."""
+ROWS_PER_VALUE = 10
+"""... nor one with fewer rows for each value."""
+ROW_NAMES = {"rownames", "rowname", "row", "row_id", "rowid", "row_number", "unnamed: 0", "no", "nr", "id", "obs", "#"}
+"""Names of columns that count the rows, where they do."""
+
+
+@dataclass
+class Roles:
+    """What each column is.
+
+    Attributes:
+        time: None without one.
+        series: what tells series apart.
+        label: column of the class; "" without one.
+        features: columns that are learned, in the order of the file.
+        findings: how it was decided.
+    """
+
+    time: TimeColumn | None = None
+    series: Series = field(default_factory=Series)
+    label: str = ""
+    features: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+
+def decide(opened: Opened, options: Options) -> Roles:
+    """Decide what each column is.
+
+    Raises:
+        OpenQuestion: if two readings fit and differ.
+        DataError: if an asked column is not there or does not fit, or no feature is left.
+    """
+    _check_names(opened, options)
+    roles = Roles()
+    roles.label = options.label_column or (opened.label if opened.label else "") or ""
+    asked_group = options.group_column or opened.group
+    taken = {roles.label or None, asked_group, *(options.time_column or ())}
+    left = _left_out(opened, roles, options, taken)
+    free = [name for name in opened.columns if name not in taken and name not in left]
+    roles.time = _time(opened, options, free)
+    beside = set() if roles.time is None else {*roles.time.stamps.columns, *roles.time.beside}
+    rest = [name for name in free if name not in beside and name not in opened.nameless]
+    if roles.time is None and options.wide is None and options.time_column is None and options.columns is None:
+        ask_if_wide(opened)
+    if asked_group is None:
+        roles.series = find_series(opened, roles.time, rest)
+    elif asked_group != "none":
+        roles.series = Series(asked_group, codes_of(opened, asked_group))
+    _drop_tentative(roles)
+    used = _used(roles) | set(() if roles.time is None else roles.time.beside)
+    if options.time_column is None and options.columns is None:
+        rest = _without_counters(opened, roles, [name for name in free if name not in used])
+    roles.features = _features(opened, roles, options, [n for n in rest if n not in used])
+    if roles.time is not None:
+        roles.findings += roles.time.findings
+    roles.findings += roles.series.findings
+    roles.findings += _marks(opened, roles.features)
+    return roles
+
+
+def _check_names(opened: Opened, options: Options) -> None:
+    times = () if options.time_column == ("none",) else options.time_column or ()
+    group = None if options.group_column == "none" else options.group_column
+    asked = [
+        *(("--time-column", name) for name in times),
+        ("--group-column", group),
+        ("--label-column", options.label_column),
+    ]
+    for role, name in (*asked, *(("--columns", name) for name in options.columns or ())):
+        if name is not None and name not in opened.columns:
+            names = [known for known in opened.columns if known not in opened.nameless]
+            raise DataError(f"{opened.name} has no column '{name}' ({role}); {suggest(name, names)}")
+
+
+def _left_out(opened: Opened, roles: Roles, options: Options, taken: set[str | None]) -> set[str]:
+    """Return columns that can be nothing, and say so."""
+    left: set[str] = set()
+    asked = {*(options.columns or ()), *taken}
+    empty = [name for name, column in opened.columns.items() if column.kind == "empty" and name not in asked]
+    if empty:
+        shown = [name or "(the first without a name)" for name in empty]
+        roles.findings.append(Finding("columns", f"left out, for they hold no value: {shortened(shown)}"))
+        left.update(empty)
+    for name, column in opened.columns.items():
+        if name in asked or name in left:
+            continue
+        if column.kind == "other":
+            roles.findings.append(Finding("columns", f"'{name}' is left out: it holds {column.what}, no single values"))
+            left.add(name)
+        elif name in opened.index or name in opened.nameless:
+            if _is_index(column):
+                left.add(name)
+                how = "in order" if _counts_up(column) else "with gaps" if _rises(column) else "in another order"
+                what = (
+                    "a column without a name" if name in opened.nameless else f"'{name}', the index of the data frame,"
+                )
+                roles.findings.append(Finding("columns", f"{what} counts the rows ({how}) and is left out"))
+    return left
+
+
+def _is_index(column: Column) -> bool:
+    """Whether a column holds different whole numbers, as an index does that was cut or shuffled."""
+    if column.kind != "int" or column.data.null_count:
+        return False
+    values = column.data.to_numpy()
+    return bool(_rises(column) or len(np.unique(values)) == len(values)) and abs(int(values.max())) < 2**40
+
+
+def _rises(column: Column) -> bool:
+    return bool((np.diff(column.data.to_numpy()) > 0).all())
+
+
+def _counts_up(column: Column) -> bool:
+    """Whether a column holds whole numbers that go up (or down) by one step."""
+    if column.kind not in ("int", "float") or column.data.null_count or len(column.data) < 3 or not column.whole:
+        return False
+    steps = np.diff(column.numbers())
+    return bool(steps[0] != 0 and (steps == steps[0]).all())
+
+
+def _time(opened: Opened, options: Options, free: Sequence[str]) -> TimeColumn | None:
+    if options.time_column == ("none",):
+        return None
+    if options.time_column is not None:
+        return asked_time(opened, options.time_column, options)
+    if opened.time is not None and opened.time in opened.columns:
+        return asked_time(opened, (opened.time,), options)
+    usable = [name for name in free if options.columns is None or name not in options.columns]
+    return find_time(opened, options, usable)
+
+
+def _drop_tentative(roles: Roles) -> None:
+    """Give up a time that counts only within series, where nothing tells series apart."""
+    if roles.time is not None and roles.time.tentative and roles.series.codes is None:
+        roles.time = None
+
+
+def _without_counters(opened: Opened, roles: Roles, names: Sequence[str]) -> list[str]:
+    """Ask about columns that count up or are named like a time, where none is the time; else say what they are.
+
+    Raises:
+        OpenQuestion: if one may be the time.
+    """
+    usable = [name for name in names if opened.columns[name].kind in ("int", "float", "bool", "text")]
+    kept = [name for name in usable if not _why_not(opened, opened.columns[name])]
+    counting = [name for name in kept if _counts_up(opened.columns[name])]
+    for name in counting:
+        others = [other for other in kept if other != name]
+        if name.lower() in ROW_NAMES and others:
+            roles.findings.append(
+                Finding("columns", f"'{name}' counts the rows and is left out", "by its name",
+                        f"--columns {','.join(kept)}", sure=False)
+            )  # fmt: skip
+            kept = others
+        elif roles.time is None and others:
+            raise OpenQuestion(
+                f"{opened.name}: '{name}' counts up by one step ({_ends(opened.columns[name])}): is it the time?",
+                _choices(opened, name, others),
+            )
+        else:
+            roles.findings.append(
+                Finding(
+                    "columns",
+                    f"'{name}' counts up by one step and is learned as a feature",
+                    "",
+                    _leaving(others),
+                    sure=False,
+                )
+            )
+    if roles.time is None:
+        for name in kept:
+            column = opened.columns[name]
+            strong = bool(words_of(name) & STRONG and len(words_of(name)) < 3) and column.kind in ("int", "float")
+            if name not in counting and strong and len(kept) > 1 and _like_a_time(column):
+                raise OpenQuestion(
+                    f"{opened.name}: '{name}' is named like a time, but does not go up from row to row "
+                    f"({_ends(column)}): what is it?",
+                    _choices(opened, name, [other for other in kept if other != name])[1:],
+                )
+    dropped = {name for name in usable if name not in kept and not _why_not(opened, opened.columns[name])}
+    return [name for name in names if name not in dropped]
+
+
+def _like_a_time(column: Column) -> bool:
+    values = column.numbers()
+    values = values[~np.isnan(values)]
+    return len(values) > 2 and column.whole and steadiness(np.unique(values), dates=False) > 0.5
+
+
+def _ends(column: Column) -> str:
+    values = [value.as_py() for value in column.data.slice(0, 3)]
+    return f"{', '.join(f'{value:g}' for value in values if value is not None)}, ..."
+
+
+def _choices(opened: Opened, name: str, others: Sequence[str]) -> list[Reading]:
+    cells = list(
+        zip(
+            *([value.as_py() for value in opened.columns[n].data.slice(0, 2)] for n in (name, *others[:3])), strict=True
+        )
+    )
+    rows = [f"{name} {row[0]}: {', '.join(f'{n} {v}' for n, v in zip(others, row[1:], strict=False))}" for row in cells]
+    values = [f"{name} {row[0]} is a value, like {others[0]} {row[1]}" for row in cells]
+    return [
+        Reading(f"'{name}' is the time", {"time_column": name}, rows),
+        Reading(f"rows are in order, and '{name}' is a feature", {"time_column": "none"}, values),
+        Reading(f"rows are in order, and '{name}' is left out", {"time_column": "none", "columns": ",".join(others)},
+                [", ".join(others[:5])]),
+    ]  # fmt: skip
+
+
+def _leaving(others: Sequence[str]) -> str:
+    return f"--columns {','.join(others)}" if others else ""
+
+
+def _features(opened: Opened, roles: Roles, options: Options, rest: Sequence[str]) -> list[str]:
+    """Return the columns to learn.
+
+    Raises:
+        DataError: if one that was asked for cannot be, a number is none, or none is left.
+    """
+    features = []
+    used = _used(roles)
+    wanted = [n for n in opened.columns if n in options.columns] if options.columns is not None else list(rest)
+    for name in wanted:
+        column = opened.columns[name]
+        if name in used:
+            raise DataError(
+                f"{opened.name}: column '{name}' is asked for as a feature, but it is the time, series or label"
+            )
+        if column.bad is not None:
+            row, text = column.bad
+            others = [n for n in rest if n != name and opened.columns[n].bad is None]
+            raise DataError(
+                f"{opened.name}: {opened.place(row)}, column '{name}' holds '{text}' among numbers; if it stands for a missing "
+                f"value, say --missing '{text}'; else mend it, or leave the column out with {_leaving(others) or '--columns'}"
+            )
+        reason = _why_not(opened, column)
+        if not reason:
+            features.append(name)
+        elif options.columns is not None:
+            raise DataError(f"{opened.name}: column '{name}' cannot be learned: {reason}; leave it out of --columns")
+        else:
+            roles.findings.append(Finding("columns", f"'{name}' is left out: {reason}"))
+    if not features:
+        raise DataError(
+            f"{opened.name} has no column of numbers or categories to learn (its columns: {shortened(list(opened.columns))}"
+            f"{_said(roles)}); a series needs at least one"
+        )
+    _say_categories(opened, roles, features)
+    return features
+
+
+def _used(roles: Roles) -> set[str]:
+    """Return the columns that are time, series or label; a time may have no name."""
+    return {
+        *filter(None, (roles.series.column, roles.label)),
+        *(() if roles.time is None else roles.time.stamps.columns),
+    }
+
+
+def _said(roles: Roles) -> str:
+    left = [finding.says for finding in roles.findings if "left out" in finding.says]
+    return f"; {'; '.join(left)}" if left else ""
+
+
+def _why_not(opened: Opened, column: Column) -> str:
+    """Return why a column cannot be learned, or ""."""
+    if column.kind in ("int", "float", "bool"):
+        return "it has no name; name it in the first line to learn it" if column.name in opened.nameless else ""
+    if column.kind == "empty":
+        return "it holds no value"
+    if column.kind == "time":
+        return "it holds dates"
+    if column.kind == "other":
+        return f"it holds {column.what}, no single values"
+    few = examples(column.data)
+    if sign := sign_of(few, opened.look.decimal):
+        return f"its numbers carry a sign ('{few[0]}'); remove the '{sign}' to learn them"
+    values = len(column.data.unique().drop_null())
+    rows = len(column.data)
+    if values == 1:
+        return f"it holds one text only ('{column.shown()}')"
+    if values > MOST_VALUES or values * ROWS_PER_VALUE > rows:
+        return f"it holds {values:,} different texts in {rows:,} rows ('{column.shown()}'), too many for a category"
+    return "it has no name" if column.name in opened.nameless else ""
+
+
+def _say_categories(opened: Opened, roles: Roles, features: Sequence[str]) -> None:
+    for name in features:
+        column = opened.columns[name]
+        if column.kind in ("text", "bool"):
+            values = [str(value) for value in column.data.unique().drop_null().to_pylist()]
+            others = [other for other in features if other != name]
+            roles.findings.append(
+                Finding("columns", f"'{name}' is a category of {len(values)} values ({shortened(values)})",
+                        "it holds truth values" if column.kind == "bool" else "it holds few texts", _leaving(others), sure=False)
+            )  # fmt: skip
+
+
+def _marks(opened: Opened, features: Sequence[str]) -> list[Finding]:
+    """Return notes on values that look like marks of missing ones."""
+    found: dict[float, list[tuple[str, int, float, float]]] = {}
+    for name in features:
+        if opened.columns[name].kind in ("int", "float"):
+            seen = edge_mark(opened.columns[name].numbers())
+            if seen is not None:
+                found.setdefault(seen[0], []).append((name, *seen[1:]))
+    notes = []
+    for mark, places in found.items():
+        name, count, low, high = places[0]
+        more = f" and in {len(places) - 1} more columns" if len(places) > 1 else ""
+        notes.append(
+            Finding("missing", f"{mark:g} in '{name}' ({count:,} times{more}) looks like a mark of missing values, but is learned "
+                    "as a value", f"all others lie between {low:g} and {high:g}", f"--missing {mark:g}", sure=False)
+        )  # fmt: skip
+    return notes
+
+
+__all__ = ["Roles", "decide", "says_time"]
