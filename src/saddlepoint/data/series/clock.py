@@ -85,6 +85,10 @@ class Clock:
         found: np.ndarray = times.astype("datetime64[ns]").astype(np.int64)
         return found
 
+    def after(self, n: int) -> list[Any]:
+        """Return the ``n`` times that follow the last one of the data, as its first column holds them."""
+        return self.write(self.at(self.last, np.arange(1, n + 1)))[self.names[0]]
+
     def most(self, base: float) -> int:
         """Return how many steps go on from a time before dates end that can be written; None where there is no end."""
         if self.unit == "number":

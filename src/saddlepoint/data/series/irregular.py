@@ -12,9 +12,7 @@ from saddlepoint.data.series.pace import DAY, GAP, SECOND, step_in_words
 from saddlepoint.data.series.table import Table
 
 MOST_ODD = 0.01
-"""Times are irregular if more than this share of the steps is no multiple of the usual one ..."""
-MOST_LONG = 0.1
-"""... or more than this share is two of them or longer."""
+"""Times are irregular if more than this share of the steps is no multiple of the usual one."""
 
 STEPS = "time to the next row"
 """Name of the feature that holds it, in seconds or in the numbers of the time."""
@@ -33,10 +31,7 @@ def irregularity(steps: np.ndarray) -> str:
     ''
     """
     odd = float((np.abs(steps - np.maximum(1, np.round(steps))) > _SLACK).mean())
-    if odd > MOST_ODD:
-        return f"{odd:.1%} of the steps are no multiple of the usual one"
-    long = float((steps > 1.5).mean())
-    return f"{long:.1%} of the steps are longer than the usual one" if long > MOST_LONG else ""
+    return f"{odd:.1%} of the steps are no multiple of the usual one" if odd > MOST_ODD else ""
 
 
 def question(table: Table, name: str, step: float, unit: str, why: str) -> OpenQuestion:

@@ -156,10 +156,12 @@ def _paced(table: Table, options: Options) -> tuple[Table, Clock | None, np.ndar
         raise question(table, name, step, unit, odd)
     late[later] = (steps > GAP) & ~_clock_change(times[later - 1], times[later], step, unit)
     words = step_in_words(step, unit)
+    skipped = int((steps > 1.5).sum() - late.sum())
     gaps = f"; {int(late.sum()):,} gaps of more than {GAP} of them, which no window goes across" if late.any() else ""
-    findings.append(
-        Finding("time", f"'{name}' goes on at steps of {words}{gaps}")
-    )  # fmt: skip
+    findings.append(Finding("time", f"'{name}' goes on at steps of {words}{gaps}"))
+    if skipped > 0:
+        text = f"{skipped:,} of {len(steps):,} steps skip one or two, and count as one"
+        findings.append(Finding("time", text, "rows are missing there", "--resample STEP", sure=False))
     return table, Clock(last, step, unit, stamps, decimals), late, findings
 
 

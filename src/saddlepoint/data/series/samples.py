@@ -167,7 +167,7 @@ def table_of(
         elif name == label and labels is not None:
             names = _numbers_if_all(classes)
             columns[name] = [names[labels[i]] for i in window]
-        elif name == layout.group:
+        elif name == layout.group and not layout.classes_are_series:
             columns[name] = [f"sample {i}" for i in window.tolist()]
     return columns
 
