@@ -129,10 +129,8 @@ register(
 def _left_out(samples: SampleSet, task: Task) -> list[Row]:
     bench = task.bench
     bench.say(f"{RATIO.name}: {samples.name}")
-    train = bench.dataset.splits["train"].x
-    return [
-        to_row(RATIO, samples, nearest_ratio(*(seen(bench.dataset, x) for x in (samples.x, train)), seed=bench.seed))
-    ]
+    own, train = (seen(bench.dataset, x) for x in (samples.x, bench.dataset.splits["train"].x))
+    return [to_row(RATIO, samples, nearest_ratio(own, train, seed=bench.seed))]
 
 
 def _needs_left_out(bench: Bench) -> str:
