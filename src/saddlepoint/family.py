@@ -35,9 +35,16 @@ class DataSpec:
         classes: names of the classes in the order of their indices; empty when the data has no labels.
         rows: number of training samples, which turns images seen into epochs.
         shares: share of the training samples in each class; empty without labels.
-        static: how many features of a sequence, the last ones, are constant along each window.
+        static: how many features of a sequence, the last ones before those that are known, are constant along each
+            window.
         labelling: sizes of the groups of consecutive classes, for each label set, where a sample carries several
             labels: of a group exactly one class holds; a group of one is an attribute. Empty: one class a sample.
+        onehot: sizes of the groups of consecutive features of a sequence of which exactly one is 1 at each step; they
+            stand after the numbers that change: numbers, groups, static features, known features.
+        spikes: values, scaled, that a large part of the rows has of the first numbers of a step; the first groups,
+            two features each, say whether it is that value.
+        known: how many features of a sequence, the very last ones, are phases of the calendar in [0, 1): given to
+            generator and discriminator, never generated.
     """
 
     modality: Modality
@@ -47,6 +54,9 @@ class DataSpec:
     shares: tuple[float, ...] = ()
     static: int = 0
     labelling: tuple[tuple[int, ...], ...] = ()
+    onehot: tuple[int, ...] = ()
+    spikes: tuple[float, ...] = ()
+    known: int = 0
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ from saddlepoint.data.given import look_of
 from saddlepoint.data.images.write import write_images
 from saddlepoint.data.labels.files import class_index
 from saddlepoint.data.options import Preparation, preparation_of
+from saddlepoint.data.series.calendar import phases
 from saddlepoint.data.series.layout import Layout, layout_from_json, plain_layout
+from saddlepoint.data.series.positions import consecutive
 from saddlepoint.data.series.samples import FORMATS, write_samples
 from saddlepoint.engine import runtime
 from saddlepoint.engine.doctor import Diagnosis, diagnose
@@ -226,8 +228,12 @@ class Run:
         label: int | str | None = None,
         kind: str = "png",
         truncation: float | None = None,
+        start: str | None = None,
     ) -> Path:
         """Write samples: images as one file each, series in the units of their data; return the path.
+
+        Windows of series follow one another in time, from one step after the data's last time on, so that no time comes
+        twice; what was told the calendar in training is told that of these times.
 
         Args:
             path: of images a new or empty folder, see `write_images`; of series a file ending in .csv, .parquet or
@@ -237,9 +243,11 @@ class Run:
             label: as in `sample`.
             kind: of images: png or webp.
             truncation: as in `sample`.
+            start: of series: time of the first step, as ``2016-07-01``; None: after the data.
 
         Raises:
             ConfigError: if the run is of vectors, on another ending or a folder in use, or as `sample`.
+            DataError: if ``start`` is no time of this data.
         """
         if self.family.data.modality == "image" and Path(path).suffix.lower().removeprefix(".") not in FORMATS:
             from saddlepoint.explore import to_uint8
@@ -252,9 +260,21 @@ class Run:
             held = None if asked is None else asked.numpy()
             return write_images(Path(path), pixels, kind, held, self.family.data.classes)
         layout, labels = self.layout, self.labels(n, seed=seed, label=label)
-        x = self.sample(n, seed=seed, label=label).numpy()
-        kept = None if labels is None else labels.numpy()
-        return write_samples(Path(path), x, layout, kept, self.family.data.classes)
+        if n < 1:
+            raise ConfigError(f"the number of samples is {n}, but it must be at least 1")
+        inputs, kept = self.inputs(n, seed=seed), None if labels is None else labels.numpy()
+        lengths = inputs.isfinite().all(2).sum(1).numpy()
+        times = consecutive(layout, lengths, inputs.shape[1], kept, start)
+        if layout.calendar and times is not None:
+            inputs = self.at(inputs, phases(times, layout.calendar))
+        x = self.generate(inputs, labels, seed=seed).numpy()
+        return write_samples(Path(path), x, layout, kept, self.family.data.classes, times)
+
+    def at(self, inputs: Tensor, turns: np.ndarray) -> Tensor:
+        """Return inputs that are told other times: phases of the calendar (n, time, part), as `calendar.phases`."""
+        known = torch.from_numpy(turns).to(inputs.dtype)
+        rest = inputs[:, :, : inputs.shape[2] - known.shape[2]]
+        return torch.cat([rest, known.masked_fill(rest[:, :, :1].isnan(), torch.nan)], 2)
 
     def dataset(self, say: Callable[[str], None] | None = None) -> Dataset:
         """Return the data the run was trained on, prepared in the same way.
@@ -308,7 +328,7 @@ class Run:
         x = self.sample(n, seed=seed)
         if self.family.data.modality != "sequence":
             return x
-        return torch.from_numpy(self.layout.scale(self.layout.restore(x.numpy())).astype(np.float32))
+        return torch.from_numpy(self.layout.as_written(x.numpy()))
 
     def _translator(self, label: str, dataset: Dataset | None) -> Subject:
         """Return a generator that transforms images: its samples are held-out images in domains drawn anew."""

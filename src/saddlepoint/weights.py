@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from saddlepoint._errors import CheckpointError
+from saddlepoint._errors import CheckpointError, DataError
+from saddlepoint.data.series.layout import Layout, layout_from_json
 from saddlepoint.data.sources.hub import no_progress_bars, reason_of
 from saddlepoint.family import DataSpec
 
@@ -79,6 +80,10 @@ def spec_of(data: Mapping[str, Any]) -> DataSpec:
     Raises:
         KeyError, TypeError, ValueError: if something is missing, or cannot be.
     """
+    try:
+        layout = layout_from_json(data["layout"]) if data.get("layout") else Layout((), ())
+    except DataError as error:
+        raise ValueError(str(error)) from error
     classes, shares = tuple(data["classes"]), tuple(map(float, data.get("shares", ())))
     if shares and (len(shares) != len(classes) or not all(0 <= share <= 1 for share in shares) or not any(shares)):
         raise ValueError(f"shares are {shares}, but must be those of {len(classes)} classes, in [0, 1]")
@@ -90,6 +95,9 @@ def spec_of(data: Mapping[str, Any]) -> DataSpec:
         shares=shares,
         static=int(data.get("static", 0)),
         labelling=tuple(map(tuple, data.get("labelling", ()))),
+        onehot=layout.onehot,
+        spikes=layout.spikes,
+        known=layout.known,
     )
 
 

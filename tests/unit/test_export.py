@@ -330,3 +330,35 @@ def test_a_damaged_folder_is_refused_by_the_program(exported: Path, tmp_path: Pa
 def test_missing_runs_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not a run folder"):
         export_run(tmp_path / "nowhere")
+
+
+@pytest.mark.slow
+def test_categories_spikes_and_rules_come_back_without_the_library(tmp_path: Path) -> None:
+    """The folder's own program decodes windows as the library does, and its graphs make the same windows."""
+    rng = np.random.default_rng(0)
+    days = np.datetime64("2015-01-01") + np.arange(1000)
+    low, dry = rng.normal(size=1000).round(1), rng.random(1000) < 0.5
+    lines = [
+        f"{day},{0.0 if dry[i] else rng.exponential(3) + 0.1:.1f},{low[i]:.1f},{low[i] + rng.random():.1f},"
+        f"{'dry' if dry[i] else 'wet'}"
+        for i, day in enumerate(days)
+    ]
+    (tmp_path / "w.csv").write_text("\n".join(["day,rain,low,high,kind", *lines]) + "\n")
+    options = {"width": "8", "latent_size": "4", "latent_shared": "2"}
+    run = saddlepoint.train(
+        "timegan", data=str(tmp_path / "w.csv"), steps=3, options=options, window=8, threads=1, keep="low <= high",
+        out=tmp_path / "run",
+    )  # fmt: skip
+    assert run.layout.onehot == (2, 2)
+    assert run.layout.known == 2
+    folder = export_run(run, "onnx", tmp_path / "out", measure=False)
+    x = run.sample(50, seed=1).numpy()
+    assert np.array_equal(Generator(folder).restored(x), run.layout.restore(x))
+    out = tmp_path / "drawn.csv"
+    assert sampled(folder, "-n", "20", "--out", str(out)).returncode == 0
+    with out.open() as file:
+        drawn = list(csv.DictReader(file))
+    assert {row["kind"] for row in drawn} == {"dry", "wet"}
+    assert all(float(row["low"]) <= float(row["high"]) for row in drawn)
+    with pytest.raises(ConfigError, match="--format onnx, whose program can"):
+        export_run(run, "web", tmp_path / "page", measure=False)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint.data import Dataset, Split, inspect_source, load_dataset, load_samples
+from saddlepoint.data.plan import OpenQuestion
 from saddlepoint.data.series import windows as series
-from saddlepoint.data.series.layout import Clock, Column, Layout, decimals_of, layout_from_json
+from saddlepoint.data.series.clock import Clock, clock_from_json
+from saddlepoint.data.series.layout import Column, Layout, decimals_of, layout_from_json
 from saddlepoint.data.series.pace import step_in_words
 from saddlepoint.data.series.samples import write_samples
 from saddlepoint.data.series.sines import SINES
@@ -139,6 +142,10 @@ def test_ends_of_months_stay_ends_and_other_days_stay_days(tmp_path: Path) -> No
     quarters = [f"{m}-30" for m in months if str(m)[-2:] in ("03", "06", "09")]
     path = write(tmp_path / "30.csv", ["d,v", *(f"{d},{i}" for i, d in enumerate(quarters))])
     assert clock_of(path).after(1) == ["1999-12-30"]
+    business = [np.busday_offset(end, 0, roll="backward") for end in ends]
+    path = write(tmp_path / "bme.csv", ["d,v", *(f"{d},{i}" for i, d in enumerate(business))])
+    expected = pd.date_range("2000-03-01", periods=3, freq="BME").strftime("%Y-%m-%d").tolist()
+    assert clock_of(path).after(3) == expected
 
 
 def test_the_step_in_working_days_is_that_within_series(tmp_path: Path) -> None:
@@ -150,12 +157,12 @@ def test_the_step_in_working_days_is_that_within_series(tmp_path: Path) -> None:
 
 def test_dates_written_as_numbers_are_dates(tmp_path: Path) -> None:
     lines = ["date,v", *(f"{str(day).replace('-', '')},{i}" for i, day in enumerate(DAYS[:365]))]
-    data = load_dataset(write(tmp_path / "x.csv", lines), window=8)
+    data = load_dataset(write(tmp_path / "x.csv", lines), window=8, calendar="off")
     assert data.spec.shape == (8, 1)
     assert not any("gaps" in note for note in data.notes)
     assert data.layout is not None
     assert data.layout.clock is not None
-    assert data.layout.clock.after(2) == ["20220101", "20220102"]
+    assert data.layout.clock.after(2) == [20220101, 20220102]
     # Numbers of that size that are no dates are a feature like others.
     numbers = ["date,v", *(f"{20200000 + i * 37 % 1300},{i}" for i in range(200))]
     assert load_dataset(write(tmp_path / "n.csv", numbers), window=8, time_column="none").spec.shape == (8, 2)
@@ -165,8 +172,10 @@ def test_numbers_of_time_keep_their_digits(tmp_path: Path) -> None:
     path = write(tmp_path / "x.csv", ["t,v", *(f"{i / 10:.1f},{i * i % 97}" for i in range(1000))])
     assert clock_of(path, time_column="t").after(3) == [100.0, 100.1, 100.2]
     path = write(tmp_path / "y.csv", ["t,v", *(f"{3 * i // 2},{i * i % 97}" for i in range(201))])
-    after = clock_of(path, time_column="t").after(3)
-    assert after == [302, 304, 306]
+    with pytest.raises(OpenQuestion, match="keep no step"):
+        load_dataset(path, time_column="t")
+    after = clock_of(path, time_column="t", resample="3").after(3)
+    assert after == [303, 306, 309]
     assert all(isinstance(t, int) for t in after)
     path = write(tmp_path / "z.csv", ["t,v", *NUMBERS, ",3"])
     with pytest.raises(DataError, match=r"line 202 has no time in column 't'; fill or remove"):
@@ -178,7 +187,8 @@ def test_a_first_column_without_a_name_is_an_index_a_time_or_refused(tmp_path: P
                            time_column="none")  # fmt: skip
     assert counted.spec.shape == (8, 2)
     assert any("counts the rows (in order) and is left out" in note for note in counted.notes)
-    dated = load_dataset(write(tmp_path / "d.csv", [",a", *(f"{d},{i}" for i, d in enumerate(DAYS[:100]))]), window=8)
+    path = write(tmp_path / "d.csv", [",a", *(f"{d},{i}" for i, d in enumerate(DAYS[:100]))])
+    dated = load_dataset(path, window=8, calendar="off")
     assert dated.layout is not None
     assert dated.layout.clock is not None
     assert dated.layout.clock.after(1) == [str(DAYS[100])]
@@ -204,9 +214,12 @@ def test_irregular_times_are_left_aside_and_rows_put_in_order(tmp_path: Path) ->
     times = np.cumsum(rng.exponential(10, 200)).round(3)
     order = rng.permutation(200)
     path = write(tmp_path / "x.csv", ["t,v", *(f"{times[i]},{i}" for i in order)])
-    data = load_dataset(path, window=8, time_column="t")
-    assert any("irregular" in note for note in data.notes)
+    with pytest.raises(OpenQuestion, match="keep no step") as caught:
+        load_dataset(path, window=8, time_column="t")
+    assert [dict(reading.options) for reading in caught.value.readings] == [{"resample": "8.17"}, {"resample": "steps"}]
+    data = load_dataset(path, window=8, time_column="t", resample="steps")
     assert (np.diff(original(data, "train")[..., 0], axis=1) == 1).all()
+    assert np.allclose(original(data, "train")[0, :, 1], np.diff(times)[:8], atol=1e-5)
 
 
 def test_missing_values_lie_on_lines_within_their_part(tmp_path: Path) -> None:
@@ -301,25 +314,28 @@ def test_equal_content_has_an_equal_fingerprint_and_the_cache_serves_it(tmp_path
 
 @pytest.mark.parametrize("kind", ["csv", "parquet", "npz"])
 def test_samples_go_back_into_the_table_and_are_read_again(tmp_path: Path, kind: str) -> None:
-    data = load_dataset(shops(tmp_path / "a.csv"), group_column="shop")
+    data = load_dataset(shops(tmp_path / "a.csv"), group_column="shop", calendar="off")
     assert data.layout is not None
-    x = data.splits["test"].x[:5].copy()
+    x, shop = data.splits["test"].x[:5].copy(), np.array([0, 1, 2, 1, 1])
     x[2, 9:] = np.nan
-    path = write_samples(tmp_path / f"s.{kind}", x, data.layout)
+    path = write_samples(tmp_path / f"s.{kind}", x, data.layout, shop, data.classes)
     back, labels = load_samples(path, data)
-    assert labels is None
+    assert labels is not None
+    assert labels.tolist() == shop.tolist()
     assert np.allclose(back, x, atol=1e-6, equal_nan=True)
     if kind == "csv":
         header, first, *_ = path.read_text().replace('"', "").splitlines()
-        assert header == "window,date,size,visitors,price"
-        _, date, size, visitors, price = first.split(",")
+        assert header == "window,date,shop,size,visitors,price"
+        _, date, name, size, visitors, price = first.split(",")
+        assert name == "north"
         assert date == str(DAYS[330])
         assert size.isdecimal()
         assert visitors.isdecimal()
         assert len(price.split(".")[-1]) <= 2
         assert len(path.read_text().splitlines()) == 1 + 4 * 24 + 9
         # a table that samples were written to is itself one to learn from
-        assert load_dataset(str(path), group_column="window", window=5).spec.shape == (5, 3)
+        again = load_dataset(str(path), group_column="window", columns="size,visitors,price", window=5, calendar="off")
+        assert again.spec.shape == (5, 3)
 
 
 @pytest.mark.parametrize(
@@ -334,7 +350,8 @@ def test_samples_go_back_into_the_table_and_are_read_again(tmp_path: Path, kind:
 )  # fmt: skip
 def test_times_go_on_in_the_look_of_the_data(sample: str, form: str, expected: str) -> None:
     last = float(np.datetime64("2020-01-01", "us").astype(np.int64))
-    assert Clock("t", form, last, 86_400e6, "time", sample).after(1) == [expected]
+    kept = {"name": "t", "form": form, "last": last, "step": 86_400e6, "unit": "time", "sample": sample}
+    assert clock_from_json(kept).after(1) == [expected]
     assert step_in_words(86_400e9, "time") == "1 day"
 
 
@@ -344,7 +361,8 @@ def test_times_are_as_fine_as_their_step_needs() -> None:
         ("2020-01-01 00:00:00", 500_000, "2020-01-01 00:00:00.500000"), ("2020-01-01", 3600e6, "2020-01-01 01:00"),
         ("2020-01-01T00:00Z", 1e6, "2020-01-01T00:00:01Z"),
     ):  # fmt: skip
-        assert Clock("t", "iso", last, step, "time", sample).after(1) == [expected]
+        kept = {"name": "t", "form": "iso", "last": last, "step": step, "unit": "time", "sample": sample}
+        assert clock_from_json(kept).after(1) == [expected]
 
 
 def test_european_tables_and_parquet(tmp_path: Path) -> None:
@@ -355,7 +373,7 @@ def test_european_tables_and_parquet(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table({"t": DAYS[:200], "v": np.arange(200) * 0.5}), tmp_path / "x.parquet")
-    table = load_dataset(str(tmp_path / "x.parquet"), window=8)
+    table = load_dataset(str(tmp_path / "x.parquet"), window=8, calendar="off")
     assert table.spec.shape == (8, 1)
     assert original(table, "train")[1, :2, 0].round(4).tolist() == [0.5, 1.0]
     for unit, zone in (("ns", None), ("ns", "UTC"), ("ms", None)):
@@ -364,7 +382,7 @@ def test_european_tables_and_parquet(tmp_path: Path) -> None:
             pa.table({"t": hours.cast(pa.timestamp(unit, zone)), "v": np.arange(200)}), tmp_path / "x.parquet"
         )
         clock = clock_of(str(tmp_path / "x.parquet"))
-        assert (clock.unit, clock.step) == ("time", 3600e6)
+        assert (clock.unit, clock.step) == ("time", 3600e9)
         assert clock.after(1)[0].startswith("2021-01-09 08:00")
 
 
@@ -433,7 +451,7 @@ def test_several_series_without_a_group_column_are_recognised_or_refused(tmp_pat
     found = load_dataset(path)
     assert any("'shop' tells 3 series apart" in note for note in found.notes)
     assert np.array_equal(found.splits["train"].x, told.splits["train"].x)
-    assert load_dataset(path, columns="visitors,price").spec.shape == (24, 2)
+    assert load_dataset(path, columns="visitors,price", calendar="off").spec.shape == (24, 2)
     with pytest.raises(DataError, match="--group-column"):
         load_dataset(path, group_column="none")
 
@@ -459,7 +477,7 @@ def test_samples_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 def test_inspection_says_what_was_recognised(tmp_path: Path) -> None:
-    found = inspect_source(shops(tmp_path / "a.csv"), group_column="shop")
+    found = inspect_source(shops(tmp_path / "a.csv"), group_column="shop", calendar="off")
     text = " ".join(found.plan)
     for words in ("'date' is the time", "3 gaps", "3 series", "static): size", "whole numbers", "'price'"):
         assert words in text

@@ -84,9 +84,11 @@ class Dataset:
             several = train.labels.ndim == 2
             counts = (train.labels == 1).sum(0) if several else np.bincount(train.labels, minlength=len(self.classes))
             shares = tuple((counts / len(train)).tolist())
+        layout = self.layout or Layout((), ())
         return DataSpec(
-            self.modality, tuple(train.x.shape[1:]), self.classes, len(train), shares, self.static, self.labelling
-        )
+            self.modality, tuple(train.x.shape[1:]), self.classes, len(train), shares, self.static, self.labelling,
+            layout.onehot, layout.spikes, layout.known,
+        )  # fmt: skip
 
     def in_bytes(self) -> Dataset:
         """Return the same data in 8 bits, as pictures show it and features take it; itself if it is in them already."""

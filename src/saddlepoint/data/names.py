@@ -282,7 +282,7 @@ def _load_file(name: str, known: Known, options: Options) -> Dataset:
             f"'{name}' is not here: it comes with no package. Put {known.file} into SADDLEPOINT_DATA_DIR or its folder "
             f"series, or name the file itself (--data {known.file})"
         )
-    return load_series(name, path, options.for_table(name), released=name == "stocks-2019")
+    return load_series(name, path, options.for_table(name), released=name == "stocks-2019", named=True)
 
 
 def data_file(name: str) -> Path | None:

@@ -50,6 +50,7 @@ class Preparation(TypedDict, total=False):
     resample: str | None
     calendar: str | None
     keep: str | Sequence[str]
+    series: str | None
     wide: bool | None
     sheet: str | None
 
@@ -92,6 +93,8 @@ class Options:
             the time to the next is a feature.
         calendar: ``on``: hour, weekday and season are told to the generator; ``off``; None: where the data has them.
         keep: rules between columns that rows follow, such as ``low <= high``; samples will.
+        series: ``classes``: samples are asked for by series, and name it; ``alike``: series are of one kind; None:
+            classes where there are 2 to 50.
         wide: whether a row is a whole series, not a moment; None: no, or asked about.
         sheet: name of the sheet of a workbook; None: the only one that holds a table.
 
@@ -180,6 +183,10 @@ class Options:
     keep: tuple[str, ...] = option(
         (), "Rules that the rows follow and samples shall, as 'low <= high, high >= open'.", room="table", many=True
     )
+    series: str | None = option(
+        None, "What several series are: classes to ask for, or alike. Default: classes, if they are 2 to 50.",
+        room="table", choices=("classes", "alike"),
+    )  # fmt: skip
     wide: bool | None = option(
         None, "Whether a row is a whole series, not a moment. Default: a moment, or asked about.", room="table"
     )

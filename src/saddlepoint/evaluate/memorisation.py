@@ -8,16 +8,18 @@ import numpy as np
 
 from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Row, join, short_count
-from saddlepoint.evaluate.sequences import BASELINES, thinned
+from saddlepoint.evaluate.sequences import BASELINES, TRAINING, seen, thinned
 from saddlepoint.evaluate.sets import Bench, SampleSet, spread
 from saddlepoint.evaluate.words import row_of, shown, to_row
-from saddlepoint.metrics.memorisation import FEW, SMALL, Nearness, memorisation, nearness
+from saddlepoint.metrics.leave_out import COPYING, nearest_ratio
+from saddlepoint.metrics.memorisation import FEW, LEAST, SMALL, Nearness, memorisation, nearness
 from saddlepoint.metrics.series import SAME_SHAPE, shape_nearness
 
 NEAR = Metric("near copies", "lower", digits=4)
 COPIES = Metric("copies", "lower", digits=4)
 P_VALUE = Metric("memorisation p-value", "neither", digits=4)
-_SAMPLES, _PAIRS = 2_000, 24
+RATIO = Metric("distance of the nearest tenth", "neither", digits=3)
+_SAMPLES, _PAIRS, _FEW_ROWS = 2_000, 24, 500
 
 
 def _measure(samples: SampleSet, task: Task) -> list[Row]:
@@ -37,7 +39,9 @@ def _measure(samples: SampleSet, task: Task) -> list[Row]:
 def _nearness(bench: Bench, rows: np.ndarray) -> Nearness:
     """Nearness to the training rows; sequences by their shape, so that another level lies no further away."""
     train = bench.dataset.splits["train"].x
-    return shape_nearness(rows, train) if bench.dataset.modality == "sequence" else nearness(rows, train)
+    if bench.dataset.modality == "sequence":
+        return shape_nearness(seen(bench.dataset, rows), seen(bench.dataset, train))
+    return nearness(rows, train)
 
 
 def _needs(bench: Bench) -> str:
@@ -48,6 +52,9 @@ def _needs(bench: Bench) -> str:
     seen = {row.tobytes() for row in np.ascontiguousarray(train)}
     if any(row.tobytes() in seen for row in np.ascontiguousarray(test[:100])):
         return "its test windows are training windows too, so nothing tells a copy from a window like others"
+    held = len(test) + len(bench.dataset.splits["valid"].x)
+    if held < LEAST:
+        return f"there are {held} held-out windows: too few for it; 'leave-out' looks for copies without them"
     return ""
 
 
@@ -115,5 +122,49 @@ register(
         needs=_needs,
         extracts=False,
         version=2,
+    )
+)  # fmt: skip
+
+
+def _left_out(samples: SampleSet, task: Task) -> list[Row]:
+    bench = task.bench
+    bench.say(f"{RATIO.name}: {samples.name}")
+    own, train = (seen(bench.dataset, x) for x in (samples.x, bench.dataset.splits["train"].x))
+    return [to_row(RATIO, samples, nearest_ratio(own, train, seed=bench.seed))]
+
+
+def _needs_left_out(bench: Bench) -> str:
+    """Return why samples are not held against training windows left out in turn, or ""."""
+    test, train = (bench.dataset.splits[name].x for name in ("test", "train"))
+    held = len(test) + len(bench.dataset.splits["valid"].x)
+    same = len(test) == len(train) and bool(np.array_equal(test, train, equal_nan=True))
+    if held >= FEW and not same:
+        return f"there are {held:,} held-out windows, which 'memorisation' compares with"
+    return ""
+
+
+def _left_out_verdict(rows: Sequence[Row], task: Task) -> str:
+    model = row_of(rows, None)
+    if model is None:
+        return ""
+    if model.details["copying"]:
+        word = "The samples hold copies of training rows"
+    else:
+        word = "No sign of copying" if model.interval and model.interval[0] > COPYING else "Copies cannot be ruled out"
+    return (
+        f"{word}: the nearest tenth of them lies at {shown(model, RATIO)} of the distance at which training windows "
+        f"lie from rows that they do not share (1 is expected, copies are near 0; surely below {COPYING} is copying)."
+    )
+
+
+register(
+    Protocol(
+        "leave-out", ("sequence",), "nearness to training rows against that of training windows left out",
+        (RATIO,), _left_out, _left_out_verdict, ("small-copies",),
+        name=lambda task: f"leave-out{short_count(task.n)}_pieces_train",
+        controls=lambda bench: (TRAINING, *BASELINES),
+        count=lambda bench, wanted: min(wanted, _FEW_ROWS, bench.subject.count or wanted),
+        needs=_needs_left_out,
+        extracts=False,
     )
 )  # fmt: skip

@@ -257,7 +257,7 @@ class Bench:
     def _make(self, name: str, n: int) -> tuple[np.ndarray, np.ndarray | None]:
         train, rng = self.dataset.splits["train"], np.random.default_rng(self.seed)
         if self.dataset.modality == "sequence":
-            return make_sequences(name, train.x, self.dataset.splits["test"].x, n, rng), None
+            return make_sequences(name, train.x, self.dataset.splits["test"].x, n, rng, self.dataset), None
         held_out, training, centroids, noise = self.control_names
         if name == held_out:
             return spread(self.dataset.splits["valid"], n)

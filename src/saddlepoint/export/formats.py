@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,13 @@ def write_web(run: Run, folder: Path, measure: bool, say: Say) -> None:
     """Write a page that samples in the browser; raises as `write_model`, and if its runtime is not to be had."""
     from saddlepoint.export.web import write_page
 
+    # The page's own reader knows numbers and nothing else; times of the calendar it leaves aside.
+    beyond = run.config["data"]["modality"] == "sequence" and not replace(run.layout, calendar=()).plain
+    if beyond:
+        raise ConfigError(
+            f"'{run.path.name}' makes categories, frequent values or rules between columns, which the page cannot give "
+            "back; export it with --format onnx, whose program can, or --format safetensors"
+        )
     with tempfile.TemporaryDirectory() as place:
         description = write_model(run, Path(place), measure, say)
         kept = {graph["name"]: (graph["half"] or graph)["file"] for graph in description["graphs"]}

@@ -55,12 +55,26 @@ def read_description(path: Path) -> dict[str, Any]:
         for column in spec["layout"]["columns"] if spec["modality"] == "sequence" else ():
             demand(isinstance(column["name"], str) and math.isfinite(column["high"] - column["low"]), "columns")
             demand(column["decimals"] is None or isinstance(column["decimals"], int), "decimals")
+            demand(isinstance(column.get("values", []), list), "values")
+            demand(isinstance(column.get("spike", 0.0), int | float), "spike")
+        demand(not rules_in_a_circle(spec), "rules")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise ValueError(
             f"{path} does not describe a generator ({reason}): take the folder from its source again"
         ) from error
     return spec
+
+
+def rules_in_a_circle(spec: dict[str, Any]) -> bool:
+    """Whether rules between columns name none, or bound a column by itself."""
+    columns = spec["layout"]["columns"] if spec["modality"] == "sequence" else []
+    above = {column["name"]: set(column.get("above", [])) for column in columns}
+    while free := [name for name, bounds in above.items() if not bounds & set(above)]:
+        for name in free:
+            if not above.pop(name) <= {column["name"] for column in columns}:
+                return True
+    return bool(above)
 
 
 def demand(holds: bool, what: str) -> None:
@@ -168,14 +182,37 @@ class Generator:
         return samples
 
     def restored(self, windows: np.ndarray) -> np.ndarray:
-        """Return windows in the units of their table."""
+        """Return windows in the units of their table, (n, step, column); categories by their place among ``values``."""
         columns = self.spec["layout"]["columns"]
-        found = np.empty(windows.shape, dtype=np.float64)
+        found = np.empty((*windows.shape[:2], len(columns)), dtype=np.float64)
+        number, group = 0, sum(not column.get("values") and not column.get("static") for column in columns)
         for place, column in enumerate(columns):
-            low, high, values = column["low"], column["high"], windows[..., place].astype(np.float64)
-            restored = np.where(np.isnan(values), np.nan, low) if low == high else values * (high - low) + low
-            decimals = column["decimals"]
-            found[..., place] = restored if decimals is None or low == high else np.round(restored, decimals)
+            values = column.get("values")
+            if values:
+                hot = windows[..., group : group + len(values)]
+                found[..., place] = np.where(np.isnan(hot).any(-1), np.nan, np.nan_to_num(hot).argmax(-1))
+                group += len(values)
+                continue
+            at, number, group = (group, number, group + 1) if column.get("static") else (number, number + 1, group)
+            found[..., place] = scaled_back(windows[..., at].astype(np.float64), column)
+            if column.get("spike") is not None:
+                often = windows[..., group] > windows[..., group + 1]
+                other = beside(found[..., place], windows[..., at], column)
+                found[..., place] = np.where(np.isnan(other) | ~often, other, column["spike"])
+                group += 2
+        names = [column["name"] for column in columns]
+        waiting = [place for place, column in enumerate(columns) if column.get("above")]
+        while waiting:
+            # A column that is above others by rule holds the difference to the largest of them.
+            bounds = {place: [names.index(name) for name in columns[place]["above"]] for place in waiting}
+            place = next(place for place in waiting if not set(bounds[place]) & set(waiting))
+            base, decimals = found[..., bounds[place]].max(-1), columns[place]["decimals"]
+            value = base + found[..., place]
+            if decimals is not None:
+                value = np.round(value, decimals)
+                value = np.where(value < base, np.ceil(base * 10.0**decimals) / 10.0**decimals, value)
+            found[..., place] = value
+            waiting.remove(place)
         return found
 
     def run(self, graph: str, given: dict[str, np.ndarray]) -> np.ndarray:
@@ -186,6 +223,25 @@ class Generator:
             return session.run(None, {name: given[name] for name in wanted})[0]
         except Exception as error:  # onnxruntime's errors have no kind in common
             raise ValueError(f"the graph '{graph}' cannot be run on these inputs: {error}") from error
+
+
+def scaled_back(values: np.ndarray, column: dict[str, Any]) -> np.ndarray:
+    """Return values of [0, 1] in the units of their column, rounded to its decimals."""
+    low, high, decimals = column["low"], column["high"], column["decimals"]
+    if low == high:
+        return np.where(np.isnan(values), np.nan, low)
+    restored = values * (high - low) + low
+    return restored if decimals is None else np.round(restored, decimals)
+
+
+def beside(restored: np.ndarray, values: np.ndarray, column: dict[str, Any]) -> np.ndarray:
+    """Return values that are not the frequent one: what was rounded to it takes the nearest other value."""
+    spike, low, high, decimals = column["spike"], column["low"], column["high"], column["decimals"]
+    if decimals is None:
+        return restored
+    unit, exact = 10.0**-decimals, values.astype(np.float64) * (high - low) + low
+    up = (exact >= spike) & (spike + unit <= high) | (spike - unit < low)
+    return np.where(restored == spike, np.round(np.where(up, spike + unit, spike - unit), decimals), restored)
 
 
 def to_bytes(images: np.ndarray) -> np.ndarray:
@@ -228,14 +284,19 @@ def write(path: Path, generator: Generator, samples: np.ndarray, labels: np.ndar
             np.savez_compressed(path, x=x, labels=labels)
     elif kind == ".csv" and series:
         layout, classes = generator.spec["layout"], generator.spec["classes"]
-        label = [] if labels is None else [layout.get("label") or "label"]
+        label = [] if labels is None else [layout.get("label") or layout.get("group") or "label"]
+        named = [column.get("values") for column in layout["columns"]]
         with path.open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(["window", *(column["name"] for column in layout["columns"]), *label])
             for number, window in enumerate(generator.restored(samples)):
                 asked = [] if labels is None else [classes[int(labels[number])]]
                 for row in window[~np.isnan(window).any(1)]:
-                    table.writerow([number, *(f"{value:.15g}" for value in row), *asked])
+                    cells = [
+                        values[int(value)] if values else f"{value:.15g}"
+                        for value, values in zip(row, named, strict=True)
+                    ]
+                    table.writerow([number, *cells, *asked])
     else:
         raise ValueError(f"'{path}' should end in .npz, or .png for images, or .csv for series")
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from saddlepoint import cures
 from saddlepoint._errors import ConfigError
-from saddlepoint._types import PerSample, Samples, at_least_float32
+from saddlepoint._types import PerSample, Samples
 from saddlepoint.config import check, option
 from saddlepoint.family import (
     EXAMPLES,
@@ -37,9 +37,19 @@ from saddlepoint.family import (
     register,
 )
 from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
-from saddlepoint.nn.mlp import in_full
-from saddlepoint.nn.recurrent import CELLS, Recurrent, Steps, affine
-from saddlepoint.nn.windows import Coordinates, Critic, mask_of, over_steps, stacked
+from saddlepoint.nn.categories import Groups, gumbel, on_circle
+from saddlepoint.nn.recurrent import CELLS, Steps
+from saddlepoint.nn.windows import (
+    Coordinates,
+    Critic,
+    Part,
+    mask_of,
+    mean_error,
+    moment_loss,
+    over_steps,
+    stacked,
+    supervised_error,
+)
 from saddlepoint.optimizers import two_players
 from saddlepoint.penalties import penalised
 from saddlepoint.schedules import inverse, inverse_root
@@ -83,6 +93,7 @@ class TimeGANConfig(FamilyConfig):
     embedder_supervision: float = option(0.1, "factor on the supervised error in the embedder's joint loss (lambda)")
     generator_supervision: float = option(100.0, "factor on the root of the supervised error in G's loss (eta)")
     moments: float = option(100.0, "factor on differences of means and deviations in G's loss; 0: off")
+    category_weight: float = option(1.0, "factor on the cross-entropy of categories in the reconstruction error")
     gamma: float = option(1.0, "factor on D's and G's losses before the supervisor; 0: off")
     gate: float | None = option(0.15, "D learns while its loss is above this; none: always")
     critic_width: int = option(32, "channels of the fixed space's convolutional D; they double once")
@@ -105,7 +116,8 @@ class TimeGANConfig(FamilyConfig):
         check(self.layers >= 2, "layers", self.layers, "at least 2")
         for name in ("lr", "discriminator_lr"):
             check(getattr(self, name) > 0, name, getattr(self, name), "positive")
-        for name in ("reconstruction_weight", "embedder_supervision", "generator_supervision", "moments", "gamma"):
+        weights = ("reconstruction_weight", "embedder_supervision", "generator_supervision", "moments", "gamma")
+        for name in (*weights, "category_weight"):
             check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("beta1", "beta2"):
             check(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
@@ -121,98 +133,6 @@ class TimeGANConfig(FamilyConfig):
     def learning_rate(self, at: Progress) -> float:
         """Return lr / sqrt(1 + kimg / lr_decay_kimg)."""
         return self.lr * inverse_root(at.nimg, self.lr_decay_kimg)
-
-
-class Part(nn.Module):
-    """One of the networks: a recurrent map of the steps with an affine head, beside a map of what is static.
-
-    Args:
-        config: width and cell.
-        steps: features of a step in and out.
-        static: static features in and out; (0, 0) without any. They are the last ones of input and output.
-        layers: recurrent ones; 0: the head alone.
-        classes: labels that the network is told; 0: none.
-        squashed: whether sigmoids end the heads.
-        own: whether the recurrent map sees the static map's output (embedder, generator) or its input.
-        bidirectional: whether it reads both ways.
-    """
-
-    def __init__(
-        self, config: TimeGANConfig, steps: tuple[int, int], static: tuple[int, int], *, layers: int, classes: int = 0,
-        squashed: bool = True, own: bool = False, bidirectional: bool = False,
-    ) -> None:  # fmt: skip
-        super().__init__()
-        self.sizes, self.classes, self.squashed, self.own = (steps[0], static[0]), classes, squashed, own
-        seen = steps[0] + (static[1] if own else static[0]) + classes
-        self.recurrent = self.static = None
-        if layers:
-            self.recurrent = Recurrent(seen, config.width, layers, cell=config.cell, bidirectional=bidirectional)
-            seen = config.width * self.recurrent.directions
-        self.head = nn.Linear(seen, steps[1])
-        if static[1]:
-            self.static = nn.Sequential(
-                nn.Linear(static[0], config.width), nn.ReLU(), nn.Linear(config.width, static[1])
-            )
-
-    def forward(self, x: Steps, labels: Tensor | None, lengths: Int[Tensor, " batch"] | None = None) -> Steps:
-        """Return (time, steps out + static out, batch)."""
-        steps, given = x.split(self.sizes, 1)
-        found = given = given[:1]
-        if self.static is not None:
-            found = self._ended(self.static(given[0].t()).t()[None])
-        parts = [steps, found if self.own else given]
-        if self.classes:
-            assert labels is not None
-            parts.append(F.one_hot(labels, self.classes).to(x.dtype).t()[None])
-        h = torch.cat([part.expand(len(x), -1, -1) for part in parts if part.shape[1]], 1)
-        if self.recurrent is not None:
-            h = self.recurrent(h, lengths)
-        out = self._ended(self._head(h))
-        return out if self.static is None else torch.cat([out, found.expand(len(x), -1, -1)], 1)
-
-    def _head(self, h: Steps) -> Steps:
-        if self.squashed:
-            return affine(h, self.head.weight, self.head.bias)
-        out: Steps = in_full(lambda states: affine(states, self.head.weight, self.head.bias), h)  # type: ignore[arg-type]
-        return out
-
-    def _ended(self, a: Steps) -> Steps:
-        a = at_least_float32(a)
-        return torch.sigmoid(a) if self.squashed else a
-
-    def draw(self, generator: torch.Generator, *, glorot: bool) -> None:
-        """Draw the weights: as TensorFlow 1 does, or as PyTorch's recurrent layers do; biases of heads 0."""
-        if self.recurrent is not None:
-            (self.recurrent.draw_glorot if glorot else self.recurrent.draw)(generator)
-        for layer in (module for module in self.modules() if isinstance(module, nn.Linear)):
-            nn.init.xavier_uniform_(layer.weight, generator=generator)
-            nn.init.zeros_(layer.bias)
-
-
-def mean_error(found: Steps, wanted: Steps, mask: Tensor) -> Tensor:
-    """Return the mean square over features and the steps within windows, a scalar."""
-    squares = (at_least_float32(found) - at_least_float32(wanted)).square() * mask
-    return squares.sum() / (mask.sum() * found.shape[1])
-
-
-def supervised_error(h: Steps, predicted: Steps, mask: Tensor) -> Tensor:
-    """Return the mean square of h[t + 1] - predicted[t]. Source: the released code's G_loss_S."""
-    return mean_error(predicted[:-1], h[1:], mask[1:])
-
-
-def moment_loss(fake: Steps, real: Steps, mask: Tensor) -> Tensor:
-    """Return mean |deviation(fake) - deviation(real)| + mean |mean(fake) - mean(real)|, over steps and features.
-
-    Moments are over the windows of the minibatch that have the step; deviations are sqrt(variance + 1e-6). Source: the
-    released code's G_loss_V.
-    """
-    weight = mask / mask.sum(2, keepdim=True).clamp_min(1)
-    means = [(at_least_float32(x) * weight).sum(2, keepdim=True) for x in (fake, real)]
-    pairs = zip((fake, real), means, strict=True)
-    deviations = [((x - mean).square().mul(weight).sum(2) + 1e-6).sqrt() for x, mean in pairs]
-    there = mask.amax(2)
-    terms = (deviations[0] - deviations[1]).abs() + (means[0] - means[1]).squeeze(2).abs()
-    return (terms * there).sum() / (there.sum() * fake.shape[1])
 
 
 # What the released code does: GRUs with the reset gate before the product, one Adam state for each loss.
@@ -256,15 +176,25 @@ class TimeGAN(Family):
     def __init__(self, config: TimeGANConfig, data: DataSpec) -> None:
         super().__init__(config, data)
         time, features = data.shape
-        if time < 2 or data.static >= features:
+        self.static, self.known, self.groups = data.static, data.known, Groups(data.onehot, data.spikes)
+        self.changing = features - data.static - data.known
+        self.numbers = self.changing - self.groups.features
+        if time < 2 or self.changing < 1:
             raise ConfigError(
-                f"windows of {time} steps with {features - data.static} features that change are none; "
+                f"windows of {time} steps with {max(0, self.changing)} features that change are none; "
                 "use a longer --window, and at least one column that is not static"
             )
-        self.static, self.changing = data.static, features - data.static
+        if self.numbers < len(data.spikes) or data.onehot[: len(data.spikes)] != (2,) * len(data.spikes):
+            raise ConfigError(
+                f"{len(data.spikes)} frequent values do not fit {self.numbers} numbers and groups of {data.onehot}; "
+                "prepare the data again"
+            )
         self.latents = config.latent_size or self.changing
         self.lengths: Tensor
         self.register_buffer("lengths", torch.full((EXAMPLES,), time))
+        if data.known:
+            self.phases: Tensor
+            self.register_buffer("phases", torch.zeros(EXAMPLES, time, data.known))
         self.objective = get_objective(config.objective)
         self.discriminator: Any
         if config.space == "fixed":
@@ -273,27 +203,34 @@ class TimeGAN(Family):
             self._build_learned()
 
     def _build_fixed(self) -> None:
-        c, k, n = self.config, self.static, self.changing
+        c, k, n, g, told = self.config, self.static, self.numbers, self.groups.features, 2 * self.known
         self.coordinates = Coordinates(n)
         self.generator = Part(
-            c, (self.latents, 2 * n), (k, k), layers=c.layers, classes=self.classes, squashed=False, own=True
-        )
-        # Beside levels and increments the critic sees static features, and where a window ends.
+            c.width, c.cell, (self.latents + told, 2 * n + g), (k, k), layers=c.layers, classes=self.classes,
+            squashed=False, own=True,
+        )  # fmt: skip
+        # Beside levels and increments the critic sees categories, static features, the calendar, and where a window
+        # ends.
         self.discriminator = Critic(
-            2 * n + k + 1, self.data.shape[0], c.critic_width, self.classes, SLOPE, bias=not self.objective.paired
-        )
+            2 * n + g + k + told + 1, self.data.shape[0], c.critic_width, self.classes, SLOPE,
+            bias=not self.objective.paired,
+        )  # fmt: skip
 
     def _build_learned(self) -> None:
-        c, n, k = self.config, self.changing, self.static
+        c, n, k, calendar = self.config, self.changing, self.static, 2 * self.known
         w, s = c.width, c.width if k else 0
         told, seen = self.classes, self.latents if c.supervisor_noise else 0
-        self.embedder = Part(c, (n, w), (k, s), layers=c.layers, own=True)
-        self.recovery = Part(c, (w, n), (s, k), layers=c.layers if c.recovery == "recurrent" else 0)
-        self.generator = Part(c, (self.latents, w), (k, s), layers=c.layers, classes=told, own=True)
-        self.supervisor = Part(c, (w + seen, w), (s, 0), layers=c.layers - 1, classes=told)
-        self.discriminator = Part(
-            c, (w, 1), (s, 1 if k else 0), layers=c.layers, classes=told, squashed=False, bidirectional=c.bidirectional
+        part = partial(Part, c.width, c.cell)
+        self.embedder = part((n, w), (k, s), layers=c.layers, own=True)
+        self.recovery = part(
+            (w, n), (s, k), layers=c.layers if c.recovery == "recurrent" else 0, logits=self.groups.features
         )
+        self.generator = part((self.latents + calendar, w), (k, s), layers=c.layers, classes=told, own=True)
+        self.supervisor = part((w + seen, w), (s, 0), layers=c.layers - 1, classes=told)
+        self.discriminator = part(
+            (w + calendar, 1), (s, 1 if k else 0), layers=c.layers, classes=told, squashed=False,
+            bidirectional=c.bidirectional,
+        )  # fmt: skip
         self.averaged = ("generator", "supervisor", "recovery")  # type: ignore[misc]
         # A compiler would trace every step of every layer, for minutes.
         self.eager = tuple(name for name, _ in self.named_children())  # type: ignore[misc]
@@ -307,11 +244,13 @@ class TimeGAN(Family):
                 network.draw(generator)
 
     def prepare(self, stats: DataStats) -> None:
-        """Remember how long training windows are, and fit the fixed coordinates."""
+        """Remember how long training windows are and when they were, and fit the fixed coordinates."""
         rows = stats.examples[torch.arange(EXAMPLES) % len(stats.examples)]
         self.lengths.copy_(rows.isfinite().all(2).sum(1))
+        if self.known:
+            self.phases.copy_(rows[:, :, -self.known :].nan_to_num(0.0))
         if self.config.space == "fixed":
-            self.coordinates.fit(stats.examples[:, :, : self.changing].permute(1, 2, 0))
+            self.coordinates.fit(stats.examples[:, :, : self.numbers].permute(1, 2, 0))
 
     def stages(self) -> tuple[Stage, ...]:
         """Embedding, supervised, joint: twice G and embedder, then D; in the fixed space both players at once."""
@@ -343,44 +282,51 @@ class TimeGAN(Family):
         """Return the phase's loss; None where D is good enough already."""
         x, lengths = stacked(batch.x)
         labels, mask = batch.labels if self.classes else None, mask_of(x, lengths)
+        x, phases = x.split((x.shape[1] - self.known, self.known), 1)
         if self.config.space == "fixed":
-            return self._fixed_loss(phase, x, labels, mask, ctx)
+            return self._fixed_loss(phase, x, phases, labels, mask, ctx)
         if phase.name in ("embedding", "embedder"):
             return self._embedder_loss(phase, x, labels, mask, lengths)
         with torch.no_grad():
             h = self.embedder(x, None, lengths)
-        z = self._latents(len(batch), ctx.generator)
+        z = self._told(self._latents(len(batch), ctx.generator), phases)[0]
         if phase.name == "supervision":
             return Terms(supervised_error(h, self._supervised(h, z, labels, lengths), mask))
         if phase.name == "generator":
-            return self._generator_loss(x, h, z, labels, mask, lengths)
-        return self._discriminator_loss(h, z, labels, mask, lengths)
+            return self._generator_loss(x, h, z, phases, labels, mask, lengths)
+        return self._discriminator_loss(h, z, phases, labels, mask, lengths)
 
     def _embedder_loss(
         self, phase: Phase, x: Steps, labels: Tensor | None, mask: Tensor, lengths: Tensor | None
     ) -> Terms:
         c, h = self.config, self.embedder(x, None, lengths)
-        error = mean_error(self.recovery(h, None, lengths), x, mask)
+        found, wanted = self._divided(self.recovery(h, None, lengths)), self._divided(x)
+        error = mean_error(found[0], wanted[0], mask)
         loss = c.reconstruction_weight * error.sqrt()
+        logs = {"reconstruction error": error.detach().sqrt()}
+        if self.groups.sizes:
+            surprise = self.groups.cross_entropy(found[1], wanted[1], mask)
+            loss, logs = loss + c.category_weight * surprise, {**logs, "category error": surprise.detach()}
         if phase.name == "embedder" and c.embedder_supervision:
             z = h.new_zeros(len(h), self.latents, h.shape[2])
             loss = loss + c.embedder_supervision * supervised_error(h, self._supervised(h, z, labels, lengths), mask)
-        return Terms(loss, {"reconstruction error": error.detach().sqrt()})
+        return Terms(loss, logs)
 
     def _generator_loss(
-        self, x: Steps, h: Steps, z: Steps, labels: Tensor | None, mask: Tensor, lengths: Tensor | None
+        self, x: Steps, h: Steps, z: Steps, phases: Steps, labels: Tensor | None, mask: Tensor, lengths: Tensor | None
     ) -> Terms:
         """Deceive D with and without the supervisor, follow the embedded data's steps, match their moments."""
         c, first = self.config, self.generator(z, labels, lengths)
         # Two passes of one network go side by side along the batch.
         last, predicted = self._supervised(_beside(first, h), _beside(z, z), *_repeated(2, labels, lengths)).chunk(2, 2)
         loss = c.generator_supervision * supervised_error(h, predicted, mask).sqrt()
-        seen = (last, first) if c.gamma else (last,)
-        judged = self.discriminator(torch.cat(seen, 2), *_repeated(len(seen), labels, lengths)).chunk(len(seen), 2)
+        judged = self._judged((last, first) if c.gamma else (last,), phases, labels, lengths)
         for weight, logits in zip((1.0, c.gamma), judged, strict=False):
             loss = loss + weight * over_steps(F.softplus(-logits), mask)
         if c.moments:
-            loss = loss + c.moments * moment_loss(self.recovery(last, None, lengths), x, mask)
+            numbers, logits = self._divided(self.recovery(last, None, lengths))
+            found = torch.cat([numbers, self.groups.shares(logits)], 1)
+            loss = loss + c.moments * moment_loss(found, torch.cat(self._divided(x), 1), mask)
         return Terms(loss)
 
     @torch.no_grad()
@@ -389,19 +335,26 @@ class TimeGAN(Family):
         return self._supervised(first, z, labels, lengths), first
 
     def _discriminator_loss(
-        self, h: Steps, z: Steps, labels: Tensor | None, mask: Tensor, lengths: Tensor | None
+        self, h: Steps, z: Steps, phases: Steps, labels: Tensor | None, mask: Tensor, lengths: Tensor | None
     ) -> Terms | None:
         last, first = self._samples(z, labels, lengths)
-        seen = (h, last, first) if self.config.gamma else (h, last)
-        real, *fakes = self.discriminator(
-            torch.cat(seen, 2), *_repeated(len(seen), labels, lengths)
-        ).chunk(len(seen), 2)  # fmt: skip
+        real, *fakes = self._judged((h, last, first) if self.config.gamma else (h, last), phases, labels, lengths)
         loss = over_steps(F.softplus(-real), mask)
         for weight, logits in zip((1.0, self.config.gamma), fakes, strict=False):
             loss = loss + weight * over_steps(F.softplus(logits), mask)
         if self.config.gate is not None and float(loss.detach().mean()) <= self.config.gate:
             return None
         return Terms(loss, game_logs(over_steps(real, mask), over_steps(fakes[0], mask), self.objective))
+
+    def _judged(
+        self, seen: tuple[Steps, ...], phases: Steps, labels: Tensor | None, lengths: Tensor | None
+    ) -> tuple[Steps, ...]:
+        """Return D's logits at each step of embedded windows, all told the same calendar."""
+        n, w, x = len(seen), self.config.width, torch.cat(seen, 2)
+        if self.known:
+            x = torch.cat([x[:, :w], on_circle(phases).repeat(1, 1, n), x[:, w:]], 1)
+        found: tuple[Steps, ...] = self.discriminator(x, *_repeated(n, labels, lengths)).chunk(n, 2)
+        return found
 
     def _supervised(self, h: Steps, z: Steps, labels: Tensor | None, lengths: Tensor | None) -> Steps:
         """Return the supervisor's next steps of ``h``; what is static stays."""
@@ -410,15 +363,23 @@ class TimeGAN(Family):
         steps = self.supervisor(told, labels, lengths)
         return torch.cat([steps, h[:, w:]], 1) if self.static else steps
 
-    def _fixed_loss(self, phase: Phase, x: Steps, labels: Tensor | None, mask: Tensor, ctx: Context) -> Terms:
-        """D's input gradients serve three times: in R1, in R2, and as the way of G's gradient through D."""
-        fake = ctx.once(
-            "fake", lambda: self._seen(self._windows(self._latents(x.shape[2], ctx.generator), labels), mask)
-        )
+    def _fixed_loss(
+        self, phase: Phase, x: Steps, phases: Steps, labels: Tensor | None, mask: Tensor, ctx: Context
+    ) -> Terms:
+        """D's input gradients serve three times: in R1, in R2, and as the way of G's gradient through D.
+
+        A sample is of the time of the real window that it is paired with.
+        """
+
+        def draw() -> Steps:
+            z, noise = self._told(self._latents(x.shape[2], ctx.generator), phases)
+            return self._seen(self._windows(z, noise, labels), phases, mask)
+
+        fake = ctx.once("fake", draw)
         logits, norms, gradients = ctx.once(
             "logits",
             lambda: self.discriminator.with_gradients(
-                _beside(self._seen(x, mask), fake.detach()), *_repeated(2, labels)
+                _beside(self._seen(x, phases, mask), fake.detach()), *_repeated(2, labels)
             ),
         )
         real_logits, fake_logits = logits.chunk(2)
@@ -430,39 +391,61 @@ class TimeGAN(Family):
         loss = penalised(loss, norms, self.config.r1_gamma, self.config.r2_gamma)
         return Terms(loss, game_logs(real_logits, fake_logits, self.objective))
 
-    def _windows(self, z: Steps, labels: Tensor | None) -> Steps:
-        """Return G's windows in the data's own units: (time, feature, batch)."""
+    def _windows(self, z: Steps, noise: Steps, labels: Tensor | None) -> Steps:
+        """Return G's windows in the data's own units: (time, feature, batch), without the calendar."""
         found = self.generator(z, labels)
-        if not self.static:
-            return self.coordinates.back(found)
-        return torch.cat([self.coordinates.back(found[:, : 2 * self.changing]), found[:, 2 * self.changing :]], 1)
+        levels, logits, static = found.split((2 * self.numbers, self.groups.features, self.static), 1)
+        chosen = self.groups.chosen(logits, noise)
+        numbers = self.groups.gated(self.coordinates.back(levels), chosen)
+        return torch.cat([numbers, chosen, static], 1)
 
-    def _seen(self, x: Steps, mask: Tensor) -> Steps:
-        """Return what the critic sees: levels, increments, static features, and where windows end."""
-        changing, static = x.split((self.changing, self.static), 1)
-        return torch.cat([torch.cat([self.coordinates(changing), static], 1) * mask, mask.to(x.dtype)], 1)
+    def _seen(self, x: Steps, phases: Steps, mask: Tensor) -> Steps:
+        """Return what the critic sees: levels, increments, categories, static features, calendar, where windows end."""
+        numbers, others = x.split((self.numbers, x.shape[1] - self.numbers), 1)
+        parts = [self.coordinates(numbers), others, on_circle(phases)]
+        return torch.cat([torch.cat(parts, 1) * mask, mask.to(x.dtype)], 1)
+
+    def _divided(self, x: Steps) -> tuple[Steps, Steps]:
+        """Return numbers, among them static features, and the features of groups."""
+        numbers, groups, static = x.split((self.numbers, self.groups.features, self.static), 1)
+        return torch.cat([numbers, static], 1), groups
+
+    def _told(self, z: Steps, phases: Steps) -> tuple[Steps, Steps]:
+        """Return what G reads of z, with the calendar, and the noise that draws categories."""
+        latents, static, noise = z.split((self.latents, self.static, self.groups.features), 1)
+        return torch.cat([latents, on_circle(phases), static], 1), noise
 
     def logits(self, x: Samples, labels: Tensor | None) -> PerSample:
         """Return D's logit of each window (n,): the mean over its steps, of the embedded window, as released."""
         steps, lengths = stacked(x)
         mask = mask_of(steps, lengths)
+        steps, phases = steps.split((steps.shape[1] - self.known, self.known), 1)
         if self.config.space == "fixed":
-            fixed: PerSample = self.discriminator(self._seen(steps, mask), labels)
+            fixed: PerSample = self.discriminator(self._seen(steps, phases, mask), labels)
             return fixed
-        return over_steps(self.discriminator(self.embedder(steps, None, lengths), labels, lengths), mask)
+        return over_steps(self._judged((self.embedder(steps, None, lengths),), phases, labels, lengths)[0], mask)
 
     def sample_inputs(self, n: int, generator: torch.Generator) -> Samples:
-        """Draw z: (n, time, latents + static features), NaN after ends that are drawn as training windows have them."""
+        """Draw z, NaN after ends, with calendar phases; ends and phases are those of training windows.
+
+        Returns:
+            (n, time, latents + static features + features of categories + phases).
+        """
         z = self._latents(n, generator).permute(2, 0, 1)
         lengths, time = self.lengths.to(z.device), self.data.shape[0]
-        if bool((lengths == time).all()):
+        whole = bool((lengths == time).all())
+        if whole and not self.known:
             return z.contiguous()
-        chosen = lengths[torch.randint(EXAMPLES, (n,), generator=generator, device=z.device)]
-        ended = torch.arange(time, device=z.device) >= chosen[:, None]
+        chosen = torch.randint(EXAMPLES, (n,), generator=generator, device=z.device)
+        if self.known:
+            z = torch.cat([z, self.phases.to(z.device)[chosen]], 2)
+        if whole:
+            return z
+        ended = torch.arange(time, device=z.device) >= lengths[chosen][:, None]
         return z.masked_fill(ended[:, :, None], torch.nan)
 
     def _latents(self, n: int, generator: torch.Generator) -> Steps:
-        """Draw z (time, latents + static features, n); what is shared or static is the same in every step."""
+        """Draw z (time, latents + static + features of categories, n); what is shared is the same in every step."""
         c, device = self.config, generator.device
         shape = (self.data.shape[0], self.latents + self.static, n)
         draw = torch.rand if c.latent == "uniform" else torch.randn
@@ -471,17 +454,29 @@ class TimeGAN(Family):
         own = z[:, c.latent_shared : self.latents]
         if c.latent == "wiener":
             own = own.cumsum(0) / shape[0] ** 0.5
-        return torch.cat([shared[:, : c.latent_shared], own, shared[:, c.latent_shared :]], 1)
+        parts = [shared[:, : c.latent_shared], own, shared[:, c.latent_shared :]]
+        if self.groups.sizes:
+            parts.append(gumbel(torch.rand(shape[0], self.groups.features, n, generator=generator, device=device)))
+        return torch.cat(parts, 1)
 
     def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Samples:
-        """Return windows (n, time, feature) in [0, 1], NaN where ``inputs`` are."""
+        """Return windows (n, time, feature) in [0, 1] with the calendar that is given, NaN where ``inputs`` are."""
         z, lengths = stacked(inputs)
+        z, phases = z.split((z.shape[1] - self.known, self.known), 1)
+        z, noise = self._told(z, phases)
         if self.config.space == "fixed":
-            steps = self._windows(z, labels).clamp(0, 1)
+            steps = self._windows(z, noise, labels).clamp(0, 1)
         else:
-            steps = self.recovery(self._samples(z, labels, lengths)[0], None, lengths)
-        x = steps.permute(2, 0, 1).contiguous()
+            steps = self._recovered(self._samples(z, labels, lengths)[0], noise, lengths)
+        x = torch.cat([steps, phases], 1).permute(2, 0, 1).contiguous()
         return x if lengths is None else x.masked_fill(inputs.isnan().any(2, keepdim=True), torch.nan)
+
+    def _recovered(self, h: Steps, noise: Steps, lengths: Tensor | None) -> Steps:
+        """Return windows from the learned space, with categories drawn."""
+        found = self.recovery(h, None, lengths)
+        numbers, logits, static = found.split((self.numbers, self.groups.features, self.static), 1)
+        chosen = self.groups.chosen(logits, noise)
+        return torch.cat([self.groups.gated(numbers, chosen), chosen, static], 1)
 
 
 def _beside(a: Steps, b: Steps) -> Steps:

@@ -108,6 +108,18 @@ def _stretches(x: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
     return _reach_of(stride, x.shape[1]), np.repeat(starts, counts), np.repeat(starts + counts, counts)
 
 
+def stretches(x: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return the steps between overlapping neighbours (0 without any), and first and end of each row of such windows.
+
+    >>> stretches(np.arange(10.0)[np.arange(6)[:, None] + np.arange(5)][..., None])
+    (1, array([0]), array([6]))
+    """
+    n, stride = len(x), _stride(x)
+    broken = ~_shifted(x, np.arange(n - 1), stride) if stride else np.ones(n - 1, bool)
+    starts = np.flatnonzero(np.append(True, broken))
+    return stride, starts, np.append(starts[1:], n)
+
+
 def divide(x: np.ndarray, rng: np.random.Generator, share: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
     """Divide windows so that no window of the first part shares a point with one of the second.
 

@@ -45,7 +45,13 @@ def _cut(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def block_bootstrap(
-    x: np.ndarray, n: int, rng: np.random.Generator, *, block: int = BLOCK, neighbours: int | None = NEIGHBOURS
+    x: np.ndarray,
+    n: int,
+    rng: np.random.Generator,
+    *,
+    block: int = BLOCK,
+    neighbours: int | None = NEIGHBOURS,
+    rows: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return windows put together from blocks of others.
 
@@ -56,6 +62,7 @@ def block_bootstrap(
         block: steps of a block, 1 to the window's length.
         neighbours: the next block is one of this many whose preceding step is nearest to the last one of the window so
             far, among 2,000 drawn at random, so that levels join; None: any block, which leaves jumps.
+        rows: numbers of the windows that the new ones begin as, (n,); None: drawn at random.
 
     Returns:
         (n, time, feature) of the type of ``x``; lengths are drawn from those of ``x``.
@@ -77,14 +84,14 @@ def block_bootstrap(
         return rows, 1 + (rng.random(count) * (ends[rows] - block)).astype(int)
 
     # A window begins where a window of the data does: those that start a series are among them.
-    made = windows[rng.choice(usable, n)][:, :block]
+    made = windows[rng.choice(usable, n) if rows is None else rows][:, :block]
     while made.shape[1] < steps:
-        rows, starts = draw(n)
+        others, starts = draw(n)
         if neighbours is not None:
-            rows, starts = draw(min(_CANDIDATES, 20 * len(usable)))
-            chosen = _nearest_starts(made[:, -1] / scale, windows[rows, starts - 1] / scale, neighbours, rng)
-            rows, starts = rows[chosen], starts[chosen]
-        made = np.concatenate([made, windows[rows[:, None], starts[:, None] + np.arange(block)]], 1)
+            others, starts = draw(min(_CANDIDATES, 20 * len(usable)))
+            chosen = _nearest_starts(made[:, -1] / scale, windows[others, starts - 1] / scale, neighbours, rng)
+            others, starts = others[chosen], starts[chosen]
+        made = np.concatenate([made, windows[others[:, None], starts[:, None] + np.arange(block)]], 1)
     return _cut(made[:, :steps], rng.choice(ends, n)).astype(x.dtype)
 
 
@@ -153,7 +160,9 @@ def _schwarz(found: Autoregression) -> float:
     return float(np.log(np.maximum(spectrum, 1e-12)).sum() + np.log(n) / n * len(found.coefficients) * features**2)
 
 
-def autoregressive_windows(x: np.ndarray, n: int, rng: np.random.Generator, *, order: int | None = None) -> np.ndarray:
+def autoregressive_windows(
+    x: np.ndarray, n: int, rng: np.random.Generator, *, order: int | None = None, rows: np.ndarray | None = None
+) -> np.ndarray:
     """Return windows of a vector autoregression whose marginals are those of the data.
 
     Each feature's values become normal scores by their ranks; an autoregression of these is fitted, run from the first
@@ -164,6 +173,7 @@ def autoregressive_windows(x: np.ndarray, n: int, rng: np.random.Generator, *, o
         n: number of windows to make.
         rng: of the draws.
         order: as in `fit_autoregression`.
+        rows: numbers of the windows that the new ones begin as, (n,); None: drawn at random.
 
     Returns:
         (n, time, feature) of the type of ``x``, within its range; lengths are drawn from those of ``x``.
@@ -177,7 +187,7 @@ def autoregressive_windows(x: np.ndarray, n: int, rng: np.random.Generator, *, o
     p, steps, lengths = len(fitted.coefficients), windows.shape[1], window_lengths(windows)
     usable = np.flatnonzero(lengths >= p)
     made = np.empty((n, steps, windows.shape[2]))
-    made[:, :p] = scores[rng.choice(usable, n), :p]
+    made[:, :p] = scores[rng.choice(usable, n) if rows is None else rows, :p]
     for t in range(p, steps):
         made[:, t] = fitted.constant + fitted.residuals[rng.integers(0, len(fitted.residuals), n)]
         for k, matrix in enumerate(fitted.coefficients, 1):

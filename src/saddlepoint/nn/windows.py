@@ -1,4 +1,4 @@
-"""Windows of time series for networks: layout, fixed coordinates without an autoencoder, a convolutional critic."""
+"""Windows of time series for networks: layout, recurrent maps, fixed coordinates, a convolutional critic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from saddlepoint._types import PerSample, Samples, at_least_float32
 from saddlepoint.nn.conv import leaky_convnet
-from saddlepoint.nn.recurrent import Steps, affine
+from saddlepoint.nn.mlp import in_full
+from saddlepoint.nn.recurrent import Recurrent, Steps, affine
 
 LEAST = 1e-7
 """Smallest variance of a principal axis, as a share of the largest: below it a feature is a combination of others."""
@@ -41,6 +42,104 @@ def over_steps(values: Steps, mask: Tensor) -> PerSample:
     return (values * mask).sum((0, 1)) / mask.sum((0, 1))
 
 
+def mean_error(found: Steps, wanted: Steps, mask: Tensor) -> Tensor:
+    """Return the mean square over features and the steps within windows, a scalar."""
+    squares = (at_least_float32(found) - at_least_float32(wanted)).square() * mask
+    return squares.sum() / (mask.sum() * found.shape[1])
+
+
+def supervised_error(h: Steps, predicted: Steps, mask: Tensor) -> Tensor:
+    """Return the mean square of h[t + 1] - predicted[t]. Source: the released code's G_loss_S."""
+    return mean_error(predicted[:-1], h[1:], mask[1:])
+
+
+def moment_loss(fake: Steps, real: Steps, mask: Tensor) -> Tensor:
+    """Return mean |deviation(fake) - deviation(real)| + mean |mean(fake) - mean(real)|, over steps and features.
+
+    Moments are over the windows of the minibatch that have the step; deviations are sqrt(variance + 1e-6). Source: the
+    released code's G_loss_V.
+    """
+    weight = mask / mask.sum(2, keepdim=True).clamp_min(1)
+    means = [(at_least_float32(x) * weight).sum(2, keepdim=True) for x in (fake, real)]
+    pairs = zip((fake, real), means, strict=True)
+    deviations = [((x - mean).square().mul(weight).sum(2) + 1e-6).sqrt() for x, mean in pairs]
+    there = mask.amax(2)
+    terms = (deviations[0] - deviations[1]).abs() + (means[0] - means[1]).squeeze(2).abs()
+    return (terms * there).sum() / (there.sum() * fake.shape[1])
+
+
+class Part(nn.Module):
+    """One of the networks: a recurrent map of the steps with an affine head, beside a map of what is static.
+
+    Args:
+        width: of the recurrent layers, and of the static map's hidden layer.
+        cell: kind of the recurrent ones.
+        steps: features of a step in and out.
+        static: static features in and out; (0, 0) without any. They are the last ones of input and output.
+        layers: recurrent ones; 0: the head alone.
+        classes: labels that the network is told; 0: none.
+        squashed: whether sigmoids end the heads.
+        logits: how many of the steps' last outputs sigmoids leave as they are.
+        own: whether the recurrent map sees the static map's output (embedder, generator) or its input.
+        bidirectional: whether it reads both ways.
+    """
+
+    def __init__(
+        self, width: int, cell: str, steps: tuple[int, int], static: tuple[int, int], *, layers: int, classes: int = 0,
+        squashed: bool = True, logits: int = 0, own: bool = False, bidirectional: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.sizes, self.classes, self.squashed, self.own = (steps[0], static[0]), classes, squashed, own
+        self.logits = logits
+        seen = steps[0] + (static[1] if own else static[0]) + classes
+        self.recurrent = self.static = None
+        if layers:
+            self.recurrent = Recurrent(seen, width, layers, cell=cell, bidirectional=bidirectional)
+            seen = width * self.recurrent.directions
+        self.head = nn.Linear(seen, steps[1])
+        if static[1]:
+            self.static = nn.Sequential(nn.Linear(static[0], width), nn.ReLU(), nn.Linear(width, static[1]))
+
+    def forward(self, x: Steps, labels: Tensor | None, lengths: Int[Tensor, " batch"] | None = None) -> Steps:
+        """Return (time, steps out + static out, batch)."""
+        steps, given = x.split(self.sizes, 1)
+        found = given = given[:1]
+        if self.static is not None:
+            found = self._ended(self.static(given[0].t()).t()[None])
+        parts = [steps, found if self.own else given]
+        if self.classes:
+            assert labels is not None
+            parts.append(F.one_hot(labels, self.classes).to(x.dtype).t()[None])
+        h = torch.cat([part.expand(len(x), -1, -1) for part in parts if part.shape[1]], 1)
+        if self.recurrent is not None:
+            h = self.recurrent(h, lengths)
+        out = self._head(h)
+        if self.logits:
+            numbers, logits = out.split((out.shape[1] - self.logits, self.logits), 1)
+            out = torch.cat([self._ended(numbers), at_least_float32(logits)], 1)
+        else:
+            out = self._ended(out)
+        return out if self.static is None else torch.cat([out, found.expand(len(x), -1, -1)], 1)
+
+    def _head(self, h: Steps) -> Steps:
+        if self.squashed:
+            return affine(h, self.head.weight, self.head.bias)
+        out: Steps = in_full(lambda states: affine(states, self.head.weight, self.head.bias), h)  # type: ignore[arg-type]
+        return out
+
+    def _ended(self, a: Steps) -> Steps:
+        a = at_least_float32(a)
+        return torch.sigmoid(a) if self.squashed else a
+
+    def draw(self, generator: torch.Generator, *, glorot: bool) -> None:
+        """Draw the weights: as TensorFlow 1 does, or as PyTorch's recurrent layers do; biases of heads 0."""
+        if self.recurrent is not None:
+            (self.recurrent.draw_glorot if glorot else self.recurrent.draw)(generator)
+        for layer in (module for module in self.modules() if isinstance(module, nn.Linear)):
+            nn.init.xavier_uniform_(layer.weight, generator=generator)
+            nn.init.zeros_(layer.bias)
+
+
 class Coordinates(nn.Module):
     """Levels and increments of a window, each in principal axes of unit variance.
 
@@ -66,6 +165,8 @@ class Coordinates(nn.Module):
     @torch.no_grad()
     def fit(self, x: Steps) -> None:
         """Take means and axes from training windows (time, features, n); NaN after the end of ragged ones."""
+        if not self.features:
+            return
         whole = x.cpu().double().permute(2, 0, 1)
         levels = whole.flatten(0, 1)
         steps = (whole[:, 1:] - whole[:, :-1]).flatten(0, 1)

@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint.data.series.clock import Clock, clock_from_json
+from saddlepoint.data.series.frame import Look
 
 MOST_DECIMALS = 10
-
-_UNITS = ("D", "m", "s", "us")
-_SIZES = (86_400_000_000, 60_000_000, 1_000_000, 1)
-"""Units in which times are written, and their microseconds."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One feature in its own units.
+    """One column in its own units; by code if it is a category.
 
     Attributes:
         name: of the column.
         low: smallest value of the training rows.
         high: largest value of the training rows.
         decimals: digits after the point in the data, 0 for whole numbers; None: more than 10.
+        values: of a category, the values by code, as they stand in the table; empty: the column is a number.
+        spike: value that a large part of the rows has: a group of its own says whether a step has it.
+        static: whether it is the same along every series.
+        above: names of columns that it is never below, by rule: what is scaled is the difference to the largest of
+            them, which ``low`` and ``high`` are of.
+        time: whether it is the time to the next row, not a column of the table.
     """
 
     name: str
     low: float
     high: float
     decimals: int | None = None
+    values: tuple[Any, ...] = ()
+    spike: float | None = None
+    static: bool = False
+    above: tuple[str, ...] = ()
+    time: bool = False
 
     def scale(self, values: np.ndarray) -> np.ndarray:
         """Return float64 values with [low, high] brought to [0, 1]; of a constant column, what is above ``low``."""
@@ -49,105 +58,237 @@ class Column:
         values = np.asarray(scaled, dtype=np.float64) * (self.high - self.low) + self.low
         return values if self.decimals is None else np.round(values, self.decimals)
 
+    def beside_spike(self, scaled: np.ndarray) -> np.ndarray:
+        """Return `restore` of values that are not the spike: what would round to it takes the nearest other value."""
+        values = self.restore(scaled)
+        if self.spike is None or self.decimals is None:
+            return values
+        unit = 10.0**-self.decimals
+        exact = np.asarray(scaled, dtype=np.float64) * (self.high - self.low) + self.low
+        up = (exact >= self.spike) & (self.spike + unit <= self.high) | (self.spike - unit < self.low)
+        other = np.round(np.where(up, self.spike + unit, self.spike - unit), self.decimals)
+        return np.where(values == self.spike, other, values)
 
-@dataclass(frozen=True)
-class Clock:
-    """The time column.
-
-    Attributes:
-        name: of the column.
-        form: ``iso`` or a format of `strftime` for dates; ``number``.
-        last: the latest time in the data: microseconds since 1970 (UTC), or the number itself.
-        step: usual step: microseconds, working days, months, or a number.
-        unit: ``time``, ``working days``, ``months``, ``month ends`` or ``number``.
-        sample: a value as it stands in the data, for the look of dates.
-        decimals: of a number: digits after the point in the data; None: as many as it takes.
-    """
-
-    name: str
-    form: str
-    last: float
-    step: float
-    unit: str
-    sample: str = ""
-    decimals: int | None = None
-
-    def after(self, n: int) -> list[Any]:
-        """Return ``n`` times at the usual step, the first one step after the last time of the data."""
-        steps = np.arange(1, n + 1)
-        if self.unit == "number":
-            values = self.last + steps * self.step
-            values = values if self.decimals is None else np.round(values, self.decimals)
-            whole = float(self.step).is_integer() and float(self.last).is_integer()
-            return [int(v) if whole else float(v) for v in values]
-        last = np.datetime64(int(self.last), "us")
-        if self.unit == "working days":
-            day = last.astype("datetime64[D]")
-            times = np.busday_offset(day, steps * int(self.step), roll="backward") + (last - day)
-        elif self.unit in ("months", "month ends"):
-            months = last.astype("datetime64[M]") + steps * int(self.step)
-            ends = (months + 1).astype("datetime64[D]") - 1
-            day = (last.astype("datetime64[D]") - last.astype("datetime64[M]").astype("datetime64[D]")).astype(int)
-            days = ends if self.unit == "month ends" else np.minimum(months.astype("datetime64[D]") + day, ends)
-            times = days.astype("datetime64[us]") + (last - last.astype("datetime64[D]"))
-        else:
-            times = last + (steps * int(self.step)).astype("timedelta64[us]")
-        return [self._written(time) for time in times]
-
-    def _written(self, time: np.datetime64) -> str:
-        if self.form != "iso":
-            return str(time.astype("datetime64[s]").item().strftime(self.form))
-        # What follows the date: a separator, the time of day, the offset from UTC.
-        clock, offset = re.match(r"(.?[^Z+-]*)(.*)", self.sample[10:]).groups()  # type: ignore[union-attr]
-        looks = 0 if not clock else 1 if clock.count(":") < 2 else 2 if "." not in clock else 3
-        # The data's look, or finer where its steps need it.
-        step = int(self.step) if self.unit == "time" else 0
-        fine = next(i for i, size in enumerate(_SIZES) if int(self.last) % size == step % size == 0)
-        written = str(time.astype(f"datetime64[{_UNITS[max(looks, fine)]}]"))
-        return written.replace("T", clock[:1] or " ") + (offset and ("Z" if offset == "Z" else "+00:00"))
+    def to_json(self) -> dict[str, Any]:
+        """Return what says something."""
+        kept = {"name": self.name, "low": self.low, "high": self.high, "decimals": self.decimals}
+        plain = Column(self.name, self.low, self.high, self.decimals)
+        # 0.0 is a spike, but equal to False.
+        told = {key: value for key, value in vars(self).items() if key not in kept and value != ()}
+        more = {key: value for key, value in told.items() if value is not getattr(plain, key)}
+        return kept | {key: list(value) if isinstance(value, tuple) else value for key, value in more.items()}
 
 
 @dataclass(frozen=True)
 class Layout:
     """How windows came out of a table, and how they go back.
 
+    Features of a step stand in this order: numbers that change; groups of one-hot features, of spikes first, then of
+    categories; what is static; phases of the calendar.
+
     Attributes:
-        columns: one for each feature, in the order of the features: those that change, then the static ones.
+        columns: numbers that change, those with a spike first; categories that change; static ones.
         order: names of all columns in the order of the table, as far as they are used.
-        clock: the time column, or None.
+        clock: the time, or None.
         label: name of the label column, or "".
+        group: name of the column that tells series apart, or "".
+        classes_are_series: whether samples are asked for by series: the classes are the values of ``group``.
+        calendar: parts of the calendar that are the last features; see `calendar.PARTS`.
+        look: how the file looks.
     """
 
     columns: tuple[Column, ...]
     order: tuple[str, ...]
     clock: Clock | None = None
     label: str = ""
+    group: str = ""
+    classes_are_series: bool = False
+    calendar: tuple[str, ...] = ()
+    look: Look = field(default_factory=Look)
 
-    def scale(self, x: np.ndarray) -> np.ndarray:
-        """Return (..., feature) values in the units of the data as float64 with the training rows in [0, 1]."""
-        return np.stack([c.scale(x[..., i]) for i, c in enumerate(self.columns)], axis=-1)
+    @cached_property
+    def _numbers(self) -> tuple[int, ...]:
+        return tuple(i for i, c in enumerate(self.columns) if not c.static and not c.values)
+
+    @property
+    def onehot(self) -> tuple[int, ...]:
+        """Sizes of the groups of one-hot features that change."""
+        spikes = (2 for column in self.columns if column.spike is not None)
+        return (*spikes, *(len(c.values) for c in self.columns if c.values and not c.static))
+
+    @property
+    def spikes(self) -> tuple[float, ...]:
+        """Scaled values that have a group of their own, of the first numbers."""
+        return tuple(float(c.scale(np.asarray(c.spike))) for c in self.columns if c.spike is not None)
+
+    @property
+    def static(self) -> int:
+        """How many features are static."""
+        return sum(len(c.values) or 1 for c in self.columns if c.static)
+
+    @property
+    def known(self) -> int:
+        """How many features are phases of the calendar."""
+        return len(self.calendar)
+
+    @cached_property
+    def _places(self) -> tuple[tuple[slice, slice], ...]:
+        """Features of each column: its number (empty for a category) and its group (empty for a plain number)."""
+        found: dict[int, tuple[slice, slice]] = {}
+        at = len(self._numbers)
+        for place, index in enumerate(self._numbers):
+            size = 0 if self.columns[index].spike is None else 2
+            found[index] = slice(place, place + 1), slice(at, at + size)
+            at += size
+        # Static columns stand last, and old layouts do not say which these are: a feature each, wherever.
+        for index, column in enumerate(self.columns):
+            if index not in found:
+                size = len(column.values)
+                found[index] = slice(at, at + (size == 0)), slice(at, at + size)
+                at += size or 1
+        return tuple(found[index] for index in range(len(self.columns)))
+
+    @property
+    def features(self) -> int:
+        """How many features a step has."""
+        return sum(self.onehot) + len(self._numbers) + self.static + self.known
+
+    @property
+    def plain(self) -> bool:
+        """Whether features are columns, one for one."""
+        return not self.known and not any(c.values or c.spike is not None or c.above for c in self.columns)
+
+    def scale(self, values: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+        """Return the features of values in the units of the data, float64 with the training rows in [0, 1].
+
+        Args:
+            values: (..., column); categories by code; NaN in all columns or in none.
+            known: (..., part) phases of the calendar, where the layout has some.
+        """
+        found = np.full((*values.shape[:-1], self.features), np.nan)
+        places = {column.name: place for place, column in enumerate(self.columns)}
+        for index, (column, (number, group)) in enumerate(zip(self.columns, self._places, strict=True)):
+            own = values[..., index]
+            if column.values:
+                hot = own[..., None] == np.arange(len(column.values))
+                found[..., group] = np.where(np.isnan(own)[..., None], np.nan, hot)
+                continue
+            if column.above:
+                own = np.maximum(own - np.max([values[..., places[name]] for name in column.above], axis=0), 0.0)
+                own = own if column.decimals is None else np.round(own, column.decimals)
+            found[..., number.start] = column.scale(own)
+            if column.spike is not None:
+                hot = np.stack([own == column.spike, own != column.spike], -1)
+                found[..., group] = np.where(np.isnan(own)[..., None], np.nan, hot)
+        if self.known:
+            assert known is not None
+            found[..., -self.known :] = known
+        return found
 
     def restore(self, x: np.ndarray) -> np.ndarray:
-        """Return (..., feature) scaled values in the units of the data, float64; NaN stays NaN."""
-        return np.stack([c.restore(x[..., i]) for i, c in enumerate(self.columns)], axis=-1)
+        """Return (..., column) values in the units of the data, float64, of features; NaN stays NaN.
+
+        Categories are codes: of each group the largest feature counts. Rules between columns hold exactly.
+        """
+        found = np.empty((*x.shape[:-1], len(self.columns)))
+        for index, (column, (number, group)) in enumerate(zip(self.columns, self._places, strict=True)):
+            if column.values:
+                codes = np.nan_to_num(x[..., group]).argmax(-1).astype(np.float64)
+                found[..., index] = np.where(np.isnan(x[..., group]).any(-1), np.nan, codes)
+            elif column.spike is not None:
+                there = x[..., group.start] > x[..., group.start + 1]
+                others = column.beside_spike(x[..., number.start])
+                found[..., index] = np.where(there & ~np.isnan(others), column.spike, others)
+            else:
+                found[..., index] = column.restore(x[..., number.start])
+        self._lift(found)
+        return found
+
+    def _lift(self, found: np.ndarray) -> None:
+        """Add differences to what they are above, in place; a column that bounds another was lifted before."""
+        places = {column.name: place for place, column in enumerate(self.columns)}
+        waiting = [index for index, column in enumerate(self.columns) if column.above]
+        while waiting:
+            index = next(i for i in waiting if not {places[name] for name in self.columns[i].above} & set(waiting))
+            column, digits = self.columns[index], self.columns[index].decimals
+            base = np.max([found[..., places[name]] for name in column.above], axis=0)
+            value = base + found[..., index]
+            if digits is not None:
+                value = np.round(value, digits)
+                value = np.where(value < base, np.ceil(base * 10.0**digits) / 10.0**digits, value)
+            found[..., index] = value
+            waiting.remove(index)
+
+    def seen(self, x: np.ndarray) -> np.ndarray:
+        """Return windows as figures see them: columns in [0, 1] of the training rows, without the calendar.
+
+        Numbers stand for themselves, spikes and bounds included; of a category there are shares, one feature for each
+        value but the last of two. Where features are columns it is ``x`` itself.
+
+        Args:
+            x: (n, time, feature).
+        """
+        if self.plain:
+            return x
+        values = self.restore(x)
+        parts = []
+        for index, column in enumerate(self.columns):
+            own = values[..., index, None]
+            if column.values:
+                hot = (own == np.arange(max(1, len(column.values) - (len(column.values) == 2)))).astype(np.float64)
+                parts.append(np.where(np.isnan(own), np.nan, hot))
+            else:
+                low, high = self._range(index)
+                parts.append((own - low) / ((high - low) or 1.0))
+        return np.concatenate(parts, axis=-1).astype(np.float32)
+
+    def _range(self, index: int) -> tuple[float, float]:
+        """Return bounds of a column; of one that is above others those of its largest possible value."""
+        column = self.columns[index]
+        if not column.above:
+            return column.low, column.high
+        names = [other.name for other in self.columns]
+        bounds = [self._range(names.index(name)) for name in column.above]
+        return max(low for low, _ in bounds) + column.low, max(high for _, high in bounds) + column.high
+
+    def as_written(self, x: np.ndarray) -> np.ndarray:
+        """Return features as they would come back from a file: rounded, rules and spikes kept, float32."""
+        return self.scale(self.restore(x), x[..., -self.known :] if self.known else None).astype(np.float32)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it is kept in ``config.json``."""
-        return asdict(self)
+        kept: dict[str, Any] = {
+            "columns": [column.to_json() for column in self.columns],
+            "order": list(self.order),
+            "clock": None if self.clock is None else self.clock.to_json(),
+            "label": self.label,
+        }
+        look = {} if self.look == Look() else self.look.to_json()
+        series = {"group": self.group, "classes_are_series": self.classes_are_series}
+        more: dict[str, Any] = {**series, "calendar": list(self.calendar), "look": look}
+        return kept | {key: value for key, value in more.items() if value}
 
 
 def layout_from_json(kept: Mapping[str, Any]) -> Layout:
-    """Return what `Layout.to_json` gave.
+    """Return what `Layout.to_json` gave, or what version 0.1 kept.
 
     Raises:
         DataError: if it is damaged.
     """
     try:
-        columns = tuple(Column(**column) for column in kept["columns"])
-        clock = None if kept["clock"] is None else Clock(**kept["clock"])
-        return Layout(columns, tuple(kept["order"]), clock, kept["label"])
-    except (KeyError, TypeError) as error:
+        columns = tuple(_column(column) for column in kept["columns"])
+        clock = None if kept["clock"] is None else clock_from_json(kept["clock"])
+        return Layout(
+            columns, tuple(kept["order"]), clock, kept["label"], kept.get("group", ""),
+            bool(kept.get("classes_are_series")), tuple(kept.get("calendar", ())), Look(**kept.get("look", {})),
+        )  # fmt: skip
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(f"the kept description of the columns is damaged ({error}); prepare the data again") from error
+
+
+def _column(kept: Mapping[str, Any]) -> Column:
+    words: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()}
+    return Column(**words)
 
 
 def plain_layout(features: int) -> Layout:

@@ -20,8 +20,8 @@ DAY = 86_400 * SECOND
 def usual_step(before: np.ndarray, after: np.ndarray, dates: bool) -> tuple[float, str, Callable[..., np.ndarray]]:
     """Return the usual step, its unit, and a function (times before, times after) -> distances in that unit.
 
-    Days without a single Saturday or Sunday count as working days, and the same day of each month (or its last) as
-    months: a weekend or a February is no gap.
+    Days without a single Saturday or Sunday count as working days; the same day of each month, its last, or its last
+    working day, as months: a weekend or a February is no gap.
 
     Args:
         before, after: times of neighbours in their series; the second ones are later.
@@ -32,7 +32,7 @@ def usual_step(before: np.ndarray, after: np.ndarray, dates: bool) -> tuple[floa
         return median, "number", lambda a, b: b - a
     ends_series = np.append(before[1:] != after[:-1], True)
     times = np.concatenate([before, after[ends_series]])
-    if median >= DAY and median % DAY == 0:
+    if median >= DAY and bool((times % DAY == times[0] % DAY).all()):
         days = _days(times)
         weekdays = (days.astype(np.int64) + 3) % 7
         if median < 5 * DAY and len(times) > 10 and weekdays.max() < 5:
@@ -40,11 +40,16 @@ def usual_step(before: np.ndarray, after: np.ndarray, dates: bool) -> tuple[floa
             return max(1.0, float(np.median(count(before, after)))), "working days", count
         months = days.astype("datetime64[M]")
         of_month = (days - months.astype("datetime64[D]")).astype(int)
-        ends = (days + 1).astype("datetime64[M]") > months
-        if median >= 28 * DAY and (len(np.unique(of_month)) == 1 or ends.all()):
-            unit = "months" if len(np.unique(of_month)) == 1 else "month ends"
+        ends = (months + 1).astype("datetime64[D]") - 1
+        kinds = (
+            ("months", len(np.unique(of_month)) == 1),
+            ("month ends", bool((days == ends).all())),
+            ("working month ends", bool((days == np.busday_offset(ends, 0, roll="backward")).all())),
+        )
+        unit = next((unit for unit, holds in kinds if holds), "")
+        if median >= 28 * DAY and unit:
             return max(1.0, float(round(median / (30.44 * DAY)))), unit, _months
-    return median, "time", lambda a, b: b - a
+    return median, "time", lambda a, b: (b - a).astype(np.float64)
 
 
 def _days(times: np.ndarray) -> np.ndarray:
@@ -86,7 +91,9 @@ def step_in_words(step: float, unit: str) -> str:
     if unit == "number":
         return f"{step:g}"
     if unit != "time":
-        word, end = ("months", ", at their ends") if unit == "month ends" else (unit, "")
+        word, end = unit, ""
+        if unit.endswith("ends"):
+            word, end = "months", ", at their last working days" if unit.startswith("working") else ", at their ends"
         return (f"{step:g} {word}" if step != 1 else f"1 {word.removesuffix('s')}") + end
     for size, word in ((DAY, "day"), (DAY // 24, "hour"), (DAY // 1440, "minute"), (SECOND, "second")):
         if step >= size:

@@ -1,0 +1,113 @@
+"""When samples are: windows one after another from the end of the data, or at the times that their calendar says."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from saddlepoint._errors import DataError
+from saddlepoint.data.series.calendar import phases
+from saddlepoint.data.series.clock import DAY, SECOND, Clock, read_start
+from saddlepoint.data.series.layout import Layout
+
+_TURNS = 400_000
+"""Steps among which the time of a window is looked for, at most, ..."""
+_YEARS = 7.05
+"""... and years: then weekdays come back to the same days."""
+
+
+def consecutive(
+    layout: Layout, lengths: np.ndarray, time: int, labels: np.ndarray | None = None, start: str | None = None
+) -> np.ndarray | None:
+    """Return times of windows that follow one another, (n, time): each begins a step after the one before ends.
+
+    The first begins a step after the last time of the data, or at ``start``. Where samples are asked for by series,
+    each series goes on by itself. Where dates would end, windows begin at the first time again.
+
+    Args:
+        layout: of the table.
+        lengths: (n,) steps of each window.
+        time: steps that a window has room for.
+        labels: (n,) class indices, or None.
+        start: time of the first step; None: after the data.
+
+    Returns:
+        int64 nanoseconds or float64 numbers; None without a time, and where steps are learned, so that `times_of` adds
+        them up.
+
+    Raises:
+        DataError: if ``start`` is no time of this data.
+    """
+    clock = layout.clock
+    if clock is None or clock.unit.endswith("row"):
+        if start is not None:
+            reason = "has no time" if clock is None else "has learned its steps, and goes on after the data"
+            raise DataError(f"a start is given ({start}), but this data {reason}; leave it out")
+        return None
+    base = clock.last if start is None else read_start(start, clock)
+    first = begins(clock, lengths, labels if layout.classes_are_series else None, base) + (start is None)
+    return clock.at(base, first[:, None] + np.arange(time))
+
+
+def begins(clock: Clock, lengths: np.ndarray, series: np.ndarray | None, base: float) -> np.ndarray:
+    """Return after how many steps each window begins, int64 (n,)."""
+    most, at = clock.most(base), dict[int, int]()
+    found = np.zeros(len(lengths), np.int64)
+    for place, length in enumerate(lengths.tolist()):
+        key = 0 if series is None else int(series[place])
+        begin = at.get(key, 0)
+        begin = 0 if begin + length > most else begin
+        found[place], at[key] = begin, begin + length
+    return found
+
+
+def times_of(layout: Layout, x: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray | None:
+    """Return the times of windows that were made without any, (n, time).
+
+    Where they were told the calendar, each gets the first later time that agrees; else they follow one another, by
+    learned steps where there are some.
+
+    Args:
+        layout: of the table.
+        x: (n, time, feature) in [0, 1], NaN after the end of short windows.
+        labels: (n,) class indices, or None.
+    """
+    clock, lengths = layout.clock, (~np.isnan(x[..., 0])).sum(1)
+    if clock is None:
+        return None
+    if clock.unit.endswith("row"):
+        return _by_steps(layout, clock, x)
+    if layout.calendar:
+        return _matched(layout, clock, x)
+    return consecutive(layout, lengths, x.shape[1], labels)
+
+
+def _by_steps(layout: Layout, clock: Clock, x: np.ndarray) -> np.ndarray:
+    """Add learned steps up: the first row of each window is a usual step after the last of the one before."""
+    place = next(i for i, column in enumerate(layout.columns) if column.time)
+    steps = np.nan_to_num(layout.restore(x)[..., place])
+    dates = clock.unit == "row"
+    steps = np.rint(steps * SECOND).astype(np.int64) if dates else steps
+    before = np.cumsum(steps, axis=1) - steps
+    ends = np.cumsum(steps.sum(1))
+    found = clock.last + (ends - steps.sum(1))[:, None] + before + (int(clock.step) if dates else clock.step)
+    return found if dates or clock.decimals is None else np.round(found, clock.decimals)
+
+
+def _matched(layout: Layout, clock: Clock, x: np.ndarray) -> np.ndarray:
+    """Return for each window the first time after the data whose calendar is nearest to that of its first step."""
+    from scipy.spatial import KDTree
+
+    step = {"time": 1, "working days": DAY}.get(clock.unit, 30 * DAY) * clock.step
+    years = max(1000, int(_YEARS * 365.25 * DAY / step))
+    steps = np.arange(1, 1 + min(_TURNS, clock.most(clock.last), years))
+    tree = KDTree(_circle(phases(clock.at(clock.last, steps), layout.calendar)))
+    wanted = _circle(np.asarray(x[:, 0, -layout.known :], dtype=np.float64))
+    nearest, _ = tree.query(wanted)
+    # Of equally near ones the first: distances are compared again, since a tree takes any.
+    index = [min(tree.query_ball_point(point, near + 1e-7)) for point, near in zip(wanted, nearest, strict=True)]
+    return clock.at(clock.last, steps[index][:, None] + np.arange(x.shape[1]))
+
+
+def _circle(turns: np.ndarray) -> np.ndarray:
+    angle = 2 * np.pi * turns
+    return np.concatenate([np.cos(angle), np.sin(angle)], -1)
