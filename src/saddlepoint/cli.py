@@ -206,6 +206,9 @@ def sample(
         float | None,
         typer.Option(help="Of families with w: pull samples towards the mean, as 0.7; 1: not at all."),
     ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Of series: time of the first step, as 2016-07-01. Default: after the data.")
+    ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Use the last weights, not their moving average.")] = False,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
@@ -224,7 +227,10 @@ def sample(
 
     use_threads(threads)
     loaded = api.load(run, device=device, averaged=not raw)
-    typer.echo(pictures.draw(loaded, picture, n, seed=seed, label=label, out=out, kind=kind, truncation=truncation))
+    drawn = pictures.draw(
+        loaded, picture, n, seed=seed, label=label, out=out, kind=kind, truncation=truncation, start=start
+    )
+    typer.echo(drawn)
 
 
 @app.command(
@@ -257,8 +263,8 @@ def evaluate(
     preparation: dict[str, Any],
 ) -> None:
     """Measure a run, or samples from elsewhere, by named protocols, beside rows that say what a figure can tell."""
+    from saddlepoint import measure, tables
     from saddlepoint import run as runs
-    from saddlepoint import tables
     from saddlepoint.engine.runtime import use_threads
 
     if (run is None) == (samples is None):
@@ -268,7 +274,7 @@ def evaluate(
     if samples is not None:
         if data is None:
             raise ConfigError("--samples needs --data: the data set they are to be compared with")
-        report, page = runs.evaluate_samples(
+        report, page = measure.evaluate_samples(
             samples, data, protocol, seed=seed, features=features, out=out, say=say, **preparation
         )
     else:
@@ -295,7 +301,7 @@ def compare(
     import dataclasses
 
     from saddlepoint import tables
-    from saddlepoint.run import compare_runs
+    from saddlepoint.measure import compare_runs
 
     lines = compare_runs(runs, protocol)
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,6 +45,7 @@ def draw(
     out: Path | None = None,
     kind: str | None = None,
     truncation: float | None = None,
+    start: str | None = None,
 ) -> Path:
     """Draw one picture of a run, or write what it shows as arrays or as files, and return where it is.
 
@@ -61,6 +63,7 @@ def draw(
         kind: csv, parquet or npz: write the samples of series in the units of their data; png or webp: write images as
             a file each; None: by ``out``.
         truncation: of a grid or files; see `Run.sample`.
+        start: of a file of series: time of the first step; see `Run.write`.
 
     Raises:
         ConfigError: on another ending, a folder that is not empty, a class that does not exist, or styles, references
@@ -70,10 +73,12 @@ def draw(
     if truncation is not None and picture != "grid":
         raise ConfigError(f"picture is '{picture}', but a truncation is for samples; leave one of them out")
     if run.family.data.modality == "image" and (kind in KINDS or _is_folder(out)):
-        return _files(run, picture, kind or "png", n, seed, label, out, truncation)
+        return _files(run, picture, kind or "png", n, out, seed=seed, label=label, truncation=truncation)
     table = kind or ("" if out is None else out.suffix.lower().removeprefix("."))
     if kind is not None or table in ("csv", "parquet") or (table == "npz" and run.family.data.modality == "sequence"):
-        return _table(run, picture, table, n, seed, label, out)
+        return _table(run, picture, table, n, out, seed=seed, label=label, start=start)
+    if start is not None:
+        raise ConfigError("a start is for files of series: give --format csv, or leave --start out")
     if out is not None and out.suffix == ".npz":
         n = _count(run, picture, n, label)
         labels = run.labels(n, seed=seed, label=label) if picture == "grid" else None
@@ -118,31 +123,27 @@ def _is_folder(out: Path | None) -> bool:
     return out is not None and (not out.suffix or out.is_dir())
 
 
-def _files(
-    run: Run, picture: str, kind: str, n: int | None, seed: int, label: int | str | None, out: Path | None,
-    truncation: float | None,
-) -> Path:  # fmt: skip
+def _files(run: Run, picture: str, kind: str, n: int | None, out: Path | None, **sampling: Any) -> Path:
     """Write samples as a file each."""
     if picture != "grid":
         raise ConfigError(f"picture is '{picture}', but a folder holds samples only; leave --picture out")
     if out is not None and not _is_folder(out):
         raise ConfigError(f"format is {kind}, which writes a folder of files, but '{out}' is a file; name a folder")
-    which = f"-{label}" if label is not None else ""
-    path = out or run.path / "pictures" / f"samples{which}-seed{seed}"
-    return run.write(path, n or _FILES, seed=seed, label=label, kind=kind, truncation=truncation)
+    which = "" if sampling["label"] is None else f"-{sampling['label']}"
+    path = out or run.path / "pictures" / f"samples{which}-seed{sampling['seed']}"
+    return run.write(path, n or _FILES, kind=kind, **sampling)
 
 
-def _table(
-    run: Run, picture: str, kind: str, n: int | None, seed: int, label: int | str | None, out: Path | None
-) -> Path:
+def _table(run: Run, picture: str, kind: str, n: int | None, out: Path | None, **sampling: Any) -> Path:
+    """Write samples of series as a file."""
     if picture != "grid":
         raise ConfigError(f"picture is '{picture}', but a file of series holds samples only; leave --picture out")
     if kind not in FORMATS:
         raise ConfigError(f"format is '{kind}'; {suggest(kind, FORMATS)}")
-    path = out or run.path / "samples" / f"samples-seed{seed}.{kind}"
+    path = out or run.path / "samples" / f"samples-seed{sampling['seed']}.{kind}"
     if path.suffix.lower() != f".{kind}":
         raise ConfigError(f"format is {kind}, but '{path}' ends in '{path.suffix}'; leave one of them out")
-    return run.write(path, n or _WINDOWS, seed=seed, label=label)
+    return run.write(path, n or _WINDOWS, **sampling)
 
 
 def _paths(run: Run, n: int, seed: int, label: int | str | None) -> Image.Image:
