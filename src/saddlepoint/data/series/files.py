@@ -115,11 +115,9 @@ class Opened:
 
 def _reader(path: Path) -> Callable[[Path, Options], Frame | None] | None:
     """Return the reader of a further format by its ending, or None."""
-    try:
-        formats = importlib.import_module("saddlepoint.data.series.formats")
-    except ModuleNotFoundError:
-        return None
-    readers: dict[str, Callable[[Path, Options], Frame | None]] = formats.READERS
+    # Imported here: formats build on the frame, and few runs need them.
+    formats = importlib.import_module("saddlepoint.data.series.formats")
+    readers: dict[str, Callable[[Path, Options], Frame | None]] = {**formats.READERS, **formats.ARRAYS}
     return readers.get(path.suffix.lower())
 
 
@@ -136,6 +134,8 @@ def is_table(path: Path) -> bool:
                 return zipped_table(archive.namelist()) is not None
         except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):
             return False
+    if name.endswith((".npy", ".npz")):
+        return False  # an array can be much else: `kind_of` says
     if name.endswith((".feather", ".arrow")) or _reader(path) is not None:
         return True
     if name.endswith((".json", ".jsonl")):
