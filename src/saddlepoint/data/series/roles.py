@@ -267,7 +267,8 @@ def _features(opened: Opened, roles: Roles, options: Options, rest: Sequence[str
         elif column.kind == "text" and roles.time is None and options.time_column is None and words_of(name) & STRONG:
             raise DataError(
                 f"{opened.name}: dates of column '{name}' are not recognised ('{column.shown()}'); write them as "
-                "2020-12-31 or 2020-12-31 23:59:59, say their form (--dates '%d.%m.%Y'), or that rows are in order as they "
+                "2020-12-31 or 2020-12-31 23:59:59, say their form (--dates '%d.%m.%Y'), or that rows are in order as "
+                "they "
                 "stand (--time-column none)"
             )
         else:
