@@ -283,8 +283,8 @@ def test_a_time_in_several_columns_is_one_and_goes_back_into_them(tmp_path: Path
 
 def test_month_and_day_without_a_year_are_a_time_and_that_is_said(tmp_path: Path) -> None:
     days = pd.date_range("1973-05-01", periods=153)
-    table = read_table(lines(tmp_path / "x.csv", "Ozone,Month,Day", *(f"{i * i % 97},{d.month},{d.day}" for i, d in enumerate(days))),
-                       Options())  # fmt: skip
+    rows = [f"{i * i % 97},{d.month},{d.day}" for i, d in enumerate(days)]
+    table = read_table(lines(tmp_path / "x.csv", "Ozone,Month,Day", *rows), Options())
     assert table.stamps is not None
     assert table.stamps.year == 1970
     assert np.array_equal(np.diff(table.times), np.diff(days.as_unit("ns").asi8))
@@ -359,9 +359,9 @@ def test_times_finer_than_their_form_get_a_clock() -> None:
     stamps = Stamps(("t",), ("%d.%m.%Y",), ("text",))
     noon = pd.DatetimeIndex(["2020-02-01 12:00", "2020-02-02"]).as_unit("ns").asi8
     assert stamps.write(noon) == {"t": ["01.02.2020 12:00", "02.02.2020 00:00"]}
-    assert [Stamps(("t",), (form,), ("text",)).grain for form in ("%Y", "%YQ%q", "%b %Y", "%G-W%V", "%d.%m.%y", "%H", "%H:%M")] == [
-        "Y", "Q", "M", "W", "D", "h", "min",
-    ]  # fmt: skip
+    forms = ("%Y", "%YQ%q", "%b %Y", "%G-W%V", "%d.%m.%y", "%H", "%H:%M")
+    grains = [Stamps(("t",), (form,), ("text",)).grain for form in forms]
+    assert grains == ["Y", "Q", "M", "W", "D", "h", "min"]
 
 
 def test_dates_in_a_form_of_its_own_are_asked_for_by_it(tmp_path: Path) -> None:

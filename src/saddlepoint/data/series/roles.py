@@ -10,12 +10,13 @@ import numpy as np
 from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.series.files import Column, Opened
+from saddlepoint.data.series.opened import Column, Opened
+from saddlepoint.data.series.dates import TimeColumn
 from saddlepoint.data.series.forms import STRONG, WEAK, words_of
 from saddlepoint.data.series.grouping import Series, codes_of, find_series
 from saddlepoint.data.series.numbers import edge_mark, sign_of
 from saddlepoint.data.series.time import examples
-from saddlepoint.data.series.timecolumn import TimeColumn, asked_time, find_time
+from saddlepoint.data.series.timecolumn import asked_time, find_time
 from saddlepoint.data.series.wide import ask_if_wide
 from saddlepoint.data.sources.folder import shortened
 

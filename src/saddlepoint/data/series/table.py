@@ -11,7 +11,8 @@ import numpy as np
 from saddlepoint._errors import DataError
 from saddlepoint.data.options import Options, names_of
 from saddlepoint.data.plan import Finding
-from saddlepoint.data.series.files import Column, Opened, is_table, open_table
+from saddlepoint.data.series.opened import Column, Opened
+from saddlepoint.data.series.files import is_table, open_table
 from saddlepoint.data.series.frame import Look
 from saddlepoint.data.series.grouping import Codes, codes_of
 from saddlepoint.data.series.roles import decide

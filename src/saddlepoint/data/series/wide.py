@@ -8,7 +8,7 @@ import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.series.files import Column, Opened
+from saddlepoint.data.series.opened import Column, Opened
 from saddlepoint.data.series.forms import MONTHS
 from saddlepoint.data.sources.folder import shortened
 

@@ -1,0 +1,231 @@
+"""Columns of dates: recognised, and read in the one order of day, month and year that fits all their cells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from saddlepoint._errors import DataError
+from saddlepoint.data.options import Options
+from saddlepoint.data.plan import Finding, OpenQuestion, Reading
+from saddlepoint.data.series.opened import Column, Opened
+from saddlepoint.data.series.forms import loosely, pattern_of, words_of
+from saddlepoint.data.series.pace import steadiness
+from saddlepoint.data.series.time import NOT, Read, Stamps, Unread, candidates, examples, read_form
+
+ORDERS = {"day-first": "d", "month-first": "m", "year-first": "y"}
+REGULAR = 0.98
+"""A reading of dates is regular if this share of its steps is the usual one."""
+_COMPACT = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+
+
+@dataclass
+class TimeColumn:
+    """The time of a table.
+
+    Attributes:
+        stamps: how it is written; its columns are those that are no features.
+        times: (rows,) int64 nanoseconds or float64 numbers.
+        findings: how it was found.
+        beside: columns that repeat it, and are left out.
+        tentative: whether it counts only if something tells series apart within which it is unique.
+    """
+
+    stamps: Stamps
+    times: np.ndarray
+    findings: list[Finding] = field(default_factory=list)
+    beside: tuple[str, ...] = ()
+    tentative: bool = False
+
+
+def may_be_date(column: Column, options: Options) -> bool:
+    if column.kind == "time":
+        return True
+    if column.kind == "text" and column.texts is not None:
+        return bool(_forms(column.data, options))
+    return column.kind in ("int", "float") and bool(_compact(column))
+
+
+def _compact(column: Column) -> str:
+    """Return the form of whole numbers that are dates such as 20201231, or of 01122020 in text; "" if they are none."""
+    cells = examples(column.texts) if column.texts is not None else []
+    if cells and all(len(cell) == 8 and cell.isdigit() for cell in cells) and any(cell[0] == "0" for cell in cells):
+        return "text"
+    if not column.whole:
+        return ""
+    values = column.numbers()
+    values = values[~np.isnan(values)]
+    if not len(values) or values.min() < 10_000 or values.max() > 20_991_231_235_959:
+        return ""
+    if values.max() < 10**6:
+        named = bool(words_of(column.name) & {"date", "dates", "datum"})
+        few = [f"{int(value):06d}" for value in values[:: max(1, len(values) // 400)]]
+        return "%y%m%d" if named and len(set(few)) > 2 and _fits(few, "%y%m%d") else ""
+    form = _COMPACT.get(len(str(int(values[0]))), "")
+    if not form or len(str(int(values.min()))) != len(str(int(values.max()))):
+        return ""
+    few = [str(int(value)) for value in values[:: max(1, len(values) // 400)]]
+    if len(set(few)) < 2 or not all("1900" <= text[:4] <= "2099" for text in few):
+        return ""
+    return form if _fits(few, form) else ""
+
+
+def _fits(texts: Sequence[str], form: str) -> bool:
+    import pyarrow as pa
+
+    try:
+        read_form(pa.array(texts), form)
+    except Unread:
+        return False
+    return True
+
+
+def dated(opened: Opened, column: Column, options: Options) -> TimeColumn | None:
+    """Return a column of dates as times; None if it holds none.
+
+    Raises:
+        OpenQuestion: if two orders of day and month fit, and neither is the only regular one.
+        DataError: if a cell has another form, or none.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if column.kind == "time":
+        times = column.data.cast(pa.int64()).fill_null(NOT).to_numpy().copy()
+        stamps = Stamps((column.name,), (column.form,), ("text",), column.zone)
+        return complete(opened, column, TimeColumn(stamps, times, [is_time(stamps, "its cells are typed as times")]))
+    form = "" if column.kind == "text" else _compact(column)
+    if column.kind in ("int", "float") and form not in ("", "text"):
+        texts = column.data.cast(pa.int64()).cast(pa.string())
+        texts = pc.utf8_lpad(texts, 6, "0") if form == "%y%m%d" else texts
+        found = _settled(opened, column.name, texts, [form], options)
+        stamps = Stamps((column.name,), (found[0].form,), ("int" if column.kind == "int" else "float",))
+        return complete(opened, column, TimeColumn(stamps, found[0].times, [is_time(stamps, "dates as numbers")]))
+    texts = column.texts if form == "text" else column.data
+    if texts is None or (column.kind != "text" and form != "text"):
+        return None
+    forms = _forms(texts, options)
+    if not forms:
+        return None
+    read, finding = _settled(opened, column.name, texts, forms, options)
+    stamps = Stamps((column.name,), (read.form,), ("text",), read.zone)
+    findings = [finding, *(Finding("time", f"'{column.name}': {text}") for text in read.says)]
+    return complete(opened, column, TimeColumn(stamps, read.times, findings))
+
+
+def _forms(texts: Any, options: Options) -> list[str]:
+    """Return the forms that a column of texts may have: the one that the user named, where it has it."""
+    few = examples(texts)
+    if options.dates is not None and _own(options.dates):
+        pattern = pattern_of(loosely(options.dates))
+        if sum(pattern.fullmatch(text) is not None for text in few) >= 0.9 * len(few):
+            return [options.dates]
+    return candidates(few)
+
+
+def _own(dates: str | None) -> bool:
+    return dates is not None and "%" in dates
+
+
+def is_time(stamps: Stamps, why: str, option: str = "", *, sure: bool = True) -> Finding:
+    return Finding("time", f"'{stamps.name}' is the time", why, option or "--time-column NAME", sure)
+
+
+def complete(opened: Opened, column: Column, found: TimeColumn) -> TimeColumn:
+    missing = found.times == NOT if found.times.dtype.kind == "i" else np.isnan(found.times)
+    if missing.any():
+        raise DataError(
+            f"{opened.name}: {opened.place(int(missing.argmax()))} has no time in column '{column.name}'; fill or "
+            "remove "
+            "that line"
+        )
+    return found
+
+
+def order_of(form: str) -> str:
+    """Return which of day, month and year comes first in a form: d, m or y."""
+    return next((letter.lower() for letter in re.findall(r"%[-^_]?([dmbByY])", form)), "")
+
+
+def _settled(opened: Opened, name: str, texts: Any, forms: Sequence[str], options: Options) -> tuple[Read, Finding]:
+    """Return the one reading of a column that fits, or that is likely, and what to say of it."""
+    where, choice = f"{opened.name}: column '{name}'", options.dates
+    rivals = [form for form in forms if not form.startswith("%Y")] or list(forms)
+    if choice is not None and not _own(choice):
+        if choice not in ORDERS:
+            raise DataError(
+                f"--dates is '{choice}', but it is day-first, month-first, year-first or a form like %d.%m.%Y"
+            )
+        kept = [form for form in forms if order_of(form) == ORDERS[choice]]
+        forms = kept if kept or len(rivals) > 1 else forms
+        if not forms:
+            raise DataError(
+                f"{where} holds '{examples(texts, 8)[0]}', which is not written {choice}; leave --dates out"
+            )
+    reads, bad = list[Read](), list[Unread]()
+    for form in forms:
+        try:
+            reads.append(read_form(texts, form))
+        except Unread as error:
+            bad.append(error)
+            continue
+        if form.startswith("%Y") or (len(reads) == 1 and re.search(r"%-?[dm]\.", form)):
+            break
+    if not reads:
+        furthest = max(bad, key=lambda error: error.row)
+        raise DataError(
+            f"{opened.name}: {opened.place(furthest.row)}, column '{name}' holds '{furthest.text}', which is no date "
+            "like "
+            f"the first ones ('{examples(texts, 8)[0]}'); write all in one form, such as 2020-12-31"
+        )
+    stamps = Stamps((name,), (reads[0].form,), ("text",))
+    if len(reads) == 1 or all(np.array_equal(read.times, reads[0].times) for read in reads[1:]):
+        return reads[0], _of_one(stamps, reads[0], forms, examples(texts, 8)[0], choice)
+    return _of_several(opened, name, texts, reads)
+
+
+def _of_one(stamps: Stamps, read: Read, forms: Sequence[str], text: str, choice: str | None) -> Finding:
+    why = f"'{text}' is read by {read.form}"
+    dotted = re.search(r"%-?[dm]\.%-?[dm]\.", read.form)
+    if choice is not None:
+        return is_time(stamps, f"{why}, as asked")
+    if dotted and "%-m.%-d." in "".join(forms):
+        return Finding("time", f"'{stamps.name}' is the time", f"{why}: with dots the day comes first",
+                       "--dates month-first", sure=False)  # fmt: skip
+    if len(forms) > 1 and not read.form.startswith("%Y"):
+        why += ": no other order of day, month and year fits all rows"
+    return is_time(stamps, why)
+
+
+def _of_several(opened: Opened, name: str, texts: Any, reads: Sequence[Read]) -> tuple[Read, Finding]:
+    regular = [read for read in reads if steadiness(np.unique(read.times), dates=True) >= REGULAR]
+    ranked = [read for read in regular if steadiness(_once(read.times), dates=True) >= REGULAR]
+    chosen = ranked if len(ranked) == 1 else regular
+    words = {"d": "day-first", "m": "month-first", "y": "year-first"}
+    first = examples(texts, 8)[0]
+    if len(chosen) == 1:
+        read = chosen[0]
+        other = next(r for r in reads if r is not read)
+        return read, Finding(
+            "time", f"'{name}' is the time", f"'{first}' is read by {read.form}: so all steps are alike",
+            f"--dates {words[order_of(other.form)]}", sure=False,
+        )  # fmt: skip
+    few = [text for text in texts.slice(0, 200).to_pylist() if text][:3]
+    readings = []
+    for read in reads:
+        stamps = Stamps((name,), ("%Y-%m-%d",), ("text",))
+        there = read.times[read.times != NOT][: len(few)]
+        shown = [f"{text} = {day}" for text, day in zip(few, stamps.write(there)[name], strict=False)]
+        readings.append(
+            Reading(f"{words[order_of(read.form)].replace('-', ' ')}", {"dates": words[order_of(read.form)]}, shown)
+        )
+    raise OpenQuestion(f"{opened.name}: in which order do the dates of column '{name}' stand ('{first}')?", readings)
+
+
+def _once(times: np.ndarray) -> np.ndarray:
+    """Return times in the order of rows, each one once where rows repeat it in a run."""
+    return times[np.r_[True, np.diff(times) != 0]] if len(times) else times

@@ -1,0 +1,196 @@
+"""Times in several columns: a date and a clock, or year, month, day, hour as whole numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from saddlepoint._errors import DataError
+from saddlepoint.data.options import Options
+from saddlepoint.data.plan import Finding
+from saddlepoint.data.series.opened import Column, Opened
+from saddlepoint.data.series.dates import TimeColumn, dated, may_be_date
+from saddlepoint.data.series.forms import words_of
+from saddlepoint.data.series.time import (
+    NOT,
+    Stamps,
+    Unread,
+    candidates,
+    clock_form,
+    examples,
+    from_parts,
+    read_clock,
+)
+from saddlepoint.data.sources.folder import shortened
+
+PARTS = {
+    "%Y": ({"year", "yr", "years", "jahr", "yyyy"}, (1000, 2500)), "%q": ({"quarter", "qtr", "q"}, (1, 4)),
+    "%m": ({"month", "mon", "mo", "monat", "mnth", "mm"}, (1, 12)),
+    "%d": ({"day", "dom", "mday", "tag", "dd"}, (1, 31)),
+    "%H": ({"hour", "hr", "hours", "hh", "stunde"}, (0, 24)), "%M": ({"minute", "min", "minutes"}, (0, 59)),
+    "%S": ({"second", "sec", "seconds"}, (0, 59)),
+}  # fmt: skip
+
+
+def with_clock(opened: Opened, name: str, free: Sequence[str], options: Options) -> TimeColumn | None:
+    """Return date and time of the day from two columns, where a date alone repeats."""
+    column = opened.columns[name]
+    if column.kind == "time" and column.form != "timestamp:D" and not column.form.startswith("timestamp"):
+        return None
+    clocks = [other for other in free if other != name and _clock_of(opened.columns[other])]
+    clocks = [other for other in clocks if words_of(other) & {"time", "clock", "hour", "hr", "uhrzeit", "zeit", "h"}]
+    if not clocks or _holds_clock(column):
+        return None
+    found = joined(opened, [name, clocks[0]], options)
+    if found is None or len(np.unique(found.times)) <= len(np.unique(found.times // (86_400 * 10**9))):
+        return None
+    found.beside = repeats(opened, found, free)
+    return found
+
+
+def _holds_clock(column: Column) -> bool:
+    if column.kind == "time":
+        values = column.data.drop_null().slice(0, 10_000).cast("int64").to_numpy()
+        return bool((values % (86_400 * 10**9)).any())
+    forms = candidates(examples(column.data)) if column.kind == "text" else []
+    return any(re.search(r"%-?[HI]", form) for form in forms)
+
+
+def _clock_of(column: Column) -> str:
+    """Return the form of a column of times of the day, ``%H`` for whole hours; "" if it is none."""
+    if column.kind == "text":
+        return clock_form(examples(column.data))
+    if column.texts is not None and column.kind == "int":
+        cells = examples(column.texts)
+        if all(re.fullmatch(r"([01]\d|2[0-3])[0-5]\d", cell) for cell in cells):
+            return "%H%M"
+    if column.kind in ("int", "float") and column.data.null_count == 0 and column.whole:
+        values = column.numbers()
+        if values.min() >= 0 and values.max() <= 24 and len(np.unique(values)) > 4:
+            return "%-H"
+    return ""
+
+
+def joined(opened: Opened, names: Sequence[str], options: Options) -> TimeColumn | None:
+    """Return one time from several columns: a date with a clock, or whole numbers of year, month, ..."""
+    columns = [opened.columns[name] for name in opened.columns if name in names]
+    dates = [column for column in columns if may_be_date(column, options)]
+    if len(dates) == 1 and len(columns) == 2:
+        clock = next(column for column in columns if column is not dates[0])
+        form, date = _clock_of(clock), dated(opened, dates[0], options)
+        if not form or date is None:
+            return None
+        times = date.times + clock_times(opened, clock, form)
+        pair = {dates[0].name: (date.stamps.forms[0], date.stamps.kinds[0]),
+                clock.name: (form, "text" if clock.texts is not None else clock.kind)}  # fmt: skip
+        stamps = Stamps(tuple(c.name for c in columns), tuple(pair[c.name][0] for c in columns),
+                        tuple(pair[c.name][1] for c in columns), date.stamps.zone)  # fmt: skip
+        said = date.findings[0]
+        why = f"a date and a time of the day{f'; {said.why}' if said.why else ''}"
+        return TimeColumn(
+            stamps, times, [Finding("time", f"'{stamps.name}' are the time together", why, said.option, said.sure)]
+        )
+    return _of_parts(opened, [column.name for column in columns])
+
+
+def clock_times(opened: Opened, column: Column, form: str) -> np.ndarray:
+    hour = 3600 * 10**9
+    if column.kind in ("int", "float") and form == "%-H":
+        return column.numbers().astype(np.int64) * hour
+    try:
+        if form == "%H%M":
+            values = column.numbers().astype(np.int64)
+            return (values // 100) * hour + (values % 100) * (hour // 60)
+        times = read_clock(column.data, form)
+    except Unread as error:
+        raise DataError(
+            f"{opened.name}: {opened.place(error.row)}, column '{column.name}' holds '{error.text.partition(' ')[2]}', "
+            "which is "
+            "no time of the day like the first ones; mend that line"
+        ) from error
+    if (times == NOT).any():
+        raise DataError(
+            f"{opened.name}: {opened.place(int((times == NOT).argmax()))} has no time in column '{column.name}'; fill "
+            "or "
+            "remove that line"
+        )
+    return times
+
+
+def _parts(opened: Opened, names: Sequence[str]) -> dict[str, str]:
+    """Return columns of whole numbers that are named like parts of a date and hold such, by directive."""
+    found: dict[str, str] = {}
+    for name in names:
+        column = opened.columns[name]
+        if column.kind not in ("int", "float") or column.data.null_count or not column.whole:
+            continue
+        for directive, (words, (low, high)) in PARTS.items():
+            if name.lower() in words and directive not in found:
+                values = column.numbers()
+                if low <= values.min() and values.max() <= high:
+                    found[directive] = name
+    return found
+
+
+_SETS = (("%Y", "%m", "%d"), ("%Y", "%m"), ("%Y", "%q"), ("%m", "%d"))
+
+
+def _of_parts(opened: Opened, names: Sequence[str]) -> TimeColumn | None:
+    parts = _parts(opened, names)
+    if len(parts) != len(names) or not any(set(whole) <= set(parts) for whole in _SETS):
+        return None
+    values = {directive: opened.columns[name].numbers() for directive, name in parts.items()}
+    leap = "%Y" not in parts and bool(((values["%m"] == 2) & (values["%d"] == 29)).any())
+    year = 0 if "%Y" in parts else 1972 if leap else 1970
+    try:
+        times = from_parts(values, year)
+    except (ValueError, OverflowError):
+        return None
+    order = sorted(parts, key=lambda directive: list(opened.columns).index(parts[directive]))
+    columns = tuple(parts[directive] for directive in order)
+    kinds = tuple("int" if opened.columns[name].kind == "int" else "float" for name in columns)
+    forms = tuple(directive.replace("%", "%-") if directive in ("%m", "%d", "%H") else directive for directive in order)
+    stamps = Stamps(columns, forms, kinds, year=year)
+    why = "by their names and what they hold" + (f"; no column holds the year: {year} stands for it" if year else "")
+    says = Finding("time", f"'{stamps.name}' are the time together", why, "--time-column none", sure=False)
+    return TimeColumn(stamps, times, [says])
+
+
+def by_parts(opened: Opened, free: Sequence[str], options: Options) -> TimeColumn | None:
+    parts = _parts(opened, free)
+    for whole in _SETS:
+        if not set(whole) <= set(parts):
+            continue
+        chosen = list(whole)
+        for directive in ("%H", "%M", "%S"):
+            if directive not in parts or "%d" not in whole:
+                break
+            chosen.append(directive)
+        found = _of_parts(opened, [parts[directive] for directive in chosen])
+        if found is not None and len(np.unique(found.times)) > 2:
+            return found
+    return None
+
+
+def repeats(opened: Opened, found: TimeColumn, free: Sequence[str]) -> tuple[str, ...]:
+    """Return columns that repeat parts of the time (year, month, ...), and say that they are left out."""
+    parts = _parts(opened, [name for name in free if name not in found.stamps.columns])
+    if len(parts) < 2 or not found.stamps.dates:
+        return ()
+    import pandas as pd
+
+    index = pd.DatetimeIndex(found.times.astype("datetime64[ns]"))
+    own = {"%Y": index.year, "%q": index.quarter, "%m": index.month, "%d": index.day, "%H": index.hour,
+           "%M": index.minute, "%S": index.second}  # fmt: skip
+    same = {d: np.asarray(own[d]) == opened.columns[n].numbers() for d, n in parts.items()}
+    repeated = [parts[d] for d, equal in same.items() if equal.mean() > (0.6 if d != "%H" else 0.99)]
+    if {"%Y", "%m", "%d"} <= set(parts) and len(repeated) >= 3 and "%H" in parts:
+        repeated = [*dict.fromkeys([*repeated, parts["%H"]])]
+    if repeated:
+        found.findings.append(
+            Finding("columns", f"left out, for they repeat the time: {shortened(repeated)}",
+                    "by their names and values", "--columns NAMES", sure=False)
+        )  # fmt: skip
+    return tuple(repeated)
