@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import zipfile
 from collections.abc import Callable, Iterable
@@ -16,6 +15,7 @@ from saddlepoint._errors import DataError
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, as_findings
+from saddlepoint.data.series.formats import ARRAYS, READERS
 from saddlepoint.data.series.forms import says_time
 from saddlepoint.data.series.frame import Frame, Look
 from saddlepoint.data.series.numbers import to_numbers
@@ -101,6 +101,7 @@ class Opened:
     time: str | None = None
     group: str | None = None
     label: str | None = None
+    moments: bool = False
     struck: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -115,12 +116,8 @@ class Opened:
 
 def _reader(path: Path) -> Callable[[Path, Options], Frame | None] | None:
     """Return the reader of a further format by its ending, or None."""
-    try:
-        formats = importlib.import_module("saddlepoint.data.series.formats")
-    except ModuleNotFoundError:
-        return None
-    readers: dict[str, Callable[[Path, Options], Frame | None]] = formats.READERS
-    return readers.get(path.suffix.lower())
+    ending = path.suffix.lower()
+    return READERS.get(ending) or ARRAYS.get(ending)
 
 
 def is_table(path: Path) -> bool:
@@ -129,14 +126,14 @@ def is_table(path: Path) -> bool:
     if any(name.endswith(ending + packed) for ending in ENDINGS for packed in PACKED):
         return True
     if not path.is_file():
-        return name.endswith((".feather", ".arrow", ".json", ".jsonl"))
+        return name.endswith((".feather", ".arrow", ".json", ".jsonl", ".zarr"))
     if name.endswith(".zip"):
         try:
             with zipfile.ZipFile(path) as archive:
                 return zipped_table(archive.namelist()) is not None
         except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):
             return False
-    if name.endswith((".feather", ".arrow")) or _reader(path) is not None:
+    if name.endswith((".feather", ".arrow")) or path.suffix.lower() in READERS:
         return True
     if name.endswith((".json", ".jsonl")):
         return _records(path) is not None
@@ -415,6 +412,7 @@ def _of_frame(path: Path, frame: Frame) -> Opened:
         if column.kind == "text":
             opened.columns[name] = _of_cells(name, column.data, ".", (), opened, {})
     opened.look, opened.time, opened.group, opened.label = frame.look, frame.time, frame.group, frame.label
+    opened.moments = frame.moments
     opened.findings = [*as_findings(frame.notes, "source"), *opened.findings]
     return opened
 

@@ -63,7 +63,8 @@ def decide(opened: Opened, options: Options) -> Roles:
     roles.time = _time(opened, options, free)
     beside = set() if roles.time is None else {*roles.time.stamps.columns, *roles.time.beside}
     rest = [name for name in free if name not in beside and name not in opened.nameless]
-    if options.wide is None and options.time_column is None and options.columns is None:
+    asked = options.wide is None and options.time_column is None and options.columns is None
+    if asked and not opened.moments:
         ask_if_wide(opened, timed=roles.time is not None)
     if asked_group is None:
         roles.series = find_series(opened, roles.time, rest)

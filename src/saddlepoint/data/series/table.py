@@ -69,9 +69,8 @@ def read_table(path: Path, options: Options) -> Table:
     """
     opened = open_table(path, options)
     if options.wide:
-        opened = lengthened(
-            opened, None if options.group_column == "none" else options.group_column, options.label_column
-        )
+        group = None if options.group_column == "none" else options.group_column
+        opened = lengthened(opened, group, options.label_column or opened.label)
     roles = decide(opened, options)
     table = Table(opened.name, look=opened.look, findings=[*opened.findings, *roles.findings])
     if roles.time is not None:
