@@ -123,3 +123,46 @@ def test_hdf5_shards_and_cifar_become_data_sets(tmp_path: Path) -> None:
     assert data.classes == ("0", "1", "2")
     rows = {row.tobytes() for part in data.splits.values() for row in np.asarray(part.x)}
     assert rows == {np.ascontiguousarray(image.transpose(2, 0, 1)).tobytes() for image in x}
+
+
+def test_slices_of_a_volume_stay_in_one_part_and_have_one_scale(tmp_path: Path) -> None:
+    import nibabel
+
+    rng = np.random.default_rng(0)
+    volumes = [(rng.integers(0, 3000, (12, 12, 6)) + 5 * i - 1000).astype(np.int16) for i in range(10)]
+    for i, volume in enumerate(volumes):
+        nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / f"{i}.nii.gz")
+    data = load_dataset(str(tmp_path))
+    low, high = min(map(np.min, volumes)), max(map(np.max, volumes))
+    expected = {}
+    for i, volume in enumerate(volumes):
+        scaled = np.rint((volume.astype(np.float64) - low) / (high - low) * 255).astype(np.uint8)
+        expected |= {scaled[:, :, k].T.tobytes(): i for k in range(6)}
+    parts = {split: {expected[row.tobytes()] for row in np.asarray(part.x)} for split, part in data.splits.items()}
+    assert sum(len(part) for part in data.splits.values()) == 60
+    assert set.union(*parts.values()) == set(range(10))
+    assert sum(map(len, parts.values())) == 10  # no volume is in two parts
+    assert any(f"{low} is black, {high} is white" in note for note in data.notes)
+    first = load_dataset(str(tmp_path), pages="first")
+    assert sum(len(part) for part in first.splits.values()) == 10
+
+
+def test_every_advice_of_a_volume_a_cube_and_a_frame_is_followed(tmp_path: Path) -> None:
+    from astropy.io import fits
+
+    from tests.unit.test_formats_images import write_dicom
+
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        (tmp_path / "f").mkdir(exist_ok=True)
+        fits.PrimaryHDU(rng.normal(size=(3, 12, 12)).astype(np.float32)).writeto(tmp_path / "f" / f"{i}.fits")
+        write_dicom(tmp_path / "d" / f"{i}.dcm", rng.integers(0, 4096, (3, 12, 12), dtype=np.uint16), RescaleSlope=2,
+                    RescaleIntercept=-1024)  # fmt: skip
+    for name in "fd":
+        data = load_dataset(str(tmp_path / name))
+        assert sum(len(part) for part in data.splits.values()) == 6
+        (advice,) = {f.option for f in data.findings if f.topic == "pages" and f.option}
+        assert advice == "--pages all"
+        assert sum(len(part) for part in load_dataset(str(tmp_path / name), pages="all").splits.values()) == 18
+    narrow = load_dataset(str(tmp_path / "d"), levels=(0, 2000))
+    assert any("0 is black, 2000 is white" in note for note in narrow.notes)
