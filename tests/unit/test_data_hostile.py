@@ -95,7 +95,7 @@ def test_values_that_are_not_finite_are_placed(tmp_path: Path, value: float, sha
     ("array", "words"),
     [
         (np.zeros((10, 784), np.uint8), ["(10, 784)", "reshaped"]),
-        (np.zeros((10,), np.float32), ["(10,)"]),
+        (np.zeros((10,), np.float32), ["10 rows"]),
         (np.zeros((0, 8, 8), np.uint8), ["empty"]),
         (np.zeros((10, 8, 8, 7), np.uint8), ["(10, 8, 8, 7)"]),
         (np.zeros((10, 8, 8), np.complex64), ["complex64"]),

@@ -407,8 +407,11 @@ def _write_images(source: Source, options: Options, survey: Survey, path: Path, 
                 row = shape_to(picture, target.size, target.channels, options.fit, target.look.ground)
                 file.write(row.tobytes())
                 of_pages = survey.every and survey.paged.files > before and isinstance(item.payload, bytes)
-                rows.add(row, item, item.payload if of_pages and isinstance(item.payload, bytes) else None)
-                rows.paged |= of_pages
+                of = item.file.encode() or None
+                if of_pages and isinstance(item.payload, bytes):
+                    of = item.payload
+                rows.add(row, item, of)
+                rows.paged |= of is not None
                 if options.dedupe:
                     rows.copies.add(picture, origin)
     rows.unreadable = survey.unreadable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import zipfile
 from collections.abc import Callable, Iterable
@@ -14,10 +13,11 @@ from saddlepoint._errors import DataError
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, as_findings
-from saddlepoint.data.series.opened import Column, Kind, Opened, of_table
+from saddlepoint.data.series.formats import ARRAYS, READERS
 from saddlepoint.data.series.forms import says_time
 from saddlepoint.data.series.frame import Frame, Look
 from saddlepoint.data.series.numbers import to_numbers
+from saddlepoint.data.series.opened import Column, Kind, Opened, of_table
 from saddlepoint.data.series.sniff import layout_of
 from saddlepoint.data.series.text import ENDINGS, PACKED, Columns, start_of, zipped_table
 from saddlepoint.data.series.time import candidates, examples
@@ -27,10 +27,8 @@ __all__ = ["Column", "Frame", "Look", "Opened", "is_table", "open_table"]
 
 def _reader(path: Path) -> Callable[[Path, Options], Frame | None] | None:
     """Return the reader of a further format by its ending, or None."""
-    # Imported here: formats build on the frame, and few runs need them.
-    formats = importlib.import_module("saddlepoint.data.series.formats")
-    readers: dict[str, Callable[[Path, Options], Frame | None]] = {**formats.READERS, **formats.ARRAYS}
-    return readers.get(path.suffix.lower())
+    ending = path.suffix.lower()
+    return READERS.get(ending) or ARRAYS.get(ending)
 
 
 def is_table(path: Path) -> bool:
@@ -39,16 +37,14 @@ def is_table(path: Path) -> bool:
     if any(name.endswith(ending + packed) for ending in ENDINGS for packed in PACKED):
         return True
     if not path.is_file():
-        return name.endswith((".feather", ".arrow", ".json", ".jsonl"))
+        return name.endswith((".feather", ".arrow", ".json", ".jsonl", ".zarr"))
     if name.endswith(".zip"):
         try:
             with zipfile.ZipFile(path) as archive:
                 return zipped_table(archive.namelist()) is not None
         except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError):
             return False
-    if name.endswith((".npy", ".npz")):
-        return False  # an array can be much else: `kind_of` says
-    if name.endswith((".feather", ".arrow")) or _reader(path) is not None:
+    if name.endswith((".feather", ".arrow")) or path.suffix.lower() in READERS:
         return True
     if name.endswith((".json", ".jsonl")):
         return _records(path) is not None
@@ -250,6 +246,7 @@ def _of_frame(path: Path, frame: Frame) -> Opened:
         if column.kind == "text":
             opened.columns[name] = _of_cells(name, column.data, ".", (), opened, {})
     opened.look, opened.time, opened.group, opened.label = frame.look, frame.time, frame.group, frame.label
+    opened.moments = frame.moments
     opened.findings = [*as_findings(frame.notes, "source"), *opened.findings]
     return opened
 

@@ -51,6 +51,7 @@ class Frame:
         time: name of the column that the format calls the time; None: it says nothing.
         group: name of the column that tells series apart by the format's own rule, with one row a moment.
         label: name of the column that holds the class by the format's own rule.
+        moments: whether each row is a moment by the format's own rule, whatever the columns are called.
     """
 
     data: pandas.DataFrame
@@ -59,3 +60,4 @@ class Frame:
     time: str | None = None
     group: str | None = None
     label: str | None = None
+    moments: bool = False

@@ -71,7 +71,7 @@ def _read(xarray: Any, path: Path, raw: Any, options: Options) -> Frame:
 
     return Frame(
         pandas.DataFrame(columns), tuple(notes), time=None if times is None else str(time),
-        group=_place(others) if others else None,
+        group=_place(others) if others else None, moments=True,
     )  # fmt: skip
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.series.opened import Column, Opened
 from saddlepoint.data.series.dates import TimeColumn
+from saddlepoint.data.series.opened import Column, Opened
 from saddlepoint.data.series.pace import usual_step
 from saddlepoint.data.sources.folder import shortened
 

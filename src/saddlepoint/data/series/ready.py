@@ -14,7 +14,7 @@ from saddlepoint._errors import DataError, suggest
 from saddlepoint.data import cache
 from saddlepoint.data.dataset import SPLITS, Dataset
 from saddlepoint.data.labels.files import index_labels
-from saddlepoint.data.options import MAX_WINDOW, MIN_WINDOW, Options
+from saddlepoint.data.options import MAX_WINDOW, MIN_SIDE, MIN_WINDOW, Options
 from saddlepoint.data.plan import Finding, Note
 from saddlepoint.data.series.frame import Frame
 from saddlepoint.data.series.layout import Column, Layout, decimals_of
@@ -69,11 +69,13 @@ def read_array(path: Path, options: Options) -> Frame:
     values = np.asarray(x).reshape(len(x), -1)
     names = _names(path, held, values.shape[1])
     data = pandas.DataFrame({name: values[:, place] for place, name in enumerate(names)})
-    notes: list[Note] = [Finding("series", f"one series of {len(x):,} rows and {len(names)} features, in order",
-                                 f"an array of shape {x.shape}", "--modality vector", sure=False)]  # fmt: skip
+    says = f"one series of {len(x):,} rows and {len(names)} feature{'s'[: len(names) - 1]}, in order"
+    vectors = x.ndim == 2 and x.dtype.kind == "f"
+    notes: list[Note] = [Finding("series", says, f"an array of shape {x.shape}",
+                                 "--modality vector" if vectors else "", sure=not vectors)]  # fmt: skip
     if labels is not None and labels.shape[:1] == x.shape[:1]:
         data["label"] = [plain(value) for value in np.asarray(labels).reshape(len(x), -1)[:, 0]]
-    return Frame(data, tuple(notes), label="label" if "label" in data else None)
+    return Frame(data, tuple(notes), label="label" if "label" in data else None, moments=True)
 
 
 def load_ready(name: str, path: Path, options: Options) -> Dataset:
@@ -138,8 +140,13 @@ def _windows(path: Path, held: Held, options: Options) -> _Windows:
     found = _Windows(values, labels, [names[place] for place in taken])
     n = sum(len(x) for x in values.values())
     found.notes.append(Finding("series", f"{n:,} ready windows of {steps} steps and {features} features",
-                               f"an array of shape {first.shape}", "--modality image", sure=False))  # fmt: skip
+                               f"an array of shape {first.shape}", *_undone(steps, features)))  # fmt: skip
     return _split(path, found)
+
+
+def _undone(steps: int, features: int) -> tuple[str, bool]:
+    """Return the option that reads windows as images, where they can be, and whether none does."""
+    return ("", True) if min(steps, features) < MIN_SIDE else ("--modality image", False)
 
 
 def _names(path: Path, held: Held, features: int) -> list[str]:

@@ -10,11 +10,11 @@ import numpy as np
 from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.series.opened import Column, Opened
 from saddlepoint.data.series.dates import TimeColumn
 from saddlepoint.data.series.forms import STRONG, WEAK, words_of
 from saddlepoint.data.series.grouping import Series, codes_of, find_series
 from saddlepoint.data.series.numbers import edge_mark, sign_of
+from saddlepoint.data.series.opened import Column, Opened
 from saddlepoint.data.series.time import examples
 from saddlepoint.data.series.timecolumn import asked_time, find_time
 from saddlepoint.data.series.wide import ask_if_wide
@@ -64,7 +64,8 @@ def decide(opened: Opened, options: Options) -> Roles:
     roles.time = _time(opened, options, free)
     beside = set() if roles.time is None else {*roles.time.stamps.columns, *roles.time.beside}
     rest = [name for name in free if name not in beside and name not in opened.nameless]
-    if options.wide is None and options.time_column is None and options.columns is None:
+    asked = options.wide is None and options.time_column is None and options.columns is None
+    if asked and not opened.moments:
         ask_if_wide(opened, timed=roles.time is not None)
     if asked_group is None:
         roles.series = find_series(opened, roles.time, rest)

@@ -11,10 +11,10 @@ import numpy as np
 from saddlepoint._errors import DataError
 from saddlepoint.data.options import Options, names_of
 from saddlepoint.data.plan import Finding
-from saddlepoint.data.series.opened import Column, Opened
 from saddlepoint.data.series.files import is_table, open_table
 from saddlepoint.data.series.frame import Look
 from saddlepoint.data.series.grouping import Codes, codes_of
+from saddlepoint.data.series.opened import Column, Opened
 from saddlepoint.data.series.roles import decide
 from saddlepoint.data.series.time import Stamps
 from saddlepoint.data.series.wide import lengthened
@@ -70,9 +70,8 @@ def read_table(path: Path, options: Options) -> Table:
     """
     opened = open_table(path, options)
     if options.wide:
-        opened = lengthened(
-            opened, None if options.group_column == "none" else options.group_column, options.label_column
-        )
+        group = None if options.group_column == "none" else options.group_column
+        opened = lengthened(opened, group, options.label_column or opened.label)
     roles = decide(opened, options)
     table = Table(opened.name, look=opened.look, findings=[*opened.findings, *roles.findings])
     if roles.time is not None:

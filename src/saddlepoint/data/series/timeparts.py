@@ -10,9 +10,9 @@ import numpy as np
 from saddlepoint._errors import DataError
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding
-from saddlepoint.data.series.opened import Column, Opened
 from saddlepoint.data.series.dates import TimeColumn, dated, may_be_date
 from saddlepoint.data.series.forms import words_of
+from saddlepoint.data.series.opened import Column, Opened
 from saddlepoint.data.series.time import (
     NOT,
     Stamps,

@@ -331,7 +331,7 @@ def _frame(path: Path, cases: _Cases, kind: str, notes: tuple[Note, ...]) -> Fra
     data: pandas.DataFrame = pandas.DataFrame(table)
     return Frame(
         data, notes, time=TIME if cases.times else None, group=CASE,
-        label=CLASS if cases.labels and kind != TARGET else None,
+        label=CLASS if cases.labels and kind != TARGET else None, moments=True,
     )  # fmt: skip
 
 

@@ -37,7 +37,8 @@ _CHUNK = 4096
 
 def series_key(path: Path) -> str:
     """Return text that changes whenever a table does."""
-    return f"series {RULES}\n" + stamp([path], path.parent)
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return f"series {RULES}\n" + stamp(files, path.parent)
 
 
 def load_series(name: str, path: Path, options: Options, *, released: bool = False, named: bool = False) -> Dataset:

@@ -148,6 +148,7 @@ class Files:
         return Source(
             str(path), f"{kind}\n" + stamp(list(self.used), root), items, classes=self.arranged.classes,
             notes=(*notes, *self.arranged.findings), labelling=self.arranged.labelling,
+            heeds=("labels", "label_column", "splits") if path.is_dir() else (),
         )  # fmt: skip
 
 

@@ -136,7 +136,8 @@ def tar_source(path: Path, files: Sequence[Path], options: Options) -> Source:
 
     key = "tar\n" + stamp(files, path if path.is_dir() else path.parent)
     return Source(
-        str(path), key, items, classes=arranged.classes, notes=(*seen.notes, *notes), labelling=arranged.labelling
+        str(path), key, items, classes=arranged.classes, notes=(*seen.notes, *notes), labelling=arranged.labelling,
+        heeds=("labels", "splits", *(("label_column",) if arranged.images else ())),
     )  # fmt: skip
 
 
