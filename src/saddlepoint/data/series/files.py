@@ -113,13 +113,13 @@ class Opened:
         return f"{self.unit} {row + self.line}"
 
 
-def _reader(path: Path) -> Callable[[Path, Options], Frame | None] | None:
-    """Return the reader of a further format by its ending, or None."""
+def _reader(path: Path, *, arrays: bool = False) -> Callable[[Path, Options], Frame | None] | None:
+    """Return the reader of a further format by its ending, or None; of arrays that are known to be series."""
     try:
         formats = importlib.import_module("saddlepoint.data.series.formats")
     except ModuleNotFoundError:
         return None
-    readers: dict[str, Callable[[Path, Options], Frame | None]] = formats.READERS
+    readers: dict[str, Callable[[Path, Options], Frame | None]] = formats.READERS | (formats.ARRAYS if arrays else {})
     return readers.get(path.suffix.lower())
 
 
@@ -167,7 +167,7 @@ def open_table(path: Path, options: Options) -> Opened:
         DataError: if it cannot be read.
     """
     name = path.name.lower()
-    reader = _reader(path)
+    reader = _reader(path, arrays=True)
     if reader is not None:
         frame = reader(path, options)
         if frame is None:
