@@ -17,7 +17,7 @@ from PIL import Image
 import saddlepoint
 from saddlepoint import api
 from saddlepoint._errors import ConfigError, DataError
-from saddlepoint.data import Dataset, Split, cache, in_memory, inspect_source, load_dataset
+from saddlepoint.data import Dataset, OpenQuestion, Split, cache, in_memory, inspect_source, load_dataset
 from tests.unit.data_helpers import own_cache, pictures, png, write_folder  # noqa: F401
 
 SMALL = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 8}
@@ -65,6 +65,29 @@ GREY, COLOUR = pictures(24), pictures(24, channels=3)
 def test_images_are_read_as_files_of_them_are(tmp_path: Path, given: Any) -> None:
     expected = load_dataset(str(write_folder(tmp_path / "d", list(COLOUR))))
     assert load_dataset(given).fingerprint == expected.fingerprint
+
+
+def test_sequences_are_read_as_files_of_them_are(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    windows = rng.normal(0, 50, (60, 24, 5)).astype(np.float32)
+    np.save(tmp_path / "x.npy", windows)
+    expected = load_dataset(str(tmp_path / "x.npy"))
+    data = load_dataset(torch.from_numpy(windows))
+    assert data.modality == "sequence"
+    assert data.fingerprint == expected.fingerprint
+    assert load_dataset(data.name).fingerprint == expected.fingerprint
+    assert load_dataset(list(torch.from_numpy(windows))).fingerprint == expected.fingerprint
+    walk = np.cumsum(rng.normal(size=(500, 3)), 0)
+    np.save(tmp_path / "walk.npy", walk)
+    with pytest.raises(OpenQuestion, match="the data is an array of shape"):
+        load_dataset(walk)
+    series = load_dataset(walk, modality="sequence")
+    assert series.fingerprint == load_dataset(str(tmp_path / "walk.npy"), modality="sequence").fingerprint
+    assert load_dataset(walk, modality="vector").modality == "vector"
+    with pytest.raises(DataError, match="in several parts"):
+        load_dataset({"train": windows, "test": windows})
+    run = saddlepoint.train("timegan", data=rng.random((80, 8, 5)), steps=1, out=tmp_path / "run")
+    assert run.dataset().spec.shape == (8, 5)
 
 
 def test_vectors_keep_their_units() -> None:
@@ -273,7 +296,7 @@ class Broken:
         (pd.DataFrame(), "empty"),
         (np.zeros(9), "shape"),
         (np.zeros((9, 8, 8, 5), np.uint8), "shape"),
-        (np.zeros((9, 8), np.int64), "vectors must be floats"),
+        (np.zeros((9, 8), np.uint8), "vectors must be floats"),
         (np.array([GREY[0], None], dtype=object), "Python objects"),
         (np.full((9, 8, 8), np.nan), "finite"),
         (np.zeros((9, 8, 8), complex), "type complex"),

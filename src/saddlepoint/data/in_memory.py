@@ -21,14 +21,17 @@ from saddlepoint._files import write_atomically
 from saddlepoint.data import cache
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.prepare import prepare
+from saddlepoint.data.kinds import array_kind
 from saddlepoint.data.labels.joint import choose_attributes, choose_labels
 from saddlepoint.data.options import Options
-from saddlepoint.data.sources.arrays import dataset_source
+from saddlepoint.data.sources.arrays import Peek, dataset_source
 from saddlepoint.data.sources.folder import Source
-from saddlepoint.data.sources.objects import ACCEPTED, digest_of, object_source, plain_array, rows_of_object
+from saddlepoint.data.sources.objects import Rows, digest_of, object_source, rows_of_object
 
 PREFIX = "memory:"
 _MOST_HELD = 2
+_LOOKED_AT = 16 * 1024**2
+"""Bytes of an array that are looked at to know what it is."""
 _HELD: OrderedDict[str, Callable[[Options], Source]] = OrderedDict()
 """What this process was given last: needed to prepare it, not afterwards."""
 
@@ -64,9 +67,9 @@ def hold(data: Any, options: Options | None = None) -> str:
         return _hold_dataset(data)
     if (frame := _frame_of(data)) is not None:
         return _hold_frame(frame)
-    if (array := _series_of(data, options)) is not None:
-        return _hold_file(*array)
     parts = rows_of_object(data, options)
+    if _kind(parts, options) == "sequence":
+        return _hold_series(parts)
     name = PREFIX + digest_of(parts)
     _remember(name, lambda _: object_source(name, parts))
     return name
@@ -249,44 +252,31 @@ class _Hashing:
         """Do nothing."""
 
 
-def _series_of(data: Any, options: Options) -> tuple[np.ndarray, Any] | None:
-    """Return arrays that are sequences, or that a file of them may be: (rows, time, feature), (time, feature)."""
-    x, y = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
-    array = plain_array(x)
-    if array is None or array.dtype.kind not in "fiu" or options.modality in ("image", "vector"):
-        return None
-    asked = options.modality == "sequence"
-    if not asked and not (array.ndim == 3 and array.dtype.kind == "f" and _beyond_images(array)):
-        return None
-    return array, None if y is None else np.asarray(plain_array(y) if plain_array(y) is not None else y)
+def _kind(parts: Mapping[str, Rows], options: Options) -> str | None:
+    """Return what arrays are read as, by the rule for files of them, and add to the rows what is to be said."""
+    rows = next(iter(parts.values()))
+    if not isinstance(rows.x, np.ndarray):
+        return "image"
+    few = max(8, _LOOKED_AT // max(1, rows.x[:1].nbytes))
+    kind, said = array_kind("the data", Peek(rows.x.shape, rows.x.dtype, rows.x[:few]), options)
+    rows.findings += said
+    return kind
 
 
-def _beyond_images(array: np.ndarray) -> bool:
-    """Whether floats lie outside all ranges of images, or rows are no squares: then they may be sequences."""
-    if array.shape[1] != array.shape[2]:
-        return True
-    low, high = float(array.min(initial=0)), float(array.max(initial=0))
-    return low < -1 or (low < 0 and high > 1) or high > 255
-
-
-def _hold_file(array: np.ndarray, labels: np.ndarray | None) -> str:
-    """Write sequences into the cache, as a file of arrays is read."""
-    import hashlib
-
-    digest = hashlib.blake2b(f"{array.shape} {array.dtype.str}".encode(), digest_size=8)
-    for start in range(0, len(array), 1024):
-        digest.update(np.ascontiguousarray(array[start : start + 1024]).tobytes())
-    if labels is None:
-        target = _folder() / f"{digest.hexdigest()}.npy"
-        _written(target, lambda path: _save(path, array))
-        return PREFIX + digest.hexdigest()
-    if labels.dtype == object:
-        raise DataError(f"labels are Python objects; give whole numbers or words ({ACCEPTED})")
-    digest.update(labels.tobytes() + str(labels.dtype).encode())
-    target = _folder() / f"{digest.hexdigest()}.npz"
-    arrays: Mapping[str, np.ndarray] = {"x": array, "y": labels}
-    _written(target, lambda path: _savez(path, arrays))
-    return PREFIX + digest.hexdigest()
+def _hold_series(parts: Mapping[str, Rows]) -> str:
+    """Write sequences into the cache, as a file of arrays is read: (n, time, feature), or one long (time, feature)."""
+    if len(parts) > 1:
+        raise DataError("the data holds sequences in several parts; give one array: it is split by a stated rule")
+    rows = next(iter(parts.values()))
+    name = PREFIX + digest_of(parts)
+    arrays = {"x": np.asarray(rows.x)}
+    if rows.labels is not None:
+        if rows.several:
+            raise DataError("sequences take one class a window, but the labels are several at once; give one each")
+        arrays["y"] = np.array([rows.classes[label] if rows.classes else label for label in rows.labels])  # type: ignore[index]
+    target = _folder() / f"{name.removeprefix(PREFIX)}{'.npz' if 'y' in arrays else '.npy'}"
+    _written(target, lambda path: _savez(path, arrays) if "y" in arrays else _save(path, arrays["x"]))
+    return name
 
 
 def _save(path: Path, array: np.ndarray) -> None:

@@ -40,7 +40,7 @@ def kind_of(path: Path, options: Options | None = None) -> Kind | None:
     if not path.exists():
         return None
     if path.suffix.lower() in ARRAYS and path.is_file():
-        return _array_kind(path, options)[0]
+        return array_kind(str(path), peek_array(path, options.array), options)[0]
     if path.suffix.lower() in READERS or is_table(path):
         return "sequence"
     return "image"
@@ -55,7 +55,7 @@ def kind_findings(path: Path, options: Options) -> tuple[Finding, ...]:
     if path.suffix.lower() not in ARRAYS or not path.is_file():
         return ()
     try:
-        return _array_kind(path, options)[1]
+        return array_kind(str(path), peek_array(path, options.array), options)[1]
     except OpenQuestion:
         return ()
 
@@ -69,8 +69,17 @@ def is_windows(path: Path, options: Options) -> bool:
     return len(peek_array(path, options.array).shape) > 2
 
 
-def _array_kind(path: Path, options: Options) -> tuple[Kind | None, tuple[Finding, ...]]:
-    x = peek_array(path, options.array)
+def array_kind(name: str, x: Peek, options: Options) -> tuple[Kind | None, tuple[Finding, ...]]:
+    """Return what an array is read as, and what is to be said of it.
+
+    Args:
+        name: of the array, for messages.
+        x: what is known of it.
+        options: ``modality`` decides where several readings fit.
+
+    Raises:
+        OpenQuestion: if it can be read in several ways that differ, and ``modality`` does not say which.
+    """
     axes = len(x.shape)
     if options.modality is not None:
         return options.modality, ()
@@ -81,11 +90,11 @@ def _array_kind(path: Path, options: Options) -> tuple[Kind | None, tuple[Findin
     if axes == 1:
         return "sequence", (Finding("source", f"one series of {x.shape[0]:,} values", "the array has one axis"),)
     if axes == 2:
-        return _flat(path, x)
-    return _stacked(path, x) if axes == 3 else ("image", ())
+        return _flat(name, x)
+    return _stacked(name, x) if axes == 3 else ("image", ())
 
 
-def _flat(path: Path, x: Peek) -> tuple[Kind, tuple[Finding, ...]]:
+def _flat(name: str, x: Peek) -> tuple[Kind, tuple[Finding, ...]]:
     """Decide on (rows, feature): vectors without an order, or one long series."""
     rows, features = x.shape
     if x.dtype.kind != "f":
@@ -94,7 +103,7 @@ def _flat(path: Path, x: Peek) -> tuple[Kind, tuple[Finding, ...]]:
         series = f"a series of {rows:,} moments with {features} features"
         vectors = f"{rows:,} vectors of {features} features, in no order"
         raise OpenQuestion(
-            f"{path} is an array of shape {x.shape} whose rows follow one another smoothly; what is it?",
+            f"{name} is an array of shape {x.shape} whose rows follow one another smoothly; what is it?",
             [Reading(series, {"modality": "sequence"}, _shown(x.few)), Reading(vectors, {"modality": "vector"})],
         )
     why = "neighbouring rows are no more alike than others"
@@ -117,7 +126,7 @@ def _in_order(rows: np.ndarray) -> bool:
     return bool(near < _SMOOTH * far)
 
 
-def _stacked(path: Path, x: Peek) -> tuple[Kind, tuple[Finding, ...]]:
+def _stacked(name: str, x: Peek) -> tuple[Kind, tuple[Finding, ...]]:
     """Decide on (n, a, b): grey images of a x b pixels, or windows of a steps and b features."""
     rows, steps, features = x.shape
     as_windows = f"{rows:,} windows of {steps} steps and {features} feature{'s'[: features - 1]}"
@@ -139,7 +148,7 @@ def _stacked(path: Path, x: Peek) -> tuple[Kind, tuple[Finding, ...]]:
         return "sequence", (Finding("source", as_windows, why, "--modality image", sure=False),)
     readings = [Reading(as_windows, {"modality": "sequence"}, _shown(x.few[0])),
                 Reading(as_images, {"modality": "image"})]  # fmt: skip
-    raise OpenQuestion(f"{path} is an array of shape {x.shape} with values from {low:g} to {high:g}; what is it?",
+    raise OpenQuestion(f"{name} is an array of shape {x.shape} with values from {low:g} to {high:g}; what is it?",
                        readings)  # fmt: skip
 
 

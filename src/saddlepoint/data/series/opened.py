@@ -74,6 +74,7 @@ class Opened:
         nameless: columns that have no name in the file.
         index: columns that are a data frame's index.
         time, group, label: columns that the format itself says to be these.
+        moments: whether each row is a moment by the format's own rule.
         struck: cells of text that hold a mark which the user named, by mark.
     """
 
@@ -88,6 +89,7 @@ class Opened:
     time: str | None = None
     group: str | None = None
     label: str | None = None
+    moments: bool = False
     struck: dict[str, int] = field(default_factory=dict)
 
     @property
