@@ -1,4 +1,4 @@
-"""Plots: windows of series, a panel for each feature, samples in colour over real windows in grey; vectors as points."""
+"""Plots: windows of series, a panel for each feature, samples over real windows in grey; vectors as points."""
 
 from __future__ import annotations
 
