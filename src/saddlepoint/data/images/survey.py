@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 DEFAULT_CAP = 64
+_NEARLY = 0.03
+"""Error of an aspect up to which the larger size is proposed."""
+
 Size = tuple[int, int]
 """(width, height) in pixels."""
 
@@ -176,6 +179,7 @@ def oblong(own: Size, side: int) -> Size:
         while start * times * 2 <= side:
             times *= 2
         short, long = start * times, max(start, round(start * aspect)) * times
-        found.append((round(abs(long / short / aspect - 1), 2), -short, long))
+        off = abs(long / short / aspect - 1)
+        found.append((off if off > _NEARLY else 0.0, -short, long))
     _, short, long = min(found)
     return (long, -short) if own[0] > own[1] else (-short, long)
