@@ -21,6 +21,7 @@ from torch import Tensor
 from saddlepoint import curves
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint._types import to_bytes, to_words
+from saddlepoint.curves import scatter
 from saddlepoint.data.dataset import bytes_of
 from saddlepoint.data.images.write import deep_png
 from saddlepoint.metrics.distances import Rows, nearest
@@ -64,7 +65,6 @@ _CHEQUER, _CHEQUERS = 4, (204, 153)
 _KEY = "saddlepoint"
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _SIZE = 56
-_SHOWN_POINTS = 4_000
 
 
 def to_uint8(x: Tensor | np.ndarray) -> np.ndarray:
@@ -435,58 +435,6 @@ def filmstrip(
     width = min(len(shot) for shot in shots)
     images = np.concatenate([shot[:width] for shot in shots])
     return tile(images, width, scale=scale, captions=[f"step {step:,}" for step in chosen])
-
-
-def scatter(
-    samples: Tensor | np.ndarray, data: np.ndarray | None = None, names: tuple[str, str] = ("data", "samples")
-) -> Image.Image:
-    """Plot vector samples over real data: histograms for one feature, points of the first two for more.
-
-    Args:
-        samples: (n, feature) in the units of the data.
-        data: (m, feature) real vectors, or None. At most the first 4,000 points of each are drawn.
-        names: of data and samples in the legend.
-
-    Raises:
-        DataError: if samples are not vectors, not finite, or differ from the data in shape.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    fake = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else np.asarray(samples)
-    if fake.ndim != 2 or 0 in fake.shape or (data is not None and data.shape[1:] != fake.shape[1:]):
-        other = "" if data is None else f" and the data {data.shape}"
-        raise DataError(f"samples have shape {fake.shape}{other}, but a scatter plot needs vectors (n, feature)")
-    broken = int((~np.isfinite(fake)).any(1).sum())
-    if broken:
-        raise DataError(f"{broken:,} of {len(fake):,} samples are not finite: the generator has diverged")
-    figure = Figure(figsize=(4.8, 4.8), dpi=100, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    drawn = [(names[0], "#9a9a9a", data), (names[1], "#d95f02", fake)]
-    groups = [(name, colour, x[:_SHOWN_POINTS]) for name, colour, x in drawn if x is not None]
-    if fake.shape[1] == 1:
-        # The view follows the data where there are some: a few far samples must not squeeze it.
-        low, high = _view(groups[0][2][:, 0])
-        for name, colour, x in groups:
-            inside = np.clip(x[:, 0], low, high)
-            axes.hist(inside, bins=60, range=(low, high), density=True, color=colour, alpha=0.6, label=name)
-    else:
-        for name, colour, x in groups:
-            axes.scatter(x[:, 0], x[:, 1], s=4 if len(x) > 1 else 80, color=colour, alpha=0.5, linewidths=0, label=name)
-        axes.set_xlim(_view(groups[0][2][:, 0]))
-        axes.set_ylim(_view(groups[0][2][:, 1]))
-        axes.set_aspect("equal", adjustable="box")
-    axes.legend(loc="upper right", markerscale=4 if len(fake) > 1 else 1)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-
-
-def _view(x: np.ndarray) -> tuple[float, float]:
-    """Range of ``x`` with a margin of a quarter on both sides."""
-    low, high = float(x.min()), float(x.max())
-    margin = (high - low) / 4 or 1.0
-    return low - margin, high + margin
 
 
 def _check_images(images: Rows) -> None:

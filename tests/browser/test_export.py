@@ -14,6 +14,8 @@ from PIL import Image
 import saddlepoint
 from saddlepoint._errors import ConfigError
 from saddlepoint._types import to_bytes
+from saddlepoint.data import read_picture
+from saddlepoint.data.images.decode import Look
 from saddlepoint.export import export_run
 from tests.unit.data_helpers import pictures, png, write_folder
 
@@ -159,10 +161,30 @@ def test_a_page_translates_a_picture_of_the_visitor(
             [name, list((tmp_path / name).read_bytes())],
         )
         assert least <= min(data) <= max(data) <= most, name
+    # Oblong shapes, opacity and a ground, as `read_picture` prepares them.
+    given = np.zeros((24, 40, 4), np.uint8)
+    given[..., 0], given[4:20, 8:36, 3] = 200, 255
+    for shape, fit in (((4, 32, 24), "pad"), ((4, 12, 8), "crop"), ((3, 12, 20), "crop"), ((1, 24, 24), "pad")):
+        look = Look((0, 0, 255), alpha=shape[0] == 4)
+        expected = read_picture(png(given), "given.png", shape, fit, look).astype(float) / 127.5 - 1
+        data = page.evaluate(
+            """async ([shape, fit, bytes]) => {
+                 Object.assign(spec, { shape, fit, ground: [0, 0, 255] });
+                 return Array.from(await read(new File([new Uint8Array(bytes)], "given.png")));
+               }""",
+            [list(shape), fit, list(png(given))],
+        )
+        apart = np.abs(_as_seen(np.reshape(data, shape)) - _as_seen(expected)).mean()
+        assert apart < 0.06, (shape, fit)
     page.get_by_label("Your picture").set_input_files(tmp_path / "notes.png")
     page.get_by_text("notes.png is no picture").wait_for()
     assert complaints == []
     page.close()
+
+
+def _as_seen(x: np.ndarray) -> np.ndarray:
+    """Weigh colours by opacity: where little is seen, kinds of resizing differ much in what hardly shows."""
+    return x if len(x) < 4 else np.concatenate([(x[:3] + 1) * (x[3:] + 1) / 2 - 1, x[3:]])
 
 
 def test_a_page_of_series_saves_a_table_with_its_classes(browser: Any, exporting: Any, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 
 from saddlepoint.data import inspect_source, load_dataset
 from saddlepoint.data.dataset import SPLITS, Dataset
-from saddlepoint.data.images.prepare import assign_splits
+from saddlepoint.data.images.splits import assign_splits
 from tests.unit.data_helpers import own_cache, pictures, png  # noqa: F401
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -142,6 +143,17 @@ def test_what_a_family_says_it_can_make_it_makes(name: str) -> None:
         else:
             with pytest.raises(ConfigError, match=f"{width}x{height}.*--size"), torch.device("meta"):
                 build_family(name, config, spec)
+
+
+def test_the_page_on_images_names_sizes_that_all_families_make() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "images.md").read_text(encoding="utf-8")
+    (line,) = [line for line in page.splitlines() if "suit all families" in line]
+    sizes = [tuple(map(int, found)) for found in re.findall(r"`(\d+)x(\d+)`", line)]
+    assert len(sizes) == 4
+    for width, height in sizes:
+        for kind in families().values():
+            fits = kind.can_make(width, height) and kind.can_make(height, width)
+            assert fits or "image" not in kind.tags.modalities
 
 
 @pytest.mark.parametrize(("name", "width", "height"), [("dcgan", 50, 66), ("stylegan", 100, 150), ("dcgan", 31, 31)])

@@ -296,7 +296,7 @@ class StyleGAN(Family):
 
     @classmethod
     def can_make(cls, width: int, height: int) -> bool:
-        """A start of 4 to 7 pixels on its short side that is doubled."""
+        """A start of 4 to 7 pixels on its short side, doubled."""
         return starts(height, width) is not None
 
     @classmethod

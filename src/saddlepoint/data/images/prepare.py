@@ -13,12 +13,13 @@ import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data import cache
-from saddlepoint.data.dataset import SPLITS, Dataset
+from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images import decode as decoding
 from saddlepoint.data.images.decode import USUAL, Look, Unreadable, decode, ground_of, strict_pillow
 from saddlepoint.data.images.depth import Levels, choose_levels
 from saddlepoint.data.images.duplicates import Copies, repeats
 from saddlepoint.data.images.shape import shape_to
+from saddlepoint.data.images.splits import assign_splits
 from saddlepoint.data.images.survey import Survey
 from saddlepoint.data.labels.files import settle_labels, trained_classes
 from saddlepoint.data.options import Options
@@ -27,8 +28,6 @@ from saddlepoint.data.sources.folder import Item, Label, Source, shortened
 
 MIN_ROWS = 5
 MAX_UNREADABLE = 0.05
-SHARE = 10
-"""One row in ten goes to each of valid and test where the source does not say."""
 
 
 @dataclass(frozen=True)
@@ -208,93 +207,6 @@ def refuse_unreadable(unreadable: Sequence[tuple[str, str]], total: int) -> None
         f"{len(names)} of {total} images cannot be used ({shortened(names)}); "
         f"up to {MAX_UNREADABLE:.0%} are skipped: repair or remove them"
     )
-
-
-def assign_splits(
-    given: Sequence[str], hashes: Sequence[int], valid_tail: int | None = None, *, files: bool = False
-) -> tuple[dict[str, np.ndarray], list[Note]]:
-    """Decide which row goes where.
-
-    A split that the source does not name is carved out of the training rows: by the hash of the content, so
-    that it does not depend on the order of files and equal rows stay together.
-
-    Args:
-        given: split named by the source for each row, or "".
-        hashes: hash of the content of each row, of a page that of its file.
-        valid_tail: see `prepare`.
-        files: rows with one hash are pages of one file, which no two splits may share.
-
-    Returns:
-        sorted row indices by split, none empty; notes.
-    """
-    named = {split: [i for i, s in enumerate(given) if s == split] for split in SPLITS}
-    pool = [i for i, s in enumerate(given) if s in ("", "train")]
-    notes: list[Note] = []
-    if len(pool) < 3:
-        pool, named = list(range(len(given))), {"valid": [], "test": []}
-        notes.append("the source has no training rows of its own, so all rows were pooled")
-    result = {split: named[split] for split in ("valid", "test") if named[split]}
-    if valid_tail is not None and "valid" not in result and "test" in result:
-        tail = valid_tail if len(pool) >= 2 * valid_tail else max(1, len(pool) // 6)
-        result["valid"], pool = pool[-tail:], pool[:-tail]
-        notes.append(f"the last {tail:,} training rows are the valid split")
-    wanted = [split for split in ("test", "valid") if split not in result]
-    if wanted:
-        count = max(1, round(len(pool) / SHARE))
-        carved, how = _carve_files(pool, hashes, wanted, count) if files else (_carve(pool, hashes, wanted, count), "")
-        result.update(carved)
-        taken = {i for rows in carved.values() for i in rows}
-        pool = [i for i in pool if i not in taken]
-        sizes = " and ".join(f"{len(carved[s]):,} rows for {s}" for s in reversed(wanted))
-        how = how or "chosen by a hash of their content"
-        notes.append(f"{sizes} were set aside from {len(pool) + len(taken):,}, {how}")
-    result["train"] = pool
-    return {split: np.array(result[split], dtype=np.int64) for split in SPLITS}, notes
-
-
-def _carve(pool: Sequence[int], hashes: Sequence[int], wanted: Sequence[str], count: int) -> dict[str, list[int]]:
-    groups: dict[int, list[int]] = {}
-    for i in pool:
-        groups.setdefault(hashes[i], []).append(i)
-    if len(groups) < 3 * len(wanted):
-        # so few different rows that groups cannot be kept together: fall back to single rows
-        groups = {n: [i] for n, i in enumerate(pool)}
-    carved: dict[str, list[int]] = {split: [] for split in wanted}
-    for key in sorted(groups):
-        for rows in carved.values():
-            if len(rows) < count and len(rows) + len(groups[key]) <= max(count, 1):
-                rows += groups[key]
-                break
-    for split, rows in carved.items():
-        if not rows:  # every group is larger than the share: take the last rows, duplicates or not
-            free = [i for i in pool if not any(i in other for other in carved.values())]
-            carved[split] = free[-count:]
-    return {split: sorted(rows) for split, rows in carved.items()}
-
-
-def _carve_files(
-    pool: Sequence[int], hashes: Sequence[int], wanted: Sequence[str], count: int
-) -> tuple[dict[str, list[int]], str]:
-    """Set whole files aside; pages of the only files there are by their order, as far apart as they can be."""
-    groups: dict[int, list[int]] = {}
-    for i in pool:
-        groups.setdefault(hashes[i], []).append(i)
-    carved: dict[str, list[int]] = {}
-    if len(groups) <= len(wanted):
-        for place, split in enumerate(wanted):
-            end = len(pool) - place * count
-            carved[split] = sorted(pool[end - count : end])
-        return carved, "the last pages in order: there are too few files, and pages of one file may be alike"
-    order = sorted(groups)
-    if len(groups) < 3 * len(wanted):
-        order.sort(key=lambda key: (len(groups[key]), key))
-    for place, split in enumerate(wanted):
-        rows = list(groups[order.pop(0)])
-        spare = len(wanted) - place
-        while len(order) > spare and len(rows) + len(groups[order[0]]) <= count:
-            rows += groups[order.pop(0)]
-        carved[split] = sorted(rows)
-    return carved, "whole files, chosen by a hash of their content"
 
 
 def _build(

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 DEFAULT_CAP = 64
+_NEARLY = 0.03
+"""Error of an aspect up to which the larger size is proposed."""
+
 Size = tuple[int, int]
 """(width, height) in pixels."""
 
@@ -126,14 +129,15 @@ class Survey:
             f"images have {kinds}, the median short side is {short}; the largest power of two up to {DEFAULT_CAP} is "
             "taken"
         )
-        return (side, side), (Finding("size", f"size {side} was chosen", why, f"--size {self._option(side)}", False),)
+        return (side, side), (Finding("size", f"size {side} was chosen", why, f"--size {self._option()}", False),)
 
-    def _option(self, side: int) -> str:
-        """Return the size to propose: oblong where all images are, in their aspect."""
+    def _option(self) -> str:
+        """Return the size to propose: where all images have one aspect that is not square, one of that aspect."""
         aspects = {width / height for width, height in self.sizes}
         if len(aspects) > 1 or aspects == {1.0}:
             return "N, or WIDTHxHEIGHT"
-        return shown_size(oblong(next(iter(self.sizes)), side))
+        own = min(self.sizes)
+        return shown_size(oblong(own, min(DEFAULT_CAP, *own)))
 
     def shape_findings(self, size: Size, fit: str, ground: str) -> list[Finding]:
         """Say what will be done to the shape of how many pictures."""
@@ -147,7 +151,7 @@ class Survey:
         if other and fit == "crop":
             centre = "centre square" if square else "centre"
             says = f"{other} of {self.total} images are {aspect}: their {centre} was cropped"
-            pad = "--fit pad" + (f", or --size {self._option(size[0])}" if square and other == self.total else "")
+            pad = "--fit pad" + (f", or --size {self._option()}" if square and other == self.total else "")
             found.append(Finding("size", says, "", pad, False))
         elif other:
             says = f"{other} of {self.total} images are {aspect}: they were padded with {ground}"
@@ -175,6 +179,7 @@ def oblong(own: Size, side: int) -> Size:
         while start * times * 2 <= side:
             times *= 2
         short, long = start * times, max(start, round(start * aspect)) * times
-        found.append((round(abs(long / short / aspect - 1), 2), -short, long))
+        off = abs(long / short / aspect - 1)
+        found.append((off if off > _NEARLY else 0.0, -short, long))
     _, short, long = min(found)
     return (long, -short) if own[0] > own[1] else (-short, long)
