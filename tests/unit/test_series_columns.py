@@ -21,7 +21,7 @@ ROWS = 600
 
 
 def weather(path: Path) -> str:
-    """Days with rain (half of them without), a sky of three texts, a flag of 0 and 1, lowest and highest temperature."""
+    """Days with rain (half without), a sky of three texts, a flag of 0 and 1, lowest and highest temperature."""
     rng, lines = np.random.default_rng(0), ["day,rain,sky,windy,low,high"]
     for i in range(ROWS):
         dry = rng.random() < 0.5
