@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from saddlepoint.data import load_dataset
     from saddlepoint.export import export_run
     from saddlepoint.latent import Explorer, Point, View
-    from saddlepoint.run import Run, compare_runs, evaluate_samples, load
+    from saddlepoint.measure import compare_runs, evaluate_samples
+    from saddlepoint.run import Run, load
 
 _HOMES = {
     "Explorer": "saddlepoint.latent",
     "Point": "saddlepoint.latent",
     "Run": "saddlepoint.run",
-    "compare_runs": "saddlepoint.run",
-    "evaluate_samples": "saddlepoint.run",
+    "compare_runs": "saddlepoint.measure",
+    "evaluate_samples": "saddlepoint.measure",
     "export_run": "saddlepoint.export",
     "list_families": "saddlepoint.api",
     "load": "saddlepoint.run",

@@ -1,7 +1,8 @@
 """Shape aliases and the conventions for value ranges.
 
 Images are float tensors ``(batch, channel, height, width)`` in [-1, 1] inside the library and ``uint8``
-in [0, 255] at its edges (files, caches, pictures). Vectors are ``(batch, feature)`` in their own units.
+in [0, 255] at its edges (files, caches, pictures), ``uint16`` in [0, 65535] where 16 bits are kept. Vectors
+are ``(batch, feature)`` in their own units.
 Sequences are ``(batch, time, feature)`` in [0, 1]. Logits are discriminator outputs before the sigmoid.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, UInt8, UInt16
 from torch import Tensor
 
 Modality = Literal["image", "vector", "sequence"]
@@ -33,8 +34,15 @@ def to_bytes(x: Float[Tensor, "..."]) -> UInt8[Tensor, "..."]:
     return x.detach().cpu().double().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
+def to_words(x: Float[Tensor, "..."]) -> UInt16[Tensor, "..."]:
+    """Return values of [-1, 1] in 16 bits: round(32767.5 (x + 1)) in float64, clipped to [0, 65535]; on the CPU."""
+    return x.detach().cpu().double().add(1).mul_(32767.5).round_().clamp_(0, 65535).to(torch.uint16)
+
+
 def from_bytes(x: Tensor) -> Tensor:
-    """Return rows in the range of the library: uint8 images as float32 in [-1, 1], vectors as float32, unscaled."""
+    """Return rows in the range of the library: images of 8 or 16 bits as float32 in [-1, 1], vectors unscaled."""
+    if x.dtype == torch.uint16:
+        return x.float().div_(32767.5).sub_(1.0)
     return x.float().div_(127.5).sub_(1.0) if x.dtype == torch.uint8 else x.float()
 
 

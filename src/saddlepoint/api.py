@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Unpack
 
 import saddlepoint.families  # noqa: F401 - registers the families
+from saddlepoint import resolve as resolving
 from saddlepoint._errors import CheckpointError, ConfigError, suggest
 from saddlepoint.config import check, from_json, override
+from saddlepoint.data import Inspection, in_memory, inspect_source
 from saddlepoint.data.options import Options, Preparation, preparation_of
 from saddlepoint.engine import runtime
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.precision import PRECISIONS
 from saddlepoint.engine.settings import Settings
 from saddlepoint.family import Family, families, get_family, get_preset
-from saddlepoint.launch import Plan, Start, start
+from saddlepoint.launch import Start, start
+from saddlepoint.resolve import Plan, Resolved
 from saddlepoint.run import Run, load
 
 __all__ = [
-    "Plan", "Run", "Start", "list_families", "load", "parse_budget", "plan", "plan_to_resume", "resume", "start",
-    "train",
+    "Plan", "Resolved", "Run", "Start", "inspect", "list_families", "load", "parse_budget", "plan", "plan_to_resume",
+    "resolve", "resume", "start", "train",
 ]  # fmt: skip
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -35,7 +38,7 @@ def list_families() -> dict[str, type[Family]]:
 
 def plan(
     family: str = "gan",
-    data: str = "mnist",
+    data: Any = "mnist",
     *,
     preset: str | None = None,
     options: Mapping[str, Any] | None = None,
@@ -58,7 +61,8 @@ def plan(
 
     Args:
         family: name of a family; `saddlepoint.list_families()` has them.
-        data: name of a data set, path of images, arrays or a CSV, or ``hf:owner/name``.
+        data: name of a data set, path of images, arrays or a CSV, or ``hf:owner/name``; or data in memory, as
+            `load_dataset` takes it.
         preset: named configuration of the family; None: its default.
         options: fields of the family's configuration to change, such as ``{"batch_size": 64}``.
         budget: training time, such as ``"90s"``, ``"3m"``, ``"1.5h"``, or seconds as a number.
@@ -92,7 +96,7 @@ def plan(
         family=kind.name,
         preset=preset,
         options=override(config, options or {}),
-        source=str(data),
+        source=str(data) if in_memory.is_name(data) else in_memory.hold(data, _reading(kind, preparation)),
         preparation=asked.given(),
         settings=settings,
         device=device,
@@ -119,12 +123,21 @@ def _settings(
     return Settings(seed, steps, kimg, seconds, checkpoint_seconds=every, remedy=remedy, stop_when=stop_when)
 
 
-def train(family: str = "gan", data: str = "mnist", **request: Any) -> Run:
+def _reading(kind: type[Family], preparation: Preparation) -> Options:
+    """Return options with what the family needs, for data that may be images or sequences."""
+    own = kind.tags.modalities
+    known: Preparation = {"modality": own[0]} if len(own) == 1 else {}
+    return Options.of(**{**known, **preparation})
+
+
+def train(family: str = "gan", data: Any = "mnist", **request: Any) -> Run:
     """Train a family on data, or go on with the same unfinished training, and return the run.
 
     Args:
         family: name of a family.
-        data: name of a data set, path of images or arrays, or ``hf:owner/name``.
+        data: name of a data set, path of images or arrays, or ``hf:owner/name``; or data in memory: an array or tensor,
+            (x, labels), a list of pictures, a data set of PyTorch or of `datasets`, a pandas.DataFrame, a `Dataset`,
+            or a mapping from split names to these.
         **request: everything else that `plan` accepts.
 
     Raises:
@@ -133,17 +146,71 @@ def train(family: str = "gan", data: str = "mnist", **request: Any) -> Run:
         CheckpointError: if the run folder cannot be used.
         TrainingError: if a loss or a weight stops being finite.
     """
-    return start(plan(family, data, **request))[0]
+    planned = plan(family, data, **request)
+    try:
+        return start(planned)[0]
+    finally:
+        in_memory.forget(planned.source)  # what is needed from now on, the cache has
+
+
+def resolve(request: Plan, say: Callable[[str], None] | None = None) -> Resolved:
+    """Read the data of a request and make all choices, without training: what a dry run shows.
+
+    Args:
+        request: of `plan` or `plan_to_resume`.
+        say: receives lines worth telling while data is fetched.
+
+    Raises:
+        ConfigError: if the family does not take the data.
+        DataError: if the data cannot be found or used; `OpenQuestion` if it can be read in several ways.
+    """
+    return resolving.resolve(request, runtime.resolve_device(request.device), say)
+
+
+def inspect(
+    source: Any,
+    family: str | None = None,
+    *,
+    preset: str | None = None,
+    say: Callable[[str], None] | None = None,
+    **preparation: Unpack[Preparation],
+) -> Inspection:
+    """Look at every row of a data set, and say what training would do with it.
+
+    Args:
+        source: as in `train`.
+        family: what would be trained on it: its choices (size, augmentation, minibatch) are part of the answer.
+        preset: of the family.
+        say: receives lines worth telling while data is fetched.
+        preparation: as in `plan`.
+
+    Raises:
+        ConfigError: if there is no such family, or it does not take the data.
+        DataError: as `resolve`.
+    """
+    if not in_memory.is_name(source):
+        wanted = Options.of(**preparation) if family is None else _reading(get_family(family), preparation)
+        source = in_memory.hold(source, wanted)
+    if family is None:
+        return inspect_source(source, say=say, **preparation)
+    resolved = resolve(plan(family, source, preset=preset, **preparation), say)
+    found = inspect_source(source, say=say, **preparation_of({"options": resolved.plan.preparation}))
+    return dataclasses.replace(found, findings=resolved.reading.findings, shape=resolved.dataset.spec.shape)
 
 
 def resume(path: str | Path, **limits: Any) -> Run:
     """Go on with the run in ``path`` and return it; arguments as in `plan_to_resume`, errors as in `train`."""
-    return start(plan_to_resume(path, **limits))[0]
+    planned = plan_to_resume(path, **limits)
+    try:
+        return start(planned)[0]
+    finally:
+        in_memory.forget(planned.source)
 
 
 def plan_to_resume(
     path: str | Path,
     *,
+    data: Any = None,
     budget: str | float | None = None,
     kimg: float | None = None,
     steps: int | None = None,
@@ -155,6 +222,7 @@ def plan_to_resume(
 
     Args:
         path: run folder.
+        data: what the run was trained on, if that was given in memory and the cache has it no longer.
         budget, kimg, steps: new limits, counted from the run's beginning; without any, the run's own.
         stop_when: as in `plan`; None: as before.
         device: where to go on; None: where it was.
@@ -172,7 +240,9 @@ def plan_to_resume(
     try:
         kind = get_family(config["family"])
         settings = Settings(**config["settings"])
-        data = config["data"]
+        known = config["data"]
+        if data is not None:
+            _give_again(folder, kind, known, data)
         if budget is not None or kimg is not None or steps is not None:
             settings = dataclasses.replace(settings, seconds=limits.seconds, kimg=kimg, steps=steps)
         settings = dataclasses.replace(settings, stop_when=stop_when or settings.stop_when)
@@ -180,8 +250,8 @@ def plan_to_resume(
             family=kind.name,
             preset=config["preset"],
             options=from_json(kind.Config, config["options"]),
-            source=data["source"],
-            preparation=preparation_of(data),
+            source=known["source"],
+            preparation=preparation_of(known),
             settings=settings,
             device=device or config["device"],
             threads=threads or config["threads"],
@@ -189,6 +259,15 @@ def plan_to_resume(
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error
+
+
+def _give_again(folder: RunFolder, kind: type[Family], known: Mapping[str, Any], data: Any) -> None:
+    """Hold data in memory for a run that was trained on it."""
+    if not in_memory.in_memory(known["source"]):
+        raise ConfigError(f"'{folder.path}' was trained on '{known['source']}', no data in memory; leave it out")
+    name = in_memory.hold(data, _reading(kind, preparation_of(known)))
+    if name != known["source"]:
+        raise ConfigError(f"'{folder.path}' was trained on other data ({known['source']} then, {name} now)")
 
 
 def _check_words(remedy: str, stop_when: str | None, precision: str = "auto") -> None:

@@ -30,10 +30,12 @@ def _uniform(x: Images, generator: torch.Generator) -> Tensor:
 
 
 def colour(x: Images, generator: torch.Generator) -> Images:
-    """Shift brightness by U(-0.5, 0.5), scale saturation by U(0, 2) and contrast by U(0.5, 1.5).
+    """Shift brightness by U(-0.5, 0.5), scale saturation by U(0, 2) and contrast by U(0.5, 1.5); opacity stays.
 
     Source: Zhao et al. 2020 (DiffAugment), section 4, with the ranges of its experiments.
     """
+    if x.shape[1] == 4:
+        return torch.cat([colour(x[:, :3], generator), x[:, 3:]], 1)
     x = x + _uniform(x, generator) - 0.5
     grey = x.mean(1, keepdim=True)
     x = torch.lerp(grey, x, 2 * _uniform(x, generator))
@@ -42,7 +44,7 @@ def colour(x: Images, generator: torch.Generator) -> Images:
 
 
 def translation(x: Images, generator: torch.Generator, share: float = 0.125) -> Images:
-    """Move each image by whole pixels, up to ``share`` of its side; what comes in is black (-1).
+    """Move each image by whole pixels, up to ``share`` of its side; what comes in is black (-1), and cannot be seen.
 
     Source: Zhao et al. 2020; they fill with 0, the middle of the range, which here is grey. Black leaves pictures on a
     black ground what they are.

@@ -38,6 +38,7 @@ from saddlepoint.cli_options import (
     with_preparation,
 )
 from saddlepoint.cli_ship import add_shipping
+from saddlepoint.data.plan import OpenQuestion
 
 app = typer.Typer(
     name="saddle",
@@ -121,7 +122,7 @@ def train(
     Every field of the family's configuration is an option as well: --lr 0.1, --batch-size 64, --k 3
     (`saddle families gan` lists them). Of your own images size, augmentation and budget are chosen, and said.
     """
-    from saddlepoint import api, pictures
+    from saddlepoint import api, pictures, tables
     from saddlepoint.data import KNOWN
 
     options = _family_options(option or [], family)
@@ -138,7 +139,9 @@ def train(
             micro_batch=micro_batch, precision=precision, compile=compile, **preparation,
         )  # fmt: skip
     if dry_run:
-        typer.echo(json.dumps(request.to_json(), indent=1))
+        resolved = api.resolve(request, say_aside)
+        say_aside("\n".join(tables.reading_table(resolved.reading.findings)))
+        typer.echo(json.dumps(resolved.to_json(), indent=1))
         return
     run = _run(request, quiet=quiet, fresh=fresh)
     if report or (report is None and request.source not in KNOWN):
@@ -184,7 +187,7 @@ def demo(
 @app.command(
     epilog="Examples:  saddle sample runs/my-run -n 64 --seed 1  |  saddle sample runs/my-run --picture filmstrip  |  "
     "saddle sample runs/my-run --label 3 -n 64  |  saddle sample runs/my-run -n 10000 --out samples.npz  |  "
-    "saddle sample runs/prices -n 1000 --format csv"
+    "saddle sample runs/prices -n 1000 --format csv  |  saddle sample runs/my-run -n 1000 --out made/"
 )
 def sample(
     run: RunArgument,
@@ -199,11 +202,19 @@ def sample(
     seed: SeedOption = 0,
     out: OutOption = None,
     kind: FormatOption = None,
+    truncation: Annotated[
+        float | None,
+        typer.Option(help="Of families with w: pull samples towards the mean, as 0.7; 1: not at all."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Of series: time of the first step, as 2016-07-01. Default: after the data.")
+    ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Use the last weights, not their moving average.")] = False,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
 ) -> None:
-    """Draw samples of a run: a PNG picture, or with --out FILE.npz the arrays themselves; of series a CSV.
+    """Draw samples of a run: a PNG picture, with --out FOLDER one file each, with --out FILE.npz the arrays; of series
+    a CSV.
 
     grid: samples, or inputs beside their translations. filmstrip: the same z over training. neighbours: samples
     beside their nearest training images, framed in yellow. interpolation: straight lines between points of z space.
@@ -216,7 +227,10 @@ def sample(
 
     use_threads(threads)
     loaded = api.load(run, device=device, averaged=not raw)
-    typer.echo(pictures.draw(loaded, picture, n, seed=seed, label=label, out=out, kind=kind))
+    drawn = pictures.draw(
+        loaded, picture, n, seed=seed, label=label, out=out, kind=kind, truncation=truncation, start=start
+    )
+    typer.echo(drawn)
 
 
 @app.command(
@@ -249,8 +263,8 @@ def evaluate(
     preparation: dict[str, Any],
 ) -> None:
     """Measure a run, or samples from elsewhere, by named protocols, beside rows that say what a figure can tell."""
+    from saddlepoint import measure, tables
     from saddlepoint import run as runs
-    from saddlepoint import tables
     from saddlepoint.engine.runtime import use_threads
 
     if (run is None) == (samples is None):
@@ -260,7 +274,7 @@ def evaluate(
     if samples is not None:
         if data is None:
             raise ConfigError("--samples needs --data: the data set they are to be compared with")
-        report, page = runs.evaluate_samples(
+        report, page = measure.evaluate_samples(
             samples, data, protocol, seed=seed, features=features, out=out, say=say, **preparation
         )
     else:
@@ -287,7 +301,7 @@ def compare(
     import dataclasses
 
     from saddlepoint import tables
-    from saddlepoint.run import compare_runs
+    from saddlepoint.measure import compare_runs
 
     lines = compare_runs(runs, protocol)
     if as_json:
@@ -435,6 +449,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         code = app(_gather(sys.argv[1:]), standalone_mode=False)
+    except OpenQuestion as question:
+        code = _fail(question.text(["saddle", *sys.argv[1:]]))
     except ConfigError as error:
         code = 2 if _follows() else _fail(str(error))
     except SaddlepointError as error:

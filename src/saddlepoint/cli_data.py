@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -29,18 +30,29 @@ def data_list() -> None:
 @data_app.command(
     "inspect",
     epilog="Examples:  saddle data inspect mnist  |  saddle data inspect ./photos --size 64  |  "
-    "saddle data inspect prices.csv --window 48",
+    "saddle data inspect prices.csv --window 48  |  saddle data inspect ./photos --family stylegan",
 )
 @with_preparation
 def data_inspect(
     source: Annotated[str, typer.Argument(help="Data set name, path or hf:owner/name.")],
+    family: Annotated[
+        str | None, typer.Option("--family", "-f", help="Say what this family would do with it, too.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="Preset of that family.")] = None,
+    duplicates: Annotated[
+        Path | None, typer.Option(help="Write all pairs of images that look the same into this CSV.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     *,
     preparation: dict[str, Any],
 ) -> None:
-    """Count images, sizes, classes and duplicates, or columns and windows; say what training would do."""
-    from saddlepoint import tables
-    from saddlepoint.data import inspect_source
+    """Say how data is read, why, and how else it could be; count images, sizes, classes, duplicates and windows."""
+    from saddlepoint import api, tables
+    from saddlepoint.data.images.duplicates import write_pairs
+    from saddlepoint.data.inspect import find_copies
 
-    found = inspect_source(source, say=say_aside, **preparation)
+    if duplicates is not None:
+        copies = find_copies(source, say=say_aside, **preparation)
+        say_aside(f"duplicates: {write_pairs(duplicates, copies.pairs(), copies.origins)}")
+    found = api.inspect(source, family, preset=preset, say=say_aside, **preparation)
     typer.echo(found.to_json() if as_json else "\n".join(tables.describe_inspection(found)))

@@ -28,7 +28,10 @@ RemedyOption = Annotated[
 BudgetOption = Annotated[
     str | None, typer.Option(help="Training time: 90s, 3m, 1.5h. Default: some minutes, by the family.")
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration as JSON and stop.")]
+DryRunOption = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Read the data, print how, and the resolved configuration; stop."),
+]
 ReportOption = Annotated[
     bool | None, typer.Option("--report/--no-report", help="Measure the run at the end. Default: for your own data.")
 ]
@@ -43,7 +46,11 @@ CompileOption = Annotated[
     bool, typer.Option("--compile", help="Try torch.compile on each network; kept where its gradients stay the same.")
 ]
 FormatOption = Annotated[
-    str | None, typer.Option("--format", help="Of series: write csv, parquet or npz, in the units of the data.")
+    str | None,
+    typer.Option(
+        "--format",
+        help="Of series: csv, parquet or npz, in the units of the data. Of images: png or webp, a file each.",
+    ),
 ]
 
 

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from saddlepoint.engine.doctor import Diagnosis
 from saddlepoint.engine.settings import Means, Observer, Settings
+from saddlepoint.tables import brief_reading
 
 if TYPE_CHECKING:
     from saddlepoint.api import Start
@@ -79,8 +80,8 @@ class Display:
         sizes = {name: sum(p.numel() for p in m.parameters()) for name, m in start.family.named_children()}
         names = [f"{name} {size / 1e6:.2f} M" for name, size in sizes.items() if size]
         self.say(f"data:     {start.dataset.name}, {rows}")
-        for note in start.dataset.notes:
-            self.say(f"          {note}")
+        for line in brief_reading(start.reading):
+            self.say(f"          {line}")
         self.say(f"family:   {config['family']}, preset {config['preset']}; {', '.join(names)} parameters")
         self.say(f"machine:  {config['device']}, {config['threads']} threads, seed {config['settings']['seed']}")
         self.say(f"run:      {start.folder}{' (going on)' if start.resumed else ''}; Ctrl-C stops and saves")

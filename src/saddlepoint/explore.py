@@ -20,7 +20,9 @@ from torch import Tensor
 
 from saddlepoint import curves
 from saddlepoint._errors import ConfigError, DataError
-from saddlepoint._types import to_bytes
+from saddlepoint._types import to_bytes, to_words
+from saddlepoint.data.dataset import bytes_of
+from saddlepoint.data.images.write import deep_png
 from saddlepoint.metrics.distances import Rows, nearest
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "grid",
     "nearest",
     "neighbours",
+    "picture_bytes",
     "read_snapshot",
     "save_arrays",
     "save_snapshot",
@@ -55,7 +58,11 @@ LANDMARKS = (0, 10_000, 50_000, 90_000)
 MOST_CLASS_COLUMNS = 20
 """Classes up to which each has a column of its own in a grid."""
 
+_CHEQUER, _CHEQUERS = 4, (204, 153)
+"""Side of the squares behind images that can be seen through, and their grey levels."""
+
 _KEY = "saddlepoint"
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _SIZE = 56
 _SHOWN_POINTS = 4_000
 
@@ -84,19 +91,22 @@ def tile(
     gap: int = 2,
     frames: Collection[int] | None = None,
     captions: Sequence[str] | None = None,
+    see_through: bool = False,
 ) -> Image.Image:
     """Lay images out in rows on a grey ground.
 
     Args:
-        images: (n, channel, height, width) uint8 with 1 or 3 channels.
+        images: (n, channel, height, width) uint8 with 1, 3 or 4 channels; the fourth is opacity.
         columns: images in a row; None for a layout near to a square.
         scale: each pixel becomes scale x scale equal ones; None enlarges small images to about 56 pixels.
         gap: pixels between tiles and around them, not scaled.
         frames: indices of tiles to frame in yellow; frames fill the gap and cover no pixel of a tile.
         captions: one line of text for each row, written on its left.
+        see_through: keep the opacity of images of 4 channels: the picture is RGBA then, and opaque between tiles.
+            Otherwise they are laid on a chequered ground.
 
     Raises:
-        DataError: if images are not uint8 (n, 1 or 3, height, width) with n >= 1.
+        DataError: if images are not uint8 (n, 1, 3 or 4, height, width) with n >= 1.
         ConfigError: on columns or scale below 1, a negative gap, frames without a gap or outside the images,
             or another number of captions than rows.
     """
@@ -109,14 +119,17 @@ def tile(
     if captions is not None and len(captions) != rows:
         raise ConfigError(f"{len(captions)} captions for {rows} rows: give one for each row")
     high, wide = height * scale + gap, width * scale + gap
-    canvas = np.full((rows * high + gap, columns * wide + gap, 3), BACKGROUND, np.uint8)
+    see_through = see_through and channels == 4
+    canvas = np.full((rows * high + gap, columns * wide + gap, 3 + see_through), BACKGROUND, np.uint8)
+    canvas[..., 3:] = 255
     # A frame is what the tile leaves uncovered of a yellow block.
     for index in frames or ():
         top, left = index // columns * high, index % columns * wide
-        canvas[top : top + high + gap, left : left + wide + gap] = YELLOW
+        canvas[top : top + high + gap, left : left + wide + gap, :3] = YELLOW
     for index, image in enumerate(images):
         top, left = index // columns * high + gap, index % columns * wide + gap
         pixels = image.transpose(1, 2, 0).repeat(scale, 0).repeat(scale, 1)
+        pixels = pixels if channels < 4 or see_through else _on_chequers(pixels)
         canvas[top : top + height * scale, left : left + width * scale] = pixels
     picture = Image.fromarray(canvas)
     if captions is not None:
@@ -124,22 +137,48 @@ def tile(
     return picture.convert("L") if channels == 1 and not frames else picture
 
 
-def grid(samples: Tensor, columns: int | None = None, *, scale: int | None = None, gap: int = 2) -> Image.Image:
+def _on_chequers(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels (height, width, 4) on a ground of light and darker grey squares, (height, width, 3)."""
+    rows, columns = (np.arange(side) // _CHEQUER for side in pixels.shape[:2])
+    ground = np.where((rows[:, None] + columns) % 2 == 0, *_CHEQUERS)[..., None]
+    share = pixels[..., 3:] / 255
+    return np.rint(pixels[..., :3] * share + ground * (1 - share)).astype(np.uint8)
+
+
+def grid(
+    samples: Tensor, columns: int | None = None, *, scale: int | None = None, gap: int = 2, see_through: bool = False
+) -> Image.Image:
     """Lay out samples in [-1, 1], shape (n, channel, height, width); see `tile`.
 
     Raises:
         DataError: if the samples are not images, or not finite.
     """
-    return tile(to_uint8(samples), columns, scale=scale, gap=gap)
+    return tile(to_uint8(samples), columns, scale=scale, gap=gap, see_through=see_through)
 
 
-def single(sample: Tensor) -> Image.Image:
-    """Return one sample in [-1, 1], shape (channel, height, width), as a picture of its own size.
+def single(sample: Tensor, *, see_through: bool = True) -> Image.Image:
+    """Return one sample in [-1, 1], shape (channel, height, width), as a picture of its own size; see `tile`.
 
     Raises:
         DataError: if it is no image, or not finite.
     """
-    return tile(to_uint8(sample[None]), 1, scale=1, gap=0)
+    return tile(to_uint8(sample[None]), 1, scale=1, gap=0, see_through=see_through)
+
+
+def picture_bytes(sample: Tensor, depth: int = 8) -> bytes:
+    """Return one sample in [-1, 1], shape (channel, height, width), as the bytes of a PNG file.
+
+    Args:
+        sample: of 1, 3 or 4 channels.
+        depth: bits of a value: 8, or 16 over the range 0 to 65535.
+
+    Raises:
+        DataError: if it is no image, or not finite.
+    """
+    if depth == 8:
+        return encoded(single(sample))
+    _check_images(to_uint8(sample[None]))
+    return deep_png(to_words(sample).numpy())
 
 
 def encoded(picture: Image.Image) -> bytes:
@@ -156,7 +195,7 @@ def neighbours(
 
     Args:
         samples: (n, channel, height, width) in [-1, 1].
-        train: (m, channel, height, width) uint8 training images, memory-mapped or not.
+        train: (m, channel, height, width) training images of 8 or 16 bits, memory-mapped or not.
         columns: samples in a row; with ``beside`` pairs in a row. Samples that fill no row are left out.
         beside: each sample has its neighbour on its right. Otherwise the rightmost column holds the neighbour
             of the last sample of each row, as in the paper.
@@ -176,6 +215,7 @@ def neighbours(
     shown = to_uint8(samples[: rows * columns])
     _check_images(shown)
     asked = shown if beside else shown[columns - 1 :: columns]
+    train = bytes_of(train)
     indices, _ = nearest(asked, train)
     table = shown.reshape(rows, columns, *shown.shape[1:])
     found = train[indices].reshape(rows, -1, *shown.shape[1:])
@@ -211,13 +251,16 @@ def walk(z0: Tensor, z1: Tensor, steps: int = 10) -> Tensor:
     return ((1 - t) * z0[:, None] + t * z1[:, None]).flatten(0, 1)
 
 
-def save_arrays(path: str | Path, samples: Tensor | np.ndarray, labels: Tensor | None = None) -> Path:
-    """Write samples as array ``x`` of a .npz file, images as uint8, vectors as float32; ``labels`` beside it.
+def save_arrays(
+    path: str | Path, samples: Tensor | np.ndarray, labels: Tensor | None = None, *, whole: bool = False
+) -> Path:
+    """Write samples as array ``x`` of a .npz file, images as uint8, all else as float32; ``labels`` beside it.
 
     Args:
         path: the file, ending in .npz; its folder is made if missing.
         samples: images (n, channel, height, width) in [-1, 1] or as uint8, or vectors (n, feature).
         labels: (n,), what they were asked for as; None: they were not.
+        whole: write images as float32 in [-1, 1], too: of data that keeps 16 bits.
 
     Raises:
         DataError: if image samples are not finite.
@@ -225,7 +268,7 @@ def save_arrays(path: str | Path, samples: Tensor | np.ndarray, labels: Tensor |
     path = Path(path)
     x = samples.detach().cpu().float().numpy() if isinstance(samples, Tensor) else samples
     if x.ndim == 4 and x.dtype != np.uint8:
-        x = to_uint8(x)
+        x = x if whole and np.isfinite(x).all() else to_uint8(x)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:
@@ -272,7 +315,7 @@ def save_snapshot(
         images = to_uint8(samples)
         _check_images(images)
         columns = columns or max(1, round(len(images) ** 0.5))
-        picture = tile(images, columns, scale=1)
+        picture = tile(images, columns, scale=1, see_through=True)
         layout = {"n": len(images), "shape": list(images.shape[1:]), "columns": columns, "gap": 2}
     text = PngImagePlugin.PngInfo()
     text.add_text(_KEY, json.dumps({"step": step, "scale": 1, **layout}, sort_keys=True))
@@ -309,7 +352,7 @@ def read_snapshot(path: str | Path, layout: dict[str, Any] | None = None) -> np.
             layout = layout or json.loads(picture.text[_KEY])  # type: ignore[attr-defined]
             count, columns, gap = (int(layout[key]) for key in ("n", "columns", "gap"))
             channels, height, width = (int(size) for size in layout["shape"])
-            pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
+            pixels = np.asarray(picture.convert(_MODES[channels]))
     except (OSError, AttributeError, KeyError, ValueError, SyntaxError) as error:
         raise DataError(
             f"{path} is not a grid of samples written by save_snapshot ({error!r}); give its layout, "
@@ -447,10 +490,10 @@ def _view(x: np.ndarray) -> tuple[float, float]:
 
 
 def _check_images(images: Rows) -> None:
-    if images.ndim != 4 or len(images) < 1 or images.shape[1] not in (1, 3) or images.dtype != np.uint8:
+    if images.ndim != 4 or len(images) < 1 or images.shape[1] not in _MODES or images.dtype != np.uint8:
         raise DataError(
             f"images have shape {tuple(images.shape)} and type {images.dtype}, but pictures need uint8 "
-            "(n, 1 or 3, height, width); for vectors use scatter"
+            "(n, 1, 3 or 4, height, width); for vectors use scatter"
         )
 
 
@@ -470,7 +513,8 @@ def _captioned(picture: Image.Image, captions: Sequence[str], high: int, gap: in
     """Put one line of text on the left of each row."""
     font = ImageFont.load_default(min(14, max(8, high - gap)))
     margin = int(max(font.getlength(line) for line in captions)) + 12
-    result = Image.new("RGB", (picture.width + margin, picture.height), (BACKGROUND,) * 3)
+    ground = (BACKGROUND,) * 3 + ((255,) if picture.mode == "RGBA" else ())
+    result = Image.new(picture.mode, (picture.width + margin, picture.height), ground)
     result.paste(picture, (margin, 0))
     draw = ImageDraw.Draw(result)
     for row, line in enumerate(captions):

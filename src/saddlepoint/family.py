@@ -320,7 +320,7 @@ class Family(nn.Module, abc.ABC):
         eager: names of the submodules that a compiler has nothing to gain from: their passes are written by hand.
         paper_presets: presets that follow a paper; remedies are off there unless asked for.
         remedies: what the doctor may try, in this order.
-        sizes: sides of the square images it can make; empty: any.
+        sizes: sides of squares that are chosen among where no size is asked for; empty: any. See `can_make`.
         most_on_cpu: side of own images up to which a CPU trains in minutes; larger ones only if asked for.
         default_budget: training time where no limit is given.
         stride: sides of images that it transforms are multiples of this.
@@ -369,6 +369,11 @@ class Family(nn.Module, abc.ABC):
             chosen: names of the options that the user named; they stay.
         """
         return config, ()
+
+    @classmethod
+    def can_make(cls, width: int, height: int) -> bool:
+        """Whether it makes, or transforms, images of this size, with the default options."""
+        return not cls.sizes or (width == height and width in cls.sizes)
 
     def prepare(self, stats: DataStats) -> None:
         """Set what depends on the data (an output bias, a scaler's ranges), once, before the first step."""

@@ -6,8 +6,8 @@ import contextlib
 import dataclasses
 import datetime
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,10 @@ from torch import Tensor
 
 from saddlepoint import explore
 from saddlepoint._errors import CheckpointError, ConfigError
-from saddlepoint._version import __version__
-from saddlepoint.config import override, to_json
-from saddlepoint.data import Dataset, absolute_source, load_dataset, natural_side
+from saddlepoint.config import override
+from saddlepoint.data import Dataset
 from saddlepoint.data.feed import Feed
-from saddlepoint.data.plan import findings_to_json
+from saddlepoint.data.plan import ReadingPlan
 from saddlepoint.engine import runtime
 from saddlepoint.engine.care import UNATTENDED, Care
 from saddlepoint.engine.doctor import diagnose
@@ -28,65 +27,25 @@ from saddlepoint.engine.folder import OWN_NAMES, RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.precision import Precision, choose_precision
 from saddlepoint.engine.remedies import course_of, finish_rollback, train_with_remedies
-from saddlepoint.engine.settings import SILENT, Observer, Outcome, Settings
+from saddlepoint.engine.settings import SILENT, Observer, Outcome
 from saddlepoint.engine.signs import Examiner
 from saddlepoint.engine.world import World, join
 from saddlepoint.family import Family, FamilyConfig, build_family, get_family
 from saddlepoint.features import shipped_classifier
+from saddlepoint.resolve import Plan, resolve
 from saddlepoint.run import Run, load
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A training request with every choice resolved, before any data is read.
-
-    Attributes:
-        family: name of the family.
-        preset: name of the preset that the options started from.
-        options: the family's configuration.
-        source: data set name, path or hub id.
-        preparation: how data is prepared: arguments of `load_dataset`.
-        settings: seed, budget and cadence.
-        device: cpu, cuda, mps or auto.
-        threads: CPU threads; None leaves the choice to PyTorch.
-        out: run folder; None: a new one below ``runs/``, or an unfinished one of the same configuration.
-        chosen: options that the user named; None: nothing is left to choose from the data.
-    """
-
-    family: str
-    preset: str
-    options: FamilyConfig
-    source: str
-    preparation: Mapping[str, Any] = field(default_factory=dict)
-    settings: Settings = field(default_factory=Settings)
-    device: str = "auto"
-    threads: int | None = None
-    out: Path | None = None
-    chosen: frozenset[str] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the plan as it is printed by a dry run and kept in ``config.json``."""
-        return {
-            "saddlepoint": __version__,
-            "family": self.family,
-            "preset": self.preset,
-            "options": to_json(self.options),
-            "data": {"source": self.source, "options": dict(self.preparation)},
-            "settings": dataclasses.asdict(self.settings),
-            "device": self.device,
-            "threads": self.threads,
-        }
-
-
-@dataclass(frozen=True)
 class Start:
-    """What is known when training begins: the folder, the data, the networks, whether it goes on."""
+    """What is known when training begins: folder, data, networks, whether it goes on, and how the data is read."""
 
     folder: Path
     dataset: Dataset
     family: Family
     config: Mapping[str, Any]
     resumed: bool
+    reading: ReadingPlan
 
 
 def start(
@@ -113,11 +72,11 @@ def start(
     runtime.keep_freed_memory()
     threads = runtime.use_threads(request.threads)
     device = runtime.resolve_device(request.device, world.local_rank if world.size > 1 else None)
-    request, dataset = world.in_turn(lambda: _suited(_among(request, world, observer.say), device, observer.say))
+    asked = request
+    resolved = world.in_turn(lambda: resolve(_among(asked, world, observer.say), device, observer.say))
+    request, dataset, network = resolved.plan, resolved.dataset, resolved.network
     shares = request.settings.shares(request.options.batch_size, world.size)
-    network = build_family(request.family, request.options, dataset.spec)
-    config = {**request.to_json(), "device": device.type, "threads": threads, "machine": runtime.machine()}
-    config["data"] |= _described(dataset, request.source)
+    config = {**resolved.to_json(), "device": device.type, "threads": threads, "machine": runtime.machine()}
     folder, resumed = world.shared(lambda: _choose_folder(request, config, fresh))
     precision = world.shared(lambda: _precision(request, network, device, folder if resumed else None))
     observer.say(f"precision: {precision}")
@@ -138,7 +97,7 @@ def start(
             return trainer
 
         if announce:
-            announce(Start(folder.path, dataset, network, config, resumed))
+            announce(Start(folder.path, dataset, network, config, resumed, resolved.reading))
         try:
             outcome = _trained(build, request, folder, observer, dataset, world)
         except BaseException as error:
@@ -192,69 +151,6 @@ def _trained(
         return override(request.options, course_of(folder).changes)
 
     return build(world.shared(in_force)).train(dataset.stats)
-
-
-def _suited(request: Plan, device: torch.device, say: Callable[[str], None]) -> tuple[Plan, Dataset]:
-    """Load the data; choose what the plan leaves open by what it is, and say why."""
-    kind, preparation = get_family(request.family), request.preparation
-    choosing = bool(kind.sizes) and preparation.get("size") is None
-    dataset, own = None, natural_side(request.source) if choosing else None
-    if own is None:
-        dataset = load_dataset(request.source, say=say, **preparation)
-        own = dataset.spec.shape[1] if choosing and dataset.modality == "image" else None
-    if own is not None:
-        side, why = choose_size(own, kind.sizes, None if device.type != "cpu" else kind.most_on_cpu)
-        if why:
-            say(why)
-            preparation, dataset = {**preparation, "size": side}, None
-    if dataset is None:
-        dataset = load_dataset(request.source, say=say, **preparation)
-    if request.chosen is None:
-        return replace(request, preparation=preparation), dataset
-    options, reasons = kind.suited(request.options, dataset.spec, request.chosen)
-    for reason in reasons:
-        say(reason)
-    return replace(request, preparation=preparation, options=options), dataset
-
-
-def choose_size(own: int, sizes: Sequence[int], most: int | None) -> tuple[int, str]:
-    """Return the side of the images to train on, and why it is not their own; an empty reason if it is.
-
-    Args:
-        own: side of the images as they are.
-        sizes: sides the family can make.
-        most: largest side to choose, or None.
-
-    >>> choose_size(20, (16, 28, 32, 64), 32)
-    (16, 'size 16 was chosen: the nearest to 20 that the family can make')
-    >>> choose_size(28, (16, 28, 32, 64), 32)
-    (28, '')
-    """
-    side = max((size for size in sizes if size <= min(own, most or own)), default=min(sizes))
-    if side == own:
-        return side, ""
-    if most is not None and own > most:
-        larger = min((size for size in sizes if size > side), default=side)
-        return side, f"size {side} was chosen: the largest that trains in minutes on a CPU (--size {larger} for more)"
-    return side, f"size {side} was chosen: the nearest to {own} that the family can make"
-
-
-def _described(dataset: Dataset, source: str) -> dict[str, Any]:
-    """Return what ``config.json`` keeps of the data; the source must be found from any working directory."""
-    return {
-        "source": absolute_source(source),
-        "name": dataset.name,
-        "fingerprint": dataset.fingerprint,
-        "shape": list(dataset.spec.shape),
-        "modality": dataset.modality,
-        "classes": list(dataset.classes),
-        "rows": dataset.spec.rows,
-        "shares": list(dataset.spec.shares),
-        "static": dataset.static,
-        **({} if dataset.layout is None else {"layout": dataset.layout.to_json()}),
-        "labelling": [list(groups) for groups in dataset.labelling],
-        "reading": findings_to_json(dataset.findings),
-    }
 
 
 def _verdict(folder: RunFolder) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,9 @@ from torch import Tensor
 from saddlepoint import curves, explore, films
 from saddlepoint._errors import ConfigError, DataError, suggest
 from saddlepoint._types import from_bytes
+from saddlepoint.data.images.write import KINDS
 from saddlepoint.data.labels.files import class_index
+from saddlepoint.data.options import preparation_of
 from saddlepoint.data.series.samples import FORMATS
 from saddlepoint.engine import runtime
 from saddlepoint.engine.folder import RunFolder
@@ -29,6 +32,7 @@ _TRUNCATIONS = (1.0, 0.7, 0.5, 0.0, -0.5, -1.0)
 _FILMS = (".gif", ".mp4")
 _ROWS = 8
 _WINDOWS = 1000
+_FILES = 100
 
 
 def draw(
@@ -40,8 +44,10 @@ def draw(
     label: int | str | None = None,
     out: Path | None = None,
     kind: str | None = None,
+    truncation: float | None = None,
+    start: str | None = None,
 ) -> Path:
-    """Draw one picture of a run, or write what it shows as arrays, and return where it is.
+    """Draw one picture of a run, or write what it shows as arrays or as files, and return where it is.
 
     Arrays of a grid are what `Run.sample` returns: where no label is asked for, labels in the shares of the data.
 
@@ -52,28 +58,44 @@ def draw(
             references; None: as many as look well.
         seed: of the samples.
         label: index or name of one class, for a conditional generator; None: a column or a row for each class.
-        out: a file ending in .png or .npz, of series also .csv or .parquet; None: in the run folder.
-        kind: csv, parquet or npz: write the samples of series in the units of their data; None: by ``out``.
+        out: a file ending in .png or .npz, of series also .csv or .parquet; of images a folder for a file each; None:
+            in the run folder.
+        kind: csv, parquet or npz: write the samples of series in the units of their data; png or webp: write images as
+            a file each; None: by ``out``.
+        truncation: of a grid or files; see `Run.sample`.
+        start: of a file of series: time of the first step; see `Run.write`.
 
     Raises:
-        ConfigError: on another ending, a class that does not exist, or styles or references that the generator does
-            not take.
+        ConfigError: on another ending, a folder that is not empty, a class that does not exist, or styles, references
+            or a truncation that the generator does not take.
         DataError: if samples are not finite, or the run has no snapshots.
     """
+    if truncation is not None and picture != "grid":
+        raise ConfigError(f"picture is '{picture}', but a truncation is for samples; leave one of them out")
+    if run.family.data.modality == "image" and (kind in KINDS or _is_folder(out)):
+        return _files(run, picture, kind or "png", n, out, seed=seed, label=label, truncation=truncation)
     table = kind or ("" if out is None else out.suffix.lower().removeprefix("."))
     if kind is not None or table in ("csv", "parquet") or (table == "npz" and run.family.data.modality == "sequence"):
-        return _table(run, picture, table, n, seed, label, out)
+        return _table(run, picture, table, n, out, seed=seed, label=label, start=start)
+    if start is not None:
+        raise ConfigError("a start is for files of series: give --format csv, or leave --start out")
     if out is not None and out.suffix == ".npz":
         n = _count(run, picture, n, label)
         labels = run.labels(n, seed=seed, label=label) if picture == "grid" else None
         one = labels if labels is not None and labels.ndim == 1 else None
-        return explore.save_arrays(out, _arrays(run, picture, n, seed, label), one)
+        shown = run.sample(n, seed=seed, label=label, truncation=truncation) if truncation is not None else None
+        kept = _arrays(run, picture, n, seed, label) if shown is None else shown
+        return explore.save_arrays(out, kept, one, whole=depth_of(run) > 8)
     if out is not None and out.suffix != ".png":
-        raise ConfigError(f"'{out}' should end in .png for a picture or .npz for arrays")
+        raise ConfigError(f"'{out}' should end in .png for a picture or .npz for arrays, or name a folder")
     which = f"-{label}" if label is not None else ""
     path = out or run.path / "pictures" / f"{picture}{which}-seed{seed}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    made(run, picture, n, seed=seed, label=label).save(path)
+    if truncation is not None:
+        samples = run.sample(_count(run, picture, n, label), seed=seed, label=label, truncation=truncation)
+        explore.grid(samples).save(path)
+    else:
+        made(run, picture, n, seed=seed, label=label).save(path)
     return path
 
 
@@ -88,9 +110,7 @@ def made(run: Run, picture: str, n: int | None = None, *, seed: int = 0, label: 
     kinds: dict[str, Callable[[], Image.Image]] = {
         "grid": lambda: _grid(run, n, seed, label),
         "filmstrip": lambda: explore.filmstrip(run.path / "samples", columns=n),
-        "neighbours": lambda: explore.neighbours(
-            run.sample(n, seed=seed, label=label), run.dataset().splits["train"].x, columns=min(n, 6)
-        ),
+        "neighbours": lambda: explore.neighbours(run.sample(n, seed=seed, label=label), _train(run), columns=min(n, 6)),
         "interpolation": lambda: explore.grid(_interpolated(run, n, seed, label), _STEPS),
     }
     if picture in _TABLES:
@@ -99,17 +119,31 @@ def made(run: Run, picture: str, n: int | None = None, *, seed: int = 0, label: 
     return kinds[picture]()
 
 
-def _table(
-    run: Run, picture: str, kind: str, n: int | None, seed: int, label: int | str | None, out: Path | None
-) -> Path:
+def _is_folder(out: Path | None) -> bool:
+    return out is not None and (not out.suffix or out.is_dir())
+
+
+def _files(run: Run, picture: str, kind: str, n: int | None, out: Path | None, **sampling: Any) -> Path:
+    """Write samples as a file each."""
+    if picture != "grid":
+        raise ConfigError(f"picture is '{picture}', but a folder holds samples only; leave --picture out")
+    if out is not None and not _is_folder(out):
+        raise ConfigError(f"format is {kind}, which writes a folder of files, but '{out}' is a file; name a folder")
+    which = "" if sampling["label"] is None else f"-{sampling['label']}"
+    path = out or run.path / "pictures" / f"samples{which}-seed{sampling['seed']}"
+    return run.write(path, n or _FILES, kind=kind, **sampling)
+
+
+def _table(run: Run, picture: str, kind: str, n: int | None, out: Path | None, **sampling: Any) -> Path:
+    """Write samples of series as a file."""
     if picture != "grid":
         raise ConfigError(f"picture is '{picture}', but a file of series holds samples only; leave --picture out")
     if kind not in FORMATS:
         raise ConfigError(f"format is '{kind}'; {suggest(kind, FORMATS)}")
-    path = out or run.path / "samples" / f"samples-seed{seed}.{kind}"
+    path = out or run.path / "samples" / f"samples-seed{sampling['seed']}.{kind}"
     if path.suffix.lower() != f".{kind}":
         raise ConfigError(f"format is {kind}, but '{path}' ends in '{path.suffix}'; leave one of them out")
-    return run.write(path, n or _WINDOWS, seed=seed, label=label)
+    return run.write(path, n or _WINDOWS, **sampling)
 
 
 def _paths(run: Run, n: int, seed: int, label: int | str | None) -> Image.Image:
@@ -153,7 +187,7 @@ def copies(run: Run, most: int = 18) -> tuple[Image.Image, list[float]]:
         if kind_of(result.protocol) == "memorisation" and found:
             own, nearest, distances = zip(*found[0][:most], strict=True)
             drawn = explore.to_uint8(run.sample(int(max(own)) + 1, seed=result.seed))
-            train = run.dataset().splits["train"].x
+            train = _train(run)
             images = np.stack([np.stack([drawn[int(i)], train[int(j)]]) for i, j in zip(own, nearest, strict=True)])
             images = images.reshape(-1, *images.shape[2:])
             return explore.tile(images, 12, frames=set(range(1, len(images), 2))), [float(d) for d in distances]
@@ -178,7 +212,8 @@ def draw_view(explorer: Explorer, view: View, frames: int = 60, out: Path | None
     path = out or explorer.run.path / "pictures" / f"directions-seed{view.points[0].seed}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix in _FILMS:
-        shots = [frame(explorer, sample) for sample in explorer.path(view, frames)]
+        # A film has no opacity.
+        shots = [frame(explorer, sample, see_through=False) for sample in explorer.path(view, frames)]
         path.write_bytes(films.film(shots, kind=path.suffix[1:]))
     elif out is not None:
         frame(explorer, explorer.sample(view)[0]).save(path)
@@ -189,10 +224,16 @@ def draw_view(explorer: Explorer, view: View, frames: int = 60, out: Path | None
     return path
 
 
-def frame(explorer: Explorer, sample: Tensor) -> Image.Image:
-    """Return a sample as a picture: an image as it is, a point among the generator's other samples."""
+def frame(explorer: Explorer, sample: Tensor, *, see_through: bool = True) -> Image.Image:
+    """Return a sample as a picture: an image as it is, a point among the generator's other samples.
+
+    Args:
+        explorer: of the run.
+        sample: in the inside range.
+        see_through: keep its opacity, else lay it on a chequered ground.
+    """
     if explorer.family.data.modality == "image":
-        return explore.single(sample)
+        return explore.single(sample, see_through=see_through)
     return explore.scatter(sample[None], explorer.run.sample(1000).numpy(), ("the generator's samples", "this point"))
 
 
@@ -268,6 +309,16 @@ def translation(run: Run, images: Tensor, *, seed: int = 0) -> Image.Image:
     return explore.grid(torch.stack(columns, 1).flatten(0, 1), len(columns))
 
 
+def depth_of(run: Run) -> int:
+    """Return how many bits of a value the data of a run keeps: 8 or 16."""
+    return preparation_of(run.config["data"]).get("depth") or 8
+
+
+def _train(run: Run) -> np.ndarray:
+    """Return the training images as pictures show them, in 8 bits."""
+    return run.dataset().in_bytes().splits["train"].x
+
+
 def _count(run: Run, picture: str, n: int | None, label: int | str | None) -> int:
     if label is not None and picture == "filmstrip":
         raise ConfigError("a filmstrip shows the snapshots of training; leave the label out")
@@ -286,7 +337,7 @@ def _arrays(run: Run, picture: str, n: int, seed: int, label: int | str | None) 
     samples = run.sample(n, seed=seed, label=label)
     if picture == "grid":
         return samples
-    train = run.dataset().splits["train"].x
+    train = _train(run)
     indices, _ = explore.nearest(explore.to_uint8(samples), train)
     return np.stack([explore.to_uint8(samples), train[indices]], axis=1).reshape(-1, *train.shape[1:])
 
@@ -305,7 +356,7 @@ def _grid(run: Run, n: int, seed: int, label: int | str | None) -> Image.Image:
     samples = run.generate(run.inputs(n, seed=seed), labels, seed=seed)
     if run.family.data.modality == "vector":
         return explore.scatter(samples, run.dataset().splits["train"].x)
-    return explore.grid(samples, columns)
+    return explore.grid(samples, columns, see_through=True)
 
 
 def _translated(run: Run, n: int, seed: int, label: int | str | None) -> Image.Image:
@@ -367,7 +418,7 @@ def _referenced(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
     found = torch.randperm(len(train.x), generator=runtime.stream("cpu", "references", seed)).numpy()
     if label is not None:
         found = found[train.labels[found] == class_index(label, run.family.data.classes)]
-    images = from_bytes(torch.from_numpy(train.x[found[:n]]))
+    images = from_bytes(torch.from_numpy(np.asarray(train.x[found[:n]])))
     domains = torch.from_numpy(train.labels[found[:n]].astype(np.int64))
     if len(images) < n:
         raise ConfigError(f"n is {n}, but there are {len(images)} training images of this class; choose a smaller -n")

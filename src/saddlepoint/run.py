@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,16 +13,18 @@ from torch import Tensor
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint import weights
 from saddlepoint._errors import CheckpointError, ConfigError, DataError
-from saddlepoint._types import Samples, from_bytes
+from saddlepoint._types import Samples, from_bytes, to_words
 from saddlepoint.config import from_json
-from saddlepoint.data import Dataset, load_dataset, load_samples, read_picture
+from saddlepoint.data import Dataset, load_dataset, read_picture
 from saddlepoint.data.cache import cache_dir
+from saddlepoint.data.given import look_of
+from saddlepoint.data.images.write import write_images
 from saddlepoint.data.labels.files import class_index
-from saddlepoint.data.options import Preparation, preparation_of
+from saddlepoint.data.options import preparation_of
 from saddlepoint.data.series.calendar import phases
 from saddlepoint.data.series.layout import Layout, layout_from_json, plain_layout
 from saddlepoint.data.series.positions import consecutive
-from saddlepoint.data.series.samples import write_samples
+from saddlepoint.data.series.samples import FORMATS, write_samples
 from saddlepoint.engine import runtime
 from saddlepoint.engine.doctor import Diagnosis, diagnose
 from saddlepoint.engine.folder import RunFolder
@@ -32,7 +34,7 @@ from saddlepoint.family import Family, build_family, get_family
 from saddlepoint.translation import target_of
 
 if TYPE_CHECKING:
-    from saddlepoint.evaluate import Line, Report, Result, Subject
+    from saddlepoint.evaluate import Report, Subject
     from saddlepoint.report import Training
 
 # Evaluation is imported where it is asked for: training and sampling do not wait for it.
@@ -101,19 +103,29 @@ class Run:
         return torch.cat([chunk for chunk in chunks if chunk is not None])[:n]
 
     @torch.no_grad()
-    def sample(self, n: int, *, seed: int = 0, label: int | str | None = None) -> Samples:
+    def sample(
+        self, n: int, *, seed: int = 0, label: int | str | None = None, truncation: float | None = None
+    ) -> Samples:
         """Return ``n`` samples on the CPU: (n, *sample), images in [-1, 1].
 
         Args:
             n: how many.
             seed: the i-th sample depends on (seed, i) and the label only.
             label: index or name of a class, for a conditional generator; None: in the shares of the training data.
+            truncation: of families with w: share of the way from the mean of w to each sample's own w, such as 0.7;
+                they then differ in w alone, not in their noise. None: as the generator samples.
 
         Raises:
-            ConfigError: if ``n`` is below 1, or there is no such class.
+            ConfigError: if ``n`` is below 1, there is no such class, or a truncation is asked of a family without w.
         """
         if n < 1:
             raise ConfigError(f"the number of samples is {n}, but it must be at least 1")
+        if truncation is not None:
+            if not self.family.tags.has_w:
+                raise ConfigError(f"family '{self.family.name}' has no w to truncate; leave the truncation out")
+            w = self.codes(self.inputs(n, seed=seed), self.labels(n, seed=seed, label=label))
+            near = torch.lerp(self.family.w_average.cpu().expand_as(w), w, truncation)
+            return self.synthesise(near[:, None].expand(-1, self.family.w_layers, -1), seed)
         return self.generate(self.inputs(n, seed=seed), self.labels(n, seed=seed, label=label), seed=seed)
 
     @torch.no_grad()
@@ -191,8 +203,8 @@ class Run:
             raise DataError(
                 f"{len(files)} pictures for a run on {self.family.data.modality}s: give pictures to one on images"
             )
-        fit = preparation_of(self.config["data"]).get("fit") or "crop"
-        rows = [read_picture(content, name, self.family.data.shape, fit) for name, content in files]
+        fit, look = preparation_of(self.config["data"]).get("fit") or "crop", look_of(self.config["data"])
+        rows = [read_picture(content, name, self.family.data.shape, fit, look) for name, content in files]
         return from_bytes(torch.from_numpy(np.stack(rows)))
 
     @property
@@ -208,24 +220,45 @@ class Run:
         return layout_from_json(data["layout"]) if "layout" in data else plain_layout(data["shape"][1])
 
     def write(
-        self, path: str | Path, n: int, *, seed: int = 0, label: int | str | None = None, start: str | None = None
+        self,
+        path: str | Path,
+        n: int,
+        *,
+        seed: int = 0,
+        label: int | str | None = None,
+        kind: str = "png",
+        truncation: float | None = None,
+        start: str | None = None,
     ) -> Path:
-        """Write samples of a sequence family in the units of its data, and return the path; see `write_samples`.
+        """Write samples: images as one file each, series in the units of their data; return the path.
 
-        Windows follow one another in time, from one step after the data's last time on, so that no time comes twice;
-        what was told the calendar in training is told that of these times.
+        Windows of series follow one another in time, from one step after the data's last time on, so that no time comes
+        twice; what was told the calendar in training is told that of these times.
 
         Args:
-            path: a file ending in .csv, .parquet or .npz.
-            n: windows.
+            path: of images a new or empty folder, see `write_images`; of series a file ending in .csv, .parquet or
+                .npz, see `write_samples`.
+            n: images, or windows.
             seed: as in `sample`.
             label: as in `sample`.
-            start: time of the first step, as ``2016-07-01``; None: after the data.
+            kind: of images: png or webp.
+            truncation: as in `sample`.
+            start: of series: time of the first step, as ``2016-07-01``; None: after the data.
 
         Raises:
-            ConfigError: if the run is of images or vectors, on another ending, or as `sample`.
+            ConfigError: if the run is of vectors, on another ending or a folder in use, or as `sample`.
             DataError: if ``start`` is no time of this data.
         """
+        if self.family.data.modality == "image" and Path(path).suffix.lower().removeprefix(".") not in FORMATS:
+            from saddlepoint.explore import to_uint8
+
+            asked = self.labels(n, seed=seed, label=label)
+            samples = self.sample(n, seed=seed, label=label, truncation=truncation)
+            pixels = to_uint8(samples)
+            if preparation_of(self.config["data"]).get("depth") == 16:
+                pixels = to_words(samples).numpy()
+            held = None if asked is None else asked.numpy()
+            return write_images(Path(path), pixels, kind, held, self.family.data.classes)
         layout, labels = self.layout, self.labels(n, seed=seed, label=label)
         if n < 1:
             raise ConfigError(f"the number of samples is {n}, but it must be at least 1")
@@ -422,81 +455,3 @@ def _kept(
         detail = f" ({'; '.join(problems.values())})" if problems else "; train it first"
         raise CheckpointError(f"run '{folder.path}' has no whole checkpoint{detail}")
     return checkpoint.tensors["model"], checkpoint.tensors.get("averages", {}), checkpoint.step
-
-
-def evaluate_samples(
-    path: str | Path,
-    data: str,
-    protocols: Sequence[str] | None = None,
-    *,
-    seed: int = 0,
-    features: str | None = None,
-    out: str | Path | None = None,
-    say: Callable[[str], None] | None = None,
-    **preparation: Unpack[Preparation],
-) -> tuple[Report, Path]:
-    """Measure samples that anything made against a data set, and write the report.
-
-    Args:
-        path: folder or zip of images, parquet, .npy or .npz; of series CSV, parquet, .npy or
-            .npz. Samples must have the size of the data's rows.
-        data: name of a data set, path, or ``hf:owner/name``.
-        protocols: kinds, aliases or full names; None: all that fit.
-        seed: of the reference rows.
-        features: name of a feature extractor; None: the best one for the data.
-        out: folder of the report; None: a folder beside the samples, called after them.
-        say: receives one line for each part of the work.
-        preparation: of the data, as in `load_dataset`.
-
-    Returns:
-        The report and the path of its page.
-
-    Raises:
-        ConfigError: on an unknown protocol or extractor, or one that does not fit.
-        DataError: if samples or data cannot be read, or do not fit each other.
-    """
-    from saddlepoint.evaluate import Subject, evaluate
-    from saddlepoint.report import save_report
-
-    dataset = load_dataset(data, say=say, **preparation)
-    x, labels = load_samples(path, dataset)
-    path = Path(path)
-    # Files stand class by class in folders: any number of them shall be of all.
-    order = np.random.default_rng(0).permutation(len(x))
-    subject = Subject(
-        path.name,
-        lambda n, seed: torch.from_numpy(x[order[:n]]),
-        count=len(x),
-        labels=None if labels is None else lambda n, seed: labels[order[:n]],
-    )
-    report = evaluate(
-        subject, dataset, protocols, seed=seed, features=features, cache_dir=cache_dir() / "controls", progress=say
-    )
-    return report, save_report(path.with_name(f"{path.stem}-report") if out is None else out, report)
-
-
-def compare_runs(paths: Sequence[str | Path], protocols: Sequence[str] | None = None) -> list[Line]:
-    """Set evaluated runs side by side.
-
-    Args:
-        paths: run folders, or folders of reports.
-        protocols: kinds or full names to compare; None: all of the first one.
-
-    Raises:
-        DataError: if one was not evaluated yet.
-        ConfigError: if they were measured differently, on different data, or not by a protocol that is asked for.
-    """
-    from saddlepoint.evaluate import compare, read_results
-    from saddlepoint.evaluate.rows import kind_of
-
-    results: dict[str, list[Result]] = {}
-    for path in map(Path, paths):
-        folder = path if (path / "metrics.jsonl").exists() else RunFolder(path).report
-        found = read_results(folder / "metrics.jsonl")
-        label = str(path) if path.name in results else path.name or str(path)
-        results[label] = [r for r in found if not protocols or {r.protocol, kind_of(r.protocol)} & set(protocols)]
-        if not results[label]:
-            raise ConfigError(
-                f"{path} was not measured by {' or '.join(protocols or ['any protocol'])}; run saddle evaluate {path}"
-            )
-    return compare(results)

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from saddlepoint.data import Inspection
+from saddlepoint.data.plan import Finding, ReadingPlan
 from saddlepoint.evaluate import Line, Metric, Report, Row, shown
 
 if TYPE_CHECKING:
@@ -70,8 +72,36 @@ def describe_inspection(found: Inspection) -> list[str]:
         lines.append(f"duplicates: {found.exact_duplicates:,} exact, {found.near_duplicates:,} pairs nearly the same")
         lines += [f"            {one} = {two}" for one, two in found.duplicate_examples[:3]]
         lines += [f"            {one} ~ {two}" for one, two in found.near_examples[:3]]
-    lines += [f"training:   {sentence}" for sentence in found.plan]
-    return lines + [f"advice:     {sentence}" for sentence in found.advice]
+    return [*lines, "", *reading_table(found.findings), *([""] if found.advice else []),
+            *(f"advice:     {sentence}" for sentence in found.advice)]  # fmt: skip
+
+
+def reading_table(findings: Sequence[Finding]) -> list[str]:
+    """Return a reading plan as lines of a table: what is done, why, and the option for another reading."""
+    console = _console()
+    table = Table("", box=None, pad_edge=False)
+    for heading, width in (("what is done", 88), ("why", 60), ("else", 40)):
+        table.add_column(heading, max_width=width, overflow="fold")
+    topic = ""
+    for finding in findings:
+        shown = "" if finding.topic == topic else finding.topic
+        table.add_row(shown, *(escape(text) for text in (finding.says, finding.why, finding.option)))
+        topic = finding.topic
+    with console.capture() as captured:
+        console.print(table)
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+MOST_LINES = 12
+"""Lines in which `brief_reading` says what is certain."""
+
+
+def brief_reading(reading: ReadingPlan) -> list[str]:
+    """Return the few lines that training starts with: what is certain in short, what is only likely with its option."""
+    certain = [finding.says for finding in reading.findings if finding.sure]
+    more = len(certain) - MOST_LINES
+    lines = certain if more <= 1 else [*certain[:MOST_LINES], f"... and {more} more: --dry-run shows all"]
+    return [*lines, *(f"likely: {finding.sentence()}" for finding in reading.open_ends())]
 
 
 def _console() -> Console:

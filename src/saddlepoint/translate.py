@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,17 @@ from torch import Tensor
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint._files import write_atomically
 from saddlepoint._types import from_bytes, to_bytes
+from saddlepoint.data.given import look_of
 from saddlepoint.data.images.decode import (
+    Look,
     Unreadable,
     decode,
     open_picture,
     orientation_of,
-    place_within,
-    shape_to,
     strict_pillow,
     upright,
 )
+from saddlepoint.data.images.shape import Colour, grounded, place_within, shape_to
 from saddlepoint.data.options import preparation_of
 from saddlepoint.data.sources.folder import walk
 from saddlepoint.run import Run
@@ -93,6 +94,7 @@ def translate_folder(
     root = source.parent if (alone := source.is_file()) else source
     _check(run, root, targets, out)
     wanted = {words: run.target(words) for words in targets}
+    look = replace(look_of(run.config["data"]), depth=8, alpha=False)
     style = None if reference is None else run.read_pictures([(reference.name, _bytes(reference))])
     written, refused = list[Path](), list[tuple[str, str]]()
 
@@ -107,7 +109,7 @@ def translate_folder(
     for path in files:
         name = path.relative_to(root)
         try:
-            picture = _read(path)
+            picture = _read(path, look)
         except (Unreadable, DataError, OSError) as problem:
             refuse(name.as_posix(), problem)
             continue
@@ -164,28 +166,38 @@ def _bytes(path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class _Picture:
-    """A picture with what must come back: its size, transparency, kind of file, colour profile."""
+    """A picture with what must come back: its size, transparency, kind of file, colour profile.
+
+    Attributes:
+        image: as it looks on the ground.
+        layered: the same, RGBA.
+    """
 
     image: Image.Image
+    layered: Image.Image
     alpha: Image.Image | None
     kind: str
     profile: bytes | None
 
     def translated(self, run: Run, label: Tensor, style: Tensor | None, seed: int) -> bytes:
         """Return the bytes of the translated picture's file."""
-        channels, side = run.family.data.shape[:2]
-        given = self.image.convert("L" if channels == 1 else "RGB")
+        channels, height, width = run.family.data.shape
+        given = self.layered if channels == 4 else self.image.convert("L" if channels == 1 else "RGB")
+        ground = look_of(run.config["data"]).ground
         if preparation_of(run.config["data"]).get("fit") == "pad":
-            pixels, box = shape_to(given, side, channels, "pad"), place_within(given.size, side)
+            pixels = shape_to(given, (width, height), channels, "pad", ground)
+            box = place_within(given.size, (width, height))
         else:
-            pixels, box = _whole(given, side, run.family.stride)
+            pixels, box = _whole(given, min(height, width), run.family.stride, ground)
         x = from_bytes(torch.from_numpy(pixels)[None])
         y = run.generate(x, label, seed=seed) if style is None else run.guided(x, style, label)
         found = to_bytes(y)[0].numpy().transpose(1, 2, 0)
         made = Image.fromarray(found[..., 0] if channels == 1 else found).crop(box)
         if made.size != self.image.size:
             made = made.resize(self.image.size, Image.Resampling.LANCZOS)
-        if self.alpha is not None:
+        if channels == 4:
+            made = made.convert("RGB") if self.kind in _OPAQUE else made
+        elif self.alpha is not None:
             made = made.convert("LA" if channels == 1 and self.kind == "PNG" else "RGBA")
             made.putalpha(self.alpha)
         buffer = io.BytesIO()
@@ -196,7 +208,7 @@ class _Picture:
         return buffer.getvalue()
 
 
-def _whole(image: Image.Image, side: int, stride: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+def _whole(image: Image.Image, side: int, stride: int, ground: Colour) -> tuple[np.ndarray, tuple[int, int, int, int]]:
     """Resize a picture until its short side is ``side``: uint8 (channel, height, width), and its place in that.
 
     Generators of translation are convolutions, so the long side can be any. It is continued, mirrored, to multiples of
@@ -205,13 +217,14 @@ def _whole(image: Image.Image, side: int, stride: int) -> tuple[np.ndarray, tupl
     width, height = (min(round(side * length / min(image.size)), LONGEST * side) for length in image.size)
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.LANCZOS)
-    pixels = np.array(image).reshape(height, width, -1).transpose(2, 0, 1)
+    pixels = np.array(image).reshape(height, width, -1)
+    pixels = (grounded(pixels, ground) if pixels.shape[2] == 4 else pixels).transpose(2, 0, 1)
     pixels = np.pad(pixels, ((0, 0), (0, -height % stride), (0, -width % stride)), "symmetric")
     return np.ascontiguousarray(pixels), (0, 0, width, height)
 
 
-def _read(path: Path) -> _Picture:
-    """Open a picture whose kind can be written again.
+def _read(path: Path, look: Look) -> _Picture:
+    """Open a picture whose kind can be written again, decoded as the pictures of the training were.
 
     Raises:
         Unreadable: if it is none, is of another kind than its name says, holds several frames, is damaged, or has
@@ -228,14 +241,17 @@ def _read(path: Path) -> _Picture:
         if _frames(opened) > 1:
             raise Unreadable("it holds several frames")
         profile = opened.info.get("icc_profile")
-        image = decode(opened, Counter())
+        image = decode(opened, Counter(), look)
+        layered = decode(open_picture(path.read_bytes(), path.name), Counter(), replace(look, alpha=True))
+        assert isinstance(image, Image.Image)
+        assert isinstance(layered, Image.Image)
         alpha = _transparency(opened)
         if kind in _OPAQUE and alpha is not None and (np.asarray(alpha) < 255).any():
             raise Unreadable(f"its transparency would be lost in a {kind}; save it as PNG")
         alpha = None if kind in _OPAQUE else alpha
         # A profile of inks or of grey says nothing about the colours of what `decode` made of them.
         profile = profile if opened.mode in _PROFILED.get(image.mode, ()) else None
-    return _Picture(image, alpha, kind, profile)
+    return _Picture(image, layered.convert("RGBA"), alpha, kind, profile)
 
 
 def _frames(opened: Image.Image) -> int:

@@ -361,3 +361,35 @@ def test_a_folder_whose_name_is_no_text_is_told(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, env={**os.environ, "LC_ALL": "C.UTF-8"}, check=False)
     assert done.returncode == 0, done.stderr
     assert b"\\udce9t\\udce9" in done.stdout
+
+
+def test_a_dry_run_reads_the_data_and_says_what_a_run_would_keep(saddle: Command) -> None:
+    words = ("train", "dcgan", "--data", "digits", "--steps", "1", "--threads", "1")
+    code, out, err = saddle(*words, "--dry-run")
+    assert code == 0
+    assert "minibatches of 16 samples" in err
+    assert "--batch-size N" in err
+    shown = json.loads(out)
+    assert not Path("runs").exists()
+    assert saddle(*words, "--out", "run")[0] == 0
+    kept = json.loads(Path("run/config.json").read_text())
+    assert shown["data"] == kept["data"]
+    assert shown["options"] == kept["options"]
+
+
+def test_a_dry_run_refuses_what_training_refuses(saddle: Command) -> None:
+    for words in (("--data", "./nope"), ("--data", "digits", "--size", "50"), ("--data", "digits", "--window", "9")):
+        dry = saddle("train", "stylegan", *words, "--dry-run")
+        real = saddle("train", "stylegan", *words, "--steps", "1")
+        assert dry[0] == real[0] == 2
+        assert dry[2].splitlines()[-1] == real[2].splitlines()[-1]
+
+
+def test_inspecting_for_a_family_says_what_training_says(saddle: Command) -> None:
+    code, out, _ = saddle("data", "inspect", "digits", "--family", "dcgan", "--json")
+    assert code == 0
+    seen = json.loads(out)["findings"]
+    code, out, _ = saddle("train", "dcgan", "--data", "digits", "--dry-run")
+    assert code == 0
+    kept = json.loads(out)["data"]["reading"]
+    assert [finding["says"] for finding in seen] == [finding["says"] for finding in kept]

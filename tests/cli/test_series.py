@@ -27,7 +27,7 @@ def test_three_commands_from_a_table_to_a_table(saddle: Command) -> None:  # noq
     shops(Path("a.csv"), rows=200)
     assert saddle(*TRAIN, "--steps", "1", "--out", "run")[0] == 0
     kept = json.loads(Path("run/config.json").read_text())["data"]
-    assert kept["options"] == {"group_column": "shop", "window": 12}
+    assert kept["options"] == {"modality": "sequence", "group_column": "shop", "window": 12}
     assert (kept["static"], kept["shape"]) == (1, [12, 3])
     code, out, _ = saddle("sample", "run", "-n", "7", "--format", "csv", "--threads", "1")
     assert code == 0
@@ -65,8 +65,11 @@ def test_inspect_and_refusals(saddle: Command) -> None:  # noqa: F811
     code, out, _ = saddle("data", "inspect", "a.csv", "--group-column", "shop", "--window", "12")
     assert code == 0
     assert "'date' is the time, at steps of 1 day; 3 gaps" in out
+    code, recognised, _ = saddle("data", "inspect", "a.csv", "--window", "12")
+    assert code == 0
+    assert "'shop' tells 3 series apart (north, south, west)" in recognised
+    assert "--group-column" in recognised
     for words, message in (
-        (["data", "inspect", "a.csv"], "--group-column"),
         (["data", "inspect", "a.csv", "--group-column", "shp"], "did you mean 'shop'?"),
         (["data", "inspect", "digits", "--window", "3"], "--window is for tables"),
         (["train", "--data", "digits", "--columns", "a", "--steps", "1"], "--columns is for tables"),

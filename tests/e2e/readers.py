@@ -32,6 +32,7 @@ from saddlepoint.metrics.lenet import load_classifier
 from saddlepoint.shelf import Shelf
 from saddlepoint.translate import translate_folder
 from tests.unit.data_helpers import pictures, png, write_folder, write_parquet
+from tests.unit.format_files import FILES, read_whole
 
 SMALL = {"generator_widths": "8", "discriminator_widths": "8", "batch_size": 8}
 ROWS = "time,group,label,open,close,volume\n" + "".join(
@@ -308,6 +309,10 @@ def _raised(found: list[object]) -> object:
     return found
 
 
+def _format(file: str, write: Callable[[Path], None]) -> Reader:
+    return Reader(lambda folder: write(folder / file), lambda folder: read_whole(folder / file))
+
+
 READERS: Mapping[str, Reader] = {
     "PNG": _picture("PNG"),
     "PNG with palette": _picture("PNG", "P"),
@@ -346,4 +351,5 @@ READERS: Mapping[str, Reader] = {
     "report": Reader(_report, _read_report, ("run/report/metrics.jsonl", "run/*.json*")),
     "classifier": Reader(_classifier, lambda folder: load_classifier(folder / "x")),
     "cache": Reader(_kept, _read_kept, ("kept/*/*",)),
+    **{f"format {name}": _format(*made) for name, made in FILES.items()},
 }  # fmt: skip

@@ -23,7 +23,10 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "saddlepoint"
 LARGEST = 3 * 10**6
 """Bytes of a wheel."""
-EXTRAS = {"nicegui", "fastapi", "uvicorn", "starlette", "onnx", "onnxscript", "onnxruntime", "torch_fidelity"}
+EXTRAS = {
+    "nicegui", "fastapi", "uvicorn", "starlette", "onnx", "onnxscript", "onnxruntime", "torch_fidelity",
+    "h5py", "pydicom", "nibabel", "astropy", "openpyxl", "xarray", "h5netcdf", "cftime", "zarr",
+}  # fmt: skip
 """Packages that only extras bring."""
 
 

@@ -35,7 +35,7 @@ from tests.e2e.beside import BATCH, CASES, train
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 STEPS = 50
 QUIET = {
-    "keep_input": 1.0, "keep_hidden": 1.0, "keep": 1.0, "instance_noise": 0.0, "augment": (), "mixing": 0.0,
+    "keep_input": 1.0, "keep_hidden": 1.0, "keep_probability": 1.0, "instance_noise": 0.0, "augment": (), "mixing": 0.0,
     "path_weight": 0.0, "deviation_group": 0,
 }  # fmt: skip
 """Options that leave each sample's own z and noise as the only randomness."""

@@ -15,8 +15,9 @@ from PIL import Image
 from saddlepoint._errors import DataError
 from saddlepoint.data import load_dataset
 from saddlepoint.data.given import load_samples
+from saddlepoint.data.series import files as series_files
 from saddlepoint.data.series import samples as series_samples
-from saddlepoint.data.series import table as series_table
+from saddlepoint.data.series import text as series_text
 from saddlepoint.data.sources import arrays
 from tests.unit.data_helpers import own_cache, pictures, png, write_folder, write_parquet  # noqa: F401
 
@@ -100,7 +101,7 @@ def test_values_that_are_not_finite_are_placed(tmp_path: Path, value: float, sha
         (np.zeros((10, 8, 8), np.complex64), ["complex64"]),
         (np.full((10, 8, 8), 300.0), ["from 300 to 300"]),
         (np.full((10, 8, 8), -2.0), ["from -2 to -2"]),
-        (np.full((10, 8, 8), 1000, np.int64), ["1000"]),
+        (np.full((10, 8, 8), -1000, np.int64), ["-1000 alone", "--levels"]),
         (np.array([[{}]] * 10, dtype=object), ["never unpickled"]),
         (np.full((10, 3), 1e300), ["32-bit"]),
         (np.zeros((3, 8, 8), np.uint8), ["3 usable rows"]),
@@ -163,12 +164,13 @@ def test_labels_that_do_not_fit(tmp_path: Path, labels: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("file_name,label\n0000.png,1\nmissing.png,2\n", ["names 1 files that are not there", "missing.png"]),
-        ("file_name,label\n0000.png,1\n", ["1 labels for 10 images", "9 have none", "0001.png"]),
+        ("file_name,label\n0000.png,1\nmissing.png,2\n", ["9 of 10", "have no label", "0001.png", "--unlabelled drop"]),
+        ("file_name,label\n0000.png,1\n", ["9 of 10", "have no label", "0001.png", "--unlabelled keep"]),
+        ("file_name,label\nmissing.png,1\ngone.png,2\n", ["names 2 files", "none of them is there", "missing.png"]),
         ("a,b\n1,2\n", ["file_name"]),
+        ("file_name,label\n0000.png,0.5\n0001.png,1.5\n", ["real numbers", "0.5", "--labels none"]),
         ("", ["labels"]),
         ("file_name,label\n0000.png,1\n0000.png,2\n", ["two labels"]),
-        ("file_name,label\n0000.png,\n", ["0000.png"]),
     ],
 )
 def test_label_files_that_do_not_fit(tmp_path: Path, text: str, words: list[str]) -> None:
@@ -228,7 +230,8 @@ def test_a_table_of_more_rows_than_memory_is_refused(
     else:
         path.write_bytes(gzip.compress(b"a,b\n" + b"0,0\n" * 10**6))
     assert path.stat().st_size < 40_000
-    monkeypatch.setattr(series_table, "usable_memory", lambda: 16 * 10**6)
+    for module in (series_files, series_text):
+        monkeypatch.setattr(module, "usable_memory", lambda: 16 * 10**6)
     _refused(path, "rows of 2 columns", "--columns")
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from saddlepoint.data import inspect_source
-from saddlepoint.data.inspect import near_pairs
+from saddlepoint.data.images.duplicates import near_pairs
 from tests.unit.data_helpers import own_cache, pictures, png, write_folder, write_named  # noqa: F401
 
 

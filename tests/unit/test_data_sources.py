@@ -286,13 +286,3 @@ def _zipped(root: Path) -> Path:
             if file.is_file():
                 archive.write(file, file.relative_to(root))
     return path
-
-
-def test_label_files_of_parts_are_told_where_they_are_not_used(tmp_path: Path) -> None:
-    for part, n in (("train", 12), ("test", 6)):
-        write_folder(tmp_path / part, pictures(n), [""] * n)
-        names = sorted(path.name for path in (tmp_path / part).rglob("*.png"))
-        rows = "".join(f"{name},{'ab'[i % 2]}\n" for i, name in enumerate(names))
-        (tmp_path / part / "metadata.csv").write_text("file_name,label\n" + rows)
-    notes = load_dataset(str(tmp_path)).notes
-    assert any("not used: test/metadata.csv, train/metadata.csv" in note for note in notes), notes

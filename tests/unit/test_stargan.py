@@ -260,7 +260,7 @@ def test_data_without_domains_is_refused(spec: DataSpec) -> None:
         build(spec=spec)
 
 
-@pytest.mark.parametrize("shape", [(3, 16, 20), (3, 18, 18)])
+@pytest.mark.parametrize("shape", [(3, 16, 18), (3, 18, 18)])
 def test_another_size_is_refused_with_a_remedy(shape: tuple[int, ...]) -> None:
     with pytest.raises(ConfigError, match="choose another --size"):
         build(spec=dataclasses.replace(PLAIN, shape=shape))

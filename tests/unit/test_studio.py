@@ -149,7 +149,7 @@ def test_panels_follow_the_tags_of_a_family(monkeypatch: pytest.MonkeyPatch) -> 
 
     for kind in (Translator, Sequences):
         monkeypatch.setitem(family._REGISTRY, kind.name, kind)
-    always = {"Training", "Filmstrip", "Samples", "Figures"}
+    always = {"Training", "Filmstrip", "Samples", "Figures", "Data"}
     for name, modality, more in (
         ("gan", "image", {"Neighbours", "Explorer", "Projection"}), ("gan", "vector", {"Explorer"}),
         ("translator", "image", {"Neighbours", "Translation"}), ("sequences", "sequence", set()),

@@ -12,7 +12,8 @@ from torch import Tensor
 from saddlepoint.engine.runtime import stream
 from saddlepoint.nn.equalised import EqualisedConv2d, EqualisedLinear, ModulatedConv2d, ResizedConv2d
 from saddlepoint.nn.resample import NARROW, SMOOTH, blur, downsample, upsample
-from saddlepoint.nn.style import SIZES, Head, MappingNetwork, clipped, mixed, noises, sides
+from saddlepoint.nn.sizes import SIZES, sides
+from saddlepoint.nn.style import Head, MappingNetwork, clipped, mixed, noises
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -144,7 +145,7 @@ def test_styles_are_mixed_from_a_random_layer_on() -> None:
 
 
 def test_a_head_sees_the_deviation_in_training_and_its_running_mean_after() -> None:
-    head = Head(3, 4, 4)
+    head = Head(3, (4, 4), 4)
     for layer in (head.conv, head.hidden, head.output):
         layer.draw(stream("cpu", 1))
     same = torch.randn(1, 3, 4, 4, generator=stream("cpu", 2)).expand(8, -1, -1, -1)
@@ -171,10 +172,10 @@ def test_sides_and_clipping() -> None:
 
 
 def test_the_noise_of_a_row_does_not_depend_on_how_many_rows_there_are() -> None:
-    of = [7, 14, 14, 28, 28]
+    of = [(7, 7), (14, 14), (14, 14), (28, 28), (28, 42)]
     few, many = (noises(rows, of, torch.Generator().manual_seed(3)) for rows in (2, 5))
-    for one, other, side in zip(few, many, of, strict=True):
-        assert one.shape == (2, 1, side, side)
+    for one, other, size in zip(few, many, of, strict=True):
+        assert one.shape == (2, 1, *size)
         assert torch.equal(one, other[:2])
     flat = torch.cat([maps.flatten(1) for maps in many], 1)
     assert flat.mean().abs() < 0.05

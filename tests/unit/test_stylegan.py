@@ -335,7 +335,7 @@ def test_a_new_side_is_faded_in() -> None:
     for network in (family.generator, family.discriminator):
         network.eval()
     styles = family.mapping(family.sample_inputs(3, stream("cpu", 1)))[:, None].expand(-1, family.w_layers, -1)
-    noise = [torch.randn(3, 1, side, side, generator=stream("cpu", 2)) for side in family.generator.noise_sides]
+    noise = [torch.randn(3, 1, *size, generator=stream("cpu", 2)) for size in family.generator.noise_sizes]
     nothing, all_of_it = torch.tensor(0.0), torch.tensor(1.0)
     with torch.no_grad():
         old, new = family.generator(styles, noise, 1, None), family.generator(styles, noise, 2, None)
@@ -343,10 +343,10 @@ def test_a_new_side_is_faded_in() -> None:
         torch.testing.assert_close(family.generator(styles, noise, 2, all_of_it), new)
         assert not torch.allclose(doubled(old), new, atol=0.01)
         x = batch().x
-        before = family.discriminator(at_side(x, 8, None), 1, None)
+        before = family.discriminator(at_side(x, (8, 8), None), 1, None)
         torch.testing.assert_close(family.discriminator(x, 2, nothing), before)
         torch.testing.assert_close(family.discriminator(x, 2, all_of_it), family.discriminator(x, 2, None))
-    torch.testing.assert_close(at_side(x, 16, nothing), doubled(at_side(x, 8, None)))
+    torch.testing.assert_close(at_side(x, (16, 16), nothing), doubled(at_side(x, (8, 8), None)))
 
 
 def test_styles_are_mixed_among_the_layers_that_have_been_reached() -> None:

@@ -231,7 +231,7 @@ def test_a_run_on_padded_pictures_translates_padded_ones(
     flat = drawn(1, 16, 3)[0][3:11]
     (tmp_path / "in" / "flat.png").write_bytes(png(flat))
     assert len(translate_folder(run, tmp_path / "in", ["dog"], tmp_path / "out").written) == 1
-    padded = np.zeros((16, 16, 3), np.uint8)
+    padded = np.full((16, 16, 3), 255, np.uint8)
     padded[4:12] = flat
     expected = run.generate(torch.from_numpy(padded.transpose(2, 0, 1).copy())[None] / 127.5 - 1, torch.tensor([1]))
     found = np.asarray(Image.open(tmp_path / "out" / "flat.png")).transpose(2, 0, 1)

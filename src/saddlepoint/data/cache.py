@@ -23,10 +23,11 @@ from saddlepoint._errors import DataError
 from saddlepoint._files import write_atomically
 from saddlepoint._types import Modality
 from saddlepoint.data.dataset import SPLITS, Dataset, Split
+from saddlepoint.data.images.decode import Look, look_from_json
 from saddlepoint.data.plan import Note, as_findings, findings_from_json, findings_to_json
 from saddlepoint.data.series.layout import Layout, layout_from_json
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever prepared data would come out differently: entries of other formats are rebuilt."""
 
 _WHOLE = 256 * 1024**2
@@ -71,6 +72,7 @@ def read(entry: Path, name: str) -> Dataset | None:
             int(meta.get("static", 0)),
             layout_from_json(meta["layout"]) if meta.get("layout") else None,
             _labelling(meta),
+            look_from_json(meta.get("look")),
         )
     except (OSError, ValueError, KeyError, TypeError, DataError):
         return None
@@ -125,6 +127,8 @@ def publish(
     static: int = 0,
     layout: Layout | None = None,
     labelling: tuple[tuple[int, ...], ...] = (),
+    dtype: str | None = None,
+    look: Look | None = None,
 ) -> None:
     """Describe the arrays written into ``work`` and make them the entry, by one rename.
 
@@ -142,11 +146,13 @@ def publish(
         static: how many features of a sequence, the last ones, are constant along each window.
         layout: the table that sequences were cut from.
         labelling: of rows that carry several labels at once.
+        dtype: of the arrays; None: uint8 for images, else float32.
+        look: how pictures were decoded; None: in the usual way.
 
     Raises:
         DataError: if the cache cannot be written.
     """
-    dtype = "uint8" if modality == "image" else "float32"
+    dtype = dtype or ("uint8" if modality == "image" else "float32")
     splits = {}
     for split, n in rows.items():
         splits[split] = {
@@ -166,6 +172,7 @@ def publish(
         "fingerprint": hashlib.sha256(identity.encode()).hexdigest(),
         "findings": findings_to_json(as_findings(notes)),
         "labelling": labelling,
+        **({"look": look.to_json()} if look is not None and look.to_json() else {}),
         "splits": splits,
         **table,
     }

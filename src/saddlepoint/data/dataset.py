@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from saddlepoint._types import Modality, from_bytes
+from saddlepoint.data.images.decode import USUAL, Look
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.series.layout import Layout
 from saddlepoint.family import EXAMPLES, DataSpec, DataStats
@@ -22,8 +23,9 @@ class Split:
     """The rows of one split.
 
     Attributes:
-        x: images as uint8 (rows, channel, height, width) in [0, 255], vectors as float32 (rows, feature)
-            in their own units, or sequences as float32 (rows, time, feature), scaled to [0, 1] by the training
+        x: images as uint8 (rows, channel, height, width) in [0, 255], where 16 bits are kept as uint16 in [0, 65535],
+            both of which are [-1, 1] to a family; a fourth channel is opacity. Vectors as float32 (rows, feature)
+            in their own units, sequences as float32 (rows, time, feature), scaled to [0, 1] by the training
             rows and NaN after the end of a short window. Often a read-only memory map of the cache.
         labels: int64 (rows,) class indices; of data with a labelling (rows, classes): 1 where a class holds, 0 where it
             does not, -1 where that is not known. None when the data has no labels.
@@ -55,6 +57,7 @@ class Dataset:
         static: how many features of a sequence, the last ones, are constant along each window.
         layout: columns, units and times of the table that sequences were cut from, or None.
         labelling: of data whose rows carry several labels at once; see `DataSpec`.
+        look: how pictures were decoded; others that are compared with them are decoded alike.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Dataset:
     static: int = 0
     layout: Layout | None = None
     labelling: tuple[tuple[int, ...], ...] = ()
+    look: Look = USUAL
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -86,10 +90,18 @@ class Dataset:
             layout.onehot, layout.spikes, layout.known,
         )  # fmt: skip
 
+    def in_bytes(self) -> Dataset:
+        """Return the same data in 8 bits, as pictures show it and features take it; itself if it is in them already."""
+        if self.splits["train"].x.dtype != np.uint16:
+            return self
+        splits = {name: Split(bytes_of(split.x), split.labels) for name, split in self.splits.items()}
+        return replace(self, splits=splits)
+
     def stats(self) -> DataStats:
         """Return mean and standard deviation of every element over the training rows.
 
-        Images count in [-1, 1] (x / 127.5 - 1). Sums are float64, over a few rows at a time, in two
+        Images count in [-1, 1] (x / 127.5 - 1, of 16 bits x / 32767.5 - 1). Sums are float64, over a few rows at a
+        time, in two
         passes, so that a mean that is large against the spread costs no precision.
         """
         x = self.splits["train"].x
@@ -101,10 +113,21 @@ class Dataset:
         variance = sum(total(np.square(chunk - mean), axis=0) for chunk in _chunks(x)) / count
         std = np.sqrt(variance)
         if self.modality == "image":
-            mean, std = mean / 127.5 - 1, std / 127.5
+            half = np.iinfo(x.dtype).max / 2
+            mean, std = mean / half - 1, std / half
         rows = np.linspace(0, len(x) - 1, min(len(x), EXAMPLES)).round().astype(np.int64)
         examples = from_bytes(torch.from_numpy(np.array(x[rows])))
         return DataStats(torch.from_numpy(mean).float(), torch.from_numpy(std).float(), examples)
+
+
+def bytes_of(x: np.ndarray) -> np.ndarray:
+    """Return rows of 16 bits in 8, a few at a time: round(x / 257); other rows as they are."""
+    if x.dtype != np.uint16:
+        return x
+    found = np.empty(x.shape, np.uint8)
+    for start in range(0, len(x), 256):
+        found[start : start + 256] = (x[start : start + 256].astype(np.uint32) * 255 + 32767) // 65535
+    return found
 
 
 def _chunks(x: np.ndarray) -> Iterator[np.ndarray]:

@@ -24,7 +24,7 @@ class Feed:
     """Minibatches of one split, reshuffled every epoch.
 
     Args:
-        split: rows to serve; uint8 images become floats in [-1, 1], vectors stay in their own units.
+        split: rows to serve; images of 8 or 16 bits become floats in [-1, 1], vectors stay in their own units.
         batch_size: samples per minibatch.
         seed: decides the order of the rows.
         device: where batches are delivered.
@@ -48,9 +48,10 @@ class Feed:
         self._resident: Tensor | None = None
         limit = min(RESIDENT_LIMIT, usable_memory() // MEMORY_SHARE) if self.device.type == "cpu" else RESIDENT_LIMIT
         if split.x.nbytes <= limit:
-            self._resident = torch.from_numpy(np.array(split.x)).to(self.device)
+            self._resident = torch.from_numpy(_indexable(np.array(split.x))).to(self.device)
         else:
             self._mapped = split.x
+        self._words = split.x.dtype == np.uint16
         self._labels = None if split.labels is None else torch.from_numpy(np.array(split.labels, dtype=np.int64))
         self._orders: dict[int, Tensor] = {}
 
@@ -58,7 +59,8 @@ class Feed:
         """Return a share of minibatch number ``draw`` (from 0); an epoch's last one is filled from the next epoch."""
         index = self.indices(draw, share)
         if self._resident is not None:
-            x = from_bytes(self._resident.index_select(0, index.to(self.device)))
+            rows = self._resident.index_select(0, index.to(self.device))
+            x = from_bytes(rows.view(torch.uint16) if self._words else rows)
         else:
             assert self._mapped is not None
             x = from_bytes(torch.from_numpy(self._mapped[index.numpy()]).to(self.device))
@@ -85,3 +87,8 @@ class Feed:
             generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
             self._orders[epoch] = torch.randperm(self.rows, generator=generator)
         return self._orders[epoch]
+
+
+def _indexable(x: np.ndarray) -> np.ndarray:
+    """Return rows as PyTorch can choose among them: it cannot yet index uint16, but the same bits as int16."""
+    return x.view(np.int16) if x.dtype == np.uint16 else x

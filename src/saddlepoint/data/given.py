@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.dataset import Dataset
-from saddlepoint.data.images.decode import Unreadable, decode, open_picture, shape_to, strict_pillow
+from saddlepoint.data.images.decode import (
+    Look,
+    Unreadable,
+    decode,
+    is_grey,
+    look_from_json,
+    open_picture,
+    strict_pillow,
+)
+from saddlepoint.data.images.depth import Levels
+from saddlepoint.data.images.prepare import look_for, survey_source
+from saddlepoint.data.images.shape import Planes, shape_to
+from saddlepoint.data.options import Options, preparation_of
 from saddlepoint.data.series.samples import read_samples
-from saddlepoint.data.sources.folder import Item, Label
+from saddlepoint.data.sources.folder import Item, Label, Source
 from saddlepoint.data.sources.paths import path_source
 
 
@@ -44,38 +59,51 @@ def load_samples(path: str | Path, dataset: Dataset) -> tuple[np.ndarray, np.nda
     rows: list[np.ndarray] = []
     labels: list[Label] = []
     with strict_pillow():
+        look = dataset.look if source.modality != "image" else _sample_look(str(path), source, dataset)
         for item in source.items():
-            rows.append(_row(item, shape, dataset))
+            rows.append(_row(item, shape, dataset, look))
             labels.append(item.label)
     if not rows:
         raise DataError(f"'{path}' holds no samples")
     return np.stack(rows), None if dataset.labelling else _indices(labels, dataset.classes)
 
 
-def read_picture(payload: bytes, origin: str, shape: tuple[int, ...], fit: str = "crop") -> np.ndarray:
+def read_picture(
+    payload: bytes, origin: str, shape: tuple[int, ...], fit: str = "crop", look: Look | None = None
+) -> np.ndarray:
     """Read a picture for a generator that takes or makes images: cropped or padded, and resized to its shape.
 
     Args:
         payload: bytes of an image file.
         origin: name of the file, for messages.
-        shape: (channel, height, width); height and width are equal.
+        shape: (channel, height, width).
         fit: crop or pad, as the data of the training were.
+        look: how those were decoded; None: in the usual way.
 
     Returns:
-        uint8 (channel, height, width).
+        (channel, height, width), uint8 or, where 16 bits are kept, uint16.
 
     Raises:
         DataError: if it is no picture that can be read, or is too large or too small to be one.
     """
-    channels, _, width = shape
+    channels, height, width = shape
+    look = look or Look(alpha=channels == 4)
     try:
         with strict_pillow():
-            return shape_to(decode(open_picture(payload, origin), Counter()), width, channels, fit)
+            picture = decode(open_picture(payload, origin), Counter(), look)
+            return shape_to(picture, (width, height), channels, fit, look.ground)
     except Unreadable as error:
         raise DataError(f"{origin} cannot be read ({error}); give a picture such as PNG or JPEG") from error
 
 
-def _row(item: Item, shape: tuple[int, ...], dataset: Dataset) -> np.ndarray:
+def look_of(data: Mapping[str, Any]) -> Look:
+    """Return how the pictures of a run were decoded, by what ``config.json`` keeps under ``data``."""
+    if "look" in data:
+        return look_from_json(data["look"])
+    return look_for(Options.of(**preparation_of(data)))
+
+
+def _row(item: Item, shape: tuple[int, ...], dataset: Dataset, look: Look) -> np.ndarray:
     if dataset.modality == "vector":
         vector = np.asarray(item.payload, dtype=np.float32)
         if vector.shape != shape:
@@ -83,23 +111,42 @@ def _row(item: Item, shape: tuple[int, ...], dataset: Dataset) -> np.ndarray:
         return vector
     channels, height, width = shape
     try:
-        picture = decode(open_picture(item.payload, item.origin), Counter())
+        picture = decode(open_picture(item.payload, item.origin), Counter(), look)
     except Unreadable as error:
         raise DataError(
             f"sample {item.origin} cannot be read ({error}); every sample counts: mend or remove it"
         ) from error
+    assert not isinstance(picture, Planes)
     if picture.size != (width, height):
         raise DataError(
             f"sample {item.origin} is {picture.width} x {picture.height} pixels, but '{dataset.name}' is measured at "
-            f"{width} x {height}: generate samples of that size, or prepare the data alike with --size {picture.width}"
+            f"{width} x {height}: generate samples of that size, or prepare the data alike with "
+            f"--size {picture.width}x{picture.height}"
         )
-    if channels == 1 and picture.mode != "L" and not _is_grey(np.asarray(picture)):
+    if channels == 1 and not is_grey(picture):
         raise DataError(f"sample {item.origin} has colours, but '{dataset.name}' is grey: convert it first")
-    return shape_to(picture, width, channels, "crop")
+    return shape_to(picture, (width, height), channels, "crop", look.ground)
 
 
-def _is_grey(pixels: np.ndarray) -> bool:
-    return bool((pixels == pixels[..., :1]).all())
+def _sample_look(name: str, source: Source, dataset: Dataset) -> Look:
+    """Return how samples are decoded: in 8 bits, over the whole range of their type, whatever levels the data had.
+
+    Raises:
+        DataError: on floats beyond [-1, 1] and [0, 255].
+    """
+    survey = survey_source(source, Options())
+    floats, whole = survey.extents["floats"], survey.extents["whole"]
+    levels = Levels()
+    if floats.pictures:
+        if floats.low < -1 or floats.high > 255 or (floats.low < 0 and floats.high > 1):
+            raise DataError(
+                f"{name} holds floats from {floats.low:g} to {floats.high:g}; samples are in [0, 1] or [-1, 1]: "
+                "rescale them"
+            )
+        levels = Levels(floats=(-1.0, 1.0) if floats.low < 0 else (0.0, 1.0 if floats.high <= 1 else 255.0))
+    if whole.pictures and whole.high <= 255 and not any(mode.startswith("I;16") for mode in survey.modes):
+        levels = replace(levels, whole=(0.0, 255.0))
+    return replace(dataset.look, levels=levels, depth=8, alpha=dataset.spec.shape[0] == 4)
 
 
 def _indices(labels: list[Label], classes: tuple[str, ...]) -> np.ndarray | None:

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
 
 from saddlepoint._errors import DataError
-from saddlepoint.data import names
+from saddlepoint.data import in_memory, names
 from saddlepoint.data.dataset import Dataset
-from saddlepoint.data.images.decode import Survey, Unreadable, decode, strict_pillow
-from saddlepoint.data.images.prepare import MAX_UNREADABLE, MIN_ROWS, plan
-from saddlepoint.data.labels.files import index_labels
+from saddlepoint.data.images.decode import USUAL, Look, Unreadable, decode, strict_pillow
+from saddlepoint.data.images.duplicates import Copies, Pair
+from saddlepoint.data.images.prepare import MAX_UNREADABLE, MIN_ROWS, done_findings, plan, survey_source
+from saddlepoint.data.images.survey import Survey
+from saddlepoint.data.kinds import ARRAYS, is_windows, kind_of
+from saddlepoint.data.labels.files import index_labels, settle_labels
 from saddlepoint.data.labels.joint import choose_attributes
-from saddlepoint.data.load import find_path, joined, load_dataset
-from saddlepoint.data.options import Options, Preparation
-from saddlepoint.data.plan import as_findings
+from saddlepoint.data.load import find_path, joined, load_dataset, refuse_choices
+from saddlepoint.data.options import Options, Preparation, shown_size
+from saddlepoint.data.plan import Finding, Note, OpenQuestion, as_findings
 from saddlepoint.data.sources import arrays
 from saddlepoint.data.sources.folder import Label, Source
 
-NEAR_BITS = 24
-"""Pictures look the same if at most this many of the 256 bits of their difference hashes differ ..."""
-NEAR_CONTRAST = 0.05
-"""... and their thumbnails differ, on average, by at most this share of their own standard deviation."""
-
-_SIDE = 16
-_CROWD = 64
 _SHOWN = 10
-_ONES = np.array([byte.bit_count() for byte in range(256)], dtype=np.uint16)
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ class Inspection:
         near_duplicates: pairs of different images that look the same.
         duplicate_examples: origins of the first few equal pairs.
         near_examples: origins of the first few nearly equal pairs.
-        plan: what the trainer will do with the data, sentence by sentence.
+        findings: how the data is read and what training would do with it, with reasons and options.
         advice: what the user may want to change.
         shape: shape of a training row; None if the data cannot be used as it is.
     """
@@ -70,9 +66,14 @@ class Inspection:
     near_duplicates: int = 0
     duplicate_examples: tuple[tuple[str, str], ...] = ()
     near_examples: tuple[tuple[str, str], ...] = ()
-    plan: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     advice: tuple[str, ...] = ()
     shape: tuple[int, ...] | None = None
+
+    @property
+    def plan(self) -> tuple[str, ...]:
+        """The findings as sentences."""
+        return tuple(finding.sentence() for finding in self.findings)
 
     def to_json(self) -> str:
         """Return everything as JSON text."""
@@ -81,20 +82,28 @@ class Inspection:
 
 @dataclass
 class _Seen:
-    """What is remembered of each picture: a digest, a small thumbnail, its label and where it came from."""
+    """What is remembered of the pictures: labels, splits, what was done, and what finds copies of them."""
 
-    survey: Survey = field(default_factory=Survey)
+    survey: Survey
     labels: list[Label] = field(default_factory=list)
-    splits: Counter[str] = field(default_factory=Counter)
-    first: dict[bytes, str] = field(default_factory=dict)
-    repeats: list[tuple[str, str]] = field(default_factory=list)
-    thumbnails: list[np.ndarray] = field(default_factory=list)
-    origins: list[str] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
+    copies: Copies = field(default_factory=Copies)
+    pairs: list[Pair] = field(default_factory=list)
+    look: Look = USUAL
+
+    def examples(self, kind: str) -> tuple[tuple[str, str], ...]:
+        """Return the origins of the first few pairs of a kind."""
+        found = [(self.copies.origins[i], self.copies.origins[j]) for i, j, of in self.pairs if of == kind]
+        return tuple(found[:_SHOWN])
+
+    def count(self, kind: str) -> int:
+        """Return the number of pairs of a kind."""
+        return sum(of == kind for _, _, of in self.pairs)
 
 
 def inspect_source(
-    source: str, *, say: Callable[[str], None] | None = None, **preparation: Unpack[Preparation]
+    source: Any, *, say: Callable[[str], None] | None = None, **preparation: Unpack[Preparation]
 ) -> Inspection:
     """Look at every row of a data set, without preparing it for training.
 
@@ -111,76 +120,48 @@ def inspect_source(
     Raises:
         DataError: if there is no such data, or it cannot be read at all.
     """
-    if names.is_series(source):
-        return _inspect_series(load_dataset(source, say=say, **preparation))
-    options = Options.of(**preparation).for_images(source)
+    if not in_memory.is_name(source):
+        source = in_memory.hold(source, Options.of(**preparation))
+    if in_memory.in_memory(source) and (place := in_memory.path_of(source)) is not None:
+        return replace(inspect_source(str(place), say=say, **preparation), name=source)
+    path, options = Path(source).expanduser(), Options.of(**preparation)
+    if names.is_series(source) or (source not in names.KNOWN and kind_of(path, options) == "sequence"):
+        ready = path.suffix.lower() in ARRAYS and is_windows(path, options)
+        return _inspect_series(load_dataset(source, say=say, **preparation), ready)
+    options = options.for_images(source)
     opened = _open(source, options, say)
     if len(joined(source)) == 1:
         opened = choose_attributes(opened, options.attributes)
     if opened.modality == "vector":
         return _inspect_vectors(opened)
     with strict_pillow():
-        seen = _look(opened)
-    near = near_pairs(np.stack(seen.thumbnails)) if seen.thumbnails else []
-    steps, advice, shape = _outlook(opened, options, seen, len(near))
+        seen = _look(opened, options)
+    steps, advice, shape = _outlook(opened, options, seen)
     return Inspection(
         name=source,
         modality="image",
         rows=seen.survey.total,
-        splits=dict(seen.splits),
+        splits=dict(Counter(seen.splits)),
         sizes={f"{w}x{h}": n for (w, h), n in seen.survey.sizes.most_common()},
         modes=dict(seen.survey.modes.most_common()),
         classes=_class_counts(seen.labels, opened.classes),
         unreadable=tuple(seen.survey.unreadable),
-        exact_duplicates=len(seen.repeats),
-        near_duplicates=len(near),
-        duplicate_examples=tuple(seen.repeats[:_SHOWN]),
-        near_examples=tuple((seen.origins[i], seen.origins[j]) for i, j in near[:_SHOWN]),
-        plan=tuple(steps),
+        exact_duplicates=seen.count("exact"),
+        near_duplicates=seen.count("near"),
+        duplicate_examples=seen.examples("exact"),
+        near_examples=seen.examples("near"),
+        findings=as_findings(steps),
         advice=tuple(advice),
         shape=shape,
     )
 
 
-def near_pairs(thumbnails: np.ndarray) -> list[tuple[int, int]]:
-    """Find pairs of pictures that look the same.
-
-    The difference hash (is a pixel brighter than its left neighbour?) has 256 bits. Only pictures whose
-    hashes agree in one of eight bands of 32 bits are compared: certain for those that differ in up to 7
-    bits, likely for the rest. Bands shared by more than 64 pictures say nothing (an empty margin) and are
-    passed over.
-
-    Args:
-        thumbnails: uint8 (rows, 16, 17) grey thumbnails.
-
-    Returns:
-        Sorted pairs of row indices.
-    """
-    bits = thumbnails[:, :, 1:] > thumbnails[:, :, :-1]
-    packed = np.packbits(bits.reshape(len(bits), -1), axis=1)
-    pairs: set[tuple[int, int]] = set()
-    for band in range(8):
-        words = packed[:, 4 * band : 4 * band + 4].copy().view(np.uint32)[:, 0]
-        order = np.argsort(words, kind="stable")
-        starts = np.flatnonzero(np.r_[True, words[order][1:] != words[order][:-1], True])
-        for begin, end in pairwise(starts):
-            if 2 <= end - begin <= _CROWD:
-                pairs.update(_alike(np.sort(order[begin:end]), packed, thumbnails))
-    return sorted(pairs)
-
-
-def _alike(group: np.ndarray, packed: np.ndarray, thumbnails: np.ndarray) -> Iterator[tuple[int, int]]:
-    for place, i in enumerate(group[:-1]):
-        rest = group[place + 1 :]
-        distance = _ONES[packed[rest] ^ packed[i]].sum(axis=1)
-        for j in rest[distance <= NEAR_BITS]:
-            contrast = min(thumbnails[i].std(), thumbnails[j].std())
-            if np.abs(thumbnails[i].astype(np.int16) - thumbnails[j]).mean() <= NEAR_CONTRAST * contrast:
-                yield int(i), int(j)
-
-
 def _open(source: str, options: Options, say: Callable[[str], None] | None) -> Source:
+    if in_memory.in_memory(source):
+        dataset = load_dataset(source, say=say, **options.kept("image"))
+        return arrays.dataset_source(dataset, dataset.fingerprint)
     if source in names.KNOWN:
+        refuse_choices(source, options)
         local = None if source in names.synthetic.MIXTURES else names.local_source(source)
         if local is not None:
             return local
@@ -192,56 +173,67 @@ def _open(source: str, options: Options, say: Callable[[str], None] | None) -> S
             given.pop("attributes", None)
         dataset = load_dataset(source, say=say, **given)
         return arrays.dataset_source(dataset, dataset.fingerprint)
-    return find_path(source)
+    return find_path(source, options)
 
 
-def _look(source: Source) -> _Seen:
-    from PIL import Image
+def find_copies(source: str, *, say: Callable[[str], None] | None = None, **preparation: Unpack[Preparation]) -> Copies:
+    """Look for pictures of a data set that look the same; see `duplicates.write_pairs` for a table of them.
 
-    seen = _Seen()
+    Args:
+        source: as in `load_dataset`.
+        say: as in `load_dataset`.
+        preparation: as in `load_dataset`.
+
+    Raises:
+        DataError: if there is no such data, or it holds no pictures.
+    """
+    options = Options.of(**preparation).for_images(source)
+    opened = _open(source, options, say)
+    if opened.modality != "image":
+        raise DataError(f"'{source}' holds {opened.modality}s; duplicates are looked for among images")
+    with strict_pillow():
+        return _look(opened, options).copies
+
+
+def _look(source: Source, options: Options) -> _Seen:
+    seen = _Seen(survey_source(source, options))
+    # Too many unreadable pictures are told of later.
+    with contextlib.suppress(DataError):
+        seen.look = plan(seen.survey, options).look
+    again = Survey(grey=False, every=options.pages == "all")
     for item in source.items():
-        image = seen.survey.add(item.payload, item.origin)
-        if image is None:
-            continue
-        try:
-            image = decode(image, seen.done)
-        except Unreadable as problem:
-            seen.survey.unreadable.append((item.origin, str(problem)))
-            continue
-        seen.labels.append(item.label)
-        seen.splits[item.split] += 1
-        shape = f"{image.mode} {image.size}".encode()
-        digest = hashlib.blake2b(shape + image.tobytes(), digest_size=16).digest()
-        if digest in seen.first:
-            seen.repeats.append((seen.first[digest], item.origin))
-            continue
-        seen.first[digest] = item.origin
-        seen.origins.append(item.origin)
-        small = image.convert("L").resize((_SIDE + 1, _SIDE), Image.Resampling.BOX)
-        seen.thumbnails.append(np.frombuffer(small.tobytes(), dtype=np.uint8).reshape(_SIDE, _SIDE + 1))
+        for image, origin in again.pictures(item.payload, item.origin):
+            try:
+                picture = decode(image, seen.done, seen.look)
+            except Unreadable as problem:
+                if (origin, str(problem)) not in seen.survey.unreadable:
+                    seen.survey.unreadable.append((origin, str(problem)))
+                continue
+            seen.labels.append(item.label)
+            seen.splits.append(item.split)
+            seen.copies.add(picture, origin)
+    seen.pairs = seen.copies.pairs()
     return seen
 
 
-def _outlook(
-    source: Source, options: Options, seen: _Seen, near: int
-) -> tuple[list[str], list[str], tuple[int, ...] | None]:
+def _outlook(source: Source, options: Options, seen: _Seen) -> tuple[list[Note], list[str], tuple[int, ...] | None]:
     """Say what training would do, what the user may want to change, and the shape of a training row."""
     survey, usable = seen.survey, len(seen.labels)
     advice = []
-    steps = [finding.sentence() for finding in as_findings(source.notes)]
+    steps: list[Note] = list(source.notes)
     shape: tuple[int, ...] | None = None
     try:
         decided = plan(survey, options)
-        shape = (decided.channels, decided.size, decided.size)
+        shape = decided.shape
         steps.append(
-            f"train on {decided.size}x{decided.size} images with {decided.channels} "
-            f"channel{'s'[: decided.channels - 1]}"
+            f"train on {shown_size(decided.size)} images with {decided.channels} channel{'s'[: decided.channels - 1]}"
         )
-        if options.size is None and decided.size > 32:
-            steps.append("on a CPU families of images choose 32x32 unless --size asks for more")
         steps += decided.notes
-        steps += [f"{n} of {survey.total} images are {what}" for what, n in seen.done.items()]
-        steps += index_labels(seen.labels, source.classes)[2]
+        steps += done_findings(seen.done, survey.total, decided.look)
+        every = np.arange(len(seen.labels))
+        steps += settle_labels(source.name, seen.labels, seen.splits, source.classes, options.unlabelled, every)[3]
+    except OpenQuestion:
+        raise
     except DataError as error:
         shape = None
         advice.append(f"it cannot be used as it is: {error}")
@@ -254,10 +246,12 @@ def _outlook(
         advice.append(
             f"{len(survey.unreadable)} images cannot be used (up to {MAX_UNREADABLE:.0%} are skipped): remove them"
         )
-    if seen.repeats:
-        advice.append(f"{len(seen.repeats)} images repeat others exactly: unless that is meant, keep one of each")
-    if near:
-        advice.append(f"{near} pairs of images look the same: near copies make memorisation and its measures worse")
+    if repeated := seen.count("exact"):
+        advice.append(f"{repeated} images repeat others exactly: unless that is meant, keep one of each (--dedupe)")
+    if near := seen.count("near"):
+        advice.append(
+            f"{near} pairs of images look the same: near copies make memorisation and its measures worse (--dedupe)"
+        )
     counts = sorted(_class_counts(seen.labels, source.classes).values())
     if not source.labelling and len(counts) > 1 and counts[-1] > 10 * max(1, counts[0]):
         advice.append(
@@ -289,16 +283,15 @@ def _inspect_vectors(source: Source) -> Inspection:
         splits=dict(splits),
         classes=_class_counts(labels, source.classes),
         exact_duplicates=total - len(unique),
-        plan=(
-            *(finding.sentence() for finding in as_findings(source.notes)),
-            f"train on vectors of {features} features, from {low:g} to {high:g}, as they are",
+        findings=as_findings(
+            [*source.notes, f"train on vectors of {features} features, from {low:g} to {high:g}, as they are"]
         ),
         advice=tuple(advice),
         shape=(features,) if total >= MIN_ROWS else None,
     )
 
 
-def _inspect_series(dataset: Dataset) -> Inspection:
+def _inspect_series(dataset: Dataset, ready: bool = False) -> Inspection:
     counts = {split: len(part) for split, part in dataset.splits.items()}
     train, total = dataset.splits["train"], sum(counts.values())
     held = [part.labels for part in dataset.splits.values() if part.labels is not None]
@@ -306,13 +299,15 @@ def _inspect_series(dataset: Dataset) -> Inspection:
     repeats = len(train) - len({hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in train.x})
     advice = []
     if len(train) < 1000:
-        advice.append(f"{len(train):,} training windows are few: expect copies of them; a shorter --window gives more")
+        more = "give more" if ready else "a shorter --window gives more"
+        advice.append(f"{len(train):,} training windows are few: expect copies of them; {more}")
     if repeats > len(train) / 100:
         advice.append(f"{repeats:,} training windows repeat others exactly")
-    steps = [*dataset.notes]
+    steps: list[Note] = [*dataset.findings]
     for column in dataset.layout.columns if dataset.layout else ():
         digits = "" if column.decimals is None else f", {column.decimals} decimals" if column.decimals else ", whole"
         steps.append(f"'{column.name}': {column.low:g} to {column.high:g} in the training rows{digits}")
+    steps.append(f"train on windows of {dataset.spec.shape[0]} steps of {dataset.spec.shape[1]} features")
     return Inspection(
         name=dataset.name,
         modality="sequence",
@@ -320,7 +315,7 @@ def _inspect_series(dataset: Dataset) -> Inspection:
         splits=counts,
         classes=_class_counts(labels, dataset.classes),
         exact_duplicates=repeats,
-        plan=(*steps, f"train on windows of {dataset.spec.shape[0]} steps of {dataset.spec.shape[1]} features"),
+        findings=as_findings(steps),
         advice=tuple(advice),
         shape=dataset.spec.shape,
     )
@@ -328,7 +323,7 @@ def _inspect_series(dataset: Dataset) -> Inspection:
 
 def _class_counts(labels: Sequence[Label], declared: Sequence[str]) -> dict[str, int]:
     try:
-        indices, classes, _ = index_labels(labels, declared)
+        indices, classes, _ = index_labels([label for label in labels if label is not None], declared)
     except DataError:
         return {}
     if indices is None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from saddlepoint._errors import DataError, suggest
-from saddlepoint.data import cache
+from saddlepoint.data import cache, in_memory
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.prepare import prepare, survey_side
-from saddlepoint.data.labels.joint import choose_attributes, joint_source
-from saddlepoint.data.names import KNOWN, Say, load_named
-from saddlepoint.data.options import Options, Preparation
-from saddlepoint.data.series.table import is_table
+from saddlepoint.data.kinds import ARRAYS, is_windows, kind_of
+from saddlepoint.data.labels.joint import choose_attributes, choose_labels, joint_source
+from saddlepoint.data.names import KNOWN, Say, is_series, load_named
+from saddlepoint.data.options import Options, Preparation, flag
+from saddlepoint.data.series.ready import load_ready
 from saddlepoint.data.series.windows import load_series
 from saddlepoint.data.sources import hub
 from saddlepoint.data.sources.folder import Source
@@ -23,7 +25,7 @@ from saddlepoint.data.sources.tfd import split_path
 
 
 def load_dataset(
-    source: str, *, say: Callable[[str], None] | None = None, **preparation: Unpack[Preparation]
+    source: Any, *, say: Callable[[str], None] | None = None, **preparation: Unpack[Preparation]
 ) -> Dataset:
     """Load a data set; the first time it is prepared and cached, later it is memory-mapped at once.
 
@@ -31,7 +33,8 @@ def load_dataset(
         source: a name (`list_datasets`), a path (folder of images, zip, parquet, .npy, .npz; a CSV or a parquet table
             of numbers is a set of series; ``TFD_48x48.mat#2`` is fold 2 of the Toronto Face Database),
             ``hf:owner/name``, or two sets of images joined by ``+``: their rows together, each with the labels of its
-            own set.
+            own set. Or data in memory: an array or tensor, (x, labels), a list of pictures, a data set of PyTorch or of
+            `datasets`, a pandas.DataFrame, a `Dataset`, or a mapping from split names to these.
         say: receives lines worth telling while it happens (downloads, an unreachable hub); None: silence.
         preparation: fields of `Options`, as they are or as words of the command line: ``size=64``, ``columns="a,b"``.
 
@@ -47,29 +50,53 @@ def load_dataset(
     """
     options = Options.of(**preparation)
     say = say or _silence
+    source = str(source) if in_memory.is_name(source) else in_memory.hold(source, options)
+    if in_memory.in_memory(source):
+        return _load_memory(source, options, preparation, say)
     parts = joined(source)
     if len(parts) > 1:
         return _load_joint(source, parts, options.for_images(source), say)
     if options.attributes and (source in KNOWN or source.startswith("hf:")):
         raise DataError(f"'{source}' has no table of attributes to choose from; leave the attributes out")
     if source in KNOWN:
+        refuse_choices(source, options)
         return load_named(source, options, say)
     if source.startswith("hf:"):
         return _load_hub(source, options.for_images(source), say)
-    if is_table(Path(source).expanduser()) and Path(source).expanduser().is_file():
-        return load_series(source, Path(source).expanduser(), options.for_table(source))
+    if kind_of(Path(source).expanduser(), options) == "sequence":
+        return _load_sequences(source, Path(source).expanduser(), options.for_table(source))
     options.for_images(source)
     key = path_key(Path(source).expanduser())
-    found = None if key else find_path(source)
+    found = None if key else find_path(source, options)
     entry = cache.entry_path(source, {"source": found.key if found else key, **options.kept("image")})
     dataset = cache.read(entry, source)
     if dataset is None:
-        found = found or find_path(source)
-        if found.modality == "vector" and not options.default:
+        found = found or find_path(source, options)
+        if found.modality == "vector" and options.set_for("image"):
             raise DataError(f"{source} holds vectors; size, channels and fit are for images: leave them out")
         found = choose_attributes(found, options.attributes)
         dataset = prepare(found.with_notes(f"read from {source}"), options, entry)
     return dataset
+
+
+def refuse_choices(name: str, options: Options) -> None:
+    """Refuse choices of labels and splits for a data set that is known by name.
+
+    Raises:
+        DataError: if there are some.
+    """
+    wrong = [key for key in ("labels", "splits", "unlabelled") if getattr(options, key) is not None]
+    if options.label_column is not None and not is_series(name):
+        wrong.append("label_column")
+    if wrong:
+        raise DataError(f"'{name}' has labels and splits of its own; leave {flag(wrong[0])} out")
+
+
+def _load_memory(source: str, options: Options, preparation: Preparation, say: Say) -> Dataset:
+    """Load data that was given in memory: a table or series from its file in the cache, rows as they are held."""
+    if (path := in_memory.path_of(source)) is not None:
+        return replace(load_dataset(str(path), say=say, **preparation), name=source)
+    return in_memory.load_rows(source, options.for_images("the data"))
 
 
 def joined(source: str) -> list[str]:
@@ -99,7 +126,7 @@ def _is_there(source: str) -> bool:
 def _load_joint(source: str, parts: Sequence[str], options: Options, say: Say) -> Dataset:
     """Prepare each part by itself, then the rows of all as one; attributes are those of the part with a table."""
     shared = {key: value for key, value in options.kept("image").items() if key != "attributes"}
-    tables = [_has_table(part) for part in parts]
+    tables = [_has_table(part, options) for part in parts]
     if options.attributes and sum(tables) != 1:
         raise DataError(
             f"attributes are named, and {sum(tables)} of the {len(parts)} data sets of '{source}' have a table of "
@@ -111,23 +138,27 @@ def _load_joint(source: str, parts: Sequence[str], options: Options, say: Say) -
     ]
     found = joint_source(source, datasets)
     entry = cache.entry_path(source, {"source": found.key, **options.kept("image")})
-    return cache.read(entry, source) or prepare(found, Options(channels=options.channels), entry)
+    # What is prepared in 16 bits uses their whole range.
+    again = Options(channels=options.channels, background=options.background, depth=options.depth,
+                    levels=(0, 65535) if options.depth == 16 else None)  # fmt: skip
+    return cache.read(entry, source) or prepare(found, again, entry)
 
 
-def _has_table(source: str) -> bool:
+def _has_table(source: str, options: Options) -> bool:
     """Whether a path holds a table of attributes."""
     if source in KNOWN or source.startswith("hf:") or path_key(Path(source).expanduser()):
         return False
-    return bool(find_path(source).labelling)
+    return bool(find_path(source, options).labelling)
 
 
-def natural_side(source: str) -> int | None:
+def natural_side(source: str, **preparation: Unpack[Preparation]) -> int | None:
     """Return the side that pictures at a path have where no size is asked for; None where only loading tells.
 
     They are not decoded for this: their headers are read once, and the answer is kept.
 
     Args:
         source: as in `load_dataset`.
+        **preparation: as in `load_dataset`.
 
     Raises:
         DataError: as `load_dataset`.
@@ -136,12 +167,12 @@ def natural_side(source: str) -> int | None:
         >>> natural_side("ring8") is None
         True
     """
-    if len(joined(source)) > 1:
+    if in_memory.in_memory(source) or len(joined(source)) > 1:
         return None
     path = Path(source).expanduser()
-    if source in KNOWN or source.startswith("hf:") or path_key(path) or is_table(path):
+    if source in KNOWN or source.startswith("hf:") or path_key(path) or kind_of(path) == "sequence":
         return None
-    found = find_path(source)
+    found = find_path(source, Options.of(**preparation))
     if found.modality != "image":
         return None
     kept = cache.entry_path(source, {"side of": found.key}).with_suffix(".txt")
@@ -158,13 +189,13 @@ def absolute_source(source: str) -> str:
     parts = joined(source)
     if len(parts) > 1:
         return "+".join(absolute_source(part) for part in parts)
-    if source in KNOWN or source.startswith("hf:"):
+    if source in KNOWN or source.startswith(("hf:", in_memory.PREFIX)):
         return source
     return str(Path(source).expanduser().resolve())
 
 
-def find_path(source: str) -> Source:
-    """Return the source at a path.
+def find_path(source: str, options: Options | None = None) -> Source:
+    """Return the source at a path, with labels and splits as the options choose.
 
     Raises:
         DataError: if there is nothing, with the nearest name of a data set or of a file beside it.
@@ -172,7 +203,14 @@ def find_path(source: str) -> Source:
     path = Path(source).expanduser()
     if not source or not split_path(str(path))[0].exists():
         raise DataError(f"there is no data set or path '{source}'; {_nearest(source, path)}")
-    return path_source(path)
+    return choose_labels(path_source(path, options), options or Options())
+
+
+def _load_sequences(source: str, path: Path, options: Options) -> Dataset:
+    """Load a table of series, or an array of windows that are ready."""
+    if path.suffix.lower() in ARRAYS and is_windows(path, options):
+        return load_ready(source, path, options)
+    return load_series(source, path, options)
 
 
 def _load_hub(source: str, options: Options, say: Say) -> Dataset:
@@ -189,7 +227,7 @@ def _load_hub(source: str, options: Options, say: Say) -> Dataset:
                 "connect to the network, or use a local path or 'digits', which needs none"
             )
         say(f"downloading {repository} from the Hugging Face hub")
-    return prepare(hub.hub_source(source, repository, config), options, entry)
+    return prepare(hub.hub_source(source, repository, config, options), options, entry)
 
 
 def _nearest(source: str, path: Path) -> str:

@@ -268,7 +268,7 @@ def load_named(name: str, options: Options, say: Say) -> Dataset:
         )
     options = known.as_default(options)
     native = _load_remote(name, known, say)
-    if options == Options():
+    if options.default:
         return native
     entry = cache.entry_path(name, {"source": native.fingerprint, **options.kept("image")})
     return cache.read(entry, name) or prepare(arrays.dataset_source(native, native.fingerprint), options, entry)

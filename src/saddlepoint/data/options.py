@@ -33,6 +33,10 @@ class Preparation(TypedDict, total=False):
     levels: str | tuple[float, float] | None
     depth: int
     dedupe: bool
+    labels: str | None
+    splits: str | None
+    unlabelled: str | None
+    array: str | None
     attributes: str | Sequence[str]
     columns: str | Sequence[str] | None
     time_column: str | Sequence[str] | None
@@ -66,12 +70,20 @@ class Options:
             for the set, by the values in use.
         depth: bits of a value that are kept through training: 8 or 16.
         dedupe: keep one of images that look the same.
+        labels: where labels of images come from: ``folders``, ``names`` (of files), ``none``, or the name of a label
+            file; None: as they are found.
+        splits: ``folders``: those called train, valid and test are splits; ``none``: these names say nothing; None: as
+            they are found, or asked about.
+        unlabelled: images without a label where others have one: ``drop`` them, or ``keep`` all without labels; None:
+            a few are dropped, many asked about.
+        array: which array of a file holds the images or windows, where several could (HDF5, .npz); None: the only one.
         attributes: names of the columns to use of a table of attributes; empty: all.
         columns: features to take from a table; None: all columns that are nothing else.
         time_column: None: the column (or columns) that hold times; several names where date and clock stand apart;
             ``("none",)``: rows are in order and no column is the time.
         group_column: tells several series apart; None: recognised; ``none``: the table is one series.
-        label_column: class of each row; None: no labels.
+        label_column: class of each row of a table, or of each image of a label table; None: no labels in a table of
+            series, and the column that is recognised in a label table.
         window: rows in a window; None: 24.
         dates: ``day-first``, ``month-first``, ``year-first``, or a format of `strftime`; None: by what they hold.
         decimal: ``.`` or ``,``; None: by what the numbers look like.
@@ -116,6 +128,22 @@ class Options:
     )  # fmt: skip
     depth: int = option(8, "Bits of a value that are kept: 8, or 16 for more than 256 levels.", room="image")
     dedupe: bool = option(False, "Keep one of images that look the same.", room="image")
+    labels: str | None = option(
+        None,
+        "Where labels of images come from: folders, names, none, or a label file. Default: as found.",
+        room="image",
+    )
+    splits: str | None = option(
+        None, "folders called train, valid, test are splits, or none: their names say nothing. Default: as found.",
+        room="image", choices=("folders", "none"),
+    )  # fmt: skip
+    unlabelled: str | None = option(
+        None, "Images without a label where others have one: drop them, or keep all without labels.", room="image",
+        choices=("drop", "keep"),
+    )  # fmt: skip
+    array: str | None = option(
+        None, "Which array of a file holds the images or windows (HDF5, .npz). Default: the only one.", room="any"
+    )
     attributes: tuple[str, ...] = option(
         (),
         "Columns to use of a table of attributes, such as Black_Hair,Smiling. Default: all.",
@@ -132,7 +160,7 @@ class Options:
     group_column: str | None = option(
         None, "The column that tells several series apart; none: it is one series. Default: recognised.", room="table"
     )
-    label_column: str | None = option(None, "The column that holds a class.", room="table")
+    label_column: str | None = option(None, "The column that holds a class, of a table or a label table.", room="any")
     window: int | None = option(None, "Rows in a window. Default: 24.", room="table")
     dates: str | None = option(
         None, "How dates are written: day-first, month-first, year-first, or a format such as %d.%m.%y.", room="table"
@@ -212,7 +240,7 @@ class Options:
     @property
     def default(self) -> bool:
         """Whether everything is left to the data."""
-        return self == Options()
+        return not self.set_for("image") and not self.set_for("table")
 
     def set_for(self, room: str) -> list[str]:
         """Return the names of the options for images, or for tables, that are not left to the data."""
@@ -247,7 +275,7 @@ class Options:
 
     def kept(self, room: Room) -> dict[str, Any]:
         """Return what a cache key of images, or of tables, depends on: options that are not left to the data."""
-        return {name: getattr(self, name) for name in self.set_for(room)}
+        return {name: getattr(self, name) for name in (*self.set_for("any"), *self.set_for(room))}
 
 
 OPTION_FIELDS = dataclasses.fields(Options)
@@ -317,4 +345,6 @@ def preparation_of(data: Mapping[str, Any]) -> Preparation:
     kept: Mapping[str, Any] = data.get("options", data)  # runs of version 0.1 kept them among the rest
     names = [field.name for field in OPTION_FIELDS if kept is not data or field.name != "modality"]
     found = {name: kept[name] for name in names if kept.get(name) is not None}
+    if kept is data and found.get("fit") == "pad":
+        found["background"] = "black"  # there was no choice then
     return cast(Preparation, {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()})

@@ -56,13 +56,15 @@ class Reading:
     def flags(self) -> list[str]:
         """Return the options as words of the command line.
 
-        >>> Reading("", {"time_column": "day", "header": False}).flags()
-        ['--time-column', 'day', '--no-header']
+        >>> Reading("", {"time_column": "day"}).flags()
+        ['--time-column', 'day']
+        >>> Reading("", {"header": False}).flags()
+        ['--no-header']
         """
         words: list[str] = []
         for key, value in self.options.items():
             name = key.replace("_", "-")
-            words += [f"--{name}", value] if isinstance(value, str) else [f"--{name}" if value else f"--no-{name}"]
+            words += [f"--{'' if value else 'no-'}{name}"] if isinstance(value, bool) else [f"--{name}", value]
         return words
 
 
@@ -91,7 +93,7 @@ class OpenQuestion(DataError):
         for letter, reading in zip("abcdefghijklmnopqrstuvwxyz", self.readings, strict=False):
             lines.append(f"  {letter}) {reading.title}")
             lines += [f"       {row}" for row in reading.rows]
-            lines.append("       " + shlex.join([*command, *reading.flags()]))
+            lines.append("       " + shlex.join([*_without(command, reading.options), *reading.flags()]))
         return "\n".join(lines)
 
 
@@ -137,3 +139,16 @@ Note = str | Finding
 def as_findings(notes: Iterable[Note], topic: str = "data") -> tuple[Finding, ...]:
     """Return notes as findings; bare sentences get ``topic``."""
     return tuple(Finding(topic, note) if isinstance(note, str) else note for note in notes)
+
+
+def _without(command: Sequence[str], options: Mapping[str, str | bool]) -> list[str]:
+    """Return the words of a command without the options that a reading gives anew."""
+    valued = {"--" + key.replace("_", "-") for key, value in options.items() if not isinstance(value, bool)}
+    switches = {f"--{no}{key.replace('_', '-')}" for key in options for no in ("", "no-")} - valued
+    kept: list[str] = []
+    skip = False
+    for word in command:
+        if not skip and word not in switches and word.partition("=")[0] not in valued:
+            kept.append(word)
+        skip = not skip and word in valued
+    return kept

@@ -288,8 +288,8 @@ class Examiner:
 
 def coarse(x: Tensor) -> Tensor:
     """Return what axes are taken of, flat: what lies after a window's end as 0, larger images as means over blocks."""
-    if x.ndim == 4 and x.shape[2] > SIDE:
-        x = F.avg_pool2d(x, -(-x.shape[2] // SIDE))
+    if x.ndim == 4 and max(x.shape[2:]) > SIDE:
+        x = F.avg_pool2d(x, -(-max(x.shape[2:]) // SIDE))
     return x.masked_fill(ended(x), 0.0).flatten(1)
 
 

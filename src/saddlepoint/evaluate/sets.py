@@ -180,7 +180,9 @@ class Bench:
         cache_dir: Path | None = None,
         say: Say = lambda line: None,
     ) -> None:
-        self.subject, self.dataset, self.seed, self.say, self.cache_dir = subject, dataset, seed, say, cache_dir
+        # Figures are of 8 bits, as pictures are looked at.
+        self.dataset = dataset.in_bytes()
+        self.subject, self.seed, self.say, self.cache_dir = subject, seed, say, cache_dir
         self._extractor_name = features
         self._drawn: SampleSet | None = None
         self._controls: dict[str, SampleSet] = {}

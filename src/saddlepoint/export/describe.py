@@ -9,6 +9,7 @@ from typing import Any
 from saddlepoint._errors import DataError
 from saddlepoint._version import __version__
 from saddlepoint.data import KNOWN
+from saddlepoint.data.given import look_of
 from saddlepoint.data.options import preparation_of
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.evaluate import Result, read_results
@@ -43,6 +44,7 @@ def describe(run: Run) -> dict[str, Any]:
         "range": {"image": [-1, 1], "sequence": [0, 1], "vector": None}[data["modality"]],
         "takes": family.tags.input,
         "fit": preparation_of(data).get("fit") or "crop",
+        "ground": list(look_of(data).ground),
         "classes": list(family.data.classes[: family.classes]),
         "shares": list(family.data.shares) if family.classes else [],
         "data": data_facts(run),

@@ -37,6 +37,7 @@ from saddlepoint.family import (
 from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.normalise import SpectralConv2d, recalibrate, rms_norm
+from saddlepoint.nn.sizes import Sizes, proposed, starts
 from saddlepoint.optimizers import two_players
 from saddlepoint.penalties import penalised, squared_gradient_norm
 from saddlepoint.schedules import inverse, inverse_root
@@ -134,39 +135,49 @@ _SMALL = DCGANConfig(
 )  # fmt: skip
 
 
-def resolutions(shape: tuple[int, ...]) -> list[int]:
-    """Return the sides of the layers from 4 up to the image: powers of two, or 4, 7, 14, 28.
+def resolutions(shape: tuple[int, ...]) -> Sizes:
+    """Return (height, width) of the layers up to the image: by doubling, of squares of 28 also 4, 7, 14, 28.
 
     Raises:
-        ConfigError: on another size than a square of 16, 28, 32, 64 or 128.
+        ConfigError: if the short side is not 4, 5, 6 or 7 times a power of two, from 16 to 128, or the long one cannot
+            be halved as often.
 
     >>> resolutions((3, 32, 32)), resolutions((1, 28, 28))
-    ([4, 8, 16, 32], [4, 7, 14, 28])
+    ([(4, 4), (8, 8), (16, 16), (32, 32)], [(4, 4), (7, 7), (14, 14), (28, 28)])
+    >>> resolutions((3, 64, 96))
+    [(4, 6), (8, 12), (16, 24), (32, 48), (64, 96)]
     """
     _, height, width = shape
-    if height != width or height not in (16, 28, 32, 64, 128):
+    if not _can_make(width, height):
         raise ConfigError(
-            f"family 'dcgan' makes square images of 16, 28, 32, 64 or 128 pixels, but these are {height} x {width}; "
-            "choose --size 32 or another of them"
+            "family 'dcgan' makes images whose short side is 4, 5, 6 or 7 times a power of two, from 16 to 128, "
+            f"and whose long side is a multiple of that power, but these are {width}x{height}; choose "
+            f"--size {proposed(width, height, _can_make)} or another of them"
         )
-    return [4, 7, 14, 28] if height == 28 else [4 << i for i in range((height // 4).bit_length())]
+    found = starts(height, width)
+    assert found is not None
+    return [(4, 4), *found] if height == width == 28 else found
+
+
+def _can_make(width: int, height: int) -> bool:
+    return 16 <= min(width, height) <= 128 and starts(height, width) is not None
 
 
 def _widths(config: DCGANConfig, levels: int) -> list[int]:
-    """Channels of the hidden layers, from 4 x 4 up to half the side of the image."""
+    """Channels of the hidden layers, from the smallest up to half the side of the image."""
     return [min(config.max_width, config.width << i) for i in reversed(range(levels - 1))]
 
 
 class Generator(nn.Module):
-    """z (with a one-hot label) -> 4 x 4 maps -> transposed convolutions of stride 2 with ReLU -> tanh."""
+    """z (with a one-hot label) -> small maps (4 x 4) -> transposed convolutions of stride 2, ReLU -> tanh."""
 
     def __init__(self, config: DCGANConfig, data: DataSpec, classes: int) -> None:
         super().__init__()
         sides = resolutions(data.shape)
         widths = _widths(config, len(sides))
-        self.classes, self.start = classes, (widths[0], sides[0], sides[0])
+        self.classes, self.start = classes, (widths[0], *sides[0])
         batch = config.generator_norm == "batch"
-        self.input = nn.Linear(config.latent_size + classes, widths[0] * sides[0] ** 2, bias=not batch)
+        self.input = nn.Linear(config.latent_size + classes, widths[0] * sides[0][0] * sides[0][1], bias=not batch)
         self.layers = nn.ModuleList(
             _upsampling(a, b, config.kernel, low, high, bias=not batch)
             for (a, b), (low, high) in zip(pairwise(widths), pairwise(sides), strict=False)
@@ -175,7 +186,7 @@ class Generator(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths) if batch else None
 
     def forward(self, z: Latents, labels: Tensor | None) -> Images:
-        """Return images (batch, channel, side, side) in (-1, 1)."""
+        """Return images (batch, channel, height, width) in (-1, 1)."""
         if self.classes:
             assert labels is not None
             z = torch.cat([z, F.one_hot(labels, self.classes).to(z.dtype)], 1)
@@ -185,16 +196,18 @@ class Generator(nn.Module):
         return torch.tanh(at_least_float32(h))
 
 
-def _upsampling(inputs: int, outputs: int, kernel: int, low: int, high: int, *, bias: bool) -> nn.ConvTranspose2d:
-    """Return the transposed convolution of stride 2 from side ``low`` to side ``high`` (2 low, or 2 low - 1)."""
-    kernel = 3 if kernel == 4 and high % 2 else kernel
+def _upsampling(
+    inputs: int, outputs: int, kernel: int, low: tuple[int, int], high: tuple[int, int], *, bias: bool
+) -> nn.ConvTranspose2d:
+    """Return the transposed convolution of stride 2 from size ``low`` to ``high`` (2 low, or 2 low - 1)."""
+    kernel = 3 if kernel == 4 and high[0] % 2 else kernel
     padding = kernel // 2 if kernel % 2 else kernel // 2 - 1
-    extra = high - ((low - 1) * 2 - 2 * padding + kernel)
+    extra = high[0] - ((low[0] - 1) * 2 - 2 * padding + kernel)
     return nn.ConvTranspose2d(inputs, outputs, kernel, 2, padding, output_padding=extra, bias=bias)
 
 
 class Discriminator(nn.Module):
-    """Convolutions of stride 2 with LeakyReLU down to 4 x 4 -> one logit, plus a product with the label's vector.
+    """Convolutions of stride 2 with LeakyReLU down to small maps -> one logit, plus a product with the label's vector.
 
     The projection of the label is that of Miyato and Koyama 2018.
     """
@@ -212,7 +225,7 @@ class Discriminator(nn.Module):
         # The first layer has no batch normalisation, as published.
         batch = config.discriminator_norm == "batch"
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[2:]) if batch else None
-        features = widths[-1] * sides[-1] ** 2
+        features = widths[-1] * sides[-1][0] * sides[-1][1]
         # A paired objective sees differences of logits only: an offset would never move.
         self.output = nn.Linear(features, 1, bias=not get_objective(config.objective).paired)
         self.embedding = nn.Embedding(classes, features) if classes else None
@@ -246,9 +259,9 @@ class Discriminator(nn.Module):
         return logits if self.output.bias is None else logits + self.output.bias
 
 
-def _downsampling(kernel: int, side: int) -> tuple[int, int, int]:
-    """Return kernel, stride and padding of the convolution from ``side`` to half of it, rounded up."""
-    kernel = 3 if kernel == 4 and side % 2 else kernel
+def _downsampling(kernel: int, size: tuple[int, int]) -> tuple[int, int, int]:
+    """Return kernel, stride and padding of the convolution from a size to half of it, rounded up."""
+    kernel = 3 if kernel == 4 and size[0] % 2 else kernel
     return kernel, 2, kernel // 2 if kernel % 2 else kernel // 2 - 1
 
 
@@ -301,6 +314,11 @@ class DCGAN(Family):
         self.register_buffer("augment_p", torch.tensor(config.augment_p))
 
     @classmethod
+    def can_make(cls, width: int, height: int) -> bool:
+        """A start of 4 to 7 pixels on its short side that is doubled, up to 128 pixels."""
+        return _can_make(width, height)
+
+    @classmethod
     def suited(
         cls, config: DCGANConfig, data: DataSpec, chosen: Collection[str]
     ) -> tuple[DCGANConfig, tuple[str, ...]]:
@@ -308,7 +326,7 @@ class DCGAN(Family):
         named = {"augment", "augment_p", "ada_kimg"} & set(chosen)
         if "augment" in named or (data.rows >= FEW and not named):
             return config, ()
-        kinds = ("translation", "cutout", *(("colour",) if data.shape[0] == 3 else ()))
+        kinds = ("translation", "cutout", *(("colour",) if data.shape[0] >= 3 else ()))
         return replace(config, augment=kinds), (why_augmented(kinds, data.rows, named),)
 
     @property

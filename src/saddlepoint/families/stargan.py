@@ -213,13 +213,15 @@ class Discriminator(nn.Module):
         widths = [shape[0], *(config.discriminator_width << i for i in range(config.layers))]
         self.layers = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(widths))
         self.source = nn.Conv2d(widths[-1], 1, 3, 1, 1, bias=False)
-        self.domain = nn.Conv2d(widths[-1], classes, shape[1] >> config.layers, bias=False)
-        self.patches = (shape[1] >> config.layers) ** 2
+        high, wide = (side >> config.layers for side in shape[1:])
+        self.domain = nn.Conv2d(widths[-1], classes, (high, wide), bias=False)
+        self.patches = high * wide
 
     def forward(self, x: Images) -> tuple[PerSample, Tensor]:
         """Return the mean logit of the patches (batch,) and logits of the classes (batch, classes).
 
-        Of oblong images, which translation takes, these are means over the squares they consist of.
+        Of larger images than those it was built for, which translation takes, these are means over the parts of that
+        size.
         """
         h = x
         for layer in self.layers:
@@ -236,8 +238,8 @@ class Discriminator(nn.Module):
             labels: of `LabelSets.several`; None: the gradient of the mean logit, else that of its sum with the logits
                 of the classes that hold.
         """
-        side = x.shape[2] >> len(self.layers)
-        even = x.new_full((1, 1, side, side), 1 / self.patches)
+        high, wide = (side >> len(self.layers) for side in x.shape[2:])
+        even = x.new_full((1, 1, high, wide), 1 / self.patches)
         head = F.conv_transpose2d(even, self.source.weight, padding=1).flatten(1)
         if labels is not None:
             head = head + labels.clamp_min(0).to(head.dtype) @ self.domain.weight.flatten(1)
@@ -275,16 +277,21 @@ class StarGAN(Family):
         super().__init__(config, data)
         channels, height, width = data.shape
         least = max(4, 1 << config.layers)
-        if height != width or height % 4 or height < least:
+        if height % 4 or width % 4 or min(height, width) < least:
             raise ConfigError(
-                f"family 'stargan' takes square images whose side is a multiple of 4 and at least {least} (for "
-                f"{config.layers} layers of D), but these are {height} x {width}; choose another --size or --layers"
+                f"family 'stargan' takes images whose sides are multiples of 4 and at least {least} (for "
+                f"{config.layers} layers of D), but these are {width}x{height}; choose another --size or --layers"
             )
         self.labels = LabelSets(data)
         told = self.labels.pair_width if config.told == "pairs" else self.labels.width
         self.generator = Generator(config, channels, told)
         self.discriminator = Discriminator(config, data.shape, self.labels.classes)
         self.examples, self.objective = Examples(data), get_objective(config.objective)
+
+    @classmethod
+    def can_make(cls, width: int, height: int) -> bool:
+        """Sides are multiples of 4."""
+        return width % 4 == height % 4 == 0 and min(width, height) >= 8
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw uniform weights within 1 / sqrt(fan in), as the released code leaves them, or He-normal ones."""

@@ -205,15 +205,15 @@ class Encoder(nn.Module):
 
     def __init__(self, config: StarGAN2Config, shape: tuple[int, ...], domains: int, outputs: int) -> None:
         super().__init__()
-        side, level = shape[1], 0
+        (high, wide), level = shape[1:], 0
         blocks: list[nn.Module] = []
-        while side > 7:
+        while min(high, wide) > 7:
             blocks.append(Block(config.channels(level), config.channels(level + 1), norm=False, resample="down"))
-            side, level = side // 2, level + 1
+            high, wide, level = high // 2, wide // 2, level + 1
         width = config.channels(level)
         self.input = nn.Conv2d(shape[0], config.width, 3, 1, 1)
         self.blocks = nn.ModuleList(blocks)
-        self.whole = nn.Conv2d(width, width, side)
+        self.whole = nn.Conv2d(width, width, (high, wide))
         self.heads = nn.Linear(width, domains * outputs)
         self.domains = domains
 
@@ -238,14 +238,14 @@ class StridedDiscriminator(nn.Module):
 
     def __init__(self, config: StarGAN2Config, shape: tuple[int, ...], domains: int) -> None:
         super().__init__()
-        side, widths, layers = shape[1], [shape[0]], list[nn.Module]()
-        while side > 4:
+        (high, wide), widths, layers = shape[1:], [shape[0]], list[nn.Module]()
+        while min(high, wide) > 4:
             widths.append(min(config.max_width, config.discriminator_width << len(layers)))
-            layers.append(nn.Conv2d(widths[-2], widths[-1], 4 - side % 2, 2, 1))
-            side = (side + 1) // 2
+            layers.append(nn.Conv2d(widths[-2], widths[-1], (4 - high % 2, 4 - wide % 2), 2, 1))
+            high, wide = (high + 1) // 2, (wide + 1) // 2
         self.layers = nn.ModuleList(layers)
         # A translation meets a real image of the same domain, so that offsets of the logits would cancel.
-        self.heads = nn.Linear(widths[-1] * side**2, domains, bias=not get_objective(config.objective).paired)
+        self.heads = nn.Linear(widths[-1] * high * wide, domains, bias=not get_objective(config.objective).paired)
 
     def forward(self, x: Images, labels: Tensor) -> Tensor:
         """Return the logits of the domains asked for, (batch, 1)."""
@@ -310,10 +310,10 @@ class StarGAN2(Family):
         super().__init__(config, data)
         channels, height, width = data.shape
         self.stride = step = 1 << config.halvings
-        if height != width or height % step or height < 2 * step:
+        if height % step or width % step or min(height, width) < 2 * step:
             raise ConfigError(
-                f"family 'stargan2' with {config.halvings} halvings takes square images whose side is a multiple of "
-                f"{step}, at least {2 * step}, but these are {height} x {width}; choose another --size or --halvings"
+                f"family 'stargan2' with {config.halvings} halvings takes images whose sides are multiples of {step}, "
+                f"at least {2 * step}, but these are {width}x{height}; choose another --size or --halvings"
             )
         LabelSets(data)
         domains = len(data.classes)
@@ -326,6 +326,11 @@ class StarGAN2(Family):
         else:
             self.discriminator = Encoder(config, data.shape, domains, 1)
         self.examples, self.objective = Examples(data), get_objective(config.objective)
+
+    @classmethod
+    def can_make(cls, width: int, height: int) -> bool:
+        """Sides are multiples of 4, for the halvings of the default preset."""
+        return width % 4 == height % 4 == 0 and min(width, height) >= 8
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw He-normal weights, zero offsets; gains of normalisation are 1, or 1 plus a map of the style."""

@@ -36,8 +36,8 @@ from saddlepoint.family import (
 from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
 from saddlepoint.nn.equalised import GAIN, EqualisedConv2d, leaky
 from saddlepoint.nn.resample import blur, downsample, upsample
+from saddlepoint.nn.sizes import SIZES, Sizes, sides_of, starts
 from saddlepoint.nn.style import (
-    SIZES,
     Head,
     MappingNetwork,
     StridedDiscriminator,
@@ -51,7 +51,6 @@ from saddlepoint.nn.style import (
     follow,
     mixed,
     noises,
-    sides_of,
     widths_of,
 )
 from saddlepoint.optimizers import lazily
@@ -149,13 +148,13 @@ class StyleGANConfig(FamilyConfig):
 class Generator(nn.Module):
     """z -> w (mapping); a learned constant -> blocks of two styled layers, each adding to the doubled image."""
 
-    def __init__(self, config: StyleGANConfig, levels: list[int], channels: int, classes: int) -> None:
+    def __init__(self, config: StyleGANConfig, levels: Sizes, channels: int, classes: int) -> None:
         super().__init__()
         widths, size = widths_of(config.width, config.max_width, len(levels)), config.w_size
-        self.noise_sides = [levels[0], *[side for side in levels[1:] for _ in range(2)]]
+        self.noise_sizes = [levels[0], *[size for size in levels[1:] for _ in range(2)]]
         self.mapping = MappingNetwork(config.latent_size, classes, size, config.mapping_depth)
         self.bounded = config.bounded
-        self.constant = nn.Parameter(torch.empty(1, widths[0], levels[0], levels[0]))
+        self.constant = nn.Parameter(torch.empty(1, widths[0], *levels[0]))
         self.first = StyledLayer(widths[0], widths[0], size)
         self.ups = nn.ModuleList(StyledLayer(a, b, size, up=True) for a, b in pairwise(widths))
         self.layers = nn.ModuleList(StyledLayer(b, b, size) for b in widths[1:])
@@ -203,7 +202,7 @@ class Block(nn.Module):
 class Discriminator(nn.Module):
     """Channels from the image, blocks down to the smallest side, minibatch deviation -> one logit."""
 
-    def __init__(self, config: StyleGANConfig, levels: list[int], channels: int, classes: int) -> None:
+    def __init__(self, config: StyleGANConfig, levels: Sizes, channels: int, classes: int) -> None:
         super().__init__()
         widths = widths_of(config.width, config.max_width, len(levels))[::-1]
         self.input = EqualisedConv2d(channels, widths[0], 1, amplify=GAIN)
@@ -212,7 +211,7 @@ class Discriminator(nn.Module):
         )
         label = MappingNetwork(0, classes, widths[-1], config.mapping_depth) if classes else None
         size, offset = widths[-1], not get_objective(config.objective).paired
-        self.head = Head(size, levels[0], config.deviation_group, amplify=GAIN, label=label, size=size, offset=offset)
+        self.head = Head(size, levels[0], config.deviation_group, amplify=GAIN, label=label, vector=size, offset=offset)
 
     def forward(self, x: Images, labels: Tensor | None) -> PerSample:
         """Return logits (batch,)."""
@@ -296,6 +295,11 @@ class StyleGAN(Family):
         self.register_buffer("path_length", torch.zeros(()))
 
     @classmethod
+    def can_make(cls, width: int, height: int) -> bool:
+        """A start of 4 to 7 pixels on its short side that is doubled."""
+        return starts(height, width) is not None
+
+    @classmethod
     def suited(
         cls, config: StyleGANConfig, data: DataSpec, chosen: Collection[str]
     ) -> tuple[StyleGANConfig, tuple[str, ...]]:
@@ -303,7 +307,7 @@ class StyleGAN(Family):
         named = {"augment", "augment_p", "ada_kimg"} & set(chosen)
         if config.augment or "augment" in named or (data.rows >= FEW and not named):
             return config, ()
-        kinds = ("translation", "affine", *(("colour",) if data.shape[0] == 3 else ()))
+        kinds = ("translation", "affine", *(("colour",) if data.shape[0] >= 3 else ()))
         suited = replace(config, augment=kinds, ada_kimg=config.ada_kimg if named else ADA_KIMG)
         return suited, (why_augmented(kinds, data.rows, named, suited.ada_kimg is not None),)
 
@@ -396,7 +400,7 @@ class StyleGAN(Family):
         return mixed(first, other[0], self.w_layers, self.config.mixing, ctx.generator)
 
     def _noise(self, rows: int, generator: torch.Generator) -> list[Tensor]:
-        return noises(rows, self.generator.noise_sides, generator)
+        return noises(rows, self.generator.noise_sizes, generator)
 
     def _seen(self, x: Images, ctx: Context) -> Images:
         """Return what D sees of the images."""

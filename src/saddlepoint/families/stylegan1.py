@@ -35,8 +35,8 @@ from saddlepoint.family import (
 from saddlepoint.losses import OBJECTIVES, get_objective
 from saddlepoint.nn.equalised import GAIN, Affine, EqualisedConv2d, ResizedConv2d, leaky
 from saddlepoint.nn.resample import NARROW, blur
+from saddlepoint.nn.sizes import SIZES, Sizes, sides_of, starts
 from saddlepoint.nn.style import (
-    SIZES,
     Head,
     MappingNetwork,
     Styles,
@@ -47,7 +47,6 @@ from saddlepoint.nn.style import (
     follow,
     mixed,
     noises,
-    sides_of,
     widths_of,
 )
 from saddlepoint.penalties import squared_gradient_norm
@@ -103,15 +102,15 @@ class StyleGAN1Config(FamilyConfig):
         return max(1, round(kimg * 1000 / self.batch_size))
 
 
-def at_side(x: Images, side: int, blend: Tensor | None) -> Images:
+def at_side(x: Images, size: tuple[int, int], blend: Tensor | None) -> Images:
     """Return data as a D of this side sees it: means of blocks; while a side is faded in, mixed with half of it.
 
     Args:
-        x: of a side that is a multiple of ``side``.
-        side: to come out.
+        x: of a size that is a multiple of ``size``.
+        size: (height, width) to come out.
         blend: in [0, 1]: 0 is the picture of half the side with its pixels doubled; None: the same as 1.
     """
-    x = F.avg_pool2d(x, x.shape[2] // side) if x.shape[2] != side else x
+    x = F.avg_pool2d(x, x.shape[2] // size[0]) if x.shape[2] != size[0] else x
     return x if blend is None else torch.lerp(doubled(F.avg_pool2d(x, 2)), x, blend)
 
 
@@ -158,12 +157,12 @@ class Block(nn.Module):
 class Generator(nn.Module):
     """z -> w (mapping); a learned constant -> blocks up to the side that has been reached -> image."""
 
-    def __init__(self, config: StyleGAN1Config, channels: int, widths: list[int], of: list[int]) -> None:
+    def __init__(self, config: StyleGAN1Config, channels: int, widths: list[int], of: Sizes) -> None:
         super().__init__()
         size = config.w_size
-        self.noise_sides = [side for side in of for _ in range(2)]
+        self.noise_sizes = [one for one in of for _ in range(2)]
         self.mapping = MappingNetwork(config.latent_size, 0, size, config.mapping_depth)
-        self.constant = nn.Parameter(torch.empty(1, widths[0], of[0], of[0]))
+        self.constant = nn.Parameter(torch.empty(1, widths[0], *of[0]))
         pairs = [(widths[0], widths[0]), *pairwise(widths)]
         self.blocks = nn.ModuleList(Block(a, b, size, first=not k) for k, (a, b) in enumerate(pairs))
         self.images = nn.ModuleList(EqualisedConv2d(width, channels, 1) for width in widths[config.first_level :])
@@ -211,7 +210,7 @@ class Down(nn.Module):
 class Discriminator(nn.Module):
     """Channels from the image, at the side reached so far, blocks down to the smallest side -> one logit."""
 
-    def __init__(self, config: StyleGAN1Config, channels: int, widths: list[int], of: list[int]) -> None:
+    def __init__(self, config: StyleGAN1Config, channels: int, widths: list[int], of: Sizes) -> None:
         super().__init__()
         self.first_level = config.first_level
         self.inputs = nn.ModuleList(
@@ -260,19 +259,25 @@ class StyleGAN1(Family):
 
     def __init__(self, config: StyleGAN1Config, data: DataSpec) -> None:
         super().__init__(config, data)
-        self.sides = sides_of(data.shape, self.name)
+        self.sizes_of_layers = sides_of(data.shape, self.name)
+        self.words = [f"{w}" if w == h else f"{w}x{h}" for h, w in self.sizes_of_layers]
         check(
-            config.first_level < len(self.sides), "first_level", config.first_level,
-            f"below {len(self.sides)}, the number of sides up to {data.shape[1]}",
+            config.first_level < len(self.words), "first_level", config.first_level,
+            f"below {len(self.words)}, the number of sides up to {self.words[-1]}",
         )  # fmt: skip
-        widths = widths_of(config.width, config.max_width, len(self.sides))
-        self.generator = Generator(config, data.shape[0], widths, self.sides)
-        self.discriminator = Discriminator(config, data.shape[0], widths, self.sides)
+        widths = widths_of(config.width, config.max_width, len(self.words))
+        self.generator = Generator(config, data.shape[0], widths, self.sizes_of_layers)
+        self.discriminator = Discriminator(config, data.shape[0], widths, self.sizes_of_layers)
         if not config.equalised:
             as_used(self)
         self.objective = get_objective(config.objective)
         self.grown: Tensor
         self.register_buffer("grown", torch.tensor([float(config.first_level), 1.0]))
+
+    @classmethod
+    def can_make(cls, width: int, height: int) -> bool:
+        """A start of 4 to 7 pixels on its short side that is doubled."""
+        return starts(height, width) is not None
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw N(0, 1) weights; the constant is 1, biases and the strengths of noise are 0."""
@@ -287,22 +292,22 @@ class StyleGAN1(Family):
     def stages(self) -> tuple[Stage, ...]:
         """One side after the other: faded in, then stable; phases of each side have optimizers of their own."""
         c, stages = self.config, list[Stage]()
-        for level, side in enumerate(self.sides):
+        for level, side in enumerate(self.words):
             if level < c.first_level:
                 continue
             names = ("discriminator", "generator")
             cycle = tuple(Phase(f"{name} {side}", trains=(name,), optimizer=f"{name} {side}") for name in names)
             if level > c.first_level:
                 stages.append(Stage(f"fade to {side}", cycle, c.steps(c.fade_kimg)))
-            last = level == len(self.sides) - 1
+            last = level == len(self.words) - 1
             stages.append(Stage(f"at {side}", cycle, None if last else c.steps(c.stable_kimg)))
         return tuple(stages)
 
     def optimizers(self) -> Mapping[str, OptimizerSpec]:
         """Adam for each player and side: its state starts afresh with every side, its rate rises with large ones."""
         c, found = self.config, dict[str, OptimizerSpec]()
-        for side in self.sides[c.first_level :]:
-            lr = c.lr * next((times for least, times in FASTER if side >= least), 1.0)
+        for side, size in list(zip(self.words, self.sizes_of_layers, strict=True))[c.first_level :]:
+            lr = c.lr * next((times for least, times in FASTER if min(size) >= least), 1.0)
             for name, times in (("generator", 1.0), ("discriminator", c.discriminator_lr)):
                 found[f"{name} {side}"] = OptimizerSpec("adam", lr=lr * times, betas=(c.beta1, c.beta2))
         return found
@@ -310,7 +315,7 @@ class StyleGAN1(Family):
     def _place(self, phase: Phase, at: Progress) -> tuple[int, Tensor | None]:
         """Return level and blend of a phase, and remember them for sampling."""
         c = self.config
-        level = self.sides.index(int(phase.name.split()[1]))
+        level = self.words.index(phase.name.split()[1])
         grown = level - c.first_level
         blend = 1.0
         if grown:
@@ -323,7 +328,7 @@ class StyleGAN1(Family):
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
         """Return the phase's loss at the side that has been reached."""
         level, blend = self._place(phase, ctx.progress)
-        real = at_side(batch.x, self.sides[level], blend)
+        real = at_side(batch.x, self.sizes_of_layers[level], blend)
         playing = phase.name.startswith("generator")
         styles = self._styles(len(batch), level, ctx, average=playing)
         fake = self.generator(styles, self._noise(len(batch), ctx.generator), level, blend)
@@ -341,7 +346,7 @@ class StyleGAN1(Family):
         return Terms(loss, {**game_logs(real_logits, fake_logits, self.objective), "side": self._shown(blend, level)})
 
     def _shown(self, blend: Tensor | None, level: int) -> Tensor:
-        side = torch.tensor(float(self.sides[level]), device=self.grown.device)
+        side = torch.tensor(float(min(self.sizes_of_layers[level])), device=self.grown.device)
         return side if blend is None else side * (1 + blend.detach()) / 2
 
     def _styles(self, n: int, level: int, ctx: Context, *, average: bool) -> Styles:
@@ -353,7 +358,7 @@ class StyleGAN1(Family):
         return mixed(w, other, 2 * (level + 1), self.config.mixing, ctx.generator)
 
     def _noise(self, rows: int, generator: torch.Generator) -> list[Tensor]:
-        return noises(rows, self.generator.noise_sides, generator)
+        return noises(rows, self.generator.noise_sizes, generator)
 
     def _reached(self) -> tuple[int, Tensor | None]:
         level, blend = (self.grown[k].item() for k in range(2))
@@ -362,7 +367,7 @@ class StyleGAN1(Family):
     def logits(self, x: Images, labels: Tensor | None) -> PerSample:
         """Return D's logits (n,) of images, at the side that has been reached."""
         level, blend = self._reached()
-        return self.discriminator.judge(at_side(x, self.sides[level], blend), level, blend)
+        return self.discriminator.judge(at_side(x, self.sizes_of_layers[level], blend), level, blend)
 
     def sample_inputs(self, n: int, generator: torch.Generator) -> Latents:
         """Draw z from N(0, 1): (n, latent_size), on the generator's device."""
@@ -375,12 +380,12 @@ class StyleGAN1(Family):
 
     def _images(self, styles: Styles, noise: list[Tensor]) -> Images:
         images = clipped(self.generator(styles, noise, *self._reached()))
-        return F.interpolate(images, size=self.sides[-1], mode="nearest")
+        return F.interpolate(images, size=self.sizes_of_layers[-1], mode="nearest")
 
     @property
     def w_layers(self) -> int:
         """Two layers for each side."""
-        return 2 * len(self.sides)
+        return 2 * len(self.words)
 
     @property
     def w_average(self) -> Tensor:

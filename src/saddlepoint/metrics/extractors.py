@@ -122,7 +122,7 @@ class Smooth(Protocol):
 
 
 class Pixels:
-    """The images themselves: values / 255 as one row, float32 in [0, 1].
+    """The images themselves: values / 255 as one row, float32 in [0, 1]; colours of 4 channels as they are on white.
 
     Euclidean distances between pixels punish a shift by one pixel more than a wrong digit: figures tell of blur,
     noise and copies, little of content.
@@ -145,12 +145,12 @@ class Pixels:
         check_images(images, self, batch)
         rows = np.empty((len(images), self.features), np.float32)
         for part, x in _batches(images, batch):
-            rows[part] = x.float().div_(255).flatten(1).cpu().numpy()
+            rows[part] = _as_seen(x).float().div_(255).flatten(1).cpu().numpy()
         return Features(rows)
 
     def embed(self, images: Tensor) -> Tensor:
         """Return the pixels in [0, 1]; see `Smooth.embed`."""
-        return (images.flatten(1) + 1) / 2
+        return (_laid(images, 1.0).flatten(1) + 1) / 2
 
 
 class Lenet:
@@ -195,7 +195,8 @@ class Inception:
     """The Inception-v3 of 2015 in the form of torch-fidelity: its pool of 2,048 features and 1,008 classes.
 
     Images of any size are enlarged to 299 x 299 as the original TensorFlow graph does; grey ones are repeated in
-    three channels. Probabilities come from the logits without bias, as in the Inception score's released code.
+    three channels, transparent ones laid on white. Probabilities come from the logits without bias, as in the
+    Inception score's released code.
     Made by `inception_v3`.
 
     Args:
@@ -216,9 +217,29 @@ class Inception:
     @torch.inference_mode()
     def extract(self, images: Pictures, batch: int = 50) -> Features:
         """Return features and class probabilities; see `Extractor.extract`."""
-        grey = images.ndim == 4 and images.shape[1] == 1
-        check_images(images, self, batch, any_channels=grey)
-        return _network(self, images, batch, lambda x: self.network(x.to(self.device).expand(-1, 3, -1, -1)))
+        other = images.ndim == 4 and images.shape[1] in (1, 4)
+        check_images(images, self, batch, any_channels=other)
+
+        def network(x: Tensor) -> tuple[Tensor, Tensor]:
+            found: tuple[Tensor, Tensor] = self.network(_as_seen(x)[:, :3].to(self.device).expand(-1, 3, -1, -1))
+            return found
+
+        return _network(self, images, batch, network)
+
+
+def _as_seen(x: Tensor) -> Tensor:
+    """Return uint8 images with the colours of what can be seen through as they are on white; opacity stays."""
+    if x.shape[1] != 4:
+        return x
+    return (_laid(x.float() / 127.5 - 1, 1.0) + 1).mul_(127.5).round_().to(torch.uint8)
+
+
+def _laid(x: Tensor, ground: float) -> Tensor:
+    """Return float images in [-1, 1] with colours mixed with a ground by opacity, where there is a fourth channel."""
+    if x.ndim != 4 or x.shape[1] != 4:
+        return x
+    share = (x[:, 3:] + 1) / 2
+    return torch.cat([torch.lerp(torch.full_like(x[:, :3], ground), x[:, :3], share), x[:, 3:]], 1)
 
 
 @functools.cache

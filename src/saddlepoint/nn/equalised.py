@@ -70,7 +70,7 @@ class EqualisedConv2d(nn.Conv2d):
 
     Args:
         inputs, outputs: channels.
-        kernel: side.
+        kernel: side, or height and width.
         stride: 1 or 2.
         padding: None: half the kernel, rounded down.
         gain, amplify: as for `EqualisedLinear`.
@@ -78,11 +78,13 @@ class EqualisedConv2d(nn.Conv2d):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int | None = None,
+        self, inputs: int, outputs: int, kernel: int | tuple[int, int], *, stride: int = 1, padding: int | None = None,
         gain: float = 1.0, amplify: float = 1.0, bias: bool = True,
     ) -> None:  # fmt: skip
-        super().__init__(inputs, outputs, kernel, stride, kernel // 2 if padding is None else padding, bias=bias)
-        self.scale, self.bias_scale = amplify * gain / (inputs * kernel**2) ** 0.5, amplify
+        high, wide = (kernel, kernel) if isinstance(kernel, int) else kernel
+        around = (high // 2, wide // 2) if padding is None else padding
+        super().__init__(inputs, outputs, (high, wide), stride, around, bias=bias)
+        self.scale, self.bias_scale = amplify * gain / (inputs * high * wide) ** 0.5, amplify
         self.deviation = 1.0
 
     def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Tensor:

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from saddlepoint._errors import ConfigError
 from saddlepoint._types import Latents, PerSample, at_least_float32
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.equalised import GAIN, Affine, EqualisedConv2d, EqualisedLinear, ModulatedConv2d, leaky
 from saddlepoint.nn.normalise import minibatch_deviation, rms_norm
 from saddlepoint.nn.resample import blur
+from saddlepoint.nn.sizes import Sizes
 
 Images = Float[Tensor, "batch channel height width"]
 Styles = Float[Tensor, "batch layer w"]
@@ -25,44 +25,8 @@ SLOWLY = 0.01
 """Learning rate of a mapping network's layers as a share of the other layers'."""
 
 
-def sides(side: int) -> list[int] | None:
-    """Return the sides of the layers from 4, 5, 6 or 7 up to the image by doubling; None if there is no such list.
-
-    >>> sides(32), sides(28), sides(9)
-    ([4, 8, 16, 32], [7, 14, 28], None)
-    """
-    found = [side]
-    while found[0] > 7:
-        if found[0] % 2:
-            return None
-        found.insert(0, found[0] // 2)
-    return found if found[0] >= 4 and len(found) > 1 else None
-
-
-SIZES = tuple(side for side in range(8, 1025) if sides(side))
-"""Sides of the images that the generators can make."""
-
 RATE = 0.005
 """Share of a minibatch's mean in the running mean of w."""
-
-
-def sides_of(shape: tuple[int, ...], family: str) -> list[int]:
-    """Return the sides of the layers for images of a shape.
-
-    Args:
-        shape: (channel, height, width).
-        family: its name, for messages.
-
-    Raises:
-        ConfigError: if they are not square, or their side is none of `SIZES`.
-    """
-    found = sides(shape[1])
-    if shape[1] != shape[2] or shape[1] not in SIZES or found is None:
-        raise ConfigError(
-            f"family '{family}' makes square images whose side is 4, 5, 6 or 7 times a power of two, from 8 to "
-            f"1024, but these are {shape[1]} x {shape[2]}; choose --size 32 or another of them"
-        )
-    return found
 
 
 def widths_of(width: int, most: int, levels: int) -> list[int]:
@@ -125,16 +89,16 @@ def mixed(first: W, second: W, layers: int, share: float, generator: torch.Gener
     return torch.where(kept[:, :, None], first[:, None], second[:, None])
 
 
-def noises(rows: int, of: Sequence[int], generator: torch.Generator) -> list[Tensor]:
-    """Draw N(0, 1) maps (rows, 1, side, side) for layers with the given sides; one row serves all samples.
+def noises(rows: int, of: Sequence[tuple[int, int]], generator: torch.Generator) -> list[Tensor]:
+    """Draw N(0, 1) maps (rows, 1, height, width) for layers of the given sizes; one row serves all samples.
 
     All of a row are drawn before the next row's, so that they do not depend on how many rows follow.
     """
-    sizes = [side**2 for side in of]
+    sizes = [height * width for height, width in of]
     # PyTorch draws the last of a number of values that is no multiple of 16 in another way.
     sizes.append(-sum(sizes) % 16)
     drawn = torch.randn(rows, sum(sizes), generator=generator, device=generator.device)
-    return [part.reshape(-1, 1, side, side) for part, side in zip(drawn.split(sizes, 1), of, strict=False)]
+    return [part.reshape(-1, 1, *size) for part, size in zip(drawn.split(sizes, 1), of, strict=False)]
 
 
 def clipped(x: Images) -> Images:
@@ -178,23 +142,23 @@ class Head(nn.Module):
 
     Args:
         width: channels.
-        side: of the maps.
+        size: (height, width) of the maps.
         group: samples whose deviation is taken; fewer where they do not divide the minibatch. 0: none.
         gain, amplify: of the hidden layers.
         label: network of the label's vector (batch, size); None: unconditional.
-        size: of that vector.
+        vector: numbers in it.
         offset: whether the output has one; a game of pairs sees differences of logits only, and it would never move.
     """
 
     def __init__(
-        self, width: int, side: int, group: int, *, gain: float = 1.0, amplify: float = 1.0,
-        label: nn.Module | None = None, size: int = 1, offset: bool = True,
+        self, width: int, size: tuple[int, int], group: int, *, gain: float = 1.0, amplify: float = 1.0,
+        label: nn.Module | None = None, vector: int = 1, offset: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
         self.group = group
         self.conv = EqualisedConv2d(width + (group > 0), width, 3, gain=gain, amplify=amplify)
-        self.hidden = EqualisedLinear(width * side**2, width, gain=gain, amplify=amplify)
-        self.output = EqualisedLinear(width, 1 if label is None else size, bias=offset)
+        self.hidden = EqualisedLinear(width * size[0] * size[1], width, gain=gain, amplify=amplify)
+        self.output = EqualisedLinear(width, 1 if label is None else vector, bias=offset)
         self.label = label
         self.deviation: Tensor
         self.register_buffer("deviation", torch.zeros(()))
@@ -244,31 +208,31 @@ def draw_layers(network: nn.Module, generator: torch.Generator) -> None:
 
 
 class StridedDiscriminator(nn.Module):
-    """One convolution of stride 2 with LeakyReLU for each side, down to half of the smallest side -> one logit.
+    """One convolution of stride 2 with LeakyReLU for each size, down to half of the smallest side -> one logit.
 
     Piecewise linear, so that R1, R2 and G's gradient cost one more pass through it (`nn/conv.py`). With labels the last
     weights are multiplied by the label's vector.
 
     Args:
         channels: of an image.
-        levels: sides, from the smallest to that of the images.
-        widths: channels at half of each side, in this order.
+        levels: (height, width), from the smallest to that of the images.
+        widths: channels at half of each, in this order.
         classes: of the labels; 0: there are none.
         depth: layers of the label's network.
         offset: whether the logit has one; see `Head`.
     """
 
     def __init__(
-        self, channels: int, levels: Sequence[int], widths: Sequence[int], classes: int, depth: int, *,
+        self, channels: int, levels: Sizes, widths: Sequence[int], classes: int, depth: int, *,
         offset: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
         pairs = pairwise([channels, *reversed(widths)])
         self.layers = nn.ModuleList(
-            EqualisedConv2d(a, b, 4 - side % 2, stride=2, padding=1, amplify=GAIN)
-            for (a, b), side in zip(pairs, reversed(levels), strict=True)
+            EqualisedConv2d(a, b, (4 - size[0] % 2, 4 - size[1] % 2), stride=2, padding=1, amplify=GAIN)
+            for (a, b), size in zip(pairs, reversed(levels), strict=True)
         )
-        features = widths[0] * ((levels[0] + 1) // 2) ** 2
+        features = widths[0] * ((levels[0][0] + 1) // 2) * ((levels[0][1] + 1) // 2)
         self.output = EqualisedLinear(features, 1, bias=offset)
         self.label = MappingNetwork(0, classes, features, depth) if classes else None
 

@@ -1,30 +1,93 @@
-"""Decode any picture and bring it to the size and channels of a training set."""
+"""Decode any picture: upright, laid on a ground or with its transparency, in 8 bits or in 16."""
 
 from __future__ import annotations
 
 import io
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint.data.images import depth
+from saddlepoint.data.images.depth import TOP, Levels, NotFinite
+from saddlepoint.data.images.shape import WHITE, Colour, Planes
 from saddlepoint.data.options import MIN_SIDE
 
 if TYPE_CHECKING:
     from PIL import Image
 
-DEFAULT_CAP = 64
 _GREY = ("1", "L", "LA", "La", "I", "F")
 _ORIENTATION = 0x0112
+_BITS = 16
 
 
 class Unreadable(Exception):
     """A picture cannot be used; the text says why. Callers count these and go on."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How pictures of a set are decoded: the same for all of them, and for pictures that are compared with them.
+
+    Attributes:
+        ground: what transparent pictures are laid on, and what oblong ones are padded with.
+        alpha: whether transparency is kept as a fourth channel instead.
+        depth: bits of a value that are kept, 8 or 16.
+        levels: values of deeper pictures that become black and white.
+    """
+
+    ground: Colour = WHITE
+    alpha: bool = False
+    depth: int = 8
+    levels: Levels = field(default_factory=Levels)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what differs from the usual look, as plain JSON values; empty if nothing does."""
+        found: dict[str, Any] = {}
+        if self.ground != WHITE:
+            found["ground"] = list(self.ground)
+        if self.alpha:
+            found["alpha"] = True
+        if self.depth != 8:
+            found["depth"] = self.depth
+        if self.levels != Levels():
+            found["levels"] = {"whole": list(self.levels.whole), "floats": list(self.levels.floats)}
+        return found
+
+
+def look_from_json(kept: Mapping[str, Any] | None) -> Look:
+    """Return what `Look.to_json` gave.
+
+    >>> look_from_json(Look((0, 0, 0), depth=16).to_json()) == Look((0, 0, 0), depth=16)
+    True
+    """
+    kept = kept or {}
+    levels = {kind: (float(low), float(high)) for kind, (low, high) in kept.get("levels", {}).items()}
+    red, green, blue = kept.get("ground", WHITE)
+    return Look((red, green, blue), bool(kept.get("alpha")), int(kept.get("depth", 8)), Levels(**levels))
+
+
+def ground_of(text: str) -> Colour:
+    """Return the colour that a word names.
+
+    Raises:
+        DataError: if it names none.
+
+    >>> ground_of("white"), ground_of("#ff8000")
+    ((255, 255, 255), (255, 128, 0))
+    """
+    from PIL import ImageColor
+
+    try:
+        red, green, blue = ImageColor.getrgb(text)[:3]
+    except ValueError:
+        raise DataError(f"--background is '{text}', but it must be white, black, grey, or #rrggbb") from None
+    return red, green, blue
 
 
 @contextmanager
@@ -42,7 +105,8 @@ def open_picture(payload: bytes | np.ndarray, origin: str) -> Image.Image:
     """Open a picture without decoding it: size and mode are known afterwards.
 
     Args:
-        payload: bytes of an image file, or uint8 pixels (height, width) or (height, width, channel).
+        payload: bytes of an image file, or pixels (height, width) or (height, width, channel): uint8, or deeper ones of
+            any type, whose levels the whole set decides.
         origin: name of the file or row, for messages.
 
     Raises:
@@ -53,10 +117,14 @@ def open_picture(payload: bytes | np.ndarray, origin: str) -> Image.Image:
 
     if isinstance(payload, np.ndarray):
         pixels = payload[..., 0] if payload.ndim == 3 and payload.shape[2] == 1 else payload
-        image: Image.Image = Image.fromarray(np.ascontiguousarray(pixels))
+        image: Image.Image
+        if payload.dtype in (np.uint8, np.bool_):
+            image = Image.fromarray(np.ascontiguousarray(pixels))
+        else:
+            image = depth.of_array(np.ascontiguousarray(pixels))
     else:
         try:
-            image = Image.open(io.BytesIO(payload))
+            image = depth.attach(Image.open(io.BytesIO(payload)), payload=payload)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             limit = Image.MAX_IMAGE_PIXELS or 0
             raise DataError(
@@ -65,29 +133,53 @@ def open_picture(payload: bytes | np.ndarray, origin: str) -> Image.Image:
             ) from error
         except Exception as error:  # decoders of broken files raise anything, not OSError alone
             raise Unreadable("empty file" if not payload else "not an image that can be read") from error
-    if min(image.size) < MIN_SIDE:
-        raise Unreadable(f"{image.width}x{image.height} pixels, smaller than {MIN_SIDE}x{MIN_SIDE}")
+    refuse_tiny(image)
     return image
 
 
-def decode(image: Image.Image, done: Counter[str]) -> Image.Image:
-    """Decode an opened picture to mode L or RGB, upright.
+def refuse_tiny(image: Image.Image) -> None:
+    """Raise `Unreadable` for a picture, or a page, that is smaller than 4 pixels on a side."""
+    if min(image.size) < MIN_SIDE:
+        raise Unreadable(f"{image.width}x{image.height} pixels, smaller than {MIN_SIDE}x{MIN_SIDE}")
+
+
+USUAL = Look()
+
+
+def decode(image: Image.Image, done: Counter[str], look: Look = USUAL) -> Image.Image | Planes:
+    """Decode an opened picture, upright.
 
     Args:
         image: result of `open_picture`.
         done: counts conversions that change what is seen, by their description.
+        look: how.
+
+    Returns:
+        A picture of mode L or RGB, where transparency is kept RGBA; of 16 bits `Planes`.
 
     Raises:
         Unreadable: if the file is damaged or its values have no defined brightness.
     """
     try:
+        values = depth.values_of(image) if depth.is_deep(image) else None
+        if depth.is_halved(image):
+            done["of a kind of 16 bits of which only the upper 8 can be read"] += 1
         image.load()
         orientation = orientation_of(image)
-        result = upright(_to_eight_bits(image, done), orientation)
+        result: Image.Image | Planes
+        if look.depth == _BITS:
+            result = _planes(image, values, look, done)
+        elif values is not None:
+            result = _eight_bits_of(values, look, done)
+        else:
+            result = _to_eight_bits(image, done, look)
+        result = upright(result, orientation)
         if orientation != 1:
             done["turned upright as their EXIF orientation says"] += 1
     except Unreadable:
         raise
+    except NotFinite:
+        raise Unreadable("it holds NaN or infinity, outside every range of values") from None
     except Exception as error:  # as above: a truncated PNG, a bad JPEG and a broken palette fail differently
         raise Unreadable(f"damaged ({error or type(error).__name__})") from error
     return result
@@ -100,123 +192,28 @@ def orientation_of(image: Image.Image) -> int:
     return orientation if orientation in range(2, 9) else 1
 
 
-def upright(image: Image.Image, orientation: int) -> Image.Image:
+def upright(image: Any, orientation: int) -> Any:
     """Turn a picture, or a channel of one, that is stored in an EXIF orientation."""
-    return image if orientation == 1 else image.transpose(_turn(orientation))
+    if orientation == 1:
+        return image
+    turn = _turn(orientation)
+    return image.transposed(turn) if isinstance(image, Planes) else image.transpose(turn)
 
 
-def is_grey(image: Image.Image) -> bool:
+def is_grey(image: Image.Image | Planes) -> bool:
     """Whether a decoded picture has no colour, also when it is stored as RGB with equal channels."""
+    if isinstance(image, Planes):
+        colours = [np.asarray(plane) for plane in image.channels[:3]]
+        return len(image.channels) < 3 or all(np.array_equal(colours[0], other) for other in colours[1:])
     if image.mode == "L":
         return True
-    pixels = np.asarray(image)
+    pixels = np.asarray(image)[..., :3]
     return bool((pixels[..., :1] == pixels[..., 1:]).all())
 
 
 def grey_by_mode(image: Image.Image) -> bool:
     """Whether an opened picture is grey for certain, judging by its mode alone."""
     return image.mode in _GREY or image.mode.startswith("I;16")
-
-
-def shape_to(image: Image.Image, size: int, channels: int, fit: str) -> np.ndarray:
-    """Crop or pad a decoded picture to a square and resize it (Lanczos): uint8 (channel, size, size)."""
-    from PIL import Image
-
-    mode = "L" if channels == 1 else "RGB"
-    if image.mode != mode:
-        image = image.convert(mode)
-    width, height = image.size
-    if width != height and fit == "crop":
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        image = image.crop((left, top, left + side, top + side))
-    left, top, right, bottom = box = place_within(image.size, size)
-    if image.size != (right - left, bottom - top):
-        image = image.resize((right - left, bottom - top), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    if box != (0, 0, size, size):
-        # padded after resizing: a strip of 8 x 4,000,000 pixels would not fit into memory as a square
-        square = Image.new(mode, (size, size))
-        square.paste(image, (left, top))
-        image = square
-    pixels = np.frombuffer(image.tobytes(), dtype=np.uint8).reshape(size, size, channels)
-    return pixels[None, ..., 0] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
-def place_within(sides: tuple[int, int], size: int) -> tuple[int, int, int, int]:
-    """Return where a picture of (width, height) lies in the square it is padded to: left, top, right, bottom."""
-    scale = size / max(sides)
-    width, height = (max(1, round(side * scale)) for side in sides)
-    left, top = (size - width) // 2, (size - height) // 2
-    return left, top, left + width, top + height
-
-
-@dataclass
-class Survey:
-    """Sizes and modes of a set of pictures, from their headers.
-
-    Attributes:
-        sizes: number of pictures by (width, height) as stored.
-        modes: number of pictures by Pillow mode.
-        grey: whether no picture has colour.
-        total: pictures seen, readable or not.
-        unreadable: (origin, reason) of those that cannot be used.
-    """
-
-    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
-    modes: Counter[str] = field(default_factory=Counter)
-    grey: bool = True
-    total: int = 0
-    unreadable: list[tuple[str, str]] = field(default_factory=list)
-
-    def add(self, payload: bytes | np.ndarray, origin: str) -> Image.Image | None:
-        """Count one picture; pixels are decoded only while all pictures before it were grey."""
-        self.total += 1
-        try:
-            image = open_picture(payload, origin)
-            if self.grey and not grey_by_mode(image):
-                self.grey = is_grey(decode(image, Counter()))
-        except Unreadable as problem:
-            self.unreadable.append((origin, str(problem)))
-            return None
-        self.sizes[image.size] += 1
-        self.modes[image.mode] += 1
-        return image
-
-    def choose_size(self) -> tuple[int, str]:
-        """Return the default size and a sentence saying why (an empty one if it is the native size).
-
-        Raises:
-            DataError: if there are no images.
-        """
-        if not self.sizes:
-            raise DataError("there are no images that can be used; give a folder or a file that holds some")
-        if len(self.sizes) == 1:
-            ((width, height),) = self.sizes
-            if width == height:
-                return width, ""
-        short = int(np.median(np.repeat([min(s) for s in self.sizes], list(self.sizes.values()))))
-        size = min(DEFAULT_CAP, 1 << (short.bit_length() - 1))
-        kinds = f"{len(self.sizes)} different sizes" if len(self.sizes) > 1 else f"{width}x{height} pixels each"
-        return size, (
-            f"size {size} was chosen (images have {kinds}, the median short side is {short}; the largest power of "
-            f"two up to {DEFAULT_CAP} is taken); another can be asked for"
-        )
-
-    def shape_notes(self, size: int, fit: str) -> list[str]:
-        """Say what will be done to the shape of how many pictures."""
-        oblong = sum(n for (w, h), n in self.sizes.items() if w != h)
-        sides = [(min(s) if fit == "crop" else max(s), n) for s, n in self.sizes.items()]
-        down, up = sum(n for s, n in sides if s > size), sum(n for s, n in sides if s < size)
-        notes = []
-        if oblong and fit == "crop":
-            notes.append(f"{oblong} of {self.total} images are not square: their centre square was cropped")
-        elif oblong:
-            notes.append(f"{oblong} of {self.total} images are not square: they were padded with black")
-        if down:
-            notes.append(f"{down} of {self.total} images were scaled down to {size}x{size} (Lanczos)")
-        if up:
-            notes.append(f"{up} of {self.total} images are smaller than {size}x{size} and were enlarged (Lanczos)")
-        return notes
 
 
 def _turn(orientation: int) -> Image.Transpose:
@@ -233,49 +230,87 @@ def _turn(orientation: int) -> Image.Transpose:
     }[orientation]
 
 
-def _to_eight_bits(image: Image.Image, done: Counter[str]) -> Image.Image:
+def _to_eight_bits(image: Image.Image, done: Counter[str], look: Look) -> Image.Image:
     mode = image.mode
     if mode in ("L", "RGB") and "transparency" not in image.info:
         return image
     if mode == "1":
         return image.convert("L")
-    if mode == "I" or mode.startswith("I;16"):
-        done["scaled from 16 to 8 bits"] += 1
-        return _from_integers(np.asarray(image))
-    if mode == "F":
-        done["scaled from floats in [0, 1] to 8 bits"] += 1
-        return _from_floats(np.asarray(image))
     if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        return _on_white(image, done)
+        return _transparent(image.convert("RGBA"), mode in ("L", "LA", "La"), done, look)
     if mode == "CMYK":
         done["converted from CMYK to RGB"] += 1
     return image.convert("RGB")
 
 
-def _on_white(image: Image.Image, done: Counter[str]) -> Image.Image:
+def _transparent(layered: Image.Image, grey: bool, done: Counter[str], look: Look) -> Image.Image:
     from PIL import Image
 
-    grey = image.mode in ("L", "LA", "La")
-    layered = image.convert("RGBA")
-    white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
-    if layered.getchannel("A").getextrema() != (255, 255):
-        done["transparent and were laid on white"] += 1
-    return Image.alpha_composite(white, layered).convert("L" if grey else "RGB")
+    seen_through = layered.getchannel("A").getextrema() != (255, 255)
+    if look.alpha:
+        if seen_through:
+            done[kept_words(look)] += 1
+        return layered
+    if seen_through:
+        done[laid_words(look)] += 1
+    ground = Image.new("RGBA", layered.size, (*look.ground, 255))
+    flat = look.ground[0] == look.ground[1] == look.ground[2]
+    return Image.alpha_composite(ground, layered).convert("L" if grey and flat else "RGB")
 
 
-def _from_integers(values: np.ndarray) -> Image.Image:
+def laid_words(look: Look) -> str:
+    """Return how `decode` counts pictures that were laid on the ground."""
+    return f"transparent and were laid on {colour_name(look.ground)}"
+
+
+def kept_words(look: Look) -> str:
+    """Return how `decode` counts pictures whose transparency was kept."""
+    return f"transparent: pixels that cannot be seen were coloured {colour_name(look.ground)}"
+
+
+def colour_name(colour: Colour) -> str:
+    """Return a colour's name, or how it is written.
+
+    >>> colour_name((255, 255, 255)), colour_name((255, 128, 0))
+    ('white', '#ff8000')
+    """
+    names = {(255, 255, 255): "white", (0, 0, 0): "black", (128, 128, 128): "grey"}
+    return names.get(colour) or "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def _eight_bits_of(values: np.ndarray, look: Look, done: Counter[str]) -> Image.Image:
+    """Return a deep picture in 8 bits, after which its transparency is treated as any other's."""
     from PIL import Image
 
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65535:
-        raise Unreadable(f"integer values from {low} to {high}, outside 0..65535")
-    return Image.fromarray(((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))
+    done[f"scaled from {'floats' if values.dtype.kind == 'f' else 'more than 8 bits'} to 8 bits"] += 1
+    pixels = np.rint(look.levels.share(values) * 255).astype(np.uint8)
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        pixels[..., 3] = np.rint(_opacity(values[..., 3]) * 255)
+        return _transparent(Image.fromarray(pixels), False, done, look)
+    return Image.fromarray(pixels)
 
 
-def _from_floats(values: np.ndarray) -> Image.Image:
+def _planes(image: Image.Image, values: np.ndarray | None, look: Look, done: Counter[str]) -> Planes:
     from PIL import Image
 
-    low, high = float(values.min()), float(values.max())
-    if not (low >= 0 and high <= 1):
-        raise Unreadable(f"float values from {low:g} to {high:g}, outside [0, 1]")
-    return Image.fromarray(np.rint(values * 255).astype(np.uint8))
+    if values is None:
+        found = _to_eight_bits(image, done, look)
+        pixels = np.asarray(found, dtype=np.float64) * (TOP // 255)
+        alpha = found.mode == "RGBA"
+    else:
+        pixels = look.levels.share(values) * TOP
+        alpha = pixels.ndim == 3 and pixels.shape[2] == 4
+        if alpha:
+            pixels[..., 3] = _opacity(values[..., 3]) * TOP
+            if pixels[..., 3].min() < TOP:
+                done[kept_words(look) if look.alpha else laid_words(look)] += 1
+        if alpha and not look.alpha:
+            share, ground = pixels[..., 3:] / TOP, np.array(look.ground) * (TOP // 255)
+            pixels, alpha = pixels[..., :3] * share + ground * (1 - share), False
+    planes = pixels[..., None] if pixels.ndim == 2 else pixels
+    return Planes(tuple(Image.fromarray(planes[..., k].astype(np.float32)) for k in range(planes.shape[2])), alpha)
+
+
+def _opacity(alpha: np.ndarray) -> np.ndarray:
+    """Return alpha as shares: it uses the range of its type whatever the colours do."""
+    return alpha.clip(0, 1) if alpha.dtype.kind == "f" else alpha / float(max(TOP, int(alpha.max())))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -14,10 +14,15 @@ import numpy as np
 from saddlepoint._errors import DataError
 from saddlepoint.data import cache
 from saddlepoint.data.dataset import SPLITS, Dataset
-from saddlepoint.data.images.decode import Survey, Unreadable, decode, shape_to, strict_pillow
-from saddlepoint.data.labels.files import index_labels
+from saddlepoint.data.images import decode as decoding
+from saddlepoint.data.images.decode import USUAL, Look, Unreadable, decode, ground_of, strict_pillow
+from saddlepoint.data.images.depth import Levels, choose_levels
+from saddlepoint.data.images.duplicates import Copies, repeats
+from saddlepoint.data.images.shape import shape_to
+from saddlepoint.data.images.survey import Survey
+from saddlepoint.data.labels.files import settle_labels, trained_classes
 from saddlepoint.data.options import Options
-from saddlepoint.data.plan import Note
+from saddlepoint.data.plan import Finding, Note
 from saddlepoint.data.sources.folder import Item, Label, Source, shortened
 
 MIN_ROWS = 5
@@ -31,14 +36,21 @@ class Plan:
     """The shape rows will have, and why.
 
     Attributes:
-        size: height and width in pixels.
-        channels: 1 or 3.
-        notes: sentences for the user.
+        size: (width, height) in pixels.
+        channels: 1, 3 or 4.
+        look: how pictures are decoded.
+        notes: what to tell the user.
     """
 
-    size: int
+    size: tuple[int, int]
     channels: int
-    notes: tuple[str, ...] = ()
+    look: Look = USUAL
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channel, height, width) of a row."""
+        return self.channels, self.size[1], self.size[0]
 
 
 @dataclass
@@ -51,11 +63,18 @@ class _Rows:
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
     shape: tuple[int, ...] = ()
+    copies: Copies = field(default_factory=Copies)
+    paged: bool = False
 
-    def add(self, row: np.ndarray, item: Item) -> None:
+    def add(self, row: np.ndarray, item: Item, file: bytes | None = None) -> None:
+        """Remember a row; ``file`` is what all pages of its file have in common."""
         self.labels.append(item.label)
         self.splits.append(item.split)
-        self.hashes.append(int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest(), "big"))
+        self.hashes.append(_hash(row.tobytes() if file is None else file))
+
+
+def _hash(content: bytes) -> int:
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), "big")
 
 
 def prepare(
@@ -97,43 +116,87 @@ def prepare(
 
 
 def plan(survey: Survey, options: Options) -> Plan:
-    """Choose size and channels from a survey, unless the options name them.
+    """Choose size, channels and levels from a survey, unless the options name them.
 
     Raises:
         DataError: if more than 5 % of the pictures are unreadable, or all of them.
     """
     refuse_unreadable(survey.unreadable, survey.total)
-    size, why = (options.size[0], "") if options.size is not None else survey.choose_size()
+    notes: list[Note] = []
+    size = options.size
+    if size is None:
+        size, chosen = survey.choose_size()
+        notes += chosen
     channels = options.channels or (1 if survey.grey else 3)
-    notes = [why] if why else []
-    notes += survey.shape_notes(size, options.fit)
-    if options.channels == 1 and not survey.grey:
-        notes.append("colour images were converted to grey (ITU-R 601 luma)")
-    elif channels == 1 and any(mode in ("RGB", "RGBA", "P", "CMYK") for mode in survey.modes):
-        notes.append("all images are grey though stored in colour: one channel is kept")
+    look = look_for(options)
+    notes += survey.shape_findings(size, options.fit, decoding.colour_name(look.ground))
+    if note := _channels_note(survey, options.channels, channels):
+        notes.append(note)
+    if survey.values:
+        levels, said = choose_levels(survey.extents, options.levels)
+        look = replace(look, levels=levels)
+        notes += said
+    if options.depth != 8 and survey.deep:
+        notes.append(Finding("depth", "values are kept in 16 bits", "", "--depth 8"))
+    elif options.depth != 8:
+        says = "values are kept in 16 bits as asked, though no image has more than 8"
+        notes.append(Finding("depth", says, "", "--depth 8"))
+    elif survey.deep:
+        notes.append(Finding("depth", "256 levels are kept of each value", "", "--depth 16"))
+    notes += survey.paged.findings(options.pages)
+    return Plan(size, channels, look, tuple(notes))
+
+
+def look_for(options: Options) -> Look:
+    """Return how pictures are decoded as far as the options say.
+
+    Raises:
+        DataError: if the background is no colour.
+    """
+    levels = Levels() if options.levels is None else Levels(options.levels, options.levels)
+    return Look(ground_of(options.background), options.channels == 4, options.depth, levels)
+
+
+def _channels_note(survey: Survey, asked: int | None, channels: int) -> Finding | None:
+    stored_grey = any(mode in ("L", "LA", "1") for mode in survey.modes)
+    stored_colour = any(mode in ("RGB", "RGBA", "P", "CMYK", "RGB;16", "RGBA;16") for mode in survey.modes)
+    says = ""
+    if asked == 1 and not survey.grey:
+        says = "colour images were converted to grey (ITU-R 601 luma)"
+    elif channels == 1 and stored_colour:
+        says = "all images are grey though stored in colour: one channel is kept"
     elif channels == 3 and survey.grey:
-        notes.append("grey images were repeated over three channels, as asked")
-    elif channels == 3 and any(mode in ("L", "LA", "1") for mode in survey.modes):
-        notes.append("some images are grey: they were repeated over three channels")
-    return Plan(size, channels, tuple(notes))
+        says = "grey images were repeated over three channels, as asked"
+    elif channels == 3 and stored_grey:
+        says = "some images are grey: they were repeated over three channels"
+    elif channels == 4:
+        says = "the fourth channel is opacity; images without transparency are opaque throughout"
+    return Finding("colour", says, "", "--channels 1, 3 or 4") if says else None
 
 
-def survey_source(source: Source, *, colours: bool = True) -> Survey:
-    """Read the headers of every picture of a source; to know its colours, pixels too while all are grey."""
-    survey = Survey(grey=colours)
+def survey_source(source: Source, options: Options, *, colours: bool = True) -> Survey:
+    """Look at every picture of a source.
+
+    Args:
+        source: of images.
+        options: whether pages are pictures, whether levels are named.
+        colours: whether its colours and values are asked for: pixels are decoded while all are grey, and of deep ones.
+    """
+    survey = Survey(grey=colours, every=options.pages == "all", values=colours)
     for item in source.items():
-        survey.add(item.payload, item.origin)
+        for _ in survey.pictures(item.payload, item.origin):
+            pass
     return survey
 
 
 def survey_side(source: Source) -> int:
-    """Return the side pictures of a source get where no size is asked for, from their headers.
+    """Return the side that pictures of a source get where no size is asked for, from their headers.
 
     Raises:
         DataError: as `plan`.
     """
     with strict_pillow():
-        return plan(survey_source(source, colours=False), Options()).size
+        return plan(survey_source(source, Options(), colours=False), Options()).size[0]
 
 
 def refuse_unreadable(unreadable: Sequence[tuple[str, str]], total: int) -> None:
@@ -148,8 +211,8 @@ def refuse_unreadable(unreadable: Sequence[tuple[str, str]], total: int) -> None
 
 
 def assign_splits(
-    given: Sequence[str], hashes: Sequence[int], valid_tail: int | None = None
-) -> tuple[dict[str, np.ndarray], list[str]]:
+    given: Sequence[str], hashes: Sequence[int], valid_tail: int | None = None, *, files: bool = False
+) -> tuple[dict[str, np.ndarray], list[Note]]:
     """Decide which row goes where.
 
     A split that the source does not name is carved out of the training rows: by the hash of the content, so
@@ -157,15 +220,16 @@ def assign_splits(
 
     Args:
         given: split named by the source for each row, or "".
-        hashes: hash of the content of each row.
+        hashes: hash of the content of each row, of a page that of its file.
         valid_tail: see `prepare`.
+        files: rows with one hash are pages of one file, which no two splits may share.
 
     Returns:
         sorted row indices by split, none empty; notes.
     """
     named = {split: [i for i, s in enumerate(given) if s == split] for split in SPLITS}
     pool = [i for i, s in enumerate(given) if s in ("", "train")]
-    notes: list[str] = []
+    notes: list[Note] = []
     if len(pool) < 3:
         pool, named = list(range(len(given))), {"valid": [], "test": []}
         notes.append("the source has no training rows of its own, so all rows were pooled")
@@ -177,12 +241,13 @@ def assign_splits(
     wanted = [split for split in ("test", "valid") if split not in result]
     if wanted:
         count = max(1, round(len(pool) / SHARE))
-        carved = _carve(pool, hashes, wanted, count)
+        carved, how = _carve_files(pool, hashes, wanted, count) if files else (_carve(pool, hashes, wanted, count), "")
         result.update(carved)
         taken = {i for rows in carved.values() for i in rows}
         pool = [i for i in pool if i not in taken]
         sizes = " and ".join(f"{len(carved[s]):,} rows for {s}" for s in reversed(wanted))
-        notes.append(f"{sizes} were set aside from {len(pool) + len(taken):,}, chosen by a hash of their content")
+        how = how or "chosen by a hash of their content"
+        notes.append(f"{sizes} were set aside from {len(pool) + len(taken):,}, {how}")
     result["train"] = pool
     return {split: np.array(result[split], dtype=np.int64) for split in SPLITS}, notes
 
@@ -207,6 +272,31 @@ def _carve(pool: Sequence[int], hashes: Sequence[int], wanted: Sequence[str], co
     return {split: sorted(rows) for split, rows in carved.items()}
 
 
+def _carve_files(
+    pool: Sequence[int], hashes: Sequence[int], wanted: Sequence[str], count: int
+) -> tuple[dict[str, list[int]], str]:
+    """Set whole files aside; pages of the only files there are by their order, as far apart as they can be."""
+    groups: dict[int, list[int]] = {}
+    for i in pool:
+        groups.setdefault(hashes[i], []).append(i)
+    carved: dict[str, list[int]] = {}
+    if len(groups) <= len(wanted):
+        for place, split in enumerate(wanted):
+            end = len(pool) - place * count
+            carved[split] = sorted(pool[end - count : end])
+        return carved, "the last pages in order: there are too few files, and pages of one file may be alike"
+    order = sorted(groups)
+    if len(groups) < 3 * len(wanted):
+        order.sort(key=lambda key: (len(groups[key]), key))
+    for place, split in enumerate(wanted):
+        rows = list(groups[order.pop(0)])
+        spare = len(wanted) - place
+        while len(order) > spare and len(rows) + len(groups[order[0]]) <= count:
+            rows += groups[order.pop(0)]
+        carved[split] = sorted(rows)
+    return carved, "whole files, chosen by a hash of their content"
+
+
 def _build(
     source: Source,
     options: Options,
@@ -216,25 +306,36 @@ def _build(
     published: Mapping[str, str],
 ) -> None:
     notes: list[Note] = list(source.notes)
+    dtype, look = "float32", Look()
+    left: dict[int, str] = {}
     if source.modality == "image":
         rows, decided = _images(source, options, work / "rows")
-        notes += decided.notes
+        look, dtype = decided.look, "uint8" if decided.look.depth == 8 else "uint16"
         total = len(rows.labels) + len(rows.unreadable)
         refuse_unreadable(rows.unreadable, total)
-        notes += [f"{n} of {total} images were {what}" for what, n in rows.done.items()]
+        notes += [*decided.notes, *done_findings(rows.done, total, decided.look)]
         if rows.unreadable:
             names = [f"{origin}: {reason}" for origin, reason in rows.unreadable]
             notes.append(f"{len(names)} of {total} images cannot be used and were skipped ({shortened(names)})")
+        if options.dedupe:
+            left = repeats(rows.copies.pairs(), rows.splits)
+            notes.append(_dedupe_finding(left, total))
     else:
         rows = _write_vectors(source, work / "rows")
-    if len(rows.labels) < MIN_ROWS:
+    staying = np.array([n for n in range(len(rows.labels)) if n not in left], dtype=np.int64)
+    if len(staying) < MIN_ROWS:
         raise DataError(
-            f"{source.name} holds {len(rows.labels)} usable rows; at least {MIN_ROWS} are needed, better thousands"
+            f"{source.name} holds {len(staying)} usable rows; at least {MIN_ROWS} are needed, better thousands"
         )
-    labels, classes, label_notes = index_labels(rows.labels, source.classes)
-    parts, split_notes = assign_splits(rows.splits, rows.hashes, valid_tail)
-    notes += label_notes + split_notes
-    _scatter(work, parts, rows.shape, "uint8" if source.modality == "image" else "float32", labels)
+    used, labels, classes, label_notes = settle_labels(
+        source.name, rows.labels, rows.splits, source.classes, options.unlabelled, staying
+    )
+    given, hashes = [rows.splits[n] for n in used], [rows.hashes[n] for n in used]
+    parts, split_notes = assign_splits(given, hashes, valid_tail, files=rows.paged)
+    parts = {split: used[index] for split, index in parts.items()}
+    labels, classes, parts, lost = trained_classes(labels, classes, parts, rows.splits)
+    notes += [*label_notes, *split_notes, *lost]
+    _scatter(work, parts, rows.shape, dtype, labels)
     if published:
         same = all(cache.sha256(work / f"{split}.x") == digest for split, digest in published.items())
         notes.append(f"{'identical to' if same else 'not identical to'} the published data (SHA-256 of the pixels)")
@@ -247,18 +348,42 @@ def _build(
         labelled=labels is not None,
         classes=classes,
         notes=notes,
-        labelling=source.labelling,
+        labelling=source.labelling if labels is not None else (),
+        dtype=dtype,
+        look=look,
     )
+
+
+def done_findings(done: Mapping[str, int], total: int, look: Look) -> list[Finding]:
+    """Say how many pictures were converted, with the option that changes it."""
+    options = {
+        decoding.laid_words(look): ("alpha", "--background COLOUR, or --channels 4", False),
+        decoding.kept_words(look): ("alpha", "--background COLOUR, or --channels 3", True),
+    }
+    found = []
+    for what, n in done.items():
+        topic, option, sure = options.get(what, ("depth" if "bits" in what else "colour", "", True))
+        found.append(Finding(topic, f"{n} of {total} images were {what}", "", option, sure))
+    return found
+
+
+def _dedupe_finding(left: Mapping[int, str], total: int) -> Finding:
+    kinds = Counter(left.values())
+    says = (
+        f"{len(left):,} of {total:,} images look like another and were left out: {kinds['exact']:,} repeat one "
+        f"exactly, {kinds['near']:,} nearly; one of each group stays, a held-out one before a training one"
+    )
+    return Finding("duplicates", says, "", "without --dedupe all stay")
 
 
 def _images(source: Source, options: Options, path: Path) -> tuple[_Rows, Plan]:
     """Write every picture; in one pass if they turn out to be alike, after a survey if not."""
-    survey = Survey()
+    survey = Survey(every=options.pages == "all")
     rows = _write_images(source, options, survey, path, None)
     if rows is not None:
         return rows, plan(survey, options)
-    decided = plan(survey_source(source), options)
-    rows = _write_images(source, options, Survey(grey=False), path, decided)
+    decided = plan(survey_source(source, options), options)
+    rows = _write_images(source, options, Survey(grey=False, every=options.pages == "all"), path, decided)
     assert rows is not None
     return rows, decided
 
@@ -268,31 +393,37 @@ def _write_images(source: Source, options: Options, survey: Survey, path: Path, 
     rows = _Rows()
     with open(path, "wb") as file:
         for item in source.items():
-            image = survey.add(item.payload, item.origin)
-            if image is None:
-                continue
-            target = decided or _foregone(survey, options)
-            if target is None or (rows.shape and rows.shape != (target.channels, target.size, target.size)):
-                return None
-            rows.shape = (target.channels, target.size, target.size)
-            try:
-                row = shape_to(decode(image, rows.done), target.size, target.channels, options.fit)
-            except Unreadable as problem:
-                survey.unreadable.append((item.origin, str(problem)))
-                continue
-            file.write(row.tobytes())
-            rows.add(row, item)
+            before = survey.paged.files
+            for image, origin in survey.pictures(item.payload, item.origin):
+                target = decided or _foregone(survey, options)
+                if target is None or (rows.shape and rows.shape != target.shape):
+                    return None
+                rows.shape = target.shape
+                try:
+                    picture = decode(image, rows.done, target.look)
+                except Unreadable as problem:
+                    survey.unreadable.append((origin, str(problem)))
+                    continue
+                row = shape_to(picture, target.size, target.channels, options.fit, target.look.ground)
+                file.write(row.tobytes())
+                of_pages = survey.every and survey.paged.files > before and isinstance(item.payload, bytes)
+                rows.add(row, item, item.payload if of_pages and isinstance(item.payload, bytes) else None)
+                rows.paged |= of_pages
+                if options.dedupe:
+                    rows.copies.add(picture, origin)
     rows.unreadable = survey.unreadable
     return rows
 
 
 def _foregone(survey: Survey, options: Options) -> Plan | None:
     """Return the plan that holds if no picture differs from those seen so far; None if it takes a survey."""
-    channels = options.channels or (1 if survey.grey else 3)
+    if survey.deep:
+        return None
+    channels, look = options.channels or (1 if survey.grey else 3), look_for(options)
     if options.size is not None:
-        return Plan(options.size[0], channels)
-    (width, height), *others = survey.sizes
-    return None if others or width != height else Plan(width, channels)
+        return Plan(options.size, channels, look)
+    (size, *others) = survey.sizes
+    return None if others or size[0] != size[1] else Plan(size, channels, look)
 
 
 def _write_vectors(source: Source, path: Path) -> _Rows:

@@ -10,6 +10,8 @@ import numpy as np
 from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.dataset import SPLITS, Dataset
 from saddlepoint.data.labels.attributes import ATTRIBUTE_FILES
+from saddlepoint.data.options import Options, flag
+from saddlepoint.data.plan import Finding
 from saddlepoint.data.sources.arrays import plain_label
 from saddlepoint.data.sources.folder import Item, Source
 
@@ -36,6 +38,33 @@ def choose_attributes(source: Source, names: Sequence[str]) -> Source:
 
     note = f"{len(names)} of {len(source.classes)} attributes are used: {', '.join(names)}"
     return replace(source, items=items, classes=tuple(names), labelling=((1,) * len(names),)).with_notes(note)
+
+
+def choose_labels(source: Source, options: Options) -> Source:
+    """Return a source without labels where none are wanted; refuse choices that its reader knows nothing of.
+
+    Raises:
+        DataError: if a choice is for other kinds of data.
+    """
+    for name in ("labels", "label_column", "splits"):
+        value = getattr(options, name)
+        if value is None or name in source.heeds:
+            continue
+        if (name, value) != ("labels", "none"):
+            raise DataError(
+                f"'{source.name}' has no folders or tables to choose from; {flag(name)} is for these: leave it out"
+            )
+        source = _unlabelled(source)
+    return source
+
+
+def _unlabelled(source: Source) -> Source:
+    def items() -> Iterator[Item]:
+        for item in source.items():
+            yield replace(item, label=None)
+
+    bare = replace(source, items=items, classes=(), labelling=())
+    return bare.with_notes(Finding("labels", "no labels are used, as asked"))
 
 
 def joint_source(name: str, datasets: Sequence[Dataset]) -> Source:

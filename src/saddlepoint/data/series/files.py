@@ -16,6 +16,7 @@ from saddlepoint._errors import DataError
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, as_findings
+from saddlepoint.data.series.forms import says_time
 from saddlepoint.data.series.frame import Frame, Look
 from saddlepoint.data.series.numbers import to_numbers
 from saddlepoint.data.series.text import ENDINGS, PACKED, Columns, layout_of, start_of, zipped_table
@@ -61,7 +62,7 @@ class Column:
         """Return float64 values, NaN where missing."""
         import pyarrow as pa
 
-        return np.asarray(self.data.cast(pa.float64()).to_numpy(), dtype=np.float64)
+        return np.asarray(self.data.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
 
     def shown(self) -> str:
         """Return the first value that is not missing, as text."""
@@ -128,7 +129,7 @@ def is_table(path: Path) -> bool:
     if any(name.endswith(ending + packed) for ending in ENDINGS for packed in PACKED):
         return True
     if not path.is_file():
-        return name.endswith((".feather", ".arrow"))
+        return name.endswith((".feather", ".arrow", ".json", ".jsonl"))
     if name.endswith(".zip"):
         try:
             with zipfile.ZipFile(path) as archive:
@@ -137,6 +138,8 @@ def is_table(path: Path) -> bool:
             return False
     if name.endswith((".feather", ".arrow")) or _reader(path) is not None:
         return True
+    if name.endswith((".json", ".jsonl")):
+        return _records(path) is not None
     return name.endswith((".parquet", ".pq")) and _numeric_parquet(path)
 
 
@@ -171,7 +174,9 @@ def open_table(path: Path, options: Options) -> Opened:
             raise DataError(f"{path} holds no table of series; see docs/data.md for what can be read")
         opened = _of_frame(path, frame)
     elif name.endswith((".parquet", ".pq", ".feather", ".arrow")):
-        opened = _of_arrow(path)
+        opened = _of_arrow(path, options)
+    elif name.endswith((".json", ".jsonl")):
+        opened = _of_json(path)
     else:
         opened = _of_text(path, options)
     if not opened.columns or not opened.rows:
@@ -180,12 +185,19 @@ def open_table(path: Path, options: Options) -> Opened:
     return opened
 
 
+def _asked(options: Options, name: str) -> bool:
+    """Whether a column of fractions is read, where features are named: others can be no time, series or label."""
+    special = (*(options.time_column or ()), options.group_column, options.label_column)
+    return options.columns is None or name in options.columns or name in special or says_time(name) or not name
+
+
 def _of_text(path: Path, options: Options) -> Opened:
     start = start_of(path)
     layout = layout_of(path, start, options.header)
     names, nameless = _named(layout.names)
     read = Columns(path, start, layout, names, options.decimal)
-    table = read.read()
+    table = read.read(lambda name: _asked(options, name))
+    names = list(table.column_names)
     opened = Opened(str(path), {}, layout.line, "line", read.layout.look, list(layout.findings), nameless)
     marked: dict[str, int] = {}
     for name in names:
@@ -247,7 +259,7 @@ def _of_cells(
     return Column(name, kind, numbers.values, texts=data)
 
 
-def _of_arrow(path: Path) -> Opened:
+def _of_arrow(path: Path, options: Options) -> Opened:
     """Open parquet or feather, with the index that pandas kept."""
     import pandas.core.arrays.arrow.extension_types  # noqa: F401  (registers periods with pyarrow)
     import pyarrow as pa
@@ -258,12 +270,14 @@ def _of_arrow(path: Path) -> Opened:
     try:
         if kind == "parquet":
             with pq.ParquetFile(path) as file:
-                rows, width = file.metadata.num_rows, len(file.schema_arrow.names)
-                if rows * width * 8 > usable_memory() // 4:
+                schema, rows = file.schema_arrow, file.metadata.num_rows
+                names = [f.name for f in schema if not pa.types.is_floating(f.type) or _asked(options, f.name)]
+                if rows * len(names) * 8 > usable_memory() // 4:
                     raise DataError(
-                        f"{path} holds more than a quarter of the memory ({rows:,} rows of {width} columns); take fewer rows"
+                        f"{path} holds more than a quarter of the memory ({rows:,} rows of {len(names)} columns); take "
+                        "fewer --columns, or fewer rows"
                     )
-                table = file.read(use_threads=False)
+                table = file.read(columns=names, use_threads=False)
         else:
             table = feather.read_table(path, use_threads=False)
         kept = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
@@ -353,6 +367,35 @@ def _period(name: str, ordinals: Any, freq: str) -> Column:
     index = pd.PeriodIndex.from_ordinals(numbers.fillna(0).astype("int64").to_numpy(), freq=freq).to_timestamp()
     times = pa.array(index.as_unit("ns").asi8, pa.timestamp("ns"), mask=numbers.isna().to_numpy())
     return Column(name, "time", pa.chunked_array([times]), f"period:{freq}", what=f"period[{freq}]")
+
+
+MOST_JSON = 256 * 1024**2
+"""Bytes of a JSON file, which is read whole."""
+
+
+def _records(path: Path) -> list[dict[str, Any]] | None:
+    """Return the records of a JSON file: a list of objects, or one object a line; None if it holds another thing."""
+    try:
+        if path.stat().st_size > MOST_JSON:
+            return None
+        text = path.read_text("utf-8-sig").strip()
+        rows = (
+            json.loads(text)
+            if text.startswith("[")
+            else [json.loads(line) for line in text.splitlines() if line.strip()]
+        )
+    except (OSError, ValueError, RecursionError):
+        return None
+    return rows if rows and all(isinstance(row, dict) for row in rows) else None
+
+
+def _of_json(path: Path) -> Opened:
+    import pandas as pd
+
+    records = _records(path)
+    if records is None:
+        raise DataError(f"{path} is no list of records in JSON; give a list of objects, or one object a line")
+    return _of_frame(path, Frame(pd.DataFrame(records)))
 
 
 def _of_frame(path: Path, frame: Frame) -> Opened:

@@ -1,8 +1,8 @@
 """Forms of time: how one text is written, told from examples, as a pattern that reads and writes.
 
-A form is a text like those of `strftime`. What it has beside them: ``%-d`` (and m, H, I) without a leading zero, ``%q`` a
-quarter, ``%3f`` a fraction of three digits (``%f``: as many as it takes), ``%^b`` and ``%^B`` in capitals, ``%#p`` in
-small letters, ``%:z`` +01:00, ``%#z`` +01, ``%z`` +0100.
+A form is a text like those of `strftime`. What it has beside them: ``%-d`` (and m, H, I) without a leading
+zero, ``%q`` a quarter, ``%3f`` a fraction of three digits (``%f``: as many as it takes), ``%^b`` and ``%^B`` in
+capitals, ``%#p`` in small letters, ``%:z`` +01:00, ``%#z`` +01, ``%z`` +0100.
 """
 
 from __future__ import annotations
@@ -25,6 +25,12 @@ _GROUPS = {
     "p": r"([AaPp][Mm])", "z": r"([+-]\d{4})", ":z": r"([+-]\d{2}:\d{2})", "#z": r"([+-]\d{2})", "%": "%",
 }  # fmt: skip
 
+STRONG = {"time", "times", "date", "dates", "datetime", "timestamp", "timestamps", "year", "years", "yr", "datum",
+          "zeit", "jahr", "epoch", "unix"}  # fmt: skip
+WEAK = {"t", "ts", "day", "days", "week", "weeks", "month", "months", "quarter", "hour", "hours", "hr", "minute",
+        "minutes", "second", "seconds", "sec", "index", "period", "step", "elapsed", "tag", "monat",
+        "woche"}  # fmt: skip
+
 _CLOCK = (
     r"(?P<h>\d{1,2})(?::(?P<m>\d\d)(?::(?P<s>\d\d)(?:(?P<mark>[.,])(?P<f>\d{1,9}))?)?)"
     r"(?:(?P<pgap> ?)(?P<p>[AaPp][Mm]))?(?:(?P<zgap> ?)(?P<zone>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?))?"
@@ -33,7 +39,8 @@ _LATER = re.compile(rf"(?P<date>.+?)(?P<gap>[T_:-]| - |, ?| )?{_CLOCK}")
 _HOUR = re.compile(r"(?P<date>.+?)(?P<gap> )(?P<h>\d{1,2})(?P<pgap> ?)(?P<p>[AaPp][Mm])|"
                    r"(?P<date2>\d{4}-\d\d-\d\d)(?P<gap2>[T ])(?P<h2>\d\d)")  # fmt: skip
 _EARLIER = re.compile(r"(?P<h>\d{1,2}):(?P<m>\d\d)(?::(?P<s>\d\d))?(?P<gap> |, )(?P<date>.+)")
-_COMPACT = re.compile(r"(?P<date>\d{8})(?P<gap>[T _-]?)(?P<h>\d\d)(?P<m>\d\d)(?P<s>\d\d)?(?:(?P<mark>\.)(?P<f>\d{1,9}))?"
+_COMPACT = re.compile(r"(?P<date>\d{8})(?P<gap>[T _-]?)(?P<h>\d\d)(?P<m>\d\d)(?P<s>\d\d)?"
+                      r"(?:(?P<mark>\.)(?P<f>\d{1,9}))?"
                       r"(?P<zgap> ?)(?P<zone>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?")  # fmt: skip
 _THREE = re.compile(r"(\d{1,4})([-/. ]|\. )(\d{1,2})\2(\d{1,4})")
 _NAMED = re.compile(
@@ -53,8 +60,22 @@ _SIMPLE = (
 )
 
 
+def words_of(name: str) -> set[str]:
+    """Return the words of a name, small.
+
+    >>> sorted(words_of("timeIndex_2"))
+    ['index', 'time']
+    """
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
+
+
+def says_time(name: str) -> bool:
+    """Whether a column is named like a time."""
+    return bool(words_of(name) & STRONG) or name.lower() in WEAK
+
+
 def forms_of(text: str) -> list[str]:
-    """Return the forms that a text may have, fields without leading zeros, the likelier ones first; [] if it is no time.
+    """Return the forms that a text may have, fields without leading zeros, the likelier first; [] if it is no time.
 
     >>> forms_of("01/03/16")
     ['%-d/%-m/%y', '%-m/%-d/%y', '%y/%-m/%-d']
@@ -155,13 +176,22 @@ def pattern_of(form: str) -> re.Pattern[str]:
     return re.compile("".join(parts) + re.escape(form[last:]), re.IGNORECASE)
 
 
+def loosely(form: str) -> str:
+    """Return a form that takes fields with and without leading zeros.
+
+    >>> loosely("%d.%m.%Y")
+    '%-d.%-m.%Y'
+    """
+    return re.sub(r"%([dmHI])", r"%-\1", form)
+
+
 def styled(form: str, texts: Sequence[str]) -> str:
     """Return a form with leading zeros, digits of fractions and cases as these texts have them.
 
     >>> styled("%-d/%-m/%Y", ["01/03/2016", "10/12/2016"])
     '%d/%m/%Y'
     """
-    loose = re.sub(r"%([dmHI])", r"%-\1", form)
+    loose = loosely(form)
     matches = [match.groups() for text in texts if (match := pattern_of(loose).fullmatch(text))]
     if not matches:
         return form

@@ -15,7 +15,7 @@ from saddlepoint.data.series.timecolumn import TimeColumn
 from saddlepoint.data.sources.folder import shortened
 
 REPEATS = 0.01
-"""Up to this share of repeated times is a fault of the file (the hour that comes twice in autumn), not several series."""
+"""Up to this share of repeated times is a fault of the file (the hour that comes twice in autumn), not series."""
 LEAST = 3
 """Rows that a series has on average, at least."""
 
@@ -93,20 +93,23 @@ def find_series(opened: Opened, time: TimeColumn | None, free: Sequence[str]) ->
         return _by(opened, likely[0], time)
     if len(fitting) > 0:
         raise OpenQuestion(
-            f"{opened.name}: times of '{time.stamps.name}' repeat, so it holds several series: which column tells them apart?",
+            f"{opened.name}: times of '{time.stamps.name}' repeat, so it holds several series: which column tells them "
+            "apart?",
             [_reading(opened, name) for name in (_alike(opened, fitting))[:6]],
         )
     if not time.stamps.dates and len(times) / len(starts) >= LEAST:
         names = [str(i + 1) for i in range(len(starts))]
         says = f"{len(starts):,} series: '{time.stamps.name}' starts again for each"
-        return Series("", (segments.astype(np.int32), names), (Finding("series", says, "no column names them", "--time-column none",
-                                                                       sure=False),))  # fmt: skip
+        finding = Finding("series", says, "no column names them", "--time-column none", sure=False)
+        return Series("", (segments.astype(np.int32), names), (finding,))
     if time.tentative:
         return Series()
     rows = len(times)
     raise DataError(
-        f"{opened.name}: {_repeated(times):,} of {rows:,} rows repeat a time of '{time.stamps.name}', and in no column do they "
-        "differ for each of them; name the column that tells series apart with --group-column, remove the repeats, or say "
+        f"{opened.name}: {_repeated(times):,} of {rows:,} rows repeat a time of '{time.stamps.name}', and in no column "
+        "do they "
+        "differ for each of them; name the column that tells series apart with --group-column, remove the repeats, or "
+        "say "
         "--time-column none if rows are in order as they stand"
     )
 

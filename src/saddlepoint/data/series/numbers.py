@@ -13,11 +13,11 @@ import numpy as np
 from saddlepoint._errors import DataError
 from saddlepoint.data.plan import OpenQuestion, Reading
 
-MISSING = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
-           "NULL", "NaN", "None", "n/a", "nan", "null")  # fmt: skip
+MISSING = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A",
+           "NA", "NULL", "NaN", "None", "n/a", "nan", "null")  # fmt: skip
 """Marks of missing values, in columns of any kind: those of `pandas.read_csv`."""
-MARKS = ("?", "-", "--", ".", "..", "...", "na", "none", "NONE", "Null", "Nan", "NAN", "missing", "Missing", "*", "NaT", "nil",
-         "n.a.", "N.A.", "n/d", "ND", "nd", "#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?")  # fmt: skip
+MARKS = ("?", "-", "--", ".", "..", "...", "na", "none", "NONE", "Null", "Nan", "NAN", "missing", "Missing", "*", "NaT",
+         "nil", "n.a.", "N.A.", "n/d", "ND", "nd", "#DIV/0!", "#VALUE!", "#REF!", "#NUM!", "#NAME?")  # fmt: skip
 """Texts that are marks of missing values where they stand among numbers."""
 FEW = 0.1
 """A column with no more than this share of cells that are no numbers is one of numbers with faults in it."""
@@ -26,7 +26,8 @@ _BLANKS = "  \u00a0\u202f\u2009"
 _APOSTROPHES = "'\u2019"
 _SIGNS = re.compile(r"^[$€£¥₹%]|[$€£¥₹%]$")
 _FORMS = {
-    "decimal": r"[+-]?(?:\d+{d}\d{{1,2}}|\d+{d}\d{{4,}}|0\d*{d}\d+|{d}\d+|\d{{4,}}{d}\d+|\d{{1,3}}(?:{t}\d{{3}})+{d}\d*)",
+    "decimal": r"[+-]?(?:\d+{d}\d{{1,2}}|\d+{d}\d{{4,}}|0\d*{d}\d+|{d}\d+|\d{{4,}}{d}\d+"
+    r"|\d{{1,3}}(?:{t}\d{{3}})+{d}\d*)",
     "open": r"[+-]?[1-9]\d{{0,2}}{d}\d{{3}}",
     "many": r"[+-]?[1-9]\d{{0,2}}(?:{d}\d{{3}}){{2,}}",
 }
@@ -88,7 +89,8 @@ def decimal_mark(name: str, cells: Mapping[str, Sequence[str]], asked: str | Non
     for_comma, for_point = comma.decimal or point.many, point.decimal or comma.many
     if for_comma and for_point:
         raise DataError(
-            f"{name}: column '{for_comma[0]}' holds '{for_comma[1]}' and column '{for_point[0]}' holds '{for_point[1]}', "
+            f"{name}: column '{for_comma[0]}' holds '{for_comma[1]}' and column '{for_point[0]}' holds "
+            f"'{for_point[1]}', "
             "numbers of two conventions; write all with one decimal mark"
         )
     if for_comma or for_point:

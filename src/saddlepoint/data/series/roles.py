@@ -11,11 +11,11 @@ from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.series.files import Column, Opened
+from saddlepoint.data.series.forms import STRONG, WEAK, words_of
 from saddlepoint.data.series.grouping import Series, codes_of, find_series
 from saddlepoint.data.series.numbers import edge_mark, sign_of
-from saddlepoint.data.series.pace import steadiness
 from saddlepoint.data.series.time import examples
-from saddlepoint.data.series.timecolumn import STRONG, TimeColumn, asked_time, find_time, says_time, words_of
+from saddlepoint.data.series.timecolumn import TimeColumn, asked_time, find_time
 from saddlepoint.data.series.wide import ask_if_wide
 from saddlepoint.data.sources.folder import shortened
 
@@ -63,8 +63,8 @@ def decide(opened: Opened, options: Options) -> Roles:
     roles.time = _time(opened, options, free)
     beside = set() if roles.time is None else {*roles.time.stamps.columns, *roles.time.beside}
     rest = [name for name in free if name not in beside and name not in opened.nameless]
-    if roles.time is None and options.wide is None and options.time_column is None and options.columns is None:
-        ask_if_wide(opened)
+    if options.wide is None and options.time_column is None and options.columns is None:
+        ask_if_wide(opened, timed=roles.time is not None)
     if asked_group is None:
         roles.series = find_series(opened, roles.time, rest)
     elif asked_group != "none":
@@ -110,14 +110,11 @@ def _left_out(opened: Opened, roles: Roles, options: Options, taken: set[str | N
         if column.kind == "other":
             roles.findings.append(Finding("columns", f"'{name}' is left out: it holds {column.what}, no single values"))
             left.add(name)
-        elif name in opened.index or name in opened.nameless:
-            if _is_index(column):
-                left.add(name)
-                how = "in order" if _counts_up(column) else "with gaps" if _rises(column) else "in another order"
-                what = (
-                    "a column without a name" if name in opened.nameless else f"'{name}', the index of the data frame,"
-                )
-                roles.findings.append(Finding("columns", f"{what} counts the rows ({how}) and is left out"))
+        elif (name in opened.index or name in opened.nameless) and _is_index(column):
+            left.add(name)
+            how = "in order" if _counts_up(column) else "with gaps" if _rises(column) else "in another order"
+            what = "a column without a name" if name in opened.nameless else f"'{name}', the index of the data frame,"
+            roles.findings.append(Finding("columns", f"{what} counts the rows ({how}) and is left out"))
     return left
 
 
@@ -126,6 +123,8 @@ def _is_index(column: Column) -> bool:
     if column.kind != "int" or column.data.null_count:
         return False
     values = column.data.to_numpy()
+    if _counts_up(column) and values.min() >= 1500 and values.max() <= 2200:
+        return False  # years
     return bool(_rises(column) or len(np.unique(values)) == len(values)) and abs(int(values.max())) < 2**40
 
 
@@ -193,21 +192,22 @@ def _without_counters(opened: Opened, roles: Roles, names: Sequence[str]) -> lis
     if roles.time is None:
         for name in kept:
             column = opened.columns[name]
-            strong = bool(words_of(name) & STRONG and len(words_of(name)) < 3) and column.kind in ("int", "float")
-            if name not in counting and strong and len(kept) > 1 and _like_a_time(column):
-                raise OpenQuestion(
-                    f"{opened.name}: '{name}' is named like a time, but does not go up from row to row "
-                    f"({_ends(column)}): what is it?",
-                    _choices(opened, name, [other for other in kept if other != name])[1:],
+            named = words_of(name) <= STRONG | WEAK and bool(words_of(name) & STRONG)
+            if name in counting or not named or column.kind not in ("int", "float"):
+                continue
+            if len(kept) == 1:
+                raise DataError(
+                    f"{opened.name}: its only column of values, '{name}', is named like a time; if it is what to "
+                    "learn, say "
+                    f"--columns {name}"
                 )
+            raise OpenQuestion(
+                f"{opened.name}: '{name}' is named like a time, but does not go up from row to row ({_ends(column)}): "
+                "what is it?",
+                _choices(opened, name, [other for other in kept if other != name])[1:],
+            )
     dropped = {name for name in usable if name not in kept and not _why_not(opened, opened.columns[name])}
     return [name for name in names if name not in dropped]
-
-
-def _like_a_time(column: Column) -> bool:
-    values = column.numbers()
-    values = values[~np.isnan(values)]
-    return len(values) > 2 and column.whole and steadiness(np.unique(values), dates=False) > 0.5
 
 
 def _ends(column: Column) -> str:
@@ -254,19 +254,28 @@ def _features(opened: Opened, roles: Roles, options: Options, rest: Sequence[str
             row, text = column.bad
             others = [n for n in rest if n != name and opened.columns[n].bad is None]
             raise DataError(
-                f"{opened.name}: {opened.place(row)}, column '{name}' holds '{text}' among numbers; if it stands for a missing "
-                f"value, say --missing '{text}'; else mend it, or leave the column out with {_leaving(others) or '--columns'}"
+                f"{opened.name}: {opened.place(row)}, column '{name}' holds '{text}' among numbers; if it stands for a "
+                "missing "
+                f"value, say --missing '{text}'; else mend it, or leave the column out with "
+                f"{_leaving(others) or '--columns'}"
             )
         reason = _why_not(opened, column)
         if not reason:
             features.append(name)
         elif options.columns is not None:
             raise DataError(f"{opened.name}: column '{name}' cannot be learned: {reason}; leave it out of --columns")
+        elif column.kind == "text" and roles.time is None and options.time_column is None and words_of(name) & STRONG:
+            raise DataError(
+                f"{opened.name}: dates of column '{name}' are not recognised ('{column.shown()}'); write them as "
+                "2020-12-31 or 2020-12-31 23:59:59, say their form (--dates '%d.%m.%Y'), or that rows are in order as they "
+                "stand (--time-column none)"
+            )
         else:
             roles.findings.append(Finding("columns", f"'{name}' is left out: {reason}"))
     if not features:
         raise DataError(
-            f"{opened.name} has no column of numbers or categories to learn (its columns: {shortened(list(opened.columns))}"
+            f"{opened.name} has no column of numbers or categories to learn (its columns: "
+            f"{shortened(list(opened.columns))}"
             f"{_said(roles)}); a series needs at least one"
         )
     _say_categories(opened, roles, features)
@@ -316,7 +325,8 @@ def _say_categories(opened: Opened, roles: Roles, features: Sequence[str]) -> No
             others = [other for other in features if other != name]
             roles.findings.append(
                 Finding("columns", f"'{name}' is a category of {len(values)} values ({shortened(values)})",
-                        "it holds truth values" if column.kind == "bool" else "it holds few texts", _leaving(others), sure=False)
+                        "it holds truth values" if column.kind == "bool" else "it holds few texts", _leaving(others),
+                        sure=False)
             )  # fmt: skip
 
 
@@ -333,10 +343,13 @@ def _marks(opened: Opened, features: Sequence[str]) -> list[Finding]:
         name, count, low, high = places[0]
         more = f" and in {len(places) - 1} more columns" if len(places) > 1 else ""
         notes.append(
-            Finding("missing", f"{mark:g} in '{name}' ({count:,} times{more}) looks like a mark of missing values, but is learned "
-                    "as a value", f"all others lie between {low:g} and {high:g}", f"--missing {mark:g}", sure=False)
-        )  # fmt: skip
+            Finding(
+                "missing",
+                f"{mark:g} in '{name}' ({count:,} times{more}) looks like a mark of missing values, but is learned "
+                "as a value",
+                f"all others lie between {low:g} and {high:g}",
+                f"--missing {mark:g}",
+                sure=False,
+            )
+        )
     return notes
-
-
-__all__ = ["Roles", "decide", "says_time"]

@@ -88,18 +88,21 @@ def read_table(path: Path, options: Options) -> Table:
         if column.kind in ("text", "bool"):
             table.values[name], table.categories[name] = _codes(column)
         else:
-            table.values[name] = _numbers(opened, column)
+            table.values[name] = _numbers(opened, column, table.findings)
     return table
 
 
-def _numbers(opened: Opened, column: Column) -> np.ndarray:
+def _numbers(opened: Opened, column: Column, findings: list[Finding]) -> np.ndarray:
     values = column.numbers()
     if len(values) and not np.isfinite(values.sum()) and np.isinf(values).any():
         at = int(np.isinf(values).argmax())
         raise DataError(
-            f"{opened.name}: {opened.place(at)}, column '{column.name}' holds {values[at]}; every value must be a finite "
+            f"{opened.name}: {opened.place(at)}, column '{column.name}' holds {values[at]}; every value must be a "
+            "finite "
             "number: leave it empty where it is missing"
         )
+    if column.kind == "int" and len(values) and np.nanmax(np.abs(values)) > 2**53:
+        findings.append(Finding("columns", f"'{column.name}' holds numbers of more than 15 digits, which are rounded"))
     return values
 
 

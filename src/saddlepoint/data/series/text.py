@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import csv
+import functools
 import io
 import lzma
 import re
@@ -13,6 +14,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +176,8 @@ class _Sniffer:
             names = row
             self._say(f"the names of the columns stand in the comment above the rows ({_shown(names)})")
         names = [name.strip() for name in names]
+        if all(re.fullmatch(r"'[^']+'", name) for name in names):
+            names = [name.strip("'") for name in names]
         if named and data:
             names = self._shifted(names, [cells[place] for place in data])
         self._refuse_twice(names, places[0])
@@ -241,7 +245,7 @@ class _Sniffer:
 
     def _skip_titles(self, cells: dict[int, list[str]], width: int) -> None:
         """Leave out lines above the names, which have fewer cells than the table."""
-        places = [place for place in sorted(cells)][:30]
+        places = sorted(cells)[:30]
         first = next((place for place in places if len(cells[place]) == width), self.at)
         before = [place for place in places if place < first]
         if before and len(before) == 1 and len(cells[before[0]]) == width - 1:
@@ -276,8 +280,9 @@ class _Sniffer:
         rest = [", ".join(row) for row in rows[1:3]]
         readings = [
             Reading("it is the first row of values; the columns have no names", {"header": False},
-                    [f"names: {', '.join(f'column{i + 1}' for i in range(len(first)))}", "rows: " + ", ".join(first), *rest]),
-            Reading("it names the columns", {"header": True}, [f"names: {', '.join(first)}", "rows: " + "; ".join(rest)]),
+                    [f"names: {', '.join(f'column{i + 1}' for i in range(len(first)))}", f"rows: {', '.join(first)}",
+                     *rest]),
+            Reading("it names the columns", {"header": True}, [f"names: {', '.join(first)}", *rest]),
         ]  # fmt: skip
         line = self.at + 1
         raise OpenQuestion(
@@ -330,7 +335,7 @@ def _counts(cells: Iterator[str] | Sequence[str]) -> int | None:
         numbers = [int(cell) for cell in cells]
     except ValueError:
         return None
-    steps = {b - a for a, b in zip(numbers, numbers[1:], strict=False)}
+    steps = {b - a for a, b in pairwise(numbers)}
     return numbers[0] if len(steps) <= 1 and min(steps, default=1) > 0 else None
 
 
@@ -377,24 +382,29 @@ class Columns:
         plain = (pa.types.is_integer(kind) or pa.types.is_floating(kind)) and not padded
         return kind if plain else pa.string()
 
-    def read(self) -> Any:
+    def read(self, wanted: Callable[[str], bool]) -> Any:
         """Return all rows as an Arrow table; a column whose type does not hold to its end is read again as a wider one.
+
+        Args:
+            wanted: whether a column of fractions is wanted, by its name; all others are read.
 
         Raises:
             DataError: if the file is damaged, or too large.
         """
         import pyarrow as pa
 
+        self.kinds = {n: kind for n, kind in self.kinds.items() if not pa.types.is_floating(kind) or wanted(n)}
         while True:
             batches, left, rows = [], usable_memory() // 4, 0
             try:
                 reader = self._guarded(self._restart, again=True)
-                while (batch := self._guarded(lambda: next(reader, None), again=True)) is not None:
+                following = functools.partial(next, reader, None)
+                while (batch := self._guarded(following, again=True)) is not None:
                     batches.append(batch)
                     rows, left = rows + batch.num_rows, left - batch.nbytes
                     if left < 0:
                         raise DataError(
-                            f"{self.path} holds more than {rows:,} rows of {len(self.names)} columns, a quarter of the "
+                            f"{self.path} holds more than {rows:,} rows of {len(self.kinds)} columns, a quarter of the "
                             "memory; take fewer --columns, or fewer rows"
                         )
             except _Wider as wider:
@@ -421,13 +431,15 @@ class Columns:
             return "error"
 
         convert = pc.ConvertOptions(
-            column_types=kinds, null_values=list(MISSING), strings_can_be_null=True, decimal_point=self.decimal,
+            column_types=kinds, include_columns=list(kinds),
+            null_values=list(MISSING), strings_can_be_null=True, decimal_point=self.decimal,
             auto_dict_encode=False,
         )  # fmt: skip
         delimiter = "\t" if self.layout.delimiter == " " else self.layout.delimiter
         return pc.open_csv(
             source, pc.ReadOptions(use_threads=False, block_size=_BLOCK, column_names=self.names),
-            pc.ParseOptions(delimiter=delimiter, invalid_row_handler=refuse, newlines_in_values=self.many_lines), convert,
+            pc.ParseOptions(delimiter=delimiter, invalid_row_handler=refuse, newlines_in_values=self.many_lines),
+            convert,
         )  # fmt: skip
 
     def _guarded(self, read: Callable[[], Any], *, again: bool = False) -> Any:

@@ -21,8 +21,9 @@ SAMPLES = 400
 UNIX = {"unix:s": SECOND, "unix:ms": 10**6, "unix:us": 10**3, "unix:ns": 1}
 _UNIX_SPAN = (631_152_000, 4_102_444_800)
 ZONES = (
-    "Europe/Berlin", "Europe/London", "Europe/Athens", "Europe/Moscow", "America/New_York", "America/Chicago", "America/Denver",
-    "America/Los_Angeles", "America/Sao_Paulo", "Australia/Sydney", "Pacific/Auckland", "America/Halifax", "America/Santiago",
+    "Europe/Berlin", "Europe/London", "Europe/Athens", "Europe/Moscow", "America/New_York", "America/Chicago",
+    "America/Denver", "America/Los_Angeles", "America/Sao_Paulo", "America/Halifax", "America/Santiago",
+    "Australia/Sydney", "Pacific/Auckland",
 )  # fmt: skip
 """Zones with daylight saving that stamps with changing offsets are tried in."""
 _PARTS = {"%Y": "year", "%q": "quarter", "%m": "month", "%d": "day", "%H": "hour", "%M": "minute", "%S": "second"}
@@ -246,7 +247,7 @@ def candidates(texts: Sequence[str]) -> list[str]:
     fitting = [form for form in forms_of(texts[0]) if seen[form] >= enough]
     fitting += [form for form, count in seen.most_common(4) if count >= enough and form not in fitting]
     if not fitting and sum(_MIXED.fullmatch(text) is not None for text in texts) >= enough:
-        fitting = [form for form in forms_of(max(filter(_MIXED.fullmatch, texts), key=len))[:1]]
+        fitting = forms_of(max(filter(_MIXED.fullmatch, texts), key=len))[:1]
     return fitting
 
 
@@ -254,8 +255,7 @@ _MIXED = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:
 """ISO 8601 of changing length, as programs write it that leave out what is zero."""
 
 
-def _loose(form: str) -> str:
-    return re.sub(r"%([dmHI])", r"%-\1", form)
+_ZONED = re.compile(r":\d\d[^:]*(?:Z|[+-]\d\d:?\d\d)$")
 
 
 def read_form(column: Any, form: str) -> Read:
@@ -269,26 +269,27 @@ def read_form(column: Any, form: str) -> Read:
         Unread: if a cell has another form, or a time before 1678 or after 2261.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     zoned = bool(re.search(r"%:?#?z", form)) or bool(re.search(r"(Z|UTC|GMT)$", form))
     times, offsets, row = [], [], 0
     settled = styled(form, examples(column))
     for chunk in (piece for whole in chunks for piece in _pieces(whole)):
-        coded = chunk.dictionary_encode()
-        words = coded.dictionary.to_pandas().to_numpy(dtype=object)
+        coded = pc.utf8_trim_whitespace(chunk).dictionary_encode()
+        words = coded.dictionary.to_pylist()
         try:
-            part = _parsed([word.strip() for word in words], settled)
+            part = _parsed(words, settled)
         except Unread as bad:
             place = coded.indices.to_numpy(zero_copy_only=False) == bad.row
             raise Unread(row + int(place.argmax()), bad.text) from None
         codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         times.append(np.append(part, NOT)[codes])
         if "z" in form:
-            offsets += [re.search(r"[+-]\d\d:?\d*$|Z$", word.strip())[0] for word in words]  # type: ignore[index]
+            offsets += [re.search(r"[+-]\d\d:?\d*$|Z$", word)[0] for word in words]  # type: ignore[index]
         row += len(chunk)
     joined = np.concatenate(times) if times else np.empty(0, np.int64)
-    zone, says = ("UTC" if zoned else ""), ()
+    zone, says = ("UTC" if zoned else ""), tuple[str, ...]()
     if offsets and (seen := {_offset(text) for text in offsets}):
         zone, says = _zone_of(seen, column, joined)
     return Read(settled, joined, zone, says)
@@ -304,33 +305,39 @@ def _parsed(texts: list[str], form: str) -> np.ndarray:
     Raises:
         Unread: with the place in the list.
     """
-    import pandas as pd
-
     if not texts:
         return np.empty(0, np.int64)
     if "%q" in form or ("%V" in form and "%u" not in form):
         texts, form = _spelt(texts, form)
-    zoned = "z" in form
-    tries: list[dict[str, Any]] = [{"format": pandas_form(form)}]
-    if form.startswith(("%Y-%m-%d", "%Y-%-m-%-d")) and all(map(_MIXED.fullmatch, texts)):
-        tries.append({"format": "ISO8601"})
-    values = np.array(texts, dtype=object)
-    for words in tries:
-        try:
-            index = pd.DatetimeIndex(pd.to_datetime(values, utc=zoned, **words))
-            ns = (index.tz_convert("UTC").tz_localize(None) if index.tz is not None else index).as_unit("ns")
-            return np.asarray(ns.asi8)
-        except (ValueError, OverflowError):
-            continue
-    pattern = pattern_of(_loose(form))
+    values, strict = np.array(texts, dtype=object), pandas_form(form)
+    found = _nanoseconds(values, strict)
+    loose = form.startswith(("%Y-%m-%d", "%Y-%-m-%-d"))  # programs leave out what is zero
+    if found is None and loose and all(_mixed(text, form) for text in texts):
+        found = _nanoseconds(values, "ISO8601")
+    if found is not None:
+        return found
     for place, text in enumerate(texts):
-        try:
-            if pattern.fullmatch(text) is None and len(tries) == 1:
-                raise ValueError
-            pd.DatetimeIndex(pd.to_datetime(np.array([text], dtype=object), utc=zoned, **tries[-1])).as_unit("ns")
-        except (ValueError, OverflowError):
-            raise Unread(place, text) from None
+        told = loose and _mixed(text, form)
+        if _nanoseconds(values[place : place + 1], "ISO8601" if told else strict) is None:
+            raise Unread(place, text)
     raise Unread(0, texts[0])
+
+
+def _mixed(text: str, form: str) -> bool:
+    """Whether a text is ISO 8601, with an offset from UTC if the form has one."""
+    return _MIXED.fullmatch(text) is not None and bool(_ZONED.search(text)) == bool(re.search(r"z|Z$", form))
+
+
+def _nanoseconds(values: np.ndarray, form: str) -> np.ndarray | None:
+    """Return nanoseconds since 1970 of texts in a format of pandas; None if one has another, or is out of range."""
+    import pandas as pd
+
+    try:
+        zoned = "z" in form or form == "ISO8601"
+        index = pd.DatetimeIndex(pd.to_datetime(values, utc=zoned, format=form))
+        return np.asarray((index.tz_localize(None) if index.tz is not None else index).as_unit("ns").asi8)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _spelt(texts: list[str], form: str) -> tuple[list[str], str]:

@@ -13,6 +13,7 @@ from saddlepoint._errors import DataError
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.series.files import Column, Opened
+from saddlepoint.data.series.forms import STRONG, loosely, pattern_of, says_time, words_of
 from saddlepoint.data.series.layout import decimals_of
 from saddlepoint.data.series.pace import steadiness
 from saddlepoint.data.series.time import (
@@ -33,26 +34,10 @@ from saddlepoint.data.sources.folder import shortened
 ORDERS = {"day-first": "d", "month-first": "m", "year-first": "y"}
 REGULAR = 0.98
 """A reading of dates is regular if this share of its steps is the usual one."""
-STRONG = {
-    "time",
-    "date",
-    "datetime",
-    "timestamp",
-    "timestamps",
-    "year",
-    "years",
-    "yr",
-    "datum",
-    "zeit",
-    "jahr",
-    "epoch",
-    "unix",
-}
-WEAK = {"t", "ts", "day", "days", "week", "weeks", "month", "months", "quarter", "hour", "hours", "hr", "minute", "minutes",
-        "second", "seconds", "sec", "index", "period", "step", "elapsed", "tag", "monat", "woche"}  # fmt: skip
 PARTS = {
     "%Y": ({"year", "yr", "years", "jahr", "yyyy"}, (1000, 2500)), "%q": ({"quarter", "qtr", "q"}, (1, 4)),
-    "%m": ({"month", "mon", "mo", "monat", "mnth", "mm"}, (1, 12)), "%d": ({"day", "dom", "mday", "tag", "dd"}, (1, 31)),
+    "%m": ({"month", "mon", "mo", "monat", "mnth", "mm"}, (1, 12)),
+    "%d": ({"day", "dom", "mday", "tag", "dd"}, (1, 31)),
     "%H": ({"hour", "hr", "hours", "hh", "stunde"}, (0, 24)), "%M": ({"minute", "min", "minutes"}, (0, 59)),
     "%S": ({"second", "sec", "seconds"}, (0, 59)),
 }  # fmt: skip
@@ -78,20 +63,6 @@ class TimeColumn:
     tentative: bool = False
 
 
-def words_of(name: str) -> set[str]:
-    """Return the words of a name, small.
-
-    >>> sorted(words_of("timeIndex_2"))
-    ['index', 'time']
-    """
-    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
-
-
-def says_time(name: str) -> bool:
-    """Whether a column is named like a time."""
-    return bool(words_of(name) & STRONG) or name.lower() in WEAK
-
-
 def asked_time(opened: Opened, names: Sequence[str], options: Options) -> TimeColumn:
     """Return the time that the user named.
 
@@ -103,14 +74,16 @@ def asked_time(opened: Opened, names: Sequence[str], options: Options) -> TimeCo
         found = _dates(opened, column, options) or _counted(opened, column, asked=True)
         if found is None:
             raise DataError(
-                f"{opened.name}: dates of column '{column.name}' are not recognised ('{column.shown()}'); write them as "
+                f"{opened.name}: dates of column '{column.name}' are not recognised ('{column.shown()}'); write them "
+                "as "
                 "2020-12-31 or 2020-12-31 23:59:59, or say their form: --dates '%d.%m.%Y'"
             )
         return found
     found = _joined(opened, names, options)
     if found is None:
         raise DataError(
-            f"{opened.name}: columns {shortened(list(names))} make no time together; name a date and a time of the day, or "
+            f"{opened.name}: columns {shortened(list(names))} make no time together; name a date and a time of the "
+            "day, or "
             "year and month, year and quarter, year, month, day and hour"
         )
     return found
@@ -127,7 +100,7 @@ def find_time(opened: Opened, options: Options, free: Sequence[str]) -> TimeColu
     Raises:
         OpenQuestion: if dates fit two orders of day and month.
     """
-    dated = [name for name in free if _may_be_date(opened.columns[name])]
+    dated = [name for name in free if _may_be_date(opened.columns[name], options)]
     for name in sorted(dated, key=lambda n: opened.columns[n].data.null_count > 0):
         if (clocked := _with_clock(opened, name, free, options)) is not None:
             return clocked
@@ -135,6 +108,8 @@ def find_time(opened: Opened, options: Options, free: Sequence[str]) -> TimeColu
         if found is None:
             continue
         rest = [other for other in dated if other != name]
+        if rest and not _is_rising(found.times) and not any(opened.columns[other].data.null_count for other in rest):
+            _ask_which(opened, found, rest, options)
         better = _rising(opened, rest, options) if not _is_rising(found.times) else None
         if better is not None:
             found, rest = better, [other for other in dated if other not in better.stamps.columns]
@@ -143,6 +118,25 @@ def find_time(opened: Opened, options: Options, free: Sequence[str]) -> TimeColu
         found.beside = (*rest, *_repeats(opened, found, free))
         return found
     return _by_parts(opened, free, options) or _by_numbers(opened, free)
+
+
+def _ask_which(opened: Opened, found: TimeColumn, rest: Sequence[str], options: Options) -> None:
+    """Ask which of several columns of dates is the time, where the times of none rise.
+
+    Raises:
+        OpenQuestion: with the first dates of each.
+    """
+    if _rising(opened, rest, options) is not None:
+        return
+    names = [found.stamps.columns[0], *rest]
+    readings = [
+        Reading(f"'{name}' is the time, the others are left out", {"time_column": name},
+                [", ".join(str(value.as_py()) for value in opened.columns[name].data.slice(0, 3))])
+        for name in names
+    ]  # fmt: skip
+    raise OpenQuestion(
+        f"{opened.name} has {len(names)} columns of dates ({shortened(names)}): which is the time?", readings
+    )
 
 
 def _is_rising(times: np.ndarray) -> bool:
@@ -158,11 +152,11 @@ def _rising(opened: Opened, names: Sequence[str], options: Options) -> TimeColum
     return None
 
 
-def _may_be_date(column: Column) -> bool:
+def _may_be_date(column: Column, options: Options) -> bool:
     if column.kind == "time":
         return True
     if column.kind == "text" and column.texts is not None:
-        return bool(candidates(examples(column.data)))
+        return bool(_forms(column.data, options))
     return column.kind in ("int", "float") and bool(_compact(column))
 
 
@@ -175,8 +169,12 @@ def _compact(column: Column) -> str:
         return ""
     values = column.numbers()
     values = values[~np.isnan(values)]
-    if not len(values) or values.min() < 19_000_101 or values.max() > 20_991_231_235_959:
+    if not len(values) or values.min() < 10_000 or values.max() > 20_991_231_235_959:
         return ""
+    if values.max() < 10**6:
+        named = bool(words_of(column.name) & {"date", "dates", "datum"})
+        few = [f"{int(value):06d}" for value in values[:: max(1, len(values) // 400)]]
+        return "%y%m%d" if named and len(set(few)) > 2 and _fits(few, "%y%m%d") else ""
     form = _COMPACT.get(len(str(int(values[0]))), "")
     if not form or len(str(int(values.min()))) != len(str(int(values.max()))):
         return ""
@@ -204,6 +202,7 @@ def _dates(opened: Opened, column: Column, options: Options) -> TimeColumn | Non
         DataError: if a cell has another form, or none.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     if column.kind == "time":
         times = column.data.cast(pa.int64()).fill_null(NOT).to_numpy().copy()
@@ -212,19 +211,30 @@ def _dates(opened: Opened, column: Column, options: Options) -> TimeColumn | Non
     form = "" if column.kind == "text" else _compact(column)
     if column.kind in ("int", "float") and form not in ("", "text"):
         texts = column.data.cast(pa.int64()).cast(pa.string())
+        texts = pc.utf8_lpad(texts, 6, "0") if form == "%y%m%d" else texts
         found = _settled(opened, column.name, texts, [form], options)
         stamps = Stamps((column.name,), (found[0].form,), ("int" if column.kind == "int" else "float",))
         return _complete(opened, column, TimeColumn(stamps, found[0].times, [_is_time(stamps, "dates as numbers")]))
     texts = column.texts if form == "text" else column.data
     if texts is None or (column.kind != "text" and form != "text"):
         return None
-    forms = [options.dates] if _own(options.dates) else candidates(examples(texts))
+    forms = _forms(texts, options)
     if not forms:
         return None
-    read, finding = _settled(opened, column.name, texts, [f for f in forms if f], options)
+    read, finding = _settled(opened, column.name, texts, forms, options)
     stamps = Stamps((column.name,), (read.form,), ("text",), read.zone)
     findings = [finding, *(Finding("time", f"'{column.name}': {text}") for text in read.says)]
     return _complete(opened, column, TimeColumn(stamps, read.times, findings))
+
+
+def _forms(texts: Any, options: Options) -> list[str]:
+    """Return the forms that a column of texts may have: the one that the user named, where it has it."""
+    few = examples(texts)
+    if options.dates is not None and _own(options.dates):
+        pattern = pattern_of(loosely(options.dates))
+        if sum(pattern.fullmatch(text) is not None for text in few) >= 0.9 * len(few):
+            return [options.dates]
+    return candidates(few)
 
 
 def _own(dates: str | None) -> bool:
@@ -239,7 +249,8 @@ def _complete(opened: Opened, column: Column, found: TimeColumn) -> TimeColumn:
     missing = found.times == NOT if found.times.dtype.kind == "i" else np.isnan(found.times)
     if missing.any():
         raise DataError(
-            f"{opened.name}: {opened.place(int(missing.argmax()))} has no time in column '{column.name}'; fill or remove "
+            f"{opened.name}: {opened.place(int(missing.argmax()))} has no time in column '{column.name}'; fill or "
+            "remove "
             "that line"
         )
     return found
@@ -277,7 +288,8 @@ def _settled(opened: Opened, name: str, texts: Any, forms: Sequence[str], option
     if not reads:
         furthest = max(bad, key=lambda error: error.row)
         raise DataError(
-            f"{opened.name}: {opened.place(furthest.row)}, column '{name}' holds '{furthest.text}', which is no date like "
+            f"{opened.name}: {opened.place(furthest.row)}, column '{name}' holds '{furthest.text}', which is no date "
+            "like "
             f"the first ones ('{examples(texts, 8)[0]}'); write all in one form, such as 2020-12-31"
         )
     stamps = Stamps((name,), (reads[0].form,), ("text",))
@@ -371,7 +383,7 @@ def _clock_of(column: Column) -> str:
 def _joined(opened: Opened, names: Sequence[str], options: Options) -> TimeColumn | None:
     """Return one time from several columns: a date with a clock, or whole numbers of year, month, ..."""
     columns = [opened.columns[name] for name in opened.columns if name in names]
-    dates = [column for column in columns if _may_be_date(column)]
+    dates = [column for column in columns if _may_be_date(column, options)]
     if len(dates) == 1 and len(columns) == 2:
         clock = next(column for column in columns if column is not dates[0])
         form, date = _clock_of(clock), _dates(opened, dates[0], options)
@@ -401,12 +413,14 @@ def _clock_times(opened: Opened, column: Column, form: str) -> np.ndarray:
         times = read_clock(column.data, form)
     except Unread as error:
         raise DataError(
-            f"{opened.name}: {opened.place(error.row)}, column '{column.name}' holds '{error.text.partition(' ')[2]}', which is "
+            f"{opened.name}: {opened.place(error.row)}, column '{column.name}' holds '{error.text.partition(' ')[2]}', "
+            "which is "
             "no time of the day like the first ones; mend that line"
         ) from error
     if (times == NOT).any():
         raise DataError(
-            f"{opened.name}: {opened.place(int((times == NOT).argmax()))} has no time in column '{column.name}'; fill or "
+            f"{opened.name}: {opened.place(int((times == NOT).argmax()))} has no time in column '{column.name}'; fill "
+            "or "
             "remove that line"
         )
     return times
@@ -483,15 +497,15 @@ def _repeats(opened: Opened, found: TimeColumn, free: Sequence[str]) -> tuple[st
         repeated = [*dict.fromkeys([*repeated, parts["%H"]])]
     if repeated:
         found.findings.append(
-            Finding("columns", f"left out, for they repeat the time: {shortened(repeated)}", "by their names and values",
-                    f"--columns {','.join(repeated)},...", sure=False)
+            Finding("columns", f"left out, for they repeat the time: {shortened(repeated)}",
+                    "by their names and values", "--columns NAMES", sure=False)
         )  # fmt: skip
     return tuple(repeated)
 
 
 def _by_numbers(opened: Opened, free: Sequence[str]) -> TimeColumn | None:
     """Return a column of numbers that is likely the time: Unix times, years, counts; None without one."""
-    numeric = [n for n in free if opened.columns[n].kind in ("int", "float") and n not in opened.index]
+    numeric = [n for n in free if opened.columns[n].kind in ("int", "float")]
     for name in sorted(numeric, key=lambda n: not says_time(n)):
         found = _counted(opened, opened.columns[name], asked=False)
         if found is not None:
@@ -522,15 +536,17 @@ def _counted(opened: Opened, column: Column, *, asked: bool) -> TimeColumn | Non
     )
     if asked:
         return _complete(opened, column, TimeColumn(stamps, values, [_is_time(stamps, "as asked")]))
-    if not named or len(values) < 3:
+    index = column.name in (*opened.nameless, *opened.index)
+    if not (named or index) or len(values) < 3:
         return None
     up = values if values[-1] > values[0] else values[::-1]
     steps = np.diff(values)
     strong = bool(words_of(column.name) & STRONG) or column.name.lower() in ("t", "ts", "elapsed")
     if steadiness(up, dates=False) >= 0.9 or (strong and bool((np.diff(up) > 0).all())):
-        says = _is_time(stamps, "by its name, and it goes up by steps", "--time-column none", sure=False)
+        why = "it goes up by steps, as an index of times does" if index else "by its name, and it goes up by steps"
+        says = _is_time(stamps, why, "--time-column none", sure=False)
         return TimeColumn(stamps, values, [says])
-    if (steps <= 0).any() and _restarts(values):
+    if named and (steps <= 0).any() and _restarts(values):
         says = _is_time(stamps, "by its name, and it starts again in each series", "--time-column none", sure=False)
         return TimeColumn(stamps, values, [says], tentative=True)
     return None
@@ -552,7 +568,8 @@ def _elapsed(opened: Opened, column: Column) -> TimeColumn | None:
     times = _clock_times(opened, column, form)
     if not _is_rising(times):
         raise DataError(
-            f"{opened.name}: column '{column.name}' holds times of the day that run back; name the column of dates too: "
+            f"{opened.name}: column '{column.name}' holds times of the day that run back; name the column of dates "
+            "too: "
             f"--time-column DATE,{column.name}"
         )
     return TimeColumn(

@@ -9,6 +9,7 @@ import numpy as np
 from saddlepoint._errors import DataError
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.series.files import Column, Opened
+from saddlepoint.data.series.forms import MONTHS
 from saddlepoint.data.sources.folder import shortened
 
 LEAST = 8
@@ -28,17 +29,19 @@ def counting_names(opened: Opened) -> tuple[str, list[str], list[int]]:
         years = all(1500 <= number <= 2200 for number in numbers) and len(pairs) >= 3
         if len(steps) == 1 and min(steps) > 0 and (len(pairs) >= LEAST or years):
             return start, [name for _, name in pairs], numbers
-    return "", [], []
+    months = [name for name in opened.columns if MONTHS.get(name.strip(".").lower())]
+    numbers = [MONTHS[name.strip(".").lower()] for name in months]
+    return ("month", months, numbers) if numbers == list(range(1, 13)) else ("", [], [])
 
 
-def ask_if_wide(opened: Opened) -> None:
-    """Ask whether a row is a series, where names of columns count up and no column is the time.
+def ask_if_wide(opened: Opened, *, timed: bool) -> None:
+    """Ask whether a row is a series, where names of columns count up and no column is the time, or are the months.
 
     Raises:
         OpenQuestion: with both readings.
     """
-    _, names, numbers = counting_names(opened)
-    if not names:
+    _, names, _ = counting_names(opened)
+    if not names or (timed and not MONTHS.get(names[0].strip(".").lower())):
         return
     rows = opened.rows
     first = [f"{name} = {opened.columns[name].data[0].as_py()}" for name in names[:3]]
@@ -47,7 +50,8 @@ def ask_if_wide(opened: Opened) -> None:
         f"{opened.name}: names of columns count up ({names[0]} ... {names[-1]}): is each row a whole series?",
         [
             Reading(f"each row is a series of {len(names)} steps, one feature; {rows:,} series", {"wide": True},
-                    [f"row 1: {', '.join(first)}, ...", *([f"the same along each: {shortened(rest)}"] if rest else [])]),
+                    [f"row 1: {', '.join(first)}, ...",
+                     *([f"the same along each: {shortened(rest)}"] if rest else [])]),
             Reading(f"each row is a moment of {len(names)} features; {rows:,} rows in order", {"wide": False},
                     [f"moment 1: {', '.join(first)}, ..."]),
         ],
@@ -92,8 +96,10 @@ def lengthened(opened: Opened, group: str | None, label: str | None) -> Opened:
         long[name] = Column(
             name, column.kind, column.data.take(index), column.form, column.zone, texts, column.bad, column.what
         )
+    months = start == "month" and numbers == list(range(1, 13)) and names[0].isalpha()
     years = not start and all(1500 <= number <= 2200 for number in numbers)
-    step, value = _free("year" if years else "step", opened), _free(start.strip(" _-.") or "value", opened)
+    step = _free("month" if months else "year" if years else "step", opened)
+    value = _free("value" if months else start.strip(" _-.") or "value", opened)
     long[step] = Column(step, "int", pa.chunked_array([pa.array(np.tile(np.array(numbers, np.int64), rows))]))
     values = np.stack([opened.columns[name].numbers() for name in names], axis=1).ravel()
     there = ~np.isnan(values)

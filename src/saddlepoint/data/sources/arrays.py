@@ -5,17 +5,19 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+import sys
 import tempfile
 import weakref
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.dataset import SPLITS, Dataset
 from saddlepoint.data.sources.folder import Item, Label, Source, stamp
 
@@ -23,6 +25,7 @@ _DATA_KEYS = ("x", "images", "image", "data", "samples", "arr_0")
 _LABEL_KEYS = ("y", "labels", "label", "targets", "target", "classes", "arr_1")
 _PREFIXES = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
 _CHUNK = 1024
+_PEEK = 4 * 1024**2
 _MOST_IDX = 1024**3
 """Bytes of an unpacked idx file; the largest published one has 640 MB."""
 
@@ -36,32 +39,24 @@ def npy_source(path: Path, key: str) -> Source:
     return array_parts_source(str(path), key, {"": (_open_npy(path), None)})
 
 
-def npz_source(path: Path, key: str) -> Source:
+def npz_source(path: Path, key: str, array: str | None = None) -> Source:
     """Read images or vectors from a .npz file.
 
     Arrays are found by name: x (or images, data, samples, arr_0) and y (or labels, targets, arr_1), also
     with a split, as in x_train, y_train, train_images. They are unpacked to temporary files, so that memory
     stays bounded.
 
+    Args:
+        path: of the file.
+        key: see `Source`.
+        array: name of the data, where it has another.
+
     Raises:
         DataError: see `array_parts_source`; also if no array has such a name, or an array holds Python
             objects.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = {m.filename.removesuffix(".npy"): m for m in archive.infolist() if m.filename.endswith(".npy")}
-            pairs = _pair_up(path, list(names))
-            scratch = _Scratch()
-            parts = {
-                split: (
-                    _unpack(path, archive, names[x], scratch.path),
-                    None if y is None else _unpack(path, archive, names[y], scratch.path),
-                )
-                for split, (x, y) in pairs.items()
-            }
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read as npz ({error}); save it again with numpy.savez") from error
-    return array_parts_source(str(path), key, parts, keep=scratch)
+    held = open_arrays(path, array)
+    return array_parts_source(str(path), key, held.parts, keep=held.keep)
 
 
 def array_parts_source(
@@ -70,8 +65,8 @@ def array_parts_source(
     """Return a source over arrays, by split ("" if there is none).
 
     Images are (rows, height, width), (rows, height, width, channel) or (rows, channel, height, width), as
-    uint8, whole numbers in 0..255, uint16, booleans, or floats in [0, 1] or [-1, 1]; vectors are floats
-    (rows, feature).
+    uint8, booleans, or numbers of any other type, whose levels the preparation decides as for deep picture files;
+    vectors are floats (rows, feature).
 
     Args:
         name: what the user asked for.
@@ -80,14 +75,12 @@ def array_parts_source(
         keep: kept alive as long as the source (temporary files).
 
     Raises:
-        DataError: on another shape or type, values outside these ranges, NaN or infinity, or a count of
-            labels other than the count of rows.
+        DataError: on another shape or type, NaN or infinity, or a count of labels other than the count of rows.
     """
-    ranges: list[tuple[float, float]] = []
     for split, (x, y) in parts.items():
         where = f"{name} ({split})" if split else name
         _check_shape(where, x)
-        ranges.append(_value_range(where, x))
+        _check_values(where, x)
         if y is not None and (y.ndim == 2 and y.shape[1] == 1):
             y = y[:, 0]
         if y is not None and y.shape != (len(x),):
@@ -96,16 +89,12 @@ def array_parts_source(
             raise DataError(f"{where} has labels of type {y.dtype}; labels are whole numbers or words")
     first = next(iter(parts.values()))[0]
     _check_alike(name, parts)
-    low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
-    if first.ndim == 2:
-        scale: tuple[float, float] | None = None
-        notes: list[str] = []
-    else:
-        scale, notes = _scaling(name, first.dtype, low, high)
+    vectors = first.ndim == 2
+    notes = ("booleans became 0 and 255",) if first.dtype == np.bool_ else ()
 
     def items() -> Iterator[Item]:
         for split, (x, y) in parts.items():
-            for row, value in enumerate(_rows(x, scale)):
+            for row, value in enumerate(_rows(x, vectors)):
                 yield Item(
                     value,
                     None if y is None else _label(y.reshape(-1)[row]),
@@ -113,7 +102,7 @@ def array_parts_source(
                     split,
                 )
 
-    return Source(name, key, items, modality="vector" if scale is None else "image", notes=tuple(notes), keep=keep)
+    return Source(name, key, items, modality="vector" if vectors else "image", notes=notes, keep=keep)
 
 
 def dataset_source(dataset: Dataset, key: str) -> Source:
@@ -209,6 +198,123 @@ def read_idx(path: Path) -> np.ndarray:
         raise DataError(f"{path} cannot be read as an idx file ({error}); fetch it again") from error
 
 
+@dataclass(frozen=True)
+class Held:
+    """The arrays of a .npy or .npz file that matter.
+
+    Attributes:
+        parts: data and labels by split, "" where the file says none.
+        columns: names of the features, where the file says them.
+        keep: kept alive as long as the arrays are used (temporary files).
+    """
+
+    parts: Mapping[str, tuple[np.ndarray, np.ndarray | None]]
+    columns: list[str] | None = None
+    keep: object = None
+
+
+@dataclass(frozen=True)
+class Peek:
+    """What is known of an array before it is read.
+
+    Attributes:
+        shape, dtype: of the whole.
+        few: some of its rows.
+        named: whether the file names columns.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    few: np.ndarray
+    named: bool = False
+
+
+def peek_array(path: Path, array: str | None = None) -> Peek:
+    """Look at the first array of data in a .npy or .npz file, without unpacking it.
+
+    Args:
+        path: of the file.
+        array: as in `open_arrays`.
+
+    Raises:
+        DataError: as `open_arrays`.
+    """
+    if path.suffix.lower() == ".npy":
+        x = _open_npy(path)
+        rows = max(1, _PEEK // max(1, int(np.prod(x.shape[1:])) * x.dtype.itemsize)) if x.ndim else 1
+        return Peek(x.shape, x.dtype, np.asarray(x[:rows]) if x.ndim else x)
+    with _zipped(path) as archive:
+        names = _members(archive)
+        name, _ = next(iter(_roles(path, names, array).values()))
+        try:
+            with archive.open(names[name]) as stream:
+                version = np.lib.format.read_magic(stream)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, fortran, dtype = read(stream)
+                if dtype.hasobject:
+                    raise ValueError("it holds Python objects, which are never unpickled")
+                row = max(1, int(np.prod(shape[1:], dtype=object)) * dtype.itemsize)
+                count = 0 if fortran or not shape or row > _PEEK else min(shape[0], _PEEK // row)
+                few = np.frombuffer(stream.read(count * row), dtype).reshape(count, *shape[1:])
+        except Exception as error:  # a damaged header may raise anything
+            raise DataError(f"{path}: {name} cannot be read as an array ({error}); save it again") from error
+        return Peek(shape, dtype, few, "columns" in names)
+
+
+def open_arrays(path: Path, array: str | None = None) -> Held:
+    """Open a .npy or .npz file without a rule for what it holds.
+
+    Args:
+        path: of the file.
+        array: name of the data in an .npz; None: found by name, see `npz_source`.
+
+    Raises:
+        DataError: if the file is damaged, holds Python objects, or no array has such a name.
+    """
+    if path.suffix.lower() == ".npy":
+        return Held({"": (_open_npy(path), None)})
+    with _zipped(path) as archive:
+        names = _members(archive)
+        roles = _roles(path, names, array)
+        scratch = _Scratch()
+        parts = {
+            split: (
+                _unpack(path, archive, names[x], scratch.path),
+                None if y is None else _unpack(path, archive, names[y], scratch.path),
+            )
+            for split, (x, y) in roles.items()
+        }
+        columns = _unpack(path, archive, names["columns"], scratch.path) if "columns" in names else None
+    texts = None if columns is None or columns.ndim != 1 else [str(name) for name in columns.tolist()]
+    return Held(parts, texts, scratch)
+
+
+@contextmanager
+def _zipped(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{path} cannot be read as npz ({error}); save it again with numpy.savez") from error
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    return {m.filename.removesuffix(".npy"): m for m in archive.infolist() if m.filename.endswith(".npy")}
+
+
+def _roles(path: Path, names: Mapping[str, object], array: str | None) -> dict[str, tuple[str, str | None]]:
+    """Return the names of data and labels by split.
+
+    Raises:
+        DataError: if the file has no such arrays.
+    """
+    if array is None:
+        return _pair_up(path, [name for name in names if name != "columns"])
+    if array not in names:
+        raise DataError(f"{path} has no array '{array}' (--array); {suggest(array, names)}")
+    return {"": (array, next((n for n in names if n.lower() in _LABEL_KEYS and n != array), None))}
+
+
 class _Scratch:
     """A temporary folder that is removed with the last reference to it."""
 
@@ -222,6 +328,10 @@ def _open_npy(path: Path) -> np.ndarray:
         if path.stat().st_size == 0:
             raise ValueError("it is empty")
         array = np.lib.format.open_memmap(path, mode="r")
+        if array.dtype.kind == "U" and array.size:
+            order = ">" if array.dtype.byteorder == ">" else "<"
+            if np.frombuffer(array.tobytes(), order + "u4").max() > sys.maxunicode:
+                raise ValueError("its texts hold what is no character")
     except Exception as error:  # a damaged header may raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if "object" in reason.lower() or "pickle" in reason.lower():
@@ -263,7 +373,8 @@ def _pair_up(path: Path, names: list[str]) -> dict[str, tuple[str, str | None]]:
     if not pairs:
         listed = ", ".join(names) or "none"
         raise DataError(
-            f"{path} holds the arrays {listed}; none is called x, images, data, samples or x_train: rename one"
+            f"{path} holds the arrays {listed}; none is called x, images, data, samples or x_train: rename one, or "
+            "name it with --array"
         )
     if "" in pairs and len(pairs) > 1:
         del pairs[""]
@@ -290,13 +401,12 @@ def _check_shape(where: str, x: np.ndarray) -> None:
     )
 
 
-def _value_range(where: str, x: np.ndarray) -> tuple[float, float]:
-    if x.dtype in (np.uint8, np.bool_):
-        return 0.0, 255.0
-    low, high = np.inf, -np.inf
+def _check_values(where: str, x: np.ndarray) -> None:
+    if x.dtype.kind != "f":
+        return
     for start in range(0, len(x), _CHUNK):
         chunk = np.asarray(x[start : start + _CHUNK])
-        if chunk.dtype.kind == "f" and not np.isfinite(chunk).all():
+        if not np.isfinite(chunk).all():
             place = np.argwhere(~np.isfinite(chunk))[0]
             value = chunk[tuple(place)]
             place[0] += start
@@ -304,35 +414,9 @@ def _value_range(where: str, x: np.ndarray) -> tuple[float, float]:
                 f"{where} holds {value} at position {tuple(int(i) for i in place)}; every value must be finite: "
                 "fill or drop such rows"
             )
-        low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
-    if x.ndim == 2 and max(-low, high) > float(np.finfo(np.float32).max):
-        raise DataError(f"{where} holds values up to {max(-low, high):g}, beyond 32-bit floats; rescale them")
-    return low, high
-
-
-def _scaling(name: str, dtype: np.dtype, low: float, high: float) -> tuple[tuple[float, float], list[str]]:
-    """Return (offset, factor) that bring values to [0, 255], and what to say about it."""
-    if dtype == np.bool_:
-        return (0.0, 255.0), ["booleans became 0 and 255"]
-    if dtype == np.uint8:
-        return (0.0, 1.0), []
-    if dtype.kind in "ui":
-        if low >= 0 and high <= 255:
-            return (0.0, 1.0), []
-        if dtype == np.uint16:
-            return (0.0, 1 / 257), ["scaled from 16 to 8 bits"]
-        raise DataError(f"{name} holds whole numbers from {low:g} to {high:g}; images are in 0..255, or uint16")
-    if low >= 0 and high <= 1:
-        return (0.0, 255.0), ["floats in [0, 1] were scaled to 0..255"]
-    if low >= -1 and high <= 1:
-        return (1.0, 127.5), ["floats in [-1, 1] were scaled to 0..255"]
-    if low >= 0 and high <= 255:
-        return (0.0, 1.0), ["floats in [0, 255] were rounded to 0..255"]
-    raise DataError(
-        f"{name} holds floats from {low:g} to {high:g}; images are in [0, 1] or [-1, 1]: rescale them, or "
-        "give (rows, feature) "
-        "for vectors"
-    )
+        most = float(np.abs(chunk).max())
+        if x.ndim == 2 and most > float(np.finfo(np.float32).max):
+            raise DataError(f"{where} holds values up to {most:g}, beyond 32-bit floats; rescale them")
 
 
 def _check_alike(name: str, parts: Mapping[str, tuple[np.ndarray, np.ndarray | None]]) -> None:
@@ -351,16 +435,25 @@ def _check_alike(name: str, parts: Mapping[str, tuple[np.ndarray, np.ndarray | N
             )
 
 
-def _rows(x: np.ndarray, scale: tuple[float, float] | None) -> Iterator[np.ndarray]:
+def _rows(x: np.ndarray, vectors: bool) -> Iterator[np.ndarray]:
     last = x.ndim != 4 or x.shape[3] in (1, 3, 4)
     for start in range(0, len(x), _CHUNK):
         chunk = np.asarray(x[start : start + _CHUNK])
-        if scale is None:
+        if vectors:
             yield from chunk.astype(np.float32)
             continue
-        if chunk.dtype != np.uint8:
-            chunk = np.rint((chunk.astype(np.float64) + scale[0]) * scale[1]).astype(np.uint8)
+        if chunk.dtype == np.bool_:
+            chunk = chunk.astype(np.uint8) * np.uint8(255)
         yield from chunk if last else chunk.transpose(0, 2, 3, 1)
+
+
+def plain(value: np.generic) -> Label:
+    """Return a label as sources have it: a whole number or a word.
+
+    Raises:
+        DataError: if it has decimals.
+    """
+    return _label(value)
 
 
 def _label(value: np.generic) -> Label:

@@ -3,46 +3,31 @@
 from __future__ import annotations
 
 import os
-import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint._types import Modality
-from saddlepoint.data.labels.attributes import (
-    ATTRIBUTE_FILES,
-    PARTITION_FILES,
-    match_attributes,
-    name_labels,
-    read_attributes,
-    read_partition,
-)
-from saddlepoint.data.labels.files import LABEL_FILES, match_labels, read_labels
-from saddlepoint.data.plan import Note
+from saddlepoint.data.labels.arrange import Arranged, arrange, may_say_labels
+from saddlepoint.data.labels.files import Label
+from saddlepoint.data.labels.splits import SPLIT_WORDS, split_word
+from saddlepoint.data.options import Options
+from saddlepoint.data.plan import Finding, Note
+
+__all__ = [
+    "IMAGE_SUFFIXES", "SPLIT_WORDS", "Item", "Label", "Source", "folder_source", "shortened", "split_word", "stamp",
+    "walk", "zip_source",
+]  # fmt: skip
 
 _KINDS = "png jpg jpeg jpe jfif bmp gif tif tiff webp ppm pgm pbm pnm tga jp2 avif"
 IMAGE_SUFFIXES = frozenset("." + kind for kind in _KINDS.split())
-SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "valid": "valid",
-    "validation": "valid",
-    "val": "valid",
-    "dev": "valid",
-    "test": "test",
-    "testing": "test",
-}
-_DOMAINS = re.compile(r"(train|valid|val|test)([A-Z])")
-TEXT_FILES = (*LABEL_FILES, *ATTRIBUTE_FILES, *PARTITION_FILES)
 MAX_MEMBER = 512 * 1024**2
 MAX_RATIO = 200
-
-Label = int | str | tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
@@ -50,17 +35,19 @@ class Item:
     """One row as it stands in a source.
 
     Attributes:
-        payload: bytes of an image file, uint8 pixels (height, width[, channel]), or a float32 vector
-            (feature,).
+        payload: bytes of an image file, pixels (height, width[, channel]) of any type of numbers, or a float32
+            vector (feature,).
         label: class name, class index, a number for each class of a labelling (1, 0, or -1: not known), or None.
         origin: file or row, for messages.
         split: ``train``, ``valid``, ``test``, or "" if the source does not say.
+        file: what several rows are slices or frames of, so that no two splits may share it; "": the row stands alone.
     """
 
     payload: bytes | np.ndarray
     label: Label
     origin: str
     split: str = ""
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +63,7 @@ class Source:
         notes: how it is read, and why.
         keep: whatever must live as long as the source (temporary files).
         labelling: of rows that carry several labels at once; see `DataSpec`.
+        heeds: which of the options about labels its reader has followed.
     """
 
     name: str
@@ -86,6 +74,7 @@ class Source:
     notes: tuple[Note, ...] = ()
     keep: object = None
     labelling: tuple[tuple[int, ...], ...] = ()
+    heeds: tuple[str, ...] = ()
 
     def with_notes(self, *notes: Note) -> Source:
         """Return the same source with further notes."""
@@ -101,8 +90,12 @@ def stamp(paths: Sequence[Path], root: Path) -> str:
     return "\n".join(lines)
 
 
-def folder_source(root: Path) -> Source:
+def folder_source(root: Path, options: Options | None = None) -> Source:
     """Read a folder of images; labels come from a label file in it, or from its subfolders.
+
+    Args:
+        root: the folder.
+        options: where labels and splits come from, if the user chose; see `arrange`.
 
     Raises:
         DataError: if there is no image, a file cannot be reached, or labels do not fit the images.
@@ -112,26 +105,27 @@ def folder_source(root: Path) -> Source:
     images, aside = _images_of(names)
     if not images:
         raise DataError(f"{root} holds no image files ({_found(aside)}); {_wanted()}")
-    texts = {name: path.read_bytes() for name, path in names.items() if PurePosixPath(name).name in TEXT_FILES}
-    arranged = arrange(str(root), images, texts)
-    notes += [*arranged.notes, *_aside_note(aside, texts)]
+    texts = {name: _text_of(path) for name, path in names.items() if may_say_labels(name)}
+    arranged = arrange(str(root), images, texts, options)
 
     def items() -> Iterator[Item]:
-        for name in images:
+        for name in arranged.images:
             try:
                 payload = names[name].read_bytes()
             except OSError:
                 payload = b""
-            yield Item(payload, arranged.labels.get(name), name, arranged.splits.get(name) or split_of(name))
+            yield Item(payload, arranged.labels.get(name), name, arranged.splits[name])
 
     key = "folder\n" + stamp([names[n] for n in (*images, *texts)], root)
-    return Source(
-        str(root), key, items, classes=arranged.classes, notes=tuple(notes), labelling=arranged.labelling
-    )  # fmt: skip
+    return _source(str(root), key, items, arranged, aside, notes)
 
 
-def zip_source(path: Path) -> Source:
+def zip_source(path: Path, options: Options | None = None) -> Source:
     """Read images from a zip archive, laid out like a folder; nothing is unpacked to disk.
+
+    Args:
+        path: the archive.
+        options: as of `folder_source`.
 
     Raises:
         DataError: if it is not a zip, holds no image, is encrypted, or unpacks to absurd sizes.
@@ -141,29 +135,47 @@ def zip_source(path: Path) -> Source:
             members = [m for m in archive.infolist() if not m.is_dir() and not _hidden(m.filename)]
             names = {m.filename: m for m in members}
             images, aside = _images_of(names)
-            for name in images:
+            wanted = [name for name in names if may_say_labels(name)]
+            for name in (*images, *wanted):
                 _refuse_bomb(path, names[name])
             if not images:
                 raise DataError(f"{path} holds no image files ({_found(aside)}); {_wanted()}")
-            texts = {name: _member(archive, names[name]) for name in names if PurePosixPath(name).name in TEXT_FILES}
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+            texts = {name: _member(archive, names[name]) for name in wanted}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{path} cannot be read as a zip archive ({error}); check that the copy is complete") from error
-    arranged = arrange(str(path), images, texts)
-    notes = [*arranged.notes, *_aside_note(aside, texts)]
+    arranged = arrange(str(path), images, texts, options)
 
     def items() -> Iterator[Item]:
         with zipfile.ZipFile(path) as archive:
-            for name in images:
+            for name in arranged.images:
                 try:
                     payload = _member(archive, names[name])
                 except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError):
                     payload = b""
-                yield Item(payload, arranged.labels.get(name), name, arranged.splits.get(name) or split_of(name))
+                yield Item(payload, arranged.labels.get(name), name, arranged.splits[name])
 
-    key = "zip\n" + stamp([path], path.parent)
+    return _source(str(path), "zip\n" + stamp([path], path.parent), items, arranged, aside, [])
+
+
+def _source(
+    name: str, key: str, items: Callable[[], Iterator[Item]], arranged: Arranged, aside: Sequence[str],
+    notes: Sequence[Note],
+) -> Source:  # fmt: skip
+    left = [file for file in aside if file not in arranged.used]
+    said = [Finding("source", f"{len(left)} files are not images by their name and were left aside: {shortened(left)}")]
     return Source(
-        str(path), key, items, classes=arranged.classes, notes=tuple(notes), labelling=arranged.labelling
+        name, key, items, classes=arranged.classes, notes=(*notes, *arranged.findings, *(said if left else ())),
+        labelling=arranged.labelling, heeds=("labels", "label_column", "splits"),
     )  # fmt: skip
+
+
+def _text_of(path: Path) -> bytes:
+    """Return the bytes of a label file; none if it cannot be read, and only the first of one that is too large."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(MAX_MEMBER + 1)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error}); check its permissions") from error
 
 
 def walk(root: Path) -> tuple[list[Path], list[str]]:
@@ -206,128 +218,10 @@ def walk(root: Path) -> tuple[list[Path], list[str]]:
     return found, notes
 
 
-@dataclass(frozen=True)
-class Arranged:
-    """What is known of the images of a folder beside their pixels.
-
-    Attributes:
-        labels: by name; empty: none.
-        notes: where they come from.
-        classes, labelling: of labels that are several numbers each.
-        splits: by name, where a file says them.
-    """
-
-    labels: Mapping[str, Label]
-    notes: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
-    labelling: tuple[tuple[int, ...], ...] = ()
-    splits: Mapping[str, str] = field(default_factory=dict)
-
-
-def arrange(where: str, images: Sequence[str], texts: Mapping[str, bytes]) -> Arranged:
-    """Give every image its label: from a table of attributes, a label file, its name, or its subfolder.
-
-    Raises:
-        DataError: if a table or a label file does not fit the images.
-    """
-    by_kind = {PurePosixPath(name).name: name for name in sorted(texts, reverse=True)}
-    for kind in ATTRIBUTE_FILES:
-        if kind in by_kind:
-            return _with_attributes(where, images, texts, by_kind, by_kind[kind])
-    plain = [name for name in texts if PurePosixPath(name).name in LABEL_FILES]
-    labels, notes = _labels(where, images, {name: texts[name] for name in plain})
-    return Arranged(labels, tuple(notes))
-
-
-def _with_attributes(
-    where: str, images: Sequence[str], texts: Mapping[str, bytes], by_kind: Mapping[str, str], name: str
-) -> Arranged:
-    table = read_attributes(f"{where}/{name}", texts[name])
-    labels = match_attributes(f"{where}/{name}", table, images)
-    notes, splits = [f"{len(table.names)} attributes were read from {name}"], {}
-    partition = next((by_kind[kind] for kind in PARTITION_FILES if kind in by_kind), None)
-    if partition is not None:
-        parts = read_partition(f"{where}/{partition}", texts[partition])
-        splits = {image: parts.get(PurePosixPath(image).name, "") for image in images}
-        notes.append(f"splits were read from {partition}")
-    return Arranged(labels, tuple(notes), table.names, ((1,) * len(table.names),), splits)
-
-
-def _labels(where: str, images: Sequence[str], texts: Mapping[str, bytes]) -> tuple[Mapping[str, Label], list[str]]:
-    passed: list[str] = []
-    labels, notes = _labels_by(where, images, texts, passed)
-    if passed:
-        notes.append(f"label files that do not cover all images were not used: {shortened(passed)}")
-    return labels, notes
-
-
-def _labels_by(
-    where: str, images: Sequence[str], texts: Mapping[str, bytes], passed: list[str]
-) -> tuple[Mapping[str, Label], list[str]]:
-    """Return labels by a file, by the images' names, or by subfolders; ``passed`` takes files passed over."""
-    for name in sorted(texts, key=lambda n: (n.count("/"), LABEL_FILES.index(PurePosixPath(n).name))):
-        table = read_labels(f"{where}/{name}", texts[name])
-        if table is not None:
-            base = PurePosixPath(name).parent
-            prefix = "" if str(base) == "." else f"{base}/"
-            if all(image.startswith(prefix) for image in images):
-                labels = match_labels(f"{where}/{name}", {prefix + k: v for k, v in table.items()}, images)
-                return labels, [f"labels were read from {name}"]
-            passed.append(name)
-    if named := name_labels(images):
-        return dict(named), ["classes are the expressions that the file names say (Radboud Faces Database)"]
-    parts, deeper = _classes_of(images)
-    outside = [name for name, label in parts.items() if label is None]
-    if len(outside) == len(images):
-        return {}, []
-    if outside:
-        return {}, [
-            f"{len(outside)} of {len(images)} images lie outside the subfolders ({shortened(outside)}), so subfolders "
-            "were not taken as classes"
-        ]
-    within = f"; folders within them ({shortened(deeper)}) say nothing" if deeper else ""
-    return dict(parts), [f"classes are the {len(set(parts.values()))} subfolders{within}"]
-
-
-def split_of(name: str) -> str:
-    """Return the split that a path names by its first folder that does, or ""."""
-    for part in PurePosixPath(name).parts[:-1]:
-        word = _halves(part)[0].lower()
-        if word in SPLIT_WORDS:
-            return SPLIT_WORDS[word]
-    return ""
-
-
 def shortened(names: Sequence[str], most: int = 5) -> str:
     """Join names for a message, the first few of them only."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def _classes_of(images: Sequence[str]) -> tuple[dict[str, str | None], list[str]]:
-    """Return the class of each image, its first folder that names no split and is not one for all; and deeper folders.
-
-    Images that lie in no such folder have none.
-    """
-    folders = {name: _telling(name) for name in images}
-    first, last = min(folders.values(), default=[]), max(folders.values(), default=[])
-    shared = next((at for at, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
-    if 0 < shared == len(last):
-        shared -= 1  # all images lie in one folder: that is their class
-    found = {name: parts[shared] if len(parts) > shared else None for name, parts in folders.items()}
-    return found, sorted({part for parts in folders.values() for part in parts[shared + 1 :]})
-
-
-def _telling(name: str) -> list[str]:
-    """Return the folders of a path that may be classes."""
-    halves = [_halves(part) for part in PurePosixPath(name).parts[:-1]]
-    return [domain or word for word, domain in halves if domain or word.lower() not in SPLIT_WORDS]
-
-
-def _halves(part: str) -> tuple[str, str]:
-    """Return the split and the domain of folders such as trainA and testB (CycleGAN), of others the name and ""."""
-    found = _DOMAINS.fullmatch(part)
-    return (found[1], found[2]) if found else (part, "")
 
 
 def _hidden(name: str) -> bool:
@@ -338,11 +232,6 @@ def _hidden(name: str) -> bool:
 def _images_of(names: Mapping[str, object]) -> tuple[list[str], list[str]]:
     images = sorted(name for name in names if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES)
     return images, sorted(set(names) - set(images))
-
-
-def _aside_note(aside: Sequence[str], texts: Mapping[str, object]) -> list[str]:
-    left = [name for name in aside if name not in texts]
-    return [f"{len(left)} files are not images by their name and were left aside: {shortened(left)}"] if left else []
 
 
 def _found(aside: Sequence[str]) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from saddlepoint._errors import DataError
-from saddlepoint.data.sources.folder import SPLIT_WORDS, Item, Source
+from saddlepoint.data.options import Options
+from saddlepoint.data.sources.folder import Item, Source, split_word
 from saddlepoint.data.sources.parquet import Layout, cell_bytes, cell_label, features_layout
 
 PATIENCE = 2.5
@@ -40,13 +41,14 @@ def unreachable(patience: float = PATIENCE) -> str | None:
     return outcome[-1]
 
 
-def hub_source(name: str, repository: str, config: str | None = None) -> Source:
+def hub_source(name: str, repository: str, config: str | None = None, options: Options | None = None) -> Source:
     """Download a data set of images (or open it in the hub's own cache) and return it as a source.
 
     Args:
         name: what the user asked for.
         repository: ``owner/name``, or a local folder in any layout the `datasets` library reads.
         config: name of a configuration, for repositories with several.
+        options: ``label_column`` and ``labels`` choose among columns.
 
     Raises:
         DataError: if it does not exist, is gated, needs code to load, has no image column, or the
@@ -63,25 +65,36 @@ def hub_source(name: str, repository: str, config: str | None = None) -> Source:
             "(hf:owner/name/config), and log in with `hf auth login` if it is gated"
         ) from error
     parts = dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
-    first = next(iter(parts.values()))
-    features = first.features.to_dict() if hasattr(first.features, "to_dict") else {}
-    columns = {
-        column: str(kind) for column, kind in zip(first.column_names, first.features.arrow_schema.types, strict=True)
-    }
-    layout = features_layout(f"'{repository}'", features, columns)
+    layout = layout_of(f"'{repository}'", parts, options)
     fingerprints = "\n".join(f"{split} {part._fingerprint}" for split, part in parts.items())
 
     def items() -> Iterator[Item]:
         for split, part in parts.items():
-            yield from _rows(part.with_format(None), layout, split)
+            yield from rows_of(part.with_format(None), layout, split)
 
     return Source(
         name,
         f"hub {repository} {config}\n{fingerprints}",
         items,
         classes=layout.classes,
-        notes=(f"from the Hugging Face hub: {repository}" + (f" ({config})" if config else ""),),
+        notes=(f"from the Hugging Face hub: {repository}" + (f" ({config})" if config else ""), *layout.findings),
+        labelling=layout.labelling,
+        heeds=("labels", "label_column"),
     )
+
+
+def layout_of(where: str, parts: Mapping[str, Any], options: Options | None) -> Layout:
+    """Return which columns of the parts of a `datasets.DatasetDict` matter; the first part decides.
+
+    Raises:
+        DataError: as `features_layout`.
+    """
+    first = next(iter(parts.values()))
+    features = first.features.to_dict() if hasattr(first.features, "to_dict") else {}
+    columns = {
+        column: str(kind) for column, kind in zip(first.column_names, first.features.arrow_schema.types, strict=True)
+    }
+    return features_layout(where, features, columns, options)
 
 
 def parse_id(source: str) -> tuple[str, str | None]:
@@ -148,16 +161,19 @@ def _ask(address: str, patience: float) -> str | None:
         return str(error)
 
 
-def _rows(part: Any, layout: Layout, split: str) -> Iterator[Item]:
+def rows_of(part: Any, layout: Layout, split: str) -> Iterator[Item]:
+    """Read one part of a `datasets.DatasetDict`, its images undecoded."""
     import datasets
 
     feature = part.features[layout.image]
     if isinstance(feature, datasets.Image):
         part = part.cast_column(layout.image, datasets.Image(decode=False))
-    place = SPLIT_WORDS.get(split.lower(), "")
+    place = split_word(split)
     for number, row in enumerate(part):
         cell = row[layout.image]
         data = cell_bytes(cell)
         if not data and isinstance(cell, dict) and cell.get("path") and Path(cell["path"]).is_file():
             data = Path(cell["path"]).read_bytes()
-        yield Item(data, cell_label(row[layout.label]) if layout.label else None, f"{split} row {number}", place)
+        yield Item(
+            data, cell_label(row[layout.label], layout) if layout.label else None, f"{split} row {number}", place
+        )

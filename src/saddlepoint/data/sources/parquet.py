@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saddlepoint._errors import DataError
-from saddlepoint.data.sources.folder import SPLIT_WORDS, Item, Source, stamp
+from saddlepoint._errors import DataError, suggest
+from saddlepoint.data.labels.values import MOST_ATTRIBUTES
+from saddlepoint.data.options import Options
+from saddlepoint.data.plan import Finding
+from saddlepoint.data.sources.folder import Item, Label, Source, split_word, stamp
 
 _BATCH = 256
 _LABELS = ("label", "labels", "fine_label", "class", "category", "target")
@@ -24,24 +27,34 @@ class Layout:
         image: column of the images.
         label: column of the labels, or None.
         classes: class names by index, if declared.
+        several: whether a cell of labels lists several class indices.
+        findings: what was chosen where there was a choice.
     """
 
     image: str
     label: str | None
     classes: tuple[str, ...]
+    several: bool = False
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def labelling(self) -> tuple[tuple[int, ...], ...]:
+        """Of rows with several labels; see `DataSpec`."""
+        return ((1,) * len(self.classes),) if self.several else ()
 
 
-def parquet_source(path: Path, files: Sequence[Path]) -> Source:
+def parquet_source(path: Path, files: Sequence[Path], options: Options | None = None) -> Source:
     """Read images from parquet files; the split is told by a file's name (train-00000-of-00001.parquet).
 
     Args:
         path: what the user named: a file, or a folder.
         files: the parquet files in their order.
+        options: ``label_column`` and ``labels`` choose among columns.
 
     Raises:
         DataError: if a file is damaged, or has no image column.
     """
-    layouts = [_layout(file) for file in files]
+    layouts = [_layout(file, options) for file in files]
     layout = layouts[0]
     for file, other in zip(files, layouts, strict=True):
         if other != layout:
@@ -56,31 +69,71 @@ def parquet_source(path: Path, files: Sequence[Path]) -> Source:
             yield from _rows(file, layout)
 
     root = path if path.is_dir() else path.parent
-    return Source(str(path), "parquet\n" + stamp(files, root), items, classes=layout.classes)
+    return Source(
+        str(path), "parquet\n" + stamp(files, root), items, classes=layout.classes, notes=layout.findings,
+        labelling=layout.labelling, heeds=("labels", "label_column"),
+    )  # fmt: skip
 
 
-def features_layout(where: str, features: dict[str, Any], columns: dict[str, str]) -> Layout:
+def features_layout(
+    where: str, features: dict[str, Any], columns: dict[str, str], options: Options | None = None
+) -> Layout:
     """Find the image and label columns.
 
     Args:
         where: file, for messages.
         features: the hub's feature metadata by column (may be empty).
         columns: type of each column, in words.
+        options: ``label_column`` names the labels, ``labels`` may be none.
 
     Raises:
-        DataError: if no column holds images.
+        DataError: if no column holds images, or a chosen one no labels.
     """
+    options = options or Options()
     images = [name for name in columns if _kind(features.get(name)) == "Image"]
     images += [name for name, kind in columns.items() if "bytes: binary" in kind or kind in ("binary", "large_binary")]
     if not images:
         listed = ", ".join(f"{name} ({kind})" for name, kind in columns.items())
         raise DataError(f"{where} has no image column (its columns: {listed}); images are a struct of bytes and path")
-    named = [name for name in columns if _kind(features.get(name)) == "ClassLabel"]
+    if options.labels not in (None, "none"):
+        raise DataError(f"--labels is '{options.labels}', but {where} has columns: choose with --label-column, or none")
+    if options.labels == "none":
+        return Layout(images[0], None, (), findings=(Finding("labels", "no labels are used, as asked"),))
+    named = [name for name in columns if _class_names(features.get(name)) is not None]
     plain = [name for name in _LABELS if name in columns and ("int" in columns[name] or "string" in columns[name])]
-    preferred = [name for name in _LABELS if name in named] + named + plain
-    label = preferred[0] if preferred else None
-    names = features.get(label, {}).get("names", ()) if label in named else ()
-    return Layout(images[0], label, tuple(str(name) for name in names))
+    preferred = list(dict.fromkeys([name for name in _LABELS if name in named] + named + plain))
+    label, findings = options.label_column, tuple[Finding, ...]()
+    if label is None and preferred:
+        label = preferred[0]
+        others = [name for name in preferred[1:] if name != label]
+        why = f"there is {', '.join(others)} too" if others else ""
+        findings = (Finding("labels", f"labels are the column '{label}'", why, "--label-column NAME", sure=not others),)
+    if label is not None and label not in columns:
+        raise DataError(
+            f"{where} has no column '{label}'; {suggest(label, [name for name in columns if name != images[0]])}"
+        )
+    if label is not None and not any(kind in columns[label] for kind in ("int", "string", "bool")):
+        raise DataError(
+            f"{where}: column '{label}' holds {columns[label]}, no classes; name one of whole numbers or words"
+        )  # fmt: skip
+    names = _class_names(features.get(label)) if label else None
+    several = label is not None and columns[label].startswith(("list", "large_list", "fixed_size_list"))
+    if several and (names is None or len(names) > MOST_ATTRIBUTES):
+        raise DataError(
+            f"{where}: column '{label}' lists labels without declaring up to {MOST_ATTRIBUTES:,} classes (a Sequence "
+            "of ClassLabel); declare them, or train without labels (--labels none)"
+        )
+    return Layout(images[0], label, tuple(names or ()), several, findings)
+
+
+def _class_names(feature: Any) -> tuple[str, ...] | None:
+    """Return the names of a ClassLabel, or of a list of them; None if it is neither."""
+    inner = feature[0] if isinstance(feature, list) and feature else feature
+    if _kind(inner) in ("List", "LargeList", "Sequence"):
+        inner = inner.get("feature")
+    if _kind(inner) != "ClassLabel" or not isinstance(inner.get("names"), list | tuple):
+        return None
+    return tuple(str(name) for name in inner["names"])
 
 
 def cell_bytes(cell: Any) -> bytes:
@@ -89,20 +142,21 @@ def cell_bytes(cell: Any) -> bytes:
     return data if isinstance(data, bytes) else b""
 
 
-def cell_label(value: Any) -> int | str | None:
+def cell_label(value: Any, layout: Layout) -> Label:
     """Return a label cell; the hub writes -1 where a label is withheld."""
-    if value is None or value == -1 or isinstance(value, bool) or not isinstance(value, int | str):
-        return None if not isinstance(value, bool) else int(value)
-    return value
+    if layout.several:
+        held = value if isinstance(value, list) else None
+        if held is None or not all(isinstance(part, int) and 0 <= part < len(layout.classes) for part in held):
+            return None
+        return tuple(int(index in held) for index in range(len(layout.classes)))
+    if isinstance(value, bool):
+        return int(value)
+    return None if value == -1 or not isinstance(value, int | str) or value == "" else value
 
 
 def file_split(path: Path) -> str:
     """Return the split that the name of a file (or its folder) tells, or ""."""
-    for text in (path.stem, path.parent.name):
-        word = re.split(r"[-_.]", text.lower())[0]
-        if word in SPLIT_WORDS:
-            return SPLIT_WORDS[word]
-    return ""
+    return split_word(re.split(r"[-_.]", path.stem)[0]) or split_word(path.stem) or split_word(path.parent.name)
 
 
 def _kind(feature: Any) -> str:
@@ -117,7 +171,7 @@ def _damaged(file: Path, error: Exception) -> DataError:
     )
 
 
-def _layout(file: Path) -> Layout:
+def _layout(file: Path, options: Options | None) -> Layout:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -132,7 +186,7 @@ def _layout(file: Path) -> Layout:
     except (ValueError, AttributeError):
         features = {}
     columns = {field.name: str(field.type) for field in schema}
-    return features_layout(str(file), features if isinstance(features, dict) else {}, columns)
+    return features_layout(str(file), features if isinstance(features, dict) else {}, columns, options)
 
 
 def _rows(file: Path, layout: Layout) -> Iterator[Item]:
@@ -147,7 +201,7 @@ def _rows(file: Path, layout: Layout) -> Iterator[Item]:
                 cells = batch.column(layout.image).to_pylist()
                 labels = batch.column(layout.label).to_pylist() if layout.label else [None] * len(cells)
                 for cell, label in zip(cells, labels, strict=True):
-                    yield Item(cell_bytes(cell), cell_label(label), f"{file.name} row {row}", split)
+                    yield Item(cell_bytes(cell), cell_label(label, layout), f"{file.name} row {row}", split)
                     row += 1
     except (pa.ArrowException, OSError) as error:
         raise _damaged(file, error) from error

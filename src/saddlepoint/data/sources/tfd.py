@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.sources.folder import Item, Source, stamp
+from saddlepoint.data.sources.matlab import matlab_arrays
 
 FOLDS = 5
 FILES = ("TFD_48x48.mat", "TFD_96x96.mat")
@@ -68,17 +68,14 @@ def tfd_source(path: Path, fold: int = 0) -> Source:
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    from scipy.io import loadmat
-
     try:
-        found: Mapping[str, Any] = loadmat(path, variable_names=["images", "folds"])
-    except Exception as error:  # a damaged file may raise anything, MemoryError too
-        reason = str(error) or type(error).__name__
-        raise DataError(f"{path} cannot be read as a MATLAB file ({reason}); {HOW_TO_GET}") from error
+        found = matlab_arrays(path, ("images", "folds"))
+    except DataError as error:
+        raise DataError(f"{error}; {HOW_TO_GET}") from error
     missing = [name for name in ("images", "folds") if name not in found]
     if missing:
         raise DataError(f"{path} holds no {' and no '.join(missing)}, so it is no file of the Toronto Face Database")
-    images, folds = np.asarray(found["images"]), np.asarray(found["folds"])
+    images, folds = found["images"], found["folds"]
     if images.ndim != 3 or images.shape[1] != images.shape[2] or images.dtype != np.uint8:
         raise DataError(f"{path}: images are {images.dtype} {images.shape}, but must be uint8 (n, side, side)")
     if folds.shape != (len(images), FOLDS):

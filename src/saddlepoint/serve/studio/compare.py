@@ -10,7 +10,7 @@ from saddlepoint import pictures
 from saddlepoint._errors import SaddlepointError
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.evaluate import shown
-from saddlepoint.run import compare_runs
+from saddlepoint.measure import compare_runs
 from saddlepoint.serve.studio import charts, parts
 from saddlepoint.serve.studio.desk import Desk, standing
 

@@ -161,7 +161,9 @@ class Panel:
         view, explorer = replace(self.view, points=tuple(self.saved), at=0.0), self.explorer
         samples = await asyncio.to_thread(explorer.path, view, 24 * (len(self.saved) - 1))
         ui.download.content(
-            films.film([pictures.frame(explorer, sample) for sample in samples]), f"{self.name}.gif", "image/gif"
+            films.film([pictures.frame(explorer, sample, see_through=False) for sample in samples]),
+            f"{self.name}.gif",
+            "image/gif",
         )
 
 

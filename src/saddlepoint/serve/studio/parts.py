@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from PIL import Image
 
 from saddlepoint import explore
 from saddlepoint._errors import SaddlepointError
+from saddlepoint.data import Finding
 
 _PLACES = (("Runs", "/"), ("Train", "/train"), ("Compare", "/compare"), ("Lab", "/lab"))
 
@@ -142,8 +143,8 @@ def copyable(label: str, text: str) -> Callable[[str], None]:
     return change
 
 
-def table(lines: list[list[str]]) -> None:
-    """Put a table whose first line and first column are headings."""
+def table(lines: list[list[str]], *, numbers: bool = True) -> None:
+    """Put a table whose first line and first column are headings; the other columns hold numbers, or words."""
     with ui.element("table").classes("figures text-sm"):
         for number, line in enumerate(lines):
             with ui.element("tr"):
@@ -152,6 +153,13 @@ def table(lines: list[list[str]]) -> None:
                     with ui.element("th" if head else "td") as cell:
                         if head:
                             cell.props(f"scope={'col' if number == 0 else 'row'}")
-                        if place:
+                        if place and numbers:
                             cell.classes("n")
                         ui.label(text)
+
+
+def reading(findings: Sequence[Finding]) -> None:
+    """Put a reading plan as a table: what is done with the data, why, and the option for another reading."""
+    lines = [["", "what is done", "why", "else"]]
+    lines += [[found.topic, found.says, found.why, found.option] for found in findings]
+    table(lines, numbers=False)

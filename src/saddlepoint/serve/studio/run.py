@@ -10,6 +10,7 @@ from nicegui import ui
 
 from saddlepoint import jobs, pictures
 from saddlepoint._errors import SaddlepointError
+from saddlepoint.data.plan import findings_from_json
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.evaluate import read_results, shown
 from saddlepoint.family import families
@@ -85,7 +86,15 @@ def panels(entry: Entry) -> dict[str, _PANEL]:
             found |= {"Projection": projection_panel}
     if tags is not None and tags.input == "image":
         found |= {"Translation": translation_panel}
-    return found | {"Figures": _figures}
+    return found | {"Figures": _figures, "Data": _data}
+
+
+def _data(desk: Desk, name: str, entry: Entry) -> None:
+    """Show how the data of the run was read, and what the family did with it."""
+    kept = RunFolder(desk.folder(name)).read_config().get("data", {})
+    parts.say(f"{entry.data}: how it was read, and what was chosen for it. Another reading is another run.")
+    with ui.element("div").classes("wide w-full"):
+        parts.reading(findings_from_json(kept.get("reading", [])))
 
 
 def _fill(panel: _PANEL, desk: Desk, name: str, entry: Entry) -> bool:

@@ -1,0 +1,75 @@
+"""Samples as files: one picture each, and a table of their labels that this library and `datasets` read back."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from saddlepoint._errors import ConfigError, suggest
+
+KINDS = ("png", "webp")
+"""Formats that keep every value."""
+
+
+def write_images(
+    folder: Path, x: np.ndarray, kind: str = "png", labels: np.ndarray | None = None, classes: Sequence[str] = ()
+) -> Path:
+    """Write images into a new or empty folder: ``000000.png`` and so on, and ``metadata.jsonl`` with their labels.
+
+    Args:
+        folder: where; nothing in it is written over.
+        x: uint8 (n, channel, height, width) with 1, 3 or 4 channels, or uint16.
+        kind: png or webp; both keep every value of 8 bits.
+        labels: int64 (n,) class indices, or (n, classes) with 1 where a class holds; None: no table is written.
+        classes: their names.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: on another kind, 16 bits in WebP, or a folder that holds something.
+    """
+    from PIL import Image
+
+    if kind not in KINDS:
+        raise ConfigError(f"format is '{kind}'; {suggest(kind, KINDS)}")
+    if x.dtype == np.uint16 and kind != "png":
+        raise ConfigError(f"format is '{kind}', which holds 8 bits, but these are of 16; choose png")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"'{folder}' exists and is not an empty folder; name another, or remove it")
+    folder.mkdir(parents=True, exist_ok=True)
+    digits = max(6, len(str(len(x) - 1)))
+    names = [f"{row:0{digits}d}.{kind}" for row in range(len(x))]
+    for name, image in zip(names, x, strict=True):
+        if image.dtype == np.uint16:
+            (folder / name).write_bytes(deep_png(image))
+            continue
+        pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+        Image.fromarray(np.ascontiguousarray(pixels)).save(folder / name, lossless=True)
+    if labels is not None:
+        rows = [{"file_name": name, **_told(label, classes)} for name, label in zip(names, labels, strict=True)]
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (folder / "metadata.jsonl").write_text(text, encoding="utf-8")
+    return folder
+
+
+def deep_png(pixels: np.ndarray) -> bytes:
+    """Return pixels (channel, height, width) of 16 bits as a PNG file, which Pillow writes of grey ones only."""
+    channels, height, width = pixels.shape
+    rows = pixels.transpose(1, 2, 0).astype(">u2").reshape(height, width * channels).view(np.uint8)
+    raw = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1).tobytes()
+    head = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(raw)), (b"IEND", b""))
+    packed = (struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+def _told(label: np.ndarray, classes: Sequence[str]) -> dict[str, str | list[str]]:
+    if label.ndim:
+        return {"labels": [classes[int(i)] for i in np.flatnonzero(label == 1)]}
+    return {"label": classes[int(label)]}

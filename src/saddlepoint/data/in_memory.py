@@ -1,0 +1,316 @@
+"""Data in memory by name: ``memory:`` and a digest of its content, under which the cache keeps what was prepared."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saddlepoint._errors import DataError
+from saddlepoint._files import write_atomically
+from saddlepoint.data import cache
+from saddlepoint.data.dataset import Dataset
+from saddlepoint.data.images.prepare import prepare
+from saddlepoint.data.labels.joint import choose_attributes, choose_labels
+from saddlepoint.data.options import Options
+from saddlepoint.data.sources.arrays import dataset_source
+from saddlepoint.data.sources.folder import Source
+from saddlepoint.data.sources.objects import ACCEPTED, digest_of, object_source, plain_array, rows_of_object
+
+PREFIX = "memory:"
+_MOST_HELD = 2
+_HELD: OrderedDict[str, Callable[[Options], Source]] = OrderedDict()
+"""What this process was given last: needed to prepare it, not afterwards."""
+
+
+def is_name(data: object) -> bool:
+    """Whether this is a name, a path or an id: anything else is data itself."""
+    return isinstance(data, str | Path)
+
+
+def in_memory(source: str) -> bool:
+    """Whether a name stands for data that was given in memory."""
+    return source.startswith(PREFIX)
+
+
+def hold(data: Any, options: Options | None = None) -> str:
+    """Take data in memory, and return the name under which it can be loaded.
+
+    Tables and series are written into the cache; arrays and pictures are remembered, without a copy, until they are
+    prepared: the last two of a process.
+
+    Args:
+        data: see `ACCEPTED`.
+        options: ``modality`` tells arrays that may be images from sequences; ``label_column`` chooses labels.
+
+    Returns:
+        ``memory:`` and a digest of the content: equal data has the same name, today and in another process.
+
+    Raises:
+        DataError: if it is nothing that can be used.
+    """
+    options = options or Options()
+    if isinstance(data, Dataset):
+        return _hold_dataset(data)
+    if (frame := _frame_of(data)) is not None:
+        return _hold_frame(frame)
+    if (array := _series_of(data, options)) is not None:
+        return _hold_file(*array)
+    parts = rows_of_object(data, options)
+    name = PREFIX + digest_of(parts)
+    _remember(name, lambda _: object_source(name, parts))
+    return name
+
+
+def forget(name: str) -> None:
+    """Let go of data that was held; what the cache has of it stays."""
+    _HELD.pop(name, None)
+
+
+def path_of(name: str) -> Path | None:
+    """Return the file in the cache that holds a table or series given in memory; None if it was something else."""
+    folder, digest = _folder(), name.removeprefix(PREFIX)
+    found = [folder / f"{digest}{ending}" for ending in (".parquet", ".npy", ".npz")]
+    return next((path for path in found if path.is_file()), None)
+
+
+def source_of(name: str, options: Options) -> Source:
+    """Return held rows as a source.
+
+    Raises:
+        DataError: if this process does not hold them.
+    """
+    if name not in _HELD:
+        raise gone(name)
+    return choose_attributes(choose_labels(_HELD[name](options), options), options.attributes)
+
+
+def load_rows(name: str, options: Options) -> Dataset:
+    """Return images or vectors given in memory, from the cache or prepared now.
+
+    Raises:
+        DataError: if neither the cache nor this process has them.
+    """
+    entry = cache.entry_path(name, {"source": name, **options.kept("image")})
+    if (dataset := cache.read(entry, name)) is not None:
+        return dataset
+    if not options.set_for("image") and (dataset := _pointed(name)) is not None:
+        return dataset
+    source = source_of(name, options)
+    if source.modality == "vector" and (wrong := options.set_for("image")):
+        raise DataError(f"the data holds vectors; {wrong[0]} is for images: leave it out")
+    return prepare(source, options, entry)
+
+
+def gone(name: str) -> DataError:
+    """Return the error for data that neither the cache nor this process has."""
+    return DataError(
+        f"'{name}' was given in memory, and the cache ({cache.cache_dir()}) has it no longer, or not prepared like "
+        "this; give the same data again: saddlepoint.resume(path, data=...)"
+    )
+
+
+def _remember(name: str, source: Callable[[Options], Source]) -> None:
+    _HELD[name] = source
+    _HELD.move_to_end(name)
+    while len(_HELD) > _MOST_HELD:
+        _HELD.popitem(last=False)
+
+
+def _folder() -> Path:
+    return cache.cache_dir() / "memory"
+
+
+def _hold_dataset(dataset: Dataset) -> str:
+    """Hold a prepared data set: where the cache has it already, by a note that says where."""
+    name = PREFIX + dataset.fingerprint[:16]
+    backing = dataset.splits["train"].x
+    file = getattr(backing, "filename", None)
+    if isinstance(backing, np.memmap) and file and (Path(file).parent / "meta.json").is_file():
+        _point(name, Path(file).parent, dataset.fingerprint)
+    elif dataset.modality == "sequence":
+        _publish(name, dataset)
+    _remember(name, lambda _: dataset_source(dataclasses.replace(dataset, name=name), name))
+    return name
+
+
+def _publish(name: str, dataset: Dataset) -> None:
+    """Write sequences into the cache as they are: they cannot be cut anew without their table."""
+    entry = cache.entry_path(name, {"source": name})
+    if cache.read(entry, name) is None:
+        work = cache.workspace(entry)
+        try:
+            for split, part in dataset.splits.items():
+                np.ascontiguousarray(part.x, dtype=np.float32).tofile(work / f"{split}.x")
+                if part.labels is not None:
+                    np.ascontiguousarray(part.labels, dtype=np.int64).tofile(work / f"{split}.labels")
+            known = inspect.signature(cache.publish).parameters
+            kept = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(dataset)}
+            cache.publish(
+                work, entry, shape=dataset.spec.shape, rows={s: len(part) for s, part in dataset.splits.items()},
+                labelled=dataset.splits["train"].labels is not None, notes=dataset.findings,
+                **{key: value for key, value in kept.items() if key in known},
+            )  # fmt: skip
+        except OSError as error:
+            raise cache.unwritable(error) from error
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    published = cache.read(entry, name)
+    _point(name, entry, "" if published is None else published.fingerprint)
+
+
+def _point(name: str, entry: Path, fingerprint: str) -> None:
+    note = json.dumps({"entry": str(entry), "fingerprint": fingerprint})
+    _written(_folder() / f"{name.removeprefix(PREFIX)}.json", lambda path: write_atomically(path, note))
+
+
+def _pointed(name: str) -> Dataset | None:
+    try:
+        note = json.loads((_folder() / f"{name.removeprefix(PREFIX)}.json").read_text(encoding="utf-8"))
+        found = cache.read(Path(note["entry"]), name)
+        return found if found is not None and found.fingerprint == note["fingerprint"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _frame_of(data: Any) -> Any:
+    """Return a table as a pandas.DataFrame; None if it is no table."""
+    pandas, datasets = sys.modules.get("pandas"), sys.modules.get("datasets")
+    if datasets is not None and isinstance(data, datasets.Dataset):
+        nested = any(not isinstance(f, datasets.Value | datasets.ClassLabel) for f in data.features.values())
+        return None if nested or _has_bytes(data) else data.with_format(None).to_pandas()
+    if pandas is not None and isinstance(data, pandas.Series):
+        return data.to_frame()
+    if pandas is not None and isinstance(data, pandas.DataFrame):
+        return data
+    if type(data).__module__.partition(".")[0] == "polars" and hasattr(data, "to_pandas"):
+        return data.to_pandas()
+    return None
+
+
+def _has_bytes(data: Any) -> bool:
+    return any("binary" in str(kind) for kind in data.features.arrow_schema.types)
+
+
+def _hold_frame(frame: Any) -> str:
+    """Write a table into the cache."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not len(frame) or not len(frame.columns):
+        raise DataError(f"the table is empty ({len(frame)} rows, {len(frame.columns)} columns)")
+    if frame.columns.nlevels > 1:
+        raise DataError("the table has columns of several levels; join their names, as with df.columns.map('_'.join)")
+    if len(set(map(str, frame.columns))) < len(frame.columns):
+        raise DataError("the table has columns of the same name; name each once")
+    try:
+        table = pa.Table.from_pandas(frame.rename(columns=str), nthreads=1)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"the table cannot be kept ({reason}); a column must hold values of one type") from error
+    if any("binary" in str(kind) or "struct" in str(kind) for kind in table.schema.types):
+        raise DataError("the table has columns of bytes or of records; give pictures as a list, or as a parquet file")
+    import hashlib
+
+    digest = hashlib.blake2b(digest_size=8)
+    with pa.PythonFile(_Hashing(digest), mode="w") as sink, pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    name = PREFIX + digest.hexdigest()
+    _written(_folder() / f"{digest.hexdigest()}.parquet", lambda path: pq.write_table(table, path))
+    return name
+
+
+class _Hashing:
+    """A file that keeps nothing but the digest of what is written."""
+
+    closed = False
+
+    def __init__(self, digest: Any) -> None:
+        self.digest = digest
+
+    def write(self, content: Any) -> int:
+        self.digest.update(content)
+        return len(content)
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def _series_of(data: Any, options: Options) -> tuple[np.ndarray, Any] | None:
+    """Return arrays that are sequences, or that a file of them may be: (rows, time, feature), (time, feature)."""
+    x, y = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
+    array = plain_array(x)
+    if array is None or array.dtype.kind not in "fiu" or options.modality in ("image", "vector"):
+        return None
+    asked = options.modality == "sequence"
+    if not asked and not (array.ndim == 3 and array.dtype.kind == "f" and _beyond_images(array)):
+        return None
+    return array, None if y is None else np.asarray(plain_array(y) if plain_array(y) is not None else y)
+
+
+def _beyond_images(array: np.ndarray) -> bool:
+    """Whether floats lie outside all ranges of images, or rows are no squares: then they may be sequences."""
+    if array.shape[1] != array.shape[2]:
+        return True
+    low, high = float(array.min(initial=0)), float(array.max(initial=0))
+    return low < -1 or (low < 0 and high > 1) or high > 255
+
+
+def _hold_file(array: np.ndarray, labels: np.ndarray | None) -> str:
+    """Write sequences into the cache, as a file of arrays is read."""
+    import hashlib
+
+    digest = hashlib.blake2b(f"{array.shape} {array.dtype.str}".encode(), digest_size=8)
+    for start in range(0, len(array), 1024):
+        digest.update(np.ascontiguousarray(array[start : start + 1024]).tobytes())
+    if labels is None:
+        target = _folder() / f"{digest.hexdigest()}.npy"
+        _written(target, lambda path: _save(path, array))
+        return PREFIX + digest.hexdigest()
+    if labels.dtype == object:
+        raise DataError(f"labels are Python objects; give whole numbers or words ({ACCEPTED})")
+    digest.update(labels.tobytes() + str(labels.dtype).encode())
+    target = _folder() / f"{digest.hexdigest()}.npz"
+    arrays: Mapping[str, np.ndarray] = {"x": array, "y": labels}
+    _written(target, lambda path: _savez(path, arrays))
+    return PREFIX + digest.hexdigest()
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with open(path, "wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def _savez(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    with open(path, "wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def _written(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file of the cache unless it is there; whole, or not at all."""
+    if path.is_file():
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(prefix=".build-", dir=path.parent)
+        os.close(handle)
+        try:
+            write(Path(part))
+            os.replace(part, path)
+        finally:
+            Path(part).unlink(missing_ok=True)
+    except OSError as error:
+        raise cache.unwritable(error) from error

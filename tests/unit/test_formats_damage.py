@@ -1,0 +1,51 @@
+"""Damaged files of further formats are read or refused in words: cut off, with bits turned, with numbers too large."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from saddlepoint._errors import DataError
+from saddlepoint.data.plan import OpenQuestion
+from tests.unit.data_helpers import own_cache  # noqa: F401
+from tests.unit.format_files import FILES, read_whole
+
+COUNT = 200
+
+
+def damaged(data: bytes, rng: np.random.Generator) -> bytes:
+    """Cut a file off, turn bits of it, or overwrite some bytes with extreme ones."""
+    kind, place = rng.integers(3), int(rng.integers(len(data)))
+    if kind == 0:
+        return data[:place]
+    changed = bytearray(data)
+    if kind == 1:
+        for at in rng.integers(len(data), size=rng.integers(1, 5)):
+            changed[at] ^= 1 << int(rng.integers(8))
+    else:
+        changed[place : place + 4] = [b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff"][rng.integers(3)]
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_file_is_read_or_refused_in_words(tmp_path: Path, name: str) -> None:
+    file, write = FILES[name]
+    (tmp_path / "whole").mkdir()
+    write(tmp_path / "whole" / file)
+    assert read_whole(tmp_path / "whole" / file) > 0
+    data, rng = (tmp_path / "whole" / file).read_bytes(), np.random.default_rng(7)
+    told = []
+    for i in range(COUNT):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        (folder / file).write_bytes(damaged(data, rng))
+        try:
+            read_whole(folder / file)
+        except OpenQuestion as question:
+            told.append(question.question)
+        except DataError as error:
+            told.append(str(error))
+    assert len(told) > COUNT / 20
+    assert [words for words in told if str(tmp_path) not in words or "\n" in words] == []
