@@ -116,6 +116,23 @@ def test_windows_of_every_preset_keep_the_contract(preset: str) -> None:
     assert not torch.equal(other[..., :3], x[..., :3]), "and it matters"
 
 
+def test_the_learned_space_recovers_categories(tmp_path: Path) -> None:
+    """Embedder and recovery alone: after 200 steps nearly every category comes back, which chance does in a third."""
+    sky = torch.randint(3, (400, 6), generator=stream("cpu", "sky"))
+    x = torch.cat([torch.full((400, 6, 1), 0.5), F.one_hot(sky, 3).float()], 2)
+    spec = DataSpec("sequence", (6, 4), rows=400, onehot=(3,))
+    config = dataclasses.replace(TimeGAN.PRESETS["code-2019"], width=12, layers=2, batch_size=64, lr=1e-2)
+    family = build_family("timegan", config, spec)
+    family.reset_parameters(stream("cpu", "weights", 0))
+    assert isinstance(family, TimeGAN)
+    dataset = Dataset("made", "sequence", {"train": Split(x.numpy())}, (), "0")
+    trainer = Trainer(family, Feed(dataset.splits["train"], 64, 0), Settings(steps=200), RunFolder(tmp_path))
+    trainer.train(dataset.stats)
+    with torch.no_grad():
+        logits = family.recovery(family.embedder(x.permute(1, 2, 0), None), None)[:, 1:]
+    assert float((logits.argmax(1) == sky.t()).float().mean()) > 0.9
+
+
 def test_groups_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ConfigError, match="1 frequent values do not fit"):
         family_of("increments", dataclasses.replace(SPEC, onehot=(3, 2)))
@@ -123,10 +140,7 @@ def test_groups_that_do_not_fit_are_refused() -> None:
         family_of("increments", DataSpec("sequence", (6, 4), static=2, known=2))
 
 
-@pytest.mark.parametrize(("preset", "steps", "least"), [("increments", 300, 0.8), ("code-2019", 460, 0.65)])
-def test_short_training_learns_shares_and_what_they_hang_on(
-    preset: str, steps: int, least: float, tmp_path: Path
-) -> None:
+def test_short_training_learns_shares_and_what_they_hang_on(tmp_path: Path) -> None:
     """A frequent value in 60% of the steps; a category that the season decides; a number that the season moves."""
     rng = np.random.default_rng(0)
     turn = (rng.random((800, 1)) + np.arange(6) / 60) % 1
@@ -142,13 +156,11 @@ def test_short_training_learns_shares_and_what_they_hang_on(
     dataset = Dataset("made", "sequence", {"train": Split(x)}, (), "0", layout=layout)
     assert dataset.spec.spikes == (0.0,)
     options = {"width": 16, "batch_size": 64, "critic_width": 16, "latent_size": 8, "latent_shared": 4}
-    if preset == "code-2019":
-        options = {"width": 12, "batch_size": 32, "lr": 5e-3, "embedding_iterations": 120, "supervised_iterations": 40}  # type: ignore[dict-item]
-    config = dataclasses.replace(TimeGAN.PRESETS[preset], **options)  # type: ignore[arg-type]
+    config = dataclasses.replace(TimeGAN.PRESETS["increments"], **options)  # type: ignore[arg-type]
     family = build_family("timegan", config, dataset.spec)
     family.reset_parameters(stream("cpu", "weights", 0))
     trainer = Trainer(
-        family, Feed(dataset.splits["train"], config.batch_size, 0), Settings(steps=steps), RunFolder(tmp_path)
+        family, Feed(dataset.splits["train"], config.batch_size, 0), Settings(steps=300), RunFolder(tmp_path)
     )
     trainer.train(dataset.stats)
     with torch.no_grad(), trainer.state.averaged() as averaged:
@@ -157,5 +169,5 @@ def test_short_training_learns_shares_and_what_they_hang_on(
     values = layout.restore(y)
     assert float((values[..., 0] == 0).mean()) == pytest.approx(0.6, abs=0.15)
     right = (values[..., 2] == 0) == (y[..., -1] > 0.5)
-    assert float(right.mean()) > least
+    assert float(right.mean()) > 0.8
     assert float(np.corrcoef(values[..., 1].ravel(), np.cos(2 * np.pi * y[..., -1]).ravel())[0, 1]) > 0.7

@@ -215,7 +215,7 @@ class Layout:
             column, digits = self.columns[index], self.columns[index].decimals
             base = np.max([found[..., places[name]] for name in column.above], axis=0)
             # What bounds a column never is above its largest value, so that this breaks no rule.
-            value = np.clip(base + found[..., index], *column.range)
+            value = np.clip(base + found[..., index], column.range[0], column.range[1])
             if digits is not None:
                 value = np.round(value, digits)
                 value = np.where(value < base, np.ceil(base * 10.0**digits) / 10.0**digits, value)
