@@ -20,32 +20,35 @@ from tests.unit.test_series import DAYS, shops
 
 Command = Callable[..., tuple[int, str, str]]
 SMALL = ["--batch-size", "16", "--width", "8", "--layers", "2", "--precision", "fp32", "--threads", "1"]
-TRAIN = ["train", "timegan", "--data", "a.csv", "--group-column", "shop", "--window", "12", "--no-report", *SMALL]
+TABLE = ["--group-column", "shop", "--window", "12", "--series", "alike", "--calendar", "off"]
+TRAIN = ["train", "timegan", "--data", "a.csv", *TABLE, "--no-report", *SMALL]
 
 
 def test_three_commands_from_a_table_to_a_table(saddle: Command) -> None:  # noqa: F811
     shops(Path("a.csv"), rows=200)
     assert saddle(*TRAIN, "--steps", "1", "--out", "run")[0] == 0
     kept = json.loads(Path("run/config.json").read_text())["data"]
-    assert kept["options"] == {"modality": "sequence", "group_column": "shop", "window": 12}
+    told = {"group_column": "shop", "window": 12, "series": "alike", "calendar": "off"}
+    assert kept["options"] == {"modality": "sequence", **told}
     assert (kept["static"], kept["shape"]) == (1, [12, 3])
     code, out, _ = saddle("sample", "run", "-n", "7", "--format", "csv", "--threads", "1")
     assert code == 0
     header, *lines = Path(out.strip()).read_text().replace('"', "").splitlines()
-    assert header == "window,date,size,visitors,price"
+    assert header == "window,date,shop,size,visitors,price"
     assert len(lines) == 7 * 12
     rows = [line.split(",") for line in lines]
     assert [row[0] for row in rows[::12]] == [str(i) for i in range(7)]
-    assert [row[1] for row in rows[:12]] == [str(day) for day in DAYS[230:242]]
-    assert all(row[2].lstrip("-").isdecimal() and row[3].lstrip("-").isdecimal() for row in rows)
-    # sizes are static: one for each window
-    assert all(len({row[2] for row in rows[start : start + 12]}) == 1 for start in range(0, len(rows), 12))
+    assert [row[1] for row in rows] == [str(day) for day in DAYS[230 : 230 + 84]], "no time comes twice"
+    assert all(row[3].lstrip("-").isdecimal() and row[4].lstrip("-").isdecimal() for row in rows)
+    # sizes are static: one for each window, and each is a series of its own
+    assert all(len({row[3] for row in rows[start : start + 12]}) == 1 for start in range(0, len(rows), 12))
+    assert [row[2] for row in rows[::12]] == [f"sample {i}" for i in range(7)]
     # the data is not needed for it, and arrays and tables say the same
     Path("a.csv").rename("away.csv")
     assert saddle("sample", "run", "-n", "7", "--out", "s.npz", "--threads", "1")[0] == 0
     with np.load("s.npz") as arrays:
         assert arrays["columns"].tolist() == ["visitors", "price", "size"]
-        assert arrays["x"][..., 0].ravel().tolist() == [float(row[3]) for row in rows]
+        assert arrays["x"][..., 0].ravel().tolist() == [float(row[4]) for row in rows]
     Path("away.csv").rename("a.csv")
     # what is measured is what the file holds: whole numbers, two decimals, static columns
     run = api.load("run")
@@ -64,7 +67,7 @@ def test_inspect_and_refusals(saddle: Command) -> None:  # noqa: F811
     shops(Path("a.csv"), rows=200)
     code, out, _ = saddle("data", "inspect", "a.csv", "--group-column", "shop", "--window", "12")
     assert code == 0
-    assert "'date' is the time, at steps of 1 day; 3 gaps" in out
+    assert "'date' goes on at steps of 1 day; 3 gaps" in out
     code, recognised, _ = saddle("data", "inspect", "a.csv", "--window", "12")
     assert code == 0
     assert "'shop' tells 3 series apart (north, south, west)" in recognised

@@ -207,7 +207,7 @@ class Generator:
             bounds = {place: [names.index(name) for name in columns[place]["above"]] for place in waiting}
             place = next(place for place in waiting if not set(bounds[place]) & set(waiting))
             base, decimals = found[..., bounds[place]].max(-1), columns[place]["decimals"]
-            value = base + found[..., place]
+            value = np.clip(base + found[..., place], *columns[place]["range"])
             if decimals is not None:
                 value = np.round(value, decimals)
                 value = np.where(value < base, np.ceil(base * 10.0**decimals) / 10.0**decimals, value)

@@ -43,10 +43,13 @@ from saddlepoint.nn.windows import (
     Coordinates,
     Critic,
     Part,
+    beside,
+    latents,
     mask_of,
     mean_error,
     moment_loss,
     over_steps,
+    repeated,
     stacked,
     supervised_error,
 )
@@ -184,11 +187,7 @@ class TimeGAN(Family):
                 f"windows of {time} steps with {max(0, self.changing)} features that change are none; "
                 "use a longer --window, and at least one column that is not static"
             )
-        if self.numbers < len(data.spikes) or data.onehot[: len(data.spikes)] != (2,) * len(data.spikes):
-            raise ConfigError(
-                f"{len(data.spikes)} frequent values do not fit {self.numbers} numbers and groups of {data.onehot}; "
-                "prepare the data again"
-            )
+        self.groups.check(self.numbers)
         self.latents = config.latent_size or self.changing
         self.lengths: Tensor
         self.register_buffer("lengths", torch.full((EXAMPLES,), time))
@@ -318,7 +317,7 @@ class TimeGAN(Family):
         """Deceive D with and without the supervisor, follow the embedded data's steps, match their moments."""
         c, first = self.config, self.generator(z, labels, lengths)
         # Two passes of one network go side by side along the batch.
-        last, predicted = self._supervised(_beside(first, h), _beside(z, z), *_repeated(2, labels, lengths)).chunk(2, 2)
+        last, predicted = self._supervised(beside(first, h), beside(z, z), *repeated(2, labels, lengths)).chunk(2, 2)
         loss = c.generator_supervision * supervised_error(h, predicted, mask).sqrt()
         judged = self._judged((last, first) if c.gamma else (last,), phases, labels, lengths)
         for weight, logits in zip((1.0, c.gamma), judged, strict=False):
@@ -353,7 +352,7 @@ class TimeGAN(Family):
         n, w, x = len(seen), self.config.width, torch.cat(seen, 2)
         if self.known:
             x = torch.cat([x[:, :w], on_circle(phases).repeat(1, 1, n), x[:, w:]], 1)
-        found: tuple[Steps, ...] = self.discriminator(x, *_repeated(n, labels, lengths)).chunk(n, 2)
+        found: tuple[Steps, ...] = self.discriminator(x, *repeated(n, labels, lengths)).chunk(n, 2)
         return found
 
     def _supervised(self, h: Steps, z: Steps, labels: Tensor | None, lengths: Tensor | None) -> Steps:
@@ -379,7 +378,7 @@ class TimeGAN(Family):
         logits, norms, gradients = ctx.once(
             "logits",
             lambda: self.discriminator.with_gradients(
-                _beside(self._seen(x, phases, mask), fake.detach()), *_repeated(2, labels)
+                beside(self._seen(x, phases, mask), fake.detach()), *repeated(2, labels)
             ),
         )
         real_logits, fake_logits = logits.chunk(2)
@@ -395,9 +394,7 @@ class TimeGAN(Family):
         """Return G's windows in the data's own units: (time, feature, batch), without the calendar."""
         found = self.generator(z, labels)
         levels, logits, static = found.split((2 * self.numbers, self.groups.features, self.static), 1)
-        chosen = self.groups.chosen(logits, noise)
-        numbers = self.groups.gated(self.coordinates.back(levels), chosen)
-        return torch.cat([numbers, chosen, static], 1)
+        return self.groups.drawn(self.coordinates.back(levels), logits, static, noise)
 
     def _seen(self, x: Steps, phases: Steps, mask: Tensor) -> Steps:
         """Return what the critic sees: levels, increments, categories, static features, calendar, where windows end."""
@@ -446,18 +443,12 @@ class TimeGAN(Family):
 
     def _latents(self, n: int, generator: torch.Generator) -> Steps:
         """Draw z (time, latents + static + features of categories, n); what is shared is the same in every step."""
-        c, device = self.config, generator.device
-        shape = (self.data.shape[0], self.latents + self.static, n)
-        draw = torch.rand if c.latent == "uniform" else torch.randn
-        z = draw(shape, generator=generator, device=device)
-        shared = torch.cat([z[:1, : c.latent_shared], z[:1, self.latents :]], 1).expand(shape[0], -1, -1)
-        own = z[:, c.latent_shared : self.latents]
-        if c.latent == "wiener":
-            own = own.cumsum(0) / shape[0] ** 0.5
-        parts = [shared[:, : c.latent_shared], own, shared[:, c.latent_shared :]]
-        if self.groups.sizes:
-            parts.append(gumbel(torch.rand(shape[0], self.groups.features, n, generator=generator, device=device)))
-        return torch.cat(parts, 1)
+        c, time = self.config, self.data.shape[0]
+        z = latents((time, self.latents + self.static, n), c.latent, (c.latent_shared, self.latents), generator)
+        if not self.groups.sizes:
+            return z
+        noise = torch.rand(time, self.groups.features, n, generator=generator, device=generator.device)
+        return torch.cat([z, gumbel(noise)], 1)
 
     def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Samples:
         """Return windows (n, time, feature) in [0, 1] with the calendar that is given, NaN where ``inputs`` are."""
@@ -475,14 +466,4 @@ class TimeGAN(Family):
         """Return windows from the learned space, with categories drawn."""
         found = self.recovery(h, None, lengths)
         numbers, logits, static = found.split((self.numbers, self.groups.features, self.static), 1)
-        chosen = self.groups.chosen(logits, noise)
-        return torch.cat([self.groups.gated(numbers, chosen), chosen, static], 1)
-
-
-def _beside(a: Steps, b: Steps) -> Steps:
-    return torch.cat([a, b], 2)
-
-
-def _repeated(times: int, *parts: Tensor | None) -> tuple[Tensor | None, ...]:
-    """Return labels or lengths once for each pass that goes along the batch."""
-    return tuple(None if part is None else part.repeat(times) for part in parts)
+        return self.groups.drawn(numbers, logits, static, noise)

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from saddlepoint._errors import ConfigError
 from saddlepoint._types import at_least_float32
 from saddlepoint.nn.recurrent import Steps
 
@@ -28,6 +29,24 @@ class Groups:
     def __init__(self, sizes: Sequence[int], spikes: Sequence[float]) -> None:
         self.sizes, self.spikes = tuple(sizes), tuple(spikes)
         self.features = sum(self.sizes)
+
+    def check(self, numbers: int) -> None:
+        """Refuse spikes that have no number or no group of two.
+
+        Raises:
+            ConfigError: if they do not fit.
+        """
+        count = len(self.spikes)
+        if numbers < count or self.sizes[:count] != (2,) * count:
+            raise ConfigError(
+                f"{count} frequent values do not fit {numbers} numbers and groups of {self.sizes}; prepare the data "
+                "again"
+            )
+
+    def drawn(self, numbers: Steps, logits: Steps, static: Steps, noise: Steps) -> Steps:
+        """Return the features of steps: numbers with their frequent values, choices, what is static."""
+        chosen = self.chosen(logits, noise)
+        return torch.cat([self.gated(numbers, chosen), chosen, static], 1)
 
     def shares(self, logits: Steps) -> Steps:
         """Return the softmax within every group."""

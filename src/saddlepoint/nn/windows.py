@@ -30,6 +30,34 @@ def stacked(x: Samples) -> tuple[Steps, Int[Tensor, " batch"] | None]:
     return steps.nan_to_num(0.0), whole.sum(1)
 
 
+def beside(a: Steps, b: Steps) -> Steps:
+    """Return two passes of one network, along the batch."""
+    return torch.cat([a, b], 2)
+
+
+def repeated(times: int, *parts: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Return labels or lengths once for each pass that goes along the batch."""
+    return tuple(None if part is None else part.repeat(times) for part in parts)
+
+
+def latents(shape: tuple[int, int, int], kind: str, ends: tuple[int, int], generator: torch.Generator) -> Steps:
+    """Draw z of a shape (time, feature, batch): features before, between and from the two ends on.
+
+    Args:
+        shape: of z.
+        kind: ``uniform`` on (0, 1), ``normal``, or ``wiener``: sums of normal steps, of variance t / time.
+        ends: the first features are the same in every step, and so are those from the second end on.
+        generator: of the draws.
+    """
+    draw = torch.rand if kind == "uniform" else torch.randn
+    z, (first, last) = draw(shape, generator=generator, device=generator.device), ends
+    own = z[:, first:last]
+    if kind == "wiener":
+        own = own.cumsum(0) / shape[0] ** 0.5
+    time = shape[0]
+    return torch.cat([z[:1, :first].expand(time, -1, -1), own, z[:1, last:].expand(time, -1, -1)], 1)
+
+
 def mask_of(x: Steps, lengths: Int[Tensor, " batch"] | None) -> Tensor:
     """Return 1 within windows and 0 after their ends: (time, 1, batch)."""
     if lengths is None:

@@ -127,7 +127,9 @@ def columns_of(
         if name in table.categories:
             found[name] = _category(table, name, rows, name in static)
             continue
+        bounds: tuple[float, ...] = ()
         if above:
+            bounds = (float(rows.min()), float(rows.max()))
             base = np.max([table.values[other] for other in above], axis=0)
             base = np.concatenate([base[begin:end] for begin, end in train])
             rows = np.maximum(rows - base, 0.0)
@@ -139,7 +141,7 @@ def columns_of(
             continue
         spike = None if plain or name in static else _spike(rows)
         timed = name.startswith(STEPS) and name not in table.order
-        column = Column(name, float(own[0]), float(own[-1]), decimals, (), spike, name in static, above, timed)
+        column = Column(name, float(own[0]), float(own[-1]), decimals, (), spike, name in static, above, bounds, timed)
         found[name] = column
     columns = sorted(
         (found[name] for name in table.values), key=lambda c: (c.static, bool(c.values), c.spike is None)

@@ -30,6 +30,7 @@ class Column:
         static: whether it is the same along every series.
         above: names of columns that it is never below, by rule: what is scaled is the difference to the largest of
             them, which ``low`` and ``high`` are of.
+        range: of a column above others, smallest and largest value of the training rows.
         time: whether it is the time to the next row, not a column of the table.
     """
 
@@ -41,6 +42,7 @@ class Column:
     spike: float | None = None
     static: bool = False
     above: tuple[str, ...] = ()
+    range: tuple[float, ...] = ()
     time: bool = False
 
     def scale(self, values: np.ndarray) -> np.ndarray:
@@ -212,7 +214,8 @@ class Layout:
             index = next(i for i in waiting if not {places[name] for name in self.columns[i].above} & set(waiting))
             column, digits = self.columns[index], self.columns[index].decimals
             base = np.max([found[..., places[name]] for name in column.above], axis=0)
-            value = base + found[..., index]
+            # What bounds a column never is above its largest value, so that this breaks no rule.
+            value = np.clip(base + found[..., index], column.range[0], column.range[1])
             if digits is not None:
                 value = np.round(value, digits)
                 value = np.where(value < base, np.ceil(base * 10.0**digits) / 10.0**digits, value)
@@ -243,13 +246,9 @@ class Layout:
         return np.concatenate(parts, axis=-1).astype(np.float32)
 
     def _range(self, index: int) -> tuple[float, float]:
-        """Return bounds of a column; of one that is above others those of its largest possible value."""
+        """Return the smallest and largest value of a column among the training rows."""
         column = self.columns[index]
-        if not column.above:
-            return column.low, column.high
-        names = [other.name for other in self.columns]
-        bounds = [self._range(names.index(name)) for name in column.above]
-        return max(low for low, _ in bounds) + column.low, max(high for _, high in bounds) + column.high
+        return (column.range[0], column.range[1]) if column.above else (column.low, column.high)
 
     def as_written(self, x: np.ndarray) -> np.ndarray:
         """Return features as they would come back from a file: rounded, rules and spikes kept, float32."""

@@ -117,7 +117,7 @@ def verify(rules: Sequence[Rule], values: Mapping[str, np.ndarray], name: str) -
         if share:
             values[side][broken] = np.broadcast_to(bound, broken.shape)[broken]
         why = (
-            f"{int(broken.sum()):,} rows broke it; '{side}' was set to the bound there" if share else "no row breaks it"
+            f"{int(broken.sum()):,} rows broke it: '{side}' was set to the bound" if share else "no row breaks it"
         )
         findings.append(Finding("rules", f"samples keep '{rule}' in every row", why, "--keep RULES"))
     return findings
@@ -132,6 +132,8 @@ def notice(values: Mapping[str, np.ndarray], given: Sequence[Rule]) -> list[Find
     """
     names = [name for name, column in values.items() if len(column) >= _LEAST_ROWS and column.std() > 0]
     known = {(rule.small, rule.large) for rule in given}
+    for _ in given:
+        known |= {(a, d) for a, b in known for c, d in known if b == c}
     pairs = [
         (a, b) for a in names for b in names
         if a != b and (a, b) not in known and _alike(values[a], values[b]) and bool((values[a] <= values[b]).all())
