@@ -194,7 +194,8 @@ def _split(path: Path, windows: _Windows) -> _Windows:
     if not stride and (shared := _shared(found["train"], found["test"])) > _SHUFFLED:
         windows.notes.append(Finding(
             "split", f"{shared:.0%} of the rows of test windows stand in training windows too: figures on held-out "
-            "windows will be too good", "windows seem to overlap and to be shuffled", "cut them from the long series",
+            "windows will be too good; the long series itself would be split by time",
+            "windows seem to overlap and to be shuffled",
             sure=False,
         ))  # fmt: skip
     return windows
