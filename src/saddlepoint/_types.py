@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from jaxtyping import Float, UInt8, UInt16
+from jaxtyping import Float, Int16, UInt8, UInt16
 from torch import Tensor
 
 Modality = Literal["image", "vector", "sequence"]
@@ -42,8 +42,13 @@ def to_words(x: Float[Tensor, "..."]) -> UInt16[Tensor, "..."]:
 def from_bytes(x: Tensor) -> Tensor:
     """Return rows in the range of the library: images of 8 or 16 bits as float32 in [-1, 1], vectors unscaled."""
     if x.dtype == torch.uint16:
-        return x.float().div_(32767.5).sub_(1.0)
+        return from_words(x.view(torch.int16))
     return x.float().div_(127.5).sub_(1.0) if x.dtype == torch.uint8 else x.float()
+
+
+def from_words(x: Int16[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Return images of 16 bits, their bits held as int16, as float32 in [-1, 1]: not every device knows uint16."""
+    return (x.int() & 0xFFFF).float().div_(32767.5).sub_(1.0)
 
 
 def ended(x: Samples) -> Tensor:

@@ -118,7 +118,8 @@ def _precision(request: Plan, network: Family, device: torch.device, resumed: Ru
     before = resumed.read_config().get("precision") if resumed else None
     if before is not None and request.settings.precision in ("auto", before["name"]):
         return Precision(**before)
-    return choose_precision(request.settings.precision, device, network.data.modality)
+    depth = request.preparation.get("depth") or 8
+    return choose_precision(request.settings.precision, device, network.data.modality, depth)
 
 
 def _say_nothing(**status: Any) -> None:

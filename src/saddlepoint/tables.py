@@ -85,7 +85,8 @@ def reading_table(findings: Sequence[Finding]) -> list[str]:
     topic = ""
     for finding in findings:
         shown = "" if finding.topic == topic else finding.topic
-        table.add_row(shown, *(escape(text) for text in (finding.says, finding.why, finding.option)))
+        says = finding.says if finding.sure else f"likely: {finding.says}"
+        table.add_row(shown, *(escape(text) for text in (says, finding.why, finding.option)))
         topic = finding.topic
     with console.capture() as captured:
         console.print(table)

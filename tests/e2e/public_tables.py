@@ -76,7 +76,13 @@ class Expected:
 
     def frame(self, folder: Path) -> pd.DataFrame:
         """Return the table as pandas reads it; a column without a name is called ""."""
-        frame = pd.read_csv(self.path(folder), **self.pandas)
+        return self.frame_of(self.path(folder))
+
+    def frame_of(self, path: Path) -> pd.DataFrame:
+        """Return a file of that look as `frame` does; samples have a further column in front."""
+        frame = pd.read_csv(path, **{key: value for key, value in self.pandas.items() if key != "usecols"})
+        if "usecols" in self.pandas:
+            frame = frame[[name for name in frame if name in self.pandas["usecols"]]]
         return frame.rename(columns=lambda name: "" if str(name).startswith("Unnamed: ") else str(name))
 
 

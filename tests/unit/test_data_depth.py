@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from saddlepoint._errors import DataError
 from saddlepoint._types import from_bytes, to_words
@@ -161,12 +161,10 @@ def test_the_range_in_use(
         source = str(tmp_path / "x.npy")
         np.save(source, x)
     elif dtype in (np.int16, np.uint32):
-        info = TiffImagePlugin.ImageFileDirectory_v2()
-        info[339] = 2 if dtype is np.int16 else 1
         source = folder(tmp_path / "d", [_signed(row) for row in x], "tif")
     else:
         source = folder(tmp_path / "d", [tiff(row) for row in x], "tif")
-    found, findings = everything(source)
+    found, findings = everything(source, modality="image")
     share = (x.astype(np.float64) - levels[0]) / (levels[1] - levels[0])
     assert np.abs(found[:, 0].astype(int) - ordered(np.rint(share * 255).astype(int))).max() <= 1
     assert len(np.unique(found)) == 256
@@ -271,7 +269,7 @@ def test_eight_bits_among_deep_ones_stay_as_they_are(tmp_path: Path) -> None:
 def test_values_that_are_all_alike_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.full((8, 16, 16), -3.0))
     with pytest.raises(DataError, match="--levels"):
-        load_dataset(str(tmp_path / "x.npy"))
+        load_dataset(str(tmp_path / "x.npy"), modality="image")
 
 
 def test_the_bits_of_whole_numbers() -> None:

@@ -166,3 +166,31 @@ def test_every_advice_of_a_volume_a_cube_and_a_frame_is_followed(tmp_path: Path)
         assert sum(len(part) for part in load_dataset(str(tmp_path / name), pages="all").splits.values()) == 18
     narrow = load_dataset(str(tmp_path / "d"), levels=(0, 2000))
     assert any("0 is black, 2000 is white" in note for note in narrow.notes)
+
+
+@pytest.mark.parametrize("pages", [None, "all"])
+def test_a_column_of_lists_of_images(tmp_path: Path, pages: str | None) -> None:
+    import datasets
+    from PIL import Image
+
+    from saddlepoint.data.options import Options
+    from saddlepoint.data.sources.hub import layout_of, rows_of
+
+    x = pictures(60, 16, 3)
+    features = datasets.Features(
+        {"views": datasets.List(datasets.Image()), "label": datasets.ClassLabel(names=["a", "b"])}
+    )
+    rows = {"views": [[Image.fromarray(image) for image in x[3 * i : 3 * i + 3]] for i in range(20)],
+            "label": [i % 2 for i in range(20)]}  # fmt: skip
+    made = datasets.Dataset.from_dict(rows, features=features)
+    made.to_parquet(tmp_path / "train.parquet")
+    data = load_dataset(str(tmp_path / "train.parquet"), pages=pages)
+    expected = x if pages else x[::3]
+    found = {row.tobytes() for part in data.splits.values() for row in np.asarray(part.x)}
+    assert found == {np.ascontiguousarray(image.transpose(2, 0, 1)).tobytes() for image in expected}
+    assert data.classes == ("a", "b")
+    assert any(("all are images" if pages else "the first of each is used (") in note for note in data.notes)
+    layout = layout_of("it", {"train": made}, Options(pages=pages))  # type: ignore[arg-type]
+    items = list(rows_of(made.with_format(None), layout, "train"))
+    assert len(items) == len(expected)
+    assert [item.label for item in items] == [i % 2 for i in range(20) for _ in range(3 if pages else 1)]

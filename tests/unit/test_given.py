@@ -53,6 +53,25 @@ def test_labels_are_matched_by_name_or_number(tmp_path: Path) -> None:
         load_samples(tmp_path / "bad.npz", _data())
 
 
+def test_every_sample_counts_labelled_or_not(tmp_path: Path) -> None:
+    for index, image in enumerate(_pixels(30)):
+        Image.fromarray(image).save(tmp_path / f"{index:02d}.png")
+    rows = "".join(f"{index:02d}.png,cat\n" for index in range(29))
+    (tmp_path / "labels.csv").write_text("file_name,label\n" + rows)
+    x, labels = load_samples(tmp_path, _data())
+    assert np.array_equal(x[:, 0], _pixels(30))
+    assert labels is None
+
+
+def test_a_class_may_be_called_like_a_split(tmp_path: Path) -> None:
+    for name in ("bus", "train"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(_pixels(1)[0]).save(tmp_path / name / "0.png")
+    _, labels = load_samples(tmp_path, _data(classes=("bus", "train")))
+    assert labels is not None
+    assert labels.tolist() == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("array", "words"),
     [

@@ -212,6 +212,9 @@ def test_a_table_is_what_a_file_of_it_is(tmp_path: Path) -> None:
     data, expected = load_dataset(frame, window=12), load_dataset(str(tmp_path / "x.parquet"), window=12)
     assert data.fingerprint == expected.fingerprint
     assert data.name.startswith("memory:")
+    assert "given in memory" in data.notes
+    with pytest.raises(DataError, match=r"^the data: a series of 300 rows is too short"):
+        load_dataset(frame, window=200)
     assert load_dataset(data.name, window=12).fingerprint == expected.fingerprint
     assert inspect_source(frame, window=12).rows == sum(len(part) for part in data.splits.values())
 
@@ -294,7 +297,8 @@ class Broken:
         ({}, "empty"),
         (np.zeros((0, 8, 8), np.uint8), "empty"),
         (pd.DataFrame(), "empty"),
-        (np.zeros(9), "shape"),
+        (np.zeros(()), "one number"),
+        (np.zeros(9), "^the data: a series of 9 rows is too short"),
         (np.zeros((9, 8, 8, 5), np.uint8), "shape"),
         (np.zeros((9, 8), np.uint8), "vectors must be floats"),
         (np.array([GREY[0], None], dtype=object), "Python objects"),

@@ -195,12 +195,13 @@ def test_a_conditional_walk_in_w_stays_in_its_class_and_pieces_make_the_whole(
 
 
 def test_pictures_are_framed_as_in_training(tmp_path: Path) -> None:
-    """A white picture, twice as wide as high: cropped it is white all over, padded it has black bars."""
+    """A white picture, twice as wide as high: cropped it is white all over, padded it has bars of the background."""
     Image.new("L", (40, 20), 255).save(tmp_path / "wide.png")
     widths = {"generator_widths": (8,), "discriminator_widths": (8,)}
     folder = write_folder(tmp_path / "data", pictures(20, 16, 1), ["a"] * 20)
-    for fit, mean in (("crop", 1.0), ("pad", 0.0)):
-        run = saddlepoint.train("gan", str(folder), steps=1, fit=fit, out=tmp_path / fit, options=widths)
+    for fit, ground, mean in (("crop", "black", 1.0), ("pad", "black", 0.0), ("pad", "white", 1.0)):
+        out = tmp_path / f"{fit}-{ground}"
+        run = saddlepoint.train("gan", str(folder), steps=1, fit=fit, background=ground, out=out, options=widths)
         given = run.read_pictures([("wide.png", (tmp_path / "wide.png").read_bytes())])
         assert given.mean().item() == pytest.approx(mean, abs=0.01)
 

@@ -370,3 +370,35 @@ def test_dates_in_a_form_of_its_own_are_asked_for_by_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"--dates '%d\.%m\.%Y'"):
         table_of(tmp_path / "x.csv", cells)
     assert table_of(tmp_path / "x.csv", cells, dates="%d|%m|%Y").stamps == Stamps(("Date",), ("%d|%m|%Y",), ("text",))
+
+
+def test_months_that_begin_again_without_a_year_are_asked_about(tmp_path: Path) -> None:
+    days = pd.date_range("2001-11-05", periods=500)
+    rows = [f"{d.month:02d},{d.day:02d},{i * i % 97},{i * i % 89}" for i, d in enumerate(days)]
+    path = lines(tmp_path / "x.csv", "month,day,a,b", *rows)
+    with pytest.raises(OpenQuestion, match="begin again, and no column holds the year") as asked:
+        read_table(path, Options())
+    rolled, plain = [read_table(path, Options.of(**dict(reading.options))) for reading in asked.value.readings]
+    assert np.array_equal(np.diff(rolled.times), np.diff(days.as_unit("ns").asi8))
+    assert (plain.times, list(plain.values)) == (None, ["a", "b"])
+    assert rolled.stamps is not None
+    written = rolled.stamps.write(rolled.times)
+    assert [f"{month},{day}" for month, day in zip(*written.values(), strict=True)] == [row[:5] for row in rows]
+
+
+def test_times_of_parquet_outside_of_nanoseconds_and_unknown_zones_are_told(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    old = pa.array([-(2**40) + i for i in range(40)], pa.timestamp("s"))
+    values = pa.array([i * i % 97 / 2 for i in range(40)])
+    pq.write_table(pa.table({"t": old, "v": values}), tmp_path / "x.parquet")
+    table = read_table(tmp_path / "x.parquet", Options())
+    assert any("outside of the years 1678 to 2261" in f.says for f in table.findings)
+    with pytest.raises(DataError, match="dates of column 't' are not recognised"):
+        read_table(tmp_path / "x.parquet", Options.of(time_column="t"))
+    odd = pa.array([3600 * i for i in range(40)], pa.timestamp("s", "Mars/Phobos"))
+    pq.write_table(pa.table({"t": odd, "v": values}), tmp_path / "y.parquet")
+    stamps = read_table(tmp_path / "y.parquet", Options()).stamps
+    assert stamps is not None
+    assert stamps.zone == "UTC"

@@ -18,6 +18,7 @@ from saddlepoint import explore, pictures
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint.api import train
 from saddlepoint.augment import TRANSFORMS, colour
+from saddlepoint.engine.precision import choose_precision
 from saddlepoint.engine.runtime import stream
 from saddlepoint.explore import picture_bytes, read_snapshot, save_snapshot, tile
 from saddlepoint.export import export_run
@@ -235,11 +236,20 @@ def test_features_do_not_see_what_nobody_sees() -> None:
     assert np.abs(extractor.embed(inside).numpy() - extractor.extract(x).x).max() <= 1 / 255
 
 
+def test_16_bits_are_not_computed_in_8(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("saddlepoint.engine.precision.measured_speedup", lambda device: 9.0)
+    cpu = torch.device("cpu")
+    assert choose_precision("auto", cpu).name == "bf16"
+    assert choose_precision("auto", cpu, depth=16).name == "fp32"
+    assert choose_precision("bf16", cpu, depth=16).name == "bf16"
+
+
 def test_samples_of_a_run_on_16_bits_are_files_of_16_bits(stickers: Path, tmp_path: Path) -> None:
     run = train(
         "dcgan", str(stickers), options=FAST["dcgan"], steps=1, out=tmp_path / "run", device="cpu", threads=1,
         size="16x32", depth=16, channels=1,
     )  # fmt: skip
+    assert run.config["precision"]["name"] == "fp32"
     folder = run.write(tmp_path / "out", 3)
     values = np.stack([np.asarray(opened(path)) for path in sorted(folder.glob("*.png"))])
     assert values.dtype == np.uint16

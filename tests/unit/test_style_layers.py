@@ -172,7 +172,7 @@ def test_sides_and_clipping() -> None:
 
 
 def test_the_noise_of_a_row_does_not_depend_on_how_many_rows_there_are() -> None:
-    of = [(7, 7), (14, 14), (14, 14), (28, 28), (28, 42)]
+    of = [(7, 7), (14, 14), (14, 14), (28, 28), (7, 14)]
     few, many = (noises(rows, of, torch.Generator().manual_seed(3)) for rows in (2, 5))
     for one, other, size in zip(few, many, of, strict=True):
         assert one.shape == (2, 1, *size)

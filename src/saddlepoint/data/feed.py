@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint._types import from_bytes
+from saddlepoint._types import from_bytes, from_words
 from saddlepoint.data.dataset import Split
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.family import Batch
@@ -60,12 +60,15 @@ class Feed:
         index = self.indices(draw, share)
         if self._resident is not None:
             rows = self._resident.index_select(0, index.to(self.device))
-            x = from_bytes(rows.view(torch.uint16) if self._words else rows)
+            x = self._inside(rows)
         else:
             assert self._mapped is not None
-            x = from_bytes(torch.from_numpy(self._mapped[index.numpy()]).to(self.device))
+            x = self._inside(torch.from_numpy(_indexable(self._mapped[index.numpy()])).to(self.device))
         labels = None if self._labels is None else self._labels.index_select(0, index).to(self.device)
         return Batch(x=x, labels=labels)
+
+    def _inside(self, rows: Tensor) -> Tensor:
+        return from_words(rows) if self._words else from_bytes(rows)
 
     def indices(self, draw: int, share: int = 0) -> Tensor:
         """Return the row numbers of a share of minibatch ``draw``, shape (batch_size / shares,)."""

@@ -24,6 +24,7 @@ from saddlepoint.data.images.decode import (
 from saddlepoint.data.images.depth import Levels
 from saddlepoint.data.images.prepare import look_for, survey_source
 from saddlepoint.data.images.shape import Planes, shape_to
+from saddlepoint.data.labels.splits import split_word
 from saddlepoint.data.options import Options, preparation_of
 from saddlepoint.data.series.samples import read_samples
 from saddlepoint.data.sources.folder import Item, Label, Source
@@ -40,7 +41,7 @@ def load_samples(path: str | Path, dataset: Dataset) -> tuple[np.ndarray, np.nda
     Returns:
         Images as uint8 (n, channel, height, width), vectors as float32 (n, feature), or sequences as float32
         (n, time, feature), scaled as the data is (the file holds the data's units), in the order of the source, and
-        the class index of each (int64), or None where the samples carry no labels.
+        the class index of each (int64), or None where samples carry no labels.
 
     Raises:
         DataError: if there is nothing, a file is unreadable, a sample has another size than the data, or
@@ -51,7 +52,9 @@ def load_samples(path: str | Path, dataset: Dataset) -> tuple[np.ndarray, np.nda
         return read_samples(path, dataset)
     if not path.exists():
         raise DataError(f"there are no samples at '{path}'; give a folder or zip of images, parquet, .npy or .npz")
-    source, shape = path_source(path), dataset.spec.shape
+    # Every sample counts, labelled or not; and a class may be called like a split.
+    told = Options(unlabelled="keep", splits="none" if any(map(split_word, dataset.classes)) else None)
+    source, shape = path_source(path, told), dataset.spec.shape
     if source.modality != dataset.modality:
         raise DataError(
             f"'{path}' holds {source.modality}s, but '{dataset.name}' holds {dataset.modality}s: take other data"
@@ -150,8 +153,8 @@ def _sample_look(name: str, source: Source, dataset: Dataset) -> Look:
 
 
 def _indices(labels: list[Label], classes: tuple[str, ...]) -> np.ndarray | None:
-    """Return class indices, by name or by number; None if no sample has a label or the data has no classes."""
-    if not classes or all(label is None for label in labels):
+    """Return class indices, by name or by number; None if a sample has no label or the data has no classes."""
+    if not classes or any(label is None for label in labels):
         return None
     names = {name: index for index, name in enumerate(classes)}
     found = []

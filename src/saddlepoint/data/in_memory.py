@@ -10,7 +10,8 @@ import shutil
 import sys
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from saddlepoint.data.images.prepare import prepare
 from saddlepoint.data.kinds import array_kind
 from saddlepoint.data.labels.joint import choose_attributes, choose_labels
 from saddlepoint.data.options import Options
+from saddlepoint.data.plan import Finding, OpenQuestion
 from saddlepoint.data.sources.arrays import Peek, dataset_source
 from saddlepoint.data.sources.folder import Source
 from saddlepoint.data.sources.objects import Rows, digest_of, object_source, rows_of_object
@@ -113,6 +115,22 @@ def load_rows(name: str, options: Options) -> Dataset:
     if source.modality == "vector" and (wrong := options.set_for("image")):
         raise DataError(f"the data holds vectors; {wrong[0]} is for images: leave it out")
     return prepare(source, options, entry)
+
+
+@contextmanager
+def named_the_data(path: Path) -> Iterator[None]:
+    """Let errors and questions speak of the data, not of the file that the cache keeps of it."""
+    try:
+        yield
+    except OpenQuestion as asked:
+        raise OpenQuestion(asked.question.replace(str(path), "the data"), asked.readings) from None
+    except DataError as error:
+        raise DataError(str(error).replace(str(path), "the data")) from error
+
+
+def renamed(finding: Finding, path: Path) -> Finding:
+    """Return a finding that speaks of the data, not of the file that the cache keeps of it."""
+    return dataclasses.replace(finding, says=finding.says.replace(f"read from {path}", "given in memory"))
 
 
 def gone(name: str) -> DataError:

@@ -123,7 +123,10 @@ def inspect_source(
     if not in_memory.is_name(source):
         source = in_memory.hold(source, Options.of(**preparation))
     if in_memory.in_memory(source) and (place := in_memory.path_of(source)) is not None:
-        return replace(inspect_source(str(place), say=say, **preparation), name=source)
+        with in_memory.named_the_data(place):
+            found = inspect_source(str(place), say=say, **preparation)
+        said = tuple(in_memory.renamed(finding, place) for finding in found.findings)
+        return replace(found, name=source, findings=said)
     path, options = Path(source).expanduser(), Options.of(**preparation)
     if names.is_series(source) or (source not in names.KNOWN and kind_of(path, options) == "sequence"):
         ready = path.suffix.lower() in ARRAYS and is_windows(path, options)

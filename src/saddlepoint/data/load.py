@@ -95,7 +95,10 @@ def refuse_choices(name: str, options: Options) -> None:
 def _load_memory(source: str, options: Options, preparation: Preparation, say: Say) -> Dataset:
     """Load data that was given in memory: a table or series from its file in the cache, rows as they are held."""
     if (path := in_memory.path_of(source)) is not None:
-        return replace(load_dataset(str(path), say=say, **preparation), name=source)
+        with in_memory.named_the_data(path):
+            dataset = load_dataset(str(path), say=say, **preparation)
+        found = tuple(in_memory.renamed(finding, path) for finding in dataset.findings)
+        return replace(dataset, name=source, findings=found)
     return in_memory.load_rows(source, options.for_images("the data"))
 
 

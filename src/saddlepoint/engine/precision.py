@@ -60,7 +60,7 @@ FP32 = Precision()
 """The default of the engine's parts."""
 
 
-def choose_precision(name: str, device: torch.device, modality: str = "image") -> Precision:
+def choose_precision(name: str, device: torch.device, modality: str = "image", depth: int = 8) -> Precision:
     """Return the precision called ``name``; ``auto`` takes bf16 where a short measurement says that it pays.
 
     Args:
@@ -68,6 +68,7 @@ def choose_precision(name: str, device: torch.device, modality: str = "image") -
         device: where training runs. On MPS auto is fp32.
         modality: of the data. For sequences auto is fp32: recurrences compute in it, and casts cost more than the rest
             gains (docs/performance.md).
+        depth: bits of a value that the data keeps. Of 16 auto is fp32: bf16 holds 8 of them.
 
     Raises:
         ConfigError: if there is none of this name.
@@ -76,7 +77,7 @@ def choose_precision(name: str, device: torch.device, modality: str = "image") -
         raise ConfigError(f"precision is '{name}'; {suggest(name, PRECISIONS)}")
     if name != "auto":
         return Precision(name)
-    if device.type == "mps" or modality == "sequence":
+    if device.type == "mps" or modality == "sequence" or depth > 8:
         return FP32
     speedup = measured_speedup(device)
     return Precision("bf16" if speedup >= PAYS else "fp32", float(f"{speedup:.3g}"))

@@ -136,7 +136,7 @@ def is_time(stamps: Stamps, why: str, option: str = "", *, sure: bool = True) ->
 
 
 def complete(opened: Opened, column: Column, found: TimeColumn) -> TimeColumn:
-    missing = found.times == NOT if found.times.dtype.kind == "i" else np.isnan(found.times)
+    missing = found.times == NOT if found.times.dtype.kind == "i" else ~np.isfinite(found.times)
     if missing.any():
         raise DataError(
             f"{opened.name}: {opened.place(int(missing.argmax()))} has no time in column '{column.name}'; fill or "

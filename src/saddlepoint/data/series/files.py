@@ -217,7 +217,7 @@ def _records(path: Path) -> list[dict[str, Any]] | None:
         )
     except (OSError, ValueError, RecursionError):
         return None
-    return rows if rows and all(isinstance(row, dict) for row in rows) else None
+    return rows if len(rows) > 1 and all(isinstance(row, dict) for row in rows) else None
 
 
 def _of_json(path: Path) -> Opened:

@@ -10,6 +10,7 @@ import numpy as np
 from saddlepoint._errors import DataError
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.series.frame import Look
+from saddlepoint.data.series.time import known_zone
 
 Kind = Literal["int", "float", "text", "bool", "time", "empty", "other"]
 
@@ -43,7 +44,10 @@ class Column:
         """Whether all values are whole numbers."""
         if self.kind == "int":
             return True
-        return self.kind == "float" and bool(np.all(np.isnan(v := self.numbers()) | (v == np.floor(v))))
+        if self.kind != "float":
+            return False
+        values = self.numbers()
+        return bool(np.all(np.isnan(values) | (np.isfinite(values) & (values == np.floor(values)))))
 
     def numbers(self) -> np.ndarray:
         """Return float64 values, NaN where missing."""
@@ -56,7 +60,10 @@ class Column:
         for chunk in self.data.slice(0, 1000).chunks:
             for value in chunk:
                 if value.is_valid:
-                    return str(value.as_py())[:40]
+                    try:
+                        return str(value.as_py())[:40]
+                    except (OverflowError, ValueError):  # a year of five digits, bytes that are no text
+                        return self.what
         return ""
 
 
@@ -144,10 +151,13 @@ def typed(name: str, data: Any) -> Column:
         if pa.types.is_boolean(kind):
             return Column(name, "bool", data, what=what)
         if pa.types.is_integer(kind):
-            return Column(name, "int", data.cast(pa.int64()), what=what)
+            large = what == "uint64" and pc.max(data).as_py() >= 2**63
+            numbers = data.cast(pa.float64(), safe=False) if large else data.cast(pa.int64())
+            return Column(name, "float" if large else "int", numbers, what=what)
         if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
             return Column(name, "float", pc.if_else(pc.is_nan(f := data.cast(pa.float64())), None, f), what=what)
         if pa.types.is_string(kind) or pa.types.is_large_string(kind) or "string_view" in what:
+            data.validate(full=True)
             texts = data.cast(pa.string())
             return Column(name, "text", texts, texts=texts, what=what)
         if pa.types.is_duration(kind):
@@ -162,10 +172,13 @@ def typed(name: str, data: Any) -> Column:
             )
         if pa.types.is_timestamp(kind):
             plain = data.cast(pa.timestamp("ns", kind.tz))
-            return Column(name, "time", plain, f"timestamp:{kind.unit}", kind.tz or "", what=what)
+            return Column(name, "time", plain, f"timestamp:{kind.unit}", known_zone(kind.tz or ""), what=what)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError):
-        pass
-    return Column(name, "other", data, what=what)
+        if "string" in what:
+            return Column(name, "other", data, what="texts that are not UTF-8")
+        if pa.types.is_temporal(kind):
+            return Column(name, "other", data, what=f"{what} outside of the years 1678 to 2261")
+    return Column(name, "other", data, what=f"{what}, no single values")
 
 
 def _period(name: str, ordinals: Any, freq: str) -> Column:

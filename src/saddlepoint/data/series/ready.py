@@ -70,7 +70,7 @@ def read_array(path: Path, options: Options) -> Frame:
     names = _names(path, held, values.shape[1])
     data = pandas.DataFrame({name: values[:, place] for place, name in enumerate(names)})
     says = f"one series of {len(x):,} rows and {len(names)} feature{'s'[: len(names) - 1]}, in order"
-    vectors = x.ndim == 2 and x.dtype.kind == "f"
+    vectors = x.ndim == 2 and x.dtype.kind == "f" and options.modality is None
     notes: list[Note] = [Finding("series", says, f"an array of shape {x.shape}",
                                  "--modality vector" if vectors else "", sure=not vectors)]  # fmt: skip
     if labels is not None and labels.shape[:1] == x.shape[:1]:
@@ -140,13 +140,14 @@ def _windows(path: Path, held: Held, options: Options) -> _Windows:
     found = _Windows(values, labels, [names[place] for place in taken])
     n = sum(len(x) for x in values.values())
     found.notes.append(Finding("series", f"{n:,} ready windows of {steps} steps and {features} features",
-                               f"an array of shape {first.shape}", *_undone(steps, features)))  # fmt: skip
+                               f"an array of shape {first.shape}", *_undone(steps, features, options)))  # fmt: skip
     return _split(path, found)
 
 
-def _undone(steps: int, features: int) -> tuple[str, bool]:
+def _undone(steps: int, features: int, options: Options) -> tuple[str, bool]:
     """Return the option that reads windows as images, where they can be, and whether none does."""
-    return ("", True) if min(steps, features) < MIN_SIDE else ("--modality image", False)
+    chosen = options.modality is not None or min(steps, features) < MIN_SIDE
+    return ("", True) if chosen else ("--modality image", False)
 
 
 def _names(path: Path, held: Held, features: int) -> list[str]:
@@ -194,7 +195,8 @@ def _split(path: Path, windows: _Windows) -> _Windows:
     if not stride and (shared := _shared(found["train"], found["test"])) > _SHUFFLED:
         windows.notes.append(Finding(
             "split", f"{shared:.0%} of the rows of test windows stand in training windows too: figures on held-out "
-            "windows will be too good", "windows seem to overlap and to be shuffled", "cut them from the long series",
+            "windows will be too good; the long series itself would be split by time",
+            "windows seem to overlap and to be shuffled",
             sure=False,
         ))  # fmt: skip
     return windows

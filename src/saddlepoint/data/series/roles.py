@@ -110,7 +110,7 @@ def _left_out(opened: Opened, roles: Roles, options: Options, taken: set[str | N
         if name in asked or name in left:
             continue
         if column.kind == "other":
-            roles.findings.append(Finding("columns", f"'{name}' is left out: it holds {column.what}, no single values"))
+            roles.findings.append(Finding("columns", f"'{name}' is left out: it holds {column.what}"))
             left.add(name)
         elif (name in opened.index or name in opened.nameless) and _is_index(column):
             left.add(name)
@@ -307,7 +307,7 @@ def _why_not(opened: Opened, column: Column) -> str:
     if column.kind == "time":
         return "it holds dates"
     if column.kind == "other":
-        return f"it holds {column.what}, no single values"
+        return f"it holds {column.what}"
     few = examples(column.data)
     if sign := sign_of(few, opened.look.decimal):
         return f"its numbers carry a sign ('{few[0]}'); remove the '{sign}' to learn them"

@@ -116,9 +116,7 @@ def verify(rules: Sequence[Rule], values: Mapping[str, np.ndarray], name: str) -
         side, bound = (rule.large, small) if rule.large in values else (rule.small, large)
         if share:
             values[side][broken] = np.broadcast_to(bound, broken.shape)[broken]
-        why = (
-            f"{int(broken.sum()):,} rows broke it: '{side}' was set to the bound" if share else "no row breaks it"
-        )
+        why = f"{int(broken.sum()):,} rows broke it: '{side}' was set to the bound" if share else "no row breaks it"
         findings.append(Finding("rules", f"samples keep '{rule}' in every row", why, "--keep RULES"))
     return findings
 

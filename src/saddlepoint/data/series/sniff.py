@@ -129,7 +129,7 @@ class _Sniffer:
             line = self.lines[self.at].strip()
             if match := re.fullmatch(r'"?sep=(.)"?', line, re.IGNORECASE):
                 self.told = match[1]
-            elif line.startswith(_COMMENTS) and not (line.startswith("%") and "," in line):
+            elif line.startswith(_COMMENTS) and not re.match(r"(#|%|//)\s*[,;|\t]", self.lines[self.at].lstrip()):
                 count, self.comment = count + 1, line.lstrip("#%/ \t")
             elif line:
                 break

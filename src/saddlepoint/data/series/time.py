@@ -195,6 +195,18 @@ def _zone(zone: str) -> Any:
     return zoneinfo.ZoneInfo(zone)
 
 
+def known_zone(zone: str) -> str:
+    """Return a zone as it can be written in; ``UTC`` for one that nobody knows.
+
+    >>> known_zone("Europe/Berlin"), known_zone("Mars/Phobos"), known_zone("")
+    ('Europe/Berlin', 'UTC', '')
+    """
+    try:
+        return zone if not zone or _zone(zone) is not None else ""
+    except (KeyError, ValueError, OSError):
+        return "UTC"
+
+
 class Unread(ValueError):
     """A cell that does not fit a form.
 
@@ -425,12 +437,12 @@ def read_unix(values: np.ndarray) -> tuple[str, np.ndarray] | None:
     return None
 
 
-def from_parts(parts: Mapping[str, np.ndarray], year: int = 0) -> np.ndarray:
+def from_parts(parts: Mapping[str, np.ndarray], year: int | np.ndarray = 0) -> np.ndarray:
     """Return nanoseconds of years, months, days, ... in columns of their own.
 
     Args:
         parts: whole numbers by directive: ``%Y``, ``%q``, ``%m``, ``%d``, ``%H``, ``%M``, ``%S``.
-        year: where there is no ``%Y``.
+        year: where there is no ``%Y``: one, or one for each row.
 
     Raises:
         ValueError: if a day does not exist.
@@ -439,7 +451,7 @@ def from_parts(parts: Mapping[str, np.ndarray], year: int = 0) -> np.ndarray:
 
     rows = len(next(iter(parts.values())))
     fields = {_PARTS[key]: values.astype(np.int64) for key, values in parts.items()}
-    fields.setdefault("year", np.full(rows, year, np.int64))
+    fields.setdefault("year", np.broadcast_to(np.asarray(year, np.int64), rows))
     if "quarter" in fields:
         fields["month"] = 3 * fields.pop("quarter") - 2
     fields.setdefault("month", np.ones(rows, np.int64))

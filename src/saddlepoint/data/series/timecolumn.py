@@ -122,7 +122,7 @@ def _counted(opened: Opened, column: Column, *, asked: bool) -> TimeColumn | Non
     """Return a column of numbers as the time: as asked, or if it is likely to be it."""
     if column.kind not in ("int", "float"):
         return _elapsed(opened, column) if asked else None
-    if column.data.null_count and not asked:
+    if not asked and (column.data.null_count or not np.isfinite(column.numbers()).all()):
         return None
     named = says_time(column.name)
     exact = column.data.cast("int64").fill_null(0).to_numpy() if column.kind == "int" else column.numbers()

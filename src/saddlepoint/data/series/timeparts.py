@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.options import Options
-from saddlepoint.data.plan import Finding
+from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.series.dates import TimeColumn, dated, may_be_date
 from saddlepoint.data.series.forms import words_of
 from saddlepoint.data.series.opened import Column, Opened
+from saddlepoint.data.series.pace import steadiness
 from saddlepoint.data.series.time import (
     NOT,
     Stamps,
@@ -66,6 +68,8 @@ def _clock_of(column: Column) -> str:
         cells = examples(column.texts)
         if all(re.fullmatch(r"([01]\d|2[0-3])[0-5]\d", cell) for cell in cells):
             return "%H%M"
+        if all(re.fullmatch(r"[01]\d|2[0-3]", cell) for cell in cells):
+            return "%H"
     if column.kind in ("int", "float") and column.data.null_count == 0 and column.whole:
         values = column.numbers()
         if values.min() >= 0 and values.max() <= 24 and len(np.unique(values)) > 4:
@@ -92,12 +96,12 @@ def joined(opened: Opened, names: Sequence[str], options: Options) -> TimeColumn
         return TimeColumn(
             stamps, times, [Finding("time", f"'{stamps.name}' are the time together", why, said.option, said.sure)]
         )
-    return _of_parts(opened, [column.name for column in columns])
+    return _of_parts(opened, [column.name for column in columns], options)
 
 
 def clock_times(opened: Opened, column: Column, form: str) -> np.ndarray:
     hour = 3600 * 10**9
-    if column.kind in ("int", "float") and form == "%-H":
+    if column.kind in ("int", "float") and form in ("%H", "%-H"):
         return column.numbers().astype(np.int64) * hour
     try:
         if form == "%H%M":
@@ -134,28 +138,85 @@ def _parts(opened: Opened, names: Sequence[str]) -> dict[str, str]:
     return found
 
 
+HALF_YEAR = 180
 _SETS = (("%Y", "%m", "%d"), ("%Y", "%m"), ("%Y", "%q"), ("%m", "%d"))
 
 
-def _of_parts(opened: Opened, names: Sequence[str]) -> TimeColumn | None:
+def _of_parts(opened: Opened, names: Sequence[str], options: Options) -> TimeColumn | None:
     parts = _parts(opened, names)
     if len(parts) != len(names) or not any(set(whole) <= set(parts) for whole in _SETS):
         return None
     values = {directive: opened.columns[name].numbers() for directive, name in parts.items()}
-    leap = "%Y" not in parts and bool(((values["%m"] == 2) & (values["%d"] == 29)).any())
-    year = 0 if "%Y" in parts else 1972 if leap else 1970
     try:
-        times = from_parts(values, year)
+        times, year = _placed(opened, parts, values, options)
     except (ValueError, OverflowError):
         return None
     order = sorted(parts, key=lambda directive: list(opened.columns).index(parts[directive]))
     columns = tuple(parts[directive] for directive in order)
-    kinds = tuple("int" if opened.columns[name].kind == "int" else "float" for name in columns)
-    forms = tuple(directive.replace("%", "%-") if directive in ("%m", "%d", "%H") else directive for directive in order)
+    padded = [_is_padded(opened.columns[name]) for name in columns]
+    kinds = tuple("text" if p else opened.columns[name].kind for p, name in zip(padded, columns, strict=True))
+    short = {"%m": "%-m", "%d": "%-d", "%H": "%-H"}
+    forms = tuple(d if p else short.get(d, d) for p, d in zip(padded, order, strict=True))
     stamps = Stamps(columns, forms, kinds, year=year)
     why = "by their names and what they hold" + (f"; no column holds the year: {year} stands for it" if year else "")
     says = Finding("time", f"'{stamps.name}' are the time together", why, "--time-column none", sure=False)
     return TimeColumn(stamps, times, [says])
+
+
+def _placed(
+    opened: Opened, parts: Mapping[str, str], values: Mapping[str, np.ndarray], options: Options
+) -> tuple[np.ndarray, int]:
+    """Return the times of parts, and the first year that stands for years which are in no column; 0 if they are.
+
+    Raises:
+        OpenQuestion: if months begin again without a year, and the user has not said what that means.
+        ValueError: if a day does not exist.
+    """
+    if "%Y" in parts:
+        return from_parts(values), 0
+    place = 31 * values["%m"] + values["%d"]
+    later = np.r_[0, (np.diff(place) < -HALF_YEAR).cumsum()]
+    if not later[-1] or options.group_column not in (None, "none"):
+        leap = bool(((values["%m"] == 2) & (values["%d"] == 29)).any())
+        return from_parts(values, 1972 if leap else 1970), 1972 if leap else 1970
+    if options.time_column is None:
+        _ask_about_years(opened, parts)
+    found: dict[int, np.ndarray] = {}
+    for year in range(1970, 1974):  # one of them has its leap years where the data has them
+        with contextlib.suppress(ValueError):
+            found[year] = from_parts(values, year + later)
+    if not found:
+        raise ValueError
+    best = max(found, key=lambda year: steadiness(found[year], dates=True))
+    return found[best], best
+
+
+def _is_padded(column: Column) -> bool:
+    """Whether whole numbers stand with a leading zero where they have one digit."""
+    return column.texts is not None and all(len(cell) == 2 for cell in examples(column.texts))
+
+
+def _ask_about_years(opened: Opened, parts: Mapping[str, str]) -> None:
+    """Ask about months and days that begin again, with no column for the year.
+
+    Raises:
+        OpenQuestion: with both readings.
+    """
+    names = [name for name in opened.columns if name in parts.values()]
+    rest = [n for n, c in opened.columns.items() if c.kind in ("int", "float") and n not in names]
+    rest = [name for name in rest if name not in opened.nameless and name not in opened.index]
+    if not rest:
+        return
+    readings = [
+        Reading("each beginning is that of a new year of one series",
+                {"time_column": ",".join(names), "group_column": "none"}),
+        Reading("rows are in order, without a time", {"time_column": "none", "columns": ",".join(rest)}),
+    ]  # fmt: skip
+    raise OpenQuestion(
+        f"{opened.name}: '{' + '.join(names)}' begin again, and no column holds the year: what are they? (Where a "
+        "column tells series apart, name it with --group-column.)",
+        readings,
+    )
 
 
 def by_parts(opened: Opened, free: Sequence[str], options: Options) -> TimeColumn | None:
@@ -168,7 +229,7 @@ def by_parts(opened: Opened, free: Sequence[str], options: Options) -> TimeColum
             if directive not in parts or "%d" not in whole:
                 break
             chosen.append(directive)
-        found = _of_parts(opened, [parts[directive] for directive in chosen])
+        found = _of_parts(opened, [parts[directive] for directive in chosen], options)
         if found is not None and len(np.unique(found.times)) > 2:
             return found
     return None

@@ -93,9 +93,8 @@ def read_workbook(path: Path, options: Options) -> Frame:
     columns, notes = _columns(path, table, header)
     notes = [*_said(path, table, names, nameless), *notes]
     if formulas := _without_values(openpyxl, path, table.name):
-        notes.append(Finding("missing", f"{formulas:,} formulas have no value stored with them: they count as missing",
-                             "the file was not saved by a program that computes", "open and save it in Excel",
-                             sure=False))  # fmt: skip
+        says = f"{formulas:,} formulas have no value stored with them: they count as missing; Excel stores values"
+        notes.append(Finding("missing", says, "no program that computes has saved the file", sure=False))
     return Frame(pandas.DataFrame(columns), tuple(notes))
 
 

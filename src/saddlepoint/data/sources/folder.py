@@ -16,6 +16,7 @@ from saddlepoint._types import Modality
 from saddlepoint.data.labels.arrange import Arranged, arrange, may_say_labels
 from saddlepoint.data.labels.files import Label
 from saddlepoint.data.labels.splits import SPLIT_WORDS, split_word
+from saddlepoint.data.labels.tables import MOST_BYTES
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
 
@@ -173,7 +174,7 @@ def _text_of(path: Path) -> bytes:
     """Return the bytes of a label file; none if it cannot be read, and only the first of one that is too large."""
     try:
         with open(path, "rb") as file:
-            return file.read(MAX_MEMBER + 1)
+            return file.read(MOST_BYTES + 1)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}); check its permissions") from error
 

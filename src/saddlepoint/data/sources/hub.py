@@ -13,7 +13,7 @@ from typing import Any
 from saddlepoint._errors import DataError
 from saddlepoint.data.options import Options
 from saddlepoint.data.sources.folder import Item, Source, split_word
-from saddlepoint.data.sources.parquet import Layout, cell_bytes, cell_label, features_layout
+from saddlepoint.data.sources.parquet import Layout, cell_bytes, cell_items, cell_label, features_layout
 
 PATIENCE = 2.5
 """Seconds in which the hub must answer."""
@@ -168,12 +168,16 @@ def rows_of(part: Any, layout: Layout, split: str) -> Iterator[Item]:
     feature = part.features[layout.image]
     if isinstance(feature, datasets.Image):
         part = part.cast_column(layout.image, datasets.Image(decode=False))
+    elif layout.pages:
+        part = part.cast_column(layout.image, datasets.List(datasets.Image(decode=False)))
     place = split_word(split)
     for number, row in enumerate(part):
         cell = row[layout.image]
+        label = cell_label(row[layout.label], layout) if layout.label else None
+        if layout.pages:
+            yield from cell_items(cell, layout, label, f"{split} row {number}", place)
+            continue
         data = cell_bytes(cell)
         if not data and isinstance(cell, dict) and cell.get("path") and Path(cell["path"]).is_file():
             data = Path(cell["path"]).read_bytes()
-        yield Item(
-            data, cell_label(row[layout.label], layout) if layout.label else None, f"{split} row {number}", place
-        )
+        yield Item(data, label, f"{split} row {number}", place)

@@ -204,8 +204,8 @@ def _rows(data: Any) -> Rows:
 def _checked(array: np.ndarray) -> np.ndarray:
     if array.dtype == object:
         raise DataError(f"the data is an array of Python objects; give numbers of one type, or {ACCEPTED}")
-    if array.ndim < 2:
-        raise DataError(f"the data has shape {array.shape}; images are (rows, height, width), vectors (rows, feature)")
+    if array.ndim < 1:
+        raise DataError("the data is one number; images are (rows, height, width), vectors (rows, feature)")
     return array
 
 

@@ -29,6 +29,7 @@ class Layout:
         classes: class names by index, if declared.
         several: whether a cell of labels lists several class indices.
         findings: what was chosen where there was a choice.
+        pages: of a column that lists several images in each row: ``first`` or ``all`` of them; "" of any other.
     """
 
     image: str
@@ -36,6 +37,7 @@ class Layout:
     classes: tuple[str, ...]
     several: bool = False
     findings: tuple[Finding, ...] = ()
+    pages: str = ""
 
     @property
     def labelling(self) -> tuple[tuple[int, ...], ...]:
@@ -49,7 +51,7 @@ def parquet_source(path: Path, files: Sequence[Path], options: Options | None = 
     Args:
         path: what the user named: a file, or a folder.
         files: the parquet files in their order.
-        options: ``label_column`` and ``labels`` choose among columns.
+        options: ``label_column`` and ``labels`` choose among columns, ``pages`` among images that a row lists.
 
     Raises:
         DataError: if a file is damaged, or has no image column.
@@ -92,13 +94,16 @@ def features_layout(
     options = options or Options()
     images = [name for name in columns if _kind(features.get(name)) == "Image"]
     images += [name for name, kind in columns.items() if "bytes: binary" in kind or kind in ("binary", "large_binary")]
+    images.sort(key=lambda name: _is_list(columns[name]))
+    pages, paged = _pages(images[0], columns[images[0]], options) if images else ("", ())
     if not images:
         listed = ", ".join(f"{name} ({kind})" for name, kind in columns.items())
         raise DataError(f"{where} has no image column (its columns: {listed}); images are a struct of bytes and path")
     if options.labels not in (None, "none"):
         raise DataError(f"--labels is '{options.labels}', but {where} has columns: choose with --label-column, or none")
     if options.labels == "none":
-        return Layout(images[0], None, (), findings=(Finding("labels", "no labels are used, as asked"),))
+        said = (*paged, Finding("labels", "no labels are used, as asked"))
+        return Layout(images[0], None, (), findings=said, pages=pages)
     named = [name for name in columns if _class_names(features.get(name)) is not None]
     plain = [name for name in _LABELS if name in columns and ("int" in columns[name] or "string" in columns[name])]
     preferred = list(dict.fromkeys([name for name in _LABELS if name in named] + named + plain))
@@ -117,13 +122,29 @@ def features_layout(
             f"{where}: column '{label}' holds {columns[label]}, no classes; name one of whole numbers or words"
         )  # fmt: skip
     names = _class_names(features.get(label)) if label else None
-    several = label is not None and columns[label].startswith(("list", "large_list", "fixed_size_list"))
+    several = label is not None and _is_list(columns[label])
     if several and (names is None or len(names) > MOST_ATTRIBUTES):
         raise DataError(
             f"{where}: column '{label}' lists labels without declaring up to {MOST_ATTRIBUTES:,} classes (a Sequence "
             "of ClassLabel); declare them, or train without labels (--labels none)"
         )
-    return Layout(images[0], label, tuple(names or ()), several, findings)
+    return Layout(images[0], label, tuple(names or ()), several, (*paged, *findings), pages)
+
+
+def _is_list(kind: str) -> bool:
+    return kind.startswith(("list", "large_list", "fixed_size_list"))
+
+
+def _pages(name: str, kind: str, options: Options) -> tuple[str, tuple[Finding, ...]]:
+    """Return which of the images that a row lists are taken, and what to say; nothing of any other column."""
+    if not _is_list(kind):
+        return "", ()
+    every = options.pages == "all"
+    says = "all are images" if every else "the first of each is used"
+    return ("all" if every else "first"), (
+        Finding("pages", f"a row of '{name}' lists several images: {says}", "" if options.pages else "it holds lists",
+                "--pages first" if every else "--pages all", sure=options.pages is not None),
+    )  # fmt: skip
 
 
 def _class_names(feature: Any) -> tuple[str, ...] | None:
@@ -140,6 +161,16 @@ def cell_bytes(cell: Any) -> bytes:
     """Return the bytes of an image cell; empty if the cell only points at a file elsewhere."""
     data = cell.get("bytes") if isinstance(cell, dict) else cell
     return data if isinstance(data, bytes) else b""
+
+
+def cell_items(cell: Any, layout: Layout, label: Label, origin: str, split: str) -> Iterator[Item]:
+    """Yield the images of one cell: one, or of a list the first or all, which no two splits share."""
+    if not layout.pages:
+        yield Item(cell_bytes(cell), label, origin, split)
+        return
+    cells = cell if isinstance(cell, list) else []
+    for place, each in enumerate(cells if layout.pages == "all" else cells[:1]):
+        yield Item(cell_bytes(each), label, f"{origin} image {place}", split, origin)
 
 
 def cell_label(value: Any, layout: Layout) -> Label:
@@ -201,7 +232,7 @@ def _rows(file: Path, layout: Layout) -> Iterator[Item]:
                 cells = batch.column(layout.image).to_pylist()
                 labels = batch.column(layout.label).to_pylist() if layout.label else [None] * len(cells)
                 for cell, label in zip(cells, labels, strict=True):
-                    yield Item(cell_bytes(cell), cell_label(label, layout), f"{file.name} row {row}", split)
+                    yield from cell_items(cell, layout, cell_label(label, layout), f"{file.name} row {row}", split)
                     row += 1
     except (pa.ArrowException, OSError) as error:
         raise _damaged(file, error) from error

@@ -161,5 +161,8 @@ def table(lines: list[list[str]], *, numbers: bool = True) -> None:
 def reading(findings: Sequence[Finding]) -> None:
     """Put a reading plan as a table: what is done with the data, why, and the option for another reading."""
     lines = [["", "what is done", "why", "else"]]
-    lines += [[found.topic, found.says, found.why, found.option] for found in findings]
+    lines += [
+        [found.topic, found.says if found.sure else f"likely: {found.says}", found.why, found.option]
+        for found in findings
+    ]
     table(lines, numbers=False)
