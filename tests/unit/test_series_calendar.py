@@ -15,7 +15,7 @@ from saddlepoint.data.series.calendar import PARTS, parts_of, phases
 from saddlepoint.data.series.clock import Clock
 from saddlepoint.data.series.layout import Column, Layout
 from saddlepoint.data.series.pace import DAY
-from saddlepoint.data.series.positions import consecutive, times_of
+from saddlepoint.data.series.positions import consecutive, in_words, times_of
 from saddlepoint.data.series.time import Stamps
 from saddlepoint.run import Run
 from tests.unit.data_helpers import own_cache  # noqa: F401
@@ -158,6 +158,16 @@ def test_a_file_of_samples_is_told_the_calendar_that_it_shows(tmp_path: Path) ->
     # The advice, followed:
     data = load_dataset(str(tmp_path / "x.csv"), window=8, calendar="off")
     assert load_samples(tmp_path / "s.npy", data)[0].shape == (3, 8, 1)
+
+
+def test_a_file_says_what_its_times_are() -> None:
+    data = times("2001-01-01", 2000, "D")
+    told = layout_of(data, DAY, "time", calendar=("weekday", "season"))
+    assert in_words(told, 10, 24).endswith("told the weekday, the season")
+    assert "positions only" in in_words(layout_of(data, DAY, "time"), 10, 24)
+    monthly = in_words(layout_of(times("1990-01-01", 120, "MS"), 1, "months"), 1000, 24)
+    assert "begin again" in monthly
+    assert in_words(Layout(told.columns, ("v",)), 10, 24) == ""
 
 
 def test_without_dates_there_is_no_calendar_and_that_is_said(tmp_path: Path) -> None:

@@ -48,6 +48,31 @@ def consecutive(
     return clock.at(base, first[:, None] + np.arange(time))
 
 
+def in_words(layout: Layout, windows: int, time: int) -> str:
+    """Return what the times of a file of samples are, in a sentence without a full stop; "" without a time.
+
+    Args:
+        layout: of the table.
+        windows: how many the file holds.
+        time: steps of a window.
+    """
+    clock = layout.clock
+    if clock is None:
+        return ""
+    if clock.unit.endswith("row"):
+        return "times add the learned steps up, from the end of the data on"
+    if layout.calendar:
+        names = {"hour": "the hour", "weekday": "the weekday", "season": "the season"}
+        parts = ", ".join(names[part] for part in layout.calendar)
+        text = f"times follow one another after the data, and samples were told {parts}"
+    else:
+        text = "times are positions only: windows follow one another after the data, and were told no calendar"
+    most = clock.most(clock.last) // time
+    if windows > most and not layout.classes_are_series:
+        text += f"; dates end after {most:,} windows, and begin again"
+    return text
+
+
 def begins(clock: Clock, lengths: np.ndarray, series: np.ndarray | None, base: float) -> np.ndarray:
     """Return after how many steps each window begins, int64 (n,)."""
     most, at = clock.most(base), dict[int, int]()
