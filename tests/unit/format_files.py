@@ -85,8 +85,8 @@ def _ts(path: Path) -> None:
 
 def _tsf(path: Path) -> None:
     path.write_text(
-        "@relation a\n@attribute series_name string\n@attribute start date\n@frequency monthly\n@data\n"
-        "T1:1980-01-31 00-00-00:1,?,3,4\nT2:1981-02-28 00-00-00:7,-8,2,1\n"
+        "@relation a\n@attribute series_name string\n@attribute size numeric\n@attribute start date\n"
+        "@frequency monthly\n@data\nT1:3:1980-01-31 00-00-00:1,?,3,4\nT2:4:1981-02-28 00-00-00:7,-8,2,1\n"
     )
 
 

@@ -86,6 +86,14 @@ def test_files_of_equal_content_stay_in_one_split() -> None:
     assert len(set.union(*owners)) == sum(len(owner) for owner in owners)
 
 
+def test_a_long_stack_among_single_pictures_is_trained_on() -> None:
+    for stack in range(20):
+        hashes = [stack] * 300 + [n for n in range(20) if n != stack for _ in range(2)]
+        parts, _ = assign_splits([""] * len(hashes), hashes, files=True)
+        assert set(range(300)) <= set(parts["train"].tolist())
+        assert all(len(parts[split]) >= 2 for split in ("valid", "test"))
+
+
 def test_labels_and_splits_of_a_file_are_those_of_its_pages(tmp_path: Path) -> None:
     for split, n in (("train", 6), ("test", 2)):
         for name in ("cat", "dog"):

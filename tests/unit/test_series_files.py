@@ -203,6 +203,7 @@ def test_what_the_head_of_a_file_promises_is_checked_to_its_end(
 HEADERS = {
     "numbers": "1,2.5,7\n2,3.5,9\n3,4.5,1\n",
     "a date": "2016-03-01,100.00,0\n2016-03-02,100.5,3\n2016-03-03,99.5,1\n",
+    "a category": "AAPL,5,39\nAAPL,7,36\nMSFT,2,43\n",
     "a name of a series": "AAPL,2000,39.81\nAAPL,2001,36.35\nMSFT,2000,43.22\n",
 }
 

@@ -306,11 +306,9 @@ def _inspect_series(dataset: Dataset, ready: bool = False) -> Inspection:
         advice.append(f"{len(train):,} training windows are few: expect copies of them; {more}")
     if repeats > len(train) / 100:
         advice.append(f"{repeats:,} training windows repeat others exactly")
-    steps: list[Note] = [*dataset.findings]
-    for column in dataset.layout.columns if dataset.layout else ():
-        digits = "" if column.decimals is None else f", {column.decimals} decimals" if column.decimals else ", whole"
-        steps.append(f"'{column.name}': {column.low:g} to {column.high:g} in the training rows{digits}")
-    steps.append(f"train on windows of {dataset.spec.shape[0]} steps of {dataset.spec.shape[1]} features")
+    time, features = dataset.spec.shape
+    ranges = [Finding("columns", column.described()) for column in dataset.layout.columns] if dataset.layout else []
+    steps = (*dataset.findings, *ranges, Finding("windows", f"train on windows of {time} steps of {features} features"))
     return Inspection(
         name=dataset.name,
         modality="sequence",
@@ -318,7 +316,7 @@ def _inspect_series(dataset: Dataset, ready: bool = False) -> Inspection:
         splits=counts,
         classes=_class_counts(labels, dataset.classes),
         exact_duplicates=repeats,
-        findings=as_findings(steps),
+        findings=steps,
         advice=tuple(advice),
         shape=dataset.spec.shape,
     )

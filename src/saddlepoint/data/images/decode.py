@@ -283,7 +283,7 @@ def _eight_bits_of(values: np.ndarray, look: Look, done: Counter[str]) -> Image.
     from PIL import Image
 
     done[f"scaled from {'floats' if values.dtype.kind == 'f' else 'more than 8 bits'} to 8 bits"] += 1
-    pixels = np.rint(look.levels.share(values) * 255).astype(np.uint8)
+    pixels = look.levels.bring(values, 255, np.uint8)
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         pixels[..., 3] = np.rint(_opacity(values[..., 3]) * 255)
         return _transparent(Image.fromarray(pixels), False, done, look)
@@ -293,19 +293,20 @@ def _eight_bits_of(values: np.ndarray, look: Look, done: Counter[str]) -> Image.
 def _planes(image: Image.Image, values: np.ndarray | None, look: Look, done: Counter[str]) -> Planes:
     from PIL import Image
 
+    pixels: np.ndarray
     if values is None:
         found = _to_eight_bits(image, done, look)
-        pixels = np.asarray(found, dtype=np.float64) * (TOP // 255)
+        pixels = np.asarray(found, dtype=np.float32) * (TOP // 255)
         alpha = found.mode == "RGBA"
     else:
-        pixels = look.levels.share(values) * TOP
+        pixels = look.levels.bring(values, TOP, np.float32)
         alpha = pixels.ndim == 3 and pixels.shape[2] == 4
         if alpha:
             pixels[..., 3] = _opacity(values[..., 3]) * TOP
             if pixels[..., 3].min() < TOP:
                 done[kept_words(look) if look.alpha else laid_words(look)] += 1
         if alpha and not look.alpha:
-            share, ground = pixels[..., 3:] / TOP, np.array(look.ground) * (TOP // 255)
+            share, ground = pixels[..., 3:] / TOP, np.array(look.ground, np.float32) * (TOP // 255)
             pixels, alpha = pixels[..., :3] * share + ground * (1 - share), False
     planes = pixels[..., None] if pixels.ndim == 2 else pixels
     return Planes(tuple(Image.fromarray(planes[..., k].astype(np.float32)) for k in range(planes.shape[2])), alpha)

@@ -21,6 +21,8 @@ TOP = 65535
 _WELL_BELOW = 0.25
 """Floats in [-1, 1] that all end below this use a small part of that range: they get the range in use."""
 
+_ROWS = 256
+
 _PAYLOAD, _VALUES = "_saddlepoint_payload", "_saddlepoint_values"
 # Pillow takes one byte of two of these; the same with the order of bytes turned round yields the other.
 _OTHER_BYTE = {
@@ -47,10 +49,17 @@ class Levels:
     whole: tuple[float, float] = (0.0, float(TOP))
     floats: tuple[float, float] = (0.0, 1.0)
 
-    def share(self, values: np.ndarray) -> np.ndarray:
-        """Return values as shares of the scale, float64 in [0, 1]; what lies beyond is clipped."""
+    def bring(self, values: np.ndarray, top: int, kind: type) -> np.ndarray:
+        """Return values on a scale from 0 to ``top``; what lies beyond is clipped, whole numbers are rounded.
+
+        A few rows at a time: in double precision a large picture would take much memory.
+        """
         low, high = self.whole if values.dtype.kind in "ui" else self.floats
-        found: np.ndarray = ((values.astype(np.float64) - low) / (high - low)).clip(0.0, 1.0)
+        found: np.ndarray = np.empty(values.shape, kind)
+        for start in range(0, len(values), _ROWS):
+            part = (values[start : start + _ROWS].astype(np.float64) - low) / (high - low)
+            part = part.clip(0.0, 1.0) * top
+            found[start : start + _ROWS] = np.rint(part) if found.dtype.kind == "u" else part
         return found
 
 

@@ -88,9 +88,8 @@ def _carve_files(
             end = len(pool) - place * count
             carved[split] = sorted(pool[end - count : end])
         return carved, "the last pages in order: there are too few files, and pages of one file may be alike"
-    order = sorted(groups)
-    if len(groups) < 3 * len(wanted):
-        order.sort(key=lambda key: (len(groups[key]), key))
+    # By hash, but files larger than a part last: a long stack among single pictures belongs to training.
+    order = sorted(groups, key=lambda key: (max(0, len(groups[key]) - count), key))
     for place, split in enumerate(wanted):
         rows = list(groups[order.pop(0)])
         spare = len(wanted) - place

@@ -60,6 +60,20 @@ class Column:
         values = np.asarray(scaled, dtype=np.float64) * (self.high - self.low) + self.low
         return values if self.decimals is None else np.round(values, self.decimals)
 
+    def described(self) -> str:
+        """Return in words what the training rows have in it.
+
+        >>> Column("rain", 0.0, 55.9, 1, spike=0.0).described()
+        "'rain': 0 to 55.9, 1 decimal, often 0"
+        """
+        if self.values:
+            more = ", ..." if len(self.values) > 6 else ""
+            return f"'{self.name}': one of {', '.join(map(str, self.values[:6]))}{more}"
+        low, high = self.range or (self.low, self.high)
+        digits = {None: "", 0: ", whole", 1: ", 1 decimal"}.get(self.decimals, f", {self.decimals} decimals")
+        often = "" if self.spike is None else f", often {self.spike:g}"
+        return f"'{self.name}': {low:g} to {high:g}{digits}{often}"
+
     def beside_spike(self, scaled: np.ndarray) -> np.ndarray:
         """Return `restore` of values that are not the spike: what would round to it takes the nearest other value."""
         values = self.restore(scaled)

@@ -189,7 +189,8 @@ class _Sniffer:
         if any(numeric[place] and cell and place not in values for place, cell in enumerate(first)) or not values:
             return True
         counting = _counts(first[place] for place in values)
-        if counting is not None and (len(values) < len(first) or (counting == 0 and len(values) > 2)):
+        of_frame = counting == 0 and (len(values) > 2 or not first[0])  # names of a frame of pandas without any
+        if of_frame or (counting is not None and 2 < len(values) < len(first)):
             self.findings.append(
                 Finding("columns", f"the first line names the columns ({_shown(first)})", "its numbers count up",
                         "--no-header", sure=False)

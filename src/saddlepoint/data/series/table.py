@@ -76,6 +76,11 @@ def read_table(path: Path, options: Options) -> Table:
     table = Table(opened.name, look=opened.look, findings=[*opened.findings, *roles.findings])
     if roles.time is not None:
         table.times, table.stamps = roles.time.times, roles.time.stamps
+    elif options.time_column is None:
+        says = "no column is the time: rows are taken in the order of the file"
+        table.findings.append(Finding("time", says, "", "--time-column NAME", sure=False))
+    if opened.look.decimal == ",":
+        table.findings.append(Finding("numbers", "commas in numbers are decimal", "", "--decimal ."))
     table.groups, table.group = roles.series.codes, roles.series.column
     if roles.label:
         table.labels, table.label = codes_of(opened, roles.label), roles.label

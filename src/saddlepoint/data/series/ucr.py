@@ -178,7 +178,7 @@ def read_tsf(path: Path, options: Options) -> Frame:
     frame = _frame(path, cases, "", tuple(notes))
     for name, values in more.items():
         numbers = dict(kinds)[name] == "numeric"
-        each = np.array([float(v) for v in values]) if numbers else np.array(values, dtype=object)
+        each = _numbers(path, 0, values) if numbers else np.array(values, dtype=object)
         frame.data[name] = np.repeat(each, cases.lengths())
     return frame
 
@@ -245,7 +245,7 @@ def read_arff(path: Path, options: Options) -> Frame:
         if relational:
             _relational_case(path, line, text, cases)
             continue
-        cells = next(csv.reader([text], quotechar="'", escapechar="\\", skipinitialspace=True))
+        cells = _cells(path, line, text)
         if len(cells) != len(names):
             raise DataError(f"{path}, line {line}: {len(cells)} values, but {len(names)} attributes are declared")
         rows.append(cells)
@@ -269,6 +269,13 @@ def read_arff(path: Path, options: Options) -> Frame:
     label = last if kind.startswith("{") else None
     notes = [Finding("labels", f"'{label}' holds the class", "the last attribute lists its values")] if label else []
     return Frame(pandas.DataFrame(columns), tuple(notes), label=label)
+
+
+def _cells(path: Path, line: int, text: str) -> list[str]:
+    try:
+        return next(csv.reader([text], quotechar="'", escapechar="\\", skipinitialspace=True))
+    except csv.Error as error:
+        raise DataError(f"{path}, line {line} cannot be read as values parted by commas ({error})") from error
 
 
 def _relational_case(path: Path, line: int, text: str, cases: _Cases) -> None:
@@ -310,7 +317,7 @@ def _numbers(path: Path, line: int, cells: Any) -> np.ndarray:
         return np.array([np.nan if (t := cell.strip()).lower() in _MISSING else float(t) for cell in cells], np.float64)
     except ValueError as error:
         where = f"{path}, line {line}" if line else str(path)
-        raise DataError(f"{where}: {error}; values are numbers, or ? where missing") from error
+        raise DataError(f"{where}: {str(error)[:120]}; values are numbers, or ? where missing") from error
 
 
 def _frame(path: Path, cases: _Cases, kind: str, notes: tuple[Note, ...]) -> Frame:
