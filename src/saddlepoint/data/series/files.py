@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from collections.abc import Callable, Iterable
@@ -106,7 +107,7 @@ def _of_text(path: Path, options: Options) -> Opened:
     read = Columns(path, start, layout, names, options.decimal)
     table = read.read(lambda name: _asked(options, name))
     names = list(table.column_names)
-    opened = Opened(str(path), {}, layout.line, "line", read.layout.look, list(layout.findings), nameless)
+    opened = Opened(str(path), {}, layout.line, "line", read.layout.look, list(read.layout.findings), nameless)
     marked: dict[str, int] = {}
     for name in names:
         column = table.column(name)
@@ -140,7 +141,9 @@ def _of_cells(
     import pyarrow.compute as pc
 
     if not pa.types.is_string(data.type):
-        return Column(name, "int" if pa.types.is_integer(data.type) else "float", data)
+        with contextlib.suppress(pa.ArrowInvalid):  # fractions, or infinite
+            return Column(name, "int", data.cast(pa.int64()))
+        return Column(name, "float", data)
     for mark in missing:
         here = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(data), mark), False)
         opened.struck[mark] = opened.struck.get(mark, 0) + pc.sum(here).as_py()

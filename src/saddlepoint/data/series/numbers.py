@@ -181,7 +181,8 @@ def _plain(texts: Any, decimal: str) -> Any:
         if pc.any(pc.match_substring(texts, ".")).as_py():
             return None
         texts = pc.replace_substring(texts, decimal, ".")
-    for kind in (pa.int64(), pa.float64()):
+    hexadecimal = pc.any(pc.match_substring_regex(texts, "[xX]")).as_py()  # 0x10 is a whole number to Arrow
+    for kind in (pa.int64(), pa.float64())[bool(hexadecimal) :]:
         try:
             return texts.cast(kind)
         except pa.ArrowInvalid:

@@ -18,6 +18,7 @@ from typing import Any
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.memory import usable_memory
+from saddlepoint.data.plan import Finding
 from saddlepoint.data.series.numbers import MISSING, decimal_mark
 from saddlepoint.data.series.sniff import TextLayout
 
@@ -25,6 +26,7 @@ ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".tab")
 PACKED = ("", ".gz", ".bz2", ".xz", ".zip")
 _PEEK = 4 * 1024**2
 _BLOCK = 16 * 1024**2
+_DIGITS = re.compile(r"[-+\d.,' ]+")
 
 
 def open_stream(path: Path) -> Any:
@@ -102,6 +104,8 @@ class Columns:
     """
 
     def __init__(self, path: Path, start: bytes, layout: TextLayout, names: Sequence[str], decimal: str | None) -> None:
+        import pyarrow as pa
+
         self.path, self.layout, self.names = path, layout, list(names)
         self.body = start[layout.start :]
         self.bad: list[Any] = []
@@ -113,7 +117,15 @@ class Columns:
         self.layout = replace(layout, look=replace(layout.look, decimal=self.decimal))
         if not self.body.strip():
             raise DataError(f"{path} names columns but holds no rows; a series needs rows of numbers")
+        if self.decimal == ",":
+            places = [
+                name for name in self.names if any("," in cell and _DIGITS.fullmatch(cell) for cell in cells[name])
+            ]
+            says = f"the comma is the decimal mark: {', '.join(repr(name) for name in places)}"
+            said = Finding("columns", says, "" if decimal else "as its cells show", "--decimal .")
+            self.layout = replace(self.layout, findings=(*self.layout.findings, said))
         kinds = self._guarded(lambda: self._open(self._stream(io.BytesIO(self.body)), {}).schema)
+        self.whole = {field.name for field in kinds if pa.types.is_integer(field.type)}
         self.kinds = {field.name: self._kind(field.type, cells[field.name]) for field in kinds}
 
     def _rows(self) -> list[list[str]]:
@@ -128,8 +140,12 @@ class Columns:
         import pyarrow as pa
 
         padded = any(re.match(r"[+-]?0\d", cell) for cell in cells)  # 0705 is 7:05, 01032016 a day in March
-        plain = (pa.types.is_integer(kind) or pa.types.is_floating(kind)) and not padded
-        return kind if plain else pa.string()
+        if padded or any("x" in cell or "X" in cell for cell in cells):
+            return pa.string()
+        if pa.types.is_integer(kind):
+            # As whole numbers Arrow reads 0x10, too; as fractions it does not.
+            return kind if any(len(cell) > 15 for cell in cells) else pa.float64()
+        return kind if pa.types.is_floating(kind) else pa.string()
 
     def read(self, wanted: Callable[[str], bool]) -> Any:
         """Return all rows as an Arrow table; a column whose type does not hold to its end is read again as a wider one.
@@ -142,7 +158,9 @@ class Columns:
         """
         import pyarrow as pa
 
-        self.kinds = {n: kind for n, kind in self.kinds.items() if not pa.types.is_floating(kind) or wanted(n)}
+        self.kinds = {
+            n: kind for n, kind in self.kinds.items() if not pa.types.is_floating(kind) or n in self.whole or wanted(n)
+        }
         while True:
             batches, left, rows = [], usable_memory() // 4, 0
             try:
