@@ -223,6 +223,7 @@ def sample(
     beyond it.
     """
     from saddlepoint import api, pictures
+    from saddlepoint.data.series.positions import in_words
     from saddlepoint.engine.runtime import use_threads
 
     use_threads(threads)
@@ -231,6 +232,10 @@ def sample(
         loaded, picture, n, seed=seed, label=label, out=out, kind=kind, truncation=truncation, start=start
     )
     typer.echo(drawn)
+    if drawn.suffix.lower() in (".csv", ".parquet"):
+        said = in_words(loaded.layout, n or pictures.WINDOWS, loaded.family.data.shape[0])
+        if said:
+            say_aside(said)
 
 
 @app.command(

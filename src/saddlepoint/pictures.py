@@ -31,7 +31,7 @@ _USUAL = {
 _TRUNCATIONS = (1.0, 0.7, 0.5, 0.0, -0.5, -1.0)
 _FILMS = (".gif", ".mp4")
 _ROWS = 8
-_WINDOWS = 1000
+WINDOWS = 1000
 _FILES = 100
 
 
@@ -143,7 +143,7 @@ def _table(run: Run, picture: str, kind: str, n: int | None, out: Path | None, *
     path = out or run.path / "samples" / f"samples-seed{sampling['seed']}.{kind}"
     if path.suffix.lower() != f".{kind}":
         raise ConfigError(f"format is {kind}, but '{path}' ends in '{path.suffix}'; leave one of them out")
-    return run.write(path, n or _WINDOWS, **sampling)
+    return run.write(path, n or WINDOWS, **sampling)
 
 
 def _paths(run: Run, n: int, seed: int, label: int | str | None) -> Image.Image:
