@@ -25,7 +25,7 @@ from saddlepoint._errors import DataError
 from saddlepoint.data import load_dataset
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion
-from saddlepoint.data.series.table import Table, read_table
+from saddlepoint.data.tables.table import Table, read_table
 
 PACKAGES = {
     "vega": "vega_datasets==0.9.0",

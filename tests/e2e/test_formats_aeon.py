@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from saddlepoint.data.options import Options
-from saddlepoint.data.series.formats import READERS
-from saddlepoint.data.series.ucr import CASE, CLASS, TARGET
+from saddlepoint.data.tables.formats import READERS
+from saddlepoint.data.tables.ucr import CASE, CLASS, TARGET
 
 pytestmark = pytest.mark.slow
 

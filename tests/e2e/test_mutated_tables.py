@@ -22,7 +22,7 @@ from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.load import find_path
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import OpenQuestion
-from saddlepoint.data.series.table import Table, read_table
+from saddlepoint.data.tables.table import Table, read_table
 from tests.e2e.mutant_labels import NAMES, label_files
 from tests.e2e.mutants import Mutant, mutants
 from tests.unit.data_helpers import own_cache, pictures, write_folder  # noqa: F401

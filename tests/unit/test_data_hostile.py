@@ -15,10 +15,10 @@ from PIL import Image
 from saddlepoint._errors import DataError
 from saddlepoint.data import load_dataset
 from saddlepoint.data.given import load_samples
-from saddlepoint.data.series import files as series_files
 from saddlepoint.data.series import samples as series_samples
-from saddlepoint.data.series import text as series_text
 from saddlepoint.data.sources import arrays
+from saddlepoint.data.tables import files as series_files
+from saddlepoint.data.tables import text as series_text
 from tests.unit.data_helpers import own_cache, pictures, png, write_folder, write_parquet  # noqa: F401
 
 

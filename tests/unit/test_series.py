@@ -14,10 +14,11 @@ from saddlepoint.data import Dataset, Split, inspect_source, load_dataset, load_
 from saddlepoint.data.plan import OpenQuestion
 from saddlepoint.data.series import windows as series
 from saddlepoint.data.series.clock import Clock, clock_from_json
-from saddlepoint.data.series.layout import Column, Layout, decimals_of, layout_from_json
-from saddlepoint.data.series.pace import step_in_words
+from saddlepoint.data.series.layout import Column, Layout, layout_from_json
 from saddlepoint.data.series.samples import write_samples
 from saddlepoint.data.series.sines import SINES
+from saddlepoint.data.tables.numbers import decimals_of
+from saddlepoint.data.tables.pace import step_in_words
 from tests.unit.data_helpers import own_cache  # noqa: F401
 
 DAYS = np.datetime64("2021-01-01") + np.arange(1000)
@@ -419,7 +420,7 @@ def test_hostile_files_get_one_clear_answer(tmp_path: Path, content: bytes, word
 
 
 def test_text_far_down_in_a_column_of_numbers_is_placed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saddlepoint.data.series.text._PEEK", 400)
+    monkeypatch.setattr("saddlepoint.data.tables.text._PEEK", 400)
     path = write(tmp_path / "x.csv", ["a,b", *NUMBERS, "7,many"])
     with pytest.raises(DataError, match=r"line 202.*'many'"):
         load_dataset(path)

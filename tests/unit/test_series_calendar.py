@@ -14,9 +14,9 @@ from saddlepoint.data import load_dataset, load_samples
 from saddlepoint.data.series.calendar import PARTS, parts_of, phases
 from saddlepoint.data.series.clock import Clock
 from saddlepoint.data.series.layout import Column, Layout
-from saddlepoint.data.series.pace import DAY
 from saddlepoint.data.series.positions import consecutive, in_words, times_of
-from saddlepoint.data.series.time import Stamps
+from saddlepoint.data.tables.pace import DAY
+from saddlepoint.data.tables.time import Stamps
 from saddlepoint.run import Run
 from tests.unit.data_helpers import own_cache  # noqa: F401
 

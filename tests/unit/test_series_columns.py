@@ -14,7 +14,7 @@ from saddlepoint.data.series.columns import columns_of, filled
 from saddlepoint.data.series.layout import Column, Layout, layout_from_json
 from saddlepoint.data.series.rules import Rule, notice, read_rules, verify
 from saddlepoint.data.series.samples import write_samples
-from saddlepoint.data.series.table import Table
+from saddlepoint.data.tables.table import Table
 from tests.unit.data_helpers import own_cache  # noqa: F401
 
 ROWS = 600

@@ -17,7 +17,7 @@ import pytest
 from saddlepoint._errors import DataError
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import OpenQuestion
-from saddlepoint.data.series.table import Table, is_table, read_table
+from saddlepoint.data.tables.table import Table, is_table, read_table
 
 DAYS = [f"{day:%Y-%m-%d}" for day in pd.date_range("2020-01-01", periods=40)]
 A = [i * i % 97 / 10 for i in range(40)]
@@ -178,8 +178,8 @@ def test_what_the_head_of_a_file_promises_is_checked_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whole numbers become fractions, numbers texts with marks, far behind what is looked at first."""
-    monkeypatch.setattr("saddlepoint.data.series.text._PEEK", 300)
-    monkeypatch.setattr("saddlepoint.data.series.text._BLOCK", 400)
+    monkeypatch.setattr("saddlepoint.data.tables.text._PEEK", 300)
+    monkeypatch.setattr("saddlepoint.data.tables.text._BLOCK", 400)
     count = [str(i * 7 % 31) for i in range(400)]
     count[300] = "2.5"
     marked = [str(i * i % 97) for i in range(400)]

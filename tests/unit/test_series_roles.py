@@ -13,7 +13,7 @@ from saddlepoint._errors import DataError
 from saddlepoint.data import load_dataset
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import OpenQuestion
-from saddlepoint.data.series.table import Table, read_table
+from saddlepoint.data.tables.table import Table, read_table
 from tests.unit.data_helpers import own_cache  # noqa: F401
 
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from saddlepoint.data.options import MIN_SIDE, MIN_WINDOW, Kind, Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.series.formats import READERS
-from saddlepoint.data.series.table import is_table
 from saddlepoint.data.sources.arrays import Peek, peek_array
+from saddlepoint.data.tables.formats import READERS
+from saddlepoint.data.tables.table import is_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,12 +14,12 @@ from saddlepoint.data.images.domains import DOMAINS, domains_source
 from saddlepoint.data.images.prepare import prepare
 from saddlepoint.data.options import Options
 from saddlepoint.data.series import sines
-from saddlepoint.data.series.table import is_table
 from saddlepoint.data.series.windows import load_series
 from saddlepoint.data.sources import arrays, hub, synthetic, wheel
 from saddlepoint.data.sources.folder import Source
 from saddlepoint.data.sources.paths import path_source
 from saddlepoint.data.sources.tfd import HOW_TO_GET
+from saddlepoint.data.tables.table import is_table
 
 Say = Callable[[str], None]
 

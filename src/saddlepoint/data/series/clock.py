@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from saddlepoint._errors import DataError
-from saddlepoint.data.series.pace import DAY, SECOND
-from saddlepoint.data.series.time import Stamps, stamps_from_json
+from saddlepoint.data.tables.pace import DAY, SECOND
+from saddlepoint.data.tables.time import Stamps, stamps_from_json
 
 HOUR = DAY // 24
 MONTH = 30.44 * DAY

@@ -9,10 +9,11 @@ import numpy as np
 from saddlepoint._errors import DataError
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.series.irregular import STEPS
-from saddlepoint.data.series.layout import Column, decimals_of
+from saddlepoint.data.series.layout import Column
 from saddlepoint.data.series.rules import bounds_of, notice, read_rules, sorted_columns, verify
-from saddlepoint.data.series.table import Table
 from saddlepoint.data.sources.folder import shortened
+from saddlepoint.data.tables.numbers import decimals_of
+from saddlepoint.data.tables.table import Table
 
 SPIKE = 0.1
 """A value that at least this share of the rows has is a spike ..."""

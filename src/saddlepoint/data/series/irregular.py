@@ -8,8 +8,8 @@ import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.series.pace import DAY, GAP, SECOND, step_in_words
-from saddlepoint.data.series.table import Table
+from saddlepoint.data.tables.pace import DAY, GAP, SECOND, step_in_words
+from saddlepoint.data.tables.table import Table
 
 MOST_ODD = 0.01
 """Times are irregular if more than this share of the steps is no multiple of the usual one."""

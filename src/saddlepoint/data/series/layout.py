@@ -11,9 +11,7 @@ import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.series.clock import Clock, clock_from_json
-from saddlepoint.data.series.frame import Look
-
-MOST_DECIMALS = 10
+from saddlepoint.data.tables.frame import Look
 
 
 @dataclass(frozen=True)
@@ -308,13 +306,3 @@ def plain_layout(features: int) -> Layout:
     """Return the layout of sequences that came from no table: columns x1, x2, ... in [0, 1]."""
     columns = tuple(Column(f"x{i}", 0.0, 1.0) for i in range(1, features + 1))
     return Layout(columns, tuple(column.name for column in columns))
-
-
-def decimals_of(values: np.ndarray) -> int | None:
-    """Return the digits after the point that all finite values do with; None if more than 10."""
-    finite = values[np.isfinite(values)]
-    few = finite[:: max(1, len(finite) // 1000)]
-    for digits in range(MOST_DECIMALS + 1):
-        if all(np.array_equal(np.round(part, digits), part) for part in (few, finite)):
-            return digits
-    return None

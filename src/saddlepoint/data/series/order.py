@@ -13,9 +13,9 @@ from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.series.clock import Clock
 from saddlepoint.data.series.irregular import by_steps, irregularity, question, resampled, take
-from saddlepoint.data.series.layout import decimals_of
-from saddlepoint.data.series.pace import GAP, step_in_words, usual_step
-from saddlepoint.data.series.table import Table
+from saddlepoint.data.tables.numbers import decimals_of
+from saddlepoint.data.tables.pace import GAP, step_in_words, usual_step
+from saddlepoint.data.tables.table import Table
 
 SHARE = 10
 """One row in ten goes to each of valid and test, the last ones of every series."""

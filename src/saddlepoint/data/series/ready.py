@@ -1,4 +1,4 @@
-"""Arrays of series: windows that are ready (n, time, feature), and one long series (time, feature)."""
+"""Arrays of windows that are ready: (n, time, feature)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from saddlepoint.data.dataset import SPLITS, Dataset
 from saddlepoint.data.labels.files import index_labels
 from saddlepoint.data.options import MAX_WINDOW, MIN_SIDE, MIN_WINDOW, Options
 from saddlepoint.data.plan import Finding, Note
-from saddlepoint.data.series.frame import Frame
-from saddlepoint.data.series.layout import Column, Layout, decimals_of
+from saddlepoint.data.series.layout import Column, Layout
 from saddlepoint.data.sources.arrays import Held, open_arrays, plain
 from saddlepoint.data.sources.extras import check_room, listed
 from saddlepoint.data.sources.folder import stamp
+from saddlepoint.data.tables.long_array import column_names
+from saddlepoint.data.tables.numbers import decimals_of
 
 RULES = 1
 """Raised whenever windows would be prepared differently."""
@@ -48,34 +49,6 @@ class _Windows:
     labels: dict[str, np.ndarray | None]
     names: list[str]
     notes: list[Note] = field(default_factory=list)
-
-
-def read_array(path: Path, options: Options) -> Frame:
-    """Read one long series (time, feature) or (time,) from a .npy or .npz file: columns x1, x2, ... in order.
-
-    Raises:
-        DataError: if it is damaged or of another shape.
-    """
-    import pandas
-
-    held = open_arrays(path, options.array)
-    if len(held.parts) > 1:
-        raise DataError(f"{path} holds {listed(list(held.parts))} parts of rows; join them, or give windows (n, time, "
-                        "feature)")  # fmt: skip
-    ((x, labels),) = held.parts.values()
-    if x.ndim not in (1, 2) or x.dtype.kind not in "buif" or not x.size:
-        raise DataError(f"{path} is {x.dtype} of shape {x.shape}, but a long series is (time, feature), of numbers")
-    check_room(path, "the series", 8 * x.size)
-    values = np.asarray(x).reshape(len(x), -1)
-    names = _names(path, held, values.shape[1])
-    data = pandas.DataFrame({name: values[:, place] for place, name in enumerate(names)})
-    says = f"one series of {len(x):,} rows and {len(names)} feature{'s'[: len(names) - 1]}, in order"
-    vectors = x.ndim == 2 and x.dtype.kind == "f" and options.modality is None
-    notes: list[Note] = [Finding("series", says, f"an array of shape {x.shape}",
-                                 "--modality vector" if vectors else "", sure=not vectors)]  # fmt: skip
-    if labels is not None and labels.shape[:1] == x.shape[:1]:
-        data["label"] = [plain(value) for value in np.asarray(labels).reshape(len(x), -1)[:, 0]]
-    return Frame(data, tuple(notes), label="label" if "label" in data else None, moments=True)
 
 
 def load_ready(name: str, path: Path, options: Options) -> Dataset:
@@ -123,7 +96,7 @@ def _windows(path: Path, held: Held, options: Options) -> _Windows:
     if options.window not in (None, steps):
         raise DataError(f"--window is {options.window}, but {path} holds ready windows of {steps} rows; leave it out")
     check_room(path, "the windows", sum(8 * x.size for x, _ in parts.values()))
-    names = _names(path, held, features)
+    names = column_names(path, held, features)
     taken = list(range(features))
     if options.columns is not None:
         for name in options.columns:
@@ -148,14 +121,6 @@ def _undone(steps: int, features: int, options: Options) -> tuple[str, bool]:
     """Return the option that reads windows as images, where they can be, and whether none does."""
     chosen = options.modality is not None or min(steps, features) < MIN_SIDE
     return ("", True) if chosen else ("--modality image", False)
-
-
-def _names(path: Path, held: Held, features: int) -> list[str]:
-    if held.columns is None:
-        return ["x"] if features == 1 else [f"x{i + 1}" for i in range(features)]
-    if len(held.columns) != features or len(set(held.columns)) < features:
-        raise DataError(f"{path} names {len(held.columns)} columns, but holds {features} features; each has one name")
-    return held.columns
 
 
 def _split(path: Path, windows: _Windows) -> _Windows:

@@ -15,10 +15,10 @@ from saddlepoint._errors import ConfigError, DataError, suggest
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.options import Options
 from saddlepoint.data.series.calendar import phases
-from saddlepoint.data.series.frame import Look
 from saddlepoint.data.series.layout import Column, Layout, plain_layout
 from saddlepoint.data.series.positions import times_of
-from saddlepoint.data.series.table import is_table, read_table
+from saddlepoint.data.tables.frame import Look
+from saddlepoint.data.tables.table import is_table, read_table
 
 FORMATS = ("csv", "parquet", "npz")
 _WINDOW = "window"

@@ -18,8 +18,8 @@ from saddlepoint.data.series.calendar import parts_of, phases
 from saddlepoint.data.series.columns import columns_of, filled
 from saddlepoint.data.series.layout import Layout
 from saddlepoint.data.series.order import Series, Span, blocks, ordered, rows_of
-from saddlepoint.data.series.table import Table, read_table
 from saddlepoint.data.sources.folder import stamp
+from saddlepoint.data.tables.table import Table, read_table
 
 WINDOW = 24
 MOST_WINDOWS = 200_000

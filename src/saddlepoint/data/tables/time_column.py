@@ -9,14 +9,14 @@ import numpy as np
 from saddlepoint._errors import DataError
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.series.dates import TimeColumn, complete, dated, is_time, may_be_date
-from saddlepoint.data.series.forms import STRONG, says_time, words_of
-from saddlepoint.data.series.layout import decimals_of
-from saddlepoint.data.series.opened import Column, Opened
-from saddlepoint.data.series.pace import steadiness
-from saddlepoint.data.series.time import Stamps, clock_form, examples, read_unix
-from saddlepoint.data.series.timeparts import by_parts, clock_times, joined, repeats, with_clock
 from saddlepoint.data.sources.folder import shortened
+from saddlepoint.data.tables.dates import TimeColumn, complete, dated, is_time, may_be_date
+from saddlepoint.data.tables.forms import STRONG, says_time, words_of
+from saddlepoint.data.tables.numbers import decimals_of
+from saddlepoint.data.tables.opened import Column, Opened
+from saddlepoint.data.tables.pace import steadiness
+from saddlepoint.data.tables.time import Stamps, clock_form, examples, read_unix
+from saddlepoint.data.tables.time_parts import by_parts, clock_times, joined, repeats, with_clock
 
 
 def asked_time(opened: Opened, names: Sequence[str], options: Options) -> TimeColumn:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from saddlepoint.data.options import Options
-from saddlepoint.data.series.frame import Frame
-from saddlepoint.data.series.grids import read_grid
-from saddlepoint.data.series.ready import read_array
-from saddlepoint.data.series.ucr import read_arff, read_ts, read_tsf
-from saddlepoint.data.series.workbook import read_workbook, refuse_workbook
+from saddlepoint.data.tables.frame import Frame
+from saddlepoint.data.tables.grids import read_grid
+from saddlepoint.data.tables.long_array import read_array
+from saddlepoint.data.tables.ucr import read_arff, read_ts, read_tsf
+from saddlepoint.data.tables.workbook import read_workbook, refuse_workbook
 
 READERS: dict[str, Callable[[Path, Options], Frame]] = {
     ".xlsx": read_workbook,

@@ -12,10 +12,10 @@ import numpy as np
 from saddlepoint._errors import DataError
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.series.forms import loosely, pattern_of, words_of
-from saddlepoint.data.series.opened import Column, Opened
-from saddlepoint.data.series.pace import steadiness
-from saddlepoint.data.series.time import NOT, Read, Stamps, Unread, candidates, examples, read_form
+from saddlepoint.data.tables.forms import loosely, pattern_of, words_of
+from saddlepoint.data.tables.opened import Column, Opened
+from saddlepoint.data.tables.pace import steadiness
+from saddlepoint.data.tables.time import NOT, Read, Stamps, Unread, candidates, examples, read_form
 
 ORDERS = {"day-first": "d", "month-first": "m", "year-first": "y"}
 REGULAR = 0.98

@@ -15,8 +15,8 @@ import numpy as np
 from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note, OpenQuestion, Reading
-from saddlepoint.data.series.frame import Frame
 from saddlepoint.data.sources.extras import MOST_BYTES, guarded, listed, need
+from saddlepoint.data.tables.frame import Frame
 
 _KIND = "a workbook"
 _MOST_RATIO = 400

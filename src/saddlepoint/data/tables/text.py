@@ -19,8 +19,8 @@ from typing import Any
 from saddlepoint._errors import DataError
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.plan import Finding
-from saddlepoint.data.series.numbers import MISSING, decimal_mark
-from saddlepoint.data.series.sniff import TextLayout
+from saddlepoint.data.tables.numbers import MISSING, decimal_mark
+from saddlepoint.data.tables.sniffer import TextLayout
 
 ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".tab")
 PACKED = ("", ".gz", ".bz2", ".xz", ".zip")

@@ -11,11 +11,12 @@ import numpy as np
 from saddlepoint._errors import DataError
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.series.dates import TimeColumn, dated, may_be_date
-from saddlepoint.data.series.forms import words_of
-from saddlepoint.data.series.opened import Column, Opened
-from saddlepoint.data.series.pace import steadiness
-from saddlepoint.data.series.time import (
+from saddlepoint.data.sources.folder import shortened
+from saddlepoint.data.tables.dates import TimeColumn, dated, may_be_date
+from saddlepoint.data.tables.forms import words_of
+from saddlepoint.data.tables.opened import Column, Opened
+from saddlepoint.data.tables.pace import steadiness
+from saddlepoint.data.tables.time import (
     NOT,
     Stamps,
     Unread,
@@ -25,7 +26,6 @@ from saddlepoint.data.series.time import (
     from_parts,
     read_clock,
 )
-from saddlepoint.data.sources.folder import shortened
 
 PARTS = {
     "%Y": ({"year", "yr", "years", "jahr", "yyyy"}, (1000, 2500)), "%q": ({"quarter", "qtr", "q"}, (1, 4)),

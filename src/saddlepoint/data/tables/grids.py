@@ -12,9 +12,9 @@ import numpy as np
 from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note, OpenQuestion, Reading
-from saddlepoint.data.series.frame import Frame
 from saddlepoint.data.sources.extras import check_room, guarded, listed, need
 from saddlepoint.data.sources.hdf5 import refuse_outside
+from saddlepoint.data.tables.frame import Frame
 
 _KIND = "NetCDF or zarr"
 _PICKLED = ("pickle", "dill")

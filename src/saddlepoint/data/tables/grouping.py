@@ -9,10 +9,10 @@ import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.series.dates import TimeColumn
-from saddlepoint.data.series.opened import Column, Opened
-from saddlepoint.data.series.pace import usual_step
 from saddlepoint.data.sources.folder import shortened
+from saddlepoint.data.tables.dates import TimeColumn
+from saddlepoint.data.tables.opened import Column, Opened
+from saddlepoint.data.tables.pace import usual_step
 
 REPEATS = 0.01
 """Up to this share of repeated times is a fault of the file (the hour that comes twice in autumn), not series."""
@@ -23,7 +23,7 @@ Codes = tuple[np.ndarray, list[str]]
 
 
 @dataclass
-class Series:
+class Grouping:
     """What tells series apart.
 
     Attributes:
@@ -65,7 +65,7 @@ def codes_of(opened: Opened, name: str) -> Codes:
     ]
 
 
-def find_series(opened: Opened, time: TimeColumn | None, free: Sequence[str]) -> Series:
+def find_series(opened: Opened, time: TimeColumn | None, free: Sequence[str]) -> Grouping:
     """Return what tells series apart, where times repeat or rows form blocks.
 
     Args:
@@ -81,7 +81,7 @@ def find_series(opened: Opened, time: TimeColumn | None, free: Sequence[str]) ->
         return _blocks(opened, free)
     times = time.times
     if _repeated(times) <= REPEATS * len(times):
-        return Series()
+        return Grouping()
     fitting = [name for name in free if _fits(opened.columns[name], times, time.stamps.dates)]
     starts = np.flatnonzero(np.r_[True, np.diff(times) <= 0])
     segments = np.cumsum(np.r_[True, np.diff(times) <= 0]) - 1
@@ -101,9 +101,9 @@ def find_series(opened: Opened, time: TimeColumn | None, free: Sequence[str]) ->
         names = [str(i + 1) for i in range(len(starts))]
         says = f"{len(starts):,} series: '{time.stamps.name}' starts again for each"
         finding = Finding("series", says, "no column names them", "--time-column none", sure=False)
-        return Series("", (segments.astype(np.int32), names), (finding,))
+        return Grouping("", (segments.astype(np.int32), names), (finding,))
     if time.tentative:
-        return Series()
+        return Grouping()
     rows = len(times)
     raise DataError(
         f"{opened.name}: {_repeated(times):,} of {rows:,} rows repeat a time of '{time.stamps.name}', and in no column "
@@ -165,11 +165,11 @@ def _alike(opened: Opened, names: Sequence[str]) -> list[str]:
     return [name for name, _, _ in kept]
 
 
-def _by(opened: Opened, name: str, time: TimeColumn) -> Series:
+def _by(opened: Opened, name: str, time: TimeColumn) -> Grouping:
     codes = codes_of(opened, name)
     why = f"times of '{time.stamps.name}' repeat, and are unique in each"
     says = f"'{name}' tells {len(codes[1]):,} series apart ({shortened(codes[1])})"
-    return Series(name, codes, (Finding("series", says, why, "--group-column NAME or none", sure=False),))
+    return Grouping(name, codes, (Finding("series", says, why, "--group-column NAME or none", sure=False),))
 
 
 def _reading(opened: Opened, name: str) -> Reading:
@@ -180,7 +180,7 @@ def _reading(opened: Opened, name: str) -> Reading:
     return Reading(f"'{name}': {len(values):,} series", {"group_column": name}, [*rows, *more])
 
 
-def _blocks(opened: Opened, free: Sequence[str]) -> Series:
+def _blocks(opened: Opened, free: Sequence[str]) -> Grouping:
     """Ask about a column of text whose values stand in blocks, where no time says whether they are series."""
     for name in free:
         column = opened.columns[name]
@@ -199,4 +199,4 @@ def _blocks(opened: Opened, free: Sequence[str]) -> Series:
                 f"{opened.name}: rows of each '{name}' stand in a block, and no column is the time: is each a series?",
                 readings,
             )
-    return Series()
+    return Grouping()

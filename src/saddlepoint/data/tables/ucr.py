@@ -15,7 +15,7 @@ from saddlepoint._errors import DataError
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
-from saddlepoint.data.series.frame import Frame
+from saddlepoint.data.tables.frame import Frame
 
 if TYPE_CHECKING:
     import pandas

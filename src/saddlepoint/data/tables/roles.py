@@ -10,15 +10,15 @@ import numpy as np
 from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.series.dates import TimeColumn
-from saddlepoint.data.series.forms import STRONG, WEAK, words_of
-from saddlepoint.data.series.grouping import Series, codes_of, find_series
-from saddlepoint.data.series.numbers import edge_mark, sign_of
-from saddlepoint.data.series.opened import Column, Opened
-from saddlepoint.data.series.time import examples
-from saddlepoint.data.series.timecolumn import asked_time, find_time
-from saddlepoint.data.series.wide import ask_if_wide
 from saddlepoint.data.sources.folder import shortened
+from saddlepoint.data.tables.dates import TimeColumn
+from saddlepoint.data.tables.forms import STRONG, WEAK, words_of
+from saddlepoint.data.tables.grouping import Grouping, codes_of, find_series
+from saddlepoint.data.tables.numbers import edge_mark, sign_of
+from saddlepoint.data.tables.opened import Column, Opened
+from saddlepoint.data.tables.time import examples
+from saddlepoint.data.tables.time_column import asked_time, find_time
+from saddlepoint.data.tables.wide import ask_if_wide
 
 MOST_VALUES = 50
 """A column of text with more values is no category ..."""
@@ -41,7 +41,7 @@ class Roles:
     """
 
     time: TimeColumn | None = None
-    series: Series = field(default_factory=Series)
+    series: Grouping = field(default_factory=Grouping)
     label: str = ""
     features: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -70,7 +70,7 @@ def decide(opened: Opened, options: Options) -> Roles:
     if asked_group is None:
         roles.series = find_series(opened, roles.time, rest)
     elif asked_group != "none":
-        roles.series = Series(asked_group, codes_of(opened, asked_group))
+        roles.series = Grouping(asked_group, codes_of(opened, asked_group))
     _drop_tentative(roles)
     used = _used(roles) | set(() if roles.time is None else roles.time.beside)
     if options.time_column is None and options.columns is None:

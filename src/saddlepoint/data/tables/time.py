@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint.data.series.forms import DIRECTIVE, clock_of, forms_of, pandas_form, pattern_of, styled
-from saddlepoint.data.series.pace import DAY, SECOND
+from saddlepoint.data.tables.forms import DIRECTIVE, clock_of, forms_of, pandas_form, pattern_of, styled
+from saddlepoint.data.tables.pace import DAY, SECOND
 
 NOT = np.iinfo(np.int64).min
 """What stands for a missing time, as in numpy."""

@@ -9,8 +9,8 @@ import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.plan import Finding
-from saddlepoint.data.series.frame import Look
-from saddlepoint.data.series.time import known_zone
+from saddlepoint.data.tables.frame import Look
+from saddlepoint.data.tables.time import known_zone
 
 Kind = Literal["int", "float", "text", "bool", "time", "empty", "other"]
 

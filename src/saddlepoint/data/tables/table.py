@@ -11,13 +11,13 @@ import numpy as np
 from saddlepoint._errors import DataError
 from saddlepoint.data.options import Options, names_of
 from saddlepoint.data.plan import Finding
-from saddlepoint.data.series.files import is_table, open_table
-from saddlepoint.data.series.frame import Look
-from saddlepoint.data.series.grouping import Codes, codes_of
-from saddlepoint.data.series.opened import Column, Opened
-from saddlepoint.data.series.roles import decide
-from saddlepoint.data.series.time import Stamps
-from saddlepoint.data.series.wide import lengthened
+from saddlepoint.data.tables.files import is_table, open_table
+from saddlepoint.data.tables.frame import Look
+from saddlepoint.data.tables.grouping import Codes, codes_of
+from saddlepoint.data.tables.opened import Column, Opened
+from saddlepoint.data.tables.roles import decide
+from saddlepoint.data.tables.time import Stamps
+from saddlepoint.data.tables.wide import lengthened
 
 __all__ = ["Table", "is_table", "names_of", "read_table"]
 

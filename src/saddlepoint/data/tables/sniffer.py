@@ -12,9 +12,9 @@ from pathlib import Path
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.series.forms import clock_of, forms_of
-from saddlepoint.data.series.frame import Look
-from saddlepoint.data.series.numbers import MISSING
+from saddlepoint.data.tables.forms import clock_of, forms_of
+from saddlepoint.data.tables.frame import Look
+from saddlepoint.data.tables.numbers import MISSING
 
 _LINES = 400
 """Lines of the start of a file by which its layout is told."""

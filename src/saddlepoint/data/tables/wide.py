@@ -8,9 +8,9 @@ import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.series.forms import MONTHS
-from saddlepoint.data.series.opened import Column, Opened
 from saddlepoint.data.sources.folder import shortened
+from saddlepoint.data.tables.forms import MONTHS
+from saddlepoint.data.tables.opened import Column, Opened
 
 LEAST = 8
 """Columns whose names count up are asked about from this number on; years from three on."""

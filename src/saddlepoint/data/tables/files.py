@@ -14,14 +14,14 @@ from saddlepoint._errors import DataError
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, as_findings
-from saddlepoint.data.series.formats import ARRAYS, READERS
-from saddlepoint.data.series.forms import says_time
-from saddlepoint.data.series.frame import Frame, Look
-from saddlepoint.data.series.numbers import to_numbers
-from saddlepoint.data.series.opened import Column, Kind, Opened, of_table
-from saddlepoint.data.series.sniff import layout_of
-from saddlepoint.data.series.text import ENDINGS, PACKED, Columns, start_of, zipped_table
-from saddlepoint.data.series.time import candidates, examples
+from saddlepoint.data.tables.formats import ARRAYS, READERS
+from saddlepoint.data.tables.forms import says_time
+from saddlepoint.data.tables.frame import Frame, Look
+from saddlepoint.data.tables.numbers import to_numbers
+from saddlepoint.data.tables.opened import Column, Kind, Opened, of_table
+from saddlepoint.data.tables.sniffer import layout_of
+from saddlepoint.data.tables.text import ENDINGS, PACKED, Columns, start_of, zipped_table
+from saddlepoint.data.tables.time import candidates, examples
 
 __all__ = ["Column", "Frame", "Look", "Opened", "is_table", "open_table"]
 

@@ -231,3 +231,16 @@ def _is_mark(value: float) -> bool:
         or bool(re.fullmatch(r"[1-9]0*|9+0*", digits))
         or digits in ("32767", "32768")
     )
+
+
+MOST_DECIMALS = 10
+
+
+def decimals_of(values: np.ndarray) -> int | None:
+    """Return the digits after the point that all finite values do with; None if more than 10."""
+    finite = values[np.isfinite(values)]
+    few = finite[:: max(1, len(finite) // 1000)]
+    for digits in range(MOST_DECIMALS + 1):
+        if all(np.array_equal(np.round(part, digits), part) for part in (few, finite)):
+            return digits
+    return None

@@ -1,0 +1,1 @@
+"""Tables: files opened, times, series and roles of columns recognised; each decision a finding or a question."""
