@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from saddlepoint.data.options import Options
-from saddlepoint.data.series.ready import load_ready, read_array
+from saddlepoint.data.series.ready import load_ready
 from saddlepoint.data.sources.paths import path_source
 from saddlepoint.data.tables.formats import READERS
+from saddlepoint.data.tables.long_array import read_array
 from tests.unit.data_helpers import pictures, png
 
 

@@ -15,9 +15,10 @@ from saddlepoint._errors import DataError
 from saddlepoint.data.kinds import kind_findings, kind_of
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import OpenQuestion, as_findings
-from saddlepoint.data.series.ready import load_ready, read_array
+from saddlepoint.data.series.ready import load_ready
 from saddlepoint.data.tables.formats import READERS
 from saddlepoint.data.tables.frame import Frame
+from saddlepoint.data.tables.long_array import read_array
 from tests.unit.data_helpers import own_cache  # noqa: F401
 
 
