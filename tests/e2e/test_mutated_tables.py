@@ -125,8 +125,6 @@ def unsaid_differences(table: Table, frame: pd.DataFrame) -> Iterator[str]:
             if not mentioned and name not in table.values and name not in (table.group, table.label):
                 yield f"'{name}' is not there"
             continue
-        if "commas in numbers are decimal" in said:
-            cells = cells.map(lambda cell: cell.replace(",", ".") if isinstance(cell, str) else cell)
         if not _same(_cells_of(table, str(name)), cells) and not (whole and rows != len(frame)):
             yield f"'{name}' differs: {_cells_of(table, str(name))[:5].tolist()} for {cells[:5].tolist()}"
 
