@@ -208,7 +208,8 @@ def _short(one: Expected, verdict: dict[str, Any]) -> str:
     said = verdict["problems"] or verdict["said"]
     if verdict["outcome"] != "read":
         text = str(said[0]).splitlines()[0].replace("|", "\\|")
-        return text if len(text) < 200 else text[:197] + "..."
+        text = text if len(text) < 200 else text[:197] + "..."
+        return f"{text} ({one.why})" if verdict["outcome"] == "asked" and one.why else text
     return one.why
 
 

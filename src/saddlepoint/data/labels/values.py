@@ -41,6 +41,10 @@ def read_cells(
         DataError: on a cell that is no label, or a real-valued one, with what can be done.
     """
     plain = {name: _plain(where, name, cell, typed) for name, cell in cells.items()}
+    if any(isinstance(cell, str) for cell in plain.values()):
+        # Beside words numbers are words too, as pandas has it: 01 and 1 are two classes.
+        texts = {name: cell.strip() for name, cell in cells.items() if isinstance(cell, str)}
+        plain = {name: texts.get(name, cell) if isinstance(cell, int | float) else cell for name, cell in plain.items()}
     held = [cell for cell in plain.values() if cell is not None]
     if any(isinstance(cell, list) for cell in held):
         return _from_lists(where, plain, vectors, names)

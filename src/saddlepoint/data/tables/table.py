@@ -79,8 +79,6 @@ def read_table(path: Path, options: Options) -> Table:
     elif options.time_column is None:
         says = "no column is the time: rows are taken in the order of the file"
         table.findings.append(Finding("time", says, "", "--time-column NAME", sure=False))
-    if opened.look.decimal == ",":
-        table.findings.append(Finding("numbers", "commas in numbers are decimal", "", "--decimal ."))
     table.groups, table.group = roles.series.codes, roles.series.column
     if roles.label:
         table.labels, table.label = codes_of(opened, roles.label), roles.label
