@@ -27,7 +27,7 @@ from saddlepoint.data.images.decode import Look, look_from_json
 from saddlepoint.data.plan import Note, as_findings, findings_from_json, findings_to_json
 from saddlepoint.data.series.layout import Layout, layout_from_json
 
-FORMAT = 3
+FORMAT = 4
 """Raised whenever prepared data would come out differently: entries of other formats are rebuilt."""
 
 _WHOLE = 256 * 1024**2
