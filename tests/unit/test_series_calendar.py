@@ -203,3 +203,19 @@ def test_few_series_are_classes_and_name_their_samples(tmp_path: Path) -> None:
     assert list(table) == ["window", "day", "shop", "v"]
     assert table.groupby("window")["shop"].nunique().tolist() == [1, 1, 1]
     assert not set(table["shop"]) & {"a", "b"}
+
+
+def test_days_that_start_again_in_each_series_start_again_in_each_sample(tmp_path: Path) -> None:
+    rows = [f"{day},{300 + person},{(day * person) % 11}" for person in range(60) for day in range(3, 13)]
+    (tmp_path / "x.csv").write_text("\n".join(["Days,Subject,Reaction", *rows]) + "\n")
+    run = saddlepoint.train(
+        "timegan", str(tmp_path / "x.csv"), steps=2, options=SMALL, window=5, time_column="Days",
+        group_column="Subject", threads=1, out=tmp_path / "run",
+    )  # fmt: skip
+    assert isinstance(run, Run)
+    table = pd.read_csv(run.write(tmp_path / "s.csv", 4))
+    assert table["Days"].tolist() == [3, 4, 5, 6, 7] * 4
+    assert table["Subject"].nunique() == 4
+    assert in_words(run.layout, 4, 5) == "times start at 3 in every sample, as in the series of the data"
+    asked = pd.read_csv(run.write(tmp_path / "t.csv", 2, start="20"))
+    assert asked["Days"].tolist()[:5] == [20, 21, 22, 23, 24]

@@ -36,6 +36,7 @@ class Clock:
         unit: one of `UNITS`.
         stamps: how times are written.
         decimals: of a number: digits after the point in the data; None: as many as it takes.
+        start: of numbers that start again in each series (days since the first visit): the one they start at.
     """
 
     last: float
@@ -43,6 +44,7 @@ class Clock:
     unit: str
     stamps: Stamps | OldStamps
     decimals: int | None = None
+    start: float | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -106,7 +108,8 @@ class Clock:
         """Return it as it is kept in ``config.json``."""
         last = int(self.last) if float(self.last).is_integer() else self.last
         kept = {"last": last, "step": self.step, "unit": self.unit, "decimals": self.decimals}
-        return kept | {"stamps": self.stamps.to_json()}
+        again = {} if self.start is None else {"start": self.start}
+        return kept | again | {"stamps": self.stamps.to_json()}
 
 
 def clock_from_json(kept: Mapping[str, Any]) -> Clock:
@@ -116,13 +119,14 @@ def clock_from_json(kept: Mapping[str, Any]) -> Clock:
         KeyError, TypeError: if it is damaged.
     """
     if "stamps" in kept:
-        return Clock(kept["last"], kept["step"], kept["unit"], stamps_from_json(kept["stamps"]), kept["decimals"])
+        stamps = stamps_from_json(kept["stamps"])
+        return Clock(kept["last"], kept["step"], kept["unit"], stamps, kept["decimals"], kept.get("start"))
     number = kept["unit"] == "number"
     micro = 1 if number else 1000
     step = kept["step"] * (1000 if kept["unit"] == "time" else 1)
-    stamps = OldStamps(kept["name"], kept["form"], kept.get("sample", ""), step if kept["unit"] == "time" else 0)
+    old = OldStamps(kept["name"], kept["form"], kept.get("sample", ""), step if kept["unit"] == "time" else 0)
     last = kept["last"] if number else int(kept["last"]) * micro
-    return Clock(last, step, kept["unit"], stamps, kept.get("decimals"))
+    return Clock(last, step, kept["unit"], old, kept.get("decimals"))
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,14 @@ def _paced(table: Table, options: Options) -> tuple[Table, Clock | None, np.ndar
     if skipped > 0:
         text = f"{skipped:,} of {len(steps):,} steps skip one or two, and count as one"
         findings.append(Finding("time", text, "rows are missing there", "--resample STEP", sure=False))
-    return table, Clock(last, step, unit, stamps, decimals), late, findings
+    start = None if dates else _starts_again(times[np.r_[True, ~inside]])
+    return table, Clock(last, step, unit, stamps, decimals, start), late, findings
+
+
+def _starts_again(firsts: np.ndarray) -> float | None:
+    """Return the number at which most series start, from the first one of each; None if they start all over."""
+    values, counts = np.unique(firsts, return_counts=True)
+    return float(values[counts.argmax()]) if len(firsts) > 1 and counts.max() > len(firsts) / 2 else None
 
 
 def _clock_change(before: np.ndarray, after: np.ndarray, step: float, unit: str) -> np.ndarray:

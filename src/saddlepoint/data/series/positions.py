@@ -21,7 +21,8 @@ def consecutive(
     """Return times of windows that follow one another, (n, time): each begins a step after the one before ends.
 
     The first begins a step after the last time of the data, or at ``start``. Where samples are asked for by series,
-    each series goes on by itself. Where dates would end, windows begin at the first time again.
+    each series goes on by itself. Where dates would end, windows begin at the first time again. Samples that are series
+    of their own begin where those of the data do, if these start again at one number.
 
     Args:
         layout: of the table.
@@ -43,6 +44,8 @@ def consecutive(
             reason = "has no time" if clock is None else "has learned its steps, and goes on after the data"
             raise DataError(f"a start is given ({start}), but this data {reason}; leave it out")
         return None
+    if clock.start is not None and start is None and not layout.classes_are_series:
+        return clock.at(clock.start, np.broadcast_to(np.arange(time), (len(lengths), time)))
     base = clock.last if start is None else read_start(start, clock)
     first = begins(clock, lengths, labels if layout.classes_are_series else None, base) + (start is None)
     return clock.at(base, first[:, None] + np.arange(time))
@@ -61,6 +64,8 @@ def in_words(layout: Layout, windows: int, time: int) -> str:
         return ""
     if clock.unit.endswith("row"):
         return "times add the learned steps up, from the end of the data on"
+    if clock.start is not None and not layout.classes_are_series:
+        return f"times start at {clock.start:g} in every sample, as in the series of the data"
     if layout.calendar:
         names = {"hour": "the hour", "weekday": "the weekday", "season": "the season"}
         parts = ", ".join(names[part] for part in layout.calendar)
