@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import re
 import time
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.slow
 PAGES = [
     ("/", ""), ("/train", ""), ("/compare?one=conditional&two=points", ""), ("/lab", ""),
     ("/run/broken", ""), ("/run/nowhere", ""),
-    *(("/run/conditional", tab) for tab in ("Training", "Filmstrip", "Samples", "Neighbours", "Figures")),
+    *(("/run/conditional", tab) for tab in ("Training", "Filmstrip", "Samples", "Neighbours", "Figures", "Data")),
     *(("/run/conditional", tab) for tab in ("Explorer", "Projection")),
     *(("/run/points", tab) for tab in ("Samples", "Explorer")),
     *((f"/lab/{name}", "") for name in EXPERIMENTS),
@@ -176,6 +177,26 @@ def test_a_training_is_started_watched_paused_continued_and_stopped(visit: Visit
     changed(lambda: state.inner_text().startswith("stopped"), False, 60)
     assert RunFolder(runs / name).trainer() is None
     assert RunFolder(runs / name).read_config()["options"]["generator_widths"] == [16]
+
+
+def test_data_that_can_be_read_in_two_ways_is_asked_about_and_read_as_chosen(visit: Visit, tmp_path: Path) -> None:
+    table = tmp_path / "prices.csv"
+    days = [datetime.date(2016, 1, 1) + datetime.timedelta(number) for number in range(200)]
+    table.write_text("".join(f"{day},{number * number % 97}\n" for number, day in enumerate(days)))
+    page = visit.open("/train")
+    page.get_by_label("family", exact=True).click()
+    page.get_by_role("option", name=re.compile("^timegan")).first.click()
+    page.get_by_label("data", exact=True).fill(str(table))
+    page.get_by_role("button", name="Look into the data").click()
+    page.get_by_text("The data can be read in several ways").wait_for()
+    assert page.get_by_role("button", name="Read it so").count() == 2
+    page.get_by_role("button", name="Read it so").first.click()
+    page.get_by_role("columnheader", name="what is done").wait_for()
+    assert page.get_by_text("The data can be read in several ways").count() == 0
+    assert "--no-header" in page.get_by_text(re.compile("^saddle train timegan")).inner_text()
+    page.get_by_label("data", exact=True).fill("digits")
+    assert "--no-header" not in page.get_by_text(re.compile("^saddle train timegan")).inner_text()
+    assert not visit.complaints
 
 
 @pytest.mark.parametrize("name", list(EXPERIMENTS))

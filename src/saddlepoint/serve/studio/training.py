@@ -56,7 +56,9 @@ class Form:
         with ui.row().classes("gap-2"):
             ui.button("Look into the data", icon="search", on_click=parts.guarded(self.look)).props("no-caps outline")
             ui.button("Train", icon="play_arrow", on_click=parts.guarded(self.start)).props("no-caps")
-        self.reading = ui.column().classes("w-full")
+        self.frame = ui.column().classes("w-full")
+        with self.frame:
+            self.reading = ui.column().classes("w-full")
         self.family.on_value_change(self.chosen)
         self.preset.on_value_change(self.filled)
         for control in (self.budget, self.seed):
@@ -180,13 +182,15 @@ class Form:
                     ui.label(reading.title).classes("font-medium")
                     if reading.rows:
                         ui.label("\n".join(reading.rows)).classes("font-mono text-sm whitespace-pre-wrap break-all")
-                    ui.button("Read it so", on_click=parts.guarded(partial(self.choose, reading))).props("no-caps flat")
+                    ui.button("Read it so", on_click=partial(self.choose, reading)).props("no-caps flat")
 
     async def choose(self, reading: Reading) -> None:
         """Take one of the readings, and look again."""
         self.asked.update(reading.options)
         self.said()
-        await self.look()
+        # The button goes with its question, and what is said of errors needs a place that stays.
+        with self.frame:
+            await parts.guarded(self.look)()
 
     async def start(self) -> None:
         """Read the data, start the process, and go to its page."""
