@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from saddlepoint._errors import DataError, suggest
-from saddlepoint.data.options import Options
+from saddlepoint.data.options import Options, columns_flag, listed
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.series.dates import TimeColumn
 from saddlepoint.data.series.forms import STRONG, WEAK, words_of
@@ -173,7 +173,7 @@ def _without_counters(opened: Opened, roles: Roles, names: Sequence[str]) -> lis
         if name.lower() in ROW_NAMES and others:
             roles.findings.append(
                 Finding("columns", f"'{name}' counts the rows and is left out", "by its name",
-                        f"--columns {','.join(kept)}", sure=False)
+                        columns_flag(kept), sure=False)
             )  # fmt: skip
             kept = others
         elif roles.time is None and others:
@@ -228,13 +228,13 @@ def _choices(opened: Opened, name: str, others: Sequence[str]) -> list[Reading]:
     return [
         Reading(f"'{name}' is the time", {"time_column": name}, rows),
         Reading(f"rows are in order, and '{name}' is a feature", {"time_column": "none"}, values),
-        Reading(f"rows are in order, and '{name}' is left out", {"time_column": "none", "columns": ",".join(others)},
+        Reading(f"rows are in order, and '{name}' is left out", {"time_column": "none", "columns": listed(others)},
                 [", ".join(others[:5])]),
     ]  # fmt: skip
 
 
 def _leaving(others: Sequence[str]) -> str:
-    return f"--columns {','.join(others)}" if others else ""
+    return columns_flag(others) if others else ""
 
 
 def _features(opened: Opened, roles: Roles, options: Options, rest: Sequence[str]) -> list[str]:

@@ -156,9 +156,6 @@ def _calendar(
 ) -> tuple[tuple[str, ...], list[Finding]]:
     """Return the parts of the calendar that samples are told."""
     times, clock = series.table.times, series.clock
-    if not plain and times is None:
-        says = "no column is the time: rows are in order as they stand"
-        return (), [Finding("time", says, "none holds times", "--time-column NAME", sure=False)]
     if plain or times is None or clock is None:
         return (), []
     if options.calendar == "off":
