@@ -20,7 +20,7 @@ REPEATS = 0.01
 LEAST = 3
 """Rows that a series has on average, at least."""
 NUMBERED = frozenset(
-    [
+    {
         "id",
         "subject",
         "subjects",
@@ -47,7 +47,7 @@ NUMBERED = frozenset(
         "engine",
         "series",
         "group",
-    ]
+    }
 )
 """Words in names of columns of whole numbers that stand for somebody or something, and are no measured values."""
 
