@@ -456,3 +456,22 @@ def test_a_question_about_a_mark_shows_cells_that_differ(tmp_path: Path) -> None
         read_table(path, Options())
     first, second = error.value.readings
     assert all(a != b for a, b in zip(first.rows, second.rows, strict=True))
+
+
+def test_codes_with_zeros_in_front_are_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    rows = [f"{'01067' if n % 2 else '10115'},{n % 7},{value}\n" for n, value in enumerate(noise(60))]
+    path.write_text("code,count,v\n" + "".join(rows))
+    (finding,) = [f for f in read_table(path, Options()).findings if "codes" in f.says]
+    assert "'code' looks like codes ('01067')" in finding.says
+    option, value = shlex.split(finding.option)
+    assert list(read_table(path, Options.of(**{option[2:]: value})).values) == ["count", "v"]
+
+
+def test_a_time_that_starts_again_is_told_where_one_series_is_asked_for(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"rat": np.repeat([7, 8, 9], 40), "t": np.tile(np.arange(40) / 10, 3), "v": noise(120)})
+    path = write(tmp_path / "x.csv", frame)
+    assert read_table(path, Options()).group == "rat"
+    table = read_table(path, Options(group_column="none"))
+    assert "'t' starts again along the rows" in said(table)
+    assert list(table.values) == ["rat", "t", "v"]

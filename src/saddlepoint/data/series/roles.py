@@ -80,6 +80,7 @@ def decide(opened: Opened, options: Options) -> Roles:
         roles.findings += roles.time.findings
     roles.findings += roles.series.findings
     roles.findings += _marks(opened, roles.features)
+    roles.findings += _padded(opened, roles.features)
     return roles
 
 
@@ -156,7 +157,11 @@ def _time(opened: Opened, options: Options, free: Sequence[str]) -> TimeColumn |
 def _drop_tentative(roles: Roles) -> None:
     """Give up a time that counts only within series, where nothing tells series apart."""
     if roles.time is not None and roles.time.tentative and roles.series.codes is None:
-        roles.time = None
+        name, roles.time = roles.time.stamps.name, None
+        says = f"'{name}' starts again along the rows: it is no time of one series"
+        roles.findings.append(
+            Finding("series", says, "no column tells series apart", "--group-column NAME", sure=False)
+        )
 
 
 def _without_counters(opened: Opened, roles: Roles, names: Sequence[str]) -> list[str]:
@@ -331,6 +336,23 @@ def _say_categories(opened: Opened, roles: Roles, features: Sequence[str]) -> No
                         "it holds truth values" if column.kind == "bool" else "it holds few texts", _leaving(others),
                         sure=False)
             )  # fmt: skip
+
+
+def _padded(opened: Opened, features: Sequence[str]) -> list[Finding]:
+    """Return notes on numbers that are written as codes are, with zeros in front, such as 01067."""
+    notes = []
+    for name in features:
+        column = opened.columns[name]
+        if column.kind != "int" or column.texts is None:
+            continue
+        cells = examples(column.texts)
+        padded = [text for text in cells if text.isdigit() and len(text) > 1 and text[0] == "0"]
+        if padded and len({len(text) for text in cells}) == 1:
+            says = f"'{name}' looks like codes ('{padded[0]}'), but is learned as numbers: zeros in front are lost"
+            others = [other for other in features if other != name]
+            why = "all are written with the same number of digits"
+            notes.append(Finding("columns", says, why, _leaving(others), sure=False))
+    return notes
 
 
 def _marks(opened: Opened, features: Sequence[str]) -> list[Finding]:
