@@ -344,8 +344,10 @@ class Family(nn.Module, abc.ABC):
     def __init__(self, config: FamilyConfig, data: DataSpec) -> None:
         super().__init__()
         if data.modality not in self.tags.modalities:
+            able = [name for name, kind in _REGISTRY.items() if data.modality in kind.tags.modalities]
             raise ConfigError(
-                f"family '{self.name}' trains on {' or '.join(self.tags.modalities)} data, not on {data.modality}s"
+                f"family '{self.name}' trains on {' or '.join(self.tags.modalities)} data, not on {data.modality}s; "
+                f"{' and '.join(able) or 'no family'} can"
             )
         self.config: Any = config
         self.data = data

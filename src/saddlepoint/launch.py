@@ -222,7 +222,27 @@ def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     except (KeyError, TypeError, AttributeError):
         return "its config.json is none of saddlepoint's"
     changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    return ", ".join(f"{key}: {before.get(key)} there, {after.get(key)} now" for key in changed[:3])
+    return ", ".join(
+        _other_data(old["data"], new["data"])
+        if key == "data"
+        else f"{key}: {before.get(key)} there, {after.get(key)} now"
+        for key in changed[:3]
+    )
+
+
+def _other_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Return in words how two data sets differ: by their name, or how they are prepared, or else by what they hold."""
+    if old.get("source") != new.get("source"):
+        return f"data: {old.get('source')} there, {new.get('source')} now"
+    before, after = dict(old.get("options") or {}), dict(new.get("options") or {})
+    changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    return (
+        ", ".join(
+            f"data option {key}: {before.get(key, 'not given')} there, {after.get(key, 'not given')} now"
+            for key in changed[:3]
+        )
+        or f"data: {new.get('source')} has changed"
+    )
 
 
 def _snapshots(

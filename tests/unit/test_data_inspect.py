@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saddlepoint.data import inspect_source
+from saddlepoint.data import inspect_source, load_dataset
 from saddlepoint.data.images.duplicates import near_pairs
 from tests.unit.data_helpers import own_cache, pictures, png, write_folder, write_named  # noqa: F401
 
@@ -114,3 +114,14 @@ def test_colour_hidden_in_a_late_picture_is_seen(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.fromarray(grey[0]).save(buffer, "PNG")
     assert buffer.getvalue() == png(grey[0])
+
+
+def test_what_dedupe_leaves_out_is_told_as_training_tells_it(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "a", pictures(12))
+    (folder / "copy.png").write_bytes((folder / "0000.png").read_bytes())
+    found = inspect_source(str(folder), dedupe=True)
+    trained = load_dataset(str(folder), dedupe=True)
+    (finding,) = [f for f in found.findings if f.topic == "duplicates"]
+    assert finding.says.startswith("1 of 13 images look like another")
+    assert finding in trained.findings
+    assert not [text for text in found.advice if "--dedupe" in text]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -391,3 +392,86 @@ def test_named_series_are_cut_into_the_same_windows_as_ever(
     monkeypatch.setenv("SADDLEPOINT_DATA_DIR", str(tmp_path))
     x = load_dataset(name).splits["train"].x[..., : 7 if name == "etth1" else 6]
     assert hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest() == PUBLISHED[name]
+
+
+def test_blocks_of_numbered_subjects_without_a_time_are_asked_about(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"subject_id": np.repeat([301, 302, 305], 40), "v": noise(120)})
+    path = write(tmp_path / "x.csv", frame)
+    with pytest.raises(OpenQuestion, match="is each a series") as error:
+        read_table(path, Options())
+    grouped, single, labelled = follow(path, error.value)
+    assert grouped.groups is not None
+    assert grouped.groups[1] == ["301", "302", "305"]
+    assert list(grouped.values) == ["v"]
+    assert list(single.values) == ["subject_id", "v"]
+    assert labelled.label == "subject_id"
+
+
+def test_numbers_that_change_seldom_are_no_subjects(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"level": np.repeat([1, 2, 3], 40), "v": noise(120)})
+    assert list(read_table(write(tmp_path / "x.csv", frame), Options()).values) == ["level", "v"]
+
+
+def test_advice_about_columns_can_be_followed_whatever_their_names(tmp_path: Path) -> None:
+    names = ["low, high", "a b", '"q"']
+    frame = pd.DataFrame({name: noise(120, n) for n, name in enumerate(names)})
+    frame.insert(0, "date", pd.date_range("2021-01-01", periods=120).strftime("%Y-%m-%d"))
+    frame["kind"] = np.tile(["x", "y"], 60)
+    path = write(tmp_path / "x.csv", frame)
+    (finding,) = [f for f in read_table(path, Options()).findings if "category" in f.says]
+    option, value = shlex.split(finding.option)
+    assert option == "--columns"
+    assert list(read_table(path, Options.of(columns=value)).values) == names
+
+
+def test_that_no_column_is_the_time_is_said_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", pd.DataFrame({"v": noise(120)}))
+    says = [f.says for f in load_dataset(str(path)).findings if f.topic == "time"]
+    assert says == ["no column is the time: rows are taken in the order of the file"]
+    asked = [f for f in load_dataset(str(path), time_column="none").findings if f.topic == "time"]
+    assert [f.sure for f in asked] == [True]
+
+
+def test_large_whole_numbers_that_pandas_takes_for_floats_are_said_to_be_rounded(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"n": [str(12345678901234567890123 + 7**9 * i) for i in range(60)], "v": noise(60)})
+    assert "'n' holds numbers of more than 15 digits" in said(read_table(write(tmp_path / "x.csv", frame), Options()))
+
+
+def test_the_month_is_offered_first_only_where_it_can_be(tmp_path: Path) -> None:
+    for rows, offered in ((120, False), (12, True)):
+        days = pd.date_range("2021-01-01", periods=rows)
+        frame = pd.DataFrame({"day": days.strftime("%d.%m.%Y"), "v": noise(rows)})
+        path = write(tmp_path / f"{rows}.csv", frame)
+        (finding,) = [f for f in read_table(path, Options()).findings if "is the time" in f.says]
+        assert ("month-first" in finding.option) is offered
+        assert finding.sure is not offered
+        if offered:
+            read_table(path, Options(dates="month-first"))
+
+
+def test_a_question_about_a_mark_shows_cells_that_differ(tmp_path: Path) -> None:
+    counts = ["615", "687", "673", "1.239", "1.002", *(["980", "1.450"] * 30)]
+    path = write(tmp_path / "x.csv", pd.DataFrame({"n": counts, "k": "a"}), sep=";")
+    with pytest.raises(OpenQuestion, match="decimal mark") as error:
+        read_table(path, Options())
+    first, second = error.value.readings
+    assert all(a != b for a, b in zip(first.rows, second.rows, strict=True))
+
+
+def test_codes_with_zeros_in_front_are_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    rows = [f"{'01067' if n % 2 else '10115'},{n % 7},{value}\n" for n, value in enumerate(noise(60))]
+    path.write_text("code,count,v\n" + "".join(rows))
+    (finding,) = [f for f in read_table(path, Options()).findings if "codes" in f.says]
+    assert "'code' looks like codes ('01067')" in finding.says
+    option, value = shlex.split(finding.option)
+    assert list(read_table(path, Options.of(**{option[2:]: value})).values) == ["count", "v"]
+
+
+def test_a_time_that_starts_again_is_told_where_one_series_is_asked_for(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"rat": np.repeat([7, 8, 9], 40), "t": np.tile(np.arange(40) / 10, 3), "v": noise(120)})
+    path = write(tmp_path / "x.csv", frame)
+    assert read_table(path, Options()).group == "rat"
+    table = read_table(path, Options(group_column="none"))
+    assert "'t' starts again along the rows" in said(table)
+    assert list(table.values) == ["rat", "t", "v"]

@@ -17,8 +17,8 @@ from saddlepoint._errors import DataError
 from saddlepoint.data import in_memory, names
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.decode import USUAL, Look, Unreadable, decode, strict_pillow
-from saddlepoint.data.images.duplicates import Copies, Pair
-from saddlepoint.data.images.prepare import MAX_UNREADABLE, MIN_ROWS, done_findings, plan, survey_source
+from saddlepoint.data.images.duplicates import Copies, Pair, repeats
+from saddlepoint.data.images.prepare import MAX_UNREADABLE, MIN_ROWS, dedupe_finding, done_findings, plan, survey_source
 from saddlepoint.data.images.survey import Survey
 from saddlepoint.data.kinds import ARRAYS, is_windows, kind_of
 from saddlepoint.data.labels.files import index_labels, settle_labels
@@ -249,9 +249,11 @@ def _outlook(source: Source, options: Options, seen: _Seen) -> tuple[list[Note],
         advice.append(
             f"{len(survey.unreadable)} images cannot be used (up to {MAX_UNREADABLE:.0%} are skipped): remove them"
         )
-    if repeated := seen.count("exact"):
+    if options.dedupe:
+        steps.append(dedupe_finding(repeats(seen.pairs, seen.splits), survey.total))
+    elif repeated := seen.count("exact"):
         advice.append(f"{repeated} images repeat others exactly: unless that is meant, keep one of each (--dedupe)")
-    if near := seen.count("near"):
+    if (near := seen.count("near")) and not options.dedupe:
         advice.append(
             f"{near} pairs of images look the same: near copies make memorisation and its measures worse (--dedupe)"
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, cast
 
@@ -325,10 +327,33 @@ def names_of(text: str | Sequence[str] | None) -> tuple[str, ...] | None:
 
     >>> names_of("Black_Hair, Smiling")
     ('Black_Hair', 'Smiling')
+    >>> names_of('"a, b",c')
+    ('a, b', 'c')
     """
     if text is None:
         return None
-    return tuple(part.strip() for part in text.split(",") if part.strip()) if isinstance(text, str) else tuple(text)
+    if not isinstance(text, str):
+        return tuple(text)
+    parts = next(csv.reader([text.replace("\n", " ")], skipinitialspace=True), [])
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names as `names_of` reads them: in quotes where they hold commas, or begin with a quote.
+
+    >>> listed(["a, b", "c"])
+    '"a, b",c'
+    """
+    return ",".join('"' + name.replace('"', '""') + '"' if "," in name or name[:1] == '"' else name for name in names)
+
+
+def columns_flag(names: Iterable[str]) -> str:
+    """Return the option that learns these columns alone, to paste into a shell.
+
+    >>> columns_flag(["low", "high"]), columns_flag(["a b"]), columns_flag([])
+    ('--columns low,high', "--columns 'a b'", '--columns NAMES')
+    """
+    return f"--columns {shlex.quote(listed(names)) if (names := list(names)) else 'NAMES'}"
 
 
 def _two_numbers(value: Any) -> tuple[float, float]:

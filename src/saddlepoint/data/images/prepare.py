@@ -231,7 +231,7 @@ def _build(
             notes.append(f"{len(names)} of {total} images cannot be used and were skipped ({shortened(names)})")
         if options.dedupe:
             left = repeats(rows.copies.pairs(), rows.splits)
-            notes.append(_dedupe_finding(left, total))
+            notes.append(dedupe_finding(left, total))
     else:
         rows = _write_vectors(source, work / "rows")
     staying = np.array([n for n in range(len(rows.labels)) if n not in left], dtype=np.int64)
@@ -279,7 +279,8 @@ def done_findings(done: Mapping[str, int], total: int, look: Look) -> list[Findi
     return found
 
 
-def _dedupe_finding(left: Mapping[int, str], total: int) -> Finding:
+def dedupe_finding(left: Mapping[int, str], total: int) -> Finding:
+    """Say how many pictures were left out since they look like another."""
     kinds = Counter(left.values())
     says = (
         f"{len(left):,} of {total:,} images look like another and were left out: {kinds['exact']:,} repeat one "

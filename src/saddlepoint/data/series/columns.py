@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint.data.options import columns_flag
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.series.irregular import STEPS
 from saddlepoint.data.series.layout import Column
@@ -49,13 +50,13 @@ def filled(table: Table, spans: dict[str, list[Span]]) -> list[Finding]:
         if count > len(values) / 2:
             raise DataError(
                 f"{table.name}: {count:,} of {len(values):,} values of column '{name}' are missing, more than half; "
-                f"leave it out with --columns {','.join(others) or 'NAMES'}, or fill it first"
+                f"leave it out with {columns_flag(others)}, or fill it first"
             )
         train = np.concatenate([values[begin:end] for begin, end in spans["train"]])
         if (train < 0 if category else np.isnan(train)).all():
             raise DataError(
                 f"{table.name}: column '{name}' has no value among the training rows; leave it out with "
-                f"--columns {','.join(others) or 'NAMES'}"
+                f"{columns_flag(others)}"
             )
         pieces = [span for parts in spans.values() for span in parts]
         table.values[name] = (_repeated if category else _on_lines)(values, missing, pieces, train)
@@ -193,7 +194,7 @@ def _category(table: Table, name: str, rows: np.ndarray, static: bool) -> Column
         others = [other for other in table.values if other != name]
         raise DataError(
             f"{table.name}: column '{name}' holds {len(values):,} different texts ('{values[0]}', '{values[1]}', ...), "
-            f"and a category has {MOST_VALUES} at most; leave it out with --columns {','.join(others) or 'NAMES'}"
+            f"and a category has {MOST_VALUES} at most; leave it out with {columns_flag(others)}"
         )
     return Column(name, float(rows.min()), float(rows.max()), 0, tuple(values), static=static)
 

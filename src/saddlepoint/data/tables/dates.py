@@ -77,11 +77,7 @@ def _compact(column: Column) -> str:
 def _fits(texts: Sequence[str], form: str) -> bool:
     import pyarrow as pa
 
-    try:
-        read_form(pa.array(texts), form)
-    except Unread:
-        return False
-    return True
+    return _reads(pa.array(texts), form)
 
 
 def dated(opened: Opened, column: Column, options: Options) -> TimeColumn | None:
@@ -180,20 +176,34 @@ def _settled(opened: Opened, name: str, texts: Any, forms: Sequence[str], option
         raise DataError(
             f"{opened.name}: {opened.place(furthest.row)}, column '{name}' holds '{furthest.text}', which is no date "
             "like "
-            f"the first ones ('{examples(texts, 8)[0]}'); write all in one form, such as 2020-12-31"
+            f"the first ones ('{examples(texts, 8)[0]}'); write all in one form, such as 2020-12-31, or remove that "
+            "line if it is no row, such as one of totals"
         )
     stamps = Stamps((name,), (reads[0].form,), ("text",))
     if len(reads) == 1 or all(np.array_equal(read.times, reads[0].times) for read in reads[1:]):
-        return reads[0], _of_one(stamps, reads[0], forms, examples(texts, 8)[0], choice)
+        rival = next((form for form in forms if order_of(form) == "m" and form != reads[0].form), "")
+        either = bool(rival) and _reads(texts, rival)
+        return reads[0], _of_one(stamps, reads[0], forms, examples(texts, 8)[0], choice, either)
     return _of_several(opened, name, texts, reads)
 
 
-def _of_one(stamps: Stamps, read: Read, forms: Sequence[str], text: str, choice: str | None) -> Finding:
+def _reads(texts: Any, form: str) -> bool:
+    try:
+        read_form(texts, form)
+    except Unread:
+        return False
+    return True
+
+
+def _of_one(
+    stamps: Stamps, read: Read, forms: Sequence[str], text: str, choice: str | None, month_first: bool
+) -> Finding:
+    """Say how the one reading was found; with ``month_first`` whether the month may stand first as well."""
     why = f"'{text}' is read by {read.form}"
     dotted = re.search(r"%-?[dm]\.%-?[dm]\.", read.form)
     if choice is not None:
         return is_time(stamps, f"{why}, as asked")
-    if dotted and "%-m.%-d." in "".join(forms):
+    if dotted and month_first:
         return Finding("time", f"'{stamps.name}' is the time", f"{why}: with dots the day comes first",
                        "--dates month-first", sure=False)  # fmt: skip
     if len(forms) > 1 and not read.form.startswith("%Y"):

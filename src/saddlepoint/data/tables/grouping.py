@@ -11,6 +11,7 @@ from saddlepoint._errors import DataError
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.sources.folder import shortened
 from saddlepoint.data.tables.dates import TimeColumn
+from saddlepoint.data.tables.forms import words_of
 from saddlepoint.data.tables.opened import Column, Opened
 from saddlepoint.data.tables.pace import usual_step
 
@@ -18,6 +19,37 @@ REPEATS = 0.01
 """Up to this share of repeated times is a fault of the file (the hour that comes twice in autumn), not series."""
 LEAST = 3
 """Rows that a series has on average, at least."""
+NUMBERED = frozenset(
+    {
+        "id",
+        "subject",
+        "subjects",
+        "subj",
+        "patient",
+        "person",
+        "participant",
+        "individual",
+        "animal",
+        "unit",
+        "trial",
+        "run",
+        "episode",
+        "session",
+        "user",
+        "customer",
+        "household",
+        "firm",
+        "company",
+        "station",
+        "sensor",
+        "device",
+        "machine",
+        "engine",
+        "series",
+        "group",
+    }
+)
+"""Words in names of columns of whole numbers that stand for somebody or something, and are no measured values."""
 
 Codes = tuple[np.ndarray, list[str]]
 
@@ -181,10 +213,15 @@ def _reading(opened: Opened, name: str) -> Reading:
 
 
 def _blocks(opened: Opened, free: Sequence[str]) -> Grouping:
-    """Ask about a column of text whose values stand in blocks, where no time says whether they are series."""
+    """Ask about a column whose values stand in blocks, where no time says whether they are series.
+
+    Texts are asked about, and whole numbers whose name says that they number something: others may be values that
+    change seldom.
+    """
     for name in free:
         column = opened.columns[name]
-        if column.kind != "text" or column.data.null_count or column.bad is not None:
+        numbered = column.kind == "int" and bool(words_of(name) & NUMBERED)
+        if not (column.kind == "text" or numbered) or column.data.null_count or column.bad is not None:
             continue
         codes, values = codes_of(opened, name)
         changes = int((np.diff(codes) != 0).sum())

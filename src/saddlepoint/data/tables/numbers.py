@@ -102,7 +102,7 @@ def decimal_mark(name: str, cells: Mapping[str, Sequence[str]], asked: str | Non
     if mark == "." and not point.bare:
         return "."
     column, text = doubt
-    shown = [t for t in cells[column] if t][:3]
+    shown = [t for t in cells[column] if mark in t][:3]
     whole = [t.replace(mark, "") for t in shown]
     parts = [t.replace(",", ".") for t in shown]
     readings = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from saddlepoint._errors import DataError, suggest
-from saddlepoint.data.options import Options
+from saddlepoint.data.options import Options, columns_flag, listed
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.sources.folder import shortened
 from saddlepoint.data.tables.dates import TimeColumn
@@ -80,6 +80,7 @@ def decide(opened: Opened, options: Options) -> Roles:
         roles.findings += roles.time.findings
     roles.findings += roles.series.findings
     roles.findings += _marks(opened, roles.features)
+    roles.findings += _padded(opened, roles.features)
     return roles
 
 
@@ -156,7 +157,11 @@ def _time(opened: Opened, options: Options, free: Sequence[str]) -> TimeColumn |
 def _drop_tentative(roles: Roles) -> None:
     """Give up a time that counts only within series, where nothing tells series apart."""
     if roles.time is not None and roles.time.tentative and roles.series.codes is None:
-        roles.time = None
+        name, roles.time = roles.time.stamps.name, None
+        says = f"'{name}' starts again along the rows: it is no time of one series"
+        roles.findings.append(
+            Finding("series", says, "no column tells series apart", "--group-column NAME", sure=False)
+        )
 
 
 def _without_counters(opened: Opened, roles: Roles, names: Sequence[str]) -> list[str]:
@@ -173,7 +178,7 @@ def _without_counters(opened: Opened, roles: Roles, names: Sequence[str]) -> lis
         if name.lower() in ROW_NAMES and others:
             roles.findings.append(
                 Finding("columns", f"'{name}' counts the rows and is left out", "by its name",
-                        f"--columns {','.join(kept)}", sure=False)
+                        columns_flag(kept), sure=False)
             )  # fmt: skip
             kept = others
         elif roles.time is None and others:
@@ -228,13 +233,13 @@ def _choices(opened: Opened, name: str, others: Sequence[str]) -> list[Reading]:
     return [
         Reading(f"'{name}' is the time", {"time_column": name}, rows),
         Reading(f"rows are in order, and '{name}' is a feature", {"time_column": "none"}, values),
-        Reading(f"rows are in order, and '{name}' is left out", {"time_column": "none", "columns": ",".join(others)},
+        Reading(f"rows are in order, and '{name}' is left out", {"time_column": "none", "columns": listed(others)},
                 [", ".join(others[:5])]),
     ]  # fmt: skip
 
 
 def _leaving(others: Sequence[str]) -> str:
-    return f"--columns {','.join(others)}" if others else ""
+    return columns_flag(others) if others else ""
 
 
 def _features(opened: Opened, roles: Roles, options: Options, rest: Sequence[str]) -> list[str]:
@@ -331,6 +336,23 @@ def _say_categories(opened: Opened, roles: Roles, features: Sequence[str]) -> No
                         "it holds truth values" if column.kind == "bool" else "it holds few texts", _leaving(others),
                         sure=False)
             )  # fmt: skip
+
+
+def _padded(opened: Opened, features: Sequence[str]) -> list[Finding]:
+    """Return notes on numbers that are written as codes are, with zeros in front, such as 01067."""
+    notes = []
+    for name in features:
+        column = opened.columns[name]
+        if column.kind != "int" or column.texts is None:
+            continue
+        cells = examples(column.texts)
+        padded = [text for text in cells if text.isdigit() and len(text) > 1 and text[0] == "0"]
+        if padded and len({len(text) for text in cells}) == 1:
+            says = f"'{name}' looks like codes ('{padded[0]}'), but is learned as numbers: zeros in front are lost"
+            others = [other for other in features if other != name]
+            why = "all are written with the same number of digits"
+            notes.append(Finding("columns", says, why, _leaving(others), sure=False))
+    return notes
 
 
 def _marks(opened: Opened, features: Sequence[str]) -> list[Finding]:

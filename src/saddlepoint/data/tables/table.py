@@ -78,7 +78,12 @@ def read_table(path: Path, options: Options) -> Table:
         table.times, table.stamps = roles.time.times, roles.time.stamps
     elif options.time_column is None:
         says = "no column is the time: rows are taken in the order of the file"
-        table.findings.append(Finding("time", says, "", "--time-column NAME", sure=False))
+        table.findings.append(Finding("time", says, "none holds times", "--time-column NAME", sure=False))
+    elif options.time_column == ("none",):
+        says = "rows are taken in the order of the file, without a time"
+        table.findings.append(Finding("time", says, "asked for by --time-column none"))
+    if opened.look.decimal == ",":
+        table.findings.append(Finding("numbers", "commas in numbers are decimal", "", "--decimal ."))
     table.groups, table.group = roles.series.codes, roles.series.column
     if roles.label:
         table.labels, table.label = codes_of(opened, roles.label), roles.label
@@ -104,7 +109,7 @@ def _numbers(opened: Opened, column: Column, findings: list[Finding]) -> np.ndar
             "finite "
             "number: leave it empty where it is missing"
         )
-    if column.kind == "int" and len(values) and np.nanmax(np.abs(values)) > 2**53:
+    if (column.kind == "int" or column.whole) and len(values) and np.nanmax(np.abs(values)) > 2**53:
         findings.append(Finding("columns", f"'{column.name}' holds numbers of more than 15 digits, which are rounded"))
     return values
 

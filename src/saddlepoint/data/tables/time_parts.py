@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from saddlepoint._errors import DataError
-from saddlepoint.data.options import Options
+from saddlepoint.data.options import Options, listed
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.sources.folder import shortened
 from saddlepoint.data.tables.dates import TimeColumn, dated, may_be_date
@@ -209,8 +209,8 @@ def _ask_about_years(opened: Opened, parts: Mapping[str, str]) -> None:
         return
     readings = [
         Reading("each beginning is that of a new year of one series",
-                {"time_column": ",".join(names), "group_column": "none"}),
-        Reading("rows are in order, without a time", {"time_column": "none", "columns": ",".join(rest)}),
+                {"time_column": listed(names), "group_column": "none"}),
+        Reading("rows are in order, without a time", {"time_column": "none", "columns": listed(rest)}),
     ]  # fmt: skip
     raise OpenQuestion(
         f"{opened.name}: '{' + '.join(names)}' begin again, and no column holds the year: what are they? (Where a "
