@@ -101,6 +101,8 @@ def _asked(options: Options, name: str) -> bool:
 
 
 def _of_text(path: Path, options: Options) -> Opened:
+    import pyarrow as pa
+
     start = start_of(path)
     layout = layout_of(path, start, options.header)
     names, nameless = _named(layout.names)
@@ -112,6 +114,9 @@ def _of_text(path: Path, options: Options) -> Opened:
     for name in names:
         column = table.column(name)
         table = table.drop_columns([name])
+        if name in read.whole:
+            with contextlib.suppress(pa.ArrowInvalid):  # the first rows are whole numbers, later ones fractions
+                column = column.cast(pa.int64())
         opened.columns[name] = _of_cells(name, column, read.decimal, options.missing, opened, marked)
     if marked:
         shown = ", ".join(f"'{mark}' ({count:,})" for mark, count in sorted(marked.items())[:5])
@@ -141,9 +146,7 @@ def _of_cells(
     import pyarrow.compute as pc
 
     if not pa.types.is_string(data.type):
-        with contextlib.suppress(pa.ArrowInvalid):  # fractions, or infinite
-            return Column(name, "int", data.cast(pa.int64()))
-        return Column(name, "float", data)
+        return Column(name, "int" if pa.types.is_integer(data.type) else "float", data)
     for mark in missing:
         here = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(data), mark), False)
         opened.struck[mark] = opened.struck.get(mark, 0) + pc.sum(here).as_py()
