@@ -114,7 +114,7 @@ def _of_text(path: Path, options: Options) -> Opened:
     for name in names:
         column = table.column(name)
         table = table.drop_columns([name])
-        if name in read.whole:
+        if name in read.whole and pa.types.is_floating(column.type):
             with contextlib.suppress(pa.ArrowInvalid):  # the first rows are whole numbers, later ones fractions
                 column = column.cast(pa.int64())
         opened.columns[name] = _of_cells(name, column, read.decimal, options.missing, opened, marked)
