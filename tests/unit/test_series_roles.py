@@ -475,3 +475,26 @@ def test_a_time_that_starts_again_is_told_where_one_series_is_asked_for(tmp_path
     table = read_table(path, Options(group_column="none"))
     assert "'t' starts again along the rows" in said(table)
     assert list(table.values) == ["rat", "t", "v"]
+
+
+@pytest.mark.parametrize("form", ["%b %d", "%B %d", "%b-%d"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_months_and_days_without_a_year_are_no_months_and_years(tmp_path: Path, form: str, order: int) -> None:
+    days = pd.date_range("2019-01-01", periods=365).strftime(form)
+    values = np.arange(365) + 0.5
+    path = write(tmp_path / "x.csv", pd.DataFrame({"date": days, "v": values}).iloc[::order])
+    with pytest.raises(OpenQuestion, match="without a year") as error:
+        read_table(path, Options())
+    as_days, as_years = follow(path, error.value)
+    assert as_days.times is None
+    assert as_days.values["v"].tolist() == values[::order].tolist()
+    assert as_years.stamps is not None
+
+
+@pytest.mark.parametrize("shops", [1, 3])
+def test_months_with_years_of_two_digits_are_still_read(tmp_path: Path, shops: int) -> None:
+    months = list(pd.date_range("2001-01-01", periods=60, freq="MS").strftime("%b %y"))
+    frame = pd.DataFrame({"date": months * shops, "shop": np.repeat(list("abc")[:shops], 60), "v": noise(60 * shops)})
+    table = read_table(write(tmp_path / "x.csv", frame), Options())
+    assert table.stamps is not None
+    assert table.stamps.forms == ("%b %y",)
