@@ -498,3 +498,12 @@ def test_months_with_years_of_two_digits_are_still_read(tmp_path: Path, shops: i
     table = read_table(write(tmp_path / "x.csv", frame), Options())
     assert table.stamps is not None
     assert table.stamps.forms == ("%b %y",)
+
+
+def test_a_class_that_changes_by_the_row_is_refused_with_advice_that_works(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", pd.DataFrame({"v": noise(120), "kind": np.tile(["a", "b"], 60)}))
+    with pytest.raises(DataError, match="leave --label-column out: then 'kind' is learned"):
+        load_dataset(str(path), label_column="kind")
+    layout = load_dataset(str(path)).layout
+    assert layout is not None
+    assert "kind" in [column.name for column in layout.columns]

@@ -243,6 +243,12 @@ def blocks(series: Series, window: int) -> tuple[dict[str, list[Span]], list[Fin
     return spans, notes
 
 
+def _without_label(series: Series) -> str:
+    if series.table.labels is None:
+        return ""
+    return f", or leave --label-column out: then '{series.table.label}' is learned as it changes"
+
+
 def _cut_at_gaps(series: Series, spans: dict[str, list[Span]], rows: np.ndarray, window: int) -> list[Finding]:
     """Cut every part at gaps, in place; pieces shorter than a window go, but for whole series. Return what to say.
 
@@ -271,7 +277,7 @@ def _cut_at_gaps(series: Series, spans: dict[str, list[Span]], rows: np.ndarray,
         empty = next(split for split, parts in spans.items() if not parts)
         raise DataError(
             f"{series.table.name}: no window of {window} rows fits into the {empty} part between gaps, ends and "
-            "changes of the label; give more rows, or a shorter --window"
+            f"changes of the label; give more rows, or a shorter --window{_without_label(series)}"
         )
     text = f"{dropped:,} rows between gaps and ends are fewer than a window and were left out"
     return [Finding("time", text)] if dropped else []
