@@ -507,3 +507,23 @@ def test_a_class_that_changes_by_the_row_is_refused_with_advice_that_works(tmp_p
     layout = load_dataset(str(path)).layout
     assert layout is not None
     assert "kind" in [column.name for column in layout.columns]
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_last_row_of_totals_is_noticed(tmp_path: Path, last: bool) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"units": rng.integers(0, 20, 60), "price": rng.normal(10, 1, 60).round(2)})
+    if last:
+        frame.loc[60] = [frame["units"].sum(), frame["price"].sum().round(2)]
+    assert ("looks like one of totals" in said(read_table(write(tmp_path / "x.csv", frame), Options()))) is last
+
+
+def test_the_hour_that_comes_twice_in_autumn_is_likely_and_said_with_what_undoes_it(tmp_path: Path) -> None:
+    hours = pd.date_range("2019-10-26", periods=120, freq="h", tz="Europe/Berlin")
+    frame = pd.DataFrame({"time": hours.strftime("%Y-%m-%d %H:%M"), "v": noise(120)})
+    told = load_dataset(str(write(tmp_path / "x.csv", frame))).findings
+    (finding,) = [f for f in told if "repeat a time" in f.says]
+    assert not finding.sure
+    frame["time"] = [hour.isoformat() for hour in hours]
+    told = load_dataset(str(write(tmp_path / "y.csv", frame))).findings
+    assert not [f for f in told if "repeat a time" in f.says]

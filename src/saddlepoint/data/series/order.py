@@ -122,7 +122,9 @@ def _without_repeats(table: Table, findings: list[Finding]) -> None:
             f"{table.name}: {count:,} of {rows:,} rows repeat a time of '{_time(table)}' in their series: {remedy}"
         )
     take(table, np.flatnonzero(~again))
-    findings.append(Finding("time", f"{count:,} rows repeat a time of their series and were left out"))
+    says = f"{count:,} rows repeat a time of their series and were left out"
+    why = "of rows of one time the first stays; where clocks go back in autumn, an hour comes twice"
+    findings.append(Finding("time", says, why, "times with their offset from UTC, or --group-column NAME", sure=False))
 
 
 def _paced(table: Table, options: Options) -> tuple[Table, Clock | None, np.ndarray, list[Finding]]:
