@@ -489,6 +489,7 @@ def test_months_and_days_without_a_year_are_no_months_and_years(tmp_path: Path, 
     assert as_days.times is None
     assert as_days.values["v"].tolist() == values[::order].tolist()
     assert as_years.stamps is not None
+    assert sorted(as_years.stamps.write(as_years.times)["date"]) == sorted(days)
 
 
 @pytest.mark.parametrize("shops", [1, 3])

@@ -136,7 +136,7 @@ def _ask_if_days(opened: Opened, name: str, texts: Any, form: str) -> None:
         [
             Reading("month and day: rows are in order as they stand, and the column is left out",
                     {"time_column": "none"}, [", ".join(few)]),
-            Reading("month and year: rows are put into that order", {"dates": form},
+            Reading("month and year: rows are put into that order", {"dates": read_form(texts, form).form},
                     [f"{text} = {month:02d}/20{year:02d}" for text, (month, year) in zip(few, parts, strict=False)]),
         ],
     )  # fmt: skip
