@@ -125,3 +125,15 @@ def test_what_dedupe_leaves_out_is_told_as_training_tells_it(tmp_path: Path) -> 
     assert finding.says.startswith("1 of 13 images look like another")
     assert finding in trained.findings
     assert not [text for text in found.advice if "--dedupe" in text]
+
+
+@pytest.mark.parametrize(("name", "noticed"), [("masks", True), ("winter", False)])
+def test_masks_beside_images_are_noticed(tmp_path: Path, name: str, noticed: bool) -> None:
+    for folder, seed in (("images", 0), (name, 1)):
+        write_folder(tmp_path / "a" / folder, pictures(12, seed=seed))
+    found = inspect_source(str(tmp_path / "a"))
+    assert len(found.classes) == 2
+    notes = [f for f in found.findings if "looks like masks of 'images'" in f.says]
+    assert bool(notes) is noticed
+    if noticed:
+        assert inspect_source(str(tmp_path / "a" / "images")).rows == 12

@@ -475,3 +475,56 @@ def test_a_time_that_starts_again_is_told_where_one_series_is_asked_for(tmp_path
     table = read_table(path, Options(group_column="none"))
     assert "'t' starts again along the rows" in said(table)
     assert list(table.values) == ["rat", "t", "v"]
+
+
+@pytest.mark.parametrize("form", ["%b %d", "%B %d", "%b-%d"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_months_and_days_without_a_year_are_no_months_and_years(tmp_path: Path, form: str, order: int) -> None:
+    days = pd.date_range("2019-01-01", periods=365).strftime(form)
+    values = np.arange(365) + 0.5
+    path = write(tmp_path / "x.csv", pd.DataFrame({"date": days, "v": values}).iloc[::order])
+    with pytest.raises(OpenQuestion, match="without a year") as error:
+        read_table(path, Options())
+    as_days, as_years = follow(path, error.value)
+    assert as_days.times is None
+    assert as_days.values["v"].tolist() == values[::order].tolist()
+    assert as_years.stamps is not None
+    assert sorted(as_years.stamps.write(as_years.times)["date"]) == sorted(days)
+
+
+@pytest.mark.parametrize("shops", [1, 3])
+def test_months_with_years_of_two_digits_are_still_read(tmp_path: Path, shops: int) -> None:
+    months = list(pd.date_range("2001-01-01", periods=60, freq="MS").strftime("%b %y"))
+    frame = pd.DataFrame({"date": months * shops, "shop": np.repeat(list("abc")[:shops], 60), "v": noise(60 * shops)})
+    table = read_table(write(tmp_path / "x.csv", frame), Options())
+    assert table.stamps is not None
+    assert table.stamps.forms == ("%b %y",)
+
+
+def test_a_class_that_changes_by_the_row_is_refused_with_advice_that_works(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", pd.DataFrame({"v": noise(120), "kind": np.tile(["a", "b"], 60)}))
+    with pytest.raises(DataError, match="leave --label-column out: then 'kind' is learned"):
+        load_dataset(str(path), label_column="kind")
+    layout = load_dataset(str(path)).layout
+    assert layout is not None
+    assert "kind" in [column.name for column in layout.columns]
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_last_row_of_totals_is_noticed(tmp_path: Path, last: bool) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"units": rng.integers(0, 20, 60), "price": rng.normal(10, 1, 60).round(2)})
+    if last:
+        frame.loc[60] = [frame["units"].sum(), frame["price"].sum().round(2)]
+    assert ("looks like one of totals" in said(read_table(write(tmp_path / "x.csv", frame), Options()))) is last
+
+
+def test_the_hour_that_comes_twice_in_autumn_is_likely_and_said_with_what_undoes_it(tmp_path: Path) -> None:
+    hours = pd.date_range("2019-10-26", periods=120, freq="h", tz="Europe/Berlin")
+    frame = pd.DataFrame({"time": hours.strftime("%Y-%m-%d %H:%M"), "v": noise(120)})
+    told = load_dataset(str(write(tmp_path / "x.csv", frame))).findings
+    (finding,) = [f for f in told if "repeat a time" in f.says]
+    assert not finding.sure
+    frame["time"] = [hour.isoformat() for hour in hours]
+    told = load_dataset(str(write(tmp_path / "y.csv", frame))).findings
+    assert not [f for f in told if "repeat a time" in f.says]

@@ -39,6 +39,10 @@ def may_say_labels(name: str) -> bool:
     return PurePosixPath(name).name in _TEXTS or name.lower().endswith(TABLE_SUFFIXES)
 
 
+_MASKS = {"mask", "masks", "annotation", "annotations", "label", "labels", "segmentation", "segmentations", "gt"}
+"""Names of folders that hold a mask for each picture of another folder."""
+
+
 @dataclass(frozen=True)
 class Arranged:
     """What is known of the images of a folder beside their pixels.
@@ -244,7 +248,28 @@ def _by_folders(images: Sequence[str], folders: Folders, asked: bool, passed: Se
     within = f"; folders within them ({few(deeper)}) say nothing" if deeper else ""
     count = len({label for label in classes.values() if label is not None})
     said = Finding("labels", f"classes are the {count} subfolders{within}", "", "--labels none", sure=not deeper)
-    return Arranged(images, dict(classes), findings=(said, *passed))
+    return Arranged(images, dict(classes), findings=(said, *_like_masks(classes), *passed))
+
+
+def _like_masks(classes: Mapping[str, str | None]) -> list[Finding]:
+    """Return notes on classes that look like masks of the pictures of another: by their name and those of their files.
+
+    Where masks were taken for a class, half of what is learned is masks.
+    """
+    stems: dict[str, set[str]] = {}
+    for name, label in classes.items():
+        if label is not None:
+            stems.setdefault(label, set()).add(PurePosixPath(name).stem)
+    notes = []
+    for label, files in stems.items():
+        if label.lower() not in _MASKS:
+            continue
+        twin = next((other for other in stems if other != label and len(files & stems[other]) > 0.9 * len(files)), None)
+        if twin is not None:
+            says = f"'{label}' looks like masks of '{twin}', but is learned as a class"
+            notes.append(Finding("labels", says, "its files are named alike", f"name the folder {twin} alone",
+                                 sure=False))  # fmt: skip
+    return notes
 
 
 def _shards(images: Sequence[str], classes: Mapping[str, str | None]) -> OpenQuestion:

@@ -122,7 +122,9 @@ def _without_repeats(table: Table, findings: list[Finding]) -> None:
             f"{table.name}: {count:,} of {rows:,} rows repeat a time of '{_time(table)}' in their series: {remedy}"
         )
     take(table, np.flatnonzero(~again))
-    findings.append(Finding("time", f"{count:,} rows repeat a time of their series and were left out"))
+    says = f"{count:,} rows repeat a time of their series and were left out"
+    why = "of rows of one time the first stays; where clocks go back in autumn, an hour comes twice"
+    findings.append(Finding("time", says, why, "times with their offset from UTC, or --group-column NAME", sure=False))
 
 
 def _paced(table: Table, options: Options) -> tuple[Table, Clock | None, np.ndarray, list[Finding]]:
@@ -243,6 +245,12 @@ def blocks(series: Series, window: int) -> tuple[dict[str, list[Span]], list[Fin
     return spans, notes
 
 
+def _without_label(series: Series) -> str:
+    if series.table.labels is None:
+        return ""
+    return f", or leave --label-column out: then '{series.table.label}' is learned as it changes"
+
+
 def _cut_at_gaps(series: Series, spans: dict[str, list[Span]], rows: np.ndarray, window: int) -> list[Finding]:
     """Cut every part at gaps, in place; pieces shorter than a window go, but for whole series. Return what to say.
 
@@ -271,7 +279,7 @@ def _cut_at_gaps(series: Series, spans: dict[str, list[Span]], rows: np.ndarray,
         empty = next(split for split, parts in spans.items() if not parts)
         raise DataError(
             f"{series.table.name}: no window of {window} rows fits into the {empty} part between gaps, ends and "
-            "changes of the label; give more rows, or a shorter --window"
+            f"changes of the label; give more rows, or a shorter --window{_without_label(series)}"
         )
     text = f"{dropped:,} rows between gaps and ends are fewer than a window and were left out"
     return [Finding("time", text)] if dropped else []

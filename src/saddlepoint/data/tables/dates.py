@@ -12,7 +12,7 @@ import numpy as np
 from saddlepoint._errors import DataError
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.tables.forms import loosely, pattern_of, words_of
+from saddlepoint.data.tables.forms import MONTHS, loosely, pattern_of, words_of
 from saddlepoint.data.tables.opened import Column, Opened
 from saddlepoint.data.tables.pace import steadiness
 from saddlepoint.data.tables.time import NOT, Read, Stamps, Unread, candidates, examples, read_form
@@ -20,6 +20,8 @@ from saddlepoint.data.tables.time import NOT, Read, Stamps, Unread, candidates, 
 ORDERS = {"day-first": "d", "month-first": "m", "year-first": "y"}
 REGULAR = 0.98
 """A reading of dates is regular if this share of its steps is the usual one."""
+_MONTH_AND_TWO = re.compile(r"%[\^_]?[bB][^%A-Za-z]*%y")
+"""A form that may be that of a month and a day, too."""
 _COMPACT = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
 
@@ -107,10 +109,41 @@ def dated(opened: Opened, column: Column, options: Options) -> TimeColumn | None
     forms = _forms(texts, options)
     if not forms:
         return None
+    if options.dates is None and _MONTH_AND_TWO.fullmatch(forms[0]):
+        _ask_if_days(opened, column.name, texts, forms[0])
     read, finding = _settled(opened, column.name, texts, forms, options)
     stamps = Stamps((column.name,), (read.form,), ("text",), read.zone)
     findings = [finding, *(Finding("time", f"'{column.name}': {text}") for text in read.says)]
     return complete(opened, column, TimeColumn(stamps, read.times, findings))
+
+
+def _ask_if_days(opened: Opened, name: str, texts: Any, form: str) -> None:
+    """Ask whether ``Jan 01`` is January 2001 or the first of January, where days run back less often than years.
+
+    Raises:
+        OpenQuestion: if so.
+    """
+    cells = [re.fullmatch(r"([A-Za-z]+)[^A-Za-z0-9]*(\d\d)", text or "") for text in texts.to_pylist()]
+    parts = np.array([(MONTHS.get(cell[1].lower(), 0), int(cell[2])) for cell in cells if cell], np.int64)
+    if not len(parts) or parts[:, 1].min() < 1 or parts[:, 1].max() > 31:
+        return
+    as_days, as_years = parts @ [32, 1], parts @ [1, 12]
+    if min(_runs_back(as_days), _runs_back(-as_days)) >= min(_runs_back(as_years), _runs_back(-as_years)):
+        return
+    few = [text for text in texts.slice(0, 3).to_pylist() if text]
+    raise OpenQuestion(
+        f"{opened.name}: column '{name}' holds '{few[0]}': a month and a day without a year, or a month and a year?",
+        [
+            Reading("month and day: rows are in order as they stand, and the column is left out",
+                    {"time_column": "none"}, [", ".join(few)]),
+            Reading("month and year: rows are put into that order", {"dates": read_form(texts, form).form},
+                    [f"{text} = {month:02d}/20{year:02d}" for text, (month, year) in zip(few, parts, strict=False)]),
+        ],
+    )  # fmt: skip
+
+
+def _runs_back(numbers: np.ndarray) -> int:
+    return int((np.diff(numbers) < 0).sum())
 
 
 def _forms(texts: Any, options: Options) -> list[str]:

@@ -226,9 +226,10 @@ def _blocks(opened: Opened, free: Sequence[str]) -> Grouping:
         codes, values = codes_of(opened, name)
         changes = int((np.diff(codes) != 0).sum())
         if 2 <= len(values) == changes + 1 and len(codes) / len(values) >= LEAST:
+            what = "value" if numbered else "category"
             readings = [
                 _reading(opened, name),
-                Reading(f"one series; '{name}' is a category that changes along it", {"group_column": "none"},
+                Reading(f"one series; '{name}' is a {what} that changes along it", {"group_column": "none"},
                         [f"{values[0]} ... {values[1]}: windows go across"]),
                 Reading(f"'{name}' is the class of its rows", {"label_column": name}, [f"classes {shortened(values)}"]),
             ]  # fmt: skip

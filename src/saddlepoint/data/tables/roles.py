@@ -81,6 +81,7 @@ def decide(opened: Opened, options: Options) -> Roles:
     roles.findings += roles.series.findings
     roles.findings += _marks(opened, roles.features)
     roles.findings += _padded(opened, roles.features)
+    roles.findings += _total(opened, roles.features)
     return roles
 
 
@@ -353,6 +354,20 @@ def _padded(opened: Opened, features: Sequence[str]) -> list[Finding]:
             why = "all are written with the same number of digits"
             notes.append(Finding("columns", says, why, _leaving(others), sure=False))
     return notes
+
+
+def _total(opened: Opened, features: Sequence[str]) -> list[Finding]:
+    """Return a note on a last row that is the sum of those above."""
+    for name in features:
+        column = opened.columns[name]
+        values = column.numbers() if column.kind in ("int", "float") else np.empty(0)
+        if len(values) < ROWS_PER_VALUE or not np.isfinite(values[-1]):
+            continue
+        above = values[:-1][np.isfinite(values[:-1])]
+        if (above != 0).sum() > 1 and abs(values[-1] - above.sum()) <= 1e-9 * np.abs(above).sum() and values[-1] != 0:
+            says = f"the last row looks like one of totals, but is learned as the others: its '{name}' is their sum"
+            return [Finding("columns", says, f"{values[-1]:g}", "remove that row", sure=False)]
+    return []
 
 
 def _marks(opened: Opened, features: Sequence[str]) -> list[Finding]:
