@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from saddlepoint._version import __version__
 
 if TYPE_CHECKING:
-    from saddlepoint.api import list_families, resume, train
-    from saddlepoint.data import load_dataset
+    from saddlepoint.api import inspect, list_families, resume, train
+    from saddlepoint.data import OpenQuestion, load_dataset
     from saddlepoint.export import export_run
     from saddlepoint.latent import Explorer, Point, View
     from saddlepoint.measure import compare_runs, evaluate_samples
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Explorer": "saddlepoint.latent",
+    "OpenQuestion": "saddlepoint.data",
     "Point": "saddlepoint.latent",
     "Run": "saddlepoint.run",
     "compare_runs": "saddlepoint.measure",
     "evaluate_samples": "saddlepoint.measure",
     "export_run": "saddlepoint.export",
+    "inspect": "saddlepoint.api",
     "list_families": "saddlepoint.api",
     "load": "saddlepoint.run",
     "load_dataset": "saddlepoint.data",
@@ -37,6 +39,7 @@ _HOMES = {
 
 __all__ = [
     "Explorer",
+    "OpenQuestion",
     "Point",
     "Run",
     "View",
@@ -44,6 +47,7 @@ __all__ = [
     "compare_runs",
     "evaluate_samples",
     "export_run",
+    "inspect",
     "list_families",
     "load",
     "load_dataset",
