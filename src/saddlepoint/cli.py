@@ -233,7 +233,7 @@ def sample(
     )
     typer.echo(drawn)
     if drawn.suffix.lower() in (".csv", ".parquet"):
-        said = in_words(loaded.layout, n or pictures.WINDOWS, loaded.family.data.shape[0])
+        said = in_words(loaded.layout, n or pictures.WINDOWS, loaded.family.data.shape[0], start)
         if said:
             say_aside(said)
 

@@ -261,3 +261,8 @@ def test_copies_are_found_by_shape_and_new_windows_are_not() -> None:
     found = memorisation(series.shape_nearness(copied, train), real, len(train))
     assert found.copying
     assert found.copies.value == pytest.approx(60 / 360, abs=0.01)
+
+
+def test_too_few_windows_are_refused_with_what_helps() -> None:
+    with pytest.raises(DataError, match="generated windows are 2, but at least 4 are needed: draw more samples"):
+        series.as_windows(np.zeros((2, 24, 1)), "generated windows")

@@ -14,6 +14,7 @@ from saddlepoint._errors import DataError
 from saddlepoint.data import load_dataset
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import OpenQuestion
+from saddlepoint.data.series.positions import in_words
 from saddlepoint.data.tables.table import Table, read_table
 from tests.unit.data_helpers import own_cache  # noqa: F401
 
@@ -528,3 +529,12 @@ def test_the_hour_that_comes_twice_in_autumn_is_likely_and_said_with_what_undoes
     frame["time"] = [hour.isoformat() for hour in hours]
     told = load_dataset(str(write(tmp_path / "y.csv", frame))).findings
     assert not [f for f in told if "repeat a time" in f.says]
+
+
+def test_what_the_times_of_samples_are_names_a_start_that_was_asked_for(tmp_path: Path) -> None:
+    days = pd.date_range("2021-01-01", periods=120).strftime("%Y-%m-%d")
+    path = write(tmp_path / "x.csv", pd.DataFrame({"date": days, "v": noise(120)}))
+    layout = load_dataset(str(path)).layout
+    assert layout is not None
+    assert "after the data" in in_words(layout, 2, 24)
+    assert "from 2030-01-01 on" in in_words(layout, 2, 24, "2030-01-01")

@@ -43,6 +43,10 @@ def as_windows(x: np.ndarray, name: str, least: int = _LEAST) -> np.ndarray:
             is not in all features from some step on to the end, or a window without a step.
     """
     table = np.asarray(x)
+    if table.ndim == 3 and 0 < len(table) < least:
+        raise DataError(
+            f"{name} are {len(table)}, but at least {least} are needed: draw more samples, or give longer series"
+        )
     if table.ndim != 3 or len(table) < least or table.shape[1] < 3 or table.shape[2] < 1:
         raise DataError(
             f"{name} have shape {table.shape}, but must be (n, time, feature) with n >= {least} and at least 3 steps: "

@@ -51,28 +51,30 @@ def consecutive(
     return clock.at(base, first[:, None] + np.arange(time))
 
 
-def in_words(layout: Layout, windows: int, time: int) -> str:
+def in_words(layout: Layout, windows: int, time: int, start: str | None = None) -> str:
     """Return what the times of a file of samples are, in a sentence without a full stop; "" without a time.
 
     Args:
         layout: of the table.
         windows: how many the file holds.
         time: steps of a window.
+        start: time of the first step that was asked for; None: after the data.
     """
     clock = layout.clock
     if clock is None:
         return ""
     if clock.unit.endswith("row"):
         return "times add the learned steps up, from the end of the data on"
-    if clock.start is not None and not layout.classes_are_series:
+    if clock.start is not None and start is None and not layout.classes_are_series:
         return f"times start at {clock.start:g} in every sample, as in the series of the data"
+    where = "after the data" if start is None else f"from {start} on"
     if layout.calendar:
         names = {"hour": "the hour", "weekday": "the weekday", "season": "the season"}
         parts = ", ".join(names[part] for part in layout.calendar)
-        text = f"times follow one another after the data, and samples were told {parts}"
+        text = f"times follow one another {where}, and samples were told {parts}"
     else:
-        text = "times are positions only: windows follow one another after the data, and were told no calendar"
-    most = clock.most(clock.last) // time
+        text = f"times are positions only: windows follow one another {where}, and were told no calendar"
+    most = clock.most(clock.last if start is None else read_start(start, clock)) // time
     if windows > most and not layout.classes_are_series:
         text += f"; dates end after {most:,} windows, and begin again"
     return text
