@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect as inspection
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -91,6 +92,7 @@ def plan(
     settings = dataclasses.replace(settings, micro_batch=micro_batch, precision=precision, compile=compile)
     _check_words(remedy, stop_when, precision)
     runtime.resolve_device(device)
+    _refuse_unknown(preparation)
     asked = Options.of(**preparation)
     return Plan(
         family=kind.name,
@@ -104,6 +106,15 @@ def plan(
         out=None if out is None else Path(out),
         chosen=None if preset in kind.paper_presets else frozenset(key.replace("-", "_") for key in options or {}),
     )
+
+
+def _refuse_unknown(given: Mapping[str, Any]) -> None:
+    """Refuse a keyword that neither `plan` nor the options of data have, with the nearest of all of them."""
+    fields = {field.name for field in dataclasses.fields(Options)}
+    known = fields | {name for name in inspection.signature(plan).parameters if name != "preparation"}
+    for name in given:
+        if name not in fields:
+            raise ConfigError(f"there is no argument '{name}'; {suggest(name, known)}")
 
 
 def _settings(

@@ -16,6 +16,8 @@ import torch
 from saddlepoint._version import __version__
 from saddlepoint.config import to_json
 from saddlepoint.data import Dataset, absolute_source, load_dataset, natural_side
+from saddlepoint.data.in_memory import in_memory
+from saddlepoint.data.kinds import ARRAYS
 from saddlepoint.data.plan import Finding, ReadingPlan, as_findings, findings_to_json
 from saddlepoint.engine.settings import Settings
 from saddlepoint.family import Family, FamilyConfig, build_family, get_family
@@ -104,8 +106,9 @@ def resolve(request: Plan, device: torch.device, say: Callable[[str], None] | No
         DataError: as `load_dataset`.
     """
     kind, found = get_family(request.family), list[Finding]()
-    # A file that could be images or series is read as what the family takes.
-    known = {"modality": kind.tags.modalities[0]} if len(kind.tags.modalities) == 1 else {}
+    # An array that could be images or series is read as what the family takes.
+    arrays = Path(request.source).suffix.lower() in ARRAYS or in_memory(request.source)
+    known = {"modality": kind.tags.modalities[0]} if arrays and len(kind.tags.modalities) == 1 else {}
     preparation = {**known, **request.preparation}
     choosing = bool(kind.sizes) and preparation.get("size") is None
     dataset, own = None, natural_side(request.source, **preparation) if choosing else None
@@ -115,7 +118,11 @@ def resolve(request: Plan, device: torch.device, say: Callable[[str], None] | No
     if own is not None:
         side, why = choose_size(own, kind.sizes, None if device.type != "cpu" else kind.most_on_cpu)
         if why:
-            found.append(Finding("size", f"{kind.name} trains on {side}x{side} images", why, "--size", sure=False))
+            found.append(
+                Finding(
+                    "size", f"{kind.name} trains on {side}x{side} images", why, "--size N or WIDTHxHEIGHT", sure=False
+                )
+            )
             preparation, dataset = {**preparation, "size": side}, None
     if dataset is None:
         dataset = load_dataset(request.source, say=say, **preparation)

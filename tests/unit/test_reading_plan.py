@@ -7,11 +7,15 @@ import shlex
 import typing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from saddlepoint._errors import DataError
+import saddlepoint
+from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.data import load_dataset
 from saddlepoint.data.options import OPTION_FIELDS, Options, Preparation, preparation_of
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading, as_findings, findings_from_json, findings_to_json
+from tests.unit.data_helpers import own_cache, pictures, write_folder  # noqa: F401
 
 
 def test_the_keyword_arguments_are_the_fields_of_the_options() -> None:
@@ -120,3 +124,30 @@ def test_a_question_on_the_command_line_can_be_answered_by_pasting(
     told = capsys.readouterr().err
     assert told.startswith("error: which?\n")
     assert "saddle data inspect 'x y.csv' --group-column 'a b'" in told
+
+
+def test_options_that_would_do_nothing_are_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path / "pictures", pictures(6, 8))
+    (tmp_path / "x.csv").write_text("t,v\n" + "".join(f"{i},{i * i % 7}\n" for i in range(90)))
+    for source, words, message in (
+        ("pictures", {"modality": "sequence"}, "leave --modality out"),
+        ("pictures", {"array": "x"}, "leave --array out"),
+        ("x.csv", {"modality": "image"}, "leave --modality out"),
+    ):
+        with pytest.raises(DataError, match=message):
+            load_dataset(str(tmp_path / source), **words)  # type: ignore[arg-type]
+
+
+def test_an_array_that_the_family_reads_otherwise_says_so(tmp_path: Path) -> None:
+    np.save(tmp_path / "windows.npy", np.random.default_rng(0).random((40, 24, 5), dtype=np.float32))
+    said = saddlepoint.inspect(str(tmp_path / "windows.npy"), "dcgan").plan
+    assert any("could hold sequences" in sentence for sentence in said)
+    with pytest.raises(OpenQuestion):
+        saddlepoint.inspect(str(tmp_path / "windows.npy"))
+
+
+def test_a_mistyped_argument_is_compared_with_all_there_are() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'budget'"):
+        saddlepoint.train("gan", data="digits", bugdet="3m")
+    with pytest.raises(ConfigError, match="did you mean 'time_column'"):
+        saddlepoint.train("gan", data="digits", time_colum="3m")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,7 +83,7 @@ def array_kind(name: str, x: Peek, options: Options) -> tuple[Kind | None, tuple
     """
     axes = len(x.shape)
     if options.modality is not None:
-        return options.modality, ()
+        return options.modality, _passed_over(name, x, options)
     if x.named and axes in (2, 3):
         return "sequence", (Finding("source", "sequences", "the file names their columns"),)
     if x.dtype.kind not in "buif" or not x.few.size:
@@ -92,6 +93,20 @@ def array_kind(name: str, x: Peek, options: Options) -> tuple[Kind | None, tuple
     if axes == 2:
         return _flat(name, x)
     return _stacked(name, x) if axes == 3 else ("image", ())
+
+
+def _passed_over(name: str, x: Peek, options: Options) -> tuple[Finding, ...]:
+    """Say what else an array could be that is read as the family, or the user, wants it."""
+    try:
+        other = array_kind(name, x, replace(options, modality=None))[0]
+        others = [] if other == options.modality else [str(other)]
+    except OpenQuestion as question:
+        others = [str(reading.options["modality"]) for reading in question.readings]
+        others = [kind for kind in others if kind != options.modality]
+    if not others:
+        return ()
+    says = f"an array of shape {x.shape} is read as {options.modality}s; it could hold {' or '.join(others)}s"
+    return (Finding("source", says, "as asked for, or as the family needs it", f"--modality {others[0]}"),)
 
 
 def _flat(name: str, x: Peek) -> tuple[Kind, tuple[Finding, ...]]:

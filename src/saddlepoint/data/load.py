@@ -19,7 +19,7 @@ from saddlepoint.data.options import Options, Preparation, flag
 from saddlepoint.data.series.ready import load_ready
 from saddlepoint.data.series.windows import load_series
 from saddlepoint.data.sources import hub
-from saddlepoint.data.sources.folder import Source
+from saddlepoint.data.sources.folder import IMAGE_SUFFIXES, Source, walk
 from saddlepoint.data.sources.paths import path_key, path_source
 from saddlepoint.data.sources.tfd import split_path
 
@@ -63,6 +63,7 @@ def load_dataset(
         return load_named(source, options, say)
     if source.startswith("hf:"):
         return _load_hub(source, options.for_images(source), say)
+    refuse_kind(source, options)
     if kind_of(Path(source).expanduser(), options) == "sequence":
         return _load_sequences(source, Path(source).expanduser(), options.for_table(source))
     options.for_images(source)
@@ -77,6 +78,26 @@ def load_dataset(
         found = choose_attributes(found, options.attributes)
         dataset = prepare(found.with_notes(f"read from {source}"), options, entry)
     return dataset
+
+
+def refuse_kind(source: str, options: Options) -> None:
+    """Refuse a kind that a path cannot be read as, and an array of a file that holds none: options never do nothing.
+
+    Raises:
+        DataError: if one was asked for.
+    """
+    path = Path(source).expanduser()
+    if not path.exists() or path.suffix.lower() in ARRAYS:
+        return
+    kind = kind_of(path)
+    if options.modality is not None and kind is not None and options.modality != kind:
+        raise DataError(f"{source} holds {kind}s, and can be read as nothing else; leave --modality out")
+    if (
+        options.array is not None
+        and path.is_dir()
+        and any(file.suffix.lower() in IMAGE_SUFFIXES for file in walk(path)[0])
+    ):
+        raise DataError(f"{source} is a folder of image files, which hold no arrays; leave --array out")
 
 
 def refuse_choices(name: str, options: Options) -> None:
