@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import dataclasses
 import io
 import math
 from collections.abc import Callable, Sequence
@@ -90,11 +91,11 @@ class Mutant:
 
     def frame(self) -> pd.DataFrame | None:
         """Return the file as pandas reads it, told how it is written; None if pandas does not read it."""
-        lines = len(self.above)
+        # Without the lines around the names: where lines end in CR alone, pandas' skiprows takes the names for one.
+        bare = dataclasses.replace(self, above=[], below=[]).content()
         try:
             return pd.read_csv(
-                io.BytesIO(self.content()), sep=self.separator, encoding=self.encoding,
-                skiprows=[*range(lines), *range(lines + 1, lines + 1 + len(self.below))],
+                io.BytesIO(bare), sep=self.separator, encoding=self.encoding,
                 header=0 if self.header else None, skip_blank_lines=True, low_memory=False,
             )  # fmt: skip
         except (ValueError, OverflowError):  # pandas' own errors are ValueErrors

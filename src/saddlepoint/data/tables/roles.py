@@ -364,7 +364,9 @@ def _total(opened: Opened, features: Sequence[str]) -> list[Finding]:
         if len(values) < ROWS_PER_VALUE or not np.isfinite(values[-1]):
             continue
         above = values[:-1][np.isfinite(values[:-1])]
-        if (above != 0).sum() > 1 and abs(values[-1] - above.sum()) <= 1e-9 * np.abs(above).sum() and values[-1] != 0:
+        with np.errstate(over="ignore"):  # values may be as large as floats go
+            total, size = above.sum(), np.abs(above).sum()
+        if (above != 0).sum() > 1 and np.isfinite(size) and abs(values[-1] - total) <= 1e-9 * size and values[-1] != 0:
             says = f"the last row looks like one of totals, but is learned as the others: its '{name}' is their sum"
             return [Finding("columns", says, f"{values[-1]:g}", "remove that row", sure=False)]
     return []
