@@ -230,7 +230,7 @@ def moving(x: np.ndarray) -> np.ndarray:
 
 
 def _pair(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    a, b = as_windows(real, "real windows"), as_windows(fake, "generated windows")
+    a, b = as_windows(real, "real windows"), as_windows(fake, "windows to compare")
     if a.shape[1:] != b.shape[1:]:
         raise DataError(
             f"real windows are {a.shape[1:]} and generated ones {b.shape[1:]} (time, feature): make them equal"

@@ -44,7 +44,7 @@ class _Rows:
 
 
 def _both(real: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    a, b = as_windows(real, "real windows", 10), as_windows(fake, "generated windows", 10)
+    a, b = as_windows(real, "real windows", 10), as_windows(fake, "windows to compare", 10)
     if a.shape[1:] != b.shape[1:]:
         raise DataError(
             f"real windows are {a.shape[1:]} and generated ones {b.shape[1:]} (time, feature): make them equal"
