@@ -538,3 +538,19 @@ def test_what_the_times_of_samples_are_names_a_start_that_was_asked_for(tmp_path
     assert layout is not None
     assert "after the data" in in_words(layout, 2, 24)
     assert "from 2030-01-01 on" in in_words(layout, 2, 24, "2030-01-01")
+
+
+@pytest.mark.parametrize("name", ["d", "t", "column2"])
+def test_numbers_that_are_days_with_two_digits_for_the_year_are_asked_about(tmp_path: Path, name: str) -> None:
+    days = pd.date_range("2019-07-01", periods=90)
+    frame = pd.DataFrame({name: days.strftime("%y%m%d").astype(int), "v": noise(90)})
+    path = write(tmp_path / "x.csv", frame)
+    with pytest.raises(OpenQuestion, match="190701 = 2019-07-01") as error:
+        read_table(path, Options())
+    timed, feature, left = follow(path, error.value)
+    assert timed.times is not None
+    assert timed.stamps is not None
+    assert timed.times.tolist() == days.as_unit("ns").asi8.tolist()
+    assert timed.stamps.write(timed.times)[name] == frame[name].tolist()
+    assert feature.values[name].tolist() == frame[name].tolist()
+    assert list(left.values) == ["v"]

@@ -20,6 +20,10 @@ from saddlepoint.data.tables.time import NOT, Read, Stamps, Unread, candidates, 
 ORDERS = {"day-first": "d", "month-first": "m", "year-first": "y"}
 REGULAR = 0.98
 """A reading of dates is regular if this share of its steps is the usual one."""
+LEAST_DAYS = 5
+"""Numbers of six digits without a telling name are days if they are so many at least ..."""
+MOSTLY = 0.9
+"""... and this share of their steps is the usual one."""
 _MONTH_AND_TWO = re.compile(r"%[\^_]?[bB][^%A-Za-z]*%y")
 """A form that may be that of a month and a day, too."""
 _COMPACT = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
@@ -49,7 +53,7 @@ def may_be_date(column: Column, options: Options) -> bool:
         return True
     if column.kind == "text" and column.texts is not None:
         return bool(_forms(column.data, options))
-    return column.kind in ("int", "float") and bool(_compact(column))
+    return column.kind in ("int", "float") and bool(_compact(column) or _asked_days(column, options))
 
 
 def _compact(column: Column) -> str:
@@ -76,6 +80,31 @@ def _compact(column: Column) -> str:
     return form if _fits(few, form) else ""
 
 
+def days_in_numbers(column: Column) -> np.ndarray | None:
+    """Return the times of whole numbers of six digits that are days (190701 = 2019-07-01) by their values alone.
+
+    None if one is no date, or if the days, each once, do not go up by one usual step.
+    """
+    if column.kind not in ("int", "float") or column.data.null_count or not column.whole:
+        return None
+    values = np.unique(column.numbers())
+    if len(values) < LEAST_DAYS or values[0] < 10_000 or values[-1] >= 10**6:
+        return None
+    import pyarrow as pa
+
+    try:
+        times = read_form(pa.array([f"{int(value):06d}" for value in values]), "%y%m%d").times
+    except Unread:
+        return None
+    return times if steadiness(np.sort(times), dates=True) >= MOSTLY else None
+
+
+def _asked_days(column: Column, options: Options) -> str:
+    """Return the form of numbers that the user named as the time, and that are days by their values; else ""."""
+    asked = options.time_column is not None and column.name in options.time_column
+    return "%y%m%d" if asked and days_in_numbers(column) is not None else ""
+
+
 def _fits(texts: Sequence[str], form: str) -> bool:
     import pyarrow as pa
 
@@ -96,7 +125,7 @@ def dated(opened: Opened, column: Column, options: Options) -> TimeColumn | None
         times = column.data.cast(pa.int64()).fill_null(NOT).to_numpy().copy()
         stamps = Stamps((column.name,), (column.form,), ("text",), column.zone)
         return complete(opened, column, TimeColumn(stamps, times, [is_time(stamps, "its cells are typed as times")]))
-    form = "" if column.kind == "text" else _compact(column)
+    form = "" if column.kind == "text" else _compact(column) or _asked_days(column, options)
     if column.kind in ("int", "float") and form not in ("", "text"):
         texts = column.data.cast(pa.int64()).cast(pa.string())
         texts = pc.utf8_lpad(texts, 6, "0") if form == "%y%m%d" else texts

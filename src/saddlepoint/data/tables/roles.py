@@ -11,7 +11,7 @@ from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.options import Options, columns_flag, listed
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.sources.folder import shortened
-from saddlepoint.data.tables.dates import TimeColumn
+from saddlepoint.data.tables.dates import TimeColumn, days_in_numbers
 from saddlepoint.data.tables.forms import STRONG, WEAK, words_of
 from saddlepoint.data.tables.grouping import Grouping, codes_of, find_series
 from saddlepoint.data.tables.numbers import edge_mark, sign_of
@@ -152,7 +152,30 @@ def _time(opened: Opened, options: Options, free: Sequence[str]) -> TimeColumn |
     if opened.time is not None and opened.time in opened.columns:
         return asked_time(opened, (opened.time,), options)
     usable = [name for name in free if options.columns is None or name not in options.columns]
-    return find_time(opened, options, usable)
+    found = find_time(opened, options, usable)
+    if (found is None or not found.stamps.dates) and options.columns is None:
+        _ask_if_days(opened, usable)
+    return found
+
+
+def _ask_if_days(opened: Opened, names: Sequence[str]) -> None:
+    """Ask whether whole numbers of six digits are days (190701) or values.
+
+    Raises:
+        OpenQuestion: if they may be.
+    """
+    kept = [name for name in names if not _why_not(opened, opened.columns[name])]
+    for name in kept:
+        others = [other for other in kept if other != name]
+        times = days_in_numbers(opened.columns[name]) if others else None
+        if times is not None:
+            value = opened.columns[name].shown().removesuffix(".0").zfill(6)
+            day = f"{20 if value < '69' else 19}{value[:2]}-{value[2:4]}-{value[4:]}"
+            raise OpenQuestion(
+                f"{opened.name}: all numbers of '{name}' can be days, year, month and day with two digits each, and go "
+                f"on by one step ({value} = {day}): is it the time?",
+                _choices(opened, name, others),
+            )
 
 
 def _drop_tentative(roles: Roles) -> None:
