@@ -255,3 +255,18 @@ def test_two_marks_of_decimals_are_refused(tmp_path: Path) -> None:
         DataError, match=r"column 'a' holds '0,5' and column 'b' holds '0\.25', numbers of two conventions"
     ):
         read_table(tmp_path / "x.csv", Options())
+
+
+def test_points_that_may_stand_between_thousands_beside_semicolons_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    cells = [1015 + 977 * place % 8000 for place in range(120)]
+    path.write_text("a;b\n" + "".join(f"{c // 1000}.{c % 1000:03d};{c // 1000}.{c % 1000:03d}\n" for c in cells))
+    table = read_table(path, Options())
+    (finding,) = [f for f in table.findings if "not one of thousands" in f.says]
+    assert not finding.sure
+    assert table.values["a"].tolist() == [cell / 1000 for cell in cells]
+    option, mark = finding.option.split()
+    assert option == "--decimal"
+    asked = read_table(path, Options.of(decimal=mark))
+    assert asked.values["a"].tolist() == cells
+    assert not any("not one of thousands" in f.says for f in asked.findings)

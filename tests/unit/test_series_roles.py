@@ -554,3 +554,19 @@ def test_numbers_that_are_days_with_two_digits_for_the_year_are_asked_about(tmp_
     assert timed.stamps.write(timed.times)[name] == frame[name].tolist()
     assert feature.values[name].tolist() == frame[name].tolist()
     assert list(left.values) == ["v"]
+
+
+@pytest.mark.parametrize("empty", [1, 2])
+def test_a_count_that_is_empty_in_the_last_rows_is_asked_about(tmp_path: Path, empty: int) -> None:
+    frame = pd.DataFrame({"day": np.arange(120), "v": noise(120)}).astype({"day": "Int64"})
+    path = write(tmp_path / "x.csv", pd.concat([frame, pd.DataFrame({"v": [60.1, 61.2][:empty]})]))
+    with pytest.raises(OpenQuestion, match=r"'day' counts up by one step .* line 122 .*remove") as error:
+        read_table(path, Options())
+    feature, left = follow(path, error.value)
+    assert list(feature.values) == ["day", "v"]
+    assert list(left.values) == ["v"]
+    lines = path.read_text().splitlines()[:-empty]  # the advice, followed
+    path.write_text("\n".join(lines) + "\n")
+    table = read_table(path, Options())
+    assert table.times is not None
+    assert table.times.tolist() == list(range(120))

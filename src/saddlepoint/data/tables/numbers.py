@@ -70,14 +70,13 @@ def evidence(cells: Mapping[str, Sequence[str]], mark: str) -> Evidence:
     return Evidence(found["decimal"], found["many"], found["open"], bare)
 
 
-def decimal_mark(name: str, cells: Mapping[str, Sequence[str]], asked: str | None, delimiter: str) -> str:
+def decimal_mark(name: str, cells: Mapping[str, Sequence[str]], asked: str | None) -> str:
     """Return the decimal mark of a table.
 
     Args:
         name: of the file, for messages.
         cells: examples of all columns.
         asked: by the user; None: by the cells.
-        delimiter: of the file.
 
     Raises:
         OpenQuestion: if either fits and the values differ.
@@ -95,12 +94,10 @@ def decimal_mark(name: str, cells: Mapping[str, Sequence[str]], asked: str | Non
         )
     if for_comma or for_point:
         return "," if for_comma else "."
-    doubt = comma.open or (point.open if point.bare or delimiter == ";" else None)
+    doubt = comma.open or (point.open if point.bare else None)
     if doubt is None:
         return "."
     mark = "," if comma.open else "."
-    if mark == "." and not point.bare:
-        return "."
     column, text = doubt
     shown = [t for t in cells[column] if mark in t][:3]
     whole = [t.replace(mark, "") for t in shown]
@@ -111,6 +108,18 @@ def decimal_mark(name: str, cells: Mapping[str, Sequence[str]], asked: str | Non
     ]
     raise OpenQuestion(f"{name}: is the '{mark}' in '{text}' (column '{column}') a decimal mark, or one of thousands?",
                        readings)  # fmt: skip
+
+
+def doubtful_points(cells: Mapping[str, Sequence[str]]) -> tuple[str, str] | None:
+    """Return a column and its first cell, where points that are read as decimal may stand between thousands.
+
+    They may where all cells are like 1.015, and no other column shows what the point is.
+
+    >>> doubtful_points({"a": ["1.015", "9.860"]}), doubtful_points({"a": ["1.015", "0.860"]})
+    (('a', '1.015'), None)
+    """
+    point = evidence(cells, ".")
+    return None if point.decimal or point.many or evidence(cells, ",").many else point.open
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ MOST_VALUES = 50
 """A column of text with more values is no category ..."""
 ROWS_PER_VALUE = 10
 """... nor one with fewer rows for each value."""
+MOST_TOTALS = 3
+"""Rows at the end, at most, in which a column that counts may be empty."""
 ROW_NAMES = {"rownames", "rowname", "row", "row_id", "rowid", "row_number", "unnamed: 0", "no", "nr", "id", "obs", "#"}
 """Names of columns that count the rows, where they do."""
 
@@ -137,11 +139,21 @@ def _rises(column: Column) -> bool:
 
 
 def _counts_up(column: Column) -> bool:
-    """Whether a column holds whole numbers that go up (or down) by one step."""
-    if column.kind not in ("int", "float") or column.data.null_count or len(column.data) < 3 or not column.whole:
+    """Whether a column holds whole numbers that go up (or down) by one step; the last few cells may be empty."""
+    if column.kind not in ("int", "float") or not column.whole:
         return False
-    steps = np.diff(column.numbers())
+    values = column.numbers()
+    values = values[: len(values) - _empty_at_end(column)]
+    if len(values) < 3 or np.isnan(values).any():
+        return False
+    steps = np.diff(values)
     return bool(steps[0] != 0 and (steps == steps[0]).all())
+
+
+def _empty_at_end(column: Column) -> int:
+    """Return how many of the last cells are empty, as in rows of totals: no more than `MOST_TOTALS`."""
+    there = column.data.slice(max(0, len(column.data) - MOST_TOTALS)).is_valid().to_numpy()
+    return int(there[::-1].argmax()) if there.any() else len(there)
 
 
 def _time(opened: Opened, options: Options, free: Sequence[str]) -> TimeColumn | None:
@@ -206,10 +218,7 @@ def _without_counters(opened: Opened, roles: Roles, names: Sequence[str]) -> lis
             )  # fmt: skip
             kept = others
         elif roles.time is None and others:
-            raise OpenQuestion(
-                f"{opened.name}: '{name}' counts up by one step ({_ends(opened.columns[name])}): is it the time?",
-                _choices(opened, name, others),
-            )
+            _ask_if_time(opened, name, others)
         else:
             roles.findings.append(
                 Finding(
@@ -239,6 +248,23 @@ def _without_counters(opened: Opened, roles: Roles, names: Sequence[str]) -> lis
             )
     dropped = {name for name in usable if name not in kept and not _why_not(opened, opened.columns[name])}
     return [name for name in names if name not in dropped]
+
+
+def _ask_if_time(opened: Opened, name: str, others: Sequence[str]) -> None:
+    """Ask whether a column that counts up is the time.
+
+    Raises:
+        OpenQuestion: always.
+    """
+    column = opened.columns[name]
+    says, choices = f"{opened.name}: '{name}' counts up by one step ({_ends(column)})", _choices(opened, name, others)
+    if not (empty := _empty_at_end(column)):
+        raise OpenQuestion(f"{says}: is it the time?", choices)
+    first = opened.place(len(column.data) - empty)
+    what = f"{first} is empty there: remove it" if empty == 1 else f"from {first} on it is empty: remove these rows"
+    raise OpenQuestion(
+        f"{says}, but {what} to take '{name}' as the time (it may be one of totals); or is it none?", choices[1:]
+    )
 
 
 def _ends(column: Column) -> str:

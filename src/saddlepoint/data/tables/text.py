@@ -19,7 +19,7 @@ from typing import Any
 from saddlepoint._errors import DataError
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.plan import Finding
-from saddlepoint.data.tables.numbers import MISSING, decimal_mark
+from saddlepoint.data.tables.numbers import MISSING, decimal_mark, doubtful_points
 from saddlepoint.data.tables.sniffer import TextLayout
 
 ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".tab")
@@ -112,8 +112,8 @@ class Columns:
         self.many_lines = b'"' in self.body
         rows = [dict(zip(self.names, row, strict=False)) for row in self._rows()]
         cells = {name: [row[name].strip() for row in rows if row.get(name)] for name in self.names}
-        self.decimal = decimal_mark(str(path), {n: [c for c in t if c not in MISSING] for n, t in cells.items()},
-                                    decimal, layout.delimiter)  # fmt: skip
+        there = {n: [c for c in t if c not in MISSING] for n, t in cells.items()}
+        self.decimal = decimal_mark(str(path), there, decimal)
         self.layout = replace(layout, look=replace(layout.look, decimal=self.decimal))
         if not self.body.strip():
             raise DataError(f"{path} names columns but holds no rows; a series needs rows of numbers")
@@ -121,8 +121,14 @@ class Columns:
             places = [
                 name for name in self.names if any("," in cell and _DIGITS.fullmatch(cell) for cell in cells[name])
             ]
-            says = f"the comma is the decimal mark: {', '.join(repr(name) for name in places)}"
+            says = "the comma is the decimal mark" + (f": {', '.join(map(repr, places))}" if places else "")
             said = Finding("columns", says, "" if decimal else "as its cells show", "--decimal .")
+            self.layout = replace(self.layout, findings=(*self.layout.findings, said))
+        # A semicolon stands between cells where the comma is decimal: a point may then be one between thousands.
+        doubt = doubtful_points(there) if decimal is None and layout.delimiter == ";" else None
+        if doubt is not None and self.decimal == ".":
+            says = f"the point in '{doubt[1]}' (column '{doubt[0]}') is a decimal mark, not one of thousands"
+            said = Finding("columns", says, "no cell shows which", "--decimal ,", sure=False)
             self.layout = replace(self.layout, findings=(*self.layout.findings, said))
         kinds = self._guarded(lambda: self._open(self._stream(io.BytesIO(self.body)), {}).schema)
         self.whole = {field.name for field in kinds if pa.types.is_integer(field.type)}
