@@ -570,3 +570,102 @@ def test_a_count_that_is_empty_in_the_last_rows_is_asked_about(tmp_path: Path, e
     table = read_table(path, Options())
     assert table.times is not None
     assert table.times.tolist() == list(range(120))
+
+
+def test_years_without_a_telling_name_are_asked_about(tmp_path: Path) -> None:
+    years = np.delete(np.arange(1900, 2000), 40)
+    path = write(tmp_path / "x.csv", pd.DataFrame({"x": years, "v": noise(99)}))
+    with pytest.raises(OpenQuestion, match=r"like years, in order .*: is it the time") as error:
+        read_table(path, Options())
+    timed, feature, left = follow(path, error.value)
+    assert timed.times is not None
+    assert timed.times.tolist() == years.tolist()
+    assert list(feature.values) == ["x", "v"]
+    assert list(left.values) == ["v"]
+
+
+def test_years_that_repeat_are_a_time_only_with_what_tells_series_apart(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": np.repeat(np.arange(1959, 2001), 4), "v": noise(168)})
+    path = write(tmp_path / "x.csv", frame)
+    with pytest.raises(OpenQuestion, match="they repeat") as error:
+        read_table(path, Options())
+    assert [list(table.values) for table in follow(path, error.value)] == [["x", "v"], ["v"]]
+    path = write(tmp_path / "y.csv", frame.assign(who=list("abcd") * 42))
+    with pytest.raises(OpenQuestion, match="is it the time") as error:
+        read_table(path, Options())
+    timed = follow(path, error.value)[0]
+    assert timed.group == "who"
+
+
+@pytest.mark.parametrize("names", [["Year", "Period"], ["column2", "column3"]])
+@pytest.mark.parametrize(("mark", "freq", "parts"), [("Q0{}", "QS", 4), ("Q{}", "QS", 4), ("M{:02d}", "MS", 12)])
+def test_years_with_quarters_or_months_as_texts_are_one_time(
+    tmp_path: Path, names: list[str], mark: str, freq: str, parts: int
+) -> None:
+    times = pd.date_range("1959-01-01", periods=30 * parts, freq=freq)
+    texts = [mark.format(i % parts + 1) for i in range(len(times))]
+    path = write(tmp_path / "x.csv", pd.DataFrame({names[0]: times.year, names[1]: texts, "v": noise(len(times))}))
+    table = read_table(path, Options())
+    assert table.times is not None
+    assert table.stamps is not None
+    assert table.times.tolist() == times.as_unit("ns").asi8.tolist()
+    assert table.stamps.write(table.times) == {names[0]: times.year.tolist(), names[1]: texts}
+    assert list(table.values) == ["v"]
+    asked = read_table(path, Options.of(time_column=",".join(names)))
+    assert asked.times is not None
+    assert asked.times.tolist() == table.times.tolist()
+
+
+def test_times_of_the_day_without_a_date_are_told_what_can_be_done(tmp_path: Path) -> None:
+    hours = pd.date_range("2020-01-01", periods=240, freq="h")
+    frame = pd.DataFrame({"time": hours.strftime("%H:%M"), "v": noise(240)})
+    path = write(tmp_path / "x.csv", frame)
+    for options in (Options(), Options.of(time_column="time")):
+        with pytest.raises(DataError, match=r"run back, without a date .*--time-column DATE,time") as error:
+            read_table(path, options)
+        assert "--dates" not in str(error.value)
+    assert read_table(path, Options.of(time_column="none")).times is None
+    path = write(tmp_path / "x.csv", frame.assign(date=hours.strftime("%Y-%m-%d")))
+    table = read_table(path, Options.of(time_column="date,time"))
+    assert table.times is not None
+    assert table.times.tolist() == hours.as_unit("ns").asi8.tolist()
+    path = write(tmp_path / "x.csv", frame[:24])
+    with pytest.raises(DataError, match="--time-column time"):
+        read_table(path, Options())
+    assert read_table(path, Options.of(time_column="time")).times is not None
+
+
+@pytest.mark.parametrize("first", ["date", "a"])
+def test_no_header_for_a_file_with_names_is_told_so(tmp_path: Path, first: str) -> None:
+    cells = pd.date_range("2020-01-01", periods=90).strftime("%Y-%m-%d") if first == "date" else noise(90, 1)
+    path = write(tmp_path / "x.csv", pd.DataFrame({first: cells, "v": noise(90)}))
+    with pytest.raises(DataError, match=rf"line 1 seems to name the columns \('{first}'\): leave --no-header out"):
+        read_table(path, Options.of(header=False))
+    assert "v" in read_table(path, Options()).values
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[1].replace(lines[1].split(",")[0], "first?"), *lines[2:]]) + "\n")
+    with pytest.raises(DataError) as error:  # a fault in a row of values is no name
+        read_table(path, Options.of(header=False))
+    assert "leave --no-header out" not in str(error.value)
+
+
+def test_a_day_of_the_year_and_a_clock_without_zeros_are_offered_as_one_time(tmp_path: Path) -> None:
+    times = pd.date_range("1970-12-12 08:40", periods=114, freq="10min")
+    frame = pd.DataFrame({"day": times.day_of_year, "time": 100 * times.hour + times.minute, "temp": noise(114)})
+    path = write(tmp_path / "x.csv", frame)
+    with pytest.raises(OpenQuestion, match="a clock beside days") as error:
+        read_table(path, Options())
+    timed, feature, left = follow(path, error.value)
+    assert timed.times is not None
+    assert timed.stamps is not None
+    assert timed.times.tolist() == times.as_unit("ns").asi8.tolist()
+    assert timed.stamps.write(timed.times) == {name: frame[name].tolist() for name in ("day", "time")}
+    assert list(feature.values) == ["day", "time", "temp"]
+    assert list(left.values) == ["day", "temp"]
+
+
+def test_repeated_times_that_no_column_tells_apart_are_told_plainly(tmp_path: Path) -> None:
+    days = pd.date_range("2020-01-01", periods=60).repeat(2)
+    path = write(tmp_path / "x.csv", pd.DataFrame({"date": days, "v": noise(120)}))
+    with pytest.raises(DataError, match="no column tells these rows apart: in none does each time come once"):
+        read_table(path, Options())

@@ -235,6 +235,8 @@ def _settled(opened: Opened, name: str, texts: Any, forms: Sequence[str], option
             break
     if not reads:
         furthest = max(bad, key=lambda error: error.row)
+        if says := named_by_first_line(opened, furthest.text, furthest.row, options):
+            raise DataError(says)
         raise DataError(
             f"{opened.name}: {opened.place(furthest.row)}, column '{name}' holds '{furthest.text}', which is no date "
             "like "
@@ -247,6 +249,17 @@ def _settled(opened: Opened, name: str, texts: Any, forms: Sequence[str], option
         either = bool(rival) and _reads(texts, rival)
         return reads[0], _of_one(stamps, reads[0], forms, examples(texts, 8)[0], choice, either)
     return _of_several(opened, name, texts, reads)
+
+
+def named_by_first_line(opened: Opened, text: str, row: int, options: Options) -> str:
+    """Return what to say of a cell unlike those below it, where it names its column; "" if it does not.
+
+    It does in the first row of a file that the user said has no names, if no cell of that row is a number.
+    """
+    numbers = [c for c in opened.columns.values() if c.kind in ("int", "float") and c.bad is None]
+    if row or options.header is not False or any(column.data[0].is_valid for column in numbers):
+        return ""
+    return f"{opened.name}: {opened.place(0)} seems to name the columns ('{text}'): leave --no-header out"
 
 
 def _reads(texts: Any, form: str) -> bool:

@@ -138,11 +138,9 @@ def find_series(opened: Opened, time: TimeColumn | None, free: Sequence[str]) ->
         return Grouping()
     rows = len(times)
     raise DataError(
-        f"{opened.name}: {_repeated(times):,} of {rows:,} rows repeat a time of '{time.stamps.name}', and in no column "
-        "do they "
-        "differ for each of them; name the column that tells series apart with --group-column, remove the repeats, or "
-        "say "
-        "--time-column none if rows are in order as they stand"
+        f"{opened.name}: {_repeated(times):,} of {rows:,} rows repeat a time of '{time.stamps.name}', and no column "
+        "tells these rows apart: in none does each time come once per value; name the column that tells series apart "
+        "with --group-column, remove the repeats, or say --time-column none if rows are in order as they stand"
     )
 
 

@@ -8,26 +8,25 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from saddlepoint._errors import DataError, suggest
-from saddlepoint.data.options import Options, columns_flag, listed
-from saddlepoint.data.plan import Finding, OpenQuestion, Reading
+from saddlepoint.data.options import Options, columns_flag
+from saddlepoint.data.plan import Finding
 from saddlepoint.data.sources.folder import shortened
-from saddlepoint.data.tables.dates import TimeColumn, days_in_numbers
-from saddlepoint.data.tables.forms import STRONG, WEAK, words_of
+from saddlepoint.data.tables.counters import ask_if_days, counts_up, without_counters
+from saddlepoint.data.tables.dates import TimeColumn, named_by_first_line
+from saddlepoint.data.tables.forms import STRONG, words_of
 from saddlepoint.data.tables.grouping import Grouping, codes_of, find_series
 from saddlepoint.data.tables.numbers import edge_mark, sign_of
 from saddlepoint.data.tables.opened import Column, Opened
 from saddlepoint.data.tables.time import examples
-from saddlepoint.data.tables.time_column import asked_time, find_time
+from saddlepoint.data.tables.time_column import asked_time, clock_alone, find_time
 from saddlepoint.data.tables.wide import ask_if_wide
 
 MOST_VALUES = 50
 """A column of text with more values is no category ..."""
 ROWS_PER_VALUE = 10
 """... nor one with fewer rows for each value."""
-MOST_TOTALS = 3
-"""Rows at the end, at most, in which a column that counts may be empty."""
-ROW_NAMES = {"rownames", "rowname", "row", "row_id", "rowid", "row_number", "unnamed: 0", "no", "nr", "id", "obs", "#"}
-"""Names of columns that count the rows, where they do."""
+CLOCKS = {"clock", "uhrzeit"}
+"""Words in names of times of the day, beside those of times."""
 
 
 @dataclass
@@ -76,7 +75,10 @@ def decide(opened: Opened, options: Options) -> Roles:
     _drop_tentative(roles)
     used = _used(roles) | set(() if roles.time is None else roles.time.beside)
     if options.time_column is None and options.columns is None:
-        rest = _without_counters(opened, roles, [name for name in free if name not in used])
+        free = [name for name in free if name not in used]
+        kept = [name for name in free if not _why_not(opened, opened.columns[name])]
+        learned = without_counters(opened, kept, roles.time, roles.findings)
+        rest = [name for name in free if name in learned or name not in kept]
     roles.features = _features(opened, roles, options, [n for n in rest if n not in used])
     if roles.time is not None:
         roles.findings += roles.time.findings
@@ -118,7 +120,7 @@ def _left_out(opened: Opened, roles: Roles, options: Options, taken: set[str | N
             left.add(name)
         elif (name in opened.index or name in opened.nameless) and _is_index(column):
             left.add(name)
-            how = "in order" if _counts_up(column) else "with gaps" if _rises(column) else "in another order"
+            how = "in order" if counts_up(column) else "with gaps" if _rises(column) else "in another order"
             what = "a column without a name" if name in opened.nameless else f"'{name}', the index of the data frame,"
             roles.findings.append(Finding("columns", f"{what} counts the rows ({how}) and is left out"))
     return left
@@ -129,31 +131,13 @@ def _is_index(column: Column) -> bool:
     if column.kind != "int" or column.data.null_count:
         return False
     values = column.data.to_numpy()
-    if _counts_up(column) and values.min() >= 1500 and values.max() <= 2200:
+    if counts_up(column) and values.min() >= 1500 and values.max() <= 2200:
         return False  # years
     return bool(_rises(column) or len(np.unique(values)) == len(values)) and abs(int(values.max())) < 2**40
 
 
 def _rises(column: Column) -> bool:
     return bool((np.diff(column.data.to_numpy()) > 0).all())
-
-
-def _counts_up(column: Column) -> bool:
-    """Whether a column holds whole numbers that go up (or down) by one step; the last few cells may be empty."""
-    if column.kind not in ("int", "float") or not column.whole:
-        return False
-    values = column.numbers()
-    values = values[: len(values) - _empty_at_end(column)]
-    if len(values) < 3 or np.isnan(values).any():
-        return False
-    steps = np.diff(values)
-    return bool(steps[0] != 0 and (steps == steps[0]).all())
-
-
-def _empty_at_end(column: Column) -> int:
-    """Return how many of the last cells are empty, as in rows of totals: no more than `MOST_TOTALS`."""
-    there = column.data.slice(max(0, len(column.data) - MOST_TOTALS)).is_valid().to_numpy()
-    return int(there[::-1].argmax()) if there.any() else len(there)
 
 
 def _time(opened: Opened, options: Options, free: Sequence[str]) -> TimeColumn | None:
@@ -166,28 +150,8 @@ def _time(opened: Opened, options: Options, free: Sequence[str]) -> TimeColumn |
     usable = [name for name in free if options.columns is None or name not in options.columns]
     found = find_time(opened, options, usable)
     if (found is None or not found.stamps.dates) and options.columns is None:
-        _ask_if_days(opened, usable)
+        ask_if_days(opened, [name for name in usable if not _why_not(opened, opened.columns[name])])
     return found
-
-
-def _ask_if_days(opened: Opened, names: Sequence[str]) -> None:
-    """Ask whether whole numbers of six digits are days (190701) or values.
-
-    Raises:
-        OpenQuestion: if they may be.
-    """
-    kept = [name for name in names if not _why_not(opened, opened.columns[name])]
-    for name in kept:
-        others = [other for other in kept if other != name]
-        times = days_in_numbers(opened.columns[name]) if others else None
-        if times is not None:
-            value = opened.columns[name].shown().removesuffix(".0").zfill(6)
-            day = f"{20 if value < '69' else 19}{value[:2]}-{value[2:4]}-{value[4:]}"
-            raise OpenQuestion(
-                f"{opened.name}: all numbers of '{name}' can be days, year, month and day with two digits each, and go "
-                f"on by one step ({value} = {day}): is it the time?",
-                _choices(opened, name, others),
-            )
 
 
 def _drop_tentative(roles: Roles) -> None:
@@ -198,94 +162,6 @@ def _drop_tentative(roles: Roles) -> None:
         roles.findings.append(
             Finding("series", says, "no column tells series apart", "--group-column NAME", sure=False)
         )
-
-
-def _without_counters(opened: Opened, roles: Roles, names: Sequence[str]) -> list[str]:
-    """Ask about columns that count up or are named like a time, where none is the time; else say what they are.
-
-    Raises:
-        OpenQuestion: if one may be the time.
-    """
-    usable = [name for name in names if opened.columns[name].kind in ("int", "float", "bool", "text")]
-    kept = [name for name in usable if not _why_not(opened, opened.columns[name])]
-    counting = [name for name in kept if _counts_up(opened.columns[name])]
-    for name in counting:
-        others = [other for other in kept if other != name]
-        if name.lower() in ROW_NAMES and others:
-            roles.findings.append(
-                Finding("columns", f"'{name}' counts the rows and is left out", "by its name",
-                        columns_flag(kept), sure=False)
-            )  # fmt: skip
-            kept = others
-        elif roles.time is None and others:
-            _ask_if_time(opened, name, others)
-        else:
-            roles.findings.append(
-                Finding(
-                    "columns",
-                    f"'{name}' counts up by one step and is learned as a feature",
-                    "",
-                    _leaving(others),
-                    sure=False,
-                )
-            )
-    if roles.time is None:
-        for name in kept:
-            column = opened.columns[name]
-            named = words_of(name) <= STRONG | WEAK and bool(words_of(name) & STRONG)
-            if name in counting or not named or column.kind not in ("int", "float"):
-                continue
-            if len(kept) == 1:
-                raise DataError(
-                    f"{opened.name}: its only column of values, '{name}', is named like a time; if it is what to "
-                    "learn, say "
-                    f"--columns {name}"
-                )
-            raise OpenQuestion(
-                f"{opened.name}: '{name}' is named like a time, but does not go up from row to row ({_ends(column)}): "
-                "what is it?",
-                _choices(opened, name, [other for other in kept if other != name])[1:],
-            )
-    dropped = {name for name in usable if name not in kept and not _why_not(opened, opened.columns[name])}
-    return [name for name in names if name not in dropped]
-
-
-def _ask_if_time(opened: Opened, name: str, others: Sequence[str]) -> None:
-    """Ask whether a column that counts up is the time.
-
-    Raises:
-        OpenQuestion: always.
-    """
-    column = opened.columns[name]
-    says, choices = f"{opened.name}: '{name}' counts up by one step ({_ends(column)})", _choices(opened, name, others)
-    if not (empty := _empty_at_end(column)):
-        raise OpenQuestion(f"{says}: is it the time?", choices)
-    first = opened.place(len(column.data) - empty)
-    what = f"{first} is empty there: remove it" if empty == 1 else f"from {first} on it is empty: remove these rows"
-    raise OpenQuestion(
-        f"{says}, but {what} to take '{name}' as the time (it may be one of totals); or is it none?", choices[1:]
-    )
-
-
-def _ends(column: Column) -> str:
-    values = [value.as_py() for value in column.data.slice(0, 3)]
-    return f"{', '.join(f'{value:g}' for value in values if value is not None)}, ..."
-
-
-def _choices(opened: Opened, name: str, others: Sequence[str]) -> list[Reading]:
-    cells = list(
-        zip(
-            *([value.as_py() for value in opened.columns[n].data.slice(0, 2)] for n in (name, *others[:3])), strict=True
-        )
-    )
-    rows = [f"{name} {row[0]}: {', '.join(f'{n} {v}' for n, v in zip(others, row[1:], strict=False))}" for row in cells]
-    values = [f"{name} {row[0]} is a value, like {others[0]} {row[1]}" for row in cells]
-    return [
-        Reading(f"'{name}' is the time", {"time_column": name}, rows),
-        Reading(f"rows are in order, and '{name}' is a feature", {"time_column": "none"}, values),
-        Reading(f"rows are in order, and '{name}' is left out", {"time_column": "none", "columns": listed(others)},
-                [", ".join(others[:5])]),
-    ]  # fmt: skip
 
 
 def _leaving(others: Sequence[str]) -> str:
@@ -309,6 +185,8 @@ def _features(opened: Opened, roles: Roles, options: Options, rest: Sequence[str
             )
         if column.bad is not None:
             row, text = column.bad
+            if says := named_by_first_line(opened, text, row, options):
+                raise DataError(says)
             others = [n for n in rest if n != name and opened.columns[n].bad is None]
             raise DataError(
                 f"{opened.name}: {opened.place(row)}, column '{name}' holds '{text}' among numbers; if it stands for a "
@@ -317,6 +195,9 @@ def _features(opened: Opened, roles: Roles, options: Options, rest: Sequence[str
                 f"{_leaving(others) or '--columns'}"
             )
         reason = _why_not(opened, column)
+        untimed = roles.time is None and options.time_column is None and options.columns is None
+        if untimed and words_of(name) & (STRONG | CLOCKS) and (alone := clock_alone(opened, column)):
+            raise DataError(alone)
         if not reason:
             features.append(name)
         elif options.columns is not None:

@@ -172,11 +172,23 @@ def _elapsed(opened: Opened, column: Column) -> TimeColumn | None:
         return None
     times = clock_times(opened, column, form)
     if not is_rising(times):
-        raise DataError(
-            f"{opened.name}: column '{column.name}' holds times of the day that run back; name the column of dates "
-            "too: "
-            f"--time-column DATE,{column.name}"
-        )
+        raise DataError(clock_alone(opened, column))
     return TimeColumn(
         Stamps((column.name,), (form,), ("text",)), times, [Finding("time", f"'{column.name}' is the time", "as asked")]
+    )
+
+
+def clock_alone(opened: Opened, column: Column) -> str:
+    """Return what to say of a column of times of the day that has no column of dates beside it; "" if it is none."""
+    form = clock_form(examples(column.data)) if column.kind == "text" else ""
+    if not form:
+        return ""
+    if is_rising(clock_times(opened, column, form)):
+        more, remedy = "", f"if they are of one day, say --time-column {column.name}"
+    else:
+        more = " that run back"
+        remedy = f"add a column with the date and name both (--time-column DATE,{column.name})"
+    return (
+        f"{opened.name}: column '{column.name}' holds times of the day{more}, without a date ('{column.shown()}'): "
+        f"{remedy}; if rows are in order as they stand, say --time-column none"
     )

@@ -96,7 +96,45 @@ def joined(opened: Opened, names: Sequence[str], options: Options) -> TimeColumn
         return TimeColumn(
             stamps, times, [Finding("time", f"'{stamps.name}' are the time together", why, said.option, said.sure)]
         )
-    return _of_parts(opened, [column.name for column in columns], options)
+    within = options.group_column not in (None, "none")
+    return day_and_clock(opened, names, within=within) or _of_parts(opened, [c.name for c in columns], options)
+
+
+DAY_WORDS = {"day", "days", "doy", "yday", "jday", "julian", "tag"}
+
+
+def day_and_clock(opened: Opened, names: Sequence[str], *, within: bool = False) -> TimeColumn | None:
+    """Return one time from a day of the year (346) and a clock of whole numbers (840 = 8:40); None if they are none.
+
+    Args:
+        opened: the file.
+        names: of two columns, the day's being named so.
+        within: whether days may begin again, in further series.
+    """
+    columns = [opened.columns[name] for name in opened.columns if name in names]
+    days = [column for column in columns if words_of(column.name) & DAY_WORDS]
+    if len(columns) != 2 or len(days) != 1:
+        return None
+    if any(c.kind not in ("int", "float") or c.data.null_count or not c.whole for c in columns):
+        return None
+    day = days[0].numbers().astype(np.int64)
+    clock = next(c for c in columns if c is not days[0]).numbers().astype(np.int64)
+    if day.min() < 1 or day.max() > 366 or (not within and (np.diff(day) < 0).any()):
+        return None
+    if clock.min() < 0 or not 100 <= clock.max() <= 2359 or (clock % 100).max() > 59:
+        return None
+    year = 1972 if day.max() == 366 else 1970
+    minutes = (day - 1) * 1440 + clock // 100 * 60 + clock % 100
+    times = np.datetime64(f"{year}-01-01", "ns").astype(np.int64) + minutes * (60 * 10**9)
+    padded = [c is not days[0] and c.texts is not None and {len(t) for t in examples(c.texts)} == {4} for c in columns]
+    forms = tuple(
+        "%-j" if c is days[0] else "%H%M" if text else "%-H%M" for c, text in zip(columns, padded, strict=True)
+    )
+    kinds = tuple("text" if text else c.kind for c, text in zip(columns, padded, strict=True))
+    stamps = Stamps(tuple(c.name for c in columns), forms, kinds, year=year)
+    why = f"day of the year and time of the day; no column holds the year: {year} stands for it"
+    says = Finding("time", f"'{stamps.name}' are the time together", why, "--time-column none", sure=False)
+    return TimeColumn(stamps, times, [says])
 
 
 def clock_times(opened: Opened, column: Column, form: str) -> np.ndarray:
@@ -124,10 +162,12 @@ def clock_times(opened: Opened, column: Column, form: str) -> np.ndarray:
 
 
 def _parts(opened: Opened, names: Sequence[str]) -> dict[str, str]:
-    """Return columns of whole numbers that are named like parts of a date and hold such, by directive."""
+    """Return columns that hold parts of a date, by directive: by their names and whole numbers, or as Q01, M01."""
     found: dict[str, str] = {}
     for name in names:
         column = opened.columns[name]
+        if column.kind == "text" and (form := _period_of(column)) and form[-2:] not in found:
+            found[form[-2:]] = name
         if column.kind not in ("int", "float") or column.data.null_count or not column.whole:
             continue
         for directive, (words, (low, high)) in PARTS.items():
@@ -135,7 +175,45 @@ def _parts(opened: Opened, names: Sequence[str]) -> dict[str, str]:
                 values = column.numbers()
                 if low <= values.min() and values.max() <= high:
                     found[directive] = name
-    return found
+    texts = [name for name in found.values() if opened.columns[name].kind == "text"]
+    if texts and "%Y" not in found:
+        years = [name for name in names if name not in found.values() and like_years(opened.columns[name])]
+        found |= {"%Y": years[0]} if len(years) == 1 else {}
+    return {d: name for d, name in found.items() if "%Y" in found or name not in texts}
+
+
+def _period_of(column: Column) -> str:
+    """Return the form of texts that are all like Q1, Q01 or M01: quarters or months of a year; "" if they are none."""
+    texts = column.data.unique().to_pylist()
+    if len(texts) > 12 or None in texts:
+        return ""
+    for pattern, form in (("[Qq]0?", "%q"), ("[Mm]", "%m")):
+        cells = [re.fullmatch(f"({pattern})({'[1-4]' if form == '%q' else r'0[1-9]|1[0-2]'})", text) for text in texts]
+        if all(cells) and len(marks := {cell[1] for cell in cells if cell}) == 1:
+            return f"{marks.pop()}{form}"
+    return ""
+
+
+def _part(column: Column) -> np.ndarray:
+    """Return the whole numbers of a part of a date, (rows,) float64, of texts such as Q01 as well."""
+    if column.kind != "text":
+        return column.numbers()
+    return np.array([float(text[1:]) for text in column.data.to_pylist()])
+
+
+LEAST_YEARS = 5
+
+
+def like_years(column: Column) -> bool:
+    """Whether a column holds whole numbers from 1900 to 2100, in order, that leave out few of the years between."""
+    if column.kind not in ("int", "float") or column.data.null_count or not column.whole or not len(column.data):
+        return False
+    values = column.numbers()
+    if values.min() < 1900 or values.max() > 2100:
+        return False
+    steps, there = np.diff(values), len(np.unique(values))
+    in_order = bool((steps >= 0).all() or (steps <= 0).all())
+    return in_order and there >= LEAST_YEARS and there >= 0.9 * (values.max() - values.min() + 1)
 
 
 HALF_YEAR = 180
@@ -146,7 +224,7 @@ def _of_parts(opened: Opened, names: Sequence[str], options: Options) -> TimeCol
     parts = _parts(opened, names)
     if len(parts) != len(names) or not any(set(whole) <= set(parts) for whole in _SETS):
         return None
-    values = {directive: opened.columns[name].numbers() for directive, name in parts.items()}
+    values = {directive: _part(opened.columns[name]) for directive, name in parts.items()}
     try:
         times, year = _placed(opened, parts, values, options)
     except (ValueError, OverflowError):
@@ -157,6 +235,9 @@ def _of_parts(opened: Opened, names: Sequence[str], options: Options) -> TimeCol
     kinds = tuple("text" if p else opened.columns[name].kind for p, name in zip(padded, columns, strict=True))
     short = {"%m": "%-m", "%d": "%-d", "%H": "%-H"}
     forms = tuple(d if p else short.get(d, d) for p, d in zip(padded, order, strict=True))
+    texts = {name: _period_of(opened.columns[name]) for name in columns if opened.columns[name].kind == "text"}
+    forms = tuple(texts.get(name, form) for name, form in zip(columns, forms, strict=True))
+    kinds = tuple("text" if name in texts else kind for name, kind in zip(columns, kinds, strict=True))
     stamps = Stamps(columns, forms, kinds, year=year)
     why = "by their names and what they hold" + (f"; no column holds the year: {year} stands for it" if year else "")
     says = Finding("time", f"'{stamps.name}' are the time together", why, "--time-column none", sure=False)
@@ -245,7 +326,7 @@ def repeats(opened: Opened, found: TimeColumn, free: Sequence[str]) -> tuple[str
     index = pd.DatetimeIndex(found.times.astype("datetime64[ns]"))
     own = {"%Y": index.year, "%q": index.quarter, "%m": index.month, "%d": index.day, "%H": index.hour,
            "%M": index.minute, "%S": index.second}  # fmt: skip
-    same = {d: np.asarray(own[d]) == opened.columns[n].numbers() for d, n in parts.items()}
+    same = {d: np.asarray(own[d]) == _part(opened.columns[n]) for d, n in parts.items()}
     repeated = [parts[d] for d, equal in same.items() if equal.mean() > (0.6 if d != "%H" else 0.99)]
     if {"%Y", "%m", "%d"} <= set(parts) and len(repeated) >= 3 and "%H" in parts:
         repeated = [*dict.fromkeys([*repeated, parts["%H"]])]
