@@ -669,3 +669,18 @@ def test_repeated_times_that_no_column_tells_apart_are_told_plainly(tmp_path: Pa
     path = write(tmp_path / "x.csv", pd.DataFrame({"date": days, "v": noise(120)}))
     with pytest.raises(DataError, match="no column tells these rows apart: in none does each time come once"):
         read_table(path, Options())
+
+
+@pytest.mark.parametrize("form", ["%y%m%d", "%d%m%Y", "%d%m%y"])
+def test_numbers_are_dates_of_the_form_that_was_asked_for(tmp_path: Path, form: str) -> None:
+    days = pd.to_datetime(["2019-07-01", "2019-07-05", "2019-08-11", "2020-01-02", "2020-02-29", "2020-03-01"])
+    frame = pd.DataFrame({"d": days.strftime(form).astype(int), "v": noise(6)})
+    path = write(tmp_path / "x.csv", frame)
+    table = read_table(path, Options.of(time_column="d", dates=form))
+    assert table.times is not None
+    assert table.stamps is not None
+    assert table.times.tolist() == days.as_unit("ns").asi8.tolist()
+    assert table.stamps.write(table.times)["d"] == frame["d"].tolist()
+    frame.loc[3, "d"] = 999999
+    with pytest.raises(DataError, match=r"line 5, column 'd' holds '0*999999', which is no date"):
+        read_table(write(path, frame), Options.of(time_column="d", dates=form))

@@ -53,7 +53,7 @@ def may_be_date(column: Column, options: Options) -> bool:
         return True
     if column.kind == "text" and column.texts is not None:
         return bool(_forms(column.data, options))
-    return column.kind in ("int", "float") and bool(_compact(column) or _asked_days(column, options))
+    return column.kind in ("int", "float") and bool(_asked_form(column, options) or _compact(column))
 
 
 def _compact(column: Column) -> str:
@@ -99,10 +99,27 @@ def days_in_numbers(column: Column) -> np.ndarray | None:
     return times if steadiness(np.sort(times), dates=True) >= MOSTLY else None
 
 
-def _asked_days(column: Column, options: Options) -> str:
-    """Return the form of numbers that the user named as the time, and that are days by their values; else ""."""
-    asked = options.time_column is not None and column.name in options.time_column
-    return "%y%m%d" if asked and days_in_numbers(column) is not None else ""
+def _asked_form(column: Column, options: Options) -> str:
+    """Return the form of numbers that the user named as the time: as asked, or days by their values; else ""."""
+    if column.kind not in ("int", "float") or column.name not in (options.time_column or ()) or not column.whole:
+        return ""
+    form = options.dates or ""
+    if _width(form) and (options.time_column == (column.name,) or _fits(_padded(column, form).to_pylist(), form)):
+        return form
+    return "%y%m%d" if days_in_numbers(column) is not None else ""
+
+
+def _width(form: str) -> int:
+    """Return the digits of a form without marks between its parts, such as ``%d%m%Y``; 0 if it is none."""
+    return 0 if not re.fullmatch(r"(?:%[YymdHMS])+", form) else len(form) + 2 * form.count("Y")
+
+
+def _padded(column: Column, form: str) -> Any:
+    """Return whole numbers as texts, an Arrow array, with the zeros in front that numbers lose."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.utf8_lpad(column.data.cast(pa.int64()).cast(pa.string()), _width(form), "0")
 
 
 def _fits(texts: Sequence[str], form: str) -> bool:
@@ -119,17 +136,14 @@ def dated(opened: Opened, column: Column, options: Options) -> TimeColumn | None
         DataError: if a cell has another form, or none.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if column.kind == "time":
         times = column.data.cast(pa.int64()).fill_null(NOT).to_numpy().copy()
         stamps = Stamps((column.name,), (column.form,), ("text",), column.zone)
         return complete(opened, column, TimeColumn(stamps, times, [is_time(stamps, "its cells are typed as times")]))
-    form = "" if column.kind == "text" else _compact(column) or _asked_days(column, options)
+    form = "" if column.kind == "text" else _asked_form(column, options) or _compact(column)
     if column.kind in ("int", "float") and form not in ("", "text"):
-        texts = column.data.cast(pa.int64()).cast(pa.string())
-        texts = pc.utf8_lpad(texts, 6, "0") if form == "%y%m%d" else texts
-        found = _settled(opened, column.name, texts, [form], options)
+        found = _settled(opened, column.name, _padded(column, form), [form], options)
         stamps = Stamps((column.name,), (found[0].form,), ("int" if column.kind == "int" else "float",))
         return complete(opened, column, TimeColumn(stamps, found[0].times, [is_time(stamps, "dates as numbers")]))
     texts = column.texts if form == "text" else column.data
