@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shlex
 from pathlib import Path
@@ -684,3 +685,14 @@ def test_numbers_are_dates_of_the_form_that_was_asked_for(tmp_path: Path, form: 
     frame.loc[3, "d"] = 999999
     with pytest.raises(DataError, match=r"line 5, column 'd' holds '0*999999', which is no date"):
         read_table(write(path, frame), Options.of(time_column="d", dates=form))
+
+
+@pytest.mark.parametrize("name", ["which", "v"])
+def test_numbers_as_large_as_floats_go_are_read_or_refused_in_words(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "x.csv"
+    rows = [f"{'-1e308' if n < 30 else n},{n * n % 7}" for n in range(90)]
+    path.write_text(f"{name},count\n" + "\n".join(rows) + "\n")
+    for options in (Options(), Options(group_column=name), Options(label_column=name)):
+        with contextlib.suppress(DataError):
+            read_table(path, options)
+    assert load_dataset(str(path), window=4, time_column="none").spec.shape[0] == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -89,7 +90,8 @@ def codes_of(opened: Opened, name: str) -> Codes:
             f"{opened.name}: column '{name}' holds {column.what}, which names no series and no class; choose another"
         )
     if column.kind == "float" and column.whole and column.texts is None:
-        data = data.cast(pa.int64())
+        with contextlib.suppress(pa.ArrowInvalid):  # numbers beyond 64 bits stay as they are
+            data = data.cast(pa.int64())
     coded = data.combine_chunks().dictionary_encode()
     coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
     return coded.indices.to_numpy(zero_copy_only=False).astype(np.int32), [

@@ -249,7 +249,8 @@ def decimals_of(values: np.ndarray) -> int | None:
     """Return the digits after the point that all finite values do with; None if more than 10."""
     finite = values[np.isfinite(values)]
     few = finite[:: max(1, len(finite) // 1000)]
-    for digits in range(MOST_DECIMALS + 1):
-        if all(np.array_equal(np.round(part, digits), part) for part in (few, finite)):
-            return digits
+    with np.errstate(over="ignore", invalid="ignore"):  # rounding multiplies, and values may be as large as floats go
+        for digits in range(MOST_DECIMALS + 1):
+            if all(np.array_equal(np.round(part, digits), part) for part in (few, finite)):
+                return digits
     return None
