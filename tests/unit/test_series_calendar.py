@@ -164,6 +164,8 @@ def test_a_file_says_what_its_times_are() -> None:
     data = times("2001-01-01", 2000, "D")
     told = layout_of(data, DAY, "time", calendar=("weekday", "season"))
     assert in_words(told, 10, 24).endswith("told the weekday, the season")
+    hourly = layout_of(times("2001-01-01", 2000, "h"), DAY // 24, "time", calendar=("hour", "weekday"))
+    assert in_words(hourly, 10, 24).endswith("told the hour, the weekday, not the season")
     assert "positions only" in in_words(layout_of(data, DAY, "time"), 10, 24)
     monthly = in_words(layout_of(times("1990-01-01", 120, "MS"), 1, "months"), 1000, 24)
     assert "begin again" in monthly
