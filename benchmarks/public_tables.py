@@ -60,9 +60,9 @@ HEADING = f"""
 `timegan`, {BUDGET} of one thread each, all else left to the data; {WINDOWS:,} windows. Shares of zeros of all columns
 that have some; and how far the mean of samples of an hour of the day, or of a month, is from that of the data, in
 standard deviations of the data within that hour or month, in the worst hour or month of the worst column: below 1
-samples lie within the data's own spread. Where the data spans less than two years samples are told no season, and a file
-of them says so: their months are positions (nycflights). Counts without a frequent value have no group of their own, and
-100 rows are few (discoveries): their zeros get lost.
+samples lie within the data's own spread. Where the data spans less than two years samples are told no season, and a
+file of them says so: their months are positions (nycflights). Counts without a frequent value have no group of their
+own, and 100 rows are few (discoveries): their zeros get lost.
 
 Script: `python benchmarks/public_tables.py train`, then `write`. Kept: `benchmarks/figures/public_tables/`.
 

@@ -72,6 +72,7 @@ def in_words(layout: Layout, windows: int, time: int, start: str | None = None) 
         names = {"hour": "the hour", "weekday": "the weekday", "season": "the season"}
         parts = ", ".join(names[part] for part in layout.calendar)
         text = f"times follow one another {where}, and samples were told {parts}"
+        text += "" if "season" in layout.calendar else ", not the season"
     else:
         text = f"times are positions only: windows follow one another {where}, and were told no calendar"
     most = clock.most(clock.last if start is None else read_start(start, clock)) // time
