@@ -38,6 +38,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 NOT_COMMANDS = {
     ("README.md", "data:     mnist, 50,000 images of 1x28x28"): "what make demo printed",
     ("README.md", "generator (EMA)             held-out images  training images"): "what make demo printed",
+    ("README.md", "what is done"): "what inspect says of a public table",
+    ("README.md", "error: no-header.csv"): "a question",
     ("add-a-family.md", "from saddlepoint.families import least_squares"): "a line for a file of the package",
     ("architecture.md", "cli"): "the floors",
     ("architecture.md", "runs/gan-mnist-20261124-101500/"): "the files of a run folder",
