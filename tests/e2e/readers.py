@@ -168,7 +168,8 @@ def _samples_of_series(folder: Path) -> None:
 
 
 def _read_samples_of_series(folder: Path) -> object:
-    dataset = load_dataset(str(folder / "x.csv"), columns="open,close,volume", time_column="time", window=8)
+    options = {"columns": "open,close,volume", "time_column": "time", "window": 8, "calendar": "off"}
+    dataset = load_dataset(str(folder / "x.csv"), **options)  # type: ignore[arg-type]
     found = [
         _outcome(lambda name=name: load_samples(folder / name, dataset)) for name in ("samples.csv", "samples.npz")
     ]
