@@ -61,8 +61,8 @@ HEADING = f"""
 that have some; and how far the mean of samples of an hour of the day, or of a month, is from that of the data, in
 standard deviations of the data within that hour or month, in the worst hour or month of the worst column: below 1
 samples lie within the data's own spread. Where the data spans less than two years samples are told no season, and a
-file of them says so: their months are positions (nycflights). Counts without a frequent value have no group of their
-own, and 100 rows are few (discoveries): their zeros get lost.
+file of them says so: their months are positions (nycflights). 100 rows of counts are few (discoveries, before zeros of
+a twentieth of the rows had a group of their own).
 
 Script: `python benchmarks/public_tables.py train`, then `write`. Kept: `benchmarks/figures/public_tables/`.
 

@@ -73,7 +73,9 @@ def test_a_constant_column_is_scaled_to_0_and_comes_back_whatever_a_generator_ma
 def test_no_row_is_in_two_parts_when_values_are_row_numbers(tmp_path: Path) -> None:
     path = write(tmp_path / "x.csv", ["group,row,other"] + [f"{'ab'[i % 2]},{i},{(i * 7) % 13}" for i in range(800)])
     data = load_dataset(path, group_column="group", columns="row,other", window=10)
-    seen = {split: {int(row) for row in original(data, split)[..., 0].ravel()} for split in data.splits}
+    assert data.layout is not None
+    place = [column.name for column in data.layout.columns].index("row")
+    seen = {split: {int(row) for row in original(data, split)[..., place].ravel()} for split in data.splits}
     assert not seen["train"] & seen["valid"]
     assert not seen["train"] & seen["test"]
     assert not seen["valid"] & seen["test"]
@@ -82,7 +84,7 @@ def test_no_row_is_in_two_parts_when_values_are_row_numbers(tmp_path: Path) -> N
         rows = {split: [r for r in found if r % 2 == group] for split, found in seen.items()}
         assert max(rows["train"]) < min(rows["valid"])
         assert max(rows["valid"]) < min(rows["test"])
-    windows = original(data, "train")[..., 0]
+    windows = original(data, "train")[..., place]
     assert (np.diff(windows, axis=1) == 2).all()
     assert {split: len(part) for split, part in data.splits.items()} == {"train": 622, "valid": 62, "test": 62}
 

@@ -125,9 +125,11 @@ def test_what_is_no_category_is_refused_with_columns_that_work(tmp_path: Path) -
     [
         (np.r_[np.zeros(57), np.linspace(0.1, 9, 43)], 0.0),
         (np.r_[np.full(20, 7.5), np.linspace(0.1, 9, 80)], 7.5),
-        (np.r_[np.zeros(9), np.linspace(0.1, 9, 91)], None),  # 9%
+        (np.r_[np.zeros(5), np.linspace(0.1, 9, 95)], 0.0),  # nothing is below it
+        (np.r_[np.zeros(4), np.linspace(0.1, 9, 96)], None),  # 4%
+        (np.r_[np.zeros(9), np.linspace(-0.1, 9, 91)], None),  # a value is below it, and 9% are too few
         (np.tile(np.arange(5.0), 20), None),  # counts: every value is frequent
-        (np.r_[np.zeros(30), np.ones(25), np.linspace(2, 9, 45)], None),  # two of them
+        (np.r_[np.full(30, 0.5), np.ones(25), np.linspace(2, 9, 45)], None),  # two of them
     ],
 )
 def test_a_frequent_value_is_one_that_no_other_comes_near(values: np.ndarray, spike: float | None) -> None:

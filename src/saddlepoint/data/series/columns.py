@@ -22,6 +22,8 @@ _TIMES = 3.0
 """... if it is this often more frequent than any other, ..."""
 _OTHERS = 10
 """... and there are this many others."""
+ZERO = 0.05
+"""0 is one from this share of the rows on, where no value is below it: no rain, no sales, no event."""
 
 MOST_VALUES = 64
 """Different values that a category may have."""
@@ -212,6 +214,8 @@ def _spike(rows: np.ndarray) -> float | None:
     values, counts = np.unique(rows, return_counts=True)
     if len(values) <= _OTHERS:
         return None
+    if values[0] == 0 and counts[0] >= ZERO * len(rows):
+        return 0.0
     first, second = np.sort(counts)[-1], np.sort(counts)[-2]
     if first < SPIKE * len(rows) or first < _TIMES * second:
         return None
