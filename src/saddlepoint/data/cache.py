@@ -106,6 +106,30 @@ def workspace(entry: Path) -> Path:
         raise unwritable(error) from error
 
 
+def made(entry: Path, name: str, build: Callable[[Path], None]) -> Dataset:
+    """Build an entry in a workspace, and open it.
+
+    Args:
+        entry: of `entry_path`.
+        name: what the user asked for.
+        build: writes into the folder it is given, and ends in `publish`.
+
+    Raises:
+        DataError: if the cache cannot be written, or what ``build`` raises.
+    """
+    work = workspace(entry)
+    try:
+        build(work)
+    except OSError as error:
+        raise unwritable(error) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    dataset = read(entry, name)
+    if dataset is None:
+        raise DataError(f"the cache entry {entry} vanished while it was opened; run the command again")
+    return dataset
+
+
 def unwritable(error: OSError) -> DataError:
     """Return the error for a cache that cannot be written."""
     return DataError(

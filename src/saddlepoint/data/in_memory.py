@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 import os
-import shutil
 import sys
 import tempfile
 from collections import OrderedDict
@@ -168,26 +166,21 @@ def _hold_dataset(dataset: Dataset) -> str:
 def _publish(name: str, dataset: Dataset) -> None:
     """Write sequences into the cache as they are: they cannot be cut anew without their table."""
     entry = cache.entry_path(name, {"source": name})
-    if cache.read(entry, name) is None:
-        work = cache.workspace(entry)
-        try:
-            for split, part in dataset.splits.items():
-                np.ascontiguousarray(part.x, dtype=np.float32).tofile(work / f"{split}.x")
-                if part.labels is not None:
-                    np.ascontiguousarray(part.labels, dtype=np.int64).tofile(work / f"{split}.labels")
-            known = inspect.signature(cache.publish).parameters
-            kept = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(dataset)}
-            cache.publish(
-                work, entry, shape=dataset.spec.shape, rows={s: len(part) for s, part in dataset.splits.items()},
-                labelled=dataset.splits["train"].labels is not None, notes=dataset.findings,
-                **{key: value for key, value in kept.items() if key in known},
-            )  # fmt: skip
-        except OSError as error:
-            raise cache.unwritable(error) from error
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-    published = cache.read(entry, name)
-    _point(name, entry, "" if published is None else published.fingerprint)
+
+    def write(work: Path) -> None:
+        for split, part in dataset.splits.items():
+            np.ascontiguousarray(part.x, dtype=np.float32).tofile(work / f"{split}.x")
+            if part.labels is not None:
+                np.ascontiguousarray(part.labels, dtype=np.int64).tofile(work / f"{split}.labels")
+        cache.publish(
+            work, entry, modality=dataset.modality, shape=dataset.spec.shape,
+            rows={split: len(part) for split, part in dataset.splits.items()},
+            labelled=dataset.splits["train"].labels is not None, classes=dataset.classes, notes=dataset.findings,
+            static=dataset.static, layout=dataset.layout, labelling=dataset.labelling, look=dataset.look,
+        )  # fmt: skip
+
+    published = cache.read(entry, name) or cache.made(entry, name, write)
+    _point(name, entry, published.fingerprint)
 
 
 def _point(name: str, entry: Path, fingerprint: str) -> None:

@@ -89,8 +89,7 @@ def refuse_kind(source: str, options: Options) -> None:
     path = Path(source).expanduser()
     if not path.exists() or path.suffix.lower() in ARRAYS:
         return
-    kind = kind_of(path)
-    if options.modality is not None and kind is not None and options.modality != kind:
+    if options.modality is not None and (kind := kind_of(path)) is not None and options.modality != kind:
         raise DataError(f"{source} holds {kind}s, and can be read as nothing else; leave --modality out")
     if (
         options.array is not None

@@ -109,10 +109,6 @@ class ReadingPlan:
     source: str
     findings: tuple[Finding, ...] = field(default=())
 
-    def plus(self, notes: Iterable[Note], topic: str = "data") -> ReadingPlan:
-        """Return the plan with further findings."""
-        return ReadingPlan(self.source, (*self.findings, *as_findings(notes, topic)))
-
     def open_ends(self) -> tuple[Finding, ...]:
         """Return what is likely but not certain: the lines that are shown even where only a few are."""
         return tuple(finding for finding in self.findings if not finding.sure)

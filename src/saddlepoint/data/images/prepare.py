@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -100,18 +99,12 @@ def prepare(
         DataError: if there are fewer than 5 usable rows, more than 5 % are unreadable, labels do not fit, or
             the cache cannot be written.
     """
-    work = cache.workspace(entry)
-    try:
+
+    def write(work: Path) -> None:
         with strict_pillow():
             _build(source, options, work, entry, valid_tail, published or {})
-    except OSError as error:
-        raise cache.unwritable(error) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    dataset = cache.read(entry, source.name)
-    if dataset is None:
-        raise DataError(f"the cache entry {entry} vanished while it was opened; run the command again")
-    return dataset
+
+    return cache.made(entry, source.name, write)
 
 
 def plan(survey: Survey, options: Options) -> Plan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,17 +68,7 @@ def load_ready(name: str, path: Path, options: Options) -> Dataset:
         return found
     held = open_arrays(path, options.array)
     windows = _windows(path, held, options)
-    work = cache.workspace(entry)
-    try:
-        _build(path, windows, work, entry)
-    except OSError as error:
-        raise cache.unwritable(error) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    dataset = cache.read(entry, name)
-    if dataset is None:
-        raise DataError(f"the cache entry {entry} vanished while it was opened; run the command again")
-    return dataset
+    return cache.made(entry, name, lambda work: _build(path, windows, work, entry))
 
 
 def _windows(path: Path, held: Held, options: Options) -> _Windows:

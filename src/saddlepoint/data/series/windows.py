@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,17 +61,11 @@ def load_series(name: str, path: Path, options: Options, *, released: bool = Fal
     if found is not None:
         return found
     table = read_table(path, options)
-    work = cache.workspace(entry)
-    try:
+
+    def write(work: Path) -> None:
         build(table, options, work, entry, released=released, plain=named or released)
-    except OSError as error:
-        raise cache.unwritable(error) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    found = cache.read(entry, name)
-    if found is None:
-        raise DataError(f"the cache entry {entry} vanished while it was opened; run the command again")
-    return found
+
+    return cache.made(entry, name, write)
 
 
 def build(

@@ -6,12 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from saddlepoint._errors import DataError
-
 GAP = 3
-"""A step of more than this many usual ones is a gap, which no window straddles ..."""
-MOST_GAPS = 0.05
-"""... unless more than this share of the steps are: then the times are irregular."""
+"""A step of more than this many usual ones is a gap, which no window straddles."""
 
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
@@ -100,16 +96,3 @@ def step_in_words(step: float, unit: str) -> str:
             return f"{step / size:g} {word}{'s' if step != size else ''}"
     small = next((unit for unit in ((10**6, "ms"), (10**3, "microseconds")) if step >= unit[0]), (1, "ns"))
     return f"{step / small[0]:g} {small[1]}"
-
-
-def refuse_repeats(name: str, column: str, repeats: int, rows: int) -> None:
-    """Raise if so many times repeat within a series that it must be several.
-
-    Raises:
-        DataError: if more than 1 % do.
-    """
-    if repeats > 0.01 * rows:
-        raise DataError(
-            f"{name}: {repeats:,} of {rows:,} rows repeat a time of '{column}' in their series: if it holds several "
-            "series, name the column that tells them apart with --group-column; else remove the repeats"
-        )
