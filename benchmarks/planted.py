@@ -185,52 +185,25 @@ def kept(name: str) -> dict[str, dict[str, Any]]:
     return {figure["name"]: figure | {"truth": PROBLEMS[name].word(figure, usual)} for figure in figures}
 
 
-def kept() -> dict[str, dict[str, Any]]:
-    """Return the figures kept so far, of settings that are part of the study, by name."""
-    lines = FIGURES.read_text().splitlines() if FIGURES.exists() else []
-    known = {setting.name for setting in settings()}
-    figures = [figure for figure in map(json.loads, lines) if figure["name"] in known]
-    return {figure["name"]: figure | {"truth": word(figure)} for figure in figures}
-
-
-def run_all(worker: int, workers: int) -> None:
-    torch.set_num_threads(1)
-    done = kept()
-    FIGURES.parent.mkdir(parents=True, exist_ok=True)
-    for setting in settings()[worker::workers]:
-        if setting.name in done:
-            continue
-        figure = run(setting)
-        figure |= asked(setting) | {"held_out": setting.held_out, "commit": commit()}
-        with open(FIGURES, "a") as file:
-            file.write(json.dumps(figure) + "\n")
-        print(f"{setting.name}: {figure['seconds']} s", flush=True)
-
-
-def asked(setting: Setting) -> dict[str, Any]:
+def asked(log: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Ask the doctor about a kept log: every alarm with the count of samples at which it was raised, the last word."""
     watch = Watch()
     alarms: list[tuple[str, float]] = []
     exams = 0
-    for line in map(json.loads, log_of(setting).read_text().splitlines()):
-        if "signs" in line:
-            # The kept logs were made with a classifier at every exam; the doctor is shown what it takes itself.
-            if exams % THOROUGH_EVERY:
-                line["signs"] = {k: v for k, v in line["signs"].items() if k not in CLASSIFIED}
-            exams += 1
-        diagnosis = watch.add(line)
-        if diagnosis.alarming and (not alarms or alarms[-1][0] != diagnosis.verdict):
+    for line in log:
+        if "signs" in line and exams % THOROUGH_EVERY:
+            line = {**line, "signs": {k: v for k, v in line["signs"].items() if k not in CLASSIFIED}}
+        exams += "signs" in line
+        before, diagnosis = watch.diagnosis, watch.add(line)
+        if diagnosis.alarming and diagnosis.verdict != before.verdict:
             alarms.append((diagnosis.verdict, line["nimg"] / 1000))
     return {"alarms": alarms, "verdict": watch.diagnosis.verdict, "evidence": list(watch.diagnosis.evidence)}
 
 
-def judge() -> None:
-    """Ask the doctor again about every kept log, and keep what it says, with the commit that asked."""
-    figures = list(kept().values())
-    for figure in figures:
-        problem, plant, number = figure["name"].split("/")
-        figure |= asked(Setting(problem, "" if plant == "healthy" else plant, int(number))) | {"commit": commit()}
-    FIGURES.write_text("".join(json.dumps(figure) + "\n" for figure in figures))
+def judged(name: str) -> list[dict[str, Any]]:
+    """Return the figures of a problem with what the doctor says of their logs now."""
+    logs = logs_of(name)
+    return [figure | asked(logs[figure["name"]]) for figure in kept(name).values() if figure["name"] in logs]
 
 
 def interval(hits: int, n: int) -> str:
@@ -239,96 +212,112 @@ def interval(hits: int, n: int) -> str:
         return "no runs"
     low = beta.ppf(0.025, hits, n - hits + 1) if hits else 0.0
     high = beta.ppf(0.975, hits + 1, n - hits) if hits < n else 1.0
-    return f"{hits} of {n}: **{hits / n:.1%}** ({low:.1%} to {high:.1%})"
+    return f"{hits} of {n}: **{hits / n:.0%}** ({low:.0%} to {high:.0%})"
 
 
-def counts(figure: dict[str, Any]) -> bool:
+def plant_of(figure: Mapping[str, Any]) -> str:
+    """Return the plant of a run; "healthy" where there is none."""
+    return str(figure["name"].split("/")[1])
+
+
+def counts(figure: Mapping[str, Any]) -> bool:
     """Whether a run counts: a planted one that failed, a healthy one that went well."""
-    plant = figure["name"].split("/")[1]
-    if plant == "healthy":
+    if plant_of(figure) == "healthy":
         return bool(figure["truth"] == "well")
-    return plant in BY_CONSTRUCTION or figure["truth"] == "failed"
+    return plant_of(figure) in BY_CONSTRUCTION or figure["truth"] == "failed"
 
 
-def detected(figure: dict[str, Any]) -> bool:
+def detected(figure: Mapping[str, Any]) -> bool:
     """Whether an alarm from the plant's list was raised."""
-    return any(verdict in PLANTS[figure["name"].split("/")[1]] for verdict, _ in figure["alarms"])
+    return any(verdict in PLANTS[plant_of(figure)] for verdict, _ in figure["alarms"])
 
 
-def table(figures: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the rows of one part of the study."""
-    planted = [f for f in figures if "/healthy/" not in f["name"]]
-    healthy = [f for f in figures if "/healthy/" in f["name"]]
-    ill, well = [f for f in planted if counts(f)], [f for f in healthy if counts(f)]
-    return [
-        f"| planted, failed, detected | {interval(sum(map(detected, ill)), len(ill))} |",
-        f"| the same, any alarm | {interval(sum(bool(f['alarms']) for f in ill), len(ill))} |",
-        f"| healthy, went well, false alarm | {interval(sum(bool(f['alarms']) for f in well), len(well))} |",
-        f"| planted, but did not fail (not counted) | {len(planted) - len(ill)}, of them "
-        f"{sum(bool(f['alarms']) for f in planted if not counts(f))} with an alarm |",
-        f"| meant to be healthy, but did not go well (not counted) | {len(healthy) - len(well)}, of them "
-        f"{sum(bool(f['alarms']) for f in healthy if not counts(f))} with an alarm |",
-    ]
+def right(figure: Mapping[str, Any]) -> bool:
+    """Whether the doctor was right about a run that counts."""
+    return not figure["alarms"] if plant_of(figure) == "healthy" else detected(figure)
 
 
-def by_plant(figures: Sequence[dict[str, Any]]) -> list[str]:
-    """Return one row a plant: failed, detected, the verdicts."""
-    rows = []
+KINDS = {
+    "series": ("stocks", "etth1", "sines", "seattle-weather", "co2", "sunspots", "macrodata", "us-employment"),
+    "own pictures": ("faces", "birds", "shoes"),
+    "mixtures": ("ring8",),
+    "digits": ("mnist",),
+}
+
+
+def row(name: str, figures: Sequence[Mapping[str, Any]]) -> str:
+    """Return one row: failures detected, false alarms, and runs that do not count."""
+    ill = [f for f in figures if plant_of(f) != "healthy" and counts(f)]
+    well = [f for f in figures if plant_of(f) == "healthy" and counts(f)]
+    rest = [f for f in figures if not counts(f)]
+    return (
+        f"| {name} | {interval(sum(map(detected, ill)), len(ill))} | {sum(bool(f['alarms']) for f in ill)} "
+        f"| {interval(sum(bool(f['alarms']) for f in well), len(well))} | {len(rest)}, "
+        f"{sum(bool(f['alarms']) for f in rest)} with an alarm |"
+    )
+
+
+def report(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Return a table by kind of data, and one by problem."""
+    head = ["detected", "any alarm", "false alarms", "not counted"]
+    lines = [f"| | {' | '.join(head)} |", "|---" * 5 + "|"]
+    everything = [figure for figures in found.values() for figure in figures]
+    for kind, names in KINDS.items():
+        lines.append(row(kind, [figure for name in names for figure in found.get(name, ())]))
+    lines.append(row("all", everything))
+    lines.append(row("of them held out", [figure for figure in everything if figure["held_out"]]))
+    lines += ["", f"| problem | {' | '.join(head)} |", "|---" * 5 + "|"]
+    lines += [row(name, figures) for name, figures in found.items()]
+    lines += ["", "| plant | runs | failed | detected | first alarm |", "|---|---|---|---|---|"]
+    return lines + by_plant(everything)
+
+
+def by_plant(figures: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Give one row a plant: failed, detected, the verdicts."""
     for plant in PLANTS:
-        some = [f for f in figures if f["name"].split("/")[1] == plant]
+        some = [f for f in figures if plant_of(f) == plant]
         ill = [f for f in some if counts(f)]
         words: dict[str, int] = {}
         for figure in ill:
             first = figure["alarms"][0][0] if figure["alarms"] else "none"
             words[first] = words.get(first, 0) + 1
         first_words = ", ".join(f"{word} {count}" for word, count in sorted(words.items(), key=lambda w: -w[1]))
-        rows.append(f"| {plant} | {len(some)} | {len(ill)} | {sum(map(detected, ill))} | {first_words} |")
-    return rows
-
-
-def report(figures: Sequence[dict[str, Any]], held_out: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the section of docs/results.md."""
-    lines = ["| settings looked at while thresholds were chosen | |", "|---|---|", *table(figures), ""]
-    if held_out:
-        lines += ["| held-out settings (a quarter, by a hash of the name) | |", "|---|---|", *table(held_out), ""]
-    lines += ["| plant | runs | failed | detected | first alarm |", "|---|---|---|---|---|"]
-    return lines + by_plant([*figures, *held_out])
+        yield f"| {plant} | {len(some)} | {len(ill)} | {sum(map(detected, ill))} | {first_words} |"
 
 
 def write() -> None:
     """Write the section between its marks."""
-    figures = list(kept().values())
-    seconds = sum(f["seconds"] for f in figures)
-    lines = report([f for f in figures if not f["held_out"]], [f for f in figures if f["held_out"]])
-    machine = runtime.machine()
-    commits = ", ".join(sorted({f["commit"] for f in figures}))
-    lines += [
-        "",
-        f"{len(figures)} runs, {seconds / 60:.0f} minutes of one thread; {machine['processor']}, torch "
-        f"{machine['torch']}. Judged at commit: {commits}.",
-    ]
-    write_section(DOCS / "results.md", "doctor", lines, HEADING)
+    found = {name: judged(name) for name in PROBLEMS if kept(name)}
+    figures = [figure for some in found.values() for figure in some]
+    machine, commits = runtime.machine(), ", ".join(sorted({figure["commit"] for figure in figures}))
+    seconds = sum(figure["seconds"] for figure in figures)
+    about = (
+        f"{len(figures)} runs, {seconds / 60:.0f} minutes of one thread beside other work; {machine['processor']}, "
+        f"torch {machine['torch']}. Trained at commits {commits}, judged at {commit()}."
+    )
+    write_section(DOCS / "results.md", "doctor", [*report(found), "", about], HEADING)
+
+
+def show(everything: bool) -> None:
+    """Print the table, and the runs in which the doctor was wrong."""
+    found = {name: [f for f in judged(name) if everything or not f["held_out"]] for name in PROBLEMS}
+    print("\n".join(report(found)))
+    for figure in (figure for figures in found.values() for figure in figures):
+        if counts(figure) and not right(figure):
+            print(figure["name"], figure["truth"], figure["alarms"], figure["verdict"])
 
 
 def main() -> None:
     """Run, judge or write, as asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("run", "judge", "write"))
-    parser.add_argument("--worker", default="0/1")
-    parser.add_argument("--all", action="store_true")
+    parser.add_argument("problems", nargs="*", help=f"of {', '.join(PROBLEMS)}")
+    parser.add_argument("--all", action="store_true", help="show the held-out settings too")
     words = parser.parse_args()
     if words.command == "run":
-        worker, workers = map(int, words.worker.split("/"))
-        run_all(worker, workers)
+        run_all(words.problems)
     elif words.command == "judge":
-        judge()
-        figures = [f for f in kept().values() if words.all or not f["held_out"]]
-        print("\n".join(report(figures, [])))
-        for figure in figures:
-            right = detected(figure) if "/healthy/" not in figure["name"] else not figure["alarms"]
-            if not right:
-                counted = "counts" if counts(figure) else "does not count"
-                print(figure["name"], figure["truth"], counted, figure["alarms"])
+        show(words.all)
     else:
         write()
 
