@@ -35,28 +35,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402 - after the number of threads is known
-import torch  # noqa: E402
-from planted_problems import BY_CONSTRUCTION, PLANTS, PROBLEMS, Problem  # noqa: E402
-from records import commit, write_section  # noqa: E402
-from scipy.stats import beta  # noqa: E402
+import numpy as np
+import torch
+from planted_problems import BY_CONSTRUCTION, PLANTS, PROBLEMS, Problem
+from records import commit, write_section
+from scipy.stats import beta
 
-import saddlepoint.families  # noqa: F401, E402 - registers the families
-from saddlepoint._errors import TrainingError  # noqa: E402
-from saddlepoint.data import Dataset  # noqa: E402
-from saddlepoint.data.dataset import Split  # noqa: E402
-from saddlepoint.data.feed import Feed  # noqa: E402
-from saddlepoint.engine import runtime  # noqa: E402
-from saddlepoint.engine.care import THOROUGH_EVERY, Care  # noqa: E402
-from saddlepoint.engine.doctor import CLASSIFIED, Watch  # noqa: E402
-from saddlepoint.engine.folder import RunFolder  # noqa: E402
-from saddlepoint.engine.loop import Trainer  # noqa: E402
-from saddlepoint.engine.settings import SILENT, Settings  # noqa: E402
-from saddlepoint.engine.signs import Examiner  # noqa: E402
-from saddlepoint.family import build_family  # noqa: E402
-from saddlepoint.features import shipped_classifier  # noqa: E402
+import saddlepoint.families  # noqa: F401 - registers the families
+from saddlepoint._errors import TrainingError
+from saddlepoint.data import Dataset
+from saddlepoint.data.dataset import Split
+from saddlepoint.data.feed import Feed
+from saddlepoint.engine import runtime
+from saddlepoint.engine.care import THOROUGH_EVERY, Care
+from saddlepoint.engine.doctor import Watch
+from saddlepoint.engine.exams import CLASSIFIED
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.settings import SILENT, Settings
+from saddlepoint.engine.signs import Examiner
+from saddlepoint.family import build_family
+from saddlepoint.features import shipped_classifier
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "doctor"
@@ -93,7 +95,7 @@ class Setting:
 
 
 def settings(problem: Problem) -> list[Setting]:
-    """Return the settings of a problem, plants mixed with healthy runs, so that a part of the list is a part of each."""
+    """Return the settings of a problem, plants mixed with healthy runs: a part of the list is a part of each."""
     found = [Setting(problem.name, "", i) for i in range(problem.healthy)]
     found += [Setting(problem.name, plant, i) for plant in problem.plants for i in range(problem.planted)]
     return sorted(found, key=lambda setting: setting.seed)
@@ -269,7 +271,7 @@ def report(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     lines += ["", f"| problem | {' | '.join(head)} |", "|---" * 5 + "|"]
     lines += [row(name, figures) for name, figures in found.items()]
     lines += ["", "| plant | runs | failed | detected | first alarm |", "|---|---|---|---|---|"]
-    return lines + by_plant(everything)
+    return [*lines, *by_plant(everything)]
 
 
 def by_plant(figures: Sequence[Mapping[str, Any]]) -> Iterator[str]:

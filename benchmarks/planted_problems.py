@@ -18,7 +18,7 @@ import functools
 import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -353,7 +353,7 @@ def _pictures_truth(state: TrainingState, dataset: Dataset) -> Figures:
 
 
 def _pictures_word(figure: Mapping[str, Any], usual: Sequence[Mapping[str, Any]]) -> str:
-    """Well within 1.5 times the median of the healthy runs; failed beyond 2.5 times, or with a quarter of the variance."""
+    """Well within 1.5 times the healthy median; failed beyond 2.5 times, or with a quarter of the variance."""
     if "error" in figure:
         return "failed"
     ratio = figure["frechet"] / statistics.median(one["frechet"] for one in usual)

@@ -26,7 +26,7 @@ from saddlepoint.engine.doctor import diagnose
 from saddlepoint.engine.folder import OWN_NAMES, RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.precision import Precision, choose_precision
-from saddlepoint.engine.remedies import course_of, finish_rollback, train_with_remedies
+from saddlepoint.engine.remedies import course_of, finish_announced, train_with_remedies
 from saddlepoint.engine.settings import SILENT, Observer, Outcome
 from saddlepoint.engine.signs import Examiner
 from saddlepoint.engine.world import World, join
@@ -148,7 +148,7 @@ def _trained(
         return train_with_remedies(build, request.options, remedies, folder, observer, dataset.stats)
 
     def in_force() -> FamilyConfig:
-        finish_rollback(folder)
+        finish_announced(folder)
         return override(request.options, course_of(folder).changes)
 
     return build(world.shared(in_force)).train(dataset.stats)

@@ -102,7 +102,7 @@ class Trainer:
         """Return why training must end now, or None."""
         if self.settings.spent(self.state.progress, self.state.seconds):
             return "budget"
-        return "stages" if position is None else "interrupted" if interrupted else self.care.reason()
+        return "stages" if position is None else "interrupted" if interrupted else self.care.reason(self.state)
 
     def is_due(self, step: int) -> bool:
         """Whether a report follows ``step``."""

@@ -34,7 +34,7 @@ class Settings:
         checkpoint_seconds: time between checkpoints.
         keep: number of checkpoints kept.
         snapshot_samples: samples in a snapshot.
-        remedy: auto: on a verdict that stands, go back to the last healthy state and change one thing; off: only tell.
+        remedy: auto: on an alarm that stands, change one thing where that is expected to pay; off: only tell.
         micro_batch: samples computed at once; a process goes through its part of a minibatch in such pieces and adds
             up their gradients. None: the whole part at once.
         precision: of matrix products: auto, fp32 or bf16.
@@ -86,6 +86,13 @@ class Settings:
         """Whether any limit of the budget is reached."""
         limits = ((self.steps, progress.step), (self.kimg, progress.nimg / 1000), (self.seconds, seconds))
         return any(limit is not None and used >= limit for limit, used in limits)
+
+    def left(self, progress: Progress, seconds: float) -> float:
+        """Return how many samples the budget still allows, at the speed so far; infinity without a limit."""
+        limits = ((self.steps, progress.step), (self.kimg, progress.nimg / 1000), (self.seconds, seconds))
+        # Each limit as a multiple of what was used of it; samples go with all of them.
+        shares = [(limit - used) / used for limit, used in limits if limit is not None and used > 0]
+        return max(0.0, min(shares, default=math.inf)) * progress.nimg
 
 
 @dataclass(frozen=True)
