@@ -15,7 +15,7 @@ from saddlepoint import weights
 from saddlepoint._errors import CheckpointError, ConfigError, DataError
 from saddlepoint._types import Samples, from_bytes, to_words
 from saddlepoint.config import from_json
-from saddlepoint.data import Dataset, load_dataset, read_picture
+from saddlepoint.data import Dataset, load_dataset, read_picture, short_name
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.given import look_of
 from saddlepoint.data.images.write import write_images
@@ -395,6 +395,7 @@ class Run:
 
     def _training(self) -> Training:
         from saddlepoint.report import Training
+        from saddlepoint.report_facts import changed_options, chosen_options
 
         config, diagnosis, last = self.config, self.diagnosis, (self.log or [{}])[-1]
         machine, seconds = config.get("machine", {}), last.get("timing", {}).get("seconds")
@@ -407,7 +408,15 @@ class Run:
             + f", {config.get('threads', '?')} threads, {config['device']}",
             "saddlepoint": str(config.get("saddlepoint", "?")),
         }
-        return Training(self.log, diagnosis.verdict, diagnosis.evidence, facts)
+        about = {
+            "run": f"{self.path.resolve().name}, {facts['trained']}",
+            "family": f"{get_family(config['family']).summary}; preset {config['preset']}",
+            "options that differ from the preset": ", ".join(changed_options(config)) or "none",
+            "chosen automatically": "; ".join(chosen_options(config)),
+        }
+        title = f"{config['family']} on {short_name(str(config['data']['name']))}"
+        snapshots = RunFolder(self.path).samples
+        return Training(self.log, diagnosis.verdict, diagnosis.evidence, facts, title, about, snapshots)
 
 
 def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run:

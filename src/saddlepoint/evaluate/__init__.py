@@ -14,6 +14,7 @@ from saddlepoint.evaluate.measure import evaluate
 from saddlepoint.evaluate.protocol import Protocol, Task, get_protocol, protocols, register
 from saddlepoint.evaluate.rows import Metric, Report, Result, Row, read_results
 from saddlepoint.evaluate.sets import Latents, SampleSet, Subject
+from saddlepoint.evaluate.summary import kept_report
 from saddlepoint.evaluate.words import shown
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "compare",
     "evaluate",
     "get_protocol",
+    "kept_report",
     "protocols",
     "read_results",
     "register",

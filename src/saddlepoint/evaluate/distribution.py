@@ -31,7 +31,11 @@ def _pair(samples: SampleSet, task: Task) -> tuple[np.ndarray, np.ndarray]:
 
 def _frechet(samples: SampleSet, task: Task) -> list[Row]:
     real, fake = _pair(samples, task)
-    details = {"n_real": len(real)} | ({} if task.extractor is None else {"sha256": task.extractor.sha256})
+    # What the mean of the real features alone would get: the verdict's unit.
+    spread = float(np.asarray(real, np.float64).var(0, ddof=1).sum()) if len(real) > 1 else 0.0
+    details = {"n_real": len(real), "spread": round(spread, 6)} | (
+        {} if task.extractor is None else {"sha256": task.extractor.sha256}
+    )
     raw, unbiased = frechet_both(real, fake)
     rows = [to_row(FRECHET, samples, raw, **details)]
     return rows if unbiased is None else [*rows, to_row(UNBIASED, samples, unbiased, **details)]

@@ -73,8 +73,11 @@ def evaluate(
                     results.append(_result(protocol, protocol.task(bench)))
             except DataError as error:
                 omitted[protocol.kind] = str(error)
-    report = Report(tuple(results), subject.label, "", omitted, limits(bench))
-    return dataclasses.replace(report, verdict=summarise(report, bench.control_names), gallery=gallery(report, bench))
+    report = Report(tuple(results), subject.label, "", omitted)
+    standing, verdict = summarise(report)
+    return dataclasses.replace(
+        report, verdict=verdict, standing=standing, limits=limits(bench, report), gallery=gallery(report, bench)
+    )
 
 
 def _result(protocol: Protocol, task: Task) -> Result:

@@ -107,7 +107,8 @@ def _verdict(rows: Sequence[Row], task: Task) -> str:
         (
             f"{word}: {shown(near, NEAR)} of them lie nearer to a training row, relative to its neighbourhood, than "
             f"99% of the test rows do (0.01 is expected); {shown(copies, COPIES)} are one, {same}.",
-            "Their relative distances are smaller than those of real rows." if p.value < 0.01 else "",
+            f"The p-value asks another thing, whether the samples as a whole lie nearer to training rows than real ones: "
+            f"{shown(p, P_VALUE)} says that they do{'' if p.value < 0.01 else ' not'}, whatever a few of them are.",
         )
     )
 

@@ -171,6 +171,7 @@ class Report:
         omitted: protocols of the default set that were not measured, with the reason.
         limits: what a reader must know before trusting the figures.
         gallery: samples to look at; not kept in ``metrics.jsonl``.
+        standing: the verdict in a word, one of `judgement.STANDINGS`: near, different, far, narrow, copies, unknown.
     """
 
     results: tuple[Result, ...]
@@ -179,6 +180,7 @@ class Report:
     omitted: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
     gallery: Gallery | None = None
+    standing: str = "unknown"
 
     @property
     def controls(self) -> list[str]:

@@ -138,24 +138,40 @@ def _forecast_verdict(rows: Sequence[Row], task: Task) -> str:
     return join((text, no_use, against_baselines(rows, FORECAST), blindness(rows, FORECAST)))
 
 
-def summarise_series(report: Report) -> str:
-    """Say in one sentence whether the samples can be told from real windows, beat the baselines, and copy."""
-    parts = []
+SERIES_KINDS = ("discriminative-h32", "acf", "cross-correlation", "increments", "marginals", "forecast")
+"""Protocols of which `summarise_series` speaks."""
+
+_TOLD, _OFF = 0.3, (0.1, 0.5)
+"""The classifier's score from which samples are far; Wasserstein distances, in standard deviations, from which values
+or changes are different, and far."""
+
+
+def summarise_series(report: Report) -> tuple[str, str]:
+    """Say in one sentence whether the samples can be told from real windows, beat the baselines, and copy.
+
+    Returns:
+        Where the samples stand, one of `judgement.STANDINGS`, by the worst figure, and the sentence.
+    """
+    parts, levels = [], list[int]()
     model, real = report.find("discriminative-h32"), report.find("discriminative-h32", None, TRAINING)
     if model is not None and real is not None:
         told = model.value > max(0.0, real.value) + chance(model, real)
         accuracy = float(model.details["accuracy"])
         word = "tells the samples from real windows" if told else "cannot tell the samples from real windows"
         parts.append(f"a classifier with 32 units {word} (right in {accuracy:.0%} of cases)")
+        levels.append((2 if model.value >= _TOLD else 1) if told else 0)
     for kind in ("acf", "increments"):
         own, best = report.find(kind), [row for name in BASELINES if (row := report.find(kind, None, name)) is not None]
         if own is not None and best:
             lowest = min(best, key=lambda row: row.value)
             word = "nearer to the data than" if own.value < lowest.value else "no nearer to the data than"
+            levels.append(0 if own.value <= lowest.value + chance(own, lowest) else 1)
             parts.append(
                 f"by {own.metric} they are {word} the best baseline ({own.value:.3f}, {lowest.row} {lowest.value:.3f})"
             )
-    near = report.find("memorisation", "near copies") or report.find("leave-out")
+    words, more = _off_values(report)
+    parts, levels = [*parts, *words], [*levels, *more]
+    near, copying = report.find("memorisation", "near copies") or report.find("leave-out"), False
     if near is not None:
         copying = any(
             row.details.get("copying") for row in (report.find("memorisation"), report.find("leave-out")) if row
@@ -163,7 +179,24 @@ def summarise_series(report: Report) -> str:
         parts.append(
             "some are copies of training windows" if copying else "there is no sign that they copy training windows"
         )
-    return f"{sentence(report.label)}: {'; '.join(parts)}."
+    standing = "copies" if copying else ("near", "different", "far")[max(levels)] if levels else "unknown"
+    return standing, f"{sentence(report.label)}: {'; '.join(parts)}." if parts else ""
+
+
+def _off_values(report: Report) -> tuple[list[str], list[int]]:
+    """Return words on, and levels of, distributions of values and of changes that are off beyond training windows'."""
+    words, levels = [], []
+    for metric, what in ((VALUES, "values"), (STEPS, "changes from step to step")):
+        kind = "marginals" if metric is VALUES else "increments"
+        own, real = report.find(kind, metric.name), report.find(kind, metric.name, TRAINING)
+        if own is None:
+            continue
+        excess = own.value - (0.0 if real is None else max(0.0, real.value))
+        level = 2 if excess >= _OFF[1] else 1 if excess >= _OFF[0] else 0
+        levels.append(level)
+        if level:
+            words.append(f"their {what} lie {metric.show(own.value)} standard deviations off the data's")
+    return words, levels
 
 
 def series_protocol(
