@@ -28,6 +28,8 @@ def evaluate_samples(
     features: str | None = None,
     out: str | Path | None = None,
     say: Callable[[str], None] | None = None,
+    detail: Callable[[str], None] | None = None,
+    partial: bool = False,
     **preparation: Unpack[Preparation],
 ) -> tuple[Report, Path]:
     """Measure samples that anything made against a data set, and write the report.
@@ -39,8 +41,8 @@ def evaluate_samples(
         protocols: kinds, aliases or full names; None: all that fit.
         seed: of the reference rows.
         features: name of a feature extractor; None: the best one for the data.
-        out: folder of the report; None: a folder beside the samples, called after them.
-        say: receives one line for each part of the work.
+        out: folder of the report; None: ``NAME-report`` in the working directory, after the samples.
+        say, detail, partial: as in `Run.evaluate`.
         preparation: of the data, as in `load_dataset`.
 
     Returns:
@@ -65,9 +67,10 @@ def evaluate_samples(
         labels=None if labels is None else lambda n, seed: labels[order[:n]],
     )
     report = evaluate(
-        subject, dataset, protocols, seed=seed, features=features, cache_dir=cache_dir() / "controls", progress=say
-    )
-    return report, save_report(path.with_name(f"{path.stem}-report") if out is None else out, report)
+        subject, dataset, protocols, seed=seed, features=features, cache_dir=cache_dir() / "controls", progress=say,
+        detail=detail, partial=partial,
+    )  # fmt: skip
+    return report, save_report(Path(f"{path.stem}-report") if out is None else out, report)
 
 
 def compare_runs(paths: Sequence[str | Path], protocols: Sequence[str] | None = None) -> list[Line]:

@@ -356,6 +356,8 @@ class Run:
         seed: int = 0,
         features: str | None = None,
         say: Callable[[str], None] | None = None,
+        detail: Callable[[str], None] | None = None,
+        partial: bool = False,
     ) -> Report:
         """Measure the generator by named protocols, beside the reference rows.
 
@@ -363,7 +365,9 @@ class Run:
             protocols: kinds, aliases or full names; None: all that fit the data.
             seed: of the samples and of the reference rows.
             features: name of a feature extractor; None: the best one for the data.
-            say: receives one line for each part of the work.
+            say: receives a line on how long it will take, and one for each protocol.
+            detail: receives lines on the parts of a protocol; None: ``say`` does.
+            partial: an interrupt (Ctrl-C) returns what was measured until then.
 
         Raises:
             ConfigError: on an unknown protocol or extractor, or one that does not fit the data.
@@ -380,6 +384,8 @@ class Run:
             features=features,
             cache_dir=cache_dir() / "controls",
             progress=say,
+            detail=detail,
+            partial=partial,
         )
 
     def save_report(self, report: Report, folder: str | Path | None = None) -> Path:

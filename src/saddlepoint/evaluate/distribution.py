@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint._types import Modality
+from saddlepoint.evaluate.duration import timed
 from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Row, join
 from saddlepoint.evaluate.sets import Bench, SampleSet
@@ -23,6 +24,9 @@ KERNEL = Metric("kernel distance", "lower", digits=3)
 PRECISION, RECALL = Metric("precision", "higher", digits=3), Metric("recall", "higher", digits=3)
 DENSITY, COVERAGE = Metric("density", "higher", digits=3), Metric("coverage", "higher", digits=3)
 SCORE = Metric("inception score", "higher", digits=3)
+
+_LEAST = 16
+"""Rows on which figures of pairs are timed, at least."""
 
 
 def _pair(samples: SampleSet, task: Task) -> tuple[np.ndarray, np.ndarray]:
@@ -111,6 +115,16 @@ def _score_verdict(rows: Sequence[Row], task: Task) -> str:
     )
 
 
+def _pairs(measure: Callable[[np.ndarray, np.ndarray], object]) -> Callable[[Task], float]:
+    """Return what tells the time of a figure of all pairs of rows."""
+
+    def seconds(task: Task) -> float:
+        few = task.bench.reference.first(max(_LEAST, task.n // 10)).features(task.extractor).x
+        return timed(lambda: measure(few, few), (task.n / len(few)) ** 2)
+
+    return seconds
+
+
 def no_classifier(bench: Bench) -> str:
     """Return why a protocol that needs class probabilities cannot run, or ""."""
     extractor = bench.extractor()
@@ -131,13 +145,13 @@ register(
 register(
     Protocol(
         "kd", _BOTH, "kernel distance (cubic polynomial, unbiased) of features to the test rows",
-        (KERNEL,), _kernel, _kernel_verdict, ("kid",),
+        (KERNEL,), _kernel, _kernel_verdict, ("kid",), seconds=_pairs(kernel_distance),
     )
 )  # fmt: skip
 register(
     Protocol(
         "prdc", _BOTH, "improved precision and recall (3 neighbours), density and coverage (5)",
-        (PRECISION, RECALL, DENSITY, COVERAGE), _manifold, _manifold_verdict, ("pr", "dc"),
+        (PRECISION, RECALL, DENSITY, COVERAGE), _manifold, _manifold_verdict, ("pr", "dc"), seconds=_pairs(manifold),
     )
 )  # fmt: skip
 register(

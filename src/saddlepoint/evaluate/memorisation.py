@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from saddlepoint.evaluate.duration import timed
 from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Row, join, short_count
 from saddlepoint.evaluate.sequences import BASELINES, TRAINING, seen, thinned
@@ -25,7 +26,7 @@ _SAMPLES, _PAIRS, _FEW_ROWS = 2_000, 24, 500
 def _measure(samples: SampleSet, task: Task) -> list[Row]:
     bench = task.bench
     train = bench.dataset.splits["train"].x
-    bench.say(f"nearest training rows: {samples.name}")
+    bench.detail(f"nearest training rows: {samples.name}")
     own = _nearness(bench, samples.x)
     found = memorisation(own, _held_out(task), len(train))
     pairs = [[int(i), int(own.index[i]), round(float(own.distance[i]), 4)] for i in found.closest[:_PAIRS]]
@@ -42,6 +43,11 @@ def _nearness(bench: Bench, rows: np.ndarray) -> Nearness:
     if bench.dataset.modality == "sequence":
         return shape_nearness(seen(bench.dataset, rows), seen(bench.dataset, train))
     return nearness(rows, train)
+
+
+def _seconds(task: Task) -> float:
+    rows = task.bench.dataset.splits["train"].x[: max(1, task.n // 50)]
+    return timed(lambda: _nearness(task.bench, rows), task.n / len(rows))
 
 
 def _needs(bench: Bench) -> str:
@@ -70,7 +76,7 @@ def _held_out(task: Task) -> Nearness:
     word = "nearness-of-held-out" if few else "nearness-of-test"
     kept = bench.kept_arrays(word, task.n)
     if kept is None:
-        bench.say(f"nearest training rows: {'valid and test' if few else 'test'} {bench.noun}")
+        bench.detail(f"nearest training rows: {'valid and test' if few else 'test'} {bench.noun}")
         # Windows are in the order of time: the first ones would be those next to the training part.
         rows = thinned(splits["test"].x, task.n) if series else spread(splits["test"], task.n)[0]
         rows = np.concatenate([splits["valid"].x, rows]) if few else rows
@@ -107,7 +113,7 @@ def _verdict(rows: Sequence[Row], task: Task) -> str:
         (
             f"{word}: {shown(near, NEAR)} of them lie nearer to a training row, relative to its neighbourhood, than "
             f"99% of the test rows do (0.01 is expected); {shown(copies, COPIES)} are one, {same}.",
-            f"The p-value asks another thing, whether the samples as a whole lie nearer to training rows than real ones: "
+            f"The p-value asks another thing, whether the samples as a whole lie nearer to training rows than real: "
             f"{shown(p, P_VALUE)} says that they do{'' if p.value < 0.01 else ' not'}, whatever a few of them are.",
         )
     )
@@ -121,6 +127,7 @@ register(
         controls=_controls,
         count=lambda bench, wanted: _count(bench, min(wanted, _SAMPLES)),
         needs=_needs,
+        seconds=_seconds,
         extracts=False,
         version=2,
     )
@@ -129,7 +136,7 @@ register(
 
 def _left_out(samples: SampleSet, task: Task) -> list[Row]:
     bench = task.bench
-    bench.say(f"{RATIO.name}: {samples.name}")
+    bench.detail(f"{RATIO.name}: {samples.name}")
     own, train = (seen(bench.dataset, x) for x in (samples.x, bench.dataset.splits["train"].x))
     return [to_row(RATIO, samples, nearest_ratio(own, train, seed=bench.seed))]
 

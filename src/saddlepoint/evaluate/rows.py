@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Role = Literal["model", "control"]
 Better = Literal["lower", "higher", "neither"]
 
+STOPPED = "stopped before it was measured (Ctrl-C)"
+"""Why a figure is missing after an interrupt."""
+
 _NUMBER = (int, float)
 PROTOCOL_NAME = re.compile(
     r"(?P<kind>[a-z]+(?:-[a-z]{2,})*(?:-[a-z]?\d+(?=_|$))?)(?:_?(?P<count>\d+)(?P<thousands>k?)(?=_|$))?(?:_(?P<rest>.+))?"
@@ -183,6 +186,11 @@ class Report:
     standing: str = "unknown"
 
     @property
+    def stopped(self) -> bool:
+        """Whether measuring was interrupted, so that figures are missing."""
+        return STOPPED in self.omitted.values()
+
+    @property
     def controls(self) -> list[str]:
         """Names of the control sets: real rows first, then blurs and baselines, then noise."""
         names = dict.fromkeys(row.row for row in self.rows if row.role == "control")
@@ -200,6 +208,17 @@ class Report:
             if kind_of(result.protocol) == kind:
                 return result.find(metric or result.metrics[0].name, row)
         return None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON values: the verdict, where the samples stand, limits, and all rows of figures."""
+        return {
+            "label": self.label,
+            "standing": self.standing,
+            "verdict": self.verdict,
+            "limits": list(self.limits),
+            "not measured": dict(self.omitted),
+            "results": [dataclasses.asdict(result) for result in self.results],
+        }
 
     def to_jsonl(self, path: str | Path) -> None:
         """Append one JSON line for each protocol; the file is replaced as a whole, so it is never half written."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from saddlepoint.data.dataset import Dataset
+from saddlepoint.evaluate.duration import timed
 from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Report, Row, join, short_count
 from saddlepoint.evaluate.sequences import BASELINES, SEQUENCE_CONTROLS, SHUFFLED, TRAINING, seen, thinned, told
@@ -23,7 +24,13 @@ from saddlepoint.metrics.series import (
     increment_distance,
     marginal_distance,
 )
-from saddlepoint.metrics.series_scores import discriminative, discriminative_2019, forecast_error, predictive_2019
+from saddlepoint.metrics.series_scores import (
+    ITERATIONS,
+    discriminative,
+    discriminative_2019,
+    forecast_error,
+    predictive_2019,
+)
 
 H32 = Metric("discriminative score, 32 units", "lower", digits=3)
 ACF = Metric("autocorrelation distance", "lower", digits=3)
@@ -39,6 +46,10 @@ VALUES, VALUES_KS = (
 FORECAST = Metric("forecast error", "lower", "sd of changes", 3)
 SCORE_2019 = Metric("discriminative score of 2019", "lower", digits=3)
 PREDICTIVE_2019 = Metric("predictive score of 2019", "lower", digits=4)
+
+
+_TIMED = 256
+"""Windows on which the training of networks is timed."""
 
 
 def real_windows(bench: Bench) -> np.ndarray:
@@ -59,7 +70,7 @@ def _measured(
 
     def rows(samples: SampleSet, task: Task) -> list[Row]:
         bench = task.bench
-        bench.say(f"{metrics[0].name}: {samples.name}")
+        bench.detail(f"{metrics[0].name}: {samples.name}")
         real, fake = (view(bench.dataset, x) for x in (real_windows(bench), samples.x))
         found = measure(real, fake, seed=bench.seed)
         estimates = found if isinstance(found, tuple) else (found,)
@@ -68,9 +79,19 @@ def _measured(
     return rows
 
 
+def _networks(measure: Callable[..., object]) -> Callable[[Task], float]:
+    """Return what tells the time of a figure that trains networks, by a fiftieth of their steps."""
+
+    def seconds(task: Task) -> float:
+        few = seen(task.bench.dataset, real_windows(task.bench)[:_TIMED])
+        return timed(lambda: measure(few, few, iterations=ITERATIONS // 50), 50)
+
+    return seconds
+
+
 def _forecast(samples: SampleSet, task: Task) -> list[Row]:
     bench = task.bench
-    bench.say(f"{FORECAST.name}: {samples.name}")
+    bench.detail(f"{FORECAST.name}: {samples.name}")
     test = thinned(bench.dataset.splits["test"].x, MOST)
     found, still = forecast_error(*(seen(bench.dataset, x) for x in (test, samples.x)), seed=bench.seed)
     return [to_row(FORECAST, samples, found, n_test=len(test), no_change=still)]
@@ -209,12 +230,13 @@ def series_protocol(
     verdict: Callable[[Sequence[Row], Task], str] | None = None,
     aliases: tuple[str, ...] = (),
     on_request: bool = False,
+    seconds: Callable[[Task], float] | None = None,
     version: int = 2,
 ) -> Protocol:
     """Register a protocol that compares windows with training windows, beside all controls of sequences.
 
     Args:
-        kind, summary, metrics, measure, aliases, on_request, version: as in `Protocol`.
+        kind, summary, metrics, measure, aliases, on_request, seconds, version: as in `Protocol`.
         rest: of its full name, after the count.
         verdict: None: the first figure beside real windows, baselines and shuffled windows.
     """
@@ -227,6 +249,7 @@ def series_protocol(
             count=_count,
             extracts=False,
             on_request=on_request,
+            seconds=seconds,
             version=version,
         )
     )  # fmt: skip
@@ -235,6 +258,7 @@ def series_protocol(
 series_protocol(
     "discriminative-h32", "accuracy less 1/2 of a GRU with 32 units on windows apart in time", (H32,),
     _measured((H32,), discriminative, told), rest="blocks_train", aliases=("classifier",),
+    seconds=_networks(discriminative),
 )  # fmt: skip
 series_protocol(
     "acf", "autocorrelation within windows against that of training windows", (ACF,), _measured((ACF,), acf_distance)
@@ -253,7 +277,7 @@ series_protocol(
 )  # fmt: skip
 series_protocol(
     "forecast", "error of forecasts of test windows, one step ahead, learned from the samples", (FORECAST,), _forecast,
-    rest="test", verdict=_forecast_verdict,
+    rest="test", verdict=_forecast_verdict, seconds=_networks(forecast_error),
 )  # fmt: skip
 series_protocol(
     "discriminative-2019", "discriminative score as the released code of TimeGAN has it", (SCORE_2019,),

@@ -168,7 +168,8 @@ class Bench:
         seed: of samples and controls.
         features: name of an extractor; None: the best one for the data.
         cache_dir: folder for features and control rows; None: nothing is kept.
-        say: receives one line for each part of the work.
+        say: receives lines on what takes long or went wrong.
+        detail: receives one line for each small part of the work.
     """
 
     def __init__(
@@ -179,10 +180,12 @@ class Bench:
         features: str | None = None,
         cache_dir: Path | None = None,
         say: Say = lambda line: None,
+        detail: Say = lambda line: None,
     ) -> None:
         # Figures are of 8 bits, as pictures are looked at.
         self.dataset = dataset.in_bytes()
-        self.subject, self.seed, self.say, self.cache_dir = subject, seed, say, cache_dir
+        self.subject, self.seed, self.cache_dir = subject, seed, cache_dir
+        self.say, self.detail = say, detail
         self._extractor_name = features
         self._drawn: SampleSet | None = None
         self._controls: dict[str, SampleSet] = {}
@@ -230,7 +233,7 @@ class Bench:
             DataError: if they are of the wrong shape or range, or not finite.
         """
         if self._drawn is None or len(self._drawn) < n:
-            self.say(f"drawing {n:,} samples of {self.subject.label}")
+            self.detail(f"drawing {n:,} samples of {self.subject.label}")
             shape = (n, *self.dataset.splits["train"].x.shape[1:])
             given = torch.as_tensor(self.subject.sample(n, self.seed)).detach().cpu()
             samples = checked(given, shape, self.dataset.modality)
@@ -267,7 +270,7 @@ class Bench:
             return train.x[rows], None if train.labels is None else train.labels[rows]
         if name == centroids:
             clusters = max(1, min(n, len(train) // _ROWS_PER_CENTROID))
-            self.say(f"k-means: {clusters:,} centroids of {len(train):,} training rows, one iteration")
+            self.detail(f"k-means: {clusters:,} centroids of {len(train):,} training rows, one iteration")
             found = kmeans_centroids(train.x, clusters, self.seed)
             return (found.round().astype(np.uint8) if self.dataset.modality == "image" else found), None
         assert name == noise
