@@ -143,8 +143,9 @@ def train(
         say_aside("\n".join(tables.reading_table(resolved.reading.findings)))
         typer.echo(json.dumps(resolved.to_json(), indent=1))
         return
-    run = _run(request, quiet=quiet, fresh=fresh)
-    if report or (report is None and request.source not in KNOWN):
+    measuring = report or (report is None and request.source not in KNOWN)
+    run = _run(request, quiet=quiet, fresh=fresh, report=measuring)
+    if measuring:
         page = _measure(run, 0, quiet=quiet)
         typer.echo(f"samples:  {pictures.draw(run, 'grid')}")
         typer.echo(f"report:   {page}")
@@ -173,7 +174,7 @@ def demo(
             f"MNIST cannot be had here ({error}).\nThe demo goes on with the digits that scikit-learn brings along."
         )
         source = "digits"
-    run = _run(api.plan(data=source, budget=budget, seed=seed, out=out, device=device, threads=threads))
+    run = _run(api.plan(data=source, budget=budget, seed=seed, out=out, device=device, threads=threads), report=True)
     shown = [picture for picture in Picture if picture not in ("styles", "truncation", "references")]
     drawn = [pictures.draw(run, picture, seed=seed) for picture in shown]
     page = _measure(run, seed)
@@ -447,14 +448,20 @@ def _family_options(pairs: list[str], family: str) -> dict[str, str]:
     return options
 
 
-def _run(request: Any, *, quiet: bool = False, fresh: bool = False) -> Any:
+def _run(request: Any, *, quiet: bool = False, fresh: bool = False, report: bool = False) -> Any:
     """Train with a display; leave with code 130 when interrupted."""
     from saddlepoint import api
     from saddlepoint.display import Display
 
     silent = _follows()
+
+    def announce(start: Any) -> None:
+        display.announce(start)
+        if report and not (quiet or silent):
+            display.say(_after(start))
+
     with Display(request.settings, quiet=quiet or silent) as display:
-        run, outcome = api.start(request, display.observer(), fresh=fresh, announce=display.announce)
+        run, outcome = api.start(request, display.observer(), fresh=fresh, announce=announce)
     progress = outcome.progress
     if silent:
         raise typer.Exit(_INTERRUPTED if outcome.reason == "interrupted" else 0)
@@ -468,6 +475,16 @@ def _run(request: Any, *, quiet: bool = False, fresh: bool = False) -> Any:
         typer.echo(f"trained:  {progress.nimg / 1000:,.1f} kimg in {outcome.seconds:,.0f} s{speed}")
     typer.echo(f"run:      {run.path}")
     return run
+
+
+def _after(start: Any) -> str:
+    """Say what comes after training: the report is not in the budget."""
+    from saddlepoint.evaluate.duration import words
+    from saddlepoint.measure import report_seconds
+
+    seconds = report_seconds(start.dataset, start.family, start.config)
+    time = "some time" if seconds is None else f"about {words(seconds)}"
+    return f"report:   takes {time} more after the training; --no-report leaves it out"
 
 
 def _follows() -> bool:

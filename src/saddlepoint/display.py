@@ -122,6 +122,7 @@ class Display:
         self.say(f"family:   {config['family']}, preset {config['preset']}; {', '.join(names)} parameters")
         self.say(f"machine:  {config['device']}, {config['threads']} threads, seed {config['settings']['seed']}")
         self.say(f"run:      {start.folder}{' (going on)' if start.resumed else ''}; Ctrl-C stops and saves")
+        self.say(f"pictures: {start.folder / 'samples'}: the newest one shows how far it is")
         if self.live:
             self._bar.start()
 

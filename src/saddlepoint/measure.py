@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
 
 from saddlepoint._errors import ConfigError
-from saddlepoint.data import load_dataset, load_samples
+from saddlepoint.data import Dataset, load_dataset, load_samples
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.options import Preparation
 from saddlepoint.engine.folder import RunFolder
+from saddlepoint.family import Family
+from saddlepoint.run import Run
 
 if TYPE_CHECKING:
     from saddlepoint.evaluate import Line, Report, Result
@@ -71,6 +74,27 @@ def evaluate_samples(
         detail=detail, partial=partial,
     )  # fmt: skip
     return report, save_report(Path(f"{path.stem}-report") if out is None else out, report)
+
+
+def report_seconds(dataset: Dataset, family: Family, config: Mapping[str, Any]) -> float | None:
+    """Return about how many seconds the report of a training on this data will take, before it has begun.
+
+    Args:
+        dataset: the data.
+        family: the networks as they are built, trained or not: their mode is left as it is.
+        config: of the run.
+
+    Returns:
+        None if it cannot be told.
+    """
+    from saddlepoint.evaluate import expected_seconds
+
+    networks = copy.deepcopy(family).eval()
+    try:
+        subject = Run(Path(), config, networks, 0, averaged=False).subject(dataset)
+        return expected_seconds(subject, dataset, cache_dir=cache_dir() / "controls")
+    except Exception:  # a forecast that fails, for whatever reason, must not cost the training
+        return None
 
 
 def compare_runs(paths: Sequence[str | Path], protocols: Sequence[str] | None = None) -> list[Line]:

@@ -143,10 +143,7 @@ def _training(training: Training | None) -> str:
 
 
 def _limits(report: Report) -> str:
-    reasons: dict[str, list[str]] = {}
-    for kind, reason in report.omitted.items():
-        reasons.setdefault(reason, []).append(kind)
-    sentences = [*report.limits, *(f"Not measured: {', '.join(kinds)}: {why}." for why, kinds in reasons.items())]
+    sentences = [*report.limits, *report.left_out]
     if not sentences:
         return ""
     items = "".join(f"<li>{_text(sentence)}</li>" for sentence in sentences)

@@ -186,6 +186,14 @@ class Report:
     standing: str = "unknown"
 
     @property
+    def left_out(self) -> list[str]:
+        """What was not measured, one sentence for each reason."""
+        kinds: dict[str, list[str]] = {}
+        for kind, reason in self.omitted.items():
+            kinds.setdefault(reason, []).append(kind)
+        return [f"Not measured: {', '.join(names)}: {reason}." for reason, names in kinds.items()]
+
+    @property
     def stopped(self) -> bool:
         """Whether measuring was interrupted, so that figures are missing."""
         return STOPPED in self.omitted.values()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from saddlepoint.data import short_name
 from saddlepoint.evaluate.judgement import blurs_win, judge
 from saddlepoint.evaluate.rows import Report, join, kind_of, read_results
 from saddlepoint.evaluate.series import SERIES_KINDS, summarise_series
-from saddlepoint.evaluate.sets import MOST, Bench
+from saddlepoint.evaluate.sets import MOST, Bench, trained_on
 from saddlepoint.evaluate.words import sentence
 from saddlepoint.metrics.series import reach
 
@@ -23,9 +24,11 @@ def limits(bench: Bench, report: Report | None = None) -> tuple[str, ...]:
         return _series_limits(bench)
     if test < _FEW_ROWS:
         found.append(
-            f"'{bench.dataset.name}' has only {test:,} test rows: intervals are wide, and figures must not be compared "
-            "with those of larger sets."
+            f"'{short_name(bench.dataset.name)}' has only {test:,} test rows: intervals are wide, and "
+            "figures must not be compared with those of larger sets."
         )
+    if trained_on(bench):
+        found.append("The test rows are training rows too: no figure sees copies or overfitting.")
     if n < min(MOST, test):
         found.append(f"Only {n:,} samples were given; up to {min(MOST, test):,} are used where there are as many.")
     extractor = bench.extractor_in_use
