@@ -24,7 +24,7 @@ def changed_options(config: Mapping[str, Any]) -> list[str]:
 
 
 def chosen_options(config: Mapping[str, Any]) -> list[str]:
-    """Return what training chose by itself for this data on this machine: size, options, precision, threads."""
+    """Return what training chose by itself for this data on this machine: size, options, precision."""
     found = [
         finding["why"] or finding["says"] if finding["topic"] == "size" else finding["says"]
         for finding in ({"why": "", "sure": True, **finding} for finding in config["data"].get("reading", []))
@@ -33,6 +33,4 @@ def chosen_options(config: Mapping[str, Any]) -> list[str]:
     precision = config.get("precision") or {}
     if config["settings"].get("precision") == "auto" and precision.get("speedup") is not None:
         found.append(f"precision {precision['name']}")
-    if config.get("threads"):
-        found.append(f"{config['threads']} thread{'' if config['threads'] == 1 else 's'}")
     return found
