@@ -143,8 +143,9 @@ def train(
         say_aside("\n".join(tables.reading_table(resolved.reading.findings)))
         typer.echo(json.dumps(resolved.to_json(), indent=1))
         return
-    run = _run(request, quiet=quiet, fresh=fresh)
-    if report or (report is None and request.source not in KNOWN):
+    measuring = report or (report is None and request.source not in KNOWN)
+    run = _run(request, quiet=quiet, fresh=fresh, report=measuring)
+    if measuring:
         page = _measure(run, 0, quiet=quiet)
         typer.echo(f"samples:  {pictures.draw(run, 'grid')}")
         typer.echo(f"report:   {page}")
@@ -173,7 +174,7 @@ def demo(
             f"MNIST cannot be had here ({error}).\nThe demo goes on with the digits that scikit-learn brings along."
         )
         source = "digits"
-    run = _run(api.plan(data=source, budget=budget, seed=seed, out=out, device=device, threads=threads))
+    run = _run(api.plan(data=source, budget=budget, seed=seed, out=out, device=device, threads=threads), report=True)
     shown = [picture for picture in Picture if picture not in ("styles", "truncation", "references")]
     drawn = [pictures.draw(run, picture, seed=seed) for picture in shown]
     page = _measure(run, seed)
@@ -259,7 +260,13 @@ def evaluate(
         str | None, typer.Option(help="Feature extractor: mnist-lenet, pixels, inception-v3, ... Default: by the data.")
     ] = None,
     seed: SeedOption = 0,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the report; default: RUN/report.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder of the report; default: RUN/report, of --samples NAME: ./NAME-report."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Use the last weights, not their moving average.")] = False,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
@@ -267,31 +274,38 @@ def evaluate(
     *,
     preparation: dict[str, Any],
 ) -> None:
-    """Measure a run, or samples from elsewhere, by named protocols, beside rows that say what a figure can tell."""
-    from saddlepoint import measure, tables
+    """Measure a run, or samples from elsewhere, by named protocols, beside rows that say what a figure can tell.
+
+    The shortest figures come first; Ctrl-C stops with those that are there.
+    """
+    from saddlepoint import measure
     from saddlepoint import run as runs
+    from saddlepoint.display import Measuring
     from saddlepoint.engine.runtime import use_threads
 
     if (run is None) == (samples is None):
         raise ConfigError("evaluate takes a run folder, or --samples with --data: give exactly one of the two")
     use_threads(threads)
-    say = None if quiet else say_aside
     if samples is not None:
         if data is None:
             raise ConfigError("--samples needs --data: the data set they are to be compared with")
-        report, page = measure.evaluate_samples(
-            samples, data, protocol, seed=seed, features=features, out=out, say=say, **preparation
-        )
+        with Measuring(quiet=quiet) as shown:
+            report, page = measure.evaluate_samples(
+                samples, data, protocol, seed=seed, features=features, out=out, say=shown.say, detail=shown.detail,
+                partial=True, **preparation,
+            )  # fmt: skip
     else:
         if data is not None or preparation:
             wrong = "data" if data is not None else next(iter(preparation)).replace("_", "-")
             raise ConfigError(f"a run is measured against the data it was trained on; leave out --{wrong}")
         assert run is not None
         loaded = runs.load(run, device=device, averaged=not raw)
-        report = loaded.evaluate(protocol, seed=seed, features=features, say=say)
+        with Measuring(quiet=quiet) as shown:
+            report = loaded.evaluate(
+                protocol, seed=seed, features=features, say=shown.say, detail=shown.detail, partial=True
+            )
         page = loaded.save_report(report, out)
-    tables.print_report(report)
-    typer.echo(f"report: {page}")
+    _tell(report, page, as_json=as_json)
 
 
 @app.command(epilog="Example:  saddle compare runs/one runs/two --protocol fd --protocol pr")
@@ -351,12 +365,28 @@ def families_(
 
 def _measure(run: Any, seed: int, *, quiet: bool = False) -> Path:
     """Measure a run by all that fits, print the figures, and return the path of the report."""
+    from saddlepoint.display import Measuring
+
+    with Measuring(quiet=quiet) as shown:
+        report = run.evaluate(seed=seed, say=shown.say, detail=shown.detail, partial=True)
+    page: Path = run.save_report(report)
+    _tell(report, None)
+    return page
+
+
+def _tell(report: Any, page: Path | None, *, as_json: bool = False) -> None:
+    """Print a report, or the part of it that was measured before an interrupt, which then ends the command."""
     from saddlepoint import tables
 
-    report = run.evaluate(seed=seed, say=None if quiet else say_aside)
-    page: Path = run.save_report(report)
-    tables.print_report(report)
-    return page
+    if as_json:
+        typer.echo(json.dumps({**report.to_json(), "report": str(page)}, indent=1))
+    else:
+        tables.print_report(report)
+        if page is not None:
+            typer.echo(f"report: {page}")
+    if report.stopped:
+        say_aside("stopped: the report has the figures above, and says what is left out")
+        raise typer.Exit(_INTERRUPTED)
 
 
 _OF_RESUMING = {"family", "budget", "kimg", "steps", "stop_when", "device", "threads", "dry_run", "report", "quiet"}
@@ -418,14 +448,20 @@ def _family_options(pairs: list[str], family: str) -> dict[str, str]:
     return options
 
 
-def _run(request: Any, *, quiet: bool = False, fresh: bool = False) -> Any:
+def _run(request: Any, *, quiet: bool = False, fresh: bool = False, report: bool = False) -> Any:
     """Train with a display; leave with code 130 when interrupted."""
     from saddlepoint import api
     from saddlepoint.display import Display
 
     silent = _follows()
+
+    def announce(start: Any) -> None:
+        display.announce(start)
+        if report and not (quiet or silent):
+            display.say(_after(start))
+
     with Display(request.settings, quiet=quiet or silent) as display:
-        run, outcome = api.start(request, display.observer(), fresh=fresh, announce=display.announce)
+        run, outcome = api.start(request, display.observer(), fresh=fresh, announce=announce)
     progress = outcome.progress
     if silent:
         raise typer.Exit(_INTERRUPTED if outcome.reason == "interrupted" else 0)
@@ -439,6 +475,16 @@ def _run(request: Any, *, quiet: bool = False, fresh: bool = False) -> Any:
         typer.echo(f"trained:  {progress.nimg / 1000:,.1f} kimg in {outcome.seconds:,.0f} s{speed}")
     typer.echo(f"run:      {run.path}")
     return run
+
+
+def _after(start: Any) -> str:
+    """Say what comes after training: the report is not in the budget."""
+    from saddlepoint.evaluate.duration import words
+    from saddlepoint.measure import report_seconds
+
+    seconds = report_seconds(start.dataset, start.family, start.config)
+    time = "some time" if seconds is None else f"about {words(seconds)}"
+    return f"report:   takes {time} more after the training; --no-report leaves it out"
 
 
 def _follows() -> bool:

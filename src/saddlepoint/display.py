@@ -8,7 +8,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.status import Status
 
 from saddlepoint.engine.doctor import Diagnosis
 from saddlepoint.engine.settings import Means, Observer, Settings
@@ -21,6 +23,41 @@ if TYPE_CHECKING:
 _LIVE_SECONDS = 0.25
 _LINE_SECONDS = 10.0
 _SHOWN = ("V", "D(x)", "D(G(z))")
+
+
+class Measuring:
+    """Shows what an evaluation is at: on a terminal one line that changes, elsewhere a line for each figure.
+
+    Args:
+        quiet: say nothing.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._status: Status | None = None
+
+    def __enter__(self) -> Measuring:
+        if self.console.is_terminal and not self.quiet:
+            self._status = self.console.status("reading the data ...")
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def say(self, line: str) -> None:
+        """Tell a line that stays."""
+        if not self.quiet:
+            self.console.print(line, markup=False)
+
+    def detail(self, line: str) -> None:
+        """Tell a line that the next one replaces; nothing where lines stay."""
+        if self._status is not None:
+            self._status.update(escape(line))
 
 
 class Display:
@@ -85,6 +122,7 @@ class Display:
         self.say(f"family:   {config['family']}, preset {config['preset']}; {', '.join(names)} parameters")
         self.say(f"machine:  {config['device']}, {config['threads']} threads, seed {config['settings']['seed']}")
         self.say(f"run:      {start.folder}{' (going on)' if start.resumed else ''}; Ctrl-C stops and saves")
+        self.say(f"pictures: {start.folder / 'samples'}: the newest one shows how far it is")
         if self.live:
             self._bar.start()
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
 
 from saddlepoint._errors import ConfigError
-from saddlepoint.data import load_dataset, load_samples
+from saddlepoint.data import Dataset, load_dataset, load_samples
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.options import Preparation
 from saddlepoint.engine.folder import RunFolder
+from saddlepoint.family import Family
+from saddlepoint.run import Run
 
 if TYPE_CHECKING:
     from saddlepoint.evaluate import Line, Report, Result
@@ -28,6 +31,8 @@ def evaluate_samples(
     features: str | None = None,
     out: str | Path | None = None,
     say: Callable[[str], None] | None = None,
+    detail: Callable[[str], None] | None = None,
+    partial: bool = False,
     **preparation: Unpack[Preparation],
 ) -> tuple[Report, Path]:
     """Measure samples that anything made against a data set, and write the report.
@@ -39,8 +44,8 @@ def evaluate_samples(
         protocols: kinds, aliases or full names; None: all that fit.
         seed: of the reference rows.
         features: name of a feature extractor; None: the best one for the data.
-        out: folder of the report; None: a folder beside the samples, called after them.
-        say: receives one line for each part of the work.
+        out: folder of the report; None: ``NAME-report`` in the working directory, after the samples.
+        say, detail, partial: as in `Run.evaluate`.
         preparation: of the data, as in `load_dataset`.
 
     Returns:
@@ -65,9 +70,31 @@ def evaluate_samples(
         labels=None if labels is None else lambda n, seed: labels[order[:n]],
     )
     report = evaluate(
-        subject, dataset, protocols, seed=seed, features=features, cache_dir=cache_dir() / "controls", progress=say
-    )
-    return report, save_report(path.with_name(f"{path.stem}-report") if out is None else out, report)
+        subject, dataset, protocols, seed=seed, features=features, cache_dir=cache_dir() / "controls", progress=say,
+        detail=detail, partial=partial,
+    )  # fmt: skip
+    return report, save_report(Path(f"{path.stem}-report") if out is None else out, report)
+
+
+def report_seconds(dataset: Dataset, family: Family, config: Mapping[str, Any]) -> float | None:
+    """Return about how many seconds the report of a training on this data will take, before it has begun.
+
+    Args:
+        dataset: the data.
+        family: the networks as they are built, trained or not: their mode is left as it is.
+        config: of the run.
+
+    Returns:
+        None if it cannot be told.
+    """
+    from saddlepoint.evaluate import expected_seconds
+
+    networks = copy.deepcopy(family).eval()
+    try:
+        subject = Run(Path(), config, networks, 0, averaged=False).subject(dataset)
+        return expected_seconds(subject, dataset, cache_dir=cache_dir() / "controls")
+    except Exception:  # a forecast that fails, for whatever reason, must not cost the training
+        return None
 
 
 def compare_runs(paths: Sequence[str | Path], protocols: Sequence[str] | None = None) -> list[Line]:

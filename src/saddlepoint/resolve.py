@@ -147,12 +147,16 @@ def choose_size(own: int, sizes: Sequence[int], most: int | None) -> tuple[int, 
     (16, 'size 16 was chosen: the nearest to 20 that the family can make')
     >>> choose_size(28, (16, 28, 32, 64), 32)
     (28, '')
+    >>> choose_size(256, (32, 40, 48, 64, 128), 32)[1][-20:]
+    '(--size 64 for more)'
     """
     side = max((size for size in sizes if size <= min(own, most or own)), default=min(sizes))
     if side == own:
         return side, ""
     if most is not None and own > most:
-        larger = min((size for size in sizes if size > side), default=side)
+        # Twice the side, if it can be: what people ask for next.
+        larger = min((size for size in sizes if 2 * side <= size <= own), default=0)
+        larger = larger or min((size for size in sizes if size > side), default=side)
         return side, f"size {side} was chosen: the largest that trains in minutes on a CPU (--size {larger} for more)"
     return side, f"size {side} was chosen: the nearest to {own} that the family can make"
 

@@ -15,7 +15,7 @@ from saddlepoint import weights
 from saddlepoint._errors import CheckpointError, ConfigError, DataError
 from saddlepoint._types import Samples, from_bytes, to_words
 from saddlepoint.config import from_json
-from saddlepoint.data import Dataset, load_dataset, read_picture
+from saddlepoint.data import Dataset, load_dataset, read_picture, short_name
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.given import look_of
 from saddlepoint.data.images.write import write_images
@@ -356,6 +356,8 @@ class Run:
         seed: int = 0,
         features: str | None = None,
         say: Callable[[str], None] | None = None,
+        detail: Callable[[str], None] | None = None,
+        partial: bool = False,
     ) -> Report:
         """Measure the generator by named protocols, beside the reference rows.
 
@@ -363,7 +365,9 @@ class Run:
             protocols: kinds, aliases or full names; None: all that fit the data.
             seed: of the samples and of the reference rows.
             features: name of a feature extractor; None: the best one for the data.
-            say: receives one line for each part of the work.
+            say: receives a line on how long it will take, and one for each protocol.
+            detail: receives lines on the parts of a protocol; None: ``say`` does.
+            partial: an interrupt (Ctrl-C) returns what was measured until then.
 
         Raises:
             ConfigError: on an unknown protocol or extractor, or one that does not fit the data.
@@ -380,6 +384,8 @@ class Run:
             features=features,
             cache_dir=cache_dir() / "controls",
             progress=say,
+            detail=detail,
+            partial=partial,
         )
 
     def save_report(self, report: Report, folder: str | Path | None = None) -> Path:
@@ -395,6 +401,7 @@ class Run:
 
     def _training(self) -> Training:
         from saddlepoint.report import Training
+        from saddlepoint.report_facts import changed_options, chosen_options
 
         config, diagnosis, last = self.config, self.diagnosis, (self.log or [{}])[-1]
         machine, seconds = config.get("machine", {}), last.get("timing", {}).get("seconds")
@@ -407,7 +414,15 @@ class Run:
             + f", {config.get('threads', '?')} threads, {config['device']}",
             "saddlepoint": str(config.get("saddlepoint", "?")),
         }
-        return Training(self.log, diagnosis.verdict, diagnosis.evidence, facts)
+        about = {
+            "run": f"{self.path.resolve().name}, {facts['trained']}",
+            "family": f"{get_family(config['family']).summary}; preset {config['preset']}",
+            "options that differ from the preset": ", ".join(changed_options(config)) or "none",
+            "chosen automatically": "; ".join(chosen_options(config)),
+        }
+        title = f"{config['family']} on {short_name(str(config['data']['name']))}"
+        snapshots = RunFolder(self.path).samples
+        return Training(self.log, diagnosis.verdict, diagnosis.evidence, facts, title, about, snapshots)
 
 
 def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run:

@@ -30,9 +30,7 @@ def print_report(report: Report) -> None:
                 cells = [_cell(result.find(metric.name, name), metric) for name in controls]
                 table.add_row(f"  {_heading(metric)}", shown(row, metric), *cells)
     console.print(table)
-    for kind, reason in report.omitted.items():
-        console.print(f"not measured: {kind}: {reason}", markup=False)
-    for sentence in report.limits:
+    for sentence in (*report.left_out, *report.limits):
         console.print(sentence, markup=False)
     console.print(report.verdict, markup=False)
 

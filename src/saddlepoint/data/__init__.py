@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from saddlepoint.data.given import load_samples, read_picture
     from saddlepoint.data.inspect import Inspection, inspect_source
     from saddlepoint.data.load import absolute_source, load_dataset, natural_side
-    from saddlepoint.data.names import KNOWN, DatasetInfo, list_datasets
+    from saddlepoint.data.names import KNOWN, DatasetInfo, list_datasets, short_name
     from saddlepoint.data.options import Options, Preparation
     from saddlepoint.data.plan import Finding, OpenQuestion, Reading
     from saddlepoint.data.sources.synthetic import Mixture, mixture
@@ -37,6 +37,7 @@ _HOMES = {
     "mixture": "sources.synthetic",
     "natural_side": "load",
     "read_picture": "given",
+    "short_name": "names",
 }
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "mixture",
     "natural_side",
     "read_picture",
+    "short_name",
 ]
 
 
