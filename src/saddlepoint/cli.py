@@ -55,6 +55,9 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 _INTERRUPTED = 130
 
+_MANY = 1000
+"""Samples from which the number of threads is measured."""
+
 
 class Picture(StrEnum):
     """What `saddle sample` can draw."""
@@ -145,7 +148,7 @@ def train(
         return
     run = _run(request, quiet=quiet, fresh=fresh)
     if report or (report is None and request.source not in KNOWN):
-        page = _measure(run, 0, quiet=quiet)
+        page = _measure(run, 0, quiet=quiet, threads=request.threads)
         typer.echo(f"samples:  {pictures.draw(run, 'grid')}")
         typer.echo(f"report:   {page}")
     elif not quiet:
@@ -176,7 +179,7 @@ def demo(
     run = _run(api.plan(data=source, budget=budget, seed=seed, out=out, device=device, threads=threads))
     shown = [picture for picture in Picture if picture not in ("styles", "truncation", "references")]
     drawn = [pictures.draw(run, picture, seed=seed) for picture in shown]
-    page = _measure(run, seed)
+    page = _measure(run, seed, threads=threads)
     typer.echo("")
     for picture, path in zip(shown, drawn, strict=True):
         typer.echo(f"{picture.value + ':':<15}{path}")
@@ -224,13 +227,13 @@ def sample(
     """
     from saddlepoint import api, pictures
     from saddlepoint.data.series.positions import in_words
-    from saddlepoint.engine.runtime import use_threads
+    from saddlepoint.engine.threads import measured_threads
 
-    use_threads(threads)
     loaded = api.load(run, device=device, averaged=not raw)
-    drawn = pictures.draw(
-        loaded, picture, n, seed=seed, label=label, out=out, kind=kind, truncation=truncation, start=start
-    )
+    with measured_threads(threads, lambda: loaded.sample(16), say_aside, worth=(n or 1) >= _MANY):
+        drawn = pictures.draw(
+            loaded, picture, n, seed=seed, label=label, out=out, kind=kind, truncation=truncation, start=start
+        )
     typer.echo(drawn)
     if drawn.suffix.lower() in (".csv", ".parquet"):
         said = in_words(loaded.layout, n or pictures.WINDOWS, loaded.family.data.shape[0], start)
@@ -270,25 +273,24 @@ def evaluate(
     """Measure a run, or samples from elsewhere, by named protocols, beside rows that say what a figure can tell."""
     from saddlepoint import measure, tables
     from saddlepoint import run as runs
-    from saddlepoint.engine.runtime import use_threads
 
     if (run is None) == (samples is None):
         raise ConfigError("evaluate takes a run folder, or --samples with --data: give exactly one of the two")
-    use_threads(threads)
     say = None if quiet else say_aside
     if samples is not None:
         if data is None:
             raise ConfigError("--samples needs --data: the data set they are to be compared with")
         report, page = measure.evaluate_samples(
-            samples, data, protocol, seed=seed, features=features, out=out, say=say, **preparation
-        )
+            samples, data, protocol, seed=seed, features=features, out=out, say=say, threads=threads,
+            **preparation,
+        )  # fmt: skip
     else:
         if data is not None or preparation:
             wrong = "data" if data is not None else next(iter(preparation)).replace("_", "-")
             raise ConfigError(f"a run is measured against the data it was trained on; leave out --{wrong}")
         assert run is not None
         loaded = runs.load(run, device=device, averaged=not raw)
-        report = loaded.evaluate(protocol, seed=seed, features=features, say=say)
+        report = loaded.evaluate(protocol, seed=seed, features=features, say=say, threads=threads)
         page = loaded.save_report(report, out)
     tables.print_report(report)
     typer.echo(f"report: {page}")
@@ -349,11 +351,11 @@ def families_(
     console.print(table)
 
 
-def _measure(run: Any, seed: int, *, quiet: bool = False) -> Path:
+def _measure(run: Any, seed: int, *, quiet: bool = False, threads: int | str | None = None) -> Path:
     """Measure a run by all that fits, print the figures, and return the path of the report."""
     from saddlepoint import tables
 
-    report = run.evaluate(seed=seed, say=None if quiet else say_aside)
+    report = run.evaluate(seed=seed, say=None if quiet else say_aside, threads=threads)
     page: Path = run.save_report(report)
     tables.print_report(report)
     return page

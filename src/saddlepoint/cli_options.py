@@ -16,7 +16,10 @@ DataOption = Annotated[
     str, typer.Option("--data", "-d", help="Data set name, path of your images, arrays or CSV, or hf:owner/name.")
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-ThreadsOption = Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")]
+ThreadsOption = Annotated[
+    str | None,
+    typer.Option(metavar="N|auto", help="CPU threads: a number, or auto, the default: what is fastest here, measured."),
+]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")]

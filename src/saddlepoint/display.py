@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -83,7 +84,7 @@ class Display:
         for line in brief_reading(start.reading):
             self.say(f"          {line}")
         self.say(f"family:   {config['family']}, preset {config['preset']}; {', '.join(names)} parameters")
-        self.say(f"machine:  {config['device']}, {config['threads']} threads, seed {config['settings']['seed']}")
+        self.say(f"machine:  {config['device']}, {_threads(config)}, seed {config['settings']['seed']}")
         self.say(f"run:      {start.folder}{' (going on)' if start.resumed else ''}; Ctrl-C stops and saves")
         if self.live:
             self._bar.start()
@@ -125,3 +126,7 @@ class Display:
         share, left = min(limits, key=lambda limit: limit[1])
         minutes, rest = divmod(max(0, round(left)), 60)
         return min(1.0, share), f"{minutes}:{rest:02d} left"
+
+
+def _threads(config: Mapping[str, Any]) -> str:
+    return "threads auto" if config["threads"] == "auto" else f"{config['threads']} threads"

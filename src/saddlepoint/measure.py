@@ -28,6 +28,7 @@ def evaluate_samples(
     features: str | None = None,
     out: str | Path | None = None,
     say: Callable[[str], None] | None = None,
+    threads: int | str | None = None,
     **preparation: Unpack[Preparation],
 ) -> tuple[Report, Path]:
     """Measure samples that anything made against a data set, and write the report.
@@ -41,6 +42,7 @@ def evaluate_samples(
         features: name of a feature extractor; None: the best one for the data.
         out: folder of the report; None: a folder beside the samples, called after them.
         say: receives one line for each part of the work.
+        threads: of the CPU; ``auto`` or None: what is fastest here, measured at the start.
         preparation: of the data, as in `load_dataset`.
 
     Returns:
@@ -65,8 +67,9 @@ def evaluate_samples(
         labels=None if labels is None else lambda n, seed: labels[order[:n]],
     )
     report = evaluate(
-        subject, dataset, protocols, seed=seed, features=features, cache_dir=cache_dir() / "controls", progress=say
-    )
+        subject, dataset, protocols, seed=seed, features=features, cache_dir=cache_dir() / "controls", progress=say,
+        threads=threads,
+    )  # fmt: skip
     return report, save_report(path.with_name(f"{path.stem}-report") if out is None else out, report)
 
 

@@ -29,6 +29,7 @@ from saddlepoint.engine import runtime
 from saddlepoint.engine.doctor import Diagnosis, diagnose
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.state import newest_checkpoint
+from saddlepoint.engine.threads import told_threads
 from saddlepoint.engine.training import load_weights
 from saddlepoint.family import Family, build_family, get_family
 from saddlepoint.translation import target_of
@@ -356,6 +357,7 @@ class Run:
         seed: int = 0,
         features: str | None = None,
         say: Callable[[str], None] | None = None,
+        threads: int | str | None = None,
     ) -> Report:
         """Measure the generator by named protocols, beside the reference rows.
 
@@ -364,6 +366,7 @@ class Run:
             seed: of the samples and of the reference rows.
             features: name of a feature extractor; None: the best one for the data.
             say: receives one line for each part of the work.
+            threads: of the CPU; ``auto`` or None: what is fastest here, measured at the start.
 
         Raises:
             ConfigError: on an unknown protocol or extractor, or one that does not fit the data.
@@ -380,6 +383,7 @@ class Run:
             features=features,
             cache_dir=cache_dir() / "controls",
             progress=say,
+            threads=threads,
         )
 
     def save_report(self, report: Report, folder: str | Path | None = None) -> Path:
@@ -396,15 +400,16 @@ class Run:
     def _training(self) -> Training:
         from saddlepoint.report import Training
 
-        config, diagnosis, last = self.config, self.diagnosis, (self.log or [{}])[-1]
-        machine, seconds = config.get("machine", {}), last.get("timing", {}).get("seconds")
+        config, diagnosis = self.config, self.diagnosis
+        clock = [line["timing"].get("seconds") for line in self.log if isinstance(line.get("timing"), dict)]
+        machine, seconds = config.get("machine", {}), clock[-1] if clock else None
         facts = {
             "run": self.path.name,
             "family": f"{config['family']}, preset {config['preset']}, seed of training {config['settings']['seed']}",
             "trained": f"{self.step * self.family.config.batch_size:,} samples seen, step {self.step:,}"
             + ("" if seconds is None else f", {seconds:,.0f} s"),
             "machine": ", ".join(str(machine[key]) for key in ("processor", "torch") if key in machine)
-            + f", {config.get('threads', '?')} threads, {config['device']}",
+            + f", {told_threads(self.log, config.get('threads'))}, {config['device']}",
             "saddlepoint": str(config.get("saddlepoint", "?")),
         }
         return Training(self.log, diagnosis.verdict, diagnosis.evidence, facts)

@@ -11,6 +11,8 @@ from pathlib import Path
 from saddlepoint._errors import DataError
 from saddlepoint._files import write_atomically
 from saddlepoint.data.dataset import Dataset
+from saddlepoint.engine.threads import measured_threads
+from saddlepoint.evaluate.effort import small_part
 from saddlepoint.evaluate.gallery import gallery
 from saddlepoint.evaluate.protocol import Protocol, Task, protocols, task_of
 from saddlepoint.evaluate.rows import Report, Result, Row
@@ -28,6 +30,7 @@ def evaluate(
     features: str | None = None,
     cache_dir: str | Path | None = None,
     progress: Say | None = None,
+    threads: int | str | None = None,
 ) -> Report:
     """Measure samples by named protocols and set control rows beside them.
 
@@ -41,6 +44,7 @@ def evaluate(
         features: name of a feature extractor; None: the best one for the data.
         cache_dir: folder for control rows and features, kept by protocol, data fingerprint and seed; or None.
         progress: receives one line for each part of the work.
+        threads: of the CPU; ``auto`` or None: what is fastest here, measured at the start.
 
     Raises:
         ConfigError: on an unknown protocol or extractor, or one that cannot measure this kind of data.
@@ -50,7 +54,15 @@ def evaluate(
     if not isinstance(subject, Subject):
         subject = Subject(label, subject)
     cache = None if cache_dir is None else Path(cache_dir)
-    bench = Bench(subject, dataset, seed, features, cache, progress or (lambda line: None))
+    say = progress or (lambda line: None)
+    bench = Bench(subject, dataset, seed, features, cache, say)
+    with measured_threads(threads, small_part(dataset), say):
+        return _measured(bench, names)
+
+
+def _measured(bench: Bench, names: Sequence[str] | None) -> Report:
+    """Measure what was named, or all that fits."""
+    subject, dataset = bench.subject, bench.dataset
     results: list[Result] = []
     omitted: dict[str, str] = {}
     if names is not None:
