@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from saddlepoint._version import __version__
-from saddlepoint._waiting import let_waiting_threads_sleep
+from saddlepoint._waiting import wait_shortly
 
-let_waiting_threads_sleep()
+wait_shortly()
 
 if TYPE_CHECKING:
     from saddlepoint.api import inspect, list_families, resume, train

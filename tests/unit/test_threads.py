@@ -305,11 +305,11 @@ def waiting(code: str, **environment: str) -> str:
     ).stdout.strip()
 
 
-def test_waiting_threads_sleep_unless_the_user_chose_otherwise() -> None:
-    told = "import os, saddlepoint, sys; print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)"
-    assert waiting(told) == "PASSIVE False"
-    assert waiting(told, OMP_WAIT_POLICY="ACTIVE") == "ACTIVE False"
-    assert waiting(told, GOMP_SPINCOUNT="1000") == "None False"
-    assert waiting(told, KMP_BLOCKTIME="0") == "None False"
+def test_waiting_threads_turn_shortly_unless_the_user_chose_otherwise() -> None:
+    told = f"import os, saddlepoint, sys; print(*(os.environ.get(n) for n in {CHOICES}), 'torch' in sys.modules)"
+    assert waiting(told) == "None 4000 1 False"
+    assert waiting(told, OMP_WAIT_POLICY="ACTIVE") == "ACTIVE None None False"
+    assert waiting(told, GOMP_SPINCOUNT="1000") == "None 1000 None False"
+    assert waiting(told, KMP_BLOCKTIME="0") == "None None 0 False"
     # PyTorch's library has read its environment by then.
-    assert waiting("import torch; " + told) == "None True"
+    assert waiting("import torch; " + told) == "None None None True"
