@@ -1,8 +1,8 @@
 """How long threads of OpenMP turn in place while they wait for one another, where the user did not choose it.
 
-By default that is milliseconds, each on a core that other programs want: beside them the thread that is waited for lacks
-a core, and a step takes several times as long. Threads that sleep at once cost an idle machine up to half of its speed.
-A short turn costs it a few hundredths (docs/performance.md).
+By default that is milliseconds, each on a core that other programs want: beside them the thread that is waited for
+lacks a core, and a step takes several times as long. Threads that sleep at once cost an idle machine up to half of its
+speed. A short turn costs it a few hundredths (docs/performance.md).
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from saddlepoint import patience
 from saddlepoint._errors import ConfigError, SaddlepointError, suggest
 from saddlepoint._version import __version__
 from saddlepoint.cli_data import data_app
@@ -455,7 +456,8 @@ def main() -> None:
             # Names of files need not be text.
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(_gather(sys.argv[1:]), standalone_mode=False)
+        with patience.began(quiet=_follows() or bool({"-q", "--quiet"} & set(sys.argv[1:]))):
+            code = app(_gather(sys.argv[1:]), standalone_mode=False)
     except OpenQuestion as question:
         code = _fail(question.text(["saddle", *sys.argv[1:]]))
     except ConfigError as error:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from saddlepoint import patience
 from saddlepoint.data.options import OPTION_FIELDS
 
 DataOption = Annotated[
@@ -101,4 +102,5 @@ _PANELS = {"any": "Data", "image": "Data: images", "table": "Data: tables and se
 
 def say_aside(line: str) -> None:
     """Say what is not the command's result: on standard error."""
+    patience.said()
     typer.echo(line, err=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from saddlepoint import patience
 from saddlepoint.engine.doctor import Diagnosis
 from saddlepoint.engine.settings import Means, Observer, Settings
 from saddlepoint.tables import brief_reading
@@ -65,11 +66,13 @@ class Display:
 
     def say(self, line: str) -> None:
         """Print one line."""
+        patience.said()
         if not self.quiet:
             self.console.print(line, markup=False)
 
     def warn(self, line: str) -> None:
         """Print one line even if quiet."""
+        patience.said()
         self.console.print(f"warning: {line}", markup=False)
 
     def announce(self, start: Start) -> None:

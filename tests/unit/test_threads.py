@@ -237,7 +237,7 @@ def events(path: Path) -> list[tuple[int, int]]:
 
 
 def test_a_resumed_run_goes_on_with_the_number_it_had(looks: Looks, tmp_path: Path) -> None:
-    data = write_folder(tmp_path / "pictures", pictures(12, 16))
+    data = write_folder(tmp_path / "pictures", list(pictures(12, 16)))
     request = {"data": str(data), "size": 16, "options": SMALL, "remedy": "off", "precision": "fp32"}
     looks({0: 1, 6: 2})
     straight = saddlepoint.train("dcgan", steps=20, out=tmp_path / "straight", **request)
@@ -250,7 +250,9 @@ def test_a_resumed_run_goes_on_with_the_number_it_had(looks: Looks, tmp_path: Pa
     assert events(resumed.path) == [(0, 1), (6, 2)]
     for name, tensor in straight.family.state_dict().items():
         assert torch.equal(tensor, resumed.family.state_dict()[name]), name
-    assert "1 to 2 threads" in resumed._training().facts["machine"]
+    facts = resumed._training().facts
+    assert facts is not None
+    assert "1 to 2 threads" in facts["machine"]
 
 
 def test_a_fixed_number_stays_at_resume_and_a_new_one_is_noted(looks: Looks, tmp_path: Path) -> None:
