@@ -11,6 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from saddlepoint._version import __version__
+from saddlepoint._waiting import wait_shortly
+
+wait_shortly()
 
 if TYPE_CHECKING:
     from saddlepoint.api import inspect, list_families, resume, train

@@ -12,7 +12,7 @@ from typing import Any, Unpack
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint import resolve as resolving
 from saddlepoint._errors import CheckpointError, ConfigError, suggest
-from saddlepoint.config import check, from_json, override
+from saddlepoint.config import from_json, override
 from saddlepoint.data import Inspection, in_memory, inspect_source
 from saddlepoint.data.options import Options, Preparation, preparation_of
 from saddlepoint.engine import runtime
@@ -49,7 +49,7 @@ def plan(
     seed: int = 0,
     out: str | Path | None = None,
     device: str = "auto",
-    threads: int | None = None,
+    threads: int | str | None = None,
     checkpoint: str | float = "60s",
     remedy: str | None = None,
     stop_when: str | None = None,
@@ -71,7 +71,8 @@ def plan(
         seed: of weights, data order and noise.
         out: run folder; if it holds the same training, that goes on. None: a new folder below ``runs/``, or that
             of an unfinished run of the same configuration.
-        device, threads: ``auto``, ``cpu``, ``cuda`` or ``mps``; CPU threads, None leaves the choice to PyTorch.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        threads: of the CPU: a number, which never changes; ``auto`` or None: what is measured to be fastest.
         checkpoint: time between checkpoints, as ``budget``.
         remedy: ``auto``: the doctor may go back and change one thing; ``off``: it tells. None: off for paper presets.
         stop_when: ``finished`` ends training when the doctor finds no more improvement; None: the budget alone does.
@@ -86,7 +87,7 @@ def plan(
     """
     kind = get_family(family)
     preset, config = get_preset(kind, preset)
-    check(threads is None or threads >= 1, "threads", threads, "at least 1")
+    count = runtime.read_threads(threads)
     remedy = ("off" if preset in kind.paper_presets else "auto") if remedy is None else remedy
     settings = _settings(seed, steps, kimg, budget, kind.default_budget, checkpoint, remedy, stop_when)
     settings = dataclasses.replace(settings, micro_batch=micro_batch, precision=precision, compile=compile)
@@ -102,7 +103,7 @@ def plan(
         preparation=asked.given(),
         settings=settings,
         device=device,
-        threads=threads,
+        threads=count,
         out=None if out is None else Path(out),
         chosen=None if preset in kind.paper_presets else frozenset(key.replace("-", "_") for key in options or {}),
     )
@@ -227,7 +228,7 @@ def plan_to_resume(
     steps: int | None = None,
     stop_when: str | None = None,
     device: str | None = None,
-    threads: int | None = None,
+    threads: int | str | None = None,
 ) -> Plan:
     """Return the plan that goes on with the run in ``path``, for `start`.
 
@@ -237,13 +238,14 @@ def plan_to_resume(
         budget, kimg, steps: new limits, counted from the run's beginning; without any, the run's own.
         stop_when: as in `plan`; None: as before.
         device: where to go on; None: where it was.
-        threads: CPU threads; None: as before, which keeps the result the same bit for bit.
+        threads: as in `plan`; None: as before. A number that was asked for stays; one that was measured is where the
+            run begins.
 
     Raises:
         CheckpointError: if the folder holds no run, or its configuration is damaged.
         ConfigError: if a limit or an option is not possible.
     """
-    check(threads is None or threads >= 1, "threads", threads, "at least 1")
+    count = runtime.read_threads(threads)
     _check_words("off", stop_when)
     limits = Settings(steps=steps, kimg=kimg, seconds=parse_budget(budget))
     folder = RunFolder(path)
@@ -265,7 +267,7 @@ def plan_to_resume(
             preparation=preparation_of(known),
             settings=settings,
             device=device or config["device"],
-            threads=threads or config["threads"],
+            threads=runtime.read_threads(config["threads"]) if threads is None else count,
             out=folder.path,
         )
     except (KeyError, TypeError, AttributeError) as error:

@@ -33,6 +33,7 @@ from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.plan import Position, locate
 from saddlepoint.engine.precision import FP32, Precision, choose_precision
 from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.threads import look
 from saddlepoint.engine.updates import Pull
 from saddlepoint.engine.world import ALONE, World
 from saddlepoint.family import Batch, Context, Phase, build_family, get_family, get_preset
@@ -173,23 +174,28 @@ class Clocked(Trainer):
         self.spent[name] = self.spent.get(name, 0.0) + time.perf_counter() - started
 
 
-def bench(names: Sequence[str] = (), *, rounds: int = 5, seconds: float = 2.0, threads: int | None = None) -> Bench:
+def bench(
+    names: Sequence[str] = (), *, rounds: int = 5, seconds: float = 2.0, threads: int | str | None = None
+) -> Bench:
     """Measure cases on the CPU.
 
     Args:
         names: of cases or of families; none: all.
         rounds: turns; medians and ranges are over them.
         seconds: time of each variant in each turn.
-        threads: CPU threads; None leaves the choice to PyTorch.
+        threads: CPU threads, of all cases; ``auto`` or None: what is fastest for the engine's steps, measured first.
 
     Raises:
         ConfigError: on a name that is no case and no family with one.
     """
     # As training does; the plain loop, in the same process, has the benefit too.
     runtime.keep_freed_memory()
-    runtime.use_threads(threads)
+    count = runtime.read_threads(threads)
     chosen = [case for name in names or CASES for case in _cases(name)]
     steps: dict[str, list[Callable[[], object]]] = {case.name: [engine_step(case), plain_step(case)] for case in chosen}
+    if count is None and torch.get_num_threads() > 1:
+        count = look(lambda: [variants[0]() for variants in steps.values()], torch.get_num_threads()).best()
+    runtime.use_threads(count)
     kinds = {case.modality for case in chosen}
     taken = {modality: choose_precision("auto", torch.device("cpu"), modality) for modality in kinds}
     for case in chosen:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from saddlepoint import patience
 from saddlepoint._errors import ConfigError, SaddlepointError, suggest
 from saddlepoint._version import __version__
 from saddlepoint.cli_data import data_app
@@ -54,6 +55,9 @@ app.add_typer(data_app)
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 _INTERRUPTED = 130
+
+_MANY = 1000
+"""Samples from which the number of threads is measured."""
 
 
 class Picture(StrEnum):
@@ -146,7 +150,7 @@ def train(
     measuring = report or (report is None and request.source not in KNOWN)
     run = _run(request, quiet=quiet, fresh=fresh, report=measuring)
     if measuring:
-        page = _measure(run, 0, quiet=quiet)
+        page = _measure(run, 0, quiet=quiet, threads=request.threads)
         typer.echo(f"samples:  {pictures.draw(run, 'grid')}")
         typer.echo(f"report:   {page}")
     elif not quiet:
@@ -177,7 +181,7 @@ def demo(
     run = _run(api.plan(data=source, budget=budget, seed=seed, out=out, device=device, threads=threads), report=True)
     shown = [picture for picture in Picture if picture not in ("styles", "truncation", "references")]
     drawn = [pictures.draw(run, picture, seed=seed) for picture in shown]
-    page = _measure(run, seed)
+    page = _measure(run, seed, threads=threads)
     typer.echo("")
     for picture, path in zip(shown, drawn, strict=True):
         typer.echo(f"{picture.value + ':':<15}{path}")
@@ -225,13 +229,13 @@ def sample(
     """
     from saddlepoint import api, pictures
     from saddlepoint.data.series.positions import in_words
-    from saddlepoint.engine.runtime import use_threads
+    from saddlepoint.engine.threads import measured_threads
 
-    use_threads(threads)
     loaded = api.load(run, device=device, averaged=not raw)
-    drawn = pictures.draw(
-        loaded, picture, n, seed=seed, label=label, out=out, kind=kind, truncation=truncation, start=start
-    )
+    with measured_threads(threads, lambda: loaded.sample(16), say_aside, worth=(n or 1) >= _MANY):
+        drawn = pictures.draw(
+            loaded, picture, n, seed=seed, label=label, out=out, kind=kind, truncation=truncation, start=start
+        )
     typer.echo(drawn)
     if drawn.suffix.lower() in (".csv", ".parquet"):
         said = in_words(loaded.layout, n or pictures.WINDOWS, loaded.family.data.shape[0], start)
@@ -281,18 +285,16 @@ def evaluate(
     from saddlepoint import measure
     from saddlepoint import run as runs
     from saddlepoint.display import Measuring
-    from saddlepoint.engine.runtime import use_threads
 
     if (run is None) == (samples is None):
         raise ConfigError("evaluate takes a run folder, or --samples with --data: give exactly one of the two")
-    use_threads(threads)
     if samples is not None:
         if data is None:
             raise ConfigError("--samples needs --data: the data set they are to be compared with")
         with Measuring(quiet=quiet) as shown:
             report, page = measure.evaluate_samples(
                 samples, data, protocol, seed=seed, features=features, out=out, say=shown.say, detail=shown.detail,
-                partial=True, **preparation,
+                partial=True, threads=threads, **preparation,
             )  # fmt: skip
     else:
         if data is not None or preparation:
@@ -302,7 +304,13 @@ def evaluate(
         loaded = runs.load(run, device=device, averaged=not raw)
         with Measuring(quiet=quiet) as shown:
             report = loaded.evaluate(
-                protocol, seed=seed, features=features, say=shown.say, detail=shown.detail, partial=True
+                protocol,
+                seed=seed,
+                features=features,
+                say=shown.say,
+                detail=shown.detail,
+                partial=True,
+                threads=threads,
             )
         page = loaded.save_report(report, out)
     _tell(report, page, as_json=as_json)
@@ -363,12 +371,12 @@ def families_(
     console.print(table)
 
 
-def _measure(run: Any, seed: int, *, quiet: bool = False) -> Path:
+def _measure(run: Any, seed: int, *, quiet: bool = False, threads: int | str | None = None) -> Path:
     """Measure a run by all that fits, print the figures, and return the path of the report."""
     from saddlepoint.display import Measuring
 
     with Measuring(quiet=quiet) as shown:
-        report = run.evaluate(seed=seed, say=shown.say, detail=shown.detail, partial=True)
+        report = run.evaluate(seed=seed, say=shown.say, detail=shown.detail, partial=True, threads=threads)
     page: Path = run.save_report(report)
     _tell(report, None)
     return page
@@ -499,7 +507,8 @@ def main() -> None:
             # Names of files need not be text.
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(_gather(sys.argv[1:]), standalone_mode=False)
+        with patience.began(quiet=_follows() or bool({"-q", "--quiet"} & set(sys.argv[1:]))):
+            code = app(_gather(sys.argv[1:]), standalone_mode=False)
     except OpenQuestion as question:
         code = _fail(question.text(["saddle", *sys.argv[1:]]))
     except ConfigError as error:

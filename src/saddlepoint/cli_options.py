@@ -10,13 +10,17 @@ from typing import Annotated, Any
 
 import typer
 
+from saddlepoint import patience
 from saddlepoint.data.options import OPTION_FIELDS
 
 DataOption = Annotated[
     str, typer.Option("--data", "-d", help="Data set name, path of your images, arrays or CSV, or hf:owner/name.")
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-ThreadsOption = Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")]
+ThreadsOption = Annotated[
+    str | None,
+    typer.Option(metavar="N|auto", help="CPU threads: a number, or auto, the default: what is fastest here, measured."),
+]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")]
@@ -98,4 +102,5 @@ _PANELS = {"any": "Data", "image": "Data: images", "table": "Data: tables and se
 
 def say_aside(line: str) -> None:
     """Say what is not the command's result: on standard error."""
+    patience.said()
     typer.echo(line, err=True)

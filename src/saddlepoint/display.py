@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.status import Status
 
+from saddlepoint import patience
 from saddlepoint.engine.doctor import Diagnosis
 from saddlepoint.engine.settings import Means, Observer, Settings
 from saddlepoint.tables import brief_reading
@@ -101,11 +103,13 @@ class Display:
 
     def say(self, line: str) -> None:
         """Print one line."""
+        patience.said()
         if not self.quiet:
             self.console.print(line, markup=False)
 
     def warn(self, line: str) -> None:
         """Print one line even if quiet."""
+        patience.said()
         self.console.print(f"warning: {line}", markup=False)
 
     def announce(self, start: Start) -> None:
@@ -120,7 +124,7 @@ class Display:
         for line in brief_reading(start.reading):
             self.say(f"          {line}")
         self.say(f"family:   {config['family']}, preset {config['preset']}; {', '.join(names)} parameters")
-        self.say(f"machine:  {config['device']}, {config['threads']} threads, seed {config['settings']['seed']}")
+        self.say(f"machine:  {config['device']}, {_threads(config)}, seed {config['settings']['seed']}")
         self.say(f"run:      {start.folder}{' (going on)' if start.resumed else ''}; Ctrl-C stops and saves")
         self.say(f"pictures: {start.folder / 'samples'}: the newest one shows how far it is")
         if self.live:
@@ -163,3 +167,7 @@ class Display:
         share, left = min(limits, key=lambda limit: limit[1])
         minutes, rest = divmod(max(0, round(left)), 60)
         return min(1.0, share), f"{minutes}:{rest:02d} left"
+
+
+def _threads(config: Mapping[str, Any]) -> str:
+    return "threads auto" if config["threads"] == "auto" else f"{config['threads']} threads"

@@ -29,6 +29,7 @@ from saddlepoint.engine.precision import Precision, choose_precision
 from saddlepoint.engine.remedies import course_of, finish_announced, train_with_remedies
 from saddlepoint.engine.settings import SILENT, Observer, Outcome
 from saddlepoint.engine.signs import Examiner
+from saddlepoint.engine.threads import AS_THEY_ARE, ChosenThreads, Threads
 from saddlepoint.engine.world import World, join
 from saddlepoint.family import Family, FamilyConfig, build_family, get_family
 from saddlepoint.features import shipped_classifier
@@ -70,18 +71,21 @@ def start(
     if not world.writes:
         observer, announce = SILENT, None
     runtime.keep_freed_memory()
-    threads = runtime.use_threads(request.threads)
+    runtime.use_threads(request.threads)
     device = runtime.resolve_device(request.device, world.local_rank if world.size > 1 else None)
     asked = request
     resolved = world.in_turn(lambda: resolve(_among(asked, world, observer.say), device, observer.say))
     request, dataset, network = resolved.plan, resolved.dataset, resolved.network
     shares = request.settings.shares(request.options.batch_size, world.size)
-    config = {**resolved.to_json(), "device": device.type, "threads": threads, "machine": runtime.machine()}
+    config = {**resolved.to_json(), "device": device.type, "machine": runtime.machine()}
     folder, resumed = world.shared(lambda: _choose_folder(request, config, fresh))
     precision = world.shared(lambda: _precision(request, network, device, folder if resumed else None))
     observer.say(f"precision: {precision}")
+    threads = _threads(request, device, folder if resumed else None, world, observer.say)
     config |= {"processes": world.size, "precision": dataclasses.asdict(precision)}
     with contextlib.ExitStack() as held:
+        if request.threads is None:
+            held.callback(runtime.use_threads, torch.get_num_threads())
         world.shared(lambda: held.enter_context(folder.locked()))
         tell = folder.write_status if world.writes else _say_nothing
         world.shared(lambda: folder.write_config(config))
@@ -92,7 +96,7 @@ def start(
         def build(options: FamilyConfig) -> Trainer:
             care = Care(examiner, request.settings, folder, observer) if world.writes else UNATTENDED
             family = build_family(request.family, options, dataset.spec)
-            trainer = Trainer(family, feed, request.settings, folder, observer, care, world, precision)
+            trainer = Trainer(family, feed, request.settings, folder, observer, care, world, precision, threads)
             tell(state="running")
             return trainer
 
@@ -120,6 +124,18 @@ def _precision(request: Plan, network: Family, device: torch.device, resumed: Ru
         return Precision(**before)
     depth = request.preparation.get("depth") or 8
     return choose_precision(request.settings.precision, device, network.data.modality, depth)
+
+
+def _threads(
+    request: Plan, device: torch.device, resumed: RunFolder | None, world: World, say: Callable[[str], None]
+) -> Threads:
+    """Return who chooses the number of threads; beside other processes of the run, and for a GPU, it stays."""
+    if world.size > 1 or device.type != "cpu":
+        return AS_THEY_ARE
+    before = resumed.read_config().get("threads") if resumed else None
+    return ChosenThreads(
+        request.threads, before=before if isinstance(before, int) else None, budget=request.settings.seconds, say=say
+    )
 
 
 def _say_nothing(**status: Any) -> None:

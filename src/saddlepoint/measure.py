@@ -33,6 +33,7 @@ def evaluate_samples(
     say: Callable[[str], None] | None = None,
     detail: Callable[[str], None] | None = None,
     partial: bool = False,
+    threads: int | str | None = None,
     **preparation: Unpack[Preparation],
 ) -> tuple[Report, Path]:
     """Measure samples that anything made against a data set, and write the report.
@@ -46,6 +47,7 @@ def evaluate_samples(
         features: name of a feature extractor; None: the best one for the data.
         out: folder of the report; None: ``NAME-report`` in the working directory, after the samples.
         say, detail, partial: as in `Run.evaluate`.
+        threads: of the CPU; ``auto`` or None: what is fastest here, measured at the start.
         preparation: of the data, as in `load_dataset`.
 
     Returns:
@@ -71,7 +73,7 @@ def evaluate_samples(
     )
     report = evaluate(
         subject, dataset, protocols, seed=seed, features=features, cache_dir=cache_dir() / "controls", progress=say,
-        detail=detail, partial=partial,
+        detail=detail, partial=partial, threads=threads,
     )  # fmt: skip
     return report, save_report(Path(f"{path.stem}-report") if out is None else out, report)
 

@@ -19,6 +19,7 @@ from saddlepoint.data import Dataset, absolute_source, load_dataset, natural_sid
 from saddlepoint.data.in_memory import in_memory
 from saddlepoint.data.kinds import ARRAYS
 from saddlepoint.data.plan import Finding, ReadingPlan, as_findings, findings_to_json
+from saddlepoint.engine.runtime import AUTO
 from saddlepoint.engine.settings import Settings
 from saddlepoint.family import Family, FamilyConfig, build_family, get_family
 
@@ -35,7 +36,7 @@ class Plan:
         preparation: how data is prepared: arguments of `load_dataset`.
         settings: seed, budget and cadence.
         device: cpu, cuda, mps or auto.
-        threads: CPU threads; None leaves the choice to PyTorch.
+        threads: CPU threads; None: measured.
         out: run folder; None: a new one below ``runs/``, or an unfinished one of the same configuration.
         chosen: options that the user named; None: nothing is left to choose from the data.
     """
@@ -61,7 +62,7 @@ class Plan:
             "data": {"source": self.source, "options": dict(self.preparation)},
             "settings": dataclasses.asdict(self.settings),
             "device": self.device,
-            "threads": self.threads,
+            "threads": self.threads or AUTO,
         }
 
 

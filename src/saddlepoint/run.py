@@ -29,6 +29,7 @@ from saddlepoint.engine import runtime
 from saddlepoint.engine.doctor import Diagnosis, diagnose
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.state import newest_checkpoint
+from saddlepoint.engine.threads import told_threads
 from saddlepoint.engine.training import load_weights
 from saddlepoint.family import Family, build_family, get_family
 from saddlepoint.translation import target_of
@@ -358,6 +359,7 @@ class Run:
         say: Callable[[str], None] | None = None,
         detail: Callable[[str], None] | None = None,
         partial: bool = False,
+        threads: int | str | None = None,
     ) -> Report:
         """Measure the generator by named protocols, beside the reference rows.
 
@@ -368,6 +370,7 @@ class Run:
             say: receives a line on how long it will take, and one for each protocol.
             detail: receives lines on the parts of a protocol; None: ``say`` does.
             partial: an interrupt (Ctrl-C) returns what was measured until then.
+            threads: of the CPU; ``auto`` or None: what is fastest here, measured at the start.
 
         Raises:
             ConfigError: on an unknown protocol or extractor, or one that does not fit the data.
@@ -386,6 +389,7 @@ class Run:
             progress=say,
             detail=detail,
             partial=partial,
+            threads=threads,
         )
 
     def save_report(self, report: Report, folder: str | Path | None = None) -> Path:
@@ -403,15 +407,16 @@ class Run:
         from saddlepoint.report import Training
         from saddlepoint.report_facts import changed_options, chosen_options
 
-        config, diagnosis, last = self.config, self.diagnosis, (self.log or [{}])[-1]
-        machine, seconds = config.get("machine", {}), last.get("timing", {}).get("seconds")
+        config, diagnosis = self.config, self.diagnosis
+        clock = [line["timing"].get("seconds") for line in self.log if isinstance(line.get("timing"), dict)]
+        machine, seconds = config.get("machine", {}), clock[-1] if clock else None
         facts = {
             "run": self.path.name,
             "family": f"{config['family']}, preset {config['preset']}, seed of training {config['settings']['seed']}",
             "trained": f"{self.step * self.family.config.batch_size:,} samples seen, step {self.step:,}"
             + ("" if seconds is None else f", {seconds:,.0f} s"),
             "machine": ", ".join(str(machine[key]) for key in ("processor", "torch") if key in machine)
-            + f", {config.get('threads', '?')} threads, {config['device']}",
+            + f", {told_threads(self.log, config.get('threads'))}, {config['device']}",
             "saddlepoint": str(config.get("saddlepoint", "?")),
         }
         about = {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.state import newest_checkpoint
+from saddlepoint.engine.threads import AS_THEY_ARE, Threads
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.engine.updates import Pull, trained
 from saddlepoint.family import Context, Family, Progress, build_family, families, get_preset
@@ -45,10 +48,13 @@ def state_of(name: str, preset: str) -> tuple[TrainingState, Feed, Dataset]:
     return state, Feed(dataset.splits["train"], BATCH, 0), dataset
 
 
-def run(name: str, preset: str, folder: Path, steps: int, seed: int = 0) -> TrainingState:
+def run(
+    name: str, preset: str, folder: Path, steps: int, seed: int = 0, threads: Threads = AS_THEY_ARE
+) -> TrainingState:
     family, dataset = build(name, preset)
     settings = Settings(seed=seed, steps=steps, report_kimg=3 * BATCH / 1000)
-    trainer = Trainer(family, Feed(dataset.splits["train"], BATCH, seed), settings, RunFolder(folder))
+    feed = Feed(dataset.splits["train"], BATCH, seed)
+    trainer = Trainer(family, feed, settings, RunFolder(folder), threads=threads)
     trainer.train(dataset.stats)
     return trainer.state
 
@@ -182,6 +188,24 @@ def test_each_phase_moves_what_it_trains_and_nothing_else(name: str, preset: str
         ever |= moved
         regular |= set(own)
     assert ever == regular, "every parameter that is trained moves in some phase"
+
+
+class Rehearsing(Threads):
+    """Threads that are looked at before every step."""
+
+    def attend(self, step: int, nimg: int, stage: str, rehearse: Callable[[], object]) -> list[dict[str, Any]]:
+        for _ in range(2):
+            rehearse()
+        return []
+
+
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_timing_steps_leaves_no_trace_in_training(name: str, preset: str, tmp_path: Path) -> None:
+    plain = run(name, preset, tmp_path / "plain", 7)
+    timed = run(name, preset, tmp_path / "timed", 7, threads=Rehearsing())
+    one, two = tensors(plain), tensors(timed)
+    assert one.keys() == two.keys()
+    assert [key for key in one if not torch.equal(one[key], two[key])] == []
 
 
 @pytest.mark.parametrize(("name", "preset"), CASES)

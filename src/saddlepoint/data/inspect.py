@@ -204,7 +204,7 @@ def _look(source: Source, options: Options) -> _Seen:
     with contextlib.suppress(DataError):
         seen.look = plan(seen.survey, options).look
     again = Survey(grey=False, every=options.pages == "all")
-    for item in source.items():
+    for item in source.told("comparing"):
         for image, origin in again.pictures(item.payload, item.origin):
             try:
                 picture = decode(image, seen.done, seen.look)
@@ -269,7 +269,7 @@ def _inspect_vectors(source: Source) -> Inspection:
     total, unique, labels = 0, set(), []
     splits: Counter[str] = Counter()
     features, low, high = 0, np.inf, -np.inf
-    for item in source.items():
+    for item in source.told("reading"):
         row = np.asarray(item.payload, dtype=np.float32)
         total, features = total + 1, len(row)
         unique.add(hashlib.blake2b(row.tobytes(), digest_size=16).digest())

@@ -19,6 +19,7 @@ from saddlepoint.engine.plan import Position, check_stages, locate
 from saddlepoint.engine.precision import FP32, Precision
 from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.settings import SILENT, Observer, Outcome, Reason, Settings, interruptible, is_milestone
+from saddlepoint.engine.threads import AS_THEY_ARE, Threads
 from saddlepoint.engine.training import TrainingState, all_finite
 from saddlepoint.engine.updates import Buffers, Pull
 from saddlepoint.engine.world import ALONE, World
@@ -37,11 +38,13 @@ class Trainer:
         care: the doctor's part.
         world: the processes that train together.
         precision: of matrix products.
+        threads: of the CPU; who chooses how many.
     """
 
     def __init__(
         self, family: Family, feed: Feed, settings: Settings, folder: RunFolder, observer: Observer = SILENT,
         care: Unattended = UNATTENDED, world: World = ALONE, precision: Precision = FP32,
+        threads: Threads = AS_THEY_ARE,
     ) -> None:  # fmt: skip
         self.feed, self.settings, self.folder, self.observer, self.care = feed, settings, folder, observer, care
         self.stages = family.stages()
@@ -49,7 +52,7 @@ class Trainer:
         self.state = TrainingState(family, settings.seed, feed.rows, feed.device)
         self.report_every = max(1, round(settings.report_kimg * 1000 / feed.batch_size))
         self.keeper = Keeper(folder, settings.keep, world, observer.warn)
-        self.world, self.precision, mine = world, precision, feed.shares // world.size
+        self.world, self.precision, self.threads, mine = world, precision, threads, feed.shares // world.size
         self.shares = range(world.rank * mine, (world.rank + 1) * mine)
         self.compiled, self.stream = Compiled(family), functools.partial(stream, feed.device)
 
@@ -76,7 +79,9 @@ class Trainer:
                     saved_at = time.monotonic()
                 if reason is not None or position is None:
                     break
-                self.step(position)
+                self.attend_to_threads(position)
+                with self.threads.clocked():
+                    self.step(position)
                 self.observer.tick(state.progress, state.seconds, state.statistics.means)
                 if self.is_due(state.step):
                     self.report(position)
@@ -90,6 +95,7 @@ class Trainer:
         state = self.state
         resumed = self.keeper.restore(state)
         self.care.recall(self.folder.read_log)
+        self.threads.recall(self.folder.read_log)
         if not resumed:
             state.family.prepare(stats().to(self.feed.device))
             self.world.copy_(list(state.family.state_dict().values()))
@@ -97,6 +103,17 @@ class Trainer:
             self.care.begin(state)
         if self.settings.compile:
             state.seconds += self.compiled.compile(state, self.turns, self.precision.name, self.observer.say)
+
+    def attend_to_threads(self, position: Position) -> None:
+        """Let the number of threads be chosen by what the coming step takes, and note a change in the log."""
+        state = self.state
+
+        def rehearse() -> None:
+            with state.unchanged():
+                for _ in self.turns(position):
+                    pass
+
+        self.keeper.add(*self.threads.attend(state.step, state.progress.nimg, position.stage.name, rehearse))
 
     def ending(self, position: Position | None, interrupted: bool) -> Reason | None:
         """Return why training must end now, or None."""

@@ -73,15 +73,37 @@ def resolve_device(name: str, index: int | None = None) -> torch.device:
     return device
 
 
-def use_threads(count: int | None) -> int:
-    """Set the number of CPU threads (None: leave PyTorch's choice) and return the number in use.
+AUTO = "auto"
+"""The number of threads that is measured (`engine/threads.py`), up to PyTorch's own choice."""
+
+
+def read_threads(asked: int | str | None) -> int | None:
+    """Return the number of CPU threads that is asked for; None: ``auto``, or nothing is.
 
     Raises:
-        ConfigError: if ``count`` is below 1.
+        ConfigError: if it is neither a whole number from 1 nor ``auto``.
+
+    >>> read_threads("2"), read_threads("auto"), read_threads(None)
+    (2, None, None)
     """
-    if count is not None:
-        if count < 1:
-            raise ConfigError(f"threads is {count}, but it must be at least 1")
+    if asked is None or asked == AUTO:
+        return None
+    try:
+        count = int(asked)
+    except ValueError as error:
+        raise ConfigError(f"threads is '{asked}', but it must be a whole number such as 2, or auto") from error
+    if count < 1:
+        raise ConfigError(f"threads is {count}, but it must be at least 1")
+    return count
+
+
+def use_threads(asked: int | str | None) -> int:
+    """Set the number of CPU threads (None, ``auto``: leave it as it is) and return the number in use.
+
+    Raises:
+        ConfigError: as `read_threads`.
+    """
+    if (count := read_threads(asked)) is not None:
         torch.set_num_threads(count)
     return torch.get_num_threads()
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from saddlepoint._errors import DataError
 from saddlepoint._files import write_atomically
 from saddlepoint.data.dataset import Dataset
+from saddlepoint.engine.threads import measured_threads
 from saddlepoint.evaluate.duration import drawing, expected, words, worth_saying
+from saddlepoint.evaluate.effort import small_part
 from saddlepoint.evaluate.gallery import gallery
 from saddlepoint.evaluate.judgement import blurs_win
 from saddlepoint.evaluate.protocol import Protocol, Task, protocols, task_of
@@ -32,6 +34,7 @@ def evaluate(
     progress: Say | None = None,
     detail: Say | None = None,
     partial: bool = False,
+    threads: int | str | None = None,
 ) -> Report:
     """Measure samples by named protocols and set control rows beside them.
 
@@ -50,6 +53,7 @@ def evaluate(
         detail: receives lines on the parts of a protocol; None: ``progress`` does.
         partial: an interrupt (Ctrl-C) ends the measuring, not the program, once there is a figure: the report has what
             was measured until then, and says so.
+        threads: of the CPU; ``auto`` or None: what is fastest here, measured at the start.
 
     Raises:
         ConfigError: on an unknown protocol or extractor, or one that cannot measure this kind of data.
@@ -62,6 +66,13 @@ def evaluate(
     cache = None if cache_dir is None else Path(cache_dir)
     say = progress or (lambda line: None)
     bench = Bench(subject, dataset, seed, features, cache, say, detail or say)
+    with measured_threads(threads, small_part(dataset), say):
+        return _measured(bench, names, partial)
+
+
+def _measured(bench: Bench, names: Sequence[str] | None, partial: bool) -> Report:
+    """Measure what was named, or all that fits, the shortest first."""
+    say = bench.say
     omitted: dict[str, str] = {}
     tasks = _usual(bench, omitted) if names is None else _asked(names, bench)
     results: dict[str, Result] = {}

@@ -175,7 +175,7 @@ def survey_source(source: Source, options: Options, *, colours: bool = True) -> 
         colours: whether its colours and values are asked for: pixels are decoded while all are grey, and of deep ones.
     """
     survey = Survey(grey=colours, every=options.pages == "all", values=colours)
-    for item in source.items():
+    for item in source.told("looking at"):
         for _ in survey.pictures(item.payload, item.origin):
             pass
     return survey
@@ -301,7 +301,7 @@ def _write_images(source: Source, options: Options, survey: Survey, path: Path, 
     """Write pictures of the decided shape, or of the first one's; None if another does not share that."""
     rows = _Rows()
     with open(path, "wb") as file:
-        for item in source.items():
+        for item in source.told("reading"):
             before = survey.paged.files
             for image, origin in survey.pictures(item.payload, item.origin):
                 target = decided or _foregone(survey, options)
@@ -341,7 +341,7 @@ def _foregone(survey: Survey, options: Options) -> Plan | None:
 def _write_vectors(source: Source, path: Path) -> _Rows:
     rows = _Rows()
     with open(path, "wb") as file:
-        for item in source.items():
+        for item in source.told("reading"):
             row = np.asarray(item.payload, dtype=np.float32)
             rows.shape = row.shape
             file.write(row.tobytes())

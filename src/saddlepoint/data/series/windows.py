@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from saddlepoint import _progress as progress
 from saddlepoint._errors import DataError
 from saddlepoint.data import cache
 from saddlepoint.data.dataset import SPLITS, Dataset
@@ -60,12 +61,13 @@ def load_series(name: str, path: Path, options: Options, *, released: bool = Fal
     found = cache.read(entry, name)
     if found is not None:
         return found
-    table = read_table(path, options)
+    with progress.told(f"reading {path.name}"):
+        table = read_table(path, options)
 
-    def write(work: Path) -> None:
-        build(table, options, work, entry, released=released, plain=named or released)
+        def write(work: Path) -> None:
+            build(table, options, work, entry, released=released, plain=named or released)
 
-    return cache.made(entry, name, write)
+        return cache.made(entry, name, write)
 
 
 def build(

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint._progress import counted
 from saddlepoint._types import Modality
 from saddlepoint.data.labels.arrange import Arranged, arrange, may_say_labels
 from saddlepoint.data.labels.files import Label
@@ -65,6 +66,7 @@ class Source:
         keep: whatever must live as long as the source (temporary files).
         labelling: of rows that carry several labels at once; see `DataSpec`.
         heeds: which of the options about labels its reader has followed.
+        count: number of items, where that is known before they are read.
     """
 
     name: str
@@ -76,6 +78,11 @@ class Source:
     keep: object = None
     labelling: tuple[tuple[int, ...], ...] = ()
     heeds: tuple[str, ...] = ()
+    count: int | None = None
+
+    def told(self, what: str) -> Iterator[Item]:
+        """Go through the items, and tell how far that is; ``what`` is done with the rows."""
+        return counted(self.items(), f"{what} {self.name}", self.count)
 
     def with_notes(self, *notes: Note) -> Source:
         """Return the same source with further notes."""
@@ -166,7 +173,7 @@ def _source(
     said = [Finding("source", f"{len(left)} files are not images by their name and were left aside: {shortened(left)}")]
     return Source(
         name, key, items, classes=arranged.classes, notes=(*notes, *arranged.findings, *(said if left else ())),
-        labelling=arranged.labelling, heeds=("labels", "label_column", "splits"),
+        labelling=arranged.labelling, heeds=("labels", "label_column", "splits"), count=len(arranged.images),
     )  # fmt: skip
 
 

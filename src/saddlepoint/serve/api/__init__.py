@@ -29,7 +29,7 @@ def serve_run(
     backend: str = "torch",
     batch: int = 32,
     device: str = "cpu",
-    threads: int | None = None,
+    threads: int | str | None = None,
     waiting: int = 4096,
     say: Callable[[str], None] = lambda line: None,
 ) -> None:
