@@ -221,7 +221,11 @@ def inspect(
         wanted = Options.of(**preparation) if family is None else _reading(get_family(family), preparation)
         source = in_memory.hold(source, wanted)
     if family is None:
-        return inspect_source(source, say=say, **preparation)
+        found = inspect_source(source, say=say, **preparation)
+        if found.modality != "image" or preparation.get("size") is not None:
+            return found
+        hint = "families choose their own size and augmentation: --family dcgan, say, tells what training would take"
+        return dataclasses.replace(found, advice=(*found.advice, hint))
     resolved = resolve(plan(family, source, preset=preset, **preparation), say)
     found = inspect_source(source, say=say, **preparation_of({"options": resolved.plan.preparation}))
     return dataclasses.replace(found, findings=resolved.reading.findings, shape=resolved.dataset.spec.shape)

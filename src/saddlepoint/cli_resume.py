@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ def say_spent(request: Any, path: Path | None = None, asked: str | None = None) 
         )
     else:
         of = duration(settings.seconds) if settings.seconds is not None else at.words(settings).split(" are spent")[0]
-        typer.echo(f"finished: this run has spent its budget of {of}; --budget +10m goes on")
+        way = f"saddle train --resume {shlex.quote(str(path))} --budget +10m"
+        typer.echo(f"finished: this run has spent its budget of {of}; {way} goes on")
     typer.echo(f"run:      {path}")
 
 

@@ -179,7 +179,7 @@ def _choose_folder(request: Plan, config: Mapping[str, Any], fresh: bool) -> tup
             _refuse_other_data(folder.path, kept, config)
         if difference := _difference(kept, config):
             raise ConfigError(
-                f"'{folder.path}' holds a run of another configuration ({difference}); choose another --out"
+                f"'{folder.path}' holds a run of another configuration ({difference}); choose another --out or --name"
             )
         if fresh:
             raise ConfigError(f"'{folder.path}' holds this run already; remove it, or choose another --out")
