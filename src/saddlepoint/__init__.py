@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from saddlepoint.latent import Explorer, Point, View
     from saddlepoint.measure import compare_runs, evaluate_samples
     from saddlepoint.run import Run, load
+    from saddlepoint.shelf import runs
 
 _HOMES = {
     "Explorer": "saddlepoint.latent",
@@ -36,6 +37,7 @@ _HOMES = {
     "load": "saddlepoint.run",
     "load_dataset": "saddlepoint.data",
     "resume": "saddlepoint.api",
+    "runs": "saddlepoint.shelf",
     "train": "saddlepoint.api",
     "View": "saddlepoint.latent",
 }
@@ -55,6 +57,7 @@ __all__ = [
     "load",
     "load_dataset",
     "resume",
+    "runs",
     "train",
 ]
 

@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from saddlepoint._errors import ConfigError
-from saddlepoint.cli_options import DeviceOption, OutOption, RunArgument, SeedOption, ThreadsOption, say_aside
+from saddlepoint.cli_options import (
+    DeviceOption,
+    OutOption,
+    RunArgument,
+    SeedOption,
+    ThreadsOption,
+    say_aside,
+    with_runs,
+)
+from saddlepoint.engine.lookup import VARIABLE
 
 
 def add_exploration(app: typer.Typer) -> None:
@@ -24,6 +33,7 @@ def add_exploration(app: typer.Typer) -> None:
     app.command(epilog="Examples:  saddle studio  |  saddle studio elsewhere/runs --port 9000 --no-browser")(studio)
 
 
+@with_runs("run")
 def explore(
     run: RunArgument,
     point: Annotated[
@@ -74,6 +84,7 @@ def _mix(text: str | None) -> tuple[int, int] | None:
     return int(seed), int(layer)
 
 
+@with_runs("run")
 def translate(
     run: RunArgument,
     folder: Annotated[Path, typer.Argument(help="Folder of pictures, or a picture.")],
@@ -115,7 +126,7 @@ def translate(
 
 
 def studio(
-    runs: Annotated[Path, typer.Argument(help="Folder of runs.")] = Path("runs"),
+    runs: Annotated[Path, typer.Argument(help="Folder of runs.", envvar=VARIABLE)] = Path("runs"),
     host: Annotated[
         str, typer.Option(help="Address to listen at; beyond this machine a token is asked for.")
     ] = "127.0.0.1",

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from saddlepoint._errors import ConfigError
-from saddlepoint.cli_options import DeviceOption, OutOption, QuietOption, RunArgument, ThreadsOption, say_aside
+from saddlepoint.cli_options import (
+    DeviceOption,
+    OutOption,
+    QuietOption,
+    RunArgument,
+    ThreadsOption,
+    say_aside,
+    with_runs,
+)
 
 
 class Format(StrEnum):
@@ -39,6 +47,7 @@ def add_shipping(app: typer.Typer) -> None:
     )(serve)
 
 
+@with_runs("run")
 def export(
     run: RunArgument,
     format: Annotated[Format, typer.Option("--format", "-f", help="What to write.")] = Format.onnx,
@@ -72,8 +81,11 @@ def export(
         typer.echo(upload(folder, push, private=private))
 
 
+@with_runs("run")
 def serve(
-    run: Annotated[str, typer.Argument(help="Run folder, export of weights, or hf:owner/name.")],
+    run: Annotated[
+        str, typer.Argument(help="Run (folder, name, its beginning, latest), export of weights, or hf:owner/name.")
+    ],
     host: Annotated[
         str, typer.Option(help="Address to listen at; beyond this machine a token is asked for.")
     ] = "127.0.0.1",
@@ -88,6 +100,6 @@ def serve(
     from saddlepoint.serve.api import serve_run
 
     serve_run(
-        run, host=host, port=port, backend=backend.value, batch=batch, device=device, threads=threads, waiting=waiting,
-        say=typer.echo,
+        str(run), host=host, port=port, backend=backend.value, batch=batch, device=device, threads=threads,
+        waiting=waiting, say=typer.echo,
     )  # fmt: skip

@@ -15,7 +15,10 @@ from rich.status import Status
 
 from saddlepoint import patience
 from saddlepoint.engine.doctor import Diagnosis
+from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.settings import Means, Observer, Settings
+from saddlepoint.engine.standing import Standing as At
+from saddlepoint.engine.standing import standing_of
 from saddlepoint.tables import brief_reading
 
 if TYPE_CHECKING:
@@ -88,6 +91,7 @@ class Display:
         self._first: tuple[float, int] | None = None
         self._means: dict[str, float] = {}
         self._verdict = ""
+        self.began: At | None = None
 
     def __enter__(self) -> Display:
         return self
@@ -113,7 +117,8 @@ class Display:
         self.console.print(f"warning: {line}", markup=False)
 
     def announce(self, start: Start) -> None:
-        """Say what is about to be trained, on what, where."""
+        """Say what is about to be trained, on what, where; of a run that goes on, what of its budget is left."""
+        self.began = standing_of(RunFolder(start.folder)) if start.resumed else None
         if self.quiet:
             return
         config, spec = start.config, start.dataset.spec
@@ -127,6 +132,8 @@ class Display:
         self.say(f"machine:  {config['device']}, {_threads(config)}, seed {config['settings']['seed']}")
         self.say(f"run:      {start.folder}{' (going on)' if start.resumed else ''}; Ctrl-C stops and saves")
         self.say(f"pictures: {start.folder / 'samples'}: the newest one shows how far it is")
+        if self.began is not None and not self.began.spent(self.settings):
+            self.say(f"budget:   {self.began.words(self.settings)} (limits count from the run's beginning)")
         if self.live:
             self._bar.start()
 

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import datetime
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint import explore
-from saddlepoint._errors import CheckpointError, ConfigError
+from saddlepoint._errors import CheckpointError, ConfigError, DataError
 from saddlepoint.config import override
 from saddlepoint.data import Dataset
 from saddlepoint.data.feed import Feed
@@ -24,7 +25,9 @@ from saddlepoint.engine import runtime
 from saddlepoint.engine.care import UNATTENDED, Care
 from saddlepoint.engine.doctor import diagnose
 from saddlepoint.engine.folder import OWN_NAMES, RunFolder
+from saddlepoint.engine.lookup import runs_folder
 from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.origin import counted
 from saddlepoint.engine.precision import Precision, choose_precision
 from saddlepoint.engine.remedies import course_of, finish_announced, train_with_remedies
 from saddlepoint.engine.settings import SILENT, Observer, Outcome
@@ -187,14 +190,17 @@ def _choose_folder(request: Plan, config: Mapping[str, Any], fresh: bool) -> tup
                     "which a run would write over; choose another --out"
                 )
             return folder, False
-        if difference := _difference(folder.read_config(), config):
+        kept = folder.read_config()
+        if request.goes_on:
+            _refuse_other_data(folder.path, kept, config)
+        if difference := _difference(kept, config):
             raise ConfigError(
-                f"'{folder.path}' holds a run of another configuration ({difference}); choose another --out"
+                f"'{folder.path}' holds a run of another configuration ({difference}); choose another --out or --name"
             )
         if fresh:
             raise ConfigError(f"'{folder.path}' holds this run already; remove it, or choose another --out")
         return folder, True
-    runs = Path("runs")
+    runs = runs_folder(request.root)
     if not fresh and runs.is_dir():
         for path in sorted(runs.iterdir(), reverse=True):
             folder = RunFolder(path)
@@ -208,6 +214,21 @@ def _choose_folder(request: Plan, config: Mapping[str, Any], fresh: bool) -> tup
         path = runs / f"{request.family}-{label}-{stamp}-{number}"
         number += 1
     return RunFolder(path), False
+
+
+def _refuse_other_data(path: Path, kept: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """Refuse to go on with other data than a run began with, in words that say what changed and what can be done."""
+    try:
+        then, now = kept["data"], config["data"]
+        if then["fingerprint"] == now["fingerprint"]:
+            return
+        begin = f"saddle train {kept['family']} --preset {kept['preset']} --data {shlex.quote(now['source'])}"
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"'{path}/config.json' is damaged: {error}") from error
+    raise DataError(
+        f"'{path}' was trained on other data than '{now['source']}' holds: {counted(then, now)}. Bring the old data "
+        f"back, or start a new run on what is there now: {begin}"
+    )
 
 
 def _same_run(folder: RunFolder, config: Mapping[str, Any]) -> bool:
@@ -257,7 +278,7 @@ def _other_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
             f"data option {key}: {before.get(key, 'not given')} there, {after.get(key, 'not given')} now"
             for key in changed[:3]
         )
-        or f"data: {new.get('source')} has changed"
+        or f"data: {new.get('source')} has changed, {counted(old, new)}"
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -10,16 +12,20 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 import torch
 
-from saddlepoint._errors import ConfigError
+from saddlepoint._errors import ConfigError, SaddlepointError
 from saddlepoint.data import Dataset, load_dataset, load_samples
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.options import Preparation
 from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.lookup import find_run
 from saddlepoint.family import Family
 from saddlepoint.run import Run
 
 if TYPE_CHECKING:
-    from saddlepoint.evaluate import Line, Report, Result
+    from saddlepoint.evaluate import Comparison, Report, Result
+    from saddlepoint.evaluate.sets import Bench
+
+Say = Callable[[str], None]
 
 
 def evaluate_samples(
@@ -99,28 +105,127 @@ def report_seconds(dataset: Dataset, family: Family, config: Mapping[str, Any]) 
         return None
 
 
-def compare_runs(paths: Sequence[str | Path], protocols: Sequence[str] | None = None) -> list[Line]:
-    """Set evaluated runs side by side.
+def compare_runs(
+    paths: Sequence[str | Path],
+    protocols: Sequence[str] | None = None,
+    *,
+    say: Callable[[str], None] | None = None,
+) -> Comparison:
+    """Set evaluated runs side by side, by what all of them were measured by.
+
+    Figures of a few rows have no error: their samples are then drawn again, and shuffled between the runs.
 
     Args:
-        paths: run folders, or folders of reports.
-        protocols: kinds or full names to compare; None: all of the first one.
+        paths: run folders, names of runs, or folders of reports.
+        protocols: kinds or full names to compare; None: all that they have in common.
+        say: receives lines worth telling while samples are drawn.
 
     Raises:
         DataError: if one was not evaluated yet.
-        ConfigError: if they were measured differently, on different data, or not by a protocol that is asked for.
+        ConfigError: if they were measured on different data, by nothing in common, or not by a protocol that is asked
+            for.
     """
     from saddlepoint.evaluate import compare, read_results
+    from saddlepoint.evaluate.compare import on_the_same_data
     from saddlepoint.evaluate.rows import kind_of
 
     results: dict[str, list[Result]] = {}
-    for path in map(Path, paths):
+    places: dict[str, Path] = {}
+    for path in map(find_run, paths):
         folder = path if (path / "metrics.jsonl").exists() else RunFolder(path).report
-        found = read_results(folder / "metrics.jsonl")
         label = str(path) if path.name in results else path.name or str(path)
+        results[label], places[label] = read_results(folder / "metrics.jsonl"), path
+    if len(results) > 1:
+        on_the_same_data(results)  # said before all else: nothing that is measured helps then
+    for label, found in results.items():
         results[label] = [r for r in found if not protocols or {r.protocol, kind_of(r.protocol)} & set(protocols)]
         if not results[label]:
+            asked = " ".join(f"--protocol {name}" for name in protocols or ())
             raise ConfigError(
-                f"{path} was not measured by {' or '.join(protocols or ['any protocol'])}; run saddle evaluate {path}"
+                f"{label} was not measured by {' or '.join(protocols or ['any protocol'])}; run "
+                f"saddle evaluate {shlex.quote(str(places[label]))} {asked}".rstrip()
             )
-    return compare(results)
+    shuffle = _Shuffle(results, places, say or (lambda line: None))
+    return compare(results, {label: str(path) for label, path in places.items()}, shuffle)
+
+
+class _Shuffle:
+    """Judges differences between figures without an error, from samples of both runs that are drawn again.
+
+    Args:
+        results: of each run, by its label.
+        places: folder of each; that of a report has no generator.
+        say: receives lines worth telling.
+    """
+
+    def __init__(self, results: Mapping[str, Sequence[Result]], places: Mapping[str, Path], say: Say) -> None:
+        self.results, self.places, self.say = results, places, say
+        self._dataset: Dataset | None = None
+        self._features: dict[tuple[str, str], np.ndarray] = {}
+        self._benches: dict[tuple[str, int], Bench] = {}
+        self._found: dict[tuple[str, str, str], Mapping[str, float]] = {}
+        self._refused: set[str] = set()
+
+    def __call__(self, protocol: str, one: str, two: str) -> Mapping[str, float]:
+        """Return p-values of a protocol's figures by name; none where samples cannot be had again."""
+        from saddlepoint.evaluate.rows import kind_of
+        from saddlepoint.evaluate.shuffled import DEALS, KINDS, p_values
+
+        key = (protocol, one, two)
+        if key not in self._found:
+            self._found[key] = {}
+            if kind_of(protocol) in KINDS and not self._refused & {one, two}:
+                try:
+                    rows = [self._rows(protocol, label) for label in (one, two)]
+                    self.say(f"{protocol}: {DEALS} permutations, since so few rows have no error")
+                    real = self._features[protocol, ""]
+                    self._found[key] = p_values(kind_of(protocol), real, *rows)
+                except SaddlepointError as error:
+                    self.say(f"differences by {protocol} are not judged: {error}")
+        return self._found[key]
+
+    def _rows(self, protocol: str, label: str) -> np.ndarray:
+        """Return the features of the samples that a figure was measured on.
+
+        Raises:
+            SaddlepointError: if they cannot be drawn again, or are others than those that were measured.
+        """
+        if (protocol, label) in self._features:
+            return self._features[protocol, label]
+        from saddlepoint.evaluate.protocol import task_of
+
+        result = next(r for r in self.results[label] if r.protocol == protocol)
+        bench = self._bench(label, result.seed)
+        kind, task = task_of(protocol, bench)
+        samples = bench.model(task.n)
+        again = kind.measure(samples, task)[0]
+        then = result.find(again.metric)
+        if then is None or not math.isclose(again.value, then.value, rel_tol=1e-3, abs_tol=1e-6):
+            self._refused.add(label)
+            raise ConfigError(
+                f"{label} was trained on, or moved to another machine, since it was measured; run saddle evaluate "
+                f"{shlex.quote(str(self.places[label]))} --protocol {protocol}"
+            )
+        self._features[protocol, ""] = bench.reference.features(task.extractor).x
+        self._features[protocol, label] = samples.features(task.extractor).x
+        return self._features[protocol, label]
+
+    def _bench(self, label: str, seed: int) -> Bench:
+        """Return what a run is measured with; its samples are drawn once.
+
+        Raises:
+            SaddlepointError: if it is no run, or its data is not there.
+        """
+        from saddlepoint.evaluate.sets import Bench
+        from saddlepoint.run import load
+
+        if (label, seed) not in self._benches:
+            try:
+                run = load(self.places[label])
+                self._dataset = self._dataset or run.dataset(self.say)
+            except SaddlepointError:
+                self._refused.add(label)
+                raise
+            kept = cache_dir() / "controls"
+            self._benches[label, seed] = Bench(run.subject(self._dataset), self._dataset, seed, cache_dir=kept)
+        return self._benches[label, seed]

@@ -39,6 +39,8 @@ class Plan:
         threads: CPU threads; None: measured.
         out: run folder; None: a new one below ``runs/``, or an unfinished one of the same configuration.
         chosen: options that the user named; None: nothing is left to choose from the data.
+        root: folder in which a new run is made; None: ``SADDLEPOINT_RUNS``, or ``runs``.
+        goes_on: whether it is the plan of a run that is there, which keeps its options.
     """
 
     family: str
@@ -51,6 +53,8 @@ class Plan:
     threads: int | None = None
     out: Path | None = None
     chosen: frozenset[str] | None = None
+    root: Path | None = None
+    goes_on: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as it is printed by a dry run and kept in ``config.json``."""
@@ -172,6 +176,7 @@ def _described(dataset: Dataset, source: str, reading: ReadingPlan) -> dict[str,
         "modality": dataset.modality,
         "classes": list(dataset.classes),
         "rows": dataset.spec.rows,
+        "total": sum(len(split) for split in dataset.splits.values()),
         "shares": list(dataset.spec.shares),
         "static": dataset.static,
         **({} if dataset.layout is None else {"layout": dataset.layout.to_json()}),

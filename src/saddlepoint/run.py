@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from saddlepoint import weights
 from saddlepoint._errors import CheckpointError, ConfigError, DataError
 from saddlepoint._types import Samples, from_bytes, to_words
 from saddlepoint.config import from_json
-from saddlepoint.data import Dataset, load_dataset, read_picture, short_name
+from saddlepoint.data import Dataset, absolute_source, load_dataset, read_picture, short_name
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.given import look_of
 from saddlepoint.data.images.write import write_images
@@ -28,6 +29,7 @@ from saddlepoint.data.series.samples import FORMATS, write_samples
 from saddlepoint.engine import runtime
 from saddlepoint.engine.doctor import Diagnosis, diagnose
 from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.origin import counted, refuse_gone
 from saddlepoint.engine.state import newest_checkpoint
 from saddlepoint.engine.threads import told_threads
 from saddlepoint.engine.training import load_weights
@@ -284,13 +286,26 @@ class Run:
             DataError: if it cannot be found, or has changed.
         """
         data = self.config["data"]
+        refuse_gone(data["source"], self.path, "--data NEW, or saddlepoint.load('{run}', data=NEW)")
         dataset = load_dataset(data["source"], say=say, **preparation_of(data))
         if dataset.fingerprint != data["fingerprint"]:
+            now = sum(len(split) for split in dataset.splits.values())
             raise DataError(
-                f"'{data['source']}' has changed since the run was trained on it (fingerprint "
+                f"'{data['source']}' has changed since the run was trained on it: "
+                f"{counted(data, {'total': now, 'rows': dataset.spec.rows})} (fingerprint "
                 f"{dataset.fingerprint[:12]} now, {data['fingerprint'][:12]} then); restore it, or train again"
             )
+        self._keep_place()
         return dataset
+
+    def _keep_place(self) -> None:
+        """Note in ``config.json`` where the data is now, once it was found to be the same; an export stays as it is."""
+        folder = RunFolder(self.path)
+        with contextlib.suppress(CheckpointError, KeyError, TypeError):
+            kept = folder.read_config()
+            now, then = self.config["data"], kept["data"]
+            if now["source"] != then["source"] and "export" not in kept and now["fingerprint"] == then["fingerprint"]:
+                folder.write_config({**kept, "data": {**then, "source": now["source"]}})
 
     def subject(self, dataset: Dataset | None = None) -> Subject:
         """Return the generator as the evaluation sees it.
@@ -430,20 +445,24 @@ class Run:
         return Training(self.log, diagnosis.verdict, diagnosis.evidence, facts, title, about, snapshots)
 
 
-def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run:
+def load(path: str | Path, *, device: str = "cpu", averaged: bool = True, data: str | Path | None = None) -> Run:
     """Load a run's newest whole checkpoint, or an export, for sampling; nothing in it is executed.
 
     Args:
-        path: run folder, folder of an export, or ``hf:owner/name``.
+        path: run folder, ``latest``, the name of a run or its beginning (see `find_run`), folder of an export, or
+            ``hf:owner/name``.
         device: where to put the networks.
         averaged: use the moving average of the generator's weights, not the last ones.
+        data: where the run's data is now, if it was moved; it is compared when it is read.
 
     Raises:
         CheckpointError: if there is no run, no whole checkpoint, or it belongs to other networks.
         ConfigError: if the last weights of an export are asked for: it has the averages only.
     """
     folder = RunFolder(weights.local(path))
-    config = folder.read_config()
+    config = weights.read_config(folder)
+    if data is not None:
+        config = {**config, "data": {**config["data"], "source": absolute_source(str(data))}}
     model, averages, step = _kept(folder, config, averaged)
     try:
         kind, spec = get_family(config["family"]), weights.spec_of(config["data"])

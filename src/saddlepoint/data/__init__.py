@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from saddlepoint.data.dataset import Dataset, Split
     from saddlepoint.data.given import load_samples, read_picture
     from saddlepoint.data.inspect import Inspection, inspect_source
-    from saddlepoint.data.load import absolute_source, load_dataset, natural_side
+    from saddlepoint.data.load import absolute_source, gone, load_dataset, natural_side
     from saddlepoint.data.names import KNOWN, DatasetInfo, list_datasets, short_name
     from saddlepoint.data.options import Options, Preparation
     from saddlepoint.data.plan import Finding, OpenQuestion, Reading
@@ -29,6 +29,7 @@ _HOMES = {
     "Split": "dataset",
     "Truth": "truth",
     "absolute_source": "load",
+    "gone": "load",
     "inspect_source": "inspect",
     "known_truth": "truth",
     "list_datasets": "names",
@@ -54,6 +55,7 @@ __all__ = [
     "Split",
     "Truth",
     "absolute_source",
+    "gone",
     "inspect_source",
     "known_truth",
     "list_datasets",

@@ -8,7 +8,7 @@ can tell.
 # Registered in the order of a report.
 from saddlepoint.evaluate import divergence, distribution, classes, modes, translation  # noqa: F401, I001
 from saddlepoint.evaluate import latent, series, memorisation, parzen  # noqa: F401
-from saddlepoint.evaluate.compare import Difference, Line, compare
+from saddlepoint.evaluate.compare import Comparison, Difference, Line, compare
 from saddlepoint.evaluate.gallery import Gallery
 from saddlepoint.evaluate.measure import evaluate, expected_seconds
 from saddlepoint.evaluate.protocol import Protocol, Task, get_protocol, protocols, register
@@ -18,6 +18,7 @@ from saddlepoint.evaluate.summary import kept_report
 from saddlepoint.evaluate.words import shown
 
 __all__ = [
+    "Comparison",
     "Difference",
     "Gallery",
     "Latents",
