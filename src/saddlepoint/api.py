@@ -21,6 +21,7 @@ from saddlepoint.engine.precision import PRECISIONS
 from saddlepoint.engine.settings import Settings
 from saddlepoint.family import Family, families, get_family, get_preset
 from saddlepoint.launch import Start, start
+from saddlepoint.registry import family_of
 from saddlepoint.resolve import Plan, Resolved
 from saddlepoint.run import Run, load
 
@@ -249,7 +250,7 @@ def plan_to_resume(
     folder = RunFolder(path)
     config = folder.read_config()
     try:
-        kind = get_family(config["family"])
+        kind = family_of(config, folder.path)
         settings = Settings(**config["settings"])
         known = config["data"]
         if data is not None:

@@ -79,8 +79,17 @@ def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    own: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            metavar="FILE",
+            help="Import a Python file, or module, with families of your own first; before or after the command, "
+            "any number of times. SADDLEPOINT_IMPORT does the same.",
+        ),
+    ] = None,
 ) -> None:
-    pass
+    pass  # --import is taken out of the words before any command reads them, see `_import_own`
 
 
 @app.command(
@@ -374,6 +383,29 @@ def _refuse_changes(changed: list[str]) -> None:
         raise ConfigError(f"a resumed run keeps its options; leave out --{changed[0]}, or start a new run")
 
 
+def _import_own(words: list[str]) -> list[str]:
+    """Import what --import names, for this process and those that it starts; return the other words."""
+    rest, named = list[str](), list[str]()
+    remaining = iter(words)
+    for word in remaining:
+        if word == "--":
+            rest += [word, *remaining]
+        elif word == "--import":
+            named.append(next(remaining, ""))
+        elif word.startswith("--import="):
+            named.append(word.partition("=")[2])
+        else:
+            rest.append(word)
+    if named:
+        from saddlepoint import registry
+
+        if not all(named):
+            raise ConfigError("--import needs a Python file or a module, as --import my_family.py")
+        registry.import_families(*named)
+        registry.remember(*named)
+    return rest
+
+
 def _general_options() -> set[str]:
     """Names of the options of `saddle train` that belong to no family."""
     command = cast(Any, typer.main.get_command(app)).commands["train"]
@@ -453,7 +485,7 @@ def main() -> None:
             # Names of files need not be text.
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(_gather(sys.argv[1:]), standalone_mode=False)
+        code = app(_gather(_import_own(sys.argv[1:])), standalone_mode=False)
     except OpenQuestion as question:
         code = _fail(question.text(["saddle", *sys.argv[1:]]))
     except ConfigError as error:

@@ -32,6 +32,7 @@ from saddlepoint.engine.signs import Examiner
 from saddlepoint.engine.world import World, join
 from saddlepoint.family import Family, FamilyConfig, build_family, get_family
 from saddlepoint.features import shipped_classifier
+from saddlepoint.registry import has_changed, source_of
 from saddlepoint.resolve import Plan, resolve
 from saddlepoint.run import Run, load
 
@@ -81,6 +82,10 @@ def start(
     precision = world.shared(lambda: _precision(request, network, device, folder if resumed else None))
     observer.say(f"precision: {precision}")
     config |= {"processes": world.size, "precision": dataclasses.asdict(precision)}
+    if (source := source_of(type(network))) is not None:
+        config["family_source"] = source
+    if resumed and has_changed(type(network), folder.read_config()):
+        observer.warn(f"the file of the family '{request.family}' has changed since this run began")
     with contextlib.ExitStack() as held:
         world.shared(lambda: held.enter_context(folder.locked()))
         tell = folder.write_status if world.writes else _say_nothing

@@ -30,7 +30,8 @@ from saddlepoint.engine.doctor import Diagnosis, diagnose
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.state import newest_checkpoint
 from saddlepoint.engine.training import load_weights
-from saddlepoint.family import Family, build_family, get_family
+from saddlepoint.family import Family, build_family
+from saddlepoint.registry import family_of
 from saddlepoint.translation import target_of
 
 if TYPE_CHECKING:
@@ -426,7 +427,7 @@ def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run
     config = folder.read_config()
     model, averages, step = _kept(folder, config, averaged)
     try:
-        kind, spec = get_family(config["family"]), weights.spec_of(config["data"])
+        kind, spec = family_of(config, folder.path), weights.spec_of(config["data"])
         with weights.no_larger_than(model):
             family = build_family(kind.name, from_json(kind.Config, config["options"]), spec)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
