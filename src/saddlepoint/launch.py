@@ -253,7 +253,7 @@ def _other_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 def _snapshots(
     folder: RunFolder, dataset: Dataset, network: Family, observer: Observer
 ) -> Callable[[int, Tensor], None]:
-    """Return the observer that keeps a picture of every snapshot; a full disk loses the picture, not the run."""
+    """Return what keeps a picture of every snapshot, then hands it on; a full disk loses the picture, not the run."""
 
     rows = None if dataset.modality == "image" else dataset.splits["train"].x
     columns = explore.class_columns(network.classes)
@@ -263,5 +263,6 @@ def _snapshots(
             explore.save_snapshot(folder.samples, step, samples, rows, columns)
         except OSError as error:
             observer.warn(f"the samples of step {step} could not be written ({error.strerror}); training goes on")
+        observer.snapshot(step, samples)
 
     return write

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 import saddlepoint.families  # noqa: F401 - registers the families
-from saddlepoint import weights
+from saddlepoint import show, weights
 from saddlepoint._errors import CheckpointError, ConfigError, DataError
 from saddlepoint._types import Samples, from_bytes, to_words
 from saddlepoint.config import from_json
@@ -57,6 +58,39 @@ class Run:
     def __init__(self, path: Path, config: Mapping[str, Any], family: Family, step: int, averaged: bool) -> None:
         self.path, self.config, self.family, self.step, self.averaged = path, config, family, step, averaged
         self.device = next(family.parameters()).device
+
+    def __repr__(self) -> str:
+        config = self.config
+        return f"<Run '{self.path}': {config['family']} on {config['data'].get('name', '?')}, step {self.step:,}>"
+
+    def __str__(self) -> str:
+        return show.text(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: samples, what the run is, its figures."""
+        return show.page(self)
+
+    def grid(
+        self, n: int = 64, *, seed: int = 0, label: int | str | None = None, truncation: float | None = None
+    ) -> Image.Image:
+        """Return ``n`` samples as one picture: images in a grid, series as paths, points as a scatter plot.
+
+        Args:
+            n: how many; of a conditional generator with few classes a class in each column.
+            seed: as in `sample`.
+            label: as in `sample`.
+            truncation: as in `sample`.
+
+        Raises:
+            ConfigError: as `sample`.
+        """
+        return show.sheet(self, n, seed=seed, label=label, truncation=truncation)
+
+    def show(
+        self, n: int = 64, *, seed: int = 0, label: int | str | None = None, truncation: float | None = None
+    ) -> None:
+        """Show what `grid` returns: in a notebook below the cell, else in the viewer of the system."""
+        show.display(self.grid(n, seed=seed, label=label, truncation=truncation))
 
     @property
     def log(self) -> list[dict[str, Any]]:

@@ -192,6 +192,7 @@ def _intervene(trainer: Trainer, config: FamilyConfig, remedies: Sequence[Remedy
         observer.warn(sentence)
     write_atomically(_announcement(folder), json.dumps({"event": event, "seconds": trainer.state.seconds}) + "\n")
     finish_rollback(folder)
+    observer.report(event)
 
 
 def _told(event: Mapping[str, Any], diagnosis: Diagnosis) -> list[str]:
