@@ -36,6 +36,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 NOT_COMMANDS = {
+    ("README.md", "python3 -m venv .venv"): "an installation, which takes minutes",
     ("README.md", "data:     mnist, 50,000 images of 1x28x28"): "what make demo printed",
     ("README.md", "generator (EMA)             held-out images  training images"): "what make demo printed",
     ("README.md", "what is done"): "what inspect says of a public table",
