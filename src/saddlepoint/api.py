@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import inspect as inspection
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint import resolve as resolving
 from saddlepoint._errors import CheckpointError, ConfigError, suggest
+from saddlepoint.callbacks import Callback, StopTraining, train_with
 from saddlepoint.config import from_json, override
 from saddlepoint.data import Inspection, in_memory, inspect_source
 from saddlepoint.data.options import Options, Preparation, preparation_of
@@ -20,17 +21,19 @@ from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.lookup import check_name, find_run, runs_folder
 from saddlepoint.engine.origin import refuse_gone
 from saddlepoint.engine.precision import PRECISIONS
-from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.settings import SILENT, Settings
 from saddlepoint.engine.standing import standing_of
 from saddlepoint.family import Family, families, get_family, get_preset
 from saddlepoint.launch import Start, start
+from saddlepoint.progress import Line, is_watched
+from saddlepoint.registry import family_of
 from saddlepoint.resolve import Plan, Resolved
 from saddlepoint.run import Run, load
 from saddlepoint.weights import refuse_export
 
 __all__ = [
-    "Plan", "Resolved", "Run", "Start", "inspect", "list_families", "load", "parse_budget", "plan", "plan_to_resume",
-    "resolve", "resume", "start", "train",
+    "Callback", "Plan", "Resolved", "Run", "Start", "StopTraining", "inspect", "list_families", "load", "parse_budget",
+    "plan", "plan_to_resume", "resolve", "resume", "start", "train",
 ]  # fmt: skip
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -88,12 +91,14 @@ def plan(
             None: a process's whole part at once.
         precision: of matrix products: ``fp32``, ``bf16`` (all else stays fp32), or ``auto``: what is faster here.
         compile: try `torch.compile` on each network, and keep it where the gradients stay the same.
-        preparation: how data is prepared, fields of `saddlepoint.data.Options`: ``size=64``, ``time_column="day"``, ...
+        preparation: how data is prepared, fields of `saddlepoint.Options`: ``size=64``, ``time_column="day"``, ...; and
+            fields of the family's configuration by their names, ``lr=0.1``, as in ``options``.
 
     Raises:
         ConfigError: on an unknown family, preset or option, or a value that breaks a rule.
     """
     kind = get_family(family)
+    preparation, options = _told_apart(kind, preparation, options or {})
     preset, config = get_preset(kind, preset)
     count = runtime.read_threads(threads)
     remedy = ("off" if preset in kind.paper_presets else "auto") if remedy is None else remedy
@@ -101,12 +106,11 @@ def plan(
     settings = dataclasses.replace(settings, micro_batch=micro_batch, precision=precision, compile=compile)
     _check_words(remedy, stop_when, precision)
     runtime.resolve_device(device)
-    _refuse_unknown(preparation)
     asked = Options.of(**preparation)
     return Plan(
         family=kind.name,
         preset=preset,
-        options=override(config, options or {}),
+        options=override(config, options),
         source=str(data) if in_memory.is_name(data) else in_memory.hold(data, _reading(kind, preparation)),
         preparation=asked.given(),
         settings=settings,
@@ -114,7 +118,7 @@ def plan(
         threads=count,
         out=_place(out, name, runs),
         root=None if runs is None else Path(runs),
-        chosen=None if preset in kind.paper_presets else frozenset(key.replace("-", "_") for key in options or {}),
+        chosen=None if preset in kind.paper_presets else frozenset(key.replace("-", "_") for key in options),
     )
 
 
@@ -127,13 +131,25 @@ def _place(out: str | Path | None, name: str | None, runs: str | Path | None) ->
     return runs_folder(runs) / check_name(name)
 
 
-def _refuse_unknown(given: Mapping[str, Any]) -> None:
-    """Refuse a keyword that neither `plan` nor the options of data have, with the nearest of all of them."""
-    fields = {field.name for field in dataclasses.fields(Options)}
-    known = fields | {name for name in inspection.signature(plan).parameters if name != "preparation"}
-    for name in given:
-        if name not in fields:
+def _told_apart(
+    kind: type[Family], given: Mapping[str, Any], options: Mapping[str, Any]
+) -> tuple[Preparation, dict[str, Any]]:
+    """Tell options of data from fields of the family's configuration, which join ``options``.
+
+    Raises:
+        ConfigError: on a name that nobody has, with the nearest of all; or one that is given twice.
+    """
+    data, own = ({field.name for field in dataclasses.fields(cls)} for cls in (Options, kind.Config))
+    found = {key.replace("-", "_"): value for key, value in options.items()}
+    for name in given.keys() - data:
+        if name not in own:
+            more = {*inspection.signature(plan).parameters, *inspection.signature(train).parameters}
+            known = data | own | more - {"preparation", "request"}
             raise ConfigError(f"there is no argument '{name}'; {suggest(name, known)}")
+        if name in found:
+            raise ConfigError(f"'{name}' is given twice: by itself, and in options")
+    preparation = {name: value for name, value in given.items() if name in data}
+    return cast(Preparation, preparation), {**found, **{name: given[name] for name in given if name not in data}}
 
 
 def _settings(
@@ -160,7 +176,14 @@ def _reading(kind: type[Family], preparation: Preparation) -> Options:
     return Options.of(**{**known, **preparation})
 
 
-def train(family: str = "gan", data: Any = "mnist", **request: Any) -> Run:
+def train(
+    family: str = "gan",
+    data: Any = "mnist",
+    *,
+    progress: bool | None = None,
+    callbacks: Sequence[Callback] = (),
+    **request: Any,
+) -> Run:
     """Train a family on data, or go on with the same unfinished training, and return the run.
 
     Args:
@@ -168,19 +191,36 @@ def train(family: str = "gan", data: Any = "mnist", **request: Any) -> Run:
         data: name of a data set, path of images or arrays, or ``hf:owner/name``; or data in memory: an array or tensor,
             (x, labels), a list of pictures, a data set of PyTorch or of `datasets`, a pandas.DataFrame, a `Dataset`,
             or a mapping from split names to these.
-        **request: everything else that `plan` accepts.
+        progress: say how training stands, in a line on standard error or in the notebook; None: where somebody is
+            likely to look, which is a notebook or a terminal.
+        callbacks: hear of the training, and may end it; see `Callback`.
+        **request: everything else that `plan` accepts (``budget="3m"``, ``seed=1``, ``out="runs/mine"``, ...),
+            options of data (``size=64``), and options of the family as on the command line (``lr=0.1``).
 
     Raises:
         ConfigError: on an impossible request.
         DataError: if the data cannot be found or used.
         CheckpointError: if the run folder cannot be used.
         TrainingError: if a loss or a weight stops being finite.
+        Exception: what a callback raised, once the state is saved.
+
+    Example:
+        ``saddlepoint.train("dcgan", "./photos", budget="20m", lr=1e-4)``
     """
-    planned = plan(family, data, **request)
+    return _train(plan(family, data, **request), progress, callbacks)
+
+
+def _train(request: Plan, progress: bool | None, callbacks: Sequence[Callback]) -> Run:
+    """Carry out a plan with whoever looks on."""
+    line = Line(request.settings) if (is_watched() if progress is None else progress) else None
     try:
-        return start(planned)[0]
+        if line is None:
+            return train_with(request, callbacks, SILENT)
+        return train_with(request, callbacks, line.observer(), line.announce)
     finally:
-        in_memory.forget(planned.source)  # what is needed from now on, the cache has
+        if line is not None:
+            line.end()
+        in_memory.forget(request.source)  # what is needed from now on, the cache has
 
 
 def resolve(request: Plan, say: Callable[[str], None] | None = None) -> Resolved:
@@ -232,13 +272,22 @@ def inspect(
     return dataclasses.replace(found, findings=resolved.reading.findings, shape=resolved.dataset.spec.shape)
 
 
-def resume(path: str | Path, **limits: Any) -> Run:
-    """Go on with the run in ``path`` and return it; arguments as in `plan_to_resume`, errors as in `train`."""
-    planned = plan_to_resume(path, **limits)
-    try:
-        return start(planned)[0]
-    finally:
-        in_memory.forget(planned.source)
+def resume(path: str | Path, *, progress: bool | None = None, callbacks: Sequence[Callback] = (), **limits: Any) -> Run:
+    """Go on with the run in ``path`` and return it, bit for bit as if it had never stopped.
+
+    Args:
+        path: run folder.
+        progress: as in `train`.
+        callbacks: as in `train`.
+        **limits: new ones, from the run's beginning: ``budget``, ``kimg``, ``steps``, ``stop_when``, as in `plan`; also
+            ``device`` and ``threads``; ``data`` where that was given in memory. None given: the run's own.
+
+    Raises:
+        CheckpointError: if the folder holds no run, or its configuration is damaged.
+        ConfigError: if a limit or an option is not possible.
+        Exception: as `train`.
+    """
+    return _train(plan_to_resume(path, **limits), progress, callbacks)
 
 
 def plan_to_resume(
@@ -283,7 +332,7 @@ def plan_to_resume(
     if more and limits.seconds is not None:
         limits = dataclasses.replace(limits, seconds=standing_of(folder).seconds + limits.seconds)
     try:
-        kind = get_family(config["family"])
+        kind = family_of(config, folder.path)
         settings = Settings(**config["settings"])
         known = config["data"]
         source = known["source"] if data is None else _given_again(folder, kind, known, data)

@@ -93,8 +93,17 @@ def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    own: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            metavar="FILE",
+            help="Import a Python file, or module, with families of your own first; before or after the command, "
+            "any number of times. SADDLEPOINT_IMPORT does the same.",
+        ),
+    ] = None,
 ) -> None:
-    pass
+    pass  # --import is taken out of the words before any command reads them, see `_import_own`
 
 
 @app.command(
@@ -175,6 +184,8 @@ def train(
         say_aside("\n".join(tables.reading_table(resolved.reading.findings)))
         typer.echo(json.dumps(resolved.to_json(), indent=1))
         return
+    from saddlepoint.data import KNOWN
+
     measuring = report or (report is None and request.source not in KNOWN)
     if has_ended(request):
         say_spent(request, asked=budget)
@@ -414,6 +425,29 @@ def _refuse_changes(changed: list[str]) -> None:
         )
 
 
+def _import_own(words: list[str]) -> list[str]:
+    """Import what --import names, for this process and those that it starts; return the other words."""
+    rest, named = list[str](), list[str]()
+    remaining = iter(words)
+    for word in remaining:
+        if word == "--":
+            rest += [word, *remaining]
+        elif word == "--import":
+            named.append(next(remaining, ""))
+        elif word.startswith("--import="):
+            named.append(word.partition("=")[2])
+        else:
+            rest.append(word)
+    if named:
+        from saddlepoint import registry
+
+        if not all(named):
+            raise ConfigError("--import needs a Python file or a module, as --import my_family.py")
+        registry.import_families(*named)
+        registry.remember(*named)
+    return rest
+
+
 def _general_options() -> set[str]:
     """Names of the options of `saddle train` that belong to no family."""
     command = cast(Any, typer.main.get_command(app)).commands["train"]
@@ -518,7 +552,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         with patience.began(quiet=_follows() or bool({"-q", "--quiet"} & set(sys.argv[1:]))):
-            code = app(_gather(sys.argv[1:]), standalone_mode=False)
+            code = app(_gather(_import_own(sys.argv[1:])), standalone_mode=False)
         family_options(sys.argv[1:])
     except OpenQuestion as question:
         code = _fail(question.text(["saddle", *sys.argv[1:]]))

@@ -19,6 +19,7 @@ from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.settings import Means, Observer, Settings
 from saddlepoint.engine.standing import Standing as At
 from saddlepoint.engine.standing import standing_of
+from saddlepoint.progress import remaining
 from saddlepoint.tables import brief_reading
 
 if TYPE_CHECKING:
@@ -150,30 +151,13 @@ class Display:
         self._next = now + (_LIVE_SECONDS if self.live else _LINE_SECONDS)
         self._means = means() or self._means
         speed = (at.nimg - nimg) / (now - started) if now > started else 0.0
-        share, left = self._remaining(at, seconds, speed)
+        share, left = remaining(self.settings, at, seconds, speed)
         figures = "  ".join(f"{name} {self._means[name]:.3f}" for name in _SHOWN if name in self._means)
         line = f"{at.nimg / 1000:,.1f} kimg  {speed:,.0f} samples/s  {figures}  {self._verdict}".rstrip()
         if self.live:
             self._bar.update(self._task, completed=share, description=line, left=left)
         else:
             print(f"{left:>10}  {line}", file=sys.stderr, flush=True)  # noqa: T201
-
-    def _remaining(self, at: Standing, seconds: float, speed: float) -> tuple[float, str]:
-        """Return the share of the budget that is spent and the time left in words, by the tightest limit."""
-        limits: list[tuple[float, float]] = []
-        if self.settings.seconds is not None:
-            limits.append((seconds / self.settings.seconds, self.settings.seconds - seconds))
-        per_step = at.nimg / at.step if at.step else 1.0
-        goals = (
-            self.settings.kimg and self.settings.kimg * 1000,
-            self.settings.steps and self.settings.steps * per_step,
-        )
-        limits += [(at.nimg / goal, (goal - at.nimg) / speed) for goal in goals if goal and speed]
-        if not limits:
-            return 0.0, ""
-        share, left = min(limits, key=lambda limit: limit[1])
-        minutes, rest = divmod(max(0, round(left)), 60)
-        return min(1.0, share), f"{minutes}:{rest:02d} left"
 
 
 def _threads(config: Mapping[str, Any]) -> str:

@@ -36,6 +36,7 @@ from saddlepoint.engine.threads import AS_THEY_ARE, ChosenThreads, Threads
 from saddlepoint.engine.world import World, join
 from saddlepoint.family import Family, FamilyConfig, build_family, get_family
 from saddlepoint.features import shipped_classifier
+from saddlepoint.registry import has_changed, source_of
 from saddlepoint.resolve import Plan, resolve
 from saddlepoint.run import Run, load
 
@@ -86,6 +87,10 @@ def start(
     observer.say(f"precision: {precision}")
     threads = _threads(request, device, folder if resumed else None, world, observer.say)
     config |= {"processes": world.size, "precision": dataclasses.asdict(precision)}
+    if (source := source_of(type(network))) is not None:
+        config["family_source"] = source
+    if resumed and has_changed(type(network), folder.read_config()):
+        observer.warn(f"the file of the family '{request.family}' has changed since this run began")
     with contextlib.ExitStack() as held:
         if request.threads is None:
             held.callback(runtime.use_threads, torch.get_num_threads())
@@ -285,7 +290,7 @@ def _other_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 def _snapshots(
     folder: RunFolder, dataset: Dataset, network: Family, observer: Observer
 ) -> Callable[[int, Tensor], None]:
-    """Return the observer that keeps a picture of every snapshot; a full disk loses the picture, not the run."""
+    """Return what keeps a picture of every snapshot, then hands it on; a full disk loses the picture, not the run."""
 
     rows = None if dataset.modality == "image" else dataset.splits["train"].x
     columns = explore.class_columns(network.classes)
@@ -295,5 +300,6 @@ def _snapshots(
             explore.save_snapshot(folder.samples, step, samples, rows, columns)
         except OSError as error:
             observer.warn(f"the samples of step {step} could not be written ({error.strerror}); training goes on")
+        observer.snapshot(step, samples)
 
     return write

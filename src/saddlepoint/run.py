@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 import saddlepoint.families  # noqa: F401 - registers the families
-from saddlepoint import weights
+from saddlepoint import show, weights
 from saddlepoint._errors import CheckpointError, ConfigError, DataError
 from saddlepoint._types import Samples, from_bytes, to_words
 from saddlepoint.config import from_json
@@ -33,7 +34,8 @@ from saddlepoint.engine.origin import counted, refuse_gone
 from saddlepoint.engine.state import newest_checkpoint
 from saddlepoint.engine.threads import told_threads
 from saddlepoint.engine.training import load_weights
-from saddlepoint.family import Family, build_family, get_family
+from saddlepoint.family import Family, build_family
+from saddlepoint.registry import family_of
 from saddlepoint.translation import target_of
 
 if TYPE_CHECKING:
@@ -59,6 +61,39 @@ class Run:
     def __init__(self, path: Path, config: Mapping[str, Any], family: Family, step: int, averaged: bool) -> None:
         self.path, self.config, self.family, self.step, self.averaged = path, config, family, step, averaged
         self.device = next(family.parameters()).device
+
+    def __repr__(self) -> str:
+        config = self.config
+        return f"<Run '{self.path}': {config['family']} on {config['data'].get('name', '?')}, step {self.step:,}>"
+
+    def __str__(self) -> str:
+        return show.text(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: samples, what the run is, its figures."""
+        return show.page(self)
+
+    def grid(
+        self, n: int = 64, *, seed: int = 0, label: int | str | None = None, truncation: float | None = None
+    ) -> Image.Image:
+        """Return ``n`` samples as one picture: images in a grid, series as paths, points as a scatter plot.
+
+        Args:
+            n: how many; of a conditional generator with few classes a class in each column.
+            seed: as in `sample`.
+            label: as in `sample`.
+            truncation: as in `sample`.
+
+        Raises:
+            ConfigError: as `sample`.
+        """
+        return show.sheet(self, n, seed=seed, label=label, truncation=truncation)
+
+    def show(
+        self, n: int = 64, *, seed: int = 0, label: int | str | None = None, truncation: float | None = None
+    ) -> None:
+        """Show what `grid` returns: in a notebook below the cell, else in the viewer of the system."""
+        show.display(self.grid(n, seed=seed, label=label, truncation=truncation))
 
     @property
     def log(self) -> list[dict[str, Any]]:
@@ -436,7 +471,7 @@ class Run:
         }
         about = {
             "run": f"{self.path.resolve().name}, {facts['trained']}",
-            "family": f"{get_family(config['family']).summary}; preset {config['preset']}",
+            "family": f"{self.family.summary}; preset {config['preset']}",
             "options that differ from the preset": ", ".join(changed_options(config)) or "none",
             "chosen automatically": "; ".join(chosen_options(config)),
         }
@@ -465,7 +500,7 @@ def load(path: str | Path, *, device: str = "cpu", averaged: bool = True, data: 
         config = {**config, "data": {**config["data"], "source": absolute_source(str(data))}}
     model, averages, step = _kept(folder, config, averaged)
     try:
-        kind, spec = get_family(config["family"]), weights.spec_of(config["data"])
+        kind, spec = family_of(config, folder.path), weights.spec_of(config["data"])
         with weights.no_larger_than(model):
             family = build_family(kind.name, from_json(kind.Config, config["options"]), spec)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:

@@ -136,7 +136,7 @@ def test_without_its_packages_the_studio_says_how_to_get_them(monkeypatch: pytes
 
 
 def test_panels_follow_the_tags_of_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
-    from saddlepoint import family
+    from saddlepoint import family, registry
     from saddlepoint.families.gan import GAN
     from saddlepoint.serve.studio.run import panels
     from saddlepoint.shelf import Entry
@@ -148,7 +148,7 @@ def test_panels_follow_the_tags_of_a_family(monkeypatch: pytest.MonkeyPatch) -> 
         name, tags = "sequences", family.Tags(modalities=("sequence",))
 
     for kind in (Translator, Sequences):
-        monkeypatch.setitem(family._REGISTRY, kind.name, kind)
+        monkeypatch.setitem(registry._REGISTRY, kind.name, kind)
     always = {"Training", "Filmstrip", "Samples", "Figures", "Data"}
     for name, modality, more in (
         ("gan", "image", {"Neighbours", "Explorer", "Projection"}), ("gan", "vector", {"Explorer"}),

@@ -243,6 +243,7 @@ def _intervene(
         observer.warn(sentence)
     write_atomically(_announcement(folder), json.dumps({"event": event, "seconds": trainer.state.seconds}) + "\n")
     finish_announced(folder)
+    observer.report(event)
 
 
 def _told(event: Mapping[str, Any]) -> list[str]:

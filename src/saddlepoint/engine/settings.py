@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -18,7 +18,7 @@ from saddlepoint.config import check
 from saddlepoint.engine.doctor import Diagnosis
 from saddlepoint.family import Progress
 
-Reason = Literal["budget", "stages", "interrupted", "finished", "verdict"]
+Reason = Literal["budget", "stages", "interrupted", "stopped", "finished", "verdict"]
 Means = Callable[[], dict[str, float]]
 
 
@@ -104,6 +104,9 @@ class Observer:
             report (reading makes an accelerator wait, so not at every step).
         diagnosis: at reports: the doctor's verdict.
         snapshot: at milestones: the step, and samples drawn from the same inputs every time.
+        report: at reports: the line of the log, and lines for events such as a remedy that is kept.
+        ending: before every step: why training shall end now, or None; "interrupted" leaves a run that can go on,
+            "stopped" a finished one.
         say: a line worth telling.
         warn: a line that must be seen.
     """
@@ -111,6 +114,8 @@ class Observer:
     tick: Callable[[Progress, float, Means], None] = lambda progress, seconds, means: None
     diagnosis: Callable[[Diagnosis], None] = lambda diagnosis: None
     snapshot: Callable[[int, Tensor], None] = lambda step, samples: None
+    report: Callable[[Mapping[str, Any]], None] = lambda line: None
+    ending: Callable[[], Literal["interrupted", "stopped"] | None] = lambda: None
     say: Callable[[str], None] = lambda message: None
     warn: Callable[[str], None] = lambda message: None
 
@@ -124,8 +129,8 @@ class Outcome:
     """How training ended.
 
     Attributes:
-        reason: the budget was spent, all stages were over, a signal came, or nothing improved any more (``finished``);
-            ``verdict`` only between the engine's own parts: a remedy is due.
+        reason: the budget was spent, all stages were over, a signal came, the observer ended it (``stopped``), or
+            nothing improved any more (``finished``); ``verdict`` only between the engine's own parts: a remedy is due.
         progress: where it stood.
         seconds: training time, over all processes that worked on the run.
     """
