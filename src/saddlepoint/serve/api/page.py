@@ -13,7 +13,7 @@ def page() -> tuple[str, str]:
     content = Path(__file__).with_name("page.html").read_text("utf-8")
     style, script = (_hashes(content, tag) for tag in ("style", "script"))
     return content, (
-        f"default-src 'none'; style-src {style}; script-src {script}; img-src 'self' blob:; connect-src 'self'; "
+        f"default-src 'none'; style-src {style}; script-src {script}; img-src 'self' blob: data:; connect-src 'self'; "
         "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
     )
 
