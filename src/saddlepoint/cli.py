@@ -230,7 +230,8 @@ def demo(
 @app.command(
     epilog="Examples:  saddle sample runs/my-run -n 64 --seed 1  |  saddle sample runs/my-run --picture filmstrip  |  "
     "saddle sample runs/my-run --label 3 -n 64  |  saddle sample runs/my-run -n 10000 --out samples.npz  |  "
-    "saddle sample runs/prices -n 1000 --format csv  |  saddle sample runs/my-run -n 1000 --out made/"
+    "saddle sample runs/prices -n 1000 --format csv  |  saddle sample runs/my-run -n 1000 --out made/  |  "
+    "saddle sample runs/my-run --seeds 0-63,100 --truncation 0.7 --out made/"
 )
 @with_runs("run")
 def sample(
@@ -244,6 +245,9 @@ def sample(
         str | None, typer.Option(help="Name or index of a class, for a conditional generator; default: every class.")
     ] = None,
     seed: SeedOption = 0,
+    seeds: Annotated[
+        str | None, typer.Option(help="One sample for each of these seeds, such as 0-63,100, the same in any company.")
+    ] = None,
     out: OutOption = None,
     kind: FormatOption = None,
     truncation: Annotated[
@@ -261,6 +265,7 @@ def sample(
     """Draw samples of a run: a PNG picture, with --out FOLDER one file each, with --out FILE.npz the arrays; of series
     a CSV.
 
+    --seeds names the samples: --out FOLDER has seed0000.png and so on, --out FILE.png a sheet of them.
     grid: samples, or inputs beside their translations. filmstrip: the same z over training. neighbours: samples
     beside their nearest training images, framed in yellow. interpolation: straight lines between points of z space.
     styles: coarse styles of the first column, fine ones of the first row; of stargan2 inputs in the style of one seed
@@ -270,9 +275,16 @@ def sample(
     from saddlepoint import api, pictures
     from saddlepoint.data.series.positions import in_words
     from saddlepoint.engine.threads import measured_threads
+    from saddlepoint.seeds import draw_seeds
 
     loaded = api.load(run, device=device, averaged=not raw, data=data)
-    with measured_threads(threads, lambda: loaded.sample(16), say_aside, worth=(n or 1) >= _MANY):
+    with measured_threads(threads, lambda: loaded.sample(16), say_aside, worth=seeds is not None or (n or 1) >= _MANY):
+        if seeds is not None:
+            if picture != Picture.grid or seed:
+                raise ConfigError("--seeds names the samples itself; leave out --picture and --seed")
+            words: dict[str, Any] = {"label": label, "kind": kind, "truncation": truncation, "start": start}
+            typer.echo(draw_seeds(loaded, seeds, out, n=n, **words))
+            return
         drawn = pictures.draw(
             loaded, picture, n, seed=seed, label=label, out=out, kind=kind, truncation=truncation, start=start
         )

@@ -28,7 +28,8 @@ def add_exploration(app: typer.Typer) -> None:
     )(explore)
     app.command(
         epilog="Examples:  saddle translate runs/my-run ./digits --to red,bold --out ./red  |  "
-        "saddle translate runs/my-run ./photos --to Blond_Hair --to not-Smiling --out ./out"
+        "saddle translate runs/my-run ./photos --to Blond_Hair --to not-Smiling --out ./out  |  "
+        "saddle translate runs/my-run me.png --to winter --out winter.png"
     )(translate)
     app.command(epilog="Examples:  saddle studio  |  saddle studio elsewhere/runs --port 9000 --no-browser")(studio)
 
@@ -95,7 +96,7 @@ def translate(
             "times, each gets a subfolder."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into; for one picture also a file.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     reference: Annotated[
         Path | None, typer.Option(help="Picture whose style the translations take, for families that can.")
@@ -119,7 +120,8 @@ def translate(
         api.load(run, device=device, averaged=not raw), folder, to, out,
         overwrite=overwrite, reference=reference, seed=seed, say=say_aside,
     )  # fmt: skip
-    typer.echo(f"translated: {len(found.written):,} files in {out}")
+    alone = len(found.written) == 1 and found.written[0] == out.expanduser()
+    typer.echo(f"translated: {out}" if alone else f"translated: {len(found.written):,} files in {out}")
     if found.refused:
         typer.echo(f"refused:    {len(found.refused):,} files")
         raise typer.Exit(2)

@@ -100,7 +100,7 @@ FormatOption = Annotated[
     str | None,
     typer.Option(
         "--format",
-        help="Of series: csv, parquet or npz, in the units of the data. Of images: png or webp, a file each.",
+        help="Of series: csv, parquet or npz, in the units of the data. Of images: png, webp or jpg, a file each.",
     ),
 ]
 

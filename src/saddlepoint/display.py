@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 
 _LIVE_SECONDS = 0.25
 _LINE_SECONDS = 10.0
-_SHOWN = ("V", "D(x)", "D(G(z))")
+_SHOWN = {
+    "V": "V", "D(x)": "D(x)", "D(G(z))": "D(G(z))", "class accuracy": "class accuracy", "cycle error": "cycle error",
+    "cycle error (latent)": "cycle error", "diversity (latent)": "diversity",
+}  # fmt: skip
+"""Figures of the log and what they are called in the line; the last ones say what a translation is worth."""
 
 
 class Measuring:
@@ -68,6 +72,8 @@ class Measuring:
 
 class Display:
     """Shows kimg, samples/s, time left, V(D, G), mean D(x) and mean D(G(z)) of the recent steps, and the verdict.
+
+    Of translation also the share that D's classifier reads as the domain asked for, and the cycle error.
 
     Args:
         settings: the budget, for the time left.
@@ -152,7 +158,7 @@ class Display:
         self._means = means() or self._means
         speed = (at.nimg - nimg) / (now - started) if now > started else 0.0
         share, left = remaining(self.settings, at, seconds, speed)
-        figures = "  ".join(f"{name} {self._means[name]:.3f}" for name in _SHOWN if name in self._means)
+        figures = "  ".join(f"{short} {self._means[name]:.3f}" for name, short in _SHOWN.items() if name in self._means)
         line = f"{at.nimg / 1000:,.1f} kimg  {speed:,.0f} samples/s  {figures}  {self._verdict}".rstrip()
         if self.live:
             self._bar.update(self._task, completed=share, description=line, left=left)

@@ -158,28 +158,50 @@ class Run:
         """
         if n < 1:
             raise ConfigError(f"the number of samples is {n}, but it must be at least 1")
-        if truncation is not None:
-            if not self.family.tags.has_w:
-                raise ConfigError(f"family '{self.family.name}' has no w to truncate; leave the truncation out")
-            w = self.codes(self.inputs(n, seed=seed), self.labels(n, seed=seed, label=label))
-            near = torch.lerp(self.family.w_average.cpu().expand_as(w), w, truncation)
-            return self.synthesise(near[:, None].expand(-1, self.family.w_layers, -1), seed)
-        return self.generate(self.inputs(n, seed=seed), self.labels(n, seed=seed, label=label), seed=seed)
+        labels = self.labels(n, seed=seed, label=label)
+        return self.generate(self.inputs(n, seed=seed), labels, seed=seed, truncation=truncation)
+
+    def sample_seeds(
+        self, seeds: Sequence[int], *, label: int | str | None = None, truncation: float | None = None
+    ) -> Samples:
+        """Return one sample for each seed, on the CPU: (seeds, *sample), the first that `sample` draws with that seed.
+
+        Each is computed alone, so it is the same bit for bit whatever other seeds are asked for.
+
+        Args:
+            seeds: 0 or more each.
+            label, truncation: as in `sample`; without a label a conditional generator takes the label of the seed.
+
+        Raises:
+            ConfigError: if there are no seeds, and as `sample`.
+        """
+        if not seeds:
+            raise ConfigError("no seed is given; name at least one")
+        return torch.cat([self.sample(1, seed=seed, label=label, truncation=truncation) for seed in seeds])
 
     @torch.no_grad()
-    def generate(self, inputs: Tensor, labels: Tensor | None = None, *, seed: int = 0) -> Samples:
+    def generate(
+        self, inputs: Tensor, labels: Tensor | None = None, *, seed: int = 0, truncation: float | None = None
+    ) -> Samples:
         """Return the samples of given inputs, computed in pieces, on the CPU.
 
         Args:
             inputs: (n, latent), as `inputs` draws them; or images (n, *sample) in [-1, 1].
             labels: (n,) class indices, for a conditional generator; or (n, classes), as `target` gives them.
             seed: of further randomness.
+            truncation: as in `sample`.
 
         Raises:
-            ConfigError: if the generator is conditional and there are no labels.
+            ConfigError: if the generator is conditional and there are no labels, or a truncation is asked of a family
+                without w.
         """
         if labels is None and self.family.classes:
             raise ConfigError(f"'{self.path.name}' is a conditional generator: give the labels of its samples too")
+        if truncation is not None:
+            check_truncation(self.family, truncation)
+            w = self.codes(inputs, labels)
+            near = torch.lerp(self.family.w_average.cpu().expand_as(w), w, truncation)
+            return self.synthesise(near[:, None].expand(-1, self.family.w_layers, -1), seed)
         samples = torch.empty(0)
         for number, start in enumerate(range(0, len(inputs), _CHUNK)):
             stream = runtime.stream(self.device, "generate", seed, number)
@@ -279,7 +301,7 @@ class Run:
             n: images, or windows.
             seed: as in `sample`.
             label: as in `sample`.
-            kind: of images: png or webp.
+            kind: of images: png, webp or jpg.
             truncation: as in `sample`.
             start: of series: time of the first step, as ``2016-07-01``; None: after the data.
 
@@ -478,6 +500,12 @@ class Run:
         title = f"{config['family']} on {short_name(str(config['data']['name']))}"
         snapshots = RunFolder(self.path).samples
         return Training(self.log, diagnosis.verdict, diagnosis.evidence, facts, title, about, snapshots)
+
+
+def check_truncation(family: Family, truncation: float | None) -> None:
+    """Raise a `ConfigError` if a truncation is asked of a family without w."""
+    if truncation is not None and not family.tags.has_w:
+        raise ConfigError(f"family '{family.name}' has no w to truncate; leave the truncation out")
 
 
 def load(path: str | Path, *, device: str = "cpu", averaged: bool = True, data: str | Path | None = None) -> Run:
