@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from saddlepoint import jobs
-from saddlepoint._errors import SaddlepointError
+from saddlepoint._errors import CheckpointError, ConfigError, SaddlepointError
 from saddlepoint.engine.folder import RunFolder
 
 STATES = ("starting", "running", "paused", "stopped", "finished", "failed", "broken")
 
 _TAIL_BYTES = 16_384
+_LONGEST_NAME = 200
 _WATCHED = ("config.json", "status.json", "log.jsonl", "report/metrics.jsonl", jobs.OUTPUT)
 
 
@@ -27,11 +31,15 @@ class Figure:
         protocol: full name.
         metric: name.
         value: the figure, with its interval if it has one, as people read it.
+        number: the figure.
+        better: ``lower``, ``higher`` or ``neither``.
     """
 
     protocol: str
     metric: str
     value: str
+    number: float = 0.0
+    better: str = "neither"
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,8 @@ class Entry:
         progress: share of the budget that is spent, in [0, 1]; None without a budget that can be told.
         verdict: the doctor's last word; "" before the first.
         figures: first figure of each protocol.
+        picture: step of the newest snapshot; None before the first.
+        reported: whether there is a page with its figures.
         changed: time of the last change, seconds since the epoch.
     """
 
@@ -62,6 +72,8 @@ class Entry:
     progress: float | None = None
     verdict: str = ""
     figures: tuple[Figure, ...] = ()
+    picture: int | None = None
+    reported: bool = False
     changed: float = 0.0
 
 
@@ -148,6 +160,8 @@ def _read(path: Path, changed: float) -> Entry:
         progress=1.0 if state == "finished" else spent,
         verdict=str(last.get("verdict") or status.get("verdict") or ""),
         figures=read_figures(path),
+        picture=max(snapshot_steps(path), default=None),
+        reported=(folder.report / "index.html").is_file(),
         changed=changed,
     )
 
@@ -189,7 +203,78 @@ def read_figures(path: Path) -> tuple[Figure, ...]:
     except SaddlepointError:
         return ()
     first = [(result, result.metrics[0], result.find(result.metrics[0].name)) for result in results if result.metrics]
-    return tuple(Figure(r.protocol, metric.name, shown(row, metric)) for r, metric, row in first if row is not None)
+    return tuple(
+        Figure(r.protocol, metric.name, shown(row, metric), float(row.value), metric.better)
+        for r, metric, row in first
+        if row is not None
+    )
+
+
+def snapshot_steps(path: Path) -> list[int]:
+    """Return the steps whose snapshots a run folder holds, in order."""
+    try:
+        found = [re.fullmatch(r"step(\d{8,})\.png", entry.name) for entry in os.scandir(path / "samples")]
+    except OSError:
+        return []
+    return sorted(int(match[1]) for match in found if match)
+
+
+def rename_run(root: Path, name: str, new: str) -> Path:
+    """Give a run another name, and return its folder.
+
+    Args:
+        root: folder of runs.
+        name: of the run: of a folder in ``root``.
+        new: no path, no name that begins with a dot, and of no other run.
+
+    Raises:
+        ConfigError: if the new name is not possible, or taken.
+        CheckpointError: if there is no such run, it is being trained, or the folder cannot be written.
+    """
+    folder = _idle(root, name, "rename")
+    new = new.strip()
+    if not new or new.startswith((".", "-")) or Path(new).name != new or "\\" in new or not new.isprintable():
+        raise ConfigError(f"the name is '{new}', but it must be a name of a folder, such as faces-64")
+    if len(new.encode()) > _LONGEST_NAME:
+        raise ConfigError(f"the name has {len(new.encode())} bytes, but it must have at most {_LONGEST_NAME}")
+    target = root / new
+    if target.exists() or target.is_symlink():
+        raise ConfigError(f"there is a run '{new}' already; choose another name")
+    try:
+        return folder.rename(target)
+    except OSError as error:
+        raise CheckpointError(f"'{folder}' cannot be renamed: {error.strerror}") from error
+
+
+def remove_run(root: Path, name: str) -> None:
+    """Remove a run with all that is in its folder; of a link the link alone.
+
+    Args:
+        root: folder of runs.
+        name: of the run: of a folder in ``root``.
+
+    Raises:
+        CheckpointError: if there is no such run, it is being trained, or the folder cannot be written.
+    """
+    folder = _idle(root, name, "remove")
+    try:
+        if folder.is_symlink():
+            folder.unlink()
+            return
+        # What is hidden is no run: one that is removed by half is never seen.
+        shutil.rmtree(folder.rename(root / f".removed-{uuid.uuid4().hex}"))
+    except OSError as error:
+        raise CheckpointError(f"'{folder}' cannot be removed: {error.strerror}") from error
+
+
+def _idle(root: Path, name: str, action: str) -> Path:
+    """Return the folder of a run that no process trains."""
+    folder = Shelf(root).path(name)
+    if folder is None or name.startswith("."):
+        raise CheckpointError(f"there is no run '{name}' in {root}")
+    if RunFolder(folder).trainer() is not None or jobs.is_starting(folder):
+        raise CheckpointError(f"'{name}' is being trained: pause or stop it first, then {action} it")
+    return folder
 
 
 def _reason(path: Path, error: Exception) -> str:
