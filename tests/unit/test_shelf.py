@@ -13,9 +13,9 @@ import pytest
 
 import saddlepoint
 from saddlepoint import jobs
-from saddlepoint._errors import CheckpointError
+from saddlepoint._errors import CheckpointError, ConfigError
 from saddlepoint.engine.folder import RunFolder
-from saddlepoint.shelf import Shelf, last_line
+from saddlepoint.shelf import Shelf, last_line, remove_run, rename_run, snapshot_steps
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 WORDS = ["gan", "--data", "digits", "--generator-widths", "16", "--discriminator-widths", "8", "--threads", "1"]
@@ -156,3 +156,58 @@ def test_looking_at_a_lock_does_not_turn_a_trainer_away(tmp_path: Path) -> None:
     assert folder.trainer() is None
     (tmp_path / ".lock").write_text("12 elsewhere\n")
     assert folder.trainer() is None
+
+
+def test_runs_are_renamed_and_removed(finished: Path, tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    root.mkdir()
+    copied(finished, root / "one")
+    copied(finished, root / "two")
+    assert rename_run(root, "one", " faces 64 ") == root / "faces 64"
+    assert saddlepoint.load(root / "faces 64").step == saddlepoint.load(finished).step
+    assert {entry.name for entry in Shelf(root).entries()} == {"faces 64", "two"}
+    remove_run(root, "two")
+    assert os.listdir(root) == ["faces 64"]
+    (root / "link").symlink_to(finished)
+    remove_run(root, "link")
+    assert (finished / "config.json").exists(), "of a link, the link alone is removed"
+
+
+@pytest.mark.parametrize("new", ["", " ", "..", ".hidden", "-v", "a/b", "/tmp/x", "a\\b", "two", "x" * 201, "a\nb"])
+def test_a_run_gets_no_name_that_leads_elsewhere(tmp_path: Path, new: str) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(ConfigError, match="name"):
+        rename_run(tmp_path, "one", new)
+    assert sorted(os.listdir(tmp_path)) == ["one", "two"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../outside", "gone", ".uploads"])
+def test_nothing_outside_the_runs_is_removed(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "runs"
+    for folder in (root / "one", root / ".uploads", tmp_path / "outside"):
+        folder.mkdir(parents=True)
+    with pytest.raises(CheckpointError, match="there is no run"):
+        remove_run(root, name)
+    assert (root / "one").is_dir()
+    assert (root / ".uploads").is_dir()
+    assert (tmp_path / "outside").is_dir()
+
+
+def test_a_run_that_is_being_trained_stays(tmp_path: Path) -> None:
+    (tmp_path / "live").mkdir()
+    with RunFolder(tmp_path / "live").locked():
+        for action in (lambda: rename_run(tmp_path, "live", "other"), lambda: remove_run(tmp_path, "live")):
+            with pytest.raises(CheckpointError, match="is being trained: pause or stop it first"):
+                action()
+    assert os.listdir(tmp_path) == ["live"]
+
+
+def test_a_run_says_its_newest_picture(finished: Path, tmp_path: Path) -> None:
+    folder = copied(finished, tmp_path / "run")
+    steps = snapshot_steps(folder)
+    assert steps[0] == 0
+    assert steps == sorted(steps)
+    assert Shelf(tmp_path).entry("run").picture == steps[-1] == 630
+    assert snapshot_steps(tmp_path / "nowhere") == []
+    assert not Shelf(tmp_path).entry("run").reported

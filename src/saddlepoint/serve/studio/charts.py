@@ -24,7 +24,6 @@ def panel_options(panel: Panel) -> dict[str, Any]:
         if reach is not None:
             options[axis] |= {"min": reach[0], "max": reach[1]}
     options["series"] = [_series(curve) for curve in panel.curves]
-    options["legend"]["data"] = [curve.name for curve in panel.curves if curve.name]
     return options
 
 
@@ -103,8 +102,9 @@ def _frame(x_label: str, log: bool) -> dict[str, Any]:
     return {
         "animation": False,
         "backgroundColor": "transparent",
-        "legend": {"textStyle": text, "top": 0, "icon": "roundRect", "itemWidth": 14},
-        "grid": {"left": 8, "right": 16, "top": 34, "bottom": 30, "containLabel": True},
+        # Pages put a legend of their own above, which cuts no name: `parts.Legend`.
+        "legend": {"show": False},
+        "grid": {"left": 8, "right": 16, "top": 12, "bottom": 30, "containLabel": True},
         "tooltip": {"trigger": "axis", "confine": True},
         "xAxis": {
             **axis,

@@ -132,20 +132,13 @@ def _curves(desk: Desk, pair: list[str]) -> None:
         return
     with parts.block():
         ui.label("Curves of the training").classes("font-medium").props("role=heading aria-level=2")
-        with ui.row().classes("gap-x-6 gap-y-1"):
-            for name, colour in zip(dict.fromkeys(pair), charts.COLOURS, strict=False):
-                with ui.row().classes("items-center gap-2 flex-nowrap"):
-                    ui.element("span").classes("swatch").style(f"background: {colour}")
-                    ui.label(name).classes("break-all text-sm")
+        parts.Legend(charts.line_options(next(iter(drawn.values()))))
         with ui.element("div").classes("grid grid-cols-1 lg:grid-cols-3 gap-2 w-full"):
             for key, lines in drawn.items():
                 level = ("-log 4", -charts.LOG4) if key == "V" else ("1/2", 0.5)
-                options = charts.line_options(lines, level)
-                options["legend"] = {"show": False}
-                options["grid"]["top"] = 12
                 with ui.column().classes("w-full gap-0"):
                     ui.label(key)
-                    ui.echart(options).classes("w-full h-64")
+                    ui.echart(charts.line_options(lines, level)).classes("w-full h-64")
 
 
 def _figures(desk: Desk, pair: list[str], again: Callable[[], Awaitable[None]]) -> None:

@@ -49,14 +49,16 @@ class _Stage:
                     self.put(control)
             self.put_buttons()
         view = live.view()
-        self.plots: list[tuple[parts.Formula, ui.echart]] = []
+        self.plots: list[tuple[parts.Formula, parts.Legend, ui.echart]] = []
         with ui.element("div").classes("grid grid-cols-1 md:grid-cols-2 gap-4 w-full"):
             for panel in view.panels:
                 with parts.block().classes("gap-1 items-center"):
                     title = parts.Formula(panel.title)
-                    plot = ui.echart(charts.panel_options(panel)).classes("w-full")
+                    options = charts.panel_options(panel)
+                    legend = parts.Legend(options)
+                    plot = ui.echart(options).classes("w-full")
                     plot.style("max-width: 28rem; height: min(28rem, 92vw)" if panel.square else "height: 18rem")
-                    self.plots.append((title, plot))
+                    self.plots.append((title, legend, plot))
         with parts.block().classes("gap-1"):
             self.words = [parts.Formula(text) for text in view.words]
         self.timer = ui.timer(_FRAME_SECONDS, self.frame)
@@ -133,9 +135,11 @@ class _Stage:
             self.busy = False
         self.frames += 1
         self.count.text = f"frame {self.frames:,}"
-        for (title, plot), panel in zip(self.plots, view.panels, strict=True):
+        for (title, legend, plot), panel in zip(self.plots, view.panels, strict=True):
+            options = charts.panel_options(panel)
             title.say(panel.title)
-            plot.options.update(charts.panel_options(panel))
+            legend.show(options)
+            plot.options.update(options)
         for label, text in zip(self.words, view.words, strict=True):
             label.say(text)
         if not going:

@@ -65,7 +65,7 @@ class Panel:
     def put_picture(self) -> None:
         """Put the picture, and what can be done with its place."""
         self.picture = parts.Picture("the generator's sample at this place of its latent space", _SIDE)
-        self.took = parts.say("").classes("small")
+        self.took = parts.say("Drawing ...").classes("small")
         with ui.row().classes("gap-2"):
             for text, icon, action in (
                 ("Save as PNG", "download", self.download), ("Keep this point", "push_pin", self.keep),

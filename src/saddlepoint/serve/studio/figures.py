@@ -60,7 +60,9 @@ def lines_of(results: Sequence[Result]) -> list[list[str]]:
     lines = [["", *rows]]
     for result in results:
         for metric in result.metrics:
-            found = {row.row: shown(row, metric) for row in result.rows if row.metric == metric.name}
+            found = {
+                row.row: shown(row, metric).replace(" ", "\n", 1) for row in result.rows if row.metric == metric.name
+            }
             if found:
                 lines.append([_name(metric, result, names.count(metric.name) > 1), *(found.get(r, "") for r in rows)])
     return lines

@@ -6,7 +6,7 @@ import base64
 import functools
 import html
 import re
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -238,6 +238,33 @@ class Picture(ui.element):
         """Show a picture, or what is at an address."""
         self.set_visibility(True)
         self.props["src"] = picture if isinstance(picture, str) else data_url(picture)
+
+
+class Legend(ui.row):
+    """The names of a diagram's curves beside their colours, whole, with their formulas set.
+
+    Args:
+        options: of the diagram, as `charts` makes them.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.classes("gap-x-4 gap-y-1")
+        self.entries: list[tuple[str, str]] = []
+        self.show(options)
+
+    def show(self, options: Mapping[str, Any]) -> None:
+        """Show the names of a diagram; nothing happens while they stay."""
+        entries = list(dict.fromkeys((line["name"], line["color"]) for line in options["series"] if line["name"]))
+        if entries == self.entries:
+            return
+        self.entries = entries
+        self.clear()
+        with self:
+            for name, colour in entries:
+                with ui.row().classes("items-center gap-2 flex-nowrap"):
+                    ui.element("span").classes("swatch").style(f"background: {colour}")
+                    Formula(name).classes("text-sm break-words min-w-0")
 
 
 def copyable(label: str, text: str) -> Callable[[str], None]:

@@ -220,6 +220,7 @@ def _training(desk: Desk, name: str, entry: Entry) -> None:
             if title not in plots:
                 with area, ui.column().classes("sheet w-full gap-0"):
                     ui.label(title).classes("font-medium")
+                    parts.Legend(options)
                     plots[title] = ui.echart(options).classes("w-full h-64")
             plots[title].options.update(options)
         empty.set_visibility(not plots)
