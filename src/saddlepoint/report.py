@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,9 +56,14 @@ class Training:
 
 
 def save_report(folder: str | Path, report: Report, training: Training | None = None) -> Path:
-    """Add a report's figures to ``metrics.jsonl`` in ``folder``, write ``index.html``, return the path of the page."""
+    """Add a report's figures to ``metrics.jsonl`` in ``folder``, write ``index.html``, return the path of the page.
+
+    ``summary.json`` beside them keeps verdict, limits and what was not measured, for pages that show the figures.
+    """
     folder = Path(folder)
     report.to_jsonl(folder / "metrics.jsonl")
+    summary = {"verdict": report.verdict, "limits": report.limits, "omitted": dict(report.omitted)}
+    write_atomically(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     return write_page(folder / "index.html", report, training)
 
 

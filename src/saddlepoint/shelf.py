@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
@@ -35,11 +36,15 @@ class Figure:
         protocol: full name.
         metric: name.
         value: the figure, with its interval if it has one, as people read it.
+        number: the figure.
+        better: ``lower``, ``higher`` or ``neither``.
     """
 
     protocol: str
     metric: str
     value: str
+    number: float = 0.0
+    better: str = "neither"
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class Entry:
         progress: share of the budget that is spent, in [0, 1]; None without a budget that can be told.
         verdict: the doctor's last word; "" before the first.
         figures: first figure of each protocol.
+        picture: step of the newest snapshot; None before the first.
+        reported: whether there is a page with its figures.
         changed: time of the last change, seconds since the epoch.
         seconds: trained.
         tags: words that a person gave it.
@@ -73,6 +80,8 @@ class Entry:
     progress: float | None = None
     verdict: str = ""
     figures: tuple[Figure, ...] = ()
+    picture: int | None = None
+    reported: bool = False
     changed: float = 0.0
     seconds: float = 0.0
     tags: tuple[str, ...] = ()
@@ -162,6 +171,8 @@ def _read(path: Path, changed: float) -> Entry:
         progress=1.0 if state == "finished" else spent,
         verdict=str(last.get("verdict") or status.get("verdict") or ""),
         figures=read_figures(path),
+        picture=max(snapshot_steps(path), default=None),
+        reported=(folder.report / "index.html").is_file(),
         changed=changed,
         seconds=seconds,
         tags=read_tags(path),
@@ -305,7 +316,20 @@ def read_figures(path: Path) -> tuple[Figure, ...]:
     except SaddlepointError:
         return ()
     first = [(result, result.metrics[0], result.find(result.metrics[0].name)) for result in results if result.metrics]
-    return tuple(Figure(r.protocol, metric.name, shown(row, metric)) for r, metric, row in first if row is not None)
+    return tuple(
+        Figure(r.protocol, metric.name, shown(row, metric), float(row.value), metric.better)
+        for r, metric, row in first
+        if row is not None
+    )
+
+
+def snapshot_steps(path: Path) -> list[int]:
+    """Return the steps whose snapshots a run folder holds, in order."""
+    try:
+        found = [re.fullmatch(r"step(\d{8,})\.png", entry.name) for entry in os.scandir(path / "samples")]
+    except OSError:
+        return []
+    return sorted(int(match[1]) for match in found if match)
 
 
 def _reason(path: Path, error: Exception) -> str:

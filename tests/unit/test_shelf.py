@@ -15,7 +15,7 @@ import saddlepoint
 from saddlepoint import jobs
 from saddlepoint._errors import CheckpointError, ConfigError
 from saddlepoint.engine.folder import RunFolder
-from saddlepoint.shelf import Shelf, last_line, remove_run, rename_run, tag_run
+from saddlepoint.shelf import Shelf, last_line, remove_run, rename_run, snapshot_steps, tag_run
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 WORDS = ["gan", "--data", "digits", "--generator-widths", "16", "--discriminator-widths", "8", "--threads", "1"]
@@ -198,3 +198,23 @@ def test_a_run_that_is_being_trained_stays(finished: Path, tmp_path: Path) -> No
         assert tag_run(tmp_path, "busy", add=["watch"]) == ("watch",)
     remove_run(tmp_path, "busy")
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("new", ["", " ", "..", ".hidden", "-v", "a/b", "/tmp/x", "a\\b", "two", "x" * 201, "a\nb"])
+def test_a_run_gets_no_name_that_leads_elsewhere(tmp_path: Path, new: str) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="name"):
+        rename_run(tmp_path, "one", new)
+    assert sorted(os.listdir(tmp_path)) == ["one", "two"]
+
+
+def test_a_run_says_its_newest_picture(finished: Path, tmp_path: Path) -> None:
+    folder = copied(finished, tmp_path / "run")
+    steps = snapshot_steps(folder)
+    assert steps[0] == 0
+    assert steps == sorted(steps)
+    assert Shelf(tmp_path).entry("run").picture == steps[-1] == 630
+    assert snapshot_steps(tmp_path / "nowhere") == []
+    assert not Shelf(tmp_path).entry("run").reported
