@@ -1,6 +1,6 @@
 """Makes the table of threads in docs/performance.md: the automatic number against fixed ones, beside other programs.
 
-    python benchmarks/threads.py run [NAME ...]    measure what is not kept yet (ten minutes, on an idle machine)
+    python benchmarks/threads.py run [NAME ...]    measure what is not kept yet (half an hour, on an idle machine)
     python benchmarks/threads.py write             write the table from what is kept
     python benchmarks/threads.py worker CASE N     what `run` starts: steps of a case with N threads, or auto
 
@@ -40,12 +40,16 @@ CASES = {
     "timegan": Case("timegan", "timegan", "increments", (24, 6), "`timegan`, preset `increments`"),
 }
 BUSY = (0, 1, 2, 4)
-TURNS, SECONDS = 5, 2.0
+TURNS, SECONDS = 5, 4.0
 TARGET = 0.8
 """Of the speed of the best fixed number."""
 
-LONG = "as long as usual"
-"""All cores, with threads that turn in place as long as the library has them by default."""
+WAITS = {
+    "default": {"GOMP_SPINCOUNT": "300000"},
+    "sleep": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "1,000 turns": {"GOMP_SPINCOUNT": "1000"},
+}
+"""All cores, with threads not waiting as by `_waiting.py`: turning in place as by default, not, or shorter."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def run(row: Row, named: bool) -> None:
         return
     cores = os.cpu_count() or 1
     fixed = [n for n in (1, 2, 4, 8, 16, 32, 64) if n < cores] + [cores]
-    choices = {"auto": "auto", **{str(n): str(n) for n in fixed}, LONG: str(cores)}
+    choices = {"auto": "auto", **{str(n): str(n) for n in fixed}, **dict.fromkeys(WAITS, str(cores))}
     rates: dict[str, list[float]] = {choice: [] for choice in choices}
     used = list[int]()
     with _busy(row.busy), _workers(row.case, choices) as workers:
@@ -132,9 +136,8 @@ def _workers(case: str, choices: dict[str, str]) -> Iterator[dict[str, subproces
     kept = {name: value for name, value in os.environ.items() if name not in (*_waiting.CHOICES, "OMP_NUM_THREADS")}
     try:
         for choice, count in choices.items():
-            long = {"GOMP_SPINCOUNT": "300000"} if choice == LONG else {}
             found[choice] = subprocess.Popen(
-                [sys.executable, __file__, "worker", case, count], env={**kept, **long},
+                [sys.executable, __file__, "worker", case, count], env={**kept, **WAITS.get(choice, {})},
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             )  # fmt: skip
         for process in found.values():
@@ -161,11 +164,11 @@ def write() -> None:
     kept = kept_rows((row, row.path) for row in ROWS.values())
     if not kept:
         sys.exit("nothing is kept yet; run it first")
-    fixed = [name for name in kept[0][1]["rates"] if name not in ("auto", LONG)]
+    fixed = [name for name in kept[0][1]["rates"] if name not in ("auto", *WAITS)]
     lines = head_of(
         ["case", "busy programs", "auto, of the best fixed", "threads that auto took"]
         + [f"{n}, steps/s" for n in fixed]
-        + ["all cores, threads turning as long as by default"]
+        + [f"all cores, waiting: {wait}" for wait in WAITS]
     )
     worst = 2.0
     for row, found in kept:
@@ -173,7 +176,7 @@ def write() -> None:
         share = mean["auto"] / found["best"]
         worst = min(worst, share)
         cells = [CASES[row.case].what + found["mark"], str(row.busy), f"**{share:.2f}**", _shown(found["used"])]
-        lines.append(line_of([*cells, *(f"{mean[n]:.1f}" for n in fixed), f"{mean[LONG]:.1f}"]))
+        lines.append(line_of([*cells, *(f"{mean[name]:.1f}" for name in (*fixed, *WAITS))]))
     about = kept[0][1]
     reached = "reached" if worst >= TARGET else "**missed**"
     text = (
