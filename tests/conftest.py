@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+import saddlepoint.families  # noqa: F401 - the built-in ones are known before any other
+from saddlepoint import registry
 
 torch.set_num_threads(1)
 
@@ -22,3 +28,23 @@ def _cache(factory: pytest.TempPathFactory) -> Path:
     path = factory.getbasetemp() / "cache"
     path.mkdir(exist_ok=True)
     return path
+
+
+@pytest.fixture
+def families_of_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Forget families that a test brings, also inside it, by calling what this returns."""
+    known, paths, modules = dict(registry._REGISTRY), list(sys.path), set(sys.modules)
+    monkeypatch.delenv(registry.VARIABLE, raising=False)
+
+    def forget() -> None:
+        brought = {kind.__module__ for name, kind in registry._REGISTRY.items() if name not in known}
+        registry._REGISTRY.clear()
+        registry._REGISTRY.update(known)
+        registry._IMPORTED.clear()
+        os.environ.pop(registry.VARIABLE, None)
+        sys.path[:] = paths
+        for name in brought - modules:
+            sys.modules.pop(name, None)
+
+    yield forget
+    forget()

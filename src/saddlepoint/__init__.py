@@ -1,9 +1,25 @@
 """saddlepoint: generative adversarial networks, trained, measured, explored and shipped.
 
-import saddlepoint
+A tour:
 
-run = saddlepoint.train("gan", data="mnist", budget="3m")
-images = run.sample(64, seed=0)
+    import saddlepoint
+
+    run = saddlepoint.train("gan", "mnist", budget="3m")        # "dcgan", "./photos": your own pictures
+    run = saddlepoint.train("timegan", "prices.csv", budget="5m", lr=0.001)  # a table; options as on the command line
+    run = saddlepoint.load("runs/my-run")                       # or a run that is there
+
+    print(run)                                                  # what it is; a notebook shows its samples, too
+    images = run.sample(64, seed=0)                             # a tensor, images in [-1, 1]
+    run.show()                                                  # look at samples; saddlepoint.to_pil(images): as PIL
+    run.write("made", 100)                                      # files; of series a CSV
+    report = run.evaluate()                                     # figures beside rows that say what they can tell
+    run = saddlepoint.resume(run.path, budget="10m")            # go on, bit for bit
+
+Look into data before you train: saddlepoint.inspect("./photos", "dcgan"). Hear of a training, or end it:
+saddlepoint.Callback. What families there are: saddlepoint.list_families(); your own: saddlepoint.import_families.
+Errors are one sentence with the remedy, and derive from saddlepoint.SaddlepointError.
+
+The names below are the public ones; the modules of the package are its inside.
 """
 
 from __future__ import annotations
@@ -16,46 +32,86 @@ from saddlepoint._waiting import wait_shortly
 wait_shortly()
 
 if TYPE_CHECKING:
-    from saddlepoint.api import inspect, list_families, resume, train
-    from saddlepoint.data import OpenQuestion, load_dataset
+    from saddlepoint._errors import CheckpointError, ConfigError, DataError, SaddlepointError, TrainingError
+    from saddlepoint._requests import resume, train
+    from saddlepoint.api import inspect, list_families, plan
+    from saddlepoint.callbacks import Callback, StopTraining
+    from saddlepoint.data import Dataset, OpenQuestion, load_dataset
+    from saddlepoint.data.options import Options
     from saddlepoint.export import export_run
     from saddlepoint.latent import Explorer, Point, View
+    from saddlepoint.launch import Start
     from saddlepoint.measure import compare_runs, evaluate_samples
+    from saddlepoint.registry import import_families
+    from saddlepoint.resolve import Plan
     from saddlepoint.run import Run, load
+    from saddlepoint.shelf import runs
+    from saddlepoint.show import to_pil
 
 _HOMES = {
-    "Explorer": "saddlepoint.latent",
-    "OpenQuestion": "saddlepoint.data",
-    "Point": "saddlepoint.latent",
-    "Run": "saddlepoint.run",
-    "compare_runs": "saddlepoint.measure",
-    "evaluate_samples": "saddlepoint.measure",
-    "export_run": "saddlepoint.export",
-    "inspect": "saddlepoint.api",
-    "list_families": "saddlepoint.api",
-    "load": "saddlepoint.run",
-    "load_dataset": "saddlepoint.data",
-    "resume": "saddlepoint.api",
     "train": "saddlepoint.api",
+    "resume": "saddlepoint.api",
+    "load": "saddlepoint.run",
+    "Run": "saddlepoint.run",
+    "runs": "saddlepoint.shelf",
+    "to_pil": "saddlepoint.show",
+    "inspect": "saddlepoint.api",
+    "load_dataset": "saddlepoint.data",
+    "Dataset": "saddlepoint.data",
+    "Options": "saddlepoint.data.options",
+    "list_families": "saddlepoint.api",
+    "import_families": "saddlepoint.registry",
+    "Callback": "saddlepoint.callbacks",
+    "StopTraining": "saddlepoint.callbacks",
+    "Start": "saddlepoint.launch",
+    "plan": "saddlepoint.api",
+    "Plan": "saddlepoint.resolve",
+    "evaluate_samples": "saddlepoint.measure",
+    "compare_runs": "saddlepoint.measure",
+    "Explorer": "saddlepoint.latent",
+    "Point": "saddlepoint.latent",
     "View": "saddlepoint.latent",
+    "export_run": "saddlepoint.export",
+    "SaddlepointError": "saddlepoint._errors",
+    "ConfigError": "saddlepoint._errors",
+    "DataError": "saddlepoint._errors",
+    "OpenQuestion": "saddlepoint.data",
+    "CheckpointError": "saddlepoint._errors",
+    "TrainingError": "saddlepoint._errors",
 }
+"""The public names in the order in which people meet them, and where they live."""
 
-__all__ = [
-    "Explorer",
-    "OpenQuestion",
-    "Point",
-    "Run",
-    "View",
-    "__version__",
-    "compare_runs",
-    "evaluate_samples",
-    "export_run",
-    "inspect",
-    "list_families",
-    "load",
-    "load_dataset",
-    "resume",
+__all__ = [  # noqa: RUF022 - in the order in which people meet them
     "train",
+    "resume",
+    "load",
+    "Run",
+    "runs",
+    "to_pil",
+    "inspect",
+    "load_dataset",
+    "Dataset",
+    "Options",
+    "list_families",
+    "import_families",
+    "Callback",
+    "StopTraining",
+    "Start",
+    "plan",
+    "Plan",
+    "evaluate_samples",
+    "compare_runs",
+    "Explorer",
+    "Point",
+    "View",
+    "export_run",
+    "SaddlepointError",
+    "ConfigError",
+    "DataError",
+    "OpenQuestion",
+    "CheckpointError",
+    "TrainingError",
+    "__version__",
 ]
 
 
@@ -66,3 +122,8 @@ def __getattr__(name: str) -> Any:
 
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'saddlepoint' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, for completion and `help`."""
+    return [*__all__, *(name for name in globals() if name not in _HOMES)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import uuid
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,21 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def give_usual_mode(path: Path) -> None:
+    """Give a file the mode that any new file beside it gets (0666 less the umask).
+
+    Libraries that write through a temporary file of their own leave it readable by its owner alone: another user,
+    a container or a web server could not read it.
+    """
+    probe = path.with_name(f".mode-{uuid.uuid4().hex}")
+    handle = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        os.chmod(path, stat.S_IMODE(os.fstat(handle).st_mode))
+    finally:
+        os.close(handle)
+        probe.unlink(missing_ok=True)
 
 
 def read_json(path: Path, most: int = MOST) -> Any:

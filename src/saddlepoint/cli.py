@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -18,7 +19,10 @@ from saddlepoint._version import __version__
 from saddlepoint.cli_data import data_app
 from saddlepoint.cli_experiments import add_experiments
 from saddlepoint.cli_explore import add_exploration
+from saddlepoint.cli_families import add_families, family_options
 from saddlepoint.cli_options import (
+    LIMITS,
+    PLACE,
     BudgetOption,
     CompileOption,
     DataOption,
@@ -26,20 +30,26 @@ from saddlepoint.cli_options import (
     DryRunOption,
     FormatOption,
     MicroBatchOption,
+    MovedDataOption,
     OutOption,
     PrecisionOption,
     QuietOption,
     RemedyOption,
     ReportOption,
     RunArgument,
+    RunsOption,
     SeedOption,
     StopOption,
     ThreadsOption,
     say_aside,
     with_preparation,
+    with_runs,
 )
+from saddlepoint.cli_resume import finish, has_ended, say_spent
+from saddlepoint.cli_runs import add_runs
 from saddlepoint.cli_ship import add_shipping
 from saddlepoint.data.plan import OpenQuestion
+from saddlepoint.engine.lookup import find_run
 
 app = typer.Typer(
     name="saddle",
@@ -83,13 +93,22 @@ def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    own: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            metavar="FILE",
+            help="Import a Python file, or module, with families of your own first; before or after the command, "
+            "any number of times. SADDLEPOINT_IMPORT does the same.",
+        ),
+    ] = None,
 ) -> None:
-    pass
+    pass  # --import is taken out of the words before any command reads them, see `_import_own`
 
 
 @app.command(
     epilog="Examples:  saddle train  |  saddle train dcgan --data ./photos --budget 20m  |  "
-    "saddle train gan --preset mnist-2014 --kimg 500 --seed 1  |  saddle train --resume runs/my-run --budget 1h",
+    "saddle train gan --preset mnist-2014 --kimg 500 --seed 1  |  saddle train --resume latest --budget +1h",
 )
 @with_preparation
 def train(
@@ -98,20 +117,38 @@ def train(
     data: DataOption = "mnist",
     preset: Annotated[str | None, typer.Option(help="Named configuration; `saddle families gan` lists them.")] = None,
     budget: BudgetOption = None,
-    kimg: Annotated[float | None, typer.Option(help="Limit in thousands of samples seen.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Limit in steps. The first limit reached ends training.")] = None,
+    kimg: Annotated[
+        float | None, typer.Option(help="Limit in thousands of samples seen.", rich_help_panel=LIMITS)
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Limit in steps. The first limit reached ends training.", rich_help_panel=LIMITS),
+    ] = None,
     seed: SeedOption = 0,
-    out: OutOption = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of this run.", rich_help_panel=PLACE)] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run: its folder in the folder of runs.", rich_help_panel=PLACE)
+    ] = None,
+    where: RunsOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
-    checkpoint: Annotated[str, typer.Option(help="Time between checkpoints.")] = "60s",
+    checkpoint: Annotated[str, typer.Option(help="Time between checkpoints.", rich_help_panel=PLACE)] = "60s",
     remedy: RemedyOption = None,
     stop_when: StopOption = None,
     micro_batch: MicroBatchOption = None,
     precision: PrecisionOption = "auto",
     compile: CompileOption = False,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew although an unfinished run is there.")] = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            help="Go on with this run: folder, name, its beginning, or latest. With --data: where its data is now.",
+            rich_help_panel=PLACE,
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Begin anew although an unfinished run is there.", rich_help_panel=PLACE),
+    ] = False,
     dry_run: DryRunOption = False,
     report: ReportOption = None,
     quiet: QuietOption = False,
@@ -123,37 +160,39 @@ def train(
 ) -> None:
     """Train a family on data. Running the same command again goes on where it stopped.
 
-    Every field of the family's configuration is an option as well: --lr 0.1, --batch-size 64, --k 3
-    (`saddle families gan` lists them). Of your own images size, augmentation and budget are chosen, and said.
+    Every field of the family is an option as well: --lr 0.1, --batch-size 64; `saddle train gan --help` lists them.
+    Of your own images size, augmentation and budget are chosen, and said.
     """
-    from saddlepoint import api, pictures, tables
-    from saddlepoint.data import KNOWN
+    from saddlepoint import api, tables
 
-    options = _family_options(option or [], family)
+    options = _family_options(option or [], family, None if resume is None else (resume, where))
     if resume is not None:
         _refuse_changes([*options, *_changed(ctx)])
         device_or_kept = None if device == "auto" else device
         request = api.plan_to_resume(
-            resume, budget=budget, kimg=kimg, steps=steps, stop_when=stop_when, device=device_or_kept, threads=threads
-        )
+            resume, runs=where, data=data if _is_given(ctx, "data") else None, budget=budget, kimg=kimg,
+            steps=steps, stop_when=stop_when, device=device_or_kept, threads=threads,
+        )  # fmt: skip
     else:
         request = api.plan(
             family, data, preset=preset, options=options, budget=budget, kimg=kimg, steps=steps, seed=seed, out=out,
-            device=device, threads=threads, checkpoint=checkpoint, remedy=remedy, stop_when=stop_when,
-            micro_batch=micro_batch, precision=precision, compile=compile, **preparation,
+            name=name, runs=where, device=device, threads=threads, checkpoint=checkpoint, remedy=remedy,
+            stop_when=stop_when, micro_batch=micro_batch, precision=precision, compile=compile, **preparation,
         )  # fmt: skip
     if dry_run:
         resolved = api.resolve(request, say_aside)
         say_aside("\n".join(tables.reading_table(resolved.reading.findings)))
         typer.echo(json.dumps(resolved.to_json(), indent=1))
         return
-    run = _run(request, quiet=quiet, fresh=fresh)
-    if report or (report is None and request.source not in KNOWN):
-        page = _measure(run, 0, quiet=quiet, threads=request.threads)
-        typer.echo(f"samples:  {pictures.draw(run, 'grid')}")
-        typer.echo(f"report:   {page}")
-    elif not quiet:
-        typer.echo(f"next:     saddle sample {run.path}    saddle evaluate {run.path}")
+    from saddlepoint.data import KNOWN
+
+    measuring = report or (report is None and request.source not in KNOWN)
+    if has_ended(request):
+        say_spent(request, asked=budget)
+        trained, run = False, api.load(cast(Path, request.out))
+    else:
+        trained, run = _run(request, quiet=quiet, fresh=fresh, report=measuring)
+    finish(run, request, report, trained, quiet, _measure)
 
 
 @app.command(epilog="Example:  saddle demo --budget 3m")
@@ -177,7 +216,7 @@ def demo(
             f"MNIST cannot be had here ({error}).\nThe demo goes on with the digits that scikit-learn brings along."
         )
         source = "digits"
-    run = _run(api.plan(data=source, budget=budget, seed=seed, out=out, device=device, threads=threads))
+    _, run = _run(api.plan(data=source, budget=budget, seed=seed, out=out, device=device, threads=threads), report=True)
     shown = [picture for picture in Picture if picture not in ("styles", "truncation", "references")]
     drawn = [pictures.draw(run, picture, seed=seed) for picture in shown]
     page = _measure(run, seed, threads=threads)
@@ -191,8 +230,10 @@ def demo(
 @app.command(
     epilog="Examples:  saddle sample runs/my-run -n 64 --seed 1  |  saddle sample runs/my-run --picture filmstrip  |  "
     "saddle sample runs/my-run --label 3 -n 64  |  saddle sample runs/my-run -n 10000 --out samples.npz  |  "
-    "saddle sample runs/prices -n 1000 --format csv  |  saddle sample runs/my-run -n 1000 --out made/"
+    "saddle sample runs/prices -n 1000 --format csv  |  saddle sample runs/my-run -n 1000 --out made/  |  "
+    "saddle sample runs/my-run --seeds 0-63,100 --truncation 0.7 --out made/"
 )
+@with_runs("run")
 def sample(
     run: RunArgument,
     n: Annotated[
@@ -204,6 +245,9 @@ def sample(
         str | None, typer.Option(help="Name or index of a class, for a conditional generator; default: every class.")
     ] = None,
     seed: SeedOption = 0,
+    seeds: Annotated[
+        str | None, typer.Option(help="One sample for each of these seeds, such as 0-63,100, the same in any company.")
+    ] = None,
     out: OutOption = None,
     kind: FormatOption = None,
     truncation: Annotated[
@@ -214,12 +258,14 @@ def sample(
         str | None, typer.Option(help="Of series: time of the first step, as 2016-07-01. Default: after the data.")
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Use the last weights, not their moving average.")] = False,
+    data: MovedDataOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
 ) -> None:
     """Draw samples of a run: a PNG picture, with --out FOLDER one file each, with --out FILE.npz the arrays; of series
     a CSV.
 
+    --seeds names the samples: --out FOLDER has seed0000.png and so on, --out FILE.png a sheet of them.
     grid: samples, or inputs beside their translations. filmstrip: the same z over training. neighbours: samples
     beside their nearest training images, framed in yellow. interpolation: straight lines between points of z space.
     styles: coarse styles of the first column, fine ones of the first row; of stargan2 inputs in the style of one seed
@@ -229,9 +275,16 @@ def sample(
     from saddlepoint import api, pictures
     from saddlepoint.data.series.positions import in_words
     from saddlepoint.engine.threads import measured_threads
+    from saddlepoint.seeds import draw_seeds
 
-    loaded = api.load(run, device=device, averaged=not raw)
-    with measured_threads(threads, lambda: loaded.sample(16), say_aside, worth=(n or 1) >= _MANY):
+    loaded = api.load(run, device=device, averaged=not raw, data=data)
+    with measured_threads(threads, lambda: loaded.sample(16), say_aside, worth=seeds is not None or (n or 1) >= _MANY):
+        if seeds is not None:
+            if picture != Picture.grid or seed:
+                raise ConfigError("--seeds names the samples itself; leave out --picture and --seed")
+            words: dict[str, Any] = {"label": label, "kind": kind, "truncation": truncation, "start": start}
+            typer.echo(draw_seeds(loaded, seeds, out, n=n, **words))
+            return
         drawn = pictures.draw(
             loaded, picture, n, seed=seed, label=label, out=out, kind=kind, truncation=truncation, start=start
         )
@@ -248,11 +301,19 @@ def sample(
 )
 @with_preparation
 def evaluate(
-    run: Annotated[Path | None, typer.Argument(help="Run folder; or leave it out and give --samples.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="Run (folder, name, its beginning, latest); or leave it out and give --samples."),
+    ] = None,
     samples: Annotated[
         Path | None, typer.Option(help="Samples that anything made: folder or zip of images, parquet, .npy, .npz.")
     ] = None,
-    data: Annotated[str | None, typer.Option("--data", "-d", help="What --samples are compared with.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", "-d", help="What --samples are compared with; of a run: where its data is now, if it was moved."
+        ),
+    ] = None,
     protocol: Annotated[
         list[str] | None,
         typer.Option(
@@ -263,106 +324,96 @@ def evaluate(
         str | None, typer.Option(help="Feature extractor: mnist-lenet, pixels, inception-v3, ... Default: by the data.")
     ] = None,
     seed: SeedOption = 0,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the report; default: RUN/report.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder of the report; default: RUN/report, of --samples NAME: ./NAME-report."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, and nothing else.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Use the last weights, not their moving average.")] = False,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
     quiet: QuietOption = False,
+    where: RunsOption = None,
     *,
     preparation: dict[str, Any],
 ) -> None:
-    """Measure a run, or samples from elsewhere, by named protocols, beside rows that say what a figure can tell."""
-    from saddlepoint import measure, tables
+    """Measure a run, or samples from elsewhere, by named protocols, beside rows that say what a figure can tell.
+
+    The shortest figures come first; Ctrl-C stops with those that are there.
+    """
+    from saddlepoint import measure
     from saddlepoint import run as runs
+    from saddlepoint.display import Measuring
 
     if (run is None) == (samples is None):
         raise ConfigError("evaluate takes a run folder, or --samples with --data: give exactly one of the two")
-    say = None if quiet else say_aside
     if samples is not None:
         if data is None:
             raise ConfigError("--samples needs --data: the data set they are to be compared with")
-        report, page = measure.evaluate_samples(
-            samples, data, protocol, seed=seed, features=features, out=out, say=say, threads=threads,
-            **preparation,
-        )  # fmt: skip
+        with Measuring(quiet=quiet) as shown:
+            report, page = measure.evaluate_samples(
+                samples, data, protocol, seed=seed, features=features, out=out, say=shown.say, detail=shown.detail,
+                partial=True, threads=threads, **preparation,
+            )  # fmt: skip
     else:
-        if data is not None or preparation:
-            wrong = "data" if data is not None else next(iter(preparation)).replace("_", "-")
+        if preparation:
+            wrong = next(iter(preparation)).replace("_", "-")
             raise ConfigError(f"a run is measured against the data it was trained on; leave out --{wrong}")
         assert run is not None
-        loaded = runs.load(run, device=device, averaged=not raw)
-        report = loaded.evaluate(protocol, seed=seed, features=features, say=say, threads=threads)
+        loaded = runs.load(find_run(run, where), device=device, averaged=not raw, data=data)
+        with Measuring(quiet=quiet) as shown:
+            report = loaded.evaluate(
+                protocol,
+                seed=seed,
+                features=features,
+                say=shown.say,
+                detail=shown.detail,
+                partial=True,
+                threads=threads,
+            )
         page = loaded.save_report(report, out)
-    tables.print_report(report)
-    typer.echo(f"report: {page}")
+    _tell(report, page, as_json=as_json)
 
 
-@app.command(epilog="Example:  saddle compare runs/one runs/two --protocol fd --protocol pr")
-def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of reports, that were evaluated.")],
-    protocol: Annotated[
-        list[str] | None, typer.Option(help="Compare these protocols only; default: all of the first run.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Put evaluated runs side by side; say which differences are larger than chance."""
-    import dataclasses
-
-    from saddlepoint import tables
-    from saddlepoint.measure import compare_runs
-
-    lines = compare_runs(runs, protocol)
-    if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(line) for line in lines], indent=1))
-    else:
-        tables.print_comparison(lines)
-
-
+add_runs(app)
 add_exploration(app)
 add_shipping(app)
 add_experiments(app)
-
-
-@app.command("families", epilog="Examples:  saddle families  |  saddle families gan")
-def families_(
-    family: Annotated[str | None, typer.Argument(help="Show the presets and options of one.")] = None,
-) -> None:
-    """List the families, or the presets and options of one."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from saddlepoint import api
-    from saddlepoint.config import describe
-    from saddlepoint.family import get_family
-
-    console = Console()
-    if family is None:
-        for kind in api.list_families().values():
-            console.print(f"[bold]{kind.name}[/]  {kind.summary}; presets: {', '.join(kind.PRESETS)}", highlight=False)
-        return
-    kind = get_family(family)
-    table = Table(title=f"{kind.name}: {kind.summary}", box=None, title_justify="left")
-    table.add_column("option")
-    for preset in kind.PRESETS:
-        table.add_column(preset)
-    table.add_column("meaning")
-    columns = [describe(kind.Config, config) for config in kind.PRESETS.values()]
-    for rows in zip(*columns, strict=True):
-        table.add_row(rows[0][0], *(value for _, value, _ in rows), rows[0][2])
-    console.print(table)
+add_families(app)
 
 
 def _measure(run: Any, seed: int, *, quiet: bool = False, threads: int | str | None = None) -> Path:
     """Measure a run by all that fits, print the figures, and return the path of the report."""
-    from saddlepoint import tables
+    from saddlepoint.display import Measuring
 
-    report = run.evaluate(seed=seed, say=None if quiet else say_aside, threads=threads)
+    with Measuring(quiet=quiet) as shown:
+        report = run.evaluate(seed=seed, say=shown.say, detail=shown.detail, partial=True, threads=threads)
     page: Path = run.save_report(report)
-    tables.print_report(report)
+    _tell(report, None)
     return page
 
 
-_OF_RESUMING = {"family", "budget", "kimg", "steps", "stop_when", "device", "threads", "dry_run", "report", "quiet"}
+def _tell(report: Any, page: Path | None, *, as_json: bool = False) -> None:
+    """Print a report, or the part of it that was measured before an interrupt, which then ends the command."""
+    from saddlepoint import tables
+
+    if as_json:
+        typer.echo(json.dumps({**report.to_json(), "report": str(page)}, indent=1))
+    else:
+        tables.print_report(report)
+        if page is not None:
+            typer.echo(f"report: {page}")
+    if report.stopped:
+        say_aside("stopped: the report has the figures above, and says what is left out")
+        raise typer.Exit(_INTERRUPTED)
+
+
+_OF_RESUMING = {
+    "family", "data", "where", "budget", "kimg", "steps", "stop_when", "device", "threads", "dry_run", "report",
+    "quiet",
+}  # fmt: skip
 """Options that a resumed run takes; those of the family are looked at apart."""
 
 
@@ -372,9 +423,41 @@ def _changed(ctx: typer.Context) -> list[str]:
     return [str(p.name).replace("_", "-") for p in own if ctx.params[str(p.name)] != p.get_default(ctx)]
 
 
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether an option was written down, and is not merely what it is when left out."""
+    return getattr(ctx.get_parameter_source(name), "name", "") == "COMMANDLINE"
+
+
 def _refuse_changes(changed: list[str]) -> None:
     if changed:
-        raise ConfigError(f"a resumed run keeps its options; leave out --{changed[0]}, or start a new run")
+        raise ConfigError(
+            f"a resumed run keeps its options; leave out --{changed[0]}, or start a new run with it: the same command "
+            "without --resume. What may change: --budget, --kimg, --steps, --stop-when, --device, --threads, and "
+            "--data where the data was moved"
+        )
+
+
+def _import_own(words: list[str]) -> list[str]:
+    """Import what --import names, for this process and those that it starts; return the other words."""
+    rest, named = list[str](), list[str]()
+    remaining = iter(words)
+    for word in remaining:
+        if word == "--":
+            rest += [word, *remaining]
+        elif word == "--import":
+            named.append(next(remaining, ""))
+        elif word.startswith("--import="):
+            named.append(word.partition("=")[2])
+        else:
+            rest.append(word)
+    if named:
+        from saddlepoint import registry
+
+        if not all(named):
+            raise ConfigError("--import needs a Python file or a module, as --import my_family.py")
+        registry.import_families(*named)
+        registry.remember(*named)
+    return rest
 
 
 def _general_options() -> set[str]:
@@ -402,12 +485,17 @@ def _gather(words: list[str]) -> list[str]:
     return gathered
 
 
-def _family_options(pairs: list[str], family: str) -> dict[str, str]:
-    """Read NAME=VALUE pairs for the family's configuration."""
+def _family_options(pairs: list[str], family: str, run: tuple[Path, Path | None] | None = None) -> dict[str, str]:
+    """Read NAME=VALUE pairs for the family's configuration; which one a run has that goes on, its folder says."""
     import dataclasses
 
     import saddlepoint.families  # noqa: F401 - registers the families
+    from saddlepoint.engine.folder import RunFolder
     from saddlepoint.family import get_family
+
+    if run is not None:
+        with contextlib.suppress(SaddlepointError):
+            family = str(RunFolder(find_run(*run)).read_config().get("family", family))
 
     fields = {f.name.replace("_", "-") for f in dataclasses.fields(get_family(family).Config)}
     options: dict[str, str] = {}
@@ -421,14 +509,20 @@ def _family_options(pairs: list[str], family: str) -> dict[str, str]:
     return options
 
 
-def _run(request: Any, *, quiet: bool = False, fresh: bool = False) -> Any:
-    """Train with a display; leave with code 130 when interrupted."""
+def _run(request: Any, *, quiet: bool = False, fresh: bool = False, report: bool = False) -> tuple[bool, Any]:
+    """Train with a display; return whether anything was left to train, and the run. Leave with 130 when interrupted."""
     from saddlepoint import api
     from saddlepoint.display import Display
 
     silent = _follows()
+
+    def announce(start: Any) -> None:
+        display.announce(start)
+        if report and not (quiet or silent):
+            display.say(_after(start))
+
     with Display(request.settings, quiet=quiet or silent) as display:
-        run, outcome = api.start(request, display.observer(), fresh=fresh, announce=display.announce)
+        run, outcome = api.start(request, display.observer(), fresh=fresh, announce=announce)
     progress = outcome.progress
     if silent:
         raise typer.Exit(_INTERRUPTED if outcome.reason == "interrupted" else 0)
@@ -437,11 +531,24 @@ def _run(request: Any, *, quiet: bool = False, fresh: bool = False) -> Any:
             f"interrupted at step {progress.step:,}; saved. Go on with: saddle train --resume {run.path}", err=True
         )
         raise typer.Exit(_INTERRUPTED)
+    if display.began is not None and display.began.progress.step == progress.step > 0:
+        say_spent(request, run.path)
+        return False, run
     if not quiet:
         speed = f", {progress.nimg / outcome.seconds:,.0f} samples/s" if outcome.seconds else ""
         typer.echo(f"trained:  {progress.nimg / 1000:,.1f} kimg in {outcome.seconds:,.0f} s{speed}")
     typer.echo(f"run:      {run.path}")
-    return run
+    return True, run
+
+
+def _after(start: Any) -> str:
+    """Say what comes after training: the report is not in the budget."""
+    from saddlepoint.evaluate.duration import words
+    from saddlepoint.measure import report_seconds
+
+    seconds = report_seconds(start.dataset, start.family, start.config)
+    time = "some time" if seconds is None else f"about {words(seconds)}"
+    return f"report:   takes {time} more after the training; --no-report leaves it out"
 
 
 def _follows() -> bool:
@@ -457,7 +564,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         with patience.began(quiet=_follows() or bool({"-q", "--quiet"} & set(sys.argv[1:]))):
-            code = app(_gather(sys.argv[1:]), standalone_mode=False)
+            code = app(_gather(_import_own(sys.argv[1:])), standalone_mode=False)
+        family_options(sys.argv[1:])
     except OpenQuestion as question:
         code = _fail(question.text(["saddle", *sys.argv[1:]]))
     except ConfigError as error:

@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from saddlepoint._errors import ConfigError
-from saddlepoint.cli_options import DeviceOption, OutOption, RunArgument, SeedOption, ThreadsOption, say_aside
+from saddlepoint.cli_options import (
+    DeviceOption,
+    OutOption,
+    RunArgument,
+    SeedOption,
+    ThreadsOption,
+    say_aside,
+    with_runs,
+)
+from saddlepoint.engine.lookup import VARIABLE
 
 
 def add_exploration(app: typer.Typer) -> None:
@@ -19,11 +28,13 @@ def add_exploration(app: typer.Typer) -> None:
     )(explore)
     app.command(
         epilog="Examples:  saddle translate runs/my-run ./digits --to red,bold --out ./red  |  "
-        "saddle translate runs/my-run ./photos --to Blond_Hair --to not-Smiling --out ./out"
+        "saddle translate runs/my-run ./photos --to Blond_Hair --to not-Smiling --out ./out  |  "
+        "saddle translate runs/my-run me.png --to winter --out winter.png"
     )(translate)
     app.command(epilog="Examples:  saddle studio  |  saddle studio elsewhere/runs --port 9000 --no-browser")(studio)
 
 
+@with_runs("run")
 def explore(
     run: RunArgument,
     point: Annotated[
@@ -74,6 +85,7 @@ def _mix(text: str | None) -> tuple[int, int] | None:
     return int(seed), int(layer)
 
 
+@with_runs("run")
 def translate(
     run: RunArgument,
     folder: Annotated[Path, typer.Argument(help="Folder of pictures, or a picture.")],
@@ -84,7 +96,7 @@ def translate(
             "times, each gets a subfolder."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into; for one picture also a file.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     reference: Annotated[
         Path | None, typer.Option(help="Picture whose style the translations take, for families that can.")
@@ -108,14 +120,15 @@ def translate(
         api.load(run, device=device, averaged=not raw), folder, to, out,
         overwrite=overwrite, reference=reference, seed=seed, say=say_aside,
     )  # fmt: skip
-    typer.echo(f"translated: {len(found.written):,} files in {out}")
+    alone = len(found.written) == 1 and found.written[0] == out.expanduser()
+    typer.echo(f"translated: {out}" if alone else f"translated: {len(found.written):,} files in {out}")
     if found.refused:
         typer.echo(f"refused:    {len(found.refused):,} files")
         raise typer.Exit(2)
 
 
 def studio(
-    runs: Annotated[Path, typer.Argument(help="Folder of runs.")] = Path("runs"),
+    runs: Annotated[Path, typer.Argument(help="Folder of runs.", envvar=VARIABLE)] = Path("runs"),
     host: Annotated[
         str, typer.Option(help="Address to listen at; beyond this machine a token is asked for.")
     ] = "127.0.0.1",

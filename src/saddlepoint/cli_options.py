@@ -12,50 +12,125 @@ import typer
 
 from saddlepoint import patience
 from saddlepoint.data.options import OPTION_FIELDS
+from saddlepoint.engine.lookup import VARIABLE, find_run
 
 DataOption = Annotated[
     str, typer.Option("--data", "-d", help="Data set name, path of your images, arrays or CSV, or hf:owner/name.")
 ]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+LIMITS, PLACE, MACHINE, DOCTOR = "Limits", "Run", "Machine", "Doctor and report"
+"""Panels of the help, in the order in which `saddle train` has them, before those of the data."""
+
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=MACHINE)]
 ThreadsOption = Annotated[
     str | None,
-    typer.Option(metavar="N|auto", help="CPU threads: a number, or auto, the default: what is fastest here, measured."),
+    typer.Option(
+        metavar="N|auto",
+        help="CPU threads: a number, or auto, the default: what is fastest here, measured.",
+        rich_help_panel=MACHINE,
+    ),
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
 OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")]
-RunArgument = Annotated[Path, typer.Argument(help="Run folder, such as runs/gan-mnist-20261124-101500.")]
+RunArgument = Annotated[
+    Path, typer.Argument(help="Run folder; or the name of a run, its beginning, or latest (`saddle runs` lists them).")
+]
+RunsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--runs", envvar=VARIABLE, help="Folder of runs, where names are looked for. Default: runs.",
+        rich_help_panel=PLACE,
+    ),
+]  # fmt: skip
+MovedDataOption = Annotated[
+    str | None,
+    typer.Option("--data", "-d", help="Where the run's data is now, if it was moved.", rich_help_panel=PLACE),
+]
 RemedyOption = Annotated[
     str | None,
-    typer.Option(help="auto: the doctor may go back, change one thing; off: it tells. Default: off for paper presets."),
+    typer.Option(
+        help="auto: the doctor may go back, change one thing; off: it tells. Default: off for paper presets.",
+        rich_help_panel=DOCTOR,
+    ),
 ]
 BudgetOption = Annotated[
-    str | None, typer.Option(help="Training time: 90s, 3m, 1.5h. Default: some minutes, by the family.")
+    str | None,
+    typer.Option(
+        help="Training time in all: 90s, 3m, 1.5h; with --resume also +10m: so much more. Default: by the family.",
+        rich_help_panel=LIMITS,
+    ),
 ]
 DryRunOption = Annotated[
     bool,
-    typer.Option("--dry-run", help="Read the data, print how, and the resolved configuration; stop."),
+    typer.Option(
+        "--dry-run", help="Read the data, print how, and the resolved configuration; stop.", rich_help_panel=PLACE
+    ),
 ]
 ReportOption = Annotated[
-    bool | None, typer.Option("--report/--no-report", help="Measure the run at the end. Default: for your own data.")
+    bool | None,
+    typer.Option(
+        "--report/--no-report", help="Measure the run at the end. Default: for your own data.", rich_help_panel=DOCTOR
+    ),
 ]
-StopOption = Annotated[str | None, typer.Option(help="finished: stop when the doctor finds no more improvement.")]
+StopOption = Annotated[
+    str | None,
+    typer.Option(help="finished: stop when the doctor finds no more improvement.", rich_help_panel=LIMITS),
+]
 MicroBatchOption = Annotated[
-    int | None, typer.Option(help="Samples computed at once: less memory, the same minibatch. Default: all.")
+    int | None,
+    typer.Option(
+        help="Samples computed at once: less memory, the same minibatch. Default: all.", rich_help_panel=MACHINE
+    ),
 ]
 PrecisionOption = Annotated[
-    str, typer.Option(help="Of matrix products: fp32, bf16 (all else stays fp32), auto: what is faster here.")
+    str,
+    typer.Option(
+        help="Of matrix products: fp32, bf16 (all else stays fp32), auto: what is faster here.", rich_help_panel=MACHINE
+    ),
 ]
 CompileOption = Annotated[
-    bool, typer.Option("--compile", help="Try torch.compile on each network; kept where its gradients stay the same.")
+    bool,
+    typer.Option(
+        "--compile",
+        help="Try torch.compile on each network; kept where its gradients stay the same.",
+        rich_help_panel=MACHINE,
+    ),
 ]
 FormatOption = Annotated[
     str | None,
     typer.Option(
         "--format",
-        help="Of series: csv, parquet or npz, in the units of the data. Of images: png or webp, a file each.",
+        help="Of series: csv, parquet or npz, in the units of the data. Of images: png, webp or jpg, a file each.",
     ),
 ]
+
+
+def with_runs(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Let a command find runs by name in the folder of --runs.
+
+    Args:
+        names: its arguments that hold a run, or a list of them; each may be None.
+    """
+
+    def changed(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def called(*, where: Path | None, **given: Any) -> Any:
+            def found(word: Any) -> Any:
+                return word if str(word).startswith("hf:") else find_run(word, where)
+
+            for name in names:
+                word = given[name]
+                given[name] = [found(one) for one in word] if isinstance(word, list) else word and found(word)
+            return command(**given)
+
+        own = inspect.signature(command, eval_str=True)
+        last = inspect.Parameter("where", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=RunsOption)
+        ordered = sorted([*own.parameters.values(), last], key=lambda parameter: parameter.kind)
+        called.__signature__ = own.replace(parameters=ordered)  # type: ignore[attr-defined]
+        called.__annotations__ = {parameter.name: parameter.annotation for parameter in ordered}
+        return called
+
+    return changed
 
 
 def with_preparation(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from saddlepoint._errors import ConfigError
-from saddlepoint.cli_options import DeviceOption, OutOption, QuietOption, RunArgument, ThreadsOption, say_aside
+from saddlepoint.cli_options import (
+    DeviceOption,
+    OutOption,
+    QuietOption,
+    RunArgument,
+    ThreadsOption,
+    say_aside,
+    with_runs,
+)
 
 
 class Format(StrEnum):
@@ -35,10 +43,11 @@ def add_shipping(app: typer.Typer) -> None:
     )(export)
     app.command(
         epilog="Examples:  saddle serve runs/my-run  |  saddle serve runs/my-run --backend onnx --host 0.0.0.0  |  "
-        "saddle serve hf:me/my-digits --port 9000"
+        "saddle serve hf:me/my-digits --port 9000  |  saddle serve runs/my-run --allow-origin http://localhost:3000"
     )(serve)
 
 
+@with_runs("run")
 def export(
     run: RunArgument,
     format: Annotated[Format, typer.Option("--format", "-f", help="What to write.")] = Format.onnx,
@@ -72,8 +81,11 @@ def export(
         typer.echo(upload(folder, push, private=private))
 
 
+@with_runs("run")
 def serve(
-    run: Annotated[str, typer.Argument(help="Run folder, export of weights, or hf:owner/name.")],
+    run: Annotated[
+        str, typer.Argument(help="Run (folder, name, its beginning, latest), export of weights, or hf:owner/name.")
+    ],
     host: Annotated[
         str, typer.Option(help="Address to listen at; beyond this machine a token is asked for.")
     ] = "127.0.0.1",
@@ -81,13 +93,21 @@ def serve(
     backend: Annotated[Backend, typer.Option(help="What computes: PyTorch, or onnxruntime.")] = Backend.torch,
     batch: Annotated[int, typer.Option(min=1, max=1024, help="Rows that are computed at once.")] = 32,
     waiting: Annotated[int, typer.Option(min=1, help="Rows that may wait; beyond them requests get a 429.")] = 4096,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Pages of this origin may read answers (CORS); may be given repeatedly."),
+    ] = None,
+    grace: Annotated[
+        float, typer.Option(min=0, max=3600, help="Seconds for requests at work when it is stopped; others get a 503.")
+    ] = 5.0,
+    access_log: Annotated[bool, typer.Option("--access-log", help="Say a line for each answer.")] = False,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
 ) -> None:
-    """Answer requests for samples over HTTP: PNG, NPZ, JSON, CSV."""
+    """Answer requests for samples over HTTP: PNG, NPZ, JSON, CSV. A page at / shows how."""
     from saddlepoint.serve.api import serve_run
 
     serve_run(
-        run, host=host, port=port, backend=backend.value, batch=batch, device=device, threads=threads, waiting=waiting,
-        say=typer.echo,
+        str(run), host=host, port=port, backend=backend.value, batch=batch, device=device, threads=threads,
+        waiting=waiting, origins=allow_origin or (), grace=grace, access_log=access_log, say=typer.echo,
     )  # fmt: skip

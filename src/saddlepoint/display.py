@@ -9,11 +9,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.status import Status
 
 from saddlepoint import patience
 from saddlepoint.engine.doctor import Diagnosis
+from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.settings import Means, Observer, Settings
+from saddlepoint.engine.standing import Standing as At
+from saddlepoint.engine.standing import standing_of
+from saddlepoint.progress import remaining
 from saddlepoint.tables import brief_reading
 
 if TYPE_CHECKING:
@@ -22,11 +28,52 @@ if TYPE_CHECKING:
 
 _LIVE_SECONDS = 0.25
 _LINE_SECONDS = 10.0
-_SHOWN = ("V", "D(x)", "D(G(z))")
+_SHOWN = {
+    "V": "V", "D(x)": "D(x)", "D(G(z))": "D(G(z))", "class accuracy": "class accuracy", "cycle error": "cycle error",
+    "cycle error (latent)": "cycle error", "diversity (latent)": "diversity",
+}  # fmt: skip
+"""Figures of the log and what they are called in the line; the last ones say what a translation is worth."""
+
+
+class Measuring:
+    """Shows what an evaluation is at: on a terminal one line that changes, elsewhere a line for each figure.
+
+    Args:
+        quiet: say nothing.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._status: Status | None = None
+
+    def __enter__(self) -> Measuring:
+        if self.console.is_terminal and not self.quiet:
+            self._status = self.console.status("reading the data ...")
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def say(self, line: str) -> None:
+        """Tell a line that stays."""
+        if not self.quiet:
+            self.console.print(line, markup=False)
+
+    def detail(self, line: str) -> None:
+        """Tell a line that the next one replaces; nothing where lines stay."""
+        if self._status is not None:
+            self._status.update(escape(line))
 
 
 class Display:
     """Shows kimg, samples/s, time left, V(D, G), mean D(x) and mean D(G(z)) of the recent steps, and the verdict.
+
+    Of translation also the share that D's classifier reads as the domain asked for, and the cycle error.
 
     Args:
         settings: the budget, for the time left.
@@ -51,6 +98,7 @@ class Display:
         self._first: tuple[float, int] | None = None
         self._means: dict[str, float] = {}
         self._verdict = ""
+        self.began: At | None = None
 
     def __enter__(self) -> Display:
         return self
@@ -76,7 +124,8 @@ class Display:
         self.console.print(f"warning: {line}", markup=False)
 
     def announce(self, start: Start) -> None:
-        """Say what is about to be trained, on what, where."""
+        """Say what is about to be trained, on what, where; of a run that goes on, what of its budget is left."""
+        self.began = standing_of(RunFolder(start.folder)) if start.resumed else None
         if self.quiet:
             return
         config, spec = start.config, start.dataset.spec
@@ -89,6 +138,9 @@ class Display:
         self.say(f"family:   {config['family']}, preset {config['preset']}; {', '.join(names)} parameters")
         self.say(f"machine:  {config['device']}, {_threads(config)}, seed {config['settings']['seed']}")
         self.say(f"run:      {start.folder}{' (going on)' if start.resumed else ''}; Ctrl-C stops and saves")
+        self.say(f"pictures: {start.folder / 'samples'}: the newest one shows how far it is")
+        if self.began is not None and not self.began.spent(self.settings):
+            self.say(f"budget:   {self.began.words(self.settings)} (limits count from the run's beginning)")
         if self.live:
             self._bar.start()
 
@@ -105,30 +157,13 @@ class Display:
         self._next = now + (_LIVE_SECONDS if self.live else _LINE_SECONDS)
         self._means = means() or self._means
         speed = (at.nimg - nimg) / (now - started) if now > started else 0.0
-        share, left = self._remaining(at, seconds, speed)
-        figures = "  ".join(f"{name} {self._means[name]:.3f}" for name in _SHOWN if name in self._means)
+        share, left = remaining(self.settings, at, seconds, speed)
+        figures = "  ".join(f"{short} {self._means[name]:.3f}" for name, short in _SHOWN.items() if name in self._means)
         line = f"{at.nimg / 1000:,.1f} kimg  {speed:,.0f} samples/s  {figures}  {self._verdict}".rstrip()
         if self.live:
             self._bar.update(self._task, completed=share, description=line, left=left)
         else:
             print(f"{left:>10}  {line}", file=sys.stderr, flush=True)  # noqa: T201
-
-    def _remaining(self, at: Standing, seconds: float, speed: float) -> tuple[float, str]:
-        """Return the share of the budget that is spent and the time left in words, by the tightest limit."""
-        limits: list[tuple[float, float]] = []
-        if self.settings.seconds is not None:
-            limits.append((seconds / self.settings.seconds, self.settings.seconds - seconds))
-        per_step = at.nimg / at.step if at.step else 1.0
-        goals = (
-            self.settings.kimg and self.settings.kimg * 1000,
-            self.settings.steps and self.settings.steps * per_step,
-        )
-        limits += [(at.nimg / goal, (goal - at.nimg) / speed) for goal in goals if goal and speed]
-        if not limits:
-            return 0.0, ""
-        share, left = min(limits, key=lambda limit: limit[1])
-        minutes, rest = divmod(max(0, round(left)), 60)
-        return min(1.0, share), f"{minutes}:{rest:02d} left"
 
 
 def _threads(config: Mapping[str, Any]) -> str:

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, PngImagePlugin
 from torch import Tensor
 
+from saddlepoint import captions as words
 from saddlepoint import curves
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint._types import to_bytes, to_words
@@ -91,6 +92,9 @@ def tile(
     gap: int = 2,
     frames: Collection[int] | None = None,
     captions: Sequence[str] | None = None,
+    headings: Sequence[str] | None = None,
+    titles: Sequence[str] | None = None,
+    corner: str | None = None,
     see_through: bool = False,
 ) -> Image.Image:
     """Lay images out in rows on a grey ground.
@@ -102,39 +106,61 @@ def tile(
         gap: pixels between tiles and around them, not scaled.
         frames: indices of tiles to frame in yellow; frames fill the gap and cover no pixel of a tile.
         captions: one line of text for each row, written on its left.
+        headings: one line of text for each column, written above it.
+        titles: one line of text for each tile, written below it.
+        corner: text that stands in the place of the first tile.
         see_through: keep the opacity of images of 4 channels: the picture is RGBA then, and opaque between tiles.
             Otherwise they are laid on a chequered ground.
 
     Raises:
         DataError: if images are not uint8 (n, 1, 3 or 4, height, width) with n >= 1.
         ConfigError: on columns or scale below 1, a negative gap, frames without a gap or outside the images,
-            or another number of captions than rows.
+            or another number of captions than rows, of headings than columns, or of titles than images.
     """
     _check_images(images)
     count, channels, height, width = images.shape
     columns = columns or max(1, round((count * height / width) ** 0.5))
-    scale = max(1, round(_SIZE / max(height, width))) if scale is None else scale
+    scale = fitting_scale(max(height, width)) if scale is None else scale
     rows = -(-count // columns)
     _check_layout(columns, scale, gap, frames, count)
-    if captions is not None and len(captions) != rows:
-        raise ConfigError(f"{len(captions)} captions for {rows} rows: give one for each row")
-    high, wide = height * scale + gap, width * scale + gap
+    _check_texts((("captions", captions, "rows", rows), ("headings", headings, "columns", columns),
+                  ("titles", titles, "images", count)))  # fmt: skip
+    strip = 0 if titles is None else words.STRIP
+    high, wide = height * scale + strip + gap, width * scale + gap
+    tops, lefts = [gap + row * high for row in range(rows)], [gap + column * wide for column in range(columns)]
     see_through = see_through and channels == 4
     canvas = np.full((rows * high + gap, columns * wide + gap, 3 + see_through), BACKGROUND, np.uint8)
     canvas[..., 3:] = 255
     # A frame is what the tile leaves uncovered of a yellow block.
     for index in frames or ():
         top, left = index // columns * high, index % columns * wide
-        canvas[top : top + high + gap, left : left + wide + gap, :3] = YELLOW
+        canvas[top : top + high - strip + gap, left : left + wide + gap, :3] = YELLOW
     for index, image in enumerate(images):
-        top, left = index // columns * high + gap, index % columns * wide + gap
+        top, left = tops[index // columns], lefts[index % columns]
         pixels = image.transpose(1, 2, 0).repeat(scale, 0).repeat(scale, 1)
         pixels = pixels if channels < 4 or see_through else _on_chequers(pixels)
         canvas[top : top + height * scale, left : left + width * scale] = pixels
     picture = Image.fromarray(canvas)
+    if corner is not None:
+        words.written_over(picture, corner, (gap, gap, gap + width * scale, gap + height * scale), BACKGROUND)
+    if titles is not None:
+        strips = [(lefts[i % columns], tops[i // columns] + height * scale) for i in range(count)]
+        words.titled(picture, titles, strips, width * scale)
+    if headings is not None:
+        picture = words.headed(picture, headings, lefts, width * scale, BACKGROUND)
+        tops = [top + picture.height - len(canvas) for top in tops]
     if captions is not None:
-        picture = _captioned(picture, captions, high, gap)
+        picture = words.captioned(picture, captions, tops, height * scale, BACKGROUND)
     return picture.convert("L") if channels == 1 and not frames else picture
+
+
+def fitting_scale(side: int, wanted: int = _SIZE) -> int:
+    """Return by which whole number a picture of this many pixels is enlarged to come near to ``wanted`` of them.
+
+    >>> fitting_scale(28), fitting_scale(32), fitting_scale(100), fitting_scale(32, 224)
+    (2, 2, 1, 7)
+    """
+    return max(1, round(wanted / side))
 
 
 def _on_chequers(pixels: np.ndarray) -> np.ndarray:
@@ -145,24 +171,27 @@ def _on_chequers(pixels: np.ndarray) -> np.ndarray:
     return np.rint(pixels[..., :3] * share + ground * (1 - share)).astype(np.uint8)
 
 
-def grid(
-    samples: Tensor, columns: int | None = None, *, scale: int | None = None, gap: int = 2, see_through: bool = False
-) -> Image.Image:
-    """Lay out samples in [-1, 1], shape (n, channel, height, width); see `tile`.
+def grid(samples: Tensor, columns: int | None = None, **layout: Any) -> Image.Image:
+    """Lay out samples in [-1, 1], shape (n, channel, height, width); further arguments as in `tile`.
 
     Raises:
         DataError: if the samples are not images, or not finite.
     """
-    return tile(to_uint8(samples), columns, scale=scale, gap=gap, see_through=see_through)
+    return tile(to_uint8(samples), columns, **layout)
 
 
-def single(sample: Tensor, *, see_through: bool = True) -> Image.Image:
-    """Return one sample in [-1, 1], shape (channel, height, width), as a picture of its own size; see `tile`.
+def single(sample: Tensor, *, see_through: bool = True, scale: int = 1) -> Image.Image:
+    """Return one sample in [-1, 1], shape (channel, height, width), as a picture; see `tile`.
 
     Raises:
         DataError: if it is no image, or not finite.
     """
-    return tile(to_uint8(sample[None]), 1, scale=1, gap=0, see_through=see_through)
+    return tile(to_uint8(sample[None]), 1, scale=scale, gap=0, see_through=see_through)
+
+
+def flat(picture: Image.Image) -> Image.Image:
+    """Return a picture without opacity: what can be seen through is laid on a chequered ground."""
+    return Image.fromarray(_on_chequers(np.asarray(picture))) if picture.mode == "RGBA" else picture
 
 
 def picture_bytes(sample: Tensor, depth: int = 8) -> bytes:
@@ -189,8 +218,9 @@ def encoded(picture: Image.Image) -> bytes:
 
 
 def neighbours(
-    samples: Tensor, train: np.ndarray, columns: int = 6, *, beside: bool = False, scale: int | None = None
-) -> Image.Image:
+    samples: Tensor, train: np.ndarray, columns: int = 6, *, beside: bool = False, scale: int | None = None,
+    headings: Sequence[str] | None = None,
+) -> Image.Image:  # fmt: skip
     """Show samples with their nearest training images framed in yellow.
 
     Args:
@@ -199,7 +229,7 @@ def neighbours(
         columns: samples in a row; with ``beside`` pairs in a row. Samples that fill no row are left out.
         beside: each sample has its neighbour on its right. Otherwise the rightmost column holds the neighbour
             of the last sample of each row, as in the paper.
-        scale: as in `tile`.
+        scale, headings: as in `tile`.
 
     Raises:
         ConfigError: if there are fewer samples than columns.
@@ -225,7 +255,7 @@ def neighbours(
     else:
         images = np.concatenate([table, found], axis=1).reshape(-1, *shown.shape[1:])
         width, frames = columns + 1, set(range(columns, len(images), columns + 1))
-    return tile(images, width, scale=scale, frames=frames)
+    return tile(images, width, scale=scale, frames=frames, headings=headings)
 
 
 def walk(z0: Tensor, z1: Tensor, steps: int = 10) -> Tensor:
@@ -252,8 +282,9 @@ def walk(z0: Tensor, z1: Tensor, steps: int = 10) -> Tensor:
 
 
 def save_arrays(
-    path: str | Path, samples: Tensor | np.ndarray, labels: Tensor | None = None, *, whole: bool = False
-) -> Path:
+    path: str | Path, samples: Tensor | np.ndarray, labels: Tensor | None = None, *, whole: bool = False,
+    **beside: np.ndarray,
+) -> Path:  # fmt: skip
     """Write samples as array ``x`` of a .npz file, images as uint8, all else as float32; ``labels`` beside it.
 
     Args:
@@ -261,6 +292,7 @@ def save_arrays(
         samples: images (n, channel, height, width) in [-1, 1] or as uint8, or vectors (n, feature).
         labels: (n,), what they were asked for as; None: they were not.
         whole: write images as float32 in [-1, 1], too: of data that keeps 16 bits.
+        beside: further arrays by name.
 
     Raises:
         DataError: if image samples are not finite.
@@ -272,10 +304,9 @@ def save_arrays(
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:
-        if labels is None:
-            np.savez_compressed(file, x=x)
-        else:
-            np.savez_compressed(file, x=x, labels=labels.numpy())
+        told: dict[str, Any] = {} if labels is None else {"labels": labels.numpy()}
+        arrays: dict[str, Any] = {**told, **beside}
+        np.savez_compressed(file, x=x, **arrays)
     os.replace(temporary, path)
     return path
 
@@ -445,6 +476,12 @@ def _check_images(images: Rows) -> None:
         )
 
 
+def _check_texts(given: Sequence[tuple[str, Sequence[str] | None, str, int]]) -> None:
+    for name, lines, of, count in given:
+        if lines is not None and len(lines) != count:
+            raise ConfigError(f"{len(lines)} {name} for {count} {of}: give one for each")
+
+
 def _check_layout(columns: int, scale: int, gap: int, frames: Collection[int] | None, count: int) -> None:
     for name, value, least in (
         ("columns", columns, 1),
@@ -455,16 +492,3 @@ def _check_layout(columns: int, scale: int, gap: int, frames: Collection[int] | 
             raise ConfigError(f"{name} is {value}, but it must be at least {least}")
     if frames and not all(0 <= index < count for index in frames):
         raise ConfigError(f"frames are asked for around {sorted(frames)}, but there are only {count} images")
-
-
-def _captioned(picture: Image.Image, captions: Sequence[str], high: int, gap: int) -> Image.Image:
-    """Put one line of text on the left of each row."""
-    font = ImageFont.load_default(min(14, max(8, high - gap)))
-    margin = int(max(font.getlength(line) for line in captions)) + 12
-    ground = (BACKGROUND,) * 3 + ((255,) if picture.mode == "RGBA" else ())
-    result = Image.new(picture.mode, (picture.width + margin, picture.height), ground)
-    result.paste(picture, (margin, 0))
-    draw = ImageDraw.Draw(result)
-    for row, line in enumerate(captions):
-        draw.text((margin - 6, gap + row * high + (high - gap) // 2), line, (235, 235, 235), font, anchor="rm")
-    return result

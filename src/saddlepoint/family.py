@@ -15,9 +15,14 @@ from typing import Any, ClassVar, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from saddlepoint._errors import ConfigError, suggest
+from saddlepoint._errors import ConfigError
 from saddlepoint._types import Modality
 from saddlepoint.config import check, check_choices, option
+from saddlepoint.registry import build_family as build_family
+from saddlepoint.registry import families as families
+from saddlepoint.registry import get_family as get_family
+from saddlepoint.registry import get_preset as get_preset
+from saddlepoint.registry import register as register
 
 T = TypeVar("T")
 
@@ -344,7 +349,7 @@ class Family(nn.Module, abc.ABC):
     def __init__(self, config: FamilyConfig, data: DataSpec) -> None:
         super().__init__()
         if data.modality not in self.tags.modalities:
-            able = [name for name, kind in _REGISTRY.items() if data.modality in kind.tags.modalities]
+            able = [name for name, kind in families().items() if data.modality in kind.tags.modalities]
             raise ConfigError(
                 f"family '{self.name}' trains on {' or '.join(self.tags.modalities)} data, not on {data.modality}s; "
                 f"{' and '.join(able) or 'no family'} can"
@@ -466,51 +471,3 @@ class Family(nn.Module, abc.ABC):
 
     def settle(self, generator: torch.Generator) -> None:
         """Recompute statistics of the averaged weights, such as those of batch normalisation, before they sample."""
-
-
-_REGISTRY: dict[str, type[Family]] = {}
-
-
-def register(cls: type[Family]) -> type[Family]:
-    """Class decorator that makes a family known by its name."""
-    _REGISTRY[cls.name] = cls
-    return cls
-
-
-def families() -> dict[str, type[Family]]:
-    """Return the registered families by name, in the order of their registration (of publication)."""
-    return dict(_REGISTRY)
-
-
-def get_family(name: str) -> type[Family]:
-    """Return the family called ``name``.
-
-    Raises:
-        ConfigError: if there is none, with the nearest name.
-    """
-    if name not in _REGISTRY:
-        raise ConfigError(f"unknown family '{name}'; {suggest(name, _REGISTRY)}")
-    return _REGISTRY[name]
-
-
-def build_family(name: str, config: FamilyConfig, data: DataSpec) -> Family:
-    """Build the networks of a family without touching PyTorch's global random numbers.
-
-    Raises:
-        ConfigError: if there is no such family, or it cannot be built for this data.
-    """
-    with torch.random.fork_rng(devices=[]):
-        return get_family(name)(config, data)
-
-
-def get_preset(family: type[Family], name: str | None) -> tuple[str, FamilyConfig]:
-    """Return ``(name, configuration)`` of a preset; None means the family's default.
-
-    Raises:
-        ConfigError: if the family has no such preset, with the nearest name.
-    """
-    if name is None:
-        name = next(iter(family.PRESETS))
-    if name not in family.PRESETS:
-        raise ConfigError(f"family '{family.name}' has no preset '{name}'; {suggest(name, family.PRESETS)}")
-    return name, family.PRESETS[name]

@@ -23,6 +23,9 @@ MOST_DIRECTIONS = 12
 _PLACES = 32
 """Points at which a generator's derivative is taken."""
 
+REACH = 3.0
+"""How far a sheet of directions goes to either side, in standard deviations."""
+
 _STEP = 0.05
 """Length of a finite difference, in standard deviations."""
 
@@ -213,12 +216,17 @@ class Explorer:
             ConfigError: on fewer than 2 frames or points, and as `sample`.
         """
         last = len(view.points) - 1
-        if frames < 2 or last < 1:
-            raise ConfigError(f"{frames} frames along {last + 1} points asked for, but a path needs at least 2 of each")
+        if last < 1:
+            raise ConfigError(
+                "a film goes from point to point, and there is one point only; give --point a second time "
+                f"(--point {view.points[0]} --point {view.points[0].seed + 1}), or --out FILE.png for a still"
+            )
+        if frames < 2:
+            raise ConfigError(f"a film of {frames} frames is asked for, but it must be at least 2")
         places = [last * number / (frames - 1) for number in range(frames)]
         return torch.cat([self.sample(View(view.points, at, view.label, view.truncation, view.mix)) for at in places])
 
-    def sheet(self, view: View, reach: float = 3.0, columns: int = 7) -> Samples:
+    def sheet(self, view: View, reach: float = REACH, columns: int = 7) -> Samples:
         """Return what each direction does to a view's first point: (directions * columns, *sample), row by row.
 
         Args:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import datetime
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint import explore
-from saddlepoint._errors import CheckpointError, ConfigError
+from saddlepoint._errors import CheckpointError, ConfigError, DataError
 from saddlepoint.config import override
 from saddlepoint.data import Dataset
 from saddlepoint.data.feed import Feed
@@ -24,15 +25,18 @@ from saddlepoint.engine import runtime
 from saddlepoint.engine.care import UNATTENDED, Care
 from saddlepoint.engine.doctor import diagnose
 from saddlepoint.engine.folder import OWN_NAMES, RunFolder
+from saddlepoint.engine.lookup import runs_folder
 from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.origin import counted
 from saddlepoint.engine.precision import Precision, choose_precision
-from saddlepoint.engine.remedies import course_of, finish_rollback, train_with_remedies
+from saddlepoint.engine.remedies import course_of, finish_announced, train_with_remedies
 from saddlepoint.engine.settings import SILENT, Observer, Outcome
 from saddlepoint.engine.signs import Examiner
 from saddlepoint.engine.threads import AS_THEY_ARE, ChosenThreads, Threads
 from saddlepoint.engine.world import World, join
 from saddlepoint.family import Family, FamilyConfig, build_family, get_family
 from saddlepoint.features import shipped_classifier
+from saddlepoint.registry import has_changed, source_of
 from saddlepoint.resolve import Plan, resolve
 from saddlepoint.run import Run, load
 
@@ -83,6 +87,10 @@ def start(
     observer.say(f"precision: {precision}")
     threads = _threads(request, device, folder if resumed else None, world, observer.say)
     config |= {"processes": world.size, "precision": dataclasses.asdict(precision)}
+    if (source := source_of(type(network))) is not None:
+        config["family_source"] = source
+    if resumed and has_changed(type(network), folder.read_config()):
+        observer.warn(f"the file of the family '{request.family}' has changed since this run began")
     with contextlib.ExitStack() as held:
         if request.threads is None:
             held.callback(runtime.use_threads, torch.get_num_threads())
@@ -164,7 +172,7 @@ def _trained(
         return train_with_remedies(build, request.options, remedies, folder, observer, dataset.stats)
 
     def in_force() -> FamilyConfig:
-        finish_rollback(folder)
+        finish_announced(folder)
         return override(request.options, course_of(folder).changes)
 
     return build(world.shared(in_force)).train(dataset.stats)
@@ -187,14 +195,17 @@ def _choose_folder(request: Plan, config: Mapping[str, Any], fresh: bool) -> tup
                     "which a run would write over; choose another --out"
                 )
             return folder, False
-        if difference := _difference(folder.read_config(), config):
+        kept = folder.read_config()
+        if request.goes_on:
+            _refuse_other_data(folder.path, kept, config)
+        if difference := _difference(kept, config):
             raise ConfigError(
-                f"'{folder.path}' holds a run of another configuration ({difference}); choose another --out"
+                f"'{folder.path}' holds a run of another configuration ({difference}); choose another --out or --name"
             )
         if fresh:
             raise ConfigError(f"'{folder.path}' holds this run already; remove it, or choose another --out")
         return folder, True
-    runs = Path("runs")
+    runs = runs_folder(request.root)
     if not fresh and runs.is_dir():
         for path in sorted(runs.iterdir(), reverse=True):
             folder = RunFolder(path)
@@ -208,6 +219,21 @@ def _choose_folder(request: Plan, config: Mapping[str, Any], fresh: bool) -> tup
         path = runs / f"{request.family}-{label}-{stamp}-{number}"
         number += 1
     return RunFolder(path), False
+
+
+def _refuse_other_data(path: Path, kept: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """Refuse to go on with other data than a run began with, in words that say what changed and what can be done."""
+    try:
+        then, now = kept["data"], config["data"]
+        if then["fingerprint"] == now["fingerprint"]:
+            return
+        begin = f"saddle train {kept['family']} --preset {kept['preset']} --data {shlex.quote(now['source'])}"
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"'{path}/config.json' is damaged: {error}") from error
+    raise DataError(
+        f"'{path}' was trained on other data than '{now['source']}' holds: {counted(then, now)}. Bring the old data "
+        f"back, or start a new run on what is there now: {begin}"
+    )
 
 
 def _same_run(folder: RunFolder, config: Mapping[str, Any]) -> bool:
@@ -257,14 +283,14 @@ def _other_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
             f"data option {key}: {before.get(key, 'not given')} there, {after.get(key, 'not given')} now"
             for key in changed[:3]
         )
-        or f"data: {new.get('source')} has changed"
+        or f"data: {new.get('source')} has changed, {counted(old, new)}"
     )
 
 
 def _snapshots(
     folder: RunFolder, dataset: Dataset, network: Family, observer: Observer
 ) -> Callable[[int, Tensor], None]:
-    """Return the observer that keeps a picture of every snapshot; a full disk loses the picture, not the run."""
+    """Return what keeps a picture of every snapshot, then hands it on; a full disk loses the picture, not the run."""
 
     rows = None if dataset.modality == "image" else dataset.splits["train"].x
     columns = explore.class_columns(network.classes)
@@ -274,5 +300,6 @@ def _snapshots(
             explore.save_snapshot(folder.samples, step, samples, rows, columns)
         except OSError as error:
             observer.warn(f"the samples of step {step} could not be written ({error.strerror}); training goes on")
+        observer.snapshot(step, samples)
 
     return write

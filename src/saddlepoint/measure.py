@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+import math
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
 
-from saddlepoint._errors import ConfigError
-from saddlepoint.data import load_dataset, load_samples
+from saddlepoint._errors import ConfigError, SaddlepointError
+from saddlepoint.data import Dataset, load_dataset, load_samples
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.options import Preparation
 from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.lookup import find_run
+from saddlepoint.family import Family
+from saddlepoint.run import Run
 
 if TYPE_CHECKING:
-    from saddlepoint.evaluate import Line, Report, Result
+    from saddlepoint.evaluate import Comparison, Report, Result
+    from saddlepoint.evaluate.sets import Bench
+
+Say = Callable[[str], None]
 
 
 def evaluate_samples(
@@ -28,6 +37,8 @@ def evaluate_samples(
     features: str | None = None,
     out: str | Path | None = None,
     say: Callable[[str], None] | None = None,
+    detail: Callable[[str], None] | None = None,
+    partial: bool = False,
     threads: int | str | None = None,
     **preparation: Unpack[Preparation],
 ) -> tuple[Report, Path]:
@@ -40,8 +51,8 @@ def evaluate_samples(
         protocols: kinds, aliases or full names; None: all that fit.
         seed: of the reference rows.
         features: name of a feature extractor; None: the best one for the data.
-        out: folder of the report; None: a folder beside the samples, called after them.
-        say: receives one line for each part of the work.
+        out: folder of the report; None: ``NAME-report`` in the working directory, after the samples.
+        say, detail, partial: as in `Run.evaluate`.
         threads: of the CPU; ``auto`` or None: what is fastest here, measured at the start.
         preparation: of the data, as in `load_dataset`.
 
@@ -68,33 +79,153 @@ def evaluate_samples(
     )
     report = evaluate(
         subject, dataset, protocols, seed=seed, features=features, cache_dir=cache_dir() / "controls", progress=say,
-        threads=threads,
+        detail=detail, partial=partial, threads=threads,
     )  # fmt: skip
-    return report, save_report(path.with_name(f"{path.stem}-report") if out is None else out, report)
+    return report, save_report(Path(f"{path.stem}-report") if out is None else out, report)
 
 
-def compare_runs(paths: Sequence[str | Path], protocols: Sequence[str] | None = None) -> list[Line]:
-    """Set evaluated runs side by side.
+def report_seconds(dataset: Dataset, family: Family, config: Mapping[str, Any]) -> float | None:
+    """Return about how many seconds the report of a training on this data will take, before it has begun.
 
     Args:
-        paths: run folders, or folders of reports.
-        protocols: kinds or full names to compare; None: all of the first one.
+        dataset: the data.
+        family: the networks as they are built, trained or not: their mode is left as it is.
+        config: of the run.
+
+    Returns:
+        None if it cannot be told.
+    """
+    from saddlepoint.evaluate import expected_seconds
+
+    networks = copy.deepcopy(family).eval()
+    try:
+        subject = Run(Path(), config, networks, 0, averaged=False).subject(dataset)
+        return expected_seconds(subject, dataset, cache_dir=cache_dir() / "controls")
+    except Exception:  # a forecast that fails, for whatever reason, must not cost the training
+        return None
+
+
+def compare_runs(
+    paths: Sequence[str | Path],
+    protocols: Sequence[str] | None = None,
+    *,
+    say: Callable[[str], None] | None = None,
+) -> Comparison:
+    """Set evaluated runs side by side, by what all of them were measured by.
+
+    Figures of a few rows have no error: their samples are then drawn again, and shuffled between the runs.
+
+    Args:
+        paths: run folders, names of runs, or folders of reports.
+        protocols: kinds or full names to compare; None: all that they have in common.
+        say: receives lines worth telling while samples are drawn.
 
     Raises:
         DataError: if one was not evaluated yet.
-        ConfigError: if they were measured differently, on different data, or not by a protocol that is asked for.
+        ConfigError: if they were measured on different data, by nothing in common, or not by a protocol that is asked
+            for.
     """
     from saddlepoint.evaluate import compare, read_results
+    from saddlepoint.evaluate.compare import on_the_same_data
     from saddlepoint.evaluate.rows import kind_of
 
     results: dict[str, list[Result]] = {}
-    for path in map(Path, paths):
+    places: dict[str, Path] = {}
+    for path in map(find_run, paths):
         folder = path if (path / "metrics.jsonl").exists() else RunFolder(path).report
-        found = read_results(folder / "metrics.jsonl")
         label = str(path) if path.name in results else path.name or str(path)
+        results[label], places[label] = read_results(folder / "metrics.jsonl"), path
+    if len(results) > 1:
+        on_the_same_data(results)  # said before all else: nothing that is measured helps then
+    for label, found in results.items():
         results[label] = [r for r in found if not protocols or {r.protocol, kind_of(r.protocol)} & set(protocols)]
         if not results[label]:
+            asked = " ".join(f"--protocol {name}" for name in protocols or ())
             raise ConfigError(
-                f"{path} was not measured by {' or '.join(protocols or ['any protocol'])}; run saddle evaluate {path}"
+                f"{label} was not measured by {' or '.join(protocols or ['any protocol'])}; run "
+                f"saddle evaluate {shlex.quote(str(places[label]))} {asked}".rstrip()
             )
-    return compare(results)
+    shuffle = _Shuffle(results, places, say or (lambda line: None))
+    return compare(results, {label: str(path) for label, path in places.items()}, shuffle)
+
+
+class _Shuffle:
+    """Judges differences between figures without an error, from samples of both runs that are drawn again.
+
+    Args:
+        results: of each run, by its label.
+        places: folder of each; that of a report has no generator.
+        say: receives lines worth telling.
+    """
+
+    def __init__(self, results: Mapping[str, Sequence[Result]], places: Mapping[str, Path], say: Say) -> None:
+        self.results, self.places, self.say = results, places, say
+        self._dataset: Dataset | None = None
+        self._features: dict[tuple[str, str], np.ndarray] = {}
+        self._benches: dict[tuple[str, int], Bench] = {}
+        self._found: dict[tuple[str, str, str], Mapping[str, float]] = {}
+        self._refused: set[str] = set()
+
+    def __call__(self, protocol: str, one: str, two: str) -> Mapping[str, float]:
+        """Return p-values of a protocol's figures by name; none where samples cannot be had again."""
+        from saddlepoint.evaluate.rows import kind_of
+        from saddlepoint.evaluate.shuffled import DEALS, KINDS, p_values
+
+        key = (protocol, one, two)
+        if key not in self._found:
+            self._found[key] = {}
+            if kind_of(protocol) in KINDS and not self._refused & {one, two}:
+                try:
+                    rows = [self._rows(protocol, label) for label in (one, two)]
+                    self.say(f"{protocol}: {DEALS} permutations, since so few rows have no error")
+                    real = self._features[protocol, ""]
+                    self._found[key] = p_values(kind_of(protocol), real, *rows)
+                except SaddlepointError as error:
+                    self.say(f"differences by {protocol} are not judged: {error}")
+        return self._found[key]
+
+    def _rows(self, protocol: str, label: str) -> np.ndarray:
+        """Return the features of the samples that a figure was measured on.
+
+        Raises:
+            SaddlepointError: if they cannot be drawn again, or are others than those that were measured.
+        """
+        if (protocol, label) in self._features:
+            return self._features[protocol, label]
+        from saddlepoint.evaluate.protocol import task_of
+
+        result = next(r for r in self.results[label] if r.protocol == protocol)
+        bench = self._bench(label, result.seed)
+        kind, task = task_of(protocol, bench)
+        samples = bench.model(task.n)
+        again = kind.measure(samples, task)[0]
+        then = result.find(again.metric)
+        if then is None or not math.isclose(again.value, then.value, rel_tol=1e-3, abs_tol=1e-6):
+            self._refused.add(label)
+            raise ConfigError(
+                f"{label} was trained on, or moved to another machine, since it was measured; run saddle evaluate "
+                f"{shlex.quote(str(self.places[label]))} --protocol {protocol}"
+            )
+        self._features[protocol, ""] = bench.reference.features(task.extractor).x
+        self._features[protocol, label] = samples.features(task.extractor).x
+        return self._features[protocol, label]
+
+    def _bench(self, label: str, seed: int) -> Bench:
+        """Return what a run is measured with; its samples are drawn once.
+
+        Raises:
+            SaddlepointError: if it is no run, or its data is not there.
+        """
+        from saddlepoint.evaluate.sets import Bench
+        from saddlepoint.run import load
+
+        if (label, seed) not in self._benches:
+            try:
+                run = load(self.places[label])
+                self._dataset = self._dataset or run.dataset(self.say)
+            except SaddlepointError:
+                self._refused.add(label)
+                raise
+            kept = cache_dir() / "controls"
+            self._benches[label, seed] = Bench(run.subject(self._dataset), self._dataset, seed, cache_dir=kept)
+        return self._benches[label, seed]

@@ -11,25 +11,23 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from saddlepoint import curves, explore, films
+from saddlepoint import curves, explore, films, sheets
 from saddlepoint._errors import ConfigError, DataError, suggest
-from saddlepoint._types import from_bytes
 from saddlepoint.data.images.write import KINDS
-from saddlepoint.data.labels.files import class_index
 from saddlepoint.data.options import preparation_of
 from saddlepoint.data.series.samples import FORMATS
-from saddlepoint.engine import runtime
 from saddlepoint.engine.folder import RunFolder
-from saddlepoint.latent import Explorer, Projection, View
-from saddlepoint.run import Run
+from saddlepoint.latent import REACH, Explorer, Projection, View
+from saddlepoint.run import Run, check_truncation
 
-_STEPS = 10
 _COLUMNS = 7
 _USUAL = {
     "grid": 64, "filmstrip": 10, "neighbours": 36, "interpolation": 8, "styles": 5, "truncation": 6, "references": 6,
 }  # fmt: skip
-_TRUNCATIONS = (1.0, 0.7, 0.5, 0.0, -0.5, -1.0)
 _FILMS = (".gif", ".mp4")
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+_LARGE = 224
+"""Pixels to which a picture of one sample is enlarged about, as the frames of films are."""
 _ROWS = 8
 WINDOWS = 1000
 _FILES = 100
@@ -58,10 +56,10 @@ def draw(
             references; None: as many as look well.
         seed: of the samples.
         label: index or name of one class, for a conditional generator; None: a column or a row for each class.
-        out: a file ending in .png or .npz, of series also .csv or .parquet; of images a folder for a file each; None:
-            in the run folder.
-        kind: csv, parquet or npz: write the samples of series in the units of their data; png or webp: write images as
-            a file each; None: by ``out``.
+        out: a file ending in .png, .jpg, .webp or .npz, of series also .csv or .parquet; of images a folder for a file
+            each; None: in the run folder.
+        kind: csv, parquet or npz: write the samples of series in the units of their data; png, jpg or webp: write
+            images as a file each; None: by ``out``.
         truncation: of a grid or files; see `Run.sample`.
         start: of a file of series: time of the first step; see `Run.write`.
 
@@ -70,6 +68,7 @@ def draw(
             or a truncation that the generator does not take.
         DataError: if samples are not finite, or the run has no snapshots.
     """
+    check_truncation(run.family, truncation)
     if truncation is not None and picture != "grid":
         raise ConfigError(f"picture is '{picture}', but a truncation is for samples; leave one of them out")
     if run.family.data.modality == "image" and (kind in KINDS or _is_folder(out)):
@@ -86,20 +85,36 @@ def draw(
         shown = run.sample(n, seed=seed, label=label, truncation=truncation) if truncation is not None else None
         kept = _arrays(run, picture, n, seed, label) if shown is None else shown
         return explore.save_arrays(out, kept, one, whole=depth_of(run) > 8)
-    if out is not None and out.suffix != ".png":
-        raise ConfigError(f"'{out}' should end in .png for a picture or .npz for arrays, or name a folder")
+    check_ending(out)
     which = f"-{label}" if label is not None else ""
     path = out or run.path / "pictures" / f"{picture}{which}-seed{seed}.png"
+    return save(made(run, picture, n, seed=seed, label=label, truncation=truncation), path)
+
+
+def check_ending(out: Path | None) -> None:
+    """Raise a `ConfigError` if a name is not that of a picture."""
+    if out is not None and out.suffix.lower() not in _PICTURES:
+        raise ConfigError(
+            f"'{out}' should end in .png (or .jpg, .webp) for a picture or .npz for arrays, or name a folder"
+        )
+
+
+def save(picture: Image.Image, path: Path) -> Path:
+    """Write a picture, whose ending says its kind, and return its path; its folder is made if missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if truncation is not None:
-        samples = run.sample(_count(run, picture, n, label), seed=seed, label=label, truncation=truncation)
-        explore.grid(samples).save(path)
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        explore.flat(picture).save(path, quality=95)
+    elif path.suffix.lower() == ".webp":
+        picture.save(path, lossless=True)
     else:
-        made(run, picture, n, seed=seed, label=label).save(path)
+        picture.save(path)
     return path
 
 
-def made(run: Run, picture: str, n: int | None = None, *, seed: int = 0, label: int | str | None = None) -> Image.Image:
+def made(
+    run: Run, picture: str, n: int | None = None, *, seed: int = 0, label: int | str | None = None,
+    truncation: float | None = None,
+) -> Image.Image:  # fmt: skip
     """Return one picture of a run; arguments and errors as in `draw`."""
     n = _count(run, picture, n, label)
     if run.family.data.modality == "sequence" and picture != "filmstrip":
@@ -108,15 +123,19 @@ def made(run: Run, picture: str, n: int | None = None, *, seed: int = 0, label: 
             raise ConfigError(f"picture is '{picture}', but of series there are: {', '.join(drawn)}, filmstrip")
         return drawn[picture](run, n, seed, label)
     kinds: dict[str, Callable[[], Image.Image]] = {
-        "grid": lambda: _grid(run, n, seed, label),
+        "grid": lambda: _grid(run, n, seed, label, truncation),
         "filmstrip": lambda: explore.filmstrip(run.path / "samples", columns=n),
-        "neighbours": lambda: explore.neighbours(run.sample(n, seed=seed, label=label), _train(run), columns=min(n, 6)),
-        "interpolation": lambda: explore.grid(_interpolated(run, n, seed, label), _STEPS),
+        "neighbours": lambda: _nearest(run, n, seed, label),
     }
-    if picture in _TABLES:
-        columns = len(_TRUNCATIONS) if picture == "truncation" else n + 1
-        return explore.grid(_TABLES[picture](run, n, seed, label), columns)
+    if picture in sheets.SHEETS:
+        return sheets.sheet(run, picture, n, seed, label).drawn()
     return kinds[picture]()
+
+
+def _nearest(run: Run, n: int, seed: int, label: int | str | None) -> Image.Image:
+    columns = min(n, 6)
+    headings = ["samples", *[""] * (columns - 1), "nearest"]
+    return explore.neighbours(run.sample(n, seed=seed, label=label), _train(run), columns, headings=headings)
 
 
 def _is_folder(out: Path | None) -> bool:
@@ -161,8 +180,8 @@ def _nearest_paths(run: Run, n: int, seed: int, label: int | str | None) -> Imag
 
 
 def _walked_paths(run: Run, n: int, seed: int, label: int | str | None) -> Image.Image:
-    layout, x = run.layout, _interpolated(run, min(n, _ROWS), seed, label).numpy()
-    walks = layout.restore(x).reshape(-1, _STEPS, *x.shape[1:])
+    layout, x = run.layout, sheets.sheet(run, "interpolation", min(n, _ROWS), seed, label).samples.numpy()
+    walks = layout.restore(x).reshape(-1, sheets.STEPS, *x.shape[1:])
     return curves.rows(walks, [c.name for c in layout.columns])
 
 
@@ -190,7 +209,8 @@ def copies(run: Run, most: int = 18) -> tuple[Image.Image, list[float]]:
             train = _train(run)
             images = np.stack([np.stack([drawn[int(i)], train[int(j)]]) for i, j in zip(own, nearest, strict=True)])
             images = images.reshape(-1, *images.shape[2:])
-            return explore.tile(images, 12, frames=set(range(1, len(images), 2))), [float(d) for d in distances]
+            frames, headings = set(range(1, len(images), 2)), ["sample", "training"] * 6
+            return explore.tile(images, 12, frames=frames, headings=headings), [float(d) for d in distances]
     raise DataError(f"'{run.path.name}' was not measured for memorisation; run saddle evaluate {run.path}")
 
 
@@ -216,7 +236,7 @@ def draw_view(explorer: Explorer, view: View, frames: int = 60, out: Path | None
         shots = [frame(explorer, sample, see_through=False) for sample in explorer.path(view, frames)]
         path.write_bytes(films.film(shots, kind=path.suffix[1:]))
     elif out is not None:
-        frame(explorer, explorer.sample(view)[0]).save(path)
+        frame(explorer, explorer.sample(view)[0], large=True).save(path)
     elif explorer.family.data.modality != "image":
         raise ConfigError("a sheet of directions shows images; give --out FILE.png or FILE.gif for points")
     else:
@@ -224,23 +244,26 @@ def draw_view(explorer: Explorer, view: View, frames: int = 60, out: Path | None
     return path
 
 
-def frame(explorer: Explorer, sample: Tensor, *, see_through: bool = True) -> Image.Image:
+def frame(explorer: Explorer, sample: Tensor, *, see_through: bool = True, large: bool = False) -> Image.Image:
     """Return a sample as a picture: an image as it is, a point among the generator's other samples.
 
     Args:
         explorer: of the run.
         sample: in the inside range.
         see_through: keep its opacity, else lay it on a chequered ground.
+        large: enlarge small images by a whole number, to the size of a film.
     """
     if explorer.family.data.modality == "image":
-        return explore.single(sample, see_through=see_through)
+        scale = explore.fitting_scale(max(sample.shape[1:]), _LARGE) if large else 1
+        return explore.single(sample, see_through=see_through, scale=scale)
     return explore.scatter(sample[None], explorer.run.sample(1000).numpy(), ("the generator's samples", "this point"))
 
 
 def _sheet(explorer: Explorer, view: View) -> Image.Image:
     samples, columns = explore.to_uint8(explorer.sheet(view, columns=_COLUMNS)), _COLUMNS
     captions = [f"direction {number}" for number in range(1, len(samples) // columns + 1)]
-    return explore.tile(samples, columns, captions=captions)
+    headings = [f"{amount:+g}" if amount else "0" for amount in np.linspace(-REACH, REACH, columns)]
+    return explore.tile(samples, columns, captions=captions, headings=headings)
 
 
 def draw_projection(
@@ -285,11 +308,11 @@ def draw_projection(
 
 def projection(images: Tensor, found: Projection) -> Image.Image:
     """Show given images above what the generator makes at the points nearest to them."""
-    return explore.grid(torch.cat([images, found.samples]), len(images))
+    return explore.grid(torch.cat([images, found.samples]), len(images), captions=["given", "found"])
 
 
 def translation(run: Run, images: Tensor, *, seed: int = 0) -> Image.Image:
-    """Show given images in the first column and each of the generator's domains in a column of its own.
+    """Show given images in the first column and each of the generator's domains, which a heading names, in its own.
 
     Args:
         run: with a generator that transforms images.
@@ -306,7 +329,8 @@ def translation(run: Run, images: Tensor, *, seed: int = 0) -> Image.Image:
     columns = [images]
     for domain in range(run.family.classes):
         columns.append(run.generate(images, torch.full((len(images),), domain), seed=seed))
-    return explore.grid(torch.stack(columns, 1).flatten(0, 1), len(columns))
+    headings = ["input", *run.family.data.classes[: run.family.classes]]
+    return explore.grid(torch.stack(columns, 1).flatten(0, 1), len(columns), headings=headings)
 
 
 def depth_of(run: Run) -> int:
@@ -330,10 +354,8 @@ def _arrays(run: Run, picture: str, n: int, seed: int, label: int | str | None) 
     if picture == "filmstrip":
         paths = sorted((run.path / "samples").glob("step*.png"))
         return np.concatenate([explore.read_snapshot(path)[:n] for path in paths])
-    if picture == "interpolation":
-        return _interpolated(run, n, seed, label)
-    if picture in _TABLES:
-        return _TABLES[picture](run, n, seed, label)
+    if picture in sheets.SHEETS:
+        return sheets.sheet(run, picture, n, seed, label).samples
     samples = run.sample(n, seed=seed, label=label)
     if picture == "grid":
         return samples
@@ -347,16 +369,17 @@ def _usual_grid(run: Run, label: int | str | None) -> int:
     return columns * _ROWS if columns and label is None else _USUAL["grid"]
 
 
-def _grid(run: Run, n: int, seed: int, label: int | str | None) -> Image.Image:
+def _grid(run: Run, n: int, seed: int, label: int | str | None, truncation: float | None) -> Image.Image:
     """A class in each column where there are few; vectors as points over the data; translations beside their inputs."""
-    if run.family.tags.input == "image":
+    if run.family.tags.input == "image" and truncation is None:
         return _translated(run, n, seed, label)
     columns = explore.class_columns(run.family.classes) if label is None else None
     labels = torch.arange(n) % columns if columns else run.labels(n, seed=seed, label=label)
-    samples = run.generate(run.inputs(n, seed=seed), labels, seed=seed)
+    samples = run.generate(run.inputs(n, seed=seed), labels, seed=seed, truncation=truncation)
     if run.family.data.modality == "vector":
         return explore.scatter(samples, run.dataset().splits["train"].x)
-    return explore.grid(samples, columns, see_through=True)
+    headings = run.family.data.classes[:columns] if columns else None
+    return explore.grid(samples, columns, headings=headings, see_through=True)
 
 
 def _translated(run: Run, n: int, seed: int, label: int | str | None) -> Image.Image:
@@ -365,92 +388,6 @@ def _translated(run: Run, n: int, seed: int, label: int | str | None) -> Image.I
         return translation(run, run.inputs(max(1, n // (1 + run.family.classes)), seed=seed), seed=seed)
     inputs = run.inputs(max(1, n // 2), seed=seed)
     found = run.generate(inputs, run.labels(len(inputs), label=label), seed=seed)
-    return explore.grid(torch.stack([inputs, found], 1).flatten(0, 1), min(_ROWS, 2 * len(inputs)))
-
-
-def _interpolated(run: Run, rows: int, seed: int, label: int | str | None) -> Tensor:
-    """Walk along straight lines in z; the label of a row stays: the one asked for, else one class after another.
-
-    Raises:
-        ConfigError: if the generator transforms images.
-    """
-    if run.family.tags.input == "image":
-        raise ConfigError(f"'{run.path.name}' transforms images: there is no z to walk in; draw a grid")
-    z0, z1 = run.inputs(2 * rows, seed=seed).split(rows)
-    labels = run.labels(rows, seed=seed, label=label)
-    if labels is not None and label is None:
-        labels = torch.arange(rows) % run.family.classes
-    steps = explore.walk(z0.flatten(1), z1.flatten(1), _STEPS).unflatten(1, z0.shape[1:])
-    return run.generate(steps, None if labels is None else labels.repeat_interleave(_STEPS), seed=seed)
-
-
-def _w(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
-    """Return the places in w of ``n`` samples."""
-    if not run.family.tags.has_w:
-        raise ConfigError(f"family '{run.family.name}' has no styles; draw a grid or an interpolation of its samples")
-    return run.codes(run.inputs(n, seed=seed), run.labels(n, seed=seed, label=label))
-
-
-def _styles(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
-    """Return a table of n + 1 columns: styles mixed, or where styles belong to domains inputs in one style a column."""
-    return (_restyled if run.family.tags.guided else _mixed)(run, n, seed, label)
-
-
-def _restyled(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
-    """Return inputs in the first column; column k has the style that the seed ``seed + k - 1`` draws.
-
-    Columns of a domain stand together; it is the one asked for, or each in turn.
-    """
-    inputs = run.inputs(n, seed=seed)
-    domains = torch.arange(n) * run.family.classes // n if label is None else run.labels(n, label=label)
-    assert domains is not None
-    # One by one: a draw of the style belongs to the place in a minibatch.
-    made = [run.generate(x[None], domains[k, None], seed=seed + k) for x in inputs for k in range(n)]
-    return torch.cat([inputs[:, None], torch.cat(made).unflatten(0, (n, n))], 1).flatten(0, 1)
-
-
-def _referenced(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
-    """Return inputs in the first column, training images in the first row, and each input in the style of each."""
-    if not run.family.tags.guided:
-        raise ConfigError(f"family '{run.family.name}' takes no style from a reference image; draw a grid")
-    inputs, train = run.inputs(n, seed=seed), run.dataset().splits["train"]
-    assert train.labels is not None
-    found = torch.randperm(len(train.x), generator=runtime.stream("cpu", "references", seed)).numpy()
-    if label is not None:
-        found = found[train.labels[found] == class_index(label, run.family.data.classes)]
-    images = from_bytes(torch.from_numpy(np.asarray(train.x[found[:n]])))
-    domains = torch.from_numpy(train.labels[found[:n]].astype(np.int64))
-    if len(images) < n:
-        raise ConfigError(f"n is {n}, but there are {len(images)} training images of this class; choose a smaller -n")
-    made = run.guided(inputs.repeat_interleave(n, 0), images.repeat(n, 1, 1, 1), domains.repeat(n))
-    rows = torch.cat([inputs[:, None], made.unflatten(0, (n, n))], 1).flatten(0, 1)
-    return torch.cat([torch.full_like(inputs[:1], -1.0), images, rows])
-
-
-def _mixed(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
-    """Return a table of samples: each has the coarse styles of its row's first one, the others of its column's."""
-    w = _w(run, 2 * n, seed, label)
-    layers = run.family.w_layers
-    whole = w[:, None].expand(-1, layers, -1)
-    coarse, fine = whole.split(n)
-    table = fine.repeat(n, 1, 1)
-    table[:, : layers // 2] = coarse.repeat_interleave(n, 0)[:, : layers // 2]
-    rows, columns, inside = run.synthesise(torch.cat([whole, table]), seed).split((n, n, n * n))
-    corner = torch.full_like(rows[:1], -1.0)
-    parts = [corner, columns]
-    for row, mixtures in zip(rows, inside.split(n), strict=True):
-        parts += [row[None], mixtures]
-    return torch.cat(parts)
-
-
-def _truncated(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
-    """Return samples pulled towards the mean, a row each: all the way, and as far on the other side of it."""
-    w = _w(run, n, seed, label)
-    shares = torch.tensor(_TRUNCATIONS)[None, :, None]
-    codes = torch.lerp(run.family.w_average.cpu().expand_as(w)[:, None], w[:, None], shares).flatten(0, 1)
-    return run.synthesise(codes[:, None].expand(-1, run.family.w_layers, -1), seed)
-
-
-_TABLES: dict[str, Callable[[Run, int, int, int | str | None], Tensor]] = {
-    "styles": _styles, "truncation": _truncated, "references": _referenced,
-}  # fmt: skip
+    columns = min(_ROWS, 2 * len(inputs))
+    headings = ["input", str(label)] * (columns // 2)
+    return explore.grid(torch.stack([inputs, found], 1).flatten(0, 1), columns, headings=headings)

@@ -1,24 +1,35 @@
-"""One page for one evaluation: what it says, the figures beside their controls, the pictures, the training."""
+"""One page for one evaluation: the pictures, what they are worth, the figures beside their controls, the training."""
 
 from __future__ import annotations
 
-import base64
 import html
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from saddlepoint import explore, explore_series
 from saddlepoint._files import write_atomically
-from saddlepoint.evaluate import Gallery, Metric, Report, Result, Row, shown
+from saddlepoint.data import short_name
+from saddlepoint.engine.doctor import ALARMS
+from saddlepoint.evaluate import Metric, Report, Result, Row, shown
 from saddlepoint.evaluate.rows import kind_of
+from saddlepoint.report_pictures import first_pictures, more_pictures
 
 _ARROWS = {"lower": "lower is better", "higher": "higher is better", "neither": ""}
+
+STANDING = {
+    "near": ("near the data", "good"),
+    "different": ("different from the data", "warn"),
+    "far": ("far from the data", "bad"),
+    "narrow": ("a part of the data's variety", "warn"),
+    "copies": ("holds copies of training data", "bad"),
+    "unknown": ("not judged", "plain"),
+}
+"""By the report's standing: words, and a tone: green only where figures say that samples are near the data."""
 
 
 @dataclass(frozen=True)
@@ -30,23 +41,36 @@ class Training:
         verdict: the doctor's verdict, or "".
         evidence: sentences it rests on.
         facts: name and value: family, preset, samples seen, time, machine.
+        title: what was trained on what, such as "dcgan on horses"; "": the samples' label stands there.
+        about: name and value of what a reader wants to know first: options that differ, what was chosen automatically.
+        snapshots: folder of pictures of the steps; None: none.
     """
 
     log: Sequence[Mapping[str, Any]]
     verdict: str = ""
     evidence: Sequence[str] = ()
     facts: Mapping[str, str] | None = None
+    title: str = ""
+    about: Mapping[str, str] | None = None
+    snapshots: Path | None = None
 
 
 def save_report(folder: str | Path, report: Report, training: Training | None = None) -> Path:
-    """Add a report's figures to ``metrics.jsonl`` in ``folder``, write ``index.html``, return the path of the page."""
+    """Add a report's figures to ``metrics.jsonl`` in ``folder``, write ``index.html``, return the path of the page.
+
+    ``summary.json`` beside them keeps verdict, limits and what was not measured, for pages that show the figures.
+    """
     folder = Path(folder)
     report.to_jsonl(folder / "metrics.jsonl")
+    summary = {"verdict": report.verdict, "limits": report.limits, "omitted": dict(report.omitted)}
+    write_atomically(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     return write_page(folder / "index.html", report, training)
 
 
 def write_page(path: str | Path, report: Report, training: Training | None = None) -> Path:
     """Write one self-contained page (no scripts, nothing loaded), readable in light and dark, on a phone or wide.
+
+    Data given by a path is called by its last part: no path of this machine is on the page.
 
     Args:
         path: of the page.
@@ -58,45 +82,74 @@ def write_page(path: str | Path, report: Report, training: Training | None = Non
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    title = f"{report.label} on {report.results[0].data}" if report.results else report.label
+    title = (training.title if training else "") or (
+        f"{report.label} on {short_name(report.results[0].data)}" if report.results else report.label
+    )
     body = [
         f"<h1>{_text(title)}</h1>",
-        f'<p class="verdict">{_text(report.verdict)}</p>',
-        _doctor(training),
-        _limits(report),
+        _about(training),
+        first_pictures(report.gallery, training.snapshots if training else None),
+        _verdict(report),
         _figures(report),
-        _pictures(report.gallery),
+        _limits(report),
+        more_pictures(report.gallery),
         _readings(report),
-        _curves(training),
+        _training(training),
         _facts(report, training),
     ]
     head = f"<title>{_text(title)}</title><style>{_STYLE}</style>"
+    content = _without_paths("".join(body), report)
     write_atomically(
         path,
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width,initial-scale=1">{head}</head>'
-        f"<body>{''.join(body)}</body></html>\n",
+        f"<body>{content}</body></html>\n",
     )
     return path
+
+
+def _without_paths(content: str, report: Report) -> str:
+    """Call data by its short name wherever a sentence names its path."""
+    for name in {result.data for result in report.results}:
+        if short_name(name) != name:
+            content = content.replace(f"&#x27;{_text(name)}&#x27;", f"&#x27;{_text(short_name(name))}&#x27;")
+    return content
 
 
 def _text(text: str) -> str:
     return html.escape(text)
 
 
-def _doctor(training: Training | None) -> str:
-    if training is None or not training.verdict:
+def _about(training: Training | None) -> str:
+    rows = (training.about if training else None) or {}
+    items = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in rows.items() if value)
+    return f'<dl class="about">{items}</dl>' if items else ""
+
+
+def _verdict(report: Report) -> str:
+    words, tone = STANDING.get(report.standing, STANDING["unknown"])
+    badge = f'<span class="tag {tone}">{_text(words)}</span> ' if report.results else ""
+    return f'<p class="verdict">{badge}{_text(report.verdict)}</p>'
+
+
+def _training(training: Training | None) -> str:
+    """The curves, then the doctor's word: it speaks of the training, so it is never green."""
+    curves = _curves(training)
+    if training is None or not (curves or training.verdict):
         return ""
-    tone = "good" if training.verdict in ("healthy", "finished") else "bad"
+    tone = "warn" if training.verdict in ALARMS else "plain"
     evidence = "".join(f"<li>{_text(sentence)}</li>" for sentence in training.evidence)
-    return (
-        f'<p>Training: <span class="tag {tone}">{_text(training.verdict)}</span></p>'
-        + (f"<ul>{evidence}</ul>" if evidence else "")
-    )  # fmt: skip
+    doctor = (
+        f'<p>The training doctor says of the course of training, not of the samples: <span class="tag {tone}">'
+        f"{_text(training.verdict)}</span></p>" + (f"<ul>{evidence}</ul>" if evidence else "")
+        if training.verdict
+        else ""
+    )
+    return f"<h2>Training</h2>{curves}{doctor}"
 
 
 def _limits(report: Report) -> str:
-    sentences = [*report.limits, *(f"Not measured: {kind}. {reason}" for kind, reason in report.omitted.items())]
+    sentences = [*report.limits, *report.left_out]
     if not sentences:
         return ""
     items = "".join(f"<li>{_text(sentence)}</li>" for sentence in sentences)
@@ -153,72 +206,7 @@ def _readings(report: Report) -> str:
             f"<dt><code>{_text(result.protocol)}</code> {_text(result.summary)}</dt>"
             f"<dd>{_text(result.verdict)}{notes}</dd>"
         )
-    return f"<h2>What each figure says</h2><dl>{''.join(parts)}</dl>"
-
-
-def _pictures(gallery: Gallery | None) -> str:
-    if gallery is None:
-        return ""
-    if gallery.samples.ndim == 3:
-        return _series(gallery)
-    if gallery.samples.ndim != 4:
-        picture = explore.scatter(gallery.samples, gallery.real)
-        return f"<h2>Samples</h2>{_image(picture, 'samples over data')}"
-    parts = [
-        "<h2>Samples</h2>",
-        _image(explore.tile(gallery.samples, 16, scale=_scale(gallery.samples, 40)), "the first samples, not chosen"),
-    ]
-    if gallery.pairs is not None and len(gallery.pairs):
-        images = gallery.pairs.reshape(-1, *gallery.pairs.shape[2:])
-        frames = set(range(1, len(images), 2))
-        parts.append("<h2>Closest to the training data</h2>")
-        parts.append(
-            _image(
-                explore.tile(images, 12, scale=_scale(images, 48), frames=frames),
-                "the samples nearest to a training image, relative to its neighbourhood, each with that image in a "
-                f"yellow frame on its right; distances {gallery.distances[0]:.3g} to {gallery.distances[-1]:.3g}",
-            )
-        )
-    if gallery.by_class is not None:
-        images = gallery.by_class.reshape(-1, *gallery.by_class.shape[2:])
-        origin = "the class that was asked for" if gallery.asked else "the class the classifier sees in them"
-        picture = explore.tile(
-            images, gallery.by_class.shape[1], scale=_scale(images, 36), captions=list(gallery.classes)
-        )
-        parts += ["<h2>By class</h2>", _image(picture, f"the first samples of each class: {origin}")]
-    return "".join(parts)
-
-
-def _series(gallery: Gallery) -> str:
-    """Paths, autocorrelation and maps of sequences beside real ones."""
-    assert gallery.real is not None
-    real, fake, names = gallery.real, gallery.samples, gallery.columns
-    parts = [
-        "<h2>Samples</h2>",
-        _image(explore_series.paths(real, fake, names), "training windows and the first samples, not chosen"),
-    ]
-    plot = explore_series.autocorrelation_plot(real, fake, names)
-    parts += ["<h2>Autocorrelation</h2>", _image(plot, "mean autocorrelation about each window's own mean")]
-    if min(len(real), len(fake)) >= 5:
-        parts.append("<h2>Windows in the plane</h2>")
-        parts.append(
-            _image(explore_series.maps(real, fake), "principal components of the training windows, and t-SNE of both")
-        )
-    return "".join(parts)
-
-
-def _scale(images: np.ndarray, side: int) -> int:
-    return max(1, round(side / max(images.shape[2:])))
-
-
-def _image(picture: Image.Image, caption: str) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return (
-        f'<figure><img alt="{_text(caption)}" width="{picture.width}" height="{picture.height}" '
-        f'src="data:image/png;base64,{data}"><figcaption>{_text(caption)}</figcaption></figure>'
-    )
+    return f"<details><summary>What each figure says</summary><dl>{''.join(parts)}</dl></details>"
 
 
 _CURVES = (
@@ -252,25 +240,26 @@ def _curves(training: Training | None) -> str:
     buffer = io.StringIO()
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
     svg = buffer.getvalue()
-    return f'<h2>Training</h2><div class="wide">{svg[svg.index("<svg") :]}</div>'
+    return f'<div class="wide">{svg[svg.index("<svg") :]}</div>'
 
 
 def _facts(report: Report, training: Training | None) -> str:
     facts = dict((training.facts if training else None) or {})
     if report.results:
         first = report.results[0]
-        facts |= {"data": f"{first.data} ({first.fingerprint[:12]})", "seed of samples": str(first.seed)}
+        facts |= {"data": f"{short_name(first.data)} ({first.fingerprint[:12]})", "seed of samples": str(first.seed)}
         facts["time"] = f"{sum(result.seconds for result in report.results):.0f} s for the model's rows"
         counts = {kind_of(r.protocol): f"{r.protocol} ({r.seconds:.1f} s)" for r in report.results}
         facts["protocols"] = ", ".join(counts.values())
     items = "".join(
         f"<tr><th scope='row'>{_text(key)}</th><td>{_text(value)}</td></tr>" for key, value in facts.items()
     )
-    return f'<h2>How it was measured</h2><div class="wide"><table class="facts"><tbody>{items}</tbody></table></div>'
+    table = f'<div class="wide"><table class="facts"><tbody>{items}</tbody></table></div>'
+    return f"<details><summary>How it was measured</summary>{table}</details>"
 
 
 _STYLE = """
-:root{color-scheme:light dark;--line:#8885;--soft:#8883;--good:#2e8b57;--bad:#c0392b}
+:root{color-scheme:light dark;--line:#8885;--soft:#8883;--good:#217346;--bad:#b83224;--warn:#9a6700}
 body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin-bottom:.5rem}h2{font-size:1.15rem;margin-top:2.2rem}
 p.verdict{font-size:1.15rem;max-width:60rem}
@@ -282,5 +271,10 @@ td.model{font-weight:600;background:var(--soft)}td.model small{font-weight:400}
 small{opacity:.75}.wide{overflow-x:auto}figure{margin:1rem 0}img{max-width:100%;height:auto;image-rendering:pixelated}
 figcaption{font-size:.85rem;opacity:.75}svg{max-width:100%;height:auto}
 dt{margin-top:.8rem}dd{margin-left:1.2rem}code{font-size:.9em}table.facts td,table.facts th{font-size:.85rem}
-.tag{padding:.1rem .6rem;border-radius:1rem;color:#fff}.good{background:var(--good)}.bad{background:var(--bad)}
+.tag{padding:.15rem .7rem;border-radius:1rem;color:#fff;font-size:1rem;white-space:nowrap}
+.good{background:var(--good)}.bad{background:var(--bad)}.warn{background:var(--warn)}.plain{background:#6b7280}
+dl.about{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;font-size:.9rem;margin:.5rem 0 1rem}
+dl.about dt{margin:0;opacity:.75}dl.about dd{margin:0}
+details{margin-top:1.5rem}summary{font-size:1.15rem;cursor:pointer}
+@media(max-width:40rem){dl.about{grid-template-columns:1fr}dl.about dd{margin-bottom:.4rem}}
 """.strip().replace("\n", "")

@@ -39,6 +39,8 @@ class Plan:
         threads: CPU threads; None: measured.
         out: run folder; None: a new one below ``runs/``, or an unfinished one of the same configuration.
         chosen: options that the user named; None: nothing is left to choose from the data.
+        root: folder in which a new run is made; None: ``SADDLEPOINT_RUNS``, or ``runs``.
+        goes_on: whether it is the plan of a run that is there, which keeps its options.
     """
 
     family: str
@@ -51,6 +53,8 @@ class Plan:
     threads: int | None = None
     out: Path | None = None
     chosen: frozenset[str] | None = None
+    root: Path | None = None
+    goes_on: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as it is printed by a dry run and kept in ``config.json``."""
@@ -148,12 +152,16 @@ def choose_size(own: int, sizes: Sequence[int], most: int | None) -> tuple[int, 
     (16, 'size 16 was chosen: the nearest to 20 that the family can make')
     >>> choose_size(28, (16, 28, 32, 64), 32)
     (28, '')
+    >>> choose_size(256, (32, 40, 48, 64, 128), 32)[1][-20:]
+    '(--size 64 for more)'
     """
     side = max((size for size in sizes if size <= min(own, most or own)), default=min(sizes))
     if side == own:
         return side, ""
     if most is not None and own > most:
-        larger = min((size for size in sizes if size > side), default=side)
+        # Twice the side, if it can be: what people ask for next.
+        larger = min((size for size in sizes if 2 * side <= size <= own), default=0)
+        larger = larger or min((size for size in sizes if size > side), default=side)
         return side, f"size {side} was chosen: the largest that trains in minutes on a CPU (--size {larger} for more)"
     return side, f"size {side} was chosen: the nearest to {own} that the family can make"
 
@@ -168,6 +176,7 @@ def _described(dataset: Dataset, source: str, reading: ReadingPlan) -> dict[str,
         "modality": dataset.modality,
         "classes": list(dataset.classes),
         "rows": dataset.spec.rows,
+        "total": sum(len(split) for split in dataset.splits.values()),
         "shares": list(dataset.spec.shares),
         "static": dataset.static,
         **({} if dataset.layout is None else {"layout": dataset.layout.to_json()}),

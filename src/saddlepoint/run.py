@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 import saddlepoint.families  # noqa: F401 - registers the families
-from saddlepoint import weights
+from saddlepoint import show, weights
 from saddlepoint._errors import CheckpointError, ConfigError, DataError
 from saddlepoint._types import Samples, from_bytes, to_words
 from saddlepoint.config import from_json
-from saddlepoint.data import Dataset, load_dataset, read_picture
+from saddlepoint.data import Dataset, absolute_source, load_dataset, read_picture, short_name
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.given import look_of
 from saddlepoint.data.images.write import write_images
@@ -28,10 +30,12 @@ from saddlepoint.data.series.samples import FORMATS, write_samples
 from saddlepoint.engine import runtime
 from saddlepoint.engine.doctor import Diagnosis, diagnose
 from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.origin import counted, refuse_gone
 from saddlepoint.engine.state import newest_checkpoint
 from saddlepoint.engine.threads import told_threads
 from saddlepoint.engine.training import load_weights
-from saddlepoint.family import Family, build_family, get_family
+from saddlepoint.family import Family, build_family
+from saddlepoint.registry import family_of
 from saddlepoint.translation import target_of
 
 if TYPE_CHECKING:
@@ -57,6 +61,39 @@ class Run:
     def __init__(self, path: Path, config: Mapping[str, Any], family: Family, step: int, averaged: bool) -> None:
         self.path, self.config, self.family, self.step, self.averaged = path, config, family, step, averaged
         self.device = next(family.parameters()).device
+
+    def __repr__(self) -> str:
+        config = self.config
+        return f"<Run '{self.path}': {config['family']} on {config['data'].get('name', '?')}, step {self.step:,}>"
+
+    def __str__(self) -> str:
+        return show.text(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: samples, what the run is, its figures."""
+        return show.page(self)
+
+    def grid(
+        self, n: int = 64, *, seed: int = 0, label: int | str | None = None, truncation: float | None = None
+    ) -> Image.Image:
+        """Return ``n`` samples as one picture: images in a grid, series as paths, points as a scatter plot.
+
+        Args:
+            n: how many; of a conditional generator with few classes a class in each column.
+            seed: as in `sample`.
+            label: as in `sample`.
+            truncation: as in `sample`.
+
+        Raises:
+            ConfigError: as `sample`.
+        """
+        return show.sheet(self, n, seed=seed, label=label, truncation=truncation)
+
+    def show(
+        self, n: int = 64, *, seed: int = 0, label: int | str | None = None, truncation: float | None = None
+    ) -> None:
+        """Show what `grid` returns: in a notebook below the cell, else in the viewer of the system."""
+        show.display(self.grid(n, seed=seed, label=label, truncation=truncation))
 
     @property
     def log(self) -> list[dict[str, Any]]:
@@ -121,28 +158,50 @@ class Run:
         """
         if n < 1:
             raise ConfigError(f"the number of samples is {n}, but it must be at least 1")
-        if truncation is not None:
-            if not self.family.tags.has_w:
-                raise ConfigError(f"family '{self.family.name}' has no w to truncate; leave the truncation out")
-            w = self.codes(self.inputs(n, seed=seed), self.labels(n, seed=seed, label=label))
-            near = torch.lerp(self.family.w_average.cpu().expand_as(w), w, truncation)
-            return self.synthesise(near[:, None].expand(-1, self.family.w_layers, -1), seed)
-        return self.generate(self.inputs(n, seed=seed), self.labels(n, seed=seed, label=label), seed=seed)
+        labels = self.labels(n, seed=seed, label=label)
+        return self.generate(self.inputs(n, seed=seed), labels, seed=seed, truncation=truncation)
+
+    def sample_seeds(
+        self, seeds: Sequence[int], *, label: int | str | None = None, truncation: float | None = None
+    ) -> Samples:
+        """Return one sample for each seed, on the CPU: (seeds, *sample), the first that `sample` draws with that seed.
+
+        Each is computed alone, so it is the same bit for bit whatever other seeds are asked for.
+
+        Args:
+            seeds: 0 or more each.
+            label, truncation: as in `sample`; without a label a conditional generator takes the label of the seed.
+
+        Raises:
+            ConfigError: if there are no seeds, and as `sample`.
+        """
+        if not seeds:
+            raise ConfigError("no seed is given; name at least one")
+        return torch.cat([self.sample(1, seed=seed, label=label, truncation=truncation) for seed in seeds])
 
     @torch.no_grad()
-    def generate(self, inputs: Tensor, labels: Tensor | None = None, *, seed: int = 0) -> Samples:
+    def generate(
+        self, inputs: Tensor, labels: Tensor | None = None, *, seed: int = 0, truncation: float | None = None
+    ) -> Samples:
         """Return the samples of given inputs, computed in pieces, on the CPU.
 
         Args:
             inputs: (n, latent), as `inputs` draws them; or images (n, *sample) in [-1, 1].
             labels: (n,) class indices, for a conditional generator; or (n, classes), as `target` gives them.
             seed: of further randomness.
+            truncation: as in `sample`.
 
         Raises:
-            ConfigError: if the generator is conditional and there are no labels.
+            ConfigError: if the generator is conditional and there are no labels, or a truncation is asked of a family
+                without w.
         """
         if labels is None and self.family.classes:
             raise ConfigError(f"'{self.path.name}' is a conditional generator: give the labels of its samples too")
+        if truncation is not None:
+            check_truncation(self.family, truncation)
+            w = self.codes(inputs, labels)
+            near = torch.lerp(self.family.w_average.cpu().expand_as(w), w, truncation)
+            return self.synthesise(near[:, None].expand(-1, self.family.w_layers, -1), seed)
         samples = torch.empty(0)
         for number, start in enumerate(range(0, len(inputs), _CHUNK)):
             stream = runtime.stream(self.device, "generate", seed, number)
@@ -242,7 +301,7 @@ class Run:
             n: images, or windows.
             seed: as in `sample`.
             label: as in `sample`.
-            kind: of images: png or webp.
+            kind: of images: png, webp or jpg.
             truncation: as in `sample`.
             start: of series: time of the first step, as ``2016-07-01``; None: after the data.
 
@@ -284,13 +343,26 @@ class Run:
             DataError: if it cannot be found, or has changed.
         """
         data = self.config["data"]
+        refuse_gone(data["source"], self.path, "--data NEW, or saddlepoint.load('{run}', data=NEW)")
         dataset = load_dataset(data["source"], say=say, **preparation_of(data))
         if dataset.fingerprint != data["fingerprint"]:
+            now = sum(len(split) for split in dataset.splits.values())
             raise DataError(
-                f"'{data['source']}' has changed since the run was trained on it (fingerprint "
+                f"'{data['source']}' has changed since the run was trained on it: "
+                f"{counted(data, {'total': now, 'rows': dataset.spec.rows})} (fingerprint "
                 f"{dataset.fingerprint[:12]} now, {data['fingerprint'][:12]} then); restore it, or train again"
             )
+        self._keep_place()
         return dataset
+
+    def _keep_place(self) -> None:
+        """Note in ``config.json`` where the data is now, once it was found to be the same; an export stays as it is."""
+        folder = RunFolder(self.path)
+        with contextlib.suppress(CheckpointError, KeyError, TypeError):
+            kept = folder.read_config()
+            now, then = self.config["data"], kept["data"]
+            if now["source"] != then["source"] and "export" not in kept and now["fingerprint"] == then["fingerprint"]:
+                folder.write_config({**kept, "data": {**then, "source": now["source"]}})
 
     def subject(self, dataset: Dataset | None = None) -> Subject:
         """Return the generator as the evaluation sees it.
@@ -357,6 +429,8 @@ class Run:
         seed: int = 0,
         features: str | None = None,
         say: Callable[[str], None] | None = None,
+        detail: Callable[[str], None] | None = None,
+        partial: bool = False,
         threads: int | str | None = None,
     ) -> Report:
         """Measure the generator by named protocols, beside the reference rows.
@@ -365,7 +439,9 @@ class Run:
             protocols: kinds, aliases or full names; None: all that fit the data.
             seed: of the samples and of the reference rows.
             features: name of a feature extractor; None: the best one for the data.
-            say: receives one line for each part of the work.
+            say: receives a line on how long it will take, and one for each protocol.
+            detail: receives lines on the parts of a protocol; None: ``say`` does.
+            partial: an interrupt (Ctrl-C) returns what was measured until then.
             threads: of the CPU; ``auto`` or None: what is fastest here, measured at the start.
 
         Raises:
@@ -383,6 +459,8 @@ class Run:
             features=features,
             cache_dir=cache_dir() / "controls",
             progress=say,
+            detail=detail,
+            partial=partial,
             threads=threads,
         )
 
@@ -399,6 +477,7 @@ class Run:
 
     def _training(self) -> Training:
         from saddlepoint.report import Training
+        from saddlepoint.report_facts import changed_options, chosen_options
 
         config, diagnosis = self.config, self.diagnosis
         clock = [line["timing"].get("seconds") for line in self.log if isinstance(line.get("timing"), dict)]
@@ -412,26 +491,44 @@ class Run:
             + f", {told_threads(self.log, config.get('threads'))}, {config['device']}",
             "saddlepoint": str(config.get("saddlepoint", "?")),
         }
-        return Training(self.log, diagnosis.verdict, diagnosis.evidence, facts)
+        about = {
+            "run": f"{self.path.resolve().name}, {facts['trained']}",
+            "family": f"{self.family.summary}; preset {config['preset']}",
+            "options that differ from the preset": ", ".join(changed_options(config)) or "none",
+            "chosen automatically": "; ".join(chosen_options(config)),
+        }
+        title = f"{config['family']} on {short_name(str(config['data']['name']))}"
+        snapshots = RunFolder(self.path).samples
+        return Training(self.log, diagnosis.verdict, diagnosis.evidence, facts, title, about, snapshots)
 
 
-def load(path: str | Path, *, device: str = "cpu", averaged: bool = True) -> Run:
+def check_truncation(family: Family, truncation: float | None) -> None:
+    """Raise a `ConfigError` if a truncation is asked of a family without w."""
+    if truncation is not None and not family.tags.has_w:
+        raise ConfigError(f"family '{family.name}' has no w to truncate; leave the truncation out")
+
+
+def load(path: str | Path, *, device: str = "cpu", averaged: bool = True, data: str | Path | None = None) -> Run:
     """Load a run's newest whole checkpoint, or an export, for sampling; nothing in it is executed.
 
     Args:
-        path: run folder, folder of an export, or ``hf:owner/name``.
+        path: run folder, ``latest``, the name of a run or its beginning (see `find_run`), folder of an export, or
+            ``hf:owner/name``.
         device: where to put the networks.
         averaged: use the moving average of the generator's weights, not the last ones.
+        data: where the run's data is now, if it was moved; it is compared when it is read.
 
     Raises:
         CheckpointError: if there is no run, no whole checkpoint, or it belongs to other networks.
         ConfigError: if the last weights of an export are asked for: it has the averages only.
     """
     folder = RunFolder(weights.local(path))
-    config = folder.read_config()
+    config = weights.read_config(folder)
+    if data is not None:
+        config = {**config, "data": {**config["data"], "source": absolute_source(str(data))}}
     model, averages, step = _kept(folder, config, averaged)
     try:
-        kind, spec = get_family(config["family"]), weights.spec_of(config["data"])
+        kind, spec = family_of(config, folder.path), weights.spec_of(config["data"])
         with weights.no_larger_than(model):
             family = build_family(kind.name, from_json(kind.Config, config["options"]), spec)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:

@@ -20,7 +20,7 @@ from saddlepoint.data.labels.files import class_index
 from saddlepoint.engine.runtime import stream
 from saddlepoint.export import export_run
 from saddlepoint.export.graphs import Graph, Input, graphs_of
-from saddlepoint.run import Run
+from saddlepoint.run import Run, check_truncation
 
 BACKENDS = ("torch", "onnx")
 
@@ -88,8 +88,7 @@ class Service:
     ) -> Rows:
         """Return what makes the samples of given inputs: latent vectors, sequences of them, or images in [-1, 1]."""
         n = len(inputs)
-        if truncation != 1.0 and "mapping" not in self.graphs:
-            raise ConfigError(f"truncation is {truncation:g}, but only generators with an intermediate space have one")
+        check_truncation(self.run.family, None if truncation == 1.0 else truncation)
         data = self.run.family.data
         if label is not None and data.labelling:
             # One class here, as the recorded pass takes it; the others stay as the picture has them.

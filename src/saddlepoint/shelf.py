@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+import re
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from saddlepoint import jobs
-from saddlepoint._errors import SaddlepointError
+from saddlepoint._errors import CheckpointError, ConfigError, SaddlepointError
+from saddlepoint._files import read_json, write_atomically
 from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.lookup import check_name, runs_folder
 
 STATES = ("starting", "running", "paused", "stopped", "finished", "failed", "broken")
 
+TAGS = "tags.json"
+"""File in the run folder with the words that a person gave it."""
+
 _TAIL_BYTES = 16_384
-_WATCHED = ("config.json", "status.json", "log.jsonl", "report/metrics.jsonl", jobs.OUTPUT)
+_WATCHED = ("config.json", "status.json", "log.jsonl", "report/metrics.jsonl", jobs.OUTPUT, TAGS)
 
 
 @dataclass(frozen=True)
@@ -27,11 +36,15 @@ class Figure:
         protocol: full name.
         metric: name.
         value: the figure, with its interval if it has one, as people read it.
+        number: the figure.
+        better: ``lower``, ``higher`` or ``neither``.
     """
 
     protocol: str
     metric: str
     value: str
+    number: float = 0.0
+    better: str = "neither"
 
 
 @dataclass(frozen=True)
@@ -48,7 +61,12 @@ class Entry:
         progress: share of the budget that is spent, in [0, 1]; None without a budget that can be told.
         verdict: the doctor's last word; "" before the first.
         figures: first figure of each protocol.
+        picture: step of the newest snapshot; None before the first.
+        reported: whether there is a page with its figures.
         changed: time of the last change, seconds since the epoch.
+        seconds: trained.
+        tags: words that a person gave it.
+        path: of the folder.
     """
 
     name: str
@@ -62,7 +80,12 @@ class Entry:
     progress: float | None = None
     verdict: str = ""
     figures: tuple[Figure, ...] = ()
+    picture: int | None = None
+    reported: bool = False
     changed: float = 0.0
+    seconds: float = 0.0
+    tags: tuple[str, ...] = ()
+    path: Path = Path()
 
 
 class Shelf:
@@ -117,7 +140,7 @@ def _look(path: Path, changed: float) -> Entry:
     try:
         return _read(path, changed)
     except (SaddlepointError, OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
-        return Entry(path.name, "broken", _reason(path, error), changed=changed)
+        return Entry(path.name, "broken", _reason(path, error), changed=changed, path=path)
 
 
 def _read(path: Path, changed: float) -> Entry:
@@ -148,8 +171,112 @@ def _read(path: Path, changed: float) -> Entry:
         progress=1.0 if state == "finished" else spent,
         verdict=str(last.get("verdict") or status.get("verdict") or ""),
         figures=read_figures(path),
+        picture=max(snapshot_steps(path), default=None),
+        reported=(folder.report / "index.html").is_file(),
         changed=changed,
+        seconds=seconds,
+        tags=read_tags(path),
+        path=path,
     )
+
+
+def runs(folder: str | Path | None = None) -> list[Entry]:
+    """Return all runs in a folder, the last changed first.
+
+    Args:
+        folder: of runs; None: ``SADDLEPOINT_RUNS``, or ``runs`` in the working directory.
+
+    Example:
+        >>> runs("no/such/folder")
+        []
+    """
+    return Shelf(runs_folder(folder)).entries()
+
+
+def rename_run(root: str | Path, name: str, new: str) -> Path:
+    """Give a run another name, and return its new folder.
+
+    Args:
+        root: folder of runs.
+        name: of the run.
+        new: a name that no run has; see `check_name`.
+
+    Raises:
+        CheckpointError: if there is no such run, or it is being trained.
+        ConfigError: if the new name cannot be one, or is taken.
+    """
+    path, final = _own(root, name, "renamed"), Path(root) / check_name(new)
+    if final.exists():
+        raise ConfigError(f"'{final}' is there already; choose another name")
+    os.rename(path, final)
+    return final
+
+
+def remove_run(root: str | Path, name: str) -> None:
+    """Remove a run with everything in its folder; a link is removed, not what it points to.
+
+    Raises:
+        CheckpointError: if there is no such run in ``root``, or it is being trained.
+    """
+    path = _own(root, name, "removed")
+    if path.is_symlink():
+        path.unlink()
+        return
+    # Renamed first: what a full disk or a killed process leaves half removed is no run any more.
+    gone = path.with_name(f".removed-{path.name}-{uuid.uuid4().hex[:8]}")
+    os.rename(path, gone)
+    shutil.rmtree(gone)
+
+
+def tag_run(root: str | Path, name: str, *, add: Sequence[str] = (), drop: Sequence[str] = ()) -> tuple[str, ...]:
+    """Add words to a run, and take some away; return those it has now, in order.
+
+    Raises:
+        CheckpointError: if there is no such run in ``root``.
+        ConfigError: if a tag is empty or holds a comma.
+    """
+    path = _own(root, name)
+    for tag in add:
+        if not tag.strip() or "," in tag or not tag.isprintable():
+            raise ConfigError(f"tag is '{tag}', but it must be a word without commas")
+    tags = tuple(sorted({*read_tags(path), *(tag.strip() for tag in add)} - set(drop)))
+    write_atomically(path / TAGS, json.dumps(tags) + "\n")
+    return tags
+
+
+def read_tags(path: Path) -> tuple[str, ...]:
+    """Return the tags of the run in ``path``; none if there are none, or they cannot be read."""
+    try:
+        found = read_json(path / TAGS)
+    except (OSError, ValueError):
+        return ()
+    return tuple(tag for tag in found if isinstance(tag, str)) if isinstance(found, list) else ()
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    found = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):
+                found += (Path(folder) / name).lstat().st_size
+    return found
+
+
+def _own(root: str | Path, name: str, change: str = "") -> Path:
+    """Return the folder of a run by its name; names are no paths, so that nothing outside ``root`` can be meant.
+
+    Args:
+        root: folder of runs.
+        name: of a run.
+        change: what will be done to it, which a run that is being trained refuses; "": nothing that harms.
+    """
+    path = Shelf(root).path(name)
+    if path is None or not any((path / file).exists() for file in ("config.json", jobs.OUTPUT, "checkpoints")):
+        raise CheckpointError(f"there is no run '{name}' in '{root}'; `saddle runs` lists them")
+    if change and (jobs.is_starting(path) or RunFolder(path).trainer() is not None):
+        raise CheckpointError(f"'{name}' is being trained, and cannot be {change} now; stop it first")
+    return path
 
 
 def _spent(settings: Mapping[str, Any], nimg: int, seconds: float, batch: int) -> float | None:
@@ -189,7 +316,20 @@ def read_figures(path: Path) -> tuple[Figure, ...]:
     except SaddlepointError:
         return ()
     first = [(result, result.metrics[0], result.find(result.metrics[0].name)) for result in results if result.metrics]
-    return tuple(Figure(r.protocol, metric.name, shown(row, metric)) for r, metric, row in first if row is not None)
+    return tuple(
+        Figure(r.protocol, metric.name, shown(row, metric), float(row.value), metric.better)
+        for r, metric, row in first
+        if row is not None
+    )
+
+
+def snapshot_steps(path: Path) -> list[int]:
+    """Return the steps whose snapshots a run folder holds, in order."""
+    try:
+        found = [re.fullmatch(r"step(\d{8,})\.png", entry.name) for entry in os.scandir(path / "samples")]
+    except OSError:
+        return []
+    return sorted(int(match[1]) for match in found if match)
 
 
 def _reason(path: Path, error: Exception) -> str:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
+import shutil
+import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from saddlepoint.config import describe
 from saddlepoint.data import Inspection
 from saddlepoint.data.plan import Finding, ReadingPlan
-from saddlepoint.evaluate import Line, Metric, Report, Row, shown
+from saddlepoint.engine.standing import duration
+from saddlepoint.evaluate import Comparison, Metric, Report, Row, shown
+from saddlepoint.evaluate.rows import kind_of
+from saddlepoint.shelf import Entry, Figure
 
 if TYPE_CHECKING:
     from saddlepoint.bench import Bench, Rate
+    from saddlepoint.family import Family
 
 
 def print_report(report: Report) -> None:
@@ -30,31 +39,56 @@ def print_report(report: Report) -> None:
                 cells = [_cell(result.find(metric.name, name), metric) for name in controls]
                 table.add_row(f"  {_heading(metric)}", shown(row, metric), *cells)
     console.print(table)
-    for kind, reason in report.omitted.items():
-        console.print(f"not measured: {kind}: {reason}", markup=False)
-    for sentence in report.limits:
+    for sentence in (*report.left_out, *report.limits):
         console.print(sentence, markup=False)
     console.print(report.verdict, markup=False)
 
 
-def print_comparison(lines: Sequence[Line]) -> None:
+def print_comparison(found: Comparison) -> None:
     """Print the figures of several runs side by side, and what is larger than chance."""
-    console = _console()
-    labels = list(lines[0].rows)
-    table = Table("", *labels, "held-out", "difference", box=None)
+    console, names = _console(), short_names(list(found[0].rows))
+    table = Table("", *names.values(), "held-out", "difference", box=None)
     protocol = ""
-    for line in lines:
+    for line in found:
         if line.protocol != protocol:
             protocol = line.protocol
             table.add_row(f"[bold]{protocol}[/]")
         held_out = next((row for row in line.controls if row.row.startswith("held-out")), None)
-        cells = [shown(line.rows[label], line.metric) for label in labels]
-        table.add_row(f"  {_heading(line.metric)}", *cells, _cell(held_out, line.metric), line.words())
+        cells = [shown(line.rows[label], line.metric) for label in names]
+        table.add_row(f"  {_heading(line.metric)}", *cells, _cell(held_out, line.metric), line.words(names))
+    for label, name in names.items():
+        if label != name:
+            console.print(f"{name}: {label}", markup=False)
     console.print(table)
+    for name, why in found.apart.items():
+        for label, short in names.items():
+            why = why.replace(label, short)
+        console.print(f"not compared: {name}: {why}", markup=False)
     console.print(
         "Errors count samples, not training runs: a difference is one between these generators, not between recipes.",
         markup=False,
     )
+
+
+def short_names(labels: Sequence[str]) -> dict[str, str]:
+    """Return short names of runs, by label: the word that tells them apart, or else letters.
+
+    >>> short_names(["dcgan-apple-20261128-2148", "stylegan-apple-20261128-2136"])
+    {'dcgan-apple-20261128-2148': 'dcgan', 'stylegan-apple-20261128-2136': 'stylegan'}
+    >>> short_names(["one", "two"])
+    {'one': 'one', 'two': 'two'}
+    """
+    if max(map(len, labels)) <= _SHORT:
+        return {label: label for label in labels}
+    words = [label.split("-") for label in labels]
+    for column in zip(*words, strict=False):
+        if len(set(column)) == len(labels) and all(0 < len(word) <= _SHORT for word in column):
+            return dict(zip(labels, column, strict=True))
+    return {label: f"run {number}" for number, label in enumerate(labels, 1)}
+
+
+_SHORT = 16
+"""Letters of a name that fits into the head of a column."""
 
 
 def describe_inspection(found: Inspection) -> list[str]:
@@ -103,6 +137,87 @@ def brief_reading(reading: ReadingPlan) -> list[str]:
     more = len(certain) - MOST_LINES
     lines = certain if more <= 1 else [*certain[:MOST_LINES], f"... and {more} more: --dry-run shows all"]
     return [*lines, *(f"likely: {finding.sentence()}" for finding in reading.open_ends())]
+
+
+def print_families(kinds: Sequence[type[Family]]) -> None:
+    """Print families, a few lines each: what it is, its presets."""
+    for kind in kinds:
+        _say(f"{kind.name}: {kind.summary}", indent=4)
+        _say(f"    presets: {', '.join(kind.PRESETS)}", indent=13)
+
+
+def print_family(kind: type[Family]) -> None:
+    """Print the presets and options of a family; no name is ever cut, whatever the width."""
+    default, *others = kind.PRESETS
+    usual = dict(options_of(kind.PRESETS[default]))
+    _say(f"{kind.name}: {kind.summary}")
+    _say("")
+    _say("Presets (--preset), each with what differs from the first:")
+    _say(f"  {default}: the default")
+    for name in others:
+        changed = [f"{key}{_TIED}{value}" for key, value in options_of(kind.PRESETS[name]) if usual[key] != value]
+        _say(f"  {name}: {' '.join(changed) or 'no difference'}", indent=6)
+    _say("")
+    _say(f"Options, with their values in preset {default}:")
+    for field, (key, value) in zip(dataclasses.fields(kind.Config), usual.items(), strict=True):
+        _say(f"  {key} {value}", indent=6)
+        choices, meaning = field.metadata.get("choices", ()), field.metadata.get("help", "")
+        _say("      " + "; ".join([meaning] * bool(meaning) + [f"one of {', '.join(choices)}"] * bool(choices)), 6)
+
+
+_TIED = "\N{NO-BREAK SPACE}"
+"""Between an option and its value: no line ends there."""
+
+
+def options_of(config: Any) -> list[tuple[str, str]]:
+    """Return ``(--option, value)`` of every field of a configuration, as they are written on the command line."""
+    return [(key, shlex.quote(value)) for key, value, _ in describe(type(config), config)]
+
+
+def _say(line: str, indent: int = 0) -> None:
+    """Print a line, folded between words at the width of the terminal (80 where there is none); words stay whole."""
+    width = max(40, min(110, shutil.get_terminal_size((80, 24)).columns))
+    folded = textwrap.wrap(
+        line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False,
+        drop_whitespace=True,
+    )  # fmt: skip
+    print("\n".join(folded).replace(_TIED, " "))  # noqa: T201 - this is what the command answers
+
+
+def print_runs(entries: Sequence[Entry], sizes: Sequence[int]) -> None:
+    """Print runs as a table: what each is, how it stands, what was measured, bytes on the disk."""
+    console, table = _console(), Table(box=None, pad_edge=False)
+    for heading in ("name", "family", "data", "state"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("time", "kimg"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("figure", overflow="fold")
+    table.add_column("MB", justify="right", no_wrap=True)
+    table.add_column("tags", overflow="fold")
+    for entry, size in zip(entries, sizes, strict=True):
+        figure = headline(entry)
+        table.add_row(
+            *map(escape, (entry.name, entry.family, entry.data, _state(entry))),
+            duration(entry.seconds) if entry.seconds else "", f"{entry.nimg / 1000:,.1f}" if entry.family else "",
+            escape(f"{figure.protocol} {figure.value}") if figure else "", f"{size / 1e6:,.1f}",
+            escape(", ".join(entry.tags)),
+        )  # fmt: skip
+    console.print(table)
+
+
+def headline(entry: Entry) -> Figure | None:
+    """Return the figure that stands for a run: the Fréchet distance where there is one, or else the first."""
+    return next((f for f in entry.figures if kind_of(f.protocol) == "fd"), next(iter(entry.figures), None))
+
+
+def run_to_json(entry: Entry, size: int) -> dict[str, Any]:
+    """Return what `print_runs` shows of a run as JSON values, with all its figures; ``bytes`` on the disk."""
+    return {**dataclasses.asdict(entry), "path": str(entry.path), "bytes": size}
+
+
+def _state(entry: Entry) -> str:
+    share = "" if entry.progress is None or entry.progress >= 1 else f" {entry.progress:.0%}"
+    return f"{entry.state}{share}"
 
 
 def _console() -> Console:

@@ -80,19 +80,25 @@ def translate_folder(
         run: with a generator that transforms images.
         folder: pictures, in subfolders or not; or a single picture.
         targets: domains as `Run.target` reads them. With several, each gets a subfolder of ``out`` with its name.
-        out: where to; made if it is not there.
+        out: where to; made if it is not there. Of a single picture and a single target it may be a file, which ends as
+            the kinds of pictures do and may be of another kind than the picture.
         overwrite: replace files that are there, but none of the pictures themselves.
         reference: a picture whose style the translations take, for a family that can; None: the style of the seed.
         seed: of the style, where a domain has several; the same for all pictures.
         say: hears of every refused file, and of pictures left out because they lie below ``out``.
 
     Raises:
-        ConfigError: if the generator transforms no images, there is no such domain, or ``out`` is the pictures' folder.
+        ConfigError: if the generator transforms no images, there is no such domain, ``out`` is the pictures' folder, or
+            one file for several translations.
         DataError: if the folder is empty, or it or the reference cannot be read.
     """
     source, out = Path(folder).expanduser(), Path(out).expanduser()
     root = source.parent if (alone := source.is_file()) else source
+    file = out if _names_a_file(out) else None
     _check(run, root, targets, out)
+    if file is not None and not (alone and len(targets) == 1):
+        many = f"{len(targets)} domains" if alone else "a folder of pictures"
+        raise ConfigError(f"'{out}' names one file, but {many} make several; give a folder as --out")
     wanted = {words: run.target(words) for words in targets}
     look = replace(look_of(run.config["data"]), depth=8, alpha=False)
     style = None if reference is None else run.read_pictures([(reference.name, _bytes(reference))])
@@ -114,14 +120,19 @@ def translate_folder(
             refuse(name.as_posix(), problem)
             continue
         for words, label in wanted.items():
-            place = out / words / name if len(wanted) > 1 else out / name
+            place = file or (out / words / name if len(wanted) > 1 else out / name)
             try:
                 _check_place(place, originals, overwrite)
-                _write(place, picture.translated(run, label, style, seed))
+                _write(place, picture.written_as(place).translated(run, label, style, seed))
                 written.append(place)
             except (Unreadable, OSError) as problem:
                 refuse(name.as_posix(), problem)
     return Translated(tuple(written), tuple(refused))
+
+
+def _names_a_file(out: Path) -> bool:
+    """Say whether a place is a picture's name, and no folder of such a name is there."""
+    return out.suffix.lower() in FORMATS and not out.is_dir()
 
 
 def _files(root: Path, out: Path, say: Callable[[str], None]) -> tuple[list[Path], list[str]]:
@@ -178,6 +189,19 @@ class _Picture:
     alpha: Image.Image | None
     kind: str
     profile: bytes | None
+
+    def written_as(self, place: Path) -> _Picture:
+        """Return this picture, to be written as the kind that a name ends in.
+
+        Raises:
+            Unreadable: if that kind cannot hold its transparency.
+        """
+        kind = FORMATS[place.suffix.lower()]
+        if kind == self.kind:
+            return self
+        if kind in _OPAQUE and self.alpha is not None and (np.asarray(self.alpha) < 255).any():
+            raise Unreadable(f"its transparency would be lost in a {kind}; give --out {place.stem}.png")
+        return replace(self, kind=kind, alpha=None if kind in _OPAQUE else self.alpha)
 
     def translated(self, run: Run, label: Tensor, style: Tensor | None, seed: int) -> bytes:
         """Return the bytes of the translated picture's file."""

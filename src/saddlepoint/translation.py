@@ -174,6 +174,18 @@ class LabelSets:
             total = total + torch.where(given[:, 0] >= 0, part, torch.zeros_like(part))
         return total
 
+    def shown(self, logits: Float[Tensor, "batch classes"], labels: Several) -> PerSample:
+        """Return 1 where a classifier reads every known label from an image, else 0."""
+        wrong = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
+        for group in self.groups:
+            given, told = labels[:, group], logits[:, group]
+            if given.shape[1] == 1:
+                differs = (told[:, 0] > 0) != (given[:, 0] > 0)
+            else:
+                differs = told.argmax(1) != given.argmax(1)
+            wrong |= differs & (given[:, 0] >= 0)
+        return at_least_float32(1 - wrong.to(logits))
+
     def complete(self, asked: Tensor, seen: Float[Tensor, "batch classes"]) -> Several:
         """Return full targets: groups that are left open stay as a classifier sees them in the input.
 

@@ -20,6 +20,8 @@ from torch.overrides import TorchFunctionMode
 from saddlepoint._errors import CheckpointError, DataError
 from saddlepoint.data.series.layout import Layout, layout_from_json
 from saddlepoint.data.sources.hub import no_progress_bars, reason_of
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.lookup import find_run
 from saddlepoint.family import DataSpec
 
 FILE = "model.safetensors"
@@ -38,7 +40,7 @@ def local(source: str | Path) -> Path:
         CheckpointError: if it is not on the hub, or cannot be downloaded.
     """
     if not str(source).startswith(HUB):
-        return Path(source)
+        return find_run(source)
     name = str(source).removeprefix(HUB)
     if name.count("/") != 1 or not all(name.split("/")):
         raise CheckpointError(f"'{source}' is not a hub id; write hf:owner/name")
@@ -54,9 +56,43 @@ def local(source: str | Path) -> Path:
         ) from error
 
 
+def read_config(folder: RunFolder) -> dict[str, Any]:
+    """Return the configuration of a run or of an export of weights.
+
+    Raises:
+        CheckpointError: if there is none, saying of an export for other programs what to use instead.
+    """
+    path = folder.path
+    if path.is_dir() and not (path / "config.json").exists():
+        what = ""
+        if (path / "index.html").is_file() and (path / "model.js").is_file():
+            what = "a page that samples in the browser: open its index.html"
+        elif any(path.glob("*.onnx")):
+            what = "an export for onnxruntime: draw from it with the sample.py in it"
+        if what:
+            raise CheckpointError(
+                f"'{path}' is {what}. saddlepoint.load takes the run that it was made of, or what "
+                "`saddle export RUN --format safetensors` writes"
+            )
+    return folder.read_config()
+
+
 def is_export(folder: Path) -> bool:
     """Whether a folder holds exported weights."""
     return (folder / FILE).is_file()
+
+
+def refuse_export(folder: Path, config: Mapping[str, Any]) -> None:
+    """Refuse an export where a run is needed.
+
+    Raises:
+        CheckpointError: saying what the folder is, and what it can be used for.
+    """
+    if "export" in config or is_export(folder):
+        raise CheckpointError(
+            f"'{folder}' is an export: it holds a generator and no training to go on with; resume the run that it was "
+            "made of, or draw from it with saddlepoint.load, saddle sample or saddle serve"
+        )
 
 
 def read_weights(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str, Tensor], int]:

@@ -82,8 +82,9 @@ def saddle(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], t
         (["evaluate", "--samples", "x.npz"], "--samples needs --data"),
         (["evaluate", "--samples", "x.npz", "--data", "digits"], "there are no samples at 'x.npz'"),
         (["evaluate", "--samples", "x.npz", "--data", "digits", "--attributes", "Male"], "leave the attributes out"),
-        (["evaluate", "nowhere", "--data", "digits"], "leave out --data"),
-        (["compare", "nowhere"], "there is no nowhere/report/metrics.jsonl: measure first"),
+        (["evaluate", "nowhere", "--data", "digits"], "'nowhere' is not a run folder"),
+        (["evaluate", "nowhere", "--size", "16"], "leave out --size"),
+        (["compare", "nowhere"], "'nowhere' is not a run folder, and no run in 'runs' begins so"),
         (["families", "dcgam"], "unknown family 'dcgam'"),
         (["trian"], "trian"),
     ],
@@ -241,9 +242,13 @@ def test_from_a_run_and_from_foreign_samples_to_a_comparison(saddle: Command) ->
     code, out, _ = saddle("compare", "run", "x-report", "--protocol", "kd")
     assert code == 0
     assert "no difference beyond chance" in out
-    code, _, err = saddle("compare", "run", "x-report")
+    code, out, _ = saddle("compare", "run", "x-report")
+    assert code == 0
+    assert "kd100_pixels_test" in out
+    assert "not compared: parzen1444_cv10: run only" in out
+    code, _, err = saddle("compare", "run", "x-report", "--protocol", "parzen")
     assert code == 2
-    assert "saddle evaluate x-report --protocol parzen1444_cv10" in err
+    assert "saddle evaluate x-report --protocol parzen" in err
     code, _, err = saddle("evaluate", "--samples", "x.npz", "--data", "ring8")
     assert code == 2
     assert "holds images, but 'ring8' holds vectors" in err

@@ -36,11 +36,13 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 NOT_COMMANDS = {
+    ("README.md", "python3 -m venv .venv"): "an installation, which takes minutes",
     ("README.md", "data:     mnist, 50,000 images of 1x28x28"): "what make demo printed",
     ("README.md", "generator (EMA)             held-out images  training images"): "what make demo printed",
     ("README.md", "what is done"): "what inspect says of a public table",
     ("README.md", "error: no-header.csv"): "a question",
-    ("add-a-family.md", "from saddlepoint.families import least_squares"): "a line for a file of the package",
+    ("add-a-family.md", '[project.entry-points."saddlepoint.families"]'): "lines for a package's pyproject.toml",
+    ("add-a-family.md", "SADDLEPOINT_IMPORT=my_family.py python -m pytest"): "test_add_a_family.py does it",
     ("architecture.md", "cli"): "the floors",
     ("architecture.md", "runs/gan-mnist-20261124-101500/"): "the files of a run folder",
     ("doctor.md", "doctor: discriminator too weak since 50 kimg"): "a verdict",
@@ -292,9 +294,13 @@ RUNNABLE = [page for page in PAGES if any(not block.is_listed for block in block
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("families_of_own")
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.stem)
 def test_a_page_does_what_it_says(page: Path, world: Path, hub: type[StandIn], saddle: Command) -> None:
     hub.files.update({path.name: path.read_bytes() for path in (world / "card").iterdir()})
+    if page.name == "add-a-family.md":
+        (block,) = (block for block in blocks(page) if block.language == "python")
+        (world / "my_family.py").write_text(block.text)
     if page.name == "series.md":
         (world / "shops.csv").replace(world / "prices.csv")
     reader = Reader(page.name, saddle)
@@ -351,6 +357,7 @@ def options_of(words: list[str]) -> set[str]:
     for word in words:
         command = getattr(command, "commands", {}).get(word, command)
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    known.add("--import")  # of all commands
     if words[0] == "train":
         fields = [kind.Config.__dataclass_fields__ for kind in saddlepoint.list_families().values()]
         known |= {"--" + name.replace("_", "-") for each in fields for name in each}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +25,7 @@ from saddlepoint.engine import care, doctor, remedies, signs
 from saddlepoint.engine.care import Care, plays
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
-from saddlepoint.engine.remedies import course_of, finish_rollback, train_with_remedies
+from saddlepoint.engine.remedies import course_of, finish_announced, train_with_remedies
 from saddlepoint.engine.settings import SILENT, Observer, Outcome, Settings
 from saddlepoint.engine.signs import Examiner, order
 from saddlepoint.engine.state import list_checkpoints, newest_checkpoint
@@ -34,6 +37,7 @@ from saddlepoint.family import (
     FamilyConfig,
     OptimizerSpec,
     Phase,
+    Progress,
     Remedy,
     Stage,
     Tags,
@@ -158,32 +162,74 @@ def test_a_remedy_that_heals_is_kept(tmp_path: Path) -> None:
     assert story[0]["outcome"].startswith("kept at")
     assert any("remedy 'right' (target 1)" in line for line in told)
     assert any("remedy 'right' is kept" in line for line in told)
+    given_up = (story[0]["alarm_nimg"] - story[0]["back_to_nimg"]) / 1000
+    assert any(f"{given_up:,.0f} kimg are given up" in line for line in told)
     abandoned = (tmp_path / story[0]["abandoned"]).read_text().splitlines()
     assert json.loads(abandoned[-1])["nimg"] == story[0]["alarm_nimg"]
     steps = [line["step"] for line in RunFolder(tmp_path).read_log()]
     assert steps == sorted(steps)
 
 
-def test_a_remedy_that_does_not_help_is_undone(tmp_path: Path) -> None:
+def test_a_remedy_that_does_not_help_is_undone_and_the_next_one_gives_nothing_up(tmp_path: Path) -> None:
+    """Never twice from the same place to the same end: the second remedy starts from where training stands."""
     told: list[str] = []
     _, family = train(tmp_path, PullConfig(), (USELESS, HELPS), Observer(say=told.append, warn=told.append))
-    assert events(tmp_path) == [("rollback", "wrong"), ("rollback", "right"), ("kept", "right")]
+    assert events(tmp_path) == [("rollback", "wrong"), ("remedy", "right"), ("kept", "right")]
     assert family.config.pull == 0.5
     story = json.loads((tmp_path / "remedies.json").read_text())
     assert story[0]["outcome"].startswith("undone: ")
-    assert story[0]["back_to_nimg"] == story[1]["back_to_nimg"]
+    assert story[0]["back_to_nimg"] < story[0]["alarm_nimg"]
+    assert story[1]["back_to_nimg"] == story[1]["alarm_nimg"]
     assert any("remedy 'wrong' did not help" in line for line in told)
+    assert any("nothing is given up" in line for line in told)
+    assert not (tmp_path / story[1]["abandoned"]).exists()
 
 
-def test_when_no_remedy_is_left_training_goes_on_as_it_was_asked_for(tmp_path: Path) -> None:
+def test_what_is_not_lost_is_never_gone_back_from(tmp_path: Path) -> None:
+    """A part of the spread is missing, but there is something to go on from."""
+    train(tmp_path, PullConfig(target=0.4), (HELPS,))
+    assert events(tmp_path) == [("remedy", "right"), ("kept", "right")]
+    story = json.loads((tmp_path / "remedies.json").read_text())
+    assert story[0]["verdict"] == "partial collapse"
+
+
+def test_when_no_remedy_is_left_training_goes_on_from_where_it_stands(tmp_path: Path) -> None:
     outcome, family = train(tmp_path, PullConfig(), (USELESS,))
     assert outcome.progress.nimg == 20_000
-    assert events(tmp_path) == [("rollback", "wrong"), ("rollback", None)]
+    assert events(tmp_path) == [("rollback", "wrong"), ("remedy", None)]
     assert family.config == PullConfig()
     assert doctor.diagnose(RunFolder(tmp_path).read_log()).alarming
-    plain, other = train(tmp_path / "off", PullConfig(), (USELESS,), remedy="off")
-    assert torch.equal(family.generator.weight, other.generator.weight)
-    assert plain.progress == outcome.progress
+    story = json.loads((tmp_path / "remedies.json").read_text())
+    assert story[1]["back_to_nimg"] == story[1]["alarm_nimg"]
+
+
+@pytest.mark.parametrize(("kimg", "tried"), [(8.2, False), (16.0, True), (20.0, True)])
+def test_no_remedy_where_the_budget_does_not_allow_as_much_again_as_is_given_up(
+    kimg: float, tried: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The alarm comes at about 6.8 kimg, and goes back to 0."""
+    monkeypatch.setattr(care, "HEALTHY_NIMG", 10**9)
+    told: list[str] = []
+    outcome, _ = train(tmp_path, PullConfig(), (HELPS,), Observer(say=told.append, warn=told.append), kimg=kimg)
+    assert outcome.progress.nimg == kimg * 1000
+    assert bool(events(tmp_path)) == tried
+    declined = [line for line in told if line.startswith("doctor: no remedy: going back would give up 7 kimg")]
+    assert len(declined) == (not tried)
+    if not tried:
+        _, family = train(tmp_path / "off", PullConfig(), (HELPS,), kimg=kimg, remedy="off")
+        checkpoints = [newest_checkpoint(RunFolder(path).checkpoints)[0] for path in (tmp_path, tmp_path / "off")]
+        assert checkpoints[0] is not None
+        assert checkpoints[1] is not None
+        assert torch.equal(checkpoints[0].tensors["model"]["generator.weight"], family.generator.weight)
+
+
+def test_the_budget_left_is_that_of_its_tightest_limit() -> None:
+    at = Progress(step=50, nimg=5000, epoch=1.0)
+    assert Settings(kimg=20).left(at, 10.0) == pytest.approx(15_000)
+    assert Settings(kimg=20, steps=60).left(at, 10.0) == pytest.approx(1000)
+    assert Settings(kimg=20, seconds=12.0).left(at, 10.0) == pytest.approx(1000)
+    assert Settings(seconds=5.0).left(at, 10.0) == 0.0
+    assert Settings().left(at, 10.0) == math.inf
 
 
 def test_divergence_is_healed_too(tmp_path: Path) -> None:
@@ -196,7 +242,8 @@ def test_divergence_is_healed_too(tmp_path: Path) -> None:
 
 
 def test_divergence_without_a_remedy_left_ends_the_run_with_its_verdict(tmp_path: Path) -> None:
-    for name, tried, settings in (("none", (), {}), ("off", (HELPS,), {"remedy": "off"})):
+    cases = (("none", (), {}), ("off", (HELPS,), {"remedy": "off"}), ("useless", (USELESS,), {}))
+    for name, tried, settings in cases:
         with pytest.raises(TrainingError, match="not finite"):
             train(tmp_path / name, PullConfig(explode=True), tried, **settings)  # type: ignore[arg-type]
         assert doctor.diagnose(RunFolder(tmp_path / name).read_log()).verdict == "diverged"
@@ -216,7 +263,13 @@ def test_stopped_and_resumed_with_remedies_equals_straight(stop_at: float, tmp_p
     """Weights, log lines, healthy checkpoints and the remedy in force, wherever the stop falls."""
     tried = (USELESS, HELPS)
     _, straight = train(tmp_path / "straight", PullConfig(), tried)
-    train(tmp_path / "resumed", PullConfig(), tried, kimg=stop_at)
+
+    def stop(progress: Progress, *_: object) -> None:
+        if progress.nimg == 1000 * stop_at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    interrupted, _ = train(tmp_path / "resumed", PullConfig(), tried, Observer(tick=stop))
+    assert interrupted.reason == "interrupted"
     _, resumed = train(tmp_path / "resumed", PullConfig(), tried)
     assert torch.equal(straight.generator.weight, resumed.generator.weight)
     assert resumed.config == straight.config
@@ -229,8 +282,8 @@ class Killed(BaseException):
     """What a test raises where a process would be gone."""
 
 
-@pytest.mark.parametrize("moment", range(8))
-def test_killed_anywhere_in_a_rollback_equals_straight(
+@pytest.mark.parametrize("moment", range(12))
+def test_killed_anywhere_in_a_remedy_equals_straight(
     moment: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = (USELESS, HELPS)
@@ -255,7 +308,9 @@ def test_killed_anywhere_in_a_rollback_equals_straight(
     assert without_timing(tmp_path / "killed") == without_timing(tmp_path / "straight")
     stories = [json.loads((tmp_path / f / "remedies.json").read_text()) for f in ("straight", "killed")]
     assert stories[0] == stories[1]
-    assert all((tmp_path / "killed" / entry["abandoned"]).exists() for entry in stories[1])
+    gone_back = [entry for entry in stories[1] if entry["back_to_nimg"] < entry["alarm_nimg"]]
+    assert gone_back
+    assert all((tmp_path / "killed" / entry["abandoned"]).exists() for entry in gone_back)
 
 
 def test_time_spent_on_what_is_given_up_stays_spent(tmp_path: Path) -> None:
@@ -278,9 +333,9 @@ def test_a_run_without_any_healthy_state_goes_back_to_its_beginning(
 def test_a_rollback_that_is_damaged_or_has_no_goal_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rollback.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"rollback\.json' is damaged"):
-        finish_rollback(RunFolder(tmp_path))
+        finish_announced(RunFolder(tmp_path))
     (tmp_path / "rollback.json").unlink()
-    finish_rollback(RunFolder(tmp_path))
+    finish_announced(RunFolder(tmp_path))
     assert course_of(RunFolder(tmp_path)).changes == {}
     shutil.rmtree(tmp_path)
 

@@ -109,14 +109,60 @@ def test_many_pairs_are_corrected_and_the_error_rate_holds() -> None:
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        (_result(1.0, protocol="fd5k_pixels_test"), "fd10k_pixels_test"),
+        (_result(1.0, protocol="fd5k_pixels_test"), "saddle evaluate b --protocol fd10k_pixels_test"),
         (_result(1.0, fingerprint="cd"), "different data"),
-        (_result(1.0, version=2), "version 1"),
+        (_result(1.0, protocol="fd5k_pixels_test", fingerprint="cd"), "different data"),
+        (_result(1.0, version=2), "measured in versions 1 and 2; evaluate both again"),
     ],
 )
 def test_what_was_measured_differently_is_refused(other: Result, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         compare({"a": [_result(1.0)], "b": [other]})
+
+
+def test_what_all_have_is_compared_and_the_rest_is_named() -> None:
+    """Path lengths of z and of w are two measurements; runs of both kinds of family have all else in common."""
+    z, w = (_result(5.0, protocol=f"ppl10k_pixels_{space}") for space in ("z", "zw"))
+    found = compare({"a": [_result(3.0), z], "b": [w, _result(9.0)]})
+    assert [line.protocol for line in found] == ["fd10k_pixels_test"]
+    assert found.apart == {"ppl10k_pixels_z": "a only", "ppl10k_pixels_zw": "b only"}
+    assert found.to_json()["not compared"] == found.apart
+    with pytest.raises(ConfigError, match="measure both again, with saddle evaluate") as caught:
+        compare({"a": [z], "b": [w]})
+    # No family with w can be asked for paths in z alone: that command would not work.
+    assert "--protocol" not in str(caught.value)
+
+
+def test_advice_names_the_whole_path() -> None:
+    one, two = _result(1.0, protocol="parzen10k_cv10"), _result(1.0)
+    with pytest.raises(ConfigError, match="saddle evaluate 'my runs/b' --protocol parzen10k_cv10"):
+        compare({"a": [one], "b": [two]}, {"a": "my runs/a", "b": "my runs/b"})
+
+
+def test_results_on_data_of_before_are_left_out() -> None:
+    old, new = _result(1.0, fingerprint="cd"), _result(3.0)
+    found = compare({"a": [old, new], "b": [_result(9.0)]})
+    assert found[0].rows["a"].value == 3.0
+
+
+def test_figures_without_an_error_are_judged_by_shuffling() -> None:
+    asked = []
+
+    def shuffled(protocol: str, one: str, two: str) -> dict[str, float]:
+        asked.append((protocol, one, two))
+        return {FD.name: 0.02}
+
+    known = compare({"a": [_result(3.0)], "b": [_result(9.0)]}, shuffled=shuffled)[0].differences[0]
+    assert known.interval is not None
+    assert not asked  # an error that is known is used
+    runs = {label: [_result(value, None)] for label, value in (("a", 3.0), ("b", 9.0), ("c", 4.0))}
+    line = compare(runs, shuffled=shuffled)[0]
+    assert asked == [("fd10k_pixels_test", one, two) for one, two in (("a", "b"), ("a", "c"), ("b", "c"))]
+    # Three pairs: Holm's correction makes .06 of .02.
+    assert [d.p for d in line.differences] == pytest.approx([0.06] * 3)
+    pair = compare({"a": [_result(3.0, None)], "b": [_result(9.0)]}, shuffled=shuffled)[0]
+    assert (pair.differences[0].better, pair.differences[0].interval) == ("a", None)
+    assert pair.words({"a": "x", "b": "y"}) == "x better than y (p .020)"
 
 
 def test_one_run_is_no_comparison() -> None:

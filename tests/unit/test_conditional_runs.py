@@ -75,7 +75,9 @@ def test_pictures_have_a_class_in_each_column(run: saddlepoint.Run, tmp_path: Pa
     snapshots = sorted((run.path / "samples").glob("step*.png"))
     assert explore.read_snapshot(snapshots[-1]).shape == (60, 1, 8, 8)
     path = pictures.draw(run, "grid", 20, seed=3, out=tmp_path / "grid.png")
-    shown = explore.grid(run.generate(run.inputs(20, seed=3), torch.arange(20) % 10, seed=3), 10)
+    samples = run.generate(run.inputs(20, seed=3), torch.arange(20) % 10, seed=3)
+    shown = explore.grid(samples, 10, headings=run.family.data.classes)
+    assert shown.height > explore.grid(samples, 10).height
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     from PIL import Image
 

@@ -87,9 +87,47 @@ def test_each_verdict_and_its_evidence(verdict: str, signs: dict[str, float], wo
     assert "since 80 kimg" in str(found)
 
 
-def test_a_healthy_run_and_an_empty_log_are_healthy() -> None:
-    for lines in ([], log(100), [{"step": 1, "nimg": 10, "V": -0.01}]):
-        assert diagnose(lines) == Diagnosis()
+WELL, EARLY = "no trouble seen", "too early to tell"
+
+
+def test_an_empty_log_and_a_young_run_are_too_early_and_a_run_without_signs_of_trouble_is_no_more_than_that() -> None:
+    """Two steps say nothing; from 30 kimg on signs are judged, and three exams must agree."""
+    assert diagnose([]) == Diagnosis()
+    for lines in (log(40), [{"step": 1, "nimg": 10, "V": -0.01}]):
+        assert diagnose(lines).verdict == EARLY
+    assert diagnose(log(100)) == Diagnosis(WELL, (), 50_000, WELL)
+    assert [diagnose(log(kimg)).alarming for kimg in (10, 100)] == [False, False]
+
+
+def test_a_spread_that_still_rises_is_no_collapse_and_one_that_stays_is() -> None:
+    """What series look like at 45 kimg: a third of the data's spread, and more from exam to exam."""
+
+    def change(at: float) -> dict[str, float]:
+        return {"spread": min(0.9, at / 250), "raw distance": 0.04, "distance": 0.04}
+
+    said = verdicts(log(300, change))
+    assert set(said) == {EARLY, WELL}
+    assert diagnose(log(100, change)).evidence[0] == "samples have 40% of the data's spread"
+    assert diagnose(log(150, lambda at: change(min(at, 60)))).verdict == "partial collapse"
+    tiny = {"raw distance": 0.3, "distance": 0.3}
+    assert diagnose(log(80, lambda at: tiny | {"spread": at / 500})).verdict == EARLY
+    assert diagnose(log(120, lambda at: tiny | {"spread": 0.1})).verdict == "full collapse"
+
+
+@pytest.mark.parametrize(("sign", "value"), [("roughness", 0.2), ("roughness", 3.0), ("raw step distance", 0.4)])
+def test_windows_whose_steps_in_time_are_no_steps_of_the_data_are_an_alarm(sign: str, value: float) -> None:
+    """Lines as flat or as rough as no line of the data is, although every level is right."""
+    assert diagnose(log(100, lambda at: {"roughness": 1.1, "raw step distance": 0.01})).verdict == WELL
+    assert diagnose(log(100, lambda at: {"roughness": 1.0, sign: value})).alarming
+
+
+def test_an_alarm_of_a_long_run_must_last_a_tenth_of_it() -> None:
+    """Three exams of 10,000 samples are nothing at 1,000,000; what stays for 100,000 is said, once."""
+    short, long = ill_from(980, spread=0.3), ill_from(900, spread=0.3)
+    assert not diagnose(log(1000, short)).alarming
+    assert diagnose(log(1000, long)).verdict == "partial collapse"
+    jumpy = verdicts(log(1000, lambda at: {"spread": 0.3 if at > 400 and at // 30 % 2 else 0.9}))
+    assert not set(jumpy) & set(ALARMS)
 
 
 @pytest.mark.parametrize(("verdict", "signs", "words"), CASES)
@@ -99,7 +137,7 @@ def test_it_takes_three_exams_to_raise_an_alarm_and_three_to_take_it_back(
     watch, said = Watch(), []
     for line in log(200, lambda at: dict(signs) if 80 <= at < 120 else {}):
         said.append(watch.add(line).verdict)
-    expected = ["healthy"] * 9 + [verdict] * 4 + ["healthy"] * 7
+    expected = [EARLY] * 4 + [WELL] * 5 + [verdict] * 4 + [WELL] * 7
     assert said == expected
 
 
@@ -108,8 +146,8 @@ def test_noisy_exams_raise_no_alarm(ill: tuple[int, ...]) -> None:
     for _, signs, _ in CASES:
         watch = Watch()
         for line in log(200, lambda at, signs=signs: dict(signs) if at in ill else {}):  # type: ignore[misc]
-            assert watch.add(line).verdict == "healthy"
-        assert watch.diagnosis.suspicion == "healthy"
+            assert not watch.add(line).alarming
+        assert watch.diagnosis.suspicion == WELL
 
 
 def test_exams_that_disagree_on_the_name_are_an_alarm_by_majority() -> None:
@@ -130,7 +168,7 @@ def test_exams_close_together_must_still_span_time() -> None:
     watch = Watch()
     for line in [*lines, *close]:
         said.append((line["nimg"], watch.add(line).verdict))
-    assert [verdict for nimg, verdict in said if nimg < 78_000] == ["healthy"] * (6 + 12)
+    assert [verdict for nimg, verdict in said if nimg < 78_000] == [EARLY] * 4 + [WELL] * (2 + 12)
     assert said[-1][1] == "full collapse"
 
 
@@ -141,7 +179,7 @@ def test_no_alarm_in_the_grace_period_counted_from_the_start_of_the_game() -> No
         return {"V": -1.386 if at <= 20 else -0.5, "spread": 0.01 if at < 50 else 0.9}
 
     watch = Watch()
-    assert {watch.add(line).verdict for line in log(100, change)} == {"healthy"}
+    assert {watch.add(line).verdict for line in log(100, change)} == {EARLY, WELL}
 
 
 def test_a_game_that_never_starts_is_a_discriminator_too_weak() -> None:
@@ -172,7 +210,9 @@ def early_phase(at: float) -> dict[str, float]:
 def test_a_discriminator_that_is_nearly_sure_while_samples_get_better_is_no_alarm() -> None:
     watch = Watch()
     said = {line["nimg"]: watch.add(line).verdict for line in log(1000, early_phase)}
-    assert set(said.values()) == {"healthy"}
+    assert set(said.values()) == {EARLY, WELL}
+    assert said[80_000] == said[200_000] == EARLY
+    assert said[1_000_000] == WELL
 
 
 def test_a_discriminator_that_knows_nothing_while_samples_are_unlike_the_data_to_the_classifier_is_too_weak() -> None:
@@ -182,7 +222,7 @@ def test_a_discriminator_that_knows_nothing_while_samples_are_unlike_the_data_to
     assert found.verdict == "discriminator too weak"
     assert any("features it is 0.40" in reason for reason in found.evidence)
     alike = unlike | {"raw feature distance": 0.2}
-    assert diagnose(log(100, lambda at: dict(alike))).verdict == "healthy"
+    assert diagnose(log(100, lambda at: dict(alike))).verdict == WELL
 
 
 def test_what_the_classifier_saw_stands_until_it_is_asked_again() -> None:
@@ -195,7 +235,7 @@ def test_what_the_classifier_saw_stands_until_it_is_asked_again() -> None:
     watch = Watch()
     said = [watch.add(line).verdict for line in lines]
     # Asked at 30, 60, 90, 120 (grace period until 30), then with another answer from 150 on, which takes three exams.
-    assert said == ["healthy"] * 4 + ["partial collapse"] * 12 + ["healthy"] * 4
+    assert said == [EARLY] * 4 + ["partial collapse"] * 12 + [WELL] * 4
 
 
 def test_what_falls_in_pixels_but_not_in_the_classifiers_features_does_not_recover() -> None:
@@ -205,7 +245,7 @@ def test_what_falls_in_pixels_but_not_in_the_classifiers_features_does_not_recov
         return {"classes": 0.5, "raw distance": 5 / at, "distance": 5 / at, "raw feature distance": features}
 
     assert diagnose(log(200, lambda at: slow(at, 0.3))).verdict == "partial collapse"
-    assert diagnose(log(200, lambda at: slow(at, 50 / at))).verdict == "healthy"
+    assert diagnose(log(200, lambda at: slow(at, 50 / at))).verdict == EARLY
 
 
 def test_a_plateau_is_looked_for_in_the_classifiers_features_where_there_is_one() -> None:
@@ -217,7 +257,7 @@ def test_a_plateau_is_looked_for_in_the_classifiers_features_where_there_is_one(
 
     assert diagnose(log(400, still)).verdict == "finished"
     assert diagnose(log(400, still)).evidence[0].startswith("raw feature distance to the data 0.05")
-    assert diagnose(log(400, falling)).verdict == "healthy"
+    assert diagnose(log(400, falling)).verdict == WELL
 
 
 def test_the_same_discriminator_without_progress_is_an_alarm() -> None:
@@ -243,21 +283,21 @@ def test_a_generator_that_does_not_move_is_an_alarm_and_one_that_comes_nearer_is
         found = diagnose(log(120, lambda at: dict(still)))  # noqa: B023
         assert found.verdict == verdict
         assert f"with probability {separation:.2f}" in found.evidence[-1]
-        assert diagnose(log(120, lambda at: still | {"raw distance": 0.12 - at / 2000})).verdict == "healthy"  # noqa: B023
+        assert diagnose(log(120, lambda at: still | {"raw distance": 0.12 - at / 2000})).verdict == WELL  # noqa: B023
 
 
 def test_samples_between_the_modes_that_d_does_not_tell_from_data_are_an_alarm() -> None:
     found = diagnose(log(100, lambda at: {"V": -1.38, "nearest": 9.0}))
     assert found.verdict == "discriminator too weak"
     assert "samples lie 9.0 times as far from one another" in found.evidence[-1]
-    assert diagnose(log(100, lambda at: {"V": -1.1, "nearest": 9.0})).verdict == "healthy"
+    assert diagnose(log(100, lambda at: {"V": -1.1, "nearest": 9.0})).verdict == WELL
 
 
 def test_a_discriminator_that_knows_nothing_is_an_alarm_although_samples_get_better() -> None:
     assert diagnose(log(200, lambda at: {"V": -1.384, "raw distance": 40 / at, "distance": 40 / at})).verdict == (
         "discriminator too weak"
     )
-    assert diagnose(log(200, lambda at: {"V": -1.38, "raw distance": 0.01, "distance": 0.01})).verdict == "healthy"
+    assert diagnose(log(200, lambda at: {"V": -1.38, "raw distance": 0.01, "distance": 0.01})).verdict == WELL
 
 
 def test_a_loss_that_is_not_finite_is_a_verdict_at_once() -> None:
@@ -296,6 +336,15 @@ def test_a_plateau_says_what_it_rests_on() -> None:
     assert not found.alarming
 
 
+def test_a_distance_that_rises_is_not_called_no_change() -> None:
+    """.0027 to .0032, which was called no change beyond .0003."""
+    errors = noise(0)
+    found = diagnose(log(700, lambda at: {"distance": (0.0027 if at < 590 else 0.0032) + next(errors) / 50}))
+    assert found.verdict == "finished"
+    assert "it rises" in found.evidence[0]
+    assert "no change" not in found.evidence[0]
+
+
 def test_a_plateau_of_bad_samples_is_not_finished() -> None:
     found = diagnose(log(700, lambda at: {"distance": 0.4, "raw distance": 0.4}))
     assert found.verdict in ALARMS
@@ -303,13 +352,15 @@ def test_a_plateau_of_bad_samples_is_not_finished() -> None:
 
 def test_improvement_after_finished_takes_it_back() -> None:
     found = diagnose(log(900, lambda at: {"distance": 0.05 if at < 620 else 0.05 * 0.97 ** ((at - 620) / 10)}))
-    assert found.verdict == "healthy"
+    assert found.verdict == WELL
 
 
-def test_a_rollback_begins_afresh() -> None:
-    lines = [*log(80), {"step": 800, "nimg": 80_000, "event": "rollback", "number": 1, "remedy": "x"}]
-    ill = log(110, ill_from(0, spread=0.01), start=90)
-    assert diagnose([*lines, *ill[:2]]).verdict == "healthy"
+@pytest.mark.parametrize("event", ["rollback", "remedy"])
+def test_a_remedy_begins_afresh_and_gets_its_time(event: str) -> None:
+    lines = [*log(80), {"step": 800, "nimg": 80_000, "event": event, "number": 1, "remedy": "x"}]
+    ill = log(120, ill_from(0, spread=0.01), start=90)
+    for count in (2, 3):
+        assert diagnose([*lines, *ill[:count]]).verdict == EARLY
     assert diagnose([*lines, *ill]).verdict == "full collapse"
 
 
@@ -336,7 +387,8 @@ def test_any_log_gives_one_of_the_verdicts_and_line_by_line_gives_the_same(data:
 
 def test_the_verdicts_are_the_documented_ones() -> None:
     assert VERDICTS == (
-        "healthy",
+        "too early to tell",
+        "no trouble seen",
         "discriminator too strong",
         "discriminator too weak",
         "partial collapse",
@@ -344,5 +396,5 @@ def test_the_verdicts_are_the_documented_ones() -> None:
         "diverged",
         "finished",
     )
-    assert VERDICTS[1:6] == ALARMS
+    assert VERDICTS[2:7] == ALARMS
     assert doctor.GRACE == 20_000

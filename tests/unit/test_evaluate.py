@@ -17,7 +17,7 @@ from saddlepoint import evaluate as ev
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.evaluate import Metric, distribution, divergence, parzen, protocol, sets
-from saddlepoint.evaluate.summary import _likeness
+from saddlepoint.evaluate.judgement import likeness_of
 from saddlepoint.evaluate.translation import exercise
 from saddlepoint.metrics import log_likelihood, parzen10k
 from saddlepoint.report import Training, write_page
@@ -303,10 +303,12 @@ def test_samples_that_cannot_be_measured() -> None:
 )
 def test_a_probe_that_saw_little_is_not_praise(value: float, interval: tuple[float, float], expected: str) -> None:
     class Found:
-        def find(self, protocol: str, metric: str | None = None) -> SimpleNamespace:
-            return SimpleNamespace(value=0.67 if metric else value, interval=interval)
+        results = ()
 
-    told = _likeness(Found(), "images")  # type: ignore[arg-type]
+        def find(self, protocol: str, metric: str | None = None, row: str | None = None) -> SimpleNamespace | None:
+            return SimpleNamespace(value=0.67 if metric else value, interval=interval) if protocol == "jsd" else None
+
+    told = likeness_of(Found(), "images")[1]  # type: ignore[arg-type]
     assert expected in told
     assert told.endswith(expected) or expected.split()[0] in ("close", "far")
 
@@ -361,7 +363,7 @@ def test_verdict_and_summary_say_the_same_of_a_probe(low: float, p: float, words
     assert words in divergence._verdict(rows, SimpleNamespace())  # type: ignore[arg-type]
     result = ev.Result("jsd10k_pixels_test", "", (divergence.BOUND,), rows, "", "blobs", "ab", 0)
     report = ev.Report((result,), "generator", "")
-    assert likeness in _likeness(report, "images")
+    assert likeness in likeness_of(report, "images")[1]
 
 
 def test_a_figure_of_parzen_with_fewer_samples_than_released_says_so() -> None:

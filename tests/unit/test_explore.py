@@ -85,6 +85,26 @@ def test_captions_stand_left_of_their_rows() -> None:
     assert (np.asarray(picture)[:, : -plain.width] > 200).any()
 
 
+def test_words_leave_every_tile_as_it_is() -> None:
+    images = _bytes(1, 4, 3, 20, 20)
+    plain = np.asarray(explore.tile(images, 2, scale=2))
+    for headings in (["a", "b"], ["a name that is much wider than its column", ""]):
+        picture = np.asarray(explore.tile(images, 2, scale=2, headings=headings, captions=["x", "y"]))
+        above = picture.shape[0] - plain.shape[0]
+        np.testing.assert_array_equal(picture[above:, -plain.shape[1] :], plain)
+        assert (picture[:above, -plain.shape[1] :] > 200).any(), "the headings are not there"
+    titled = np.asarray(explore.tile(images, 2, scale=2, gap=2, titles=["1", "2", "3", "4"]))
+    high = (titled.shape[0] - 2) // 2
+    for row in range(2):
+        tiles = titled[2 + row * high :][:40]
+        np.testing.assert_array_equal(tiles, plain[2 + row * 42 :][:40])
+        assert (titled[2 + row * high + 40 :][: high - 42] > 200).any(), "the titles are not there"
+    corner = np.asarray(explore.tile(images, 2, scale=2, corner="one\ntwo"))
+    np.testing.assert_array_equal(corner[:, 44:], plain[:, 44:])
+    assert (corner[2:42, 2:42] == BACKGROUND).mean() > 0.5
+    assert (corner[2:42, 2:42] > 200).any()
+
+
 def test_layouts_that_cannot_be_are_refused() -> None:
     images = _bytes(0, 4)
     for wrong, word in (
@@ -94,6 +114,8 @@ def test_layouts_that_cannot_be_are_refused() -> None:
         ({"gap": 0, "frames": {1}}, "gap"),
         ({"frames": {4}}, "frames"),
         ({"columns": 2, "captions": ["a"]}, "captions"),
+        ({"columns": 2, "headings": ["a"]}, "1 headings for 2 columns"),
+        ({"columns": 2, "titles": ["a"]}, "1 titles for 4 images"),
     ):
         with pytest.raises(ConfigError, match=word):
             explore.tile(images, **wrong)  # type: ignore[arg-type]

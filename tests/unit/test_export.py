@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -362,3 +364,19 @@ def test_categories_spikes_and_rules_come_back_without_the_library(tmp_path: Pat
     assert all(float(row["low"]) <= float(row["high"]) for row in drawn)
     with pytest.raises(ConfigError, match="--format onnx, whose program can"):
         export_run(run, "web", tmp_path / "page", measure=False)
+
+
+def test_what_is_written_can_be_read_by_whom_the_umask_lets(
+    run: Run, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SADDLEPOINT_CACHE_DIR", str(tmp_path / "cache"))
+    export_run(run, "hub", tmp_path / "hub")
+    pictures = np.random.default_rng(0).integers(0, 256, (12, 1, 16, 16), dtype=np.uint8)
+    saddlepoint.train("dcgan", pictures, steps=1, threads=1, out=tmp_path / "memory")
+    umask = os.umask(0)
+    os.umask(umask)
+    paths = [path for root in (run.path, exported, tmp_path) for path in root.rglob("*")]
+    assert {path.suffix for path in paths} > {".safetensors", ".onnx"}
+    assert any(tmp_path / "cache" in path.parents and path.is_file() for path in paths)
+    closed = [p for p in paths if stat.S_IMODE(p.stat().st_mode) != (0o777 if p.is_dir() else 0o666) & ~umask]
+    assert closed == []

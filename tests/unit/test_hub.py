@@ -10,13 +10,17 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub.constants
 import pytest
 import torch
+from huggingface_hub import ModelCard
 
 import saddlepoint
 from saddlepoint._errors import CheckpointError, ConfigError
+from saddlepoint.evaluate import kept_report
+from saddlepoint.evaluate.rows import kind_of
 from saddlepoint.export import export_run
 from saddlepoint.export.card import card
 from saddlepoint.export.hub import push
@@ -156,7 +160,8 @@ def test_the_card_says_what_a_reader_must_know(run: Run) -> None:
     text = card(run, "me/digits")
     assert text.startswith("---\nlibrary_name: saddlepoint\n")
     front = text.split("---")[1]
-    assert "license" not in front, "the licence of a generator is not the tool's to choose"
+    assert "license: unknown" in front, "the licence of a generator is not the tool's to choose"
+    assert 'explore.grid(samples).save("samples.png")' in text
     for word in ("fd", "held-out data", "95% interval", "Memorisation", "licence of the data", "doctor", "seed of"):
         assert word in text or word == "seed of", word
     row = next(line for line in text.splitlines() if line.startswith("| `fd"))
@@ -165,6 +170,24 @@ def test_the_card_says_what_a_reader_must_know(run: Run) -> None:
     shown = f"{kept['rows'][0]['value']:,.1f}"[:3].replace(",", "")
     assert shown[:2] in row.replace(",", "")
     assert str(run.path.parent) not in text
+
+
+def test_the_hub_reads_the_figures_of_the_card(run: Run) -> None:
+    """As the hub's own reader does; the verdict is in words, and the doctor's word comes last."""
+    text = card(run, "me/digits")
+    read: Any = ModelCard(text).data
+    (kept,) = [row for row in kept_report(run.path / "report").results if kind_of(row.protocol) == "fd"]
+    found = {result.metric_name: result.metric_value for result in read.eval_results}
+    name = f"{kept.rows[0].metric} ({kept.protocol})"
+    assert found[name] == pytest.approx(kept.rows[0].value, rel=1e-5)
+    assert read.license == "unknown"
+    assert {result.dataset_name for result in read.eval_results} == {"digits"}
+    verdict = kept_report(run.path / "report").verdict
+    assert verdict
+    assert verdict in text
+    hub = Run(run.path, {**run.config, "data": {**run.config["data"], "source": "mnist"}}, run.family, 1, True)
+    other: Any = ModelCard(card(hub)).data
+    assert other.datasets == ["ylecun/mnist"]
 
 
 def test_a_run_without_figures_says_so(run: Run, tmp_path: Path) -> None:

@@ -287,7 +287,8 @@ def test_wrong_shapes_are_refused_before_the_search() -> None:
 
 def test_the_command_and_the_line_of_python_make_the_same_picture(digits: Run, tmp_path: Path) -> None:
     view = View((Point(3, ((1, 2.0),)), Point(5)), at=0.25, label="7", truncation=0.5)
-    expected = explore.single(Explorer(digits).sample(view)[0])
+    expected = explore.single(Explorer(digits).sample(view)[0], scale=28)
+    assert expected.size == (224, 224)
     line, python = command(digits, view)
     words = [*line.split()[1:], "--out", str(tmp_path / "place.png")]
     outcome = CliRunner().invoke(app, words, catch_exceptions=False)
@@ -332,5 +333,7 @@ def test_the_command_draws_sheets_films_and_projections(digits: Run, tmp_path: P
         assert curve.width > curve.height > 100
     with pytest.raises(ConfigError, match=r"should end in \.png for a picture, or in \.gif or \.mp4"):
         runner.invoke(app, ["explore", str(digits.path), "--out", "x.bmp"], catch_exceptions=False)
+    with pytest.raises(ConfigError, match=r"there is one point only; give --point a second time .--point 4 --point 5"):
+        runner.invoke(app, ["explore", str(digits.path), "--point", "4", "--out", "x.gif"], catch_exceptions=False)
     with pytest.raises(ConfigError, match="mix is '3', but it must be SEED:LAYER"):
         runner.invoke(app, ["explore", str(digits.path), "--mix", "3"], catch_exceptions=False)

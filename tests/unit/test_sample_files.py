@@ -75,7 +75,7 @@ def test_one_class_alone_and_the_command(run: saddlepoint.Run, tmp_path: Path) -
         ("x.csv", None, "grid", "no columns"),
         ("x.gif", None, "grid", "or name a folder"),
         ("x", None, "filmstrip", "leave --picture out"),
-        ("x", "jpg", "grid", "format is 'jpg'"),
+        ("x", "bmp", "grid", "format is 'bmp'"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

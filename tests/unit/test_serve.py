@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 import io
 import json
+import re
 import select
 import socket
 import threading
@@ -27,6 +29,7 @@ from saddlepoint._errors import ConfigError
 from saddlepoint.families.stargan import StarGANConfig
 from saddlepoint.family import DataSpec, build_family
 from saddlepoint.run import Run
+from saddlepoint.serve.api import check_origin
 from saddlepoint.serve.api.app import make_app
 from saddlepoint.serve.api.batching import Batcher, Full
 from saddlepoint.serve.api.guard import Limits
@@ -76,7 +79,7 @@ def test_truncation_pulls_towards_the_mean() -> None:
     service = Service(run_of("stylegan", "tiny-32"), batch=4)
     mean, near, far = (service.compute([service.rows(2, seed=1, truncation=t)])[0] for t in (0.0, 0.5, 1.0))
     assert np.abs(near - mean).mean() < np.abs(far - mean).mean()
-    with pytest.raises(ConfigError, match="intermediate space"):
+    with pytest.raises(ConfigError, match="family 'gan' has no w to truncate; leave the truncation out"):
         Service(run_of("gan", "mnist")).rows(1, truncation=0.5)
 
 
@@ -150,34 +153,167 @@ def test_series_come_in_the_units_of_their_table() -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({"n": 0}, "greater than or equal to 1"),
-        ({"n": 257}, "less than or equal to 256"),
-        ({"seed": -1}, "greater than"),
-        ({"seed": "5"}, "must be a number"),
-        ({"label": "0000"}, "'a', 'b' or 'c'"),
-        ({"seed": 2**70}, "less than"),
-        ({"label": "zebra"}, "'a', 'b' or 'c'"),
-        ({"truncation": 0.5}, "Extra inputs"),
-        ({"format": "pickle"}, "npz"),
-        ({"path": "/etc/passwd"}, "Extra inputs"),
-        ([], "valid dictionary"),
+        ({"n": 0}, "n is 0, but it must be at least 1"),
+        ({"n": 257}, "n is 257, but it must be at most 256"),
+        ({"n": 1.5}, "n is 1.5, but it must be a whole number"),
+        ({"seed": -1}, "seed is -1, but it must be at least 0"),
+        ({"seed": "5"}, "seed is '5', but it must be a whole number"),
+        ({"seed": None}, "seed is null, but it must be a whole number"),
+        ({"label": "0000"}, "label is '0000', but it must be the name of a class, or its index as a number"),
+        ({"label": 3}, "there is no class '3' among the 3; choose from: a, b, c"),
+        ({"label": ["a"]}, "label is a list of 1, but it must be the name or the index of a class"),
+        ({"seed": 2**70}, "but it must be less than 9,007,199,254,740,992"),
+        ({"label": "zebra"}, "there is no class 'zebra' among the 3; choose from: a, b, c"),
+        ({"truncation": 0.5}, "family 'cgan' has no w to truncate; leave the truncation out"),
+        ({"format": "pickle"}, "format is 'pickle', but it must be 'png', 'npz' or 'json'"),
+        ({"path": "/etc/passwd"}, "there is no 'path' to ask for; choose from: format, label, n, seed"),
+        ({"sed": 1}, "there is no 'sed' to ask for; did you mean 'seed'?"),
+        ({"n": 0, "seed": -1}, "n is 0, but it must be at least 1; seed is -1, but it must be at least 0"),
+        ([], 'the body is a list of 0, but it must be an object such as {"seed": 1}'),
     ],
 )
 def test_what_cannot_be_is_refused_in_words(digits: Service, body: Any, message: str) -> None:
     with client(digits) as ask:
         answer = ask("POST", "/v1/sample", json=body)
         assert answer.status_code == 422
-        assert message in answer.text
+        assert message in answer.json()["detail"]
         assert ask("POST", "/v1/sample", json={"n": 1}).status_code == 200
 
 
 def test_rubbish_is_refused(digits: Service) -> None:
     with client(digits, limits=Limits(body=1000)) as ask:
-        for content in (b"\x00\xff" * 30, b"{", b"[" * 900, b'{"n": 1e999}', b'{"n": NaN}'):
-            answer = ask("POST", "/v1/sample", content=content, headers={"content-type": "application/json"})
+        said = {"content-type": "application/json"}
+        for content in (b"\x00\xff" * 30, b"\xff\xff", b"{", b"[" * 900):
+            answer = ask("POST", "/v1/sample", content=content, headers=said)
+            assert answer.status_code == 400, content
+            assert answer.json()["detail"].startswith("the body is no JSON"), content
+        for content in (b'{"n": 1e999}', b'{"n": NaN}'):
+            answer = ask("POST", "/v1/sample", content=content, headers=said)
             assert answer.status_code == 422, content
+            assert "but it must be a whole number" in answer.json()["detail"]
+        for kind in ({}, {"content-type": "application/x-www-form-urlencoded"}):
+            answer = ask("POST", "/v1/sample", content=b'{"n": 4}', headers=kind)
+            assert answer.status_code == 415
+            assert "send JSON with the header Content-Type: application/json" in answer.json()["detail"]
+        assert "the body is empty" in ask("POST", "/v1/sample").json()["detail"]
+        assert "/openapi.json says what can be asked" in ask("GET", "/docs").json()["detail"]
+        assert "does not take DELETE" in ask("DELETE", "/v1/sample").json()["detail"]
         assert ask("POST", "/v1/sample", content=b"x" * 1001).status_code == 413
         assert ask("POST", "/v1/sample", headers={"content-length": "-1"}).status_code == 413
+
+
+def test_a_label_of_a_generator_without_classes_is_refused_as_the_command_does() -> None:
+    with client(Service(run_of("gan", "mnist"), batch=4)) as ask:
+        wanted = "label '3' is asked for, but the generator is unconditional; leave the label out"
+        for answer in (ask("POST", "/v1/sample", json={"label": 3}), ask("GET", "/v1/sample?label=3")):
+            assert (answer.status_code, answer.json()["detail"]) == (422, wanted)
+
+
+def test_an_address_answers_a_picture(digits: Service) -> None:
+    with client(digits) as ask:
+        for words in ({"seed": 3}, {"seed": 3, "n": 4, "label": "b"}, {"seed": 3, "label": 2}):
+            asked = ask("GET", "/v1/sample", params=words)
+            posted = ask("POST", "/v1/sample", json={**words, "format": "png"})
+            assert asked.headers["content-type"] == "image/png"
+            assert asked.content == posted.content
+        assert ask("GET", "/v1/sample?seed=3&format=json").json()["shape"] == [1, 1, 16, 16]
+        for query, message in (
+            ("seed=x", "seed is 'x', but it must be a whole number"),
+            ("n=0", "n is 0, but it must be at least 1"),
+            ("label=", "there is no class ''"),
+            ("label=zebra", "there is no class 'zebra' among the 3"),
+            ("seeds=3", "there is no 'seeds' to ask for; did you mean 'seed'?"),
+            ("truncation=0.7", "has no w to truncate"),
+            ("format=gif", "but it must be 'png', 'npz' or 'json'"),
+        ):
+            answer = ask("GET", f"/v1/sample?{query}")
+            assert answer.status_code == 422
+            assert message in answer.json()["detail"]
+    with client(Service(run_of("stylegan", "tiny-32"), batch=4)) as ask:
+        one, other = (ask("GET", f"/v1/sample?seed=1&truncation={psi}") for psi in (0.5, 1.0))
+        assert one.status_code == other.status_code == 200
+        assert one.content != other.content
+        assert "truncation is 9, but it must be at most 2" in ask("GET", "/v1/sample?truncation=9").text
+    with client(Service(run_of("timegan", "increments"), batch=4)) as ask:
+        assert ask("GET", "/v1/series?n=2&seed=1").text == ask("POST", "/v1/series", json={"n": 2, "seed": 1}).text
+
+
+def test_the_page_asks_no_other_host_and_says_nothing_secret(digits: Service) -> None:
+    with client(digits, token="secret") as ask:
+        answer = ask("GET", "/")
+        assert answer.status_code == 200
+        assert not re.findall(r"https?://", answer.text)
+        assert "secret" not in answer.text
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'")
+        assert "unsafe" not in policy
+        script = re.findall("<script>(.*?)</script>", answer.text, re.DOTALL)
+        assert len(script) == 1
+        hashed = base64.b64encode(hashlib.sha256(script[0].encode()).digest()).decode()
+        assert f"script-src 'sha256-{hashed}'" in policy
+        health = ask("GET", "/health").json()
+        assert health["endpoints"] == ["/v1/interpolate", "/v1/sample"]
+        assert health["token"] is True
+        assert ask("GET", "/", headers={"host": "evil.example"}).status_code == 421
+
+
+OURS, OTHER = "https://ours.example", "https://other.example"
+
+
+def _preflight(ask: Any, origin: str, **headers: str) -> httpx.Response:
+    asked = {"origin": origin, "access-control-request-method": "POST", **headers}
+    return ask("OPTIONS", "/v1/sample", headers=asked)  # type: ignore[no-any-return]
+
+
+def test_pages_of_other_origins_read_nothing_unless_they_are_named(digits: Service) -> None:
+    with client(digits) as ask:
+        answer = ask("GET", "/v1/sample", headers={"origin": OURS})
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+        assert _preflight(ask, OURS).status_code == 405
+    with client(digits, origins=[OURS], token="secret") as ask:
+        token = {"authorization": "Bearer secret"}
+        for origin, allowed in ((OURS, OURS), (OTHER, None), (OURS + ".evil.example", None), ("null", None)):
+            for answer in (ask("GET", "/v1/sample", headers={"origin": origin, **token}), _preflight(ask, origin)):
+                assert answer.headers.get("access-control-allow-origin") == allowed
+                assert "access-control-allow-credentials" not in answer.headers
+                assert answer.headers["vary"] == "Origin"
+        assert _preflight(ask, OURS).headers["access-control-allow-headers"] == "Authorization, Content-Type"
+        # The page may read why it is refused; a preflight gives no samples and no way around the host's name.
+        refused = ask("GET", "/v1/sample", headers={"origin": OURS})
+        assert refused.status_code == 401
+        assert refused.headers["access-control-allow-origin"] == OURS
+        assert _preflight(ask, OURS, host="evil.example").status_code == 421
+        assert ask("OPTIONS", "/v1/sample").status_code == 401
+    with client(digits, origins=["*"]) as ask:
+        answer = ask("GET", "/v1/sample", headers={"origin": OTHER})
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", ["https://a.example", "http://localhost:3000", "http://[::1]:80", "*"])
+def test_origins_are_as_browsers_send_them(origin: str) -> None:
+    check_origin(origin)
+
+
+@pytest.mark.parametrize(
+    "origin", ["", "a.example", "https://a.example/", "https://A.example", "https://*.example", "null"]
+)
+def test_what_is_no_origin_is_refused(origin: str) -> None:
+    with pytest.raises(ConfigError, match="must be as browsers send it"):
+        check_origin(origin)
+
+
+def test_answers_are_logged_a_line_each(digits: Service) -> None:
+    lines = list[str]()
+    with client(digits, access=lines.append) as ask:
+        ask("GET", "/v1/sample?seed=3", headers={"authorization": "Bearer hidden"})
+        ask("GET", "/nothing%0Ahere")
+    first = re.fullmatch(r"\S+T\S+ 127.0.0.1 GET /v1/sample\?seed=3 200 (\d+) B \d+ ms", lines[0])
+    assert first is not None
+    assert int(first[1]) > 100
+    assert " GET /nothing%0Ahere 404 " in lines[1]
+    assert len(lines) == 2
+    assert not any("\n" in line or "hidden" in line for line in lines)
 
 
 def test_only_who_knows_the_token_is_let_in(digits: Service) -> None:
@@ -228,6 +364,51 @@ def test_a_full_queue_refuses_and_recovers() -> None:
     assert sum(slow.sizes) == 16
     assert max(slow.sizes) <= 4
     batcher.close()
+
+
+def _stopped(grace: float, opened: bool) -> tuple[list[int], list[str], float]:
+    """Stop a server with one request at work and two that wait; return statuses, what it said, and the seconds."""
+    slow, said = Slow(run_of("gan", "mnist"), 4), list[str]()
+    app = make_app(slow)
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(3) as pool:
+        server = make_server(app, grace=grace, say=said.append)
+        thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
+        thread.start()
+        address, batcher = f"{HOME}:{listener.getsockname()[1]}", app.state.server.batcher
+        while not server.started:
+            time.sleep(0.01)
+        asked = []
+        for n in (6, 5, 3):
+            asked.append(pool.submit(httpx.post, f"{address}/v1/sample", json={"n": n}, timeout=30))
+            wanted = batcher.waiting + n
+            while batcher.waiting < wanted and not asked[-1].done():
+                time.sleep(0.01)
+        start, server.should_exit = time.monotonic(), True
+        while not said:
+            time.sleep(0.01)
+        if opened:
+            slow.gate.set()
+        statuses = [one.result().status_code for one in asked]
+        thread.join(20)
+        seconds = time.monotonic() - start
+    assert not thread.is_alive()
+    slow.gate.set()
+    batcher.close()
+    return statuses, said, seconds
+
+
+def test_a_server_that_is_stopped_ends_what_is_at_work_and_turns_away_what_waits() -> None:
+    statuses, said, _ = _stopped(grace=20, opened=True)
+    assert statuses == [200, 503, 503]
+    assert said[0].startswith("stopping: ")
+    assert said[-1] == "stopped"
+
+
+def test_a_server_that_is_stopped_waits_no_longer_than_its_grace() -> None:
+    statuses, said, seconds = _stopped(grace=0.3, opened=False)
+    assert statuses == [503, 503, 503]
+    assert "requests at work have 0.3 s" in said[0]
+    assert seconds < 10
 
 
 def test_a_request_that_fails_harms_no_other() -> None:

@@ -13,9 +13,9 @@ import pytest
 
 import saddlepoint
 from saddlepoint import jobs
-from saddlepoint._errors import CheckpointError
+from saddlepoint._errors import CheckpointError, ConfigError
 from saddlepoint.engine.folder import RunFolder
-from saddlepoint.shelf import Shelf, last_line
+from saddlepoint.shelf import Shelf, last_line, remove_run, rename_run, snapshot_steps, tag_run
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 WORDS = ["gan", "--data", "digits", "--generator-widths", "16", "--discriminator-widths", "8", "--threads", "1"]
@@ -156,3 +156,65 @@ def test_looking_at_a_lock_does_not_turn_a_trainer_away(tmp_path: Path) -> None:
     assert folder.trainer() is None
     (tmp_path / ".lock").write_text("12 elsewhere\n")
     assert folder.trainer() is None
+
+
+def test_runs_are_renamed_tagged_and_removed(finished: Path, tmp_path: Path) -> None:
+    copied(finished, tmp_path / "one")
+    final = rename_run(tmp_path, "one", "best of all")
+    assert final == tmp_path / "best of all"
+    assert saddlepoint.load(final).step == 630
+    assert tag_run(tmp_path, "best of all", add=["good", "keep"]) == ("good", "keep")
+    assert tag_run(tmp_path, "best of all", add=["good"], drop=["keep"]) == ("good",)
+    (entry,) = saddlepoint.runs(tmp_path)
+    assert (entry.name, entry.tags, entry.path) == ("best of all", ("good",), final)
+    copied(finished, tmp_path / "two")
+    with pytest.raises(ConfigError, match="is there already"):
+        rename_run(tmp_path, "two", "best of all")
+    remove_run(tmp_path, "two")
+    assert [path.name for path in tmp_path.iterdir()] == ["best of all"]
+
+
+def test_nothing_but_runs_of_the_folder_is_changed_or_removed(finished: Path, tmp_path: Path) -> None:
+    runs, outside = tmp_path / "runs", copied(finished, tmp_path / "outside")
+    pictures = runs / "pictures"
+    pictures.mkdir(parents=True)
+    (pictures / "cat.png").write_bytes(b"")
+    for name in ("../outside", str(outside), "..", ".", "", "pictures", "nowhere"):
+        with pytest.raises(CheckpointError, match="there is no run"):
+            remove_run(runs, name)
+    (runs / "link").symlink_to(outside)
+    remove_run(runs, "link")
+    assert not (runs / "link").exists()
+    assert saddlepoint.load(outside).step == 630
+    assert (pictures / "cat.png").exists()
+
+
+def test_a_run_that_is_being_trained_stays(finished: Path, tmp_path: Path) -> None:
+    copied(finished, tmp_path / "busy")
+    with RunFolder(tmp_path / "busy").locked():
+        for change in (lambda: remove_run(tmp_path, "busy"), lambda: rename_run(tmp_path, "busy", "idle")):
+            with pytest.raises(CheckpointError, match="'busy' is being trained"):
+                change()
+        assert tag_run(tmp_path, "busy", add=["watch"]) == ("watch",)
+    remove_run(tmp_path, "busy")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("new", ["", " ", "..", ".hidden", "-v", "a/b", "/tmp/x", "a\\b", "two", "x" * 201, "a\nb"])
+def test_a_run_gets_no_name_that_leads_elsewhere(tmp_path: Path, new: str) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="name"):
+        rename_run(tmp_path, "one", new)
+    assert sorted(os.listdir(tmp_path)) == ["one", "two"]
+
+
+def test_a_run_says_its_newest_picture(finished: Path, tmp_path: Path) -> None:
+    folder = copied(finished, tmp_path / "run")
+    steps = snapshot_steps(folder)
+    assert steps[0] == 0
+    assert steps == sorted(steps)
+    assert Shelf(tmp_path).entry("run").picture == steps[-1] == 630
+    assert snapshot_steps(tmp_path / "nowhere") == []
+    assert not Shelf(tmp_path).entry("run").reported

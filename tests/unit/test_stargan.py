@@ -14,6 +14,7 @@ from torch import Tensor
 from saddlepoint._errors import ConfigError
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.feed import Feed
+from saddlepoint.display import Display
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.runtime import stream
@@ -140,6 +141,33 @@ def test_unknown_labels_cost_nothing_and_known_ones_their_cross_entropy() -> Non
     (gradient,) = torch.autograd.grad(loss.sum(), logits)
     assert gradient[0, 3] == 0
     assert gradient[1, :3].tolist() == [0, 0, 0]
+
+
+def test_an_image_shows_its_target_where_every_known_label_is_read_from_it() -> None:
+    """Groups by their largest logit, attributes by their sign; what is not known counts for nothing."""
+    sets, seen = LabelSets(SEVERAL), torch.tensor([[-1.0, 2.0, 3.0, -5.0]])
+    for target, shown in (
+        ([0, 1, 1, -1], 1), ([1, 0, 1, -1], 0), ([0, 1, 0, -1], 0), ([-1, -1, -1, 0], 1), ([-1, -1, -1, 1], 0),
+    ):  # fmt: skip
+        assert sets.shown(seen, torch.tensor([target])).tolist() == [shown]
+    one = LabelSets(PLAIN)
+    logits = torch.tensor([[3.0, 1.0, 2.0], [0.0, 1.0, -1.0]])
+    assert one.shown(logits, one.several(torch.tensor([0, 2]))).tolist() == [1, 0]
+
+
+def test_the_line_of_progress_says_what_a_translation_is_worth(capsys: pytest.CaptureFixture[str]) -> None:
+    family, real = build().eval(), batch()
+    logs = family.loss(G, real, context()).logs
+    assert set(logs) == {"classification G", "class accuracy", "cycle error"}
+    means = {name: float(values.float().mean()) for name, values in logs.items()}
+    with Display(Settings(seconds=60)) as display:
+        display.tick(Progress(10, 160), 1.0, lambda: {**means, "V": -1.0, "diversity (latent)": 0.25})
+    line = capsys.readouterr().err
+    for name in ("class accuracy", "cycle error"):
+        assert f"{name} {means[name]:.3f}" in line
+    assert "V -1.000" in line
+    assert "diversity 0.250" in line
+    assert "classification" not in line
 
 
 def test_targets_are_labels_of_the_same_set_in_another_order() -> None:

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
+import io
 import math
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from fastapi import FastAPI, WebSocket
 from fastapi.testclient import TestClient
+from PIL import Image
 from starlette.websockets import WebSocketDisconnect
 from typer.testing import CliRunner
 
 import saddlepoint
-from saddlepoint import jobs
-from saddlepoint._errors import CheckpointError, ConfigError
+from saddlepoint import api, explore, jobs
+from saddlepoint._errors import CheckpointError, ConfigError, DataError
 from saddlepoint.cli import app as command
+from saddlepoint.evaluate import Metric, Report, Result, Row
+from saddlepoint.family import families
 from saddlepoint.lab import Curve, Panel
+from saddlepoint.report import save_report
 from saddlepoint.serve.address import listen
-from saddlepoint.serve.studio import charts, open_studio
-from saddlepoint.serve.studio.app import TokenGate
+from saddlepoint.serve.studio import charts, compare, figures, open_studio, parts, training
+from saddlepoint.serve.studio import runs as table
+from saddlepoint.serve.studio.app import TokenGate, make_app
+from saddlepoint.serve.studio.bringing import below, listing
+from saddlepoint.serve.studio.choices import group_of
 from saddlepoint.serve.studio.desk import Desk
+from saddlepoint.serve.studio.parts import formula
+from saddlepoint.serve.studio.thumbnails import thumbnail
+from saddlepoint.serve.studio.uploads import Uploads
+from saddlepoint.shelf import Entry, Shelf, snapshot_steps
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 
@@ -36,7 +56,7 @@ def test_what_is_not_finite_is_a_gap() -> None:
     options = charts.panel_options(panel)
     assert options["series"][0]["data"] == [[0.0, 1.0], [None, None], [None, None]]
     assert options["series"][1]["data"] == [[0.0, 0.33333]]
-    assert options["legend"]["data"] == ["a"]
+    assert [line["name"] for line in options["series"]] == ["a", ""]
 
 
 def test_long_curves_keep_their_last_point() -> None:
@@ -136,7 +156,7 @@ def test_without_its_packages_the_studio_says_how_to_get_them(monkeypatch: pytes
 
 
 def test_panels_follow_the_tags_of_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
-    from saddlepoint import family
+    from saddlepoint import family, registry
     from saddlepoint.families.gan import GAN
     from saddlepoint.serve.studio.run import panels
     from saddlepoint.shelf import Entry
@@ -148,11 +168,237 @@ def test_panels_follow_the_tags_of_a_family(monkeypatch: pytest.MonkeyPatch) -> 
         name, tags = "sequences", family.Tags(modalities=("sequence",))
 
     for kind in (Translator, Sequences):
-        monkeypatch.setitem(family._REGISTRY, kind.name, kind)
-    always = {"Training", "Filmstrip", "Samples", "Figures", "Data"}
+        monkeypatch.setitem(registry._REGISTRY, kind.name, kind)
+    always = {"Overview", "Training", "Samples", "Figures", "Data"}
     for name, modality, more in (
         ("gan", "image", {"Neighbours", "Explorer", "Projection"}), ("gan", "vector", {"Explorer"}),
         ("translator", "image", {"Neighbours", "Translation"}), ("sequences", "sequence", set()),
         ("gone", "image", {"Neighbours"}),
     ):  # fmt: skip
-        assert set(panels(Entry("run", "finished", family=name, modality=modality))) == always | more
+        found = panels(Entry("run", "finished", family=name, modality=modality))
+        assert set(found) == always | more
+        assert next(iter(found)) == "Overview"
+
+
+async def _ticks_while(waited: Awaitable[object]) -> int:
+    """Return how often the loop turned while something was waited for."""
+    task, ticks = asyncio.ensure_future(waited), 0
+    while not task.done():
+        await asyncio.sleep(0.01)
+        ticks += 1
+    await task
+    return ticks
+
+
+def test_pages_stay_alive_while_a_run_loads(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, asked = saddlepoint.load(runs / "whole"), []
+
+    def slow(path: Path) -> saddlepoint.Run:
+        asked.append(path)
+        time.sleep(0.5)
+        return whole
+
+    monkeypatch.setattr(api, "load", slow)
+    desk = Desk(runs)
+
+    async def twice() -> None:
+        one, two = await asyncio.gather(desk.opened("whole"), desk.opened("whole"))
+        assert one[0] is two[0] is whole
+
+    assert asyncio.run(_ticks_while(twice())) >= 5
+    assert asked == [runs / "whole"], "two visitors at once load a run once"
+
+
+def test_formulas_are_set_as_such_and_nothing_else_is() -> None:
+    optimal = "<i>D</i><sup>*</sup> = <i>p</i><sub>data</sub> / (<i>p</i><sub>data</sub> + <i>p</i><sub>g</sub>)"
+    assert formula("D* = p_data / (p_data + p_g)") == optimal
+    assert formula("-log 4 + 2 JSD") == "-log 4 + 2 JSD"
+    assert formula("d^2 / 2 - d x") == "d<sup>2</sup> / 2 - d x"
+    assert formula("V(D, G) < 1") == "<i>V</i>(<i>D</i>, <i>G</i>) &lt; 1"
+    assert formula("the seed_1_x of a <b>Dog</b>") == "the seed_1_x of a &lt;b&gt;Dog&lt;/b&gt;"
+
+
+def test_no_verdict_of_the_doctor_is_green() -> None:
+    from saddlepoint.engine.doctor import ALARMS, VERDICTS
+
+    tones = {verdict: parts.tone_of(verdict) for verdict in VERDICTS}
+    assert {verdict for verdict, tone in tones.items() if tone} == set(ALARMS)
+    assert set(tones.values()) == {"", "amber", "red"}
+
+
+def measured(folder: Path) -> None:
+    """Give a run a report: a distance with an interval, one without a value, and a recall."""
+    rows = (
+        Row("distance", "generator (EMA)", 12.5, interval=(11.0, 14.0)),
+        Row("distance", "held-out images", 0.5, role="control"),
+    )
+    recall = (Row("recall", "generator (EMA)", 0.2), Row("recall", "held-out images", 0.8, role="control"))
+    shared: dict[str, Any] = {"summary": "how far", "verdict": "It is far.", "data": "digits", "fingerprint": "ab"}
+    shared |= {"seed": 0, "version": 1, "seconds": 1.0}
+    distances = (Metric("distance", "lower"), Metric("unbiased", "lower"))
+    results = (
+        Result("fd180_pixels_test", metrics=distances, rows=rows, **shared),
+        Result("prdc180_pixels_test", metrics=(Metric("recall", "higher"),), rows=recall, **shared),
+    )
+    omitted = {"cas": "the samples carry no labels"}
+    report = Report(results, "generator (EMA)", "It is far.", omitted, ("Only 180 rows.",))
+    save_report(folder / "report", report)
+
+
+def test_figures_have_directions_limits_and_no_empty_line(runs: Path, tmp_path: Path) -> None:
+    assert figures.lines_of(figures.results_of(tmp_path)) == [["", "generator"]]
+    assert figures.verdict_of([]) == ""
+    assert figures.limits_of(tmp_path) == []
+    measured(tmp_path)
+    results = figures.results_of(tmp_path)
+    assert figures.lines_of(results) == [
+        ["", "generator (EMA)", "held-out images"],
+        ["distance \u2193\nlower is better", "12.5\n[11.0, 14.0]", "0.50"],
+        ["recall \u2191\nhigher is better", "0.20", "0.80"],
+    ]
+    assert "recall 0.20, held-out 0.80" in figures.verdict_of(results)
+    assert figures.limits_of(tmp_path) == ["Only 180 rows.", "Not measured: cas. the samples carry no labels"]
+    (tmp_path / "report" / "summary.json").write_text("[]")
+    assert figures.limits_of(tmp_path) == []
+
+
+def test_the_table_of_runs_sorts_by_numbers(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "whole", tmp_path / "measured")
+    shutil.copytree(runs / "whole", tmp_path / "new")
+    measured(tmp_path / "measured")
+    entries = Shelf(tmp_path).entries()
+    headings = table.headline(entries)
+    assert set(headings) == {("fd", "distance", "lower"), ("prdc", "recall", "higher")}
+    columns = {column["label"]: column for column in table._columns(headings)}
+    assert {"distance \u2193", "recall \u2191"} <= set(columns)
+    rows = {entry.name: table._row(entry, headings) for entry in entries}
+    place = columns["distance \u2193"]["field"]
+    assert (rows["measured"][place], rows["new"][place]) == (12.5, None)
+    assert rows["measured"]["shown"][place] == {
+        "value": "12.5",
+        "error": "[11.0, 14.0]",
+        "protocol": "fd180_pixels_test",
+    }
+    assert rows["measured"]["reported"]
+    assert not rows["new"]["reported"]
+    assert rows["new"]["share"] is None, "a bar is for runs that are being trained"
+    assert [entry.name for entry in entries if table._fits(entry, ["digits", "new"])] == ["new"]
+
+
+def test_compare_begins_with_two_runs_on_the_same_data() -> None:
+    entries = [Entry(name, "finished", family="gan", data=data) for name, data in (("a", "x"), ("b", "y"), ("c", "y"))]
+    assert compare.pair_of(entries) == ("b", "c")
+    assert compare.pair_of(entries, "c", "a") == ("c", "a")
+    assert compare.pair_of(entries, "c", "gone") == ("c", "b")
+    assert compare.pair_of(entries[:2]) == ("a", "b")
+    known = {entry.name: entry for entry in entries}
+    assert compare.partners(known, "c") == {"b": "b", "a": "a (on other data: x)"}
+
+
+def test_small_pictures_show_the_first_samples(tmp_path: Path) -> None:
+    x = torch.linspace(-1, 1, 12)[:, None, None, None].expand(12, 1, 16, 16)
+    path = explore.save_snapshot(tmp_path, 10, x, columns=4)
+    small = np.asarray(Image.open(io.BytesIO(thumbnail(path, 64))))
+    tiles = explore.read_snapshot(path)[:, 0, 0, 0]
+    assert small.shape == (3 * 17 + 1, 3 * 17 + 1)
+    seen = [int(small[17 * row + 5, 17 * column + 5]) for row in range(3) for column in range(3)]
+    assert seen == tiles[[0, 1, 2, 4, 5, 6, 8, 9, 10]].tolist()
+    (tmp_path / "no.png").write_text("no picture")
+    with pytest.raises(DataError, match="is not a grid of samples"):
+        thumbnail(tmp_path / "no.png")
+
+
+def test_pictures_and_reports_are_served_and_a_report_carries_out_nothing(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "whole", tmp_path / "a run")
+    client = TestClient(make_app(tmp_path), base_url="http://localhost")
+    step = max(snapshot_steps(tmp_path / "a run"))
+    answer = client.get(f"/thumbnail/a%20run/{step}.png")
+    assert answer.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(answer.content)).width <= 160
+    assert client.get("/thumbnail/a%20run/7777777.png").status_code == 404
+    assert client.get("/thumbnail/..%2Fx/0.png").status_code == 404
+    assert client.get("/report/a%20run").status_code == 404
+    measured(tmp_path / "a run")
+    page = client.get("/report/a%20run")
+    assert page.status_code == 200
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "sandbox" in page.headers["content-security-policy"]
+    assert client.post("/bring/guessed?path=x.png", content=b"1").status_code == 400
+    assert client.get("/report/a%20run", headers={"host": "elsewhere"}).status_code == 400
+
+
+def test_every_option_of_every_family_stands_in_a_group() -> None:
+    titles = {group_of(field.name) for kind in families().values() for field in dataclasses.fields(kind.Config)}
+    assert titles == {"Networks", "Data and augmentation", "Steps and learning rates", "The game and its penalties"}
+    assert [group_of(name) for name in ("lr", "batch_size", "k", "width", "augment", "objective")] == [
+        *["Steps and learning rates"] * 3, "Networks", "Data and augmentation", "The game and its penalties",
+    ]  # fmt: skip
+
+
+def test_data_is_looked_at_by_the_likeliest_family_first() -> None:
+    likely = {source: training._likely(source)[0] for source in ("digits", "sines", "ring8", "../few", "a/t.CSV.gz")}
+    assert likely == {"digits": "dcgan", "sines": "timegan", "ring8": "gan", "../few": "dcgan", "a/t.CSV.gz": "timegan"}
+
+
+def test_choosing_stays_below_its_root(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    (root / "faces" / ".hidden").mkdir(parents=True)
+    for name in ("a.png", "B.JPG", "table.csv", "notes.md", ".secret.csv"):
+        (root / "faces" / name).write_text("")
+    assert listing(root) == (["faces"], [], 0)
+    assert listing(root / "faces") == ([], ["table.csv"], 2)
+    assert listing(root / "nowhere") == ([], [], 0)
+    (root / "out").symlink_to(tmp_path)
+    assert below(root, root / "faces")
+    assert not below(root, root / "out")
+    assert not below(root, root / ".." / "other")
+
+
+async def _pieces(*content: bytes) -> AsyncIterator[bytes]:
+    for piece in content:
+        yield piece
+
+
+def brought(uploads: Uploads, files: dict[str, bytes], **limits: int) -> str:
+    ticket = uploads.ticket(**limits)
+    for path, content in files.items():
+        asyncio.run(uploads.take(ticket, path, _pieces(content[:1], content[1:])))
+    return ticket
+
+
+def test_what_is_brought_is_kept_by_its_content(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "up")
+    one = uploads.keep(brought(uploads, {"prices.csv": b"a,b"}))
+    again = uploads.keep(brought(uploads, {"prices.csv": b"a,b"}))
+    other = uploads.keep(brought(uploads, {"prices.csv": b"a,c"}))
+    assert (one.name, one.read_bytes(), other.read_bytes()) == ("prices.csv", b"a,b", b"a,c")
+    assert one == again
+    folder = uploads.keep(brought(uploads, {"pets/cat/1.png": b"c", "pets/dog/1.png": b"d"}))
+    assert folder.name == "pets"
+    assert (folder / "dog" / "1.png").read_bytes() == b"d"
+    several = uploads.keep(brought(uploads, {"1.png": b"c", "2.png": b"d"}))
+    assert sorted(path.name for path in several.iterdir()) == ["1.png", "2.png"]
+    assert uploads.read(brought(uploads, {"b.png": b"2", "a.png": b"1"})) == [("a.png", b"1"), ("b.png", b"2")]
+    assert not [path for path in (tmp_path / "up").iterdir() if path.name.startswith(".")], "nothing half is left"
+
+
+@pytest.mark.parametrize(
+    "path", ["../x.png", "/x.png", "a/../../x", ".x", "a/.b/c", "", "a\\b", "a\nb", "a/" * 9 + "x"]
+)
+def test_what_is_brought_lands_nowhere_else(tmp_path: Path, path: str) -> None:
+    uploads = Uploads(tmp_path / "up")
+    with pytest.raises(ConfigError, match="is no name for a file of data"):
+        brought(uploads, {path: b"1"})
+    assert not list(tmp_path.rglob("x*"))
+
+
+def test_what_is_brought_has_limits(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "up")
+    with pytest.raises(DataError, match="more than 1 files"):
+        brought(uploads, {"a": b"1", "b": b"2"}, most_files=1)
+    with pytest.raises(DataError, match="more than 0 MB"):
+        brought(uploads, {"a": b"123"}, most_bytes=2)
+    with pytest.raises(ConfigError, match="load it again"):
+        asyncio.run(uploads.take("guessed", "a", _pieces(b"1")))
+    with pytest.raises(DataError, match="no file was brought"):
+        uploads.keep(uploads.ticket())

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageCms, ImageOps
 from typer.testing import CliRunner
 
-from saddlepoint import api, explore, pictures
+from saddlepoint import api, explore, pictures, sheets
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint.cli import app
 from saddlepoint.data import Truth, known_truth, load_dataset
@@ -71,7 +71,8 @@ def test_snapshots_show_one_input_in_each_domain_a_row(runs: dict[str, Run]) -> 
 def test_pictures_put_inputs_beside_their_translations(runs: dict[str, Run], name: str) -> None:
     run = runs[name]
     table = pictures.translation(run, run.inputs(3, seed=5))
-    assert table.size == explore.grid(torch.zeros(15, 3, 16, 16), 5).size
+    headings = ["input", *run.family.data.classes]
+    assert table.size == explore.grid(torch.zeros(15, 3, 16, 16), 5, headings=headings).size
     assert table.tobytes() == pictures.translation(run, run.inputs(3, seed=5)).tobytes()
     assert pictures.made(run, "grid", 15).width == table.width
     assert pictures.made(run, "grid", 8, label="fox").height > 0
@@ -91,7 +92,10 @@ def test_a_style_belongs_to_a_column_and_to_the_seed(runs: dict[str, Run], tmp_p
         for column in range(3):
             alone = run.generate(inputs[row, None], torch.tensor([2]), seed=4 + column)
             assert np.array_equal(table[row, 1 + column], explore.to_uint8(alone)[0])
-    assert pictures.made(run, "styles").size == explore.grid(torch.zeros(30, 3, 16, 16), 6).size
+    drawn = sheets.sheet(run, "styles", 4, 4, "fox")
+    assert drawn.headings == ("input", "fox, seed 4", "fox, seed 5", "fox, seed 6", "fox, seed 7")
+    plain = explore.grid(drawn.samples, 5)
+    assert np.array_equal(np.asarray(drawn.drawn())[-plain.height :], np.asarray(plain))
     with pytest.raises(ConfigError, match="has no styles"):
         pictures.made(runs["stargan"], "styles")
 
@@ -113,6 +117,7 @@ def test_references_give_their_style_and_domain(runs: dict[str, Run], tmp_path: 
             for row in range(3):
                 alone = explore.to_uint8(run.guided(inputs[row, None], given, domain))[0]
                 assert np.abs(table[1 + row, 1 + column].astype(int) - alone).max() <= 1
+    assert sheets.sheet(run, "references", 3, 1, "dog").headings == ("", "dog", "dog", "dog")
     assert pictures.made(run, "references").height > 0
     with pytest.raises(ConfigError, match=r"there are \d+ training images of this class"):
         pictures.made(run, "references", 30, label="dog")
@@ -220,6 +225,33 @@ def test_one_picture_is_translated_as_in_its_folder(runs: dict[str, Run], tmp_pa
     assert original.read_bytes() == (source / "square.png").read_bytes()
     with pytest.raises(DataError, match="neither a picture nor a folder"):
         translate_folder(runs["stargan"], source / "gone.png", ["dog"], tmp_path / "none")
+
+
+def test_one_picture_can_be_named_and_several_cannot(runs: dict[str, Run], tmp_path: Path) -> None:
+    source, run = folder(tmp_path / "in"), runs["stargan"]
+    whole = translate_folder(run, source / "square.png", ["dog"], tmp_path / "whole")
+    words = ["translate", str(run.path), str(source / "square.png"), "--to", "dog", "--out", str(tmp_path / "one.png")]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0
+    assert result.output.strip() == f"translated: {tmp_path / 'one.png'}"
+    assert (tmp_path / "one.png").read_bytes() == whole.written[0].read_bytes()
+    again = CliRunner().invoke(app, words)
+    assert again.exit_code == 2
+    assert "is there already; --overwrite replaces it" in again.output
+    other = translate_folder(run, source / "square.png", ["dog"], tmp_path / "deep" / "one.jpg")
+    with Image.open(tmp_path / "deep" / "one.jpg") as image, Image.open(tmp_path / "one.png") as exact:
+        assert (image.format, image.size) == ("JPEG", exact.size)
+        assert np.abs(np.asarray(image, float) - np.asarray(exact, float)).mean() < 20
+    assert other.written == (tmp_path / "deep" / "one.jpg",)
+    (refused,) = translate_folder(run, source / "clear.png", ["dog"], tmp_path / "clear.jpg").refused
+    assert "its transparency would be lost in a JPEG; give --out clear.png" in refused[1]
+    for given, targets, message in (
+        (source, ["dog"], "a folder of pictures make several; give a folder as --out"),
+        (source / "square.png", ["dog", "cat"], "2 domains make several; give a folder as --out"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            translate_folder(run, given, targets, tmp_path / "new.png")
+    assert not (tmp_path / "new.png").exists()
 
 
 def test_a_run_on_padded_pictures_translates_padded_ones(

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from saddlepoint.data.dataset import Dataset, Split
     from saddlepoint.data.given import load_samples, read_picture
     from saddlepoint.data.inspect import Inspection, inspect_source
-    from saddlepoint.data.load import absolute_source, load_dataset, natural_side
-    from saddlepoint.data.names import KNOWN, DatasetInfo, list_datasets
+    from saddlepoint.data.load import absolute_source, gone, load_dataset, natural_side
+    from saddlepoint.data.names import KNOWN, DatasetInfo, list_datasets, short_name
     from saddlepoint.data.options import Options, Preparation
     from saddlepoint.data.plan import Finding, OpenQuestion, Reading
     from saddlepoint.data.sources.synthetic import Mixture, mixture
@@ -29,6 +29,7 @@ _HOMES = {
     "Split": "dataset",
     "Truth": "truth",
     "absolute_source": "load",
+    "gone": "load",
     "inspect_source": "inspect",
     "known_truth": "truth",
     "list_datasets": "names",
@@ -37,6 +38,7 @@ _HOMES = {
     "mixture": "sources.synthetic",
     "natural_side": "load",
     "read_picture": "given",
+    "short_name": "names",
 }
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "Split",
     "Truth",
     "absolute_source",
+    "gone",
     "inspect_source",
     "known_truth",
     "list_datasets",
@@ -61,6 +64,7 @@ __all__ = [
     "mixture",
     "natural_side",
     "read_picture",
+    "short_name",
 ]
 
 

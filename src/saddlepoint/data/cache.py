@@ -11,8 +11,8 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,10 @@ def workspace(entry: Path) -> Path:
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         _sweep(entry.parent)
-        return Path(tempfile.mkdtemp(prefix=f".build-{os.getpid()}-", dir=entry.parent))
+        # Not by mkdtemp, whose folders only their owner may read: a cache may be shared.
+        place = entry.parent / f".build-{os.getpid()}-{uuid.uuid4().hex}"
+        place.mkdir()
+        return place
     except OSError as error:
         raise unwritable(error) from error
 

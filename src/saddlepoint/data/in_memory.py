@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint._errors import DataError
-from saddlepoint._files import write_atomically
+from saddlepoint._files import give_usual_mode, write_atomically
 from saddlepoint.data import cache
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.prepare import prepare
@@ -310,6 +310,7 @@ def _written(path: Path, write: Callable[[Path], object]) -> None:
         os.close(handle)
         try:
             write(Path(part))
+            give_usual_mode(Path(part))
             os.replace(part, path)
         finally:
             Path(part).unlink(missing_ok=True)

@@ -202,6 +202,18 @@ def natural_side(source: str, **preparation: Unpack[Preparation]) -> int | None:
     return cache.number(kept, lambda: survey_side(found))
 
 
+def gone(source: str) -> str | None:
+    """Return the path in ``source`` where nothing is, or None: names, ids of the hub and data in memory have no path.
+
+    Example:
+        >>> gone("mnist"), gone("no/such/folder")
+        (None, 'no/such/folder')
+    """
+    if in_memory.in_memory(source):
+        return None
+    return next((part for part in joined(source) if not _is_there(part)), None)
+
+
 def absolute_source(source: str) -> str:
     """Return ``source`` as it is found from any working directory: paths resolved, names and hub ids as they are.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -218,6 +219,15 @@ KNOWN: Mapping[str, Known] = {
 
 _BASES = {"stacked-mnist": "mnist", **{name: domains.base for name, domains in DOMAINS.items()}}
 """Data sets that are made of others."""
+
+
+def short_name(name: str) -> str:
+    """Return how a data set is called before others: a path by its last part, any other name as it is.
+
+    >>> short_name("/home/me/pictures/cats"), short_name("hf:owner/name"), short_name("mnist")
+    ('cats', 'hf:owner/name', 'mnist')
+    """
+    return name if name in KNOWN or name.startswith("hf:") else re.split(r"[/\\]", name.rstrip("/\\"))[-1] or name
 
 
 def is_series(source: str) -> bool:

@@ -74,8 +74,9 @@ class Options:
         dedupe: keep one of images that look the same.
         labels: where labels of images come from: ``folders``, ``names`` (of files), ``none``, or the name of a label
             file; None: as they are found.
-        splits: ``folders``: those called train, valid and test are splits; ``none``: these names say nothing; None: as
-            they are found, or asked about.
+        splits: ``folders``: those called train, valid and test are splits; ``none``: these names say nothing; ``all``:
+            every image is trained on, and held-out ones are training images too; None: as they are found, or asked
+            about.
         unlabelled: images without a label where others have one: ``drop`` them, or ``keep`` all without labels; None:
             a few are dropped, many asked about.
         array: which array of a file holds the images or windows, where several could (HDF5, .npz); None: the only one.
@@ -136,8 +137,9 @@ class Options:
         room="image",
     )
     splits: str | None = option(
-        None, "folders called train, valid, test are splits, or none: their names say nothing. Default: as found.",
-        room="image", choices=("folders", "none"),
+        None, "folders called train, valid, test are splits; none: their names say nothing; all: train on every image, "
+        "which leaves none to measure by. Default: as found.",
+        room="image", choices=("folders", "none", "all"),
     )  # fmt: skip
     unlabelled: str | None = option(
         None, "Images without a label where others have one: drop them, or keep all without labels.", room="image",

@@ -30,10 +30,10 @@ THOROUGH_EVERY = 3
 """Every third exam the classifier is asked; it costs half as much as all other signs together."""
 
 HEALTHY_NIMG = 50_000
-"""Samples seen between two healthy checkpoints."""
+"""Samples seen between two checkpoints without trouble."""
 
 HEALTHY_KEPT = 2
-"""Healthy checkpoints kept: the newest, and one more in case it is damaged."""
+"""How many of them are kept: the newest, and one more in case it is damaged."""
 
 
 def exam_is_due(step: int, report_every: int) -> bool:
@@ -73,7 +73,7 @@ class Unattended:
         """Return the log lines about a step that could not be made."""
         return []
 
-    def reason(self) -> Reason | None:
+    def reason(self, state: TrainingState) -> Reason | None:
         """Return why training should end after the latest report, or None."""
         return None
 
@@ -94,6 +94,8 @@ class Care(Unattended):
     def __init__(self, examiner: Examiner, settings: Settings, folder: RunFolder, observer: Observer) -> None:
         self.examiner, self.settings, self.folder, self.observer = examiner, settings, folder, observer
         self.watch, self.course = Watch(), Course()
+        self._healthy_nimg: int | None = None
+        self._declined: tuple[str, int] | None = None
         self._norms: dict[str, list[float]] = {}
 
     @property
@@ -103,14 +105,14 @@ class Care(Unattended):
 
     def recall(self, read_log: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
         """Take over what the log says of the run so far."""
-        self.watch, self.course = Watch(), Course()
+        self.watch, self.course, self._healthy_nimg = Watch(), Course(), None
         for line in read_log():
             self.watch.add(line)
             self.course.add(line)
         self.observer.diagnosis(self.diagnosis)
 
     def begin(self, state: TrainingState) -> None:
-        """Keep the state at the start, if there may be remedies: where nothing was ever healthy, they begin there."""
+        """Keep the state at the start, if there may be remedies: where there was always trouble, they go back to it."""
         if self.settings.remedy == "auto":
             self._keep(state)
 
@@ -144,12 +146,26 @@ class Care(Unattended):
         self._consider(line)
         return [line]
 
-    def reason(self) -> Reason | None:
+    def reason(self, state: TrainingState) -> Reason | None:
         """Return why training should end after the latest report, or None."""
         if self.settings.stop_when == "finished" and self.diagnosis.verdict == "finished":
             return "finished"
-        wanted = self.settings.remedy == "auto" and not self.course.over
-        return "verdict" if wanted and self.diagnosis.alarming else None
+        wanted = self.settings.remedy == "auto" and not self.course.over and self.diagnosis.alarming
+        return "verdict" if wanted and self._pays(state) else None
+
+    def _pays(self, state: TrainingState) -> bool:
+        """Whether a remedy is expected to pay within the budget that is left; say once why it is not."""
+        if self._healthy_nimg is None:
+            kept = list_checkpoints(self.folder.healthy)
+            # Steps are of equal size.
+            self._healthy_nimg = step_of(kept[0]) * state.family.config.batch_size if kept else 0
+        left = self.settings.left(state.progress, state.seconds)
+        why = self.course.pays(self.diagnosis.verdict, self._healthy_nimg, state.progress.nimg, left)
+        alarm = (self.diagnosis.verdict, self.diagnosis.since)
+        if why is not None and alarm != self._declined:
+            self._declined = alarm
+            self.observer.say(f"doctor: no remedy: {why}")
+        return why is None
 
     def _consider(self, line: Mapping[str, Any]) -> None:
         before = self.diagnosis
@@ -171,5 +187,6 @@ class Care(Unattended):
             return
         try:
             write_checkpoint(self.folder.healthy, state.checkpoint(), HEALTHY_KEPT)
+            self._healthy_nimg = state.progress.nimg
         except CheckpointError as error:
             self.observer.warn(f"{error}; a remedy would go back further")

@@ -119,7 +119,9 @@ class Trainer:
         """Return why training must end now, or None."""
         if self.settings.spent(self.state.progress, self.state.seconds):
             return "budget"
-        return "stages" if position is None else "interrupted" if interrupted else self.care.reason()
+        if position is None:
+            return "stages"
+        return "interrupted" if interrupted else self.observer.ending() or self.care.reason(self.state)
 
     def is_due(self, step: int) -> bool:
         """Whether a report follows ``step``."""
@@ -195,6 +197,9 @@ class Trainer:
         lines = self.care.attend(line, state, self.report_every)
         line["timing"] = {"seconds": round(state.seconds, 3)}
         self.keeper.add(*lines)
+        if self.world.writes:
+            for each in lines:
+                self.observer.report(each)
 
     def snapshot(self) -> None:
         """Hand the observer samples of the averaged generator, from the same inputs every time."""

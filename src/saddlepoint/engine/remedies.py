@@ -1,9 +1,15 @@
-"""Remedies: go back to the last healthy state, change one thing, watch, keep or undo; and write down all of it.
+"""Remedies: change one thing, watch, keep or undo; go back only from what is lost; and write down all of it.
 
-The log is the memory. A rollback cuts it back to the healthy checkpoint, as resuming does, and adds a line that says
-which remedy is on trial until when; the lines that were cut off go to ``remedies/``. The options in force are
-therefore a function of the log, and a run resumes with the remedy it had. A rollback is announced in
-``rollback.json`` before it begins and carried out again if it was cut short.
+Where training goes on from:
+- from where it stands (event ``remedy``), which gives nothing up, wherever there is something to go on from;
+- from the last state without trouble (event ``rollback``) where samples are one sample or numbers have diverged: if
+  the budget left allows as much again as is given up, and not when a remedy from the same place came to the same end.
+Where neither is expected to pay, training goes on as it is.
+
+The log is the memory. Going back cuts it to the checkpoint, as resuming does; the lines that were cut off go to
+``remedies/``. Either event says which remedy is on trial until when. The options in force are therefore a function of
+the log, and a run resumes with the remedy it had. Either is announced in ``rollback.json`` before it begins and
+carried out again if it was cut short.
 """
 
 from __future__ import annotations
@@ -13,12 +19,12 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from saddlepoint._errors import CheckpointError, TrainingError
 from saddlepoint._files import write_atomically
 from saddlepoint.config import override, to_json
-from saddlepoint.engine.doctor import Diagnosis, Watch, diagnose
+from saddlepoint.engine.doctor import Watch, diagnose
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.settings import Observer, Outcome
 from saddlepoint.engine.state import (
@@ -39,16 +45,30 @@ WATCH_NIMG = 20_000
 MOST_REMEDIES = 12
 """Rollbacks in one run; after them training goes on as it is."""
 
-C = TypeVar("C", bound=FamilyConfig)
+LOST = ("full collapse", "diverged")
+"""Verdicts of states that there is no going on from."""
+
+PLACES = {"rollback": "healthy", "remedy": "checkpoints"}
+"""Events that put a remedy on trial, and the folder whose checkpoint it starts from."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A remedy being watched: its name, the fields it changed, and the count of samples at which it is kept."""
+    """A remedy being watched.
+
+    Attributes:
+        remedy: its name.
+        changes: the fields it changed.
+        until: samples seen at which it is kept.
+        verdict: what it is against.
+        place: samples seen where it started.
+    """
 
     remedy: str
     changes: Mapping[str, Any]
     until: int
+    verdict: str = ""
+    place: int = 0
 
 
 @dataclass
@@ -59,7 +79,7 @@ class Course:
         kept: fields changed by remedies that healed.
         trial: the remedy being watched, or None.
         tried: remedies tried since the last one that was kept.
-        rollbacks: how many there were.
+        rollbacks: how many remedies were put on trial, by going back or from where training stood.
         over: no remedy is left; training goes on and verdicts are only told.
     """
 
@@ -77,13 +97,14 @@ class Course:
     def add(self, line: Mapping[str, Any]) -> None:
         """Take one line of the log into account."""
         event = line.get("event")
-        if event == "rollback":
+        if event in PLACES:
             self.rollbacks, self.trial = int(line["number"]), None
             if line["remedy"] is None:
                 self.over = True
             else:
                 self.tried = (*self.tried, line["remedy"])
-                self.trial = Trial(line["remedy"], dict(line["changes"]), int(line["until"]))
+                verdict, place = str(line.get("verdict", "")), int(line["nimg"])
+                self.trial = Trial(line["remedy"], dict(line["changes"]), int(line["until"]), verdict, place)
         elif event == "kept":
             self.kept, self.trial, self.tried = self.changes, None, ()
 
@@ -92,6 +113,29 @@ class Course:
         if self.trial is None or nimg < self.trial.until or not watch.sound:
             return None
         return {"step": step, "nimg": nimg, "event": "kept", "remedy": self.trial.remedy}
+
+    def goes_back(self, verdict: str, healthy: int) -> bool:
+        """Whether a remedy starts from the last state without trouble, at ``healthy`` samples seen."""
+        trial = self.trial
+        again = trial is not None and (trial.verdict, trial.place) == (verdict, healthy)
+        return verdict in LOST and not again
+
+    def pays(self, verdict: str, healthy: int, now: int, left: float) -> str | None:
+        """Return why no remedy is expected to pay, in words; None where one is.
+
+        Args:
+            verdict: of the alarm.
+            healthy: samples seen at the last state without trouble.
+            now: samples seen.
+            left: samples that the budget still allows.
+        """
+        given_up = now - healthy if self.goes_back(verdict, healthy) else 0
+        if left >= max(WATCH_NIMG, given_up):
+            return None
+        rest = f"the budget leaves {left / 1000:,.0f} kimg"
+        if given_up > WATCH_NIMG:
+            return f"going back would give up {given_up / 1000:,.0f} kimg, and {rest}"
+        return f"one is watched for {WATCH_NIMG / 1000:,.0f} kimg, and {rest}"
 
     def choose(
         self, config: FamilyConfig, verdict: str, remedies: Sequence[Remedy]
@@ -131,23 +175,21 @@ def train_with_remedies(
         TrainingError: if training diverges and no remedy is left.
         CheckpointError: as `Trainer.train`; also if there is no healthy checkpoint to go back to.
     """
-    finish_rollback(folder)
+    finish_announced(folder)
     while True:
         folder.recover(observer.warn)
         trainer = build(override(config, course_of(folder).changes))
+        lost: TrainingError | None = None
         try:
             outcome = trainer.train(stats)
             if outcome.reason != "verdict":
                 write_remedies(folder)
                 return outcome
-        except TrainingError:
-            if (
-                trainer.settings.remedy != "auto"
-                or course_of(folder).over
-                or newest_checkpoint(folder.healthy)[0] is None
-            ):
+        except TrainingError as error:
+            if trainer.settings.remedy != "auto" or newest_checkpoint(folder.healthy)[0] is None:
                 raise
-        _intervene(trainer, config, remedies, observer)
+            lost = error
+        _intervene(trainer, config, remedies, observer, lost)
 
 
 def course_of(folder: RunFolder) -> Course:
@@ -158,8 +200,14 @@ def course_of(folder: RunFolder) -> Course:
     return course
 
 
-def _intervene(trainer: Trainer, config: FamilyConfig, remedies: Sequence[Remedy], observer: Observer) -> None:
-    """Undo the remedy on trial, if any, go back, and put the next one on trial."""
+def _intervene(
+    trainer: Trainer,
+    config: FamilyConfig,
+    remedies: Sequence[Remedy],
+    observer: Observer,
+    lost: TrainingError | None,
+) -> None:
+    """Undo the remedy on trial, if any, and put the next one on trial; raise what is lost if none is left."""
     folder = trainer.folder
     lines = folder.read_log()
     diagnosis, course = diagnose(lines), course_of(folder)
@@ -169,44 +217,47 @@ def _intervene(trainer: Trainer, config: FamilyConfig, remedies: Sequence[Remedy
             f"no healthy checkpoint to go back to ({'; '.join(problems.values()) or 'none was kept'}); "
             "go on with --remedy off"
         )
-    alarm, back = trainer.state.progress.nimg, int(healthy.facts["nimg"])
-    in_force = override(config, course.kept)
-    chosen = course.choose(in_force, diagnosis.verdict, remedies)
-    number = course.rollbacks + 1
+    chosen = None if course.over else course.choose(override(config, course.kept), diagnosis.verdict, remedies)
+    if chosen is None and lost is not None:
+        raise lost
+    now, earlier = trainer.state.progress.nimg, int(healthy.facts["nimg"])
+    # Of numbers that are not finite nothing can be made: there each remedy starts from the same place.
+    back = lost is not None or (chosen is not None and course.goes_back(diagnosis.verdict, earlier))
+    place, number = earlier if back else now, course.rollbacks + 1
     event: dict[str, Any] = {
-        "step": healthy.step,
-        "nimg": back,
-        "event": "rollback",
+        "step": healthy.step if back else trainer.state.step,
+        "nimg": place,
+        "event": "rollback" if back else "remedy",
         "number": number,
         "verdict": diagnosis.verdict,
         "evidence": list(diagnosis.evidence),
-        "alarm_nimg": alarm,
+        "alarm_nimg": now,
         "undone": course.trial.remedy if course.trial else None,
         "remedy": chosen[0].name if chosen else None,
-        "why": chosen[0].why if chosen else "no remedy is left; training goes on as before, verdicts are only told",
+        "why": chosen[0].why if chosen else "no remedy is left; training goes on as it is, verdicts are only told",
         "changes": chosen[1] if chosen else {},
-        "until": alarm + max(WATCH_NIMG, (alarm - back) // 2),
+        "until": now + max(WATCH_NIMG, (now - place) // 2),
         "abandoned": f"remedies/{number:02d}.jsonl",
     }
-    for sentence in _told(event, diagnosis):
+    for sentence in _told(event):
         observer.warn(sentence)
     write_atomically(_announcement(folder), json.dumps({"event": event, "seconds": trainer.state.seconds}) + "\n")
-    finish_rollback(folder)
+    finish_announced(folder)
+    observer.report(event)
 
 
-def _told(event: Mapping[str, Any], diagnosis: Diagnosis) -> list[str]:
-    """Say what is about to be done."""
-    found = (
-        [f"doctor: remedy '{event['undone']}' did not help ({diagnosis.verdict}); undone"] if event["undone"] else []
-    )
-    back = f"back to the last healthy state, {event['nimg'] / 1000:,.0f} kimg"
+def _told(event: Mapping[str, Any]) -> list[str]:
+    """Say what is about to be done, and what is given up for it."""
+    found = [f"doctor: remedy '{event['undone']}' did not help ({event['verdict']}); undone"] if event["undone"] else []
     if event["remedy"] is None:
-        return [*found, f"doctor: {back}; {event['why']}"]
+        return [*found, f"doctor: {event['why']}"]
     changes = ", ".join(f"{key.replace('_', '-')} {_short(value)}" for key, value in event["changes"].items())
-    return [
-        *found,
-        f"doctor: {back}; remedy '{event['remedy']}' ({changes}), watched until {event['until'] / 1000:,.0f} kimg",
-    ]
+    remedy = f"remedy '{event['remedy']}' ({changes}), watched until {event['until'] / 1000:,.0f} kimg"
+    given_up = (event["alarm_nimg"] - event["nimg"]) / 1000
+    if event["event"] == "remedy":
+        return [*found, f"doctor: {remedy}; nothing is given up"]
+    back = f"back to the last state without trouble, {event['nimg'] / 1000:,.0f} kimg"
+    return [*found, f"doctor: {back}; {given_up:,.0f} kimg are given up; {remedy}"]
 
 
 def _short(value: Any) -> str:
@@ -217,8 +268,8 @@ def _announcement(folder: RunFolder) -> Path:
     return folder.path / "rollback.json"
 
 
-def finish_rollback(folder: RunFolder) -> None:
-    """Carry out the rollback that is announced, if there is one; every part of it may have been done already."""
+def finish_announced(folder: RunFolder) -> None:
+    """Carry out what is announced, if anything is; every part of it may have been done already."""
     try:
         announced = json.loads(_announcement(folder).read_text())
     except FileNotFoundError:
@@ -233,9 +284,9 @@ def finish_rollback(folder: RunFolder) -> None:
     if abandoned:
         archive.parent.mkdir(exist_ok=True)
         write_atomically(archive, "".join(json.dumps(line) + "\n" for line in abandoned))
-    healthy = read_checkpoint(folder.healthy / f"step{step:08d}")
+    place = read_checkpoint(folder.path / PLACES[event["event"]] / f"step{step:08d}")
     # The time spent on what is given up stays spent.
-    restored = replace(healthy, facts={**healthy.facts, "seconds": announced["seconds"]})
+    restored = replace(place, facts={**place.facts, "seconds": announced["seconds"]})
     write_checkpoint(folder.checkpoints, restored, keep=10**9)
     for path in list_checkpoints(folder.checkpoints):
         if step_of(path) > step:
@@ -251,7 +302,7 @@ def write_remedies(folder: RunFolder) -> None:
     """Write ``remedies.json``, the story for a reader: what was tried, why, and what came of it."""
     story: list[dict[str, Any]] = []
     for line in folder.read_log():
-        if line.get("event") == "rollback":
+        if line.get("event") in PLACES:
             if story and line["undone"]:
                 story[-1]["outcome"] = f"undone: {line['verdict']} at {line['alarm_nimg'] / 1000:,.0f} kimg"
             outcome = "watching" if line["remedy"] else "training goes on"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -18,7 +18,7 @@ from saddlepoint.config import check
 from saddlepoint.engine.doctor import Diagnosis
 from saddlepoint.family import Progress
 
-Reason = Literal["budget", "stages", "interrupted", "finished", "verdict"]
+Reason = Literal["budget", "stages", "interrupted", "stopped", "finished", "verdict"]
 Means = Callable[[], dict[str, float]]
 
 
@@ -34,7 +34,7 @@ class Settings:
         checkpoint_seconds: time between checkpoints.
         keep: number of checkpoints kept.
         snapshot_samples: samples in a snapshot.
-        remedy: auto: on a verdict that stands, go back to the last healthy state and change one thing; off: only tell.
+        remedy: auto: on an alarm that stands, change one thing where that is expected to pay; off: only tell.
         micro_batch: samples computed at once; a process goes through its part of a minibatch in such pieces and adds
             up their gradients. None: the whole part at once.
         precision: of matrix products: auto, fp32 or bf16.
@@ -87,6 +87,13 @@ class Settings:
         limits = ((self.steps, progress.step), (self.kimg, progress.nimg / 1000), (self.seconds, seconds))
         return any(limit is not None and used >= limit for limit, used in limits)
 
+    def left(self, progress: Progress, seconds: float) -> float:
+        """Return how many samples the budget still allows, at the speed so far; infinity without a limit."""
+        limits = ((self.steps, progress.step), (self.kimg, progress.nimg / 1000), (self.seconds, seconds))
+        # Each limit as a multiple of what was used of it; samples go with all of them.
+        shares = [(limit - used) / used for limit, used in limits if limit is not None and used > 0]
+        return max(0.0, min(shares, default=math.inf)) * progress.nimg
+
 
 @dataclass(frozen=True)
 class Observer:
@@ -97,6 +104,9 @@ class Observer:
             report (reading makes an accelerator wait, so not at every step).
         diagnosis: at reports: the doctor's verdict.
         snapshot: at milestones: the step, and samples drawn from the same inputs every time.
+        report: at reports: the line of the log, and lines for events such as a remedy that is kept.
+        ending: before every step: why training shall end now, or None; "interrupted" leaves a run that can go on,
+            "stopped" a finished one.
         say: a line worth telling.
         warn: a line that must be seen.
     """
@@ -104,6 +114,8 @@ class Observer:
     tick: Callable[[Progress, float, Means], None] = lambda progress, seconds, means: None
     diagnosis: Callable[[Diagnosis], None] = lambda diagnosis: None
     snapshot: Callable[[int, Tensor], None] = lambda step, samples: None
+    report: Callable[[Mapping[str, Any]], None] = lambda line: None
+    ending: Callable[[], Literal["interrupted", "stopped"] | None] = lambda: None
     say: Callable[[str], None] = lambda message: None
     warn: Callable[[str], None] = lambda message: None
 
@@ -117,8 +129,8 @@ class Outcome:
     """How training ended.
 
     Attributes:
-        reason: the budget was spent, all stages were over, a signal came, or nothing improved any more (``finished``);
-            ``verdict`` only between the engine's own parts: a remedy is due.
+        reason: the budget was spent, all stages were over, a signal came, the observer ended it (``stopped``), or
+            nothing improved any more (``finished``); ``verdict`` only between the engine's own parts: a remedy is due.
         progress: where it stood.
         seconds: training time, over all processes that worked on the run.
     """

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from saddlepoint._types import ended, from_bytes
+from saddlepoint._types import from_bytes
 from saddlepoint.data.dataset import Dataset, Split
+from saddlepoint.engine.reference import Axes, Cloud, Reference, View, Windows, coarse, distances, drifts
 from saddlepoint.engine.runtime import pieces, stream
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.family import Family
@@ -30,15 +30,6 @@ ROWS_OF_D = 256
 LEAST_ROWS = 10
 """Of fewer held-out rows training rows take the place: neither spread nor neighbours can be told of one or two."""
 
-AXES = 64
-"""Principal axes of the data in which distances are taken."""
-
-SIDE = 64
-"""Pixels a side of the images that axes are taken of; larger ones are averaged over blocks."""
-
-NEIGHBOURS = 5
-"""A data row is covered if a sample is nearer than its 5th neighbour among the data rows."""
-
 MOST_CLASSES = 100
 """Labelled data with more classes has no mode sign: an exam has too few samples for it."""
 
@@ -50,57 +41,20 @@ Classifier = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Cloud:
-    """Rows of data in some space, and the (n, n) distances among them."""
-
-    rows: Tensor
-    within: Tensor
-
-    def energy(self, points: Tensor, among: Tensor | None = None) -> tuple[float, float]:
-        """Return the energy distance to the rows as a share of their mean distance, and its standard error.
-
-        An unbiased U-statistic (Szekely and Rizzo 2013); the error is that of its first-order projection.
-
-        Args:
-            points: (m, axis) samples.
-            among: (m, m) distances among them, if known.
-        """
-        among = distances(points, points) if among is None else among
-        cross = distances(points, self.rows)
-        n, m = cross.shape
-        among_rows, within_rows = among.sum(1) / max(1, n - 1), self.within.sum(1) / max(1, m - 1)
-        to_data, to_samples = cross.mean(1), cross.mean(0)
-        scale = float(within_rows.mean())
-        if scale == 0:
-            return 0.0, 0.0
-        energy = 2 * to_data.mean() - among_rows.mean() - within_rows.mean()
-        variance = (2 * (to_data - among_rows)).var() / n + (2 * (to_samples - within_rows)).var() / m
-        return float(energy) / scale, math.sqrt(float(variance)) / scale
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What samples are held against, in coordinates of the data's principal axes.
+class Drawn:
+    """What an exam keeps of its samples.
 
     Attributes:
-        centre: mean of the training rows looked at, flat.
-        axes: (values, axis) orthonormal; the identity where a sample has no more values than axes.
-        cloud: (n, axis) held-out rows (training rows where there are none).
-        radius: distance of each row's 5th neighbour among them.
-        classes: (class, axis) class means, or None.
-        shares: share of the rows of each class, or None.
+        points: (n, axis) coordinates.
+        steps: of windows, their steps in time, flat; None for other data.
+        logits: D's, of the first `ROWS_OF_D`; None where D gives none.
+        images: the first ones, for a classifier; empty without one.
     """
 
-    centre: Tensor
-    axes: Tensor
-    cloud: Cloud
-    radius: Tensor
-    classes: Tensor | None
-    shares: Tensor | None
-
-    def project(self, x: Tensor) -> Tensor:
-        """Return the coordinates of samples: (n, axis)."""
-        return (coarse(x) - self.centre) @ self.axes
+    points: Tensor
+    steps: Tensor | None
+    logits: Tensor | None
+    images: Tensor
 
 
 class Examiner:
@@ -125,11 +79,14 @@ class Examiner:
         rng = np.random.default_rng((seed, 2014))
         self.train_rows = self._take(train, ROWS_OF_D, rng)
         self.held_out_rows = None if held_out is None else self._take(held_out, ROWS_OF_D, rng)
-        self.reference = self._reference(train, held_out or train, len(dataset.classes), rng)
+        self._look(train, held_out, dataset, rng)
+        if self.drifts:
+            # D may well prefer the rows of its own time to those of another.
+            self.held_out_rows = None
         self.featured: Cloud | None = None
         if classify is not None:
-            features = classify(self._inside(self._take(held_out or train, CLASSIFIED, rng)[0]))[0]
-            self.featured = Cloud(features, distances(features, features))
+            rows = train if held_out is None or self.drifts else held_out
+            self.featured = Cloud.of(classify(self._inside(self._take(rows, CLASSIFIED, rng)[0]))[0])
 
     def _take(self, split: Split, n: int, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
         """Return up to ``n`` rows as they are stored, and their labels, both on the CPU."""
@@ -141,34 +98,36 @@ class Examiner:
         """Return rows as the networks see them, on the device."""
         return from_bytes(rows.to(self.device))
 
-    def _coarse(self, rows: Tensor) -> Tensor:
-        """Return what axes are taken of, on the device."""
-        return torch.cat([coarse(self._inside(rows[part])) for part in pieces(0, len(rows), self.shape)])
+    def _flat(self, rows: Tensor, view: View) -> Tensor:
+        """Return rows as they are stored as flat numbers, on the device."""
+        return torch.cat([view(self._inside(rows[part])) for part in pieces(0, len(rows), self.shape)])
 
-    def _reference(self, train: Split, held_out: Split, classes: int, rng: np.random.Generator) -> Reference:
+    def _look(self, train: Split, held_out: Split | None, dataset: Dataset, rng: np.random.Generator) -> None:
+        """Choose the data rows that samples are held against."""
         many, labels = self._take(train, 2 * SAMPLES, rng)
-        flat = self._coarse(many)
-        centre = flat.mean(0)
-        if flat.shape[1] <= AXES:
-            axes = torch.eye(flat.shape[1], device=self.device)
-        else:
-            axes = _principal_axes(flat - centre, AXES)
-        held, row_labels = self._take(held_out, SAMPLES, rng)
-        rows = (self._coarse(held) - centre) @ axes
-        within = distances(rows, rows)
-        k = min(NEIGHBOURS, len(rows) - 1)
-        radius = within.sort(1).values[:, k] if k > 0 else within[:, 0]
+        self.windows = Windows(self._inside(many), dataset.spec.known) if dataset.modality == "sequence" else None
+        view = coarse if self.windows is None else self.windows.levels
+        flat = self._flat(many, view)
+        axes = Axes.of(view, flat)
+        held, row_labels = self._take(held_out or train, SAMPLES, rng)
+        cloud, points = Cloud.of(axes.coordinates(self._flat(held, view))), axes.coordinates(flat)
+        # Of other draws than those above, so that what else is drawn stays as it is where there is no drift.
+        others, other_labels = self._take(train, SAMPLES, np.random.default_rng((self.seed, 2013)))
+        self.drifts = held_out is not None and drifts(cloud, axes.coordinates(self._flat(others, view)))
+        if self.drifts:
+            held, row_labels = others, other_labels
+            cloud = Cloud.of(axes.coordinates(self._flat(held, view)))
         means = shares = None
-        single = labels is not None and labels.ndim == 1
-        if single and labels is not None and row_labels is not None and 1 < classes <= MOST_CLASSES:
-            points = torch.cat([(flat - centre) @ axes, rows])
-            chosen = torch.cat([labels, row_labels]).to(self.device)
-            counts = torch.zeros(classes, device=self.device).index_add_(0, chosen, torch.ones_like(points[:, 0]))
-            if bool((counts > 0).all()):
-                sums = torch.zeros(classes, points.shape[1], device=self.device).index_add_(0, chosen, points)
-                means = sums / counts[:, None]
-                shares = _histogram(rows, means)
-        return Reference(centre, axes, Cloud(rows, within), radius, means, shares)
+        if labels is not None and row_labels is not None and labels.ndim == 1:
+            together = torch.cat([points, cloud.rows]), torch.cat([labels, row_labels]).to(self.device)
+            means = _class_means(*together, len(dataset.classes))
+            shares = None if means is None else _histogram(cloud.rows, means)
+        self.reference = Reference.of(axes, cloud, means, shares)
+        self.steps: Reference | None = None
+        if self.windows is not None:
+            step_axes = Axes.of(self.windows.steps, self._flat(many, self.windows.steps))
+            steps = step_axes.coordinates(self._flat(held, self.windows.steps))
+            self.steps = Reference.of(step_axes, Cloud.of(steps))
 
     @torch.no_grad()
     def examine(self, state: TrainingState, gradients: Mapping[str, float], thorough: bool = True) -> dict[str, float]:
@@ -182,12 +141,13 @@ class Examiner:
         family = state.family
         family.eval()
         try:
-            points, logits, seen = self._samples(family)
+            drawn = self._samples(family)
             signs = dict(gradients)
-            signs |= self._of_samples(points)
-            signs |= self._of_discriminator(family, logits)
+            signs |= self._of_samples(drawn.points)
+            signs |= self._of_steps(drawn.steps)
+            signs |= self._of_discriminator(family, drawn.logits)
             if thorough:
-                signs |= self._of_features(seen)
+                signs |= self._of_features(drawn.images)
             if state.family.config.ema_beta(state.progress.nimg) > 0:
                 with state.averaged() as averaged:
                     smooth = self._places(averaged)
@@ -215,16 +175,19 @@ class Examiner:
         """Return the coordinates of samples."""
         return torch.cat([self.reference.project(fake) for _, fake, _ in self._drawn(family)])
 
-    def _samples(self, family: Family) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Return coordinates of samples, D's logits of the first `ROWS_OF_D`, and what a classifier shall look at."""
-        points, logits, seen = list[Tensor](), list[Tensor | None](), [torch.empty(0, *self.shape, device=self.device)]
+    def _samples(self, family: Family) -> Drawn:
+        """Draw samples and keep of them what the signs need."""
+        points, steps, logits = list[Tensor](), list[Tensor](), list[Tensor | None]()
+        images = [torch.empty(0, *self.shape, device=self.device)]
         for start, fake, asked in self._drawn(family):
             points.append(self.reference.project(fake))
+            if self.windows is not None:
+                steps.append(self.windows.steps(fake))
             if (judged := ROWS_OF_D - start) > 0:
                 logits.append(_logits(family, fake[:judged], None if asked is None else asked[:judged]))
             if self.classify is not None and start < CLASSIFIED:
-                seen.append(fake[: CLASSIFIED - start])
-        return torch.cat(points), _joined(logits), torch.cat(seen)
+                images.append(fake[: CLASSIFIED - start])
+        return Drawn(torch.cat(points), torch.cat(steps) if steps else None, _joined(logits), torch.cat(images))
 
     def _of_samples(self, points: Tensor) -> dict[str, float]:
         """Diversity, reach, centre, coverage, modes and distance of the samples against the data rows."""
@@ -253,6 +216,16 @@ class Examiner:
             )
         found["raw distance"], found["raw distance error"] = reference.cloud.energy(points, among)
         return found
+
+    def _of_steps(self, steps: Tensor | None) -> dict[str, float]:
+        """Of windows: how large steps in time are against those of the data, and the distance of their distribution."""
+        if steps is None or self.steps is None:
+            return {}
+        data = self.steps.cloud.rows.square().sum(1).mean().sqrt()
+        points = self.steps.axes.coordinates(steps)
+        size = points.square().sum(1).mean().sqrt()
+        found = {"time steps": float(self.shape[0]), "roughness": float(size / data) if float(data) else 1.0}
+        return found | {"raw step distance": self.steps.cloud.energy(points)[0]}
 
     def _of_discriminator(self, family: Family, fakes: Tensor | None) -> dict[str, float]:
         """How well D's logits, without dropout, order training rows, held-out rows and samples."""
@@ -286,13 +259,6 @@ class Examiner:
         }
 
 
-def coarse(x: Tensor) -> Tensor:
-    """Return what axes are taken of, flat: what lies after a window's end as 0, larger images as means over blocks."""
-    if x.ndim == 4 and max(x.shape[2:]) > SIDE:
-        x = F.avg_pool2d(x, -(-max(x.shape[2:]) // SIDE))
-    return x.masked_fill(ended(x), 0.0).flatten(1)
-
-
 def _logits(family: Family, x: Tensor, labels: Tensor | None) -> Tensor | None:
     return family.logits(x, labels if family.classes else None)
 
@@ -303,26 +269,11 @@ def _joined(logits: Sequence[Tensor | None]) -> Tensor | None:
     return torch.cat(given) if given else None
 
 
-def distances(a: Tensor, b: Tensor) -> Tensor:
-    """Return Euclidean distances (n, m) between rows, by one matrix product; exactly 0 on the diagonal of a with a."""
-    squares = a.square().sum(1)[:, None] + b.square().sum(1) - 2 * (a @ b.t())
-    found = squares.clamp_min_(0).sqrt_()
-    return found.fill_diagonal_(0) if a is b else found
-
-
 def order(high: Tensor, low: Tensor) -> float:
     """Return P(h > l) + P(h = l) / 2 for independent draws (the area under the ROC curve); 1/2: no difference."""
     differences = high[:, None] - low[None]
     above, equal = (sign.cpu().double().mean() for sign in (differences > 0, differences == 0))
     return float(above + equal / 2)
-
-
-def _principal_axes(centred: Tensor, count: int) -> Tensor:
-    """Return the leading principal axes (values, axis) from the rows' Gram matrix."""
-    values, vectors = torch.linalg.eigh((centred @ centred.t()).cpu().double())
-    kept = values[-count:].flip(0).clamp_min(1e-12)
-    axes = centred.cpu().double().t() @ vectors[:, -count:].flip(1) / kept.sqrt()
-    return axes.float().to(centred.device)
 
 
 def _mean(table: Tensor) -> Tensor:
@@ -341,6 +292,17 @@ def _participation(points: Tensor) -> Tensor:
     centred = points - points.mean(0)
     covariance = centred.t() @ centred / len(points)
     return covariance.trace().square() / covariance.square().sum().clamp_min(1e-30)
+
+
+def _class_means(points: Tensor, labels: Tensor, classes: int) -> Tensor | None:
+    """Return the mean of the points of each class (class, axis); None where a class has none, or there are too many."""
+    if not 1 < classes <= MOST_CLASSES:
+        return None
+    counts = torch.zeros(classes, device=points.device).index_add_(0, labels, torch.ones_like(points[:, 0]))
+    if not bool((counts > 0).all()):
+        return None
+    sums = torch.zeros(classes, points.shape[1], device=points.device).index_add_(0, labels, points)
+    return sums / counts[:, None]
 
 
 def _histogram(points: Tensor, means: Tensor) -> Tensor:

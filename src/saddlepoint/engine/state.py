@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from saddlepoint._errors import CheckpointError
-from saddlepoint._files import read_json, write_atomically
+from saddlepoint._files import give_usual_mode, read_json, write_atomically
 
 FORMAT = 1
 _FILES = ("model", "averages", "training")
@@ -63,6 +63,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         for name, tensors in checkpoint.tensors.items():
             path = temporary / f"{name}.safetensors"
             save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, path)
+            give_usual_mode(path)
             digests[path.name] = sha256_of(path)
             flush(path)
         record = {"format": FORMAT, "step": checkpoint.step, "facts": dict(checkpoint.facts), "sha256": digests}

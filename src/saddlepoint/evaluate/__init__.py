@@ -8,15 +8,17 @@ can tell.
 # Registered in the order of a report.
 from saddlepoint.evaluate import divergence, distribution, classes, modes, translation  # noqa: F401, I001
 from saddlepoint.evaluate import latent, series, memorisation, parzen  # noqa: F401
-from saddlepoint.evaluate.compare import Difference, Line, compare
+from saddlepoint.evaluate.compare import Comparison, Difference, Line, compare
 from saddlepoint.evaluate.gallery import Gallery
-from saddlepoint.evaluate.measure import evaluate
+from saddlepoint.evaluate.measure import evaluate, expected_seconds
 from saddlepoint.evaluate.protocol import Protocol, Task, get_protocol, protocols, register
 from saddlepoint.evaluate.rows import Metric, Report, Result, Row, read_results
 from saddlepoint.evaluate.sets import Latents, SampleSet, Subject
+from saddlepoint.evaluate.summary import kept_report
 from saddlepoint.evaluate.words import shown
 
 __all__ = [
+    "Comparison",
     "Difference",
     "Gallery",
     "Latents",
@@ -31,7 +33,9 @@ __all__ = [
     "Task",
     "compare",
     "evaluate",
+    "expected_seconds",
     "get_protocol",
+    "kept_report",
     "protocols",
     "read_results",
     "register",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint.data import short_name
 from saddlepoint.evaluate.distribution import no_classifier
 from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Row, join
@@ -30,14 +31,16 @@ _RARE = 0.5
 
 def _unlabelled(bench: Bench) -> str:
     if not bench.dataset.classes or bench.dataset.splits["test"].labels is None:
-        return f"'{bench.dataset.name}' has no labels"
+        return f"'{short_name(bench.dataset.name)}' has no labels"
     if bench.dataset.labelling:
-        return f"rows of '{bench.dataset.name}' carry several labels at once"
+        return f"rows of '{short_name(bench.dataset.name)}' carry several labels at once"
     if why := no_classifier(bench):
         return why
     extractor = bench.extractor()
     if extractor is None or not names_classes(extractor, bench.dataset):
-        return f"the extractor names classes of other data than '{bench.dataset.name}'; leave --features out"
+        return (
+            f"the extractor names classes of other data than '{short_name(bench.dataset.name)}'; leave --features out"
+        )
     return ""
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any, overload
 
 from scipy.special import ndtr
 
@@ -23,7 +26,8 @@ class Difference:
         one, two: labels of the runs.
         value: figure of ``one`` minus figure of ``two``.
         interval: 95% interval of the difference, or None where a figure has no error.
-        p: two-sided p-value of no difference, corrected for the number of pairs of its figure (Holm), or None.
+        p: two-sided p-value of no difference, corrected for the number of pairs of its figure (Holm); where a figure
+            has no error, by shuffling the samples of both; None where that cannot be done either.
         better: label of the run with the better figure if the difference is larger than chance, or None.
     """
 
@@ -53,22 +57,62 @@ class Line:
     controls: tuple[Row, ...]
     differences: tuple[Difference, ...]
 
-    def words(self) -> str:
-        """Say what is larger than chance, and what is not."""
+    def words(self, names: Mapping[str, str] | None = None) -> str:
+        """Say what is larger than chance, and what is not.
+
+        Args:
+            names: shorter words for the labels; None: the labels.
+        """
+        called = names or {label: label for label in self.rows}
         found = [d for d in self.differences if d.p is not None and d.p < LEVEL]
         if not self.differences or all(d.p is None for d in self.differences):
             return "no error is known: differences cannot be judged"
         if not found:
             return "no difference beyond chance"
         return "; ".join(
-            f"{d.one} and {d.two} differ (p {_p(d.p)})"
+            f"{called[d.one]} and {called[d.two]} differ (p {_p(d.p)})"
             if d.better is None
-            else f"{d.better} better than {d.two if d.better == d.one else d.one} (p {_p(d.p)})"
+            else f"{called[d.better]} better than {called[d.two if d.better == d.one else d.one]} (p {_p(d.p)})"
             for d in found
         )
 
 
-def compare(results: Mapping[str, Sequence[Result]]) -> list[Line]:
+@dataclass(frozen=True)
+class Comparison(Sequence[Line]):
+    """Figures of several runs side by side; a sequence of its lines.
+
+    Attributes:
+        lines: what all were measured by.
+        apart: what was not compared, by protocol: who has it alone, or why it cannot be compared.
+    """
+
+    lines: tuple[Line, ...]
+    apart: Mapping[str, str]
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @overload
+    def __getitem__(self, index: int) -> Line: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Line, ...]: ...
+    def __getitem__(self, index: int | slice) -> Line | tuple[Line, ...]:
+        return self.lines[index]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return ``lines``, and what was ``not compared`` with the reason."""
+        return {"lines": [dataclasses.asdict(line) for line in self.lines], "not compared": dict(self.apart)}
+
+
+Shuffled = Callable[[str, str, str], Mapping[str, float]]
+"""(protocol, label, label) -> p-values of the protocol's figures by name, where they have no error; empty: unknown."""
+
+
+def compare(
+    results: Mapping[str, Sequence[Result]],
+    places: Mapping[str, str] | None = None,
+    shuffled: Shuffled = lambda protocol, one, two: {},
+) -> Comparison:
     """Set the figures of several runs side by side.
 
     Errors count samples (and test rows where a figure's error does), not training runs: a difference beyond chance is
@@ -77,65 +121,98 @@ def compare(results: Mapping[str, Sequence[Result]]) -> list[Line]:
 
     Args:
         results: of each run, by its label.
+        places: folder of each, for advice that can be pasted; None: the labels.
+        shuffled: judges figures without an error.
 
     Raises:
-        ConfigError: on fewer than two runs; if runs were measured by different protocols, on different data, or by
-            different versions of a protocol.
+        ConfigError: on fewer than two runs; if they were measured on different data, or by no protocol in common.
     """
     if len(results) < 2:
         raise ConfigError(f"compare needs at least two runs, but got {len(results)}")
-    named = {label: {result.protocol: result for result in found} for label, found in results.items()}
-    _check(named)
-    first = next(iter(named.values()))
-    return [
-        _line(protocol, metric, {label: own[protocol] for label, own in named.items()})
-        for protocol, result in first.items()
+    named = {label: {r.protocol: r for r in own} for label, own in on_the_same_data(results).items()}
+    apart = _apart(named)
+    lines = tuple(
+        _line(protocol, metric, {label: own[protocol] for label, own in named.items()}, shuffled)
+        for protocol, result in next(iter(named.values())).items()
+        if protocol not in apart
         for metric in result.metrics
         if all(own[protocol].find(metric.name) for own in named.values())
-    ]
+    )
+    if not lines:
+        said = "; ".join(f"{protocol}: {why}" for protocol, why in list(apart.items())[:3])
+        raise ConfigError(f"these runs have no measurement in common ({said}){_advice(named, places)}")
+    return Comparison(lines, apart)
 
 
-def _check(named: Mapping[str, Mapping[str, Result]]) -> None:
-    """Refuse what does not belong in one column, naming the remedy."""
-    (label, first), *rest = named.items()
-    for other, own in rest:
-        for protocol in sorted({*first, *own}):
-            one, two = first.get(protocol), own.get(protocol)
-            if one is None or two is None:
-                lacking, has = (label, other) if one is None else (other, label)
-                near = [name for name in named[lacking] if kind_of(name) == kind_of(protocol)]
-                instead = f" (it has {', '.join(near)}, which is another measurement)" if near else ""
-                raise ConfigError(
-                    f"{has} was measured by {protocol}, {lacking} was not{instead}; run "
-                    f"saddle evaluate {lacking} --protocol {protocol}, or name the protocols to compare with --protocol"
-                )
-            if one.fingerprint != two.fingerprint:
-                raise ConfigError(
-                    f"{label} was measured against '{one.data}' ({one.fingerprint[:12]}), {other} against "
-                    f"'{two.data}' ({two.fingerprint[:12]}): figures on different data cannot be compared"
-                )
-            if one.version != two.version:
-                raise ConfigError(
-                    f"{protocol} is version {one.version} for {label} and {two.version} for {other}: "
-                    f"measure both again with saddle evaluate"
-                )
+def on_the_same_data(results: Mapping[str, Sequence[Result]]) -> dict[str, list[Result]]:
+    """Return the results that are on data which all runs were measured against.
+
+    Raises:
+        ConfigError: if there is no such data.
+    """
+    common = set.intersection(*({result.fingerprint for result in own} for own in results.values()))
+    if not common:
+        said = dict.fromkeys(f"{label} against '{own[-1].data}' ({own[-1].fingerprint[:12]})"
+                             for label, own in results.items())  # fmt: skip
+        raise ConfigError(f"figures on different data cannot be compared: {', '.join(said)}")
+    # Of data that changed and came back, what was measured last counts.
+    chosen = next(r.fingerprint for r in reversed(next(iter(results.values()))) if r.fingerprint in common)
+    return {label: [r for r in own if r.fingerprint == chosen] for label, own in results.items()}
 
 
-def _line(protocol: str, metric: Metric, results: Mapping[str, Result]) -> Line:
+def _apart(named: Mapping[str, Mapping[str, Result]]) -> dict[str, str]:
+    """Return what does not stand in one column, by protocol, with the reason."""
+    found: dict[str, str] = {}
+    for protocol in dict.fromkeys(protocol for own in named.values() for protocol in own):
+        having = [label for label, own in named.items() if protocol in own]
+        versions = {named[label][protocol].version for label in having}
+        if len(having) < len(named):
+            found[protocol] = f"{' and '.join(having)} only"
+        elif len(versions) > 1:
+            found[protocol] = f"measured in versions {' and '.join(map(str, sorted(versions)))}; evaluate both again"
+    return found
+
+
+def _advice(named: Mapping[str, Mapping[str, Result]], places: Mapping[str, str] | None) -> str:
+    """Return the command that measures one run by what another has, if there is one that works."""
+    for having, own in named.items():
+        for label, other in named.items():
+            for protocol in own:
+                if protocol not in other and (argument := asked_for(protocol)):
+                    place = (places or {}).get(label, label)
+                    return f"; measure {label} by what {having} has: saddle evaluate {shlex.quote(place)} " + (
+                        f"--protocol {argument}"
+                    )
+    return "; measure both again, with saddle evaluate"
+
+
+def asked_for(protocol: str) -> str:
+    """Return the word that asks for a protocol again: its full name; "" for one that a family alone can be asked for.
+
+    >>> asked_for("fd10k_pixels_test"), asked_for("parzen10k_cv10"), asked_for("ppl339_pixels_z")
+    ('fd10k_pixels_test', 'parzen10k_cv10', '')
+    """
+    return "" if kind_of(protocol) == "ppl" else protocol
+
+
+def _line(protocol: str, metric: Metric, results: Mapping[str, Result], shuffled: Shuffled) -> Line:
     rows = {label: row for label, result in results.items() if (row := result.find(metric.name)) is not None}
     controls = tuple(r for r in next(iter(results.values())).rows if r.role == "control" and r.metric == metric.name)
-    return Line(protocol, metric, rows, controls, _differences(metric, rows))
+    return Line(protocol, metric, rows, controls, _differences(protocol, metric, rows, shuffled))
 
 
-def _differences(metric: Metric, rows: Mapping[str, Row]) -> tuple[Difference, ...]:
+def _differences(protocol: str, metric: Metric, rows: Mapping[str, Row], shuffled: Shuffled) -> tuple[Difference, ...]:
     pairs = list(combinations(rows, 2))
-    raw = [_p_value(rows[one], rows[two]) for one, two in pairs]
-    corrected = holm(raw)
+    by_error = [_p_value(rows[one], rows[two]) for one, two in pairs]
+    raw = [
+        shuffled(protocol, one, two).get(metric.name) if p is None else p
+        for (one, two), p in zip(pairs, by_error, strict=True)
+    ]
     found = []
-    for (one, two), p in zip(pairs, corrected, strict=True):
+    for (one, two), p, own in zip(pairs, holm(raw), by_error, strict=True):
         a, b = rows[one], rows[two]
         gap, low, high = gap_between(a, b)
-        interval, better = None if p is None else (low, high), None
+        interval, better = None if own is None else (low, high), None
         if p is not None and p < LEVEL and metric.better != "neither":
             better = one if (gap < 0) == (metric.better == "lower") else two
         found.append(Difference(one, two, gap, interval, p, better))
@@ -170,4 +247,4 @@ def _p(p: float | None) -> str:
     return "?" if p is None else "< .001" if p < 0.001 else f"{p:.3f}".lstrip("0")
 
 
-__all__ = ["Difference", "Line", "compare", "holm"]
+__all__ = ["Comparison", "Difference", "Line", "compare", "holm"]

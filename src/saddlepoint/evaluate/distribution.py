@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint._types import Modality
+from saddlepoint.evaluate.duration import timed
 from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Row, join
 from saddlepoint.evaluate.sets import Bench, SampleSet
@@ -24,6 +25,9 @@ PRECISION, RECALL = Metric("precision", "higher", digits=3), Metric("recall", "h
 DENSITY, COVERAGE = Metric("density", "higher", digits=3), Metric("coverage", "higher", digits=3)
 SCORE = Metric("inception score", "higher", digits=3)
 
+_LEAST = 16
+"""Rows on which figures of pairs are timed, at least."""
+
 
 def _pair(samples: SampleSet, task: Task) -> tuple[np.ndarray, np.ndarray]:
     return task.bench.reference.features(task.extractor).x, samples.features(task.extractor).x
@@ -31,7 +35,11 @@ def _pair(samples: SampleSet, task: Task) -> tuple[np.ndarray, np.ndarray]:
 
 def _frechet(samples: SampleSet, task: Task) -> list[Row]:
     real, fake = _pair(samples, task)
-    details = {"n_real": len(real)} | ({} if task.extractor is None else {"sha256": task.extractor.sha256})
+    # What the mean of the real features alone would get: the verdict's unit.
+    spread = float(np.asarray(real, np.float64).var(0, ddof=1).sum()) if len(real) > 1 else 0.0
+    details = {"n_real": len(real), "spread": round(spread, 6)} | (
+        {} if task.extractor is None else {"sha256": task.extractor.sha256}
+    )
     raw, unbiased = frechet_both(real, fake)
     rows = [to_row(FRECHET, samples, raw, **details)]
     return rows if unbiased is None else [*rows, to_row(UNBIASED, samples, unbiased, **details)]
@@ -107,6 +115,16 @@ def _score_verdict(rows: Sequence[Row], task: Task) -> str:
     )
 
 
+def _pairs(measure: Callable[[np.ndarray, np.ndarray], object]) -> Callable[[Task], float]:
+    """Return what tells the time of a figure of all pairs of rows."""
+
+    def seconds(task: Task) -> float:
+        few = task.bench.reference.first(max(_LEAST, task.n // 10)).features(task.extractor).x
+        return timed(lambda: measure(few, few), (task.n / len(few)) ** 2)
+
+    return seconds
+
+
 def no_classifier(bench: Bench) -> str:
     """Return why a protocol that needs class probabilities cannot run, or ""."""
     extractor = bench.extractor()
@@ -127,13 +145,13 @@ register(
 register(
     Protocol(
         "kd", _BOTH, "kernel distance (cubic polynomial, unbiased) of features to the test rows",
-        (KERNEL,), _kernel, _kernel_verdict, ("kid",),
+        (KERNEL,), _kernel, _kernel_verdict, ("kid",), seconds=_pairs(kernel_distance),
     )
 )  # fmt: skip
 register(
     Protocol(
         "prdc", _BOTH, "improved precision and recall (3 neighbours), density and coverage (5)",
-        (PRECISION, RECALL, DENSITY, COVERAGE), _manifold, _manifold_verdict, ("pr", "dc"),
+        (PRECISION, RECALL, DENSITY, COVERAGE), _manifold, _manifold_verdict, ("pr", "dc"), seconds=_pairs(manifold),
     )
 )  # fmt: skip
 register(

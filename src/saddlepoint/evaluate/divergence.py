@@ -9,10 +9,14 @@ from saddlepoint.evaluate.rows import Metric, Row, join
 from saddlepoint.evaluate.sets import SampleSet
 from saddlepoint.evaluate.words import row_of, shown, to_row
 from saddlepoint.metrics.divergence import certified_jsd
+from saddlepoint.metrics.probe import probe_seconds
 
 BOUND = Metric("Jensen-Shannon divergence, at least", "lower", "nats", 3)
 ACCURACY = Metric("two-sample accuracy", "lower", digits=3)
 P_VALUE = Metric("two-sample p-value", "neither", digits=4)
+
+_TIMED = 512
+"""Rows on which the probe is timed."""
 
 LEVEL = 0.05
 """Of the test of the probe's accuracy."""
@@ -20,12 +24,18 @@ LEVEL = 0.05
 
 def _measure(samples: SampleSet, task: Task) -> list[Row]:
     """Probe the features: their divergence is at most that of the images, and no invisible pixel decides it."""
-    task.bench.say(f"probe: {samples.name}")
+    task.bench.detail(f"probe: {samples.name}")
     reference, whole = task.bench.reference, task.extractor is None or task.extractor.name == "pixels"
     real, fake = (s.x if whole else s.features(task.extractor).x for s in (reference, samples))
     found = certified_jsd(real, fake, seed=task.bench.seed)
     p = Row(P_VALUE.name, samples.name, found.p_value, role=samples.role)
     return [to_row(BOUND, samples, found.bound), to_row(ACCURACY, samples, found.accuracy), p]
+
+
+def _seconds(task: Task) -> float:
+    whole = task.extractor is None or task.extractor.name == "pixels"
+    few = task.bench.reference.first(min(task.n, _TIMED))
+    return probe_seconds(few.x if whole else few.features(task.extractor).x)
 
 
 def _verdict(rows: Sequence[Row], task: Task) -> str:
@@ -56,5 +66,6 @@ register(
         "jsd", ("image", "vector"), "certified lower bound on the Jensen-Shannon divergence by a fresh probe",
         (BOUND, ACCURACY, P_VALUE), _measure, _verdict, ("probe",),
         controls=lambda bench: (bench.control_names[0], bench.control_names[2]),
+        seconds=_seconds,
     )
 )  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint.evaluate.duration import drawing
 from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Row, short_count
 from saddlepoint.evaluate.sets import Bench, SampleSet
@@ -58,6 +59,7 @@ register(
         controls=lambda bench: (),
         count=lambda bench, wanted: bench.count(min(wanted, _PAIRS)),
         needs=_needs,
+        seconds=lambda task: 2 * drawing(task.bench, task.n) * (2 if task.bench.subject.styles else 1),
         version=2,
     )
 )  # fmt: skip

@@ -12,10 +12,12 @@ from saddlepoint._errors import DataError
 from saddlepoint._files import write_atomically
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.engine.threads import measured_threads
+from saddlepoint.evaluate.duration import drawing, expected, words, worth_saying
 from saddlepoint.evaluate.effort import small_part
 from saddlepoint.evaluate.gallery import gallery
+from saddlepoint.evaluate.judgement import blurs_win
 from saddlepoint.evaluate.protocol import Protocol, Task, protocols, task_of
-from saddlepoint.evaluate.rows import Report, Result, Row
+from saddlepoint.evaluate.rows import STOPPED, Report, Result, Row, kind_of
 from saddlepoint.evaluate.sets import CHOICE, Bench, Sampler, Say, Subject
 from saddlepoint.evaluate.summary import limits, summarise
 
@@ -30,9 +32,13 @@ def evaluate(
     features: str | None = None,
     cache_dir: str | Path | None = None,
     progress: Say | None = None,
+    detail: Say | None = None,
+    partial: bool = False,
     threads: int | str | None = None,
 ) -> Report:
     """Measure samples by named protocols and set control rows beside them.
+
+    What takes least is measured first; the report keeps the usual order.
 
     Args:
         subject: whose samples; or a function (n, seed) -> samples, in [-1, 1] for images.
@@ -43,56 +49,130 @@ def evaluate(
         label: name of the model's row, for a subject that is a function.
         features: name of a feature extractor; None: the best one for the data.
         cache_dir: folder for control rows and features, kept by protocol, data fingerprint and seed; or None.
-        progress: receives one line for each part of the work.
+        progress: receives a line on how long it will take, and one for each protocol.
+        detail: receives lines on the parts of a protocol; None: ``progress`` does.
+        partial: an interrupt (Ctrl-C) ends the measuring, not the program, once there is a figure: the report has what
+            was measured until then, and says so.
         threads: of the CPU; ``auto`` or None: what is fastest here, measured at the start.
 
     Raises:
         ConfigError: on an unknown protocol or extractor, or one that cannot measure this kind of data.
         DataError: if samples are not finite, of the wrong shape or range; if a protocol that was asked for by
             name has too few rows to work with (of the default set it is left out, and the report says why).
+        KeyboardInterrupt: if interrupted, unless ``partial`` and there is a figure.
     """
     if not isinstance(subject, Subject):
         subject = Subject(label, subject)
     cache = None if cache_dir is None else Path(cache_dir)
     say = progress or (lambda line: None)
-    bench = Bench(subject, dataset, seed, features, cache, say)
+    bench = Bench(subject, dataset, seed, features, cache, say, detail or say)
     with measured_threads(threads, small_part(dataset), say):
-        return _measured(bench, names)
+        return _measured(bench, names, partial)
 
 
-def _measured(bench: Bench, names: Sequence[str] | None) -> Report:
-    """Measure what was named, or all that fits."""
-    subject, dataset = bench.subject, bench.dataset
-    results: list[Result] = []
+def _measured(bench: Bench, names: Sequence[str] | None, partial: bool) -> Report:
+    """Measure what was named, or all that fits, the shortest first."""
+    say = bench.say
     omitted: dict[str, str] = {}
-    if names is not None:
-        for protocol, task in {
-            pair[0].full_name(pair[1]): pair for pair in (task_of(n, bench) for n in names)
-        }.values():
-            results.append(_result(protocol, task))
-    else:
-        # Samples that cannot be measured at all are an error, not a row of omissions.
-        bench.model(bench.count())
-        for protocol in protocols().values():
-            elsewhere = bool(protocol.datasets) and dataset.name not in protocol.datasets
-            elsewhere |= protocol.translates and subject.translate is None
-            if dataset.modality not in protocol.modalities or elsewhere or protocol.on_request:
-                continue
-            try:
-                if reason := protocol.unfit(bench):
-                    omitted[protocol.kind] = reason
-                else:
-                    results.append(_result(protocol, protocol.task(bench)))
-            except DataError as error:
-                omitted[protocol.kind] = str(error)
-    report = Report(tuple(results), subject.label, "", omitted, limits(bench))
-    return dataclasses.replace(report, verdict=summarise(report, bench.control_names), gallery=gallery(report, bench))
+    tasks = _usual(bench, omitted) if names is None else _asked(names, bench)
+    results: dict[str, Result] = {}
+    for number, (protocol, task) in enumerate(_cheapest_first(tasks, bench), 1):
+        say(f"{number} of {len(tasks)}: {protocol.summary} ({protocol.full_name(task)})")
+        try:
+            results[protocol.full_name(task)] = _result(protocol, task)
+        except DataError as error:
+            if names is not None:
+                raise
+            omitted[protocol.kind] = str(error)
+        except KeyboardInterrupt:
+            if not (partial and results):
+                raise
+            left = [other for other, its in tasks if other.full_name(its) not in results]
+            omitted |= {other.kind: STOPPED for other in left}
+            break
+    found = tuple(results[name] for name in (p.full_name(task) for p, task in tasks) if name in results)
+    return _judged(found, omitted, bench)
+
+
+Tasks = list[tuple[Protocol, Task]]
+
+
+def _asked(names: Sequence[str], bench: Bench) -> Tasks:
+    """Return what is asked for by name, each once."""
+    return list({pair[0].full_name(pair[1]): pair for pair in (task_of(name, bench) for name in names)}.values())
+
+
+def _usual(bench: Bench, omitted: dict[str, str]) -> Tasks:
+    """Return all that fits the data; note in ``omitted`` why something does not."""
+    # Samples that cannot be measured at all are an error, not a row of omissions.
+    bench.model(bench.count())
+    tasks: Tasks = []
+    for protocol in protocols().values():
+        elsewhere = bool(protocol.datasets) and bench.dataset.name not in protocol.datasets
+        elsewhere |= protocol.translates and bench.subject.translate is None
+        unasked = protocol.on_request or elsewhere or bench.dataset.modality not in protocol.modalities
+        if unasked or not protocol.usual(bench):
+            continue
+        try:
+            if reason := protocol.unfit(bench):
+                omitted[protocol.kind] = reason
+            else:
+                tasks.append((protocol, protocol.task(bench)))
+        except DataError as error:
+            omitted[protocol.kind] = str(error)
+    return tasks
+
+
+def _cheapest_first(tasks: Tasks, bench: Bench) -> Tasks:
+    """Order by the time that each will take, and say how long they take together, where it is long."""
+    if len(tasks) < 2:
+        return tasks
+    seconds = [expected(p, task, len(_unmeasured(p, task))) for p, task in tasks]
+    if worth_saying(sum(seconds)):
+        bench.say(
+            f"measuring {len(tasks)} figures takes about {words(sum(seconds))}, the shortest first; "
+            "Ctrl-C stops with those that are there"
+        )
+    return [tasks[place] for place in sorted(range(len(tasks)), key=seconds.__getitem__)]
+
+
+def expected_seconds(subject: Subject, dataset: Dataset, *, cache_dir: str | Path | None = None) -> float:
+    """Return about how many seconds the usual figures will take, by timing small parts of the work.
+
+    Args:
+        subject: whose samples; a few are drawn.
+        dataset: as in `evaluate`.
+        cache_dir: as in `evaluate`: control rows that are there cost nothing.
+    """
+    bench = Bench(subject, dataset, 0, None, None if cache_dir is None else Path(cache_dir))
+    seconds = drawing(bench, bench.count())
+    for protocol in protocols().values():
+        fits = bench.dataset.modality in protocol.modalities and not protocol.on_request and protocol.usual(bench)
+        try:
+            if fits and not protocol.datasets and not protocol.translates and not protocol.unfit(bench):
+                task = protocol.task(bench)
+                seconds += expected(protocol, task, len(_unmeasured(protocol, task)))
+        except DataError:
+            continue
+    return seconds
+
+
+def _judged(results: tuple[Result, ...], omitted: dict[str, str], bench: Bench) -> Report:
+    """Return the report, with its verdict, limits and pictures."""
+    report = Report(results, bench.subject.label, "", omitted)
+    standing, verdict = summarise(report)
+    if blurs_win(report):
+        # What cannot judge does not lead.
+        blind = {r.protocol for r in results if kind_of(r.protocol) in ("fd", "kd") and "_pixels" in r.protocol}
+        report = dataclasses.replace(report, results=tuple(sorted(results, key=lambda r: r.protocol in blind)))
+    return dataclasses.replace(
+        report, verdict=verdict, standing=standing, limits=limits(bench, report), gallery=gallery(report, bench)
+    )
 
 
 def _result(protocol: Protocol, task: Task) -> Result:
     """Measure the model, then the control sets, or take their rows from the cache."""
     bench, name = task.bench, protocol.full_name(task)
-    bench.say(f"{name}: {protocol.summary}")
     start = time.perf_counter()
     rows = protocol.measure(protocol.model(bench, task.n), task)
     seconds = time.perf_counter() - start
@@ -111,14 +191,27 @@ def _result(protocol: Protocol, task: Task) -> Result:
     )
 
 
-def _controls(protocol: Protocol, task: Task, name: str) -> list[Row]:
-    """Read the control rows from the cache, or measure and keep them."""
+def _kept(protocol: Protocol, task: Task, name: str) -> Path | None:
+    """Return the file of the control rows; None where nothing is kept."""
     bench = task.bench
     if bench.cache_dir is None:
-        return _measure_controls(protocol, task)
+        return None
     weights = "" if task.extractor is None else f"-{task.extractor.sha256[:12]}"
     version = f"v{protocol.version}.{CHOICE}"
-    path = bench.cache_dir / f"{name}-{version}{weights}-{bench.dataset.fingerprint}-{bench.seed}.json"
+    return bench.cache_dir / f"{name}-{version}{weights}-{bench.dataset.fingerprint}-{bench.seed}.json"
+
+
+def _unmeasured(protocol: Protocol, task: Task) -> Sequence[str]:
+    """Return the control sets that will be measured anew."""
+    path = _kept(protocol, task, protocol.full_name(task))
+    return () if path is not None and path.is_file() else protocol.controls(task.bench)
+
+
+def _controls(protocol: Protocol, task: Task, name: str) -> list[Row]:
+    """Read the control rows from the cache, or measure and keep them."""
+    bench, path = task.bench, _kept(protocol, task, name)
+    if path is None:
+        return _measure_controls(protocol, task)
     try:
         return [Row.from_json(values) for values in json.loads(path.read_text(encoding="utf-8"))]
     except FileNotFoundError:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from saddlepoint.evaluate.duration import timed
 from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Row, join, short_count
 from saddlepoint.evaluate.sequences import BASELINES, TRAINING, seen, thinned
-from saddlepoint.evaluate.sets import Bench, SampleSet, spread
+from saddlepoint.evaluate.sets import Bench, SampleSet, spread, trained_on
 from saddlepoint.evaluate.words import row_of, shown, to_row
 from saddlepoint.metrics.leave_out import COPYING, nearest_ratio
 from saddlepoint.metrics.memorisation import FEW, LEAST, SMALL, Nearness, memorisation, nearness
@@ -25,7 +26,7 @@ _SAMPLES, _PAIRS, _FEW_ROWS = 2_000, 24, 500
 def _measure(samples: SampleSet, task: Task) -> list[Row]:
     bench = task.bench
     train = bench.dataset.splits["train"].x
-    bench.say(f"nearest training rows: {samples.name}")
+    bench.detail(f"nearest training rows: {samples.name}")
     own = _nearness(bench, samples.x)
     found = memorisation(own, _held_out(task), len(train))
     pairs = [[int(i), int(own.index[i]), round(float(own.distance[i]), 4)] for i in found.closest[:_PAIRS]]
@@ -44,10 +45,15 @@ def _nearness(bench: Bench, rows: np.ndarray) -> Nearness:
     return nearness(rows, train)
 
 
+def _seconds(task: Task) -> float:
+    rows = task.bench.dataset.splits["train"].x[: max(1, task.n // 50)]
+    return timed(lambda: _nearness(task.bench, rows), task.n / len(rows))
+
+
 def _needs(bench: Bench) -> str:
     """Return why there are no held-out rows, or ""."""
     if bench.dataset.modality != "sequence":
-        return ""
+        return "its test rows are training rows too, so nothing tells a copy from others" if trained_on(bench) else ""
     test, train = (bench.dataset.splits[name].x for name in ("test", "train"))
     seen = {row.tobytes() for row in np.ascontiguousarray(train)}
     if any(row.tobytes() in seen for row in np.ascontiguousarray(test[:100])):
@@ -70,7 +76,7 @@ def _held_out(task: Task) -> Nearness:
     word = "nearness-of-held-out" if few else "nearness-of-test"
     kept = bench.kept_arrays(word, task.n)
     if kept is None:
-        bench.say(f"nearest training rows: {'valid and test' if few else 'test'} {bench.noun}")
+        bench.detail(f"nearest training rows: {'valid and test' if few else 'test'} {bench.noun}")
         # Windows are in the order of time: the first ones would be those next to the training part.
         rows = thinned(splits["test"].x, task.n) if series else spread(splits["test"], task.n)[0]
         rows = np.concatenate([splits["valid"].x, rows]) if few else rows
@@ -107,7 +113,8 @@ def _verdict(rows: Sequence[Row], task: Task) -> str:
         (
             f"{word}: {shown(near, NEAR)} of them lie nearer to a training row, relative to its neighbourhood, than "
             f"99% of the test rows do (0.01 is expected); {shown(copies, COPIES)} are one, {same}.",
-            "Their relative distances are smaller than those of real rows." if p.value < 0.01 else "",
+            f"The p-value asks another thing, whether the samples as a whole lie nearer to training rows than real: "
+            f"{shown(p, P_VALUE)} says that they do{'' if p.value < 0.01 else ' not'}, whatever a few of them are.",
         )
     )
 
@@ -120,6 +127,7 @@ register(
         controls=_controls,
         count=lambda bench, wanted: _count(bench, min(wanted, _SAMPLES)),
         needs=_needs,
+        seconds=_seconds,
         extracts=False,
         version=2,
     )
@@ -128,7 +136,7 @@ register(
 
 def _left_out(samples: SampleSet, task: Task) -> list[Row]:
     bench = task.bench
-    bench.say(f"{RATIO.name}: {samples.name}")
+    bench.detail(f"{RATIO.name}: {samples.name}")
     own, train = (seen(bench.dataset, x) for x in (samples.x, bench.dataset.splits["train"].x))
     return [to_row(RATIO, samples, nearest_ratio(own, train, seed=bench.seed))]
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.dataset import Dataset
+from saddlepoint.evaluate.duration import timed
 from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Row, join, short_count
 from saddlepoint.evaluate.sets import Bench, SampleSet
@@ -15,6 +16,7 @@ from saddlepoint.evaluate.words import chance, row_of, sentence, shown
 from saddlepoint.metrics import parzen10k
 
 _CENTRES, _VALID, _TEST, _FEWEST = 10_000, 1_000, 10_000, 10
+_TIMED = 2_000
 
 LIKELIHOOD = Metric("log-likelihood", "neither", "nats", 1)
 
@@ -43,7 +45,7 @@ def _measure(samples: SampleSet, task: Task) -> list[Row]:
     wanted, n_valid, n_test = _counts(dataset)
     if len(samples) < _FEWEST:
         raise DataError(f"{len(samples)} samples, but a Parzen figure needs at least {_FEWEST}: draw more")
-    task.bench.say(f"Parzen: {samples.name}, {len(samples):,} centres")
+    task.bench.detail(f"Parzen: {samples.name}, {len(samples):,} centres")
     valid, test = (_unit(dataset.splits[name].x[:n]) for name, n in (("valid", n_valid), ("test", n_test)))
     found = parzen10k(samples.unit, valid, test)
     details = {
@@ -88,6 +90,14 @@ def _verdict(rows: Sequence[Row], task: Task) -> str:
     )
 
 
+def _seconds(task: Task) -> float:
+    n, n_valid, n_test = _counts(task.bench.dataset)
+    centres = _unit(task.bench.dataset.splits["train"].x[: min(n, task.n, _TIMED)])
+    few = _unit(task.bench.dataset.splits["test"].x[:_FEWEST])
+    part = (n_valid + n_test) / (2 * len(few)) * min(n, task.n) / len(centres)
+    return timed(lambda: parzen10k(centres, few, few), part)
+
+
 def _count(bench: Bench, wanted: int) -> int:
     return bench.count(min(wanted, _CENTRES), "train")
 
@@ -103,6 +113,9 @@ register(
         name=lambda task: f"parzen{short_count(task.n)}_cv10",
         controls=lambda bench: bench.control_names[1:],
         count=_count,
+        # Of colour pictures nobody reads it, and it takes long.
+        usual=lambda bench: bench.dataset.spec.shape[0] == 1,
+        seconds=_seconds,
         extracts=False,
         version=2,
     )

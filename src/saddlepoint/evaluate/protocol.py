@@ -55,6 +55,9 @@ class Protocol:
             was left out.
         model: (bench, n) -> the model's samples.
         control: (bench, name, n) -> those of a control set.
+        usual: (bench) -> whether it belongs to the default set there; where not, it is measured by name only.
+        seconds: (task) -> about how long one set of samples takes beside its features, by timing a small part; None: no
+            time worth counting.
         version: raised when the same input gives other figures, so that kept control rows are measured again.
     """
 
@@ -75,6 +78,8 @@ class Protocol:
     translates: bool = False
     model: Callable[[Bench, int], SampleSet] = lambda bench, n: bench.model(n)
     control: Callable[[Bench, str, int], SampleSet] = lambda bench, name, n: bench.control(name, n)
+    usual: Callable[[Bench], bool] = lambda bench: True
+    seconds: Callable[[Task], float] | None = None
     version: int = 1
 
     def full_name(self, task: Task) -> str:

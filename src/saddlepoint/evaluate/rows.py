@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Role = Literal["model", "control"]
 Better = Literal["lower", "higher", "neither"]
 
+STOPPED = "stopped before it was measured (Ctrl-C)"
+"""Why a figure is missing after an interrupt."""
+
 _NUMBER = (int, float)
 PROTOCOL_NAME = re.compile(
     r"(?P<kind>[a-z]+(?:-[a-z]{2,})*(?:-[a-z]?\d+(?=_|$))?)(?:_?(?P<count>\d+)(?P<thousands>k?)(?=_|$))?(?:_(?P<rest>.+))?"
@@ -171,6 +174,7 @@ class Report:
         omitted: protocols of the default set that were not measured, with the reason.
         limits: what a reader must know before trusting the figures.
         gallery: samples to look at; not kept in ``metrics.jsonl``.
+        standing: the verdict in a word, one of `judgement.STANDINGS`: near, different, far, narrow, copies, unknown.
     """
 
     results: tuple[Result, ...]
@@ -179,6 +183,20 @@ class Report:
     omitted: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
     gallery: Gallery | None = None
+    standing: str = "unknown"
+
+    @property
+    def left_out(self) -> list[str]:
+        """What was not measured, one sentence for each reason."""
+        kinds: dict[str, list[str]] = {}
+        for kind, reason in self.omitted.items():
+            kinds.setdefault(reason, []).append(kind)
+        return [f"Not measured: {', '.join(names)}: {reason}." for reason, names in kinds.items()]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether measuring was interrupted, so that figures are missing."""
+        return STOPPED in self.omitted.values()
 
     @property
     def controls(self) -> list[str]:
@@ -198,6 +216,17 @@ class Report:
             if kind_of(result.protocol) == kind:
                 return result.find(metric or result.metrics[0].name, row)
         return None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON values: the verdict, where the samples stand, limits, and all rows of figures."""
+        return {
+            "label": self.label,
+            "standing": self.standing,
+            "verdict": self.verdict,
+            "limits": list(self.limits),
+            "not measured": dict(self.omitted),
+            "results": [dataclasses.asdict(result) for result in self.results],
+        }
 
     def to_jsonl(self, path: str | Path) -> None:
         """Append one JSON line for each protocol; the file is replaced as a whole, so it is never half written."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from saddlepoint.data.dataset import Dataset
+from saddlepoint.evaluate.duration import timed
 from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Report, Row, join, short_count
 from saddlepoint.evaluate.sequences import BASELINES, SEQUENCE_CONTROLS, SHUFFLED, TRAINING, seen, thinned, told
@@ -23,7 +24,13 @@ from saddlepoint.metrics.series import (
     increment_distance,
     marginal_distance,
 )
-from saddlepoint.metrics.series_scores import discriminative, discriminative_2019, forecast_error, predictive_2019
+from saddlepoint.metrics.series_scores import (
+    ITERATIONS,
+    discriminative,
+    discriminative_2019,
+    forecast_error,
+    predictive_2019,
+)
 
 H32 = Metric("discriminative score, 32 units", "lower", digits=3)
 ACF = Metric("autocorrelation distance", "lower", digits=3)
@@ -39,6 +46,10 @@ VALUES, VALUES_KS = (
 FORECAST = Metric("forecast error", "lower", "sd of changes", 3)
 SCORE_2019 = Metric("discriminative score of 2019", "lower", digits=3)
 PREDICTIVE_2019 = Metric("predictive score of 2019", "lower", digits=4)
+
+
+_TIMED = 256
+"""Windows on which the training of networks is timed."""
 
 
 def real_windows(bench: Bench) -> np.ndarray:
@@ -59,7 +70,7 @@ def _measured(
 
     def rows(samples: SampleSet, task: Task) -> list[Row]:
         bench = task.bench
-        bench.say(f"{metrics[0].name}: {samples.name}")
+        bench.detail(f"{metrics[0].name}: {samples.name}")
         real, fake = (view(bench.dataset, x) for x in (real_windows(bench), samples.x))
         found = measure(real, fake, seed=bench.seed)
         estimates = found if isinstance(found, tuple) else (found,)
@@ -68,9 +79,19 @@ def _measured(
     return rows
 
 
+def _networks(measure: Callable[..., object]) -> Callable[[Task], float]:
+    """Return what tells the time of a figure that trains networks, by a fiftieth of their steps."""
+
+    def seconds(task: Task) -> float:
+        few = seen(task.bench.dataset, real_windows(task.bench)[:_TIMED])
+        return timed(lambda: measure(few, few, iterations=ITERATIONS // 50), 50)
+
+    return seconds
+
+
 def _forecast(samples: SampleSet, task: Task) -> list[Row]:
     bench = task.bench
-    bench.say(f"{FORECAST.name}: {samples.name}")
+    bench.detail(f"{FORECAST.name}: {samples.name}")
     test = thinned(bench.dataset.splits["test"].x, MOST)
     found, still = forecast_error(*(seen(bench.dataset, x) for x in (test, samples.x)), seed=bench.seed)
     return [to_row(FORECAST, samples, found, n_test=len(test), no_change=still)]
@@ -138,24 +159,40 @@ def _forecast_verdict(rows: Sequence[Row], task: Task) -> str:
     return join((text, no_use, against_baselines(rows, FORECAST), blindness(rows, FORECAST)))
 
 
-def summarise_series(report: Report) -> str:
-    """Say in one sentence whether the samples can be told from real windows, beat the baselines, and copy."""
-    parts = []
+SERIES_KINDS = ("discriminative-h32", "acf", "cross-correlation", "increments", "marginals", "forecast")
+"""Protocols of which `summarise_series` speaks."""
+
+_TOLD, _OFF = 0.3, (0.1, 0.5)
+"""The classifier's score from which samples are far; Wasserstein distances, in standard deviations, from which values
+or changes are different, and far."""
+
+
+def summarise_series(report: Report) -> tuple[str, str]:
+    """Say in one sentence whether the samples can be told from real windows, beat the baselines, and copy.
+
+    Returns:
+        Where the samples stand, one of `judgement.STANDINGS`, by the worst figure, and the sentence.
+    """
+    parts, levels = [], list[int]()
     model, real = report.find("discriminative-h32"), report.find("discriminative-h32", None, TRAINING)
     if model is not None and real is not None:
         told = model.value > max(0.0, real.value) + chance(model, real)
         accuracy = float(model.details["accuracy"])
         word = "tells the samples from real windows" if told else "cannot tell the samples from real windows"
         parts.append(f"a classifier with 32 units {word} (right in {accuracy:.0%} of cases)")
+        levels.append((2 if model.value >= _TOLD else 1) if told else 0)
     for kind in ("acf", "increments"):
         own, best = report.find(kind), [row for name in BASELINES if (row := report.find(kind, None, name)) is not None]
         if own is not None and best:
             lowest = min(best, key=lambda row: row.value)
             word = "nearer to the data than" if own.value < lowest.value else "no nearer to the data than"
+            levels.append(0 if own.value <= lowest.value + chance(own, lowest) else 1)
             parts.append(
                 f"by {own.metric} they are {word} the best baseline ({own.value:.3f}, {lowest.row} {lowest.value:.3f})"
             )
-    near = report.find("memorisation", "near copies") or report.find("leave-out")
+    words, more = _off_values(report)
+    parts, levels = [*parts, *words], [*levels, *more]
+    near, copying = report.find("memorisation", "near copies") or report.find("leave-out"), False
     if near is not None:
         copying = any(
             row.details.get("copying") for row in (report.find("memorisation"), report.find("leave-out")) if row
@@ -163,7 +200,24 @@ def summarise_series(report: Report) -> str:
         parts.append(
             "some are copies of training windows" if copying else "there is no sign that they copy training windows"
         )
-    return f"{sentence(report.label)}: {'; '.join(parts)}."
+    standing = "copies" if copying else ("near", "different", "far")[max(levels)] if levels else "unknown"
+    return standing, f"{sentence(report.label)}: {'; '.join(parts)}." if parts else ""
+
+
+def _off_values(report: Report) -> tuple[list[str], list[int]]:
+    """Return words on, and levels of, distributions of values and of changes that are off beyond training windows'."""
+    words, levels = [], []
+    for metric, what in ((VALUES, "values"), (STEPS, "changes from step to step")):
+        kind = "marginals" if metric is VALUES else "increments"
+        own, real = report.find(kind, metric.name), report.find(kind, metric.name, TRAINING)
+        if own is None:
+            continue
+        excess = own.value - (0.0 if real is None else max(0.0, real.value))
+        level = 2 if excess >= _OFF[1] else 1 if excess >= _OFF[0] else 0
+        levels.append(level)
+        if level:
+            words.append(f"their {what} lie {metric.show(own.value)} standard deviations off the data's")
+    return words, levels
 
 
 def series_protocol(
@@ -176,12 +230,13 @@ def series_protocol(
     verdict: Callable[[Sequence[Row], Task], str] | None = None,
     aliases: tuple[str, ...] = (),
     on_request: bool = False,
+    seconds: Callable[[Task], float] | None = None,
     version: int = 2,
 ) -> Protocol:
     """Register a protocol that compares windows with training windows, beside all controls of sequences.
 
     Args:
-        kind, summary, metrics, measure, aliases, on_request, version: as in `Protocol`.
+        kind, summary, metrics, measure, aliases, on_request, seconds, version: as in `Protocol`.
         rest: of its full name, after the count.
         verdict: None: the first figure beside real windows, baselines and shuffled windows.
     """
@@ -194,6 +249,7 @@ def series_protocol(
             count=_count,
             extracts=False,
             on_request=on_request,
+            seconds=seconds,
             version=version,
         )
     )  # fmt: skip
@@ -202,6 +258,7 @@ def series_protocol(
 series_protocol(
     "discriminative-h32", "accuracy less 1/2 of a GRU with 32 units on windows apart in time", (H32,),
     _measured((H32,), discriminative, told), rest="blocks_train", aliases=("classifier",),
+    seconds=_networks(discriminative),
 )  # fmt: skip
 series_protocol(
     "acf", "autocorrelation within windows against that of training windows", (ACF,), _measured((ACF,), acf_distance)
@@ -220,7 +277,7 @@ series_protocol(
 )  # fmt: skip
 series_protocol(
     "forecast", "error of forecasts of test windows, one step ahead, learned from the samples", (FORECAST,), _forecast,
-    rest="test", verdict=_forecast_verdict,
+    rest="test", verdict=_forecast_verdict, seconds=_networks(forecast_error),
 )  # fmt: skip
 series_protocol(
     "discriminative-2019", "discriminative score as the released code of TimeGAN has it", (SCORE_2019,),

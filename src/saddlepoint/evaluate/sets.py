@@ -36,6 +36,7 @@ CHOICE = 2
 
 _ROWS_PER_CENTROID = 5
 _ROWS_AT_ONCE = 512
+_LOOKED_AT = 100
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,8 @@ class Bench:
         seed: of samples and controls.
         features: name of an extractor; None: the best one for the data.
         cache_dir: folder for features and control rows; None: nothing is kept.
-        say: receives one line for each part of the work.
+        say: receives lines on what takes long or went wrong.
+        detail: receives one line for each small part of the work.
     """
 
     def __init__(
@@ -179,10 +181,12 @@ class Bench:
         features: str | None = None,
         cache_dir: Path | None = None,
         say: Say = lambda line: None,
+        detail: Say = lambda line: None,
     ) -> None:
         # Figures are of 8 bits, as pictures are looked at.
         self.dataset = dataset.in_bytes()
-        self.subject, self.seed, self.say, self.cache_dir = subject, seed, say, cache_dir
+        self.subject, self.seed, self.cache_dir = subject, seed, cache_dir
+        self.say, self.detail = say, detail
         self._extractor_name = features
         self._drawn: SampleSet | None = None
         self._controls: dict[str, SampleSet] = {}
@@ -230,7 +234,7 @@ class Bench:
             DataError: if they are of the wrong shape or range, or not finite.
         """
         if self._drawn is None or len(self._drawn) < n:
-            self.say(f"drawing {n:,} samples of {self.subject.label}")
+            self.detail(f"drawing {n:,} samples of {self.subject.label}")
             shape = (n, *self.dataset.splits["train"].x.shape[1:])
             given = torch.as_tensor(self.subject.sample(n, self.seed)).detach().cpu()
             samples = checked(given, shape, self.dataset.modality)
@@ -267,7 +271,7 @@ class Bench:
             return train.x[rows], None if train.labels is None else train.labels[rows]
         if name == centroids:
             clusters = max(1, min(n, len(train) // _ROWS_PER_CENTROID))
-            self.say(f"k-means: {clusters:,} centroids of {len(train):,} training rows, one iteration")
+            self.detail(f"k-means: {clusters:,} centroids of {len(train):,} training rows, one iteration")
             found = kmeans_centroids(train.x, clusters, self.seed)
             return (found.round().astype(np.uint8) if self.dataset.modality == "image" else found), None
         assert name == noise
@@ -297,6 +301,15 @@ class Bench:
             return None
         key = hashlib.sha256(f"{CHOICE}/{self.dataset.fingerprint}/{name}/{n}/{self.seed}".encode()).hexdigest()[:20]
         return self.cache_dir / "features" / key
+
+
+def trained_on(bench: Bench) -> bool:
+    """Whether the test rows of images or vectors are training rows: nothing was held out (looked for in small data)."""
+    train, test = (bench.dataset.splits[name].x for name in ("train", "test"))
+    if len(train) > MOST:
+        return False
+    known = {row.tobytes() for row in np.asarray(train)}
+    return all(row.tobytes() in known for row in np.asarray(test[:_LOOKED_AT]))
 
 
 def spread(split: Split, most: int) -> tuple[np.ndarray, np.ndarray | None]:

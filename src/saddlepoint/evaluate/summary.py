@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from pathlib import Path
 
-from saddlepoint.evaluate.divergence import LEVEL
-from saddlepoint.evaluate.rows import Report, join
-from saddlepoint.evaluate.series import summarise_series
-from saddlepoint.evaluate.sets import MOST, Bench
+from saddlepoint.data import short_name
+from saddlepoint.evaluate.judgement import blurs_win, judge
+from saddlepoint.evaluate.rows import Report, join, kind_of, read_results
+from saddlepoint.evaluate.series import SERIES_KINDS, summarise_series
+from saddlepoint.evaluate.sets import MOST, Bench, trained_on
 from saddlepoint.evaluate.words import sentence
 from saddlepoint.metrics.series import reach
 
 _FEW_ROWS = 1_000
 
-_BLIND = 0.05
-"""Width in nats of the bound's interval above which a small bound says nothing."""
 
-
-def limits(bench: Bench) -> tuple[str, ...]:
-    """Return sentences on what limits the figures of this bench."""
+def limits(bench: Bench, report: Report | None = None) -> tuple[str, ...]:
+    """Return sentences on what limits the figures of this bench, and of a report that it made."""
     found = []
     test, n = len(bench.dataset.splits["test"]), bench.count()
     if bench.dataset.modality == "sequence":
         return _series_limits(bench)
     if test < _FEW_ROWS:
         found.append(
-            f"'{bench.dataset.name}' has only {test:,} test rows: intervals are wide, and figures must not be compared "
-            "with those of larger sets."
+            f"'{short_name(bench.dataset.name)}' has only {test:,} test rows: intervals are wide, and "
+            "figures must not be compared with those of larger sets."
         )
+    if trained_on(bench):
+        found.append("The test rows are training rows too: no figure sees copies or overfitting.")
     if n < min(MOST, test):
         found.append(f"Only {n:,} samples were given; up to {min(MOST, test):,} are used where there are as many.")
     extractor = bench.extractor_in_use
@@ -35,6 +36,11 @@ def limits(bench: Bench) -> tuple[str, ...]:
         found.append(
             "Features are plain pixels: they weigh brightness and position more than what is shown. "
             "Any images can have those of inception-v3 (--features)."
+        )
+    if report is not None and blurs_win(report):
+        found.append(
+            f"Here plain pixels cannot judge: {bench.control_names[2]}, which are blurs, come nearer to the test rows "
+            "than held-out ones do. A small Fréchet or kernel distance says nothing; the verdict does not count it."
         )
     return tuple(found)
 
@@ -55,72 +61,34 @@ def _series_limits(bench: Bench) -> tuple[str, ...]:
     return tuple(found)
 
 
-def summarise(report: Report, controls: Sequence[str]) -> str:
+def summarise(report: Report) -> tuple[str, str]:
     """Say in one sentence how like the samples are to real data, how much of its variety they have, whether they copy.
 
     Args:
         report: without its verdict.
-        controls: names of the control sets: held-out, training, centroids, noise.
+
+    Returns:
+        Where the samples stand, one of `judgement.STANDINGS`, and the sentence.
     """
-    if report.find("discriminative-h32") or report.find("acf"):
-        return summarise_series(report)
-    held_out = controls[0]
-    likeness = _likeness(report, held_out.removeprefix("held-out "))
-    variety = _variety(report, held_out)
-    copying = _copying(report)
-    parts = [part for part in (likeness, variety, copying) if part]
-    if not parts:
-        return join([result.verdict for result in report.results])
-    return f"{sentence(report.label)}: {'; '.join(parts)}."
+    if any(kind_of(result.protocol) in SERIES_KINDS for result in report.results):
+        standing, words = summarise_series(report)
+    else:
+        found = judge(report, next((name for name in report.controls if name.startswith("held-out")), "held-out rows"))
+        standing = found.standing
+        words = f"{sentence(report.label)}: {'; '.join(found.parts)}." if found.parts else ""
+    return standing, words or join([result.verdict for result in report.results])
 
 
-def _likeness(report: Report, noun: str) -> str:
-    bound, test = report.find("jsd"), report.find("jsd", "two-sample accuracy")
-    if bound is None:
-        return ""
-    accuracy = "" if test is None else f"; it is right in {test.value:.0%} of cases"
-    low, high = bound.interval or (bound.value, bound.value)
-    # A probe that learned from few rows finds little, whatever there is to find.
-    blind = high - low > _BLIND
-    p = report.find("jsd", "two-sample p-value")
-    if low <= 0 and (p is None or p.value >= LEVEL):
-        return f"a fresh probe cannot tell the samples from real {noun}" + (", but it saw few of them" if blind else "")
-    if low <= 0 or (low < 0.05 and blind):
-        told = f"a fresh probe tells the samples from real {noun}"
-        return f"{told}, but it saw too few to say how different they are{accuracy}"
-    word = "close to" if low < 0.05 else "different from" if low < 0.3 else "far from"
-    return (
-        f"the samples are {word} real {noun} (a fresh probe shows a Jensen-Shannon divergence of at least "
-        f"{low:.2f} of .69 nats{accuracy})"
-    )
+def kept_report(folder: str | Path) -> Report:
+    """Return the report of the figures that ``metrics.jsonl`` in a folder keeps, judged together, without pictures.
 
-
-def _variety(report: Report, held_out: str) -> str:
-    if (modes := report.find("modes", "modes")) is not None:
-        quality = report.find("modes", "high-quality share")
-        near = "" if quality is None else f", {quality.value:.0%} of the samples lie within 3 sigma of one"
-        return f"{modes.value:.0f} of {modes.details.get('of', '?')} modes are hit{near}"
-    recall, real = report.find("prdc", "recall"), report.find("prdc", "recall", held_out)
-    if recall is None or real is None or real.value <= 0:
-        return ""
-    share = recall.value / real.value
-    word = "nearly all" if share > 0.95 else "most" if share > 0.75 else "a part" if share > 0.3 else "little"
-    lost = missing_classes(report)
-    return f"they have {word} of the variety (recall {recall.value:.2f}, held-out {real.value:.2f})" + (
-        f", and classes {lost} are missing or rare" if lost else ""
-    )
-
-
-def missing_classes(report: Report) -> str:
-    """Return the names of classes that hold less than half their share of the data, joined; "" if none."""
-    row = report.find("classes")
-    return "" if row is None else str(row.details.get("rare", ""))
-
-
-def _copying(report: Report) -> str:
-    row = report.find("memorisation", "near copies")
-    if row is None:
-        return ""
-    if row.details.get("copying"):
-        return f"some are copies of training data: {row.value:.1%} lie nearer to it than 99% of real rows do"
-    return "there is no sign that they copy training data"
+    Raises:
+        DataError: if the file is missing or damaged.
+    """
+    results = read_results(Path(folder) / "metrics.jsonl")
+    # One folder may hold figures on several data sets: those of the last evaluation count.
+    results = [result for result in results if result.fingerprint == results[-1].fingerprint]
+    label = next((row.row for result in results for row in result.rows if row.role == "model"), "generator")
+    report = Report(tuple(results), label, "")
+    standing, verdict = summarise(report)
+    return dataclasses.replace(report, verdict=verdict, standing=standing)

@@ -77,7 +77,7 @@ def exercise(dataset: Dataset, n: int, seed: int) -> Exercise:
 def _model(bench: Bench, n: int) -> SampleSet:
     assert bench.subject.translate is not None
     given = exercise(bench.dataset, n, bench.seed)
-    bench.say(f"translating {len(given.x):,} held-out images")
+    bench.detail(f"translating {len(given.x):,} held-out images")
     raw = bench.subject.translate(_inside(given.x), torch.from_numpy(given.target), bench.seed)
     return SampleSet(bench.subject.label, "model", checked(raw, given.x.shape, "image"), given.target, raw)
 

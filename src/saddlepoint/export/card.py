@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from saddlepoint._version import __version__
-from saddlepoint.evaluate import Result
-from saddlepoint.evaluate.rows import Row
+from saddlepoint.data import KNOWN
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.evaluate import Result, kept_report
+from saddlepoint.evaluate.rows import Row, kind_of
 from saddlepoint.export.describe import data_facts, figures
 from saddlepoint.family import get_family
 from saddlepoint.run import Run
@@ -26,26 +29,65 @@ def card(run: Run, repository: str = REPOSITORY) -> str:
     """
     results = figures(run)
     parts = [
-        _front(run),
+        _front(run, results),
         f"# {repository.split('/')[-1] if repository != REPOSITORY else run.path.name}",
         _summary(run),
         "![Samples](samples.png)" if run.config["data"]["modality"] != "sequence" else "",
         _use(run, repository),
         _data(run),
         _training(run),
-        _quality(results),
+        _quality(run, results),
         _memorisation(results),
         _limits(run, results),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _front(run: Run) -> str:
-    """Return what the hub reads: nothing is claimed of a licence that the run does not know."""
+def _front(run: Run, results: list[Result]) -> str:
+    """Return what the hub reads; the licence of a generator is not saddlepoint's to choose, so it is called unknown."""
+    lines = ["library_name: saddlepoint", "license: unknown", "tags:", "- gan", f"- {run.config['family']}"]
+    if repository := _repository(run):
+        lines += ["datasets:", f"- {repository}"]
+    if task := _task(run):
+        lines.append(f"pipeline_tag: {task}")
+    return "\n".join(["---", *lines, *_index(run, results), "---"])
+
+
+def _task(run: Run) -> str:
     tasks = {"image": "unconditional-image-generation", "sequence": "time-series-forecasting"}
-    task = "image-to-image" if run.family.tags.input == "image" else tasks.get(run.config["data"]["modality"])
-    lines = ["library_name: saddlepoint", "tags:", "- gan", f"- {run.config['family']}"]
-    return "\n".join(["---", *lines, *([f"pipeline_tag: {task}"] if task else []), "---"])
+    image_to_image = run.family.tags.input == "image"
+    return "image-to-image" if image_to_image else tasks.get(run.config["data"]["modality"], "")
+
+
+def _repository(run: Run) -> str:
+    """Return the id of the data on the hub; "" if it is not known to be there."""
+    source = str(run.config["data"]["source"])
+    known = KNOWN.get(source)
+    return source.removeprefix("hf:") if source.startswith("hf:") else (known.repository or "") if known else ""
+
+
+def _index(run: Run, results: list[Result]) -> list[str]:
+    """Return the figures as the hub's ``model-index``, which its pages show; strings are JSON, which is YAML too."""
+    figures = [
+        (result, metric, row)
+        for result in results
+        for metric in result.metrics
+        if (row := result.find(metric.name)) is not None
+    ]
+    if not figures:
+        return []
+    name = data_facts(run)["name"]
+    lines = ["model-index:", f"- name: {json.dumps(run.path.resolve().name)}", "  results:", "  - task:"]
+    lines += [
+        f"      type: {_task(run) or 'other'}",
+        "    dataset:",
+        f"      type: {json.dumps(_repository(run) or name)}",
+    ]
+    lines += [f"      name: {json.dumps(name)}", "    metrics:"]
+    for result, metric, row in figures:
+        lines += [f"    - type: {kind_of(result.protocol)}", f"      value: {row.value:.6g}"]
+        lines.append(f"      name: {json.dumps(f'{metric.name} ({result.protocol})', ensure_ascii=False)}")
+    return lines
 
 
 def _summary(run: Run) -> str:
@@ -66,9 +108,14 @@ def _use(run: Run, repository: str) -> str:
         body = f"images = {given}\nlabels = run.labels(1{label})\nsamples = run.generate(images, labels)"
     else:
         body = f"samples = run.sample(64, seed=0{label})"
+    looks = {
+        "image": 'from saddlepoint import explore\n\nexplore.grid(samples).save("samples.png")  # look at them',
+        "sequence": 'run.write("samples.csv", 64)  # in the units of the data',
+    }
+    look = looks.get(run.config["data"]["modality"], "print(samples[:3])")
     return (
         "## How to use it\n\n```python\nimport saddlepoint\n\n"
-        f'run = saddlepoint.load("hf:{repository}")\n{body}\n```\n\n'
+        f'run = saddlepoint.load("hf:{repository}")\n{body}\n{look}\n```\n\n'
         "Nothing in the files is executed: they are a JSON configuration and safetensors. The same seed gives the same "
         "samples."
     )
@@ -94,12 +141,12 @@ def _training(run: Run) -> str:
         ("seed", str(config["settings"]["seed"])),
         ("samples seen", f"{run.step * run.family.config.batch_size:,} in {run.step:,} steps"),
         ("weights", "moving average of the generator" if run.averaged else "last"),
-        ("the doctor's verdict", run.diagnosis.verdict),
+        ("the training doctor, of the course of training, not of the samples", run.diagnosis.verdict),
     ]
     return "## Training\n\n" + _table(("", ""), rows)
 
 
-def _quality(results: list[Result]) -> str:
+def _quality(run: Run, results: list[Result]) -> str:
     if not results:
         return "## Quality\n\nNot measured. Whoever has the data can: `saddle evaluate`."
     rows = []
@@ -115,6 +162,7 @@ def _quality(results: list[Result]) -> str:
     head = ("protocol", "figure", "this generator [95% interval]", "held-out data")
     return (
         "## Quality\n\n"
+        + f"{kept_report(RunFolder(run.path).report).verdict}\n\n"
         + _table(head, rows)
         + "\n\nA protocol's name fixes counts, feature extractor and split. Features other than Inception's give "
         "figures that are no published FID's equals. The last column is what held-out rows of the same data get."

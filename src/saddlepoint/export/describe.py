@@ -87,6 +87,8 @@ def public_config(run: Run) -> dict[str, Any]:
     data["name"] = data_facts(run)["name"]
     kept = [finding for finding in data.get("reading", []) if not _names_a_path(finding)]
     data["reading"] = kept
+    if "file" in config.get("family_source", {}):
+        config["family_source"] = {**config["family_source"], "file": Path(config["family_source"]["file"]).name}
     return {**config, "data": data, "export": {"format": FORMAT, "step": run.step, "run": run.path.name}}
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from saddlepoint import weights
 from saddlepoint._errors import ConfigError, DataError
+from saddlepoint._files import give_usual_mode
 from saddlepoint._types import from_bytes
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.export import Say, write_json
@@ -78,6 +79,7 @@ def write_safetensors(run: Run, folder: Path, measure: bool, say: Say) -> None:
         raise ConfigError("an export holds averaged weights, but the run was loaded with its last ones; load it anew")
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in run.family.state_dict().items()}
     save_file(tensors, folder / weights.FILE, metadata={"format": "pt"})
+    give_usual_mode(folder / weights.FILE)
     write_json(folder / "config.json", public_config(run))
     say(f"safetensors: {sum(tensor.numel() for tensor in tensors.values()):,} numbers")
 

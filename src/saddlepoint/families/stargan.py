@@ -388,14 +388,14 @@ class StarGAN(Family):
         """Pass for real, show the target, come back unchanged. Choi et al. 2018, equations 3, 4 and 6."""
         c = self.config
         fake = self._fake(real, own, target, ctx, False)
-        loss, named = self._passing(real, fake, target, ctx)
+        loss, logs = self._passing(real, fake, target, ctx)
         back = self.generator(fake, self._told(target, own))
         error = (real - back).abs().flatten(1).mean(1)
         loss = loss + c.cycle * error
         if c.identity:
             stays = (target == own).all(1)
             loss = loss + c.identity * stays * (real - fake).abs().flatten(1).mean(1)
-        return Terms(loss, {"classification G": named, "cycle error": error.detach()})
+        return Terms(loss, {**logs, "cycle error": error.detach()})
 
     def _colours_loss(self, real: Images, own: Tensor, target: Tensor, ctx: Context) -> Terms:
         """Pass for real and show the target, with colours alone.
@@ -403,18 +403,20 @@ class StarGAN(Family):
         Light on dark becomes dark on light through a picture that shows nothing; who must come back from everywhere
         does not take that way.
         """
-        loss, named = self._passing(real, self._fake(real, own, target, ctx, True), target, ctx)
-        return Terms(loss, {"classification G": named})
+        return Terms(*self._passing(real, self._fake(real, own, target, ctx, True), target, ctx))
 
-    def _passing(self, real: Images, fake: Images, target: Tensor, ctx: Context) -> tuple[PerSample, PerSample]:
-        """Return G's loss before D, and the part of it that names domains."""
+    def _passing(
+        self, real: Images, fake: Images, target: Tensor, ctx: Context
+    ) -> tuple[PerSample, dict[str, PerSample]]:
+        """Return G's loss before D; for the log the part of it that names domains, and which D reads as asked for."""
         logits, domains = self.discriminator(fake)
         real_logits = logits
         if self.objective.paired:
             with torch.no_grad():
                 real_logits = ctx.once("real logits", lambda: self.discriminator(real)[0])
         named = self.labels.loss(domains, target)
-        return self.objective.generator(real_logits, logits) + self.config.classification * named, named.detach()
+        logs = {"classification G": named.detach(), "class accuracy": self.labels.shown(domains.detach(), target)}
+        return self.objective.generator(real_logits, logits) + self.config.classification * named, logs
 
     def logits(self, x: Images, labels: Tensor | None) -> PerSample:
         """Return D's mean logit of the patches (n,); it does not read labels."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -125,6 +126,24 @@ def train_probe(real: Sequence[np.ndarray], fake: Sequence[np.ndarray], seed: in
             members[f"trees{place}"] = _train_trees(train, k, second)
     weights, offset = stack(np.stack([member(inner.views) for member in members.values()]), inner.y, inner.weight)
     return Probe(members, weights, offset)
+
+
+def probe_seconds(rows: np.ndarray) -> float:
+    """Return about how long `train_probe` takes on rows like these and as many generated ones, by timing few steps.
+
+    Args:
+        rows: (n, *sample).
+    """
+    image = rows.ndim == 4 and min(rows.shape[2:]) >= SMALLEST_IMAGE
+    recipe = _ON_IMAGES if image else _ON_VECTORS
+    few = np.asarray(rows[: max(2, min(len(rows) // 2, recipe.batch))])
+    labelled, seconds = _Labelled([few], [few]), 0.0
+    for make in (_convolutional, _connected) if image else (_connected,):
+        _train_network(labelled, labelled, 0, 0, make, replace(recipe, steps=_CHECKS))  # the first steps pay for more
+        start = time.perf_counter()
+        _train_network(labelled, labelled, 0, 0, make, replace(recipe, steps=_CHECKS))
+        seconds += (time.perf_counter() - start) * recipe.steps / _CHECKS
+    return seconds
 
 
 def stack(logits: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> tuple[tuple[float, ...], float]:

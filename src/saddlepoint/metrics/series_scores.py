@@ -26,7 +26,7 @@ UNITS = 32
 
 _BATCH_2019, _RATE_2019 = 128, 1e-3
 _DISCRIMINATIVE_2019, _PREDICTIVE_2019 = 2_000, 5_000
-_BATCH, _RATE, _ITERATIONS = 64, 5e-3, 400
+_BATCH, _RATE, ITERATIONS = 64, 5e-3, 400
 _ROWS_AT_ONCE = 4_096
 
 
@@ -103,7 +103,7 @@ def discriminative(
     *,
     units: int = UNITS,
     runs: int = RUNS,
-    iterations: int = _ITERATIONS,
+    iterations: int = ITERATIONS,
     seed: int = 0,
 ) -> Estimate:
     """Return by how much a classifier that can see time beats a guess on windows that share no point with its own.
@@ -280,7 +280,7 @@ def forecast_error(
     *,
     units: int = UNITS,
     runs: int = RUNS,
-    iterations: int = _ITERATIONS,
+    iterations: int = ITERATIONS,
     seed: int = 0,
 ) -> tuple[Estimate, float]:
     """Return how well a network trained on some windows forecasts others: train on synthetic, test on real.

@@ -18,7 +18,7 @@ from saddlepoint.data.images.decode import USUAL, Look, Unreadable, decode, grou
 from saddlepoint.data.images.depth import Levels, choose_levels
 from saddlepoint.data.images.duplicates import Copies, repeats
 from saddlepoint.data.images.shape import shape_to
-from saddlepoint.data.images.splits import assign_splits
+from saddlepoint.data.images.splits import assign_splits, keep_all
 from saddlepoint.data.images.survey import Survey
 from saddlepoint.data.labels.files import settle_labels, trained_classes
 from saddlepoint.data.options import Options
@@ -236,7 +236,10 @@ def _build(
         source.name, rows.labels, rows.splits, source.classes, options.unlabelled, staying
     )
     given, hashes = [rows.splits[n] for n in used], [rows.hashes[n] for n in used]
-    parts, split_notes = assign_splits(given, hashes, valid_tail, files=rows.paged)
+    if options.splits == "all":
+        parts, split_notes = keep_all(hashes)
+    else:
+        parts, split_notes = assign_splits(given, hashes, valid_tail, files=rows.paged)
     parts = {split: used[index] for split, index in parts.items()}
     labels, classes, parts, lost = trained_classes(labels, classes, parts, rows.splits)
     notes += [*label_notes, *split_notes, *lost]

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from saddlepoint.data.dataset import SPLITS
-from saddlepoint.data.plan import Note
+from saddlepoint.data.plan import Finding, Note
 
 SHARE = 10
 """One row in ten goes to each of valid and test where the source does not say."""
+
+FEW = 100
+"""Training rows below which it is said that few remain."""
 
 
 def assign_splits(
@@ -48,11 +51,36 @@ def assign_splits(
         result.update(carved)
         taken = {i for rows in carved.values() for i in rows}
         pool = [i for i in pool if i not in taken]
-        sizes = " and ".join(f"{len(carved[s]):,} rows for {s}" for s in reversed(wanted))
+        sizes = " and ".join(_rows(len(carved[s]), s) for s in reversed(wanted))
         how = how or "chosen by a hash of their content"
-        notes.append(f"{sizes} were set aside from {len(pool) + len(taken):,}, {how}")
+        notes.append(_set_aside(f"{sizes} were set aside from {len(pool) + len(taken):,}, {how}", len(pool)))
     result["train"] = pool
     return {split: np.array(result[split], dtype=np.int64) for split in SPLITS}, notes
+
+
+def keep_all(hashes: Sequence[int]) -> tuple[dict[str, np.ndarray], list[Note]]:
+    """Return splits that train on every row: held-out rows are training rows too, chosen as `assign_splits` does.
+
+    Args:
+        hashes: as there.
+    """
+    rows = list(range(len(hashes)))
+    parts = {"train": rows, **_carve(rows, hashes, ["test", "valid"], max(1, round(len(rows) / SHARE)))}
+    says = f"all {len(rows):,} rows are trained on: no row is held out, so no figure sees copies or overfitting"
+    note = Finding("data", says, option="without --splits all a fifth is set aside")
+    return {split: np.array(parts[split], dtype=np.int64) for split in SPLITS}, [note]
+
+
+def _rows(n: int, split: str) -> str:
+    return f"{n:,} row{'' if n == 1 else 's'} for {split}"
+
+
+def _set_aside(says: str, left: int) -> Note:
+    """Say what was set aside; where few rows are left to train on, how to keep all and what that costs."""
+    if left >= FEW:
+        return says
+    few = f"{says}: only {left} remain to train on (--splits all trains on all, but then no figure sees copies)"
+    return Finding("data", few, option="--splits all")
 
 
 def _carve(pool: Sequence[int], hashes: Sequence[int], wanted: Sequence[str], count: int) -> dict[str, list[int]]:

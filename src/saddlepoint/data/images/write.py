@@ -12,27 +12,29 @@ import numpy as np
 
 from saddlepoint._errors import ConfigError, suggest
 
-KINDS = ("png", "webp")
-"""Formats that keep every value."""
+KINDS = ("png", "webp", "jpg")
+"""Formats; png and webp keep every value, jpg (quality 95) does not."""
 
 
 def write_images(
-    folder: Path, x: np.ndarray, kind: str = "png", labels: np.ndarray | None = None, classes: Sequence[str] = ()
-) -> Path:
+    folder: Path, x: np.ndarray, kind: str = "png", labels: np.ndarray | None = None, classes: Sequence[str] = (),
+    stems: Sequence[str] | None = None,
+) -> Path:  # fmt: skip
     """Write images into a new or empty folder: ``000000.png`` and so on, and ``metadata.jsonl`` with their labels.
 
     Args:
         folder: where; nothing in it is written over.
         x: uint8 (n, channel, height, width) with 1, 3 or 4 channels, or uint16.
-        kind: png or webp; both keep every value of 8 bits.
+        kind: png or webp, which keep every value of 8 bits; or jpg.
         labels: int64 (n,) class indices, or (n, classes) with 1 where a class holds; None: no table is written.
         classes: their names.
+        stems: names of the files, without an ending; None: their numbers.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: on another kind, 16 bits in WebP, or a folder that holds something.
+        ConfigError: on another kind, 16 bits in a kind that holds 8, opacity in JPEG, or a folder that holds something.
     """
     from PIL import Image
 
@@ -40,17 +42,21 @@ def write_images(
         raise ConfigError(f"format is '{kind}'; {suggest(kind, KINDS)}")
     if x.dtype == np.uint16 and kind != "png":
         raise ConfigError(f"format is '{kind}', which holds 8 bits, but these are of 16; choose png")
+    if kind == "jpg" and x.shape[1] == 4:
+        raise ConfigError("format is 'jpg', which holds no opacity, but these images have some; choose png or webp")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"'{folder}' exists and is not an empty folder; name another, or remove it")
     folder.mkdir(parents=True, exist_ok=True)
     digits = max(6, len(str(len(x) - 1)))
-    names = [f"{row:0{digits}d}.{kind}" for row in range(len(x))]
+    stems = [f"{row:0{digits}d}" for row in range(len(x))] if stems is None else stems
+    names = [f"{stem}.{kind}" for stem in stems]
+    exact = {"quality": 95} if kind == "jpg" else {"lossless": True}
     for name, image in zip(names, x, strict=True):
         if image.dtype == np.uint16:
             (folder / name).write_bytes(deep_png(image))
             continue
         pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-        Image.fromarray(np.ascontiguousarray(pixels)).save(folder / name, lossless=True)
+        Image.fromarray(np.ascontiguousarray(pixels)).save(folder / name, **exact)
     if labels is not None:
         rows = [{"file_name": name, **_told(label, classes)} for name, label in zip(names, labels, strict=True)]
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from saddlepoint._errors import ConfigError
@@ -31,6 +32,9 @@ def serve_run(
     device: str = "cpu",
     threads: int | str | None = None,
     waiting: int = 4096,
+    origins: Sequence[str] = (),
+    grace: float = 5.0,
+    access_log: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Serve a run until it is interrupted.
@@ -44,10 +48,14 @@ def serve_run(
         device: of the networks, for torch.
         threads: of the CPU; None: all cores.
         waiting: rows that may wait; beyond them requests are refused with 429.
-        say: hears the address.
+        origins: whose pages may read the answers, such as ``https://example.org``; ``*``: those of all.
+        grace: seconds for requests at work, once the server is told to stop; what waits gets a 503.
+        access_log: say a line for each answer.
+        say: hears the address, and when the server begins to stop and has stopped.
 
     Raises:
-        ConfigError: if the extra ``[serve]`` is not installed, or the port is taken, or as `Service`.
+        ConfigError: if the extra ``[serve]`` is not installed, an origin is none, or the port is taken, or as
+            `Service`.
         CheckpointError: if the run cannot be loaded.
     """
     try:
@@ -58,14 +66,28 @@ def serve_run(
         raise ConfigError(
             f"serving needs packages that are not installed ({error.name}); run: pip install 'saddlepoint[serve]'"
         ) from error
+    for origin in origins:
+        check_origin(origin)
     use_threads(threads)
     service = Service(load(run, device=device), backend, batch, say)
     listener, address = listen(host, port)
     local = host in _LOCAL
     token = os.environ.get(TOKEN) or (None if local else secrets.token_urlsafe(24))
-    app = make_app(service, limits=Limits(waiting=waiting), hosts=LOOPBACK if local else None, token=token)
-    say(f"serving:  {address}   ({address}/openapi.json says what can be asked; Ctrl-C ends it)")
+    app = make_app(
+        service, limits=Limits(waiting=waiting), hosts=LOOPBACK if local else None, token=token, origins=origins,
+        access=say if access_log else None,
+    )  # fmt: skip
+    say(f"serving:  {address}   (a page to try it; {address}/openapi.json says what can be asked; Ctrl-C ends it)")
     if token is not None and not os.environ.get(TOKEN):
         say(f"token:    {token}   (Authorization: Bearer TOKEN; {TOKEN} sets it)")
     with listener:
-        make_server(app).run(sockets=[listener])
+        make_server(app, grace=grace, say=say).run(sockets=[listener])
+
+
+def check_origin(origin: str) -> None:
+    """Raise a `ConfigError` if words are no origin as browsers send it: scheme, host, port, nothing else."""
+    if origin != "*" and not re.fullmatch(r"https?://[a-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?", origin):
+        raise ConfigError(
+            f"the origin is '{origin}', but it must be as browsers send it, such as https://example.org or "
+            "http://localhost:3000 (small letters, no path, no slash at the end), or * for all pages"
+        )

@@ -7,16 +7,19 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from starlette.exceptions import HTTPException as Refusal
 
 from saddlepoint._errors import SaddlepointError
 from saddlepoint._version import __version__
+from saddlepoint.serve.api import words
 from saddlepoint.serve.api.answers import encoder, pictures_of
-from saddlepoint.serve.api.batching import Batcher, Full
+from saddlepoint.serve.api.batching import Batcher, Ending, Full
 from saddlepoint.serve.api.guard import Counts, Guard, Limits, prometheus
+from saddlepoint.serve.api.page import page
 from saddlepoint.service import Rows, Service
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -35,8 +38,10 @@ def _no_text(value: Any) -> Any:
 # After the bounds, which the description would lack otherwise.
 _NUMBER = BeforeValidator(_no_text)
 # Beyond 2**53 not every reader of JSON tells whole numbers apart.
-_Seed = Annotated[int, Field(ge=0, lt=2**53, description="The i-th sample depends on the seed and i only."), _NUMBER]
-_Count = Annotated[int, Field(ge=1, le=Limits.samples, description="How many."), _NUMBER]
+_AskedSeed = Annotated[int, Field(ge=0, lt=2**53, description="The i-th sample depends on the seed and i only.")]
+_AskedCount = Annotated[int, Field(ge=1, le=Limits.samples, description="How many.")]
+_Seed = Annotated[_AskedSeed, _NUMBER]
+_Count = Annotated[_AskedCount, _NUMBER]
 
 
 class _Body(BaseModel):
@@ -61,6 +66,22 @@ class SeriesRequest(_Body):
     format: Literal["csv", "npz", "json"] = "csv"
 
 
+class AskedSamples(_Body):
+    """Samples of a seed, asked for in an address."""
+
+    n: _AskedCount = 1
+    seed: _AskedSeed = 0
+    format: Literal["png", "npz", "json"] = "png"
+
+
+class AskedSeries(_Body):
+    """Windows of a time series in the units of its table, asked for in an address."""
+
+    n: _AskedCount = 1
+    seed: _AskedSeed = 0
+    format: Literal["csv", "npz", "json"] = "csv"
+
+
 class InterpolateRequest(_Body):
     """A walk along straight lines through the latent points of seeds."""
 
@@ -71,7 +92,7 @@ class InterpolateRequest(_Body):
 
 
 class TranslateRequest(_Body):
-    """Pictures to be translated."""
+    """Pictures to be translated; they are cut or padded to the size of training, and the answers have that size."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"pictures": [TINY], "format": "png"}]})
     pictures: Annotated[
@@ -86,13 +107,17 @@ def _fitting(kind: type[_Body], service: Service) -> type[_Body]:
     """Return a request with a label and a truncation only where the generator has them."""
     names = service.run.family.data.classes[: service.run.family.classes]
     fields: dict[str, Any] = {}
+    in_address = kind in (AskedSamples, AskedSeries)
+    rules = () if in_address else (_NUMBER,)
     if names:
-        index = Annotated[int, Field(ge=0, lt=len(names)), _NUMBER]
-        words = "Name or index of a class; null: in the shares of the data."
-        fields["label"] = (Literal[names] | index | None, Field(default=None, description=words))
-    if kind is SampleRequest and "mapping" in service.graphs:
-        words = "0 is the mean of w, 1 changes nothing."
-        fields["truncation"] = (Annotated[float, Field(ge=0, le=2, description=words), _NUMBER], 1.0)
+        index = Annotated[(int, Field(ge=0, lt=len(names)), *rules)]
+        told = "Name or index of a class; without it in the shares of the data."
+        # An address has no null: there the label is left out.
+        shape = Literal[names] | index if in_address else Literal[names] | index | None
+        fields["label"] = (shape, Field(default=None, description=told))
+    if kind in (SampleRequest, AskedSamples) and "mapping" in service.graphs:
+        told = "0 is the mean of w, 1 changes nothing."
+        fields["truncation"] = (Annotated[(float, Field(ge=0, le=2, description=told), *rules)], 1.0)
     return create_model(kind.__name__, __base__=kind, __doc__=kind.__doc__, **fields)
 
 
@@ -107,6 +132,7 @@ class Server:
     def __init__(self, service: Service, limits: Limits) -> None:
         self.service, self.limits, self.counts = service, limits, Counts()
         self.batcher = Batcher(service, limits.waiting)
+        self.models: dict[tuple[str, str], type[BaseModel]] = {}
 
     async def answer(self, n: int, kind: str, prepare: Callable[[], Rows]) -> Response:
         """Compute ``n`` rows and send them.
@@ -130,6 +156,8 @@ class Server:
         except Full as error:
             waiting = f"{self.batcher.waiting:,} rows are waiting already; try again in a moment"
             raise HTTPException(429, waiting, headers={"Retry-After": "1"}) from error
+        except Ending as error:
+            raise HTTPException(503, "the server is being stopped", headers={"Retry-After": "5"}) from error
         except TimeoutError as error:
             raise HTTPException(503, f"it took longer than {self.limits.seconds:g} s; ask for fewer samples") from error
         self.counts.samples += n
@@ -149,7 +177,13 @@ class Server:
 
 
 def make_app(
-    service: Service, *, limits: Limits | None = None, hosts: Iterable[str] | None = LOOPBACK, token: str | None = None
+    service: Service,
+    *,
+    limits: Limits | None = None,
+    hosts: Iterable[str] | None = LOOPBACK,
+    token: str | None = None,
+    origins: Iterable[str] = (),
+    access: Callable[[str], None] | None = None,
 ) -> FastAPI:
     """Return the server of a run; it has only the endpoints that the generator can answer.
 
@@ -158,6 +192,8 @@ def make_app(
         limits: of requests.
         hosts: names under which it answers; None: any.
         token: that requests must bring; None: none.
+        origins: whose pages may read the answers (CORS), such as ``https://example.org``; ``*``: all.
+        access: hears a line for each answer; None: nobody does.
     """
     limits = limits or Limits()
     # The usual pages of documentation load their scripts from another host.
@@ -165,31 +201,70 @@ def make_app(
     server = Server(service, limits)
     app.state.server = server
     _add_samples(app, server)
-    _add_facts(app, server)
-
-    @app.exception_handler(SaddlepointError)
-    def refused(request: Request, error: SaddlepointError) -> Response:
-        return JSONResponse({"detail": str(error)}, 422)
-
-    @app.exception_handler(RequestValidationError)
-    def invalid(request: Request, error: RequestValidationError) -> Response:
-        # Without what was sent: JSON cannot hold all that Python's reader lets pass, such as infinity.
-        return JSONResponse({"detail": [{k: e[k] for k in ("loc", "msg", "type")} for e in error.errors()]}, 422)
-
+    _add_facts(app, server, token is not None)
+    _add_refusals(app, server)
     paths = frozenset(route.path for route in app.routes if hasattr(route, "path"))
     names = None if hosts is None else frozenset(hosts)
-    app.add_middleware(Guard, limits=limits, counts=server.counts, paths=paths, hosts=names, token=token)
+    app.add_middleware(
+        Guard, limits=limits, counts=server.counts, paths=paths, hosts=names, token=token, origins=frozenset(origins),
+        access=access,
+    )  # fmt: skip
     return app
 
 
+def _add_refusals(app: FastAPI, server: Server) -> None:
+    """Answer what cannot be with ``{"detail": "one sentence"}``."""
+
+    def refusal(status: int, detail: str, headers: Any = None) -> Response:
+        return JSONResponse({"detail": detail}, status, headers=headers)
+
+    @app.exception_handler(SaddlepointError)
+    def refused(request: Request, error: SaddlepointError) -> Response:
+        return refusal(422, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        errors, given = error.errors(), request.headers.get("content-type")
+        if request.method == "POST" and not words.is_json(given):
+            return refusal(*words.not_json(given, not error.body))
+        if errors[0]["type"] == "json_invalid":
+            return refusal(400, f"the body is no JSON ({errors[0]['ctx']['error']} at place {errors[0]['loc'][-1]})")
+        if error.body is None and request.method == "POST" and errors[0]["loc"] == ("body",):
+            return refusal(*words.not_json(given, True))
+        model = server.models[request.method, request.scope["path"]]
+        return refusal(422, words.sentence(errors, list(model.model_fields), server.service.run))
+
+    @app.exception_handler(Refusal)
+    def unknown(request: Request, error: Refusal) -> Response:
+        detail = str(error.detail)
+        if error.status_code == 404:
+            detail = "there is nothing at this path; / is a page, /openapi.json says what can be asked"
+        elif error.status_code == 405:
+            methods = (error.headers or {}).get("Allow", "another method")
+            detail = f"this path does not take {request.method}, but {methods}"
+        elif error.status_code == 400:
+            detail = "the body is no JSON"
+        return refusal(error.status_code, detail, error.headers)
+
+
+class Wrong(BaseModel):
+    """Why something was not done."""
+
+    detail: str
+
+
 _WORDS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "The body is no JSON."},
-    401: {"description": "The token is missing or wrong."},
-    408: {"description": "The body did not come."},
-    413: {"description": "The body is too large."},
-    422: {"description": "What is asked for is not possible; the answer says why."},
-    429: {"description": "Too much is waiting already."},
-    503: {"description": "It took too long."},
+    status: {"description": text, "model": Wrong}
+    for status, text in (
+        (400, "The body is no JSON."),
+        (401, "The token is missing or wrong."),
+        (408, "The body did not come."),
+        (413, "The body is too large."),
+        (415, "The body is not said to be JSON."),
+        (422, "What is asked for is not possible; the answer says why."),
+        (429, "Too much is waiting already."),
+        (503, "It took too long, or the server is being stopped."),
+    )
 }
 
 
@@ -215,14 +290,21 @@ def _add_samples(app: FastAPI, server: Server) -> None:
 
         return await server.answer(len(files), asked.format, rows)
 
-    def add(path: str, kind: type[_Body], answer: Callable[[Any], Any]) -> None:
-        answer.__annotations__["asked"] = _fitting(kind, service)
-        app.post(path, responses=_WORDS, response_class=Response)(answer)
+    async def sample_of_address(asked: Any) -> Response:
+        return await sample(asked)
+
+    def add(path: str, kind: type[_Body], answer: Callable[[Any], Any], method: str = "POST") -> None:
+        model: Any = _fitting(kind, service)
+        server.models[method, path] = model
+        answer.__annotations__["asked"] = model if method == "POST" else Annotated[model, Query()]
+        app.add_api_route(path, answer, methods=[method], responses=_WORDS, response_class=Response)
 
     if series:
         add("/v1/series", SeriesRequest, sample)
+        add("/v1/series", AskedSeries, sample_of_address, "GET")
     elif tags.input != "image":
         add("/v1/sample", SampleRequest, sample)
+        add("/v1/sample", AskedSamples, sample_of_address, "GET")
     if tags.input == "latent":
         add("/v1/interpolate", InterpolateRequest, interpolate)
     if tags.input == "image":
@@ -237,9 +319,14 @@ def _truncation(asked: _Body) -> float:
     return float(getattr(asked, "truncation", 1.0))
 
 
-def _add_facts(app: FastAPI, server: Server) -> None:
+def _add_facts(app: FastAPI, server: Server, guarded: bool) -> None:
     """Add what the server says of itself."""
     run = server.service.run
+    content, policy = page()
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> Response:
+        return HTMLResponse(content, headers={"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"})
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -255,7 +342,15 @@ def _add_facts(app: FastAPI, server: Server) -> None:
             "modality": data.modality,
             "shape": list(data.shape),
             "classes": list(data.classes[: run.family.classes]),
-            "limits": {"samples": server.limits.samples, "values": server.limits.values, "body": server.limits.body},
+            "endpoints": sorted({path for _, path in server.models}),
+            "truncation": "mapping" in server.service.graphs,
+            "token": guarded,
+            "limits": {
+                "samples": server.limits.samples,
+                "values": server.limits.values,
+                "body": server.limits.body,
+                "pictures": server.limits.pictures,
+            },
         }
 
     @app.get("/metrics", response_class=PlainTextResponse)

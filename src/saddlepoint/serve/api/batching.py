@@ -20,7 +20,11 @@ class Full(Exception):
     """Too many rows are waiting already."""
 
 
-@dataclass
+class Ending(Exception):
+    """The server is being stopped: what has not begun is not begun any more."""
+
+
+@dataclass(eq=False)
 class _Pending:
     n: int
     prepare: Callable[[], Rows]
@@ -64,7 +68,8 @@ class Batcher:
         self.batches = self.rows = 0
         self.seconds = 0.0
         self._waiting: deque[_Pending] = deque()
-        self._count, self._closed = 0, False
+        self._open: set[_Pending] = set()
+        self._count, self._closed, self._ending = 0, False, False
         self._changed = threading.Condition()
         self._threads = use_threads(None)
         self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
@@ -85,25 +90,43 @@ class Batcher:
 
         Raises:
             Full: if too much is waiting.
+            Ending: if the server is being stopped.
             Exception: whatever ``prepare``, the generator or ``finish`` raises.
         """
         loop = asyncio.get_running_loop()
         pending = _Pending(n, prepare, finish, loop, loop.create_future())
         with self._changed:
             # A request that is larger than the limit is computed where nothing else waits.
-            if self._closed or (self._count and self._count + n > self.most_waiting):
+            if self._closed or self._ending:
+                raise Ending
+            if self._count and self._count + n > self.most_waiting:
                 raise Full
             self._waiting.append(pending)
             self._count += n
             self._changed.notify()
-        return await pending.future
+        self._open.add(pending)
+        try:
+            return await pending.future
+        finally:
+            self._open.discard(pending)
 
-    def close(self) -> None:
-        """Compute what is waiting, then end the thread."""
+    def turn_away(self) -> None:
+        """Let only requests go on of which a part has been computed; all others hear of `Ending`."""
+        self._ending = True
+
+    def abandon(self) -> None:
+        """Let everybody who still waits hear of `Ending`; called in the thread of the event loop."""
+        self._ending = True
+        for pending in self._open:
+            if not pending.future.done():
+                pending.future.set_exception(Ending())
+
+    def close(self, seconds: float | None = None) -> None:
+        """Compute what is waiting, then end the thread; wait for that for so many seconds at most, if given."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join()
+        self._thread.join(seconds)
 
     def _work(self) -> None:
         # OpenMP counts by thread: this one would take all cores, and its helpers spin between batches.
@@ -124,8 +147,11 @@ class Batcher:
         room = self.service.batch
         while room and self._waiting:
             first = self._waiting[0]
-            if first.future.cancelled():
+            if first.future.done():  # cancelled, or abandoned
                 self._leave(first)
+                continue
+            if self._ending and not first.done:
+                self._leave(first, Ending())
                 continue
             try:
                 first.rows = first.rows or first.prepare()

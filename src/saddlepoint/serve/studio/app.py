@@ -7,14 +7,18 @@ from pathlib import Path
 
 from fastapi import FastAPI, Response
 from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
-from nicegui import ui
+from nicegui import Client, ui
+from nicegui import app as nicegui
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from saddlepoint.serve.studio import compare, experiment, run, runs, training
+from saddlepoint._errors import DataError, SaddlepointError
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.serve.studio import compare, experiment, parts, run, runs, training
 from saddlepoint.serve.studio.desk import Desk
+from saddlepoint.serve.studio.thumbnails import thumbnail
 
 LOOPBACK = ("127.0.0.1", "localhost")
 _COOKIE = "saddlepoint-token"
@@ -44,14 +48,59 @@ def make_app(runs_folder: str | Path, host: str = LOOPBACK[0], token: str | None
             return PlainTextResponse(f"there is no snapshot of step {step} of run '{name}'", status_code=404)
         return FileResponse(picture)
 
+    @app.get("/thumbnail/{name}/{step}.png")
+    def small(name: str, step: int) -> Response:
+        folder = desk.shelf.path(name)
+        try:
+            if folder is not None:
+                return Response(thumbnail(folder / "samples" / f"step{step:08d}.png"), media_type="image/png")
+        except (DataError, OSError):
+            pass
+        return PlainTextResponse(f"there is no snapshot of step {step} of run '{name}'", status_code=404)
+
+    @app.get("/report/{name}")
+    def report(name: str) -> Response:
+        folder = desk.shelf.path(name)
+        page = None if folder is None else RunFolder(folder).report / "index.html"
+        if page is None or not page.is_file():
+            return PlainTextResponse(f"run '{name}' has no report yet: measure it on its page", status_code=404)
+        return FileResponse(page, headers={"Content-Security-Policy": _NO_SCRIPTS})
+
+    @app.post("/bring/{ticket}")
+    async def bring(ticket: str, path: str, request: Request) -> Response:
+        try:
+            await desk.uploads.take(ticket, path, request.stream())
+        except (SaddlepointError, OSError) as error:
+            return PlainTextResponse(str(error), status_code=400)
+        return Response(status_code=204)
+
+    _pages(desk)
+    ui.run_with(
+        app, title="saddlepoint", dark=None, favicon=parts.ICON, show_welcome_message=False, reconnect_timeout=10
+    )
+    return app
+
+
+def _pages(desk: Desk) -> None:
     ui.page("/")(lambda: runs.show(desk))
     ui.page("/run/{name}")(lambda name: run.show(desk, name))
     ui.page("/train")(lambda: training.show(desk))
     ui.page("/compare")(lambda one="", two="": compare.show(desk, one, two))
     ui.page("/lab")(experiment.show_all)
     ui.page("/lab/{name}")(experiment.show)
-    ui.run_with(app, title="saddlepoint", dark=None, favicon=_ICON, show_welcome_message=False, reconnect_timeout=10)
-    return app
+    nicegui.add_exception_handler(404, _not_found)
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    """Answer an address that is not there with a page of the studio; an asset of the framework in words."""
+    if request.url.path.startswith("/_nicegui"):
+        return PlainTextResponse(str(error), status_code=404)
+    with Client(ui.page(""), request=request) as client, parts.page("There is no such page"):
+        ui.label(f"Nothing answers at {request.url.path}.").classes("break-all")
+        with ui.row().classes("gap-4 pt-2"):
+            for name, target in parts.PLACES:
+                ui.link(name, target)
+    return client.build_response(request, 404)
 
 
 class TokenGate:
@@ -80,9 +129,7 @@ class TokenGate:
         await answer(scope, receive, send)
 
 
-_ICON = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="6" fill="#3b6fc4"/>'
-    '<path d="M4 10Q16 26 28 10M16 4V18" fill="none" stroke="#fff" stroke-width="3"/></svg>'
-)
+_NO_SCRIPTS = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox allow-popups"
+"""A report is a page from a folder that may be another's: it is shown, and nothing in it is carried out."""
 
 __all__ = ["LOOPBACK", "make_app"]

@@ -12,7 +12,7 @@ from saddlepoint.lab import Curve, Panel
 from saddlepoint.theory import LOG4
 
 _GREY = "#888888"
-_COLOURS = ("#3b7dd8", "#d8743b", "#2e9e5b", "#7b3fb5", "#c0392b", "#12888f")
+COLOURS = ("#3b7dd8", "#d8743b", "#2e9e5b", "#7b3fb5", "#c0392b", "#12888f")
 _MOST_POINTS = 600
 _DIGITS = 5
 
@@ -24,7 +24,6 @@ def panel_options(panel: Panel) -> dict[str, Any]:
         if reach is not None:
             options[axis] |= {"min": reach[0], "max": reach[1]}
     options["series"] = [_series(curve) for curve in panel.curves]
-    options["legend"]["data"] = [curve.name for curve in panel.curves if curve.name]
     return options
 
 
@@ -39,7 +38,7 @@ def line_options(
     """
     options = _frame("thousands of samples seen", False)
     series = [
-        _series(Curve(name, *thinned(x, y), _COLOURS[number % len(_COLOURS)]))
+        _series(Curve(name, *thinned(x, y), COLOURS[number % len(COLOURS)]))
         for number, (name, (x, y)) in enumerate(lines.items())
     ]
     if level is not None and series:
@@ -103,8 +102,9 @@ def _frame(x_label: str, log: bool) -> dict[str, Any]:
     return {
         "animation": False,
         "backgroundColor": "transparent",
-        "legend": {"textStyle": text, "top": 0, "type": "scroll", "icon": "roundRect", "itemWidth": 14},
-        "grid": {"left": 8, "right": 16, "top": 34, "bottom": 30, "containLabel": True},
+        # Pages put a legend of their own above, which cuts no name: `parts.Legend`.
+        "legend": {"show": False},
+        "grid": {"left": 8, "right": 16, "top": 12, "bottom": 30, "containLabel": True},
         "tooltip": {"trigger": "axis", "confine": True},
         "xAxis": {
             **axis,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from nicegui import ui
 
@@ -13,23 +14,25 @@ from saddlepoint.evaluate import shown
 from saddlepoint.measure import compare_runs
 from saddlepoint.serve.studio import charts, parts
 from saddlepoint.serve.studio.desk import Desk, standing
+from saddlepoint.serve.studio.figures import measure_button, results_of
+from saddlepoint.shelf import Entry
 
 _CURVES = ("V", "D(x)", "D(G(z))")
 
 
 def show(desk: Desk, one: str = "", two: str = "") -> None:
     """Show two runs; without names, offer the choice."""
-    with parts.page("Compare"):
-        names = [entry.name for entry in desk.shelf.entries() if entry.family]
-        if len(names) < 2:
-            ui.label("Two runs are needed to compare. Train them on the page Train, or with saddle train.")
+    with parts.page("Compare", "Compare"):
+        entries = {entry.name: entry for entry in desk.shelf.entries() if entry.family}
+        if len(entries) < 2:
+            with parts.block():
+                ui.label("Two runs are needed to compare. Train them on the page Train, or with saddle train.")
+                ui.button("Train", icon="play_arrow", on_click=lambda: ui.navigate.to("/train")).props("no-caps")
             return
-        chosen = [one if one in names else names[0], two if two in names else names[1]]
+        chosen = pair_of(list(entries.values()), one, two)
         with ui.row().classes("items-end gap-4 w-full"):
-            selects = [
-                ui.select(names, value=name, label=f"run {number}").classes("w-full sm:w-96")
-                for number, name in enumerate(chosen, 1)
-            ]
+            first = ui.select(list(entries), value=chosen[0], label="run 1").classes("w-full sm:w-96")
+            second = ui.select(partners(entries, chosen[0]), value=chosen[1], label="run 2").classes("w-full sm:w-96")
             seed = ui.number("seed", value=0, min=0, step=1, format="%d").classes("w-24")
         area = ui.column().classes("w-full")
         begun = 0
@@ -37,66 +40,132 @@ def show(desk: Desk, one: str = "", two: str = "") -> None:
         async def draw() -> None:
             nonlocal begun
             begun += 1
-            this, pair = begun, [str(select.value) for select in selects]
+            this, pair = begun, [str(first.value), str(second.value)]
             area.clear()
             # What is drawn while another choice comes goes with its own place.
-            with area, ui.column().classes("w-full") as place:
+            with area, ui.column().classes("w-full gap-4 pt-4") as place:
+                if entries[pair[0]].data != entries[pair[1]].data:
+                    words = " and ".join(f"{name} on {entries[name].data}" for name in pair)
+                    ui.label(f"These runs are on different data ({words}): their figures cannot be compared.")
                 await _sides(desk, pair, int(seed.value or 0))
             if this == begun:
                 with place:
                     _curves(desk, pair)
-                    _figures(desk, pair)
+                    _figures(desk, pair, parts.guarded(draw))
 
-        for control in (*selects, seed):
+        async def other() -> None:
+            offered = partners(entries, str(first.value))
+            kept = second.value if second.value in offered else next(iter(offered))
+            changed = kept != second.value
+            second.set_options(offered, value=kept)
+            if not changed:  # else its own handler draws
+                await draw()
+
+        first.on_value_change(parts.guarded(other))
+        for control in (second, seed):
             control.on_value_change(parts.guarded(draw))
         ui.timer(0.01, parts.guarded(draw), once=True)
+
+
+def pair_of(entries: Sequence[Entry], one: str = "", two: str = "") -> tuple[str, str]:
+    """Return the runs to begin with: those that are asked for, else the newest two on the same data.
+
+    Args:
+        entries: at least two, the newest first.
+        one, two: names that are asked for; what no run has counts as none.
+    """
+    known = {entry.name: entry for entry in entries}
+    if one in known and two in known:
+        return one, two
+    if one in known or two in known:
+        given = one if one in known else two
+        return given, next(iter(partners(known, given)))
+    for number, entry in enumerate(entries):
+        same = [other.name for other in entries[number + 1 :] if other.data == entry.data]
+        if same:
+            return entry.name, same[0]
+    return entries[0].name, entries[1].name
+
+
+def partners(entries: Mapping[str, Entry], name: str) -> dict[str, str]:
+    """Return the runs to compare one with, by name: those on the same data first; of others their data is said."""
+    others = [entry for entry in entries.values() if entry.name != name]
+    others.sort(key=lambda entry: entry.data != entries[name].data)
+    alike = {entry.name: entry.data == entries[name].data for entry in others}
+    return {n: n if same else f"{n} (on other data: {entries[n].data})" for n, same in alike.items()}
 
 
 async def _sides(desk: Desk, pair: list[str], seed: int) -> None:
     """Lay out both sides, then draw: another choice may clear the page while a picture is made."""
     made = []
     with ui.element("div").classes("grid grid-cols-1 md:grid-cols-2 gap-4 w-full"):
-        for name in pair:
-            with ui.column().classes("w-full gap-1"):
-                ui.link(name, f"/run/{name}").classes("break-all")
+        for name, colour in zip(pair, charts.COLOURS, strict=False):
+            with parts.block().classes("gap-1"):
+                with ui.row().classes("items-center gap-2 flex-nowrap"):
+                    ui.element("span").classes("swatch").style(f"background: {colour}")
+                    ui.link(name, parts.address("/run", name)).classes("break-all font-medium")
                 entry = desk.shelf.entry(name)
-                parts.say(standing(entry))
-                parts.say(f"doctor: {entry.verdict}" if entry.verdict else "")
-                picture = parts.Picture(f"samples of {name}, seed {seed}").style("width: 100%")
-                made.append((name, picture, parts.say("")))
-    for name, picture, problem in made:
+                parts.say(f"{entry.family} {entry.preset} on {entry.data}; {standing(entry)}").classes("small")
+                if entry.verdict:
+                    parts.badge(f"doctor: {entry.verdict}", parts.tone_of(entry.verdict))
+                wheel = parts.waiting("Drawing samples")
+                picture = parts.Picture(f"samples of {name}, seed {seed}").classes("large")
+                made.append((name, picture, wheel, parts.say("")))
+    for name, picture, wheel, problem in made:
         try:
-            run, _ = desk.open(name)
+            run, _ = await desk.opened(name)
             picture.show(await asyncio.to_thread(pictures.made, run, "grid", None, seed=seed))
-        except SaddlepointError as error:
+        except (SaddlepointError, OSError) as error:
             problem.text = str(error)
+        wheel.set_visibility(False)
 
 
 def _curves(desk: Desk, pair: list[str]) -> None:
+    """Put the curves of both; their names stand whole above, in the colours of the curves."""
     logs = {name: RunFolder(desk.folder(name)).read_log() for name in pair}
-    with ui.element("div").classes("grid grid-cols-1 lg:grid-cols-3 gap-2 w-full"):
-        for key in _CURVES:
-            lines = {name: charts.column([line for line in log if "nimg" in line], key) for name, log in logs.items()}
-            if any(x for x, _ in lines.values()):
+    drawn = {
+        key: {name: charts.column([line for line in log if "nimg" in line], key) for name, log in logs.items()}
+        for key in _CURVES
+    }
+    drawn = {key: lines for key, lines in drawn.items() if any(x for x, _ in lines.values())}
+    if not drawn:
+        return
+    with parts.block():
+        ui.label("Curves of the training").classes("font-medium").props("role=heading aria-level=2")
+        parts.Legend(charts.line_options(next(iter(drawn.values()))))
+        with ui.element("div").classes("grid grid-cols-1 lg:grid-cols-3 gap-2 w-full"):
+            for key, lines in drawn.items():
                 level = ("-log 4", -charts.LOG4) if key == "V" else ("1/2", 0.5)
                 with ui.column().classes("w-full gap-0"):
                     ui.label(key)
                     ui.echart(charts.line_options(lines, level)).classes("w-full h-64")
 
 
-def _figures(desk: Desk, pair: list[str]) -> None:
-    parts.heading("Figures")
-    if pair[0] == pair[1]:
-        parts.say("Choose two different runs to compare their figures.")
-        return
-    try:
-        found = compare_runs([desk.folder(name) for name in pair])
-    except SaddlepointError as error:
-        ui.label(str(error))
-        return
-    lines = [["", *pair, ""]]
-    for line in found:
-        values = [shown(line.rows[name], line.metric) if name in line.rows else "" for name in pair]
-        lines.append([f"{line.metric.name} ({line.protocol})", *values, line.words()])
-    with ui.element("div").classes("wide w-full"):
-        parts.table(lines)
+def _figures(desk: Desk, pair: list[str], again: Callable[[], Awaitable[None]]) -> None:
+    with parts.block():
+        ui.label("Figures").classes("font-medium").props("role=heading aria-level=2")
+        if pair[0] == pair[1]:
+            parts.say("Choose two different runs to compare their figures.")
+            return
+        lacking = [name for name in pair if not results_of(desk.folder(name))]
+        try:
+            found = [] if lacking else compare_runs([desk.folder(name) for name in pair])
+        except SaddlepointError as error:
+            ui.label(str(error))
+            return
+        lines = [["", *pair, ""]]
+        for line in found:
+            values = [shown(line.rows[name], line.metric) if name in line.rows else "" for name in pair]
+            if any(values):
+                name = f"{line.metric.name} {parts.ARROWS[line.metric.better]}".strip()
+                lines.append([f"{name}\n{line.protocol}", *values, line.words()])
+        if len(lines) > 1:
+            with parts.wide():
+                parts.table(lines)
+
+        def redraw() -> None:
+            ui.timer(0.01, again, once=True)
+
+        for name in lacking:
+            ui.label(name).classes("font-medium break-all")
+            measure_button(desk, name, redraw, "This run was not measured yet.")

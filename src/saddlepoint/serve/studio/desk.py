@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
+import os
 import re
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +15,7 @@ from saddlepoint import api, jobs
 from saddlepoint._errors import CheckpointError
 from saddlepoint.latent import Explorer
 from saddlepoint.run import Run
+from saddlepoint.serve.studio.uploads import Uploads
 from saddlepoint.shelf import Entry, Shelf
 
 _OPEN = 4
@@ -22,16 +26,26 @@ class Desk:
 
     Args:
         runs: folder of runs.
+
+    Attributes:
+        shelf: the runs.
+        uploads: data that visitors bring.
     """
 
     def __init__(self, runs: str | Path) -> None:
         self.shelf = Shelf(runs)
+        # Hidden, so that it is not taken for a run.
+        self.uploads = Uploads(self.shelf.root / ".uploads")
+        self._loading = threading.Lock()
         self._runs: OrderedDict[tuple[str, int], tuple[Run, Explorer | None]] = OrderedDict()
 
     @property
-    def uploads(self) -> Path:
-        """Folder of uploaded data; hidden, so that it is not taken for a run."""
-        return self.shelf.root / ".uploads"
+    def roots(self) -> list[Path]:
+        """Folders below which data is chosen: the data folder, if there is one, and where the studio was started."""
+        given = os.environ.get("SADDLEPOINT_DATA_DIR")
+        found = [Path(given)] if given and Path(given).is_dir() else []
+        here = Path.cwd()
+        return [*found, here] if here not in found else found
 
     def folder(self, name: str) -> Path:
         """Return the folder of a run.
@@ -53,13 +67,24 @@ class Desk:
         path = self.folder(name)
         saved = max((entry.stat().st_mtime_ns for entry in (path / "checkpoints").glob("step*")), default=0)
         key = (name, saved)
-        if key not in self._runs:
-            run = api.load(path)
-            self._runs[key] = (run, Explorer(run) if run.family.tags.input == "latent" else None)
-            while len(self._runs) > _OPEN:
-                self._runs.popitem(last=False)
-        self._runs.move_to_end(key)
-        return self._runs[key]
+        with self._loading:
+            if key not in self._runs:
+                run = api.load(path)
+                self._runs[key] = (run, Explorer(run) if run.family.tags.input == "latent" else None)
+                while len(self._runs) > _OPEN:
+                    self._runs.popitem(last=False)
+            self._runs.move_to_end(key)
+            return self._runs[key]
+
+    async def opened(self, name: str) -> tuple[Run, Explorer | None]:
+        """Do the same as `open` beside the pages, which stay alive meanwhile."""
+        return await asyncio.to_thread(self.open, name)
+
+    async def explored(self, name: str) -> None:
+        """Open a run, and find the directions of its latent space, beside the pages."""
+        _, explorer = await self.opened(name)
+        if explorer is not None:
+            await asyncio.to_thread(lambda: explorer.directions)
 
     def train(self, family: str, data: str, words: Sequence[str]) -> str:
         """Start a training in a process of its own; return the run's name.
@@ -83,6 +108,7 @@ class Desk:
 
 def standing(entry: Entry) -> str:
     """Say in one line how a run stands."""
-    share = "" if entry.progress is None else f", {entry.progress:.0%} of the budget"
+    over = entry.progress is None or entry.state == "finished"
+    share = "" if over else f", {entry.progress:.0%} of the budget"
     detail = f": {entry.detail}" if entry.detail and entry.state in ("paused", "failed", "broken") else ""
     return f"{entry.state}{share}, {entry.nimg:,} samples seen{detail}" if entry.family else f"{entry.state}{detail}"

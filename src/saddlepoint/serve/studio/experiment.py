@@ -15,26 +15,26 @@ _FRAME_SECONDS = 0.06
 
 def show_all() -> None:
     """Show what experiments there are."""
-    with parts.page("Lab"):
+    with parts.page("Lab", "Lab"):
         parts.say("The theory of the game beside its measurement. Every experiment runs live; its checks can fail.")
-        with ui.element("div").classes("grid grid-cols-1 md:grid-cols-2 lg:grid-cols-3 gap-3 w-full"):
+        with ui.element("div").classes("grid grid-cols-1 md:grid-cols-2 lg:grid-cols-3 gap-4 w-full pt-3"):
             for experiment in EXPERIMENTS.values():
-                with ui.card().props("flat bordered"):
+                with parts.block():
                     ui.link(experiment.title, f"/lab/{experiment.name}").classes("text-lg")
-                    ui.label(experiment.claim)
+                    parts.Formula(experiment.claim)
 
 
 def show(name: str) -> None:
     """Show one experiment."""
     experiment = EXPERIMENTS.get(name)
-    with parts.page(experiment.title if experiment else "Lab"):
+    with parts.page(experiment.title if experiment else "No such experiment", "Lab", above=True):
         if experiment is None:
             ui.label(f"There is no experiment '{name}'; {suggest(name, EXPERIMENTS)}.")
-            ui.link("All experiments", "/lab")
             return
-        ui.label(f"Theory: {experiment.claim}.")
-        _Stage(experiment.live())
-        _checks(name)
+        with ui.column().classes("w-full gap-4"):
+            parts.Formula(f"Theory: {experiment.claim}.").classes("text-lg")
+            _Stage(experiment.live())
+            _checks(name)
 
 
 class _Stage:
@@ -43,24 +43,32 @@ class _Stage:
     def __init__(self, live: Live) -> None:
         self.live, self.frames, self.busy = live, 0, False
         self.wanted, self.afresh = dict[str, float | str | bool](), False
-        with ui.row().classes("items-end gap-x-6 gap-y-1 w-full"):
-            for control in live.controls():
-                self.put(control)
+        with parts.block().classes("gap-4"):
+            with ui.row().classes("items-end gap-x-8 gap-y-3 w-full"):
+                for control in live.controls():
+                    self.put(control)
+            self.put_buttons()
+        view = live.view()
+        self.plots: list[tuple[parts.Formula, parts.Legend, ui.echart]] = []
+        with ui.element("div").classes("grid grid-cols-1 md:grid-cols-2 gap-4 w-full"):
+            for panel in view.panels:
+                with parts.block().classes("gap-1 items-center"):
+                    title = parts.Formula(panel.title)
+                    options = charts.panel_options(panel)
+                    legend = parts.Legend(options)
+                    plot = ui.echart(options).classes("w-full")
+                    plot.style("max-width: 28rem; height: min(28rem, 92vw)" if panel.square else "height: 18rem")
+                    self.plots.append((title, legend, plot))
+        with parts.block().classes("gap-1"):
+            self.words = [parts.Formula(text) for text in view.words]
+        self.timer = ui.timer(_FRAME_SECONDS, self.frame)
+
+    def put_buttons(self) -> None:
+        """Put what lets it run, stops it, and begins anew."""
         with ui.row().classes("gap-2 items-center"):
             self.button = ui.button("Pause", icon="pause", on_click=self.toggle).props("outline no-caps")
             ui.button("Again", icon="replay", on_click=parts.guarded(self.again)).props("outline no-caps")
             self.count = parts.say("").classes("frames")
-        view = live.view()
-        self.plots: list[tuple[ui.label, ui.echart]] = []
-        with ui.element("div").classes("grid grid-cols-1 md:grid-cols-2 gap-2 w-full"):
-            for panel in view.panels:
-                with ui.column().classes("w-full gap-0 items-center"):
-                    title = ui.label(panel.title)
-                    plot = ui.echart(charts.panel_options(panel)).classes("w-full")
-                    plot.style("max-width: 28rem; height: min(28rem, 92vw)" if panel.square else "height: 18rem")
-                    self.plots.append((title, plot))
-        self.words = [ui.label(text) for text in view.words]
-        self.timer = ui.timer(_FRAME_SECONDS, self.frame)
 
     def put(self, control: Control) -> None:
         """Put what sets one value."""
@@ -127,34 +135,45 @@ class _Stage:
             self.busy = False
         self.frames += 1
         self.count.text = f"frame {self.frames:,}"
-        for (title, plot), panel in zip(self.plots, view.panels, strict=True):
-            title.text = panel.title
-            plot.options.update(charts.panel_options(panel))
+        for (title, legend, plot), panel in zip(self.plots, view.panels, strict=True):
+            options = charts.panel_options(panel)
+            title.say(panel.title)
+            legend.show(options)
+            plot.options.update(options)
         for label, text in zip(self.words, view.words, strict=True):
-            label.text = text
+            label.say(text)
         if not going:
             self.toggle()
 
 
 def _checks(name: str) -> None:
     """Offer to carry out the experiment's checks."""
-    parts.heading("Checks")
-    parts.say("The whole experiment without a screen, as in the command saddle lab: seconds, or a minute.")
-    area = ui.column().classes("gap-0 w-full")
+    with parts.block():
+        ui.label("Checks").classes("font-medium").props("role=heading aria-level=2")
+        parts.say("The whole experiment without a screen, as in the command saddle lab: seconds, or a minute.")
+        with ui.row().classes("items-center gap-3"):
+            button = ui.button("Check", icon="fact_check").props("outline no-caps")
+            wheel = ui.spinner(size="1.4em")
+        wheel.set_visibility(False)
+        area = ui.column().classes("gap-1 w-full")
 
     async def check() -> None:
         button.disable()
+        wheel.set_visibility(True)
         try:
             area.clear()
             found = await asyncio.to_thread(_performed, name)
             with area:
-                ui.label(str(found))
+                ui.label(str(found)).classes("font-medium")
                 for check in found.checks:
-                    ui.label(f"{'holds' if check.holds else 'DOES NOT HOLD'}: {check}").classes("text-sm")
+                    with ui.row().classes("items-start gap-2 flex-nowrap"):
+                        ui.icon("check" if check.holds else "close", size="1.3em").props("aria-hidden=true")
+                        parts.Formula(f"{'holds' if check.holds else 'DOES NOT HOLD'}: {check}").classes("text-sm")
         finally:
+            wheel.set_visibility(False)
             button.enable()
 
-    button = ui.button("Check", icon="fact_check", on_click=parts.guarded(check)).props("outline no-caps")
+    button.on_click(parts.guarded(check))
 
 
 def _performed(name: str) -> Findings:

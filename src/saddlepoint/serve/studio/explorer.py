@@ -17,6 +17,9 @@ from saddlepoint.shelf import Entry
 
 _REACH = 4.0
 _SIDE = 336
+_SMALL = 64
+_END = 3.0
+"""Standard deviations from the seed at which the small pictures of a direction are taken."""
 
 
 class Panel:
@@ -32,60 +35,81 @@ class Panel:
         self.saved: list[Point] = []
         self.view, self.busy = View(), False
         self.point = self.view.points[0]
+        self.ends: dict[int, tuple[parts.Picture, parts.Picture]] = {}
+        self.ends_of: View | None = None
         self.build(self.explorer)
 
     @property
     def explorer(self) -> Explorer:
-        """The latent space at the newest checkpoint."""
+        """The latent space at the newest checkpoint; it may be read anew, so that it is asked for beside the page."""
         explorer = self.desk.open(self.name)[1]
         if explorer is None:
             raise ConfigError(f"'{self.name}' has no latent space")
         return explorer
 
     def build(self, explorer: Explorer) -> None:
-        """Lay out the controls."""
-        family, count = explorer.family, min(MOST_DIRECTIONS, len(explorer.directions))
-        names = family.data.classes[: family.classes]
-        with ui.element("div").classes("grid grid-cols-1 md:grid-cols-2 gap-4 w-full"):
-            with ui.column().classes("items-start"):
-                self.picture = parts.Picture("the generator's sample at this place of its latent space", _SIDE)
-                self.took = parts.say("")
-                with ui.row().classes("gap-2"):
-                    ui.button("Save as PNG", icon="download", on_click=parts.guarded(self.download)).props(
-                        "outline no-caps"
-                    )
-                    ui.button("Keep this point", icon="push_pin", on_click=parts.guarded(self.keep)).props(
-                        "outline no-caps"
-                    )
-                    ui.button("Back to the seed", icon="restart_alt", on_click=parts.guarded(self.reset)).props(
-                        "outline no-caps"
-                    )
-                self.path = ui.column().classes("w-full gap-0")
-            with ui.column().classes("w-full gap-1"):
-                with ui.row().classes("items-end gap-4"):
-                    self.seed = ui.number("seed", value=0, min=0, step=1, format="%d").classes("w-24")
-                    self.label = ui.select(
-                        {"": "of the seed", **dict(zip(names, names, strict=True))}, value="", label="label"
-                    ).classes("w-36")
-                    self.label.set_visibility(bool(names))
-                self.truncation = _slider("truncation", 0, 1.5, 1.0, 0.01)
-                if family.tags.has_w:
-                    with ui.row().classes("items-end gap-4"):
-                        self.other = ui.number("style of seed", value=None, min=0, step=1, format="%d").classes("w-32")
-                        self.layer = ui.number("from layer", value=0, min=0, max=family.w_layers - 1, step=1).classes(
-                            "w-28"
-                        )
-                parts.say("Principal directions, those that change the picture most first; in standard deviations.")
-                self.sliders = {
-                    number: _slider(f"direction {number}", -_REACH, _REACH, 0.0, 0.05) for number in range(1, count + 1)
-                }
+        """Lay out the picture beside its controls, and below them the lines that make it elsewhere."""
+        with ui.element("div").classes("grid grid-cols-1 md:grid-cols-2 gap-4 w-full items-start"):
+            with parts.block().classes("items-start md:sticky md:top-16"):
+                self.put_picture()
+            with parts.block().classes("gap-1"):
+                self.put_controls(explorer)
         self.command = parts.copyable("command", "")
         self.python = parts.copyable("Python", "")
-        self.has_w = family.tags.has_w
+        self.has_w = explorer.family.tags.has_w
         controls = [self.seed, self.label, self.truncation, *self.sliders.values()]
         for control in [*controls, *([self.other, self.layer] if self.has_w else [])]:
             control.on_value_change(parts.guarded(self.moved))
         ui.timer(0.01, parts.guarded(self.show), once=True)
+
+    def put_picture(self) -> None:
+        """Put the picture, and what can be done with its place."""
+        self.picture = parts.Picture("the generator's sample at this place of its latent space", _SIDE)
+        self.took = parts.say("Drawing ...").classes("small")
+        with ui.row().classes("gap-2"):
+            for text, icon, action in (
+                ("Save as PNG", "download", self.download), ("Keep this point", "push_pin", self.keep),
+                ("Back to the seed", "restart_alt", self.reset),
+            ):  # fmt: skip
+                button = ui.button(text, icon=icon, on_click=parts.guarded(action))
+                button.props("outline no-caps dense").classes("px-2")
+        self.path = ui.column().classes("w-full gap-0")
+
+    def put_controls(self, explorer: Explorer) -> None:
+        """Put seed, label, truncation, mixed styles, and a slider for each direction."""
+        family, count = explorer.family, min(MOST_DIRECTIONS, len(explorer.directions))
+        names = family.data.classes[: family.classes]
+        with ui.row().classes("items-end gap-4"):
+            self.seed = ui.number("seed", value=0, min=0, step=1, format="%d").classes("w-24")
+            offered = {"": "of the seed", **dict(zip(names, names, strict=True))}
+            self.label = ui.select(offered, value="", label="label").classes("w-36")
+            self.label.set_visibility(bool(names))
+        self.truncation = _slider("truncation", 0, 1.5, 1.0, 0.01)
+        if family.tags.has_w:
+            with ui.row().classes("items-end gap-4"):
+                self.other = ui.number("style of seed", value=None, min=0, step=1, format="%d").classes("w-32")
+                self.layer = ui.number("from layer", value=0, min=0, max=family.w_layers - 1, step=1).classes("w-28")
+        images = family.data.modality == "image"
+        parts.say(
+            f"Directions in latent space, those that change the {'picture' if images else 'sample'} most first, in "
+            "standard deviations."
+            + (f" The small pictures show the seed at \u2212{_END:g} and +{_END:g}." if images else "")
+        ).classes("small pt-2")
+        self.sliders = {number: self.direction(number, family.data.modality) for number in range(1, count + 1)}
+
+    def direction(self, number: int, modality: str) -> ui.slider:
+        """Put the slider of a direction, between small pictures of where it leads to."""
+        with ui.column().classes("w-full gap-0 pt-1"):
+            ui.label(f"direction {number}").classes("text-sm")
+            with ui.row().classes("items-center w-full flex-nowrap gap-3"):
+                low = parts.Picture(f"direction {number} at -{_END:g}").classes("end")
+                slider = ui.slider(min=-_REACH, max=_REACH, step=0.05, value=0.0).classes("grow")
+                slider.props(f'aria-label="direction {number}"')
+                high = parts.Picture(f"direction {number} at +{_END:g}").classes("end")
+                _value_of(slider)
+        if modality == "image":
+            self.ends[number] = low, high
+        return slider
 
     async def moved(self) -> None:
         """Read the controls, and show the place they name."""
@@ -113,18 +137,41 @@ class Panel:
             shown = None
             while shown is not self.view:
                 shown, started = self.view, time.perf_counter()
-                self.picture.show(await asyncio.to_thread(self.drawn, shown))
+                picture, (line, python) = await asyncio.to_thread(self.drawn, shown)
+                self.picture.show(picture)
                 self.took.text = f"{1000 * (time.perf_counter() - started):.0f} ms"
-            line, python = command(self.explorer.run, shown)
             self.command(f"{line} --out picture.png")
             self.python(python)
+            await self.show_ends(shown)
         finally:
             self.busy = False
+        if shown is not self.view:
+            await self.show()
 
-    def drawn(self, view: View) -> str:
-        """Return a view as a picture that a page can show."""
+    def drawn(self, view: View) -> tuple[str, tuple[str, str]]:
+        """Return a view as a picture that a page can show, and the lines that make it elsewhere."""
         explorer = self.explorer
-        return parts.data_url(pictures.frame(explorer, explorer.sample(view)[0]))
+        return parts.data_url(pictures.frame(explorer, explorer.sample(view)[0])), command(explorer.run, view)
+
+    async def show_ends(self, view: View) -> None:
+        """Show where the directions lead to from the seed of a view, if that is not what is shown."""
+        start = View((Point(view.points[0].seed),), 0.0, view.label, view.truncation)
+        if start == self.ends_of or not self.ends:
+            return
+        self.ends_of = start
+        for (low, high), pair in zip(self.ends.values(), await asyncio.to_thread(self.drawn_ends, start), strict=True):
+            low.show(pair[0])
+            high.show(pair[1])
+
+    def drawn_ends(self, view: View) -> list[tuple[str, str]]:
+        """Return the two ends of every direction as small pictures."""
+        explorer, found = self.explorer, []
+        samples = explorer.sheet(view, reach=_END, columns=2)[: 2 * len(self.ends)]
+        for sample in samples:
+            small = explore.single(sample)
+            small.thumbnail((_SMALL, _SMALL))
+            found.append(parts.data_url(small))
+        return list(zip(found[::2], found[1::2], strict=True))
 
     def keep(self) -> None:
         """Keep the point that the controls name; two or more make a path to drag along."""
@@ -150,21 +197,25 @@ class Panel:
         self.truncation.value = 1.0
         await self.moved()
 
-    def download(self) -> None:
+    async def download(self) -> None:
         """Give the picture to the browser as a file."""
-        explorer = self.explorer
-        picture = pictures.frame(explorer, explorer.sample(self.view)[0])
-        ui.download.content(explore.encoded(picture), f"{self.name}.png", "image/png")
+
+        def drawn() -> bytes:
+            explorer = self.explorer
+            return explore.encoded(pictures.frame(explorer, explorer.sample(self.view)[0]))
+
+        ui.download.content(await asyncio.to_thread(drawn), f"{self.name}.png", "image/png")
 
     async def film(self) -> None:
         """Give a film along the points to the browser."""
-        view, explorer = replace(self.view, points=tuple(self.saved), at=0.0), self.explorer
-        samples = await asyncio.to_thread(explorer.path, view, 24 * (len(self.saved) - 1))
-        ui.download.content(
-            films.film([pictures.frame(explorer, sample, see_through=False) for sample in samples]),
-            f"{self.name}.gif",
-            "image/gif",
-        )
+        view = replace(self.view, points=tuple(self.saved), at=0.0)
+
+        def drawn() -> bytes:
+            explorer = self.explorer
+            samples = explorer.path(view, 24 * (len(self.saved) - 1))
+            return films.film([pictures.frame(explorer, sample, see_through=False) for sample in samples])
+
+        ui.download.content(await asyncio.to_thread(drawn), f"{self.name}.gif", "image/gif")
 
 
 def _slider(label: str, low: float, high: float, value: float, step: float) -> ui.slider:
@@ -172,8 +223,13 @@ def _slider(label: str, low: float, high: float, value: float, step: float) -> u
         ui.label(label).classes("w-28 shrink-0 text-sm")
         slider = ui.slider(min=low, max=high, step=step, value=value).classes("grow")
         slider.props(f'aria-label="{label}"')
-        ui.label().bind_text_from(slider, "value", lambda number: f"{number:.2f}").classes("w-12 text-sm text-right")
+        _value_of(slider)
     return slider
+
+
+def _value_of(slider: ui.slider) -> None:
+    shown = ui.label().bind_text_from(slider, "value", lambda number: f"{number:.2f}")
+    shown.classes("w-10 shrink-0 text-sm text-right")
 
 
 def explorer_panel(desk: Desk, name: str, entry: Entry) -> None:

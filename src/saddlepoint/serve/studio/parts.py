@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import base64
 import functools
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import html
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from nicegui import ui
 from PIL import Image
@@ -14,64 +18,174 @@ from PIL import Image
 from saddlepoint import explore
 from saddlepoint._errors import SaddlepointError
 from saddlepoint.data import Finding
+from saddlepoint.engine.doctor import ALARMS
+from saddlepoint.shelf import Entry
 
-_PLACES = (("Runs", "/"), ("Train", "/train"), ("Compare", "/compare"), ("Lab", "/lab"))
+PLACES = (("Runs", "/"), ("Train", "/train"), ("Compare", "/compare"), ("Lab", "/lab"))
+_HEAD = Path(__file__).with_name("head.html").read_text(encoding="utf-8")
 
-_HEAD = """
-<style>
-  :root { color-scheme: light dark; }
-  body { overflow-x: hidden; }
-  .pixels { image-rendering: pixelated; max-width: 100%; height: auto; display: block; }
-  .wide { overflow-x: auto; max-width: 100%; }
-  .figures { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-  .figures th, .figures td { padding: .25rem .7rem; text-align: left; vertical-align: top; }
-  .figures th, .figures td { font-weight: 400; border-top: 1px solid #8884; }
-  .figures .n { text-align: right; white-space: nowrap; }
-  .quiet { opacity: .8; }
-  .link, .nicegui-link { color: #2b66c4; text-decoration: underline; overflow-wrap: anywhere; }
-  .body--dark .link, .body--dark .nicegui-link { color: #8ab4f8; }
-  a:focus-visible, button:focus-visible, [tabindex]:focus-visible { outline: 2px solid #3b7dd8; outline-offset: 2px; }
-  code { overflow-wrap: anywhere; }
-</style>
-<script>
-  const shade = "saddlepoint-dark";
-  window.switchShade = () => {
-    Quasar.Dark.toggle();
-    localStorage.setItem(shade, Quasar.Dark.isActive ? "yes" : "no");
-  };
-  window.addEventListener("load", () => {
-    const kept = localStorage.getItem(shade);
-    if (kept !== null) Quasar.Dark.set(kept === "yes");
-  });
-</script>
-"""
+ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="6" fill="#3b6fc4"/>'
+    '<path d="M4 10Q16 26 28 10M16 4V18" fill="none" stroke="#fff" stroke-width="3"/></svg>'
+)
 
 
 @contextmanager
-def page(title: str) -> Iterator[None]:
-    """Lay out a page: navigation above, the content in one column that fits a phone and a wide screen."""
+def page(title: str, place: str = "", *, above: bool = False) -> Iterator[None]:
+    """Lay out a page: name and navigation above, the content in one column that fits a phone and a wide screen.
+
+    Args:
+        title: heading, and name of the window.
+        place: which of the places in the navigation it is, or lies below.
+        above: put a way back to the place above the heading.
+    """
     ui.page_title(f"{title} - saddlepoint")
     ui.add_head_html(_HEAD)
     ui.colors(primary="#3b6fc4")
     with (
-        ui.header().classes("items-center gap-x-4 gap-y-0 py-1 px-3 bg-primary"),
-        ui.element("nav").classes("flex flex-wrap items-center gap-x-4 w-full").props('aria-label="Main"'),
+        ui.header().classes("bar items-center py-0 px-2 sm:px-4"),
+        ui.element("nav").classes("flex items-center gap-x-1 sm:gap-x-2 w-full").props('aria-label="Main"'),
     ):
-        for name, target in _PLACES:
-            ui.link(name, target).classes("text-white no-underline py-2")
+        with ui.link(target="/").classes("brand sm:mr-4").props('aria-label="saddlepoint studio"'):
+            ui.html(ICON, sanitize=False).style("width: 1.6rem; height: 1.6rem")
+            ui.html("<span>saddlepoint studio</span>", sanitize=False)
+        for name, target in PLACES:
+            link = ui.link(name, target).classes("place")
+            if name == place:
+                link.props("aria-current=page")
         ui.space()
-        shade = ui.button(icon="contrast").props('flat round color=white aria-label="Light or dark"')
+        shade = ui.button(icon="contrast").props('flat round dense aria-label="Light or dark"')
         shade.on("click", js_handler="() => switchShade()")
-    content = ui.element("main").classes("w-full max-w-screen-xl mx-auto px-2 sm:px-4 pb-10")
+    content = ui.element("main").classes("w-full max-w-screen-xl mx-auto px-2 sm:px-4 pb-12")
     ui.skip_link(target=content)
     with content:
-        ui.label(title).classes("text-2xl py-3").props("role=heading aria-level=1")
+        if above:
+            ui.link(f"\u2190 {place}", dict(PLACES)[place]).classes("text-sm inline-block pt-3")
+        ui.label(title).classes("text-2xl font-medium break-words " + ("pb-2" if above else "pt-5 pb-3")).props(
+            "role=heading aria-level=1"
+        )
         yield
+
+
+ARROWS = {"lower": "\u2193", "higher": "\u2191", "neither": ""}
+"""Which way a figure is better."""
+
+
+def address(place: str, name: str) -> str:
+    """Return the address of a run's page, picture or report."""
+    return f"{place}/{quote(name, safe='')}"
+
+
+def thumbnail_address(entry: Entry) -> str:
+    """Return the address of a small picture of a run's newest snapshot."""
+    return f"{address('/thumbnail', entry.name)}/{entry.picture}.png"
+
+
+def block() -> ui.column:
+    """Put a card, and return it to be filled."""
+    return ui.column().classes("sheet w-full gap-2")
+
+
+def badge(text: str, tone: str = "") -> ui.label:
+    """Put a word in a frame.
+
+    Args:
+        text: the word.
+        tone: ``amber``, ``red``, or "": neutral. None is green: only what was measured may call samples good.
+    """
+    return ui.label(text).classes(f"badge {tone}")
+
+
+def tone_of(verdict: str) -> str:
+    """Return the tone of a doctor's verdict: red for what ends a training, amber for other alarms."""
+    return ("red" if verdict in ("diverged", "full collapse") else "amber") if verdict in ALARMS else ""
+
+
+@contextmanager
+def wide() -> Iterator[None]:
+    """Hold what may be wider than a phone: it scrolls sideways, and a sign says so."""
+    with ui.element("div").classes("reach"), ui.element("div").classes("wide"):
+        yield
+
+
+def waiting(text: str) -> ui.row:
+    """Put a turning wheel with what is waited for; delete it, or clear its place, when it is there."""
+    row = ui.row().classes("items-center gap-3 py-4").props("role=status")
+    with row:
+        ui.spinner(size="1.6em")
+        ui.label(text).classes("quiet")
+    return row
+
+
+async def confirmed(question: str, action: str) -> bool:
+    """Ask before something that cannot be undone; return whether to do it."""
+    with ui.dialog() as dialog, ui.card():
+        ui.label(question).classes("break-words")
+        with ui.row().classes("w-full justify-end gap-2"):
+            ui.button("Cancel", on_click=lambda: dialog.submit(False)).props("flat no-caps autofocus")
+            ui.button(action, on_click=lambda: dialog.submit(True)).props("no-caps color=negative")
+    answer = await dialog
+    dialog.delete()
+    return bool(answer)
+
+
+async def asked(question: str, value: str, action: str) -> str:
+    """Ask for a word; return it, or "" if there is none."""
+    with ui.dialog() as dialog, ui.card().classes("w-96"):
+        field = ui.input(question, value=value).classes("w-full").props("autofocus")
+        field.on("keydown.enter", lambda: dialog.submit(field.value))
+        with ui.row().classes("w-full justify-end gap-2"):
+            ui.button("Cancel", on_click=lambda: dialog.submit("")).props("flat no-caps")
+            ui.button(action, on_click=lambda: dialog.submit(field.value)).props("no-caps")
+    answer = await dialog
+    dialog.delete()
+    return str(answer or "")
+
+
+_FORMULA = re.compile(
+    r"(?P<letter>\b[A-Za-z])_(?P<low>[A-Za-z]+|\d+)\b|(?P<star>\bD)\*|(?P<base>[A-Za-z\d)])\^(?P<high>-?\w+)"
+    r"|\b(?P<root>sqrt)\b|\b(?P<alone>[DGV]\b|[dpxz]\b(?= = |\())"
+)
+
+
+def formula(text: str) -> str:
+    """Return a sentence with its formulas set as such, as HTML: ``p_data`` with an index, ``D*`` with a star above.
+
+    >>> formula("D* = p_data / (p_data + p_g)")
+    '<i>D</i><sup>*</sup> = <i>p</i><sub>data</sub> / (<i>p</i><sub>data</sub> + <i>p</i><sub>g</sub>)'
+    """
+
+    def set_one(match: re.Match[str]) -> str:
+        if match["letter"]:
+            return f"<i>{match['letter']}</i><sub>{match['low']}</sub>"
+        if match["star"]:
+            return f"<i>{match['star']}</i><sup>*</sup>"
+        if match["base"]:
+            return f"{match['base']}<sup>{match['high'].replace('-', '&minus;')}</sup>"
+        return "&radic;" if match["root"] else f"<i>{match['alone']}</i>"
+
+    return _FORMULA.sub(set_one, html.escape(text, quote=False)).replace("+-", "&plusmn;")
+
+
+class Formula(ui.html):
+    """A sentence with formulas.
+
+    Args:
+        text: the sentence, as `formula` reads it.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(formula(text), sanitize=False)
+        self.classes("formula")
+
+    def say(self, text: str) -> None:
+        """Show another sentence."""
+        self.content = formula(text)
 
 
 def heading(text: str) -> None:
     """Put a heading of the second level."""
-    ui.label(text).classes("text-lg pt-4 pb-1").props("role=heading aria-level=2")
+    ui.label(text).classes("text-lg font-medium pt-4 pb-1").props("role=heading aria-level=2")
 
 
 def say(text: str) -> ui.label:
@@ -126,6 +240,33 @@ class Picture(ui.element):
         self.props["src"] = picture if isinstance(picture, str) else data_url(picture)
 
 
+class Legend(ui.row):
+    """The names of a diagram's curves beside their colours, whole, with their formulas set.
+
+    Args:
+        options: of the diagram, as `charts` makes them.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.classes("gap-x-4 gap-y-1")
+        self.entries: list[tuple[str, str]] = []
+        self.show(options)
+
+    def show(self, options: Mapping[str, Any]) -> None:
+        """Show the names of a diagram; nothing happens while they stay."""
+        entries = list(dict.fromkeys((line["name"], line["color"]) for line in options["series"] if line["name"]))
+        if entries == self.entries:
+            return
+        self.entries = entries
+        self.clear()
+        with self:
+            for name, colour in entries:
+                with ui.row().classes("items-center gap-2 flex-nowrap"):
+                    ui.element("span").classes("swatch").style(f"background: {colour}")
+                    Formula(name).classes("text-sm break-words min-w-0")
+
+
 def copyable(label: str, text: str) -> Callable[[str], None]:
     """Put a line of text with a button that copies it; return the function that changes the text."""
     with ui.row().classes("items-center gap-2 w-full flex-nowrap"):
@@ -144,7 +285,10 @@ def copyable(label: str, text: str) -> Callable[[str], None]:
 
 
 def table(lines: list[list[str]], *, numbers: bool = True) -> None:
-    """Put a table whose first line and first column are headings; the other columns hold numbers, or words."""
+    """Put a table whose first line and first column are headings; the other columns hold numbers, or words.
+
+    Further lines of a cell are set small.
+    """
     with ui.element("table").classes("figures text-sm"):
         for number, line in enumerate(lines):
             with ui.element("tr"):
@@ -154,8 +298,11 @@ def table(lines: list[list[str]], *, numbers: bool = True) -> None:
                         if head:
                             cell.props(f"scope={'col' if number == 0 else 'row'}")
                         if place and numbers:
-                            cell.classes("n")
-                        ui.label(text)
+                            cell.classes("n own" if place == 1 and number else "n")
+                        first, *more = text.split("\n")
+                        ui.label(first)
+                        for note in more:
+                            ui.label(note).classes("quiet small break-all")
 
 
 def reading(findings: Sequence[Finding]) -> None:

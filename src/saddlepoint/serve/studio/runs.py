@@ -1,89 +1,211 @@
-"""The table of runs."""
+"""The table of runs: pictures, figures to sort by, what can be done with each."""
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-from nicegui import ui
+from nicegui import events, ui
 
 from saddlepoint import jobs
-from saddlepoint.serve.studio import parts
+from saddlepoint.evaluate.rows import kind_of
+from saddlepoint.serve.studio import actions, parts
 from saddlepoint.serve.studio.desk import Desk
-from saddlepoint.shelf import Entry
+from saddlepoint.serve.studio.parts import ARROWS
+from saddlepoint.shelf import STATES, Entry, Figure
 
 _EVERY_SECONDS = 1.0
+_MOST_FIGURES = 3
 
-_COLUMNS = [
-    {"name": name, "label": label, "field": name, "align": "left", "sortable": True}
-    for name, label in (
-        ("name", "run"), ("family", "family"), ("data", "data"), ("state", "state"), ("progress", "progress"),
-        ("verdict", "doctor"), ("figures", "figures"),
-    )
-]  # fmt: skip
+_SORT = "(a, b) => a === b ? 0 : a === null ? 1 : b === null ? -1 : a < b ? -1 : 1"
+"""Runs without the figure stand last where the smallest is first."""
 
-_LINK = """<q-td :props="props"><a class="link" :href="'/run/' + encodeURIComponent(props.row.name)">
-{{ props.row.name }}</a></q-td>"""
+_PICTURE = """<q-td :props="props" style="width: 80px"><a :href="props.row.address" tabindex="-1" aria-hidden="true">
+<img v-if="props.row.picture" class="thumb" :src="props.row.picture" alt="">
+<div v-else class="blank"></div></a></q-td>"""
+_NAME = """<q-td :props="props" style="white-space: normal; min-width: 11rem"><a class="link" :href="props.row.address">
+{{ props.row.name }}</a><div class="quiet small">{{ props.row.family }}</div></q-td>"""
 _STATE = """<q-td :props="props">{{ props.row.state }}
-<div v-if="props.row.detail" class="quiet" style="max-width: 22rem; white-space: normal">
-{{ props.row.detail }}</div></q-td>"""
-_PROGRESS = """<q-td :props="props"><q-linear-progress v-if="props.row.share !== null" :value="props.row.share"
+<q-linear-progress v-if="props.row.share !== null" :value="props.row.share" class="q-mt-xs"
 :aria-label="'progress of ' + props.row.name" style="min-width: 5rem"/>
-<span class="quiet">{{ props.row.progress }}</span></q-td>"""
-_FIGURES = """<q-td :props="props"><div v-for="figure in props.row.figures">{{ figure }}</div></q-td>"""
-_CARD = """<div class="col-12 q-pa-xs"><q-card flat bordered class="q-pa-sm">
-<a class="link" :href="'/run/' + encodeURIComponent(props.row.name)">{{ props.row.name }}</a>
-<div>{{ props.row.family }} {{ props.row.data }}</div>
-<div>{{ props.row.state }} <span class="quiet">{{ props.row.detail }}</span></div>
-<q-linear-progress v-if="props.row.share !== null" :value="props.row.share"
+<div v-if="props.row.detail" class="quiet small" style="max-width: 20rem; white-space: normal">
+{{ props.row.detail }}</div></q-td>"""
+_VERDICT = """<q-td :props="props"><span v-if="props.row.verdict" :class="'badge ' + props.row.tone">
+{{ props.row.verdict }}</span></q-td>"""
+_FIGURE = """<q-td :props="props"><template v-if="props.row.shown[props.col.name]">
+<div :title="props.row.shown[props.col.name].protocol">{{ props.row.shown[props.col.name].value }}</div>
+<div class="quiet small">{{ props.row.shown[props.col.name].error }}</div></template></q-td>"""
+_MENU = """<q-btn flat round dense icon="more_vert" :aria-label="'What to do with ' + props.row.name">
+<q-menu auto-close><q-list style="min-width: 9rem">
+<q-item v-if="props.row.reported" clickable tag="a" :href="'/report/' + encodeURIComponent(props.row.name)">
+<q-item-section>Open the report</q-item-section></q-item>
+<q-item clickable @click="() => $parent.$emit('rename', props.row)"><q-item-section>Rename</q-item-section></q-item>
+<q-item clickable @click="() => $parent.$emit('remove', props.row)"><q-item-section>Delete</q-item-section></q-item>
+</q-list></q-menu></q-btn>"""
+_ACTIONS = f"""<q-td :props="props" style="width: 40px">{_MENU}</q-td>"""
+_CARD = f"""<div class="col-12 q-pa-xs"><q-card flat bordered class="q-pa-sm">
+<div class="row no-wrap" style="gap: .75rem"><a :href="props.row.address" tabindex="-1" aria-hidden="true">
+<img v-if="props.row.picture" class="thumb" :src="props.row.picture" alt=""><div v-else class="blank"></div></a>
+<div class="col" style="min-width: 0"><a class="link" :href="props.row.address">{{{{ props.row.name }}}}</a>
+<div class="quiet small">{{{{ props.row.family }}}} on {{{{ props.row.data }}}}</div>
+<div>{{{{ props.row.state }}}}, {{{{ props.row.samples }}}}
+<span v-if="props.row.verdict" :class="'badge ' + props.row.tone">{{{{ props.row.verdict }}}}</span></div>
+<div class="quiet small">{{{{ props.row.detail }}}}</div></div>{_MENU}</div>
+<q-linear-progress v-if="props.row.share !== null" :value="props.row.share" class="q-mt-xs"
 :aria-label="'progress of ' + props.row.name"/>
-<div class="quiet">{{ props.row.progress }}</div><div>{{ props.row.verdict }}</div>
-<div v-for="figure in props.row.figures">{{ figure }}</div></q-card></div>"""
+<div v-for="figure in props.row.lines" class="small">{{{{ figure }}}}</div></q-card></div>"""
 
 
-def show(desk: Desk) -> None:
-    """Show all runs; what changes on disk changes here."""
-    with parts.page("Runs"):
-        empty = ui.column().classes("gap-2")
-        with empty:
-            ui.label(f"There are no runs in {desk.shelf.root} yet.")
-            ui.label("Train one on the page Train, or in a terminal:")
-            ui.code("saddle train", language="bash")
-        search = ui.input("Search", placeholder="family, data, verdict ...").props("dense clearable").classes("w-64")
-        table = ui.table(rows=[], columns=_COLUMNS, row_key="name", pagination=25).classes("w-full")
-        table.props[":grid"] = "Quasar.Screen.lt.sm"
-        table.props["flat"] = True
-        for slot, template in (
-            ("body-cell-name", _LINK), ("body-cell-state", _STATE), ("body-cell-progress", _PROGRESS),
-            ("body-cell-figures", _FIGURES), ("item", _CARD),
-        ):  # fmt: skip
-            table.add_slot(slot, template)
-        search.bind_value_to(table, "filter", lambda text: text or "")
+class Table:
+    """The table of one visitor; what changes on disk changes here.
 
-        def refresh() -> None:
-            jobs.reap()
-            rows = [_row(entry) for entry in desk.shelf.entries()]
-            empty.set_visibility(not rows)
-            table.set_visibility(bool(rows))
-            search.set_visibility(bool(rows))
-            if rows != table.rows:
-                table.rows = rows
+    Args:
+        desk: the studio's state.
+    """
 
-        refresh()
-        ui.timer(_EVERY_SECONDS, refresh)
+    def __init__(self, desk: Desk) -> None:
+        self.desk, self.found = desk, list[Entry]()
+        self.empty = ui.column().classes("sheet gap-2 w-full")
+        with self.empty:
+            ui.label(f"There are no runs in {desk.shelf.root} yet.").classes("font-medium")
+            ui.label("Train one on your own pictures or table, or on data that come with the library:")
+            ui.button("Train", icon="play_arrow", on_click=lambda: ui.navigate.to("/train")).props("no-caps")
+            ui.label("Or in a terminal:").classes("quiet")
+            ui.code(f"saddle train gan --data digits --budget 20s --out {desk.shelf.root}/first", language="bash")
+        with ui.row().classes("items-end gap-4 w-full pb-2") as self.filters:
+            self.search = ui.input("Search", placeholder="name, family, data, doctor").props("dense clearable")
+            self.search.classes("w-64")
+            self.state = ui.select({"": "every state"}, value="", label="State").props("dense").classes("w-36")
+            self.order = ui.select(_ORDERS, value="changed", label="Order").props("dense").classes("w-40 sm:hidden")
+            self.count = parts.say("").classes("small")
+        self.table = ui.table(rows=[], columns=[], row_key="name", pagination=25).classes("w-full")
+        self.table.props[":grid"] = "Quasar.Screen.lt.md"
+        self.table.props("flat bordered")
+        self.slots()
+        for control in (self.search, self.state, self.order):
+            control.on_value_change(self.draw)
+        self.table.on("rename", parts.guarded(self.rename))
+        self.table.on("remove", parts.guarded(self.remove))
+
+    def slots(self) -> None:
+        """Say how cells are drawn."""
+        fixed = {
+            "picture": _PICTURE, "name": _NAME, "state": _STATE, "verdict": _VERDICT, "actions": _ACTIONS,
+            **{f"figure{number}": _FIGURE for number in range(_MOST_FIGURES)},
+        }  # fmt: skip
+        for name, template in fixed.items():
+            self.table.add_slot(f"body-cell-{name}", template)
+        self.table.add_slot("item", _CARD)
+
+    async def refresh(self) -> None:
+        """Look at the folder again, beside the page."""
+        jobs.reap()
+        found = await asyncio.to_thread(self.desk.shelf.entries)
+        if found != self.found:
+            self.found = found
+            self.draw()
+
+    def draw(self) -> None:
+        """Show the runs that fit what is searched for."""
+        words, state = str(self.search.value or "").lower().split(), self.state.value
+        fit = [entry for entry in self.found if _fits(entry, words) and state in ("", entry.state)]
+        for holder, visible in ((self.empty, not self.found), (self.filters, self.found), (self.table, self.found)):
+            holder.set_visibility(bool(visible))
+        states = {"": "every state"} | {name: name for name in STATES if any(e.state == name for e in self.found)}
+        if self.state.options != states:
+            self.state.set_options(states, value=self.state.value if self.state.value in states else "")
+        self.count.text = "" if len(fit) == len(self.found) else f"{len(fit)} of {len(self.found)} runs"
+        headings = headline(self.found)
+        rows = [_row(entry, headings) for entry in sorted(fit, key=_KEYS[str(self.order.value)])]
+        columns = _columns(headings)
+        if columns != self.table.columns:
+            self.table.columns = columns
+        if rows != self.table.rows:
+            self.table.rows = rows
+
+    async def rename(self, event: events.GenericEventArguments) -> None:
+        """Ask for another name, and give it."""
+        if await actions.rename(self.desk, str(event.args["name"])):
+            await self.refresh()
+
+    async def remove(self, event: events.GenericEventArguments) -> None:
+        """Ask, and remove."""
+        if await actions.remove(self.desk, str(event.args["name"])):
+            await self.refresh()
 
 
-def _row(entry: Entry) -> dict[str, Any]:
-    share = entry.progress
+async def show(desk: Desk) -> None:
+    """Show all runs."""
+    with parts.page("Runs", "Runs"):
+        table = Table(desk)
+        await table.refresh()
+        table.draw()
+        ui.timer(_EVERY_SECONDS, table.refresh)
+
+
+def headline(entries: Sequence[Entry]) -> list[tuple[str, str, str]]:
+    """Return kind, name and direction of the figures that most runs have."""
+    counted = Counter((kind_of(f.protocol), f.metric, f.better) for entry in entries for f in entry.figures)
+    return [key for key, _ in counted.most_common(_MOST_FIGURES)]
+
+
+def _columns(headings: Sequence[tuple[str, str, str]]) -> list[dict[str, Any]]:
+    found = [{"name": "picture", "label": "", "field": "picture", "align": "left"}]
+    found += [
+        _column("name", "run"),
+        _column("data", "data"),
+        _column("state", "state"),
+        _column("nimg", "samples seen"),
+    ]
+    found[-1]["align"], found[-1][":format"] = "right", "value => (value / 1000).toFixed(1) + 'k'"
+    for number, (_, metric, better) in enumerate(headings):
+        found.append(_column(f"figure{number}", f"{metric} {ARROWS[better]}".strip()))
+        found[-1] |= {"align": "right", ":sort": _SORT}
+    found += [_column("verdict", "doctor"), {"name": "actions", "label": "", "field": "name", "align": "right"}]
+    return found
+
+
+def _column(name: str, label: str) -> dict[str, Any]:
+    return {"name": name, "label": label, "field": name, "align": "left", "sortable": True}
+
+
+def _fits(entry: Entry, words: Sequence[str]) -> bool:
+    text = " ".join((entry.name, entry.family, entry.preset, entry.data, entry.state, entry.verdict, entry.detail))
+    return all(word in text.lower() for word in words)
+
+
+def _row(entry: Entry, headings: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
+    figures: dict[tuple[str, str], Figure] = {(kind_of(f.protocol), f.metric): f for f in entry.figures}
+    own = [figures.get(key[:2]) for key in headings]
+    live = entry.state in ("starting", "running")
     return {
         "name": entry.name,
+        "address": parts.address("/run", entry.name),
+        "picture": None if entry.picture is None else parts.thumbnail_address(entry),
         "family": f"{entry.family} {entry.preset}".strip(),
         "data": entry.data,
         "state": entry.state,
         "detail": entry.detail if entry.state in ("paused", "failed", "broken") else "",
-        "share": share,
-        "progress": f"{entry.nimg / 1000:,.1f} kimg" + ("" if share is None else f", {share:.0%}")
-        if entry.family
-        else "",
+        "share": entry.progress if live else None,
+        "nimg": entry.nimg,
+        "samples": f"{entry.nimg / 1000:,.1f} thousand samples" if entry.family else "",
         "verdict": entry.verdict,
-        "figures": [f"{figure.metric} {figure.value}" for figure in entry.figures[:3]],
+        "tone": parts.tone_of(entry.verdict),
+        "reported": entry.reported,
+        "shown": {f"figure{number}": _shown(figure) for number, figure in enumerate(own) if figure is not None},
+        "lines": [f"{f.metric} {ARROWS[f.better]} {f.value}" for f in own if f is not None],
+        **{f"figure{number}": None if figure is None else figure.number for number, figure in enumerate(own)},
     }
+
+
+def _shown(figure: Figure) -> dict[str, str]:
+    value, _, error = figure.value.partition(" ")
+    return {"value": value, "error": error, "protocol": figure.protocol}
+
+
+_ORDERS = {"changed": "newest first", "name": "by name", "nimg": "most trained"}
+_KEYS: dict[str, Any] = {
+    "changed": lambda entry: -entry.changed, "name": lambda entry: entry.name, "nimg": lambda entry: -entry.nimg,
+}  # fmt: skip

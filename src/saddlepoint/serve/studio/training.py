@@ -1,27 +1,31 @@
-"""Starting a training: family, data, preset and options, all from the registry."""
+"""Starting a training: your data first, then what is trained on it, then the command that does the same."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import shlex
-import uuid
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from nicegui import events, ui
+from nicegui import ui
 
 from saddlepoint import api
-from saddlepoint._errors import ConfigError
-from saddlepoint.config import describe
-from saddlepoint.data import KNOWN, OpenQuestion, Preparation, Reading, absolute_source
-from saddlepoint.family import get_family
-from saddlepoint.serve.studio import parts
+from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.data import KNOWN, Dataset, OpenQuestion, Preparation, Reading, absolute_source
+from saddlepoint.family import families, get_family
+from saddlepoint.resolve import Resolved
+from saddlepoint.serve.studio import parts, thumbnails
+from saddlepoint.serve.studio.bringing import Source
+from saddlepoint.serve.studio.choices import Fields
 from saddlepoint.serve.studio.desk import Desk
 
-_MOST_BYTES = 2_000_000_000
-_FILES = ".zip,.parquet,.npz,.npy,.csv,.tsv,.txt,.gz,.xlsx,.feather,.h5,.hdf5,.tar,.mat,.ts,.tsf,.arff,.nc"
+_TIMES = ("1m", "3m", "20m", "1h")
+_FIRST = {"image": "dcgan", "vector": "gan", "sequence": "timegan"}
+_TABLES = (".csv", ".tsv", ".txt", ".xlsx", ".feather", ".ts", ".tsf", ".arff", ".nc")
+_KINDS = {1: "vector", 2: "sequence", 3: "image"}
+_CHOSEN = ("size", "options", "batch")
 
 
 class Form:
@@ -33,143 +37,228 @@ class Form:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        kinds = api.list_families()
-        with ui.element("div").classes("grid grid-cols-1 sm:grid-cols-2 lg:grid-cols-4 gap-x-4 w-full max-w-screen-lg"):
-            self.family = ui.select({name: f"{name}: {kind.summary}" for name, kind in kinds.items()}, label="family")
-            self.preset = ui.select([], label="preset")
-            self.data = ui.input("data", value="mnist", autocomplete=list(KNOWN))
-            self.budget = ui.input("training time", placeholder="3m")
-            self.seed = ui.number("seed", value=0, min=0, step=1, format="%d")
-        names = ", ".join(list(KNOWN)[:6])
-        parts.say(
-            f"Data: a name such as {names}; the path of a folder of images, of a table or of arrays; or hf:owner/name."
-        )
-        self.upload = ui.upload(
-            label="or bring a file", auto_upload=True, max_file_size=_MOST_BYTES, on_upload=parts.guarded(self.take),
-            on_rejected=lambda: ui.notify("The file is larger than 2 GB: give its path instead.", type="negative"),
-        ).props(f'accept="{_FILES}" flat bordered').classes("w-full max-w-xl")  # fmt: skip
-        with ui.expansion("Options of the family").classes("w-full"):
-            self.options = ui.element("div").classes("grid grid-cols-1 sm:grid-cols-2 lg:grid-cols-3 gap-x-4 w-full")
-        self.fields: dict[str, tuple[ui.input, str]] = {}
-        self.line = parts.copyable("command", "")
         self.asked: dict[str, str | bool] = {}
-        with ui.row().classes("gap-2"):
-            ui.button("Look into the data", icon="search", on_click=parts.guarded(self.look)).props("no-caps outline")
+        self.looked, self.by_hand, self.filling = False, False, False
+        with parts.block():
+            _step(1, "Your data")
+            self.source = Source(desk, parts.guarded(self.look))
+            with ui.row().classes("items-center gap-3"):
+                ui.button("Look into the data", icon="search", on_click=parts.guarded(self.look)).props(
+                    "no-caps outline"
+                )
+            self.frame = ui.column().classes("w-full gap-2")
+            with self.frame:
+                self.reading = ui.column().classes("w-full gap-2")
+        with parts.block():
+            _step(2, "What to train")
+            self.put_choices()
+        with parts.block():
+            _step(3, "Options")
+            self.heading = ui.expansion("Options of the family").classes("w-full")
+            with self.heading:
+                self.fields = Fields(self.said)
+        with parts.block():
+            _step(4, "Train")
+            self.line = parts.copyable("command", "")
+            parts.say(
+                "It runs in a process of its own: it goes on when this page is closed, and when the studio ends."
+            ).classes("small")
             ui.button("Train", icon="play_arrow", on_click=parts.guarded(self.start)).props("no-caps")
-        self.frame = ui.column().classes("w-full")
-        with self.frame:
-            self.reading = ui.column().classes("w-full")
-        self.family.on_value_change(self.chosen)
-        self.preset.on_value_change(self.filled)
-        for control in (self.budget, self.seed):
-            control.on_value_change(self.said)
-        self.data.on_value_change(self.brought)
-        self.family.value = next(iter(kinds))
+        self.source.field.on_value_change(self.brought)
+        self.source.field.on("keydown.enter", parts.guarded(self.look))
+        self.offer(list(families()))
+        self.family.value = next(iter(families()))
 
-    def chosen(self) -> None:
-        """Offer the presets of the chosen family."""
-        presets = list(get_family(str(self.family.value)).PRESETS)
+    def put_choices(self) -> None:
+        """Put what every training has: family, preset, size, time, threads, and the rest folded."""
+        with ui.element("div").classes("grid grid-cols-1 sm:grid-cols-2 gap-x-6 gap-y-2 w-full"):
+            self.family = ui.select([], label="family").classes("w-full min-w-0")
+            self.preset = ui.select([], label="preset").classes("w-full min-w-0")
+            with ui.column().classes("w-full gap-0"):
+                self.budget = ui.input("training time", placeholder="3m").classes("w-full")
+                with ui.row().classes("gap-1"):
+                    for time in _TIMES:
+                        ui.button(time, on_click=partial(self.budget.set_value, time)).props("flat dense no-caps")
+            self.size = ui.select(["auto"], value="auto", label="size of the pictures").classes("w-full")
+            self.threads = ui.input("threads", value="auto").classes("w-full")
+            self.threads.tooltip("auto, or a number of CPU threads that stays")
+        with (
+            ui.expansion("Seed, remedies, device").classes("w-full"),
+            ui.element("div").classes("grid grid-cols-1 sm:grid-cols-3 gap-x-6 w-full"),
+        ):
+            self.seed = ui.number("seed", value=0, min=0, step=1, format="%d")
+            self.remedy = ui.select(_REMEDIES, value="", label="when the doctor finds trouble")
+            self.device = ui.select(["auto", "cpu", "cuda", "mps"], value="auto", label="device")
+        self.family.on_value_change(parts.guarded(self.chosen))
+        self.preset.on_value_change(self.filled)
+        self.size.on_value_change(parts.guarded(self.sized))
+        for control in (self.budget, self.threads, self.seed, self.remedy, self.device):
+            control.on_value_change(self.said)
+
+    def offer(self, names: Sequence[str]) -> None:
+        """Offer families."""
+        self.family.set_options({name: f"{name}: {families()[name].summary}" for name in names})
+
+    async def chosen(self) -> None:
+        """Offer the presets and sizes of the chosen family; look at the data as it would."""
+        kind = get_family(str(self.family.value))
+        presets = list(kind.PRESETS)
         self.preset.set_options(presets, value=presets[0])
+        sizes = [str(size) for size in kind.sizes] or ["16", "28", "32", "64"]
+        images = "image" in kind.tags.modalities
+        self.size.set_options(["auto", *sizes], value=self.size.value if self.size.value in sizes else "auto")
+        self.size.set_visibility(images)
         self.filled()
+        if not self.filling:
+            self.by_hand = True
+            if self.looked:
+                await self.look()
 
     def filled(self) -> None:
         """Offer the options of the chosen preset."""
         kind = get_family(str(self.family.value))
-        if self.preset.value not in kind.PRESETS:
-            return
-        self.options.clear()
-        self.fields.clear()
-        self.budget.props["placeholder"] = kind.default_budget
-        with self.options:
-            for option, value, help in describe(kind.Config, kind.PRESETS[str(self.preset.value)]):
-                name = option.removeprefix("--")
-                field = ui.input(name, value=value, on_change=self.said).props("dense").classes("w-full")
-                field.tooltip(help)
-                self.fields[name] = (field, value)
+        if self.preset.value in kind.PRESETS:
+            self.budget.props["placeholder"] = f"{kind.default_budget}, if left empty"
+            self.heading.text = f"Options of {kind.name}"
+            self.fields.fill(kind, str(self.preset.value))
+            self.said()
+
+    async def sized(self) -> None:
+        """Take another size; what was seen of the data is seen again."""
         self.said()
+        if self.looked and not self.filling:
+            await self.look()
 
     @property
-    def changed(self) -> dict[str, str]:
-        """Options that differ from the preset's."""
-        return {name: str(field.value) for name, (field, usual) in self.fields.items() if field.value != usual}
+    def preparation(self) -> dict[str, str | bool]:
+        """How the data is to be read, as far as it was said."""
+        sized = {"size": str(self.size.value)} if self.size.value != "auto" and self.size.visible else {}
+        return {**self.asked, **sized}
 
     @property
     def words(self) -> list[str]:
-        """Arguments of the command after family and data."""
-        words = (
-            []
-            if self.preset.value == next(iter(get_family(str(self.family.value)).PRESETS))
-            else ["--preset", str(self.preset.value)]
-        )
-        words += ["--budget", str(self.budget.value)] if self.budget.value else []
-        words += ["--seed", str(int(self.seed.value or 0))] if self.seed.value else []
-        words += Reading("", self.asked).flags()
-        return words + [word for name, value in self.changed.items() for word in (f"--{name}", value)]
+        """Arguments of the command after family and data.
+
+        Raises:
+            ConfigError: if the threads are no number.
+        """
+        usual = next(iter(get_family(str(self.family.value)).PRESETS))
+        words = [] if self.preset.value == usual else ["--preset", str(self.preset.value)]
+        for name, value in (
+            ("budget", self.budget.value), ("seed", int(self.seed.value or 0)), ("threads", self.fixed_threads),
+            ("remedy", self.remedy.value), ("device", "" if self.device.value == "auto" else self.device.value),
+        ):  # fmt: skip
+            words += [f"--{name}", str(value)] if value else []
+        words += Reading("", self.preparation).flags()
+        return words + [word for name, value in self.fields.different.items() for word in (f"--{name}", value)]
+
+    @property
+    def fixed_threads(self) -> int | None:
+        """The number of threads that was asked for; None: chosen by itself.
+
+        Raises:
+            ConfigError: if it is neither ``auto`` nor a number from 1 on.
+        """
+        text = str(self.threads.value or "auto").strip()
+        if text == "auto":
+            return None
+        if not text.isdecimal() or int(text) < 1:
+            raise ConfigError(f"threads is '{text}', but it must be auto, or a number such as 2")
+        return int(text)
 
     def brought(self) -> None:
         """Forget what was chosen for other data."""
         self.asked.clear()
         self.reading.clear()
+        self.looked, self.by_hand = False, False
+        self.offer(list(families()))
         self.said()
 
     def said(self) -> None:
         """Show the command that does the same."""
-        self.line(shlex.join(["saddle", "train", str(self.family.value), "--data", str(self.data.value), *self.words]))
-
-    async def take(self, event: events.UploadEventArguments) -> None:
-        """Keep an uploaded file beside the runs, in a folder for its content, and choose it.
-
-        Runs go on with what they were trained on: another file of that name takes no place of an earlier one.
-        """
-        name = Path(event.file.name).name
-        if not name or name.startswith("."):
-            raise ConfigError(f"'{event.file.name}' is no name for a file of data")
-        self.desk.uploads.mkdir(parents=True, exist_ok=True)
-        coming = self.desk.uploads / f".{uuid.uuid4().hex}"
         try:
-            await event.file.save(coming)
-            with coming.open("rb") as file:
-                path = self.desk.uploads / hashlib.file_digest(file, "sha256").hexdigest()[:12] / name
-            path.parent.mkdir(exist_ok=True)
-            coming.replace(path)
-        finally:
-            coming.unlink(missing_ok=True)
-        self.data.value = str(path)
-        ui.notify(f"{name} is here; choose a family that suits it.")
+            words = self.words
+        except ConfigError as error:
+            self.line(str(error))
+            return
+        name = self.source.name or "YOUR-DATA"
+        self.line(shlex.join(["saddle", "train", str(self.family.value), "--data", name, *words]))
 
-    def request(self) -> api.Plan:
+    def request(self, family: str = "") -> api.Plan:
         """Return the request that the form holds.
+
+        Args:
+            family: in the place of the one that is chosen, with its own preset and options.
 
         Raises:
             ConfigError: if there is no such data, or an option is not possible.
         """
-        family, data = str(self.family.value), absolute_source(str(self.data.value).strip())
+        if not self.source.name:
+            raise ConfigError("choose your data first: a folder of pictures, a table, or a name such as digits")
+        own = family in ("", self.family.value)
+        data = absolute_source(self.source.name)
         if not (data in KNOWN or data.startswith("hf:") or Path(data).exists()):
-            raise ConfigError(f"there is no data set or path '{self.data.value}'; names are: {', '.join(KNOWN)}")
-        asked, budget = cast(Preparation, dict(self.asked)), str(self.budget.value or "") or None
+            raise ConfigError(f"there is no data set or path '{self.source.name}'; names are: {', '.join(KNOWN)}")
+        asked = cast(Preparation, self.preparation if own else dict(self.asked))
+        more: dict[str, Any] = {"preset": str(self.preset.value), "options": self.fields.different} if own else {}
         return api.plan(
-            family, data, preset=str(self.preset.value), options=self.changed, budget=budget,
-            seed=int(self.seed.value or 0), **asked,
+            family or str(self.family.value), data, budget=str(self.budget.value or "") or None,
+            seed=int(self.seed.value or 0), threads=self.fixed_threads, remedy=str(self.remedy.value) or None,
+            device=str(self.device.value), **more, **asked,
         )  # fmt: skip
 
     async def look(self) -> bool:
         """Show how the data is read and what the family does with it, or ask; return whether it can be trained on."""
-        request = self.request()
+        self.request()
         self.reading.clear()
         with self.reading:
-            parts.say("Reading ...")
+            parts.waiting("Reading the data")
         try:
-            resolved = await asyncio.to_thread(api.resolve, request)
+            resolved = await self.resolved()
         except OpenQuestion as question:
             self.ask(question)
             return False
         except Exception:
             self.reading.clear()
             raise
+        picture = await asyncio.to_thread(thumbnails.rows_of, resolved.dataset)
+        self.take(resolved)
         self.reading.clear()
-        with self.reading, ui.element("div").classes("wide w-full"):
-            parts.reading(resolved.reading.findings)
+        with self.reading:
+            _shown(resolved, picture)
         return True
+
+    async def resolved(self) -> Resolved:
+        """Return the request with its data read, by the chosen family, or before one is chosen by one that takes it."""
+        names = [str(self.family.value)] if self.by_hand else _likely(self.source.name)
+        problem: Exception | None = None
+        for name in names:
+            try:
+                return await asyncio.to_thread(api.resolve, self.request(name))
+            except OpenQuestion:
+                self.choose_family(name)
+                raise
+            except (ConfigError, DataError) as error:
+                problem = problem or error
+        assert problem is not None
+        raise problem
+
+    def take(self, resolved: Resolved) -> None:
+        """Offer the families that take the data."""
+        kind = resolved.dataset.modality
+        names = [name for name, family in families().items() if kind in family.tags.modalities]
+        self.choose_family(resolved.plan.family, names)
+        self.looked = True
+
+    def choose_family(self, name: str, names: Sequence[str] = ()) -> None:
+        """Choose a family without looking at the data again."""
+        self.filling = True
+        if names:
+            self.offer(names)
+        if self.family.value != name:
+            self.family.value = name
+        # Its presets are offered by a handler that runs after this one.
+        ui.timer(0.3, lambda: setattr(self, "filling", False), once=True)
 
     def ask(self, question: OpenQuestion) -> None:
         """Put the readings of a question side by side, each with a button that chooses it."""
@@ -178,11 +267,11 @@ class Form:
             parts.heading("The data can be read in several ways")
             ui.label(question.question)
             for reading in question.readings:
-                with ui.card().classes("w-full"):
+                with parts.block():
                     ui.label(reading.title).classes("font-medium")
                     if reading.rows:
                         ui.label("\n".join(reading.rows)).classes("font-mono text-sm whitespace-pre-wrap break-all")
-                    ui.button("Read it so", on_click=partial(self.choose, reading)).props("no-caps flat")
+                    ui.button("Read it so", on_click=partial(self.choose, reading)).props("no-caps outline")
 
     async def choose(self, reading: Reading) -> None:
         """Take one of the readings, and look again."""
@@ -197,13 +286,56 @@ class Form:
         if not await self.look():
             return
         request = self.request()
-        ui.navigate.to(f"/run/{self.desk.train(request.family, request.source, self.words)}")
+        name = self.desk.train(request.family, request.source, self.words)
+        ui.navigate.to(parts.address("/run", name))
+
+
+_REMEDIES = {"": "as the preset has it", "auto": "go back, change one thing", "off": "say it only"}
 
 
 def show(desk: Desk) -> None:
     """Show the form."""
-    with parts.page("Train"):
-        parts.say(
-            "A training runs in a process of its own: it goes on when this page is closed, and when the studio ends."
-        )
+    with parts.page("Train", "Train"), ui.column().classes("w-full gap-4"):
         Form(desk)
+
+
+def _step(number: int, title: str) -> None:
+    ui.label(f"{number}. {title}").classes("text-lg font-medium").props("role=heading aria-level=2")
+
+
+def _likely(source: str) -> list[str]:
+    """Return families to look at data with, the likeliest first."""
+    kind = "sequence" if source.lower().removesuffix(".gz").endswith(_TABLES) else "image"
+    if source in KNOWN:
+        kind = _KINDS.get(len(KNOWN[source].shape), kind)
+    return [_FIRST[kind], *(family for other, family in _FIRST.items() if other != kind)]
+
+
+def _shown(resolved: Resolved, picture: Any) -> None:
+    """Put what the data is, some rows of it, what is chosen for it, and folded how all of it is read."""
+    dataset, findings = resolved.dataset, resolved.reading.findings
+    ui.label(_words(dataset)).classes("font-medium")
+    parts.Picture("rows of the training data").show(picture)
+    ui.label(f"What {resolved.plan.family} would do with it:")
+    with ui.column().classes("gap-0"):
+        for found in findings:
+            if found.topic in _CHOSEN or not found.sure:
+                parts.say(f"\u2022 {found.sentence()}").classes("small")
+    with ui.expansion(f"All {len(findings)} lines of how it is read").classes("w-full"), parts.wide():
+        parts.reading(findings)
+
+
+def _words(dataset: Dataset) -> str:
+    """Say what a data set is."""
+    noun = {"image": "pictures", "vector": "rows", "sequence": "windows"}[dataset.modality]
+    counts = {name: len(split.x) for name, split in dataset.splits.items()}
+    held = counts.get("valid", 0) + counts.get("test", 0)
+    shape = dataset.spec.shape
+    if dataset.modality == "image":
+        colour = {1: "grey", 3: "colour", 4: "colour and alpha"}.get(shape[0], f"{shape[0]} channels")
+        form = f"{shape[2]} x {shape[1]} pixels, {colour}"
+    else:
+        form = " x ".join(map(str, shape)) + (" steps x columns" if len(shape) == 2 else " numbers")
+    named = f"; {len(dataset.classes)} classes: {', '.join(dataset.classes[:8])}" if dataset.classes else ""
+    more = ", ..." if len(dataset.classes) > 8 else ""
+    return f"{counts['train']:,} {noun} to train on, {held:,} held out; {form}{named}{more}"

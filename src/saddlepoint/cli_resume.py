@@ -1,0 +1,62 @@
+"""What `saddle train` says of a run that has nothing left to train, and what it does at the end."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def has_ended(request: Any) -> bool:
+    """Whether a run that is to go on has nothing left to do, as its folder says: its data need not be read."""
+    from saddlepoint.engine.folder import RunFolder
+    from saddlepoint.engine.standing import standing_of
+
+    if not request.goes_on:
+        return False
+    folder = RunFolder(request.out)
+    return folder.read_status().get("state") == "finished" and standing_of(folder).spent(request.settings)
+
+
+def say_spent(request: Any, path: Path | None = None, asked: str | None = None) -> None:
+    """Say that nothing was trained, and how it goes on."""
+    from saddlepoint.engine.folder import RunFolder
+    from saddlepoint.engine.standing import duration, standing_of
+
+    path = path or request.out
+    at, settings = standing_of(RunFolder(path)), request.settings
+    if at.over:
+        typer.echo(f"finished: {at.over}: this run has nothing left to train")
+    elif asked and settings.seconds is not None and settings.seconds < at.seconds:
+        typer.echo(
+            f"finished: {duration(at.seconds)} are spent already, and --budget {asked} is the total; "
+            f"--budget +{asked} goes on for so long"
+        )
+    else:
+        of = duration(settings.seconds) if settings.seconds is not None else at.words(settings).split(" are spent")[0]
+        way = f"saddle train --resume {shlex.quote(str(path))} --budget +10m"
+        typer.echo(f"finished: this run has spent its budget of {of}; {way} goes on")
+    typer.echo(f"run:      {path}")
+
+
+def finish(
+    run: Any, request: Any, report: bool | None, trained: bool, quiet: bool, measure: Callable[..., Path]
+) -> None:
+    """Measure a run of own data, unless nothing was trained and it was measured already; else say what comes next."""
+    from saddlepoint import pictures
+    from saddlepoint.data import KNOWN
+    from saddlepoint.engine.folder import RunFolder
+
+    there = RunFolder(run.path).report / "index.html"
+    wanted = report if report is not None else request.source not in KNOWN
+    if wanted and (trained or report or not there.exists()):
+        page = measure(run, 0, quiet=quiet, threads=request.threads)
+        typer.echo(f"samples:  {pictures.draw(run, 'grid')}")
+        typer.echo(f"report:   {page}")
+    elif not trained and there.exists():
+        typer.echo(f"report:   {there}")
+    elif not quiet:
+        typer.echo(f"next:     saddle sample {run.path}    saddle evaluate {run.path}")

@@ -1,0 +1,78 @@
+"""Where a run stands, told from its folder: what of the budget is spent, and what is left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from saddlepoint._files import read_json
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.state import list_checkpoints
+from saddlepoint.family import Progress
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run will go on.
+
+    Attributes:
+        progress: of the newest checkpoint.
+        seconds: trained until then.
+        over: why training cannot go on at all, as the last process said it: all stages were over; "" if it can.
+    """
+
+    progress: Progress = field(default_factory=Progress)
+    seconds: float = 0.0
+    over: str = ""
+
+    def spent(self, settings: Settings) -> bool:
+        """Whether nothing is left to do."""
+        return bool(self.over) or settings.spent(self.progress, self.seconds)
+
+    def words(self, settings: Settings) -> str:
+        """Say what of the budget is spent and what is left, such as ``100 s of 10m are spent; 8m 20s left``."""
+        spent, left = [], []
+        if settings.seconds is not None:
+            spent.append(f"{duration(self.seconds)} of {duration(settings.seconds)}")
+            left.append(duration(max(0.0, settings.seconds - self.seconds)))
+        if settings.kimg is not None:
+            done = self.progress.nimg / 1000
+            spent.append(f"{done:,.1f} of {settings.kimg:,g} kimg")
+            left.append(f"{max(0.0, settings.kimg - done):,.1f} kimg")
+        if settings.steps is not None:
+            spent.append(f"{self.progress.step:,} of {settings.steps:,} steps")
+            left.append(f"{max(0, settings.steps - self.progress.step):,} steps")
+        if not spent:
+            return "no limit is set"
+        return f"{' and '.join(spent)} are spent; {' or '.join(left)} left"
+
+
+def standing_of(folder: RunFolder) -> Standing:
+    """Return where the run in a folder stands; at its beginning if there is no checkpoint."""
+    status = folder.read_status()
+    over = "all stages are over" if status.get("reason") == "stages" and status.get("state") == "finished" else ""
+    for path in list_checkpoints(folder.checkpoints):
+        try:
+            record = read_json(path / "state.json")
+            facts = record["facts"]
+            progress = Progress(int(record["step"]), int(facts["nimg"]))
+            return Standing(progress, float(facts["seconds"]), over)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # what is damaged is set aside when the run goes on
+    return Standing(over=over)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people write it.
+
+    >>> duration(100), duration(600), duration(500), duration(5400), duration(2.5)
+    ('100 s', '10m', '8m 20s', '1h 30m', '2.5 s')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{hours}h"] * bool(hours) + [f"{minutes}m"] * bool(minutes) + [f"{rest}s"] * bool(rest and not hours)
+    return " ".join(parts)

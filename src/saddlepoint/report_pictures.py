@@ -1,0 +1,115 @@
+"""The pictures of a report as HTML: samples large, the steps of training, neighbours, classes, series."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from saddlepoint import explore, explore_series
+from saddlepoint._errors import DataError
+from saddlepoint.evaluate import Gallery
+
+_WIDTH, _TILE = 1_100, 72
+"""Pixels of a page's pictures across, and about the least of a sample's side."""
+
+_MOST_COLUMNS, _MOST_ROWS = 12, 6
+_STEPS = 6
+
+
+def first_pictures(gallery: Gallery | None, snapshots: Path | None) -> str:
+    """Return what a page begins with: the first samples, not chosen, and how they became what they are.
+
+    Args:
+        gallery: of the report; None: no pictures.
+        snapshots: folder of ``step????????.png``; None: no filmstrip.
+    """
+    if gallery is None:
+        return ""
+    if gallery.samples.ndim == 3:
+        return _series(gallery)
+    if gallery.samples.ndim != 4:
+        return image(explore.scatter(gallery.samples, gallery.real), "samples over data")
+    scale = _scale(gallery.samples)
+    columns = _columns(gallery.samples, scale)
+    shown = gallery.samples[: columns * _MOST_ROWS]
+    sheet = explore.tile(shown, columns, scale=scale, gap=3)
+    caption = "the first samples, not chosen" + (f"; each pixel is shown {scale} wide" if scale > 1 else "")
+    return image(sheet, caption) + _filmstrip(snapshots, gallery.samples.shape[2:])
+
+
+def more_pictures(gallery: Gallery | None) -> str:
+    """Return the pictures that figures speak of: samples nearest to training images, and samples by class."""
+    if gallery is None or gallery.samples.ndim != 4:
+        return ""
+    parts = []
+    if gallery.pairs is not None and len(gallery.pairs):
+        images = gallery.pairs.reshape(-1, *gallery.pairs.shape[2:])
+        scale = _scale(images)
+        columns = max(2, _columns(images, scale) // 2 * 2)
+        sheet = explore.tile(images, columns, scale=scale, gap=3, frames=set(range(1, len(images), 2)))
+        parts.append("<h2>Closest to the training data</h2>")
+        parts.append(
+            image(
+                sheet,
+                "the samples nearest to a training image, relative to its neighbourhood, each with that image in a "
+                f"yellow frame on its right; distances {gallery.distances[0]:.3g} to {gallery.distances[-1]:.3g}",
+            )
+        )
+    if gallery.by_class is not None:
+        images = gallery.by_class.reshape(-1, *gallery.by_class.shape[2:])
+        origin = "the class that was asked for" if gallery.asked else "the class the classifier sees in them"
+        picture = explore.tile(images, gallery.by_class.shape[1], scale=_scale(images), captions=list(gallery.classes))
+        parts += ["<h2>By class</h2>", image(picture, f"the first samples of each class: {origin}")]
+    return "".join(parts)
+
+
+def image(picture: Image.Image, caption: str) -> str:
+    """Return a picture with its caption, within the page itself."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    words = html.escape(caption)
+    return (
+        f'<figure><img alt="{words}" width="{picture.width}" height="{picture.height}" '
+        f'src="data:image/png;base64,{data}"><figcaption>{words}</figcaption></figure>'
+    )
+
+
+def _scale(images: np.ndarray) -> int:
+    """Return the whole number by which small images are enlarged, so that one can see what is in them."""
+    return max(1, -(-_TILE // max(images.shape[2:])))
+
+
+def _columns(images: np.ndarray, scale: int) -> int:
+    return max(1, min(_MOST_COLUMNS, len(images), _WIDTH // (images.shape[3] * scale + 3)))
+
+
+def _filmstrip(snapshots: Path | None, size: tuple[int, ...]) -> str:
+    """Return a row of the same z for each of a few steps that there are; "" where nothing was kept."""
+    if snapshots is None:
+        return ""
+    scale = max(1, -(-_TILE // max(size)))
+    columns = max(1, min(_MOST_COLUMNS, _WIDTH // (size[1] * scale + 3) - 1))
+    try:
+        strip = explore.filmstrip(snapshots, _STEPS, columns, scale=scale)
+    except (DataError, OSError):
+        return ""
+    return image(strip, "while it learned: a row for each step, each column one z")
+
+
+def _series(gallery: Gallery) -> str:
+    """Paths, autocorrelation and maps of sequences beside real ones."""
+    assert gallery.real is not None
+    real, fake, names = gallery.real, gallery.samples, gallery.columns
+    parts = [image(explore_series.paths(real, fake, names), "training windows and the first samples, not chosen")]
+    plot = explore_series.autocorrelation_plot(real, fake, names)
+    parts.append(image(plot, "mean autocorrelation about each window's own mean"))
+    if min(len(real), len(fake)) >= 5:
+        caption = "principal components of the training windows, and t-SNE of both"
+        parts.append(image(explore_series.maps(real, fake), caption))
+    return "".join(parts)

@@ -1,0 +1,150 @@
+"""What was measured of a run, as its report has it: the verdict, one table, the limits; and a button that measures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from nicegui import ui
+
+from saddlepoint._errors import SaddlepointError
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.evaluate import Metric, Report, Result, read_results, shown
+from saddlepoint.evaluate.summary import summarise
+from saddlepoint.serve.studio import parts
+from saddlepoint.serve.studio.desk import Desk
+from saddlepoint.shelf import Entry
+
+_BETTER = {"lower": "lower is better", "higher": "higher is better", "neither": ""}
+
+
+def results_of(folder: Path) -> list[Result]:
+    """Return what was measured of a run; empty before, or if it cannot be read."""
+    try:
+        return read_results(RunFolder(folder).report / "metrics.jsonl")
+    except SaddlepointError:
+        return []
+
+
+def verdict_of(results: Sequence[Result]) -> str:
+    """Return the whole evaluation in a sentence or two; "" without any."""
+    if not results:
+        return ""
+    report = Report(tuple(results), _own(results), "")
+    return summarise(report)[1]
+
+
+def _own(results: Sequence[Result]) -> str:
+    return next((row.row for result in results for row in result.rows if row.role == "model"), "generator")
+
+
+def limits_of(folder: Path) -> list[str]:
+    """Return what a reader of the figures must know first, and what was not measured, as the last report says it."""
+    try:
+        kept = json.loads((RunFolder(folder).report / "summary.json").read_text(encoding="utf-8"))
+        missing = [f"Not measured: {kind}. {reason}" for kind, reason in kept["omitted"].items()]
+        return [*map(str, kept["limits"]), *missing]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+
+
+def lines_of(results: Sequence[Result]) -> list[list[str]]:
+    """Return the table: a line for each figure that has a value, its name and direction, the model and the controls.
+
+    A name stands alone where one protocol has it; the full name of the protocol is under it where two do.
+    """
+    rows = [_own(results), *Report(tuple(results), "", "").controls]
+    names = [metric.name for result in results for metric in result.metrics]
+    lines = [["", *rows]]
+    for result in results:
+        for metric in result.metrics:
+            found = {
+                row.row: shown(row, metric).replace(" ", "\n", 1) for row in result.rows if row.metric == metric.name
+            }
+            if found:
+                lines.append([_name(metric, result, names.count(metric.name) > 1), *(found.get(r, "") for r in rows)])
+    return lines
+
+
+def _name(metric: Metric, result: Result, ambiguous: bool) -> str:
+    notes = ", ".join(note for note in (metric.unit, _BETTER[metric.better]) if note)
+    which = f"\n{result.protocol}" if ambiguous else ""
+    return f"{metric.name} {parts.ARROWS[metric.better]}".strip() + (f"\n{notes}" if notes else "") + which
+
+
+def figures_panel(desk: Desk, name: str, entry: Entry) -> None:
+    """Show verdict, table and limits."""
+    folder = desk.folder(name)
+    place = ui.column().classes("w-full gap-2")
+
+    def draw() -> None:
+        place.clear()
+        results = results_of(folder)
+        with place:
+            if not results:
+                return
+            ui.label(verdict_of(results)).classes("text-lg max-w-4xl")
+            with parts.block(), parts.wide():
+                parts.table(lines_of(results))
+            parts.say(
+                "Brackets are 95% intervals over samples, \u00b1 one standard error. Columns after the first need no "
+                "model: they say what a figure can tell."
+            ).classes("small")
+            if limits := limits_of(folder):
+                parts.heading("Limits")
+                for sentence in limits:
+                    ui.label(sentence).classes("max-w-4xl")
+            with ui.expansion("What each figure says").classes("w-full"):
+                for result in results:
+                    ui.label(result.summary).classes("font-medium pt-2")
+                    ui.label(result.verdict)
+                    parts.say(result.protocol).classes("small break-all")
+
+    draw()
+    measure_button(desk, name, draw)
+
+
+def measure_button(desk: Desk, name: str, done: Callable[[], None], also: str = "") -> None:
+    """Put a button that measures a run, what it is at, and the way to its report.
+
+    Args:
+        desk: the studio's state.
+        name: of the run.
+        done: called when there are new figures.
+        also: words before the button while there are no figures.
+    """
+    folder = desk.folder(name)
+    note = parts.say("").classes("small")
+    with ui.row().classes("items-center gap-3"):
+        button = ui.button("Measure", icon="straighten").props("outline no-caps")
+        wheel = ui.spinner(size="1.4em")
+        report = ui.link("The report as a page", parts.address("/report", name), new_tab=True)
+    wheel.set_visibility(False)
+
+    def stand() -> None:
+        there = bool(results_of(folder))
+        button.text = "Measure again" if there else "Measure now"
+        report.set_visibility((RunFolder(folder).report / "index.html").is_file())
+        note.text = "" if there else also or f"Not measured yet. Here, or in a terminal: saddle evaluate {folder}"
+
+    async def measure() -> None:
+        said = {"line": "Reading the data"}
+        button.disable()
+        wheel.set_visibility(True)
+        note.text = "Measuring: from seconds to some minutes"
+        timer = ui.timer(0.5, lambda: note.set_text(f"Measuring: {said['line']}"))
+        try:
+            run, _ = await desk.opened(name)
+            report = await asyncio.to_thread(run.evaluate, say=lambda line: said.update(line=line))
+            await asyncio.to_thread(run.save_report, report)
+        finally:
+            timer.deactivate()
+            wheel.set_visibility(False)
+            button.enable()
+            stand()
+        done()
+
+    button.on_click(parts.guarded(measure))
+    stand()

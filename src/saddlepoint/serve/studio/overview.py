@@ -1,0 +1,144 @@
+"""A run at first sight: its newest samples, how they came about, what they are worth."""
+
+from __future__ import annotations
+
+from nicegui import ui
+
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.explore import choose_steps
+from saddlepoint.serve.studio import parts
+from saddlepoint.serve.studio.desk import Desk
+from saddlepoint.serve.studio.figures import measure_button, results_of, verdict_of
+from saddlepoint.shelf import Entry, snapshot_steps
+
+_EVERY_SECONDS = 1.0
+_MARKS = 8
+
+
+class Film:
+    """Snapshots of the same inputs over training: the newest large, small ones of some steps, a slider over all.
+
+    Args:
+        desk: the studio's state.
+        name: of the run.
+    """
+
+    def __init__(self, desk: Desk, name: str) -> None:
+        self.desk, self.name = desk, name
+        self.steps: list[int] = []
+        self.marks: dict[int, ui.element] = {}
+        self.empty = ui.label("There are no pictures yet: the first is drawn when training starts.")
+        with ui.column().classes("w-full gap-2") as self.place:
+            self.picture = parts.Picture("snapshot of the samples").classes("large")
+            with ui.row().classes("items-center w-full gap-4 flex-nowrap"):
+                self.slider = ui.slider(min=0, max=1, value=0, step=1).classes("grow")
+                self.slider.props('aria-label="step of training"')
+                self.caption = ui.label().classes("whitespace-nowrap")
+            self.strip = ui.element("div").classes("strip").props('role=group aria-label="steps of training"')
+            parts.say("The same inputs at each step: what changes is the generator.").classes("small")
+        self.slider.on_value_change(self.scrub)
+        self.place.set_visibility(False)
+        self.refresh()
+        ui.timer(_EVERY_SECONDS, self.refresh)
+
+    @property
+    def step(self) -> int:
+        """The step that is shown."""
+        return self.steps[min(int(self.slider.value or 0), len(self.steps) - 1)]
+
+    def scrub(self) -> None:
+        """Show the picture of the step that the slider is at."""
+        if not self.steps:
+            return
+        self.caption.text = f"step {self.step:,}"
+        self.picture.show(f"{parts.address('/snapshot', self.name)}/{self.step}.png")
+        for step, mark in self.marks.items():
+            mark.props(f"aria-pressed={'true' if step == self.step else 'false'}")
+
+    def refresh(self) -> None:
+        """Look which snapshots there are; stay at the newest if it was shown."""
+        found = snapshot_steps(self.desk.folder(self.name)) if self.desk.shelf.path(self.name) else []
+        if found == self.steps:
+            return
+        at_end = not self.steps or int(self.slider.value or 0) >= len(self.steps) - 1
+        self.steps = found
+        self.draw_marks()
+        self.slider.props["max"] = max(1, len(found) - 1)
+        if at_end:
+            self.slider.value = len(found) - 1
+        self.scrub()
+        self.empty.set_visibility(not found)
+        self.place.set_visibility(bool(found))
+
+    def draw_marks(self) -> None:
+        """Put small pictures of steps that there are, even on a log scale."""
+        self.strip.clear()
+        self.marks = {}
+        for step in choose_steps(self.steps, _MARKS) if self.steps else []:
+            with self.strip, ui.element("button").classes("mark").props("type=button") as mark:
+                small = parts.Picture(f"samples at step {step}").classes("thumb")
+                small.show(f"{parts.address('/thumbnail', self.name)}/{step}.png")
+                ui.label(f"{step:,}")
+            mark.on("click", lambda step=step: self.seek(step))
+            self.marks[step] = mark
+
+    def seek(self, step: int) -> None:
+        """Go to a step."""
+        self.slider.value = self.steps.index(step)
+
+
+def overview_panel(desk: Desk, name: str, entry: Entry) -> None:
+    """Put the pictures large, and beside them the verdict, the first figures and how the training went."""
+    with ui.element("div").classes("grid grid-cols-1 lg:grid-cols-5 gap-4 w-full items-start"):
+        with parts.block().classes("lg:col-span-3"):
+            Film(desk, name)
+        with ui.column().classes("w-full gap-4 lg:col-span-2"):
+            with parts.block():
+                ui.label("What the samples are worth").classes("font-medium").props("role=heading aria-level=2")
+                _worth(desk, name)
+            with parts.block():
+                ui.label("Training").classes("font-medium").props("role=heading aria-level=2")
+                _training(desk, name)
+
+
+def _worth(desk: Desk, name: str) -> None:
+    place = ui.column().classes("w-full gap-1")
+
+    def draw() -> None:
+        place.clear()
+        results, entry = results_of(desk.folder(name)), desk.shelf.entry(name)
+        with place:
+            if results:
+                ui.label(verdict_of(results))
+            lines = [[f"{f.metric} {parts.ARROWS[f.better]}".strip(), f.value] for f in entry.figures]
+            if lines:
+                with parts.wide():
+                    parts.table([["", "samples"], *lines])
+
+    draw()
+    measure_button(desk, name, draw, "Not measured yet: how near the samples are to the data is not known.")
+
+
+def _training(desk: Desk, name: str) -> None:
+    place = ui.column().classes("w-full gap-1")
+    seen: list[tuple[float, str]] = []
+
+    def refresh() -> None:
+        entry = desk.shelf.entry(name)
+        now = [(entry.changed, entry.verdict)]
+        if now == seen:
+            return
+        seen[:] = now
+        place.clear()
+        status = RunFolder(desk.folder(name)).read_status() if desk.shelf.path(name) else {}
+        with place:
+            seconds = status.get("seconds")
+            spent = f" in {seconds:,.0f} s" if isinstance(seconds, int | float) else ""
+            ui.label(f"{entry.nimg / 1000:,.1f} thousand samples seen{spent}")
+            if entry.verdict:
+                ui.label(f"The doctor, who sees the course of training only: {entry.verdict}.")
+            for sentence in status.get("evidence", []):
+                parts.say(str(sentence)).classes("small")
+
+    refresh()
+    ui.timer(_EVERY_SECONDS, refresh)

@@ -1,0 +1,141 @@
+"""Data that is brought through the browser: files and folders, kept beside the runs by their content."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from saddlepoint._errors import ConfigError, DataError
+
+MOST_BYTES = 2_000_000_000
+MOST_FILES = 50_000
+_DEEPEST, _LONGEST = 8, 200
+_MOST_TICKETS = 1000
+
+
+@dataclass
+class Ticket:
+    """Leave to bring files, for one visit: who does not know its word brings nothing.
+
+    Attributes:
+        folder: where they gather.
+        most_files, most_bytes: that may be brought.
+        bytes: brought so far.
+        files: brought so far.
+    """
+
+    folder: Path
+    most_files: int
+    most_bytes: int
+    bytes: int = 0
+    files: int = 0
+
+
+class Uploads:
+    """What visitors bring.
+
+    Args:
+        root: folder to keep it in; made when the first file comes.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._tickets: dict[str, Ticket] = {}
+
+    def ticket(self, most_files: int = MOST_FILES, most_bytes: int = MOST_BYTES) -> str:
+        """Return a new word that lets files in; the oldest of very many words lets none in any more."""
+        word = secrets.token_urlsafe(16)
+        self._tickets[word] = Ticket(self.root / f".{word}", most_files, most_bytes)
+        while len(self._tickets) > _MOST_TICKETS:
+            self.drop(next(iter(self._tickets)))
+        return word
+
+    async def take(self, word: str, path: str, content: AsyncIterator[bytes]) -> None:
+        """Write one file as it comes.
+
+        Args:
+            word: of `ticket`.
+            path: relative, with ``/`` between folders.
+            content: its bytes, in pieces.
+
+        Raises:
+            ConfigError: if the word or the path is not possible.
+            DataError: if there are too many files, or too many bytes.
+        """
+        ticket = self._tickets.get(word)
+        if ticket is None:
+            raise ConfigError("this page was opened too long ago: load it again")
+        target = ticket.folder.joinpath(*_parts(path))
+        ticket.files += 1
+        if ticket.files > ticket.most_files:
+            raise DataError(f"these are more than {ticket.most_files:,} files, the most that can be brought at once")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("wb") as file:
+            async for piece in content:
+                ticket.bytes += len(piece)
+                if ticket.bytes > ticket.most_bytes:
+                    raise DataError(f"these are more than {ticket.most_bytes / 1e6:,.0f} MB: give their path instead")
+                file.write(piece)
+
+    def keep(self, word: str) -> Path:
+        """Return where what came with a word is kept from now on: a file, or a folder of files.
+
+        It lies in a folder for its content. Runs go on with what they were trained on: another file of that name takes
+        no place of an earlier one.
+
+        Raises:
+            DataError: if nothing came.
+        """
+        ticket = self._tickets.pop(word, None)
+        brought = [] if ticket is None else sorted(path for path in ticket.folder.rglob("*") if path.is_file())
+        if ticket is None or not brought:
+            raise DataError("no file was brought")
+        try:
+            whole = hashlib.sha256()
+            for path in brought:
+                with path.open("rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                whole.update(f"{path.relative_to(ticket.folder)}\0{digest}\n".encode())
+            tops = list(ticket.folder.iterdir())
+            name = tops[0].name if len(tops) == 1 else "pictures"
+            kept = self.root / whole.hexdigest()[:12] / name
+            if not kept.exists():
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                (tops[0] if len(tops) == 1 else ticket.folder).rename(kept)
+            return kept
+        finally:
+            shutil.rmtree(ticket.folder, ignore_errors=True)
+
+    def read(self, word: str) -> list[tuple[str, bytes]]:
+        """Return (name, content) of what came with a word, and keep none of it."""
+        ticket = self._tickets.get(word)
+        try:
+            found = [] if ticket is None else sorted(path for path in ticket.folder.rglob("*") if path.is_file())
+            return [(path.name, path.read_bytes()) for path in found]
+        finally:
+            self.drop(word)
+
+    def drop(self, word: str) -> None:
+        """Forget a word, and what came with it."""
+        ticket = self._tickets.pop(word, None)
+        if ticket is not None:
+            shutil.rmtree(ticket.folder, ignore_errors=True)
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    """Return the names of a relative path that leads nowhere else.
+
+    Raises:
+        ConfigError: otherwise.
+    """
+    parts = PurePosixPath(path).parts
+    fine = all(not part.startswith(".") and "\\" not in part and part.isprintable() for part in parts)
+    if not parts or path.startswith("/") or not fine or len(parts) > _DEEPEST:
+        raise ConfigError(f"'{path}' is no name for a file of data")
+    if any(len(part.encode()) > _LONGEST for part in parts):
+        raise ConfigError(f"'{path[:60]}...' is too long a name for a file of data")
+    return parts

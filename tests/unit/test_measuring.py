@@ -1,0 +1,124 @@
+"""How an evaluation goes: the shortest figures first, a forecast of the time, what an interrupt leaves, JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from saddlepoint import evaluate as ev
+from saddlepoint.data.dataset import Dataset, Split
+from saddlepoint.evaluate import measure, protocol
+from saddlepoint.evaluate.rows import STOPPED
+
+ORDER: list[str] = []
+
+
+def _planted(kind: str, seconds: float, fails: type[BaseException] | None = None) -> ev.Protocol:
+    """Return a protocol that notes when it is measured."""
+
+    def rows(samples: ev.SampleSet, task: ev.Task) -> list[ev.Row]:
+        ORDER.append(kind)
+        if fails:
+            raise fails
+        return [ev.Row(kind, samples.name, 1.0, role=samples.role)]
+
+    return ev.Protocol(
+        kind, ("vector",), f"planted {kind}", (ev.Metric(kind, "neither"),), rows, lambda rows, task: f"{kind} is 1.",
+        controls=lambda bench: (), seconds=lambda task: seconds,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def data() -> Dataset:
+    ORDER.clear()
+    rows = Split(np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32))
+    return Dataset("cloud", "vector", {"train": rows, "valid": rows, "test": rows}, (), "ab")
+
+
+@pytest.fixture
+def plant(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def only(*planted: ev.Protocol) -> None:
+        monkeypatch.setattr(protocol, "_REGISTRY", {p.kind: p for p in planted})
+
+    return only
+
+
+def _sample(n: int, seed: int) -> torch.Tensor:
+    return torch.zeros(n, 3)
+
+
+def test_the_shortest_comes_first_and_the_report_keeps_its_order(data: Dataset, plant: Callable[..., None]) -> None:
+    plant(_planted("slow", 300.0), _planted("quick", 0.5), _planted("middling", 20.0))
+    lines: list[str] = []
+    report = ev.evaluate(_sample, data, progress=lines.append, detail=lambda line: None)
+    assert ORDER == ["quick", "middling", "slow"]
+    assert [result.metrics[0].name for result in report.results] == ["slow", "quick", "middling"]
+    assert lines[0] == (
+        "measuring 3 figures takes about 5 min, the shortest first; Ctrl-C stops with those that are there"
+    )
+    assert [line.split(" planted")[0] for line in lines[1:]] == ["1 of 3:", "2 of 3:", "3 of 3:"]
+    ORDER.clear()
+    lines.clear()
+    plant(_planted("one", 0.5), _planted("other", 0.25))
+    ev.evaluate(_sample, data, progress=lines.append, detail=lambda line: None)
+    assert not any("takes about" in line for line in lines), "nobody waits for a second"
+
+
+def test_an_interrupt_leaves_what_was_measured(data: Dataset, plant: Callable[..., None]) -> None:
+    plant(_planted("last", 90.0), _planted("stops", 10.0, KeyboardInterrupt), _planted("first", 1.0))
+    report = ev.evaluate(_sample, data, partial=True)
+    assert [result.metrics[0].name for result in report.results] == ["first"]
+    assert report.omitted == {"last": STOPPED, "stops": STOPPED}
+    assert report.stopped
+    assert report.left_out == [f"Not measured: last, stops: {STOPPED}."]
+    with pytest.raises(KeyboardInterrupt):
+        ev.evaluate(_sample, data)
+    plant(_planted("stops", 1.0, KeyboardInterrupt), _planted("last", 90.0))
+    with pytest.raises(KeyboardInterrupt):
+        ev.evaluate(_sample, data, partial=True)
+
+
+def test_the_forecast_adds_up_and_counts_what_is_kept(
+    data: Dataset, plant: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "drawing", lambda bench, n: 7.0)
+
+    def controlled(kind: str) -> ev.Protocol:
+        return ev.Protocol(
+            kind, ("vector",), kind, (ev.Metric(kind, "neither"),),
+            lambda samples, task: [ev.Row(kind, samples.name, 1.0, role=samples.role)], lambda rows, task: "",
+            controls=lambda bench: bench.control_names[:2], seconds=lambda task: 10.0,
+        )  # fmt: skip
+
+    plant(controlled("one"), controlled("two"))
+    subject = ev.Subject("generator", _sample)
+    assert ev.expected_seconds(subject, data, cache_dir=tmp_path) == 7 + 2 * 3 * 10
+    ev.evaluate(subject, data, ["one"], cache_dir=tmp_path)
+    assert ev.expected_seconds(subject, data, cache_dir=tmp_path) == 7 + 10 + 3 * 10
+
+
+def test_a_report_as_json_holds_what_the_page_says(data: Dataset, plant: Callable[..., None]) -> None:
+    plant(_planted("one", 1.0))
+    told: dict[str, Any] = json.loads(json.dumps(ev.evaluate(_sample, data).to_json()))
+    assert told["standing"] == "unknown"
+    assert told["verdict"] == "one is 1."
+    assert told["results"][0]["rows"][0]["value"] == 1.0
+    assert set(told) == {"label", "standing", "verdict", "limits", "not measured", "results"}
+
+
+def test_colour_pictures_have_no_parzen_unless_it_is_asked_for() -> None:
+    def made(channels: int) -> Dataset:
+        x = np.random.default_rng(0).integers(0, 256, (30, channels, 4, 4), dtype=np.uint8)
+        return Dataset("photos", "image", {"train": Split(x), "valid": Split(x), "test": Split(x)}, (), "ab")
+
+    parzen = ev.get_protocol("parzen")
+    for channels, usual in ((1, True), (3, False)):
+        bench = ev.sets.Bench(ev.Subject("generator", lambda n, seed: torch.zeros(n)), made(channels), 0)
+        assert parzen.usual(bench) is usual
+        assert parzen.unfit(bench) == ""
