@@ -199,9 +199,9 @@ def test_what_is_asked_for_is_read() -> None:
             ConfigError, match=f"threads is '{asked}', but it must be a whole number such as 2, or auto"
         ):
             read_threads(asked)
-    for asked in (0, -2):
-        with pytest.raises(ConfigError, match=f"threads is {asked}, but it must be at least 1"):
-            api.plan(threads=asked)
+    for number in (0, -2):
+        with pytest.raises(ConfigError, match=f"threads is {number}, but it must be at least 1"):
+            api.plan(threads=number)
 
 
 Looks = Callable[[dict[int, int]], None]
