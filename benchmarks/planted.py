@@ -67,8 +67,8 @@ HEADING = """
 ## The training doctor: planted failures, by the present rules
 
 Script: `python benchmarks/planted.py run`, then `judge`, `write`; it says what counts. Kept figures and logs:
-`benchmarks/figures/doctor/`. Problems without runs are not trained yet. A planted run is detected if an alarm from the list of its plant is raised at any report;
-a healthy one is a false alarm if any is. Intervals are Clopper-Pearson, 95%.
+`benchmarks/figures/doctor/`. Problems without runs are not trained yet. A planted run is detected if an alarm from the
+list of its plant is raised at any report; a healthy one is a false alarm if any is. Intervals are Clopper-Pearson, 95%.
 
 """
 

@@ -31,5 +31,8 @@ def moved(text: str) -> str:
 def reference() -> str:
     """Return the page of all public names, in the order in which they are listed."""
     homes = {name: f"{home}.{name}" for name, home in saddlepoint._HOMES.items()}
-    head = "# Python reference\n\nThe public names; [in Python and notebooks](python.md) shows them at work. `import saddlepoint` loads no PyTorch; each is imported when first used.\n"
+    head = (
+        "# Python reference\n\nThe public names; [in Python and notebooks](python.md) shows them at work. "
+        "`import saddlepoint` loads no PyTorch; each is imported when first used.\n"
+    )
     return head + "".join(f"\n::: {homes[name]}\n" for name in saddlepoint.__all__ if name in homes)

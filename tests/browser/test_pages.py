@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import re
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.slow
 PAGES = [
     ("/", ""), ("/train", ""), ("/compare?one=conditional&two=points", ""), ("/lab", ""),
     ("/run/broken", ""), ("/run/nowhere", ""),
-    *(("/run/conditional", tab) for tab in ("Training", "Filmstrip", "Samples", "Neighbours", "Figures", "Data")),
+    *(("/run/conditional", tab) for tab in ("Overview", "Training", "Samples", "Neighbours", "Figures", "Data")),
     *(("/run/conditional", tab) for tab in ("Explorer", "Projection")),
     *(("/run/points", tab) for tab in ("Samples", "Explorer")),
     *((f"/lab/{name}", "") for name in EXPERIMENTS),
@@ -75,16 +76,22 @@ def test_many_runs_a_broken_one_and_a_search(visit: Visit) -> None:
 
 
 def test_the_scrubber_goes_through_training(visit: Visit) -> None:
-    page = visit.open("/run/conditional", "Filmstrip")
+    page = visit.open("/run/conditional")
     caption = page.get_by_text(re.compile(r"^step \d"))
+    caption.wait_for()
     assert caption.inner_text() == "step 1,300"
     last = source(page)
     visit.press("step of training", "PageDown", 9)
     changed(lambda: source(page), last)
     page.get_by_text("step 0", exact=True).wait_for()
-    page.get_by_role("button", name="last").click()
+    marks = page.get_by_role("group", name="steps of training").get_by_role("button")
+    steps = [text.strip() for text in marks.all_inner_texts()]
+    assert (steps[0], steps[-1]) == ("0", "1,300")
+    assert len(set(steps)) == len(steps)
+    marks.last.click()
     changed(caption.inner_text, "step 0")
     assert source(page) == last
+    assert marks.last.get_attribute("aria-pressed") == "true"
 
 
 def test_a_label_is_sampled(visit: Visit) -> None:
@@ -145,6 +152,7 @@ def test_own_pictures_are_projected(visit: Visit, tmp_path: Path) -> None:
     Image.new("RGB", (40, 30), "white").save(tmp_path / "me.png")
     (tmp_path / "no.png").write_text("no picture")
     page = visit.open("/run/conditional", "Projection")
+    page.locator(".drop").wait_for()
     page.set_input_files("input[type=file]", tmp_path / "no.png")
     page.get_by_text("no.png cannot be read").wait_for()
     page.get_by_role("button", name="Close").click()
@@ -153,16 +161,115 @@ def test_own_pictures_are_projected(visit: Visit, tmp_path: Path) -> None:
     page.locator("img.pixels:visible").wait_for()
 
 
+def test_a_picture_held_out_from_training_is_projected_at_a_click(visit: Visit) -> None:
+    page = visit.open("/run/conditional", "Projection")
+    page.get_by_role("button", name="Try example 3").click()
+    page.get_by_text(re.compile(r"Mean squared error .* times as much")).wait_for(timeout=60_000)
+
+
+def test_directions_show_where_they_lead(visit: Visit, runs: Path) -> None:
+    page = visit.open("/run/conditional", "Explorer")
+    small = page.get_by_role("img", name="direction 2 at +3")
+    small.wait_for()
+    url = small.get_attribute("src")
+    shown = page.evaluate("url => fetch(url).then(r => r.arrayBuffer()).then(b => [...new Uint8Array(b)])", url)
+    view = saddlepoint.View((saddlepoint.Point(0, ((2, 3.0),)),))
+    expected = explore.single(saddlepoint.Explorer(saddlepoint.load(runs / "conditional")).sample(view)[0])
+    assert Image.open(io.BytesIO(bytes(shown))).tobytes() == expected.tobytes()
+
+
+def test_a_run_is_renamed_found_by_its_name_and_deleted(visit: Visit, runs: Path) -> None:
+    shutil.copytree(runs / "copy-000", runs / "short lived")
+    page = visit.open("/")
+    page.get_by_label("Search").fill("short lived")
+    page.get_by_role("button", name="What to do with short lived").click()
+    page.get_by_text("Rename", exact=True).click()
+    field = page.get_by_label("New name of short lived")
+    field.fill("../escaped")
+    page.get_by_role("button", name="Rename", exact=True).click()
+    page.get_by_text("it must be a name of a folder").wait_for()
+    page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="What to do with short lived").click()
+    page.get_by_text("Rename", exact=True).click()
+    field.fill("renamed")
+    page.get_by_role("button", name="Rename", exact=True).click()
+    page.get_by_text("short lived is now renamed").wait_for()
+    page.get_by_label("Search").fill("renamed")
+    page.get_by_role("link", name="renamed").click()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_text("This cannot be undone").wait_for()
+    page.get_by_role("button", name="Cancel").click()
+    assert (runs / "renamed").is_dir()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    page.wait_for_url(visit.address + "/")
+    assert not (runs / "renamed").exists()
+    assert not (runs / "short lived").exists()
+
+
+def test_a_folder_is_brought_looked_into_and_its_family_chosen(visit: Visit, runs: Path, tmp_path: Path) -> None:
+    for kind, shade in (("cat", 60), ("dog", 190)):
+        (tmp_path / "pets" / kind).mkdir(parents=True)
+        for number in range(20):
+            Image.new("L", (32, 32), shade + number).save(tmp_path / "pets" / kind / f"{number}.png")
+    page = visit.open("/train")
+    page.locator(".drop").wait_for()
+    page.set_input_files("input[webkitdirectory]", tmp_path / "pets")
+    page.get_by_text(re.compile("to train on, .* held out; 32 x 32 pixels, grey; 2 classes: cat, dog")).wait_for(
+        timeout=60_000
+    )
+    kept = Path(page.get_by_label("data", exact=True).input_value())
+    assert kept.is_relative_to(runs / ".uploads")
+    assert len(list(kept.glob("*/*.png"))) == 40
+    assert page.get_by_text(re.compile("^saddle train dcgan --data ")).count() == 1
+    page.get_by_label("family", exact=True).click()
+    offered = page.get_by_role("option").all_inner_texts()
+    assert "timegan" not in " ".join(offered)
+
+
+def test_data_is_chosen_below_the_place_of_the_studio(visit: Visit) -> None:
+    page = visit.open("/train")
+    page.get_by_role("button", name="Choose a folder or file").click()
+    page.get_by_role("button", name="Use this folder").wait_for()
+    assert page.get_by_role("button", name="..", exact=True).count() == 0
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_label("threads").fill("two")
+    page.get_by_text("it must be auto, or a number such as 2").wait_for()
+    page.get_by_label("threads").fill("2")
+    page.get_by_text(re.compile("--threads 2$")).wait_for()
+
+
+def test_an_address_that_is_not_there_has_the_way_back(visit: Visit) -> None:
+    page = visit.open("/nope")
+    page.get_by_role("heading", name="There is no such page").wait_for()
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Runs").wait_for()
+    assert [text for text in visit.complaints if "404" not in text] == []
+    visit.complaints.clear()
+
+
+def test_the_place_in_the_studio_is_marked(visit: Visit) -> None:
+    for path, place in (("/", "Runs"), ("/run/conditional", "Runs"), ("/train", "Train"), ("/lab/dirac", "Lab")):
+        page = visit.open(path)
+        page.get_by_role("heading", level=1).wait_for()
+        marked = page.locator("nav [aria-current=page]").all_inner_texts()
+        assert marked == [place]
+
+
 def test_a_training_is_started_watched_paused_continued_and_stopped(visit: Visit, runs: Path) -> None:
     page = visit.open("/train")
+    page.get_by_role("button", name="Train").click()
+    page.get_by_text("choose your data first").wait_for()
+    page.get_by_role("button", name="Close").click()
     page.get_by_label("data", exact=True).fill("mnits")
     page.get_by_label("training time").fill("10m")
     page.get_by_role("button", name="Train").click()
     page.get_by_text("there is no data set or path 'mnits'").wait_for()
     page.get_by_role("button", name="Close").click()
     page.get_by_label("data", exact=True).fill("digits")
-    page.get_by_role("button", name="Options of the family").click()
-    page.get_by_label("generator-widths").fill("16")
+    page.get_by_label("family", exact=True).click()
+    page.get_by_role("option", name=re.compile("^gan:")).click()
+    page.get_by_role("button", name="Options of gan").click()
+    page.get_by_label("generator-widths", exact=True).fill("16")
     page.get_by_role("button", name="Train").click()
     page.wait_for_url("**/run/gan-digits-*")
     name = page.url.rsplit("/", 1)[1]
@@ -191,6 +298,8 @@ def test_data_that_can_be_read_in_two_ways_is_asked_about_and_read_as_chosen(vis
     page.get_by_text("The data can be read in several ways").wait_for()
     assert page.get_by_role("button", name="Read it so").count() == 2
     page.get_by_role("button", name="Read it so").first.click()
+    page.get_by_text(re.compile("to train on, ")).wait_for(timeout=60_000)
+    page.get_by_role("button", name=re.compile("lines of how it is read")).click()
     page.get_by_role("columnheader", name="what is done").wait_for()
     assert page.get_by_text("The data can be read in several ways").count() == 0
     assert "--no-header" in page.get_by_text(re.compile("^saddle train timegan")).inner_text()
@@ -226,12 +335,13 @@ def test_the_keyboard_reaches_everything_and_the_shade_is_kept(visit: Visit) -> 
     page = visit.open("/")
     page.get_by_text(re.compile("1-25 of")).wait_for()
     words = []
-    for _ in range(9):
+    for _ in range(10):
         page.keyboard.press("Tab")
         words.append(
             page.evaluate("document.activeElement.innerText || document.activeElement.ariaLabel || ''").strip()
         )
-    assert words[:6] == ["Skip to main content", "Runs", "Train", "Compare", "Lab", "contrast"]
+    assert words[0] == "Skip to main content"
+    assert words[2:7] == ["Runs", "Train", "Compare", "Lab", "contrast"]
     dark = "document.body.classList.contains('body--dark')"
     assert not page.evaluate(dark)
     page.get_by_role("button", name="Light or dark").click()

@@ -13,7 +13,7 @@ from saddlepoint.engine.folder import RunFolder
 from saddlepoint.evaluate import shown
 from saddlepoint.measure import compare_runs
 from saddlepoint.serve.studio import charts, parts
-from saddlepoint.serve.studio.desk import Desk, standing
+from saddlepoint.serve.studio.desk import Desk, data_of, standing
 from saddlepoint.serve.studio.figures import measure_button, results_of
 from saddlepoint.shelf import Entry
 
@@ -45,7 +45,7 @@ def show(desk: Desk, one: str = "", two: str = "") -> None:
             # What is drawn while another choice comes goes with its own place.
             with area, ui.column().classes("w-full gap-4 pt-4") as place:
                 if entries[pair[0]].data != entries[pair[1]].data:
-                    words = " and ".join(f"{name} on {entries[name].data}" for name in pair)
+                    words = " and ".join(f"{name} on {data_of(entries[name])}" for name in pair)
                     ui.label(f"These runs are on different data ({words}): their figures cannot be compared.")
                 await _sides(desk, pair, int(seed.value or 0))
             if this == begun:
@@ -92,7 +92,7 @@ def partners(entries: Mapping[str, Entry], name: str) -> dict[str, str]:
     others = [entry for entry in entries.values() if entry.name != name]
     others.sort(key=lambda entry: entry.data != entries[name].data)
     alike = {entry.name: entry.data == entries[name].data for entry in others}
-    return {n: n if same else f"{n} (on other data: {entries[n].data})" for n, same in alike.items()}
+    return {n: n if same else f"{n} (on other data: {data_of(entries[n])})" for n, same in alike.items()}
 
 
 async def _sides(desk: Desk, pair: list[str], seed: int) -> None:
@@ -105,7 +105,7 @@ async def _sides(desk: Desk, pair: list[str], seed: int) -> None:
                     ui.element("span").classes("swatch").style(f"background: {colour}")
                     ui.link(name, parts.address("/run", name)).classes("break-all font-medium")
                 entry = desk.shelf.entry(name)
-                parts.say(f"{entry.family} {entry.preset} on {entry.data}; {standing(entry)}").classes("small")
+                parts.say(f"{entry.family} {entry.preset} on {data_of(entry)}; {standing(entry)}").classes("small")
                 if entry.verdict:
                     parts.badge(f"doctor: {entry.verdict}", parts.tone_of(entry.verdict))
                 wheel = parts.waiting("Drawing samples")

@@ -112,3 +112,8 @@ def standing(entry: Entry) -> str:
     share = "" if over else f", {entry.progress:.0%} of the budget"
     detail = f": {entry.detail}" if entry.detail and entry.state in ("paused", "failed", "broken") else ""
     return f"{entry.state}{share}, {entry.nimg:,} samples seen{detail}" if entry.family else f"{entry.state}{detail}"
+
+
+def data_of(entry: Entry) -> str:
+    """Return the name of a run's data as pages show it: of a path its last part."""
+    return Path(entry.data).name or entry.data

@@ -13,7 +13,7 @@ from saddlepoint.data.plan import findings_from_json
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.family import families
 from saddlepoint.serve.studio import actions, charts, parts
-from saddlepoint.serve.studio.desk import Desk, standing
+from saddlepoint.serve.studio.desk import Desk, data_of, standing
 from saddlepoint.serve.studio.explorer import explorer_panel
 from saddlepoint.serve.studio.figures import figures_panel
 from saddlepoint.serve.studio.given import projection_panel, translation_panel
@@ -48,7 +48,7 @@ async def show(desk: Desk, name: str) -> None:
             with ui.row().classes("pt-2"):
                 ui.button("Delete", icon="delete", on_click=_removal(desk, name)).props("outline no-caps")
             return
-        parts.say(f"{entry.family}, preset {entry.preset}, on {entry.data}")
+        parts.say(f"{entry.family}, preset {entry.preset}, on {data_of(entry)}")
         _controls(desk, name)
         _tabs(desk, name, entry)
 

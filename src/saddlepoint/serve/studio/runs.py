@@ -12,7 +12,7 @@ from nicegui import events, ui
 from saddlepoint import jobs
 from saddlepoint.evaluate.rows import kind_of
 from saddlepoint.serve.studio import actions, parts
-from saddlepoint.serve.studio.desk import Desk
+from saddlepoint.serve.studio.desk import Desk, data_of
 from saddlepoint.serve.studio.parts import ARROWS
 from saddlepoint.shelf import STATES, Entry, Figure
 
@@ -27,6 +27,7 @@ _PICTURE = """<q-td :props="props" style="width: 80px"><a :href="props.row.addre
 <div v-else class="blank"></div></a></q-td>"""
 _NAME = """<q-td :props="props" style="white-space: normal; min-width: 11rem"><a class="link" :href="props.row.address">
 {{ props.row.name }}</a><div class="quiet small">{{ props.row.family }}</div></q-td>"""
+_DATA = """<q-td :props="props"><span :title="props.row.source">{{ props.row.data }}</span></q-td>"""
 _STATE = """<q-td :props="props">{{ props.row.state }}
 <q-linear-progress v-if="props.row.share !== null" :value="props.row.share" class="q-mt-xs"
 :aria-label="'progress of ' + props.row.name" style="min-width: 5rem"/>
@@ -92,8 +93,8 @@ class Table:
     def slots(self) -> None:
         """Say how cells are drawn."""
         fixed = {
-            "picture": _PICTURE, "name": _NAME, "state": _STATE, "verdict": _VERDICT, "actions": _ACTIONS,
-            **{f"figure{number}": _FIGURE for number in range(_MOST_FIGURES)},
+            "picture": _PICTURE, "name": _NAME, "data": _DATA, "state": _STATE, "verdict": _VERDICT,
+            "actions": _ACTIONS, **{f"figure{number}": _FIGURE for number in range(_MOST_FIGURES)},
         }  # fmt: skip
         for name, template in fixed.items():
             self.table.add_slot(f"body-cell-{name}", template)
@@ -185,7 +186,8 @@ def _row(entry: Entry, headings: Sequence[tuple[str, str, str]]) -> dict[str, An
         "address": parts.address("/run", entry.name),
         "picture": None if entry.picture is None else parts.thumbnail_address(entry),
         "family": f"{entry.family} {entry.preset}".strip(),
-        "data": entry.data,
+        "data": data_of(entry),
+        "source": entry.data,
         "state": entry.state,
         "detail": entry.detail if entry.state in ("paused", "failed", "broken") else "",
         "share": entry.progress if live else None,
