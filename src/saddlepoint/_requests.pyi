@@ -16,8 +16,10 @@ class Request(Preparation, total=False):
     steps: int | None
     seed: int
     out: str | Path | None
+    name: str | None
+    runs: str | Path | None
     device: str
-    threads: int | None
+    threads: int | str | None
     checkpoint: str | float
     remedy: str | None
     stop_when: str | None
@@ -310,7 +312,8 @@ def resume(
     steps: int | None = None,
     stop_when: str | None = None,
     device: str | None = None,
-    threads: int | None = None,
+    threads: int | str | None = None,
+    runs: str | Path | None = None,
     progress: bool | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Run: ...

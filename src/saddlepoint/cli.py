@@ -492,12 +492,14 @@ def _family_options(pairs: list[str], family: str, run: tuple[Path, Path | None]
     import saddlepoint.families  # noqa: F401 - registers the families
     from saddlepoint.engine.folder import RunFolder
     from saddlepoint.family import get_family
+    from saddlepoint.registry import family_of
 
+    kind = None
     if run is not None:
-        with contextlib.suppress(SaddlepointError):
-            family = str(RunFolder(find_run(*run)).read_config().get("family", family))
-
-    fields = {f.name.replace("_", "-") for f in dataclasses.fields(get_family(family).Config)}
+        folder = RunFolder(find_run(*run))
+        with contextlib.suppress(KeyError):  # what is damaged there is said when it is read again
+            kind = family_of(folder.read_config(), folder.path)
+    fields = {f.name.replace("_", "-") for f in dataclasses.fields((kind or get_family(family)).Config)}
     options: dict[str, str] = {}
     for pair in pairs:
         name, _, value = pair.partition("=")

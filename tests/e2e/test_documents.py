@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import importlib.util
 import re
 import shlex
 import shutil
@@ -378,6 +379,8 @@ def test_a_command_in_the_text_names_what_there_is(page: str, command: str) -> N
         assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text()
     elif words[:2] == ["pip", "install"]:
         Reader(page, cast(Any, None)).look_for_the_extra(words[2])
+    elif words[1] == "-m":
+        assert importlib.util.find_spec(words[2]) is not None
     elif words[1] != "sample.py":
         source = (ROOT / words[1]).read_text()
         assert 'if __name__ == "__main__":' in source

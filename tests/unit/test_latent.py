@@ -227,10 +227,15 @@ def test_noise_is_that_of_the_seed_in_projections_and_in_pieces(
     torch.testing.assert_close(run.synthesise(found.codes, seed=7), found.samples, rtol=0, atol=1e-5)
     # Large pictures go through the networks in pieces, with the same noise.
     examiner = Examiner(run.dataset(), 0, "cpu")
-    whole = run.sample(10, seed=3), run.synthesise(found.codes, seed=7), *examiner._samples(run.family)[:2]
+
+    def drawn() -> list[torch.Tensor]:
+        exam = examiner._samples(run.family)
+        assert exam.logits is not None
+        return [run.sample(10, seed=3), run.synthesise(found.codes, seed=7), exam.points, exam.logits]
+
+    whole = drawn()
     monkeypatch.setattr(runtime, "PIXELS", 3 * 16**2)
-    pieces = run.sample(10, seed=3), run.synthesise(found.codes, seed=7), *examiner._samples(run.family)[:2]
-    for one, other in zip(whole, pieces, strict=True):
+    for one, other in zip(whole, drawn(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
     assert whole[3].shape == (256,)
 
