@@ -41,7 +41,7 @@ def test_the_card_lies_beside_the_weights(saddle: Command, run: str, tmp_path: P
     ("words", "message"),
     [
         (["export", "nowhere"], "not a run folder"),
-        (["export", "runs/nowhere", "--push", "me/digits"], "--push is for --format hub, not onnx"),
+        (["export", ".", "--push", "me/digits"], "--push is for --format hub, not onnx"),
         (["export", "nowhere", "--format", "onx"], "onx"),
         (["serve", "nowhere"], "not a run folder"),
         (["serve", "hf:nowhere"], "is not a hub id"),

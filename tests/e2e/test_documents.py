@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import os
 import importlib.util
+import os
 import re
 import shlex
 import shutil
@@ -47,6 +47,7 @@ NOT_COMMANDS = {
     ("architecture.md", "cli"): "the floors",
     ("architecture.md", "runs/gan-mnist-20261124-101500/"): "the files of a run folder",
     ("doctor.md", "doctor: discriminator too weak since 50 kimg"): "a verdict",
+    ("performance.md", "threads: 1 (here a step"): "a line that a command says",
 }
 """Blocks that nobody is meant to run, by their page and the beginning of their first line, and what they are."""
 

@@ -154,9 +154,11 @@ def test_what_does_not_fit_seeds_is_refused(words: dict[str, object], message: s
 def test_the_command_takes_seeds_or_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = run_of("cgan", "mnist-2014")
     monkeypatch.setattr("saddlepoint.api.load", lambda *words, **more: run)
-    done = CliRunner().invoke(app, ["sample", "runs/made", "--seeds", "0-3", "--label", "1", "--out", f"{tmp_path}/x/"])
+    done = CliRunner().invoke(
+        app, ["sample", str(tmp_path), "--seeds", "0-3", "--label", "1", "--out", f"{tmp_path}/x/"]
+    )
     assert done.exit_code == 0, done.output
     assert len(list((tmp_path / "x").glob("seed000?.png"))) == 4
     for words in (["--seed", "1"], ["--picture", "neighbours"]):
         with pytest.raises(ConfigError, match="leave out --picture and --seed"):
-            CliRunner().invoke(app, ["sample", "runs/made", "--seeds", "0", *words], catch_exceptions=False)
+            CliRunner().invoke(app, ["sample", str(tmp_path), "--seeds", "0", *words], catch_exceptions=False)
