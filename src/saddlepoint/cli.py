@@ -496,9 +496,11 @@ def _family_options(pairs: list[str], family: str, run: tuple[Path, Path | None]
 
     kind = None
     if run is not None:
-        folder = RunFolder(find_run(*run))
-        with contextlib.suppress(KeyError):  # what is damaged there is said when it is read again
-            kind = family_of(folder.read_config(), folder.path)
+        config: dict[str, Any] = {}
+        with contextlib.suppress(SaddlepointError):  # what is not there, or damaged, is said when it is read again
+            config = dict(RunFolder(find_run(*run)).read_config())
+        if "family" in config:
+            kind = family_of(config, find_run(*run))
     fields = {f.name.replace("_", "-") for f in dataclasses.fields((kind or get_family(family)).Config)}
     options: dict[str, str] = {}
     for pair in pairs:
