@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import datetime
 import io
 import math
 import shutil
@@ -25,6 +26,7 @@ import saddlepoint
 from saddlepoint import api, explore, jobs
 from saddlepoint._errors import CheckpointError, ConfigError, DataError
 from saddlepoint.cli import app as command
+from saddlepoint.data import load_dataset
 from saddlepoint.evaluate import Metric, Report, Result, Row
 from saddlepoint.family import families
 from saddlepoint.lab import Curve, Panel
@@ -37,7 +39,7 @@ from saddlepoint.serve.studio.bringing import below, listing
 from saddlepoint.serve.studio.choices import group_of
 from saddlepoint.serve.studio.desk import Desk
 from saddlepoint.serve.studio.parts import formula
-from saddlepoint.serve.studio.thumbnails import thumbnail
+from saddlepoint.serve.studio.thumbnails import rows_of, thumbnail
 from saddlepoint.serve.studio.uploads import Uploads
 from saddlepoint.shelf import Entry, Shelf, snapshot_steps
 
@@ -338,6 +340,17 @@ def test_every_option_of_every_family_stands_in_a_group() -> None:
 def test_data_is_looked_at_by_the_likeliest_family_first() -> None:
     likely = {source: training._likely(source)[0] for source in ("digits", "sines", "ring8", "../few", "a/t.CSV.gz")}
     assert likely == {"digits": "dcgan", "sines": "timegan", "ring8": "gan", "../few": "dcgan", "a/t.CSV.gz": "timegan"}
+
+
+def test_rows_of_a_table_are_shown_in_its_columns(tmp_path: Path) -> None:
+    days = [datetime.date(2016, 1, 1) + datetime.timedelta(number) for number in range(200)]
+    lines = [f"{day},{number * number % 97}" for number, day in enumerate(days)]
+    (tmp_path / "prices.csv").write_text("day,price\n" + "\n".join(lines))
+    dataset = load_dataset(str(tmp_path / "prices.csv"), calendar="on")
+    assert dataset.layout is not None
+    assert dataset.spec.shape[1] > len(dataset.layout.columns), "the calendar is no column of the table"
+    for source in (dataset, load_dataset("digits"), load_dataset("ring8"), load_dataset("sines")):
+        assert rows_of(source).width > 100
 
 
 def test_choosing_stays_below_its_root(tmp_path: Path) -> None:

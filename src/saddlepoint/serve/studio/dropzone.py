@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from nicegui import events, ui
 
@@ -11,13 +10,11 @@ from saddlepoint._errors import DataError
 from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.uploads import MOST_BYTES, MOST_FILES, Uploads
 
-_SCRIPT = Path(__file__).with_name("drop.js").read_text(encoding="utf-8")
-
 _CHOICE = '<label class="link" tabindex="0">{}<input type="file" {}></label>'
 
 
 class DropZone:
-    """The place; put it once the page's head can still be written.
+    """The place; `drop.js`, which every page has, sends what comes to it.
 
     Args:
         uploads: where files gather.
@@ -41,7 +38,6 @@ class DropZone:
     ) -> None:
         self.uploads, self.words, self.use, self.folders, self.accept = uploads, words, use, folders, accept
         self.limits = most_files, most_bytes
-        ui.run_javascript(_SCRIPT)
         self.place = ui.html(sanitize=False).classes("w-full")
         self.ticket = ""
         self.issue()

@@ -23,6 +23,7 @@ from saddlepoint.shelf import Entry
 
 PLACES = (("Runs", "/"), ("Train", "/train"), ("Compare", "/compare"), ("Lab", "/lab"))
 _HEAD = Path(__file__).with_name("head.html").read_text(encoding="utf-8")
+_DROP = Path(__file__).with_name("drop.js").read_text(encoding="utf-8")
 
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="6" fill="#3b6fc4"/>'
@@ -40,7 +41,7 @@ def page(title: str, place: str = "", *, above: bool = False) -> Iterator[None]:
         above: put a way back to the place above the heading.
     """
     ui.page_title(f"{title} - saddlepoint")
-    ui.add_head_html(_HEAD)
+    ui.add_head_html(f"{_HEAD}<script>{_DROP}</script>")
     ui.colors(primary="#3b6fc4")
     with (
         ui.header().classes("bar items-center py-0 px-2 sm:px-4"),

@@ -63,8 +63,10 @@ def rows_of(dataset: Dataset, count: int = 24) -> Image.Image:
         return tile(curves.spread(x, count), min(count, 12))
     if dataset.modality == "vector":
         return explore.scatter(curves.spread(x, 2000), None)
-    names = [column.name for column in dataset.layout.columns] if dataset.layout is not None else ()
-    shown = curves.spread(x, curves.SHOWN)
+    shown, names = curves.spread(x, curves.SHOWN), list[str]()
+    if dataset.layout is not None:
+        # What a table has, in its units: features that say the calendar or a category are no columns of it.
+        shown, names = dataset.layout.restore(shown), [column.name for column in dataset.layout.columns]
     return curves.paths(shown, shown[:0], names)
 
 

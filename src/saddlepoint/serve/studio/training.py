@@ -38,7 +38,9 @@ class Form:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.asked: dict[str, str | bool] = {}
-        self.looked, self.by_hand, self.filling = False, False, False
+        # What the form itself put last, which is no choice of the visitor's.
+        self.put_family, self.put_size = next(iter(families())), "auto"
+        self.looked, self.by_hand = False, False
         with parts.block():
             _step(1, "Your data")
             self.source = Source(desk, parts.guarded(self.look))
@@ -67,7 +69,7 @@ class Form:
         self.source.field.on_value_change(self.brought)
         self.source.field.on("keydown.enter", parts.guarded(self.look))
         self.offer(list(families()))
-        self.family.value = next(iter(families()))
+        self.family.value = self.put_family
 
     def put_choices(self) -> None:
         """Put what every training has: family, preset, size, time, threads, and the rest folded."""
@@ -106,11 +108,12 @@ class Form:
         self.preset.set_options(presets, value=presets[0])
         sizes = [str(size) for size in kind.sizes] or ["16", "28", "32", "64"]
         images = "image" in kind.tags.modalities
-        self.size.set_options(["auto", *sizes], value=self.size.value if self.size.value in sizes else "auto")
+        self.put_size = str(self.size.value) if self.size.value in sizes else "auto"
+        self.size.set_options(["auto", *sizes], value=self.put_size)
         self.size.set_visibility(images)
         self.filled()
-        if not self.filling:
-            self.by_hand = True
+        if kind.name != self.put_family:
+            self.put_family, self.by_hand = kind.name, True
             if self.looked:
                 await self.look()
 
@@ -126,8 +129,10 @@ class Form:
     async def sized(self) -> None:
         """Take another size; what was seen of the data is seen again."""
         self.said()
-        if self.looked and not self.filling:
-            await self.look()
+        if self.size.value != self.put_size:
+            self.put_size = str(self.size.value)
+            if self.looked:
+                await self.look()
 
     @property
     def preparation(self) -> dict[str, str | bool]:
@@ -170,7 +175,7 @@ class Form:
         """Forget what was chosen for other data."""
         self.asked.clear()
         self.reading.clear()
-        self.looked, self.by_hand = False, False
+        self.looked = False
         self.offer(list(families()))
         self.said()
 
@@ -215,13 +220,13 @@ class Form:
             parts.waiting("Reading the data")
         try:
             resolved = await self.resolved()
+            picture = await asyncio.to_thread(thumbnails.rows_of, resolved.dataset)
         except OpenQuestion as question:
             self.ask(question)
             return False
         except Exception:
             self.reading.clear()
             raise
-        picture = await asyncio.to_thread(thumbnails.rows_of, resolved.dataset)
         self.take(resolved)
         self.reading.clear()
         with self.reading:
@@ -230,7 +235,8 @@ class Form:
 
     async def resolved(self) -> Resolved:
         """Return the request with its data read, by the chosen family, or before one is chosen by one that takes it."""
-        names = [str(self.family.value)] if self.by_hand else _likely(self.source.name)
+        chosen = self.by_hand or bool(self.fields.different)
+        names = [str(self.family.value)] if chosen else _likely(self.source.name)
         problem: Exception | None = None
         for name in names:
             try:
@@ -252,13 +258,10 @@ class Form:
 
     def choose_family(self, name: str, names: Sequence[str] = ()) -> None:
         """Choose a family without looking at the data again."""
-        self.filling = True
+        self.put_family = name
         if names:
             self.offer(names)
-        if self.family.value != name:
-            self.family.value = name
-        # Its presets are offered by a handler that runs after this one.
-        ui.timer(0.3, lambda: setattr(self, "filling", False), once=True)
+        self.family.value = name
 
     def ask(self, question: OpenQuestion) -> None:
         """Put the readings of a question side by side, each with a button that chooses it."""
@@ -283,6 +286,7 @@ class Form:
 
     async def start(self) -> None:
         """Read the data, start the process, and go to its page."""
+        self.by_hand = True  # what stands in the form is what is trained
         if not await self.look():
             return
         request = self.request()
