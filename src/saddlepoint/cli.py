@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
@@ -14,7 +13,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from saddlepoint import patience
-from saddlepoint._errors import ConfigError, SaddlepointError, suggest
+from saddlepoint._errors import ConfigError, SaddlepointError
 from saddlepoint._version import __version__
 from saddlepoint.cli_data import data_app
 from saddlepoint.cli_experiments import add_experiments
@@ -45,9 +44,10 @@ from saddlepoint.cli_options import (
     with_preparation,
     with_runs,
 )
-from saddlepoint.cli_resume import finish, has_ended, say_spent
+from saddlepoint.cli_resume import changed, finish, has_ended, is_given, refuse_changes, say_spent, wants_report
 from saddlepoint.cli_runs import add_runs
 from saddlepoint.cli_ship import add_shipping
+from saddlepoint.cli_words import gather, import_own, read_options
 from saddlepoint.data.plan import OpenQuestion
 from saddlepoint.engine.lookup import find_run
 
@@ -103,7 +103,7 @@ def _main(
         ),
     ] = None,
 ) -> None:
-    pass  # --import is taken out of the words before any command reads them, see `_import_own`
+    pass  # --import is taken out of the words before any command reads them, see `import_own`
 
 
 @app.command(
@@ -165,12 +165,12 @@ def train(
     """
     from saddlepoint import api, tables
 
-    options = _family_options(option or [], family, None if resume is None else (resume, where))
+    options = read_options(option or [], app, family, None if resume is None else (resume, where))
     if resume is not None:
-        _refuse_changes([*options, *_changed(ctx)])
+        refuse_changes([*options, *changed(ctx)])
         device_or_kept = None if device == "auto" else device
         request = api.plan_to_resume(
-            resume, runs=where, data=data if _is_given(ctx, "data") else None, budget=budget, kimg=kimg,
+            resume, runs=where, data=data if is_given(ctx, "data") else None, budget=budget, kimg=kimg,
             steps=steps, stop_when=stop_when, device=device_or_kept, threads=threads,
         )  # fmt: skip
     else:
@@ -184,14 +184,11 @@ def train(
         say_aside("\n".join(tables.reading_table(resolved.reading.findings)))
         typer.echo(json.dumps(resolved.to_json(), indent=1))
         return
-    from saddlepoint.data import KNOWN
-
-    measuring = report or (report is None and request.source not in KNOWN)
     if has_ended(request):
         say_spent(request, asked=budget)
         trained, run = False, api.load(cast(Path, request.out))
     else:
-        trained, run = _run(request, quiet=quiet, fresh=fresh, report=measuring)
+        trained, run = _run(request, quiet=quiet, fresh=fresh, report=wants_report(request, report))
     finish(run, request, report, trained, quiet, _measure)
 
 
@@ -410,109 +407,6 @@ def _tell(report: Any, page: Path | None, *, as_json: bool = False) -> None:
         raise typer.Exit(_INTERRUPTED)
 
 
-_OF_RESUMING = {
-    "family", "data", "where", "budget", "kimg", "steps", "stop_when", "device", "threads", "dry_run", "report",
-    "quiet",
-}  # fmt: skip
-"""Options that a resumed run takes; those of the family are looked at apart."""
-
-
-def _changed(ctx: typer.Context) -> list[str]:
-    """Return the options that differ from what they are when left out, but for those that a resumed run takes."""
-    own = [p for p in ctx.command.params if p.name not in _OF_RESUMING | {"resume", "option"}]
-    return [str(p.name).replace("_", "-") for p in own if ctx.params[str(p.name)] != p.get_default(ctx)]
-
-
-def _is_given(ctx: typer.Context, name: str) -> bool:
-    """Whether an option was written down, and is not merely what it is when left out."""
-    return getattr(ctx.get_parameter_source(name), "name", "") == "COMMANDLINE"
-
-
-def _refuse_changes(changed: list[str]) -> None:
-    if changed:
-        raise ConfigError(
-            f"a resumed run keeps its options; leave out --{changed[0]}, or start a new run with it: the same command "
-            "without --resume. What may change: --budget, --kimg, --steps, --stop-when, --device, --threads, and "
-            "--data where the data was moved"
-        )
-
-
-def _import_own(words: list[str]) -> list[str]:
-    """Import what --import names, for this process and those that it starts; return the other words."""
-    rest, named = list[str](), list[str]()
-    remaining = iter(words)
-    for word in remaining:
-        if word == "--":
-            rest += [word, *remaining]
-        elif word == "--import":
-            named.append(next(remaining, ""))
-        elif word.startswith("--import="):
-            named.append(word.partition("=")[2])
-        else:
-            rest.append(word)
-    if named:
-        from saddlepoint import registry
-
-        if not all(named):
-            raise ConfigError("--import needs a Python file or a module, as --import my_family.py")
-        registry.import_families(*named)
-        registry.remember(*named)
-    return rest
-
-
-def _general_options() -> set[str]:
-    """Names of the options of `saddle train` that belong to no family."""
-    command = cast(Any, typer.main.get_command(app)).commands["train"]
-    words = {word for parameter in command.params for word in (*parameter.opts, *parameter.secondary_opts)}
-    return {word.removeprefix("--") for word in words if word.startswith("--")} | {"help"}
-
-
-def _gather(words: list[str]) -> list[str]:
-    """Turn ``--lr 0.1`` and ``--lr=0.1`` of `saddle train` into ``--option lr=0.1`` where --lr is not its own."""
-    if words[:1] != ["train"]:
-        return words
-    gathered, general = ["train"], _general_options()
-    rest = words[1:]
-    while rest:
-        word = rest.pop(0)
-        name, equals, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or name in general:
-            gathered.append(word)
-            continue
-        if not equals and rest and not rest[0].startswith("--"):
-            value = rest.pop(0)
-        gathered += ["--option", f"{name}={value}"]
-    return gathered
-
-
-def _family_options(pairs: list[str], family: str, run: tuple[Path, Path | None] | None = None) -> dict[str, str]:
-    """Read NAME=VALUE pairs for the family's configuration; which one a run has that goes on, its folder says."""
-    import dataclasses
-
-    import saddlepoint.families  # noqa: F401 - registers the families
-    from saddlepoint.engine.folder import RunFolder
-    from saddlepoint.family import get_family
-    from saddlepoint.registry import family_of
-
-    kind = None
-    if run is not None:
-        config: dict[str, Any] = {}
-        with contextlib.suppress(SaddlepointError):  # what is not there, or damaged, is said when it is read again
-            config = dict(RunFolder(find_run(*run)).read_config())
-        if "family" in config:
-            kind = family_of(config, find_run(*run))
-    fields = {f.name.replace("_", "-") for f in dataclasses.fields((kind or get_family(family)).Config)}
-    options: dict[str, str] = {}
-    for pair in pairs:
-        name, _, value = pair.partition("=")
-        if name not in fields:
-            raise ConfigError(f"unknown option '--{name}'; {suggest(name, fields | _general_options())}")
-        if not value:
-            raise ConfigError(f"option '--{name}' needs a value")
-        options[name] = value
-    return options
-
-
 def _run(request: Any, *, quiet: bool = False, fresh: bool = False, report: bool = False) -> tuple[bool, Any]:
     """Train with a display; return whether anything was left to train, and the run. Leave with 130 when interrupted."""
     from saddlepoint import api
@@ -568,7 +462,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         with patience.began(quiet=_follows() or bool({"-q", "--quiet"} & set(sys.argv[1:]))):
-            code = app(_gather(_import_own(sys.argv[1:])), standalone_mode=False)
+            code = app(gather(import_own(sys.argv[1:]), app), standalone_mode=False)
         family_options(sys.argv[1:])
     except OpenQuestion as question:
         code = _fail(question.text(["saddle", *sys.argv[1:]]))

@@ -1,4 +1,4 @@
-"""What `saddle train` says of a run that has nothing left to train, and what it does at the end."""
+"""What `saddle train` takes of a run that goes on, says where nothing is left to train, and does at the end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,39 @@ from pathlib import Path
 from typing import Any
 
 import typer
+
+from saddlepoint._errors import ConfigError
+
+_TAKEN = {
+    "family", "data", "where", "budget", "kimg", "steps", "stop_when", "device", "threads", "dry_run", "report",
+    "quiet",
+}  # fmt: skip
+"""Options that a resumed run takes; those of the family are looked at apart."""
+
+
+def changed(ctx: typer.Context) -> list[str]:
+    """Return the options that differ from what they are when left out, but for those that a resumed run takes."""
+    own = [p for p in ctx.command.params if p.name not in _TAKEN | {"resume", "option"}]
+    return [str(p.name).replace("_", "-") for p in own if ctx.params[str(p.name)] != p.get_default(ctx)]
+
+
+def is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether an option was written down, and is not merely what it is when left out."""
+    return getattr(ctx.get_parameter_source(name), "name", "") == "COMMANDLINE"
+
+
+def refuse_changes(names: list[str]) -> None:
+    """Refuse options that a resumed run keeps.
+
+    Raises:
+        ConfigError: naming the first of them, and what may change.
+    """
+    if names:
+        raise ConfigError(
+            f"a resumed run keeps its options; leave out --{names[0]}, or start a new run with it: the same command "
+            "without --resume. What may change: --budget, --kimg, --steps, --stop-when, --device, --threads, and "
+            "--data where the data was moved"
+        )
 
 
 def has_ended(request: Any) -> bool:
@@ -42,17 +75,22 @@ def say_spent(request: Any, path: Path | None = None, asked: str | None = None) 
     typer.echo(f"run:      {path}")
 
 
+def wants_report(request: Any, report: bool | None) -> bool:
+    """Whether a training is followed by its report: as asked, else where the data is the user's own."""
+    from saddlepoint.data import KNOWN
+
+    return report if report is not None else request.source not in KNOWN
+
+
 def finish(
     run: Any, request: Any, report: bool | None, trained: bool, quiet: bool, measure: Callable[..., Path]
 ) -> None:
     """Measure a run of own data, unless nothing was trained and it was measured already; else say what comes next."""
     from saddlepoint import pictures
-    from saddlepoint.data import KNOWN
     from saddlepoint.engine.folder import RunFolder
 
     there = RunFolder(run.path).report / "index.html"
-    wanted = report if report is not None else request.source not in KNOWN
-    if wanted and (trained or report or not there.exists()):
+    if wants_report(request, report) and (trained or report or not there.exists()):
         page = measure(run, 0, quiet=quiet, threads=request.threads)
         typer.echo(f"samples:  {pictures.draw(run, 'grid')}")
         typer.echo(f"report:   {page}")

@@ -20,6 +20,7 @@ from saddlepoint.engine.settings import Means, Observer, Settings
 from saddlepoint.engine.standing import Standing as At
 from saddlepoint.engine.standing import standing_of
 from saddlepoint.progress import remaining
+from saddlepoint.show import sizes
 from saddlepoint.tables import brief_reading
 
 if TYPE_CHECKING:
@@ -130,12 +131,10 @@ class Display:
             return
         config, spec = start.config, start.dataset.spec
         rows = f"{spec.rows:,} {spec.modality}s of {'x'.join(str(side) for side in spec.shape)}"
-        sizes = {name: sum(p.numel() for p in m.parameters()) for name, m in start.family.named_children()}
-        names = [f"{name} {size / 1e6:.2f} M" for name, size in sizes.items() if size]
         self.say(f"data:     {start.dataset.name}, {rows}")
         for line in brief_reading(start.reading):
             self.say(f"          {line}")
-        self.say(f"family:   {config['family']}, preset {config['preset']}; {', '.join(names)} parameters")
+        self.say(f"family:   {config['family']}, preset {config['preset']}; {sizes(start.family)}")
         self.say(f"machine:  {config['device']}, {_threads(config)}, seed {config['settings']['seed']}")
         self.say(f"run:      {start.folder}{' (going on)' if start.resumed else ''}; Ctrl-C stops and saves")
         self.say(f"pictures: {start.folder / 'samples'}: the newest one shows how far it is")

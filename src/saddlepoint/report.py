@@ -15,11 +15,9 @@ import numpy as np
 from saddlepoint._files import write_atomically
 from saddlepoint.data import short_name
 from saddlepoint.engine.doctor import ALARMS
-from saddlepoint.evaluate import Metric, Report, Result, Row, shown
+from saddlepoint.evaluate import DIRECTIONS, Metric, Report, Result, Row, shown
 from saddlepoint.evaluate.rows import kind_of
 from saddlepoint.report_pictures import first_pictures, more_pictures
-
-_ARROWS = {"lower": "lower is better", "higher": "higher is better", "neither": ""}
 
 STANDING = {
     "near": ("near the data", "good"),
@@ -177,7 +175,7 @@ def _figures(report: Report) -> str:
 
 def _figure(result: Result, metric: Metric, controls: Sequence[str], first: bool) -> str:
     model = result.find(metric.name)
-    notes = [note for note in (metric.unit, _ARROWS[metric.better]) if note]
+    notes = [note for note in (metric.unit, DIRECTIONS[metric.better]) if note]
     name = f"{_text(metric.name)}<br><small>{_text(', '.join(notes))}</small>"
     cells = f'<td class="n model">{_cell(model, metric)}</td>'
     cells += "".join(f'<td class="n">{_cell(result.find(metric.name, control), metric)}</td>' for control in controls)

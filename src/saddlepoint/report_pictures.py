@@ -34,7 +34,7 @@ def first_pictures(gallery: Gallery | None, snapshots: Path | None) -> str:
         return _series(gallery)
     if gallery.samples.ndim != 4:
         return image(explore.scatter(gallery.samples, gallery.real), "samples over data")
-    scale = _scale(gallery.samples)
+    scale = _scale(gallery.samples.shape[2:])
     columns = _columns(gallery.samples, scale)
     shown = gallery.samples[: columns * _MOST_ROWS]
     sheet = explore.tile(shown, columns, scale=scale, gap=3)
@@ -49,7 +49,7 @@ def more_pictures(gallery: Gallery | None) -> str:
     parts = []
     if gallery.pairs is not None and len(gallery.pairs):
         images = gallery.pairs.reshape(-1, *gallery.pairs.shape[2:])
-        scale = _scale(images)
+        scale = _scale(images.shape[2:])
         columns = max(2, _columns(images, scale) // 2 * 2)
         sheet = explore.tile(images, columns, scale=scale, gap=3, frames=set(range(1, len(images), 2)))
         parts.append("<h2>Closest to the training data</h2>")
@@ -63,7 +63,9 @@ def more_pictures(gallery: Gallery | None) -> str:
     if gallery.by_class is not None:
         images = gallery.by_class.reshape(-1, *gallery.by_class.shape[2:])
         origin = "the class that was asked for" if gallery.asked else "the class the classifier sees in them"
-        picture = explore.tile(images, gallery.by_class.shape[1], scale=_scale(images), captions=list(gallery.classes))
+        picture = explore.tile(
+            images, gallery.by_class.shape[1], scale=_scale(images.shape[2:]), captions=list(gallery.classes)
+        )
         parts += ["<h2>By class</h2>", image(picture, f"the first samples of each class: {origin}")]
     return "".join(parts)
 
@@ -80,9 +82,9 @@ def image(picture: Image.Image, caption: str) -> str:
     )
 
 
-def _scale(images: np.ndarray) -> int:
+def _scale(size: tuple[int, ...]) -> int:
     """Return the whole number by which small images are enlarged, so that one can see what is in them."""
-    return max(1, -(-_TILE // max(images.shape[2:])))
+    return max(1, -(-_TILE // max(size)))
 
 
 def _columns(images: np.ndarray, scale: int) -> int:
@@ -93,7 +95,7 @@ def _filmstrip(snapshots: Path | None, size: tuple[int, ...]) -> str:
     """Return a row of the same z for each of a few steps that there are; "" where nothing was kept."""
     if snapshots is None:
         return ""
-    scale = max(1, -(-_TILE // max(size)))
+    scale = _scale(size)
     columns = max(1, min(_MOST_COLUMNS, _WIDTH // (size[1] * scale + 3) - 1))
     try:
         strip = explore.filmstrip(snapshots, _STEPS, columns, scale=scale)

@@ -19,10 +19,10 @@ from saddlepoint.engine.folder import RunFolder
 
 if TYPE_CHECKING:
     from saddlepoint.evaluate import Result
+    from saddlepoint.family import Family
     from saddlepoint.run import Run
 
 _IN_NOTEBOOK = 32
-_ARROWS = {"lower": " ↓", "higher": " ↑"}
 
 
 def to_pil(samples: Tensor | np.ndarray) -> list[Image.Image]:
@@ -78,10 +78,10 @@ def display(picture: Image.Image) -> None:
 def facts(run: Run) -> dict[str, str]:
     """Return what a run is, in words: family, data, training, the doctor's word, figures."""
     config, folder = run.config, RunFolder(run.path)
-    data, sizes = config["data"], _sizes(run)
+    data = config["data"]
     shape = "x".join(map(str, data["shape"]))
     found = {
-        "family": f"{config['family']}, preset {config['preset']}; {sizes}",
+        "family": f"{config['family']}, preset {config['preset']}; {sizes(run.family)}",
         "data": f"{data.get('name', data['source'])}, {data['rows']:,} {data['modality']}s of {shape}",
         "trained": f"{run.step * run.family.config.batch_size / 1000:,.1f} kimg, step {run.step:,}",
     }
@@ -109,19 +109,17 @@ def _state(status: dict[str, object]) -> str:
     return {"finished": "", "": ""}.get(state, f"; {'it can go on' if state == 'interrupted' else state}")
 
 
-def _sizes(run: Run) -> str:
-    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in run.family.named_children()}
-    return ", ".join(f"{name} {size / 1e6:.2f} M" for name, size in sizes.items() if size) + " parameters"
+def sizes(family: Family) -> str:
+    """Return how many parameters each network of a family has, in words."""
+    found = {name: sum(p.numel() for p in part.parameters()) for name, part in family.named_children()}
+    return ", ".join(f"{name} {size / 1e6:.2f} M" for name, size in found.items() if size) + " parameters"
 
 
 def measured(run: Run) -> list[Result]:
     """Return what an evaluation kept of a run; nothing before there was one, or if that is damaged."""
-    from saddlepoint.evaluate import read_results
+    from saddlepoint.evaluate import kept_results
 
-    try:
-        return read_results(RunFolder(run.path).report / "metrics.jsonl")
-    except SaddlepointError:
-        return []
+    return kept_results(RunFolder(run.path).report)
 
 
 def text(run: Run) -> str:
@@ -150,7 +148,7 @@ def _row(*cells: str) -> str:
 
 def _figures(run: Run) -> str:
     """Return the first figure of each protocol in a table, with what each says folded below it."""
-    from saddlepoint.evaluate import shown
+    from saddlepoint.evaluate import ARROWS, shown
 
     results = measured(run)
     if not results:
@@ -162,6 +160,6 @@ def _figures(run: Run) -> str:
         beside = next((row for row in result.rows if row.role == "control" and row.metric == metric.name), None)
         if own is not None:
             reference = "" if beside is None else f"{beside.row} {shown(beside, metric)}"
-            rows += _row(f"{metric.name}{_ARROWS.get(metric.better, '')}", shown(own, metric), reference)
+            rows += _row(f"{metric.name} {ARROWS[metric.better]}".strip(), shown(own, metric), reference)
         said += f"<p>{html.escape(result.verdict)}</p>"
     return f"<table>{rows}</table><details><summary>What the figures say</summary>{said}</details>"

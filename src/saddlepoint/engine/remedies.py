@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from saddlepoint._errors import CheckpointError, TrainingError
 from saddlepoint._files import write_atomically
 from saddlepoint.config import override, to_json
-from saddlepoint.engine.doctor import Watch, diagnose
+from saddlepoint.engine.doctor import CHANGES, Watch, diagnose
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.settings import Observer, Outcome
 from saddlepoint.engine.state import (
@@ -48,7 +48,8 @@ MOST_REMEDIES = 12
 LOST = ("full collapse", "diverged")
 """Verdicts of states that there is no going on from."""
 
-PLACES = {"rollback": "healthy", "remedy": "checkpoints"}
+GONE_BACK, FROM_HERE = CHANGES
+PLACES = {GONE_BACK: "healthy", FROM_HERE: "checkpoints"}
 """Events that put a remedy on trial, and the folder whose checkpoint it starts from."""
 
 
@@ -227,7 +228,7 @@ def _intervene(
     event: dict[str, Any] = {
         "step": healthy.step if back else trainer.state.step,
         "nimg": place,
-        "event": "rollback" if back else "remedy",
+        "event": GONE_BACK if back else FROM_HERE,
         "number": number,
         "verdict": diagnosis.verdict,
         "evidence": list(diagnosis.evidence),
@@ -254,7 +255,7 @@ def _told(event: Mapping[str, Any]) -> list[str]:
     changes = ", ".join(f"{key.replace('_', '-')} {_short(value)}" for key, value in event["changes"].items())
     remedy = f"remedy '{event['remedy']}' ({changes}), watched until {event['until'] / 1000:,.0f} kimg"
     given_up = (event["alarm_nimg"] - event["nimg"]) / 1000
-    if event["event"] == "remedy":
+    if event["event"] == FROM_HERE:
         return [*found, f"doctor: {remedy}; nothing is given up"]
     back = f"back to the last state without trouble, {event['nimg'] / 1000:,.0f} kimg"
     return [*found, f"doctor: {back}; {given_up:,.0f} kimg are given up; {remedy}"]

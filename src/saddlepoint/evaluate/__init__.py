@@ -12,12 +12,14 @@ from saddlepoint.evaluate.compare import Comparison, Difference, Line, compare
 from saddlepoint.evaluate.gallery import Gallery
 from saddlepoint.evaluate.measure import evaluate, expected_seconds
 from saddlepoint.evaluate.protocol import Protocol, Task, get_protocol, protocols, register
-from saddlepoint.evaluate.rows import Metric, Report, Result, Row, read_results
+from saddlepoint.evaluate.rows import ARROWS, DIRECTIONS, Metric, Report, Result, Row, kept_results, read_results
 from saddlepoint.evaluate.sets import Latents, SampleSet, Subject
-from saddlepoint.evaluate.summary import kept_report
+from saddlepoint.evaluate.summary import kept_report, report_of
 from saddlepoint.evaluate.words import shown
 
 __all__ = [
+    "ARROWS",
+    "DIRECTIONS",
     "Comparison",
     "Difference",
     "Gallery",
@@ -36,8 +38,10 @@ __all__ = [
     "expected_seconds",
     "get_protocol",
     "kept_report",
+    "kept_results",
     "protocols",
     "read_results",
     "register",
+    "report_of",
     "shown",
 ]

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 Role = Literal["model", "control"]
 Better = Literal["lower", "higher", "neither"]
 
+ARROWS: dict[str, str] = {"lower": "\u2193", "higher": "\u2191", "neither": ""}
+DIRECTIONS: dict[str, str] = {"lower": "lower is better", "higher": "higher is better", "neither": ""}
+"""How a direction is shown, and what it is called; a figure with a target, or without one, has none."""
+
 STOPPED = "stopped before it was measured (Ctrl-C)"
 """Why a figure is missing after an interrupt."""
 
@@ -252,6 +256,19 @@ def read_results(path: str | Path) -> list[Result]:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{path} cannot be read ({error}); remove it and run saddle evaluate again") from error
     return list({(result.protocol, result.fingerprint, result.seed): result for result in found}.values())
+
+
+def label_of(results: Sequence[Result]) -> str:
+    """Return what the model's rows are called."""
+    return next((row.row for result in results for row in result.rows if row.role == "model"), "generator")
+
+
+def kept_results(folder: str | Path) -> list[Result]:
+    """Return what ``metrics.jsonl`` in a folder keeps; nothing before anything was measured, or if it is damaged."""
+    try:
+        return read_results(Path(folder) / "metrics.jsonl")
+    except DataError:
+        return []
 
 
 def _demand(values: Mapping[str, Any], **kinds: type | tuple[type, ...]) -> None:

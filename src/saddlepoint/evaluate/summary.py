@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from saddlepoint.data import short_name
 from saddlepoint.evaluate.judgement import blurs_win, judge
-from saddlepoint.evaluate.rows import Report, join, kind_of, read_results
+from saddlepoint.evaluate.rows import Report, Result, join, kind_of, label_of, read_results
 from saddlepoint.evaluate.series import SERIES_KINDS, summarise_series
 from saddlepoint.evaluate.sets import MOST, Bench, trained_on
 from saddlepoint.evaluate.words import sentence
@@ -85,10 +86,13 @@ def kept_report(folder: str | Path) -> Report:
     Raises:
         DataError: if the file is missing or damaged.
     """
-    results = read_results(Path(folder) / "metrics.jsonl")
+    return report_of(read_results(Path(folder) / "metrics.jsonl"))
+
+
+def report_of(results: Sequence[Result]) -> Report:
+    """Return the report of results, at least one, that were measured one by one, judged together."""
     # One folder may hold figures on several data sets: those of the last evaluation count.
     results = [result for result in results if result.fingerprint == results[-1].fingerprint]
-    label = next((row.row for result in results for row in result.rows if row.role == "model"), "generator")
-    report = Report(tuple(results), label, "")
+    report = Report(tuple(results), label_of(results), "")
     standing, verdict = summarise(report)
     return dataclasses.replace(report, verdict=verdict, standing=standing)

@@ -10,7 +10,7 @@ from nicegui import ui
 from saddlepoint import pictures
 from saddlepoint._errors import SaddlepointError
 from saddlepoint.engine.folder import RunFolder
-from saddlepoint.evaluate import shown
+from saddlepoint.evaluate import ARROWS, shown
 from saddlepoint.measure import compare_runs
 from saddlepoint.serve.studio import charts, parts
 from saddlepoint.serve.studio.desk import Desk, data_of, standing
@@ -157,7 +157,7 @@ def _figures(desk: Desk, pair: list[str], again: Callable[[], Awaitable[None]]) 
         for line in found:
             values = [shown(line.rows[name], line.metric) if name in line.rows else "" for name in pair]
             if any(values):
-                name = f"{line.metric.name} {parts.ARROWS[line.metric.better]}".strip()
+                name = f"{line.metric.name} {ARROWS[line.metric.better]}".strip()
                 lines.append([f"{name}\n{line.protocol}", *values, line.words()])
         if len(lines) > 1:
             with parts.wide():

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from saddlepoint import api, jobs
 from saddlepoint._errors import CheckpointError
+from saddlepoint.data import short_name
 from saddlepoint.latent import Explorer
 from saddlepoint.run import Run
 from saddlepoint.serve.studio.uploads import Uploads
@@ -115,5 +116,5 @@ def standing(entry: Entry) -> str:
 
 
 def data_of(entry: Entry) -> str:
-    """Return the name of a run's data as pages show it: of a path its last part."""
-    return Path(entry.data).name or entry.data
+    """Return the name of a run's data as pages show it."""
+    return short_name(entry.data)

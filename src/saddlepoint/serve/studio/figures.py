@@ -9,35 +9,22 @@ from pathlib import Path
 
 from nicegui import ui
 
-from saddlepoint._errors import SaddlepointError
 from saddlepoint.engine.folder import RunFolder
-from saddlepoint.evaluate import Metric, Report, Result, read_results, shown
-from saddlepoint.evaluate.summary import summarise
+from saddlepoint.evaluate import ARROWS, DIRECTIONS, Metric, Report, Result, kept_results, report_of, shown
+from saddlepoint.evaluate.rows import label_of
 from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.desk import Desk
 from saddlepoint.shelf import Entry
 
-_BETTER = {"lower": "lower is better", "higher": "higher is better", "neither": ""}
-
 
 def results_of(folder: Path) -> list[Result]:
     """Return what was measured of a run; empty before, or if it cannot be read."""
-    try:
-        return read_results(RunFolder(folder).report / "metrics.jsonl")
-    except SaddlepointError:
-        return []
+    return kept_results(RunFolder(folder).report)
 
 
 def verdict_of(results: Sequence[Result]) -> str:
     """Return the whole evaluation in a sentence or two; "" without any."""
-    if not results:
-        return ""
-    report = Report(tuple(results), _own(results), "")
-    return summarise(report)[1]
-
-
-def _own(results: Sequence[Result]) -> str:
-    return next((row.row for result in results for row in result.rows if row.role == "model"), "generator")
+    return report_of(results).verdict if results else ""
 
 
 def limits_of(folder: Path) -> list[str]:
@@ -55,7 +42,7 @@ def lines_of(results: Sequence[Result]) -> list[list[str]]:
 
     A name stands alone where one protocol has it; the full name of the protocol is under it where two do.
     """
-    rows = [_own(results), *Report(tuple(results), "", "").controls]
+    rows = [label_of(results), *Report(tuple(results), "", "").controls]
     names = [metric.name for result in results for metric in result.metrics]
     lines = [["", *rows]]
     for result in results:
@@ -69,9 +56,9 @@ def lines_of(results: Sequence[Result]) -> list[list[str]]:
 
 
 def _name(metric: Metric, result: Result, ambiguous: bool) -> str:
-    notes = ", ".join(note for note in (metric.unit, _BETTER[metric.better]) if note)
+    notes = ", ".join(note for note in (metric.unit, DIRECTIONS[metric.better]) if note)
     which = f"\n{result.protocol}" if ambiguous else ""
-    return f"{metric.name} {parts.ARROWS[metric.better]}".strip() + (f"\n{notes}" if notes else "") + which
+    return f"{metric.name} {ARROWS[metric.better]}".strip() + (f"\n{notes}" if notes else "") + which
 
 
 def figures_panel(desk: Desk, name: str, entry: Entry) -> None:

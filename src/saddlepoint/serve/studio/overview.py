@@ -5,6 +5,7 @@ from __future__ import annotations
 from nicegui import ui
 
 from saddlepoint.engine.folder import RunFolder
+from saddlepoint.evaluate import ARROWS
 from saddlepoint.explore import choose_steps
 from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.desk import Desk
@@ -110,7 +111,7 @@ def _worth(desk: Desk, name: str) -> None:
         with place:
             if results:
                 ui.label(verdict_of(results))
-            lines = [[f"{f.metric} {parts.ARROWS[f.better]}".strip(), f.value] for f in entry.figures]
+            lines = [[f"{f.metric} {ARROWS[f.better]}".strip(), f.value] for f in entry.figures]
             if lines:
                 with parts.wide():
                     parts.table([["", "samples"], *lines])

@@ -68,10 +68,6 @@ def page(title: str, place: str = "", *, above: bool = False) -> Iterator[None]:
         yield
 
 
-ARROWS = {"lower": "\u2193", "higher": "\u2191", "neither": ""}
-"""Which way a figure is better."""
-
-
 def address(place: str, name: str) -> str:
     """Return the address of a run's page, picture or report."""
     return f"{place}/{quote(name, safe='')}"

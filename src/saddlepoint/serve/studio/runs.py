@@ -10,10 +10,10 @@ from typing import Any
 from nicegui import events, ui
 
 from saddlepoint import jobs
+from saddlepoint.evaluate import ARROWS
 from saddlepoint.evaluate.rows import kind_of
 from saddlepoint.serve.studio import actions, parts
 from saddlepoint.serve.studio.desk import Desk, data_of
-from saddlepoint.serve.studio.parts import ARROWS
 from saddlepoint.shelf import STATES, Entry, Figure
 
 _EVERY_SECONDS = 1.0

@@ -1,0 +1,87 @@
+"""Words of the command line before any command reads them: families to import, and options of a family's own."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import Any, cast
+
+import typer
+
+from saddlepoint._errors import ConfigError, SaddlepointError, suggest
+from saddlepoint.engine.lookup import find_run
+
+
+def import_own(words: list[str]) -> list[str]:
+    """Import what --import names, for this process and those that it starts; return the other words."""
+    rest, named = list[str](), list[str]()
+    remaining = iter(words)
+    for word in remaining:
+        if word == "--":
+            rest += [word, *remaining]
+        elif word == "--import":
+            named.append(next(remaining, ""))
+        elif word.startswith("--import="):
+            named.append(word.partition("=")[2])
+        else:
+            rest.append(word)
+    if named:
+        from saddlepoint import registry
+
+        if not all(named):
+            raise ConfigError("--import needs a Python file or a module, as --import my_family.py")
+        registry.import_families(*named)
+        registry.remember(*named)
+    return rest
+
+
+def general_options(app: typer.Typer) -> set[str]:
+    """Names of the options of `saddle train` that belong to no family."""
+    command = cast(Any, typer.main.get_command(app)).commands["train"]
+    words = {word for parameter in command.params for word in (*parameter.opts, *parameter.secondary_opts)}
+    return {word.removeprefix("--") for word in words if word.startswith("--")} | {"help"}
+
+
+def gather(words: list[str], app: typer.Typer) -> list[str]:
+    """Turn ``--lr 0.1`` and ``--lr=0.1`` of `saddle train` into ``--option lr=0.1`` where --lr is not its own."""
+    if words[:1] != ["train"]:
+        return words
+    gathered, general, rest = ["train"], general_options(app), words[1:]
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or name in general:
+            gathered.append(word)
+            continue
+        if not equals and rest and not rest[0].startswith("--"):
+            value = rest.pop(0)
+        gathered += ["--option", f"{name}={value}"]
+    return gathered
+
+
+def read_options(
+    pairs: list[str], app: typer.Typer, family: str, run: tuple[Path, Path | None] | None = None
+) -> dict[str, str]:
+    """Read NAME=VALUE pairs for the family's configuration; which one a run has that goes on, its folder says."""
+    import saddlepoint.families  # noqa: F401 - registers the families
+    from saddlepoint.engine.folder import RunFolder
+    from saddlepoint.family import get_family
+    from saddlepoint.registry import family_of
+
+    folder, config = Path(), dict[str, Any]()
+    if run is not None:
+        with contextlib.suppress(SaddlepointError):  # what is not there, or damaged, is said when it is read again
+            folder = find_run(*run)
+            config = dict(RunFolder(folder).read_config())
+    kind = family_of(config, folder) if "family" in config else get_family(family)
+    fields = {field.name.replace("_", "-") for field in dataclasses.fields(kind.Config)}
+    options: dict[str, str] = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        if name not in fields:
+            raise ConfigError(f"unknown option '--{name}'; {suggest(name, fields | general_options(app))}")
+        if not value:
+            raise ConfigError(f"option '--{name}' needs a value")
+        options[name] = value
+    return options
