@@ -17,7 +17,7 @@ from saddlepoint.config import describe
 from saddlepoint.data import Inspection
 from saddlepoint.data.plan import Finding, ReadingPlan
 from saddlepoint.engine.standing import duration
-from saddlepoint.evaluate import Comparison, Metric, Report, Row, shown
+from saddlepoint.evaluate import ARROWS, Comparison, Metric, Report, Row, shown
 from saddlepoint.evaluate.rows import kind_of
 from saddlepoint.shelf import Entry, Figure
 
@@ -227,7 +227,7 @@ def _console() -> Console:
 
 
 def _heading(metric: Metric) -> str:
-    arrow = {"lower": " ↓", "higher": " ↑", "neither": ""}[metric.better]
+    arrow = f" {ARROWS[metric.better]}".rstrip()
     return f"{metric.name}{arrow}" + (f" ({metric.unit})" if metric.unit else "")
 
 

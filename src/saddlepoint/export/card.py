@@ -10,7 +10,7 @@ from typing import Any
 from saddlepoint._version import __version__
 from saddlepoint.data import KNOWN
 from saddlepoint.engine.folder import RunFolder
-from saddlepoint.evaluate import Result, kept_report
+from saddlepoint.evaluate import ARROWS, Result, kept_report
 from saddlepoint.evaluate.rows import Row, kind_of
 from saddlepoint.export.describe import data_facts, figures
 from saddlepoint.family import get_family
@@ -154,7 +154,7 @@ def _quality(run: Run, results: list[Result]) -> str:
         for metric in result.metrics:
             row = result.find(metric.name)
             if row is not None:
-                arrow = {"lower": " ↓", "higher": " ↑", "neither": ""}[metric.better]
+                arrow = f" {ARROWS[metric.better]}".rstrip()
                 unit = f" ({metric.unit})" if metric.unit else ""
                 real = result.find(metric.name, _real(result))
                 other = "" if real is None else metric.show(real.value)
