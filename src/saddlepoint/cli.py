@@ -213,7 +213,9 @@ def demo(
             f"MNIST cannot be had here ({error}).\nThe demo goes on with the digits that scikit-learn brings along."
         )
         source = "digits"
-    _, run = _run(api.plan(data=source, budget=budget, seed=seed, out=out, device=device, threads=threads), report=True)
+    _, run = _run(
+        api.plan(data=source, budget=budget, seed=seed, out=out, device=device, threads=threads), report=True, demo=True
+    )
     shown = [picture for picture in Picture if picture not in ("styles", "truncation", "references")]
     drawn = [pictures.draw(run, picture, seed=seed) for picture in shown]
     page = _measure(run, seed, threads=threads)
@@ -407,7 +409,9 @@ def _tell(report: Any, page: Path | None, *, as_json: bool = False) -> None:
         raise typer.Exit(_INTERRUPTED)
 
 
-def _run(request: Any, *, quiet: bool = False, fresh: bool = False, report: bool = False) -> tuple[bool, Any]:
+def _run(
+    request: Any, *, quiet: bool = False, fresh: bool = False, report: bool = False, demo: bool = False
+) -> tuple[bool, Any]:
     """Train with a display; return whether anything was left to train, and the run. Leave with 130 when interrupted."""
     from saddlepoint import api
     from saddlepoint.display import Display
@@ -417,7 +421,7 @@ def _run(request: Any, *, quiet: bool = False, fresh: bool = False, report: bool
     def announce(start: Any) -> None:
         display.announce(start)
         if report and not (quiet or silent):
-            display.say(_after(start))
+            display.say(_after(start, "" if demo else "; --no-report leaves it out"))
 
     with Display(request.settings, quiet=quiet or silent) as display:
         run, outcome = api.start(request, display.observer(), fresh=fresh, announce=announce)
@@ -439,14 +443,14 @@ def _run(request: Any, *, quiet: bool = False, fresh: bool = False, report: bool
     return True, run
 
 
-def _after(start: Any) -> str:
-    """Say what comes after training: the report is not in the budget."""
+def _after(start: Any, way_out: str) -> str:
+    """Say what comes after training, which is not in the budget, and how to do without."""
     from saddlepoint.evaluate.duration import words
     from saddlepoint.measure import report_seconds
 
     seconds = report_seconds(start.dataset, start.family, start.config)
     time = "some time" if seconds is None else f"about {words(seconds)}"
-    return f"report:   takes {time} more after the training; --no-report leaves it out"
+    return f"report:   takes {time} more after the training{way_out}"
 
 
 def _follows() -> bool:

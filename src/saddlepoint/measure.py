@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from saddlepoint._errors import ConfigError, SaddlepointError
-from saddlepoint.data import Dataset, find_samples, load_dataset, load_samples
+from saddlepoint.data import Dataset, load_dataset, load_samples
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.options import Preparation
 from saddlepoint.engine.folder import RunFolder
@@ -66,9 +66,9 @@ def evaluate_samples(
     from saddlepoint.evaluate import Subject, evaluate
     from saddlepoint.report import save_report
 
-    path = find_samples(path)
     dataset = load_dataset(data, say=say, **preparation)
     x, labels = load_samples(path, dataset)
+    path = Path(path)
     # Files stand class by class in folders: any number of them shall be of all.
     order = np.random.default_rng(0).permutation(len(x))
     subject = Subject(

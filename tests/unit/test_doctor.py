@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -348,6 +349,14 @@ def test_a_distance_that_rises_is_not_called_no_change() -> None:
 def test_a_plateau_of_bad_samples_is_not_finished() -> None:
     found = diagnose(log(700, lambda at: {"distance": 0.4, "raw distance": 0.4}))
     assert found.verdict in ALARMS
+
+
+def test_finished_is_one_line_where_the_distance_jumps_about_its_error() -> None:
+    """A demo said it four times, and took it back three times, within 150 kimg."""
+    errors = noise(3)
+    said = verdicts(log(1500, lambda at: {"distance": 0.03 * 0.9998**at + next(errors)}))
+    assert sum(a != b for a, b in pairwise(said)) == 2
+    assert said[-1] == "finished"
 
 
 def test_improvement_after_finished_takes_it_back() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from saddlepoint.data.dataset import Dataset, Split
-    from saddlepoint.data.given import find_samples, load_samples, read_picture
+    from saddlepoint.data.given import load_samples, read_picture
     from saddlepoint.data.inspect import Inspection, inspect_source
     from saddlepoint.data.load import absolute_source, gone, load_dataset, natural_side
     from saddlepoint.data.names import KNOWN, DatasetInfo, list_datasets, short_name
@@ -34,7 +34,6 @@ _HOMES = {
     "known_truth": "truth",
     "list_datasets": "names",
     "load_dataset": "load",
-    "find_samples": "given",
     "load_samples": "given",
     "mixture": "sources.synthetic",
     "natural_side": "load",
@@ -61,7 +60,6 @@ __all__ = [
     "known_truth",
     "list_datasets",
     "load_dataset",
-    "find_samples",
     "load_samples",
     "mixture",
     "natural_side",

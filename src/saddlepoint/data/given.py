@@ -31,21 +31,6 @@ from saddlepoint.data.sources.folder import Item, Label, Source
 from saddlepoint.data.sources.paths import path_source
 
 
-def find_samples(path: str | Path) -> Path:
-    """Return where samples are; asked before the data that they are compared with is read, which may take long.
-
-    Raises:
-        DataError: if nothing is there.
-    """
-    found = Path(path).expanduser()
-    if not found.exists():
-        raise DataError(
-            f"there are no samples at '{found}'; give a folder or zip of images, parquet, .npy or .npz, of series also "
-            "a CSV"
-        )
-    return found
-
-
 def load_samples(path: str | Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
     """Read samples to be compared with ``dataset``: a folder or zip of images, parquet, .npy or .npz.
 
@@ -62,9 +47,11 @@ def load_samples(path: str | Path, dataset: Dataset) -> tuple[np.ndarray, np.nda
         DataError: if there is nothing, a file is unreadable, a sample has another size than the data, or
             a label is none of the data's classes.
     """
-    path = find_samples(path)
+    path = Path(path).expanduser()
     if dataset.modality == "sequence":
         return read_samples(path, dataset)
+    if not path.exists():
+        raise DataError(f"there are no samples at '{path}'; give a folder or zip of images, parquet, .npy or .npz")
     # Every sample counts, labelled or not; and a class may be called like a split.
     told = Options(unlabelled="keep", splits="none" if any(map(split_word, dataset.classes)) else None)
     source, shape = path_source(path, told), dataset.spec.shape

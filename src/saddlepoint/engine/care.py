@@ -170,7 +170,9 @@ class Care(Unattended):
     def _consider(self, line: Mapping[str, Any]) -> None:
         before = self.diagnosis
         after = self.watch.add(line)
-        if after.verdict != before.verdict:
+        # That a young run is old enough to be judged, and found in order, need not be said.
+        told = after.alarming or before.alarming or "finished" in (before.verdict, after.verdict)
+        if told and after.verdict != before.verdict:
             (self.observer.warn if after.alarming else self.observer.say)(f"doctor: {after}")
         self.observer.diagnosis(after)
 

@@ -106,6 +106,7 @@ class Watch:
 
     diagnosis: Diagnosis = field(default_factory=Diagnosis)
     exams: list[Exam] = field(default_factory=list)
+    _plateaus: list[str | None] = field(default_factory=list)
     _started: int | None = None
     _begun: int = 0
     _largest_gradient: float = 0.0
@@ -120,7 +121,7 @@ class Watch:
         elif event in CHANGES:
             # What is tried now is judged afresh, and gets its time to show.
             self.diagnosis = Diagnosis(since=int(line["nimg"]))
-            self.exams, self._begun = [], int(line["nimg"])
+            self.exams, self._plateaus, self._begun = [], [], int(line["nimg"])
         elif line.get("signs"):
             value = line.get("V")
             signs = {**self._classified, **line["signs"]}
@@ -128,6 +129,7 @@ class Watch:
             self._classified = {name: signs[name] for name in CLASSIFIED if name in signs}
             exam = Exam(int(line["nimg"]), signs, None if value is None else float(value))
             self.exams.append(self._judged(exam))
+            self._plateaus.append(plateau(self.exams))
             self.diagnosis = self._with_hysteresis()
         return self.diagnosis
 
@@ -188,11 +190,15 @@ class Watch:
         return self.exams[-count:]
 
     def _well(self, before: Diagnosis, latest: Exam) -> Diagnosis:
-        """Too early to tell, no trouble seen, or finished when two exams in a row find no improvement."""
-        found = plateau(self.exams)
-        if found is not None and (before.verdict == "finished" or plateau(self.exams[:-1]) is not None):
-            since = before.since if before.verdict == "finished" else latest.nimg
-            return Diagnosis("finished", (found,), since, latest.suspicion)
+        """Too early to tell, no trouble seen, or finished when two exams in a row find no improvement.
+
+        Finished is taken back where no exam over the span finds that.
+        """
+        found = self._plateaus[-1]
+        if before.verdict == "finished" and any(self._plateaus[-len(self._recent()) :]):
+            return Diagnosis("finished", (found,) if found else before.evidence, before.since, latest.suspicion)
+        if found is not None and all(self._plateaus[-2:]):
+            return Diagnosis("finished", (found,), latest.nimg, latest.suspicion)
         recent = self.exams[-PERSISTENCE:]
         told = len(recent) == PERSISTENCE and all(exam.judged for exam in recent)
         clear = told and latest.suspicion != "too early to tell"
