@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -151,6 +153,25 @@ def test_training_goes_on_when_a_checkpoint_cannot_be_written(tmp_path: Path, mo
     assert len(said) == 2
     assert "training goes on" in said[0]
     assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step00000006", "step00000005"]
+
+
+def test_a_log_that_cannot_be_written_is_said_at_reports_not_at_every_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full from step 11 to 40: the six reports at 15, 20, ... 40 wait, and nothing is lost."""
+    said: list[str] = []
+    real = RunFolder.append_log
+
+    def full(folder: RunFolder, line: Mapping[str, Any]) -> None:
+        if line["step"] > 10 and run.state.step <= 40:
+            raise OSError(28, "No space left on device")
+        real(folder, line)
+
+    monkeypatch.setattr(RunFolder, "append_log", full)
+    run = trainer(scripted(), tmp_path, Observer(warn=said.append), steps=50)
+    run.train(points().stats)
+    assert said == ["the log could not be written (No space left on device); training goes on"] * 6
+    assert [line["step"] for line in RunFolder(tmp_path).read_log()] == [*range(1, 11), *range(15, 51, 5)]
 
 
 def test_the_last_checkpoint_must_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

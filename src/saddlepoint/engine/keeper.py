@@ -28,8 +28,8 @@ class Keeper:
         self.unwritten: list[Mapping[str, Any]] = []
 
     def add(self, *lines: Mapping[str, Any]) -> None:
-        """Append lines to the log, after those that wait."""
-        if self.world.writes:
+        """Append lines to the log, after those that wait; without any, those wait on."""
+        if lines and self.world.writes:
             self.unwritten.extend(lines)
             self.flush()
 
