@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from saddlepoint._types import to_bytes, to_words
 from saddlepoint.curves import scatter
 from saddlepoint.data.dataset import bytes_of
 from saddlepoint.data.images.write import deep_png
+from saddlepoint.engine.folder import snapshots_in
 from saddlepoint.metrics.distances import Rows, nearest
 
 __all__ = [
@@ -449,8 +449,7 @@ def filmstrip(
         DataError: if the folder holds no snapshots, or their tiles differ in shape.
         ConfigError: if rows or columns are below 1.
     """
-    pattern = re.compile(r"step(\d{8,})\.png")
-    found = {int(m[1]): path for path in sorted(Path(folder).glob("step*.png")) if (m := pattern.fullmatch(path.name))}
+    found = snapshots_in(Path(folder))
     if not found:
         raise DataError(f"{folder} holds no pictures step????????.png: point to a run's folder of samples")
     if columns < 1:
@@ -458,7 +457,7 @@ def filmstrip(
     if steps is None:
         chosen = choose_steps(list(found), rows)
     else:
-        have = np.array(sorted(found))
+        have = np.array(list(found))
         chosen = sorted({int(have[np.abs(have - want).argmin()]) for want in steps})
     shots = [read_snapshot(found[step], layout)[:columns] for step in chosen]
     if len({shot.shape[1:] for shot in shots}) > 1:

@@ -16,7 +16,7 @@ from saddlepoint._errors import ConfigError, DataError, suggest
 from saddlepoint.data.images.write import KINDS
 from saddlepoint.data.options import preparation_of
 from saddlepoint.data.series.samples import FORMATS
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.folder import RunFolder, snapshots_in
 from saddlepoint.latent import REACH, Explorer, Projection, View
 from saddlepoint.run import Run, check_truncation
 
@@ -352,8 +352,7 @@ def _count(run: Run, picture: str, n: int | None, label: int | str | None) -> in
 def _arrays(run: Run, picture: str, n: int, seed: int, label: int | str | None) -> Tensor | np.ndarray:
     """Return what a picture shows as an array: samples, snapshots, neighbours or the interpolated images."""
     if picture == "filmstrip":
-        paths = sorted((run.path / "samples").glob("step*.png"))
-        return np.concatenate([explore.read_snapshot(path)[:n] for path in paths])
+        return np.concatenate([explore.read_snapshot(path)[:n] for path in snapshots_in(run.path / "samples").values()])
     if picture in sheets.SHEETS:
         return sheets.sheet(run, picture, n, seed, label).samples
     samples = run.sample(n, seed=seed, label=label)

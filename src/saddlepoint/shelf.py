@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 from saddlepoint import jobs
 from saddlepoint._errors import CheckpointError, ConfigError, SaddlepointError
 from saddlepoint._files import read_json, write_atomically
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.folder import RunFolder, snapshots_in
 from saddlepoint.engine.lookup import check_name, runs_folder
 
 STATES = ("starting", "running", "paused", "stopped", "finished", "failed", "broken")
@@ -325,11 +324,7 @@ def read_figures(path: Path) -> tuple[Figure, ...]:
 
 def snapshot_steps(path: Path) -> list[int]:
     """Return the steps whose snapshots a run folder holds, in order."""
-    try:
-        found = [re.fullmatch(r"step(\d{8,})\.png", entry.name) for entry in os.scandir(path / "samples")]
-    except OSError:
-        return []
-    return sorted(int(match[1]) for match in found if match)
+    return list(snapshots_in(path / "samples"))
 
 
 def _reason(path: Path, error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import time
@@ -24,6 +25,19 @@ from saddlepoint.engine.state import (
 
 OWN_NAMES = ("checkpoints", "log.jsonl", "remedies.json", "samples")
 """What training writes into a run folder beside ``config.json`` and ``status.json``."""
+
+
+_SNAPSHOT = re.compile(r"step(\d{8,})\.png")
+
+
+def snapshots_in(folder: Path) -> dict[int, Path]:
+    """Return the pictures of samples in a folder, ``step????????.png``, by their steps, in order."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return {}
+    found = [(int(match[1]), folder / match[0]) for name in names if (match := _SNAPSHOT.fullmatch(name))]
+    return dict(sorted(found))
 
 
 class RunFolder:
@@ -155,9 +169,8 @@ class RunFolder:
 
     def drop_snapshots(self, step: int) -> None:
         """Remove pictures of samples after ``step``: those steps are made again, or given up."""
-        for path in (self.path / "samples").glob("step*.png"):
-            digits = path.stem.removeprefix("step")
-            if digits.isdecimal() and int(digits) > step:
+        for number, path in snapshots_in(self.samples).items():
+            if number > step:
                 path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
