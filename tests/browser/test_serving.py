@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +18,7 @@ from saddlepoint.serve.api.app import make_app
 from saddlepoint.serve.api.patience import make_server
 from saddlepoint.service import Service
 from tests.unit.data_helpers import pictures, png
-from tests.unit.test_serve import run_of
+from tests.unit.test_serve import run_of, served
 
 pytestmark = pytest.mark.slow
 PIXELS = """() => {
@@ -38,16 +35,8 @@ PIXELS = """() => {
 def serving(name: str, preset: str, **options: Any) -> Iterator[str]:
     """Yield the address of a server."""
     app = make_app(Service(run_of(name, preset), batch=8), **options)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = make_server(app, grace=0.1)
-        thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(20)
-        app.state.server.batcher.close()
+    with served(app, make_server(app, grace=0.1)) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextlib.contextmanager

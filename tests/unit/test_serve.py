@@ -464,20 +464,26 @@ def test_a_class_is_asked_for_where_images_carry_several() -> None:
     assert np.array_equal(together[0], service.compute([one])[0])
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """Return a real server's address."""
-    app = make_app(Service(run_of("cgan", "mnist"), batch=8), limits=Limits(seconds=2.0))
+@contextlib.contextmanager
+def served(app: Any, server: Any) -> Iterator[int]:
+    """Let a server run in a thread while the block lasts; give its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = make_server(app, patience=2.0)
         thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
         thread.start()
         while not server.started:
             time.sleep(0.01)
-        yield f"{HOME}:{listener.getsockname()[1]}"
+        yield listener.getsockname()[1]
         server.should_exit = True
         thread.join(20)
         app.state.server.batcher.close()
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Return a real server's address."""
+    app = make_app(Service(run_of("cgan", "mnist"), batch=8), limits=Limits(seconds=2.0))
+    with served(app, make_server(app, patience=2.0)) as port:
+        yield f"{HOME}:{port}"
 
 
 def test_many_clients_get_what_one_gets(address: str) -> None:
