@@ -85,7 +85,7 @@ def plan(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         threads: of the CPU: a number, which never changes; ``auto`` or None: what is measured to be fastest.
         checkpoint: time between checkpoints, as ``budget``.
-        remedy: ``auto``: the doctor may go back and change one thing; ``off``: it tells. None: off for paper presets.
+        remedy: ``auto``: on an alarm the doctor may change one thing; ``off``: it tells. None: off for paper presets.
         stop_when: ``finished`` ends training when the doctor finds no more improvement; None: the budget alone does.
         micro_batch: samples computed at once; a minibatch is gone through in such pieces, which takes less memory.
             None: a process's whole part at once.

@@ -49,7 +49,7 @@ MovedDataOption = Annotated[
 RemedyOption = Annotated[
     str | None,
     typer.Option(
-        help="auto: the doctor may go back, change one thing; off: it tells. Default: off for paper presets.",
+        help="auto: on an alarm the doctor may change one thing; off: it tells. Default: off for paper presets.",
         rich_help_panel=DOCTOR,
     ),
 ]

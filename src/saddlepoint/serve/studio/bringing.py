@@ -11,6 +11,10 @@ from pathlib import Path
 from nicegui import ui
 
 from saddlepoint.data import KNOWN
+from saddlepoint.data.kinds import ARRAYS
+from saddlepoint.data.sources.folder import IMAGE_SUFFIXES
+from saddlepoint.data.tables.formats import READERS
+from saddlepoint.data.tables.text import ENDINGS
 from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.desk import Desk
 from saddlepoint.serve.studio.dropzone import DropZone
@@ -19,11 +23,8 @@ _EXAMPLES = ("digits", "ring8", "sines")
 """Data that are made or come with the library's own packages."""
 
 _MOST_ENTRIES = 300
-_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-_FILES = (
-    ".zip", ".parquet", ".npz", ".npy", ".csv", ".tsv", ".txt", ".gz", ".xlsx", ".feather", ".h5", ".hdf5", ".tar",
-    ".mat", ".ts", ".tsf", ".arff", ".nc",
-)  # fmt: skip
+_PICTURES = tuple(IMAGE_SUFFIXES)
+_FILES = (*ENDINGS, *READERS, *ARRAYS, ".zip", ".parquet", ".gz", ".feather", ".h5", ".hdf5", ".tar", ".mat")
 
 
 class Source:

@@ -14,6 +14,8 @@ from nicegui import ui
 from saddlepoint import api
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint.data import KNOWN, Dataset, OpenQuestion, Preparation, Reading, absolute_source
+from saddlepoint.data.tables.formats import READERS
+from saddlepoint.data.tables.text import ENDINGS
 from saddlepoint.family import families, get_family
 from saddlepoint.resolve import Resolved
 from saddlepoint.serve.studio import parts, thumbnails
@@ -23,7 +25,7 @@ from saddlepoint.serve.studio.desk import Desk
 
 _TIMES = ("1m", "3m", "20m", "1h")
 _FIRST = {"image": "dcgan", "vector": "gan", "sequence": "timegan"}
-_TABLES = (".csv", ".tsv", ".txt", ".xlsx", ".feather", ".ts", ".tsf", ".arff", ".nc")
+_TABLES = (*ENDINGS, *READERS, ".feather")
 _KINDS = {1: "vector", 2: "sequence", 3: "image"}
 _CHOSEN = ("size", "options", "batch")
 
@@ -294,7 +296,7 @@ class Form:
         ui.navigate.to(parts.address("/run", name))
 
 
-_REMEDIES = {"": "as the preset has it", "auto": "go back, change one thing", "off": "say it only"}
+_REMEDIES = {"": "as the preset has it", "auto": "change one thing", "off": "say it only"}
 
 
 def show(desk: Desk) -> None:
