@@ -13,8 +13,8 @@ import time
 from typing import Any
 
 import torch
-from planted import data
 
+from saddlepoint.data import load_dataset
 from saddlepoint.data.feed import Feed
 from saddlepoint.engine.care import Care
 from saddlepoint.engine.folder import RunFolder
@@ -44,7 +44,7 @@ class Timed(Care):
 
 def cost(kimg: float) -> None:
     """Train the default preset with the classifier and remedies on, as the command does; print the doctor's share."""
-    dataset = data("mnist")
+    dataset = load_dataset("mnist")
     config = get_preset(get_family("gan"), "mnist")[1]
     chosen = Settings(kimg=kimg, remedy="auto")
     with tempfile.TemporaryDirectory() as place:
