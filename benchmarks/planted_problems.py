@@ -365,7 +365,7 @@ def _pictures_word(figure: Mapping[str, Any], usual: Sequence[Mapping[str, Any]]
 def _own_pictures(name: str, data: Callable[[], Dataset], part: int) -> Problem:
     plants = [plant for plant in PLANTS if plant != "tiny D"]
     return Problem(
-        name, data, "dcgan", "small", 24, 10, 6, 1, _pictures_options, (), _pictures_truth, _pictures_word,
+        name, data, "dcgan", "small", 48, 10, 5, 1, _pictures_options, (), _pictures_truth, _pictures_word,
         {"augment": ()}, plants=tuple(plants[part::2]),
     )  # fmt: skip
 

@@ -105,7 +105,13 @@ NEVER = Remedy("never", doctor.ALARMS, lambda c: None, "it does not apply")
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thresholds in samples seen, scaled down to a run of 20,000, and small exams."""
     monkeypatch.setattr(signs, "SAMPLES", 64)
-    for name, value in (("GRACE", 1000), ("LATEST_START", 0), ("SPAN", 400), ("PLATEAU_NIMG", 2000)):
+    for name, value in (
+        ("GRACE", 1000),
+        ("GRACE_OF_POINTS", 1000),
+        ("LATEST_START", 0),
+        ("SPAN", 400),
+        ("PLATEAU_NIMG", 2000),
+    ):
         monkeypatch.setattr(doctor, name, value)
     monkeypatch.setattr(care, "HEALTHY_NIMG", 2000)
     monkeypatch.setattr(remedies, "WATCH_NIMG", 1500)

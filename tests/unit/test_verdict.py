@@ -13,7 +13,7 @@ import torch
 
 from saddlepoint import evaluate as ev
 from saddlepoint.data.dataset import Dataset, Split
-from saddlepoint.evaluate import distribution, divergence
+from saddlepoint.evaluate import distribution, divergence, series
 from saddlepoint.evaluate.judgement import STANDINGS, judge, likeness_of
 from saddlepoint.report import STANDING, Training, write_page
 
@@ -114,6 +114,30 @@ def test_the_worst_figure_is_named_first() -> None:
     level, words = likeness_of(report, "images")
     assert level == 2
     assert re.match(r"the samples are far from real images \(Fréchet .*; a fresh probe .* at least 0.08 of .69", words)
+
+
+@pytest.mark.parametrize(
+    ("held_out", "standing", "words"),
+    [
+        (0.1, "far", "(right in 97% of cases)"),
+        (0.49, "different", "(right in 97% of cases; of held-out windows, which are of another time, 99%)"),
+    ],
+)
+def test_a_classifier_that_tells_one_season_from_another_calls_no_samples_far(
+    held_out: float, standing: str, words: str
+) -> None:
+    rows = [("generator", 0.47), (series.HELD_OUT, held_out), (series.TRAINING, 0.01)]
+    told = _result(
+        "discriminative-h32_1k_blocks_train",
+        *(
+            ev.Row(series.H32.name, name, value, interval=(value - 0.01, value + 0.01),
+                   role="model" if name == "generator" else "control", details={"accuracy": value + 0.5})
+            for name, value in rows
+        ),
+    )  # fmt: skip
+    found = series.summarise_series(_report(told))
+    assert found[0] == standing
+    assert words in found[1]
 
 
 @pytest.mark.parametrize("standing", STANDINGS)

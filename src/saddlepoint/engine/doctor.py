@@ -29,8 +29,12 @@ from saddlepoint.engine.exams import (
 
 __all__ = ["ALARMS", "VERDICTS", "Diagnosis", "Verdict", "Watch", "diagnose", "plateau"]
 
-GRACE = 20_000
-"""Samples seen, from the start of the game on, in which no alarm is raised."""
+GRACE_OF_IMAGES, GRACE, GRACE_OF_POINTS = 16_500, 20_000, 40_000
+"""Samples seen, from the start of the game on, in which no exam counts: of images, of windows and others, and of points
+in few dimensions, whose samples jump from mode to mode before they cover them."""
+
+YOUNG = 100_000
+"""Samples of windows seen before which a small spread alone is no alarm: prices of twenty years are learned slowly."""
 
 LATEST_START = 20_000
 """A game that has not started after this many samples and the grace period is judged as it is."""
@@ -148,10 +152,11 @@ class Watch:
         self._largest_gradient = max(known, exam.get("gradient G", 0.0))
         # A game that starts late has its grace period then; one that never starts is judged as it is.
         started = LATEST_START if self._started is None else self._started
-        if exam.nimg < max(started, self._begun) + GRACE:
+        if exam.nimg < max(started, self._begun) + _grace(exam):
             return exam
         vanishing = known > 0 and exam.get("gradient G", math.inf) < VANISHING * known
-        suspicion, evidence = suspect(exam, [*self.exams, exam], vanishing)
+        young = exam.of_windows and exam.nimg < self._begun + YOUNG
+        suspicion, evidence = suspect(exam, [*self.exams, exam], vanishing, young)
         return Exam(exam.nimg, exam.signs, exam.value, suspicion, evidence, judged=True)
 
     def _with_hysteresis(self) -> Diagnosis:
@@ -201,11 +206,20 @@ class Watch:
             return Diagnosis("finished", (found,), latest.nimg, latest.suspicion)
         recent = self.exams[-PERSISTENCE:]
         told = len(recent) == PERSISTENCE and all(exam.judged for exam in recent)
-        clear = told and latest.suspicion != "too early to tell"
+        clear = told and latest.suspicion == "no trouble seen"
+        # One exam that looks ill changes nothing, but it does not show either that all is well.
+        clear = clear or (latest.suspicion in ALARMS and before.verdict == "no trouble seen")
         verdict: Verdict = "no trouble seen" if clear else "too early to tell"
         evidence = latest.evidence if latest.suspicion == "too early to tell" else ()
         since = before.since if before.verdict == verdict else latest.nimg
         return Diagnosis(verdict, evidence, since, latest.suspicion)
+
+
+def _grace(exam: Exam) -> int:
+    """Return for how many samples nothing can be told of such data."""
+    if exam.of_windows:
+        return GRACE
+    return GRACE_OF_IMAGES if exam.high_dimensional else GRACE_OF_POINTS
 
 
 def plateau(exams: Sequence[Exam]) -> str | None:

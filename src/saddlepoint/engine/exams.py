@@ -43,6 +43,10 @@ part of the data is missing."""
 FLAT, ROUGH = 0.4, 2.0
 """Of windows: sizes of steps in time, as shares of the data's, below and above which no window of the data moves."""
 
+COVERED = 0.2
+"""In few dimensions, share of the data rows with a sample close by, below which nothing is known to be in order:
+samples lie between the modes, or far from all."""
+
 CIRCLING = 0.8
 """Standard deviations of the data by which the samples' centre jumps from exam to exam."""
 
@@ -128,14 +132,20 @@ class Exam:
         """Whether neighbours and axes say something about diversity."""
         return self.get("axes", 2.0) > 10
 
+    @property
+    def of_windows(self) -> bool:
+        """Whether the data are windows of series."""
+        return "time steps" in self.signs
 
-def suspect(exam: Exam, exams: Sequence[Exam], vanishing: bool) -> Suspicion:
+
+def suspect(exam: Exam, exams: Sequence[Exam], vanishing: bool, young: bool = False) -> Suspicion:
     """Return what one exam looks like, and why.
 
     Args:
         exam: the latest.
         exams: all up to and with it.
         vanishing: whether G's gradient is a small part of its largest so far.
+        young: whether samples that are far and alike may still spread by themselves, although nothing moves yet.
     """
     if why := _diverged(exam):
         return "diverged", why
@@ -162,19 +172,22 @@ def suspect(exam: Exam, exams: Sequence[Exam], vanishing: bool) -> Suspicion:
         return "discriminator too strong", (f"D memorises: it prefers training rows to held-out ones {prefers}",)
     if better or (missing and rising(exams, "spread")):
         return _still_learning(exam, missing)
+    sure = exam.value is not None and exam.value > SURE
+    if young and missing and not sure and not _missing(exam, but="spread"):
+        return _still_learning(exam, missing)
     if missing:
         return "partial collapse", (*missing, *game)
     jump = circling(exams)
     if jump > CIRCLING and exam.distance > BAD:
         moves = f"their centre moves by {jump:.1f} standard deviations from exam to exam"
         return "partial collapse", (f"samples circle: {moves}", *game)
-    return _stagnating(exam, exams, vanishing, (*game, f"{far} and does not fall"))
+    return _stagnating(exam, exams, vanishing, sure, (*game, f"{far} and does not fall"))
 
 
 def _collapsed(exam: Exam, exams: Sequence[Exam], ignorant: bool, vanishing: bool, game: tuple[str, ...]) -> Suspicion:
     """Say why samples are alike; where they become less so, it is too early."""
     alike = f"samples differ by {exam.get('spread', 1):.0%} of what data rows differ"
-    if rising(exams, "spread"):
+    if exam.get("spread", 1) > FULL / 4 and rising(exams, "spread"):
         return "too early to tell", (f"{alike}, and by more from exam to exam",)
     if ignorant:
         return "discriminator too weak", (*game, alike)
@@ -183,16 +196,14 @@ def _collapsed(exam: Exam, exams: Sequence[Exam], ignorant: bool, vanishing: boo
 
 
 def _still_learning(exam: Exam, missing: tuple[str, ...]) -> Suspicion:
-    """Of samples that come nearer: no trouble, or too early while they are far or lack a part."""
+    """Of samples that come nearer, or may yet: no trouble, or too early while they are far or lack a part."""
     if exam.distance > BAD or missing:
-        far = f"the distance to the data, {exam.distance:.2f}, still falls"
-        return "too early to tell", (*missing, far)
-    return "no trouble seen", ()
+        return "too early to tell", (*missing, f"distance of the samples to the data is {exam.distance:.2f}")
+    return _in_order(exam)
 
 
-def _stagnating(exam: Exam, exams: Sequence[Exam], vanishing: bool, evidence: tuple[str, ...]) -> Suspicion:
+def _stagnating(exam: Exam, exams: Sequence[Exam], vanishing: bool, sure: bool, evidence: tuple[str, ...]) -> Suspicion:
     """Say which side is to blame where samples of full diversity are far from the data and do not come nearer."""
-    sure = exam.value is not None and exam.value > SURE
     if sure and (exam.distance > POOR or vanishing):
         return "discriminator too strong", evidence
     if exam.distance > BAD or (exam.distance > POOR and stuck(exams)):
@@ -201,6 +212,13 @@ def _stagnating(exam: Exam, exams: Sequence[Exam], vanishing: bool, evidence: tu
             return "partial collapse", evidence
         told = f"D prefers a data row to a sample with probability {separation:.2f}"
         return ("discriminator too strong" if separation > TOLD_APART else "discriminator too weak"), (*evidence, told)
+    return _in_order(exam)
+
+
+def _in_order(exam: Exam) -> Suspicion:
+    """No trouble; too early where, in few dimensions, samples lie close to hardly any data row."""
+    if not exam.high_dimensional and exam.get("coverage", 1.0) < COVERED:
+        return "too early to tell", (f"only {exam.get('coverage', 1):.0%} of the data rows have a sample close by",)
     return "no trouble seen", ()
 
 
@@ -224,12 +242,16 @@ def _game(exam: Exam, vanishing: bool) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _missing(exam: Exam) -> tuple[str, ...]:
-    """Say which part of the data's diversity is missing."""
+def _missing(exam: Exam, but: str = "") -> tuple[str, ...]:
+    """Say which part of the data's diversity is missing, but by one sign."""
     limits = [("spread", SPREAD, "of the data's spread"), ("modes", MODES, "of the modes")]
     if "nearest" in exam.signs and exam.high_dimensional:
         limits += [("nearest", NEAREST, "of the data's nearest distances"), ("rank", RANK, "of the data's axes")]
-    found = [f"samples have {exam.get(n, 1):.0%} {words}" for n, limit, words in limits if exam.get(n, 1) < limit]
+    found = [
+        f"samples have {exam.get(n, 1):.0%} {words}"
+        for n, limit, words in limits
+        if n != but and exam.get(n, 1) < limit
+    ]
     if exam.get("classes", 1.0) < MODES:
         found.append(f"the classifier sees {exam.get('classes', 1):.0%} of the classes")
     if not FLAT <= exam.get("roughness", 1.0) <= ROUGH:

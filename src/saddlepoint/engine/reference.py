@@ -35,6 +35,9 @@ DRIFT, DRIFT_ERRORS = 0.02, 4.0
 """Energy distance between training and held-out rows, as a share of the data's mean distance and in standard errors,
 above both of which held-out rows are no more rows of the same."""
 
+REPEATED = 0.5
+"""Share of different rows among training rows below which they are a few rows, told again and again."""
+
 AFTER_END = -3.0
 """Deviations from the mean at which what lies after a window's end is placed, so that lengths are seen."""
 
@@ -140,6 +143,11 @@ def drifts(held_out: Cloud, training: Tensor) -> bool:
     """Whether held-out rows are other than training rows (n, axis), beyond the scatter of so few."""
     distance, error = held_out.energy(training)
     return distance > max(DRIFT, DRIFT_ERRORS * error)
+
+
+def repeats(rows: Tensor) -> bool:
+    """Whether most rows (n, value) are copies of others; what such rows lack of the data is the trouble itself."""
+    return len(rows.unique(dim=0)) < REPEATED * len(rows)
 
 
 def coarse(x: Tensor) -> Tensor:

@@ -130,13 +130,15 @@ class Course:
             now: samples seen.
             left: samples that the budget still allows.
         """
-        given_up = now - healthy if self.goes_back(verdict, healthy) else 0
-        if left >= max(WATCH_NIMG, given_up):
+        back = self.goes_back(verdict, healthy)
+        # Players that went one way for so long need about as long to find another; until then samples are worse.
+        needed = now - healthy if back else now
+        if left >= max(WATCH_NIMG, needed):
             return None
         rest = f"the budget leaves {left / 1000:,.0f} kimg"
-        if given_up > WATCH_NIMG:
-            return f"going back would give up {given_up / 1000:,.0f} kimg, and {rest}"
-        return f"one is watched for {WATCH_NIMG / 1000:,.0f} kimg, and {rest}"
+        if back and needed > WATCH_NIMG:
+            return f"going back would give up {needed / 1000:,.0f} kimg, and {rest}"
+        return f"what a change upsets may take {max(WATCH_NIMG, needed) / 1000:,.0f} kimg to settle, and {rest}"
 
     def choose(
         self, config: FamilyConfig, verdict: str, remedies: Sequence[Remedy]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from saddlepoint._types import from_bytes
 from saddlepoint.data.dataset import Dataset, Split
-from saddlepoint.engine.reference import Axes, Cloud, Reference, View, Windows, coarse, distances, drifts
+from saddlepoint.engine.reference import Axes, Cloud, Reference, View, Windows, coarse, distances, drifts, repeats
 from saddlepoint.engine.runtime import pieces, stream
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.family import Family
@@ -113,7 +113,9 @@ class Examiner:
         cloud, points = Cloud.of(axes.coordinates(self._flat(held, view))), axes.coordinates(flat)
         # Of other draws than those above, so that what else is drawn stays as it is where there is no drift.
         others, other_labels = self._take(train, SAMPLES, np.random.default_rng((self.seed, 2013)))
-        self.drifts = held_out is not None and drifts(cloud, axes.coordinates(self._flat(others, view)))
+        drawn = self._flat(others, view)
+        told = held_out is not None and (self.windows is not None or not repeats(drawn))
+        self.drifts = told and drifts(cloud, axes.coordinates(drawn))
         if self.drifts:
             held, row_labels = others, other_labels
             cloud = Cloud.of(axes.coordinates(self._flat(held, view)))
