@@ -24,7 +24,8 @@ _COLUMNS = 7
 _USUAL = {
     "grid": 64, "filmstrip": 10, "neighbours": 36, "interpolation": 8, "styles": 5, "truncation": 6, "references": 6,
 }  # fmt: skip
-_FILMS = (".gif", ".mp4")
+FILMS = (".gif", ".mp4")
+"""Endings of films."""
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 _LARGE = 224
 """Pixels to which a picture of one sample is enlarged about, as the frames of films are."""
@@ -227,11 +228,11 @@ def draw_view(explorer: Explorer, view: View, frames: int = 60, out: Path | None
     Raises:
         ConfigError: on another ending, and as `Explorer.sample`.
     """
-    if out is not None and out.suffix not in (".png", *_FILMS):
+    if out is not None and out.suffix not in (".png", *FILMS):
         raise ConfigError(f"'{out}' should end in .png for a picture, or in .gif or .mp4 for a film")
     path = out or explorer.run.path / "pictures" / f"directions-seed{view.points[0].seed}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix in _FILMS:
+    if path.suffix in FILMS:
         # A film has no opacity.
         shots = [frame(explorer, sample, see_through=False) for sample in explorer.path(view, frames)]
         path.write_bytes(films.film(shots, kind=path.suffix[1:]))

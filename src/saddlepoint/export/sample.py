@@ -292,7 +292,10 @@ def write(path: Path, generator: Generator, samples: np.ndarray, labels: np.ndar
         path.write_bytes(png(grid(to_bytes(samples))))
     elif kind == ".npz":
         x = generator.restored(samples) if modality == "sequence" else samples
-        np.savez_compressed(path, **({"x": x} if labels is None else {"x": x, "labels": labels}))
+        if labels is None:
+            np.savez_compressed(path, x=x)
+        else:
+            np.savez_compressed(path, x=x, labels=labels)
     elif modality == "sequence" and kind == ".csv":
         write_table(path, generator, samples, labels)
     else:
