@@ -445,11 +445,10 @@ def _run(
 
 def _after(start: Any, way_out: str) -> str:
     """Say what comes after training, which is not in the budget, and how to do without."""
-    from saddlepoint.evaluate.duration import words
-    from saddlepoint.measure import report_seconds
+    from saddlepoint.measure import report_time
 
-    seconds = report_seconds(start.dataset, start.family, start.config)
-    time = "some time" if seconds is None else f"about {words(seconds)}"
+    forecast = report_time(start.dataset, start.family, start.config)
+    time = "some time" if forecast is None else forecast.words()
     return f"report:   takes {time} more after the training{way_out}"
 
 
