@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint._progress import duration
 from saddlepoint.evaluate.protocol import Protocol, Task
 from saddlepoint.evaluate.sets import ROWS_PER_CENTROID, Bench
 from saddlepoint.metrics import kmeans_centroids
@@ -49,10 +50,10 @@ class Forecast:
         >>> Forecast(41).words(), Forecast(41, 3.0).words()
         ('about 40 s', 'about 40 s, or 2 min while this machine is as busy as now')
         """
-        told = f"about {words(self.seconds)}"
+        told = f"about {duration(self.seconds, about=True)}"
         if self.stretch < BUSY:
             return told
-        return f"{told}, or {words(self.seconds * self.stretch)} while this machine is as busy as now"
+        return f"{told}, or {duration(self.seconds * self.stretch, about=True)} while this machine is as busy as now"
 
 
 class Stretch:
@@ -142,17 +143,6 @@ def drawing(bench: Bench, n: int) -> float:
     """Return the time to draw ``n`` samples."""
     few = min(_DRAWN, n)
     return timed(lambda: bench.subject.sample(few, bench.seed), n / few)
-
-
-def words(seconds: float) -> str:
-    """Return a time as people say it.
-
-    >>> words(41), words(95), words(4000)
-    ('40 s', '2 min', '1.1 h')
-    """
-    if seconds < 90:
-        return f"{max(1, round(seconds, -1 if seconds >= 20 else 0)):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
 def worth_saying(seconds: float) -> bool:
