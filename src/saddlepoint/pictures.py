@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from saddlepoint import curves, explore, films, sheets
+from saddlepoint import curves, explore, films, sheets, show
 from saddlepoint._errors import ConfigError, DataError, suggest
 from saddlepoint.data.images.write import KINDS
 from saddlepoint.data.options import preparation_of
@@ -373,13 +373,10 @@ def _grid(run: Run, n: int, seed: int, label: int | str | None, truncation: floa
     """A class in each column where there are few; vectors as points over the data; translations beside their inputs."""
     if run.family.tags.input == "image" and truncation is None:
         return _translated(run, n, seed, label)
-    columns = explore.class_columns(run.family.classes) if label is None else None
-    labels = torch.arange(n) % columns if columns else run.labels(n, seed=seed, label=label)
-    samples = run.generate(run.inputs(n, seed=seed), labels, seed=seed, truncation=truncation)
     if run.family.data.modality == "vector":
+        samples = run.sample(n, seed=seed, label=label, truncation=truncation)
         return explore.scatter(samples, run.dataset().splits["train"].x)
-    headings = run.family.data.classes[:columns] if columns else None
-    return explore.grid(samples, columns, headings=headings, see_through=True)
+    return show.sheet(run, n, seed=seed, label=label, truncation=truncation)
 
 
 def _translated(run: Run, n: int, seed: int, label: int | str | None) -> Image.Image:
