@@ -58,3 +58,28 @@ def told(what: str) -> Iterator[None]:
         yield
     finally:
         listener(what, None, None)
+
+
+def duration(seconds: float, *, about: bool = False) -> str:
+    """Return a time in words.
+
+    Args:
+        seconds: of it, at least 0.
+        about: it is no more than an estimate: in tens of seconds, minutes, tens of minutes.
+
+    >>> duration(2.5), duration(100), duration(600), duration(500), duration(5400)
+    ('2.5 s', '100 s', '10 min', '8 min 20 s', '1 h 30 min')
+    >>> [duration(seconds, about=True) for seconds in (0.2, 12.6, 41, 95, 4000)]
+    ['1 s', '13 s', '40 s', '2 min', '1 h 10 min']
+    """
+    if about:
+        unit = 1 if seconds < 20 else 10 if seconds < 90 else 60 if seconds < 3570 else 600
+        seconds = max(1, unit * round(seconds / unit))
+    if seconds < 10:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    if seconds < 120 and not (about and seconds >= 90):
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "min"), (0 if hours else rest, "s"))
+    return " ".join(f"{amount} {unit}" for amount, unit in parts if amount)

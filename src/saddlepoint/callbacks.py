@@ -48,7 +48,7 @@ class Callback:
         """A line was written to ``log.jsonl``, every 10 kimg and at milestones.
 
         It has step, nimg, stage, the means since the last line (losses, V, D(x), D(G(z))), timing, and where the doctor
-        looked, signs and verdict; or ``event`` for a remedy.
+        looked, signs and verdict; or ``event`` for a remedy, another number of threads, divergence.
         """
 
     def on_snapshot(self, step: int, samples: Tensor) -> None:

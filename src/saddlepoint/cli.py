@@ -40,6 +40,7 @@ from saddlepoint.cli_options import (
     SeedOption,
     StopOption,
     ThreadsOption,
+    fastest_threads,
     say_aside,
     with_preparation,
     with_runs,
@@ -273,11 +274,10 @@ def sample(
     """
     from saddlepoint import api, pictures
     from saddlepoint.data.series.positions import in_words
-    from saddlepoint.engine.threads import measured_threads
     from saddlepoint.seeds import draw_seeds
 
     loaded = api.load(run, device=device, averaged=not raw, data=data)
-    with measured_threads(threads, lambda: loaded.sample(16), say_aside, worth=seeds is not None or (n or 1) >= _MANY):
+    with fastest_threads(loaded, threads, worth=seeds is not None or (n or 1) >= _MANY):
         if seeds is not None:
             if picture != Picture.grid or seed:
                 raise ConfigError("--seeds names the samples itself; leave out --picture and --seed")
@@ -445,11 +445,10 @@ def _run(
 
 def _after(start: Any, way_out: str) -> str:
     """Say what comes after training, which is not in the budget, and how to do without."""
-    from saddlepoint.evaluate.duration import words
-    from saddlepoint.measure import report_seconds
+    from saddlepoint.measure import report_time
 
-    seconds = report_seconds(start.dataset, start.family, start.config)
-    time = "some time" if seconds is None else f"about {words(seconds)}"
+    forecast = report_time(start.dataset, start.family, start.config)
+    time = "some time" if forecast is None else forecast.words()
     return f"report:   takes {time} more after the training{way_out}"
 
 

@@ -14,6 +14,7 @@ from saddlepoint.cli_options import (
     RunArgument,
     SeedOption,
     ThreadsOption,
+    fastest_threads,
     say_aside,
     with_runs,
 )
@@ -60,20 +61,21 @@ def explore(
     place itself, a film the path through the points. --project finds the points nearest to pictures of your own.
     """
     from saddlepoint import api, pictures
-    from saddlepoint.engine.runtime import use_threads
     from saddlepoint.latent import Explorer, View, read_points
 
-    use_threads(threads)
     explorer = Explorer(api.load(run, device=device))
     if project:
         files = [(path.name, path.read_bytes()) for path in project]
-        path, found = pictures.draw_projection(explorer, files, label, seed=seed, out=out)
+        with fastest_threads(explorer.run, threads):
+            path, found = pictures.draw_projection(explorer, files, label, seed=seed, out=out)
         for (name, _), mean, last in zip(files, found.mean_losses.tolist(), found.losses[-1].tolist(), strict=True):
             typer.echo(f"{name}: mean squared error {last:.4f}; the mean image has {mean:.4f}")
         typer.echo(path)
         return
     view = View(read_points(point or []), at, label, truncation, _mix(mix))
-    typer.echo(pictures.draw_view(explorer, view, frames, out))
+    with fastest_threads(explorer.run, threads, worth=out is None or out.suffix in pictures.FILMS):
+        drawn = pictures.draw_view(explorer, view, frames, out)
+    typer.echo(drawn)
 
 
 def _mix(text: str | None) -> tuple[int, int] | None:
@@ -112,14 +114,13 @@ def translate(
     --overwrite.
     """
     from saddlepoint import api
-    from saddlepoint.engine.runtime import use_threads
     from saddlepoint.translate import translate_folder
 
-    use_threads(threads)
-    found = translate_folder(
-        api.load(run, device=device, averaged=not raw), folder, to, out,
-        overwrite=overwrite, reference=reference, seed=seed, say=say_aside,
-    )  # fmt: skip
+    loaded = api.load(run, device=device, averaged=not raw)
+    with fastest_threads(loaded, threads, worth=folder.is_dir() and loaded.family.tags.input == "image"):
+        found = translate_folder(
+            loaded, folder, to, out, overwrite=overwrite, reference=reference, seed=seed, say=say_aside
+        )
     alone = len(found.written) == 1 and found.written[0] == out.expanduser()
     typer.echo(f"translated: {out}" if alone else f"translated: {len(found.written):,} files in {out}")
     if found.refused:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from saddlepoint import patience
 from saddlepoint.data.options import OPTION_FIELDS
 from saddlepoint.engine.lookup import VARIABLE, find_run
+
+if TYPE_CHECKING:
+    from saddlepoint.run import Run
 
 DataOption = Annotated[
     str, typer.Option("--data", "-d", help="Data set name, path of your images, arrays or CSV, or hf:owner/name.")
@@ -131,6 +135,27 @@ def with_runs(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
         return called
 
     return changed
+
+
+@contextmanager
+def fastest_threads(
+    run: Run, asked: int | str | None, say: Callable[[str], None] | None = None, *, worth: bool = True
+) -> Iterator[None]:
+    """Compute what is inside with the number of threads that samples of a run are made fastest with, here and now.
+
+    Args:
+        run: whose generator computes.
+        asked: a number that is taken instead; ``auto`` or None: it is measured.
+        say: hears of the choice; None: a line on standard error.
+        worth: whether what is inside takes seconds; else nothing is measured.
+
+    Raises:
+        ConfigError: if what is asked for is no number of threads.
+    """
+    from saddlepoint.engine.threads import measured_threads
+
+    with measured_threads(asked, lambda: run.sample(16), say or say_aside, worth=worth):
+        yield
 
 
 def with_preparation(command: Callable[..., Any]) -> Callable[..., Any]:

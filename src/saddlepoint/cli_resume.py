@@ -56,8 +56,9 @@ def has_ended(request: Any) -> bool:
 
 def say_spent(request: Any, path: Path | None = None, asked: str | None = None) -> None:
     """Say that nothing was trained, and how it goes on."""
+    from saddlepoint._progress import duration
     from saddlepoint.engine.folder import RunFolder
-    from saddlepoint.engine.standing import duration, standing_of
+    from saddlepoint.engine.standing import standing_of
 
     path = path or request.out
     at, settings = standing_of(RunFolder(path)), request.settings

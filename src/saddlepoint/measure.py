@@ -23,6 +23,7 @@ from saddlepoint.run import Run
 
 if TYPE_CHECKING:
     from saddlepoint.evaluate import Comparison, Report, Result
+    from saddlepoint.evaluate.duration import Forecast
     from saddlepoint.evaluate.sets import Bench
 
 Say = Callable[[str], None]
@@ -84,8 +85,8 @@ def evaluate_samples(
     return report, save_report(Path(f"{path.stem}-report") if out is None else out, report)
 
 
-def report_seconds(dataset: Dataset, family: Family, config: Mapping[str, Any]) -> float | None:
-    """Return about how many seconds the report of a training on this data will take, before it has begun.
+def report_time(dataset: Dataset, family: Family, config: Mapping[str, Any]) -> Forecast | None:
+    """Return about how long the report of a training on this data will take, before it has begun.
 
     Args:
         dataset: the data.
@@ -95,12 +96,12 @@ def report_seconds(dataset: Dataset, family: Family, config: Mapping[str, Any]) 
     Returns:
         None if it cannot be told.
     """
-    from saddlepoint.evaluate import expected_seconds
+    from saddlepoint.evaluate import expected_time
 
     networks = copy.deepcopy(family).eval()
     try:
         subject = Run(Path(), config, networks, 0, averaged=False).subject(dataset)
-        return expected_seconds(subject, dataset, cache_dir=cache_dir() / "controls")
+        return expected_time(subject, dataset, cache_dir=cache_dir() / "controls")
     except Exception:  # a forecast that fails, for whatever reason, must not cost the training
         return None
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TextIO
 
-from saddlepoint._progress import heard_by
+from saddlepoint._progress import duration, heard_by
 
 FIRST_SECONDS = 1.5
 """Silence after which a command says that it is starting: loading PyTorch takes a while."""
@@ -109,7 +109,7 @@ def sentence(what: str, done: int, total: int | None, seconds: float) -> str:
         seconds: since it began.
 
     >>> sentence("reading files", 1200, 3400, 12.0)
-    'reading files: 1,200 of 3,400, 22 s left'
+    'reading files: 1,200 of 3,400, 20 s left'
     >>> sentence("reading files", 1200, None, 12.0), sentence("reading prices.csv", 0, None, 0.0)
     ('reading files: 1,200', 'reading prices.csv ...')
     """
@@ -118,8 +118,7 @@ def sentence(what: str, done: int, total: int | None, seconds: float) -> str:
     if total is None:
         return f"{what}: {done:,}"
     left = max(0.0, seconds / done * (total - done))
-    minutes = f"{left / 60:.0f} minutes" if left > 100 else f"{left:.0f} s"
-    return f"{what}: {done:,} of {total:,}, {minutes} left"
+    return f"{what}: {done:,} of {total:,}, {duration(left, about=True)} left"
 
 
 _CURRENT: list[Patience] = []

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from saddlepoint import curves, explore, films, sheets
+from saddlepoint import curves, explore, films, sheets, show
 from saddlepoint._errors import ConfigError, DataError, suggest
 from saddlepoint.data.images.write import KINDS
 from saddlepoint.data.options import preparation_of
@@ -24,7 +24,8 @@ _COLUMNS = 7
 _USUAL = {
     "grid": 64, "filmstrip": 10, "neighbours": 36, "interpolation": 8, "styles": 5, "truncation": 6, "references": 6,
 }  # fmt: skip
-_FILMS = (".gif", ".mp4")
+FILMS = (".gif", ".mp4")
+"""Endings of films."""
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 _LARGE = 224
 """Pixels to which a picture of one sample is enlarged about, as the frames of films are."""
@@ -227,11 +228,11 @@ def draw_view(explorer: Explorer, view: View, frames: int = 60, out: Path | None
     Raises:
         ConfigError: on another ending, and as `Explorer.sample`.
     """
-    if out is not None and out.suffix not in (".png", *_FILMS):
+    if out is not None and out.suffix not in (".png", *FILMS):
         raise ConfigError(f"'{out}' should end in .png for a picture, or in .gif or .mp4 for a film")
     path = out or explorer.run.path / "pictures" / f"directions-seed{view.points[0].seed}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix in _FILMS:
+    if path.suffix in FILMS:
         # A film has no opacity.
         shots = [frame(explorer, sample, see_through=False) for sample in explorer.path(view, frames)]
         path.write_bytes(films.film(shots, kind=path.suffix[1:]))
@@ -372,13 +373,10 @@ def _grid(run: Run, n: int, seed: int, label: int | str | None, truncation: floa
     """A class in each column where there are few; vectors as points over the data; translations beside their inputs."""
     if run.family.tags.input == "image" and truncation is None:
         return _translated(run, n, seed, label)
-    columns = explore.class_columns(run.family.classes) if label is None else None
-    labels = torch.arange(n) % columns if columns else run.labels(n, seed=seed, label=label)
-    samples = run.generate(run.inputs(n, seed=seed), labels, seed=seed, truncation=truncation)
     if run.family.data.modality == "vector":
+        samples = run.sample(n, seed=seed, label=label, truncation=truncation)
         return explore.scatter(samples, run.dataset().splits["train"].x)
-    headings = run.family.data.classes[:columns] if columns else None
-    return explore.grid(samples, columns, headings=headings, see_through=True)
+    return show.sheet(run, n, seed=seed, label=label, truncation=truncation)
 
 
 def _translated(run: Run, n: int, seed: int, label: int | str | None) -> Image.Image:

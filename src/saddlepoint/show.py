@@ -46,17 +46,21 @@ def to_pil(samples: Tensor | np.ndarray) -> list[Image.Image]:
 
 
 def sheet(run: Run, n: int, *, seed: int, label: int | str | None, truncation: float | None) -> Image.Image:
-    """Return samples of a run as one picture: images in a grid, series as paths, points as a scatter plot."""
+    """Return samples of a run as one picture: images in a grid, series as paths, points as a scatter plot.
+
+    Where there are few classes each has a column, which a heading names, unless one of them is asked for.
+    """
     columns = explore.class_columns(run.family.classes) if label is None else None
-    if columns and truncation is None:
+    if columns:
         labels, inputs = torch.arange(n) % columns, run.inputs(n, seed=seed)
         if run.family.tags.input == "image":
             inputs = inputs[torch.arange(n) // columns]
-        samples = run.generate(inputs, labels, seed=seed)
+        samples = run.generate(inputs, labels, seed=seed, truncation=truncation)
     else:
-        columns, samples = None, run.sample(n, seed=seed, label=label, truncation=truncation)
+        samples = run.sample(n, seed=seed, label=label, truncation=truncation)
     if run.family.data.modality == "image":
-        return explore.grid(samples, columns, see_through=True)
+        headings = run.family.data.classes[:columns] if columns else None
+        return explore.grid(samples, columns, headings=headings, see_through=True)
     if run.family.data.modality == "vector":
         return explore.scatter(samples)
     layout = run.layout

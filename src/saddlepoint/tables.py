@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from saddlepoint._progress import duration
 from saddlepoint.config import describe
 from saddlepoint.data import Inspection
 from saddlepoint.data.plan import Finding, ReadingPlan
-from saddlepoint.engine.standing import duration
 from saddlepoint.evaluate import ARROWS, Comparison, Metric, Report, Row, shown
 from saddlepoint.evaluate.rows import kind_of
 from saddlepoint.shelf import Entry, Figure

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,32 @@ def test_wrong_usage_is_told(saddle: Command, words: list[str], message: str) ->
     assert code == 2
     assert message in err
     assert "Traceback" not in err
+
+
+def test_what_computes_for_seconds_measures_its_threads(
+    saddle: Command, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[tuple[object, bool]]()
+
+    @contextmanager
+    def recorded(threads: object, step: Callable[[], object], say: object, *, worth: bool = True) -> Iterator[int]:
+        step()
+        asked.append((threads, worth))
+        yield 1
+
+    monkeypatch.setattr("saddlepoint.engine.threads.measured_threads", recorded)
+    explore = ["explore", run, "--point", "1", "--point", "2"]
+    for words, worth in (
+        (["explore", run], True),
+        ([*explore, "--frames", "2", "--out", "film.gif"], True),
+        ([*explore, "--out", "place.png"], False),
+        (["explore", run, "--project", "place.png", "--threads", "1"], True),
+        (["export", run, "--format", "safetensors"], False),
+        (["export", run, "--no-measure"], False),
+        (["sample", run], False),
+        (["sample", run, "-n", "1000"], True),
+    ):
+        code, _, err = saddle(*words)
+        assert code == 0, err
+        assert asked.pop() == ("1" if "--threads" in words else None, worth), words
+        assert asked == []

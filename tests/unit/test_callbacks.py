@@ -221,3 +221,24 @@ def test_show_puts_the_picture_into_the_notebook(tmp_path: Path, notebook: Noteb
     run = saddlepoint.train("gan", "ring8", steps=1, out=tmp_path / "run", progress=False, **SMALL)
     run.show(8)
     assert [place[0].tobytes() for place in notebook.shown] == [run.grid(8).tobytes()]
+
+
+def test_every_line_of_the_log_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lines(saddlepoint.Callback):
+        def __init__(self) -> None:
+            self.heard = list[dict[str, Any]]()
+
+        def on_report(self, line: Mapping[str, Any]) -> None:
+            self.heard.append(dict(line))
+
+    # A run whose threads change: the log gets a line of its own for it.
+    change = {"step": 0, "nimg": 0, "event": "threads", "threads": 1}
+    due = iter([[change]])
+    monkeypatch.setattr("saddlepoint.engine.threads.ChosenThreads.attend", lambda *given: next(due, []))
+    lines = Lines()
+    run = saddlepoint.train(
+        "gan", "digits", steps=3, options={"batch_size": 16}, threads=1, out=tmp_path / "run", callbacks=[lines]
+    )
+    assert lines.heard == run.log
+    assert lines.heard[0] == change
+    assert len(lines.heard) > 1

@@ -22,13 +22,14 @@ from PIL import Image
 from torch import Tensor
 
 import saddlepoint
+from saddlepoint import explore
 from saddlepoint._errors import CheckpointError, ConfigError
 from saddlepoint.engine.runtime import stream
-from saddlepoint.export import export_run, formats, onnx_file
+from saddlepoint.export import export_run, formats, kept, onnx_file, quality
 from saddlepoint.export.graphs import Graph, example, graphs_of
 from saddlepoint.export.onnx_file import check, write_graphs
 from saddlepoint.export.recurrent import _ordered
-from saddlepoint.export.sample import Generator, png, write
+from saddlepoint.export.sample import Generator, grid, png, write
 from saddlepoint.export.tape import Tape
 from saddlepoint.family import families
 from saddlepoint.nn.mlp import dropout
@@ -85,9 +86,17 @@ def test_the_folder_samples_without_torch(run: Run, exported: Path, tmp_path: Pa
     done = sampled(exported, "-n", "9", "--label", "3", "--out", str(out))
     assert done.returncode == 0, done.stderr
     with Image.open(out) as picture:
-        assert picture.size == (24, 24)
+        assert picture.size == (3 * 58 + 2, 3 * 58 + 2)  # 8 pixels enlarged to 56, gaps of 2
     arrays = tmp_path / "drawn.npz"
     assert sampled(exported, "-n", "200", "--seed", "4", "--out", str(arrays)).returncode == 0
+    folder = tmp_path / "single"
+    assert sampled(exported, "-n", "9", "--label", "3", "--out", str(folder)).returncode == 0
+    assert sorted(path.name for path in folder.iterdir()) == [f"00000{number}.png" for number in range(9)]
+    with Image.open(out) as sheet, Image.open(folder / "000004.png") as middle:
+        assert middle.size == (8, 8)
+        assert np.array_equal(np.asarray(sheet)[60:116:7, 60:116:7], np.asarray(middle))
+    again = sampled(exported, "-n", "9", "--out", str(folder))
+    assert (again.returncode, "not an empty folder" in again.stderr) == (1, True)
     kept = np.load(arrays)
     assert kept["x"].shape == (200, 1, 8, 8)
     assert np.abs(kept["x"]).max() <= 1
@@ -270,6 +279,60 @@ def test_a_png_of_our_own_is_read_by_others(tmp_path: Path) -> None:
         with Image.open(path) as picture:
             read = np.asarray(picture).reshape(5, 7, channels)
         assert np.array_equal(read.transpose(2, 0, 1), pixels)
+
+
+@pytest.mark.parametrize("shape", [(10, 1, 28, 28), (7, 3, 64, 48), (2, 4, 9, 20), (3, 3, 100, 100)])
+def test_the_programs_sheet_is_the_librarys(shape: tuple[int, ...]) -> None:
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    wanted = np.asarray(explore.tile(images, see_through=True)).reshape(*grid(images).shape[1:], shape[1])
+    assert np.array_equal(grid(images).transpose(1, 2, 0), wanted)
+
+
+def no_graphs(*given: Any) -> Any:
+    raise AssertionError("the graphs were written anew")
+
+
+def test_a_second_export_takes_the_graphs_of_the_first(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = export_run(run, "onnx", measure=False)
+    monkeypatch.setattr(onnx_file, "write_graphs", no_graphs)
+    lines: list[str] = []
+    second = export_run(run, "onnx", tmp_path / "second", measure=False, say=lines.append)
+    assert {path.name: path.read_bytes() for path in first.iterdir()} == {
+        path.name: path.read_bytes() for path in second.iterdir()
+    }
+    assert any("from PyTorch" in line for line in lines), "it must be compared all the same"
+    # The planted failure: files of other weights under this identity.
+    bias = run.family.generator.output.bias
+    bias += 0.05
+    try:
+        with pytest.raises(AssertionError, match="written anew"):
+            export_run(run, "onnx", tmp_path / "changed", measure=False)
+        claimed = json.loads((first / "model.json").read_text())["identity"]
+        monkeypatch.setattr(kept, "identity", lambda run: claimed)
+        with pytest.raises(ConfigError, match="away from PyTorch's"):
+            export_run(run, "onnx", tmp_path / "changed", measure=False)
+    finally:
+        bias -= 0.05
+    (first / "model.onnx").write_bytes(b"damaged")
+    with pytest.raises(AssertionError, match="written anew"):
+        export_run(run, "onnx", tmp_path / "damaged", measure=False)
+
+
+def test_costs_are_measured_once(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def cost(run: Run, folder: Path, measure: bool, say: object) -> dict[str, Any]:
+        asked.append(measure)
+        return {"largest": 0.0} | ({"protocol": "fd"} if measure else {})
+
+    monkeypatch.setattr(quality, "cost_of_half", cost)
+    shutil.rmtree(run.path / kept.PLACE, ignore_errors=True)
+    for measure in (False, False, True, True, False):
+        told = json.loads((export_run(run, "onnx", measure=measure) / "model.json").read_text())
+    assert asked == [False, True]
+    assert told["half"]["protocol"] == "fd"
 
 
 def test_the_tape_replays_draws_in_their_order() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 
 from saddlepoint import evaluate as ev
 from saddlepoint.data.dataset import Dataset, Split
-from saddlepoint.evaluate import measure, protocol
+from saddlepoint.evaluate import duration, measure, protocol
 from saddlepoint.evaluate.rows import STOPPED
 
 ORDER: list[str] = []
@@ -98,9 +99,42 @@ def test_the_forecast_adds_up_and_counts_what_is_kept(
 
     plant(controlled("one"), controlled("two"))
     subject = ev.Subject("generator", _sample)
-    assert ev.expected_seconds(subject, data, cache_dir=tmp_path) == 7 + 2 * 3 * 10
+    assert ev.expected_time(subject, data, cache_dir=tmp_path).seconds == 7 + 2 * 3 * 10
     ev.evaluate(subject, data, ["one"], cache_dir=tmp_path)
-    assert ev.expected_seconds(subject, data, cache_dir=tmp_path) == 7 + 10 + 3 * 10
+    assert ev.expected_time(subject, data, cache_dir=tmp_path).seconds == 7 + 10 + 3 * 10
+
+
+class Clocks:
+    """Both clocks of a machine that gives a program every fourth slice of time, and stops it at bad moments."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, share: float) -> None:
+        self.share, self.own, self.wall = share, 0.0, 0.0
+        told = SimpleNamespace(thread_time=lambda: self.own, perf_counter=lambda: self.wall)
+        monkeypatch.setattr(duration, "time", told)
+
+    def work(self, seconds: float) -> None:
+        self.own += seconds
+        self.wall += seconds / self.share
+
+
+@pytest.mark.parametrize(("share", "said"), [(1.0, "about 80 s"), (0.25, "about 80 s, or 5 min while")])
+def test_a_forecast_does_not_depend_on_what_else_runs(share: float, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    clocks, lasts = Clocks(monkeypatch, share), iter([0.5, 0.004, 0.012, 0.004, 0.004])
+    stretch = duration.Stretch()
+    seconds = duration.timed(lambda: clocks.work(next(lasts)), 20_000)
+    assert seconds == pytest.approx(80), "the first call is not counted, nor is a slow one beside quick ones"
+    assert duration.Forecast(seconds, stretch()).words().startswith(said)
+
+
+def test_features_are_counted_once_for_all_who_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.zeros((100, 1, 4, 4), np.uint8)
+    whole = Dataset("d", "image", {name: Split(rows) for name in ("train", "valid", "test")}, (), "ab")
+    bench = ev.sets.Bench(ev.Subject("generator", lambda n, seed: torch.zeros(n)), whole, 0)
+    monkeypatch.setattr(duration, "timed", lambda work, times=1.0: 3.0 * times)
+    extractor: Any = SimpleNamespace(sha256="a", extract=lambda x: None)
+    tasks = [(ev.Task(bench, n, extractor), controls) for n, controls in ((64, 4), (64, 0), (640, 2))]
+    assert duration.features(tasks) == pytest.approx((1 + 4 + 1) * 10 * 3), "model, controls and test rows, 640 of each"
+    assert duration.features([(ev.Task(bench, 64, None), 4)]) == 0
 
 
 def test_a_report_as_json_holds_what_the_page_says(data: Dataset, plant: Callable[..., None]) -> None:

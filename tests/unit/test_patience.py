@@ -40,8 +40,8 @@ def worked(
 def test_lines_say_how_far_it_is_and_how_long_it_will_take(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = worked(Clock(monkeypatch), io.StringIO(), 1000, 0.03125).splitlines()
     assert lines == [
-        "reading pics: 16 of 1,000, 31 s left",
-        "reading pics: 336 of 1,000, 21 s left",
+        "reading pics: 16 of 1,000, 30 s left",
+        "reading pics: 336 of 1,000, 20 s left",
         "reading pics: 656 of 1,000, 11 s left",
         "reading pics: 976 of 1,000, 1 s left",
     ]
@@ -73,7 +73,7 @@ def test_a_line_is_taken_away_when_work_breaks_off(monkeypatch: pytest.MonkeyPat
 
 
 def test_how_far_work_is_in_words() -> None:
-    assert sentence("reading x", 10, 1000, 5.0) == "reading x: 10 of 1,000, 8 minutes left"
+    assert sentence("reading x", 10, 1000, 5.0) == "reading x: 10 of 1,000, 8 min left"
     assert sentence("reading x", 0, None, 0.0) == "reading x ..."
 
 

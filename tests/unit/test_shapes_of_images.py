@@ -120,7 +120,7 @@ def test_oblong_images_with_opacity_are_measured_and_exported(name: str, sticker
     out = tmp_path / "samples.png"
     subprocess.run([sys.executable, str(folder / "sample.py"), "--out", str(out), *words], check=True)
     with Image.open(out) as sheet:
-        assert (sheet.mode, sheet.size) == ("RGBA", (48, 64))
+        assert (sheet.mode, sheet.size) == ("RGBA", (2 * 50 + 2, 2 * 66 + 2))  # twice as large, gaps of 2
 
 
 def test_translations_keep_size_and_make_opacity_of_their_own(stickers: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 import saddlepoint
-from saddlepoint import explore
+from saddlepoint import explore, pictures
 from saddlepoint._errors import DataError
 from saddlepoint.evaluate import Metric, Result, Row
 
@@ -120,3 +120,16 @@ def test_every_name_that_a_docstring_of_a_public_function_gives_is_public_or_of_
         for name in re.findall(r"(?<!`)`([A-Za-z_.]+)`(?!`)", function.__doc__ or ""):
             if "." not in name or name.startswith("saddlepoint."):
                 assert hasattr(saddlepoint, name.removeprefix("saddlepoint.")) or name == "datasets", name
+
+
+def test_the_grid_in_python_is_the_picture_of_the_command(run: saddlepoint.Run, tmp_path: Path) -> None:
+    saddlepoint.train("cgan", "digits", steps=2, options={"batch_size": 16}, threads=1, out=tmp_path / "classes")
+    for one in (run, saddlepoint.load(tmp_path / "classes")):
+        drawn = pictures.draw(one, "grid", 30, seed=4, out=tmp_path / f"{one.config['family']}.png")
+        with Image.open(drawn) as picture:
+            assert np.array_equal(np.asarray(picture), np.asarray(one.grid(30, seed=4)))
+    plain = explore.tile(explore.to_uint8(one.generate(one.inputs(30, seed=4), torch.arange(30) % 10, seed=4)), 10)
+    sheet = one.grid(30, seed=4)
+    below = sheet.crop((0, sheet.height - plain.height, *sheet.size))
+    assert sheet.height > plain.height, "headings name the columns"
+    assert np.array_equal(np.asarray(below.convert("L")), np.asarray(plain.convert("L")))

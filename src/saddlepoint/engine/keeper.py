@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from saddlepoint._errors import CheckpointError
 from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.settings import Observer
 from saddlepoint.engine.state import Checkpoint, write_checkpoint
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.engine.world import World
@@ -19,19 +20,21 @@ class Keeper:
         folder: of the run; touched by the writer alone.
         keep: number of checkpoints kept.
         world: the processes that train together.
-        warn: hears of what could not be written.
+        observer: hears every line of the log, and what could not be written.
     """
 
-    def __init__(self, folder: RunFolder, keep: int, world: World, warn: Callable[[str], None]) -> None:
-        self.folder, self.keep, self.world, self.warn = folder, keep, world, warn
+    def __init__(self, folder: RunFolder, keep: int, world: World, observer: Observer) -> None:
+        self.folder, self.keep, self.world, self.observer = folder, keep, world, observer
         self.saved_step = -1
         self.unwritten: list[Mapping[str, Any]] = []
 
     def add(self, *lines: Mapping[str, Any]) -> None:
-        """Append lines to the log, after those that wait; without any, those wait on."""
+        """Append lines to the log, after those that wait, and tell of them; without any, those wait on."""
         if lines and self.world.writes:
             self.unwritten.extend(lines)
             self.flush()
+            for line in lines:
+                self.observer.report(line)
 
     def flush(self) -> None:
         """Append the waiting lines; a full disk makes them wait longer."""
@@ -40,7 +43,7 @@ class Keeper:
                 self.folder.append_log(self.unwritten[0])
                 self.unwritten.pop(0)
         except OSError as error:
-            self.warn(f"the log could not be written ({error.strerror}); training goes on")
+            self.observer.warn(f"the log could not be written ({error.strerror}); training goes on")
 
     def save(self, state: TrainingState, final: bool) -> None:
         """Write a checkpoint; a failure ends the run only if it was the last chance, older ones stay either way.
@@ -60,7 +63,7 @@ class Keeper:
         except CheckpointError as error:
             if final:
                 raise
-            self.warn(f"{error}; training goes on and tries again")
+            self.observer.warn(f"{error}; training goes on and tries again")
 
     def restore(self, state: TrainingState) -> bool:
         """Load the newest whole checkpoint of the folder into ``state``, if there is one.
@@ -68,7 +71,7 @@ class Keeper:
         Raises:
             CheckpointError: if the folder holds damaged checkpoints only, or those of other networks.
         """
-        checkpoint: Checkpoint | None = self.world.shared(lambda: self.folder.recover(self.warn))
+        checkpoint: Checkpoint | None = self.world.shared(lambda: self.folder.recover(self.observer.warn))
         if checkpoint is None:
             return False
         state.load(checkpoint, self.world.rank)

@@ -51,7 +51,7 @@ class Trainer:
         check_stages(self.stages, list(family.optimizers()))
         self.state = TrainingState(family, settings.seed, feed.rows, feed.device)
         self.report_every = max(1, round(settings.report_kimg * 1000 / feed.batch_size))
-        self.keeper = Keeper(folder, settings.keep, world, observer.warn)
+        self.keeper = Keeper(folder, settings.keep, world, observer)
         self.world, self.precision, self.threads, mine = world, precision, threads, feed.shares // world.size
         self.shares = range(world.rank * mine, (world.rank + 1) * mine)
         self.compiled, self.stream = Compiled(family), functools.partial(stream, feed.device)
@@ -197,9 +197,6 @@ class Trainer:
         lines = self.care.attend(line, state, self.report_every)
         line["timing"] = {"seconds": round(state.seconds, 3)}
         self.keeper.add(*lines)
-        if self.world.writes:
-            for each in lines:
-                self.observer.report(each)
 
     def snapshot(self) -> None:
         """Hand the observer samples of the averaged generator, from the same inputs every time."""

@@ -104,7 +104,7 @@ class Observer:
             report (reading makes an accelerator wait, so not at every step).
         diagnosis: at reports: the doctor's verdict.
         snapshot: at milestones: the step, and samples drawn from the same inputs every time.
-        report: at reports: the line of the log, and lines for events such as a remedy that is kept.
+        report: every line that the log gets: at reports, and for events such as a remedy or another number of threads.
         ending: before every step: why training shall end now, or None; "interrupted" leaves a run that can go on,
             "stopped" a finished one.
         say: a line worth telling.

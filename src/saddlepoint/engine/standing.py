@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from saddlepoint._files import read_json
+from saddlepoint._progress import duration
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.state import list_checkpoints
@@ -30,7 +31,7 @@ class Standing:
         return bool(self.over) or settings.spent(self.progress, self.seconds)
 
     def words(self, settings: Settings) -> str:
-        """Say what of the budget is spent and what is left, such as ``100 s of 10m are spent; 8m 20s left``."""
+        """Say what of the budget is spent and what is left, such as ``100 s of 10 min are spent; 8 min 20 s left``."""
         spent, left = [], []
         if settings.seconds is not None:
             spent.append(f"{duration(self.seconds)} of {duration(settings.seconds)}")
@@ -60,19 +61,3 @@ def standing_of(folder: RunFolder) -> Standing:
         except (OSError, ValueError, KeyError, TypeError):
             continue  # what is damaged is set aside when the run goes on
     return Standing(over=over)
-
-
-def duration(seconds: float) -> str:
-    """Return a time as people write it.
-
-    >>> duration(100), duration(600), duration(500), duration(5400), duration(2.5)
-    ('100 s', '10m', '8m 20s', '1h 30m', '2.5 s')
-    """
-    if seconds < 10:
-        return f"{seconds:.1f}".removesuffix(".0") + " s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = [f"{hours}h"] * bool(hours) + [f"{minutes}m"] * bool(minutes) + [f"{rest}s"] * bool(rest and not hours)
-    return " ".join(parts)

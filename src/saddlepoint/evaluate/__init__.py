@@ -10,7 +10,7 @@ from saddlepoint.evaluate import divergence, distribution, classes, modes, trans
 from saddlepoint.evaluate import latent, series, memorisation, parzen  # noqa: F401
 from saddlepoint.evaluate.compare import Comparison, Difference, Line, compare
 from saddlepoint.evaluate.gallery import Gallery
-from saddlepoint.evaluate.measure import evaluate, expected_seconds
+from saddlepoint.evaluate.measure import evaluate, expected_time
 from saddlepoint.evaluate.protocol import Protocol, Task, get_protocol, protocols, register
 from saddlepoint.evaluate.rows import ARROWS, DIRECTIONS, Metric, Report, Result, Row, kept_results, read_results
 from saddlepoint.evaluate.sets import Latents, SampleSet, Subject
@@ -35,7 +35,7 @@ __all__ = [
     "Task",
     "compare",
     "evaluate",
-    "expected_seconds",
+    "expected_time",
     "get_protocol",
     "kept_report",
     "kept_results",

@@ -1,71 +1,148 @@
-"""How long an evaluation will take: small parts of it, timed, times how many of them there are."""
+"""How long an evaluation will take: small parts of it, timed, times how many of them there are.
+
+What is timed lasts milliseconds, and beside other programs the clock on the wall says of such a part either too little
+or, where it had to wait for a core, a hundred times too much. So parts are timed by the processor time of this thread,
+the quickest of a few repetitions counts, and how many times as long all of it took by the clock is told apart.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint._progress import duration
 from saddlepoint.evaluate.protocol import Protocol, Task
-from saddlepoint.evaluate.sets import Bench
+from saddlepoint.evaluate.sets import ROWS_PER_CENTROID, Bench
+from saddlepoint.metrics import kmeans_centroids
 
-_PART = 16
+_PART, _FEW = 64, 2
+_DRAWN, _TIMED_ROWS = 16, 2_000
 _SAID = 5.0
 """Seconds below which nobody need be told."""
 
 
+_REPEATED, _ENOUGH = 3, 0.02
+"""A part is timed so often, but not again once it has taken so many seconds."""
+
+BUSY = 1.5
+"""A machine on which work takes so many times its processor time is called busy."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How long something will take.
+
+    Attributes:
+        seconds: on a machine that does nothing else.
+        stretch: times as long it takes while this machine is as busy as now, at least 1.
+    """
+
+    seconds: float
+    stretch: float = 1.0
+
+    def words(self) -> str:
+        """Say it, both ends where the machine is busy.
+
+        >>> Forecast(41).words(), Forecast(41, 3.0).words()
+        ('about 40 s', 'about 40 s, or 2 min while this machine is as busy as now')
+        """
+        told = f"about {duration(self.seconds, about=True)}"
+        if self.stretch < BUSY:
+            return told
+        return f"{told}, or {duration(self.seconds * self.stretch, about=True)} while this machine is as busy as now"
+
+
+class Stretch:
+    """How many times its processor time the work took since this was made, at least 1."""
+
+    def __init__(self) -> None:
+        self._wall, self._own = time.perf_counter(), time.thread_time()
+
+    def __call__(self) -> float:
+        """Return it."""
+        wall, own = time.perf_counter() - self._wall, time.thread_time() - self._own
+        return max(1.0, wall / own) if own > 0 else 1.0
+
+
 def timed(work: Callable[[], object], times: float = 1.0) -> float:
-    """Return the seconds that ``work`` takes, times ``times``."""
-    start = time.perf_counter()
-    work()
-    return (time.perf_counter() - start) * times
+    """Return the seconds of processor time that ``work`` takes, times ``times``; it is done a few times."""
+    work()  # the first call pays for more than itself
+    quickest, spent = float("inf"), 0.0
+    for _ in range(_REPEATED):
+        start = time.thread_time()
+        work()
+        last = time.thread_time() - start
+        quickest, spent = min(quickest, last), spent + last
+        if spent > _ENOUGH:
+            break
+    return quickest * times
 
 
 def expected(protocol: Protocol, task: Task, controls: int) -> float:
-    """Return about how many seconds a protocol will take on a bench.
+    """Return about how many seconds a protocol will take on a bench, beside the features that it shares with others.
 
     Args:
         protocol: what is measured.
         task: its task.
         controls: control sets that are measured anew, beside the model's samples.
     """
-    sets = 1 + controls
-    seconds = 0.0
     try:
-        if task.extractor is not None:
-            seconds += sets * _features(task)
         if protocol.seconds is not None:
-            seconds += sets * protocol.seconds(task)
+            return (1 + controls) * protocol.seconds(task)
     except (DataError, ValueError, RuntimeError):
         # What cannot be measured in small may be refused in full, with words; its time is not known.
-        return seconds
-    return seconds
+        return 0.0
+    return 0.0
 
 
-def _features(task: Task) -> float:
-    """Return the time to look at one set of samples; what an earlier evaluation kept costs nothing, but is counted."""
-    assert task.extractor is not None
-    rows = task.bench.dataset.splits["test"].x[:_PART]
+def features(tasks: Sequence[tuple[Task, int]]) -> float:
+    """Return the time to look at all sets of samples, once for each extractor, however many protocols share it.
+
+    Args:
+        tasks: each with the number of its control sets that are measured anew.
+    """
+    sets: dict[str, tuple[Task, int]] = {}
+    for task, controls in tasks:
+        if task.extractor is not None:
+            key = task.extractor.sha256
+            before = sets.get(key, (task, 0))
+            sets[key] = (max(before[0], task, key=lambda one: one.n), max(before[1], 2 + controls))
+    return sum(count * _extraction(task) for task, count in sets.values())
+
+
+def _extraction(task: Task) -> float:
+    """Return the time of one set; what an earlier evaluation kept costs nothing, but is counted."""
     extractor = task.extractor
-    extractor.extract(rows)  # the first call pays for more than itself
+    assert extractor is not None
+    rows = task.bench.dataset.splits["test"].x[:_PART]
     return timed(lambda: extractor.extract(rows), task.n / max(1, len(rows)))
+
+
+def centroids(bench: Bench, n: int) -> float:
+    """Return the time to make ``n`` k-means centroids as a control set."""
+    train = bench.dataset.splits["train"].x
+    part = np.asarray(train[:_TIMED_ROWS])
+    few, clusters = max(1, len(part) // ROWS_PER_CENTROID), max(1, min(n, len(train) // ROWS_PER_CENTROID))
+    return timed(lambda: kmeans_centroids(part, few, bench.seed), len(train) / len(part) * clusters / few)
+
+
+def stand_in(task: Task, most: int) -> np.ndarray:
+    """Return made-up features of as many columns as the real ones, at most ``most`` rows: only their time counts."""
+    task_rows = task.bench.dataset.splits["test"].x[:_FEW]
+    wide = task_rows.reshape(len(task_rows), -1).shape[1]
+    if task.extractor is not None:
+        wide = task.extractor.extract(np.ascontiguousarray(task_rows)).x.shape[1]
+    return np.random.default_rng(0).normal(size=(max(_FEW, min(task.n, most)), wide)).astype(np.float32)
 
 
 def drawing(bench: Bench, n: int) -> float:
     """Return the time to draw ``n`` samples."""
-    few = min(_PART, n)
+    few = min(_DRAWN, n)
     return timed(lambda: bench.subject.sample(few, bench.seed), n / few)
-
-
-def words(seconds: float) -> str:
-    """Return a time as people say it.
-
-    >>> words(41), words(95), words(4000)
-    ('40 s', '2 min', '1.1 h')
-    """
-    if seconds < 90:
-        return f"{max(1, round(seconds, -1 if seconds >= 20 else 0)):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
 def worth_saying(seconds: float) -> bool:

@@ -12,13 +12,13 @@ from saddlepoint._errors import DataError
 from saddlepoint._files import write_atomically
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.engine.threads import measured_threads
-from saddlepoint.evaluate.duration import drawing, expected, words, worth_saying
+from saddlepoint.evaluate.duration import Forecast, Stretch, centroids, drawing, expected, features, worth_saying
 from saddlepoint.evaluate.effort import small_part
 from saddlepoint.evaluate.gallery import gallery
 from saddlepoint.evaluate.judgement import blurs_win
 from saddlepoint.evaluate.protocol import Protocol, Task, protocols, task_of
 from saddlepoint.evaluate.rows import STOPPED, Report, Result, Row, kind_of
-from saddlepoint.evaluate.sets import CHOICE, Bench, Sampler, Say, Subject
+from saddlepoint.evaluate.sets import CENTROIDS, CHOICE, Bench, Sampler, Say, Subject
 from saddlepoint.evaluate.summary import limits, summarise
 
 
@@ -127,17 +127,17 @@ def _cheapest_first(tasks: Tasks, bench: Bench) -> Tasks:
     """Order by the time that each will take, and say how long they take together, where it is long."""
     if len(tasks) < 2:
         return tasks
-    seconds = [expected(p, task, len(_unmeasured(p, task))) for p, task in tasks]
-    if worth_saying(sum(seconds)):
+    seconds, forecast = _forecast(tasks)
+    if worth_saying(forecast.seconds):
         bench.say(
-            f"measuring {len(tasks)} figures takes about {words(sum(seconds))}, the shortest first; "
+            f"measuring {len(tasks)} figures takes {forecast.words()}, the shortest first; "
             "Ctrl-C stops with those that are there"
         )
     return [tasks[place] for place in sorted(range(len(tasks)), key=seconds.__getitem__)]
 
 
-def expected_seconds(subject: Subject, dataset: Dataset, *, cache_dir: str | Path | None = None) -> float:
-    """Return about how many seconds the usual figures will take, by timing small parts of the work.
+def expected_time(subject: Subject, dataset: Dataset, *, cache_dir: str | Path | None = None) -> Forecast:
+    """Return about how long the usual figures will take, by timing small parts of the work on one thread.
 
     Args:
         subject: whose samples; a few are drawn.
@@ -145,16 +145,35 @@ def expected_seconds(subject: Subject, dataset: Dataset, *, cache_dir: str | Pat
         cache_dir: as in `evaluate`: control rows that are there cost nothing.
     """
     bench = Bench(subject, dataset, 0, None, None if cache_dir is None else Path(cache_dir))
-    seconds = drawing(bench, bench.count())
+    # Beside other programs several threads would wait for one another, and time would say nothing of the work.
+    with measured_threads(1, lambda: None):
+        return _expected(bench)
+
+
+def _expected(bench: Bench) -> Forecast:
+    tasks: Tasks = []
     for protocol in protocols().values():
         fits = bench.dataset.modality in protocol.modalities and not protocol.on_request and protocol.usual(bench)
         try:
             if fits and not protocol.datasets and not protocol.translates and not protocol.unfit(bench):
                 task = protocol.task(bench)
-                seconds += expected(protocol, task, len(_unmeasured(protocol, task)))
+                tasks.append((protocol, task))
         except DataError:
             continue
-    return seconds
+    _, forecast = _forecast(tasks)
+    return dataclasses.replace(forecast, seconds=forecast.seconds + drawing(bench, bench.count()))
+
+
+def _forecast(tasks: Tasks) -> tuple[list[float], Forecast]:
+    """Return how long each takes by itself, and all together with the sets and features that they share."""
+    stretch = Stretch()
+    names = [_unmeasured(protocol, task) for protocol, task in tasks]
+    seconds = [expected(protocol, task, len(anew)) for (protocol, task), anew in zip(tasks, names, strict=True)]
+    shared = features([(task, len(anew)) for (_, task), anew in zip(tasks, names, strict=True)])
+    made = [task for (_, task), anew in zip(tasks, names, strict=True) if CENTROIDS in anew]
+    if made:
+        shared += centroids(made[0].bench, max(task.n for task in made))
+    return seconds, Forecast(sum(seconds) + shared, stretch())
 
 
 def _judged(results: tuple[Result, ...], omitted: dict[str, str], bench: Bench) -> Report:

@@ -21,6 +21,8 @@ COPIES = Metric("copies", "lower", digits=4)
 P_VALUE = Metric("memorisation p-value", "neither", digits=4)
 RATIO = Metric("distance of the nearest tenth", "neither", digits=3)
 _SAMPLES, _PAIRS, _FEW_ROWS = 2_000, 24, 500
+_ROWS_TIMED, _TRAIN_TIMED = 200, 2_000
+"""Samples and training rows on which distances are timed."""
 
 
 def _measure(samples: SampleSet, task: Task) -> list[Row]:
@@ -46,8 +48,16 @@ def _nearness(bench: Bench, rows: np.ndarray) -> Nearness:
 
 
 def _seconds(task: Task) -> float:
-    rows = task.bench.dataset.splits["train"].x[: max(1, task.n // 50)]
-    return timed(lambda: _nearness(task.bench, rows), task.n / len(rows))
+    bench, train = task.bench, task.bench.dataset.splits["train"].x
+    if bench.dataset.modality == "sequence":
+        rows = train[: max(1, task.n // 50)]
+        return timed(lambda: _nearness(bench, rows), task.n / len(rows))
+    part = np.asarray(train[:_TRAIN_TIMED])
+    rows = part[:_ROWS_TIMED]
+    few = rows[: max(1, len(rows) // 10)]
+    fixed = timed(lambda: nearness(few, part))
+    row = max(0.0, timed(lambda: nearness(rows, part)) - fixed) / max(1, len(rows) - len(few))
+    return (fixed + row * task.n) * len(train) / len(part)
 
 
 def _needs(bench: Bench) -> str:

@@ -16,7 +16,8 @@ from saddlepoint.evaluate.words import chance, row_of, sentence, shown
 from saddlepoint.metrics import parzen10k
 
 _CENTRES, _VALID, _TEST, _FEWEST = 10_000, 1_000, 10_000, 10
-_TIMED = 2_000
+_TIMED, _ROWS_TIMED = 1_000, 200
+"""Centres and test rows on which it is timed."""
 
 LIKELIHOOD = Metric("log-likelihood", "neither", "nats", 1)
 
@@ -93,9 +94,13 @@ def _verdict(rows: Sequence[Row], task: Task) -> str:
 def _seconds(task: Task) -> float:
     n, n_valid, n_test = _counts(task.bench.dataset)
     centres = _unit(task.bench.dataset.splits["train"].x[: min(n, task.n, _TIMED)])
-    few = _unit(task.bench.dataset.splits["test"].x[:_FEWEST])
-    part = (n_valid + n_test) / (2 * len(few)) * min(n, task.n) / len(centres)
-    return timed(lambda: parzen10k(centres, few, few), part)
+    test = _unit(task.bench.dataset.splits["test"].x[:_ROWS_TIMED])
+    few = test[:_FEWEST]
+    fixed = timed(lambda: parzen10k(centres, few, few))
+    if len(test) == len(few):
+        return fixed
+    row = max(0.0, timed(lambda: parzen10k(centres, few, test)) - fixed) / (len(test) - len(few))
+    return fixed + row * (n_valid + n_test) * min(n, task.n) / len(centres)
 
 
 def _count(bench: Bench, wanted: int) -> int:

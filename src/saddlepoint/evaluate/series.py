@@ -89,11 +89,11 @@ def _measured(
 
 
 def _networks(measure: Callable[..., object]) -> Callable[[Task], float]:
-    """Return what tells the time of a figure that trains networks, by a fiftieth of their steps."""
+    """Return what tells the time of a figure that trains networks, by a hundredth of their steps."""
 
     def seconds(task: Task) -> float:
         few = seen(task.bench.dataset, real_windows(task.bench)[:_TIMED])
-        return timed(lambda: measure(few, few, iterations=ITERATIONS // 50), 50)
+        return timed(lambda: measure(few, few, iterations=ITERATIONS // 100), 100)
 
     return seconds
 

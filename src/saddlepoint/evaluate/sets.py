@@ -34,7 +34,12 @@ MOST = 10_000
 CHOICE = 2
 """Raised whenever other rows are chosen, so that nothing kept of earlier ones is used."""
 
-_ROWS_PER_CENTROID = 5
+CENTROIDS = "k-means centroids"
+"""Name of that control set."""
+
+ROWS_PER_CENTROID = 5
+"""Training rows for each k-means centroid, at least."""
+
 _ROWS_AT_ONCE = 512
 _LOOKED_AT = 100
 
@@ -202,7 +207,7 @@ class Bench:
         """Names of the control sets: held-out, training, centroids, noise; or `SEQUENCE_CONTROLS`."""
         if self.dataset.modality == "sequence":
             return SEQUENCE_CONTROLS
-        return (f"held-out {self.noun}", f"training {self.noun}", "k-means centroids", "uniform noise")
+        return (f"held-out {self.noun}", f"training {self.noun}", CENTROIDS, "uniform noise")
 
     def extractor(self, name: str | None = None) -> Extractor | None:
         """Return the extractor called ``name`` (None: the chosen one); None for vectors, which need none.
@@ -270,7 +275,7 @@ class Bench:
             rows = np.sort(rng.permutation(len(train))[:n])
             return train.x[rows], None if train.labels is None else train.labels[rows]
         if name == centroids:
-            clusters = max(1, min(n, len(train) // _ROWS_PER_CENTROID))
+            clusters = max(1, min(n, len(train) // ROWS_PER_CENTROID))
             self.detail(f"k-means: {clusters:,} centroids of {len(train):,} training rows, one iteration")
             found = kmeans_centroids(train.x, clusters, self.seed)
             return (found.round().astype(np.uint8) if self.dataset.modality == "image" else found), None

@@ -45,15 +45,22 @@ def write_model(run: Run, folder: Path, measure: bool, say: Say) -> dict[str, An
         raise ConfigError(
             f"ONNX needs packages that are not installed ({error.name}); run: pip install 'saddlepoint[export]'"
         ) from error
+    from saddlepoint.export import kept
     from saddlepoint.export.onnx_file import check, write_graphs
     from saddlepoint.export.quality import cost_of_half
 
-    say("onnx: writing the graphs")
-    description = describe(run) | {"graphs": write_graphs(run.family, folder)}
+    key = kept.identity(run)
+    before = kept.earlier(run, key)
+    say("onnx: writing the graphs" if before is None else f"onnx: the graphs of {kept.PLACE}, of the same weights")
+    graphs = write_graphs(run.family, folder) if before is None else kept.take(before["graphs"], run, folder)
+    description = describe(run) | {"identity": key, "graphs": graphs}
     write_json(folder / "model.json", description)
     description["parity"] = check(run.family, folder, _real_images(run))
     say(f"onnx: at most {description['parity']['largest']:.1e} from PyTorch in batches of 1 to 64")
-    description["half"] = cost_of_half(run, folder, measure, say)
+    cost = None if before is None else before.get("half")
+    if cost is None or (measure and "protocol" not in cost):
+        cost = cost_of_half(run, folder, measure, say)
+    description["half"] = cost
     write_json(folder / "model.json", description)
     return description
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,30 +68,28 @@ def _made(run: Run, exported: Any, n: int, seed: int) -> np.ndarray:
 
 
 def _figures(run: Run, whole: Any, half: Any, say: Say) -> dict[str, Any]:
-    from saddlepoint.evaluate import evaluate
+    """Measure both generators; control rows, which a report would have beside them, say nothing of the difference."""
+    from saddlepoint.evaluate.protocol import task_of
+    from saddlepoint.evaluate.sets import Bench, Subject
 
     try:
         dataset = run.dataset()
     except DataError as error:
         say(f"16 bits: quality was not measured, because the data is not here ({error})")
         return {}
-    for protocol in _PROTOCOLS:
+    subjects = [Subject(name, partial(_sample, run, of)) for name, of in (("whole", whole), ("half", half))]
+    for name in _PROTOCOLS:
         try:
-            reports = [
-                evaluate(_sampler(run, of), dataset, [protocol], seed=0, cache_dir=cache_dir() / "controls")
-                for of in (whole, half)
-            ]
+            tasks = [task_of(name, Bench(one, dataset, 0, cache_dir=cache_dir() / "controls")) for one in subjects]
+            rows = [protocol.measure(protocol.model(task.bench, task.n), task)[0] for protocol, task in tasks]
         except (ConfigError, DataError):
             continue
-        rows = [report.rows[0] for report in reports]
-        say(f"16 bits: {reports[0].results[0].protocol} {rows[0].value:.4g} becomes {rows[1].value:.4g}")
+        full = tasks[0][0].full_name(tasks[0][1])
+        say(f"16 bits: {full} {rows[0].value:.4g} becomes {rows[1].value:.4g}")
         kept = [{"value": row.value, "interval": None if row.interval is None else list(row.interval)} for row in rows]
-        return {"protocol": reports[0].results[0].protocol, "metric": rows[0].metric, "whole": kept[0], "half": kept[1]}
+        return {"protocol": full, "metric": rows[0].metric, "whole": kept[0], "half": kept[1]}
     return {}
 
 
-def _sampler(run: Run, exported: Any) -> Any:
-    def sample(n: int, seed: int) -> Tensor:
-        return torch.from_numpy(_made(run, exported, n, seed))
-
-    return sample
+def _sample(run: Run, exported: Any, n: int, seed: int) -> Tensor:
+    return torch.from_numpy(_made(run, exported, n, seed))

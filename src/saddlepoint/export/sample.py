@@ -2,6 +2,7 @@
 
 python sample.py -n 16 --seed 0 --out samples.png
 python sample.py -n 16 --label 3 --out samples.npz
+python sample.py -n 100 --out folder
 python sample.py --images mine.npy --label blond --out translated.png
 """
 
@@ -24,6 +25,8 @@ import onnxruntime as ort
 TYPES = ("int64", "float32")
 MOST = 2**28
 """Numbers that one sample's noise may take; what asks for more is damaged."""
+TILE, GAP, GROUND = 56, 2, 64
+"""Pixels to which small pictures are enlarged about, those between pictures of a sheet, and their grey level."""
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -261,44 +264,70 @@ def png(image: np.ndarray) -> bytes:
 
 
 def grid(images: np.ndarray) -> np.ndarray:
-    """Return pictures (n, channel, height, width) side by side."""
+    """Return pictures (n, channel, height, width) of bytes as one sheet: enlarged by a whole number, with gaps."""
     n, channels, height, width = images.shape
-    columns = int(np.ceil(np.sqrt(n)))
+    columns = max(1, round(math.sqrt(n * height / width)))
     rows = -(-n // columns)
-    sheet = np.zeros((rows * columns, channels, height, width), np.uint8)
-    sheet[:n] = images
-    sheet = sheet.reshape(rows, columns, channels, height, width).transpose(2, 0, 3, 1, 4)
-    return sheet.reshape(channels, rows * height, columns * width)
+    scale = max(1, round(TILE / max(height, width)))
+    images = images.repeat(scale, 2).repeat(scale, 3)
+    high, wide = images.shape[2] + GAP, images.shape[3] + GAP
+    sheet = np.full((channels, rows * high + GAP, columns * wide + GAP), GROUND, np.uint8)
+    sheet[3:] = 255  # the ground is no part of any picture: it can't be seen through
+    for place, image in enumerate(images):
+        top, left = GAP + place // columns * high, GAP + place % columns * wide
+        sheet[:, top : top + high - GAP, left : left + wide - GAP] = image
+    return sheet
 
 
 def write(path: Path, generator: Generator, samples: np.ndarray, labels: np.ndarray | None) -> None:
-    """Write samples as a PNG grid, as an .npz of arrays, or of series as a CSV in the units of the data."""
-    kind, series = path.suffix.lower(), generator.spec["modality"] == "sequence"
-    if kind == ".png" and generator.spec["modality"] == "image":
+    """Write samples: a PNG sheet or a folder of PNGs, an .npz of arrays, or of series a CSV in the units of the data.
+
+    Raises:
+        ValueError: on a name that says none of these, or a folder that holds something.
+    """
+    kind, modality = path.suffix.lower(), generator.spec["modality"]
+    if modality == "image" and not kind:
+        write_files(path, to_bytes(samples))
+    elif modality == "image" and kind == ".png":
         path.write_bytes(png(grid(to_bytes(samples))))
     elif kind == ".npz":
-        x = generator.restored(samples) if series else samples
+        x = generator.restored(samples) if modality == "sequence" else samples
         if labels is None:
             np.savez_compressed(path, x=x)
         else:
             np.savez_compressed(path, x=x, labels=labels)
-    elif kind == ".csv" and series:
-        layout, classes = generator.spec["layout"], generator.spec["classes"]
-        label = [] if labels is None else [layout.get("label") or layout.get("group") or "label"]
-        named = [column.get("values") for column in layout["columns"]]
-        with path.open("w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file, lineterminator="\n")
-            table.writerow(["window", *(column["name"] for column in layout["columns"]), *label])
-            for number, window in enumerate(generator.restored(samples)):
-                asked = [] if labels is None else [classes[int(labels[number])]]
-                for row in window[~np.isnan(window).any(1)]:
-                    cells = [
-                        values[int(value)] if values else f"{value:.15g}"
-                        for value, values in zip(row, named, strict=True)
-                    ]
-                    table.writerow([number, *cells, *asked])
+    elif modality == "sequence" and kind == ".csv":
+        write_table(path, generator, samples, labels)
     else:
-        raise ValueError(f"'{path}' should end in .npz, or .png for images, or .csv for series")
+        raise ValueError(
+            f"'{path}' should end in .npz, or .png for images, or .csv for series; of images it may be a folder"
+        )
+
+
+def write_files(folder: Path, images: np.ndarray) -> None:
+    """Write pictures of bytes as a file each, ``000000.png`` and so on, of their own size."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"'{folder}' exists and is not an empty folder; name another, or remove it")
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(images):
+        (folder / f"{number:06d}.png").write_bytes(png(image))
+
+
+def write_table(path: Path, generator: Generator, windows: np.ndarray, labels: np.ndarray | None) -> None:
+    """Write windows of series as a CSV in the units of the data, a row a step."""
+    layout, classes = generator.spec["layout"], generator.spec["classes"]
+    label = [] if labels is None else [layout.get("label") or layout.get("group") or "label"]
+    named = [column.get("values") for column in layout["columns"]]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["window", *(column["name"] for column in layout["columns"]), *label])
+        for number, window in enumerate(generator.restored(windows)):
+            asked = [] if labels is None else [classes[int(labels[number])]]
+            for row in window[~np.isnan(window).any(1)]:
+                cells = [
+                    values[int(value)] if values else f"{value:.15g}" for value, values in zip(row, named, strict=True)
+                ]
+                table.writerow([number, *cells, *asked])
 
 
 def main() -> None:
@@ -310,7 +339,9 @@ def main() -> None:
     parser.add_argument("--truncation", type=float, default=1.0, help="for generators with w: 0 is the mean")
     parser.add_argument("--images", type=Path, help=".npy of images to translate: bytes, (n, channel, height, width)")
     parser.add_argument("--half", action="store_true", help="take the weights that are kept in 16 bits")
-    parser.add_argument("--out", type=Path, default=Path("samples.npz"), help=".png, .npz or .csv")
+    parser.add_argument(
+        "--out", type=Path, default=Path("samples.npz"), help=".png, .npz, .csv, or a folder for a PNG each"
+    )
     words = parser.parse_args()
     try:
         if words.n < 1:

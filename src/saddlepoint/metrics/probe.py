@@ -131,6 +131,8 @@ def train_probe(real: Sequence[np.ndarray], fake: Sequence[np.ndarray], seed: in
 def probe_seconds(rows: np.ndarray) -> float:
     """Return about how long `train_probe` takes on rows like these and as many generated ones, by timing few steps.
 
+    It is processor time of this thread: other programs do not count.
+
     Args:
         rows: (n, *sample).
     """
@@ -139,10 +141,13 @@ def probe_seconds(rows: np.ndarray) -> float:
     few = np.asarray(rows[: max(2, min(len(rows) // 2, recipe.batch))])
     labelled, seconds = _Labelled([few], [few]), 0.0
     for make in (_convolutional, _connected) if image else (_connected,):
-        _train_network(labelled, labelled, 0, 0, make, replace(recipe, steps=_CHECKS))  # the first steps pay for more
-        start = time.perf_counter()
-        _train_network(labelled, labelled, 0, 0, make, replace(recipe, steps=_CHECKS))
-        seconds += (time.perf_counter() - start) * recipe.steps / _CHECKS
+        spent = []
+        for steps in (2, _CHECKS, 3 * _CHECKS):  # the first steps pay for more; then as many checks, and more steps
+            start = time.thread_time()
+            _train_network(labelled, labelled, 0, 0, make, replace(recipe, steps=steps))
+            spent.append(time.thread_time() - start)
+        step = max(0.0, spent[2] - spent[1]) / (2 * _CHECKS)
+        seconds += spent[1] + step * (recipe.steps - _CHECKS)
     return seconds
 
 
