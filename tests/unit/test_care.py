@@ -115,6 +115,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(doctor, name, value)
     monkeypatch.setattr(care, "HEALTHY_NIMG", 2000)
     monkeypatch.setattr(remedies, "WATCH_NIMG", 1500)
+    monkeypatch.setattr(remedies, "PAYBACK", 0.1)
 
 
 def gaussian() -> Dataset:

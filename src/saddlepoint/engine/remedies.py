@@ -42,6 +42,10 @@ if TYPE_CHECKING:
 WATCH_NIMG = 20_000
 """A remedy is watched until this many samples, or half of what was taken back if that is more, beyond the alarm."""
 
+PAYBACK = 3.0
+"""What the budget must leave for a change from where training stands, as a multiple of the samples seen. It upsets
+players that went one way for so long: on ring8 samples were worse at twice as many samples, as good at four times."""
+
 MOST_REMEDIES = 12
 """Rollbacks in one run; after them training goes on as it is."""
 
@@ -131,8 +135,7 @@ class Course:
             left: samples that the budget still allows.
         """
         back = self.goes_back(verdict, healthy)
-        # Players that went one way for so long need about as long to find another; until then samples are worse.
-        needed = now - healthy if back else now
+        needed = now - healthy if back else PAYBACK * now
         if left >= max(WATCH_NIMG, needed):
             return None
         rest = f"the budget leaves {left / 1000:,.0f} kimg"
