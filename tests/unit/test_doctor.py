@@ -115,6 +115,53 @@ def test_a_spread_that_still_rises_is_no_collapse_and_one_that_stays_is() -> Non
     assert diagnose(log(120, lambda at: tiny | {"spread": 0.1})).verdict == "full collapse"
 
 
+WINDOWS = {"time steps": 24.0, "roughness": 1.0, "raw step distance": 0.01}
+
+
+def test_windows_that_are_alike_are_no_alarm_before_they_had_time_and_one_after() -> None:
+    """Default training on stock prices at 45 kimg: 29% of the spread, .2 away; nothing moves before 60 kimg."""
+    change = {**WINDOWS, "spread": 0.29, "raw distance": 0.2, "distance": 0.2}
+    assert set(verdicts(log(90, lambda at: dict(change)))) == {EARLY}
+    assert diagnose(log(90, lambda at: dict(change))).evidence[0] == "samples have 29% of the data's spread"
+    assert diagnose(log(150, lambda at: dict(change))).verdict == "partial collapse"
+    assert diagnose(log(90, lambda at: change | {"V": -0.1})).verdict == "partial collapse"
+    assert diagnose(log(90, lambda at: change | {"spread": 0.05})).verdict == "full collapse"
+    assert diagnose(log(90, lambda at: change | {"roughness": 4.0})).verdict == "partial collapse"
+
+
+def test_points_in_few_dimensions_are_in_order_only_where_samples_cover_the_data() -> None:
+    """Samples between the modes of a ring have its spread and its modes; hardly a data row has one close by."""
+    points = {"axes": 2.0, "coverage": 0.02}
+    found = diagnose(log(200, lambda at: dict(points)))
+    assert (found.verdict, found.evidence) == (EARLY, ("only 2% of the data rows have a sample close by",))
+    assert diagnose(log(200, lambda at: points | {"coverage": 0.6})).verdict == WELL
+    assert diagnose(log(200, lambda at: {"coverage": 0.02})).verdict == WELL  # says nothing in 64 dimensions
+
+
+def test_points_jump_from_mode_to_mode_before_they_are_judged() -> None:
+    ill = {"axes": 2.0, "coverage": 0.5, "modes": 0.4}
+    assert first_alarm(log(200, lambda at: dict(ill))) == 70
+    assert first_alarm(log(200, lambda at: {"modes": 0.4})) == 50
+    assert first_alarm(log(200, lambda at: {**WINDOWS, "modes": 0.4})) == 50
+
+
+def first_alarm(lines: list[Line]) -> int:
+    """Return the kimg of the first alarm."""
+    watch = Watch()
+    return next(line["nimg"] // 1000 for line in lines if watch.add(line).alarming)
+
+
+def test_no_trouble_is_not_said_while_the_latest_exam_looks_ill() -> None:
+    assert diagnose(log(50, ill_from(50, spread=0.3))).verdict == EARLY
+    assert diagnose(log(50)).verdict == WELL
+    assert diagnose(log(60, ill_from(60, spread=0.3))).verdict == WELL
+
+
+def test_a_spread_of_nothing_that_doubles_is_a_collapse() -> None:
+    far = {"raw distance": 0.5, "distance": 0.5}
+    assert diagnose(log(100, lambda at: far | {"spread": at / 50_000})).verdict == "full collapse"
+
+
 @pytest.mark.parametrize(("sign", "value"), [("roughness", 0.2), ("roughness", 3.0), ("raw step distance", 0.4)])
 def test_windows_whose_steps_in_time_are_no_steps_of_the_data_are_an_alarm(sign: str, value: float) -> None:
     """Lines as flat or as rough as no line of the data is, although every level is right."""
