@@ -171,7 +171,7 @@ def run_all(names: Sequence[str]) -> None:
     runtime.keep_freed_memory()
     FIGURES.mkdir(parents=True, exist_ok=True)
     for name in names or PROBLEMS:
-        problem, done = PROBLEMS[name], kept(name)
+        problem, done = PROBLEMS[name], {figure["name"] for figure in figures_of(name)}
         for setting in settings(problem):
             if setting.name in done:
                 continue
@@ -183,12 +183,17 @@ def run_all(names: Sequence[str]) -> None:
             print(f"{setting.name}: {figure['seconds']} s", flush=True)
 
 
-def kept(name: str) -> dict[str, dict[str, Any]]:
-    """Return the figures kept of a problem, with what the truth says, by the names of settings."""
+def figures_of(name: str) -> list[dict[str, Any]]:
+    """Return the figures kept of a problem's settings."""
     path = FIGURES / f"{name}.jsonl"
     known = {setting.name for setting in settings(PROBLEMS[name])}
     figures = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    figures = [figure for figure in figures if figure["name"] in known]
+    return [figure for figure in figures if figure["name"] in known]
+
+
+def kept(name: str) -> dict[str, dict[str, Any]]:
+    """Return the figures kept of a problem, with what the truth says, by the names of settings."""
+    figures = figures_of(name)
     usual = [figure for figure in figures if "/healthy/" in figure["name"] and "error" not in figure]
     return {figure["name"]: figure | {"truth": PROBLEMS[name].word(figure, usual)} for figure in figures}
 
