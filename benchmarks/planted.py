@@ -119,25 +119,19 @@ def run(setting: Setting) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     family = build_family(problem.family, config, dataset.spec)
     drawn = family.sample_inputs
     family.sample_inputs = lambda n, generator: noise * drawn(n, generator)  # type: ignore[method-assign]
+    chosen = Settings(
+        seed=setting.seed, kimg=problem.kimg, report_kimg=problem.report_kimg, checkpoint_seconds=math.inf
+    )
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder(place)
         examiner = Examiner(dataset, setting.seed, "cpu", shipped_classifier(dataset, "cpu"))
         feed = Feed(dataset.splits["train"], config.batch_size, setting.seed)
-
-        def train(kimg: float) -> dict[str, Any]:
-            chosen = Settings(
-                seed=setting.seed, kimg=kimg, report_kimg=problem.report_kimg, checkpoint_seconds=math.inf
-            )  # fmt: skip
-            trainer = Trainer(family, feed, chosen, folder, care=Care(examiner, chosen, folder, SILENT))
-            if trainer.train(dataset.stats).reason == "interrupted":
-                sys.exit("interrupted; run the same command again")
-            return problem.truth(trainer.state, dataset)
-
+        trainer = Trainer(family, feed, chosen, folder, care=Care(examiner, chosen, folder, SILENT))
         started = time.monotonic()
         try:
-            # Samples that were better early on are those of no healthy run, whatever all others look like.
-            early = {} if setting.plant or not problem.early_kimg else {"early": train(problem.early_kimg)}
-            figures = train(problem.kimg) | early
+            if trainer.train(dataset.stats).reason == "interrupted":
+                sys.exit("interrupted; run the same command again")
+            figures = problem.truth(trainer.state, dataset)
         except TrainingError as error:
             figures = {"error": str(error)}
         seconds = time.monotonic() - started

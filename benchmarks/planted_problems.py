@@ -89,7 +89,6 @@ class Problem:
         truth: measures a run's final state.
         word: says well, failed or between of a run's figures, beside those of the healthy runs.
         plants: that are tried here.
-        early_kimg: thousands of samples after which healthy runs are measured too; 0: they are not.
     """
 
     name: str
@@ -107,7 +106,6 @@ class Problem:
     fast: Options
     rows: tuple[int, ...] = (16, 64)
     plants: tuple[str, ...] = tuple(PLANTS)
-    early_kimg: float = 0.0
 
     def draw(self, plant: str, number: int, rng: np.random.Generator) -> tuple[FamilyConfig, float, int]:
         """Return options, factor on z, and number of training rows (0: all) of one run.
@@ -402,10 +400,6 @@ def _series_options(rng: np.random.Generator) -> Options:
     }
 
 
-WORSE = 1.25
-"""Geometric mean of figures over those at an eighth of training, above which a run has got worse."""
-
-
 def _series_truth(state: TrainingState, dataset: Dataset) -> Figures:
     """Return distances of autocorrelations, increments and marginals to training windows; lower is better."""
     train, told = np.asarray(dataset.splits["train"].x), dataset.spec.known
@@ -421,19 +415,13 @@ def _series_truth(state: TrainingState, dataset: Dataset) -> Figures:
 
 
 def _series_word(figure: Mapping[str, Any], usual: Sequence[Mapping[str, Any]]) -> str:
-    """Well where no figure is above 2 times the median of the healthy runs; failed where one is above 4 times.
-
-    Not well where they were better at an eighth of training: of a few hundred rows D may come to know each.
-    """
+    """Well where no figure is above 2 times the median of the healthy runs; failed where one is above 4 times."""
     if "error" in figure:
         return "failed"
     floors = {"acf": 0.02, "increments": 0.05, "marginals": 0.05}
     worst = max(
         figure[name] / max(floor, statistics.median(one[name] for one in usual)) for name, floor in floors.items()
     )
-    if worst < 2 and "early" in figure:
-        shares = [(figure[name] + floor) / (figure["early"][name] + floor) for name, floor in floors.items()]
-        return "well" if statistics.geometric_mean(shares) < WORSE else "between"
     return "well" if worst < 2 else "failed" if worst > 4 else "between"
 
 
@@ -441,7 +429,7 @@ def _series(name: str, source: str, part: int) -> Problem:
     plants = [plant for plant in PLANTS if plant != "duplicated data"]
     return Problem(
         name, _table(source), "timegan", "increments", 80, 10, 5, 1, _series_options, ({"critic_width": 1},),
-        _series_truth, _series_word, {}, plants=tuple(plants[part::2]), early_kimg=10,
+        _series_truth, _series_word, {}, plants=tuple(plants[part::2]),
     )  # fmt: skip
 
 

@@ -124,7 +124,11 @@ def test_windows_that_are_alike_are_no_alarm_before_they_had_time_and_one_after(
     assert set(verdicts(log(90, lambda at: dict(change)))) == {EARLY}
     assert diagnose(log(90, lambda at: dict(change))).evidence[0] == "samples have 29% of the data's spread"
     assert diagnose(log(150, lambda at: dict(change))).verdict == "partial collapse"
-    assert diagnose(log(90, lambda at: change | {"V": -0.1})).verdict == "partial collapse"
+    assert diagnose(log(90, lambda at: change | {"V": -0.1}, every=5)).verdict == "partial collapse"
+    moving = {at: 0.2 + 0.002 * at for at in range(10, 151, 10)}  # as of a table of 200 rows, which D knows soon
+    sure = lambda at: change | {"V": -0.25, "raw distance": moving[at]}  # noqa: E731
+    assert diagnose(log(90, sure)).verdict == EARLY
+    assert diagnose(log(150, sure)).verdict == "partial collapse"
     assert diagnose(log(90, lambda at: change | {"spread": 0.05})).verdict == "full collapse"
     assert diagnose(log(90, lambda at: change | {"roughness": 4.0})).verdict == "partial collapse"
 

@@ -173,7 +173,9 @@ def suspect(exam: Exam, exams: Sequence[Exam], vanishing: bool, young: bool = Fa
     if better or (missing and rising(exams, "spread")):
         return _still_learning(exam, missing)
     sure = exam.value is not None and exam.value > SURE
-    if young and missing and not sure and not _missing(exam, but="spread"):
+    # A D that is sure is no trouble yet where G still moves; one that is not, where only the spread is missing.
+    excused = not stuck(exams) if sure else bool(missing)
+    if young and excused and not _missing(exam, but="spread"):
         return _still_learning(exam, missing)
     if missing:
         return "partial collapse", (*missing, *game)
