@@ -49,7 +49,7 @@ from saddlepoint.cli_resume import changed, finish, has_ended, is_given, refuse_
 from saddlepoint.cli_runs import add_runs
 from saddlepoint.cli_ship import add_shipping
 from saddlepoint.cli_words import gather, import_own, read_options
-from saddlepoint.data.plan import OpenQuestion
+from saddlepoint.data.plan import OpenQuestion, gaps_of
 from saddlepoint.engine.lookup import find_run
 
 app = typer.Typer(
@@ -290,8 +290,8 @@ def sample(
     typer.echo(drawn)
     if drawn.suffix.lower() in (".csv", ".parquet"):
         said = in_words(loaded.layout, n or pictures.WINDOWS, loaded.family.data.shape[0], start)
-        if said:
-            say_aside(said)
+        for line in filter(None, (said, *gaps_of(loaded.config["data"]))):
+            say_aside(line)
 
 
 @app.command(
