@@ -57,10 +57,36 @@ def suggest(word: str, choices: Iterable[str]) -> str:
     'choose from: dcgan, gan'
     >>> suggest("learning_rate", ["lr", "width"])
     "did you mean 'lr'?"
+    >>> suggest("--bugdet", ["--budget", "--lr"]), suggest("lga", ["EWR", "LGA"])
+    ("did you mean '--budget'?", "did you mean 'LGA'?")
     """
     names = sorted(choices)
-    called = [name for name in _ELSEWHERE.get(word.replace("-", "_").lower(), ()) if name in names]
+    dashes = "--" * word.startswith("--")
+    called = [dashes + name for name in _ELSEWHERE.get(word.removeprefix("--").replace("-", "_").lower(), ())]
+    called = [name for name in called if name in names]
     if called:
         return "did you mean {}?".format(" or ".join(f"'{name}'" for name in called))
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if not near:  # the same in other letters
+        plain = {name.lower(): name for name in reversed(names)}
+        near = [plain[name] for name in difflib.get_close_matches(word.lower(), list(plain), n=1, cutoff=0.6)]
     return f"did you mean '{near[0]}'?" if near else f"choose from: {', '.join(names)}"
+
+
+def sentence(text: str) -> str:
+    """Return a text with a full stop, where it does not end in a mark of its own.
+
+    >>> sentence("did you mean 'gan'?"), sentence("choose from: dcgan, gan")
+    ("did you mean 'gan'?", 'choose from: dcgan, gan.')
+    """
+    return text if text.endswith(("?", "!", ".")) else text + "."
+
+
+def enumerated(names: Iterable[str], last: str = "and") -> str:
+    """Return names as a person lists them.
+
+    >>> enumerated(["gan", "cgan", "dcgan"]), enumerated(["gan", "cgan"], "or"), enumerated(["gan"])
+    ('gan, cgan and dcgan', 'gan or cgan', 'gan')
+    """
+    every = list(names)
+    return f"{', '.join(every[:-1])} {last} {every[-1]}" if len(every) > 1 else "".join(every)

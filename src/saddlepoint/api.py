@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect as inspection
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,8 @@ __all__ = [
 ]  # fmt: skip
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = r"(\d+(?:\.\d+)?)\s*(s(?:ec(?:ond)?s?)?|m(?:in(?:ute)?s?)?|h(?:(?:ou)?rs?)?|d(?:ays?)?)(?![a-z])\s*"
+"""An amount of time with its unit."""
 
 
 def list_families() -> dict[str, type[Family]]:
@@ -385,22 +388,25 @@ def parse_budget(budget: str | float | None) -> float | None:
 
 
 def parse_time(name: str, text: str | float) -> float:
-    """Return seconds from ``"90s"``, ``"3m"``, ``"1.5h"``, ``"1d"``, or from a number (no text) of seconds.
+    """Return seconds from ``"90s"``, ``"3min"``, ``"1.5 hours"``, ``"1h30m"``, or from a number (no text) of seconds.
 
     Raises:
         ConfigError: if it is none of these, not positive, or text without a unit; it names the option ``name``.
 
-    >>> parse_time("budget", "3m"), parse_time("budget", 90)
-    (180.0, 90.0)
+    >>> parse_time("budget", "3m"), parse_time("budget", "1 h 30 min"), parse_time("budget", 90)
+    (180.0, 5400.0, 90.0)
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", str(text))
-    if match is None or float(match[1]) == 0:
+    parts = re.findall(_PART, str(text).lower())
+    whole = re.fullmatch(rf"\s*(?:{_PART})+|\s*\d+(?:\.\d+)?\s*", str(text).lower()) is not None
+    number = None if parts or not whole else float(text)
+    seconds = sum(float(amount) * _UNITS[unit[0]] for amount, unit in parts) if number is None else number
+    if not whole or not 0 < seconds < math.inf:
         hint = "; a new run has spent nothing that could be added to" if str(text).lstrip().startswith("+") else ""
         raise ConfigError(f"{name} is '{text}', but it must be a positive time such as 90s, 3m or 1.5h{hint}")
-    if isinstance(text, str) and not match[2]:
-        amount = match[1]
+    if isinstance(text, str) and number is not None:
+        amount = text.strip()
         raise ConfigError(
             f"{name} is '{amount}' without a unit: write {amount}s for seconds, {amount}m for minutes, {amount}h for "
             "hours"
         )
-    return float(match[1]) * _UNITS[match[2] or "s"]
+    return seconds

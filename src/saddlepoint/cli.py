@@ -48,8 +48,8 @@ from saddlepoint.cli_options import (
 from saddlepoint.cli_resume import changed, finish, has_ended, is_given, refuse_changes, say_spent, wants_report
 from saddlepoint.cli_runs import add_runs
 from saddlepoint.cli_ship import add_shipping
-from saddlepoint.cli_words import gather, import_own, read_options
-from saddlepoint.data.plan import OpenQuestion
+from saddlepoint.cli_words import gather, import_own, in_own_words, read_options
+from saddlepoint.data.plan import OpenQuestion, gaps_of
 from saddlepoint.engine.lookup import find_run
 
 app = typer.Typer(
@@ -290,8 +290,8 @@ def sample(
     typer.echo(drawn)
     if drawn.suffix.lower() in (".csv", ".parquet"):
         said = in_words(loaded.layout, n or pictures.WINDOWS, loaded.family.data.shape[0], start)
-        if said:
-            say_aside(said)
+        for line in filter(None, (said, *gaps_of(loaded.config["data"]))):
+            say_aside(line)
 
 
 @app.command(
@@ -475,7 +475,7 @@ def main() -> None:
         code = _fail(str(error))
     except _UsageError as error:
         # Without a command, typer has printed the help already and its error is empty.
-        message = getattr(error, "format_message", lambda: str(error))()
+        message = in_own_words(error, app)
         code = _fail(message) if message.strip() else 0
     except OSError as error:
         code = _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))

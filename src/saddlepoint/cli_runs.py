@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from saddlepoint._errors import ConfigError
-from saddlepoint.cli_options import RunsOption, say_aside, with_runs
+from saddlepoint.cli_options import MovedDataOption, RunsOption, say_aside, with_runs
 
 runs_app = typer.Typer(
     name="runs",
@@ -127,6 +127,7 @@ def compare(
     protocol: Annotated[
         list[str] | None, typer.Option(help="Compare these protocols only; default: all that both have.")
     ] = None,
+    data: MovedDataOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Put evaluated runs side by side; say which differences are larger than chance.
@@ -136,7 +137,7 @@ def compare(
     from saddlepoint import tables
     from saddlepoint.measure import compare_runs
 
-    found = compare_runs(runs, protocol, say=say_aside)
+    found = compare_runs(runs, protocol, data=data, say=say_aside)
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1))
     else:

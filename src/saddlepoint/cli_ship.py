@@ -10,6 +10,7 @@ import typer
 from saddlepoint._errors import ConfigError
 from saddlepoint.cli_options import (
     DeviceOption,
+    MovedDataOption,
     OutOption,
     QuietOption,
     RunArgument,
@@ -60,6 +61,7 @@ def export(
     measure: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Measure what weights in 16 bits cost (onnx, web).")
     ] = True,
+    data: MovedDataOption = None,
     threads: ThreadsOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -73,7 +75,7 @@ def export(
 
     if push is not None and format is not Format.hub:
         raise ConfigError(f"--push is for --format hub, not {format.value}; change one of the two")
-    say, loaded = (lambda line: None) if quiet else say_aside, api.load(run)
+    say, loaded = (lambda line: None) if quiet else say_aside, api.load(run, data=data)
     # The figures of 16 bits are what takes long.
     with fastest_threads(loaded, threads, say, worth=measure and format in (Format.onnx, Format.web)):
         folder = export_run(loaded, format.value, out, measure=measure, say=say)

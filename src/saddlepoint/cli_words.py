@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import typer
 
-from saddlepoint._errors import ConfigError, SaddlepointError, suggest
+from saddlepoint._errors import ConfigError, SaddlepointError, enumerated, suggest
 from saddlepoint.engine.lookup import find_run
 
 
@@ -60,6 +61,38 @@ def gather(words: list[str], app: typer.Typer) -> list[str]:
     return gathered
 
 
+def in_own_words(error: Exception, app: typer.Typer) -> str:
+    """Return a refusal of typer without words of the libraries below it; of an option, which commands have it."""
+    told: Any = error
+    message = str(getattr(told, "format_message", lambda: str(error))()).replace("Value error, ", "")
+    name, context = getattr(told, "option_name", ""), getattr(told, "ctx", None)
+    if type(error).__name__ != "NoSuchOption" or not name or context is None:
+        return message
+    names, at = list[str](), context
+    while at.parent is not None:
+        names, at = [at.info_name, *names], at.parent
+    here = " ".join(["saddle", *names])
+    refused = f"there is no option '{name}' of `{here}`; "
+    owners = [path for path, words in _commands(typer.main.get_command(app), "saddle") if name in words]
+    if owners:
+        shown = [f"`{path}`" for path in owners[:4]]
+        return refused + f"{enumerated(shown)} {'has' if len(owners) == 1 else 'have'} it"
+    near = suggest(name, _words_of(context.command))
+    return refused + (near if near.startswith("did") else f"`{here} --help` lists them")
+
+
+def _words_of(command: Any) -> set[str]:
+    return {word for own in command.params for word in (*own.opts, *own.secondary_opts) if word.startswith("--")}
+
+
+def _commands(command: Any, path: str) -> Iterator[tuple[str, set[str]]]:
+    """Yield every command below one, with its options."""
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _commands(below, f"{path} {name}")
+    if not getattr(command, "commands", {}):
+        yield path, _words_of(command)
+
+
 def read_options(
     pairs: list[str], app: typer.Typer, family: str, run: tuple[Path, Path | None] | None = None
 ) -> dict[str, str]:
@@ -76,11 +109,12 @@ def read_options(
             config = dict(RunFolder(folder).read_config())
     kind = family_of(config, folder) if "family" in config else get_family(family)
     fields = {field.name.replace("_", "-") for field in dataclasses.fields(kind.Config)}
+    known = {f"--{field}" for field in fields | general_options(app)}
     options: dict[str, str] = {}
     for pair in pairs:
         name, _, value = pair.partition("=")
         if name not in fields:
-            raise ConfigError(f"unknown option '--{name}'; {suggest(name, fields | general_options(app))}")
+            raise ConfigError(f"unknown option '--{name}'; {suggest(f'--{name}', known)}")
         if not value:
             raise ConfigError(f"option '--{name}' needs a value")
         options[name] = value

@@ -22,6 +22,7 @@ from saddlepoint.registry import build_family as build_family
 from saddlepoint.registry import families as families
 from saddlepoint.registry import get_family as get_family
 from saddlepoint.registry import get_preset as get_preset
+from saddlepoint.registry import other_kind
 from saddlepoint.registry import register as register
 
 T = TypeVar("T")
@@ -349,11 +350,7 @@ class Family(nn.Module, abc.ABC):
     def __init__(self, config: FamilyConfig, data: DataSpec) -> None:
         super().__init__()
         if data.modality not in self.tags.modalities:
-            able = [name for name, kind in families().items() if data.modality in kind.tags.modalities]
-            raise ConfigError(
-                f"family '{self.name}' trains on {' or '.join(self.tags.modalities)} data, not on {data.modality}s; "
-                f"{' and '.join(able) or 'no family'} can"
-            )
+            raise ConfigError(f"family {other_kind(type(self), data.modality)}")
         self.config: Any = config
         self.data = data
         if data.labelling and self.classes and not self.tags.attributes:

@@ -112,6 +112,7 @@ def compare_runs(
     paths: Sequence[str | Path],
     protocols: Sequence[str] | None = None,
     *,
+    data: str | Path | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Set evaluated runs side by side, by what all of them were measured by.
@@ -121,6 +122,7 @@ def compare_runs(
     Args:
         paths: run folders, names of runs, or folders of reports.
         protocols: kinds or full names to compare; None: all that they have in common.
+        data: where the data of the runs is now, if it was moved.
         say: receives lines worth telling while samples are drawn.
 
     Raises:
@@ -148,7 +150,7 @@ def compare_runs(
                 f"{label} was not measured by {' or '.join(protocols or ['any protocol'])}; run "
                 f"saddle evaluate {shlex.quote(str(places[label]))} {asked}".rstrip()
             )
-    shuffle = _Shuffle(results, places, say or (lambda line: None))
+    shuffle = _Shuffle(results, places, say or (lambda line: None), data)
     return compare(results, {label: str(path) for label, path in places.items()}, shuffle)
 
 
@@ -159,10 +161,14 @@ class _Shuffle:
         results: of each run, by its label.
         places: folder of each; that of a report has no generator.
         say: receives lines worth telling.
+        data: where the data is now, if it was moved.
     """
 
-    def __init__(self, results: Mapping[str, Sequence[Result]], places: Mapping[str, Path], say: Say) -> None:
-        self.results, self.places, self.say = results, places, say
+    def __init__(
+        self, results: Mapping[str, Sequence[Result]], places: Mapping[str, Path], say: Say,
+        data: str | Path | None = None,
+    ) -> None:  # fmt: skip
+        self.results, self.places, self.say, self.data = results, places, say, data
         self._dataset: Dataset | None = None
         self._features: dict[tuple[str, str], np.ndarray] = {}
         self._benches: dict[tuple[str, int], Bench] = {}
@@ -224,7 +230,7 @@ class _Shuffle:
 
         if (label, seed) not in self._benches:
             try:
-                run = load(self.places[label])
+                run = load(self.places[label], data=self.data)
                 self._dataset = self._dataset or run.dataset(self.say)
             except SaddlepointError:
                 self._refused.add(label)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from saddlepoint._errors import CheckpointError, ConfigError, suggest
+from saddlepoint._errors import CheckpointError, ConfigError, enumerated, sentence, suggest
 
 if TYPE_CHECKING:
     from saddlepoint.family import DataSpec, Family, FamilyConfig
@@ -94,7 +94,9 @@ def get_family(name: str) -> type[Family]:
             raise ConfigError(problem)
     if name not in _REGISTRY:
         known = {*_REGISTRY, *_entry_points()}
-        raise ConfigError(f"unknown family '{name}'; {suggest(name, known)}. One of your own needs --import FILE.py")
+        raise ConfigError(
+            f"unknown family '{name}'; {sentence(suggest(name, known))} One of your own needs --import FILE.py"
+        )
     return _REGISTRY[name]
 
 
@@ -280,3 +282,20 @@ def get_preset(family: type[Family], name: str | None) -> tuple[str, FamilyConfi
     if name not in family.PRESETS:
         raise ConfigError(f"family '{family.name}' has no preset '{name}'; {suggest(name, family.PRESETS)}")
     return name, family.PRESETS[name]
+
+
+KINDS = {"image": "pictures", "vector": "points", "sequence": "tables of series"}
+"""Kinds of data in words."""
+
+
+def other_kind(family: type[Family], modality: str) -> str:
+    """Return that a family does not train on a kind of data, and which do.
+
+    Args:
+        family: that was asked for.
+        modality: of the data.
+    """
+    able = [f"'{name}'" for name, kind in _REGISTRY.items() if modality in kind.tags.modalities]
+    takes = enumerated([KINDS[own] for own in family.tags.modalities], "or")
+    others = f"{enumerated(able)} train{'s' * (len(able) == 1)}" if able else "no family trains"
+    return f"'{family.name}' trains on {takes}, not on {KINDS[modality]}; {others} on {KINDS[modality]}"

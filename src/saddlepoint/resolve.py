@@ -13,15 +13,18 @@ from typing import Any
 
 import torch
 
+from saddlepoint._errors import ConfigError
 from saddlepoint._version import __version__
 from saddlepoint.config import to_json
 from saddlepoint.data import Dataset, absolute_source, load_dataset, natural_side
 from saddlepoint.data.in_memory import in_memory
-from saddlepoint.data.kinds import ARRAYS
+from saddlepoint.data.in_memory import path_of as in_memory_path
+from saddlepoint.data.kinds import ARRAYS, sure_kind
 from saddlepoint.data.plan import Finding, ReadingPlan, as_findings, findings_to_json
 from saddlepoint.engine.runtime import AUTO
 from saddlepoint.engine.settings import Settings
 from saddlepoint.family import Family, FamilyConfig, build_family, get_family
+from saddlepoint.registry import other_kind
 
 
 @dataclass(frozen=True)
@@ -107,10 +110,11 @@ def resolve(request: Plan, device: torch.device, say: Callable[[str], None] | No
         say: as in `load_dataset`.
 
     Raises:
-        ConfigError: if the family does not take the data, or cannot be built for it.
+        ConfigError: if the family does not take such data, or cannot be built for it.
         DataError: as `load_dataset`.
     """
     kind, found = get_family(request.family), list[Finding]()
+    _refuse_other_kind(request.source, kind)
     # An array that could be images or series is read as what the family takes.
     arrays = Path(request.source).suffix.lower() in ARRAYS or in_memory(request.source)
     known = {"modality": kind.tags.modalities[0]} if arrays and len(kind.tags.modalities) == 1 else {}
@@ -138,6 +142,24 @@ def resolve(request: Plan, device: torch.device, say: Callable[[str], None] | No
     found.append(Finding("batch", f"minibatches of {options.batch_size} samples", option="--batch-size N"))
     plan = replace(request, preparation=preparation, options=options)
     return Resolved(plan, dataset, build_family(plan.family, options, dataset.spec), tuple(found))
+
+
+def _refuse_other_kind(source: str, family: type[Family]) -> None:
+    """Refuse a table for a family of pictures, and the reverse, before the data is read and found fault with.
+
+    Raises:
+        ConfigError: naming the families that train on such data.
+    """
+    path = in_memory_path(source) if in_memory(source) else Path(source).expanduser()
+    if path is None or (path.is_dir() and "image" in family.tags.modalities):  # no table, and may be large
+        return
+    modality = sure_kind(path)
+    if modality is not None and modality not in family.tags.modalities:
+        shown = "the data" if in_memory(source) else f"'{source}'"
+        raise ConfigError(f"{shown} is {_HOLDS[modality]}, but {other_kind(family, modality)}")
+
+
+_HOLDS = {"sequence": "a table", "image": "a folder of pictures"}
 
 
 def choose_size(own: int, sizes: Sequence[int], most: int | None) -> tuple[int, str]:

@@ -133,9 +133,11 @@ MOST_LINES = 12
 
 def brief_reading(reading: ReadingPlan) -> list[str]:
     """Return the few lines that training starts with: what is certain in short, what is only likely with its option."""
-    certain = [finding.says for finding in reading.findings if finding.sure]
+    gaps = [finding.says for finding in reading.findings if finding.topic == "gaps"]
+    certain = [finding.says for finding in reading.findings if finding.sure and finding.topic != "gaps"]
     more = len(certain) - MOST_LINES
     lines = certain if more <= 1 else [*certain[:MOST_LINES], f"... and {more} more: --dry-run shows all"]
+    lines = [*lines, *gaps]
     return [*lines, *(f"likely: {finding.sentence()}" for finding in reading.open_ends())]
 
 

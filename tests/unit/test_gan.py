@@ -228,7 +228,9 @@ def test_impossible_options_are_refused(options: dict[str, object], message: str
 
 
 def test_sequences_are_refused() -> None:
-    with pytest.raises(ConfigError, match="trains on image or vector data, not on sequences; timegan can"):
+    with pytest.raises(
+        ConfigError, match="trains on pictures or points, not on tables of series; 'timegan' trains on tables"
+    ):
         GAN(RELEASED, DataSpec("sequence", (24, 6)))
 
 

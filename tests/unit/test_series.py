@@ -105,7 +105,7 @@ def test_windows_do_not_go_across_gaps_and_are_all_there_is(tmp_path: Path) -> N
     rows = np.concatenate([original(data, split)[..., 0] for split in data.splits])
     assert not ((rows[:, 0] < 60) & (rows[:, -1] >= 60)).any()
     assert len(rows) == (60 - 7) + (68 - 7) + 2 * (16 - 7)
-    assert any("1 gaps" in note and "1 day" in note for note in data.notes)
+    assert any("1 gap of" in note and "1 day" in note for note in data.notes)
 
 
 def test_weekends_and_months_are_no_gaps(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_summer_time_is_no_gap(tmp_path: Path) -> None:
     assert "gaps" not in notes_of(load_dataset(str(tmp_path / "x.csv"), window=8))
     del lines[2000:2010]
     (tmp_path / "y.csv").write_text("\n".join(["t,v", *lines]) + "\n")
-    assert "1 gaps" in notes_of(load_dataset(str(tmp_path / "y.csv"), window=8))
+    assert "1 gap of" in notes_of(load_dataset(str(tmp_path / "y.csv"), window=8))
 
 
 def test_rows_that_skip_a_step_are_counted(tmp_path: Path) -> None:

@@ -247,7 +247,8 @@ def _outlook(source: Source, options: Options, seen: _Seen) -> tuple[list[Note],
         advice.append(f"{usable} images are few for a GAN: expect copies of them; augmentation helps")
     if survey.unreadable and shape is not None:
         advice.append(
-            f"{len(survey.unreadable)} images cannot be used (up to {MAX_UNREADABLE:.0%} are skipped): remove them"
+            f"{len(survey.unreadable)} images cannot be used (one, or up to {MAX_UNREADABLE:.0%}, are skipped): remove "
+            "them"
         )
     if options.dedupe:
         steps.append(dedupe_finding(repeats(seen.pairs, seen.splits), survey.total))

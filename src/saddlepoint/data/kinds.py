@@ -11,6 +11,7 @@ import numpy as np
 from saddlepoint.data.options import MIN_SIDE, MIN_WINDOW, Kind, Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.sources.arrays import Peek, peek_array
+from saddlepoint.data.sources.folder import IMAGE_SUFFIXES, walk
 from saddlepoint.data.tables.formats import READERS
 from saddlepoint.data.tables.table import is_table
 
@@ -45,6 +46,16 @@ def kind_of(path: Path, options: Options | None = None) -> Kind | None:
     if path.suffix.lower() in READERS or is_table(path):
         return "sequence"
     return "image"
+
+
+def sure_kind(path: Path) -> Kind | None:
+    """Return what a path holds where its name alone says it: a table, or a folder of picture files; else None."""
+    if path.suffix.lower() in ARRAYS or not path.exists():
+        return None
+    if path.suffix.lower() in READERS or is_table(path):
+        return "sequence"
+    pictures = path.is_dir() and any(file.suffix.lower() in IMAGE_SUFFIXES for file in walk(path)[0])
+    return "image" if pictures else None
 
 
 def kind_findings(path: Path, options: Options) -> tuple[Finding, ...]:

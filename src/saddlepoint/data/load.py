@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -271,7 +272,7 @@ def _nearest(source: str, path: Path) -> str:
         beside = [str(entry) for entry in path.parent.iterdir()]
     if "/" not in source and "\\" not in source:
         return suggest(source, [*KNOWN, *(Path(name).name for name in beside)] if _close(source, beside) else KNOWN)
-    clause = suggest(str(path), beside) if beside else ""
+    clause = suggest(os.path.normpath(path), map(os.path.normpath, beside)) if beside else ""
     return clause if clause.startswith("did") else f"data sets by name: {', '.join(KNOWN)}"
 
 

@@ -49,6 +49,7 @@ class Preparation(TypedDict, total=False):
     decimal: str | None
     header: bool | None
     missing: str | Sequence[str]
+    stray_times: str | None
     resample: str | None
     calendar: str | None
     keep: str | Sequence[str]
@@ -92,6 +93,8 @@ class Options:
         decimal: ``.`` or ``,``; None: by what the numbers look like.
         header: whether the first line names the columns; None: by what it holds.
         missing: marks that stand for missing values, beside empty cells and NA.
+        stray_times: ``drop`` or ``keep``: rows whose time lies far from all others, as a mistyped year does; None:
+            asked about.
         resample: of irregular times: a step such as ``1h`` to which rows are brought, or ``steps``: rows are kept, and
             the time to the next is a feature.
         calendar: ``on``: hour, weekday and season are told to the generator; ``off``; None: where the data has them.
@@ -176,6 +179,10 @@ class Options:
     missing: tuple[str, ...] = option(
         (), "Marks of missing values beside empty cells, such as -200,-999.", room="table", many=True
     )
+    stray_times: str | None = option(
+        None, "Rows with a time far from all others, as a mistyped year: drop or keep them. Default: asked about.",
+        room="table", choices=("drop", "keep"),
+    )  # fmt: skip
     resample: str | None = option(
         None, "Of irregular times: a step such as 1h that rows are brought to; steps: time differences are learned.",
         room="table",

@@ -128,6 +128,11 @@ def findings_from_json(kept: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]
     return tuple(Finding(**dict(finding)) for finding in kept)
 
 
+def gaps_of(data: Mapping[str, Any]) -> list[str]:
+    """Return what was found of gaps in a run's data, of what ``config.json`` keeps under ``data``."""
+    return [finding["says"] for finding in data.get("reading", ()) if finding.get("topic") == "gaps"]
+
+
 Note = str | Finding
 """What readers say of the data: a bare sentence is a finding that nothing overrides."""
 

@@ -46,7 +46,7 @@ def find_run(word: str | Path, folder: str | Path | None = None) -> Path:
 
     Args:
         word: path of a run, an export or a report; ``latest``: the run that was written to last; the name of a run
-            below ``folder``, or the beginning of exactly one name.
+            below ``folder``, or the beginning of exactly one name; a path may end in such a beginning, too.
         folder: of runs; None: `runs_folder`.
 
     Raises:
@@ -73,6 +73,8 @@ def find_run(word: str | Path, folder: str | Path | None = None) -> Path:
         raise CheckpointError(f"{len(begin)} runs in '{root}' begin with '{text}' ({shown}); write more of the name")
     if path.exists():
         return path
+    if path.name not in ("", text) and path.parent.is_dir():  # runs/beginning
+        return find_run(path.name, path.parent)
     near = suggest(path.name, names) if names else ""
     near = f" {near};" if near.startswith("did") else ""
     raise CheckpointError(

@@ -25,6 +25,7 @@ import onnxruntime as ort
 TYPES = ("int64", "float32")
 MOST = 2**28
 """Numbers that one sample's noise may take; what asks for more is damaged."""
+MOST_DECIMALS = 10
 TILE, GAP, GROUND = 56, 2, 64
 """Pixels to which small pictures are enlarged about, those between pictures of a sheet, and their grey level."""
 
@@ -60,6 +61,7 @@ def read_description(path: Path) -> dict[str, Any]:
             demand(column["decimals"] is None or isinstance(column["decimals"], int), "decimals")
             demand(isinstance(column.get("values", []), list), "values")
             demand(isinstance(column.get("spike", 0.0), int | float), "spike")
+            demand(isinstance(column.get("step", 1.0), int | float) and column.get("step", 1.0) > 0, "step")
         demand(not rules_in_a_circle(spec), "rules")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
@@ -234,17 +236,23 @@ def scaled_back(values: np.ndarray, column: dict[str, Any]) -> np.ndarray:
     if low == high:
         return np.where(np.isnan(values), np.nan, low)
     restored = values * (high - low) + low
+    if column.get("step"):
+        restored = low + np.rint((restored - low) / column["step"]) * column["step"]
+        decimals = MOST_DECIMALS if decimals is None else decimals
     return restored if decimals is None else np.round(restored, decimals)
 
 
 def beside(restored: np.ndarray, values: np.ndarray, column: dict[str, Any]) -> np.ndarray:
     """Return values that are not the frequent one: what was rounded to it takes the nearest other value."""
     spike, low, high, decimals = column["spike"], column["low"], column["high"], column["decimals"]
-    if decimals is None:
+    if decimals is None and not column.get("step"):
         return restored
-    unit, exact = 10.0**-decimals, values.astype(np.float64) * (high - low) + low
+    decimals = MOST_DECIMALS if decimals is None else decimals
+    unit, exact = column.get("step") or 10.0**-decimals, values.astype(np.float64) * (high - low) + low
     up = (exact >= spike) & (spike + unit <= high) | (spike - unit < low)
-    return np.where(restored == spike, np.round(np.where(up, spike + unit, spike - unit), decimals), restored)
+    return np.where(
+        np.abs(restored - spike) < unit / 2, np.round(np.where(up, spike + unit, spike - unit), decimals), restored
+    )
 
 
 def to_bytes(images: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ from saddlepoint.data.sources.folder import Item, Label, Source, shortened
 
 MIN_ROWS = 5
 MAX_UNREADABLE = 0.05
+"""More than this share of unreadable pictures is refused; one is always skipped."""
 
 
 @dataclass(frozen=True)
@@ -193,12 +194,12 @@ def survey_side(source: Source) -> int:
 
 def refuse_unreadable(unreadable: Sequence[tuple[str, str]], total: int) -> None:
     """Raise a DataError with names if too many pictures cannot be used."""
-    if len(unreadable) <= MAX_UNREADABLE * total:
+    if len(unreadable) <= max(1, MAX_UNREADABLE * total):
         return
     names = [f"{origin}: {reason}" for origin, reason in unreadable]
     raise DataError(
         f"{len(names)} of {total} images cannot be used ({shortened(names)}); "
-        f"up to {MAX_UNREADABLE:.0%} are skipped: repair or remove them"
+        f"one, or up to {MAX_UNREADABLE:.0%}, are skipped: repair or remove them"
     )
 
 

@@ -13,7 +13,7 @@ from saddlepoint.data.series.irregular import STEPS
 from saddlepoint.data.series.layout import Column
 from saddlepoint.data.series.rules import bounds_of, notice, read_rules, sorted_columns, verify
 from saddlepoint.data.sources.folder import shortened
-from saddlepoint.data.tables.numbers import decimals_of
+from saddlepoint.data.tables.numbers import decimals_of, on_grid, step_of
 from saddlepoint.data.tables.table import Table
 
 SPIKE = 0.1
@@ -69,7 +69,8 @@ def filled(table: Table, spans: dict[str, list[Span]]) -> list[Finding]:
 
 
 def _on_lines(values: np.ndarray, missing: np.ndarray, pieces: Sequence[Span], train: np.ndarray) -> np.ndarray:
-    digits, values = decimals_of(values), values.copy()
+    digits, step, values = decimals_of(values), step_of(values), values.copy()
+    low = float(np.nanmin(values))
     for begin, end in pieces:
         gone = missing[begin:end]
         if gone.any() and not gone.all():
@@ -78,6 +79,8 @@ def _on_lines(values: np.ndarray, missing: np.ndarray, pieces: Sequence[Span], t
     left = np.isnan(values)
     if left.any():
         values[left] = np.nanmean(train)
+    if step is not None:
+        values[missing] = on_grid(values[missing], low, step, digits)
     return values if digits is None else np.round(values, digits)
 
 
@@ -145,8 +148,10 @@ def columns_of(
             continue
         spike = None if plain or name in static else _spike(rows)
         timed = name.startswith(STEPS) and name not in table.order
-        column = Column(name, float(own[0]), float(own[-1]), decimals, (), spike, name in static, above, bounds, timed)
-        found[name] = column
+        step = None if plain or above or timed else step_of(values)
+        found[name] = Column(
+            name, float(own[0]), float(own[-1]), decimals, (), spike, name in static, above, bounds, timed, step
+        )
     columns = sorted(
         (found[name] for name in table.values), key=lambda c: (c.static, bool(c.values), c.spike is None)
     )  # fmt: skip
@@ -161,10 +166,13 @@ def _told(table: Table, columns: Sequence[Column], train: list[Span]) -> list[Fi
             f"{table.name}: every column is constant ({shortened(constant)}); there is nothing to learn: choose "
             "others with --columns"
         )
-    whole = [c.name for c in columns if c.decimals == 0 and not c.values and not c.time]
+    whole = [c.name for c in columns if c.decimals == 0 and not c.values and not c.time and c.step is None]
+    grids = [f"{c.name} (steps of {c.step:g})" for c in columns if c.step is not None and c.name not in constant]
     findings = [Finding("columns", f"constant, and kept so: {shortened(constant)}")] if constant else []
     if whole:
         findings.append(Finding("columns", f"whole numbers, and kept so: {shortened(whole)}"))
+    if grids:
+        findings.append(Finding("columns", f"values on a grid, and kept so: {shortened(grids)}"))
     for column in columns:
         if column.values and not isinstance(column.values[0], str):
             words = shortened([str(value) for value in column.values])

@@ -12,6 +12,7 @@ import numpy as np
 from saddlepoint._errors import DataError
 from saddlepoint.data.series.clock import Clock, clock_from_json
 from saddlepoint.data.tables.frame import Look
+from saddlepoint.data.tables.numbers import MOST_DECIMALS, on_grid
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Column:
             them, which ``low`` and ``high`` are of.
         range: of a column above others, smallest and largest value of the training rows.
         time: whether it is the time to the next row, not a column of the table.
+        step: of values on a grid: their common step, in which they are counted from ``low``; None: none but that of
+            the decimals.
     """
 
     name: str
@@ -42,13 +45,14 @@ class Column:
     above: tuple[str, ...] = ()
     range: tuple[float, ...] = ()
     time: bool = False
+    step: float | None = None
 
     def scale(self, values: np.ndarray) -> np.ndarray:
         """Return float64 values with [low, high] brought to [0, 1]; of a constant column, what is above ``low``."""
         return (np.asarray(values, dtype=np.float64) - self.low) / ((self.high - self.low) or 1.0)
 
     def restore(self, scaled: np.ndarray) -> np.ndarray:
-        """Return values in the units of the data, float64, rounded to its decimals: the inverse of `scale`.
+        """Return values in the units of the data, float64, rounded to its grid and decimals: the inverse of `scale`.
 
         It is exact for float64 input and values of up to 15 significant digits, of which no more than 10 stand after
         the point; a constant column comes back as its constant, whatever the input.
@@ -56,6 +60,8 @@ class Column:
         if self.high == self.low:
             return np.where(np.isnan(scaled), np.nan, self.low)
         values = np.asarray(scaled, dtype=np.float64) * (self.high - self.low) + self.low
+        if self.step is not None:
+            return on_grid(values, self.low, self.step, self.decimals)
         return values if self.decimals is None else np.round(values, self.decimals)
 
     def described(self) -> str:
@@ -70,18 +76,20 @@ class Column:
         low, high = self.range or (self.low, self.high)
         digits = {None: "", 0: ", whole", 1: ", 1 decimal"}.get(self.decimals, f", {self.decimals} decimals")
         often = "" if self.spike is None else f", often {self.spike:g}"
-        return f"'{self.name}': {low:g} to {high:g}{digits}{often}"
+        grid = "" if self.step is None else f", in steps of {self.step:g}"
+        return f"'{self.name}': {low:g} to {high:g}{digits}{grid}{often}"
 
     def beside_spike(self, scaled: np.ndarray) -> np.ndarray:
         """Return `restore` of values that are not the spike: what would round to it takes the nearest other value."""
         values = self.restore(scaled)
-        if self.spike is None or self.decimals is None:
+        if self.spike is None or (self.decimals is None and self.step is None):
             return values
-        unit = 10.0**-self.decimals
+        digits = MOST_DECIMALS if self.decimals is None else self.decimals
+        unit = self.step or 10.0**-digits
         exact = np.asarray(scaled, dtype=np.float64) * (self.high - self.low) + self.low
         up = (exact >= self.spike) & (self.spike + unit <= self.high) | (self.spike - unit < self.low)
-        other = np.round(np.where(up, self.spike + unit, self.spike - unit), self.decimals)
-        return np.where(values == self.spike, other, values)
+        other = np.round(np.where(up, self.spike + unit, self.spike - unit), digits)
+        return np.where(np.abs(values - self.spike) < unit / 2, other, values)
 
     def to_json(self) -> dict[str, Any]:
         """Return what says something."""

@@ -13,8 +13,9 @@ from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.series.clock import Clock
 from saddlepoint.data.series.irregular import by_steps, irregularity, question, resampled, take
+from saddlepoint.data.series.stray import without_strays
 from saddlepoint.data.tables.numbers import decimals_of
-from saddlepoint.data.tables.pace import GAP, step_in_words, usual_step
+from saddlepoint.data.tables.pace import GAP, length_in_words, step_in_words, usual_step
 from saddlepoint.data.tables.table import Table
 
 SHARE = 10
@@ -60,9 +61,9 @@ def ordered(table: Table, options: Options) -> Series:
 
     Raises:
         DataError: if so many times repeat that it must be several series.
-        OpenQuestion: if times keep no step, and nothing says what to do with them.
+        OpenQuestion: if times keep no step, or some lie far from all others, and nothing says what to do with them.
     """
-    findings: list[Finding] = []
+    findings = without_strays(table, options.stray_times)
     _sort(table, findings)
     _without_repeats(table, findings)
     clock: Clock | None = None
@@ -151,6 +152,7 @@ def _paced(table: Table, options: Options) -> tuple[Table, Clock | None, np.ndar
     name = _time(table)
     if options.resample == "steps":
         findings += by_steps(table, name)
+        findings.append(Finding("gaps", "the longest step is " + _longest(table, later)))
         return table, Clock(last, step, "row" if dates else "number row", stamps, decimals), late, findings
     steps = distance(times[later - 1], times[later]) / step
     odd = irregularity(steps)
@@ -159,13 +161,34 @@ def _paced(table: Table, options: Options) -> tuple[Table, Clock | None, np.ndar
     late[later] = (steps > GAP) & ~_clock_change(times[later - 1], times[later], step, unit)
     words = step_in_words(step, unit)
     skipped = int((steps > 1.5).sum() - late.sum())
-    gaps = f"; {int(late.sum()):,} gaps of more than {GAP} of them, which no window goes across" if late.any() else ""
+    count = int(late.sum())
+    gaps = f"; {count:,} gap{'s' * (count > 1)} of more than {GAP} of them, which no window goes across" * (count > 0)
     findings.append(Finding("time", f"'{name}' goes on at steps of {words}{gaps}"))
+    if count:
+        findings.append(Finding("gaps", "the longest gap is " + _longest(table, np.flatnonzero(late))))
     if skipped > 0:
         text = f"{skipped:,} of {len(steps):,} steps skip one or two, and count as one"
         findings.append(Finding("time", text, "rows are missing there", "--resample STEP", sure=False))
     start = None if dates else _starts_again(times[np.r_[True, ~inside]])
     return table, Clock(last, step, unit, stamps, decimals, start), late, findings
+
+
+def _longest(table: Table, later: np.ndarray) -> str:
+    """Return the longest step to one of these rows, with the times at both ends.
+
+    Args:
+        table: in order.
+        later: rows that are not the first of their series.
+    """
+    times, stamps = table.times, table.stamps
+    assert times is not None
+    assert stamps is not None
+    row = int(later[(times[later] - times[later - 1]).argmax()])
+    cells = zip(*stamps.write(times[row - 1 : row + 1]).values(), strict=True)
+    begin, end = (" ".join(map(str, cell)) for cell in cells)
+    length = length_in_words(float(times[row]) - float(times[row - 1]), dates=stamps.dates)
+    series = "" if table.groups is None else f" (series '{table.groups[1][int(table.groups[0][row])]}')"
+    return f"of {length}, from {begin} to {end}{series}"
 
 
 def _starts_again(firsts: np.ndarray) -> float | None:

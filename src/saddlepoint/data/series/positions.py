@@ -67,14 +67,15 @@ def in_words(layout: Layout, windows: int, time: int, start: str | None = None) 
         return "times add the learned steps up, from the end of the data on"
     if clock.start is not None and start is None and not layout.classes_are_series:
         return f"times start at {clock.start:g} in every sample, as in the series of the data"
-    where = "after the data" if start is None else f"from {start} on"
+    ends = " ".join(str(cells[0]) for cells in clock.write(np.asarray([clock.last])).values())
+    where = f"after the data, which ends at {ends}" if start is None else f"from {start} on"
     if layout.calendar:
         names = {"hour": "the hour", "weekday": "the weekday", "season": "the season"}
         parts = ", ".join(names[part] for part in layout.calendar)
-        text = f"times follow one another {where}, and samples were told {parts}"
+        text = f"times follow one another {where}; samples were told {parts}"
         text += "" if "season" in layout.calendar else ", not the season"
     else:
-        text = f"times are positions only: windows follow one another {where}, and were told no calendar"
+        text = f"times are positions only: windows follow one another {where}; they were told no calendar"
     most = clock.most(clock.last if start is None else read_start(start, clock)) // time
     if windows > most and not layout.classes_are_series:
         text += f"; dates end after {most:,} windows, and begin again"

@@ -29,7 +29,7 @@ MOST_VALUES = 64 * 1024**2
 LEAST_WINDOWS = 5
 MOST_SERIES = 50
 """Series that can be asked for one by one; of more, samples are of any."""
-RULES = 3
+RULES = 4
 """Raised whenever a table would be prepared differently."""
 
 _CHUNK = 4096

@@ -254,3 +254,55 @@ def decimals_of(values: np.ndarray) -> int | None:
             if all(np.array_equal(np.round(part, digits), part) for part in (few, finite)):
                 return digits
     return None
+
+
+_VALUES, _FILLED = 10, 5
+"""A grid has this many values, or so many that half of its places are taken: fewer are in step by chance."""
+_PLACES = 100_000
+
+
+def step_of(values: np.ndarray) -> float | None:
+    """Return the common step of values on a grid that is coarser than their decimals; None if they are on none.
+
+    >>> step_of(np.arange(0.0, 370, 10)), step_of(np.arange(20) * 1.15078), step_of(np.arange(20.0))
+    (10.0, 1.15078, None)
+    """
+    known = np.unique(values[np.isfinite(values)])
+    if len(known) < _FILLED:
+        return None
+    digits, span = decimals_of(known), float(known[-1] - known[0])
+    if digits is None:
+        apart = np.diff(known)
+        least = float(apart[apart > 1e-9 * span].min())
+        places = max(1.0, float(np.round(span / least)))
+        exact = span / places
+        step = round(exact, MOST_DECIMALS)
+        step = step if abs(step - exact) < 1e-12 * exact else exact
+    else:
+        if np.abs(known).max() * 10.0**digits > 2**53:
+            return None
+        whole = np.rint((known - known[0]) * 10.0**digits).astype(np.int64)
+        common = int(np.gcd.reduce(whole))
+        if common == 1:
+            return None
+        step = round(common * 10.0**-digits, digits)
+        places = float(whole[-1] // common)
+    if not 0 < places <= _PLACES or step <= 0:
+        return None
+    at = (known - known[0]) / step
+    fits = bool((np.abs(at - np.rint(at)) < 1e-6 * np.maximum(1, np.abs(at))).all()) and step > 0
+    taken = len(np.unique(np.rint(at)))
+    return step if fits and (taken >= _VALUES or (taken >= _FILLED and 2 * taken > places)) else None
+
+
+def on_grid(values: np.ndarray, low: float, step: float, decimals: int | None) -> np.ndarray:
+    """Return the nearest values of a grid.
+
+    Args:
+        values: any.
+        low: a value of the grid.
+        step: of the grid.
+        decimals: digits after the point of its values; None: 10.
+    """
+    found: np.ndarray = low + np.rint((values - low) / step) * step
+    return np.round(found, MOST_DECIMALS if decimals is None else decimals)

@@ -78,6 +78,25 @@ def steadiness(times: np.ndarray, dates: bool) -> float:
     return float((np.abs(steps - step) <= 1e-6 * step).mean())
 
 
+def length_in_words(length: float, *, dates: bool) -> str:
+    """Return how long a gap is, rounded as a person says it.
+
+    Args:
+        length: nanoseconds, or a number.
+        dates: whether it is nanoseconds.
+
+    >>> length_in_words(6570.8 * DAY, dates=True), length_in_words(31.2 * DAY, dates=True)
+    ('18 years', '31 days')
+    >>> length_in_words(1.5 * DAY, dates=True), length_in_words(4, dates=False)
+    ('36 hours', '4')
+    """
+    if not dates:
+        return f"{length:g}"
+    sizes = ((365.25 * DAY, "years"), (DAY, "days"), (DAY / 24, "hours"), (DAY / 1440, "minutes"), (SECOND, "seconds"))
+    size, word = next((pair for pair in sizes if length >= 2 * pair[0]), (SECOND, "seconds"))
+    return f"{length / size:,.0f} {word}" if length >= 2 * SECOND else f"{length / SECOND:.3g} seconds"
+
+
 def step_in_words(step: float, unit: str) -> str:
     """Return a step as a person says it.
 

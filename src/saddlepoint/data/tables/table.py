@@ -40,6 +40,9 @@ class Table:
         label: column that holds the class; "" without one.
         look: of the file.
         findings: what was decided, and why.
+        line: number of the first row in the file; rows are counted in ``unit`` s.
+        unit: ``line`` or ``row``.
+        made: whether rows were made of the columns of a wide table, and stand nowhere.
     """
 
     name: str
@@ -54,6 +57,13 @@ class Table:
     label: str = ""
     look: Look = field(default_factory=Look)
     findings: list[Finding] = field(default_factory=list)
+    line: int = 1
+    unit: str = "row"
+    made: bool = False
+
+    def place(self, row: int) -> str:
+        """Return where a row stands in the file, as ``line 12``, while rows are in its order."""
+        return f"{self.unit} {row + self.line}"
 
 
 def read_table(path: Path, options: Options) -> Table:
@@ -73,7 +83,10 @@ def read_table(path: Path, options: Options) -> Table:
         group = None if options.group_column == "none" else options.group_column
         opened = lengthened(opened, group, options.label_column or opened.label)
     roles = decide(opened, options)
-    table = Table(opened.name, look=opened.look, findings=[*opened.findings, *roles.findings])
+    table = Table(
+        opened.name, look=opened.look, findings=[*opened.findings, *roles.findings], line=opened.line,
+        unit=opened.unit, made=bool(options.wide),
+    )  # fmt: skip
     if roles.time is not None:
         table.times, table.stamps = roles.time.times, roles.time.stamps
     elif options.time_column is None:

@@ -6,7 +6,7 @@ import asyncio
 
 from nicegui import ui
 
-from saddlepoint._errors import SaddlepointError, suggest
+from saddlepoint._errors import SaddlepointError, sentence, suggest
 from saddlepoint.lab import EXPERIMENTS, Control, Findings, Live, View, perform
 from saddlepoint.serve.studio import charts, parts
 
@@ -29,7 +29,7 @@ def show(name: str) -> None:
     experiment = EXPERIMENTS.get(name)
     with parts.page(experiment.title if experiment else "No such experiment", "Lab", above=True):
         if experiment is None:
-            ui.label(f"There is no experiment '{name}'; {suggest(name, EXPERIMENTS)}.")
+            ui.label(f"There is no experiment '{name}'; {sentence(suggest(name, EXPERIMENTS))}")
             return
         with ui.column().classes("w-full gap-4"):
             parts.Formula(f"Theory: {experiment.claim}.").classes("text-lg")
