@@ -22,6 +22,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, **kwargs: object) -> str:
+    """Let links of the documents to pages of the root lead to where those stand on the site."""
+    return re.sub(r"\]\(\.\./([A-Z]+\.md)", lambda link: f"]({PAGES.get(link[1], link[0][2:])}", markdown)
+
+
 def moved(text: str) -> str:
     """Return a page of the root with links that hold in the folder of documents."""
     text = re.sub(r"\]\(docs/", "](", text)

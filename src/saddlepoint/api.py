@@ -76,7 +76,8 @@ def plan(
         preset: named configuration of the family; None: its default.
         options: fields of the family's configuration to change, such as ``{"batch_size": 64}``.
         budget: training time, such as ``"90s"``, ``"3m"``, ``"1.5h"``; a number (no text) is seconds.
-        kimg, steps: budget in thousands of samples seen, in steps. The first spent ends training; none: the family's.
+        kimg: budget in thousands of samples seen.
+        steps: budget in steps. The first spent ends training; none: the family's.
         seed: of weights, data order and noise.
         out: run folder; if it holds the same training, that goes on. None: a new folder below ``runs/``, or that
             of an unfinished run of the same configuration.

@@ -53,7 +53,9 @@ def evaluate_samples(
         seed: of the reference rows.
         features: name of a feature extractor; None: the best one for the data.
         out: folder of the report; None: ``NAME-report`` in the working directory, after the samples.
-        say, detail, partial: as in `Run.evaluate`.
+        say: as in `Run.evaluate`.
+        detail: as in `Run.evaluate`.
+        partial: as in `Run.evaluate`.
         threads: of the CPU; ``auto`` or None: what is fastest here, measured at the start.
         preparation: of the data, as in `load_dataset`.
 

@@ -265,6 +265,8 @@ table{border-collapse:collapse;min-width:60%}
 th,td{padding:.3rem .7rem;text-align:left;vertical-align:top;font-weight:400}
 thead th{border-bottom:2px solid var(--line);vertical-align:bottom}tr.first>*{border-top:1px solid var(--line)}
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}thead .n{white-space:normal}
+.wide{background:linear-gradient(to left,Canvas 60%,#0000) right/5rem 100% no-repeat local,
+linear-gradient(to left,#8888,#0000) right/1.2rem 100% no-repeat scroll}
 td.model{font-weight:600;background:var(--soft)}td.model small{font-weight:400}
 small{opacity:.75}.wide{overflow-x:auto}figure{margin:1rem 0}img{max-width:100%;height:auto;image-rendering:pixelated}
 figcaption{font-size:.85rem;opacity:.75}svg{max-width:100%;height:auto}
@@ -275,4 +277,5 @@ dl.about{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;font-
 dl.about dt{margin:0;opacity:.75}dl.about dd{margin:0}
 details{margin-top:1.5rem}summary{font-size:1.15rem;cursor:pointer}
 @media(max-width:40rem){dl.about{grid-template-columns:1fr}dl.about dd{margin-bottom:.4rem}}
+@media(max-width:40rem){th,td{padding:.3rem .4rem}.n{font-size:.9rem}}
 """.strip().replace("\n", "")

@@ -101,7 +101,7 @@ def _filmstrip(snapshots: Path | None, size: tuple[int, ...]) -> str:
         strip = explore.filmstrip(snapshots, _STEPS, columns, scale=scale)
     except (DataError, OSError):
         return ""
-    return image(strip, "while it learned: a row for each step, each column one z")
+    return image(strip, "while it learned: a row for each step, each column the same input")
 
 
 def _series(gallery: Gallery) -> str:

@@ -170,7 +170,8 @@ class Run:
 
         Args:
             seeds: 0 or more each.
-            label, truncation: as in `sample`; without a label a conditional generator takes the label of the seed.
+            label: as in `sample`; without one a conditional generator takes the label of the seed.
+            truncation: as in `sample`.
 
         Raises:
             ConfigError: if there are no seeds, and as `sample`.

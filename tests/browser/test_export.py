@@ -17,6 +17,7 @@ from saddlepoint._types import to_bytes
 from saddlepoint.data import read_picture
 from saddlepoint.data.images.decode import Look
 from saddlepoint.export import export_run
+from tests.browser.legible import illegible
 from tests.unit.data_helpers import pictures, png, write_folder
 
 pytestmark = pytest.mark.slow
@@ -98,6 +99,99 @@ def test_a_page_samples_by_seed_and_class(browser: Any, page_of: Any) -> None:
     page.close()
 
 
+def test_one_picture_is_seen_large_and_all_again(browser: Any, page_of: Any) -> None:
+    complaints: list[str] = []
+    page = opened(browser, page_of("conditional"), complaints)
+    status, canvas = page.locator("#status"), page.get_by_role("img", name="Samples of the generator")
+    every = drawn(page)
+    wide = page.evaluate("canvas.width")
+    assert "click on one to see it alone" in status.inner_text()
+    box = canvas.bounding_box()
+    # The second of the third row of four: number 10.
+    canvas.click(position={"x": box["width"] * 0.375, "y": box["height"] * 0.625})
+    assert "picture 10 of 16, click on it to see all" in status.inner_text()
+    tenth = page.evaluate("[...one(shown, 9).data].map(value => Math.round(127.5 * (value + 1)))")
+    seen = page.evaluate(
+        """() => {
+             const { width, height } = canvas, [, high, wide] = spec.shape, side = width / wide;
+             const data = canvas.getContext("2d").getImageData(0, 0, width, height).data;
+             return Array.from({ length: high * wide }, (_, i) =>
+               data[4 * (width * Math.floor((Math.floor(i / wide) + .5) * side) + Math.floor((i % wide + .5) * side))]);
+           }"""
+    )
+    assert seen == [min(255, max(0, value)) for value in tenth]
+    assert page.evaluate("canvas.width / spec.shape[2]") > wide / (4 * page.evaluate("spec.shape[2]")), "larger"
+    page.get_by_role("button", name="All pictures").click()
+    assert drawn(page) == every
+    page.get_by_role("button", name="One picture").click()
+    assert "picture 1 of 16" in status.inner_text()
+    canvas.click()
+    assert drawn(page) == every
+    assert complaints == []
+    page.close()
+
+
+def test_a_walk_goes_from_a_seed_to_the_next_and_every_place_is_reached(browser: Any, page_of: Any) -> None:
+    complaints: list[str] = []
+    page = opened(browser, page_of("conditional"), complaints)
+    page.get_by_label("Class").select_option("3")
+    page.wait_for_function("document.body.dataset.drawn === '2'")
+    page.get_by_role("button", name="One picture").click()
+    first = drawn(page)
+    page.get_by_role("button", name="Walk").click()
+    page.wait_for_function("document.body.dataset.drawn === '3'")
+    status, place = page.locator("#status"), page.get_by_role("slider", name="Place")
+    assert status.inner_text() == "From seed 0 to seed 1: drag the place; place 25 of 25, click on it to see all"
+    last = drawn(page)
+    assert last != first
+    place.fill("0")
+    assert drawn(page) == first, "it begins at the picture of the seed"
+    page.get_by_role("button", name="All pictures").click()
+    assert drawn(page) not in (first, last)
+    assert "click on one to see it alone" in status.inner_text()
+    page.get_by_role("button", name="One picture").click()
+    assert drawn(page) == first, "the place that was looked at"
+    place.fill("24")
+    assert drawn(page) == last
+    page.get_by_role("button", name="Draw").click()
+    page.wait_for_function("document.body.dataset.drawn === '4'")
+    assert not place.is_visible()
+    assert complaints == []
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "rule"),
+    [
+        ("count", "0", "the number of samples must be a whole number from 1 to 256"),
+        ("count", "257", "the number of samples must be a whole number from 1 to 256"),
+        ("count", "", "the number of samples must be a whole number from 1 to 256"),
+        ("seed", "-1", "the seed must be a whole number from 0 to 4294967295"),
+        ("seed", "4294967296", "the seed must be a whole number from 0 to 4294967295"),
+        ("seed", "1.5", "the seed must be a whole number from 0 to 4294967295"),
+    ],
+)
+def test_a_number_out_of_range_is_said_and_draws_nothing(
+    browser: Any, page_of: Any, field: str, value: str, rule: str
+) -> None:
+    complaints: list[str] = []
+    page = opened(browser, page_of("conditional"), complaints)
+    before, usual = drawn(page), page.locator(f"#{field}").input_value()
+    page.locator(f"#{field}").fill(value)
+    page.get_by_role("button", name="Draw").click()
+    page.get_by_text(f'{rule}, not "{value}"').wait_for()
+    assert page.locator("#status.wrong").count() == 1
+    assert page.evaluate("document.activeElement.id") == field
+    assert drawn(page) == before
+    assert illegible(page) == []
+    page.locator(f"#{field}").fill(usual)
+    page.get_by_role("button", name="Draw").click()
+    page.wait_for_function("document.body.dataset.drawn === '2'")
+    assert page.locator("#status.wrong").count() == 0
+    assert complaints == []
+    page.close()
+
+
 def test_a_page_makes_what_pytorch_makes(browser: Any, page_of: Any, runs: Path) -> None:
     run, complaints = saddlepoint.load(runs / "conditional"), list[str]()
     page = opened(browser, page_of("conditional"), complaints)
@@ -122,7 +216,7 @@ def test_a_page_makes_what_pytorch_makes(browser: Any, page_of: Any, runs: Path)
 def test_points_are_drawn_too(browser: Any, page_of: Any) -> None:
     complaints: list[str] = []
     page = opened(browser, page_of("points"), complaints)
-    assert "16 samples" in page.inner_text("#status")
+    assert "256 samples" in page.inner_text("#status")
     assert complaints == []
     page.close()
 
@@ -133,6 +227,9 @@ def test_a_page_translates_a_picture_of_the_visitor(
     run, complaints = saddlepoint.load(translating), list[str]()
     page = opened(browser, exporting(translating), complaints, samples=False)
     page.get_by_text("Choose a picture of your own").wait_for()
+    assert page.locator("canvas:visible").count() == 0, "nothing is drawn yet"
+    assert page.get_by_label("Class").locator("option").all_inner_texts() == ["a", "b"]
+    assert not page.get_by_role("button", name="One picture").is_visible()
     data = png(pictures(1, 32, 3, seed=5)[0])
     (tmp_path / "mine.png").write_bytes(data)
     (tmp_path / "notes.png").write_bytes(b"no picture")

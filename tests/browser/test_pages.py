@@ -18,6 +18,7 @@ from saddlepoint import explore
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.lab import EXPERIMENTS
 from tests.browser.conftest import COPIES, Visit
+from tests.browser.legible import illegible
 
 pytestmark = pytest.mark.slow
 
@@ -64,6 +65,41 @@ def test_pages_fit_their_window(visit: Visit, path: str, tab: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert page.evaluate("[...document.images].every(image => !image.offsetParent || image.naturalWidth > 0)")
     assert page.evaluate("[...document.images].every(image => image.alt)")
+    for dark in ("false", "true"):
+        page.evaluate(f"Quasar.Dark.set({dark})")
+        page.wait_for_timeout(500)
+        assert illegible(page) == [], f"dark: {dark}"
+
+
+def test_what_cannot_be_read_is_found(browser: Any) -> None:
+    page = browser.new_page()
+    page.set_content(
+        "<p style='color:#777'>grey</p><p style='opacity:.5'>faint</p><p style='color:#767676'>enough</p>"
+        "<div style='background:#c10015'><b style='color:#3b6fc4'>blue on red</b><i style='color:#fff'>white</i></div>"
+    )
+    assert [line.partition(": ")[2] for line in illegible(page)] == ["grey", "faint", "blue on red"]
+    page.close()
+
+
+@pytest.mark.parametrize("visit", [375], indirect=True)
+def test_an_error_and_what_closes_it_can_be_read(visit: Visit) -> None:
+    page = visit.open("/train")
+    page.get_by_label("data", exact=True).fill("/no/such")
+    page.get_by_role("button", name="Look into the data").click()
+    page.get_by_text("there is no data set or path").wait_for()
+    page.wait_for_timeout(500)
+    assert illegible(page) == []
+
+
+@pytest.mark.parametrize("visit", [375], indirect=True)
+def test_a_broken_run_on_a_phone_has_no_half_sentence(visit: Visit) -> None:
+    page = visit.open("/")
+    page.get_by_label("Search").fill("broken")
+    page.get_by_text("cannot be read").wait_for()
+    words = [line.strip() for line in page.locator(".q-card").inner_text().splitlines()]
+    assert words[:2] == ["broken", "broken"], "its name and its state; of family and data nothing is known"
+    page.get_by_label("Search").fill("zzz")
+    page.get_by_text("No run fits what is searched for.").wait_for()
 
 
 def test_many_runs_a_broken_one_and_a_search(visit: Visit) -> None:
@@ -235,7 +271,7 @@ def test_data_is_chosen_below_the_place_of_the_studio(visit: Visit) -> None:
     assert page.get_by_role("button", name="..", exact=True).count() == 0
     page.get_by_role("button", name="Cancel").click()
     page.get_by_label("threads").fill("two")
-    page.get_by_text("it must be auto, or a number such as 2").wait_for()
+    page.get_by_text("it must be a whole number such as 2, or auto").wait_for()
     page.get_by_label("threads").fill("2")
     page.get_by_text(re.compile("--threads 2$")).wait_for()
 
@@ -361,8 +397,9 @@ def test_an_empty_folder_says_what_to_do(browser: Any, tmp_path: Path) -> None:
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         address = next(word for word in process.stdout.readline().split() if word.startswith("http"))  # type: ignore[union-attr]
         time.sleep(1)
-        here = Visit(browser, address.rstrip("/"))
+        here = Visit(browser, address.rstrip("/"), 375)
         here.open("/").get_by_text("There are no runs in").wait_for()
+        assert here.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         here.open("/compare").get_by_text("Two runs are needed").wait_for()
         assert here.complaints == []
         process.terminate()

@@ -17,6 +17,7 @@ from PIL import Image
 from saddlepoint.serve.api.app import make_app
 from saddlepoint.serve.api.patience import make_server
 from saddlepoint.service import Service
+from tests.browser.legible import illegible
 from tests.unit.data_helpers import pictures, png
 from tests.unit.test_serve import run_of, served
 
@@ -55,6 +56,8 @@ def visited(
     )
     page.goto(address)
     yield page
+    if page.url.rstrip("/") == address:
+        assert illegible(page) == []
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= width, "it scrolls sideways"
     context.close()

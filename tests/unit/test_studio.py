@@ -259,7 +259,7 @@ def test_figures_have_directions_limits_and_no_empty_line(runs: Path, tmp_path: 
         ["recall \u2191\nhigher is better", "0.20", "0.80"],
     ]
     assert "recall 0.20, held-out 0.80" in figures.verdict_of(results)
-    assert figures.limits_of(tmp_path) == ["Only 180 rows.", "Not measured: cas. the samples carry no labels"]
+    assert figures.limits_of(tmp_path) == ["Only 180 rows.", "Not measured: cas: the samples carry no labels."]
     (tmp_path / "report" / "summary.json").write_text("[]")
     assert figures.limits_of(tmp_path) == []
 

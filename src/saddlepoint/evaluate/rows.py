@@ -192,10 +192,7 @@ class Report:
     @property
     def left_out(self) -> list[str]:
         """What was not measured, one sentence for each reason."""
-        kinds: dict[str, list[str]] = {}
-        for kind, reason in self.omitted.items():
-            kinds.setdefault(reason, []).append(kind)
-        return [f"Not measured: {', '.join(names)}: {reason}." for reason, names in kinds.items()]
+        return left_out(self.omitted)
 
     @property
     def stopped(self) -> bool:
@@ -261,6 +258,21 @@ def read_results(path: str | Path) -> list[Result]:
 def label_of(results: Sequence[Result]) -> str:
     """Return what the model's rows are called."""
     return next((row.row for result in results for row in result.rows if row.role == "model"), "generator")
+
+
+def left_out(omitted: Mapping[str, str]) -> list[str]:
+    """Return what was not measured, one sentence for each reason.
+
+    Args:
+        omitted: reason by kind of protocol.
+
+    >>> left_out({"accuracy": "no labels", "cas": "no labels"})
+    ['Not measured: accuracy, cas: no labels.']
+    """
+    kinds: dict[str, list[str]] = {}
+    for kind, reason in omitted.items():
+        kinds.setdefault(reason, []).append(kind)
+    return [f"Not measured: {', '.join(names)}: {reason}." for reason, names in kinds.items()]
 
 
 def kept_results(folder: str | Path) -> list[Result]:

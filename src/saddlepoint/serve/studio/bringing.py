@@ -39,7 +39,7 @@ class Source:
         self.desk, self.chosen = desk, chosen
         with ui.row().classes("items-end gap-3 w-full"):
             self.field = ui.input("data", placeholder="a path, a name, or hf:owner/name", autocomplete=list(KNOWN))
-            self.field.classes("grow min-w-48")
+            self.field.props("stack-label").classes("grow min-w-48")
             ui.button("Choose a folder or file", icon="folder_open", on_click=self.browse).props("outline no-caps")
         DropZone(desk.uploads, "Drop pictures, a folder of them, a table or a zip here", self.brought, folders=True)
         with ui.row().classes("items-center gap-2"):

@@ -11,7 +11,7 @@ from nicegui import ui
 
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.evaluate import ARROWS, DIRECTIONS, Metric, Report, Result, kept_results, report_of, shown
-from saddlepoint.evaluate.rows import label_of
+from saddlepoint.evaluate.rows import label_of, left_out
 from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.desk import Desk
 from saddlepoint.shelf import Entry
@@ -31,8 +31,7 @@ def limits_of(folder: Path) -> list[str]:
     """Return what a reader of the figures must know first, and what was not measured, as the last report says it."""
     try:
         kept = json.loads((RunFolder(folder).report / "summary.json").read_text(encoding="utf-8"))
-        missing = [f"Not measured: {kind}. {reason}" for kind, reason in kept["omitted"].items()]
-        return [*map(str, kept["limits"]), *missing]
+        return [*map(str, kept["limits"]), *left_out(kept["omitted"])]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
 

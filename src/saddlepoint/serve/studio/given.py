@@ -26,7 +26,8 @@ def projection_panel(desk: Desk, name: str, entry: Entry) -> None:
     with parts.block():
         ui.label("Which sample is nearest to a picture of yours? The generator's latent space is searched for it.")
         parts.say(
-            "Pictures are cropped to a square and resized. It takes some seconds, for large generators a minute."
+            "Pictures are brought to the shape of the training images. It takes some seconds, for large generators a "
+            "minute."
         ).classes("small")
 
         async def project(images: Any) -> None:

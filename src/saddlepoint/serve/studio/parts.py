@@ -270,7 +270,7 @@ def copyable(label: str, text: str) -> Callable[[str], None]:
         ui.label(label).classes("quiet w-16 shrink-0")
         shown = ui.element("code").classes("text-sm grow min-w-0")
         with shown:
-            content = ui.label(text).classes("break-all")
+            content = ui.label(text)
         ui.button(icon="content_copy", on_click=lambda: ui.clipboard.write(content.text)).props(
             f'flat dense round aria-label="Copy the {label}"'
         )
@@ -294,8 +294,8 @@ def table(lines: list[list[str]], *, numbers: bool = True) -> None:
                     with ui.element("th" if head else "td") as cell:
                         if head:
                             cell.props(f"scope={'col' if number == 0 else 'row'}")
-                        if place and numbers:
-                            cell.classes("n own" if place == 1 and number else "n")
+                        if place:
+                            cell.classes("words" if not numbers else "n own" if place == 1 and number else "n")
                         first, *more = text.split("\n")
                         ui.label(first)
                         for note in more:
@@ -303,10 +303,14 @@ def table(lines: list[list[str]], *, numbers: bool = True) -> None:
 
 
 def reading(findings: Sequence[Finding]) -> None:
-    """Put a reading plan as a table: what is done with the data, why, and the option for another reading."""
-    lines = [["", "what is done", "why", "else"]]
+    """Put a reading plan as a table: what is done with the data, why, and the option for another reading.
+
+    A column without a word is left out: a phone has no room for it.
+    """
+    lines = [["", "what is done", "why", "to have it otherwise"]]
     lines += [
         [found.topic, found.says if found.sure else f"likely: {found.says}", found.why, found.option]
         for found in findings
     ]
-    table(lines, numbers=False)
+    told = [any(column[1:]) for column in zip(*lines, strict=True)]
+    table([[text for text, tells in zip(line, told, strict=True) if tells] for line in lines], numbers=False)

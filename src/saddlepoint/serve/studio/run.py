@@ -150,11 +150,12 @@ def _controls(desk: Desk, name: str) -> None:
             if new := await actions.rename(desk, name):
                 ui.navigate.to(parts.address("/run", new))
 
-        pause = ui.button("Pause", icon="pause", on_click=parts.guarded(lambda: jobs.pause(desk.folder(name))))
-        go_on = ui.button("Go on", icon="play_arrow", on_click=parts.guarded(lambda: jobs.go_on(desk.folder(name))))
-        stop = ui.button("Stop", icon="stop", on_click=parts.guarded(end))
-        renames = ui.button("Rename", icon="edit", on_click=parts.guarded(rename))
-        removes = ui.button("Delete", icon="delete", on_click=_removal(desk, name))
+        with ui.row().classes("gap-3"):
+            pause = ui.button("Pause", icon="pause", on_click=parts.guarded(lambda: jobs.pause(desk.folder(name))))
+            go_on = ui.button("Go on", icon="play_arrow", on_click=parts.guarded(lambda: jobs.go_on(desk.folder(name))))
+            stop = ui.button("Stop", icon="stop", on_click=parts.guarded(end))
+            renames = ui.button("Rename", icon="edit", on_click=parts.guarded(rename))
+            removes = ui.button("Delete", icon="delete", on_click=_removal(desk, name))
         for button in (pause, go_on, stop, renames, removes):
             button.props("outline no-caps dense").classes("px-2")
     bar = ui.linear_progress(0.0, show_value=False).classes("w-full").props('aria-label="progress"')
@@ -253,8 +254,7 @@ def _samples(desk: Desk, name: str, entry: Entry) -> None:
             {"": "every class", **dict(zip(classes, classes, strict=True))}, value="", label="label"
         ).classes("w-40")
         label.set_visibility(bool(classes))
-    with ui.row().classes("items-center gap-3"):
-        wheel = ui.spinner(size="1.4em")
+    wheel = parts.waiting("Drawing")
     picture = parts.Picture("samples of the averaged generator")
     command = parts.copyable("command", "")
 
@@ -283,7 +283,7 @@ def _neighbours(desk: Desk, name: str, entry: Entry) -> None:
     wheel = parts.waiting("Looking for neighbours")
     waiting = ui.label()
     nearest = parts.Picture("samples with their nearest training images in yellow frames")
-    parts.heading("Closest copies")
+    parts.heading("Closest pairs")
     note = ui.label()
     closest = parts.Picture("the pairs of a sample and a training image that are closest")
 

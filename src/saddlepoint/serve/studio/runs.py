@@ -22,6 +22,9 @@ _MOST_FIGURES = 3
 _SORT = "(a, b) => a === b ? 0 : a === null ? 1 : b === null ? -1 : a < b ? -1 : 1"
 """Runs without the figure stand last where the smallest is first."""
 
+_THOUSANDS = "(value, row) => row.samples ? (value / 1000).toFixed(1) + 'k' : ''"
+"""Of a run that cannot be read nobody knows how many there were."""
+
 _PICTURE = """<q-td :props="props" style="width: 80px"><a :href="props.row.address" tabindex="-1" aria-hidden="true">
 <img v-if="props.row.picture" class="thumb" :src="props.row.picture" alt="">
 <div v-else class="blank"></div></a></q-td>"""
@@ -50,8 +53,8 @@ _CARD = f"""<div class="col-12 q-pa-xs"><q-card flat bordered class="q-pa-sm">
 <div class="row no-wrap" style="gap: .75rem"><a :href="props.row.address" tabindex="-1" aria-hidden="true">
 <img v-if="props.row.picture" class="thumb" :src="props.row.picture" alt=""><div v-else class="blank"></div></a>
 <div class="col" style="min-width: 0"><a class="link" :href="props.row.address">{{{{ props.row.name }}}}</a>
-<div class="quiet small">{{{{ props.row.family }}}} on {{{{ props.row.data }}}}</div>
-<div>{{{{ props.row.state }}}}, {{{{ props.row.samples }}}}
+<div v-if="props.row.family" class="quiet small">{{{{ props.row.family }}}} on {{{{ props.row.data }}}}</div>
+<div>{{{{ props.row.state }}}}<template v-if="props.row.samples">, {{{{ props.row.samples }}}}</template>
 <span v-if="props.row.verdict" :class="'badge ' + props.row.tone">{{{{ props.row.verdict }}}}</span></div>
 <div class="quiet small">{{{{ props.row.detail }}}}</div></div>{_MENU}</div>
 <q-linear-progress v-if="props.row.share !== null" :value="props.row.share" class="q-mt-xs"
@@ -76,7 +79,9 @@ class Table:
             ui.label("Or in a terminal:").classes("quiet")
             ui.code(f"saddle train gan --data digits --budget 20s --out {desk.shelf.root}/first", language="bash")
         with ui.row().classes("items-end gap-4 w-full pb-2") as self.filters:
-            self.search = ui.input("Search", placeholder="name, family, data, doctor").props("dense clearable")
+            self.search = ui.input("Search", placeholder="name, family, data, doctor").props(
+                "dense clearable stack-label"
+            )
             self.search.classes("w-64")
             self.state = ui.select({"": "every state"}, value="", label="State").props("dense").classes("w-36")
             self.order = ui.select(_ORDERS, value="changed", label="Order").props("dense").classes("w-40 sm:hidden")
@@ -84,6 +89,8 @@ class Table:
         self.table = ui.table(rows=[], columns=[], row_key="name", pagination=25).classes("w-full")
         self.table.props[":grid"] = "Quasar.Screen.lt.md"
         self.table.props("flat bordered")
+        self.table.props["rows-per-page-label"] = "Runs on a page:"
+        self.table.props["no-data-label"] = "No run fits what is searched for."
         self.slots()
         for control in (self.search, self.state, self.order):
             control.on_value_change(self.draw)
@@ -160,7 +167,7 @@ def _columns(headings: Sequence[tuple[str, str, str]]) -> list[dict[str, Any]]:
         _column("state", "state"),
         _column("nimg", "samples seen"),
     ]
-    found[-1]["align"], found[-1][":format"] = "right", "value => (value / 1000).toFixed(1) + 'k'"
+    found[-1]["align"], found[-1][":format"] = "right", _THOUSANDS
     for number, (_, metric, better) in enumerate(headings):
         found.append(_column(f"figure{number}", f"{metric} {ARROWS[better]}".strip()))
         found[-1] |= {"align": "right", ":sort": _SORT}

@@ -16,6 +16,7 @@ from saddlepoint._errors import ConfigError, DataError
 from saddlepoint.data import KNOWN, Dataset, OpenQuestion, Preparation, Reading, absolute_source
 from saddlepoint.data.tables.formats import READERS
 from saddlepoint.data.tables.text import ENDINGS
+from saddlepoint.engine.runtime import AUTO, read_threads
 from saddlepoint.family import families, get_family
 from saddlepoint.resolve import Resolved
 from saddlepoint.serve.studio import parts, thumbnails
@@ -79,12 +80,12 @@ class Form:
             self.family = ui.select([], label="family").classes("w-full min-w-0")
             self.preset = ui.select([], label="preset").classes("w-full min-w-0")
             with ui.column().classes("w-full gap-0"):
-                self.budget = ui.input("training time", placeholder="3m").classes("w-full")
+                self.budget = ui.input("training time", placeholder="3m").props("stack-label").classes("w-full")
                 with ui.row().classes("gap-1"):
                     for time in _TIMES:
                         ui.button(time, on_click=partial(self.budget.set_value, time)).props("flat dense no-caps")
             self.size = ui.select(["auto"], value="auto", label="size of the pictures").classes("w-full")
-            self.threads = ui.input("threads", value="auto").classes("w-full")
+            self.threads = ui.input("threads", value=AUTO).classes("w-full")
             self.threads.tooltip("auto, or a number of CPU threads that stays")
         with (
             ui.expansion("Seed, remedies, device").classes("w-full"),
@@ -147,7 +148,7 @@ class Form:
         """Arguments of the command after family and data.
 
         Raises:
-            ConfigError: if the threads are no number.
+            ConfigError: as `read_threads`.
         """
         usual = next(iter(get_family(str(self.family.value)).PRESETS))
         words = [] if self.preset.value == usual else ["--preset", str(self.preset.value)]
@@ -164,14 +165,9 @@ class Form:
         """The number of threads that was asked for; None: chosen by itself.
 
         Raises:
-            ConfigError: if it is neither ``auto`` nor a number from 1 on.
+            ConfigError: as `read_threads`.
         """
-        text = str(self.threads.value or "auto").strip()
-        if text == "auto":
-            return None
-        if not text.isdecimal() or int(text) < 1:
-            raise ConfigError(f"threads is '{text}', but it must be auto, or a number such as 2")
-        return int(text)
+        return read_threads(str(self.threads.value or AUTO).strip())
 
     def brought(self) -> None:
         """Forget what was chosen for other data."""
