@@ -16,7 +16,7 @@ async def rename(desk: Desk, name: str) -> str:
     new = (await parts.asked(f"New name of {name}", name, "Rename")).strip()
     if not new or new == name:
         return ""
-    await asyncio.to_thread(rename_run, desk.shelf.root, name, new)
+    await parts.here(asyncio.to_thread(rename_run, desk.shelf.root, name, new))
     ui.notify(f"{name} is now {new}.")
     return new
 
@@ -26,6 +26,6 @@ async def remove(desk: Desk, name: str) -> bool:
     question = f"Delete {name} with its checkpoints, pictures and figures? This cannot be undone."
     if not await parts.confirmed(question, "Delete"):
         return False
-    await asyncio.to_thread(remove_run, desk.shelf.root, name)
+    await parts.here(asyncio.to_thread(remove_run, desk.shelf.root, name))
     ui.notify(f"{name} is deleted.")
     return True

@@ -113,8 +113,8 @@ async def _sides(desk: Desk, pair: list[str], seed: int) -> None:
                 made.append((name, picture, wheel, parts.say("")))
     for name, picture, wheel, problem in made:
         try:
-            run, _ = await desk.opened(name)
-            picture.show(await asyncio.to_thread(pictures.made, run, "grid", None, seed=seed))
+            run, _ = await parts.here(desk.opened(name))
+            picture.show(await parts.here(asyncio.to_thread(pictures.made, run, "grid", None, seed=seed)))
         except (SaddlepointError, OSError) as error:
             problem.text = str(error)
         wheel.set_visibility(False)

@@ -121,15 +121,18 @@ def measure_button(desk: Desk, name: str, done: Callable[[], None], also: str = 
         wheel.set_visibility(True)
         note.text = "Measuring: from seconds to some minutes"
         timer = ui.timer(0.5, lambda: note.set_text(f"Measuring: {said['line']}"))
-        try:
-            run, _ = await desk.opened(name)
-            report = await asyncio.to_thread(run.evaluate, say=lambda line: said.update(line=line))
-            await asyncio.to_thread(run.save_report, report)
-        finally:
+
+        def over() -> None:
             timer.deactivate()
             wheel.set_visibility(False)
             button.enable()
             stand()
+
+        with parts.afterwards(over):
+            run, _ = await parts.here(desk.opened(name))
+            # Measured and kept in one go: whoever leaves the page finds the figures when coming back.
+            measured = asyncio.to_thread(lambda: run.save_report(run.evaluate(say=lambda line: said.update(line=line))))
+            await parts.here(measured)
         done()
 
     button.on_click(parts.guarded(measure))

@@ -77,8 +77,8 @@ def _tabs(desk: Desk, name: str, entry: Entry) -> None:
             if not await _fill(offered[title], desk, name, entry, _NEEDS.get(title)):
                 filled.discard(title)
 
-    chosen.on_value_change(fill)
-    ui.timer(0.01, fill, once=True)
+    chosen.on_value_change(parts.guarded(fill))
+    ui.timer(0.01, parts.guarded(fill), once=True)
 
 
 def _is_new(desk: Desk, name: str) -> bool:
@@ -113,17 +113,14 @@ async def _fill(
     panel: _PANEL, desk: Desk, name: str, entry: Entry, needs: Callable[[Desk, str], Awaitable[object]] | None
 ) -> bool:
     """Fill a panel, or say why it cannot be; return whether it is filled."""
-    waiting = None if needs is None else parts.waiting("Loading the run")
     try:
         if needs is not None:
-            await needs(desk, name)
+            with parts.afterwards(parts.waiting("Loading the run").delete):
+                await parts.here(needs(desk, name))
         panel(desk, name, entry)
     except (SaddlepointError, OSError) as error:
         ui.label(str(error))
         return False
-    finally:
-        if waiting is not None:
-            waiting.delete()
     return True
 
 
@@ -144,7 +141,7 @@ def _controls(desk: Desk, name: str) -> None:
 
         async def end() -> None:
             ui.notify("Saving and stopping ...")
-            await asyncio.to_thread(jobs.stop, desk.folder(name))
+            await parts.here(asyncio.to_thread(jobs.stop, desk.folder(name)))
 
         async def rename() -> None:
             if new := await actions.rename(desk, name):
@@ -261,13 +258,10 @@ def _samples(desk: Desk, name: str, entry: Entry) -> None:
     async def draw() -> None:
         asked = str(label.value) if label.value else None
         wheel.set_visibility(True)
-        try:
-            run, _ = await desk.opened(name)
-            drawn = await asyncio.to_thread(
-                pictures.made, run, str(kind.value), None, seed=int(seed.value or 0), label=asked
-            )
-        finally:
-            wheel.set_visibility(False)
+        with parts.afterwards(lambda: wheel.set_visibility(False)):
+            run, _ = await parts.here(desk.opened(name))
+            made = asyncio.to_thread(pictures.made, run, str(kind.value), None, seed=int(seed.value or 0), label=asked)
+            drawn = await parts.here(made)
         picture.show(drawn)
         words = f"saddle sample {run.path} --seed {int(seed.value or 0)} --picture {kind.value}"
         command(words + (f" --label {asked}" if asked else ""))
@@ -288,16 +282,15 @@ def _neighbours(desk: Desk, name: str, entry: Entry) -> None:
     closest = parts.Picture("the pairs of a sample and a training image that are closest")
 
     async def draw() -> None:
+        with parts.afterwards(wheel.delete):
+            try:
+                run, _ = await parts.here(desk.opened(name))
+                nearest.show(await parts.here(asyncio.to_thread(pictures.made, run, "neighbours")))
+            except (SaddlepointError, OSError) as error:
+                waiting.text = str(error)
+        run, _ = await parts.here(desk.opened(name))
         try:
-            run, _ = await desk.opened(name)
-            nearest.show(await asyncio.to_thread(pictures.made, run, "neighbours"))
-        except (SaddlepointError, OSError) as error:
-            waiting.text = str(error)
-        finally:
-            wheel.delete()
-        run, _ = await desk.opened(name)
-        try:
-            picture, distances = await asyncio.to_thread(pictures.copies, run)
+            picture, distances = await parts.here(asyncio.to_thread(pictures.copies, run))
             closest.show(picture)
             reach = f"distances {distances[0]:.3g} to {distances[-1]:.3g}"
             note.text = f"Of all samples the evaluation looked at, the closest to training images; {reach}."

@@ -110,7 +110,7 @@ class Table:
     async def refresh(self) -> None:
         """Look at the folder again, beside the page."""
         jobs.reap()
-        found = await asyncio.to_thread(self.desk.shelf.entries)
+        found = await parts.here(asyncio.to_thread(self.desk.shelf.entries))
         if found != self.found:
             self.found = found
             self.draw()
@@ -150,7 +150,7 @@ async def show(desk: Desk) -> None:
         table = Table(desk)
         await table.refresh()
         table.draw()
-        ui.timer(_EVERY_SECONDS, table.refresh)
+        ui.timer(_EVERY_SECONDS, parts.guarded(table.refresh))
 
 
 def headline(entries: Sequence[Entry]) -> list[tuple[str, str, str]]:

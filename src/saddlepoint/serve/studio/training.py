@@ -218,10 +218,12 @@ class Form:
             parts.waiting("Reading the data")
         try:
             resolved = await self.resolved()
-            picture = await asyncio.to_thread(thumbnails.rows_of, resolved.dataset)
+            picture = await parts.here(asyncio.to_thread(thumbnails.rows_of, resolved.dataset))
         except OpenQuestion as question:
             self.ask(question)
             return False
+        except parts.LeftError:
+            raise
         except Exception:
             self.reading.clear()
             raise
@@ -238,7 +240,7 @@ class Form:
         problem: Exception | None = None
         for name in names:
             try:
-                return await asyncio.to_thread(api.resolve, self.request(name))
+                return await parts.here(asyncio.to_thread(api.resolve, self.request(name)))
             except OpenQuestion:
                 self.choose_family(name)
                 raise
