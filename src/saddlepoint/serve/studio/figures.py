@@ -10,11 +10,23 @@ from pathlib import Path
 from nicegui import ui
 
 from saddlepoint.engine.folder import RunFolder
-from saddlepoint.evaluate import ARROWS, DIRECTIONS, Metric, Report, Result, kept_results, report_of, shown
+from saddlepoint.evaluate import (
+    ARROWS,
+    DIRECTIONS,
+    Metric,
+    Report,
+    Result,
+    cannot_judge,
+    kept_results,
+    report_of,
+    shown,
+)
 from saddlepoint.evaluate.rows import label_of, left_out
 from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.desk import Desk
 from saddlepoint.shelf import Entry
+
+BLIND = "by plain pixels: a good value says nothing"
 
 
 def results_of(folder: Path) -> list[Result]:
@@ -55,7 +67,8 @@ def lines_of(results: Sequence[Result]) -> list[list[str]]:
 
 
 def _name(metric: Metric, result: Result, ambiguous: bool) -> str:
-    notes = ", ".join(note for note in (metric.unit, DIRECTIONS[metric.better]) if note)
+    blind = BLIND if cannot_judge(result.protocol) else ""
+    notes = ", ".join(note for note in (metric.unit, DIRECTIONS[metric.better], blind) if note)
     which = f"\n{result.protocol}" if ambiguous else ""
     return f"{metric.name} {ARROWS[metric.better]}".strip() + (f"\n{notes}" if notes else "") + which
 

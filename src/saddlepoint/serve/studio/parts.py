@@ -19,6 +19,7 @@ from saddlepoint import explore
 from saddlepoint._errors import SaddlepointError
 from saddlepoint.data import Finding
 from saddlepoint.engine.doctor import ALARMS
+from saddlepoint.report import STANDING
 from saddlepoint.shelf import Entry
 
 _Found = TypeVar("_Found")
@@ -89,7 +90,7 @@ def badge(text: str, tone: str = "") -> ui.label:
 
     Args:
         text: the word.
-        tone: ``amber``, ``red``, or "": neutral. None is green: only what was measured may call samples good.
+        tone: ``amber``, ``red``, "": neutral, or ``good``: only what was measured may call samples so.
     """
     return ui.label(text).classes(f"badge {tone}")
 
@@ -97,6 +98,12 @@ def badge(text: str, tone: str = "") -> ui.label:
 def tone_of(verdict: str) -> str:
     """Return the tone of a doctor's verdict: red for what ends a training, amber for other alarms."""
     return ("red" if verdict in ("diverged", "full collapse") else "amber") if verdict in ALARMS else ""
+
+
+def worth_of(standing: str) -> tuple[str, str]:
+    """Return the words of a report for where samples stand, and their tone; "" before anything was measured."""
+    words, tone = STANDING.get(standing, ("", ""))
+    return words, {"good": "good", "warn": "amber", "bad": "red"}.get(tone, "")
 
 
 @contextmanager
