@@ -451,19 +451,21 @@ class Run:
         """
         from saddlepoint.evaluate import evaluate
 
-        dataset = self.dataset(say)
-        return evaluate(
-            self.subject(dataset),
-            dataset,
-            protocols,
-            seed=seed,
-            features=features,
-            cache_dir=cache_dir() / "controls",
-            progress=say,
-            detail=detail,
-            partial=partial,
-            threads=threads,
-        )
+        shown = contextlib.nullcontext() if weights.is_export(self.path) else RunFolder(self.path).measured()
+        with shown as note:
+
+            def tell(line: str) -> None:
+                if note is not None:
+                    note(line)
+                if say is not None:
+                    say(line)
+
+            dataset = self.dataset(say)
+            return evaluate(
+                self.subject(dataset), dataset, protocols, seed=seed, features=features,
+                cache_dir=cache_dir() / "controls", progress=tell, detail=detail or say, partial=partial,
+                threads=threads,
+            )  # fmt: skip
 
     def save_report(self, report: Report, folder: str | Path | None = None) -> Path:
         """Write ``metrics.jsonl`` (one line a protocol is added) and ``index.html``; return the page's path.

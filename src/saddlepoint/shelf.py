@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 from saddlepoint import jobs
 from saddlepoint._errors import CheckpointError, ConfigError, SaddlepointError
 from saddlepoint._files import read_json, write_atomically
-from saddlepoint.engine.folder import RunFolder, snapshots_in
+from saddlepoint.engine.folder import MEASURING, RunFolder, snapshots_in
 from saddlepoint.engine.lookup import check_name, runs_folder
 
 if TYPE_CHECKING:
     from saddlepoint.evaluate import Result
 
-STATES = ("starting", "running", "paused", "stopped", "finished", "failed", "broken")
+STATES = ("starting", "running", "measuring", "paused", "stopped", "finished", "failed", "broken")
 
 TAGS = "tags.json"
 """File in the run folder with the words that a person gave it."""
 
 _TAIL_BYTES = 16_384
-_WATCHED = ("config.json", "status.json", "log.jsonl", "report/metrics.jsonl", jobs.OUTPUT, TAGS)
+_WATCHED = ("config.json", "status.json", "log.jsonl", "report/metrics.jsonl", jobs.OUTPUT, TAGS, MEASURING)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Entry:
     Attributes:
         name: of the folder.
         state: one of `STATES`.
-        detail: in words: why it ended, or what is broken.
+        detail: in words: why it ended, or what is broken; of one that is measured, what it is at.
         family, preset, data: what is trained on what; "" where that cannot be read.
         modality: image, vector or sequence; "" where that cannot be read.
         nimg: samples seen.
@@ -122,9 +122,9 @@ class Shelf:
         stamp = _stamp(path)
         kept = self._known.get(name)
         # Whether a process still trains shows in no file's time.
-        if kept is None or kept[0] != stamp or kept[1].state in ("starting", "running"):
+        if kept is None or kept[0] != stamp or kept[1].state in ("starting", "running", "measuring"):
             kept = self._known[name] = (stamp, _look(path, max(stamp, default=0) / 1e9))
-        if jobs.is_starting(path):
+        if kept[1].state != "measuring" and jobs.is_starting(path):
             return replace(kept[1], state="starting", detail="")
         return kept[1]
 
@@ -165,6 +165,9 @@ def _read(path: Path, changed: float) -> Entry:
         state, detail = "paused", "saved; it can go on"
     elif state == "finished" and detail == "stopped":
         state = "stopped"
+    over = state in ("finished", "stopped")
+    if over and (at := folder.measuring()) is not None:
+        state, detail = "measuring", at[1]
     nimg, seconds = max(nimg, int(status.get("nimg", 0))), max(seconds, float(status.get("seconds", 0.0)))
     standing, figures = _measured(path)
     spent = _spent(settings, nimg, seconds, int(config["options"]["batch_size"]))
@@ -177,7 +180,7 @@ def _read(path: Path, changed: float) -> Entry:
         data=str(data.get("name", data["source"])),
         modality=str(data.get("modality", "")),
         nimg=nimg,
-        progress=1.0 if state == "finished" else spent,
+        progress=1.0 if status.get("state") == "finished" and state != "stopped" else spent,
         verdict=str(last.get("verdict") or status.get("verdict") or ""),
         standing=standing,
         figures=figures,
@@ -287,6 +290,8 @@ def _own(root: str | Path, name: str, change: str = "") -> Path:
         raise CheckpointError(f"there is no run '{name}' in '{root}'; `saddle runs` lists them")
     if change and (jobs.is_starting(path) or RunFolder(path).trainer() is not None):
         raise CheckpointError(f"'{name}' is being trained, and cannot be {change} now; stop it first")
+    if change and RunFolder(path).measuring() is not None:
+        raise CheckpointError(f"'{name}' is being measured, and cannot be {change} now; wait for it, or stop it first")
     return path
 
 

@@ -295,9 +295,12 @@ def fog(folder: Path) -> None:
     shared: dict[str, Any] = {"summary": "precision and recall", "verdict": "", "data": "digits", "fingerprint": "ab"}
     values = {"precision": (1.0, 0.9), "recall": (0.0, 0.8), "coverage": (0.01, 0.9)}
     rows = [
-        Row(name, label, value, role=role, details={"n": 180})
-        for name, pair in values.items()
-        for label, value, role in (("generator", pair[0], "model"), ("held-out images", pair[1], "control"))
+        row
+        for name, (own, real) in values.items()
+        for row in (
+            Row(name, "generator", own, details={"n": 180}),
+            Row(name, "held-out images", real, role="control", details={"n": 180}),
+        )
     ]
     metrics = tuple(Metric(name, "higher", digits=3) for name in values)
     bound = (Row("JSD", "generator", 0.6, interval=(0.55, 0.62)), Row("JSD", "held-out images", 0.0, role="control"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.desk import Desk
 from saddlepoint.shelf import Entry
 
+_EVERY_SECONDS = 1.0
 BLIND = "by plain pixels: a good value says nothing"
 
 
@@ -128,6 +130,31 @@ def measure_button(desk: Desk, name: str, done: Callable[[], None], also: str = 
         report.set_visibility((RunFolder(folder).report / "index.html").is_file())
         note.text = "" if there else also or f"Not measured yet. Here, or in a terminal: saddle evaluate {folder}"
 
+    def written() -> int:
+        try:
+            return (RunFolder(folder).report / "metrics.jsonl").stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    seen = {"written": written(), "elsewhere": False}
+
+    def watch() -> None:
+        """Show that another process measures it, and what it found; this page's own measuring says that itself."""
+        at = RunFolder(folder).measuring()
+        elsewhere = at is not None and at[0] != os.getpid()
+        if elsewhere and at is not None:
+            note.text = f"Being measured: {at[1] or 'reading the data'}"
+        if elsewhere != seen["elsewhere"]:
+            button.set_enabled(not elsewhere)
+            wheel.set_visibility(elsewhere)
+            if not elsewhere:
+                stand()
+        now = written()
+        if now != seen["written"] and not wheel.visible:
+            done()
+            stand()
+        seen.update(written=now, elsewhere=elsewhere)
+
     async def measure() -> None:
         said = {"line": "Reading the data"}
         button.disable()
@@ -150,3 +177,5 @@ def measure_button(desk: Desk, name: str, done: Callable[[], None], also: str = 
 
     button.on_click(parts.guarded(measure))
     stand()
+    watch()
+    ui.timer(_EVERY_SECONDS, watch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 
 from nicegui import ui
@@ -135,7 +136,8 @@ def _removal(desk: Desk, name: str) -> Callable[[], Awaitable[None]]:
 def _controls(desk: Desk, name: str) -> None:
     """How it stands, and what can be done about it."""
     with ui.row().classes("items-center gap-x-3 gap-y-2 w-full py-2"):
-        state = ui.label().props('role=status aria-label="state of the run"')
+        wheel = ui.spinner(size="1.2em")
+        state = ui.label().classes("break-words min-w-0").props('role=status aria-label="state of the run"')
         verdict = parts.badge("")
         ui.space()
 
@@ -143,27 +145,41 @@ def _controls(desk: Desk, name: str) -> None:
             ui.notify("Saving and stopping ...")
             await parts.here(asyncio.to_thread(jobs.stop, desk.folder(name)))
 
+        def end_measuring() -> None:
+            jobs.stop_measuring(desk.folder(name))
+            ui.notify("The figure it is at is given up; those before it are kept.")
+
         async def rename() -> None:
             if new := await actions.rename(desk, name):
                 ui.navigate.to(parts.address("/run", new))
 
+        async def train_on() -> None:
+            await actions.train_on(desk, name)
+            refresh()
+
         with ui.row().classes("gap-3"):
+            ons = ui.button("Train on", icon="more_time", on_click=parts.guarded(train_on))
+            ends = ui.button("Stop measuring", icon="stop", on_click=parts.guarded(end_measuring))
             pause = ui.button("Pause", icon="pause", on_click=parts.guarded(lambda: jobs.pause(desk.folder(name))))
             go_on = ui.button("Go on", icon="play_arrow", on_click=parts.guarded(lambda: jobs.go_on(desk.folder(name))))
             stop = ui.button("Stop", icon="stop", on_click=parts.guarded(end))
             renames = ui.button("Rename", icon="edit", on_click=parts.guarded(rename))
             removes = ui.button("Delete", icon="delete", on_click=_removal(desk, name))
-        for button in (pause, go_on, stop, renames, removes):
+        for button in (ons, ends, pause, go_on, stop, renames, removes):
             button.props("outline no-caps dense").classes("px-2")
     bar = ui.linear_progress(0.0, show_value=False).classes("w-full").props('aria-label="progress"')
 
     def refresh() -> None:
         jobs.reap()
         entry = desk.shelf.entry(name)
-        live = entry.state in ("starting", "running")
+        live = entry.state in ("starting", "running", "measuring")
+        at = RunFolder(entry.path).measuring() if entry.state == "measuring" else None
+        ons.set_visibility(entry.state in ("finished", "stopped"))
+        ends.set_visibility(at is not None and at[0] not in (0, os.getpid()))
+        wheel.set_visibility(entry.state in ("starting", "measuring"))
         state.text = standing(entry)
         bar.value = entry.progress or 0.0
-        bar.set_visibility(live and entry.progress is not None)
+        bar.set_visibility(entry.state in ("starting", "running") and entry.progress is not None)
         verdict.text = f"doctor: {entry.verdict}"
         verdict.classes(replace=f"badge {parts.tone_of(entry.verdict)}")
         verdict.set_visibility(bool(entry.verdict))

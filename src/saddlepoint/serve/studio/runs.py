@@ -48,6 +48,8 @@ _MENU = """<q-btn flat round dense icon="more_vert" :aria-label="'What to do wit
 <q-menu auto-close><q-list style="min-width: 9rem">
 <q-item v-if="props.row.reported" clickable tag="a" :href="'/report/' + encodeURIComponent(props.row.name)">
 <q-item-section>Open the report</q-item-section></q-item>
+<q-item v-if="props.row.over" clickable @click="() => $parent.$emit('further', props.row)">
+<q-item-section>Train on</q-item-section></q-item>
 <q-item clickable @click="() => $parent.$emit('rename', props.row)"><q-item-section>Rename</q-item-section></q-item>
 <q-item clickable @click="() => $parent.$emit('remove', props.row)"><q-item-section>Delete</q-item-section></q-item>
 </q-list></q-menu></q-btn>"""
@@ -99,6 +101,7 @@ class Table:
         self.slots()
         for control in (self.search, self.state, self.order):
             control.on_value_change(self.draw)
+        self.table.on("further", parts.guarded(self.further))
         self.table.on("rename", parts.guarded(self.rename))
         self.table.on("remove", parts.guarded(self.remove))
 
@@ -138,6 +141,11 @@ class Table:
             self.table.columns = columns
         if rows != self.table.rows:
             self.table.rows = rows
+
+    async def further(self, event: events.GenericEventArguments) -> None:
+        """Ask how much longer a run is to be trained, and go on."""
+        if await actions.train_on(self.desk, str(event.args["name"])):
+            await self.refresh()
 
     async def rename(self, event: events.GenericEventArguments) -> None:
         """Ask for another name, and give it."""
@@ -212,7 +220,8 @@ def _row(entry: Entry, headings: Sequence[tuple[str, str, str]]) -> dict[str, An
         "data": data_of(entry),
         "source": entry.data,
         "state": entry.state,
-        "detail": entry.detail if entry.state in ("paused", "failed", "broken") else "",
+        "over": entry.state in ("finished", "stopped"),
+        "detail": entry.detail if entry.state in ("measuring", "paused", "failed", "broken") else "",
         "share": entry.progress if live else None,
         "nimg": entry.nimg,
         "samples": f"{entry.nimg / 1000:,.1f} thousand samples" if entry.family else "",
