@@ -138,8 +138,7 @@ def _training(desk: Desk, name: str) -> None:
         place.clear()
         status = RunFolder(desk.folder(name)).read_status() if desk.shelf.path(name) else {}
         with place:
-            seconds = status.get("seconds")
-            spent = f" in {seconds:,.0f} s" if isinstance(seconds, int | float) else ""
+            spent = f" in {entry.seconds:,.0f} s of training" if entry.seconds else ""
             ui.label(f"{entry.nimg / 1000:,.1f} thousand samples seen{spent}")
             if entry.verdict:
                 ui.label(f"The doctor, who sees the course of training only: {entry.verdict}.")

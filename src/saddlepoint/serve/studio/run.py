@@ -13,6 +13,7 @@ from saddlepoint._errors import SaddlepointError
 from saddlepoint.data.plan import findings_from_json
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.family import families
+from saddlepoint.report_pictures import reach
 from saddlepoint.serve.studio import actions, charts, parts
 from saddlepoint.serve.studio.desk import Desk, data_of, standing
 from saddlepoint.serve.studio.explorer import explorer_panel
@@ -308,8 +309,7 @@ def _neighbours(desk: Desk, name: str, entry: Entry) -> None:
         try:
             picture, distances = await parts.here(asyncio.to_thread(pictures.copies, run))
             closest.show(picture)
-            reach = f"distances {distances[0]:.3g} to {distances[-1]:.3g}"
-            note.text = f"Of all samples the evaluation looked at, the closest to training images; {reach}."
+            note.text = f"Of all samples the evaluation looked at, the closest to training images; {reach(distances)}."
         except SaddlepointError as error:
             note.text = str(error)
 
