@@ -445,11 +445,9 @@ def _run(
 
 def _after(start: Any, way_out: str) -> str:
     """Say what comes after training, which is not in the budget, and how to do without."""
-    from saddlepoint.measure import report_time
+    from saddlepoint.measure import after_training, report_time
 
-    forecast = report_time(start.dataset, start.family, start.config)
-    time = "some time" if forecast is None else forecast.words()
-    return f"report:   takes {time} more after the training{way_out}"
+    return f"report:   {after_training(report_time(start.dataset, start.family, start.config))}{way_out}"
 
 
 def _follows() -> bool:

@@ -78,9 +78,9 @@ def say_spent(request: Any, path: Path | None = None, asked: str | None = None) 
 
 def wants_report(request: Any, report: bool | None) -> bool:
     """Whether a training is followed by its report: as asked, else where the data is the user's own."""
-    from saddlepoint.data import KNOWN
+    from saddlepoint.measure import is_followed
 
-    return report if report is not None else request.source not in KNOWN
+    return report if report is not None else is_followed(request.source)
 
 
 def finish(

@@ -50,6 +50,11 @@ def _names(names: Sequence[str], features: int) -> list[str]:
     return list(names) if len(names) == features else [f"feature {k}" for k in range(features)]
 
 
+def names_of(names: Sequence[str], features: int) -> list[tuple[int, str]]:
+    """Return the features that are drawn, by their numbers, with their names."""
+    return list(enumerate(_names(names, features)))[:_MOST_FEATURES]
+
+
 def paths(real: np.ndarray, fake: np.ndarray, names: Sequence[str] = (), *, columns: int = 12) -> Image.Image:
     """Draw windows beside one another: a line of pictures of real ones above one of samples, for each feature.
 
@@ -149,7 +154,7 @@ def maps(real: np.ndarray, fake: np.ndarray, *, seed: int = 0) -> Image.Image:
     perplexity = min(30.0, (len(together) - 1) / 3)
     placed = TSNE(2, perplexity=perplexity, init="pca", random_state=seed, max_iter=500).fit_transform(together)
     figure, grid = _figure(1, 2)
-    figure.set_size_inches(9, 4.2)
+    figure.set_size_inches(11.5, 4.8)
     pictures = (("principal components", components.transform(together)), ("t-SNE", placed))
     for axes, (title, points) in zip(grid[0], pictures, strict=True):
         for part, colour, kind in ((points[: len(a)], _REAL, "real"), (points[len(a) :], _FAKE, "generated")):

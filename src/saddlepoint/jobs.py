@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,17 +12,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from saddlepoint._errors import CheckpointError
+from saddlepoint._files import read_json, write_atomically
 from saddlepoint.engine.folder import RunFolder
 
 OUTPUT = "process.log"
 """File in the run folder with what the process says."""
+
+_CHOICE = "process.json"
+"""File in the run folder with whether its trainings are followed by a report, where that was said."""
 
 
 def start(words: Sequence[str], folder: str | Path) -> int:
     """Start ``saddle train`` in a process of its own; return its number.
 
     Args:
-        words: arguments after ``train``, without --out.
+        words: arguments after ``train``, without --out. What they say of the report holds when the run goes on.
         folder: of the run.
 
     Raises:
@@ -30,30 +35,50 @@ def start(words: Sequence[str], folder: str | Path) -> int:
     return _launch(["train", *words, "--out", str(Path(folder).resolve())], Path(folder))
 
 
-def go_on(folder: str | Path, budget: str | None = None) -> int:
-    """Go on with a run in a process of its own; return its number.
+def go_on(folder: str | Path, budget: str | None = None, report: bool | None = None) -> int:
+    """Go on with a run in a process of its own, as ``saddle train --resume`` does; return its number.
 
     Args:
         folder: of the run.
-        budget: new limit of the training time, counted from the run's beginning; None: the run's own.
+        budget: new limit of the training time, counted from the run's beginning; ``"+10m"``: so much more than is
+            spent; None: the run's own.
+        report: whether it is measured at the end; None: as it was said before, or else as the command does.
 
     Raises:
         CheckpointError: if the folder cannot be written, or a process trains in it.
     """
     words = ["train", "--resume", str(Path(folder).resolve())]
-    return _launch([*words, *(["--budget", budget] if budget else [])], Path(folder))
+    words += ["--budget", budget] if budget else []
+    words += [_word(report)] if report is not None else _chosen(Path(folder))
+    return _launch(words, Path(folder))
+
+
+def _word(report: bool) -> str:
+    return "--report" if report else "--no-report"
+
+
+def _chosen(folder: Path) -> list[str]:
+    """Return what was said of the report when a process was last started for a folder."""
+    try:
+        return [_word(bool(read_json(folder / _CHOICE)["report"]))]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _launch(words: Sequence[str], folder: Path) -> int:
     if RunFolder(folder).trainer() is not None:
         raise CheckpointError(f"a process is training in '{folder.name}' already; pause it first")
+    if RunFolder(folder).measuring() is not None:
+        raise CheckpointError(f"'{folder.name}' is being measured; wait for it, or stop it first")
     if (ending := _CHILDREN.pop(folder.resolve(), None)) is not None:
         ending.wait()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for said in {"--report", "--no-report"} & set(words):
+            write_atomically(folder / _CHOICE, json.dumps({"report": said == "--report"}) + "\n")
         with open(folder / OUTPUT, "ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "saddlepoint", *words, "--no-report"],
+                [sys.executable, "-m", "saddlepoint", *words],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
     except OSError as error:
@@ -89,6 +114,18 @@ def pause(folder: str | Path) -> None:
         where = "on another machine" if number == 0 else "no longer"
         raise CheckpointError(f"'{Path(folder).name}' is trained {where}; it cannot be paused from here")
     os.kill(number, signal.SIGTERM)
+
+
+def stop_measuring(folder: str | Path) -> None:
+    """Ask the process that measures a run to end; the report has the figures that are there. Returns at once.
+
+    Raises:
+        CheckpointError: if no other process of this machine measures it.
+    """
+    number, _ = RunFolder(folder).measuring() or (0, "")
+    if number in (0, os.getpid()) or os.name != "posix":
+        raise CheckpointError(f"'{Path(folder).name}' is not measured by a process that can be stopped from here")
+    os.kill(number, signal.SIGINT)
 
 
 def stop(folder: str | Path, patience: float = 60.0) -> None:

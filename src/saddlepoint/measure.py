@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from saddlepoint._errors import ConfigError, SaddlepointError
-from saddlepoint.data import Dataset, load_dataset, load_samples
+from saddlepoint.data import KNOWN, Dataset, load_dataset, load_samples
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.options import Preparation
 from saddlepoint.engine.folder import RunFolder
@@ -85,6 +85,20 @@ def evaluate_samples(
         detail=detail, partial=partial, threads=threads,
     )  # fmt: skip
     return report, save_report(Path(f"{path.stem}-report") if out is None else out, report)
+
+
+def is_followed(source: str) -> bool:
+    """Whether a training on this data is followed by its report unless it is said otherwise: that on own data is."""
+    return source not in KNOWN
+
+
+def after_training(forecast: Forecast | None) -> str:
+    """Say how much longer a training takes for its report, which is not in its budget.
+
+    >>> after_training(None)
+    'takes some time more after the training'
+    """
+    return f"takes {'some time' if forecast is None else forecast.words()} more after the training"
 
 
 def report_time(dataset: Dataset, family: Family, config: Mapping[str, Any]) -> Forecast | None:

@@ -165,7 +165,7 @@ def _figures(report: Report) -> str:
         if result.find(metric.name)
     )
     return (
-        '<h2>Figures</h2><div class="wide"><table>'
+        '<h2>Figures</h2><div class="wide"><table class="figures">'
         f"<thead><tr><th></th>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
         "<p><small>Brackets are 95% intervals over samples, &plusmn; one standard error; a figure without "
         "either has no interval that was found to hold. Columns after the first need no model: they say what a figure "
@@ -175,10 +175,13 @@ def _figures(report: Report) -> str:
 
 def _figure(result: Result, metric: Metric, controls: Sequence[str], first: bool) -> str:
     model = result.find(metric.name)
+    label = "" if model is None else model.row
     notes = [note for note in (metric.unit, DIRECTIONS[metric.better]) if note]
     name = f"{_text(metric.name)}<br><small>{_text(', '.join(notes))}</small>"
-    cells = f'<td class="n model">{_cell(model, metric)}</td>'
-    cells += "".join(f'<td class="n">{_cell(result.find(metric.name, control), metric)}</td>' for control in controls)
+    cells = f'<td class="n model" data-of="{_text(label)}">{_cell(model, metric)}</td>'
+    for control in controls:
+        row = result.find(metric.name, control)
+        cells += f'<td class="{"n" if row else "n none"}" data-of="{_text(control)}">{_cell(row, metric)}</td>'
     return f'<tr class="{"first" if first else "next"}"><th scope="row">{name}</th>{cells}</tr>'
 
 
@@ -262,11 +265,15 @@ body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding
 h1{font-size:1.5rem;margin-bottom:.5rem}h2{font-size:1.15rem;margin-top:2.2rem}
 p.verdict{font-size:1.15rem;max-width:60rem}
 table{border-collapse:collapse;min-width:60%}
-th,td{padding:.3rem .7rem;text-align:left;vertical-align:top;font-weight:400}
+th,td{padding:.3rem .5rem;text-align:left;vertical-align:top;font-weight:400}
 thead th{border-bottom:2px solid var(--line);vertical-align:bottom}tr.first>*{border-top:1px solid var(--line)}
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}thead .n{white-space:normal}
 .wide{background:linear-gradient(to left,Canvas 60%,#0000) right/5rem 100% no-repeat local,
 linear-gradient(to left,#8888,#0000) right/1.2rem 100% no-repeat scroll}
+.figures th[scope]{position:sticky;left:0;background:Canvas;max-width:11rem}td.n small{font-size:.76rem}
+.plots{display:grid;gap:.5rem}.plots.large{grid-template-columns:repeat(auto-fill,minmax(min(100%,30rem),1fr))}
+.plots.small{grid-template-columns:repeat(auto-fill,minmax(min(100%,15rem),1fr))}
+.plots img{width:100%;image-rendering:auto}
 td.model{font-weight:600;background:var(--soft)}td.model small{font-weight:400}
 small{opacity:.75}.wide{overflow-x:auto}figure{margin:1rem 0}img{max-width:100%;height:auto;image-rendering:pixelated}
 figcaption{font-size:.85rem;opacity:.75}svg{max-width:100%;height:auto}
@@ -277,5 +284,10 @@ dl.about{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;font-
 dl.about dt{margin:0;opacity:.75}dl.about dd{margin:0}
 details{margin-top:1.5rem}summary{font-size:1.15rem;cursor:pointer}
 @media(max-width:40rem){dl.about{grid-template-columns:1fr}dl.about dd{margin-bottom:.4rem}}
-@media(max-width:40rem){th,td{padding:.3rem .4rem}.n{font-size:.9rem}}
+@media(max-width:40rem){th,td{padding:.3rem .4rem}.figures{min-width:100%}.figures thead{display:none}
+.figures tr,.figures th[scope]{display:block;max-width:none}.figures tr{border-top:1px solid var(--line);
+padding:.3rem 0}tr.first>*{border-top:0}.figures br{display:none}.figures th small::before{content:" "}
+.figures td{display:flex;justify-content:flex-end;align-items:baseline;gap:.5rem;padding:.1rem .4rem}
+.figures td::before{content:attr(data-of);margin-right:auto;font-weight:400;font-size:.85rem;white-space:normal;
+text-align:left}.figures td.none{display:none}}
 """.strip().replace("\n", "")

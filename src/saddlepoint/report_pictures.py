@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def more_pictures(gallery: Gallery | None) -> str:
             image(
                 sheet,
                 "the samples nearest to a training image, relative to its neighbourhood, each with that image in a "
-                f"yellow frame on its right; distances {gallery.distances[0]:.3g} to {gallery.distances[-1]:.3g}",
+                f"yellow frame on its right; {reach(gallery.distances)}",
             )
         )
     if gallery.by_class is not None:
@@ -70,15 +71,42 @@ def more_pictures(gallery: Gallery | None) -> str:
     return "".join(parts)
 
 
+def reach(distances: Sequence[float]) -> str:
+    """Say between which values distances lie, both ends with as many digits.
+
+    >>> reach([10.05, 9.8, 9.9999]), reach([0.5])
+    ('distances 9.80 to 10.1', 'distance 0.500')
+    """
+    ends = (min(distances), max(distances))
+    low, high = (f"{value:,.0f}" if value >= 999.5 else f"{value:#.3g}".removesuffix(".") for value in ends)
+    return f"distance {low}" if low == high else f"distances {low} to {high}"
+
+
 def image(picture: Image.Image, caption: str) -> str:
     """Return a picture with its caption, within the page itself."""
+    words = html.escape(caption)
+    return f"<figure>{_inlaid(picture, caption)}<figcaption>{words}</figcaption></figure>"
+
+
+def plots(pictures: Mapping[str, Image.Image], caption: str, size: str) -> str:
+    """Return diagrams beside one another, as many as the page has room for, with one caption.
+
+    Args:
+        pictures: diagrams by what they show.
+        caption: of all.
+        size: ``large`` or ``small``.
+    """
+    inlaid = "".join(_inlaid(picture, f"{caption}: {name}") for name, picture in pictures.items())
+    return f'<figure><div class="plots {size}">{inlaid}</div><figcaption>{html.escape(caption)}</figcaption></figure>'
+
+
+def _inlaid(picture: Image.Image, words: str) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     data = base64.b64encode(buffer.getvalue()).decode()
-    words = html.escape(caption)
     return (
-        f'<figure><img alt="{words}" width="{picture.width}" height="{picture.height}" '
-        f'src="data:image/png;base64,{data}"><figcaption>{words}</figcaption></figure>'
+        f'<img alt="{html.escape(words)}" width="{picture.width}" height="{picture.height}" '
+        f'src="data:image/png;base64,{data}">'
     )
 
 
@@ -107,10 +135,20 @@ def _filmstrip(snapshots: Path | None, size: tuple[int, ...]) -> str:
 def _series(gallery: Gallery) -> str:
     """Paths, autocorrelation and maps of sequences beside real ones."""
     assert gallery.real is not None
-    real, fake, names = gallery.real, gallery.samples, gallery.columns
-    parts = [image(explore_series.paths(real, fake, names), "training windows and the first samples, not chosen")]
-    plot = explore_series.autocorrelation_plot(real, fake, names)
-    parts.append(image(plot, "mean autocorrelation about each window's own mean"))
+    real, fake = gallery.real, gallery.samples
+    names = explore_series.names_of(gallery.columns, real.shape[2])
+    # One picture a column, so that a wide page has them side by side, and a phone can read them.
+    own = {name: (real[..., k : k + 1], fake[..., k : k + 1], [name]) for k, name in names}
+    parts = [
+        plots(
+            {name: explore_series.paths(*both) for name, both in own.items()},
+            "training windows and the first samples, not chosen", "large",
+        ),
+        plots(
+            {name: explore_series.autocorrelation_plot(*both) for name, both in own.items()},
+            "mean autocorrelation about each window's own mean", "small",
+        ),
+    ]  # fmt: skip
     if min(len(real), len(fake)) >= 5:
         caption = "principal components of the training windows, and t-SNE of both"
         parts.append(image(explore_series.maps(real, fake), caption))

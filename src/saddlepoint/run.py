@@ -31,6 +31,7 @@ from saddlepoint.engine import runtime
 from saddlepoint.engine.doctor import Diagnosis, diagnose
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.origin import counted, refuse_gone
+from saddlepoint.engine.standing import standing_of
 from saddlepoint.engine.state import newest_checkpoint
 from saddlepoint.engine.threads import told_threads
 from saddlepoint.engine.training import load_weights
@@ -451,19 +452,21 @@ class Run:
         """
         from saddlepoint.evaluate import evaluate
 
-        dataset = self.dataset(say)
-        return evaluate(
-            self.subject(dataset),
-            dataset,
-            protocols,
-            seed=seed,
-            features=features,
-            cache_dir=cache_dir() / "controls",
-            progress=say,
-            detail=detail,
-            partial=partial,
-            threads=threads,
-        )
+        shown = contextlib.nullcontext() if weights.is_export(self.path) else RunFolder(self.path).measured()
+        with shown as note:
+
+            def tell(line: str) -> None:
+                if note is not None:
+                    note(line)
+                if say is not None:
+                    say(line)
+
+            dataset = self.dataset(say)
+            return evaluate(
+                self.subject(dataset), dataset, protocols, seed=seed, features=features,
+                cache_dir=cache_dir() / "controls", progress=tell, detail=detail or say, partial=partial,
+                threads=threads,
+            )  # fmt: skip
 
     def save_report(self, report: Report, folder: str | Path | None = None) -> Path:
         """Write ``metrics.jsonl`` (one line a protocol is added) and ``index.html``; return the page's path.
@@ -476,18 +479,25 @@ class Run:
 
         return save_report(RunFolder(self.path).report if folder is None else folder, report, self._training())
 
+    @property
+    def seconds(self) -> float | None:
+        """Training time until the newest checkpoint, in seconds: what a budget counts, of all processes that trained.
+
+        The log, which is written at reports only, ends earlier. None of an export, which has no checkpoints.
+        """
+        return standing_of(RunFolder(self.path)).seconds or None
+
     def _training(self) -> Training:
         from saddlepoint.report import Training
         from saddlepoint.report_facts import changed_options, chosen_options
 
         config, diagnosis = self.config, self.diagnosis
-        clock = [line["timing"].get("seconds") for line in self.log if isinstance(line.get("timing"), dict)]
-        machine, seconds = config.get("machine", {}), clock[-1] if clock else None
+        machine, seconds = config.get("machine", {}), self.seconds
         facts = {
             "run": self.path.name,
             "family": f"{config['family']}, preset {config['preset']}, seed of training {config['settings']['seed']}",
             "trained": f"{self.step * self.family.config.batch_size:,} samples seen, step {self.step:,}"
-            + ("" if seconds is None else f", {seconds:,.0f} s"),
+            + ("" if seconds is None else f", {seconds:,.0f} s of training"),
             "machine": ", ".join(str(machine[key]) for key in ("processor", "torch") if key in machine)
             + f", {told_threads(self.log, config.get('threads'))}, {config['device']}",
             "saddlepoint": str(config.get("saddlepoint", "?")),

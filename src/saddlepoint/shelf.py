@@ -10,21 +10,24 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from saddlepoint import jobs
 from saddlepoint._errors import CheckpointError, ConfigError, SaddlepointError
 from saddlepoint._files import read_json, write_atomically
-from saddlepoint.engine.folder import RunFolder, snapshots_in
+from saddlepoint.engine.folder import MEASURING, RunFolder, snapshots_in
 from saddlepoint.engine.lookup import check_name, runs_folder
 
-STATES = ("starting", "running", "paused", "stopped", "finished", "failed", "broken")
+if TYPE_CHECKING:
+    from saddlepoint.evaluate import Result
+
+STATES = ("starting", "running", "measuring", "paused", "stopped", "finished", "failed", "broken")
 
 TAGS = "tags.json"
 """File in the run folder with the words that a person gave it."""
 
 _TAIL_BYTES = 16_384
-_WATCHED = ("config.json", "status.json", "log.jsonl", "report/metrics.jsonl", jobs.OUTPUT, TAGS)
+_WATCHED = ("config.json", "status.json", "log.jsonl", "report/metrics.jsonl", jobs.OUTPUT, TAGS, MEASURING)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Figure:
         value: the figure, with its interval if it has one, as people read it.
         number: the figure.
         better: ``lower``, ``higher`` or ``neither``.
+        judges: whether a good value speaks for the samples; by plain pixels none does (`cannot_judge`).
     """
 
     protocol: str
@@ -44,6 +48,7 @@ class Figure:
     value: str
     number: float = 0.0
     better: str = "neither"
+    judges: bool = True
 
 
 @dataclass(frozen=True)
@@ -53,18 +58,20 @@ class Entry:
     Attributes:
         name: of the folder.
         state: one of `STATES`.
-        detail: in words: why it ended, or what is broken.
+        detail: in words: why it ended, or what is broken; of one that is measured, what it is at.
         family, preset, data: what is trained on what; "" where that cannot be read.
         modality: image, vector or sequence; "" where that cannot be read.
         nimg: samples seen.
         progress: share of the budget that is spent, in [0, 1]; None without a budget that can be told.
         verdict: the doctor's last word; "" before the first.
-        figures: first figure of each protocol.
+        standing: where the samples stand by all that was measured, one of `STANDINGS`; "" before.
+        figures: first figure of each protocol; of precision and recall also the other two, which it needs beside it.
         picture: step of the newest snapshot; None before the first.
         reported: whether there is a page with its figures.
         changed: time of the last change, seconds since the epoch.
         seconds: trained.
         tags: words that a person gave it.
+        fingerprint: of the data as the run reads it; "" where that cannot be read.
         path: of the folder.
     """
 
@@ -78,12 +85,14 @@ class Entry:
     nimg: int = 0
     progress: float | None = None
     verdict: str = ""
+    standing: str = ""
     figures: tuple[Figure, ...] = ()
     picture: int | None = None
     reported: bool = False
     changed: float = 0.0
     seconds: float = 0.0
     tags: tuple[str, ...] = ()
+    fingerprint: str = ""
     path: Path = Path()
 
 
@@ -113,9 +122,9 @@ class Shelf:
         stamp = _stamp(path)
         kept = self._known.get(name)
         # Whether a process still trains shows in no file's time.
-        if kept is None or kept[0] != stamp or kept[1].state in ("starting", "running"):
+        if kept is None or kept[0] != stamp or kept[1].state in ("starting", "running", "measuring"):
             kept = self._known[name] = (stamp, _look(path, max(stamp, default=0) / 1e9))
-        if jobs.is_starting(path):
+        if kept[1].state != "measuring" and jobs.is_starting(path):
             return replace(kept[1], state="starting", detail="")
         return kept[1]
 
@@ -156,7 +165,11 @@ def _read(path: Path, changed: float) -> Entry:
         state, detail = "paused", "saved; it can go on"
     elif state == "finished" and detail == "stopped":
         state = "stopped"
+    over = state in ("finished", "stopped")
+    if over and (at := folder.measuring()) is not None:
+        state, detail = "measuring", at[1]
     nimg, seconds = max(nimg, int(status.get("nimg", 0))), max(seconds, float(status.get("seconds", 0.0)))
+    standing, figures = _measured(path)
     spent = _spent(settings, nimg, seconds, int(config["options"]["batch_size"]))
     return Entry(
         name=path.name,
@@ -167,14 +180,16 @@ def _read(path: Path, changed: float) -> Entry:
         data=str(data.get("name", data["source"])),
         modality=str(data.get("modality", "")),
         nimg=nimg,
-        progress=1.0 if state == "finished" else spent,
+        progress=1.0 if status.get("state") == "finished" and state != "stopped" else spent,
         verdict=str(last.get("verdict") or status.get("verdict") or ""),
-        figures=read_figures(path),
+        standing=standing,
+        figures=figures,
         picture=max(snapshot_steps(path), default=None),
         reported=(folder.report / "index.html").is_file(),
         changed=changed,
         seconds=seconds,
         tags=read_tags(path),
+        fingerprint=str(data.get("fingerprint", "")),
         path=path,
     )
 
@@ -275,6 +290,8 @@ def _own(root: str | Path, name: str, change: str = "") -> Path:
         raise CheckpointError(f"there is no run '{name}' in '{root}'; `saddle runs` lists them")
     if change and (jobs.is_starting(path) or RunFolder(path).trainer() is not None):
         raise CheckpointError(f"'{name}' is being trained, and cannot be {change} now; stop it first")
+    if change and RunFolder(path).measuring() is not None:
+        raise CheckpointError(f"'{name}' is being measured, and cannot be {change} now; wait for it, or stop it first")
     return path
 
 
@@ -303,23 +320,41 @@ def last_line(path: Path) -> dict[str, Any]:
     return {}
 
 
-def read_figures(path: Path) -> tuple[Figure, ...]:
-    """Return the first figure of each protocol in a run's report; empty before an evaluation, or if it is damaged."""
+def _measured(path: Path) -> tuple[str, tuple[Figure, ...]]:
+    """Return where a run's samples stand, and its figures; nothing before an evaluation, or if it is damaged."""
     file = RunFolder(path).report / "metrics.jsonl"
     if not file.exists():
-        return ()
-    from saddlepoint.evaluate import read_results, shown
+        return "", ()
+    from saddlepoint.evaluate import read_results, report_of
 
     try:
         results = read_results(file)
     except SaddlepointError:
-        return ()
-    first = [(result, result.metrics[0], result.find(result.metrics[0].name)) for result in results if result.metrics]
-    return tuple(
-        Figure(r.protocol, metric.name, shown(row, metric), float(row.value), metric.better)
-        for r, metric, row in first
+        return "", ()
+    if not results:
+        return "", ()
+    report = report_of(results)
+    return report.standing, tuple(figure for result in report.results for figure in _figures(result))
+
+
+def _figures(result: Result) -> list[Figure]:
+    """Return the first figure of a protocol; of precision, recall, density and coverage the three that say most."""
+    from saddlepoint.evaluate import cannot_judge, shown
+    from saddlepoint.evaluate.rows import kind_of
+
+    together = kind_of(result.protocol) == "prdc"
+    metrics = [m for m in result.metrics if m.name in _TOGETHER] if together else result.metrics[:1]
+    rows = [(metric, result.find(metric.name)) for metric in metrics]
+    judges = not cannot_judge(result.protocol)
+    return [
+        Figure(result.protocol, metric.name, shown(row, metric), float(row.value), metric.better, judges)
+        for metric, row in rows
         if row is not None
-    )
+    ]
+
+
+_TOGETHER = ("precision", "recall", "coverage")
+"""A blot has a precision of 1, and noise may have coverage: none of them stands alone."""
 
 
 def snapshot_steps(path: Path) -> list[int]:

@@ -95,8 +95,7 @@ def facts(run: Run) -> dict[str, str]:
         found["export"] = f"of the run '{config['export'].get('run', '?')}': for sampling; its log stayed there"
         return found
     log, status = run.log, folder.read_status()
-    seconds = next((line["timing"]["seconds"] for line in reversed(log) if "timing" in line), None)
-    found["trained"] += (f", {seconds:,.0f} s" if seconds is not None else "") + _state(status)
+    found["trained"] += (f", {run.seconds:,.0f} s" if run.seconds is not None else "") + _state(status)
     if log:
         diagnosis = run.diagnosis
         found["doctor"] = f"{diagnosis.verdict}" + (

@@ -188,11 +188,14 @@ def _say(line: str, indent: int = 0) -> None:
 
 def print_runs(entries: Sequence[Entry], sizes: Sequence[int]) -> None:
     """Print runs as a table: what each is, how it stands, what was measured, bytes on the disk."""
+    from saddlepoint.report import STANDING
+
     console, table = _console(), Table(box=None, pad_edge=False)
     for heading in ("name", "family", "data", "state"):
         table.add_column(heading, overflow="fold")
     for heading in ("time", "kimg"):
         table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("samples", overflow="fold")
     table.add_column("figure", overflow="fold")
     table.add_column("MB", justify="right", no_wrap=True)
     table.add_column("tags", overflow="fold")
@@ -201,6 +204,7 @@ def print_runs(entries: Sequence[Entry], sizes: Sequence[int]) -> None:
         table.add_row(
             *map(escape, (entry.name, entry.family, entry.data, _state(entry))),
             duration(entry.seconds) if entry.seconds else "", f"{entry.nimg / 1000:,.1f}" if entry.family else "",
+            STANDING[entry.standing][0] if entry.standing else "",
             escape(f"{figure.protocol} {figure.value}") if figure else "", f"{size / 1e6:,.1f}",
             escape(", ".join(entry.tags)),
         )  # fmt: skip
@@ -208,8 +212,9 @@ def print_runs(entries: Sequence[Entry], sizes: Sequence[int]) -> None:
 
 
 def headline(entry: Entry) -> Figure | None:
-    """Return the figure that stands for a run: the Fréchet distance where there is one, or else the first."""
-    return next((f for f in entry.figures if kind_of(f.protocol) == "fd"), next(iter(entry.figures), None))
+    """Return the figure that stands for a run, of those that can judge: the Fréchet distance, or else the first."""
+    able = [figure for figure in entry.figures if figure.judges]
+    return next((f for f in able if kind_of(f.protocol) == "fd"), next(iter(able), None))
 
 
 def run_to_json(entry: Entry, size: int) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from starlette.websockets import WebSocketDisconnect
 from typer.testing import CliRunner
 
 import saddlepoint
-from saddlepoint import api, explore, jobs
+from saddlepoint import api, explore, jobs, tables
 from saddlepoint._errors import CheckpointError, ConfigError, DataError
 from saddlepoint.cli import app as command
 from saddlepoint.data import load_dataset
@@ -41,7 +41,7 @@ from saddlepoint.serve.studio.desk import Desk
 from saddlepoint.serve.studio.parts import formula
 from saddlepoint.serve.studio.thumbnails import rows_of, thumbnail
 from saddlepoint.serve.studio.uploads import Uploads
-from saddlepoint.shelf import Entry, Shelf, snapshot_steps
+from saddlepoint.shelf import Entry, Figure, Shelf, snapshot_steps
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 
@@ -228,7 +228,7 @@ def test_no_verdict_of_the_doctor_is_green() -> None:
     assert set(tones.values()) == {"", "amber", "red"}
 
 
-def measured(folder: Path) -> None:
+def measured(folder: Path, features: str = "mnist-lenet") -> None:
     """Give a run a report: a distance with an interval, one without a value, and a recall."""
     rows = (
         Row("distance", "generator (EMA)", 12.5, interval=(11.0, 14.0)),
@@ -239,8 +239,8 @@ def measured(folder: Path) -> None:
     shared |= {"seed": 0, "version": 1, "seconds": 1.0}
     distances = (Metric("distance", "lower"), Metric("unbiased", "lower"))
     results = (
-        Result("fd180_pixels_test", metrics=distances, rows=rows, **shared),
-        Result("prdc180_pixels_test", metrics=(Metric("recall", "higher"),), rows=recall, **shared),
+        Result(f"fd180_{features}_test", metrics=distances, rows=rows, **shared),
+        Result(f"prdc180_{features}_test", metrics=(Metric("recall", "higher"),), rows=recall, **shared),
     )
     omitted = {"cas": "the samples carry no labels"}
     report = Report(results, "generator (EMA)", "It is far.", omitted, ("Only 180 rows.",))
@@ -273,18 +273,87 @@ def test_the_table_of_runs_sorts_by_numbers(runs: Path, tmp_path: Path) -> None:
     assert set(headings) == {("fd", "distance", "lower"), ("prdc", "recall", "higher")}
     columns = {column["label"]: column for column in table._columns(headings)}
     assert {"distance \u2193", "recall \u2191"} <= set(columns)
+    assert list(columns).index("samples are") < list(columns).index("distance \u2193"), "the verdict stands first"
     rows = {entry.name: table._row(entry, headings) for entry in entries}
     place = columns["distance \u2193"]["field"]
     assert (rows["measured"][place], rows["new"][place]) == (12.5, None)
     assert rows["measured"]["shown"][place] == {
         "value": "12.5",
         "error": "[11.0, 14.0]",
-        "protocol": "fd180_pixels_test",
+        "protocol": "fd180_mnist-lenet_test",
     }
+    assert (rows["measured"]["worth"], rows["measured"]["worth_tone"]) == ("a part of the data's variety", "amber")
+    assert (rows["new"]["worth"], rows["new"]["standing"] > rows["measured"]["standing"]) == ("", True)
     assert rows["measured"]["reported"]
     assert not rows["new"]["reported"]
     assert rows["new"]["share"] is None, "a bar is for runs that are being trained"
     assert [entry.name for entry in entries if table._fits(entry, ["digits", "new"])] == ["new"]
+
+
+def fog(folder: Path) -> None:
+    """Give a run the report of grey fog: by plain pixels its precision is 1, and all else says that it is worthless."""
+    shared: dict[str, Any] = {"summary": "precision and recall", "verdict": "", "data": "digits", "fingerprint": "ab"}
+    values = {"precision": (1.0, 0.9), "recall": (0.0, 0.8), "coverage": (0.01, 0.9)}
+    rows = [
+        row
+        for name, (own, real) in values.items()
+        for row in (
+            Row(name, "generator", own, details={"n": 180}),
+            Row(name, "held-out images", real, role="control", details={"n": 180}),
+        )
+    ]
+    metrics = tuple(Metric(name, "higher", digits=3) for name in values)
+    bound = (Row("JSD", "generator", 0.6, interval=(0.55, 0.62)), Row("JSD", "held-out images", 0.0, role="control"))
+    results = (
+        Result(
+            "jsd180_pixels_test",
+            metrics=(Metric("JSD", "lower"),),
+            rows=bound,
+            seed=0,
+            version=1,
+            seconds=1.0,
+            **shared,
+        ),
+        Result("prdc180_pixels_test", metrics=metrics, rows=tuple(rows), seed=0, version=1, seconds=1.0, **shared),
+    )
+    save_report(folder / "report", Report(results, "generator", ""))
+
+
+def test_grey_fog_is_nowhere_the_best_run(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "whole", tmp_path / "fog")
+    fog(tmp_path / "fog")
+    entry = Shelf(tmp_path).entry("fog")
+    assert entry.standing == "far"
+    assert [(f.metric, f.number, f.judges) for f in entry.figures] == [
+        ("JSD", 0.6, True), ("precision", 1.0, False), ("recall", 0.0, False), ("coverage", 0.01, False),
+    ]  # fmt: skip
+    headings = table.headline([entry])
+    assert headings == [("jsd", "JSD", "lower")], "what cannot judge is nothing to sort by"
+    row = table._row(entry, headings)
+    assert (row["worth"], row["worth_tone"]) == ("far from the data", "red")
+    assert row["lines"] == ["JSD \u2193 0.60 [0.55, 0.62]"]
+    shown = figures.lines_of(figures.results_of(tmp_path / "fog"))
+    assert [line[0] for line in shown if "precision" in line[0]] == [
+        "precision \u2191\nhigher is better, by plain pixels: a good value says nothing"
+    ]
+
+
+def test_the_list_of_runs_says_where_samples_stand(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(runs / "whole", tmp_path / "fog")
+    fog(tmp_path / "fog")
+    tables.print_runs(Shelf(tmp_path).entries(), [0])
+    said = capsys.readouterr().out
+    assert "far from the data" in said
+    assert "precision" not in said
+
+
+def test_precision_stands_beside_recall_and_coverage() -> None:
+    own = [Figure("prdc180_mnist-lenet_test", name, "1", 1.0, "higher") for name in ("precision", "recall", "coverage")]
+    entries = [Entry("a", "finished", figures=(Figure("jsd180_whole", "JSD", "0", 0.0, "lower"), *own))]
+    entries.append(Entry("b", "finished", figures=tuple(own)))
+    assert [metric for _, metric, _ in table.headline(entries)] == ["precision", "recall", "coverage"]
 
 
 def test_compare_begins_with_two_runs_on_the_same_data() -> None:
@@ -295,6 +364,20 @@ def test_compare_begins_with_two_runs_on_the_same_data() -> None:
     assert compare.pair_of(entries[:2]) == ("a", "b")
     known = {entry.name: entry for entry in entries}
     assert compare.partners(known, "c") == {"b": "b", "a": "a (on other data: x)"}
+
+
+def test_data_is_the_same_by_what_it_holds_not_by_its_path() -> None:
+    """One run was given a relative path, one the whole; the newest is on data that no other run has."""
+    entries = [
+        Entry(name, "finished", family="gan", data=data, fingerprint=fingerprint)
+        for name, data, fingerprint in (
+            ("flags", "/pictures/flags", "f"), ("dcgan", "/pictures/emoji", "e"), ("small", "emoji", "e16"),
+            ("stylegan", "emoji", "e"),
+        )
+    ]  # fmt: skip
+    assert compare.pair_of(entries) == ("dcgan", "stylegan")
+    assert next(iter(compare.partners({e.name: e for e in entries}, "stylegan"))) == "dcgan"
+    assert not compare.same_data(entries[2], entries[3]), "the same path at another size is other data"
 
 
 def test_small_pictures_show_the_first_samples(tmp_path: Path) -> None:

@@ -213,10 +213,62 @@ class RunFolder:
     def last_trainer(self) -> int:
         """Return the number of the process that trains or trained here last; 0 if it is another machine's, or none."""
         try:
-            number, _, host = (self.path / ".lock").read_text().strip().partition(" ")
+            return _process((self.path / ".lock").read_text())
         except OSError:
             return 0
-        return int(number) if number.isdecimal() and host == socket.gethostname() else 0
+
+    @contextlib.contextmanager
+    def measured(self) -> Iterator[Callable[[str], None]]:
+        """Let others see that this process measures the run; the note goes with the process, however it ends.
+
+        Yields a function that receives what it is at. Nobody is turned away: where the note cannot be written, or
+        another process measures already, nothing is noted.
+        """
+        with contextlib.ExitStack() as held:
+            try:
+                file = held.enter_context(open(self.path / MEASURING, "a"))
+            except OSError:
+                yield lambda line: None
+                return
+            if not _locked(file.fileno(), exclusive=True):
+                yield lambda line: None
+                return
+
+            def note(line: str) -> None:
+                with contextlib.suppress(OSError):
+                    file.truncate(0)
+                    file.write(f"{os.getpid()} {socket.gethostname()}\n{line}\n")
+                    file.flush()
+
+            try:
+                note("")
+                yield note
+            finally:
+                (self.path / MEASURING).unlink(missing_ok=True)
+
+    def measuring(self) -> tuple[int, str] | None:
+        """Return the process that measures the run, 0 if it is another machine's, and what it is at; None: none does.
+
+        Where files cannot be locked, none is seen.
+        """
+        try:
+            with open(self.path / MEASURING) as file:
+                if _locked(file.fileno(), exclusive=False):
+                    return None
+                who, _, line = file.read().partition("\n")
+        except OSError:
+            return None
+        return _process(who), line.strip()
+
+
+MEASURING = ".measuring"
+"""File in the run folder of the process that measures it."""
+
+
+def _process(text: str) -> int:
+    """Return the number in the text of a lock; 0 if it is another machine's, or none."""
+    number, _, host = text.strip().partition(" ")
+    return int(number) if number.isdecimal() and host == socket.gethostname() else 0
 
 
 _PATIENCE = (0.05, 0.05, 0.1)

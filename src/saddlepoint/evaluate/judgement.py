@@ -18,6 +18,9 @@ STANDINGS = ("near", "different", "far", "narrow", "copies", "unknown")
 
 NEAR, DIFFERENT, FAR = 0, 1, 2
 
+_BY_FEATURES = ("fd", "kd", "prdc")
+"""Kinds of protocols whose features may be plain pixels."""
+
 _BLIND = 0.05
 """Width in nats of the bound's interval above which a small bound says nothing."""
 
@@ -151,6 +154,15 @@ def _measured(report: Report, held_out: str) -> list[Voice]:
 def by_pixels(report: Report, kind: str) -> bool:
     """Whether a protocol was measured on plain pixels."""
     return any(kind_of(r.protocol) == kind and "_pixels" in r.protocol for r in report.results)
+
+
+def cannot_judge(protocol: str) -> bool:
+    """Whether a figure is one by which nothing can be called good: a distance or a share by plain pixels.
+
+    >>> cannot_judge("prdc379_pixels_test"), cannot_judge("prdc379_dino_test"), cannot_judge("memorisation379_pixels")
+    (True, False, False)
+    """
+    return kind_of(protocol) in _BY_FEATURES and "_pixels" in protocol
 
 
 def _pair(report: Report, kind: str, metric: str, held_out: str) -> tuple[Row, Row] | None:

@@ -57,11 +57,15 @@ class Metric:
 
         >>> Metric("distance", "lower", digits=3).show(1690.6014)
         '1,691'
+        >>> Metric("distance", "lower", digits=3).show(-0.0002)
+        '0.000'
         """
         if self.name.endswith("p-value"):
             return f"{value:.2g}" if value >= 1e-4 else "<0.0001"
         large = len(str(int(abs(value)))) - 1 if math.isfinite(value) else 0
-        return f"{value:,.{max(0, self.digits - large) if self.digits != 1 else 1}f}"
+        decimals = max(0, self.digits - large) if self.digits != 1 else 1
+        # What is rounded to nothing has no sign: 0.0 takes it away.
+        return f"{round(value, decimals) + 0.0:,.{decimals}f}" if math.isfinite(value) else f"{value:f}"
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,7 @@ def _training(run: Run) -> str:
         ("family, preset", f"{config['family']}, {config['preset']}"),
         ("seed", str(config["settings"]["seed"])),
         ("samples seen", f"{run.step * run.family.config.batch_size:,} in {run.step:,} steps"),
+        *([] if run.seconds is None else [("training time", f"{run.seconds:,.0f} s")]),
         ("weights", "moving average of the generator" if run.averaged else "last"),
         ("the training doctor, of the course of training, not of the samples", run.diagnosis.verdict),
     ]

@@ -1,14 +1,77 @@
-"""What can be done with a whole run: rename it, remove it; each asks first."""
+"""What can be done with a whole run: train it on, rename it, remove it; each asks first."""
 
 from __future__ import annotations
 
 import asyncio
+import shlex
+from functools import partial
 
 from nicegui import ui
 
+from saddlepoint import api, jobs
+from saddlepoint._errors import ConfigError
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.standing import standing_of
+from saddlepoint.measure import is_followed
 from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.desk import Desk
 from saddlepoint.shelf import remove_run, rename_run
+
+_TIMES = ("+10m", "+1h", "+8h")
+
+
+def further(desk: Desk, name: str, time: str, report: bool) -> None:
+    """Train a run on for so much longer, through ``saddle train --resume``.
+
+    Args:
+        desk: the studio's state.
+        name: of the run.
+        time: such as ``10m`` or ``+10m``: more than is spent.
+        report: whether it is measured at the end.
+
+    Raises:
+        CheckpointError: if it is being trained or measured, or cannot be read.
+        ConfigError: if the time is none, or all stages of the run are over.
+        DataError: if its data is no longer where it was.
+    """
+    folder, budget = desk.folder(name), f"+{time.strip().removeprefix('+').strip()}"
+    if over := standing_of(RunFolder(folder)).over:
+        raise ConfigError(f"{over}: this run has nothing left to train")
+    api.plan_to_resume(folder, budget=budget)  # refused here, where somebody reads it
+    jobs.go_on(folder, budget, report)
+
+
+async def train_on(desk: Desk, name: str) -> bool:
+    """Ask how much longer a run is to be trained, and go on; return whether it does."""
+    folder = desk.folder(name)
+    measured = is_followed(str(RunFolder(folder).read_config()["data"]["source"]))
+    with ui.dialog() as dialog, ui.card().classes("w-full max-w-lg"):
+        ui.label(f"Train {name} on").classes("text-lg font-medium break-words").props("role=heading aria-level=2")
+        time = ui.input("more training time", value=_TIMES[0]).classes("w-full").props("autofocus")
+        with ui.row().classes("gap-1"):
+            for offered in _TIMES:
+                ui.button(offered, on_click=partial(time.set_value, offered)).props("flat dense no-caps")
+        report = ui.checkbox("measure the samples at the end", value=measured)
+        line = parts.copyable("command", "")
+
+        def said() -> None:
+            words = ["saddle", "train", "--resume", str(folder), "--budget", str(time.value or "")]
+            own = report.value if report.value != measured else None
+            line(shlex.join(words + ([] if own is None else ["--report" if own else "--no-report"])))
+
+        said()
+        for control in (time, report):
+            control.on_value_change(said)
+        time.on("keydown.enter", lambda: dialog.submit(True))
+        with ui.row().classes("w-full justify-end gap-2"):
+            ui.button("Cancel", on_click=lambda: dialog.submit(False)).props("flat no-caps")
+            ui.button("Train on", on_click=lambda: dialog.submit(True)).props("no-caps")
+    answer = await parts.here(dialog)
+    asked, wanted = str(time.value or ""), bool(report.value)
+    dialog.delete()
+    if answer:
+        await parts.here(asyncio.to_thread(further, desk, name, asked, wanted))
+    return bool(answer)
 
 
 async def rename(desk: Desk, name: str) -> str:
@@ -16,7 +79,7 @@ async def rename(desk: Desk, name: str) -> str:
     new = (await parts.asked(f"New name of {name}", name, "Rename")).strip()
     if not new or new == name:
         return ""
-    await asyncio.to_thread(rename_run, desk.shelf.root, name, new)
+    await parts.here(asyncio.to_thread(rename_run, desk.shelf.root, name, new))
     ui.notify(f"{name} is now {new}.")
     return new
 
@@ -26,6 +89,6 @@ async def remove(desk: Desk, name: str) -> bool:
     question = f"Delete {name} with its checkpoints, pictures and figures? This cannot be undone."
     if not await parts.confirmed(question, "Delete"):
         return False
-    await asyncio.to_thread(remove_run, desk.shelf.root, name)
+    await parts.here(asyncio.to_thread(remove_run, desk.shelf.root, name))
     ui.notify(f"{name} is deleted.")
     return True

@@ -40,7 +40,9 @@ class Source:
         with ui.row().classes("items-end gap-3 w-full"):
             self.field = ui.input("data", placeholder="a path, a name, or hf:owner/name", autocomplete=list(KNOWN))
             self.field.props("stack-label").classes("grow min-w-48")
-            ui.button("Choose a folder or file", icon="folder_open", on_click=self.browse).props("outline no-caps")
+            ui.button("Choose a folder or file", icon="folder_open", on_click=parts.guarded(self.browse)).props(
+                "outline no-caps"
+            )
         DropZone(desk.uploads, "Drop pictures, a folder of them, a table or a zip here", self.brought, folders=True)
         with ui.row().classes("items-center gap-2"):
             parts.say("Or try:").classes("small")
@@ -61,13 +63,13 @@ class Source:
 
     async def brought(self, ticket: str) -> None:
         """Keep the files that came, and choose them."""
-        await self.take(str(await asyncio.to_thread(self.desk.uploads.keep, ticket)))
+        await self.take(str(await parts.here(asyncio.to_thread(self.desk.uploads.keep, ticket))))
 
     async def browse(self) -> None:
         """Choose a folder or a file of this machine."""
         with ui.dialog() as dialog, ui.card().classes("w-full max-w-2xl"):
             Chooser(self.desk.roots, dialog.submit)
-        path = await dialog
+        path = await parts.here(dialog)
         dialog.delete()
         if path:
             await self.take(str(path))

@@ -10,11 +10,11 @@ from nicegui import ui
 from saddlepoint import pictures
 from saddlepoint._errors import SaddlepointError
 from saddlepoint.engine.folder import RunFolder
-from saddlepoint.evaluate import ARROWS, shown
+from saddlepoint.evaluate import ARROWS, cannot_judge, shown
 from saddlepoint.measure import compare_runs
 from saddlepoint.serve.studio import charts, parts
 from saddlepoint.serve.studio.desk import Desk, data_of, standing
-from saddlepoint.serve.studio.figures import measure_button, results_of
+from saddlepoint.serve.studio.figures import BLIND, measure_button, results_of
 from saddlepoint.shelf import Entry
 
 _CURVES = ("V", "D(x)", "D(G(z))")
@@ -44,7 +44,7 @@ def show(desk: Desk, one: str = "", two: str = "") -> None:
             area.clear()
             # What is drawn while another choice comes goes with its own place.
             with area, ui.column().classes("w-full gap-4 pt-4") as place:
-                if entries[pair[0]].data != entries[pair[1]].data:
+                if not same_data(entries[pair[0]], entries[pair[1]]):
                     words = " and ".join(f"{name} on {data_of(entries[name])}" for name in pair)
                     ui.label(f"These runs are on different data ({words}): their figures cannot be compared.")
                 await _sides(desk, pair, int(seed.value or 0))
@@ -81,17 +81,24 @@ def pair_of(entries: Sequence[Entry], one: str = "", two: str = "") -> tuple[str
         given = one if one in known else two
         return given, next(iter(partners(known, given)))
     for number, entry in enumerate(entries):
-        same = [other.name for other in entries[number + 1 :] if other.data == entry.data]
+        same = [other.name for other in entries[number + 1 :] if same_data(other, entry)]
         if same:
             return entry.name, same[0]
     return entries[0].name, entries[1].name
 
 
+def same_data(one: Entry, two: Entry) -> bool:
+    """Whether two runs read the same rows in the same way, whatever path they were given."""
+    if one.fingerprint and two.fingerprint:
+        return one.fingerprint == two.fingerprint
+    return one.data == two.data
+
+
 def partners(entries: Mapping[str, Entry], name: str) -> dict[str, str]:
     """Return the runs to compare one with, by name: those on the same data first; of others their data is said."""
     others = [entry for entry in entries.values() if entry.name != name]
-    others.sort(key=lambda entry: entry.data != entries[name].data)
-    alike = {entry.name: entry.data == entries[name].data for entry in others}
+    others.sort(key=lambda entry: not same_data(entry, entries[name]))
+    alike = {entry.name: same_data(entry, entries[name]) for entry in others}
     return {n: n if same else f"{n} (on other data: {data_of(entries[n])})" for n, same in alike.items()}
 
 
@@ -108,13 +115,15 @@ async def _sides(desk: Desk, pair: list[str], seed: int) -> None:
                 parts.say(f"{entry.family} {entry.preset} on {data_of(entry)}; {standing(entry)}").classes("small")
                 if entry.verdict:
                     parts.badge(f"doctor: {entry.verdict}", parts.tone_of(entry.verdict))
+                if entry.standing:
+                    parts.badge(*parts.worth_of(entry.standing))
                 wheel = parts.waiting("Drawing samples")
                 picture = parts.Picture(f"samples of {name}, seed {seed}").classes("large")
                 made.append((name, picture, wheel, parts.say("")))
     for name, picture, wheel, problem in made:
         try:
-            run, _ = await desk.opened(name)
-            picture.show(await asyncio.to_thread(pictures.made, run, "grid", None, seed=seed))
+            run, _ = await parts.here(desk.opened(name))
+            picture.show(await parts.here(asyncio.to_thread(pictures.made, run, "grid", None, seed=seed)))
         except (SaddlepointError, OSError) as error:
             problem.text = str(error)
         wheel.set_visibility(False)
@@ -157,7 +166,8 @@ def _figures(desk: Desk, pair: list[str], again: Callable[[], Awaitable[None]]) 
         for line in found:
             values = [shown(line.rows[name], line.metric) if name in line.rows else "" for name in pair]
             if any(values):
-                name = f"{line.metric.name} {ARROWS[line.metric.better]}".strip()
+                blind = f"\n{BLIND}" if cannot_judge(line.protocol) else ""
+                name = f"{line.metric.name} {ARROWS[line.metric.better]}".strip() + blind
                 lines.append([f"{name}\n{line.protocol}", *values, line.words()])
         if len(lines) > 1:
             with parts.wide():

@@ -109,9 +109,10 @@ class Desk:
 
 def standing(entry: Entry) -> str:
     """Say in one line how a run stands."""
-    over = entry.progress is None or entry.state == "finished"
+    over = entry.progress is None or entry.state in ("measuring", "finished")
     share = "" if over else f", {entry.progress:.0%} of the budget"
-    detail = f": {entry.detail}" if entry.detail and entry.state in ("paused", "failed", "broken") else ""
+    told = ("measuring", "paused", "failed", "broken")
+    detail = f": {entry.detail}" if entry.detail and entry.state in told else ""
     return f"{entry.state}{share}, {entry.nimg:,} samples seen{detail}" if entry.family else f"{entry.state}{detail}"
 
 

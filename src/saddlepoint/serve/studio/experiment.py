@@ -61,7 +61,7 @@ class _Stage:
                     self.plots.append((title, legend, plot))
         with parts.block().classes("gap-1"):
             self.words = [parts.Formula(text) for text in view.words]
-        self.timer = ui.timer(_FRAME_SECONDS, self.frame)
+        self.timer = ui.timer(_FRAME_SECONDS, parts.guarded(self.frame))
 
     def put_buttons(self) -> None:
         """Put what lets it run, stops it, and begins anew."""
@@ -126,7 +126,7 @@ class _Stage:
             return
         self.busy = True
         try:
-            going, view = await asyncio.to_thread(self.advance)
+            going, view = await parts.here(asyncio.to_thread(self.advance))
         except SaddlepointError as error:
             self.timer.active = False
             parts.complain(error)
@@ -157,21 +157,22 @@ def _checks(name: str) -> None:
         wheel.set_visibility(False)
         area = ui.column().classes("gap-1 w-full")
 
+    def over() -> None:
+        wheel.set_visibility(False)
+        button.enable()
+
     async def check() -> None:
         button.disable()
         wheel.set_visibility(True)
-        try:
-            area.clear()
-            found = await asyncio.to_thread(_performed, name)
-            with area:
-                ui.label(str(found)).classes("font-medium")
-                for check in found.checks:
-                    with ui.row().classes("items-start gap-2 flex-nowrap"):
-                        ui.icon("check" if check.holds else "close", size="1.3em").props("aria-hidden=true")
-                        parts.Formula(f"{'holds' if check.holds else 'DOES NOT HOLD'}: {check}").classes("text-sm")
-        finally:
-            wheel.set_visibility(False)
-            button.enable()
+        area.clear()
+        with parts.afterwards(over):
+            found = await parts.here(asyncio.to_thread(_performed, name))
+        with area:
+            ui.label(str(found)).classes("font-medium")
+            for check in found.checks:
+                with ui.row().classes("items-start gap-2 flex-nowrap"):
+                    ui.icon("check" if check.holds else "close", size="1.3em").props("aria-hidden=true")
+                    parts.Formula(f"{'holds' if check.holds else 'DOES NOT HOLD'}: {check}").classes("text-sm")
 
     button.on_click(parts.guarded(check))
 

@@ -137,7 +137,7 @@ class Panel:
             shown = None
             while shown is not self.view:
                 shown, started = self.view, time.perf_counter()
-                picture, (line, python) = await asyncio.to_thread(self.drawn, shown)
+                picture, (line, python) = await parts.here(asyncio.to_thread(self.drawn, shown))
                 self.picture.show(picture)
                 self.took.text = f"{1000 * (time.perf_counter() - started):.0f} ms"
             self.command(f"{line} --out picture.png")
@@ -159,7 +159,8 @@ class Panel:
         if start == self.ends_of or not self.ends:
             return
         self.ends_of = start
-        for (low, high), pair in zip(self.ends.values(), await asyncio.to_thread(self.drawn_ends, start), strict=True):
+        drawn = await parts.here(asyncio.to_thread(self.drawn_ends, start))
+        for (low, high), pair in zip(self.ends.values(), drawn, strict=True):
             low.show(pair[0])
             high.show(pair[1])
 
@@ -204,7 +205,7 @@ class Panel:
             explorer = self.explorer
             return explore.encoded(pictures.frame(explorer, explorer.sample(self.view)[0]))
 
-        ui.download.content(await asyncio.to_thread(drawn), f"{self.name}.png", "image/png")
+        ui.download.content(await parts.here(asyncio.to_thread(drawn)), f"{self.name}.png", "image/png")
 
     async def film(self) -> None:
         """Give a film along the points to the browser."""
@@ -215,7 +216,7 @@ class Panel:
             samples = explorer.path(view, 24 * (len(self.saved) - 1))
             return films.film([pictures.frame(explorer, sample, see_through=False) for sample in samples])
 
-        ui.download.content(await asyncio.to_thread(drawn), f"{self.name}.gif", "image/gif")
+        ui.download.content(await parts.here(asyncio.to_thread(drawn)), f"{self.name}.gif", "image/gif")
 
 
 def _slider(label: str, low: float, high: float, value: float, step: float) -> ui.slider:

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nicegui import ui
 
 from saddlepoint.engine.folder import RunFolder
-from saddlepoint.evaluate import ARROWS, DIRECTIONS, Metric, Report, Result, kept_results, report_of, shown
+from saddlepoint.evaluate import (
+    ARROWS,
+    DIRECTIONS,
+    Metric,
+    Report,
+    Result,
+    cannot_judge,
+    kept_results,
+    report_of,
+    shown,
+)
 from saddlepoint.evaluate.rows import label_of, left_out
 from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.desk import Desk
 from saddlepoint.shelf import Entry
+
+_EVERY_SECONDS = 1.0
+BLIND = "by plain pixels: a good value says nothing"
 
 
 def results_of(folder: Path) -> list[Result]:
@@ -55,7 +69,8 @@ def lines_of(results: Sequence[Result]) -> list[list[str]]:
 
 
 def _name(metric: Metric, result: Result, ambiguous: bool) -> str:
-    notes = ", ".join(note for note in (metric.unit, DIRECTIONS[metric.better]) if note)
+    blind = BLIND if cannot_judge(result.protocol) else ""
+    notes = ", ".join(note for note in (metric.unit, DIRECTIONS[metric.better], blind) if note)
     which = f"\n{result.protocol}" if ambiguous else ""
     return f"{metric.name} {ARROWS[metric.better]}".strip() + (f"\n{notes}" if notes else "") + which
 
@@ -115,22 +130,52 @@ def measure_button(desk: Desk, name: str, done: Callable[[], None], also: str = 
         report.set_visibility((RunFolder(folder).report / "index.html").is_file())
         note.text = "" if there else also or f"Not measured yet. Here, or in a terminal: saddle evaluate {folder}"
 
+    def written() -> int:
+        try:
+            return (RunFolder(folder).report / "metrics.jsonl").stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    seen = {"written": written(), "elsewhere": False}
+
+    def watch() -> None:
+        """Show that another process measures it, and what it found; this page's own measuring says that itself."""
+        at = RunFolder(folder).measuring()
+        elsewhere = at is not None and at[0] != os.getpid()
+        if elsewhere and at is not None:
+            note.text = f"Being measured: {at[1] or 'reading the data'}"
+        if elsewhere != seen["elsewhere"]:
+            button.set_enabled(not elsewhere)
+            wheel.set_visibility(elsewhere)
+            if not elsewhere:
+                stand()
+        now = written()
+        if now != seen["written"] and not wheel.visible:
+            done()
+            stand()
+        seen.update(written=now, elsewhere=elsewhere)
+
     async def measure() -> None:
         said = {"line": "Reading the data"}
         button.disable()
         wheel.set_visibility(True)
         note.text = "Measuring: from seconds to some minutes"
         timer = ui.timer(0.5, lambda: note.set_text(f"Measuring: {said['line']}"))
-        try:
-            run, _ = await desk.opened(name)
-            report = await asyncio.to_thread(run.evaluate, say=lambda line: said.update(line=line))
-            await asyncio.to_thread(run.save_report, report)
-        finally:
+
+        def over() -> None:
             timer.deactivate()
             wheel.set_visibility(False)
             button.enable()
             stand()
+
+        with parts.afterwards(over):
+            run, _ = await parts.here(desk.opened(name))
+            # Measured and kept in one go: whoever leaves the page finds the figures when coming back.
+            measured = asyncio.to_thread(lambda: run.save_report(run.evaluate(say=lambda line: said.update(line=line))))
+            await parts.here(measured)
         done()
 
     button.on_click(parts.guarded(measure))
     stand()
+    watch()
+    ui.timer(_EVERY_SECONDS, watch)

@@ -31,25 +31,28 @@ def projection_panel(desk: Desk, name: str, entry: Entry) -> None:
         ).classes("small")
 
         async def project(images: Any) -> None:
-            run, explorer = await desk.opened(name)
+            run, explorer = await parts.here(desk.opened(name))
             if explorer is None:
                 raise ConfigError(f"'{name}' has no latent space")
             seen = {"step": 0}
             wheel.set_visibility(True)
             status.text = "Looking ..."
             timer = ui.timer(0.3, lambda: status.set_text(f"Looking: step {seen['step']} of {_STEPS}"))
-            try:
-                found = await asyncio.to_thread(
+
+            def over() -> None:
+                timer.deactivate()
+                wheel.set_visibility(False)
+                status.text = ""
+
+            with parts.afterwards(over):
+                searched = asyncio.to_thread(
                     explorer.project,
                     images(run),
                     steps=_STEPS,
                     progress=lambda step, losses: seen.update(step=step + 1),
                 )
-            finally:
-                timer.deactivate()
-                wheel.set_visibility(False)
-                status.text = ""
-            shown = await asyncio.to_thread(lambda: pictures.projection(images(run), found))
+                found = await parts.here(searched)
+            shown = await parts.here(asyncio.to_thread(lambda: pictures.projection(images(run), found)))
             picture.show(shown)
             mean, last = found.mean_losses.mean().item(), found.losses[-1].mean().item()
             words = f"the generator's mean image has {mean:.4f}, {mean / last:.1f} times as much"
@@ -73,12 +76,10 @@ def translation_panel(desk: Desk, name: str, entry: Entry) -> None:
         ui.label("Your pictures in every domain: each row is one of them.")
 
         async def translate(images: Any) -> None:
-            run, _ = await desk.opened(name)
+            run, _ = await parts.here(desk.opened(name))
             wheel.set_visibility(True)
-            try:
-                picture.show(await asyncio.to_thread(lambda: pictures.translation(run, images(run))))
-            finally:
-                wheel.set_visibility(False)
+            with parts.afterwards(lambda: wheel.set_visibility(False)):
+                picture.show(await parts.here(asyncio.to_thread(lambda: pictures.translation(run, images(run)))))
             names = run.family.data.classes[: run.family.classes]
             columns.text = f"Columns: your picture, {', '.join(names)}."
 
@@ -99,7 +100,7 @@ def _ways_in(desk: Desk, name: str, use: Callable[[Any], Awaitable[None]]) -> No
     """
 
     async def take(ticket: str) -> None:
-        files = await asyncio.to_thread(desk.uploads.read, ticket)
+        files = await parts.here(asyncio.to_thread(desk.uploads.read, ticket))
         await use(lambda run: run.read_pictures(files))
 
     DropZone(desk.uploads, "Drop pictures here", take, accept="image/*", most_files=_MOST_FILES, most_bytes=_MOST_BYTES)
@@ -109,8 +110,8 @@ def _ways_in(desk: Desk, name: str, use: Callable[[Any], Awaitable[None]]) -> No
 
     async def offer() -> None:
         try:
-            run, _ = await desk.opened(name)
-            images, what = await asyncio.to_thread(lambda: thumbnails.examples(run.dataset()))
+            run, _ = await parts.here(desk.opened(name))
+            images, what = await parts.here(asyncio.to_thread(lambda: thumbnails.examples(run.dataset())))
         except (SaddlepointError, OSError) as error:
             place.clear()
             with place:
@@ -128,4 +129,4 @@ def _ways_in(desk: Desk, name: str, use: Callable[[Any], Awaitable[None]]) -> No
                         parts.Picture(f"example {number}").show(one)
                     pick.on("click", parts.guarded(partial(use, lambda run, files=files: run.read_pictures(files))))
 
-    ui.timer(0.01, offer, once=True)
+    ui.timer(0.01, parts.guarded(offer), once=True)

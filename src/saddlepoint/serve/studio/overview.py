@@ -9,8 +9,8 @@ from saddlepoint.evaluate import ARROWS
 from saddlepoint.explore import choose_steps
 from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.desk import Desk
-from saddlepoint.serve.studio.figures import measure_button, results_of, verdict_of
-from saddlepoint.shelf import Entry, snapshot_steps
+from saddlepoint.serve.studio.figures import BLIND, measure_button, results_of, verdict_of
+from saddlepoint.shelf import Entry, Figure, snapshot_steps
 
 _EVERY_SECONDS = 1.0
 _MARKS = 8
@@ -110,14 +110,19 @@ def _worth(desk: Desk, name: str) -> None:
         results, entry = results_of(desk.folder(name)), desk.shelf.entry(name)
         with place:
             if results:
+                parts.badge(*parts.worth_of(entry.standing))
                 ui.label(verdict_of(results))
-            lines = [[f"{f.metric} {ARROWS[f.better]}".strip(), f.value] for f in entry.figures]
+            lines = [[f"{f.metric} {ARROWS[f.better]}".strip() + _note(f), f.value] for f in entry.figures]
             if lines:
                 with parts.wide():
                     parts.table([["", "samples"], *lines])
 
     draw()
     measure_button(desk, name, draw, "Not measured yet: how near the samples are to the data is not known.")
+
+
+def _note(figure: Figure) -> str:
+    return "" if figure.judges else f"\n{BLIND}"
 
 
 def _training(desk: Desk, name: str) -> None:
@@ -133,8 +138,7 @@ def _training(desk: Desk, name: str) -> None:
         place.clear()
         status = RunFolder(desk.folder(name)).read_status() if desk.shelf.path(name) else {}
         with place:
-            seconds = status.get("seconds")
-            spent = f" in {seconds:,.0f} s" if isinstance(seconds, int | float) else ""
+            spent = f" in {entry.seconds:,.0f} s of training" if entry.seconds else ""
             ui.label(f"{entry.nimg / 1000:,.1f} thousand samples seen{spent}")
             if entry.verdict:
                 ui.label(f"The doctor, who sees the course of training only: {entry.verdict}.")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from nicegui import ui
@@ -19,8 +19,10 @@ from saddlepoint import explore
 from saddlepoint._errors import SaddlepointError
 from saddlepoint.data import Finding
 from saddlepoint.engine.doctor import ALARMS
+from saddlepoint.report import STANDING
 from saddlepoint.shelf import Entry
 
+_Found = TypeVar("_Found")
 PLACES = (("Runs", "/"), ("Train", "/train"), ("Compare", "/compare"), ("Lab", "/lab"))
 _HEAD = Path(__file__).with_name("head.html").read_text(encoding="utf-8")
 _DROP = Path(__file__).with_name("drop.js").read_text(encoding="utf-8")
@@ -88,7 +90,7 @@ def badge(text: str, tone: str = "") -> ui.label:
 
     Args:
         text: the word.
-        tone: ``amber``, ``red``, or "": neutral. None is green: only what was measured may call samples good.
+        tone: ``amber``, ``red``, "": neutral, or ``good``: only what was measured may call samples so.
     """
     return ui.label(text).classes(f"badge {tone}")
 
@@ -96,6 +98,12 @@ def badge(text: str, tone: str = "") -> ui.label:
 def tone_of(verdict: str) -> str:
     """Return the tone of a doctor's verdict: red for what ends a training, amber for other alarms."""
     return ("red" if verdict in ("diverged", "full collapse") else "amber") if verdict in ALARMS else ""
+
+
+def worth_of(standing: str) -> tuple[str, str]:
+    """Return the words of a report for where samples stand, and their tone; "" before anything was measured."""
+    words, tone = STANDING.get(standing, ("", ""))
+    return words, {"good": "good", "warn": "amber", "bad": "red"}.get(tone, "")
 
 
 @contextmanager
@@ -121,7 +129,7 @@ async def confirmed(question: str, action: str) -> bool:
         with ui.row().classes("w-full justify-end gap-2"):
             ui.button("Cancel", on_click=lambda: dialog.submit(False)).props("flat no-caps autofocus")
             ui.button(action, on_click=lambda: dialog.submit(True)).props("no-caps color=negative")
-    answer = await dialog
+    answer = await here(dialog)
     dialog.delete()
     return bool(answer)
 
@@ -134,7 +142,7 @@ async def asked(question: str, value: str, action: str) -> str:
         with ui.row().classes("w-full justify-end gap-2"):
             ui.button("Cancel", on_click=lambda: dialog.submit("")).props("flat no-caps")
             ui.button(action, on_click=lambda: dialog.submit(field.value)).props("no-caps")
-    answer = await dialog
+    answer = await here(dialog)
     dialog.delete()
     return str(answer or "")
 
@@ -195,8 +203,49 @@ def complain(error: Exception) -> None:
     ui.notify(str(error), type="negative", position="top", timeout=0, close_button="Close", multi_line=True)
 
 
+class LeftError(Exception):
+    """The visitor left the page while something was waited for: there is nothing left to change on it."""
+
+
+async def here(waited: Awaitable[_Found]) -> _Found:
+    """Wait for work beside the page, and return what it found, if the page is still there.
+
+    Every wait after which a page is changed goes through here; `guarded` then ends quietly.
+
+    Raises:
+        LeftError: if the visitor has left, whatever became of the work.
+        Exception: what the work raised.
+    """
+    client = ui.context.client
+    try:
+        found = await waited
+    except Exception as error:
+        if client.is_deleted:
+            raise LeftError from error
+        raise
+    if client.is_deleted:
+        raise LeftError
+    return found
+
+
+@contextmanager
+def afterwards(change: Callable[[], Any]) -> Iterator[None]:
+    """Change the page at the end, however it ends, unless the visitor has left it."""
+    try:
+        yield
+    except LeftError:
+        raise
+    except BaseException:
+        change()
+        raise
+    change()
+
+
 def guarded(action: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
-    """Let errors of the library, and of files, be said on the page instead of ending in a traceback."""
+    """Let errors of the library, and of files, be said on the page instead of ending in a traceback.
+
+    Where the page is gone meanwhile, it ends quietly.
+    """
 
     @functools.wraps(action)
     async def wrapped(*arguments: Any) -> None:
@@ -204,6 +253,8 @@ def guarded(action: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
             outcome = action(*arguments)
             if isinstance(outcome, Awaitable):
                 await outcome
+        except LeftError:
+            return
         except (SaddlepointError, OSError) as error:
             complain(error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 
 from nicegui import ui
@@ -12,6 +13,7 @@ from saddlepoint._errors import SaddlepointError
 from saddlepoint.data.plan import findings_from_json
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.family import families
+from saddlepoint.report_pictures import reach
 from saddlepoint.serve.studio import actions, charts, parts
 from saddlepoint.serve.studio.desk import Desk, data_of, standing
 from saddlepoint.serve.studio.explorer import explorer_panel
@@ -77,8 +79,8 @@ def _tabs(desk: Desk, name: str, entry: Entry) -> None:
             if not await _fill(offered[title], desk, name, entry, _NEEDS.get(title)):
                 filled.discard(title)
 
-    chosen.on_value_change(fill)
-    ui.timer(0.01, fill, once=True)
+    chosen.on_value_change(parts.guarded(fill))
+    ui.timer(0.01, parts.guarded(fill), once=True)
 
 
 def _is_new(desk: Desk, name: str) -> bool:
@@ -113,17 +115,14 @@ async def _fill(
     panel: _PANEL, desk: Desk, name: str, entry: Entry, needs: Callable[[Desk, str], Awaitable[object]] | None
 ) -> bool:
     """Fill a panel, or say why it cannot be; return whether it is filled."""
-    waiting = None if needs is None else parts.waiting("Loading the run")
     try:
         if needs is not None:
-            await needs(desk, name)
+            with parts.afterwards(parts.waiting("Loading the run").delete):
+                await parts.here(needs(desk, name))
         panel(desk, name, entry)
     except (SaddlepointError, OSError) as error:
         ui.label(str(error))
         return False
-    finally:
-        if waiting is not None:
-            waiting.delete()
     return True
 
 
@@ -138,35 +137,50 @@ def _removal(desk: Desk, name: str) -> Callable[[], Awaitable[None]]:
 def _controls(desk: Desk, name: str) -> None:
     """How it stands, and what can be done about it."""
     with ui.row().classes("items-center gap-x-3 gap-y-2 w-full py-2"):
-        state = ui.label().props('role=status aria-label="state of the run"')
+        wheel = ui.spinner(size="1.2em")
+        state = ui.label().classes("break-words min-w-0").props('role=status aria-label="state of the run"')
         verdict = parts.badge("")
         ui.space()
 
         async def end() -> None:
             ui.notify("Saving and stopping ...")
-            await asyncio.to_thread(jobs.stop, desk.folder(name))
+            await parts.here(asyncio.to_thread(jobs.stop, desk.folder(name)))
+
+        def end_measuring() -> None:
+            jobs.stop_measuring(desk.folder(name))
+            ui.notify("The figure it is at is given up; those before it are kept.")
 
         async def rename() -> None:
             if new := await actions.rename(desk, name):
                 ui.navigate.to(parts.address("/run", new))
 
+        async def train_on() -> None:
+            await actions.train_on(desk, name)
+            refresh()
+
         with ui.row().classes("gap-3"):
+            ons = ui.button("Train on", icon="more_time", on_click=parts.guarded(train_on))
+            ends = ui.button("Stop measuring", icon="stop", on_click=parts.guarded(end_measuring))
             pause = ui.button("Pause", icon="pause", on_click=parts.guarded(lambda: jobs.pause(desk.folder(name))))
             go_on = ui.button("Go on", icon="play_arrow", on_click=parts.guarded(lambda: jobs.go_on(desk.folder(name))))
             stop = ui.button("Stop", icon="stop", on_click=parts.guarded(end))
             renames = ui.button("Rename", icon="edit", on_click=parts.guarded(rename))
             removes = ui.button("Delete", icon="delete", on_click=_removal(desk, name))
-        for button in (pause, go_on, stop, renames, removes):
+        for button in (ons, ends, pause, go_on, stop, renames, removes):
             button.props("outline no-caps dense").classes("px-2")
     bar = ui.linear_progress(0.0, show_value=False).classes("w-full").props('aria-label="progress"')
 
     def refresh() -> None:
         jobs.reap()
         entry = desk.shelf.entry(name)
-        live = entry.state in ("starting", "running")
+        live = entry.state in ("starting", "running", "measuring")
+        at = RunFolder(entry.path).measuring() if entry.state == "measuring" else None
+        ons.set_visibility(entry.state in ("finished", "stopped"))
+        ends.set_visibility(at is not None and at[0] not in (0, os.getpid()))
+        wheel.set_visibility(entry.state in ("starting", "measuring"))
         state.text = standing(entry)
         bar.value = entry.progress or 0.0
-        bar.set_visibility(live and entry.progress is not None)
+        bar.set_visibility(entry.state in ("starting", "running") and entry.progress is not None)
         verdict.text = f"doctor: {entry.verdict}"
         verdict.classes(replace=f"badge {parts.tone_of(entry.verdict)}")
         verdict.set_visibility(bool(entry.verdict))
@@ -261,13 +275,10 @@ def _samples(desk: Desk, name: str, entry: Entry) -> None:
     async def draw() -> None:
         asked = str(label.value) if label.value else None
         wheel.set_visibility(True)
-        try:
-            run, _ = await desk.opened(name)
-            drawn = await asyncio.to_thread(
-                pictures.made, run, str(kind.value), None, seed=int(seed.value or 0), label=asked
-            )
-        finally:
-            wheel.set_visibility(False)
+        with parts.afterwards(lambda: wheel.set_visibility(False)):
+            run, _ = await parts.here(desk.opened(name))
+            made = asyncio.to_thread(pictures.made, run, str(kind.value), None, seed=int(seed.value or 0), label=asked)
+            drawn = await parts.here(made)
         picture.show(drawn)
         words = f"saddle sample {run.path} --seed {int(seed.value or 0)} --picture {kind.value}"
         command(words + (f" --label {asked}" if asked else ""))
@@ -288,19 +299,17 @@ def _neighbours(desk: Desk, name: str, entry: Entry) -> None:
     closest = parts.Picture("the pairs of a sample and a training image that are closest")
 
     async def draw() -> None:
+        with parts.afterwards(wheel.delete):
+            try:
+                run, _ = await parts.here(desk.opened(name))
+                nearest.show(await parts.here(asyncio.to_thread(pictures.made, run, "neighbours")))
+            except (SaddlepointError, OSError) as error:
+                waiting.text = str(error)
+        run, _ = await parts.here(desk.opened(name))
         try:
-            run, _ = await desk.opened(name)
-            nearest.show(await asyncio.to_thread(pictures.made, run, "neighbours"))
-        except (SaddlepointError, OSError) as error:
-            waiting.text = str(error)
-        finally:
-            wheel.delete()
-        run, _ = await desk.opened(name)
-        try:
-            picture, distances = await asyncio.to_thread(pictures.copies, run)
+            picture, distances = await parts.here(asyncio.to_thread(pictures.copies, run))
             closest.show(picture)
-            reach = f"distances {distances[0]:.3g} to {distances[-1]:.3g}"
-            note.text = f"Of all samples the evaluation looked at, the closest to training images; {reach}."
+            note.text = f"Of all samples the evaluation looked at, the closest to training images; {reach(distances)}."
         except SaddlepointError as error:
             note.text = str(error)
 

@@ -17,7 +17,8 @@ from saddlepoint.serve.studio.desk import Desk, data_of
 from saddlepoint.shelf import STATES, Entry, Figure
 
 _EVERY_SECONDS = 1.0
-_MOST_FIGURES = 3
+_MOST_FIGURES = 4
+_GOOD_FIRST = ("near", "narrow", "different", "far", "copies", "unknown", "")
 
 _SORT = "(a, b) => a === b ? 0 : a === null ? 1 : b === null ? -1 : a < b ? -1 : 1"
 """Runs without the figure stand last where the smallest is first."""
@@ -38,6 +39,8 @@ _STATE = """<q-td :props="props">{{ props.row.state }}
 {{ props.row.detail }}</div></q-td>"""
 _VERDICT = """<q-td :props="props"><span v-if="props.row.verdict" :class="'badge ' + props.row.tone">
 {{ props.row.verdict }}</span></q-td>"""
+_WORTH = """<q-td :props="props"><span v-if="props.row.worth" :class="'badge ' + props.row.worth_tone">
+{{ props.row.worth }}</span><span v-else class="quiet small">not measured</span></q-td>"""
 _FIGURE = """<q-td :props="props"><template v-if="props.row.shown[props.col.name]">
 <div :title="props.row.shown[props.col.name].protocol">{{ props.row.shown[props.col.name].value }}</div>
 <div class="quiet small">{{ props.row.shown[props.col.name].error }}</div></template></q-td>"""
@@ -45,6 +48,8 @@ _MENU = """<q-btn flat round dense icon="more_vert" :aria-label="'What to do wit
 <q-menu auto-close><q-list style="min-width: 9rem">
 <q-item v-if="props.row.reported" clickable tag="a" :href="'/report/' + encodeURIComponent(props.row.name)">
 <q-item-section>Open the report</q-item-section></q-item>
+<q-item v-if="props.row.over" clickable @click="() => $parent.$emit('further', props.row)">
+<q-item-section>Train on</q-item-section></q-item>
 <q-item clickable @click="() => $parent.$emit('rename', props.row)"><q-item-section>Rename</q-item-section></q-item>
 <q-item clickable @click="() => $parent.$emit('remove', props.row)"><q-item-section>Delete</q-item-section></q-item>
 </q-list></q-menu></q-btn>"""
@@ -56,6 +61,8 @@ _CARD = f"""<div class="col-12 q-pa-xs"><q-card flat bordered class="q-pa-sm">
 <div v-if="props.row.family" class="quiet small">{{{{ props.row.family }}}} on {{{{ props.row.data }}}}</div>
 <div>{{{{ props.row.state }}}}<template v-if="props.row.samples">, {{{{ props.row.samples }}}}</template>
 <span v-if="props.row.verdict" :class="'badge ' + props.row.tone">{{{{ props.row.verdict }}}}</span></div>
+<div v-if="props.row.worth">samples:
+<span :class="'badge ' + props.row.worth_tone">{{{{ props.row.worth }}}}</span></div>
 <div class="quiet small">{{{{ props.row.detail }}}}</div></div>{_MENU}</div>
 <q-linear-progress v-if="props.row.share !== null" :value="props.row.share" class="q-mt-xs"
 :aria-label="'progress of ' + props.row.name"/>
@@ -94,6 +101,7 @@ class Table:
         self.slots()
         for control in (self.search, self.state, self.order):
             control.on_value_change(self.draw)
+        self.table.on("further", parts.guarded(self.further))
         self.table.on("rename", parts.guarded(self.rename))
         self.table.on("remove", parts.guarded(self.remove))
 
@@ -101,6 +109,7 @@ class Table:
         """Say how cells are drawn."""
         fixed = {
             "picture": _PICTURE, "name": _NAME, "data": _DATA, "state": _STATE, "verdict": _VERDICT,
+            "standing": _WORTH,
             "actions": _ACTIONS, **{f"figure{number}": _FIGURE for number in range(_MOST_FIGURES)},
         }  # fmt: skip
         for name, template in fixed.items():
@@ -110,7 +119,7 @@ class Table:
     async def refresh(self) -> None:
         """Look at the folder again, beside the page."""
         jobs.reap()
-        found = await asyncio.to_thread(self.desk.shelf.entries)
+        found = await parts.here(asyncio.to_thread(self.desk.shelf.entries))
         if found != self.found:
             self.found = found
             self.draw()
@@ -133,6 +142,11 @@ class Table:
         if rows != self.table.rows:
             self.table.rows = rows
 
+    async def further(self, event: events.GenericEventArguments) -> None:
+        """Ask how much longer a run is to be trained, and go on."""
+        if await actions.train_on(self.desk, str(event.args["name"])):
+            await self.refresh()
+
     async def rename(self, event: events.GenericEventArguments) -> None:
         """Ask for another name, and give it."""
         if await actions.rename(self.desk, str(event.args["name"])):
@@ -150,13 +164,21 @@ async def show(desk: Desk) -> None:
         table = Table(desk)
         await table.refresh()
         table.draw()
-        ui.timer(_EVERY_SECONDS, table.refresh)
+        ui.timer(_EVERY_SECONDS, parts.guarded(table.refresh))
 
 
 def headline(entries: Sequence[Entry]) -> list[tuple[str, str, str]]:
-    """Return kind, name and direction of the figures that most runs have."""
-    counted = Counter((kind_of(f.protocol), f.metric, f.better) for entry in entries for f in entry.figures)
-    return [key for key, _ in counted.most_common(_MOST_FIGURES)]
+    """Return kind, name and direction of the figures that most runs have, those of one protocol together.
+
+    Figures that cannot judge are left out: where nothing good can be seen, nothing is to be sorted by.
+    """
+    able = [(kind_of(f.protocol), f.metric, f.better) for entry in entries for f in entry.figures if f.judges]
+    counted, found = Counter(able), list[tuple[str, str, str]]()
+    for kind in dict.fromkeys(key[0] for key, _ in counted.most_common()):
+        found += [key for key in counted if key[0] == kind]
+        if len(found) >= _MOST_FIGURES - 1:
+            break
+    return found[:_MOST_FIGURES]
 
 
 def _columns(headings: Sequence[tuple[str, str, str]]) -> list[dict[str, Any]]:
@@ -168,6 +190,7 @@ def _columns(headings: Sequence[tuple[str, str, str]]) -> list[dict[str, Any]]:
         _column("nimg", "samples seen"),
     ]
     found[-1]["align"], found[-1][":format"] = "right", _THOUSANDS
+    found.append(_column("standing", "samples are"))
     for number, (_, metric, better) in enumerate(headings):
         found.append(_column(f"figure{number}", f"{metric} {ARROWS[better]}".strip()))
         found[-1] |= {"align": "right", ":sort": _SORT}
@@ -185,9 +208,10 @@ def _fits(entry: Entry, words: Sequence[str]) -> bool:
 
 
 def _row(entry: Entry, headings: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
-    figures: dict[tuple[str, str], Figure] = {(kind_of(f.protocol), f.metric): f for f in entry.figures}
+    figures: dict[tuple[str, str], Figure] = {(kind_of(f.protocol), f.metric): f for f in entry.figures if f.judges}
     own = [figures.get(key[:2]) for key in headings]
     live = entry.state in ("starting", "running")
+    worth, worth_tone = parts.worth_of(entry.standing)
     return {
         "name": entry.name,
         "address": parts.address("/run", entry.name),
@@ -196,12 +220,16 @@ def _row(entry: Entry, headings: Sequence[tuple[str, str, str]]) -> dict[str, An
         "data": data_of(entry),
         "source": entry.data,
         "state": entry.state,
-        "detail": entry.detail if entry.state in ("paused", "failed", "broken") else "",
+        "over": entry.state in ("finished", "stopped"),
+        "detail": entry.detail if entry.state in ("measuring", "paused", "failed", "broken") else "",
         "share": entry.progress if live else None,
         "nimg": entry.nimg,
         "samples": f"{entry.nimg / 1000:,.1f} thousand samples" if entry.family else "",
         "verdict": entry.verdict,
         "tone": parts.tone_of(entry.verdict),
+        "standing": _GOOD_FIRST.index(entry.standing),
+        "worth": worth,
+        "worth_tone": worth_tone,
         "reported": entry.reported,
         "shown": {f"figure{number}": _shown(figure) for number, figure in enumerate(own) if figure is not None},
         "lines": [f"{f.metric} {ARROWS[f.better]} {f.value}" for f in own if f is not None],

@@ -18,6 +18,7 @@ from saddlepoint.data.tables.formats import READERS
 from saddlepoint.data.tables.text import ENDINGS
 from saddlepoint.engine.runtime import AUTO, read_threads
 from saddlepoint.family import families, get_family
+from saddlepoint.measure import after_training, is_followed, report_time
 from saddlepoint.resolve import Resolved
 from saddlepoint.serve.studio import parts, thumbnails
 from saddlepoint.serve.studio.bringing import Source
@@ -44,6 +45,7 @@ class Form:
         # What the form itself put last, which is no choice of the visitor's.
         self.put_family, self.put_size = next(iter(families())), "auto"
         self.looked, self.by_hand = False, False
+        self.resolution: Resolved | None = None
         with parts.block():
             _step(1, "Your data")
             self.source = Source(desk, parts.guarded(self.look))
@@ -65,6 +67,9 @@ class Form:
         with parts.block():
             _step(4, "Train")
             self.line = parts.copyable("command", "")
+            self.report = ui.checkbox("measure the samples at the end, and write a report", value=True)
+            self.report.on_value_change(parts.guarded(self.foretold))
+            self.after = parts.say("").classes("small")
             parts.say(
                 "It runs in a process of its own: it goes on when this page is closed, and when the studio ends."
             ).classes("small")
@@ -157,6 +162,8 @@ class Form:
             ("remedy", self.remedy.value), ("device", "" if self.device.value == "auto" else self.device.value),
         ):  # fmt: skip
             words += [f"--{name}", str(value)] if value else []
+        if self.report.value != is_followed(self.source.name):
+            words += ["--report" if self.report.value else "--no-report"]
         words += Reading("", self.preparation).flags()
         return words + [word for name, value in self.fields.different.items() for word in (f"--{name}", value)]
 
@@ -173,7 +180,9 @@ class Form:
         """Forget what was chosen for other data."""
         self.asked.clear()
         self.reading.clear()
-        self.looked = False
+        self.looked, self.resolution = False, None
+        self.report.value = is_followed(self.source.name)
+        self.after.text = ""
         self.offer(list(families()))
         self.said()
 
@@ -210,7 +219,27 @@ class Form:
             device=str(self.device.value), **more, **asked,
         )  # fmt: skip
 
-    async def look(self) -> bool:
+    async def look(self) -> None:
+        """Show how the data is read and what the family does with it, or ask; then say what the report will take."""
+        if await self.read():
+            await self.foretold()
+
+    async def foretold(self) -> None:
+        """Say whether the training will be measured, and how long that takes, as the command does."""
+        self.said()
+        resolved = self.resolution
+        if not self.report.value:
+            self.after.text = "Nothing is measured at the end: the run's page can do it later."
+        elif resolved is None:
+            self.after.text = "How long that takes is said once the data is looked into."
+        else:
+            self.after.text = "How long that takes is being measured ..."
+            asked = asyncio.to_thread(report_time, resolved.dataset, resolved.network, resolved.to_json())
+            forecast = await parts.here(asked)
+            if self.report.value and resolved is self.resolution:
+                self.after.text = f"The report {after_training(forecast)}."
+
+    async def read(self) -> bool:
         """Show how the data is read and what the family does with it, or ask; return whether it can be trained on."""
         self.request()
         self.reading.clear()
@@ -218,14 +247,17 @@ class Form:
             parts.waiting("Reading the data")
         try:
             resolved = await self.resolved()
-            picture = await asyncio.to_thread(thumbnails.rows_of, resolved.dataset)
+            picture = await parts.here(asyncio.to_thread(thumbnails.rows_of, resolved.dataset))
         except OpenQuestion as question:
             self.ask(question)
             return False
+        except parts.LeftError:
+            raise
         except Exception:
             self.reading.clear()
             raise
         self.take(resolved)
+        self.resolution = resolved
         self.reading.clear()
         with self.reading:
             _shown(resolved, picture)
@@ -238,7 +270,7 @@ class Form:
         problem: Exception | None = None
         for name in names:
             try:
-                return await asyncio.to_thread(api.resolve, self.request(name))
+                return await parts.here(asyncio.to_thread(api.resolve, self.request(name)))
             except OpenQuestion:
                 self.choose_family(name)
                 raise
@@ -285,7 +317,7 @@ class Form:
     async def start(self) -> None:
         """Read the data, start the process, and go to its page."""
         self.by_hand = True  # what stands in the form is what is trained
-        if not await self.look():
+        if not await self.read():
             return
         request = self.request()
         name = self.desk.train(request.family, request.source, self.words)
