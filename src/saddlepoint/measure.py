@@ -233,7 +233,7 @@ class _Shuffle:
 
     def carry_out(self) -> None:
         """Find the p-values that were asked for in vain; none where samples cannot be had again."""
-        from saddlepoint.evaluate.duration import Forecast, Stretch
+        from saddlepoint.evaluate.duration import Stretch
         from saddlepoint.evaluate.rows import kind_of
         from saddlepoint.evaluate.shuffled import DEALS, expected_seconds, p_values
 
@@ -247,7 +247,7 @@ class _Shuffle:
             except SaddlepointError as error:
                 self._found[pair] = {}
                 self.say(f"differences by {pair[0]} are not judged: {error}")
-        forecast = Forecast(sum(seconds.values()), stretch())
+        forecast = stretch.forecast(sum(seconds.values()))
         if forecast.seconds >= _SAID or forecast.seconds * forecast.stretch >= 2 * _SAID:
             self.say(
                 f"{DEALS} permutations, since so few rows have no error: takes {forecast.words()}; "
