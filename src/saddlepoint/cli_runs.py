@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from saddlepoint._errors import ConfigError
 from saddlepoint.cli_options import MovedDataOption, RunsOption, say_aside, with_runs
+
+if TYPE_CHECKING:
+    from saddlepoint.evaluate import Comparison
+
+_INTERRUPTED = 130
 
 runs_app = typer.Typer(
     name="runs",
@@ -132,13 +137,21 @@ def compare(
 ) -> None:
     """Put evaluated runs side by side; say which differences are larger than chance.
 
-    Figures of a few rows have no error of their own: there the samples of both runs are drawn again and shuffled.
+    Figures of a few rows have no error of their own: there the samples of both runs are drawn again and shuffled. What
+    is known before is shown first; Ctrl-C leaves it at that.
     """
     from saddlepoint import tables
     from saddlepoint.measure import compare_runs
 
-    found = compare_runs(runs, protocol, data=data, say=say_aside)
+    def known(so_far: Comparison) -> None:
+        if not as_json:
+            tables.print_comparison(so_far, aside=True)
+
+    found = compare_runs(runs, protocol, data=data, say=say_aside, known=known, partial=True)
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1))
     else:
         tables.print_comparison(found)
+    if found.pending:
+        say_aside("stopped: what is not judged yet takes shuffled samples; the same command goes on with it")
+        raise typer.Exit(_INTERRUPTED)

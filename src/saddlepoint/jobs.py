@@ -66,7 +66,7 @@ def _chosen(folder: Path) -> list[str]:
 
 
 def _launch(words: Sequence[str], folder: Path) -> int:
-    if RunFolder(folder).trainer() is not None:
+    if is_training(folder):
         raise CheckpointError(f"a process is training in '{folder.name}' already; pause it first")
     if RunFolder(folder).measuring() is not None:
         raise CheckpointError(f"'{folder.name}' is being measured; wait for it, or stop it first")
@@ -101,6 +101,22 @@ def is_starting(folder: str | Path) -> bool:
     """Whether a process that was started for a folder from here has yet to take it."""
     process = _CHILDREN.get(Path(folder).resolve())
     return process is not None and process.poll() is None and RunFolder(folder).last_trainer() != process.pid
+
+
+def is_training(folder: str | Path, patience: float = 3.0) -> bool:
+    """Whether a process trains in a folder; one that has said that it ended is waited for.
+
+    Args:
+        folder: of the run.
+        patience: seconds for such a process to let go of the folder, which on a busy machine takes a moment.
+    """
+    run, deadline = RunFolder(folder), time.monotonic() + patience
+    while run.trainer() is not None:
+        ended = run.read_status().get("state") in ("interrupted", "finished", "failed")
+        if not ended or time.monotonic() > deadline:
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def pause(folder: str | Path) -> None:

@@ -162,7 +162,9 @@ def _read(path: Path, changed: float) -> Entry:
     if state == "running" and folder.trainer() is None:
         state, detail = "paused", "its process ended without a word; what was saved is there"
     elif state == "interrupted":
-        state, detail = "paused", "saved; it can go on"
+        # Until its process has let go of the folder, nobody else can go on.
+        held = folder.trainer() is not None
+        state, detail = ("running", "saved; ending") if held else ("paused", "saved; it can go on")
     elif state == "finished" and detail == "stopped":
         state = "stopped"
     over = state in ("finished", "stopped")
@@ -288,7 +290,7 @@ def _own(root: str | Path, name: str, change: str = "") -> Path:
     path = Shelf(root).path(name)
     if path is None or not any((path / file).exists() for file in ("config.json", jobs.OUTPUT, "checkpoints")):
         raise CheckpointError(f"there is no run '{name}' in '{root}'; `saddle runs` lists them")
-    if change and (jobs.is_starting(path) or RunFolder(path).trainer() is not None):
+    if change and (jobs.is_starting(path) or jobs.is_training(path)):
         raise CheckpointError(f"'{name}' is being trained, and cannot be {change} now; stop it first")
     if change and RunFolder(path).measuring() is not None:
         raise CheckpointError(f"'{name}' is being measured, and cannot be {change} now; wait for it, or stop it first")

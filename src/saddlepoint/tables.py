@@ -44,9 +44,14 @@ def print_report(report: Report) -> None:
     console.print(report.verdict, markup=False)
 
 
-def print_comparison(found: Comparison) -> None:
-    """Print the figures of several runs side by side, and what is larger than chance."""
-    console, names = _console(), short_names(list(found[0].rows))
+def print_comparison(found: Comparison, *, aside: bool = False) -> None:
+    """Print the figures of several runs side by side, and what is larger than chance.
+
+    Args:
+        found: the comparison.
+        aside: print on standard error what is known so far; the whole follows.
+    """
+    console, names = _console(aside), short_names(list(found[0].rows))
     table = Table("", *names.values(), "held-out", "difference", box=None)
     protocol = ""
     for line in found:
@@ -60,6 +65,8 @@ def print_comparison(found: Comparison) -> None:
         if label != name:
             console.print(f"{name}: {label}", markup=False)
     console.print(table)
+    if aside:
+        return
     for name, why in found.apart.items():
         for label, short in names.items():
             why = why.replace(label, short)
@@ -227,10 +234,10 @@ def _state(entry: Entry) -> str:
     return f"{entry.state}{share}"
 
 
-def _console() -> Console:
-    console = Console(highlight=False)
+def _console(aside: bool = False) -> Console:
+    console = Console(highlight=False, stderr=aside)
     # A pipe has no width; a table folded to 80 columns would break every figure.
-    return console if console.is_terminal else Console(highlight=False, width=200)
+    return console if console.is_terminal else Console(highlight=False, stderr=aside, width=200)
 
 
 def _heading(metric: Metric) -> str:

@@ -165,6 +165,17 @@ def test_figures_without_an_error_are_judged_by_shuffling() -> None:
     assert pair.words({"a": "x", "b": "y"}) == "x better than y (p .020)"
 
 
+def test_what_shuffling_would_judge_is_pending_and_uncorrected() -> None:
+    runs = {label: [_result(value, None)] for label, value in (("a", 3.0), ("b", 9.0), ("c", 4.0))}
+    found = compare(runs, shuffled=lambda protocol, one, two: {FD.name: 0.01} if one == "a" else None)
+    assert found.pending
+    assert found.to_json()["lines"][0]["pending"]
+    # One of three pairs is not known, so Holm's correction of the others is not either.
+    assert [d.p for d in found[0].differences] == [None] * 3
+    assert found[0].words() == "not judged yet"
+    assert not compare(runs, shuffled=lambda protocol, one, two: {}).pending
+
+
 def test_one_run_is_no_comparison() -> None:
     with pytest.raises(ConfigError, match="at least two"):
         compare({"a": [_result(1.0)]})

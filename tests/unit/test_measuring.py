@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from saddlepoint import _load
 from saddlepoint import evaluate as ev
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.evaluate import duration, measure, protocol
@@ -117,13 +119,37 @@ class Clocks:
         self.wall += seconds / self.share
 
 
-@pytest.mark.parametrize(("share", "said"), [(1.0, "about 80 s"), (0.25, "about 80 s, or 5 min while")])
+@pytest.mark.parametrize(("share", "said"), [(1.0, "about 80 s"), (0.25, "about 80 s, or up to 5 min if")])
 def test_a_forecast_does_not_depend_on_what_else_runs(share: float, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     clocks, lasts = Clocks(monkeypatch, share), iter([0.5, 0.004, 0.012, 0.004, 0.004])
     stretch = duration.Stretch()
     seconds = duration.timed(lambda: clocks.work(next(lasts)), 20_000)
     assert seconds == pytest.approx(80), "the first call is not counted, nor is a slow one beside quick ones"
     assert duration.Forecast(seconds, stretch()).words().startswith(said)
+
+
+def test_what_the_last_minute_of_training_took_is_fairer_than_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A moment said 8 times where 4 came true; what was long ago, or before a pause, says nothing."""
+    notes: deque[tuple[int, float, float]] = deque()
+    monkeypatch.setattr(_load, "_NOTES", notes)
+    clocks = Clocks(monkeypatch, 0.125)
+    stretch = duration.Stretch()
+    clocks.work(1.0)
+    assert stretch.forecast(80) == duration.Forecast(80, 8.0)
+    for second in range(5):
+        _load.note(1, float(second), second / 4)
+    assert _load.lately() is None, "4 s are too few"
+    for second in range(5, 200):
+        _load.note(1, float(second), second / 4 if second < 100 else 25 + (second - 100) / 2)
+    assert _load.lately() == 2.0
+    found = stretch.forecast(80)
+    assert found.words() == "about 80 s, or 3 min if this machine stays as busy as in the last minute"
+    _load.note(1, 300.0, 80.0)
+    assert _load.lately() is None, "a pause of 100 s"
+    assert len(notes) == 1
+    for second in range(20):
+        _load.note(2, float(second), second * 1.0)
+    assert _load.lately() == 1.0
 
 
 def test_features_are_counted_once_for_all_who_share_them(monkeypatch: pytest.MonkeyPatch) -> None:

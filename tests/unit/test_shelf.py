@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -136,6 +138,27 @@ def test_a_training_is_started_paused_continued_and_stopped(tmp_path: Path) -> N
     jobs.reap()
 
 
+def test_a_run_is_paused_once_its_process_has_let_go_of_it(finished: Path, tmp_path: Path) -> None:
+    """Its status says so a little before: whoever went on in between was told that a process is training."""
+    folder, shelf = copied(finished, tmp_path / "ending", state="interrupted"), Shelf(tmp_path)
+    with contextlib.ExitStack() as held:
+        held.enter_context(RunFolder(folder).locked())
+        assert shelf.entry("ending").state == "running"
+        assert jobs.is_training(folder, patience=0.0)
+        timer = threading.Timer(0.2, held.pop_all().close)
+        timer.start()
+        assert not jobs.is_training(folder, patience=60.0)
+        timer.join()
+    assert shelf.entry("ending").state == "paused"
+
+
+def test_who_still_trains_is_not_waited_for(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = copied(finished, tmp_path / "busy", state="running")
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waits"))
+    with RunFolder(folder).locked():
+        assert jobs.is_training(folder, patience=60.0)
+
+
 def test_a_training_outlives_who_started_it(tmp_path: Path) -> None:
     words = [*WORDS, "--steps", "100000000"]
     code = f"from saddlepoint import jobs; print(jobs.start({words!r}, {str(tmp_path / 'run')!r}))"
@@ -190,7 +213,7 @@ def test_nothing_but_runs_of_the_folder_is_changed_or_removed(finished: Path, tm
 
 
 def test_a_run_that_is_being_trained_stays(finished: Path, tmp_path: Path) -> None:
-    copied(finished, tmp_path / "busy")
+    copied(finished, tmp_path / "busy", state="running")
     with RunFolder(tmp_path / "busy").locked():
         for change in (lambda: remove_run(tmp_path, "busy"), lambda: rename_run(tmp_path, "busy", "idle")):
             with pytest.raises(CheckpointError, match="'busy' is being trained"):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+import torch
 
+from saddlepoint._progress import heard_by
 from saddlepoint.evaluate import shuffled
 from saddlepoint.evaluate.shuffled import KINDS, _Tables, p_values
 from saddlepoint.metrics.frechet import frechet_distance
@@ -21,15 +25,60 @@ def _sets(seed: int, dimensions: int = 6) -> tuple[np.ndarray, np.ndarray, np.nd
 def test_figures_from_inner_products_are_those_of_the_metrics() -> None:
     for dimensions in (6, 90):  # more rows than dimensions, and fewer
         real, one, two = _sets(0, dimensions)
-        tables, rows = _Tables.of(real, np.concatenate([one, two])), np.arange(50)
-        for part, samples in ((rows[:25], one), (rows[25:], two)):
-            (distance,) = KINDS["fd"](tables)(part).values()
+        tables = _Tables.of(*map(torch.from_numpy, (real, np.concatenate([one, two]))))
+        parts = torch.stack([torch.arange(50) < 25, torch.arange(50) >= 25])
+        found = {name: values for kind in KINDS for name, values in KINDS[kind](tables)(parts).items()}
+        for place, samples in enumerate((one, two)):
+            wanted = {name: figure.value for name, figure in manifold(real, samples).items()}
+            assert {name: float(found[name][place]) for name in wanted} == pytest.approx(wanted, rel=1e-12)
+            distance = float(found["Fréchet distance"][place])
             assert distance == pytest.approx(frechet_distance(real, samples).value, rel=1e-9)
-            wanted = {name: found.value for name, found in manifold(real, samples).items()}
-            assert KINDS["prdc"](tables)(part) == pytest.approx(wanted, rel=1e-12)
-        (a,), (b,) = (KINDS["kd"](tables)(part).values() for part in (rows[:25], rows[25:]))
+        a, b = found["kernel distance"]
         gap = kernel_distance(real, one).value - kernel_distance(real, two).value
-        assert a - b == pytest.approx(gap, rel=1e-9)
+        assert float(a - b) == pytest.approx(gap, rel=1e-9)
+
+
+def _plainly(
+    figures: Callable[[np.ndarray, np.ndarray], dict[str, float]], real: np.ndarray, one: np.ndarray, two: np.ndarray
+) -> dict[str, float]:
+    """The same test by the metrics of the library, from the samples themselves, deal by deal."""
+    rng, pooled = np.random.default_rng(0), np.concatenate([one, two])
+
+    def gaps(order: np.ndarray) -> dict[str, float]:
+        a, b = (figures(real, pooled[part]) for part in (order[: len(one)], order[len(one) :]))
+        return {name: abs(value - b[name]) for name, value in a.items()}
+
+    found = gaps(np.arange(len(pooled)))
+    dealt = [gaps(rng.permutation(np.arange(len(pooled)))) for _ in range(shuffled.DEALS)]
+    return {
+        name: (1 + sum(gap[name] >= value * (1 - 1e-9) for gap in dealt)) / (1 + shuffled.DEALS)
+        for name, value in found.items()
+    }
+
+
+@pytest.mark.parametrize("dimensions", [2, 6, 90])
+def test_p_values_are_those_of_the_metrics_on_samples_dealt_out_anew(
+    dimensions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shuffled, "DEALS", 49)
+    monkeypatch.setattr(shuffled, "_NEAREST", 4)  # few parts have their third neighbour among so few
+    rng = np.random.default_rng(dimensions)
+    real, one, two = (rng.normal(3, spread, (n, dimensions)) for n, spread in ((30, 1.0), (25, 1.1), (22, 1.0)))
+    known: dict[str, Callable[[np.ndarray, np.ndarray], dict[str, float]]] = {
+        "fd": lambda x, y: {"Fréchet distance": frechet_distance(x, y).value},
+        "kd": lambda x, y: {"kernel distance": kernel_distance(x, y).value},
+        "prdc": lambda x, y: {name: figure.value for name, figure in manifold(x, y).items()},
+    }
+    assert set(known) == set(KINDS)
+    for kind, figures in known.items():
+        assert p_values(kind, real, one, two) == pytest.approx(_plainly(figures, real, one, two), abs=1e-12)
+
+
+def test_how_far_it_is_is_told() -> None:
+    heard: list[tuple[str, int | None, int | None]] = []
+    with heard_by(lambda *words: heard.append(words)):
+        p_values("kd", *_sets(0), what="dealing")
+    assert heard[-2:] == [("dealing", shuffled.DEALS, shuffled.DEALS), ("dealing", None, shuffled.DEALS)]
 
 
 def test_a_plain_difference_shows_and_an_equal_pair_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

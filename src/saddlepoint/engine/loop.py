@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from saddlepoint._load import working
 from saddlepoint.data.feed import Feed
 from saddlepoint.engine.care import UNATTENDED, Unattended
 from saddlepoint.engine.compiled import Compiled
@@ -82,6 +83,8 @@ class Trainer:
                 self.attend_to_threads(position)
                 with self.threads.clocked():
                     self.step(position)
+                if self.feed.device.type == "cpu":
+                    working()  # the report's forecast goes by it
                 self.observer.tick(state.progress, state.seconds, state.statistics.means)
                 if self.is_due(state.step):
                     self.report(position)

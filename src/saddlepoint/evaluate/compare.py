@@ -49,6 +49,7 @@ class Line:
         rows: row of each run, by label.
         controls: rows that need no model.
         differences: one for each pair of runs.
+        pending: whether shuffling samples would judge them, and has not yet.
     """
 
     protocol: str
@@ -56,6 +57,7 @@ class Line:
     rows: Mapping[str, Row]
     controls: tuple[Row, ...]
     differences: tuple[Difference, ...]
+    pending: bool = False
 
     def words(self, names: Mapping[str, str] | None = None) -> str:
         """Say what is larger than chance, and what is not.
@@ -65,6 +67,8 @@ class Line:
         """
         called = names or {label: label for label in self.rows}
         found = [d for d in self.differences if d.p is not None and d.p < LEVEL]
+        if self.pending:
+            return "not judged yet"
         if not self.differences or all(d.p is None for d in self.differences):
             return "no error is known: differences cannot be judged"
         if not found:
@@ -89,6 +93,11 @@ class Comparison(Sequence[Line]):
     lines: tuple[Line, ...]
     apart: Mapping[str, str]
 
+    @property
+    def pending(self) -> bool:
+        """Whether differences are not judged yet that shuffling samples would judge."""
+        return any(line.pending for line in self.lines)
+
     def __len__(self) -> int:
         return len(self.lines)
 
@@ -104,8 +113,10 @@ class Comparison(Sequence[Line]):
         return {"lines": [dataclasses.asdict(line) for line in self.lines], "not compared": dict(self.apart)}
 
 
-Shuffled = Callable[[str, str, str], Mapping[str, float]]
-"""(protocol, label, label) -> p-values of the protocol's figures by name, where they have no error; empty: unknown."""
+Shuffled = Callable[[str, str, str], Mapping[str, float] | None]
+"""(protocol, label, label) -> p-values of the protocol's figures by name, where they have no error.
+
+Empty: they cannot be known; None: they are not known yet."""
 
 
 def compare(
@@ -198,15 +209,20 @@ def asked_for(protocol: str) -> str:
 def _line(protocol: str, metric: Metric, results: Mapping[str, Result], shuffled: Shuffled) -> Line:
     rows = {label: row for label, result in results.items() if (row := result.find(metric.name)) is not None}
     controls = tuple(r for r in next(iter(results.values())).rows if r.role == "control" and r.metric == metric.name)
-    return Line(protocol, metric, rows, controls, _differences(protocol, metric, rows, shuffled))
+    return Line(protocol, metric, rows, controls, *_differences(protocol, metric, rows, shuffled))
 
 
-def _differences(protocol: str, metric: Metric, rows: Mapping[str, Row], shuffled: Shuffled) -> tuple[Difference, ...]:
+def _differences(
+    protocol: str, metric: Metric, rows: Mapping[str, Row], shuffled: Shuffled
+) -> tuple[tuple[Difference, ...], bool]:
+    """Return the differences of all pairs, and whether some are not judged yet: then the corrections are not either."""
     pairs = list(combinations(rows, 2))
     by_error = [_p_value(rows[one], rows[two]) for one, two in pairs]
+    dealt = [{} if p is not None else shuffled(protocol, *pair) for pair, p in zip(pairs, by_error, strict=True)]
+    pending = any(found is None for found in dealt)
     raw = [
-        shuffled(protocol, one, two).get(metric.name) if p is None else p
-        for (one, two), p in zip(pairs, by_error, strict=True)
+        None if pending else (found or {}).get(metric.name) if p is None else p
+        for p, found in zip(by_error, dealt, strict=True)
     ]
     found = []
     for (one, two), p, own in zip(pairs, holm(raw), by_error, strict=True):
@@ -216,7 +232,7 @@ def _differences(protocol: str, metric: Metric, rows: Mapping[str, Row], shuffle
         if p is not None and p < LEVEL and metric.better != "neither":
             better = one if (gap < 0) == (metric.better == "lower") else two
         found.append(Difference(one, two, gap, interval, p, better))
-    return tuple(found)
+    return tuple(found), pending
 
 
 def _p_value(a: Row, b: Row) -> float | None:

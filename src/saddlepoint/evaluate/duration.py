@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint._load import lately
 from saddlepoint._progress import duration
 from saddlepoint.evaluate.protocol import Protocol, Task
 from saddlepoint.evaluate.sets import ROWS_PER_CENTROID, Bench
@@ -38,22 +39,29 @@ class Forecast:
 
     Attributes:
         seconds: on a machine that does nothing else.
-        stretch: times as long it takes while this machine is as busy as now, at least 1.
+        stretch: times as long it takes while this machine is as busy, at least 1.
+        lately: whether that is what work took in the last minute, not what a moment's look says.
     """
 
     seconds: float
     stretch: float = 1.0
+    lately: bool = False
 
     def words(self) -> str:
         """Say it, both ends where the machine is busy.
 
-        >>> Forecast(41).words(), Forecast(41, 3.0).words()
-        ('about 40 s', 'about 40 s, or 2 min while this machine is as busy as now')
+        >>> Forecast(41).words(), Forecast(41, 3.0, lately=True).words()
+        ('about 40 s', 'about 40 s, or 2 min if this machine stays as busy as in the last minute')
+        >>> Forecast(41, 3.0).words()
+        'about 40 s, or up to 2 min if this machine stays as busy as at this moment'
         """
         told = f"about {duration(self.seconds, about=True)}"
         if self.stretch < BUSY:
             return told
-        return f"{told}, or {duration(self.seconds * self.stretch, about=True)} while this machine is as busy as now"
+        long = duration(self.seconds * self.stretch, about=True)
+        if self.lately:
+            return f"{told}, or {long} if this machine stays as busy as in the last minute"
+        return f"{told}, or up to {long} if this machine stays as busy as at this moment"
 
 
 class Stretch:
@@ -61,6 +69,11 @@ class Stretch:
 
     def __init__(self) -> None:
         self._wall, self._own = time.perf_counter(), time.thread_time()
+
+    def forecast(self, seconds: float) -> Forecast:
+        """Return the forecast of so many seconds of processor time: by what work took in the last minute, if known."""
+        known = lately()
+        return Forecast(seconds, self()) if known is None else Forecast(seconds, known, lately=True)
 
     def __call__(self) -> float:
         """Return it."""

@@ -173,7 +173,7 @@ def _forecast(tasks: Tasks) -> tuple[list[float], Forecast]:
     made = [task for (_, task), anew in zip(tasks, names, strict=True) if CENTROIDS in anew]
     if made:
         shared += centroids(made[0].bench, max(task.n for task in made))
-    return seconds, Forecast(sum(seconds) + shared, stretch())
+    return seconds, stretch.forecast(sum(seconds) + shared)
 
 
 def _judged(results: tuple[Result, ...], omitted: dict[str, str], bench: Bench) -> Report:

@@ -10,7 +10,7 @@ from nicegui import ui
 from saddlepoint import pictures
 from saddlepoint._errors import SaddlepointError
 from saddlepoint.engine.folder import RunFolder
-from saddlepoint.evaluate import ARROWS, cannot_judge, shown
+from saddlepoint.evaluate import ARROWS, Comparison, cannot_judge, shown
 from saddlepoint.measure import compare_runs
 from saddlepoint.serve.studio import charts, parts
 from saddlepoint.serve.studio.desk import Desk, data_of, standing
@@ -51,7 +51,7 @@ def show(desk: Desk, one: str = "", two: str = "") -> None:
             if this == begun:
                 with place:
                     _curves(desk, pair)
-                    _figures(desk, pair, parts.guarded(draw))
+                    await _figures(desk, pair, parts.guarded(draw))
 
         async def other() -> None:
             offered = partners(entries, str(first.value))
@@ -150,28 +150,44 @@ def _curves(desk: Desk, pair: list[str]) -> None:
                     ui.echart(charts.line_options(lines, level)).classes("w-full h-64")
 
 
-def _figures(desk: Desk, pair: list[str], again: Callable[[], Awaitable[None]]) -> None:
+def _table(found: Comparison, pair: list[str]) -> None:
+    lines = [["", *pair, ""]]
+    for line in found:
+        values = [shown(line.rows[name], line.metric) if name in line.rows else "" for name in pair]
+        if any(values):
+            blind = f"\n{BLIND}" if cannot_judge(line.protocol) else ""
+            name = f"{line.metric.name} {ARROWS[line.metric.better]}".strip() + blind
+            lines.append([f"{name}\n{line.protocol}", *values, line.words()])
+    if len(lines) > 1:
+        with parts.wide():
+            parts.table(lines)
+
+
+async def _figures(desk: Desk, pair: list[str], again: Callable[[], Awaitable[None]]) -> None:
+    """Put the figures of both: at once what is known, then what takes seconds."""
     with parts.block():
         ui.label("Figures").classes("font-medium").props("role=heading aria-level=2")
         if pair[0] == pair[1]:
             parts.say("Choose two different runs to compare their figures.")
             return
         lacking = [name for name in pair if not results_of(desk.folder(name))]
+        folders = [desk.folder(name) for name in pair]
         try:
-            found = [] if lacking else compare_runs([desk.folder(name) for name in pair])
+            if not lacking:
+                found = compare_runs(folders, shuffle=False)
+                with ui.column().classes("w-full") as place:
+                    _table(found, pair)
+                    wheel = parts.waiting("Shuffling the samples of both") if found.pending else None
+                if wheel is not None:
+                    found = await asyncio.to_thread(compare_runs, folders)
+                    if place.is_deleted:  # others were chosen meanwhile
+                        return
+                    place.clear()
+                    with place:
+                        _table(found, pair)
         except SaddlepointError as error:
             ui.label(str(error))
             return
-        lines = [["", *pair, ""]]
-        for line in found:
-            values = [shown(line.rows[name], line.metric) if name in line.rows else "" for name in pair]
-            if any(values):
-                blind = f"\n{BLIND}" if cannot_judge(line.protocol) else ""
-                name = f"{line.metric.name} {ARROWS[line.metric.better]}".strip() + blind
-                lines.append([f"{name}\n{line.protocol}", *values, line.words()])
-        if len(lines) > 1:
-            with parts.wide():
-                parts.table(lines)
 
         def redraw() -> None:
             ui.timer(0.01, again, once=True)
