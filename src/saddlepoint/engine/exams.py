@@ -68,6 +68,9 @@ SCATTERED = 3.0
 POOR, BAD = 0.05, 0.15
 """Energy distances, as shares of the data's mean distance. 0.41 is a generator that paints the mean image."""
 
+MEAN = 0.4
+"""Energy distance of a generator that paints the mean of the data; what is no nearer has learned nothing."""
+
 UNLIKE = 0.25
 """Energy distance in the classifier's features, as a share of the data's mean distance there; 0.5 is that of blurs."""
 
@@ -175,7 +178,7 @@ def suspect(exam: Exam, exams: Sequence[Exam], vanishing: bool, young: bool = Fa
     sure = exam.value is not None and exam.value > SURE
     # A D that is sure is no trouble yet where G still moves; one that is not, where only the spread is missing.
     excused = not stuck(exams) if sure else bool(missing)
-    if young and excused and not _missing(exam, but="spread"):
+    if young and excused and exam.distance < MEAN and not _missing(exam, but="spread"):
         return _still_learning(exam, missing)
     if missing:
         return "partial collapse", (*missing, *game)
