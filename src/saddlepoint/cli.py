@@ -48,7 +48,7 @@ from saddlepoint.cli_options import (
 from saddlepoint.cli_resume import changed, finish, has_ended, is_given, refuse_changes, say_spent, wants_report
 from saddlepoint.cli_runs import add_runs
 from saddlepoint.cli_ship import add_shipping
-from saddlepoint.cli_words import gather, import_own, in_own_words, read_options
+from saddlepoint.cli_words import check_cheaply, gather, import_own, in_own_words, read_options
 from saddlepoint.data.plan import OpenQuestion, gaps_of
 from saddlepoint.engine.lookup import find_run
 
@@ -164,9 +164,11 @@ def train(
     Every field of the family is an option as well: --lr 0.1, --batch-size 64; `saddle train gan --help` lists them.
     Of your own images size, augmentation and budget are chosen, and said.
     """
+    check_cheaply(family if resume is None else None, budget, checkpoint)
+    options = read_options(option or [], app, family, None if resume is None else (resume, where))
+
     from saddlepoint import api, tables
 
-    options = read_options(option or [], app, family, None if resume is None else (resume, where))
     if resume is not None:
         refuse_changes([*options, *changed(ctx)])
         device_or_kept = None if device == "auto" else device

@@ -47,6 +47,10 @@ def data_inspect(
     preparation: dict[str, Any],
 ) -> None:
     """Say how data is read, why, and how else it could be; count images, sizes, classes, duplicates and windows."""
+    from saddlepoint import registry
+
+    if family is not None:
+        registry.refuse_unknown(family)
     from saddlepoint import api, tables
     from saddlepoint.data.images.duplicates import write_pairs
     from saddlepoint.data.inspect import find_copies

@@ -17,6 +17,10 @@ def families(
     family: Annotated[str | None, typer.Argument(help="Show the presets and options of one.")] = None,
 ) -> None:
     """List the families, or the presets and options of one."""
+    from saddlepoint import registry
+
+    if family is not None:
+        registry.refuse_unknown(family)
     from saddlepoint import api, tables
     from saddlepoint.family import get_family
 

@@ -93,6 +93,25 @@ def _commands(command: Any, path: str) -> Iterator[tuple[str, set[str]]]:
         yield path, _words_of(command)
 
 
+def check_cheaply(family: str | None, budget: str | None, checkpoint: str) -> None:
+    """Refuse what can be told to be wrong before PyTorch is loaded, which takes seconds.
+
+    Args:
+        family: its name; None: a run that goes on has its own, and may get so much more of a budget (+10m).
+        budget, checkpoint: times.
+
+    Raises:
+        ConfigError: on an unknown family, or what is no time.
+    """
+    from saddlepoint import registry
+    from saddlepoint._times import parse_budget, parse_time
+
+    if family is not None:
+        registry.refuse_unknown(family)
+    parse_budget(budget.strip().removeprefix("+") if budget is not None and family is None else budget)
+    parse_time("checkpoint", checkpoint)
+
+
 def read_options(
     pairs: list[str], app: typer.Typer, family: str, run: tuple[Path, Path | None] | None = None
 ) -> dict[str, str]:

@@ -11,17 +11,16 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import pkgutil
 import re
 import shlex
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from saddlepoint._errors import CheckpointError, ConfigError, enumerated, sentence, suggest
 
@@ -93,11 +92,29 @@ def get_family(name: str) -> type[Family]:
         if problem:
             raise ConfigError(problem)
     if name not in _REGISTRY:
-        known = {*_REGISTRY, *_entry_points()}
-        raise ConfigError(
-            f"unknown family '{name}'; {sentence(suggest(name, known))} One of your own needs --import FILE.py"
-        )
+        raise _unknown(name, {*_REGISTRY, *_entry_points()})
     return _REGISTRY[name]
+
+
+def refuse_unknown(name: str) -> None:
+    """Refuse a name that no family has, before any is imported, which takes seconds.
+
+    Raises:
+        ConfigError: as `get_family`, if there is none; what the environment names has to be imported to be known.
+    """
+    known = {*built_in_names(), *_REGISTRY, *_entry_points()}
+    if name not in known and not os.environ.get(VARIABLE, "").strip():
+        raise _unknown(name, known)
+
+
+def built_in_names() -> tuple[str, ...]:
+    """Return the names of the families that come along: each is called as its file."""
+    return tuple(module.name for module in pkgutil.iter_modules([str(Path(__file__).with_name("families"))]))
+
+
+def _unknown(name: str, known: Iterable[str]) -> ConfigError:
+    told = sentence(suggest(name, known))
+    return ConfigError(f"unknown family '{name}'; {told} One of your own needs --import FILE.py")
 
 
 def family_of(config: Mapping[str, Any], where: str | Path) -> type[Family]:
@@ -267,6 +284,8 @@ def build_family(name: str, config: FamilyConfig, data: DataSpec) -> Family:
     Raises:
         ConfigError: if there is no such family, or it cannot be built for this data.
     """
+    import torch  # here, so that names are checked without it
+
     with torch.random.fork_rng(devices=[]):
         return get_family(name)(config, data)
 

@@ -196,3 +196,37 @@ def test_an_export_names_no_path_of_this_machine(tmp_path: Path) -> None:
 def test_runs_of_built_in_families_name_no_source(tmp_path: Path) -> None:
     run = saddlepoint.train("gan", "ring8", steps=2, options=SMALL, threads=1, out=tmp_path / "run")
     assert "family_source" not in run.config
+
+
+def test_names_are_refused_before_any_family_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    built_in = {name for name, kind in registry.families().items() if registry.is_built_in(kind)}
+    assert set(registry.built_in_names()) == built_in
+    monkeypatch.delenv(registry.VARIABLE, raising=False)
+    for name in registry.families():
+        registry.refuse_unknown(name)
+    with pytest.raises(ConfigError, match="unknown family 'dcgam'; did you mean 'dcgan'"):
+        registry.refuse_unknown("dcgam")
+    monkeypatch.setenv(registry.VARIABLE, "my_family.py")
+    registry.refuse_unknown("dcgam")  # that file may have it
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["dcgam"], "unknown family 'dcgam'"),
+        (["--budget", "3min"], "budget is '3min'"),
+        (["--budget", "+3m"], "nothing that could be added to"),
+        (["--resume", "latest", "--budget", "+3min"], "budget is '3min'"),
+        (["--checkpoint", "often"], "checkpoint is 'often'"),
+    ],
+)
+def test_slips_are_told_without_pytorch(words: list[str], said: str) -> None:
+    code = (
+        "import sys; from saddlepoint import cli\n"
+        f"sys.argv = ['saddle', 'train', *{words!r}]\n"
+        "try: cli.main()\n"
+        "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2", "False"]
+    assert said in done.stderr
