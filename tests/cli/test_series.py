@@ -78,7 +78,7 @@ def test_inspect_and_refusals(saddle: Command) -> None:  # noqa: F811
         (["train", "--data", "digits", "--columns", "a", "--steps", "1"], "--columns is for tables"),
         (
             ["train", "gan", "--data", "a.csv", "--group-column", "shop", "--steps", "1"],
-            "not on sequences",
+            "not on tables of series",
         ),
         (["train", "--resume", "run", "--window", "3"], "leave out --window"),
         (["evaluate", "run", "--window", "3"], "leave out --window"),
