@@ -56,7 +56,7 @@ def test_the_line_of_progress_names_a_stage_before_the_last(
 def early(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return a translator that was trained in its first stage only."""
     root = tmp_path_factory.mktemp("early")
-    data = write_folder(root / "data", drawn(120, 16, 3), ["cat", "dog"] * 60)
+    data = write_folder(root / "data", list(drawn(120, 16, 3)), ["cat", "dog"] * 60)
     return api.train("stargan", str(data), options=SMALL, steps=2, threads=1, out=root / "run")
 
 

@@ -18,8 +18,6 @@ from saddlepoint.shelf import STATES, Entry, Figure
 
 _EVERY_SECONDS = 1.0
 _MOST_FIGURES = 3
-_VETOES = ("memorisation", "leave-out")
-"""Figures by which samples are refused, not praised: where they are copies, the verdict says so."""
 _GOOD_FIRST = ("near", "narrow", "different", "far", "copies", "unknown", "")
 
 _SORT = "(a, b) => a === b ? 0 : a === null ? 1 : b === null ? -1 : a < b ? -1 : 1"
@@ -173,10 +171,9 @@ async def show(desk: Desk) -> None:
 def headline(entries: Sequence[Entry]) -> list[tuple[str, str, str]]:
     """Return kind, name and direction of the figures that most runs have, those of one protocol together.
 
-    Figures that cannot judge are left out: where nothing good can be seen, nothing is to be sorted by.
+    Those that do not rank are left out: by them a grey fog can be the best.
     """
-    able = [(kind_of(f.protocol), f.metric, f.better) for entry in entries for f in entry.figures if f.judges]
-    able = [key for key in able if key[0] not in _VETOES]
+    able = [(kind_of(f.protocol), f.metric, f.better) for entry in entries for f in entry.figures if f.ranks]
     counted, found = Counter(able), list[tuple[str, str, str]]()
     for kind in dict.fromkeys(key[0] for key, _ in counted.most_common()):
         found += [key for key in counted if key[0] == kind]
@@ -210,7 +207,7 @@ def _fits(entry: Entry, words: Sequence[str]) -> bool:
 
 
 def _row(entry: Entry, headings: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
-    figures: dict[tuple[str, str], Figure] = {(kind_of(f.protocol), f.metric): f for f in entry.figures if f.judges}
+    figures: dict[tuple[str, str], Figure] = {(kind_of(f.protocol), f.metric): f for f in entry.figures if f.ranks}
     own = [figures.get(key[:2]) for key in headings]
     live = entry.state in ("starting", "running")
     worth, worth_tone = parts.worth_of(entry.standing)
