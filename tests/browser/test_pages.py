@@ -115,7 +115,6 @@ def test_many_runs_a_broken_one_and_a_search(visit: Visit) -> None:
 def test_the_table_of_runs_fits_and_a_run_is_trained_on_from_it(visit: Visit) -> None:
     page = visit.open("/")
     page.get_by_label("Search").fill("conditional")
-    page.get_by_text("not judged").or_(page.get_by_text("data")).first.wait_for()
     page.get_by_role("link", name="conditional").first.wait_for()
     assert page.evaluate("(e => e.scrollWidth <= e.clientWidth)(document.querySelector('.q-table__middle'))")
     page.get_by_label("What to do with conditional").click()
