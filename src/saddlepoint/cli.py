@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -417,6 +418,7 @@ def _run(
     """Train with a display; return whether anything was left to train, and the run. Leave with 130 when interrupted."""
     from saddlepoint import api
     from saddlepoint.display import Display
+    from saddlepoint.engine.plan import unfinished
 
     silent = _follows()
 
@@ -441,6 +443,8 @@ def _run(
     if not quiet:
         speed = f", {progress.nimg / outcome.seconds:,.0f} samples/s" if outcome.seconds else ""
         typer.echo(f"trained:  {progress.nimg / 1000:,.1f} kimg in {outcome.seconds:,.0f} s{speed}")
+    if early := unfinished(run.family.stages(), progress.step):
+        typer.echo(f"note:     {early}; more time: saddle train --resume {shlex.quote(str(run.path))} --budget +10m")
     typer.echo(f"run:      {run.path}")
     return True, run
 

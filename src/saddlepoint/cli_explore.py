@@ -114,9 +114,12 @@ def translate(
     --overwrite.
     """
     from saddlepoint import api
+    from saddlepoint.measure import caution
     from saddlepoint.translate import translate_folder
 
     loaded = api.load(run, device=device, averaged=not raw)
+    if said := caution(loaded):
+        say_aside(f"note: {said}")
     with fastest_threads(loaded, threads, worth=folder.is_dir() and loaded.family.tags.input == "image"):
         found = translate_folder(
             loaded, folder, to, out, overwrite=overwrite, reference=reference, seed=seed, say=say_aside

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from rich.status import Status
 from saddlepoint import patience
 from saddlepoint.engine.doctor import Diagnosis
 from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.plan import early_stage
 from saddlepoint.engine.settings import Means, Observer, Settings
 from saddlepoint.engine.standing import Standing as At
 from saddlepoint.engine.standing import standing_of
@@ -26,6 +27,7 @@ from saddlepoint.tables import brief_reading
 if TYPE_CHECKING:
     from saddlepoint.api import Start
     from saddlepoint.family import Progress as Standing
+    from saddlepoint.family import Stage
 
 _LIVE_SECONDS = 0.25
 _LINE_SECONDS = 10.0
@@ -99,6 +101,7 @@ class Display:
         self._first: tuple[float, int] | None = None
         self._means: dict[str, float] = {}
         self._verdict = ""
+        self._stages: Sequence[Stage] = ()
         self.began: At | None = None
 
     def __enter__(self) -> Display:
@@ -127,6 +130,7 @@ class Display:
     def announce(self, start: Start) -> None:
         """Say what is about to be trained, on what, where; of a run that goes on, what of its budget is left."""
         self.began = standing_of(RunFolder(start.folder)) if start.resumed else None
+        self._stages = start.family.stages()
         if self.quiet:
             return
         config, spec = start.config, start.dataset.spec
@@ -158,7 +162,9 @@ class Display:
         speed = (at.nimg - nimg) / (now - started) if now > started else 0.0
         share, left = remaining(self.settings, at, seconds, speed)
         figures = "  ".join(f"{short} {self._means[name]:.3f}" for name, short in _SHOWN.items() if name in self._means)
-        line = f"{at.nimg / 1000:,.1f} kimg  {speed:,.0f} samples/s  {figures}  {self._verdict}".rstrip()
+        early = early_stage(self._stages, at.step)
+        words = (f"{at.nimg / 1000:,.1f} kimg", f"{speed:,.0f} samples/s", figures, early, self._verdict)
+        line = "  ".join(word for word in words if word)
         if self.live:
             self._bar.update(self._task, completed=share, description=line, left=left)
         else:

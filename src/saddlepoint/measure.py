@@ -23,6 +23,7 @@ from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.options import Preparation
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.lookup import find_run
+from saddlepoint.engine.plan import unfinished
 from saddlepoint.family import Family
 from saddlepoint.run import Run
 
@@ -105,6 +106,18 @@ def after_training(forecast: Forecast | None) -> str:
     'takes some time more after the training'
     """
     return f"takes {'some time' if forecast is None else forecast.words()} more after the training"
+
+
+def caution(run: Run) -> str:
+    """Say in a line why samples of a run are worth nothing yet: by its stages, or its last report; "" otherwise."""
+    from saddlepoint.evaluate import kept_results, report_of
+
+    if early := unfinished(run.family.stages(), run.step):
+        return early
+    results = kept_results(RunFolder(run.path).report)
+    if not results or report_of(results).standing != "far":
+        return ""
+    return f"the last report of this run says that its samples are far from the data: {RunFolder(run.path).report}"
 
 
 def report_time(dataset: Dataset, family: Family, config: Mapping[str, Any]) -> Forecast | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -13,8 +13,9 @@ from torch import Tensor
 from saddlepoint import explore
 from saddlepoint._errors import SaddlepointError
 from saddlepoint.engine.doctor import Diagnosis
+from saddlepoint.engine.plan import early_stage
 from saddlepoint.engine.settings import Means, Observer, Settings
-from saddlepoint.family import Progress
+from saddlepoint.family import Progress, Stage
 from saddlepoint.launch import Start
 
 _LIVE_SECONDS = 0.5
@@ -75,6 +76,7 @@ class Line:
         self._next, self._first = 0.0, (0.0, 0)
         self._means: dict[str, float] = {}
         self._places: dict[str, Any] = {}
+        self._stages: Sequence[Stage] = ()
 
     def observer(self) -> Observer:
         """Return the observer that feeds the line."""
@@ -83,6 +85,7 @@ class Line:
     def announce(self, start: Start) -> None:
         """Say what is trained, on what, where."""
         family, spec = start.config["family"], start.dataset.spec
+        self._stages = start.family.stages()
         shape = "x".join(str(side) for side in spec.shape)
         self.say(f"{family} on {start.dataset.name}, {spec.rows:,} {spec.modality}s of {shape}; run: {start.folder}")
 
@@ -113,7 +116,8 @@ class Line:
         speed = (at.nimg - nimg) / (now - started) if now > started else 0.0
         share, left = remaining(self.settings, at, seconds, speed)
         figures = [f"{name} {self._means[name]:.3f}" for name in _SHOWN if name in self._means]
-        words = [f"{share:.0%}", left, f"{at.nimg / 1000:,.1f} kimg", f"{speed:,.0f} samples/s", *figures, self.verdict]
+        words = [f"{share:.0%}", left, f"{at.nimg / 1000:,.1f} kimg", f"{speed:,.0f} samples/s", *figures]
+        words += [early_stage(self._stages, at.step), self.verdict]
         self._show("  ".join(word for word in words if word))
 
     def snapshot(self, step: int, samples: Tensor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ from saddlepoint.engine import runtime
 from saddlepoint.engine.doctor import Diagnosis, diagnose
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.origin import counted, refuse_gone
+from saddlepoint.engine.plan import unfinished
 from saddlepoint.engine.standing import standing_of
 from saddlepoint.engine.state import newest_checkpoint
 from saddlepoint.engine.threads import told_threads
@@ -462,11 +464,14 @@ class Run:
                     say(line)
 
             dataset = self.dataset(say)
-            return evaluate(
+            report = evaluate(
                 self.subject(dataset), dataset, protocols, seed=seed, features=features,
                 cache_dir=cache_dir() / "controls", progress=tell, detail=detail or say, partial=partial,
                 threads=threads,
             )  # fmt: skip
+        early = unfinished(self.family.stages(), self.step)
+        first = (f"{early[:1].upper()}{early[1:]}.",) if early else ()
+        return dataclasses.replace(report, limits=(*first, *report.limits))
 
     def save_report(self, report: Report, folder: str | Path | None = None) -> Path:
         """Write ``metrics.jsonl`` (one line a protocol is added) and ``index.html``; return the page's path.

@@ -40,7 +40,7 @@ class Figure:
         value: the figure, with its interval if it has one, as people read it.
         number: the figure.
         better: ``lower``, ``higher`` or ``neither``.
-        judges: whether a good value speaks for the samples; by plain pixels none does (`cannot_judge`).
+        ranks: whether a good value speaks for the samples by itself, see `saddlepoint.evaluate.ranks`.
     """
 
     protocol: str
@@ -48,7 +48,7 @@ class Figure:
     value: str
     number: float = 0.0
     better: str = "neither"
-    judges: bool = True
+    ranks: bool = True
 
 
 @dataclass(frozen=True)
@@ -341,15 +341,15 @@ def _measured(path: Path) -> tuple[str, tuple[Figure, ...]]:
 
 def _figures(result: Result) -> list[Figure]:
     """Return the first figure of a protocol; of precision, recall, density and coverage the three that say most."""
-    from saddlepoint.evaluate import cannot_judge, shown
+    from saddlepoint.evaluate import ranks, shown
     from saddlepoint.evaluate.rows import kind_of
 
     together = kind_of(result.protocol) == "prdc"
     metrics = [m for m in result.metrics if m.name in _TOGETHER] if together else result.metrics[:1]
     rows = [(metric, result.find(metric.name)) for metric in metrics]
-    judges = not cannot_judge(result.protocol)
+    able = ranks(result.protocol)
     return [
-        Figure(result.protocol, metric.name, shown(row, metric), float(row.value), metric.better, judges)
+        Figure(result.protocol, metric.name, shown(row, metric), float(row.value), metric.better, able)
         for metric, row in rows
         if row is not None
     ]

@@ -219,8 +219,8 @@ def print_runs(entries: Sequence[Entry], sizes: Sequence[int]) -> None:
 
 
 def headline(entry: Entry) -> Figure | None:
-    """Return the figure that stands for a run, of those that can judge: the Fréchet distance, or else the first."""
-    able = [figure for figure in entry.figures if figure.judges]
+    """Return the figure that stands for a run, of those that rank: the Fréchet distance, or else the first."""
+    able = [figure for figure in entry.figures if figure.ranks]
     return next((f for f in able if kind_of(f.protocol) == "fd"), next(iter(able), None))
 
 

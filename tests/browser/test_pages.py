@@ -111,6 +111,21 @@ def test_many_runs_a_broken_one_and_a_search(visit: Visit) -> None:
     page.get_by_text("This folder is no run that can be read").wait_for()
 
 
+@pytest.mark.parametrize("visit", [1280], indirect=True)
+def test_the_table_of_runs_fits_and_a_run_is_trained_on_from_it(visit: Visit) -> None:
+    page = visit.open("/")
+    page.get_by_label("Search").fill("conditional")
+    page.get_by_role("link", name="conditional").first.wait_for()
+    assert page.evaluate("(e => e.scrollWidth <= e.clientWidth)(document.querySelector('.q-table__middle'))")
+    page.get_by_label("What to do with conditional").click()
+    page.get_by_text("Train on", exact=True).click()
+    time_field = page.get_by_label("more training time")
+    assert time_field.input_value() == "+10m"
+    time_field.fill("ten")
+    page.get_by_role("button", name="Train on").click()
+    page.get_by_text("budget").first.wait_for()
+
+
 def test_the_scrubber_goes_through_training(visit: Visit) -> None:
     page = visit.open("/run/conditional")
     caption = page.get_by_text(re.compile(r"^step \d"))

@@ -135,7 +135,7 @@ def test_the_page_of_sequences_has_paths_autocorrelation_and_maps(tmp_path: Path
     data = _dataset(ragged=True)
     report = ev.evaluate(_sampler(_windows(9, 300)), data, ["acf"])
     text = write_page(tmp_path / "index.html", report).read_text()
-    assert text.count("<img") == 3
+    assert text.count("<img") == 5, "paths and autocorrelation of two columns, and the maps"
     assert "t-SNE" in text
     assert text.index("block bootstrap") < text.index("shuffled in time") < text.index("uniform noise")
 

@@ -27,7 +27,7 @@ from saddlepoint import api, explore, jobs, tables
 from saddlepoint._errors import CheckpointError, ConfigError, DataError
 from saddlepoint.cli import app as command
 from saddlepoint.data import load_dataset
-from saddlepoint.evaluate import Metric, Report, Result, Row
+from saddlepoint.evaluate import Metric, Report, Result, Row, ranks
 from saddlepoint.family import families
 from saddlepoint.lab import Curve, Panel
 from saddlepoint.report import save_report
@@ -324,11 +324,13 @@ def test_grey_fog_is_nowhere_the_best_run(runs: Path, tmp_path: Path) -> None:
     fog(tmp_path / "fog")
     entry = Shelf(tmp_path).entry("fog")
     assert entry.standing == "far"
-    assert [(f.metric, f.number, f.judges) for f in entry.figures] == [
+    assert [(f.metric, f.number, f.ranks) for f in entry.figures] == [
         ("JSD", 0.6, True), ("precision", 1.0, False), ("recall", 0.0, False), ("coverage", 0.01, False),
     ]  # fmt: skip
     headings = table.headline([entry])
     assert headings == [("jsd", "JSD", "lower")], "what cannot judge is nothing to sort by"
+    for protocol in ("ppl180_mnist-lenet_z", "memorisation180_pixels_test", "leave-out180_pieces_train"):
+        assert not ranks(protocol), "one picture, of no path and no copy, would be the best"
     row = table._row(entry, headings)
     assert (row["worth"], row["worth_tone"]) == ("far from the data", "red")
     assert row["lines"] == ["JSD \u2193 0.60 [0.55, 0.62]"]

@@ -233,7 +233,7 @@ def test_one_picture_can_be_named_and_several_cannot(runs: dict[str, Run], tmp_p
     words = ["translate", str(run.path), str(source / "square.png"), "--to", "dog", "--out", str(tmp_path / "one.png")]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0
-    assert result.output.strip() == f"translated: {tmp_path / 'one.png'}"
+    assert result.stdout.strip() == f"translated: {tmp_path / 'one.png'}"
     assert (tmp_path / "one.png").read_bytes() == whole.written[0].read_bytes()
     again = CliRunner().invoke(app, words)
     assert again.exit_code == 2

@@ -35,6 +35,25 @@ def locate(stages: Sequence[Stage], step: int) -> Position | None:
     return None
 
 
+def early_stage(stages: Sequence[Stage], step: int) -> str:
+    """Say which stage the last of ``step`` steps was made in, where a later one is still to come; "" otherwise.
+
+    Samples are made by all stages together: before the last has begun they are worth nothing yet.
+    """
+    made = max(0, step - 1)
+    for number, stage in enumerate(stages[:-1], 1):
+        if stage.iterations is None or made < stage.iterations:
+            return f"stage {number} of {len(stages)}, {stage.name}, step {made + 1:,} of {stage.iterations or 0:,}"
+        made -= stage.iterations
+    return ""
+
+
+def unfinished(stages: Sequence[Stage], step: int) -> str:
+    """Say in a sentence that training is before its last stage, and what that means for samples; "" otherwise."""
+    early = early_stage(stages, step)
+    return f"training is in {early}: samples are worth nothing before the last stage has begun" if early else ""
+
+
 def check_stages(stages: Sequence[Stage], optimizers: Sequence[str]) -> None:
     """Check that a family's update order can be carried out.
 

@@ -10,7 +10,7 @@ from saddlepoint.evaluate import divergence, distribution, classes, modes, trans
 from saddlepoint.evaluate import latent, series, memorisation, parzen  # noqa: F401
 from saddlepoint.evaluate.compare import Comparison, Difference, Line, compare
 from saddlepoint.evaluate.gallery import Gallery
-from saddlepoint.evaluate.judgement import cannot_judge
+from saddlepoint.evaluate.judgement import cannot_judge, ranks
 from saddlepoint.evaluate.measure import evaluate, expected_time
 from saddlepoint.evaluate.protocol import Protocol, Task, get_protocol, protocols, register
 from saddlepoint.evaluate.rows import ARROWS, DIRECTIONS, Metric, Report, Result, Row, kept_results, read_results
@@ -42,6 +42,7 @@ __all__ = [
     "kept_report",
     "kept_results",
     "protocols",
+    "ranks",
     "read_results",
     "register",
     "report_of",

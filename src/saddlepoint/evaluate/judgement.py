@@ -21,6 +21,9 @@ NEAR, DIFFERENT, FAR = 0, 1, 2
 _BY_FEATURES = ("fd", "kd", "prdc")
 """Kinds of protocols whose features may be plain pixels."""
 
+_VETOES = ("memorisation", "leave-out", "ppl")
+"""Kinds of protocols that can refuse samples, and cannot praise them."""
+
 _BLIND = 0.05
 """Width in nats of the bound's interval above which a small bound says nothing."""
 
@@ -154,6 +157,18 @@ def _measured(report: Report, held_out: str) -> list[Voice]:
 def by_pixels(report: Report, kind: str) -> bool:
     """Whether a protocol was measured on plain pixels."""
     return any(kind_of(r.protocol) == kind and "_pixels" in r.protocol for r in report.results)
+
+
+def ranks(protocol: str) -> bool:
+    """Whether a good figure speaks for samples by itself, so that runs may be ordered by it.
+
+    None by plain pixels does, nor one that a generator of one picture has at its best: it copies nothing, and its paths
+    have no length.
+
+    >>> ranks("fd1k_mnist-lenet_test"), ranks("fd1k_pixels_test"), ranks("ppl379_mnist-lenet_z")
+    (True, False, False)
+    """
+    return not cannot_judge(protocol) and kind_of(protocol) not in _VETOES
 
 
 def cannot_judge(protocol: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nicegui import ui
 
 from saddlepoint.engine.folder import RunFolder
-from saddlepoint.evaluate import ARROWS
+from saddlepoint.evaluate import ARROWS, cannot_judge
 from saddlepoint.explore import choose_steps
 from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.desk import Desk
@@ -122,7 +122,7 @@ def _worth(desk: Desk, name: str) -> None:
 
 
 def _note(figure: Figure) -> str:
-    return "" if figure.judges else f"\n{BLIND}"
+    return f"\n{BLIND}" if cannot_judge(figure.protocol) else ""
 
 
 def _training(desk: Desk, name: str) -> None:

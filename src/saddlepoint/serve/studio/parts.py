@@ -350,7 +350,8 @@ def table(lines: list[list[str]], *, numbers: bool = True) -> None:
                         first, *more = text.split("\n")
                         ui.label(first)
                         for note in more:
-                            ui.label(note).classes("quiet small break-all")
+                            # A sentence breaks between its words; the name of a protocol has no place to break.
+                            ui.label(note).classes(f"quiet small {'break-words' if ' ' in note else 'break-all'}")
 
 
 def reading(findings: Sequence[Finding]) -> None:

@@ -17,7 +17,7 @@ from saddlepoint.serve.studio.desk import Desk, data_of
 from saddlepoint.shelf import STATES, Entry, Figure
 
 _EVERY_SECONDS = 1.0
-_MOST_FIGURES = 4
+_MOST_FIGURES = 3
 _GOOD_FIRST = ("near", "narrow", "different", "far", "copies", "unknown", "")
 
 _SORT = "(a, b) => a === b ? 0 : a === null ? 1 : b === null ? -1 : a < b ? -1 : 1"
@@ -53,7 +53,8 @@ _MENU = """<q-btn flat round dense icon="more_vert" :aria-label="'What to do wit
 <q-item clickable @click="() => $parent.$emit('rename', props.row)"><q-item-section>Rename</q-item-section></q-item>
 <q-item clickable @click="() => $parent.$emit('remove', props.row)"><q-item-section>Delete</q-item-section></q-item>
 </q-list></q-menu></q-btn>"""
-_ACTIONS = f"""<q-td :props="props" style="width: 40px">{_MENU}</q-td>"""
+_ACTIONS = f"""<q-td :props="props" style="width: 40px; position: sticky; right: 0; background: var(--card)">
+{_MENU}</q-td>"""
 _CARD = f"""<div class="col-12 q-pa-xs"><q-card flat bordered class="q-pa-sm">
 <div class="row no-wrap" style="gap: .75rem"><a :href="props.row.address" tabindex="-1" aria-hidden="true">
 <img v-if="props.row.picture" class="thumb" :src="props.row.picture" alt=""><div v-else class="blank"></div></a>
@@ -95,7 +96,7 @@ class Table:
             self.count = parts.say("").classes("small")
         self.table = ui.table(rows=[], columns=[], row_key="name", pagination=25).classes("w-full")
         self.table.props[":grid"] = "Quasar.Screen.lt.md"
-        self.table.props("flat bordered")
+        self.table.props("flat bordered dense")
         self.table.props["rows-per-page-label"] = "Runs on a page:"
         self.table.props["no-data-label"] = "No run fits what is searched for."
         self.slots()
@@ -170,14 +171,12 @@ async def show(desk: Desk) -> None:
 def headline(entries: Sequence[Entry]) -> list[tuple[str, str, str]]:
     """Return kind, name and direction of the figures that most runs have, those of one protocol together.
 
-    Figures that cannot judge are left out: where nothing good can be seen, nothing is to be sorted by.
+    Those that do not rank are left out: by them a grey fog can be the best.
     """
-    able = [(kind_of(f.protocol), f.metric, f.better) for entry in entries for f in entry.figures if f.judges]
+    able = [(kind_of(f.protocol), f.metric, f.better) for entry in entries for f in entry.figures if f.ranks]
     counted, found = Counter(able), list[tuple[str, str, str]]()
     for kind in dict.fromkeys(key[0] for key, _ in counted.most_common()):
         found += [key for key in counted if key[0] == kind]
-        if len(found) >= _MOST_FIGURES - 1:
-            break
     return found[:_MOST_FIGURES]
 
 
@@ -193,7 +192,7 @@ def _columns(headings: Sequence[tuple[str, str, str]]) -> list[dict[str, Any]]:
     found.append(_column("standing", "samples are"))
     for number, (_, metric, better) in enumerate(headings):
         found.append(_column(f"figure{number}", f"{metric} {ARROWS[better]}".strip()))
-        found[-1] |= {"align": "right", ":sort": _SORT}
+        found[-1] |= {"align": "right", ":sort": _SORT, "headerStyle": "white-space: normal; min-width: 6rem"}
     found += [_column("verdict", "doctor"), {"name": "actions", "label": "", "field": "name", "align": "right"}]
     return found
 
@@ -208,7 +207,7 @@ def _fits(entry: Entry, words: Sequence[str]) -> bool:
 
 
 def _row(entry: Entry, headings: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
-    figures: dict[tuple[str, str], Figure] = {(kind_of(f.protocol), f.metric): f for f in entry.figures if f.judges}
+    figures: dict[tuple[str, str], Figure] = {(kind_of(f.protocol), f.metric): f for f in entry.figures if f.ranks}
     own = [figures.get(key[:2]) for key in headings]
     live = entry.state in ("starting", "running")
     worth, worth_tone = parts.worth_of(entry.standing)
