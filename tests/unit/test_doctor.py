@@ -120,17 +120,21 @@ WINDOWS = {"time steps": 24.0, "roughness": 1.0, "raw step distance": 0.01}
 
 def test_windows_that_are_alike_are_no_alarm_before_they_had_time_and_one_after() -> None:
     """Default training on stock prices at 45 kimg: 29% of the spread, .2 away; nothing moves before 60 kimg."""
-    change = {**WINDOWS, "spread": 0.29, "raw distance": 0.2, "distance": 0.2}
-    assert set(verdicts(log(90, lambda at: dict(change)))) == {EARLY}
-    assert diagnose(log(90, lambda at: dict(change))).evidence[0] == "samples have 29% of the data's spread"
-    assert diagnose(log(150, lambda at: dict(change))).verdict == "partial collapse"
-    assert diagnose(log(90, lambda at: change | {"V": -0.1}, every=5)).verdict == "partial collapse"
+    base = {**WINDOWS, "spread": 0.29, "distance": 0.2}
+    change = lambda at: base | {"raw distance": 0.2 + 0.002 * (at % 20)}  # noqa: E731
+    assert set(verdicts(log(90, change))) == {EARLY}
+    assert diagnose(log(90, change)).evidence[0] == "samples have 29% of the data's spread"
+    assert diagnose(log(150, change)).verdict == "partial collapse"
+    slow = {"V": -0.1} | base
+    assert diagnose(log(90, lambda at: slow | {"raw distance": 0.2 + at % 20 / 2000}, every=5)).verdict in ALARMS
+    still = base | {"raw distance": 0.2}  # a generator whose learning rate is next to nothing
+    assert diagnose(log(90, lambda at: dict(still), every=5)).verdict == "partial collapse"
     moving = {at: 0.2 + 0.002 * at for at in range(10, 151, 10)}  # as of a table of 200 rows, which D knows soon
-    sure = lambda at: change | {"V": -0.25, "raw distance": moving[at]}  # noqa: E731
+    sure = lambda at: base | {"V": -0.25, "raw distance": moving[at]}  # noqa: E731
     assert diagnose(log(90, sure)).verdict == EARLY
     assert diagnose(log(150, sure)).verdict == "partial collapse"
-    assert diagnose(log(90, lambda at: change | {"spread": 0.05})).verdict == "full collapse"
-    assert diagnose(log(90, lambda at: change | {"roughness": 4.0})).verdict == "partial collapse"
+    assert diagnose(log(90, lambda at: change(at) | {"spread": 0.05})).verdict == "full collapse"
+    assert diagnose(log(90, lambda at: change(at) | {"roughness": 4.0})).verdict == "partial collapse"
 
 
 def test_points_in_few_dimensions_are_in_order_only_where_samples_cover_the_data() -> None:

@@ -86,8 +86,8 @@ IMPROVEMENT = 0.85
 ORDERED = 0.8
 """Share of the pairs of a later and an earlier exam in which it must have fallen."""
 
-STUCK, STUCK_EXAMS = 0.1, 5
-"""Range of the raw distance, as a share of it, below which G has not moved over these many exams."""
+STUCK, STILL, STUCK_EXAMS = 0.1, 0.01, 5
+"""Ranges of the raw distance over these many exams, as shares of it, below which G gets nowhere, and does not move."""
 
 TOLD_APART = 0.8
 """Probability that D prefers a data row to a sample, above which it is D that is too strong."""
@@ -177,7 +177,7 @@ def suspect(exam: Exam, exams: Sequence[Exam], vanishing: bool, young: bool = Fa
         return _still_learning(exam, missing)
     sure = exam.value is not None and exam.value > SURE
     # A D that is sure is no trouble yet where G still moves; one that is not, where only the spread is missing.
-    excused = not stuck(exams) if sure else bool(missing)
+    excused = not stuck(exams) if sure else bool(missing) and not stuck(exams, STILL)
     if young and excused and exam.distance < MEAN and not _missing(exam, but="spread"):
         return _still_learning(exam, missing)
     if missing:
@@ -300,10 +300,10 @@ def _fell(older: Sequence[float], newer: Sequence[float]) -> bool:
     return statistics.fmean(newer) < IMPROVEMENT * statistics.fmean(older) and share >= ORDERED
 
 
-def stuck(exams: Sequence[Exam]) -> bool:
-    """Whether the raw distance has hardly moved over the last half of training (at least five exams)."""
+def stuck(exams: Sequence[Exam], least: float = STUCK) -> bool:
+    """Whether the raw distance has moved by less than this share over the last half of training (five exams)."""
     recent = [e.get("raw distance", 0.0) for e in exams if 2 * e.nimg > exams[-1].nimg]
-    return len(recent) >= STUCK_EXAMS and max(recent) - min(recent) < STUCK * abs(statistics.fmean(recent))
+    return len(recent) >= STUCK_EXAMS and max(recent) - min(recent) < least * abs(statistics.fmean(recent))
 
 
 def circling(exams: Sequence[Exam]) -> float:
