@@ -123,7 +123,7 @@ def test_the_table_of_runs_fits_and_a_run_is_trained_on_from_it(visit: Visit) ->
     assert time_field.input_value() == "+10m"
     time_field.fill("ten")
     page.get_by_role("button", name="Train on").click()
-    page.get_by_text("budget").first.wait_for()
+    page.locator(".q-notification").get_by_text("budget").wait_for()
 
 
 def test_the_scrubber_goes_through_training(visit: Visit) -> None:
