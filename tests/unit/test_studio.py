@@ -9,6 +9,7 @@ import io
 import math
 import shutil
 import time
+import warnings
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from saddlepoint.report import save_report
 from saddlepoint.serve.address import listen
 from saddlepoint.serve.studio import charts, compare, figures, open_studio, parts, training
 from saddlepoint.serve.studio import runs as table
-from saddlepoint.serve.studio.app import TokenGate, make_app
+from saddlepoint.serve.studio.app import TokenGate, make_app, quiet
 from saddlepoint.serve.studio.bringing import below, listing
 from saddlepoint.serve.studio.choices import group_of
 from saddlepoint.serve.studio.desk import Desk
@@ -106,6 +107,17 @@ def test_a_training_gets_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest
     assert names[0] != names[1]
     assert all(name.startswith("gan-my-photos-") for name in names)
     assert asked[0] == (["gan", "--data", "../my photos", "--seed", "1"], tmp_path / "runs" / names[0])
+
+
+@pytest.mark.parametrize("quietly", [False, True])
+def test_a_warning_that_concerns_nobody_is_kept_from_who_starts_the_studio(quietly: bool) -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        if quietly:
+            quiet()
+        isinstance(torch.distributed.reduce_op, FastAPI)
+        warnings.warn("another", FutureWarning, stacklevel=1)
+    assert ["reduce_op" in str(one.message) for one in told] == ([False] if quietly else [True, False])
 
 
 def test_a_token_is_asked_for_once() -> None:

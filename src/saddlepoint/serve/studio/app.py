@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import warnings
 from pathlib import Path
 
 from fastapi import FastAPI, Response
@@ -75,10 +76,20 @@ def make_app(runs_folder: str | Path, host: str = LOOPBACK[0], token: str | None
         return Response(status_code=204)
 
     _pages(desk)
+    quiet()
     ui.run_with(
         app, title="saddlepoint", dark=None, favicon=parts.ICON, show_welcome_message=False, reconnect_timeout=10
     )
     return app
+
+
+def quiet() -> None:
+    """Keep PyTorch's warning of a name that nobody here uses from those who start the studio.
+
+    At its start NiceGUI asks every object of the process for its class; PyTorch's stand-in for a retired name answers
+    with a warning (findings/a-mounted-page-wakes-every-object.sh).
+    """
+    warnings.filterwarnings("ignore", ".*torch.distributed.reduce_op.*", FutureWarning)
 
 
 def _pages(desk: Desk) -> None:
