@@ -1,6 +1,6 @@
 """Makes the table of threads in docs/performance.md: the automatic number against fixed ones, beside other programs.
 
-    python benchmarks/threads.py run [NAME ...]    measure what is not kept yet (half an hour, on an idle machine)
+    python benchmarks/threads.py run [NAME ...]    measure what is not kept yet (twenty minutes, on an idle machine)
     python benchmarks/threads.py write             write the table from what is kept
     python benchmarks/threads.py worker CASE N     what `run` starts: steps of a case with N threads, or auto
 
@@ -40,7 +40,7 @@ CASES = {
     "timegan": Case("timegan", "timegan", "increments", (24, 6), "`timegan`, preset `increments`"),
 }
 BUSY = (0, 1, 2, 4)
-TURNS, SECONDS = 5, 4.0
+TURNS, SECONDS = 3, 3.0
 TARGET = 0.8
 """Of the speed of the best fixed number."""
 

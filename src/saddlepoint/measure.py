@@ -105,7 +105,8 @@ def after_training(forecast: Forecast | None) -> str:
     >>> after_training(None)
     'takes some time more after the training'
     """
-    return f"takes {'some time' if forecast is None else forecast.words()} more after the training"
+    more = " more after the training"
+    return f"takes {f'some time{more}' if forecast is None else forecast.words(more)}"
 
 
 def caution(run: Run) -> str:

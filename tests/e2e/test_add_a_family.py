@@ -132,7 +132,7 @@ def test_without_it_every_command_says_what_to_pass(trained: Path, shell: Shell,
 def test_its_options_are_checked_and_the_file_too(shell: Shell, file: Path) -> None:
     code, _, err = shell("train", NAME, "--import", file, "--widht", "16")
     assert code == 2
-    assert "did you mean 'width'?" in err
+    assert "did you mean '--width'?" in err
     code, _, err = shell("train", NAME, "--import", file.with_name("gone.py"))
     assert (code, "there is no file" in err) == (2, True)
     code, _, err = shell("train", NAME, "--import")

@@ -203,7 +203,7 @@ def test_a_tiny_p_value_is_no_zero_and_stays_in_one_piece(tmp_path: Path) -> Non
     row = ev.Row(metric.name, "generator", 1e-9)
     result = ev.Result("p4_test", "", (metric,), (row,), "", "blobs", "ab", 0)
     page = write_page(tmp_path / "p.html", ev.Report((result,), "generator", "")).read_text()
-    assert '<td class="n model">&lt;0.0001</td>' in page
+    assert '<td class="n model" data-of="generator">&lt;0.0001</td>' in page
 
 
 def test_another_protocol_needs_one_registration(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,7 +173,7 @@ def test_the_form_says_before_what_is_measured_after(tmp_path: Path, monkeypatch
 
 def test_form_and_command_say_the_same() -> None:
     assert after_training(Forecast(41, 3.0)) == (
-        "takes about 40 s, or 2 min while this machine is as busy as now more after the training"
+        "takes about 40 s more after the training, or up to 2 min if this machine stays as busy as at this moment"
     )
     assert (is_followed("digits"), is_followed("./digits")) == (False, True)
 

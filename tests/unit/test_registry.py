@@ -214,9 +214,9 @@ def test_names_are_refused_before_any_family_is_imported(monkeypatch: pytest.Mon
     ("words", "said"),
     [
         (["dcgam"], "unknown family 'dcgam'"),
-        (["--budget", "3min"], "budget is '3min'"),
+        (["--budget", "3moons"], "budget is '3moons'"),
         (["--budget", "+3m"], "nothing that could be added to"),
-        (["--resume", "latest", "--budget", "+3min"], "budget is '3min'"),
+        (["--resume", "latest", "--budget", "+3moons"], "budget is '3moons'"),
         (["--checkpoint", "often"], "checkpoint is 'often'"),
     ],
 )

@@ -47,15 +47,18 @@ class Forecast:
     stretch: float = 1.0
     lately: bool = False
 
-    def words(self) -> str:
+    def words(self, more: str = "") -> str:
         """Say it, both ends where the machine is busy.
+
+        Args:
+            more: what follows the first number, such as " more after the training".
 
         >>> Forecast(41).words(), Forecast(41, 3.0, lately=True).words()
         ('about 40 s', 'about 40 s, or 2 min if this machine stays as busy as in the last minute')
         >>> Forecast(41, 3.0).words()
         'about 40 s, or up to 2 min if this machine stays as busy as at this moment'
         """
-        told = f"about {duration(self.seconds, about=True)}"
+        told = f"about {duration(self.seconds, about=True)}{more}"
         if self.stretch < BUSY:
             return told
         long = duration(self.seconds * self.stretch, about=True)

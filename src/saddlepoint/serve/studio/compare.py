@@ -179,7 +179,7 @@ async def _figures(desk: Desk, pair: list[str], again: Callable[[], Awaitable[No
                     _table(found, pair)
                     wheel = parts.waiting("Shuffling the samples of both") if found.pending else None
                 if wheel is not None:
-                    found = await asyncio.to_thread(compare_runs, folders)
+                    found = await parts.here(asyncio.to_thread(compare_runs, folders))
                     if place.is_deleted:  # others were chosen meanwhile
                         return
                     place.clear()
