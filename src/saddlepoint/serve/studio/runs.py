@@ -96,7 +96,7 @@ class Table:
             self.count = parts.say("").classes("small")
         self.table = ui.table(rows=[], columns=[], row_key="name", pagination=25).classes("w-full")
         self.table.props[":grid"] = "Quasar.Screen.lt.md"
-        self.table.props("flat bordered dense")
+        self.table.props("flat bordered dense color=primary")  # of the pager, whose own grey is lost in the dark
         self.table.props["rows-per-page-label"] = "Runs on a page:"
         self.table.props["no-data-label"] = "No run fits what is searched for."
         self.slots()
