@@ -40,7 +40,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
-from planted_problems import BY_CONSTRUCTION, PLANTS, PROBLEMS, Problem
+from planted_problems import BY_CONSTRUCTION, PLANTS, PROBLEMS, Problem, attended
 from records import commit, write_section
 from scipy.stats import beta
 
@@ -48,17 +48,13 @@ import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint._errors import TrainingError
 from saddlepoint.data import Dataset
 from saddlepoint.data.dataset import Split
-from saddlepoint.data.feed import Feed
 from saddlepoint.engine import runtime
-from saddlepoint.engine.care import THOROUGH_EVERY, Care
+from saddlepoint.engine.care import THOROUGH_EVERY
 from saddlepoint.engine.doctor import Watch
 from saddlepoint.engine.exams import CLASSIFIED
 from saddlepoint.engine.folder import RunFolder
-from saddlepoint.engine.loop import Trainer
-from saddlepoint.engine.settings import SILENT, Settings
-from saddlepoint.engine.signs import Examiner
+from saddlepoint.engine.settings import Settings
 from saddlepoint.family import build_family
-from saddlepoint.features import shipped_classifier
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "doctor"
@@ -124,9 +120,7 @@ def run(setting: Setting) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     )
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder(place)
-        examiner = Examiner(dataset, setting.seed, "cpu", shipped_classifier(dataset, "cpu"))
-        feed = Feed(dataset.splits["train"], config.batch_size, setting.seed)
-        trainer = Trainer(family, feed, chosen, folder, care=Care(examiner, chosen, folder, SILENT))
+        trainer = attended(family, dataset, chosen, folder)
         started = time.monotonic()
         try:
             if trainer.train(dataset.stats).reason == "interrupted":

@@ -32,11 +32,18 @@ from saddlepoint.config import override
 from saddlepoint.data import Dataset, load_dataset
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.dataset import Split
+from saddlepoint.data.feed import Feed
 from saddlepoint.data.sources.synthetic import mixture
 from saddlepoint.engine import runtime
+from saddlepoint.engine.care import Care
 from saddlepoint.engine.doctor import ALARMS
+from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.settings import SILENT, Settings
+from saddlepoint.engine.signs import Examiner
 from saddlepoint.engine.training import TrainingState
-from saddlepoint.family import FamilyConfig, get_family, get_preset
+from saddlepoint.family import Family, FamilyConfig, get_family, get_preset
+from saddlepoint.features import shipped_classifier
 from saddlepoint.metrics.frechet import frechet_gaussians
 from saddlepoint.metrics.series import acf_distance, increment_distance, marginal_distance
 
@@ -112,8 +119,7 @@ class Problem:
 
         The first three healthy runs of own pictures and series have the preset's own options, as a user's default has.
         """
-        base = get_preset(get_family(self.family), self.preset)[1]
-        base = self._suited(base)
+        base = self.default()
         drawn = self.options(rng)
         if not plant:
             return base if number < 3 and self.report_kimg == 10 else override(base, drawn), 1.0, 0
@@ -151,9 +157,17 @@ class Problem:
                 changes, rows = {}, one(rng, *self.rows)
         return override(config, changes), noise, rows
 
-    def _suited(self, config: FamilyConfig) -> FamilyConfig:
-        """Return the options as training would choose them for this data."""
-        return get_family(self.family).suited(config, self.data().spec, ())[0]
+    def default(self) -> FamilyConfig:
+        """Return the options that training would choose for this data, as a user's default has them."""
+        kind = get_family(self.family)
+        return kind.suited(get_preset(kind, self.preset)[1], self.data().spec, ())[0]
+
+
+def attended(family: Family, dataset: Dataset, chosen: Settings, folder: RunFolder) -> Trainer:
+    """Return what trains a family in a folder with the doctor watching, on the CPU, in silence."""
+    examiner = Examiner(dataset, chosen.seed, "cpu", shipped_classifier(dataset, "cpu"))
+    feed = Feed(dataset.splits["train"], family.config.batch_size, chosen.seed)
+    return Trainer(family, feed, chosen, folder, care=Care(examiner, chosen, folder, SILENT))
 
 
 def one(rng: np.random.Generator, *choices: Any) -> Any:

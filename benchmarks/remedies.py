@@ -27,21 +27,17 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from planted_problems import PROBLEMS, Problem
+from planted_problems import PROBLEMS, Problem, attended
 from records import head_of, keep, kept_rows, line_of, run_or_write, write_section
 from scipy.stats import t
 
 from saddlepoint._errors import TrainingError
-from saddlepoint.data.feed import Feed
 from saddlepoint.engine import runtime
-from saddlepoint.engine.care import Care
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.remedies import PLACES, train_with_remedies
 from saddlepoint.engine.settings import SILENT, Settings
-from saddlepoint.engine.signs import Examiner
-from saddlepoint.family import FamilyConfig, build_family, get_family, get_preset
-from saddlepoint.features import shipped_classifier
+from saddlepoint.family import FamilyConfig, build_family, get_family
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "remedies"
@@ -93,25 +89,20 @@ def run(row: Row, named: bool) -> None:
 
 def trained(problem: Problem, seed: int, remedy: str) -> dict[str, Any]:
     """Train one way; return the figures, what the doctor did, and a hash of the weights."""
-    dataset, kind = problem.data(), get_family(problem.family)
-    config = kind.suited(get_preset(kind, problem.preset)[1], dataset.spec, ())[0]
+    dataset, remedies = problem.data(), get_family(problem.family).remedies
     chosen = Settings(
         seed=seed, kimg=KIMG[problem.family], remedy=remedy, precision="fp32", checkpoint_seconds=float("inf")
     )  # fmt: skip
     built: list[Trainer] = []
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder(place)
-        examiner = Examiner(dataset, seed, "cpu", shipped_classifier(dataset, "cpu"))
 
         def build(options: FamilyConfig) -> Trainer:
-            torch.manual_seed(seed)
-            family = build_family(problem.family, options, dataset.spec)
-            feed = Feed(dataset.splits["train"], config.batch_size, seed)
-            built.append(Trainer(family, feed, chosen, folder, care=Care(examiner, chosen, folder, SILENT)))
+            built.append(attended(build_family(problem.family, options, dataset.spec), dataset, chosen, folder))
             return built[-1]
 
         try:
-            outcome = train_with_remedies(build, config, kind.remedies, folder, SILENT, dataset.stats)
+            outcome = train_with_remedies(build, problem.default(), remedies, folder, SILENT, dataset.stats)
         except TrainingError as error:
             truth, weights, seconds = {"error": str(error)}, "", 0.0
         else:

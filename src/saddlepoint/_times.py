@@ -17,6 +17,18 @@ def parse_budget(budget: str | float | None) -> float | None:
     return None if budget is None else parse_time("budget", budget)
 
 
+def parse_more(budget: str | float | None) -> tuple[float | None, bool]:
+    """Return a budget in seconds, and whether it is ``+10m``: so much more than is spent.
+
+    >>> parse_more("+10m"), parse_more("10m"), parse_more(None)
+    ((600.0, True), (600.0, False), (None, False))
+    """
+    text = budget.strip() if isinstance(budget, str) else budget
+    if isinstance(text, str) and text.startswith("+"):
+        return parse_budget(text[1:]), True
+    return parse_budget(budget), False
+
+
 def parse_time(name: str, text: str | float) -> float:
     """Return seconds from ``"90s"``, ``"3min"``, ``"1.5 hours"``, ``"1h30m"``, or from a number (no text) of seconds.
 

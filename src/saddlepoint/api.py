@@ -11,7 +11,7 @@ from typing import Any, Unpack, cast
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint import resolve as resolving
 from saddlepoint._errors import CheckpointError, ConfigError, suggest
-from saddlepoint._times import parse_budget, parse_time
+from saddlepoint._times import parse_budget, parse_more, parse_time
 from saddlepoint.callbacks import Callback, StopTraining, train_with
 from saddlepoint.config import from_json, override
 from saddlepoint.data import Inspection, in_memory, inspect_source
@@ -322,8 +322,7 @@ def plan_to_resume(
     """
     count = runtime.read_threads(threads)
     _check_words("off", stop_when)
-    more = isinstance(budget, str) and budget.strip().startswith("+")
-    total = parse_budget(str(budget).strip()[1:] if more else budget)
+    total, more = parse_more(budget)
     limits = Settings(steps=steps, kimg=kimg, seconds=total)
     folder = RunFolder(find_run(path, runs))
     config = folder.read_config()

@@ -21,6 +21,7 @@ from saddlepoint.cli_experiments import add_experiments
 from saddlepoint.cli_explore import add_exploration
 from saddlepoint.cli_families import add_families, family_options
 from saddlepoint.cli_options import (
+    INTERRUPTED,
     LIMITS,
     PLACE,
     BudgetOption,
@@ -46,7 +47,7 @@ from saddlepoint.cli_options import (
     with_preparation,
     with_runs,
 )
-from saddlepoint.cli_resume import changed, finish, has_ended, is_given, refuse_changes, say_spent, wants_report
+from saddlepoint.cli_resume import after, changed, finish, has_ended, is_given, refuse_changes, say_spent, wants_report
 from saddlepoint.cli_runs import add_runs
 from saddlepoint.cli_ship import add_shipping
 from saddlepoint.cli_words import check_cheaply, gather, import_own, in_own_words, read_options
@@ -65,8 +66,6 @@ app.add_typer(data_app)
 
 # Typer exports the leaves of its error tree only; this is the common base of wrong usage.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-
-_INTERRUPTED = 130
 
 _MANY = 1000
 """Samples from which the number of threads is measured."""
@@ -409,7 +408,7 @@ def _tell(report: Any, page: Path | None, *, as_json: bool = False) -> None:
             typer.echo(f"report: {page}")
     if report.stopped:
         say_aside("stopped: the report has the figures above, and says what is left out")
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(INTERRUPTED)
 
 
 def _run(
@@ -425,18 +424,18 @@ def _run(
     def announce(start: Any) -> None:
         display.announce(start)
         if report and not (quiet or silent):
-            display.say(_after(start, "" if demo else "; --no-report leaves it out"))
+            display.say(after(start, "" if demo else "; --no-report leaves it out"))
 
     with Display(request.settings, quiet=quiet or silent) as display:
         run, outcome = api.start(request, display.observer(), fresh=fresh, announce=announce)
     progress = outcome.progress
     if silent:
-        raise typer.Exit(_INTERRUPTED if outcome.reason == "interrupted" else 0)
+        raise typer.Exit(INTERRUPTED if outcome.reason == "interrupted" else 0)
     if outcome.reason == "interrupted":
         typer.echo(
             f"interrupted at step {progress.step:,}; saved. Go on with: saddle train --resume {run.path}", err=True
         )
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(INTERRUPTED)
     if display.began is not None and display.began.progress.step == progress.step > 0:
         say_spent(request, run.path)
         return False, run
@@ -447,13 +446,6 @@ def _run(
         typer.echo(f"note:     {early}; more time: saddle train --resume {shlex.quote(str(run.path))} --budget +10m")
     typer.echo(f"run:      {run.path}")
     return True, run
-
-
-def _after(start: Any, way_out: str) -> str:
-    """Say what comes after training, which is not in the budget, and how to do without."""
-    from saddlepoint.measure import after_training, report_time
-
-    return f"report:   {after_training(report_time(start.dataset, start.family, start.config))}{way_out}"
 
 
 def _follows() -> bool:
@@ -492,7 +484,7 @@ def main() -> None:
             "there is not enough memory; lower --batch-size, or share it with --micro-batch. What is saved stays"
         )
     except (KeyboardInterrupt, typer.Abort):
-        code = _INTERRUPTED
+        code = INTERRUPTED
     sys.exit(code if isinstance(code, int) else 0)
 
 

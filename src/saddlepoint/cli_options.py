@@ -18,6 +18,9 @@ from saddlepoint.engine.lookup import VARIABLE, find_run
 if TYPE_CHECKING:
     from saddlepoint.run import Run
 
+INTERRUPTED = 130
+"""Exit code of a command that was interrupted and kept what was there."""
+
 DataOption = Annotated[
     str, typer.Option("--data", "-d", help="Data set name, path of your images, arrays or CSV, or hf:owner/name.")
 ]

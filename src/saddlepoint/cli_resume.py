@@ -83,6 +83,13 @@ def wants_report(request: Any, report: bool | None) -> bool:
     return report if report is not None else is_followed(request.source)
 
 
+def after(start: Any, way_out: str) -> str:
+    """Say what comes after training, which is not in the budget, and how to do without."""
+    from saddlepoint.measure import after_training, report_time
+
+    return f"report:   {after_training(report_time(start.dataset, start.family, start.config))}{way_out}"
+
+
 def finish(
     run: Any, request: Any, report: bool | None, trained: bool, quiet: bool, measure: Callable[..., Path]
 ) -> None:

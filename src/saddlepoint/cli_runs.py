@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saddlepoint._errors import ConfigError
-from saddlepoint.cli_options import MovedDataOption, RunsOption, say_aside, with_runs
+from saddlepoint.cli_options import INTERRUPTED, MovedDataOption, RunsOption, say_aside, with_runs
 
 if TYPE_CHECKING:
     from saddlepoint.evaluate import Comparison
-
-_INTERRUPTED = 130
 
 runs_app = typer.Typer(
     name="runs",
@@ -154,4 +152,4 @@ def compare(
         tables.print_comparison(found)
     if found.pending:
         say_aside("stopped: what is not judged yet takes shuffled samples; the same command goes on with it")
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(INTERRUPTED)

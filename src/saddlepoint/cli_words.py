@@ -104,11 +104,13 @@ def check_cheaply(family: str | None, budget: str | None, checkpoint: str) -> No
         ConfigError: on an unknown family, or what is no time.
     """
     from saddlepoint import registry
-    from saddlepoint._times import parse_budget, parse_time
+    from saddlepoint._times import parse_budget, parse_more, parse_time
 
-    if family is not None:
+    if family is None:
+        parse_more(budget)
+    else:
         registry.refuse_unknown(family)
-    parse_budget(budget.strip().removeprefix("+") if budget is not None and family is None else budget)
+        parse_budget(budget)
     parse_time("checkpoint", checkpoint)
 
 

@@ -94,8 +94,8 @@ def facts(run: Run) -> dict[str, str]:
     if "export" in config:
         found["export"] = f"of the run '{config['export'].get('run', '?')}': for sampling; its log stayed there"
         return found
-    log, status = run.log, folder.read_status()
-    found["trained"] += (f", {run.seconds:,.0f} s" if run.seconds is not None else "") + _state(status)
+    log, status, seconds = run.log, folder.read_status(), run.seconds
+    found["trained"] += (f", {seconds:,.0f} s" if seconds is not None else "") + _state(status)
     if log:
         diagnosis = run.diagnosis
         found["doctor"] = f"{diagnosis.verdict}" + (

@@ -156,7 +156,8 @@ def suspect(exam: Exam, exams: Sequence[Exam], vanishing: bool, young: bool = Fa
     value = statistics.median(values) if values else 0.0
     # A D that is fooled now and then has a low V too, but it tells samples from data when asked again.
     ignorant = value < IGNORANT and (value > FOOLED or exam.get("separation", 0.5) < CLUELESS)
-    game, missing = _game(exam, vanishing), _missing(exam)
+    game, lacking = _game(exam, vanishing), _missing(exam)
+    missing = tuple(lacking.values())
     if exam.get("spread", 1.0) < FULL:
         return _collapsed(exam, exams, ignorant, vanishing, game)
     far = f"distance of the samples to the data is {exam.distance:.2f}"
@@ -178,7 +179,7 @@ def suspect(exam: Exam, exams: Sequence[Exam], vanishing: bool, young: bool = Fa
     sure = exam.value is not None and exam.value > SURE
     # A D that is sure is no trouble yet where G still moves; one that is not, where only the spread is missing.
     excused = not stuck(exams) if sure else bool(missing) and not stuck(exams, STILL)
-    if young and excused and exam.distance < MEAN and not _missing(exam, but="spread"):
+    if young and excused and exam.distance < MEAN and lacking.keys() <= {"spread"}:
         return _still_learning(exam, missing)
     if missing:
         return "partial collapse", (*missing, *game)
@@ -247,21 +248,17 @@ def _game(exam: Exam, vanishing: bool) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _missing(exam: Exam, but: str = "") -> tuple[str, ...]:
-    """Say which part of the data's diversity is missing, but by one sign."""
+def _missing(exam: Exam) -> dict[str, str]:
+    """Say which part of the data's diversity is missing, by the sign that shows it."""
     limits = [("spread", SPREAD, "of the data's spread"), ("modes", MODES, "of the modes")]
     if "nearest" in exam.signs and exam.high_dimensional:
         limits += [("nearest", NEAREST, "of the data's nearest distances"), ("rank", RANK, "of the data's axes")]
-    found = [
-        f"samples have {exam.get(n, 1):.0%} {words}"
-        for n, limit, words in limits
-        if n != but and exam.get(n, 1) < limit
-    ]
+    found = {n: f"samples have {exam.get(n, 1):.0%} {words}" for n, limit, words in limits if exam.get(n, 1) < limit}
     if exam.get("classes", 1.0) < MODES:
-        found.append(f"the classifier sees {exam.get('classes', 1):.0%} of the classes")
+        found["classes"] = f"the classifier sees {exam.get('classes', 1):.0%} of the classes"
     if not FLAT <= exam.get("roughness", 1.0) <= ROUGH:
-        found.append(f"steps in time are {exam.get('roughness', 1):.0%} as large as the data's")
-    return tuple(found)
+        found["roughness"] = f"steps in time are {exam.get('roughness', 1):.0%} as large as the data's"
+    return found
 
 
 def recovering(exams: Sequence[Exam]) -> bool:

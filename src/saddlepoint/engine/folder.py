@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from saddlepoint._errors import CheckpointError
 from saddlepoint._files import read_json, write_atomically
@@ -194,21 +195,13 @@ class RunFolder:
                         f"another process is training in '{self.path}'; wait for it, stop it, or choose another --out"
                     )
                 time.sleep(patience)
-            with contextlib.suppress(OSError):
-                file.truncate(0)
-                file.write(f"{os.getpid()} {socket.gethostname()}\n")
-                file.flush()
+            _sign(file)
             yield
 
     def trainer(self) -> int | None:
         """Return the number of the process that trains here, 0 if it is another machine's; None: there is none."""
-        try:
-            with open(self.path / ".lock") as file:
-                if _locked(file.fileno(), exclusive=False):
-                    return None
-        except OSError:
-            return None
-        return self.last_trainer()
+        text = _held(self.path / ".lock")
+        return None if text is None else _process(text)
 
     def last_trainer(self) -> int:
         """Return the number of the process that trains or trained here last; 0 if it is another machine's, or none."""
@@ -234,15 +227,9 @@ class RunFolder:
                 yield lambda line: None
                 return
 
-            def note(line: str) -> None:
-                with contextlib.suppress(OSError):
-                    file.truncate(0)
-                    file.write(f"{os.getpid()} {socket.gethostname()}\n{line}\n")
-                    file.flush()
-
             try:
-                note("")
-                yield note
+                _sign(file)
+                yield functools.partial(_sign, file)
             finally:
                 (self.path / MEASURING).unlink(missing_ok=True)
 
@@ -251,13 +238,10 @@ class RunFolder:
 
         Where files cannot be locked, none is seen.
         """
-        try:
-            with open(self.path / MEASURING) as file:
-                if _locked(file.fileno(), exclusive=False):
-                    return None
-                who, _, line = file.read().partition("\n")
-        except OSError:
+        text = _held(self.path / MEASURING)
+        if text is None:
             return None
+        who, _, line = text.partition("\n")
         return _process(who), line.strip()
 
 
@@ -265,9 +249,26 @@ MEASURING = ".measuring"
 """File in the run folder of the process that measures it."""
 
 
+def _sign(file: TextIO, line: str = "") -> None:
+    """Write into a lock that this process holds whose it is, and what it is at."""
+    with contextlib.suppress(OSError):
+        file.truncate(0)
+        file.write(f"{os.getpid()} {socket.gethostname()}\n" + (f"{line}\n" if line else ""))
+        file.flush()
+
+
+def _held(path: Path) -> str | None:
+    """Return what stands in a lock that a process holds; None if none does."""
+    try:
+        with open(path) as file:
+            return None if _locked(file.fileno(), exclusive=False) else file.read()
+    except OSError:
+        return None
+
+
 def _process(text: str) -> int:
     """Return the number in the text of a lock; 0 if it is another machine's, or none."""
-    number, _, host = text.strip().partition(" ")
+    number, _, host = text.partition("\n")[0].strip().partition(" ")
     return int(number) if number.isdecimal() and host == socket.gethostname() else 0
 
 

@@ -40,12 +40,11 @@ def early_stage(stages: Sequence[Stage], step: int) -> str:
 
     Samples are made by all stages together: before the last has begun they are worth nothing yet.
     """
-    made = max(0, step - 1)
-    for number, stage in enumerate(stages[:-1], 1):
-        if stage.iterations is None or made < stage.iterations:
-            return f"stage {number} of {len(stages)}, {stage.name}, step {made + 1:,} of {stage.iterations or 0:,}"
-        made -= stage.iterations
-    return ""
+    at = locate(stages[:-1], max(0, step - 1))
+    if at is None:
+        return ""
+    number, iterations = list(stages).index(at.stage) + 1, at.stage.iterations or 0
+    return f"stage {number} of {len(stages)}, {at.stage.name}, step {at.cycle + 1:,} of {iterations:,}"
 
 
 def unfinished(stages: Sequence[Stage], step: int) -> str:

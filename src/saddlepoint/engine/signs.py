@@ -112,13 +112,14 @@ class Examiner:
         held, row_labels = self._take(held_out or train, SAMPLES, rng)
         cloud, points = Cloud.of(axes.coordinates(self._flat(held, view))), axes.coordinates(flat)
         # Of other draws than those above, so that what else is drawn stays as it is where there is no drift.
-        others, other_labels = self._take(train, SAMPLES, np.random.default_rng((self.seed, 2013)))
-        drawn = self._flat(others, view)
-        told = held_out is not None and (self.windows is not None or not repeats(drawn))
-        self.drifts = told and drifts(cloud, axes.coordinates(drawn))
-        if self.drifts:
-            held, row_labels = others, other_labels
-            cloud = Cloud.of(axes.coordinates(self._flat(held, view)))
+        self.drifts = False
+        if held_out is not None:
+            others, other_labels = self._take(train, SAMPLES, np.random.default_rng((self.seed, 2013)))
+            drawn = self._flat(others, view)
+            coordinates = axes.coordinates(drawn)
+            self.drifts = (self.windows is not None or not repeats(drawn)) and drifts(cloud, coordinates)
+            if self.drifts:
+                held, row_labels, cloud = others, other_labels, Cloud.of(coordinates)
         means = shares = None
         if labels is not None and row_labels is not None and labels.ndim == 1:
             together = torch.cat([points, cloud.rows]), torch.cat([labels, row_labels]).to(self.device)

@@ -98,6 +98,21 @@ def timed(work: Callable[[], object], times: float = 1.0) -> float:
     return quickest * times
 
 
+def timed_by_rows(work: Callable[[np.ndarray], object], rows: np.ndarray, few: int) -> tuple[float, float]:
+    """Return the seconds of processor time of work that does not depend on its rows, and of each row.
+
+    Args:
+        work: on rows.
+        rows: (n, ...) on which it is timed.
+        few: of them on which it is timed too, taken to be no more than the fixed part.
+    """
+    some = rows[:few]
+    fixed = timed(lambda: work(some))
+    if len(rows) == len(some):
+        return fixed, 0.0
+    return fixed, max(0.0, timed(lambda: work(rows)) - fixed) / (len(rows) - len(some))
+
+
 def expected(protocol: Protocol, task: Task, controls: int) -> float:
     """Return about how many seconds a protocol will take on a bench, beside the features that it shares with others.
 

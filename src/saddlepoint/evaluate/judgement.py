@@ -156,7 +156,7 @@ def _measured(report: Report, held_out: str) -> list[Voice]:
 
 def by_pixels(report: Report, kind: str) -> bool:
     """Whether a protocol was measured on plain pixels."""
-    return any(kind_of(r.protocol) == kind and "_pixels" in r.protocol for r in report.results)
+    return any(kind_of(r.protocol) == kind and cannot_judge(r.protocol) for r in report.results)
 
 
 def ranks(protocol: str) -> bool:

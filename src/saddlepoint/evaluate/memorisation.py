@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from saddlepoint.evaluate.duration import timed
+from saddlepoint.evaluate.duration import timed, timed_by_rows
 from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Row, join, short_count
 from saddlepoint.evaluate.sequences import BASELINES, TRAINING, seen, thinned
@@ -54,9 +54,7 @@ def _seconds(task: Task) -> float:
         return timed(lambda: _nearness(bench, rows), task.n / len(rows))
     part = np.asarray(train[:_TRAIN_TIMED])
     rows = part[:_ROWS_TIMED]
-    few = rows[: max(1, len(rows) // 10)]
-    fixed = timed(lambda: nearness(few, part))
-    row = max(0.0, timed(lambda: nearness(rows, part)) - fixed) / max(1, len(rows) - len(few))
+    fixed, row = timed_by_rows(lambda some: nearness(some, part), rows, max(1, len(rows) // 10))
     return (fixed + row * task.n) * len(train) / len(part)
 
 

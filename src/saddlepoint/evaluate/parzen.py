@@ -8,7 +8,7 @@ import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.dataset import Dataset
-from saddlepoint.evaluate.duration import timed
+from saddlepoint.evaluate.duration import timed_by_rows
 from saddlepoint.evaluate.protocol import Protocol, Task, register
 from saddlepoint.evaluate.rows import Metric, Row, join, short_count
 from saddlepoint.evaluate.sets import Bench, SampleSet
@@ -95,11 +95,7 @@ def _seconds(task: Task) -> float:
     n, n_valid, n_test = _counts(task.bench.dataset)
     centres = _unit(task.bench.dataset.splits["train"].x[: min(n, task.n, _TIMED)])
     test = _unit(task.bench.dataset.splits["test"].x[:_ROWS_TIMED])
-    few = test[:_FEWEST]
-    fixed = timed(lambda: parzen10k(centres, few, few))
-    if len(test) == len(few):
-        return fixed
-    row = max(0.0, timed(lambda: parzen10k(centres, few, test)) - fixed) / (len(test) - len(few))
+    fixed, row = timed_by_rows(lambda rows: parzen10k(centres, test[:_FEWEST], rows), test, _FEWEST)
     return fixed + row * (n_valid + n_test) * min(n, task.n) / len(centres)
 
 

@@ -14,7 +14,7 @@ from saddlepoint.evaluate import ARROWS, Comparison, cannot_judge, shown
 from saddlepoint.measure import compare_runs
 from saddlepoint.serve.studio import charts, parts
 from saddlepoint.serve.studio.desk import Desk, data_of, standing
-from saddlepoint.serve.studio.figures import BLIND, measure_button, results_of
+from saddlepoint.serve.studio.figures import BLIND, MeasureButton, results_of
 from saddlepoint.shelf import Entry
 
 _CURVES = ("V", "D(x)", "D(G(z))")
@@ -194,4 +194,4 @@ async def _figures(desk: Desk, pair: list[str], again: Callable[[], Awaitable[No
 
         for name in lacking:
             ui.label(name).classes("font-medium break-all")
-            measure_button(desk, name, redraw, "This run was not measured yet.")
+            MeasureButton(desk, name, redraw, "This run was not measured yet.")

@@ -104,11 +104,11 @@ def figures_panel(desk: Desk, name: str, entry: Entry) -> None:
                     parts.say(result.protocol).classes("small break-all")
 
     draw()
-    measure_button(desk, name, draw)
+    MeasureButton(desk, name, draw)
 
 
-def measure_button(desk: Desk, name: str, done: Callable[[], None], also: str = "") -> None:
-    """Put a button that measures a run, what it is at, and the way to its report.
+class MeasureButton:
+    """A button that measures a run, what it is at, and the way to its report.
 
     Args:
         desk: the studio's state.
@@ -116,66 +116,71 @@ def measure_button(desk: Desk, name: str, done: Callable[[], None], also: str = 
         done: called when there are new figures.
         also: words before the button while there are no figures.
     """
-    folder = desk.folder(name)
-    note = parts.say("").classes("small")
-    with ui.row().classes("items-center gap-3"):
-        button = ui.button("Measure", icon="straighten").props("outline no-caps")
-        wheel = ui.spinner(size="1.4em")
-        report = ui.link("The report as a page", parts.address("/report", name), new_tab=True)
-    wheel.set_visibility(False)
 
-    def stand() -> None:
-        there = bool(results_of(folder))
-        button.text = "Measure again" if there else "Measure now"
-        report.set_visibility((RunFolder(folder).report / "index.html").is_file())
-        note.text = "" if there else also or f"Not measured yet. Here, or in a terminal: saddle evaluate {folder}"
+    def __init__(self, desk: Desk, name: str, done: Callable[[], None], also: str = "") -> None:
+        self.desk, self.name, self.done, self.also = desk, name, done, also
+        self.folder = desk.folder(name)
+        self.note = parts.say("").classes("small")
+        with ui.row().classes("items-center gap-3"):
+            self.button = ui.button("Measure", icon="straighten").props("outline no-caps")
+            self.wheel = ui.spinner(size="1.4em")
+            self.report = ui.link("The report as a page", parts.address("/report", name), new_tab=True)
+        self.wheel.set_visibility(False)
+        self.elsewhere, self.seen = False, self.written()
+        self.button.on_click(parts.guarded(self.measure))
+        self.stand()
+        self.watch()
+        ui.timer(_EVERY_SECONDS, self.watch)
 
-    def written() -> int:
+    def stand(self) -> None:
+        """Show what is there."""
+        there = bool(results_of(self.folder))
+        self.button.text = "Measure again" if there else "Measure now"
+        self.report.set_visibility((RunFolder(self.folder).report / "index.html").is_file())
+        before = self.also or f"Not measured yet. Here, or in a terminal: saddle evaluate {self.folder}"
+        self.note.text = "" if there else before
+
+    def written(self) -> int:
+        """Return when figures were written last; 0 before."""
         try:
-            return (RunFolder(folder).report / "metrics.jsonl").stat().st_mtime_ns
+            return (RunFolder(self.folder).report / "metrics.jsonl").stat().st_mtime_ns
         except OSError:
             return 0
 
-    seen = {"written": written(), "elsewhere": False}
-
-    def watch() -> None:
+    def watch(self) -> None:
         """Show that another process measures it, and what it found; this page's own measuring says that itself."""
-        at = RunFolder(folder).measuring()
+        at = RunFolder(self.folder).measuring()
         elsewhere = at is not None and at[0] != os.getpid()
         if elsewhere and at is not None:
-            note.text = f"Being measured: {at[1] or 'reading the data'}"
-        if elsewhere != seen["elsewhere"]:
-            button.set_enabled(not elsewhere)
-            wheel.set_visibility(elsewhere)
+            self.note.text = f"Being measured: {at[1] or 'reading the data'}"
+        if elsewhere != self.elsewhere:
+            self.button.set_enabled(not elsewhere)
+            self.wheel.set_visibility(elsewhere)
             if not elsewhere:
-                stand()
-        now = written()
-        if now != seen["written"] and not wheel.visible:
-            done()
-            stand()
-        seen.update(written=now, elsewhere=elsewhere)
+                self.stand()
+        now = self.written()
+        if now != self.seen and not self.wheel.visible:
+            self.done()
+            self.stand()
+        self.elsewhere, self.seen = elsewhere, now
 
-    async def measure() -> None:
+    async def measure(self) -> None:
+        """Measure the run, and say what it is at."""
         said = {"line": "Reading the data"}
-        button.disable()
-        wheel.set_visibility(True)
-        note.text = "Measuring: from seconds to some minutes"
-        timer = ui.timer(0.5, lambda: note.set_text(f"Measuring: {said['line']}"))
+        self.button.disable()
+        self.wheel.set_visibility(True)
+        self.note.text = "Measuring: from seconds to some minutes"
+        timer = ui.timer(0.5, lambda: self.note.set_text(f"Measuring: {said['line']}"))
 
         def over() -> None:
             timer.deactivate()
-            wheel.set_visibility(False)
-            button.enable()
-            stand()
+            self.wheel.set_visibility(False)
+            self.button.enable()
+            self.stand()
 
         with parts.afterwards(over):
-            run, _ = await parts.here(desk.opened(name))
+            run, _ = await parts.here(self.desk.opened(self.name))
             # Measured and kept in one go: whoever leaves the page finds the figures when coming back.
             measured = asyncio.to_thread(lambda: run.save_report(run.evaluate(say=lambda line: said.update(line=line))))
             await parts.here(measured)
-        done()
-
-    button.on_click(parts.guarded(measure))
-    stand()
-    watch()
-    ui.timer(_EVERY_SECONDS, watch)
+        self.done()

@@ -9,7 +9,7 @@ from saddlepoint.evaluate import ARROWS, cannot_judge
 from saddlepoint.explore import choose_steps
 from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.desk import Desk
-from saddlepoint.serve.studio.figures import BLIND, measure_button, results_of, verdict_of
+from saddlepoint.serve.studio.figures import BLIND, MeasureButton, results_of, verdict_of
 from saddlepoint.shelf import Entry, Figure, snapshot_steps
 
 _EVERY_SECONDS = 1.0
@@ -118,7 +118,7 @@ def _worth(desk: Desk, name: str) -> None:
                     parts.table([["", "samples"], *lines])
 
     draw()
-    measure_button(desk, name, draw, "Not measured yet: how near the samples are to the data is not known.")
+    MeasureButton(desk, name, draw, "Not measured yet: how near the samples are to the data is not known.")
 
 
 def _note(figure: Figure) -> str:
