@@ -1,13 +1,14 @@
-"""Files that are never seen half written, and JSON that nobody can choke on."""
+"""Files that are never seen half written, files that are files, and JSON that nobody can choke on."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 MOST = 64 * 1024**2
 """Bytes of a JSON file that is read: descriptions are a thousandth of it."""
@@ -47,22 +48,98 @@ def give_usual_mode(path: Path) -> None:
         probe.unlink(missing_ok=True)
 
 
-def read_json(path: Path, most: int = MOST) -> Any:
-    """Return what a JSON file holds.
+def open_plain(path: Path, mode: str = "rb", follow: bool = False) -> BinaryIO:
+    """Open a file of a folder that may come from elsewhere, if it is a plain one.
+
+    A pipe would keep the reader waiting, a device may never end, and what is written through a link is written to
+    another place, chosen by whoever made the folder. None of them is opened, not even for a moment.
+
+    Args:
+        path: of the file. Folders on the way to it may be links; `plain_folder` says whether one is.
+        mode: ``rb``; ``ab``, which makes the file if it is not there, and can also read.
+        follow: whether a link to a plain file is read, as caches of downloads are made of; only with ``rb``.
+
+    Raises:
+        OSError: if it cannot be opened, or is no plain file.
+    """
+    if mode not in ("rb", "ab") or (follow and mode != "rb"):
+        raise ValueError(f"mode must be 'rb' or 'ab', and links are only followed to read; not '{mode}'")
+    flags = os.O_RDONLY if mode == "rb" else os.O_RDWR | os.O_APPEND | os.O_CREAT
+    # Windows has neither flag, and neither pipes nor links in folders that are unpacked without special rights.
+    flags |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        # What POSIX says of a link; of a pipe that nobody reads or a socket.
+        if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):
+            raise _not_plain(path, error.errno) from error
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _not_plain(path, errno.EINVAL)
+        return os.fdopen(descriptor, "rb" if mode == "rb" else "a+b")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_plain(path: Path, most: int, follow: bool = False) -> bytes:
+    """Return what a plain file holds; see `open_plain`.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have.
+        follow: whether a link to a plain file is read.
+
+    Raises:
+        OSError: if it cannot be read, or is no plain file.
+        ValueError: if it has more bytes.
+    """
+    with open_plain(path, follow=follow) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it has more than {most:,} bytes")
+    return content
+
+
+def read_end(path: Path, most: int) -> bytes:
+    """Return the last bytes of a plain file, at most so many, from the beginning of a line on; see `open_plain`.
+
+    Raises:
+        OSError: if it cannot be read, or is no plain file.
+    """
+    with open_plain(path) as file:
+        begin = max(0, file.seek(0, os.SEEK_END) - most)
+        # One byte more tells whether the cut is just before a line.
+        file.seek(max(0, begin - 1))
+        content = file.read(most + (begin > 0))
+    return content if not begin else content.partition(b"\n")[2]
+
+
+def plain_folder(path: Path) -> bool:
+    """Say whether a path is a folder, and no link to one: what is removed or written in it stays where it seems."""
+    return path.is_dir() and not path.is_symlink()
+
+
+def _not_plain(path: Path, number: int) -> OSError:
+    return OSError(
+        number, "it is a link, a pipe or a device, and a run holds plain files only; copy what it points to", str(path)
+    )
+
+
+def read_json(path: Path, most: int = MOST, follow: bool = False) -> Any:
+    """Return what a plain file of JSON holds; see `open_plain`.
 
     Args:
         path: of the file.
         most: bytes that are read.
+        follow: whether a link to a plain file is read.
 
     Raises:
-        OSError: if it cannot be read.
+        OSError: if it cannot be read, or is no plain file.
         ValueError: if it is larger, no JSON, not UTF-8, or nested too deeply.
     """
-    with open(path, "rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise ValueError(f"it has more than {most:,} bytes, which no description has")
     try:
-        return json.loads(content)
+        return json.loads(read_plain(path, most, follow))
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
