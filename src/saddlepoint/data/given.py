@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 
 STRANGERS = frozenset({"PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF"})
-"""Kinds of pictures that are taken from strangers, by Pillow's names: their decoders are compiled, start no program, and
-let other threads go on meanwhile. That of JPEG 2000 holds the interpreter for all of its time, seconds for 16 megapixels.
+"""Kinds of pictures that are taken from strangers, by Pillow's names: their decoders are compiled, start no program,
+and let other threads go on. That of JPEG 2000 holds the interpreter for all of its time, seconds for 16 megapixels.
 """
 
 

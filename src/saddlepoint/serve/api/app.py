@@ -21,6 +21,7 @@ from saddlepoint.data.given import check_picture
 from saddlepoint.serve.api import words
 from saddlepoint.serve.api.answers import encoder, pictures_of
 from saddlepoint.serve.api.batching import Batcher, Ending, Full
+from saddlepoint.serve.api.flight import Flight
 from saddlepoint.serve.api.guard import Counts, Guard, Limits, prometheus
 from saddlepoint.serve.api.page import page
 from saddlepoint.service import Rows, Service
@@ -145,7 +146,7 @@ class Server:
 
     def __init__(self, service: Service, limits: Limits) -> None:
         self.service, self.limits, self.counts = service, limits, Counts()
-        self.batcher = Batcher(service, limits.waiting)
+        self.batcher, self.flight = Batcher(service, limits.waiting), Flight(limits.flight)
         self.models: dict[tuple[str, str], type[BaseModel]] = {}
         # Beside the loop: heads may be made to take long, too.
         self.looking = ThreadPoolExecutor(1, "pictures")
@@ -252,7 +253,7 @@ def make_app(
     names = None if hosts is None else frozenset(hosts)
     app.add_middleware(
         Guard, limits=limits, counts=server.counts, paths=paths, hosts=names, token=token, origins=frozenset(origins),
-        access=access,
+        access=access, flight=server.flight,
     )  # fmt: skip
     return app
 
@@ -413,6 +414,7 @@ def _add_facts(app: FastAPI, server: Server, guarded: bool) -> None:
         batcher = server.batcher
         gauges = {
             "waiting_rows": batcher.waiting,
+            "memory_bytes": server.flight.taken,
             "batches_total": batcher.batches,
             "batch_rows_total": batcher.rows,
             "compute_seconds_total": batcher.seconds,

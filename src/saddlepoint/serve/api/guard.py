@@ -102,16 +102,18 @@ class Guard:
         token: that requests must bring as ``Authorization: Bearer``, except for `OPEN`; None: none.
         origins: whose pages may read the answers; see `cors_headers`.
         access: hears a line for each answer; None: nobody does.
+        flight: counts bodies and answers in memory; None: one of its own.
     """
 
     def __init__(
         self, app: App, limits: Limits, counts: Counts, paths: frozenset[str], hosts: frozenset[str] | None,
         token: str | None, origins: frozenset[str] = frozenset(), access: Callable[[str], None] | None = None,
+        flight: Flight | None = None,
     ) -> None:  # fmt: skip
         self.app, self.limits, self.counts, self.paths = app, limits, counts, paths
         self.hosts, self.expected = hosts, None if token is None else token.encode()
         self.origins, self.access = origins, access
-        self.flight = Flight(limits.flight)
+        self.flight = flight or Flight(limits.flight)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request."""
