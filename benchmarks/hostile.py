@@ -221,7 +221,7 @@ def measure(seconds: float, source: Path | None) -> None:
     side = "before" if source else "now"
     place = HERE if source is None else source
     at = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=place, capture_output=True, text=True, check=False)
-    about = {"machine": runtime.machine(), "seconds": seconds, "pause": PAUSE}
+    about = {"machine": runtime.machine(), "seconds": seconds, "pause": PAUSE, "nice": os.nice(0)}
     rows: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         make_runs(Path(folder))
@@ -245,9 +245,9 @@ def write() -> None:
     found = json.loads(FIGURES.read_text())
     about = found["now"]["about"]
     lines = [
-        f"Commit `{about['commit']}`, {about['machine']['processor']}, {about['machine']['cores']} cores shared with other "
-        f"work (load {max(row['load'] for row in found['now']['rows'].values()):.0f}); `/health` every "
-        f"{1000 * about['pause']:g} ms for {about['seconds']:g} s.",
+        f"Commit `{about['commit']}`, {about['machine']['processor']}, {about['machine']['cores']} cores that "
+        f"other work shares (load {max(row['load'] for row in found['now']['rows'].values()):.0f}, priority "
+        f"{about['nice']}); `/health` every {1000 * about['pause']:g} ms for {about['seconds']:g} s.",
         "",
         "| one hostile client sends | p99 without it (ms) | p99 | longest | memory at most (MB) |",
         "|---|---|---|---|---|",
@@ -268,8 +268,10 @@ def main() -> None:
     parser.add_argument("what", choices=("run", "write"))
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--source", type=Path)
+    parser.add_argument("--nice", type=int, default=0, help="priority, kept with the figures: -10 where much else runs")
     words = parser.parse_args()
     if words.what == "run":
+        os.nice(words.nice)
         measure(words.seconds, words.source)
     else:
         write()

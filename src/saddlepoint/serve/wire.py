@@ -167,6 +167,10 @@ class _Bounded:
 
     def data_received(self, data: bytes) -> None:
         """Gather heads; pass whole ones on, and bodies."""
+        if self.refused:
+            self.seen += len(data)
+            if self.seen > 16 * self.wire.head:
+                self.transport.pause_reading()
         if self.refused or self.over:
             return
         self.held += data

@@ -58,12 +58,12 @@ def _npz(samples: np.ndarray, labels: np.ndarray | None, run: Run) -> bytes:
 
 
 def _json(samples: np.ndarray, labels: np.ndarray | None, run: Run) -> bytes:
-    texts = [f'{{"shape":{json.dumps(list(samples.shape), separators=(",", ":"))},"samples":']
-    texts += _texts(samples, run.family.data.modality == "image")
+    parts = [f'{{"shape":{json.dumps(list(samples.shape), separators=(",", ":"))},"samples":'.encode()]
+    parts += [text.encode() for text in _texts(samples, run.family.data.modality == "image")]
     if labels is not None:
         names = [run.family.data.classes[label] for label in labels]
-        texts.append(f',"labels":{json.dumps(names, separators=(",", ":"))}')
-    return ("".join(texts) + "}").encode()
+        parts.append(f',"labels":{json.dumps(names, separators=(",", ":"))}'.encode())
+    return b"".join([*parts, b"}"])
 
 
 def _texts(samples: np.ndarray, images: bool) -> Iterator[str]:

@@ -148,7 +148,7 @@ class Server:
         self.service, self.limits, self.counts = service, limits, Counts()
         self.batcher, self.flight = Batcher(service, limits.waiting), Flight(limits.flight)
         self.models: dict[tuple[str, str], type[BaseModel]] = {}
-        # Beside the loop: heads may be made to take long, too.
+        # Beside the loop: megabytes of base64, and heads that were made to take long.
         self.looking = ThreadPoolExecutor(1, "pictures")
 
     async def answer(self, n: int, kind: str, prepare: Callable[[Gone], Rows]) -> Response:
@@ -188,22 +188,30 @@ class Server:
         self.counts.samples += n
         return Response(content, media_type=media)
 
-    async def checked(self, n: int, kind: str, files: list[tuple[str, bytes]]) -> None:
-        """Refuse pictures by what their heads say, before anything waits for them.
+    async def pictures(self, texts: list[str], kind: str) -> list[tuple[str, bytes]]:
+        """Return pictures by name, unless their heads say that they are too much: before anything waits for them.
+
+        Args:
+            texts: in base64.
+            kind: of answer, such as png.
 
         Raises:
             HTTPException: 422 if they are too many or too large together.
-            DataError: if one is no picture, or too large.
+            DataError: if one is no base64, no picture, or too large.
         """
-        self._check(n, kind)
-        loop = asyncio.get_running_loop()
-        pixels = await loop.run_in_executor(self.looking, _pixels_of, files, self.limits.pixels)
+        self._check(len(texts), kind)
+        looked = asyncio.get_running_loop().run_in_executor(self.looking, _looked_at, texts, self.limits.pixels)
+        try:
+            files, pixels = await asyncio.wait_for(looked, self.limits.seconds)
+        except TimeoutError as error:
+            raise HTTPException(503, f"it took longer than {self.limits.seconds:g} s; send fewer pictures") from error
         if pixels > self.limits.all_pixels:
             raise HTTPException(
                 422,
                 f"the pictures have {pixels:,} pixels together, but at most {self.limits.all_pixels:,} in one request: "
                 "scale them down first",
             )
+        return files
 
     def _check(self, n: int, kind: str) -> None:
         family = self.service.run.family
@@ -218,8 +226,10 @@ class Server:
             raise HTTPException(422, f"there are no pictures of {family.data.modality}s: ask for npz or json")
 
 
-def _pixels_of(files: list[tuple[str, bytes]], most: int) -> int:
-    return sum(check_picture(content, name, most) for name, content in files)
+def _looked_at(texts: list[str], most: int) -> tuple[list[tuple[str, bytes]], int]:
+    """Return pictures and the number of their pixels together."""
+    files = pictures_of(texts)
+    return files, sum(check_picture(content, name, most) for name, content in files)
 
 
 def make_app(
@@ -331,8 +341,7 @@ def _add_samples(app: FastAPI, server: Server) -> None:
         return await server.answer(asked.steps, asked.format, rows)
 
     async def translate(asked: Any) -> Response:
-        files, most = pictures_of(asked.pictures), server.limits.pixels
-        await server.checked(len(files), asked.format, files)
+        files, most = await server.pictures(asked.pictures, asked.format), server.limits.pixels
 
         def rows(gone: Gone) -> Rows:
             found = []
