@@ -222,6 +222,7 @@ def measure(seconds: float, source: Path | None, nice: int) -> None:
     at = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=place, capture_output=True, text=True, check=False)
     about = {"machine": runtime.machine(), "seconds": seconds, "pause": PAUSE, "nice": nice}
     rows: dict[str, Any] = {}
+    found["before" if source else "now"] = {"about": about | {"commit": at.stdout.strip() or commit()}, "rows": rows}
     with tempfile.TemporaryDirectory() as folder:
         make_runs(Path(folder))
         planned = attacks()
@@ -233,11 +234,8 @@ def measure(seconds: float, source: Path | None, nice: int) -> None:
                     quiet = during(port, process, seconds / 2, None)
                     hostile = during(port, process, seconds, attack)
                     rows[name] = {"quiet": quiet, "hostile": hostile, "load": round(os.getloadavg()[0], 1)}
+                    write_atomically(FIGURES, json.dumps(found, indent=1) + "\n")
                     print(f"{name}: p99 {quiet['p99']} ms, then {hostile}", flush=True)
-    side = "before" if source else "now"
-    found[side] = {"about": about | {"commit": at.stdout.strip() or commit()}, "rows": rows}
-    FIGURES.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(FIGURES, json.dumps(found, indent=1) + "\n")
 
 
 def prefer(nice: int) -> None:
