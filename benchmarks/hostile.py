@@ -277,6 +277,7 @@ def main() -> None:
     parser.add_argument("what", choices=("run", "write"))
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--source", type=Path)
+    parser.add_argument("--only", default="", help="part of the name of what is measured anew")
     parser.add_argument(
         "--nice", type=int, default=0, help="priority of the session, with setsid: -15 where much else runs"
     )
