@@ -176,11 +176,12 @@ async def health(port: int, seconds: float) -> list[float]:
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         try:
             talk = talk or await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), 60)
-            talk[1].write(words)
-            head = await asyncio.wait_for(talk[0].readuntil(b"\r\n\r\n"), 60)
+            reader, writer = talk
+            writer.write(words)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
             length = re.search(rb"content-length: (\d+)", head.lower())
             assert length is not None
-            await talk[0].readexactly(int(length[1]))
+            await reader.readexactly(int(length[1]))
             times.append(1000 * (time.perf_counter() - due) if head.startswith(b"HTTP/1.1 200") else 60_000.0)
         except (OSError, asyncio.IncompleteReadError, TimeoutError):
             talk = None
