@@ -175,7 +175,8 @@ async def health(port: int, seconds: float) -> list[float]:
         due = start + number * PAUSE
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         try:
-            talk = talk or await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), 60)
+            if talk is None:
+                talk = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), 60)
             reader, writer = talk
             writer.write(words)
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
