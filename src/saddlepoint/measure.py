@@ -210,8 +210,8 @@ def _measured(
         folder = path if (path / "metrics.jsonl").exists() else RunFolder(path).report
         label = str(path) if path.name in results else path.name or str(path)
         results[label], places[label] = read_results(folder / "metrics.jsonl"), path
-    if len(results) > 1:
-        on_the_same_data(results)  # said before all else: nothing that is measured helps then
+    if len(some := {label: found for label, found in results.items() if found}) > 1:
+        on_the_same_data(some)  # said before all else: nothing that is measured helps then
     for label, found in results.items():
         results[label] = [r for r in found if not protocols or {r.protocol, kind_of(r.protocol)} & set(protocols)]
         if not results[label]:

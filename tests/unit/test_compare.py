@@ -179,3 +179,8 @@ def test_what_shuffling_would_judge_is_pending_and_uncorrected() -> None:
 def test_one_run_is_no_comparison() -> None:
     with pytest.raises(ConfigError, match="at least two"):
         compare({"a": [_result(1.0)]})
+
+
+def test_a_run_without_figures_is_no_comparison() -> None:
+    with pytest.raises(ConfigError, match="b has no figures; measure it first"):
+        compare({"a": [_result(1.0)], "b": []})

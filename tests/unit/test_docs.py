@@ -27,6 +27,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_every_document_is_in_the_list_of_the_site() -> None:
+    listed = set(re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert pages <= listed, f"not in mkdocs.yml: {sorted(pages - listed)}"
+
+
 def test_the_readme_names_every_family_and_preset() -> None:
     from saddlepoint import api
 

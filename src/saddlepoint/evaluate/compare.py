@@ -159,8 +159,10 @@ def on_the_same_data(results: Mapping[str, Sequence[Result]]) -> dict[str, list[
     """Return the results that are on data which all runs were measured against.
 
     Raises:
-        ConfigError: if there is no such data.
+        ConfigError: if there is no such data, or a run has no results.
     """
+    if bare := [label for label, own in results.items() if not own]:
+        raise ConfigError(f"{', '.join(bare)} has no figures; measure it first with saddle evaluate")
     common = set.intersection(*({result.fingerprint for result in own} for own in results.values()))
     if not common:
         said = dict.fromkeys(f"{label} against '{own[-1].data}' ({own[-1].fingerprint[:12]})"
