@@ -33,6 +33,16 @@ def test_every_document_is_in_the_list_of_the_site() -> None:
     assert pages <= listed, f"not in mkdocs.yml: {sorted(pages - listed)}"
 
 
+def test_each_promise_of_security_names_a_test_that_is_there() -> None:
+    text = (ROOT / "docs" / "security.md").read_text()
+    written = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    named = re.findall(r"`(?:tests/\w+/)?(test_\w+(?:\.py)?)`", text)
+    files = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    missing = [name for name in named if name not in files and f"def {name}(" not in written]
+    assert len(named) > 30
+    assert not missing
+
+
 def test_the_readme_names_every_family_and_preset() -> None:
     from saddlepoint import api
 
