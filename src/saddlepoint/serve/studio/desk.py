@@ -98,7 +98,7 @@ class Desk:
         Raises:
             CheckpointError: if the folder cannot be written.
         """
-        label = re.sub(r"[^A-Za-z0-9.]+", "-", Path(data).name).strip("-.") or "data"
+        label = re.sub(r"[^A-Za-z0-9.]+", "-", Path(data).name).strip("-.")[:60] or "data"
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         name, number = f"{family}-{label}-{stamp}", 2
         while (self.shelf.root / name).exists():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import html
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from PIL import Image
 
 from saddlepoint import explore
 from saddlepoint._errors import SaddlepointError
+from saddlepoint._quoting import for_html
 from saddlepoint.data import Finding
 from saddlepoint.engine.doctor import ALARMS
 from saddlepoint.report import STANDING
@@ -169,7 +169,7 @@ def formula(text: str) -> str:
             return f"{match['base']}<sup>{match['high'].replace('-', '&minus;')}</sup>"
         return "&radic;" if match["root"] else f"<i>{match['alone']}</i>"
 
-    return _FORMULA.sub(set_one, html.escape(text, quote=False)).replace("+-", "&plusmn;")
+    return _FORMULA.sub(set_one, for_html(text)).replace("+-", "&plusmn;")
 
 
 class Formula(ui.html):

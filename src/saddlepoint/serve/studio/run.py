@@ -10,6 +10,7 @@ from nicegui import ui
 
 from saddlepoint import jobs, pictures
 from saddlepoint._errors import SaddlepointError
+from saddlepoint._quoting import for_shell
 from saddlepoint.data.plan import findings_from_json
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.family import families
@@ -280,8 +281,9 @@ def _samples(desk: Desk, name: str, entry: Entry) -> None:
             made = asyncio.to_thread(pictures.made, run, str(kind.value), None, seed=int(seed.value or 0), label=asked)
             drawn = await parts.here(made)
         picture.show(drawn)
-        words = f"saddle sample {run.path} --seed {int(seed.value or 0)} --picture {kind.value}"
-        command(words + (f" --label {asked}" if asked else ""))
+        words = ["--seed", str(int(seed.value or 0)), "--picture", str(kind.value)]
+        words += ["--label", asked] if asked else []
+        command(for_shell("saddle", "sample", run.path, *words))
 
     for control in (kind, seed, label):
         control.on_value_change(parts.guarded(draw))

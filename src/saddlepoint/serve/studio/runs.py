@@ -10,6 +10,7 @@ from typing import Any
 from nicegui import events, ui
 
 from saddlepoint import jobs
+from saddlepoint._quoting import for_shell
 from saddlepoint.evaluate import ARROWS
 from saddlepoint.evaluate.rows import kind_of
 from saddlepoint.serve.studio import actions, parts
@@ -85,7 +86,12 @@ class Table:
             ui.label("Train one on your own pictures or table, or on data that come with the library:")
             ui.button("Train", icon="play_arrow", on_click=lambda: ui.navigate.to("/train")).props("no-caps")
             ui.label("Or in a terminal:").classes("quiet")
-            ui.code(f"saddle train gan --data digits --budget 20s --out {desk.shelf.root}/first", language="bash")
+            parts.copyable(
+                "command",
+                for_shell(
+                    "saddle", "train", "gan", "--data", "digits", "--budget", "20s", "--out", desk.shelf.root / "first"
+                ),
+            )
         with ui.row().classes("items-end gap-4 w-full pb-2") as self.filters:
             self.search = ui.input("Search", placeholder="name, family, data, doctor").props(
                 "dense clearable stack-label"
