@@ -165,11 +165,11 @@ class Display:
         figures = "  ".join(f"{short} {self._means[name]:.3f}" for name, short in _SHOWN.items() if name in self._means)
         early = early_stage(self._stages, at.step)
         words = (f"{at.nimg / 1000:,.1f} kimg", f"{speed:,.0f} samples/s", figures, early, self._verdict)
-        line = "  ".join(word for word in words if word)
+        line = for_terminal("  ".join(word for word in words if word))
         if self.live:
             self._bar.update(self._task, completed=share, description=line, left=left)
         else:
-            print(for_terminal(f"{left:>10}  {line}"), file=sys.stderr, flush=True)  # noqa: T201
+            print(f"{left:>10}  {line}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _threads(config: Mapping[str, Any]) -> str:
