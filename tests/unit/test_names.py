@@ -478,6 +478,35 @@ def test_a_name_of_a_million_letters_is_cut_before_it_is_measured() -> None:
     assert explore.tile(images, 1, headings=["x" * 1_000_000], titles=["y" * 1_000_000]).width < 400
 
 
+def test_the_studio_can_send_every_run_to_a_page(run: Run, tmp_path: Path) -> None:
+    """Pages are JSON in UTF-8, which holds no half of a pair; what is hidden in a name is shown as its escape."""
+    import orjson
+
+    from saddlepoint.serve.studio.bringing import listing
+    from saddlepoint.serve.studio.desk import Desk
+    from saddlepoint.serve.studio.runs import _row
+
+    odd = "red\x1b[31m\u202e"
+    shutil.copytree(run.path, tmp_path / odd, ignore=shutil.ignore_patterns("pictures"))
+    config = json.loads((tmp_path / odd / "config.json").read_text(encoding="utf-8"))
+    config["data"]["name"] = "half \ud800 \x07"
+    (tmp_path / odd / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (tmp_path / "half \udcff").mkdir()
+    (tmp_path / "half \udcff.csv").touch()
+    rows = [_row(entry, []) for entry in Desk(tmp_path).entries()]
+    assert [(row["name"], row["called"]) for row in rows] == [(odd, "red\\x1b[31m\\u202e")]
+    orjson.dumps([rows, listing(tmp_path)])
+    assert "half \\ud800 \\x07" in str(rows)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_sentence_with_formulas_holds_no_tag_of_a_name(name: str) -> None:
+    from saddlepoint.serve.studio.parts import formula
+
+    no_foreign_tag(formula(name))
+    assert {tag for tag, _ in Tags(formula(name)).tags} <= {"i", "sub", "sup"}
+
+
 # No other way.
 
 SHOWN_BY = {
@@ -499,6 +528,8 @@ CALLS = {
         "serve/studio/dropzone.py": "an empty place that an own script fills",
     },
     "ui.code": {"serve/studio/run.py": "what a process said"},
+    "desk.shelf.entries": {},
+    "desk.shelf.entry": {},
 }
 
 

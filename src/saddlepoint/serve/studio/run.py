@@ -39,7 +39,7 @@ async def show(desk: Desk, name: str) -> None:
         if desk.shelf.path(name) is None:
             ui.label(f"There is no run '{name}' in {desk.shelf.root}.")
             return
-        entry = desk.shelf.entry(name)
+        entry = desk.entry(name)
         if entry.state == "starting" and not entry.family:
             parts.waiting("Starting: the data is read and the networks are built.")
             ui.timer(_EVERY_SECONDS, lambda: None if _is_new(desk, name) else ui.navigate.reload())
@@ -85,7 +85,7 @@ def _tabs(desk: Desk, name: str, entry: Entry) -> None:
 
 
 def _is_new(desk: Desk, name: str) -> bool:
-    entry = desk.shelf.entry(name)
+    entry = desk.entry(name)
     return entry.state == "starting" and not entry.family
 
 
@@ -173,7 +173,7 @@ def _controls(desk: Desk, name: str) -> None:
 
     def refresh() -> None:
         jobs.reap()
-        entry = desk.shelf.entry(name)
+        entry = desk.entry(name)
         live = entry.state in ("starting", "running", "measuring")
         at = RunFolder(entry.path).measuring() if entry.state == "measuring" else None
         ons.set_visibility(entry.state in ("finished", "stopped"))
