@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from saddlepoint import api, jobs
 from saddlepoint._errors import CheckpointError
@@ -124,7 +125,7 @@ def is_text(name: str) -> bool:
 
 def _plain(entry: Entry) -> Entry:
     """Return an entry whose words, which come from the files of a run, hold nothing hidden; its name stays its name."""
-    words = {name: for_terminal(getattr(entry, name)) for name in _WORDS}
+    words: dict[str, Any] = {name: for_terminal(getattr(entry, name)) for name in _WORDS}
     return dataclasses.replace(entry, **words, tags=tuple(map(for_terminal, entry.tags)))
 
 
