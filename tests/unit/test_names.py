@@ -35,7 +35,7 @@ from saddlepoint.engine.settings import Settings
 from saddlepoint.evaluate import Report
 from saddlepoint.export import export_run
 from saddlepoint.export.card import card
-from saddlepoint.family import Progress
+from saddlepoint.family import DataSpec, Progress
 from saddlepoint.latent import Explorer, View, command, read_points
 from saddlepoint.patience import Patience
 from saddlepoint.progress import Line
@@ -43,6 +43,7 @@ from saddlepoint.report import write_page
 from saddlepoint.report_pictures import image
 from saddlepoint.run import Run
 from saddlepoint.translate import translate_folder
+from saddlepoint.translation import target_of
 from tests.cli.test_cli import Command, saddle  # noqa: F401
 from tests.unit.data_helpers import pictures as drawn_pictures
 from tests.unit.data_helpers import png, write_parquet
@@ -55,7 +56,7 @@ CLASSES = [
     "two\nerror: lines",
     "$\\frac$",
     "[/bold]",
-    "long " * 60,
+    "long " * 60 + "name",
 ]
 GAN = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 STARGAN = {"width": 4, "blocks": 1, "discriminator_width": 4, "layers": 2, "batch_size": 4}
@@ -151,6 +152,11 @@ def test_translations_stay_in_their_folder(translator: Run, tmp_path: Path) -> N
     assert sorted(files) == sorted(found.written)
     assert {path.parent.parent for path in files} == {out}
     assert len({path.parent for path in files}) == len(CLASSES)
+
+
+def test_a_class_is_found_by_its_whole_name() -> None:
+    spec = DataSpec("image", (1, 8, 8), ("a", "a ", "b"))
+    assert [target_of(words, spec).item() for words in ("a", "a ", " b ")] == [0, 1, 2]
 
 
 def test_a_class_that_is_called_like_another_gets_a_folder_of_its_own(translator: Run, tmp_path: Path) -> None:
@@ -489,14 +495,14 @@ def test_the_studio_can_send_every_run_to_a_page(run: Run, tmp_path: Path) -> No
     odd = "red\x1b[31m\u202e"
     shutil.copytree(run.path, tmp_path / odd, ignore=shutil.ignore_patterns("pictures"))
     config = json.loads((tmp_path / odd / "config.json").read_text(encoding="utf-8"))
-    config["data"]["name"] = "half \ud800 \x07"
+    config["data"]["source"] = "half \ud800 \x07"
     (tmp_path / odd / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (tmp_path / "half \udcff").mkdir()
     (tmp_path / "half \udcff.csv").touch()
     rows = [_row(entry, []) for entry in Desk(tmp_path).entries()]
     assert [(row["name"], row["called"]) for row in rows] == [(odd, "red\\x1b[31m\\u202e")]
     orjson.dumps([rows, listing(tmp_path)])
-    assert "half \\ud800 \\x07" in str(rows)
+    assert rows[0]["source"] == "half \\ud800 \\x07"
 
 
 @pytest.mark.parametrize("name", CLASSES)
