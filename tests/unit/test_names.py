@@ -495,7 +495,7 @@ def test_the_studio_can_send_every_run_to_a_page(run: Run, tmp_path: Path) -> No
     odd = "red\x1b[31m\u202e"
     shutil.copytree(run.path, tmp_path / odd, ignore=shutil.ignore_patterns("pictures"))
     config = json.loads((tmp_path / odd / "config.json").read_text(encoding="utf-8"))
-    config["data"]["source"] = "half \ud800 \x07"
+    config["data"]["name"] = "half \ud800 \x07"
     (tmp_path / odd / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (tmp_path / "half \udcff").mkdir()
     (tmp_path / "half \udcff.csv").touch()
