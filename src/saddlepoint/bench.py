@@ -34,9 +34,9 @@ from saddlepoint.engine.plan import Position, locate
 from saddlepoint.engine.precision import FP32, Precision, choose_precision
 from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.threads import look
-from saddlepoint.engine.updates import Pull
+from saddlepoint.engine.updates import Gradient
 from saddlepoint.engine.world import ALONE, World
-from saddlepoint.family import Batch, Context, Phase, build_family, get_family, get_preset
+from saddlepoint.family import Batch, Context, build_family, get_family, get_preset
 from saddlepoint.plain import Step, dcgan_networks, mlp_networks, plain_steps, timegan_networks, timegan_steps
 
 ROWS = 2048
@@ -145,22 +145,22 @@ class Bench:
     machine: Mapping[str, Any]
 
 
-class Clocked(Trainer):
+class Profiled(Trainer):
     """A trainer that notes what its time goes to."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.spent: dict[str, float] = {}
 
-    def pull(self, pull: Pull, phase: Phase, batch: Batch, ctx: Context, keep_graph: bool) -> None:
+    def accumulate(self, gradient: Gradient, batch: Batch, ctx: Context, keep_graph: bool) -> None:
         """Add a share's gradient, and the time it took."""
-        with self._noted(f"gradient of the {phase.name}"):
-            super().pull(pull, phase, batch, ctx, keep_graph)
+        with self._noted(f"gradient of the {gradient.phase.name}"):
+            super().accumulate(gradient, batch, ctx, keep_graph)
 
-    def update(self, pulled: Sequence[tuple[Phase, Pull]]) -> None:
+    def apply(self, gradients: Sequence[Gradient]) -> None:
         """Step the phases' optimizers, and note the time it took."""
         with self._noted("updates"):
-            super().update(pulled)
+            super().apply(gradients)
 
     def step(self, position: Position) -> None:
         """Make a step; what no phase took is data, noise, averages and the rest."""
@@ -332,11 +332,11 @@ def count_operations(step: Callable[[], object]) -> float:
 
 def _shares(case: Case) -> dict[str, float]:
     """Return what a step's time goes to."""
-    step = engine_step(case, kind=Clocked)
+    step = engine_step(case, kind=Profiled)
     for _ in range(WARM_UP):
         step()
     trainer = step()
-    assert isinstance(trainer, Clocked)
+    assert isinstance(trainer, Profiled)
     trainer.spent.clear()
     per_second(step, 2.0)
     whole = trainer.spent.pop("whole")

@@ -17,7 +17,7 @@ from torch import Tensor
 from saddlepoint import explore
 from saddlepoint._errors import CheckpointError, ConfigError, DataError
 from saddlepoint._quoting import for_shell
-from saddlepoint.config import override
+from saddlepoint.config import from_json, override, to_json
 from saddlepoint.data import Dataset
 from saddlepoint.data.feed import Feed
 from saddlepoint.data.plan import ReadingPlan
@@ -36,7 +36,7 @@ from saddlepoint.engine.threads import AS_THEY_ARE, ChosenThreads, Threads
 from saddlepoint.engine.world import World, join
 from saddlepoint.family import Family, FamilyConfig, build_family, get_family
 from saddlepoint.features import shipped_classifier
-from saddlepoint.registry import has_changed, source_of
+from saddlepoint.registry import families, has_changed, source_of
 from saddlepoint.resolve import Plan, resolve
 from saddlepoint.run import Run, load
 
@@ -255,8 +255,19 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
         "family": config["family"],
         "seed": settings["seed"],
         "data": data["fingerprint"],
-        **{f"option {key}": value for key, value in config["options"].items()},
+        **{f"option {key}": value for key, value in _options(config).items()},
     }
+
+
+def _options(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a run's options as this version names and completes them: an earlier one may have known fewer."""
+    kind = families().get(config["family"])
+    if kind is None:
+        return dict(config["options"])
+    try:
+        return to_json(from_json(kind.Config, config["options"]))
+    except ConfigError:
+        return dict(config["options"])
 
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -50,7 +50,7 @@ def trainer(name: str, preset: str, backend: Any = TRACED) -> Trainer:
 
 def compiled(made_up: Trainer) -> list[str]:
     told: list[str] = []
-    made_up.compiled.compile(made_up.state, made_up.turns, "fp32", told.append)
+    made_up.compiled.compile(made_up.state, made_up.rehearse, "fp32", told.append)
     return told
 
 

@@ -26,7 +26,7 @@ from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.state import newest_checkpoint
 from saddlepoint.engine.threads import AS_THEY_ARE, Threads
 from saddlepoint.engine.training import TrainingState
-from saddlepoint.engine.updates import Pull, trained
+from saddlepoint.engine.updates import Gradient, trained
 from saddlepoint.family import Context, Family, Progress, build_family, families, get_preset
 from tests.contract.presets import made, reduced
 
@@ -176,15 +176,15 @@ def test_each_phase_moves_what_it_trains_and_nothing_else(name: str, preset: str
         before = {key: p.clone() for key, p in family.named_parameters()}
         state.unfreeze([phase.name])
         ctx = Context(stream("cpu", 1), stream("cpu", 2), Progress())
-        pull = Pull()
-        trainer.pull(pull, phase, feed.batch(0), ctx, keep_graph=False)
-        assert pull.loss is not None
-        trainer.update([(phase, pull)])
+        gradient = Gradient(phase)
+        trainer.accumulate(gradient, feed.batch(0), ctx, keep_graph=False)
+        assert gradient.loss is not None
+        trainer.apply([gradient])
         moved = {key for key, p in family.named_parameters() if not torch.equal(p, before[key])}
         own = trained(family, phase.trains)
         # A gradient is None, or 0, where a regulariser does not reach a bias, or a growing network not yet a layer.
-        given = {key: g for key, g in zip(own, pull.gradients, strict=True) if g is not None}
-        assert {key for key, gradient in given.items() if bool(gradient.any())} <= moved <= set(given)
+        given = {key: g for key, g in zip(own, gradient.of_parameters, strict=True) if g is not None}
+        assert {key for key, g in given.items() if bool(g.any())} <= moved <= set(given)
         ever |= moved
         regular |= set(own)
     assert ever == regular, "every parameter that is trained moves in some phase"

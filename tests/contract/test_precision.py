@@ -23,7 +23,7 @@ from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.precision import Precision, choose_precision
 from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.settings import Settings
-from saddlepoint.engine.updates import Pull
+from saddlepoint.engine.updates import Gradient
 from saddlepoint.family import Batch, Context, Progress, build_family, families
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.mlp import leaky_mlp
@@ -57,12 +57,12 @@ def pulls(name: str, preset: str, kind: str, seed: int) -> dict[str, tuple[Tenso
     found = {}
     for phase in (phase for stage in trainer.stages for phase in stage.cycle):
         trainer.state.unfreeze([phase.name])
-        pull, ctx = Pull(), Context(stream("cpu", seed), stream("cpu", 2), Progress(1, BATCH, 0.1))
-        trainer.pull(pull, phase, Batch(batch.x.to(dtype), batch.labels), ctx, keep_graph=False)
-        assert pull.loss is not None
-        assert all(g is None or g.dtype == dtype for g in pull.gradients)
-        assert pull.loss.dtype == dtype
-        found[phase.name] = (pull.loss, torch.cat([g.flatten() for g in pull.gradients if g is not None]))
+        gradient, ctx = Gradient(phase), Context(stream("cpu", seed), stream("cpu", 2), Progress(1, BATCH, 0.1))
+        trainer.accumulate(gradient, Batch(batch.x.to(dtype), batch.labels), ctx, keep_graph=False)
+        assert gradient.loss is not None
+        assert all(g is None or g.dtype == dtype for g in gradient.of_parameters)
+        assert gradient.loss.dtype == dtype
+        found[phase.name] = (gradient.loss, torch.cat([g.flatten() for g in gradient.of_parameters if g is not None]))
     monkeypatch.undo()
     return found
 

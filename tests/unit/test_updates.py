@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint._errors import CheckpointError
-from saddlepoint.engine.updates import Optimizer, Pull
+from saddlepoint.engine.updates import Gradient, Optimizer
 from saddlepoint.engine.world import ALONE, World
-from saddlepoint.family import OptimizerSpec, Progress
+from saddlepoint.family import OptimizerSpec, Phase, Progress
 
 ADAM = OptimizerSpec("adam", lr=lambda at: 0.1 / (1 + at.step), betas=(0.5, 0.9), weight_decay=0.01)
 SGD = OptimizerSpec(
@@ -86,13 +86,13 @@ def test_saved_state_goes_on_bit_for_bit(spec: OptimizerSpec) -> None:
 
 
 def test_shares_are_averaged_and_what_is_missing_counts_nothing() -> None:
-    pull = Pull()
-    pull.add(torch.tensor(1.0), (torch.ones(2), None, torch.ones(1)))
-    pull.add(torch.tensor(3.0), (torch.ones(2) * 2, None, None))
-    pull.average(ALONE, 2)
-    assert pull.loss is not None
-    assert float(pull.loss) == 2.0
-    assert [None if g is None else g.tolist() for g in pull.gradients] == [[1.5, 1.5], None, [0.5]]
+    gradient = Gradient(Phase("g", ("generator",), "g"))
+    gradient.add(torch.tensor(1.0), (torch.ones(2), None, torch.ones(1)))
+    gradient.add(torch.tensor(3.0), (torch.ones(2) * 2, None, None))
+    gradient.average(ALONE, 2)
+    assert gradient.loss is not None
+    assert float(gradient.loss) == 2.0
+    assert [None if g is None else g.tolist() for g in gradient.of_parameters] == [[1.5, 1.5], None, [0.5]]
 
 
 def test_what_one_share_skips_all_do() -> None:
@@ -102,12 +102,12 @@ def test_what_one_share_skips_all_do() -> None:
         def any(self, truth: bool) -> bool:
             return True
 
-    pull = Pull()
-    pull.add(torch.tensor(1.0), (torch.ones(2),))
-    pull.average(Other(), 2)
-    assert pull.loss is not None
-    pull.average(Other(), 2, skips=True)
-    assert (pull.loss, pull.gradients) == (None, ())
+    gradient = Gradient(Phase("g", ("generator",), "g"))
+    gradient.add(torch.tensor(1.0), (torch.ones(2),))
+    gradient.average(Other(), 2)
+    assert gradient.loss is not None
+    gradient.average(Other(), 2, skips=True)
+    assert (gradient.loss, gradient.of_parameters) == (None, ())
 
 
 def test_training_starts_without_the_compiler() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -16,10 +16,8 @@ from torch import Tensor, nn
 
 from saddlepoint.engine.plan import Position
 from saddlepoint.engine.training import TrainingState
-from saddlepoint.engine.updates import Buffers, Pull, exchanged
-from saddlepoint.family import Family, Phase
-
-Turns = Callable[[Position], Iterator[tuple[list[tuple[Phase, Pull]], Buffers]]]
+from saddlepoint.engine.updates import Gradient, exchanged
+from saddlepoint.family import Family
 
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
 """Largest distance of a phase's gradient from the eager one, as a share of its norm: sums are taken in other orders."""
@@ -48,12 +46,18 @@ class Compiled:
         """Put the compiled networks in the place of the eager ones inside the block."""
         return exchanged(self._family, self._networks)
 
-    def compile(self, state: TrainingState, turns: Turns, precision: str, say: Callable[[str], None]) -> float:
+    def compile(
+        self,
+        state: TrainingState,
+        gradients_of: Callable[[Position], Sequence[Gradient]],
+        precision: str,
+        say: Callable[[str], None],
+    ) -> float:
         """Compile every network whose gradients stay what they are; return the seconds it took.
 
         Args:
             state: stays as it is.
-            turns: computes the gradients of a pass inside `applied`, from the same noise at every call.
+            gradients_of: computes the gradients of a pass inside `applied`, from the same noise at every call.
             precision: fp32 or bf16.
             say: hears of each network.
         """
@@ -69,7 +73,7 @@ class Compiled:
 
         def gradients() -> list[tuple[Tensor | None, ...]]:
             with state.unchanged():
-                return [pull.gradients for place in places for turn, _ in turns(place) for _, pull in turn]
+                return [gradient.of_parameters for place in places for gradient in gradients_of(place)]
 
         reference, before = gradients(), _seconds(gradients)
         for name, network in list(self._family.named_children()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -16,15 +16,15 @@ from saddlepoint.engine.care import UNATTENDED, Unattended
 from saddlepoint.engine.compiled import Compiled
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.keeper import Keeper
-from saddlepoint.engine.plan import Position, check_stages, locate
+from saddlepoint.engine.plan import Position, Update, check_stages, due_updates, locate
 from saddlepoint.engine.precision import FP32, Precision
 from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.settings import SILENT, Observer, Outcome, Reason, Settings, interruptible, is_milestone
 from saddlepoint.engine.threads import AS_THEY_ARE, Threads
 from saddlepoint.engine.training import TrainingState, all_finite
-from saddlepoint.engine.updates import Buffers, Pull
+from saddlepoint.engine.updates import Buffers, Gradient
 from saddlepoint.engine.world import ALONE, World
-from saddlepoint.family import Batch, Context, DataStats, Family, Phase
+from saddlepoint.family import Batch, Context, DataStats, Family
 
 
 class Trainer:
@@ -105,88 +105,67 @@ class Trainer:
             state.averages.copy()
             self.care.begin(state)
         if self.settings.compile:
-            state.seconds += self.compiled.compile(state, self.turns, self.precision.name, self.observer.say)
-
-    def attend_to_threads(self, position: Position) -> None:
-        """Let the number of threads be chosen by what the coming step takes, and note a change in the log."""
-        state = self.state
-
-        def rehearse() -> None:
-            with state.unchanged():
-                for _ in self.turns(position):
-                    pass
-
-        self.keeper.add(*self.threads.attend(state.step, state.progress.nimg, position.stage.name, rehearse))
-
-    def ending(self, position: Position | None, interrupted: bool) -> Reason | None:
-        """Return why training must end now, or None."""
-        if self.settings.spent(self.state.progress, self.state.seconds):
-            return "budget"
-        if position is None:
-            return "stages"
-        return "interrupted" if interrupted else self.observer.ending() or self.care.reason(self.state)
-
-    def is_due(self, step: int) -> bool:
-        """Whether a report follows ``step``."""
-        return step % self.report_every == 0 or is_milestone(step)
+            state.seconds += self.compiled.compile(state, self.rehearse, self.precision.name, self.observer.say)
 
     def step(self, position: Position) -> None:
-        """Make one pass through the stage's cycle and let the averages follow."""
-        self.cycle(position)
-        self.state.step += 1
-        self.state.averages.update(self.state.family.config.ema_beta(self.state.progress.nimg))
+        """Make one pass through the stage's cycle, and let the averages follow."""
+        state = self.state
+        minibatch = functools.cache(self.feed.batch)  # phases that see the same one read it once
+        for update in due_updates(position):
+            gradients, buffers = self.gradients(update, minibatch)
+            self.average(gradients, buffers)
+            self.apply(gradients)
+        state.step += 1
+        state.averages.update(state.family.config.ema_beta(state.progress.nimg))
 
-    def cycle(self, position: Position) -> None:
-        """Make one pass: a simultaneous stage computes all gradients first, an alternating one steps phase by phase."""
-        for pulled, buffers in self.turns(position):
-            buffers.average(self.world)
-            self.update(pulled)
+    def gradients(self, update: Update, minibatch: Callable[[int, int], Batch]) -> tuple[list[Gradient], Buffers]:
+        """Return each phase's gradient of its mean loss, added up over this process's shares of the minibatch."""
+        state, seed = self.state, self.settings.seed
+        state.unfreeze([phase.name for phase in update.phases])
+        gradients, buffers = [Gradient(phase) for phase in update.phases], Buffers(state.family, self.feed.shares)
+        for share in buffers.each(self.shares):
+            batch, forward = minibatch(update.draw, share), dict[str, Any]()
+            for gradient, number in zip(gradients, update.streams, strict=True):
+                noise = self.stream("noise", seed, share, state.step, number)
+                ctx = Context(noise, self.stream("batch", seed, share, update.draw), state.progress, forward)
+                self.accumulate(gradient, batch, ctx, keep_graph=len(gradients) > 1)
+        return gradients, buffers
 
-    def turns(self, position: Position) -> Iterator[tuple[list[tuple[Phase, Pull]], Buffers]]:
-        """Compute this process's gradients of the phases that step together, turn by turn."""
-        stage, draw, state, seed = position.stage, position.draw, self.state, self.settings.seed
-        due = [(order, phase) for order, phase in enumerate(stage.cycle) if phase.due(position.cycle)]
-        batch = functools.cache(self.feed.batch)
-        for turn in [due] if stage.simultaneous else [[one] for one in due]:
-            draw += sum(phase.fresh_batch and order > 0 for order, phase in turn)
-            state.unfreeze([phase.name for _, phase in turn])
-            pulls = [(order, phase, Pull()) for order, phase in turn]
-            buffers = Buffers(state.family, self.feed.shares)
-            for share in buffers.each(self.shares):
-                cache = dict[str, Any]()
-                for order, phase, pull in pulls:
-                    noise = self.stream("noise", seed, share, state.step, 0 if stage.simultaneous else order)
-                    ctx = Context(noise, self.stream("batch", seed, share, draw), state.progress, cache)
-                    self.pull(pull, phase, batch(draw, share), ctx, keep_graph=stage.simultaneous)
-            yield [(phase, pull) for _, phase, pull in pulls], buffers
-
-    def pull(self, pull: Pull, phase: Phase, batch: Batch, ctx: Context, keep_graph: bool) -> None:
-        """Add the gradient of the phase's mean loss over one share; nothing if the phase skips its turn."""
+    def accumulate(self, gradient: Gradient, batch: Batch, ctx: Context, keep_graph: bool) -> None:
+        """Compute a phase's loss on one share, and add its gradient; nothing if the phase skips its turn."""
+        phase, state = gradient.phase, self.state
         with self.compiled.applied(), self.precision(self.feed.device):
-            terms = self.state.family.loss(phase, batch, ctx)
+            terms = state.family.loss(phase, batch, ctx)
         if terms is None:
-            pull.skipped = True
+            gradient.skipped = True
             return
-        loss = terms.loss.mean()
+        loss, parameters = terms.loss.mean(), tuple(state.parameters[phase.name].values())
         for name, values in {f"loss/{phase.name}": loss.detach(), **terms.logs}.items():
-            self.state.statistics.add(name, values)
-        parameters = tuple(self.state.parameters[phase.name].values())
-        pull.add(loss.detach(), torch.autograd.grad(loss, parameters, retain_graph=keep_graph, allow_unused=True))
+            state.statistics.add(name, values)
+        # Not loss.backward(): that would also add to the gradients of the other player's parameters.
+        found = torch.autograd.grad(loss, parameters, retain_graph=keep_graph, allow_unused=True)
+        gradient.add(loss.detach(), found)
 
-    def update(self, pulled: Sequence[tuple[Phase, Pull]]) -> None:
-        """Average losses and gradients over all shares, look at them, then step the phases that have any."""
-        for phase, pull in pulled:
-            pull.average(self.world, self.feed.shares, skips=self.state.family.skips)
+    def average(self, gradients: Sequence[Gradient], buffers: Buffers) -> None:
+        """Average over the shares of the minibatch, those of other processes included, and look at what came out."""
+        buffers.average(self.world)
+        for gradient in gradients:
+            gradient.average(self.world, self.feed.shares, skips=self.state.family.skips)
             # Reading a number is free on the CPU; an accelerator would wait, so there the means are checked.
-            if pull.loss is not None and pull.loss.device.type == "cpu" and not math.isfinite(pull.loss.item()):
-                self.stop_non_finite(f"the loss of phase '{phase.name}'")
-            if pull.gradients and self.is_due(self.state.step + 1):
-                self.care.feel(self.state, phase, pull.gradients)
-        for phase, pull in pulled:
-            if pull.gradients:
-                parameters = list(self.state.parameters[phase.name].values())
-                self.state.optimizers[phase.optimizer].step(parameters, pull.gradients, self.state.progress)
-                self.state.family.constrain(phase)
+            loss = gradient.loss
+            if loss is not None and loss.device.type == "cpu" and not math.isfinite(loss.item()):
+                self.stop_non_finite(f"the loss of phase '{gradient.phase.name}'")
+            if gradient.of_parameters and self.is_due(self.state.step + 1):
+                self.care.feel(self.state, gradient.phase, gradient.of_parameters)
+
+    def apply(self, gradients: Sequence[Gradient]) -> None:
+        """Let the optimizers step, and put parameters back into the sets they may be in."""
+        for gradient in gradients:
+            if gradient.of_parameters:
+                phase, state = gradient.phase, self.state
+                parameters = list(state.parameters[phase.name].values())
+                state.optimizers[phase.optimizer].step(parameters, gradient.of_parameters, state.progress)
+                state.family.constrain(phase)
 
     def report(self, position: Position) -> None:
         """Write the means since the last report as one line of the log, and start new ones."""
@@ -215,6 +194,33 @@ class Trainer:
         if (name := self.state.first_non_finite()) is not None:
             self.stop_non_finite(f"'{name}'")
         self.keeper.save(self.state, final)
+
+    def ending(self, position: Position | None, interrupted: bool) -> Reason | None:
+        """Return why training must end now, or None."""
+        if self.settings.spent(self.state.progress, self.state.seconds):
+            return "budget"
+        if position is None:
+            return "stages"
+        return "interrupted" if interrupted else self.observer.ending() or self.care.reason(self.state)
+
+    def is_due(self, step: int) -> bool:
+        """Whether a report follows ``step``."""
+        return step % self.report_every == 0 or is_milestone(step)
+
+    def attend_to_threads(self, position: Position) -> None:
+        """Let the number of threads be chosen by what the coming step takes, and note a change in the log."""
+        state = self.state
+
+        def rehearse() -> None:
+            with state.unchanged():
+                self.rehearse(position)
+
+        self.keeper.add(*self.threads.attend(state.step, state.progress.nimg, position.stage.name, rehearse))
+
+    def rehearse(self, position: Position) -> list[Gradient]:
+        """Return the gradients of a pass through the cycle without an update."""
+        minibatch = functools.cache(self.feed.batch)
+        return [gradient for update in due_updates(position) for gradient in self.gradients(update, minibatch)[0]]
 
     def stop_non_finite(self, what: str) -> NoReturn:
         """Raise, naming step, phase and tensor."""

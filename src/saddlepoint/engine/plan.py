@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from saddlepoint._errors import ConfigError
@@ -22,6 +22,35 @@ class Position:
     stage: Stage
     cycle: int
     draw: int
+
+
+@dataclass(frozen=True)
+class Update:
+    """Phases whose gradients are taken at the same parameters, and which then step together.
+
+    Attributes:
+        phases: in their order; one in an alternating stage.
+        streams: for each the number of its stream of noise. A simultaneous stage has one stream for all: both players
+            then see the same z, masks and augmentations.
+        draw: number of the minibatch, from 0 over the whole run.
+    """
+
+    phases: tuple[Phase, ...]
+    streams: tuple[int, ...]
+    draw: int
+
+
+def due_updates(position: Position) -> Iterator[Update]:
+    """Return the updates of one pass through the cycle: one for all phases of a simultaneous stage, else one each."""
+    stage, draw = position.stage, position.draw
+    due = [(order, phase) for order, phase in enumerate(stage.cycle) if phase.due(position.cycle)]
+    if stage.simultaneous:
+        if due:
+            yield Update(tuple(phase for _, phase in due), (0,) * len(due), draw)
+        return
+    for order, phase in due:
+        draw += phase.fresh_batch and order > 0
+        yield Update((phase,), (order,), draw)
 
 
 def locate(stages: Sequence[Stage], step: int) -> Position | None:

@@ -13,7 +13,7 @@ from torch.optim.sgd import sgd
 
 from saddlepoint._errors import CheckpointError
 from saddlepoint.engine.world import World
-from saddlepoint.family import Family, OptimizerSpec, Progress, Schedule
+from saddlepoint.family import Family, OptimizerSpec, Phase, Progress, Schedule
 
 
 class Optimizer:
@@ -38,41 +38,41 @@ class Optimizer:
     @torch.no_grad()
     def step(self, parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None], at: Progress) -> None:
         """Move ``parameters`` along ``gradients``; a parameter without a gradient stays and keeps its state."""
-        pulled = [(p, g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
-        rates = [self._rates[self._names[p]] for p, _ in pulled]
+        given = [(p, g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
+        rates = [self._rates[self._names[p]] for p, _ in given]
         for rate in dict.fromkeys(rates):
-            chosen = [pair for pair, own in zip(pulled, rates, strict=True) if own == rate]
+            chosen = [pair for pair, own in zip(given, rates, strict=True) if own == rate]
             self._move(chosen, rate * _at(self.spec.lr, at), at)
 
-    def _move(self, pulled: Sequence[tuple[nn.Parameter, Tensor]], lr: float, at: Progress) -> None:
-        states = [self._state.setdefault(self._names[p], {}) for p, _ in pulled]
+    def _move(self, given: Sequence[tuple[nn.Parameter, Tensor]], lr: float, at: Progress) -> None:
+        states = [self._state.setdefault(self._names[p], {}) for p, _ in given]
         if self.spec.kind == "adam":
-            self._adam(pulled, states, lr)
+            self._adam(given, states, lr)
         else:
             # A first step makes momenta, a later one reads them: PyTorch does one of the two for all in a call.
             new = [i for i, state in enumerate(states) if not state]
             old = [i for i, state in enumerate(states) if state]
             for chosen in (new, old):
-                self._sgd([pulled[i] for i in chosen], [states[i] for i in chosen], lr, at)
+                self._sgd([given[i] for i in chosen], [states[i] for i in chosen], lr, at)
 
-    def _adam(self, pulled: Sequence[tuple[Tensor, Tensor]], states: Sequence[dict[str, Tensor]], lr: float) -> None:
-        for (parameter, _), state in zip(pulled, states, strict=True):
+    def _adam(self, given: Sequence[tuple[Tensor, Tensor]], states: Sequence[dict[str, Tensor]], lr: float) -> None:
+        for (parameter, _), state in zip(given, states, strict=True):
             if not state:
                 state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
                 state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
         first, second, steps = ([state[key] for state in states] for key in ("exp_avg", "exp_avg_sq", "step"))
         adam(
-            [p for p, _ in pulled], [g for _, g in pulled], first, second, [], steps, fused=self._fused, amsgrad=False,
+            [p for p, _ in given], [g for _, g in given], first, second, [], steps, fused=self._fused, amsgrad=False,
             beta1=self.spec.betas[0], beta2=self.spec.betas[1], lr=lr, eps=self.spec.eps,
             weight_decay=self.spec.weight_decay, maximize=False,
         )  # fmt: skip
 
     def _sgd(
-        self, pulled: Sequence[tuple[Tensor, Tensor]], states: Sequence[dict[str, Tensor]], lr: float, at: Progress
+        self, given: Sequence[tuple[Tensor, Tensor]], states: Sequence[dict[str, Tensor]], lr: float, at: Progress
     ) -> None:
         momenta = [state.get("momentum_buffer") for state in states]
         sgd(
-            [p for p, _ in pulled], [g for _, g in pulled], momenta, fused=self._fused, lr=lr,
+            [p for p, _ in given], [g for _, g in given], momenta, fused=self._fused, lr=lr,
             momentum=_at(self.spec.momentum, at), weight_decay=self.spec.weight_decay, dampening=0.0, nesterov=False,
             maximize=False,
         )  # fmt: skip
@@ -133,26 +133,32 @@ def exchanged(family: Family, networks: Mapping[str, nn.Module]) -> Iterator[Non
             setattr(family, name, network)
 
 
-class Pull:
-    """Where one phase pulls its parameters: its mean loss and gradients, added up over shares of a minibatch.
+class Gradient:
+    """A phase's mean loss and the gradient of it, added up over shares of a minibatch.
 
     Attributes:
+        phase: whose.
         skipped: whether a share asks that the phase skips its turn.
+        loss: mean loss; None where nothing was added, or the phase skips its turn.
+        of_parameters: for each parameter that the phase trains, in their order; None for one that the loss does not
+            depend on. Empty where the phase skips its turn.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, phase: Phase) -> None:
+        self.phase = phase
         self.skipped = False
         self.loss: Tensor | None = None
-        self.gradients: tuple[Tensor | None, ...] = ()
+        self.of_parameters: tuple[Tensor | None, ...] = ()
 
-    def add(self, loss: Tensor, gradients: tuple[Tensor | None, ...]) -> None:
-        """Add those of one share."""
+    def add(self, loss: Tensor, of_parameters: tuple[Tensor | None, ...]) -> None:
+        """Add that of one share."""
         if self.loss is None:
-            self.loss, self.gradients = loss, gradients
+            self.loss, self.of_parameters = loss, of_parameters
         else:
             self.loss = self.loss + loss
-            self.gradients = tuple(
-                b if a is None else a if b is None else a + b for a, b in zip(self.gradients, gradients, strict=True)
+            self.of_parameters = tuple(
+                b if a is None else a if b is None else a + b
+                for a, b in zip(self.of_parameters, of_parameters, strict=True)
             )
 
     def average(self, world: World, shares: int, *, skips: bool = False) -> None:
@@ -164,14 +170,14 @@ class Pull:
             skips: whether a phase may skip its turn: what one share asks for, all do.
         """
         if skips and world.any(self.skipped):
-            self.loss, self.gradients = None, ()
+            self.loss, self.of_parameters = None, ()
         if self.loss is None or shares == 1:
             return
-        found = [self.loss, *(gradient for gradient in self.gradients if gradient is not None)]
+        found = [self.loss, *(gradient for gradient in self.of_parameters if gradient is not None)]
         means = torch._foreach_div(found, shares // world.size)
         world.average_(means)
         self.loss, rest = means[0], iter(means[1:])
-        self.gradients = tuple(None if gradient is None else next(rest) for gradient in self.gradients)
+        self.of_parameters = tuple(None if gradient is None else next(rest) for gradient in self.of_parameters)
 
 
 class Buffers:

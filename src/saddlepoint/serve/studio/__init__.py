@@ -38,6 +38,7 @@ def open_studio(
         import uvicorn
 
         from saddlepoint.serve.studio.app import LOOPBACK, make_app
+        from saddlepoint.serve.wire import Wire, bounded, most_connections
     except ImportError as error:
         raise ConfigError(
             f"the studio needs packages that are not installed ({error.name}); run: pip install 'saddlepoint[studio]'"
@@ -54,4 +55,5 @@ def open_studio(
 
         webbrowser.open(address)
     with listener:
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+        wire = bounded(Wire(connections=most_connections()))
+        uvicorn.Server(uvicorn.Config(app, http=wire, log_level="warning")).run(sockets=[listener])

@@ -1,0 +1,54 @@
+"""Runs made by an earlier version: they load, make the same samples, go on, are measured and shipped."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import saddlepoint
+from saddlepoint.export import export_run
+from tests.golden.make_runs import LATER, SMALL, made_by, write_domains
+
+RUNS = Path(__file__).parents[1] / "golden" / "runs-ada098a"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with the runs and the pictures that three of them were trained on; it is the current one."""
+    shutil.copytree(RUNS, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    write_domains(Path("domains"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_it_makes_what_it_made_then(name: str, place: Path) -> None:
+    then = np.load("samples.npz")[name]
+    found = made_by(saddlepoint.load(name))
+    assert found.shape == then.shape
+    assert np.abs(found - then).max() < 1e-5
+    assert then.std() > 0.01
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_it_goes_on_as_it_would_have_then(name: str, place: Path) -> None:
+    data = "domains" if SMALL[name][0] == "domains" else None
+    run = saddlepoint.resume(name, steps=LATER, data=data, progress=False)
+    then = np.load("samples.npz")[f"{name} later"]
+    assert run.step == LATER
+    assert np.abs(made_by(run) - then).max() < 1e-3
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_it_is_exported(name: str, place: Path) -> None:
+    said: list[str] = []
+    export_run(name, "onnx", place / "out", measure=False, say=said.append)
+    assert (place / "out" / "model.json").exists()
+
+
+def test_it_is_measured(place: Path) -> None:
+    figures = saddlepoint.load("gan").evaluate(["modes"])
+    assert figures.results
