@@ -5,9 +5,22 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from saddlepoint._quoting import for_terminal, shortened
+
 
 class SaddlepointError(Exception):
-    """Base of every error the library raises on purpose; the command exits with code 2 and this text."""
+    """Base of every error the library raises on purpose; the command exits with code 2 and this text.
+
+    The text is harmless wherever it is printed: a hidden character in it came with somebody's name, and is shown as
+    its escape; so is a line break, but for kinds of errors whose text has several lines.
+    """
+
+    lines = False
+    """Whether line breaks are the text's own."""
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return for_terminal(super().__str__(), self.lines)
 
 
 class ConfigError(SaddlepointError):
@@ -48,6 +61,10 @@ _ELSEWHERE = {
 """What other libraries call it, and what it is called here."""
 
 
+MOST_CHOICES = 40
+"""Words that are named where nothing is near; a data set may have thousands of classes."""
+
+
 def suggest(word: str, choices: Iterable[str]) -> str:
     """Return the clause that helps after a wrong word: the nearest choice, or all of them.
 
@@ -70,7 +87,7 @@ def suggest(word: str, choices: Iterable[str]) -> str:
     if not near:  # the same in other letters
         plain = {name.lower(): name for name in reversed(names)}
         near = [plain[name] for name in difflib.get_close_matches(word.lower(), list(plain), n=1, cutoff=0.6)]
-    return f"did you mean '{near[0]}'?" if near else f"choose from: {', '.join(names)}"
+    return f"did you mean '{near[0]}'?" if near else f"choose from: {shortened(names, MOST_CHOICES)}"
 
 
 def sentence(text: str) -> str:

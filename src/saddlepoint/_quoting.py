@@ -1,4 +1,4 @@
-r"""Foreign names, made harmless for where they go: a terminal, a shell line, HTML, Markdown, Python text, a file name.
+r"""Foreign names, made harmless for where they go: a terminal, a shell line, HTML, Markdown, a diagram, Python, a file.
 
 Names of runs, columns, classes, files and models come from elsewhere: from a folder somebody sent, a table, a
 request. Whatever shows one, or makes a path of one, passes it through the function of that place. Each leaves an
@@ -19,7 +19,7 @@ from pathlib import Path
 
 _HIDDEN = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
 _JOINERS = frozenset("\u200c\u200d")
-_MARKUP = re.compile(r"[\\`*_{}\[\]()#!]|^[+-]|(?<=^\d)[.)]")
+_MARKUP = re.compile(r"[\\`*_{}\[\]#!]|^[+-]|(?<=^\d)[.)]")
 _ENTITIES = {ord(c): f"&#{ord(c)};" for c in "&<>|~$"}
 """No dialect of Markdown takes an entity for markup; some do not know a backslash before these."""
 
@@ -28,6 +28,9 @@ _RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("
 
 LONGEST = 100
 """Bytes of a file name that is made of a foreign name; file systems take 255."""
+
+PLOTTED = 48
+"""Letters of a name in a diagram."""
 
 
 def is_hidden(character: str) -> bool:
@@ -68,6 +71,13 @@ def for_html(text: str) -> str:
 def for_markdown(text: str) -> str:
     """Return a text that Markdown shows as it is, on one line: no HTML, no new cell, no link but a bare address."""
     return _MARKUP.sub(lambda found: f"\\{found[0]}", for_terminal(text)).translate(_ENTITIES)
+
+
+def for_plot(text: str) -> str:
+    """Return a text that matplotlib draws as it is, on one line: no formula, and no longer than a panel is wide."""
+    text = for_terminal(text)
+    # Matplotlib reads what stands between two dollars as a formula, and fails where it is none.
+    return (text if len(text) <= PLOTTED else f"{text[: PLOTTED - 3]}...").replace("$", "\\$")
 
 
 def for_python(text: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Unpack, cast
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint import resolve as resolving
 from saddlepoint._errors import CheckpointError, ConfigError, suggest
+from saddlepoint._quoting import for_shell
 from saddlepoint._times import parse_budget, parse_more, parse_time
 from saddlepoint.callbacks import Callback, StopTraining, train_with
 from saddlepoint.config import from_json, override
@@ -334,7 +335,7 @@ def plan_to_resume(
         settings = Settings(**config["settings"])
         known = config["data"]
         source = known["source"] if data is None else _given_again(folder, kind, known, data)
-        refuse_gone(source, folder.path, "saddle train --resume {run} --data NEW")
+        refuse_gone(source, folder.path, for_shell("saddle", "train", "--resume", folder.path, "--data", "NEW"))
         if budget is not None or kimg is not None or steps is not None:
             settings = dataclasses.replace(settings, seconds=limits.seconds, kimg=kimg, steps=steps)
         settings = dataclasses.replace(settings, stop_when=stop_when or settings.stop_when)

@@ -6,10 +6,15 @@ from collections.abc import Iterable, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
+from saddlepoint._quoting import for_terminal
+
 _INK = (235, 235, 235)
 _LARGE, _SMALL = 14, 8
 _LONGEST = 160
-"""Pixels of a heading; what is longer ends in three dots."""
+"""Pixels of a heading or a caption; what is longer ends in three dots."""
+
+_MOST = 200
+"""Letters that are looked at: a name may have a million, and is cut letter by letter."""
 
 STRIP = 15
 """Height of the line below a tile."""
@@ -30,10 +35,11 @@ def captioned(
         ground: grey level behind the text.
     """
     font = ImageFont.load_default(min(_LARGE, max(_SMALL, high)))
-    margin = int(max(font.getlength(line) for line in captions)) + 12
+    lines = [_shortened(line, font, _LONGEST) for line in _plain(captions)]
+    margin = int(max(font.getlength(line) for line in lines)) + 12
     result = _grown(picture, margin, 0, ground)
     draw = ImageDraw.Draw(result)
-    for line, top in zip(captions, tops, strict=True):
+    for line, top in zip(lines, tops, strict=True):
         draw.text((margin - 6, top + high // 2), line, _INK, font, anchor="rm")
     return result
 
@@ -48,10 +54,11 @@ def headed(picture: Image.Image, headings: Sequence[str], lefts: Sequence[int], 
         wide: width of a tile.
         ground: grey level behind the text.
     """
-    font = _fitting(headings, wide)
+    lines = _plain(headings)
+    font = _fitting(lines, wide)
     upright = font is None
     font = font or ImageFont.load_default(12)
-    lines = [_shortened(line, font, _LONGEST) for line in headings]
+    lines = [_shortened(line, font, _LONGEST) for line in lines]
     high = int(max(font.getlength(line) for line in lines)) + 10 if upright else 20
     result = _grown(picture, 0, high, ground)
     draw = ImageDraw.Draw(result)
@@ -75,7 +82,7 @@ def titled(picture: Image.Image, titles: Iterable[str], places: Iterable[tuple[i
         places: left edge and upper edge of each strip.
         wide: width of a tile.
     """
-    lines = list(titles)
+    lines = _plain(titles)
     font = _fitting(lines, wide) or ImageFont.load_default(_SMALL)
     draw = ImageDraw.Draw(picture)
     for line, (left, top) in zip(lines, places, strict=True):
@@ -91,13 +98,18 @@ def written_over(picture: Image.Image, text: str, box: tuple[int, int, int, int]
         box: left, upper, right and lower edge of the tile.
         ground: grey level behind the text.
     """
-    draw, lines = ImageDraw.Draw(picture), text.split("\n")
+    draw, lines = ImageDraw.Draw(picture), _plain(text.split("\n"))
     draw.rectangle((box[0], box[1], box[2] - 1, box[3] - 1), (ground,) * 3)
     font = _fitting(lines, box[2] - box[0]) or ImageFont.load_default(_SMALL)
     middle, pitch = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), (box[3] - box[1]) / len(lines)
     for number, line in enumerate(lines):
         shift = (number - (len(lines) - 1) / 2) * min(pitch, 16)
         draw.text((middle[0], middle[1] + shift), line, _INK, font, anchor="mm")
+
+
+def _plain(lines: Iterable[str]) -> list[str]:
+    """Return texts of one line each: a break, which cannot be measured, is shown as its escape."""
+    return [for_terminal(line[:_MOST]) for line in lines]
 
 
 def _fitting(lines: Sequence[str], wide: int) -> Font | None:

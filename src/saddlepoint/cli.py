@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +14,7 @@ import typer
 
 from saddlepoint import patience
 from saddlepoint._errors import ConfigError, SaddlepointError
+from saddlepoint._quoting import for_shell
 from saddlepoint._version import __version__
 from saddlepoint.cli_data import data_app
 from saddlepoint.cli_experiments import add_experiments
@@ -42,8 +42,11 @@ from saddlepoint.cli_options import (
     SeedOption,
     StopOption,
     ThreadsOption,
+    complain,
     fastest_threads,
     say_aside,
+    tell,
+    tell_json,
     with_preparation,
     with_runs,
 )
@@ -85,7 +88,7 @@ class Picture(StrEnum):
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"saddlepoint {__version__}")
+        tell(f"saddlepoint {__version__}")
         raise typer.Exit
 
 
@@ -184,8 +187,8 @@ def train(
         )  # fmt: skip
     if dry_run:
         resolved = api.resolve(request, say_aside)
-        say_aside("\n".join(tables.reading_table(resolved.reading.findings)))
-        typer.echo(json.dumps(resolved.to_json(), indent=1))
+        say_aside(*tables.reading_table(resolved.reading.findings))
+        tell_json(json.dumps(resolved.to_json(), indent=1))
         return
     if has_ended(request):
         say_spent(request, asked=budget)
@@ -212,9 +215,7 @@ def demo(
     try:
         load_dataset(source, say=say_aside)
     except DataError as error:
-        typer.echo(
-            f"MNIST cannot be had here ({error}).\nThe demo goes on with the digits that scikit-learn brings along."
-        )
+        tell(f"MNIST cannot be had here ({error}).", "The demo goes on with the digits that scikit-learn brings along.")
         source = "digits"
     _, run = _run(
         api.plan(data=source, budget=budget, seed=seed, out=out, device=device, threads=threads), report=True, demo=True
@@ -222,11 +223,11 @@ def demo(
     shown = [picture for picture in Picture if picture not in ("styles", "truncation", "references")]
     drawn = [pictures.draw(run, picture, seed=seed) for picture in shown]
     page = _measure(run, seed, threads=threads)
-    typer.echo("")
+    tell("")
     for picture, path in zip(shown, drawn, strict=True):
-        typer.echo(f"{picture.value + ':':<15}{path}")
-    typer.echo(f"{'report:':<15}{page}")
-    typer.echo(f"{'log:':<15}{run.path / 'log.jsonl'}")
+        tell(f"{picture.value + ':':<15}{path}")
+    tell(f"{'report:':<15}{page}")
+    tell(f"{'log:':<15}{run.path / 'log.jsonl'}")
 
 
 @app.command(
@@ -284,12 +285,12 @@ def sample(
             if picture != Picture.grid or seed:
                 raise ConfigError("--seeds names the samples itself; leave out --picture and --seed")
             words: dict[str, Any] = {"label": label, "kind": kind, "truncation": truncation, "start": start}
-            typer.echo(draw_seeds(loaded, seeds, out, n=n, **words))
+            tell(draw_seeds(loaded, seeds, out, n=n, **words))
             return
         drawn = pictures.draw(
             loaded, picture, n, seed=seed, label=label, out=out, kind=kind, truncation=truncation, start=start
         )
-    typer.echo(drawn)
+    tell(drawn)
     if drawn.suffix.lower() in (".csv", ".parquet"):
         said = in_words(loaded.layout, n or pictures.WINDOWS, loaded.family.data.shape[0], start)
         for line in filter(None, (said, *gaps_of(loaded.config["data"]))):
@@ -401,11 +402,11 @@ def _tell(report: Any, page: Path | None, *, as_json: bool = False) -> None:
     from saddlepoint import tables
 
     if as_json:
-        typer.echo(json.dumps({**report.to_json(), "report": str(page)}, indent=1))
+        tell_json(json.dumps({**report.to_json(), "report": str(page)}, indent=1))
     else:
         tables.print_report(report)
         if page is not None:
-            typer.echo(f"report: {page}")
+            tell(f"report: {page}")
     if report.stopped:
         say_aside("stopped: the report has the figures above, and says what is left out")
         raise typer.Exit(INTERRUPTED)
@@ -432,19 +433,19 @@ def _run(
     if silent:
         raise typer.Exit(INTERRUPTED if outcome.reason == "interrupted" else 0)
     if outcome.reason == "interrupted":
-        typer.echo(
-            f"interrupted at step {progress.step:,}; saved. Go on with: saddle train --resume {run.path}", err=True
-        )
+        way = for_shell("saddle", "train", "--resume", run.path)
+        say_aside(f"interrupted at step {progress.step:,}; saved. Go on with: {way}")
         raise typer.Exit(INTERRUPTED)
     if display.began is not None and display.began.progress.step == progress.step > 0:
         say_spent(request, run.path)
         return False, run
     if not quiet:
         speed = f", {progress.nimg / outcome.seconds:,.0f} samples/s" if outcome.seconds else ""
-        typer.echo(f"trained:  {progress.nimg / 1000:,.1f} kimg in {outcome.seconds:,.0f} s{speed}")
+        tell(f"trained:  {progress.nimg / 1000:,.1f} kimg in {outcome.seconds:,.0f} s{speed}")
     if early := unfinished(run.family.stages(), progress.step):
-        typer.echo(f"note:     {early}; more time: saddle train --resume {shlex.quote(str(run.path))} --budget +10m")
-    typer.echo(f"run:      {run.path}")
+        way = for_shell("saddle", "train", "--resume", run.path, "--budget", "+10m")
+        tell(f"note:     {early}; more time: {way}")
+    tell(f"run:      {run.path}")
     return True, run
 
 
@@ -464,30 +465,25 @@ def main() -> None:
             code = app(gather(import_own(sys.argv[1:]), app), standalone_mode=False)
         family_options(sys.argv[1:])
     except OpenQuestion as question:
-        code = _fail(question.text(["saddle", *sys.argv[1:]]))
+        code = complain(question.text(["saddle", *sys.argv[1:]]), lines=True)
     except ConfigError as error:
-        code = 2 if _follows() else _fail(str(error))
+        code = 2 if _follows() else complain(str(error))
     except SaddlepointError as error:
-        code = _fail(str(error))
+        code = complain(str(error))
     except _UsageError as error:
         # Without a command, typer has printed the help already and its error is empty.
         message = in_own_words(error, app)
-        code = _fail(message) if message.strip() else 0
+        code = complain(message, lines=True) if message.strip() else 0
     except OSError as error:
-        code = _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+        code = complain(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
     except (MemoryError, RuntimeError, ImportError) as error:
         words = ("out of memory", "allocate memory", "tried to allocate", "failed to map segment")
         unbuilt = str(error) == "could not create a primitive"  # oneDNN, without memory for its code
         if not (isinstance(error, MemoryError) or unbuilt or any(word in str(error) for word in words)):
             raise
-        code = _fail(
+        code = complain(
             "there is not enough memory; lower --batch-size, or share it with --micro-batch. What is saved stays"
         )
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _fail(message: str) -> int:
-    typer.echo(f"error: {message}", err=True)
-    return 2

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from saddlepoint.cli_options import say_aside, with_preparation
+from saddlepoint.cli_options import say_aside, tell, tell_json, with_preparation
 
 data_app = typer.Typer(name="data", help="List data sets and look into your own.", no_args_is_help=True)
 
@@ -15,16 +15,16 @@ data_app = typer.Typer(name="data", help="List data sets and look into your own.
 @data_app.command("list", epilog="Example:  saddle data list")
 def data_list() -> None:
     """List the data sets known by name, and where each would come from now."""
-    from rich.console import Console
     from rich.table import Table
 
+    from saddlepoint._console import Plain
     from saddlepoint.data import list_datasets
 
     table = Table("name", "rows", "shape", "from", "licence", "what", box=None)
     for info in list_datasets():
         rows, shape = f"{sum(info.rows):,}", "x".join(map(str, info.shape))
         table.add_row(info.name, rows, shape, info.origin, info.licence, info.description)
-    Console(soft_wrap=True).print(table)
+    Plain(soft_wrap=True).print(table)
 
 
 @data_app.command(
@@ -59,4 +59,7 @@ def data_inspect(
         copies = find_copies(source, say=say_aside, **preparation)
         say_aside(f"duplicates: {write_pairs(duplicates, copies.pairs(), copies.origins)}")
     found = api.inspect(source, family, preset=preset, say=say_aside, **preparation)
-    typer.echo(found.to_json() if as_json else "\n".join(tables.describe_inspection(found)))
+    if as_json:
+        tell_json(found.to_json())
+    else:
+        tell(*tables.describe_inspection(found))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from saddlepoint._errors import ConfigError
-from saddlepoint.cli_options import OutOption, SeedOption, ThreadsOption
+from saddlepoint.cli_options import OutOption, SeedOption, ThreadsOption, say_aside, tell, tell_json
 
 
 def add_experiments(app: typer.Typer) -> None:
@@ -40,7 +40,7 @@ def bench(
 
     found = measure(cases or (), rounds=rounds, seconds=seconds, threads=threads)
     if as_json:
-        typer.echo(json.dumps(dataclasses.asdict(found), indent=1))
+        tell_json(json.dumps(dataclasses.asdict(found), indent=1))
     else:
         tables.print_bench(found)
 
@@ -64,23 +64,23 @@ def lab(
         raise ConfigError("--all carries out every experiment; leave it out, or leave the names out")
     if not names and not every:
         for experiment in EXPERIMENTS.values():
-            typer.echo(f"{experiment.name:22} {experiment.title}: {experiment.claim}")
-        typer.echo("\nCarry out one with `saddle lab NAME`, all with `saddle lab --all`.")
+            tell(f"{experiment.name:22} {experiment.title}: {experiment.claim}")
+        tell("", "Carry out one with `saddle lab NAME`, all with `saddle lab --all`.")
         return
     processes, found = runtime.use_threads(threads), []
 
     def say(line: str) -> None:
-        typer.echo(line, err=True)
+        say_aside(line)
 
     for findings in perform(names or (), out=out, seed=seed, say=say, processes=processes):
         found.append(findings)
         if not as_json:
-            typer.echo(f"{findings}")
+            tell(f"{findings}")
             for check in findings.broken:
-                typer.echo(f"  does not hold: {check}")
+                tell(f"  does not hold: {check}")
             for path in findings.files:
-                typer.echo(f"  {path}")
+                tell(f"  {path}")
     if as_json:
-        typer.echo(json.dumps([findings.to_json() for findings in found], indent=1))
+        tell_json(json.dumps([findings.to_json() for findings in found], indent=1))
     if any(findings.broken for findings in found):
         raise typer.Exit(1)

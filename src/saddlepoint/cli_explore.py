@@ -16,6 +16,7 @@ from saddlepoint.cli_options import (
     ThreadsOption,
     fastest_threads,
     say_aside,
+    tell,
     with_runs,
 )
 from saddlepoint.engine.lookup import VARIABLE
@@ -69,13 +70,13 @@ def explore(
         with fastest_threads(explorer.run, threads):
             path, found = pictures.draw_projection(explorer, files, label, seed=seed, out=out)
         for (name, _), mean, last in zip(files, found.mean_losses.tolist(), found.losses[-1].tolist(), strict=True):
-            typer.echo(f"{name}: mean squared error {last:.4f}; the mean image has {mean:.4f}")
-        typer.echo(path)
+            tell(f"{name}: mean squared error {last:.4f}; the mean image has {mean:.4f}")
+        tell(path)
         return
     view = View(read_points(point or []), at, label, truncation, _mix(mix))
     with fastest_threads(explorer.run, threads, worth=out is None or out.suffix in pictures.FILMS):
         drawn = pictures.draw_view(explorer, view, frames, out)
-    typer.echo(drawn)
+    tell(drawn)
 
 
 def _mix(text: str | None) -> tuple[int, int] | None:
@@ -125,9 +126,9 @@ def translate(
             loaded, folder, to, out, overwrite=overwrite, reference=reference, seed=seed, say=say_aside
         )
     alone = len(found.written) == 1 and found.written[0] == out.expanduser()
-    typer.echo(f"translated: {out}" if alone else f"translated: {len(found.written):,} files in {out}")
+    tell(f"translated: {out}" if alone else f"translated: {len(found.written):,} files in {out}")
     if found.refused:
-        typer.echo(f"refused:    {len(found.refused):,} files")
+        tell(f"refused:    {len(found.refused):,} files")
         raise typer.Exit(2)
 
 
@@ -142,4 +143,4 @@ def studio(
     """Open the studio: runs, generators, trainings and the lab in the browser, on this machine."""
     from saddlepoint.serve.studio import open_studio
 
-    open_studio(runs, host=host, port=port, show=browser, say=typer.echo)
+    open_studio(runs, host=host, port=port, show=browser, say=tell)

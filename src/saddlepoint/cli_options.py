@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saddlepoint import patience
+from saddlepoint._quoting import for_terminal
 from saddlepoint.data.options import OPTION_FIELDS
 from saddlepoint.engine.lookup import VARIABLE, find_run
 
@@ -203,7 +204,30 @@ def _annotation(field: Any) -> Any:
 _PANELS = {"any": "Data", "image": "Data: images", "table": "Data: tables and series"}
 
 
-def say_aside(line: str) -> None:
-    """Say what is not the command's result: on standard error."""
+def tell(*lines: object) -> None:
+    """Print lines of the command's result; a line stays one, whatever names are in it."""
+    for line in lines:
+        typer.echo(for_terminal(str(line)))
+
+
+def tell_json(text: str) -> None:
+    """Print JSON, whose writer has escaped whatever is not ASCII: of what is hidden, that leaves one character."""
+    typer.echo(text.replace("\x7f", "\\u007f"))
+
+
+def say_aside(*lines: object) -> None:
+    """Say what is not the command's result: lines on standard error."""
     patience.said()
-    typer.echo(line, err=True)
+    for line in lines:
+        typer.echo(for_terminal(str(line)), err=True)
+
+
+def complain(message: str, lines: bool = False) -> int:
+    """Print an error, and return the command's exit code.
+
+    Args:
+        message: in words.
+        lines: whether it has several lines of its own.
+    """
+    typer.echo(f"error: {for_terminal(message, lines)}", err=True)
+    return 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import typer
 
 from saddlepoint._errors import ConfigError
+from saddlepoint._quoting import for_shell
+from saddlepoint.cli_options import tell
 
 _TAKEN = {
     "family", "data", "where", "budget", "kimg", "steps", "stop_when", "device", "threads", "dry_run", "report",
@@ -63,17 +64,17 @@ def say_spent(request: Any, path: Path | None = None, asked: str | None = None) 
     path = path or request.out
     at, settings = standing_of(RunFolder(path)), request.settings
     if at.over:
-        typer.echo(f"finished: {at.over}: this run has nothing left to train")
+        tell(f"finished: {at.over}: this run has nothing left to train")
     elif asked and settings.seconds is not None and settings.seconds < at.seconds:
-        typer.echo(
+        tell(
             f"finished: {duration(at.seconds)} are spent already, and --budget {asked} is the total; "
             f"--budget +{asked} goes on for so long"
         )
     else:
         of = duration(settings.seconds) if settings.seconds is not None else at.words(settings).split(" are spent")[0]
-        way = f"saddle train --resume {shlex.quote(str(path))} --budget +10m"
-        typer.echo(f"finished: this run has spent its budget of {of}; {way} goes on")
-    typer.echo(f"run:      {path}")
+        way = for_shell("saddle", "train", "--resume", path, "--budget", "+10m")
+        tell(f"finished: this run has spent its budget of {of}; {way} goes on")
+    tell(f"run:      {path}")
 
 
 def wants_report(request: Any, report: bool | None) -> bool:
@@ -100,9 +101,9 @@ def finish(
     there = RunFolder(run.path).report / "index.html"
     if wants_report(request, report) and (trained or report or not there.exists()):
         page = measure(run, 0, quiet=quiet, threads=request.threads)
-        typer.echo(f"samples:  {pictures.draw(run, 'grid')}")
-        typer.echo(f"report:   {page}")
+        tell(f"samples:  {pictures.draw(run, 'grid')}")
+        tell(f"report:   {page}")
     elif not trained and there.exists():
-        typer.echo(f"report:   {there}")
+        tell(f"report:   {there}")
     elif not quiet:
-        typer.echo(f"next:     saddle sample {run.path}    saddle evaluate {run.path}")
+        tell(f"next:     {for_shell('saddle', 'sample', run.path)}    {for_shell('saddle', 'evaluate', run.path)}")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saddlepoint._errors import ConfigError
-from saddlepoint.cli_options import INTERRUPTED, MovedDataOption, RunsOption, say_aside, with_runs
+from saddlepoint._quoting import for_shell, for_terminal
+from saddlepoint.cli_options import INTERRUPTED, MovedDataOption, RunsOption, say_aside, tell, tell_json, with_runs
 
 if TYPE_CHECKING:
     from saddlepoint.evaluate import Comparison
@@ -53,7 +54,7 @@ def list_runs(
     found = [entry for entry in shelf.runs(root) if set(tag or ()) <= set(entry.tags)]
     sizes = [shelf.size_of(entry.path) for entry in found]
     if as_json:
-        typer.echo(json.dumps([tables.run_to_json(entry, size) for entry, size in zip(found, sizes, strict=True)]))
+        tell_json(json.dumps([tables.run_to_json(entry, size) for entry, size in zip(found, sizes, strict=True)]))
     elif not found:
         say_aside(f"no run in '{root}'" + (f" has the tag '{', '.join(tag)}'" if tag else "; start with: saddle train"))
     else:
@@ -73,7 +74,7 @@ def rename(
     from saddlepoint import shelf
 
     root, own = _chosen(run, where)
-    typer.echo(shelf.rename_run(root, own, name))
+    tell(shelf.rename_run(root, own, name))
 
 
 @runs_app.command("tag", epilog="Examples:  saddle runs tag apples good keep  |  saddle runs tag apples --drop keep")
@@ -88,7 +89,7 @@ def tag(
 
     root, own = _chosen(run, where)
     tags = shelf.tag_run(root, own, add=words or (), drop=drop or ()) if words or drop else shelf.read_tags(root / own)
-    typer.echo(", ".join(tags) or "no tags")
+    tell(", ".join(tags) or "no tags")
 
 
 @runs_app.command("remove", epilog="Example:  saddle runs remove apples --yes")
@@ -103,11 +104,11 @@ def remove(
     chosen = dict.fromkeys(_chosen(run, where) for run in runs)
     for root, own in chosen:
         megabytes = shelf.size_of(root / own) / 1e6
-        if not yes and not typer.confirm(f"remove '{root / own}' ({megabytes:,.1f} MB)?", err=True):
+        if not yes and not typer.confirm(for_terminal(f"remove '{root / own}' ({megabytes:,.1f} MB)?"), err=True):
             say_aside(f"'{own}' stays")
             continue
         shelf.remove_run(root, own)
-        typer.echo(f"removed: {root / own}")
+        tell(f"removed: {root / own}")
 
 
 def _chosen(run: str, where: Path | None) -> tuple[Path, str]:
@@ -118,7 +119,9 @@ def _chosen(run: str, where: Path | None) -> tuple[Path, str]:
     # A folder of this name that is damaged is meant as well: it can be removed.
     path = root / run if Path(run).name == run and (root / run).is_dir() else find_run(run, root)
     if path.parent.resolve() != root.resolve():
-        raise ConfigError(f"'{run}' is not in '{root}'; say with --runs {path.parent} that its folder is meant")
+        raise ConfigError(
+            f"'{run}' is not in '{root}'; say with {for_shell('--runs', path.parent)} that its folder is meant"
+        )
     return root, path.name
 
 
@@ -147,7 +150,7 @@ def compare(
 
     found = compare_runs(runs, protocol, data=data, say=say_aside, known=known, partial=True)
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1))
+        tell_json(json.dumps(found.to_json(), indent=1))
     else:
         tables.print_comparison(found)
     if found.pending:

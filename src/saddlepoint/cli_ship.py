@@ -17,6 +17,7 @@ from saddlepoint.cli_options import (
     ThreadsOption,
     fastest_threads,
     say_aside,
+    tell,
     with_runs,
 )
 
@@ -79,11 +80,11 @@ def export(
     # The figures of 16 bits are what takes long.
     with fastest_threads(loaded, threads, say, worth=measure and format in (Format.onnx, Format.web)):
         folder = export_run(loaded, format.value, out, measure=measure, say=say)
-    typer.echo(folder)
+    tell(folder)
     if push is not None:
         from saddlepoint.export.hub import push as upload
 
-        typer.echo(upload(folder, push, private=private))
+        tell(upload(folder, push, private=private))
 
 
 @with_runs("run")
@@ -114,5 +115,5 @@ def serve(
 
     serve_run(
         str(run), host=host, port=port, backend=backend.value, batch=batch, device=device, threads=threads,
-        waiting=waiting, origins=allow_origin or (), grace=grace, access_log=access_log, say=typer.echo,
+        waiting=waiting, origins=allow_origin or (), grace=grace, access_log=access_log, say=tell,
     )  # fmt: skip

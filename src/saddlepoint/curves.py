@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from saddlepoint._errors import DataError
+from saddlepoint._quoting import for_plot
 
 SHOWN = 8
 """Windows drawn in a panel."""
@@ -46,7 +47,7 @@ def paths(samples: np.ndarray, data: np.ndarray, names: Sequence[str] = ()) -> I
         for window in samples[:SHOWN]:
             panel.plot(window[:, feature], color=_COLOUR, linewidth=1.0, alpha=0.85)
         if names:
-            panel.set_title(names[feature], fontsize=8)
+            panel.set_title(for_plot(names[feature]), fontsize=8)
     for panel in axes[features:]:
         panel.set_axis_off()
     return _drawn(figure)
@@ -71,9 +72,11 @@ def rows(windows: np.ndarray, names: Sequence[str], labels: Sequence[str] = ()) 
         for number, window in enumerate(windows[row]):
             share = number / max(1, count - 1)
             colour = tuple((1 - share) * np.array([0.6, 0.6, 0.6]) + share * np.array([0.85, 0.37, 0.01]))
-            panel.plot(window[:, feature], color=colour, linewidth=1.0, label=labels[number] if labels else None)
+            panel.plot(
+                window[:, feature], color=colour, linewidth=1.0, label=for_plot(labels[number]) if labels else None
+            )
         if row == 0:
-            panel.set_title(names[feature], fontsize=8)
+            panel.set_title(for_plot(names[feature]), fontsize=8)
     if labels:
         axes[0].legend(fontsize=6)
     return _drawn(figure)
@@ -152,7 +155,7 @@ def scatter(
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     drawn = [(names[0], "#9a9a9a", data), (names[1], "#d95f02", fake)]
-    groups = [(name, colour, x[:_SHOWN_POINTS]) for name, colour, x in drawn if x is not None]
+    groups = [(for_plot(name), colour, x[:_SHOWN_POINTS]) for name, colour, x in drawn if x is not None]
     if fake.shape[1] == 1:
         # The view follows the data where there are some: a few far samples must not squeeze it.
         low, high = _view(groups[0][2][:, 0])

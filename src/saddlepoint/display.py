@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.status import Status
+from rich.text import Text
 
 from saddlepoint import patience
+from saddlepoint._console import Plain
+from saddlepoint._quoting import for_terminal
 from saddlepoint.engine.doctor import Diagnosis
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.plan import early_stage
@@ -47,7 +48,7 @@ class Measuring:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = Plain(stderr=True, soft_wrap=True)
         self._status: Status | None = None
 
     def __enter__(self) -> Measuring:
@@ -65,12 +66,12 @@ class Measuring:
     def say(self, line: str) -> None:
         """Tell a line that stays."""
         if not self.quiet:
-            self.console.print(line, markup=False)
+            self.console.print(line)
 
     def detail(self, line: str) -> None:
         """Tell a line that the next one replaces; nothing where lines stay."""
         if self._status is not None:
-            self._status.update(escape(line))
+            self._status.update(Text(for_terminal(line)))
 
 
 class Display:
@@ -85,13 +86,13 @@ class Display:
 
     def __init__(self, settings: Settings, *, quiet: bool = False) -> None:
         self.settings, self.quiet = settings, quiet
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = Plain(stderr=True, soft_wrap=True)
         self.live = self.console.is_terminal and not quiet
         self._bar = Progress(
-            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.fields[left]}", markup=False),
             BarColumn(bar_width=24),
             TaskProgressColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             console=self.console,
             transient=True,
             disable=not self.live,
@@ -120,12 +121,12 @@ class Display:
         """Print one line."""
         patience.said()
         if not self.quiet:
-            self.console.print(line, markup=False)
+            self.console.print(line)
 
     def warn(self, line: str) -> None:
         """Print one line even if quiet."""
         patience.said()
-        self.console.print(f"warning: {line}", markup=False)
+        self.console.print(f"warning: {line}")
 
     def announce(self, start: Start) -> None:
         """Say what is about to be trained, on what, where; of a run that goes on, what of its budget is left."""
@@ -164,7 +165,7 @@ class Display:
         figures = "  ".join(f"{short} {self._means[name]:.3f}" for name, short in _SHOWN.items() if name in self._means)
         early = early_stage(self._stages, at.step)
         words = (f"{at.nimg / 1000:,.1f} kimg", f"{speed:,.0f} samples/s", figures, early, self._verdict)
-        line = "  ".join(word for word in words if word)
+        line = for_terminal("  ".join(word for word in words if word))
         if self.live:
             self._bar.update(self._task, completed=share, description=line, left=left)
         else:

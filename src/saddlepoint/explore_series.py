@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from saddlepoint._errors import DataError
+from saddlepoint._quoting import for_plot
 from saddlepoint.metrics.series import as_windows, autocorrelations
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def paths(real: np.ndarray, fake: np.ndarray, names: Sequence[str] = (), *, colu
             axes.tick_params(labelsize=7)
             if k == 0:
                 axes.set_title(kind, fontsize=9)
-        grid[k][0].set_ylabel(name, fontsize=8)
+        grid[k][0].set_ylabel(for_plot(name), fontsize=8)
     for axes in grid[-1]:
         axes.set_xlabel("step", fontsize=8)
     return _drawn(figure)
@@ -119,7 +120,7 @@ def autocorrelation_plot(real: np.ndarray, fake: np.ndarray, names: Sequence[str
             )
         axes.axhline(0, color="#bbbbbb", linewidth=0.8)
         axes.set_ylim(-1.05, 1.05)
-        axes.set_title(name, fontsize=9)
+        axes.set_title(for_plot(name), fontsize=9)
         axes.set_xlabel("lag", fontsize=8)
         axes.tick_params(labelsize=7)
     grid[0, 0].legend(frameon=False, fontsize=8)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint._errors import ConfigError
+from saddlepoint._quoting import for_python, for_shell
 from saddlepoint._types import Samples
 from saddlepoint.engine import runtime
 from saddlepoint.run import Run
@@ -326,7 +326,7 @@ class Explorer:
 
 def command(run: Run, view: View) -> tuple[str, str]:
     """Return the command and the line of Python that make the picture of a view."""
-    words, fields = ["saddle explore", shlex.quote(str(run.path))], list[str]()
+    words, fields = [for_shell("saddle", "explore", run.path)], list[str]()
     words += [f"--point {point}" for point in view.points]
     shown = ", ".join(f'sp.Point.parse("{point}")' for point in view.points)
     fields.append(f"points=({shown},)")
@@ -334,13 +334,14 @@ def command(run: Run, view: View) -> tuple[str, str]:
         ("at", view.at, 0.0), ("label", view.label, None), ("truncation", view.truncation, 1.0),
     ):  # fmt: skip
         if value != usual:
-            words.append(f"--{name} {value:g}" if isinstance(value, float) else f"--{name} {shlex.quote(str(value))}")
-            fields.append(f"{name}={value!r}")
+            words.append(f"--{name} {value:g}" if isinstance(value, float) else for_shell(f"--{name}", str(value)))
+            fields.append(f"{name}={for_python(value) if isinstance(value, str) else repr(value)}")
     if view.mix is not None:
         words.append(f"--mix {view.mix[0]}:{view.mix[1]}")
         fields.append(f"mix={view.mix!r}")
     place = f"sp.View({', '.join(fields)})"
-    return " ".join(words), f"import saddlepoint as sp; sp.Explorer(sp.load({str(run.path)!r})).sample({place})"
+    loaded = f"sp.load({for_python(str(run.path))})"
+    return " ".join(words), f"import saddlepoint as sp; sp.Explorer({loaded}).sample({place})"
 
 
 def read_points(texts: Sequence[str]) -> tuple[Point, ...]:

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import datetime
 import re
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from saddlepoint import explore
 from saddlepoint._errors import CheckpointError, ConfigError, DataError
+from saddlepoint._quoting import for_shell
 from saddlepoint.config import from_json, override, to_json
 from saddlepoint.data import Dataset
 from saddlepoint.data.feed import Feed
@@ -212,7 +212,7 @@ def _choose_folder(request: Plan, config: Mapping[str, Any], fresh: bool) -> tup
             if folder.read_status().get("state") in ("running", "interrupted", "failed") and _same_run(folder, config):
                 return folder, True
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    label = re.sub(r"[^A-Za-z0-9.]+", "-", Path(request.source).name).strip("-")
+    label = re.sub(r"[^A-Za-z0-9.]+", "-", Path(request.source).name).strip("-")[:60]
     path = runs / f"{request.family}-{label}-{stamp}"
     number = 2
     while path.exists():
@@ -227,7 +227,9 @@ def _refuse_other_data(path: Path, kept: Mapping[str, Any], config: Mapping[str,
         then, now = kept["data"], config["data"]
         if then["fingerprint"] == now["fingerprint"]:
             return
-        begin = f"saddle train {kept['family']} --preset {kept['preset']} --data {shlex.quote(now['source'])}"
+        begin = for_shell(
+            "saddle", "train", str(kept["family"]), "--preset", str(kept["preset"]), "--data", str(now["source"])
+        )
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"'{path}/config.json' is damaged: {error}") from error
     raise DataError(

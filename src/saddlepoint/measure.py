@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -18,6 +17,7 @@ import torch
 
 from saddlepoint._errors import ConfigError, SaddlepointError
 from saddlepoint._files import read_json, write_atomically
+from saddlepoint._quoting import for_shell
 from saddlepoint.data import KNOWN, Dataset, load_dataset, load_samples
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.options import Preparation
@@ -215,10 +215,10 @@ def _measured(
     for label, found in results.items():
         results[label] = [r for r in found if not protocols or {r.protocol, kind_of(r.protocol)} & set(protocols)]
         if not results[label]:
-            asked = " ".join(f"--protocol {name}" for name in protocols or ())
+            asked = [word for name in protocols or () for word in ("--protocol", name)]
             raise ConfigError(
                 f"{label} was not measured by {' or '.join(protocols or ['any protocol'])}; run "
-                f"saddle evaluate {shlex.quote(str(places[label]))} {asked}".rstrip()
+                + for_shell("saddle", "evaluate", places[label], *asked)
             )
     return results, places
 
@@ -365,8 +365,8 @@ class _Shuffle:
                 if then is None or not math.isclose(again.value, then.value, rel_tol=1e-3, abs_tol=1e-6):
                     self._refused.add(label)
                     raise ConfigError(
-                        f"{label} was trained on, or moved to another machine, since it was measured; run saddle "
-                        f"evaluate {shlex.quote(str(self.places[label]))} --protocol {result.protocol}"
+                        f"{label} was trained on, or moved to another machine, since it was measured; run "
+                        + for_shell("saddle", "evaluate", self.places[label], "--protocol", result.protocol)
                     )
                 self._again.add(key)
                 return

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TextIO
 
 from saddlepoint._progress import duration, heard_by
+from saddlepoint._quoting import for_terminal
 
 FIRST_SECONDS = 1.5
 """Silence after which a command says that it is starting: loading PyTorch takes a while."""
@@ -73,7 +74,7 @@ class Patience:
         self.stop()
         live = self._stream.isatty()
         self._next = now + (LIVE_SECONDS if live else LINE_SECONDS)
-        line = sentence(what, done, total, now - self._began)
+        line = for_terminal(sentence(what, done, total, now - self._began))
         self._stream.write(f"\r\x1b[2K{line}" if live else f"{line}\n")
         self._stream.flush()
         self._shown = live
@@ -91,7 +92,7 @@ class Patience:
     def _timer(self, seconds: float, line: str) -> threading.Timer:
         def tell() -> None:
             self.stop()
-            self._stream.write(f"{line}\n")
+            self._stream.write(f"{for_terminal(line)}\n")
             self._stream.flush()
 
         timer = threading.Timer(seconds, tell)

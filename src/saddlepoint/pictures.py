@@ -13,6 +13,7 @@ from torch import Tensor
 
 from saddlepoint import curves, explore, films, sheets, show
 from saddlepoint._errors import ConfigError, DataError, suggest
+from saddlepoint._quoting import for_file_name, for_shell
 from saddlepoint.data.images.write import KINDS
 from saddlepoint.data.options import preparation_of
 from saddlepoint.data.series.samples import FORMATS
@@ -87,7 +88,7 @@ def draw(
         kept = _arrays(run, picture, n, seed, label) if shown is None else shown
         return explore.save_arrays(out, kept, one, whole=depth_of(run) > 8)
     check_ending(out)
-    which = f"-{label}" if label is not None else ""
+    which = f"-{for_file_name(str(label))}" if label is not None else ""
     path = out or run.path / "pictures" / f"{picture}{which}-seed{seed}.png"
     return save(made(run, picture, n, seed=seed, label=label, truncation=truncation), path)
 
@@ -149,7 +150,7 @@ def _files(run: Run, picture: str, kind: str, n: int | None, out: Path | None, *
         raise ConfigError(f"picture is '{picture}', but a folder holds samples only; leave --picture out")
     if out is not None and not _is_folder(out):
         raise ConfigError(f"format is {kind}, which writes a folder of files, but '{out}' is a file; name a folder")
-    which = "" if sampling["label"] is None else f"-{sampling['label']}"
+    which = "" if sampling["label"] is None else f"-{for_file_name(str(sampling['label']))}"
     path = out or run.path / "pictures" / f"samples{which}-seed{sampling['seed']}"
     return run.write(path, n or _FILES, kind=kind, **sampling)
 
@@ -212,7 +213,9 @@ def copies(run: Run, most: int = 18) -> tuple[Image.Image, list[float]]:
             images = images.reshape(-1, *images.shape[2:])
             frames, headings = set(range(1, len(images), 2)), ["sample", "training"] * 6
             return explore.tile(images, 12, frames=frames, headings=headings), [float(d) for d in distances]
-    raise DataError(f"'{run.path.name}' was not measured for memorisation; run saddle evaluate {run.path}")
+    raise DataError(
+        f"'{run.path.name}' was not measured for memorisation; run {for_shell('saddle', 'evaluate', run.path)}"
+    )
 
 
 def draw_view(explorer: Explorer, view: View, frames: int = 60, out: Path | None = None) -> Path:
@@ -295,7 +298,7 @@ def draw_projection(
         raise ConfigError(f"'{out}' should end in .png")
     images = explorer.run.read_pictures(files)
     found = explorer.project(images, label, seed=seed)
-    path = out or explorer.run.path / "pictures" / f"projection-{Path(files[0][0]).stem}.png"
+    path = out or explorer.run.path / "pictures" / f"projection-{for_file_name(Path(files[0][0]).stem)}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     projection(images, found).save(path)
     curve = curves.losses(found.losses.numpy(), found.mean_losses.numpy())

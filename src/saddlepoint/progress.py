@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from saddlepoint import explore
 from saddlepoint._errors import SaddlepointError
+from saddlepoint._quoting import for_html, for_terminal
 from saddlepoint.engine.doctor import Diagnosis
 from saddlepoint.engine.plan import early_stage
 from saddlepoint.engine.settings import Means, Observer, Settings
@@ -96,7 +96,7 @@ class Line:
     def say(self, line: str) -> None:
         """Say a line of its own."""
         self._clear()
-        sys.stderr.write(f"{line}\n")
+        sys.stderr.write(f"{for_terminal(line)}\n")
         sys.stderr.flush()
 
     def warn(self, line: str) -> None:
@@ -142,8 +142,9 @@ class Line:
         if self.display is not None:
             from IPython.display import HTML
 
-            self._put("line", HTML(f"<pre>{html.escape(line)}</pre>"))
+            self._put("line", HTML(f"<pre>{for_html(line)}</pre>"))
         elif self.live:
+            line = for_terminal(line)
             sys.stderr.write("\r" + line.ljust(self.width))
             sys.stderr.flush()
             self.width = len(line)

@@ -13,7 +13,6 @@ import importlib.util
 import os
 import pkgutil
 import re
-import shlex
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
@@ -23,6 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from saddlepoint._errors import CheckpointError, ConfigError, enumerated, sentence, suggest
+from saddlepoint._quoting import for_shell
 
 if TYPE_CHECKING:
     from saddlepoint.family import DataSpec, Family, FamilyConfig
@@ -139,7 +139,7 @@ def family_of(config: Mapping[str, Any], where: str | Path) -> type[Family]:
         why = f" ({error})" if name in _entry_points() else ""
         raise CheckpointError(
             f"'{where}' is of the family '{name}', which came from '{asked}' and is not known here{why}; if you trust "
-            f"that code, pass --import {shlex.quote(asked)}, set {VARIABLE} to it, or import it in Python first"
+            f"that code, pass --import {for_shell(asked)}, set {VARIABLE} to it, or import it in Python first"
         ) from error
 
 

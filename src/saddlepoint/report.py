@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint._files import write_atomically
+from saddlepoint._quoting import for_html
 from saddlepoint.data import short_name
 from saddlepoint.engine.doctor import ALARMS
 from saddlepoint.evaluate import DIRECTIONS, Metric, Report, Result, Row, shown
@@ -84,7 +84,7 @@ def write_page(path: str | Path, report: Report, training: Training | None = Non
         f"{report.label} on {short_name(report.results[0].data)}" if report.results else report.label
     )
     body = [
-        f"<h1>{_text(title)}</h1>",
+        f"<h1>{for_html(title)}</h1>",
         _about(training),
         first_pictures(report.gallery, training.snapshots if training else None),
         _verdict(report),
@@ -95,7 +95,7 @@ def write_page(path: str | Path, report: Report, training: Training | None = Non
         _training(training),
         _facts(report, training),
     ]
-    head = f"<title>{_text(title)}</title><style>{_STYLE}</style>"
+    head = f"<title>{for_html(title)}</title><style>{_STYLE}</style>"
     content = _without_paths("".join(body), report)
     write_atomically(
         path,
@@ -110,24 +110,20 @@ def _without_paths(content: str, report: Report) -> str:
     """Call data by its short name wherever a sentence names its path."""
     for name in {result.data for result in report.results}:
         if short_name(name) != name:
-            content = content.replace(f"&#x27;{_text(name)}&#x27;", f"&#x27;{_text(short_name(name))}&#x27;")
+            content = content.replace(f"&#x27;{for_html(name)}&#x27;", f"&#x27;{for_html(short_name(name))}&#x27;")
     return content
-
-
-def _text(text: str) -> str:
-    return html.escape(text)
 
 
 def _about(training: Training | None) -> str:
     rows = (training.about if training else None) or {}
-    items = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in rows.items() if value)
+    items = "".join(f"<dt>{for_html(name)}</dt><dd>{for_html(value)}</dd>" for name, value in rows.items() if value)
     return f'<dl class="about">{items}</dl>' if items else ""
 
 
 def _verdict(report: Report) -> str:
     words, tone = STANDING.get(report.standing, STANDING["unknown"])
-    badge = f'<span class="tag {tone}">{_text(words)}</span> ' if report.results else ""
-    return f'<p class="verdict">{badge}{_text(report.verdict)}</p>'
+    badge = f'<span class="tag {tone}">{for_html(words)}</span> ' if report.results else ""
+    return f'<p class="verdict">{badge}{for_html(report.verdict)}</p>'
 
 
 def _training(training: Training | None) -> str:
@@ -136,10 +132,10 @@ def _training(training: Training | None) -> str:
     if training is None or not (curves or training.verdict):
         return ""
     tone = "warn" if training.verdict in ALARMS else "plain"
-    evidence = "".join(f"<li>{_text(sentence)}</li>" for sentence in training.evidence)
+    evidence = "".join(f"<li>{for_html(sentence)}</li>" for sentence in training.evidence)
     doctor = (
         f'<p>The training doctor says of the course of training, not of the samples: <span class="tag {tone}">'
-        f"{_text(training.verdict)}</span></p>" + (f"<ul>{evidence}</ul>" if evidence else "")
+        f"{for_html(training.verdict)}</span></p>" + (f"<ul>{evidence}</ul>" if evidence else "")
         if training.verdict
         else ""
     )
@@ -150,14 +146,14 @@ def _limits(report: Report) -> str:
     sentences = [*report.limits, *report.left_out]
     if not sentences:
         return ""
-    items = "".join(f"<li>{_text(sentence)}</li>" for sentence in sentences)
+    items = "".join(f"<li>{for_html(sentence)}</li>" for sentence in sentences)
     return f"<h2>Limits</h2><ul>{items}</ul>"
 
 
 def _figures(report: Report) -> str:
     """One table: a line for each figure, the model first, then the controls."""
     controls = report.controls
-    heads = "".join(f'<th class="n">{_text(name)}</th>' for name in (report.label, *controls))
+    heads = "".join(f'<th class="n">{for_html(name)}</th>' for name in (report.label, *controls))
     body = "".join(
         _figure(result, metric, controls, first=metric is result.metrics[0])
         for result in report.results
@@ -177,11 +173,11 @@ def _figure(result: Result, metric: Metric, controls: Sequence[str], first: bool
     model = result.find(metric.name)
     label = "" if model is None else model.row
     notes = [note for note in (metric.unit, DIRECTIONS[metric.better]) if note]
-    name = f"{_text(metric.name)}<br><small>{_text(', '.join(notes))}</small>"
-    cells = f'<td class="n model" data-of="{_text(label)}">{_cell(model, metric)}</td>'
+    name = f"{for_html(metric.name)}<br><small>{for_html(', '.join(notes))}</small>"
+    cells = f'<td class="n model" data-of="{for_html(label)}">{_cell(model, metric)}</td>'
     for control in controls:
         row = result.find(metric.name, control)
-        cells += f'<td class="{"n" if row else "n none"}" data-of="{_text(control)}">{_cell(row, metric)}</td>'
+        cells += f'<td class="{"n" if row else "n none"}" data-of="{for_html(control)}">{_cell(row, metric)}</td>'
     return f'<tr class="{"first" if first else "next"}"><th scope="row">{name}</th>{cells}</tr>'
 
 
@@ -190,7 +186,7 @@ def _cell(row: Row | None, metric: Metric) -> str:
         return "<small>-</small>"
     text = shown(row, metric)
     value, _, error = text.partition(" ")
-    return _text(value) + (f"<br><small>{_text(error)}</small>" if error else "")
+    return for_html(value) + (f"<br><small>{for_html(error)}</small>" if error else "")
 
 
 def _readings(report: Report) -> str:
@@ -202,10 +198,10 @@ def _readings(report: Report) -> str:
             for row in result.rows
             if row.role == "model" and row.details.get("limitation")
         )
-        notes = "".join(f"<br><small>{_text(note)}</small>" for note in limitations)
+        notes = "".join(f"<br><small>{for_html(note)}</small>" for note in limitations)
         parts.append(
-            f"<dt><code>{_text(result.protocol)}</code> {_text(result.summary)}</dt>"
-            f"<dd>{_text(result.verdict)}{notes}</dd>"
+            f"<dt><code>{for_html(result.protocol)}</code> {for_html(result.summary)}</dt>"
+            f"<dd>{for_html(result.verdict)}{notes}</dd>"
         )
     return f"<details><summary>What each figure says</summary><dl>{''.join(parts)}</dl></details>"
 
@@ -253,7 +249,7 @@ def _facts(report: Report, training: Training | None) -> str:
         counts = {kind_of(r.protocol): f"{r.protocol} ({r.seconds:.1f} s)" for r in report.results}
         facts["protocols"] = ", ".join(counts.values())
     items = "".join(
-        f"<tr><th scope='row'>{_text(key)}</th><td>{_text(value)}</td></tr>" for key, value in facts.items()
+        f"<tr><th scope='row'>{for_html(key)}</th><td>{for_html(value)}</td></tr>" for key, value in facts.items()
     )
     table = f'<div class="wide"><table class="facts"><tbody>{items}</tbody></table></div>'
     return f"<details><summary>How it was measured</summary>{table}</details>"

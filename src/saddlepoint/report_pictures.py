@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from PIL import Image
 
 from saddlepoint import explore, explore_series
 from saddlepoint._errors import DataError
+from saddlepoint._quoting import for_html
 from saddlepoint.evaluate import Gallery
 
 _WIDTH, _TILE = 1_100, 72
@@ -84,7 +84,7 @@ def reach(distances: Sequence[float]) -> str:
 
 def image(picture: Image.Image, caption: str) -> str:
     """Return a picture with its caption, within the page itself."""
-    words = html.escape(caption)
+    words = for_html(caption)
     return f"<figure>{_inlaid(picture, caption)}<figcaption>{words}</figcaption></figure>"
 
 
@@ -97,7 +97,7 @@ def plots(pictures: Mapping[str, Image.Image], caption: str, size: str) -> str:
         size: ``large`` or ``small``.
     """
     inlaid = "".join(_inlaid(picture, f"{caption}: {name}") for name, picture in pictures.items())
-    return f'<figure><div class="plots {size}">{inlaid}</div><figcaption>{html.escape(caption)}</figcaption></figure>'
+    return f'<figure><div class="plots {size}">{inlaid}</div><figcaption>{for_html(caption)}</figcaption></figure>'
 
 
 def _inlaid(picture: Image.Image, words: str) -> str:
@@ -105,7 +105,7 @@ def _inlaid(picture: Image.Image, words: str) -> str:
     picture.save(buffer, "PNG", optimize=True)
     data = base64.b64encode(buffer.getvalue()).decode()
     return (
-        f'<img alt="{html.escape(words)}" width="{picture.width}" height="{picture.height}" '
+        f'<img alt="{for_html(words)}" width="{picture.width}" height="{picture.height}" '
         f'src="data:image/png;base64,{data}">'
     )
 

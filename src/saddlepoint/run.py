@@ -16,6 +16,7 @@ from torch import Tensor
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint import show, weights
 from saddlepoint._errors import CheckpointError, ConfigError, DataError
+from saddlepoint._quoting import for_python, for_terminal
 from saddlepoint._types import Samples, from_bytes, to_words
 from saddlepoint.config import from_json
 from saddlepoint.data import Dataset, absolute_source, load_dataset, read_picture, short_name
@@ -67,7 +68,8 @@ class Run:
 
     def __repr__(self) -> str:
         config = self.config
-        return f"<Run '{self.path}': {config['family']} on {config['data'].get('name', '?')}, step {self.step:,}>"
+        name = config["data"].get("name", "?")
+        return for_terminal(f"<Run '{self.path}': {config['family']} on {name}, step {self.step:,}>")
 
     def __str__(self) -> str:
         return show.text(self)
@@ -349,7 +351,9 @@ class Run:
             DataError: if it cannot be found, or has changed.
         """
         data = self.config["data"]
-        refuse_gone(data["source"], self.path, "--data NEW, or saddlepoint.load('{run}', data=NEW)")
+        refuse_gone(
+            data["source"], self.path, f"--data NEW, or saddlepoint.load({for_python(str(self.path))}, data=NEW)"
+        )
         dataset = load_dataset(data["source"], say=say, **preparation_of(data))
         if dataset.fingerprint != data["fingerprint"]:
             now = sum(len(split) for split in dataset.splits.values())

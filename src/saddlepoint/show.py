@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from saddlepoint import curves, explore
 from saddlepoint._errors import DataError, SaddlepointError
+from saddlepoint._quoting import for_html, for_terminal
 from saddlepoint.engine.doctor import ALARMS
 from saddlepoint.engine.folder import RunFolder
 
@@ -129,7 +129,7 @@ def text(run: Run) -> str:
     """Return what `print` shows of a run."""
     rows = {"run": str(run.path), **facts(run)}
     wide = max(map(len, rows)) + 2
-    return "\n".join(f"{name + ':':<{wide}}{value}" for name, value in rows.items())
+    return "\n".join(f"{name + ':':<{wide}}{for_terminal(value)}" for name, value in rows.items())
 
 
 def page(run: Run) -> str:
@@ -139,14 +139,14 @@ def page(run: Run) -> str:
         content = base64.b64encode(explore.encoded(shown)).decode()
         picture = f'<img alt="samples" src="data:image/png;base64,{content}" style="max-width:100%">'
     except SaddlepointError as error:
-        picture = f"<p>{html.escape(str(error))}</p>"
+        picture = f"<p>{for_html(str(error))}</p>"
     cells = "".join(_row(name, value) for name, value in facts(run).items() if name != "measured")
-    return f"<div><b>{html.escape(run.path.name)}</b><br>{picture}<table>{cells}</table>{_figures(run)}</div>"
+    return f"<div><b>{for_html(run.path.name)}</b><br>{picture}<table>{cells}</table>{_figures(run)}</div>"
 
 
 def _row(*cells: str) -> str:
     style = ' style="text-align:left"'
-    return f"<tr>{''.join(f'<td{style}>{html.escape(cell)}</td>' for cell in cells)}</tr>"
+    return f"<tr>{''.join(f'<td{style}>{for_html(cell)}</td>' for cell in cells)}</tr>"
 
 
 def _figures(run: Run) -> str:
@@ -164,5 +164,5 @@ def _figures(run: Run) -> str:
         if own is not None:
             reference = "" if beside is None else f"{beside.row} {shown(beside, metric)}"
             rows += _row(f"{metric.name} {ARROWS[metric.better]}".strip(), shown(own, metric), reference)
-        said += f"<p>{html.escape(result.verdict)}</p>"
+        said += f"<p>{for_html(result.verdict)}</p>"
     return f"<table>{rows}</table><details><summary>What the figures say</summary>{said}</details>"

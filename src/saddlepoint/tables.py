@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import shutil
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from saddlepoint._console import Plain, strong
 from saddlepoint._progress import duration
+from saddlepoint._quoting import for_shell, for_terminal
 from saddlepoint.config import describe
 from saddlepoint.data import Inspection
 from saddlepoint.data.plan import Finding, ReadingPlan
@@ -32,7 +31,7 @@ def print_report(report: Report) -> None:
     controls = report.controls
     table = Table("", report.label, *controls, box=None)
     for result in report.results:
-        table.add_row(f"[bold]{result.protocol}[/]")
+        table.add_row(strong(result.protocol))
         for metric in result.metrics:
             row = result.find(metric.name)
             if row is not None:
@@ -40,8 +39,8 @@ def print_report(report: Report) -> None:
                 table.add_row(f"  {_heading(metric)}", shown(row, metric), *cells)
     console.print(table)
     for sentence in (*report.left_out, *report.limits):
-        console.print(sentence, markup=False)
-    console.print(report.verdict, markup=False)
+        console.print(sentence)
+    console.print(report.verdict)
 
 
 def print_comparison(found: Comparison, *, aside: bool = False) -> None:
@@ -57,23 +56,22 @@ def print_comparison(found: Comparison, *, aside: bool = False) -> None:
     for line in found:
         if line.protocol != protocol:
             protocol = line.protocol
-            table.add_row(f"[bold]{protocol}[/]")
+            table.add_row(strong(protocol))
         held_out = next((row for row in line.controls if row.row.startswith("held-out")), None)
         cells = [shown(line.rows[label], line.metric) for label in names]
         table.add_row(f"  {_heading(line.metric)}", *cells, _cell(held_out, line.metric), line.words(names))
     for label, name in names.items():
         if label != name:
-            console.print(f"{name}: {label}", markup=False)
+            console.print(f"{name}: {label}")
     console.print(table)
     if aside:
         return
     for name, why in found.apart.items():
         for label, short in names.items():
             why = why.replace(label, short)
-        console.print(f"not compared: {name}: {why}", markup=False)
+        console.print(f"not compared: {name}: {why}")
     console.print(
-        "Errors count samples, not training runs: a difference is one between these generators, not between recipes.",
-        markup=False,
+        "Errors count samples, not training runs: a difference is one between these generators, not between recipes."
     )
 
 
@@ -127,7 +125,7 @@ def reading_table(findings: Sequence[Finding]) -> list[str]:
     for finding in findings:
         shown = "" if finding.topic == topic else finding.topic
         says = finding.says if finding.sure else f"likely: {finding.says}"
-        table.add_row(shown, *(escape(text) for text in (says, finding.why, finding.option)))
+        table.add_row(shown, says, finding.why, finding.option)
         topic = finding.topic
     with console.capture() as captured:
         console.print(table)
@@ -180,7 +178,7 @@ _TIED = "\N{NO-BREAK SPACE}"
 
 def options_of(config: Any) -> list[tuple[str, str]]:
     """Return ``(--option, value)`` of every field of a configuration, as they are written on the command line."""
-    return [(key, shlex.quote(value)) for key, value, _ in describe(type(config), config)]
+    return [(key, for_shell(value)) for key, value, _ in describe(type(config), config)]
 
 
 def _say(line: str, indent: int = 0) -> None:
@@ -190,7 +188,7 @@ def _say(line: str, indent: int = 0) -> None:
         line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False,
         drop_whitespace=True,
     )  # fmt: skip
-    print("\n".join(folded).replace(_TIED, " "))  # noqa: T201 - this is what the command answers
+    print(for_terminal("\n".join(folded).replace(_TIED, " "), lines=True))  # noqa: T201 - this is what the command answers
 
 
 def print_runs(entries: Sequence[Entry], sizes: Sequence[int]) -> None:
@@ -209,11 +207,11 @@ def print_runs(entries: Sequence[Entry], sizes: Sequence[int]) -> None:
     for entry, size in zip(entries, sizes, strict=True):
         figure = headline(entry)
         table.add_row(
-            *map(escape, (entry.name, entry.family, entry.data, _state(entry))),
+            entry.name, entry.family, entry.data, _state(entry),
             duration(entry.seconds) if entry.seconds else "", f"{entry.nimg / 1000:,.1f}" if entry.family else "",
             STANDING[entry.standing][0] if entry.standing else "",
-            escape(f"{figure.protocol} {figure.value}") if figure else "", f"{size / 1e6:,.1f}",
-            escape(", ".join(entry.tags)),
+            f"{figure.protocol} {figure.value}" if figure else "", f"{size / 1e6:,.1f}",
+            ", ".join(entry.tags),
         )  # fmt: skip
     console.print(table)
 
@@ -234,10 +232,10 @@ def _state(entry: Entry) -> str:
     return f"{entry.state}{share}"
 
 
-def _console(aside: bool = False) -> Console:
-    console = Console(highlight=False, stderr=aside)
+def _console(aside: bool = False) -> Plain:
+    console = Plain(stderr=aside)
     # A pipe has no width; a table folded to 80 columns would break every figure.
-    return console if console.is_terminal else Console(highlight=False, stderr=aside, width=200)
+    return console if console.is_terminal else Plain(stderr=aside, width=200)
 
 
 def _heading(metric: Metric) -> str:
@@ -255,12 +253,13 @@ def print_bench(found: Bench) -> None:
     table = Table("", "samples/s", "plain loop", "ratio", "in bf16", "share of ceiling", "peak MiB", "plain", box=None)
     for case in found.cases:
         table.add_row(
-            f"[bold]{case.case}[/]  {case.what}", _rate(case.engine), _rate(case.plain), _rate(case.ratio, ".2f"),
+            strong(case.case) + f"  {case.what}", _rate(case.engine), _rate(case.plain), _rate(case.ratio, ".2f"),
             "-" if case.half is None else _rate(case.half, ".2f"), f"{case.ceiling_share:.0%}",
             f"{case.memory:,.0f}", f"{case.plain_memory:,.0f}",
         )  # fmt: skip
     console.print(table)
-    console.print("\nceilings (GFLOP/s): " + "; ".join(f"{name} {_rate(r)}" for name, r in found.ceilings.items()))
+    console.print()
+    console.print("ceilings (GFLOP/s): " + "; ".join(f"{name} {_rate(r)}" for name, r in found.ceilings.items()))
     for case in found.cases:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in case.phases.items())
         console.print(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint._files import write_atomically
+from saddlepoint._quoting import for_file_names, for_shell, shortened
 from saddlepoint._types import from_bytes, to_bytes
 from saddlepoint.data.given import look_of
 from saddlepoint.data.images.decode import (
@@ -79,7 +80,8 @@ def translate_folder(
     Args:
         run: with a generator that transforms images.
         folder: pictures, in subfolders or not; or a single picture.
-        targets: domains as `Run.target` reads them. With several, each gets a subfolder of ``out`` with its name.
+        targets: domains as `Run.target` reads them. With several, each gets a subfolder of ``out`` with its name,
+            where `for_file_name` leaves a dash for what no name of a file should hold.
         out: where to; made if it is not there. Of a single picture and a single target it may be a file, which ends as
             the kinds of pictures do and may be of another kind than the picture.
         overwrite: replace files that are there, but none of the pictures themselves.
@@ -99,7 +101,8 @@ def translate_folder(
     if file is not None and not (alone and len(targets) == 1):
         many = f"{len(targets)} domains" if alone else "a folder of pictures"
         raise ConfigError(f"'{out}' names one file, but {many} make several; give a folder as --out")
-    wanted = {words: run.target(words) for words in targets}
+    targets = list(dict.fromkeys(targets))
+    wanted = [(own, run.target(words)) for own, words in zip(for_file_names(targets), targets, strict=True)]
     look = replace(look_of(run.config["data"]), depth=8, alpha=False)
     style = None if reference is None else run.read_pictures([(reference.name, _bytes(reference))])
     written, refused = list[Path](), list[tuple[str, str]]()
@@ -119,8 +122,8 @@ def translate_folder(
         except (Unreadable, DataError, OSError) as problem:
             refuse(name.as_posix(), problem)
             continue
-        for words, label in wanted.items():
-            place = file or (out / words / name if len(wanted) > 1 else out / name)
+        for own, label in wanted:
+            place = file or (out / own / name if len(wanted) > 1 else out / name)
             try:
                 _check_place(place, originals, overwrite)
                 _write(place, picture.written_as(place).translated(run, label, style, seed))
@@ -154,7 +157,7 @@ def _check(run: Run, folder: Path, targets: Sequence[str], out: Path) -> None:
     if not folder.is_dir():
         raise DataError(f"'{folder}' is neither a picture nor a folder of them; name one that is there")
     if not targets:
-        raise ConfigError(f"no domain was named; choose of: {', '.join(run.family.data.classes)}")
+        raise ConfigError(f"no domain was named; choose of: {shortened(run.family.data.classes, 40)}")
     if out.resolve() == folder.resolve():
         raise ConfigError(
             f"'{out}' is the folder of the pictures themselves; choose another --out, so that none is lost"
@@ -200,7 +203,9 @@ class _Picture:
         if kind == self.kind:
             return self
         if kind in _OPAQUE and self.alpha is not None and (np.asarray(self.alpha) < 255).any():
-            raise Unreadable(f"its transparency would be lost in a {kind}; give --out {place.stem}.png")
+            raise Unreadable(
+                f"its transparency would be lost in a {kind}; give {for_shell('--out', f'{place.stem}.png')}"
+            )
         return replace(self, kind=kind, alpha=None if kind in _OPAQUE else self.alpha)
 
     def translated(self, run: Run, label: Tensor, style: Tensor | None, seed: int) -> bytes:

@@ -54,8 +54,8 @@ def target_of(words: str, data: DataSpec) -> Tensor:
     >>> target_of("bold,red", spec).tolist()
     [[1, 0, 0, 1]]
     """
-    whole = words.strip() in data.classes
-    named = [words.strip()] if whole else [word.strip() for word in words.split(",") if word.strip()]
+    whole = next((word for word in (words, words.strip()) if word in data.classes), None)
+    named = [word.strip() for word in words.split(",") if word.strip()] if whole is None else [whole]
     if not data.labelling:
         if len(named) != 1:
             raise ConfigError(f"the target is '{words}', but it must be one class; name others in targets of their own")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import subprocess
 import sys
@@ -103,6 +104,29 @@ def test_what_the_page_shows_for_other_languages_runs(browser: Any, tmp_path: Pa
         subprocess.run(["bash", "-c", page.inner_text("#curl").replace("-o samples.csv", "-o curl.csv")], check=True,
                        cwd=tmp_path)  # fmt: skip
         assert (tmp_path / "curl.csv").read_bytes() == wanted
+
+
+def test_the_name_of_a_class_is_one_word_in_every_language(browser: Any, tmp_path: Path) -> None:
+    name, run = "$(touch escaped)' \" \\ \x9b1m\u202e", run_of("cgan", "mnist")
+    run.family.data = dataclasses.replace(run.family.data, classes=(name, *run.family.data.classes[1:]))
+    app = make_app(Service(run, batch=8))
+    with served(app, make_server(app, grace=0.1)) as port, visited(browser, f"http://127.0.0.1:{port}") as page:
+        waited(page, 1)
+        page.get_by_label("Class").select_option(index=1)
+        page.get_by_role("button", name="Draw").click()
+        waited(page, 2)
+        curl, python = page.inner_text("#curl"), page.inner_text("#python").replace("import requests", "import httpx")
+        assert not {"\x9b", "\u202e"} & {*curl, *python}
+        subprocess.run(["bash", "-c", curl], check=True, cwd=tmp_path)
+        (file,) = tmp_path.iterdir()
+        made = file.rename(tmp_path / "curl")
+        lines = python.replace("requests.", "httpx.")
+        subprocess.run([sys.executable, "-c", lines], check=True, cwd=tmp_path)
+        wanted = httpx.post(
+            f"http://127.0.0.1:{port}/v1/sample", json={"n": 16, "seed": 0, "label": name, "format": "png"}
+        )
+        assert made.read_bytes() == file.read_bytes() == wanted.content
+        assert {path.name for path in tmp_path.iterdir()} == {"curl", file.name}
 
 
 def test_a_token_is_asked_for_and_kept_off_the_page(browser: Any) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from saddlepoint._errors import DataError
+from saddlepoint._quoting import for_shell
 from saddlepoint.data import cache
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.domains import DOMAINS, domains_source
@@ -290,7 +291,7 @@ def _load_file(name: str, known: Known, options: Options) -> Dataset:
     if path is None:
         raise DataError(
             f"'{name}' is not here: it comes with no package. Put {known.file} into SADDLEPOINT_DATA_DIR or its folder "
-            f"series, or name the file itself (--data {known.file})"
+            f"series, or name the file itself ({for_shell('--data', known.file)})"
         )
     return load_series(name, path, options.for_table(name), released=name == "stocks-2019", named=True)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import dataclasses
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, cast
 
 from saddlepoint._errors import DataError, suggest
+from saddlepoint._quoting import for_shell
 from saddlepoint.config import option
 
 MIN_SIDE, MAX_SIDE = 4, 1024
@@ -362,7 +362,7 @@ def columns_flag(names: Iterable[str]) -> str:
     >>> columns_flag(["low", "high"]), columns_flag(["a b"]), columns_flag([])
     ('--columns low,high', "--columns 'a b'", '--columns NAMES')
     """
-    return f"--columns {shlex.quote(listed(names)) if (names := list(names)) else 'NAMES'}"
+    return for_shell("--columns", listed(names) if (names := list(names)) else "NAMES")
 
 
 def _two_numbers(value: Any) -> tuple[float, float]:

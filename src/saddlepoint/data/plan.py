@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from saddlepoint._errors import DataError
+from saddlepoint._quoting import for_shell, for_terminal
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class OpenQuestion(DataError):
         readings: the ways to read it; each names the options that choose it.
     """
 
+    lines = True
+
     def __init__(self, question: str, readings: Sequence[Reading]) -> None:
         self.question, self.readings = question, tuple(readings)
         super().__init__(self.text())
@@ -87,13 +90,11 @@ class OpenQuestion(DataError):
             command: words of the command that met it; each reading then ends in a whole command to paste. Without
                 it the options are named alone.
         """
-        import shlex
-
-        lines = [self.question]
+        lines = [for_terminal(self.question)]
         for letter, reading in zip("abcdefghijklmnopqrstuvwxyz", self.readings, strict=False):
-            lines.append(f"  {letter}) {reading.title}")
-            lines += [f"       {row}" for row in reading.rows]
-            lines.append("       " + shlex.join([*_without(command, reading.options), *reading.flags()]))
+            lines.append(f"  {letter}) {for_terminal(reading.title)}")
+            lines += [f"       {for_terminal(row)}" for row in reading.rows]
+            lines.append("       " + for_shell(*_without(command, reading.options), *reading.flags()))
         return "\n".join(lines)
 
 

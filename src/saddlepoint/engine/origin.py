@@ -16,15 +16,14 @@ def refuse_gone(source: str, run: Path, way: str) -> None:
     Args:
         source: of the data.
         run: folder of the run.
-        way: how to say where it is now; ``{run}`` stands for the folder.
+        way: how to say where it is now.
 
     Raises:
         DataError: naming the place and the way.
     """
     if (lost := gone(source)) is not None:
         raise DataError(
-            f"'{run}' was trained on '{lost}', and nothing is there now; if the data was moved, say where it is: "
-            f"{way.format(run=run)}"
+            f"'{run}' was trained on '{lost}', and nothing is there now; if the data was moved, say where it is: {way}"
         )
 
 

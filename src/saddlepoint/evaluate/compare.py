@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import Any, overload
 
 from scipy.special import ndtr
 
 from saddlepoint._errors import ConfigError
+from saddlepoint._quoting import for_shell
 from saddlepoint.evaluate.rows import Metric, Result, Row, gap_between, kind_of
 from saddlepoint.evaluate.words import chance
 
@@ -193,8 +194,8 @@ def _advice(named: Mapping[str, Mapping[str, Result]], places: Mapping[str, str]
             for protocol in own:
                 if protocol not in other and (argument := asked_for(protocol)):
                     place = (places or {}).get(label, label)
-                    return f"; measure {label} by what {having} has: saddle evaluate {shlex.quote(place)} " + (
-                        f"--protocol {argument}"
+                    return f"; measure {label} by what {having} has: " + for_shell(
+                        "saddle", "evaluate", Path(place), "--protocol", argument
                     )
     return "; measure both again, with saddle evaluate"
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from saddlepoint._quoting import for_markdown, for_python, for_terminal, shortened
 from saddlepoint._version import __version__
 from saddlepoint.data import KNOWN
 from saddlepoint.engine.folder import RunFolder
@@ -30,7 +32,7 @@ def card(run: Run, repository: str = REPOSITORY) -> str:
     results = figures(run)
     parts = [
         _front(run, results),
-        f"# {repository.split('/')[-1] if repository != REPOSITORY else run.path.name}",
+        f"# {for_markdown(repository.split('/')[-1] if repository != REPOSITORY else run.path.name)}",
         _summary(run),
         "![Samples](samples.png)" if run.config["data"]["modality"] != "sequence" else "",
         _use(run, repository),
@@ -45,9 +47,9 @@ def card(run: Run, repository: str = REPOSITORY) -> str:
 
 def _front(run: Run, results: list[Result]) -> str:
     """Return what the hub reads; the licence of a generator is not saddlepoint's to choose, so it is called unknown."""
-    lines = ["library_name: saddlepoint", "license: unknown", "tags:", "- gan", f"- {run.config['family']}"]
+    lines = ["library_name: saddlepoint", "license: unknown", "tags:", "- gan", f"- {_yaml(run.config['family'])}"]
     if repository := _repository(run):
-        lines += ["datasets:", f"- {repository}"]
+        lines += ["datasets:", f"- {_yaml(repository)}"]
     if task := _task(run):
         lines.append(f"pipeline_tag: {task}")
     return "\n".join(["---", *lines, *_index(run, results), "---"])
@@ -67,7 +69,7 @@ def _repository(run: Run) -> str:
 
 
 def _index(run: Run, results: list[Result]) -> list[str]:
-    """Return the figures as the hub's ``model-index``, which its pages show; strings are JSON, which is YAML too."""
+    """Return the figures as the hub's ``model-index``, which its pages show."""
     figures = [
         (result, metric, row)
         for result in results
@@ -77,32 +79,32 @@ def _index(run: Run, results: list[Result]) -> list[str]:
     if not figures:
         return []
     name = data_facts(run)["name"]
-    lines = ["model-index:", f"- name: {json.dumps(run.path.resolve().name)}", "  results:", "  - task:"]
+    lines = ["model-index:", f"- name: {_yaml(run.path.resolve().name)}", "  results:", "  - task:"]
     lines += [
         f"      type: {_task(run) or 'other'}",
         "    dataset:",
-        f"      type: {json.dumps(_repository(run) or name)}",
+        f"      type: {_yaml(_repository(run) or name)}",
     ]
-    lines += [f"      name: {json.dumps(name)}", "    metrics:"]
+    lines += [f"      name: {_yaml(name)}", "    metrics:"]
     for result, metric, row in figures:
-        lines += [f"    - type: {kind_of(result.protocol)}", f"      value: {row.value:.6g}"]
-        lines.append(f"      name: {json.dumps(f'{metric.name} ({result.protocol})', ensure_ascii=False)}")
+        lines += [f"    - type: {_yaml(kind_of(result.protocol))}", f"      value: {row.value:.6g}"]
+        lines.append(f"      name: {_yaml(f'{metric.name} ({result.protocol})')}")
     return lines
 
 
 def _summary(run: Run) -> str:
     config, facts = run.config, data_facts(run)
     generator = sum(p.numel() for p in run.family.get_submodule("generator").parameters())
+    name, preset = for_markdown(facts["name"]), _code(config["preset"])
     shape = " x ".join(str(size) for size in run.family.data.shape)
     return (
         f"A generator of {config['data']['modality']}s ({shape}), {generator / 1e6:.2f} million parameters: "
-        f"{get_family(config['family']).summary}, preset `{config['preset']}`, trained on {facts['name']} with "
-        f"saddlepoint {__version__}."
+        f"{get_family(config['family']).summary}, preset {preset}, trained on {name} with saddlepoint {__version__}."
     )
 
 
 def _use(run: Run, repository: str) -> str:
-    label = f', label="{run.family.data.classes[0]}"' if run.family.classes else ""
+    label = f", label={for_python(run.family.data.classes[0])}" if run.family.classes else ""
     given = 'run.read_pictures([("me.png", open("me.png", "rb").read())])'
     if run.family.tags.input == "image":
         body = f"images = {given}\nlabels = run.labels(1{label})\nsamples = run.generate(images, labels)"
@@ -124,25 +126,25 @@ def _use(run: Run, repository: str) -> str:
 def _data(run: Run) -> str:
     facts = data_facts(run)
     rows = [
-        ("name", facts["name"] + (f": {facts['description']}" if facts["description"] else "")),
+        ("name", for_markdown(facts["name"]) + (f": {facts['description']}" if facts["description"] else "")),
         ("training rows", f"{facts['rows']:,}"),
         ("licence of the data", facts["licence"]),
-        ("fingerprint", f"`{facts['fingerprint'][:16]}`"),
+        ("fingerprint", _code(facts["fingerprint"][:16])),
     ]
     if run.family.data.classes:
-        rows.append(("classes", ", ".join(run.family.data.classes[:20])))
+        rows.append(("classes", for_markdown(shortened(run.family.data.classes, 20))))
     return "## Data\n\n" + _table(("", ""), rows)
 
 
 def _training(run: Run) -> str:
     config = run.config
     rows = [
-        ("family, preset", f"{config['family']}, {config['preset']}"),
+        ("family, preset", for_markdown(f"{config['family']}, {config['preset']}")),
         ("seed", str(config["settings"]["seed"])),
         ("samples seen", f"{run.step * run.family.config.batch_size:,} in {run.step:,} steps"),
         *([] if run.seconds is None else [("training time", f"{run.seconds:,.0f} s")]),
         ("weights", "moving average of the generator" if run.averaged else "last"),
-        ("the training doctor, of the course of training, not of the samples", run.diagnosis.verdict),
+        ("the training doctor, of the course of training, not of the samples", for_markdown(run.diagnosis.verdict)),
     ]
     return "## Training\n\n" + _table(("", ""), rows)
 
@@ -159,11 +161,13 @@ def _quality(run: Run, results: list[Result]) -> str:
                 unit = f" ({metric.unit})" if metric.unit else ""
                 real = result.find(metric.name, _real(result))
                 other = "" if real is None else metric.show(real.value)
-                rows.append((f"`{result.protocol}`", metric.name + arrow + unit, _shown(metric, row), other))
+                rows.append(
+                    (_code(result.protocol), for_markdown(metric.name + arrow + unit), _shown(metric, row), other)
+                )
     head = ("protocol", "figure", "this generator [95% interval]", "held-out data")
     return (
         "## Quality\n\n"
-        + f"{kept_report(RunFolder(run.path).report).verdict}\n\n"
+        + f"{for_markdown(kept_report(RunFolder(run.path).report).verdict)}\n\n"
         + _table(head, rows)
         + "\n\nA protocol's name fixes counts, feature extractor and split. Features other than Inception's give "
         "figures that are no published FID's equals. The last column is what held-out rows of the same data get."
@@ -186,7 +190,7 @@ def _memorisation(results: list[Result]) -> str:
     found = next((result for result in results if result.protocol.startswith("memorisation")), None)
     if found is None:
         return "## Memorisation\n\nNot measured: nobody has looked whether samples copy training rows."
-    return f"## Memorisation\n\n{found.verdict} Protocol `{found.protocol}`."
+    return f"## Memorisation\n\n{for_markdown(found.verdict)} Protocol {_code(found.protocol)}."
 
 
 def _limits(run: Run, results: list[Result]) -> str:
@@ -203,9 +207,17 @@ def _limits(run: Run, results: list[Result]) -> str:
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     cells = [head, tuple("---" for _ in head), *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in cells
-    )
+    return "\n".join("| " + " | ".join(row) + " |" for row in cells)
+
+
+def _code(text: str) -> str:
+    """Return a word as code; what could end the code, as plain text."""
+    return f"`{text}`" if re.fullmatch(r"[\w.+-]+", text) else for_markdown(text)
+
+
+def _yaml(text: str) -> str:
+    """Return a text as YAML: quoted as JSON quotes it, on one line. YAML knows no pair of surrogates."""
+    return json.dumps(for_terminal(text), ensure_ascii=False)
 
 
 def write_card(run: Run, folder: Path, repository: str = REPOSITORY) -> None:

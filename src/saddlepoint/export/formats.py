@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from saddlepoint import weights
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint._files import give_usual_mode
+from saddlepoint._quoting import for_shell
 from saddlepoint._types import from_bytes
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.export import Say, write_json
@@ -104,7 +105,7 @@ def write_hub(run: Run, folder: Path, measure: bool, say: Say) -> None:
         named = [{**line, "data": Path(line["data"]).name} if "data" in line else line for line in lines]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in named), encoding="utf-8")
     else:
-        say(f"hub: the card has no figures; saddle evaluate {run.path} measures them")
+        say(f"hub: the card has no figures; {for_shell('saddle', 'evaluate', run.path)} measures them")
 
 
 def write_web(run: Run, folder: Path, measure: bool, say: Say) -> None:

@@ -338,6 +338,11 @@ def write_table(path: Path, generator: Generator, windows: np.ndarray, labels: n
                 table.writerow([number, *cells, *asked])
 
 
+def printable(text: str) -> str:
+    """Return a text on one line, with what would act on a terminal as its escapes; names come from elsewhere."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description="Draw samples of the generator in this folder.")
@@ -366,8 +371,8 @@ def main() -> None:
         noise = generator.noise("model", len(inputs), rng)
         write(words.out, generator, generator.generate(inputs, labels, noise, words.truncation), labels)
     except (ValueError, OSError, KeyError, EOFError) as error:
-        sys.exit(f"error: {error}")
-    sys.stdout.write(f"{words.out}\n")
+        sys.exit(f"error: {printable(str(error))}")
+    sys.stdout.write(f"{printable(str(words.out))}\n")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from saddlepoint._errors import DataError, suggest
+from saddlepoint._quoting import for_shell
 from saddlepoint.data.labels.attributes import (
     ATTRIBUTE_FILES,
     PARTITION_FILES,
@@ -210,7 +211,8 @@ def _joined(images: Sequence[str], tables: Sequence[LabelTable], said: Sequence[
         if table.classes != first.classes:
             raise DataError(
                 f"{first.file} and {table.file} give labels of different kinds ({few(first.classes) or 'one class'}; "
-                f"{few(table.classes) or 'one class'}); choose one with --labels {first.file} or --labels {table.file}"
+                f"{few(table.classes) or 'one class'}); choose one with {for_shell('--labels', first.file)} or "
+                + for_shell("--labels", table.file)
             )
     labelling = ((1,) * len(first.classes),) if first.classes else ()
     findings = tuple(dict.fromkeys(finding for table in tables for finding in table.findings))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint._errors import ConfigError, DataError, suggest
+from saddlepoint._quoting import shortened
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 
 Label = int | str | tuple[int, ...] | None
@@ -248,8 +249,7 @@ def number_or_word(value: Any) -> tuple[int, float, str]:
 
 def few(names: Sequence[str], most: int = 5) -> str:
     """Join names for a message, the first few of them only."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return shortened(names, most)
 
 
 def class_index(label: int | str, names: Sequence[str]) -> int:

@@ -70,7 +70,7 @@ def _ask_if_like_a_time(opened: Opened, name: str, others: Sequence[str]) -> Non
         if not others:
             raise DataError(
                 f"{opened.name}: its only column of values, '{name}', is named like a time; if it is what to "
-                f"learn, say --columns {name}"
+                f"learn, say {columns_flag([name])}"
             )
         clocks = _with_days(opened, name, others)
         why = "and is a clock beside days" if clocks else "but does not go up from row to row"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint._quoting import for_shell
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.sources.folder import shortened
@@ -184,7 +185,7 @@ def clock_alone(opened: Opened, column: Column) -> str:
     if not form:
         return ""
     if is_rising(clock_times(opened, column, form)):
-        more, remedy = "", f"if they are of one day, say --time-column {column.name}"
+        more, remedy = "", f"if they are of one day, say {for_shell('--time-column', column.name)}"
     else:
         more = " that run back"
         remedy = f"add a column with the date and name both (--time-column DATE,{column.name})"

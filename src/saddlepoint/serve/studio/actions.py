@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from functools import partial
 
 from nicegui import ui
 
 from saddlepoint import api, jobs
 from saddlepoint._errors import ConfigError
+from saddlepoint._quoting import for_shell
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.standing import standing_of
 from saddlepoint.measure import is_followed
@@ -55,9 +55,10 @@ async def train_on(desk: Desk, name: str) -> bool:
         line = parts.copyable("command", "")
 
         def said() -> None:
-            words = ["saddle", "train", "--resume", str(folder), "--budget", str(time.value or "")]
+            words = ["--budget", str(time.value or "")]
             own = report.value if report.value != measured else None
-            line(shlex.join(words + ([] if own is None else ["--report" if own else "--no-report"])))
+            words += [] if own is None else ["--report" if own else "--no-report"]
+            line(for_shell("saddle", "train", "--resume", folder, *words))
 
         said()
         for control in (time, report):

@@ -16,7 +16,7 @@ from saddlepoint.data.sources.folder import IMAGE_SUFFIXES
 from saddlepoint.data.tables.formats import READERS
 from saddlepoint.data.tables.text import ENDINGS
 from saddlepoint.serve.studio import parts
-from saddlepoint.serve.studio.desk import Desk
+from saddlepoint.serve.studio.desk import Desk, is_text
 from saddlepoint.serve.studio.dropzone import DropZone
 
 _EXAMPLES = ("digits", "ring8", "sines")
@@ -129,14 +129,17 @@ def below(root: Path, path: Path) -> bool:
 
 
 def listing(folder: Path) -> tuple[list[str], list[str], int]:
-    """Return the folders, the files of data, and how many pictures lie in a folder; what is hidden is left out."""
+    """Return the folders, the files of data, and how many pictures lie in a folder.
+
+    What is hidden is left out, and what has a name that is no text.
+    """
     folders, files, pictures = [], [], 0
     try:
         entries = list(os.scandir(folder))
     except OSError:
         return [], [], 0
     for entry in sorted(entries, key=lambda entry: entry.name.lower()):
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or not is_text(entry.name):
             continue
         if entry.is_dir():
             folders.append(entry.name)

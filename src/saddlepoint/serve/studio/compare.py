@@ -23,7 +23,7 @@ _CURVES = ("V", "D(x)", "D(G(z))")
 def show(desk: Desk, one: str = "", two: str = "") -> None:
     """Show two runs; without names, offer the choice."""
     with parts.page("Compare", "Compare"):
-        entries = {entry.name: entry for entry in desk.shelf.entries() if entry.family}
+        entries = {entry.name: entry for entry in desk.entries() if entry.family}
         if len(entries) < 2:
             with parts.block():
                 ui.label("Two runs are needed to compare. Train them on the page Train, or with saddle train.")
@@ -111,7 +111,7 @@ async def _sides(desk: Desk, pair: list[str], seed: int) -> None:
                 with ui.row().classes("items-center gap-2 flex-nowrap"):
                     ui.element("span").classes("swatch").style(f"background: {colour}")
                     ui.link(name, parts.address("/run", name)).classes("break-all font-medium")
-                entry = desk.shelf.entry(name)
+                entry = desk.entry(name)
                 parts.say(f"{entry.family} {entry.preset} on {data_of(entry)}; {standing(entry)}").classes("small")
                 if entry.verdict:
                     parts.badge(f"doctor: {entry.verdict}", parts.tone_of(entry.verdict))

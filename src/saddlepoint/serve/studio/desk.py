@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime
 import os
 import re
@@ -10,9 +11,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from saddlepoint import api, jobs
 from saddlepoint._errors import CheckpointError
+from saddlepoint._quoting import for_terminal
 from saddlepoint.data import short_name
 from saddlepoint.latent import Explorer
 from saddlepoint.run import Run
@@ -59,6 +62,14 @@ class Desk:
             raise CheckpointError(f"there is no run '{name}' in {self.shelf.root}; the table of runs lists all")
         return path
 
+    def entries(self) -> list[Entry]:
+        """Return all runs that a page can name, the last changed first; bytes that are no text have no place in one."""
+        return [_plain(entry) for entry in self.shelf.entries() if is_text(entry.name)]
+
+    def entry(self, name: str) -> Entry:
+        """Return one run, with words that a page shows as they are."""
+        return _plain(self.shelf.entry(name))
+
     def open(self, name: str) -> tuple[Run, Explorer | None]:
         """Return a run with its newest checkpoint, and its latent space if it has one; the last few stay in memory.
 
@@ -98,13 +109,27 @@ class Desk:
         Raises:
             CheckpointError: if the folder cannot be written.
         """
-        label = re.sub(r"[^A-Za-z0-9.]+", "-", Path(data).name).strip("-.") or "data"
+        label = re.sub(r"[^A-Za-z0-9.]+", "-", Path(data).name).strip("-.")[:60] or "data"
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         name, number = f"{family}-{label}-{stamp}", 2
         while (self.shelf.root / name).exists():
             name, number = f"{family}-{label}-{stamp}-{number}", number + 1
         jobs.start([family, "--data", data, *words], self.shelf.root / name)
         return name
+
+
+def is_text(name: str) -> bool:
+    """Say whether a name can be sent to a page: names of files are bytes, and need not be text."""
+    return not any("\ud800" <= c <= "\udfff" for c in name)
+
+
+def _plain(entry: Entry) -> Entry:
+    """Return an entry whose words, which come from the files of a run, hold nothing hidden; its name stays its name."""
+    words: dict[str, Any] = {name: for_terminal(getattr(entry, name)) for name in _WORDS}
+    return dataclasses.replace(entry, **words, tags=tuple(map(for_terminal, entry.tags)))
+
+
+_WORDS = ("detail", "family", "preset", "data", "verdict")
 
 
 def standing(entry: Entry) -> str:

@@ -10,6 +10,7 @@ from nicegui import ui
 
 from saddlepoint import explore, films, pictures
 from saddlepoint._errors import ConfigError
+from saddlepoint._quoting import for_file_name
 from saddlepoint.latent import MOST_DIRECTIONS, Explorer, Point, View, command
 from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.desk import Desk
@@ -205,7 +206,7 @@ class Panel:
             explorer = self.explorer
             return explore.encoded(pictures.frame(explorer, explorer.sample(self.view)[0]))
 
-        ui.download.content(await parts.here(asyncio.to_thread(drawn)), f"{self.name}.png", "image/png")
+        ui.download.content(await parts.here(asyncio.to_thread(drawn)), f"{for_file_name(self.name)}.png", "image/png")
 
     async def film(self) -> None:
         """Give a film along the points to the browser."""
@@ -216,7 +217,7 @@ class Panel:
             samples = explorer.path(view, 24 * (len(self.saved) - 1))
             return films.film([pictures.frame(explorer, sample, see_through=False) for sample in samples])
 
-        ui.download.content(await parts.here(asyncio.to_thread(drawn)), f"{self.name}.gif", "image/gif")
+        ui.download.content(await parts.here(asyncio.to_thread(drawn)), f"{for_file_name(self.name)}.gif", "image/gif")
 
 
 def _slider(label: str, low: float, high: float, value: float, step: float) -> ui.slider:

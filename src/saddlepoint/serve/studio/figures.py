@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nicegui import ui
 
+from saddlepoint._quoting import for_shell
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.evaluate import (
     ARROWS,
@@ -137,7 +138,9 @@ class MeasureButton:
         there = bool(results_of(self.folder))
         self.button.text = "Measure again" if there else "Measure now"
         self.report.set_visibility((RunFolder(self.folder).report / "index.html").is_file())
-        before = self.also or f"Not measured yet. Here, or in a terminal: saddle evaluate {self.folder}"
+        before = (
+            self.also or f"Not measured yet. Here, or in a terminal: {for_shell('saddle', 'evaluate', self.folder)}"
+        )
         self.note.text = "" if there else before
 
     def written(self) -> int:

@@ -107,7 +107,7 @@ def _worth(desk: Desk, name: str) -> None:
 
     def draw() -> None:
         place.clear()
-        results, entry = results_of(desk.folder(name)), desk.shelf.entry(name)
+        results, entry = results_of(desk.folder(name)), desk.entry(name)
         with place:
             if results:
                 parts.badge(*parts.worth_of(entry.standing))
@@ -130,7 +130,7 @@ def _training(desk: Desk, name: str) -> None:
     seen: list[tuple[float, str]] = []
 
     def refresh() -> None:
-        entry = desk.shelf.entry(name)
+        entry = desk.entry(name)
         now = [(entry.changed, entry.verdict)]
         if now == seen:
             return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import html
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from PIL import Image
 
 from saddlepoint import explore
 from saddlepoint._errors import SaddlepointError
+from saddlepoint._quoting import for_html, for_terminal
 from saddlepoint.data import Finding
 from saddlepoint.engine.doctor import ALARMS
 from saddlepoint.report import STANDING
@@ -42,6 +42,7 @@ def page(title: str, place: str = "", *, above: bool = False) -> Iterator[None]:
         place: which of the places in the navigation it is, or lies below.
         above: put a way back to the place above the heading.
     """
+    title = for_terminal(title)
     ui.page_title(f"{title} - saddlepoint")
     ui.add_head_html(f"{_HEAD}<script>{_DROP}</script>")
     ui.colors(primary="#3b6fc4")
@@ -169,7 +170,7 @@ def formula(text: str) -> str:
             return f"{match['base']}<sup>{match['high'].replace('-', '&minus;')}</sup>"
         return "&radic;" if match["root"] else f"<i>{match['alone']}</i>"
 
-    return _FORMULA.sub(set_one, html.escape(text, quote=False)).replace("+-", "&plusmn;")
+    return _FORMULA.sub(set_one, for_html(text)).replace("+-", "&plusmn;")
 
 
 class Formula(ui.html):
@@ -195,12 +196,14 @@ def heading(text: str) -> None:
 
 def say(text: str) -> ui.label:
     """Put a quiet sentence."""
-    return ui.label(text).classes("quiet")
+    return ui.label(for_terminal(text, lines=True)).classes("quiet")
 
 
 def complain(error: Exception) -> None:
     """Show an error of the library in words, where it arose, until it is closed."""
-    ui.notify(str(error), type="negative", position="top", timeout=0, close_button="Close", multi_line=True)
+    ui.notify(
+        for_terminal(str(error)), type="negative", position="top", timeout=0, close_button="Close", multi_line=True
+    )
 
 
 class LeftError(Exception):

@@ -10,6 +10,7 @@ from nicegui import ui
 
 from saddlepoint import jobs, pictures
 from saddlepoint._errors import SaddlepointError
+from saddlepoint._quoting import for_shell
 from saddlepoint.data.plan import findings_from_json
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.family import families
@@ -38,7 +39,7 @@ async def show(desk: Desk, name: str) -> None:
         if desk.shelf.path(name) is None:
             ui.label(f"There is no run '{name}' in {desk.shelf.root}.")
             return
-        entry = desk.shelf.entry(name)
+        entry = desk.entry(name)
         if entry.state == "starting" and not entry.family:
             parts.waiting("Starting: the data is read and the networks are built.")
             ui.timer(_EVERY_SECONDS, lambda: None if _is_new(desk, name) else ui.navigate.reload())
@@ -84,7 +85,7 @@ def _tabs(desk: Desk, name: str, entry: Entry) -> None:
 
 
 def _is_new(desk: Desk, name: str) -> bool:
-    entry = desk.shelf.entry(name)
+    entry = desk.entry(name)
     return entry.state == "starting" and not entry.family
 
 
@@ -172,7 +173,7 @@ def _controls(desk: Desk, name: str) -> None:
 
     def refresh() -> None:
         jobs.reap()
-        entry = desk.shelf.entry(name)
+        entry = desk.entry(name)
         live = entry.state in ("starting", "running", "measuring")
         at = RunFolder(entry.path).measuring() if entry.state == "measuring" else None
         ons.set_visibility(entry.state in ("finished", "stopped"))
@@ -280,8 +281,9 @@ def _samples(desk: Desk, name: str, entry: Entry) -> None:
             made = asyncio.to_thread(pictures.made, run, str(kind.value), None, seed=int(seed.value or 0), label=asked)
             drawn = await parts.here(made)
         picture.show(drawn)
-        words = f"saddle sample {run.path} --seed {int(seed.value or 0)} --picture {kind.value}"
-        command(words + (f" --label {asked}" if asked else ""))
+        words = ["--seed", str(int(seed.value or 0)), "--picture", str(kind.value)]
+        words += ["--label", asked] if asked else []
+        command(for_shell("saddle", "sample", run.path, *words))
 
     for control in (kind, seed, label):
         control.on_value_change(parts.guarded(draw))

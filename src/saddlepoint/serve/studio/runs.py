@@ -10,6 +10,7 @@ from typing import Any
 from nicegui import events, ui
 
 from saddlepoint import jobs
+from saddlepoint._quoting import for_shell, for_terminal
 from saddlepoint.evaluate import ARROWS
 from saddlepoint.evaluate.rows import kind_of
 from saddlepoint.serve.studio import actions, parts
@@ -30,11 +31,11 @@ _PICTURE = """<q-td :props="props" style="width: 80px"><a :href="props.row.addre
 <img v-if="props.row.picture" class="thumb" :src="props.row.picture" alt="">
 <div v-else class="blank"></div></a></q-td>"""
 _NAME = """<q-td :props="props" style="white-space: normal; min-width: 11rem"><a class="link" :href="props.row.address">
-{{ props.row.name }}</a><div class="quiet small">{{ props.row.family }}</div></q-td>"""
+{{ props.row.called }}</a><div class="quiet small">{{ props.row.family }}</div></q-td>"""
 _DATA = """<q-td :props="props"><span :title="props.row.source">{{ props.row.data }}</span></q-td>"""
 _STATE = """<q-td :props="props">{{ props.row.state }}
 <q-linear-progress v-if="props.row.share !== null" :value="props.row.share" class="q-mt-xs"
-:aria-label="'progress of ' + props.row.name" style="min-width: 5rem"/>
+:aria-label="'progress of ' + props.row.called" style="min-width: 5rem"/>
 <div v-if="props.row.detail" class="quiet small" style="max-width: 20rem; white-space: normal">
 {{ props.row.detail }}</div></q-td>"""
 _VERDICT = """<q-td :props="props"><span v-if="props.row.verdict" :class="'badge ' + props.row.tone">
@@ -44,7 +45,7 @@ _WORTH = """<q-td :props="props"><span v-if="props.row.worth" :class="'badge ' +
 _FIGURE = """<q-td :props="props"><template v-if="props.row.shown[props.col.name]">
 <div :title="props.row.shown[props.col.name].protocol">{{ props.row.shown[props.col.name].value }}</div>
 <div class="quiet small">{{ props.row.shown[props.col.name].error }}</div></template></q-td>"""
-_MENU = """<q-btn flat round dense icon="more_vert" :aria-label="'What to do with ' + props.row.name">
+_MENU = """<q-btn flat round dense icon="more_vert" :aria-label="'What to do with ' + props.row.called">
 <q-menu auto-close><q-list style="min-width: 9rem">
 <q-item v-if="props.row.reported" clickable tag="a" :href="'/report/' + encodeURIComponent(props.row.name)">
 <q-item-section>Open the report</q-item-section></q-item>
@@ -58,7 +59,7 @@ _ACTIONS = f"""<q-td :props="props" style="width: 40px; position: sticky; right:
 _CARD = f"""<div class="col-12 q-pa-xs"><q-card flat bordered class="q-pa-sm">
 <div class="row no-wrap" style="gap: .75rem"><a :href="props.row.address" tabindex="-1" aria-hidden="true">
 <img v-if="props.row.picture" class="thumb" :src="props.row.picture" alt=""><div v-else class="blank"></div></a>
-<div class="col" style="min-width: 0"><a class="link" :href="props.row.address">{{{{ props.row.name }}}}</a>
+<div class="col" style="min-width: 0"><a class="link" :href="props.row.address">{{{{ props.row.called }}}}</a>
 <div v-if="props.row.family" class="quiet small">{{{{ props.row.family }}}} on {{{{ props.row.data }}}}</div>
 <div>{{{{ props.row.state }}}}<template v-if="props.row.samples">, {{{{ props.row.samples }}}}</template>
 <span v-if="props.row.verdict" :class="'badge ' + props.row.tone">{{{{ props.row.verdict }}}}</span></div>
@@ -66,7 +67,7 @@ _CARD = f"""<div class="col-12 q-pa-xs"><q-card flat bordered class="q-pa-sm">
 <span :class="'badge ' + props.row.worth_tone">{{{{ props.row.worth }}}}</span></div>
 <div class="quiet small">{{{{ props.row.detail }}}}</div></div>{_MENU}</div>
 <q-linear-progress v-if="props.row.share !== null" :value="props.row.share" class="q-mt-xs"
-:aria-label="'progress of ' + props.row.name"/>
+:aria-label="'progress of ' + props.row.called"/>
 <div v-for="figure in props.row.lines" class="small">{{{{ figure }}}}</div></q-card></div>"""
 
 
@@ -85,7 +86,12 @@ class Table:
             ui.label("Train one on your own pictures or table, or on data that come with the library:")
             ui.button("Train", icon="play_arrow", on_click=lambda: ui.navigate.to("/train")).props("no-caps")
             ui.label("Or in a terminal:").classes("quiet")
-            ui.code(f"saddle train gan --data digits --budget 20s --out {desk.shelf.root}/first", language="bash")
+            parts.copyable(
+                "command",
+                for_shell(
+                    "saddle", "train", "gan", "--data", "digits", "--budget", "20s", "--out", desk.shelf.root / "first"
+                ),
+            )
         with ui.row().classes("items-end gap-4 w-full pb-2") as self.filters:
             self.search = ui.input("Search", placeholder="name, family, data, doctor").props(
                 "dense clearable stack-label"
@@ -120,7 +126,7 @@ class Table:
     async def refresh(self) -> None:
         """Look at the folder again, beside the page."""
         jobs.reap()
-        found = await parts.here(asyncio.to_thread(self.desk.shelf.entries))
+        found = await parts.here(asyncio.to_thread(self.desk.entries))
         if found != self.found:
             self.found = found
             self.draw()
@@ -213,6 +219,7 @@ def _row(entry: Entry, headings: Sequence[tuple[str, str, str]]) -> dict[str, An
     worth, worth_tone = parts.worth_of(entry.standing)
     return {
         "name": entry.name,
+        "called": for_terminal(entry.name),
         "address": parts.address("/run", entry.name),
         "picture": None if entry.picture is None else parts.thumbnail_address(entry),
         "family": f"{entry.family} {entry.preset}".strip(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from nicegui import ui
 
 from saddlepoint import api
 from saddlepoint._errors import ConfigError, DataError
+from saddlepoint._quoting import for_shell, shortened
 from saddlepoint.data import KNOWN, Dataset, OpenQuestion, Preparation, Reading, absolute_source
 from saddlepoint.data.tables.formats import READERS
 from saddlepoint.data.tables.text import ENDINGS
@@ -194,7 +194,7 @@ class Form:
             self.line(str(error))
             return
         name = self.source.name or "YOUR-DATA"
-        self.line(shlex.join(["saddle", "train", str(self.family.value), "--data", name, *words]))
+        self.line(for_shell("saddle", "train", str(self.family.value), "--data", name, *words))
 
     def request(self, family: str = "") -> api.Plan:
         """Return the request that the form holds.
@@ -370,6 +370,5 @@ def _words(dataset: Dataset) -> str:
         form = f"{shape[2]} x {shape[1]} pixels, {colour}"
     else:
         form = " x ".join(map(str, shape)) + (" steps x columns" if len(shape) == 2 else " numbers")
-    named = f"; {len(dataset.classes)} classes: {', '.join(dataset.classes[:8])}" if dataset.classes else ""
-    more = ", ..." if len(dataset.classes) > 8 else ""
-    return f"{counts['train']:,} {noun} to train on, {held:,} held out; {form}{named}{more}"
+    named = f"; {len(dataset.classes)} classes: {shortened(dataset.classes)}" if dataset.classes else ""
+    return f"{counts['train']:,} {noun} to train on, {held:,} held out; {form}{named}"
