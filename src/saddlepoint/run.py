@@ -545,11 +545,10 @@ def load(path: str | Path, *, device: str = "cpu", averaged: bool = True, data: 
     model, averages, step = _kept(folder, config, averaged)
     try:
         kind, spec = family_of(config, folder.path), weights.spec_of(config["data"])
-        with weights.no_larger_than(model):
+        with weights.no_larger_than(sum(tensor.numel() for tensor in model.values())):
             family = build_family(kind.name, from_json(kind.Config, config["options"]), spec)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error
-    weights.check_types(model, family.state_dict())
     load_weights(family, model)
     for name in family.averaged if averages else ():
         start = name + "."

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nicegui import ui
 
+from saddlepoint._files import read_json
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.evaluate import (
     ARROWS,
@@ -27,7 +27,7 @@ from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.desk import Desk
 from saddlepoint.shelf import Entry
 
-_EVERY_SECONDS = 1.0
+_EVERY_SECONDS, _MOST_SUMMARY = 1.0, 1024**2
 BLIND = "by plain pixels: a good value says nothing"
 
 
@@ -44,7 +44,7 @@ def verdict_of(results: Sequence[Result]) -> str:
 def limits_of(folder: Path) -> list[str]:
     """Return what a reader of the figures must know first, and what was not measured, as the last report says it."""
     try:
-        kept = json.loads((RunFolder(folder).report / "summary.json").read_text(encoding="utf-8"))
+        kept = read_json(RunFolder(folder).report / "summary.json", _MOST_SUMMARY)
         return [*map(str, kept["limits"]), *left_out(kept["omitted"])]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
