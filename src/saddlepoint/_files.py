@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import stat
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,6 +36,24 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """Let a library write a file under another name in the block, which then takes its place whole.
+
+    A link in that place is replaced; nothing is written through it. The other name can't be foreseen, so that no link
+    waits there.
+
+    Args:
+        path: of the file; its folder must be there. The other name has the same ending.
+    """
+    temporary = path.with_name(f".{path.stem[:100]}-{uuid.uuid4().hex}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def give_usual_mode(path: Path) -> None:

@@ -333,11 +333,11 @@ def _measured(path: Path) -> tuple[str, tuple[Figure, ...]]:
 
     try:
         results = read_results(file)
+        if not results:
+            return "", ()
+        report = report_of(results)
     except SaddlepointError:
         return "", ()
-    if not results:
-        return "", ()
-    report = report_of(results)
     return report.standing, tuple(figure for result in report.results for figure in _figures(result))
 
 

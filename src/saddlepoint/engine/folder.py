@@ -26,6 +26,7 @@ from saddlepoint._files import (
     read_plain,
     write_atomically,
 )
+from saddlepoint.engine import kinds
 from saddlepoint.engine.state import (
     Checkpoint,
     list_checkpoints,
@@ -84,16 +85,23 @@ class RunFolder:
         """Folder of the evaluation reports."""
         return self.path / "report"
 
-    def own(self, name: str) -> Path:
+    def own(self, *names: str) -> Path:
         """Make a folder of the run in which something is written or removed, and return it.
 
+        Args:
+            names: of the folder, after those that it lies in.
+
         Raises:
-            CheckpointError: if it is a link, which would lead elsewhere, or cannot be made.
+            CheckpointError: if one of them is a link, which would lead elsewhere, or cannot be made.
         """
-        try:
-            return own_folder(self.path / name)
-        except OSError as error:
-            raise CheckpointError(f"'{self.path / name}' cannot be written: {error.strerror}") from error
+        path = self.path
+        for name in names:
+            path = path / name
+            try:
+                own_folder(path)
+            except OSError as error:
+                raise CheckpointError(f"'{path}' cannot be written: {error.strerror}") from error
+        return path
 
     def refuse_links(self) -> None:
         """Refuse a run whose folders lead elsewhere: what is written, set aside and removed here is the run's own.
@@ -119,12 +127,11 @@ class RunFolder:
         """
         try:
             config: dict[str, Any] = read_json(self.path / "config.json", MOST, follow)
+            kinds.check_config(config)
         except FileNotFoundError as error:
             raise CheckpointError(f"'{self.path}' is not a run folder: it holds no config.json") from error
         except (OSError, ValueError) as error:
             raise CheckpointError(f"'{self.path}/config.json' cannot be read: {reason(error)}") from error
-        if not isinstance(config, dict):
-            raise CheckpointError(f"'{self.path}/config.json' holds no configuration")
         return config
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -145,7 +152,8 @@ class RunFolder:
             status = read_json(self.path / "status.json", _MOST_STATUS)
         except (OSError, ValueError):
             return {}
-        return status if isinstance(status, dict) else {}
+        sound = isinstance(status, dict) and kinds.first_wrong(status, kinds.STATUS) is None
+        return status if sound else {}
 
     def write_status(self, **status: Any) -> None:
         """Say how the run stands; a disk that is full loses the note, not the run."""
@@ -344,41 +352,19 @@ def _locked(descriptor: int, exclusive: bool) -> bool:
 
 def is_sound(line: Any) -> bool:
     """Whether a line of the log is one that can be reckoned with: every entry that is read is what it should be."""
-    if not isinstance(line, dict) or not all(check(line[name]) for name, check in _ENTRIES.items() if name in line):
+    if not isinstance(line, dict) or kinds.first_wrong(line, _ENTRIES) is not None:
         return False
     needed = _EVENTS.get(line.get("event", ""), ())
     told = "nimg" in line or not (line.get("signs") or line.get("event"))
     return told and all(name in line for name in needed)
 
 
-def _count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**53
-
-
-def _number(value: Any) -> bool:
-    # Not only NaN and infinity: a whole number may have more digits than a float has room for.
-    return type(value) is float or (type(value) is int and abs(value) < 2**53)
-
-
-def _word(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _numbers(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_number, value.values()))
-
-
-def _words(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_word, value))
-
-
-_ENTRIES: Mapping[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("step", "nimg", "number", "until", "alarm_nimg", "threads"), _count),
-    **dict.fromkeys(("event", "stage", "verdict", "why", "abandoned", "what"), _word),
-    **dict.fromkeys(("remedy", "undone"), lambda value: value is None or _word(value)),
-    "V": lambda value: value is None or _number(value),
-    "signs": _numbers, "timing": _numbers, "step_seconds": _numbers, "evidence": _words,
-    "changes": lambda value: isinstance(value, dict),
+_ENTRIES: Mapping[str, kinds.Kind] = {
+    **dict.fromkeys(("step", "nimg", "number", "until", "alarm_nimg", "threads"), kinds.count),
+    **dict.fromkeys(("event", "stage", "verdict", "why", "abandoned", "what"), kinds.text),
+    **dict.fromkeys(("remedy", "undone"), kinds.optional(kinds.text)),
+    **dict.fromkeys(("signs", "timing", "step_seconds"), kinds.numbers),
+    "V": kinds.optional(kinds.number), "evidence": kinds.listed(kinds.text), "changes": kinds.mapping,
 }  # fmt: skip
 """What the entries of a line of the log are that have a meaning to a reader; others are means of training."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nicegui import ui
 
+from saddlepoint._errors import DataError
 from saddlepoint._files import read_json
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.evaluate import (
@@ -38,7 +39,10 @@ def results_of(folder: Path) -> list[Result]:
 
 def verdict_of(results: Sequence[Result]) -> str:
     """Return the whole evaluation in a sentence or two; "" without any."""
-    return report_of(results).verdict if results else ""
+    try:
+        return report_of(results).verdict if results else ""
+    except DataError as error:
+        return str(error)
 
 
 def limits_of(folder: Path) -> list[str]:
