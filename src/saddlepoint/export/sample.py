@@ -197,7 +197,8 @@ class Generator:
             kept = graph["half"] if half and graph.get("half") else graph
             try:
                 content = read_file(folder / kept["file"], MOST_BYTES)
-                demand(not reads_other_files(content), "weights lie in another file, which no export's do, and")
+                if reads_other_files(content):
+                    raise ValueError("it has numbers in another file, which no export has")
             except (OSError, ValueError, IndexError) as error:
                 raise ValueError(f"{folder / kept['file']} cannot be read: {error}") from error
             if hashlib.sha256(content).hexdigest() != kept["sha256"]:
