@@ -362,8 +362,8 @@ def _paths(samples: Tensor, data: np.ndarray | None) -> Image.Image:
     return curves.paths(shown, shown[:0] if data is None else curves.spread(data, len(shown)))
 
 
-MOST_PIXELS = 64 * 1024**2
-"""Pixels of a snapshot that is read: 4,096 images of 128 x 128."""
+MOST_PIXELS = 32 * 1024**2
+"""Pixels of a snapshot that is read: 64 images of 700 x 700."""
 
 
 def opened(file: BinaryIO) -> Image.Image:
@@ -474,7 +474,7 @@ def filmstrip(
     else:
         have = np.array(list(found))
         chosen = sorted({int(have[np.abs(have - want).argmin()]) for want in steps})
-    shots = [read_snapshot(found[step], layout)[:columns] for step in chosen]
+    shots = [read_snapshot(found[step], layout)[:columns].copy() for step in chosen]
     if len({shot.shape[1:] for shot in shots}) > 1:
         raise DataError(f"the pictures in {folder} hold tiles of different shapes: they belong to different runs")
     width = min(len(shot) for shot in shots)

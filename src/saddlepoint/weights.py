@@ -7,6 +7,7 @@ for more memory than it has weights.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,8 @@ def spec_of(data: Mapping[str, Any]) -> DataSpec:
         raise ValueError(f"modality is {str(modality)[:60]!r}, but must be one of {', '.join(_AXES)}")
     if len(shape) != _AXES[modality] or not all(_is_count(size, 1, 2**24) for size in shape):
         raise ValueError(f"shape is {str(shape)[:60]}, which no {modality} has")
+    if math.prod(shape) > _MOST_NUMBERS[modality]:
+        raise ValueError(f"shape is {shape}, more than the {_MOST_NUMBERS[modality]:,} numbers of one sample")
     if not _is_count(rows, 0) or not _is_count(static, 0, 2**24):
         raise ValueError(f"rows are {str(rows)[:60]}, static {str(static)[:60]}, but both must be counts")
     if not all(_is_count(size, 1) for sizes in labelling for size in sizes):
@@ -154,6 +157,9 @@ def spec_of(data: Mapping[str, Any]) -> DataSpec:
 
 _AXES = {"image": 3, "vector": 1, "sequence": 2}
 """Axes of one sample, by modality."""
+
+_MOST_NUMBERS = {"image": 2**24, "vector": 2**24, "sequence": 2**20}
+"""Numbers of one sample: what generates windows step by step has few weights for windows of any length."""
 
 LONGEST_CLASS = 200
 """Characters of the name of a class."""

@@ -1,11 +1,13 @@
 """Links, locks and logs in run folders from elsewhere: nothing is written through one, nobody is signalled by one."""
 
-# ruff: noqa: F811 - fixtures are imported, and asked for by their names
+# Fixtures are imported, and asked for by their names.
+# ruff: noqa: F401, F811
 
 from __future__ import annotations
 
 import fcntl
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -25,21 +27,8 @@ from saddlepoint.engine import folder as run_folder
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.remedies import finish_announced
 from saddlepoint.engine.state import read_checkpoint, write_checkpoint
-from tests.unit.foreign import (  # noqa: F401
-    FILES,
-    HUGE,
-    ODD_LINES,
-    PLANTED,
-    READERS,
-    THEIRS,
-    changed,
-    made,
-    outside,
-    replaced,
-    run,
-    soon,
-    within,
-)
+from saddlepoint.weights import spec_of
+from tests.unit.foreign import ODD_LINES, made, outside, replaced, run, soon, within
 
 # --- single guards ----------------------------------------------------------------------------------------------------
 
@@ -105,6 +94,35 @@ def test_a_picture_replaces_a_link_and_leaves_what_it_led_to(run: Path, outside:
     save_snapshot(run / "samples", 7, torch.zeros(4, 1, 8, 8))
     assert place.read_bytes()[:4] == b"\x89PNG"
     assert not place.is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "address"), [("samples/step00000003.png", "snapshot/theirs/3.png"), ("report/index.html", "report/theirs")]
+)
+def test_the_studio_shows_no_file_that_a_link_leads_to(name: str, address: str, run: Path, outside: Path) -> None:
+    """Before, it sent whatever file of the user's the link named, and waited for a pipe."""
+    from fastapi.testclient import TestClient
+
+    from saddlepoint.serve.studio.app import make_app
+
+    plants: list[Callable[[Path], object]] = [lambda path: path.symlink_to(outside / "file"), os.mkfifo]
+    with within(60):
+        client = TestClient(make_app(run.parent), base_url="http://127.0.0.1")
+        for plant in plants:
+            replaced(run / name, plant)
+            assert client.get(f"/{address}").status_code == 404
+        replaced(run / name, lambda path: path.write_bytes(b"own"))
+        assert client.get(f"/{address}").content == b"own"
+
+
+@pytest.mark.parametrize("shape", [[2**20, 2], [3, 2**13, 2**13], [2**25], [0], [1, 28]], ids=str)
+def test_a_sample_is_of_a_size_that_samples_have(shape: list[int]) -> None:
+    """Before, a window might be of any length: one sample then took all memory."""
+    data = {"modality": {1: "vector", 2: "sequence", 3: "image"}[len(shape)], "shape": shape, "classes": [], "rows": 9}
+    if shape == [1, 28]:
+        data["modality"] = "image"
+    with pytest.raises(ValueError, match="shape is"):
+        spec_of(data)
 
 
 def test_an_announced_remedy_gives_no_place_to_write_to(run: Path, outside: Path) -> None:

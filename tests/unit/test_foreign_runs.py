@@ -1,6 +1,7 @@
 """Run folders from elsewhere: whatever lies in them, every command ends soon, and nothing outside is touched."""
 
-# ruff: noqa: F811 - fixtures are imported, and asked for by their names
+# Fixtures are imported, and asked for by their names.
+# ruff: noqa: F401, F811
 
 from __future__ import annotations
 
@@ -19,14 +20,13 @@ import pytest
 
 import saddlepoint
 from saddlepoint._errors import SaddlepointError
-from tests.cli.test_cli import Command
-from tests.unit.foreign import (  # noqa: F401
+from tests.cli.test_cli import Command, saddle
+from tests.unit.foreign import (
     FILES,
     HUGE,
     ODD_LINES,
     PLANTED,
     READERS,
-    THEIRS,
     changed,
     made,
     outside,

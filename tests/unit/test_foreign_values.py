@@ -1,6 +1,7 @@
 """What configurations, checkpoints, figures and exports from elsewhere may say, and what they cost."""
 
-# ruff: noqa: F811 - fixtures are imported, and asked for by their names
+# Fixtures are imported, and asked for by their names.
+# ruff: noqa: F401, F811
 
 from __future__ import annotations
 
@@ -26,21 +27,7 @@ from saddlepoint.engine.state import read_checkpoint, write_checkpoint
 from saddlepoint.engine.tensors import read_header
 from saddlepoint.evaluate import read_results
 from saddlepoint.export import kept, sample
-from tests.unit.foreign import (  # noqa: F401
-    FILES,
-    HUGE,
-    ODD_LINES,
-    PLANTED,
-    READERS,
-    THEIRS,
-    changed,
-    made,
-    outside,
-    replaced,
-    run,
-    soon,
-    within,
-)
+from tests.unit.foreign import HUGE, READERS, THEIRS, changed, made, outside, replaced, run, soon, within
 
 # --- what a configuration and a checkpoint may say --------------------------------------------------------------------
 
