@@ -197,13 +197,13 @@ class Generator:
             kept = graph["half"] if half and graph.get("half") else graph
             try:
                 content = read_file(folder / kept["file"], MOST_BYTES)
-                if reads_other_files(content):
-                    raise ValueError("it has numbers in another file, which no export has")
-            except (OSError, ValueError, IndexError) as error:
+            except (OSError, ValueError) as error:
                 raise ValueError(f"{folder / kept['file']} cannot be read: {error}") from error
             if hashlib.sha256(content).hexdigest() != kept["sha256"]:
                 raise ValueError(f"{folder / kept['file']} is damaged: its checksum does not match")
             try:
+                if reads_other_files(content):
+                    raise ValueError("it has numbers in another file, which no export has")
                 self.sessions[name] = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
             except Exception as error:  # onnxruntime's errors have no kind in common
                 raise ValueError(f"{folder / kept['file']} is no graph that can be run: {error}") from error
