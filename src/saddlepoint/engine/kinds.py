@@ -128,7 +128,7 @@ def check_complete(config: Mapping[str, Any]) -> None:
     Raises:
         KeyError: with the name of the entry.
     """
-    for part, names in ((config, _NEEDED), (config["data"], _NEEDED_DATA)):
-        for name in names:
-            if name not in part:
-                raise KeyError(name)
+    for name in _NEEDED:
+        config[name]
+    for name in _NEEDED_DATA:
+        config["data"][name]
