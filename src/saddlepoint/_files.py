@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import stat
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-MOST = 64 * 1024**2
-"""Bytes of a JSON file that is read: descriptions are a thousandth of it."""
+MOST = 16 * 1024**2
+"""Bytes of a JSON file that is read: descriptions are a hundredth of it."""
+
+DEEPEST = 100
+"""Lists and objects in one another that are read."""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -31,6 +36,24 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """Let a library write a file under another name in the block, which then takes its place whole.
+
+    A link in that place is replaced; nothing is written through it. The other name can't be foreseen, so that no link
+    waits there.
+
+    Args:
+        path: of the file; its folder must be there. The other name has the same ending.
+    """
+    temporary = path.with_name(f".{path.stem[:100]}-{uuid.uuid4().hex}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def give_usual_mode(path: Path) -> None:
@@ -127,6 +150,47 @@ def _not_plain(path: Path, number: int) -> OSError:
     )
 
 
+def own_folder(path: Path) -> Path:
+    """Make a folder that is written in, if it is not there, and return it; a link to another place is refused.
+
+    Raises:
+        OSError: if it cannot be made, or is a link.
+    """
+    if path.is_symlink():
+        raise OSError(
+            errno.ELOOP,
+            "it is a link to another place, and what is written here stays here; make it a folder",
+            str(path),
+        )
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what JSON says, as `json.loads` does, if it is nested no deeper than what can be written again.
+
+    Raises:
+        ValueError: if it is no JSON, not UTF-8, or nested too deeply.
+    """
+    try:
+        found = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    # A writer in Python gives up where the reader in C does not yet.
+    level = _parts(found)
+    for _ in range(DEEPEST):
+        level = [part for whole in level for part in _parts(whole)]
+    if level:
+        raise ValueError("it is nested too deeply")
+    return found
+
+
+def _parts(whole: Any) -> list[Any]:
+    """Return the lists and objects in a list or an object."""
+    inner = whole.values() if isinstance(whole, dict) else whole
+    return [part for part in inner if isinstance(part, dict | list)] if isinstance(whole, dict | list) else []
+
+
 def read_json(path: Path, most: int = MOST, follow: bool = False) -> Any:
     """Return what a plain file of JSON holds; see `open_plain`.
 
@@ -139,7 +203,4 @@ def read_json(path: Path, most: int = MOST, follow: bool = False) -> Any:
         OSError: if it cannot be read, or is no plain file.
         ValueError: if it is larger, no JSON, not UTF-8, or nested too deeply.
     """
-    try:
-        return json.loads(read_plain(path, most, follow))
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    return parse_json(read_plain(path, most, follow))

@@ -19,6 +19,7 @@ from saddlepoint.data import Inspection, in_memory, inspect_source
 from saddlepoint.data.options import Options, Preparation, preparation_of
 from saddlepoint.engine import runtime
 from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.kinds import check_complete
 from saddlepoint.engine.lookup import check_name, find_run, runs_folder
 from saddlepoint.engine.origin import refuse_gone
 from saddlepoint.engine.precision import PRECISIONS
@@ -30,7 +31,7 @@ from saddlepoint.progress import Line, is_watched
 from saddlepoint.registry import family_of
 from saddlepoint.resolve import Plan, Resolved
 from saddlepoint.run import Run, load
-from saddlepoint.weights import refuse_export
+from saddlepoint.weights import read_config, refuse_export
 
 __all__ = [
     "Callback", "Plan", "Resolved", "Run", "Start", "StopTraining", "inspect", "list_families", "load", "parse_budget",
@@ -326,11 +327,12 @@ def plan_to_resume(
     total, more = parse_more(budget)
     limits = Settings(steps=steps, kimg=kimg, seconds=total)
     folder = RunFolder(find_run(path, runs))
-    config = folder.read_config()
+    config = read_config(folder)
     refuse_export(folder.path, config)
     if more and limits.seconds is not None:
         limits = dataclasses.replace(limits, seconds=standing_of(folder).seconds + limits.seconds)
     try:
+        check_complete(config)
         kind = family_of(config, folder.path)
         settings = Settings(**config["settings"])
         known = config["data"]
@@ -351,7 +353,7 @@ def plan_to_resume(
             out=folder.path,
             goes_on=True,
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error
 
 

@@ -115,6 +115,8 @@ def _checked(key: str, value: Any, hint: Any) -> Any:
             return None
         if kind is bool and isinstance(value, bool):
             return value
+        if isinstance(value, int) and abs(value) >= 2**53:
+            break  # no float holds it
         if kind is int and isinstance(value, int) and not isinstance(value, bool):
             return value
         if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
@@ -124,7 +126,9 @@ def _checked(key: str, value: Any, hint: Any) -> Any:
         if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
             item = typing.get_args(kind)[0]
             return tuple(_checked(key, each, item) for each in value)
-    raise ConfigError(f"{key.replace('_', '-')} is {value!r}, but it must be {_readable(hint)}")
+    shown = repr(value)
+    shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    raise ConfigError(f"{key.replace('_', '-')} is {shown}, but it must be {_readable(hint)}")
 
 
 def _parsed(key: str, text: str, hint: Any) -> Any:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor
 from saddlepoint import captions as words
 from saddlepoint import curves
 from saddlepoint._errors import ConfigError, DataError
+from saddlepoint._files import open_plain, own_folder, parse_json, write_atomically, written
 from saddlepoint._types import to_bytes, to_words
 from saddlepoint.curves import scatter
 from saddlepoint.data.dataset import bytes_of
@@ -302,12 +302,10 @@ def save_arrays(
     if x.ndim == 4 and x.dtype != np.uint8:
         x = x if whole and np.isfinite(x).all() else to_uint8(x)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        told: dict[str, Any] = {} if labels is None else {"labels": labels.numpy()}
-        arrays: dict[str, Any] = {**told, **beside}
+    told: dict[str, Any] = {} if labels is None else {"labels": labels.numpy()}
+    arrays: dict[str, Any] = {**told, **beside}
+    with written(path) as place, place.open("wb") as file:
         np.savez_compressed(file, x=x, **arrays)
-    os.replace(temporary, path)
     return path
 
 
@@ -353,10 +351,8 @@ def save_snapshot(
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", pnginfo=text)
     path = Path(folder) / f"step{step:08d}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".png.tmp")
-    temporary.write_bytes(buffer.getvalue())
-    os.replace(temporary, path)
+    own_folder(path.parent)
+    write_atomically(path, buffer.getvalue())
     return path
 
 
@@ -364,6 +360,23 @@ def _paths(samples: Tensor, data: np.ndarray | None) -> Image.Image:
     x = samples.detach().cpu().numpy()
     shown = x[: curves.SHOWN]
     return curves.paths(shown, shown[:0] if data is None else curves.spread(data, len(shown)))
+
+
+MOST_PIXELS = 32 * 1024**2
+"""Pixels of a snapshot that is read: 64 images of 700 x 700."""
+
+
+def opened(file: BinaryIO) -> Image.Image:
+    """Return a PNG file as a picture whose pixels are not decoded yet.
+
+    Raises:
+        ValueError: if it is too large.
+        OSError: if it is none.
+    """
+    picture = Image.open(file, formats=("PNG",))
+    if picture.width * picture.height > MOST_PIXELS:
+        raise ValueError(f"it has {picture.width:,} x {picture.height:,} pixels; at most {MOST_PIXELS:,} are read")
+    return picture
 
 
 def read_snapshot(path: str | Path, layout: dict[str, Any] | None = None) -> np.ndarray:
@@ -379,12 +392,14 @@ def read_snapshot(path: str | Path, layout: dict[str, Any] | None = None) -> np.
         DataError: if the file is no picture, or carries no layout and none is given, or does not match it.
     """
     try:
-        with Image.open(path) as picture:
-            layout = layout or json.loads(picture.text[_KEY])  # type: ignore[attr-defined]
+        with open_plain(Path(path)) as file, opened(file) as picture:
+            layout = layout or parse_json(picture.text[_KEY])  # type: ignore[attr-defined]
             count, columns, gap = (int(layout[key]) for key in ("n", "columns", "gap"))
             channels, height, width = (int(size) for size in layout["shape"])
+            if min(count, columns, gap + 1, height, width) < 1:
+                raise ValueError(f"its layout is {str(layout)[:60]}")
             pixels = np.asarray(picture.convert(_MODES[channels]))
-    except (OSError, AttributeError, KeyError, ValueError, SyntaxError) as error:
+    except (OSError, AttributeError, KeyError, ValueError, TypeError, OverflowError, SyntaxError) as error:
         raise DataError(
             f"{path} is not a grid of samples written by save_snapshot ({error!r}); give its layout, "
             "or choose another file"
@@ -459,7 +474,7 @@ def filmstrip(
     else:
         have = np.array(list(found))
         chosen = sorted({int(have[np.abs(have - want).argmin()]) for want in steps})
-    shots = [read_snapshot(found[step], layout)[:columns] for step in chosen]
+    shots = [read_snapshot(found[step], layout)[:columns].copy() for step in chosen]
     if len({shot.shape[1:] for shot in shots}) > 1:
         raise DataError(f"the pictures in {folder} hold tiles of different shapes: they belong to different runs")
     width = min(len(shot) for shot in shots)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -12,14 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from saddlepoint._errors import CheckpointError
-from saddlepoint._files import read_json, write_atomically
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint._files import open_plain, read_end, read_json, write_atomically
+from saddlepoint.engine.folder import LOCK, MEASURING, RunFolder
 
 OUTPUT = "process.log"
 """File in the run folder with what the process says."""
 
 _CHOICE = "process.json"
 """File in the run folder with whether its trainings are followed by a report, where that was said."""
+
+_MOST_CHOICE, _MOST_OUTPUT = 4096, 64 * 1024
 
 
 def start(words: Sequence[str], folder: str | Path) -> int:
@@ -60,7 +63,7 @@ def _word(report: bool) -> str:
 def _chosen(folder: Path) -> list[str]:
     """Return what was said of the report when a process was last started for a folder."""
     try:
-        return [_word(bool(read_json(folder / _CHOICE)["report"]))]
+        return [_word(bool(read_json(folder / _CHOICE, _MOST_CHOICE)["report"]))]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
@@ -76,7 +79,7 @@ def _launch(words: Sequence[str], folder: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         for said in {"--report", "--no-report"} & set(words):
             write_atomically(folder / _CHOICE, json.dumps({"report": said == "--report"}) + "\n")
-        with open(folder / OUTPUT, "ab") as output:
+        with open_plain(folder / OUTPUT, "ab") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "saddlepoint", *words],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
@@ -85,6 +88,15 @@ def _launch(words: Sequence[str], folder: Path) -> int:
         raise CheckpointError(f"'{folder}' cannot be written: {error.strerror}") from error
     _CHILDREN[folder.resolve()] = process
     return process.pid
+
+
+def output(folder: str | Path) -> list[str]:
+    """Return the last lines of what the process of a run said, those that are not empty; none if it said nothing."""
+    try:
+        words = read_end(Path(folder) / OUTPUT, _MOST_OUTPUT).decode(errors="replace")
+    except OSError:
+        return []
+    return [line for line in words.splitlines() if line.strip()]
 
 
 _CHILDREN: dict[Path, subprocess.Popen[bytes]] = {}
@@ -123,13 +135,13 @@ def pause(folder: str | Path) -> None:
     """Ask the process that trains in a folder to save and end; `go_on` continues bit for bit. Returns at once.
 
     Raises:
-        CheckpointError: if no process of this machine trains there.
+        CheckpointError: if no process of this machine trains there, or the one that is named does something else.
     """
     number = RunFolder(folder).trainer()
     if not number or os.name != "posix":
         where = "on another machine" if number == 0 else "no longer"
         raise CheckpointError(f"'{Path(folder).name}' is trained {where}; it cannot be paused from here")
-    os.kill(number, signal.SIGTERM)
+    _signal(number, signal.SIGTERM, Path(folder) / LOCK)
 
 
 def stop_measuring(folder: str | Path) -> None:
@@ -141,7 +153,38 @@ def stop_measuring(folder: str | Path) -> None:
     number, _ = RunFolder(folder).measuring() or (0, "")
     if number in (0, os.getpid()) or os.name != "posix":
         raise CheckpointError(f"'{Path(folder).name}' is not measured by a process that can be stopped from here")
-    os.kill(number, signal.SIGINT)
+    _signal(number, signal.SIGINT, Path(folder) / MEASURING)
+
+
+def _signal(number: int, what: signal.Signals, lock: Path) -> None:
+    """Send a signal to the process that holds a lock: the number is a text in a folder that may come from elsewhere.
+
+    Raises:
+        CheckpointError: if it is another user's process, or one that has not opened the lock.
+    """
+    if not _has_opened(number, lock):
+        raise CheckpointError(
+            f"'{lock.parent.name}' names the process {number}, which is not at work on it; it is left alone: end "
+            "whatever works on this run where it was started"
+        )
+    os.kill(number, what)
+
+
+def _has_opened(number: int, path: Path) -> bool:
+    """Whether a process of this user has a file open; where the system does not tell (no /proc), it is believed."""
+    if not Path("/proc/self/fd").is_dir():
+        return True
+    place = Path("/proc") / str(number)
+    try:
+        wanted, own = path.stat(), place.stat().st_uid == os.geteuid()
+        opened = list(os.scandir(place / "fd")) if own else []
+    except OSError:
+        return False
+    for one in opened:
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.stat(one.path), wanted):
+                return True
+    return False
 
 
 def stop(folder: str | Path, patience: float = 60.0) -> None:

@@ -39,6 +39,7 @@ from saddlepoint.features import shipped_classifier
 from saddlepoint.registry import families, has_changed, source_of
 from saddlepoint.resolve import Plan, resolve
 from saddlepoint.run import Run, load
+from saddlepoint.weights import rebuilt
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ def start(
 
         def build(options: FamilyConfig) -> Trainer:
             care = Care(examiner, request.settings, folder, observer) if world.writes else UNATTENDED
-            family = build_family(request.family, options, dataset.spec)
+            with rebuilt(folder) if resumed else contextlib.nullcontext():
+                family = build_family(request.family, options, dataset.spec)
             trainer = Trainer(family, feed, request.settings, folder, observer, care, world, precision, threads)
             tell(state="running")
             return trainer

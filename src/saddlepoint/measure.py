@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 import torch
 
-from saddlepoint._errors import ConfigError, SaddlepointError
+from saddlepoint._errors import ConfigError, DataError, SaddlepointError
 from saddlepoint._files import read_json, write_atomically
 from saddlepoint._quoting import for_shell
 from saddlepoint.data import KNOWN, Dataset, load_dataset, load_samples
@@ -116,7 +116,10 @@ def caution(run: Run) -> str:
     if early := unfinished(run.family.stages(), run.step):
         return early
     results = kept_results(RunFolder(run.path).report)
-    if not results or report_of(results).standing != "far":
+    try:
+        if not results or report_of(results).standing != "far":
+            return ""
+    except DataError:
         return ""
     return f"the last report of this run says that its samples are far from the data: {RunFolder(run.path).report}"
 

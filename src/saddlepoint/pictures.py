@@ -13,6 +13,7 @@ from torch import Tensor
 
 from saddlepoint import curves, explore, films, sheets, show
 from saddlepoint._errors import ConfigError, DataError, suggest
+from saddlepoint._files import write_atomically, written
 from saddlepoint._quoting import for_file_name, for_shell
 from saddlepoint.data.images.write import KINDS
 from saddlepoint.data.options import preparation_of
@@ -32,6 +33,8 @@ _LARGE = 224
 """Pixels to which a picture of one sample is enlarged about, as the frames of films are."""
 _ROWS = 8
 WINDOWS = 1000
+_MOST_PAIRED = 1_000_000
+"""Samples of which a report may compare the nearest."""
 _FILES = 100
 
 
@@ -88,8 +91,7 @@ def draw(
         kept = _arrays(run, picture, n, seed, label) if shown is None else shown
         return explore.save_arrays(out, kept, one, whole=depth_of(run) > 8)
     check_ending(out)
-    which = f"-{for_file_name(str(label))}" if label is not None else ""
-    path = out or run.path / "pictures" / f"{picture}{which}-seed{seed}.png"
+    path = out or _pictures(run) / f"{picture}{_which(label)}-seed{seed}.png"
     return save(made(run, picture, n, seed=seed, label=label, truncation=truncation), path)
 
 
@@ -104,13 +106,24 @@ def check_ending(out: Path | None) -> None:
 def save(picture: Image.Image, path: Path) -> Path:
     """Write a picture, whose ending says its kind, and return its path; its folder is made if missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix.lower() in (".jpg", ".jpeg"):
-        explore.flat(picture).save(path, quality=95)
-    elif path.suffix.lower() == ".webp":
-        picture.save(path, lossless=True)
-    else:
-        picture.save(path)
+    with written(path) as place:
+        if path.suffix.lower() in (".jpg", ".jpeg"):
+            explore.flat(picture).save(place, quality=95)
+        elif path.suffix.lower() == ".webp":
+            picture.save(place, lossless=True)
+        else:
+            picture.save(place)
     return path
+
+
+def _pictures(run: Run) -> Path:
+    """Return the folder of a run's pictures, which is made if it is not there."""
+    return RunFolder(run.path).own("pictures")
+
+
+def _which(label: int | str | None) -> str:
+    """Return the part of a file's name that says which class was asked for."""
+    return "" if label is None else f"-{for_file_name(str(label))}"
 
 
 def made(
@@ -150,8 +163,8 @@ def _files(run: Run, picture: str, kind: str, n: int | None, out: Path | None, *
         raise ConfigError(f"picture is '{picture}', but a folder holds samples only; leave --picture out")
     if out is not None and not _is_folder(out):
         raise ConfigError(f"format is {kind}, which writes a folder of files, but '{out}' is a file; name a folder")
-    which = "" if sampling["label"] is None else f"-{for_file_name(str(sampling['label']))}"
-    path = out or run.path / "pictures" / f"samples{which}-seed{sampling['seed']}"
+    name = f"samples{_which(sampling['label'])}-seed{sampling['seed']}"
+    path = out or RunFolder(run.path).own("pictures", name)
     return run.write(path, n or _FILES, kind=kind, **sampling)
 
 
@@ -161,7 +174,7 @@ def _table(run: Run, picture: str, kind: str, n: int | None, out: Path | None, *
         raise ConfigError(f"picture is '{picture}', but a file of series holds samples only; leave --picture out")
     if kind not in FORMATS:
         raise ConfigError(f"format is '{kind}'; {suggest(kind, FORMATS)}")
-    path = out or run.path / "samples" / f"samples-seed{sampling['seed']}.{kind}"
+    path = out or RunFolder(run.path).own("samples") / f"samples-seed{sampling['seed']}.{kind}"
     if path.suffix.lower() != f".{kind}":
         raise ConfigError(f"format is {kind}, but '{path}' ends in '{path.suffix}'; leave one of them out")
     return run.write(path, n or WINDOWS, **sampling)
@@ -206,9 +219,9 @@ def copies(run: Run, most: int = 18) -> tuple[Image.Image, list[float]]:
     for result in reversed(read_results(RunFolder(run.path).report / "metrics.jsonl")):
         found = [row.details["pairs"] for row in result.rows if row.role == "model" and row.details.get("pairs")]
         if kind_of(result.protocol) == "memorisation" and found:
-            own, nearest, distances = zip(*found[0][:most], strict=True)
-            drawn = explore.to_uint8(run.sample(int(max(own)) + 1, seed=result.seed))
             train = _train(run)
+            own, nearest, distances = _pairs(found[0][:most], len(train), run)
+            drawn = explore.to_uint8(run.sample(max(own) + 1, seed=result.seed))
             images = np.stack([np.stack([drawn[int(i)], train[int(j)]]) for i, j in zip(own, nearest, strict=True)])
             images = images.reshape(-1, *images.shape[2:])
             frames, headings = set(range(1, len(images), 2)), ["sample", "training"] * 6
@@ -233,18 +246,18 @@ def draw_view(explorer: Explorer, view: View, frames: int = 60, out: Path | None
     """
     if out is not None and out.suffix not in (".png", *FILMS):
         raise ConfigError(f"'{out}' should end in .png for a picture, or in .gif or .mp4 for a film")
-    path = out or explorer.run.path / "pictures" / f"directions-seed{view.points[0].seed}.png"
+    path = out or _pictures(explorer.run) / f"directions-seed{view.points[0].seed}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix in FILMS:
         # A film has no opacity.
         shots = [frame(explorer, sample, see_through=False) for sample in explorer.path(view, frames)]
-        path.write_bytes(films.film(shots, kind=path.suffix[1:]))
+        write_atomically(path, films.film(shots, kind=path.suffix[1:]))
     elif out is not None:
-        frame(explorer, explorer.sample(view)[0], large=True).save(path)
+        save(frame(explorer, explorer.sample(view)[0], large=True), path)
     elif explorer.family.data.modality != "image":
         raise ConfigError("a sheet of directions shows images; give --out FILE.png or FILE.gif for points")
     else:
-        _sheet(explorer, view).save(path)
+        save(_sheet(explorer, view), path)
     return path
 
 
@@ -298,15 +311,12 @@ def draw_projection(
         raise ConfigError(f"'{out}' should end in .png")
     images = explorer.run.read_pictures(files)
     found = explorer.project(images, label, seed=seed)
-    path = out or explorer.run.path / "pictures" / f"projection-{for_file_name(Path(files[0][0]).stem)}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    projection(images, found).save(path)
+    path = out or _pictures(explorer.run) / f"projection-{for_file_name(Path(files[0][0]).stem)}.png"
+    save(projection(images, found), path)
     curve = curves.losses(found.losses.numpy(), found.mean_losses.numpy())
-    curve.save(path.with_name(f"{path.stem}-losses.png"))
-    np.savez(
-        path.with_suffix(".npz"), codes=found.codes.numpy(), losses=found.losses.numpy(),
-        mean_losses=found.mean_losses.numpy(),
-    )  # fmt: skip
+    save(curve, path.with_name(f"{path.stem}-losses.png"))
+    with written(path.with_suffix(".npz")) as place:
+        np.savez(place, codes=found.codes.numpy(), losses=found.losses.numpy(), mean_losses=found.mean_losses.numpy())
     return path, found
 
 
@@ -335,6 +345,23 @@ def translation(run: Run, images: Tensor, *, seed: int = 0) -> Image.Image:
         columns.append(run.generate(images, torch.full((len(images),), domain), seed=seed))
     headings = ["input", *run.family.data.classes[: run.family.classes]]
     return explore.grid(torch.stack(columns, 1).flatten(0, 1), len(columns), headings=headings)
+
+
+def _pairs(found: Any, rows: int, run: Run) -> tuple[list[int], list[int], list[float]]:
+    """Return the samples, training rows and distances of pairs that a report keeps.
+
+    Raises:
+        DataError: if there are no such samples and rows.
+    """
+    try:
+        own, nearest, distances = zip(*found, strict=True)
+        if not all(0 <= int(i) < _MOST_PAIRED for i in own) or not all(0 <= int(j) < rows for j in nearest):
+            raise ValueError("it names samples or rows that there are not")
+        return list(map(int, own)), list(map(int, nearest)), list(map(float, distances))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"the report of '{run.path.name}' is damaged ({error}); run saddle evaluate {run.path}"
+        ) from error
 
 
 def depth_of(run: Run) -> int:

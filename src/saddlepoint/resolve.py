@@ -5,6 +5,7 @@ Training, a dry run, `saddle data inspect --family` and the studio all show what
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 
-from saddlepoint._errors import ConfigError
+from saddlepoint._errors import ConfigError, DataError
 from saddlepoint._version import __version__
 from saddlepoint.config import to_json
 from saddlepoint.data import Dataset, absolute_source, load_dataset, natural_side
@@ -21,10 +22,12 @@ from saddlepoint.data.in_memory import in_memory
 from saddlepoint.data.in_memory import path_of as in_memory_path
 from saddlepoint.data.kinds import ARRAYS, sure_kind
 from saddlepoint.data.plan import Finding, ReadingPlan, as_findings, findings_to_json
+from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.runtime import AUTO
 from saddlepoint.engine.settings import Settings
 from saddlepoint.family import Family, FamilyConfig, build_family, get_family
 from saddlepoint.registry import other_kind
+from saddlepoint.weights import check_classes, rebuilt
 
 
 @dataclass(frozen=True)
@@ -135,13 +138,29 @@ def resolve(request: Plan, device: torch.device, say: Callable[[str], None] | No
             preparation, dataset = {**preparation, "size": side}, None
     if dataset is None:
         dataset = load_dataset(request.source, say=say, **preparation)
+    _refuse_names(dataset)
     options, reasons = request.options, tuple[str, ...]()
     if request.chosen is not None:
         options, reasons = kind.suited(request.options, dataset.spec, request.chosen)
     found += as_findings(reasons, "options")
     found.append(Finding("batch", f"minibatches of {options.batch_size} samples", option="--batch-size N"))
     plan = replace(request, preparation=preparation, options=options)
-    return Resolved(plan, dataset, build_family(plan.family, options, dataset.spec), tuple(found))
+    asked = rebuilt(RunFolder(plan.out)) if plan.goes_on and plan.out is not None else contextlib.nullcontext()
+    with asked:
+        network = build_family(plan.family, options, dataset.spec)
+    return Resolved(plan, dataset, network, tuple(found))
+
+
+def _refuse_names(dataset: Dataset) -> None:
+    """Refuse names of classes that no run could be loaded with.
+
+    Raises:
+        DataError: naming the first.
+    """
+    try:
+        check_classes(dataset.classes)
+    except ValueError as error:
+        raise DataError(f"in '{dataset.name}' {error}; give the class another name") from error
 
 
 def _refuse_other_kind(source: str, family: type[Family]) -> None:

@@ -24,7 +24,7 @@ from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.given import look_of
 from saddlepoint.data.images.write import write_images
 from saddlepoint.data.labels.files import class_index
-from saddlepoint.data.options import preparation_of
+from saddlepoint.data.options import Options, preparation_of
 from saddlepoint.data.series.calendar import phases
 from saddlepoint.data.series.layout import Layout, layout_from_json, plain_layout
 from saddlepoint.data.series.positions import consecutive
@@ -32,6 +32,7 @@ from saddlepoint.data.series.samples import FORMATS, write_samples
 from saddlepoint.engine import runtime
 from saddlepoint.engine.doctor import Diagnosis, diagnose
 from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.kinds import check_complete
 from saddlepoint.engine.origin import counted, refuse_gone
 from saddlepoint.engine.plan import unfinished
 from saddlepoint.engine.standing import standing_of
@@ -488,7 +489,8 @@ class Run:
         """
         from saddlepoint.report import save_report
 
-        return save_report(RunFolder(self.path).report if folder is None else folder, report, self._training())
+        place = RunFolder(self.path).own("report") if folder is None else folder
+        return save_report(place, report, self._training())
 
     @property
     def seconds(self) -> float | None:
@@ -550,12 +552,14 @@ def load(path: str | Path, *, device: str = "cpu", averaged: bool = True, data: 
         config = {**config, "data": {**config["data"], "source": absolute_source(str(data))}}
     model, averages, step = _kept(folder, config, averaged)
     try:
+        check_complete(config)
+        Options.of(**preparation_of(config["data"]))
         kind, spec = family_of(config, folder.path), weights.spec_of(config["data"])
-        with weights.no_larger_than(model):
+        with weights.no_larger_than(sum(tensor.numel() for tensor in model.values())):
             family = build_family(kind.name, from_json(kind.Config, config["options"]), spec)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        look_of(config["data"])
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, DataError) as error:
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error
-    weights.check_types(model, family.state_dict())
     load_weights(family, model)
     for name in family.averaged if averages else ():
         start = name + "."

@@ -15,6 +15,7 @@ from saddlepoint._errors import ConfigError, suggest
 from saddlepoint._types import to_words
 from saddlepoint.data.images.write import KINDS, write_images
 from saddlepoint.data.series.samples import FORMATS
+from saddlepoint.engine.folder import RunFolder
 from saddlepoint.run import Run, check_truncation
 
 MOST = 100_000
@@ -155,4 +156,6 @@ def _labels(run: Run, seeds: list[int], label: int | str | None) -> torch.Tensor
 
 def _place(run: Run, text: str, ending: str) -> Path:
     short = re.sub(r"\s", "", text)
-    return run.path / "pictures" / f"seeds-{short if len(short) <= 60 else short[:50] + '-and-more'}{ending}"
+    name = f"seeds-{short if len(short) <= 60 else short[:50] + '-and-more'}{ending}"
+    folder = RunFolder(run.path)
+    return folder.own("pictures") / name if ending else folder.own("pictures", name)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from saddlepoint._errors import ConfigError
+from saddlepoint._files import read_json
 from saddlepoint.data.labels.files import class_index
 from saddlepoint.engine.runtime import stream
 from saddlepoint.export import export_run
@@ -187,15 +188,13 @@ class _Torch:
 
 
 def _onnx(run: Run, say: Callable[[str], None]) -> Backend:
-    import json
-
     folder = run.path / "export-onnx"
     try:
         from saddlepoint.export.sample import Generator
     except ImportError as error:
         raise ConfigError(f"there is no {error.name}; run: pip install 'saddlepoint[export]'") from error
     try:
-        if json.loads((folder / "model.json").read_text())["step"] != run.step:
+        if read_json(folder / "model.json")["step"] != run.step:
             raise ValueError("it is of another step")
         generator = Generator(folder, threads=torch.get_num_threads())
     except (OSError, ValueError, KeyError, TypeError):

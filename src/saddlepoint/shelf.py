@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from saddlepoint import jobs
 from saddlepoint._errors import CheckpointError, ConfigError, SaddlepointError
-from saddlepoint._files import read_json, write_atomically
-from saddlepoint.engine.folder import MEASURING, RunFolder, snapshots_in
+from saddlepoint._files import parse_json, read_end, read_json, write_atomically
+from saddlepoint.engine.folder import MEASURING, RunFolder, is_sound, snapshots_in
 from saddlepoint.engine.lookup import check_name, runs_folder
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ STATES = ("starting", "running", "measuring", "paused", "stopped", "finished", "
 TAGS = "tags.json"
 """File in the run folder with the words that a person gave it."""
 
-_TAIL_BYTES = 16_384
+_TAIL_BYTES, _MOST_TAGS = 16_384, 64 * 1024
 _WATCHED = ("config.json", "status.json", "log.jsonl", "report/metrics.jsonl", jobs.OUTPUT, TAGS, MEASURING)
 
 
@@ -131,7 +131,11 @@ class Shelf:
     def path(self, name: str) -> Path | None:
         """Return the folder of a run by its name; None where there is none: names are no paths."""
         path = self.root / name
-        return path if name and path.name == name and name not in (".", "..") and path.is_dir() else None
+        try:
+            there = bool(name) and path.name == name and name not in (".", "..") and path.is_dir()
+        except (OSError, ValueError):  # too long for a name, or with a null character
+            return None
+        return path if there else None
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
@@ -147,7 +151,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
 def _look(path: Path, changed: float) -> Entry:
     try:
         return _read(path, changed)
-    except (SaddlepointError, OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+    except (SaddlepointError, OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
         return Entry(path.name, "broken", _reason(path, error), changed=changed, path=path)
 
 
@@ -263,7 +267,7 @@ def tag_run(root: str | Path, name: str, *, add: Sequence[str] = (), drop: Seque
 def read_tags(path: Path) -> tuple[str, ...]:
     """Return the tags of the run in ``path``; none if there are none, or they cannot be read."""
     try:
-        found = read_json(path / TAGS)
+        found = read_json(path / TAGS, _MOST_TAGS)
     except (OSError, ValueError):
         return ()
     return tuple(tag for tag in found if isinstance(tag, str)) if isinstance(found, list) else ()
@@ -306,19 +310,17 @@ def _spent(settings: Mapping[str, Any], nimg: int, seconds: float, batch: int) -
 def last_line(path: Path) -> dict[str, Any]:
     """Return the last whole line of a file of JSON lines, without reading the rest; empty without any."""
     try:
-        with open(path, "rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - _TAIL_BYTES))
-            lines = file.read().splitlines()
+        lines = read_end(path, _TAIL_BYTES).splitlines()
     except OSError:
         return {}
     for line in reversed(lines):
         try:
-            found = json.loads(line)
+            found = parse_json(line)
         except ValueError:
             continue
-        if isinstance(found, dict):
-            return found
+        if is_sound(found):
+            whole: dict[str, Any] = found
+            return whole
     return {}
 
 
@@ -331,11 +333,11 @@ def _measured(path: Path) -> tuple[str, tuple[Figure, ...]]:
 
     try:
         results = read_results(file)
+        if not results:
+            return "", ()
+        report = report_of(results)
     except SaddlepointError:
         return "", ()
-    if not results:
-        return "", ()
-    report = report_of(results)
     return report.standing, tuple(figure for result in report.results for figure in _figures(result))
 
 
@@ -366,10 +368,7 @@ def snapshot_steps(path: Path) -> list[int]:
 
 def _reason(path: Path, error: Exception) -> str:
     """Say what is broken; a process that failed before there was a run has said it itself."""
-    try:
-        words = [line for line in (path / jobs.OUTPUT).read_text(errors="replace").splitlines() if line.strip()]
-    except OSError:
-        words = []
+    words = jobs.output(path)
     if words and not (path / "config.json").exists():
         return words[-1].removeprefix("error: ")
     return str(error) if isinstance(error, SaddlepointError) else f"its files cannot be read ({error!r})"

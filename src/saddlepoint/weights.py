@@ -7,21 +7,25 @@ for more memory than it has weights.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from saddlepoint._errors import CheckpointError, DataError
+from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.series.layout import Layout, layout_from_json
 from saddlepoint.data.sources.hub import no_progress_bars, reason_of
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.lookup import find_run
+from saddlepoint.engine.state import numbers_of
+from saddlepoint.engine.tensors import load_tensors
 from saddlepoint.family import DataSpec
 
 FILE = "model.safetensors"
@@ -74,7 +78,7 @@ def read_config(folder: RunFolder) -> dict[str, Any]:
                 f"'{path}' is {what}. saddlepoint.load takes the run that it was made of, or what "
                 "`saddle export RUN --format safetensors` writes"
             )
-    return folder.read_config()
+    return folder.read_config(follow=is_export(path))
 
 
 def is_export(folder: Path) -> bool:
@@ -102,10 +106,12 @@ def read_weights(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str, Ten
         CheckpointError: if the file is damaged, of another format, or no export.
     """
     about = config.get("export")
-    if not isinstance(about, dict) or about.get("format") != FORMAT or not isinstance(about.get("step"), int):
+    step = about.get("step") if isinstance(about, dict) else None
+    if not isinstance(about, dict) or about.get("format") != FORMAT or type(step) is not int or not 0 <= step < 2**53:
         raise CheckpointError(f"'{folder}/config.json' describes no export of format {FORMAT}; export the run again")
     try:
-        return load_file(folder / FILE), about["step"]
+        # In a cache of downloads, files are links.
+        return load_tensors(folder / FILE, follow=True), step
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"'{folder}/{FILE}' is damaged ({error}); export the run again") from error
 
@@ -120,33 +126,67 @@ def spec_of(data: Mapping[str, Any]) -> DataSpec:
         layout = layout_from_json(data["layout"]) if data.get("layout") else Layout((), ())
     except DataError as error:
         raise ValueError(str(error)) from error
-    classes, shares = tuple(data["classes"]), tuple(map(float, data.get("shares", ())))
+    classes, shares = check_classes(data["classes"]), tuple(map(float, data.get("shares", ())))
     if shares and (len(shares) != len(classes) or not all(0 <= share <= 1 for share in shares) or not any(shares)):
-        raise ValueError(f"shares are {shares}, but must be those of {len(classes)} classes, in [0, 1]")
+        raise ValueError(f"shares are {str(shares)[:60]}, but must be those of {len(classes)} classes, in [0, 1]")
+    modality, shape, rows, static = data["modality"], tuple(data["shape"]), data["rows"], data.get("static", 0)
+    labelling = tuple(map(tuple, data.get("labelling", ())))
+    if modality not in _AXES:
+        raise ValueError(f"modality is {str(modality)[:60]!r}, but must be one of {', '.join(_AXES)}")
+    if len(shape) != _AXES[modality] or not all(_is_count(size, 1, 2**24) for size in shape):
+        raise ValueError(f"shape is {str(shape)[:60]}, which no {modality} has")
+    if math.prod(shape) > _MOST_NUMBERS[modality]:
+        raise ValueError(f"shape is {shape}, more than the {_MOST_NUMBERS[modality]:,} numbers of one sample")
+    if not _is_count(rows, 0) or not _is_count(static, 0, 2**24):
+        raise ValueError(f"rows are {str(rows)[:60]}, static {str(static)[:60]}, but both must be counts")
+    if not all(_is_count(size, 1) for sizes in labelling for size in sizes):
+        raise ValueError(f"labelling is {str(labelling)[:60]}, but it must hold sizes of groups")
     return DataSpec(
-        modality=data["modality"],
-        shape=tuple(data["shape"]),
+        modality=modality,
+        shape=shape,
         classes=classes,
-        rows=data["rows"],
+        rows=rows,
         shares=shares,
-        static=int(data.get("static", 0)),
-        labelling=tuple(map(tuple, data.get("labelling", ()))),
+        static=static,
+        labelling=labelling,
         onehot=layout.onehot,
         spikes=layout.spikes,
         known=layout.known,
     )
 
 
-def check_types(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Refuse tensors of another type than the networks have, which would be converted without a word.
+_AXES = {"image": 3, "vector": 1, "sequence": 2}
+"""Axes of one sample, by modality."""
+
+_MOST_NUMBERS = {"image": 2**24, "vector": 2**24, "sequence": 2**20}
+"""Numbers of one sample: what generates windows step by step has few weights for windows of any length."""
+
+LONGEST_CLASS = 200
+"""Characters of the name of a class."""
+
+_CONTROL = {"Cc", "Zl", "Zp", "Cs"}
+"""Unicode's categories of what breaks a line or moves a cursor; marks of direction are part of Arabic names."""
+
+
+def check_classes(names: Any) -> tuple[str, ...]:
+    """Return names of classes, if all are text that can be shown in a line.
 
     Raises:
-        CheckpointError: naming the first one.
+        ValueError: naming the first that is not.
     """
-    for name, tensor in tensors.items():
-        if name in wanted and tensor.dtype != wanted[name].dtype:
-            kinds = (str(kind).removeprefix("torch.") for kind in (tensor.dtype, wanted[name].dtype))
-            raise CheckpointError("the file belongs to other networks: {} is {}, not {}".format(name, *kinds))
+    if not isinstance(names, list | tuple):
+        raise ValueError(f"classes are {str(names)[:60]!r}, but must be a list of names")
+    for name in names:
+        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_CLASS or _CONTROL & set(map(category, name)):
+            raise ValueError(
+                f"a class is called {str(name)[:60]!r}, but a name must be text of at most {LONGEST_CLASS} characters "
+                "without control characters"
+            )
+    return tuple(names)
+
+
+def _is_count(value: Any, least: int, most: int = 2**53) -> bool:
+    return type(value) is int and least <= value <= most
 
 
 class _Allowance(TorchFunctionMode):
@@ -180,11 +220,28 @@ _MAKERS = ("empty", "zeros", "ones", "full", "rand", "randn", "randint", "arange
 
 
 @contextlib.contextmanager
-def no_larger_than(tensors: Mapping[str, Tensor]) -> Iterator[None]:
-    """Let networks be built inside the block if they take about as much memory as the tensors.
+def no_larger_than(numbers: int) -> Iterator[None]:
+    """Let networks be built inside the block if they take about as much memory as so many numbers of a file.
 
     Raises:
         CheckpointError: if they would take far more.
     """
-    with _Allowance(2 * sum(tensor.numel() for tensor in tensors.values()) + _SLACK), torch.no_grad():
+    with _Allowance(2 * numbers + _SLACK), torch.no_grad():
         yield
+
+
+@contextlib.contextmanager
+def rebuilt(folder: RunFolder) -> Iterator[None]:
+    """Let the networks of a run that goes on be built if they are those of its newest checkpoint, about.
+
+    Before the first checkpoint they may take half of the memory that is usable here.
+
+    Raises:
+        CheckpointError: if they would take far more, or cannot be built of what the configuration says.
+    """
+    kept = numbers_of(folder.checkpoints)
+    try:
+        with no_larger_than(usable_memory() // 16 if kept is None else kept):
+            yield
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error

@@ -12,10 +12,21 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from saddlepoint._errors import CheckpointError
-from saddlepoint._files import read_json, write_atomically
+from saddlepoint._files import (
+    MOST,
+    open_plain,
+    own_folder,
+    parse_json,
+    plain_folder,
+    read_end,
+    read_json,
+    read_plain,
+    write_atomically,
+)
+from saddlepoint.engine import kinds
 from saddlepoint.engine.state import (
     Checkpoint,
     list_checkpoints,
@@ -27,8 +38,15 @@ from saddlepoint.engine.state import (
 OWN_NAMES = ("checkpoints", "log.jsonl", "remedies.json", "samples")
 """What training writes into a run folder beside ``config.json`` and ``status.json``."""
 
+FOLDERS = ("checkpoints", "healthy", "samples", "remedies", "report", "pictures")
+"""What a run folder may hold, written and cleaned by commands."""
 
-_SNAPSHOT = re.compile(r"step(\d{8,})\.png")
+MOST_LOG = 64 * 1024**2
+"""Bytes of the end of a log that are read: 650 million images at a line each 10,000."""
+
+_MOST_LINE, _MOST_STATUS, _MOST_LOCK = 1024**2, 1024**2, 4096
+
+_SNAPSHOT = re.compile(r"step([0-9]{8,15})\.png")
 
 
 def snapshots_in(folder: Path) -> dict[int, Path]:
@@ -67,20 +85,53 @@ class RunFolder:
         """Folder of the evaluation reports."""
         return self.path / "report"
 
-    def read_config(self) -> dict[str, Any]:
+    def own(self, *names: str) -> Path:
+        """Make a folder of the run in which something is written or removed, and return it.
+
+        Args:
+            names: of the folder, after those that it lies in.
+
+        Raises:
+            CheckpointError: if one of them is a link, which would lead elsewhere, or cannot be made.
+        """
+        path = self.path
+        for name in names:
+            path = path / name
+            try:
+                own_folder(path)
+            except OSError as error:
+                raise CheckpointError(f"'{path}' cannot be written: {error.strerror}") from error
+        return path
+
+    def refuse_links(self) -> None:
+        """Refuse a run whose folders lead elsewhere: what is written, set aside and removed here is the run's own.
+
+        Raises:
+            CheckpointError: naming the first one.
+        """
+        for name in FOLDERS:
+            if (self.path / name).is_symlink():
+                raise CheckpointError(
+                    f"'{self.path / name}' is a link to another place; a run writes and removes files in its own "
+                    "folder only: move the folder itself there, or link to the whole run instead"
+                )
+
+    def read_config(self, follow: bool = False) -> dict[str, Any]:
         """Return the run's resolved configuration.
+
+        Args:
+            follow: whether it may be a link, as in an export in a cache of downloads.
 
         Raises:
             CheckpointError: if the folder is not a run folder, or its configuration is damaged.
         """
         try:
-            config: dict[str, Any] = read_json(self.path / "config.json")
+            config: dict[str, Any] = read_json(self.path / "config.json", MOST, follow)
+            kinds.check_config(config)
         except FileNotFoundError as error:
             raise CheckpointError(f"'{self.path}' is not a run folder: it holds no config.json") from error
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"'{self.path}/config.json' cannot be read: {error}") from error
-        if not isinstance(config, dict):
-            raise CheckpointError(f"'{self.path}/config.json' holds no configuration")
+            raise CheckpointError(f"'{self.path}/config.json' cannot be read: {reason(error)}") from error
         return config
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -98,10 +149,11 @@ class RunFolder:
     def read_status(self) -> dict[str, Any]:
         """Return what the last process said of the run: state, reason, counters; empty if nothing readable."""
         try:
-            status = read_json(self.path / "status.json")
+            status = read_json(self.path / "status.json", _MOST_STATUS)
         except (OSError, ValueError):
             return {}
-        return status if isinstance(status, dict) else {}
+        sound = isinstance(status, dict) and kinds.first_wrong(status, kinds.STATUS) is None
+        return status if sound else {}
 
     def write_status(self, **status: Any) -> None:
         """Say how the run stands; a disk that is full loses the note, not the run."""
@@ -109,26 +161,25 @@ class RunFolder:
             write_atomically(self.path / "status.json", json.dumps(status, indent=1) + "\n")
 
     def read_log(self) -> list[dict[str, Any]]:
-        """Return the log's lines; one that was cut off or is damaged is left out."""
+        """Return the log's lines, of one beyond 64 MB the last; one that was cut off or is damaged is left out."""
         try:
-            text = (self.path / "log.jsonl").read_text(errors="replace")
+            content = read_end(self.path / "log.jsonl", MOST_LOG)
         except OSError:
             return []
         lines = []
-        for text_of_line in text.splitlines():
+        for text in content.splitlines():
             with contextlib.suppress(ValueError):
-                line = json.loads(text_of_line)
-                if _is_sound(line):
+                if len(text) <= _MOST_LINE and is_sound(line := parse_json(text)):
                     lines.append(line)
         return lines
 
     def append_log(self, line: Mapping[str, Any]) -> None:
         """Append one line to the log."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / "log.jsonl", "a") as file:
-            end = file.tell()
+        with open_plain(self.path / "log.jsonl", "ab") as file:
+            end = file.seek(0, os.SEEK_END)
             try:
-                file.write(json.dumps(line) + "\n")
+                file.write(json.dumps(line).encode() + b"\n")
                 file.flush()
             except OSError:
                 # A full disk may take a part of the line; the next try must not continue it.
@@ -142,7 +193,7 @@ class RunFolder:
 
     def truncate_log(self, step: int) -> None:
         """Drop lines after ``step``: the process that wrote them was killed before its next checkpoint."""
-        if (self.path / "log.jsonl").exists():
+        if os.path.lexists(self.path / "log.jsonl"):
             self.write_log([line for line in self.read_log() if line.get("step", 0) <= step])
 
     def recover(self, warn: Callable[[str], None]) -> Checkpoint | None:
@@ -152,8 +203,9 @@ class RunFolder:
         steps are made again.
 
         Raises:
-            CheckpointError: if there are damaged checkpoints only.
+            CheckpointError: if there are damaged checkpoints only, or a folder of the run is a link.
         """
+        self.refuse_links()
         checkpoint, problems = newest_checkpoint(self.checkpoints)
         if problems and checkpoint is None:
             raise CheckpointError(f"no checkpoint is whole ({'; '.join(problems.values())}); train in another --out")
@@ -170,20 +222,22 @@ class RunFolder:
 
     def drop_snapshots(self, step: int) -> None:
         """Remove pictures of samples after ``step``: those steps are made again, or given up."""
-        for number, path in snapshots_in(self.samples).items():
-            if number > step:
-                path.unlink(missing_ok=True)
+        if plain_folder(self.samples):
+            for number, path in snapshots_in(self.samples).items():
+                if number > step:
+                    path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process; the lock goes with the process, however it ends.
 
         Raises:
-            CheckpointError: if another process trains in this folder, or it cannot be written.
+            CheckpointError: if another process trains in this folder, it cannot be written, or leads elsewhere.
         """
+        self.refuse_links()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = open(self.path / ".lock", "a")  # noqa: SIM115 - closed below
+            file = open_plain(self.path / LOCK, "ab")
         except OSError as error:
             raise CheckpointError(f"run folder '{self.path}' cannot be written: {error.strerror}") from error
         with file:
@@ -200,14 +254,14 @@ class RunFolder:
 
     def trainer(self) -> int | None:
         """Return the number of the process that trains here, 0 if it is another machine's; None: there is none."""
-        text = _held(self.path / ".lock")
+        text = _held(self.path / LOCK)
         return None if text is None else _process(text)
 
     def last_trainer(self) -> int:
         """Return the number of the process that trains or trained here last; 0 if it is another machine's, or none."""
         try:
-            return _process((self.path / ".lock").read_text())
-        except OSError:
+            return _process(read_plain(self.path / LOCK, _MOST_LOCK).decode(errors="replace"))
+        except (OSError, ValueError):
             return 0
 
     @contextlib.contextmanager
@@ -219,7 +273,7 @@ class RunFolder:
         """
         with contextlib.ExitStack() as held:
             try:
-                file = held.enter_context(open(self.path / MEASURING, "a"))
+                file = held.enter_context(open_plain(self.path / MEASURING, "ab"))
             except OSError:
                 yield lambda line: None
                 return
@@ -245,23 +299,30 @@ class RunFolder:
         return _process(who), line.strip()
 
 
-MEASURING = ".measuring"
-"""File in the run folder of the process that measures it."""
+LOCK, MEASURING = ".lock", ".measuring"
+"""Files in the run folder of the process that trains it, and of the one that measures it."""
 
 
-def _sign(file: TextIO, line: str = "") -> None:
+def reason(error: Exception) -> str:
+    """Return what an error says, without the path of the file, which its message has beside it."""
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _sign(file: BinaryIO, line: str = "") -> None:
     """Write into a lock that this process holds whose it is, and what it is at."""
     with contextlib.suppress(OSError):
         file.truncate(0)
-        file.write(f"{os.getpid()} {socket.gethostname()}\n" + (f"{line}\n" if line else ""))
+        file.write(f"{os.getpid()} {socket.gethostname()}\n{line}\n".rstrip("\n").encode()[: _MOST_LOCK - 1] + b"\n")
         file.flush()
 
 
 def _held(path: Path) -> str | None:
     """Return what stands in a lock that a process holds; None if none does."""
     try:
-        with open(path) as file:
-            return None if _locked(file.fileno(), exclusive=False) else file.read()
+        with open_plain(path) as file:
+            if _locked(file.fileno(), exclusive=False):
+                return None
+            return file.read(_MOST_LOCK).decode(errors="replace")
     except OSError:
         return None
 
@@ -269,7 +330,7 @@ def _held(path: Path) -> str | None:
 def _process(text: str) -> int:
     """Return the number in the text of a lock; 0 if it is another machine's, or none."""
     number, _, host = text.partition("\n")[0].strip().partition(" ")
-    return int(number) if number.isdecimal() and host == socket.gethostname() else 0
+    return int(number) if re.fullmatch("[0-9]{1,9}", number) and host == socket.gethostname() else 0
 
 
 _PATIENCE = (0.05, 0.05, 0.1)
@@ -289,10 +350,26 @@ def _locked(descriptor: int, exclusive: bool) -> bool:
     return True
 
 
-def _is_sound(line: Any) -> bool:
-    """Whether a line of the log is one that can be reckoned with: counters are whole numbers, signs numbers."""
-    if not isinstance(line, dict) or any(type(line.get(name, 0)) is not int for name in ("step", "nimg")):
+def is_sound(line: Any) -> bool:
+    """Whether a line of the log is one that can be reckoned with: every entry that is read is what it should be."""
+    if not isinstance(line, dict) or kinds.first_wrong(line, _ENTRIES) is not None:
         return False
-    signs = line.get("signs", {})
-    told = "nimg" in line or not (signs or line.get("event"))
-    return told and isinstance(signs, dict) and all(isinstance(value, int | float) for value in signs.values())
+    needed = _EVENTS.get(line.get("event", ""), ())
+    told = "nimg" in line or not (line.get("signs") or line.get("event"))
+    return told and all(name in line for name in needed)
+
+
+_ENTRIES: Mapping[str, kinds.Kind] = {
+    **dict.fromkeys(("step", "nimg", "number", "until", "alarm_nimg", "threads"), kinds.count),
+    **dict.fromkeys(("event", "stage", "verdict", "why", "abandoned", "what"), kinds.text),
+    **dict.fromkeys(("remedy", "undone"), kinds.optional(kinds.text)),
+    **dict.fromkeys(("signs", "timing", "step_seconds"), kinds.numbers),
+    "V": kinds.optional(kinds.number), "evidence": kinds.listed(kinds.text), "changes": kinds.mapping,
+}  # fmt: skip
+"""What the entries of a line of the log are that have a meaning to a reader; others are means of training."""
+
+_CHANGE = (
+    "step", "number", "verdict", "evidence", "alarm_nimg", "undone", "remedy", "why", "changes", "until", "abandoned",
+)  # fmt: skip
+_EVENTS = {"remedy": _CHANGE, "rollback": _CHANGE, "kept": ("step", "remedy"), "threads": ("threads",)}
+"""Entries that an event must have."""

@@ -15,6 +15,7 @@ carried out again if it was cut short.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,10 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saddlepoint._errors import CheckpointError, TrainingError
-from saddlepoint._files import write_atomically
+from saddlepoint._files import read_json, write_atomically
 from saddlepoint.config import override, to_json
 from saddlepoint.engine.doctor import CHANGES, Watch, diagnose
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.folder import RunFolder, is_sound, reason
 from saddlepoint.engine.settings import Observer, Outcome
 from saddlepoint.engine.state import (
     list_checkpoints,
@@ -243,7 +244,7 @@ def _intervene(
         "why": chosen[0].why if chosen else "no remedy is left; training goes on as it is, verdicts are only told",
         "changes": chosen[1] if chosen else {},
         "until": now + max(WATCH_NIMG, (now - place) // 2),
-        "abandoned": f"remedies/{number:02d}.jsonl",
+        "abandoned": _archive(number),
     }
     for sentence in _told(event):
         observer.warn(sentence)
@@ -274,22 +275,49 @@ def _announcement(folder: RunFolder) -> Path:
     return folder.path / "rollback.json"
 
 
-def finish_announced(folder: RunFolder) -> None:
-    """Carry out what is announced, if anything is; every part of it may have been done already."""
+def _archive(number: int) -> str:
+    """Return the file of the run that keeps the log lines which a remedy gave up."""
+    return f"remedies/{number:02d}.jsonl"
+
+
+def _announced(folder: RunFolder) -> dict[str, Any] | None:
+    """Return what is announced; None: nothing is.
+
+    Raises:
+        CheckpointError: if it cannot be what this program wrote.
+    """
+    path = _announcement(folder)
     try:
-        announced = json.loads(_announcement(folder).read_text())
+        found: dict[str, Any] = read_json(path, 1024**2)
+        event, seconds = found["event"], found["seconds"]
+        if not is_sound(event) or event["event"] not in PLACES or event["abandoned"] != _archive(event["number"]):
+            raise ValueError("it announces nothing that can be carried out")
+        if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+            raise ValueError(f"seconds are {str(seconds)[:20]}, but must be 0 or more")
+        return found
     except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"'{path}' is damaged: {reason(error)}") from error
+
+
+def finish_announced(folder: RunFolder) -> None:
+    """Carry out what is announced, if anything is; every part of it may have been done already.
+
+    Raises:
+        CheckpointError: if the announcement is damaged, or a folder of the run is a link.
+    """
+    announced = _announced(folder)
+    if announced is None:
         return
-    except ValueError as error:
-        raise CheckpointError(f"'{_announcement(folder)}' is damaged: {error}") from error
     event = announced["event"]
-    step, number = int(event["step"]), int(event["number"])
+    step, number = event["step"], event["number"]
+    folder.refuse_links()
     lines = folder.read_log()
     abandoned = [line for line in lines if line.get("step", 0) > step]
-    archive = folder.path / event["abandoned"]
     if abandoned:
-        archive.parent.mkdir(exist_ok=True)
-        write_atomically(archive, "".join(json.dumps(line) + "\n" for line in abandoned))
+        folder.own("remedies")
+        write_atomically(folder.path / _archive(number), "".join(json.dumps(line) + "\n" for line in abandoned))
     place = read_checkpoint(folder.path / PLACES[event["event"]] / f"step{step:08d}")
     # The time spent on what is given up stays spent.
     restored = replace(place, facts={**place.facts, "seconds": announced["seconds"]})

@@ -22,6 +22,10 @@ Reason = Literal["budget", "stages", "interrupted", "stopped", "finished", "verd
 Means = Callable[[], dict[str, float]]
 
 
+_MOST_SHOWN = 4096
+"""Samples in a snapshot."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the engine must know beside the family.
@@ -62,6 +66,9 @@ class Settings:
             check(value is None or 0 < value < math.inf, name, value, "positive")
         for name in ("report_kimg", "checkpoint_seconds", "keep", "snapshot_samples"):
             check(getattr(self, name) > 0, name, getattr(self, name), "positive")
+        check(
+            self.snapshot_samples <= _MOST_SHOWN, "snapshot_samples", self.snapshot_samples, f"at most {_MOST_SHOWN:,}"
+        )
         check(self.seed >= 0, "seed", self.seed, "0 or more")
 
     def shares(self, batch_size: int, processes: int) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from saddlepoint._files import read_json
+from saddlepoint._errors import CheckpointError
 from saddlepoint._progress import duration
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.settings import Settings
-from saddlepoint.engine.state import list_checkpoints
+from saddlepoint.engine.state import facts_of, list_checkpoints
 from saddlepoint.family import Progress
 
 
@@ -54,10 +54,8 @@ def standing_of(folder: RunFolder) -> Standing:
     over = "all stages are over" if status.get("reason") == "stages" and status.get("state") == "finished" else ""
     for path in list_checkpoints(folder.checkpoints):
         try:
-            record = read_json(path / "state.json")
-            facts = record["facts"]
-            progress = Progress(int(record["step"]), int(facts["nimg"]))
-            return Standing(progress, float(facts["seconds"]), over)
-        except (OSError, ValueError, KeyError, TypeError):
+            step, facts = facts_of(path)
+            return Standing(Progress(step, facts["nimg"]), float(facts["seconds"]), over)
+        except (CheckpointError, KeyError):
             continue  # what is damaged is set aside when the run goes on
     return Standing(over=over)

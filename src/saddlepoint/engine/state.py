@@ -7,8 +7,10 @@ the disk itself damages it, which the checksums notice.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -19,15 +21,17 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from saddlepoint._errors import CheckpointError
-from saddlepoint._files import give_usual_mode, read_json, write_atomically
+from saddlepoint._files import give_usual_mode, open_plain, own_folder, read_json, write_atomically
+from saddlepoint.engine.tensors import load_tensors, numbers_in, read_header
 
 FORMAT = 1
 _FILES = ("model", "averages", "training")
-_NAME = re.compile(r"step(\d{8,})")
+_MOST_STATE = 1024**2
+_NAME = re.compile(r"step([0-9]{8,15})")
 
 
 class DamagedCheckpoint(CheckpointError):
@@ -53,12 +57,13 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     """Write a checkpoint below ``folder`` and remove all but the newest ``keep``.
 
     Raises:
-        CheckpointError: if it cannot be written (disk full, no permission); older checkpoints stay.
+        CheckpointError: if it cannot be written (disk full, no permission, a link); older checkpoints stay.
     """
     final = folder / f"step{checkpoint.step:08d}"
     temporary = folder / f".writing-{uuid.uuid4().hex}"
     try:
-        temporary.mkdir(parents=True)
+        own_folder(folder)
+        temporary.mkdir()
         digests = {}
         for name, tensors in checkpoint.tensors.items():
             path = temporary / f"{name}.safetensors"
@@ -68,7 +73,9 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
             flush(path)
         record = {"format": FORMAT, "step": checkpoint.step, "facts": dict(checkpoint.facts), "sha256": digests}
         write_atomically(temporary / "state.json", json.dumps({**record, "digest": _digest(record)}, indent=1))
-        if final.exists():
+        if final.is_symlink():
+            final.unlink()
+        elif final.exists():
             # The same step written again, after a resume: the old one must not block the rename.
             shutil.rmtree(final)
         os.replace(temporary, final)
@@ -106,25 +113,62 @@ def read_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpo
         CheckpointError: if it is of another format.
     """
     try:
-        record = read_json(path / "state.json")
-        digest = record.pop("digest")
-        if digest != _digest(record):
-            raise DamagedCheckpoint(f"{path.name}/state.json is damaged: its checksum does not match")
-        if record["format"] != FORMAT:
-            raise CheckpointError(f"{path.name} has format {record['format']}, this version reads {FORMAT}")
+        record = _record(path)
         tensors = {}
         for name, expected in record["sha256"].items():
             stem = name.removesuffix(".safetensors")
+            if name not in _NAMES:
+                raise DamagedCheckpoint(f"{path.name} is damaged: it names the file '{name[:60]}', which none has")
             if files is not None and stem not in files:
                 continue
+            read_header(path / name)  # first: a file with holes may seem to have any size
             if sha256_of(path / name) != expected:
                 raise DamagedCheckpoint(f"{path.name}/{name} is damaged: its checksum does not match")
-            tensors[stem] = load_file(path / name)
+            tensors[stem] = load_tensors(path / name)
         if missing := [stem for stem in files or _FILES if stem not in tensors]:
             raise DamagedCheckpoint(f"{path.name} is damaged: it holds no {' and no '.join(missing)}")
         return Checkpoint(step=record["step"], tensors=tensors, facts=record["facts"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise DamagedCheckpoint(f"{path.name} is damaged: {error}") from error
+
+
+_NAMES = frozenset(f"{name}.safetensors" for name in _FILES)
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """Return what ``state.json`` of a checkpoint says; errors as `read_checkpoint`, and what reading it raises."""
+    record: dict[str, Any] = read_json(path / "state.json", _MOST_STATE)
+    digest = record.pop("digest")
+    if digest != _digest(record):
+        raise DamagedCheckpoint(f"{path.name}/state.json is damaged: its checksum does not match")
+    if record["format"] != FORMAT:
+        raise CheckpointError(f"{path.name} has format {str(record['format'])[:20]}, this version reads {FORMAT}")
+    facts = record["facts"]
+    nimg, seconds = facts.get("nimg", 0), facts.get("seconds", 0.0)
+    sound = type(record["step"]) is int and record["step"] == step_of(path) and isinstance(record["sha256"], dict)
+    if not sound or type(nimg) is not int or not 0 <= nimg < 2**53 or not 0 <= float(seconds) < math.inf:
+        raise DamagedCheckpoint(f"{path.name}/state.json is damaged: its counters cannot be right")
+    return record
+
+
+def facts_of(path: Path) -> tuple[int, Mapping[str, Any]]:
+    """Return step and facts of a checkpoint, whose tensors are not looked at; raises as `read_checkpoint`."""
+    try:
+        record = _record(path)
+        return record["step"], record["facts"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedCheckpoint(f"{path.name} is damaged: {error}") from error
+
+
+def numbers_of(folder: Path) -> int | None:
+    """Return how many numbers the networks of the newest checkpoint below ``folder`` have, by its header; None: none.
+
+    A damaged one gives way to an older one, as in `newest_checkpoint`.
+    """
+    for path in list_checkpoints(folder):
+        with contextlib.suppress(OSError, ValueError):
+            return numbers_in(read_header(path / "model.safetensors"))
+    return None
 
 
 def newest_checkpoint(folder: Path, files: tuple[str, ...] | None = None) -> tuple[Checkpoint | None, dict[Path, str]]:
@@ -157,9 +201,12 @@ def flush(path: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return the SHA-256 of a plain file as hexadecimal digits; see `open_plain`."""
+    digest = hashlib.sha256()
+    with open_plain(path) as file:
+        while part := file.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

@@ -152,14 +152,23 @@ class TrainingState:
         """Take over a complete state, and the statistics of the process of this rank.
 
         Raises:
-            CheckpointError: if it belongs to other networks.
+            CheckpointError: if it belongs to other networks, or its optimizers or statistics cannot be theirs.
         """
+        facts = checkpoint.facts
+        if facts.get("nimg") != checkpoint.step * self.family.config.batch_size or "seconds" not in facts:
+            raise CheckpointError(
+                f"the checkpoint says that step {checkpoint.step:,} has seen {str(facts.get('nimg'))[:20]} samples, "
+                f"but minibatches have {self.family.config.batch_size:,}: it belongs to another run"
+            )
         load_weights(self.family, checkpoint.tensors["model"])
         load_weights(self.averages.modules, checkpoint.tensors["averages"])
         training = checkpoint.tensors["training"]
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(under(f"optimizer/{name}", training))
         # A process that was not there before has no sums yet, but reports add up the same names on all.
+        for name, sums in training.items():
+            if name.startswith("statistics") and (sums.shape != (2,) or not sums.is_floating_point()):
+                raise CheckpointError(f"the checkpoint's '{name[:60]}' is no sum and no count: it is damaged")
         first = {name: torch.zeros_like(sums) for name, sums in under(_statistics_of(0), training).items()}
         self.statistics.load_state_dict(first | under(_statistics_of(rank), training))
         self.step, self.seconds = checkpoint.step, float(checkpoint.facts["seconds"])
@@ -178,8 +187,12 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Load a complete state dict.
 
     Raises:
-        CheckpointError: if a name or a shape differs.
+        CheckpointError: if a name, a shape or a type differs, which would be converted without a word.
     """
+    for name, wanted in module.state_dict().items():
+        if name in tensors and tensors[name].dtype != wanted.dtype:
+            kinds = (str(kind).removeprefix("torch.") for kind in (tensors[name].dtype, wanted.dtype))
+            raise CheckpointError("the file belongs to other networks: {} is {}, not {}".format(name, *kinds))
     try:
         module.load_state_dict(dict(tensors))
     except RuntimeError as error:

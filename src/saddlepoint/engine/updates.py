@@ -95,10 +95,19 @@ class Optimizer:
             parameter, _, key = name.rpartition("/")
             owner = self._named.get(parameter)
             if owner is None:
-                raise CheckpointError(f"the checkpoint holds optimizer state for an unknown parameter '{parameter}'")
+                raise CheckpointError(
+                    f"the checkpoint holds optimizer state for an unknown parameter '{parameter[:60]}'"
+                )
+            wanted = torch.Size(()) if key == "step" else owner.shape
+            if key not in _KEPT or entry.shape != wanted or not entry.is_floating_point():
+                raise CheckpointError(f"the checkpoint's optimizer state '{name[:60]}' is none of its parameter's")
             # A momentum must lie in memory as its parameter does, which may have its channels last.
             kept = torch.empty_like(owner.detach()) if entry.shape == owner.shape else torch.empty_like(entry)
             self._state.setdefault(parameter, {})[key] = kept.to(owner.device).copy_(entry)
+
+
+_KEPT = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
+"""What an optimizer keeps for a parameter."""
 
 
 def build_optimizers(family: Family) -> dict[str, Optimizer]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from saddlepoint._errors import DataError
-from saddlepoint._files import write_atomically
+from saddlepoint._files import parse_json, read_plain, write_atomically
 
 if TYPE_CHECKING:
     from saddlepoint.evaluate.gallery import Gallery
@@ -27,7 +27,10 @@ DIRECTIONS: dict[str, str] = {"lower": "lower is better", "higher": "higher is b
 STOPPED = "stopped before it was measured (Ctrl-C)"
 """Why a figure is missing after an interrupt."""
 
-_NUMBER = (int, float)
+MOST_FIGURES = 16 * 1024**2
+"""Bytes of ``metrics.jsonl`` that are read: an evaluation takes a ten-thousandth."""
+
+_NUMBER, _MOST_DIGITS = (int, float), 17
 PROTOCOL_NAME = re.compile(
     r"(?P<kind>[a-z]+(?:-[a-z]{2,})*(?:-[a-z]?\d+(?=_|$))?)(?:_?(?P<count>\d+)(?P<thousands>k?)(?=_|$))?(?:_(?P<rest>.+))?"
 )
@@ -95,6 +98,9 @@ class Row:
         """Build a row from the object that `dataclasses.asdict` gives, after a passage through JSON."""
         interval = values.get("interval")
         _demand(values, metric=str, row=str, value=_NUMBER, details=dict)
+        _demand({"interval": interval}, interval=(list, tuple, type(None)))
+        if interval is not None and len(interval) != 2:
+            raise ValueError(f"interval has {len(interval)} ends")
         for number in (values.get("standard_error"), *(interval or ())):
             _demand({"interval": number}, interval=(*_NUMBER, type(None)))
         return cls(**{**values, "interval": None if interval is None else (interval[0], interval[1])})
@@ -166,6 +172,8 @@ class Result:
         _demand(values, seed=int, version=int, seconds=_NUMBER, **words)
         for metric in values["metrics"]:
             _demand(metric, name=str, better=str, unit=str, digits=int)
+            if metric["better"] not in DIRECTIONS or not 0 <= metric["digits"] <= _MOST_DIGITS:
+                raise ValueError(f"'{metric['name'][:60]}' has no direction, or {str(metric['digits'])[:20]} digits")
         metrics = tuple(Metric(**metric) for metric in values["metrics"])
         rows = tuple(Row.from_json(row) for row in values["rows"])
         return cls(**{**values, "metrics": metrics, "rows": rows})
@@ -236,10 +244,10 @@ class Report:
     def to_jsonl(self, path: str | Path) -> None:
         """Append one JSON line for each protocol; the file is replaced as a whole, so it is never half written."""
         path = Path(path)
-        earlier = path.read_text(encoding="utf-8") if path.exists() else ""
+        earlier = read_plain(path, MOST_FIGURES) if path.exists() else b""
         lines = [json.dumps(dataclasses.asdict(result), sort_keys=True) for result in self.results]
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, earlier + "".join(line + "\n" for line in lines))
+        write_atomically(path, earlier + "".join(line + "\n" for line in lines).encode())
 
 
 def read_results(path: str | Path) -> list[Result]:
@@ -250,11 +258,12 @@ def read_results(path: str | Path) -> list[Result]:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        found = [Result.from_json(json.loads(line)) for line in lines if line.strip()]
+        # In a cache of downloads, files are links.
+        lines = read_plain(path, MOST_FIGURES, follow=True).decode().splitlines()
+        found = [Result.from_json(parse_json(line)) for line in lines if line.strip()]
     except FileNotFoundError as error:
         raise DataError(f"there is no {path}: measure first, with saddle evaluate") from error
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, LookupError, AttributeError) as error:
         raise DataError(f"{path} cannot be read ({error}); remove it and run saddle evaluate again") from error
     return list({(result.protocol, result.fingerprint, result.seed): result for result in found}.values())
 
@@ -290,8 +299,11 @@ def kept_results(folder: str | Path) -> list[Result]:
 def _demand(values: Mapping[str, Any], **kinds: type | tuple[type, ...]) -> None:
     """Refuse a value of another type than is written."""
     for name, kind in kinds.items():
-        if not isinstance(values[name], kind):
-            raise TypeError(f"{name} is {str(values[name])[:60]!r}")
+        value = values[name]
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} is {str(value)[:60]!r}")
+        if isinstance(value, int) and abs(value) >= 2**63:  # more than a float or an array may hold
+            raise ValueError(f"{name} has {len(str(value))} digits")
 
 
 def kind_of(protocol: str) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from saddlepoint._errors import DataError
 from saddlepoint.data import short_name
 from saddlepoint.evaluate.judgement import blurs_win, judge
 from saddlepoint.evaluate.rows import Report, Result, join, kind_of, label_of, read_results
@@ -94,5 +95,8 @@ def report_of(results: Sequence[Result]) -> Report:
     # One folder may hold figures on several data sets: those of the last evaluation count.
     results = [result for result in results if result.fingerprint == results[-1].fingerprint]
     report = Report(tuple(results), label_of(results), "")
-    standing, verdict = summarise(report)
+    try:
+        standing, verdict = summarise(report)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise DataError(f"the kept figures cannot be judged together ({error}); run saddle evaluate again") from error
     return dataclasses.replace(report, verdict=verdict, standing=standing)

@@ -55,6 +55,8 @@ def export_run(
     final = run.path / f"export-{kind}" if out is None else Path(out)
     if out is not None and final.exists():
         raise ConfigError(f"'{final}' is there already; remove it, or choose another --out")
+    if final.is_symlink():
+        raise ConfigError(f"'{final}' is a link to another place; remove it, or choose another place with --out")
     temporary = final.with_name(f".{final.name}-{uuid.uuid4().hex}")
     temporary.mkdir(parents=True)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from saddlepoint._files import give_usual_mode
 from saddlepoint._quoting import for_shell
 from saddlepoint._types import from_bytes
 from saddlepoint.engine.folder import RunFolder
+from saddlepoint.evaluate import read_results
 from saddlepoint.export import Say, write_json
 from saddlepoint.export.describe import describe, public_config
 from saddlepoint.run import Run
@@ -101,8 +102,7 @@ def write_hub(run: Run, folder: Path, measure: bool, say: Say) -> None:
     kept = RunFolder(run.path).report / "metrics.jsonl"
     if kept.is_file():
         # Data given by a path is called by its last part: no path of this machine goes out.
-        lines = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
-        named = [{**line, "data": Path(line["data"]).name} if "data" in line else line for line in lines]
+        named = [{**asdict(result), "data": Path(result.data).name} for result in read_results(kept)]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in named), encoding="utf-8")
     else:
         say(f"hub: the card has no figures; {for_shell('saddle', 'evaluate', run.path)} measures them")

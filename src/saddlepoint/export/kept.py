@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from saddlepoint._files import read_json
 from saddlepoint._version import __version__
 from saddlepoint.engine.state import sha256_of
 from saddlepoint.export.describe import public_config
@@ -21,6 +23,9 @@ from saddlepoint.run import Run
 
 PLACE = "export-onnx"
 """Folder in a run where graphs are looked for: where ``--format onnx`` writes them."""
+
+_NAME = re.compile(r"[a-z]+(\.half)?\.onnx")
+"""What the file of a graph is called."""
 
 _PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxscript", "torch")
 
@@ -46,8 +51,13 @@ def earlier(run: Run, key: str) -> dict[str, Any] | None:
     """Return the description of an export in the run that has this identity and whole files; None: there is none."""
     folder = run.path / PLACE
     try:
-        told: dict[str, Any] = json.loads((folder / "model.json").read_bytes())
+        told: dict[str, Any] = read_json(folder / "model.json")
         if told.get("identity") != key or "parity" not in told:
+            return None
+        # A folder that came from elsewhere may name any file, and may know what it holds.
+        if not all(_NAME.fullmatch(kept["file"]) for kept in _files(told["graphs"])):
+            return None
+        if not isinstance(told.get("half"), dict | None):
             return None
         whole = all(sha256_of(folder / kept["file"]) == kept["sha256"] for kept in _files(told["graphs"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

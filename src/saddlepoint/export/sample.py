@@ -13,9 +13,12 @@ import csv
 import hashlib
 import json
 import math
+import os
+import stat
 import struct
 import sys
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,8 @@ import onnxruntime as ort
 TYPES = ("int64", "float32")
 MOST = 2**28
 """Numbers that one sample's noise may take; what asks for more is damaged."""
+MOST_BYTES = 2**31
+"""Bytes of a graph: protocol buffers hold no more."""
 MOST_DECIMALS = 10
 TILE, GAP, GROUND = 56, 2, 64
 """Pixels to which small pictures are enlarged about, those between pictures of a sheet, and their grey level."""
@@ -37,9 +42,7 @@ def read_description(path: Path) -> dict[str, Any]:
         ValueError: if it cannot be read, or does not describe a generator.
     """
     try:
-        if path.stat().st_size > 64 * 1024**2:
-            raise ValueError("it is too large to be a description")
-        spec: dict[str, Any] = json.loads(path.read_bytes())
+        spec: dict[str, Any] = json.loads(read_file(path, 64 * 1024**2))
         demand(spec["modality"] in ("image", "vector", "sequence"), "modality")
         demand(all(isinstance(name, str) for name in spec["classes"]), "classes")
         shares = np.asarray(spec["shares"], dtype=np.float64)
@@ -69,6 +72,89 @@ def read_description(path: Path) -> dict[str, Any]:
             f"{path} does not describe a generator ({reason}): take the folder from its source again"
         ) from error
     return spec
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """Return what a file holds, if it is one: a pipe would keep the reader waiting.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is a pipe or a device, or has more than ``most`` bytes.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is no file, but a pipe or a device")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it has more than {most:,} bytes")
+    return content
+
+
+PARTS: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+}
+"""Numbers of the fields of ONNX's messages that may hold a tensor, by kind of message (onnx.proto)."""
+EXTERNAL, PLACE = 13, 14
+"""Fields of a tensor whose numbers lie in another file: its name, and that they do."""
+
+
+def reads_other_files(content: bytes) -> bool:
+    """Whether an ONNX file has numbers of a tensor in another file, which may be any on this machine.
+
+    Raises:
+        ValueError, IndexError: if it is no ONNX file.
+    """
+    waiting = [("model", memoryview(content))]
+    while waiting:
+        kind, message = waiting.pop()
+        for number, value in fields(message):
+            if kind == "tensor":
+                if number == EXTERNAL or (number == PLACE and value != 0):
+                    return True
+            elif number in PARTS[kind]:
+                if isinstance(value, int):
+                    raise ValueError("it is no ONNX file")
+                waiting.append((PARTS[kind][number], value))
+    return False
+
+
+def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Yield numbers and values of the fields of a message, as protocol buffers write it."""
+    at = 0
+    while at < len(message):
+        tag, at = whole(message, at)
+        size = {1: 8, 5: 4}.get(tag & 7, 0)
+        if tag & 7 == 0:
+            value, at = whole(message, at)
+            yield tag >> 3, value
+            continue
+        if tag & 7 == 2:
+            size, at = whole(message, at)
+        elif not size:
+            raise ValueError("it is no ONNX file")
+        if at + size > len(message):
+            raise ValueError("it ends too early")
+        yield tag >> 3, message[at : at + size]
+        at += size
+
+
+def whole(message: memoryview, at: int) -> tuple[int, int]:
+    """Return the whole number that is written at a place, and the place after it."""
+    value = shift = 0
+    while True:
+        byte = message[at]
+        value, at, shift = value | (byte & 127) << shift, at + 1, shift + 7
+        if byte < 128:
+            return value, at
+        if shift > 63:
+            raise ValueError("it is no ONNX file")
 
 
 def rules_in_a_circle(spec: dict[str, Any]) -> bool:
@@ -110,12 +196,14 @@ class Generator:
         for name, graph in self.graphs.items():
             kept = graph["half"] if half and graph.get("half") else graph
             try:
-                content = (folder / kept["file"]).read_bytes()
-            except OSError as error:
+                content = read_file(folder / kept["file"], MOST_BYTES)
+            except (OSError, ValueError) as error:
                 raise ValueError(f"{folder / kept['file']} cannot be read: {error}") from error
             if hashlib.sha256(content).hexdigest() != kept["sha256"]:
                 raise ValueError(f"{folder / kept['file']} is damaged: its checksum does not match")
             try:
+                if reads_other_files(content):
+                    raise ValueError("it has numbers in another file, which no export has")
                 self.sessions[name] = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
             except Exception as error:  # onnxruntime's errors have no kind in common
                 raise ValueError(f"{folder / kept['file']} is no graph that can be run: {error}") from error

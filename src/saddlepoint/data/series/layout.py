@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,9 @@ from saddlepoint._errors import DataError
 from saddlepoint.data.series.clock import Clock, clock_from_json
 from saddlepoint.data.tables.frame import Look
 from saddlepoint.data.tables.numbers import MOST_DECIMALS, on_grid
+
+_MOST_PLACES = 300
+"""Decimals, or zeros before the point, of a number that a float holds."""
 
 
 @dataclass(frozen=True)
@@ -297,17 +301,41 @@ def layout_from_json(kept: Mapping[str, Any]) -> Layout:
     try:
         columns = tuple(_column(column) for column in kept["columns"])
         clock = None if kept["clock"] is None else clock_from_json(kept["clock"])
+        _check_rules(columns)
         return Layout(
             columns, tuple(kept["order"]), clock, kept["label"], kept.get("group", ""),
             bool(kept.get("classes_are_series")), tuple(kept.get("calendar", ())), Look(**kept.get("look", {})),
         )  # fmt: skip
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise DataError(f"the kept description of the columns is damaged ({error}); prepare the data again") from error
 
 
 def _column(kept: Mapping[str, Any]) -> Column:
     words: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()}
-    return Column(**words)
+    column = Column(**words)
+    numbers = (column.low, column.high, column.spike or 0.0, 1.0 if column.step is None else column.step, *column.range)
+    sound = all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
+    sound = sound and (column.step is None or column.step > 0) and len(column.range) in (0, 2)
+    named = all(isinstance(name, str) for name in (column.name, *column.above)) and isinstance(column.values, tuple)
+    places = column.decimals is None or (type(column.decimals) is int and abs(column.decimals) <= _MOST_PLACES)
+    if not sound or not named or not places or (column.above and not column.range):
+        raise ValueError(f"column {str(column.name)[:60]!r} cannot be as it is described")
+    return column
+
+
+def _check_rules(columns: Sequence[Column]) -> None:
+    """Refuse rules between columns that name none, or go round in a circle.
+
+    Raises:
+        ValueError: naming a column.
+    """
+    known = {column.name for column in columns}
+    above = {column.name: set(column.above) for column in columns}
+    while free := [name for name, bounds in above.items() if bounds <= known - above.keys()]:
+        for name in free:
+            del above[name]
+    if above:
+        raise ValueError(f"the rule of column {next(iter(above))[:60]!r} cannot be kept")
 
 
 def plain_layout(features: int) -> Layout:

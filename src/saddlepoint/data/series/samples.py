@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint._errors import ConfigError, DataError, suggest
+from saddlepoint._files import written
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.options import Options
 from saddlepoint.data.series.calendar import phases
@@ -63,19 +63,18 @@ def write_samples(
     if kind not in FORMATS:
         raise ConfigError(f"'{path}' should end in .csv, .parquet or .npz for samples of series")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
     times = times_of(layout, x, labels) if times is None else times
-    if kind == "npz":
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **_arrays(layout.restore(x), layout, labels, times))
-    elif kind == "csv":
-        temporary.write_bytes(csv_text(x, layout, labels, classes, times))
-    else:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+    with written(path) as place:
+        if kind == "npz":
+            with place.open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **_arrays(layout.restore(x), layout, labels, times))
+        elif kind == "csv":
+            place.write_bytes(csv_text(x, layout, labels, classes, times))
+        else:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
 
-        pq.write_table(pa.table(table_of(x, layout, labels, classes, times)), temporary)
-    os.replace(temporary, path)
+            pq.write_table(pa.table(table_of(x, layout, labels, classes, times)), place)
     return path
 
 

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 from fastapi import FastAPI, Response
-from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
+from fastapi.responses import PlainTextResponse, RedirectResponse
 from nicegui import Client, ui
 from nicegui import app as nicegui
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from saddlepoint._errors import DataError, SaddlepointError
+from saddlepoint._files import read_plain
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.serve.studio import compare, experiment, parts, run, runs, training
 from saddlepoint.serve.studio.desk import Desk
@@ -24,6 +25,17 @@ from saddlepoint.serve.studio.thumbnails import thumbnail
 LOOPBACK = ("127.0.0.1", "localhost")
 _COOKIE = "saddlepoint-token"
 _ASKS = "this studio asks for its token: open it as ?token=..."
+
+
+_MOST_SHOWN = 64 * 1024**2
+
+
+def _of_run(path: Path) -> bytes | None:
+    """Return a picture or a page of a run; None if there is none, or it leads elsewhere."""
+    try:
+        return read_plain(path, _MOST_SHOWN)
+    except (OSError, ValueError):
+        return None
 
 
 def make_app(runs_folder: str | Path, host: str = LOOPBACK[0], token: str | None = None) -> FastAPI:
@@ -44,10 +56,10 @@ def make_app(runs_folder: str | Path, host: str = LOOPBACK[0], token: str | None
     @app.get("/snapshot/{name}/{step}.png")
     def snapshot(name: str, step: int) -> Response:
         folder = desk.shelf.path(name)
-        picture = None if folder is None else folder / "samples" / f"step{step:08d}.png"
-        if picture is None or not picture.is_file():
+        content = None if folder is None else _of_run(folder / "samples" / f"step{step:08d}.png")
+        if content is None:
             return PlainTextResponse(f"there is no snapshot of step {step} of run '{name}'", status_code=404)
-        return FileResponse(picture)
+        return Response(content, media_type="image/png")
 
     @app.get("/thumbnail/{name}/{step}.png")
     def small(name: str, step: int) -> Response:
@@ -62,10 +74,10 @@ def make_app(runs_folder: str | Path, host: str = LOOPBACK[0], token: str | None
     @app.get("/report/{name}")
     def report(name: str) -> Response:
         folder = desk.shelf.path(name)
-        page = None if folder is None else RunFolder(folder).report / "index.html"
-        if page is None or not page.is_file():
+        content = None if folder is None else _of_run(RunFolder(folder).report / "index.html")
+        if content is None:
             return PlainTextResponse(f"run '{name}' has no report yet: measure it on its page", status_code=404)
-        return FileResponse(page, headers={"Content-Security-Policy": _NO_SCRIPTS})
+        return Response(content, media_type="text/html", headers={"Content-Security-Policy": _NO_SCRIPTS})
 
     @app.post("/bring/{ticket}")
     async def bring(ticket: str, path: str, request: Request) -> Response:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nicegui import ui
 
+from saddlepoint._errors import DataError
+from saddlepoint._files import read_json
 from saddlepoint._quoting import for_shell
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.evaluate import (
@@ -28,7 +29,7 @@ from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.desk import Desk
 from saddlepoint.shelf import Entry
 
-_EVERY_SECONDS = 1.0
+_EVERY_SECONDS, _MOST_SUMMARY = 1.0, 1024**2
 BLIND = "by plain pixels: a good value says nothing"
 
 
@@ -39,13 +40,16 @@ def results_of(folder: Path) -> list[Result]:
 
 def verdict_of(results: Sequence[Result]) -> str:
     """Return the whole evaluation in a sentence or two; "" without any."""
-    return report_of(results).verdict if results else ""
+    try:
+        return report_of(results).verdict if results else ""
+    except DataError as error:
+        return str(error)
 
 
 def limits_of(folder: Path) -> list[str]:
     """Return what a reader of the figures must know first, and what was not measured, as the last report says it."""
     try:
-        kept = json.loads((RunFolder(folder).report / "summary.json").read_text(encoding="utf-8"))
+        kept = read_json(RunFolder(folder).report / "summary.json", _MOST_SUMMARY)
         return [*map(str, kept["limits"]), *left_out(kept["omitted"])]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,9 @@ from PIL import Image, ImageFilter
 
 from saddlepoint import curves, explore
 from saddlepoint._errors import DataError
+from saddlepoint._files import open_plain, parse_json
 from saddlepoint.data import Dataset
-from saddlepoint.explore import encoded, read_snapshot, tile
+from saddlepoint.explore import encoded, opened, read_snapshot, tile
 
 _SIDE = 128
 _MOST = 3
@@ -35,14 +35,14 @@ def thumbnail(path: Path, side: int = _SIDE) -> bytes:
 def _drawn(path: Path, changed: int, side: int) -> bytes:
     try:
         tiles = read_snapshot(path)
-        with Image.open(path) as picture:
-            columns = int(json.loads(picture.text["saddlepoint"])["columns"])  # type: ignore[attr-defined]
+        with open_plain(path) as file, opened(file) as picture:
+            columns = int(parse_json(picture.text["saddlepoint"])["columns"])  # type: ignore[attr-defined]
             if len(tiles) == 1:
                 # Points of a plot would vanish.
                 small = picture.convert("RGB").filter(ImageFilter.MinFilter(3))
                 small.thumbnail((2 * side, 2 * side), Image.Resampling.LANCZOS)
                 return encoded(small)
-    except (OSError, KeyError, ValueError, AttributeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is no snapshot ({error!r})") from error
     across = max(1, min(_MOST, columns, round(side / max(tiles.shape[2:]))))
     down = max(1, min(across, len(tiles) // columns))
