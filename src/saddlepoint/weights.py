@@ -161,15 +161,14 @@ _AXES = {"image": 3, "vector": 1, "sequence": 2}
 _MOST_NUMBERS = {"image": 2**24, "vector": 2**24, "sequence": 2**20}
 """Numbers of one sample: what generates windows step by step has few weights for windows of any length."""
 
-LONGEST_CLASS = 200
-"""Characters of the name of a class."""
-
-_CONTROL = {"Cc", "Zl", "Zp", "Cs"}
-"""Unicode's categories of what breaks a line or moves a cursor; marks of direction are part of Arabic names."""
+LONGEST_CLASS = 1000
+"""Characters of the name of a class, as many as of a label in a table."""
 
 
 def check_classes(names: Any) -> tuple[str, ...]:
-    """Return names of classes, if all are text that can be shown in a line.
+    """Return names of classes, if all are text that can be written as UTF-8.
+
+    Control characters are no reason to refuse one, for there is data with them: `_quoting` shows them as escapes.
 
     Raises:
         ValueError: naming the first that is not.
@@ -177,10 +176,11 @@ def check_classes(names: Any) -> tuple[str, ...]:
     if not isinstance(names, list | tuple):
         raise ValueError(f"classes are {str(names)[:60]!r}, but must be a list of names")
     for name in names:
-        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_CLASS or _CONTROL & set(map(category, name)):
+        # Half a pair of surrogates stands for a byte of a file's name that is no text; no page can be sent one.
+        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_CLASS or "Cs" in map(category, name):
             raise ValueError(
-                f"a class is called {str(name)[:60]!r}, but a name must be text of at most {LONGEST_CLASS} characters "
-                "without control characters"
+                f"a class is called {str(name)[:60]!r}, but a name must be text (UTF-8) of at most {LONGEST_CLASS:,} "
+                "characters"
             )
     return tuple(names)
 
