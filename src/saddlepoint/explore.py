@@ -22,7 +22,9 @@ from saddlepoint import curves
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint._types import to_bytes, to_words
 from saddlepoint.curves import scatter
+from saddlepoint.data import limits
 from saddlepoint.data.dataset import bytes_of
+from saddlepoint.data.images.opening import Unreadable, open_image
 from saddlepoint.data.images.write import deep_png
 from saddlepoint.engine.folder import snapshots_in
 from saddlepoint.metrics.distances import Rows, nearest
@@ -379,12 +381,14 @@ def read_snapshot(path: str | Path, layout: dict[str, Any] | None = None) -> np.
         DataError: if the file is no picture, or carries no layout and none is given, or does not match it.
     """
     try:
-        with Image.open(path) as picture:
+        with open_image(Path(path), str(path), limits.OWN_PIXELS) as picture:
             layout = layout or json.loads(picture.text[_KEY])  # type: ignore[attr-defined]
             count, columns, gap = (int(layout[key]) for key in ("n", "columns", "gap"))
             channels, height, width = (int(size) for size in layout["shape"])
+            if min(count, columns, height, width) < 1 or gap < 0:
+                raise ValueError(f"layout {layout}")
             pixels = np.asarray(picture.convert(_MODES[channels]))
-    except (OSError, AttributeError, KeyError, ValueError, SyntaxError) as error:
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, SyntaxError, RecursionError, Unreadable) as error:
         raise DataError(
             f"{path} is not a grid of samples written by save_snapshot ({error!r}); give its layout, "
             "or choose another file"

@@ -14,7 +14,6 @@ from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.decode import (
     Look,
-    Unreadable,
     decode,
     is_grey,
     look_from_json,
@@ -22,6 +21,7 @@ from saddlepoint.data.images.decode import (
     strict_pillow,
 )
 from saddlepoint.data.images.depth import Levels
+from saddlepoint.data.images.opening import Unreadable, Work
 from saddlepoint.data.images.prepare import look_for, survey_source
 from saddlepoint.data.images.shape import Planes, shape_to
 from saddlepoint.data.labels.splits import split_word
@@ -61,10 +61,11 @@ def load_samples(path: str | Path, dataset: Dataset) -> tuple[np.ndarray, np.nda
         )
     rows: list[np.ndarray] = []
     labels: list[Label] = []
+    work = Work()
     with strict_pillow():
         look = dataset.look if source.modality != "image" else _sample_look(str(path), source, dataset)
         for item in source.items():
-            rows.append(_row(item, shape, dataset, look))
+            rows.append(_row(item, shape, dataset, look, work))
             labels.append(item.label)
     if not rows:
         raise DataError(f"'{path}' holds no samples")
@@ -72,7 +73,12 @@ def load_samples(path: str | Path, dataset: Dataset) -> tuple[np.ndarray, np.nda
 
 
 def read_picture(
-    payload: bytes, origin: str, shape: tuple[int, ...], fit: str = "crop", look: Look | None = None
+    payload: bytes,
+    origin: str,
+    shape: tuple[int, ...],
+    fit: str = "crop",
+    look: Look | None = None,
+    most_pixels: int | None = None,
 ) -> np.ndarray:
     """Read a picture for a generator that takes or makes images: cropped or padded, and resized to its shape.
 
@@ -82,6 +88,7 @@ def read_picture(
         shape: (channel, height, width).
         fit: crop or pad, as the data of the training were.
         look: how those were decoded; None: in the usual way.
+        most_pixels: that it may have, such as `limits.SERVED_PIXELS`; None: as for pictures of a data set.
 
     Returns:
         (channel, height, width), uint8 or, where 16 bits are kept, uint16.
@@ -93,7 +100,7 @@ def read_picture(
     look = look or Look(alpha=channels == 4)
     try:
         with strict_pillow():
-            picture = decode(open_picture(payload, origin), Counter(), look)
+            picture = decode(open_picture(payload, origin, most_pixels), Counter(), look, max(height, width))
             return shape_to(picture, (width, height), channels, fit, look.ground)
     except Unreadable as error:
         raise DataError(f"{origin} cannot be read ({error}); give a picture such as PNG or JPEG") from error
@@ -106,7 +113,7 @@ def look_of(data: Mapping[str, Any]) -> Look:
     return look_for(Options.of(**preparation_of(data)))
 
 
-def _row(item: Item, shape: tuple[int, ...], dataset: Dataset, look: Look) -> np.ndarray:
+def _row(item: Item, shape: tuple[int, ...], dataset: Dataset, look: Look, work: Work) -> np.ndarray:
     if dataset.modality == "vector":
         vector = np.asarray(item.payload, dtype=np.float32)
         if vector.shape != shape:
@@ -114,7 +121,10 @@ def _row(item: Item, shape: tuple[int, ...], dataset: Dataset, look: Look) -> np
         return vector
     channels, height, width = shape
     try:
-        picture = decode(open_picture(item.payload, item.origin), Counter(), look)
+        opened = open_picture(item.payload, item.origin)
+        work.size += len(item.payload) if isinstance(item.payload, bytes) else item.payload.nbytes
+        work.add(opened, item.origin)
+        picture = decode(opened, Counter(), look)
     except Unreadable as error:
         raise DataError(
             f"sample {item.origin} cannot be read ({error}); every sample counts: mend or remove it"

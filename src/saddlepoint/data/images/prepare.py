@@ -14,9 +14,10 @@ from saddlepoint._errors import DataError
 from saddlepoint.data import cache
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images import decode as decoding
-from saddlepoint.data.images.decode import USUAL, Look, Unreadable, decode, ground_of, strict_pillow
+from saddlepoint.data.images.decode import USUAL, Look, decode, ground_of, strict_pillow
 from saddlepoint.data.images.depth import Levels, choose_levels
 from saddlepoint.data.images.duplicates import Copies, repeats
+from saddlepoint.data.images.opening import Unreadable
 from saddlepoint.data.images.shape import shape_to
 from saddlepoint.data.images.splits import assign_splits, keep_all
 from saddlepoint.data.images.survey import Survey
@@ -310,7 +311,7 @@ def _write_images(source: Source, options: Options, survey: Survey, path: Path, 
                     return None
                 rows.shape = target.shape
                 try:
-                    picture = decode(image, rows.done, target.look)
+                    picture = decode(image, rows.done, target.look, max(target.size))
                 except Unreadable as problem:
                     survey.unreadable.append((origin, str(problem)))
                     continue

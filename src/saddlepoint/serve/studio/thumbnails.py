@@ -11,7 +11,8 @@ from PIL import Image, ImageFilter
 
 from saddlepoint import curves, explore
 from saddlepoint._errors import DataError
-from saddlepoint.data import Dataset
+from saddlepoint.data import Dataset, limits
+from saddlepoint.data.images.opening import Unreadable, open_image
 from saddlepoint.explore import encoded, read_snapshot, tile
 
 _SIDE = 128
@@ -35,14 +36,14 @@ def thumbnail(path: Path, side: int = _SIDE) -> bytes:
 def _drawn(path: Path, changed: int, side: int) -> bytes:
     try:
         tiles = read_snapshot(path)
-        with Image.open(path) as picture:
+        with open_image(path, path.name, limits.OWN_PIXELS) as picture:
             columns = int(json.loads(picture.text["saddlepoint"])["columns"])  # type: ignore[attr-defined]
             if len(tiles) == 1:
                 # Points of a plot would vanish.
                 small = picture.convert("RGB").filter(ImageFilter.MinFilter(3))
                 small.thumbnail((2 * side, 2 * side), Image.Resampling.LANCZOS)
                 return encoded(small)
-    except (OSError, KeyError, ValueError, AttributeError) as error:
+    except (OSError, KeyError, ValueError, AttributeError, Unreadable) as error:
         raise DataError(f"{path} is no snapshot ({error!r})") from error
     across = max(1, min(_MOST, columns, round(side / max(tiles.shape[2:]))))
     down = max(1, min(across, len(tiles) // columns))
