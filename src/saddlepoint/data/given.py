@@ -21,7 +21,7 @@ from saddlepoint.data.images.decode import (
     strict_pillow,
 )
 from saddlepoint.data.images.depth import Levels
-from saddlepoint.data.images.opening import Unreadable, Work
+from saddlepoint.data.images.opening import Unreadable, Work, work_of
 from saddlepoint.data.images.prepare import look_for, survey_source
 from saddlepoint.data.images.shape import Planes, shape_to
 from saddlepoint.data.labels.splits import split_word
@@ -61,7 +61,7 @@ def load_samples(path: str | Path, dataset: Dataset) -> tuple[np.ndarray, np.nda
         )
     rows: list[np.ndarray] = []
     labels: list[Label] = []
-    work = Work()
+    work = Work(source.size)
     with strict_pillow():
         look = dataset.look if source.modality != "image" else _sample_look(str(path), source, dataset)
         for item in source.items():
@@ -122,8 +122,8 @@ def _row(item: Item, shape: tuple[int, ...], dataset: Dataset, look: Look, work:
     channels, height, width = shape
     try:
         opened = open_picture(item.payload, item.origin)
-        work.size += len(item.payload) if isinstance(item.payload, bytes) else item.payload.nbytes
-        work.add(opened, item.origin)
+        work.file(item.payload)
+        work.add(work_of(opened), item.origin)
         picture = decode(opened, Counter(), look)
     except Unreadable as error:
         raise DataError(

@@ -18,7 +18,7 @@ from saddlepoint.data import in_memory, names
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.decode import USUAL, Look, decode, strict_pillow
 from saddlepoint.data.images.duplicates import Copies, Pair, repeats
-from saddlepoint.data.images.opening import Unreadable
+from saddlepoint.data.images.opening import Unreadable, Work
 from saddlepoint.data.images.prepare import MAX_UNREADABLE, MIN_ROWS, dedupe_finding, done_findings, plan, survey_source
 from saddlepoint.data.images.survey import Survey
 from saddlepoint.data.kinds import ARRAYS, is_windows, kind_of
@@ -204,7 +204,7 @@ def _look(source: Source, options: Options) -> _Seen:
     # Too many unreadable pictures are told of later.
     with contextlib.suppress(DataError):
         seen.look = plan(seen.survey, options).look
-    again = Survey(grey=False, every=options.pages == "all")
+    again = Survey(grey=False, every=options.pages == "all", work=Work(source.size))
     for item in source.told("comparing"):
         for image, origin in again.pictures(item.payload, item.origin):
             try:

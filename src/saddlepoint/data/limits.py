@@ -28,8 +28,12 @@ DRAFT_PIXELS = 16 * 10**6
 """Pixels from which a JPEG is decoded at a half, a quarter or an eighth, if that is still twice the size needed."""
 
 MOST_WORK, WORK_PER_BYTE = 160 * 10**6, 16
-"""Pixels of all pictures of a data set (in units of one RGB pixel, see `images.opening.work_of`), and for each byte of
-their files. Photographs have 1 to 10 pixels a byte, drawings up to 50."""
+"""What decoding the rows of a data set takes, in pixels of an RGB PNG (`images.opening.work_of`): so many, and so many
+for each byte of its files as they lie on the disk. Photographs have 1 to 10 pixels a byte, drawings up to 50."""
+WORK_OF_PICTURE, WORK_OF_ROW = 4000, 100
+"""Of opening a picture, and of a row of an array, beside its pixels."""
+MOST_SPREAD = 4
+"""Bytes of arrays for each byte on the disk up to which they are not counted: they are hardly packed."""
 
 MOST_SCANS = 64
 """Scans of a JPEG: each goes over all of its pixels. Progressive ones have about 10."""
@@ -46,9 +50,25 @@ MOST_MEMBER = 512 * 1024**2
 """Bytes of one picture in an archive."""
 MAX_RATIO, RATIO_FROM = 200, 16 * 1024**2
 """Bytes unpacked for each byte packed, of members from so many bytes."""
+MOST_UNPACKED, UNPACKED_PER_BYTE = 512 * 1024**2, 50
+"""Bytes that all of an archive unpacks to: so many, and so many for each byte of the archive."""
 
 MOST_COLUMNS = 10_000
 """Columns of a table."""
+
+
+LIFT = "or set SADDLEPOINT_LIMITS=off if you trust it"
+
+
+MOST_CELLS, _CELLS_A_ROW = 10**7, 3
+"""Cells of a table of labels or records, each of which becomes an object; a row takes as much as three of them."""
+MOST_MEMBERS, _BYTES_A_MEMBER = 50_000, 100
+"""Members of a tar, each of which takes some 30 microseconds; and one for each so many bytes."""
+MOST_GROUP, GROUP_PER_BYTE, GROUP_BATCH = 128 * 1024**2, 20, 256 * 1024**2
+"""Bytes of a column in one group of rows of a parquet file of images, and for each byte packed; and of a batch of rows
+if each had the largest value that the group may hold."""
+MOST_WORD = 1000
+"""Characters of a label."""
 
 
 def lifted() -> bool:
@@ -56,7 +76,23 @@ def lifted() -> bool:
     return os.environ.get("SADDLEPOINT_LIMITS", "").lower() == "off"
 
 
-LIFT = "or set SADDLEPOINT_LIMITS=off if you trust it"
+def check_unpacked(where: str, unpacked: int, size: int) -> None:
+    """Refuse an archive or a packed file by what it says that it unpacks to.
+
+    Args:
+        where: the file, for messages.
+        unpacked: bytes of all that is read of it.
+        size: bytes of the file.
+
+    Raises:
+        DataError: if they are more than `MOST_UNPACKED`, and more than `UNPACKED_PER_BYTE` for each byte of the file.
+    """
+    most = MOST_UNPACKED + UNPACKED_PER_BYTE * size
+    if unpacked > most and not lifted():
+        raise DataError(
+            f"{where} unpacks to {unpacked:,} bytes, and of a file of {size:,} at most {most:,} are unpacked; unpack "
+            f"it yourself, {LIFT}"
+        )
 
 
 def check_columns(where: str, count: int) -> None:
@@ -69,6 +105,31 @@ def check_columns(where: str, count: int) -> None:
         raise DataError(f"{where} has {count:,} columns, more than {MOST_COLUMNS:,}; give fewer")
 
 
+def check_members(where: str, count: int, size: int) -> None:
+    """Refuse an archive of a great many members; called while they are counted.
+
+    Raises:
+        DataError: if there are more than `MOST_MEMBERS`, and more than one for each 100 bytes of the file.
+    """
+    most = MOST_MEMBERS + size // _BYTES_A_MEMBER
+    if count > most and not lifted():
+        raise DataError(f"{where} holds more than {most:,} members in {size:,} bytes; unpack it yourself, {LIFT}")
+
+
+def check_cells(where: str, rows: int, columns: int) -> None:
+    """Refuse a table of labels, or of records, that would take too much memory.
+
+    Raises:
+        DataError: if it has more than `MOST_COLUMNS` columns or `MOST_CELLS` cells.
+    """
+    check_columns(where, columns)
+    if (rows + _CELLS_A_ROW) * (columns + _CELLS_A_ROW) > MOST_CELLS and not lifted():
+        raise DataError(
+            f"{where} has {rows:,} rows of {columns:,} columns, and at most {MOST_CELLS:,} cells are read; keep the "
+            f"columns that are needed, {LIFT}"
+        )
+
+
 class Texts:
     """The files of labels of one data set, counted while they are read.
 
@@ -79,20 +140,22 @@ class Texts:
     def __init__(self, where: str) -> None:
         self.where, self.left = where, MOST_TEXTS
 
-    def room(self, name: str, size: int) -> None:
-        """Count a file of ``size`` bytes before it is read or unpacked.
+    def room(self, name: str, size: int, must: bool) -> bool:
+        """Count a file before it is read or unpacked, and return whether there is room for it.
+
+        Args:
+            name: of the file.
+            size: bytes.
+            must: whether it is called as label files are; others are then left aside.
 
         Raises:
-            DataError: if it is larger than `MOST_TEXT`, or all of them are larger than `MOST_TEXTS`.
+            DataError: if one that is called so is larger than `MOST_TEXT`, or all of them than `MOST_TEXTS`.
         """
-        if size > MOST_TEXT:
+        fits = size <= min(MOST_TEXT, self.left)
+        if must and not fits:
             raise DataError(
-                f"{self.where}: {name} has {size:,} bytes; files of labels are read up to {MOST_TEXT:,}: keep the "
-                "columns that are needed, or leave it out"
+                f"{self.where}: {name} has {size:,} bytes; of files of labels {MOST_TEXT:,} bytes each and "
+                f"{MOST_TEXTS:,} together are read: keep the columns that are needed, or leave it out"
             )
-        self.left -= size
-        if self.left < 0:
-            raise DataError(
-                f"{self.where}: {name} and the files of labels before it have more than {MOST_TEXTS:,} bytes; leave "
-                "some out"
-            )
+        self.left -= size if fits else 0
+        return fits

@@ -13,6 +13,7 @@ from saddlepoint.data.images.headers import SCAN, Costly, check_head
 from saddlepoint.data.options import MIN_SIDE
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL import Image
 
 _DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
@@ -158,36 +159,50 @@ def may_draft(image: Image.Image) -> bool:
 
 def work_of(image: Image.Image) -> float:
     """Return what decoding an opened picture takes, in pixels of an RGB PNG."""
+    if not image.format:
+        return image.width * image.height * len(image.getbands()) / 3 + limits.WORK_OF_ROW
     layered = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
     weight = _LAYERED if layered or is_wide(image) else _MODES.get(image.mode, 1.5)
-    return image.width * image.height * weight * _SLOW.get(image.format or "", max(1.0, _scans(image) / 4))
+    weight *= _SLOW.get(image.format, max(1.0, _scans(image) / 4))
+    return limits.WORK_OF_PICTURE + image.width * image.height * weight
 
 
 class Work:
-    """What decoding the pictures of one data set takes, counted before each is decoded.
+    """What decoding the rows of one data set takes, counted before each is decoded.
 
-    Attributes:
-        done: pixels, in units of `work_of`.
-        size: bytes of the files.
+    Args:
+        size: bytes of its files; None: those of its pictures, as far as they were seen.
     """
 
-    def __init__(self) -> None:
-        self.done, self.size = 0.0, 0
+    def __init__(self, size: int | None = None) -> None:
+        self.size, self.done, self.seen, self.unpacked = size, 0.0, 0, 0
 
-    def add(self, image: Image.Image, origin: str) -> None:
-        """Count a picture.
+    def file(self, payload: bytes | np.ndarray) -> None:
+        """Count the bytes of a row."""
+        if isinstance(payload, bytes):
+            self.seen += len(payload)
+        else:
+            self.unpacked += payload.nbytes
+
+    def add(self, work: float, origin: str) -> None:
+        """Count a picture or another row, which takes so much.
 
         Raises:
             DataError: if it is one too many.
         """
-        self.done += work_of(image)
-        most = limits.MOST_WORK + limits.WORK_PER_BYTE * self.size
-        if self.done > most and not limits.lifted():
-            raise DataError(
-                f"the pictures up to {origin} have {self.done / 1e6:,.0f} million pixels in {self.size:,} bytes, more "
-                f"than {limits.MOST_WORK / 1e6:,.0f} million and {limits.WORK_PER_BYTE} for each byte: nearly all of "
-                f"them is packed away; scale the pictures down first, {limits.LIFT}"
-            )
+        self.done += work
+        size = self.seen + self.unpacked if self.size is None else self.size
+        most = limits.MOST_WORK + limits.WORK_PER_BYTE * size
+        if self.done <= most or limits.lifted() or self.seen + self.unpacked == 0:
+            return
+        if not self.seen and self.unpacked <= limits.MOST_SPREAD * size:
+            return
+        raise DataError(
+            f"the rows up to {origin} take as much work as {self.done / 1e6:,.0f} million pixels in a file of "
+            f"{size:,} bytes, and at most {most / 1e6:,.0f} million are decoded ({limits.MOST_WORK / 1e6:,.0f} million "
+            f"and {limits.WORK_PER_BYTE} for each byte): nearly all of it is packed away; scale pictures down first, "
+            f"{limits.LIFT}"
+        )
 
 
 def refuse_tiny(image: Image.Image) -> None:

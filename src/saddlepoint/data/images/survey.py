@@ -13,7 +13,7 @@ from saddlepoint._errors import DataError
 from saddlepoint.data.images import depth, pages
 from saddlepoint.data.images.decode import decode, grey_by_mode, is_grey, open_picture
 from saddlepoint.data.images.depth import Extent, NotFinite
-from saddlepoint.data.images.opening import Unreadable, Work, may_draft, refuse_tiny
+from saddlepoint.data.images.opening import Unreadable, Work, may_draft, refuse_tiny, work_of
 from saddlepoint.data.options import shown_size
 from saddlepoint.data.plan import Finding
 
@@ -68,13 +68,13 @@ class Survey:
             DataError: if a picture, or all of them together, would be too costly to decode.
         """
         seen = self.total
-        self.work.size += len(payload) if isinstance(payload, bytes) else payload.nbytes
+        self.work.file(payload)
         try:
             image = open_picture(payload, origin)
             number = pages.count(image)
             for page, one in enumerate(pages.each(image, number, self.paged, self.every), 1):
                 refuse_tiny(one)
-                self.work.add(one, origin)
+                self.work.add(work_of(one), origin)
                 self.total += 1
                 size, mode = one.size, depth.mode_of(one)
                 self._look_into(one, payload, origin)

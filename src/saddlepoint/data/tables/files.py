@@ -132,7 +132,7 @@ def _named(names: Iterable[str]) -> tuple[list[str], tuple[str, ...]]:
     """Return unique names, and which of them the file does not have: the first is "", others say their place."""
     found, nameless = list[str](), list[str]()
     for place, name in enumerate(names):
-        unique = name or ("" if "" not in found else f"(column {place + 1})")
+        unique = name or ("" if not nameless else f"(column {place + 1})")
         nameless += [] if name else [unique]
         found.append(unique)
     return found, tuple(nameless)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,7 +194,7 @@ def _names(path: Path, table: _Sheet) -> tuple[dict[int, str], int]:
     ]
     filled = [any(not _empty(row[place]) for row in table.rows) for place in range(width)]
     names = {place: texts[place] or f"column{place + 1}" for place in range(width) if texts[place] or filled[place]}
-    twice = sorted({name for name in names.values() if list(names.values()).count(name) > 1})
+    twice = sorted(name for name, count in Counter(names.values()).items() if count > 1)
     if twice:
         raise DataError(f"{path}: the sheet '{table.name}' names a column '{twice[0]}' twice; rename one")
     return names, width - len(names)
