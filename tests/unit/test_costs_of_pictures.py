@@ -203,9 +203,7 @@ def test_the_pixels_of_a_whole_set_count(tmp_path: Path, monkeypatch: pytest.Mon
     flat = np.zeros((100, 100), np.uint8)
     root = write_folder(tmp_path / "d", [np.roll(flat + (np.arange(100) == k), k) for k in range(20)])
     monkeypatch.setattr(limits, "MOST_WORK", 50_000)
-    with pytest.raises(
-        DataError, match=r"0007.png take .* million pixels .* scale pictures down first, or set SADDLEPOINT"
-    ):
+    with pytest.raises(DataError, match=r"0007.png take .* million pixels .* scale pictures down first, or"):
         load_dataset(str(root))
     monkeypatch.setenv("SADDLEPOINT_LIMITS", "off")
     assert _rows(root) == 20
