@@ -55,6 +55,9 @@ MOST_UNPACKED, UNPACKED_PER_BYTE = 512 * 1024**2, 50
 
 MOST_COLUMNS = 10_000
 """Columns of a table."""
+MOST_TABLE, TABLE_PER_BYTE = 8 * 10**6, 1
+"""Cells of a table of series, each of which takes about 50 bytes and a third of a microsecond; and for each byte of its
+file. A plain CSV has two bytes or more for each cell."""
 
 
 LIFT = "or set SADDLEPOINT_LIMITS=off if you trust it"
@@ -127,6 +130,25 @@ def check_cells(where: str, rows: int, columns: int) -> None:
         raise DataError(
             f"{where} has {rows:,} rows of {columns:,} columns, and at most {MOST_CELLS:,} cells are read; keep the "
             f"columns that are needed, {LIFT}"
+        )
+
+
+def check_table(where: str, cells: int, size: int) -> None:
+    """Refuse a table of series of which nearly all is packed away; called as soon as its cells are known.
+
+    Args:
+        where: the file, for messages.
+        cells: rows times columns; of texts, eighths of their bytes.
+        size: bytes of the file.
+
+    Raises:
+        DataError: if they are more than `MOST_TABLE`, and more than `TABLE_PER_BYTE` for each byte of the file.
+    """
+    most = MOST_TABLE + TABLE_PER_BYTE * size
+    if cells > most and not lifted():
+        raise DataError(
+            f"{where} holds {cells:,} cells or more, and of a file of {size:,} bytes at most {most:,} are read; take "
+            f"fewer --columns or fewer rows, {LIFT}"
         )
 
 

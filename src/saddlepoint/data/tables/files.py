@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from saddlepoint._errors import DataError
+from saddlepoint.data import limits
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, as_findings
+from saddlepoint.data.tables.feather import check_feather
 from saddlepoint.data.tables.formats import ARRAYS, READERS
 from saddlepoint.data.tables.forms import says_time
 from saddlepoint.data.tables.frame import Frame, Look
@@ -191,8 +193,11 @@ def _of_arrow(path: Path, options: Options) -> Opened:
                         f"{path} holds more than a quarter of the memory ({rows:,} rows of {len(names)} columns); take "
                         "fewer --columns, or fewer rows"
                     )
-                table = file.read(columns=names, use_threads=False)
+                limits.check_columns(str(path), len(names))
+                limits.check_table(str(path), rows * len(names), path.stat().st_size)
+            table = _parquet(path, names, schema)
         else:
+            check_feather(path)
             table = feather.read_table(path, use_threads=False)
         kept = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
@@ -204,6 +209,34 @@ def _of_arrow(path: Path, options: Options) -> Opened:
         else ()
     )
     return of_table(str(path), table, index)
+
+
+def _parquet(path: Path, names: Sequence[str], schema: Any) -> Any:
+    """Return columns of a parquet file; of texts, a dictionary may hold one large value for all rows.
+
+    Raises:
+        DataError: if its texts are too large in full.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    kinds = {field.name: field.type for field in schema}
+    texts = [n for n in names if pa.types.is_string(kinds[n]) or pa.types.is_large_string(kinds[n])]
+    with pq.ParquetFile(path, read_dictionary=texts) as file:
+        table = file.read(columns=list(names), use_threads=False)
+    total = 0
+    for name in texts:
+        column = table.column(name)
+        if not pa.types.is_dictionary(column.type):
+            continue
+        for chunk in column.chunks:
+            lengths = pc.binary_length(chunk.dictionary).take(chunk.indices)
+            total += int(pc.sum(lengths.cast(pa.int64())).as_py() or 0)
+            limits.check_table(str(path), total // 8, path.stat().st_size)
+        place = table.column_names.index(name)
+        table = table.set_column(place, schema.field(name), column.cast(kinds[name]))
+    return table
 
 
 MOST_JSON = 256 * 1024**2
@@ -232,6 +265,9 @@ def _of_json(path: Path) -> Opened:
     records = _records(path)
     if records is None:
         raise DataError(f"{path} is no list of records in JSON; give a list of objects, or one object a line")
+    names = {name for record in records for name in record}
+    limits.check_columns(str(path), len(names))
+    limits.check_table(str(path), len(records) * len(names), path.stat().st_size)
     return _of_frame(path, Frame(pd.DataFrame(records)))
 
 
@@ -239,6 +275,7 @@ def _of_frame(path: Path, frame: Frame) -> Opened:
     """Return what another reader made of a file."""
     import pyarrow as pa
 
+    limits.check_columns(str(path), len(frame.data.columns))
     arrays = {}
     for place, name in enumerate(frame.data.columns):
         series = frame.data.iloc[:, place]
