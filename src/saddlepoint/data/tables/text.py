@@ -264,6 +264,8 @@ class _Blanks(io.RawIOBase):
         text = self.left + block
         cut = text.rfind(b"\n") + 1 if block else len(text)
         self.left = text[cut:]
+        if len(self.left) > 2 * _BLOCK:
+            raise ValueError(f"a line has more than {2 * _BLOCK:,} bytes")
         lines = [
             re.sub(rb'("[^"]*")|[ \t]+', lambda m: m[1] or b"\t", line.strip()) for line in text[:cut].splitlines()
         ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint.data import limits
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
@@ -120,6 +121,7 @@ def _ts_case(path: Path, line: int, text: str, header: Mapping[str, list[str]], 
         channels = [[value for _, value in channel] for channel in pairs]
     else:
         channels = [part.split(",") for part in parts]
+    limits.check_columns(f"{path}, line {line}", len(channels))
     if not channels or len({len(channel) for channel in channels}) > 1:
         raise DataError(f"{path}, line {line}: channels of a series have {sorted({len(c) for c in channels})} values; "
                         "all must have as many")  # fmt: skip
@@ -148,6 +150,7 @@ def read_tsf(path: Path, options: Options) -> Frame:
             key = words[0].lower()
             if key == "@attribute" and len(words) == 3:
                 kinds.append((words[1], words[2].lower()))
+                limits.check_columns(str(path), len(kinds))
             frequency = words[1].lower() if key == "@frequency" and len(words) == 2 else frequency
             data = key == "@data"
         elif not text.startswith("#"):
@@ -238,6 +241,7 @@ def read_arff(path: Path, options: Options) -> Frame:
                 relational = True
             elif match:
                 names.append((match[1].strip("'\""), match[2].strip().lower()))
+                limits.check_columns(str(path), len(names))
             data = text.lower() == "@data"
             continue
         if text.startswith("{"):
@@ -282,6 +286,7 @@ def _relational_case(path: Path, line: int, text: str, cases: _Cases) -> None:
     match = re.fullmatch(r"(['\"])(.*)\1\s*(?:,\s*(.*))?", text)
     if match is None:
         raise DataError(f"{path}, line {line}: channels of a series must stand in quotes, its class after them")
+    limits.check_columns(f"{path}, line {line}", match[2].count("\\n") + 1)
     channels = [_numbers(path, line, part.split(",")) for part in match[2].split("\\n")]
     if len({len(channel) for channel in channels}) > 1:
         raise DataError(f"{path}, line {line}: channels of a series have different lengths")
