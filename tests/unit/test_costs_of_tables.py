@@ -143,3 +143,35 @@ def test_samples_of_text_categories_are_safe_to_open_and_come_back(tmp_path: Pat
         assert np.allclose(load_samples(path, dataset)[0], x, atol=1e-6)
     kept = pq.read_table(tmp_path / "samples.parquet").column("=name").to_pylist()
     assert set(kept) == set(WORDS)  # parquet is no spreadsheet: it keeps texts as they are
+
+
+@pytest.mark.parametrize(
+    ("ending", "text"),
+    [
+        ("ts", "@problemName p\n@data\n" + "1,2:" * 60 + "1,2\n"),
+        ("arff", "@relation r\n" + "".join(f"@attribute a{k} numeric\n" for k in range(60)) + "@data\n1\n"),
+        ("arff", "@relation r\n@attribute s relational\n@data\n'" + "1,2\\n" * 60 + "1,2'\n"),
+        ("tsf", "".join(f"@attribute a{k} string\n" for k in range(60)) + "@data\nT:1,2\n"),
+    ],
+)
+def test_channels_and_attributes_are_columns(
+    ending: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"a.{ending}").write_text(text)
+    monkeypatch.setattr(limits, "MOST_COLUMNS", 50)
+    _refused(tmp_path / f"a.{ending}", "columns, more than 50; give fewer")
+
+
+def test_a_line_of_a_table_parted_by_blanks_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from saddlepoint.data.tables import text as tables_text
+
+    monkeypatch.setattr(tables_text, "_BLOCK", 1000)
+    source = io.BytesIO(b"1 2\n" * 10 + b"1 " * 5000)
+    with pytest.raises(ValueError, match="a line has more than 2,000 bytes"):
+        tables_text._Blanks(source).read(100_000)
+
+
+def test_series_of_a_file_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.ts").write_text("@problemName p\n@data\n" + "1,2\n" * 60)
+    monkeypatch.setattr(limits, "MOST_SERIES", 20)
+    _refused(tmp_path / "a.ts", "holds more than 25 series in 262 bytes")

@@ -63,6 +63,8 @@ file. A plain CSV has two bytes or more for each cell."""
 LIFT = "or set SADDLEPOINT_LIMITS=off if you trust it"
 
 
+MOST_SERIES, _BYTES_A_SERIES = 100_000, 50
+"""Series of a file that has one in each line, which take some 30 microseconds each; and one for each so many bytes."""
 MOST_CELLS, _CELLS_A_ROW = 10**7, 3
 """Cells of a table of labels or records, each of which becomes an object; a row takes as much as three of them."""
 MOST_MEMBERS, _BYTES_A_MEMBER = 50_000, 100
@@ -117,6 +119,17 @@ def check_members(where: str, count: int, size: int) -> None:
     most = MOST_MEMBERS + size // _BYTES_A_MEMBER
     if count > most and not lifted():
         raise DataError(f"{where} holds more than {most:,} members in {size:,} bytes; unpack it yourself, {LIFT}")
+
+
+def check_series(where: str, count: int, size: int) -> None:
+    """Refuse a file of a great many series; called while they are counted.
+
+    Raises:
+        DataError: if there are more than `MOST_SERIES`, and more than one for each 50 bytes of the file.
+    """
+    most = MOST_SERIES + size // _BYTES_A_SERIES
+    if count > most and not lifted():
+        raise DataError(f"{where} holds more than {most:,} series in {size:,} bytes; give a part of them, {LIFT}")
 
 
 def check_cells(where: str, rows: int, columns: int) -> None:

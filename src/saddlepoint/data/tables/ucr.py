@@ -41,6 +41,8 @@ class _Cases:
         names: of the series.
         labels: class or target of each; empty: none.
         times: of the steps of each; empty: none.
+        left: bytes of memory that may still be taken.
+        size: bytes of the file.
     """
 
     values: list[np.ndarray] = field(default_factory=list)
@@ -48,6 +50,7 @@ class _Cases:
     labels: list[str] = field(default_factory=list)
     times: list[np.ndarray] = field(default_factory=list)
     left: int = field(default_factory=lambda: usable_memory() // 4)
+    size: int = 0
 
     def add(self, path: Path, line: int, values: np.ndarray) -> None:
         """Add a series.
@@ -58,6 +61,8 @@ class _Cases:
         if self.values and values.shape[1] != self.values[0].shape[1]:
             raise DataError(f"{path}, line {line}: a series has {values.shape[1]} channels, but the first has "
                             f"{self.values[0].shape[1]}")  # fmt: skip
+        self.size = self.size or path.stat().st_size
+        limits.check_series(str(path), len(self.values) + 1, self.size)
         self.left -= 8 * values.size
         if self.left < 0:
             raise DataError(f"{path} holds more than a quarter of the memory; give a part of it")
