@@ -30,8 +30,8 @@ DRAFT_PIXELS = 16 * 10**6
 MOST_WORK, WORK_PER_BYTE = 160 * 10**6, 16
 """What decoding the rows of a data set takes, in pixels of an RGB PNG (`images.opening.work_of`): so many, and so many
 for each byte of its files as they lie on the disk. Photographs have 1 to 10 pixels a byte, drawings up to 50."""
-WORK_OF_PICTURE, WORK_OF_ROW = 4000, 200
-"""Of opening a picture, and of a row of an array, beside its pixels."""
+WORK_OF_PICTURE, WORK_OF_IMAGE, WORK_OF_ROW = 4000, 1000, 200
+"""Of opening a file of a picture, an image of an array, and a vector, beside its pixels."""
 MOST_SPREAD = 4
 """Bytes of arrays for each byte on the disk up to which they are not counted: they are hardly packed."""
 

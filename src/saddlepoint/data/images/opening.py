@@ -160,7 +160,7 @@ def may_draft(image: Image.Image) -> bool:
 def work_of(image: Image.Image) -> float:
     """Return what decoding an opened picture takes, in pixels of an RGB PNG."""
     if not image.format:
-        return image.width * image.height * len(image.getbands()) / 3 + limits.WORK_OF_ROW
+        return image.width * image.height * len(image.getbands()) / 3 + limits.WORK_OF_IMAGE
     layered = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
     weight = _LAYERED if layered or is_wide(image) else _MODES.get(image.mode, 1.5)
     weight *= _SLOW.get(image.format, max(1.0, _scans(image) / 4))

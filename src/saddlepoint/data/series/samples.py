@@ -277,8 +277,8 @@ def _options(path: Path, dataset: Dataset, layout: Layout, learned: Sequence[Col
     header = _header(path, layout.look)
     names = tuple(_written(name, header) for name in layout.clock.names) if layout.clock is not None else ()
     times = names if names and set(names) <= set(header) else ("none",)
-    group, label = window_column(layout), layout.group if layout.classes_are_series else layout.label
-    label = _written(label, header) if label else None
+    group, labelled = window_column(layout), layout.group if layout.classes_are_series else layout.label
+    label = _written(labelled, header) if labelled else None
     return Options(
         columns=tuple(_written(column.name, header) for column in learned), time_column=times,
         group_column=group if group in header else "none",

@@ -187,7 +187,7 @@ class _Info(tarfile.TarInfo):
         if _DIGITS.search(archive.fileobj.read(self.size)):
             raise ValueError("an extended header holds a number of more than 64 digits")
         archive.fileobj.seek(place)
-        found: tarfile.TarInfo = super()._proc_pax(archive)
+        found: tarfile.TarInfo = super()._proc_pax(archive)  # type: ignore[misc]
         return found
 
 

@@ -199,6 +199,7 @@ def _of_arrow(path: Path, options: Options) -> Opened:
         else:
             check_feather(path)
             table = feather.read_table(path, use_threads=False)
+            _check_texts(path, table)
         kept = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         text = (str(error).splitlines() or [type(error).__name__])[0]
@@ -218,25 +219,36 @@ def _parquet(path: Path, names: Sequence[str], schema: Any) -> Any:
         DataError: if its texts are too large in full.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     kinds = {field.name: field.type for field in schema}
     texts = [n for n in names if pa.types.is_string(kinds[n]) or pa.types.is_large_string(kinds[n])]
     with pq.ParquetFile(path, read_dictionary=texts) as file:
         table = file.read(columns=list(names), use_threads=False)
-    total = 0
+    _check_texts(path, table)
     for name in texts:
-        column = table.column(name)
-        if not pa.types.is_dictionary(column.type):
+        place = table.column_names.index(name)
+        table = table.set_column(place, schema.field(name), table.column(place).cast(kinds[name]))
+    return table
+
+
+def _check_texts(path: Path, table: Any) -> None:
+    """Refuse texts that stand in a dictionary, and would be too large in full.
+
+    Raises:
+        DataError: if they are.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    total, kinds = 0, (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+    for column in table.columns:
+        if not pa.types.is_dictionary(column.type) or not any(kind(column.type.value_type) for kind in kinds):
             continue
         for chunk in column.chunks:
             lengths = pc.binary_length(chunk.dictionary).take(chunk.indices)
             total += int(pc.sum(lengths.cast(pa.int64())).as_py() or 0)
             limits.check_table(str(path), total // 8, path.stat().st_size)
-        place = table.column_names.index(name)
-        table = table.set_column(place, schema.field(name), column.cast(kinds[name]))
-    return table
 
 
 MOST_JSON = 256 * 1024**2
