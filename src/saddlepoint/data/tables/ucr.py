@@ -281,6 +281,8 @@ def read_arff(path: Path, options: Options) -> Frame:
 
 
 def _cells(path: Path, line: int, text: str) -> list[str]:
+    if "'" not in text and "\\" not in text:
+        return [cell.lstrip(" ") for cell in text.split(",")]
     try:
         return next(csv.reader([text], quotechar="'", escapechar="\\", skipinitialspace=True))
     except csv.Error as error:
