@@ -35,7 +35,7 @@ _LABEL_KEYS = (
 )  # fmt: skip
 _MOST_READINGS = 8
 _BATCH = 64
-_MOST_COMPARED = 2 * 10**7
+_MOST_COMPARED = 2 * 10**6
 """Images that names of tables are compared with."""
 _LOOKED_AT = 2000
 

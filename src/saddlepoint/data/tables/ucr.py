@@ -29,6 +29,8 @@ _SECONDS: Mapping[str, int] = {
     "weekly": 604800, "daily": 86400, "hourly": 3600, "half_hourly": 1800, "minutely": 60, "secondly": 1,
 }  # fmt: skip
 _PAIR = re.compile(r"\(([^(),]*),([^(),]*)\)")
+_CELLS_A_ROW = 9
+"""What a row of an .arff takes beside its cells, in cells."""
 _LONGEST_LINE = 256 * 1024**2
 
 
@@ -235,7 +237,7 @@ def read_arff(path: Path, options: Options) -> Frame:
 
     names: list[tuple[str, str]] = []
     rows: list[list[str]] = []
-    relational, data, left = False, False, usable_memory() // 4
+    relational, data, left, size = False, False, usable_memory() // 4, path.stat().st_size if path.is_file() else 0
     cases = _Cases()
     for line, text in _lines(path):
         if text.startswith("%"):
@@ -258,6 +260,7 @@ def read_arff(path: Path, options: Options) -> Frame:
         if len(cells) != len(names):
             raise DataError(f"{path}, line {line}: {len(cells)} values, but {len(names)} attributes are declared")
         rows.append(cells)
+        limits.check_table(str(path), len(rows) * (len(cells) + _CELLS_A_ROW), size)
         left -= 64 * len(cells)
         if left < 0:
             raise DataError(f"{path} holds more than a quarter of the memory; give a part of it")
