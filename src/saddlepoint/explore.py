@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +19,12 @@ from torch import Tensor
 from saddlepoint import captions as words
 from saddlepoint import curves
 from saddlepoint._errors import ConfigError, DataError
-from saddlepoint._files import open_plain, own_folder, parse_json, write_atomically, written
+from saddlepoint._files import own_folder, parse_json, read_plain, write_atomically, written
 from saddlepoint._types import to_bytes, to_words
 from saddlepoint.curves import scatter
+from saddlepoint.data import limits
 from saddlepoint.data.dataset import bytes_of
+from saddlepoint.data.images.opening import Unreadable, open_image
 from saddlepoint.data.images.write import deep_png
 from saddlepoint.engine.folder import snapshots_in
 from saddlepoint.metrics.distances import Rows, nearest
@@ -362,23 +364,6 @@ def _paths(samples: Tensor, data: np.ndarray | None) -> Image.Image:
     return curves.paths(shown, shown[:0] if data is None else curves.spread(data, len(shown)))
 
 
-MOST_PIXELS = 32 * 1024**2
-"""Pixels of a snapshot that is read: 64 images of 700 x 700."""
-
-
-def opened(file: BinaryIO) -> Image.Image:
-    """Return a PNG file as a picture whose pixels are not decoded yet.
-
-    Raises:
-        ValueError: if it is too large.
-        OSError: if it is none.
-    """
-    picture = Image.open(file, formats=("PNG",))
-    if picture.width * picture.height > MOST_PIXELS:
-        raise ValueError(f"it has {picture.width:,} x {picture.height:,} pixels; at most {MOST_PIXELS:,} are read")
-    return picture
-
-
 def read_snapshot(path: str | Path, layout: dict[str, Any] | None = None) -> np.ndarray:
     """Cut the tiles out of a picture written by `save_snapshot`: (n, channel, height, width) uint8.
 
@@ -392,14 +377,15 @@ def read_snapshot(path: str | Path, layout: dict[str, Any] | None = None) -> np.
         DataError: if the file is no picture, or carries no layout and none is given, or does not match it.
     """
     try:
-        with open_plain(Path(path)) as file, opened(file) as picture:
+        content = read_plain(Path(path), limits.OWN_BYTES)
+        with open_image(content, str(path), limits.OWN_PIXELS) as picture:
             layout = layout or parse_json(picture.text[_KEY])  # type: ignore[attr-defined]
             count, columns, gap = (int(layout[key]) for key in ("n", "columns", "gap"))
             channels, height, width = (int(size) for size in layout["shape"])
             if min(count, columns, gap + 1, height, width) < 1:
                 raise ValueError(f"its layout is {str(layout)[:60]}")
             pixels = np.asarray(picture.convert(_MODES[channels]))
-    except (OSError, AttributeError, KeyError, ValueError, TypeError, OverflowError, SyntaxError) as error:
+    except (OSError, AttributeError, KeyError, ValueError, TypeError, OverflowError, SyntaxError, Unreadable) as error:
         raise DataError(
             f"{path} is not a grid of samples written by save_snapshot ({error!r}); give its layout, "
             "or choose another file"

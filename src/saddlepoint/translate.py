@@ -21,13 +21,13 @@ from saddlepoint._types import from_bytes, to_bytes
 from saddlepoint.data.given import look_of
 from saddlepoint.data.images.decode import (
     Look,
-    Unreadable,
     decode,
     open_picture,
     orientation_of,
     strict_pillow,
     upright,
 )
+from saddlepoint.data.images.opening import Unreadable
 from saddlepoint.data.images.shape import Colour, grounded, place_within, shape_to
 from saddlepoint.data.options import preparation_of
 from saddlepoint.data.sources.folder import walk

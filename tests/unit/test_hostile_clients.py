@@ -583,7 +583,7 @@ def test_a_jpeg_of_strangers_is_decoded_at_a_fraction_of_its_size(monkeypatch: p
     part = read_picture(file.getvalue(), "x", (3, 32, 32), most_pixels=1280 * 960)
     assert sizes == [(1280, 960), (160, 120)]
     assert np.abs(whole.astype(int) - part).max() <= 3
-    with pytest.raises(DataError, match="x has 1,280 x 960 pixels, but at most 1,228,799 are taken"):
+    with pytest.raises(DataError, match="x declares 1,280x960 pixels, and at most 1,228,799"):
         read_picture(file.getvalue(), "x", (3, 32, 32), most_pixels=1280 * 960 - 1)
 
 

@@ -14,7 +14,6 @@ from saddlepoint._errors import DataError, suggest
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.decode import (
     Look,
-    Unreadable,
     decode,
     is_grey,
     look_from_json,
@@ -22,6 +21,7 @@ from saddlepoint.data.images.decode import (
     strict_pillow,
 )
 from saddlepoint.data.images.depth import Levels
+from saddlepoint.data.images.opening import Unreadable, Work, work_of
 from saddlepoint.data.images.prepare import look_for, survey_source
 from saddlepoint.data.images.shape import Planes, shape_to
 from saddlepoint.data.labels.splits import split_word
@@ -70,10 +70,11 @@ def load_samples(path: str | Path, dataset: Dataset) -> tuple[np.ndarray, np.nda
         )
     rows: list[np.ndarray] = []
     labels: list[Label] = []
+    work = Work(source.size)
     with strict_pillow():
         look = dataset.look if source.modality != "image" else _sample_look(str(path), source, dataset)
         for item in source.items():
-            rows.append(_row(item, shape, dataset, look))
+            rows.append(_row(item, shape, dataset, look, work))
             labels.append(item.label)
     if not rows:
         raise DataError(f"'{path}' holds no samples")
@@ -110,12 +111,13 @@ def read_picture(
     look = look or Look(alpha=channels == 4)
     try:
         with strict_pillow():
-            opened = open_picture(payload, origin)
+            opened = open_picture(payload, origin, most_pixels)
             if most_pixels is not None:
-                _refuse_strange(opened, origin, most_pixels)
+                _refuse_strange(opened, origin)
                 # Of both sides, since it may lie on one of them.
                 opened.draft(None, (2 * max(width, height),) * 2)
-            return shape_to(decode(opened, Counter(), look), (width, height), channels, fit, look.ground)
+            picture = decode(opened, Counter(), look, max(height, width))
+            return shape_to(picture, (width, height), channels, fit, look.ground)
     except Unreadable as error:
         raise DataError(f"{origin} cannot be read ({error}); give a picture such as PNG or JPEG") from error
 
@@ -128,21 +130,16 @@ def check_picture(payload: bytes, origin: str, most_pixels: int) -> int:
     """
     try:
         with strict_pillow():
-            opened = open_picture(payload, origin)
+            opened = open_picture(payload, origin, most_pixels)
     except Unreadable as error:
         raise DataError(f"{origin} cannot be read ({error}); give a picture such as PNG or JPEG") from error
-    _refuse_strange(opened, origin, most_pixels)
+    _refuse_strange(opened, origin)
     return opened.width * opened.height
 
 
-def _refuse_strange(opened: Image.Image, origin: str, most_pixels: int) -> None:
+def _refuse_strange(opened: Image.Image, origin: str) -> None:
     if opened.format not in STRANGERS:
         raise DataError(f"{origin} is a picture of kind {opened.format}, which is not taken here: send PNG or JPEG")
-    if opened.width * opened.height > most_pixels:
-        raise DataError(
-            f"{origin} has {opened.width:,} x {opened.height:,} pixels, but at most {most_pixels:,} are taken: "
-            "scale it down first"
-        )
 
 
 def look_of(data: Mapping[str, Any]) -> Look:
@@ -152,7 +149,7 @@ def look_of(data: Mapping[str, Any]) -> Look:
     return look_for(Options.of(**preparation_of(data)))
 
 
-def _row(item: Item, shape: tuple[int, ...], dataset: Dataset, look: Look) -> np.ndarray:
+def _row(item: Item, shape: tuple[int, ...], dataset: Dataset, look: Look, work: Work) -> np.ndarray:
     if dataset.modality == "vector":
         vector = np.asarray(item.payload, dtype=np.float32)
         if vector.shape != shape:
@@ -160,7 +157,10 @@ def _row(item: Item, shape: tuple[int, ...], dataset: Dataset, look: Look) -> np
         return vector
     channels, height, width = shape
     try:
-        picture = decode(open_picture(item.payload, item.origin), Counter(), look)
+        opened = open_picture(item.payload, item.origin)
+        work.file(item.payload)
+        work.add(work_of(opened), item.origin)
+        picture = decode(opened, Counter(), look)
     except Unreadable as error:
         raise DataError(
             f"sample {item.origin} cannot be read ({error}); every sample counts: mend or remove it"

@@ -16,15 +16,16 @@ import numpy as np
 from saddlepoint._errors import DataError
 from saddlepoint.data import in_memory, names
 from saddlepoint.data.dataset import Dataset
-from saddlepoint.data.images.decode import USUAL, Look, Unreadable, decode, strict_pillow
+from saddlepoint.data.images.decode import USUAL, Look, decode, strict_pillow
 from saddlepoint.data.images.duplicates import Copies, Pair, repeats
+from saddlepoint.data.images.opening import Unreadable, Work
 from saddlepoint.data.images.prepare import MAX_UNREADABLE, MIN_ROWS, dedupe_finding, done_findings, plan, survey_source
 from saddlepoint.data.images.survey import Survey
 from saddlepoint.data.kinds import ARRAYS, is_windows, kind_of
 from saddlepoint.data.labels.files import index_labels, settle_labels
 from saddlepoint.data.labels.joint import choose_attributes
 from saddlepoint.data.load import find_path, joined, load_dataset, refuse_choices
-from saddlepoint.data.options import Options, Preparation, shown_size
+from saddlepoint.data.options import MAX_SIDE, Options, Preparation, shown_size
 from saddlepoint.data.plan import Finding, Note, OpenQuestion, as_findings
 from saddlepoint.data.sources import arrays
 from saddlepoint.data.sources.folder import Label, Source
@@ -203,11 +204,11 @@ def _look(source: Source, options: Options) -> _Seen:
     # Too many unreadable pictures are told of later.
     with contextlib.suppress(DataError):
         seen.look = plan(seen.survey, options).look
-    again = Survey(grey=False, every=options.pages == "all")
+    again = Survey(grey=False, every=options.pages == "all", work=Work(source.size))
     for item in source.told("comparing"):
         for image, origin in again.pictures(item.payload, item.origin):
             try:
-                picture = decode(image, seen.done, seen.look)
+                picture = decode(image, seen.done, seen.look, MAX_SIDE)
             except Unreadable as problem:
                 if (origin, str(problem)) not in seen.survey.unreadable:
                     seen.survey.unreadable.append((origin, str(problem)))

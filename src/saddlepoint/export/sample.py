@@ -14,6 +14,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import stat
 import struct
 import sys
@@ -409,6 +410,13 @@ def write_files(folder: Path, images: np.ndarray) -> None:
         (folder / f"{number:06d}.png").write_bytes(png(image))
 
 
+def harmless(text: object) -> object:
+    """Return a text with an apostrophe before it where a spreadsheet would take it for a formula."""
+    if not isinstance(text, str) or re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text):
+        return text
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def write_table(path: Path, generator: Generator, windows: np.ndarray, labels: np.ndarray | None) -> None:
     """Write windows of series as a CSV in the units of the data, a row a step."""
     layout, classes = generator.spec["layout"], generator.spec["classes"]
@@ -416,13 +424,12 @@ def write_table(path: Path, generator: Generator, windows: np.ndarray, labels: n
     named = [column.get("values") for column in layout["columns"]]
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(["window", *(column["name"] for column in layout["columns"]), *label])
+        table.writerow(["window", *(harmless(column["name"]) for column in layout["columns"]), *map(harmless, label)])
         for number, window in enumerate(generator.restored(windows)):
-            asked = [] if labels is None else [classes[int(labels[number])]]
+            asked = [] if labels is None else [harmless(classes[int(labels[number])])]
             for row in window[~np.isnan(window).any(1)]:
-                cells = [
-                    values[int(value)] if values else f"{value:.15g}" for value, values in zip(row, named, strict=True)
-                ]
+                pairs = zip(row, named, strict=True)
+                cells = [harmless(words[int(x)]) if words else f"{x:.15g}" for x, words in pairs]
                 table.writerow([number, *cells, *asked])
 
 

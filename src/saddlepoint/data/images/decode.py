@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -15,8 +14,8 @@ import numpy as np
 from saddlepoint._errors import DataError
 from saddlepoint.data.images import depth
 from saddlepoint.data.images.depth import TOP, Levels, NotFinite
+from saddlepoint.data.images.opening import Unreadable, check_decoded, draft, open_image, refuse_tiny
 from saddlepoint.data.images.shape import WHITE, Colour, Planes
-from saddlepoint.data.options import MIN_SIDE
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,10 +23,6 @@ if TYPE_CHECKING:
 _GREY = ("1", "L", "LA", "La", "I", "F")
 _ORIENTATION = 0x0112
 _BITS = 16
-
-
-class Unreadable(Exception):
-    """A picture cannot be used; the text says why. Callers count these and go on."""
 
 
 @dataclass(frozen=True)
@@ -101,17 +96,18 @@ def strict_pillow() -> Iterator[None]:
         yield
 
 
-def open_picture(payload: bytes | np.ndarray, origin: str) -> Image.Image:
+def open_picture(payload: bytes | np.ndarray, origin: str, most_pixels: int | None = None) -> Image.Image:
     """Open a picture without decoding it: size and mode are known afterwards.
 
     Args:
         payload: bytes of an image file, or pixels (height, width) or (height, width, channel): uint8, or deeper ones of
             any type, whose levels the whole set decides.
         origin: name of the file or row, for messages.
+        most_pixels: that it may have; None: as `limits` says.
 
     Raises:
         Unreadable: if it is not a picture, or smaller than 4 pixels on a side.
-        DataError: if it declares more pixels than Pillow's limit against decompression bombs.
+        DataError: if it would be too costly to decode, by its pixels or by what its head asks for.
     """
     from PIL import Image
 
@@ -123,43 +119,34 @@ def open_picture(payload: bytes | np.ndarray, origin: str) -> Image.Image:
         else:
             image = depth.of_array(np.ascontiguousarray(pixels))
     else:
-        try:
-            image = depth.attach(Image.open(io.BytesIO(payload)), payload=payload)
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            limit = Image.MAX_IMAGE_PIXELS or 0
-            raise DataError(
-                f"{origin} declares more than {limit:,} pixels, the limit against decompression bombs; "
-                "remove it, or scale it down first"
-            ) from error
-        except Exception as error:  # decoders of broken files raise anything, not OSError alone
-            raise Unreadable("empty file" if not payload else "not an image that can be read") from error
+        image = depth.attach(open_image(payload, origin, most_pixels), payload=payload)
     refuse_tiny(image)
     return image
-
-
-def refuse_tiny(image: Image.Image) -> None:
-    """Raise `Unreadable` for a picture, or a page, that is smaller than 4 pixels on a side."""
-    if min(image.size) < MIN_SIDE:
-        raise Unreadable(f"{image.width}x{image.height} pixels, smaller than {MIN_SIDE}x{MIN_SIDE}")
 
 
 USUAL = Look()
 
 
-def decode(image: Image.Image, done: Counter[str], look: Look = USUAL) -> Image.Image | Planes:
+def decode(image: Image.Image, done: Counter[str], look: Look = USUAL, side: int | None = None) -> Image.Image | Planes:
     """Decode an opened picture, upright.
 
     Args:
         image: result of `open_picture`.
         done: counts conversions that change what is seen, by their description.
         look: how.
+        side: the longer of the sides that are needed, in pixels; None: all. A very large JPEG is decoded at a smaller
+            scale, of at least twice that.
 
     Returns:
         A picture of mode L or RGB, where transparency is kept RGBA; of 16 bits `Planes`.
 
     Raises:
         Unreadable: if the file is damaged or its values have no defined brightness.
+        DataError: if it would take too much memory.
     """
+    if side is not None:
+        draft(image, side)
+    check_decoded(image, len(depth.payload_of(image)))
     try:
         values = depth.values_of(image) if depth.is_deep(image) else None
         if depth.is_halved(image):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint.data.images.opening import open_image
 from saddlepoint.data.plan import Finding
 
 if TYPE_CHECKING:
@@ -91,6 +91,12 @@ def attach(image: Image.Image, *, payload: bytes | None = None, values: np.ndarr
     return image
 
 
+def payload_of(image: Image.Image) -> bytes:
+    """Return the file that an opened picture came from; nothing of one that came from an array."""
+    payload: bytes = getattr(image, _PAYLOAD, b"")
+    return payload
+
+
 def of_array(values: np.ndarray) -> Image.Image:
     """Return an array of more than 8 bits, (height, width) or (height, width, channel), as an opened picture."""
     from PIL import Image
@@ -157,18 +163,16 @@ def _top_of(values: np.ndarray) -> int:
 
 def _both_bytes(image: Image.Image, raw: str) -> np.ndarray:
     """Return colours of 16 bits: the file is decoded twice, for the upper and for the lower bytes."""
-    from PIL import Image
-
-    payload: bytes = getattr(image, _PAYLOAD)
-    other = Image.open(io.BytesIO(payload))
+    other: Any = open_image(payload_of(image), "a picture")
     frame = image.tell()
     if frame:
         other.seek(frame)
     other.tile = [tile._replace(args=_turned(tile.args, raw)) for tile in other.tile]
     image.load()
     other.load()
-    upper, lower = (np.asarray(part).astype(np.uint16) for part in (image, other))
-    found: np.ndarray = (upper << 8) | lower
+    found: np.ndarray = np.asarray(image).astype(np.uint16)
+    found <<= 8
+    found |= np.asarray(other)
     return found
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint.data.cells import harmless
 from saddlepoint.data.images.depth import TOP
 from saddlepoint.data.images.shape import Planes
 
@@ -186,7 +187,7 @@ def write_pairs(path: str | Path, pairs: Sequence[Pair], origins: Sequence[str])
         with path.open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(["first", "second", "kind"])
-            table.writerows((origins[i], origins[j], kind) for i, j, kind in pairs)
+            table.writerows((harmless(origins[i]), harmless(origins[j]), kind) for i, j, kind in pairs)
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error.strerror or error})") from error
     return path

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from saddlepoint.data import limits
+from saddlepoint.data.images.depth import payload_of
+from saddlepoint.data.images.headers import check_directories, gif_frames
+from saddlepoint.data.images.opening import check_pixels
 from saddlepoint.data.plan import Finding
 
 if TYPE_CHECKING:
@@ -14,9 +18,8 @@ if TYPE_CHECKING:
 KINDS = ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
 """Kinds of files whose pages are pictures of their own; the second picture of a camera's MPO is a preview."""
 
-MOST = 100_000
-"""Pages of one file that are looked at."""
-
+_COUNTED = {"GIF": gif_frames, "TIFF": check_directories}
+"""Pillow goes through files of these kinds slowly."""
 _SUBFILE, _REDUCED, _DESCRIPTION = 254, 1, 270
 
 
@@ -67,7 +70,9 @@ def count(image: Image.Image) -> int:
     if getattr(image, "format", None) not in KINDS or not getattr(image, "is_animated", False):
         return 1
     try:
-        return min(int(getattr(image, "n_frames", 1)), MOST)
+        counted, payload = _COUNTED.get(image.format or ""), payload_of(image)
+        number = counted(payload) if counted and payload else int(getattr(image, "n_frames", 1))
+        return max(1, min(number, limits.MOST_PAGES))
     except Exception:  # a damaged directory of pages raises anything
         return 1
 
@@ -92,6 +97,7 @@ def each(image: Image.Image, pages: int, paged: Paged, every: bool) -> Iterator[
     paged.channels += "<OME" in str(getattr(image, "tag_v2", {}).get(_DESCRIPTION, ""))
     for number in range(pages if every else 1):
         image.seek(number)
+        check_pixels(image, f"page {number}", len(payload_of(image)))
         if number and int(getattr(image, "tag_v2", {}).get(_SUBFILE, 0) or 0) & _REDUCED:
             paged.smaller += 1
             continue

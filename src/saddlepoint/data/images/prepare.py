@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from saddlepoint._errors import DataError
-from saddlepoint.data import cache
+from saddlepoint.data import cache, limits
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images import decode as decoding
-from saddlepoint.data.images.decode import USUAL, Look, Unreadable, decode, ground_of, strict_pillow
+from saddlepoint.data.images.decode import USUAL, Look, decode, ground_of, strict_pillow
 from saddlepoint.data.images.depth import Levels, choose_levels
 from saddlepoint.data.images.duplicates import Copies, repeats
+from saddlepoint.data.images.opening import Unreadable, Work
 from saddlepoint.data.images.shape import shape_to
 from saddlepoint.data.images.splits import assign_splits, keep_all
 from saddlepoint.data.images.survey import Survey
@@ -175,7 +176,7 @@ def survey_source(source: Source, options: Options, *, colours: bool = True) -> 
         options: whether pages are pictures, whether levels are named.
         colours: whether its colours and values are asked for: pixels are decoded while all are grey, and of deep ones.
     """
-    survey = Survey(grey=colours, every=options.pages == "all", values=colours)
+    survey = Survey(grey=colours, every=options.pages == "all", values=colours, work=Work(source.size))
     for item in source.told("looking at"):
         for _ in survey.pictures(item.payload, item.origin):
             pass
@@ -288,12 +289,13 @@ def dedupe_finding(left: Mapping[int, str], total: int) -> Finding:
 
 def _images(source: Source, options: Options, path: Path) -> tuple[_Rows, Plan]:
     """Write every picture; in one pass if they turn out to be alike, after a survey if not."""
-    survey = Survey(every=options.pages == "all")
+    survey = Survey(every=options.pages == "all", work=Work(source.size))
     rows = _write_images(source, options, survey, path, None)
     if rows is not None:
         return rows, plan(survey, options)
     decided = plan(survey_source(source, options), options)
-    rows = _write_images(source, options, Survey(grey=False, every=options.pages == "all"), path, decided)
+    again = Survey(grey=False, every=options.pages == "all", work=Work(source.size))
+    rows = _write_images(source, options, again, path, decided)
     assert rows is not None
     return rows, decided
 
@@ -310,7 +312,7 @@ def _write_images(source: Source, options: Options, survey: Survey, path: Path, 
                     return None
                 rows.shape = target.shape
                 try:
-                    picture = decode(image, rows.done, target.look)
+                    picture = decode(image, rows.done, target.look, max(target.size))
                 except Unreadable as problem:
                     survey.unreadable.append((origin, str(problem)))
                     continue
@@ -340,11 +342,13 @@ def _foregone(survey: Survey, options: Options) -> Plan | None:
 
 
 def _write_vectors(source: Source, path: Path) -> _Rows:
-    rows = _Rows()
+    rows, work = _Rows(), Work(source.size)
     with open(path, "wb") as file:
         for item in source.told("reading"):
             row = np.asarray(item.payload, dtype=np.float32)
             rows.shape = row.shape
+            work.file(row)
+            work.add(limits.WORK_OF_ROW + row.size / 3, item.origin)
             file.write(row.tobytes())
             rows.add(row, item)
     return rows

@@ -11,8 +11,9 @@ import numpy as np
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.images import depth, pages
-from saddlepoint.data.images.decode import Unreadable, decode, grey_by_mode, is_grey, open_picture, refuse_tiny
+from saddlepoint.data.images.decode import decode, grey_by_mode, is_grey, open_picture
 from saddlepoint.data.images.depth import Extent, NotFinite
+from saddlepoint.data.images.opening import Unreadable, Work, may_draft, refuse_tiny, work_of
 from saddlepoint.data.options import shown_size
 from saddlepoint.data.plan import Finding
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 DEFAULT_CAP = 64
+_GREY_SIDE = 1024
+"""At least twice this side, very large JPEGs are looked at for colours."""
 _NEARLY = 0.03
 """Error of an aspect up to which the larger size is proposed."""
 
@@ -41,6 +44,7 @@ class Survey:
         paged: files of several pages.
         every: whether every page is a picture.
         values: whether the pixels of deep pictures are looked into.
+        work: what decoding all of them takes.
     """
 
     sizes: Counter[Size] = field(default_factory=Counter)
@@ -52,19 +56,25 @@ class Survey:
     paged: pages.Paged = field(default_factory=pages.Paged)
     every: bool = False
     values: bool = False
+    work: Work = field(default_factory=Work)
 
     def pictures(self, payload: bytes | np.ndarray, origin: str) -> Iterator[tuple[Image.Image, str]]:
         """Count the pictures of one file, and go through them: opened, with the name of file and page.
 
         Each is to be decoded before the next is asked for. Pixels are decoded here only while all pictures before were
         grey, and of deep pictures if ``values``.
+
+        Raises:
+            DataError: if a picture, or all of them together, would be too costly to decode.
         """
         seen = self.total
+        self.work.file(payload)
         try:
             image = open_picture(payload, origin)
             number = pages.count(image)
             for page, one in enumerate(pages.each(image, number, self.paged, self.every), 1):
                 refuse_tiny(one)
+                self.work.add(work_of(one), origin)
                 self.total += 1
                 size, mode = one.size, depth.mode_of(one)
                 self._look_into(one, payload, origin)
@@ -91,13 +101,13 @@ class Survey:
         colour = self.grey and not grey_by_mode(image)
         if not colour and not (self.values and depth.is_deep(image)):
             return
-        if depth.is_deep(image) or depth.is_halved(image):
-            # opened anew, because a loaded picture has forgotten how its file is written
+        if depth.is_deep(image) or depth.is_halved(image) or may_draft(image):
+            # opened anew, because a loaded picture has forgotten how its file is written, and at which scale
             frame, image = image.tell(), open_picture(payload, origin)
             if frame:
                 image.seek(frame)
         if not depth.is_deep(image):
-            self.grey = is_grey(decode(image, Counter()))
+            self.grey = is_grey(decode(image, Counter(), side=_GREY_SIDE))
             return
         values = depth.values_of(image)
         if self.values:

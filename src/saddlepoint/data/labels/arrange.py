@@ -40,6 +40,11 @@ def may_say_labels(name: str) -> bool:
     return PurePosixPath(name).name in _TEXTS or name.lower().endswith(TABLE_SUFFIXES)
 
 
+def must_say_labels(name: str) -> bool:
+    """Whether a file beside images is called as label files are, so that leaving it aside would be a surprise."""
+    return PurePosixPath(name).name in _TEXTS
+
+
 _MASKS = {"mask", "masks", "annotation", "annotations", "label", "labels", "segmentation", "segmentations", "gt"}
 """Names of folders that hold a mask for each picture of another folder."""
 

@@ -6,12 +6,14 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
 from saddlepoint._errors import DataError, suggest
+from saddlepoint.data import limits
 from saddlepoint.data.labels.columns import all_marks, first_rows, in_words, mark, may_be_label, not_equal, says_splits
 from saddlepoint.data.labels.files import Label, few
 from saddlepoint.data.labels.splits import split_of_table, split_word
@@ -23,7 +25,6 @@ LABEL_FILES = (
 )  # fmt: skip
 TABLE_SUFFIXES = (".csv", ".tsv")
 """Other tables beside images are looked at too: Kaggle calls them train.csv or trainLabels.csv."""
-MOST_BYTES = 256 * 1024**2
 
 _NAME_KEYS = (
     "filename", "file", "image", "path", "name", "id", "imageid", "imagename", "imagepath", "imageindex", "filepath",
@@ -33,6 +34,9 @@ _LABEL_KEYS = (
     "label", "labels", "class", "classes", "category", "target", "classname", "labelname", "categoryname", "classlabel",
 )  # fmt: skip
 _MOST_READINGS = 8
+_BATCH = 64
+_MOST_COMPARED = 2 * 10**6
+"""Images that names of tables are compared with."""
 _LOOKED_AT = 2000
 
 
@@ -47,6 +51,7 @@ class Images:
     def __init__(self, names: Sequence[str], splits: Mapping[str, str]) -> None:
         self.names, self.splits = frozenset(names), splits
         self._by: dict[str, list[str]] = {}
+        self._left = _MOST_COMPARED
         for name in names:
             path = PurePosixPath(name)
             for key in {path.name, path.stem, str(path.with_suffix(""))} - {name}:
@@ -68,7 +73,14 @@ class Images:
             return []
         tail = PurePosixPath(clean).name
         for key in dict.fromkeys((base + clean, clean, tail)):
-            found = [name for name in self._by.get(key, ()) if name.startswith(base)]
+            among = self._by.get(key, ())
+            self._left -= len(among)
+            if self._left < 0:
+                raise DataError(
+                    f"names such as '{clean:.60}' of a table of labels fit {len(among):,} images each; write their "
+                    "paths relative to the folder of the table"
+                )
+            found = [name for name in among if name.startswith(base)]
             if key == tail and "/" in clean:
                 found = [name for name in found if _ends_alike(name, clean)]
             if len(found) > 1 and split:
@@ -147,7 +159,7 @@ def read_table(root: str, file: str, data: bytes, images: Images, column: str | 
 
 _NO_TABLE = (
     UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, IndexError, csv.Error, RecursionError, OSError,
-    OverflowError, MemoryError,
+    OverflowError, MemoryError, DataError,
 )  # fmt: skip
 
 
@@ -328,8 +340,8 @@ class _Reader:
 
 def _parse(file: str, data: bytes) -> list[dict[str, Any]] | dict[str, Any] | None:
     """Return rows, or a mapping from file names to labels; None if the file says that there are none."""
-    if len(data) > MOST_BYTES:
-        raise ValueError(f"it has more than {MOST_BYTES:,} bytes")
+    if len(data) > limits.MOST_TEXT:
+        raise ValueError(f"it has more than {limits.MOST_TEXT:,} bytes")
     if file.endswith(".parquet"):
         return _from_parquet(data)
     text = data.decode("utf-8-sig")
@@ -373,18 +385,24 @@ def _rows(rows: list[Any]) -> list[dict[str, Any]]:
     names = list(dict.fromkeys(str(name) for row in rows for name in row))
     if not names:
         raise ValueError("its rows have no columns")
+    limits.check_cells("it", len(rows), len(names))
     return [{name: row.get(name) for name in names} for row in rows]
 
 
 def _from_csv(text: str) -> list[dict[str, Any]]:
     first = text.lstrip("\r\n").split("\n", 1)[0]
     comma = max(",;\t", key=first.count)
+    limits.check_cells("it", text.count("\n") + 1, text.count(comma) // (text.count("\n") + 1) + 1)
+    limits.check_columns("it", first.count(comma) + 1)
     lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=comma) if any(map(str.strip, line))]
     if len(lines) < 2:
         raise ValueError("no rows below a header")
     header = [name.strip() for name in lines[0]]
-    again = [header[:at].count(name) for at, name in enumerate(header)]
-    names = [f"{name}.{times}" if times else name for name, times in zip(header, again, strict=True)]
+    seen: Counter[str] = Counter()
+    names = []
+    for name in header:
+        names.append(f"{name}.{seen[name]}" if seen[name] else name)
+        seen[name] += 1
     for number, line in enumerate(lines[1:], start=1):
         if len(line) > len(names) and any(map(str.strip, line[len(names) :])):
             raise ValueError(f"row {number} has {len(line)} cells for {len(names)} columns")
@@ -396,9 +414,28 @@ def _from_parquet(data: bytes) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        return _rows(pq.read_table(io.BytesIO(data)).to_pylist())
+        with pq.ParquetFile(io.BytesIO(data)) as file:
+            about = file.metadata
+            limits.check_cells("it", about.num_rows, about.num_columns)
+            size = max((about.row_group(g).total_byte_size for g in range(about.num_row_groups)), default=0)
+            # A dictionary may hold one large value for all rows.
+            if size * min(_BATCH, about.num_rows) > limits.GROUP_BATCH * _BATCH or size > limits.MOST_TEXT:
+                raise ValueError(f"a group of its rows unpacks to {size:,} bytes")
+            return _rows([row for batch in file.iter_batches(_BATCH, use_threads=False) for row in _short(batch)])
     except pa.ArrowException as error:
         raise ValueError(str(error)) from error
+
+
+def _short(batch: Any) -> list[dict[str, Any]]:
+    """Return the rows of a batch.
+
+    Raises:
+        ValueError: if their cells are far longer than labels and names.
+    """
+    if batch.nbytes > limits.MOST_WORD * max(1000, batch.num_rows * batch.num_columns):
+        raise ValueError(f"{batch.num_rows} of its rows take {batch.nbytes:,} bytes")
+    rows: list[dict[str, Any]] = batch.to_pylist()
+    return rows
 
 
 def _key(name: str) -> str:

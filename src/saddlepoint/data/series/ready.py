@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint._errors import DataError, suggest
-from saddlepoint.data import cache
+from saddlepoint.data import cache, limits
 from saddlepoint.data.dataset import SPLITS, Dataset
 from saddlepoint.data.labels.files import index_labels
 from saddlepoint.data.options import MAX_WINDOW, MIN_SIDE, MIN_WINDOW, Options
@@ -84,6 +84,7 @@ def _windows(path: Path, held: Held, options: Options) -> _Windows:
         raise DataError(f"{path} holds windows of {steps} rows, but a window has {MIN_WINDOW} to {MAX_WINDOW}")
     if options.window not in (None, steps):
         raise DataError(f"--window is {options.window}, but {path} holds ready windows of {steps} rows; leave it out")
+    limits.check_table(str(path), sum(x.size for x, _ in parts.values()), path.stat().st_size)
     check_room(path, "the windows", sum(8 * x.size for x, _ in parts.values()))
     names = column_names(path, held, features)
     taken = list(range(features))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy as np
 
 from saddlepoint._errors import ConfigError, DataError, suggest
 from saddlepoint._files import written
+from saddlepoint.data import limits
+from saddlepoint.data.cells import as_meant, harmless
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.options import Options
 from saddlepoint.data.series.calendar import phases
@@ -44,7 +46,8 @@ def write_samples(
 ) -> Path:
     """Write scaled windows in the units, columns, order and types of the table they were learnt from.
 
-    A CSV or parquet file has a row for each step: the number of the window, then the columns of the table. An npz file
+    A CSV or parquet file has a row for each step: the number of the window, then the columns of the table. In a CSV, an
+    apostrophe stands before texts that spreadsheets would take for formulas; `read_samples` takes it off. An npz file
     has ``x`` (n, time, column) float64 in the units of the data, ``columns``, for each category its values by code as
     ``values of NAME``, ``labels`` if there are any, and ``times`` if there are.
 
@@ -100,13 +103,15 @@ def csv_text(
     classes: Sequence[str] = (),
     times: np.ndarray | None = None,
 ) -> bytes:
-    """Return what `write_samples` writes into a CSV file."""
+    """Return what `write_samples` writes into a CSV file; texts that spreadsheets take for formulas are `harmless`."""
     look, table = layout.look, table_of(x, layout, labels, classes, times)
     digits = {column.name: column.decimals for column in layout.columns}
     columns = [_cells(values, digits.get(name, 0), look) for name, values in table.items()]
     texts = io.StringIO()
     form: dict[str, Any] = {"delimiter": look.delimiter, "lineterminator": "\n"}
-    csv.writer(texts, quoting=csv.QUOTE_ALL if look.quoted_header else csv.QUOTE_MINIMAL, **form).writerow(table)
+    csv.writer(texts, quoting=csv.QUOTE_ALL if look.quoted_header else csv.QUOTE_MINIMAL, **form).writerow(
+        map(harmless, table)
+    )
     form["quoting"] = csv.QUOTE_NONNUMERIC if look.quoted else csv.QUOTE_MINIMAL
     csv.writer(texts, **form).writerows(zip(*columns, strict=True))
     return texts.getvalue().encode()
@@ -134,7 +139,7 @@ def _cells(values: Sequence[Any] | np.ndarray, decimals: int | None, look: Look)
     found: list[Any] = []
     for value in values.tolist() if isinstance(values, np.ndarray) else values:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            found.append(str(value))
+            found.append(harmless(str(value)))
             continue
         text = str(value) if isinstance(value, int) else repr(round(value, decimals)) if decimals else repr(value)
         if look.thousands and "e" not in text and abs(value) >= 1000:
@@ -256,38 +261,47 @@ def _from_table(
     if table.labels is None:
         return x, times, None
     known = {name: number for number, name in enumerate(dataset.classes)}
-    for word in table.labels[1]:
+    words = [as_meant(word) if word not in known else word for word in table.labels[1]]
+    for word in words:
         if word not in known:
             raise DataError(
                 f"{path}: a sample has label '{word}', which is no class of the data; {suggest(word, known)}"
             )
-    numbers = np.array([known[word] for word in table.labels[1]], dtype=np.int64)
+    numbers = np.array([known[word] for word in words], dtype=np.int64)
     return x, times, numbers[table.labels[0][order][np.cumsum(counts) - counts]]
 
 
 def _options(path: Path, dataset: Dataset, layout: Layout, learned: Sequence[Column]) -> Options:
     """Return how a table of samples is read: what its columns are is known, as far as they are there."""
     header = _header(path, layout.look)
-    times = layout.clock.names if layout.clock is not None and set(layout.clock.names) <= set(header) else ("none",)
-    group, label = window_column(layout), layout.group if layout.classes_are_series else layout.label
+    names = tuple(_written(name, header) for name in layout.clock.names) if layout.clock is not None else ()
+    times = names if names and set(names) <= set(header) else ("none",)
+    group, labelled = window_column(layout), layout.group if layout.classes_are_series else layout.label
+    label = _written(labelled, header) if labelled else None
     return Options(
-        columns=tuple(column.name for column in learned), time_column=times,
+        columns=tuple(_written(column.name, header) for column in learned), time_column=times,
         group_column=group if group in header else "none",
-        label_column=label if label and label in header and dataset.classes else None,
+        label_column=label if label in header and dataset.classes else None,
         decimal=layout.look.decimal if layout.look.decimal == "," else None,
     )  # fmt: skip
 
 
+def _written(name: str, there: Container[str]) -> str:
+    """Return the name of a column as it stands in a file."""
+    return harmless(name) if name not in there and harmless(name) in there else name
+
+
 def _by_code(path: Path, column: Column, table: Any) -> np.ndarray:
     """Return a column as numbers, of a category as codes of the data."""
-    values = np.asarray(table.values[column.name])
+    name = _written(column.name, table.values)
+    values = np.asarray(table.values[name])
     if not column.values:
-        if column.name in table.categories:
+        if name in table.categories:
             raise DataError(f"{path}: column '{column.name}' holds text, but in the data it holds numbers")
         return values.astype(np.float64)
     known = {str(value): code for code, value in enumerate(column.values)}
-    if column.name in table.categories:
-        words = [str(value) for value in table.categories[column.name]]
+    if name in table.categories:
+        words = [as_meant(word) if word not in known else word for word in map(str, table.categories[name])]
     else:
         own, values = np.unique(values, return_inverse=True)
         values = values.reshape(-1)
@@ -341,6 +355,7 @@ def _from_arrays(
             size = sum(member.file_size for member in loaded.zip.infolist())
             if size > _MOST_BYTES:
                 raise ValueError(f"it unpacks to {size:,} bytes, more than {_MOST_BYTES:,}")
+            limits.check_unpacked(str(path), size, path.stat().st_size)
         arrays: dict[str, Any] = (
             {"x": loaded} if isinstance(loaded, np.ndarray) else {n: loaded[n] for n in loaded.files}
         )
@@ -348,6 +363,8 @@ def _from_arrays(
         labels = None if "labels" not in arrays else arrays["labels"].astype(np.int64)
         written = [] if "columns" not in arrays else [str(name) for name in arrays["columns"].tolist()]
         times = arrays.get("times")
+    except DataError:
+        raise
     except Exception as error:  # a damaged file may raise anything
         raise DataError(
             f"{path} cannot be read as windows ({error}); give a CSV, or an array x of shape (n, time, feature)"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import shutil
+import stat
 import sys
 import tempfile
+import time
 import weakref
 import zipfile
 import zlib
@@ -14,10 +17,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from saddlepoint._errors import DataError, suggest
+from saddlepoint.data import limits
 from saddlepoint.data.dataset import SPLITS, Dataset
 from saddlepoint.data.sources.folder import Item, Label, Source, stamp
 
@@ -28,6 +33,7 @@ _CHUNK = 1024
 _PEEK = 4 * 1024**2
 _MOST_IDX = 1024**3
 """Bytes of an unpacked idx file; the largest published one has 640 MB."""
+_PREFIX, _ABANDONED_SECONDS = "saddlepoint-npz-", 24 * 3600
 
 
 def npy_source(path: Path, key: str) -> Source:
@@ -36,7 +42,7 @@ def npy_source(path: Path, key: str) -> Source:
     Raises:
         DataError: see `array_parts_source`; also if the file is damaged or holds Python objects.
     """
-    return array_parts_source(str(path), key, {"": (_open_npy(path), None)})
+    return replace(array_parts_source(str(path), key, {"": (_open_npy(path), None)}), size=path.stat().st_size)
 
 
 def npz_source(path: Path, key: str, array: str | None = None) -> Source:
@@ -56,7 +62,7 @@ def npz_source(path: Path, key: str, array: str | None = None) -> Source:
             objects.
     """
     held = open_arrays(path, array)
-    return array_parts_source(str(path), key, held.parts, keep=held.keep)
+    return replace(array_parts_source(str(path), key, held.parts, keep=held.keep), size=path.stat().st_size)
 
 
 def array_parts_source(
@@ -173,7 +179,7 @@ def idx_source(name: str, folder: Path, classes: tuple[str, ...] = ()) -> Source
         parts[split] = (read_idx(images), read_idx(labels))
         files += [images, labels]
     source = array_parts_source(name, "idx\n" + stamp(files, folder), parts)
-    return replace(source, classes=classes)
+    return replace(source, classes=classes, size=sum(file.stat().st_size for file in files))
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -184,12 +190,13 @@ def read_idx(path: Path) -> np.ndarray:
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            data = bytearray()
+            data, size = bytearray(), path.stat().st_size
             # One read of so many bytes would take the memory for them, whatever the file holds.
             while piece := file.read(1024**2):
                 data += piece
                 if len(data) > _MOST_IDX:
                     raise ValueError(f"it unpacks to more than {_MOST_IDX:,} bytes")
+                limits.check_unpacked(str(path), len(data), size)
         if data[:3] != b"\x00\x00\x08":
             raise ValueError("it does not start like one")
         shape = np.frombuffer(data, dtype=">u4", count=data[3], offset=4).astype(int)
@@ -248,16 +255,12 @@ def peek_array(path: Path, array: str | None = None) -> Peek:
         name, _ = next(iter(_roles(path, names, array).values()))
         try:
             with archive.open(names[name]) as stream:
-                version = np.lib.format.read_magic(stream)
-                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shape, fortran, dtype = read(stream)
-                if dtype.hasobject:
-                    raise ValueError("it holds Python objects, which are never unpickled")
+                shape, fortran, dtype = _header(stream)
                 row = max(1, int(np.prod(shape[1:], dtype=object)) * dtype.itemsize)
                 count = 0 if fortran or not shape or row > _PEEK else min(shape[0], _PEEK // row)
                 few = np.frombuffer(stream.read(count * row), dtype).reshape(count, *shape[1:])
         except Exception as error:  # a damaged header may raise anything
-            raise DataError(f"{path}: {name} cannot be read as an array ({error}); save it again") from error
+            raise _no_array(path, name, error) from error
         return Peek(shape, dtype, few, "columns" in names)
 
 
@@ -315,11 +318,22 @@ def _roles(path: Path, names: Mapping[str, object], array: str | None) -> dict[s
     return {"": (array, next((n for n in names if n.lower() in _LABEL_KEYS and n != array), None))}
 
 
+def _sweep(folder: Path) -> None:
+    """Remove what processes that were killed left behind: temporary folders of this user that are a day old."""
+    for path in folder.glob(_PREFIX + "*"):
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            own = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+            if stat.S_ISDIR(status.st_mode) and own and time.time() - status.st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
+
+
 class _Scratch:
     """A temporary folder that is removed with the last reference to it."""
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="saddlepoint-npz-"))
+        _sweep(Path(tempfile.gettempdir()))
+        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
         weakref.finalize(self, shutil.rmtree, str(self.path), ignore_errors=True)
 
 
@@ -341,19 +355,59 @@ def _open_npy(path: Path) -> np.ndarray:
 
 
 def _unpack(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> np.ndarray:
+    """Unpack one array to a temporary file, and map it.
+
+    Raises:
+        DataError: if its header says another size than the archive does, if it is too large, or damaged.
+    """
+    try:
+        with archive.open(member) as stream:
+            shape, _, dtype = _header(stream)
+            size, claimed = stream.tell(), int(np.prod(shape, dtype=object)) * dtype.itemsize
+        if member.file_size != size + claimed:
+            raise ValueError(
+                f"an array of shape {shape} and type {dtype} has {claimed:,} bytes, but {member.file_size - size:,} "
+                "follow"
+            )
+    except Exception as error:  # a damaged header may raise anything
+        raise _no_array(path, member.filename, error) from error
+    limits.check_unpacked(f"{path}: {member.filename}", member.file_size, path.stat().st_size)
     free = shutil.disk_usage(folder).free
-    if member.file_size > free:
+    if member.file_size > free // 2:
         raise DataError(
-            f"{path}: {member.filename} unpacks to {member.file_size:,} bytes, but {folder} has {free:,} left; "
-            "free some space, or set TMPDIR to a larger disk"
+            f"{path}: {member.filename} unpacks to {member.file_size:,} bytes, more than half of the {free:,} that "
+            f"{folder} has left; free some space, or set TMPDIR to a larger disk"
         )
     target = folder / (os.urandom(8).hex() + ".npy")
+    left = member.file_size
     with archive.open(member) as stream, open(target, "wb") as file:
-        shutil.copyfileobj(stream, file, 1024 * 1024)
+        # what is unpacked is the stream's claim: no more is written than was checked
+        while left > 0 and (piece := stream.read(min(left, 1024**2))):
+            file.write(piece)
+            left -= len(piece)
     try:
         return _open_npy(target)
     except DataError as error:
         raise DataError(str(error).replace(str(target), f"{path}: {member.filename}")) from error
+
+
+def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Return shape, order and type of an array from the head of a .npy file.
+
+    Raises:
+        ValueError: if it holds Python objects; and what numpy raises of a damaged one.
+    """
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(stream)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which are never unpickled")
+    return shape, fortran, dtype
+
+
+def _no_array(path: Path, name: str, error: Exception) -> DataError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DataError(f"{path}: {name} cannot be read as an array ({reason}); save plain numbers with numpy.savez")
 
 
 def _pair_up(path: Path, names: list[str]) -> dict[str, tuple[str, str | None]]:

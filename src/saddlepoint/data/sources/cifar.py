@@ -114,7 +114,8 @@ def _split(file: Path) -> str:
 def _class_names(path: Path, count: int) -> tuple[str, ...]:
     """Return the names in a file of one name a line; empty if it is not there or has another count."""
     try:
-        text = path.read_bytes()[: 64 * 1024].decode("utf-8", "replace")
+        with open(path, "rb") as file:
+            text = file.read(64 * 1024).decode("utf-8", "replace")
     except OSError:
         return ()
     names = tuple(line.strip() for line in text.splitlines() if line.strip())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib
 import io
+import os
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,11 +17,12 @@ from typing import Any, Literal
 import numpy as np
 
 from saddlepoint._errors import DataError
-from saddlepoint.data.labels.arrange import Arranged, arrange, may_say_labels
+from saddlepoint.data import limits
+from saddlepoint.data.labels.arrange import Arranged, arrange, may_say_labels, must_say_labels
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Note
-from saddlepoint.data.sources.folder import MAX_MEMBER, Item, Source, stamp, walk
+from saddlepoint.data.sources.folder import Item, Source, stamp, walk
 
 MOST_BYTES = 4 * 1024**3
 """Bytes of one file or array once it is unpacked."""
@@ -85,13 +87,15 @@ def unpacked(path: Path, most: int = MOST_BYTES) -> bytes:
     data = bytearray()
     try:
         with open(path, "rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
+            packed, size = raw.read(2) == b"\x1f\x8b", os.fstat(raw.fileno()).st_size
         with gzip.open(path) if packed else open(path, "rb") as file:
             # One read of so many bytes would take the memory for them, whatever the file holds.
             while piece := file.read(1024**2):
                 data += piece
                 if len(data) > most:
                     raise DataError(f"{path} unpacks to more than {most:,} bytes; give a part of it")
+                if packed:
+                    limits.check_unpacked(str(path), len(data), size)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({error}); the copy may be damaged: fetch it again") from error
     return bytes(data)
@@ -149,6 +153,7 @@ class Files:
             str(path), f"{kind}\n" + stamp(list(self.used), root), items, classes=self.arranged.classes,
             notes=(*notes, *self.arranged.findings), labelling=self.arranged.labelling,
             heeds=("labels", "label_column", "splits") if path.is_dir() else (),
+            size=sum(file.stat().st_size for file in self.used),
         )  # fmt: skip
 
 
@@ -162,7 +167,9 @@ def arrange_files(path: Path, files: Sequence[Path], options: Options) -> Files:
         return Files({path: path.name}, Arranged([path.name]))
     names = {file: file.relative_to(path).as_posix() for file in files}
     beside = [file for file in walk(path)[0] if may_say_labels(file.name) and file not in names]
-    texts = {file.relative_to(path).as_posix(): unpacked(file, MAX_MEMBER) for file in beside}
+    room = limits.Texts(str(path))
+    beside = [file for file in beside if room.room(file.name, file.stat().st_size, must_say_labels(file.name))]
+    texts = {file.relative_to(path).as_posix(): unpacked(file, limits.MOST_TEXT) for file in beside}
     arranged = arrange(str(path), list(names.values()), texts, options)
     kept = set(arranged.images)
     return Files({file: name for file, name in names.items() if name in kept}, arranged)

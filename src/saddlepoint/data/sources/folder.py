@@ -14,10 +14,10 @@ import numpy as np
 from saddlepoint._errors import DataError
 from saddlepoint._progress import counted
 from saddlepoint._types import Modality
-from saddlepoint.data.labels.arrange import Arranged, arrange, may_say_labels
+from saddlepoint.data import limits
+from saddlepoint.data.labels.arrange import Arranged, arrange, may_say_labels, must_say_labels
 from saddlepoint.data.labels.files import Label
 from saddlepoint.data.labels.splits import SPLIT_WORDS, split_word
-from saddlepoint.data.labels.tables import MOST_BYTES
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
 
@@ -28,8 +28,6 @@ __all__ = [
 
 _KINDS = "png jpg jpeg jpe jfif bmp gif tif tiff webp ppm pgm pbm pnm tga jp2 avif"
 IMAGE_SUFFIXES = frozenset("." + kind for kind in _KINDS.split())
-MAX_MEMBER = 512 * 1024**2
-MAX_RATIO = 200
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,7 @@ class Source:
         labelling: of rows that carry several labels at once; see `DataSpec`.
         heeds: which of the options about labels its reader has followed.
         count: number of items, where that is known before they are read.
+        size: bytes of its files on the disk, where they may be packed.
     """
 
     name: str
@@ -79,6 +78,7 @@ class Source:
     labelling: tuple[tuple[int, ...], ...] = ()
     heeds: tuple[str, ...] = ()
     count: int | None = None
+    size: int | None = None
 
     def told(self, what: str) -> Iterator[Item]:
         """Go through the items, and tell how far that is; ``what`` is done with the rows."""
@@ -113,13 +113,15 @@ def folder_source(root: Path, options: Options | None = None) -> Source:
     images, aside = _images_of(names)
     if not images:
         raise DataError(f"{root} holds no image files ({_found(aside)}); {_wanted()}")
-    texts = {name: _text_of(path) for name, path in names.items() if may_say_labels(name)}
+    room = limits.Texts(str(root))
+    wanted = {name: path for name, path in names.items() if may_say_labels(name)}
+    texts = {name: data for name, path in wanted.items() if (data := _text_of(path, name, room)) is not None}
     arranged = arrange(str(root), images, texts, options)
 
     def items() -> Iterator[Item]:
         for name in arranged.images:
             try:
-                payload = names[name].read_bytes()
+                payload = picture_bytes(names[name])
             except OSError:
                 payload = b""
             yield Item(payload, arranged.labels.get(name), name, arranged.splits[name])
@@ -144,8 +146,12 @@ def zip_source(path: Path, options: Options | None = None) -> Source:
             names = {m.filename: m for m in members}
             images, aside = _images_of(names)
             wanted = [name for name in names if may_say_labels(name)]
+            room = limits.Texts(str(path))
             for name in (*images, *wanted):
                 _refuse_bomb(path, names[name])
+            wanted = [name for name in wanted if room.room(name, names[name].file_size, must_say_labels(name))]
+            size = path.stat().st_size
+            limits.check_unpacked(str(path), sum(names[name].file_size for name in (*images, *wanted)), size)
             if not images:
                 raise DataError(f"{path} holds no image files ({_found(aside)}); {_wanted()}")
             texts = {name: _member(archive, names[name]) for name in wanted}
@@ -162,7 +168,7 @@ def zip_source(path: Path, options: Options | None = None) -> Source:
                     payload = b""
                 yield Item(payload, arranged.labels.get(name), name, arranged.splits[name])
 
-    return _source(str(path), "zip\n" + stamp([path], path.parent), items, arranged, aside, [])
+    return replace(_source(str(path), "zip\n" + stamp([path], path.parent), items, arranged, aside, []), size=size)
 
 
 def _source(
@@ -177,11 +183,27 @@ def _source(
     )  # fmt: skip
 
 
-def _text_of(path: Path) -> bytes:
-    """Return the bytes of a label file; none if it cannot be read, and only the first of one that is too large."""
+def picture_bytes(path: Path) -> bytes:
+    """Return the content of a file of a picture; nothing of one that is larger than any picture is.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    with open(path, "rb") as file:
+        payload = file.read(limits.MOST_MEMBER + 1)
+    return payload if len(payload) <= limits.MOST_MEMBER else b""
+
+
+def _text_of(path: Path, name: str, room: limits.Texts) -> bytes | None:
+    """Return the bytes of a file that may hold labels; None if it is too large and not called as label files are.
+
+    Raises:
+        DataError: if it cannot be read, or is too large.
+    """
     try:
         with open(path, "rb") as file:
-            return file.read(MOST_BYTES + 1)
+            fits = room.room(name, os.fstat(file.fileno()).st_size, must_say_labels(name))
+            return file.read(limits.MOST_TEXT) if fits else None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}); check its permissions") from error
 
@@ -254,15 +276,16 @@ def _refuse_bomb(path: Path, member: zipfile.ZipInfo) -> None:
     if member.flag_bits & 1:
         raise DataError(f"{path}: {member.filename} is encrypted; unpack the archive and point at the folder")
     ratio = member.file_size / max(1, member.compress_size)
-    if member.file_size > MAX_MEMBER or (ratio > MAX_RATIO and member.file_size > 16 * 1024**2):
+    many = ratio > limits.MAX_RATIO and member.file_size > limits.RATIO_FROM
+    if member.file_size > limits.MOST_MEMBER or many:
         raise DataError(
             f"{path}: {member.filename} unpacks to {member.file_size:,} bytes ({ratio:.0f} times its packed "
-            "size); images are "
-            f"read up to {MAX_MEMBER:,} bytes and a ratio of {MAX_RATIO}: if you trust it, unpack the archive yourself"
+            f"size); files are read up to {limits.MOST_MEMBER:,} bytes and a ratio of {limits.MAX_RATIO}: if you trust "
+            "it, unpack the archive yourself"
         )
 
 
 def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     # the declared size is the archive's claim; reading stops there whatever the stream holds
     with archive.open(member) as stream:
-        return stream.read(min(member.file_size, MAX_MEMBER))
+        return stream.read(min(member.file_size, limits.MOST_MEMBER))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint.data import limits
 from saddlepoint.data.options import MIN_SIDE, Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.sources.extras import check_room, guarded, listed, need
@@ -21,7 +22,9 @@ _KIND = "HDF5"
 _LABELS = ("y", "ans", "label", "labels", "target", "targets", "class", "classes", "category")
 _PARTNER = re.compile(r"(.*[_-])?x", re.IGNORECASE)
 _MOST_OBJECTS, _DEEPEST = 10_000, 20
-_BATCH_BYTES, _CHUNK_BYTES = 32 * 1024**2, 1024**3
+_BATCH_BYTES, _CHUNK_BYTES = 32 * 1024**2, 256 * 1024**2
+_LABELS_AT_ONCE = 64
+"""Texts of any length may all stand in one place of the file."""
 _MOST_RATIO = 2000
 """Bytes of an array for each byte stored; more is a file made to exhaust, or an array that was never filled."""
 
@@ -111,7 +114,7 @@ def hdf5_source(path: Path, files: Sequence[Path], options: Options) -> Source:
                 yield from _rows(h5py, part)
 
     key = "hdf5\n" + stamp(opened, opened[0].parent)
-    return Source(str(path), key, items, notes=tuple(notes))
+    return Source(str(path), key, items, notes=tuple(notes), size=sum(file.stat().st_size for file in opened))
 
 
 def refuse_outside(path: Path) -> None:
@@ -232,12 +235,28 @@ def _rows(h5py: Any, part: _Part) -> Iterator[Item]:
         images = _checked(h5py, part.images, file[part.images.name])
         labels = [None] * images.shape[0] if part.labels is None else _read_labels(h5py, part.labels)
         last = images.ndim != 4 or images.shape[3] in (1, 3, 4)
-        step = max(1, _BATCH_BYTES // max(1, int(np.prod(images.shape[1:])) * images.dtype.itemsize))
+        step = _step(part.images, images)
         for start in range(0, images.shape[0], step):
             chunk = np.asarray(images[start : start + step])
             chunk = chunk.astype(np.uint8) * 255 if chunk.dtype == bool else chunk
             for row, value in enumerate(chunk if last else chunk.transpose(0, 2, 3, 1)):
                 yield Item(value, labels[start + row], f"{part.images.name} {start + row}", part.split)
+
+
+def _step(array: _Array, images: Any) -> int:
+    """Return how many rows are read at once: whole pieces where those are small, so that none is unpacked twice.
+
+    Raises:
+        DataError: if pieces hold so many rows that unpacking them again and again would take long.
+    """
+    row = max(1, int(np.prod(images.shape[1:])) * images.dtype.itemsize)
+    step, rows = max(1, _BATCH_BYTES // row), images.chunks[0] if images.chunks else 1
+    if rows * row <= _CHUNK_BYTES:
+        return max(step // rows, 1) * rows
+    again = -(-rows // step) * row * images.shape[0]
+    limits.check_unpacked(f"{array.file}: '{array.name}', read in pieces of {rows:,} rows,", again,
+                          array.file.stat().st_size)  # fmt: skip
+    return step
 
 
 def _checked(h5py: Any, array: _Array, dataset: Any) -> Any:
@@ -253,6 +272,7 @@ def _checked(h5py: Any, array: _Array, dataset: Any) -> Any:
     if size > _MOST_RATIO * max(stored, 1) and size > 16 * 1024**2:
         raise DataError(f"{array.file}: '{array.name}' claims {size:,} bytes, and {stored:,} are stored; it is damaged "
                         "or was never filled")  # fmt: skip
+    limits.check_unpacked(f"{array.file}: '{array.name}'", size, array.file.stat().st_size)
     check_room(array.file, f"a row of '{array.name}'", size // max(1, dataset.shape[0]))
     if dataset.chunks and int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize > _CHUNK_BYTES:
         raise DataError(f"{array.file}: '{array.name}' is stored in pieces of more than {_CHUNK_BYTES:,} bytes; save "
@@ -264,8 +284,14 @@ def _read_labels(h5py: Any, array: _Array) -> list[Label]:
     with guarded(array.file, _KIND), h5py.File(array.file, "r") as file:
         dataset = _checked(h5py, array, file[array.name])
         check_room(array.file, f"'{array.name}'", array.shape[0] * dataset.dtype.itemsize)
-        values = np.asarray(dataset.asstr()[()] if array.kind == "text" else dataset[()]).reshape(-1)
-    return [plain_label(f"{array.file}: '{array.name}'", value) for value in values.tolist()]
+        where, texts = f"{array.file}: '{array.name}'", array.kind == "text"
+        if not texts:
+            return [plain_label(where, value) for value in np.asarray(dataset[()]).reshape(-1).tolist()]
+        read, found = dataset.asstr(errors="replace"), list[Label]()
+        for start in range(0, dataset.shape[0], _LABELS_AT_ONCE):
+            words = np.asarray(read[start : start + _LABELS_AT_ONCE]).reshape(-1).tolist()
+            found += [plain_label(where, word) for word in words]
+        return found
 
 
 def plain_label(where: str, value: Any) -> Label:
@@ -274,9 +300,12 @@ def plain_label(where: str, value: Any) -> Label:
     Raises:
         DataError: on anything else.
     """
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
+    value = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
     if isinstance(value, str):
+        if len(value) > limits.MOST_WORD:
+            raise DataError(
+                f"{where} holds a text of {len(value):,} characters; labels have up to {limits.MOST_WORD:,}"
+            )
         return value
     if isinstance(value, bool | int) or (isinstance(value, float) and value.is_integer()):
         return int(value)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from saddlepoint._errors import DataError
 from saddlepoint.data.options import Options
-from saddlepoint.data.sources.folder import Item, Source, split_word
+from saddlepoint.data.sources.folder import Item, Source, picture_bytes, split_word
 from saddlepoint.data.sources.parquet import Layout, cell_bytes, cell_items, cell_label, features_layout
 
 PATIENCE = 2.5
@@ -70,7 +70,7 @@ def hub_source(name: str, repository: str, config: str | None = None, options: O
 
     def items() -> Iterator[Item]:
         for split, part in parts.items():
-            yield from rows_of(part.with_format(None), layout, split)
+            yield from rows_of(part.with_format(None), layout, split, _roots(repository))
 
     return Source(
         name,
@@ -81,6 +81,24 @@ def hub_source(name: str, repository: str, config: str | None = None, options: O
         labelling=layout.labelling,
         heeds=("labels", "label_column"),
     )
+
+
+def _roots(repository: str) -> list[Path]:
+    """Return the folders in which the files of a repository may lie: the caches of the hub's clients, or itself."""
+    from datasets import config
+    from huggingface_hub import constants
+
+    roots = [constants.HF_HUB_CACHE, config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH]
+    return [Path(root).resolve() for root in (*roots, *([repository] if Path(repository).is_dir() else []))]
+
+
+def _within(path: str, roots: Sequence[Path] | None) -> bool:
+    """Whether a path is a regular file, and lies in one of the folders after links are followed."""
+    try:
+        found = Path(path).resolve(strict=True)
+    except (OSError, RuntimeError, ValueError):
+        return False
+    return found.is_file() and (roots is None or any(found.is_relative_to(root) for root in roots))
 
 
 def layout_of(where: str, parts: Mapping[str, Any], options: Options | None) -> Layout:
@@ -147,9 +165,19 @@ def _no_bars_of_datasets() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: an answer that points elsewhere is a sign of life as well."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Return nothing, so that the answer becomes an HTTPError."""
+
+
+_DIRECT = urllib.request.build_opener(_Stay)
+
+
 def _ask(address: str, patience: float) -> str | None:
     try:
-        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=patience):
+        with _DIRECT.open(urllib.request.Request(address, method="HEAD"), timeout=patience):
             return None
     except urllib.error.HTTPError as error:
         error.close()
@@ -161,8 +189,16 @@ def _ask(address: str, patience: float) -> str | None:
         return str(error)
 
 
-def rows_of(part: Any, layout: Layout, split: str) -> Iterator[Item]:
-    """Read one part of a `datasets.DatasetDict`, its images undecoded."""
+def rows_of(part: Any, layout: Layout, split: str, roots: Sequence[Path] | None = None) -> Iterator[Item]:
+    """Read one part of a `datasets.DatasetDict`, its images undecoded.
+
+    Args:
+        part: of it.
+        layout: which columns matter.
+        split: its name.
+        roots: folders in which files of images may lie that cells only point at: a foreign table could point at any
+            file of this machine. None: anywhere, for data of the user's own.
+    """
     import datasets
 
     feature = part.features[layout.image]
@@ -178,6 +214,6 @@ def rows_of(part: Any, layout: Layout, split: str) -> Iterator[Item]:
             yield from cell_items(cell, layout, label, f"{split} row {number}", place)
             continue
         data = cell_bytes(cell)
-        if not data and isinstance(cell, dict) and cell.get("path") and Path(cell["path"]).is_file():
-            data = Path(cell["path"]).read_bytes()
+        if not data and isinstance(cell, dict) and cell.get("path") and _within(cell["path"], roots):
+            data = picture_bytes(Path(cell["path"]))
         yield Item(data, label, f"{split} row {number}", place)

@@ -90,7 +90,8 @@ def named_idx_source(path: Path, files: Sequence[Path], options: Options) -> Sou
     ]
     if found:
         notes.insert(0, Finding("images", "images were turned upright", "EMNIST's files hold them transposed"))
-    return replace(source, classes=tuple(classes), notes=(*notes, *source.notes))
+    size = sum(file.stat().st_size for file in used)
+    return replace(source, classes=tuple(classes), notes=(*notes, *source.notes), size=size)
 
 
 def _turned(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint.data import limits
 from saddlepoint.data.sources.extras import check_room, guarded
 
 KIND = "a MATLAB file"
@@ -83,6 +84,7 @@ def _matrices(path: Path, names: Sequence[str]) -> Iterator[tuple[_Head, np.ndar
             values = None
             if head.name in names and head.dtype is not None:
                 check_room(path, head.name, size)
+                limits.check_unpacked(f"{path}: {head.name}", size, path.stat().st_size)
                 if len(data) < size:
                     data += unpacker.decompress(unpacker.unconsumed_tail, size - len(data) + 1)
                 values = _values(head, data, order)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint._errors import DataError, suggest
+from saddlepoint.data import limits
 from saddlepoint.data.labels.values import MOST_ATTRIBUTES
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding
@@ -73,7 +74,7 @@ def parquet_source(path: Path, files: Sequence[Path], options: Options | None = 
     root = path if path.is_dir() else path.parent
     return Source(
         str(path), "parquet\n" + stamp(files, root), items, classes=layout.classes, notes=layout.findings,
-        labelling=layout.labelling, heeds=("labels", "label_column"),
+        labelling=layout.labelling, heeds=("labels", "label_column"), size=sum(file.stat().st_size for file in files),
     )  # fmt: skip
 
 
@@ -182,6 +183,11 @@ def cell_label(value: Any, layout: Layout) -> Label:
         return tuple(int(index in held) for index in range(len(layout.classes)))
     if isinstance(value, bool):
         return int(value)
+    if isinstance(value, str) and len(value) > limits.MOST_WORD:
+        raise DataError(
+            f"a label has {len(value):,} characters, and at most {limits.MOST_WORD:,} are read; name another column "
+            "with --label-column, or none with --labels none"
+        )
     return None if value == -1 or not isinstance(value, int | str) or value == "" else value
 
 
@@ -228,11 +234,36 @@ def _rows(file: Path, layout: Layout) -> Iterator[Item]:
     split, row = file_split(file), 0
     try:
         with pq.ParquetFile(file) as table:
-            for batch in table.iter_batches(batch_size=_BATCH, columns=columns, use_threads=False):
-                cells = batch.column(layout.image).to_pylist()
-                labels = batch.column(layout.label).to_pylist() if layout.label else [None] * len(cells)
-                for cell, label in zip(cells, labels, strict=True):
-                    yield from cell_items(cell, layout, cell_label(label, layout), f"{file.name} row {row}", split)
-                    row += 1
+            for group in range(table.metadata.num_row_groups):
+                size = _batch_of(file, table.metadata.row_group(group), columns)
+                for batch in table.iter_batches(size, row_groups=[group], columns=columns, use_threads=False):
+                    cells = batch.column(layout.image).to_pylist()
+                    labels = batch.column(layout.label).to_pylist() if layout.label else [None] * len(cells)
+                    for cell, label in zip(cells, labels, strict=True):
+                        yield from cell_items(cell, layout, cell_label(label, layout), f"{file.name} row {row}", split)
+                        row += 1
     except (pa.ArrowException, OSError) as error:
         raise _damaged(file, error) from error
+
+
+def _batch_of(file: Path, group: Any, columns: Sequence[str]) -> int:
+    """Return how many rows of a group are read at once: where values stand in a dictionary, all may be the largest.
+
+    Raises:
+        DataError: if a column of the group is too large.
+    """
+    rows = _BATCH
+    for place in range(group.num_columns):
+        column = group.column(place)
+        if column.path_in_schema.split(".")[0] not in columns:
+            continue
+        size, packed = column.total_uncompressed_size, max(1, column.total_compressed_size)
+        most = max(limits.MOST_GROUP, limits.GROUP_PER_BYTE * packed)
+        if size > most:
+            raise DataError(
+                f"{file}: a group of rows of '{column.path_in_schema}' is too large: it unpacks to {size:,} bytes, and "
+                f"at most {most:,} are read; write it in smaller groups (row_group_size)"
+            )
+        if column.has_dictionary_page:
+            rows = min(rows, max(1, limits.GROUP_BATCH // max(1, size)))
+    return rows

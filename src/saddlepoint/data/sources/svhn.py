@@ -69,7 +69,7 @@ def svhn_source(path: Path, files: Sequence[Path]) -> Source:
         notes.append(Finding("splits", f"{extra.name} is left out; name it to train on it alone"))
     key = "svhn\n" + stamp(files, files[0].parent)
     digits = tuple(str(i) for i in range(10))
-    return Source(str(path), key, items, classes=digits, notes=tuple(notes))
+    return Source(str(path), key, items, classes=digits, notes=tuple(notes), size=sum(f.stat().st_size for f in files))
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:

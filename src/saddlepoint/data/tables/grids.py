@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint._errors import DataError, suggest
+from saddlepoint.data import limits
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note, OpenQuestion, Reading
 from saddlepoint.data.sources.extras import check_room, guarded, listed, need
@@ -52,6 +53,8 @@ def _read(xarray: Any, path: Path, raw: Any, options: Options) -> Frame:
         raise DataError(
             f"{path} holds {sizes} series, more than {_MOST_SERIES:,}; take a part of them with xarray's sel"
         )
+    size = sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
+    limits.check_table(str(path), rows * (len(chosen) + 2), size)
     check_room(path, f"{listed(chosen)} along {', '.join(map(str, dims))}", 8 * rows * (len(chosen) + 2))
     times, notes = _times(xarray, raw, time)
     table = {str(name): _column(raw[name], dims, time, raw.sizes) for name in chosen}

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint.data import limits
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
 from saddlepoint.data.sources.arrays import Held, open_arrays, plain
@@ -30,6 +31,8 @@ def read_array(path: Path, options: Options) -> Frame:
     if x.ndim not in (1, 2) or x.dtype.kind not in "buif" or not x.size:
         raise DataError(f"{path} is {x.dtype} of shape {x.shape}, but a long series is (time, feature), of numbers")
     check_room(path, "the series", 8 * x.size)
+    limits.check_columns(str(path), x.size // len(x))
+    limits.check_table(str(path), x.size, path.stat().st_size)
     values = np.asarray(x).reshape(len(x), -1)
     names = column_names(path, held, values.shape[1])
     data = pandas.DataFrame({name: values[:, place] for place, name in enumerate(names)})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint.data import limits
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.tables.frame import Look
 from saddlepoint.data.tables.time import known_zone
@@ -111,15 +113,17 @@ class Opened:
 
 def of_table(name: str, table: Any, index: tuple[str, ...]) -> Opened:
     names = list(table.column_names)
-    twice = sorted({column for column in names if names.count(column) > 1})
+    limits.check_columns(name, len(names))
+    counts, taken = Counter(names), set(names)
+    twice = sorted(column for column, count in counts.items() if count > 1)
     if twice:
-        raise DataError(f"{name} names column '{twice[0]}' {names.count(twice[0])} times; rename one")
+        raise DataError(f"{name} names column '{twice[0]}' {counts[twice[0]]} times; rename one")
     found: dict[str, Column] = {}
     renamed, hidden = list[str](), list[str]()
     for place, column in enumerate(names):
         shown = column
         if column in index and (not column or column.startswith("__index_level_")):
-            shown = next(n for n in ("index", f"index{place}", f"index {place}") if n not in names)
+            shown = next(n for n in ("index", f"index{place}", f"index {place}") if n not in taken)
             hidden.append(shown)
         renamed += [shown] if column in index else []
         found[shown] = typed(shown, table.column(place))

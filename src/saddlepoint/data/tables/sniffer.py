@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from saddlepoint._errors import DataError
+from saddlepoint.data import limits
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.tables.forms import clock_of, forms_of
 from saddlepoint.data.tables.frame import Look
@@ -18,7 +19,6 @@ from saddlepoint.data.tables.numbers import MISSING
 
 _LINES = 400
 """Lines of the start of a file by which its layout is told."""
-MOST_COLUMNS = 20_000
 _NUMBER = re.compile(r"[+-]?(?:\d[\d.,' \u00a0\u202f\u2009\u2019]*|[.,]\d+)(?:[eE][+-]?\d+)?\s?%?")
 _COMMENTS = ("#", "%", "//")
 
@@ -80,6 +80,7 @@ class _Sniffer:
 
     def layout(self) -> TextLayout:
         self._skip_comments()
+        self._refuse_wide()
         self.delimiter = self.told or self._delimiter()
         cells = {place: row for place, row in enumerate(map(self.cells, self.lines)) if place >= self.at and any(row)}
         places = sorted(cells)
@@ -102,8 +103,6 @@ class _Sniffer:
         if named and data:
             names = self._shifted(names, [cells[place] for place in data])
         self._refuse_twice(names, places[0])
-        if len(names) > MOST_COLUMNS:
-            raise DataError(f"{self.path} has {len(names):,} columns, more than {MOST_COLUMNS:,}; give fewer")
         line = data[0] if data else len(self.lines)
         quoted = any('"' in self.lines[place] for place in data[:50])
         look = Look(self.delimiter, ".", "", quoted, named and '"' in self.lines[places[0]], named)
@@ -119,6 +118,13 @@ class _Sniffer:
             return [cell.strip() for cell in next(csv.reader([line], delimiter=self.delimiter), [])]
         except csv.Error:
             return line.split(self.delimiter)
+
+    def _refuse_wide(self) -> None:
+        """Refuse lines with absurdly many cells before all of them are cut up, and compared."""
+        for line in self.lines[self.at :]:
+            self.delimiter = max(self.told or ",;\t|", key=line.count)
+            if line.count(self.delimiter) >= limits.MOST_COLUMNS:
+                limits.check_columns(str(self.path), len(self.cells(line)))
 
     def _say(self, text: str) -> None:
         self.findings.append(Finding("source", text))
@@ -239,10 +245,11 @@ class _Sniffer:
         return ["", *names]
 
     def _refuse_twice(self, names: list[str], place: int) -> None:
-        twice = sorted({name for name in names if name and names.count(name) > 1})
+        counts = Counter(name for name in names if name)
+        twice = sorted(name for name, count in counts.items() if count > 1)
         if twice:
             raise DataError(
-                f"{self.path}: line {place + 1} names column '{twice[0]}' {names.count(twice[0])} times; rename one"
+                f"{self.path}: line {place + 1} names column '{twice[0]}' {counts[twice[0]]} times; rename one"
             )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint._errors import DataError
+from saddlepoint.data import limits
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.tables.numbers import MISSING, decimal_mark, doubtful_points
@@ -167,6 +168,7 @@ class Columns:
         self.kinds = {
             n: kind for n, kind in self.kinds.items() if not pa.types.is_floating(kind) or n in self.whole or wanted(n)
         }
+        size = self.path.stat().st_size
         while True:
             batches, left, rows = [], usable_memory() // 4, 0
             try:
@@ -175,6 +177,7 @@ class Columns:
                 while (batch := self._guarded(following, again=True)) is not None:
                     batches.append(batch)
                     rows, left = rows + batch.num_rows, left - batch.nbytes
+                    limits.check_table(str(self.path), rows * len(self.kinds), size)
                     if left < 0:
                         raise DataError(
                             f"{self.path} holds more than {rows:,} rows of {len(self.kinds)} columns, a quarter of the "
@@ -261,6 +264,8 @@ class _Blanks(io.RawIOBase):
         text = self.left + block
         cut = text.rfind(b"\n") + 1 if block else len(text)
         self.left = text[cut:]
+        if len(self.left) > 2 * _BLOCK:
+            raise ValueError(f"a line has more than {2 * _BLOCK:,} bytes")
         lines = [
             re.sub(rb'("[^"]*")|[ \t]+', lambda m: m[1] or b"\t", line.strip()) for line in text[:cut].splitlines()
         ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint.data import limits
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
@@ -28,6 +29,8 @@ _SECONDS: Mapping[str, int] = {
     "weekly": 604800, "daily": 86400, "hourly": 3600, "half_hourly": 1800, "minutely": 60, "secondly": 1,
 }  # fmt: skip
 _PAIR = re.compile(r"\(([^(),]*),([^(),]*)\)")
+_CELLS_A_ROW = 9
+"""What a row of an .arff takes beside its cells, in cells."""
 _LONGEST_LINE = 256 * 1024**2
 
 
@@ -40,6 +43,8 @@ class _Cases:
         names: of the series.
         labels: class or target of each; empty: none.
         times: of the steps of each; empty: none.
+        left: bytes of memory that may still be taken.
+        size: bytes of the file.
     """
 
     values: list[np.ndarray] = field(default_factory=list)
@@ -47,6 +52,7 @@ class _Cases:
     labels: list[str] = field(default_factory=list)
     times: list[np.ndarray] = field(default_factory=list)
     left: int = field(default_factory=lambda: usable_memory() // 4)
+    size: int = 0
 
     def add(self, path: Path, line: int, values: np.ndarray) -> None:
         """Add a series.
@@ -57,6 +63,8 @@ class _Cases:
         if self.values and values.shape[1] != self.values[0].shape[1]:
             raise DataError(f"{path}, line {line}: a series has {values.shape[1]} channels, but the first has "
                             f"{self.values[0].shape[1]}")  # fmt: skip
+        self.size = self.size or path.stat().st_size
+        limits.check_series(str(path), len(self.values) + 1, self.size)
         self.left -= 8 * values.size
         if self.left < 0:
             raise DataError(f"{path} holds more than a quarter of the memory; give a part of it")
@@ -120,6 +128,7 @@ def _ts_case(path: Path, line: int, text: str, header: Mapping[str, list[str]], 
         channels = [[value for _, value in channel] for channel in pairs]
     else:
         channels = [part.split(",") for part in parts]
+    limits.check_columns(f"{path}, line {line}", len(channels))
     if not channels or len({len(channel) for channel in channels}) > 1:
         raise DataError(f"{path}, line {line}: channels of a series have {sorted({len(c) for c in channels})} values; "
                         "all must have as many")  # fmt: skip
@@ -148,6 +157,7 @@ def read_tsf(path: Path, options: Options) -> Frame:
             key = words[0].lower()
             if key == "@attribute" and len(words) == 3:
                 kinds.append((words[1], words[2].lower()))
+                limits.check_columns(str(path), len(kinds))
             frequency = words[1].lower() if key == "@frequency" and len(words) == 2 else frequency
             data = key == "@data"
         elif not text.startswith("#"):
@@ -227,7 +237,7 @@ def read_arff(path: Path, options: Options) -> Frame:
 
     names: list[tuple[str, str]] = []
     rows: list[list[str]] = []
-    relational, data, left = False, False, usable_memory() // 4
+    relational, data, left, size = False, False, usable_memory() // 4, path.stat().st_size if path.is_file() else 0
     cases = _Cases()
     for line, text in _lines(path):
         if text.startswith("%"):
@@ -238,6 +248,7 @@ def read_arff(path: Path, options: Options) -> Frame:
                 relational = True
             elif match:
                 names.append((match[1].strip("'\""), match[2].strip().lower()))
+                limits.check_columns(str(path), len(names))
             data = text.lower() == "@data"
             continue
         if text.startswith("{"):
@@ -249,6 +260,7 @@ def read_arff(path: Path, options: Options) -> Frame:
         if len(cells) != len(names):
             raise DataError(f"{path}, line {line}: {len(cells)} values, but {len(names)} attributes are declared")
         rows.append(cells)
+        limits.check_table(str(path), len(rows) * (len(cells) + _CELLS_A_ROW), size)
         left -= 64 * len(cells)
         if left < 0:
             raise DataError(f"{path} holds more than a quarter of the memory; give a part of it")
@@ -272,6 +284,8 @@ def read_arff(path: Path, options: Options) -> Frame:
 
 
 def _cells(path: Path, line: int, text: str) -> list[str]:
+    if "'" not in text and "\\" not in text:
+        return [cell.lstrip(" ") for cell in text.split(",")]
     try:
         return next(csv.reader([text], quotechar="'", escapechar="\\", skipinitialspace=True))
     except csv.Error as error:
@@ -282,6 +296,7 @@ def _relational_case(path: Path, line: int, text: str, cases: _Cases) -> None:
     match = re.fullmatch(r"(['\"])(.*)\1\s*(?:,\s*(.*))?", text)
     if match is None:
         raise DataError(f"{path}, line {line}: channels of a series must stand in quotes, its class after them")
+    limits.check_columns(f"{path}, line {line}", match[2].count("\\n") + 1)
     channels = [_numbers(path, line, part.split(",")) for part in match[2].split("\\n")]
     if len({len(channel) for channel in channels}) > 1:
         raise DataError(f"{path}, line {line}: channels of a series have different lengths")

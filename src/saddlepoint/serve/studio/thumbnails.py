@@ -10,9 +10,10 @@ from PIL import Image, ImageFilter
 
 from saddlepoint import curves, explore
 from saddlepoint._errors import DataError
-from saddlepoint._files import open_plain, parse_json
-from saddlepoint.data import Dataset
-from saddlepoint.explore import encoded, opened, read_snapshot, tile
+from saddlepoint._files import parse_json, read_plain
+from saddlepoint.data import Dataset, limits
+from saddlepoint.data.images.opening import Unreadable, open_image
+from saddlepoint.explore import encoded, read_snapshot, tile
 
 _SIDE = 128
 _MOST = 3
@@ -35,14 +36,14 @@ def thumbnail(path: Path, side: int = _SIDE) -> bytes:
 def _drawn(path: Path, changed: int, side: int) -> bytes:
     try:
         tiles = read_snapshot(path)
-        with open_plain(path) as file, opened(file) as picture:
+        with open_image(read_plain(path, limits.OWN_BYTES), path.name, limits.OWN_PIXELS) as picture:
             columns = int(parse_json(picture.text["saddlepoint"])["columns"])  # type: ignore[attr-defined]
             if len(tiles) == 1:
                 # Points of a plot would vanish.
                 small = picture.convert("RGB").filter(ImageFilter.MinFilter(3))
                 small.thumbnail((2 * side, 2 * side), Image.Resampling.LANCZOS)
                 return encoded(small)
-    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, Unreadable) as error:
         raise DataError(f"{path} is no snapshot ({error!r})") from error
     across = max(1, min(_MOST, columns, round(side / max(tiles.shape[2:]))))
     down = max(1, min(across, len(tiles) // columns))

@@ -1,0 +1,214 @@
+"""What a picture may cost: kinds, pixels, scans, tags, pages and the pixels of a whole set, with small limits."""
+
+from __future__ import annotations
+
+import ast
+import io
+import struct
+import tracemalloc
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import saddlepoint
+from saddlepoint._errors import DataError
+from saddlepoint.data import limits, load_dataset
+from saddlepoint.data.given import read_picture
+from saddlepoint.data.images.decode import decode, open_picture
+from saddlepoint.data.images.headers import check_directories, gif_frames
+from saddlepoint.data.images.opening import Unreadable, open_image
+from saddlepoint.explore import read_snapshot, save_snapshot
+from tests.unit.data_helpers import own_cache, pictures, png, write_folder  # noqa: F401
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\n%%EOF\n"
+"""Pillow opens it, and hands it to Ghostscript when it is decoded."""
+
+
+def _encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _rows(path: Path) -> int:
+    return sum(len(split) for split in load_dataset(str(path)).splits.values())
+
+
+def test_every_place_opens_pictures_by_the_one_function() -> None:
+    """`Image.open` stands in one line of the package, with the kinds that are allowed."""
+    root = Path(saddlepoint.__file__).parent
+    found = [
+        (file.name, [word.arg for word in node.keywords])
+        for file in root.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Image.open"
+    ]
+    assert found == [("opening.py", ["formats"])]
+
+
+def test_no_kind_goes_to_another_program() -> None:
+    """Pillow's plugins that run programs or scripts of others: EPS, and the stubs that load what is registered."""
+    assert not {"EPS", "WMF", "GRIB", "HDF5", "BUFR", "FITS", "MPEG"} & set(limits.PICTURE_KINDS)
+    assert Image.open(io.BytesIO(EPS)).format == "EPS"
+    for opens in (lambda: open_image(EPS, "a.png"), lambda: open_picture(EPS, "a.png")):
+        with pytest.raises(Unreadable, match="not an image"):
+            opens()
+    with pytest.raises(DataError, match="cannot be read"):
+        read_picture(EPS, "a.png", (3, 16, 16))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "TGA", "JPEG2000"])
+def test_the_allowed_kinds_are_read(kind: str) -> None:
+    image = Image.fromarray(pictures(1, channels=3)[0])
+    assert open_image(_encoded(image, kind), "x").size == (16, 16)
+
+
+def test_a_snapshot_is_a_picture_of_an_allowed_kind(tmp_path: Path) -> None:
+    (tmp_path / "step.png").write_bytes(EPS)
+    with pytest.raises(DataError, match="not a grid of samples"):
+        read_snapshot(tmp_path / "step.png", {"n": 1, "columns": 1, "gap": 0, "shape": [3, 16, 16]})
+
+
+@pytest.mark.parametrize("wrong", [{"columns": 0}, {"n": -1}, {"gap": -1}, {"shape": None}])
+def test_the_layout_of_a_snapshot_is_not_trusted(wrong: dict[str, object], tmp_path: Path) -> None:
+    import torch
+
+    path = save_snapshot(tmp_path, 0, torch.zeros(4, 1, 8, 8))
+    layout = {"n": 4, "columns": 2, "gap": 2, "shape": [1, 8, 8], **wrong}
+    with pytest.raises(DataError, match=path.name):
+        read_snapshot(path, layout)
+
+
+def test_pixels_are_checked_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    flat, deep = png(np.zeros((40, 40), np.uint8)), png(np.zeros((40, 40), np.uint16))
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("it was decoded"))
+    for data, name, most in ((flat, "MOST_PIXELS", 1599), (deep, "MOST_DEEP_PIXELS", 1599)):
+        monkeypatch.setattr(limits, name, most)
+        with pytest.raises(DataError, match=r"x declares 40x40 pixels, and at most 1,599 .* scale it down"):
+            open_picture(data, "x")
+    monkeypatch.setattr(limits, "MOST_PIXELS", 1600)
+    assert open_picture(flat, "x").size == (40, 40)
+
+
+def test_a_picture_that_is_hardly_packed_may_be_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_PIXELS", 100)
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
+    assert decode(open_picture(png(noise, "BMP"), "x"), Counter()).size == (40, 40)
+
+
+def test_a_server_gives_pictures_a_limit_of_its_own() -> None:
+    data = png(pictures(1, size=32)[0])
+    assert read_picture(data, "x", (1, 8, 8), most_pixels=1024).shape == (1, 8, 8)
+    with pytest.raises(DataError, match="x declares 32x32 pixels, and at most 1,023"):
+        read_picture(data, "x", (1, 8, 8), most_pixels=1023)
+
+
+def test_very_large_jpegs_are_decoded_at_a_smaller_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    smooth = Image.fromarray(pictures(1, size=16, channels=3)[0]).resize((512, 512), Image.Resampling.BICUBIC)
+    data = _encoded(smooth, "JPEG", quality=95)
+    whole = read_picture(data, "x", (3, 16, 16))
+    monkeypatch.setattr(limits, "DRAFT_PIXELS", 512 * 512 - 1)
+    image = open_picture(data, "x")
+    assert decode(image, Counter(), side=16).size == (64, 64)  # an eighth, at least twice 16
+    assert decode(open_picture(data, "x"), Counter(), side=100).size == (256, 256)
+    drafted = read_picture(data, "x", (3, 16, 16))
+    assert np.abs(drafted.astype(int) - whole).max() <= 3
+    monkeypatch.setattr(limits, "MOST_PIXELS", 4095)  # which the smaller scale has to keep to
+    with pytest.raises(DataError, match="256x256"):
+        decode(open_picture(data, "x"), Counter(), side=100)
+
+
+def test_scans_of_a_jpeg_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = _encoded(Image.fromarray(pictures(1, size=64, channels=3)[0]), "JPEG", progressive=True)
+    scans = data.count(b"\xff\xda")
+    assert scans > 2
+    assert decode(open_picture(data, "x"), Counter()).size == (64, 64)
+    monkeypatch.setattr(limits, "MOST_SCANNED", 64 * 64 * scans - 1)
+    with pytest.raises(DataError, match=f"{scans} scans"):
+        open_picture(data, "x")
+    monkeypatch.setattr(limits, "MOST_SCANS", scans - 1)
+    with pytest.raises(DataError, match=f"too costly to open .*{scans} scans"):
+        open_picture(data, "x")
+
+
+def _overlapping(tags: int, size: int) -> bytes:
+    """Return a small TIFF whose private tags all point at the same bytes."""
+    entries = [(256, 3, 1, 16), (257, 3, 1, 16), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8),
+               (278, 3, 1, 16), (279, 4, 1, 256), *[(60000 + k, 7, size, 8) for k in range(tags)]]  # fmt: skip
+    start = 8 + size
+    table = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return struct.pack("<2sHI", b"II", 42, start) + bytes(size) + table + struct.pack("<I", 0)
+
+
+def test_tags_that_overlap_are_refused_before_they_are_read() -> None:
+    assert open_image(_overlapping(2, 1000), "x").size == (16, 16)
+    costly = _overlapping(60, 100_000)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"x is too costly to open \(its tags claim 6,000,\d+ bytes of a file of 100,"):
+        open_image(costly, "x")
+    assert tracemalloc.get_traced_memory()[1] < 2 * 10**6
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_the_same_in_exif(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("saddlepoint.data.images.headers._SPARE", 1000)
+    exif = b"Exif\0\0" + _overlapping(20, 10_000)
+    data = _encoded(Image.fromarray(pictures(1, channels=3)[0]), kind, exif=exif)
+    with pytest.raises(DataError, match="its tags claim"):
+        open_image(data, "x")
+    honest = Image.Exif()
+    honest[0x0112] = 6
+    data = _encoded(Image.fromarray(pictures(1, size=20, channels=3)[0][:16]), kind, exif=honest.tobytes())
+    assert decode(open_picture(data, "x"), Counter()).size == (16, 20)
+
+
+def test_pages_are_counted_by_the_bytes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [Image.fromarray(x) for x in pictures(7, channels=3)]
+    gif = _encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    tiff = _encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])
+    assert gif_frames(gif) == Image.open(io.BytesIO(gif)).n_frames == 7  # type: ignore[attr-defined]
+    assert check_directories(tiff) == Image.open(io.BytesIO(tiff)).n_frames == 7  # type: ignore[attr-defined]
+    monkeypatch.setattr(limits, "MOST_PAGES", 6)
+    for data in (gif, tiff):
+        with pytest.raises(DataError, match="too costly to open"):
+            open_image(data, "x")
+
+
+@pytest.mark.parametrize("cut", [0, 5, 20, 60, 200])
+def test_heads_that_are_cut_off_are_no_more_than_unreadable(cut: int) -> None:
+    frames = [Image.fromarray(x) for x in pictures(3, channels=3)]
+    for kind in ("GIF", "TIFF", "PNG", "JPEG", "WEBP"):
+        data = _encoded(frames[0], kind)[:cut]
+        try:
+            decode(open_picture(data, "x"), Counter())
+        except Unreadable:
+            continue
+
+
+def test_a_later_page_may_not_be_larger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_folder(tmp_path / "d", pictures(6))
+    first, second = Image.fromarray(pictures(1)[0]), Image.new("L", (64, 64))
+    content = _encoded(first, "TIFF", save_all=True, append_images=[second], compression="tiff_deflate")
+    (root / "a.tif").write_bytes(content)
+    monkeypatch.setattr(limits, "MOST_PIXELS", 300)
+    with pytest.raises(DataError, match="page 1 declares 64x64 pixels"):
+        load_dataset(str(root), pages="all", size=16)
+
+
+def test_the_pixels_of_a_whole_set_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = np.zeros((100, 100), np.uint8)
+    root = write_folder(tmp_path / "d", [np.roll(flat + (np.arange(100) == k), k) for k in range(20)])
+    monkeypatch.setattr(limits, "MOST_WORK", 50_000)
+    with pytest.raises(DataError, match=r"0007.png take .* million pixels .* scale pictures down first, or"):
+        load_dataset(str(root))
+    monkeypatch.setenv("SADDLEPOINT_LIMITS", "off")
+    assert _rows(root) == 20
+
+
+def test_pictures_with_content_are_not_counted_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_WORK", 0)
+    assert _rows(write_folder(tmp_path / "d", pictures(12, size=32))) == 12
