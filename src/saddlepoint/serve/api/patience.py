@@ -1,4 +1,4 @@
-"""The HTTP server itself, which does not wait for ever for clients that say nothing, or say it a byte at a time."""
+"""The HTTP server itself: when it stops, and what it allows a connection (`saddlepoint.serve.wire`)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-CONNECTIONS = 1024
-"""Open connections beyond which requests are answered with 503."""
-
+from saddlepoint.serve.wire import Wire, bounded, most_connections
 
 GRACE = 5.0
 """Seconds that requests at work get to end in when the server is stopped; a container's own limit is often 10."""
 
 
 def make_server(
-    app: Any, patience: float = 15.0, grace: float = GRACE, say: Callable[[str], None] = lambda line: None
+    app: Any,
+    patience: float = 15.0,
+    grace: float = GRACE,
+    say: Callable[[str], None] = lambda line: None,
+    wire: Wire | None = None,
+    base: type[asyncio.Protocol] = AutoHTTPProtocol,
 ) -> uvicorn.Server:
     """Return the server of an application.
 
@@ -33,33 +36,10 @@ def make_server(
             between requests.
         grace: seconds for requests at work, once the server is told to stop.
         say: hears when it begins to stop, and when it has.
+        wire: limits of connections; None: the usual ones, with this patience.
+        base: uvicorn's protocol, by h11 or by httptools.
     """
-
-    class Patient(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-        loop: asyncio.AbstractEventLoop
-        transport: asyncio.Transport
-        cycle: Any
-        waiting: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)
-            self.waiting = self.loop.call_later(patience, self.transport.close)
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if self.cycle is not None and not self.cycle.response_complete:
-                self.stop_waiting()
-            elif self.waiting is None:
-                self.waiting = self.loop.call_later(patience, self.transport.close)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self.stop_waiting()
-            super().connection_lost(exc)
-
-        def stop_waiting(self) -> None:
-            if self.waiting is not None:
-                self.waiting.cancel()
-                self.waiting = None
+    wire = wire or Wire(patience=patience, connections=most_connections())
 
     batcher = app.state.server.batcher
 
@@ -74,8 +54,9 @@ def make_server(
             say("stopped")
 
     # A second beyond the grace, for the last answers to be sent; then connections are cut.
+    # Warnings would be lines that strangers write: one for each request that is none.
     config = uvicorn.Config(
-        app, http=Patient, ws="none", log_level="warning", access_log=False, timeout_keep_alive=int(patience),
-        limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=math.ceil(grace) + 1,
+        app, http=bounded(wire, base), ws="none", log_level="error", access_log=False,
+        timeout_keep_alive=math.ceil(wire.patience), timeout_graceful_shutdown=math.ceil(grace) + 1,
     )  # fmt: skip
     return Graceful(config)

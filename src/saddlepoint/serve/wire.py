@@ -1,0 +1,305 @@
+"""What a server allows before a request is looked at: bytes of a head, waiting, connections, slow readers.
+
+Both servers use it: `bounded` gives the class that uvicorn takes as its protocol. Heads are gathered and checked here;
+the parser below (h11 or httptools) sees whole heads only, one request at a time, and bodies of a length that was said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+__all__ = ["CONNECTIONS", "Crowd", "Wire", "bounded", "most_connections"]
+
+CONNECTIONS = 1024
+"""Open connections at most, where the system allows as many open files."""
+
+_CHUNKED = re.compile(rb"\ntransfer-encoding[ \t]*:", re.IGNORECASE)
+_LENGTH = re.compile(rb"\ncontent-length[ \t]*:", re.IGNORECASE)
+_UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:[^\n]*(?=\r\n)", re.IGNORECASE)
+_LINGER = 2.0
+"""Seconds for which a refused client is still listened to, so that it reads the refusal and no reset."""
+
+
+@dataclass(frozen=True)
+class Wire:
+    """Limits of a connection.
+
+    Attributes:
+        head: bytes of a request's head.
+        line: bytes of its first line.
+        fields: lines of the head.
+        patience: seconds from the connection, or the last answer, to a whole head; and before a reader is slow.
+        rate: bytes a second that a client must read of an answer, once the patience is over.
+        waiting: connections of one client that wait for what it has to send.
+        connections: of all clients together.
+    """
+
+    head: int = 64 * 1024
+    line: int = 8 * 1024
+    fields: int = 100
+    patience: float = 15.0
+    rate: int = 64 * 1024
+    waiting: int = 64
+    connections: int = CONNECTIONS
+
+
+def most_connections() -> int:
+    """Return how many connections there may be: half of the files that this process may open, `CONNECTIONS` at most."""
+    try:
+        import resource
+    except ImportError:  # no such limit on Windows
+        return CONNECTIONS
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return CONNECTIONS if files == resource.RLIM_INFINITY else max(16, min(CONNECTIONS, files // 2))
+
+
+def peer_of(address: tuple[str, int] | None) -> str:
+    """Return whose connection it is: an address, of version 6 the network of 64 bits that one household has.
+
+    >>> peer_of(("10.0.0.7", 5)), peer_of(("2001:db8::1:2", 5)), peer_of(None)
+    ('10.0.0.7', '2001:db8::', '')
+    """
+    if address is None:
+        return ""
+    try:
+        parsed = ipaddress.ip_address(address[0])
+    except ValueError:
+        return address[0]
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Address(int(parsed) >> 64 << 64))
+
+
+class Crowd:
+    """Connections that wait for their clients to send; where there are too many, who has waited longest has to go.
+
+    Closing the oldest rather than refusing the newest keeps the door open for a client whose address others use to
+    hold connections: it sends its head at once and leaves the crowd.
+    """
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self._all: dict[Any, str] = {}
+        self._of: dict[str, dict[Any, None]] = {}
+
+    def enter(self, one: Any, peer: str) -> None:
+        """Count a connection."""
+        self.leave(one)
+        self._all[one] = peer
+        mine = self._of.setdefault(peer, {})
+        mine[one] = None
+        if len(mine) > self.wire.waiting:
+            self._dismiss(next(iter(mine)))
+
+    def leave(self, one: Any) -> None:
+        """Count a connection no more."""
+        peer = self._all.pop(one, None)
+        if peer is not None:
+            self._of[peer].pop(one)
+            if not self._of[peer]:
+                del self._of[peer]
+
+    def make_room(self, open_now: int) -> None:
+        """Let the one go that has waited longest, if so many connections are too many."""
+        if open_now > self.wire.connections and self._all:
+            self._dismiss(next(iter(self._all)))
+
+    def _dismiss(self, one: Any) -> None:
+        self.leave(one)
+        one.transport.close()
+
+
+def bounded(wire: Wire | None = None, base: type[asyncio.Protocol] = AutoHTTPProtocol) -> type[asyncio.Protocol]:
+    """Return uvicorn's protocol with limits, for ``uvicorn.Config(http=...)``.
+
+    Args:
+        wire: limits.
+        base: uvicorn's `H11Protocol` or `HttpToolsProtocol`.
+    """
+    wire = wire or Wire()
+    kind = type("Bounded", (_Bounded, base), {"wire": wire, "crowd": Crowd(wire)})
+    return kind  # type: ignore[return-value]
+
+
+class _Bounded:
+    """What is put before uvicorn's protocol; see `bounded`."""
+
+    wire: ClassVar[Wire]
+    crowd: ClassVar[Crowd]
+    # Of uvicorn's protocols:
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    cycle: Any
+    flow: Any
+    config: Any
+    connections: set[Any]
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait for a head."""
+        self.held, self.seen, self.left = bytearray(), 0, 0
+        self.refused = self.upgraded = self.over = False
+        self.waiting: asyncio.TimerHandle | None = None
+        self.reading: asyncio.TimerHandle | None = None
+        self.since, self.full, self.read, self.answered = 0.0, 0, 0, None
+        super().connection_made(transport)  # type: ignore[misc]
+        transport.set_write_buffer_limits(64 * 1024)
+        self.peer = peer_of(transport.get_extra_info("peername"))
+        self._wait()
+        self.crowd.make_room(len(self.connections))
+        if len(self.connections) > self.wire.connections + self.wire.waiting:
+            # All are at work, and those that go are not gone yet.
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self.over = True
+        self.held.clear()
+        self._stop_waiting()
+        self._stop_reading()
+        super().connection_lost(exc)  # type: ignore[misc]
+
+    def data_received(self, data: bytes) -> None:
+        """Gather heads; pass whole ones on, and bodies."""
+        if self.refused or self.over:
+            return
+        self.held += data
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        while self.held and not (self.refused or self.over or self.upgraded or self.transport.is_closing()):
+            if self.left:
+                part = bytes(self.held[: self.left])
+                del self.held[: len(part)]
+                self.left -= len(part)
+                super().data_received(part)  # type: ignore[misc]
+                if not self.left and self.at_work:
+                    self.crowd.leave(self)
+            elif self.at_work:
+                # A client that does not wait for its answer: the next request is looked at when this one is done.
+                if len(self.held) > self.wire.head:
+                    self.flow.pause_reading()
+                return
+            elif not self._take_head():
+                return
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _take_head(self) -> bool:
+        """Pass a whole head on; return whether there was one."""
+        end = self.held.find(b"\r\n\r\n", max(0, self.seen - 3))
+        size = len(self.held) if end < 0 else end + 4
+        line = self.held.find(b"\n", 0, self.wire.line)
+        if line < 0 and size > self.wire.line:
+            return self._refuse(414, "URI Too Long", f"the first line has more than {self.wire.line:,} bytes")
+        if size > self.wire.head:
+            return self._refuse(431, "Request Header Fields Too Large", f"the head has more than {self.wire.head:,} bytes")
+        if end < 0:
+            self.seen = len(self.held)
+            return False
+        head = bytes(self.held[:size])
+        del self.held[:size]
+        self.seen = 0
+        if head.count(b"\n") != head.count(b"\r\n"):
+            # One parser would see an end here where another sees none.
+            return self._refuse(400, "Bad Request", "lines of the head must end in CR LF")
+        if head.count(b"\n") > self.wire.fields + 2:
+            return self._refuse(431, "Request Header Fields Too Large", f"the head has more than {self.wire.fields} fields")
+        if _CHUNKED.search(head):
+            # Chunks of a byte each would cost a thousand times what they bring; nobody needs them for a body in hand.
+            return self._refuse(411, "Length Required", "say the body's length (Content-Length); chunks are not taken")
+        if self.config.ws_protocol_class is None:
+            head = _UPGRADE.sub(b"", head)
+        before = self.cycle
+        super().data_received(head)  # type: ignore[misc]
+        if self.cycle is not before and not self.upgraded:
+            sent = dict(self.cycle.scope["headers"]) if _LENGTH.search(head) else {}
+            self.left = int(sent.get(b"content-length", b"0"))
+            self._stop_waiting(leave=not self.left)
+        return True
+
+    def handle_websocket_upgrade(self, *words: Any) -> None:
+        """Hand the connection over; what comes now is no request."""
+        self.upgraded = True
+        self._stop_waiting()
+        super().handle_websocket_upgrade(*words)  # type: ignore[misc]
+
+    def on_response_complete(self) -> None:
+        """Wait for the next head, which may be here already."""
+        super().on_response_complete()  # type: ignore[misc]
+        if not self.over and self.waiting is None:
+            self._wait()
+            self.loop.call_soon(self._pass_on)
+
+    def _refuse(self, status: int, phrase: str, detail: str) -> bool:
+        self.refused = True
+        self.held.clear()
+        body = f'{{"detail": "{detail}"}}'.encode()
+        head = f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
+        self.crowd.leave(self)
+        self._stop_waiting()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.waiting = self.loop.call_later(_LINGER, self.transport.abort)
+        return False
+
+    def _wait(self) -> None:
+        self.crowd.enter(self, self.peer)
+        self.waiting = self.loop.call_later(self.wire.patience, self._give_up)
+
+    def _give_up(self) -> None:
+        if self.reading is not None:
+            # Still at an answer that was handed over whole: `_watch` says when it is too slow.
+            self.waiting = self.loop.call_later(self.wire.patience, self._give_up)
+        elif self.transport.get_write_buffer_size():
+            # Closing would wait for the rest to be read; who has not read it by now never will.
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    def _stop_waiting(self, leave: bool = True) -> None:
+        if leave:
+            self.crowd.leave(self)
+        if self.waiting is not None:
+            self.waiting.cancel()
+            self.waiting = None
+
+    def pause_writing(self) -> None:
+        """Begin to watch how fast the client reads."""
+        super().pause_writing()  # type: ignore[misc]
+        self.full = self.transport.get_write_buffer_size()
+        if not self.since or self.cycle is not self.answered:
+            # The time of an answer is counted over all its pauses: bursts do not begin it anew.
+            self.since, self.read, self.answered = self.loop.time(), 0, self.cycle
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """Note what was read."""
+        super().resume_writing()  # type: ignore[misc]
+        if self.reading is not None:
+            self.read += self.full - self.transport.get_write_buffer_size()
+        self._stop_reading()
+
+    def _watch(self) -> None:
+        read = self.read + self.full - self.transport.get_write_buffer_size()
+        until = self.since + self.wire.patience + read / self.wire.rate
+        if until <= self.loop.time():
+            self.transport.abort()
+            return
+        self.reading = self.loop.call_at(until, self._watch)
+
+    def _stop_reading(self) -> None:
+        if self.reading is not None:
+            self.reading.cancel()
+            self.reading = None
