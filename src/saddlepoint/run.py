@@ -254,21 +254,23 @@ class Run:
         ]
         return torch.cat(pieces)
 
-    def read_pictures(self, files: Sequence[tuple[str, bytes]]) -> Samples:
+    def read_pictures(self, files: Sequence[tuple[str, bytes]], most_pixels: int | None = None) -> Samples:
         """Return image files as the generator's images: (n, *sample) in [-1, 1], cropped or padded as in training.
 
         Args:
             files: (name, content) of each.
+            most_pixels: that one may have, for pictures of strangers; see `saddlepoint.data.read_picture`.
 
         Raises:
-            DataError: if there are none, one cannot be read, or the run is not about images.
+            DataError: if there are none, one cannot be read or is too large, or the run is not about images.
         """
         if self.family.data.modality != "image" or not files:
             raise DataError(
                 f"{len(files)} pictures for a run on {self.family.data.modality}s: give pictures to one on images"
             )
         fit, look = preparation_of(self.config["data"]).get("fit") or "crop", look_of(self.config["data"])
-        rows = [read_picture(content, name, self.family.data.shape, fit, look) for name, content in files]
+        shape = self.family.data.shape
+        rows = [read_picture(content, name, shape, fit, look, most_pixels) for name, content in files]
         return from_bytes(torch.from_numpy(np.stack(rows)))
 
     @property

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,15 @@ from saddlepoint.data.options import Options, preparation_of
 from saddlepoint.data.series.samples import read_samples
 from saddlepoint.data.sources.folder import Item, Label, Source
 from saddlepoint.data.sources.paths import path_source
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+STRANGERS = frozenset({"PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "AVIF"})
+"""Kinds of pictures that are taken from strangers, by Pillow's names: their decoders are compiled, start no program,
+and let other threads go on. That of JPEG 2000 holds the interpreter for all of its time, seconds for 16 megapixels.
+"""
 
 
 def load_samples(path: str | Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
@@ -72,7 +81,12 @@ def load_samples(path: str | Path, dataset: Dataset) -> tuple[np.ndarray, np.nda
 
 
 def read_picture(
-    payload: bytes, origin: str, shape: tuple[int, ...], fit: str = "crop", look: Look | None = None
+    payload: bytes,
+    origin: str,
+    shape: tuple[int, ...],
+    fit: str = "crop",
+    look: Look | None = None,
+    most_pixels: int | None = None,
 ) -> np.ndarray:
     """Read a picture for a generator that takes or makes images: cropped or padded, and resized to its shape.
 
@@ -82,6 +96,9 @@ def read_picture(
         shape: (channel, height, width).
         fit: crop or pad, as the data of the training were.
         look: how those were decoded; None: in the usual way.
+        most_pixels: for pictures of strangers: how many it may have, by its head, before it is decoded. It must then be
+            one of `STRANGERS`, and a JPEG is decoded at a fraction of its size, at least twice that of the shape.
+            None: any kind, and Pillow's limit against decompression bombs.
 
     Returns:
         (channel, height, width), uint8 or, where 16 bits are kept, uint16.
@@ -93,10 +110,39 @@ def read_picture(
     look = look or Look(alpha=channels == 4)
     try:
         with strict_pillow():
-            picture = decode(open_picture(payload, origin), Counter(), look)
-            return shape_to(picture, (width, height), channels, fit, look.ground)
+            opened = open_picture(payload, origin)
+            if most_pixels is not None:
+                _refuse_strange(opened, origin, most_pixels)
+                # Of both sides, since it may lie on one of them.
+                opened.draft(None, (2 * max(width, height),) * 2)
+            return shape_to(decode(opened, Counter(), look), (width, height), channels, fit, look.ground)
     except Unreadable as error:
         raise DataError(f"{origin} cannot be read ({error}); give a picture such as PNG or JPEG") from error
+
+
+def check_picture(payload: bytes, origin: str, most_pixels: int) -> int:
+    """Return the number of pixels that a picture's head declares; nothing is decoded.
+
+    Raises:
+        DataError: if it is no picture, or is too large or too small to be one.
+    """
+    try:
+        with strict_pillow():
+            opened = open_picture(payload, origin)
+    except Unreadable as error:
+        raise DataError(f"{origin} cannot be read ({error}); give a picture such as PNG or JPEG") from error
+    _refuse_strange(opened, origin, most_pixels)
+    return opened.width * opened.height
+
+
+def _refuse_strange(opened: Image.Image, origin: str, most_pixels: int) -> None:
+    if opened.format not in STRANGERS:
+        raise DataError(f"{origin} is a picture of kind {opened.format}, which is not taken here: send PNG or JPEG")
+    if opened.width * opened.height > most_pixels:
+        raise DataError(
+            f"{origin} has {opened.width:,} x {opened.height:,} pixels, but at most {most_pixels:,} are taken: "
+            "scale it down first"
+        )
 
 
 def look_of(data: Mapping[str, Any]) -> Look:

@@ -125,8 +125,7 @@ def bounded(wire: Wire | None = None, base: type[asyncio.Protocol] = AutoHTTPPro
         base: uvicorn's `H11Protocol` or `HttpToolsProtocol`.
     """
     wire = wire or Wire()
-    kind = type("Bounded", (_Bounded, base), {"wire": wire, "crowd": Crowd(wire)})
-    return kind  # type: ignore[return-value]
+    return type("Bounded", (_Bounded, base), {"wire": wire, "crowd": Crowd(wire)})
 
 
 class _Bounded:
@@ -203,7 +202,9 @@ class _Bounded:
         if line < 0 and size > self.wire.line:
             return self._refuse(414, "URI Too Long", f"the first line has more than {self.wire.line:,} bytes")
         if size > self.wire.head:
-            return self._refuse(431, "Request Header Fields Too Large", f"the head has more than {self.wire.head:,} bytes")
+            return self._refuse(
+                431, "Request Header Fields Too Large", f"the head has more than {self.wire.head:,} bytes"
+            )
         if end < 0:
             self.seen = len(self.held)
             return False
@@ -214,7 +215,9 @@ class _Bounded:
             # One parser would see an end here where another sees none.
             return self._refuse(400, "Bad Request", "lines of the head must end in CR LF")
         if head.count(b"\n") > self.wire.fields + 2:
-            return self._refuse(431, "Request Header Fields Too Large", f"the head has more than {self.wire.fields} fields")
+            return self._refuse(
+                431, "Request Header Fields Too Large", f"the head has more than {self.wire.fields} fields"
+            )
         if _CHUNKED.search(head):
             # Chunks of a byte each would cost a thousand times what they bring; nobody needs them for a body in hand.
             return self._refuse(411, "Length Required", "say the body's length (Content-Length); chunks are not taken")

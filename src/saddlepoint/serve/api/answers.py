@@ -6,7 +6,7 @@ import base64
 import binascii
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -58,15 +58,29 @@ def _npz(samples: np.ndarray, labels: np.ndarray | None, run: Run) -> bytes:
 
 
 def _json(samples: np.ndarray, labels: np.ndarray | None, run: Run) -> bytes:
-    found: dict[str, Any] = {
-        "shape": list(samples.shape),
-        "samples": _plain(samples, run.family.data.modality == "image"),
-    }
+    texts = [f'{{"shape":{json.dumps(list(samples.shape), separators=(",", ":"))},"samples":']
+    texts += _texts(samples, run.family.data.modality == "image")
     if labels is not None:
-        found["labels"] = [run.family.data.classes[label] for label in labels]
-    return json.dumps(found, separators=(",", ":")).encode()
+        names = [run.family.data.classes[label] for label in labels]
+        texts.append(f',"labels":{json.dumps(names, separators=(",", ":"))}')
+    return ("".join(texts) + "}").encode()
 
 
+def _texts(samples: np.ndarray, images: bool) -> Iterator[str]:
+    """Yield nested lists in JSON a few thousand numbers at a time.
+
+    Millions at once would keep the interpreter from everything else for seconds: no request would be answered.
+    """
+    if samples.ndim > 1 and samples.size > _AT_ONCE:
+        for place, part in enumerate(samples):
+            yield "," if place else "["
+            yield from _texts(part, images)
+        yield "]"
+    else:
+        yield json.dumps(_plain(samples, images), separators=(",", ":"))
+
+
+_AT_ONCE = 4096
 _KINDS = {"png": _png, "npz": _npz, "json": _json}
 
 

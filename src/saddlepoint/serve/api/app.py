@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 from starlette.exceptions import HTTPException as Refusal
 
 from saddlepoint._errors import SaddlepointError
 from saddlepoint._version import __version__
+from saddlepoint.data.given import check_picture
 from saddlepoint.serve.api import words
 from saddlepoint.serve.api.answers import encoder, pictures_of
 from saddlepoint.serve.api.batching import Batcher, Ending, Full
+from saddlepoint.serve.api.flight import Flight
 from saddlepoint.serve.api.guard import Counts, Guard, Limits, prometheus
 from saddlepoint.serve.api.page import page
 from saddlepoint.service import Rows, Service
+
+Gone = Callable[[], bool]
+"""Says whether nobody waits for an answer any more."""
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
@@ -46,6 +53,14 @@ _Count = Annotated[_AskedCount, _NUMBER]
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few(cls, given: Any) -> Any:
+        # Each unknown field is an error of its own, and each error is put into words.
+        if isinstance(given, dict) and len(given) > words.MOST_FIELDS:
+            raise ValueError
+        return given
 
 
 class SampleRequest(_Body):
@@ -131,20 +146,28 @@ class Server:
 
     def __init__(self, service: Service, limits: Limits) -> None:
         self.service, self.limits, self.counts = service, limits, Counts()
-        self.batcher = Batcher(service, limits.waiting)
+        self.batcher, self.flight = Batcher(service, limits.waiting), Flight(limits.flight)
         self.models: dict[tuple[str, str], type[BaseModel]] = {}
+        # Beside the loop: heads may be made to take long, too.
+        self.looking = ThreadPoolExecutor(1, "pictures")
 
-    async def answer(self, n: int, kind: str, prepare: Callable[[], Rows]) -> Response:
+    async def answer(self, n: int, kind: str, prepare: Callable[[Gone], Rows]) -> Response:
         """Compute ``n`` rows and send them.
+
+        Args:
+            n: rows.
+            kind: of answer, such as png.
+            prepare: draws the rows in the thread that computes; it is given what says whether nobody waits any more.
 
         Raises:
             HTTPException: 422 if too much is asked for, 429 if too much is waiting, 503 if it takes too long.
         """
         self._check(n, kind)
         kept: list[Rows] = []
+        gone = threading.Event()
 
         def drawn() -> Rows:
-            kept.append(prepare())
+            kept.append(prepare(gone.is_set))
             return kept[0]
 
         def finished(samples: np.ndarray) -> tuple[bytes, str]:
@@ -160,8 +183,27 @@ class Server:
             raise HTTPException(503, "the server is being stopped", headers={"Retry-After": "5"}) from error
         except TimeoutError as error:
             raise HTTPException(503, f"it took longer than {self.limits.seconds:g} s; ask for fewer samples") from error
+        finally:
+            gone.set()
         self.counts.samples += n
         return Response(content, media_type=media)
+
+    async def checked(self, n: int, kind: str, files: list[tuple[str, bytes]]) -> None:
+        """Refuse pictures by what their heads say, before anything waits for them.
+
+        Raises:
+            HTTPException: 422 if they are too many or too large together.
+            DataError: if one is no picture, or too large.
+        """
+        self._check(n, kind)
+        loop = asyncio.get_running_loop()
+        pixels = await loop.run_in_executor(self.looking, _pixels_of, files, self.limits.pixels)
+        if pixels > self.limits.all_pixels:
+            raise HTTPException(
+                422,
+                f"the pictures have {pixels:,} pixels together, but at most {self.limits.all_pixels:,} in one request: "
+                "scale them down first",
+            )
 
     def _check(self, n: int, kind: str) -> None:
         family = self.service.run.family
@@ -174,6 +216,10 @@ class Server:
             )
         if kind == "png" and family.data.modality != "image":
             raise HTTPException(422, f"there are no pictures of {family.data.modality}s: ask for npz or json")
+
+
+def _pixels_of(files: list[tuple[str, bytes]], most: int) -> int:
+    return sum(check_picture(content, name, most) for name, content in files)
 
 
 def make_app(
@@ -207,7 +253,7 @@ def make_app(
     names = None if hosts is None else frozenset(hosts)
     app.add_middleware(
         Guard, limits=limits, counts=server.counts, paths=paths, hosts=names, token=token, origins=frozenset(origins),
-        access=access,
+        access=access, flight=server.flight,
     )  # fmt: skip
     return app
 
@@ -216,15 +262,16 @@ def _add_refusals(app: FastAPI, server: Server) -> None:
     """Answer what cannot be with ``{"detail": "one sentence"}``."""
 
     def refusal(status: int, detail: str, headers: Any = None) -> Response:
-        return JSONResponse({"detail": detail}, status, headers=headers)
+        # JSON may escape halves of characters, which no encoding has.
+        return JSONResponse({"detail": detail.encode(errors="replace").decode()}, status, headers=headers)
 
     @app.exception_handler(SaddlepointError)
-    def refused(request: Request, error: SaddlepointError) -> Response:
+    async def refused(request: Request, error: SaddlepointError) -> Response:
         return refusal(422, str(error))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        errors, given = error.errors(), request.headers.get("content-type")
+        errors, given = error.errors()[:10], request.headers.get("content-type")
         if request.method == "POST" and not words.is_json(given):
             return refusal(*words.not_json(given, not error.body))
         if errors[0]["type"] == "json_invalid":
@@ -235,13 +282,13 @@ def _add_refusals(app: FastAPI, server: Server) -> None:
         return refusal(422, words.sentence(errors, list(model.model_fields), server.service.run))
 
     @app.exception_handler(Refusal)
-    def unknown(request: Request, error: Refusal) -> Response:
+    async def unknown(request: Request, error: Refusal) -> Response:
         detail = str(error.detail)
         if error.status_code == 404:
             detail = "there is nothing at this path; / is a page, /openapi.json says what can be asked"
         elif error.status_code == 405:
             methods = (error.headers or {}).get("Allow", "another method")
-            detail = f"this path does not take {request.method}, but {methods}"
+            detail = f"this path does not take {request.method[:20]}, but {methods}"
         elif error.status_code == 400:
             detail = "the body is no JSON"
         return refusal(error.status_code, detail, error.headers)
@@ -259,11 +306,12 @@ _WORDS: dict[int | str, dict[str, Any]] = {
         (400, "The body is no JSON."),
         (401, "The token is missing or wrong."),
         (408, "The body did not come."),
+        (411, "The body's length is not said."),
         (413, "The body is too large."),
         (415, "The body is not said to be JSON."),
         (422, "What is asked for is not possible; the answer says why."),
         (429, "Too much is waiting already."),
-        (503, "It took too long, or the server is being stopped."),
+        (503, "It took too long, the memory for bodies and answers is full, or the server is being stopped."),
     )
 }
 
@@ -275,18 +323,24 @@ def _add_samples(app: FastAPI, server: Server) -> None:
 
     async def sample(asked: Any) -> Response:
         return await server.answer(
-            asked.n, asked.format, lambda: service.rows(asked.n, asked.seed, _label(asked), _truncation(asked))
+            asked.n, asked.format, lambda gone: service.rows(asked.n, asked.seed, _label(asked), _truncation(asked))
         )
 
     async def interpolate(asked: Any) -> Response:
-        rows = lambda: service.between(asked.seeds, asked.steps, _label(asked))  # noqa: E731
+        rows = lambda gone: service.between(asked.seeds, asked.steps, _label(asked))  # noqa: E731
         return await server.answer(asked.steps, asked.format, rows)
 
     async def translate(asked: Any) -> Response:
-        files = pictures_of(asked.pictures)
+        files, most = pictures_of(asked.pictures), server.limits.pixels
+        await server.checked(len(files), asked.format, files)
 
-        def rows() -> Rows:
-            return service.rows_of(service.run.read_pictures(files).numpy(), asked.seed, _label(asked))
+        def rows(gone: Gone) -> Rows:
+            found = []
+            for file in files:
+                if gone():
+                    raise Ending
+                found.append(service.run.read_pictures([file], most_pixels=most).numpy())
+            return service.rows_of(np.concatenate(found), asked.seed, _label(asked))
 
         return await server.answer(len(files), asked.format, rows)
 
@@ -348,8 +402,9 @@ def _add_facts(app: FastAPI, server: Server, guarded: bool) -> None:
             "limits": {
                 "samples": server.limits.samples,
                 "values": server.limits.values,
-                "body": server.limits.body,
+                "body": max(server.limits.body_of(path) for _, path in server.models),
                 "pictures": server.limits.pictures,
+                "pixels": server.limits.pixels,
             },
         }
 
@@ -359,6 +414,7 @@ def _add_facts(app: FastAPI, server: Server, guarded: bool) -> None:
         batcher = server.batcher
         gauges = {
             "waiting_rows": batcher.waiting,
+            "memory_bytes": server.flight.taken,
             "batches_total": batcher.batches,
             "batch_rows_total": batcher.rows,
             "compute_seconds_total": batcher.seconds,

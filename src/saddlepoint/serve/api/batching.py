@@ -192,6 +192,8 @@ class Batcher:
     def _finish(self, pending: _Pending) -> None:
         with self._changed:
             self._count -= pending.n
+        if pending.future.done():  # nobody waits: nothing is encoded
+            return
         try:
             failed = next((made for made in pending.made if isinstance(made, Exception)), None)
             pending.settle(failed or pending.finish(np.concatenate(pending.made)))

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from saddlepoint.serve.api.flight import PIECE, Flight, Share, paced
+from saddlepoint.serve.wire import peer_of
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -23,6 +27,9 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 OPEN = frozenset({"/", "/health"})
 """Paths that ask for no token: a page without samples, and what is served."""
 
+WITH_PICTURES = "/v1/translate"
+"""The path whose bodies hold pictures."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -31,8 +38,13 @@ class Limits:
     Attributes:
         samples: of one request.
         values: of one request's answer: samples times values of a sample.
-        body: bytes.
+        body: bytes of a body with pictures.
+        small: bytes of any other body.
+        things: commas in a larger body; text in base64 has none, and reading a million numbers takes a second.
         pictures: that are translated at once.
+        pixels: of one picture.
+        all_pixels: of the pictures of one request.
+        flight: bytes of larger bodies and answers in memory at once, of all requests together.
         seconds: until an answer is there; also until a body is.
         waiting: rows in the queue.
     """
@@ -40,9 +52,18 @@ class Limits:
     samples: int = 256
     values: int = 4_000_000
     body: int = 8 * 1024**2
+    small: int = PIECE
+    things: int = 1000
     pictures: int = 16
+    pixels: int = 16_000_000
+    all_pixels: int = 64_000_000
+    flight: int = 256 * 1024**2
     seconds: float = 30.0
     waiting: int = 4096
+
+    def body_of(self, path: str) -> int:
+        """Return how many bytes a body for a path may have."""
+        return self.body if path == WITH_PICTURES else min(self.body, self.small)
 
 
 @dataclass
@@ -81,19 +102,22 @@ class Guard:
         token: that requests must bring as ``Authorization: Bearer``, except for `OPEN`; None: none.
         origins: whose pages may read the answers; see `cors_headers`.
         access: hears a line for each answer; None: nobody does.
+        flight: counts bodies and answers in memory; None: one of its own.
     """
 
     def __init__(
         self, app: App, limits: Limits, counts: Counts, paths: frozenset[str], hosts: frozenset[str] | None,
         token: str | None, origins: frozenset[str] = frozenset(), access: Callable[[str], None] | None = None,
+        flight: Flight | None = None,
     ) -> None:  # fmt: skip
         self.app, self.limits, self.counts, self.paths = app, limits, counts, paths
-        self.hosts, self.expected = hosts, None if token is None else f"Bearer {token}".encode()
+        self.hosts, self.expected = hosts, None if token is None else token.encode()
         self.origins, self.access = origins, access
+        self.flight = flight or Flight(limits.flight)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
         start, status, size = time.perf_counter(), 499, 0
@@ -122,57 +146,115 @@ class Guard:
 
     async def _answered(self, scope: Message, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
+        has_body = headers.get(b"content-length", b"0") != b"0"
         if refusal := self._refusal(scope, headers):
-            await _refuse(send, *refusal)
+            await _refuse(send, *refusal, close=has_body)
             return
         if is_preflight(scope, headers) and self.origins:
             # What may be asked was said in the headers that every answer has; a token comes with the request itself.
             await send({"type": "http.response.start", "status": 204, "headers": []})
             await send({"type": "http.response.body", "body": b""})
             return
-        try:
-            body = await asyncio.wait_for(self._body(receive), self.limits.seconds)
-        except TimeoutError:
-            await _refuse(send, 408, f"the body did not come within {self.limits.seconds:g} s")
-            return
-        if body is None:
-            await _refuse(send, 413, f"the body has more than {self.limits.body:,} bytes")
-            return
-        messages = [{"type": "http.request", "body": body, "more_body": False}]
+        with self.flight.share(peer_of(scope.get("client"))) as share:
+            try:
+                body = await asyncio.wait_for(
+                    self._body(receive, self.limits.body_of(scope["path"]), share), self.limits.seconds
+                )
+            except TimeoutError:
+                await _refuse(send, 408, f"the body did not come within {self.limits.seconds:g} s", close=True)
+                return
+            if isinstance(body, tuple):
+                await _refuse(send, *body, close=True)
+            elif body is not None:
+                await self._passed_on(body, scope, receive, paced(send, share, _refuse))
+
+    async def _passed_on(self, body: bytes, scope: Message, receive: Receive, send: Send) -> None:
+        """Let the application answer, as long as somebody is there to hear it."""
+        messages, ended = [{"type": "http.request", "body": body, "more_body": False}], False
+
+        async def left() -> Message:
+            while (message := await receive())["type"] != "http.disconnect":
+                pass
+            return message
 
         async def again() -> Message:
-            return messages.pop() if messages else await receive()
+            return messages.pop() if messages else await asyncio.shield(gone)
 
-        await self.app(scope, again, send)
+        async def heard(message: Message) -> None:
+            nonlocal ended
+            ended = ended or (message["type"] == "http.response.body" and not message.get("more_body", False))
+            await send(message)
+
+        gone = asyncio.ensure_future(left())
+        work = asyncio.ensure_future(self.app(scope, again, heard))
+        try:
+            await asyncio.wait((gone, work), return_when=asyncio.FIRST_COMPLETED)
+            # The end of an answer is heard as a disconnection, too.
+            if not work.done() and not ended:
+                work.cancel()
+                await asyncio.wait((work,))
+            if not work.cancelled():
+                await work
+        finally:
+            gone.cancel()
+            work.cancel()
 
     def _refusal(self, scope: Message, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
-        name = headers.get(b"host", b"").decode("latin-1").lower()
-        if self.hosts is not None and name.rsplit(":", 1)[0] not in self.hosts:
+        if sum(name == b"host" for name, _ in scope["headers"]) > 1:
+            return 400, "the request names several hosts"
+        name = host_of(headers.get(b"host", b"").decode("latin-1"))
+        if self.hosts is not None and name not in self.hosts:
             return 421, f"this server answers as {' or '.join(sorted(self.hosts))}, not as another host"
-        given = headers.get(b"authorization", b"")
         asks_only = self.origins and is_preflight(scope, headers)
         open_to_all = self.expected is None or scope["path"] in OPEN or asks_only
-        if not open_to_all and not hmac.compare_digest(given, self.expected or b""):
+        if not open_to_all and not hmac.compare_digest(
+            token_of(headers.get(b"authorization", b"")), self.expected or b""
+        ):
             return 401, "this server asks for its token: send it as Authorization: Bearer TOKEN"
-        length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self.limits.body:
-            return 413, f"the body has more than {self.limits.body:,} bytes"
+        length, most = headers.get(b"content-length", b"0"), self.limits.body_of(scope["path"])
+        # Compared as text first: int() refuses numbers of thousands of digits.
+        if not length.isdigit() or len(length) > 18 or int(length) > most:
+            return 413, f"the body has more than {most:,} bytes"
         return None
 
-    async def _body(self, receive: Receive) -> bytes | None:
-        """Return the whole body, or None if it is too large."""
-        parts: list[bytes] = []
-        size = 0
+    async def _body(self, receive: Receive, most: int, share: Share) -> bytes | tuple[int, str] | None:
+        """Return the whole body, or status and words if it is too large, or None if nobody is there any more."""
+        body = bytearray()
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                return b"".join(parts)
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > self.limits.body:
                 return None
+            part = message.get("body", b"")
+            if len(body) + len(part) > most:
+                return 413, f"the body has more than {most:,} bytes"
+            if len(body) + len(part) > self.limits.small and not share.grow(len(body) + len(part)):
+                return 503, "the bodies of other requests fill the memory set apart for them; try again in a moment"
+            body += part
             if not message.get("more_body", False):
-                return b"".join(parts)
+                break
+        if len(body) > self.limits.small and body.count(b",") > self.limits.things:
+            return 422, f"the body lists more than {self.limits.things:,} things; send pictures as text in base64"
+        return bytes(body)
+
+
+def host_of(name: str) -> str:
+    """Return the host of what a header ``Host`` says, without its port.
+
+    >>> host_of("LocalHost:80"), host_of("[::1]:80"), host_of("[::1]"), host_of("127.0.0.1")
+    ('localhost', '[::1]', '[::1]', '127.0.0.1')
+    """
+    found = re.fullmatch(r"(\[[0-9a-f:.]*\]|[^:\[\]]*)(?::\d*)?", name.strip().lower())
+    return "" if found is None else found[1]
+
+
+def token_of(given: bytes) -> bytes:
+    """Return the token of a header ``Authorization``; empty if there is none.
+
+    >>> token_of(b"bearer  abc"), token_of(b"Basic abc"), token_of(b"")
+    (b'abc', b'', b'')
+    """
+    scheme, _, word = given.partition(b" ")
+    return word.strip() if scheme.lower() == b"bearer" else b""
 
 
 def is_preflight(scope: Message, headers: Mapping[bytes, bytes]) -> bool:
@@ -210,15 +292,16 @@ def access_line(scope: Message, status: int, size: int, seconds: float) -> str:
     path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
     asked = "".join(c if c.isprintable() else "?" for c in path + (f"?{query}" if query else ""))
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    return f"{now} {client} {scope['method']} {asked[:500]} {status} {size} B {1000 * seconds:.0f} ms"
+    return f"{now} {client} {scope['method'][:20]} {asked[:500]} {status} {size} B {1000 * seconds:.0f} ms"
 
 
-async def _refuse(send: Send, status: int, detail: str) -> None:
+async def _refuse(send: Send, status: int, detail: str, close: bool = False) -> None:
     body = json.dumps({"detail": detail}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     headers += [(b"www-authenticate", b"Bearer")] if status == 401 else []
     # What is left of the body is not read.
-    headers += [(b"connection", b"close")] if status in (408, 413) else []
+    headers += [(b"connection", b"close")] if close else []
+    headers += [(b"retry-after", b"1")] if status == 503 else []
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saddlepoint._errors import ConfigError, suggest
 from saddlepoint.data.labels.files import class_index
 from saddlepoint.run import Run, check_truncation
+
+MOST_FIELDS = 16
+"""Fields that a request may have; no request has as many."""
 
 _MOST = 5
 """Faults that are named in one answer."""
@@ -35,8 +39,10 @@ def sentence(errors: Sequence[Mapping[str, Any]], fields: Sequence[str], run: Ru
 
 def _fault(name: str, place: list[int | str], error: Mapping[str, Any], fields: Sequence[str], run: Run) -> str:
     kind, value = error["type"], error.get("input")
-    if error["loc"][0] == "query" and isinstance(value, str) and value.lstrip("-").isdecimal() and len(value) < 20:
+    if error["loc"][0] == "query" and isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,19}", value):
         value = int(value)
+    if not name and kind == "value_error":
+        return f"{len(value or ())} things are asked for, but a request has at most {MOST_FIELDS}"
     if not name:
         return f'the body is {_shown(value)}, but it must be an object such as {{"seed": 1}}'
     if name == "label":
@@ -66,7 +72,7 @@ def _unknown(name: str, fields: Sequence[str], run: Run) -> str:
             check_truncation(run.family, 1.0)
         except ConfigError as error:
             return str(error)
-    return f"there is no '{name[:100]}' to ask for; {suggest(name, fields)}"
+    return f"there is no '{name[:100]}' to ask for; {suggest(name[:100], fields)}"
 
 
 def _rule(name: str, kind: str, ctx: Mapping[str, Any]) -> str:
