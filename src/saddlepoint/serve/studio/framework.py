@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import traceback
 import warnings
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import socketio  # type: ignore[import-untyped]
 from jinja2 import ChoiceLoader, DictLoader
@@ -16,14 +19,25 @@ from saddlepoint.serve.studio.gate import MOST_MESSAGE
 _PAGE = "index.html"
 _WORD = '<script nonce="{{ request.state.nonce }}"'
 _MOST_LINE = 2000
+_MESSAGES = ("handshake", "event", "javascript_response", "ack", "log")
+"""What pages send, beside coming and going."""
 
 
 def tame() -> None:
-    """Set up the framework; once is enough, again does nothing more."""
+    """Set up the framework, before each studio of a process: there is one framework for all of them."""
     quiet()
+    # Else a second studio is refused once the first was started, and its answers are packed twice.
+    core.app.middleware_stack = None
+    core.app.user_middleware.clear()
     give_words()
     core.sio.packet_class = Packet
     core.sio.eio.max_http_buffer_size = MOST_MESSAGE
+    answers = core.sio.handlers["/"]
+    for said in _MESSAGES:
+        if said in answers and not hasattr(answers[said], "patient"):
+            answers[said] = patient(answers[said])
+    # Below errors of the framework itself, these are lines that strangers write: one for each message that is none.
+    logging.getLogger("engineio.server").setLevel(logging.CRITICAL)
     log = logging.getLogger("nicegui")
     if not any(isinstance(found, Harmless) for found in log.filters):
         log.addFilter(Harmless())
@@ -63,6 +77,21 @@ class Packet(socketio.packet.Packet):
         if super().decode(encoded_packet):
             raise ValueError("pages send no bytes")
         return 0
+
+
+def patient(answer: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """Let a message that no page of the studio sends end its connection, and nothing else."""
+
+    @functools.wraps(answer)
+    async def wrapped(line: str, *words: Any) -> Any:
+        try:
+            outcome = answer(line, *words)
+            return await outcome if isinstance(outcome, Awaitable) else outcome
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            await core.sio.disconnect(line)
+
+    wrapped.patient = True  # type: ignore[attr-defined]
+    return wrapped
 
 
 class Harmless(logging.Filter):

@@ -1,0 +1,625 @@
+"""What strangers may do to the studio: pages of other origins, bodies, names in addresses, files that are no files."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import re
+import shutil
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from nicegui import Client, core
+from starlette.websockets import WebSocketDisconnect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+import saddlepoint
+from saddlepoint import jobs
+from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.serve.address import listen
+from saddlepoint.serve.studio import charts, desk, framework, gate, parts, uploads
+from saddlepoint.serve.studio import run as run_page
+from saddlepoint.serve.studio.app import make_app
+from saddlepoint.serve.studio.desk import Desk
+from saddlepoint.serve.studio.gate import Gate
+from saddlepoint.serve.studio.server import make_server
+from saddlepoint.serve.studio.uploads import Uploads
+from saddlepoint.serve.wire import Wire
+
+HOST = "localhost:8017"
+OWN = f"http://{HOST}"
+FOREIGN = ("http://evil.example", "http://localhost:3000", "https://localhost", "null", "", "http://", "file://", "x")
+OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[TestClient]:
+    """Return a client of a studio over an empty folder."""
+    with TestClient(make_app(tmp_path), base_url=OWN, raise_server_exceptions=False) as client:
+        yield client
+
+
+def hung_up(client: TestClient, headers: dict[str, str]) -> None:
+    """Begin a live connection, and end it at once."""
+    with client.websocket_connect("/_nicegui_ws/socket.io/?EIO=4&transport=websocket", headers=headers):
+        pass
+
+
+def test_pages_of_other_origins_send_nothing_and_hear_nothing(page: TestClient) -> None:
+    """W1: the live connection, which moves every slider and starts trainings, took any page of the web."""
+    live, query = "/_nicegui_ws/socket.io/", {"EIO": "4", "transport": "polling"}
+    assert page.get(live, params=query, headers={"origin": OWN}).status_code == 200
+    for origin in FOREIGN:
+        assert page.get(live, params=query, headers={"origin": origin}).status_code == 403, origin
+        assert page.post("/bring/guessed?path=x", content=b"1", headers={"origin": origin}).status_code == 403, origin
+        with pytest.raises(WebSocketDisconnect) as refused:
+            hung_up(page, {"origin": origin, "host": HOST})
+        assert refused.value.code == 1008, origin
+
+
+def test_of_two_origins_or_hosts_none_is_believed() -> None:
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/lab", "query_string": b""}
+    for twice in (b"origin", b"host"):
+        headers = [(b"host", HOST.encode()), (b"origin", OWN.encode())]
+        headers += [(name, value) for name, value in headers if name == twice]
+        assert gate.refusal({**scope, "headers": headers}) == (
+            403,
+            "the studio answers its own pages only, none of another origin",
+        )
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/lab", 200), ("/nowhere", 404), ("/report/none", 404), ("/snapshot/none/0.png", 404), ("/favicon.ico", 200),
+        (f"/_nicegui/{framework.client.__version__}/static/nicegui.js", 200), ("/compare?one=%00", 200),
+        ("/_nicegui_ws/socket.io/?EIO=1", 400), ("/_nicegui/none", 404),
+    ],
+)  # fmt: skip
+def test_every_answer_may_be_framed_by_nobody(page: TestClient, path: str, status: int) -> None:
+    """W2: errors and files of the framework, too."""
+    answer = page.get(path)
+    assert answer.status_code == status
+    told = answer.headers
+    assert "frame-ancestors 'none'" in told["content-security-policy"]
+    assert (told["x-frame-options"], told["x-content-type-options"]) == ("DENY", "nosniff")
+    assert (told["referrer-policy"], told["cross-origin-resource-policy"]) == ("no-referrer", "same-origin")
+    assert not [name for name in told if name.startswith("access-control-")]
+
+
+def test_what_is_refused_or_fails_may_be_framed_by_nobody_either(
+    page: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W2: a wrong host, a wrong method, an error that nobody foresaw."""
+    monkeypatch.setattr(Desk, "path", lambda self, name: 1 / 0)
+    for answer in (
+        page.get("/", headers={"host": "evil.example"}),
+        page.put("/"),
+        page.post("/"),
+        page.get("/report/a"),
+        page.get("/", headers={"origin": "http://evil.example"}),
+    ):
+        assert answer.status_code in (400, 403, 405, 500), answer
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert page.get("/report/a").status_code == 500
+
+
+def test_scripts_carry_a_word_that_no_text_can_know(page: TestClient) -> None:
+    one, two = page.get("/lab"), page.get("/lab")
+    words = [re.search(r"'nonce-([\w-]{22})'", each.headers["content-security-policy"]) for each in (one, two)]
+    assert words[0]
+    assert words[1]
+    assert words[0][1] != words[1][1]
+    scripts = re.findall(r"<script[^>]*>", one.text)
+    assert len(scripts) > 5
+    assert all(f'nonce="{words[0][1]}"' in script for script in scripts)
+    policy = dict(part.split(" ", 1) for part in one.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert "unsafe-inline" not in policy["script-src"]
+    assert not [source for value in policy.values() for source in value.split() if "." in source or "*" in source]
+    answer = page.get("/x%3Cscript%3Ealert(1)%3C/script%3E")
+    assert "<script>" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect"])
+def test_no_page_describes_the_server_with_scripts_of_another_host(page: TestClient, path: str) -> None:
+    """W3."""
+    answer = page.get(path)
+    assert answer.status_code == 404
+    assert "cdn" not in answer.text
+
+
+def test_pages_of_other_origins_embed_nothing(page: TestClient) -> None:
+    """Pictures, scripts, frames; a link leads in."""
+    sites = {"sec-fetch-site": "same-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}
+    assert page.get("/lab", headers=sites).status_code == 403
+    assert page.get("/lab", headers={**sites, "sec-fetch-site": "cross-site"}).status_code == 403
+    frame = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}
+    assert page.get("/lab", headers=frame).status_code == 403
+    assert page.get("/lab", headers={**frame, "sec-fetch-dest": "document"}).status_code == 200
+    assert page.get("/lab", headers={**sites, "sec-fetch-site": "same-origin"}).status_code == 200
+
+
+def test_names_of_others_reach_nothing(tmp_path: Path) -> None:
+    """A page of the web that gives itself this machine's address has a name of its own in Host."""
+    with TestClient(make_app(tmp_path), base_url=OWN) as client:
+        for host in ("evil.example", "evil.example:8017", "localhost.evil.example", "127.0.0.1.nip.io", ""):
+            assert client.get("/", headers={"host": host}).status_code == 400, host
+            with (
+                pytest.raises(WebSocketDisconnect),
+                client.websocket_connect("/_nicegui_ws/socket.io/?EIO=4&transport=websocket", headers={"host": host}),
+            ):
+                pass
+
+
+def test_the_cookie_goes_nowhere_else(tmp_path: Path) -> None:
+    with TestClient(make_app(tmp_path, "10.0.0.1", "secret"), base_url="http://10.0.0.1") as client:
+        answer = client.get("/lab?token=secret", follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (307, "http://10.0.0.1/lab")
+        kept = answer.headers["set-cookie"].lower()
+        assert "httponly" in kept
+        assert "samesite=strict" in kept
+        assert client.get("/lab", headers={"host": "evil.example"}).status_code == 200, "with the cookie"
+        client.cookies.clear()
+        assert client.get("/lab", headers={"host": "evil.example"}).status_code == 401
+
+
+def odd_names() -> list[str]:
+    return [
+        "x" * 300,
+        "x" * 5000,
+        "%00",
+        "%2E%2E",
+        "%2E",
+        ".uploads",
+        "..%2F..",
+        "%ff",
+        "a%0Ab",
+        "%F0%9F%90%8E",
+        "-rf",
+        "~",
+    ]
+
+
+@pytest.mark.parametrize("name", odd_names())
+def test_odd_names_in_addresses_are_no_runs(tmp_path: Path, name: str) -> None:
+    """W20: a long name was an error of the server; what is hidden was a run with a button that deletes."""
+    (tmp_path / ".uploads").mkdir()
+    with TestClient(make_app(tmp_path), base_url=OWN) as client:
+        for place in ("run", "report", "lab"):
+            answer = client.get(f"/{place}/{name}")
+            assert answer.status_code in (200, 404), place
+            assert "Delete" not in answer.text
+        for place in ("snapshot", "thumbnail"):
+            assert client.get(f"/{place}/{name}/0.png").status_code == 404
+        assert client.get("/compare", params={"one": name, "two": name}).status_code == 200
+
+
+@pytest.mark.parametrize("step", ["-1", "1e3", "9" * 13, "9" * 5000, "%00", "0x1", "+1", "\u0661"])
+def test_odd_steps_in_addresses_are_no_snapshots(tmp_path: Path, step: str) -> None:
+    (tmp_path / "run" / "samples").mkdir(parents=True)
+    with TestClient(make_app(tmp_path), base_url=OWN) as client:
+        for place in ("snapshot", "thumbnail"):
+            assert client.get(f"/{place}/run/{step}.png").status_code == 404
+
+
+def test_links_in_a_run_show_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("<p>secret")
+    (tmp_path / "runs/run/samples").mkdir(parents=True)
+    (tmp_path / "runs/run/report").mkdir()
+    (tmp_path / "runs/run/samples/step00000000.png").symlink_to(tmp_path / "secret")
+    (tmp_path / "runs/run/report/index.html").symlink_to(tmp_path / "secret")
+    with TestClient(make_app(tmp_path / "runs"), base_url=OWN) as client:
+        for path in ("/snapshot/run/0.png", "/thumbnail/run/0.png", "/report/run"):
+            answer = client.get(path)
+            assert answer.status_code == 404, path
+            assert "secret" not in answer.text
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("gate")
+    saddlepoint.train("gan", data="digits", steps=3, options=OPTIONS, threads=1, out=folder / "whole")
+    return folder
+
+
+def test_no_folder_keeps_the_pages_waiting(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W5: whatever a look at a folder takes, other pages are answered meanwhile."""
+    shutil.copytree(trained / "whole", tmp_path / "whole")
+    begun, go_on, seen = threading.Event(), threading.Event(), list[str]()
+
+    def slow(self: Any, *names: str) -> Any:
+        begun.set()
+        go_on.wait(20)
+        return [] if not names else desk.Entry("whole", "broken", "slow")
+
+    monkeypatch.setattr("saddlepoint.shelf.Shelf.entries", slow)
+    monkeypatch.setattr("saddlepoint.shelf.Shelf.entry", slow)
+    with TestClient(make_app(tmp_path), base_url=OWN) as client:
+        for path in ("/", "/run/whole", "/compare"):
+            begun.clear()
+            go_on.clear()
+            asking = threading.Thread(target=lambda path=path: seen.append(f"{path} {client.get(path).status_code}"))
+            asking.start()
+            assert begun.wait(20), path
+            assert client.get("/lab").status_code == 200
+            assert not go_on.is_set()
+            go_on.set()
+            asking.join(20)
+    assert seen == ["/ 200", "/run/whole 200", "/compare 200"]
+
+
+def test_a_pipe_in_a_run_is_passed_by(trained: Path, tmp_path: Path) -> None:
+    """W5: a reader would wait for ever for whoever writes into it."""
+    shutil.copytree(trained / "whole", tmp_path / "whole")
+    for name in (jobs.OUTPUT, "report/index.html", "samples/step00000000.png"):
+        path = tmp_path / "whole" / name
+        path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+    assert run_page.output_of(tmp_path / "whole") == ""
+    with TestClient(make_app(tmp_path), base_url=OWN) as client:
+        assert client.get("/report/whole").status_code == 404
+        assert client.get("/snapshot/whole/0.png").status_code == 404
+
+
+def test_what_a_process_said_is_text_and_its_end_only(tmp_path: Path) -> None:
+    """W4: it was read whole, and taken for Markdown."""
+    words = tmp_path / jobs.OUTPUT
+    with words.open("wb") as file:
+        file.truncate(10 * 1024**3)  # a hole: read whole, it would take the memory of the machine
+        file.seek(0, os.SEEK_END)
+        file.write(b"\n```\n<img src=x onerror=alert(1)>\n\x1b[2Jgone\n" + b"x" * 5000 + b"\n")
+    said = run_page.output_of(tmp_path)
+    assert said.splitlines() == ["```", "<img src=x onerror=alert(1)>", r"\x1b[2Jgone", "x" * 1000]
+    assert not [path for path in Path(run_page.__file__).parent.glob("*.py") if "ui.markdown" in path.read_text()]
+    assert "ui.code(" not in Path(run_page.__file__).read_text()
+
+
+def test_bodies_have_limits_before_they_are_read(page: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W14: sizes were looked at in the browser only; a body that nobody asks for is not read at all."""
+    monkeypatch.setattr(gate, "MOST_BYTES", 10)
+    monkeypatch.setattr(gate, "MOST_MESSAGE", 5)
+
+    def never() -> Iterator[bytes]:
+        raise AssertionError("the body is read")
+        yield b""
+
+    def sent(method: str, path: str, length: str) -> int:
+        return page.request(method, path, content=never(), headers={"content-length": length}).status_code
+
+    assert sent("POST", "/bring/x?path=a", "11") == 413
+    assert sent("POST", "/_nicegui_ws/socket.io/?EIO=4&transport=polling&sid=x", "6") == 413
+    assert sent("GET", "/lab", "1") == 413
+    for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+        assert sent(method, "/", "1") == 405
+        assert sent(method, "/_nicegui/client/x/upload/1", "1") == 405, "the framework's own uploads are not used"
+    assert sent("POST", "/bring/x?path=a", "many") == 411
+    assert sent("POST", "/bring/x?path=a", "9" * 5000) == 413
+
+
+async def pieces(*content: bytes) -> AsyncIterator[bytes]:
+    for piece in content:
+        yield piece
+
+
+async def unread() -> AsyncIterator[bytes]:
+    raise AssertionError("the file is read")
+    yield b""
+
+
+def test_files_that_are_too_many_or_too_large_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W14: by count, by size of one, by all of a visitor, by all of all visitors, by the disk."""
+    brought = Uploads(tmp_path / "up")
+    word = brought.ticket(2, 100)
+    with pytest.raises(DataError, match="more than 0 MB"):
+        asyncio.run(brought.take(word, "a", unread(), 101))
+    asyncio.run(brought.take(word, "b", pieces(b"x" * 60), 60))
+    with pytest.raises(DataError, match="more than 2 files"):
+        asyncio.run(brought.take(word, "c", unread(), 1))
+    word = brought.ticket(9, 100)
+    asyncio.run(brought.take(word, "a", pieces(b"x" * 60), 60))
+    with pytest.raises(DataError, match="more than 0 MB"):
+        asyncio.run(brought.take(word, "b", unread(), 41))
+    with pytest.raises(DataError, match="more than 0 MB"):
+        asyncio.run(brought.take(word, "b", pieces(b"x" * 30, b"x" * 11), 1))  # more than was said
+    monkeypatch.setattr(uploads, "MOST_GATHERED", 150)
+    with pytest.raises(DataError, match="try again in a minute"):
+        asyncio.run(brought.take(brought.ticket(), "a", unread(), 1))
+    monkeypatch.setattr(uploads, "MOST_GATHERED", 10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=uploads.LEFT_FREE + 9))
+    with pytest.raises(DataError, match="the disk is nearly full"):
+        asyncio.run(brought.take(brought.ticket(), "a", unread(), 10))
+
+
+def test_what_is_brought_follows_no_link_and_ends_with_its_word(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "up").symlink_to(tmp_path / "other")
+    linked = Uploads(tmp_path / "up")
+    with pytest.raises(ConfigError, match="is a link to another place"):
+        asyncio.run(linked.take(linked.ticket(), "a", unread()))
+    assert not list((tmp_path / "other").iterdir())
+    brought = Uploads(tmp_path / "mine")
+    word = brought.ticket()
+
+    async def left() -> AsyncIterator[bytes]:
+        yield b"x"
+        brought.drop(word)  # the page is closed
+        yield b"y"
+
+    with pytest.raises(ConfigError, match="load it again"):
+        asyncio.run(brought.take(word, "a", left()))
+
+
+def test_words_of_uploads_and_pages_cannot_be_guessed(page: TestClient, tmp_path: Path) -> None:
+    brought = Uploads(tmp_path)
+    words = {brought.ticket() for _ in range(100)}
+    assert len(words) == 100
+    assert all(len(word) >= 22 for word in words), "128 bits"
+    found = [re.search(r"'client_id': '([0-9a-f-]{36})'", page.get("/lab").text) for _ in range(2)]
+    assert found[0]
+    assert found[1]
+    assert found[0][1][14] == "4", "a random UUID"
+    assert sum(a != b for a, b in zip(found[0][1], found[1][1], strict=True)) > 20
+
+
+def test_a_studio_starts_a_few_trainings_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_work = 0
+
+    def start(*words: Any) -> int:
+        nonlocal at_work
+        at_work += 1
+        return 1
+
+    monkeypatch.setattr(jobs, "start", start)
+    monkeypatch.setattr(jobs, "go_on", start)
+    monkeypatch.setattr(jobs, "started", lambda: at_work)
+    (tmp_path / "paused").mkdir()
+    here = Desk(tmp_path)
+    for _ in range(desk.MOST_TRAININGS - 1):
+        here.train("gan", "digits", [])
+    here.go_on("paused")
+    for ask in (lambda: here.train("gan", "digits", []), lambda: here.go_on("paused")):
+        with pytest.raises(ConfigError, match="8 trainings of this studio run already, the most at once: pause"):
+            ask()
+    assert at_work == desk.MOST_TRAININGS
+    at_work -= 1
+    here.go_on("paused")
+
+
+def test_a_run_is_measured_once_at_a_time_and_few_together(tmp_path: Path) -> None:
+    here = Desk(tmp_path)
+    with here.measuring("a"):
+        with pytest.raises(ConfigError, match="'a' is being measured already"), here.measuring("a"):
+            pass
+        with here.measuring("b"), pytest.raises(ConfigError, match="2 runs are being measured"), here.measuring("c"):
+            pass
+        with here.measuring("c"):
+            pass
+
+
+def test_pages_beyond_a_number_are_refused_until_others_are_closed(
+    page: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Client.prune_instances(client_age_threshold=-1)
+    monkeypatch.setattr(gate, "MOST_PAGES", 3)
+    assert [page.get("/lab").status_code for _ in range(5)] == [200, 200, 200, 503, 503]
+    assert page.get("/favicon.ico").status_code == 200
+    for client in Client.instances.values():
+        client.created -= 6  # nobody connected in so many seconds
+    assert page.get("/lab").status_code == 200
+
+
+def test_one_page_does_not_do_everything_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(parts, "complain", lambda error: said.append(str(error)))
+
+    class Page:
+        is_deleted = False
+
+    one, other = Page(), Page()
+    monkeypatch.setattr(parts.ui, "context", SimpleNamespace(client=one))
+
+    async def flood() -> int:
+        done, go_on = 0, asyncio.Event()
+
+        async def act() -> None:
+            nonlocal done
+            await go_on.wait()
+            done += 1
+
+        asked = [asyncio.ensure_future(parts.guarded(act)()) for _ in range(1000)]
+        await asyncio.sleep(0)
+        monkeypatch.setattr(parts.ui, "context", SimpleNamespace(client=other))
+        asked.append(asyncio.ensure_future(parts.guarded(act)()))
+        await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.gather(*asked)
+        return done
+
+    assert asyncio.run(flood()) == parts.MOST_AT_ONCE + 1
+    assert len(said) == 1000 - parts.MOST_AT_ONCE
+    assert "this page is at 16 things already" in said[0]
+
+
+def test_odd_words_of_a_run_make_no_endless_page() -> None:
+    told = {"evidence": ["x" * 10_000] * 1000}
+    assert [len(line) for line in desk.evidence_of(told)] == [500] * 20
+    for odd in (5, "text", {"a": 1}, None, True):
+        assert desk.evidence_of({"evidence": odd}) == []
+    assert desk.evidence_of({"evidence": [1, None]}) == ["1", "None"]
+    lines = [{"nimg": 10**400, "V": 10**400}, {"nimg": 1000, "V": "x"}, {"nimg": 2000, "V": 1}]
+    drawn = charts.line_options({"V": charts.column(lines, "V")})["series"][0]["data"]
+    assert drawn == [[None, None], [2.0, 1.0]]
+
+
+def test_lines_of_the_framework_are_harmless_in_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    framework.tame()
+    framework.tame()
+    log = logging.getLogger("nicegui")
+    assert sum(isinstance(found, framework.Harmless) for found in log.filters) == 1
+    shown = logging.StreamHandler()
+    log.addHandler(shown)
+    try:
+        log.error("a\x1b[2Jb\nc" + "x" * 10_000)
+        try:
+            raise ValueError("q\x1b]0;owned\x07")
+        except ValueError:
+            log.exception("failed")
+    finally:
+        log.removeHandler(shown)
+    said = capsys.readouterr().err
+    assert r"a\x1b[2Jb\nc" in said
+    assert r"ValueError: q\x1b]0;owned\x07" in said
+    assert "\x1b" not in said
+    assert len(said) < 5000
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """Return host and port of a studio that is really served, with little patience."""
+    listener, address = listen("127.0.0.1", 0)
+    server = make_server(make_app(tmp_path), Wire(patience=1.0))
+    thread = threading.Thread(target=lambda: server.run(sockets=[listener]))
+    thread.start()
+    yield address.removeprefix("http://")
+    server.should_exit = True
+    thread.join(20)
+    listener.close()
+
+
+LIVE = "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+
+
+def asked(place: str, sent: bytes, seconds: float = 5.0) -> bytes:
+    """Send bytes, and return all that comes back until the other side closes."""
+    host, port = place.split(":")
+    heard = b""
+    with socket.create_connection((host, int(port)), timeout=seconds) as line:
+        line.sendall(sent)
+        while piece := line.recv(65536):
+            heard += piece
+    return heard
+
+
+def test_heads_and_silent_connections_have_limits(served: str) -> None:
+    """B2, W18: for the studio as for the API."""
+    head = f"GET / HTTP/1.1\r\nHost: {served}\r\n".encode()
+    assert asked(served, head + b"X: " + b"x" * 70_000).startswith(b"HTTP/1.1 431 ")
+    assert asked(served, b"GET /" + b"x" * 9000).startswith(b"HTTP/1.1 414 ")
+    assert asked(served, head) == b"", "closed after the patience"
+
+
+def test_a_live_connection_outlasts_the_patience_for_heads(served: str) -> None:
+    with connect(f"ws://{served}{LIVE}", origin=f"http://{served}") as line:
+        assert str(line.recv(5)).startswith("0{")
+        time.sleep(2.5)
+        line.send("40")
+        assert str(line.recv(5)).startswith("40{")
+    with pytest.raises(InvalidStatus) as refused:
+        connect(f"ws://{served}{LIVE}", origin="http://evil.example").close()
+    assert refused.value.response.status_code == 403
+
+
+ODD_MESSAGES = [
+    "", "x", "9", "4", "42", "4\u0662", "40/none,", "42[]", "42{}", "42[1]", '42["event"]', '42["event",{}]',
+    '42["event",5]', '42["event",{"client_id":{}}]', '42["javascript_response",{"client_id":"x"}]', '42["log",{}]',
+    '42["handshake",[]]', '42["ack",{"client_id":null}]', "42" + "[" * 50_000, '42["disconnect"]', "44{}", "43[]",
+    "41", "1", "5", "2" * 1000, '42["event",{"client_id":"x","id":"__class__","args":[]}]',
+]  # fmt: skip
+
+
+@contextmanager
+def greeted(place: str) -> Iterator[Any]:
+    """Hold a live connection at which a page can begin to speak."""
+    with connect(f"ws://{place}{LIVE}", origin=f"http://{place}") as line:
+        line.recv(5)
+        line.send("40")
+        assert str(line.recv(5)).startswith("40{")
+        yield line
+
+
+def heard(line: Any) -> None:
+    """Wait until the studio has looked at all that was sent: it says so of a last message."""
+    line.send('427["ack",{"client_id":"x"}]')
+    while not str(line.recv(5)).startswith("437"):
+        pass
+
+
+def test_live_connections_beyond_a_number_are_refused(served: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "MOST_LINES", len(core.sio.eio.sockets) + 1)
+    with greeted(served):
+        with pytest.raises(InvalidStatus), greeted(served):
+            pass
+        head = f"GET {LIVE.replace('websocket', 'polling')} HTTP/1.1\r\nHost: {served}\r\nConnection: close\r\n\r\n"
+        assert asked(served, head.encode()).startswith(b"HTTP/1.1 503")
+
+
+def test_odd_messages_leave_the_studio_as_it_is(served: str, caplog: pytest.LogCaptureFixture) -> None:
+    for message in ODD_MESSAGES:
+        with greeted(served) as line:
+            line.send(message)
+    with greeted(served) as line:
+        heard(line)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+    head = f"GET /lab HTTP/1.1\r\nHost: {served}\r\nConnection: close\r\n\r\n"
+    assert asked(served, head.encode()).startswith(b"HTTP/1.1 200")
+
+
+def test_bytes_are_not_gathered_without_an_end(served: str) -> None:
+    """A message may say that ten thousand million pieces follow, each of a megabyte; all would be kept."""
+    with greeted(served) as line:
+        line.send('459999999999-["event",{}]')
+        for _ in range(20):
+            line.send(bytes(100_000))
+        heard(line)
+        assert core.sio._binary_packet == {}
+
+
+def test_a_huge_message_ends_its_connection(served: str) -> None:
+    with greeted(served) as line:
+        with pytest.raises(ConnectionClosed):
+            sent_and_heard(line, "4" + "x" * (gate.MOST_MESSAGE + 1))
+        assert line.close_code == 1009
+
+
+def sent_and_heard(line: Any, message: str) -> None:
+    """Send a message, and hear until the other side closes."""
+    line.send(message)
+    while True:
+        line.recv(5)
+
+
+def test_a_page_moves_nothing_of_another_page(page: TestClient) -> None:
+    """Whoever does not know a page's word, which is random, names no element of it."""
+    shown = page.get("/lab/dirac").text
+    word = re.search(r"'client_id': '([0-9a-f-]{36})'", shown)
+    assert word
+    moved: list[Any] = []
+    client = Client.instances[word[1]]
+    client.handle_event = lambda message: moved.append(message)  # type: ignore[method-assign]
+    for guess in ("", "*", word[1].upper(), word[1][:-1], None):
+        asyncio.run(core.sio.handlers["/"]["event"]("other", {"client_id": guess, "id": 1, "args": []}))
+    assert moved == []
+
+
+def test_the_gate_passes_on_what_is_no_request() -> None:
+    passed: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        passed.append(scope["type"])
+
+    asyncio.run(Gate(app)({"type": "lifespan"}, None, None))  # type: ignore[arg-type]
+    assert passed == ["lifespan"]
+    assert json.dumps(gate.policy("w")).count("'nonce-w'") == 1
