@@ -23,6 +23,7 @@ from nicegui import Client, core
 from starlette.websockets import WebSocketDisconnect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 import saddlepoint
 from saddlepoint import jobs
@@ -459,7 +460,7 @@ def test_odd_words_of_a_run_make_no_endless_page() -> None:
     for odd in (5, "text", {"a": 1}, None, True):
         assert desk.evidence_of({"evidence": odd}) == []
     assert desk.evidence_of({"evidence": [1, None]}) == ["1", "None"]
-    lines = [{"nimg": 10**400, "V": 10**400}, {"nimg": 1000, "V": "x"}, {"nimg": 2000, "V": 1}]
+    lines: list[dict[str, Any]] = [{"nimg": 10**400, "V": 10**400}, {"nimg": 1000, "V": "x"}, {"nimg": 2000, "V": 1}]
     drawn = charts.line_options({"V": charts.column(lines, "V")})["series"][0]["data"]
     assert drawn == [[None, None], [2.0, 1.0]]
 
@@ -522,13 +523,13 @@ def test_heads_and_silent_connections_have_limits(served: str) -> None:
 
 
 def test_a_live_connection_outlasts_the_patience_for_heads(served: str) -> None:
-    with connect(f"ws://{served}{LIVE}", origin=f"http://{served}") as line:
+    with connect(f"ws://{served}{LIVE}", origin=Origin(f"http://{served}")) as line:
         assert str(line.recv(5)).startswith("0{")
         time.sleep(2.5)
         line.send("40")
         assert str(line.recv(5)).startswith("40{")
     with pytest.raises(InvalidStatus) as refused:
-        connect(f"ws://{served}{LIVE}", origin="http://evil.example").close()
+        connect(f"ws://{served}{LIVE}", origin=Origin("http://evil.example")).close()
     assert refused.value.response.status_code == 403
 
 
@@ -543,7 +544,7 @@ ODD_MESSAGES = [
 @contextmanager
 def greeted(place: str) -> Iterator[Any]:
     """Hold a live connection at which a page can begin to speak."""
-    with connect(f"ws://{place}{LIVE}", origin=f"http://{place}") as line:
+    with connect(f"ws://{place}{LIVE}", origin=Origin(f"http://{place}")) as line:
         line.recv(5)
         line.send("40")
         assert str(line.recv(5)).startswith("40{")
@@ -601,14 +602,14 @@ def sent_and_heard(line: Any, message: str) -> None:
         line.recv(5)
 
 
-def test_a_page_moves_nothing_of_another_page(page: TestClient) -> None:
+def test_a_page_moves_nothing_of_another_page(page: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever does not know a page's word, which is random, names no element of it."""
     shown = page.get("/lab/dirac").text
     word = re.search(r"'client_id': '([0-9a-f-]{36})'", shown)
     assert word
     moved: list[Any] = []
     client = Client.instances[word[1]]
-    client.handle_event = lambda message: moved.append(message)  # type: ignore[method-assign]
+    monkeypatch.setattr(client, "handle_event", moved.append)
     for guess in ("", "*", word[1].upper(), word[1][:-1], None):
         asyncio.run(core.sio.handlers["/"]["event"]("other", {"client_id": guess, "id": 1, "args": []}))
     assert moved == []

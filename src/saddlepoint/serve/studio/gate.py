@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from nicegui import Client, core
@@ -71,7 +72,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
         if scope["type"] == "websocket":
-            await (WebSocketClose(1008) if refusal(scope) else self.app)(scope, receive, send)
+            await self._live(scope, receive, send)
             return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
@@ -89,6 +90,17 @@ class Gate:
             # What is left of a body is not read.
             answer = PlainTextResponse(refused[1], status_code=refused[0], headers={"connection": "close"})
         await answer(scope, receive, headed)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if refusal(scope):
+            await WebSocketClose(1008)(scope, receive, send)
+            return
+        try:
+            await self.app(scope, receive, send)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            # A message that is none; as an error it would be a line in the terminal for each.
+            with suppress(RuntimeError, OSError):
+                await send({"type": "websocket.close", "code": 1002})
 
 
 def _headers(given: list[tuple[bytes, bytes]], nonce: str) -> list[tuple[bytes, bytes]]:
