@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 import os
@@ -16,10 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from fastapi.testclient import TestClient
 from nicegui import Client, core
+from PIL import Image, ImageFile
 from starlette.websockets import WebSocketDisconnect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
@@ -29,7 +32,7 @@ import saddlepoint
 from saddlepoint import jobs
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint.serve.address import listen
-from saddlepoint.serve.studio import charts, desk, framework, gate, parts, uploads
+from saddlepoint.serve.studio import charts, desk, framework, gate, given, parts, uploads
 from saddlepoint.serve.studio import run as run_page
 from saddlepoint.serve.studio.app import make_app
 from saddlepoint.serve.studio.desk import Desk
@@ -361,6 +364,37 @@ def test_what_is_brought_follows_no_link_and_ends_with_its_word(tmp_path: Path) 
 
     with pytest.raises(ConfigError, match="load it again"):
         asyncio.run(brought.take(word, "a", left()))
+
+
+def test_pictures_of_visitors_are_small_before_they_are_decoded(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """B4: 20 million pixels are 2.5 kB of PNG; here neither a byte of them is unpacked, nor another kind opened."""
+    used: list[Any] = []
+    zones: list[Any] = []
+    monkeypatch.setattr(given, "DropZone", lambda uploads, words, take, **limits: zones.append((take, limits)))
+    monkeypatch.setattr(given.parts, "here", lambda waited: waited)
+    monkeypatch.setattr(given.ui, "column", lambda: MagicMock())
+    monkeypatch.setattr(given.ui, "timer", lambda *words, **more: None)
+    monkeypatch.setattr(given.parts, "waiting", lambda words: None)
+
+    async def use(images: Any) -> None:
+        used.append(images(saddlepoint.load(trained / "whole")))
+
+    here = Desk(tmp_path)
+    given._ways_in(here, "whole", use)
+    take, limits = zones[0]
+    assert limits == {"accept": "image/*", "most_files": 16, "most_bytes": 20_000_000}
+    for name, size, kind in (("large", (5000, 4000), "PNG"), ("odd", (9, 9), "EPS")):
+        file = io.BytesIO()
+        Image.new("L", size).save(file, kind)
+        word = here.uploads.ticket()
+        asyncio.run(here.uploads.take(word, f"{name}.png", pieces(file.getvalue())))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("it is decoded"))
+            with pytest.raises(DataError, match=r"5,000 x 4,000 pixels, but at most 16,000,000|odd\.png"):
+                asyncio.run(take(word))
+    assert used == []
 
 
 def test_words_of_uploads_and_pages_cannot_be_guessed(page: TestClient, tmp_path: Path) -> None:
