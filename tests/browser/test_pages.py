@@ -213,6 +213,7 @@ def test_own_pictures_are_projected(visit: Visit, tmp_path: Path) -> None:
     page.set_input_files("input[type=file]", tmp_path / "no.png")
     page.get_by_text("no.png cannot be read").wait_for()
     page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Close").wait_for(state="hidden")
     Image.new("1", (5000, 4000)).save(tmp_path / "large.png")
     page.set_input_files("input[type=file]", tmp_path / "large.png")
     page.get_by_text(re.compile("large.png has 5,000 x 4,000 pixels")).wait_for()
