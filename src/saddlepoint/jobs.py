@@ -109,6 +109,11 @@ def reap() -> None:
         del _CHILDREN[folder]
 
 
+def started() -> int:
+    """Return how many processes that were started from here are at work."""
+    return sum(process.poll() is None for process in list(_CHILDREN.values()))
+
+
 def is_starting(folder: str | Path) -> bool:
     """Whether a process that was started for a folder from here has yet to take it."""
     process = _CHILDREN.get(Path(folder).resolve())

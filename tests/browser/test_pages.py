@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import io
 import re
@@ -54,6 +55,11 @@ def settled(page: Any, read: Any, seconds: float = 30.0) -> Any:
 
 def source(page: Any) -> str:
     return str(page.locator("img.pixels:visible").first.get_attribute("src"))
+
+
+def content(url: str | None) -> bytes:
+    """Return the bytes of a picture that stands in its own address, which a page may show but not ask for."""
+    return base64.b64decode(str(url).removeprefix("data:image/png;base64,"), validate=True)
 
 
 @pytest.mark.parametrize("visit", [375, 1600], indirect=True)
@@ -170,8 +176,8 @@ def test_sliders_move_the_picture_and_the_command_makes_it(visit: Visit, runs: P
     run = saddlepoint.load(runs / "conditional")
     view = saddlepoint.View((saddlepoint.Point.parse(point),), truncation=truncation)
     expected = explore.single(saddlepoint.Explorer(run).sample(view)[0])
-    shown = page.evaluate("url => fetch(url).then(r => r.arrayBuffer()).then(b => [...new Uint8Array(b)])", before)
-    assert Image.open(io.BytesIO(bytes(shown))).tobytes() == expected.tobytes()
+    shown = content(before)
+    assert Image.open(io.BytesIO(shown)).tobytes() == expected.tobytes()
     page.get_by_role("button", name="Copy the command").click()
     assert page.evaluate("navigator.clipboard.readText()").startswith("saddle explore ")
 
@@ -207,6 +213,11 @@ def test_own_pictures_are_projected(visit: Visit, tmp_path: Path) -> None:
     page.set_input_files("input[type=file]", tmp_path / "no.png")
     page.get_by_text("no.png cannot be read").wait_for()
     page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Close").wait_for(state="hidden")
+    Image.new("1", (5000, 4000)).save(tmp_path / "large.png")
+    page.set_input_files("input[type=file]", tmp_path / "large.png")
+    page.get_by_text(re.compile("large.png has 5,000 x 4,000 pixels")).wait_for()
+    page.get_by_role("button", name="Close").click()
     page.set_input_files("input[type=file]", tmp_path / "me.png")
     page.get_by_text(re.compile(r"Mean squared error .* times as much")).wait_for(timeout=60_000)
     page.get_by_role("img", name="your pictures above the generator's nearest samples").wait_for()
@@ -223,10 +234,10 @@ def test_directions_show_where_they_lead(visit: Visit, runs: Path) -> None:
     small = page.get_by_role("img", name="direction 2 at +3")
     small.wait_for()
     url = small.get_attribute("src")
-    shown = page.evaluate("url => fetch(url).then(r => r.arrayBuffer()).then(b => [...new Uint8Array(b)])", url)
+    shown = content(url)
     view = saddlepoint.View((saddlepoint.Point(0, ((2, 3.0),)),))
     expected = explore.single(saddlepoint.Explorer(saddlepoint.load(runs / "conditional")).sample(view)[0])
-    assert Image.open(io.BytesIO(bytes(shown))).tobytes() == expected.tobytes()
+    assert Image.open(io.BytesIO(shown)).tobytes() == expected.tobytes()
 
 
 def test_a_run_is_renamed_found_by_its_name_and_deleted(visit: Visit, runs: Path) -> None:

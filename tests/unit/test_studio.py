@@ -35,10 +35,12 @@ from saddlepoint.report import save_report
 from saddlepoint.serve.address import listen
 from saddlepoint.serve.studio import charts, compare, figures, open_studio, parts, training
 from saddlepoint.serve.studio import runs as table
-from saddlepoint.serve.studio.app import TokenGate, make_app, quiet
+from saddlepoint.serve.studio.app import make_app
 from saddlepoint.serve.studio.bringing import below, listing
 from saddlepoint.serve.studio.choices import group_of
 from saddlepoint.serve.studio.desk import Desk
+from saddlepoint.serve.studio.framework import quiet
+from saddlepoint.serve.studio.gate import TokenGate
 from saddlepoint.serve.studio.parts import formula
 from saddlepoint.serve.studio.thumbnails import rows_of, thumbnail
 from saddlepoint.serve.studio.uploads import Uploads

@@ -35,10 +35,10 @@ def open_studio(
         ConfigError: if the extra ``[studio]`` is not installed, or the port is taken.
     """
     try:
-        import uvicorn
+        import uvicorn  # noqa: F401 - what is below imports it only once
 
         from saddlepoint.serve.studio.app import LOOPBACK, make_app
-        from saddlepoint.serve.wire import Wire, bounded, most_connections
+        from saddlepoint.serve.studio.server import make_server
     except ImportError as error:
         raise ConfigError(
             f"the studio needs packages that are not installed ({error.name}); run: pip install 'saddlepoint[studio]'"
@@ -55,5 +55,4 @@ def open_studio(
 
         webbrowser.open(address)
     with listener:
-        wire = bounded(Wire(connections=most_connections()))
-        uvicorn.Server(uvicorn.Config(app, http=wire, log_level="warning")).run(sockets=[listener])
+        make_server(app).run(sockets=[listener])

@@ -7,7 +7,7 @@ from functools import partial
 
 from nicegui import ui
 
-from saddlepoint import api, jobs
+from saddlepoint import api
 from saddlepoint._errors import ConfigError
 from saddlepoint._quoting import for_shell
 from saddlepoint.engine.folder import RunFolder
@@ -31,20 +31,20 @@ def further(desk: Desk, name: str, time: str, report: bool) -> None:
 
     Raises:
         CheckpointError: if it is being trained or measured, or cannot be read.
-        ConfigError: if the time is none, or all stages of the run are over.
+        ConfigError: if the time is none, all stages of the run are over, or too many trainings run already.
         DataError: if its data is no longer where it was.
     """
     folder, budget = desk.folder(name), f"+{time.strip().removeprefix('+').strip()}"
     if over := standing_of(RunFolder(folder)).over:
         raise ConfigError(f"{over}: this run has nothing left to train")
     api.plan_to_resume(folder, budget=budget)  # refused here, where somebody reads it
-    jobs.go_on(folder, budget, report)
+    desk.go_on(name, budget, report)
 
 
 async def train_on(desk: Desk, name: str) -> bool:
     """Ask how much longer a run is to be trained, and go on; return whether it does."""
     folder = desk.folder(name)
-    measured = is_followed(str(RunFolder(folder).read_config()["data"]["source"]))
+    measured = await parts.looked(lambda: is_followed(str(RunFolder(folder).read_config()["data"]["source"])))
     with ui.dialog() as dialog, ui.card().classes("w-full max-w-lg"):
         ui.label(f"Train {name} on").classes("text-lg font-medium break-words").props("role=heading aria-level=2")
         time = ui.input("more training time", value=_TIMES[0]).classes("w-full").props("autofocus")

@@ -7,6 +7,7 @@ import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from nicegui import ui
 
@@ -87,28 +88,27 @@ class Chooser:
         self.roots, self.choose = roots, choose
         self.folder = roots[0]
         with ui.row().classes("w-full items-center gap-2"):
-            ui.select({str(root): str(root) for root in roots}, value=str(roots[0]), label="below").on_value_change(
-                lambda event: self.show(Path(event.value))
-            ).classes("w-full")
+            chosen = ui.select({str(root): str(root) for root in roots}, value=str(roots[0]), label="below")
+            chosen.on_value_change(parts.guarded(lambda event: self.show(Path(event.value)))).classes("w-full")
         self.where = parts.say("").classes("small break-all")
         self.list = ui.column().classes("w-full gap-0 overflow-auto").style("max-height: 50vh")
         with ui.row().classes("w-full justify-end gap-2"):
             ui.button("Cancel", on_click=lambda: choose("")).props("flat no-caps")
             self.use = ui.button("Use this folder", on_click=lambda: choose(str(self.folder))).props("no-caps")
-        self.show(self.folder)
+        ui.timer(0.01, parts.guarded(lambda: self.show(self.folder)), once=True)
 
-    def show(self, folder: Path) -> None:
+    async def show(self, folder: Path) -> None:
         """Show what a folder holds."""
-        root = next((root for root in self.roots if below(root, folder)), None)
+        root = await parts.looked(lambda: next((root for root in self.roots if below(root, folder)), None))
         if root is None:
             return
         self.folder = folder
-        folders, files, pictures = listing(folder)
+        folders, files, pictures = await parts.looked(listing, folder)
         self.where.text = str(folder)
         self.use.text = f"Use this folder ({pictures:,} pictures)" if pictures else "Use this folder"
         self.list.clear()
         with self.list:
-            if not folder.samefile(root):
+            if folder.resolve() != root.resolve():
                 self.line("arrow_upward", "..", partial(self.show, folder.parent))
             for name in folders:
                 self.line("folder", name, partial(self.show, folder / name))
@@ -117,9 +117,9 @@ class Chooser:
             if not folders and not files:
                 parts.say("No folders, tables, arrays or archives here." if not pictures else "Only pictures here.")
 
-    def line(self, icon: str, name: str, action: Callable[[], None]) -> None:
+    def line(self, icon: str, name: str, action: Callable[[], Any]) -> None:
         """Put one entry."""
-        button = ui.button(name, icon=icon, on_click=action).props("flat no-caps align=left dense")
+        button = ui.button(name, icon=icon, on_click=parts.guarded(action)).props("flat no-caps align=left dense")
         button.classes("w-full break-all")
 
 

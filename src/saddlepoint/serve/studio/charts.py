@@ -86,8 +86,18 @@ def sign_options(log: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
 
 def column(lines: Sequence[Mapping[str, Any]], key: str) -> tuple[list[float], list[float]]:
     """Return (thousands of samples seen, value) of the lines that have a number there."""
-    pairs = [(line["nimg"] / 1000, line[key]) for line in lines if isinstance(line.get(key), int | float)]
+    pairs = [
+        (_number(line["nimg"]) / 1000, _number(line[key])) for line in lines if isinstance(line.get(key), int | float)
+    ]
     return [x for x, _ in pairs], [y for _, y in pairs]
+
+
+def _number(value: float) -> float:
+    """Return a number of a log as one that can be reckoned with: a whole number there may have a thousand digits."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
 
 
 def thinned(x: Sequence[float], y: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:

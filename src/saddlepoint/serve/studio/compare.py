@@ -20,10 +20,10 @@ from saddlepoint.shelf import Entry
 _CURVES = ("V", "D(x)", "D(G(z))")
 
 
-def show(desk: Desk, one: str = "", two: str = "") -> None:
+async def show(desk: Desk, one: str = "", two: str = "") -> None:
     """Show two runs; without names, offer the choice."""
     with parts.page("Compare", "Compare"):
-        entries = {entry.name: entry for entry in desk.entries() if entry.family}
+        entries = {entry.name: entry for entry in await parts.looked(desk.entries) if entry.family}
         if len(entries) < 2:
             with parts.block():
                 ui.label("Two runs are needed to compare. Train them on the page Train, or with saddle train.")
@@ -47,10 +47,10 @@ def show(desk: Desk, one: str = "", two: str = "") -> None:
                 if not same_data(entries[pair[0]], entries[pair[1]]):
                     words = " and ".join(f"{name} on {data_of(entries[name])}" for name in pair)
                     ui.label(f"These runs are on different data ({words}): their figures cannot be compared.")
-                await _sides(desk, pair, int(seed.value or 0))
+                await _sides(desk, entries, pair, int(seed.value or 0))
             if this == begun:
                 with place:
-                    _curves(desk, pair)
+                    await _curves(desk, pair)
                     await _figures(desk, pair, parts.guarded(draw))
 
         async def other() -> None:
@@ -102,16 +102,17 @@ def partners(entries: Mapping[str, Entry], name: str) -> dict[str, str]:
     return {n: n if same else f"{n} (on other data: {data_of(entries[n])})" for n, same in alike.items()}
 
 
-async def _sides(desk: Desk, pair: list[str], seed: int) -> None:
+async def _sides(desk: Desk, entries: Mapping[str, Entry], pair: list[str], seed: int) -> None:
     """Lay out both sides, then draw: another choice may clear the page while a picture is made."""
     made = []
+    entries = {**entries, **{name: await parts.looked(desk.entry, name) for name in pair}}
     with ui.element("div").classes("grid grid-cols-1 md:grid-cols-2 gap-4 w-full"):
         for name, colour in zip(pair, charts.COLOURS, strict=False):
             with parts.block().classes("gap-1"):
                 with ui.row().classes("items-center gap-2 flex-nowrap"):
                     ui.element("span").classes("swatch").style(f"background: {colour}")
                     ui.link(name, parts.address("/run", name)).classes("break-all font-medium")
-                entry = desk.entry(name)
+                entry = entries[name]
                 parts.say(f"{entry.family} {entry.preset} on {data_of(entry)}; {standing(entry)}").classes("small")
                 if entry.verdict:
                     parts.badge(f"doctor: {entry.verdict}", parts.tone_of(entry.verdict))
@@ -129,14 +130,19 @@ async def _sides(desk: Desk, pair: list[str], seed: int) -> None:
         wheel.set_visibility(False)
 
 
-def _curves(desk: Desk, pair: list[str]) -> None:
-    """Put the curves of both; their names stand whole above, in the colours of the curves."""
+def _drawn(desk: Desk, pair: list[str]) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
+    """Return the curves of both by what they show, those without a point left out."""
     logs = {name: RunFolder(desk.folder(name)).read_log() for name in pair}
     drawn = {
         key: {name: charts.column([line for line in log if "nimg" in line], key) for name, log in logs.items()}
         for key in _CURVES
     }
-    drawn = {key: lines for key, lines in drawn.items() if any(x for x, _ in lines.values())}
+    return {key: lines for key, lines in drawn.items() if any(x for x, _ in lines.values())}
+
+
+async def _curves(desk: Desk, pair: list[str]) -> None:
+    """Put the curves of both; their names stand whole above, in the colours of the curves."""
+    drawn = await parts.looked(_drawn, desk, pair)
     if not drawn:
         return
     with parts.block():
@@ -170,11 +176,11 @@ async def _figures(desk: Desk, pair: list[str], again: Callable[[], Awaitable[No
         if pair[0] == pair[1]:
             parts.say("Choose two different runs to compare their figures.")
             return
-        lacking = [name for name in pair if not results_of(desk.folder(name))]
+        lacking = await parts.looked(lambda: [name for name in pair if not results_of(desk.folder(name))])
         folders = [desk.folder(name) for name in pair]
         try:
             if not lacking:
-                found = compare_runs(folders, shuffle=False)
+                found = await parts.looked(lambda: compare_runs(folders, shuffle=False))
                 with ui.column().classes("w-full") as place:
                     _table(found, pair)
                     wheel = parts.waiting("Shuffling the samples of both") if found.pending else None

@@ -9,12 +9,13 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from saddlepoint import api, jobs
-from saddlepoint._errors import CheckpointError
+from saddlepoint._errors import CheckpointError, ConfigError
 from saddlepoint._quoting import for_terminal
 from saddlepoint.data import short_name
 from saddlepoint.latent import Explorer
@@ -23,6 +24,12 @@ from saddlepoint.serve.studio.uploads import Uploads
 from saddlepoint.shelf import Entry, Shelf
 
 _OPEN = 4
+_MOST_SENTENCES, _LONGEST = 20, 500
+MOST_TRAININGS = 8
+"""Trainings that one studio starts and that run at once."""
+
+MOST_MEASURED = 2
+"""Runs that the studio itself measures at once."""
 
 
 class Desk:
@@ -41,6 +48,8 @@ class Desk:
         # Hidden, so that it is not taken for a run.
         self.uploads = Uploads(self.shelf.root / ".uploads")
         self._loading = threading.Lock()
+        self._starting = threading.Lock()
+        self._measured: set[str] = set()
         self._runs: OrderedDict[tuple[str, int], tuple[Run, Explorer | None]] = OrderedDict()
 
     @property
@@ -51,13 +60,23 @@ class Desk:
         here = Path.cwd()
         return [*found, here] if here not in found else found
 
+    def path(self, name: str) -> Path | None:
+        """Return the folder of a run by its name, as it stands in an address; None where there is none.
+
+        What is hidden, as files that are brought are, is no run.
+        """
+        try:
+            return None if name.startswith(".") else self.shelf.path(name)
+        except (OSError, ValueError):  # too long for a name
+            return None
+
     def folder(self, name: str) -> Path:
         """Return the folder of a run.
 
         Raises:
             CheckpointError: if there is none.
         """
-        path = self.shelf.path(name)
+        path = self.path(name)
         if path is None:
             raise CheckpointError(f"there is no run '{name}' in {self.shelf.root}; the table of runs lists all")
         return path
@@ -108,14 +127,63 @@ class Desk:
 
         Raises:
             CheckpointError: if the folder cannot be written.
+            ConfigError: if too many run already.
         """
         label = re.sub(r"[^A-Za-z0-9.]+", "-", Path(data).name).strip("-.")[:60] or "data"
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         name, number = f"{family}-{label}-{stamp}", 2
-        while (self.shelf.root / name).exists():
-            name, number = f"{family}-{label}-{stamp}-{number}", number + 1
-        jobs.start([family, "--data", data, *words], self.shelf.root / name)
+        with self._one_more():
+            while (self.shelf.root / name).exists():
+                name, number = f"{family}-{label}-{stamp}-{number}", number + 1
+            jobs.start([family, "--data", data, *words], self.shelf.root / name)
         return name
+
+    def go_on(self, name: str, budget: str | None = None, report: bool | None = None) -> None:
+        """Go on with a run in a process of its own; see `jobs.go_on`.
+
+        Raises:
+            CheckpointError: if there is no such run, or it is being trained or measured.
+            ConfigError: if too many run already.
+        """
+        with self._one_more():
+            jobs.go_on(self.folder(name), budget, report)
+
+    @contextmanager
+    def measuring(self, name: str) -> Iterator[None]:
+        """Note that a run is measured by this process: each once at a time, and few together.
+
+        Raises:
+            ConfigError: if it is being measured already, or too many others are.
+        """
+        with self._starting:
+            if name in self._measured:
+                raise ConfigError(f"'{name}' is being measured already: its figures are shown when they are there")
+            if len(self._measured) >= MOST_MEASURED:
+                raise ConfigError(f"{MOST_MEASURED} runs are being measured already: try again when one is done")
+            self._measured.add(name)
+        try:
+            yield
+        finally:
+            with self._starting:
+                self._measured.discard(name)
+
+    @contextmanager
+    def _one_more(self) -> Iterator[None]:
+        """Start one at a time, and not more than the machine can bear."""
+        with self._starting:
+            jobs.reap()
+            if jobs.started() >= MOST_TRAININGS:
+                raise ConfigError(
+                    f"{MOST_TRAININGS} trainings of this studio run already, the most at once: pause or stop one first "
+                    "(or start this one with the command)"
+                )
+            yield
+
+
+def evidence_of(status: Mapping[str, Any]) -> list[str]:
+    """Return what the doctor says that it saw, whatever a status file holds: at most so many sentences of a length."""
+    found = status.get("evidence")
+    return [str(one)[:_LONGEST] for one in found[:_MOST_SENTENCES]] if isinstance(found, list) else []
 
 
 def is_text(name: str) -> bool:

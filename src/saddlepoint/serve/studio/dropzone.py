@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from nicegui import events, ui
@@ -42,6 +43,8 @@ class DropZone:
         self.ticket = ""
         self.issue()
         ui.on("brought", parts.guarded(self.brought))
+        # What came to a page that is left is used by nobody.
+        ui.context.client.on_delete(lambda: asyncio.to_thread(self.uploads.drop, self.ticket))
 
     def issue(self) -> None:
         """Draw the place, with a ticket of its own."""
@@ -66,4 +69,4 @@ class DropZone:
                 raise DataError(str(event.args["problem"]))
             await self.use(ticket)
         finally:
-            self.uploads.drop(ticket)
+            await parts.here(asyncio.to_thread(self.uploads.drop, ticket))

@@ -19,6 +19,7 @@ from saddlepoint.shelf import Entry
 _REACH = 4.0
 _SIDE = 336
 _SMALL = 64
+_MOST_POINTS = 16
 _END = 3.0
 """Standard deviations from the seed at which the small pictures of a direction are taken."""
 
@@ -177,6 +178,8 @@ class Panel:
 
     def keep(self) -> None:
         """Keep the point that the controls name; two or more make a path to drag along."""
+        if len(self.saved) >= _MOST_POINTS:
+            raise ConfigError(f"{_MOST_POINTS} points are kept already, the most of a film: forget them first")
         self.saved.append(self.point)
         self.path.clear()
         with self.path:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nicegui import ui
 
@@ -25,6 +27,7 @@ from saddlepoint.evaluate import (
     shown,
 )
 from saddlepoint.evaluate.rows import label_of, left_out
+from saddlepoint.run import Run
 from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.desk import Desk
 from saddlepoint.shelf import Entry
@@ -85,9 +88,9 @@ def figures_panel(desk: Desk, name: str, entry: Entry) -> None:
     folder = desk.folder(name)
     place = ui.column().classes("w-full gap-2")
 
-    def draw() -> None:
+    async def draw() -> None:
+        results, limits = await parts.looked(lambda: (results_of(folder), limits_of(folder)))
         place.clear()
-        results = results_of(folder)
         with place:
             if not results:
                 return
@@ -98,7 +101,7 @@ def figures_panel(desk: Desk, name: str, entry: Entry) -> None:
                 "Brackets are 95% intervals over samples, \u00b1 one standard error. Columns after the first need no "
                 "model: they say what a figure can tell."
             ).classes("small")
-            if limits := limits_of(folder):
+            if limits:
                 parts.heading("Limits")
                 for sentence in limits:
                     ui.label(sentence).classes("max-w-4xl")
@@ -108,8 +111,36 @@ def figures_panel(desk: Desk, name: str, entry: Entry) -> None:
                     ui.label(result.verdict)
                     parts.say(result.protocol).classes("small break-all")
 
-    draw()
+    ui.timer(0.01, parts.watching(draw), once=True)
     MeasureButton(desk, name, draw)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What is kept of a run's measuring.
+
+    Attributes:
+        figures: whether there are any.
+        page: whether there is a report to look at.
+        written: when figures were written last, in ns since the epoch; 0 before.
+        elsewhere: what another process that measures it is at; None: there is none.
+    """
+
+    figures: bool
+    page: bool
+    written: int
+    elsewhere: str | None
+
+
+def _kept(folder: Path) -> _Kept:
+    run = RunFolder(folder)
+    try:
+        written = (run.report / "metrics.jsonl").stat().st_mtime_ns
+    except OSError:
+        written = 0
+    at = run.measuring()
+    elsewhere = at[1] or "reading the data" if at is not None and at[0] != os.getpid() else None
+    return _Kept(bool(results_of(folder)), (run.report / "index.html").is_file(), written, elsewhere)
 
 
 class MeasureButton:
@@ -122,8 +153,8 @@ class MeasureButton:
         also: words before the button while there are no figures.
     """
 
-    def __init__(self, desk: Desk, name: str, done: Callable[[], None], also: str = "") -> None:
-        self.desk, self.name, self.done, self.also = desk, name, done, also
+    def __init__(self, desk: Desk, name: str, done: Callable[[], Any], also: str = "") -> None:
+        self.desk, self.name, self.done, self.also = desk, name, parts.watching(done), also
         self.folder = desk.folder(name)
         self.note = parts.say("").classes("small")
         with ui.row().classes("items-center gap-3"):
@@ -131,45 +162,36 @@ class MeasureButton:
             self.wheel = ui.spinner(size="1.4em")
             self.report = ui.link("The report as a page", parts.address("/report", name), new_tab=True)
         self.wheel.set_visibility(False)
-        self.elsewhere, self.seen = False, self.written()
+        self.report.set_visibility(False)
+        self.seen: _Kept | None = None
         self.button.on_click(parts.guarded(self.measure))
-        self.stand()
-        self.watch()
-        ui.timer(_EVERY_SECONDS, self.watch)
+        ui.timer(_EVERY_SECONDS, parts.watching(self.watch))
 
-    def stand(self) -> None:
+    def stand(self, now: _Kept) -> None:
         """Show what is there."""
-        there = bool(results_of(self.folder))
-        self.button.text = "Measure again" if there else "Measure now"
-        self.report.set_visibility((RunFolder(self.folder).report / "index.html").is_file())
+        self.button.text = "Measure again" if now.figures else "Measure now"
+        self.report.set_visibility(now.page)
         before = (
             self.also or f"Not measured yet. Here, or in a terminal: {for_shell('saddle', 'evaluate', self.folder)}"
         )
-        self.note.text = "" if there else before
+        self.note.text = "" if now.figures else before
 
-    def written(self) -> int:
-        """Return when figures were written last; 0 before."""
-        try:
-            return (RunFolder(self.folder).report / "metrics.jsonl").stat().st_mtime_ns
-        except OSError:
-            return 0
-
-    def watch(self) -> None:
+    async def watch(self) -> None:
         """Show that another process measures it, and what it found; this page's own measuring says that itself."""
-        at = RunFolder(self.folder).measuring()
-        elsewhere = at is not None and at[0] != os.getpid()
-        if elsewhere and at is not None:
-            self.note.text = f"Being measured: {at[1] or 'reading the data'}"
-        if elsewhere != self.elsewhere:
-            self.button.set_enabled(not elsewhere)
-            self.wheel.set_visibility(elsewhere)
-            if not elsewhere:
-                self.stand()
-        now = self.written()
-        if now != self.seen and not self.wheel.visible:
-            self.done()
-            self.stand()
-        self.elsewhere, self.seen = elsewhere, now
+        before, now = self.seen, await parts.looked(_kept, self.folder)
+        if before is None and not self.wheel.visible:
+            self.stand(now)
+        if now.elsewhere is not None:
+            self.note.text = f"Being measured: {now.elsewhere}"
+        if (now.elsewhere is None) != (before is None or before.elsewhere is None):
+            self.button.set_enabled(now.elsewhere is None)
+            self.wheel.set_visibility(now.elsewhere is not None)
+            if now.elsewhere is None:
+                self.stand(now)
+        self.seen = now
+        if before is not None and now.written != before.written and not self.wheel.visible:
+            await self.done()
+            self.stand(now)
 
     async def measure(self) -> None:
         """Measure the run, and say what it is at."""
@@ -183,11 +205,17 @@ class MeasureButton:
             timer.deactivate()
             self.wheel.set_visibility(False)
             self.button.enable()
-            self.stand()
 
-        with parts.afterwards(over):
-            run, _ = await parts.here(self.desk.opened(self.name))
-            # Measured and kept in one go: whoever leaves the page finds the figures when coming back.
-            measured = asyncio.to_thread(lambda: run.save_report(run.evaluate(say=lambda line: said.update(line=line))))
-            await parts.here(measured)
-        self.done()
+        try:
+            with parts.afterwards(over):
+                run, _ = await parts.here(self.desk.opened(self.name))
+                # Measured and kept in one go: whoever leaves the page finds the figures when coming back.
+                await parts.here(asyncio.to_thread(self.measured, run, lambda line: said.update(line=line)))
+        finally:
+            self.seen = None  # looked at anew
+        await self.done()
+
+    def measured(self, run: Run, say: Callable[[str], None]) -> None:
+        """Measure and keep the figures; one run at a time."""
+        with self.desk.measuring(self.name):
+            run.save_report(run.evaluate(say=say))

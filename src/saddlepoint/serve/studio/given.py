@@ -18,6 +18,9 @@ from saddlepoint.shelf import Entry
 
 _MOST_FILES = 16
 _MOST_BYTES = 20_000_000
+_MOST_PIXELS = 16_000_000
+"""Of one picture, by its head, before it is decoded."""
+
 _STEPS = 300
 
 
@@ -45,14 +48,15 @@ def projection_panel(desk: Desk, name: str, entry: Entry) -> None:
                 status.text = ""
 
             with parts.afterwards(over):
+                given = await parts.here(asyncio.to_thread(images, run))
                 searched = asyncio.to_thread(
                     explorer.project,
-                    images(run),
+                    given,
                     steps=_STEPS,
                     progress=lambda step, losses: seen.update(step=step + 1),
                 )
                 found = await parts.here(searched)
-            shown = await parts.here(asyncio.to_thread(lambda: pictures.projection(images(run), found)))
+            shown = await parts.here(asyncio.to_thread(pictures.projection, given, found))
             picture.show(shown)
             mean, last = found.mean_losses.mean().item(), found.losses[-1].mean().item()
             words = f"the generator's mean image has {mean:.4f}, {mean / last:.1f} times as much"
@@ -101,7 +105,7 @@ def _ways_in(desk: Desk, name: str, use: Callable[[Any], Awaitable[None]]) -> No
 
     async def take(ticket: str) -> None:
         files = await parts.here(asyncio.to_thread(desk.uploads.read, ticket))
-        await use(lambda run: run.read_pictures(files))
+        await use(lambda run: run.read_pictures(files, _MOST_PIXELS))
 
     DropZone(desk.uploads, "Drop pictures here", take, accept="image/*", most_files=_MOST_FILES, most_bytes=_MOST_BYTES)
     place = ui.column().classes("w-full gap-1")

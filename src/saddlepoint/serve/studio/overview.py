@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nicegui import ui
 
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.evaluate import ARROWS, cannot_judge
 from saddlepoint.explore import choose_steps
 from saddlepoint.serve.studio import parts
-from saddlepoint.serve.studio.desk import Desk
+from saddlepoint.serve.studio.desk import Desk, evidence_of
 from saddlepoint.serve.studio.figures import BLIND, MeasureButton, results_of, verdict_of
 from saddlepoint.shelf import Entry, Figure, snapshot_steps
 
@@ -39,8 +41,8 @@ class Film:
             parts.say("The same inputs at each step: what changes is the generator.").classes("small")
         self.slider.on_value_change(self.scrub)
         self.place.set_visibility(False)
-        self.refresh()
-        ui.timer(_EVERY_SECONDS, self.refresh)
+        self.empty.set_visibility(False)
+        ui.timer(_EVERY_SECONDS, parts.watching(self.refresh))
 
     @property
     def step(self) -> int:
@@ -56,9 +58,10 @@ class Film:
         for step, mark in self.marks.items():
             mark.props(f"aria-pressed={'true' if step == self.step else 'false'}")
 
-    def refresh(self) -> None:
+    async def refresh(self) -> None:
         """Look which snapshots there are; stay at the newest if it was shown."""
-        found = snapshot_steps(self.desk.folder(self.name)) if self.desk.shelf.path(self.name) else []
+        found = await parts.looked(lambda: snapshot_steps(self.desk.shelf.root / self.name))
+        self.empty.set_visibility(not found)
         if found == self.steps:
             return
         at_end = not self.steps or int(self.slider.value or 0) >= len(self.steps) - 1
@@ -68,7 +71,6 @@ class Film:
         if at_end:
             self.slider.value = len(found) - 1
         self.scrub()
-        self.empty.set_visibility(not found)
         self.place.set_visibility(bool(found))
 
     def draw_marks(self) -> None:
@@ -105,9 +107,9 @@ def overview_panel(desk: Desk, name: str, entry: Entry) -> None:
 def _worth(desk: Desk, name: str) -> None:
     place = ui.column().classes("w-full gap-1")
 
-    def draw() -> None:
+    async def draw() -> None:
+        results, entry = await parts.looked(lambda: (results_of(desk.folder(name)), desk.entry(name)))
         place.clear()
-        results, entry = results_of(desk.folder(name)), desk.entry(name)
         with place:
             if results:
                 parts.badge(*parts.worth_of(entry.standing))
@@ -117,7 +119,7 @@ def _worth(desk: Desk, name: str) -> None:
                 with parts.wide():
                     parts.table([["", "samples"], *lines])
 
-    draw()
+    ui.timer(0.01, parts.watching(draw), once=True)
     MeasureButton(desk, name, draw, "Not measured yet: how near the samples are to the data is not known.")
 
 
@@ -129,21 +131,23 @@ def _training(desk: Desk, name: str) -> None:
     place = ui.column().classes("w-full gap-1")
     seen: list[tuple[float, str]] = []
 
-    def refresh() -> None:
-        entry = desk.entry(name)
+    async def refresh() -> None:
+        entry, status = await parts.looked(_told, desk, name)
         now = [(entry.changed, entry.verdict)]
         if now == seen:
             return
         seen[:] = now
         place.clear()
-        status = RunFolder(desk.folder(name)).read_status() if desk.shelf.path(name) else {}
         with place:
             spent = f" in {entry.seconds:,.0f} s of training" if entry.seconds else ""
             ui.label(f"{entry.nimg / 1000:,.1f} thousand samples seen{spent}")
             if entry.verdict:
                 ui.label(f"The doctor, who sees the course of training only: {entry.verdict}.")
-            for sentence in status.get("evidence", []):
-                parts.say(str(sentence)).classes("small")
+            for sentence in evidence_of(status):
+                parts.say(sentence).classes("small")
 
-    refresh()
-    ui.timer(_EVERY_SECONDS, refresh)
+    ui.timer(_EVERY_SECONDS, parts.watching(refresh))
+
+
+def _told(desk: Desk, name: str) -> tuple[Entry, dict[str, Any]]:
+    return desk.entry(name), RunFolder(desk.folder(name)).read_status() if desk.path(name) else {}

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import functools
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
-from nicegui import ui
+from nicegui import Client, ui
 from PIL import Image
 
 from saddlepoint import explore
-from saddlepoint._errors import SaddlepointError
+from saddlepoint._errors import ConfigError, SaddlepointError
 from saddlepoint._quoting import for_html, for_terminal
 from saddlepoint.data import Finding
 from saddlepoint.engine.doctor import ALARMS
@@ -44,7 +47,7 @@ def page(title: str, place: str = "", *, above: bool = False) -> Iterator[None]:
     """
     title = for_terminal(title)
     ui.page_title(f"{title} - saddlepoint")
-    ui.add_head_html(f"{_HEAD}<script>{_DROP}</script>")
+    ui.add_head_html(_with_word(f"{_HEAD}<script>{_DROP}</script>"))
     ui.colors(primary="#3b6fc4")
     with (
         ui.header().classes("bar items-center py-0 px-2 sm:px-4"),
@@ -69,6 +72,11 @@ def page(title: str, place: str = "", *, above: bool = False) -> Iterator[None]:
             "role=heading aria-level=1"
         )
         yield
+
+
+def _with_word(head: str) -> str:
+    """Let scripts of our own carry the word without which the page's policy carries out none."""
+    return head.replace("<script", f'<script nonce="{ui.context.client.request.state.nonce}"')
 
 
 def address(place: str, name: str) -> str:
@@ -231,6 +239,20 @@ async def here(waited: Awaitable[_Found]) -> _Found:
     return found
 
 
+_LOOKS = ThreadPoolExecutor(4, "look")
+"""Threads of their own: long work, however much of it there is, keeps no page from showing how a run stands."""
+
+
+async def looked(look: Callable[..., _Found], *words: Any) -> _Found:
+    """Read something of a folder beside the pages, and return what it found: no disk keeps the others waiting.
+
+    Raises:
+        LeftError: as `here`.
+        Exception: what the reading raised.
+    """
+    return await here(asyncio.get_running_loop().run_in_executor(_LOOKS, look, *words))
+
+
 @contextmanager
 def afterwards(change: Callable[[], Any]) -> Iterator[None]:
     """Change the page at the end, however it ends, unless the visitor has left it."""
@@ -244,14 +266,38 @@ def afterwards(change: Callable[[], Any]) -> Iterator[None]:
     change()
 
 
+MOST_AT_ONCE = 16
+"""Actions of one page that are carried out at once."""
+
+_WORK: WeakKeyDictionary[Client, int] = WeakKeyDictionary()
+
+
+@contextmanager
+def _at_work(client: Client) -> Iterator[bool]:
+    """Count an action of a page while it lasts; tell whether it is one of those that may be at once."""
+    before = _WORK.get(client, 0)
+    _WORK[client] = before + 1
+    try:
+        yield before < MOST_AT_ONCE
+    finally:
+        _WORK[client] -= 1
+
+
 def guarded(action: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
     """Let errors of the library, and of files, be said on the page instead of ending in a traceback.
 
-    Where the page is gone meanwhile, it ends quietly.
+    Where the page is gone meanwhile, it ends quietly. One page does not do everything at once.
     """
 
     @functools.wraps(action)
     async def wrapped(*arguments: Any) -> None:
+        with _at_work(ui.context.client) as fine:
+            if fine:
+                await carried_out(*arguments)
+            else:
+                complain(ConfigError(f"this page is at {MOST_AT_ONCE} things already: wait for one of them"))
+
+    async def carried_out(*arguments: Any) -> None:
         try:
             outcome = action(*arguments)
             if isinstance(outcome, Awaitable):
@@ -260,6 +306,19 @@ def guarded(action: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
             return
         except (SaddlepointError, OSError) as error:
             complain(error)
+
+    return wrapped
+
+
+def watching(look: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
+    """Let what looks at a run again and again end quietly where it cannot be read now: the next look tells."""
+
+    @functools.wraps(look)
+    async def wrapped(*arguments: Any) -> None:
+        with suppress(LeftError, SaddlepointError, OSError):
+            outcome = look(*arguments)
+            if isinstance(outcome, Awaitable):
+                await outcome
 
     return wrapped
 

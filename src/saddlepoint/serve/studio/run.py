@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
 from nicegui import ui
 
 from saddlepoint import jobs, pictures
 from saddlepoint._errors import SaddlepointError
-from saddlepoint._quoting import for_shell
+from saddlepoint._files import read_end
+from saddlepoint._quoting import for_shell, for_terminal
 from saddlepoint.data.plan import findings_from_json
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.family import families
 from saddlepoint.report_pictures import reach
 from saddlepoint.serve.studio import actions, charts, parts
-from saddlepoint.serve.studio.desk import Desk, data_of, standing
+from saddlepoint.serve.studio.desk import Desk, data_of, evidence_of, standing
 from saddlepoint.serve.studio.explorer import explorer_panel
 from saddlepoint.serve.studio.figures import figures_panel
 from saddlepoint.serve.studio.given import projection_panel, translation_panel
@@ -24,6 +27,7 @@ from saddlepoint.serve.studio.overview import overview_panel
 from saddlepoint.shelf import Entry
 
 _EVERY_SECONDS = 1.0
+_MOST_OUTPUT = 64 * 1024
 _NEEDS: dict[str, Callable[[Desk, str], Awaitable[object]]] = {
     "Samples": Desk.opened, "Neighbours": Desk.opened, "Explorer": Desk.explored, "Projection": Desk.opened,
     "Translation": Desk.opened,
@@ -36,13 +40,13 @@ _PANEL = Callable[[Desk, str, Entry], None]
 async def show(desk: Desk, name: str) -> None:
     """Show one run; a broken one says what is broken."""
     with parts.page(name, "Runs", above=True):
-        if desk.shelf.path(name) is None:
+        if await parts.looked(desk.path, name) is None:
             ui.label(f"There is no run '{name}' in {desk.shelf.root}.")
             return
-        entry = desk.entry(name)
+        entry = await parts.looked(desk.entry, name)
         if entry.state == "starting" and not entry.family:
             parts.waiting("Starting: the data is read and the networks are built.")
-            ui.timer(_EVERY_SECONDS, lambda: None if _is_new(desk, name) else ui.navigate.reload())
+            ui.timer(_EVERY_SECONDS, parts.watching(lambda: _until_begun(desk, name)))
             say_output(desk, name)
             return
         if entry.state == "broken":
@@ -52,7 +56,7 @@ async def show(desk: Desk, name: str) -> None:
                 ui.button("Delete", icon="delete", on_click=_removal(desk, name)).props("outline no-caps")
             return
         parts.say(f"{entry.family}, preset {entry.preset}, on {data_of(entry)}")
-        _controls(desk, name)
+        _controls(desk, name, entry)
         _tabs(desk, name, entry)
 
 
@@ -84,9 +88,10 @@ def _tabs(desk: Desk, name: str, entry: Entry) -> None:
     ui.timer(0.01, parts.guarded(fill), once=True)
 
 
-def _is_new(desk: Desk, name: str) -> bool:
-    entry = desk.entry(name)
-    return entry.state == "starting" and not entry.family
+async def _until_begun(desk: Desk, name: str) -> None:
+    entry = await parts.looked(desk.entry, name)
+    if entry.state != "starting" or entry.family:
+        ui.navigate.reload()
 
 
 def panels(entry: Entry) -> dict[str, _PANEL]:
@@ -135,7 +140,14 @@ def _removal(desk: Desk, name: str) -> Callable[[], Awaitable[None]]:
     return parts.guarded(remove)
 
 
-def _controls(desk: Desk, name: str) -> None:
+def _standing(desk: Desk, name: str) -> tuple[Entry, bool]:
+    """Return how a run stands, and whether a process measures it that can be stopped."""
+    entry = desk.entry(name)
+    at = RunFolder(entry.path).measuring() if entry.state == "measuring" else None
+    return entry, at is not None and at[0] not in (0, os.getpid())
+
+
+def _controls(desk: Desk, name: str, first: Entry) -> None:
     """How it stands, and what can be done about it."""
     with ui.row().classes("items-center gap-x-3 gap-y-2 w-full py-2"):
         wheel = ui.spinner(size="1.2em")
@@ -147,8 +159,8 @@ def _controls(desk: Desk, name: str) -> None:
             ui.notify("Saving and stopping ...")
             await parts.here(asyncio.to_thread(jobs.stop, desk.folder(name)))
 
-        def end_measuring() -> None:
-            jobs.stop_measuring(desk.folder(name))
+        async def end_measuring() -> None:
+            await parts.here(asyncio.to_thread(jobs.stop_measuring, desk.folder(name)))
             ui.notify("The figure it is at is given up; those before it are kept.")
 
         async def rename() -> None:
@@ -157,13 +169,19 @@ def _controls(desk: Desk, name: str) -> None:
 
         async def train_on() -> None:
             await actions.train_on(desk, name)
-            refresh()
+            await refresh()
+
+        async def pauses() -> None:
+            await parts.here(asyncio.to_thread(jobs.pause, desk.folder(name)))
+
+        async def goes_on() -> None:
+            await parts.here(asyncio.to_thread(desk.go_on, name))
 
         with ui.row().classes("gap-3"):
             ons = ui.button("Train on", icon="more_time", on_click=parts.guarded(train_on))
             ends = ui.button("Stop measuring", icon="stop", on_click=parts.guarded(end_measuring))
-            pause = ui.button("Pause", icon="pause", on_click=parts.guarded(lambda: jobs.pause(desk.folder(name))))
-            go_on = ui.button("Go on", icon="play_arrow", on_click=parts.guarded(lambda: jobs.go_on(desk.folder(name))))
+            pause = ui.button("Pause", icon="pause", on_click=parts.guarded(pauses))
+            go_on = ui.button("Go on", icon="play_arrow", on_click=parts.guarded(goes_on))
             stop = ui.button("Stop", icon="stop", on_click=parts.guarded(end))
             renames = ui.button("Rename", icon="edit", on_click=parts.guarded(rename))
             removes = ui.button("Delete", icon="delete", on_click=_removal(desk, name))
@@ -171,13 +189,10 @@ def _controls(desk: Desk, name: str) -> None:
             button.props("outline no-caps dense").classes("px-2")
     bar = ui.linear_progress(0.0, show_value=False).classes("w-full").props('aria-label="progress"')
 
-    def refresh() -> None:
-        jobs.reap()
-        entry = desk.entry(name)
+    def draw(entry: Entry, stoppable: bool) -> None:
         live = entry.state in ("starting", "running", "measuring")
-        at = RunFolder(entry.path).measuring() if entry.state == "measuring" else None
         ons.set_visibility(entry.state in ("finished", "stopped"))
-        ends.set_visibility(at is not None and at[0] not in (0, os.getpid()))
+        ends.set_visibility(stoppable)
         wheel.set_visibility(entry.state in ("starting", "measuring"))
         state.text = standing(entry)
         bar.value = entry.progress or 0.0
@@ -191,18 +206,34 @@ def _controls(desk: Desk, name: str) -> None:
         renames.set_visibility(not live)
         removes.set_visibility(not live)
 
-    refresh()
-    ui.timer(_EVERY_SECONDS, refresh)
+    async def refresh() -> None:
+        jobs.reap()
+        draw(*await parts.looked(_standing, desk, name))
+
+    draw(first, False)
+    ui.timer(_EVERY_SECONDS, parts.watching(refresh))
+
+
+def output_of(folder: Path) -> str:
+    """Return the last lines that a run's process said, of the last 64 KiB, without characters that do anything."""
+    try:
+        said = read_end(folder / jobs.OUTPUT, _MOST_OUTPUT).decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(for_terminal(line[:1000]) for line in said.splitlines()[-20:])
 
 
 def say_output(desk: Desk, name: str) -> None:
-    """Show the last lines that the run's process said."""
-    try:
-        lines = (desk.folder(name) / jobs.OUTPUT).read_text(errors="replace").splitlines()[-20:]
-    except OSError:
-        return
-    with ui.expansion("What the process said").classes("w-full"):
-        ui.code("\n".join(lines), language="text").classes("w-full")
+    """Show the last lines that the run's process said: as text, whatever they look like."""
+    with ui.expansion("What the process said").classes("w-full") as fold:
+        words = ui.label().classes("font-mono text-sm whitespace-pre-wrap break-words")
+    fold.set_visibility(False)
+
+    async def fill() -> None:
+        words.text = await parts.looked(lambda: output_of(desk.folder(name)))
+        fold.set_visibility(bool(words.text))
+
+    ui.timer(0.01, parts.watching(fill), once=True)
 
 
 def _training(desk: Desk, name: str, entry: Entry) -> None:
@@ -218,21 +249,17 @@ def _training(desk: Desk, name: str, entry: Entry) -> None:
         words = ui.column().classes("gap-0")
     read = -1
 
-    def draw_sign() -> None:
-        if choice.value:
-            sign.options.update(charts.sign_options(folder.read_log(), str(choice.value)))
+    async def draw_sign() -> None:
+        if asked := str(choice.value or ""):
+            sign.options.update(await parts.looked(lambda: charts.sign_options(folder.read_log(), asked)))
 
-    def refresh() -> None:
+    async def refresh() -> None:
         nonlocal read
-        try:
-            size = (folder.path / "log.jsonl").stat().st_size
-        except OSError:
-            size = 0
-        if size == read:
+        found = await parts.looked(_learning, folder, read)
+        if found is None:
             return
-        read = size
-        log = folder.read_log()
-        for title, options in charts.training_curves(log).items():
+        read, curves, names, evidence = found
+        for title, options in curves.items():
             if title not in plots:
                 with area, ui.column().classes("sheet w-full gap-0"):
                     ui.label(title).classes("font-medium")
@@ -240,20 +267,30 @@ def _training(desk: Desk, name: str, entry: Entry) -> None:
                     plots[title] = ui.echart(options).classes("w-full h-64")
             plots[title].options.update(options)
         empty.set_visibility(not plots)
-        names = charts.sign_names(log)
         signs.set_visibility(bool(names))
         if names and choice.options != names:
             choice.set_options(names, value=choice.value or names[0])
-        draw_sign()
+        await draw_sign()
         words.clear()
         with words:
-            for sentence in folder.read_status().get("evidence", []):
-                ui.label(str(sentence))
+            for sentence in evidence:
+                ui.label(sentence)
 
-    choice.on_value_change(draw_sign)
-    refresh()
-    ui.timer(_EVERY_SECONDS, refresh)
+    choice.on_value_change(parts.watching(draw_sign))
+    ui.timer(_EVERY_SECONDS, parts.watching(refresh))
     say_output(desk, name)
+
+
+def _learning(folder: RunFolder, read: int) -> tuple[int, dict[str, dict[str, Any]], list[str], list[str]] | None:
+    """Return size, curves, names of the signs and evidence of a log; None if it has the size that was read last."""
+    try:
+        size = (folder.path / "log.jsonl").stat().st_size
+    except OSError:
+        size = 0
+    if size == read:
+        return None
+    log = folder.read_log()
+    return size, charts.training_curves(log), charts.sign_names(log), evidence_of(folder.read_status())
 
 
 def _samples(desk: Desk, name: str, entry: Entry) -> None:

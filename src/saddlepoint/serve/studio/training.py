@@ -320,7 +320,8 @@ class Form:
         if not await self.read():
             return
         request = self.request()
-        name = self.desk.train(request.family, request.source, self.words)
+        started = asyncio.to_thread(self.desk.train, request.family, request.source, self.words)
+        name = await parts.here(started)
         ui.navigate.to(parts.address("/run", name))
 
 

@@ -10,9 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from saddlepoint._errors import ConfigError, DataError
+from saddlepoint._files import plain_folder
 
 MOST_BYTES = 2_000_000_000
 MOST_FILES = 50_000
+MOST_GATHERED = 2 * MOST_BYTES
+"""Bytes of all visitors together that came, and are not used yet."""
+
+LEFT_FREE = 300_000_000
+"""Bytes of the disk that files that are brought leave free: trainings that run have to save."""
+
 _DEEPEST, _LONGEST = 8, 200
 _MOST_TICKETS = 1000
 
@@ -54,32 +61,47 @@ class Uploads:
             self.drop(next(iter(self._tickets)))
         return word
 
-    async def take(self, word: str, path: str, content: AsyncIterator[bytes]) -> None:
+    async def take(self, word: str, path: str, content: AsyncIterator[bytes], size: int = 0) -> None:
         """Write one file as it comes.
 
         Args:
             word: of `ticket`.
             path: relative, with ``/`` between folders.
             content: its bytes, in pieces.
+            size: bytes that are said to come: what would be too much is refused before the first is read.
 
         Raises:
-            ConfigError: if the word or the path is not possible.
-            DataError: if there are too many files, or too many bytes.
+            ConfigError: if the word or the path is not possible, or the word was dropped meanwhile.
+            DataError: if there are too many files, too many bytes, or not enough of the disk is free.
         """
-        ticket = self._tickets.get(word)
-        if ticket is None:
-            raise ConfigError("this page was opened too long ago: load it again")
+        ticket = self._of(word)
         target = ticket.folder.joinpath(*_parts(path))
         ticket.files += 1
         if ticket.files > ticket.most_files:
             raise DataError(f"these are more than {ticket.most_files:,} files, the most that can be brought at once")
+        self._check(ticket, size)
+        if self.root.exists() and not plain_folder(self.root):
+            raise ConfigError(f"'{self.root}' is a link to another place: nothing is written there; remove it")
         target.parent.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(ticket.folder).free - size < LEFT_FREE:
+            raise DataError("the disk is nearly full: make room, or give the path of the data instead")
         with target.open("wb") as file:
             async for piece in content:
+                self._check(self._of(word), len(piece))
                 ticket.bytes += len(piece)
-                if ticket.bytes > ticket.most_bytes:
-                    raise DataError(f"these are more than {ticket.most_bytes / 1e6:,.0f} MB: give their path instead")
                 file.write(piece)
+
+    def _of(self, word: str) -> Ticket:
+        ticket = self._tickets.get(word)
+        if ticket is None:
+            raise ConfigError("this page was opened too long ago: load it again")
+        return ticket
+
+    def _check(self, ticket: Ticket, more: int) -> None:
+        if ticket.bytes + more > ticket.most_bytes:
+            raise DataError(f"these are more than {ticket.most_bytes / 1e6:,.0f} MB: give their path instead")
+        if sum(each.bytes for each in self._tickets.values()) + more > MOST_GATHERED:
+            raise DataError("others bring so many files just now that there is no room: try again in a minute")
 
     def keep(self, word: str) -> Path:
         """Return where what came with a word is kept from now on: a file, or a folder of files.
