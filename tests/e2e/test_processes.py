@@ -21,13 +21,13 @@ from torch import Tensor
 from saddlepoint import api
 from saddlepoint._errors import ConfigError
 from saddlepoint.data.feed import Feed
+from saddlepoint.engine.checkpoint import newest_checkpoint
+from saddlepoint.engine.distributed import SINGLE_PROCESS
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.settings import Settings
-from saddlepoint.engine.state import newest_checkpoint
 from saddlepoint.engine.updates import Pull
-from saddlepoint.engine.world import ALONE
 from saddlepoint.family import Context, Progress, build_family, families
 from tests.contract.presets import made, reduced
 from tests.e2e.beside import BATCH, CASES, train
@@ -74,7 +74,7 @@ def test_all_processes_hold_the_same(name: str, preset: str, together: Path) -> 
 @pytest.mark.parametrize(("name", "preset"), CASES)
 def test_two_processes_are_one_with_two_shares(name: str, preset: str, together: Path, tmp_path: Path) -> None:
     """Fifty steps of two processes are, bit for bit, those of one that goes through each minibatch in two pieces."""
-    alone = train(name, preset, tmp_path, STEPS, ALONE, 4).state.checkpoint()
+    alone = train(name, preset, tmp_path, STEPS, SINGLE_PROCESS, 4).state.checkpoint()
     kept, _ = newest_checkpoint(together / f"{name}-{preset}" / "checkpoints")
     assert kept is not None
     for file in ("model", "averages"):
@@ -185,7 +185,7 @@ def largest_difference(name: str, preset: str, monkeypatch: pytest.MonkeyPatch) 
                 ctx = Context(stream("cpu", 1), stream("cpu", 2), Progress())
                 trainer.pull(pull, phase, trainer.feed.batch(0, share), ctx, keep_graph=False)
             monkeypatch.undo()
-            pull.average(ALONE, shares)
+            pull.average(SINGLE_PROCESS, shares)
             found.append(pull)
         pulls.append(found)
     flat = [[torch.cat([g.flatten() for g in pull.gradients if g is not None]) for pull in found] for found in pulls]
