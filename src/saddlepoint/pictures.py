@@ -359,9 +359,8 @@ def _pairs(found: Any, rows: int, run: Run) -> tuple[list[int], list[int], list[
             raise ValueError("it names samples or rows that there are not")
         return list(map(int, own)), list(map(int, nearest)), list(map(float, distances))
     except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(
-            f"the report of '{run.path.name}' is damaged ({error}); run saddle evaluate {run.path}"
-        ) from error
+        line = for_shell("saddle", "evaluate", run.path)
+        raise DataError(f"the report of '{run.path.name}' is damaged ({error}); run {line}") from error
 
 
 def depth_of(run: Run) -> int:

@@ -27,7 +27,7 @@ from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.settings import Settings
-from saddlepoint.engine.updates import Pull
+from saddlepoint.engine.updates import Gradient
 from saddlepoint.family import Context, Progress, build_family, families
 from tests.contract.presets import made, reduced
 from tests.e2e.beside import BATCH, CASES, train
@@ -167,7 +167,7 @@ def largest_difference(name: str, preset: str, monkeypatch: pytest.MonkeyPatch) 
     dataset = made(kind, preset)
     quiet = {field: value for field, value in QUIET.items() if hasattr(reduced(kind, preset), field)}
     config = dataclasses.replace(reduced(kind, preset), batch_size=BATCH, **quiet)
-    pulls: list[list[Pull]] = []
+    gradients: list[list[Gradient]] = []
     for shares in (1, 2):
         family = build_family(name, config, dataset.spec)
         trainer = Trainer(
@@ -177,18 +177,20 @@ def largest_difference(name: str, preset: str, monkeypatch: pytest.MonkeyPatch) 
         found = []
         for phase in [phase for stage in trainer.stages for phase in stage.cycle]:
             trainer.state.unfreeze([phase.name])
-            pull = Pull()
+            gradient = Gradient(phase)
             for share in range(shares):
                 last = family.data.modality == "sequence"  # which have the batch as the last dimension
                 for draw, real in DRAWS.items():
                     monkeypatch.setattr(torch, draw, Whole(real, shares, share, -1 if last else 0))
                 ctx = Context(stream("cpu", 1), stream("cpu", 2), Progress())
-                trainer.pull(pull, phase, trainer.feed.batch(0, share), ctx, keep_graph=False)
+                trainer.accumulate(gradient, trainer.feed.batch(0, share), ctx, keep_graph=False)
             monkeypatch.undo()
-            pull.average(SINGLE_PROCESS, shares)
-            found.append(pull)
-        pulls.append(found)
-    flat = [[torch.cat([g.flatten() for g in pull.gradients if g is not None]) for pull in found] for found in pulls]
+            gradient.average(SINGLE_PROCESS, shares)
+            found.append(gradient)
+        gradients.append(found)
+    flat = [
+        [torch.cat([g.flatten() for g in one.of_parameters if g is not None]) for one in found] for found in gradients
+    ]
     return max(float((whole - parts).norm() / whole.norm()) for whole, parts in zip(*flat, strict=True))
 
 
