@@ -17,8 +17,9 @@ import saddlepoint
 from saddlepoint._errors import DataError
 from saddlepoint.data import limits, load_dataset
 from saddlepoint.data.given import read_picture
+from saddlepoint.data.images import headers
 from saddlepoint.data.images.decode import decode, open_picture
-from saddlepoint.data.images.headers import check_directories, gif_frames
+from saddlepoint.data.images.headers import check_directories, gif_frames, scans_of
 from saddlepoint.data.images.opening import Unreadable, open_image
 from saddlepoint.explore import read_snapshot, save_snapshot
 from tests.unit.data_helpers import own_cache, pictures, png, write_folder  # noqa: F401
@@ -132,6 +133,33 @@ def test_scans_of_a_jpeg_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MOST_SCANS", scans - 1)
     with pytest.raises(DataError, match=f"too costly to open .*{scans} scans"):
         open_picture(data, "x")
+
+
+def test_what_is_no_scan_of_a_jpeg_does_not_count() -> None:
+    """Telephones put a film of some megabytes behind a photograph; previews lie in its head."""
+    image = Image.fromarray(pictures(1, 64)[0])
+    photo, preview = _encoded(image, "JPEG"), _encoded(image, "JPEG", progressive=True)
+    film = np.random.default_rng(0).bytes(6_000_000)
+    assert film.count(b"\xff\xda") > limits.MOST_SCANS
+    assert open_image(photo + film, "a.jpg").size == (64, 64)
+    head = b"\xff\xe5" + (2 + 20 * len(preview)).to_bytes(2, "big") + 20 * preview
+    assert 20 * preview.count(b"\xff\xda") > limits.MOST_SCANS
+    assert open_image(photo[:2] + head + photo[2:], "a.jpg").size == (64, 64)
+    assert (scans_of(photo), scans_of(photo + film), scans_of(preview)) == (1, 1, preview.count(b"\xff\xda"))
+
+
+def test_a_scan_is_not_hidden_by_what_looks_like_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An end mark in a remark between scans is none; Pillow reads on, and so does the count."""
+    data = _encoded(Image.fromarray(pictures(1, 64)[0]), "JPEG", progressive=True)
+    second = data.index(b"\xff\xda", data.index(b"\xff\xda") + 2)
+    before = data.rindex(b"\xff\xc4", 0, second)
+    hiding = data[:before] + b"\xff\xfe\x00\x06\xff\xd9\xff\xd9" + data[before:]
+    assert np.array_equal(Image.open(io.BytesIO(hiding)), Image.open(io.BytesIO(data)))
+    assert scans_of(hiding) == scans_of(data) > 2
+    assert scans_of(data[:second] + b"\xff\x02\xff\xff" + data[second:]) == scans_of(data)
+    monkeypatch.setattr(headers, "_MOST_SEGMENTS", 50)
+    with pytest.raises(DataError, match="more than 50 segments"):
+        open_image(data[:2] + 50 * b"\xff\xfe\x00\x02" + data[2:], "a.jpg")
 
 
 def _overlapping(tags: int, size: int) -> bytes:

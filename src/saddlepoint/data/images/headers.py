@@ -6,6 +6,7 @@ frames to their end to count pages: a few megabytes can ask for hours and teraby
 
 from __future__ import annotations
 
+import re
 import struct
 
 from saddlepoint.data import limits
@@ -13,8 +14,12 @@ from saddlepoint.data import limits
 _UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
 """Bytes of one value of each type of a tag."""
 _SPARE = 1024**2
-SCAN = b"\xff\xda"
-"""Begins a scan of a JPEG: within one, 0xFF is always followed by 0 or a restart mark."""
+_MARK = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
+"""Begins a segment of a JPEG. Within a scan 0xFF is always followed by 0 or a restart mark; decoders pass over what is
+below 0xC0 there, without a length."""
+_SCAN, _END = 0xDA, 0xD9
+_MOST_SEGMENTS = 100_000
+"""Segments of a JPEG: profiles and remarks in pieces of 64 KiB, tables of each scan."""
 
 
 class Costly(Exception):
@@ -43,7 +48,7 @@ def check_head(data: bytes) -> None:
 
 def _check_jpeg(data: bytes) -> None:
     """Refuse more scans than any encoder writes, and tags that overlap."""
-    if (scans := data.count(SCAN)) > limits.MOST_SCANS * max(1, min(4, data.count(b"\xff\xd8\xff"))):
+    if (scans := scans_of(data)) > limits.MOST_SCANS:
         raise Costly(f"a JPEG of {scans:,} scans, more than {limits.MOST_SCANS}")
     place, exif, others = 2, b"", list[bytes]()
     while place + 4 <= len(data) and data[place] == 0xFF and data[place + 1] != 0xDA:
@@ -56,6 +61,25 @@ def _check_jpeg(data: bytes) -> None:
         place += 2 + size if mark != 0xFF else 1
     for head in (exif, *others):
         _check_exif(head)
+
+
+def scans_of(data: bytes) -> int:
+    """Return how many scans a JPEG has until its end mark.
+
+    What follows is no part of it: telephones put a short film there, in which any bytes occur. Nor is what a segment
+    holds, such as a preview.
+
+    Raises:
+        Costly: if it has very many segments.
+    """
+    place, scans, segments = 2, 0, 0
+    while (mark := _MARK.search(data, place)) is not None and data[mark.end() - 1] != _END:
+        scans += data[mark.end() - 1] == _SCAN
+        segments += 1
+        if segments > _MOST_SEGMENTS:
+            raise Costly(f"a JPEG of more than {_MOST_SEGMENTS:,} segments")
+        place = mark.end() + max(2, int.from_bytes(data[mark.end() : mark.end() + 2], "big"))
+    return scans
 
 
 def _check_exif(head: bytes) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from saddlepoint._errors import DataError
 from saddlepoint.data import limits
-from saddlepoint.data.images.headers import SCAN, Costly, check_head
+from saddlepoint.data.images.headers import Costly, check_head, scans_of
 from saddlepoint.data.options import MIN_SIDE
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def open_image(content: bytes | Path, origin: str, most_pixels: int | None = Non
     except Exception as error:  # decoders of broken files raise anything, not OSError alone
         raise Unreadable("empty file" if not content else "not an image that can be read") from error
     if image.format in ("JPEG", "MPO"):
-        setattr(image, _SCANS, content.count(SCAN))
+        setattr(image, _SCANS, scans_of(content))
     check_pixels(image, origin, len(content), most_pixels)
     return image
 
