@@ -2,6 +2,7 @@
 # make test       install, check style, types, floors, and run the default tests
 # make test-slow  the long suite
 # make bench      measure speed on this machine, as ratios within one run
+# make house      count how the source stands: rooms, floors, lengths, comments, words
 # make docs       build the site of the documents into build/site
 # make dist       build wheel and source archive into dist, and check them
 
@@ -11,7 +12,7 @@ BIN    := $(VENV)/bin
 # One thread in each of two workers: more would fight for the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: demo test test-slow bench docs dist clean
+.PHONY: demo test test-slow bench house docs dist clean
 
 demo: $(VENV)/core
 	$(BIN)/saddle demo
@@ -29,6 +30,9 @@ test-slow: $(VENV)/dev
 
 bench: $(VENV)/core
 	$(BIN)/python benchmarks/parzen.py
+
+house: $(VENV)/core
+	$(BIN)/python benchmarks/house.py
 
 docs: $(VENV)/dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

@@ -546,6 +546,8 @@ def line(name: str, found: dict[str, Any]) -> str:
 def main() -> None:
     """Do what the command line says."""
     command, *words = sys.argv[1:] or ["show"]
+    if command not in ("run", "again", "show", "worker"):
+        raise SystemExit(f"command is '{command}', but must be run, again or show")
     if command == "worker":
         worker(*words)
         return

@@ -16,23 +16,23 @@ import torch
 
 from saddlepoint.data import load_dataset
 from saddlepoint.data.feed import Feed
-from saddlepoint.engine.care import Care
+from saddlepoint.engine.diagnostics import Examiner
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.monitor import Monitor
 from saddlepoint.engine.settings import SILENT, Settings
-from saddlepoint.engine.signs import Examiner
 from saddlepoint.family import build_family, get_family, get_preset
 from saddlepoint.features import shipped_classifier
 
 
-class Timed(Care):
-    """Care that knows how long it took."""
+class Timed(Monitor):
+    """Monitor that knows how long it took."""
 
     spent = 0.0
 
-    def feel(self, *args: Any) -> None:
+    def record_gradients(self, *args: Any) -> None:
         started = time.perf_counter()
-        super().feel(*args)
+        super().record_gradients(*args)
         self.spent += time.perf_counter() - started
 
     def attend(self, *args: Any, **named: Any) -> list[dict[str, Any]]:
@@ -49,14 +49,14 @@ def cost(kimg: float) -> None:
     chosen = Settings(kimg=kimg, remedy="auto")
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder(place)
-        care = Timed(Examiner(dataset, 0, "cpu", shipped_classifier(dataset, "cpu")), chosen, folder, SILENT)
+        monitor = Timed(Examiner(dataset, 0, "cpu", shipped_classifier(dataset, "cpu")), chosen, folder, SILENT)
         family = build_family("gan", config, dataset.spec)
-        trainer = Trainer(family, Feed(dataset.splits["train"], config.batch_size, 0), chosen, folder, care=care)
+        trainer = Trainer(family, Feed(dataset.splits["train"], config.batch_size, 0), chosen, folder, monitor=monitor)
         seconds = trainer.train(dataset.stats).seconds
         exams = sum("signs" in line for line in folder.read_log())
     print(
         f"{torch.get_num_threads()} threads: {exams} exams and the healthy checkpoints of {kimg:g} kimg took "
-        f"{care.spent:.2f} s of {seconds:.1f} s: {care.spent / seconds:.2%}"
+        f"{monitor.spent:.2f} s of {seconds:.1f} s: {monitor.spent / seconds:.2%}"
     )
 
 

@@ -49,10 +49,10 @@ from saddlepoint._errors import TrainingError
 from saddlepoint.data import Dataset
 from saddlepoint.data.dataset import Split
 from saddlepoint.engine import runtime
-from saddlepoint.engine.care import THOROUGH_EVERY
 from saddlepoint.engine.doctor import Watch
 from saddlepoint.engine.exams import CLASSIFIED
 from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.monitor import THOROUGH_EVERY
 from saddlepoint.engine.settings import Settings
 from saddlepoint.family import build_family
 

@@ -35,12 +35,12 @@ from saddlepoint.data.dataset import Split
 from saddlepoint.data.feed import Feed
 from saddlepoint.data.sources.synthetic import mixture
 from saddlepoint.engine import runtime
-from saddlepoint.engine.care import Care
+from saddlepoint.engine.diagnostics import Examiner
 from saddlepoint.engine.doctor import ALARMS
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.monitor import Monitor
 from saddlepoint.engine.settings import SILENT, Settings
-from saddlepoint.engine.signs import Examiner
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.family import Family, FamilyConfig, get_family, get_preset
 from saddlepoint.features import shipped_classifier
@@ -167,7 +167,7 @@ def attended(family: Family, dataset: Dataset, chosen: Settings, folder: RunFold
     """Return what trains a family in a folder with the doctor watching, on the CPU, in silence."""
     examiner = Examiner(dataset, chosen.seed, "cpu", shipped_classifier(dataset, "cpu"))
     feed = Feed(dataset.splits["train"], family.config.batch_size, chosen.seed)
-    return Trainer(family, feed, chosen, folder, care=Care(examiner, chosen, folder, SILENT))
+    return Trainer(family, feed, chosen, folder, monitor=Monitor(examiner, chosen, folder, SILENT))
 
 
 def one(rng: np.random.Generator, *choices: Any) -> Any:

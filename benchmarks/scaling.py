@@ -30,7 +30,7 @@ from records import commit, run_or_write, write_section
 
 from saddlepoint.bench import CASES, count_operations, engine_step
 from saddlepoint.engine import runtime
-from saddlepoint.engine.world import ALONE, World, join
+from saddlepoint.engine.distributed import SINGLE_PROCESS, ProcessGroup, join
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "scaling.json"
@@ -46,16 +46,16 @@ GPU = {"TFLOP/s": 20.0, "GB/s in a machine": 200.0, "GB/s between machines": 20.
 def worker() -> None:
     """Measure on this process; the first one prints JSON."""
     torch.set_num_threads(1)
-    world = join()
-    found: dict[str, Any] = {"processes": world.size}
+    group = join()
+    found: dict[str, Any] = {"processes": group.size}
     for name in NAMES:
         case = CASES[name]
-        found[name] = seconds(engine_step(case, world))
+        found[name] = seconds(engine_step(case, group))
         # The share by itself, beside the others but without a word to them: what compute costs when all compute.
-        part = dataclasses.replace(case, options={**case.options, "batch_size": case.config.batch_size // world.size})
-        found[f"{name} share"] = seconds(engine_step(part, ALONE))
-    found["messages"] = {size: message(world, size) for size in SIZES} if world.size > 1 else {}
-    if world.writes:
+        part = dataclasses.replace(case, options={**case.options, "batch_size": case.config.batch_size // group.size})
+        found[f"{name} share"] = seconds(engine_step(part, SINGLE_PROCESS))
+    found["messages"] = {size: message(group, size) for size in SIZES} if group.size > 1 else {}
+    if group.writes:
         print(json.dumps(found))
 
 
@@ -72,10 +72,10 @@ def seconds(step: Any) -> float:
     return sorted(turns)[2]
 
 
-def message(world: World, size: int) -> float:
+def message(group: ProcessGroup, size: int) -> float:
     """Return the time of averaging one flat buffer of ``size`` floats."""
     buffer = [torch.ones(size)]
-    return seconds(lambda: world.average_(buffer))
+    return seconds(lambda: group.average_(buffer))
 
 
 def run(name: str, named: bool) -> None:

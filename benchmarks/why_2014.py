@@ -18,8 +18,8 @@ from typing import Any
 
 from saddlepoint import api
 from saddlepoint._files import write_atomically
+from saddlepoint.engine.checkpoint import list_checkpoints, read_checkpoint
 from saddlepoint.engine.settings import Observer
-from saddlepoint.engine.state import list_checkpoints, read_checkpoint
 
 FIGURES = Path(__file__).parent / "figures" / "gan"
 RUNS = Path("runs") / "results"

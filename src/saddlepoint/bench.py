@@ -23,11 +23,13 @@ from torch import nn
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint._errors import ConfigError, suggest
 from saddlepoint._types import Modality, from_bytes
+from saddlepoint.baseline import Step, dcgan_networks, mlp_networks, plain_steps, timegan_networks, timegan_steps
 from saddlepoint.config import override
 from saddlepoint.data import Dataset
 from saddlepoint.data.dataset import Split
 from saddlepoint.data.feed import Feed
 from saddlepoint.engine import runtime
+from saddlepoint.engine.distributed import SINGLE_PROCESS, ProcessGroup
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.plan import Position, locate
@@ -35,9 +37,7 @@ from saddlepoint.engine.precision import FP32, Precision, choose_precision
 from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.threads import look
 from saddlepoint.engine.updates import Gradient
-from saddlepoint.engine.world import ALONE, World
 from saddlepoint.family import Batch, Context, build_family, get_family, get_preset
-from saddlepoint.plain import Step, dcgan_networks, mlp_networks, plain_steps, timegan_networks, timegan_steps
 
 ROWS = 2048
 """Rows of made-up data: speed does not depend on what they show."""
@@ -258,16 +258,16 @@ def _rows(case: Case) -> np.ndarray:
 
 
 def engine_step(
-    case: Case, world: World = ALONE, kind: type[Trainer] = Trainer, precision: Precision = FP32
+    case: Case, group: ProcessGroup = SINGLE_PROCESS, kind: type[Trainer] = Trainer, precision: Precision = FP32
 ) -> Callable[[], Trainer]:
     """Return a function that makes one step of the engine on made-up rows and returns the trainer."""
     config = case.config
     dataset = Dataset("made", case.modality, {"train": Split(_rows(case), None)}, (), "0")
     family = build_family(case.family, config, dataset.spec)
     settings = Settings()
-    feed = Feed(dataset.splits["train"], config.batch_size, 0, shares=settings.shares(config.batch_size, world.size))
+    feed = Feed(dataset.splits["train"], config.batch_size, 0, shares=settings.shares(config.batch_size, group.size))
     # The folder is never written to: nothing is saved between steps.
-    trainer = kind(family, feed, settings, RunFolder(Path("unused")), world=world, precision=precision)
+    trainer = kind(family, feed, settings, RunFolder(Path("unused")), group=group, precision=precision)
     family.prepare(dataset.stats())
 
     def step() -> Trainer:

@@ -466,5 +466,5 @@ class Family(nn.Module, abc.ABC):
     def constrain(self, phase: Phase) -> None:
         """Put parameters back into the set they may be in (a norm, a box), after the update of ``phase``."""
 
-    def settle(self, generator: torch.Generator) -> None:
+    def recalibrate_batch_norm(self, generator: torch.Generator) -> None:
         """Recompute statistics of the averaged weights, such as those of batch normalisation, before they sample."""

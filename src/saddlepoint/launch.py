@@ -22,18 +22,18 @@ from saddlepoint.data import Dataset
 from saddlepoint.data.feed import Feed
 from saddlepoint.data.plan import ReadingPlan
 from saddlepoint.engine import runtime
-from saddlepoint.engine.care import UNATTENDED, Care
+from saddlepoint.engine.diagnostics import Examiner
+from saddlepoint.engine.distributed import ProcessGroup, join
 from saddlepoint.engine.doctor import diagnose
 from saddlepoint.engine.folder import OWN_NAMES, RunFolder
 from saddlepoint.engine.lookup import runs_folder
 from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.monitor import NULL_MONITOR, Monitor
 from saddlepoint.engine.origin import counted
 from saddlepoint.engine.precision import Precision, choose_precision
 from saddlepoint.engine.remedies import course_of, finish_announced, train_with_remedies
 from saddlepoint.engine.settings import SILENT, Observer, Outcome
-from saddlepoint.engine.signs import Examiner
 from saddlepoint.engine.threads import AS_THEY_ARE, ChosenThreads, Threads
-from saddlepoint.engine.world import World, join
 from saddlepoint.family import Family, FamilyConfig, build_family, get_family
 from saddlepoint.features import shipped_classifier
 from saddlepoint.registry import families, has_changed, source_of
@@ -72,22 +72,22 @@ def start(
     Returns:
         The run and how training ended. Raises as `train`.
     """
-    world = join()
-    if not world.writes:
+    group = join()
+    if not group.writes:
         observer, announce = SILENT, None
     runtime.keep_freed_memory()
     runtime.use_threads(request.threads)
-    device = runtime.resolve_device(request.device, world.local_rank if world.size > 1 else None)
+    device = runtime.resolve_device(request.device, group.local_rank if group.size > 1 else None)
     asked = request
-    resolved = world.in_turn(lambda: resolve(_among(asked, world, observer.say), device, observer.say))
+    resolved = group.in_turn(lambda: resolve(_among(asked, group, observer.say), device, observer.say))
     request, dataset, network = resolved.plan, resolved.dataset, resolved.network
-    shares = request.settings.shares(request.options.batch_size, world.size)
+    shares = request.settings.shares(request.options.batch_size, group.size)
     config = {**resolved.to_json(), "device": device.type, "machine": runtime.machine()}
-    folder, resumed = world.shared(lambda: _choose_folder(request, config, fresh))
-    precision = world.shared(lambda: _precision(request, network, device, folder if resumed else None))
+    folder, resumed = group.shared(lambda: _choose_folder(request, config, fresh))
+    precision = group.shared(lambda: _precision(request, network, device, folder if resumed else None))
     observer.say(f"precision: {precision}")
-    threads = _threads(request, device, folder if resumed else None, world, observer.say)
-    config |= {"processes": world.size, "precision": dataclasses.asdict(precision)}
+    threads = _threads(request, device, folder if resumed else None, group, observer.say)
+    config |= {"processes": group.size, "precision": dataclasses.asdict(precision)}
     if (source := source_of(type(network))) is not None:
         config["family_source"] = source
     if resumed and has_changed(type(network), folder.read_config()):
@@ -95,25 +95,25 @@ def start(
     with contextlib.ExitStack() as held:
         if request.threads is None:
             held.callback(runtime.use_threads, torch.get_num_threads())
-        world.shared(lambda: held.enter_context(folder.locked()))
-        tell = folder.write_status if world.writes else _say_nothing
-        world.shared(lambda: folder.write_config(config))
+        group.shared(lambda: held.enter_context(folder.locked()))
+        tell = folder.write_status if group.writes else _say_nothing
+        group.shared(lambda: folder.write_config(config))
         feed = Feed(dataset.splits["train"], request.options.batch_size, request.settings.seed, device, shares)
         observer = dataclasses.replace(observer, snapshot=_snapshots(folder, dataset, network, observer))
         examiner = Examiner(dataset, request.settings.seed, device, shipped_classifier(dataset, device))
 
         def build(options: FamilyConfig) -> Trainer:
-            care = Care(examiner, request.settings, folder, observer) if world.writes else UNATTENDED
+            monitor = Monitor(examiner, request.settings, folder, observer) if group.writes else NULL_MONITOR
             with rebuilt(folder) if resumed else contextlib.nullcontext():
                 family = build_family(request.family, options, dataset.spec)
-            trainer = Trainer(family, feed, request.settings, folder, observer, care, world, precision, threads)
+            trainer = Trainer(family, feed, request.settings, folder, observer, monitor, group, precision, threads)
             tell(state="running")
             return trainer
 
         if announce:
             announce(Start(folder.path, dataset, network, config, resumed, resolved.reading))
         try:
-            outcome = _trained(build, request, folder, observer, dataset, world)
+            outcome = _trained(build, request, folder, observer, dataset, group)
         except BaseException as error:
             tell(state="failed", reason=str(error) or type(error).__name__, **_verdict(folder))
             raise
@@ -137,10 +137,10 @@ def _precision(request: Plan, network: Family, device: torch.device, resumed: Ru
 
 
 def _threads(
-    request: Plan, device: torch.device, resumed: RunFolder | None, world: World, say: Callable[[str], None]
+    request: Plan, device: torch.device, resumed: RunFolder | None, group: ProcessGroup, say: Callable[[str], None]
 ) -> Threads:
     """Return who chooses the number of threads; beside other processes of the run, and for a GPU, it stays."""
-    if world.size > 1 or device.type != "cpu":
+    if group.size > 1 or device.type != "cpu":
         return AS_THEY_ARE
     before = resumed.read_config().get("threads") if resumed else None
     return ChosenThreads(
@@ -152,11 +152,11 @@ def _say_nothing(**status: Any) -> None:
     pass
 
 
-def _among(request: Plan, world: World, say: Callable[[str], None]) -> Plan:
+def _among(request: Plan, group: ProcessGroup, say: Callable[[str], None]) -> Plan:
     """Return the plan as several processes can carry it out: they cannot go back together, so remedies are off."""
-    if world.size == 1:
+    if group.size == 1:
         return request
-    say(f"{world.size} processes train together: the doctor tells what it sees, remedies are off")
+    say(f"{group.size} processes train together: the doctor tells what it sees, remedies are off")
     return replace(request, settings=replace(request.settings, remedy="off"))
 
 
@@ -166,10 +166,10 @@ def _trained(
     folder: RunFolder,
     observer: Observer,
     dataset: Dataset,
-    world: World,
+    group: ProcessGroup,
 ) -> Outcome:
     """Train, with remedies if there is one process; several start from the options that a run's log left in force."""
-    if world.size == 1:
+    if group.size == 1:
         remedies = get_family(request.family).remedies
         return train_with_remedies(build, request.options, remedies, folder, observer, dataset.stats)
 
@@ -177,7 +177,7 @@ def _trained(
         finish_announced(folder)
         return override(request.options, course_of(folder).changes)
 
-    return build(world.shared(in_force)).train(dataset.stats)
+    return build(group.shared(in_force)).train(dataset.stats)
 
 
 def _verdict(folder: RunFolder) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from saddlepoint import curves, explore, films, sheets, show
+from saddlepoint import curves, explore, sheets, show, video
 from saddlepoint._errors import ConfigError, DataError, suggest
 from saddlepoint._files import write_atomically, written
 from saddlepoint._quoting import for_file_name, for_shell
@@ -251,7 +251,7 @@ def draw_view(explorer: Explorer, view: View, frames: int = 60, out: Path | None
     if path.suffix in FILMS:
         # A film has no opacity.
         shots = [frame(explorer, sample, see_through=False) for sample in explorer.path(view, frames)]
-        write_atomically(path, films.film(shots, kind=path.suffix[1:]))
+        write_atomically(path, video.film(shots, kind=path.suffix[1:]))
     elif out is not None:
         save(frame(explorer, explorer.sample(view)[0], large=True), path)
     elif explorer.family.data.modality != "image":
@@ -359,9 +359,8 @@ def _pairs(found: Any, rows: int, run: Run) -> tuple[list[int], list[int], list[
             raise ValueError("it names samples or rows that there are not")
         return list(map(int, own)), list(map(int, nearest)), list(map(float, distances))
     except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(
-            f"the report of '{run.path.name}' is damaged ({error}); run saddle evaluate {run.path}"
-        ) from error
+        line = for_shell("saddle", "evaluate", run.path)
+        raise DataError(f"the report of '{run.path.name}' is damaged ({error}); run {line}") from error
 
 
 def depth_of(run: Run) -> int:

@@ -30,13 +30,13 @@ from saddlepoint.data.series.layout import Layout, layout_from_json, plain_layou
 from saddlepoint.data.series.positions import consecutive
 from saddlepoint.data.series.samples import FORMATS, write_samples
 from saddlepoint.engine import runtime
+from saddlepoint.engine.checkpoint import newest_checkpoint
 from saddlepoint.engine.doctor import Diagnosis, diagnose
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.kinds import check_complete
 from saddlepoint.engine.origin import counted, refuse_gone
 from saddlepoint.engine.plan import unfinished
 from saddlepoint.engine.standing import standing_of
-from saddlepoint.engine.state import newest_checkpoint
 from saddlepoint.engine.threads import told_threads
 from saddlepoint.engine.training import load_weights
 from saddlepoint.family import Family, build_family

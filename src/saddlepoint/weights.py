@@ -22,9 +22,9 @@ from saddlepoint._errors import CheckpointError, DataError
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.series.layout import Layout, layout_from_json
 from saddlepoint.data.sources.hub import no_progress_bars, reason_of
+from saddlepoint.engine.checkpoint import numbers_of
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.lookup import find_run
-from saddlepoint.engine.state import numbers_of
 from saddlepoint.engine.tensors import load_tensors
 from saddlepoint.family import DataSpec
 

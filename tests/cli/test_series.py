@@ -14,7 +14,7 @@ from PIL import Image
 from saddlepoint import api, curves, explore
 from saddlepoint._errors import DataError
 from saddlepoint.data import Dataset, Split, load_samples
-from saddlepoint.engine.signs import Examiner
+from saddlepoint.engine.diagnostics import Examiner
 from tests.cli.test_cli import saddle  # noqa: F401
 from tests.unit.test_series import DAYS, shops
 

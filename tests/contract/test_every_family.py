@@ -18,12 +18,12 @@ from saddlepoint._errors import ConfigError
 from saddlepoint.config import from_json, override, to_json
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.feed import Feed
+from saddlepoint.engine.checkpoint import newest_checkpoint
 from saddlepoint.engine.doctor import ALARMS
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.settings import Settings
-from saddlepoint.engine.state import newest_checkpoint
 from saddlepoint.engine.threads import AS_THEY_ARE, Threads
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.engine.updates import Gradient, trained

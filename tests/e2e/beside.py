@@ -13,10 +13,10 @@ import torch
 
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint.data.feed import Feed
+from saddlepoint.engine.distributed import ProcessGroup, join
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.settings import Settings
-from saddlepoint.engine.world import World, join
 from saddlepoint.family import build_family, families
 from tests.contract.presets import made, reduced
 
@@ -24,15 +24,15 @@ CASES = [(name, preset) for name, kind in families().items() for preset in kind.
 BATCH = 8
 
 
-def train(name: str, preset: str, folder: Path, steps: int, world: World, micro_batch: int | None) -> Trainer:
+def train(name: str, preset: str, folder: Path, steps: int, group: ProcessGroup, micro_batch: int | None) -> Trainer:
     """Train one case and return its trainer."""
     kind = families()[name]
     dataset = made(kind, preset)
     config = dataclasses.replace(reduced(kind, preset), batch_size=BATCH)
     settings = Settings(steps=steps, report_kimg=3 * BATCH / 1000, micro_batch=micro_batch)
-    feed = Feed(dataset.splits["train"], BATCH, 0, shares=settings.shares(BATCH, world.size))
+    feed = Feed(dataset.splits["train"], BATCH, 0, shares=settings.shares(BATCH, group.size))
     family = build_family(name, config, dataset.spec)
-    trainer = Trainer(family, feed, settings, RunFolder(folder / f"{name}-{preset}"), world=world)
+    trainer = Trainer(family, feed, settings, RunFolder(folder / f"{name}-{preset}"), group=group)
     trainer.train(dataset.stats)
     return trainer
 
@@ -41,11 +41,11 @@ def main() -> None:
     """Train all cases beside the other processes."""
     folder, steps = Path(sys.argv[1]), int(sys.argv[2])
     torch.set_num_threads(1)
-    world = join()
+    group = join()
     for name, preset in CASES if len(sys.argv) == 3 else [case for case in CASES if "-".join(case) == sys.argv[3]]:
-        trainer = train(name, preset, folder, steps, world, None)
+        trainer = train(name, preset, folder, steps, group, None)
         held = {file: group for file, group in trainer.state.checkpoint().tensors.items() if file != "training"}
-        torch.save(held, folder / f"{name}-{preset}-{world.rank}.pt")
+        torch.save(held, folder / f"{name}-{preset}-{group.rank}.pt")
 
 
 if __name__ == "__main__":

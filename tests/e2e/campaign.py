@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 
 from saddlepoint import api, cli, load, pictures  # noqa: F401 - forked processes find all of it imported
-from saddlepoint.engine.state import list_checkpoints, newest_checkpoint, read_checkpoint, step_of
+from saddlepoint.engine.checkpoint import list_checkpoints, newest_checkpoint, read_checkpoint, step_of
 
 SMALL = ("--generator-widths", "64,64", "--discriminator-widths", "32,32", "--batch-size", "32", "--threads", "1")
 TRAIN = ("train", "gan", "--data", "digits", "--no-report", "--checkpoint", "0.01s", *SMALL)

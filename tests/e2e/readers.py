@@ -25,7 +25,7 @@ from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.given import load_samples, read_picture
 from saddlepoint.data.sources.arrays import read_idx
 from saddlepoint.data.sources.wheel import unpickle_arrays
-from saddlepoint.engine.state import list_checkpoints
+from saddlepoint.engine.checkpoint import list_checkpoints
 from saddlepoint.evaluate import read_results
 from saddlepoint.export import export_run
 from saddlepoint.metrics.lenet import load_classifier

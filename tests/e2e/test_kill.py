@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from saddlepoint import api
+from saddlepoint.engine.checkpoint import newest_checkpoint
 from saddlepoint.engine.folder import RunFolder
-from saddlepoint.engine.state import newest_checkpoint
 
 SMALL = {"generator_widths": "64,64", "discriminator_widths": "32,32"}
 

@@ -21,13 +21,13 @@ from torch import Tensor
 from saddlepoint import api
 from saddlepoint._errors import ConfigError
 from saddlepoint.data.feed import Feed
+from saddlepoint.engine.checkpoint import newest_checkpoint
+from saddlepoint.engine.distributed import SINGLE_PROCESS
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.settings import Settings
-from saddlepoint.engine.state import newest_checkpoint
-from saddlepoint.engine.updates import Pull
-from saddlepoint.engine.world import ALONE
+from saddlepoint.engine.updates import Gradient
 from saddlepoint.family import Context, Progress, build_family, families
 from tests.contract.presets import made, reduced
 from tests.e2e.beside import BATCH, CASES, train
@@ -74,7 +74,7 @@ def test_all_processes_hold_the_same(name: str, preset: str, together: Path) -> 
 @pytest.mark.parametrize(("name", "preset"), CASES)
 def test_two_processes_are_one_with_two_shares(name: str, preset: str, together: Path, tmp_path: Path) -> None:
     """Fifty steps of two processes are, bit for bit, those of one that goes through each minibatch in two pieces."""
-    alone = train(name, preset, tmp_path, STEPS, ALONE, 4).state.checkpoint()
+    alone = train(name, preset, tmp_path, STEPS, SINGLE_PROCESS, 4).state.checkpoint()
     kept, _ = newest_checkpoint(together / f"{name}-{preset}" / "checkpoints")
     assert kept is not None
     for file in ("model", "averages"):
@@ -167,7 +167,7 @@ def largest_difference(name: str, preset: str, monkeypatch: pytest.MonkeyPatch) 
     dataset = made(kind, preset)
     quiet = {field: value for field, value in QUIET.items() if hasattr(reduced(kind, preset), field)}
     config = dataclasses.replace(reduced(kind, preset), batch_size=BATCH, **quiet)
-    pulls: list[list[Pull]] = []
+    gradients: list[list[Gradient]] = []
     for shares in (1, 2):
         family = build_family(name, config, dataset.spec)
         trainer = Trainer(
@@ -177,18 +177,20 @@ def largest_difference(name: str, preset: str, monkeypatch: pytest.MonkeyPatch) 
         found = []
         for phase in [phase for stage in trainer.stages for phase in stage.cycle]:
             trainer.state.unfreeze([phase.name])
-            pull = Pull()
+            gradient = Gradient(phase)
             for share in range(shares):
                 last = family.data.modality == "sequence"  # which have the batch as the last dimension
                 for draw, real in DRAWS.items():
                     monkeypatch.setattr(torch, draw, Whole(real, shares, share, -1 if last else 0))
                 ctx = Context(stream("cpu", 1), stream("cpu", 2), Progress())
-                trainer.pull(pull, phase, trainer.feed.batch(0, share), ctx, keep_graph=False)
+                trainer.accumulate(gradient, trainer.feed.batch(0, share), ctx, keep_graph=False)
             monkeypatch.undo()
-            pull.average(ALONE, shares)
-            found.append(pull)
-        pulls.append(found)
-    flat = [[torch.cat([g.flatten() for g in pull.gradients if g is not None]) for pull in found] for found in pulls]
+            gradient.average(SINGLE_PROCESS, shares)
+            found.append(gradient)
+        gradients.append(found)
+    flat = [
+        [torch.cat([g.flatten() for g in one.of_parameters if g is not None]) for one in found] for found in gradients
+    ]
     return max(float((whole - parts).norm() / whole.norm()) for whole, parts in zip(*flat, strict=True))
 
 

@@ -15,7 +15,7 @@ import torch
 import saddlepoint
 from saddlepoint import api
 from saddlepoint._errors import CheckpointError, ConfigError, DataError
-from saddlepoint.engine.state import list_checkpoints
+from saddlepoint.engine.checkpoint import list_checkpoints
 
 SMALL = {"generator_widths": "16", "discriminator_widths": (8,), "batch_size": 16}
 

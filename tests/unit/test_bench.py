@@ -14,10 +14,10 @@ import torch
 from typer.testing import CliRunner
 
 from saddlepoint._errors import ConfigError
+from saddlepoint.baseline import dcgan_networks, mlp_networks, timegan_networks
 from saddlepoint.bench import CASES, bench, count_operations, engine_step, plain_step
 from saddlepoint.cli import app
 from saddlepoint.engine.precision import Precision
-from saddlepoint.plain import dcgan_networks, mlp_networks, timegan_networks
 
 
 @pytest.mark.parametrize("name", CASES)

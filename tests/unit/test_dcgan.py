@@ -159,9 +159,9 @@ def test_few_images_are_augmented_unless_the_options_say_otherwise() -> None:
 
 
 def test_the_averaged_generator_gets_statistics_of_its_own() -> None:
-    """After `settle`, evaluation of a batch-normalised G agrees with training on the samples it was settled with."""
+    """After `recalibrate_batch_norm`, evaluation of G agrees with training on the samples that were used."""
     family = build(dataclasses.replace(FAST, generator_norm="batch"))
-    family.settle(stream("cpu", "settle"))
+    family.recalibrate_batch_norm(stream("cpu", "settle"))
     generator = stream("cpu", "settle")
     z = family.sample_inputs(512, generator)
     with torch.no_grad():

@@ -28,9 +28,9 @@ from saddlepoint.engine.runtime import stream
 from saddlepoint.export import export_run, formats, kept, onnx_file, quality
 from saddlepoint.export.graphs import Graph, example, graphs_of
 from saddlepoint.export.onnx_file import check, write_graphs
+from saddlepoint.export.random_inputs import Tape
 from saddlepoint.export.recurrent import _ordered
 from saddlepoint.export.sample import Generator, grid, png, write
-from saddlepoint.export.tape import Tape
 from saddlepoint.family import families
 from saddlepoint.nn.mlp import dropout
 from saddlepoint.run import Run

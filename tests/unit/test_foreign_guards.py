@@ -24,9 +24,9 @@ import saddlepoint
 from saddlepoint import jobs
 from saddlepoint._errors import CheckpointError
 from saddlepoint.engine import folder as run_folder
+from saddlepoint.engine.checkpoint import read_checkpoint, write_checkpoint
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.remedies import finish_announced
-from saddlepoint.engine.state import read_checkpoint, write_checkpoint
 from saddlepoint.weights import spec_of
 from tests.unit.foreign import ODD_LINES, made, outside, replaced, run, soon, within
 

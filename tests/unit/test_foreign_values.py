@@ -23,7 +23,7 @@ from saddlepoint import shelf
 from saddlepoint._errors import CheckpointError, SaddlepointError
 from saddlepoint.data.series.layout import layout_from_json
 from saddlepoint.engine import tensors
-from saddlepoint.engine.state import read_checkpoint, write_checkpoint
+from saddlepoint.engine.checkpoint import read_checkpoint, write_checkpoint
 from saddlepoint.engine.tensors import read_header
 from saddlepoint.evaluate import read_results
 from saddlepoint.export import kept, sample

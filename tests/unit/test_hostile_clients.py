@@ -565,7 +565,7 @@ def test_large_pictures_are_refused_before_anything_waits_for_them(
     with client(painter) as ask:
         answer = ask("POST", "/v1/translate", json={"pictures": in_base64(small, large)})
         assert answer.status_code == 422
-        assert "picture 1 has 4,100 x 4,100 pixels, but at most 16,000,000 are taken" in answer.json()["detail"]
+        assert "picture 1 declares 4,100x4,100 pixels, and at most 16,000,000 are taken" in answer.json()["detail"]
         answer = ask("POST", "/v1/translate", json={"pictures": in_base64(*[flat(4000, 3000)] * 6)})
         assert answer.status_code == 422
         assert "72,000,000 pixels together, but at most 64,000,000" in answer.json()["detail"]

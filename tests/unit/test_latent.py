@@ -20,8 +20,8 @@ from saddlepoint import explore
 from saddlepoint._errors import ConfigError
 from saddlepoint.cli import app
 from saddlepoint.engine import runtime
+from saddlepoint.engine.diagnostics import Examiner
 from saddlepoint.engine.runtime import stream
-from saddlepoint.engine.signs import Examiner
 from saddlepoint.family import (
     Batch,
     Context,

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from saddlepoint._errors import CheckpointError, ConfigError
+from saddlepoint.engine.checkpoint import Checkpoint, write_checkpoint
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.lookup import check_name, find_run
 from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.standing import Standing, standing_of
-from saddlepoint.engine.state import Checkpoint, write_checkpoint
 from saddlepoint.family import Progress
 
 

@@ -369,7 +369,7 @@ def test_pictures_of_visitors_are_small_before_they_are_decoded(
         asyncio.run(here.uploads.take(word, f"{name}.png", pieces(file.getvalue())))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("it is decoded"))
-            with pytest.raises(DataError, match=r"5,000 x 4,000 pixels, but at most 16,000,000|odd\.png"):
+            with pytest.raises(DataError, match=r"5,000x4,000 pixels, and at most 16,000,000|odd\.png"):
                 asyncio.run(take(word))
     assert used == []
 

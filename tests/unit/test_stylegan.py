@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saddlepoint import cures
+from saddlepoint import remedies as remedy
 from saddlepoint._errors import ConfigError
 from saddlepoint.engine.plan import locate
 from saddlepoint.engine.runtime import stream
@@ -296,7 +296,7 @@ def test_options_of_augmentation_ask_for_it() -> None:
 def test_a_remedy_that_augments_begins_without() -> None:
     """It goes back to a healthy state of a run without augmentation, and takes over what that holds."""
     plain, spec = StyleGAN.PRESETS["tiny-32"], dataclasses.replace(SPEC, rows=50_000)
-    remedy = next(r for r in StyleGAN.remedies if r.name == cures.AUGMENTATION.name)
+    remedy = next(r for r in StyleGAN.remedies if r.name == remedy.AUGMENTATION.name)
     changed = remedy.change(plain)
     assert changed.augment
     families = [build(dataclasses.replace(config, width=2, max_width=4), spec) for config in (plain, changed)]

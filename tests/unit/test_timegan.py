@@ -16,12 +16,12 @@ from saddlepoint import pictures
 from saddlepoint._errors import ConfigError
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.feed import Feed
+from saddlepoint.engine.diagnostics import Examiner
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.plan import locate
 from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.settings import Settings
-from saddlepoint.engine.signs import Examiner
 from saddlepoint.families.timegan import TimeGAN, TimeGANConfig, mean_error, moment_loss, supervised_error
 from saddlepoint.family import Batch, Context, DataSpec, DataStats, Progress, Terms, build_family
 from saddlepoint.run import Run

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from saddlepoint._errors import CheckpointError
+from saddlepoint.engine.distributed import SINGLE_PROCESS, ProcessGroup
 from saddlepoint.engine.updates import Gradient, Optimizer
-from saddlepoint.engine.world import ALONE, World
 from saddlepoint.family import OptimizerSpec, Phase, Progress
 
 ADAM = OptimizerSpec("adam", lr=lambda at: 0.1 / (1 + at.step), betas=(0.5, 0.9), weight_decay=0.01)
@@ -89,7 +89,7 @@ def test_shares_are_averaged_and_what_is_missing_counts_nothing() -> None:
     gradient = Gradient(Phase("g", ("generator",), "g"))
     gradient.add(torch.tensor(1.0), (torch.ones(2), None, torch.ones(1)))
     gradient.add(torch.tensor(3.0), (torch.ones(2) * 2, None, None))
-    gradient.average(ALONE, 2)
+    gradient.average(SINGLE_PROCESS, 2)
     assert gradient.loss is not None
     assert float(gradient.loss) == 2.0
     assert [None if g is None else g.tolist() for g in gradient.of_parameters] == [[1.5, 1.5], None, [0.5]]
@@ -98,7 +98,7 @@ def test_shares_are_averaged_and_what_is_missing_counts_nothing() -> None:
 def test_what_one_share_skips_all_do() -> None:
     """A process that stepped while another did not would wait for its gradients."""
 
-    class Other(World):
+    class Other(ProcessGroup):
         def any(self, truth: bool) -> bool:
             return True
 

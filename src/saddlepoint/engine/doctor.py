@@ -1,8 +1,8 @@
 """The training doctor: a verdict from the lines of a log.
 
 `diagnose` is a pure function of the log, so it can be asked again of any log, and a resumed run, whose log was cut
-back to its checkpoint, hears the same verdicts at the same steps. `engine/signs.py` takes the signs,
-`engine/exams.py` says what one exam looks like, this page what several that agree mean, and `engine/care.py` acts on
+back to its checkpoint, hears the same verdicts at the same steps. `engine/diagnostics.py` takes the signs,
+`engine/exams.py` says what one exam looks like, this page what several that agree mean, and `engine/monitor.py` acts on
 it. docs/doctor.md explains the thresholds.
 """
 

@@ -1,6 +1,6 @@
 """What one exam of a run looks like: the doctor's rules and every threshold in them; docs/doctor.md explains them.
 
-An exam is a log line with signs (`engine/signs.py`). `suspect` is a pure function of the exams so far;
+An exam is a log line with signs (`engine/diagnostics.py`). `suspect` is a pure function of the exams so far;
 `engine/doctor.py` makes a verdict of several that agree.
 """
 

@@ -27,7 +27,7 @@ from saddlepoint._files import (
     write_atomically,
 )
 from saddlepoint.engine import kinds
-from saddlepoint.engine.state import (
+from saddlepoint.engine.checkpoint import (
     Checkpoint,
     list_checkpoints,
     newest_checkpoint,

@@ -12,18 +12,18 @@ import torch
 
 from saddlepoint._load import working
 from saddlepoint.data.feed import Feed
-from saddlepoint.engine.care import UNATTENDED, Unattended
 from saddlepoint.engine.compiled import Compiled
+from saddlepoint.engine.distributed import SINGLE_PROCESS, ProcessGroup
 from saddlepoint.engine.folder import RunFolder
-from saddlepoint.engine.keeper import Keeper
+from saddlepoint.engine.monitor import NULL_MONITOR, NullMonitor
 from saddlepoint.engine.plan import Position, Update, check_stages, due_updates, locate
 from saddlepoint.engine.precision import FP32, Precision
+from saddlepoint.engine.run_writer import RunWriter
 from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.settings import SILENT, Observer, Outcome, Reason, Settings, interruptible, is_milestone
 from saddlepoint.engine.threads import AS_THEY_ARE, Threads
 from saddlepoint.engine.training import TrainingState, all_finite
 from saddlepoint.engine.updates import Buffers, Gradient
-from saddlepoint.engine.world import ALONE, World
 from saddlepoint.family import Batch, Context, DataStats, Family
 
 
@@ -37,24 +37,24 @@ class Trainer:
         folder: where checkpoints and the log go.
         observer: who hears of progress.
         care: the doctor's part.
-        world: the processes that train together.
+        group: the processes that train together.
         precision: of matrix products.
         threads: of the CPU; who chooses how many.
     """
 
     def __init__(
         self, family: Family, feed: Feed, settings: Settings, folder: RunFolder, observer: Observer = SILENT,
-        care: Unattended = UNATTENDED, world: World = ALONE, precision: Precision = FP32,
+        monitor: NullMonitor = NULL_MONITOR, group: ProcessGroup = SINGLE_PROCESS, precision: Precision = FP32,
         threads: Threads = AS_THEY_ARE,
     ) -> None:  # fmt: skip
-        self.feed, self.settings, self.folder, self.observer, self.care = feed, settings, folder, observer, care
+        self.feed, self.settings, self.folder, self.observer, self.monitor = feed, settings, folder, observer, monitor
         self.stages = family.stages()
         check_stages(self.stages, list(family.optimizers()))
         self.state = TrainingState(family, settings.seed, feed.rows, feed.device)
         self.report_every = max(1, round(settings.report_kimg * 1000 / feed.batch_size))
-        self.keeper = Keeper(folder, settings.keep, world, observer)
-        self.world, self.precision, self.threads, mine = world, precision, threads, feed.shares // world.size
-        self.shares = range(world.rank * mine, (world.rank + 1) * mine)
+        self.writer = RunWriter(folder, settings.keep, group, observer)
+        self.group, self.precision, self.threads, mine = group, precision, threads, feed.shares // group.size
+        self.shares = range(group.rank * mine, (group.rank + 1) * mine)
         self.compiled, self.stream = Compiled(family), functools.partial(stream, feed.device)
 
     def train(self, stats: Callable[[], DataStats]) -> Outcome:
@@ -74,7 +74,7 @@ class Trainer:
                 state.seconds = before + time.monotonic() - started
                 position = locate(self.stages, state.step)
                 due = time.monotonic() - saved_at > self.settings.checkpoint_seconds
-                reason, due = self.world.agree(self.ending(position, stop.is_set()), due)
+                reason, due = self.group.agree(self.ending(position, stop.is_set()), due)
                 if due:
                     self.save(final=False)
                     saved_at = time.monotonic()
@@ -96,14 +96,14 @@ class Trainer:
     def begin(self, stats: Callable[[], DataStats]) -> None:
         """Load the newest whole checkpoint of the folder, or prepare the family for its first step."""
         state = self.state
-        resumed = self.keeper.restore(state)
-        self.care.recall(self.folder.read_log)
-        self.threads.recall(self.folder.read_log)
+        resumed = self.writer.restore(state)
+        self.monitor.restore(self.folder.read_log)
+        self.threads.restore(self.folder.read_log)
         if not resumed:
             state.family.prepare(stats().to(self.feed.device))
-            self.world.copy_(list(state.family.state_dict().values()))
+            self.group.copy_(list(state.family.state_dict().values()))
             state.averages.copy()
-            self.care.begin(state)
+            self.monitor.begin(state)
         if self.settings.compile:
             state.seconds += self.compiled.compile(state, self.rehearse, self.precision.name, self.observer.say)
 
@@ -148,15 +148,15 @@ class Trainer:
 
     def average(self, gradients: Sequence[Gradient], buffers: Buffers) -> None:
         """Average over the shares of the minibatch, those of other processes included, and look at what came out."""
-        buffers.average(self.world)
+        buffers.average(self.group)
         for gradient in gradients:
-            gradient.average(self.world, self.feed.shares, skips=self.state.family.skips)
+            gradient.average(self.group, self.feed.shares, skips=self.state.family.skips)
             # Reading a number is free on the CPU; an accelerator would wait, so there the means are checked.
             loss = gradient.loss
             if loss is not None and loss.device.type == "cpu" and not math.isfinite(loss.item()):
                 self.stop_non_finite(f"the loss of phase '{gradient.phase.name}'")
             if gradient.of_parameters and self.is_due(self.state.step + 1):
-                self.care.feel(self.state, gradient.phase, gradient.of_parameters)
+                self.monitor.record_gradients(self.state, gradient.phase, gradient.of_parameters)
 
     def apply(self, gradients: Sequence[Gradient]) -> None:
         """Let the optimizers step, and put parameters back into the sets they may be in."""
@@ -170,19 +170,19 @@ class Trainer:
     def report(self, position: Position) -> None:
         """Write the means since the last report as one line of the log, and start new ones."""
         state = self.state
-        self.world.total_(state.statistics.sums())
+        self.group.total_(state.statistics.sums())
         if (name := state.statistics.first_non_finite()) is not None:
             self.stop_non_finite(f"the mean of '{name}'")
         line: dict[str, Any] = {"step": state.step, "nimg": state.progress.nimg, "stage": position.stage.name}
         line |= state.statistics.means()
         state.statistics.reset()
-        lines = self.care.attend(line, state, self.report_every)
+        lines = self.monitor.on_report(line, state, self.report_every)
         line["timing"] = {"seconds": round(state.seconds, 3)}
-        self.keeper.add(*lines)
+        self.writer.add(*lines)
 
     def snapshot(self) -> None:
         """Hand the observer samples of the averaged generator, from the same inputs every time."""
-        if not self.world.writes:
+        if not self.group.writes:
             return
         samples = self.state.snapshot(self.settings.snapshot_samples, self.settings.seed)
         if not all_finite(samples):
@@ -193,7 +193,7 @@ class Trainer:
         """Write a checkpoint of finite numbers."""
         if (name := self.state.first_non_finite()) is not None:
             self.stop_non_finite(f"'{name}'")
-        self.keeper.save(self.state, final)
+        self.writer.save(self.state, final)
 
     def ending(self, position: Position | None, interrupted: bool) -> Reason | None:
         """Return why training must end now, or None."""
@@ -201,7 +201,7 @@ class Trainer:
             return "budget"
         if position is None:
             return "stages"
-        return "interrupted" if interrupted else self.observer.ending() or self.care.reason(self.state)
+        return "interrupted" if interrupted else self.observer.ending() or self.monitor.reason(self.state)
 
     def is_due(self, step: int) -> bool:
         """Whether a report follows ``step``."""
@@ -215,7 +215,7 @@ class Trainer:
             with state.unchanged():
                 self.rehearse(position)
 
-        self.keeper.add(*self.threads.attend(state.step, state.progress.nimg, position.stage.name, rehearse))
+        self.writer.add(*self.threads.before_step(state.step, state.progress.nimg, position.stage.name, rehearse))
 
     def rehearse(self, position: Position) -> list[Gradient]:
         """Return the gradients of a pass through the cycle without an update."""
@@ -224,5 +224,5 @@ class Trainer:
 
     def stop_non_finite(self, what: str) -> NoReturn:
         """Raise, naming step, phase and tensor."""
-        self.keeper.add(*self.care.note_divergence(what, self.state))
+        self.writer.add(*self.monitor.note_divergence(what, self.state))
         raise self.state.non_finite(what, locate(self.stages, self.state.step))

@@ -25,16 +25,16 @@ from typing import TYPE_CHECKING, Any
 from saddlepoint._errors import CheckpointError, TrainingError
 from saddlepoint._files import read_json, write_atomically
 from saddlepoint.config import override, to_json
-from saddlepoint.engine.doctor import CHANGES, Watch, diagnose
-from saddlepoint.engine.folder import RunFolder, is_sound, reason
-from saddlepoint.engine.settings import Observer, Outcome
-from saddlepoint.engine.state import (
+from saddlepoint.engine.checkpoint import (
     list_checkpoints,
     newest_checkpoint,
     read_checkpoint,
     step_of,
     write_checkpoint,
 )
+from saddlepoint.engine.doctor import CHANGES, Watch, diagnose
+from saddlepoint.engine.folder import RunFolder, is_sound, reason
+from saddlepoint.engine.settings import Observer, Outcome
 from saddlepoint.family import DataStats, FamilyConfig, Remedy
 
 if TYPE_CHECKING:

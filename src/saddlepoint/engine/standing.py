@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from saddlepoint._errors import CheckpointError
 from saddlepoint._progress import duration
+from saddlepoint.engine.checkpoint import facts_of, list_checkpoints
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.settings import Settings
-from saddlepoint.engine.state import facts_of, list_checkpoints
 from saddlepoint.family import Progress
 
 

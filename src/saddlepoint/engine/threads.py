@@ -191,10 +191,10 @@ def _shown(seconds: float) -> str:
 class Threads:
     """The threads of one run that stay as they are: nothing is measured, nothing noted."""
 
-    def recall(self, lines: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
+    def restore(self, lines: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
         """Take over what the log says of the run so far."""
 
-    def attend(self, step: int, nimg: int, stage: str, rehearse: Callable[[], object]) -> list[dict[str, Any]]:
+    def before_step(self, step: int, nimg: int, stage: str, rehearse: Callable[[], object]) -> list[dict[str, Any]]:
         """Choose the number of threads for the coming step; return the log line of a change, if there is one.
 
         Args:
@@ -236,7 +236,7 @@ class ChosenThreads(Threads):
         self._window, self._made = 0.0, 0
         self._pace: deque[float] = deque(maxlen=300)
 
-    def recall(self, lines: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
+    def restore(self, lines: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
         """Begin with the number that the run had; a trainer of the same process keeps what it has measured."""
         self._noted = threads_of(lines(), self._before)
         if self.count is None and self._noted is not None and self._noted <= self.most:
@@ -244,7 +244,7 @@ class ChosenThreads(Threads):
         elif self.count is not None:
             use_threads(self.count)
 
-    def attend(self, step: int, nimg: int, stage: str, rehearse: Callable[[], object]) -> list[dict[str, Any]]:
+    def before_step(self, step: int, nimg: int, stage: str, rehearse: Callable[[], object]) -> list[dict[str, Any]]:
         """Look if it is time to; say and return what changed."""
         seconds = dict[str, float]()
         if self.asked is None and self.most > 1 and self._due(stage):

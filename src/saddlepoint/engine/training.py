@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from saddlepoint._errors import CheckpointError, TrainingError
 from saddlepoint._types import ended
+from saddlepoint.engine.checkpoint import Checkpoint, prefixed, under
 from saddlepoint.engine.plan import Position
 from saddlepoint.engine.runtime import pieces, stream
-from saddlepoint.engine.state import Checkpoint, prefixed, under
 from saddlepoint.engine.stats import Statistics
 from saddlepoint.engine.updates import Averages, build_optimizers, trained
 from saddlepoint.family import Family, Progress
@@ -81,7 +81,7 @@ class TrainingState:
     def averaged(self) -> Iterator[Family]:
         """Let the family sample in evaluation mode with its averages inside the block."""
         with self.averages.applied() as family:
-            self.settle()
+            self.recalibrate_batch_norm()
             family.eval()
             yield family
         self.family.train()
@@ -99,11 +99,11 @@ class TrainingState:
                     buffer.copy_(before)
             self.statistics.load_state_dict(sums)
 
-    def settle(self) -> None:
+    def recalibrate_batch_norm(self) -> None:
         """Let statistics that belong to the averaged weights be recomputed; they depend on these weights alone."""
         device = next(self.family.parameters()).device
         with torch.no_grad():
-            self.family.settle(stream(device, "settle"))
+            self.family.recalibrate_batch_norm(stream(device, "settle"))
 
     def first_non_finite(self) -> str | None:
         """Return the name of the first tensor of the family that is not finite, or None."""
@@ -134,7 +134,7 @@ class TrainingState:
             statistics: those of all processes, by rank; None: this one's.
         """
         with self.averages.applied():
-            self.settle()
+            self.recalibrate_batch_norm()
         training: dict[str, Tensor] = {}
         for name, optimizer in self.optimizers.items():
             training.update(prefixed(f"optimizer/{name}", optimizer.state_dict()))

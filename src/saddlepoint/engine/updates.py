@@ -12,7 +12,7 @@ from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
 from saddlepoint._errors import CheckpointError
-from saddlepoint.engine.world import World
+from saddlepoint.engine.distributed import ProcessGroup
 from saddlepoint.family import Family, OptimizerSpec, Phase, Progress, Schedule
 
 
@@ -170,21 +170,21 @@ class Gradient:
                 for a, b in zip(self.of_parameters, of_parameters, strict=True)
             )
 
-    def average(self, world: World, shares: int, *, skips: bool = False) -> None:
+    def average(self, group: ProcessGroup, shares: int, *, skips: bool = False) -> None:
         """Turn the sums into means over all shares, those of other processes included; the same on all of them.
 
         Args:
-            world: of the processes.
+            group: of the processes.
             shares: of the minibatch.
             skips: whether a phase may skip its turn: what one share asks for, all do.
         """
-        if skips and world.any(self.skipped):
+        if skips and group.any(self.skipped):
             self.loss, self.of_parameters = None, ()
         if self.loss is None or shares == 1:
             return
         found = [self.loss, *(gradient for gradient in self.of_parameters if gradient is not None)]
-        means = torch._foreach_div(found, shares // world.size)
-        world.average_(means)
+        means = torch._foreach_div(found, shares // group.size)
+        group.average_(means)
         self.loss, rest = means[0], iter(means[1:])
         self.of_parameters = tuple(None if gradient is None else next(rest) for gradient in self.of_parameters)
 
@@ -218,12 +218,12 @@ class Buffers:
             self._moved = [a + b for a, b in zip(self._moved, moved, strict=True)] if self._moved else moved
 
     @torch.no_grad()
-    def average(self, world: World) -> None:
+    def average(self, group: ProcessGroup) -> None:
         """Move them by the mean over all shares, those of other processes included; the same on all of them."""
         if not self._moved:
             return
-        means = torch._foreach_div(self._moved, self._shares // world.size)
-        world.average_(means)
+        means = torch._foreach_div(self._moved, self._shares // group.size)
+        group.average_(means)
         floats = [(b, a) for b, a in zip(self._all, self._before, strict=True) if b.is_floating_point()]
         for (buffer, before), mean in zip(floats, means, strict=True):
             buffer.copy_(before + mean)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from saddlepoint._errors import ConfigError
 from saddlepoint.engine.runtime import stream
-from saddlepoint.export.tape import Draw, Tape, same_readings
+from saddlepoint.export.random_inputs import Draw, Tape, same_readings
 from saddlepoint.family import Family
 
 _TRIED = (3, 5)

@@ -16,7 +16,7 @@ from typing import Any
 
 from saddlepoint._files import read_json
 from saddlepoint._version import __version__
-from saddlepoint.engine.state import sha256_of
+from saddlepoint.engine.checkpoint import sha256_of
 from saddlepoint.export.describe import public_config
 from saddlepoint.registry import source_of
 from saddlepoint.run import Run

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from saddlepoint._errors import ConfigError
+from saddlepoint.engine.checkpoint import sha256_of
 from saddlepoint.engine.runtime import stream
-from saddlepoint.engine.state import sha256_of
 from saddlepoint.export.graphs import Graph, Input, example, graphs_of
+from saddlepoint.export.random_inputs import Tape
 from saddlepoint.export.recurrent import single_nodes
-from saddlepoint.export.tape import Tape
 from saddlepoint.family import Family
 
 TOLERANCE = 1e-4

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint import cures
+from saddlepoint import remedies as remedy
 from saddlepoint._errors import ConfigError
 from saddlepoint._types import Latents, PerSample, Samples, at_least_float32
 from saddlepoint.config import check, option
@@ -200,12 +200,12 @@ class CGAN(Family):
     Config = CGANConfig
     paper_presets = ("mnist-2014",)
     remedies = (
-        cures.NON_SATURATING,
-        replace(cures.PENALTIES, change=lambda c: cures.PENALTIES.change(c) if c.networks == "leaky" else None),
-        cures.WEAKER_PENALTIES,
-        cures.FASTER_DISCRIMINATOR,
-        cures.SLOWER_PLAYERS,
-        cures.SLOWER_DISCRIMINATOR,
+        remedy.NON_SATURATING,
+        replace(remedy.PENALTIES, change=lambda c: remedy.PENALTIES.change(c) if c.networks == "leaky" else None),
+        remedy.WEAKER_PENALTIES,
+        remedy.FASTER_DISCRIMINATOR,
+        remedy.SLOWER_PLAYERS,
+        remedy.SLOWER_DISCRIMINATOR,
     )
     PRESETS: ClassVar[Mapping[str, CGANConfig]] = {
         "mnist": CGANConfig(
@@ -309,8 +309,12 @@ class CGAN(Family):
     def logits(self, x: Samples, labels: Tensor | None) -> PerSample:
         """Return D's logits (n,) without dropout; a paired objective determines them up to a common offset."""
         assert labels is not None
-        judge = self.discriminator
-        logits: PerSample = judge.logits(x, labels) if isinstance(judge, LeakyDiscriminator) else judge(x, labels, None)
+        discriminator = self.discriminator
+        logits: PerSample = (
+            discriminator.logits(x, labels)
+            if isinstance(discriminator, LeakyDiscriminator)
+            else discriminator(x, labels, None)
+        )
         return logits
 
     @property

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint import cures
+from saddlepoint import remedies as remedy
 from saddlepoint._errors import ConfigError
 from saddlepoint._types import Images, Latents, PerSample, at_least_float32
 from saddlepoint.augment import TRANSFORMS, Augment, adapt, why_augmented
@@ -277,15 +277,15 @@ class DCGAN(Family):
     sizes = (16, 28, 32, 64, 128)
     default_budget = "10m"
     remedies = (
-        cures.NON_SATURATING,
+        remedy.NON_SATURATING,
         replace(
-            cures.PENALTIES, change=lambda c: cures.PENALTIES.change(c) if c.discriminator_norm != "batch" else None
+            remedy.PENALTIES, change=lambda c: remedy.PENALTIES.change(c) if c.discriminator_norm != "batch" else None
         ),
-        cures.WEAKER_PENALTIES,
-        cures.AUGMENTATION,
-        cures.FASTER_DISCRIMINATOR,
-        cures.SLOWER_PLAYERS,
-        cures.SLOWER_DISCRIMINATOR,
+        remedy.WEAKER_PENALTIES,
+        remedy.AUGMENTATION,
+        remedy.FASTER_DISCRIMINATOR,
+        remedy.SLOWER_PLAYERS,
+        remedy.SLOWER_DISCRIMINATOR,
     )
     PRESETS: ClassVar[Mapping[str, DCGANConfig]] = {
         "small": _SMALL,
@@ -441,7 +441,7 @@ class DCGAN(Family):
         images: Images = self.generator(inputs, labels)
         return images
 
-    def settle(self, generator: torch.Generator) -> None:
+    def recalibrate_batch_norm(self, generator: torch.Generator) -> None:
         """Gather the statistics of G's batch normalisation from samples of the averaged weights."""
         z, labels = self.sample_inputs(_SETTLED, generator), self.sample_labels(_SETTLED, generator)
         recalibrate(self.generator, lambda: self.generator(z, labels))

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint import cures
+from saddlepoint import remedies as remedy
 from saddlepoint._errors import ConfigError
 from saddlepoint._types import Latents, PerSample, Samples, at_least_float32
 from saddlepoint.config import check, option
@@ -232,7 +232,7 @@ _SMALL = GANConfig(
 _RELEASED = GANConfig(discriminator_weight=0.5, simultaneous=True, lr_decay=1 / 1.000004, lr_floor=1e-6)
 
 _PENALTIES = replace(
-    cures.PENALTIES, change=lambda c: cures.PENALTIES.change(c) if c.discriminator == "leaky-relu" else None
+    remedy.PENALTIES, change=lambda c: remedy.PENALTIES.change(c) if c.discriminator == "leaky-relu" else None
 )
 
 
@@ -246,13 +246,13 @@ class GAN(Family):
     Config = GANConfig
     paper_presets = ("mnist-2014", "mnist-algorithm1", "tfd-2014", "cifar10-fc-2014", "cifar10-conv-2014")
     remedies = (
-        cures.NON_SATURATING,
+        remedy.NON_SATURATING,
         _PENALTIES,
-        cures.WEAKER_PENALTIES,
-        cures.FASTER_DISCRIMINATOR,
-        cures.SLOWER_PLAYERS,
-        cures.SLOWER_DISCRIMINATOR,
-        cures.INSTANCE_NOISE,
+        remedy.WEAKER_PENALTIES,
+        remedy.FASTER_DISCRIMINATOR,
+        remedy.SLOWER_PLAYERS,
+        remedy.SLOWER_DISCRIMINATOR,
+        remedy.INSTANCE_NOISE,
     )
     PRESETS: ClassVar[Mapping[str, GANConfig]] = {
         "mnist": _SMALL,
@@ -342,9 +342,9 @@ class GAN(Family):
 
     def prepare(self, stats: DataStats) -> None:
         """Let an untrained generator paint the mean image, as released: output bias = logit of the mean pixel."""
-        for judge in self.children():
-            if isinstance(judge, LeakyDiscriminator):
-                judge.mean.copy_(stats.mean.flatten())
+        for discriminator in self.children():
+            if isinstance(discriminator, LeakyDiscriminator):
+                discriminator.mean.copy_(stats.mean.flatten())
         rows = stats.examples[torch.arange(EXAMPLES) % len(stats.examples)]
         if self.config.given != "none":
             self.examples.copy_(rows[:, self.visible])
@@ -366,8 +366,8 @@ class GAN(Family):
         return tuple(replace(stage, simultaneous=c.simultaneous) for stage in (first, game))
 
     def _cycle(self, step: str, trained: tuple[str, ...]) -> tuple[Phase, ...]:
-        judge = f"{step}discriminator"
-        first = Phase(judge, trains=(judge,), optimizer=judge)
+        discriminator = f"{step}discriminator"
+        first = Phase(discriminator, trains=(discriminator,), optimizer=discriminator)
         last = Phase(f"{step}generator", trains=trained, optimizer=f"{step}generator")
         return (first, *(replace(first, fresh_batch=True),) * (self.config.k - 1), last)
 
@@ -423,17 +423,17 @@ class GAN(Family):
         return x + self.config.instance_noise * noise
 
     def _maxout_loss(self, phase: Phase, real: Samples, fake: Samples, ctx: Context) -> Terms:
-        judge = self._judge(phase.name.startswith("first_"))
+        discriminator = self._discriminator_of(phase.name.startswith("first_"))
         if phase.name.endswith("generator") and not self.config.simultaneous and not self.objective.paired:
-            fake_logits = judge(fake, ctx.generator)
+            fake_logits = discriminator(fake, ctx.generator)
             return Terms(self.objective.generator(torch.zeros_like(fake_logits), fake_logits))
-        logits = ctx.once("logits", lambda: judge(torch.cat([real, fake]), ctx.generator))
+        logits = ctx.once("logits", lambda: discriminator(torch.cat([real, fake]), ctx.generator))
         return self._terms(phase, *logits.chunk(2))
 
     def _leaky_loss(self, phase: Phase, real: Samples, fake: Samples, ctx: Context) -> Terms:
         """D's input gradients serve three times: in R1, in R2, and as the way of G's gradient through D."""
-        judge = self._judge(phase.name.startswith("first_"))
-        logits, norms, gradients = ctx.once("logits", lambda: judge(torch.cat([real, fake.detach()])))
+        discriminator = self._discriminator_of(phase.name.startswith("first_"))
+        logits, norms, gradients = ctx.once("logits", lambda: discriminator(torch.cat([real, fake.detach()])))
         terms = self._terms(phase, *logits.chunk(2))
         if phase.name.endswith("discriminator"):
             norms = norms * inverse(ctx.progress.nimg, self.config.gamma_decay_kimg)
@@ -449,14 +449,18 @@ class GAN(Family):
 
     def logits(self, x: Samples, labels: Tensor | None) -> PerSample:
         """Return D's logits (n,) without dropout; a paired objective determines them up to a common offset."""
-        judge = self._judge(bool(self.config.prior_widths) and not bool(self.second_step))
+        discriminator = self._discriminator_of(bool(self.config.prior_widths) and not bool(self.second_step))
         x = self._contrasted(x)
-        logits: PerSample = judge.logits(x) if isinstance(judge, LeakyDiscriminator) else judge(x, None)
+        logits: PerSample = (
+            discriminator.logits(x) if isinstance(discriminator, LeakyDiscriminator) else discriminator(x, None)
+        )
         return logits
 
-    def _judge(self, first: bool) -> MaxoutDiscriminator | LeakyDiscriminator:
-        judge: MaxoutDiscriminator | LeakyDiscriminator = self.first_discriminator if first else self.discriminator
-        return judge
+    def _discriminator_of(self, first: bool) -> MaxoutDiscriminator | LeakyDiscriminator:
+        discriminator: MaxoutDiscriminator | LeakyDiscriminator = (
+            self.first_discriminator if first else self.discriminator
+        )
+        return discriminator
 
     @property
     def _is_maxout(self) -> bool:

@@ -14,7 +14,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from saddlepoint import cures
+from saddlepoint import remedies as remedy
 from saddlepoint._errors import ConfigError
 from saddlepoint._types import Images, Latents, PerSample, at_least_float32
 from saddlepoint.augment import TRANSFORMS, Augment, adapt, why_augmented
@@ -215,9 +215,9 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Images, labels: Tensor | None) -> PerSample:
         """Return logits (batch,)."""
-        return self.judge(x, labels)
+        return self.logits(x, labels)
 
-    def judge(self, x: Images, labels: Tensor | None) -> PerSample:
+    def logits(self, x: Images, labels: Tensor | None) -> PerSample:
         """Return what `forward` returns, never compiled: a gradient's gradient cannot be had from compiled code."""
         logits: PerSample = self.head(self.blocks(leaky(self.input(x))), labels)
         return logits
@@ -247,12 +247,12 @@ class StyleGAN(Family):
     sizes = SIZES
     default_budget = "25m"
     remedies = (
-        cures.PENALTIES,
-        cures.WEAKER_PENALTIES,
-        replace(cures.AUGMENTATION, change=lambda c: _augmented(c)),
-        cures.FASTER_DISCRIMINATOR,
-        cures.SLOWER_PLAYERS,
-        cures.SLOWER_DISCRIMINATOR,
+        remedy.PENALTIES,
+        remedy.WEAKER_PENALTIES,
+        replace(remedy.AUGMENTATION, change=lambda c: _augmented(c)),
+        remedy.FASTER_DISCRIMINATOR,
+        remedy.SLOWER_PLAYERS,
+        remedy.SLOWER_DISCRIMINATOR,
     )
     PRESETS: ClassVar[Mapping[str, StyleGANConfig]] = {
         "tiny-32": _TINY,
@@ -437,7 +437,7 @@ class StyleGAN(Family):
             if x is None:
                 continue
             x = x.detach().requires_grad_(gamma is not None)
-            logits.append(self.discriminator.judge(x, labels))
+            logits.append(self.discriminator.logits(x, labels))
             if gamma is not None:
                 penalties.append(gamma / 2 * squared_gradient_norm(logits[-1], x))
         return logits, penalties
@@ -462,7 +462,7 @@ class StyleGAN(Family):
 
     def logits(self, x: Images, labels: Tensor | None) -> PerSample:
         """Return D's logits (n,); a paired objective determines them up to a common offset."""
-        return self.discriminator.judge(x, labels if self.classes else None)
+        return self.discriminator.logits(x, labels if self.classes else None)
 
     def sample_inputs(self, n: int, generator: torch.Generator) -> Latents:
         """Draw z from N(0, 1): (n, latent_size), on the generator's device."""

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint import cures
+from saddlepoint import remedies as remedy
 from saddlepoint._types import Images, Latents, PerSample
 from saddlepoint.config import check, option
 from saddlepoint.family import (
@@ -222,9 +222,9 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Images, level: int, blend: Tensor | None) -> PerSample:
         """Return logits (batch,) of images of the side of ``level``."""
-        return self.judge(x, level, blend)
+        return self.logits(x, level, blend)
 
-    def judge(self, x: Images, level: int, blend: Tensor | None) -> PerSample:
+    def logits(self, x: Images, level: int, blend: Tensor | None) -> PerSample:
         """Return what `forward` returns, never compiled: a gradient's gradient cannot be had from compiled code."""
         h = leaky(self.inputs[level - self.first_level](x))
         for k in reversed(range(level)):
@@ -247,7 +247,7 @@ class StyleGAN1(Family):
     paper_presets = ("paper-ffhq-1024",)
     sizes = SIZES
     default_budget = "25m"
-    remedies = (cures.FASTER_DISCRIMINATOR, cures.SLOWER_PLAYERS, cures.SLOWER_DISCRIMINATOR)
+    remedies = (remedy.FASTER_DISCRIMINATOR, remedy.SLOWER_PLAYERS, remedy.SLOWER_DISCRIMINATOR)
     PRESETS: ClassVar[Mapping[str, StyleGAN1Config]] = {
         "tiny-32": StyleGAN1Config(
             latent_size=64, w_size=128, mapping_depth=4, width=16, max_width=128, first_level=0, fade_kimg=8.0,
@@ -339,7 +339,7 @@ class StyleGAN1(Family):
                     real_logits = self.discriminator(real, level, blend)
             return Terms(self.objective.generator(real_logits, fake_logits))
         real = real.detach().requires_grad_(self.config.r1_gamma is not None)
-        real_logits, fake_logits = (self.discriminator.judge(x, level, blend) for x in (real, fake.detach()))
+        real_logits, fake_logits = (self.discriminator.logits(x, level, blend) for x in (real, fake.detach()))
         loss = self.objective.discriminator(real_logits, fake_logits)
         if self.config.r1_gamma is not None:
             loss = loss + self.config.r1_gamma / 2 * squared_gradient_norm(real_logits, real)
@@ -367,7 +367,7 @@ class StyleGAN1(Family):
     def logits(self, x: Images, labels: Tensor | None) -> PerSample:
         """Return D's logits (n,) of images, at the side that has been reached."""
         level, blend = self._reached()
-        return self.discriminator.judge(at_side(x, self.sizes_of_layers[level], blend), level, blend)
+        return self.discriminator.logits(at_side(x, self.sizes_of_layers[level], blend), level, blend)
 
     def sample_inputs(self, n: int, generator: torch.Generator) -> Latents:
         """Draw z from N(0, 1): (n, latent_size), on the generator's device."""

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saddlepoint import cures
+from saddlepoint import remedies as remedy
 from saddlepoint._errors import ConfigError
 from saddlepoint._types import PerSample, Samples
 from saddlepoint.config import check, option
@@ -154,11 +154,11 @@ class TimeGAN(Family):
     paper_presets = ("code-2019", "paper-2019")
     default_budget = "10m"
     remedies: ClassVar[tuple[Remedy, ...]] = (
-        replace(cures.PENALTIES, change=lambda c: cures.PENALTIES.change(c) if c.space == "fixed" else None),
-        cures.WEAKER_PENALTIES,
-        cures.FASTER_DISCRIMINATOR,
-        cures.SLOWER_PLAYERS,
-        cures.SLOWER_DISCRIMINATOR,
+        replace(remedy.PENALTIES, change=lambda c: remedy.PENALTIES.change(c) if c.space == "fixed" else None),
+        remedy.WEAKER_PENALTIES,
+        remedy.FASTER_DISCRIMINATOR,
+        remedy.SLOWER_PLAYERS,
+        remedy.SLOWER_DISCRIMINATOR,
     )
     PRESETS: ClassVar[Mapping[str, TimeGANConfig]] = {
         # No autoencoder: the game is played on levels and increments along principal axes, so that a critic sees

@@ -12,8 +12,8 @@ import torch
 
 from saddlepoint._errors import ConfigError, suggest
 from saddlepoint.engine.runtime import stream
-from saddlepoint.films import film
 from saddlepoint.lab.live import Live
+from saddlepoint.video import film
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -19,12 +19,12 @@ from saddlepoint.config import override
 from saddlepoint.data import Dataset, load_dataset
 from saddlepoint.data.feed import Feed
 from saddlepoint.data.sources.synthetic import Mixture, mixture
-from saddlepoint.engine.care import Care
+from saddlepoint.engine.diagnostics import Examiner
 from saddlepoint.engine.doctor import Diagnosis
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.monitor import Monitor
 from saddlepoint.engine.settings import Observer, Settings
-from saddlepoint.engine.signs import Examiner
 from saddlepoint.family import build_family, get_family, get_preset
 from saddlepoint.lab.checks import Check, Desk, axes
 from saddlepoint.metrics.modes import mode_coverage
@@ -99,8 +99,8 @@ def made_trainer(
     options = override(get_preset(get_family("gan"), "points")[1], recipe)
     family, device = build_family("gan", options, dataset.spec), torch.device("cpu")
     kept = RunFolder(Path(folder))
-    care = Care(Examiner(dataset, seed, device), settings, kept, observer)
-    return Trainer(family, Feed(dataset.splits["train"], options.batch_size, seed), settings, kept, observer, care)
+    monitor = Monitor(Examiner(dataset, seed, device), settings, kept, observer)
+    return Trainer(family, Feed(dataset.splits["train"], options.batch_size, seed), settings, kept, observer, monitor)
 
 
 def shot(nimg: int, samples: Tensor, truth: Mixture) -> Shot:

@@ -238,9 +238,9 @@ class StridedDiscriminator(nn.Module):
 
     def forward(self, x: Images, labels: Tensor | None) -> PerSample:
         """Return logits (batch,)."""
-        return self.judge(x, labels)
+        return self.logits(x, labels)
 
-    def judge(self, x: Images, labels: Tensor | None) -> PerSample:
+    def logits(self, x: Images, labels: Tensor | None) -> PerSample:
         """Return what `forward` returns."""
         h = x
         for layer in self.layers:

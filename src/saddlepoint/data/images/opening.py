@@ -123,10 +123,11 @@ def _scans(image: Image.Image) -> int:
 
 
 def _too_large(origin: str, shown: str, most: int, asked: int | None) -> DataError:
-    deep = " (fewer where they have more than 8 bits)" if asked is None else ""
+    if asked is not None:
+        return DataError(f"{origin} declares {shown} pixels, and at most {most:,} are taken; scale it down first")
     return DataError(
-        f"{origin} declares {shown} pixels, and at most {most:,} are decoded{deep}, the limit against decompression "
-        "bombs; remove it, or scale it down first"
+        f"{origin} declares {shown} pixels, and at most {most:,} are decoded (fewer where they have more than 8 bits), "
+        "the limit against decompression bombs; remove it, or scale it down first"
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from nicegui import ui
 
-from saddlepoint import explore, films, pictures
+from saddlepoint import explore, pictures, video
 from saddlepoint._errors import ConfigError
 from saddlepoint._quoting import for_file_name
 from saddlepoint.latent import MOST_DIRECTIONS, Explorer, Point, View, command
@@ -218,7 +218,7 @@ class Panel:
         def drawn() -> bytes:
             explorer = self.explorer
             samples = explorer.path(view, 24 * (len(self.saved) - 1))
-            return films.film([pictures.frame(explorer, sample, see_through=False) for sample in samples])
+            return video.film([pictures.frame(explorer, sample, see_through=False) for sample in samples])
 
         ui.download.content(await parts.here(asyncio.to_thread(drawn)), f"{for_file_name(self.name)}.gif", "image/gif")
 

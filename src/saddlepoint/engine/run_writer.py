@@ -6,31 +6,31 @@ from collections.abc import Mapping
 from typing import Any
 
 from saddlepoint._errors import CheckpointError
+from saddlepoint.engine.checkpoint import Checkpoint, write_checkpoint
+from saddlepoint.engine.distributed import ProcessGroup
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.settings import Observer
-from saddlepoint.engine.state import Checkpoint, write_checkpoint
 from saddlepoint.engine.training import TrainingState
-from saddlepoint.engine.world import World
 
 
-class Keeper:
+class RunWriter:
     """Keeps log and checkpoints of one run. A full disk makes log lines wait, it does not stop training.
 
     Args:
         folder: of the run; touched by the writer alone.
         keep: number of checkpoints kept.
-        world: the processes that train together.
+        group: the processes that train together.
         observer: hears every line of the log, and what could not be written.
     """
 
-    def __init__(self, folder: RunFolder, keep: int, world: World, observer: Observer) -> None:
-        self.folder, self.keep, self.world, self.observer = folder, keep, world, observer
+    def __init__(self, folder: RunFolder, keep: int, group: ProcessGroup, observer: Observer) -> None:
+        self.folder, self.keep, self.group, self.observer = folder, keep, group, observer
         self.saved_step = -1
         self.unwritten: list[Mapping[str, Any]] = []
 
     def add(self, *lines: Mapping[str, Any]) -> None:
         """Append lines to the log, after those that wait, and tell of them; without any, those wait on."""
-        if lines and self.world.writes:
+        if lines and self.group.writes:
             self.unwritten.extend(lines)
             self.flush()
             for line in lines:
@@ -54,9 +54,9 @@ class Keeper:
         self.flush()
         if state.step == self.saved_step:
             return
-        statistics = self.world.gathered(state.statistics.state_dict())
+        statistics = self.group.gathered(state.statistics.state_dict())
         try:
-            self.world.shared(
+            self.group.shared(
                 lambda: write_checkpoint(self.folder.checkpoints, state.checkpoint(statistics), self.keep)
             )
             self.saved_step = state.step
@@ -71,9 +71,9 @@ class Keeper:
         Raises:
             CheckpointError: if the folder holds damaged checkpoints only, or those of other networks.
         """
-        checkpoint: Checkpoint | None = self.world.shared(lambda: self.folder.recover(self.observer.warn))
+        checkpoint: Checkpoint | None = self.group.shared(lambda: self.folder.recover(self.observer.warn))
         if checkpoint is None:
             return False
-        state.load(checkpoint, self.world.rank)
+        state.load(checkpoint, self.group.rank)
         self.saved_step = checkpoint.step
         return True

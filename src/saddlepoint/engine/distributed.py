@@ -1,7 +1,7 @@
 """The processes that share one run: who they are, and everything they say to one another.
 
 `torchrun` starts them. Each computes its shares of every minibatch; gradients are averaged once a phase, so parameters
-stay equal; one process, the writer, keeps log and checkpoints. Without `torchrun` there is one process, `ALONE`, and
+stay equal; one process, the writer, keeps log and checkpoints. Without `torchrun` there is one, `SINGLE_PROCESS`, and
 nothing here costs anything.
 """
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
-class World:
+class ProcessGroup:
     """One process among those that share a run.
 
     Args:
@@ -142,19 +142,19 @@ class World:
         return thing
 
 
-ALONE = World()
-"""The world of one process."""
+SINGLE_PROCESS = ProcessGroup()
+"""The group of one process."""
 
 
-def join() -> World:
-    """Return this process's place among those that `torchrun` started, and connect to them; else `ALONE`.
+def join() -> ProcessGroup:
+    """Return this process's place among those that `torchrun` started, and connect to them; else `SINGLE_PROCESS`.
 
     Raises:
         ConfigError: if the environment names other processes and they cannot be reached, or this PyTorch cannot.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return ALONE
+        return SINGLE_PROCESS
     import torch.distributed as dist
 
     if not dist.is_available():
@@ -166,7 +166,7 @@ def join() -> World:
         except (RuntimeError, ValueError) as error:
             raise ConfigError(f"the {size} processes of this job could not meet: {error}") from error
         atexit.register(dist.destroy_process_group)
-    return World(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
+    return ProcessGroup(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def _spread(flat: Tensor, tensors: Sequence[Tensor]) -> None:

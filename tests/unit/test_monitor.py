@@ -21,14 +21,14 @@ from saddlepoint._errors import CheckpointError, TrainingError
 from saddlepoint.config import option
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.feed import Feed
-from saddlepoint.engine import care, doctor, remedies, signs
-from saddlepoint.engine.care import Care, plays
+from saddlepoint.engine import diagnostics, doctor, monitor, remedies
+from saddlepoint.engine.checkpoint import list_checkpoints, newest_checkpoint
+from saddlepoint.engine.diagnostics import Examiner, order
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.monitor import Monitor, plays
 from saddlepoint.engine.remedies import course_of, finish_announced, train_with_remedies
 from saddlepoint.engine.settings import SILENT, Observer, Outcome, Settings
-from saddlepoint.engine.signs import Examiner, order
-from saddlepoint.engine.state import list_checkpoints, newest_checkpoint
 from saddlepoint.family import (
     Batch,
     Context,
@@ -104,7 +104,7 @@ NEVER = Remedy("never", doctor.ALARMS, lambda c: None, "it does not apply")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thresholds in samples seen, scaled down to a run of 20,000, and small exams."""
-    monkeypatch.setattr(signs, "SAMPLES", 64)
+    monkeypatch.setattr(diagnostics, "SAMPLES", 64)
     for name, value in (
         ("GRACE", 1000),
         ("GRACE_OF_POINTS", 1000),
@@ -113,7 +113,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         ("PLATEAU_NIMG", 2000),
     ):
         monkeypatch.setattr(doctor, name, value)
-    monkeypatch.setattr(care, "HEALTHY_NIMG", 2000)
+    monkeypatch.setattr(monitor, "HEALTHY_NIMG", 2000)
     monkeypatch.setattr(remedies, "WATCH_NIMG", 1500)
     monkeypatch.setattr(remedies, "PAYBACK", 0.1)
 
@@ -140,7 +140,7 @@ def train(
     def build(options: FamilyConfig) -> Trainer:
         built.append(Pull(options, dataset.spec))  # type: ignore[arg-type]
         feed = Feed(dataset.splits["train"], BATCH, 0)
-        return Trainer(built[-1], feed, chosen, run, observer, Care(examiner, chosen, run, observer))
+        return Trainer(built[-1], feed, chosen, run, observer, Monitor(examiner, chosen, run, observer))
 
     return train_with_remedies(build, config, tried, run, observer, dataset.stats), built[-1]
 
@@ -215,7 +215,7 @@ def test_no_remedy_where_the_budget_does_not_allow_as_much_again_as_is_given_up(
     kimg: float, tried: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The alarm comes at about 6.8 kimg, and goes back to 0."""
-    monkeypatch.setattr(care, "HEALTHY_NIMG", 10**9)
+    monkeypatch.setattr(monitor, "HEALTHY_NIMG", 10**9)
     told: list[str] = []
     outcome, _ = train(tmp_path, PullConfig(), (HELPS,), Observer(say=told.append, warn=told.append), kimg=kimg)
     assert outcome.progress.nimg == kimg * 1000
@@ -331,7 +331,7 @@ def test_time_spent_on_what_is_given_up_stays_spent(tmp_path: Path) -> None:
 def test_a_run_without_any_healthy_state_goes_back_to_its_beginning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(care, "HEALTHY_NIMG", 10**9)
+    monkeypatch.setattr(monitor, "HEALTHY_NIMG", 10**9)
     train(tmp_path, PullConfig(), (HELPS,))
     assert json.loads((tmp_path / "remedies.json").read_text())[0]["back_to_nimg"] == 0
     assert events(tmp_path) == [("rollback", "right"), ("kept", "right")]
@@ -382,7 +382,9 @@ def test_the_doctor_only_looks(tmp_path: Path) -> None:
                 settings = Settings(steps=12, report_kimg=0.05)
                 torch.manual_seed(3)
                 family = kind(config, dataset.spec)
-                looking = {"care": Care(Examiner(dataset, 0, "cpu"), settings, folder, SILENT)} if attended else {}
+                looking = (
+                    {"monitor": Monitor(Examiner(dataset, 0, "cpu"), settings, folder, SILENT)} if attended else {}
+                )
                 trainer = Trainer(family, Feed(dataset.splits["train"], 16, 0), settings, folder, **looking)
                 before = torch.get_rng_state()
                 trainer.train(dataset.stats)
@@ -421,8 +423,8 @@ def test_a_planted_failure_ends_with_its_verdict(
     drawn = family.sample_inputs
     monkeypatch.setattr(family, "sample_inputs", lambda n, generator: noise * drawn(n, generator))
     settings, folder = Settings(kimg=60.0, report_kimg=5.0), RunFolder(tmp_path)
-    looking = Care(Examiner(dataset, 0, "cpu"), settings, folder, SILENT)
-    Trainer(family, Feed(dataset.splits["train"], 200, 0), settings, folder, care=looking).train(dataset.stats)
+    looking = Monitor(Examiner(dataset, 0, "cpu"), settings, folder, SILENT)
+    Trainer(family, Feed(dataset.splits["train"], 200, 0), settings, folder, monitor=looking).train(dataset.stats)
     assert looking.diagnosis.verdict == verdict
     assert looking.diagnosis == doctor.diagnose(folder.read_log())
 
@@ -500,9 +502,9 @@ def test_the_classifier_tells_classes_and_a_distance_in_its_features_at_every_th
 
     dataset = gaussian()
     settings, folder = Settings(kimg=20.0, report_kimg=1.0), RunFolder(tmp_path)
-    looking = Care(Examiner(dataset, 0, "cpu", classify), settings, folder, SILENT)
+    looking = Monitor(Examiner(dataset, 0, "cpu", classify), settings, folder, SILENT)
     family = Pull(PullConfig(), dataset.spec)
-    Trainer(family, Feed(dataset.splits["train"], BATCH, 0), settings, folder, care=looking).train(dataset.stats)
+    Trainer(family, Feed(dataset.splits["train"], BATCH, 0), settings, folder, monitor=looking).train(dataset.stats)
     lines = [line["signs"] for line in folder.read_log() if "signs" in line]
     # The data rows once, then samples of G.
     assert asked == [256] + [64] * -(-len(lines) // 3)
@@ -531,8 +533,8 @@ def test_the_log_has_signs_of_the_game_only(tmp_path: Path) -> None:
     dataset, config = made(kind, "code-2019"), reduced(kind, "code-2019")
     settings = Settings(steps=16, report_kimg=config.batch_size / 1000)
     folder, feed = RunFolder(tmp_path), Feed(dataset.splits["train"], config.batch_size, 0)
-    care = Care(Examiner(dataset, 0, "cpu"), settings, folder, SILENT)
-    Trainer(build_family("timegan", config, dataset.spec), feed, settings, folder, care=care).train(dataset.stats)
+    monitor = Monitor(Examiner(dataset, 0, "cpu"), settings, folder, SILENT)
+    Trainer(build_family("timegan", config, dataset.spec), feed, settings, folder, monitor=monitor).train(dataset.stats)
     lines = folder.read_log()
     assert {line["stage"] for line in lines} == {"embedding", "supervised", "joint"}
     assert {line["stage"] for line in lines if "signs" in line} == {"joint"}

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from saddlepoint._errors import CheckpointError
+from saddlepoint.engine.checkpoint import list_checkpoints, step_of, write_checkpoint
+from saddlepoint.engine.diagnostics import Examiner
 from saddlepoint.engine.doctor import Diagnosis, Watch
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.remedies import Course
 from saddlepoint.engine.settings import Observer, Reason, Settings
-from saddlepoint.engine.signs import Examiner
-from saddlepoint.engine.state import list_checkpoints, step_of, write_checkpoint
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.family import Family, Phase
 
@@ -53,19 +53,19 @@ def plays(family: Family, stage: str) -> bool:
     )
 
 
-class Unattended:
+class NullMonitor:
     """What the training loop asks of the doctor, answered by nobody."""
 
-    def recall(self, read_log: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
+    def restore(self, read_log: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
         """Take over what the log says of the run so far."""
 
     def begin(self, state: TrainingState) -> None:
         """Look at the state before the first step."""
 
-    def feel(self, state: TrainingState, phase: Phase, gradients: Sequence[Tensor | None]) -> None:
+    def record_gradients(self, state: TrainingState, phase: Phase, gradients: Sequence[Tensor | None]) -> None:
         """Look at a phase's gradients, in steps that a report follows."""
 
-    def attend(self, line: dict[str, Any], state: TrainingState, report_every: int) -> list[dict[str, Any]]:
+    def on_report(self, line: dict[str, Any], state: TrainingState, report_every: int) -> list[dict[str, Any]]:
         """Complete a log line; return it, and a second one if there is an event to note."""
         return [line]
 
@@ -78,10 +78,10 @@ class Unattended:
         return None
 
 
-UNATTENDED = Unattended()
+NULL_MONITOR = NullMonitor()
 
 
-class Care(Unattended):
+class Monitor(NullMonitor):
     """The doctor at work in one run.
 
     Args:
@@ -103,7 +103,7 @@ class Care(Unattended):
         """The verdict after the latest report."""
         return self.watch.diagnosis
 
-    def recall(self, read_log: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
+    def restore(self, read_log: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
         """Take over what the log says of the run so far."""
         self.watch, self.course, self._healthy_nimg = Watch(), Course(), None
         for line in read_log():
@@ -116,14 +116,14 @@ class Care(Unattended):
         if self.settings.remedy == "auto":
             self._keep(state)
 
-    def feel(self, state: TrainingState, phase: Phase, gradients: Sequence[Tensor | None]) -> None:
+    def record_gradients(self, state: TrainingState, phase: Phase, gradients: Sequence[Tensor | None]) -> None:
         """Remember the norm of a phase's gradient; asked in the steps that a report follows only."""
         player = "G" if set(phase.trains) & set(state.family.averaged) else "D"
         squares = [gradient.square().sum() for gradient in gradients if gradient is not None]
         if squares:
             self._norms.setdefault(f"gradient {player}", []).append(math.sqrt(float(torch.stack(squares).sum())))
 
-    def attend(self, line: dict[str, Any], state: TrainingState, report_every: int) -> list[dict[str, Any]]:
+    def on_report(self, line: dict[str, Any], state: TrainingState, report_every: int) -> list[dict[str, Any]]:
         """Hold an exam if one is due, and complete the log line; return it, and a second one for an event if any."""
         step, lines = state.step, [line]
         if exam_is_due(step, report_every) and plays(state.family, line["stage"]):
