@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from saddlepoint._errors import ConfigError, suggest
-from saddlepoint._files import write_atomically
+from saddlepoint._files import hidden_beside, write_atomically
 from saddlepoint.run import Run, load
 
 Say = Callable[[str], None]
@@ -57,7 +56,7 @@ def export_run(
         raise ConfigError(f"'{final}' is there already; remove it, or choose another --out")
     if final.is_symlink():
         raise ConfigError(f"'{final}' is a link to another place; remove it, or choose another place with --out")
-    temporary = final.with_name(f".{final.name}-{uuid.uuid4().hex}")
+    temporary = hidden_beside(final)
     temporary.mkdir(parents=True)
     try:
         formats.WRITERS[kind](run, temporary, measure, say)
