@@ -6,6 +6,7 @@ import ast
 import io
 import struct
 import tracemalloc
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -230,11 +231,26 @@ def test_a_later_page_may_not_be_larger(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_pixels_of_a_whole_set_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flat = np.zeros((100, 100), np.uint8)
     root = write_folder(tmp_path / "d", [np.roll(flat + (np.arange(100) == k), k) for k in range(20)])
-    monkeypatch.setattr(limits, "MOST_WORK", 50_000)
+    monkeypatch.setattr(limits, "MOST_WORK", 22_000)
     with pytest.raises(DataError, match=r"0007.png take .* million pixels .* scale pictures down first, or"):
         load_dataset(str(root))
     monkeypatch.setenv("SADDLEPOINT_LIMITS", "off")
     assert _rows(root) == 20
+
+
+def test_a_folder_may_hold_any_number_of_tiny_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred thousand sprites of 100 bytes: opening each takes longer than its bytes and pixels say."""
+    sprites = np.kron(np.eye(6, dtype=np.uint8)[:, None, :], np.full((1, 6, 1), 255, np.uint8))
+    root = write_folder(tmp_path / "d", [*sprites, *(255 - sprites)])
+    monkeypatch.setattr(limits, "MOST_WORK", 1000)
+    assert max(path.stat().st_size for path in root.rglob("*.png")) * limits.WORK_PER_BYTE < limits.WORK_OF_PICTURE
+    assert _rows(root) == 12
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for path in root.rglob("*.png"):
+            archive.write(path, path.name)
+    monkeypatch.setattr(limits, "WORK_PER_BYTE", 4)
+    with pytest.raises(DataError, match="million pixels"):
+        load_dataset(str(tmp_path / "a.zip"))
 
 
 def test_pictures_with_content_are_not_counted_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

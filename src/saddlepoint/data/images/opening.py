@@ -176,12 +176,13 @@ class Work:
     """
 
     def __init__(self, size: int | None = None) -> None:
-        self.size, self.done, self.seen, self.unpacked = size, 0.0, 0, 0
+        self.size, self.done, self.seen, self.unpacked, self.files = size, 0.0, 0, 0, 0
 
     def file(self, payload: bytes | np.ndarray) -> None:
         """Count the bytes of a row."""
         if isinstance(payload, bytes):
             self.seen += len(payload)
+            self.files += 1
         else:
             self.unpacked += payload.nbytes
 
@@ -194,6 +195,8 @@ class Work:
         self.done += work
         size = self.seen + self.unpacked if self.size is None else self.size
         most = limits.MOST_WORK + limits.WORK_PER_BYTE * size
+        # Files that lie on the disk one by one are as many as they seem: opening them is nobody's bomb.
+        most += limits.WORK_OF_PICTURE * self.files if self.size is None else 0
         if self.done <= most or limits.lifted() or self.seen + self.unpacked == 0:
             return
         if not self.seen and self.unpacked <= limits.MOST_SPREAD * size:

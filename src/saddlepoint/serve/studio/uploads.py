@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
+import re
 import secrets
 import shutil
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,6 +26,8 @@ LEFT_FREE = 300_000_000
 
 _DEEPEST, _LONGEST = 8, 200
 _MOST_TICKETS = 1000
+_WORD = re.compile(r"\.[\w-]{22}", re.ASCII)
+_ABANDONED_SECONDS = 24 * 3600
 
 
 @dataclass
@@ -52,6 +58,7 @@ class Uploads:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._tickets: dict[str, Ticket] = {}
+        self._swept = False
 
     def ticket(self, most_files: int = MOST_FILES, most_bytes: int = MOST_BYTES) -> str:
         """Return a new word that lets files in; the oldest of very many words lets none in any more."""
@@ -82,6 +89,9 @@ class Uploads:
         self._check(ticket, size)
         if self.root.exists() and not plain_folder(self.root):
             raise ConfigError(f"'{self.root}' is a link to another place: nothing is written there; remove it")
+        if not self._swept:
+            self._swept = True
+            await asyncio.to_thread(self._sweep)
         target.parent.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(ticket.folder).free - size < LEFT_FREE:
             raise DataError("the disk is nearly full: make room, or give the path of the data instead")
@@ -90,6 +100,15 @@ class Uploads:
                 self._check(self._of(word), len(piece))
                 ticket.bytes += len(piece)
                 file.write(piece)
+
+    def _sweep(self) -> None:
+        """Remove what came to a studio that was killed since: folders in which nothing has changed for a day."""
+        for folder in self.root.glob(".*"):
+            with contextlib.suppress(OSError):
+                if _WORD.fullmatch(folder.name) and plain_folder(folder) and folder.name[1:] not in self._tickets:
+                    last = max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
+                    if time.time() - last > _ABANDONED_SECONDS:
+                        shutil.rmtree(folder, ignore_errors=True)
 
     def _of(self, word: str) -> Ticket:
         ticket = self._tickets.get(word)
