@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saddlepoint._errors import DataError
@@ -31,11 +30,11 @@ class Unreadable(Exception):
     """A picture cannot be used; the text says why. Callers count these and go on."""
 
 
-def open_image(content: bytes | Path, origin: str, most_pixels: int | None = None) -> Image.Image:
+def open_image(content: bytes, origin: str, most_pixels: int | None = None) -> Image.Image:
     """Open a file of a picture without decoding it: own and foreign ones alike.
 
     Args:
-        content: of the file, or its path.
+        content: of the file.
         origin: name of the file or row, for messages.
         most_pixels: that it may have; None: as `limits` says.
 
@@ -46,11 +45,9 @@ def open_image(content: bytes | Path, origin: str, most_pixels: int | None = Non
         Unreadable: if it is not a picture of one of the kinds of `limits.PICTURE_KINDS`, or smaller than 4 pixels on a
             side.
         DataError: if it would be too costly to decode.
-        OSError: if a path cannot be read.
     """
     from PIL import Image
 
-    content = content.read_bytes() if isinstance(content, Path) else content
     try:
         check_head(content)
         with warnings.catch_warnings():
