@@ -484,9 +484,9 @@ class Run:
         """Refuse a run whose report would be written elsewhere, before the long work of measuring.
 
         Raises:
-            CheckpointError: if ``report/`` is a link.
+            CheckpointError: if ``report/`` is a link, or the figures in it are.
         """
-        RunFolder(self.path).refuse_links(("report",))
+        RunFolder(self.path).refuse_links(("report", "report/metrics.jsonl"))
 
     def save_report(self, report: Report, folder: str | Path | None = None) -> Path:
         """Write ``metrics.jsonl`` (one line a protocol is added) and ``index.html``; return the page's path.

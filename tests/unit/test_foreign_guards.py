@@ -102,6 +102,10 @@ def test_a_report_that_would_lie_elsewhere_is_refused_before_measuring(
     button.desk, button.name = Desk(run.parent), run.name
     with pytest.raises(CheckpointError, match="report' is a link to another place"):
         button.measured(saddlepoint.load(run), print)
+    replaced(run / "report", Path.mkdir)
+    (run / "report" / "metrics.jsonl").symlink_to(outside / "file")
+    with pytest.raises(CheckpointError, match=r"report/metrics.jsonl' is a link to another place"):
+        button.measured(saddlepoint.load(run), print)
 
 
 def test_a_checkpoint_is_not_written_through_a_link(tmp_path: Path, made: Path, outside: Path) -> None:

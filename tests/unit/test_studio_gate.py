@@ -200,7 +200,16 @@ def test_names_of_others_reach_nothing(tmp_path: Path) -> None:
 def test_the_cookie_goes_nowhere_else(tmp_path: Path) -> None:
     with TestClient(make_app(tmp_path, "10.0.0.1", "secret"), base_url="http://10.0.0.1") as client:
         answer = client.get("/lab?token=secret", follow_redirects=False)
-        assert (answer.status_code, answer.headers["location"]) == (307, "http://10.0.0.1/lab")
+        assert (answer.status_code, answer.headers["location"]) == (307, "./lab")
+        for asked, wanted in (
+            ("/?token=secret", "/"),
+            ("/lab?token=secret", "/lab"),
+            ("/run/a%2Fb:c%20d?token=secret", "/run/a%2Fb:c%20d"),
+            ("/compare?one=a&token=secret&two=b%2F", "/compare?one=a&two=b%2F"),
+            ("//evil.example/x?token=secret", "/evil.example/x"),
+        ):
+            sent = client.get(f"http://10.0.0.1{asked}", follow_redirects=False)
+            assert str(sent.url.join(sent.headers["location"])) == f"http://10.0.0.1{wanted}"
         kept = answer.headers["set-cookie"].lower()
         assert "httponly" in kept
         assert "samesite=strict" in kept

@@ -207,6 +207,9 @@ class TokenGate:
         if not hmac.compare_digest(given.encode(), self.token):
             answer = WebSocketClose(1008) if scope["type"] == "websocket" else PlainTextResponse(_ASKS, status_code=401)
         elif scope["type"] == "http" and "token" in asked.query_params:
-            answer = RedirectResponse(asked.url.remove_query_params("token"))
+            # Relative: a proxy in front may have another scheme, host and path.
+            place, query = scope["raw_path"].partition(b"?")[0], asked.url.remove_query_params("token").query
+            here = "./" + place.rpartition(b"/")[2].decode("latin-1")
+            answer = RedirectResponse(f"{here}?{query}" if query else here)
             answer.set_cookie(COOKIE, self.token.decode(), httponly=True, samesite="strict")
         await answer(scope, receive, send)
