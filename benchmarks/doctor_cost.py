@@ -35,9 +35,9 @@ class Timed(Monitor):
         super().record_gradients(*args)
         self.spent += time.perf_counter() - started
 
-    def attend(self, *args: Any, **named: Any) -> list[dict[str, Any]]:
+    def on_report(self, *args: Any, **named: Any) -> list[dict[str, Any]]:
         started = time.perf_counter()
-        found = super().attend(*args, **named)
+        found = super().on_report(*args, **named)
         self.spent += time.perf_counter() - started
         return found
 

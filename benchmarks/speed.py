@@ -67,7 +67,7 @@ def compiled(name: str) -> dict[str, Any]:
     eager, fast = engine_step(CASES[name]), engine_step(CASES[name])
     eager()
     trainer, told = fast(), list[str]()
-    seconds = trainer.compiled.compile(trainer.state, trainer.turns, trainer.precision.name, told.append)
+    seconds = trainer.compiled.compile(trainer.state, trainer.rehearse, trainer.precision.name, told.append)
     ratios = [per_second(fast, 2.0) / per_second(eager, 2.0) for _ in range(5)]
     return {
         "networks": trainer.compiled.names,

@@ -73,7 +73,7 @@ def worker(name: str, count: str) -> None:
     runtime.keep_freed_memory()
     step, made = engine_step(CASES[name]), 0
     chosen = ChosenThreads(runtime.read_threads(count))
-    chosen.recall(list)
+    chosen.restore(list)
     trainer = step()
     print("ready", flush=True)
     for line in sys.stdin:
@@ -82,7 +82,7 @@ def worker(name: str, count: str) -> None:
             # The thread that asks is the one that trains, as in the loop.
             if count == "auto":
                 position = trainer.stages[-1]
-                chosen.attend(made, made, position.name, _rehearsal(trainer))
+                chosen.before_step(made, made, position.name, _rehearsal(trainer))
             with chosen.clocked():
                 step()
             made += 1
@@ -94,8 +94,7 @@ def _rehearsal(trainer: Any) -> Callable[[], None]:
 
     def rehearse() -> None:
         with trainer.state.unchanged():
-            for _ in trainer.turns(locate(trainer.stages, trainer.state.step)):
-                pass
+            trainer.rehearse(locate(trainer.stages, trainer.state.step))
 
     return rehearse
 

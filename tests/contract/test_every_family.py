@@ -193,16 +193,21 @@ def test_each_phase_moves_what_it_trains_and_nothing_else(name: str, preset: str
 class Rehearsing(Threads):
     """Threads that are looked at before every step."""
 
-    def attend(self, step: int, nimg: int, stage: str, rehearse: Callable[[], object]) -> list[dict[str, Any]]:
+    def before_step(self, step: int, nimg: int, stage: str, rehearse: Callable[[], object]) -> list[dict[str, Any]]:
         for _ in range(2):
             rehearse()
+            self.times += 1
         return []
+
+    times = 0
 
 
 @pytest.mark.parametrize(("name", "preset"), CASES)
 def test_timing_steps_leaves_no_trace_in_training(name: str, preset: str, tmp_path: Path) -> None:
     plain = run(name, preset, tmp_path / "plain", 7)
-    timed = run(name, preset, tmp_path / "timed", 7, threads=Rehearsing())
+    threads = Rehearsing()
+    timed = run(name, preset, tmp_path / "timed", 7, threads=threads)
+    assert threads.times == 14
     one, two = tensors(plain), tensors(timed)
     assert one.keys() == two.keys()
     assert [key for key in one if not torch.equal(one[key], two[key])] == []

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from saddlepoint._errors import CheckpointError, ConfigError, TrainingError
 from saddlepoint.data.feed import Feed
-from saddlepoint.engine import keeper
+from saddlepoint.engine import run_writer
 from saddlepoint.engine.checkpoint import list_checkpoints, newest_checkpoint
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
@@ -139,7 +139,7 @@ def test_divergence_is_noticed(tmp_path: Path) -> None:
 
 def test_training_goes_on_when_a_checkpoint_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    real, calls = keeper.write_checkpoint, []
+    real, calls = run_writer.write_checkpoint, []
 
     def flaky(*args: object) -> object:
         calls.append(1)
@@ -147,7 +147,7 @@ def test_training_goes_on_when_a_checkpoint_cannot_be_written(tmp_path: Path, mo
             raise CheckpointError("the checkpoint could not be written: no space left")
         return real(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(keeper, "write_checkpoint", flaky)
+    monkeypatch.setattr(run_writer, "write_checkpoint", flaky)
     run = trainer(scripted(), tmp_path, Observer(warn=said.append), steps=6, checkpoint_seconds=1e-9)
     assert run.train(points().stats).progress.step == 6
     assert len(said) == 2
@@ -178,7 +178,7 @@ def test_the_last_checkpoint_must_be_written(tmp_path: Path, monkeypatch: pytest
     def full(*args: object) -> None:
         raise CheckpointError("no space left")
 
-    monkeypatch.setattr(keeper, "write_checkpoint", full)
+    monkeypatch.setattr(run_writer, "write_checkpoint", full)
     with pytest.raises(CheckpointError, match="no space left"):
         trainer(scripted(), tmp_path, steps=3).train(points().stats)
 

@@ -102,28 +102,28 @@ def chooser(asked: int | None = None, most: int = 2, **more: object) -> tuple[Ch
     torch.set_num_threads(most)
     said: list[str] = []
     made = ChosenThreads(asked, say=said.append, **more)  # type: ignore[arg-type]
-    made.recall(list)
+    made.restore(list)
     return made, said
 
 
 def test_a_run_begins_with_the_fastest_number_and_its_log_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch, {1: 0.003, 2: 0.31})
     chosen, said = chooser()
-    (line,) = chosen.attend(0, 0, "main", machine.step)
+    (line,) = chosen.before_step(0, 0, "main", machine.step)
     assert line == {
         "step": 0, "nimg": 0, "event": "threads", "threads": 1, "step_seconds": {"1": 0.003, "2": 0.31},
     }  # fmt: skip
     assert torch.get_num_threads() == 1
     assert len(said) == 1
     assert said[0].startswith("threads: 1 (here a step takes 3.0 ms with 1, 310 ms with 2")
-    assert chosen.attend(1, 8, "main", machine.step) == []
+    assert chosen.before_step(1, 8, "main", machine.step) == []
 
 
 def go(chosen: ChosenThreads, machine: Machine, seconds: float, stage: str = "main") -> list[dict[str, object]]:
     """Train for some time on the machine's clock; return the log lines."""
     lines, until, step = list[dict[str, object]](), machine.now + seconds, 100
     while machine.now < until:
-        lines += chosen.attend(step, step, stage, machine.step)
+        lines += chosen.before_step(step, step, stage, machine.step)
         with chosen.clocked():
             machine.step()
         step += 1
@@ -160,7 +160,7 @@ def test_looks_take_a_hundredth_of_a_long_run_at_most(monkeypatch: pytest.Monkey
     until = machine.now + 1800
     while machine.now < until:
         before = machine.now
-        chosen.attend(made, made, "main", machine.step)
+        chosen.before_step(made, made, "main", machine.step)
         spent += machine.now - before
         with chosen.clocked():
             machine.step()
@@ -187,7 +187,7 @@ def test_a_number_that_was_asked_for_never_changes(monkeypatch: pytest.MonkeyPat
 def test_one_core_has_nothing_to_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch, {1: 0.003})
     chosen, said = chooser(most=1)
-    (line,) = chosen.attend(0, 0, "main", machine.step)
+    (line,) = chosen.before_step(0, 0, "main", machine.step)
     assert line == {"step": 0, "nimg": 0, "event": "threads", "threads": 1}
     assert machine.steps == said == []
 
@@ -214,7 +214,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
     def arrange(found: dict[int, int]) -> None:
         now = 0
 
-        def attend(self: ChosenThreads, step: int, *rest: object) -> list[dict[str, object]]:
+        def before_step(self: ChosenThreads, step: int, *rest: object) -> list[dict[str, object]]:
             nonlocal now
             now = step
             return real(self, step, *rest)  # type: ignore[arg-type]
@@ -223,12 +223,12 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
             step()
             return Look({n: 0.01 if n == found[now] else 0.02 for n in (1, 2)})
 
-        monkeypatch.setattr(ChosenThreads, "attend", attend)
+        monkeypatch.setattr(ChosenThreads, "before_step", before_step)
         monkeypatch.setattr(ChosenThreads, "_due", lambda self, stage: self.count is None or now in found)
         monkeypatch.setattr(threads, "look", find)
         torch.set_num_threads(2)
 
-    real = ChosenThreads.attend
+    real = ChosenThreads.before_step
     return arrange
 
 

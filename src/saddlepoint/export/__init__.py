@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from saddlepoint._errors import ConfigError, suggest
-from saddlepoint._files import hidden_beside, write_atomically
+from saddlepoint._files import hidden_beside
+from saddlepoint.export.files import Say
 from saddlepoint.run import Run, load
-
-Say = Callable[[str], None]
 
 FORMATS = ("onnx", "safetensors", "hub", "web")
 """What `export_run` can make."""
@@ -66,8 +63,3 @@ def export_run(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return final
-
-
-def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Write a description for people and programs."""
-    write_atomically(path, json.dumps(content, indent=1) + "\n")

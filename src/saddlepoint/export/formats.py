@@ -20,8 +20,8 @@ from saddlepoint._quoting import for_shell
 from saddlepoint._types import from_bytes
 from saddlepoint.engine.folder import RunFolder
 from saddlepoint.evaluate import read_results
-from saddlepoint.export import Say, write_json
 from saddlepoint.export.describe import describe, public_config
+from saddlepoint.export.files import Say, write_json
 from saddlepoint.run import Run
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.engine.runtime import seed_for
-from saddlepoint.export import Say
+from saddlepoint.export.files import Say
 from saddlepoint.run import Run
 
 SAMPLES = 256

@@ -1,0 +1,17 @@
+"""What all formats of an export share: who hears of the work, and how a description is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from saddlepoint._files import write_atomically
+
+Say = Callable[[str], None]
+"""Receives one line for each part of the work."""
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write a description for people and programs."""
+    write_atomically(path, json.dumps(content, indent=1) + "\n")
