@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import MARKER
 
 import saddlepoint
 from saddlepoint._errors import DataError
@@ -161,6 +162,36 @@ def test_a_scan_is_not_hidden_by_what_looks_like_an_end(monkeypatch: pytest.Monk
     monkeypatch.setattr(headers, "_MOST_SEGMENTS", 50)
     with pytest.raises(DataError, match="more than 50 segments"):
         open_image(data[:2] + 50 * b"\xff\xfe\x00\x02" + data[2:], "a.jpg")
+
+
+def test_the_head_of_a_jpeg_is_gone_through_as_pillow_does() -> None:
+    """Pillow passes over what is no segment byte by byte, and puts EXIF together piece by piece."""
+    assert {mark & 255 for mark, (_, _, read) in MARKER.items() if read is None} == {*range(0xD0, 0xD8), *headers.BARE}
+    photo = _encoded(Image.fromarray(pictures(1, 64)[0]), "JPEG")
+    start, rest = photo[:20], photo[20:]  # JFIF's segment; Pillow wants it to begin at once
+    assert rest[0] == 0xFF
+    for between in (b"\xff", b"\0", b"\xff\xd8", b"\xff\0", b"\xff\xd9", b"\xff\xd1"):
+        assert open_image(start + 1000 * between + rest, "x").size == (64, 64)
+        with pytest.raises(Unreadable, match="not an image"):
+            open_image(start + 200_000 * between + rest, "x")
+    piece = b"\xff\xe1\x00\x0aExif\0\0ab"
+    assert open_image(start + 100 * piece + rest, "x").size == (64, 64)
+    with pytest.raises(DataError, match="EXIF in more than 100 pieces"):
+        open_image(start + 101 * piece + rest, "x")
+    hidden = b"\xff\xd8\x00\x0a" + piece  # the second mark has no length that would lead past the EXIF
+    assert [mark for mark, _ in headers.segments_of(start + hidden + rest)][:2] == [0xE0, 0xE1]
+    assert [Image.open(io.BytesIO(start + hidden + rest)).info["exif"]] == [b"Exif\0\0ab"]
+
+
+@pytest.mark.parametrize("kind", [b"P1", b"P2", b"P3"])
+def test_remarks_in_a_picture_of_text_are_counted_first(kind: bytes) -> None:
+    """Four megabytes of them took Pillow half a minute, the square of their number in each block."""
+    top, most = b"" if kind == b"P1" else b"255\n", headers._MOST_REMARKS
+    values = b"1 " * (64 * (3 if kind == b"P3" else 1))
+    fine = kind + b"\n# by hand\n8 8\n" + top + (most - 1) * b"#\n" + values
+    assert decode(open_picture(fine, "x"), Counter()).size == (8, 8)
+    with pytest.raises(DataError, match=r"10,001 remarks, more than 10,000.*save it again"):
+        open_picture(fine + b"#\n", "x")
 
 
 def _overlapping(tags: int, size: int) -> bytes:
