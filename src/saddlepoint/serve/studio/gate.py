@@ -132,7 +132,7 @@ def refusal(scope: Scope) -> tuple[int, str] | None:
     if scope["method"] not in ("GET", "HEAD") and not (scope["method"] == "POST" and path.startswith((LIVE, BRING))):
         return 405, f"{scope['method']} is not answered here"
     if embeds(headers):
-        return 403, "pages of other origins may link to the studio, but load nothing from it"
+        return 403, "pages of others may link to the studio, but load nothing from it: open it in a tab of its own"
     if too_large := _too_large(scope["method"], path, headers):
         return too_large
     return None if path.startswith(ASSETS) or has_room() else (503, f"{MOST_PAGES} pages are open already")
