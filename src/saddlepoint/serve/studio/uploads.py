@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import re
@@ -89,9 +88,6 @@ class Uploads:
         self._check(ticket, size)
         if self.root.exists() and not plain_folder(self.root):
             raise ConfigError(f"'{self.root}' is a link to another place: nothing is written there; remove it")
-        if not self._swept:
-            self._swept = True
-            await asyncio.to_thread(self._sweep)
         target.parent.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(ticket.folder).free - size < LEFT_FREE:
             raise DataError("the disk is nearly full: make room, or give the path of the data instead")
@@ -102,7 +98,10 @@ class Uploads:
                 file.write(piece)
 
     def _sweep(self) -> None:
-        """Remove what came to a studio that was killed since: folders in which nothing has changed for a day."""
+        """Remove what came to a studio that was killed since: folders in which nothing has changed for a day; once."""
+        if self._swept:
+            return
+        self._swept = True
         for folder in self.root.glob(".*"):
             with contextlib.suppress(OSError):
                 if _WORD.fullmatch(folder.name) and plain_folder(folder) and folder.name[1:] not in self._tickets:
@@ -150,6 +149,7 @@ class Uploads:
             return kept
         finally:
             shutil.rmtree(ticket.folder, ignore_errors=True)
+            self._sweep()
 
     def read(self, word: str) -> list[tuple[str, bytes]]:
         """Return (name, content) of what came with a word, and keep none of it."""
@@ -159,6 +159,7 @@ class Uploads:
             return [(path.name, path.read_bytes()) for path in found]
         finally:
             self.drop(word)
+            self._sweep()
 
     def drop(self, word: str) -> None:
         """Forget a word, and what came with it."""
