@@ -358,10 +358,11 @@ def fits_of_zeros(root: Path) -> tuple[Path, dict[str, Any]]:
 @case
 def dicom_of_zeros(root: Path) -> tuple[Path, dict[str, Any]]:
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
+    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
     data = FileDataset(str(root / "a.dcm"), {}, file_meta=meta, preamble=bytes(128))
     data.Rows = data.Columns = 3000
     data.SamplesPerPixel, data.BitsAllocated, data.BitsStored, data.HighBit = 1, 8, 8, 7

@@ -87,9 +87,10 @@ def test_the_layout_of_a_snapshot_is_not_trusted(wrong: dict[str, object], tmp_p
 
 def test_pixels_are_checked_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     flat, deep = png(np.zeros((40, 40), np.uint8)), png(np.zeros((40, 40), np.uint16))
+    webp = png(np.zeros((40, 40, 3), np.uint8), "WEBP")
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("it was decoded"))
-    for data, name, most in ((flat, "MOST_PIXELS", 1599), (deep, "MOST_DEEP_PIXELS", 1599)):
-        monkeypatch.setattr(limits, name, most)
+    for data, name in ((flat, "MOST_PIXELS"), (deep, "MOST_DEEP_PIXELS"), (webp, "MOST_WEBP_PIXELS")):
+        monkeypatch.setattr(limits, name, 1599)
         with pytest.raises(DataError, match=r"x declares 40x40 pixels, and at most 1,599 .* scale it down"):
             open_picture(data, "x")
     monkeypatch.setattr(limits, "MOST_PIXELS", 1600)

@@ -20,6 +20,8 @@ MOST_PIXELS = 50 * 10**6
 """Pixels of one picture, page or frame; beyond, as many as its file has bytes: little packing is a proof of honesty."""
 MOST_DEEP_PIXELS = 16 * 10**6
 """The same for pictures of more than 8 bits, whose values take several copies in wider types."""
+MOST_WEBP_PIXELS = 30 * 10**6
+"""The same for WebP, whose decoder holds a picture three times in four bytes a pixel."""
 OWN_PIXELS = 2**27
 """Pixels of a grid of samples that saddlepoint wrote itself ..."""
 OWN_BYTES = 2**28

@@ -112,7 +112,9 @@ def check_decoded(image: Image.Image, size: int) -> None:
 
 
 def _most_of(image: Image.Image) -> int:
-    return limits.MOST_DEEP_PIXELS if is_wide(image) or image.format in _WIDE else limits.MOST_PIXELS
+    if is_wide(image) or image.format in _WIDE:
+        return limits.MOST_DEEP_PIXELS
+    return limits.MOST_WEBP_PIXELS if image.format == "WEBP" else limits.MOST_PIXELS
 
 
 def _scans(image: Image.Image) -> int:
