@@ -19,6 +19,21 @@ DEEPEST = 100
 """Lists and objects in one another that are read."""
 
 
+_LONGEST_SUFFIX, _LONGEST_PART = 20, 100
+
+
+def hidden_beside(path: Path, suffix: str = "") -> Path:
+    """Return a path in the same folder that nobody can foresee, hidden, for what takes the place of `path` in the end.
+
+    It begins like the name, and is short enough for any file system, however long that is.
+
+    >>> hidden_beside(Path("runs/a.png"), ".png").name[:7], len(hidden_beside(Path("a" * 255)).name)
+    ('.a.png-', 134)
+    """
+    begin = path.name.encode(errors="ignore")[:_LONGEST_PART].decode(errors="ignore")
+    return path.with_name(f".{begin}-{uuid.uuid4().hex}{suffix}")
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old content or the new, never a part: temporary file, fsync, rename.
 
@@ -26,7 +41,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         path: of the file; its folder must be there.
         content: text, which is written as UTF-8, or bytes.
     """
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    temporary = hidden_beside(path)
     try:
         with open(temporary, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
@@ -48,7 +63,7 @@ def written(path: Path) -> Iterator[Path]:
     Args:
         path: of the file; its folder must be there. The other name has the same ending.
     """
-    temporary = path.with_name(f".{path.stem[:100]}-{uuid.uuid4().hex}{path.suffix}")
+    temporary = hidden_beside(path, path.suffix if len(path.suffix) < _LONGEST_SUFFIX else "")
     try:
         yield temporary
         os.replace(temporary, path)

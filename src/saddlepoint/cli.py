@@ -365,6 +365,8 @@ def evaluate(
             raise ConfigError(f"a run is measured against the data it was trained on; leave out --{wrong}")
         assert run is not None
         loaded = runs.load(find_run(run, where), device=device, averaged=not raw, data=data)
+        if out is None:
+            loaded.check_report_place()
         with Measuring(quiet=quiet) as shown:
             report = loaded.evaluate(
                 protocol,
@@ -390,6 +392,7 @@ def _measure(run: Any, seed: int, *, quiet: bool = False, threads: int | str | N
     """Measure a run by all that fits, print the figures, and return the path of the report."""
     from saddlepoint.display import Measuring
 
+    run.check_report_place()
     with Measuring(quiet=quiet) as shown:
         report = run.evaluate(seed=seed, say=shown.say, detail=shown.detail, partial=True, threads=threads)
     page: Path = run.save_report(report)

@@ -480,6 +480,14 @@ class Run:
         first = (f"{early[:1].upper()}{early[1:]}.",) if early else ()
         return dataclasses.replace(report, limits=(*first, *report.limits))
 
+    def check_report_place(self) -> None:
+        """Refuse a run whose report would be written elsewhere, before the long work of measuring.
+
+        Raises:
+            CheckpointError: if ``report/`` is a link, or the figures in it are.
+        """
+        RunFolder(self.path).refuse_links(("report", "report/metrics.jsonl"))
+
     def save_report(self, report: Report, folder: str | Path | None = None) -> Path:
         """Write ``metrics.jsonl`` (one line a protocol is added) and ``index.html``; return the page's path.
 

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from saddlepoint import jobs
 from saddlepoint._errors import CheckpointError, ConfigError, SaddlepointError
-from saddlepoint._files import parse_json, read_end, read_json, write_atomically
+from saddlepoint._files import hidden_beside, parse_json, read_end, read_json, write_atomically
 from saddlepoint.engine.folder import MEASURING, RunFolder, is_sound, snapshots_in
 from saddlepoint.engine.lookup import check_name, runs_folder
 
@@ -243,7 +242,7 @@ def remove_run(root: str | Path, name: str) -> None:
         path.unlink()
         return
     # Renamed first: what a full disk or a killed process leaves half removed is no run any more.
-    gone = path.with_name(f".removed-{path.name}-{uuid.uuid4().hex[:8]}")
+    gone = hidden_beside(path)
     os.rename(path, gone)
     shutil.rmtree(gone)
 

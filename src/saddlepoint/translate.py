@@ -18,6 +18,7 @@ from saddlepoint._errors import ConfigError, DataError
 from saddlepoint._files import write_atomically
 from saddlepoint._quoting import for_file_names, for_shell, shortened
 from saddlepoint._types import from_bytes, to_bytes
+from saddlepoint.data import limits
 from saddlepoint.data.given import look_of
 from saddlepoint.data.images.decode import (
     Look,
@@ -30,7 +31,7 @@ from saddlepoint.data.images.decode import (
 from saddlepoint.data.images.opening import Unreadable
 from saddlepoint.data.images.shape import Colour, grounded, place_within, shape_to
 from saddlepoint.data.options import preparation_of
-from saddlepoint.data.sources.folder import walk
+from saddlepoint.data.sources.folder import picture_bytes, walk
 from saddlepoint.run import Run
 
 FORMATS = {
@@ -173,7 +174,7 @@ def _check_place(place: Path, originals: Collection[Path], overwrite: bool) -> N
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return picture_bytes(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
 
@@ -263,7 +264,10 @@ def _read(path: Path, look: Look) -> _Picture:
     if kind is None:
         raise Unreadable(f"not a picture that can be written again ({', '.join(FORMATS)})")
     with strict_pillow():
-        opened = open_picture(path.read_bytes(), path.name)
+        payload = picture_bytes(path)
+        if not payload and path.stat().st_size:
+            raise Unreadable(f"it has more than {limits.MOST_MEMBER:,} bytes, the most that a picture may have")
+        opened = open_picture(payload, path.name)
         # A camera's JPEG with a preview beside it is an MPO; with one frame it is a JPEG.
         if opened.format not in (kind, "MPO" if kind == "JPEG" else kind):
             raise Unreadable(f"it is {opened.format}, not {kind} as its name says; rename it")
@@ -271,7 +275,7 @@ def _read(path: Path, look: Look) -> _Picture:
             raise Unreadable("it holds several frames")
         profile = opened.info.get("icc_profile")
         image = decode(opened, Counter(), look)
-        layered = decode(open_picture(path.read_bytes(), path.name), Counter(), replace(look, alpha=True))
+        layered = decode(open_picture(payload, path.name), Counter(), replace(look, alpha=True))
         assert isinstance(image, Image.Image)
         assert isinstance(layered, Image.Image)
         alpha = _transparency(opened)

@@ -6,19 +6,22 @@ import ast
 import io
 import struct
 import tracemalloc
+import zipfile
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import MARKER
 
 import saddlepoint
 from saddlepoint._errors import DataError
 from saddlepoint.data import limits, load_dataset
 from saddlepoint.data.given import read_picture
+from saddlepoint.data.images import headers
 from saddlepoint.data.images.decode import decode, open_picture
-from saddlepoint.data.images.headers import check_directories, gif_frames
+from saddlepoint.data.images.headers import check_directories, gif_frames, scans_of
 from saddlepoint.data.images.opening import Unreadable, open_image
 from saddlepoint.explore import read_snapshot, save_snapshot
 from tests.unit.data_helpers import own_cache, pictures, png, write_folder  # noqa: F401
@@ -135,6 +138,63 @@ def test_scans_of_a_jpeg_count(monkeypatch: pytest.MonkeyPatch) -> None:
         open_picture(data, "x")
 
 
+def test_what_is_no_scan_of_a_jpeg_does_not_count() -> None:
+    """Telephones put a film of some megabytes behind a photograph; previews lie in its head."""
+    image = Image.fromarray(pictures(1, 64)[0])
+    photo, preview = _encoded(image, "JPEG"), _encoded(image, "JPEG", progressive=True)
+    film = np.random.default_rng(0).bytes(6_000_000)
+    assert film.count(b"\xff\xda") > limits.MOST_SCANS
+    assert open_image(photo + film, "a.jpg").size == (64, 64)
+    head = b"\xff\xe5" + (2 + 20 * len(preview)).to_bytes(2, "big") + 20 * preview
+    assert 20 * preview.count(b"\xff\xda") > limits.MOST_SCANS
+    assert open_image(photo[:2] + head + photo[2:], "a.jpg").size == (64, 64)
+    assert (scans_of(photo), scans_of(photo + film), scans_of(preview)) == (1, 1, preview.count(b"\xff\xda"))
+
+
+def test_a_scan_is_not_hidden_by_what_looks_like_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An end mark in a remark between scans is none; Pillow reads on, and so does the count."""
+    data = _encoded(Image.fromarray(pictures(1, 64)[0]), "JPEG", progressive=True)
+    second = data.index(b"\xff\xda", data.index(b"\xff\xda") + 2)
+    before = data.rindex(b"\xff\xc4", 0, second)
+    hiding = data[:before] + b"\xff\xfe\x00\x06\xff\xd9\xff\xd9" + data[before:]
+    assert np.array_equal(Image.open(io.BytesIO(hiding)), Image.open(io.BytesIO(data)))
+    assert scans_of(hiding) == scans_of(data) > 2
+    assert scans_of(data[:second] + b"\xff\x02\xff\xff" + data[second:]) == scans_of(data)
+    monkeypatch.setattr(headers, "_MOST_SEGMENTS", 50)
+    with pytest.raises(DataError, match="more than 50 segments"):
+        open_image(data[:2] + 50 * b"\xff\xfe\x00\x02" + data[2:], "a.jpg")
+
+
+def test_the_head_of_a_jpeg_is_gone_through_as_pillow_does() -> None:
+    """Pillow passes over what is no segment byte by byte, and puts EXIF together piece by piece."""
+    assert {mark & 255 for mark, (_, _, read) in MARKER.items() if read is None} == {*range(0xD0, 0xD8), *headers.BARE}
+    photo = _encoded(Image.fromarray(pictures(1, 64)[0]), "JPEG")
+    start, rest = photo[:20], photo[20:]  # JFIF's segment; Pillow wants it to begin at once
+    assert rest[0] == 0xFF
+    for between in (b"\xff", b"\0", b"\xff\xd8", b"\xff\0", b"\xff\xd9", b"\xff\xd1"):
+        assert open_image(start + 1000 * between + rest, "x").size == (64, 64)
+        with pytest.raises(Unreadable, match="not an image"):
+            open_image(start + 200_000 * between + rest, "x")
+    piece = b"\xff\xe1\x00\x0aExif\0\0ab"
+    assert open_image(start + 100 * piece + rest, "x").size == (64, 64)
+    with pytest.raises(DataError, match="EXIF in more than 100 pieces"):
+        open_image(start + 101 * piece + rest, "x")
+    hidden = b"\xff\xd8\x00\x0a" + piece  # the second mark has no length that would lead past the EXIF
+    assert [mark for mark, _ in headers.segments_of(start + hidden + rest)][:2] == [0xE0, 0xE1]
+    assert [Image.open(io.BytesIO(start + hidden + rest)).info["exif"]] == [b"Exif\0\0ab"]
+
+
+@pytest.mark.parametrize("kind", [b"P1", b"P2", b"P3"])
+def test_remarks_in_a_picture_of_text_are_counted_first(kind: bytes) -> None:
+    """Four megabytes of them took Pillow half a minute, the square of their number in each block."""
+    top, most = b"" if kind == b"P1" else b"255\n", headers._MOST_REMARKS
+    values = b"1 " * (64 * (3 if kind == b"P3" else 1))
+    fine = kind + b"\n# by hand\n8 8\n" + top + (most - 1) * b"#\n" + values
+    assert decode(open_picture(fine, "x"), Counter()).size == (8, 8)
+    with pytest.raises(DataError, match=r"10,001 remarks, more than 10,000.*save it again"):
+        open_picture(fine + b"#\n", "x")
+
+
 def _overlapping(tags: int, size: int) -> bytes:
     """Return a small TIFF whose private tags all point at the same bytes."""
     entries = [(256, 3, 1, 16), (257, 3, 1, 16), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8),
@@ -203,11 +263,26 @@ def test_a_later_page_may_not_be_larger(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_pixels_of_a_whole_set_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flat = np.zeros((100, 100), np.uint8)
     root = write_folder(tmp_path / "d", [np.roll(flat + (np.arange(100) == k), k) for k in range(20)])
-    monkeypatch.setattr(limits, "MOST_WORK", 50_000)
+    monkeypatch.setattr(limits, "MOST_WORK", 22_000)
     with pytest.raises(DataError, match=r"0007.png take .* million pixels .* scale pictures down first, or"):
         load_dataset(str(root))
     monkeypatch.setenv("SADDLEPOINT_LIMITS", "off")
     assert _rows(root) == 20
+
+
+def test_a_folder_may_hold_any_number_of_tiny_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred thousand sprites of 100 bytes: opening each takes longer than its bytes and pixels say."""
+    sprites = np.kron(np.eye(6, dtype=np.uint8)[:, None, :], np.full((1, 6, 1), 255, np.uint8))
+    root = write_folder(tmp_path / "d", [*sprites, *(255 - sprites)])
+    monkeypatch.setattr(limits, "MOST_WORK", 1000)
+    assert max(path.stat().st_size for path in root.rglob("*.png")) * limits.WORK_PER_BYTE < limits.WORK_OF_PICTURE
+    assert _rows(root) == 12
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for path in root.rglob("*.png"):
+            archive.write(path, path.name)
+    monkeypatch.setattr(limits, "WORK_PER_BYTE", 4)
+    with pytest.raises(DataError, match="million pixels"):
+        load_dataset(str(tmp_path / "a.zip"))
 
 
 def test_pictures_with_content_are_not_counted_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

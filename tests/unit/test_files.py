@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from saddlepoint._files import open_plain, plain_folder, read_end, read_json, read_plain
+from saddlepoint._files import open_plain, plain_folder, read_end, read_json, read_plain, write_atomically, written
 
 
 def _link(path: Path) -> None:
@@ -103,3 +103,16 @@ def test_a_linked_folder_is_not_plain(tmp_path: Path) -> None:
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 255, "\u00e9" * 127, "\U0001f600" * 62 + ".json", "a." + "b" * 253], ids=[*"1234"]
+)
+def test_names_of_any_length_that_a_disk_takes_are_written(name: str, tmp_path: Path) -> None:
+    """File systems take 255 bytes; the other name, under which a file is written first, may not be longer."""
+    write_atomically(tmp_path / name, "one")
+    assert (tmp_path / name).read_text() == "one"
+    with written(tmp_path / name) as place:
+        place.write_text("two")
+    assert (tmp_path / name).read_text() == "two"
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -74,6 +74,40 @@ def test_a_linked_folder_in_a_run_is_neither_cleaned_nor_written(name: str, run:
         saddlepoint.resume(run, steps=5)
 
 
+def test_a_run_with_a_linked_log_is_not_gone_on_with(run: Path, outside: Path) -> None:
+    """As stores of data versions link files: its lines would be lost, for no link is read, and be written anew."""
+    replaced(run / "log.jsonl", lambda path: path.symlink_to(outside / "file"))
+    with pytest.raises(CheckpointError, match=r"log.jsonl' is a link to another place.*put there what it leads to"):
+        saddlepoint.resume(run, steps=5)
+    assert (run / "log.jsonl").is_symlink()
+
+
+def test_a_report_that_would_lie_elsewhere_is_refused_before_measuring(
+    run: Path, outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command, and the studio."""
+    from typer.testing import CliRunner
+
+    from saddlepoint.cli import app
+    from saddlepoint.run import Run
+    from saddlepoint.serve.studio.desk import Desk
+    from saddlepoint.serve.studio.figures import MeasureButton
+
+    monkeypatch.setattr(Run, "evaluate", lambda *words, **more: pytest.fail("it is measured"))
+    replaced(run / "report", lambda path: path.symlink_to(outside / "folder"))
+    found = CliRunner().invoke(app, ["evaluate", str(run)])
+    assert isinstance(found.exception, CheckpointError)
+    assert "report' is a link to another place" in str(found.exception)
+    button = MeasureButton.__new__(MeasureButton)
+    button.desk, button.name = Desk(run.parent), run.name
+    with pytest.raises(CheckpointError, match="report' is a link to another place"):
+        button.measured(saddlepoint.load(run), print)
+    replaced(run / "report", Path.mkdir)
+    (run / "report" / "metrics.jsonl").symlink_to(outside / "file")
+    with pytest.raises(CheckpointError, match=r"report/metrics.jsonl' is a link to another place"):
+        button.measured(saddlepoint.load(run), print)
+
+
 def test_a_checkpoint_is_not_written_through_a_link(tmp_path: Path, made: Path, outside: Path) -> None:
     checkpoint = read_checkpoint(made / "checkpoints" / "step00000003")
     (tmp_path / "checkpoints").symlink_to(outside / "folder")

@@ -162,18 +162,33 @@ def port(request: pytest.FixtureRequest, digits: Service) -> Iterator[int]:
         (HEAD + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400),
         (HEAD + b"Content-Length: -1\r\n\r\n", 400),
         (b"GET / HTTP/x\r\n\r\n", 400),
+        (2 * b"\r\n" + HEAD + b"\r\n", 400),
+        (100_000 * b"\r\n", 400),
+        (b"\n" + HEAD + b"\r\n", 400),
     ],
 )
 def test_a_head_beyond_its_limits_is_refused(port: int, words: bytes, status: int) -> None:
     answer = said(port, words)
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
     assert answer.count(b"HTTP/1.1") == 1
+    assert status == 400 or b"x-content-type-options: nosniff\r\n" in answer
     assert httpx.get(f"{HOME}:{port}/health").status_code == 200
 
 
 def test_a_head_within_its_limits_is_read(port: int) -> None:
     fields = b"".join(b"X-%d: %s\r\n" % (k, b"a" * 600) for k in range(98))
     assert said(port, HEAD + b"Connection: close\r\n" + fields + b"\r\n").startswith(b"HTTP/1.1 200 ")
+
+
+def test_one_blank_line_before_a_request_is_passed_over(port: int) -> None:
+    """RFC 9112, 2.2; some clients end a body with one. Also where its halves come one after the other."""
+    one = HEAD + b"\r\n"
+    answer = said(port, b"\r\n" + one + b"\r\n" + HEAD + b"Connection: close\r\n\r\n")
+    assert re.findall(rb"HTTP/1.1 (\d+) ", answer) == [b"200", b"200"]
+    talk = connected(port, b"\r")
+    time.sleep(0.05)
+    talk.sendall(b"\n" + HEAD + b"Connection: close\r\n\r\n")
+    assert heard(talk).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("base", PARSERS)
@@ -650,6 +665,33 @@ def test_the_studio_has_the_limits_of_connections(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(pages, "make_app", lambda *words: None)
     studio.open_studio(tmp_path, port=0, show=False)
     assert isinstance(configs[0].http.wire, Wire)
+    assert configs[0].http.wire.upload > 0
+
+
+@pytest.mark.parametrize("base", PARSERS)
+def test_a_body_comes_at_a_pace(base: Any) -> None:
+    """By bytes since the last look, not by the time of all."""
+
+    async def size(scope: Any, receive: Any, send: Any) -> None:
+        length, more = 0, True
+        while more and (message := await receive())["type"] == "http.request":
+            length, more = length + len(message["body"]), message["more_body"]
+        if not more:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+            await send({"type": "http.response.body", "body": b"%4d" % length})
+
+    wire = Wire(patience=0.3, upload=1000)
+    config = uvicorn.Config(size, http=bounded(wire, base), lifespan="off", log_level="error")
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4000\r\n\r\n"
+    with listening(uvicorn.Server(config)) as port:
+        steady, slow = connected(port, head), connected(port, head)
+        for _ in range(10):
+            steady.sendall(b"a" * 400)
+            with contextlib.suppress(OSError):
+                slow.sendall(b"a")
+            time.sleep(0.1)
+        assert heard(steady).endswith(b"4000")
+        assert heard(slow) == b""
 
 
 @pytest.mark.parametrize("base", PARSERS)

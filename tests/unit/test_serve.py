@@ -7,10 +7,12 @@ import base64
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import re
 import select
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -32,7 +34,7 @@ from saddlepoint.run import Run
 from saddlepoint.serve.api import check_origin
 from saddlepoint.serve.api.app import make_app
 from saddlepoint.serve.api.batching import Batcher, Full
-from saddlepoint.serve.api.guard import Limits
+from saddlepoint.serve.api.guard import Limits, access_line
 from saddlepoint.serve.api.patience import make_server
 from saddlepoint.service import Rows, Service
 from tests.contract.presets import untrained
@@ -316,6 +318,13 @@ def test_answers_are_logged_a_line_each(digits: Service) -> None:
     assert not any("\n" in line or "hidden" in line for line in lines)
 
 
+def test_a_client_is_one_word_of_the_log() -> None:
+    """What a proxy on this machine calls its client is any text: here it would be a line of its own."""
+    scope = {"client": ("1.2.3.4 GET /b 200\n\x1b[2J" + "x" * 99, 0), "method": "GET", "path": "/a"}
+    line = access_line(scope, 200, 7, 0.001)
+    assert line.split(" ")[1:] == ["1.2.3.4?GET?/b?200??[2J" + "x" * 37, "GET", "/a", "200", "7", "B", "1", "ms"]
+
+
 def test_only_who_knows_the_token_is_let_in(digits: Service) -> None:
     with client(digits, token="secret", hosts=None) as ask:
         assert ask("POST", "/v1/sample", json={}).status_code == 401
@@ -429,6 +438,31 @@ def test_a_request_that_fails_harms_no_other() -> None:
     assert isinstance(third, ZeroDivisionError)
     assert np.array_equal(first, fourth)
     assert batcher.waiting == 0
+    batcher.close()
+
+
+def test_one_client_has_half_of_the_queue() -> None:
+    slow = Slow(run_of("gan", "mnist"), 4)
+    batcher = Batcher(slow, most_waiting=8)
+
+    async def scenario() -> None:
+        def ask(n: int, peer: str) -> Any:
+            return batcher.submit(n, lambda: slow.rows(n, seed=n), lambda samples: samples, peer)
+
+        tasks = [asyncio.create_task(ask(n, "a")) for n in (2, 2)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(Full, match="4 rows are waiting for you already, and one client may have half"):
+            await ask(1, "a")
+        tasks.append(asyncio.create_task(ask(4, "b")))
+        await asyncio.sleep(0.05)
+        with pytest.raises(Full, match="8 rows are waiting already"):
+            await ask(1, "c")
+        slow.gate.set()
+        assert [len(x) for x in await asyncio.gather(*tasks)] == [2, 2, 4]
+        assert len(await ask(6, "a")) == 6, "more than half where none of one's own wait"
+
+    asyncio.run(scenario())
+    assert (batcher.waiting, batcher._of) == (0, {})
     batcher.close()
 
 
@@ -586,6 +620,52 @@ def test_pictures_are_read_safely() -> None:
     assert pictures_of([base64.b64encode(b"abc").decode()]) == [("picture 0", b"abc")]
     with pytest.raises(DataError, match="no base64"):
         pictures_of(["../../etc/passwd"])
+
+
+_OPENED: list[str] | None = None
+"""Names of files that are opened, while it is a list: by Python or by a library that tells Python."""
+
+
+def _hear(event: str, words: tuple[Any, ...]) -> None:
+    if event in ("open", "os.listdir", "os.scandir", "socket.connect") and _OPENED is not None:
+        _OPENED.append(f"{event} {words[0]!r}")
+
+
+@pytest.mark.parametrize(
+    ("family", "preset", "paths"),
+    [
+        ("cgan", "mnist", ("sample", "interpolate")), ("timegan", "increments", ("series",)),
+        ("stargan", "tiny-32", ("translate",)),
+    ],
+)  # fmt: skip
+def test_names_in_requests_reach_no_file(
+    family: str, preset: str, paths: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a field holds, a path or an address of a picture that is there: it is text, and nothing is opened."""
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (32, 32)).save(secret)
+    monkeypatch.chdir(tmp_path)
+    packed = base64.b64encode(secret.read_bytes()).decode()
+    names = [str(secret), secret.name, f"../{tmp_path.name}/secret.png", secret.as_uri(), f"/{tmp_path.name}/secret"]
+    names += [f"data:image/png;base64,{packed}", "data:image/svg+xml,<svg/>", "data:text/plain,secret.png"]
+    names += ["http://127.0.0.1:9/secret.png", "hf:owner/secret", "~/secret.png", "secret.png\0", "secretpngAAA"]
+    fields = ("label", "format", "seed", "seeds", "n", "pictures", "path")
+    monkeypatch.setitem(globals(), "_OPENED", None)
+    sys.addaudithook(_hear)
+    with client(Service(run_of(family, preset), batch=4)) as ask:
+        for path in paths:
+            fine = {"translate": {"pictures": [packed]}, "interpolate": {"seeds": [1, 2]}}.get(path, {})
+            assert ask("POST", f"/v1/{path}", json=fine).status_code == 200  # what is loaded once is loaded
+            ask("GET", f"/v1/{path}", params={"seed": "x"})
+            heard: list[str] = []
+            monkeypatch.setitem(globals(), "_OPENED", heard)
+            for name, field in itertools.product(names, fields):
+                for value in (name, [name, name]):
+                    answer = ask("POST", f"/v1/{path}", json={**fine, field: value})
+                    assert answer.status_code == 422, (path, field, value)
+                assert field != "label" or ask("GET", f"/v1/{path}", params={field: name}).status_code in (405, 422)
+            monkeypatch.setitem(globals(), "_OPENED", None)
+            assert heard == []
 
 
 @pytest.mark.slow

@@ -193,7 +193,9 @@ def test_runs_are_renamed_tagged_and_removed(finished: Path, tmp_path: Path) -> 
     copied(finished, tmp_path / "two")
     with pytest.raises(ConfigError, match="is there already"):
         rename_run(tmp_path, "two", "best of all")
-    remove_run(tmp_path, "two")
+    copied(finished, tmp_path / ("long" * 63))  # of 255 bytes that a name may have
+    for name in ("two", "long" * 63):
+        remove_run(tmp_path, name)
     assert [path.name for path in tmp_path.iterdir()] == ["best of all"]
 
 

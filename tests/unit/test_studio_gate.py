@@ -71,8 +71,46 @@ def test_of_two_origins_or_hosts_none_is_believed() -> None:
         headers += [(name, value) for name, value in headers if name == twice]
         assert gate.refusal({**scope, "headers": headers}) == (
             403,
-            "the studio answers its own pages only, none of another origin",
+            gate._FOREIGN,
         )
+
+
+def test_a_file_that_is_cut_off_is_an_answer_and_no_error(tmp_path: Path) -> None:
+    """As an error it would be a line in the terminal for each visitor who leaves."""
+    path, words = "/bring/none", []
+
+    async def gone() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def told(message: Any) -> None:
+        words.append(message)
+
+    with TestClient(make_app(tmp_path), base_url=OWN) as client:
+        found = re.search(r'data-ticket=.{0,2}"([\w-]+)', client.get("/train").text)
+        assert found is not None
+        path = f"/bring/{found[1]}"
+        headers = [(b"host", HOST.encode()), (b"content-length", b"9")]
+        scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"path=a",
+                 "headers": headers, "http_version": "1.1", "scheme": "http", "server": ("localhost", 8017),
+                 "client": ("127.0.0.1", 1), "root_path": ""}  # fmt: skip
+        asyncio.run(client.app(scope, gone, told))  # type: ignore[arg-type]
+    assert words[0]["status"] == 400
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "own"),
+    [
+        ("https://lab.example", "lab.example", True), ("https://lab.example", "lab.example:443", True),
+        ("http://LAB.example", "lab.example:80", True), ("http://[::1]:8017", "[::1]:8017", True),
+        ("http://127.0.0.1:9000", "127.0.0.1:9000", True),  # a port that was forwarded
+        ("https://lab.example", "lab.example:80", False), ("http://lab.example", "lab.example:443", False),
+        ("https://lab.example", "127.0.0.1:8017", False), ("https://lab.example", "", False),
+        ("https://", ":443", False), ("https://", "", False), ("https://lab.example:443", "lab.example", True),
+    ],
+)  # fmt: skip
+def test_the_usual_port_of_a_scheme_may_be_said(origin: str, host: str, own: bool) -> None:
+    """Proxies pass on the host with its port, or without."""
+    assert gate.is_foreign({b"origin": origin.encode(), b"host": host.encode()}) is not own
 
 
 @pytest.mark.parametrize(
@@ -162,7 +200,16 @@ def test_names_of_others_reach_nothing(tmp_path: Path) -> None:
 def test_the_cookie_goes_nowhere_else(tmp_path: Path) -> None:
     with TestClient(make_app(tmp_path, "10.0.0.1", "secret"), base_url="http://10.0.0.1") as client:
         answer = client.get("/lab?token=secret", follow_redirects=False)
-        assert (answer.status_code, answer.headers["location"]) == (307, "http://10.0.0.1/lab")
+        assert (answer.status_code, answer.headers["location"]) == (307, "./lab")
+        for asked, wanted in (
+            ("/?token=secret", "/"),
+            ("/lab?token=secret", "/lab"),
+            ("/run/a%2Fb:c%20d?token=secret", "/run/a%2Fb:c%20d"),
+            ("/compare?one=a&token=secret&two=b%2F", "/compare?one=a&two=b%2F"),
+            ("//evil.example/x?token=secret", "/evil.example/x"),
+        ):
+            sent = client.get(f"http://10.0.0.1{asked}", follow_redirects=False)
+            assert str(sent.url.join(sent.headers["location"])) == f"http://10.0.0.1{wanted}"
         kept = answer.headers["set-cookie"].lower()
         assert "httponly" in kept
         assert "samesite=strict" in kept
@@ -355,6 +402,10 @@ def test_pages_beyond_a_number_are_refused_until_others_are_closed(
     monkeypatch.setattr(gate, "MOST_PAGES", 3)
     assert [page.get("/lab").status_code for _ in range(5)] == [200, 200, 200, 503, 503]
     assert page.get("/favicon.ico").status_code == 200
+    there = len(Client.instances)
+    for name in ("snapshot/a", "thumbnail/a/b/c.png", "report/a/b", "bring/a/b", "_nicegui/none", "favicon.ico/a"):
+        assert page.get(f"/{name}").status_code in (404, 405)
+    assert len(Client.instances) == there, "what is no page is not answered with one"
     for client in Client.instances.values():
         client.created -= 6  # nobody connected in so many seconds
     assert page.get("/lab").status_code == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,6 +70,36 @@ def test_what_is_brought_follows_no_link_and_ends_with_its_word(tmp_path: Path) 
 
     with pytest.raises(ConfigError, match="load it again"):
         asyncio.run(brought.take(word, "a", left()))
+
+
+def test_what_came_to_a_studio_that_was_killed_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what another studio over the same runs gathers just now, what is kept, or what a link leads to."""
+    killed = Uploads(tmp_path / "up")
+    asyncio.run(killed.take(killed.ticket(), "a/b.png", pieces(b"x")))
+    asyncio.run(killed.take(word := killed.ticket(), "b.png", pieces(b"y")))
+    kept = killed.keep(word)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "up" / f".{'l' * 22}").symlink_to(tmp_path / "other")
+    (tmp_path / "up" / ".mine").mkdir()
+
+    def hidden() -> list[str]:
+        return sorted(path.name for path in (tmp_path / "up").glob(".*"))
+
+    before = hidden()
+
+    def opened() -> None:
+        other = Uploads(tmp_path / "up")
+        asyncio.run(other.take(word := other.ticket(), "a", pieces(b"z")))
+        other.read(word)
+
+    opened()
+    assert hidden() == before
+    later = time.time() + 2 * 24 * 3600
+    monkeypatch.setattr(uploads.time, "time", lambda: later)
+    opened()
+    assert hidden() == [f".{'l' * 22}", ".mine"]
+    assert kept.read_bytes() == b"y"
+    assert (tmp_path / "other").is_dir()
 
 
 def test_a_studio_starts_a_few_trainings_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

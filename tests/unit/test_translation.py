@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from saddlepoint import api, explore, pictures, sheets
 from saddlepoint._errors import ConfigError, DataError
 from saddlepoint.cli import app
-from saddlepoint.data import Truth, known_truth, load_dataset
+from saddlepoint.data import Truth, known_truth, limits, load_dataset
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.engine.runtime import stream
 from saddlepoint.evaluate import Subject, evaluate
@@ -397,6 +397,21 @@ def test_transparency_turns_with_the_picture(runs: dict[str, Run], tmp_path: Pat
     with Image.open(source / "a.png") as before, Image.open(tmp_path / "out" / "a.png") as after:
         assert np.array_equal(ImageOps.exif_transpose(before).getchannel("A"), after.getchannel("A"))
         assert ImageOps.exif_transpose(after).size == after.size
+
+
+def test_a_file_larger_than_any_picture_is_not_read(
+    runs: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file with holes may seem to have terabytes."""
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "a.png").write_bytes(png(drawn(1, 16, 3)[0]))
+    with (source / "b.png").open("wb") as file:
+        file.truncate(2**40)
+    monkeypatch.setattr(limits, "MOST_MEMBER", 10_000)
+    found = translate_folder(runs["stargan"], source, ["dog"], tmp_path / "out")
+    assert [path.name for path in found.written] == ["a.png"]
+    assert found.refused == (("b.png", "it has more than 10,000 bytes, the most that a picture may have"),)
 
 
 def test_a_link_that_leads_nowhere_is_named(runs: dict[str, Run], tmp_path: Path) -> None:

@@ -41,6 +41,9 @@ OWN_NAMES = ("checkpoints", "log.jsonl", "remedies.json", "samples")
 FOLDERS = ("checkpoints", "healthy", "samples", "remedies", "report", "pictures")
 """What a run folder may hold, written and cleaned by commands."""
 
+LOG = "log.jsonl"
+"""The log of a run, a line of JSON for each report."""
+
 MOST_LOG = 64 * 1024**2
 """Bytes of the end of a log that are read: 650 million images at a line each 10,000."""
 
@@ -103,17 +106,21 @@ class RunFolder:
                 raise CheckpointError(f"'{path}' cannot be written: {error.strerror}") from error
         return path
 
-    def refuse_links(self) -> None:
-        """Refuse a run whose folders lead elsewhere: what is written, set aside and removed here is the run's own.
+    def refuse_links(self, names: Sequence[str] = (*FOLDERS, LOG)) -> None:
+        """Refuse a run of which a part leads elsewhere: what is written, set aside and removed here is the run's own.
+
+        Args:
+            names: folders and files that will be written; those that training writes include the log, whose lines
+                before would be lost with the link.
 
         Raises:
             CheckpointError: naming the first one.
         """
-        for name in FOLDERS:
+        for name in names:
             if (self.path / name).is_symlink():
                 raise CheckpointError(
                     f"'{self.path / name}' is a link to another place; a run writes and removes files in its own "
-                    "folder only: move the folder itself there, or link to the whole run instead"
+                    "folder only: put there what it leads to, or link to the whole run instead"
                 )
 
     def read_config(self, follow: bool = False) -> dict[str, Any]:
@@ -163,7 +170,7 @@ class RunFolder:
     def read_log(self) -> list[dict[str, Any]]:
         """Return the log's lines, of one beyond 64 MB the last; one that was cut off or is damaged is left out."""
         try:
-            content = read_end(self.path / "log.jsonl", MOST_LOG)
+            content = read_end(self.path / LOG, MOST_LOG)
         except OSError:
             return []
         lines = []
@@ -176,7 +183,7 @@ class RunFolder:
     def append_log(self, line: Mapping[str, Any]) -> None:
         """Append one line to the log."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with open_plain(self.path / "log.jsonl", "ab") as file:
+        with open_plain(self.path / LOG, "ab") as file:
             end = file.seek(0, os.SEEK_END)
             try:
                 file.write(json.dumps(line).encode() + b"\n")
@@ -189,11 +196,11 @@ class RunFolder:
 
     def write_log(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Replace the whole log."""
-        write_atomically(self.path / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        write_atomically(self.path / LOG, "".join(json.dumps(line) + "\n" for line in lines))
 
     def truncate_log(self, step: int) -> None:
         """Drop lines after ``step``: the process that wrote them was killed before its next checkpoint."""
-        if os.path.lexists(self.path / "log.jsonl"):
+        if os.path.lexists(self.path / LOG):
             self.write_log([line for line in self.read_log() if line.get("step", 0) <= step])
 
     def recover(self, warn: Callable[[str], None]) -> Checkpoint | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from pathlib import Path
 
 from saddlepoint._errors import ConfigError, suggest
+from saddlepoint._files import hidden_beside
 from saddlepoint.export.files import Say
 from saddlepoint.run import Run, load
 
@@ -53,7 +53,7 @@ def export_run(
         raise ConfigError(f"'{final}' is there already; remove it, or choose another --out")
     if final.is_symlink():
         raise ConfigError(f"'{final}' is a link to another place; remove it, or choose another place with --out")
-    temporary = final.with_name(f".{final.name}-{uuid.uuid4().hex}")
+    temporary = hidden_beside(final)
     temporary.mkdir(parents=True)
     try:
         formats.WRITERS[kind](run, temporary, measure, say)

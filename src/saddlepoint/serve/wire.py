@@ -36,6 +36,8 @@ class Wire:
         fields: lines of the head.
         patience: seconds from the connection, or the last answer, to a whole head; and before a reader is slow.
         rate: bytes a second that a client must read of an answer, once the patience is over.
+        upload: bytes a second that a client must send of a body, counted over each ``patience``; 0: any. For a server
+            whose bodies may take hours; others give them a time as a whole.
         waiting: connections of one client that wait for what it has to send.
         connections: of all clients together.
     """
@@ -45,6 +47,7 @@ class Wire:
     fields: int = 100
     patience: float = 15.0
     rate: int = 64 * 1024
+    upload: int = 0
     waiting: int = 64
     connections: int = CONNECTIONS
 
@@ -144,9 +147,10 @@ class _Bounded:
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for a head."""
         self.held, self.seen, self.left = bytearray(), 0, 0
-        self.refused = self.upgraded = self.over = False
+        self.refused = self.upgraded = self.over = self.blank = False
         self.waiting: asyncio.TimerHandle | None = None
         self.reading: asyncio.TimerHandle | None = None
+        self.bringing: asyncio.TimerHandle | None = None
         self.since, self.full, self.read, self.answered = 0.0, 0, 0, None
         super().connection_made(transport)  # type: ignore[misc]
         transport.set_write_buffer_limits(64 * 1024)
@@ -163,6 +167,7 @@ class _Bounded:
         self.held.clear()
         self._stop_waiting()
         self._stop_reading()
+        self._stop_bringing()
         super().connection_lost(exc)  # type: ignore[misc]
 
     def data_received(self, data: bytes) -> None:
@@ -183,8 +188,10 @@ class _Bounded:
                 del self.held[: len(part)]
                 self.left -= len(part)
                 super().data_received(part)  # type: ignore[misc]
-                if not self.left and self.at_work:
-                    self.crowd.leave(self)
+                if not self.left:
+                    self._stop_bringing()
+                    if self.at_work:
+                        self.crowd.leave(self)
             elif self.at_work:
                 # A client that does not wait for its answer: the next request is looked at when this one is done.
                 if len(self.held) > self.wire.head:
@@ -199,7 +206,9 @@ class _Bounded:
         return self.cycle is not None and not self.cycle.response_complete
 
     def _take_head(self) -> bool:
-        """Pass a whole head on; return whether there was one."""
+        """Pass a whole head on; return whether to go on with what was held."""
+        if self.held[:1] in (b"\r", b"\n"):
+            return self._pass_blank_line()
         end = self.held.find(b"\r\n\r\n", max(0, self.seen - 3))
         size = len(self.held) if end < 0 else end + 4
         line = self.held.find(b"\n", 0, self.wire.line)
@@ -214,7 +223,7 @@ class _Bounded:
             return False
         head = bytes(self.held[:size])
         del self.held[:size]
-        self.seen = 0
+        self.seen, self.blank = 0, False
         if head.count(b"\n") != head.count(b"\r\n"):
             # One parser would see an end here where another sees none.
             return self._refuse(400, "Bad Request", "lines of the head must end in CR LF")
@@ -233,6 +242,18 @@ class _Bounded:
             sent = dict(self.cycle.scope["headers"]) if _LENGTH.search(head) else {}
             self.left = int(sent.get(b"content-length", b"0"))
             self._stop_waiting(leave=not self.left)
+            if self.left and self.wire.upload:
+                self._watch_body(self.left)
+        return True
+
+    def _pass_blank_line(self) -> bool:
+        """Leave out one blank line before a request, as RFC 9112 wants it; the parser would look at any number."""
+        if self.held == b"\r":
+            return False
+        if self.blank or self.held[:2] != b"\r\n":
+            return self._refuse(400, "Bad Request", "blank lines stand where a request should begin")
+        del self.held[:2]
+        self.blank = True
         return True
 
     def handle_websocket_upgrade(self, *words: Any) -> None:
@@ -253,7 +274,8 @@ class _Bounded:
         self.held.clear()
         body = f'{{"detail": "{detail}"}}'.encode()
         head = f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
+        head += "x-content-type-options: nosniff\r\nconnection: close\r\n\r\n"
+        self.transport.write(head.encode() + body)
         self.crowd.leave(self)
         self._stop_waiting()
         if self.transport.can_write_eof():
@@ -281,6 +303,22 @@ class _Bounded:
         if self.waiting is not None:
             self.waiting.cancel()
             self.waiting = None
+
+    def _watch_body(self, left: int) -> None:
+        """Look after a while whether enough of a body has come, of which so much was left."""
+
+        def look() -> None:
+            if left - self.left < self.wire.upload * self.wire.patience and not self.flow.read_paused:
+                self.transport.abort()
+            else:
+                self._watch_body(self.left)
+
+        self.bringing = self.loop.call_later(self.wire.patience, look)
+
+    def _stop_bringing(self) -> None:
+        if self.bringing is not None:
+            self.bringing.cancel()
+            self.bringing = None
 
     def pause_writing(self) -> None:
         """Begin to watch how fast the client reads."""

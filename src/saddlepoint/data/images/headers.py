@@ -6,15 +6,27 @@ frames to their end to count pages: a few megabytes can ask for hours and teraby
 
 from __future__ import annotations
 
+import re
 import struct
+from collections.abc import Iterator
 
 from saddlepoint.data import limits
 
 _UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
 """Bytes of one value of each type of a tag."""
 _SPARE = 1024**2
-SCAN = b"\xff\xda"
-"""Begins a scan of a JPEG: within one, 0xFF is always followed by 0 or a restart mark."""
+_MARK = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
+"""Begins a segment of a JPEG. Within a scan 0xFF is always followed by 0 or a restart mark; decoders pass over what is
+below 0xC0 there, without a length."""
+_SCAN, _END = 0xDA, 0xD9
+BARE = frozenset({0xC8, 0xD8, 0xD9, *range(0xF0, 0xFE)})
+"""Marks after which Pillow expects no length."""
+_MOST_PASSED, _MOST_EXIF = 100_000, 100
+"""Bytes between the segments of a JPEG, and segments of EXIF."""
+_MOST_REMARKS = 10_000
+"""Remarks in a picture that is written as text (PPM)."""
+_MOST_SEGMENTS = 100_000
+"""Segments of a JPEG: profiles and remarks in pieces of 64 KiB, tables of each scan."""
 
 
 class Costly(Exception):
@@ -25,7 +37,8 @@ def check_head(data: bytes) -> None:
     """Refuse a file whose head would be costly to open.
 
     Raises:
-        Costly: a JPEG with very many scans, a TIFF or EXIF whose tags overlap, or with very many pages.
+        Costly: a JPEG with very many scans, a TIFF or EXIF whose tags overlap, or with very many pages, a PPM with very
+            many remarks.
     """
     if data[:2] == b"\xff\xd8":
         _check_jpeg(data)
@@ -37,25 +50,72 @@ def check_head(data: bytes) -> None:
         _check_exif(_chunk(data, b"EXIF", 12, "<", 0))
     elif data[:4] == b"GIF8":
         gif_frames(data)
+    elif data[:2] in (b"P1", b"P2", b"P3") and (remarks := data.count(b"#")) > _MOST_REMARKS:
+        # Pillow copies what is left of a block for each.
+        raise Costly(f"a picture written as text, with {remarks:,} remarks, more than {_MOST_REMARKS:,}")
     elif data[4:8] == b"ftyp":
         _check_exif(_exif_of_boxes(data))
 
 
 def _check_jpeg(data: bytes) -> None:
     """Refuse more scans than any encoder writes, and tags that overlap."""
-    if (scans := data.count(SCAN)) > limits.MOST_SCANS * max(1, min(4, data.count(b"\xff\xd8\xff"))):
+    if (scans := scans_of(data)) > limits.MOST_SCANS:
         raise Costly(f"a JPEG of {scans:,} scans, more than {limits.MOST_SCANS}")
-    place, exif, others = 2, b"", list[bytes]()
-    while place + 4 <= len(data) and data[place] == 0xFF and data[place + 1] != 0xDA:
-        mark, size = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
-        segment = data[place + 4 : place + 2 + size]
+    exif, others = list[bytes](), list[bytes]()
+    for mark, segment in segments_of(data):
         if mark == 0xE1 and segment.startswith(b"Exif\0\0"):
-            exif += segment[6:]
+            exif.append(segment[6:])
         elif mark == 0xE2 and segment.startswith(b"MPF\0"):
             others.append(segment[4:])
-        place += 2 + size if mark != 0xFF else 1
-    for head in (exif, *others):
+        if len(exif) > _MOST_EXIF:
+            raise Costly(f"a JPEG with EXIF in more than {_MOST_EXIF} pieces")  # which Pillow puts together one by one
+    for head in (b"".join(exif), *others):
         _check_exif(head)
+
+
+def segments_of(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield marks and contents of a JPEG's segments before its first scan, as Pillow finds them.
+
+    Raises:
+        Costly: if there are very many.
+        ValueError: if very many bytes stand between them, which Pillow would pass over one by one.
+    """
+    place, passed, count = 2, 0, 0
+    while passed <= _MOST_PASSED:
+        found = _MARK.search(data, place)
+        passed += (len(data) if found is None else found.start()) - place
+        if found is None or (mark := data[found.end() - 1]) == _SCAN:
+            break
+        place = found.end()
+        if mark in BARE:
+            passed += 2
+            continue
+        size, count = max(2, int.from_bytes(data[place : place + 2], "big")), count + 1
+        if count > _MOST_SEGMENTS:
+            raise Costly(f"a JPEG of more than {_MOST_SEGMENTS:,} segments")
+        yield mark, data[place + 2 : place + size]
+        place += size
+    if passed > _MOST_PASSED:
+        raise ValueError(f"a JPEG with more than {_MOST_PASSED:,} bytes between its segments")
+
+
+def scans_of(data: bytes) -> int:
+    """Return how many scans a JPEG has until its end mark.
+
+    What follows is no part of it: telephones put a short film there, in which any bytes occur. Nor is what a segment
+    holds, such as a preview.
+
+    Raises:
+        Costly: if it has very many segments.
+    """
+    place, scans, segments = 2, 0, 0
+    while (mark := _MARK.search(data, place)) is not None and data[mark.end() - 1] != _END:
+        scans += data[mark.end() - 1] == _SCAN
+        segments += 1
+        if segments > _MOST_SEGMENTS:
+            raise Costly(f"a JPEG of more than {_MOST_SEGMENTS:,} segments")
+        place = mark.end() + max(2, int.from_bytes(data[mark.end() : mark.end() + 2], "big"))
+    return scans
 
 
 def _check_exif(head: bytes) -> None:

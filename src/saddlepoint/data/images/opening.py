@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saddlepoint._errors import DataError
 from saddlepoint.data import limits
-from saddlepoint.data.images.headers import SCAN, Costly, check_head
+from saddlepoint.data.images.headers import Costly, check_head, scans_of
 from saddlepoint.data.options import MIN_SIDE
 
 if TYPE_CHECKING:
@@ -31,11 +30,11 @@ class Unreadable(Exception):
     """A picture cannot be used; the text says why. Callers count these and go on."""
 
 
-def open_image(content: bytes | Path, origin: str, most_pixels: int | None = None) -> Image.Image:
+def open_image(content: bytes, origin: str, most_pixels: int | None = None) -> Image.Image:
     """Open a file of a picture without decoding it: own and foreign ones alike.
 
     Args:
-        content: of the file, or its path.
+        content: of the file.
         origin: name of the file or row, for messages.
         most_pixels: that it may have; None: as `limits` says.
 
@@ -46,11 +45,9 @@ def open_image(content: bytes | Path, origin: str, most_pixels: int | None = Non
         Unreadable: if it is not a picture of one of the kinds of `limits.PICTURE_KINDS`, or smaller than 4 pixels on a
             side.
         DataError: if it would be too costly to decode.
-        OSError: if a path cannot be read.
     """
     from PIL import Image
 
-    content = content.read_bytes() if isinstance(content, Path) else content
     try:
         check_head(content)
         with warnings.catch_warnings():
@@ -63,7 +60,7 @@ def open_image(content: bytes | Path, origin: str, most_pixels: int | None = Non
     except Exception as error:  # decoders of broken files raise anything, not OSError alone
         raise Unreadable("empty file" if not content else "not an image that can be read") from error
     if image.format in ("JPEG", "MPO"):
-        setattr(image, _SCANS, content.count(SCAN))
+        setattr(image, _SCANS, scans_of(content))
     check_pixels(image, origin, len(content), most_pixels)
     return image
 
@@ -178,12 +175,13 @@ class Work:
     """
 
     def __init__(self, size: int | None = None) -> None:
-        self.size, self.done, self.seen, self.unpacked = size, 0.0, 0, 0
+        self.size, self.done, self.seen, self.unpacked, self.files = size, 0.0, 0, 0, 0
 
     def file(self, payload: bytes | np.ndarray) -> None:
         """Count the bytes of a row."""
         if isinstance(payload, bytes):
             self.seen += len(payload)
+            self.files += 1
         else:
             self.unpacked += payload.nbytes
 
@@ -196,6 +194,8 @@ class Work:
         self.done += work
         size = self.seen + self.unpacked if self.size is None else self.size
         most = limits.MOST_WORK + limits.WORK_PER_BYTE * size
+        # Files that lie on the disk one by one are as many as they seem: opening them is nobody's bomb.
+        most += limits.WORK_OF_PICTURE * self.files if self.size is None else 0
         if self.done <= most or limits.lifted() or self.seen + self.unpacked == 0:
             return
         if not self.seen and self.unpacked <= limits.MOST_SPREAD * size:

@@ -110,6 +110,20 @@ Exact = Literal["bytes", "whole", "floats"]
 """What values a picture has: 0 to 255, other whole numbers, or numbers with decimals."""
 
 
+def check_held(path: Path, numbers: int, exact: Exact) -> None:
+    """Refuse pictures that are packed into far fewer bytes than they take, by what a header says.
+
+    Args:
+        path: of the file.
+        numbers: of all its pictures that are held at once.
+        exact: what they are; what is no byte is held in 4 to 8 of them.
+
+    Raises:
+        DataError: as `limits.check_unpacked`.
+    """
+    limits.check_unpacked(str(path), numbers * (1 if exact == "bytes" else 4), path.stat().st_size)
+
+
 def one_type(kinds: Iterable[Exact]) -> np.dtype:
     """Return the type that holds the values of all pictures of a set: one scale holds for all of them.
 

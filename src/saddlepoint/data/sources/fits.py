@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +17,21 @@ from saddlepoint.data.sources.extras import (
     Exact,
     arrange_files,
     as_stream,
+    check_held,
     check_room,
     guarded,
     listed,
     need,
     one_type,
+    unpacked,
     without_gaps,
 )
 from saddlepoint.data.sources.folder import Item, Source
 
 _KIND = "FITS"
+_BLOCK, _CARD, _END = 2880, 80, b"END".ljust(80)
+_MOST_PARTS, _MOST_CARDS = 10_000, 100_000
+"""Parts (HDUs) and lines of all headers of a file: each becomes an object of astropy's."""
 SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz")
 
 
@@ -99,7 +105,9 @@ def _notes(chosen: Sequence[_Chosen], options: Options) -> list[Note]:
 def _look(fits: Any, path: Path) -> _Chosen:
     found: _Chosen | None = None
     others: list[str] = []
-    with guarded(path, _KIND), fits.open(as_stream(path), memmap=False, lazy_load_hdus=False) as parts:
+    content = unpacked(path)
+    _check_headers(path, content)
+    with guarded(path, _KIND), fits.open(io.BytesIO(content), memmap=False, lazy_load_hdus=False) as parts:
         for number, part in enumerate(parts):
             header = part.header
             shape = tuple(int(side) for side in part.shape) if part.is_image else ()
@@ -109,11 +117,34 @@ def _look(fits: Any, path: Path) -> _Chosen:
                 continue
             planes = int(np.prod(shape[:-2], dtype=object))
             check_room(path, "the image", planes * shape[-2] * shape[-1] * 8)
+            check_held(path, planes * shape[-2] * shape[-1], _exact(header))
             found = _Chosen(number, (planes, shape[-2], shape[-1]), _exact(header), ())
     if found is None:
         raise DataError(f"{path} holds no image of two or more axes" + (f" ({listed(others)})" if others else "")
                         + "; tables of FITS are not read")  # fmt: skip
     return _Chosen(found.number, found.shape, found.exact, tuple(others))
+
+
+def _check_headers(path: Path, content: bytes) -> None:
+    """Refuse a file of very many parts, or of very long headers, before astropy makes objects of them.
+
+    Raises:
+        DataError: if there are more than `_MOST_PARTS`, or `_MOST_CARDS` lines in all of them.
+    """
+    parts = cards = 0
+    for start in range(0, len(content), _BLOCK):
+        if content[start : start + 8] not in (b"SIMPLE  ", b"XTENSION"):
+            continue
+        parts += 1
+        for place in range(start, len(content), _CARD):
+            cards += 1
+            if cards > _MOST_CARDS or content[place : place + _CARD] == _END:
+                break
+        if parts > _MOST_PARTS or cards > _MOST_CARDS:
+            raise DataError(
+                f"{path} holds more than {_MOST_PARTS:,} parts, or {_MOST_CARDS:,} lines in their headers; save the "
+                "image in a file of its own"
+            )
 
 
 def _exact(header: Any) -> Exact:

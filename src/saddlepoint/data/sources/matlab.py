@@ -24,6 +24,8 @@ _CLASSES: Mapping[int, str] = {
     6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8",
 }  # fmt: skip
 _COMPLEX = 0x0800
+_MOST_PARTS = 10_000
+"""Arrays and other parts of a file."""
 _HEAD = 4096
 """Bytes of a matrix in which its class, sides and name stand."""
 
@@ -67,7 +69,11 @@ def _matrices(path: Path, names: Sequence[str]) -> Iterator[tuple[_Head, np.ndar
         order = {b"IM": "<", b"MI": ">"}.get(header[126:128])
         if order is None:
             raise ValueError("it does not start like one of level 5")
+        count = 0
         while tag := file.read(8):
+            count += 1
+            if count > _MOST_PARTS:
+                raise ValueError(f"it has more than {_MOST_PARTS:,} parts")
             kind, size = (int(number) for number in np.frombuffer(tag, order + "u4"))
             left = path.stat().st_size - file.tell()
             if size > left:

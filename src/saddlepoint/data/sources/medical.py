@@ -17,6 +17,7 @@ from saddlepoint.data.sources.extras import (
     MOST_PIXELS,
     Exact,
     arrange_files,
+    check_held,
     check_room,
     guarded,
     listed,
@@ -146,7 +147,9 @@ def _header(pydicom: Any, path: Path) -> _Header | None:
         return None
     if min(sides) < 1 or frames < 1 or np.prod(sides, dtype=object) > MOST_PIXELS:
         return None
-    check_room(path, f"{frames:,} frames", int(np.prod(sides, dtype=object)) * frames * 8)
+    numbers = int(np.prod(sides, dtype=object)) * frames
+    check_room(path, f"{frames:,} frames", numbers * 8)
+    check_held(path, numbers, exact)
     with guarded(path, _DICOM):
         decoder = None if not syntax.is_compressed else pydicom.pixels.get_decoder(syntax)
         if decoder is not None and not decoder.is_available:
@@ -231,6 +234,7 @@ def _volume(nibabel: Any, path: Path) -> tuple[tuple[int, int, int, int], Exact]
     exact = "bytes" if kind == np.uint8 and steps == [1.0, 0.0] else exact
     full = (*shape, 1, 1)[: max(4, len(shape))]
     check_room(path, "the volume", int(np.prod(full[:3], dtype=object)) * 8)
+    check_held(path, int(np.prod(full[:3], dtype=object)), exact)
     return (full[0], full[1], full[2], int(np.prod(full[3:], dtype=object))), exact
 
 

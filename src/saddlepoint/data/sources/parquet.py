@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint._errors import DataError, suggest
+from saddlepoint._files import parse_json
 from saddlepoint.data import limits
 from saddlepoint.data.labels.values import MOST_ATTRIBUTES
 from saddlepoint.data.options import Options
@@ -218,7 +218,7 @@ def _layout(file: Path, options: Options | None) -> Layout:
     except (pa.ArrowException, OSError) as error:
         raise _damaged(file, error) from error
     try:
-        info = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        info = parse_json((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = info.get("info", {}).get("features", {})
     except (ValueError, AttributeError):
         features = {}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from saddlepoint._errors import DataError
+from saddlepoint._files import parse_json
 from saddlepoint.data import limits
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.options import Options
@@ -200,7 +201,7 @@ def _of_arrow(path: Path, options: Options) -> Opened:
             check_feather(path)
             table = feather.read_table(path, use_threads=False)
             _check_texts(path, table)
-        kept = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
+        kept = parse_json((table.schema.metadata or {}).get(b"pandas", b"{}"))
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         text = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path} cannot be read as {kind} ({text}); fetch it again") from error

@@ -24,6 +24,7 @@ from saddlepoint.serve.api.batching import Batcher, Ending, Full
 from saddlepoint.serve.api.flight import Flight
 from saddlepoint.serve.api.guard import Counts, Guard, Limits, prometheus
 from saddlepoint.serve.api.page import page
+from saddlepoint.serve.wire import peer_of
 from saddlepoint.service import Rows, Service
 
 Gone = Callable[[], bool]
@@ -151,13 +152,14 @@ class Server:
         # Beside the loop: megabytes of base64, and heads that were made to take long.
         self.looking = ThreadPoolExecutor(1, "pictures")
 
-    async def answer(self, n: int, kind: str, prepare: Callable[[Gone], Rows]) -> Response:
+    async def answer(self, n: int, kind: str, prepare: Callable[[Gone], Rows], request: Request) -> Response:
         """Compute ``n`` rows and send them.
 
         Args:
             n: rows.
             kind: of answer, such as png.
             prepare: draws the rows in the thread that computes; it is given what says whether nobody waits any more.
+            request: that is answered; rows of one client are counted.
 
         Raises:
             HTTPException: 422 if too much is asked for, 429 if too much is waiting, 503 if it takes too long.
@@ -174,10 +176,10 @@ class Server:
             return encoder(self.service.run, kind, kept[0].tensors.get("labels"))(samples)
 
         try:
-            work = self.batcher.submit(n, drawn, finished)
+            work = self.batcher.submit(n, drawn, finished, peer_of(request.scope.get("client")))
             content, media = await asyncio.wait_for(work, self.limits.seconds)
         except Full as error:
-            waiting = f"{self.batcher.waiting:,} rows are waiting already; try again in a moment"
+            waiting = f"{error}; try again in a moment"
             raise HTTPException(429, waiting, headers={"Retry-After": "1"}) from error
         except Ending as error:
             raise HTTPException(503, "the server is being stopped", headers={"Retry-After": "5"}) from error
@@ -331,16 +333,15 @@ def _add_samples(app: FastAPI, server: Server) -> None:
     service, tags = server.service, server.service.run.family.tags
     series = service.run.family.data.modality == "sequence"
 
-    async def sample(asked: Any) -> Response:
-        return await server.answer(
-            asked.n, asked.format, lambda gone: service.rows(asked.n, asked.seed, _label(asked), _truncation(asked))
-        )
+    async def sample(asked: Any, request: Request) -> Response:
+        rows = lambda gone: service.rows(asked.n, asked.seed, _label(asked), _truncation(asked))  # noqa: E731
+        return await server.answer(asked.n, asked.format, rows, request)
 
-    async def interpolate(asked: Any) -> Response:
+    async def interpolate(asked: Any, request: Request) -> Response:
         rows = lambda gone: service.between(asked.seeds, asked.steps, _label(asked))  # noqa: E731
-        return await server.answer(asked.steps, asked.format, rows)
+        return await server.answer(asked.steps, asked.format, rows, request)
 
-    async def translate(asked: Any) -> Response:
+    async def translate(asked: Any, request: Request) -> Response:
         files, most = await server.pictures(asked.pictures, asked.format), server.limits.pixels
 
         def rows(gone: Gone) -> Rows:
@@ -351,12 +352,12 @@ def _add_samples(app: FastAPI, server: Server) -> None:
                 found.append(service.run.read_pictures([file], most_pixels=most).numpy())
             return service.rows_of(np.concatenate(found), asked.seed, _label(asked))
 
-        return await server.answer(len(files), asked.format, rows)
+        return await server.answer(len(files), asked.format, rows, request)
 
-    async def sample_of_address(asked: Any) -> Response:
-        return await sample(asked)
+    async def sample_of_address(asked: Any, request: Request) -> Response:
+        return await sample(asked, request)
 
-    def add(path: str, kind: type[_Body], answer: Callable[[Any], Any], method: str = "POST") -> None:
+    def add(path: str, kind: type[_Body], answer: Callable[[Any, Request], Any], method: str = "POST") -> None:
         model: Any = _fitting(kind, service)
         server.models[method, path] = model
         answer.__annotations__["asked"] = model if method == "POST" else Annotated[model, Query()]

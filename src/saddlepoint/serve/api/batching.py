@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ from saddlepoint.service import Rows, Service, part
 
 
 class Full(Exception):
-    """Too many rows are waiting already."""
+    """Too many rows are waiting already; the text says whose."""
 
 
 class Ending(Exception):
@@ -31,6 +31,7 @@ class _Pending:
     finish: Callable[[np.ndarray], Any]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    peer: str = ""
     rows: Rows | None = None
     done: int = 0
     made: list[Any] = field(default_factory=list)
@@ -60,7 +61,7 @@ class Batcher:
 
     Args:
         service: what computes.
-        most_waiting: rows that may wait; beyond them requests are refused.
+        most_waiting: rows that may wait; beyond them requests are refused. One client may have half of them.
     """
 
     def __init__(self, service: Service, most_waiting: int = 4096) -> None:
@@ -69,6 +70,7 @@ class Batcher:
         self.seconds = 0.0
         self._waiting: deque[_Pending] = deque()
         self._open: set[_Pending] = set()
+        self._of = Counter[str]()
         self._count, self._closed, self._ending = 0, False, False
         self._changed = threading.Condition()
         self._threads = use_threads(None)
@@ -80,29 +82,35 @@ class Batcher:
         """Rows that wait or are being computed."""
         return self._count
 
-    async def submit(self, n: int, prepare: Callable[[], Rows], finish: Callable[[np.ndarray], Any]) -> Any:
+    async def submit(
+        self, n: int, prepare: Callable[[], Rows], finish: Callable[[np.ndarray], Any], peer: str = ""
+    ) -> Any:
         """Compute ``n`` rows and return what ``finish`` makes of the samples.
 
         Args:
             n: rows that ``prepare`` will give.
             prepare: draws them; called in the thread.
             finish: encodes the samples; called in the thread.
+            peer: who asks; "": nobody in particular, whose rows have no share.
 
         Raises:
-            Full: if too much is waiting.
+            Full: if too much is waiting, of all or of this client.
             Ending: if the server is being stopped.
             Exception: whatever ``prepare``, the generator or ``finish`` raises.
         """
         loop = asyncio.get_running_loop()
-        pending = _Pending(n, prepare, finish, loop, loop.create_future())
+        pending = _Pending(n, prepare, finish, loop, loop.create_future(), peer)
         with self._changed:
             # A request that is larger than the limit is computed where nothing else waits.
             if self._closed or self._ending:
                 raise Ending
             if self._count and self._count + n > self.most_waiting:
-                raise Full
+                raise Full(f"{self._count:,} rows are waiting already")
+            if peer and self._of[peer] and self._of[peer] + n > self.most_waiting // 2:
+                raise Full(f"{self._of[peer]:,} rows are waiting for you already, and one client may have half of all")
             self._waiting.append(pending)
             self._count += n
+            self._of[peer] += n
             self._changed.notify()
         self._open.add(pending)
         try:
@@ -170,9 +178,16 @@ class Batcher:
         """Let the first request go before its time."""
         with self._changed:
             self._waiting.popleft()
-            self._count -= pending.n
+            self._forget(pending)
         if outcome is not None:
             pending.settle(outcome)
+
+    def _forget(self, pending: _Pending) -> None:
+        """Count the rows of a request no more."""
+        self._count -= pending.n
+        self._of[pending.peer] -= pending.n
+        if not self._of[pending.peer]:
+            del self._of[pending.peer]
 
     def _compute(self, batch: list[tuple[_Pending, Rows]]) -> None:
         start = time.perf_counter()
@@ -191,7 +206,7 @@ class Batcher:
 
     def _finish(self, pending: _Pending) -> None:
         with self._changed:
-            self._count -= pending.n
+            self._forget(pending)
         if pending.future.done():  # nobody waits: nothing is encoded
             return
         try:

@@ -286,7 +286,8 @@ def cors_headers(origin: bytes | None, allowed: frozenset[str]) -> list[tuple[by
 
 def access_line(scope: Message, status: int, size: int, seconds: float) -> str:
     """Return one line on an answer: time, client, request as it was sent, status, bytes, milliseconds."""
-    client = (scope.get("client") or ("-",))[0]
+    # A proxy on this machine may say any word for its client.
+    client = "".join(c if c.isprintable() and c != " " else "?" for c in (scope.get("client") or ("-",))[0][:60])
     query = scope.get("query_string", b"").decode("latin-1")
     # As sent, not decoded: a path cannot put a line of its own into the log.
     path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")

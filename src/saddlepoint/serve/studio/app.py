@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 from nicegui import Client, ui
 from nicegui import app as nicegui
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from saddlepoint._errors import DataError, SaddlepointError
 from saddlepoint._files import read_plain
@@ -19,7 +19,7 @@ from saddlepoint.engine.folder import RunFolder
 from saddlepoint.serve.studio import compare, experiment, parts, run, runs, training
 from saddlepoint.serve.studio.desk import Desk
 from saddlepoint.serve.studio.framework import tame
-from saddlepoint.serve.studio.gate import Gate, TokenGate
+from saddlepoint.serve.studio.gate import ASSETS, Gate, TokenGate
 from saddlepoint.serve.studio.thumbnails import thumbnail
 
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -76,6 +76,8 @@ def make_app(runs_folder: str | Path, host: str = LOOPBACK[0], token: str | None
             await desk.uploads.take(ticket, path, request.stream(), int(request.headers.get("content-length", 0)))
         except (SaddlepointError, OSError) as error:
             return PlainTextResponse(str(error), status_code=400)
+        except ClientDisconnect:  # nobody hears the answer; an error would be a line in the terminal for each
+            return PlainTextResponse("the file did not come whole", status_code=400)
         return Response(status_code=204)
 
     _pages(desk)
@@ -112,9 +114,9 @@ def _pages(desk: Desk) -> None:
 
 
 async def _not_found(request: Request, error: Exception) -> Response:
-    """Answer an address that is not there with a page of the studio; an asset of the framework in words."""
-    if request.url.path.startswith("/_nicegui"):
-        return PlainTextResponse(str(error), status_code=404)
+    """Answer an address that is not there with a page of the studio, which is kept; what is no page, in words."""
+    if request.scope["path"].startswith(ASSETS):
+        return PlainTextResponse("there is nothing at this address", status_code=404)
     with Client(ui.page(""), request=request) as client, parts.page("There is no such page"):
         ui.label(f"Nothing answers at {request.url.path}.").classes("break-all")
         with ui.row().classes("gap-4 pt-2"):

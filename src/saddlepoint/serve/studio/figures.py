@@ -217,5 +217,6 @@ class MeasureButton:
 
     def measured(self, run: Run, say: Callable[[str], None]) -> None:
         """Measure and keep the figures; one run at a time."""
+        run.check_report_place()
         with self.desk.measuring(self.name):
             run.save_report(run.evaluate(say=say))

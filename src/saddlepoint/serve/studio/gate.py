@@ -26,8 +26,13 @@ MOST_MESSAGE = 1_000_000
 """Bytes of a message of a page to the studio: what a visitor did, never a file."""
 
 LIVE, BRING = "/_nicegui_ws/", "/bring/"
-_ASSETS = ("/_nicegui/", LIVE, BRING, "/snapshot/", "/thumbnail/", "/report/", "/favicon.ico")
+ASSETS = ("/_nicegui/", LIVE, BRING, "/snapshot/", "/thumbnail/", "/report/", "/favicon.ico")
 """Addresses that are no pages: nothing is kept for who asks."""
+
+_FOREIGN = (
+    "the studio answers its own pages only, none of another origin; a proxy in front of it has to pass on the header "
+    "Host as the browser sends it"
+)
 
 COOKIE = "saddlepoint-token"
 _ASKS = "this studio asks for its token: open it as ?token=..."
@@ -119,7 +124,7 @@ def refusal(scope: Scope) -> tuple[int, str] | None:
         headers[name] = b"" if name in headers and name in (b"origin", b"host") else value
     path, live = scope["path"], scope["path"].startswith(LIVE)
     if is_foreign(headers):
-        return 403, "the studio answers its own pages only, none of another origin"
+        return 403, _FOREIGN
     if live and b"sid=" not in scope["query_string"] and len(core.sio.eio.sockets) >= MOST_LINES:
         return 503, f"{MOST_LINES} pages are connected already: close some of them"
     if scope["type"] == "websocket":
@@ -127,10 +132,10 @@ def refusal(scope: Scope) -> tuple[int, str] | None:
     if scope["method"] not in ("GET", "HEAD") and not (scope["method"] == "POST" and path.startswith((LIVE, BRING))):
         return 405, f"{scope['method']} is not answered here"
     if embeds(headers):
-        return 403, "pages of other origins may link to the studio, but load nothing from it"
+        return 403, "pages of others may link to the studio, but load nothing from it: open it in a tab of its own"
     if too_large := _too_large(scope["method"], path, headers):
         return too_large
-    return None if path.startswith(_ASSETS) or has_room() else (503, f"{MOST_PAGES} pages are open already")
+    return None if path.startswith(ASSETS) or has_room() else (503, f"{MOST_PAGES} pages are open already")
 
 
 def is_foreign(headers: Mapping[bytes, bytes]) -> bool:
@@ -144,9 +149,16 @@ def is_foreign(headers: Mapping[bytes, bytes]) -> bool:
         return False
     try:
         asking = urlsplit(origin.decode("ascii"))
+        own = headers.get(b"host", b"").decode("ascii").lower()
     except ValueError:
         return True
-    return asking.scheme not in ("http", "https") or asking.netloc.lower().encode() != headers.get(b"host", b"").lower()
+    # Browsers leave out the port that a scheme has anyway; some proxies put it there.
+    usual = {"http": ":80", "https": ":443"}.get(asking.scheme)
+    return (
+        usual is None
+        or not (asking.netloc and own)
+        or asking.netloc.lower().removesuffix(usual) != own.removesuffix(usual)
+    )
 
 
 def embeds(headers: Mapping[bytes, bytes]) -> bool:
@@ -195,6 +207,9 @@ class TokenGate:
         if not hmac.compare_digest(given.encode(), self.token):
             answer = WebSocketClose(1008) if scope["type"] == "websocket" else PlainTextResponse(_ASKS, status_code=401)
         elif scope["type"] == "http" and "token" in asked.query_params:
-            answer = RedirectResponse(asked.url.remove_query_params("token"))
+            # Relative: a proxy in front may have another scheme, host and path.
+            place, query = scope["raw_path"].partition(b"?")[0], asked.url.remove_query_params("token").query
+            here = "./" + place.rpartition(b"/")[2].decode("latin-1")
+            answer = RedirectResponse(f"{here}?{query}" if query else here)
             answer.set_cookie(COOKIE, self.token.decode(), httponly=True, samesite="strict")
         await answer(scope, receive, send)

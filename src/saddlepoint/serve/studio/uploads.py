@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import re
 import secrets
 import shutil
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,6 +25,8 @@ LEFT_FREE = 300_000_000
 
 _DEEPEST, _LONGEST = 8, 200
 _MOST_TICKETS = 1000
+_WORD = re.compile(r"\.[\w-]{22}", re.ASCII)
+_ABANDONED_SECONDS = 24 * 3600
 
 
 @dataclass
@@ -52,6 +57,7 @@ class Uploads:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._tickets: dict[str, Ticket] = {}
+        self._swept = False
 
     def ticket(self, most_files: int = MOST_FILES, most_bytes: int = MOST_BYTES) -> str:
         """Return a new word that lets files in; the oldest of very many words lets none in any more."""
@@ -90,6 +96,18 @@ class Uploads:
                 self._check(self._of(word), len(piece))
                 ticket.bytes += len(piece)
                 file.write(piece)
+
+    def _sweep(self) -> None:
+        """Remove what came to a studio that was killed since: folders in which nothing has changed for a day; once."""
+        if self._swept:
+            return
+        self._swept = True
+        for folder in self.root.glob(".*"):
+            with contextlib.suppress(OSError):
+                if _WORD.fullmatch(folder.name) and plain_folder(folder) and folder.name[1:] not in self._tickets:
+                    last = max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
+                    if time.time() - last > _ABANDONED_SECONDS:
+                        shutil.rmtree(folder, ignore_errors=True)
 
     def _of(self, word: str) -> Ticket:
         ticket = self._tickets.get(word)
@@ -131,6 +149,7 @@ class Uploads:
             return kept
         finally:
             shutil.rmtree(ticket.folder, ignore_errors=True)
+            self._sweep()
 
     def read(self, word: str) -> list[tuple[str, bytes]]:
         """Return (name, content) of what came with a word, and keep none of it."""
@@ -140,6 +159,7 @@ class Uploads:
             return [(path.name, path.read_bytes()) for path in found]
         finally:
             self.drop(word)
+            self._sweep()
 
     def drop(self, word: str) -> None:
         """Forget a word, and what came with it."""
