@@ -204,6 +204,16 @@ def _overlapping(tags: int, size: int) -> bytes:
     return struct.pack("<2sHI", b"II", 42, start) + bytes(size) + table + struct.pack("<I", 0)
 
 
+def test_strips_of_a_tiff_are_counted_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(file, "TIFF", tiffinfo={278: 1})
+    monkeypatch.setattr(limits, "MOST_STRIPS", 40)
+    assert open_picture(file.getvalue(), "x").size == (40, 40)
+    monkeypatch.setattr(limits, "MOST_STRIPS", 39)
+    with pytest.raises(DataError, match=r"x is too costly to open \(a page of it is cut into 40 strips or tiles"):
+        open_picture(file.getvalue(), "x")
+
+
 def test_tags_that_overlap_are_refused_before_they_are_read() -> None:
     assert open_image(_overlapping(2, 1000), "x").size == (16, 16)
     costly = _overlapping(60, 100_000)

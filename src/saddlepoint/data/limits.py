@@ -45,6 +45,8 @@ MOST_SCANNED = 600 * 10**6
 """Pixels of a JPEG times its scans."""
 MOST_PAGES = 100_000
 """Pages or frames of one file."""
+MOST_STRIPS = 100_000
+"""Strips or tiles of a page of a TIFF, of which there is at most one for each row: Pillow takes 4 microseconds each."""
 MOST_TAGS = 1_000_000
 """Entries in all directories of a TIFF."""
 

@@ -154,11 +154,17 @@ def check_directories(data: bytes) -> int:
     return len(seen)
 
 
+_PARTS = (273, 279, 324, 325)
+"""Tags of a TIFF with one value for each strip or tile: where it is, how long it is."""
+
+
 def _check_tags(data: bytes, start: int, count: int, order: str, big: bool) -> None:
     """Refuse a directory whose tags together claim more bytes than the file has."""
     entry = struct.Struct(f"{order}HHQ8x" if big else f"{order}HHI4x")
     claimed = 0
-    for _, kind, number in entry.iter_unpack(data[start : start + count * entry.size]):
+    for tag, kind, number in entry.iter_unpack(data[start : start + count * entry.size]):
+        if tag in _PARTS and number > limits.MOST_STRIPS:
+            raise Costly(f"a page of it is cut into {number:,} strips or tiles, more than {limits.MOST_STRIPS:,}")
         size = number * _UNITS.get(kind, 0)
         claimed += size if size <= len(data) else 0  # Pillow leaves out what the file cannot hold
     if claimed > len(data) + _SPARE:
