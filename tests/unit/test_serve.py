@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
 
 import saddlepoint
 from saddlepoint._errors import ConfigError
@@ -138,6 +139,9 @@ def test_the_server_says_what_it_is(digits: Service) -> None:
         assert 'saddlepoint_requests_total{path="/v1/sample",status="200"} 1' in text
         assert "saddlepoint_samples_total 3" in text
         assert "saddlepoint_batches_total 1" in text
+        read = {s.name: s for family in text_string_to_metric_families(text) for s in family.samples}
+        assert read["saddlepoint_answer_seconds_count"].value == 2
+        assert read["saddlepoint_memory_bytes"].value == 0
         assert set(ask("GET", "/openapi.json").json()["paths"]) == {
             "/v1/sample", "/v1/interpolate", "/health", "/metrics",
         }  # fmt: skip

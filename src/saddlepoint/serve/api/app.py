@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 from starlette.exceptions import HTTPException as Refusal
 
@@ -22,7 +22,8 @@ from saddlepoint.serve.api import words
 from saddlepoint.serve.api.answers import encoder, pictures_of
 from saddlepoint.serve.api.batching import Batcher, Ending, Full
 from saddlepoint.serve.api.flight import Flight
-from saddlepoint.serve.api.guard import Counts, Guard, Limits, prometheus
+from saddlepoint.serve.api.guard import Guard, Limits
+from saddlepoint.serve.api.metrics import CONTENT_TYPE, Metrics
 from saddlepoint.serve.api.page import page
 from saddlepoint.serve.wire import peer_of
 from saddlepoint.service import Rows, Service
@@ -146,8 +147,17 @@ class Server:
     """
 
     def __init__(self, service: Service, limits: Limits) -> None:
-        self.service, self.limits, self.counts = service, limits, Counts()
-        self.batcher, self.flight = Batcher(service, limits.waiting), Flight(limits.flight)
+        self.service, self.limits = service, limits
+        batcher, flight = self.batcher, self.flight = Batcher(service, limits.waiting), Flight(limits.flight)
+        self.metrics = Metrics(
+            {
+                "waiting_rows": ("Rows that wait or are computed.", lambda: batcher.waiting),
+                "memory_bytes": ("Bodies and answers in memory.", lambda: flight.taken),
+                "batches_total": ("Batches that were computed.", lambda: batcher.batches),
+                "batch_rows_total": ("Rows of them, without what fills them up.", lambda: batcher.rows),
+                "compute_seconds_total": ("Time of computing them.", lambda: batcher.seconds),
+            }
+        )
         self.models: dict[tuple[str, str], type[BaseModel]] = {}
         # Beside the loop: megabytes of base64, and heads that were made to take long.
         self.looking = ThreadPoolExecutor(1, "pictures")
@@ -187,7 +197,7 @@ class Server:
             raise HTTPException(503, f"it took longer than {self.limits.seconds:g} s; ask for fewer samples") from error
         finally:
             gone.set()
-        self.counts.samples += n
+        self.metrics.samples.inc(n)
         return Response(content, media_type=media)
 
     async def pictures(self, texts: list[str], kind: str) -> list[tuple[str, bytes]]:
@@ -264,7 +274,7 @@ def make_app(
     paths = frozenset(route.path for route in app.routes if hasattr(route, "path"))
     names = None if hosts is None else frozenset(hosts)
     app.add_middleware(
-        Guard, limits=limits, counts=server.counts, paths=paths, hosts=names, token=token, origins=frozenset(origins),
+        Guard, limits=limits, metrics=server.metrics, paths=paths, hosts=names, token=token, origins=frozenset(origins),
         access=access, flight=server.flight,
     )  # fmt: skip
     return app
@@ -418,15 +428,7 @@ def _add_facts(app: FastAPI, server: Server, guarded: bool) -> None:
             },
         }
 
-    @app.get("/metrics", response_class=PlainTextResponse)
-    async def metrics() -> str:
+    @app.get("/metrics")
+    async def metrics() -> Response:
         """Return counters and times in Prometheus' text format."""
-        batcher = server.batcher
-        gauges = {
-            "waiting_rows": batcher.waiting,
-            "memory_bytes": server.flight.taken,
-            "batches_total": batcher.batches,
-            "batch_rows_total": batcher.rows,
-            "compute_seconds_total": batcher.seconds,
-        }
-        return prometheus(server.counts, gauges)
+        return Response(server.metrics.text(), media_type=CONTENT_TYPE)

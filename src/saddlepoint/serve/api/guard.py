@@ -7,22 +7,18 @@ import hmac
 import json
 import re
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from saddlepoint.serve.api.flight import PIECE, Flight, Share, paced
+from saddlepoint.serve.api.metrics import Metrics
 from saddlepoint.serve.wire import peer_of
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
-
-BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper ends of the histogram of answering times, in seconds."""
-
 
 OPEN = frozenset({"/", "/health"})
 """Paths that ask for no token: a page without samples, and what is served."""
@@ -66,36 +62,13 @@ class Limits:
         return self.body if path == WITH_PICTURES else min(self.body, self.small)
 
 
-@dataclass
-class Counts:
-    """What has happened since the server began.
-
-    Attributes:
-        requests: by (path, status).
-        answers: by bucket; the last one is beyond all.
-        seconds: of all answers together.
-        samples: that were sent.
-    """
-
-    requests: Counter[tuple[str, int]] = field(default_factory=Counter)
-    answers: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
-    seconds: float = 0.0
-    samples: int = 0
-
-    def note(self, path: str, status: int, seconds: float) -> None:
-        """Count an answer."""
-        self.requests[path, status] += 1
-        self.seconds += seconds
-        self.answers[next((i for i, end in enumerate(BUCKETS) if seconds <= end), len(BUCKETS))] += 1
-
-
 class Guard:
     """Lets requests through that may ask.
 
     Args:
         app: behind it.
         limits: of bodies.
-        counts: kept.
+        metrics: kept.
         paths: that are counted by name; all others are "other".
         hosts: names under which it answers; None: any. A page of the web that gives itself the server's address could
             otherwise read from it.
@@ -106,11 +79,11 @@ class Guard:
     """
 
     def __init__(
-        self, app: App, limits: Limits, counts: Counts, paths: frozenset[str], hosts: frozenset[str] | None,
+        self, app: App, limits: Limits, metrics: Metrics, paths: frozenset[str], hosts: frozenset[str] | None,
         token: str | None, origins: frozenset[str] = frozenset(), access: Callable[[str], None] | None = None,
         flight: Flight | None = None,
     ) -> None:  # fmt: skip
-        self.app, self.limits, self.counts, self.paths = app, limits, counts, paths
+        self.app, self.limits, self.metrics, self.paths = app, limits, metrics, paths
         self.hosts, self.expected = hosts, None if token is None else token.encode()
         self.origins, self.access = origins, access
         self.flight = flight or Flight(limits.flight)
@@ -140,7 +113,7 @@ class Guard:
         finally:
             path = scope["path"] if scope["path"] in self.paths else "other"
             seconds = time.perf_counter() - start
-            self.counts.note(path, status, seconds)
+            self.metrics.note(path, status, seconds)
             if self.access is not None:
                 self.access(access_line(scope, status, size, seconds))
 
@@ -305,21 +278,3 @@ async def _refuse(send: Send, status: int, detail: str, close: bool = False) -> 
     headers += [(b"retry-after", b"1")] if status == 503 else []
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def prometheus(counts: Counts, gauges: dict[str, float]) -> str:
-    """Return all figures in Prometheus' text format."""
-    lines = ["# TYPE saddlepoint_requests_total counter"]
-    for (path, status), number in sorted(counts.requests.items()):
-        lines.append(f'saddlepoint_requests_total{{path="{path}",status="{status}"}} {number}')
-    lines += ["# TYPE saddlepoint_samples_total counter", f"saddlepoint_samples_total {counts.samples}"]
-    lines.append("# TYPE saddlepoint_answer_seconds histogram")
-    total = 0
-    for end, number in zip([*map(str, BUCKETS), "+Inf"], counts.answers, strict=True):
-        total += number
-        lines.append(f'saddlepoint_answer_seconds_bucket{{le="{end}"}} {total}')
-    lines += [f"saddlepoint_answer_seconds_sum {counts.seconds:.6f}", f"saddlepoint_answer_seconds_count {total}"]
-    for name, value in gauges.items():
-        kind = "counter" if name.endswith("_total") else "gauge"
-        lines += [f"# TYPE saddlepoint_{name} {kind}", f"saddlepoint_{name} {value:g}"]
-    return "\n".join(lines) + "\n"
