@@ -34,7 +34,7 @@ def test_every_document_is_in_the_list_of_the_site() -> None:
 
 
 def test_each_promise_of_security_names_a_test_that_is_there() -> None:
-    text = (ROOT / "docs" / "security.md").read_text()
+    text = "".join((ROOT / "docs" / name).read_text() for name in ("security.md", "notebook/strangers.md"))
     written = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     named = re.findall(r"`(?:tests/\w+/)?(test_\w+(?:\.py)?)`", text)
     files = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
