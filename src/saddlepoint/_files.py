@@ -134,7 +134,18 @@ def read_plain(path: Path, most: int, follow: bool = False) -> bytes:
         ValueError: if it has more bytes.
     """
     with open_plain(path, follow=follow) as file:
-        content = file.read(most + 1)
+        return read_at_most(file, most)
+
+
+def read_at_most(file: BinaryIO, most: int) -> bytes:
+    """Return what is left of an opened file.
+
+    Raises:
+        ValueError: if it has more bytes.
+    """
+    # Python takes as much memory as a read asks for before it knows what is there: so no more than the file has.
+    size = os.fstat(file.fileno()).st_size - file.tell()
+    content = file.read(min(size, most) + 1)
     if len(content) > most:
         raise ValueError(f"it has more than {most:,} bytes")
     return content

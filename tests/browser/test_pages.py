@@ -216,7 +216,7 @@ def test_own_pictures_are_projected(visit: Visit, tmp_path: Path) -> None:
     page.get_by_role("button", name="Close").wait_for(state="hidden")
     Image.new("1", (5000, 4000)).save(tmp_path / "large.png")
     page.set_input_files("input[type=file]", tmp_path / "large.png")
-    page.get_by_text(re.compile("large.png has 5,000 x 4,000 pixels")).wait_for()
+    page.get_by_text(re.compile("large.png declares 5,000x4,000 pixels")).wait_for()
     page.get_by_role("button", name="Close").click()
     page.set_input_files("input[type=file]", tmp_path / "me.png")
     page.get_by_text(re.compile(r"Mean squared error .* times as much")).wait_for(timeout=60_000)

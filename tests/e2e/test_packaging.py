@@ -24,7 +24,8 @@ PACKAGE = ROOT / "src" / "saddlepoint"
 LARGEST = 3 * 10**6
 """Bytes of a wheel."""
 EXTRAS = {
-    "nicegui", "fastapi", "uvicorn", "starlette", "onnx", "onnxscript", "onnxruntime", "torch_fidelity",
+    "nicegui", "socketio", "fastapi", "uvicorn", "starlette", "prometheus_client", "onnx", "onnxscript", "onnxruntime",
+    "torch_fidelity",
     "h5py", "pydicom", "nibabel", "astropy", "openpyxl", "xarray", "h5netcdf", "cftime", "zarr",
 }  # fmt: skip
 """Packages that only extras bring."""

@@ -84,9 +84,11 @@ def read_file(path: Path, most: int) -> bytes:
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with os.fdopen(os.open(path, flags), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
             raise ValueError("it is no file, but a pipe or a device")
-        content = file.read(most + 1)
+        # Python takes as much memory as a read asks for before it knows what is there.
+        content = file.read(min(found.st_size, most) + 1)
     if len(content) > most:
         raise ValueError(f"it has more than {most:,} bytes")
     return content

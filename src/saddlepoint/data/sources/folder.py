@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from saddlepoint._errors import DataError
+from saddlepoint._files import read_at_most
 from saddlepoint._progress import counted
 from saddlepoint._types import Modality
 from saddlepoint.data import limits
@@ -189,9 +190,11 @@ def picture_bytes(path: Path) -> bytes:
     Raises:
         OSError: if it cannot be read.
     """
-    with open(path, "rb") as file:
-        payload = file.read(limits.MOST_MEMBER + 1)
-    return payload if len(payload) <= limits.MOST_MEMBER else b""
+    try:
+        with open(path, "rb") as file:
+            return read_at_most(file, limits.MOST_MEMBER)
+    except ValueError:
+        return b""
 
 
 def _text_of(path: Path, name: str, room: limits.Texts) -> bytes | None:
