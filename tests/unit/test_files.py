@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,6 +77,19 @@ def test_what_is_appended_comes_last_and_is_made_if_missing(tmp_path: Path) -> N
             file.seek(0)
             file.write(word)
     assert (tmp_path / "file").read_bytes() == b"ab"
+
+
+def test_a_limit_takes_no_memory(tmp_path: Path) -> None:
+    """Before, a read of at most 512 MB took 512 MB for a moment."""
+    (tmp_path / "file").write_bytes(b"123456")
+    tracemalloc.start()
+    try:
+        assert read_plain(tmp_path / "file", 2**29) == b"123456"
+        assert picture_bytes(tmp_path / "file") == b"123456"
+        assert read_file(tmp_path / "file", 2**29) == b"123456"
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
 
 
 def test_no_more_is_read_than_allowed(tmp_path: Path) -> None:
