@@ -203,7 +203,9 @@ def test_rubbish_is_refused(digits: Service) -> None:
             assert "send JSON with the header Content-Type: application/json" in answer.json()["detail"]
         assert "the body is empty" in ask("POST", "/v1/sample").json()["detail"]
         assert "/openapi.json says what can be asked" in ask("GET", "/docs").json()["detail"]
-        assert "does not take DELETE" in ask("DELETE", "/v1/sample").json()["detail"]
+        answer = ask("DELETE", "/v1/sample")
+        assert "does not take DELETE, but GET or POST" in answer.json()["detail"]
+        assert answer.headers["allow"] == "GET, POST"
         assert ask("POST", "/v1/sample", content=b"x" * 1001).status_code == 413
         assert ask("POST", "/v1/sample", headers={"content-length": "-1"}).status_code == 413
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 from starlette.exceptions import HTTPException as Refusal
 
@@ -309,8 +309,11 @@ def _add_refusals(app: FastAPI, server: Server) -> None:
         if error.status_code == 404:
             detail = "there is nothing at this path; / is a page, /openapi.json says what can be asked"
         elif error.status_code == 405:
-            methods = (error.headers or {}).get("Allow", "another method")
-            detail = f"this path does not take {request.method[:20]}, but {methods}"
+            # A path may have a route for each method; the error names that of the first only.
+            path = request.scope["path"]
+            methods = sorted(m for route in app.routes if route.path == path for m in route.methods)  # type: ignore[attr-defined]
+            detail = f"this path does not take {request.method[:20]}, but {' or '.join(methods)}"
+            return refusal(405, detail, {"Allow": ", ".join(methods)})
         elif error.status_code == 400:
             detail = "the body is no JSON"
         return refusal(error.status_code, detail, error.headers)
@@ -428,7 +431,7 @@ def _add_facts(app: FastAPI, server: Server, guarded: bool) -> None:
             },
         }
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Return counters and times in Prometheus' text format."""
         return Response(server.metrics.text(), media_type=CONTENT_TYPE)
