@@ -234,7 +234,7 @@ def test_every_line_of_the_log_is_reported(tmp_path: Path, monkeypatch: pytest.M
     # A run whose threads change: the log gets a line of its own for it.
     change = {"step": 0, "nimg": 0, "event": "threads", "threads": 1}
     due = iter([[change]])
-    monkeypatch.setattr("saddlepoint.engine.threads.ChosenThreads.attend", lambda *given: next(due, []))
+    monkeypatch.setattr("saddlepoint.engine.threads.ChosenThreads.before_step", lambda *given: next(due, []))
     lines = Lines()
     run = saddlepoint.train(
         "gan", "digits", steps=3, options={"batch_size": 16}, threads=1, out=tmp_path / "run", callbacks=[lines]

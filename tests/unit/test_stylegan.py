@@ -296,8 +296,8 @@ def test_options_of_augmentation_ask_for_it() -> None:
 def test_a_remedy_that_augments_begins_without() -> None:
     """It goes back to a healthy state of a run without augmentation, and takes over what that holds."""
     plain, spec = StyleGAN.PRESETS["tiny-32"], dataclasses.replace(SPEC, rows=50_000)
-    remedy = next(r for r in StyleGAN.remedies if r.name == remedy.AUGMENTATION.name)
-    changed = remedy.change(plain)
+    augmenting = next(r for r in StyleGAN.remedies if r.name == remedy.AUGMENTATION.name)
+    changed = augmenting.change(plain)
     assert changed.augment
     families = [build(dataclasses.replace(config, width=2, max_width=4), spec) for config in (plain, changed)]
     families[1].load_state_dict(families[0].state_dict())
