@@ -91,12 +91,11 @@ def _launch(words: Sequence[str], folder: Path) -> int:
 
 
 def output(folder: str | Path) -> list[str]:
-    """Return the last lines of what the process of a run said, those that are not empty; none if it said nothing."""
+    """Return the lines of the last 64 KiB of what the process of a run said; none if it said nothing."""
     try:
-        words = read_end(Path(folder) / OUTPUT, _MOST_OUTPUT).decode(errors="replace")
+        return read_end(Path(folder) / OUTPUT, _MOST_OUTPUT).decode(errors="replace").splitlines()
     except OSError:
         return []
-    return [line for line in words.splitlines() if line.strip()]
 
 
 _CHILDREN: dict[Path, subprocess.Popen[bytes]] = {}

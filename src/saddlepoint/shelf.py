@@ -367,7 +367,7 @@ def snapshot_steps(path: Path) -> list[int]:
 
 def _reason(path: Path, error: Exception) -> str:
     """Say what is broken; a process that failed before there was a run has said it itself."""
-    words = jobs.output(path)
+    words = [line for line in jobs.output(path) if line.strip()]
     if words and not (path / "config.json").exists():
         return words[-1].removeprefix("error: ")
     return str(error) if isinstance(error, SaddlepointError) else f"its files cannot be read ({error!r})"

@@ -122,9 +122,7 @@ def check_members(where: str, count: int, size: int) -> None:
     Raises:
         DataError: if there are more than `MOST_MEMBERS`, and more than one for each 100 bytes of the file.
     """
-    most = MOST_MEMBERS + size // _BYTES_A_MEMBER
-    if count > most and not lifted():
-        raise DataError(f"{where} holds more than {most:,} members in {size:,} bytes; unpack it yourself, {LIFT}")
+    _check_count(where, count, size, MOST_MEMBERS + size // _BYTES_A_MEMBER, "members", "unpack it yourself")
 
 
 def check_series(where: str, count: int, size: int) -> None:
@@ -133,9 +131,12 @@ def check_series(where: str, count: int, size: int) -> None:
     Raises:
         DataError: if there are more than `MOST_SERIES`, and more than one for each 50 bytes of the file.
     """
-    most = MOST_SERIES + size // _BYTES_A_SERIES
+    _check_count(where, count, size, MOST_SERIES + size // _BYTES_A_SERIES, "series", "give a part of them")
+
+
+def _check_count(where: str, count: int, size: int, most: int, what: str, remedy: str) -> None:
     if count > most and not lifted():
-        raise DataError(f"{where} holds more than {most:,} series in {size:,} bytes; give a part of them, {LIFT}")
+        raise DataError(f"{where} holds more than {most:,} {what} in {size:,} bytes; {remedy}, {LIFT}")
 
 
 def check_cells(where: str, rows: int, columns: int) -> None:

@@ -33,16 +33,16 @@ class Costly(Exception):
     """A head asks for far more than its file holds; the text says what."""
 
 
-def check_head(data: bytes) -> None:
-    """Refuse a file whose head would be costly to open.
+def check_head(data: bytes) -> int:
+    """Refuse a file whose head would be costly to open; return how often decoding goes over all pixels (JPEG's scans).
 
     Raises:
         Costly: a JPEG with very many scans, a TIFF or EXIF whose tags overlap, or with very many pages, a PPM with very
             many remarks.
     """
     if data[:2] == b"\xff\xd8":
-        _check_jpeg(data)
-    elif data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return _check_jpeg(data)
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         check_directories(data)
     elif data[:8] == b"\x89PNG\r\n\x1a\n":
         _check_exif(_chunk(data, b"eXIf", 8, ">", 4))
@@ -55,10 +55,11 @@ def check_head(data: bytes) -> None:
         raise Costly(f"a picture written as text, with {remarks:,} remarks, more than {_MOST_REMARKS:,}")
     elif data[4:8] == b"ftyp":
         _check_exif(_exif_of_boxes(data))
+    return 1
 
 
-def _check_jpeg(data: bytes) -> None:
-    """Refuse more scans than any encoder writes, and tags that overlap."""
+def _check_jpeg(data: bytes) -> int:
+    """Refuse more scans than any encoder writes, and tags that overlap; return the number of scans."""
     if (scans := scans_of(data)) > limits.MOST_SCANS:
         raise Costly(f"a JPEG of {scans:,} scans, more than {limits.MOST_SCANS}")
     exif, others = list[bytes](), list[bytes]()
@@ -71,6 +72,7 @@ def _check_jpeg(data: bytes) -> None:
             raise Costly(f"a JPEG with EXIF in more than {_MOST_EXIF} pieces")  # which Pillow puts together one by one
     for head in (b"".join(exif), *others):
         _check_exif(head)
+    return scans
 
 
 def segments_of(data: bytes) -> Iterator[tuple[int, bytes]]:

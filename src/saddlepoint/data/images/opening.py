@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from saddlepoint._errors import DataError
 from saddlepoint.data import limits
-from saddlepoint.data.images.headers import Costly, check_head, scans_of
+from saddlepoint.data.images.headers import Costly, check_head
 from saddlepoint.data.options import MIN_SIDE
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def open_image(content: bytes, origin: str, most_pixels: int | None = None) -> I
     from PIL import Image
 
     try:
-        check_head(content)
+        scans = check_head(content)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata; of its size, which is checked below
             image = Image.open(io.BytesIO(content), formats=_kinds())
@@ -60,7 +60,7 @@ def open_image(content: bytes, origin: str, most_pixels: int | None = None) -> I
     except Exception as error:  # decoders of broken files raise anything, not OSError alone
         raise Unreadable("empty file" if not content else "not an image that can be read") from error
     if image.format in ("JPEG", "MPO"):
-        setattr(image, _SCANS, scans_of(content))
+        setattr(image, _SCANS, scans)
     check_pixels(image, origin, len(content), most_pixels)
     return image
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+from saddlepoint.data.limits import SERVED_PIXELS
 from saddlepoint.serve.api.flight import PIECE, Flight, Share, paced
 from saddlepoint.serve.api.metrics import Metrics
 from saddlepoint.serve.wire import peer_of
@@ -51,7 +52,7 @@ class Limits:
     small: int = PIECE
     things: int = 1000
     pictures: int = 16
-    pixels: int = 16_000_000
+    pixels: int = SERVED_PIXELS
     all_pixels: int = 64_000_000
     flight: int = 256 * 1024**2
     seconds: float = 30.0

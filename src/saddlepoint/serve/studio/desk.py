@@ -65,10 +65,7 @@ class Desk:
 
         What is hidden, as files that are brought are, is no run.
         """
-        try:
-            return None if name.startswith(".") else self.shelf.path(name)
-        except (OSError, ValueError):  # too long for a name
-            return None
+        return None if name.startswith(".") else self.shelf.path(name)
 
     def folder(self, name: str) -> Path:
         """Return the folder of a run.

@@ -11,6 +11,7 @@ from nicegui import ui
 
 from saddlepoint import explore, pictures
 from saddlepoint._errors import ConfigError, SaddlepointError
+from saddlepoint.data.limits import SERVED_PIXELS
 from saddlepoint.serve.studio import charts, parts, thumbnails
 from saddlepoint.serve.studio.desk import Desk
 from saddlepoint.serve.studio.dropzone import DropZone
@@ -18,9 +19,6 @@ from saddlepoint.shelf import Entry
 
 _MOST_FILES = 16
 _MOST_BYTES = 20_000_000
-_MOST_PIXELS = 16_000_000
-"""Of one picture, by its head, before it is decoded."""
-
 _STEPS = 300
 
 
@@ -105,7 +103,7 @@ def _ways_in(desk: Desk, name: str, use: Callable[[Any], Awaitable[None]]) -> No
 
     async def take(ticket: str) -> None:
         files = await parts.here(asyncio.to_thread(desk.uploads.read, ticket))
-        await use(lambda run: run.read_pictures(files, _MOST_PIXELS))
+        await use(lambda run: run.read_pictures(files, SERVED_PIXELS))
 
     DropZone(desk.uploads, "Drop pictures here", take, accept="image/*", most_files=_MOST_FILES, most_bytes=_MOST_BYTES)
     place = ui.column().classes("w-full gap-1")

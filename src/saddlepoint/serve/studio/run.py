@@ -12,10 +12,9 @@ from nicegui import ui
 
 from saddlepoint import jobs, pictures
 from saddlepoint._errors import SaddlepointError
-from saddlepoint._files import read_end
 from saddlepoint._quoting import for_shell, for_terminal
 from saddlepoint.data.plan import findings_from_json
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.folder import LOG, RunFolder
 from saddlepoint.family import families
 from saddlepoint.report_pictures import reach
 from saddlepoint.serve.studio import actions, charts, parts
@@ -27,7 +26,6 @@ from saddlepoint.serve.studio.overview import overview_panel
 from saddlepoint.shelf import Entry
 
 _EVERY_SECONDS = 1.0
-_MOST_OUTPUT = 64 * 1024
 _NEEDS: dict[str, Callable[[Desk, str], Awaitable[object]]] = {
     "Samples": Desk.opened, "Neighbours": Desk.opened, "Explorer": Desk.explored, "Projection": Desk.opened,
     "Translation": Desk.opened,
@@ -216,11 +214,7 @@ def _controls(desk: Desk, name: str, first: Entry) -> None:
 
 def output_of(folder: Path) -> str:
     """Return the last lines that a run's process said, of the last 64 KiB, without characters that do anything."""
-    try:
-        said = read_end(folder / jobs.OUTPUT, _MOST_OUTPUT).decode(errors="replace")
-    except OSError:
-        return ""
-    return "\n".join(for_terminal(line[:1000]) for line in said.splitlines()[-20:])
+    return "\n".join(for_terminal(line[:1000]) for line in jobs.output(folder)[-20:])
 
 
 def say_output(desk: Desk, name: str) -> None:
@@ -284,7 +278,7 @@ def _training(desk: Desk, name: str, entry: Entry) -> None:
 def _learning(folder: RunFolder, read: int) -> tuple[int, dict[str, dict[str, Any]], list[str], list[str]] | None:
     """Return size, curves, names of the signs and evidence of a log; None if it has the size that was read last."""
     try:
-        size = (folder.path / "log.jsonl").stat().st_size
+        size = (folder.path / LOG).stat().st_size
     except OSError:
         size = 0
     if size == read:
