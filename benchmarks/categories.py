@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint import api
+from saddlepoint.run import api
 
 FIGURES = Path(__file__).parent / "figures" / "categories.jsonl"
 PROTOCOLS = ("discriminative-h32", "acf", "increments", "marginals")

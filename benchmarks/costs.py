@@ -500,7 +500,7 @@ def worker(path: str, words: str) -> None:
     import pyarrow.parquet  # noqa: F401
     from PIL import Image
 
-    from saddlepoint._errors import DataError
+    from saddlepoint.core.errors import DataError
     from saddlepoint.data import load_dataset
 
     Image.init()

@@ -24,9 +24,9 @@ import torch
 from records import commit, run_or_write, write_section
 from torch import Tensor
 
-from saddlepoint._files import write_atomically
+from saddlepoint.core.files import write_atomically
 from saddlepoint.data.sources.synthetic import mixture
-from saddlepoint.engine import runtime
+from saddlepoint.engine.machine import runtime
 from saddlepoint.metrics.bootstrap import Estimate, wilson_interval
 from saddlepoint.metrics.classes import (
     asked_accuracy,

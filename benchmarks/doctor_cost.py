@@ -16,13 +16,13 @@ import torch
 
 from saddlepoint.data import load_dataset
 from saddlepoint.data.feed import Feed
-from saddlepoint.engine.diagnostics import Examiner
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.doctor.diagnostics import Examiner
+from saddlepoint.engine.doctor.monitor import Monitor
 from saddlepoint.engine.loop import Trainer
-from saddlepoint.engine.monitor import Monitor
 from saddlepoint.engine.settings import SILENT, Settings
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.evaluation.features import shipped_classifier
 from saddlepoint.family import build_family, get_family, get_preset
-from saddlepoint.features import shipped_classifier
 
 
 class Timed(Monitor):

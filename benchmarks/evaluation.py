@@ -14,10 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from saddlepoint._files import write_atomically
-from saddlepoint.engine import runtime
-from saddlepoint.evaluate import evaluate
-from saddlepoint.run import load
+from saddlepoint.core.files import write_atomically
+from saddlepoint.engine.machine import runtime
+from saddlepoint.evaluation import evaluate
+from saddlepoint.run.run import load
 
 FIGURE = Path(__file__).parent / "figures" / "evaluation.json"
 

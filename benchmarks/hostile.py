@@ -36,8 +36,8 @@ from PIL import Image
 from records import commit, write_section
 
 import saddlepoint
-from saddlepoint._files import write_atomically
-from saddlepoint.engine import runtime
+from saddlepoint.core.files import write_atomically
+from saddlepoint.engine.machine import runtime
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "hostile.json"

@@ -112,7 +112,9 @@ def counts(root: Path) -> dict[str, str]:
     training = [p for p in paths if p.relative_to(root / "src" / "saddlepoint").parts[0] in TRAINING]
     said, written = sum(map(comments, training)), sum(map(lines, training))
     parameters = [len(f.args.args) + len(f.args.kwonlyargs) for f in every]
-    family = next(n for n in trees[root / "src/saddlepoint/family.py"].body if getattr(n, "name", "") == "Family")
+    family = next(
+        n for n in trees[root / "src/saddlepoint/family/contract.py"].body if getattr(n, "name", "") == "Family"
+    )
     members = [n for n in family.body if isinstance(n, ast.FunctionDef | ast.AnnAssign)]  # type: ignore[attr-defined]
     sizes = list(map(lines, paths))
     return {

@@ -45,15 +45,15 @@ from records import commit, write_section
 from scipy.stats import beta
 
 import saddlepoint.families  # noqa: F401 - registers the families
-from saddlepoint._errors import TrainingError
+from saddlepoint.core.errors import TrainingError
 from saddlepoint.data import Dataset
 from saddlepoint.data.dataset import Split
-from saddlepoint.engine import runtime
-from saddlepoint.engine.doctor import Watch
-from saddlepoint.engine.exams import CLASSIFIED
-from saddlepoint.engine.folder import RunFolder
-from saddlepoint.engine.monitor import THOROUGH_EVERY
+from saddlepoint.engine.doctor.monitor import THOROUGH_EVERY
+from saddlepoint.engine.doctor.rules import CLASSIFIED
+from saddlepoint.engine.doctor.verdict import Watch
+from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.family import build_family
 
 HERE = Path(__file__).parent

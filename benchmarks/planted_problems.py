@@ -27,23 +27,23 @@ import torch
 import torch.nn.functional as F
 
 import saddlepoint.families  # noqa: F401 - registers the families
-from saddlepoint._types import to_bytes
-from saddlepoint.config import override
+from saddlepoint.core.config import override
+from saddlepoint.core.types import to_bytes
 from saddlepoint.data import Dataset, load_dataset
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.dataset import Split
 from saddlepoint.data.feed import Feed
 from saddlepoint.data.sources.synthetic import mixture
-from saddlepoint.engine import runtime
-from saddlepoint.engine.diagnostics import Examiner
-from saddlepoint.engine.doctor import ALARMS
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.doctor.diagnostics import Examiner
+from saddlepoint.engine.doctor.monitor import Monitor
+from saddlepoint.engine.doctor.verdict import ALARMS
 from saddlepoint.engine.loop import Trainer
-from saddlepoint.engine.monitor import Monitor
+from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.settings import SILENT, Settings
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.training import TrainingState
+from saddlepoint.evaluation.features import shipped_classifier
 from saddlepoint.family import Family, FamilyConfig, get_family, get_preset
-from saddlepoint.features import shipped_classifier
 from saddlepoint.metrics.frechet import frechet_gaussians
 from saddlepoint.metrics.series import acf_distance, increment_distance, marginal_distance
 

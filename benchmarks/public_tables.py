@@ -37,9 +37,9 @@ from tests.e2e.public_tables import (  # noqa: E402
     times_of,
 )
 
-from saddlepoint import api  # noqa: E402 - after the number of threads is known
-from saddlepoint._files import write_atomically  # noqa: E402
+from saddlepoint.core.files import write_atomically  # noqa: E402
 from saddlepoint.data.cache import cache_dir  # noqa: E402
+from saddlepoint.run import api  # noqa: E402 - after the number of threads is known
 
 FIGURES = HERE / "figures" / "public_tables"
 BUDGET = "5m"

@@ -22,11 +22,12 @@ import torch
 from records import commit, run_or_write, write_section
 from torch import Tensor
 
-from saddlepoint import api
-from saddlepoint._files import write_atomically
-from saddlepoint.engine import runtime, updates
+from saddlepoint.core.files import write_atomically
+from saddlepoint.engine import updates
+from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.settings import Observer
 from saddlepoint.nn import discriminators
+from saddlepoint.run import api
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "quality"

@@ -10,12 +10,12 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import Any, TypeVar
 
-from saddlepoint import api
-from saddlepoint._files import write_atomically
-from saddlepoint.engine import runtime
-from saddlepoint.engine.doctor import ALARMS
+from saddlepoint.core.files import write_atomically
+from saddlepoint.engine.doctor.verdict import ALARMS
+from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.settings import Observer, Outcome
-from saddlepoint.evaluate import Report
+from saddlepoint.evaluation import Report
+from saddlepoint.run import api
 
 HERE = Path(__file__).parent
 Row = TypeVar("Row")

@@ -31,12 +31,12 @@ from planted_problems import PROBLEMS, Problem, attended
 from records import head_of, keep, kept_rows, line_of, run_or_write, write_section
 from scipy.stats import t
 
-from saddlepoint._errors import TrainingError
-from saddlepoint.engine import runtime
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.core.errors import TrainingError
+from saddlepoint.engine.doctor.remedies import PLACES, train_with_remedies
 from saddlepoint.engine.loop import Trainer
-from saddlepoint.engine.remedies import PLACES, train_with_remedies
+from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.settings import SILENT, Settings
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.family import FamilyConfig, build_family, get_family
 
 HERE = Path(__file__).parent

@@ -34,13 +34,15 @@ from records import (
     write_section,
 )
 
-from saddlepoint import api, explore, pictures
-from saddlepoint._types import from_bytes
+from saddlepoint.core.types import from_bytes
 from saddlepoint.data import load_dataset
 from saddlepoint.data.cache import cache_dir
-from saddlepoint.engine import runtime
-from saddlepoint.evaluate import Report, Subject, evaluate
+from saddlepoint.engine.machine import runtime
+from saddlepoint.evaluation import Report, Subject, evaluate
+from saddlepoint.figures import grids
 from saddlepoint.lab.collapse import PLAIN
+from saddlepoint.run import api
+from saddlepoint.run.samples import pictures
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "2015"
@@ -141,11 +143,11 @@ def completions(run: api.Run, images: int = 12, each: int = 6) -> Image.Image:
     whole = from_bytes(torch.from_numpy(x))
     visible = run.family.get_buffer("visible")
     z = run.family.inputs_for(whole.repeat_interleave(each, 0), runtime.stream("cpu", "completions"))
-    found = explore.to_uint8(run.generate(z)).reshape(images, each, *x.shape[1:])
+    found = grids.to_uint8(run.generate(z)).reshape(images, each, *x.shape[1:])
     half = np.where(visible.numpy(), x, np.uint8(90))
     rows = np.concatenate([half[:, None], found, x[:, None]], 1)
     frames = range(each + 1, images * (each + 2), each + 2)
-    return explore.tile(rows.reshape(-1, *x.shape[1:]), 2 * (each + 2), frames=set(frames))
+    return grids.tile(rows.reshape(-1, *x.shape[1:]), 2 * (each + 2), frames=set(frames))
 
 
 def baseline(row: Row, picture: Path) -> tuple[dict[str, Any], Report]:
@@ -154,7 +156,7 @@ def baseline(row: Row, picture: Path) -> tuple[dict[str, Any], Report]:
     images = torch.from_numpy(np.array(dataset.splits["train"].x))
     sample, seen = plain_dcgan.train(images, row.minutes * 60, row.seed)
     report = evaluate(Subject("plain", sample), dataset, row.protocols, seed=0, cache_dir=cache_dir() / "controls")
-    explore.grid(sample(64, 0)).save(picture)
+    grids.grid(sample(64, 0)).save(picture)
     return {"nimg": seen, "seconds": row.minutes * 60, "verdict": "", "alarms": [], "preset": ""}, report
 
 

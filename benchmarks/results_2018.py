@@ -32,8 +32,9 @@ from records import (
     write_section,
 )
 
-from saddlepoint import api, pictures
-from saddlepoint._types import from_bytes
+from saddlepoint.core.types import from_bytes
+from saddlepoint.run import api
+from saddlepoint.run.samples import pictures
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "2018"

@@ -32,9 +32,12 @@ from records import (
     write_section,
 )
 
-from saddlepoint import Explorer, api, explore, pictures
-from saddlepoint._types import from_bytes
+from saddlepoint import Explorer
+from saddlepoint.core.types import from_bytes
 from saddlepoint.data import load_dataset
+from saddlepoint.figures import grids
+from saddlepoint.run import api
+from saddlepoint.run.samples import pictures
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "2020"
@@ -165,7 +168,7 @@ def projected(run: api.Run, picture: Path) -> dict[str, list[float]]:
     images = from_bytes(torch.from_numpy(np.array(run.dataset().splits["test"].x[:PROJECTED])))
     found = Explorer(run).project(images)
     pairs = torch.stack([images, found.samples], 1).flatten(0, 1)
-    explore.grid(pairs, 10).save(picture)
+    grids.grid(pairs, 10).save(picture)
     return {"mean image": found.mean_losses.tolist(), "found": found.losses.amin(0).tolist()}
 
 

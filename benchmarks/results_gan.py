@@ -18,10 +18,11 @@ from typing import Any
 
 from records import commit, measured_on, run_or_write, write_section
 
-from saddlepoint import api, explore
-from saddlepoint._files import write_atomically
-from saddlepoint.engine import runtime
+from saddlepoint.core.files import write_atomically
+from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.settings import Observer
+from saddlepoint.figures import grids
+from saddlepoint.run import api
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "gan"
@@ -103,7 +104,7 @@ def run(row: Row) -> None:
         FIGURES.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(kept, indent=1) + "\n")
         (DOCS / "images").mkdir(exist_ok=True)
-        explore.grid(trained.sample(80, seed=0), columns=16).save(DOCS / "images" / f"gan-{row.name}.png")
+        grids.grid(trained.sample(80, seed=0), columns=16).save(DOCS / "images" / f"gan-{row.name}.png")
         print(f"{row.name}: {outcome.seconds:.0f} s, {outcome.progress.nimg:,} images, {model.value:.1f} nats")
 
 

@@ -22,11 +22,11 @@ import torch
 from records import cell, figures_of, head_of, keep, kept_rows, line_of, measured_on, run_or_write, train, write_section
 from scipy.stats import t as student
 
-from saddlepoint import api
 from saddlepoint.data import load_dataset
 from saddlepoint.data.cache import cache_dir
-from saddlepoint.evaluate import Report, Subject, evaluate
-from saddlepoint.evaluate.sequences import BOOTSTRAP, SEQUENCE_CONTROLS, make_sequences
+from saddlepoint.evaluation import Report, Subject, evaluate
+from saddlepoint.evaluation.sequences import BOOTSTRAP, SEQUENCE_CONTROLS, make_sequences
+from saddlepoint.run import api
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "series"

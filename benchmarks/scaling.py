@@ -28,9 +28,9 @@ from typing import Any
 import torch
 from records import commit, run_or_write, write_section
 
-from saddlepoint.bench import CASES, count_operations, engine_step
-from saddlepoint.engine import runtime
-from saddlepoint.engine.distributed import SINGLE_PROCESS, ProcessGroup, join
+from saddlepoint.engine.machine import runtime
+from saddlepoint.engine.machine.distributed import SINGLE_PROCESS, ProcessGroup, join
+from saddlepoint.lab.bench import CASES, count_operations, engine_step
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "scaling.json"

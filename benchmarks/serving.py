@@ -26,7 +26,7 @@ from typing import Any
 
 from records import commit, write_section
 
-from saddlepoint.engine import runtime
+from saddlepoint.engine.machine import runtime
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "serving.json"

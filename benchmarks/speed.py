@@ -21,7 +21,7 @@ from typing import Any
 
 from records import commit, run_or_write, write_section
 
-from saddlepoint.bench import CASES, Case, Rate, bench, count_operations, engine_step, per_second
+from saddlepoint.lab.bench import CASES, Case, Rate, bench, count_operations, engine_step, per_second
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "speed.jsonl"

@@ -26,8 +26,8 @@ from typing import Any
 from playwright.sync_api import Browser, Page, sync_playwright
 from records import commit, write_section
 
-from saddlepoint.engine import runtime
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.machine import runtime
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.lab import EXPERIMENTS
 
 HERE = Path(__file__).parent

@@ -25,10 +25,10 @@ from typing import Any
 
 from records import head_of, keep, kept_rows, line_of, run_or_write, write_section
 
-from saddlepoint import _waiting
-from saddlepoint.bench import Case, engine_step
-from saddlepoint.engine import runtime
-from saddlepoint.engine.threads import ChosenThreads
+from saddlepoint.core import openmp
+from saddlepoint.engine.machine import runtime
+from saddlepoint.engine.machine.threads import ChosenThreads
+from saddlepoint.lab.bench import Case, engine_step
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "threads"
@@ -49,7 +49,7 @@ WAITS = {
     "sleep": {"OMP_WAIT_POLICY": "PASSIVE"},
     "1,000 turns": {"GOMP_SPINCOUNT": "1000"},
 }
-"""All cores, with threads not waiting as by `_waiting.py`: turning in place as by default, not, or shorter."""
+"""All cores, with threads not waiting as by `core.openmp`: turning in place as by default, not, or shorter."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _asked(process: subprocess.Popen[str], line: str) -> str:
 @contextmanager
 def _workers(case: str, choices: dict[str, str]) -> Iterator[dict[str, subprocess.Popen[str]]]:
     found: dict[str, subprocess.Popen[str]] = {}
-    kept = {name: value for name, value in os.environ.items() if name not in (*_waiting.CHOICES, "OMP_NUM_THREADS")}
+    kept = {name: value for name, value in os.environ.items() if name not in (*openmp.CHOICES, "OMP_NUM_THREADS")}
     try:
         for choice, count in choices.items():
             found[choice] = subprocess.Popen(

@@ -16,10 +16,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from saddlepoint import api
-from saddlepoint._files import write_atomically
-from saddlepoint.engine.checkpoint import list_checkpoints, read_checkpoint
+from saddlepoint.core.files import write_atomically
 from saddlepoint.engine.settings import Observer
+from saddlepoint.engine.storage.checkpoint import list_checkpoints, read_checkpoint
+from saddlepoint.run import api
 
 FIGURES = Path(__file__).parent / "figures" / "gan"
 RUNS = Path("runs") / "results"

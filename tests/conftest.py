@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import saddlepoint.families  # noqa: F401 - the built-in ones are known before any other
-from saddlepoint import registry
+from saddlepoint.family import registry
 
 torch.set_num_threads(1)
 

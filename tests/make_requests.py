@@ -1,6 +1,6 @@
-"""Write ``src/saddlepoint/_requests.pyi``: the keyword arguments of `train` and `resume` with their types.
+"""Write ``src/saddlepoint/run/requests.pyi``: the keyword arguments of `train` and `resume` with their types.
 
-Editors complete from it, and type checkers read it; at run time `saddlepoint.api` is what is called. Run this after a
+Editors complete from it, and type checkers read it; at run time `saddlepoint.run.api` is called. Run this after a
 family's options, or the arguments of `plan`, `train` or `plan_to_resume` changed:
 
     python tests/make_requests.py
@@ -15,19 +15,19 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from saddlepoint import api
 from saddlepoint.family import Family
+from saddlepoint.run import api
 
-FILE = Path(__file__).parents[1] / "src" / "saddlepoint" / "_requests.pyi"
+FILE = Path(__file__).parents[1] / "src" / "saddlepoint" / "run" / "requests.pyi"
 HEAD = '''"""Keyword arguments of `train` and `resume`, by family; written by tests/make_requests.py."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Unpack, overload
 
-from saddlepoint.callbacks import Callback
+from saddlepoint.run.callbacks import Callback
 from saddlepoint.data.options import Preparation
-from saddlepoint.run import Run
+from saddlepoint.run.run import Run
 '''
 
 

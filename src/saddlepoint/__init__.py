@@ -26,58 +26,58 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from saddlepoint._version import __version__
-from saddlepoint._waiting import wait_shortly
+from saddlepoint.core.openmp import wait_shortly
+from saddlepoint.core.version import __version__
 
 wait_shortly()
 
 if TYPE_CHECKING:
-    from saddlepoint._errors import CheckpointError, ConfigError, DataError, SaddlepointError, TrainingError
-    from saddlepoint._requests import resume, train
-    from saddlepoint.api import inspect, list_families, plan
-    from saddlepoint.callbacks import Callback, StopTraining
+    from saddlepoint.core.errors import CheckpointError, ConfigError, DataError, SaddlepointError, TrainingError
     from saddlepoint.data import Dataset, OpenQuestion, load_dataset
     from saddlepoint.data.options import Options
     from saddlepoint.export import export_run
-    from saddlepoint.latent import Explorer, Point, View
-    from saddlepoint.launch import Start
-    from saddlepoint.measure import compare_runs, evaluate_samples
-    from saddlepoint.registry import import_families
-    from saddlepoint.resolve import Plan
-    from saddlepoint.run import Run, load
-    from saddlepoint.shelf import runs
-    from saddlepoint.show import to_pil
+    from saddlepoint.family.registry import import_families
+    from saddlepoint.run.api import inspect, list_families, plan
+    from saddlepoint.run.callbacks import Callback, StopTraining
+    from saddlepoint.run.index import runs
+    from saddlepoint.run.launch import Start
+    from saddlepoint.run.measure import compare_runs, evaluate_samples
+    from saddlepoint.run.plan import Plan
+    from saddlepoint.run.requests import resume, train
+    from saddlepoint.run.run import Run, load
+    from saddlepoint.run.samples.latent import Explorer, Point, View
+    from saddlepoint.run.show import to_pil
 
 _HOMES = {
-    "train": "saddlepoint.api",
-    "resume": "saddlepoint.api",
-    "load": "saddlepoint.run",
-    "Run": "saddlepoint.run",
-    "runs": "saddlepoint.shelf",
-    "to_pil": "saddlepoint.show",
-    "inspect": "saddlepoint.api",
+    "train": "saddlepoint.run.api",
+    "resume": "saddlepoint.run.api",
+    "load": "saddlepoint.run.run",
+    "Run": "saddlepoint.run.run",
+    "runs": "saddlepoint.run.index",
+    "to_pil": "saddlepoint.run.show",
+    "inspect": "saddlepoint.run.api",
     "load_dataset": "saddlepoint.data",
     "Dataset": "saddlepoint.data",
     "Options": "saddlepoint.data.options",
-    "list_families": "saddlepoint.api",
-    "import_families": "saddlepoint.registry",
-    "Callback": "saddlepoint.callbacks",
-    "StopTraining": "saddlepoint.callbacks",
-    "Start": "saddlepoint.launch",
-    "plan": "saddlepoint.api",
-    "Plan": "saddlepoint.resolve",
-    "evaluate_samples": "saddlepoint.measure",
-    "compare_runs": "saddlepoint.measure",
-    "Explorer": "saddlepoint.latent",
-    "Point": "saddlepoint.latent",
-    "View": "saddlepoint.latent",
+    "list_families": "saddlepoint.run.api",
+    "import_families": "saddlepoint.family.registry",
+    "Callback": "saddlepoint.run.callbacks",
+    "StopTraining": "saddlepoint.run.callbacks",
+    "Start": "saddlepoint.run.launch",
+    "plan": "saddlepoint.run.api",
+    "Plan": "saddlepoint.run.plan",
+    "evaluate_samples": "saddlepoint.run.measure",
+    "compare_runs": "saddlepoint.run.measure",
+    "Explorer": "saddlepoint.run.samples.latent",
+    "Point": "saddlepoint.run.samples.latent",
+    "View": "saddlepoint.run.samples.latent",
     "export_run": "saddlepoint.export",
-    "SaddlepointError": "saddlepoint._errors",
-    "ConfigError": "saddlepoint._errors",
-    "DataError": "saddlepoint._errors",
+    "SaddlepointError": "saddlepoint.core.errors",
+    "ConfigError": "saddlepoint.core.errors",
+    "DataError": "saddlepoint.core.errors",
     "OpenQuestion": "saddlepoint.data",
-    "CheckpointError": "saddlepoint._errors",
-    "TrainingError": "saddlepoint._errors",
+    "CheckpointError": "saddlepoint.core.errors",
+    "TrainingError": "saddlepoint.core.errors",
 }
 """The public names in the order in which people meet them, and where they live."""
 

@@ -1,6 +1,6 @@
 """`python -m saddlepoint` is the command."""
 
-from saddlepoint.cli import main
+from saddlepoint.cli.main import main
 
 if __name__ == "__main__":
     main()

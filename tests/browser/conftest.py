@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import saddlepoint
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.storage.folder import RunFolder
 from tests.browser.install import NAMES
 
 COPIES = 200

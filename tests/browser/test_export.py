@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 import saddlepoint
-from saddlepoint._errors import ConfigError
-from saddlepoint._types import to_bytes
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.types import to_bytes
 from saddlepoint.data import read_picture
 from saddlepoint.data.images.decode import Look
 from saddlepoint.export import export_run

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 import saddlepoint
-from saddlepoint import explore
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.figures import grids
 from saddlepoint.lab import EXPERIMENTS
 from tests.browser.conftest import COPIES, Visit
 from tests.browser.legible import illegible
@@ -175,7 +175,7 @@ def test_sliders_move_the_picture_and_the_command_makes_it(visit: Visit, runs: P
     point, truncation = re.search(r'parse\("(.*?)"\)', code)[1], float(re.search(r"truncation=([\d.]+)", code)[1])  # type: ignore[index]
     run = saddlepoint.load(runs / "conditional")
     view = saddlepoint.View((saddlepoint.Point.parse(point),), truncation=truncation)
-    expected = explore.single(saddlepoint.Explorer(run).sample(view)[0])
+    expected = grids.single(saddlepoint.Explorer(run).sample(view)[0])
     shown = content(before)
     assert Image.open(io.BytesIO(shown)).tobytes() == expected.tobytes()
     page.get_by_role("button", name="Copy the command").click()
@@ -236,7 +236,7 @@ def test_directions_show_where_they_lead(visit: Visit, runs: Path) -> None:
     url = small.get_attribute("src")
     shown = content(url)
     view = saddlepoint.View((saddlepoint.Point(0, ((2, 3.0),)),))
-    expected = explore.single(saddlepoint.Explorer(saddlepoint.load(runs / "conditional")).sample(view)[0])
+    expected = grids.single(saddlepoint.Explorer(saddlepoint.load(runs / "conditional")).sample(view)[0])
     assert Image.open(io.BytesIO(shown)).tobytes() == expected.tobytes()
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saddlepoint.evaluate import Gallery, Metric, Report, Result, Row
-from saddlepoint.report import write_page
+from saddlepoint.evaluation import Gallery, Metric, Report, Result, Row
+from saddlepoint.evaluation.report.page import write_page
 
 pytestmark = pytest.mark.slow
 

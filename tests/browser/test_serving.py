@@ -15,9 +15,9 @@ import httpx
 import pytest
 from PIL import Image
 
+from saddlepoint.export.service import Service
 from saddlepoint.serve.api.app import make_app
-from saddlepoint.serve.api.patience import make_server
-from saddlepoint.service import Service
+from saddlepoint.serve.api.timeouts import make_server
 from tests.browser.legible import illegible
 from tests.unit.data_helpers import pictures, png
 from tests.unit.test_serve import run_of, served

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saddlepoint import cli, patience
+from saddlepoint.cli import main, waiting
 from tests.unit.data_helpers import pictures, write_folder
 
 Command = Callable[..., tuple[int, str, str]]
@@ -30,12 +30,12 @@ def saddle(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], t
     monkeypatch.setenv("COLUMNS", "200")
     # What a slow machine says while one waits is no part of what a command says.
     for name in ("FIRST_SECONDS", "SHOWN_AFTER"):
-        monkeypatch.setattr(patience, name, 3600.0)
+        monkeypatch.setattr(waiting, name, 3600.0)
 
     def call(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["saddle", *words])
         with pytest.raises(SystemExit) as leaving:
-            cli.main()
+            main.main()
         out, err = capfd.readouterr()
         code = leaving.value.code
         assert isinstance(code, int)
@@ -335,7 +335,7 @@ def test_data_commands(saddle: Command) -> None:
 
 def test_demo_without_network_or_cache_runs_on_digits(saddle: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     from saddlepoint import data
-    from saddlepoint._errors import DataError
+    from saddlepoint.core.errors import DataError
 
     real = data.load_dataset
 

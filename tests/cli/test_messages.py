@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from saddlepoint import api
-from saddlepoint._errors import CheckpointError, ConfigError, DataError, enumerated, suggest
+from saddlepoint.core.errors import CheckpointError, ConfigError, DataError, enumerated, suggest
 from saddlepoint.data import load_dataset
 from saddlepoint.data.labels.files import class_index
-from saddlepoint.engine.lookup import find_run
+from saddlepoint.engine.storage.lookup import find_run
+from saddlepoint.run import api
 from tests.cli.test_cli import Command, saddle  # noqa: F401
 from tests.unit.data_helpers import own_cache, pictures, write_folder  # noqa: F401
 

@@ -13,8 +13,8 @@ from typing import Any
 import typer.main
 
 import saddlepoint.families  # noqa: F401 - registers the families
-from saddlepoint.cli import app
-from saddlepoint.config import describe
+from saddlepoint.cli.main import app
+from saddlepoint.core.config import describe
 from saddlepoint.family import families
 
 KEPT = Path(__file__).parents[1] / "golden" / "options.txt"

@@ -68,7 +68,7 @@ def test_what_computes_for_seconds_measures_its_threads(
         asked.append((threads, worth))
         yield 1
 
-    monkeypatch.setattr("saddlepoint.engine.threads.measured_threads", recorded)
+    monkeypatch.setattr("saddlepoint.engine.machine.threads.measured_threads", recorded)
     explore = ["explore", run, "--point", "1", "--point", "2"]
     for words, worth in (
         (["explore", run], True),

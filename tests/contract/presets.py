@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.data.dataset import Dataset, Split
-from saddlepoint.engine.runtime import stream
+from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.family import Family, FamilyConfig, build_family, families, get_preset
 
 SHAPES = {"cifar10-conv-2014": (3, 32, 32)}

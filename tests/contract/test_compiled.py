@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saddlepoint import api
 from saddlepoint.data.feed import Feed
 from saddlepoint.engine.compiled import Compiled, distance
-from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.plan import locate
 from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.family import build_family, families
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.mlp import leaky_mlp
+from saddlepoint.run import api
 from tests.contract.presets import made, reduced
 from tests.contract.test_precision import PENALTIES
 

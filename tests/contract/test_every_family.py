@@ -14,17 +14,17 @@ import torch
 from torch import Tensor
 
 import saddlepoint.families  # noqa: F401 - registers the families
-from saddlepoint._errors import ConfigError
-from saddlepoint.config import from_json, override, to_json
+from saddlepoint.core.config import from_json, override, to_json
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.feed import Feed
-from saddlepoint.engine.checkpoint import newest_checkpoint
-from saddlepoint.engine.doctor import ALARMS
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.doctor.verdict import ALARMS
 from saddlepoint.engine.loop import Trainer
-from saddlepoint.engine.runtime import stream
+from saddlepoint.engine.machine.runtime import stream
+from saddlepoint.engine.machine.threads import AS_THEY_ARE, Threads
 from saddlepoint.engine.settings import Settings
-from saddlepoint.engine.threads import AS_THEY_ARE, Threads
+from saddlepoint.engine.storage.checkpoint import newest_checkpoint
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.engine.updates import Gradient, trained
 from saddlepoint.family import Context, Family, Progress, build_family, families, get_preset

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import torch
 
-from saddlepoint.engine import runtime
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.machine import runtime
+from saddlepoint.engine.storage.folder import RunFolder
 from tests.contract.test_every_family import CASES, run, tensors
 
 KEPT = Path(__file__).parents[1] / "golden" / "curves.json"

@@ -14,19 +14,20 @@ from torch.nn import functional
 from torch.nn.functional import softplus
 
 import saddlepoint
-from saddlepoint import api, penalties
-from saddlepoint._errors import ConfigError
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.feed import Feed
-from saddlepoint.engine import precision
-from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
-from saddlepoint.engine.precision import Precision, choose_precision
-from saddlepoint.engine.runtime import stream
+from saddlepoint.engine.machine import precision
+from saddlepoint.engine.machine.precision import Precision, choose_precision
+from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.updates import Gradient
 from saddlepoint.family import Batch, Context, Progress, build_family, families
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.mlp import leaky_mlp
+from saddlepoint.objectives import penalties
+from saddlepoint.run import api
 from tests.contract.presets import made, reduced
 
 CASES = [(name, preset) for name, kind in families().items() for preset in kind.PRESETS]

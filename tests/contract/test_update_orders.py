@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.data.feed import Feed
-from saddlepoint.engine.runtime import stream
+from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.family import Batch, Context, OptimizerSpec, Phase, Stage, Terms
-from saddlepoint.losses import cross_entropy_discriminator, non_saturating_generator
+from saddlepoint.objectives.losses import cross_entropy_discriminator, non_saturating_generator
 from tests.contract.toys import BATCH, Scripted, points, trained_by_engine
 
 SGD = OptimizerSpec("sgd", lr=0.1, momentum=0.5)

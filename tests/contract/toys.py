@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.feed import Feed
-from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.family import (
     Batch,
     Context,

@@ -13,10 +13,10 @@ import torch
 
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint.data.feed import Feed
-from saddlepoint.engine.distributed import ProcessGroup, join
-from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.machine.distributed import ProcessGroup, join
 from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.family import build_family, families
 from tests.contract.presets import made, reduced
 

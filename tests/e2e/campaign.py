@@ -25,8 +25,10 @@ from pathlib import Path
 
 import torch
 
-from saddlepoint import api, cli, load, pictures  # noqa: F401 - forked processes find all of it imported
-from saddlepoint.engine.checkpoint import list_checkpoints, newest_checkpoint, read_checkpoint, step_of
+from saddlepoint import load
+from saddlepoint.cli import main
+from saddlepoint.engine.storage.checkpoint import list_checkpoints, newest_checkpoint, read_checkpoint, step_of
+from saddlepoint.run.samples import pictures
 
 SMALL = ("--generator-widths", "64,64", "--discriminator-widths", "32,32", "--batch-size", "32", "--threads", "1")
 TRAIN = ("train", "gan", "--data", "digits", "--no-report", "--checkpoint", "0.01s", *SMALL)
@@ -93,7 +95,7 @@ class Place:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             sys.argv = ["saddle", *words]
             before()
-            cli.main()
+            main.main()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
         except BaseException:

@@ -17,20 +17,20 @@ import numpy as np
 from PIL import Image
 
 import saddlepoint
-from saddlepoint import api, weights
-from saddlepoint._errors import DataError, SaddlepointError
-from saddlepoint._files import read_json
+from saddlepoint.core.errors import DataError, SaddlepointError
+from saddlepoint.core.files import read_json
 from saddlepoint.data import load_dataset
 from saddlepoint.data.cache import cache_dir
-from saddlepoint.data.given import load_samples, read_picture
+from saddlepoint.data.inputs import load_samples, read_picture
 from saddlepoint.data.sources.arrays import read_idx
 from saddlepoint.data.sources.wheel import unpickle_arrays
-from saddlepoint.engine.checkpoint import list_checkpoints
-from saddlepoint.evaluate import read_results
+from saddlepoint.engine.storage.checkpoint import list_checkpoints
+from saddlepoint.evaluation import read_results
 from saddlepoint.export import export_run
 from saddlepoint.metrics.lenet import load_classifier
-from saddlepoint.shelf import Shelf
-from saddlepoint.translate import translate_folder
+from saddlepoint.run import api, weights
+from saddlepoint.run.index import Shelf
+from saddlepoint.run.samples.translate import translate_folder
 from tests.unit.data_helpers import pictures, png, write_folder, write_parquet
 from tests.unit.format_files import FILES, read_whole
 

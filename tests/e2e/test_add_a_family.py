@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import saddlepoint
-from saddlepoint import registry
+from saddlepoint.family import registry
 from tests.cli.test_cli import Command, saddle
 from tests.contract import test_every_family as contract
 
@@ -111,7 +111,7 @@ def test_every_command_knows_it(
     shell.done("sample", export, "-n", "4", "--out", tmp_path / "four.npz", *own)
     served = list[Any]()
     monkeypatch.setattr(
-        "saddlepoint.serve.api.patience.make_server",
+        "saddlepoint.serve.api.timeouts.make_server",
         lambda *args, **more: type("Server", (), {"run": lambda self, sockets: served.append(args)})(),
     )
     assert "serving:" in shell.done("serve", trained, "--port", "0", *own)

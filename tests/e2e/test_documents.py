@@ -25,7 +25,7 @@ import typer
 from PIL import Image
 
 import saddlepoint
-from saddlepoint import cli
+from saddlepoint.cli import main
 from saddlepoint.export import export_run
 from tests.cli.test_cli import Command, saddle
 from tests.unit.data_helpers import pictures, write_folder, write_named
@@ -355,7 +355,7 @@ def test_what_is_planted_fails(name: str, saddle: Command) -> None:
 
 def options_of(words: list[str]) -> set[str]:
     """Return the options that a command of saddle knows; those of all families for `train`."""
-    command: Any = typer.main.get_command(cli.app)
+    command: Any = typer.main.get_command(main.app)
     for word in words:
         command = getattr(command, "commands", {}).get(word, command)
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
@@ -373,7 +373,7 @@ INLINE = sorted({(page.name, command) for page in PAGES for command in inline(pa
 def test_a_command_in_the_text_names_what_there_is(page: str, command: str) -> None:
     words = shlex.split(command)
     if words[0] == "saddle":
-        groups: Any = typer.main.get_command(cli.app)
+        groups: Any = typer.main.get_command(main.app)
         assert words[1] in groups.commands
         assert {word for word in words if re.match(r"-{1,2}[a-z]", word)} <= options_of(words[1:])
     elif words[0] == "make":

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from tests.e2e import fuzzing
 from tests.e2e.fuzzing import fuzz
 from tests.e2e.readers import READERS, Reader

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from saddlepoint import api
-from saddlepoint.engine.checkpoint import newest_checkpoint
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.storage.checkpoint import newest_checkpoint
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.run import api
 
 SMALL = {"generator_widths": "64,64", "discriminator_widths": "32,32"}
 

@@ -16,7 +16,7 @@ LIMIT = 700 * 1024**2
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_DATA, (int(sys.argv[1]), int(sys.argv[1])))
-from saddlepoint.cli import app
+from saddlepoint.cli.main import app
 app(sys.argv[2:])
 """
 

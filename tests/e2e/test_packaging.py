@@ -102,8 +102,8 @@ def test_the_metadata_is_right(wheel: Path) -> None:
     assert set(found.get_all("Provides-Extra")) == extras
     assert found.get_payload() == (ROOT / "README.md").read_text()
     assert [line for line in scripts.splitlines() if "=" in line] == [
-        "saddle = saddlepoint.cli:main",
-        "saddlepoint = saddlepoint.cli:main",
+        "saddle = saddlepoint.cli.main:main",
+        "saddlepoint = saddlepoint.cli.main:main",
     ]
     cited = (ROOT / "CITATION.cff").read_text()
     assert f"version: {__version__}\n" in cited

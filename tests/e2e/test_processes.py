@@ -18,17 +18,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from saddlepoint import api
-from saddlepoint._errors import ConfigError
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.feed import Feed
-from saddlepoint.engine.checkpoint import newest_checkpoint
-from saddlepoint.engine.distributed import SINGLE_PROCESS
-from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
-from saddlepoint.engine.runtime import stream
+from saddlepoint.engine.machine.distributed import SINGLE_PROCESS
+from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.storage.checkpoint import newest_checkpoint
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.updates import Gradient
 from saddlepoint.family import Context, Progress, build_family, families
+from saddlepoint.run import api
 from tests.contract.presets import made, reduced
 from tests.e2e.beside import BATCH, CASES, train
 

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 import saddlepoint
-from saddlepoint import api, jobs, shelf
-from saddlepoint.engine import folder as run_folder
-from saddlepoint.engine.doctor import diagnose
-from saddlepoint.engine.folder import RunFolder
-from saddlepoint.engine.remedies import finish_announced
-from saddlepoint.engine.standing import standing_of
-from saddlepoint.evaluate import kept_report
+from saddlepoint.core.files import snapshots_in
+from saddlepoint.engine.doctor.remedies import finish_announced
+from saddlepoint.engine.doctor.verdict import diagnose
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.engine.storage.standing import standing_of
+from saddlepoint.evaluation import kept_report
+from saddlepoint.run import api, index, jobs
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 THEIRS = b"a file of the user's, elsewhere\n"
@@ -136,7 +136,7 @@ def _figures(run: Path) -> None:
 def _pictures(run: Path) -> None:
     from saddlepoint.serve.studio.thumbnails import thumbnail
 
-    for path in run_folder.snapshots_in(run / "samples").values():
+    for path in snapshots_in(run / "samples").values():
         with contextlib.suppress(OSError):
             thumbnail(path)
 
@@ -145,8 +145,8 @@ READERS: list[Callable[[Path], object]] = [
     lambda run: _loaded(run),
     lambda run: api.plan_to_resume(run),
     lambda run: finish_announced(RunFolder(run)),
-    lambda run: shelf.runs(run.parent),
-    lambda run: shelf.Shelf(run.parent).entry(run.name),
+    lambda run: index.runs(run.parent),
+    lambda run: index.Shelf(run.parent).entry(run.name),
     lambda run: RunFolder(run).trainer(),
     lambda run: RunFolder(run).last_trainer(),
     lambda run: RunFolder(run).measuring(),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 import saddlepoint
-from saddlepoint.run import Run
+from saddlepoint.run.run import Run
 
 
 def measured(factory: pytest.TempPathFactory, protocols: Sequence[str]) -> Run:

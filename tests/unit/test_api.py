@@ -13,9 +13,9 @@ import pytest
 import torch
 
 import saddlepoint
-from saddlepoint import api
-from saddlepoint._errors import CheckpointError, ConfigError, DataError
-from saddlepoint.engine.checkpoint import list_checkpoints
+from saddlepoint.core.errors import CheckpointError, ConfigError, DataError
+from saddlepoint.engine.storage.checkpoint import list_checkpoints
+from saddlepoint.run import api
 
 SMALL = {"generator_widths": "16", "discriminator_widths": (8,), "batch_size": 16}
 

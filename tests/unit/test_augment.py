@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from saddlepoint._errors import ConfigError
-from saddlepoint.augment import TRANSFORMS, Augment, adapt, affine, cutout, flip, translation
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.nn.augment import TRANSFORMS, Augment, adapt, affine, cutout, flip, translation
 
 ALL = Augment(tuple(TRANSFORMS))
 

@@ -13,11 +13,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from saddlepoint._errors import ConfigError
-from saddlepoint.baseline import dcgan_networks, mlp_networks, timegan_networks
-from saddlepoint.bench import CASES, bench, count_operations, engine_step, plain_step
-from saddlepoint.cli import app
-from saddlepoint.engine.precision import Precision
+from saddlepoint.cli.main import app
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.engine.machine.precision import Precision
+from saddlepoint.lab.baseline import dcgan_networks, mlp_networks, timegan_networks
+from saddlepoint.lab.bench import CASES, bench, count_operations, engine_step, plain_step
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -88,11 +88,11 @@ def test_bench_measures_what_it_names() -> None:
 
 
 def test_bf16_is_measured_where_training_would_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saddlepoint.bench.choose_precision", lambda *words: Precision("bf16"))
+    monkeypatch.setattr("saddlepoint.lab.bench.choose_precision", lambda *words: Precision("bf16"))
     (case,) = bench(["gan-2014"], rounds=1, seconds=0.05, threads=1).cases
     assert case.half is not None
     assert case.half.median != case.ratio.median
-    monkeypatch.setattr("saddlepoint.bench.choose_precision", lambda *words: Precision("fp32"))
+    monkeypatch.setattr("saddlepoint.lab.bench.choose_precision", lambda *words: Precision("fp32"))
     assert bench(["gan-2014"], rounds=1, seconds=0.05, threads=1).cases[0].half is None
 
 
@@ -107,7 +107,7 @@ def test_the_command_prints_a_table_and_json() -> None:
 
 LARGE_STEPS = """
 import sys, resource, torch
-from saddlepoint.engine.runtime import keep_freed_memory
+from saddlepoint.engine.machine.runtime import keep_freed_memory
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
 def step():

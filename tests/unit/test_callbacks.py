@@ -12,11 +12,11 @@ import pytest
 import torch
 
 import saddlepoint
-from saddlepoint._errors import ConfigError
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.family import Progress
-from saddlepoint.progress import remaining
+from saddlepoint.run.progress import remaining
 
 SMALL: dict[str, Any] = {
     "generator_widths": (16,), "discriminator_widths": (8,), "batch_size": 16, "threads": 1, "precision": "fp32",
@@ -234,7 +234,7 @@ def test_every_line_of_the_log_is_reported(tmp_path: Path, monkeypatch: pytest.M
     # A run whose threads change: the log gets a line of its own for it.
     change = {"step": 0, "nimg": 0, "event": "threads", "threads": 1}
     due = iter([[change]])
-    monkeypatch.setattr("saddlepoint.engine.threads.ChosenThreads.before_step", lambda *given: next(due, []))
+    monkeypatch.setattr("saddlepoint.engine.machine.threads.ChosenThreads.before_step", lambda *given: next(due, []))
     lines = Lines()
     run = saddlepoint.train(
         "gan", "digits", steps=3, options={"batch_size": 16}, threads=1, out=tmp_path / "run", callbacks=[lines]

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saddlepoint import api
-from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.data import Dataset, inspect_source, load_dataset
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import OpenQuestion
 from saddlepoint.data.tables.table import Table, read_table
+from saddlepoint.run import api
 from tests.cases import CASES, make_cases
 from tests.cli.test_cli import Command, saddle  # noqa: F401
 from tests.unit.data_helpers import own_cache  # noqa: F401

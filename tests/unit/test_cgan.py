@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from saddlepoint._errors import ConfigError
-from saddlepoint.engine.runtime import stream
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.families.cgan import CGAN, CGANConfig
 from saddlepoint.family import Batch, Context, DataSpec, Phase, Progress, build_family
 

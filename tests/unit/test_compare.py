@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from saddlepoint._errors import ConfigError
-from saddlepoint.evaluate import Metric, Result, Row, compare
-from saddlepoint.evaluate.compare import holm
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.evaluation import Metric, Result, Row, compare
+from saddlepoint.evaluation.report.compare import holm
 from saddlepoint.metrics.bootstrap import proportion
 
 FD = Metric("Fréchet distance", "lower")

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 import saddlepoint
-from saddlepoint import cli
+from saddlepoint.cli import main
 from saddlepoint.data.cache import cache_dir
-from saddlepoint.evaluate import Comparison, shuffled
-from saddlepoint.measure import compare_runs
+from saddlepoint.evaluation import Comparison
+from saddlepoint.evaluation.measurements import shuffled
+from saddlepoint.run.measure import compare_runs
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_an_interrupt_leaves_what_is_known(
     assert compare_runs(pair, partial=True).pending
     monkeypatch.setattr(sys, "argv", ["saddle", "compare", *map(str, pair)])
     with pytest.raises(SystemExit) as caught:
-        cli.main()
+        main.main()
     assert caught.value.code == 130
     out, err = capsys.readouterr()
     assert "kernel distance" in out

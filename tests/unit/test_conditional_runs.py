@@ -9,9 +9,10 @@ import pytest
 import torch
 
 import saddlepoint
-from saddlepoint import explore, pictures
-from saddlepoint._errors import ConfigError
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.labels.files import class_index
+from saddlepoint.figures import grids
+from saddlepoint.run.samples import pictures
 
 SMALL = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 
@@ -43,7 +44,7 @@ def test_a_class_is_asked_for_by_name_or_index(run: saddlepoint.Run) -> None:
 def test_arrays_hold_what_was_asked_for_and_the_labels(run: saddlepoint.Run, tmp_path: Path) -> None:
     with np.load(pictures.draw(run, "grid", 40, seed=4, out=tmp_path / "many.npz")) as arrays:
         assert np.array_equal(arrays["labels"], run.labels(40, seed=4))
-        assert np.array_equal(arrays["x"], explore.to_uint8(run.sample(40, seed=4)))
+        assert np.array_equal(arrays["x"], grids.to_uint8(run.sample(40, seed=4)))
     with np.load(pictures.draw(run, "grid", 5, label="3", out=tmp_path / "threes.npz")) as arrays:
         assert arrays["labels"].tolist() == [3] * 5
 
@@ -73,11 +74,11 @@ def test_samples_without_labels_are_refused(run: saddlepoint.Run) -> None:
 
 def test_pictures_have_a_class_in_each_column(run: saddlepoint.Run, tmp_path: Path) -> None:
     snapshots = sorted((run.path / "samples").glob("step*.png"))
-    assert explore.read_snapshot(snapshots[-1]).shape == (60, 1, 8, 8)
+    assert grids.read_snapshot(snapshots[-1]).shape == (60, 1, 8, 8)
     path = pictures.draw(run, "grid", 20, seed=3, out=tmp_path / "grid.png")
     samples = run.generate(run.inputs(20, seed=3), torch.arange(20) % 10, seed=3)
-    shown = explore.grid(samples, 10, headings=run.family.data.classes)
-    assert shown.height > explore.grid(samples, 10).height
+    shown = grids.grid(samples, 10, headings=run.family.data.classes)
+    assert shown.height > grids.grid(samples, 10).height
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     from PIL import Image
 
@@ -90,10 +91,10 @@ def test_an_interpolation_keeps_the_label_of_its_row(run: saddlepoint.Run, tmp_p
         walked = arrays["x"]
     z0, z1 = run.inputs(6, seed=5).split(3)
     labels = torch.arange(3).repeat_interleave(10)
-    assert np.array_equal(walked, explore.to_uint8(run.generate(explore.walk(z0, z1), labels, seed=5)))
+    assert np.array_equal(walked, grids.to_uint8(run.generate(grids.walk(z0, z1), labels, seed=5)))
     with np.load(pictures.draw(run, "interpolation", 3, seed=5, label=7, out=tmp_path / "seven.npz")) as arrays:
         sevens = arrays["x"]
-    assert np.array_equal(sevens, explore.to_uint8(run.generate(explore.walk(z0, z1), torch.full((30,), 7), seed=5)))
+    assert np.array_equal(sevens, grids.to_uint8(run.generate(grids.walk(z0, z1), torch.full((30,), 7), seed=5)))
 
 
 def test_a_filmstrip_takes_no_label(run: saddlepoint.Run) -> None:

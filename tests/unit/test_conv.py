@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint._errors import ConfigError
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.normalise import SpectralConv2d, minibatch_deviation, recalibrate, rms_norm
 

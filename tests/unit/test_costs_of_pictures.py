@@ -16,14 +16,14 @@ from PIL import Image
 from PIL.JpegImagePlugin import MARKER
 
 import saddlepoint
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import limits, load_dataset
-from saddlepoint.data.given import read_picture
 from saddlepoint.data.images import headers
 from saddlepoint.data.images.decode import decode, open_picture
 from saddlepoint.data.images.headers import check_directories, gif_frames, scans_of
 from saddlepoint.data.images.opening import Unreadable, open_image
-from saddlepoint.explore import read_snapshot, save_snapshot
+from saddlepoint.data.inputs import read_picture
+from saddlepoint.figures.grids import read_snapshot, save_snapshot
 from tests.unit.data_helpers import own_cache, pictures, png, write_folder  # noqa: F401
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\n%%EOF\n"

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import limits, load_dataset
 from saddlepoint.data.labels import tables
 from saddlepoint.data.sources import arrays, hub, parquet

@@ -15,10 +15,10 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import limits, load_dataset
 from saddlepoint.data.cells import as_meant, harmless
-from saddlepoint.data.given import load_samples
+from saddlepoint.data.inputs import load_samples
 from saddlepoint.data.series.samples import csv_text, write_samples
 from saddlepoint.data.tables.feather import check_feather
 from saddlepoint.export import sample

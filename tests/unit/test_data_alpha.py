@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import load_dataset
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.decode import ground_of

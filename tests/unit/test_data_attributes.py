@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import grey_dilation
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import inspect_source, known_truth, load_dataset
 from saddlepoint.data.images.domains import DOMAINS, INKS, stroke_width, strokes
 from saddlepoint.data.labels.attributes import read_attributes

@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from saddlepoint._errors import DataError
-from saddlepoint._types import from_bytes, to_words
+from saddlepoint.core.errors import DataError
+from saddlepoint.core.types import from_bytes, to_words
 from saddlepoint.data import load_dataset
 from saddlepoint.data.dataset import Split
 from saddlepoint.data.feed import Feed

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import load_dataset
 from saddlepoint.data.dataset import SPLITS
 from saddlepoint.data.images.duplicates import Copies, near_pairs, repeats, write_pairs

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import load_dataset
-from saddlepoint.data.given import load_samples
+from saddlepoint.data.inputs import load_samples
 from saddlepoint.data.series import samples as series_samples
 from saddlepoint.data.sources import arrays
 from saddlepoint.data.tables import files as series_files

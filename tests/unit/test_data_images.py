@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.images.decode import Unreadable, decode, is_grey, open_picture, strict_pillow
 from saddlepoint.data.images.shape import shape_to
 from saddlepoint.data.images.survey import Survey

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import list_datasets, load_dataset, names
 from saddlepoint.data.sources import hub, wheel
 from tests.unit.data_helpers import own_cache, pictures, write_named, write_parquet  # noqa: F401

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import Dataset, Split, load_dataset, mixture
 from tests.unit.data_helpers import own_cache  # noqa: F401
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saddlepoint._errors import ConfigError
-from saddlepoint.engine.runtime import stream
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.families.dcgan import DCGAN, DCGANConfig, resolutions
 from saddlepoint.family import Batch, Context, DataSpec, Phase, Progress, build_family
 

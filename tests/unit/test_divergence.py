@@ -11,12 +11,12 @@ import torch
 from scipy.stats import norm
 from sklearn.datasets import load_digits
 
-from saddlepoint import theory
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.sources.synthetic import Mixture
 from saddlepoint.metrics import divergence, probe
 from saddlepoint.metrics.divergence import CertifiedJsd, _Half, _result, certified_jsd
 from saddlepoint.metrics.probe import stack, train_probe
+from saddlepoint.objectives import theory
 
 LOG2 = math.log(2)
 GRID = np.arange(-12, 16, 1e-3)

@@ -44,7 +44,7 @@ def test_each_promise_of_security_names_a_test_that_is_there() -> None:
 
 
 def test_the_readme_names_every_family_and_preset() -> None:
-    from saddlepoint import api
+    from saddlepoint.run import api
 
     text = (ROOT / "README.md").read_text()
     for name, family in api.list_families().items():

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saddlepoint.engine import doctor
-from saddlepoint.engine.doctor import ALARMS, VERDICTS, Diagnosis, Watch, diagnose
+from saddlepoint.engine.doctor import verdict
+from saddlepoint.engine.doctor.verdict import ALARMS, VERDICTS, Diagnosis, Watch, diagnose
 
 HEALTHY = {
     "axes": 64.0,
@@ -334,10 +334,10 @@ def test_circling_samples_are_a_partial_collapse() -> None:
 
 
 def test_a_generator_that_does_not_move_is_an_alarm_and_one_that_comes_nearer_is_none() -> None:
-    for separation, verdict in ((0.95, "discriminator too strong"), (0.6, "discriminator too weak")):
+    for separation, alarm in ((0.95, "discriminator too strong"), (0.6, "discriminator too weak")):
         still = {"raw distance": 0.12, "distance": 0.12, "separation": separation}
         found = diagnose(log(120, lambda at: dict(still)))  # noqa: B023
-        assert found.verdict == verdict
+        assert found.verdict == alarm
         assert f"with probability {separation:.2f}" in found.evidence[-1]
         assert diagnose(log(120, lambda at: still | {"raw distance": 0.12 - at / 2000})).verdict == WELL  # noqa: B023
 
@@ -461,4 +461,4 @@ def test_the_verdicts_are_the_documented_ones() -> None:
         "finished",
     )
     assert VERDICTS[2:7] == ALARMS
-    assert doctor.GRACE == 20_000
+    assert verdict.GRACE == 20_000

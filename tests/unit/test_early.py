@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from saddlepoint import api
-from saddlepoint.cli import app
-from saddlepoint.display import Display
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.cli.display import Display
+from saddlepoint.cli.main import app
 from saddlepoint.engine.plan import early_stage, unfinished
 from saddlepoint.engine.settings import Settings
-from saddlepoint.evaluate import Metric, Report, Result, Row
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.evaluation import Metric, Report, Result, Row
+from saddlepoint.evaluation.report.page import save_report
 from saddlepoint.family import Phase, Progress, Stage
-from saddlepoint.measure import caution
-from saddlepoint.report import save_report
-from saddlepoint.run import Run
+from saddlepoint.run import api
+from saddlepoint.run.measure import caution
+from saddlepoint.run.run import Run
 from tests.unit.data_helpers import pictures as drawn
 from tests.unit.data_helpers import write_folder
 

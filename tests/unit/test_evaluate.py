@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from saddlepoint import evaluate as ev
-from saddlepoint._errors import ConfigError, DataError
+from saddlepoint import evaluation as ev
+from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.data.dataset import Dataset, Split
-from saddlepoint.evaluate import Metric, distribution, divergence, parzen, protocol, sets
-from saddlepoint.evaluate.judgement import likeness_of
-from saddlepoint.evaluate.translation import exercise
+from saddlepoint.evaluation import Metric, protocol, sets
+from saddlepoint.evaluation.measurements import distribution, divergence, parzen
+from saddlepoint.evaluation.measurements.translation import exercise
+from saddlepoint.evaluation.report.judgement import likeness_of
+from saddlepoint.evaluation.report.page import Training, write_page
 from saddlepoint.metrics import log_likelihood, parzen10k
-from saddlepoint.report import Training, write_page
 
 SHAPE = (1, 4, 4)
 

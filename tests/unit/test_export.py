@@ -22,9 +22,8 @@ from PIL import Image
 from torch import Tensor
 
 import saddlepoint
-from saddlepoint import explore
-from saddlepoint._errors import CheckpointError, ConfigError
-from saddlepoint.engine.runtime import stream
+from saddlepoint.core.errors import CheckpointError, ConfigError
+from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.export import export_run, formats, kept, onnx_file, quality
 from saddlepoint.export.graphs import Graph, example, graphs_of
 from saddlepoint.export.onnx_file import check, write_graphs
@@ -32,8 +31,9 @@ from saddlepoint.export.random_inputs import Tape
 from saddlepoint.export.recurrent import _ordered
 from saddlepoint.export.sample import Generator, grid, png, write
 from saddlepoint.family import families
+from saddlepoint.figures import grids
 from saddlepoint.nn.mlp import dropout
-from saddlepoint.run import Run
+from saddlepoint.run.run import Run
 from tests.contract.presets import untrained
 from tests.unit.measured import measured
 
@@ -284,7 +284,7 @@ def test_a_png_of_our_own_is_read_by_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(10, 1, 28, 28), (7, 3, 64, 48), (2, 4, 9, 20), (3, 3, 100, 100)])
 def test_the_programs_sheet_is_the_librarys(shape: tuple[int, ...]) -> None:
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    wanted = np.asarray(explore.tile(images, see_through=True)).reshape(*grid(images).shape[1:], shape[1])
+    wanted = np.asarray(grids.tile(images, see_through=True)).reshape(*grid(images).shape[1:], shape[1])
     assert np.array_equal(grid(images).transpose(1, 2, 0), wanted)
 
 

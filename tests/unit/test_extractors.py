@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.metrics import extractors
 from saddlepoint.metrics.extractors import Extractor, Features, Inception, Pixels, describe, inception_v3, mnist_lenet
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saddlepoint import features
-from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.data import Dataset, Split, load_dataset
 from saddlepoint.data.cache import cache_dir
-from saddlepoint.features import Trained, extractor_for
+from saddlepoint.evaluation import features
+from saddlepoint.evaluation.features import Trained, extractor_for
 
 
 def _data(name: str, shape: tuple[int, ...]) -> Dataset:

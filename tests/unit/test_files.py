@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from saddlepoint._files import open_plain, plain_folder, read_end, read_json, read_plain, write_atomically, written
+from saddlepoint.core.files import open_plain, plain_folder, read_end, read_json, read_plain, write_atomically, written
 from saddlepoint.data.sources.folder import picture_bytes
 from saddlepoint.export.sample import read_file
 

@@ -21,13 +21,13 @@ import pytest
 import torch
 
 import saddlepoint
-from saddlepoint import jobs
-from saddlepoint._errors import CheckpointError
-from saddlepoint.engine import folder as run_folder
-from saddlepoint.engine.checkpoint import read_checkpoint, write_checkpoint
-from saddlepoint.engine.folder import RunFolder
-from saddlepoint.engine.remedies import finish_announced
-from saddlepoint.weights import spec_of
+from saddlepoint.core.errors import CheckpointError
+from saddlepoint.engine.doctor.remedies import finish_announced
+from saddlepoint.engine.storage import folder as run_folder
+from saddlepoint.engine.storage.checkpoint import read_checkpoint, write_checkpoint
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.run import jobs
+from saddlepoint.run.weights import spec_of
 from tests.unit.foreign import ODD_LINES, made, outside, replaced, run, soon, within
 
 # --- single guards ----------------------------------------------------------------------------------------------------
@@ -88,10 +88,10 @@ def test_a_report_that_would_lie_elsewhere_is_refused_before_measuring(
     """The command, and the studio."""
     from typer.testing import CliRunner
 
-    from saddlepoint.cli import app
-    from saddlepoint.run import Run
-    from saddlepoint.serve.studio.desk import Desk
+    from saddlepoint.cli.main import app
+    from saddlepoint.run.run import Run
     from saddlepoint.serve.studio.figures import MeasureButton
+    from saddlepoint.serve.studio.state import Desk
 
     monkeypatch.setattr(Run, "evaluate", lambda *words, **more: pytest.fail("it is measured"))
     replaced(run / "report", lambda path: path.symlink_to(outside / "folder"))
@@ -117,8 +117,8 @@ def test_a_checkpoint_is_not_written_through_a_link(tmp_path: Path, made: Path, 
 
 def test_a_picture_replaces_a_link_and_leaves_what_it_led_to(run: Path, outside: Path) -> None:
     """Before, Pillow wrote through it, and the half written snapshot had a name that could be foreseen."""
-    from saddlepoint import pictures
-    from saddlepoint.explore import save_snapshot
+    from saddlepoint.figures.grids import save_snapshot
+    from saddlepoint.run.samples import pictures
 
     loaded = saddlepoint.load(run)
     place = run / "pictures" / "grid-seed0.png"

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import saddlepoint
-from saddlepoint._errors import SaddlepointError
+from saddlepoint.core.errors import SaddlepointError
 from tests.cli.test_cli import Command, saddle
 from tests.unit.foreign import (
     FILES,
@@ -154,7 +154,7 @@ def test_every_command_ends_soon_and_leaves_alone_what_is_elsewhere(
 def test_the_server_and_the_shelf_take_a_foreign_run_or_refuse_it(
     make: Callable[[Path, Path], None], run: Path, outside: Path
 ) -> None:
-    from saddlepoint.service import Service
+    from saddlepoint.export.service import Service
 
     make(run, outside)
     with within(60):

@@ -19,14 +19,14 @@ import pytest
 import torch
 
 import saddlepoint
-from saddlepoint import shelf
-from saddlepoint._errors import CheckpointError, SaddlepointError
+from saddlepoint.core.errors import CheckpointError, SaddlepointError
 from saddlepoint.data.series.layout import layout_from_json
-from saddlepoint.engine import tensors
-from saddlepoint.engine.checkpoint import read_checkpoint, write_checkpoint
-from saddlepoint.engine.tensors import read_header
-from saddlepoint.evaluate import read_results
+from saddlepoint.engine.storage import tensors
+from saddlepoint.engine.storage.checkpoint import read_checkpoint, write_checkpoint
+from saddlepoint.engine.storage.tensors import read_header
+from saddlepoint.evaluation import read_results
 from saddlepoint.export import kept, sample
+from saddlepoint.run import index
 from tests.unit.foreign import HUGE, READERS, THEIRS, changed, made, outside, replaced, run, soon, within
 
 # --- what a configuration and a checkpoint may say --------------------------------------------------------------------
@@ -256,7 +256,7 @@ def test_kept_figures_that_cannot_be_are_refused(change: Callable[[dict[str, Any
 @pytest.mark.parametrize("name", ["x" * 300, "a\x00b", "/".join("x" * 200 for _ in range(40))], ids=len)
 def test_a_name_in_an_address_that_no_file_can_have_is_no_run(name: str, tmp_path: Path) -> None:
     """Before, a long one was a traceback."""
-    assert shelf.Shelf(tmp_path).path(name) is None
+    assert index.Shelf(tmp_path).path(name) is None
 
 
 # --- exports ---

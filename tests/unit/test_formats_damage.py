@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.plan import OpenQuestion
 from tests.unit.data_helpers import own_cache  # noqa: F401
 from tests.unit.format_files import FILES, read_whole

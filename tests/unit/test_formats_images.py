@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import OpenQuestion, as_findings
 from saddlepoint.data.sources.folder import Item, Source

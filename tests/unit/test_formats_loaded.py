@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import Dataset, inspect_source, load_dataset
 from saddlepoint.data.plan import OpenQuestion
 from tests.unit.data_helpers import own_cache, pictures  # noqa: F401

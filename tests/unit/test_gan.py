@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saddlepoint._errors import ConfigError
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.feed import Feed
-from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
-from saddlepoint.engine.runtime import stream
+from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.families.gan import GAN, GANConfig
 from saddlepoint.family import Batch, Context, DataSpec, DataStats, Phase, Progress
 from saddlepoint.nn.mlp import dropout

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import Dataset, Split, load_dataset, load_samples
 
 

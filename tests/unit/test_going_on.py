@@ -15,14 +15,14 @@ import pytest
 from nicegui import Client, ui
 
 import saddlepoint
-from saddlepoint import jobs
-from saddlepoint._errors import CheckpointError, ConfigError
-from saddlepoint.engine.folder import RunFolder
-from saddlepoint.evaluate.duration import Forecast
-from saddlepoint.measure import after_training, is_followed
+from saddlepoint.core.errors import CheckpointError, ConfigError
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.evaluation.duration import Forecast
+from saddlepoint.run import jobs
+from saddlepoint.run.index import Entry, Shelf, remove_run
+from saddlepoint.run.measure import after_training, is_followed
 from saddlepoint.serve.studio import actions, parts, runs, training
-from saddlepoint.serve.studio.desk import Desk, standing
-from saddlepoint.shelf import Entry, Shelf, remove_run
+from saddlepoint.serve.studio.state import Desk, standing
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 
@@ -123,7 +123,7 @@ def test_a_run_that_is_measured_is_seen_as_such(trained: Path, tmp_path: Path) -
 def test_the_note_of_a_killed_process_is_none(trained: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(trained, tmp_path / "run")
     code = (
-        "import os, sys; from saddlepoint.engine.folder import RunFolder\n"
+        "import os, sys; from saddlepoint.engine.storage.folder import RunFolder\n"
         "with RunFolder(sys.argv[1]).measured() as note: note('1 of 2'); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", code, str(folder)], check=False)

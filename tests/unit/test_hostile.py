@@ -16,12 +16,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import saddlepoint
-from saddlepoint import weights
-from saddlepoint._errors import CheckpointError, ConfigError, DataError, SaddlepointError
-from saddlepoint._files import read_json
+from saddlepoint.core.errors import CheckpointError, ConfigError, DataError, SaddlepointError
+from saddlepoint.core.files import read_json
 from saddlepoint.data import load_dataset
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.export import export_run
+from saddlepoint.run import weights
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 

@@ -23,16 +23,16 @@ from PIL import Image
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from saddlepoint._errors import DataError
-from saddlepoint.data import given, read_picture
-from saddlepoint.run import Run
-from saddlepoint.serve.api import answers
+from saddlepoint.core.errors import DataError
+from saddlepoint.data import inputs, read_picture
+from saddlepoint.export.service import Service
+from saddlepoint.run.run import Run
+from saddlepoint.serve.api import responses
+from saddlepoint.serve.api.access import Limits
 from saddlepoint.serve.api.app import make_app
 from saddlepoint.serve.api.flight import PIECE
-from saddlepoint.serve.api.guard import Limits
-from saddlepoint.serve.api.patience import make_server
+from saddlepoint.serve.api.timeouts import make_server
 from saddlepoint.serve.wire import Crowd, Wire, bounded, most_connections, peer_of
-from saddlepoint.service import Service
 from tests.unit.test_serve import HOME, Slow, client, run_of
 
 PARSERS = [H11Protocol, HttpToolsProtocol]
@@ -396,16 +396,16 @@ def httpx_json(service: Service, body: Any) -> bytes:
 def test_numbers_are_written_a_few_thousand_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.random.default_rng(0).normal(size=(3, 2, 50, 70)).astype(np.float32)
     x[1, 0, :, 3] = np.nan
-    whole = json.loads("".join(answers._texts(x, False)))
+    whole = json.loads("".join(responses._texts(x, False)))
     assert np.array_equal(np.array(whole, dtype=np.float32), x, equal_nan=True)
-    sizes, plain = list[int](), answers._plain
+    sizes, plain = list[int](), responses._plain
 
     def noted(part: np.ndarray, images: bool) -> list[Any]:
         sizes.append(part.size)
         return plain(part, images)
 
-    monkeypatch.setattr(answers, "_plain", noted)
-    "".join(answers._texts(x, False))
+    monkeypatch.setattr(responses, "_plain", noted)
+    "".join(responses._texts(x, False))
     assert max(sizes) <= 4096
     assert sum(sizes) == x.size
 
@@ -560,7 +560,7 @@ def test_large_pictures_are_refused_before_anything_waits_for_them(
     painter: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[Any] = []
-    monkeypatch.setattr(given, "decode", lambda *words: decoded.append(words))
+    monkeypatch.setattr(inputs, "decode", lambda *words: decoded.append(words))
     small, large = flat(16, 16), flat(4100, 4100)
     with client(painter) as ask:
         answer = ask("POST", "/v1/translate", json={"pictures": in_base64(small, large)})
@@ -579,7 +579,7 @@ def test_only_usual_kinds_of_pictures_are_taken_from_strangers(painter: Service,
         answer = ask("POST", "/v1/translate", json={"pictures": in_base64(flat(16, 16, kind))})
         assert answer.status_code == 422
         assert answer.json()["detail"].startswith("picture 0 ")
-    for usual in sorted(given.STRANGERS - {"MPO"}):
+    for usual in sorted(inputs.STRANGERS - {"MPO"}):
         assert read_picture(flat(16, 16, usual), "x", (1, 8, 8), most_pixels=256).shape == (1, 8, 8)
 
 
@@ -587,13 +587,13 @@ def test_a_jpeg_of_strangers_is_decoded_at_a_fraction_of_its_size(monkeypatch: p
     rows, columns = np.mgrid[0:960, 0:1280]
     file = io.BytesIO()
     Image.fromarray(np.stack([rows / 4, columns / 5, rows * 0 + 90], 2).astype(np.uint8)).save(file, "JPEG", quality=95)
-    sizes, decode = list[tuple[int, int]](), given.decode
+    sizes, decode = list[tuple[int, int]](), inputs.decode
 
     def noted(image: Any, *words: Any) -> Any:
         sizes.append(image.size)
         return decode(image, *words)
 
-    monkeypatch.setattr(given, "decode", noted)
+    monkeypatch.setattr(inputs, "decode", noted)
     whole = read_picture(file.getvalue(), "x", (3, 32, 32))
     part = read_picture(file.getvalue(), "x", (3, 32, 32), most_pixels=1280 * 960)
     assert sizes == [(1280, 960), (160, 120)]

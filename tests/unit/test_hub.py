@@ -18,13 +18,13 @@ import torch
 from huggingface_hub import ModelCard
 
 import saddlepoint
-from saddlepoint._errors import CheckpointError, ConfigError
-from saddlepoint.evaluate import kept_report
-from saddlepoint.evaluate.rows import kind_of
+from saddlepoint.core.errors import CheckpointError, ConfigError
+from saddlepoint.evaluation import kept_report
+from saddlepoint.evaluation.rows import kind_of
 from saddlepoint.export import export_run
 from saddlepoint.export.card import card
 from saddlepoint.export.hub import push
-from saddlepoint.run import Run
+from saddlepoint.run.run import Run
 from tests.unit.measured import measured
 
 COMMIT = "c0ffee" * 6 + "abcd"

@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 import saddlepoint
-from saddlepoint import api
-from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.data import Dataset, OpenQuestion, Split, cache, in_memory, inspect_source, load_dataset
+from saddlepoint.run import api
 from tests.unit.data_helpers import own_cache, pictures, png, write_folder  # noqa: F401
 
 SMALL = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 8}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from saddlepoint import evaluate as ev
+from saddlepoint import evaluation as ev
 from saddlepoint.data import load_dataset
 
 

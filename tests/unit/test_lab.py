@@ -14,11 +14,11 @@ from PIL import Image
 from torch import Tensor
 from typer.testing import CliRunner
 
-from saddlepoint import losses, theory
-from saddlepoint._errors import ConfigError
-from saddlepoint.cli import app
+from saddlepoint.cli.main import app
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.lab import EXPERIMENTS, Check, Desk, collapse, dirac, figure1, gaussians, perform, taxonomy
 from saddlepoint.lab.networks import Ensemble, Monotone, Network
+from saddlepoint.objectives import losses, theory
 
 QUICK = ("optimal-discriminator", "vanishing-gradient", "counter-example")
 """Experiments of a few seconds; `dirac`, `figure1`, `collapse` and `taxonomy` run whole in the slow suite."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.data import Dataset, inspect_source, load_dataset
 from saddlepoint.data.labels.arrange import arrange
 from saddlepoint.data.labels.attributes import read_attributes

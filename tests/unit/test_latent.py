@@ -16,12 +16,11 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import saddlepoint
-from saddlepoint import explore
-from saddlepoint._errors import ConfigError
-from saddlepoint.cli import app
-from saddlepoint.engine import runtime
-from saddlepoint.engine.diagnostics import Examiner
-from saddlepoint.engine.runtime import stream
+from saddlepoint.cli.main import app
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.engine.doctor.diagnostics import Examiner
+from saddlepoint.engine.machine import runtime
+from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.family import (
     Batch,
     Context,
@@ -34,9 +33,10 @@ from saddlepoint.family import (
     Tags,
     Terms,
 )  # fmt: skip
-from saddlepoint.latent import Explorer, Point, View, command
+from saddlepoint.figures import grids
 from saddlepoint.nn.style import StyledLayer
-from saddlepoint.run import Run
+from saddlepoint.run.run import Run
+from saddlepoint.run.samples.latent import Explorer, Point, View, command
 from tests.unit.data_helpers import pictures, write_folder
 
 LATENT, FEATURES, LAYERS = 6, 9, 3
@@ -190,7 +190,7 @@ def test_a_conditional_walk_in_w_stays_in_its_class_and_pieces_make_the_whole(
         assert torch.equal(drawn, run.codes(z, run.labels(5)))
     styles = drawn[:, None].repeat(1, run.family.w_layers, 1)
     whole = run.synthesise(styles)
-    monkeypatch.setattr("saddlepoint.run._CHUNK", 2)
+    monkeypatch.setattr("saddlepoint.run.run._CHUNK", 2)
     torch.testing.assert_close(run.synthesise(styles), whole)
 
 
@@ -292,7 +292,7 @@ def test_wrong_shapes_are_refused_before_the_search() -> None:
 
 def test_the_command_and_the_line_of_python_make_the_same_picture(digits: Run, tmp_path: Path) -> None:
     view = View((Point(3, ((1, 2.0),)), Point(5)), at=0.25, label="7", truncation=0.5)
-    expected = explore.single(Explorer(digits).sample(view)[0], scale=28)
+    expected = grids.single(Explorer(digits).sample(view)[0], scale=28)
     assert expected.size == (224, 224)
     line, python = command(digits, view)
     words = [*line.split()[1:], "--out", str(tmp_path / "place.png")]
@@ -323,7 +323,7 @@ def test_the_command_draws_sheets_films_and_projections(digits: Run, tmp_path: P
     film = explored("--point", "1", "--point", "2", "--frames", "5", "--out", str(tmp_path / "film.mp4"))
     with av.open(film) as opened:
         shots = [shot.to_ndarray(format="rgb24") for shot in opened.decode(video=0)]
-    ends = [explore.single(x) for x in Explorer(digits).path(View((Point(1), Point(2))), 5)]
+    ends = [grids.single(x) for x in Explorer(digits).path(View((Point(1), Point(2))), 5)]
     assert len(shots) == 5
     for shot, sample in ((shots[0], ends[0]), (shots[-1], ends[-1])):
         seen = np.asarray(Image.fromarray(shot).convert("L").resize((8, 8), Image.Resampling.BOX), float)

@@ -5,11 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import Dataset, Split
 from saddlepoint.data.series.layout import Column, Layout
-from saddlepoint.evaluate import evaluate
-from saddlepoint.evaluate.sequences import AUTOREGRESSION, BOOTSTRAP, SHUFFLED, make_sequences, seen, told
+from saddlepoint.evaluation import evaluate
+from saddlepoint.evaluation.sequences import (
+    AUTOREGRESSION,
+    BOOTSTRAP,
+    SHUFFLED,
+    make_sequences,
+    seen,
+    told,
+)
 from saddlepoint.metrics.leave_out import nearest_ratio, rows_of
 from saddlepoint.metrics.series import marginal_distance
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from nicegui import Client, ui
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
+from saddlepoint.run.index import Entry
 from saddlepoint.serve import studio
 from saddlepoint.serve.studio import parts, run
-from saddlepoint.serve.studio.desk import Desk
-from saddlepoint.shelf import Entry
+from saddlepoint.serve.studio.state import Desk
 
 PAGES = Path(studio.__file__).parent
 UNSEEN = ("app.py", "desk.py")

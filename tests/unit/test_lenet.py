@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from saddlepoint._errors import ConfigError, DataError, TrainingError
+from saddlepoint.core.errors import ConfigError, DataError, TrainingError
 from saddlepoint.metrics import lenet
 from saddlepoint.metrics.lenet import (
     Classifier,

@@ -8,11 +8,11 @@ import math
 import numpy as np
 import pytest
 
-from saddlepoint import theory
-from saddlepoint._errors import ConfigError
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.lab import EXPERIMENTS, Live
 from saddlepoint.lab.games import BestDiscriminator, CounterExample, Dirac, Figure1, Vanishing
 from saddlepoint.lab.trainings import Collapse, Taxonomy
+from saddlepoint.objectives import theory
 from saddlepoint.serve.studio import charts
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from saddlepoint._errors import CheckpointError, ConfigError
-from saddlepoint.engine.checkpoint import Checkpoint, write_checkpoint
-from saddlepoint.engine.folder import RunFolder
-from saddlepoint.engine.lookup import check_name, find_run
+from saddlepoint.core.errors import CheckpointError, ConfigError
 from saddlepoint.engine.settings import Settings
-from saddlepoint.engine.standing import Standing, standing_of
+from saddlepoint.engine.storage.checkpoint import Checkpoint, write_checkpoint
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.engine.storage.lookup import check_name, find_run
+from saddlepoint.engine.storage.standing import Standing, standing_of
 from saddlepoint.family import Progress
 
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saddlepoint._errors import CheckpointError, ConfigError, TrainingError
+from saddlepoint.core.errors import CheckpointError, ConfigError, TrainingError
 from saddlepoint.data.feed import Feed
 from saddlepoint.engine import run_writer
-from saddlepoint.engine.checkpoint import list_checkpoints, newest_checkpoint
-from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.settings import SILENT, Observer, Settings
+from saddlepoint.engine.storage.checkpoint import list_checkpoints, newest_checkpoint
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.family import Batch, Context, OptimizerSpec, Phase, Stage, Terms
 from tests.contract.toys import BATCH, Scripted, points
 

@@ -10,17 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from saddlepoint._errors import ConfigError
-from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
-from saddlepoint.penalties import (
-    clip_weights,
-    consistency,
-    gradient_penalty,
-    r1,
-    r2,
-    squared_gradient_norm,
-)
-from saddlepoint.theory import game_logs, value
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.objectives.losses import OBJECTIVES, generator_loss_along, get_objective
+from saddlepoint.objectives.penalties import clip_weights, consistency, gradient_penalty, r1, r2, squared_gradient_norm
+from saddlepoint.objectives.theory import game_logs, value
 
 LOGITS = st.lists(st.floats(-50, 50), min_size=4, max_size=4).map(lambda v: torch.tensor(v, dtype=torch.float32))
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from saddlepoint import _load
-from saddlepoint import evaluate as ev
+from saddlepoint import evaluation as ev
+from saddlepoint.core import machine_load
 from saddlepoint.data.dataset import Dataset, Split
-from saddlepoint.evaluate import duration, measure, protocol
-from saddlepoint.evaluate.rows import STOPPED
+from saddlepoint.evaluation import duration, measure, protocol
+from saddlepoint.evaluation.rows import STOPPED
 
 ORDER: list[str] = []
 
@@ -134,25 +134,25 @@ def test_a_forecast_does_not_depend_on_what_else_runs(share: float, said: str, m
 def test_what_the_last_minute_of_training_took_is_fairer_than_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A moment said 8 times where 4 came true; what was long ago, or before a pause, says nothing."""
     notes: deque[tuple[int, float, float]] = deque()
-    monkeypatch.setattr(_load, "_NOTES", notes)
+    monkeypatch.setattr(machine_load, "_NOTES", notes)
     clocks = Clocks(monkeypatch, 0.125)
     stretch = duration.Stretch()
     clocks.work(1.0)
     assert stretch.forecast(80) == duration.Forecast(80, 8.0)
     for second in range(5):
-        _load.note(1, float(second), second / 4)
-    assert _load.lately() is None, "4 s are too few"
+        machine_load.note(1, float(second), second / 4)
+    assert machine_load.lately() is None, "4 s are too few"
     for second in range(5, 200):
-        _load.note(1, float(second), second / 4 if second < 100 else 25 + (second - 100) / 2)
-    assert _load.lately() == 2.0
+        machine_load.note(1, float(second), second / 4 if second < 100 else 25 + (second - 100) / 2)
+    assert machine_load.lately() == 2.0
     found = stretch.forecast(80)
     assert found.words() == "about 80 s, or 3 min if this machine stays as busy as in the last minute"
-    _load.note(1, 300.0, 80.0)
-    assert _load.lately() is None, "a pause of 100 s"
+    machine_load.note(1, 300.0, 80.0)
+    assert machine_load.lately() is None, "a pause of 100 s"
     assert len(notes) == 1
     for second in range(20):
-        _load.note(2, float(second), second * 1.0)
-    assert _load.lately() == 1.0
+        machine_load.note(2, float(second), second * 1.0)
+    assert machine_load.lately() == 1.0
 
 
 def test_features_are_counted_once_for_all_who_share_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.metrics import frechet
 from saddlepoint.metrics.bootstrap import mean_estimate
 from saddlepoint.metrics.frechet import (

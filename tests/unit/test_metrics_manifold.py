@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.metrics import manifold as module
 from saddlepoint.metrics.manifold import coverage, density, manifold, precision, recall
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
-from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.data.sources.synthetic import mixture
 from saddlepoint.metrics.modes import mode_coverage
 

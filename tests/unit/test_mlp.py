@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from saddlepoint._errors import ConfigError
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.nn.mlp import Maxout, draw_he, draw_uniform, dropout, leaky_mlp
 from saddlepoint.nn.normalise import rms_norm
 

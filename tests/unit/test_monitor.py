@@ -17,18 +17,18 @@ import torch
 from torch import Tensor, nn
 
 import saddlepoint.families  # noqa: F401 - registers the families
-from saddlepoint._errors import CheckpointError, TrainingError
-from saddlepoint.config import option
+from saddlepoint.core.config import option
+from saddlepoint.core.errors import CheckpointError, TrainingError
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.feed import Feed
-from saddlepoint.engine import diagnostics, doctor, monitor, remedies
-from saddlepoint.engine.checkpoint import list_checkpoints, newest_checkpoint
-from saddlepoint.engine.diagnostics import Examiner, order
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.doctor import diagnostics, monitor, remedies, verdict
+from saddlepoint.engine.doctor.diagnostics import Examiner, order
+from saddlepoint.engine.doctor.monitor import Monitor, plays
+from saddlepoint.engine.doctor.remedies import course_of, finish_announced, train_with_remedies
 from saddlepoint.engine.loop import Trainer
-from saddlepoint.engine.monitor import Monitor, plays
-from saddlepoint.engine.remedies import course_of, finish_announced, train_with_remedies
 from saddlepoint.engine.settings import SILENT, Observer, Outcome, Settings
+from saddlepoint.engine.storage.checkpoint import list_checkpoints, newest_checkpoint
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.family import (
     Batch,
     Context,
@@ -96,9 +96,9 @@ class Pull(Family):
         return self.generator(inputs)
 
 
-HELPS = Remedy("right", doctor.ALARMS, lambda c: replace(c, target=1.0, explode=False), "it pulls to the right place")
-USELESS = Remedy("wrong", doctor.ALARMS, lambda c: replace(c, pull=c.pull / 2), "it does nothing that matters")
-NEVER = Remedy("never", doctor.ALARMS, lambda c: None, "it does not apply")
+HELPS = Remedy("right", verdict.ALARMS, lambda c: replace(c, target=1.0, explode=False), "it pulls to the right place")
+USELESS = Remedy("wrong", verdict.ALARMS, lambda c: replace(c, pull=c.pull / 2), "it does nothing that matters")
+NEVER = Remedy("never", verdict.ALARMS, lambda c: None, "it does not apply")
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +112,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SPAN", 400),
         ("PLATEAU_NIMG", 2000),
     ):
-        monkeypatch.setattr(doctor, name, value)
+        monkeypatch.setattr(verdict, name, value)
     monkeypatch.setattr(monitor, "HEALTHY_NIMG", 2000)
     monkeypatch.setattr(remedies, "WATCH_NIMG", 1500)
     monkeypatch.setattr(remedies, "PAYBACK", 0.1)
@@ -205,7 +205,7 @@ def test_when_no_remedy_is_left_training_goes_on_from_where_it_stands(tmp_path: 
     assert outcome.progress.nimg == 20_000
     assert events(tmp_path) == [("rollback", "wrong"), ("remedy", None)]
     assert family.config == PullConfig()
-    assert doctor.diagnose(RunFolder(tmp_path).read_log()).alarming
+    assert verdict.diagnose(RunFolder(tmp_path).read_log()).alarming
     story = json.loads((tmp_path / "remedies.json").read_text())
     assert story[1]["back_to_nimg"] == story[1]["alarm_nimg"]
 
@@ -253,12 +253,12 @@ def test_divergence_without_a_remedy_left_ends_the_run_with_its_verdict(tmp_path
     for name, tried, settings in cases:
         with pytest.raises(TrainingError, match="not finite"):
             train(tmp_path / name, PullConfig(explode=True), tried, **settings)  # type: ignore[arg-type]
-        assert doctor.diagnose(RunFolder(tmp_path / name).read_log()).verdict == "diverged"
+        assert verdict.diagnose(RunFolder(tmp_path / name).read_log()).verdict == "diverged"
 
 
 def test_without_a_healthy_state_the_cause_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that began with remedies off has kept none."""
-    monkeypatch.setattr("saddlepoint.engine.remedies.newest_checkpoint", lambda path: (None, {}))
+    monkeypatch.setattr("saddlepoint.engine.doctor.remedies.newest_checkpoint", lambda path: (None, {}))
     with pytest.raises(TrainingError, match="not finite"):
         train(tmp_path / "exploded", PullConfig(explode=True), (HELPS,))
     with pytest.raises(CheckpointError, match=r"none was kept\); go on with --remedy off"):
@@ -351,7 +351,7 @@ def test_training_stops_when_it_is_finished(tmp_path: Path) -> None:
     outcome, _ = train(tmp_path, PullConfig(target=1.0), (), stop_when="finished", kimg=500.0)
     assert outcome.reason == "finished"
     assert outcome.progress.nimg < 100_000
-    assert doctor.diagnose(RunFolder(tmp_path).read_log()).verdict == "finished"
+    assert verdict.diagnose(RunFolder(tmp_path).read_log()).verdict == "finished"
     again, _ = train(tmp_path, PullConfig(target=1.0), (), stop_when="finished", kimg=500.0)
     assert again.progress == outcome.progress
     longer, _ = train(tmp_path, PullConfig(target=1.0), (), kimg=outcome.progress.nimg / 1000 + 1)
@@ -426,7 +426,7 @@ def test_a_planted_failure_ends_with_its_verdict(
     looking = Monitor(Examiner(dataset, 0, "cpu"), settings, folder, SILENT)
     Trainer(family, Feed(dataset.splits["train"], 200, 0), settings, folder, monitor=looking).train(dataset.stats)
     assert looking.diagnosis.verdict == verdict
-    assert looking.diagnosis == doctor.diagnose(folder.read_log())
+    assert looking.diagnosis == verdict.diagnose(folder.read_log())
 
 
 def test_signs_of_perfect_samples_and_of_one_sample(monkeypatch: pytest.MonkeyPatch) -> None:

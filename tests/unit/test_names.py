@@ -26,24 +26,27 @@ import yaml  # type: ignore[import-untyped]
 from PIL import Image
 
 import saddlepoint
-from saddlepoint import curves, explore, explore_series, pictures, show, tables
-from saddlepoint._console import Plain, strong
-from saddlepoint._errors import ConfigError, DataError, SaddlepointError, suggest
+from saddlepoint.cli import tables
+from saddlepoint.cli.console import Plain, strong
+from saddlepoint.cli.display import Display, Measuring
+from saddlepoint.cli.waiting import Patience
+from saddlepoint.core.errors import ConfigError, DataError, SaddlepointError, suggest
 from saddlepoint.data import OpenQuestion, Reading
-from saddlepoint.display import Display, Measuring
 from saddlepoint.engine.settings import Settings
-from saddlepoint.evaluate import Report
+from saddlepoint.evaluation import Report
+from saddlepoint.evaluation.report.page import write_page
+from saddlepoint.evaluation.report.pictures import image
 from saddlepoint.export import export_run
 from saddlepoint.export.card import card
 from saddlepoint.family import DataSpec, Progress
-from saddlepoint.latent import Explorer, View, command, read_points
-from saddlepoint.patience import Patience
-from saddlepoint.progress import Line
-from saddlepoint.report import write_page
-from saddlepoint.report_pictures import image
-from saddlepoint.run import Run
-from saddlepoint.translate import translate_folder
-from saddlepoint.translation import target_of
+from saddlepoint.family.translation import target_of
+from saddlepoint.figures import grids, plots, series
+from saddlepoint.run import show
+from saddlepoint.run.progress import Line
+from saddlepoint.run.run import Run
+from saddlepoint.run.samples import pictures
+from saddlepoint.run.samples.latent import Explorer, View, command, read_points
+from saddlepoint.run.samples.translate import translate_folder
 from tests.cli.test_cli import Command, saddle  # noqa: F401
 from tests.unit.data_helpers import pictures as drawn_pictures
 from tests.unit.data_helpers import png, write_parquet
@@ -168,8 +171,8 @@ def test_a_class_that_is_called_like_another_gets_a_folder_of_its_own(translator
 
 
 def test_a_long_name_of_data_makes_a_run(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from saddlepoint import jobs
-    from saddlepoint.serve.studio.desk import Desk
+    from saddlepoint.run import jobs
+    from saddlepoint.serve.studio.state import Desk
 
     monkeypatch.setattr(jobs, "start", lambda words, folder: folder.mkdir(parents=True))
     name = Desk(tmp_path / "runs").train("gan", f"/data/{'n' * 250}.csv", [])
@@ -286,8 +289,8 @@ def test_a_measured_run_is_shown_as_text(run: Run, saddle: Command, tmp_path: Pa
 
 
 def _reports(run: Run) -> list[Report]:
-    from saddlepoint.evaluate import report_of
-    from saddlepoint.evaluate.rows import kept_results
+    from saddlepoint.evaluation import report_of
+    from saddlepoint.evaluation.rows import kept_results
 
     return [report_of(kept_results(run.path / "report"))]
 
@@ -446,11 +449,11 @@ def test_a_program_of_an_export_says_nothing_that_acts(run: Run, tmp_path: Path)
 def test_a_diagram_shows_a_name_as_it_is(name: str) -> None:
     windows = np.random.default_rng(0).random((6, 8, 1)).astype(np.float32)
     real = windows[::-1]
-    curves.paths(windows, real, [name])
-    curves.rows(np.stack([windows, real], 1), [name], ("a", "b"))
-    curves.scatter(windows[:, :2, 0], real[:, :2, 0], (name, "samples"))
-    explore_series.paths(real, windows, [name])
-    explore_series.autocorrelation_plot(real, windows, [name])
+    plots.paths(windows, real, [name])
+    plots.rows(np.stack([windows, real], 1), [name], ("a", "b"))
+    plots.scatter(windows[:, :2, 0], real[:, :2, 0], (name, "samples"))
+    series.paths(real, windows, [name])
+    series.autocorrelation_plot(real, windows, [name])
 
 
 @pytest.mark.parametrize("name", ["$\\frac$", "$x$", "a $ b $ c", "\\$", "50% $", "plain", "\\$a$b\\$"])
@@ -458,7 +461,7 @@ def test_a_diagram_draws_the_pixels_of_the_name(name: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from saddlepoint._quoting import for_plot
+    from saddlepoint.core.quoting import for_plot
 
     def drawn(text: str, **settings: Any) -> bytes:
         figure = Figure(figsize=(3, 1))
@@ -473,15 +476,15 @@ def test_a_diagram_draws_the_pixels_of_the_name(name: str) -> None:
 @pytest.mark.parametrize("name", CLASSES)
 def test_a_picture_has_room_for_the_names_of_its_rows_and_columns(name: str) -> None:
     images = np.zeros((4, 1, 16, 16), np.uint8)
-    plain = explore.tile(images, 2, headings=["a", "b"], captions=["a", "b"], titles=["a"] * 4)
-    made = explore.tile(images, 2, headings=[name, "b"], captions=[name, "b"], titles=[name] * 4)
+    plain = grids.tile(images, 2, headings=["a", "b"], captions=["a", "b"], titles=["a"] * 4)
+    made = grids.tile(images, 2, headings=[name, "b"], captions=[name, "b"], titles=[name] * 4)
     assert made.width <= plain.width + 180
     assert made.height <= plain.height + 180
 
 
 def test_a_name_of_a_million_letters_is_cut_before_it_is_measured() -> None:
     images = np.zeros((1, 1, 16, 16), np.uint8)
-    assert explore.tile(images, 1, headings=["x" * 1_000_000], titles=["y" * 1_000_000]).width < 400
+    assert grids.tile(images, 1, headings=["x" * 1_000_000], titles=["y" * 1_000_000]).width < 400
 
 
 def test_the_studio_can_send_every_run_to_a_page(run: Run, tmp_path: Path) -> None:
@@ -489,8 +492,8 @@ def test_the_studio_can_send_every_run_to_a_page(run: Run, tmp_path: Path) -> No
     import orjson
 
     from saddlepoint.serve.studio.bringing import listing
-    from saddlepoint.serve.studio.desk import Desk
     from saddlepoint.serve.studio.runs import _row
+    from saddlepoint.serve.studio.state import Desk
 
     odd = "red\x1b[31m\u202e"
     shutil.copytree(run.path, tmp_path / odd, ignore=shutil.ignore_patterns("pictures"))
@@ -552,7 +555,9 @@ def test_text_is_made_harmless_in_one_place() -> None:
             found = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             found += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
             for module in found:
-                assert name in SHOWN_BY.get(module, {name: ""}), f"{name} imports {module}; see saddlepoint._quoting"
+                assert name in SHOWN_BY.get(module, {name: ""}), (
+                    f"{name} imports {module}; see saddlepoint.core.quoting"
+                )
 
 
 def test_text_is_shown_in_few_places() -> None:

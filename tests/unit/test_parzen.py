@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.metrics import (
     SIGMAS,
     cross_validate,

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 import saddlepoint
-from saddlepoint import patience
-from saddlepoint._progress import counted, heard_by, told
+from saddlepoint.cli import waiting
+from saddlepoint.cli.waiting import Patience, sentence
+from saddlepoint.core.progress import counted, heard_by, told
 from saddlepoint.data import inspect_source
-from saddlepoint.patience import Patience, sentence
 from tests.unit.data_helpers import pictures, write_folder
 
 
@@ -24,7 +24,7 @@ class Terminal(io.StringIO):
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic=lambda: self.now))
 
 
 def worked(
@@ -78,25 +78,25 @@ def test_how_far_work_is_in_words() -> None:
 
 
 def test_a_silent_start_is_told_once_unless_something_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(waiting, "FIRST_SECONDS", 0.0)
     stream = io.StringIO()
-    with Patience(stream=stream) as waiting:
-        waiting._first.join(10)
+    with Patience(stream=stream) as shown:
+        shown._first.join(10)
     assert stream.getvalue() == "starting ...\n"
-    monkeypatch.setattr(patience, "FIRST_SECONDS", 60.0)
+    monkeypatch.setattr(waiting, "FIRST_SECONDS", 60.0)
     stream = io.StringIO()
-    with Patience(stream=stream) as waiting:
-        waiting.stop()
-        waiting._first.join(10)
+    with Patience(stream=stream) as shown:
+        shown.stop()
+        shown._first.join(10)
     assert stream.getvalue() == ""
 
 
 def test_work_that_is_not_counted_is_told_if_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "SHOWN_AFTER", 0.0)
+    monkeypatch.setattr(waiting, "SHOWN_AFTER", 0.0)
     stream = io.StringIO()
-    with Patience(stream=stream) as waiting, told("reading prices.csv"):
-        assert waiting._later is not None
-        waiting._later.join(10)
+    with Patience(stream=stream) as shown, told("reading prices.csv"):
+        assert shown._later is not None
+        shown._later.join(10)
     assert stream.getvalue() == "reading prices.csv ...\n"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import markdown  # type: ignore[import-untyped]
 import pytest
 
-from saddlepoint._quoting import (
+from saddlepoint.core.quoting import (
     LONGEST,
     for_file_name,
     for_file_names,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import saddlepoint
-from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.data import load_dataset
 from saddlepoint.data.options import OPTION_FIELDS, Options, Preparation, preparation_of
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading, as_findings, findings_from_json, findings_to_json
@@ -111,15 +111,15 @@ def test_each_reading_of_a_question_ends_in_a_command_that_chooses_it() -> None:
 def test_a_question_on_the_command_line_can_be_answered_by_pasting(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    from saddlepoint import cli
+    from saddlepoint.cli import main
 
     def ask(*_: object, **__: object) -> None:
         raise OpenQuestion("which?", [Reading("one", {"group_column": "a b"})])
 
-    monkeypatch.setattr("saddlepoint.api.inspect", ask)
+    monkeypatch.setattr("saddlepoint.run.api.inspect", ask)
     monkeypatch.setattr("sys.argv", ["saddle", "data", "inspect", "x y.csv"])
     with pytest.raises(SystemExit) as left:
-        cli.main()
+        main.main()
     assert left.value.code == 2
     told = capsys.readouterr().err
     told = told.removeprefix("starting ...\n")  # said after two seconds on a busy machine

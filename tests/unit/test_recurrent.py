@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saddlepoint._errors import ConfigError
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.nn.recurrent import CELLS, Recurrent, affine, copy_from, flipped, reversal
 
 

@@ -8,8 +8,8 @@ import torch
 
 from saddlepoint.data import Dataset
 from saddlepoint.data.dataset import Split
-from saddlepoint.engine.diagnostics import Examiner
-from saddlepoint.engine.reference import Cloud, drifts, repeats
+from saddlepoint.engine.doctor.diagnostics import Examiner
+from saddlepoint.engine.doctor.reference import Cloud, drifts, repeats
 
 
 def rows(seed: int, n: int, width: int = 3, shift: float = 0.0) -> torch.Tensor:

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 import saddlepoint
-from saddlepoint import registry
-from saddlepoint._errors import CheckpointError, ConfigError
+from saddlepoint.core.errors import CheckpointError, ConfigError
 from saddlepoint.families.gan import GAN
-from saddlepoint.family import register
+from saddlepoint.family import register, registry
 
 OWN = """
 from saddlepoint.families.gan import GAN

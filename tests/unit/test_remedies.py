@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from saddlepoint.engine.remedies import Course
+from saddlepoint.engine.doctor.remedies import Course
 
 
 @pytest.mark.parametrize(

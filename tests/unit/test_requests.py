@@ -45,7 +45,7 @@ def test_a_type_checker_sees_wrong_arguments(tmp_path: Path) -> None:
     # The files that hold the types alone: without PyTorch this takes a second.
     files = [
         package / "__init__.py",
-        package / "_requests.pyi",
+        package / "run" / "requests.pyi",
         package / "data" / "options.py",
         package / "callbacks.py",
     ]

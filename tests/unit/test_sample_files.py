@@ -11,11 +11,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import saddlepoint
-from saddlepoint import explore, pictures
-from saddlepoint._errors import ConfigError
-from saddlepoint.cli import app
+from saddlepoint.cli.main import app
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.data import load_dataset, load_samples
 from saddlepoint.data.images.write import write_images
+from saddlepoint.figures import grids
+from saddlepoint.run.samples import pictures
 from tests.unit.data_helpers import own_cache, write_folder  # noqa: F401
 from tests.unit.data_helpers import pictures as drawn
 
@@ -31,7 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> saddlepoint.Run:
 @pytest.mark.parametrize("kind", ["png", "webp"])
 def test_files_are_the_samples_and_come_back_with_their_labels(run: saddlepoint.Run, tmp_path: Path, kind: str) -> None:
     folder = pictures.draw(run, "grid", 30, seed=4, out=tmp_path / "made", kind=kind)
-    expected = explore.to_uint8(run.sample(30, seed=4))
+    expected = grids.to_uint8(run.sample(30, seed=4))
     files = sorted(folder.glob(f"*.{kind}"))
     assert [file.name for file in files][:2] == [f"000000.{kind}", f"000001.{kind}"]
     for file, x in zip(files, expected, strict=True):
@@ -49,7 +50,7 @@ def test_datasets_reads_them_back(run: saddlepoint.Run, tmp_path: Path) -> None:
         "train"
     ]
     assert [int(row["label"]) for row in theirs] == run.labels(12, seed=1).tolist()  # type: ignore[union-attr]
-    assert np.array_equal(np.stack([row["image"] for row in theirs]), explore.to_uint8(run.sample(12, seed=1))[:, 0])
+    assert np.array_equal(np.stack([row["image"] for row in theirs]), grids.to_uint8(run.sample(12, seed=1))[:, 0])
 
 
 def test_one_class_alone_and_the_command(run: saddlepoint.Run, tmp_path: Path) -> None:
@@ -59,7 +60,7 @@ def test_one_class_alone_and_the_command(run: saddlepoint.Run, tmp_path: Path) -
     x, labels = load_samples(tmp_path / "threes", run.dataset())
     assert labels is not None
     assert labels.tolist() == [3] * 7
-    assert np.array_equal(x, explore.to_uint8(run.sample(7, label=3)))
+    assert np.array_equal(x, grids.to_uint8(run.sample(7, label=3)))
     again = CliRunner().invoke(app, words)
     assert again.exit_code
     assert "not an empty folder" in str(again.exception)
@@ -125,7 +126,7 @@ def test_truncation_pulls_samples_to_the_mean(tmp_path: Path, run: saddlepoint.R
     assert torch.allclose(whole, styled.synthesise(w[:, None].expand(-1, styled.family.w_layers, -1)), atol=1e-5)
     assert not torch.allclose(whole, whole[:1].expand_as(whole), atol=1e-5)
     folder = pictures.draw(styled, "grid", 6, out=tmp_path / "made", truncation=0.5)
-    assert np.array_equal(load_samples(folder, styled.dataset())[0], explore.to_uint8(styled.sample(6, truncation=0.5)))
+    assert np.array_equal(load_samples(folder, styled.dataset())[0], grids.to_uint8(styled.sample(6, truncation=0.5)))
     with pytest.raises(ConfigError, match="no w to truncate"):
         run.sample(3, truncation=0.5)
     with pytest.raises(ConfigError, match="leave one of them out"):

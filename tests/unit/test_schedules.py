@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import saddlepoint.families  # noqa: F401 - registers the families
-from saddlepoint.engine.runtime import stream
+from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.family import Batch, Context, DataSpec, Phase, Progress, build_family, get_family
 
 SPEC = DataSpec("image", (1, 16, 16), ("a", "b", "c"), 100)

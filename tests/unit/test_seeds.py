@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from saddlepoint import explore
-from saddlepoint._errors import ConfigError
-from saddlepoint.cli import app
-from saddlepoint.run import Run
-from saddlepoint.seeds import draw_seeds, parse_seeds, sheet
+from saddlepoint.cli.main import app
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.figures import grids
+from saddlepoint.run.run import Run
+from saddlepoint.run.samples.seeds import draw_seeds, parse_seeds, sheet
 from tests.contract.presets import untrained
 
 
@@ -86,7 +86,7 @@ def test_files_are_named_by_their_seeds_and_hold_their_samples(tmp_path: Path) -
     folder = draw_seeds(run, "0-2,12345", tmp_path / "made", label="b")
     names = ["seed00000.png", "seed00001.png", "seed00002.png", "seed12345.png"]
     assert sorted(path.name for path in folder.glob("*.png")) == names
-    expected = explore.to_uint8(run.sample_seeds([0, 1, 2, 12345], label="b"))
+    expected = grids.to_uint8(run.sample_seeds([0, 1, 2, 12345], label="b"))
     for name, x in zip(names, expected, strict=True):
         with Image.open(folder / name) as image:
             assert np.array_equal(np.asarray(image), x[0])
@@ -106,7 +106,7 @@ def test_a_sheet_shows_each_seed_above_its_number(tmp_path: Path) -> None:
     run = run_of("cgan", "mnist-2014")
     path = draw_seeds(run, "4,9", tmp_path / "sheet.png")
     names = [run.family.data.classes[int(run.labels(1, seed=seed))] for seed in (4, 9)]  # type: ignore[arg-type]
-    wanted = explore.grid(run.sample_seeds([4, 9]), titles=[f"4 {names[0]}", f"9 {names[1]}"])
+    wanted = grids.grid(run.sample_seeds([4, 9]), titles=[f"4 {names[0]}", f"9 {names[1]}"])
     with Image.open(path) as image:
         assert np.array_equal(np.asarray(image), np.asarray(wanted))
     with Image.open(draw_seeds(run, "4,9", tmp_path / "sheet.jpg")) as image:
@@ -116,7 +116,7 @@ def test_a_sheet_shows_each_seed_above_its_number(tmp_path: Path) -> None:
     with np.load(draw_seeds(run, "9,4", tmp_path / "x.npz", label="c")) as arrays:
         assert arrays["seeds"].tolist() == [9, 4]
         assert arrays["labels"].tolist() == [2, 2]
-        assert np.array_equal(arrays["x"], explore.to_uint8(run.sample_seeds([9, 4], label="c")))
+        assert np.array_equal(arrays["x"], grids.to_uint8(run.sample_seeds([9, 4], label="c")))
 
 
 def test_series_get_a_file_for_each_seed(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_what_does_not_fit_seeds_is_refused(words: dict[str, object], message: s
 
 def test_the_command_takes_seeds_or_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = run_of("cgan", "mnist-2014")
-    monkeypatch.setattr("saddlepoint.api.load", lambda *words, **more: run)
+    monkeypatch.setattr("saddlepoint.run.api.load", lambda *words, **more: run)
     done = CliRunner().invoke(
         app, ["sample", str(tmp_path), "--seeds", "0-3", "--label", "1", "--out", f"{tmp_path}/x/"]
     )

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
-from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.data import Dataset, Split, inspect_source, load_dataset, load_samples
 from saddlepoint.data.plan import OpenQuestion
 from saddlepoint.data.series import windows as series
-from saddlepoint.data.series.clock import Clock, clock_from_json
 from saddlepoint.data.series.layout import Column, Layout, layout_from_json
 from saddlepoint.data.series.samples import write_samples
 from saddlepoint.data.series.sines import SINES
+from saddlepoint.data.series.time_index import Clock, clock_from_json
 from saddlepoint.data.tables.numbers import decimals_of
 from saddlepoint.data.tables.pace import step_in_words
 from tests.unit.data_helpers import own_cache  # noqa: F401

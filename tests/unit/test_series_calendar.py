@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 
 import saddlepoint
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import load_dataset, load_samples
 from saddlepoint.data.series.calendar import PARTS, parts_of, phases
-from saddlepoint.data.series.clock import Clock
 from saddlepoint.data.series.layout import Column, Layout
 from saddlepoint.data.series.positions import consecutive, in_words, times_of
+from saddlepoint.data.series.time_index import Clock
 from saddlepoint.data.tables.pace import DAY
 from saddlepoint.data.tables.time import Stamps
-from saddlepoint.run import Run
+from saddlepoint.run.run import Run
 from tests.unit.data_helpers import own_cache  # noqa: F401
 
 SMALL = {"width": 8, "critic_width": 8, "latent_size": 4, "latent_shared": 2, "batch_size": 8}

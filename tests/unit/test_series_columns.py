@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import Dataset, load_dataset, load_samples
 from saddlepoint.data.series.columns import columns_of, filled
 from saddlepoint.data.series.layout import Column, Layout, layout_from_json

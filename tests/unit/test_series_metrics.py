@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.metrics import series, series_baselines, series_scores
 from saddlepoint.metrics.memorisation import memorisation
 from saddlepoint.metrics.recurrent import Recurrent, _Recurrence, minibatches

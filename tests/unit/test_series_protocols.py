@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from saddlepoint import evaluate as ev
-from saddlepoint import explore_series
-from saddlepoint._errors import ConfigError, DataError
+from saddlepoint import evaluation as ev
+from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.data.dataset import Dataset, Split
-from saddlepoint.evaluate.protocol import task_of
-from saddlepoint.evaluate.rows import kind_of
-from saddlepoint.evaluate.sequences import SEQUENCE_CONTROLS
-from saddlepoint.evaluate.sets import Bench
+from saddlepoint.evaluation.protocol import task_of
+from saddlepoint.evaluation.report.page import write_page
+from saddlepoint.evaluation.rows import kind_of
+from saddlepoint.evaluation.sequences import SEQUENCE_CONTROLS
+from saddlepoint.evaluation.sets import Bench
+from saddlepoint.figures import series
 from saddlepoint.metrics.series_baselines import shuffled_in_time
-from saddlepoint.report import write_page
 
 FAST = ["acf", "cross-correlation", "increments", "marginals", "memorisation"]
 
@@ -142,7 +142,7 @@ def test_the_page_of_sequences_has_paths_autocorrelation_and_maps(tmp_path: Path
 
 def test_pictures_show_both_kinds_and_refuse_other_shapes() -> None:
     x = _windows(0, 40)
-    picture = np.asarray(explore_series.autocorrelation_plot(x, x[:, ::-1], ("a", "b")))
+    picture = np.asarray(series.autocorrelation_plot(x, x[:, ::-1], ("a", "b")))
     grey, orange = (
         (np.abs(picture.astype(int) - colour).sum(2) < 40).sum() for colour in ((122, 122, 122), (217, 95, 2))
     )
@@ -150,6 +150,6 @@ def test_pictures_show_both_kinds_and_refuse_other_shapes() -> None:
     # Autocorrelation does not know the direction of time: the curve drawn last covers the first.
     assert grey < orange
     with pytest.raises(DataError, match="make them equal"):
-        explore_series.paths(x, x[:, :8])
+        series.paths(x, x[:, :8])
     with pytest.raises(DataError, match="needs 5"):
-        explore_series.maps(x, x[:3])
+        series.maps(x, x[:3])

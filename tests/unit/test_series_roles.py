@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import load_dataset
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import OpenQuestion

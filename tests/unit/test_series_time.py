@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import OpenQuestion
 from saddlepoint.data.tables.table import Table, read_table

@@ -28,16 +28,16 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 import saddlepoint
-from saddlepoint._errors import ConfigError
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.export.service import Rows, Service
 from saddlepoint.families.stargan import StarGANConfig
 from saddlepoint.family import DataSpec, build_family
-from saddlepoint.run import Run
+from saddlepoint.run.run import Run
 from saddlepoint.serve.api import check_origin
+from saddlepoint.serve.api.access import Limits, access_line
 from saddlepoint.serve.api.app import make_app
 from saddlepoint.serve.api.batching import Batcher, Full
-from saddlepoint.serve.api.guard import Limits, access_line
-from saddlepoint.serve.api.patience import make_server
-from saddlepoint.service import Rows, Service
+from saddlepoint.serve.api.timeouts import make_server
 from tests.contract.presets import untrained
 from tests.unit.data_helpers import pictures, png
 
@@ -620,8 +620,8 @@ def test_pictures_are_translated_and_come_in_the_formats_asked_for() -> None:
 
 
 def test_pictures_are_read_safely() -> None:
-    from saddlepoint._errors import DataError
-    from saddlepoint.serve.api.answers import pictures_of
+    from saddlepoint.core.errors import DataError
+    from saddlepoint.serve.api.responses import pictures_of
 
     assert pictures_of([base64.b64encode(b"abc").decode()]) == [("picture 0", b"abc")]
     with pytest.raises(DataError, match="no base64"):

@@ -14,20 +14,21 @@ import pytest
 import torch
 from PIL import Image
 
-from saddlepoint import explore, pictures
-from saddlepoint._errors import ConfigError, DataError
-from saddlepoint.api import train
-from saddlepoint.augment import TRANSFORMS, colour
-from saddlepoint.engine.precision import choose_precision
-from saddlepoint.engine.runtime import stream
-from saddlepoint.explore import picture_bytes, read_snapshot, save_snapshot, tile
+from saddlepoint.core.errors import ConfigError, DataError
+from saddlepoint.engine.machine.precision import choose_precision
+from saddlepoint.engine.machine.runtime import stream
+from saddlepoint.evaluation.report.page import save_report
 from saddlepoint.export import export_run
 from saddlepoint.family import DataSpec, build_family, families
+from saddlepoint.figures import grids
+from saddlepoint.figures.grids import picture_bytes, read_snapshot, save_snapshot, tile
 from saddlepoint.metrics.extractors import Pixels
+from saddlepoint.nn.augment import TRANSFORMS, colour
 from saddlepoint.nn.sizes import SIZES, nearest_size, starts
-from saddlepoint.report import save_report
-from saddlepoint.run import load
-from saddlepoint.translate import translate_folder
+from saddlepoint.run.api import train
+from saddlepoint.run.run import load
+from saddlepoint.run.samples import pictures
+from saddlepoint.run.samples.translate import translate_folder
 from tests.unit.data_helpers import own_cache, png  # noqa: F401
 
 STYLES = {"width": 4, "max_width": 8, "batch_size": 4, "latent_size": 8, "w_size": 8}
@@ -207,8 +208,8 @@ def test_pictures_with_opacity_keep_it_or_lie_on_chequers(tmp_path: Path) -> Non
     samples = torch.from_numpy(x).float() / 127.5 - 1
     path = save_snapshot(tmp_path, 5, samples)
     assert np.array_equal(read_snapshot(path), x)
-    assert explore.single(samples[2]).mode == "RGBA"
-    assert explore.single(samples[2], see_through=False).mode == "RGB"
+    assert grids.single(samples[2]).mode == "RGBA"
+    assert grids.single(samples[2], see_through=False).mode == "RGB"
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -241,7 +242,7 @@ def test_features_do_not_see_what_nobody_sees() -> None:
 
 
 def test_16_bits_are_not_computed_in_8(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saddlepoint.engine.precision.measured_speedup", lambda device: 9.0)
+    monkeypatch.setattr("saddlepoint.engine.machine.precision.measured_speedup", lambda device: 9.0)
     cpu = torch.device("cpu")
     assert choose_precision("auto", cpu).name == "bf16"
     assert choose_precision("auto", cpu, depth=16).name == "fp32"

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 import saddlepoint
-from saddlepoint import jobs
-from saddlepoint._errors import CheckpointError, ConfigError
-from saddlepoint.engine.folder import RunFolder
-from saddlepoint.shelf import Shelf, last_line, remove_run, rename_run, snapshot_steps, tag_run
+from saddlepoint.core.errors import CheckpointError, ConfigError
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.run import jobs
+from saddlepoint.run.index import Shelf, last_line, remove_run, rename_run, snapshot_steps, tag_run
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 WORDS = ["gan", "--data", "digits", "--generator-widths", "16", "--discriminator-widths", "8", "--threads", "1"]

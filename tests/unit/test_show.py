@@ -17,9 +17,10 @@ import torch
 from PIL import Image
 
 import saddlepoint
-from saddlepoint import explore, pictures
-from saddlepoint._errors import DataError
-from saddlepoint.evaluate import Metric, Result, Row
+from saddlepoint.core.errors import DataError
+from saddlepoint.evaluation import Metric, Result, Row
+from saddlepoint.figures import grids
+from saddlepoint.run.samples import pictures
 
 SMALL = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 
@@ -87,7 +88,7 @@ def test_a_notebook_shows_samples_facts_and_figures(run: saddlepoint.Run) -> Non
 
 
 def test_a_grid_has_the_samples_of_its_seed(run: saddlepoint.Run) -> None:
-    assert run.grid(12, seed=4).tobytes() == explore.grid(run.sample(12, seed=4)).tobytes()
+    assert run.grid(12, seed=4).tobytes() == grids.grid(run.sample(12, seed=4)).tobytes()
 
 
 def test_an_export_says_that_it_is_one(run: saddlepoint.Run, tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ def test_the_grid_in_python_is_the_picture_of_the_command(run: saddlepoint.Run, 
         drawn = pictures.draw(one, "grid", 30, seed=4, out=tmp_path / f"{one.config['family']}.png")
         with Image.open(drawn) as picture:
             assert np.array_equal(np.asarray(picture), np.asarray(one.grid(30, seed=4)))
-    plain = explore.tile(explore.to_uint8(one.generate(one.inputs(30, seed=4), torch.arange(30) % 10, seed=4)), 10)
+    plain = grids.tile(grids.to_uint8(one.generate(one.inputs(30, seed=4), torch.arange(30) % 10, seed=4)), 10)
     sheet = one.grid(30, seed=4)
     below = sheet.crop((0, sheet.height - plain.height, *sheet.size))
     assert sheet.height > plain.height, "headings name the columns"

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from saddlepoint._progress import heard_by
-from saddlepoint.evaluate import shuffled
-from saddlepoint.evaluate.shuffled import KINDS, _Tables, p_values
+from saddlepoint.core.progress import heard_by
+from saddlepoint.evaluation.measurements import shuffled
+from saddlepoint.evaluation.measurements.shuffled import KINDS, _Tables, p_values
 from saddlepoint.metrics.frechet import frechet_distance
 from saddlepoint.metrics.kernel import kernel_distance
 from saddlepoint.metrics.manifold import manifold

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from saddlepoint import evaluate as ev
-from saddlepoint._errors import ConfigError
+from saddlepoint import evaluation as ev
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.sources.arrays import stacked_source
 from saddlepoint.metrics.extractors import mnist_lenet

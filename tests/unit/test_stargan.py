@@ -11,17 +11,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saddlepoint._errors import ConfigError
+from saddlepoint.cli.display import Display
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.feed import Feed
-from saddlepoint.display import Display
-from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
-from saddlepoint.engine.runtime import stream
+from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.families.stargan import Discriminator, Generator, StarGAN, StarGANConfig
 from saddlepoint.family import Batch, Context, DataSpec, Phase, Progress, build_family
-from saddlepoint.translation import LabelSets
+from saddlepoint.family.translation import LabelSets
 
 SMALL = StarGANConfig(
     batch_size=4, width=4, blocks=1, kernel=3, condition="norm", discriminator_width=4, layers=2, init="he",

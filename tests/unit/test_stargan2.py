@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saddlepoint._errors import ConfigError
-from saddlepoint.engine.runtime import stream
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.engine.updates import Optimizer
 from saddlepoint.families.stargan2 import Encoder, MappingNetwork, StarGAN2, StarGAN2Config
 from saddlepoint.family import Batch, Context, DataSpec, OptimizerSpec, Phase, Progress, build_family

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from saddlepoint._errors import CheckpointError
-from saddlepoint.engine.checkpoint import (
+from saddlepoint.core.errors import CheckpointError
+from saddlepoint.engine.storage.checkpoint import (
     Checkpoint,
     list_checkpoints,
     newest_checkpoint,
@@ -122,7 +122,7 @@ def test_a_full_disk_leaves_the_older_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_later_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saddlepoint.engine.checkpoint.FORMAT", 2)
+    monkeypatch.setattr("saddlepoint.engine.storage.checkpoint.FORMAT", 2)
     path = write_checkpoint(tmp_path, checkpoint(1), keep=1)
     monkeypatch.undo()
     for read in (lambda: read_checkpoint(path), lambda: newest_checkpoint(tmp_path)):

@@ -24,27 +24,29 @@ from starlette.websockets import WebSocketDisconnect
 from typer.testing import CliRunner
 
 import saddlepoint
-from saddlepoint import api, explore, jobs, tables
-from saddlepoint._errors import CheckpointError, ConfigError, DataError
-from saddlepoint.cli import app as command
+from saddlepoint.cli import tables
+from saddlepoint.cli.main import app as command
+from saddlepoint.core.errors import CheckpointError, ConfigError, DataError
 from saddlepoint.data import load_dataset
-from saddlepoint.evaluate import Metric, Report, Result, Row, ranks
+from saddlepoint.evaluation import Metric, Report, Result, Row, ranks
+from saddlepoint.evaluation.report.page import save_report
 from saddlepoint.family import families
+from saddlepoint.figures import grids
 from saddlepoint.lab import Curve, Panel
-from saddlepoint.report import save_report
+from saddlepoint.run import api, jobs
+from saddlepoint.run.index import Entry, Figure, Shelf, snapshot_steps
 from saddlepoint.serve.address import listen
 from saddlepoint.serve.studio import charts, compare, figures, open_studio, parts, training
 from saddlepoint.serve.studio import runs as table
 from saddlepoint.serve.studio.app import make_app
 from saddlepoint.serve.studio.bringing import below, listing
 from saddlepoint.serve.studio.choices import group_of
-from saddlepoint.serve.studio.desk import Desk
 from saddlepoint.serve.studio.framework import quiet
 from saddlepoint.serve.studio.gate import TokenGate
 from saddlepoint.serve.studio.parts import formula
+from saddlepoint.serve.studio.state import Desk
 from saddlepoint.serve.studio.thumbnails import rows_of, thumbnail
 from saddlepoint.serve.studio.uploads import Uploads
-from saddlepoint.shelf import Entry, Figure, Shelf, snapshot_steps
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 
@@ -172,16 +174,16 @@ def test_without_its_packages_the_studio_says_how_to_get_them(monkeypatch: pytes
 
 
 def test_panels_follow_the_tags_of_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
-    from saddlepoint import family, registry
     from saddlepoint.families.gan import GAN
+    from saddlepoint.family import contract, registry
+    from saddlepoint.run.index import Entry
     from saddlepoint.serve.studio.run import panels
-    from saddlepoint.shelf import Entry
 
     class Translator(GAN):
-        name, tags = "translator", family.Tags(modalities=("image",), input="image")
+        name, tags = "translator", contract.Tags(modalities=("image",), input="image")
 
     class Sequences(GAN):
-        name, tags = "sequences", family.Tags(modalities=("sequence",))
+        name, tags = "sequences", contract.Tags(modalities=("sequence",))
 
     for kind in (Translator, Sequences):
         monkeypatch.setitem(registry._REGISTRY, kind.name, kind)
@@ -235,7 +237,7 @@ def test_formulas_are_set_as_such_and_nothing_else_is() -> None:
 
 
 def test_no_verdict_of_the_doctor_is_green() -> None:
-    from saddlepoint.engine.doctor import ALARMS, VERDICTS
+    from saddlepoint.engine.doctor.verdict import ALARMS, VERDICTS
 
     tones = {verdict: parts.tone_of(verdict) for verdict in VERDICTS}
     assert {verdict for verdict, tone in tones.items() if tone} == set(ALARMS)
@@ -398,9 +400,9 @@ def test_data_is_the_same_by_what_it_holds_not_by_its_path() -> None:
 
 def test_small_pictures_show_the_first_samples(tmp_path: Path) -> None:
     x = torch.linspace(-1, 1, 12)[:, None, None, None].expand(12, 1, 16, 16)
-    path = explore.save_snapshot(tmp_path, 10, x, columns=4)
+    path = grids.save_snapshot(tmp_path, 10, x, columns=4)
     small = np.asarray(Image.open(io.BytesIO(thumbnail(path, 64))))
-    tiles = explore.read_snapshot(path)[:, 0, 0, 0]
+    tiles = grids.read_snapshot(path)[:, 0, 0, 0]
     assert small.shape == (3 * 17 + 1, 3 * 17 + 1)
     seen = [int(small[17 * row + 5, 17 * column + 5]) for row in range(3) for column in range(3)]
     assert seen == tiles[[0, 1, 2, 4, 5, 6, 8, 9, 10]].tolist()

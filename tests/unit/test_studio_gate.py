@@ -23,13 +23,13 @@ from PIL import Image, ImageFile
 from starlette.websockets import WebSocketDisconnect
 
 import saddlepoint
-from saddlepoint import jobs
-from saddlepoint._errors import DataError
-from saddlepoint.serve.studio import charts, desk, framework, gate, given, parts
+from saddlepoint.core.errors import DataError
+from saddlepoint.run import jobs
+from saddlepoint.serve.studio import charts, framework, gate, own_images, parts, state
 from saddlepoint.serve.studio import run as run_page
 from saddlepoint.serve.studio.app import make_app
-from saddlepoint.serve.studio.desk import Desk
 from saddlepoint.serve.studio.gate import Gate
+from saddlepoint.serve.studio.state import Desk
 from saddlepoint.serve.studio.uploads import Uploads
 from tests.unit.test_studio_limits import pieces
 
@@ -285,10 +285,10 @@ def test_no_folder_keeps_the_pages_waiting(trained: Path, tmp_path: Path, monkey
     def slow(self: Any, *names: str) -> Any:
         begun.set()
         go_on.wait(20)
-        return [] if not names else desk.Entry("whole", "broken", "slow")
+        return [] if not names else state.Entry("whole", "broken", "slow")
 
-    monkeypatch.setattr("saddlepoint.shelf.Shelf.entries", slow)
-    monkeypatch.setattr("saddlepoint.shelf.Shelf.entry", slow)
+    monkeypatch.setattr("saddlepoint.run.index.Shelf.entries", slow)
+    monkeypatch.setattr("saddlepoint.run.index.Shelf.entry", slow)
     with TestClient(make_app(tmp_path), base_url=OWN) as client:
         for path in ("/", "/run/whole", "/compare"):
             begun.clear()
@@ -358,17 +358,17 @@ def test_pictures_of_visitors_are_small_before_they_are_decoded(
     """B4: 20 million pixels are 2.5 kB of PNG; here neither a byte of them is unpacked, nor another kind opened."""
     used: list[Any] = []
     zones: list[Any] = []
-    monkeypatch.setattr(given, "DropZone", lambda uploads, words, take, **limits: zones.append((take, limits)))
-    monkeypatch.setattr(given.parts, "here", lambda waited: waited)
-    monkeypatch.setattr(given.ui, "column", lambda: MagicMock())
-    monkeypatch.setattr(given.ui, "timer", lambda *words, **more: None)
-    monkeypatch.setattr(given.parts, "waiting", lambda words: None)
+    monkeypatch.setattr(own_images, "DropZone", lambda uploads, words, take, **limits: zones.append((take, limits)))
+    monkeypatch.setattr(own_images.parts, "here", lambda waited: waited)
+    monkeypatch.setattr(own_images.ui, "column", lambda: MagicMock())
+    monkeypatch.setattr(own_images.ui, "timer", lambda *words, **more: None)
+    monkeypatch.setattr(own_images.parts, "waiting", lambda words: None)
 
     async def use(images: Any) -> None:
         used.append(images(saddlepoint.load(trained / "whole")))
 
     here = Desk(tmp_path)
-    given._ways_in(here, "whole", use)
+    own_images._ways_in(here, "whole", use)
     take, limits = zones[0]
     assert limits == {"accept": "image/*", "most_files": 16, "most_bytes": 20_000_000}
     for name, size, kind in (("large", (5000, 4000), "PNG"), ("odd", (9, 9), "EPS")):
@@ -445,10 +445,10 @@ def test_one_page_does_not_do_everything_at_once(monkeypatch: pytest.MonkeyPatch
 
 def test_odd_words_of_a_run_make_no_endless_page() -> None:
     told = {"evidence": ["x" * 10_000] * 1000}
-    assert [len(line) for line in desk.evidence_of(told)] == [500] * 20
+    assert [len(line) for line in state.evidence_of(told)] == [500] * 20
     for odd in (5, "text", {"a": 1}, None, True):
-        assert desk.evidence_of({"evidence": odd}) == []
-    assert desk.evidence_of({"evidence": [1, None]}) == ["1", "None"]
+        assert state.evidence_of({"evidence": odd}) == []
+    assert state.evidence_of({"evidence": [1, None]}) == ["1", "None"]
     lines: list[dict[str, Any]] = [{"nimg": 10**400, "V": 10**400}, {"nimg": 1000, "V": "x"}, {"nimg": 2000, "V": 1}]
     drawn = charts.line_options({"V": charts.column(lines, "V")})["series"][0]["data"]
     assert drawn == [[None, None], [2.0, 1.0]]

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from saddlepoint import jobs
-from saddlepoint._errors import ConfigError, DataError
-from saddlepoint.serve.studio import desk, uploads
-from saddlepoint.serve.studio.desk import Desk
+from saddlepoint.core.errors import ConfigError, DataError
+from saddlepoint.run import jobs
+from saddlepoint.serve.studio import state, uploads
+from saddlepoint.serve.studio.state import Desk
 from saddlepoint.serve.studio.uploads import Uploads
 
 
@@ -115,13 +115,13 @@ def test_a_studio_starts_a_few_trainings_only(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(jobs, "started", lambda: at_work)
     (tmp_path / "paused").mkdir()
     here = Desk(tmp_path)
-    for _ in range(desk.MOST_TRAININGS - 1):
+    for _ in range(state.MOST_TRAININGS - 1):
         here.train("gan", "digits", [])
     here.go_on("paused")
     for ask in (lambda: here.train("gan", "digits", []), lambda: here.go_on("paused")):
         with pytest.raises(ConfigError, match="8 trainings of this studio run already, the most at once: pause"):
             ask()
-    assert at_work == desk.MOST_TRAININGS
+    assert at_work == state.MOST_TRAININGS
     at_work -= 1
     here.go_on("paused")
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saddlepoint.engine.runtime import stream
+from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.nn.equalised import EqualisedConv2d, EqualisedLinear, ModulatedConv2d, ResizedConv2d
 from saddlepoint.nn.resample import NARROW, SMOOTH, blur, downsample, upsample
 from saddlepoint.nn.sizes import SIZES, sides

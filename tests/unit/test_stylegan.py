@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saddlepoint import remedies as remedy
-from saddlepoint._errors import ConfigError
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.engine.plan import locate
-from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.updates import Optimizer
 from saddlepoint.families.stylegan import StyleGAN, StyleGANConfig
 from saddlepoint.families.stylegan1 import StyleGAN1, StyleGAN1Config, at_side, doubled
 from saddlepoint.family import Batch, Context, DataSpec, OptimizerSpec, Phase, Progress, build_family
-from saddlepoint.optimizers import lazily
-from saddlepoint.penalties import path_lengths
+from saddlepoint.family import remedies as remedy
+from saddlepoint.family.optimizers import lazily
+from saddlepoint.objectives.penalties import path_lengths
 
 SMALL = StyleGANConfig(
     batch_size=8, latent_size=6, w_size=12, mapping_depth=2, width=4, max_width=8, r1_gamma=1.0, penalty_every=4

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import list_datasets, load_dataset
 from saddlepoint.data.sources.tfd import split_path
 from tests.unit.data_helpers import own_cache  # noqa: F401

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saddlepoint import theory
+from saddlepoint.objectives import theory
 
 X = np.linspace(-15, 25, 40_001)
 DX = float(X[1] - X[0])

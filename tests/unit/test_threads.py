@@ -13,14 +13,14 @@ import pytest
 import torch
 
 import saddlepoint
-from saddlepoint import api
-from saddlepoint._errors import ConfigError
-from saddlepoint._waiting import CHOICES
-from saddlepoint.engine import threads
-from saddlepoint.engine.folder import RunFolder
-from saddlepoint.engine.runtime import read_threads
-from saddlepoint.engine.threads import ChosenThreads, Look, look, measured_threads
-from saddlepoint.evaluate.effort import small_part
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.openmp import CHOICES
+from saddlepoint.engine.machine import threads
+from saddlepoint.engine.machine.runtime import read_threads
+from saddlepoint.engine.machine.threads import ChosenThreads, Look, look, measured_threads
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.evaluation.effort import small_part
+from saddlepoint.run import api
 from tests.unit.data_helpers import pictures, write_folder
 
 SMALL = {"batch_size": 8, "width": 8}

@@ -12,19 +12,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saddlepoint import pictures
-from saddlepoint._errors import ConfigError
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.feed import Feed
-from saddlepoint.engine.diagnostics import Examiner
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.doctor.diagnostics import Examiner
 from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.engine.plan import locate
-from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.families.timegan import TimeGAN, TimeGANConfig, mean_error, moment_loss, supervised_error
 from saddlepoint.family import Batch, Context, DataSpec, DataStats, Progress, Terms, build_family
-from saddlepoint.run import Run
+from saddlepoint.run.run import Run
+from saddlepoint.run.samples import pictures
 
 CODE, PAPER, FIXED = (TimeGAN.PRESETS[name] for name in ("code-2019", "paper-2019", "increments"))
 SPEC = DataSpec("sequence", (6, 2), rows=40)

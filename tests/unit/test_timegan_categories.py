@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saddlepoint._errors import ConfigError
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.data import Dataset, Split
 from saddlepoint.data.feed import Feed
 from saddlepoint.data.series.layout import Column, Layout
-from saddlepoint.engine.folder import RunFolder
 from saddlepoint.engine.loop import Trainer
-from saddlepoint.engine.runtime import stream
+from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.families.timegan import TimeGAN
 from saddlepoint.family import DataSpec, DataStats, build_family
 from saddlepoint.nn.categories import Groups, gumbel, on_circle

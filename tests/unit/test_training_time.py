@@ -10,12 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 import saddlepoint
-from saddlepoint.cli import app
-from saddlepoint.evaluate import Metric
+from saddlepoint.cli.main import app
+from saddlepoint.evaluation import Metric
+from saddlepoint.evaluation.report.pictures import reach
 from saddlepoint.export.card import _training
-from saddlepoint.report_pictures import reach
-from saddlepoint.shelf import Shelf
-from saddlepoint.show import facts
+from saddlepoint.run.index import Shelf
+from saddlepoint.run.show import facts
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 

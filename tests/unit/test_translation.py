@@ -12,18 +12,20 @@ import torch
 from PIL import Image, ImageCms, ImageOps
 from typer.testing import CliRunner
 
-from saddlepoint import api, explore, pictures, sheets
-from saddlepoint._errors import ConfigError, DataError
-from saddlepoint.cli import app
+from saddlepoint.cli.main import app
+from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.data import Truth, known_truth, limits, load_dataset
 from saddlepoint.data.dataset import Dataset
-from saddlepoint.engine.runtime import stream
-from saddlepoint.evaluate import Subject, evaluate
-from saddlepoint.evaluate.translation import CYCLE, DIVERSITY, DOMAIN, IDENTITY, TRUTH, exercise
+from saddlepoint.engine.machine.runtime import stream
+from saddlepoint.evaluation import Subject, evaluate
+from saddlepoint.evaluation.measurements.translation import CYCLE, DIVERSITY, DOMAIN, IDENTITY, TRUTH, exercise
 from saddlepoint.family import DataSpec
-from saddlepoint.run import Run
-from saddlepoint.translate import Translated, translate_folder
-from saddlepoint.translation import target_of
+from saddlepoint.family.translation import target_of
+from saddlepoint.figures import grids
+from saddlepoint.run import api
+from saddlepoint.run.run import Run
+from saddlepoint.run.samples import pictures, sheets
+from saddlepoint.run.samples.translate import Translated, translate_folder
 from tests.unit.data_helpers import pictures as drawn
 from tests.unit.data_helpers import png, write_folder, write_named
 from tests.unit.test_data_attributes import faces
@@ -50,7 +52,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
 def test_inputs_are_training_images_chosen_by_the_seed(runs: dict[str, Run], name: str) -> None:
     run = runs[name]
     train = {x.tobytes() for x in run.dataset().splits["train"].x}
-    inputs = explore.to_uint8(run.inputs(8, seed=1))
+    inputs = grids.to_uint8(run.inputs(8, seed=1))
     assert all(x.tobytes() in train for x in inputs)
     assert torch.equal(run.inputs(3, seed=1), run.inputs(8, seed=1)[:3])
     assert not torch.equal(run.inputs(8, seed=1), run.inputs(8, seed=2))
@@ -59,11 +61,11 @@ def test_inputs_are_training_images_chosen_by_the_seed(runs: dict[str, Run], nam
 
 def test_snapshots_show_one_input_in_each_domain_a_row(runs: dict[str, Run]) -> None:
     run = runs["stargan"]
-    tiles = explore.read_snapshot(sorted((run.path / "samples").glob("step*.png"))[-1])
+    tiles = grids.read_snapshot(sorted((run.path / "samples").glob("step*.png"))[-1])
     inputs = run.family.sample_inputs(len(tiles), stream("cpu", "snapshot", run.config["settings"]["seed"]))
     assert len(tiles) % 4 == 0
     for i, tile in enumerate(tiles):
-        expected = explore.to_uint8(run.generate(inputs[i // 4][None], torch.tensor([i % 4])))[0]
+        expected = grids.to_uint8(run.generate(inputs[i // 4][None], torch.tensor([i % 4])))[0]
         assert np.abs(tile.astype(int) - expected).max() <= 1
 
 
@@ -72,7 +74,7 @@ def test_pictures_put_inputs_beside_their_translations(runs: dict[str, Run], nam
     run = runs[name]
     table = pictures.translation(run, run.inputs(3, seed=5))
     headings = ["input", *run.family.data.classes]
-    assert table.size == explore.grid(torch.zeros(15, 3, 16, 16), 5, headings=headings).size
+    assert table.size == grids.grid(torch.zeros(15, 3, 16, 16), 5, headings=headings).size
     assert table.tobytes() == pictures.translation(run, run.inputs(3, seed=5)).tobytes()
     assert pictures.made(run, "grid", 15).width == table.width
     assert pictures.made(run, "grid", 8, label="fox").height > 0
@@ -87,14 +89,14 @@ def test_a_style_belongs_to_a_column_and_to_the_seed(runs: dict[str, Run], tmp_p
     with np.load(pictures.draw(run, "styles", 3, seed=4, label="fox", out=tmp_path / "styles.npz")) as arrays:
         table = arrays["x"].reshape(3, 4, 3, 16, 16)
     inputs = run.inputs(3, seed=4)
-    assert np.array_equal(table[:, 0], explore.to_uint8(inputs))
+    assert np.array_equal(table[:, 0], grids.to_uint8(inputs))
     for row in range(3):
         for column in range(3):
             alone = run.generate(inputs[row, None], torch.tensor([2]), seed=4 + column)
-            assert np.array_equal(table[row, 1 + column], explore.to_uint8(alone)[0])
+            assert np.array_equal(table[row, 1 + column], grids.to_uint8(alone)[0])
     drawn = sheets.sheet(run, "styles", 4, 4, "fox")
     assert drawn.headings == ("input", "fox, seed 4", "fox, seed 5", "fox, seed 6", "fox, seed 7")
-    plain = explore.grid(drawn.samples, 5)
+    plain = grids.grid(drawn.samples, 5)
     assert np.array_equal(np.asarray(drawn.drawn())[-plain.height :], np.asarray(plain))
     with pytest.raises(ConfigError, match="has no styles"):
         pictures.made(runs["stargan"], "styles")
@@ -115,7 +117,7 @@ def test_references_give_their_style_and_domain(runs: dict[str, Run], tmp_path: 
             assert label is None or int(domain) == 1
             given = torch.from_numpy(train.x[index].copy())[None] / 127.5 - 1
             for row in range(3):
-                alone = explore.to_uint8(run.guided(inputs[row, None], given, domain))[0]
+                alone = grids.to_uint8(run.guided(inputs[row, None], given, domain))[0]
                 assert np.abs(table[1 + row, 1 + column].astype(int) - alone).max() <= 1
     assert sheets.sheet(run, "references", 3, 1, "dog").headings == ("", "dog", "dog", "dog")
     assert pictures.made(run, "references").height > 0
@@ -196,7 +198,7 @@ def test_a_folder_keeps_names_sizes_and_transparency_and_says_what_it_refused(
     assert np.array_equal(*alpha)
     run, given = runs["stargan"], np.asarray(Image.open(source / "square.png")).transpose(2, 0, 1)
     expected = run.generate(torch.from_numpy(given.copy())[None] / 127.5 - 1, torch.tensor([1]))
-    assert np.array_equal(np.asarray(Image.open(out / "square.png")).transpose(2, 0, 1), explore.to_uint8(expected)[0])
+    assert np.array_equal(np.asarray(Image.open(out / "square.png")).transpose(2, 0, 1), grids.to_uint8(expected)[0])
 
 
 def test_one_picture_is_translated_as_in_its_folder(runs: dict[str, Run], tmp_path: Path) -> None:
@@ -267,7 +269,7 @@ def test_a_run_on_padded_pictures_translates_padded_ones(
     padded[4:12] = flat
     expected = run.generate(torch.from_numpy(padded.transpose(2, 0, 1).copy())[None] / 127.5 - 1, torch.tensor([1]))
     found = np.asarray(Image.open(tmp_path / "out" / "flat.png")).transpose(2, 0, 1)
-    assert np.array_equal(found, explore.to_uint8(expected)[0][:, 4:12])
+    assert np.array_equal(found, grids.to_uint8(expected)[0][:, 4:12])
 
 
 @pytest.mark.parametrize("name", ["stargan", "stargan2"])
@@ -279,7 +281,7 @@ def test_an_oblong_picture_is_neither_cut_nor_squeezed(runs: dict[str, Run], tmp
         (tmp_path / "in.png").write_bytes(png(given))
         translate_folder(run, tmp_path / "in.png", ["dog"], tmp_path / "out", overwrite=True)
         x = torch.from_numpy(seen.transpose(2, 0, 1).copy())[None] / 127.5 - 1
-        expected = explore.to_uint8(run.generate(x, torch.tensor([1])))[0].transpose(1, 2, 0)
+        expected = grids.to_uint8(run.generate(x, torch.tensor([1])))[0].transpose(1, 2, 0)
         with Image.open(tmp_path / "out" / "in.png") as found:
             assert np.array_equal(np.asarray(found), expected[: given.shape[0], : given.shape[1]])
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saddlepoint._errors import CheckpointError
-from saddlepoint.engine.distributed import SINGLE_PROCESS, ProcessGroup
+from saddlepoint.core.errors import CheckpointError
+from saddlepoint.engine.machine.distributed import SINGLE_PROCESS, ProcessGroup
 from saddlepoint.engine.updates import Gradient, Optimizer
 from saddlepoint.family import OptimizerSpec, Phase, Progress
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from saddlepoint import evaluate as ev
+from saddlepoint import evaluation as ev
 from saddlepoint.data.dataset import Dataset, Split
-from saddlepoint.evaluate import distribution, divergence, series
-from saddlepoint.evaluate.judgement import STANDINGS, judge, likeness_of
-from saddlepoint.report import STANDING, Training, write_page
+from saddlepoint.evaluation.measurements import distribution, divergence, series
+from saddlepoint.evaluation.report.judgement import STANDINGS, judge, likeness_of
+from saddlepoint.evaluation.report.page import STANDING, Training, write_page
 
 ROWS, WIDTH = 400, 6
 WEIGHED = ("fd", "kd", "prdc", "memorisation")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from saddlepoint.data.dataset import Dataset, Split
-    from saddlepoint.data.given import load_samples, read_picture
+    from saddlepoint.data.inputs import load_samples, read_picture
     from saddlepoint.data.inspect import Inspection, inspect_source
     from saddlepoint.data.load import absolute_source, gone, load_dataset, natural_side
     from saddlepoint.data.names import KNOWN, DatasetInfo, list_datasets, short_name
@@ -34,10 +34,10 @@ _HOMES = {
     "known_truth": "truth",
     "list_datasets": "names",
     "load_dataset": "load",
-    "load_samples": "given",
+    "load_samples": "inputs",
     "mixture": "sources.synthetic",
     "natural_side": "load",
-    "read_picture": "given",
+    "read_picture": "inputs",
     "short_name": "names",
 }
 

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint._errors import DataError
-from saddlepoint._files import write_atomically
-from saddlepoint._types import Modality
+from saddlepoint.core.errors import DataError
+from saddlepoint.core.files import write_atomically
+from saddlepoint.core.types import Modality
 from saddlepoint.data.dataset import SPLITS, Dataset, Split
 from saddlepoint.data.images.decode import Look, look_from_json
 from saddlepoint.data.plan import Note, as_findings, findings_from_json, findings_to_json

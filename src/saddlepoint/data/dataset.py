@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from saddlepoint._types import Modality, from_bytes
+from saddlepoint.core.types import Modality, from_bytes
 from saddlepoint.data.images.decode import USUAL, Look
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.series.layout import Layout
-from saddlepoint.family import EXAMPLES, DataSpec, DataStats
+from saddlepoint.data.spec import EXAMPLES, DataSpec, DataStats
 
 SPLITS = ("train", "valid", "test")
 _CHUNK_BYTES = 1024**2

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint._types import from_bytes, from_words
+from saddlepoint.core.types import from_bytes, from_words
 from saddlepoint.data.dataset import Split
 from saddlepoint.data.memory import usable_memory
-from saddlepoint.family import Batch
+from saddlepoint.data.spec import Batch
 
 RESIDENT_LIMIT = 2 * 1024**3
 """Bytes up to which a split is held in memory on the training device; larger ones stay memory-mapped."""

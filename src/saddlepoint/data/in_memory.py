@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint._errors import DataError
-from saddlepoint._files import give_usual_mode, write_atomically
+from saddlepoint.core.errors import DataError
+from saddlepoint.core.files import give_usual_mode, write_atomically
 from saddlepoint.data import cache
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.prepare import prepare
 from saddlepoint.data.kinds import array_kind
-from saddlepoint.data.labels.joint import choose_attributes, choose_labels
+from saddlepoint.data.labels.multi_label import choose_attributes, choose_labels
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion
 from saddlepoint.data.sources.arrays import Peek, dataset_source

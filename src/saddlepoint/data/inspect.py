@@ -13,7 +13,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import in_memory, names
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.decode import USUAL, Look, decode, strict_pillow
@@ -23,7 +23,7 @@ from saddlepoint.data.images.prepare import MAX_UNREADABLE, MIN_ROWS, dedupe_fin
 from saddlepoint.data.images.survey import Survey
 from saddlepoint.data.kinds import ARRAYS, is_windows, kind_of
 from saddlepoint.data.labels.files import index_labels, settle_labels
-from saddlepoint.data.labels.joint import choose_attributes
+from saddlepoint.data.labels.multi_label import choose_attributes
 from saddlepoint.data.load import find_path, joined, load_dataset, refuse_choices
 from saddlepoint.data.options import MAX_SIDE, Options, Preparation, shown_size
 from saddlepoint.data.plan import Finding, Note, OpenQuestion, as_findings

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 
 PICTURE_KINDS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF", "TGA")
 """Kinds of picture files that are opened: decoded within this process, never handed to another program (as EPS is).

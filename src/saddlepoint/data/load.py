@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from saddlepoint._errors import DataError, suggest
+from saddlepoint.core.errors import DataError, suggest
 from saddlepoint.data import cache, in_memory
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.prepare import prepare, survey_side
 from saddlepoint.data.kinds import ARRAYS, is_windows, kind_of
-from saddlepoint.data.labels.joint import choose_attributes, choose_labels, joint_source
+from saddlepoint.data.labels.multi_label import choose_attributes, choose_labels, joint_source
 from saddlepoint.data.names import KNOWN, Say, is_series, load_named
 from saddlepoint.data.options import Options, Preparation, flag
 from saddlepoint.data.series.ready import load_ready

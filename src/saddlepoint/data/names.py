@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from saddlepoint._errors import DataError
-from saddlepoint._quoting import for_shell
+from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import for_shell
 from saddlepoint.data import cache
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.domains import DOMAINS, domains_source

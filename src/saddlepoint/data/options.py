@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, cast
 
-from saddlepoint._errors import DataError, suggest
-from saddlepoint._quoting import for_shell
-from saddlepoint.config import option
+from saddlepoint.core.config import option
+from saddlepoint.core.errors import DataError, suggest
+from saddlepoint.core.quoting import for_shell
 
 MIN_SIDE, MAX_SIDE = 4, 1024
 MIN_WINDOW, MAX_WINDOW = 3, 4096

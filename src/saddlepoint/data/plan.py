@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from saddlepoint._errors import DataError
-from saddlepoint._quoting import for_shell, for_terminal
+from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import for_shell, for_terminal
 
 
 @dataclass(frozen=True)

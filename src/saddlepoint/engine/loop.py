@@ -10,18 +10,18 @@ from typing import Any, NoReturn
 
 import torch
 
-from saddlepoint._load import working
+from saddlepoint.core.machine_load import working
 from saddlepoint.data.feed import Feed
 from saddlepoint.engine.compiled import Compiled
-from saddlepoint.engine.distributed import SINGLE_PROCESS, ProcessGroup
-from saddlepoint.engine.folder import RunFolder
-from saddlepoint.engine.monitor import NULL_MONITOR, NullMonitor
+from saddlepoint.engine.doctor.monitor import NULL_MONITOR, NullMonitor
+from saddlepoint.engine.machine.distributed import SINGLE_PROCESS, ProcessGroup
+from saddlepoint.engine.machine.precision import FP32, Precision
+from saddlepoint.engine.machine.runtime import stream
+from saddlepoint.engine.machine.threads import AS_THEY_ARE, Threads
 from saddlepoint.engine.plan import Position, Update, check_stages, due_updates, locate
-from saddlepoint.engine.precision import FP32, Precision
 from saddlepoint.engine.run_writer import RunWriter
-from saddlepoint.engine.runtime import stream
 from saddlepoint.engine.settings import SILENT, Observer, Outcome, Reason, Settings, interruptible, is_milestone
-from saddlepoint.engine.threads import AS_THEY_ARE, Threads
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.training import TrainingState, all_finite
 from saddlepoint.engine.updates import Buffers, Gradient
 from saddlepoint.family import Batch, Context, DataStats, Family

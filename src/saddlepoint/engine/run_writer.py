@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from saddlepoint._errors import CheckpointError
-from saddlepoint.engine.checkpoint import Checkpoint, write_checkpoint
-from saddlepoint.engine.distributed import ProcessGroup
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.core.errors import CheckpointError
+from saddlepoint.engine.machine.distributed import ProcessGroup
 from saddlepoint.engine.settings import Observer
+from saddlepoint.engine.storage.checkpoint import Checkpoint, write_checkpoint
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.training import TrainingState
 
 

@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
 
-from saddlepoint._errors import ConfigError
-from saddlepoint.config import check
-from saddlepoint.engine.doctor import Diagnosis
+from saddlepoint.core.config import check
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.family import Progress
+
+if TYPE_CHECKING:
+    from saddlepoint.engine.doctor.verdict import Diagnosis
 
 Reason = Literal["budget", "stages", "interrupted", "stopped", "finished", "verdict"]
 Means = Callable[[], dict[str, float]]

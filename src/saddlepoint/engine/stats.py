@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from saddlepoint._types import widest
+from saddlepoint.core.types import widest
 
 
 class Statistics:

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from saddlepoint._errors import CheckpointError, TrainingError
-from saddlepoint._types import ended
-from saddlepoint.engine.checkpoint import Checkpoint, prefixed, under
+from saddlepoint.core.errors import CheckpointError, TrainingError
+from saddlepoint.core.types import ended
+from saddlepoint.engine.machine.runtime import pieces, stream
 from saddlepoint.engine.plan import Position
-from saddlepoint.engine.runtime import pieces, stream
 from saddlepoint.engine.stats import Statistics
+from saddlepoint.engine.storage.checkpoint import Checkpoint, prefixed, under
 from saddlepoint.engine.updates import Averages, build_optimizers, trained
 from saddlepoint.family import Family, Progress
 

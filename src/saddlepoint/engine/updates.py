@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
-from saddlepoint._errors import CheckpointError
-from saddlepoint.engine.distributed import ProcessGroup
+from saddlepoint.core.errors import CheckpointError
+from saddlepoint.engine.machine.distributed import ProcessGroup
 from saddlepoint.family import Family, OptimizerSpec, Phase, Progress, Schedule
 
 

@@ -6,10 +6,10 @@ import os
 import shutil
 from pathlib import Path
 
-from saddlepoint._errors import ConfigError, suggest
-from saddlepoint._files import hidden_beside
+from saddlepoint.core.errors import ConfigError, suggest
+from saddlepoint.core.files import hidden_beside
 from saddlepoint.export.files import Say
-from saddlepoint.run import Run, load
+from saddlepoint.run.run import Run, load
 
 FORMATS = ("onnx", "safetensors", "hub", "web")
 """What `export_run` can make."""

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from saddlepoint._quoting import for_markdown, for_python, for_terminal, shortened
-from saddlepoint._version import __version__
+from saddlepoint.core.quoting import for_markdown, for_python, for_terminal, shortened
+from saddlepoint.core.version import __version__
 from saddlepoint.data import KNOWN
-from saddlepoint.engine.folder import RunFolder
-from saddlepoint.evaluate import ARROWS, Result, kept_report
-from saddlepoint.evaluate.rows import Row, kind_of
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.evaluation import ARROWS, Result, kept_report
+from saddlepoint.evaluation.rows import Row, kind_of
 from saddlepoint.export.describe import data_facts, figures
 from saddlepoint.family import get_family
-from saddlepoint.run import Run
+from saddlepoint.run.run import Run
 
 REPOSITORY = "OWNER/NAME"
 """What stands for the repository until its name is known."""
@@ -222,10 +222,10 @@ def _yaml(text: str) -> str:
 
 def write_card(run: Run, folder: Path, repository: str = REPOSITORY) -> None:
     """Write ``README.md`` and, unless the run is of series, ``samples.png`` into a folder."""
-    from saddlepoint import explore
+    from saddlepoint.figures import grids
 
     (folder / "README.md").write_text(card(run, repository), encoding="utf-8")
     if run.config["data"]["modality"] == "image":
-        explore.grid(run.sample(64, seed=0)).save(folder / "samples.png")
+        grids.grid(run.sample(64, seed=0)).save(folder / "samples.png")
     elif run.config["data"]["modality"] == "vector":
-        explore.scatter(run.sample(2000, seed=0)).save(folder / "samples.png")
+        grids.scatter(run.sample(2000, seed=0)).save(folder / "samples.png")

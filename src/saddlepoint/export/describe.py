@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from saddlepoint._errors import DataError
-from saddlepoint._version import __version__
+from saddlepoint.core.errors import DataError
+from saddlepoint.core.version import __version__
 from saddlepoint.data import KNOWN
-from saddlepoint.data.given import look_of
+from saddlepoint.data.inputs import look_of
 from saddlepoint.data.options import preparation_of
-from saddlepoint.engine.folder import RunFolder
-from saddlepoint.evaluate import Result, read_results
-from saddlepoint.run import Run
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.evaluation import Result, read_results
+from saddlepoint.run.run import Run
 
 FORMAT = 1
 

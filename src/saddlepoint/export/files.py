@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from saddlepoint._files import write_atomically
+from saddlepoint.core.files import write_atomically
 
 Say = Callable[[str], None]
 """Receives one line for each part of the work."""

@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from saddlepoint import weights
-from saddlepoint._errors import ConfigError, DataError
-from saddlepoint._files import give_usual_mode
-from saddlepoint._quoting import for_shell
-from saddlepoint._types import from_bytes
-from saddlepoint.engine.folder import RunFolder
-from saddlepoint.evaluate import read_results
+from saddlepoint.core.errors import ConfigError, DataError
+from saddlepoint.core.files import give_usual_mode
+from saddlepoint.core.quoting import for_shell
+from saddlepoint.core.types import from_bytes
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.evaluation import read_results
 from saddlepoint.export.describe import describe, public_config
 from saddlepoint.export.files import Say, write_json
-from saddlepoint.run import Run
+from saddlepoint.run import weights
+from saddlepoint.run.run import Run
 
 
 def write_onnx(run: Run, folder: Path, measure: bool, say: Say) -> None:

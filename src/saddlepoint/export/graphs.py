@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from saddlepoint._errors import ConfigError
-from saddlepoint.engine.runtime import stream
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.export.random_inputs import Draw, Tape, same_readings
 from saddlepoint.family import Family
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from saddlepoint._errors import ConfigError
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.sources.hub import no_progress_bars, reason_of
 from saddlepoint.export.card import REPOSITORY
 

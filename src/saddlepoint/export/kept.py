@@ -14,12 +14,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from saddlepoint._files import read_json
-from saddlepoint._version import __version__
-from saddlepoint.engine.checkpoint import sha256_of
+from saddlepoint.core.files import read_json
+from saddlepoint.core.version import __version__
+from saddlepoint.engine.storage.checkpoint import sha256_of
 from saddlepoint.export.describe import public_config
-from saddlepoint.registry import source_of
-from saddlepoint.run import Run
+from saddlepoint.family.registry import source_of
+from saddlepoint.run.run import Run
 
 PLACE = "export-onnx"
 """Folder in a run where graphs are looked for: where ``--format onnx`` writes them."""

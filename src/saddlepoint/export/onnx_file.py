@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint._errors import ConfigError
-from saddlepoint.engine.checkpoint import sha256_of
-from saddlepoint.engine.runtime import stream
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.engine.machine.runtime import stream
+from saddlepoint.engine.storage.checkpoint import sha256_of
 from saddlepoint.export.graphs import Graph, Input, example, graphs_of
 from saddlepoint.export.random_inputs import Tape
 from saddlepoint.export.recurrent import single_nodes

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.data.cache import cache_dir
-from saddlepoint.engine.runtime import seed_for
+from saddlepoint.engine.machine.runtime import seed_for
 from saddlepoint.export.files import Say
-from saddlepoint.run import Run
+from saddlepoint.run.run import Run
 
 SAMPLES = 256
 """Samples whose values are compared."""
@@ -69,8 +69,8 @@ def _made(run: Run, exported: Any, n: int, seed: int) -> np.ndarray:
 
 def _figures(run: Run, whole: Any, half: Any, say: Say) -> dict[str, Any]:
     """Measure both generators; control rows, which a report would have beside them, say nothing of the difference."""
-    from saddlepoint.evaluate.protocol import task_of
-    from saddlepoint.evaluate.sets import Bench, Subject
+    from saddlepoint.evaluation.protocol import task_of
+    from saddlepoint.evaluation.sets import Bench, Subject
 
     try:
         dataset = run.dataset()

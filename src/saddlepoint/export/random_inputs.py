@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from saddlepoint._errors import ConfigError
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.nn.mlp import random_bytes
 
 _READERS = ("__bool__", "__int__", "__float__", "__index__", "item", "tolist")

@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from saddlepoint._errors import ConfigError
-from saddlepoint._files import write_atomically
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.files import write_atomically
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.names import data_file
 from saddlepoint.export.files import Say

@@ -14,10 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint import remedies as remedy
-from saddlepoint._errors import ConfigError
-from saddlepoint._types import Latents, PerSample, Samples, at_least_float32
-from saddlepoint.config import check, option
+from saddlepoint.core.config import check, option
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.types import Latents, PerSample, Samples, at_least_float32
 from saddlepoint.family import (
     Batch,
     Context,
@@ -33,14 +32,15 @@ from saddlepoint.family import (
     Terms,
     register,
 )
-from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
+from saddlepoint.family import remedies as remedy
+from saddlepoint.family.optimizers import two_players
 from saddlepoint.nn.discriminators import LeakyDiscriminator
 from saddlepoint.nn.mlp import Maxout, draw_he, draw_uniform, dropout, in_full, paint
 from saddlepoint.nn.normalise import rms_norm
-from saddlepoint.optimizers import two_players
-from saddlepoint.penalties import penalised
-from saddlepoint.schedules import inverse, inverse_root, linear_rise
-from saddlepoint.theory import game_logs
+from saddlepoint.objectives.losses import OBJECTIVES, generator_loss_along, get_objective
+from saddlepoint.objectives.penalties import penalised
+from saddlepoint.objectives.schedules import inverse, inverse_root, linear_rise
+from saddlepoint.objectives.theory import game_logs
 
 SLOPE = 0.2
 """Slope of LeakyReLU on the negative side."""

@@ -15,11 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint import remedies as remedy
-from saddlepoint._errors import ConfigError
-from saddlepoint._types import Images, Latents, PerSample, at_least_float32
-from saddlepoint.augment import TRANSFORMS, Augment, adapt, why_augmented
-from saddlepoint.config import check, option
+from saddlepoint.core.config import check, option
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.types import Images, Latents, PerSample, at_least_float32
 from saddlepoint.family import (
     Batch,
     Context,
@@ -34,14 +32,16 @@ from saddlepoint.family import (
     Terms,
     register,
 )
-from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
+from saddlepoint.family import remedies as remedy
+from saddlepoint.family.optimizers import two_players
+from saddlepoint.nn.augment import TRANSFORMS, Augment, adapt, why_augmented
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.normalise import SpectralConv2d, recalibrate, rms_norm
 from saddlepoint.nn.sizes import Sizes, proposed, starts
-from saddlepoint.optimizers import two_players
-from saddlepoint.penalties import penalised, squared_gradient_norm
-from saddlepoint.schedules import inverse, inverse_root
-from saddlepoint.theory import game_logs
+from saddlepoint.objectives.losses import OBJECTIVES, generator_loss_along, get_objective
+from saddlepoint.objectives.penalties import penalised, squared_gradient_norm
+from saddlepoint.objectives.schedules import inverse, inverse_root
+from saddlepoint.objectives.theory import game_logs
 
 SLOPE = 0.2
 """Slope of LeakyReLU on the negative side."""

@@ -15,10 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint._errors import ConfigError
-from saddlepoint._types import Images, PerSample, at_least_float32
-from saddlepoint.augment import flip
-from saddlepoint.config import check, option
+from saddlepoint.core.config import check, option
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.types import Images, PerSample, at_least_float32
 from saddlepoint.family import (
     Batch,
     Context,
@@ -34,14 +33,15 @@ from saddlepoint.family import (
     Terms,
     register,
 )
-from saddlepoint.losses import OBJECTIVES, get_objective
+from saddlepoint.family.optimizers import two_players
+from saddlepoint.family.translation import Examples, LabelSets
+from saddlepoint.nn.augment import flip
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.normalise import StyledNorm
-from saddlepoint.optimizers import two_players
-from saddlepoint.penalties import from_one, interpolated
-from saddlepoint.schedules import linear_fall
-from saddlepoint.theory import game_logs
-from saddlepoint.translation import Examples, LabelSets
+from saddlepoint.objectives.losses import OBJECTIVES, get_objective
+from saddlepoint.objectives.penalties import from_one, interpolated
+from saddlepoint.objectives.schedules import linear_fall
+from saddlepoint.objectives.theory import game_logs
 
 SLOPE = 0.01
 """Slope of LeakyReLU on the negative side, as in the released code."""

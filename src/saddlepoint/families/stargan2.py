@@ -14,10 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint._errors import ConfigError
-from saddlepoint._types import Images, Latents, PerSample, at_least_float32
-from saddlepoint.augment import flip
-from saddlepoint.config import check, option
+from saddlepoint.core.config import check, option
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.types import Images, Latents, PerSample, at_least_float32
 from saddlepoint.family import (
     Batch,
     Context,
@@ -32,14 +31,15 @@ from saddlepoint.family import (
     Terms,
     register,
 )
-from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
+from saddlepoint.family.optimizers import two_players
+from saddlepoint.family.translation import Examples, LabelSets
+from saddlepoint.nn.augment import flip
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.normalise import StyledNorm
-from saddlepoint.optimizers import two_players
-from saddlepoint.penalties import penalised, squared_gradient_norm
-from saddlepoint.schedules import linear_fall
-from saddlepoint.theory import game_logs
-from saddlepoint.translation import Examples, LabelSets
+from saddlepoint.objectives.losses import OBJECTIVES, generator_loss_along, get_objective
+from saddlepoint.objectives.penalties import penalised, squared_gradient_norm
+from saddlepoint.objectives.schedules import linear_fall
+from saddlepoint.objectives.theory import game_logs
 
 SLOPE = 0.2
 """Slope of LeakyReLU on the negative side."""

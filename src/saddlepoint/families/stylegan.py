@@ -14,11 +14,9 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from saddlepoint import remedies as remedy
-from saddlepoint._errors import ConfigError
-from saddlepoint._types import Images, Latents, PerSample, at_least_float32
-from saddlepoint.augment import TRANSFORMS, Augment, adapt, why_augmented
-from saddlepoint.config import check, option
+from saddlepoint.core.config import check, option
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.types import Images, Latents, PerSample, at_least_float32
 from saddlepoint.family import (
     Batch,
     Context,
@@ -33,7 +31,9 @@ from saddlepoint.family import (
     Terms,
     register,
 )
-from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
+from saddlepoint.family import remedies as remedy
+from saddlepoint.family.optimizers import lazily
+from saddlepoint.nn.augment import TRANSFORMS, Augment, adapt, why_augmented
 from saddlepoint.nn.equalised import GAIN, EqualisedConv2d, leaky
 from saddlepoint.nn.resample import blur, downsample, upsample
 from saddlepoint.nn.sizes import SIZES, Sizes, sides_of, starts
@@ -53,10 +53,10 @@ from saddlepoint.nn.style import (
     noises,
     widths_of,
 )
-from saddlepoint.optimizers import lazily
-from saddlepoint.penalties import path_lengths, penalised, squared_gradient_norm
-from saddlepoint.schedules import inverse_root, warm_up
-from saddlepoint.theory import game_logs
+from saddlepoint.objectives.losses import OBJECTIVES, generator_loss_along, get_objective
+from saddlepoint.objectives.penalties import path_lengths, penalised, squared_gradient_norm
+from saddlepoint.objectives.schedules import inverse_root, warm_up
+from saddlepoint.objectives.theory import game_logs
 
 FEW = 10_000
 """Training images below which they are augmented unless the options say otherwise."""

@@ -15,9 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint import remedies as remedy
-from saddlepoint._types import Images, Latents, PerSample
-from saddlepoint.config import check, option
+from saddlepoint.core.config import check, option
+from saddlepoint.core.types import Images, Latents, PerSample
 from saddlepoint.family import (
     Batch,
     Context,
@@ -32,7 +31,7 @@ from saddlepoint.family import (
     Terms,
     register,
 )
-from saddlepoint.losses import OBJECTIVES, get_objective
+from saddlepoint.family import remedies as remedy
 from saddlepoint.nn.equalised import GAIN, Affine, EqualisedConv2d, ResizedConv2d, leaky
 from saddlepoint.nn.resample import NARROW, blur
 from saddlepoint.nn.sizes import SIZES, Sizes, sides_of, starts
@@ -49,8 +48,9 @@ from saddlepoint.nn.style import (
     noises,
     widths_of,
 )
-from saddlepoint.penalties import squared_gradient_norm
-from saddlepoint.theory import game_logs
+from saddlepoint.objectives.losses import OBJECTIVES, get_objective
+from saddlepoint.objectives.penalties import squared_gradient_norm
+from saddlepoint.objectives.theory import game_logs
 
 EPSILON = 1e-5
 """Added to the variance of a map. At the start the learned constant has none, and the gradient grows by its root."""

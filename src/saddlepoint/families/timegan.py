@@ -15,10 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saddlepoint import remedies as remedy
-from saddlepoint._errors import ConfigError
-from saddlepoint._types import PerSample, Samples
-from saddlepoint.config import check, option
+from saddlepoint.core.config import check, option
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.types import PerSample, Samples
 from saddlepoint.family import (
     EXAMPLES,
     Batch,
@@ -36,7 +35,8 @@ from saddlepoint.family import (
     Terms,
     register,
 )
-from saddlepoint.losses import OBJECTIVES, generator_loss_along, get_objective
+from saddlepoint.family import remedies as remedy
+from saddlepoint.family.optimizers import two_players
 from saddlepoint.nn.categories import Groups, gumbel, on_circle
 from saddlepoint.nn.recurrent import CELLS, Steps
 from saddlepoint.nn.windows import (
@@ -53,10 +53,10 @@ from saddlepoint.nn.windows import (
     stacked,
     supervised_error,
 )
-from saddlepoint.optimizers import two_players
-from saddlepoint.penalties import penalised
-from saddlepoint.schedules import inverse, inverse_root
-from saddlepoint.theory import game_logs
+from saddlepoint.objectives.losses import OBJECTIVES, generator_loss_along, get_objective
+from saddlepoint.objectives.penalties import penalised
+from saddlepoint.objectives.schedules import inverse, inverse_root
+from saddlepoint.objectives.theory import game_logs
 
 SLOPE = 0.2
 """Slope of the critic's LeakyReLU on the negative side."""

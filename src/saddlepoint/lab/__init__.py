@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from saddlepoint.engine.runtime import use_threads
+from saddlepoint.engine.machine.runtime import use_threads
 from saddlepoint.lab import collapse, dirac, figure1, games, gaussians, taxonomy, trainings
 from saddlepoint.lab.checks import Check, Desk, Experiment, Findings, Say, chosen
 from saddlepoint.lab.live import Control, Curve, Live, Panel, View

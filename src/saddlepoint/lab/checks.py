@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from saddlepoint._errors import ConfigError, suggest
-from saddlepoint.engine.runtime import stream
+from saddlepoint.core.errors import ConfigError, suggest
+from saddlepoint.engine.machine.runtime import stream
+from saddlepoint.figures.video import film
 from saddlepoint.lab.live import Live
-from saddlepoint.video import film
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

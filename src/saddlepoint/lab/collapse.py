@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 
 import saddlepoint.families  # noqa: F401 - registers the families
-from saddlepoint.config import override
+from saddlepoint.core.config import override
 from saddlepoint.data import Dataset, load_dataset
 from saddlepoint.data.feed import Feed
 from saddlepoint.data.sources.synthetic import Mixture, mixture
-from saddlepoint.engine.diagnostics import Examiner
-from saddlepoint.engine.doctor import Diagnosis
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.engine.doctor.diagnostics import Examiner
+from saddlepoint.engine.doctor.monitor import Monitor
+from saddlepoint.engine.doctor.verdict import Diagnosis
 from saddlepoint.engine.loop import Trainer
-from saddlepoint.engine.monitor import Monitor
 from saddlepoint.engine.settings import Observer, Settings
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.family import build_family, get_family, get_preset
 from saddlepoint.lab.checks import Check, Desk, axes
 from saddlepoint.metrics.modes import mode_coverage

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from saddlepoint.lab.checks import Check, Desk, axes
-from saddlepoint.losses import get_objective
-from saddlepoint.penalties import r1
+from saddlepoint.objectives.losses import get_objective
+from saddlepoint.objectives.penalties import r1
 
 STEP = 0.1
 """Learning rate of both players."""

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint import theory
 from saddlepoint.lab.checks import Check, Desk, axes, frame
 from saddlepoint.lab.gaussians import mean_gap, normal
 from saddlepoint.lab.networks import Monotone, Network, adam
-from saddlepoint.losses import get_objective
-from saddlepoint.penalties import r1
+from saddlepoint.objectives import theory
+from saddlepoint.objectives.losses import get_objective
+from saddlepoint.objectives.penalties import r1
 
 MEAN, SIGMA = 4.0, 1.25
 """Of the data."""

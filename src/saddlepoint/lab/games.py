@@ -7,7 +7,6 @@ import math
 import numpy as np
 import torch
 
-from saddlepoint import theory
 from saddlepoint.lab import dirac, figure1
 from saddlepoint.lab.gaussians import best_logit, closed_form_gradient, generator_gradient, mean_gap, normal
 from saddlepoint.lab.live import (
@@ -25,7 +24,8 @@ from saddlepoint.lab.live import (
     View,
 )  # fmt: skip
 from saddlepoint.lab.networks import Network
-from saddlepoint.losses import get_objective
+from saddlepoint.objectives import theory
+from saddlepoint.objectives.losses import get_objective
 
 _OBJECTIVES = ("non-saturating", "minimax", "relativistic", "wasserstein", "hinge")
 _LOGISTIC = ("non-saturating", "minimax", "relativistic")

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint import theory
 from saddlepoint.lab.checks import Check, Desk, axes
 from saddlepoint.lab.networks import Ensemble, adam
-from saddlepoint.losses import get_objective
 from saddlepoint.metrics.divergence import certified_jsd
+from saddlepoint.objectives import theory
+from saddlepoint.objectives.losses import get_objective
 
 DISTANCES = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0)
 JSD = {0.0: 0.0, 0.5: 0.0303, 1.0: 0.1114, 2.0: 0.3368, 3.0: 0.5268, 4.0: 0.6327, 6.0: 0.6893}

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from saddlepoint._errors import ConfigError, suggest
-from saddlepoint.engine.runtime import stream
+from saddlepoint.core.errors import ConfigError, suggest
+from saddlepoint.engine.machine.runtime import stream
 
 Value = float | str | bool
 Style = Literal["line", "dotted", "thick", "points", "crosses"]

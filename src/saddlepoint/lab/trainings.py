@@ -15,7 +15,7 @@ from torch import Tensor
 
 from saddlepoint.data import Dataset, load_dataset
 from saddlepoint.data.sources.synthetic import Mixture, mixture
-from saddlepoint.engine.doctor import Diagnosis
+from saddlepoint.engine.doctor.verdict import Diagnosis
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.plan import locate
 from saddlepoint.engine.settings import Observer, Settings

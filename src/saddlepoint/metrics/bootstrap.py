@@ -16,7 +16,7 @@ import torch
 from scipy.special import ndtr, ndtri
 from torch import Tensor
 
-from saddlepoint._errors import ConfigError, DataError, suggest
+from saddlepoint.core.errors import ConfigError, DataError, suggest
 from saddlepoint.metrics.distances import Rows
 
 LEVEL = 0.95

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint._errors import ConfigError
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.metrics.distances import blocks, squared_norms
 
 _ROWS = 1024

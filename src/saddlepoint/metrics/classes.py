@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from scipy.special import entr, ndtr, rel_entr
 from torch import Tensor
 
-from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.metrics.bootstrap import (
     Estimate,
     as_features,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 
 Rows = np.ndarray | Tensor
 """Rows of any numeric type, shape (n, *sample): numpy (memory-mapped or not) or torch on any device."""

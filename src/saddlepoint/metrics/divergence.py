@@ -20,11 +20,11 @@ import numpy as np
 from scipy.special import bdtrc
 from torch import Tensor
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.metrics.bootstrap import LEVEL, Estimate, normal_interval, proportion
 from saddlepoint.metrics.distances import Rows, count_features
 from saddlepoint.metrics.probe import LARGEST_LOGIT, train_probe
-from saddlepoint.theory import jsd_lower_bound
+from saddlepoint.objectives.theory import jsd_lower_bound
 
 LEAST = 40
 """Fewest rows of each kind: half of them train the probe, a quarter of these weigh its members."""

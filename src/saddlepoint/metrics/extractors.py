@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.metrics import lenet
 
 BATCH = 500

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.metrics.bootstrap import Estimate, as_labels, as_pair, hashed_order, squared_interval
 from saddlepoint.metrics.distances import EPS, Rows
 

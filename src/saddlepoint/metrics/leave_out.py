@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.metrics.bootstrap import LEVEL, Estimate
 from saddlepoint.metrics.series import as_windows, shapes, stretches, window_lengths
 

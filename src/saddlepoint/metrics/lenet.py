@@ -23,9 +23,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from saddlepoint._errors import ConfigError, DataError, TrainingError
-from saddlepoint._files import write_atomically
-from saddlepoint._types import Images
+from saddlepoint.core.errors import ConfigError, DataError, TrainingError
+from saddlepoint.core.files import write_atomically
+from saddlepoint.core.types import Images
 from saddlepoint.nn.mlp import dropout
 
 FORMAT = 1

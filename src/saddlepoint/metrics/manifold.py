@@ -25,7 +25,7 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
-from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.metrics.bootstrap import LEVEL, Estimate, Z, as_pair, hashed_order, wilson_interval
 from saddlepoint.metrics.distances import EPS, Rows, blocks, squared_distances, squared_norms
 

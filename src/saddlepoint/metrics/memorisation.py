@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.metrics.bootstrap import Estimate, proportion
 from saddlepoint.metrics.distances import (
     Rows,

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from scipy.special import gammainc
 from torch import Tensor
 
-from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.metrics.bootstrap import Estimate, as_features, proportion
 from saddlepoint.metrics.classes import class_kl, count_modes
 from saddlepoint.metrics.distances import Rows, blocks

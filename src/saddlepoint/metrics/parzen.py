@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint._errors import ConfigError, DataError
+from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.metrics.distances import (
     BLOCK_BYTES,
     EPS,

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint._errors import ConfigError, DataError, suggest
-from saddlepoint._types import Latents, Samples
+from saddlepoint.core.errors import ConfigError, DataError, suggest
+from saddlepoint.core.types import Latents, Samples
 from saddlepoint.metrics.bootstrap import Estimate, as_features, bootstrap_interval
 from saddlepoint.metrics.distances import blocks
 

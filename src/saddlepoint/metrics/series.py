@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.metrics.bootstrap import LEVEL, Estimate
 from saddlepoint.metrics.memorisation import Nearness, nearness
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.metrics.series import as_windows, window_lengths
 
 BLOCK = 8

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from scipy.stats import t as student
 from torch import Tensor
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.metrics.bootstrap import LEVEL, Estimate
 from saddlepoint.metrics.recurrent import Recurrent, fit, minibatches
 from saddlepoint.metrics.series import as_windows, divide, window_lengths

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from saddlepoint._errors import ConfigError
-from saddlepoint._types import at_least_float32
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.types import at_least_float32
 from saddlepoint.nn.recurrent import Steps
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from saddlepoint._types import working_dtype
+from saddlepoint.core.types import working_dtype
 from saddlepoint.nn.equalised import EqualisedConv2d
 
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint._errors import ConfigError
-from saddlepoint._types import PerSample, Samples
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.types import PerSample, Samples
 from saddlepoint.nn.conv import MaxoutConv2d
 from saddlepoint.nn.mlp import Maxout, dropout, in_full, leaky_mlp
 

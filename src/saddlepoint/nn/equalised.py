@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from saddlepoint._types import at_least_float32
+from saddlepoint.core.types import at_least_float32
 
 GAIN = 2**0.5
 """What keeps the variance through LeakyReLU of slope 0.2, nearly."""

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from saddlepoint._errors import ConfigError
-from saddlepoint._types import at_least_float32, working_dtype
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.types import at_least_float32, working_dtype
 
 
 class Maxout(nn.Module):

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from saddlepoint._errors import ConfigError
-from saddlepoint._types import at_least_float32
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.types import at_least_float32
 
 Images = Float[Tensor, "batch channel height width"]
 

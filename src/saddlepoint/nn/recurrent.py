@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from saddlepoint._errors import ConfigError, suggest
-from saddlepoint._types import at_least_float32
+from saddlepoint.core.errors import ConfigError, suggest
+from saddlepoint.core.types import at_least_float32
 
 Steps = Float[Tensor, "time feature batch"]
 """Sequences with time first and the batch last."""

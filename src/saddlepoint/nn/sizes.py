@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from saddlepoint._errors import ConfigError
+from saddlepoint.core.errors import ConfigError
 
 MOST_OBLONG = 4
 """The long side of an image as a multiple of the short one, at most."""

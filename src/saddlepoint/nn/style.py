@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from saddlepoint._types import Latents, PerSample, at_least_float32
+from saddlepoint.core.types import Latents, PerSample, at_least_float32
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.equalised import GAIN, Affine, EqualisedConv2d, EqualisedLinear, ModulatedConv2d, leaky
 from saddlepoint.nn.normalise import minibatch_deviation, rms_norm

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from saddlepoint._types import PerSample, Samples, at_least_float32
+from saddlepoint.core.types import PerSample, Samples, at_least_float32
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.mlp import in_full
 from saddlepoint.nn.recurrent import Recurrent, Steps, affine

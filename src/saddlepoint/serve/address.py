@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from saddlepoint._errors import ConfigError
+from saddlepoint.core.errors import ConfigError
 
 __all__ = ["listen"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.images import depth
 from saddlepoint.data.images.depth import TOP, Levels, NotFinite
 from saddlepoint.data.images.opening import Unreadable, check_decoded, draft, open_image, refuse_tiny

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.cells import harmless
 from saddlepoint.data.images.depth import TOP
 from saddlepoint.data.images.shape import Planes

@@ -6,7 +6,7 @@ import io
 import warnings
 from typing import TYPE_CHECKING
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import limits
 from saddlepoint.data.images.headers import Costly, check_head
 from saddlepoint.data.options import MIN_SIDE

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import cache, limits
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images import decode as decoding

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.images import depth, pages
 from saddlepoint.data.images.decode import decode, grey_by_mode, is_grey, open_picture
 from saddlepoint.data.images.depth import Extent, NotFinite

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from saddlepoint._errors import ConfigError, suggest
+from saddlepoint.core.errors import ConfigError, suggest
 
 KINDS = ("png", "webp", "jpg")
 """Formats; png and webp keep every value, jpg (quality 95) does not."""

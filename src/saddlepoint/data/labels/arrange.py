@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from saddlepoint._errors import DataError, suggest
-from saddlepoint._quoting import for_shell
+from saddlepoint.core.errors import DataError, suggest
+from saddlepoint.core.quoting import for_shell
 from saddlepoint.data.labels.attributes import (
     ATTRIBUTE_FILES,
     PARTITION_FILES,

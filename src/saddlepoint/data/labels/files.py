@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint._errors import ConfigError, DataError, suggest
-from saddlepoint._quoting import shortened
+from saddlepoint.core.errors import ConfigError, DataError, suggest
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 
 Label = int | str | tuple[int, ...] | None

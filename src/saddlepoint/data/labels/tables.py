@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from saddlepoint._errors import DataError, suggest
+from saddlepoint.core.errors import DataError, suggest
 from saddlepoint.data import limits
 from saddlepoint.data.labels.columns import all_marks, first_rows, in_words, mark, may_be_label, not_equal, says_splits
 from saddlepoint.data.labels.files import Label, few

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.labels.files import Label, few, number_or_word
 from saddlepoint.data.plan import Finding
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from saddlepoint.data.plan import Finding
-from saddlepoint.data.series.clock import DAY, HOUR, MONTH
+from saddlepoint.data.series.time_index import DAY, HOUR, MONTH
 
 PARTS = ("hour", "weekday", "season")
 """Hour of the day, day of the week, day of the year."""

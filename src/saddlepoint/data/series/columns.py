@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.options import columns_flag
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.series.irregular import STEPS

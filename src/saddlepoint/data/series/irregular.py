@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.tables.pace import DAY, GAP, SECOND, step_in_words
 from saddlepoint.data.tables.table import Table

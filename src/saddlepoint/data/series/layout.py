@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint._errors import DataError
-from saddlepoint.data.series.clock import Clock, clock_from_json
+from saddlepoint.core.errors import DataError
+from saddlepoint.data.series.time_index import Clock, clock_from_json
 from saddlepoint.data.tables.frame import Look
 from saddlepoint.data.tables.numbers import MOST_DECIMALS, on_grid
 

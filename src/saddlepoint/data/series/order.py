@@ -7,13 +7,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.dataset import SPLITS
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding
-from saddlepoint.data.series.clock import Clock
 from saddlepoint.data.series.irregular import by_steps, irregularity, question, resampled, take
 from saddlepoint.data.series.stray import without_strays
+from saddlepoint.data.series.time_index import Clock
 from saddlepoint.data.tables.numbers import decimals_of
 from saddlepoint.data.tables.pace import GAP, length_in_words, step_in_words, usual_step
 from saddlepoint.data.tables.table import Table

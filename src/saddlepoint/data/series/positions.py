@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.series.calendar import phases
-from saddlepoint.data.series.clock import DAY, SECOND, Clock, read_start
 from saddlepoint.data.series.layout import Layout
+from saddlepoint.data.series.time_index import DAY, SECOND, Clock, read_start
 
 _TURNS = 400_000
 """Steps among which the time of a window is looked for, at most, ..."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint._errors import DataError, suggest
+from saddlepoint.core.errors import DataError, suggest
 from saddlepoint.data import cache, limits
 from saddlepoint.data.dataset import SPLITS, Dataset
 from saddlepoint.data.labels.files import index_labels

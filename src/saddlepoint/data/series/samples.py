@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint._errors import ConfigError, DataError, suggest
-from saddlepoint._files import written
+from saddlepoint.core.errors import ConfigError, DataError, suggest
+from saddlepoint.core.files import written
 from saddlepoint.data import limits
 from saddlepoint.data.cells import as_meant, harmless
 from saddlepoint.data.dataset import Dataset

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from saddlepoint._errors import DataError, suggest
+from saddlepoint.core.errors import DataError, suggest
 from saddlepoint.data.dataset import SPLITS, Dataset, Split
 from saddlepoint.data.plan import as_findings
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint import _progress as progress
-from saddlepoint._errors import DataError
+from saddlepoint.core import progress
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import cache
 from saddlepoint.data.dataset import SPLITS, Dataset
 from saddlepoint.data.options import Options

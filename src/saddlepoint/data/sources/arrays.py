@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint._errors import DataError, suggest
+from saddlepoint.core.errors import DataError, suggest
 from saddlepoint.data import limits
 from saddlepoint.data.dataset import SPLITS, Dataset
 from saddlepoint.data.sources.folder import Item, Label, Source, stamp

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import limits
 from saddlepoint.data.labels.arrange import Arranged, arrange, may_say_labels, must_say_labels
 from saddlepoint.data.memory import usable_memory

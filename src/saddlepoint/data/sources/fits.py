@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
 from saddlepoint.data.sources.extras import (

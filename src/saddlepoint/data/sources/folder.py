@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from saddlepoint._errors import DataError
-from saddlepoint._files import read_at_most
-from saddlepoint._progress import counted
-from saddlepoint._types import Modality
+from saddlepoint.core.errors import DataError
+from saddlepoint.core.files import read_at_most
+from saddlepoint.core.progress import counted
+from saddlepoint.core.types import Modality
 from saddlepoint.data import limits
 from saddlepoint.data.labels.arrange import Arranged, arrange, may_say_labels, must_say_labels
 from saddlepoint.data.labels.files import Label

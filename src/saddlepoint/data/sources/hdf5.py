@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import limits
 from saddlepoint.data.options import MIN_SIDE, Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading

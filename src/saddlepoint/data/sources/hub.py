@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.options import Options
 from saddlepoint.data.sources.folder import Item, Source, picture_bytes, split_word
 from saddlepoint.data.sources.parquet import Layout, cell_bytes, cell_items, cell_label, features_layout

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint._errors import DataError, suggest
+from saddlepoint.core.errors import DataError, suggest
 from saddlepoint.data.labels.files import Label
 from saddlepoint.data.labels.splits import split_word
 from saddlepoint.data.labels.values import read_cells

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saddlepoint._errors import DataError, suggest
-from saddlepoint._files import parse_json
+from saddlepoint.core.errors import DataError, suggest
+from saddlepoint.core.files import parse_json
 from saddlepoint.data import limits
 from saddlepoint.data.labels.values import MOST_ATTRIBUTES
 from saddlepoint.data.options import Options

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.kinds import kind_findings
 from saddlepoint.data.options import Options
 from saddlepoint.data.sources import cifar, fits, hdf5, idx, medical, svhn, webdataset

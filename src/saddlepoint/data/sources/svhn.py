@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.sources.extras import check_room, listed
 from saddlepoint.data.sources.folder import SPLIT_WORDS, Item, Source, stamp

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.sources.folder import Item, Source, stamp
 from saddlepoint.data.sources.matlab import matlab_arrays
 

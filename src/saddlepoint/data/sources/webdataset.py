@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import limits
 from saddlepoint.data.labels.arrange import Arranged, arrange, may_say_labels, must_say_labels
 from saddlepoint.data.options import Options

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.dataset import SPLITS
 from saddlepoint.data.sources.arrays import array_parts_source
 from saddlepoint.data.sources.folder import Source

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.options import columns_flag, listed
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.tables.dates import TimeColumn, days_in_numbers

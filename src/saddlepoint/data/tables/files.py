@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from saddlepoint._errors import DataError
-from saddlepoint._files import parse_json
+from saddlepoint.core.errors import DataError
+from saddlepoint.core.files import parse_json
 from saddlepoint.data import limits
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.options import Options

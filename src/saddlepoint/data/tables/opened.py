@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import limits
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.tables.frame import Look

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from saddlepoint._errors import DataError, suggest
+from saddlepoint.core.errors import DataError, suggest
 from saddlepoint.data.options import Options, columns_flag
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.sources.folder import shortened

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data import limits
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.tables.forms import clock_of, forms_of

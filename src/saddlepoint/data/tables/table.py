@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.options import Options, names_of
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.tables.files import is_table, open_table

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from saddlepoint._errors import DataError
-from saddlepoint._quoting import for_shell
+from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import for_shell
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.sources.folder import shortened

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.data.options import Options, listed
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.sources.folder import shortened

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint._errors import DataError, suggest
+from saddlepoint.core.errors import DataError, suggest
 from saddlepoint.data import limits
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note, OpenQuestion, Reading

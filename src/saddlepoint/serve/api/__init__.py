@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from saddlepoint._errors import ConfigError
-from saddlepoint.engine.runtime import use_threads
-from saddlepoint.run import load
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.engine.machine.runtime import use_threads
+from saddlepoint.export.service import Service
+from saddlepoint.run.run import load
 from saddlepoint.serve.address import listen
-from saddlepoint.service import Service
 
 __all__ = ["TOKEN", "serve_run"]
 
@@ -61,9 +61,9 @@ def serve_run(
         CheckpointError: if the run cannot be loaded.
     """
     try:
+        from saddlepoint.serve.api.access import Limits
         from saddlepoint.serve.api.app import LOOPBACK, make_app
-        from saddlepoint.serve.api.guard import Limits
-        from saddlepoint.serve.api.patience import make_server
+        from saddlepoint.serve.api.timeouts import make_server
     except ImportError as error:
         raise ConfigError(
             f"serving needs packages that are not installed ({error.name}); run: pip install 'saddlepoint[serve]'"

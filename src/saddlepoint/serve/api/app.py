@@ -15,18 +15,18 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 from starlette.exceptions import HTTPException as Refusal
 
-from saddlepoint._errors import SaddlepointError
-from saddlepoint._version import __version__
-from saddlepoint.data.given import check_picture
-from saddlepoint.serve.api import words
-from saddlepoint.serve.api.answers import encoder, pictures_of
+from saddlepoint.core.errors import SaddlepointError
+from saddlepoint.core.version import __version__
+from saddlepoint.data.inputs import check_picture
+from saddlepoint.export.service import Rows, Service
+from saddlepoint.serve.api import refusals
+from saddlepoint.serve.api.access import Guard, Limits
 from saddlepoint.serve.api.batching import Batcher, Ending, Full
 from saddlepoint.serve.api.flight import Flight
-from saddlepoint.serve.api.guard import Guard, Limits
 from saddlepoint.serve.api.metrics import CONTENT_TYPE, Metrics
 from saddlepoint.serve.api.page import page
+from saddlepoint.serve.api.responses import encoder, pictures_of
 from saddlepoint.serve.wire import peer_of
-from saddlepoint.service import Rows, Service
 
 Gone = Callable[[], bool]
 """Says whether nobody waits for an answer any more."""
@@ -60,7 +60,7 @@ class _Body(BaseModel):
     @classmethod
     def _few(cls, given: Any) -> Any:
         # Each unknown field is an error of its own, and each error is put into words.
-        if isinstance(given, dict) and len(given) > words.MOST_FIELDS:
+        if isinstance(given, dict) and len(given) > refusals.MOST_FIELDS:
             raise ValueError
         return given
 
@@ -294,14 +294,14 @@ def _add_refusals(app: FastAPI, server: Server) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         errors, given = error.errors()[:10], request.headers.get("content-type")
-        if request.method == "POST" and not words.is_json(given):
-            return refusal(*words.not_json(given, not error.body))
+        if request.method == "POST" and not refusals.is_json(given):
+            return refusal(*refusals.not_json(given, not error.body))
         if errors[0]["type"] == "json_invalid":
             return refusal(400, f"the body is no JSON ({errors[0]['ctx']['error']} at place {errors[0]['loc'][-1]})")
         if error.body is None and request.method == "POST" and errors[0]["loc"] == ("body",):
-            return refusal(*words.not_json(given, True))
+            return refusal(*refusals.not_json(given, True))
         model = server.models[request.method, request.scope["path"]]
-        return refusal(422, words.sentence(errors, list(model.model_fields), server.service.run))
+        return refusal(422, refusals.sentence(errors, list(model.model_fields), server.service.run))
 
     @app.exception_handler(Refusal)
     async def unknown(request: Request, error: Refusal) -> Response:

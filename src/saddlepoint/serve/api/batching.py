@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint.engine.runtime import use_threads
-from saddlepoint.service import Rows, Service, part
+from saddlepoint.engine.machine.runtime import use_threads
+from saddlepoint.export.service import Rows, Service, part
 
 
 class Full(Exception):

@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from saddlepoint._errors import ConfigError
-from saddlepoint.engine.runtime import use_threads
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.engine.machine.runtime import use_threads
 from saddlepoint.serve.address import listen
 
 __all__ = ["open_studio"]

@@ -7,15 +7,15 @@ from functools import partial
 
 from nicegui import ui
 
-from saddlepoint import api
-from saddlepoint._errors import ConfigError
-from saddlepoint._quoting import for_shell
-from saddlepoint.engine.folder import RunFolder
-from saddlepoint.engine.standing import standing_of
-from saddlepoint.measure import is_followed
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.quoting import for_shell
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.engine.storage.standing import standing_of
+from saddlepoint.run import api
+from saddlepoint.run.index import remove_run, rename_run
+from saddlepoint.run.measure import is_followed
 from saddlepoint.serve.studio import parts
-from saddlepoint.serve.studio.desk import Desk
-from saddlepoint.shelf import remove_run, rename_run
+from saddlepoint.serve.studio.state import Desk
 
 _TIMES = ("+10m", "+1h", "+8h")
 

@@ -13,13 +13,13 @@ from nicegui import app as nicegui
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 
-from saddlepoint._errors import DataError, SaddlepointError
-from saddlepoint._files import read_plain
-from saddlepoint.engine.folder import RunFolder
+from saddlepoint.core.errors import DataError, SaddlepointError
+from saddlepoint.core.files import read_plain
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.serve.studio import compare, experiment, parts, run, runs, training
-from saddlepoint.serve.studio.desk import Desk
 from saddlepoint.serve.studio.framework import tame
 from saddlepoint.serve.studio.gate import ASSETS, Gate, TokenGate
+from saddlepoint.serve.studio.state import Desk
 from saddlepoint.serve.studio.thumbnails import thumbnail
 
 LOOPBACK = ("127.0.0.1", "localhost")

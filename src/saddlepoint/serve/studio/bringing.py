@@ -17,8 +17,8 @@ from saddlepoint.data.sources.folder import IMAGE_SUFFIXES
 from saddlepoint.data.tables.formats import READERS
 from saddlepoint.data.tables.text import ENDINGS
 from saddlepoint.serve.studio import parts
-from saddlepoint.serve.studio.desk import Desk, is_text
 from saddlepoint.serve.studio.dropzone import DropZone
+from saddlepoint.serve.studio.state import Desk, is_text
 
 _EXAMPLES = ("digits", "ring8", "sines")
 """Data that are made or come with the library's own packages."""

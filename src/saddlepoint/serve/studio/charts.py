@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.lab import Curve, Panel
-from saddlepoint.theory import LOG4
+from saddlepoint.objectives.theory import LOG4
 
 _GREY = "#888888"
 COLOURS = ("#3b7dd8", "#d8743b", "#2e9e5b", "#7b3fb5", "#c0392b", "#12888f")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from nicegui import ui
 
-from saddlepoint.config import describe
+from saddlepoint.core.config import describe
 from saddlepoint.family import Family
 from saddlepoint.serve.studio import parts
 

@@ -7,15 +7,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from nicegui import ui
 
-from saddlepoint import pictures
-from saddlepoint._errors import SaddlepointError
-from saddlepoint.engine.folder import RunFolder
-from saddlepoint.evaluate import ARROWS, Comparison, cannot_judge, shown
-from saddlepoint.measure import compare_runs
+from saddlepoint.core.errors import SaddlepointError
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.evaluation import ARROWS, Comparison, cannot_judge, shown
+from saddlepoint.run.index import Entry
+from saddlepoint.run.measure import compare_runs
+from saddlepoint.run.samples import pictures
 from saddlepoint.serve.studio import charts, parts
-from saddlepoint.serve.studio.desk import Desk, data_of, standing
 from saddlepoint.serve.studio.figures import BLIND, MeasureButton, results_of
-from saddlepoint.shelf import Entry
+from saddlepoint.serve.studio.state import Desk, data_of, standing
 
 _CURVES = ("V", "D(x)", "D(G(z))")
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from nicegui import events, ui
 
-from saddlepoint._errors import DataError
+from saddlepoint.core.errors import DataError
 from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.uploads import MOST_BYTES, MOST_FILES, Uploads
 

@@ -6,7 +6,7 @@ import asyncio
 
 from nicegui import ui
 
-from saddlepoint._errors import SaddlepointError, sentence, suggest
+from saddlepoint.core.errors import SaddlepointError, sentence, suggest
 from saddlepoint.lab import EXPERIMENTS, Control, Findings, Live, View, perform
 from saddlepoint.serve.studio import charts, parts
 

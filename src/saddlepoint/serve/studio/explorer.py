@@ -8,13 +8,14 @@ from dataclasses import replace
 
 from nicegui import ui
 
-from saddlepoint import explore, pictures, video
-from saddlepoint._errors import ConfigError
-from saddlepoint._quoting import for_file_name
-from saddlepoint.latent import MOST_DIRECTIONS, Explorer, Point, View, command
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.quoting import for_file_name
+from saddlepoint.figures import grids, video
+from saddlepoint.run.index import Entry
+from saddlepoint.run.samples import pictures
+from saddlepoint.run.samples.latent import MOST_DIRECTIONS, Explorer, Point, View, command
 from saddlepoint.serve.studio import parts
-from saddlepoint.serve.studio.desk import Desk
-from saddlepoint.shelf import Entry
+from saddlepoint.serve.studio.state import Desk
 
 _REACH = 4.0
 _SIDE = 336
@@ -171,7 +172,7 @@ class Panel:
         explorer, found = self.explorer, []
         samples = explorer.sheet(view, reach=_END, columns=2)[: 2 * len(self.ends)]
         for sample in samples:
-            small = explore.single(sample)
+            small = grids.single(sample)
             small.thumbnail((_SMALL, _SMALL))
             found.append(parts.data_url(small))
         return list(zip(found[::2], found[1::2], strict=True))
@@ -207,7 +208,7 @@ class Panel:
 
         def drawn() -> bytes:
             explorer = self.explorer
-            return explore.encoded(pictures.frame(explorer, explorer.sample(self.view)[0]))
+            return grids.encoded(pictures.frame(explorer, explorer.sample(self.view)[0]))
 
         ui.download.content(await parts.here(asyncio.to_thread(drawn)), f"{for_file_name(self.name)}.png", "image/png")
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from nicegui import ui
 
-from saddlepoint._errors import DataError
-from saddlepoint._files import read_json
-from saddlepoint._quoting import for_shell
-from saddlepoint.engine.folder import RunFolder
-from saddlepoint.evaluate import (
+from saddlepoint.core.errors import DataError
+from saddlepoint.core.files import read_json
+from saddlepoint.core.quoting import for_shell
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.evaluation import (
     ARROWS,
     DIRECTIONS,
     Metric,
@@ -26,11 +26,11 @@ from saddlepoint.evaluate import (
     report_of,
     shown,
 )
-from saddlepoint.evaluate.rows import label_of, left_out
-from saddlepoint.run import Run
+from saddlepoint.evaluation.rows import label_of, left_out
+from saddlepoint.run.index import Entry
+from saddlepoint.run.run import Run
 from saddlepoint.serve.studio import parts
-from saddlepoint.serve.studio.desk import Desk
-from saddlepoint.shelf import Entry
+from saddlepoint.serve.studio.state import Desk
 
 _EVERY_SECONDS, _MOST_SUMMARY = 1.0, 1024**2
 BLIND = "by plain pixels: a good value says nothing"

@@ -13,7 +13,7 @@ import socketio  # type: ignore[import-untyped]
 from jinja2 import ChoiceLoader, DictLoader
 from nicegui import client, core
 
-from saddlepoint._quoting import for_terminal
+from saddlepoint.core.quoting import for_terminal
 from saddlepoint.serve.studio.gate import MOST_MESSAGE
 
 _PAGE = "index.html"

@@ -6,13 +6,13 @@ from typing import Any
 
 from nicegui import ui
 
-from saddlepoint.engine.folder import RunFolder
-from saddlepoint.evaluate import ARROWS, cannot_judge
-from saddlepoint.explore import choose_steps
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.evaluation import ARROWS, cannot_judge
+from saddlepoint.figures.grids import choose_steps
+from saddlepoint.run.index import Entry, Figure, snapshot_steps
 from saddlepoint.serve.studio import parts
-from saddlepoint.serve.studio.desk import Desk, evidence_of
 from saddlepoint.serve.studio.figures import BLIND, MeasureButton, results_of, verdict_of
-from saddlepoint.shelf import Entry, Figure, snapshot_steps
+from saddlepoint.serve.studio.state import Desk, evidence_of
 
 _EVERY_SECONDS = 1.0
 _MARKS = 8

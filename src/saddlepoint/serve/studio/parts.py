@@ -17,13 +17,13 @@ from weakref import WeakKeyDictionary
 from nicegui import Client, ui
 from PIL import Image
 
-from saddlepoint import explore
-from saddlepoint._errors import ConfigError, SaddlepointError
-from saddlepoint._quoting import for_html, for_terminal
+from saddlepoint.core.errors import ConfigError, SaddlepointError
+from saddlepoint.core.quoting import for_html, for_terminal
 from saddlepoint.data import Finding
-from saddlepoint.engine.doctor import ALARMS
-from saddlepoint.report import STANDING
-from saddlepoint.shelf import Entry
+from saddlepoint.engine.doctor.verdict import ALARMS
+from saddlepoint.evaluation.report.page import STANDING
+from saddlepoint.figures import grids
+from saddlepoint.run.index import Entry
 
 _Found = TypeVar("_Found")
 PLACES = (("Runs", "/"), ("Train", "/train"), ("Compare", "/compare"), ("Lab", "/lab"))
@@ -325,7 +325,7 @@ def watching(look: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
 
 def data_url(picture: Image.Image) -> str:
     """Return a picture as text that a page can show."""
-    return "data:image/png;base64," + base64.b64encode(explore.encoded(picture)).decode()
+    return "data:image/png;base64," + base64.b64encode(grids.encoded(picture)).decode()
 
 
 class Picture(ui.element):

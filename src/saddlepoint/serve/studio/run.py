@@ -10,20 +10,21 @@ from typing import Any
 
 from nicegui import ui
 
-from saddlepoint import jobs, pictures
-from saddlepoint._errors import SaddlepointError
-from saddlepoint._quoting import for_shell, for_terminal
+from saddlepoint.core.errors import SaddlepointError
+from saddlepoint.core.quoting import for_shell, for_terminal
 from saddlepoint.data.plan import findings_from_json
-from saddlepoint.engine.folder import LOG, RunFolder
+from saddlepoint.engine.storage.folder import LOG, RunFolder
+from saddlepoint.evaluation.report.pictures import reach
 from saddlepoint.family import families
-from saddlepoint.report_pictures import reach
+from saddlepoint.run import jobs
+from saddlepoint.run.index import Entry
+from saddlepoint.run.samples import pictures
 from saddlepoint.serve.studio import actions, charts, parts
-from saddlepoint.serve.studio.desk import Desk, data_of, evidence_of, standing
 from saddlepoint.serve.studio.explorer import explorer_panel
 from saddlepoint.serve.studio.figures import figures_panel
-from saddlepoint.serve.studio.given import projection_panel, translation_panel
 from saddlepoint.serve.studio.overview import overview_panel
-from saddlepoint.shelf import Entry
+from saddlepoint.serve.studio.own_images import projection_panel, translation_panel
+from saddlepoint.serve.studio.state import Desk, data_of, evidence_of, standing
 
 _EVERY_SECONDS = 1.0
 _NEEDS: dict[str, Callable[[Desk, str], Awaitable[object]]] = {

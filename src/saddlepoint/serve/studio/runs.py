@@ -9,13 +9,13 @@ from typing import Any
 
 from nicegui import events, ui
 
-from saddlepoint import jobs
-from saddlepoint._quoting import for_shell, for_terminal
-from saddlepoint.evaluate import ARROWS
-from saddlepoint.evaluate.rows import kind_of
+from saddlepoint.core.quoting import for_shell, for_terminal
+from saddlepoint.evaluation import ARROWS
+from saddlepoint.evaluation.rows import kind_of
+from saddlepoint.run import jobs
+from saddlepoint.run.index import STATES, Entry, Figure
 from saddlepoint.serve.studio import actions, parts
-from saddlepoint.serve.studio.desk import Desk, data_of
-from saddlepoint.shelf import STATES, Entry, Figure
+from saddlepoint.serve.studio.state import Desk, data_of
 
 _EVERY_SECONDS = 1.0
 _MOST_FIGURES = 3

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from saddlepoint import curves, explore
-from saddlepoint._errors import DataError
-from saddlepoint._files import parse_json, read_plain
+from saddlepoint.core.errors import DataError
+from saddlepoint.core.files import parse_json, read_plain
 from saddlepoint.data import Dataset, limits
 from saddlepoint.data.images.opening import Unreadable, open_image
-from saddlepoint.explore import encoded, read_snapshot, tile
+from saddlepoint.figures import grids, plots
+from saddlepoint.figures.grids import encoded, read_snapshot, tile
 
 _SIDE = 128
 _MOST = 3
@@ -61,14 +61,14 @@ def rows_of(dataset: Dataset, count: int = 24) -> Image.Image:
     """
     x = dataset.in_bytes().splits["train"].x if dataset.modality == "image" else dataset.splits["train"].x
     if dataset.modality == "image":
-        return tile(curves.spread(x, count), min(count, 12))
+        return tile(plots.spread(x, count), min(count, 12))
     if dataset.modality == "vector":
-        return explore.scatter(curves.spread(x, 2000), None)
-    shown, names = curves.spread(x, curves.SHOWN), list[str]()
+        return grids.scatter(plots.spread(x, 2000), None)
+    shown, names = plots.spread(x, plots.SHOWN), list[str]()
     if dataset.layout is not None:
         # What a table has, in its units: features that say the calendar or a category are no columns of it.
         shown, names = dataset.layout.restore(shown), [column.name for column in dataset.layout.columns]
-    return curves.paths(shown, shown[:0], names)
+    return plots.paths(shown, shown[:0], names)
 
 
 def examples(dataset: Dataset, count: int = 8) -> tuple[np.ndarray, str]:
@@ -78,7 +78,7 @@ def examples(dataset: Dataset, count: int = 8) -> tuple[np.ndarray, str]:
     """
     held = dataset.in_bytes().splits
     name = next((name for name in ("test", "valid") if len(held[name].x)), "train")
-    return curves.spread(held[name].x, count), "training images" if name == "train" else "images held out from training"
+    return plots.spread(held[name].x, count), "training images" if name == "train" else "images held out from training"
 
 
 def small(image: np.ndarray) -> Image.Image:

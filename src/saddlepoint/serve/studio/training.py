@@ -10,20 +10,20 @@ from typing import Any, cast
 
 from nicegui import ui
 
-from saddlepoint import api
-from saddlepoint._errors import ConfigError, DataError
-from saddlepoint._quoting import for_shell, shortened
+from saddlepoint.core.errors import ConfigError, DataError
+from saddlepoint.core.quoting import for_shell, shortened
 from saddlepoint.data import KNOWN, Dataset, OpenQuestion, Preparation, Reading, absolute_source
 from saddlepoint.data.tables.formats import READERS
 from saddlepoint.data.tables.text import ENDINGS
-from saddlepoint.engine.runtime import AUTO, read_threads
+from saddlepoint.engine.machine.runtime import AUTO, read_threads
 from saddlepoint.family import families, get_family
-from saddlepoint.measure import after_training, is_followed, report_time
-from saddlepoint.resolve import Resolved
+from saddlepoint.run import api
+from saddlepoint.run.measure import after_training, is_followed, report_time
+from saddlepoint.run.plan import Resolved
 from saddlepoint.serve.studio import parts, thumbnails
 from saddlepoint.serve.studio.bringing import Source
 from saddlepoint.serve.studio.choices import Fields
-from saddlepoint.serve.studio.desk import Desk
+from saddlepoint.serve.studio.state import Desk
 
 _TIMES = ("1m", "3m", "20m", "1h")
 _FIRST = {"image": "dcgan", "vector": "gan", "sequence": "timegan"}

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from saddlepoint._errors import ConfigError, DataError
-from saddlepoint._files import plain_folder
+from saddlepoint.core.errors import ConfigError, DataError
+from saddlepoint.core.files import plain_folder
 
 MOST_BYTES = 2_000_000_000
 MOST_FILES = 50_000

@@ -1,0 +1,142 @@
+"""Words of the command line before any command reads them: families to import, and options of a family's own."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import typer
+
+from saddlepoint.core.errors import ConfigError, SaddlepointError, enumerated, suggest
+from saddlepoint.engine.storage.lookup import find_run
+
+
+def import_own(words: list[str]) -> list[str]:
+    """Import what --import names, for this process and those that it starts; return the other words."""
+    rest, named = list[str](), list[str]()
+    remaining = iter(words)
+    for word in remaining:
+        if word == "--":
+            rest += [word, *remaining]
+        elif word == "--import":
+            named.append(next(remaining, ""))
+        elif word.startswith("--import="):
+            named.append(word.partition("=")[2])
+        else:
+            rest.append(word)
+    if named:
+        from saddlepoint.family import registry
+
+        if not all(named):
+            raise ConfigError("--import needs a Python file or a module, as --import my_family.py")
+        registry.import_families(*named)
+        registry.remember(*named)
+    return rest
+
+
+def general_options(app: typer.Typer) -> set[str]:
+    """Names of the options of `saddle train` that belong to no family."""
+    command = cast(Any, typer.main.get_command(app)).commands["train"]
+    words = {word for parameter in command.params for word in (*parameter.opts, *parameter.secondary_opts)}
+    return {word.removeprefix("--") for word in words if word.startswith("--")} | {"help"}
+
+
+def gather(words: list[str], app: typer.Typer) -> list[str]:
+    """Turn ``--lr 0.1`` and ``--lr=0.1`` of `saddle train` into ``--option lr=0.1`` where --lr is not its own."""
+    if words[:1] != ["train"]:
+        return words
+    gathered, general, rest = ["train"], general_options(app), words[1:]
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or name in general:
+            gathered.append(word)
+            continue
+        if not equals and rest and not rest[0].startswith("--"):
+            value = rest.pop(0)
+        gathered += ["--option", f"{name}={value}"]
+    return gathered
+
+
+def in_own_words(error: Exception, app: typer.Typer) -> str:
+    """Return a refusal of typer without words of the libraries below it; of an option, which commands have it."""
+    told: Any = error
+    message = str(getattr(told, "format_message", lambda: str(error))()).replace("Value error, ", "")
+    name, context = getattr(told, "option_name", ""), getattr(told, "ctx", None)
+    if type(error).__name__ != "NoSuchOption" or not name or context is None:
+        return message
+    names, at = list[str](), context
+    while at.parent is not None:
+        names, at = [at.info_name, *names], at.parent
+    here = " ".join(["saddle", *names])
+    refused = f"there is no option '{name}' of `{here}`; "
+    owners = [path for path, words in _commands(typer.main.get_command(app), "saddle") if name in words]
+    if owners:
+        shown = [f"`{path}`" for path in owners[:4]]
+        return refused + f"{enumerated(shown)} {'has' if len(owners) == 1 else 'have'} it"
+    near = suggest(name, _words_of(context.command))
+    return refused + (near if near.startswith("did") else f"`{here} --help` lists them")
+
+
+def _words_of(command: Any) -> set[str]:
+    return {word for own in command.params for word in (*own.opts, *own.secondary_opts) if word.startswith("--")}
+
+
+def _commands(command: Any, path: str) -> Iterator[tuple[str, set[str]]]:
+    """Yield every command below one, with its options."""
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _commands(below, f"{path} {name}")
+    if not getattr(command, "commands", {}):
+        yield path, _words_of(command)
+
+
+def check_cheaply(family: str | None, budget: str | None, checkpoint: str) -> None:
+    """Refuse what can be told to be wrong before PyTorch is loaded, which takes seconds.
+
+    Args:
+        family: its name; None: a run that goes on has its own, and may get so much more of a budget (+10m).
+        budget, checkpoint: times.
+
+    Raises:
+        ConfigError: on an unknown family, or what is no time.
+    """
+    from saddlepoint.core.times import parse_budget, parse_more, parse_time
+    from saddlepoint.family import registry
+
+    if family is None:
+        parse_more(budget)
+    else:
+        registry.refuse_unknown(family)
+        parse_budget(budget)
+    parse_time("checkpoint", checkpoint)
+
+
+def read_options(
+    pairs: list[str], app: typer.Typer, family: str, run: tuple[Path, Path | None] | None = None
+) -> dict[str, str]:
+    """Read NAME=VALUE pairs for the family's configuration; which one a run has that goes on, its folder says."""
+    import saddlepoint.families  # noqa: F401 - registers the families
+    from saddlepoint.engine.storage.folder import RunFolder
+    from saddlepoint.family import get_family
+    from saddlepoint.family.registry import family_of
+
+    folder, config = Path(), dict[str, Any]()
+    if run is not None:
+        with contextlib.suppress(SaddlepointError):  # what is not there, or damaged, is said when it is read again
+            folder = find_run(*run)
+            config = dict(RunFolder(folder).read_config())
+    kind = family_of(config, folder) if "family" in config else get_family(family)
+    fields = {field.name.replace("_", "-") for field in dataclasses.fields(kind.Config)}
+    known = {f"--{field}" for field in fields | general_options(app)}
+    options: dict[str, str] = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        if name not in fields:
+            raise ConfigError(f"unknown option '--{name}'; {suggest(f'--{name}', known)}")
+        if not value:
+            raise ConfigError(f"option '--{name}' needs a value")
+        options[name] = value
+    return options

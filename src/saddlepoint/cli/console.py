@@ -1,0 +1,39 @@
+"""The one console of tables and live lines: what is printed is text, whatever is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
+
+from saddlepoint.core.quoting import for_terminal
+
+
+class Plain(Console):
+    """A console that takes no text for markup or for the name of an emoji, and lets no hidden character through.
+
+    Text of one's own is made bold by `strong`; rich's own movements of the cursor are no text, and stay.
+
+    Args:
+        settings: of `rich.console.Console`.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **settings)
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """Return a text of one line: a break in it came with a name. Its width is that of what is shown."""
+        return super().render_str(for_terminal(text), **settings)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield what is written; whatever was drawn from no plain string is looked through here."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(for_terminal(segment.text, lines=True), segment.style)
+
+
+def strong(text: str) -> Text:
+    """Return a text in bold letters, harmless for a terminal."""
+    return Text(for_terminal(text), style="bold")

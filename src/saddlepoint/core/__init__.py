@@ -1,0 +1,1 @@
+"""What every room stands on: errors, types, files, configurations, words made harmless. Knows nothing of GANs."""

@@ -1,0 +1,190 @@
+"""The processes that share one run: who they are, and everything they say to one another.
+
+`torchrun` starts them. Each computes its shares of every minibatch; gradients are averaged once a phase, so parameters
+stay equal; one process, the writer, keeps log and checkpoints. Without `torchrun` there is one, `SINGLE_PROCESS`, and
+nothing here costs anything.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+import torch
+from torch import Tensor
+
+from saddlepoint.core.errors import ConfigError, SaddlepointError, TrainingError
+from saddlepoint.engine.settings import Reason
+
+if TYPE_CHECKING:
+    import torch.distributed as dist
+
+T = TypeVar("T")
+
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+
+class ProcessGroup:
+    """One process among those that share a run.
+
+    Args:
+        rank: its number, from 0.
+        size: how many there are.
+        local_rank: its number on this machine; it chooses the GPU.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0) -> None:
+        self.rank, self.size, self.local_rank = rank, size, local_rank
+
+    @property
+    def writes(self) -> bool:
+        """Whether this is the process that keeps log, checkpoints and pictures."""
+        return self.rank == 0
+
+    def average_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors by their means over all processes: one message, from one flat buffer."""
+        if self.size == 1:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        with _together() as dist:
+            dist.all_reduce(flat)
+        _spread(flat / self.size, tensors)
+
+    def any(self, truth: bool) -> bool:
+        """Return whether it is true for any of the processes."""
+        if self.size == 1:
+            return truth
+        found = torch.tensor([int(truth)])
+        with _together() as dist:
+            dist.all_reduce(found, op=dist.ReduceOp.MAX)
+        return bool(found)
+
+    @torch.no_grad()
+    def copy_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors by the writer's: one message for each type of number."""
+        if self.size == 1:
+            return
+        for kind in {tensor.dtype: None for tensor in tensors}:
+            held = [tensor for tensor in tensors if tensor.dtype == kind]
+            flat = torch.cat([tensor.reshape(-1) for tensor in held])
+            with _together() as dist:
+                dist.broadcast(flat.view(torch.uint8) if kind == torch.bool else flat, src=0)
+            _spread(flat, held)
+
+    def agree(self, reason: Reason | None, save: bool) -> tuple[Reason | None, bool]:
+        """Return why training ends now and whether a checkpoint is due: the first reason of any process holds for all.
+
+        Processes look at clocks of their own, and a signal may reach only one of them.
+        """
+        if self.size == 1:
+            return reason, save
+        wishes = torch.tensor([0 if reason is None else 1 + REASONS.index(reason), int(save)])
+        with _together() as dist:
+            dist.all_reduce(wishes, op=dist.ReduceOp.MAX)
+        first, due = wishes.tolist()
+        return (REASONS[first - 1] if first else None), bool(due)
+
+    def total_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors by their sums over all processes."""
+        if self.size > 1:
+            with _together() as dist:
+                for tensor in tensors:
+                    dist.all_reduce(tensor)
+
+    def gathered(self, thing: T) -> list[T]:
+        """Return what every process has, by rank, to the writer; an empty list to the others."""
+        if self.size == 1:
+            return [thing]
+        found: list[Any] | None = [None] * self.size if self.writes else None
+        with _together() as dist:
+            dist.gather_object(thing, found, dst=0)
+        return found or []
+
+    def shared(self, make: Callable[[], T]) -> T:
+        """Return to every process what the writer makes; an error of its making is raised by all."""
+        if self.size == 1:
+            return make()
+        told: list[Any] = [None]
+        if self.writes:
+            try:
+                told = [make()]
+            except SaddlepointError as error:
+                told = [error]
+        with _together() as dist:
+            dist.broadcast_object_list(told, src=0)
+        if isinstance(told[0], SaddlepointError):
+            raise told[0]
+        thing: T = told[0]
+        return thing
+
+    def in_turn(self, make: Callable[[], T]) -> T:
+        """Return what each process makes for itself, the first one on every machine before the others there.
+
+        What the first one downloads or prepares lies in the cache when the others look.
+        """
+        if self.size == 1:
+            return make()
+        failed, thing = None, None
+        for turn in (True, False):
+            if turn == (self.local_rank == 0):
+                try:
+                    thing = make()
+                except SaddlepointError as error:
+                    failed = error
+            with _together() as dist:
+                dist.barrier()
+        if failed is not None:
+            raise failed
+        assert thing is not None
+        return thing
+
+
+SINGLE_PROCESS = ProcessGroup()
+"""The group of one process."""
+
+
+def join() -> ProcessGroup:
+    """Return this process's place among those that `torchrun` started, and connect to them; else `SINGLE_PROCESS`.
+
+    Raises:
+        ConfigError: if the environment names other processes and they cannot be reached, or this PyTorch cannot.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return SINGLE_PROCESS
+    import torch.distributed as dist
+
+    if not dist.is_available():
+        raise ConfigError(f"WORLD_SIZE is {size}, but this build of PyTorch knows no other processes; start without it")
+    if not dist.is_initialized():
+        # Numbers on the CPU go through gloo on every machine: what is agreed on does not make a GPU wait.
+        try:
+            dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError(f"the {size} processes of this job could not meet: {error}") from error
+        atexit.register(dist.destroy_process_group)
+    return ProcessGroup(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def _spread(flat: Tensor, tensors: Sequence[Tensor]) -> None:
+    """Copy the parts of a flat buffer back: each tensor lies in memory as before, some with their channels last."""
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    torch._foreach_copy_(list(tensors), [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)])
+
+
+@contextmanager
+def _together() -> Iterator[dist]:  # type: ignore[valid-type]
+    """Hand out the means to talk; if a process is gone, say so."""
+    import torch.distributed as dist
+
+    try:
+        yield dist
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise TrainingError(
+            "another process of this job has ended or cannot be reached; the same command goes on from the last "
+            f"checkpoint ({reason})"
+        ) from error

@@ -1,0 +1,112 @@
+"""In which type of numbers matrix products are computed: fp32, or bf16 with everything else in fp32.
+
+Weights, their averages and the optimizer's state are fp32 in both; so are D's last layer, losses and penalties. bf16 is
+autocast's: it casts the inputs of matrix products and convolutions, where nearly all the time goes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from saddlepoint.core.errors import ConfigError, suggest
+
+PRECISIONS = ("auto", "fp32", "bf16")
+
+HOPELESS = 8.0
+"""A bf16 product that takes so many times as long as an fp32 one is not measured again."""
+
+TURNS = 12
+"""Products of each kind that are timed."""
+
+PAYS = 1.3
+"""A bf16 matrix product must be this much faster than an fp32 one: casts and the other operations take their part."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What was chosen.
+
+    Attributes:
+        name: fp32 or bf16.
+        speedup: of a bf16 matrix product over an fp32 one, measured here; None: not asked for.
+    """
+
+    name: str = "fp32"
+    speedup: float | None = None
+
+    @contextmanager
+    def __call__(self, device: torch.device) -> Iterator[None]:
+        """Compute what is inside in this precision."""
+        if self.name == "fp32":
+            yield
+        else:
+            with torch.autocast(device.type, torch.bfloat16):
+                yield
+
+    def __str__(self) -> str:
+        if self.speedup is None:
+            return self.name
+        times, word = max(self.speedup, 1 / self.speedup), "faster" if self.speedup >= 1 else "slower"
+        return f"{self.name} (here a bf16 matrix product is {times:.1f} times {word} than an fp32 one)"
+
+
+FP32 = Precision()
+"""The default of the engine's parts."""
+
+
+def choose_precision(name: str, device: torch.device, modality: str = "image", depth: int = 8) -> Precision:
+    """Return the precision called ``name``; ``auto`` takes bf16 where a short measurement says that it pays.
+
+    Args:
+        name: auto, fp32 or bf16.
+        device: where training runs. On MPS auto is fp32.
+        modality: of the data. For sequences auto is fp32: recurrences compute in it, and casts cost more than the rest
+            gains (docs/performance.md).
+        depth: bits of a value that the data keeps. Of 16 auto is fp32: bf16 holds 8 of them.
+
+    Raises:
+        ConfigError: if there is none of this name.
+    """
+    if name not in PRECISIONS:
+        raise ConfigError(f"precision is '{name}'; {suggest(name, PRECISIONS)}")
+    if name != "auto":
+        return Precision(name)
+    if device.type == "mps" or modality == "sequence" or depth > 8:
+        return FP32
+    speedup = measured_speedup(device)
+    return Precision("bf16" if speedup >= PAYS else "fp32", float(f"{speedup:.3g}"))
+
+
+def measured_speedup(device: torch.device, side: int = 512) -> float:
+    """Return how much faster than in fp32 a matrix product is in bf16 on this device: some milliseconds' look.
+
+    In turns, and the best of many: a run must not depend on what else the machine did in that moment. Where bf16 is
+    only emulated, one product tells enough.
+    """
+    kinds = (torch.float32, torch.bfloat16)
+    made = {kind: torch.ones(side, side, dtype=kind, device=device) for kind in kinds}
+    best = dict.fromkeys(kinds, math.inf)
+    for _ in range(TURNS):
+        for kind, a in made.items():
+            best[kind] = min(best[kind], _seconds(lambda a=a: a @ a, device))  # type: ignore[misc]
+        if best[torch.bfloat16] > HOPELESS * best[torch.float32]:
+            break
+    return best[torch.float32] / best[torch.bfloat16]
+
+
+def _seconds(work: Callable[[], torch.Tensor], device: torch.device) -> float:
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    wait()
+    started = time.perf_counter()
+    work()
+    wait()
+    return time.perf_counter() - started

@@ -1,0 +1,365 @@
+"""The run folder: what is where, who may write, what a killed process leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from saddlepoint.core.errors import CheckpointError
+from saddlepoint.core.files import (
+    MOST,
+    open_plain,
+    own_folder,
+    parse_json,
+    plain_folder,
+    read_end,
+    read_json,
+    read_plain,
+    snapshots_in,
+    write_atomically,
+)
+from saddlepoint.engine.storage import entries
+from saddlepoint.engine.storage.checkpoint import Checkpoint, list_checkpoints, newest_checkpoint, set_aside, step_of
+
+OWN_NAMES = ("checkpoints", "log.jsonl", "remedies.json", "samples")
+"""What training writes into a run folder beside ``config.json`` and ``status.json``."""
+
+FOLDERS = ("checkpoints", "healthy", "samples", "remedies", "report", "pictures")
+"""What a run folder may hold, written and cleaned by commands."""
+
+LOG = "log.jsonl"
+"""The log of a run, a line of JSON for each report."""
+
+MOST_LOG = 64 * 1024**2
+"""Bytes of the end of a log that are read: 650 million images at a line each 10,000."""
+
+_MOST_LINE, _MOST_STATUS, _MOST_LOCK = 1024**2, 1024**2, 4096
+
+
+class RunFolder:
+    """A folder with ``config.json``, ``log.jsonl``, ``status.json``, ``samples/``, ``checkpoints/``, ``report/``."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def healthy(self) -> Path:
+        """Folder of the checkpoints that remedies go back to."""
+        return self.path / "healthy"
+
+    @property
+    def samples(self) -> Path:
+        """Folder of the sample grids taken during training."""
+        return self.path / "samples"
+
+    @property
+    def report(self) -> Path:
+        """Folder of the evaluation reports."""
+        return self.path / "report"
+
+    def own(self, *names: str) -> Path:
+        """Make a folder of the run in which something is written or removed, and return it.
+
+        Args:
+            names: of the folder, after those that it lies in.
+
+        Raises:
+            CheckpointError: if one of them is a link, which would lead elsewhere, or cannot be made.
+        """
+        path = self.path
+        for name in names:
+            path = path / name
+            try:
+                own_folder(path)
+            except OSError as error:
+                raise CheckpointError(f"'{path}' cannot be written: {error.strerror}") from error
+        return path
+
+    def refuse_links(self, names: Sequence[str] = (*FOLDERS, LOG)) -> None:
+        """Refuse a run of which a part leads elsewhere: what is written, set aside and removed here is the run's own.
+
+        Args:
+            names: folders and files that will be written; those that training writes include the log, whose lines
+                before would be lost with the link.
+
+        Raises:
+            CheckpointError: naming the first one.
+        """
+        for name in names:
+            if (self.path / name).is_symlink():
+                raise CheckpointError(
+                    f"'{self.path / name}' is a link to another place; a run writes and removes files in its own "
+                    "folder only: put there what it leads to, or link to the whole run instead"
+                )
+
+    def read_config(self, follow: bool = False) -> dict[str, Any]:
+        """Return the run's resolved configuration.
+
+        Args:
+            follow: whether it may be a link, as in an export in a cache of downloads.
+
+        Raises:
+            CheckpointError: if the folder is not a run folder, or its configuration is damaged.
+        """
+        try:
+            config: dict[str, Any] = read_json(self.path / "config.json", MOST, follow)
+            entries.check_config(config)
+        except FileNotFoundError as error:
+            raise CheckpointError(f"'{self.path}' is not a run folder: it holds no config.json") from error
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"'{self.path}/config.json' cannot be read: {reason(error)}") from error
+        return config
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write the resolved configuration, making the folder if needed.
+
+        Raises:
+            CheckpointError: if the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path / "config.json", json.dumps(config, indent=1) + "\n")
+        except OSError as error:
+            raise CheckpointError(f"run folder '{self.path}' cannot be written: {error.strerror}") from error
+
+    def read_status(self) -> dict[str, Any]:
+        """Return what the last process said of the run: state, reason, counters; empty if nothing readable."""
+        try:
+            status = read_json(self.path / "status.json", _MOST_STATUS)
+        except (OSError, ValueError):
+            return {}
+        sound = isinstance(status, dict) and entries.first_wrong(status, entries.STATUS) is None
+        return status if sound else {}
+
+    def write_status(self, **status: Any) -> None:
+        """Say how the run stands; a disk that is full loses the note, not the run."""
+        with contextlib.suppress(OSError):
+            write_atomically(self.path / "status.json", json.dumps(status, indent=1) + "\n")
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """Return the log's lines, of one beyond 64 MB the last; one that was cut off or is damaged is left out."""
+        try:
+            content = read_end(self.path / LOG, MOST_LOG)
+        except OSError:
+            return []
+        lines = []
+        for text in content.splitlines():
+            with contextlib.suppress(ValueError):
+                if len(text) <= _MOST_LINE and is_sound(line := parse_json(text)):
+                    lines.append(line)
+        return lines
+
+    def append_log(self, line: Mapping[str, Any]) -> None:
+        """Append one line to the log."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open_plain(self.path / LOG, "ab") as file:
+            end = file.seek(0, os.SEEK_END)
+            try:
+                file.write(json.dumps(line).encode() + b"\n")
+                file.flush()
+            except OSError:
+                # A full disk may take a part of the line; the next try must not continue it.
+                with contextlib.suppress(OSError):
+                    os.truncate(file.fileno(), end)
+                raise
+
+    def write_log(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the whole log."""
+        write_atomically(self.path / LOG, "".join(json.dumps(line) + "\n" for line in lines))
+
+    def truncate_log(self, step: int) -> None:
+        """Drop lines after ``step``: the process that wrote them was killed before its next checkpoint."""
+        if os.path.lexists(self.path / LOG):
+            self.write_log([line for line in self.read_log() if line.get("step", 0) <= step])
+
+    def recover(self, warn: Callable[[str], None]) -> Checkpoint | None:
+        """Return the newest whole checkpoint, if there is one, and make the rest of the folder agree with it.
+
+        Damaged checkpoints are set aside; log lines and healthy checkpoints of later steps are dropped, because the
+        steps are made again.
+
+        Raises:
+            CheckpointError: if there are damaged checkpoints only, or a folder of the run is a link.
+        """
+        self.refuse_links()
+        checkpoint, problems = newest_checkpoint(self.checkpoints)
+        if problems and checkpoint is None:
+            raise CheckpointError(f"no checkpoint is whole ({'; '.join(problems.values())}); train in another --out")
+        for path, problem in problems.items():
+            warn(f"{problem}; set aside, using an older checkpoint")
+            set_aside(path)
+        step = checkpoint.step if checkpoint else -1
+        self.truncate_log(step)
+        for path in list_checkpoints(self.healthy):
+            if step_of(path) > step:
+                shutil.rmtree(path, ignore_errors=True)
+        self.drop_snapshots(step)
+        return checkpoint
+
+    def drop_snapshots(self, step: int) -> None:
+        """Remove pictures of samples after ``step``: those steps are made again, or given up."""
+        if plain_folder(self.samples):
+            for number, path in snapshots_in(self.samples).items():
+                if number > step:
+                    path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process; the lock goes with the process, however it ends.
+
+        Raises:
+            CheckpointError: if another process trains in this folder, it cannot be written, or leads elsewhere.
+        """
+        self.refuse_links()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = open_plain(self.path / LOCK, "ab")
+        except OSError as error:
+            raise CheckpointError(f"run folder '{self.path}' cannot be written: {error.strerror}") from error
+        with file:
+            for patience in (*_PATIENCE, None):
+                if _locked(file.fileno(), exclusive=True):
+                    break
+                if patience is None:
+                    raise CheckpointError(
+                        f"another process is training in '{self.path}'; wait for it, stop it, or choose another --out"
+                    )
+                time.sleep(patience)
+            _sign(file)
+            yield
+
+    def trainer(self) -> int | None:
+        """Return the number of the process that trains here, 0 if it is another machine's; None: there is none."""
+        text = _held(self.path / LOCK)
+        return None if text is None else _process(text)
+
+    def last_trainer(self) -> int:
+        """Return the number of the process that trains or trained here last; 0 if it is another machine's, or none."""
+        try:
+            return _process(read_plain(self.path / LOCK, _MOST_LOCK).decode(errors="replace"))
+        except (OSError, ValueError):
+            return 0
+
+    @contextlib.contextmanager
+    def measured(self) -> Iterator[Callable[[str], None]]:
+        """Let others see that this process measures the run; the note goes with the process, however it ends.
+
+        Yields a function that receives what it is at. Nobody is turned away: where the note cannot be written, or
+        another process measures already, nothing is noted.
+        """
+        with contextlib.ExitStack() as held:
+            try:
+                file = held.enter_context(open_plain(self.path / MEASURING, "ab"))
+            except OSError:
+                yield lambda line: None
+                return
+            if not _locked(file.fileno(), exclusive=True):
+                yield lambda line: None
+                return
+
+            try:
+                _sign(file)
+                yield functools.partial(_sign, file)
+            finally:
+                (self.path / MEASURING).unlink(missing_ok=True)
+
+    def measuring(self) -> tuple[int, str] | None:
+        """Return the process that measures the run, 0 if it is another machine's, and what it is at; None: none does.
+
+        Where files cannot be locked, none is seen.
+        """
+        text = _held(self.path / MEASURING)
+        if text is None:
+            return None
+        who, _, line = text.partition("\n")
+        return _process(who), line.strip()
+
+
+LOCK, MEASURING = ".lock", ".measuring"
+"""Files in the run folder of the process that trains it, and of the one that measures it."""
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says, without the path of the file, which its message has beside it."""
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _sign(file: BinaryIO, line: str = "") -> None:
+    """Write into a lock that this process holds whose it is, and what it is at."""
+    with contextlib.suppress(OSError):
+        file.truncate(0)
+        file.write(f"{os.getpid()} {socket.gethostname()}\n{line}\n".rstrip("\n").encode()[: _MOST_LOCK - 1] + b"\n")
+        file.flush()
+
+
+def _held(path: Path) -> str | None:
+    """Return what stands in a lock that a process holds; None if none does."""
+    try:
+        with open_plain(path) as file:
+            if _locked(file.fileno(), exclusive=False):
+                return None
+            return file.read(_MOST_LOCK).decode(errors="replace")
+    except OSError:
+        return None
+
+
+def _process(text: str) -> int:
+    """Return the number in the text of a lock; 0 if it is another machine's, or none."""
+    number, _, host = text.partition("\n")[0].strip().partition(" ")
+    return int(number) if re.fullmatch("[0-9]{1,9}", number) and host == socket.gethostname() else 0
+
+
+_PATIENCE = (0.05, 0.05, 0.1)
+"""Seconds between tries: whoever looks whether a folder is in use holds its lock for a moment."""
+
+
+def _locked(descriptor: int, exclusive: bool) -> bool:
+    """Take a lock without waiting, and say whether it was to be had; where there are none, it always is."""
+    if os.name != "posix":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_sound(line: Any) -> bool:
+    """Whether a line of the log is one that can be reckoned with: every entry that is read is what it should be."""
+    if not isinstance(line, dict) or entries.first_wrong(line, _ENTRIES) is not None:
+        return False
+    needed = _EVENTS.get(line.get("event", ""), ())
+    told = "nimg" in line or not (line.get("signs") or line.get("event"))
+    return told and all(name in line for name in needed)
+
+
+_ENTRIES: Mapping[str, entries.Kind] = {
+    **dict.fromkeys(("step", "nimg", "number", "until", "alarm_nimg", "threads"), entries.count),
+    **dict.fromkeys(("event", "stage", "verdict", "why", "abandoned", "what"), entries.text),
+    **dict.fromkeys(("remedy", "undone"), entries.optional(entries.text)),
+    **dict.fromkeys(("signs", "timing", "step_seconds"), entries.numbers),
+    "V": entries.optional(entries.number), "evidence": entries.listed(entries.text), "changes": entries.mapping,
+}  # fmt: skip
+"""What the entries of a line of the log are that have a meaning to a reader; others are means of training."""
+
+_CHANGE = (
+    "step", "number", "verdict", "evidence", "alarm_nimg", "undone", "remedy", "why", "changes", "until", "abandoned",
+)  # fmt: skip
+_EVENTS = {"remedy": _CHANGE, "rollback": _CHANGE, "kept": ("step", "remedy"), "threads": ("threads",)}
+"""Entries that an event must have."""

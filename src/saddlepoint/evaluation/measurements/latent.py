@@ -1,0 +1,65 @@
+"""How smooth the generator is: perceptual path length, for generators with a latent space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from saddlepoint.core.errors import DataError
+from saddlepoint.evaluation.duration import drawing
+from saddlepoint.evaluation.protocol import Protocol, Task, register
+from saddlepoint.evaluation.rows import Metric, Row, short_count
+from saddlepoint.evaluation.sets import Bench, SampleSet
+from saddlepoint.evaluation.text import shown, to_row
+from saddlepoint.metrics.extractors import Smooth
+from saddlepoint.metrics.path_length import path_length
+
+LENGTH = Metric("path length", "lower", digits=1)
+IN_W = Metric("path length in w", "lower", digits=1)
+_PAIRS = 2_000
+
+
+def _measure(samples: SampleSet, task: Task) -> list[Row]:
+    latents, extractor = task.bench.subject.latents, task.extractor
+    if latents is None or not isinstance(extractor, Smooth):
+        raise DataError("these samples come without a generator, or the extractor takes bytes only")
+    rows = []
+    for metric, space in ((LENGTH, latents), (IN_W, task.bench.subject.styles)):
+        if space is not None:
+            # At t = 0 a straight line starts inside any prior; a great circle supposes that z is on a sphere.
+            found = path_length(
+                space.generate, space.draw, extractor.embed, np.random.default_rng(task.bench.seed),
+                n=task.n, interpolation="slerp" if space.sphere else "lerp", where="end",
+            )  # fmt: skip
+            rows.append(to_row(metric, samples, found))
+    return rows
+
+
+def _verdict(rows: Sequence[Row], task: Task) -> str:
+    in_w = f", one between two points of w at {shown(rows[1], IN_W)}" if len(rows) > 1 else ""
+    return (
+        f"A short step in z moves the features at a mean squared speed of {shown(rows[0], LENGTH)}{in_w}; "
+        "comparable between generators with the same kind of z and the same extractor only."
+    )
+
+
+def _needs(bench: Bench) -> str:
+    if bench.subject.latents is None:
+        return "samples without a generator have no latent space to walk in"
+    extractor = bench.extractor()
+    return "" if isinstance(extractor, Smooth) else "the extractor takes bytes only, which hide short steps"
+
+
+register(
+    Protocol(
+        "ppl", ("image",), "perceptual path length in z (and w), at the ends of paths", (LENGTH, IN_W), _measure,
+        _verdict,
+        name=lambda task: f"ppl{short_count(task.n)}_{task.features_name}_{'zw' if task.bench.subject.styles else 'z'}",
+        controls=lambda bench: (),
+        count=lambda bench, wanted: bench.count(min(wanted, _PAIRS)),
+        needs=_needs,
+        seconds=lambda task: 2 * drawing(task.bench, task.n) * (2 if task.bench.subject.styles else 1),
+        version=2,
+    )
+)  # fmt: skip

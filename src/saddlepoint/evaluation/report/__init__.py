@@ -1,0 +1,1 @@
+"""What an evaluation tells people: verdicts, comparisons, the page."""

@@ -1,0 +1,394 @@
+"""The contract between a family of GANs and everything else.
+
+A family is a module with networks, a configuration with presets, an objective and a way to sample. It
+describes its update order as data (stages of phases); the engine alone runs backward passes, steps
+optimizers, averages weights and keeps state. Read `docs/architecture.md` for the floors around this page.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint.core.config import check, check_choices, option
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.types import Modality
+from saddlepoint.data.spec import Batch, DataSpec, DataStats
+from saddlepoint.family.registry import other_kind
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a phase computed.
+
+    Attributes:
+        loss: one value per sample, (batch,), or a scalar for a statistic of the batch; the engine takes the mean.
+        logs: detached per-sample tensors (or scalars) whose means go to the log under their names.
+    """
+
+    loss: Tensor
+    logs: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands; schedules are functions of it and of nothing else.
+
+    Attributes:
+        step: completed passes through a cycle, over all stages.
+        nimg: samples seen: batch size x steps.
+        epoch: nimg / training rows.
+    """
+
+    step: int = 0
+    nimg: int = 0
+    epoch: float = 0.0
+
+
+Schedule = float | Callable[[Progress], float]
+
+
+@dataclass(frozen=True)
+class OptimizerSpec:
+    """An optimizer by name, with schedules for what may change during training.
+
+    Attributes:
+        kind: ``sgd`` (classical momentum) or ``adam``.
+        lr: learning rate.
+        momentum: for sgd.
+        betas: for adam.
+        eps: for adam.
+        weight_decay: L2 penalty, added to the gradient as weight_decay * parameter.
+        multipliers: learning rates of submodules, by their names, as multiples of ``lr``.
+    """
+
+    kind: Literal["sgd", "adam"]
+    lr: Schedule
+    momentum: Schedule = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    multipliers: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One gradient computation and update.
+
+    Attributes:
+        name: shown in logs and errors; passed to `Family.loss`.
+        trains: names of the submodules whose parameters this phase moves.
+        optimizer: key into `Family.optimizers`; two phases may share one.
+        every: the phase is due in each ``every``-th pass through the cycle (lazy regularisation, n_critic).
+        offset: the first pass in which it is due.
+        fresh_batch: draw a new minibatch instead of using the one the previous phase used.
+    """
+
+    name: str
+    trains: tuple[str, ...]
+    optimizer: str
+    every: int = 1
+    offset: int = 0
+    fresh_batch: bool = False
+
+    def due(self, cycle: int) -> bool:
+        """Whether the phase runs in the given pass through its stage's cycle."""
+        return cycle >= self.offset and (cycle - self.offset) % self.every == 0
+
+    def times_due(self, cycles: int) -> int:
+        """How often the phase is due in the first ``cycles`` passes."""
+        return max(0, -(-(cycles - self.offset) // self.every))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of training: the same cycle of phases, repeated.
+
+    Attributes:
+        name: shown in logs.
+        cycle: phases in their order; a phase may stand in it several times.
+        iterations: passes through the cycle; None means until the budget is spent (last stage only).
+        simultaneous: compute the gradients of all phases at the same parameters, from the same minibatch and
+            the same random numbers, then step them together. Otherwise phases alternate, each with
+            random numbers of its own.
+    """
+
+    name: str
+    cycle: tuple[Phase, ...]
+    iterations: int | None = None
+    simultaneous: bool = False
+
+    def draws(self, cycles: int) -> int:
+        """How many minibatches the first ``cycles`` passes consume: one each, and one per fresh batch."""
+        return cycles + sum(phase.times_due(cycles) for phase in self.cycle[1:] if phase.fresh_batch)
+
+
+class Context:
+    """What surrounds one phase of one step: its random numbers and where training stands.
+
+    Attributes:
+        generator: random numbers of this phase (noise, dropout masks, augmentation). In a simultaneous stage
+            every phase gets the same ones.
+        batch_generator: random numbers shared by all phases that see this minibatch, for what belongs to the
+            minibatch itself (StarGAN's target labels).
+        progress: where training stands.
+    """
+
+    def __init__(
+        self,
+        generator: torch.Generator,
+        batch_generator: torch.Generator,
+        progress: Progress,
+        cache: dict[str, Any] | None = None,
+    ) -> None:
+        self.generator = generator
+        self.batch_generator = batch_generator
+        self.progress = progress
+        self._cache: dict[str, Any] = {} if cache is None else cache
+
+    def once(self, key: str, compute: Callable[[], T]) -> T:
+        """Compute a value once for all phases of a simultaneous cycle; in an alternating stage, once a phase."""
+        if key not in self._cache:
+            self._cache[key] = compute()
+        value: T = self._cache[key]
+        return value
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """One change of the options that may heal a verdict of the training doctor.
+
+    Attributes:
+        name: shown in the log and on the terminal.
+        verdicts: what it is tried against, in the doctor's words.
+        change: the options in force -> the changed options, or None where it does not apply. Networks, batch size and
+            kind of optimizer must stay, because training goes on from a checkpoint.
+        why: one sentence for the log.
+    """
+
+    name: str
+    verdicts: tuple[str, ...]
+    change: Callable[[Any], FamilyConfig | None]
+    why: str
+
+
+@dataclass(frozen=True)
+class Tags:
+    """What a family can do; selects contract tests, command-line options and studio controls.
+
+    Attributes:
+        modalities: kinds of data it accepts.
+        conditional: whether samples can be asked for by label, if the data has labels.
+        input: what `Family.generate` transforms: latent vectors, images or sequences.
+        has_w: whether there is an intermediate latent space w.
+        attributes: whether a conditional one takes data whose samples carry several labels at once.
+        guided: whether it can translate into the style of a given image.
+    """
+
+    modalities: tuple[Modality, ...]
+    conditional: bool = False
+    input: Literal["latent", "image", "sequence"] = "latent"
+    has_w: bool = False
+    attributes: bool = False
+    guided: bool = False
+
+
+@dataclass(frozen=True)
+class FamilyConfig:
+    """Fields that every family's configuration has."""
+
+    batch_size: int = option(64, "samples per minibatch")
+    ema_half_life_kimg: float | None = option(
+        None, "half-life of the averaged generator in thousands of samples; none: no upper limit"
+    )
+    ema_ramp: float | None = option(
+        None, "half-life of the averaged generator as a share of the samples seen so far; none: no ramp"
+    )
+
+    def __post_init__(self) -> None:
+        check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        for name in ("ema_half_life_kimg", "ema_ramp"):
+            value = getattr(self, name)
+            check(value is None or value > 0, name, value, "positive, or none")
+        check_choices(self)
+
+    def ema_beta(self, nimg: int) -> float:
+        """Weight of the old average after the step that brings the count of samples seen to ``nimg``.
+
+        beta = 2 ** -(batch_size / half_life), half_life = min(ema_half_life_kimg * 1000, ema_ramp * nimg);
+        0 (the average is the generator itself) when both are None. Source: Karras et al. 2020 (StyleGAN2-ADA).
+        """
+        limits = []
+        if self.ema_half_life_kimg is not None:
+            limits.append(self.ema_half_life_kimg * 1000)
+        if self.ema_ramp is not None:
+            limits.append(self.ema_ramp * nimg)
+        return 0.5 ** (self.batch_size / min(limits)) if limits else 0.0
+
+
+class Family(nn.Module, abc.ABC):
+    """A family of GANs: configuration, networks, objective, sampling. Concrete families are final.
+
+    Networks are submodules; everything that changes during training is a parameter or a buffer, so that one
+    `state_dict` is complete. A family draws random numbers only from the generators it is given.
+
+    Attributes:
+        name: the word for it on the command line.
+        summary: one line for listings, with the paper.
+        tags: what the family can do.
+        Config: its configuration class.
+        PRESETS: named configurations; the first is the default.
+        skips: whether `loss` may be None: a phase then skips its turn, which all shares of the minibatch skip or none.
+        averaged: names of the submodules of which the engine keeps a moving average for sampling.
+        eager: names of the submodules that a compiler has nothing to gain from: their passes are written by hand.
+        paper_presets: presets that follow a paper; remedies are off there unless asked for.
+        remedies: what the doctor may try, in this order.
+        sizes: sides of squares that are chosen among where no size is asked for; empty: any. See `can_make`.
+        most_on_cpu: side of own images up to which a CPU trains in minutes; larger ones only if asked for.
+        default_budget: training time where no limit is given.
+        stride: sides of images that it transforms are multiples of this.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    tags: ClassVar[Tags]
+    Config: ClassVar[type[FamilyConfig]]
+    PRESETS: ClassVar[Mapping[str, FamilyConfig]]
+    skips: ClassVar[bool] = False
+    averaged: ClassVar[tuple[str, ...]] = ("generator",)
+    eager: ClassVar[tuple[str, ...]] = ()
+    paper_presets: ClassVar[tuple[str, ...]] = ()
+    remedies: ClassVar[tuple[Remedy, ...]] = ()
+    sizes: ClassVar[tuple[int, ...]] = ()
+    most_on_cpu: ClassVar[int] = 32
+    default_budget: ClassVar[str] = "3m"
+    stride: int = 1
+
+    def __init__(self, config: FamilyConfig, data: DataSpec) -> None:
+        super().__init__()
+        if data.modality not in self.tags.modalities:
+            raise ConfigError(f"family {other_kind(type(self), data.modality)}")
+        self.config: Any = config
+        self.data = data
+        if data.labelling and self.classes and not self.tags.attributes:
+            raise ConfigError(
+                f"family '{self.name}' takes one class a sample, but these carry several labels at once; take data "
+                "with a folder for each class, or a family that is told attributes"
+            )
+
+    @abc.abstractmethod
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw the initial weights of every network from ``generator``."""
+
+    @classmethod
+    def suited(cls, config: Any, data: DataSpec, chosen: Collection[str]) -> tuple[FamilyConfig, tuple[str, ...]]:
+        """Return the options that suit the data, and a sentence for each that was changed.
+
+        Args:
+            config: options as asked for.
+            data: what training will see.
+            chosen: names of the options that the user named; they stay.
+        """
+        return config, ()
+
+    @classmethod
+    def can_make(cls, width: int, height: int) -> bool:
+        """Whether it makes, or transforms, images of this size, with the default options."""
+        return not cls.sizes or (width == height and width in cls.sizes)
+
+    def prepare(self, stats: DataStats) -> None:
+        """Set what depends on the data (an output bias, a scaler's ranges), once, before the first step."""
+
+    @property
+    def classes(self) -> int:
+        """How many classes samples can be asked for; 0: the generator is unconditional."""
+        return len(self.data.classes) if self.tags.conditional else 0
+
+    def sample_labels(self, n: int, generator: torch.Generator) -> Tensor | None:
+        """Draw labels in the shares of the training data, (n,) int64; None for an unconditional generator."""
+        if not self.classes:
+            return None
+        shares = torch.tensor(self.data.shares or (1.0,) * self.classes, device=generator.device)
+        return torch.multinomial(shares, n, replacement=True, generator=generator)
+
+    @abc.abstractmethod
+    def stages(self) -> tuple[Stage, ...]:
+        """Return the update order."""
+
+    @abc.abstractmethod
+    def optimizers(self) -> Mapping[str, OptimizerSpec]:
+        """Return the optimizers that the phases name."""
+
+    @abc.abstractmethod
+    def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms | None:
+        """Compute the loss that ``phase`` descends; None skips its update."""
+
+    def logits(self, x: Tensor, labels: Tensor | None) -> Tensor | None:
+        """Return D's logit of each given sample, (n,), as D judges when it does not learn; None: there is no such D.
+
+        The training doctor asks it with the networks in evaluation mode and without gradients. No randomness: dropout
+        is off.
+
+        Args:
+            x: (n, *sample) in the inside range: data or samples.
+            labels: (n,) class indices where D is conditional, else None.
+        """
+        return None
+
+    @abc.abstractmethod
+    def sample_inputs(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw ``n`` inputs for `generate`: latent vectors z of shape (n, latent).
+
+        A family that transforms images draws among training images it was shown by `prepare`: (n, *sample).
+        """
+
+    @abc.abstractmethod
+    def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Tensor:
+        """Turn inputs into samples in the inside range.
+
+        Args:
+            inputs: as `sample_inputs` draws them; of a family that transforms images any images in [-1, 1].
+            labels: (n,) class indices; an unconditional generator does not read them. One that transforms images takes
+                them as the domains to translate into, and of data with a labelling also (n, classes): 1 where a
+                class shall hold, 0 where not, -1 in a group that shall stay as it is in the input.
+            generator: source of further randomness.
+        """
+
+    def guided(self, inputs: Tensor, references: Tensor, labels: Tensor) -> Tensor:
+        """Translate images into domains (n,), each in the style of a reference; families with ``tags.guided`` can."""
+        raise ConfigError(f"family '{self.name}' takes no reference images; leave the reference out")
+
+    @property
+    def w_layers(self) -> int:
+        """How many layers take a style of their own; 0 without an intermediate latent space."""
+        return 0
+
+    @property
+    def w_average(self) -> Tensor:
+        """Mean of w over inputs, (w,), which truncation pulls towards; families with ``tags.has_w`` have it."""
+        raise ConfigError(f"family '{self.name}' has no intermediate latent space w")
+
+    def mapping(self, inputs: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Turn inputs into points of the intermediate latent space, (n, w); families with ``tags.has_w`` can."""
+        raise ConfigError(f"family '{self.name}' has no intermediate latent space w")
+
+    def synthesis(self, styles: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Turn a point of w for each layer, (n, `w_layers`, w), into samples; families with ``tags.has_w`` can.
+
+        ``generate(inputs)`` is ``synthesis`` of ``mapping(inputs)`` for every layer, but for further randomness: here
+        it is drawn once for all rows, so that they differ by their styles alone.
+        """
+        raise ConfigError(f"family '{self.name}' has no intermediate latent space w")
+
+    def constrain(self, phase: Phase) -> None:
+        """Put parameters back into the set they may be in (a norm, a box), after the update of ``phase``."""
+
+    def recalibrate_batch_norm(self, generator: torch.Generator) -> None:
+        """Recompute statistics of the averaged weights, such as those of batch normalisation, before they sample."""

@@ -1,0 +1,1 @@
+"""Pictures from arrays, without a screen: grids, plots, series, film."""

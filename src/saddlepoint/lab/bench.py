@@ -1,0 +1,376 @@
+"""How fast training is on this machine: the engine's step against a plain loop, and against what the processor can do.
+
+Everything that is compared is measured in one run, in turns, because machines are shared: a ratio of two numbers that
+were taken a minute apart says little. `saddle bench` prints what this page returns.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import saddlepoint.families  # noqa: F401 - registers the families
+from saddlepoint.core.config import override
+from saddlepoint.core.errors import ConfigError, suggest
+from saddlepoint.core.types import Modality, from_bytes
+from saddlepoint.data import Dataset
+from saddlepoint.data.dataset import Split
+from saddlepoint.data.feed import Feed
+from saddlepoint.engine.loop import Trainer
+from saddlepoint.engine.machine import runtime
+from saddlepoint.engine.machine.distributed import SINGLE_PROCESS, ProcessGroup
+from saddlepoint.engine.machine.precision import FP32, Precision, choose_precision
+from saddlepoint.engine.machine.threads import look
+from saddlepoint.engine.plan import Position, locate
+from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.engine.updates import Gradient
+from saddlepoint.family import Batch, Context, build_family, get_family, get_preset
+from saddlepoint.lab.baseline import Step, dcgan_networks, mlp_networks, plain_steps, timegan_networks, timegan_steps
+
+ROWS = 2048
+"""Rows of made-up data: speed does not depend on what they show."""
+
+WARM_UP = 3
+"""Steps before the clock starts: first ones allocate memory and choose kernels."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A workload.
+
+    Attributes:
+        name: shown in the table.
+        family, preset, options: what the engine trains.
+        shape: of an image, or of a window of a time series.
+        what: in words.
+    """
+
+    name: str
+    family: str
+    preset: str
+    shape: tuple[int, ...]
+    what: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Any:
+        """The family's configuration."""
+        return override(get_preset(get_family(self.family), self.preset)[1], self.options)
+
+    @property
+    def modality(self) -> Modality:
+        """Of the data."""
+        return "sequence" if len(self.shape) == 2 else "image"
+
+
+# The first two stages are over before the clock starts.
+_JOINT = {"cell": "gru", "gate": None, "embedding_iterations": 1, "supervised_iterations": 1}
+_BASE_64 = {"width": 64, "kernel": 4, "batch_size": 64}
+CASES = {
+    case.name: case
+    for case in (
+        Case("gan-2014", "gan", "mnist-2014", (1, 28, 28), "MLP GAN of 2014, both players at once"),
+        Case("gan-alternating", "gan", "mnist-algorithm1", (1, 28, 28), "MLP GAN of 2014, D then G, fresh noise"),
+        Case("dcgan-64", "dcgan", "paper", (3, 64, 64), "DCGAN 64x64x3, 64 base channels", _BASE_64),
+        Case("dcgan-32", "dcgan", "paper", (3, 32, 32), "DCGAN 32x32x3, 64 base channels", _BASE_64),
+        Case("timegan", "timegan", "code-2019", (24, 6), "TimeGAN 24x6, joint stage, GRU 24 x 3", _JOINT),
+    )
+}
+"""By name. The plain loop trains the same networks by the same optimizer with the same batch."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Median and range over the rounds."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Rate:
+        """Return that of some measurements."""
+        return cls(statistics.median(values), min(values), max(values))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of one case.
+
+    Attributes:
+        case, what: its name, and what it is in words.
+        engine, plain: images (windows) a second.
+        ratio: of the two, round by round.
+        half: the engine with bf16 matrix products over the plain loop in fp32, round by round; None where ``--precision
+            auto`` would not take bf16.
+        flops: floating-point operations of the engine's step for one image, counted (matrix products, convolutions).
+        plain_flops: those of the plain step.
+        ceiling_share: the engine's operations a second over those of large fp32 matrix products.
+        memory, plain_memory: peak MiB of a process that trains, above one that has imported the library.
+        phases: share of the step's time by what it is spent on.
+    """
+
+    case: str
+    what: str
+    engine: Rate
+    plain: Rate
+    ratio: Rate
+    flops: float
+    plain_flops: float
+    ceiling_share: float
+    memory: float
+    plain_memory: float
+    phases: Mapping[str, float]
+    half: Rate | None = None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A bench: the cases, the ceilings in GFLOP/s by name, and the machine."""
+
+    cases: tuple[Measured, ...]
+    ceilings: Mapping[str, Rate]
+    machine: Mapping[str, Any]
+
+
+class Profiled(Trainer):
+    """A trainer that notes what its time goes to."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.spent: dict[str, float] = {}
+
+    def accumulate(self, gradient: Gradient, batch: Batch, ctx: Context, keep_graph: bool) -> None:
+        """Add a share's gradient, and the time it took."""
+        with self._noted(f"gradient of the {gradient.phase.name}"):
+            super().accumulate(gradient, batch, ctx, keep_graph)
+
+    def apply(self, gradients: Sequence[Gradient]) -> None:
+        """Step the phases' optimizers, and note the time it took."""
+        with self._noted("updates"):
+            super().apply(gradients)
+
+    def step(self, position: Position) -> None:
+        """Make a step; what no phase took is data, noise, averages and the rest."""
+        with self._noted("whole"):
+            super().step(position)
+
+    @contextmanager
+    def _noted(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.spent[name] = self.spent.get(name, 0.0) + time.perf_counter() - started
+
+
+def bench(
+    names: Sequence[str] = (), *, rounds: int = 5, seconds: float = 2.0, threads: int | str | None = None
+) -> Bench:
+    """Measure cases on the CPU.
+
+    Args:
+        names: of cases or of families; none: all.
+        rounds: turns; medians and ranges are over them.
+        seconds: time of each variant in each turn.
+        threads: CPU threads, of all cases; ``auto`` or None: what is fastest for the engine's steps, measured first.
+
+    Raises:
+        ConfigError: on a name that is no case and no family with one.
+    """
+    # As training does; the plain loop, in the same process, has the benefit too.
+    runtime.keep_freed_memory()
+    count = runtime.read_threads(threads)
+    chosen = [case for name in names or CASES for case in _cases(name)]
+    steps: dict[str, list[Callable[[], object]]] = {case.name: [engine_step(case), plain_step(case)] for case in chosen}
+    if count is None and torch.get_num_threads() > 1:
+        count = look(lambda: [variants[0]() for variants in steps.values()], torch.get_num_threads()).best()
+    runtime.use_threads(count)
+    kinds = {case.modality for case in chosen}
+    taken = {modality: choose_precision("auto", torch.device("cpu"), modality) for modality in kinds}
+    for case in chosen:
+        if taken[case.modality].name == "bf16":
+            steps[case.name].append(engine_step(case, precision=taken[case.modality]))
+    speeds: dict[str, list[list[float]]] = {case.name: [] for case in chosen}
+    peaks: dict[str, list[float]] = {}
+    for variants in steps.values():
+        for _ in range(WARM_UP):
+            for step in variants:
+                step()
+    for _ in range(rounds):
+        for name, rate in _ceilings():
+            peaks.setdefault(name, []).append(rate)
+        for case in chosen:
+            batch = case.config.batch_size
+            speeds[case.name].append([batch * per_second(step, seconds) for step in steps[case.name]])
+    ceilings = {name: Rate.of(values) for name, values in peaks.items()}
+    measured = tuple(_summarised(case, steps[case.name], speeds[case.name], ceilings) for case in chosen)
+    return Bench(measured, ceilings, runtime.machine())
+
+
+def _cases(name: str) -> list[Case]:
+    found = [case for case in CASES.values() if name in (case.name, case.family)]
+    if not found:
+        known = {*CASES, *(case.family for case in CASES.values())}
+        raise ConfigError(f"nothing is measured under the name '{name}'; {suggest(name, known)}")
+    return found
+
+
+def _summarised(
+    case: Case,
+    steps: Sequence[Callable[[], object]],
+    speeds: Sequence[Sequence[float]],
+    ceilings: Mapping[str, Rate],
+) -> Measured:
+    ours, theirs, *half = (list(rates) for rates in zip(*speeds, strict=True))
+    engine_rate, plain_rate = Rate.of(ours), Rate.of(theirs)
+    batch = case.config.batch_size
+    flops, plain_flops = (count_operations(step) / batch for step in steps[:2])
+    base = _peak_memory(case.name, "nothing")
+    return Measured(
+        case=case.name, what=case.what, engine=engine_rate, plain=plain_rate, ratio=_ratio(ours, theirs),
+        half=_ratio(half[0], theirs) if half else None, flops=flops, plain_flops=plain_flops,
+        ceiling_share=engine_rate.median * flops / 1e9 / ceilings["matrix product, fp32"].median,
+        memory=_peak_memory(case.name, "engine") - base, plain_memory=_peak_memory(case.name, "plain") - base,
+        phases=_shares(case),
+    )  # fmt: skip
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> Rate:
+    return Rate.of([a / b for a, b in zip(ours, theirs, strict=True)])
+
+
+def _rows(case: Case) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    if case.modality == "sequence":
+        return rng.random((ROWS, *case.shape), dtype=np.float32)
+    return rng.integers(0, 256, (ROWS, *case.shape), dtype=np.uint8)
+
+
+def engine_step(
+    case: Case, group: ProcessGroup = SINGLE_PROCESS, kind: type[Trainer] = Trainer, precision: Precision = FP32
+) -> Callable[[], Trainer]:
+    """Return a function that makes one step of the engine on made-up rows and returns the trainer."""
+    config = case.config
+    dataset = Dataset("made", case.modality, {"train": Split(_rows(case), None)}, (), "0")
+    family = build_family(case.family, config, dataset.spec)
+    settings = Settings()
+    feed = Feed(dataset.splits["train"], config.batch_size, 0, shares=settings.shares(config.batch_size, group.size))
+    # The folder is never written to: nothing is saved between steps.
+    trainer = kind(family, feed, settings, RunFolder(Path("unused")), group=group, precision=precision)
+    family.prepare(dataset.stats())
+
+    def step() -> Trainer:
+        position = locate(trainer.stages, trainer.state.step)
+        assert position is not None
+        trainer.step(position)
+        return trainer
+
+    return step
+
+
+def plain_step(case: Case) -> Step:
+    """Return a function that makes one step of the plain loop on made-up rows and returns the losses."""
+    config, features = case.config, int(np.prod(case.shape))
+    images = from_bytes(torch.from_numpy(_rows(case)))
+    if case.family == "timegan":
+        parts = timegan_networks(case.shape[1], config.width, config.layers)
+        return timegan_steps(parts, images, config.batch_size, config.lr)
+    networks: tuple[nn.Module, nn.Module]
+    optimizers: list[torch.optim.Optimizer]
+    if case.family == "gan":
+        networks = mlp_networks(
+            features, config.latent_size, config.generator_widths, config.discriminator_widths, config.pieces
+        )
+        optimizers = [torch.optim.SGD(n.parameters(), lr=config.lr, momentum=config.momentum) for n in networks]
+        images = (images + 1) / 2
+    else:
+        networks = dcgan_networks(case.shape[0], case.shape[1], config.latent_size, config.width, config.kernel)
+        optimizers = [torch.optim.Adam(n.parameters(), lr=config.lr, betas=(0.5, 0.999)) for n in networks]
+    return plain_steps(*networks, (optimizers[0], optimizers[1]), images, config.batch_size, config.latent_size)
+
+
+def per_second(step: Callable[[], object], seconds: float) -> float:
+    """Return how often ``step`` can be made in a second."""
+    started, done = time.perf_counter(), 0
+    while (passed := time.perf_counter() - started) < seconds or done == 0:
+        step()
+        done += 1
+    return done / passed
+
+
+def _ceilings() -> Iterator[tuple[str, float]]:
+    """Measure matrix products and convolutions for a moment each, in GFLOP/s."""
+    for precision, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        a, b = (torch.randn(1024, 1024).to(kind) for _ in range(2))
+        yield f"matrix product, {precision}", 2 * 1024**3 / 1e9 * per_second(lambda a=a, b=b: a @ b, 0.3)  # type: ignore[misc]
+    x = torch.randn(16, 128, 32, 32).to(memory_format=torch.channels_last)
+    layer = nn.Conv2d(128, 128, 3, padding=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with torch.no_grad():
+        rate = per_second(lambda: layer(x), 0.3)
+    yield "convolution 3x3, fp32, channels last", 2 * 16 * 32**2 * 128**2 * 9 / 1e9 * rate
+
+
+def count_operations(step: Callable[[], object]) -> float:
+    """Return the floating-point operations of one step."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return float(counter.get_total_flops())
+
+
+def _shares(case: Case) -> dict[str, float]:
+    """Return what a step's time goes to."""
+    step = engine_step(case, kind=Profiled)
+    for _ in range(WARM_UP):
+        step()
+    trainer = step()
+    assert isinstance(trainer, Profiled)
+    trainer.spent.clear()
+    per_second(step, 2.0)
+    whole = trainer.spent.pop("whole")
+    shares = {name: spent / whole for name, spent in trainer.spent.items()}
+    return {**shares, "data, noise, averages, the rest": 1 - sum(shares.values())}
+
+
+def _peak_memory(name: str, variant: str) -> float:
+    """Return the peak resident MiB of a fresh process that makes a few steps."""
+    told = subprocess.run(
+        [sys.executable, "-m", "saddlepoint.lab.bench", name, variant], capture_output=True, text=True, check=True
+    )
+    return float(told.stdout)
+
+
+def _print_peak(name: str, variant: str) -> None:
+    if variant != "nothing":
+        step: Callable[[], object] = (engine_step if variant == "engine" else plain_step)(CASES[name])
+        for _ in range(WARM_UP):
+            step()
+    sys.stdout.write(f"{_peak_so_far()}\n")
+
+
+def _peak_so_far() -> float:
+    """Return the peak resident MiB of this process."""
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        return int(lines["VmHWM"].split()[0]) / 1024
+    except (OSError, KeyError):
+        import resource
+
+        # Elsewhere than on Linux; macOS counts in bytes.
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
+
+
+if __name__ == "__main__":
+    _print_peak(*sys.argv[1:])

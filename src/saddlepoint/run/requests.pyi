@@ -1,0 +1,319 @@
+"""Keyword arguments of `train` and `resume`, by family; written by tests/make_requests.py."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Unpack, overload
+
+from saddlepoint.data.options import Preparation
+from saddlepoint.run.callbacks import Callback
+from saddlepoint.run.run import Run
+
+class Request(Preparation, total=False):
+    preset: str | None
+    options: Mapping[str, Any] | None
+    budget: str | float | None
+    kimg: float | None
+    steps: int | None
+    seed: int
+    out: str | Path | None
+    name: str | None
+    runs: str | Path | None
+    device: str
+    threads: int | str | None
+    checkpoint: str | float
+    remedy: str | None
+    stop_when: str | None
+    micro_batch: int | None
+    precision: str
+    compile: bool
+    progress: bool | None
+    callbacks: Sequence[Callback]
+
+class GANRequest(Request, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    latent_size: int
+    latent: Literal["uniform", "normal"]
+    generator_widths: Sequence[int]
+    generator: Literal["relu", "relu-sigmoid", "deconv", "leaky-rms"]
+    discriminator: Literal["maxout", "maxout-conv", "leaky-relu"]
+    discriminator_widths: Sequence[int]
+    pieces: int
+    keep_input: float
+    keep_hidden: float
+    init: Literal["uniform", "he"]
+    output_init: Literal["dense", "sparse", "wide"]
+    sigmoid_bias: float
+    column_norm: float | None
+    contrast: float | None
+    prior_widths: Sequence[int]
+    pretrain_epochs: int
+    train_epochs: int | None
+    given: Literal["none", "left", "right", "top", "bottom"]
+    objective: Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"]
+    discriminator_weight: float
+    r1_gamma: float | None
+    r2_gamma: float | None
+    gamma_decay_kimg: float | None
+    k: int
+    simultaneous: bool
+    optimizer: Literal["sgd", "adam"]
+    lr: float
+    discriminator_lr: float
+    instance_noise: float
+    lr_decay: float
+    lr_decay_kimg: float | None
+    lr_floor: float
+    momentum: float
+    momentum_end: float
+    momentum_epochs: int
+    beta1: float
+    beta2: float
+
+class CGANRequest(Request, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    latent_size: int
+    latent: Literal["uniform", "normal"]
+    networks: Literal["maxout", "leaky"]
+    generator_widths: Sequence[int]
+    discriminator_widths: Sequence[int]
+    pieces: Sequence[int]
+    keep_probability: float
+    sample_dropout: bool
+    objective: Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"]
+    r1_gamma: float | None
+    r2_gamma: float | None
+    gamma_decay_kimg: float | None
+    simultaneous: bool
+    optimizer: Literal["sgd", "adam"]
+    lr: float
+    discriminator_lr: float
+    lr_decay: float
+    lr_decay_kimg: float | None
+    lr_floor: float
+    momentum: float
+    momentum_end: float
+    momentum_epochs: int
+    beta1: float
+    beta2: float
+
+class DCGANRequest(Request, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    conditional: bool
+    latent_size: int
+    latent: Literal["uniform", "normal"]
+    width: int
+    max_width: int
+    kernel: int
+    generator_norm: Literal["batch", "channel"]
+    discriminator_norm: Literal["none", "batch", "spectral"]
+    init: Literal["paper", "he"]
+    objective: Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"]
+    r1_gamma: float | None
+    r2_gamma: float | None
+    gamma_decay_kimg: float | None
+    augment: Sequence[str]
+    augment_p: float
+    ada_kimg: float | None
+    simultaneous: bool
+    lr: float
+    discriminator_lr: float
+    lr_decay_kimg: float | None
+    beta1: float
+    beta2: float
+    weight_decay: float
+
+class TimeGANRequest(Request, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    space: Literal["learned", "fixed"]
+    width: int
+    layers: int
+    cell: Literal["gru", "gru-before", "lstm"]
+    bidirectional: bool
+    recovery: Literal["recurrent", "feed-forward"]
+    latent: Literal["uniform", "normal", "wiener"]
+    latent_size: int | None
+    latent_shared: int
+    supervisor_noise: bool
+    embedding_iterations: int
+    supervised_iterations: int
+    joint_iterations: int | None
+    generator_steps: int
+    reconstruction_weight: float
+    embedder_supervision: float
+    generator_supervision: float
+    moments: float
+    category_weight: float
+    gamma: float
+    gate: float | None
+    critic_width: int
+    objective: Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"]
+    r1_gamma: float | None
+    r2_gamma: float | None
+    gamma_decay_kimg: float | None
+    lr: float
+    discriminator_lr: float
+    lr_decay_kimg: float | None
+    beta1: float
+    beta2: float
+
+class StyleGAN1Request(Request, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    latent_size: int
+    w_size: int
+    mapping_depth: int
+    width: int
+    max_width: int
+    deviation_group: int
+    equalised: bool
+    mixing: float
+    first_level: int
+    fade_kimg: float
+    stable_kimg: float
+    objective: Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"]
+    r1_gamma: float | None
+    lr: float
+    discriminator_lr: float
+    beta1: float
+    beta2: float
+
+class StyleGANRequest(Request, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    conditional: bool
+    latent_size: int
+    w_size: int
+    mapping_depth: int
+    width: int
+    max_width: int
+    bounded: bool
+    discriminator: Literal["residual", "plain", "strided"]
+    deviation_group: int
+    equalised: bool
+    mixing: float
+    objective: Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"]
+    simultaneous: bool
+    r1_gamma: float | None
+    r2_gamma: float | None
+    penalty_every: int
+    path_weight: float
+    path_every: int
+    augment: Sequence[str]
+    augment_p: float | None
+    ada_kimg: float | None
+    lr: float
+    discriminator_lr: float
+    warm_up_kimg: float | None
+    lr_decay_kimg: float | None
+    beta1: float
+    beta2: float
+
+class StarGANRequest(Request, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    width: int
+    blocks: int
+    refining: int
+    kernel: int
+    condition: Literal["input", "norm"]
+    told: Literal["target", "pairs"]
+    skip: Literal["none", "input", "colours"]
+    colours_steps: int
+    colours_lr: float
+    discriminator_width: int
+    layers: int
+    objective: Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"]
+    penalty: float
+    r1_gamma: float | None
+    r1_classes: bool
+    classification: float
+    cycle: float
+    identity: float
+    n_critic: int
+    simultaneous: bool
+    init: Literal["paper", "he"]
+    flip: bool
+    lr: float
+    discriminator_lr: float
+    lr_constant_kimg: float | None
+    lr_fall_kimg: float
+    beta1: float
+    beta2: float
+
+class StarGAN2Request(Request, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    latent_size: int
+    style_size: int
+    width: int
+    max_width: int
+    halvings: int
+    blocks: int
+    style_width: int
+    output_norm: bool
+    bounded: bool
+    discriminator: Literal["residual", "strided"]
+    discriminator_width: int
+    objective: Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"]
+    simultaneous: bool
+    r1_gamma: float
+    r2_gamma: float
+    style: float
+    diversity: float
+    diversity_fall_kimg: float | None
+    cycle: float
+    references: bool
+    flip: bool
+    lr: float
+    discriminator_lr: float
+    mapping_lr: float
+    beta1: float
+    beta2: float
+    weight_decay: float
+
+@overload
+def train(family: Literal["gan"] = "gan", data: Any = "mnist", **request: Unpack[GANRequest]) -> Run: ...
+@overload
+def train(family: Literal["cgan"], data: Any = "mnist", **request: Unpack[CGANRequest]) -> Run: ...
+@overload
+def train(family: Literal["dcgan"], data: Any = "mnist", **request: Unpack[DCGANRequest]) -> Run: ...
+@overload
+def train(family: Literal["timegan"], data: Any = "mnist", **request: Unpack[TimeGANRequest]) -> Run: ...
+@overload
+def train(family: Literal["stylegan1"], data: Any = "mnist", **request: Unpack[StyleGAN1Request]) -> Run: ...
+@overload
+def train(family: Literal["stylegan"], data: Any = "mnist", **request: Unpack[StyleGANRequest]) -> Run: ...
+@overload
+def train(family: Literal["stargan"], data: Any = "mnist", **request: Unpack[StarGANRequest]) -> Run: ...
+@overload
+def train(family: Literal["stargan2"], data: Any = "mnist", **request: Unpack[StarGAN2Request]) -> Run: ...
+
+# A family of your own: its options are typed in its file; give them as options={...}.
+@overload
+def train(family: str, data: Any = "mnist", **request: Unpack[Request]) -> Run: ...
+def resume(
+    path: str | Path,
+    *,
+    data: Any = None,
+    budget: str | float | None = None,
+    kimg: float | None = None,
+    steps: int | None = None,
+    stop_when: str | None = None,
+    device: str | None = None,
+    threads: int | str | None = None,
+    runs: str | Path | None = None,
+    progress: bool | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Run: ...

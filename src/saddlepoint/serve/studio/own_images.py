@@ -1,0 +1,135 @@
+"""Images that visitors bring: projected into a latent space, or translated."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from nicegui import ui
+
+from saddlepoint.core.errors import ConfigError, SaddlepointError
+from saddlepoint.data.limits import SERVED_PIXELS
+from saddlepoint.figures import grids
+from saddlepoint.run.index import Entry
+from saddlepoint.run.samples import pictures
+from saddlepoint.serve.studio import charts, parts, thumbnails
+from saddlepoint.serve.studio.dropzone import DropZone
+from saddlepoint.serve.studio.state import Desk
+
+_MOST_FILES = 16
+_MOST_BYTES = 20_000_000
+_STEPS = 300
+
+
+def projection_panel(desk: Desk, name: str, entry: Entry) -> None:
+    """Find the places of given images in the latent space."""
+    with parts.block():
+        ui.label("Which sample is nearest to a picture of yours? The generator's latent space is searched for it.")
+        parts.say(
+            "Pictures are brought to the shape of the training images. It takes some seconds, for large generators a "
+            "minute."
+        ).classes("small")
+
+        async def project(images: Any) -> None:
+            run, explorer = await parts.here(desk.opened(name))
+            if explorer is None:
+                raise ConfigError(f"'{name}' has no latent space")
+            seen = {"step": 0}
+            wheel.set_visibility(True)
+            status.text = "Looking ..."
+            timer = ui.timer(0.3, lambda: status.set_text(f"Looking: step {seen['step']} of {_STEPS}"))
+
+            def over() -> None:
+                timer.deactivate()
+                wheel.set_visibility(False)
+                status.text = ""
+
+            with parts.afterwards(over):
+                given = await parts.here(asyncio.to_thread(images, run))
+                searched = asyncio.to_thread(
+                    explorer.project,
+                    given,
+                    steps=_STEPS,
+                    progress=lambda step, losses: seen.update(step=step + 1),
+                )
+                found = await parts.here(searched)
+            shown = await parts.here(asyncio.to_thread(pictures.projection, given, found))
+            picture.show(shown)
+            mean, last = found.mean_losses.mean().item(), found.losses[-1].mean().item()
+            words = f"the generator's mean image has {mean:.4f}, {mean / last:.1f} times as much"
+            status.text = f"Mean squared error {last:.4f}; {words}."
+            plot.options.update(charts.step_options("mean squared error", found.losses.mean(1).tolist()))
+            plot.set_visibility(True)
+
+        _ways_in(desk, name, project)
+    with ui.row().classes("items-center gap-3 pt-2"):
+        wheel = ui.spinner(size="1.4em")
+        status = ui.label()
+    wheel.set_visibility(False)
+    picture = parts.Picture("your pictures above the generator's nearest samples")
+    plot = ui.echart(charts.line_options({})).classes("w-full max-w-2xl h-56")
+    plot.set_visibility(False)
+
+
+def translation_panel(desk: Desk, name: str, entry: Entry) -> None:
+    """Translate given images into every domain."""
+    with parts.block():
+        ui.label("Your pictures in every domain: each row is one of them.")
+
+        async def translate(images: Any) -> None:
+            run, _ = await parts.here(desk.opened(name))
+            wheel.set_visibility(True)
+            with parts.afterwards(lambda: wheel.set_visibility(False)):
+                picture.show(await parts.here(asyncio.to_thread(lambda: pictures.translation(run, images(run)))))
+            names = run.family.data.classes[: run.family.classes]
+            columns.text = f"Columns: your picture, {', '.join(names)}."
+
+        _ways_in(desk, name, translate)
+    wheel = ui.spinner(size="1.4em").classes("mt-2")
+    wheel.set_visibility(False)
+    columns = ui.label().classes("pt-2")
+    picture = parts.Picture("your pictures, and their translations")
+
+
+def _ways_in(desk: Desk, name: str, use: Callable[[Any], Awaitable[None]]) -> None:
+    """Put a place to bring pictures, and pictures of the data to try it with.
+
+    Args:
+        desk: the studio's state.
+        name: of the run.
+        use: receives a function that gives the images for a run.
+    """
+
+    async def take(ticket: str) -> None:
+        files = await parts.here(asyncio.to_thread(desk.uploads.read, ticket))
+        await use(lambda run: run.read_pictures(files, SERVED_PIXELS))
+
+    DropZone(desk.uploads, "Drop pictures here", take, accept="image/*", most_files=_MOST_FILES, most_bytes=_MOST_BYTES)
+    place = ui.column().classes("w-full gap-1")
+    with place:
+        wheel = parts.waiting("Looking for pictures to try it with")
+
+    async def offer() -> None:
+        try:
+            run, _ = await parts.here(desk.opened(name))
+            images, what = await parts.here(asyncio.to_thread(lambda: thumbnails.examples(run.dataset())))
+        except (SaddlepointError, OSError) as error:
+            place.clear()
+            with place:
+                parts.say(f"There are no examples to try it with: {error}").classes("small")
+            return
+        wheel.delete()
+        with place:
+            parts.say(f"Or try one of these {what}:").classes("small")
+            with ui.row().classes("gap-1"):
+                for number, image in enumerate(images, 1):
+                    one = thumbnails.small(image)
+                    files = [(f"example{number}.png", grids.encoded(one))]
+                    pick = ui.element("button").classes("pick").props(f'type=button aria-label="Try example {number}"')
+                    with pick:
+                        parts.Picture(f"example {number}").show(one)
+                    pick.on("click", parts.guarded(partial(use, lambda run, files=files: run.read_pictures(files))))
+
+    ui.timer(0.01, parts.guarded(offer), once=True)
