@@ -30,6 +30,7 @@ from saddlepoint.engine.doctor.reference import (
 from saddlepoint.engine.machine.runtime import pieces, stream
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.family import Family
+from saddlepoint.family.capabilities import DiscriminatorLogits, draw_labels
 
 SAMPLES = 512
 """Samples of G, and rows of data, in an exam."""
@@ -177,7 +178,7 @@ class Examiner:
         The inputs are the same in every exam: differences are G's, not the draw's.
         """
         inputs = family.sample_inputs(SAMPLES, stream("cpu", "exam", self.seed)).to(self.device)
-        labels = family.sample_labels(SAMPLES, stream("cpu", "exam-labels", self.seed))
+        labels = draw_labels(family, SAMPLES, stream("cpu", "exam-labels", self.seed))
         labels = None if labels is None else labels.to(self.device)
         noise = stream(self.device, "exam-noise", self.seed)
         for part in pieces(0, SAMPLES, self.shape):
@@ -273,7 +274,7 @@ class Examiner:
 
 
 def _logits(family: Family, x: Tensor, labels: Tensor | None) -> Tensor | None:
-    return family.logits(x, labels if family.classes else None)
+    return family.logits(x, labels if family.classes else None) if isinstance(family, DiscriminatorLogits) else None
 
 
 def _joined(logits: Sequence[Tensor | None]) -> Tensor | None:
