@@ -38,16 +38,16 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 NOT_COMMANDS = {
     ("README.md", "python3 -m venv .venv"): "an installation, which takes minutes",
-    ("README.md", "data:     mnist, 50,000 images of 1x28x28"): "what make demo printed",
-    ("README.md", "generator (EMA)             held-out images  training images"): "what make demo printed",
-    ("README.md", "what is done"): "what inspect says of a public table",
-    ("README.md", "error: no-header.csv"): "a question",
     ("add-a-family.md", '[project.entry-points."saddlepoint.families"]'): "lines for a package's pyproject.toml",
     ("add-a-family.md", "SADDLEPOINT_IMPORT=my_family.py python -m pytest"): "test_add_a_family.py does it",
     ("architecture.md", "cli"): "the floors",
     ("architecture.md", "runs/gan-mnist-20261124-101500/"): "the files of a run folder",
     ("doctor.md", "doctor: discriminator too weak since 50 kimg"): "a verdict",
     ("performance.md", "threads: 1 (here a step"): "a line that a command says",
+    ("tour.md", "data:     mnist, 50,000 images of 1x28x28"): "what make demo printed",
+    ("tour.md", "generator (EMA)             held-out images  training images"): "what make demo printed",
+    ("tour.md", "what is done"): "what inspect says of a public table",
+    ("tour.md", "error: no-header.csv"): "a question",
 }
 """Blocks that nobody is meant to run, by their page and the beginning of their first line, and what they are."""
 
