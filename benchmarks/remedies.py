@@ -38,6 +38,7 @@ from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.settings import SILENT, Settings
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.family import FamilyConfig, build_family, get_family
+from saddlepoint.family.capabilities import remedies as may_try
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "remedies"
@@ -89,7 +90,7 @@ def run(row: Row, named: bool) -> None:
 
 def trained(problem: Problem, seed: int, remedy: str) -> dict[str, Any]:
     """Train one way; return the figures, what the doctor did, and a hash of the weights."""
-    dataset, remedies = problem.data(), get_family(problem.family).remedies
+    dataset, remedies = problem.data(), may_try(get_family(problem.family))
     chosen = Settings(
         seed=seed, kimg=KIMG[problem.family], remedy=remedy, precision="fp32", checkpoint_seconds=float("inf")
     )  # fmt: skip

@@ -33,6 +33,7 @@ from records import (
 )
 
 from saddlepoint.core.types import from_bytes
+from saddlepoint.family import Guided
 from saddlepoint.run import api
 from saddlepoint.run.samples import pictures
 
@@ -90,7 +91,7 @@ def run(row: Row, named: bool) -> None:
     run.save_report(report)
     held_out = from_bytes(torch.from_numpy(np.array(run.dataset().splits["test"].x[:SHOWN_ROWS])))
     pictures.translation(run, held_out).save(DOCS / "images" / f"2018-{row.name}.png")
-    for picture in ("styles", "references") if run.family.tags.guided else ():
+    for picture in ("styles", "references") if isinstance(run.family, Guided) else ():
         pictures.draw(run, picture, seed=0, out=DOCS / "images" / f"2018-{row.name}-{picture}.png")
     found = facts_of(run, outcome) | {"figures": figures_of(report)}
     keep(path, found, THREADS)

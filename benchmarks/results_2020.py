@@ -35,6 +35,7 @@ from records import (
 from saddlepoint import Explorer
 from saddlepoint.core.types import from_bytes
 from saddlepoint.data import load_dataset
+from saddlepoint.family import StyleSpace
 from saddlepoint.figures import grids
 from saddlepoint.run import api
 from saddlepoint.run.samples import pictures
@@ -142,7 +143,7 @@ def run(row: Row, named: bool) -> None:
     run.save_report(report)
     found = facts_of(run, outcome)
     if row.minutes == MINUTES:
-        for picture in ("grid", "styles", "truncation") if run.family.tags.has_w else ("grid",):
+        for picture in ("grid", "styles", "truncation") if isinstance(run.family, StyleSpace) else ("grid",):
             pictures.draw(run, picture, seed=0, out=DOCS / "images" / f"2020-{row.name}-{picture}.png")
         found["projection"] = projected(run, DOCS / "images" / f"2020-{row.name}-projection.png")
     found |= {

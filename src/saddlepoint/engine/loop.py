@@ -24,7 +24,8 @@ from saddlepoint.engine.settings import SILENT, Observer, Outcome, Reason, Setti
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.training import TrainingState, all_finite
 from saddlepoint.engine.updates import Buffers, Gradient
-from saddlepoint.family import Batch, Constrained, Context, DataStats, Family, Phase, Prepared, Simultaneous, Terms
+from saddlepoint.family import Batch, Constrained, Context, DataStats, Family, Phase, Simultaneous, Terms
+from saddlepoint.family.capabilities import prepare
 
 
 class Trainer:
@@ -100,8 +101,7 @@ class Trainer:
         self.monitor.restore(self.folder.read_log)
         self.threads.restore(self.folder.read_log)
         if not resumed:
-            if isinstance(state.family, Prepared):
-                state.family.prepare(stats().to(self.feed.device))
+            prepare(state.family, stats().to(self.feed.device))
             self.group.copy_(list(state.family.state_dict().values()))
             state.averages.copy()
             self.monitor.begin(state)
@@ -131,8 +131,7 @@ class Trainer:
                 noise = self.stream("noise", seed, share, state.step, update.stream)
                 return Context(noise, self.stream("batch", seed, share, update.draw), state.progress)
 
-            with self.compiled.applied(), self.precision(self.feed.device):
-                terms = self.losses(update.phases, batch, context)
+            terms = self.losses(update.phases, batch, context)
             for gradient in gradients:
                 # Losses of phases that step together share a graph; it must outlive the first of them.
                 self.accumulate(gradient, terms[gradient.phase.name], keep_graph=len(gradients) > 1)
@@ -143,10 +142,11 @@ class Trainer:
     ) -> Mapping[str, Terms | None]:
         """Return the losses of phases that are due: one pass for all where the family plays at once, else one each."""
         family, together = self.state.family, dict[str, Terms | None]()
-        if len(phases) > 1 and isinstance(family, Simultaneous):
-            together |= family.losses(phases, batch, context())
-        alone = [phase for phase in phases if phase.name not in together]
-        return together | {phase.name: family.loss(phase, batch, context()) for phase in alone}
+        with self.compiled.applied(), self.precision(self.feed.device):
+            if len(phases) > 1 and isinstance(family, Simultaneous):
+                together |= family.losses(phases, batch, context())
+            alone = [phase for phase in phases if phase.name not in together]
+            return together | {phase.name: family.loss(phase, batch, context()) for phase in alone}
 
     def accumulate(self, gradient: Gradient, terms: Terms | None, keep_graph: bool) -> None:
         """Add the gradient of a phase's mean loss on one share; nothing if the phase skips its turn."""

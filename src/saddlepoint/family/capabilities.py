@@ -164,14 +164,20 @@ class Sized(abc.ABC):
         """Whether it makes images of this size, with the default options."""
 
 
-class Remediable(abc.ABC):
+class Remediable:
     """Has options that the training doctor may change on an alarm."""
 
-    remedies: ClassVar[tuple[Remedy, ...]]
+    remedies: ClassVar[tuple[Remedy, ...]] = ()
     """What may be tried, in this order; `saddlepoint.family.remedies` has the common ones."""
 
     paper_presets: ClassVar[tuple[str, ...]] = ()
     """Presets that follow a paper; remedies are off there unless asked for, and no option is chosen by the data."""
+
+
+def prepare(family: Family, stats: DataStats) -> None:
+    """Show a family the statistics of its data, if it depends on them; once, before the first step."""
+    if isinstance(family, Prepared):
+        family.prepare(stats)
 
 
 def draw_labels(family: Family, n: int, generator: torch.Generator) -> Tensor | None:
@@ -204,3 +210,15 @@ def guided(family: Any) -> Guided:
 def paper_presets(kind: type[Family]) -> tuple[str, ...]:
     """Return the presets of a family that follow a paper."""
     return kind.paper_presets if issubclass(kind, Remediable) else ()
+
+
+def remedies(kind: type[Family]) -> tuple[Remedy, ...]:
+    """Return what the training doctor may try with a family."""
+    return kind.remedies if issubclass(kind, Remediable) else ()
+
+
+def suited(
+    kind: type[Family], config: FamilyConfig, data: DataSpec, chosen: Collection[str]
+) -> tuple[FamilyConfig, tuple[str, ...]]:
+    """Return the options that suit the data, and a sentence for each that a family changed; see `SuitsData.suited`."""
+    return kind.suited(config, data, chosen) if issubclass(kind, SuitsData) else (config, ())

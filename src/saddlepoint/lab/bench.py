@@ -37,7 +37,7 @@ from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.updates import Gradient
 from saddlepoint.family import Batch, Context, Phase, Terms, build_family, get_family, get_preset
-from saddlepoint.family.capabilities import Prepared
+from saddlepoint.family.capabilities import prepare
 from saddlepoint.lab.baseline import Step, dcgan_networks, mlp_networks, plain_steps, timegan_networks, timegan_steps
 
 ROWS = 2048
@@ -276,8 +276,7 @@ def engine_step(
     feed = Feed(dataset.splits["train"], config.batch_size, 0, shares=settings.shares(config.batch_size, group.size))
     # The folder is never written to: nothing is saved between steps.
     trainer = kind(family, feed, settings, RunFolder(Path("unused")), group=group, precision=precision)
-    if isinstance(family, Prepared):
-        family.prepare(dataset.stats())
+    prepare(family, dataset.stats())
 
     def step() -> Trainer:
         position = locate(trainer.stages, trainer.state.step)

@@ -26,7 +26,7 @@ from saddlepoint.engine.machine.runtime import AUTO
 from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.family import Family, FamilyConfig, build_family, get_family
-from saddlepoint.family.capabilities import Sized, SuitsData
+from saddlepoint.family.capabilities import Sized, suited
 from saddlepoint.family.registry import other_kind
 from saddlepoint.run.weights import check_classes, rebuilt
 
@@ -143,8 +143,8 @@ def resolve(request: Plan, device: torch.device, say: Callable[[str], None] | No
         dataset = load_dataset(request.source, say=say, **preparation)
     _refuse_names(dataset)
     options, reasons = request.options, tuple[str, ...]()
-    if request.chosen is not None and issubclass(kind, SuitsData):
-        options, reasons = kind.suited(request.options, dataset.spec, request.chosen)
+    if request.chosen is not None:
+        options, reasons = suited(kind, request.options, dataset.spec, request.chosen)
     found += as_findings(reasons, "options")
     found.append(Finding("batch", f"minibatches of {options.batch_size} samples", option="--batch-size N"))
     plan = replace(request, preparation=preparation, options=options)
