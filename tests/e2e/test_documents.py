@@ -357,6 +357,17 @@ def test_no_block_is_left_out_silently() -> None:
         assert any(re.search(pattern, text) for text in whole), f"nothing is shortened by {pattern}"
 
 
+def test_every_command_of_the_first_hour_is_carried_out_but_its_installation() -> None:
+    left, read = [], []
+    for block in blocks(ROOT / "docs" / "first-hour.md"):
+        (left if block.is_listed else read).append(block)
+    assert [block.first for block in left] == ["python3 -m venv .venv"]
+    assert "saddle" not in left[0].text
+    named = {command.split()[1] for block in read if not block.language for command in commands(block.text)}
+    assert {"train", "sample", "evaluate", "data", "runs", "export"} <= named
+    assert sum(block.language == "text" for block in read) >= 8
+
+
 PLANTED = {
     "a run that is not there": "saddle sample nowhere",
     "an option that is not there": "saddle data list --sise 3",
