@@ -74,6 +74,9 @@ def test_the_wheel_is_small_and_holds_the_package_alone(wheel: Path) -> None:
     assert names == {path.relative_to(PACKAGE.parent).as_posix() for path in present}
     assert {path.removeprefix("src/") for path in tracked} <= names
     assert {
+        "saddlepoint/evaluation/report/page.css",
+        "saddlepoint/evaluation/report/page.html.jinja",
+        "saddlepoint/export/card.md.jinja",
         "saddlepoint/export/page.html",
         "saddlepoint/py.typed",
         "saddlepoint/metrics/weights/mnist-lenet.safetensors",
