@@ -77,7 +77,8 @@ def test_the_wheel_is_small_and_holds_the_package_alone(wheel: Path) -> None:
         "saddlepoint/evaluation/report/page.css",
         "saddlepoint/evaluation/report/page.html.jinja",
         "saddlepoint/export/card.md.jinja",
-        "saddlepoint/export/page.html",
+        "saddlepoint/export/page.html.jinja",
+        "saddlepoint/export/page.js",
         "saddlepoint/py.typed",
         "saddlepoint/metrics/weights/mnist-lenet.safetensors",
     } <= names

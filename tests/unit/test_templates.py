@@ -65,7 +65,10 @@ def test_no_template_opens_a_way_around(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert path.name.endswith((".html.jinja", ".md.jinja"))
     assert not re.search(r"\|\s*(safe|tojson|xmlattr)\b|autoescape", text)
-    assert not re.search(r"<script|https?://|\son\w+=", text)
+    assert not re.search(r"https?://|\son\w+=", text)
+    assert "<script" not in text or "{{" not in text, "a value beside a script"
+    for name in re.findall(r'\{% include "(.*?)" %\}', text):
+        assert not re.search(r"\{[{%#]", path.with_name(name).read_text(encoding="utf-8")), f"{name} is no template"
     if path.name.endswith(".html.jinja"):
         # Outside of quotes a blank of the value would begin another attribute.
         outside = re.sub(r'"[^"<>]*"', "", re.sub(r"\{%.*?%\}", "", text, flags=re.DOTALL))
