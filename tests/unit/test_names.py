@@ -521,6 +521,14 @@ def test_a_sentence_with_formulas_holds_no_tag_of_a_name(name: str) -> None:
 SHOWN_BY = {
     "shlex": {"core/quoting.py": "the one place that quotes for a shell"},
     "html": {"core/quoting.py": "the one place that escapes for HTML"},
+    "jinja2": {
+        "core/templates.py": "the one place that fills templates, by core/quoting.py",
+        "serve/studio/framework.py": "the page of the framework",
+    },
+    "markupsafe": {
+        "core/templates.py": "what a template of HTML made, for another one",
+        "evaluation/report/page.py": "a diagram as SVG, by matplotlib",
+    },
     "rich.console": {"cli/console.py": "the one console"},
     "rich.markup": {},
 }
