@@ -10,6 +10,7 @@ import typer
 from saddlepoint.cli.options import (
     DeviceOption,
     OutOption,
+    RawOption,
     RunArgument,
     SeedOption,
     ThreadsOption,
@@ -106,7 +107,7 @@ def translate(
         Path | None, typer.Option(help="Picture whose style the translations take, for families that can.")
     ] = None,
     seed: SeedOption = 0,
-    raw: Annotated[bool, typer.Option("--raw", help="Use the last weights, not their moving average.")] = False,
+    raw: RawOption = False,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
 ) -> None:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saddlepoint.cli.options import INTERRUPTED, MovedDataOption, RunsOption, say_aside, tell, tell_json, with_runs
+from saddlepoint.cli.options import (
+    INTERRUPTED,
+    JsonOption,
+    MovedDataOption,
+    RunsOption,
+    say_aside,
+    tell,
+    tell_json,
+    with_runs,
+)
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.quoting import for_shell, for_terminal
 
@@ -36,7 +45,7 @@ def add_runs(app: typer.Typer) -> None:
 def list_runs(
     ctx: typer.Context,
     tag: Annotated[list[str] | None, typer.Option(help="Only runs with this tag; may be given several times.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
     where: RunsOption = None,
 ) -> None:
     """List the runs of a folder, the last changed first: what each is, how it stands, what was measured.
@@ -135,7 +144,7 @@ def compare(
         list[str] | None, typer.Option(help="Compare these protocols only; default: all that both have.")
     ] = None,
     data: MovedDataOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Put evaluated runs side by side; say which differences are larger than chance.
 
