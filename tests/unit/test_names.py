@@ -27,9 +27,9 @@ from PIL import Image
 
 import saddlepoint
 from saddlepoint.cli import tables
-from saddlepoint.cli.console import Plain, strong
+from saddlepoint.cli.console import LiteralConsole, strong
 from saddlepoint.cli.display import Display, Measuring
-from saddlepoint.cli.waiting import Patience
+from saddlepoint.cli.waiting import StatusLine
 from saddlepoint.core.errors import ConfigError, DataError, SaddlepointError, suggest
 from saddlepoint.data import OpenQuestion, Reading
 from saddlepoint.engine.settings import Settings
@@ -297,7 +297,7 @@ def _reports(run: Run) -> list[Report]:
 
 def test_the_console_takes_no_text_for_markup() -> None:
     file = io.StringIO()
-    console = Plain(file=file, force_terminal=True, width=400, color_system="truecolor")
+    console = LiteralConsole(file=file, force_terminal=True, width=400, color_system="truecolor")
     from rich.table import Table
 
     table = Table("\x1b[31mhead", *CLASSES[:2], box=None)
@@ -347,7 +347,7 @@ def _measuring_line(odd: str) -> None:
 
 
 def _patience_line(odd: str) -> None:
-    with Patience(stream=sys.stderr) as patient:
+    with StatusLine(stream=sys.stderr) as patient:
         patient.heard(odd, 0, 2)
         patient._next = 0.0
         patient.heard(odd, 1, 2)

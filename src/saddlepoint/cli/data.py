@@ -18,14 +18,14 @@ def data_list() -> None:
     """List the data sets known by name, and where each would come from now."""
     from rich.table import Table
 
-    from saddlepoint.cli.console import Plain
+    from saddlepoint.cli.console import LiteralConsole
     from saddlepoint.data import list_datasets
 
     table = Table("name", "rows", "shape", "from", "licence", "what", box=None)
     for info in list_datasets():
         rows, shape = f"{sum(info.rows):,}", "x".join(map(str, info.shape))
         table.add_row(info.name, rows, shape, info.origin, info.licence, info.description)
-    Plain(soft_wrap=True).print(table)
+    LiteralConsole(soft_wrap=True).print(table)
 
 
 @data_app.command(

@@ -90,7 +90,7 @@ def rename(
 @runs_app.command("tag", epilog="Examples:  saddle runs tag apples good keep  |  saddle runs tag apples --drop keep")
 def tag(
     run: RunName,
-    words: Annotated[list[str] | None, typer.Argument(metavar="[TAG]...", help="Words to add.")] = None,
+    tags: Annotated[list[str] | None, typer.Argument(metavar="[TAG]...", help="Words to add.")] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Word to take away; may be given several times.")] = None,
     where: RunsOption = None,
 ) -> None:
@@ -98,8 +98,8 @@ def tag(
     from saddlepoint.run import index
 
     root, own = _chosen(run, where)
-    tags = index.tag_run(root, own, add=words or (), drop=drop or ()) if words or drop else index.read_tags(root / own)
-    tell(", ".join(tags) or "no tags")
+    kept = index.tag_run(root, own, add=tags or (), drop=drop or ()) if tags or drop else index.read_tags(root / own)
+    tell(", ".join(kept) or "no tags")
 
 
 @runs_app.command("remove", epilog="Example:  saddle runs remove apples --yes")

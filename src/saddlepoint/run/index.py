@@ -95,7 +95,7 @@ class Entry:
     path: Path = Path()
 
 
-class Shelf:
+class RunIndex:
     """The runs below a folder; reading again costs nothing for those that did not change.
 
     Args:
@@ -209,7 +209,7 @@ def runs(folder: str | Path | None = None) -> list[Entry]:
         >>> runs("no/such/folder")
         []
     """
-    return Shelf(runs_folder(folder)).entries()
+    return RunIndex(runs_folder(folder)).entries()
 
 
 def rename_run(root: str | Path, name: str, new: str) -> Path:
@@ -290,7 +290,7 @@ def _own(root: str | Path, name: str, change: str = "") -> Path:
         name: of a run.
         change: what will be done to it, which a run that is being trained refuses; "": nothing that harms.
     """
-    path = Shelf(root).path(name)
+    path = RunIndex(root).path(name)
     if path is None or not any((path / file).exists() for file in ("config.json", jobs.OUTPUT, "checkpoints")):
         raise CheckpointError(f"there is no run '{name}' in '{root}'; `saddle runs` lists them")
     if change and (jobs.is_starting(path) or jobs.is_training(path)):

@@ -1,0 +1,68 @@
+"""A run's generator as the evaluation sees it: a maker of samples with their labels, latent vectors and inputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saddlepoint.core.types import from_bytes
+from saddlepoint.data import Dataset
+from saddlepoint.evaluation import Latents, Subject
+
+if TYPE_CHECKING:
+    from saddlepoint.run.run import Run
+
+
+def of(run: Run, dataset: Dataset | None) -> Subject:
+    """Return the generator of a run; see `Run.subject`."""
+    label, tags = "generator (EMA)" if run.averaged else "generator", run.family.tags
+    if tags.input == "image":
+        return _translator(run, label, dataset)
+    latents = styles = None
+    if tags.has_w:
+        # Both ends of a path are of one class.
+        styles = Latents(
+            lambda n, draws: run.codes(run.family.sample_inputs(n, draws), run.labels(n)),
+            lambda w: run.synthesise(w[:, None].expand(-1, run.family.w_layers, -1)),
+        )
+    if tags.input == "latent":
+        # Every mapping network here scales z to unit root mean square first, as published.
+        latents = Latents(run.family.sample_inputs, lambda z: run.generate(z, run.labels(len(z)), seed=0), tags.has_w)
+
+    def sample(n: int, seed: int) -> Tensor:
+        """As a file of samples would hold them: series with constants and decimals of their columns."""
+        x = run.sample(n, seed=seed)
+        if run.family.data.modality != "sequence":
+            return x
+        return torch.from_numpy(run.layout.as_written(x.numpy()))
+
+    labels = (lambda n, seed: _labels(run, n, seed)) if run.family.classes else None
+    return Subject(label, sample, labels=labels, latents=latents, styles=styles)
+
+
+def _labels(run: Run, n: int, seed: int) -> np.ndarray:
+    labels = run.labels(n, seed=seed)
+    assert labels is not None
+    return labels.numpy()
+
+
+def _translator(run: Run, label: str, dataset: Dataset | None) -> Subject:
+    """Return a generator that transforms images: its samples are held-out images in domains drawn anew."""
+    return Subject(
+        label,
+        lambda n, seed: run.generate(_images(run, n, seed, dataset), run.labels(n, seed=seed), seed=seed),
+        labels=lambda n, seed: _labels(run, n, seed),
+        translate=lambda x, c, seed: run.generate(x, c, seed=seed),
+        guided=run.guided if run.family.tags.guided else None,
+    )
+
+
+def _images(run: Run, n: int, seed: int, dataset: Dataset | None) -> Tensor:
+    if dataset is None:
+        return run.inputs(n, seed=seed)
+    held_out, rng = dataset.splits["valid"].x, np.random.default_rng(seed)
+    rows = rng.permutation(len(held_out))[:n] if n <= len(held_out) else rng.integers(0, len(held_out), n)
+    return from_bytes(torch.from_numpy(np.asarray(held_out)[rows]))
