@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from saddlepoint.family.registry import import_families
     from saddlepoint.run.api import inspect, list_families
     from saddlepoint.run.callbacks import Callback, StopTraining
+    from saddlepoint.run.compare import compare_runs
     from saddlepoint.run.index import runs
     from saddlepoint.run.launch import Start
-    from saddlepoint.run.measure import compare_runs, evaluate_samples
+    from saddlepoint.run.measure import evaluate_samples
     from saddlepoint.run.plan import Plan
     from saddlepoint.run.request import TrainRequest
     from saddlepoint.run.requests import plan, resume, train
@@ -69,7 +70,7 @@ _HOMES = {
     "TrainRequest": "saddlepoint.run.request",
     "Plan": "saddlepoint.run.plan",
     "evaluate_samples": "saddlepoint.run.measure",
-    "compare_runs": "saddlepoint.run.measure",
+    "compare_runs": "saddlepoint.run.compare",
     "Explorer": "saddlepoint.run.samples.latent",
     "Point": "saddlepoint.run.samples.latent",
     "View": "saddlepoint.run.samples.latent",

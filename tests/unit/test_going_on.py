@@ -19,7 +19,8 @@ from saddlepoint.core.errors import CheckpointError, ConfigError
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.evaluation.duration import Forecast
 from saddlepoint.run import jobs
-from saddlepoint.run.index import Entry, RunIndex, remove_run
+from saddlepoint.run.entries import Entry
+from saddlepoint.run.index import RunIndex, remove_run
 from saddlepoint.run.measure import after_training, is_followed
 from saddlepoint.serve.studio import actions, parts, runs, training
 from saddlepoint.serve.studio.state import Desk, standing

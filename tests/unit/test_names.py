@@ -44,7 +44,7 @@ from saddlepoint.figures import grids, plots, series
 from saddlepoint.run import show
 from saddlepoint.run.progress import Line
 from saddlepoint.run.run import Run
-from saddlepoint.run.samples import pictures
+from saddlepoint.run.samples import memorised, pictures, views
 from saddlepoint.run.samples.latent import Explorer, View, command, read_points
 from saddlepoint.run.samples.translate import translate_folder
 from tests.cli.test_cli import Command, saddle  # noqa: F401
@@ -130,7 +130,7 @@ def test_pictures_of_a_class_stay_in_the_run(run: Run, label: str) -> None:
 def test_a_picture_that_is_projected_names_a_file_of_the_run(run: Run) -> None:
     explorer = Explorer(run)
     content = png(drawn_pictures(1)[0])
-    path, _ = pictures.draw_projection(_quick(explorer), [("$(x)\n" + "y" * 300 + ".png", content)], label=CLASSES[0])
+    path, _ = views.draw_projection(_quick(explorer), [("$(x)\n" + "y" * 300 + ".png", content)], label=CLASSES[0])
     assert path.resolve().parent == run.path.resolve() / "pictures"
     assert len(path.name) < 200
 
@@ -223,7 +223,7 @@ def test_a_run_that_was_not_measured_is_told_the_command(run: Run, tmp_path: Pat
     (odd.path / "report").mkdir(parents=True)
     (odd.path / "report" / "metrics.jsonl").touch()
     with pytest.raises(DataError) as told:
-        pictures.copies(odd)
+        memorised.copies(odd)
     assert read_by_bash(str(told.value).split("; run ")[1]) == ["evaluate", str(odd.path)]
 
 

@@ -17,7 +17,8 @@ import saddlepoint
 from saddlepoint.core.errors import CheckpointError, ConfigError
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.run import jobs
-from saddlepoint.run.index import RunIndex, last_line, remove_run, rename_run, snapshot_steps, tag_run
+from saddlepoint.run.entries import last_line, snapshot_steps
+from saddlepoint.run.index import RunIndex, remove_run, rename_run, tag_run
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 WORDS = ["gan", "--data", "digits", "--generator-widths", "16", "--discriminator-widths", "8", "--threads", "1"]

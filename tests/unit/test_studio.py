@@ -34,7 +34,8 @@ from saddlepoint.family import families
 from saddlepoint.figures import grids
 from saddlepoint.lab import Curve, Panel
 from saddlepoint.run import api, jobs
-from saddlepoint.run.index import Entry, Figure, RunIndex, snapshot_steps
+from saddlepoint.run.entries import Entry, Figure, snapshot_steps
+from saddlepoint.run.index import RunIndex
 from saddlepoint.serve.address import listen
 from saddlepoint.serve.studio import charts, compare, figures, open_studio, parts, training
 from saddlepoint.serve.studio import runs as table
@@ -176,7 +177,7 @@ def test_without_its_packages_the_studio_says_how_to_get_them(monkeypatch: pytes
 def test_panels_follow_the_tags_of_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
     from saddlepoint.families.gan import GAN
     from saddlepoint.family import contract, registry
-    from saddlepoint.run.index import Entry
+    from saddlepoint.run.entries import Entry
     from saddlepoint.serve.studio.run import panels
 
     class Translator(GAN):

@@ -95,10 +95,10 @@ def tag(
     where: RunsOption = None,
 ) -> None:
     """Add words to a run, or take some away; without any, say which it has."""
-    from saddlepoint.run import index
+    from saddlepoint.run import entries, index
 
     root, own = _chosen(run, where)
-    kept = index.tag_run(root, own, add=tags or (), drop=drop or ()) if tags or drop else index.read_tags(root / own)
+    kept = index.tag_run(root, own, add=tags or (), drop=drop or ()) if tags or drop else entries.read_tags(root / own)
     tell(", ".join(kept) or "no tags")
 
 
@@ -152,7 +152,7 @@ def compare(
     is known before is shown first; Ctrl-C leaves it at that.
     """
     from saddlepoint.cli import tables
-    from saddlepoint.run.measure import compare_runs
+    from saddlepoint.run.compare import compare_runs
 
     def known(so_far: Comparison) -> None:
         if not as_json:

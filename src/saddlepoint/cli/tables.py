@@ -18,7 +18,7 @@ from saddlepoint.data import Inspection
 from saddlepoint.data.plan import Finding, ReadingPlan
 from saddlepoint.evaluation import ARROWS, Comparison, Metric, Report, Row, shown
 from saddlepoint.evaluation.rows import kind_of
-from saddlepoint.run.index import Entry, Figure
+from saddlepoint.run.entries import Entry, Figure
 
 if TYPE_CHECKING:
     from saddlepoint.family import Family

@@ -15,7 +15,6 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.quoting import for_terminal
 from saddlepoint.core.types import Samples
 from saddlepoint.data import Dataset, absolute_source
-from saddlepoint.data.labels.files import class_index
 from saddlepoint.data.series.layout import Layout, layout_from_json, plain_layout
 from saddlepoint.engine.doctor.verdict import Diagnosis, diagnose
 from saddlepoint.engine.machine import runtime
@@ -108,12 +107,9 @@ class Run:
         Raises:
             ConfigError: if the generator is unconditional and a label is asked for, or has no such class.
         """
-        names = self.family.data.classes[: self.family.classes]
-        if label is not None and names and self.family.data.labelling:
+        if label is not None and self.family.classes and self.family.data.labelling:
             return self.target(str(label)).repeat(n, 1)
-        if label is not None:
-            return torch.full((n,), class_index(label, names))
-        return sampling.labels(self.family, n, seed) if names else None
+        return sampling.labels(self.family, n, seed, label)
 
     @torch.no_grad()
     def sample(
@@ -175,9 +171,7 @@ class Run:
             raise ConfigError(f"'{self.path.name}' is a conditional generator: give the labels of its samples too")
         if truncation is not None:
             check_truncation(self.family, truncation)
-            w = self.codes(inputs, labels)
-            near = torch.lerp(self.family.w_average.cpu().expand_as(w), w, truncation)
-            return self.synthesise(near[:, None].expand(-1, self.family.w_layers, -1), seed)
+            return self.synthesise(sampling.truncated(self.family, self.codes(inputs, labels), truncation), seed)
         return sampling.generate(self.family, inputs, labels, seed)
 
     @torch.no_grad()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.core.types import Samples
+from saddlepoint.data.labels.files import class_index
 from saddlepoint.engine.machine import runtime
 from saddlepoint.family import Family
 
@@ -23,10 +24,21 @@ def inputs(family: Family, n: int, seed: int) -> Tensor:
     return torch.cat(drawn)[:n]
 
 
-def labels(family: Family, n: int, seed: int) -> Tensor:
-    """Return labels in the shares of the training data; see `Run.labels`."""
+def labels(family: Family, n: int, seed: int, label: int | str | None) -> Tensor | None:
+    """Return one class for all, or labels in the shares of the training data; see `Run.labels`."""
+    names = family.data.classes[: family.classes]
+    if label is not None:
+        return torch.full((n,), class_index(label, names))
+    if not names:
+        return None
     drawn = [family.sample_labels(_CHUNK, runtime.stream("cpu", "sample-labels", seed, chunk)) for chunk in _chunks(n)]
     return torch.cat([chunk for chunk in drawn if chunk is not None])[:n]
+
+
+def truncated(family: Family, w: Tensor, truncation: float) -> Tensor:
+    """Return styles (n, layers, w) that go so much of the way from the mean of w to each point of w (n, w)."""
+    near = torch.lerp(family.w_average.cpu().expand_as(w), w, truncation)
+    return near[:, None].expand(-1, family.w_layers, -1)
 
 
 def device_of(family: Family) -> torch.device:

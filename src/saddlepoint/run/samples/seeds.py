@@ -17,6 +17,7 @@ from saddlepoint.data.series.samples import FORMATS
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.figures import grids
 from saddlepoint.run.run import Run, check_truncation
+from saddlepoint.run.sample_files import depth_of
 from saddlepoint.run.samples import pictures
 
 MOST = 100_000
@@ -95,7 +96,7 @@ def draw_seeds(
         raise ConfigError(f"format is {kind}, which writes a folder of files, but '{out}' is a file; name a folder")
     if out is not None and out.suffix == ".npz":
         samples, labels = run.sample_seeds(found, label=label, truncation=truncation), _labels(run, found, label)
-        deep = pictures.depth_of(run) > 8
+        deep = depth_of(run) > 8
         return grids.save_arrays(out, samples, labels, whole=deep, seeds=np.array(found, np.int64))
     pictures.check_ending(out)
     return pictures.save(sheet(run, found, label, truncation), out or _place(run, seeds, ".png"))
@@ -122,7 +123,7 @@ def sheet(run: Run, seeds: list[int], label: int | str | None = None, truncation
 
 def _files(run: Run, seeds: list[int], folder: Path, kind: str, label: Any, truncation: float | None) -> Path:
     samples = run.sample_seeds(seeds, label=label, truncation=truncation)
-    pixels = to_words(samples).numpy() if pictures.depth_of(run) > 8 else grids.to_uint8(samples)
+    pixels = to_words(samples).numpy() if depth_of(run) > 8 else grids.to_uint8(samples)
     labels = _labels(run, seeds, label)
     kept = None if labels is None else labels.numpy()
     return write_images(folder, pixels, kind, kept, run.family.data.classes, _stems(seeds))
