@@ -21,7 +21,7 @@ from saddlepoint.engine.machine.threads import ChosenThreads, Look, look, measur
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.evaluation.effort import small_part
 from saddlepoint.run import api
-from saddlepoint.run.report import training_of
+from saddlepoint.run.subject import training_of
 from tests.unit.data_helpers import pictures, write_folder
 
 SMALL = {"batch_size": 8, "width": 8}

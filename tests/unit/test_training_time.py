@@ -15,8 +15,8 @@ from saddlepoint.evaluation import Metric
 from saddlepoint.evaluation.report.pictures import reach
 from saddlepoint.export.card import _training
 from saddlepoint.run.index import RunIndex
-from saddlepoint.run.report import training_of
 from saddlepoint.run.show import facts
+from saddlepoint.run.subject import training_of
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 

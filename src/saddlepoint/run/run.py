@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from PIL import Image
-from torch import Tensor
 
 import saddlepoint.families  # noqa: F401 - registers the families
-from saddlepoint.core.errors import ConfigError
-from saddlepoint.core.quoting import for_terminal
+from saddlepoint.core.errors import CheckpointError, ConfigError, DataError
+from saddlepoint.core.quoting import for_python, for_terminal
 from saddlepoint.core.types import Samples
-from saddlepoint.data import Dataset, absolute_source
+from saddlepoint.data import Dataset, absolute_source, load_dataset
+from saddlepoint.data.cache import cache_dir
+from saddlepoint.data.options import preparation_of
 from saddlepoint.data.series.layout import Layout, layout_from_json, plain_layout
 from saddlepoint.engine.doctor.verdict import Diagnosis, diagnose
 from saddlepoint.engine.machine import runtime
+from saddlepoint.engine.plan import unfinished
 from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.engine.storage.origin import counted, refuse_gone
 from saddlepoint.engine.storage.standing import standing_of
 from saddlepoint.family import Family
-from saddlepoint.family.translation import target_of
-from saddlepoint.run import sample_files, sampling, show, training_data, weights
+from saddlepoint.run import sample_files, show, weights
+from saddlepoint.run.generator import Generator
 
 if TYPE_CHECKING:
     from saddlepoint.evaluation import Report, Subject
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 # Evaluation is imported where it is asked for: training and sampling do not wait for it.
 
 
-class Run:
+class Run(Generator):
     """A trained run: its configuration, its log, and its generator.
 
     Attributes:
@@ -42,8 +46,8 @@ class Run:
     """
 
     def __init__(self, path: Path, config: Mapping[str, Any], family: Family, step: int, averaged: bool) -> None:
-        self.path, self.config, self.family, self.step, self.averaged = path, config, family, step, averaged
-        self.device = next(family.parameters()).device
+        super().__init__(family, path.name)
+        self.path, self.config, self.step, self.averaged = path, config, step, averaged
 
     def __repr__(self) -> str:
         config = self.config
@@ -88,120 +92,6 @@ class Run:
     def diagnosis(self) -> Diagnosis:
         """The training doctor's verdict on the log."""
         return diagnose(self.log)
-
-    def inputs(self, n: int, *, seed: int = 0) -> Tensor:
-        """Return the generator's inputs for ``n`` samples; the i-th depends on (seed, i) only.
-
-        They are latent vectors, or training images where the generator transforms images.
-        """
-        return sampling.inputs(self.family, n, seed)
-
-    def labels(self, n: int, *, seed: int = 0, label: int | str | None = None) -> Tensor | None:
-        """Return the labels of ``n`` samples, int64, (n,) or as `target` gives them; None if unconditional.
-
-        Args:
-            n: how many.
-            seed: the i-th label depends on (seed, i) only, and comes from the shares of the training data.
-            label: index or name of one class for all of them; words as in `target` where samples carry several labels.
-
-        Raises:
-            ConfigError: if the generator is unconditional and a label is asked for, or has no such class.
-        """
-        if label is not None and self.family.classes and self.family.data.labelling:
-            return self.target(str(label)).repeat(n, 1)
-        return sampling.labels(self.family, n, seed, label)
-
-    @torch.no_grad()
-    def sample(
-        self, n: int, *, seed: int = 0, label: int | str | None = None, truncation: float | None = None
-    ) -> Samples:
-        """Return ``n`` samples on the CPU: (n, *sample), images in [-1, 1].
-
-        Args:
-            n: how many.
-            seed: the i-th sample depends on (seed, i) and the label only.
-            label: index or name of a class, for a conditional generator; None: in the shares of the training data.
-            truncation: of families with w: share of the way from the mean of w to each sample's own w, such as 0.7;
-                they then differ in w alone, not in their noise. None: as the generator samples.
-
-        Raises:
-            ConfigError: if ``n`` is below 1, there is no such class, or a truncation is asked of a family without w.
-        """
-        if n < 1:
-            raise ConfigError(f"the number of samples is {n}, but it must be at least 1")
-        labels = self.labels(n, seed=seed, label=label)
-        return self.generate(self.inputs(n, seed=seed), labels, seed=seed, truncation=truncation)
-
-    def sample_seeds(
-        self, seeds: Sequence[int], *, label: int | str | None = None, truncation: float | None = None
-    ) -> Samples:
-        """Return one sample for each seed, on the CPU: (seeds, *sample), the first that `sample` draws with that seed.
-
-        Each is computed alone, so it is the same bit for bit whatever other seeds are asked for.
-
-        Args:
-            seeds: 0 or more each.
-            label: as in `sample`; without one a conditional generator takes the label of the seed.
-            truncation: as in `sample`.
-
-        Raises:
-            ConfigError: if there are no seeds, and as `sample`.
-        """
-        if not seeds:
-            raise ConfigError("no seed is given; name at least one")
-        return torch.cat([self.sample(1, seed=seed, label=label, truncation=truncation) for seed in seeds])
-
-    @torch.no_grad()
-    def generate(
-        self, inputs: Tensor, labels: Tensor | None = None, *, seed: int = 0, truncation: float | None = None
-    ) -> Samples:
-        """Return the samples of given inputs, computed in pieces, on the CPU.
-
-        Args:
-            inputs: (n, latent), as `inputs` draws them; or images (n, *sample) in [-1, 1].
-            labels: (n,) class indices, for a conditional generator; or (n, classes), as `target` gives them.
-            seed: of further randomness.
-            truncation: as in `sample`.
-
-        Raises:
-            ConfigError: if the generator is conditional and there are no labels, or a truncation is asked of a family
-                without w.
-        """
-        if labels is None and self.family.classes:
-            raise ConfigError(f"'{self.path.name}' is a conditional generator: give the labels of its samples too")
-        if truncation is not None:
-            check_truncation(self.family, truncation)
-            return self.synthesise(sampling.truncated(self.family, self.codes(inputs, labels), truncation), seed)
-        return sampling.generate(self.family, inputs, labels, seed)
-
-    @torch.no_grad()
-    def codes(self, inputs: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the points of w of inputs, (n, w), on the CPU; for families with w."""
-        return self.family.mapping(inputs.to(self.device), None if labels is None else labels.to(self.device)).cpu()
-
-    @torch.no_grad()
-    def synthesise(self, styles: Tensor, seed: int = 0) -> Samples:
-        """Return the samples of styles (n, layers, w), all with the noise of the seed, on the CPU; families with w."""
-        return sampling.synthesise(self.family, styles, seed)
-
-    def target(self, names: str) -> Tensor:
-        """Return the domain that names of classes describe, as labels of one sample.
-
-        Args:
-            names: a class; where samples carry several labels, classes of different groups separated by commas, and
-                ``not-NAME`` for an attribute that shall not hold. Groups that are not named stay as they are.
-
-        Returns:
-            (1,) a class index, or (1, classes): 1 where a class shall hold, 0 where not, -1 in what stays.
-
-        Raises:
-            ConfigError: if there is no such class, or two of them exclude each other.
-        """
-        return target_of(names, self.family.data)
-
-    def guided(self, inputs: Tensor, references: Tensor, labels: Tensor) -> Samples:
-        """Translate images into the style of reference images, in pieces, on the CPU; see `Family.guided`."""
-        return sampling.guided(self.family, inputs, references, labels)
 
     def read_pictures(self, files: Sequence[tuple[str, bytes]], most_pixels: int | None = None) -> Samples:
         """Return image files as the generator's images: (n, *sample) in [-1, 1], cropped or padded as in training.
@@ -267,7 +157,29 @@ class Run:
         Raises:
             DataError: if it cannot be found, or has changed.
         """
-        return training_data.load(self, say)
+        data = self.config["data"]
+        refuse_gone(
+            data["source"], self.path, f"--data NEW, or saddlepoint.load({for_python(str(self.path))}, data=NEW)"
+        )
+        dataset = load_dataset(data["source"], say=say, **preparation_of(data))
+        if dataset.fingerprint != data["fingerprint"]:
+            now = sum(len(split) for split in dataset.splits.values())
+            raise DataError(
+                f"'{data['source']}' has changed since the run was trained on it: "
+                f"{counted(data, {'total': now, 'rows': dataset.spec.rows})} (fingerprint "
+                f"{dataset.fingerprint[:12]} now, {data['fingerprint'][:12]} then); restore it, or train again"
+            )
+        self._keep_place()
+        return dataset
+
+    def _keep_place(self) -> None:
+        """Note in ``config.json`` where the data is now, once it was found to be the same; an export stays as it is."""
+        folder = RunFolder(self.path)
+        with contextlib.suppress(CheckpointError, KeyError, TypeError):
+            kept = folder.read_config()
+            now, then = self.config["data"], kept["data"]
+            if now["source"] != then["source"] and "export" not in kept and now["fingerprint"] == then["fingerprint"]:
+                folder.write_config({**kept, "data": {**then, "source": now["source"]}})
 
     def subject(self, dataset: Dataset | None = None) -> Subject:
         """Return the generator as the evaluation sees it.
@@ -276,9 +188,9 @@ class Run:
             dataset: the run's data: a generator that transforms images gets its held-out images. None: those images of
                 the training data that the run keeps.
         """
-        from saddlepoint.run import subject
+        from saddlepoint.run.subject import subject_of
 
-        return subject.of(self, dataset)
+        return subject_of(self, dataset)
 
     def evaluate(
         self,
@@ -306,11 +218,26 @@ class Run:
             ConfigError: on an unknown protocol or extractor, or one that does not fit the data.
             DataError: if the data has changed, or samples are not finite.
         """
-        from saddlepoint.run import report
+        from saddlepoint.evaluation import evaluate
 
-        return report.measure(
-            self, protocols, seed=seed, features=features, say=say, detail=detail, partial=partial, threads=threads
-        )
+        shown = contextlib.nullcontext() if weights.is_export(self.path) else RunFolder(self.path).measured()
+        with shown as note:
+
+            def tell(line: str) -> None:
+                if note is not None:
+                    note(line)
+                if say is not None:
+                    say(line)
+
+            dataset = self.dataset(say)
+            report = evaluate(
+                self.subject(dataset), dataset, protocols, seed=seed, features=features,
+                cache_dir=cache_dir() / "controls", progress=tell, detail=detail or say, partial=partial,
+                threads=threads,
+            )  # fmt: skip
+        early = unfinished(self.family.stages(), self.step)
+        first = (f"{early[:1].upper()}{early[1:]}.",) if early else ()
+        return dataclasses.replace(report, limits=(*first, *report.limits))
 
     def check_report_place(self) -> None:
         """Refuse a run whose report would be written elsewhere, before the long work of measuring.
@@ -327,9 +254,11 @@ class Run:
             report: of this run.
             folder: where; None: ``report/`` in the run folder.
         """
-        from saddlepoint.run import report as writing
+        from saddlepoint.evaluation.report.page import save_report
+        from saddlepoint.run.subject import training_of
 
-        return writing.save(self, report, folder)
+        place = RunFolder(self.path).own("report") if folder is None else folder
+        return save_report(place, report, training_of(self))
 
     @property
     def seconds(self) -> float | None:
@@ -338,12 +267,6 @@ class Run:
         The log, which is written at reports only, ends earlier. None of an export, which has no checkpoints.
         """
         return standing_of(RunFolder(self.path)).seconds or None
-
-
-def check_truncation(family: Family, truncation: float | None) -> None:
-    """Raise a `ConfigError` if a truncation is asked of a family without w."""
-    if truncation is not None and not family.tags.has_w:
-        raise ConfigError(f"family '{family.name}' has no w to truncate; leave the truncation out")
 
 
 def load(path: str | Path, *, device: str = "cpu", averaged: bool = True, data: str | Path | None = None) -> Run:

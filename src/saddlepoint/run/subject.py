@@ -1,4 +1,4 @@
-"""A run's generator as the evaluation sees it: a maker of samples with their labels, latent vectors and inputs."""
+"""A run as its evaluation sees it: a generator that makes samples, and a training of which the report tells."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ import torch
 from torch import Tensor
 
 from saddlepoint.core.types import from_bytes
-from saddlepoint.data import Dataset
+from saddlepoint.data import Dataset, short_name
+from saddlepoint.engine.machine.threads import told_threads
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.evaluation import Latents, Subject
+from saddlepoint.evaluation.report.facts import changed_options, chosen_options
+from saddlepoint.evaluation.report.page import Training
 
 if TYPE_CHECKING:
     from saddlepoint.run.run import Run
 
 
-def of(run: Run, dataset: Dataset | None) -> Subject:
+def subject_of(run: Run, dataset: Dataset | None) -> Subject:
     """Return the generator of a run; see `Run.subject`."""
     label, tags = "generator (EMA)" if run.averaged else "generator", run.family.tags
     if tags.input == "image":
@@ -66,3 +70,27 @@ def _images(run: Run, n: int, seed: int, dataset: Dataset | None) -> Tensor:
     held_out, rng = dataset.splits["valid"].x, np.random.default_rng(seed)
     rows = rng.permutation(len(held_out))[:n] if n <= len(held_out) else rng.integers(0, len(held_out), n)
     return from_bytes(torch.from_numpy(np.asarray(held_out)[rows]))
+
+
+def training_of(run: Run) -> Training:
+    """Return what a report says of the training of a run."""
+    config, diagnosis = run.config, run.diagnosis
+    machine, seconds = config.get("machine", {}), run.seconds
+    facts = {
+        "run": run.path.name,
+        "family": f"{config['family']}, preset {config['preset']}, seed of training {config['settings']['seed']}",
+        "trained": f"{run.step * run.family.config.batch_size:,} samples seen, step {run.step:,}"
+        + ("" if seconds is None else f", {seconds:,.0f} s of training"),
+        "machine": ", ".join(str(machine[key]) for key in ("processor", "torch") if key in machine)
+        + f", {told_threads(run.log, config.get('threads'))}, {config['device']}",
+        "saddlepoint": str(config.get("saddlepoint", "?")),
+    }
+    about = {
+        "run": f"{run.path.resolve().name}, {facts['trained']}",
+        "family": f"{run.family.summary}; preset {config['preset']}",
+        "options that differ from the preset": ", ".join(changed_options(config)) or "none",
+        "chosen automatically": "; ".join(chosen_options(config)),
+    }
+    title = f"{config['family']} on {short_name(str(config['data']['name']))}"
+    snapshots = RunFolder(run.path).samples
+    return Training(run.log, diagnosis.verdict, diagnosis.evidence, facts, title, about, snapshots)

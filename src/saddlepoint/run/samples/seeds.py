@@ -16,7 +16,8 @@ from saddlepoint.data.images.write import KINDS, write_images
 from saddlepoint.data.series.samples import FORMATS
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.figures import grids
-from saddlepoint.run.run import Run, check_truncation
+from saddlepoint.run.generator import check_truncation
+from saddlepoint.run.run import Run
 from saddlepoint.run.sample_files import depth_of
 from saddlepoint.run.samples import pictures
 
