@@ -16,9 +16,8 @@ from saddlepoint.cli.options import (
     with_fields,
     with_runs,
 )
-from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.plan import gaps_of
-from saddlepoint.run.request import Picture, SampleRequest
+from saddlepoint.run.request import SampleRequest
 
 _MANY = 1000
 """Samples from which the number of threads is measured."""
@@ -57,20 +56,15 @@ def sample(
     """
     from saddlepoint.data.series.positions import in_words
     from saddlepoint.run import api
-    from saddlepoint.run.samples import pictures
-    from saddlepoint.run.samples.seeds import draw_seeds
+    from saddlepoint.run.samples import pictures, seeds
 
     loaded = api.load(run, device=device, averaged=not raw, data=data)
-    n = request.n or pictures.WINDOWS
+    carry_out = pictures.carry_out if request.seeds is None else seeds.carry_out
     with fastest_threads(loaded, threads, worth=request.seeds is not None or (request.n or 1) >= _MANY):
-        if request.seeds is not None:
-            if request.picture != Picture.grid or request.seed:
-                raise ConfigError("--seeds names the samples itself; leave out --picture and --seed")
-            tell(draw_seeds(loaded, request.seeds, **request.place()))
-            return
-        drawn = pictures.draw(loaded, request.picture, seed=request.seed, **request.place())
+        drawn = carry_out(loaded, request)
     tell(drawn)
     if drawn.suffix.lower() in (".csv", ".parquet"):
+        n = request.n or pictures.WINDOWS
         said = in_words(loaded.layout, n, loaded.family.data.shape[0], request.start)
         for line in filter(None, (said, *gaps_of(loaded.config["data"]))):
             say_aside(line)

@@ -113,11 +113,28 @@ class Picture(StrEnum):
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """Which samples of a run are drawn, and where to; see `saddlepoint.run.samples.pictures.draw`."""
+    """Which samples of a run are drawn, and where to.
+
+    Attributes:
+        n: samples; columns of a filmstrip, rows of an interpolation or of a truncation, rows and columns of styles and
+            references; of seeds of series windows of each; None: as many as look well.
+        picture: what is drawn of them.
+        label: index or name of one class, for a conditional generator; None: a column or a row for each class.
+        seed: of the samples; 0 or more.
+        seeds: one sample for each of these instead, as ``0-63,100``; see `Run.sample_seeds`.
+        out: a file ending in .png, .jpg, .webp or .npz, of series also .csv or .parquet; of images a folder for a file
+            each (``seed0000.png`` of seeds); None: in the run folder.
+        kind: csv, parquet or npz: write the samples of series in the units of their data; png, jpg or webp: write
+            images as a file each; None: by ``out``.
+        truncation: of a grid or files; see `Run.sample`.
+        start: of a file of series: time of the first step; see `Run.write`.
+    """
 
     n: int | None = option(None, "Samples; columns of a filmstrip, rows of an interpolation.", flags=("-n",), min=1)
     picture: Picture = option(Picture.grid, "What to draw.")
-    label: str | None = option(None, "Name or index of a class, for a conditional generator; default: every class.")
+    label: int | str | None = option(
+        None, "Name or index of a class, for a conditional generator; default: every class."
+    )
     seed: int = option(0, "Seed of everything random.", min=0)
     seeds: str | None = option(None, "One sample for each of these seeds, such as 0-63,100, the same in any company.")
     out: Path | None = option(None, "Where to write.", flags=("--out", "-o"))
@@ -128,9 +145,9 @@ class SampleRequest:
     truncation: float | None = option(None, "Of families with w: pull samples towards the mean, as 0.7; 1: not at all.")
     start: str | None = option(None, "Of series: time of the first step, as 2016-07-01. Default: after the data.")
 
-    def place(self) -> dict[str, Any]:
-        """Return what all ways of drawing take alike, as keyword arguments."""
-        return {name: getattr(self, name) for name in ("n", "label", "out", "kind", "truncation", "start")}
+    def sampling(self) -> dict[str, Any]:
+        """Return what `Run.sample` takes of it."""
+        return {"seed": self.seed, "label": self.label, "truncation": self.truncation}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.figures import grids, plots
 from saddlepoint.run import show
 from saddlepoint.run.generator import check_truncation
+from saddlepoint.run.request import Picture, SampleRequest
 from saddlepoint.run.run import Run
 from saddlepoint.run.sample_files import depth_of
 from saddlepoint.run.samples import sheets
@@ -33,61 +34,50 @@ WINDOWS = 1000
 _FILES = 100
 
 
-def draw(
-    run: Run,
-    picture: str,
-    n: int | None = None,
-    *,
-    seed: int = 0,
-    label: int | str | None = None,
-    out: Path | None = None,
-    kind: str | None = None,
-    truncation: float | None = None,
-    start: str | None = None,
-) -> Path:
+def draw(run: Run, picture: str = "grid", n: int | None = None, **asked: Any) -> Path:
     """Draw one picture of a run, or write what it shows as arrays or as files, and return where it is.
-
-    Arrays of a grid are what `Run.sample` returns: where no label is asked for, labels in the shares of the data.
 
     Args:
         run: the run.
-        picture: grid, filmstrip, neighbours, interpolation, styles, truncation or references.
-        n: samples; columns of a filmstrip, rows of an interpolation or of a truncation, rows and columns of styles and
-            references; None: as many as look well.
-        seed: of the samples.
-        label: index or name of one class, for a conditional generator; None: a column or a row for each class.
-        out: a file ending in .png, .jpg, .webp or .npz, of series also .csv or .parquet; of images a folder for a file
-            each; None: in the run folder.
-        kind: csv, parquet or npz: write the samples of series in the units of their data; png, jpg or webp: write
-            images as a file each; None: by ``out``.
-        truncation: of a grid or files; see `Run.sample`.
-        start: of a file of series: time of the first step; see `Run.write`.
+        picture: one of `Picture`.
+        n: samples; see `SampleRequest`.
+        asked: further fields of a `SampleRequest`.
+
+    Raises:
+        ConfigError, DataError: as `carry_out`.
+    """
+    return carry_out(run, SampleRequest(picture=Picture(picture), n=n, **asked))
+
+
+def carry_out(run: Run, request: SampleRequest) -> Path:
+    """Draw what is asked for, and return where it is.
+
+    Arrays of a grid are what `Run.sample` returns: where no label is asked for, labels in the shares of the data.
 
     Raises:
         ConfigError: on another ending, a folder that is not empty, a class that does not exist, or styles, references
             or a truncation that the generator does not take.
         DataError: if samples are not finite, or the run has no snapshots.
     """
-    check_truncation(run.family, truncation)
-    if truncation is not None and picture != "grid":
+    picture, kind, out, series = request.picture, request.kind, request.out, run.family.data.modality == "sequence"
+    check_truncation(run.family, request.truncation)
+    if request.truncation is not None and picture != "grid":
         raise ConfigError(f"picture is '{picture}', but a truncation is for samples; leave one of them out")
     if run.family.data.modality == "image" and (kind in KINDS or _is_folder(out)):
-        return _files(run, picture, kind or "png", n, out, seed=seed, label=label, truncation=truncation)
+        return _files(run, request, kind or "png")
     table = kind or ("" if out is None else out.suffix.lower().removeprefix("."))
-    if kind is not None or table in ("csv", "parquet") or (table == "npz" and run.family.data.modality == "sequence"):
-        return _table(run, picture, table, n, out, seed=seed, label=label, start=start)
-    if start is not None:
+    if kind is not None or table in ("csv", "parquet") or (table == "npz" and series):
+        return _table(run, request, table)
+    if request.start is not None:
         raise ConfigError("a start is for files of series: give --format csv, or leave --start out")
     if out is not None and out.suffix == ".npz":
-        n = _count(run, picture, n, label)
-        labels = run.labels(n, seed=seed, label=label) if picture == "grid" else None
+        n = _count(run, picture, request.n, request.label)
+        labels = run.labels(n, seed=request.seed, label=request.label) if picture == "grid" else None
         one = labels if labels is not None and labels.ndim == 1 else None
-        shown = run.sample(n, seed=seed, label=label, truncation=truncation) if truncation is not None else None
-        kept = _arrays(run, picture, n, seed, label) if shown is None else shown
-        return grids.save_arrays(out, kept, one, whole=depth_of(run) > 8)
+        return grids.save_arrays(out, _arrays(run, request, n), one, whole=depth_of(run) > 8)
     check_ending(out)
-    path = out or folder_of(run) / f"{picture}{_which(label)}-seed{seed}.png"
-    return save(made(run, picture, n, seed=seed, label=label, truncation=truncation), path)
+    path = out or folder_of(run) / f"{picture}{_which(request.label)}-seed{request.seed}.png"
+    return save(made(run, picture, request.n, **request.sampling()), path)
 
 
 def check_ending(out: Path | None) -> None:
@@ -152,27 +142,29 @@ def _is_folder(out: Path | None) -> bool:
     return out is not None and (not out.suffix or out.is_dir())
 
 
-def _files(run: Run, picture: str, kind: str, n: int | None, out: Path | None, **sampling: Any) -> Path:
+def _files(run: Run, request: SampleRequest, kind: str) -> Path:
     """Write samples as a file each."""
-    if picture != "grid":
-        raise ConfigError(f"picture is '{picture}', but a folder holds samples only; leave --picture out")
+    out, name = request.out, f"samples{_which(request.label)}-seed{request.seed}"
+    if request.picture != "grid":
+        raise ConfigError(f"picture is '{request.picture}', but a folder holds samples only; leave --picture out")
     if out is not None and not _is_folder(out):
         raise ConfigError(f"format is {kind}, which writes a folder of files, but '{out}' is a file; name a folder")
-    name = f"samples{_which(sampling['label'])}-seed{sampling['seed']}"
     path = out or RunFolder(run.path).own("pictures", name)
-    return run.write(path, n or _FILES, kind=kind, **sampling)
+    return run.write(path, request.n or _FILES, kind=kind, **request.sampling())
 
 
-def _table(run: Run, picture: str, kind: str, n: int | None, out: Path | None, **sampling: Any) -> Path:
+def _table(run: Run, request: SampleRequest, kind: str) -> Path:
     """Write samples of series as a file."""
-    if picture != "grid":
-        raise ConfigError(f"picture is '{picture}', but a file of series holds samples only; leave --picture out")
+    if request.picture != "grid":
+        raise ConfigError(
+            f"picture is '{request.picture}', but a file of series holds samples only; leave --picture out"
+        )
     if kind not in FORMATS:
         raise ConfigError(f"format is '{kind}'; {suggest(kind, FORMATS)}")
-    path = out or RunFolder(run.path).own("samples") / f"samples-seed{sampling['seed']}.{kind}"
+    path = request.out or RunFolder(run.path).own("samples") / f"samples-seed{request.seed}.{kind}"
     if path.suffix.lower() != f".{kind}":
         raise ConfigError(f"format is {kind}, but '{path}' ends in '{path.suffix}'; leave one of them out")
-    return run.write(path, n or WINDOWS, **sampling)
+    return run.write(path, request.n or WINDOWS, seed=request.seed, label=request.label, start=request.start)
 
 
 def _paths(run: Run, n: int, seed: int, label: int | str | None) -> Image.Image:
@@ -228,13 +220,14 @@ def _count(run: Run, picture: str, n: int | None, label: int | str | None) -> in
     return n or (_usual_grid(run, label) if picture == "grid" else _USUAL[picture])
 
 
-def _arrays(run: Run, picture: str, n: int, seed: int, label: int | str | None) -> Tensor | np.ndarray:
+def _arrays(run: Run, request: SampleRequest, n: int) -> Tensor | np.ndarray:
     """Return what a picture shows as an array: samples, snapshots, neighbours or the interpolated images."""
+    picture = request.picture
     if picture == "filmstrip":
         return np.concatenate([grids.read_snapshot(path)[:n] for path in snapshots_in(run.path / "samples").values()])
     if picture in sheets.SHEETS:
-        return sheets.sheet(run, picture, n, seed, label).samples
-    samples = run.sample(n, seed=seed, label=label)
+        return sheets.sheet(run, picture, n, request.seed, request.label).samples
+    samples = run.sample(n, **request.sampling())
     if picture == "grid":
         return samples
     train = in_bytes(run)
