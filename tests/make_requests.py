@@ -1,7 +1,8 @@
-"""Write ``src/saddlepoint/run/requests.pyi``: the keyword arguments of `train` and `resume` with their types.
+"""Write ``src/saddlepoint/run/requests.pyi``: the keyword arguments of `train`, `plan` and `resume` with types.
 
 Editors complete from it, and type checkers read it; at run time `saddlepoint.run.api` is called. Run this after a
-family's options, or the arguments of `plan`, `train` or `plan_to_resume` changed:
+family's options, or the fields of `TrainRequest`, or arguments of `train` or
+`plan_to_resume` changed:
 
     python tests/make_requests.py
 """
@@ -17,18 +18,21 @@ from typing import Any
 
 from saddlepoint.family import Family
 from saddlepoint.run import api
+from saddlepoint.run.request import TrainRequest
 
 FILE = Path(__file__).parents[1] / "src" / "saddlepoint" / "run" / "requests.pyi"
-HEAD = '''"""Keyword arguments of `train` and `resume`, by family; written by tests/make_requests.py."""
+HEAD = '''"""Keyword arguments of `train`, `plan` and `resume`, by family; written by tests/make_requests.py."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Unpack, overload
 
-from saddlepoint.run.callbacks import Callback
 from saddlepoint.data.options import Preparation
+from saddlepoint.run.callbacks import Callback
+from saddlepoint.run.plan import Plan
 from saddlepoint.run.run import Run
 '''
+PLAN = 'def plan(family: str = "gan", data: Any = "mnist", **request: Unpack[Request]) -> Plan: ...'
 
 
 def text() -> str:
@@ -37,15 +41,22 @@ def text() -> str:
     parts = [HEAD, base(), *(options(kind) for kind in kinds.values())]
     parts += [overload(name, request_of(kind), name == "gan") for name, kind in kinds.items()]
     parts += ["# A family of your own: its options are typed in its file; give them as options={...}.",
-              overload("", "Request", False).replace(": Literal[\"\"]", ": str"), resume()]  # fmt: skip
+              overload("", "Training", False).replace(": Literal[\"\"]", ": str"), PLAN, resume()]  # fmt: skip
     return "\n".join(parts)
 
 
 def base() -> str:
     """Return what every family takes."""
-    asked = {**parameters(api.plan), **parameters(api.train)}
-    fields = [f"    {name}: {kind}" for name, (kind, _) in asked.items()]
-    return "class Request(Preparation, total=False):\n" + "\n".join(fields) + "\n"
+    asked = {field.name: str(field.type) for field in dataclasses.fields(TrainRequest)}
+    asked |= {name: kind for name, (kind, _) in parameters(api.plan).items()}
+    heard = {name: kind for name, (kind, _) in parameters(api.train).items()}
+    return typed("Request", "Preparation", asked) + "\n" + typed("Training", "Request", heard)
+
+
+def typed(name: str, base: str, fields: dict[str, str]) -> str:
+    """Return a dictionary of keyword arguments with their types."""
+    lines = [line for field, kind in fields.items() for line in folded(f"    {field}: {kind}")]
+    return f"class {name}({base}, total=False):\n" + "\n".join(lines) + "\n"
 
 
 def parameters(function: Any) -> dict[str, tuple[str, str]]:
@@ -57,9 +68,9 @@ def parameters(function: Any) -> dict[str, tuple[str, str]]:
 def options(kind: type[Family]) -> str:
     """Return the options of a family."""
     hints = typing.get_type_hints(kind.Config)
-    fields = [f"    {f.name}: {written(f, hints[f.name])}" for f in dataclasses.fields(kind.Config)]
-    lines = [line for field in fields for line in folded(field)]
-    return f"class {request_of(kind)}(Request, total=False):\n" + "\n".join(lines) + "\n"
+    return typed(
+        request_of(kind), "Training", {f.name: written(f, hints[f.name]) for f in dataclasses.fields(kind.Config)}
+    )
 
 
 def folded(field: str) -> list[str]:

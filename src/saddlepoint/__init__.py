@@ -37,13 +37,15 @@ if TYPE_CHECKING:
     from saddlepoint.data.options import Options
     from saddlepoint.export import export_run
     from saddlepoint.family.registry import import_families
-    from saddlepoint.run.api import inspect, list_families, plan
+    from saddlepoint.run.api import inspect, list_families
     from saddlepoint.run.callbacks import Callback, StopTraining
+    from saddlepoint.run.compare import compare_runs
     from saddlepoint.run.index import runs
     from saddlepoint.run.launch import Start
-    from saddlepoint.run.measure import compare_runs, evaluate_samples
+    from saddlepoint.run.measure import evaluate_samples
     from saddlepoint.run.plan import Plan
-    from saddlepoint.run.requests import resume, train
+    from saddlepoint.run.request import TrainRequest
+    from saddlepoint.run.requests import plan, resume, train
     from saddlepoint.run.run import Run, load
     from saddlepoint.run.samples.latent import Explorer, Point, View
     from saddlepoint.run.show import to_pil
@@ -65,9 +67,10 @@ _HOMES = {
     "StopTraining": "saddlepoint.run.callbacks",
     "Start": "saddlepoint.run.launch",
     "plan": "saddlepoint.run.api",
+    "TrainRequest": "saddlepoint.run.request",
     "Plan": "saddlepoint.run.plan",
     "evaluate_samples": "saddlepoint.run.measure",
-    "compare_runs": "saddlepoint.run.measure",
+    "compare_runs": "saddlepoint.run.compare",
     "Explorer": "saddlepoint.run.samples.latent",
     "Point": "saddlepoint.run.samples.latent",
     "View": "saddlepoint.run.samples.latent",
@@ -98,6 +101,7 @@ __all__ = [  # noqa: RUF022 - in the order in which people meet them
     "StopTraining",
     "Start",
     "plan",
+    "TrainRequest",
     "Plan",
     "evaluate_samples",
     "compare_runs",

@@ -29,7 +29,7 @@ from saddlepoint.evaluation import read_results
 from saddlepoint.export import export_run
 from saddlepoint.metrics.lenet import load_classifier
 from saddlepoint.run import api, weights
-from saddlepoint.run.index import Shelf
+from saddlepoint.run.index import RunIndex
 from saddlepoint.run.samples.translate import translate_folder
 from tests.unit.data_helpers import pictures, png, write_folder, write_parquet
 from tests.unit.format_files import FILES, read_whole
@@ -182,7 +182,7 @@ def _run(folder: Path) -> None:
 
 def _read_run(folder: Path) -> object:
     """Everything that looks into a run folder."""
-    Shelf(folder).entries()
+    RunIndex(folder).entries()
     run = folder / "run"
 
     def sampled() -> object:
@@ -267,7 +267,7 @@ def _report(folder: Path) -> None:
 
 
 def _read_report(folder: Path) -> object:
-    Shelf(folder).entries()
+    RunIndex(folder).entries()
     results = read_results(folder / "run" / "report" / "metrics.jsonl")
     saddlepoint.compare_runs([folder / "run", folder / "run"])
     return results

@@ -13,7 +13,7 @@ from saddlepoint.cli import main
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.evaluation import Comparison
 from saddlepoint.evaluation.measurements import shuffled
-from saddlepoint.run.measure import compare_runs
+from saddlepoint.run.compare import compare_runs
 
 
 @pytest.fixture(scope="module")

@@ -256,7 +256,7 @@ def test_kept_figures_that_cannot_be_are_refused(change: Callable[[dict[str, Any
 @pytest.mark.parametrize("name", ["x" * 300, "a\x00b", "/".join("x" * 200 for _ in range(40))], ids=len)
 def test_a_name_in_an_address_that_no_file_can_have_is_no_run(name: str, tmp_path: Path) -> None:
     """Before, a long one was a traceback."""
-    assert index.Shelf(tmp_path).path(name) is None
+    assert index.RunIndex(tmp_path).path(name) is None
 
 
 # --- exports ---

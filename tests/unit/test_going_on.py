@@ -19,7 +19,8 @@ from saddlepoint.core.errors import CheckpointError, ConfigError
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.evaluation.duration import Forecast
 from saddlepoint.run import jobs
-from saddlepoint.run.index import Entry, Shelf, remove_run
+from saddlepoint.run.entries import Entry
+from saddlepoint.run.index import RunIndex, remove_run
 from saddlepoint.run.measure import after_training, is_followed
 from saddlepoint.serve.studio import actions, parts, runs, training
 from saddlepoint.serve.studio.state import Desk, standing
@@ -101,7 +102,7 @@ def test_runs_that_are_over_offer_to_be_trained_on() -> None:
 
 def test_a_run_that_is_measured_is_seen_as_such(trained: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(trained, tmp_path / "run")
-    shelf, seen = Shelf(tmp_path), list[Entry]()
+    shelf, seen = RunIndex(tmp_path), list[Entry]()
     assert shelf.entry("run").state == "finished"
 
     def say(line: str) -> None:
@@ -129,7 +130,7 @@ def test_the_note_of_a_killed_process_is_none(trained: Path, tmp_path: Path) -> 
     subprocess.run([sys.executable, "-c", code, str(folder)], check=False)
     assert "1 of 2" in (folder / ".measuring").read_text()
     assert RunFolder(folder).measuring() is None
-    assert Shelf(tmp_path).entry("run").state == "finished"
+    assert RunIndex(tmp_path).entry("run").state == "finished"
     with pytest.raises(CheckpointError, match="is not measured by a process"):
         jobs.stop_measuring(folder)
 

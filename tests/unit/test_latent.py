@@ -190,7 +190,7 @@ def test_a_conditional_walk_in_w_stays_in_its_class_and_pieces_make_the_whole(
         assert torch.equal(drawn, run.codes(z, run.labels(5)))
     styles = drawn[:, None].repeat(1, run.family.w_layers, 1)
     whole = run.synthesise(styles)
-    monkeypatch.setattr("saddlepoint.run.run._CHUNK", 2)
+    monkeypatch.setattr("saddlepoint.run.generator._CHUNK", 2)
     torch.testing.assert_close(run.synthesise(styles), whole)
 
 

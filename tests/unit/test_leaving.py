@@ -12,7 +12,7 @@ import pytest
 from nicegui import Client, ui
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.run.index import Entry
+from saddlepoint.run.entries import Entry
 from saddlepoint.serve import studio
 from saddlepoint.serve.studio import parts, run
 from saddlepoint.serve.studio.state import Desk

@@ -27,9 +27,9 @@ from PIL import Image
 
 import saddlepoint
 from saddlepoint.cli import tables
-from saddlepoint.cli.console import Plain, strong
+from saddlepoint.cli.console import LiteralConsole, strong
 from saddlepoint.cli.display import Display, Measuring
-from saddlepoint.cli.waiting import Patience
+from saddlepoint.cli.waiting import StatusLine
 from saddlepoint.core.errors import ConfigError, DataError, SaddlepointError, suggest
 from saddlepoint.data import OpenQuestion, Reading
 from saddlepoint.engine.settings import Settings
@@ -44,7 +44,7 @@ from saddlepoint.figures import grids, plots, series
 from saddlepoint.run import show
 from saddlepoint.run.progress import Line
 from saddlepoint.run.run import Run
-from saddlepoint.run.samples import pictures
+from saddlepoint.run.samples import memorised, pictures, views
 from saddlepoint.run.samples.latent import Explorer, View, command, read_points
 from saddlepoint.run.samples.translate import translate_folder
 from tests.cli.test_cli import Command, saddle  # noqa: F401
@@ -130,7 +130,7 @@ def test_pictures_of_a_class_stay_in_the_run(run: Run, label: str) -> None:
 def test_a_picture_that_is_projected_names_a_file_of_the_run(run: Run) -> None:
     explorer = Explorer(run)
     content = png(drawn_pictures(1)[0])
-    path, _ = pictures.draw_projection(_quick(explorer), [("$(x)\n" + "y" * 300 + ".png", content)], label=CLASSES[0])
+    path, _ = views.draw_projection(_quick(explorer), [("$(x)\n" + "y" * 300 + ".png", content)], label=CLASSES[0])
     assert path.resolve().parent == run.path.resolve() / "pictures"
     assert len(path.name) < 200
 
@@ -223,7 +223,7 @@ def test_a_run_that_was_not_measured_is_told_the_command(run: Run, tmp_path: Pat
     (odd.path / "report").mkdir(parents=True)
     (odd.path / "report" / "metrics.jsonl").touch()
     with pytest.raises(DataError) as told:
-        pictures.copies(odd)
+        memorised.copies(odd)
     assert read_by_bash(str(told.value).split("; run ")[1]) == ["evaluate", str(odd.path)]
 
 
@@ -297,7 +297,7 @@ def _reports(run: Run) -> list[Report]:
 
 def test_the_console_takes_no_text_for_markup() -> None:
     file = io.StringIO()
-    console = Plain(file=file, force_terminal=True, width=400, color_system="truecolor")
+    console = LiteralConsole(file=file, force_terminal=True, width=400, color_system="truecolor")
     from rich.table import Table
 
     table = Table("\x1b[31mhead", *CLASSES[:2], box=None)
@@ -347,7 +347,7 @@ def _measuring_line(odd: str) -> None:
 
 
 def _patience_line(odd: str) -> None:
-    with Patience(stream=sys.stderr) as patient:
+    with StatusLine(stream=sys.stderr) as patient:
         patient.heard(odd, 0, 2)
         patient._next = 0.0
         patient.heard(odd, 1, 2)

@@ -10,7 +10,7 @@ import pytest
 
 import saddlepoint
 from saddlepoint.cli import waiting
-from saddlepoint.cli.waiting import Patience, sentence
+from saddlepoint.cli.waiting import StatusLine, sentence
 from saddlepoint.core.progress import counted, heard_by, told
 from saddlepoint.data import inspect_source
 from tests.unit.data_helpers import pictures, write_folder
@@ -31,7 +31,7 @@ def worked(
     clock: Clock, stream: io.StringIO, n: int, seconds: float, *, total: bool = True, quiet: bool = False
 ) -> str:
     """Return what is told of ``n`` items that take so many seconds each."""
-    with Patience(quiet=quiet, stream=stream):
+    with StatusLine(quiet=quiet, stream=stream):
         for _ in counted(range(n), "reading pics", n if total else None):
             clock.now += seconds
     return stream.getvalue()
@@ -62,7 +62,7 @@ def test_on_a_terminal_the_line_changes_in_place_and_goes(monkeypatch: pytest.Mo
 
 def test_a_line_is_taken_away_when_work_breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, stream = Clock(monkeypatch), Terminal()
-    with Patience(stream=stream):
+    with StatusLine(stream=stream):
         work = counted(range(9), "reading pics", 9)
         for _ in range(5):
             clock.now += 1
@@ -80,12 +80,12 @@ def test_how_far_work_is_in_words() -> None:
 def test_a_silent_start_is_told_once_unless_something_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "FIRST_SECONDS", 0.0)
     stream = io.StringIO()
-    with Patience(stream=stream) as shown:
+    with StatusLine(stream=stream) as shown:
         shown._first.join(10)
     assert stream.getvalue() == "starting ...\n"
     monkeypatch.setattr(waiting, "FIRST_SECONDS", 60.0)
     stream = io.StringIO()
-    with Patience(stream=stream) as shown:
+    with StatusLine(stream=stream) as shown:
         shown.stop()
         shown._first.join(10)
     assert stream.getvalue() == ""
@@ -94,7 +94,7 @@ def test_a_silent_start_is_told_once_unless_something_is_said(monkeypatch: pytes
 def test_work_that_is_not_counted_is_told_if_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "SHOWN_AFTER", 0.0)
     stream = io.StringIO()
-    with Patience(stream=stream) as shown, told("reading prices.csv"):
+    with StatusLine(stream=stream) as shown, told("reading prices.csv"):
         assert shown._later is not None
         shown._later.join(10)
     assert stream.getvalue() == "reading prices.csv ...\n"

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+import saddlepoint
+from saddlepoint.engine.machine.precision import PRECISIONS
 from tests import make_requests
 
 ROOT = Path(__file__).parents[2]
@@ -21,20 +26,29 @@ saddlepoint.train("timegan", "prices.csv", time_column="day", options={"lr": 0.1
 saddlepoint.train("gan", objective="hinge", generator_widths=[64, 64])
 saddlepoint.train("least-squares", "ring8", steps=3, options={"width": 32})
 saddlepoint.resume("runs/mine", budget="1h", progress=False)
+saddlepoint.plan("gan", "mnist", budget="3m", size=64, options={"lr": 0.1})
 saddlepoint.train("dcgan", lrr=0.1)
 saddlepoint.train("dcgan", lr="fast")
 saddlepoint.train("gan", objective="hing")
 saddlepoint.train("gan", budget=[3])
 saddlepoint.train("timegan", cutout=True)
 saddlepoint.resume("runs/mine", bugdet="1h")
+saddlepoint.plan("gan", "mnist", sead=1)
 """
-GOOD, BAD = range(4, 10), range(10, 16)
+GOOD, BAD = range(4, 11), range(11, 18)
 
 
 def test_the_file_is_what_the_code_says() -> None:
     text = make_requests.FILE.read_text()
     made = ast.dump(ast.parse(make_requests.text()))
     assert ast.dump(ast.parse(text)) == made, "run: python tests/make_requests.py"
+
+
+def test_a_request_knows_the_precisions_of_the_engine() -> None:
+    fields = {field.name: field.metadata["choices"] for field in dataclasses.fields(saddlepoint.TrainRequest)}
+    assert fields["precision"] == PRECISIONS
+    with pytest.raises(saddlepoint.ConfigError, match="precision is 'fp23'; did you mean 'fp32'"):
+        saddlepoint.TrainRequest(precision="fp23")
 
 
 def test_a_type_checker_sees_wrong_arguments(tmp_path: Path) -> None:

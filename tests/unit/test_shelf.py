@@ -17,7 +17,8 @@ import saddlepoint
 from saddlepoint.core.errors import CheckpointError, ConfigError
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.run import jobs
-from saddlepoint.run.index import Shelf, last_line, remove_run, rename_run, snapshot_steps, tag_run
+from saddlepoint.run.entries import last_line, snapshot_steps
+from saddlepoint.run.index import RunIndex, remove_run, rename_run, tag_run
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 WORDS = ["gan", "--data", "digits", "--generator-widths", "16", "--discriminator-widths", "8", "--threads", "1"]
@@ -44,7 +45,7 @@ def copied(source: Path, folder: Path, **status: object) -> Path:
 
 
 def test_a_finished_run(finished: Path) -> None:
-    entry = Shelf(finished.parent).entry("whole")
+    entry = RunIndex(finished.parent).entry("whole")
     assert (entry.state, entry.family, entry.preset, entry.data) == ("finished", "gan", "mnist", "digits")
     assert (entry.nimg, entry.progress, entry.modality) == (10_080, 1.0, "image")
     assert entry.verdict == RunFolder(finished).read_log()[-1]["verdict"]
@@ -55,7 +56,7 @@ def test_states_of_runs_whose_process_is_gone(finished: Path, tmp_path: Path) ->
     copied(finished, tmp_path / "paused", state="interrupted", reason="interrupted")
     copied(finished, tmp_path / "stopped", state="finished", reason="stopped")
     copied(finished, tmp_path / "failed", state="failed", reason="the loss is not finite")
-    entries = {entry.name: entry for entry in Shelf(tmp_path).entries()}
+    entries = {entry.name: entry for entry in RunIndex(tmp_path).entries()}
     assert {name: entry.state for name, entry in entries.items()} == {
         "killed": "paused", "paused": "paused", "stopped": "stopped", "failed": "failed",
     }  # fmt: skip
@@ -74,7 +75,7 @@ def test_broken_folders_have_a_reason(finished: Path, tmp_path: Path) -> None:
     report.mkdir()
     (report / "metrics.jsonl").write_text("rubbish\n")
     (tmp_path / "a file").write_text("")
-    entries = {entry.name: entry for entry in Shelf(tmp_path).entries()}
+    entries = {entry.name: entry for entry in RunIndex(tmp_path).entries()}
     assert {name for name, entry in entries.items() if entry.state == "broken"} == {
         "empty",
         "cut",
@@ -90,9 +91,9 @@ def test_broken_folders_have_a_reason(finished: Path, tmp_path: Path) -> None:
 
 
 def test_changes_are_seen_and_names_are_no_paths(finished: Path, tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
+    shelf = RunIndex(tmp_path)
     assert shelf.entries() == []
-    assert Shelf(tmp_path / "nowhere").entries() == []
+    assert RunIndex(tmp_path / "nowhere").entries() == []
     folder = copied(finished, tmp_path / "run")
     assert shelf.entry("run").state == "finished"
     RunFolder(folder).write_status(state="failed", reason="full disk")
@@ -113,7 +114,7 @@ def test_the_last_line_of_a_long_log_is_found_without_a_cut_one(tmp_path: Path) 
 
 
 def test_a_training_is_started_paused_continued_and_stopped(tmp_path: Path) -> None:
-    shelf, folder = Shelf(tmp_path), tmp_path / "live"
+    shelf, folder = RunIndex(tmp_path), tmp_path / "live"
     number = jobs.start([*WORDS, "--budget", "10m"], folder)
     assert shelf.entry("live").state == "starting"
     wait_for(
@@ -140,14 +141,14 @@ def test_a_training_is_started_paused_continued_and_stopped(tmp_path: Path) -> N
 
 def test_a_run_is_paused_once_its_process_has_let_go_of_it(finished: Path, tmp_path: Path) -> None:
     """Its status says so a little before: whoever went on in between was told that a process is training."""
-    folder, shelf = copied(finished, tmp_path / "ending", state="interrupted"), Shelf(tmp_path)
+    folder, shelf = copied(finished, tmp_path / "ending", state="interrupted"), RunIndex(tmp_path)
     with contextlib.ExitStack() as held:
         held.enter_context(RunFolder(folder).locked())
         assert shelf.entry("ending").state == "running"
-        assert jobs.is_training(folder, patience=0.0)
+        assert jobs.is_training(folder, timeout=0.0)
         timer = threading.Timer(0.2, held.pop_all().close)
         timer.start()
-        assert not jobs.is_training(folder, patience=60.0)
+        assert not jobs.is_training(folder, timeout=60.0)
         timer.join()
     assert shelf.entry("ending").state == "paused"
 
@@ -156,7 +157,7 @@ def test_who_still_trains_is_not_waited_for(finished: Path, tmp_path: Path, monk
     folder = copied(finished, tmp_path / "busy", state="running")
     monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waits"))
     with RunFolder(folder).locked():
-        assert jobs.is_training(folder, patience=60.0)
+        assert jobs.is_training(folder, timeout=60.0)
 
 
 def test_a_training_outlives_who_started_it(tmp_path: Path) -> None:
@@ -240,6 +241,6 @@ def test_a_run_says_its_newest_picture(finished: Path, tmp_path: Path) -> None:
     steps = snapshot_steps(folder)
     assert steps[0] == 0
     assert steps == sorted(steps)
-    assert Shelf(tmp_path).entry("run").picture == steps[-1] == 630
+    assert RunIndex(tmp_path).entry("run").picture == steps[-1] == 630
     assert snapshot_steps(tmp_path / "nowhere") == []
-    assert not Shelf(tmp_path).entry("run").reported
+    assert not RunIndex(tmp_path).entry("run").reported

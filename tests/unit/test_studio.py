@@ -34,7 +34,8 @@ from saddlepoint.family import families
 from saddlepoint.figures import grids
 from saddlepoint.lab import Curve, Panel
 from saddlepoint.run import api, jobs
-from saddlepoint.run.index import Entry, Figure, Shelf, snapshot_steps
+from saddlepoint.run.entries import Entry, Figure, snapshot_steps
+from saddlepoint.run.index import RunIndex
 from saddlepoint.serve.address import listen
 from saddlepoint.serve.studio import charts, compare, figures, open_studio, parts, training
 from saddlepoint.serve.studio import runs as table
@@ -176,7 +177,7 @@ def test_without_its_packages_the_studio_says_how_to_get_them(monkeypatch: pytes
 def test_panels_follow_the_tags_of_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
     from saddlepoint.families.gan import GAN
     from saddlepoint.family import contract, registry
-    from saddlepoint.run.index import Entry
+    from saddlepoint.run.entries import Entry
     from saddlepoint.serve.studio.run import panels
 
     class Translator(GAN):
@@ -284,7 +285,7 @@ def test_the_table_of_runs_sorts_by_numbers(runs: Path, tmp_path: Path) -> None:
     shutil.copytree(runs / "whole", tmp_path / "measured")
     shutil.copytree(runs / "whole", tmp_path / "new")
     measured(tmp_path / "measured")
-    entries = Shelf(tmp_path).entries()
+    entries = RunIndex(tmp_path).entries()
     headings = table.headline(entries)
     assert set(headings) == {("fd", "distance", "lower"), ("prdc", "recall", "higher")}
     columns = {column["label"]: column for column in table._columns(headings)}
@@ -338,7 +339,7 @@ def fog(folder: Path) -> None:
 def test_grey_fog_is_nowhere_the_best_run(runs: Path, tmp_path: Path) -> None:
     shutil.copytree(runs / "whole", tmp_path / "fog")
     fog(tmp_path / "fog")
-    entry = Shelf(tmp_path).entry("fog")
+    entry = RunIndex(tmp_path).entry("fog")
     assert entry.standing == "far"
     assert [(f.metric, f.number, f.ranks) for f in entry.figures] == [
         ("JSD", 0.6, True), ("precision", 1.0, False), ("recall", 0.0, False), ("coverage", 0.01, False),
@@ -361,7 +362,7 @@ def test_the_list_of_runs_says_where_samples_stand(
 ) -> None:
     shutil.copytree(runs / "whole", tmp_path / "fog")
     fog(tmp_path / "fog")
-    tables.print_runs(Shelf(tmp_path).entries(), [0])
+    tables.print_runs(RunIndex(tmp_path).entries(), [0])
     said = capsys.readouterr().out
     assert "far from the data" in said
     assert "precision" not in said

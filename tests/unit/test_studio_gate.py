@@ -287,8 +287,8 @@ def test_no_folder_keeps_the_pages_waiting(trained: Path, tmp_path: Path, monkey
         go_on.wait(20)
         return [] if not names else state.Entry("whole", "broken", "slow")
 
-    monkeypatch.setattr("saddlepoint.run.index.Shelf.entries", slow)
-    monkeypatch.setattr("saddlepoint.run.index.Shelf.entry", slow)
+    monkeypatch.setattr("saddlepoint.run.index.RunIndex.entries", slow)
+    monkeypatch.setattr("saddlepoint.run.index.RunIndex.entry", slow)
     with TestClient(make_app(tmp_path), base_url=OWN) as client:
         for path in ("/", "/run/whole", "/compare"):
             begun.clear()

@@ -21,6 +21,7 @@ from saddlepoint.engine.machine.threads import ChosenThreads, Look, look, measur
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.evaluation.effort import small_part
 from saddlepoint.run import api
+from saddlepoint.run.subject import training_of
 from tests.unit.data_helpers import pictures, write_folder
 
 SMALL = {"batch_size": 8, "width": 8}
@@ -250,7 +251,7 @@ def test_a_resumed_run_goes_on_with_the_number_it_had(looks: Looks, tmp_path: Pa
     assert events(resumed.path) == [(0, 1), (6, 2)]
     for name, tensor in straight.family.state_dict().items():
         assert torch.equal(tensor, resumed.family.state_dict()[name]), name
-    facts = resumed._training().facts
+    facts = training_of(resumed).facts
     assert facts is not None
     assert "1 to 2 threads" in facts["machine"]
 

@@ -14,8 +14,9 @@ from saddlepoint.cli.main import app
 from saddlepoint.evaluation import Metric
 from saddlepoint.evaluation.report.pictures import reach
 from saddlepoint.export.card import card
-from saddlepoint.run.index import Shelf
+from saddlepoint.run.index import RunIndex
 from saddlepoint.run.show import facts
+from saddlepoint.run.subject import training_of
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 
@@ -34,10 +35,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> saddlepoint.Run:
 def test_every_place_says_the_time_that_the_budget_counts(run: saddlepoint.Run) -> None:
     assert run.seconds is not None
     assert 2.0 <= run.seconds < 60.0
-    entry = Shelf(run.path.parent).entry(run.path.name)
+    entry = RunIndex(run.path.parent).entry(run.path.name)
     assert run.seconds == pytest.approx(entry.seconds)
     whole = f"{run.seconds:,.0f} s"
-    training = run._training()
+    training = training_of(run)
     assert training.facts is not None
     assert training.facts["trained"].endswith(f", {whole} of training")
     assert f", {whole}" in facts(run)["trained"]

@@ -12,12 +12,13 @@ import typer
 
 from saddlepoint.core.errors import ConfigError, SaddlepointError, enumerated, suggest
 from saddlepoint.engine.storage.lookup import find_run
+from saddlepoint.run.request import TrainRequest
 
 
-def import_own(words: list[str]) -> list[str]:
+def import_own(arguments: list[str]) -> list[str]:
     """Import what --import names, for this process and those that it starts; return the other words."""
     rest, named = list[str](), list[str]()
-    remaining = iter(words)
+    remaining = iter(arguments)
     for word in remaining:
         if word == "--":
             rest += [word, *remaining]
@@ -37,22 +38,16 @@ def import_own(words: list[str]) -> list[str]:
     return rest
 
 
-def general_options(app: typer.Typer) -> set[str]:
-    """Names of the options of `saddle train` that belong to no family."""
-    command = cast(Any, typer.main.get_command(app)).commands["train"]
-    words = {word for parameter in command.params for word in (*parameter.opts, *parameter.secondary_opts)}
-    return {word.removeprefix("--") for word in words if word.startswith("--")} | {"help"}
-
-
-def gather(words: list[str], app: typer.Typer) -> list[str]:
+def gather(arguments: list[str], app: typer.Typer) -> list[str]:
     """Turn ``--lr 0.1`` and ``--lr=0.1`` of `saddle train` into ``--option lr=0.1`` where --lr is not its own."""
-    if words[:1] != ["train"]:
-        return words
-    gathered, general, rest = ["train"], general_options(app), words[1:]
+    if arguments[:1] != ["train"]:
+        return arguments
+    general = _flags_of(cast(Any, typer.main.get_command(app)).commands["train"])
+    gathered, rest = ["train"], arguments[1:]
     while rest:
         word = rest.pop(0)
         name, equals, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or name in general:
+        if not word.startswith("--") or f"--{name}" in general:
             gathered.append(word)
             continue
         if not equals and rest and not rest[0].startswith("--"):
@@ -77,12 +72,14 @@ def in_own_words(error: Exception, app: typer.Typer) -> str:
     if owners:
         shown = [f"`{path}`" for path in owners[:4]]
         return refused + f"{enumerated(shown)} {'has' if len(owners) == 1 else 'have'} it"
-    near = suggest(name, _words_of(context.command))
+    near = suggest(name, _flags_of(context.command))
     return refused + (near if near.startswith("did") else f"`{here} --help` lists them")
 
 
-def _words_of(command: Any) -> set[str]:
-    return {word for own in command.params for word in (*own.opts, *own.secondary_opts) if word.startswith("--")}
+def _flags_of(command: Any) -> set[str]:
+    """Return the options of a command, long ones only."""
+    named = {word for own in command.params for word in (*own.opts, *own.secondary_opts)}
+    return {word for word in named if word.startswith("--")} | {"--help"}
 
 
 def _commands(command: Any, path: str) -> Iterator[tuple[str, set[str]]]:
@@ -90,15 +87,15 @@ def _commands(command: Any, path: str) -> Iterator[tuple[str, set[str]]]:
     for name, below in getattr(command, "commands", {}).items():
         yield from _commands(below, f"{path} {name}")
     if not getattr(command, "commands", {}):
-        yield path, _words_of(command)
+        yield path, _flags_of(command)
 
 
-def check_cheaply(family: str | None, budget: str | None, checkpoint: str) -> None:
+def check_cheaply(family: str | None, request: TrainRequest) -> None:
     """Refuse what can be told to be wrong before PyTorch is loaded, which takes seconds.
 
     Args:
         family: its name; None: a run that goes on has its own, and may get so much more of a budget (+10m).
-        budget, checkpoint: times.
+        request: with its times.
 
     Raises:
         ConfigError: on an unknown family, or what is no time.
@@ -107,17 +104,24 @@ def check_cheaply(family: str | None, budget: str | None, checkpoint: str) -> No
     from saddlepoint.family import registry
 
     if family is None:
-        parse_more(budget)
+        parse_more(request.budget)
     else:
         registry.refuse_unknown(family)
-        parse_budget(budget)
-    parse_time("checkpoint", checkpoint)
+        parse_budget(request.budget)
+    parse_time("checkpoint", request.checkpoint)
 
 
 def read_options(
-    pairs: list[str], app: typer.Typer, family: str, run: tuple[Path, Path | None] | None = None
+    pairs: list[str], command: Any, family: str, run: tuple[Path, str | Path | None] | None = None
 ) -> dict[str, str]:
-    """Read NAME=VALUE pairs for the family's configuration; which one a run has that goes on, its folder says."""
+    """Read NAME=VALUE pairs for the family's configuration; which one a run has that goes on, its folder says.
+
+    Args:
+        pairs: of the command line.
+        command: of Typer, whose own options an unknown name may have meant.
+        family: its name.
+        run: that goes on, and the folder in which it is looked for.
+    """
     import saddlepoint.families  # noqa: F401 - registers the families
     from saddlepoint.engine.storage.folder import RunFolder
     from saddlepoint.family import get_family
@@ -130,7 +134,7 @@ def read_options(
             config = dict(RunFolder(folder).read_config())
     kind = family_of(config, folder) if "family" in config else get_family(family)
     fields = {field.name.replace("_", "-") for field in dataclasses.fields(kind.Config)}
-    known = {f"--{field}" for field in fields | general_options(app)}
+    known = {f"--{field}" for field in fields} | _flags_of(command)
     options: dict[str, str] = {}
     for pair in pairs:
         name, _, value = pair.partition("=")

@@ -12,7 +12,7 @@ from rich.text import Text
 from saddlepoint.core.quoting import for_terminal
 
 
-class Plain(Console):
+class LiteralConsole(Console):
     """A console that takes no text for markup or for the name of an emoji, and lets no hidden character through.
 
     Text of one's own is made bold by `strong`; rich's own movements of the cursor are no text, and stay.

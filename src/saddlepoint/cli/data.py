@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from saddlepoint.cli.options import say_aside, tell, tell_json, with_preparation
+from saddlepoint.cli.options import JsonOption, say_aside, tell, tell_json, with_fields
+from saddlepoint.data.options import Preparation
 
 data_app = typer.Typer(name="data", help="List data sets and look into your own.", no_args_is_help=True)
 
@@ -17,14 +18,14 @@ def data_list() -> None:
     """List the data sets known by name, and where each would come from now."""
     from rich.table import Table
 
-    from saddlepoint.cli.console import Plain
+    from saddlepoint.cli.console import LiteralConsole
     from saddlepoint.data import list_datasets
 
     table = Table("name", "rows", "shape", "from", "licence", "what", box=None)
     for info in list_datasets():
         rows, shape = f"{sum(info.rows):,}", "x".join(map(str, info.shape))
         table.add_row(info.name, rows, shape, info.origin, info.licence, info.description)
-    Plain(soft_wrap=True).print(table)
+    LiteralConsole(soft_wrap=True).print(table)
 
 
 @data_app.command(
@@ -32,7 +33,7 @@ def data_list() -> None:
     epilog="Examples:  saddle data inspect mnist  |  saddle data inspect ./photos --size 64  |  "
     "saddle data inspect prices.csv --window 48  |  saddle data inspect ./photos --family stylegan",
 )
-@with_preparation
+@with_fields
 def data_inspect(
     source: Annotated[str, typer.Argument(help="Data set name, path or hf:owner/name.")],
     family: Annotated[
@@ -42,9 +43,9 @@ def data_inspect(
     duplicates: Annotated[
         Path | None, typer.Option(help="Write all pairs of images that look the same into this CSV.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
     *,
-    preparation: dict[str, Any],
+    preparation: Preparation,
 ) -> None:
     """Say how data is read, why, and how else it could be; count images, sizes, classes, duplicates and windows."""
     from saddlepoint.family import registry

@@ -13,7 +13,7 @@ from rich.status import Status
 from rich.text import Text
 
 from saddlepoint.cli import waiting
-from saddlepoint.cli.console import Plain
+from saddlepoint.cli.console import LiteralConsole
 from saddlepoint.cli.tables import brief_reading
 from saddlepoint.core.quoting import for_terminal
 from saddlepoint.engine.doctor.verdict import Diagnosis
@@ -48,7 +48,7 @@ class Measuring:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.console = Plain(stderr=True, soft_wrap=True)
+        self.console = LiteralConsole(stderr=True, soft_wrap=True)
         self._status: Status | None = None
 
     def __enter__(self) -> Measuring:
@@ -86,7 +86,7 @@ class Display:
 
     def __init__(self, settings: Settings, *, quiet: bool = False) -> None:
         self.settings, self.quiet = settings, quiet
-        self.console = Plain(stderr=True, soft_wrap=True)
+        self.console = LiteralConsole(stderr=True, soft_wrap=True)
         self.live = self.console.is_terminal and not quiet
         self._bar = Progress(
             TextColumn("{task.fields[left]}", markup=False),

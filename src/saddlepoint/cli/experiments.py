@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from saddlepoint.cli.options import OutOption, SeedOption, ThreadsOption, say_aside, tell, tell_json
+from saddlepoint.cli.options import JsonOption, OutOption, SeedOption, ThreadsOption, say_aside, tell, tell_json
 from saddlepoint.core.errors import ConfigError
 
 
@@ -27,7 +27,7 @@ def bench(
     rounds: Annotated[int, typer.Option(min=1, help="Turns; medians and ranges are over them.")] = 5,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time of each variant in a turn.")] = 2.0,
     threads: ThreadsOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure how fast training is here: against a plain PyTorch loop on the same networks, and against the processor.
 
@@ -51,7 +51,7 @@ def lab(
     out: OutOption = Path("lab"),
     seed: SeedOption = 0,
     threads: ThreadsOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Hold the theory of the game against measurements: closed-form truths, and checks that can fail.
 

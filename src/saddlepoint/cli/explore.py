@@ -10,6 +10,7 @@ import typer
 from saddlepoint.cli.options import (
     DeviceOption,
     OutOption,
+    RawOption,
     RunArgument,
     SeedOption,
     ThreadsOption,
@@ -62,21 +63,21 @@ def explore(
     place itself, a film the path through the points. --project finds the points nearest to pictures of your own.
     """
     from saddlepoint.run import api
-    from saddlepoint.run.samples import pictures
+    from saddlepoint.run.samples import views
     from saddlepoint.run.samples.latent import Explorer, View, read_points
 
     explorer = Explorer(api.load(run, device=device))
     if project:
         files = [(path.name, path.read_bytes()) for path in project]
         with fastest_threads(explorer.run, threads):
-            path, found = pictures.draw_projection(explorer, files, label, seed=seed, out=out)
+            path, found = views.draw_projection(explorer, files, label, seed=seed, out=out)
         for (name, _), mean, last in zip(files, found.mean_losses.tolist(), found.losses[-1].tolist(), strict=True):
             tell(f"{name}: mean squared error {last:.4f}; the mean image has {mean:.4f}")
         tell(path)
         return
     view = View(read_points(point or []), at, label, truncation, _mix(mix))
-    with fastest_threads(explorer.run, threads, worth=out is None or out.suffix in pictures.FILMS):
-        drawn = pictures.draw_view(explorer, view, frames, out)
+    with fastest_threads(explorer.run, threads, worth=out is None or out.suffix in views.FILMS):
+        drawn = views.draw_view(explorer, view, frames, out)
     tell(drawn)
 
 
@@ -106,7 +107,7 @@ def translate(
         Path | None, typer.Option(help="Picture whose style the translations take, for families that can.")
     ] = None,
     seed: SeedOption = 0,
-    raw: Annotated[bool, typer.Option("--raw", help="Use the last weights, not their moving average.")] = False,
+    raw: RawOption = False,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
 ) -> None:

@@ -29,15 +29,15 @@ def families(
     tables.print_families(found) if family is None else tables.print_family(found[0])
 
 
-def family_options(words: Sequence[str]) -> None:
+def family_options(arguments: Sequence[str]) -> None:
     """After the help of ``saddle train FAMILY``: print the options of that family."""
-    if words[:1] != ["train"] or not {"--help", "-h"} & set(words):
+    if arguments[:1] != ["train"] or not {"--help", "-h"} & set(arguments):
         return
     from saddlepoint.cli import tables
     from saddlepoint.run import api
 
     known = api.list_families()
-    for word in words[1:]:
+    for word in arguments[1:]:
         if word in known:
             tables.print_family(known[word])
             return

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+import os
+import types
+import typing
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,8 +17,9 @@ import typer
 
 from saddlepoint.cli import waiting
 from saddlepoint.core.quoting import for_terminal
-from saddlepoint.data.options import OPTION_FIELDS
-from saddlepoint.engine.storage.lookup import VARIABLE, find_run
+from saddlepoint.data.options import Options, Preparation
+from saddlepoint.engine.storage.lookup import find_run
+from saddlepoint.run.request import SampleRequest, TrainRequest
 
 if TYPE_CHECKING:
     from saddlepoint.run.run import Run
@@ -22,94 +27,40 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 """Exit code of a command that was interrupted and kept what was there."""
 
+LIMITS, PLACE, MACHINE, DOCTOR = "Limits", "Run", "Machine", "Doctor and report"
+_PANELS = {
+    "": None, "limits": LIMITS, "place": PLACE, "machine": MACHINE, "doctor": DOCTOR,
+    "any": "Data", "image": "Data: images", "table": "Data: tables and series",
+}  # fmt: skip
+"""Panels of the help, in the order in which `saddle train` has them, by what a field is for."""
+
+
+def option_of(owner: type, name: str) -> Any:
+    """Return a field of a request, or of `saddlepoint.Options`, as an option of commands, with its help and range."""
+    field = next(field for field in dataclasses.fields(owner) if field.name == name)
+    kind, more = str(field.type), field.metadata
+    flags = more.get("flags") or ([f"--{name}{f'/--no-{name}' * (kind != 'bool')}"] if kind.startswith("bool") else [])
+    found = {key: more[key] for key in ("min", "metavar", "envvar") if key in more}
+    return typer.Option(*flags, help=more["help"], rich_help_panel=_PANELS[more.get("room", "")], **found)
+
+
+SeedOption = Annotated[int, option_of(TrainRequest, "seed")]
+DeviceOption = Annotated[str, option_of(TrainRequest, "device")]
+ThreadsOption = Annotated[str | None, option_of(TrainRequest, "threads")]
+RunsOption = Annotated[Path | None, option_of(TrainRequest, "runs")]
+OutOption = Annotated[Path | None, option_of(SampleRequest, "out")]
 DataOption = Annotated[
     str, typer.Option("--data", "-d", help="Data set name, path of your images, arrays or CSV, or hf:owner/name.")
 ]
-LIMITS, PLACE, MACHINE, DOCTOR = "Limits", "Run", "Machine", "Doctor and report"
-"""Panels of the help, in the order in which `saddle train` has them, before those of the data."""
-
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=MACHINE)]
-ThreadsOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="N|auto",
-        help="CPU threads: a number, or auto, the default: what is fastest here, measured.",
-        rich_help_panel=MACHINE,
-    ),
-]
-SeedOption = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
-OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")]
-RunArgument = Annotated[
-    Path, typer.Argument(help="Run folder; or the name of a run, its beginning, or latest (`saddle runs` lists them).")
-]
-RunsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--runs", envvar=VARIABLE, help="Folder of runs, where names are looked for. Default: runs.",
-        rich_help_panel=PLACE,
-    ),
-]  # fmt: skip
 MovedDataOption = Annotated[
     str | None,
     typer.Option("--data", "-d", help="Where the run's data is now, if it was moved.", rich_help_panel=PLACE),
 ]
-RemedyOption = Annotated[
-    str | None,
-    typer.Option(
-        help="auto: on an alarm the doctor may change one thing; off: it tells. Default: off for paper presets.",
-        rich_help_panel=DOCTOR,
-    ),
-]
-BudgetOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Training time in all: 90s, 3m, 1.5h; with --resume also +10m: so much more. Default: by the family.",
-        rich_help_panel=LIMITS,
-    ),
-]
-DryRunOption = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run", help="Read the data, print how, and the resolved configuration; stop.", rich_help_panel=PLACE
-    ),
-]
-ReportOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--report/--no-report", help="Measure the run at the end. Default: for your own data.", rich_help_panel=DOCTOR
-    ),
-]
-StopOption = Annotated[
-    str | None,
-    typer.Option(help="finished: stop when the doctor finds no more improvement.", rich_help_panel=LIMITS),
-]
-MicroBatchOption = Annotated[
-    int | None,
-    typer.Option(
-        help="Samples computed at once: less memory, the same minibatch. Default: all.", rich_help_panel=MACHINE
-    ),
-]
-PrecisionOption = Annotated[
-    str,
-    typer.Option(
-        help="Of matrix products: fp32, bf16 (all else stays fp32), auto: what is faster here.", rich_help_panel=MACHINE
-    ),
-]
-CompileOption = Annotated[
-    bool,
-    typer.Option(
-        "--compile",
-        help="Try torch.compile on each network; kept where its gradients stay the same.",
-        rich_help_panel=MACHINE,
-    ),
-]
-FormatOption = Annotated[
-    str | None,
-    typer.Option(
-        "--format",
-        help="Of series: csv, parquet or npz, in the units of the data. Of images: png, webp or jpg, a file each.",
-    ),
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only results and errors.")]
+RawOption = Annotated[bool, typer.Option("--raw", help="Use the last weights, not their moving average.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+RunArgument = Annotated[
+    Path, typer.Argument(help="Run folder; or the name of a run, its beginning, or latest (`saddle runs` lists them).")
 ]
 
 
@@ -162,46 +113,52 @@ def fastest_threads(
         yield
 
 
-def with_preparation(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command every option of `saddlepoint.data.Options`; it receives those that were used, as ``preparation``.
+def with_fields(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command every field of the requests among its parameters as an option, in their place.
 
+    A parameter of type `Preparation` stands for the fields of `saddlepoint.Options`: it receives those that were used.
     One description serves the library and all commands, so that none can know less than another.
     """
+    own = inspect.signature(command, eval_str=True)
+    owners = {name: Options if p.annotation is Preparation else p.annotation for name, p in own.parameters.items()}
+    taken = {name: owner for name, owner in owners.items() if dataclasses.is_dataclass(owner)}
 
     @functools.wraps(command)
     def called(**given: Any) -> Any:
-        asked = {field.name: given.pop(field.name) for field in OPTION_FIELDS}
-        used = {field.name: asked[field.name] for field in OPTION_FIELDS if asked[field.name] != _usual(field)}
-        return command(**given, preparation=used)
+        for name, owner in taken.items():
+            asked = {field: given.pop(field.name) for field in dataclasses.fields(owner)}
+            used = {field.name: value for field, value in asked.items() if value != _usual(owner, field)}
+            given[name] = used if owner is Options else owner(**used)
+        return command(**given)
 
-    own = inspect.signature(command, eval_str=True)
-    parameters = {name: parameter for name, parameter in own.parameters.items() if name != "preparation"}
-    for field in OPTION_FIELDS:
-        parameters[field.name] = inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=_usual(field), annotation=_annotation(field)
-        )
-    ordered = sorted(parameters.values(), key=lambda parameter: parameter.kind)
-    called.__signature__ = own.replace(parameters=ordered)  # type: ignore[attr-defined]
-    called.__annotations__ = {parameter.name: parameter.annotation for parameter in ordered}
+    parameters = list[inspect.Parameter]()
+    for name, parameter in own.parameters.items():
+        fields = dataclasses.fields(taken[name]) if name in taken else ()
+        parameters += [_parameter(taken[name], field) for field in fields] or [parameter]
+    called.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return called
 
 
-def _usual(field: Any) -> Any:
-    """Return what an option is on the command line when it is left out: lists and sizes are words there."""
-    return field.default if isinstance(field.default, bool | str) else None
+def _parameter(owner: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
+    """Return the parameter of a command for a field: of its types the one in which it is written in a shell."""
+    hint = typing.get_type_hints(owner)[field.name]
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    kinds = [kind for kind in (typing.get_args(hint) if union else (hint,)) if kind is not types.NoneType]
+    first = list[str] if kinds[0] == Sequence[str] else kinds[0] if isinstance(kinds[0], type) else str
+    kind, usual = next((kind for kind in (Path, str) if kind in kinds), first), _usual(owner, field)
+    annotation = Annotated[kind | None if usual is None else kind, option_of(owner, field.name)]  # type: ignore[valid-type]
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=usual, annotation=annotation)
 
 
-def _annotation(field: Any) -> Any:
-    shown = {"help": field.metadata["help"], "rich_help_panel": _PANELS[field.metadata["room"]]}
-    if field.default is False:
-        return Annotated[bool, typer.Option(f"--{field.name}", **shown)]
-    if field.type.startswith("bool"):
-        return Annotated[bool | None, typer.Option(f"--{field.name}/--no-{field.name}", **shown)]
-    kind = int | None if field.type.startswith("int") else str if isinstance(field.default, str) else str | None
-    return Annotated[kind, typer.Option(**shown)]
+def _usual(owner: type, field: dataclasses.Field[Any]) -> Any:
+    """Return what an option is when it is left out; of data, lists, sizes and numbers are None there."""
+    return field.default if owner is not Options or isinstance(field.default, bool | str) else None
 
 
-_PANELS = {"any": "Data", "image": "Data: images", "table": "Data: tables and series"}
+def is_silent() -> bool:
+    """Whether another process of the same job speaks for this one."""
+    return os.environ.get("RANK", "0") != "0" and os.environ.get("WORLD_SIZE", "1") != "1"
 
 
 def tell(*lines: object) -> None:

@@ -1,8 +1,7 @@
-"""What `saddle train` takes of a run that goes on, says where nothing is left to train, and does at the end."""
+"""What `saddle train` takes of a run that goes on, and says where nothing is left to train."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.quoting import for_shell
 
 _TAKEN = {
-    "family", "data", "where", "budget", "kimg", "steps", "stop_when", "device", "threads", "dry_run", "report",
+    "family", "data", "runs", "budget", "kimg", "steps", "stop_when", "device", "threads", "dry_run", "report",
     "quiet",
 }  # fmt: skip
 """Options that a resumed run takes; those of the family are looked at apart."""
@@ -55,7 +54,7 @@ def has_ended(request: Any) -> bool:
     return folder.read_status().get("state") == "finished" and standing_of(folder).spent(request.settings)
 
 
-def say_spent(request: Any, path: Path | None = None, asked: str | None = None) -> None:
+def say_spent(request: Any, path: Path | None = None, asked: str | float | None = None) -> None:
     """Say that nothing was trained, and how it goes on."""
     from saddlepoint.core.progress import duration
     from saddlepoint.engine.storage.folder import RunFolder
@@ -75,35 +74,3 @@ def say_spent(request: Any, path: Path | None = None, asked: str | None = None) 
         way = for_shell("saddle", "train", "--resume", path, "--budget", "+10m")
         tell(f"finished: this run has spent its budget of {of}; {way} goes on")
     tell(f"run:      {path}")
-
-
-def wants_report(request: Any, report: bool | None) -> bool:
-    """Whether a training is followed by its report: as asked, else where the data is the user's own."""
-    from saddlepoint.run.measure import is_followed
-
-    return report if report is not None else is_followed(request.source)
-
-
-def after(start: Any, way_out: str) -> str:
-    """Say what comes after training, which is not in the budget, and how to do without."""
-    from saddlepoint.run.measure import after_training, report_time
-
-    return f"report:   {after_training(report_time(start.dataset, start.family, start.config))}{way_out}"
-
-
-def finish(
-    run: Any, request: Any, report: bool | None, trained: bool, quiet: bool, measure: Callable[..., Path]
-) -> None:
-    """Measure a run of own data, unless nothing was trained and it was measured already; else say what comes next."""
-    from saddlepoint.engine.storage.folder import RunFolder
-    from saddlepoint.run.samples import pictures
-
-    there = RunFolder(run.path).report / "index.html"
-    if wants_report(request, report) and (trained or report or not there.exists()):
-        page = measure(run, 0, quiet=quiet, threads=request.threads)
-        tell(f"samples:  {pictures.draw(run, 'grid')}")
-        tell(f"report:   {page}")
-    elif not trained and there.exists():
-        tell(f"report:   {there}")
-    elif not quiet:
-        tell(f"next:     {for_shell('saddle', 'sample', run.path)}    {for_shell('saddle', 'evaluate', run.path)}")

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saddlepoint.cli.options import INTERRUPTED, MovedDataOption, RunsOption, say_aside, tell, tell_json, with_runs
+from saddlepoint.cli.options import (
+    INTERRUPTED,
+    JsonOption,
+    MovedDataOption,
+    RunsOption,
+    say_aside,
+    tell,
+    tell_json,
+    with_runs,
+)
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.quoting import for_shell, for_terminal
 
@@ -36,7 +45,7 @@ def add_runs(app: typer.Typer) -> None:
 def list_runs(
     ctx: typer.Context,
     tag: Annotated[list[str] | None, typer.Option(help="Only runs with this tag; may be given several times.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
     where: RunsOption = None,
 ) -> None:
     """List the runs of a folder, the last changed first: what each is, how it stands, what was measured.
@@ -81,16 +90,16 @@ def rename(
 @runs_app.command("tag", epilog="Examples:  saddle runs tag apples good keep  |  saddle runs tag apples --drop keep")
 def tag(
     run: RunName,
-    words: Annotated[list[str] | None, typer.Argument(metavar="[TAG]...", help="Words to add.")] = None,
+    tags: Annotated[list[str] | None, typer.Argument(metavar="[TAG]...", help="Words to add.")] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Word to take away; may be given several times.")] = None,
     where: RunsOption = None,
 ) -> None:
     """Add words to a run, or take some away; without any, say which it has."""
-    from saddlepoint.run import index
+    from saddlepoint.run import entries, index
 
     root, own = _chosen(run, where)
-    tags = index.tag_run(root, own, add=words or (), drop=drop or ()) if words or drop else index.read_tags(root / own)
-    tell(", ".join(tags) or "no tags")
+    kept = index.tag_run(root, own, add=tags or (), drop=drop or ()) if tags or drop else entries.read_tags(root / own)
+    tell(", ".join(kept) or "no tags")
 
 
 @runs_app.command("remove", epilog="Example:  saddle runs remove apples --yes")
@@ -135,7 +144,7 @@ def compare(
         list[str] | None, typer.Option(help="Compare these protocols only; default: all that both have.")
     ] = None,
     data: MovedDataOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Put evaluated runs side by side; say which differences are larger than chance.
 
@@ -143,7 +152,7 @@ def compare(
     is known before is shown first; Ctrl-C leaves it at that.
     """
     from saddlepoint.cli import tables
-    from saddlepoint.run.measure import compare_runs
+    from saddlepoint.run.compare import compare_runs
 
     def known(so_far: Comparison) -> None:
         if not as_json:

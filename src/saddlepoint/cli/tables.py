@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from saddlepoint.cli.console import Plain, strong
+from saddlepoint.cli.console import LiteralConsole, strong
 from saddlepoint.core.config import describe
 from saddlepoint.core.progress import duration
 from saddlepoint.core.quoting import for_shell, for_terminal
@@ -18,7 +18,7 @@ from saddlepoint.data import Inspection
 from saddlepoint.data.plan import Finding, ReadingPlan
 from saddlepoint.evaluation import ARROWS, Comparison, Metric, Report, Row, shown
 from saddlepoint.evaluation.rows import kind_of
-from saddlepoint.run.index import Entry, Figure
+from saddlepoint.run.entries import Entry, Figure
 
 if TYPE_CHECKING:
     from saddlepoint.family import Family
@@ -232,10 +232,10 @@ def _state(entry: Entry) -> str:
     return f"{entry.state}{share}"
 
 
-def _console(aside: bool = False) -> Plain:
-    console = Plain(stderr=aside)
+def _console(aside: bool = False) -> LiteralConsole:
+    console = LiteralConsole(stderr=aside)
     # A pipe has no width; a table folded to 80 columns would break every figure.
-    return console if console.is_terminal else Plain(stderr=aside, width=200)
+    return console if console.is_terminal else LiteralConsole(stderr=aside, width=200)
 
 
 def _heading(metric: Metric) -> str:

@@ -19,7 +19,7 @@ SHOWN_AFTER, LINE_SECONDS, LIVE_SECONDS = 0.5, 10.0, 0.2
 """Work of this length is told of; then a line follows after so many seconds, on a terminal it changes that often."""
 
 
-class Patience:
+class StatusLine:
     """Tells on standard error of what takes long: a line that changes on a terminal, lines now and then elsewhere.
 
     Args:
@@ -34,7 +34,7 @@ class Patience:
         self._later: threading.Timer | None = None
         self._held = ExitStack()
 
-    def __enter__(self) -> Patience:
+    def __enter__(self) -> StatusLine:
         if not self.quiet:
             self._held.enter_context(heard_by(self.heard))
             self._first.start()
@@ -122,16 +122,16 @@ def sentence(what: str, done: int, total: int | None, seconds: float) -> str:
     return f"{what}: {done:,} of {total:,}, {duration(left, about=True)} left"
 
 
-_CURRENT: list[Patience] = []
+_CURRENT: list[StatusLine] = []
 
 
-def began(quiet: bool) -> Patience:
+def began(quiet: bool) -> StatusLine:
     """Return what tells of a command that has just been given."""
-    _CURRENT[:] = [Patience(quiet=quiet)]
+    _CURRENT[:] = [StatusLine(quiet=quiet)]
     return _CURRENT[0]
 
 
 def said() -> None:
     """Take note that the command has said something."""
-    for patience in _CURRENT:
-        patience.stop()
+    for line in _CURRENT:
+        line.stop()

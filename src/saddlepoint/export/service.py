@@ -21,7 +21,8 @@ from saddlepoint.data.labels.files import class_index
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.export import export_run
 from saddlepoint.export.graphs import Graph, Input, graphs_of
-from saddlepoint.run.run import Run, check_truncation
+from saddlepoint.run.generator import check_truncation
+from saddlepoint.run.run import Run
 
 BACKENDS = ("torch", "onnx")
 

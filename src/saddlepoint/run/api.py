@@ -16,7 +16,6 @@ from saddlepoint.core.times import parse_budget, parse_more, parse_time
 from saddlepoint.data import Inspection, in_memory, inspect_source
 from saddlepoint.data.options import Options, Preparation, preparation_of
 from saddlepoint.engine.machine import runtime
-from saddlepoint.engine.machine.precision import PRECISIONS
 from saddlepoint.engine.settings import SILENT, Settings
 from saddlepoint.engine.storage.entries import check_complete
 from saddlepoint.engine.storage.folder import RunFolder
@@ -31,6 +30,7 @@ from saddlepoint.run.callbacks import Callback, StopTraining, train_with
 from saddlepoint.run.launch import Start, start
 from saddlepoint.run.plan import Plan, Resolved
 from saddlepoint.run.progress import Line, is_watched
+from saddlepoint.run.request import TrainRequest
 from saddlepoint.run.run import Run, load
 from saddlepoint.run.weights import read_config, refuse_export
 
@@ -45,130 +45,86 @@ def list_families() -> dict[str, type[Family]]:
     return families()
 
 
-def plan(
-    family: str = "gan",
-    data: Any = "mnist",
-    *,
-    preset: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    budget: str | float | None = None,
-    kimg: float | None = None,
-    steps: int | None = None,
-    seed: int = 0,
-    out: str | Path | None = None,
-    name: str | None = None,
-    runs: str | Path | None = None,
-    device: str = "auto",
-    threads: int | str | None = None,
-    checkpoint: str | float = "60s",
-    remedy: str | None = None,
-    stop_when: str | None = None,
-    micro_batch: int | None = None,
-    precision: str = "auto",
-    compile: bool = False,
-    **preparation: Unpack[Preparation],
-) -> Plan:
+def plan(family: str = "gan", data: Any = "mnist", *, options: Mapping[str, Any] | None = None, **request: Any) -> Plan:
     """Resolve a training request without reading any data.
 
     Args:
         family: name of a family; `saddlepoint.list_families()` has them.
         data: name of a data set, path of images, arrays or a CSV, or ``hf:owner/name``; or data in memory, as
             `load_dataset` takes it.
-        preset: named configuration of the family; None: its default.
         options: fields of the family's configuration to change, such as ``{"batch_size": 64}``.
-        budget: training time, such as ``"90s"``, ``"3m"``, ``"1.5h"``; a number (no text) is seconds.
-        kimg: budget in thousands of samples seen.
-        steps: budget in steps. The first spent ends training; none: the family's.
-        seed: of weights, data order and noise.
-        out: run folder; if it holds the same training, that goes on. None: a new folder below ``runs/``, or that
-            of an unfinished run of the same configuration.
-        name: of the run, instead of ``out``: its folder below ``runs``.
-        runs: folder of runs; None: ``SADDLEPOINT_RUNS``, or ``runs`` in the working directory.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        threads: of the CPU: a number, which never changes; ``auto`` or None: what is measured to be fastest.
-        checkpoint: time between checkpoints, as ``budget``.
-        remedy: ``auto``: on an alarm the doctor may change one thing; ``off``: it tells. None: off for paper presets.
-        stop_when: ``finished`` ends training when the doctor finds no more improvement; None: the budget alone does.
-        micro_batch: samples computed at once; a minibatch is gone through in such pieces, which takes less memory.
-            None: a process's whole part at once.
-        precision: of matrix products: ``fp32``, ``bf16`` (all else stays fp32), or ``auto``: what is faster here.
-        compile: try `torch.compile` on each network, and keep it where the gradients stay the same.
-        preparation: how data is prepared, fields of `saddlepoint.Options`: ``size=64``, ``time_column="day"``, ...; and
-            fields of the family's configuration by their names, ``lr=0.1``, as in ``options``.
+        **request: how it is trained, fields of `TrainRequest`: ``budget="3m"``, ``seed=1``, ``out="runs/mine"``, ...;
+            how data is prepared, fields of `saddlepoint.Options`: ``size=64``, ``time_column="day"``, ...; and fields
+            of the family's configuration by their names, ``lr=0.1``, as in ``options``.
 
     Raises:
         ConfigError: on an unknown family, preset or option, or a value that breaks a rule.
     """
     kind = get_family(family)
-    preparation, options = _told_apart(kind, preparation, options or {})
-    preset, config = get_preset(kind, preset)
-    count = runtime.read_threads(threads)
-    remedy = ("off" if preset in paper_presets(kind) else "auto") if remedy is None else remedy
-    settings = _settings(seed, steps, kimg, budget, kind.tags.budget, checkpoint, remedy, stop_when)
-    settings = dataclasses.replace(settings, micro_batch=micro_batch, precision=precision, compile=compile)
-    _check_words(remedy, stop_when, precision)
-    runtime.resolve_device(device)
-    asked = Options.of(**preparation)
+    asked, preparation, options = _told_apart(kind, request, options or {})
+    preset, config = get_preset(kind, asked.preset)
+    count, settings = runtime.read_threads(asked.threads), _settings(kind, preset, asked)
+    runtime.resolve_device(asked.device)
     return Plan(
         family=kind.name,
         preset=preset,
+        preparation=Options.of(**preparation).given(),
         options=override(config, options),
         source=str(data) if in_memory.is_name(data) else in_memory.hold(data, _reading(kind, preparation)),
-        preparation=asked.given(),
         settings=settings,
-        device=device,
+        device=asked.device,
         threads=count,
-        out=_place(out, name, runs),
-        root=None if runs is None else Path(runs),
+        out=_place(asked),
+        root=None if asked.runs is None else Path(asked.runs),
         chosen=None if preset in paper_presets(kind) else frozenset(key.replace("-", "_") for key in options),
     )
 
 
-def _place(out: str | Path | None, name: str | None, runs: str | Path | None) -> Path | None:
+def _place(asked: TrainRequest) -> Path | None:
     """Return the run folder that is asked for; None: one is found or made."""
-    if name is None:
-        return None if out is None else Path(out)
-    if out is not None:
-        raise ConfigError(f"out is '{out}' and name is '{name}': a run has one place; leave one of the two out")
-    return runs_folder(runs) / check_name(name)
+    if asked.name is None:
+        return None if asked.out is None else Path(asked.out)
+    if asked.out is not None:
+        raise ConfigError(
+            f"out is '{asked.out}' and name is '{asked.name}': a run has one place; leave one of the two out"
+        )
+    return runs_folder(asked.runs) / check_name(asked.name)
 
 
 def _told_apart(
-    kind: type[Family], given: Mapping[str, Any], options: Mapping[str, Any]
-) -> tuple[Preparation, dict[str, Any]]:
-    """Tell options of data from fields of the family's configuration, which join ``options``.
+    kind: type[Family], arguments: Mapping[str, Any], options: Mapping[str, Any]
+) -> tuple[TrainRequest, Preparation, dict[str, Any]]:
+    """Tell the request and options of data from fields of the family's configuration, which join ``options``.
 
     Raises:
         ConfigError: on a name that nobody has, with the nearest of all; or one that is given twice.
     """
-    data, own = ({field.name for field in dataclasses.fields(cls)} for cls in (Options, kind.Config))
+    general, data, own = ({field.name for field in dataclasses.fields(c)} for c in (TrainRequest, Options, kind.Config))
     found = {key.replace("-", "_"): value for key, value in options.items()}
-    for name in given.keys() - data:
+    for name in arguments.keys() - general - data:
         if name not in own:
-            more = {*inspection.signature(plan).parameters, *inspection.signature(train).parameters}
-            known = data | own | more - {"preparation", "request"}
-            raise ConfigError(f"there is no argument '{name}'; {suggest(name, known)}")
+            more = {"options", *inspection.signature(train).parameters} - {"request"}
+            raise ConfigError(f"there is no argument '{name}'; {suggest(name, general | data | own | more)}")
         if name in found:
             raise ConfigError(f"'{name}' is given twice: by itself, and in options")
-    preparation = {name: value for name, value in given.items() if name in data}
-    return cast(Preparation, preparation), {**found, **{name: given[name] for name in given if name not in data}}
+    request, preparation = (
+        {name: value for name, value in arguments.items() if name in names} for names in (general, data)
+    )
+    found |= {name: value for name, value in arguments.items() if name not in general | data}
+    return TrainRequest(**request), cast(Preparation, preparation), found
 
 
-def _settings(
-    seed: int,
-    steps: int | None,
-    kimg: float | None,
-    budget: str | float | None,
-    default_budget: str,
-    checkpoint: str | float,
-    remedy: str,
-    stop_when: str | None,
-) -> Settings:
-    """Read times and words; without any limit the budget is the family's default."""
-    if budget is None and kimg is None and steps is None:
-        budget = default_budget
-    seconds, every = parse_budget(budget), parse_time("checkpoint", checkpoint)
-    return Settings(seed, steps, kimg, seconds, checkpoint_seconds=every, remedy=remedy, stop_when=stop_when)
+def _settings(kind: type[Family], preset: str, asked: TrainRequest) -> Settings:
+    """Return what the engine is told; without any limit the budget is the family's default."""
+    unlimited = asked.budget is None and asked.kimg is None and asked.steps is None
+    usual = "off" if preset in paper_presets(kind) else "auto"
+    return Settings(
+        seed=asked.seed, steps=asked.steps, kimg=asked.kimg,
+        seconds=parse_budget(kind.tags.budget if unlimited else asked.budget),
+        checkpoint_seconds=parse_time("checkpoint", asked.checkpoint),
+        remedy=usual if asked.remedy is None else asked.remedy, stop_when=asked.stop_when,
+        micro_batch=asked.micro_batch, precision=asked.precision, compile=asked.compile,
+    )  # fmt: skip
 
 
 def _reading(kind: type[Family], preparation: Preparation) -> Options:
@@ -323,10 +279,8 @@ def plan_to_resume(
         ConfigError: if a limit or an option is not possible.
         DataError: if the data is no longer where it was.
     """
-    count = runtime.read_threads(threads)
-    _check_words("off", stop_when)
-    total, more = parse_more(budget)
-    limits = Settings(steps=steps, kimg=kimg, seconds=total)
+    asked = TrainRequest(budget=budget, kimg=kimg, steps=steps, stop_when=stop_when, threads=threads)
+    count, limits, more = runtime.read_threads(threads), *_limits(asked)
     folder = RunFolder(find_run(path, runs))
     config = read_config(folder)
     refuse_export(folder.path, config)
@@ -334,21 +288,16 @@ def plan_to_resume(
         limits = dataclasses.replace(limits, seconds=standing_of(folder).seconds + limits.seconds)
     try:
         check_complete(config)
-        kind = family_of(config, folder.path)
-        settings = Settings(**config["settings"])
-        known = config["data"]
-        source = known["source"] if data is None else _given_again(folder, kind, known, data)
+        kind, known = family_of(config, folder.path), config["data"]
+        source = known["source"] if data is None else _source_again(folder, kind, known, data)
         refuse_gone(source, folder.path, for_shell("saddle", "train", "--resume", folder.path, "--data", "NEW"))
-        if budget is not None or kimg is not None or steps is not None:
-            settings = dataclasses.replace(settings, seconds=limits.seconds, kimg=kimg, steps=steps)
-        settings = dataclasses.replace(settings, stop_when=stop_when or settings.stop_when)
         return Plan(
             family=kind.name,
             preset=config["preset"],
             options=from_json(kind.Config, config["options"]),
             source=source,
             preparation=preparation_of(known),
-            settings=settings,
+            settings=_going_on(Settings(**config["settings"]), limits),
             device=device or config["device"],
             threads=runtime.read_threads(config["threads"]) if threads is None else count,
             out=folder.path,
@@ -358,7 +307,20 @@ def plan_to_resume(
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error
 
 
-def _given_again(folder: RunFolder, kind: type[Family], known: Mapping[str, Any], data: Any) -> str:
+def _limits(asked: TrainRequest) -> tuple[Settings, bool]:
+    """Return settings that hold limits alone, and whether the time is so much more than was spent."""
+    seconds, more = parse_more(asked.budget)
+    return Settings(steps=asked.steps, kimg=asked.kimg, seconds=seconds, stop_when=asked.stop_when), more
+
+
+def _going_on(settings: Settings, limits: Settings) -> Settings:
+    """Return a run's settings with new limits; without any it keeps its own."""
+    if limits.seconds is not None or limits.kimg is not None or limits.steps is not None:
+        settings = dataclasses.replace(settings, seconds=limits.seconds, kimg=limits.kimg, steps=limits.steps)
+    return dataclasses.replace(settings, stop_when=limits.stop_when or settings.stop_when)
+
+
+def _source_again(folder: RunFolder, kind: type[Family], known: Mapping[str, Any], data: Any) -> str:
     """Return the source of data that a run was trained on: its new place, or data in memory, which is held."""
     if in_memory.is_name(data):
         return str(data)
@@ -368,13 +330,3 @@ def _given_again(folder: RunFolder, kind: type[Family], known: Mapping[str, Any]
     if name != known["source"]:
         raise ConfigError(f"'{folder.path}' was trained on other data ({known['source']} then, {name} now)")
     return name
-
-
-def _check_words(remedy: str, stop_when: str | None, precision: str = "auto") -> None:
-    words = (
-        ("remedy", remedy, ("auto", "off")), ("stop-when", stop_when, ("finished",)),
-        ("precision", precision, PRECISIONS),
-    )  # fmt: skip
-    for name, word, known in words:
-        if word is not None and word not in known:
-            raise ConfigError(f"{name} is '{word}'; {suggest(word, known)}")

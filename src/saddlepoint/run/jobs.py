@@ -25,17 +25,17 @@ _CHOICE = "process.json"
 _MOST_CHOICE, _MOST_OUTPUT = 4096, 64 * 1024
 
 
-def start(words: Sequence[str], folder: str | Path) -> int:
+def start(arguments: Sequence[str], folder: str | Path) -> int:
     """Start ``saddle train`` in a process of its own; return its number.
 
     Args:
-        words: arguments after ``train``, without --out. What they say of the report holds when the run goes on.
+        arguments: after ``train``, without --out. What they say of the report holds when the run goes on.
         folder: of the run.
 
     Raises:
         CheckpointError: if the folder cannot be written, or a process trains in it.
     """
-    return _launch(["train", *words, "--out", str(Path(folder).resolve())], Path(folder))
+    return _launch(["train", *arguments, "--out", str(Path(folder).resolve())], Path(folder))
 
 
 def go_on(folder: str | Path, budget: str | None = None, report: bool | None = None) -> int:
@@ -50,10 +50,10 @@ def go_on(folder: str | Path, budget: str | None = None, report: bool | None = N
     Raises:
         CheckpointError: if the folder cannot be written, or a process trains in it.
     """
-    words = ["train", "--resume", str(Path(folder).resolve())]
-    words += ["--budget", budget] if budget else []
-    words += [_word(report)] if report is not None else _chosen(Path(folder))
-    return _launch(words, Path(folder))
+    arguments = ["train", "--resume", str(Path(folder).resolve())]
+    arguments += ["--budget", budget] if budget else []
+    arguments += [_word(report)] if report is not None else _chosen(Path(folder))
+    return _launch(arguments, Path(folder))
 
 
 def _word(report: bool) -> str:
@@ -68,7 +68,7 @@ def _chosen(folder: Path) -> list[str]:
         return []
 
 
-def _launch(words: Sequence[str], folder: Path) -> int:
+def _launch(arguments: Sequence[str], folder: Path) -> int:
     if is_training(folder):
         raise CheckpointError(f"a process is training in '{folder.name}' already; pause it first")
     if RunFolder(folder).measuring() is not None:
@@ -77,11 +77,11 @@ def _launch(words: Sequence[str], folder: Path) -> int:
         ending.wait()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for said in {"--report", "--no-report"} & set(words):
+        for said in {"--report", "--no-report"} & set(arguments):
             write_atomically(folder / _CHOICE, json.dumps({"report": said == "--report"}) + "\n")
         with open_plain(folder / OUTPUT, "ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "saddlepoint", *words],
+                [sys.executable, "-m", "saddlepoint", *arguments],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
     except OSError as error:
@@ -119,14 +119,14 @@ def is_starting(folder: str | Path) -> bool:
     return process is not None and process.poll() is None and RunFolder(folder).last_trainer() != process.pid
 
 
-def is_training(folder: str | Path, patience: float = 3.0) -> bool:
+def is_training(folder: str | Path, timeout: float = 3.0) -> bool:
     """Whether a process trains in a folder; one that has said that it ended is waited for.
 
     Args:
         folder: of the run.
-        patience: seconds for such a process to let go of the folder, which on a busy machine takes a moment.
+        timeout: seconds for such a process to let go of the folder, which on a busy machine takes a moment.
     """
-    run, deadline = RunFolder(folder), time.monotonic() + patience
+    run, deadline = RunFolder(folder), time.monotonic() + timeout
     while run.trainer() is not None:
         ended = run.read_status().get("state") in ("interrupted", "finished", "failed")
         if not ended or time.monotonic() > deadline:
@@ -191,22 +191,22 @@ def _has_opened(number: int, path: Path) -> bool:
     return False
 
 
-def stop(folder: str | Path, patience: float = 60.0) -> None:
+def stop(folder: str | Path, timeout: float = 60.0) -> None:
     """Pause a training, wait for its end, and mark the run as stopped: the same command begins a new one.
 
     Args:
         folder: of the run; one that is paused is marked only.
-        patience: seconds to wait for the process to save and end.
+        timeout: seconds to wait for the process to save and end.
 
     Raises:
         CheckpointError: if it does not end in time, or is trained on another machine.
     """
-    run, deadline = RunFolder(folder), time.monotonic() + patience
+    run, deadline = RunFolder(folder), time.monotonic() + timeout
     if run.trainer() is not None:
         pause(folder)
     while run.trainer() is not None:
         if time.monotonic() > deadline:
-            raise CheckpointError(f"'{run.path.name}' did not end within {patience:.0f} s; it may still be saving")
+            raise CheckpointError(f"'{run.path.name}' did not end within {timeout:.0f} s; it may still be saving")
         time.sleep(0.05)
         reap()
     status = run.read_status()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saddlepoint.core.config import from_json, override, to_json
-from saddlepoint.core.errors import CheckpointError, ConfigError, DataError
-from saddlepoint.core.quoting import for_shell
+from saddlepoint.core.config import override
 from saddlepoint.data import Dataset
 from saddlepoint.data.feed import Feed
 from saddlepoint.data.plan import ReadingPlan
@@ -30,15 +26,14 @@ from saddlepoint.engine.machine.distributed import ProcessGroup, join
 from saddlepoint.engine.machine.precision import Precision, choose_precision
 from saddlepoint.engine.machine.threads import AS_THEY_ARE, ChosenThreads, Threads
 from saddlepoint.engine.settings import SILENT, Observer, Outcome
-from saddlepoint.engine.storage.folder import OWN_NAMES, RunFolder
-from saddlepoint.engine.storage.lookup import runs_folder
-from saddlepoint.engine.storage.origin import counted
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.evaluation.features import shipped_classifier
 from saddlepoint.family import Family, FamilyConfig, build_family, get_family
 from saddlepoint.family.capabilities import remedies
-from saddlepoint.family.registry import families, has_changed, source_of
+from saddlepoint.family.registry import has_changed, source_of
 from saddlepoint.figures import grids
-from saddlepoint.run.plan import Plan, resolve
+from saddlepoint.run.place import choose_folder
+from saddlepoint.run.plan import Plan, Resolved, resolve
 from saddlepoint.run.run import Run, load
 from saddlepoint.run.weights import rebuilt
 
@@ -78,54 +73,94 @@ def start(
         observer, announce = SILENT, None
     runtime.keep_freed_memory()
     runtime.use_threads(request.threads)
+    job = _prepared(request, group, observer, fresh)
+    with contextlib.ExitStack() as held:
+        if request.threads is None:
+            held.callback(runtime.use_threads, torch.get_num_threads())
+        group.shared(lambda: held.enter_context(job.folder.locked()))
+        outcome = _carried_out(job, observer, announce)
+    return load(job.folder.path), outcome
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A plan whose data is read, whose folder is chosen, and all that its training is computed with."""
+
+    resolved: Resolved
+    shares: int
+    config: Mapping[str, Any]
+    folder: RunFolder
+    resumed: bool
+    group: ProcessGroup
+    device: torch.device
+    precision: Precision
+    threads: Threads
+
+    @property
+    def plan(self) -> Plan:
+        """The plan, with what was chosen from the data."""
+        return self.resolved.plan
+
+
+def _prepared(request: Plan, group: ProcessGroup, observer: Observer, fresh: bool) -> _Job:
+    """Read the data, choose the folder and what computes; of several processes all take the choice of the first."""
     device = runtime.resolve_device(request.device, group.local_rank if group.size > 1 else None)
-    asked = request
-    resolved = group.in_turn(lambda: resolve(_among(asked, group, observer.say), device, observer.say))
-    request, dataset, network = resolved.plan, resolved.dataset, resolved.network
-    shares = request.settings.shares(request.options.batch_size, group.size)
+    resolved = group.in_turn(lambda: resolve(_among(request, group, observer.say), device, observer.say))
+    plan, network = resolved.plan, resolved.network
+    shares = plan.settings.shares(plan.options.batch_size, group.size)
     config = {**resolved.to_json(), "device": device.type, "machine": runtime.machine()}
-    folder, resumed = group.shared(lambda: _choose_folder(request, config, fresh))
-    precision = group.shared(lambda: _precision(request, network, device, folder if resumed else None))
+    folder, resumed = group.shared(lambda: choose_folder(plan, config, fresh))
+    precision = group.shared(lambda: _precision(plan, network, device, folder if resumed else None))
     observer.say(f"precision: {precision}")
-    threads = _threads(request, device, folder if resumed else None, group, observer.say)
+    threads = _threads(plan, device, folder if resumed else None, group, observer.say)
     config |= {"processes": group.size, "precision": dataclasses.asdict(precision)}
     if (source := source_of(type(network))) is not None:
         config["family_source"] = source
     if resumed and has_changed(type(network), folder.read_config()):
-        observer.warn(f"the file of the family '{request.family}' has changed since this run began")
-    with contextlib.ExitStack() as held:
-        if request.threads is None:
-            held.callback(runtime.use_threads, torch.get_num_threads())
-        group.shared(lambda: held.enter_context(folder.locked()))
-        tell = folder.write_status if group.writes else _say_nothing
-        group.shared(lambda: folder.write_config(config))
-        feed = Feed(dataset.splits["train"], request.options.batch_size, request.settings.seed, device, shares)
-        observer = dataclasses.replace(observer, snapshot=_snapshots(folder, dataset, network, observer))
-        examiner = Examiner(dataset, request.settings.seed, device, shipped_classifier(dataset, device))
+        observer.warn(f"the file of the family '{plan.family}' has changed since this run began")
+    return _Job(resolved, shares, config, folder, resumed, group, device, precision, threads)
 
-        def build(options: FamilyConfig) -> Trainer:
-            monitor = Monitor(examiner, request.settings, folder, observer) if group.writes else NULL_MONITOR
-            with rebuilt(folder) if resumed else contextlib.nullcontext():
-                family = build_family(request.family, options, dataset.spec)
-            trainer = Trainer(family, feed, request.settings, folder, observer, monitor, group, precision, threads)
-            tell(state="running")
-            return trainer
 
-        if announce:
-            announce(Start(folder.path, dataset, network, config, resumed, resolved.reading))
-        try:
-            outcome = _trained(build, request, folder, observer, dataset, group)
-        except BaseException as error:
-            tell(state="failed", reason=str(error) or type(error).__name__, **_verdict(folder))
-            raise
-        tell(
-            state="interrupted" if outcome.reason == "interrupted" else "finished",
-            reason=outcome.reason,
-            **dataclasses.asdict(outcome.progress),
-            seconds=outcome.seconds,
-            **_verdict(folder),
-        )
-    return load(folder.path), outcome
+def _carried_out(job: _Job, observer: Observer, announce: Callable[[Start], None] | None) -> Outcome:
+    """Train in the folder, which is locked, and keep in ``status.json`` how that stands and ends."""
+    folder, resolved = job.folder, job.resolved
+    tell = folder.write_status if job.group.writes else _say_nothing
+    job.group.shared(lambda: folder.write_config(job.config))
+    observer = replace(observer, snapshot=_snapshots(folder, resolved.dataset, resolved.network, observer))
+    build = _builder(job, observer, lambda: tell(state="running"))
+    if announce:
+        announce(Start(folder.path, resolved.dataset, resolved.network, job.config, job.resumed, resolved.reading))
+    try:
+        outcome = _trained(build, job, observer)
+    except BaseException as error:
+        tell(state="failed", reason=str(error) or type(error).__name__, **_verdict(folder))
+        raise
+    tell(
+        state="interrupted" if outcome.reason == "interrupted" else "finished",
+        reason=outcome.reason,
+        **dataclasses.asdict(outcome.progress),
+        seconds=outcome.seconds,
+        **_verdict(folder),
+    )
+    return outcome
+
+
+def _builder(job: _Job, observer: Observer, built: Callable[[], None]) -> Callable[[FamilyConfig], Trainer]:
+    """Return what builds networks and trainer for options, which a remedy may change; ``built`` hears of each time."""
+    plan, dataset, group, folder = job.plan, job.resolved.dataset, job.group, job.folder
+    settings, device = plan.settings, job.device
+    feed = Feed(dataset.splits["train"], plan.options.batch_size, settings.seed, device, job.shares)
+    examiner = Examiner(dataset, settings.seed, device, shipped_classifier(dataset, device))
+
+    def build(options: FamilyConfig) -> Trainer:
+        monitor = Monitor(examiner, settings, folder, observer) if group.writes else NULL_MONITOR
+        with rebuilt(folder) if job.resumed else contextlib.nullcontext():
+            family = build_family(plan.family, options, dataset.spec)
+        trainer = Trainer(family, feed, settings, folder, observer, monitor, group, job.precision, job.threads)
+        built()
+        return trainer
+
+    return build
 
 
 def _precision(request: Plan, network: Family, device: torch.device, resumed: RunFolder | None) -> Precision:
@@ -161,146 +196,23 @@ def _among(request: Plan, group: ProcessGroup, say: Callable[[str], None]) -> Pl
     return replace(request, settings=replace(request.settings, remedy="off"))
 
 
-def _trained(
-    build: Callable[[FamilyConfig], Trainer],
-    request: Plan,
-    folder: RunFolder,
-    observer: Observer,
-    dataset: Dataset,
-    group: ProcessGroup,
-) -> Outcome:
+def _trained(build: Callable[[FamilyConfig], Trainer], job: _Job, observer: Observer) -> Outcome:
     """Train, with remedies if there is one process; several start from the options that a run's log left in force."""
-    if group.size == 1:
-        may_try = remedies(get_family(request.family))
-        return train_with_remedies(build, request.options, may_try, folder, observer, dataset.stats)
+    plan, folder, stats = job.plan, job.folder, job.resolved.dataset.stats
+    if job.group.size == 1:
+        return train_with_remedies(build, plan.options, remedies(get_family(plan.family)), folder, observer, stats)
 
     def in_force() -> FamilyConfig:
         finish_announced(folder)
-        return override(request.options, course_of(folder).changes)
+        return override(plan.options, course_of(folder).changes)
 
-    return build(group.shared(in_force)).train(dataset.stats)
+    return build(job.group.shared(in_force)).train(stats)
 
 
 def _verdict(folder: RunFolder) -> dict[str, Any]:
     """Return the doctor's last word for ``status.json``."""
     diagnosis = diagnose(folder.read_log())
     return {"verdict": diagnosis.verdict, "evidence": list(diagnosis.evidence), "since_nimg": diagnosis.since}
-
-
-def _choose_folder(request: Plan, config: Mapping[str, Any], fresh: bool) -> tuple[RunFolder, bool]:
-    """Return the folder to train in and whether it already holds this training."""
-    if request.out is not None:
-        folder = RunFolder(request.out)
-        if not (folder.path / "config.json").exists():
-            if taken := [name for name in OWN_NAMES if (folder.path / name).exists()]:
-                raise ConfigError(
-                    f"'{folder.path}' is no run folder (it has no config.json), but holds {' and '.join(taken)}, "
-                    "which a run would write over; choose another --out"
-                )
-            return folder, False
-        kept = folder.read_config()
-        if request.goes_on:
-            _refuse_other_data(folder.path, kept, config)
-        if difference := _difference(kept, config):
-            raise ConfigError(
-                f"'{folder.path}' holds a run of another configuration ({difference}); choose another --out or --name"
-            )
-        if fresh:
-            raise ConfigError(f"'{folder.path}' holds this run already; remove it, or choose another --out")
-        return folder, True
-    runs = runs_folder(request.root)
-    if not fresh and runs.is_dir():
-        for path in sorted(runs.iterdir(), reverse=True):
-            folder = RunFolder(path)
-            if folder.read_status().get("state") in ("running", "interrupted", "failed") and _same_run(folder, config):
-                return folder, True
-    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    label = re.sub(r"[^A-Za-z0-9.]+", "-", Path(request.source).name).strip("-")[:60]
-    path = runs / f"{request.family}-{label}-{stamp}"
-    number = 2
-    while path.exists():
-        path = runs / f"{request.family}-{label}-{stamp}-{number}"
-        number += 1
-    return RunFolder(path), False
-
-
-def _refuse_other_data(path: Path, kept: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Refuse to go on with other data than a run began with, in words that say what changed and what can be done."""
-    try:
-        then, now = kept["data"], config["data"]
-        if then["fingerprint"] == now["fingerprint"]:
-            return
-        begin = for_shell(
-            "saddle", "train", str(kept["family"]), "--preset", str(kept["preset"]), "--data", str(now["source"])
-        )
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"'{path}/config.json' is damaged: {error}") from error
-    raise DataError(
-        f"'{path}' was trained on other data than '{now['source']}' holds: {counted(then, now)}. Bring the old data "
-        f"back, or start a new run on what is there now: {begin}"
-    )
-
-
-def _same_run(folder: RunFolder, config: Mapping[str, Any]) -> bool:
-    try:
-        if _difference(folder.read_config(), config):
-            return False
-        with folder.locked():
-            return True
-    except CheckpointError:
-        return False
-
-
-def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what must agree for two processes to work on the same training; the budget may differ."""
-    data, settings = config["data"], config["settings"]
-    return {
-        "family": config["family"],
-        "seed": settings["seed"],
-        "data": data["fingerprint"],
-        **{f"option {key}": value for key, value in _options(config).items()},
-    }
-
-
-def _options(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a run's options as this version names and completes them: an earlier one may have known fewer."""
-    kind = families().get(config["family"])
-    if kind is None:
-        return dict(config["options"])
-    try:
-        return to_json(from_json(kind.Config, config["options"]))
-    except ConfigError:
-        return dict(config["options"])
-
-
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Return in words how two configurations differ in what must agree; empty if they do not."""
-    try:
-        before, after = _identity(old), _identity(new)
-    except (KeyError, TypeError, AttributeError):
-        return "its config.json is none of saddlepoint's"
-    changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    return ", ".join(
-        _other_data(old["data"], new["data"])
-        if key == "data"
-        else f"{key}: {before.get(key)} there, {after.get(key)} now"
-        for key in changed[:3]
-    )
-
-
-def _other_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Return in words how two data sets differ: by their name, or how they are prepared, or else by what they hold."""
-    if old.get("source") != new.get("source"):
-        return f"data: {old.get('source')} there, {new.get('source')} now"
-    before, after = dict(old.get("options") or {}), dict(new.get("options") or {})
-    changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    return (
-        ", ".join(
-            f"data option {key}: {before.get(key, 'not given')} there, {after.get(key, 'not given')} now"
-            for key in changed[:3]
-        )
-        or f"data: {new.get('source')} has changed, {counted(old, new)}"
-    )
 
 
 def _snapshots(

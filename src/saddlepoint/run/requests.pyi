@@ -1,4 +1,4 @@
-"""Keyword arguments of `train` and `resume`, by family; written by tests/make_requests.py."""
+"""Keyword arguments of `train`, `plan` and `resume`, by family; written by tests/make_requests.py."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Any, Literal, Unpack, overload
 
 from saddlepoint.data.options import Preparation
 from saddlepoint.run.callbacks import Callback
+from saddlepoint.run.plan import Plan
 from saddlepoint.run.run import Run
 
 class Request(Preparation, total=False):
     preset: str | None
-    options: Mapping[str, Any] | None
     budget: str | float | None
     kimg: float | None
     steps: int | None
@@ -26,10 +26,13 @@ class Request(Preparation, total=False):
     micro_batch: int | None
     precision: str
     compile: bool
+    options: Mapping[str, Any] | None
+
+class Training(Request, total=False):
     progress: bool | None
     callbacks: Sequence[Callback]
 
-class GANRequest(Request, total=False):
+class GANRequest(Training, total=False):
     batch_size: int
     ema_half_life_kimg: float | None
     ema_ramp: float | None
@@ -71,7 +74,7 @@ class GANRequest(Request, total=False):
     beta1: float
     beta2: float
 
-class CGANRequest(Request, total=False):
+class CGANRequest(Training, total=False):
     batch_size: int
     ema_half_life_kimg: float | None
     ema_ramp: float | None
@@ -100,7 +103,7 @@ class CGANRequest(Request, total=False):
     beta1: float
     beta2: float
 
-class DCGANRequest(Request, total=False):
+class DCGANRequest(Training, total=False):
     batch_size: int
     ema_half_life_kimg: float | None
     ema_ramp: float | None
@@ -128,7 +131,7 @@ class DCGANRequest(Request, total=False):
     beta2: float
     weight_decay: float
 
-class TimeGANRequest(Request, total=False):
+class TimeGANRequest(Training, total=False):
     batch_size: int
     ema_half_life_kimg: float | None
     ema_ramp: float | None
@@ -164,7 +167,7 @@ class TimeGANRequest(Request, total=False):
     beta1: float
     beta2: float
 
-class StyleGAN1Request(Request, total=False):
+class StyleGAN1Request(Training, total=False):
     batch_size: int
     ema_half_life_kimg: float | None
     ema_ramp: float | None
@@ -186,7 +189,7 @@ class StyleGAN1Request(Request, total=False):
     beta1: float
     beta2: float
 
-class StyleGANRequest(Request, total=False):
+class StyleGANRequest(Training, total=False):
     batch_size: int
     ema_half_life_kimg: float | None
     ema_ramp: float | None
@@ -218,7 +221,7 @@ class StyleGANRequest(Request, total=False):
     beta1: float
     beta2: float
 
-class StarGANRequest(Request, total=False):
+class StarGANRequest(Training, total=False):
     batch_size: int
     ema_half_life_kimg: float | None
     ema_ramp: float | None
@@ -251,7 +254,7 @@ class StarGANRequest(Request, total=False):
     beta1: float
     beta2: float
 
-class StarGAN2Request(Request, total=False):
+class StarGAN2Request(Training, total=False):
     batch_size: int
     ema_half_life_kimg: float | None
     ema_ramp: float | None
@@ -299,10 +302,10 @@ def train(family: Literal["stylegan"], data: Any = "mnist", **request: Unpack[St
 def train(family: Literal["stargan"], data: Any = "mnist", **request: Unpack[StarGANRequest]) -> Run: ...
 @overload
 def train(family: Literal["stargan2"], data: Any = "mnist", **request: Unpack[StarGAN2Request]) -> Run: ...
-
 # A family of your own: its options are typed in its file; give them as options={...}.
 @overload
-def train(family: str, data: Any = "mnist", **request: Unpack[Request]) -> Run: ...
+def train(family: str, data: Any = "mnist", **request: Unpack[Training]) -> Run: ...
+def plan(family: str = "gan", data: Any = "mnist", **request: Unpack[Request]) -> Plan: ...
 def resume(
     path: str | Path,
     *,

@@ -8,52 +8,33 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 import saddlepoint.families  # noqa: F401 - registers the families
-from saddlepoint.core.config import from_json
 from saddlepoint.core.errors import CheckpointError, ConfigError, DataError
 from saddlepoint.core.quoting import for_python, for_terminal
-from saddlepoint.core.types import Samples, from_bytes, to_words
-from saddlepoint.data import Dataset, absolute_source, load_dataset, read_picture, short_name
+from saddlepoint.core.types import Samples
+from saddlepoint.data import Dataset, absolute_source, load_dataset
 from saddlepoint.data.cache import cache_dir
-from saddlepoint.data.images.write import write_images
-from saddlepoint.data.inputs import look_of
-from saddlepoint.data.labels.files import class_index
-from saddlepoint.data.options import Options, preparation_of
-from saddlepoint.data.series.calendar import phases
+from saddlepoint.data.options import preparation_of
 from saddlepoint.data.series.layout import Layout, layout_from_json, plain_layout
-from saddlepoint.data.series.positions import consecutive
-from saddlepoint.data.series.samples import FORMATS, write_samples
 from saddlepoint.engine.doctor.verdict import Diagnosis, diagnose
 from saddlepoint.engine.machine import runtime
-from saddlepoint.engine.machine.threads import told_threads
 from saddlepoint.engine.plan import unfinished
-from saddlepoint.engine.storage.checkpoint import newest_checkpoint
-from saddlepoint.engine.storage.entries import check_complete
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.storage.origin import counted, refuse_gone
 from saddlepoint.engine.storage.standing import standing_of
-from saddlepoint.engine.training import load_weights
-from saddlepoint.family import Family, build_family
-from saddlepoint.family.capabilities import Guided, StyleSpace, draw_labels, guided, style_space
-from saddlepoint.family.registry import family_of
-from saddlepoint.family.translation import target_of
-from saddlepoint.run import show, weights
+from saddlepoint.family import Family
+from saddlepoint.run import sample_files, show, weights
+from saddlepoint.run.generator import Generator
 
 if TYPE_CHECKING:
     from saddlepoint.evaluation import Report, Subject
-    from saddlepoint.evaluation.report.page import Training
 
 # Evaluation is imported where it is asked for: training and sampling do not wait for it.
 
-_CHUNK = 250
 
-
-class Run:
+class Run(Generator):
     """A trained run: its configuration, its log, and its generator.
 
     Attributes:
@@ -65,8 +46,8 @@ class Run:
     """
 
     def __init__(self, path: Path, config: Mapping[str, Any], family: Family, step: int, averaged: bool) -> None:
-        self.path, self.config, self.family, self.step, self.averaged = path, config, family, step, averaged
-        self.device = next(family.parameters()).device
+        super().__init__(family, path.name)
+        self.path, self.config, self.step, self.averaged = path, config, step, averaged
 
     def __repr__(self) -> str:
         config = self.config
@@ -112,153 +93,6 @@ class Run:
         """The training doctor's verdict on the log."""
         return diagnose(self.log)
 
-    def inputs(self, n: int, *, seed: int = 0) -> Tensor:
-        """Return the generator's inputs for ``n`` samples; the i-th depends on (seed, i) only.
-
-        They are latent vectors, or training images where the generator transforms images.
-        """
-        chunks = [
-            self.family.sample_inputs(_CHUNK, runtime.stream("cpu", "sample", seed, chunk))
-            for chunk in range(-(-n // _CHUNK))
-        ]
-        return torch.cat(chunks)[:n]
-
-    def labels(self, n: int, *, seed: int = 0, label: int | str | None = None) -> Tensor | None:
-        """Return the labels of ``n`` samples, int64, (n,) or as `target` gives them; None if unconditional.
-
-        Args:
-            n: how many.
-            seed: the i-th label depends on (seed, i) only, and comes from the shares of the training data.
-            label: index or name of one class for all of them; words as in `target` where samples carry several labels.
-
-        Raises:
-            ConfigError: if the generator is unconditional and a label is asked for, or has no such class.
-        """
-        names = self.family.data.classes[: self.family.classes]
-        if label is not None and names and self.family.data.labelling:
-            return self.target(str(label)).repeat(n, 1)
-        if label is not None:
-            return torch.full((n,), class_index(label, names))
-        if not names:
-            return None
-        chunks = [
-            draw_labels(self.family, _CHUNK, runtime.stream("cpu", "sample-labels", seed, chunk))
-            for chunk in range(-(-n // _CHUNK))
-        ]
-        return torch.cat([chunk for chunk in chunks if chunk is not None])[:n]
-
-    @torch.no_grad()
-    def sample(
-        self, n: int, *, seed: int = 0, label: int | str | None = None, truncation: float | None = None
-    ) -> Samples:
-        """Return ``n`` samples on the CPU: (n, *sample), images in [-1, 1].
-
-        Args:
-            n: how many.
-            seed: the i-th sample depends on (seed, i) and the label only.
-            label: index or name of a class, for a conditional generator; None: in the shares of the training data.
-            truncation: of families with w: share of the way from the mean of w to each sample's own w, such as 0.7;
-                they then differ in w alone, not in their noise. None: as the generator samples.
-
-        Raises:
-            ConfigError: if ``n`` is below 1, there is no such class, or a truncation is asked of a family without w.
-        """
-        if n < 1:
-            raise ConfigError(f"the number of samples is {n}, but it must be at least 1")
-        labels = self.labels(n, seed=seed, label=label)
-        return self.generate(self.inputs(n, seed=seed), labels, seed=seed, truncation=truncation)
-
-    def sample_seeds(
-        self, seeds: Sequence[int], *, label: int | str | None = None, truncation: float | None = None
-    ) -> Samples:
-        """Return one sample for each seed, on the CPU: (seeds, *sample), the first that `sample` draws with that seed.
-
-        Each is computed alone, so it is the same bit for bit whatever other seeds are asked for.
-
-        Args:
-            seeds: 0 or more each.
-            label: as in `sample`; without one a conditional generator takes the label of the seed.
-            truncation: as in `sample`.
-
-        Raises:
-            ConfigError: if there are no seeds, and as `sample`.
-        """
-        if not seeds:
-            raise ConfigError("no seed is given; name at least one")
-        return torch.cat([self.sample(1, seed=seed, label=label, truncation=truncation) for seed in seeds])
-
-    @torch.no_grad()
-    def generate(
-        self, inputs: Tensor, labels: Tensor | None = None, *, seed: int = 0, truncation: float | None = None
-    ) -> Samples:
-        """Return the samples of given inputs, computed in pieces, on the CPU.
-
-        Args:
-            inputs: (n, latent), as `inputs` draws them; or images (n, *sample) in [-1, 1].
-            labels: (n,) class indices, for a conditional generator; or (n, classes), as `target` gives them.
-            seed: of further randomness.
-            truncation: as in `sample`.
-
-        Raises:
-            ConfigError: if the generator is conditional and there are no labels, or a truncation is asked of a family
-                without w.
-        """
-        if labels is None and self.family.classes:
-            raise ConfigError(f"'{self.path.name}' is a conditional generator: give the labels of its samples too")
-        if truncation is not None:
-            check_truncation(self.family, truncation)
-            w = self.codes(inputs, labels)
-            near = torch.lerp(style_space(self.family).w_average.cpu().expand_as(w), w, truncation)
-            return self.synthesise(near[:, None].expand(-1, style_space(self.family).w_layers, -1), seed)
-        samples = torch.empty(0)
-        for number, start in enumerate(range(0, len(inputs), _CHUNK)):
-            stream = runtime.stream(self.device, "generate", seed, number)
-            for part in runtime.pieces(start, min(start + _CHUNK, len(inputs)), self.family.data.shape):
-                asked = None if labels is None else labels[part].to(self.device)
-                piece = self.family.generate(inputs[part].to(self.device), asked, generator=stream)
-                if part.start == 0:
-                    samples = piece.new_empty((len(inputs), *piece.shape[1:]), device="cpu")
-                samples[part] = piece
-        return samples
-
-    @torch.no_grad()
-    def codes(self, inputs: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the points of w of inputs, (n, w), on the CPU; for families with w."""
-        asked = None if labels is None else labels.to(self.device)
-        return style_space(self.family).mapping(inputs.to(self.device), asked).cpu()
-
-    @torch.no_grad()
-    def synthesise(self, styles: Tensor, seed: int = 0) -> Samples:
-        """Return the samples of styles (n, layers, w), all with the noise of the seed, on the CPU; families with w."""
-        pieces = []
-        for part in runtime.pieces(0, len(styles), self.family.data.shape):
-            stream = runtime.stream(self.device, "generate", seed, 0)
-            pieces.append(style_space(self.family).synthesis(styles[part].to(self.device), generator=stream).cpu())
-        return torch.cat(pieces)
-
-    def target(self, words: str) -> Tensor:
-        """Return the domain that words name, as labels of one sample.
-
-        Args:
-            words: a class; where samples carry several labels, classes of different groups separated by commas, and
-                ``not-NAME`` for an attribute that shall not hold. Groups that are not named stay as they are.
-
-        Returns:
-            (1,) a class index, or (1, classes): 1 where a class shall hold, 0 where not, -1 in what stays.
-
-        Raises:
-            ConfigError: if there is no such class, or two of them exclude each other.
-        """
-        return target_of(words, self.family.data)
-
-    def guided(self, inputs: Tensor, references: Tensor, labels: Tensor) -> Samples:
-        """Translate images into the style of reference images, in pieces, on the CPU; see `Family.guided`."""
-        pieces = [
-            guided(self.family).guided(*(whole[part].to(self.device) for whole in (inputs, references, labels))).cpu()
-            for part in runtime.pieces(0, len(inputs), self.family.data.shape)
-        ]
-        return torch.cat(pieces)
-
     def read_pictures(self, files: Sequence[tuple[str, bytes]], most_pixels: int | None = None) -> Samples:
         """Return image files as the generator's images: (n, *sample) in [-1, 1], cropped or padded as in training.
 
@@ -269,14 +103,7 @@ class Run:
         Raises:
             DataError: if there are none, one cannot be read or is too large, or the run is not about images.
         """
-        if self.family.data.modality != "image" or not files:
-            raise DataError(
-                f"{len(files)} pictures for a run on {self.family.data.modality}s: give pictures to one on images"
-            )
-        fit, look = preparation_of(self.config["data"]).get("fit") or "crop", look_of(self.config["data"])
-        shape = self.family.data.shape
-        rows = [read_picture(content, name, shape, fit, look, most_pixels) for name, content in files]
-        return from_bytes(torch.from_numpy(np.stack(rows)))
+        return sample_files.read_pictures(self, files, most_pixels)
 
     @property
     def layout(self) -> Layout:
@@ -320,32 +147,9 @@ class Run:
             ConfigError: if the run is of vectors, on another ending or a folder in use, or as `sample`.
             DataError: if ``start`` is no time of this data.
         """
-        if self.family.data.modality == "image" and Path(path).suffix.lower().removeprefix(".") not in FORMATS:
-            from saddlepoint.figures.grids import to_uint8
-
-            asked = self.labels(n, seed=seed, label=label)
-            samples = self.sample(n, seed=seed, label=label, truncation=truncation)
-            pixels = to_uint8(samples)
-            if preparation_of(self.config["data"]).get("depth") == 16:
-                pixels = to_words(samples).numpy()
-            held = None if asked is None else asked.numpy()
-            return write_images(Path(path), pixels, kind, held, self.family.data.classes)
-        layout, labels = self.layout, self.labels(n, seed=seed, label=label)
-        if n < 1:
-            raise ConfigError(f"the number of samples is {n}, but it must be at least 1")
-        inputs, kept = self.inputs(n, seed=seed), None if labels is None else labels.numpy()
-        lengths = inputs.isfinite().all(2).sum(1).numpy()
-        times = consecutive(layout, lengths, inputs.shape[1], kept, start)
-        if layout.calendar and times is not None:
-            inputs = self.at(inputs, phases(times, layout.calendar))
-        x = self.generate(inputs, labels, seed=seed).numpy()
-        return write_samples(Path(path), x, layout, kept, self.family.data.classes, times)
-
-    def at(self, inputs: Tensor, turns: np.ndarray) -> Tensor:
-        """Return inputs that are told other times: phases of the calendar (n, time, part), as `calendar.phases`."""
-        known = torch.from_numpy(turns).to(inputs.dtype)
-        rest = inputs[:, :, : inputs.shape[2] - known.shape[2]]
-        return torch.cat([rest, known.masked_fill(rest[:, :, :1].isnan(), torch.nan)], 2)
+        return sample_files.write(
+            self, Path(path), n, kind=kind, start=start, seed=seed, label=label, truncation=truncation
+        )
 
     def dataset(self, say: Callable[[str], None] | None = None) -> Dataset:
         """Return the data the run was trained on, prepared in the same way.
@@ -384,58 +188,9 @@ class Run:
             dataset: the run's data: a generator that transforms images gets its held-out images. None: those images of
                 the training data that the run keeps.
         """
-        from saddlepoint.evaluation import Latents, Subject
+        from saddlepoint.run.subject import subject_of
 
-        label, tags = "generator (EMA)" if self.averaged else "generator", self.family.tags
-        if tags.input == "image":
-            return self._translator(label, dataset)
-        latents = styles = None
-        if isinstance(self.family, StyleSpace):
-            # Both ends of a path are of one class.
-            styles = Latents(
-                lambda n, draws: self.codes(self.family.sample_inputs(n, draws), self.labels(n)),
-                lambda w: self.synthesise(w[:, None].expand(-1, style_space(self.family).w_layers, -1)),
-            )
-        if tags.input == "latent":
-            # Every mapping network here scales z to unit root mean square first, as published.
-            latents = Latents(
-                self.family.sample_inputs,
-                lambda z: self.generate(z, self.labels(len(z)), seed=0),
-                isinstance(self.family, StyleSpace),
-            )
-        labels = self._asked if self.family.classes else None
-        return Subject(label, self._as_written, labels=labels, latents=latents, styles=styles)
-
-    def _asked(self, n: int, seed: int) -> np.ndarray:
-        labels = self.labels(n, seed=seed)
-        assert labels is not None
-        return labels.numpy()
-
-    def _as_written(self, n: int, seed: int) -> Tensor:
-        """Return samples as a file of them would hold them: series with constants and decimals of their columns."""
-        x = self.sample(n, seed=seed)
-        if self.family.data.modality != "sequence":
-            return x
-        return torch.from_numpy(self.layout.as_written(x.numpy()))
-
-    def _translator(self, label: str, dataset: Dataset | None) -> Subject:
-        """Return a generator that transforms images: its samples are held-out images in domains drawn anew."""
-        from saddlepoint.evaluation import Subject
-
-        def sample(n: int, seed: int) -> Tensor:
-            return self.generate(self._given(n, seed, dataset), self.labels(n, seed=seed), seed=seed)
-
-        return Subject(
-            label, sample, labels=self._asked, translate=lambda x, c, seed: self.generate(x, c, seed=seed),
-            guided=self.guided if isinstance(self.family, Guided) else None,
-        )  # fmt: skip
-
-    def _given(self, n: int, seed: int, dataset: Dataset | None) -> Tensor:
-        if dataset is None:
-            return self.inputs(n, seed=seed)
-        held_out, rng = dataset.splits["valid"].x, np.random.default_rng(seed)
-        rows = rng.permutation(len(held_out))[:n] if n <= len(held_out) else rng.integers(0, len(held_out), n)
-        return from_bytes(torch.from_numpy(np.asarray(held_out)[rows]))
+        return subject_of(self, dataset)
 
     def evaluate(
         self,
@@ -500,9 +255,10 @@ class Run:
             folder: where; None: ``report/`` in the run folder.
         """
         from saddlepoint.evaluation.report.page import save_report
+        from saddlepoint.run.subject import training_of
 
         place = RunFolder(self.path).own("report") if folder is None else folder
-        return save_report(place, report, self._training())
+        return save_report(place, report, training_of(self))
 
     @property
     def seconds(self) -> float | None:
@@ -511,37 +267,6 @@ class Run:
         The log, which is written at reports only, ends earlier. None of an export, which has no checkpoints.
         """
         return standing_of(RunFolder(self.path)).seconds or None
-
-    def _training(self) -> Training:
-        from saddlepoint.evaluation.report.facts import changed_options, chosen_options
-        from saddlepoint.evaluation.report.page import Training
-
-        config, diagnosis = self.config, self.diagnosis
-        machine, seconds = config.get("machine", {}), self.seconds
-        facts = {
-            "run": self.path.name,
-            "family": f"{config['family']}, preset {config['preset']}, seed of training {config['settings']['seed']}",
-            "trained": f"{self.step * self.family.config.batch_size:,} samples seen, step {self.step:,}"
-            + ("" if seconds is None else f", {seconds:,.0f} s of training"),
-            "machine": ", ".join(str(machine[key]) for key in ("processor", "torch") if key in machine)
-            + f", {told_threads(self.log, config.get('threads'))}, {config['device']}",
-            "saddlepoint": str(config.get("saddlepoint", "?")),
-        }
-        about = {
-            "run": f"{self.path.resolve().name}, {facts['trained']}",
-            "family": f"{self.family.summary}; preset {config['preset']}",
-            "options that differ from the preset": ", ".join(changed_options(config)) or "none",
-            "chosen automatically": "; ".join(chosen_options(config)),
-        }
-        title = f"{config['family']} on {short_name(str(config['data']['name']))}"
-        snapshots = RunFolder(self.path).samples
-        return Training(self.log, diagnosis.verdict, diagnosis.evidence, facts, title, about, snapshots)
-
-
-def check_truncation(family: Family, truncation: float | None) -> None:
-    """Raise a `ConfigError` if a truncation is asked of a family without w."""
-    if truncation is not None and not isinstance(family, StyleSpace):
-        raise ConfigError(f"family '{family.name}' has no w to truncate; leave the truncation out")
 
 
 def load(path: str | Path, *, device: str = "cpu", averaged: bool = True, data: str | Path | None = None) -> Run:
@@ -562,36 +287,6 @@ def load(path: str | Path, *, device: str = "cpu", averaged: bool = True, data: 
     config = weights.read_config(folder)
     if data is not None:
         config = {**config, "data": {**config["data"], "source": absolute_source(str(data))}}
-    model, averages, step = _kept(folder, config, averaged)
-    try:
-        check_complete(config)
-        Options.of(**preparation_of(config["data"]))
-        kind, spec = family_of(config, folder.path), weights.spec_of(config["data"])
-        with weights.no_larger_than(sum(tensor.numel() for tensor in model.values())):
-            family = build_family(kind.name, from_json(kind.Config, config["options"]), spec)
-        look_of(config["data"])
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, DataError) as error:
-        raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error
-    load_weights(family, model)
-    for name in family.averaged if averages else ():
-        start = name + "."
-        own = {key.removeprefix(start): tensor for key, tensor in averages.items() if key.startswith(start)}
-        load_weights(family.get_submodule(name), own)
+    family, step = weights.open_networks(folder, config, averaged)
     family.to(runtime.resolve_device(device)).eval().requires_grad_(False)
     return Run(folder.path, config, family, step, averaged)
-
-
-def _kept(
-    folder: RunFolder, config: Mapping[str, Any], averaged: bool
-) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], int]:
-    """Return a run's tensors, those of its averages (none: they are in place), and their step."""
-    if weights.is_export(folder.path):
-        if not averaged:
-            raise ConfigError(f"'{folder.path}' is an export, which holds the averaged weights only; leave --raw out")
-        model, step = weights.read_weights(folder.path, config)
-        return model, {}, step
-    checkpoint, problems = newest_checkpoint(folder.checkpoints, ("model", "averages") if averaged else ("model",))
-    if checkpoint is None:
-        detail = f" ({'; '.join(problems.values())})" if problems else "; train it first"
-        raise CheckpointError(f"run '{folder.path}' has no whole checkpoint{detail}")
-    return checkpoint.tensors["model"], checkpoint.tensors.get("averages", {}), checkpoint.step

@@ -1,6 +1,6 @@
-"""An exported run: ``config.json`` and ``model.safetensors``, in a folder or on the Hugging Face hub.
+"""Networks from files: a run's checkpoint, or an export (``config.json`` and ``model.safetensors``), also on the hub.
 
-Nothing in it is executed. Its sizes are held against one another before any network is built, so that a file cannot ask
+Nothing in them is executed. Sizes are held against one another before any network is built, so that a file cannot ask
 for more memory than it has weights.
 """
 
@@ -18,15 +18,21 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from saddlepoint.core.errors import CheckpointError, DataError
+from saddlepoint.core.config import from_json
+from saddlepoint.core.errors import CheckpointError, ConfigError, DataError
+from saddlepoint.data.inputs import look_of
 from saddlepoint.data.memory import usable_memory
+from saddlepoint.data.options import Options, preparation_of
 from saddlepoint.data.series.layout import Layout, layout_from_json
 from saddlepoint.data.sources.hub import no_progress_bars, reason_of
-from saddlepoint.engine.storage.checkpoint import numbers_of
+from saddlepoint.engine.storage.checkpoint import newest_checkpoint, numbers_of
+from saddlepoint.engine.storage.entries import check_complete
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.storage.lookup import find_run
 from saddlepoint.engine.storage.tensors import load_tensors
-from saddlepoint.family import DataSpec
+from saddlepoint.engine.training import load_weights
+from saddlepoint.family import DataSpec, Family, build_family
+from saddlepoint.family.registry import family_of
 
 FILE = "model.safetensors"
 FORMAT = 1
@@ -114,6 +120,52 @@ def read_weights(folder: Path, config: Mapping[str, Any]) -> tuple[dict[str, Ten
         return load_tensors(folder / FILE, follow=True), step
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"'{folder}/{FILE}' is damaged ({error}); export the run again") from error
+
+
+def open_networks(folder: RunFolder, config: Mapping[str, Any], averaged: bool) -> tuple[Family, int]:
+    """Return the networks of a run's newest whole checkpoint, or of an export, and the step that they are of.
+
+    Args:
+        folder: of the run.
+        config: of it.
+        averaged: whether generators get the moving averages of their weights.
+
+    Raises:
+        CheckpointError: if there is no whole checkpoint, or it belongs to other networks.
+        ConfigError: if the last weights of an export are asked for.
+    """
+    model, averages, step = _tensors(folder, config, averaged)
+    try:
+        check_complete(config)
+        Options.of(**preparation_of(config["data"]))
+        kind, spec = family_of(config, folder.path), spec_of(config["data"])
+        with no_larger_than(sum(tensor.numel() for tensor in model.values())):
+            family = build_family(kind.name, from_json(kind.Config, config["options"]), spec)
+        look_of(config["data"])
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, DataError) as error:
+        raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error
+    load_weights(family, model)
+    for name in family.averaged if averages else ():
+        start = name + "."
+        own = {key.removeprefix(start): tensor for key, tensor in averages.items() if key.startswith(start)}
+        load_weights(family.get_submodule(name), own)
+    return family, step
+
+
+def _tensors(
+    folder: RunFolder, config: Mapping[str, Any], averaged: bool
+) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], int]:
+    """Return a run's tensors, those of its averages (none: they are in place), and their step."""
+    if is_export(folder.path):
+        if not averaged:
+            raise ConfigError(f"'{folder.path}' is an export, which holds the averaged weights only; leave --raw out")
+        model, step = read_weights(folder.path, config)
+        return model, {}, step
+    checkpoint, problems = newest_checkpoint(folder.checkpoints, ("model", "averages") if averaged else ("model",))
+    if checkpoint is None:
+        detail = f" ({'; '.join(problems.values())})" if problems else "; train it first"
+        raise CheckpointError(f"run '{folder.path}' has no whole checkpoint{detail}")
+    return checkpoint.tensors["model"], checkpoint.tensors.get("averages", {}), checkpoint.step
 
 
 def spec_of(data: Mapping[str, Any]) -> DataSpec:

@@ -16,7 +16,10 @@ from saddlepoint.data.images.write import KINDS, write_images
 from saddlepoint.data.series.samples import FORMATS
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.figures import grids
-from saddlepoint.run.run import Run, check_truncation
+from saddlepoint.run.generator import check_truncation
+from saddlepoint.run.request import Picture, SampleRequest
+from saddlepoint.run.run import Run
+from saddlepoint.run.sample_files import depth_of
 from saddlepoint.run.samples import pictures
 
 MOST = 100_000
@@ -49,39 +52,28 @@ def parse_seeds(text: str) -> list[int]:
     return list(found)
 
 
-def draw_seeds(
-    run: Run,
-    seeds: str,
-    out: Path | None = None,
-    *,
-    n: int | None = None,
-    label: int | str | None = None,
-    kind: str | None = None,
-    truncation: float | None = None,
-    start: str | None = None,
-) -> Path:
-    """Write one sample for each seed, and return where.
+def draw_seeds(run: Run, seeds: str, out: Path | None = None, **asked: Any) -> Path:
+    """Write one sample for each seed, and return where; ``asked``: further fields of a `SampleRequest`."""
+    return carry_out(run, SampleRequest(seeds=seeds, out=out, **asked))
 
-    A sample depends on its seed, the label and the truncation only; see `Run.sample_seeds`.
 
-    Args:
-        run: the run.
-        seeds: as `parse_seeds` reads them.
-        out: a folder for a file each (``seed0000.png``), a file ending in .png, .jpg or .webp for a sheet, or in .npz
-            for arrays ``x``, ``seeds`` and ``labels``; None: below ``pictures/`` in the run folder. Of series a folder.
-        n: of series: windows in the file of each seed; None: 1,000.
-        label, truncation: as in `Run.sample`.
-        kind: of files in a folder: png, webp or jpg; of series csv, parquet or npz. None: png, csv.
-        start: of series, as in `Run.write`.
+def carry_out(run: Run, request: SampleRequest) -> Path:
+    """Write one sample for each of the seeds that are asked for, and return where.
+
+    A sample depends on its seed, the label and the truncation only; see `Run.sample_seeds`. A folder gets a file each,
+    a .png, .jpg or .webp is a sheet, an .npz holds ``x``, ``seeds`` and ``labels``; of series it is a folder always.
 
     Raises:
         ConfigError: on words that are no seeds, options that do not fit the samples, or a folder that is in use.
     """
-    found, data = parse_seeds(seeds), run.family.data
+    seeds, out, kind, data = request.seeds or "", request.out, request.kind, run.family.data
+    if request.picture != Picture.grid or request.seed:
+        raise ConfigError("--seeds names the samples itself; leave out --picture and --seed")
+    found, label, truncation = parse_seeds(seeds), request.label, request.truncation
     check_truncation(run.family, truncation)
     if data.modality == "sequence":
-        return _series(run, found, seeds, out, n, kind or "csv", label=label, start=start)
-    for name, used in (("-n", n is not None), ("--start", start is not None)):
+        return _series(run, found, request)
+    for name, used in (("-n", request.n is not None), ("--start", request.start is not None)):
         if used:
             raise ConfigError(f"{name} is for series, but these are {data.modality}s, one for each seed; leave it out")
     if kind is not None and kind not in KINDS:
@@ -95,7 +87,7 @@ def draw_seeds(
         raise ConfigError(f"format is {kind}, which writes a folder of files, but '{out}' is a file; name a folder")
     if out is not None and out.suffix == ".npz":
         samples, labels = run.sample_seeds(found, label=label, truncation=truncation), _labels(run, found, label)
-        deep = pictures.depth_of(run) > 8
+        deep = depth_of(run) > 8
         return grids.save_arrays(out, samples, labels, whole=deep, seeds=np.array(found, np.int64))
     pictures.check_ending(out)
     return pictures.save(sheet(run, found, label, truncation), out or _place(run, seeds, ".png"))
@@ -122,24 +114,26 @@ def sheet(run: Run, seeds: list[int], label: int | str | None = None, truncation
 
 def _files(run: Run, seeds: list[int], folder: Path, kind: str, label: Any, truncation: float | None) -> Path:
     samples = run.sample_seeds(seeds, label=label, truncation=truncation)
-    pixels = to_words(samples).numpy() if pictures.depth_of(run) > 8 else grids.to_uint8(samples)
+    pixels = to_words(samples).numpy() if depth_of(run) > 8 else grids.to_uint8(samples)
     labels = _labels(run, seeds, label)
     kept = None if labels is None else labels.numpy()
     return write_images(folder, pixels, kind, kept, run.family.data.classes, _stems(seeds))
 
 
-def _series(run: Run, seeds: list[int], text: str, out: Path | None, n: int | None, kind: str, **words: Any) -> Path:
+def _series(run: Run, seeds: list[int], request: SampleRequest) -> Path:
     """Write a file of windows for each seed, the same that the seed alone would give."""
+    out, kind = request.out, request.kind or "csv"
     if kind not in FORMATS:
         raise ConfigError(f"format is '{kind}'; {suggest(kind, FORMATS)}")
     if out is not None and out.suffix and not out.is_dir():
         raise ConfigError(f"'{out}' is a file, but of series each seed gets its own; name a folder")
-    folder = out or _place(run, text, "")
+    folder = out or _place(run, request.seeds or "", "")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"'{folder}' exists and is not an empty folder; name another, or remove it")
     folder.mkdir(parents=True, exist_ok=True)
+    n = request.n or pictures.WINDOWS
     for seed, stem in zip(seeds, _stems(seeds), strict=True):
-        run.write(folder / f"{stem}.{kind}", n or pictures.WINDOWS, seed=seed, **words)
+        run.write(folder / f"{stem}.{kind}", n, seed=seed, label=request.label, start=request.start)
     return folder
 
 

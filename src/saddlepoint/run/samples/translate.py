@@ -65,16 +65,9 @@ class Translated:
 
 
 def translate_folder(
-    run: Run,
-    folder: str | Path,
-    targets: Sequence[str],
-    out: str | Path,
-    *,
-    overwrite: bool = False,
-    reference: Path | None = None,
-    seed: int = 0,
-    say: Callable[[str], None] = lambda line: None,
-) -> Translated:
+    run: Run, folder: str | Path, targets: Sequence[str], out: str | Path, *, overwrite: bool = False,
+    reference: Path | None = None, seed: int = 0, say: Callable[[str], None] = lambda line: None,
+) -> Translated:  # fmt: skip
     """Translate every picture below a folder, or one; what cannot be read is named and left out, the rest is done.
 
     A picture is resized to the short side of training (padded where that padded), translated, and resized back.
@@ -97,15 +90,10 @@ def translate_folder(
         DataError: if the folder is empty, or it or the reference cannot be read.
     """
     source, out = Path(folder).expanduser(), Path(out).expanduser()
-    root = source.parent if (alone := source.is_file()) else source
-    file = out if _names_a_file(out) else None
-    _check(run, root, targets, out)
-    if file is not None and not (alone and len(targets) == 1):
-        many = f"{len(targets)} domains" if alone else "a folder of pictures"
-        raise ConfigError(f"'{out}' names one file, but {many} make several; give a folder as --out")
-    targets = list(dict.fromkeys(targets))
-    wanted = [(own, run.target(words)) for own, words in zip(for_file_names(targets), targets, strict=True)]
-    look = replace(look_of(run.config["data"]), depth=8, alpha=False)
+    root = source.parent if (single := source.is_file()) else source
+    _check(run, root, targets, out, single)
+    domains = list(dict.fromkeys(targets))
+    labels = {own: run.target(names) for own, names in zip(for_file_names(domains), domains, strict=True)}
     style = None if reference is None else run.read_pictures([(reference.name, _bytes(reference))])
     written, refused = list[Path](), list[tuple[str, str]]()
 
@@ -113,10 +101,11 @@ def translate_folder(
         refused.append((name, str(problem)))
         say(f"refused: {name}: {problem}")
 
-    files, notes = ([source], []) if alone else _files(root, out, say)
+    files, notes = ([source], []) if single else _files(root, out, say)
     for note in notes:
         refuse(root.name, note)
     originals = {path.resolve() for path in files}
+    look = replace(look_of(run.config["data"]), depth=8, alpha=False)
     for path in files:
         name = path.relative_to(root)
         try:
@@ -124,8 +113,8 @@ def translate_folder(
         except (Unreadable, DataError, OSError) as problem:
             refuse(name.as_posix(), problem)
             continue
-        for own, label in wanted:
-            place = file or (out / own / name if len(wanted) > 1 else out / name)
+        for own, label in labels.items():
+            place = _place(out, own if len(labels) > 1 else "", name)
             try:
                 _check_place(place, originals, overwrite)
                 _write(place, picture.written_as(place).translated(run, label, style, seed))
@@ -133,6 +122,11 @@ def translate_folder(
             except (Unreadable, OSError) as problem:
                 refuse(name.as_posix(), problem)
     return Translated(tuple(written), tuple(refused))
+
+
+def _place(out: Path, domain: str, name: Path) -> Path:
+    """Return where a translation goes; a domain of several has a folder."""
+    return out if _names_a_file(out) else out / domain / name
 
 
 def _names_a_file(out: Path) -> bool:
@@ -153,7 +147,7 @@ def _files(root: Path, out: Path, say: Callable[[str], None]) -> tuple[list[Path
     return files, notes
 
 
-def _check(run: Run, folder: Path, targets: Sequence[str], out: Path) -> None:
+def _check(run: Run, folder: Path, targets: Sequence[str], out: Path, single: bool) -> None:
     if run.family.tags.input != "image":
         raise ConfigError(f"'{run.path.name}' makes images from noise; only families of translation take pictures")
     if not folder.is_dir():
@@ -164,6 +158,9 @@ def _check(run: Run, folder: Path, targets: Sequence[str], out: Path) -> None:
         raise ConfigError(
             f"'{out}' is the folder of the pictures themselves; choose another --out, so that none is lost"
         )
+    if _names_a_file(out) and not (single and len(targets) == 1):
+        many = f"{len(targets)} domains" if single else "a folder of pictures"
+        raise ConfigError(f"'{out}' names one file, but {many} make several; give a folder as --out")
 
 
 def _check_place(place: Path, originals: Collection[Path], overwrite: bool) -> None:

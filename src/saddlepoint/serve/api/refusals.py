@@ -9,7 +9,8 @@ from typing import Any
 
 from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.data.labels.files import class_index
-from saddlepoint.run.run import Run, check_truncation
+from saddlepoint.run.generator import check_truncation
+from saddlepoint.run.run import Run
 
 MOST_FIELDS = 16
 """Fields that a request may have; no request has as many."""

@@ -10,8 +10,8 @@ from nicegui import ui
 from saddlepoint.core.errors import SaddlepointError
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.evaluation import ARROWS, Comparison, cannot_judge, shown
-from saddlepoint.run.index import Entry
-from saddlepoint.run.measure import compare_runs
+from saddlepoint.run.compare import compare_runs
+from saddlepoint.run.entries import Entry
 from saddlepoint.run.samples import pictures
 from saddlepoint.serve.studio import charts, parts
 from saddlepoint.serve.studio.figures import BLIND, MeasureButton, results_of

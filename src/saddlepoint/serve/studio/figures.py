@@ -27,7 +27,7 @@ from saddlepoint.evaluation import (
     shown,
 )
 from saddlepoint.evaluation.rows import label_of, left_out
-from saddlepoint.run.index import Entry
+from saddlepoint.run.entries import Entry
 from saddlepoint.run.run import Run
 from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.state import Desk

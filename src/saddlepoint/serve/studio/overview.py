@@ -9,7 +9,7 @@ from nicegui import ui
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.evaluation import ARROWS, cannot_judge
 from saddlepoint.figures.grids import choose_steps
-from saddlepoint.run.index import Entry, Figure, snapshot_steps
+from saddlepoint.run.entries import Entry, Figure, snapshot_steps
 from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.figures import BLIND, MeasureButton, results_of, verdict_of
 from saddlepoint.serve.studio.state import Desk, evidence_of

@@ -12,8 +12,8 @@ from nicegui import ui
 from saddlepoint.core.errors import ConfigError, SaddlepointError
 from saddlepoint.data.limits import SERVED_PIXELS
 from saddlepoint.figures import grids
-from saddlepoint.run.index import Entry
-from saddlepoint.run.samples import pictures
+from saddlepoint.run.entries import Entry
+from saddlepoint.run.samples import pictures, views
 from saddlepoint.serve.studio import charts, parts, thumbnails
 from saddlepoint.serve.studio.dropzone import DropZone
 from saddlepoint.serve.studio.state import Desk
@@ -55,7 +55,7 @@ def projection_panel(desk: Desk, name: str, entry: Entry) -> None:
                     progress=lambda step, losses: seen.update(step=step + 1),
                 )
                 found = await parts.here(searched)
-            shown = await parts.here(asyncio.to_thread(pictures.projection, given, found))
+            shown = await parts.here(asyncio.to_thread(views.projection, given, found))
             picture.show(shown)
             mean, last = found.mean_losses.mean().item(), found.losses[-1].mean().item()
             words = f"the generator's mean image has {mean:.4f}, {mean / last:.1f} times as much"

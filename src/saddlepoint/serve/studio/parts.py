@@ -23,7 +23,7 @@ from saddlepoint.data import Finding
 from saddlepoint.engine.doctor.verdict import ALARMS
 from saddlepoint.evaluation.report.page import STANDING
 from saddlepoint.figures import grids
-from saddlepoint.run.index import Entry
+from saddlepoint.run.entries import Entry
 
 _Found = TypeVar("_Found")
 PLACES = (("Runs", "/"), ("Train", "/train"), ("Compare", "/compare"), ("Lab", "/lab"))

@@ -18,8 +18,8 @@ from saddlepoint.evaluation.report.pictures import reach
 from saddlepoint.family import families
 from saddlepoint.family.capabilities import Guided
 from saddlepoint.run import jobs
-from saddlepoint.run.index import Entry
-from saddlepoint.run.samples import pictures
+from saddlepoint.run.entries import Entry
+from saddlepoint.run.samples import memorised, pictures
 from saddlepoint.serve.studio import actions, charts, parts
 from saddlepoint.serve.studio.explorer import explorer_panel
 from saddlepoint.serve.studio.figures import figures_panel
@@ -342,7 +342,7 @@ def _neighbours(desk: Desk, name: str, entry: Entry) -> None:
                 waiting.text = str(error)
         run, _ = await parts.here(desk.opened(name))
         try:
-            picture, distances = await parts.here(asyncio.to_thread(pictures.copies, run))
+            picture, distances = await parts.here(asyncio.to_thread(memorised.copies, run))
             closest.show(picture)
             note.text = f"Of all samples the evaluation looked at, the closest to training images; {reach(distances)}."
         except SaddlepointError as error:

@@ -13,7 +13,7 @@ from saddlepoint.core.quoting import for_shell, for_terminal
 from saddlepoint.evaluation import ARROWS
 from saddlepoint.evaluation.rows import kind_of
 from saddlepoint.run import jobs
-from saddlepoint.run.index import STATES, Entry, Figure
+from saddlepoint.run.entries import STATES, Entry, Figure
 from saddlepoint.serve.studio import actions, parts
 from saddlepoint.serve.studio.state import Desk, data_of
 

@@ -18,7 +18,8 @@ from saddlepoint.core.errors import CheckpointError, ConfigError
 from saddlepoint.core.quoting import for_terminal
 from saddlepoint.data import short_name
 from saddlepoint.run import api, jobs
-from saddlepoint.run.index import Entry, Shelf
+from saddlepoint.run.entries import Entry
+from saddlepoint.run.index import RunIndex
 from saddlepoint.run.run import Run
 from saddlepoint.run.samples.latent import Explorer
 from saddlepoint.serve.studio.uploads import Uploads
@@ -44,7 +45,7 @@ class Desk:
     """
 
     def __init__(self, runs: str | Path) -> None:
-        self.shelf = Shelf(runs)
+        self.shelf = RunIndex(runs)
         # Hidden, so that it is not taken for a run.
         self.uploads = Uploads(self.shelf.root / ".uploads")
         self._loading = threading.Lock()

@@ -1,0 +1,191 @@
+"""Trained networks that draw samples in pieces, from random numbers of their own: the i-th is that of (seed, i)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.types import Samples
+from saddlepoint.data.labels.files import class_index
+from saddlepoint.engine.machine import runtime
+from saddlepoint.family import Family
+from saddlepoint.family.capabilities import StyleSpace, draw_labels, guided, style_space
+from saddlepoint.family.translation import target_of
+
+_CHUNK = 250
+"""Rows that share a stream of random numbers."""
+
+
+def _chunks(n: int) -> range:
+    return range(-(-n // _CHUNK))
+
+
+class Generator:
+    """Draws samples of a family's networks.
+
+    Attributes:
+        family: the networks.
+        name: of the run, for errors.
+        device: where the networks are.
+    """
+
+    def __init__(self, family: Family, name: str) -> None:
+        self.family, self.name = family, name
+        self.device = next(family.parameters()).device
+
+    def inputs(self, n: int, *, seed: int = 0) -> Tensor:
+        """Return the generator's inputs for ``n`` samples; the i-th depends on (seed, i) only.
+
+        They are latent vectors, or training images where the generator transforms images.
+        """
+        drawn = [
+            self.family.sample_inputs(_CHUNK, runtime.stream("cpu", "sample", seed, chunk)) for chunk in _chunks(n)
+        ]
+        return torch.cat(drawn)[:n]
+
+    def labels(self, n: int, *, seed: int = 0, label: int | str | None = None) -> Tensor | None:
+        """Return the labels of ``n`` samples, int64, (n,) or as `target` gives them; None if unconditional.
+
+        Args:
+            n: how many.
+            seed: the i-th label depends on (seed, i) only, and comes from the shares of the training data.
+            label: index or name of one class for all of them; words as in `target` where samples carry several labels.
+
+        Raises:
+            ConfigError: if the generator is unconditional and a label is asked for, or has no such class.
+        """
+        names = self.family.data.classes[: self.family.classes]
+        if label is not None and names and self.family.data.labelling:
+            return self.target(str(label)).repeat(n, 1)
+        if label is not None:
+            return torch.full((n,), class_index(label, names))
+        if not names:
+            return None
+        streams = (runtime.stream("cpu", "sample-labels", seed, chunk) for chunk in _chunks(n))
+        drawn = [draw_labels(self.family, _CHUNK, stream) for stream in streams]
+        return torch.cat([chunk for chunk in drawn if chunk is not None])[:n]
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, *, seed: int = 0, label: int | str | None = None, truncation: float | None = None
+    ) -> Samples:
+        """Return ``n`` samples on the CPU: (n, *sample), images in [-1, 1].
+
+        Args:
+            n: how many.
+            seed: the i-th sample depends on (seed, i) and the label only.
+            label: index or name of a class, for a conditional generator; None: in the shares of the training data.
+            truncation: of families with w: share of the way from the mean of w to each sample's own w, such as 0.7;
+                they then differ in w alone, not in their noise. None: as the generator samples.
+
+        Raises:
+            ConfigError: if ``n`` is below 1, there is no such class, or a truncation is asked of a family without w.
+        """
+        if n < 1:
+            raise ConfigError(f"the number of samples is {n}, but it must be at least 1")
+        labels = self.labels(n, seed=seed, label=label)
+        return self.generate(self.inputs(n, seed=seed), labels, seed=seed, truncation=truncation)
+
+    def sample_seeds(
+        self, seeds: Sequence[int], *, label: int | str | None = None, truncation: float | None = None
+    ) -> Samples:
+        """Return one sample for each seed, on the CPU: (seeds, *sample), the first that `sample` draws with that seed.
+
+        Each is computed alone, so it is the same bit for bit whatever other seeds are asked for.
+
+        Args:
+            seeds: 0 or more each.
+            label: as in `sample`; without one a conditional generator takes the label of the seed.
+            truncation: as in `sample`.
+
+        Raises:
+            ConfigError: if there are no seeds, and as `sample`.
+        """
+        if not seeds:
+            raise ConfigError("no seed is given; name at least one")
+        return torch.cat([self.sample(1, seed=seed, label=label, truncation=truncation) for seed in seeds])
+
+    @torch.no_grad()
+    def generate(
+        self, inputs: Tensor, labels: Tensor | None = None, *, seed: int = 0, truncation: float | None = None
+    ) -> Samples:
+        """Return the samples of given inputs, computed in pieces, on the CPU.
+
+        Args:
+            inputs: (n, latent), as `inputs` draws them; or images (n, *sample) in [-1, 1].
+            labels: (n,) class indices, for a conditional generator; or (n, classes), as `target` gives them.
+            seed: of further randomness.
+            truncation: as in `sample`.
+
+        Raises:
+            ConfigError: if the generator is conditional and there are no labels, or a truncation is asked of a family
+                without w.
+        """
+        if labels is None and self.family.classes:
+            raise ConfigError(f"'{self.name}' is a conditional generator: give the labels of its samples too")
+        if truncation is not None:
+            check_truncation(self.family, truncation)
+            w = self.codes(inputs, labels)
+            near = torch.lerp(style_space(self.family).w_average.cpu().expand_as(w), w, truncation)
+            return self.synthesise(near[:, None].expand(-1, style_space(self.family).w_layers, -1), seed)
+        samples = torch.empty(0)
+        for number, start in enumerate(range(0, len(inputs), _CHUNK)):
+            stream = runtime.stream(self.device, "generate", seed, number)
+            for part in self._pieces(start, min(start + _CHUNK, len(inputs))):
+                asked = None if labels is None else labels[part].to(self.device)
+                piece = self.family.generate(inputs[part].to(self.device), asked, generator=stream)
+                if part.start == 0:
+                    samples = piece.new_empty((len(inputs), *piece.shape[1:]), device="cpu")
+                samples[part] = piece
+        return samples
+
+    @torch.no_grad()
+    def codes(self, inputs: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the points of w of inputs, (n, w), on the CPU; for families with w."""
+        asked = None if labels is None else labels.to(self.device)
+        return style_space(self.family).mapping(inputs.to(self.device), asked).cpu()
+
+    @torch.no_grad()
+    def synthesise(self, styles: Tensor, seed: int = 0) -> Samples:
+        """Return the samples of styles (n, layers, w), all with the noise of the seed, on the CPU; families with w."""
+        pieces = []
+        for part in self._pieces(0, len(styles)):
+            stream = runtime.stream(self.device, "generate", seed, 0)
+            pieces.append(style_space(self.family).synthesis(styles[part].to(self.device), generator=stream).cpu())
+        return torch.cat(pieces)
+
+    def target(self, names: str) -> Tensor:
+        """Return the domain that names of classes describe, as labels of one sample.
+
+        Args:
+            names: a class; where samples carry several labels, classes of different groups separated by commas, and
+                ``not-NAME`` for an attribute that shall not hold. Groups that are not named stay as they are.
+
+        Returns:
+            (1,) a class index, or (1, classes): 1 where a class shall hold, 0 where not, -1 in what stays.
+
+        Raises:
+            ConfigError: if there is no such class, or two of them exclude each other.
+        """
+        return target_of(names, self.family.data)
+
+    def guided(self, inputs: Tensor, references: Tensor, labels: Tensor) -> Samples:
+        """Translate images into the style of reference images, in pieces, on the CPU; see `Family.guided`."""
+        pieces = [
+            guided(self.family).guided(*(whole[part].to(self.device) for whole in (inputs, references, labels))).cpu()
+            for part in self._pieces(0, len(inputs))
+        ]
+        return torch.cat(pieces)
+
+    def _pieces(self, start: int, stop: int) -> list[slice]:
+        """Return the parts in which rows are computed: as many at once as memory shall hold."""
+        return runtime.pieces(start, stop, self.family.data.shape)
+
+
+def check_truncation(family: Family, truncation: float | None) -> None:
+    """Raise a `ConfigError` if a truncation is asked of a family without w."""
+    if truncation is not None and not isinstance(family, StyleSpace):
+        raise ConfigError(f"family '{family.name}' has no w to truncate; leave the truncation out")

@@ -1,0 +1,167 @@
+"""What may be asked of a training, a drawing and a measurement: each field once, with its help, range and type.
+
+The fields are keyword arguments of the library and options of the command (`saddlepoint.cli.options.with_fields`).
+Nothing here loads PyTorch: the command reads this file as it starts.
+"""
+
+# ruff: noqa: RUF009 - fields, each declared by `option`
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+from saddlepoint.core.config import option
+from saddlepoint.core.errors import ConfigError, suggest
+from saddlepoint.engine.storage.lookup import VARIABLE
+
+Room = Literal["", "limits", "place", "machine", "doctor"]
+"""What a field is for: the help of a command has a panel for each."""
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """How a family is trained, beside its data and its own options.
+
+    Attributes:
+        preset: named configuration of the family; None: its default.
+        budget: training time, such as ``"90s"``, ``"3m"``, ``"1.5h"``; a number (no text) is seconds.
+        kimg: budget in thousands of samples seen.
+        steps: budget in steps. The first spent ends training; none: the family's.
+        seed: of weights, data order and noise; 0 or more.
+        out: run folder; if it holds the same training, that goes on. None: a new folder below ``runs/``, or that
+            of an unfinished run of the same configuration.
+        name: of the run, instead of ``out``: its folder below ``runs``.
+        runs: folder of runs; None: ``SADDLEPOINT_RUNS``, or ``runs`` in the working directory.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        threads: of the CPU: a number, which never changes; ``auto`` or None: what is measured to be fastest.
+        checkpoint: time between checkpoints, as ``budget``.
+        remedy: ``auto``: on an alarm the doctor may change one thing; ``off``: it tells. None: off for paper presets.
+        stop_when: ``finished`` ends training when the doctor finds no more improvement; None: the budget alone does.
+        micro_batch: samples computed at once; a minibatch is gone through in such pieces, which takes less memory.
+            None: a process's whole part at once.
+        precision: of matrix products: ``fp32``, ``bf16`` (all else stays fp32), or ``auto``: what is faster here.
+        compile: try `torch.compile` on each network, and keep it where the gradients stay the same.
+
+    Raises:
+        ConfigError: on a word that is none of a field's choices.
+    """
+
+    preset: str | None = option(None, "Named configuration; `saddle families gan` lists them.")
+    budget: str | float | None = option(
+        None, "Training time in all: 90s, 3m, 1.5h; with --resume also +10m: so much more. Default: by the family.",
+        room="limits",
+    )  # fmt: skip
+    kimg: float | None = option(None, "Limit in thousands of samples seen.", room="limits")
+    steps: int | None = option(None, "Limit in steps. The first limit reached ends training.", room="limits")
+    seed: int = option(0, "Seed of everything random.", min=0)
+    out: str | Path | None = option(None, "Folder of this run.", room="place", flags=("--out", "-o"))
+    name: str | None = option(None, "Name of the run: its folder in the folder of runs.", room="place")
+    runs: str | Path | None = option(
+        None,
+        "Folder of runs, where names are looked for. Default: runs.",
+        room="place",
+        envvar=VARIABLE,
+        flags=("--runs",),
+    )
+    device: str = option("auto", "auto, cpu, cuda or mps.", room="machine")
+    threads: int | str | None = option(
+        None, "CPU threads: a number, or auto, the default: what is fastest here, measured.", room="machine",
+        metavar="N|auto",
+    )  # fmt: skip
+    checkpoint: str | float = option("60s", "Time between checkpoints.", room="place")
+    remedy: str | None = option(
+        None, "auto: on an alarm the doctor may change one thing; off: it tells. Default: off for paper presets.",
+        room="doctor", choices=("auto", "off"),
+    )  # fmt: skip
+    stop_when: str | None = option(
+        None, "finished: stop when the doctor finds no more improvement.", room="limits", choices=("finished",)
+    )
+    micro_batch: int | None = option(
+        None, "Samples computed at once: less memory, the same minibatch. Default: all.", room="machine"
+    )
+    precision: str = option(
+        "auto", "Of matrix products: fp32, bf16 (all else stays fp32), auto: what is faster here.", room="machine",
+        choices=("auto", "fp32", "bf16"),
+    )  # fmt: skip
+    compile: bool = option(
+        False, "Try torch.compile on each network; kept where its gradients stay the same.", room="machine"
+    )
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            word, choices = getattr(self, field.name), field.metadata["choices"]
+            if choices and word is not None and word not in choices:
+                raise ConfigError(f"{field.name.replace('_', '-')} is '{word}'; {suggest(word, choices)}")
+
+
+class Picture(StrEnum):
+    """What can be drawn of a run."""
+
+    grid = "grid"
+    filmstrip = "filmstrip"
+    neighbours = "neighbours"
+    interpolation = "interpolation"
+    styles = "styles"
+    truncation = "truncation"
+    references = "references"
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """Which samples of a run are drawn, and where to.
+
+    Attributes:
+        n: samples; columns of a filmstrip, rows of an interpolation or of a truncation, rows and columns of styles and
+            references; of seeds of series windows of each; None: as many as look well.
+        picture: what is drawn of them.
+        label: index or name of one class, for a conditional generator; None: a column or a row for each class.
+        seed: of the samples; 0 or more.
+        seeds: one sample for each of these instead, as ``0-63,100``; see `Run.sample_seeds`.
+        out: a file ending in .png, .jpg, .webp or .npz, of series also .csv or .parquet; of images a folder for a file
+            each (``seed0000.png`` of seeds); None: in the run folder.
+        kind: csv, parquet or npz: write the samples of series in the units of their data; png, jpg or webp: write
+            images as a file each; None: by ``out``.
+        truncation: of a grid or files; see `Run.sample`.
+        start: of a file of series: time of the first step; see `Run.write`.
+    """
+
+    n: int | None = option(None, "Samples; columns of a filmstrip, rows of an interpolation.", flags=("-n",), min=1)
+    picture: Picture = option(Picture.grid, "What to draw.")
+    label: int | str | None = option(
+        None, "Name or index of a class, for a conditional generator; default: every class."
+    )
+    seed: int = option(0, "Seed of everything random.", min=0)
+    seeds: str | None = option(None, "One sample for each of these seeds, such as 0-63,100, the same in any company.")
+    out: Path | None = option(None, "Where to write.", flags=("--out", "-o"))
+    kind: str | None = option(
+        None, "Of series: csv, parquet or npz, in the units of the data. Of images: png, webp or jpg, a file each.",
+        flags=("--format",),
+    )  # fmt: skip
+    truncation: float | None = option(None, "Of families with w: pull samples towards the mean, as 0.7; 1: not at all.")
+    start: str | None = option(None, "Of series: time of the first step, as 2016-07-01. Default: after the data.")
+
+    def sampling(self) -> dict[str, Any]:
+        """Return what `Run.sample` takes of it."""
+        return {"seed": self.seed, "label": self.label, "truncation": self.truncation}
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """By what samples are measured, and where the report goes; see `Run.evaluate`."""
+
+    protocols: Sequence[str] | None = option(
+        None, "Protocol, such as fd, parzen or fd2k_pixels_test; may be given several times. Default: all.",
+        flags=("--protocol",),
+    )  # fmt: skip
+    features: str | None = option(
+        None, "Feature extractor: mnist-lenet, pixels, inception-v3, ... Default: by the data."
+    )
+    seed: int = option(0, "Seed of everything random.", min=0)
+    out: Path | None = option(
+        None, "Folder of the report; default: RUN/report, of --samples NAME: ./NAME-report.", flags=("--out", "-o")
+    )
