@@ -12,8 +12,8 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.quoting import for_file_name
 from saddlepoint.family.capabilities import StyleSpace
 from saddlepoint.figures import grids, video
-from saddlepoint.run.index import Entry
-from saddlepoint.run.samples import pictures
+from saddlepoint.run.entries import Entry
+from saddlepoint.run.samples import views
 from saddlepoint.run.samples.latent import MOST_DIRECTIONS, Explorer, Point, View, command
 from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.state import Desk
@@ -155,7 +155,7 @@ class Panel:
     def drawn(self, view: View) -> tuple[str, tuple[str, str]]:
         """Return a view as a picture that a page can show, and the lines that make it elsewhere."""
         explorer = self.explorer
-        return parts.data_url(pictures.frame(explorer, explorer.sample(view)[0])), command(explorer.run, view)
+        return parts.data_url(views.frame(explorer, explorer.sample(view)[0])), command(explorer.run, view)
 
     async def show_ends(self, view: View) -> None:
         """Show where the directions lead to from the seed of a view, if that is not what is shown."""
@@ -209,7 +209,7 @@ class Panel:
 
         def drawn() -> bytes:
             explorer = self.explorer
-            return grids.encoded(pictures.frame(explorer, explorer.sample(self.view)[0]))
+            return grids.encoded(views.frame(explorer, explorer.sample(self.view)[0]))
 
         ui.download.content(await parts.here(asyncio.to_thread(drawn)), f"{for_file_name(self.name)}.png", "image/png")
 
@@ -220,7 +220,7 @@ class Panel:
         def drawn() -> bytes:
             explorer = self.explorer
             samples = explorer.path(view, 24 * (len(self.saved) - 1))
-            return video.film([pictures.frame(explorer, sample, see_through=False) for sample in samples])
+            return video.film([views.frame(explorer, sample, see_through=False) for sample in samples])
 
         ui.download.content(await parts.here(asyncio.to_thread(drawn)), f"{for_file_name(self.name)}.gif", "image/gif")
 
