@@ -113,7 +113,7 @@ def test_what_one_share_skips_all_do() -> None:
 def test_training_starts_without_the_compiler() -> None:
     """Importing it takes seconds, and nothing in a run needs it."""
     words = (
-        "import sys, tempfile\nfrom saddlepoint import api\n"
+        "import sys, tempfile\nfrom saddlepoint.run import api\n"
         "api.start(api.plan('gan', 'digits', steps=2, out=tempfile.mkdtemp() + '/run'))\n"
         "print([name for name in ('torch._dynamo', 'sympy', 'matplotlib', 'sklearn.ensemble') if name in sys.modules])"
     )

@@ -19,8 +19,8 @@ from saddlepoint.engine.training import TrainingState
 from saddlepoint.engine.updates import Gradient, exchanged
 from saddlepoint.family import Family
 
+# Largest distance of a phase's gradient from the eager one, as a share of its norm: sums are taken in other orders.
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
-"""Largest distance of a phase's gradient from the eager one, as a share of its norm: sums are taken in other orders."""
 
 
 class Compiled:

@@ -24,8 +24,7 @@ Reason = Literal["budget", "stages", "interrupted", "stopped", "finished", "verd
 Means = Callable[[], dict[str, float]]
 
 
-_MOST_SHOWN = 4096
-"""Samples in a snapshot."""
+_MOST_SHOWN = 4096  # samples in a snapshot
 
 
 @dataclass(frozen=True)

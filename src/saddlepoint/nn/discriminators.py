@@ -45,7 +45,7 @@ class MaxoutDiscriminator(nn.Module):
                 MaxoutConv2d(32, 32, 2, kernel=8, padding=3, pool=4, stride=2),
                 MaxoutConv2d(32, 192, 2, kernel=5, padding=3, pool=2, stride=2),
             ]
-            with torch.no_grad():
+            with torch.no_grad():  # windows that hang over the edge make the size hard to write down: it is asked for
                 features = nn.Sequential(*self.convolutions)(torch.zeros(1, *shape)).numel()
         sizes = (features, *widths)
         self.hidden = nn.ModuleList(Maxout(a, b, pieces) for a, b in pairwise(sizes))
@@ -57,6 +57,7 @@ class MaxoutDiscriminator(nn.Module):
         # A dropped pixel is black in the paper's range [0, 1]; in [-1, 1] it would be grey.
         h = (x + 1) / 2 if self.unit else x
         h = dropout(h if self.convolutions else h.flatten(1), self.keep_input, generator)
+        # Masks come layer by layer from one generator: another order of calls would be another run of the same seed.
         for layer in self.convolutions:
             h = dropout(layer(h), self.keep_hidden, generator)
         h = h.flatten(1)
@@ -68,7 +69,7 @@ class MaxoutDiscriminator(nn.Module):
 class LeakyDiscriminator(nn.Module):
     """x - mean (and a label, as an offset of the first layer) -> LeakyReLU layers -> one logit.
 
-    It comes with the gradient in x that R1 and R2 need; the label is no input that D must be flat in.
+    It comes with the gradient in x that R1 and R2 need.
 
     Args:
         shape: of a sample.
@@ -87,6 +88,8 @@ class LeakyDiscriminator(nn.Module):
         self.label = nn.Embedding(classes, sizes[1]) if classes else None
         self.output = nn.Linear(sizes[-1], 1, bias=bias)
         self.slope = slope
+        # The mean of the data, set by the family's prepare: a first layer of inputs around 0 learns faster, and being
+        # a constant it changes no gradient in x.
         self.mean: Tensor
         self.register_buffer("mean", torch.zeros(sizes[0]))
 
@@ -98,7 +101,7 @@ class LeakyDiscriminator(nn.Module):
 
     def logits(self, x: Samples, labels: Tensor | None = None) -> PerSample:
         """Return logits (batch,) alone, at half the price."""
-        h, offset = x.flatten(1) - self.mean, self._offset(labels)
+        h, offset = x.flatten(1) - self.mean, self._offset(labels)  # (batch, features), (batch, units) or None
         for layer in self.hidden:
             h = layer(h)
             if offset is not None and layer is self.hidden[0]:
@@ -107,4 +110,5 @@ class LeakyDiscriminator(nn.Module):
         return in_full(self.output, h).squeeze(1)
 
     def _offset(self, labels: Tensor | None) -> Tensor | None:
+        # An offset behind the first map, not an input beside x: R1 must not make D flat in the label.
         return None if self.label is None else self.label(labels)

@@ -31,20 +31,12 @@ from saddlepoint.engine.machine.runtime import pieces, stream
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.family import Family
 
-SAMPLES = 512
-"""Samples of G, and rows of data, in an exam."""
-
-ROWS_OF_D = 256
-"""Training rows, held-out rows and samples on which D's logits are compared."""
-
+SAMPLES = 512  # samples of G, and rows of data, in an exam
+ROWS_OF_D = 256  # training rows, held-out rows and samples on which D's logits are compared
+# Of fewer held-out rows training rows take the place: neither spread nor neighbours can be told of one or two.
 LEAST_ROWS = 10
-"""Of fewer held-out rows training rows take the place: neither spread nor neighbours can be told of one or two."""
-
-MOST_CLASSES = 100
-"""Labelled data with more classes has no mode sign: an exam has too few samples for it."""
-
-CLASSIFIED = 256
-"""Samples of G, and rows of data, that the classifier looks at when it is asked."""
+MOST_CLASSES = 100  # labelled data with more classes has no mode sign: an exam has too few samples for it
+CLASSIFIED = 256  # samples of G, and rows of data, that the classifier looks at when it is asked
 
 Classifier = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Samples in the inside range (n, *sample) to features (n, feature) and class probabilities (n, class)."""

@@ -23,17 +23,10 @@ from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.family import Family, Phase
 
-FIRST_MILESTONE = 100
-"""From this step on, exams are held at milestones too."""
-
-THOROUGH_EVERY = 3
-"""Every third exam the classifier is asked; it costs half as much as all other signs together."""
-
-HEALTHY_NIMG = 50_000
-"""Samples seen between two checkpoints without trouble."""
-
-HEALTHY_KEPT = 2
-"""How many of them are kept: the newest, and one more in case it is damaged."""
+FIRST_MILESTONE = 100  # from this step on, exams are held at milestones too
+THOROUGH_EVERY = 3  # every third exam the classifier is asked; it costs half as much as all other signs together
+HEALTHY_NIMG = 50_000  # samples seen between two checkpoints without trouble
+HEALTHY_KEPT = 2  # how many of them are kept: the newest, and one more in case it is damaged
 
 
 def exam_is_due(step: int, report_every: int) -> bool:

@@ -22,24 +22,14 @@ from torch import Tensor
 
 from saddlepoint.core.types import ended
 
-AXES = 64
-"""Principal axes of the data in which distances are taken."""
-
-SIDE = 64
-"""Pixels a side of the images that axes are taken of; larger ones are averaged over blocks."""
-
-NEIGHBOURS = 5
-"""A data row is covered if a sample is nearer than its 5th neighbour among the data rows."""
-
+AXES = 64  # principal axes of the data in which distances are taken
+SIDE = 64  # pixels a side of the images that axes are taken of; larger ones are averaged over blocks
+NEIGHBOURS = 5  # A data row is covered if a sample is nearer than its 5th neighbour among the data rows
+# Energy distance between training and held-out rows, as a share of the data's mean distance and in standard errors,
+# above both of which held-out rows are no more rows of the same.
 DRIFT, DRIFT_ERRORS = 0.02, 4.0
-"""Energy distance between training and held-out rows, as a share of the data's mean distance and in standard errors,
-above both of which held-out rows are no more rows of the same."""
-
-REPEATED = 0.5
-"""Share of different rows among training rows below which they are a few rows, told again and again."""
-
-AFTER_END = -3.0
-"""Deviations from the mean at which what lies after a window's end is placed, so that lengths are seen."""
+REPEATED = 0.5  # share of different rows among training rows below which they are a few rows, told again and again
+AFTER_END = -3.0  # deviations from the mean at which what lies after a window's end is placed, so that lengths are seen
 
 View = Callable[[Tensor], Tensor]
 """Samples (n, *sample) in the inside range to flat numbers (n, value)."""

@@ -40,16 +40,12 @@ from saddlepoint.family import DataStats, FamilyConfig, Remedy
 if TYPE_CHECKING:
     from saddlepoint.engine.loop import Trainer
 
+# A remedy is watched until this many samples, or half of what was taken back if that is more, beyond the alarm.
 WATCH_NIMG = 20_000
-"""A remedy is watched until this many samples, or half of what was taken back if that is more, beyond the alarm."""
-
+# What the budget must leave for a change from where training stands, as a multiple of the samples seen. It upsets
+# players that went one way for so long: on ring8 samples were worse at twice as many samples, as good at four times.
 PAYBACK = 3.0
-"""What the budget must leave for a change from where training stands, as a multiple of the samples seen. It upsets
-players that went one way for so long: on ring8 samples were worse at twice as many samples, as good at four times."""
-
-MOST_REMEDIES = 12
-"""Rollbacks in one run; after them training goes on as it is."""
-
+MOST_REMEDIES = 12  # rollbacks in one run; after them training goes on as it is
 LOST = ("full collapse", "diverged")
 """Verdicts of states that there is no going on from."""
 

@@ -27,74 +27,38 @@ Verdict = Literal[
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 ALARMS: tuple[Verdict, ...] = VERDICTS[2:7]
 
-REACH = 5.0
-"""Root mean square distance of samples from the data's centre, in units of the data's own."""
-
-LOGITS = 300.0
-"""Mean size of D's logits; sigmoid(-17) is already lost in fp32."""
-
-FULL = 0.2
-"""Spread below which the samples are one sample."""
-
+REACH = 5.0  # root mean square distance of samples from the data's centre, in units of the data's own
+LOGITS = 300.0  # mean size of D's logits; sigmoid(-17) is already lost in fp32
+FULL = 0.2  # spread below which the samples are one sample
+# Shares of the data's spread, nearest distance (images), participating axes (images) and effective modes below which a
+# part of the data is missing.
 SPREAD, NEAREST, RANK, MODES = 0.6, 0.3, 0.12, 0.7
-"""Shares of the data's spread, nearest distance (images), participating axes (images) and effective modes below which a
-part of the data is missing."""
-
+# Of windows: sizes of steps in time, as shares of the data's, below and above which no window of the data moves.
 FLAT, ROUGH = 0.4, 2.0
-"""Of windows: sizes of steps in time, as shares of the data's, below and above which no window of the data moves."""
-
+# In few dimensions, share of the data rows with a sample close by, below which nothing is known to be in order: samples
+# lie between the modes, or far from all.
 COVERED = 0.2
-"""In few dimensions, share of the data rows with a sample close by, below which nothing is known to be in order:
-samples lie between the modes, or far from all."""
-
-CIRCLING = 0.8
-"""Standard deviations of the data by which the samples' centre jumps from exam to exam."""
-
-SURE = -0.35
-"""V above which D is sure."""
-
-IGNORANT = -1.36
-"""V below which D knows nothing (-log 4 = -1.386)."""
-
+CIRCLING = 0.8  # standard deviations of the data by which the samples' centre jumps from exam to exam
+SURE = -0.35  # V above which D is sure
+IGNORANT = -1.36  # V below which D knows nothing (-log 4 = -1.386)
+# V below which D is not ignorant but fooled, unless `separation` is below the second number.
 FOOLED, CLUELESS = -1.42, 0.6
-"""V below which D is not ignorant but fooled, unless `separation` is below the second number."""
-
-WRONG = -4.0
-"""V below which D has lost the game: its loss is three times that of one that knows nothing."""
-
-SCATTERED = 3.0
-"""Nearest distance among samples over that among data rows, above which samples lie between the modes."""
-
+WRONG = -4.0  # V below which D has lost the game: its loss is three times that of one that knows nothing
+SCATTERED = 3.0  # nearest distance among samples over that among data rows, above which samples lie between the modes
+# Energy distances, as shares of the data's mean distance. 0.41 is a generator that paints the mean image.
 POOR, BAD = 0.05, 0.15
-"""Energy distances, as shares of the data's mean distance. 0.41 is a generator that paints the mean image."""
-
-MEAN = 0.4
-"""Energy distance of a generator that paints the mean of the data; what is no nearer has learned nothing."""
-
+MEAN = 0.4  # energy distance of a generator that paints the mean of the data; what is no nearer has learned nothing
+# Energy distance in the classifier's features, as a share of the data's mean distance there; 0.5 is that of blurs.
 UNLIKE = 0.25
-"""Energy distance in the classifier's features, as a share of the data's mean distance there; 0.5 is that of blurs."""
-
-MEMORISING = 0.75
-"""Probability that D prefers a training row to a held-out one; 1/2 without memory."""
-
-VANISHING = 0.01
-"""G's gradient as a share of its largest so far."""
-
+MEMORISING = 0.75  # probability that D prefers a training row to a held-out one; 1/2 without memory
+VANISHING = 0.01  # G's gradient as a share of its largest so far
+# Distance of the last quarter of training over that of the quarter before, below which a run is recovering.
 IMPROVEMENT = 0.85
-"""Distance of the last quarter of training over that of the quarter before, below which a run is recovering."""
-
-ORDERED = 0.8
-"""Share of the pairs of a later and an earlier exam in which it must have fallen."""
-
+ORDERED = 0.8  # share of the pairs of a later and an earlier exam in which it must have fallen
+# Ranges of the raw distance over these many exams, as shares of it, below which G gets nowhere, and does not move.
 STUCK, STILL, STUCK_EXAMS = 0.1, 0.01, 5
-"""Ranges of the raw distance over these many exams, as shares of it, below which G gets nowhere, and does not move."""
-
-TOLD_APART = 0.8
-"""Probability that D prefers a data row to a sample, above which it is D that is too strong."""
-
-RECENT = 3
-"""Exams over which V is taken."""
-
+TOLD_APART = 0.8  # probability that D prefers a data row to a sample, above which it is D that is too strong
+RECENT = 3  # exams over which V is taken
 CLASSIFIED = ("classes", "raw feature distance")
 """Signs that need a classifier; they are not taken at every exam."""
 

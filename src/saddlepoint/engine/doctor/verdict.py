@@ -20,33 +20,22 @@ from saddlepoint.engine.doctor.rules import ALARMS, BAD, CLASSIFIED, VANISHING, 
 
 __all__ = ["ALARMS", "VERDICTS", "Diagnosis", "Verdict", "Watch", "diagnose", "plateau"]
 
+# Samples seen, from the start of the game on, in which no exam counts: of images, of windows and others, and of points
+# in few dimensions, whose samples jump from mode to mode before they cover them.
 GRACE_OF_IMAGES, GRACE, GRACE_OF_POINTS = 16_500, 20_000, 40_000
-"""Samples seen, from the start of the game on, in which no exam counts: of images, of windows and others, and of points
-in few dimensions, whose samples jump from mode to mode before they cover them."""
-
+# Samples of windows seen before which a small spread alone is no alarm: prices of twenty years are learned slowly.
 YOUNG = 100_000
-"""Samples of windows seen before which a small spread alone is no alarm: prices of twenty years are learned slowly."""
-
-LATEST_START = 20_000
-"""A game that has not started after this many samples and the grace period is judged as it is."""
-
-PERSISTENCE = 3
-"""Exams in a row that must agree, to raise an alarm and to take it back."""
-
+LATEST_START = 20_000  # A game that has not started after this many samples and the grace period is judged as it is
+PERSISTENCE = 3  # exams in a row that must agree, to raise an alarm and to take it back
+# Samples seen that these exams must span: so many, and this share of all that were seen, so that a verdict lasts.
 SPAN, SPAN_SHARE = 8_000, 0.1
-"""Samples seen that these exams must span: so many, and this share of all that were seen, so that a verdict lasts."""
-
-AGREED = 0.8
-"""Share of the exams in that span that must agree, beside the latest ones."""
-
-STARTED = 0.02
-"""Nats by which V must leave -log 4: D has learned something, the game has started."""
+AGREED = 0.8  # share of the exams in that span that must agree, beside the latest ones
+STARTED = 0.02  # nats by which V must leave -log 4: D has learned something, the game has started
 
 LOG4 = math.log(4.0)
 
+# A plateau is looked for in the last third of training, with this many exams in it, over this many samples.
 PLATEAU_SHARE, PLATEAU_EXAMS, PLATEAU_NIMG = 1 / 3, 12, 60_000
-"""A plateau is looked for in the last third of training, with this many exams in it, over this many samples."""
-
 CHANGES = ("rollback", "remedy")
 """Events after which training is another: gone back, or with other options from where it stands."""
 

@@ -17,15 +17,10 @@ import torch
 from saddlepoint.core.errors import ConfigError, suggest
 
 PRECISIONS = ("auto", "fp32", "bf16")
-
-HOPELESS = 8.0
-"""A bf16 product that takes so many times as long as an fp32 one is not measured again."""
-
-TURNS = 12
-"""Products of each kind that are timed."""
-
+HOPELESS = 8.0  # A bf16 product that takes so many times as long as an fp32 one is not measured again
+TURNS = 12  # products of each kind that are timed
+# A bf16 matrix product must be this much faster than an fp32 one: casts and the other operations take their part.
 PAYS = 1.3
-"""A bf16 matrix product must be this much faster than an fp32 one: casts and the other operations take their part."""
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,10 @@ import torch
 
 from saddlepoint.core.errors import ConfigError
 
+# M_MMAP_THRESHOLD (its largest value), M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h, in bytes.
 _MALLOPT = {-3: 32 * 1024**2, -1: 512 * 1024**2, -2: 64 * 1024**2}
-"""M_MMAP_THRESHOLD (its largest value), M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h, in bytes."""
-
+# Images, and pixels of them, that go through a network at once where no gradient is asked for.
 IMAGES, PIXELS = 512, 2**21
-"""Images, and pixels of them, that go through a network at once where no gradient is asked for."""
 
 
 def seed_for(*parts: int | str) -> int:

@@ -24,41 +24,20 @@ from saddlepoint.engine.machine.runtime import read_threads, use_threads
 
 Say = Callable[[str], None]
 
-TURN = 0.02
-"""Seconds of steps that are timed with one number of threads before it is the next one's turn."""
-
-TURNS = 10
-"""Turns of each number of threads, if they fit into the time for a look."""
-
-SLOW = 2.0
-"""Seconds of a first step from which there is no second one; making kernels takes less."""
-
+TURN = 0.02  # seconds of steps that are timed with one number of threads before it is the next one's turn
+TURNS = 10  # turns of each number of threads, if they fit into the time for a look
+SLOW = 2.0  # seconds of a first step from which there is no second one; making kernels takes less
+# A number of threads with which a step takes so many times as long as with another one is not timed again.
 HOPELESS = 3.0
-"""A number of threads with which a step takes so many times as long as with another one is not timed again."""
-
-PAYS = 1.1
-"""More threads must be this much faster than fewer: they take cores from others."""
-
-CHANGES = 1.25
-"""In the midst of a run another number must be this much faster than the present one: timings scatter."""
-
-LOOK_SECONDS, LOOK_SHARE = 1.0, 0.01
-"""Longest first look, in seconds; with a budget of time it is this share of it."""
-
-AGAIN_SECONDS = 0.3
-"""Longest later look, and the shortest limit of the first one."""
-
-PATIENCE = (20.0, 320.0)
-"""Seconds between looks: at first, and at most; each look that changes nothing doubles them."""
-
-WINDOW = 1.0
-"""Seconds of steps whose mean is one value of the pace."""
-
+PAYS = 1.1  # more threads must be this much faster than fewer: they take cores from others
+CHANGES = 1.25  # in the midst of a run another number must be this much faster than the present one: timings scatter
+LOOK_SECONDS, LOOK_SHARE = 1.0, 0.01  # longest first look, in seconds; with a budget of time it is this share of it
+AGAIN_SECONDS = 0.3  # longest later look, and the shortest limit of the first one
+PATIENCE = (20.0, 320.0)  # seconds between looks: at first, and at most; each look that changes nothing doubles them
+WINDOW = 1.0  # seconds of steps whose mean is one value of the pace
+# Training has collapsed when each of so many windows took so many times as long a step as the run's median.
 COLLAPSE, LASTING = 2.0, 3
-"""Training has collapsed when each of so many windows took so many times as long a step as the run's median."""
-
-OTHERS = 0.5
-"""Mean number of other programs that want a core from which a sentence speaks of them."""
+OTHERS = 0.5  # mean number of other programs that want a core from which a sentence speaks of them
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-MOST_TEXT = 4096
-"""Characters of a text: of a path, of a sentence."""
+MOST_TEXT = 4096  # characters of a text: of a path, of a sentence
 
 Kind = Callable[[Any], bool]
 

@@ -39,9 +39,7 @@ FOLDERS = ("checkpoints", "healthy", "samples", "remedies", "report", "pictures"
 LOG = "log.jsonl"
 """The log of a run, a line of JSON for each report."""
 
-MOST_LOG = 64 * 1024**2
-"""Bytes of the end of a log that are read: 650 million images at a line each 10,000."""
-
+MOST_LOG = 64 * 1024**2  # bytes of the end of a log that are read: 650 million images at a line each 10,000
 _MOST_LINE, _MOST_STATUS, _MOST_LOCK = 1024**2, 1024**2, 4096
 
 
@@ -323,8 +321,8 @@ def _process(text: str) -> int:
     return int(number) if re.fullmatch("[0-9]{1,9}", number) and host == socket.gethostname() else 0
 
 
+# Seconds between tries: whoever looks whether a folder is in use holds its lock for a moment.
 _PATIENCE = (0.05, 0.05, 0.1)
-"""Seconds between tries: whoever looks whether a folder is in use holds its lock for a moment."""
 
 
 def _locked(descriptor: int, exclusive: bool) -> bool:

@@ -15,9 +15,7 @@ from torch import Tensor
 from saddlepoint.core.files import open_plain, parse_json
 from saddlepoint.data.memory import usable_memory
 
-MOST_HEADER = 16 * 1024**2
-"""Bytes of a header, which takes a hundred for a tensor."""
-
+MOST_HEADER = 16 * 1024**2  # bytes of a header, which takes a hundred for a tensor
 _BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4,
     "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8, "C64": 8,
