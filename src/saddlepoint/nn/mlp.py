@@ -1,4 +1,4 @@
-"""Layers of the fully connected systems: maxout, dropout from few random words, penalties in four products."""
+"""Layers of the fully connected systems: maxout, dropout from random bytes, penalties in four products."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from saddlepoint.core.quoting import for_shell
 from saddlepoint.data import Dataset
 from saddlepoint.data.feed import Feed
 from saddlepoint.data.plan import ReadingPlan
-from saddlepoint.engine.doctor.diagnostics import Examiner
+from saddlepoint.engine.doctor.diagnostics import Evaluator
 from saddlepoint.engine.doctor.monitor import NULL_MONITOR, Monitor
 from saddlepoint.engine.doctor.remedies import course_of, finish_announced, train_with_remedies
 from saddlepoint.engine.doctor.verdict import diagnose
@@ -100,10 +100,10 @@ def start(
         group.shared(lambda: folder.write_config(config))
         feed = Feed(dataset.splits["train"], request.options.batch_size, request.settings.seed, device, shares)
         observer = dataclasses.replace(observer, snapshot=_snapshots(folder, dataset, network, observer))
-        examiner = Examiner(dataset, request.settings.seed, device, shipped_classifier(dataset, device))
+        evaluator = Evaluator(dataset, request.settings.seed, device, shipped_classifier(dataset, device))
 
         def build(options: FamilyConfig) -> Trainer:
-            monitor = Monitor(examiner, request.settings, folder, observer) if group.writes else NULL_MONITOR
+            monitor = Monitor(evaluator, request.settings, folder, observer) if group.writes else NULL_MONITOR
             with rebuilt(folder) if resumed else contextlib.nullcontext():
                 family = build_family(request.family, options, dataset.spec)
             trainer = Trainer(family, feed, request.settings, folder, observer, monitor, group, precision, threads)

@@ -1,4 +1,4 @@
-"""The doctor's signs: a few numbers about samples, data and the discriminator, taken at reports.
+"""The doctor's indicators: a few numbers about samples, data and the discriminator, taken at reports.
 
 They are computed on the training device from fixed rows and fixed inputs of the generator, without gradients, and
 draw no random number that training draws. Formulas and thresholds are explained in docs/doctor.md.
@@ -31,11 +31,11 @@ from saddlepoint.engine.machine.runtime import pieces, stream
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.family import Family
 
-SAMPLES = 512  # samples of G, and rows of data, in an exam
+SAMPLES = 512  # samples of G, and rows of data, in an evaluation
 ROWS_OF_D = 256  # training rows, held-out rows and samples on which D's logits are compared
 # Of fewer held-out rows training rows take the place: neither spread nor neighbours can be told of one or two.
 LEAST_ROWS = 10
-MOST_CLASSES = 100  # labelled data with more classes has no mode sign: an exam has too few samples for it
+MOST_CLASSES = 100  # labelled data with more classes gets no "modes": an evaluation has too few samples for it
 CLASSIFIED = 256  # samples of G, and rows of data, that the classifier looks at when it is asked
 
 Classifier = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -44,7 +44,7 @@ Classifier = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Drawn:
-    """What an exam keeps of its samples.
+    """What an evaluation keeps of its samples.
 
     Attributes:
         points: (n, axis) coordinates.
@@ -59,8 +59,8 @@ class Drawn:
     images: Tensor
 
 
-class Examiner:
-    """Takes the signs of one run.
+class Evaluator:
+    """Takes the indicators of one run.
 
     Args:
         dataset: the data being trained on; ``valid`` rows serve as held-out ones, if there are any.
@@ -78,7 +78,7 @@ class Examiner:
         held_out = dataset.splits.get("valid")
         if held_out is not None and len(held_out) < LEAST_ROWS:
             held_out = None
-        rng = np.random.default_rng((seed, 2014))
+        rng = np.random.default_rng((seed, 2014))  # of the doctor alone: training's draws are the same without it
         self.train_rows = self._take(train, ROWS_OF_D, rng)
         self.held_out_rows = None if held_out is None else self._take(held_out, ROWS_OF_D, rng)
         self._look(train, held_out, dataset, rng)
@@ -92,7 +92,7 @@ class Examiner:
 
     def _take(self, split: Split, n: int, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
         """Return up to ``n`` rows as they are stored, and their labels, both on the CPU."""
-        index = np.sort(rng.permutation(len(split))[:n])
+        index = np.sort(rng.permutation(len(split))[:n])  # sorted: rows of a mapped file are read from front to back
         labels = None if split.labels is None else torch.from_numpy(np.array(split.labels[index], dtype=np.int64))
         return torch.from_numpy(np.array(split.x[index])), labels
 
@@ -102,6 +102,7 @@ class Examiner:
 
     def _flat(self, rows: Tensor, view: View) -> Tensor:
         """Return rows as they are stored as flat numbers, on the device."""
+        # In pieces, each made flat before the next: 1,024 large images as floats would fill the memory.
         return torch.cat([view(self._inside(rows[part])) for part in pieces(0, len(rows), self.shape)])
 
     def _look(self, train: Split, held_out: Split | None, dataset: Dataset, rng: np.random.Generator) -> None:
@@ -110,7 +111,7 @@ class Examiner:
         self.windows = Windows(self._inside(many), dataset.spec.known) if dataset.modality == "sequence" else None
         view = coarse if self.windows is None else self.windows.levels
         flat = self._flat(many, view)
-        axes = Axes.of(view, flat)
+        axes = Axes.of(view, flat)  # from training rows alone: held-out rows must not shape what they are measured by
         held, row_labels = self._take(held_out or train, SAMPLES, rng)
         cloud, points = Cloud.of(axes.coordinates(self._flat(held, view))), axes.coordinates(flat)
         # Of other draws than those above, so that what else is drawn stays as it is where there is no drift.
@@ -135,39 +136,43 @@ class Examiner:
             self.steps = Reference.of(step_axes, Cloud.of(steps))
 
     @torch.no_grad()
-    def examine(self, state: TrainingState, gradients: Mapping[str, float], thorough: bool = True) -> dict[str, float]:
-        """Return the signs of the present state.
+    def evaluate(self, state: TrainingState, gradients: Mapping[str, float], thorough: bool = True) -> dict[str, float]:
+        """Return the indicators of the present state.
 
         Args:
             state: left as it is, in training mode.
-            gradients: norms of the players' gradients in the step just made, by their names as signs.
+            gradients: norms of the players' gradients in the step just made, by their names as indicators.
             thorough: ask the classifier too, if there is one.
         """
         family = state.family
+        # Dropout off, running statistics instead of a minibatch's: D is asked about one sample at a time.
         family.eval()
         try:
             drawn = self._samples(family)
-            signs = dict(gradients)
-            signs |= self._of_samples(drawn.points)
-            signs |= self._of_steps(drawn.steps)
-            signs |= self._of_discriminator(family, drawn.logits)
+            indicators = dict(gradients)
+            indicators |= self._of_samples(drawn.points)
+            indicators |= self._of_steps(drawn.steps)
+            indicators |= self._of_discriminator(family, drawn.logits)
             if thorough:
-                signs |= self._of_features(drawn.images)
+                indicators |= self._of_features(drawn.images)
+            # Verdicts are of the game, so of G itself; its average, which users get, is measured beside it.
             if state.family.config.ema_beta(state.progress.nimg) > 0:
                 with state.averaged() as averaged:
                     smooth = self._places(averaged)
-                signs["distance"], signs["distance error"] = self.reference.cloud.energy(smooth)
+                indicators["distance"], indicators["distance error"] = self.reference.cloud.energy(smooth)
             else:
-                signs["distance"], signs["distance error"] = signs["raw distance"], signs["raw distance error"]
+                indicators["distance"], indicators["distance error"] = (
+                    indicators["raw distance"],
+                    indicators["raw distance error"],
+                )
         finally:
             family.train()
-        return {name: _rounded(number) for name, number in signs.items()}
+        return {name: _rounded(number) for name, number in indicators.items()}
 
     def _drawn(self, family: Family) -> Iterator[tuple[int, Tensor, Tensor | None]]:
-        """Give samples in pieces, each with the number of the first and their labels.
-
-        The inputs are the same in every exam: differences are G's, not the draw's.
-        """
+        """Give samples in pieces, each with the number of the first and their labels."""
+        # The inputs are the same in every evaluation: differences are G's, not the draw's. The words are part of the
+        # seed: another name would draw others, and change every log.
         inputs = family.sample_inputs(SAMPLES, stream("cpu", "exam", self.seed)).to(self.device)
         labels = family.sample_labels(SAMPLES, stream("cpu", "exam-labels", self.seed))
         labels = None if labels is None else labels.to(self.device)
@@ -181,7 +186,8 @@ class Examiner:
         return torch.cat([self.reference.project(fake) for _, fake, _ in self._drawn(family)])
 
     def _samples(self, family: Family) -> Drawn:
-        """Draw samples and keep of them what the signs need."""
+        """Draw samples and keep of them what the indicators need."""
+        # One pass through G for all indicators, and no more than coordinates are kept of most samples.
         points, steps, logits = list[Tensor](), list[Tensor](), list[Tensor | None]()
         images = [torch.empty(0, *self.shape, device=self.device)]
         for start, fake, asked in self._drawn(family):
@@ -197,24 +203,25 @@ class Examiner:
     def _of_samples(self, points: Tensor) -> dict[str, float]:
         """Diversity, reach, centre, coverage, modes and distance of the samples against the data rows."""
         reference = self.reference
-        if not bool(reference.cloud.within.any()):
+        if not bool(reference.cloud.within.any()):  # all data rows are equal: nothing to divide by
             return {"raw distance": 0.0, "raw distance error": 0.0}
-        among = distances(points, points)
+        among = distances(points, points)  # (samples, samples)
         data_nearest = _nearest(reference.cloud.within)
         spread = reference.cloud.rows.square().sum(1).mean().sqrt()
         centre = points.mean(0)[:2] / reference.cloud.rows.std(0)[:2].clamp_min(1e-12)
-        cross = distances(reference.cloud.rows, points)
-        signs = {
+        cross = distances(reference.cloud.rows, points)  # (rows, samples)
+        indicators = {
             "spread": _mean(among) / _mean(reference.cloud.within),
             "nearest": _nearest(among).mean() / data_nearest.mean(),
             "rank": _participation(points) / _participation(reference.cloud.rows),
             "reach": points.square().sum(1).mean().sqrt() / spread,
             "coverage": (cross.amin(1) <= reference.radius).float().mean(),
         }
-        found = {"axes": float(points.shape[1])} | {name: float(value) for name, value in signs.items()}
+        found = {"axes": float(points.shape[1])} | {name: float(value) for name, value in indicators.items()}
         found |= {f"centre {axis}": value for axis, value in enumerate(centre.tolist(), start=1)}
         if reference.classes is not None and reference.shares is not None:
             histogram = _histogram(points, reference.classes)
+            # exp(entropy) as a count, both by nearest class means, so that their mistakes cancel.
             found["modes"] = float(_effective(histogram) / _effective(reference.shares))
             found["modes hit"] = float(((histogram > reference.shares / 4) & (reference.shares > 0)).sum()) / float(
                 (reference.shares > 0).sum()
@@ -237,11 +244,12 @@ class Examiner:
         real = None if fakes is None else self._judged(family, *self.train_rows)
         if real is None or fakes is None:
             return {}
-        signs = {"separation": order(real, fakes), "logit scale": float(torch.cat([real, fakes]).abs().mean())}
+        # Order statistics: a relativistic objective leaves the offset of logits open, and they do not see it.
+        indicators = {"separation": order(real, fakes), "logit scale": float(torch.cat([real, fakes]).abs().mean())}
         held_out = None if self.held_out_rows is None else self._judged(family, *self.held_out_rows)
         if held_out is not None:
-            signs["memorising"] = order(real, held_out)
-        return signs
+            indicators["memorising"] = order(real, held_out)
+        return indicators
 
     def _judged(self, family: Family, rows: Tensor, labels: Tensor | None) -> Tensor | None:
         """Return D's logits of data rows, if it gives any."""
@@ -276,15 +284,16 @@ def _joined(logits: Sequence[Tensor | None]) -> Tensor | None:
 
 def order(high: Tensor, low: Tensor) -> float:
     """Return P(h > l) + P(h = l) / 2 for independent draws (the area under the ROC curve); 1/2: no difference."""
+    # Mann and Whitney's U over all pairs, (high, low). Doubles on the CPU: MPS has none.
     differences = high[:, None] - low[None]
-    above, equal = (sign.cpu().double().mean() for sign in (differences > 0, differences == 0))
+    above, equal = (truths.cpu().double().mean() for truths in (differences > 0, differences == 0))
     return float(above + equal / 2)
 
 
 def _mean(table: Tensor) -> Tensor:
     """Mean distance between different rows."""
     n = len(table)
-    return table.sum() / max(1, n * (n - 1))
+    return table.sum() / max(1, n * (n - 1))  # the diagonal, which is 0, is no pair
 
 
 def _nearest(table: Tensor) -> Tensor:
@@ -293,7 +302,8 @@ def _nearest(table: Tensor) -> Tensor:
 
 
 def _participation(points: Tensor) -> Tensor:
-    """(sum of the covariance's eigenvalues)^2 / sum of their squares: how many axes carry the variance."""
+    """Participation ratio: how many axes carry the variance."""
+    # (sum of the covariance's eigenvalues)^2 / (sum of their squares) = (tr C)^2 / ||C||_F^2: no eigenvalues needed.
     centred = points - points.mean(0)
     covariance = centred.t() @ centred / len(points)
     return covariance.trace().square() / covariance.square().sum().clamp_min(1e-30)
@@ -321,5 +331,6 @@ def _effective(shares: Tensor) -> Tensor:
 
 
 def _rounded(number: float) -> float:
-    """Six significant digits; the log needs no more. A sign that is not finite is told as a very large number."""
+    """Six significant digits; the log needs no more."""
+    # JSON has no infinity, and a rule reads a very large number as what it is.
     return float(f"{number:.6g}") if math.isfinite(number) else 1e30

@@ -5,9 +5,7 @@ their levels, and the steps between one time and the next, each feature in its o
 or as flat as no line of the data is seen although its levels are right. What a window is told (its calendar) is left
 out.
 
-Held-out rows are the reference where they are more rows of what training rows are. Where they are not, as with a
-series whose end lies elsewhere than its beginning, training rows are: a generator must not be blamed for what it was
-never shown.
+Held-out rows are the reference where they are more rows of what training rows are; else training rows are.
 """
 
 from __future__ import annotations
@@ -45,12 +43,11 @@ class Cloud:
     @classmethod
     def of(cls, rows: Tensor) -> Cloud:
         """Return the cloud of rows (n, axis)."""
+        # Distances among the rows once: they serve every evaluation.
         return cls(rows, distances(rows, rows))
 
     def energy(self, points: Tensor, among: Tensor | None = None) -> tuple[float, float]:
         """Return the energy distance to the rows as a share of their mean distance, and its standard error.
-
-        An unbiased U-statistic (Szekely and Rizzo 2013); the error is that of its first-order projection.
 
         Args:
             points: (m, axis) samples.
@@ -58,12 +55,14 @@ class Cloud:
         """
         among = distances(points, points) if among is None else among
         cross = distances(points, self.rows)
-        n, m = cross.shape
+        n, m = cross.shape  # samples, rows
         among_rows, within_rows = among.sum(1) / max(1, n - 1), self.within.sum(1) / max(1, m - 1)
         to_data, to_samples = cross.mean(1), cross.mean(0)
         scale = float(within_rows.mean())
         if scale == 0:
             return 0.0, 0.0
+        # 2 E d(x, y) - E d(x, x') - E d(y, y') (Szekely and Rizzo 2013), unbiased: no sample is its own neighbour. The
+        # error is that of the U-statistic's first-order (Hoeffding) projection.
         energy = 2 * to_data.mean() - among_rows.mean() - within_rows.mean()
         variance = (2 * (to_data - among_rows)).var() / n + (2 * (to_samples - within_rows)).var() / m
         return float(energy) / scale, math.sqrt(float(variance)) / scale
@@ -87,7 +86,7 @@ class Axes:
     def of(cls, view: View, flat: Tensor) -> Axes:
         """Return the axes of training rows that are flat already: (n, value)."""
         centre = flat.mean(0)
-        few = flat.shape[1] <= AXES
+        few = flat.shape[1] <= AXES  # then no rotation: distances are the same
         return cls(view, centre, torch.eye(flat.shape[1], device=flat.device) if few else _principal(flat - centre))
 
     def coordinates(self, flat: Tensor) -> Tensor:
@@ -121,6 +120,7 @@ class Reference:
     def of(cls, axes: Axes, cloud: Cloud, classes: Tensor | None = None, shares: Tensor | None = None) -> Reference:
         """Return the reference of rows in these coordinates."""
         k = min(NEIGHBOURS, len(cloud.rows) - 1)
+        # Column 0 is the row itself.
         radius = cloud.within.sort(1).values[:, k] if k > 0 else cloud.within[:, 0]
         return cls(axes, cloud, radius, classes, shares)
 
@@ -131,6 +131,7 @@ class Reference:
 
 def drifts(held_out: Cloud, training: Tensor) -> bool:
     """Whether held-out rows are other than training rows (n, axis), beyond the scatter of so few."""
+    # A generator must not be blamed for what it was never shown: of a series' end, when it was shown the beginning.
     distance, error = held_out.energy(training)
     return distance > max(DRIFT, DRIFT_ERRORS * error)
 
@@ -143,6 +144,7 @@ def repeats(rows: Tensor) -> bool:
 def coarse(x: Tensor) -> Tensor:
     """Return images, vectors or windows flat: larger images as means over blocks, what lies after an end as 0."""
     if x.ndim == 4 and max(x.shape[2:]) > SIDE:
+        # Means over blocks: shapes and colours stay, and the Gram matrix is of thousands of values, not millions.
         x = F.avg_pool2d(x, -(-max(x.shape[2:]) // SIDE))
     return x.masked_fill(ended(x), 0.0).flatten(1)
 
@@ -158,6 +160,7 @@ class Windows:
     def __init__(self, rows: Tensor, known: int) -> None:
         self.features = rows.shape[2] - known
         x = rows[..., : self.features]
+        # Each feature by its own deviation: a price in thousands would else be all that a distance sees. NaN: no step.
         flat, steps = x.flatten(0, 1), (x[:, 1:] - x[:, :-1]).flatten(0, 1)
         flat, steps = flat[flat.isfinite().all(1)], steps[steps.isfinite().all(1)]
         self.mean, self.deviation = flat.mean(0), _or_one(flat.std(0, correction=0))
@@ -181,6 +184,7 @@ def _or_one(deviation: Tensor) -> Tensor:
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
     """Return Euclidean distances (n, m) between rows, by one matrix product; exactly 0 on the diagonal of a with a."""
+    # |a|^2 + |b|^2 - 2 ab; cancellation leaves small negative numbers, and no exact 0 on the diagonal.
     squares = a.square().sum(1)[:, None] + b.square().sum(1) - 2 * (a @ b.t())
     found = squares.clamp_min_(0).sqrt_()
     return found.fill_diagonal_(0) if a is b else found
@@ -188,6 +192,8 @@ def distances(a: Tensor, b: Tensor) -> Tensor:
 
 def _principal(centred: Tensor) -> Tensor:
     """Return the leading principal axes (values, axis) from the rows' Gram matrix."""
+    # X X' (rows, rows) has the eigenvalues of X'X (values, values), which may be millions wide: X'X (X'u) = l (X'u), of
+    # length sqrt(l). eigh sorts upwards.
     values, vectors = torch.linalg.eigh((centred @ centred.t()).cpu().double())
     kept = values[-AXES:].flip(0).clamp_min(1e-12)
     axes = centred.cpu().double().t() @ vectors[:, -AXES:].flip(1) / kept.sqrt()

@@ -62,6 +62,8 @@ def numbers_in(entries: Mapping[str, Entry]) -> int:
 
 
 def _header(file: BinaryIO) -> dict[str, Entry]:
+    # The format: 8 bytes of length, a header in JSON, then the tensors without gaps. All of it may be a stranger's, so
+    # nothing is allocated by a size that the file does not have.
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > min(size - 8, MOST_HEADER):
@@ -76,7 +78,7 @@ def _header(file: BinaryIO) -> dict[str, Entry]:
         if name != "__metadata__":
             found[name], place = _entry(name, value)
             ends.append(place)
-    end = 0
+    end = 0  # overlaps could make a small file into many large tensors
     for begin, stop in sorted(ends):
         if begin != end:
             raise ValueError("its tensors overlap, or leave gaps")
@@ -89,6 +91,7 @@ def _header(file: BinaryIO) -> dict[str, Entry]:
 def _entry(name: str, value: Any) -> tuple[Entry, tuple[int, int]]:
     try:
         entry, (begin, end) = Entry(value["dtype"], tuple(value["shape"])), value["data_offsets"]
+        # Bounded before they are multiplied: Python's whole numbers grow without end.
         sound = all(type(number) is int and 0 <= number < 2**62 for number in (*entry.shape, begin, end))
         if sound and end - begin == math.prod(entry.shape) * _BYTES[entry.dtype]:
             return entry, (begin, end)
