@@ -1,7 +1,6 @@
 """Compiled networks: the same gradients from fewer and larger kernels, or none of it.
 
-`torch.compile` is believed after a trial only: it is known to lose the graph of a gradient's gradient without a word,
-and there may be no compiler. Networks that fail stay eager, and a line says why.
+`torch.compile` is believed after a trial only: it is known to lose the graph of a gradient's gradient without a word.
 """
 
 from __future__ import annotations
@@ -42,8 +41,7 @@ class Compiled:
 
     def applied(self) -> AbstractContextManager[None]:
         """Put the compiled networks in the place of the eager ones inside the block."""
-        # Around losses only: sampling and evaluations run with other batch sizes in evaluation mode, and would have the
-        # networks compiled again for each.
+        # Around losses only: sampling has other batch sizes and another mode, and each would be compiled again.
         return exchanged(self._family, self._networks)
 
     def compile(

@@ -136,8 +136,7 @@ class TrainingState:
         Args:
             statistics: those of all processes, by rank; None: this one's.
         """
-        # A checkpoint's averages can be sampled from as they are, without the data.
-        with self.averages.applied():
+        with self.averages.applied():  # so that a checkpoint's averages can be sampled from as they are
             self.recalibrate_batch_norm()
         training: dict[str, Tensor] = {}
         for name, optimizer in self.optimizers.items():

@@ -50,12 +50,12 @@ class Optimizer:
             self._move(chosen, rate * _at(self.spec.lr, at), at)
 
     def _move(self, pairs: Sequence[tuple[nn.Parameter, Tensor]], lr: float, at: Progress) -> None:
-        states = [self._state.setdefault(self._names[p], {}) for p, _ in pairs]
+        states = [self._state.setdefault(self._names[p], {}) for p, _ in pairs]  # by name, as checkpoints have it
         if self.spec.kind == "adam":
             self._adam(pairs, states, lr)
         else:
             # A first step makes momenta, a later one reads them: PyTorch does one of the two for all in a call.
-            new = [i for i, state in enumerate(states) if not state]
+            new = [i for i, state in enumerate(states) if not state]  # also later: a phase of its own may begin late
             old = [i for i, state in enumerate(states) if state]
             for chosen in (new, old):
                 self._sgd([pairs[i] for i in chosen], [states[i] for i in chosen], lr, at)
@@ -77,8 +77,7 @@ class Optimizer:
     def _sgd(
         self, pairs: Sequence[tuple[Tensor, Tensor]], states: Sequence[dict[str, Tensor]], lr: float, at: Progress
     ) -> None:
-        # v = mu v + g; p -= lr v. The rate is outside the momentum, unlike in Sutskever et al. 2013, eq. 1: where it
-        # falls, what has gathered in v falls with it.
+        # v = mu v + g; p -= lr v. Unlike in Sutskever et al. 2013, eq. 1, a falling rate shrinks what v has gathered.
         momenta = [state.get("momentum_buffer") for state in states]
         sgd(
             [p for p, _ in pairs], [g for _, g in pairs], momenta, fused=self._fused, lr=lr,
@@ -218,7 +217,7 @@ class Buffers:
         self._shares = shares
 
     def each(self, shares: Iterable[int]) -> Iterator[int]:
-        """Go through this process's shares: each begins where the first did, and how far it moved them is kept."""
+        """Go through this process's shares; how far each moves the buffers is kept."""
         for share in shares:
             # Each share begins where the first did: neither their order, nor which process has which, may matter.
             with torch.no_grad():
@@ -266,7 +265,7 @@ class Averages:
         for average, module in self._pairs():
             # a + (1 - beta)(p - a): one call for all parameters, exact where a and p are equal.
             torch._foreach_lerp_(list(average.parameters()), list(module.parameters()), 1.0 - beta)
-            # Running statistics of another step are no less right; their mean over steps is of no network either.
+            # Copied: a mean of running statistics over steps is of no network either; see recalibrate_batch_norm.
             for old, new in zip(average.buffers(), module.buffers(), strict=True):
                 old.copy_(new)
 

@@ -102,8 +102,7 @@ def affine(x: Images, generator: torch.Generator) -> Images:
     scale, stretch = 2 ** normal(0.2), 2 ** normal(0.2)
     angle = (_uniform(x, generator).flatten() * 2 - 1) * torch.pi / 12
     cos, sin = angle.cos() / scale, angle.sin() / scale
-    # The inverse map, (batch, 3) for each row: affine_grid asks where a pixel comes from. Its side has length 2, so a
-    # shift of .06 of it is .12.
+    # The inverse map, (batch, 3) a row: affine_grid asks where a pixel comes from. Its side is 2, so .06 of it is .12.
     rows = [
         torch.stack([cos * stretch, -sin * stretch, normal(0.12)], 1),
         torch.stack([sin / stretch, cos / stretch, normal(0.12)], 1),

@@ -94,8 +94,7 @@ class _LeakyConvNet(torch.autograd.Function):
             inputs.append(F.leaky_relu_(F.conv2d(inputs[-1], weight, bias, stride, padding), slope))
         last = inputs[-1]
         outputs = (last.flatten(1) * head).sum(1)  # head: one row for all, or (batch, features)
-        # back[k] is the gradient of the output in the k-th convolution's result. LeakyReLU keeps signs, so its slope
-        # is read off its result.
+        # back[k] is the gradient of the output in the k-th convolution's result.
         v = _times_slope(head.to(kind).view(-1, *last.shape[1:]).expand_as(last), last, slope)
         back = [v]
         for k in range(len(weights) - 1, 0, -1):
@@ -147,8 +146,7 @@ def _weight_gradient(v: Tensor, x: Tensor, weight: Tensor, geometry: Any) -> Ten
 def _convolution_gradients(
     v: Tensor, x: Tensor, weight: Tensor, geometry: Any, wanted: tuple[bool, bool]
 ) -> tuple[Tensor, Tensor]:
-    # One of the two without computing the other. After the padding: dilation, transposed, output padding, groups, and
-    # which gradients are wanted: (x, weight, bias).
+    # After the padding: dilation, transposed, output padding, groups, and which gradients are wanted (x, weight, bias).
     stride, padding = geometry
     found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
         v, x, weight, None, stride, padding, (1, 1), False, (0, 0), 1, (*wanted, False)

@@ -57,7 +57,6 @@ class MaxoutDiscriminator(nn.Module):
         # A dropped pixel is black in the paper's range [0, 1]; in [-1, 1] it would be grey.
         h = (x + 1) / 2 if self.unit else x
         h = dropout(h if self.convolutions else h.flatten(1), self.keep_input, generator)
-        # Masks come layer by layer from one generator: another order of calls would be another run of the same seed.
         for layer in self.convolutions:
             h = dropout(layer(h), self.keep_hidden, generator)
         h = h.flatten(1)
@@ -88,8 +87,7 @@ class LeakyDiscriminator(nn.Module):
         self.label = nn.Embedding(classes, sizes[1]) if classes else None
         self.output = nn.Linear(sizes[-1], 1, bias=bias)
         self.slope = slope
-        # The mean of the data, set by the family's prepare: a first layer of inputs around 0 learns faster, and being
-        # a constant it changes no gradient in x.
+        # The data's mean, set by the family's prepare: inputs around 0 learn faster, and a constant leaves grad_x be.
         self.mean: Tensor
         self.register_buffer("mean", torch.zeros(sizes[0]))
 

@@ -30,8 +30,7 @@ class Maxout(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch units"]:
         """Return max_j (x W_j + b_j)."""
-        # One product for all pieces: (batch, pieces, units). amax shares the gradient among equal pieces, max would
-        # give it to one.
+        # One product for all: (batch, pieces, units). amax shares the gradient among equal pieces, max gives it to one.
         return self.affine(x).unflatten(1, (self.pieces, self.units)).amax(1)
 
 
@@ -73,8 +72,7 @@ def random_bytes(like: Float[Tensor, "batch *features"], generator: torch.Genera
     if has_torch_function_unary(like):
         drawn: Tensor = handle_torch_function(random_bytes, (like,), like, generator=generator)
         return drawn
-    # Eight elements for one call of the generator: one call for each element would cost more than the matrix products
-    # of a small network.
+    # Eight elements a call of the generator: a call for each would cost more than a small network's matrix products.
     int64 = torch.empty((like.numel() + 7) // 8, dtype=torch.int64, device=like.device)
     # The lower bound -2**63 with no upper one asks for all 64 bits; the default leaves the sign bit 0.
     int64.random_(-(2**63), None, generator=generator)

@@ -69,7 +69,7 @@ class SpectralConv2d(nn.Conv2d):
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0) -> None:
         super().__init__(inputs, outputs, kernel, stride, padding)
-        # Kept from step to step: weights move little between steps, so one iteration follows them.
+        # Kept from step to step: weights move little between them, so one iteration is enough.
         self.register_buffer("u", F.normalize(torch.ones(outputs), dim=0))
 
     def forward(self, x: Images) -> Images:

@@ -77,8 +77,6 @@ def nearest_size(width: int, height: int, can_make: Callable[[int, int], bool]) 
     (96, 64)
     """
     aspect = width / height
-    # Rings around the size, each one pixel farther out: the first that holds one has the smallest of the larger
-    # differences, and no list of all sizes is made.
     for away in range(max(_FARTHEST, max(width, height) // 4) + 1):
         ring = [
             (w, h)

@@ -94,8 +94,7 @@ def noises(rows: int, of: Sequence[tuple[int, int]], generator: torch.Generator)
     """Draw N(0, 1) maps (rows, 1, height, width) for layers of the given sizes; one row serves all samples."""
     # All of a row before the next row's: a sample's noise does not depend on how many samples follow.
     sizes = [height * width for height, width in of]
-    # PyTorch draws the last of a number of values that is no multiple of 16 in another way.
-    sizes.append(-sum(sizes) % 16)
+    sizes.append(-sum(sizes) % 16)  # PyTorch draws the last of what is no multiple of 16 in another way
     drawn = torch.randn(rows, sum(sizes), generator=generator, device=generator.device)
     return [part.reshape(-1, 1, *size) for part, size in zip(drawn.split(sizes, 1), of, strict=False)]
 

@@ -72,7 +72,6 @@ def over_steps(values: Steps, mask: Tensor) -> PerSample:
 
 def mean_error(found: Steps, wanted: Steps, mask: Tensor) -> Tensor:
     """Return the mean square over features and the steps within windows, a scalar."""
-    # Over the steps that are there, not over all: a short window counts by what it has.
     squares = (at_least_float32(found) - at_least_float32(wanted)).square() * mask
     return squares.sum() / (mask.sum() * found.shape[1])
 
@@ -154,8 +153,7 @@ class Part(nn.Module):
         return out if self.static is None else torch.cat([out, found.expand(len(x), -1, -1)], 1)
 
     def _head(self, h: Steps) -> Steps:
-        # Sigmoids forgive half precision; what ends without one is logits or embeddings, see `in_full`.
-        if self.squashed:
+        if self.squashed:  # sigmoids forgive half precision; what ends without one is logits or embeddings
             return affine(h, self.head.weight, self.head.bias)
         out: Steps = in_full(lambda states: affine(states, self.head.weight, self.head.bias), h)  # type: ignore[arg-type]
         return out

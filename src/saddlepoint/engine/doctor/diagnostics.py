@@ -16,17 +16,8 @@ from torch import Tensor
 
 from saddlepoint.core.types import from_bytes
 from saddlepoint.data.dataset import Dataset, Split
-from saddlepoint.engine.doctor.reference import (
-    Axes,
-    Cloud,
-    Reference,
-    View,
-    Windows,
-    coarse,
-    distances,
-    drifts,
-    repeats,
-)
+from saddlepoint.engine.doctor import reference as refs
+from saddlepoint.engine.doctor.reference import Axes, Cloud, Reference, View, Windows, distances
 from saddlepoint.engine.machine.runtime import pieces, stream
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.family import Family
@@ -83,8 +74,7 @@ class Evaluator:
         self.held_out_rows = None if held_out is None else self._take(held_out, ROWS_OF_D, rng)
         self._look(train, held_out, dataset, rng)
         if self.drifts:
-            # D may well prefer the rows of its own time to those of another.
-            self.held_out_rows = None
+            self.held_out_rows = None  # D may well prefer the rows of its own time to those of another
         self.featured: Cloud | None = None
         if classify is not None:
             rows = train if held_out is None or self.drifts else held_out
@@ -109,7 +99,7 @@ class Evaluator:
         """Choose the data rows that samples are held against."""
         many, labels = self._take(train, 2 * SAMPLES, rng)
         self.windows = Windows(self._inside(many), dataset.spec.known) if dataset.modality == "sequence" else None
-        view = coarse if self.windows is None else self.windows.levels
+        view = refs.coarse if self.windows is None else self.windows.levels
         flat = self._flat(many, view)
         axes = Axes.of(view, flat)  # from training rows alone: held-out rows must not shape what they are measured by
         held, row_labels = self._take(held_out or train, SAMPLES, rng)
@@ -120,7 +110,7 @@ class Evaluator:
             others, other_labels = self._take(train, SAMPLES, np.random.default_rng((self.seed, 2013)))
             drawn = self._flat(others, view)
             coordinates = axes.coordinates(drawn)
-            self.drifts = (self.windows is not None or not repeats(drawn)) and drifts(cloud, coordinates)
+            self.drifts = (self.windows is not None or not refs.repeats(drawn)) and refs.drifts(cloud, coordinates)
             if self.drifts:
                 held, row_labels, cloud = others, other_labels, Cloud.of(coordinates)
         means = shares = None
@@ -145,8 +135,7 @@ class Evaluator:
             thorough: ask the classifier too, if there is one.
         """
         family = state.family
-        # Dropout off, running statistics instead of a minibatch's: D is asked about one sample at a time.
-        family.eval()
+        family.eval()  # dropout off, running statistics instead of a minibatch's: D is asked about one sample at a time
         try:
             drawn = self._samples(family)
             indicators = dict(gradients)
@@ -187,7 +176,6 @@ class Evaluator:
 
     def _samples(self, family: Family) -> Drawn:
         """Draw samples and keep of them what the indicators need."""
-        # One pass through G for all indicators, and no more than coordinates are kept of most samples.
         points, steps, logits = list[Tensor](), list[Tensor](), list[Tensor | None]()
         images = [torch.empty(0, *self.shape, device=self.device)]
         for start, fake, asked in self._drawn(family):
@@ -234,7 +222,7 @@ class Evaluator:
         if steps is None or self.steps is None:
             return {}
         data = self.steps.cloud.rows.square().sum(1).mean().sqrt()
-        points = self.steps.axes.coordinates(steps)
+        points = self.steps.axes.coordinates(steps)  # (samples, axis)
         size = points.square().sum(1).mean().sqrt()
         found = {"time steps": float(self.shape[0]), "roughness": float(size / data) if float(data) else 1.0}
         return found | {"raw step distance": self.steps.cloud.energy(points)[0]}
@@ -263,7 +251,7 @@ class Evaluator:
         """What the classifier sees, if there is one: the distance in its features, and classes."""
         if self.classify is None or self.featured is None:
             return {}
-        features, probabilities = self.classify(seen)
+        features, probabilities = self.classify(seen)  # (n, feature), (n, class)
         histogram = torch.bincount(probabilities.argmax(1), minlength=probabilities.shape[1]).cpu().double()
         return {
             "raw feature distance": self.featured.energy(features)[0],
@@ -304,7 +292,7 @@ def _nearest(table: Tensor) -> Tensor:
 def _participation(points: Tensor) -> Tensor:
     """Participation ratio: how many axes carry the variance."""
     # (sum of the covariance's eigenvalues)^2 / (sum of their squares) = (tr C)^2 / ||C||_F^2: no eigenvalues needed.
-    centred = points - points.mean(0)
+    centred = points - points.mean(0)  # (n, axis)
     covariance = centred.t() @ centred / len(points)
     return covariance.trace().square() / covariance.square().sum().clamp_min(1e-30)
 
@@ -317,7 +305,7 @@ def _class_means(points: Tensor, labels: Tensor, classes: int) -> Tensor | None:
     if not bool((counts > 0).all()):
         return None
     sums = torch.zeros(classes, points.shape[1], device=points.device).index_add_(0, labels, points)
-    return sums / counts[:, None]
+    return sums / counts[:, None]  # (class, axis)
 
 
 def _histogram(points: Tensor, means: Tensor) -> Tensor:
@@ -327,7 +315,7 @@ def _histogram(points: Tensor, means: Tensor) -> Tensor:
 
 def _effective(shares: Tensor) -> Tensor:
     """exp(entropy): the number of equally frequent classes with the same entropy."""
-    return torch.special.entr(shares).sum().exp()
+    return torch.special.entr(shares).sum().exp()  # entr(0) = 0: classes that are not there count nothing
 
 
 def _rounded(number: float) -> float:

@@ -127,8 +127,7 @@ class Monitor(NullMonitor):
             line["signs"] = self.evaluator.evaluate(
                 state, norms, thorough=len(self.watch.evaluations) % THOROUGH_EVERY == 0
             )
-            # First, so that the line carries the verdict that it leads to.
-            self._consider(line)
+            self._consider(line)  # first, so that the line carries the verdict that it leads to
             line["verdict"] = self.diagnosis.verdict
             if (event := self.course.review(self.watch, step, state.progress.nimg)) is not None:
                 lines.append(event)

@@ -1,9 +1,7 @@
 """What the doctor holds samples against: rows of data as points along their principal axes.
 
-Images and vectors are taken as they are (large images as means over blocks). Windows of a series are looked at twice:
-their levels, and the steps between one time and the next, each feature in its own deviation, so that a line as rough
-or as flat as no line of the data is seen although its levels are right. What a window is told (its calendar) is left
-out.
+Images and vectors are taken as they are (large images as means over blocks). Of windows of a series both levels and
+steps in time are seen, so that a line as rough as no line of the data is noticed although its levels are right.
 
 Held-out rows are the reference where they are more rows of what training rows are; else training rows are.
 """
@@ -43,8 +41,7 @@ class Cloud:
     @classmethod
     def of(cls, rows: Tensor) -> Cloud:
         """Return the cloud of rows (n, axis)."""
-        # Distances among the rows once: they serve every evaluation.
-        return cls(rows, distances(rows, rows))
+        return cls(rows, distances(rows, rows))  # distances among the rows once: they serve every evaluation
 
     def energy(self, points: Tensor, among: Tensor | None = None) -> tuple[float, float]:
         """Return the energy distance to the rows as a share of their mean distance, and its standard error.
@@ -54,7 +51,7 @@ class Cloud:
             among: (m, m) distances among them, if known.
         """
         among = distances(points, points) if among is None else among
-        cross = distances(points, self.rows)
+        cross = distances(points, self.rows)  # (samples, rows)
         n, m = cross.shape  # samples, rows
         among_rows, within_rows = among.sum(1) / max(1, n - 1), self.within.sum(1) / max(1, m - 1)
         to_data, to_samples = cross.mean(1), cross.mean(0)
@@ -91,7 +88,7 @@ class Axes:
 
     def coordinates(self, flat: Tensor) -> Tensor:
         """Return the coordinates of rows that are flat already: (n, axis)."""
-        return (flat - self.centre) @ self.axes
+        return (flat - self.centre) @ self.axes  # (n, values) @ (values, axis)
 
     def project(self, x: Tensor) -> Tensor:
         """Return the coordinates of samples: (n, axis)."""
@@ -120,8 +117,7 @@ class Reference:
     def of(cls, axes: Axes, cloud: Cloud, classes: Tensor | None = None, shares: Tensor | None = None) -> Reference:
         """Return the reference of rows in these coordinates."""
         k = min(NEIGHBOURS, len(cloud.rows) - 1)
-        # Column 0 is the row itself.
-        radius = cloud.within.sort(1).values[:, k] if k > 0 else cloud.within[:, 0]
+        radius = cloud.within.sort(1).values[:, k] if k > 0 else cloud.within[:, 0]  # column 0 is the row itself
         return cls(axes, cloud, radius, classes, shares)
 
     def project(self, x: Tensor) -> Tensor:
@@ -158,7 +154,7 @@ class Windows:
     """
 
     def __init__(self, rows: Tensor, known: int) -> None:
-        self.features = rows.shape[2] - known
+        self.features = rows.shape[2] - known  # what a window is told (its calendar) is no work of G's
         x = rows[..., : self.features]
         # Each feature by its own deviation: a price in thousands would else be all that a distance sees. NaN: no step.
         flat, steps = x.flatten(0, 1), (x[:, 1:] - x[:, :-1]).flatten(0, 1)
@@ -179,7 +175,7 @@ class Windows:
 
 def _or_one(deviation: Tensor) -> Tensor:
     """Return the deviations; of a feature that does not vary, 1: whatever it does counts in its own units."""
-    return torch.where(deviation > 1e-6, deviation, torch.ones_like(deviation))
+    return torch.where(deviation > 1e-6, deviation, torch.ones_like(deviation))  # (feature,)
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
@@ -192,8 +188,7 @@ def distances(a: Tensor, b: Tensor) -> Tensor:
 
 def _principal(centred: Tensor) -> Tensor:
     """Return the leading principal axes (values, axis) from the rows' Gram matrix."""
-    # X X' (rows, rows) has the eigenvalues of X'X (values, values), which may be millions wide: X'X (X'u) = l (X'u), of
-    # length sqrt(l). eigh sorts upwards.
+    # X X' (rows, rows) has the eigenvalues of X'X, which may be millions wide; its axes are X'u / sqrt(l).
     values, vectors = torch.linalg.eigh((centred @ centred.t()).cpu().double())
     kept = values[-AXES:].flip(0).clamp_min(1e-12)
     axes = centred.cpu().double().t() @ vectors[:, -AXES:].flip(1) / kept.sqrt()

@@ -1,15 +1,11 @@
 """Remedies: change one thing, watch, keep or undo; go back only from what is lost; and write down all of it.
 
-Where training goes on from:
-- from where it stands (event ``remedy``), which gives nothing up, wherever there is something to go on from;
-- from the last state without trouble (event ``rollback``) where samples are one sample or numbers have diverged: if
-  the budget left allows as much again as is given up, and not when a remedy from the same place came to the same end.
-Where neither is expected to pay, training goes on as it is.
+Training goes on from where it stands (event ``remedy``), or, where samples are one sample or numbers have diverged,
+from the last state without trouble (event ``rollback``); where neither is expected to pay, as it is.
 
 The log is the memory. Going back cuts it to the checkpoint, as resuming does; the lines that were cut off go to
-``remedies/``. Either event says which remedy is on trial until when. The options in force are therefore a function of
-the log, and a run resumes with the remedy it had. Either is announced in ``rollback.json`` before it begins and
-carried out again if it was cut short.
+``remedies/``. Either event says which remedy is on trial until when, so that the options in force are a function of
+the log. Either is announced in ``rollback.json`` before it begins and carried out again if it was cut short.
 """
 
 from __future__ import annotations
@@ -209,11 +205,7 @@ def course_of(folder: RunFolder) -> Course:
 
 
 def _intervene(
-    trainer: Trainer,
-    config: FamilyConfig,
-    remedies: Sequence[Remedy],
-    observer: Observer,
-    lost: TrainingError | None,
+    trainer: Trainer, config: FamilyConfig, remedies: Sequence[Remedy], observer: Observer, lost: TrainingError | None
 ) -> None:
     """Undo the remedy on trial, if any, and put the next one on trial; raise what is lost if none is left."""
     folder = trainer.folder

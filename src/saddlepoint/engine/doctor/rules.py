@@ -30,8 +30,7 @@ ALARMS: tuple[Verdict, ...] = VERDICTS[2:7]
 REACH = 5.0  # root mean square distance of samples from the data's centre, in units of the data's own
 LOGITS = 300.0  # mean size of D's logits; sigmoid(-17) is already lost in fp32
 FULL = 0.2  # spread below which the samples are one sample
-# Shares of the data's spread, nearest distance (images), participating axes (images) and effective modes below which a
-# part of the data is missing.
+# Shares of the data's spread, nearest distance and axes (images), effective modes: below these a part is missing.
 SPREAD, NEAREST, RANK, MODES = 0.6, 0.3, 0.12, 0.7
 # Of windows: sizes of steps in time, as shares of the data's, below and above which no window of the data moves.
 FLAT, ROUGH = 0.4, 2.0
@@ -41,8 +40,7 @@ COVERED = 0.2
 CIRCLING = 0.8  # standard deviations of the data by which the samples' centre jumps from one evaluation to the next
 SURE = -0.35  # V above which D is sure
 IGNORANT = -1.36  # V below which D knows nothing (-log 4 = -1.386)
-# V below which D is not ignorant but fooled, unless `separation` is below the second number.
-FOOLED, CLUELESS = -1.42, 0.6
+FOOLED, CLUELESS = -1.42, 0.6  # V below which D is not ignorant but fooled, unless `separation` is below the second
 WRONG = -4.0  # V below which D has lost the game: its loss is three times that of one that knows nothing
 SCATTERED = 3.0  # nearest distance among samples over that among data rows, above which samples lie between the modes
 # Energy distances, as shares of the data's mean distance. 0.41 is a generator that paints the mean image.
@@ -256,8 +254,7 @@ def rising(evaluations: Sequence[Evaluation], name: str) -> bool:
 
 def _quarters(evaluations: Sequence[Evaluation]) -> tuple[Sequence[Evaluation], Sequence[Evaluation]]:
     """Return the evaluations of the third and of the last quarter of training; of a young run the last four, halved."""
-    # By samples seen, not by count: evaluations are dense at first.
-    now = evaluations[-1].nimg
+    now = evaluations[-1].nimg  # by samples seen, not by count: evaluations are dense at first
     newer = [e for e in evaluations if e.nimg > 0.75 * now]
     older = [e for e in evaluations if 0.5 * now < e.nimg <= 0.75 * now]
     if len(newer) >= 2 and len(older) >= 2:

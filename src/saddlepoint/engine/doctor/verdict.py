@@ -1,9 +1,8 @@
 """The training doctor: a verdict from the lines of a log.
 
-`diagnose` is a pure function of the log, so it can be asked again of any log, and a resumed run, whose log was cut
-back to its checkpoint, hears the same verdicts at the same steps. `diagnostics.py` takes the indicators,
-`rules.py` says what one evaluation looks like, this page what several that agree mean, and `monitor.py` acts on
-it. docs/doctor.md explains the thresholds.
+`diagnose` is a pure function of the log, so that a resumed run hears the same verdicts at the same steps.
+`diagnostics.py` takes the indicators, `rules.py` says what one evaluation looks like, this page what several that
+agree mean, and `monitor.py` acts on it. docs/doctor.md explains the thresholds.
 """
 
 from __future__ import annotations

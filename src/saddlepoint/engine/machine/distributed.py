@@ -37,7 +37,7 @@ class ProcessGroup:
     """
 
     def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0) -> None:
-        self.rank, self.size, self.local_rank = rank, size, local_rank
+        self.rank, self.size, self.local_rank = rank, size, local_rank  # of a job of many machines; of this one
 
     @property
     def writes(self) -> bool:
@@ -124,10 +124,9 @@ class ProcessGroup:
 
     def in_turn(self, make: Callable[[], T]) -> T:
         """Return what each process makes for itself, the first one on every machine before the others there."""
-        # What the first one downloads or prepares lies in the cache when the others look.
         if self.size == 1:
             return make()
-        failed, thing = None, None
+        failed, thing = None, None  # what the first one downloads or prepares lies in the cache when the others look
         for first in (True, False):
             if first == (self.local_rank == 0):
                 try:

@@ -81,7 +81,7 @@ def choose_precision(name: str, device: torch.device, modality: str = "image", d
 
 def measured_speedup(device: torch.device, side: int = 512) -> float:
     """Return how much faster than in fp32 a matrix product is in bf16 on this device; takes some milliseconds."""
-    # In turns, and the best of many: a run must not depend on what else the machine did in that moment.
+    # In turns, and the best of many: a run must not depend on what else the machine did then.
     kinds = (torch.float32, torch.bfloat16)
     made = {kind: torch.ones(side, side, dtype=kind, device=device) for kind in kinds}
     best = dict.fromkeys(kinds, math.inf)

@@ -16,8 +16,7 @@ from saddlepoint.core.errors import ConfigError
 
 # M_MMAP_THRESHOLD (its largest value), M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h, in bytes.
 _MALLOPT = {-3: 32 * 1024**2, -1: 512 * 1024**2, -2: 64 * 1024**2}
-# Images, and pixels of them, that go through a network at once where no gradient is asked for.
-IMAGES, PIXELS = 512, 2**21
+IMAGES, PIXELS = 512, 2**21  # go through a network at once, at most, where no gradient is asked for
 
 
 def seed_for(*parts: int | str) -> int:
@@ -111,8 +110,7 @@ def use_threads(asked: int | str | None) -> int:
 
 def keep_freed_memory() -> bool:
     """Ask the C library to keep freed memory for the next step; return whether it can."""
-    # By default glibc gives large blocks back to the system and asks for them again in every step: of a step of the
-    # fully connected GAN up to a tenth is page faults.
+    # By default glibc gives large blocks back after every step: up to a tenth of one of the MLP GAN is page faults.
     try:
         library = ctypes.CDLL(None)  # the C library that this process has loaded already
         return all(library.mallopt(option, value) == 1 for option, value in _MALLOPT.items())

@@ -1,9 +1,8 @@
 """How many CPU threads: measured for the step at hand, in the presence of what else runs, and looked at again.
 
 On an idle machine a step on all cores may take half the time of one on a single core; beside other programs it may take
-a hundred times as long, since threads wait for one another and one of them always lacks a core. No rule knows which it
-is; timing a few steps does. Sums are taken in another order with another number of threads, so that the number in use
-is part of the log: a line whenever it changes, and a resumed run begins with the number it had.
+a hundred times as long, since threads wait for one another and one of them always lacks a core. Sums are taken in
+another order with another number, which is therefore part of the log: a line whenever it changes.
 """
 
 from __future__ import annotations
@@ -27,8 +26,7 @@ Say = Callable[[str], None]
 SLICE = 0.02  # seconds of steps that are timed with one number of threads before it is the next one's turn
 SLICES = 10  # slices of each number of threads, if they fit into the time for a look
 SLOW = 2.0  # seconds of a first step from which there is no second one; making kernels takes less
-# A number of threads with which a step takes so many times as long as with another one is not timed again.
-HOPELESS = 3.0
+HOPELESS = 3.0  # a number with which a step takes so many times as long as with another one is not timed again
 PAYS = 1.1  # more threads must be this much faster than fewer: they take cores from others
 CHANGES = 1.25  # in the midst of a run another number must be this much faster than the present one: timings scatter
 FIRST_SECONDS, FIRST_SHARE = 1.0, 0.01  # longest first look, in seconds; with a budget of time it is this share of it
@@ -102,8 +100,7 @@ def time_steps(step: Callable[[], object], most: int, seconds: float = FIRST_SEC
             others += _wanting(count)
             if slow and _mean(spent[count]) > HOPELESS * min(map(_mean, spent.values())):
                 break
-        # In turns: what else the machine does meanwhile meets all numbers alike.
-        for _ in range(SLICES - 1):
+        for _ in range(SLICES - 1):  # in turns: what else the machine does meanwhile meets all numbers alike
             least = min(map(_mean, spent.values()))
             hopeful = [n for n, slices in spent.items() if _mean(slices) <= HOPELESS * least]
             used = sum(passed for slices in spent.values() for passed, _ in slices)
@@ -259,8 +256,7 @@ class ChosenThreads(Threads):
         if len(self._pace) < 2 * LASTING:
             return False
         pace = list(self._pace)
-        # Each of the latest, so that an evaluation or a snapshot in between is no collapse; the median, so that a slow
-        # start is none either.
+        # Each of the latest: a snapshot in between is no collapse. The median: a slow start is no standard.
         return min(pace[-LASTING:]) > COLLAPSE * statistics.median(pace[:-LASTING])
 
     def _due(self, stage: str) -> bool:
@@ -282,8 +278,7 @@ class ChosenThreads(Threads):
     def _take(self, count: int) -> None:
         self.count = use_threads(count)
         self._next = time.monotonic() + self._rest
-        # Another number has another pace.
-        self._window, self._made = 0.0, 0
+        self._window, self._made = 0.0, 0  # another number has another pace
         self._pace.clear()
 
 

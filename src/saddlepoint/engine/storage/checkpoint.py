@@ -76,8 +76,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         if final.is_symlink():
             final.unlink()
         elif final.exists():
-            # The same step written again, after a resume: the old one must not block the rename.
-            shutil.rmtree(final)
+            shutil.rmtree(final)  # the same step written again, after a resume: the old one must not block the rename
         # From here on it counts. The folder's entry is flushed too: a rename alone may be lost with the power.
         os.replace(temporary, final)
         flush(folder)

@@ -155,8 +155,7 @@ class RunFolder:
             content = read_end(self.path / LOG, MOST_LOG)
         except OSError:
             return []
-        # Line by line, each judged alone: a killed process leaves half a line, a full disk a hole.
-        lines = []
+        lines = []  # line by line, each judged alone: a killed process leaves half a line, a full disk a hole
         for text in content.splitlines():
             with contextlib.suppress(ValueError):
                 if len(text) <= _MOST_LINE and is_sound(line := parse_json(text)):
@@ -230,8 +229,7 @@ class RunFolder:
             file = open_plain(self.path / LOCK, "ab")
         except OSError as error:
             raise CheckpointError(f"run folder '{self.path}' cannot be written: {error.strerror}") from error
-        # flock, not a file with a number in it: the system releases it however the process ends.
-        with file:
+        with file:  # flock, not a file with a number in it: the system releases it however the process ends
             for pause in (*_RETRIES, None):
                 if _locked(file.fileno(), exclusive=True):
                     break
@@ -272,7 +270,6 @@ class RunFolder:
                 yield lambda line: None
                 return
 
-            # Only what others may know of: measuring twice is waste, not damage.
             try:
                 _sign(file)
                 yield functools.partial(_sign, file)
@@ -327,8 +324,7 @@ def _process(text: str) -> int:
     return int(number) if re.fullmatch("[0-9]{1,9}", number) and host == socket.gethostname() else 0
 
 
-# Seconds between tries: whoever looks whether a folder is in use holds its lock for a moment.
-_RETRIES = (0.05, 0.05, 0.1)
+_RETRIES = (0.05, 0.05, 0.1)  # seconds between tries: who looks whether a folder is in use holds its lock for a moment
 
 
 def _locked(descriptor: int, exclusive: bool) -> bool:
