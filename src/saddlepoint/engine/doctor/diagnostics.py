@@ -72,7 +72,7 @@ class Evaluator:
         rng = np.random.default_rng((seed, 2014))  # of the doctor alone: training's draws are the same without it
         self.train_rows = self._take(train, ROWS_OF_D, rng)
         self.held_out_rows = None if held_out is None else self._take(held_out, ROWS_OF_D, rng)
-        self._look(train, held_out, dataset, rng)
+        self._set_reference(train, held_out, dataset, rng)
         if self.drifts:
             self.held_out_rows = None  # D may well prefer the rows of its own time to those of another
         self.featured: Cloud | None = None
@@ -95,7 +95,7 @@ class Evaluator:
         # In pieces, each made flat before the next: 1,024 large images as floats would fill the memory.
         return torch.cat([view(self._inside(rows[part])) for part in pieces(0, len(rows), self.shape)])
 
-    def _look(self, train: Split, held_out: Split | None, dataset: Dataset, rng: np.random.Generator) -> None:
+    def _set_reference(self, train: Split, held_out: Split | None, dataset: Dataset, rng: np.random.Generator) -> None:
         """Choose the data rows that samples are held against."""
         many, labels = self._take(train, 2 * SAMPLES, rng)
         self.windows = Windows(self._inside(many), dataset.spec.known) if dataset.modality == "sequence" else None
@@ -266,8 +266,8 @@ def _logits(family: Family, x: Tensor, labels: Tensor | None) -> Tensor | None:
 
 def _joined(logits: Sequence[Tensor | None]) -> Tensor | None:
     """Return the logits of all pieces; None where D gives none."""
-    given = [piece for piece in logits if piece is not None]
-    return torch.cat(given) if given else None
+    present = [piece for piece in logits if piece is not None]
+    return torch.cat(present) if present else None
 
 
 def order(high: Tensor, low: Tensor) -> float:

@@ -58,7 +58,7 @@ STUCK, STILL, STUCK_EVALUATIONS = 0.1, 0.01, 5
 TOLD_APART = 0.8  # probability that D prefers a data row to a sample, above which it is D that is too strong
 RECENT = 3  # evaluations over which V is taken
 CLASSIFIED = ("classes", "raw feature distance")
-"""Signs that need a classifier; they are not taken at every evaluation."""
+"""Indicators that need a classifier; they are not taken at every evaluation."""
 
 Suspicion = tuple[Verdict, tuple[str, ...]]
 
@@ -114,7 +114,7 @@ def suspect(
         vanishing: whether G's gradient is a small part of its largest so far.
         young: whether samples that are far and alike may still spread by themselves, although nothing moves yet.
     """
-    # In this order: what cannot be mended first, then what the samples are, then whom to blame for how far they are.
+    # The first rule that holds: what cannot be mended, then what samples are, then who is to blame for their distance.
     if why := _diverged(evaluation):
         return "diverged", why
     values = [e.value for e in evaluations[-RECENT:] if e.value is not None]
@@ -226,8 +226,8 @@ def _missing(evaluation: Evaluation) -> dict[str, str]:
     if "nearest" in evaluation.indicators and evaluation.high_dimensional:
         limits += [("nearest", NEAREST, "of the data's nearest distances"), ("rank", RANK, "of the data's axes")]
     found = {
-        n: f"samples have {evaluation.get(n, 1):.0%} {words}"
-        for n, limit, words in limits
+        n: f"samples have {evaluation.get(n, 1):.0%} {of_what}"
+        for n, limit, of_what in limits
         if evaluation.get(n, 1) < limit
     }
     if evaluation.get("classes", 1.0) < MODES:
