@@ -91,8 +91,7 @@ class EqualisedConv2d(nn.Conv2d):
         return self._conv_forward(x, *self.acting())
 
     def acting(self) -> tuple[Tensor, Tensor | None]:
-        """Return weight and bias as the convolution has them."""
-        # The weight is scaled, not x: it is the smaller of the two.
+        """Return weight and bias as the convolution has them; x, the larger of the two, is not scaled."""
         return self.weight * self.scale, None if self.bias is None else self.bias * self.bias_scale
 
     def draw(self, generator: torch.Generator) -> None:

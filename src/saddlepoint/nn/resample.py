@@ -32,6 +32,7 @@ def upsample(x: Images, taps: Sequence[float] = SMOOTH) -> Images:
         across = _doubling(width, taps, x)  # the filter is an outer product: rows and columns one after the other
         down = across if height == width else _doubling(height, taps, x)
         return down.t() @ x @ across
+    # 4: the filter has sum 1, and three of four pixels are zeros.
     found: Images = _Filter.apply(4 * x, tuple(taps), 2, len(taps) // 2 - 1, True)
     return found
 
