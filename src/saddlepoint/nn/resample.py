@@ -27,13 +27,12 @@ def upsample(x: Images, taps: Sequence[float] = SMOOTH) -> Images:
         x: zero outside.
         taps: of the filter, an even number of them.
     """
-    height, width = x.shape[2:]  # the filter has sum 1, and three of four pixels are zeros, so 4 keeps the mean
+    height, width = x.shape[2:]
     if x.shape[1] <= FEW_CHANNELS and max(height, width) <= SMALL_SIDE:
         across = _doubling(width, taps, x)  # the filter is an outer product: rows and columns one after the other
         down = across if height == width else _doubling(height, taps, x)
         return down.t() @ x @ across
-    # 4: the filter has sum 1, and three of four pixels are zeros.
-    found: Images = _Filter.apply(4 * x, tuple(taps), 2, len(taps) // 2 - 1, True)
+    found: Images = _Filter.apply(4 * x, tuple(taps), 2, len(taps) // 2 - 1, True)  # 4: of four pixels three are 0
     return found
 
 

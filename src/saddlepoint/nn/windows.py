@@ -54,7 +54,7 @@ def latents(shape: tuple[int, int, int], kind: str, ends: tuple[int, int], gener
     own = z[:, first:last]
     if kind == "wiener":
         own = own.cumsum(0) / shape[0] ** 0.5  # the variance of the last step is 1
-    time = shape[0]  # the ends are drawn for all steps and repeated from the first: one call, whatever is static
+    time = shape[0]  # the ends were drawn for all steps, in one call: the first one's are repeated
     return torch.cat([z[:1, :first].expand(time, -1, -1), own, z[:1, last:].expand(time, -1, -1)], 1)
 
 

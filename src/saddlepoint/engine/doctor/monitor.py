@@ -23,10 +23,9 @@ from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.family import Family, Phase
 
-FIRST_MILESTONE = 100  # from this step on, evaluations are held at milestones too
-THOROUGH_EVERY = (
-    3  # every third evaluation the classifier is asked; it costs half as much as all other indicators together
-)
+FIRST_MILESTONE = 100  # from this step on, evaluations are made at milestones too
+# Every third evaluation the classifier is asked; it costs half as much as all other indicators together.
+THOROUGH_EVERY = 3
 HEALTHY_NIMG = 50_000  # samples seen between two checkpoints without trouble
 HEALTHY_KEPT = 2  # how many of them are kept: the newest, and one more in case it is damaged
 
