@@ -1,4 +1,4 @@
-"""Checks the 95% intervals of saddlepoint.metrics by simulation, and writes the tables of docs/reliability.md.
+"""Checks the 95% intervals by simulation; makes the tables of docs/notebook/reliability-coverage.md.
 
     python benchmarks/coverage.py run [CASE ...]     simulate what is missing; can be stopped at any moment
     python benchmarks/coverage.py write              write the tables from the kept figures
@@ -43,7 +43,7 @@ from saddlepoint.metrics.path_length import path_length
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "coverage"
-PAGE = HERE.parent / "docs" / "reliability.md"
+PAGE = HERE.parent / "docs" / "notebook" / "reliability-coverage.md"
 
 Truths = dict[str, float]
 Draw = Callable[[np.random.Generator], tuple[dict[str, Estimate], Truths]]
@@ -345,7 +345,7 @@ def summary(parts: list[Estimate], truths: list[float | None]) -> dict[str, Any]
 
 
 def write() -> None:
-    """Write the tables of docs/reliability.md between their marks."""
+    """Write the tables of the page between their marks."""
     paths_ = [(case, FIGURES / f"{case.name}.json") for case in CASES]
     found = [(case, json.loads(path.read_text())) for case, path in paths_ if path.exists()]
     simulated = [(case, kept) for case, kept in found if not case.name.startswith("fits")]

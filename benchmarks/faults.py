@@ -1,4 +1,4 @@
-"""Makes the table of faults in docs/reliability.md: injects them (tests/e2e/campaign.py), keeps what became of each.
+"""Makes the table of faults in docs/notebook/reliability-faults.md (tests/e2e/campaign.py).
 
     python benchmarks/faults.py run [KIND ...]    inject what is missing; a finished kind is kept as JSON
     python benchmarks/faults.py write             write the table
@@ -24,17 +24,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from tests.e2e import campaign  # noqa: E402 - after the root of the repository is known
 
 FIGURES = HERE / "figures" / "faults"
-DOCS = HERE.parent / "docs"
+PAGE = HERE.parent / "docs" / "notebook" / "reliability-faults.md"
 COUNT = 210
 SEED = 1
-HEADING = """
-## Faults
-
-Script: `python benchmarks/faults.py run`, then `write`. Kept: `benchmarks/figures/faults/`. A fault is put into a real
-command, in a process of its own, on a copy of a trained run that saves all the time. The rules after each: a clear word
-and no traceback where the process could speak; every checkpoint that was whole still is; training goes on from it.
-
-"""
 
 
 def name_of(kind: str) -> str:
@@ -63,7 +55,7 @@ def run(kind: str, named: bool) -> None:
 
 
 def write() -> None:
-    """Write the section of docs/reliability.md between its marks."""
+    """Write the section of the page between its marks."""
     found = dict(kept_rows((kind, FIGURES / f"{name_of(kind)}.json") for kind in campaign.KINDS))
     lines = head_of(("fault", "what is done", "faults", "broken rules", "lost checkpoints"))
     totals = [0, 0, 0]
@@ -76,7 +68,7 @@ def write() -> None:
     lines.append(f"| **all** | | **{totals[0]}** | **{totals[1]}** | **{totals[2]}** |")
     seconds = sum(kept["seconds"] for kept in found.values())
     lines += ["", f"{seconds:.0f} s in all, one thread. {measured_on(found.values())}"]
-    write_section(DOCS / "reliability.md", "faults", lines, HEADING)
+    write_section(PAGE, "faults", lines)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Makes the table of damaged files in docs/reliability.md: puts them before readers (tests/e2e/fuzzing.py).
+"""Makes the table of damaged files in docs/notebook/reliability-faults.md (tests/e2e/fuzzing.py).
 
 python benchmarks/fuzz.py run [READER ...]    fuzz what is missing; a finished reader is kept as JSON
 python benchmarks/fuzz.py write               write the table
@@ -23,19 +23,9 @@ from tests.e2e import fuzzing  # noqa: E402 - after the root of the repository i
 from tests.e2e.readers import READERS  # noqa: E402
 
 FIGURES = HERE / "figures" / "fuzz"
-DOCS = HERE.parent / "docs"
+PAGE = HERE.parent / "docs" / "notebook" / "reliability-faults.md"
 COUNT = 2000
 SEED = 1000
-HEADING = f"""
-## Damaged files
-
-Script: `python benchmarks/fuzz.py run`, then `write`. Kept: `benchmarks/figures/fuzz/`. hypothesis damages a whole file
-in one to four places: bytes as they lie, or inside of what is packed, with checksums made right again (chunks of PNG,
-members of zip and gzip, headers of arrays and tensors, JSON values, cells of tables). Each reader gets {COUNT:,} such
-files. Rules: read, or refused in words; within {fuzzing.PATIENCE} s; in {fuzzing.MEMORY // 1024**2:,} MiB more
-than before; the process lives.
-
-"""
 
 
 def name_of(reader: str) -> str:
@@ -59,7 +49,7 @@ def run(reader: str, named: bool) -> None:
 
 
 def write() -> None:
-    """Write the section of docs/reliability.md between its marks."""
+    """Write the section of the page between its marks."""
     found = dict(kept_rows((reader, FIGURES / f"{name_of(reader)}.json") for reader in READERS))
     lines = head_of(
         ("reader", "files", "read all the same", "refused in words", "broken rules", "slowest", "memory grew by")
@@ -74,7 +64,7 @@ def write() -> None:
     lines.append(line_of(("**all**", *(f"**{n:,}**" for n in totals))) + " | |")
     seconds = sum(kept["seconds"] for kept in found.values())
     lines += ["", f"{seconds / 60:.0f} min in all, one thread. {measured_on(found.values())}"]
-    write_section(DOCS / "reliability.md", "fuzz", lines, HEADING)
+    write_section(PAGE, "fuzz", lines)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Makes the figures of docs/security.md: how long `/health` takes while one client wants the server to fall.
+"""Makes the figures of docs/notebook/strangers.md: how long `/health` takes while one client wants the server to fall.
 
     python benchmarks/hostile.py run [--seconds 20]      measure, and keep
     python benchmarks/hostile.py run --source OLD/src    the same with the package of an older commit, kept beside it
@@ -41,7 +41,7 @@ from saddlepoint.engine.machine import runtime
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "hostile.json"
-PAGE = HERE.parent / "docs" / "security.md"
+PAGE = HERE.parent / "docs" / "notebook" / "strangers.md"
 PAUSE = 0.02
 """Seconds between two questions."""
 

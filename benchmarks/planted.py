@@ -1,8 +1,8 @@
-"""Plants failures in short runs, and asks the training doctor; makes the figures of docs/results.md, section doctor.
+"""Plants failures in short runs, and asks the training doctor; makes the figures of docs/notebook/results-doctor.md.
 
     python benchmarks/planted.py run [PROBLEM ...]     train and measure what is missing; can be stopped at any moment
     python benchmarks/planted.py judge [--all]         ask the doctor again about the kept logs; print a table
-    python benchmarks/planted.py write                 write the tables into docs/results.md
+    python benchmarks/planted.py write                 write the tables into the page
 
 - A *setting* is a problem (`planted_problems.py`), a plant (or none), and options drawn from a seed made of its name. A
   quarter of the settings, chosen by a hash of the name, is held out: `judge` does not show it without --all, so that
@@ -58,15 +58,7 @@ from saddlepoint.family import build_family
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "doctor"
-DOCS = HERE.parent / "docs"
-HEADING = """
-## The training doctor: planted failures, by the present rules
-
-Script: `python benchmarks/planted.py run`, then `judge`, `write`; it says what counts. Kept figures and logs:
-`benchmarks/figures/doctor/`. Problems without runs are not trained yet. A planted run is detected if an alarm from the
-list of its plant is raised at any report; a healthy one is a false alarm if any is. Intervals are Clopper-Pearson, 95%.
-
-"""
+PAGE = HERE.parent / "docs" / "notebook" / "results-doctor.md"
 
 
 @dataclass(frozen=True)
@@ -296,7 +288,7 @@ def write() -> None:
         f"{len(figures)} runs, {seconds / 60:.0f} minutes of one thread beside other work; {machine['processor']}, "
         f"torch {machine['torch']}. Trained at commits {commits}, judged at {commit()}."
     )
-    write_section(DOCS / "results.md", "planted", [*report(found), "", about], HEADING)
+    write_section(PAGE, "planted", [*report(found), "", about])
 
 
 def show(everything: bool) -> None:

@@ -44,6 +44,7 @@ from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.evaluation.features import shipped_classifier
 from saddlepoint.family import Family, FamilyConfig, get_family, get_preset
+from saddlepoint.family.capabilities import suited
 from saddlepoint.metrics.frechet import frechet_gaussians
 from saddlepoint.metrics.series import acf_distance, increment_distance, marginal_distance
 
@@ -160,7 +161,7 @@ class Problem:
     def default(self) -> FamilyConfig:
         """Return the options that training would choose for this data, as a user's default has them."""
         kind = get_family(self.family)
-        return kind.suited(get_preset(kind, self.preset)[1], self.data().spec, ())[0]
+        return suited(kind, get_preset(kind, self.preset)[1], self.data().spec, ())[0]
 
 
 def attended(family: Family, dataset: Dataset, chosen: Settings, folder: RunFolder) -> Trainer:

@@ -1,8 +1,8 @@
-"""Reads public tables as their packages ship them, and makes the table in docs/data.md of what is read, asked, refused.
+"""Reads public tables as their packages ship them, and makes the table of what is read, asked, refused.
 
 python benchmarks/public_tables.py check [NAME ...]   read tables again and compare with tests/public_tables.toml
 python benchmarks/public_tables.py train [NAME ...]   train on what is missing, 5 minutes and one thread each
-python benchmarks/public_tables.py write              write the tables of docs/data.md
+python benchmarks/public_tables.py write              write the tables of docs/notebook/public-tables.md
 
 Tables are fetched from packages with fixed versions into the cache, or $PUBLIC_TABLES; they are no part of the
 repository.
@@ -53,17 +53,14 @@ TRAINED = (
 FEWEST = 30
 """Rows of an hour or a month that its mean is taken of."""
 KEPT = HERE / "figures" / "public_tables.json"
-DOCS = HERE.parent / "docs"
+PAGE = HERE.parent / "docs" / "notebook" / "public-tables.md"
 HEADING = f"""
 ## Samples of public tables
 
-`timegan`, {BUDGET} of one thread each, all else left to the data; {WINDOWS:,} windows. Shares of zeros of all columns
-that have some; and how far the mean of samples of an hour of the day, or of a month, is from that of the data, in
-standard deviations of the data within that hour or month, in the worst hour or month of the worst column: below 1
-samples lie within the data's own spread. Where the data spans less than two years samples are told no season, and a
-file of them says so: their months are positions (nycflights). 100 rows of counts are few (discoveries, before zeros of
-a twentieth of the rows had a group of their own).
-
+`timegan`, {BUDGET} of one thread each, all else left to the data; {WINDOWS:,} windows. Shares of
+zeros, and how far the samples' mean of an hour of the day, or of a month, is from the data's in the worst case, in
+standard deviations of the data within it (below 1: within the data's own
+spread). Where the data spans under two years no season is told (nycflights).
 Script: `python benchmarks/public_tables.py train`, then `write`. Kept: `benchmarks/figures/public_tables/`.
 
 """
@@ -165,7 +162,7 @@ def chosen(names: list[str]) -> list[Expected]:
 
 
 def write() -> None:
-    """Write the table of docs/data.md between its marks."""
+    """Write the table of docs/notebook/public-tables.md between its marks."""
     kept = json.loads(KEPT.read_text())
     tables = [one for one in expectations() if one.name in kept]
     counts = {word: sum(kept[one.name]["outcome"] == word for one in tables) for word in WORDS}
@@ -177,7 +174,7 @@ def write() -> None:
         *head_of(("table", "", "time", "step", "series", "what was said")),
     ]
     lines += [_line(one, kept[one.name]) for one in tables]
-    write_section(DOCS / "data.md", "public tables", lines)
+    write_section(PAGE, "public tables", lines)
     _write_learned()
 
 
@@ -194,7 +191,7 @@ def _write_learned() -> None:
         cells = ["" if value is None else f"{value:.2f}" for value in worst]
         lines.append(line_of((name + kept["mark"], zeros, *cells, kept["verdict"])))
     lines += ["", measured_on(kept for _, kept in found)]
-    write_section(DOCS / "data.md", "public samples", lines, HEADING)
+    write_section(PAGE, "public samples", lines, HEADING)
 
 
 def _line(one: Expected, verdict: dict[str, Any]) -> str:

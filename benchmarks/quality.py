@@ -132,21 +132,12 @@ def write() -> None:
         seconds = cell([run["seconds"] for run in kept], ".0f")
         lines.append(f"| {case} | {kept[0]['nimg']:,} | {path} | " + " | ".join(cells) + f" | {seconds} |")
     lines += ["", f"Means of the seeds, each in brackets; one thread of {machine['processor']}, beside other work."]
-    write_section(PAGE, "quality", lines, HEADING)
+    write_section(PAGE, "quality", lines)
 
 
 def cell(values: list[float], form: str = ".1f") -> str:
     """Return the mean and every value."""
     return f"{statistics.mean(values):{form}} ({', '.join(f'{value:{form}}' for value in values)})"
-
-
-HEADING = """
-## Does the fast path cost quality?
-
-The same recipe for the same number of samples: as the engine computes it in fp32 (fast), with bf16 matrix products, and
-in ordinary eager fp32 (slow).
-
-"""
 
 
 if __name__ == "__main__":

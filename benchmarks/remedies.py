@@ -1,7 +1,7 @@
-"""Trains as a user's default does, and with --remedy off; makes the table of docs/results.md, section remedies.
+"""Trains as a user's default does, and with --remedy off; makes the table of docs/notebook/results-doctor.md.
 
     python benchmarks/remedies.py run [NAME ...]     train what is not kept yet; can be stopped at any moment
-    python benchmarks/remedies.py write              write the table into docs/results.md
+    python benchmarks/remedies.py write              write the table into the page
 
 A name is a problem of `planted_problems.py` and a seed, such as stocks-0. Options are those that training chooses for
 the data, in fp32 on one thread. How well a run went is said by figures that the doctor does not see.
@@ -38,10 +38,11 @@ from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.settings import SILENT, Settings
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.family import FamilyConfig, build_family, get_family
+from saddlepoint.family.capabilities import remedies as may_try
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "remedies"
-DOCS = HERE.parent / "docs"
+PAGE = HERE.parent / "docs" / "notebook" / "results-doctor.md"
 SEEDS = (0, 1, 2)
 KIMG = {"timegan": 160.0, "dcgan": 48.0, "gan": 192.0}
 """Thousands of samples of a run, by family: one to two minutes of one thread."""
@@ -89,7 +90,7 @@ def run(row: Row, named: bool) -> None:
 
 def trained(problem: Problem, seed: int, remedy: str) -> dict[str, Any]:
     """Train one way; return the figures, what the doctor did, and a hash of the weights."""
-    dataset, remedies = problem.data(), get_family(problem.family).remedies
+    dataset, remedies = problem.data(), may_try(get_family(problem.family))
     chosen = Settings(
         seed=seed, kimg=KIMG[problem.family], remedy=remedy, precision="fp32", checkpoint_seconds=float("inf")
     )  # fmt: skip
@@ -167,13 +168,7 @@ def write() -> None:
         f"see. The last column is the geometric mean over figures (turned so that lower is better), with a 95% "
         f"interval over seeds. {same} runs without a remedy were trained both ways: all weights were the same bits."
     )
-    write_section(DOCS / "results.md", "remedies", [*lines, "", text], HEADING)
-
-
-HEADING = """
-## Default training against `--remedy off`
-
-"""
+    write_section(PAGE, "remedies", [*lines, "", text])
 
 
 def means(rows: Sequence[Mapping[str, Any]], way: str) -> str:

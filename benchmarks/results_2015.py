@@ -1,4 +1,4 @@
-"""Makes the figures of docs/results.md for `cgan`, `dcgan` and the mixtures: trains, measures, keeps, writes the page.
+"""Makes the figures of docs/notebook/results-dcgan.md for `cgan`, `dcgan` and the mixtures: trains and measures.
 
     python benchmarks/results_2015.py run [ROW ...]    train and measure what is missing; can be stopped at any moment
     python benchmarks/results_2015.py write            write the tables from the kept figures
@@ -47,16 +47,10 @@ from saddlepoint.run.samples import pictures
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "2015"
 DOCS = HERE.parent / "docs"
+PAGE = DOCS / "notebook" / "results-dcgan.md"
 RUNS = Path("runs") / "2015"
 THREADS = 1
 IMAGES = ("fd", "pr", "classes")
-HEADING = """
-## Conditional GAN, DCGAN, mixtures
-
-Script: `python benchmarks/results_2015.py run`, then `write`. Kept figures: `benchmarks/figures/2015/`. Brackets are
-95% intervals of the protocol (they count the draw of samples and rows, not the seed of training).
-
-"""
 
 
 @dataclass(frozen=True)
@@ -199,7 +193,7 @@ def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
 
 
 def write() -> None:
-    """Write the section of docs/results.md between its marks."""
+    """Write the section of the page between its marks."""
     found = kept_rows((row, FIGURES / f"{row.name}.json") for row in ROWS)
     for _, kept in found:
         for figures in kept["figures"].values():
@@ -212,10 +206,10 @@ def write() -> None:
         for row, _ in some:
             if row.seed == 0:
                 lines += ["", f"{row.label}, {row.data}, {row.minutes:g} min, seed 0:", ""]
-                lines += [f"![samples](images/2015-{row.name}.png)"]
+                lines += [f"![samples](../images/2015-{row.name}.png)"]
     about = measured_on((one for _, one in found), between="\n")
     lines += ["", f"{THREADS} thread a run, two runs at a time, each on its own core. {about}"]
-    write_section(DOCS / "results.md", "2015", lines, HEADING)
+    write_section(PAGE, "2015", lines)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Makes the figures of docs/results.md for `stargan` and `stargan2`: trains, measures, keeps, writes the page.
+"""Makes the figures of docs/notebook/results-translation.md for `stargan` and `stargan2`: trains and measures.
 
     python benchmarks/results_2018.py run [ROW ...]    train and measure what is missing; can be stopped at any moment
     python benchmarks/results_2018.py write            write the tables from the kept figures
@@ -33,23 +33,17 @@ from records import (
 )
 
 from saddlepoint.core.types import from_bytes
+from saddlepoint.family import Guided
 from saddlepoint.run import api
 from saddlepoint.run.samples import pictures
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "2018"
 DOCS = HERE.parent / "docs"
+PAGE = DOCS / "notebook" / "results-translation.md"
 RUNS = Path("runs") / "2018"
 SHOWN_ROWS = 8
 THREADS = 1
-HEADING = """
-## Translation between domains
-
-Script: `python benchmarks/results_2018.py run`, then `write`. Kept figures: `benchmarks/figures/2018/`. The domains are
-made of real images, so the same digit in the domain asked for is known: errors are mean absolute differences of pixels
-in [0, 1] over 2,000 held-out images. Brackets are 95% intervals of the protocol.
-
-"""
 
 
 @dataclass(frozen=True)
@@ -97,7 +91,7 @@ def run(row: Row, named: bool) -> None:
     run.save_report(report)
     held_out = from_bytes(torch.from_numpy(np.array(run.dataset().splits["test"].x[:SHOWN_ROWS])))
     pictures.translation(run, held_out).save(DOCS / "images" / f"2018-{row.name}.png")
-    for picture in ("styles", "references") if run.family.tags.guided else ():
+    for picture in ("styles", "references") if isinstance(run.family, Guided) else ():
         pictures.draw(run, picture, seed=0, out=DOCS / "images" / f"2018-{row.name}-{picture}.png")
     found = facts_of(run, outcome) | {"figures": figures_of(report)}
     keep(path, found, THREADS)
@@ -141,7 +135,7 @@ def shown_of(figures: Mapping[str, Any]) -> list[str]:
 
 
 def write() -> None:
-    """Write the section of docs/results.md between its marks."""
+    """Write the section of the page between its marks."""
     found = kept_rows((row, FIGURES / f"{row.name}.json") for row in ROWS)
     lines: list[str] = []
     for data in dict.fromkeys(row.data for row, _ in found):
@@ -154,15 +148,15 @@ def write() -> None:
                     "",
                     f"{row.label}, {row.data}, seed 0:",
                     "",
-                    f"![held-out](images/2018-{row.name}.png)",
+                    f"![held-out](../images/2018-{row.name}.png)",
                     *(
-                        f"![{picture}](images/2018-{row.name}-{picture}.png)"
+                        f"![{picture}](../images/2018-{row.name}-{picture}.png)"
                         for picture in ("styles", "references")
                         if (DOCS / "images" / f"2018-{row.name}-{picture}.png").exists()
                     ),
                 ]
     lines += ["", f"One thread a run. {measured_on(one for _, one in found)}"]
-    write_section(DOCS / "results.md", "2018", lines, HEADING)
+    write_section(PAGE, "2018", lines)
 
 
 if __name__ == "__main__":

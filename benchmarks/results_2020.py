@@ -1,4 +1,4 @@
-"""Makes the figures of docs/results.md for `stylegan` and `stylegan1`: trains, measures, keeps, writes the page.
+"""Makes the figures of docs/notebook/results-stylegan.md for `stylegan` and `stylegan1`: trains and measures.
 
     python benchmarks/results_2020.py run [ROW ...]    train and measure what is missing; can be stopped at any moment
     python benchmarks/results_2020.py write            write the tables from the kept figures
@@ -35,6 +35,7 @@ from records import (
 from saddlepoint import Explorer
 from saddlepoint.core.types import from_bytes
 from saddlepoint.data import load_dataset
+from saddlepoint.family import StyleSpace
 from saddlepoint.figures import grids
 from saddlepoint.run import api
 from saddlepoint.run.samples import pictures
@@ -42,6 +43,7 @@ from saddlepoint.run.samples import pictures
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "2020"
 DOCS = HERE.parent / "docs"
+PAGE = DOCS / "notebook" / "results-stylegan.md"
 RUNS = Path("runs") / "2020"
 THREADS = 1
 MINUTES = 20
@@ -59,15 +61,6 @@ ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "without-mixing": {"mixing": 0.0},
     "short-averages": {"ema_half_life_kimg": 5.0},
 }
-HEADING = """
-## StyleGAN
-
-Script: `python benchmarks/results_2020.py run`, then `write`. Kept figures: `benchmarks/figures/2020/`. Brackets are
-95% intervals of the protocol (they count the draw of samples and rows, not the seed of training). "Projection" is by
-what factor the squared error of the mean image falls for 20 held-out images: the median, and the smallest.
-Augmentation: where its probability p ended, and r (which aims at .6) in the second half of training.
-
-"""
 
 
 @dataclass(frozen=True)
@@ -150,7 +143,7 @@ def run(row: Row, named: bool) -> None:
     run.save_report(report)
     found = facts_of(run, outcome)
     if row.minutes == MINUTES:
-        for picture in ("grid", "styles", "truncation") if run.family.tags.has_w else ("grid",):
+        for picture in ("grid", "styles", "truncation") if isinstance(run.family, StyleSpace) else ("grid",):
             pictures.draw(run, picture, seed=0, out=DOCS / "images" / f"2020-{row.name}-{picture}.png")
         found["projection"] = projected(run, DOCS / "images" / f"2020-{row.name}-projection.png")
     found |= {
@@ -222,7 +215,7 @@ def table(data: str, minutes: int, found: Sequence[tuple[Row, dict[str, Any]]]) 
 
 
 def write() -> None:
-    """Write the section of docs/results.md between its marks."""
+    """Write the section of the page between its marks."""
     found = kept_rows((row, FIGURES / f"{row.name}.json") for row in ROWS)
     lines: list[str] = []
     for task in dict.fromkeys(row.task for row, _ in found):
@@ -235,10 +228,10 @@ def write() -> None:
                     "",
                     f"{row.label}, {row.data}, seed 0:",
                     "",
-                    *(f"![{p.stem}](images/{p.name})" for p in drawn),
+                    *(f"![{p.stem}](../images/{p.name})" for p in drawn),
                 ]
     lines += ["", f"{THREADS} thread a run. {measured_on(one for _, one in found)}"]
-    write_section(DOCS / "results.md", "2020", lines, HEADING)
+    write_section(PAGE, "2020", lines)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Makes the figures of docs/results.md for the family `gan`: trains, measures, keeps each figure, writes the page.
+"""Makes the figures of docs/notebook/results-gan.md for `gan`: trains and measures.
 
     python benchmarks/results_gan.py run [ROW ...]     train and measure what is missing; can be stopped at any moment
     python benchmarks/results_gan.py write             write the tables and the curves from the kept figures
@@ -27,6 +27,7 @@ from saddlepoint.run import api
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "gan"
 DOCS = HERE.parent / "docs"
+PAGE = DOCS / "notebook" / "results-gan.md"
 RUNS = Path("runs") / "results"
 
 
@@ -115,7 +116,7 @@ def finished() -> list[tuple[Row, dict[str, Any]]]:
 
 
 def write() -> None:
-    """Write the section of docs/results.md between its marks, and the curves."""
+    """Write the section of the page between its marks, and the curves."""
     found = finished()
     lines = [
         "| preset | seed | training | threads | images seen | images/s | Parzen LL (nats) | sigma |",
@@ -134,13 +135,13 @@ def write() -> None:
     for name, (value, error, sigma) in controls.items():
         lines.append(f"| *{name}* | | | | | | {value:.1f} ± {error:.1f} | {sigma:.4f} |")
     lines += ["", measured_on(kept for _, kept in found), ""]
-    lines += ["![Parzen figure, D(x) and D(G(z)) over training](images/gan-curves.png)"]
+    lines += ["![Parzen figure, D(x) and D(G(z)) over training](../images/gan-curves.png)"]
     for row, kept in found:
         if row.seed == 0:
             done = kept["points"][-1]["seconds"] / 60
-            lines += ["", f"`{row.preset}`, {done:.0f} min, seed 0:", "", f"![samples](images/gan-{row.name}.png)"]
+            lines += ["", f"`{row.preset}`, {done:.0f} min, seed 0:", "", f"![samples](../images/gan-{row.name}.png)"]
     lines += why()
-    write_section(DOCS / "results.md", "gan", lines)
+    write_section(PAGE, "gan", lines)
     draw_curves(found)
 
 

@@ -1,4 +1,4 @@
-"""Makes the figures of docs/results.md for `timegan`: trains, measures, keeps, writes the page.
+"""Makes the figures of docs/notebook/results-series.md for `timegan`: trains and measures.
 
     python benchmarks/results_series.py run [ROW ...]    train and measure what is missing; can be stopped at any moment
     python benchmarks/results_series.py write            write the tables from the kept figures
@@ -31,6 +31,7 @@ from saddlepoint.run import api
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "series"
 DOCS = HERE.parent / "docs"
+PAGE = DOCS / "notebook" / "results-series.md"
 RUNS = Path("runs") / "series"
 THREADS = 1
 HONEST = ("discriminative-h32", "acf", "cross-correlation", "increments", "marginals", "forecast", "memorisation")
@@ -48,14 +49,6 @@ ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "without-shared-z": {"latent_shared": 0},
     "without-width": {"width": 24, "critic_width": 16},
 }
-HEADING = """
-## Time series
-
-Script: `python benchmarks/results_series.py run`, then `write`. Kept figures: `benchmarks/figures/series/`. A mean over
-training seeds has Student's 95% interval over these seeds where there are three; control rows and baselines have that
-of their protocol. Rows of one seed are a first look: no claim rests on them.
-
-"""
 
 
 @dataclass(frozen=True)
@@ -148,14 +141,14 @@ SHOWN = (
 )
 
 
-def over_seeds(values: Sequence[float]) -> str:
+def over_seeds(values: Sequence[float], digits: int = 3) -> str:
     """Return the mean over training seeds with Student's interval."""
     mean = statistics.mean(values)
     if len(values) < 3:
         # With one degree of freedom Student's interval is wider than any figure here.
-        return f"**{mean:.3f}**"
+        return f"**{mean:.{digits}f}**"
     half = float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
-    return f"**{mean:.3f}** [{mean - half:.3f}, {mean + half:.3f}]"
+    return f"**{mean:.{digits}f}** [{mean - half:.{digits}f}, {mean + half:.{digits}f}]"
 
 
 def table(data: str, found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
@@ -203,7 +196,7 @@ def ablations(found: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
 
 
 def write() -> None:
-    """Write the section of docs/results.md between its marks."""
+    """Write the section of the page between its marks."""
     found = kept_rows((row, FIGURES / f"{row.name}.json") for row in ROWS)
     lines: list[str] = []
     for data in dict.fromkeys(row.data for row, _ in found):
@@ -211,7 +204,7 @@ def write() -> None:
     if any(row.ablation for row, _ in found):
         lines += ablations([(row, kept) for row, kept in found if row.ablation])
     lines += ["", f"{THREADS} thread a run. {measured_on(one for _, one in found)}"]
-    write_section(DOCS / "results.md", "series", lines, HEADING)
+    write_section(PAGE, "series", lines)
 
 
 if __name__ == "__main__":

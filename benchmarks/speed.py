@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "speed.jsonl"
 STARTS = HERE / "figures" / "start.json"
 PAGE = HERE.parent / "docs" / "performance.md"
+DETAILS = HERE.parent / "docs" / "notebook" / "performance.md"
 CURVE = {
     "batch": [("batch_size", n) for n in (16, 64, 128)],
     "width": [("width", n) for n in (16, 32, 64, 128)],
@@ -93,9 +95,13 @@ def start(family: str) -> Rate:
 def write() -> None:
     """Write the tables from the newest line, and the history of ratios."""
     history = [json.loads(line) for line in FIGURES.read_text().splitlines()]
-    newest = history[-1]
-    machine, ceilings = newest["machine"], newest["ceilings"]
-    ceiling = ceilings["matrix product, fp32"]["median"]
+    write_section(PAGE, "speed", ratios(history[-1]))
+    write_section(DETAILS, "speed details", [*details(history[-1]), *ratios_before(history)])
+
+
+def ratios(newest: Mapping[str, Any]) -> list[str]:
+    """Return the table of the engine against plain loops, and how long it takes until training begins."""
+    machine = newest["machine"]
     lines = [
         f"`python benchmarks/speed.py run` on {machine['processor']}, {machine['threads']} threads, "
         f"torch {machine['torch']}, commit {newest['commit']}, {newest['date']}. Medians (ranges) of 5 turns.",
@@ -112,15 +118,17 @@ def write() -> None:
             f"{case['ceiling_share']:.0%} | {case['ratio']['median'] / case['ceiling_share']:.2f} | "
             f"{case['memory']:,.0f} ({case['plain_memory']:,.0f}) |"
         )
-    lines += [
-        "",
-        "Ceilings (GFLOP/s): " + "; ".join(f"{name} {shown(rate)}" for name, rate in ceilings.items()) + ".",
-        "",
-    ]
-    lines += [
-        "Ratio at the ceiling: if a step were nothing but its products, at the rate of large ones.",
-        "",
-    ]
+    found = json.loads(STARTS.read_text())
+    starts = ", ".join(f"{family} {shown(rate, '.1f')} s" for family, rate in found["seconds"].items())
+    return [*lines, "", f"From the command to the log line of its first step, on cached MNIST: {starts}."]
+
+
+def details(newest: Mapping[str, Any]) -> list[str]:
+    """Return ceilings, where the time of a step goes, how speed changes with size, and what compiling brings."""
+    ceilings = newest["ceilings"]
+    ceiling = ceilings["matrix product, fp32"]["median"]
+    lines = ["Ceilings (GFLOP/s): " + "; ".join(f"{name} {shown(rate)}" for name, rate in ceilings.items()) + ".", ""]
+    lines += ["Ratio at the ceiling: if a step were nothing but its products, at the rate of large ones.", ""]
     for case in newest["cases"]:
         lines.append(f"- {case['case']}: " + ", ".join(f"{name} {share:.0%}" for name, share in case["phases"].items()))
     lines += ["", "| dcgan-32 with | images/s | MFLOP an image | share of the fp32 ceiling |", "|---|---|---|---|"]
@@ -137,16 +145,16 @@ def write() -> None:
     for name, entry in newest["compiled"].items():
         networks = ", ".join(entry["networks"]) or "none"
         lines.append(f"| {name} | {networks} | {entry['seconds']:.0f} | {shown(entry['ratio'], '.2f')} |")
-    found = json.loads(STARTS.read_text())
-    starts = ", ".join(f"{family} {shown(rate, '.1f')} s" for family, rate in found["seconds"].items())
-    lines += ["", f"From the command to the log line of its first step, on cached MNIST: {starts}."]
-    lines += ["", "| history | " + " | ".join(CASES) + " |", "|---|" + "---|" * len(CASES)]
+    return lines
+
+
+def ratios_before(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the table of all runs' ratios."""
+    lines = ["", "| history | " + " | ".join(CASES) + " |", "|---|" + "---|" * len(CASES)]
     for entry in history:
-        ratios = {case["case"]: f"{case['ratio']['median']:.2f}" for case in entry["cases"]}
-        lines.append(
-            f"| {entry['date']}, {entry['commit']} | " + " | ".join(ratios.get(name, "") for name in CASES) + " |"
-        )
-    write_section(PAGE, "speed", lines, "\n## Training\n\n")
+        found = {case["case"]: f"{case['ratio']['median']:.2f}" for case in entry["cases"]}
+        lines.append(f"| {entry['date']}, {entry['commit']} | " + " | ".join(found.get(n, "") for n in CASES) + " |")
+    return lines
 
 
 def shown(rate: dict[str, float], form: str = ",.0f") -> str:

@@ -1,4 +1,4 @@
-"""Makes the table of threads in docs/performance.md: the automatic number against fixed ones, beside other programs.
+"""Makes the table of threads in docs/notebook/performance.md: automatic and fixed numbers beside other programs.
 
     python benchmarks/threads.py run [NAME ...]    measure what is not kept yet (twenty minutes, on an idle machine)
     python benchmarks/threads.py write             write the table from what is kept
@@ -32,7 +32,7 @@ from saddlepoint.lab.bench import Case, engine_step
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "threads"
-PAGE = HERE.parent / "docs" / "performance.md"
+PAGE = HERE.parent / "docs" / "notebook" / "performance.md"
 CASES = {
     "gan": Case("gan", "gan", "mnist", (1, 28, 28), "`gan`, preset `mnist`"),
     "dcgan": Case("dcgan", "dcgan", "small", (3, 32, 32), "`dcgan` 32x32, batch 16", {"batch_size": 16}),

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
-
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+from typing import TYPE_CHECKING
 
 import saddlepoint
 
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+
 ROOT = Path(__file__).parents[1]
+VERSION = "| `__version__` | The version, as text: `saddle --version` says the same. |"
+HEAD = """# Python reference
+
+Every public name of `saddlepoint`; [in Python and notebooks](python.md) shows them at work.
+`import saddlepoint` loads no PyTorch; each name is imported when first used.
+
+| name | what it is |
+|---|---|
+"""
 PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages."""
+    from mkdocs.structure.files import File
+
     for name, place in PAGES.items():
         files.append(File.generated(config, place, content=moved((ROOT / name).read_text())))
     files.append(File.generated(config, "api.md", content=reference()))
@@ -36,8 +50,11 @@ def moved(text: str) -> str:
 def reference() -> str:
     """Return the page of all public names, in the order in which they are listed."""
     homes = {name: f"{home}.{name}" for name, home in saddlepoint._HOMES.items()}
-    head = (
-        "# Python reference\n\nThe public names; [in Python and notebooks](python.md) shows them at work. "
-        "`import saddlepoint` loads no PyTorch; each is imported when first used.\n"
-    )
-    return head + "".join(f"\n::: {homes[name]}\n" for name in saddlepoint.__all__ if name in homes)
+    lines = [f"| [`{name}`](#{homes[name]}) | {told(name)} |" for name in saddlepoint.__all__ if name in homes]
+    return HEAD + "\n".join([*lines, VERSION, ""]) + "".join(f"\n::: {home}\n" for home in homes.values())
+
+
+def told(name: str) -> str:
+    """Return the first sentence of what a public name says of itself."""
+    text = inspect.getdoc(getattr(saddlepoint, name)) or ""
+    return " ".join(text.split("\n\n")[0].split()).replace("|", "\\|")

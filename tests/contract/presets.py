@@ -9,7 +9,8 @@ import numpy as np
 
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.engine.machine.runtime import stream
-from saddlepoint.family import Family, FamilyConfig, build_family, families, get_preset
+from saddlepoint.family import Family, FamilyConfig, StyleSpace, build_family, families, get_preset
+from saddlepoint.family.capabilities import prepare
 
 SHAPES = {"cifar10-conv-2014": (3, 32, 32)}
 """Shape of images for presets that cannot make those of 16 x 16."""
@@ -28,7 +29,7 @@ def reduced(kind: type[Family], preset: str) -> Any:
         elif field.name in ("fade_kimg", "stable_kimg"):
             # Two steps of eight samples, so that a short training goes through every side.
             changes[field.name] = 0.016
-        elif field.name in ("max_width", "w_size") and kind.tags.has_w:
+        elif field.name in ("max_width", "w_size") and issubclass(kind, StyleSpace):
             changes[field.name] = min(value, 32)
         elif field.name in ("blocks", "halvings"):
             changes[field.name] = 1
@@ -72,5 +73,5 @@ def untrained(name: str, preset: str) -> tuple[Family, Dataset]:
     dataset = made(kind, preset)
     family = build_family(name, reduced(kind, preset), dataset.spec)
     family.reset_parameters(stream("cpu", "weights", 0))
-    family.prepare(dataset.stats())
+    prepare(family, dataset.stats())
     return family.eval().requires_grad_(False), dataset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -9,8 +10,13 @@ import numpy as np
 import pytest
 
 import saddlepoint
+from saddlepoint.engine.machine.precision import Precision
 from saddlepoint.export import export_run
 from tests.golden.make_runs import LATER, SMALL, made_by, write_domains
+
+SUMMED_IN_BF16 = ("stargan", "stargan2")
+"""Families whose generator passes twice in a step: in bf16 the gradients of both passes are now summed before they are
+cast to fp32, not after. They stay nearer to the old run than computing in fp32 would."""
 
 RUNS = Path(__file__).parents[1] / "golden" / "runs-ada098a"
 
@@ -34,12 +40,19 @@ def test_it_makes_what_it_made_then(name: str, place: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_it_goes_on_as_it_would_have_then(name: str, place: Path) -> None:
+def test_it_goes_on_as_it_would_have_then(name: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = "domains" if SMALL[name][0] == "domains" else None
+    shutil.copytree(name, "in full")
     run = saddlepoint.resume(name, steps=LATER, data=data, progress=False)
     then = np.load("samples.npz")[f"{name} later"]
     assert run.step == LATER
-    assert np.abs(made_by(run) - then).max() < 1e-3
+    off = made_by(run) - then
+    if name not in SUMMED_IN_BF16:
+        assert np.abs(off).max() < 1e-3
+        return
+    monkeypatch.setattr(Precision, "__call__", lambda self, device: contextlib.nullcontext())
+    in_full = made_by(saddlepoint.resume("in full", steps=LATER, data=data, progress=False)) - then
+    assert 0 < np.square(off).mean() < np.square(in_full).mean()
 
 
 @pytest.mark.parametrize("name", SMALL)

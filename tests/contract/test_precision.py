@@ -24,6 +24,7 @@ from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.updates import Gradient
 from saddlepoint.family import Batch, Context, Progress, build_family, families
+from saddlepoint.family.capabilities import prepare
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.mlp import leaky_mlp
 from saddlepoint.objectives import penalties
@@ -47,7 +48,7 @@ def pulls(name: str, preset: str, kind: str, seed: int) -> dict[str, tuple[Tenso
     trainer = Trainer(
         family, feed, Settings(), RunFolder("unused"), precision=Precision("bf16" if kind == "bf16" else "fp32")
     )
-    family.prepare(dataset.stats())
+    prepare(family, dataset.stats())
     dtype = torch.float64 if kind == "float64" else torch.float32
     family.to(dtype)
     monkeypatch = pytest.MonkeyPatch()
@@ -58,8 +59,10 @@ def pulls(name: str, preset: str, kind: str, seed: int) -> dict[str, tuple[Tenso
     found = {}
     for phase in (phase for stage in trainer.stages for phase in stage.cycle):
         trainer.state.unfreeze([phase.name])
-        gradient, ctx = Gradient(phase), Context(stream("cpu", seed), stream("cpu", 2), Progress(1, BATCH, 0.1))
-        trainer.accumulate(gradient, Batch(batch.x.to(dtype), batch.labels), ctx, keep_graph=False)
+        ctx = Context(stream("cpu", seed), stream("cpu", 2), Progress(1, BATCH, 0.1))
+        terms = trainer.losses((phase,), Batch(batch.x.to(dtype), batch.labels), lambda ctx=ctx: ctx)
+        gradient = Gradient(phase)
+        trainer.accumulate(gradient, terms[phase.name], keep_graph=False)
         assert gradient.loss is not None
         assert all(g is None or g.dtype == dtype for g in gradient.of_parameters)
         assert gradient.loss.dtype == dtype
@@ -209,10 +212,9 @@ def test_a_run_goes_on_in_the_precision_it_began_in(tmp_path: Path, monkeypatch:
 def test_what_runs_on_a_device_makes_float64_on_the_cpu_alone() -> None:
     """MPS has no float64, and no machine with MPS runs these tests."""
     package = Path(saddlepoint.__file__).parent
-    files = [path for room in ("engine", "nn", "families") for path in (package / room).glob("*.py")]
-    files += [
-        package / f"{name}.py" for name in ("augment", "losses", "penalties", "theory", "translation", "features")
-    ]
+    rooms = ("engine", "families", "family", "nn", "objectives")
+    files = [path for room in rooms for path in (package / room).rglob("*.py")]
+    files.append(package / "evaluation" / "features.py")
     rule = re.compile(r"(?<!\.cpu\(\))\.double\(\)|torch\.float64")
     assert {path.name: found for path in files if (found := rule.findall(path.read_text()))} == {}
     assert len(files) > 40

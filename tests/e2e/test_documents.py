@@ -38,16 +38,17 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 NOT_COMMANDS = {
     ("README.md", "python3 -m venv .venv"): "an installation, which takes minutes",
-    ("README.md", "data:     mnist, 50,000 images of 1x28x28"): "what make demo printed",
-    ("README.md", "generator (EMA)             held-out images  training images"): "what make demo printed",
-    ("README.md", "what is done"): "what inspect says of a public table",
-    ("README.md", "error: no-header.csv"): "a question",
+    ("first-hour.md", "python3 -m venv .venv"): "an installation, which takes minutes",
     ("add-a-family.md", '[project.entry-points."saddlepoint.families"]'): "lines for a package's pyproject.toml",
     ("add-a-family.md", "SADDLEPOINT_IMPORT=my_family.py python -m pytest"): "test_add_a_family.py does it",
     ("architecture.md", "cli"): "the floors",
     ("architecture.md", "runs/gan-mnist-20261124-101500/"): "the files of a run folder",
     ("doctor.md", "doctor: discriminator too weak since 50 kimg"): "a verdict",
     ("performance.md", "threads: 1 (here a step"): "a line that a command says",
+    ("tour.md", "data:     mnist, 50,000 images of 1x28x28"): "what make demo printed",
+    ("tour.md", "generator (EMA)             held-out images  training images"): "what make demo printed",
+    ("tour.md", "what is done"): "what inspect says of a public table",
+    ("tour.md", "error: no-header.csv"): "a question",
 }
 """Blocks that nobody is meant to run, by their page and the beginning of their first line, and what they are."""
 
@@ -135,6 +136,12 @@ def shortened(text: str) -> str:
     return text
 
 
+def shape_of(line: str) -> str:
+    """Return a line without what differs from run to run: numbers, their intervals, the width of columns."""
+    line = re.sub(r"\[[-\d., e]+\]", "", line)
+    return " ".join(re.sub(r"-?\d[\d,.:]*(e-?\d+)?", "0", line).split())
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with what the documents' reader has: data, runs, samples, pictures."""
@@ -192,9 +199,14 @@ class Reader:
 
     def __init__(self, page: str, saddle: Command) -> None:
         self.page, self.saddle, self.missing = page, saddle, list[str]()
+        self.said = ""
 
     def read(self, block: Block) -> None:
-        """Carry out a block."""
+        """Carry out a block; hold one of the language ``text`` against what the block before it said."""
+        if block.language == "text":
+            self.look_for(block.text)
+            return
+        self.said = ""
         if block.language == "python":
             self.run_python(block.text)
         elif block.first.startswith("$ "):
@@ -210,6 +222,14 @@ class Reader:
             [sys.executable, "-c", shortened(text)], capture_output=True, text=True, timeout=500, check=False
         )
         assert done.returncode == 0, done.stderr
+        self.said = done.stdout
+
+    def look_for(self, text: str) -> None:
+        """Find each line in what was said, whatever its numbers; ``...`` is any text."""
+        said = [shape_of(line) for line in self.said.splitlines()]
+        for line in text.strip().splitlines():
+            wanted = re.compile(re.escape(shape_of(line)).replace(r"\.\.\.", ".*"))
+            assert any(map(wanted.match, said)), f"{self.page}: '{line.strip()}' was not said: {self.said}"
 
     def compare(self, text: str) -> None:
         """Run the command after ``$`` and compare what it says with what stands below."""
@@ -235,6 +255,7 @@ class Reader:
                 self.missing.append(f"{command}: {err.strip().splitlines()[-1]}")
             else:
                 assert code == 0, f"{command}: {err or out}"
+            self.said += out + err
         elif kind == "pip install":
             self.look_for_the_extra(words[2])
         else:
@@ -322,7 +343,9 @@ def test_no_block_is_left_out_silently() -> None:
     everything = [block for page in PAGES for block in blocks(page)]
     for block in everything:
         known = re.match(r"(saddle|torchrun|make|pip install|\$ saddle) ", block.first)
-        assert block.is_listed or block.language == "python" or known, f"{block.page}: what is '{block.first}'?"
+        assert block.is_listed or block.language in ("python", "text") or known, (
+            f"{block.page}: what is '{block.first}'?"
+        )
         assert not (block.is_listed and known), f"{block.page}: '{block.first}' is a command, but not carried out"
     for page, start in NOT_COMMANDS:
         assert any(block.page == page and block.first.startswith(start) for block in everything), start
@@ -332,6 +355,17 @@ def test_no_block_is_left_out_silently() -> None:
     whole = [command for block in everything for command in (block.text, *commands(block.text))]
     for pattern, _, _ in SHORTENED:
         assert any(re.search(pattern, text) for text in whole), f"nothing is shortened by {pattern}"
+
+
+def test_every_command_of_the_first_hour_is_carried_out_but_its_installation() -> None:
+    left, read = [], []
+    for block in blocks(ROOT / "docs" / "first-hour.md"):
+        (left if block.is_listed else read).append(block)
+    assert [block.first for block in left] == ["python3 -m venv .venv"]
+    assert "saddle" not in left[0].text
+    named = {command.split()[1] for block in read if not block.language for command in commands(block.text)}
+    assert {"train", "sample", "evaluate", "data", "runs", "export"} <= named
+    assert sum(block.language == "text" for block in read) >= 8
 
 
 PLANTED = {
@@ -351,6 +385,17 @@ def test_what_is_planted_fails(name: str, saddle: Command) -> None:
     language = "python" if "import" in PLANTED[name] else ""
     with pytest.raises(AssertionError):
         Reader("README.md", saddle).read(Block("README.md", language, PLANTED[name]))
+
+
+@pytest.mark.parametrize("text", ["no such line", "    presets: mnist, fashion-mnist", "... Goodfellow et al. (2014)"])
+def test_what_was_not_said_is_found(text: str, saddle: Command) -> None:
+    reader = Reader("first-hour.md", saddle)
+    reader.read(Block("first-hour.md", "", "saddle families"))
+    reader.read(
+        Block("first-hour.md", "text", "gan: fully connected GAN (Goodfellow et al. 2014)\n...\n presets:  mnist, ...")
+    )
+    with pytest.raises(AssertionError, match="was not said"):
+        reader.read(Block("first-hour.md", "text", text))
 
 
 def options_of(words: list[str]) -> set[str]:

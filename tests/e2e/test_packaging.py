@@ -74,7 +74,11 @@ def test_the_wheel_is_small_and_holds_the_package_alone(wheel: Path) -> None:
     assert names == {path.relative_to(PACKAGE.parent).as_posix() for path in present}
     assert {path.removeprefix("src/") for path in tracked} <= names
     assert {
-        "saddlepoint/export/page.html",
+        "saddlepoint/evaluation/report/page.css",
+        "saddlepoint/evaluation/report/page.html.jinja",
+        "saddlepoint/export/card.md.jinja",
+        "saddlepoint/export/page.html.jinja",
+        "saddlepoint/export/page.js",
         "saddlepoint/py.typed",
         "saddlepoint/metrics/weights/mnist-lenet.safetensors",
     } <= names

@@ -28,6 +28,7 @@ from saddlepoint.engine.storage.checkpoint import newest_checkpoint
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.updates import Gradient
 from saddlepoint.family import Context, Progress, build_family, families
+from saddlepoint.family.capabilities import prepare
 from saddlepoint.run import api
 from tests.contract.presets import made, reduced
 from tests.e2e.beside import BATCH, CASES, train
@@ -173,7 +174,7 @@ def largest_difference(name: str, preset: str, monkeypatch: pytest.MonkeyPatch) 
         trainer = Trainer(
             family, Feed(dataset.splits["train"], BATCH, 0, shares=shares), Settings(), RunFolder("unused")
         )
-        family.prepare(dataset.stats())
+        prepare(family, dataset.stats())
         found = []
         for phase in [phase for stage in trainer.stages for phase in stage.cycle]:
             trainer.state.unfreeze([phase.name])
@@ -183,7 +184,8 @@ def largest_difference(name: str, preset: str, monkeypatch: pytest.MonkeyPatch) 
                 for draw, real in DRAWS.items():
                     monkeypatch.setattr(torch, draw, Whole(real, shares, share, -1 if last else 0))
                 ctx = Context(stream("cpu", 1), stream("cpu", 2), Progress())
-                trainer.accumulate(gradient, trainer.feed.batch(0, share), ctx, keep_graph=False)
+                terms = trainer.losses((phase,), trainer.feed.batch(0, share), lambda ctx=ctx: ctx)
+                trainer.accumulate(gradient, terms[phase.name], keep_graph=False)
             monkeypatch.undo()
             gradient.average(SINGLE_PROCESS, shares)
             found.append(gradient)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 import saddlepoint
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -43,6 +45,12 @@ def test_each_promise_of_security_names_a_test_that_is_there() -> None:
     assert not missing
 
 
+def test_the_page_on_data_has_the_counts_of_the_tables() -> None:
+    table = (ROOT / "docs" / "notebook" / "public-tables.md").read_text()
+    (counts,) = re.findall(r"^\d+ tables of .*: (\d+ read, .*)\.$", table, re.MULTILINE)
+    assert f"| {counts} |" in (ROOT / "docs" / "data.md").read_text()
+
+
 def test_the_readme_names_every_family_and_preset() -> None:
     from saddlepoint.run import api
 
@@ -50,6 +58,24 @@ def test_the_readme_names_every_family_and_preset() -> None:
     for name, family in api.list_families().items():
         assert f"`{name}`" in text
         assert all(f"`{preset}`" in text for preset in family.PRESETS)
+
+
+def test_the_reference_says_of_every_public_name_what_it_is() -> None:
+    page = runpy.run_path(str(ROOT / "docs" / "hooks.py"))["reference"]()
+    rows = dict(re.findall(r"^\| \[?`(\w+)`.*? \| (.+) \|$", page, re.MULTILINE))
+    assert list(rows) == saddlepoint.__all__
+    assert all(re.match(r"[A-Z].*[.:]", text) for text in rows.values()), rows
+    for name, home in saddlepoint._HOMES.items():
+        assert f"\n::: {home}.{name}\n" in page
+        assert f"(#{home}.{name})" in page
+
+
+def test_every_public_member_of_a_public_class_is_described() -> None:
+    kinds = [kind for name in saddlepoint.__all__ if inspect.isclass(kind := getattr(saddlepoint, name))]
+    members = [(kind, name, value) for kind in kinds for name, value in vars(kind).items() if name[0] != "_"]
+    described = [(kind, name) for kind, name, value in members if callable(value) or isinstance(value, property)]
+    assert len(described) > 30
+    assert [f"{kind.__name__}.{name}" for kind, name in described if not inspect.getdoc(getattr(kind, name))] == []
 
 
 PUBLIC = """

@@ -20,6 +20,7 @@ from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.families.gan import GAN, GANConfig
 from saddlepoint.family import Batch, Context, DataSpec, DataStats, Phase, Progress
+from saddlepoint.family.capabilities import prepare
 from saddlepoint.nn.mlp import dropout
 
 MNIST = DataSpec("image", (1, 28, 28), tuple("0123456789"), 50_000)
@@ -54,7 +55,7 @@ def test_initial_weights_and_bias_are_the_released_ones() -> None:
     for layer in family.discriminator.hidden:
         assert layer.affine.weight.abs().max().item() == pytest.approx(0.005, rel=1e-3)
     mean = torch.linspace(-1, 1, 784).view(1, 28, 28)
-    family.prepare(DataStats(mean, mean, mean[None]))
+    prepare(family, DataStats(mean, mean, mean[None]))
     bias = family.generator.output.bias
     pixels = torch.sigmoid(bias.double())
     torch.testing.assert_close(pixels, ((mean.flatten() + 1) / 2).double(), rtol=1e-4, atol=1e-6)
@@ -89,7 +90,7 @@ def test_a_released_step_is_the_step_written_out_by_hand(tmp_path: Path) -> None
 
     mine = GAN(config, dataset.spec)
     mine.reset_parameters(stream("cpu", "weights", 0))
-    mine.prepare(dataset.stats())
+    prepare(mine, dataset.stats())
     g, d = mine.generator, mine.discriminator
     velocity = {name: torch.zeros_like(p) for name, p in mine.named_parameters()}
     for t in range(2):
@@ -172,7 +173,7 @@ def test_both_players_gradients_are_those_of_plain_autograd(objective: str, simu
     dataset = images()
     family = GAN(config, dataset.spec)
     family.reset_parameters(stream("cpu", 0))
-    family.prepare(dataset.stats())
+    prepare(family, dataset.stats())
     family.double()
     x = Feed(dataset.splits["train"], 5, 0).batch(0).x.double()
     torch.set_default_dtype(torch.float64)
@@ -194,11 +195,12 @@ def test_both_players_gradients_are_those_of_plain_autograd(objective: str, simu
         penalty = 0.15 * g1.square().flatten(1).sum(1) + 0.45 * g2.square().flatten(1).sum(1)
         loss_d = family.objective.discriminator(real_logits, fake_logits) + penalty
         loss_g = family.objective.generator(plain(x), plain(fake))
-        cache: dict[str, object] = {}
-        for name, expected_loss in (("discriminator", loss_d), ("generator", loss_g)):
-            parameters = tuple(family.get_submodule(name).parameters())
-            ctx = Context(stream("cpu", 1), stream("cpu", 2), Progress(), cache if simultaneous else None)
-            terms = family.loss(Phase(name, (name,), name), Batch(x), ctx)
+        phases = [Phase(name, (name,), name) for name in ("discriminator", "generator")]
+        together = family.losses(phases, Batch(x), Context(stream("cpu", 1), stream("cpu", 2), Progress()))
+        for phase, expected_loss in zip(phases, (loss_d, loss_g), strict=True):
+            parameters = tuple(family.get_submodule(phase.name).parameters())
+            ctx = Context(stream("cpu", 1), stream("cpu", 2), Progress())
+            terms = together[phase.name] if simultaneous else family.loss(phase, Batch(x), ctx)
             torch.testing.assert_close(terms.loss, expected_loss, rtol=1e-5, atol=1e-6)
             found = torch.autograd.grad(terms.loss.mean(), parameters, retain_graph=True)
             expected = torch.autograd.grad(expected_loss.mean(), parameters, retain_graph=True)
@@ -250,7 +252,7 @@ def test_instance_noise_is_added_to_all_that_the_discriminator_sees(preset: str)
         config = dataclasses.replace(GAN.PRESETS[preset], instance_noise=noise, keep_input=1.0, keep_hidden=1.0)
         family = GAN(config, DataSpec("vector", (2,)))
         family.reset_parameters(stream("cpu", 0))
-        family.prepare(DataStats(torch.zeros(2), torch.ones(2), torch.zeros(1, 2)))
+        prepare(family, DataStats(torch.zeros(2), torch.ones(2), torch.zeros(1, 2)))
         seen: list[Tensor] = []
         family.discriminator.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0]))
         phase = family.stages()[0].cycle[0]

@@ -18,6 +18,7 @@ from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.families.gan import GAN, GANConfig
 from saddlepoint.family import Batch, Context, DataSpec, DataStats, Phase, Progress, build_family
+from saddlepoint.family.capabilities import prepare
 from saddlepoint.nn.conv import MaxoutConv2d
 from saddlepoint.nn.mlp import draw_sparse, limit_columns
 
@@ -141,7 +142,7 @@ def test_contrast_normalisation_removes_the_mean_and_sets_the_norm() -> None:
     family = build_family("gan", config, CIFAR)
     family.reset_parameters(stream("cpu", 0))
     x = torch.rand(6, 3, 32, 32, generator=stream("cpu", 7)) * 2 - 1
-    family.prepare(stats(x))
+    prepare(family, stats(x))
     seen: list[torch.Tensor] = []
     family.discriminator.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     phase = Phase("discriminator", ("discriminator",), "discriminator")
@@ -162,7 +163,7 @@ def test_the_given_half_comes_back_and_the_other_depends_on_it(given: str) -> No
     family = build_family("gan", config, DataSpec("image", (1, 28, 28)))
     family.reset_parameters(stream("cpu", 0))
     x = torch.rand(5, 1, 28, 28, generator=stream("cpu", 1)) * 2 - 1
-    family.prepare(stats(x))
+    prepare(family, stats(x))
     halves = {
         "left": np.s_[..., :14], "right": np.s_[..., 14:], "top": np.s_[..., :14, :], "bottom": np.s_[..., 14:, :],
     }  # fmt: skip
@@ -184,7 +185,7 @@ def test_the_given_half_gets_no_gradient_from_d() -> None:
     family = build_family("gan", GAN.PRESETS["mnist-inpainting"], DataSpec("image", (1, 28, 28)))
     family.reset_parameters(stream("cpu", 0))
     x = torch.rand(8, 1, 28, 28, generator=stream("cpu", 1)) * 2 - 1
-    ctx = Context(stream("cpu", 2), stream("cpu", 3), Progress(), {})
+    ctx = Context(stream("cpu", 2), stream("cpu", 3), Progress())
     loss = family.loss(Phase("generator", ("generator",), "generator"), Batch(x), ctx).loss.mean()
     (gradient,) = torch.autograd.grad(loss, family.generator.output.bias)
     assert (gradient[:392] == 0).all()
@@ -211,5 +212,5 @@ def test_an_untrained_deconv_generator_without_contrast_paints_the_mean_image() 
     family = build_family("gan", config, DataSpec("image", (3, 32, 32), rows=1000))
     family.reset_parameters(torch.Generator().manual_seed(0))
     mean = torch.rand(3, 32, 32) - 0.5
-    family.prepare(DataStats(mean, torch.ones(3, 32, 32), mean[None]))
+    prepare(family, DataStats(mean, torch.ones(3, 32, 32), mean[None]))
     torch.testing.assert_close(torch.sigmoid(family.generator.bias) * 2 - 1, mean)

@@ -30,6 +30,7 @@ from saddlepoint.family import (
     OptimizerSpec,
     Phase,
     Stage,
+    StyleSpace,
     Tags,
     Terms,
 )  # fmt: skip
@@ -77,12 +78,11 @@ class Noisy(Linear):
         return inputs @ self.matrix * kept
 
 
-class Styled(Linear):
+class Styled(StyleSpace, Linear):
     """The same through w = 2 z + 1, with a third of the matrix in each layer."""
 
-    tags = Tags(modalities=("vector",), has_w=True)
-    w_layers = LAYERS
-    w_average = torch.ones(LATENT)
+    w_layers = LAYERS  # type: ignore[assignment]
+    w_average = torch.ones(LATENT)  # type: ignore[assignment]
 
     def mapping(self, inputs: Tensor, labels: Tensor | None = None) -> Tensor:
         return 2 * inputs + 1
@@ -142,7 +142,7 @@ def test_a_move_is_that_many_standard_deviations_along_the_direction(explorer: E
     still, moved = explorer.sample(View()), explorer.sample(View((Point(0, ((2, 1.5),)),)))
     expected = 1.5 * explorer.spread * explorer.directions[1] @ explorer.family.matrix
     torch.testing.assert_close(moved - still, expected[None], rtol=1e-4, atol=1e-4)
-    assert explorer.spread == pytest.approx(2.0 if explorer.family.tags.has_w else 1.0, rel=0.05)
+    assert explorer.spread == pytest.approx(2.0 if isinstance(explorer.family, StyleSpace) else 1.0, rel=0.05)
 
 
 def test_truncation_shrinks_the_way_to_the_mean(explorer: Explorer) -> None:

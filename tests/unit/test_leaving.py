@@ -18,7 +18,7 @@ from saddlepoint.serve.studio import parts, run
 from saddlepoint.serve.studio.state import Desk
 
 PAGES = Path(studio.__file__).parent
-UNSEEN = ("app.py", "desk.py")
+UNSEEN = ("app.py", "state.py")
 """What touches no element after a wait."""
 
 

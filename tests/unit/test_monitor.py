@@ -408,9 +408,9 @@ PLANTS = [
 ]
 
 
-@pytest.mark.parametrize(("options", "noise", "expected"), PLANTS)
+@pytest.mark.parametrize(("options", "noise", "ending"), PLANTS)
 def test_a_planted_failure_ends_with_its_verdict(
-    options: dict[str, float], noise: float, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, float], noise: float, ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A small GAN on a Gaussian, thresholds as shipped: without noise it collapses, without a D it drifts."""
     from saddlepoint.families.gan import GAN
@@ -425,7 +425,7 @@ def test_a_planted_failure_ends_with_its_verdict(
     settings, folder = Settings(kimg=60.0, report_kimg=5.0), RunFolder(tmp_path)
     looking = Monitor(Evaluator(dataset, 0, "cpu"), settings, folder, SILENT)
     Trainer(family, Feed(dataset.splits["train"], 200, 0), settings, folder, monitor=looking).train(dataset.stats)
-    assert looking.diagnosis.verdict == expected
+    assert looking.diagnosis.verdict == ending
     assert looking.diagnosis == verdict.diagnose(folder.read_log())
 
 

@@ -221,7 +221,7 @@ def test_names_are_refused_before_any_family_is_imported(monkeypatch: pytest.Mon
 )
 def test_slips_are_told_without_pytorch(words: list[str], said: str) -> None:
     code = (
-        "import sys; from saddlepoint import cli\n"
+        "import sys; from saddlepoint.cli import main as cli\n"
         f"sys.argv = ['saddle', 'train', *{words!r}]\n"
         "try: cli.main()\n"
         "except SystemExit as end: print(end.code, 'torch' in sys.modules)"

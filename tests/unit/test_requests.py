@@ -47,7 +47,7 @@ def test_a_type_checker_sees_wrong_arguments(tmp_path: Path) -> None:
         package / "__init__.py",
         package / "run" / "requests.pyi",
         package / "data" / "options.py",
-        package / "callbacks.py",
+        package / "run" / "callbacks.py",
     ]
     words = [
         "--follow-imports=skip",

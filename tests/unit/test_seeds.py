@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from saddlepoint.cli.main import app
 from saddlepoint.core.errors import ConfigError
+from saddlepoint.family import StyleSpace
 from saddlepoint.figures import grids
 from saddlepoint.run.run import Run
 from saddlepoint.run.samples.seeds import draw_seeds, parse_seeds, sheet
@@ -22,7 +23,7 @@ def run_of(name: str, preset: str, path: Path = Path("made")) -> Run:
     """Return an untrained run; a generator's mean of w is where its samples are not."""
     family, dataset = untrained(name, preset)
     data = {"modality": dataset.modality, "shape": list(dataset.spec.shape), "classes": list(dataset.spec.classes)}
-    if family.tags.has_w:
+    if isinstance(family, StyleSpace):
         family.w_average.fill_(1.0)
     return Run(path, {"family": name, "data": {**data, "source": "made"}}, family, 1, True)
 

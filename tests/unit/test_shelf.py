@@ -161,7 +161,7 @@ def test_who_still_trains_is_not_waited_for(finished: Path, tmp_path: Path, monk
 
 def test_a_training_outlives_who_started_it(tmp_path: Path) -> None:
     words = [*WORDS, "--steps", "100000000"]
-    code = f"from saddlepoint import jobs; print(jobs.start({words!r}, {str(tmp_path / 'run')!r}))"
+    code = f"from saddlepoint.run import jobs; print(jobs.start({words!r}, {str(tmp_path / 'run')!r}))"
     number = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     folder = RunFolder(tmp_path / "run")
     wait_for(lambda: folder.read_status().get("state") == "running")

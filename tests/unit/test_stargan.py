@@ -345,10 +345,9 @@ def test_players_that_step_at_once_share_a_translation_and_judgements_of_real_im
     calls, judged = [], []
     together.generator.register_forward_hook(lambda *_: calls.append(1))
     together.discriminator.register_forward_hook(lambda *_: judged.append(1))
-    shared: dict[str, object] = {}
+    shared = together.losses((D, G), batch(), context())
     for phase in (D, G):
-        ctx = Context(stream("cpu", "noise"), stream("cpu", "batch"), Progress(), shared)
-        losses = [apart.loss(phase, batch(), context()).loss.mean(), together.loss(phase, batch(), ctx).loss.mean()]
+        losses = [apart.loss(phase, batch(), context()).loss.mean(), shared[phase.name].loss.mean()]
         one, two = (
             torch.autograd.grad(loss, list(family.get_submodule(phase.name).parameters()), retain_graph=True)
             for loss, family in zip(losses, (apart, together), strict=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import pytest
 import torch
@@ -35,8 +34,8 @@ def batch() -> Batch:
     return Batch(x, torch.tensor([0, 1, 1, 0]))
 
 
-def context(nimg: int = 0, cache: dict[str, Any] | None = None) -> Context:
-    return Context(stream("cpu", "noise"), stream("cpu", "batch"), Progress(nimg=nimg), cache)
+def context(nimg: int = 0) -> Context:
+    return Context(stream("cpu", "noise"), stream("cpu", "batch"), Progress(nimg=nimg))
 
 
 def phase(family: StarGAN2, name: str) -> Phase:
@@ -102,9 +101,10 @@ def test_a_strided_discriminator_compares_a_translation_with_a_reference_of_its_
         (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
         loss_d = loss_d + gamma / 2 * gradient.square().sum((1, 2, 3))
     loss_g = loss_g + F.softplus(real_logits - fake_logits)
-    cache: dict[str, Any] | None = {} if simultaneous else None
-    for player, network, wanted in (("discriminator", d, loss_d), ("generator", family.generator, loss_g)):
-        found = family.loss(phase(family, f"{player}-{source}"), given, context(cache=cache)).loss
+    phases = [phase(family, f"{player}-{source}") for player in ("discriminator", "generator")]
+    together = family.losses(phases, given, context()) if simultaneous else {}
+    for one_phase, network, wanted in zip(phases, (d, family.generator), (loss_d, loss_g), strict=True):
+        found = (together.get(one_phase.name) or family.loss(one_phase, given, context())).loss
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
         weights = list(network.parameters())
         one, two = (torch.autograd.grad(loss.sum(), weights, retain_graph=True) for loss in (found, wanted))

@@ -23,6 +23,7 @@ from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.families.timegan import TimeGAN, TimeGANConfig, mean_error, moment_loss, supervised_error
 from saddlepoint.family import Batch, Context, DataSpec, DataStats, Progress, Terms, build_family
+from saddlepoint.family.capabilities import prepare
 from saddlepoint.run.run import Run
 from saddlepoint.run.samples import pictures
 
@@ -44,11 +45,12 @@ def windows(n: int = 5, time: int = 6, features: int = 2) -> Tensor:
 def losses(family: TimeGAN, x: Tensor, labels: Tensor | None = None) -> Mapping[str, Terms | None]:
     """Every phase's terms; z is the same for all."""
     phases = {phase.name: phase for stage in family.stages() for phase in stage.cycle}
-    cache: dict[str, object] = {}
-    return {
-        name: family.loss(phase, Batch(x, labels), Context(stream("cpu", 1), stream("cpu", 2), Progress(), cache))
-        for name, phase in phases.items()
-    }
+
+    def context() -> Context:
+        return Context(stream("cpu", 1), stream("cpu", 2), Progress())
+
+    together = family.losses(tuple(phases.values()), Batch(x, labels), context())
+    return together or {name: family.loss(phase, Batch(x, labels), context()) for name, phase in phases.items()}
 
 
 def value(terms: Terms | None) -> float:
@@ -255,7 +257,7 @@ def test_short_training_beats_the_untrained_model(preset: str, steps: int, tmp_p
             y = averaged.generate(averaged.sample_inputs(500, stream("cpu", 5)), generator=stream("cpu", 6)).numpy()
         return abs(y.mean() - x.mean()) + abs(y.std() - x.std()) + abs(roughness(y) - roughness(x))
 
-    family.prepare(dataset.stats())
+    prepare(family, dataset.stats())
     trainer.state.averages.copy()
     before = distance()
     trainer.train(dataset.stats)
@@ -299,7 +301,7 @@ def test_lengths_come_from_training_windows() -> None:
     family = build(CODE)
     rows = windows(4)
     rows[1, 2:] = torch.nan
-    family.prepare(DataStats(rows[0], rows[0], rows))
+    prepare(family, DataStats(rows[0], rows[0], rows))
     lengths = family.sample_inputs(300, stream("cpu", 1)).isfinite().all(2).sum(1)
     assert set(lengths.tolist()) == {2, 6}
 

@@ -21,6 +21,7 @@ from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.families.timegan import TimeGAN
 from saddlepoint.family import DataSpec, DataStats, build_family
+from saddlepoint.family.capabilities import prepare
 from saddlepoint.nn.categories import Groups, gumbel, on_circle
 
 SPEC = DataSpec("sequence", (6, 3 + 2 + 3 + 1 + 2), rows=40, static=1, onehot=(2, 3), spikes=(0.25,), known=2)
@@ -91,7 +92,7 @@ def test_phases_meet_at_the_end_of_their_turn() -> None:
 def test_windows_of_every_preset_keep_the_contract(preset: str) -> None:
     family = family_of(preset)
     rows = windows(40)
-    family.prepare(DataStats(rows[0], rows[0], rows))
+    prepare(family, DataStats(rows[0], rows[0], rows))
     inputs = family.sample_inputs(300, stream("cpu", 4))
     with torch.no_grad():
         x = family.generate(inputs, generator=stream("cpu", 5))

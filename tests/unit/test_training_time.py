@@ -13,7 +13,7 @@ import saddlepoint
 from saddlepoint.cli.main import app
 from saddlepoint.evaluation import Metric
 from saddlepoint.evaluation.report.pictures import reach
-from saddlepoint.export.card import _training
+from saddlepoint.export.card import card
 from saddlepoint.run.index import Shelf
 from saddlepoint.run.show import facts
 
@@ -41,7 +41,7 @@ def test_every_place_says_the_time_that_the_budget_counts(run: saddlepoint.Run) 
     assert training.facts is not None
     assert training.facts["trained"].endswith(f", {whole} of training")
     assert f", {whole}" in facts(run)["trained"]
-    assert f"| training time | {whole} |" in _training(run)
+    assert f"| training time | {whole} |" in card(run)
 
 
 def test_the_terminal_says_the_same(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-r"""Foreign names, made harmless for where they go: a terminal, a shell line, HTML, Markdown, a diagram, Python, a file.
+r"""Foreign names, made harmless for where they go: a terminal, a shell line, HTML, Markdown, YAML, a diagram, a file.
 
 Names of runs, columns, classes, files and models come from elsewhere: from a folder somebody sent, a table, a
 request. Whatever shows one, or makes a path of one, passes it through the function of that place. Each leaves an
@@ -11,6 +11,7 @@ all: Unicode's categories Cc, Cf, Zl, Zp and Cs, but for the two joiners that Pe
 from __future__ import annotations
 
 import html
+import json
 import re
 import shlex
 import unicodedata
@@ -71,6 +72,16 @@ def for_html(text: str) -> str:
 def for_markdown(text: str) -> str:
     """Return a text that Markdown shows as it is, on one line: no HTML, no new cell, no link but a bare address."""
     return _MARKUP.sub(lambda found: f"\\{found[0]}", for_terminal(text)).translate(_ENTITIES)
+
+
+def for_code(text: str) -> str:
+    """Return a word as Markdown's code; what could end the code, as plain text."""
+    return f"`{text}`" if re.fullmatch(r"[\w.+-]+", text) else for_markdown(text)
+
+
+def for_yaml(text: str) -> str:
+    """Return a text as YAML: quoted as JSON quotes it, on one line. YAML knows no pair of surrogates."""
+    return json.dumps(for_terminal(text), ensure_ascii=False)
 
 
 def for_plot(text: str) -> str:

@@ -77,7 +77,7 @@ class Compiled:
         for name, network in list(self._family.named_children()):
             if next(network.parameters(), None) is None:
                 continue
-            if name in self._family.eager:
+            if getattr(network, "by_hand", False):
                 say(f"compile: {name} stays eager: its passes are written by hand")
                 continue
             # One network after the other: a fault is then of one of them, and the others keep what they gain.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -24,7 +24,8 @@ from saddlepoint.engine.settings import SILENT, Observer, Outcome, Reason, Setti
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.training import TrainingState, all_finite
 from saddlepoint.engine.updates import Buffers, Gradient
-from saddlepoint.family import Batch, Context, DataStats, Family
+from saddlepoint.family import Batch, Constrained, Context, DataStats, Family, Phase, Simultaneous, Terms
+from saddlepoint.family.capabilities import prepare
 
 
 class Trainer:
@@ -36,7 +37,7 @@ class Trainer:
         settings: seed, budget, cadence.
         folder: where checkpoints and the log go.
         observer: who hears of progress.
-        care: the doctor's part.
+        monitor: the doctor's part.
         group: the processes that train together.
         precision: of matrix products.
         threads: of the CPU; who chooses how many.
@@ -100,7 +101,7 @@ class Trainer:
         self.monitor.restore(self.folder.read_log)
         self.threads.restore(self.folder.read_log)
         if not resumed:
-            state.family.prepare(stats().to(self.feed.device))
+            prepare(state.family, stats().to(self.feed.device))
             self.group.copy_(list(state.family.state_dict().values()))
             state.averages.copy()
             self.monitor.begin(state)
@@ -124,18 +125,32 @@ class Trainer:
         state.unfreeze([phase.name for phase in update.phases])
         gradients, buffers = [Gradient(phase) for phase in update.phases], Buffers(state.family, self.feed.shares)
         for share in buffers.each(self.shares):
-            batch, forward = minibatch(update.draw, share), dict[str, Any]()
-            for gradient, number in zip(gradients, update.streams, strict=True):
-                noise = self.stream("noise", seed, share, state.step, number)
-                ctx = Context(noise, self.stream("batch", seed, share, update.draw), state.progress, forward)
-                self.accumulate(gradient, batch, ctx, keep_graph=len(gradients) > 1)
+            batch = minibatch(update.draw, share)
+
+            def context(share: int = share) -> Context:
+                noise = self.stream("noise", seed, share, state.step, update.stream)
+                return Context(noise, self.stream("batch", seed, share, update.draw), state.progress)
+
+            terms = self.losses(update.phases, batch, context)
+            for gradient in gradients:
+                # Losses of phases that step together share a graph; it must outlive the first of them.
+                self.accumulate(gradient, terms[gradient.phase.name], keep_graph=len(gradients) > 1)
         return gradients, buffers
 
-    def accumulate(self, gradient: Gradient, batch: Batch, ctx: Context, keep_graph: bool) -> None:
-        """Compute a phase's loss on one share, and add its gradient; nothing if the phase skips its turn."""
-        phase, state = gradient.phase, self.state
+    def losses(
+        self, phases: Sequence[Phase], batch: Batch, context: Callable[[], Context]
+    ) -> Mapping[str, Terms | None]:
+        """Return the losses of phases that are due: one pass for all where the family plays at once, else one each."""
+        family, together = self.state.family, dict[str, Terms | None]()
         with self.compiled.applied(), self.precision(self.feed.device):
-            terms = state.family.loss(phase, batch, ctx)
+            if len(phases) > 1 and isinstance(family, Simultaneous):
+                together |= family.losses(phases, batch, context())
+            alone = [phase for phase in phases if phase.name not in together]
+            return together | {phase.name: family.loss(phase, batch, context()) for phase in alone}
+
+    def accumulate(self, gradient: Gradient, terms: Terms | None, keep_graph: bool) -> None:
+        """Add the gradient of a phase's mean loss on one share; nothing if the phase skips its turn."""
+        phase, state = gradient.phase, self.state
         if terms is None:
             gradient.skipped = True
             return
@@ -150,7 +165,7 @@ class Trainer:
         """Average over the shares of the minibatch, those of other processes included, and look at what came out."""
         buffers.average(self.group)
         for gradient in gradients:
-            gradient.average(self.group, self.feed.shares, skips=self.state.family.skips)
+            gradient.average(self.group, self.feed.shares, skips=gradient.phase.may_skip)
             # Reading a number is free on the CPU; an accelerator would wait, so there the means are checked.
             loss = gradient.loss
             if loss is not None and loss.device.type == "cpu" and not math.isfinite(loss.item()):
@@ -165,7 +180,8 @@ class Trainer:
                 phase, state = gradient.phase, self.state
                 parameters = list(state.parameters[phase.name].values())
                 state.optimizers[phase.optimizer].step(parameters, gradient.of_parameters, state.progress)
-                state.family.constrain(phase)
+                if isinstance(state.family, Constrained):
+                    state.family.constrain(phase)
 
     def report(self, position: Position) -> None:
         """Write the means since the last report as one line of the log, and start new ones."""

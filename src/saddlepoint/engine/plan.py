@@ -30,13 +30,13 @@ class Update:
 
     Attributes:
         phases: in their order; one in an alternating stage.
-        streams: for each the number of its stream of noise. A simultaneous stage has one stream for all: both players
-            then see the same z, masks and augmentations.
+        stream: number of their stream of noise, which phases that step together share: both players then see the same
+            z, masks and augmentations.
         draw: number of the minibatch, from 0 over the whole run.
     """
 
     phases: tuple[Phase, ...]
-    streams: tuple[int, ...]
+    stream: int
     draw: int
 
 
@@ -46,11 +46,11 @@ def due_updates(position: Position) -> Iterator[Update]:
     due = [(order, phase) for order, phase in enumerate(stage.cycle) if phase.due(position.cycle)]
     if stage.simultaneous:
         if due:
-            yield Update(tuple(phase for _, phase in due), (0,) * len(due), draw)
+            yield Update(tuple(phase for _, phase in due), 0, draw)
         return
     for order, phase in due:
         draw += phase.fresh_batch and order > 0
-        yield Update((phase,), (order,), draw)
+        yield Update((phase,), order, draw)
 
 
 def locate(stages: Sequence[Stage], step: int) -> Position | None:

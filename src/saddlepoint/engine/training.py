@@ -16,6 +16,7 @@ from saddlepoint.engine.stats import Statistics
 from saddlepoint.engine.storage.checkpoint import Checkpoint, prefixed, under
 from saddlepoint.engine.updates import Averages, build_optimizers, trained
 from saddlepoint.family import Family, Progress
+from saddlepoint.family.capabilities import BatchNormalised
 
 
 class TrainingState:
@@ -106,9 +107,9 @@ class TrainingState:
         """Let statistics that belong to the averaged weights be recomputed."""
         # From inputs that are always the same, so that they depend on the weights alone. "settle" is part of the seed:
         # another word would draw others, and change every checkpoint.
-        device = next(self.family.parameters()).device
-        with torch.no_grad():
-            self.family.recalibrate_batch_norm(stream(device, "settle"))
+        if isinstance(self.family, BatchNormalised):
+            with torch.no_grad():
+                self.family.recalibrate_batch_norm(stream(next(self.family.parameters()).device, "settle"))
 
     def first_non_finite(self) -> str | None:
         """Return the name of the first tensor of the family that is not finite, or None."""

@@ -16,6 +16,7 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.export.random_inputs import Draw, Tape, same_readings
 from saddlepoint.family import Family
+from saddlepoint.family.capabilities import StyleSpace, draw_labels, style_space
 
 _TRIED = (3, 5)
 """Batch sizes that are recorded; what differs between them is the batch axis."""
@@ -93,10 +94,10 @@ def graphs_of(family: Family) -> tuple[Graph, ...]:
     # Images are given by whoever translates them; those of the training data stay where they are.
     if family.tags.input != "image":
         found.append(_recorded("inputs", family, _draw_inputs, ()))
-    if not family.tags.has_w:
+    if not isinstance(family, StyleSpace):
         return (*found, _recorded("model", family, _generate, (inputs, *label)))
     truncation = Input("truncation", (None,), "truncation")
-    styles = Input("styles", (None, family.w_layers, len(family.w_average)), "styles")
+    styles = Input("styles", (None, style_space(family).w_layers, len(style_space(family).w_average)), "styles")
     found.append(_recorded("mapping", family, _map, (inputs, truncation, *label)))
     last = _recorded("model", family, _synthesise, (styles,))
     # One draw serves all rows of `synthesis`; each row may have its own.
@@ -114,12 +115,12 @@ def _generate(family: Family, given: tuple[Tensor, ...], n: int) -> Tensor:
 
 def _map(family: Family, given: tuple[Tensor, ...], n: int) -> Tensor:
     inputs, truncation, *labels = given
-    w = torch.lerp(family.w_average, family.mapping(inputs, *labels), truncation[:, None])
-    return w[:, None].expand(-1, family.w_layers, -1)
+    w = torch.lerp(style_space(family).w_average, style_space(family).mapping(inputs, *labels), truncation[:, None])
+    return w[:, None].expand(-1, style_space(family).w_layers, -1)
 
 
 def _synthesise(family: Family, given: tuple[Tensor, ...], n: int) -> Tensor:
-    return family.synthesis(given[0], generator=stream("cpu", "export"))
+    return style_space(family).synthesis(given[0], generator=stream("cpu", "export"))
 
 
 def _label(family: Family) -> tuple[Input, ...]:
@@ -139,12 +140,12 @@ def example(of: Input, n: int, family: Family, seed: int = 0) -> Tensor:
     if of.kind == "inputs":
         return family.sample_inputs(n, random).nan_to_num(0.0)
     if of.kind == "labels":
-        found = family.sample_labels(n, random)
+        found = draw_labels(family, n, random)
         assert found is not None
         return found
     if of.kind == "styles":
-        w = family.mapping(family.sample_inputs(n, random), family.sample_labels(n, random))
-        return w[:, None].repeat(1, family.w_layers, 1)
+        w = style_space(family).mapping(family.sample_inputs(n, random), draw_labels(family, n, random))
+        return w[:, None].repeat(1, style_space(family).w_layers, 1)
     if of.kind == "truncation":
         return torch.linspace(0.5, 1.0, n)
     if of.kind == "integers":

@@ -22,6 +22,7 @@ from saddlepoint.export.graphs import Graph, Input, example, graphs_of
 from saddlepoint.export.random_inputs import Tape
 from saddlepoint.export.recurrent import single_nodes
 from saddlepoint.family import Family
+from saddlepoint.family.capabilities import draw_labels
 
 TOLERANCE = 1e-4
 """Largest distance of a sample from PyTorch's that is let pass, for images in [-1, 1]; vectors: times their size."""
@@ -135,7 +136,7 @@ def check(family: Family, folder: Path, inputs: Tensor | None = None) -> dict[st
         if "inputs" in exported.graphs:
             drawn = exported.run("inputs", _named(exported, "inputs", tape.values))
             worst = max(worst, _distance(drawn, z.numpy()))
-        labels = family.sample_labels(n, random)
+        labels = draw_labels(family, n, random)
         for given in (z,) if inputs is None else (z, inputs[torch.arange(n) % len(inputs)]):
             with Tape() as tape:
                 wanted = family.generate(given, labels, generator=random)

@@ -21,6 +21,7 @@ from typing import Any
 
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.files import write_atomically
+from saddlepoint.core.templates import render
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.names import data_file
 from saddlepoint.export.files import Say
@@ -50,7 +51,7 @@ def write_page(description: Mapping[str, Any], graphs: Mapping[str, bytes], fold
     model = {"description": description, "graphs": {name: _text(content) for name, content in graphs.items()}}
     _write_script(folder / "model.js", "SADDLEPOINT_MODEL", model)
     _write_script(folder / "runtime.js", "SADDLEPOINT_RUNTIME", {"module": module.decode(), "wasm": _text(wasm)})
-    shutil.copyfile(Path(__file__).with_name("page.html"), folder / "index.html")
+    (folder / "index.html").write_text(render(__file__, "page.html.jinja"), encoding="utf-8")
     (folder / "NOTICE").write_text(
         f"runtime.js holds {PACKAGE} {VERSION}, copyright Microsoft Corporation, MIT licence.\n", encoding="utf-8"
     )

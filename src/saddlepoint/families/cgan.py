@@ -5,7 +5,7 @@ Source: Mirza and Osindero 2014, "Conditional Generative Adversarial Nets". Devi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar, Literal
@@ -19,14 +19,19 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import Latents, PerSample, Samples, at_least_float32
 from saddlepoint.family import (
     Batch,
+    Conditional,
     Context,
     DataSpec,
     DataStats,
+    DiscriminatorLogits,
     Family,
     FamilyConfig,
     OptimizerSpec,
     Phase,
+    Prepared,
     Progress,
+    Remediable,
+    Simultaneous,
     Stage,
     Tags,
     Terms,
@@ -191,12 +196,12 @@ class MaxoutDiscriminator(nn.Module):
 
 
 @register
-class CGAN(Family):
+class CGAN(Simultaneous, DiscriminatorLogits, Conditional, Prepared, Remediable, Family):
     """Fully connected generator and discriminator that both see the label."""
 
     name = "cgan"
     summary = "conditional GAN (Mirza and Osindero 2014)"
-    tags = Tags(modalities=("image", "vector"), conditional=True)
+    tags = Tags(modalities=("image", "vector"))
     Config = CGANConfig
     paper_presets = ("mnist-2014",)
     remedies = (
@@ -275,36 +280,32 @@ class CGAN(Family):
         spec = OptimizerSpec(kind, lr=c.learning_rate, momentum=c.momentum_at, betas=(c.beta1, c.beta2))
         return two_players(spec, c.discriminator_lr)
 
-    def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
-        """Return the phase's loss; samples have the labels of the real rows of the minibatch."""
+    def losses(self, phases: Sequence[Phase], batch: Batch, ctx: Context) -> Mapping[str, Terms]:
+        """Return both players' losses from one forward pass; samples have the labels of the real rows."""
         labels = batch.labels
         assert labels is not None
-        fake = ctx.once(
-            "fake", lambda: self.generator(self.sample_inputs(len(batch), ctx.generator), labels, ctx.generator)
-        )
+        fake = self.generator(self.sample_inputs(len(batch), ctx.generator), labels, ctx.generator)
         twice = torch.cat([labels, labels])
         if self._is_leaky:
-            return self._leaky_loss(phase, batch.x, fake, twice, ctx)
-        logits = ctx.once("logits", lambda: self.discriminator(torch.cat([batch.x, fake]), twice, ctx.generator))
-        return self._terms(phase, *logits.chunk(2))
-
-    def _leaky_loss(self, phase: Phase, real: Samples, fake: Samples, labels: Tensor, ctx: Context) -> Terms:
-        """D's input gradients serve three times: in R1, in R2, and as the way of G's gradient through D."""
-        seen = torch.cat([real, fake.detach()])
-        logits, norms, gradients = ctx.once("logits", lambda: self.discriminator(seen, labels))
-        real_logits, fake_logits = logits.chunk(2)
-        if phase.name == "generator":
+            # D's input gradients serve three times: in R1, in R2, and as the way of G's gradient through D.
+            logits, norms, gradients = self.discriminator(torch.cat([batch.x, fake.detach()]), twice)
+            real_logits, fake_logits = logits.chunk(2)
+            norms = norms * inverse(ctx.progress.nimg, self.config.gamma_decay_kimg)
+            loss = self.objective.discriminator(real_logits, fake_logits)
+            loss = penalised(loss, norms, self.config.r1_gamma, self.config.r2_gamma)
             along = generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], fake)
-            return Terms(along)
-        terms = self._terms(phase, real_logits, fake_logits)
-        norms = norms * inverse(ctx.progress.nimg, self.config.gamma_decay_kimg)
-        return Terms(penalised(terms.loss, norms, self.config.r1_gamma, self.config.r2_gamma), terms.logs)
+        else:
+            real_logits, fake_logits = self.discriminator(torch.cat([batch.x, fake]), twice, ctx.generator).chunk(2)
+            loss = self.objective.discriminator(real_logits, fake_logits)
+            along = self.objective.generator(real_logits, fake_logits)
+        return {
+            "discriminator": Terms(loss, game_logs(real_logits, fake_logits, self.objective)),
+            "generator": Terms(along),
+        }
 
-    def _terms(self, phase: Phase, real_logits: PerSample, fake_logits: PerSample) -> Terms:
-        if phase.name == "generator":
-            return Terms(self.objective.generator(real_logits, fake_logits))
-        loss = self.objective.discriminator(real_logits, fake_logits)
-        return Terms(loss, game_logs(real_logits, fake_logits, self.objective))
+    def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
+        """Return one player's loss."""
+        return self.losses((phase,), batch, ctx)[phase.name]
 
     def logits(self, x: Samples, labels: Tensor | None) -> PerSample:
         """Return D's logits (n,) without dropout; a paired objective determines them up to a common offset."""

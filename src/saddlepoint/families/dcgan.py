@@ -6,7 +6,7 @@ Networks", and the configuration released with it. Deviations are listed in docs
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar
@@ -20,14 +20,21 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import Images, Latents, PerSample, at_least_float32
 from saddlepoint.family import (
     Batch,
+    BatchNormalised,
+    Conditional,
     Context,
     DataSpec,
+    DiscriminatorLogits,
     Family,
     FamilyConfig,
     OptimizerSpec,
     Phase,
     Progress,
+    Remediable,
+    Simultaneous,
+    Sized,
     Stage,
+    SuitsData,
     Tags,
     Terms,
     register,
@@ -266,16 +273,17 @@ def _downsampling(kernel: int, size: tuple[int, int]) -> tuple[int, int, int]:
 
 
 @register
-class DCGAN(Family):
+class DCGAN(
+    Simultaneous, DiscriminatorLogits, Conditional, BatchNormalised, SuitsData[DCGANConfig], Sized, Remediable, Family
+):
     """Convolutional generator and discriminator."""
 
     name = "dcgan"
     summary = "deep convolutional GAN (Radford et al. 2015)"
-    tags = Tags(modalities=("image",), conditional=True)
+    tags = Tags(modalities=("image",), budget="10m")
     Config = DCGANConfig
     paper_presets = ("paper",)
     sizes = (16, 28, 32, 64, 128)
-    default_budget = "10m"
     remedies = (
         remedy.NON_SATURATING,
         replace(
@@ -366,12 +374,31 @@ class DCGAN(Family):
         spec = OptimizerSpec("adam", lr=c.learning_rate, betas=(c.beta1, c.beta2), weight_decay=c.weight_decay)
         return two_players(spec, c.discriminator_lr)
 
+    def losses(self, phases: Sequence[Phase], batch: Batch, ctx: Context) -> Mapping[str, Terms]:
+        """Return both players' losses from one forward pass of both networks.
+
+        D's input gradients serve three times: in R1, in R2, and as the way of G's gradient through D.
+        """
+        if self.config.discriminator_norm != "none":
+            return {}
+        labels = batch.labels if self.classes else None
+        fake = self._fake(batch, ctx)
+        real, fake = self._seen(batch.x, ctx), self._seen(fake, ctx)
+        twice = None if labels is None else torch.cat([labels, labels])
+        # G's gradient does not go through D's graph: it follows from the input gradients that penalties need anyway.
+        logits, norms, gradients = self.discriminator.with_gradients(torch.cat([real, fake.detach()]), twice)
+        real_logits, fake_logits = logits.chunk(2)
+        loss = self.objective.discriminator(real_logits, fake_logits)
+        loss = penalised(loss, norms * self._fading(ctx), self.config.r1_gamma, self.config.r2_gamma)
+        along = generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], fake)
+        return {"discriminator": self._told(loss, real_logits, fake_logits), "generator": Terms(along)}
+
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
-        """Return the phase's loss; in a simultaneous step both phases read one forward pass of both networks."""
-        fake = ctx.once("fake", lambda: self._fake(batch, ctx))
-        real, seen = ctx.once("seen", lambda: (self._seen(batch.x, ctx), self._seen(fake, ctx)))
-        if self.config.discriminator_norm == "none":
-            return self._joint_loss(phase, real, seen, batch.labels, ctx)
+        """Return one player's loss."""
+        if together := self.losses((phase,), batch, ctx):
+            return together[phase.name]
+        fake = self._fake(batch, ctx)
+        real, seen = self._seen(batch.x, ctx), self._seen(fake, ctx)
         if phase.name == "discriminator":
             return self._discriminator_loss(real, seen.detach(), batch.labels, ctx)
         fake_logits = self.discriminator(seen, batch.labels)
@@ -387,21 +414,6 @@ class DCGAN(Family):
         """Return what D sees of the images."""
         p = self.config.augment_p if self.config.ada_kimg is None else self.augment_p
         return self.augment(x, ctx.generator, p)
-
-    def _joint_loss(self, phase: Phase, real: Images, fake: Images, labels: Tensor | None, ctx: Context) -> Terms:
-        """D's input gradients serve three times: in R1, in R2, and as the way of G's gradient through D."""
-        labels = labels if self.classes else None
-        twice = None if labels is None else torch.cat([labels, labels])
-        logits, norms, gradients = ctx.once(
-            "logits", lambda: self.discriminator.with_gradients(torch.cat([real, fake.detach()]), twice)
-        )
-        real_logits, fake_logits = logits.chunk(2)
-        if phase.name == "generator":
-            along = generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], fake)
-            return Terms(along)
-        loss = self.objective.discriminator(real_logits, fake_logits)
-        loss = penalised(loss, norms * self._fading(ctx), self.config.r1_gamma, self.config.r2_gamma)
-        return self._told(loss, real_logits, fake_logits)
 
     def _discriminator_loss(self, real: Images, fake: Images, labels: Tensor | None, ctx: Context) -> Terms:
         """Real and generated samples go through D apart: batch normalisation must not mix them."""

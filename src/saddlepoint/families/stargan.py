@@ -6,7 +6,7 @@ Translation", and the code released with it. Deviations are listed in docs/devia
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar
@@ -20,17 +20,24 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import Images, PerSample, at_least_float32
 from saddlepoint.family import (
     Batch,
+    Conditional,
     Context,
     DataSpec,
     DataStats,
+    DiscriminatorLogits,
     Family,
     FamilyConfig,
     OptimizerSpec,
     Phase,
+    Prepared,
     Progress,
+    Remediable,
+    Simultaneous,
+    Sized,
     Stage,
     Tags,
     Terms,
+    Translator,
     register,
 )
 from saddlepoint.family.optimizers import two_players
@@ -256,16 +263,15 @@ _TINY = StarGANConfig(
 
 
 @register
-class StarGAN(Family):
+class StarGAN(Simultaneous, Translator, DiscriminatorLogits, Conditional, Prepared, Sized, Remediable, Family):
     """One generator for all domains, told its target; a patch discriminator with a classifier of domains."""
 
     name = "stargan"
     summary = "translation between domains by one generator (Choi et al. 2018)"
-    tags = Tags(modalities=("image",), conditional=True, input="image", attributes=True)
+    tags = Tags(modalities=("image",), input="image", attributes=True, budget="20m")
     Config = StarGANConfig
     paper_presets = ("paper-celeba-128",)
     sizes = (16, 28, 32, 64, 128, 256)
-    default_budget = "20m"
     stride = 4
     PRESETS: ClassVar[Mapping[str, StarGANConfig]] = {
         "tiny-32": _TINY,
@@ -343,38 +349,51 @@ class StarGAN(Family):
         colours = {"colours": replace(adam, lr=c.colours_lr)} if c.colours_steps else {}
         return {**two_players(adam, c.discriminator_lr), **colours}
 
-    def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
-        """Return the phase's loss; images, their mirroring and their targets belong to the minibatch."""
+    def losses(self, phases: Sequence[Phase], batch: Batch, ctx: Context) -> Mapping[str, Terms]:
+        """Return the losses of the players that are due, from one translation of the minibatch.
+
+        Images, their mirroring and their targets belong to the minibatch.
+        """
         assert batch.labels is not None
         own = self.labels.several(batch.labels)
         real = flip(batch.x, ctx.batch_generator) if self.config.flip else batch.x
         target = self.labels.shuffled(own, ctx.batch_generator)
-        bare = phase.name.startswith("colours")
-        if phase.optimizer == "discriminator":
-            return self._discriminator_loss(real, own, target, ctx, bare)
-        return self._colours_loss(real, own, target, ctx) if bare else self._generator_loss(real, own, target, ctx)
+        bare, found, real_logits = phases[0].name.startswith("colours"), dict[str, Terms](), None
+        with torch.set_grad_enabled(any(phase.optimizer != "discriminator" for phase in phases)):
+            fake = self.generator(real, self._told(own, target), bare=bare)
+        for phase in phases:
+            if phase.optimizer == "discriminator":
+                found[phase.name], real_logits = self._discriminator_loss(real, fake.detach(), own, ctx)
+                continue
+            if real_logits is None and self.objective.paired:
+                with torch.no_grad():
+                    real_logits = self.discriminator(real)[0]
+            loss, logs = self._passing(fake, real_logits, target)
+            found[phase.name] = Terms(loss, logs) if bare else self._returning(loss, logs, real, fake, own, target)
+        return found
+
+    def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
+        """Return one player's loss."""
+        return self.losses((phase,), batch, ctx)[phase.name]
 
     def _told(self, own: Tensor, target: Tensor) -> Tensor:
         """Return what G is told of images that are ``own`` and shall be ``target``."""
         return self.labels.encode_pairs(own, target) if self.config.told == "pairs" else self.labels.encode(target)
 
-    def _fake(self, real: Images, own: Tensor, target: Tensor, ctx: Context, bare: bool) -> Images:
-        """Translate a minibatch, once for both players where they step at once."""
-        return ctx.once("fake", lambda: self.generator(real, self._told(own, target), bare=bare))
+    def _discriminator_loss(self, real: Images, fake: Images, own: Tensor, ctx: Context) -> tuple[Terms, PerSample]:
+        """Tell real from translated, name the domain of real ones. Choi et al. 2018, equations 2, 5 and 8.
 
-    def _discriminator_loss(self, real: Images, own: Tensor, target: Tensor, ctx: Context, bare: bool) -> Terms:
-        """Tell real from translated, name the domain of real ones. Choi et al. 2018, equations 2, 5 and 8."""
+        Returns:
+            the terms; D's logits of the real images, which a paired objective of G needs.
+        """
         c = self.config
-        with torch.set_grad_enabled(c.simultaneous):
-            fake = self._fake(real, own, target, ctx, bare)
-        logits, domains = self.discriminator(torch.cat([real, fake.detach()]))
+        logits, domains = self.discriminator(torch.cat([real, fake]))
         real_logits, fake_logits = logits.chunk(2)
-        ctx.once("real logits", real_logits.detach)
         named = self.labels.loss(domains[: len(real)], own)
         loss = self.objective.discriminator(real_logits, fake_logits) + c.classification * named
         logs = {**game_logs(real_logits, fake_logits, self.objective), "classification D": named.detach()}
         if c.penalty:
-            between = interpolated(real, fake.detach(), ctx.generator)
+            between = interpolated(real, fake, ctx.generator)
             # As released, that of the sum over patches.
             far = from_one(self.discriminator.patches**2 * self.discriminator.squared_gradient_norms(between))
             loss, logs["gradient penalty"] = loss + c.penalty * far, far.detach()
@@ -382,41 +401,33 @@ class StarGAN(Family):
             loss = loss + c.r1_gamma / 2 * self.discriminator.squared_gradient_norms(
                 real, own if c.r1_classes else None
             )
-        return Terms(loss, logs)
+        return Terms(loss, logs), real_logits.detach()
 
-    def _generator_loss(self, real: Images, own: Tensor, target: Tensor, ctx: Context) -> Terms:
-        """Pass for real, show the target, come back unchanged. Choi et al. 2018, equations 3, 4 and 6."""
+    def _passing(
+        self, fake: Images, real_logits: PerSample | None, target: Tensor
+    ) -> tuple[PerSample, dict[str, PerSample]]:
+        """Pass for real and show the target; for the log what of it names domains. Equations 3 and 4.
+
+        With colours alone there is no more to it: light on dark becomes dark on light through a picture that shows
+        nothing, and who must come back from everywhere does not take that way.
+        """
+        logits, domains = self.discriminator(fake)
+        named = self.labels.loss(domains, target)
+        logs = {"classification G": named.detach(), "class accuracy": self.labels.shown(domains.detach(), target)}
+        adversarial = self.objective.generator(logits if real_logits is None else real_logits, logits)
+        return adversarial + self.config.classification * named, logs
+
+    def _returning(
+        self, loss: PerSample, logs: dict[str, PerSample], real: Images, fake: Images, own: Tensor, target: Tensor
+    ) -> Terms:
+        """Beside passing, come back unchanged: the cycle. Equation 6."""
         c = self.config
-        fake = self._fake(real, own, target, ctx, False)
-        loss, logs = self._passing(real, fake, target, ctx)
-        back = self.generator(fake, self._told(target, own))
-        error = (real - back).abs().flatten(1).mean(1)
+        error = (real - self.generator(fake, self._told(target, own))).abs().flatten(1).mean(1)
         loss = loss + c.cycle * error
         if c.identity:
             stays = (target == own).all(1)
             loss = loss + c.identity * stays * (real - fake).abs().flatten(1).mean(1)
         return Terms(loss, {**logs, "cycle error": error.detach()})
-
-    def _colours_loss(self, real: Images, own: Tensor, target: Tensor, ctx: Context) -> Terms:
-        """Pass for real and show the target, with colours alone.
-
-        Light on dark becomes dark on light through a picture that shows nothing; who must come back from everywhere
-        does not take that way.
-        """
-        return Terms(*self._passing(real, self._fake(real, own, target, ctx, True), target, ctx))
-
-    def _passing(
-        self, real: Images, fake: Images, target: Tensor, ctx: Context
-    ) -> tuple[PerSample, dict[str, PerSample]]:
-        """Return G's loss before D; for the log the part of it that names domains, and which D reads as asked for."""
-        logits, domains = self.discriminator(fake)
-        real_logits = logits
-        if self.objective.paired:
-            with torch.no_grad():
-                real_logits = ctx.once("real logits", lambda: self.discriminator(real)[0])
-        named = self.labels.loss(domains, target)
-        logs = {"classification G": named.detach(), "class accuracy": self.labels.shown(domains.detach(), target)}
-        return self.objective.generator(real_logits, logits) + self.config.classification * named, logs
 
     def logits(self, x: Images, labels: Tensor | None) -> PerSample:
         """Return D's mean logit of the patches (n,); it does not read labels."""

@@ -6,7 +6,7 @@ Deviations are listed in docs/deviations.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, cast
 
@@ -19,13 +19,20 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import Images, Latents, PerSample, at_least_float32
 from saddlepoint.family import (
     Batch,
+    Conditional,
     Context,
     DataSpec,
     DataStats,
+    DiscriminatorLogits,
     Family,
     FamilyConfig,
+    Guided,
     OptimizerSpec,
     Phase,
+    Prepared,
+    Remediable,
+    Simultaneous,
+    Sized,
     Stage,
     Tags,
     Terms,
@@ -281,17 +288,16 @@ class Round:
 
 
 @register
-class StarGAN2(Family):
+class StarGAN2(Simultaneous, Guided, DiscriminatorLogits, Conditional, Prepared, Sized, Remediable, Family):
     """One generator whose styles come from noise or from reference images; a discriminator with a head a domain."""
 
     name = "stargan2"
     summary = "translation between domains in many styles (Choi et al. 2020)"
-    tags = Tags(modalities=("image",), conditional=True, input="image", guided=True)
+    tags = Tags(modalities=("image",), input="image", budget="20m")
     Config = StarGAN2Config
     averaged = ("generator", "mapping_network", "style_encoder")
     paper_presets = ("paper-celeba-hq-256", "paper-afhq-256")
     sizes = (16, 28, 32, 64, 128, 256)
-    default_budget = "20m"
     PRESETS: ClassVar[Mapping[str, StarGAN2Config]] = {
         # Minutes on a CPU: few channels, faster steps, styles of noise only (the encoder learns from their images),
         # translations paired with images of their domain before a D whose penalties cost one more pass.
@@ -369,12 +375,35 @@ class StarGAN2(Family):
         )
         return two_players(spec, c.discriminator_lr)
 
+    def losses(self, phases: Sequence[Phase], batch: Batch, ctx: Context) -> Mapping[str, Terms]:
+        """Return the losses of both players, for each source of styles from one forward pass; a strided D has them.
+
+        D's input gradients serve three times: in R1, in R2, and as the way of G's gradient through D.
+        """
+        if self.config.discriminator != "strided":
+            return {}
+        given, found = self._round(batch, ctx.batch_generator), dict[str, Terms]()
+        network = cast("StridedDiscriminator", self.discriminator)
+        for source in dict.fromkeys(phase.name.split("-")[1] for phase in phases):
+            style = self._style(given, source, 0)
+            fake = self.generator(given.real, style)
+            pairs = torch.cat([given.references[0], fake.detach()])
+            logits, norms, gradients = network.with_gradients(pairs, given.target.repeat(2))
+            real_logits, fake_logits = logits.chunk(2)
+            loss = self.objective.discriminator(real_logits, fake_logits)
+            loss = penalised(loss, norms, self.config.r1_gamma or None, self.config.r2_gamma or None)
+            logs = game_logs(real_logits, fake_logits, self.objective) if source == "latent" else {}
+            found[f"discriminator-{source}"] = Terms(loss, logs)
+            along = generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], fake)
+            found[f"generator-{source}"] = self._generator_terms(along, fake, style, given, source, ctx)
+        return {phase.name: found[phase.name] for phase in phases}
+
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
         """Return the phase's loss; targets, noise and references belong to the minibatch."""
+        if together := self.losses((phase,), batch, ctx):
+            return together[phase.name]
         player, source = phase.name.split("-")
         given = self._round(batch, ctx.batch_generator)
-        if self.config.discriminator == "strided":
-            return self._joint_loss(player, given, source, ctx)
         if player == "discriminator":
             return self._discriminator_loss(given, source)
         style = self._style(given, source, 0)
@@ -419,23 +448,6 @@ class StarGAN2(Family):
                 penalties.append(gamma / 2 * squared_gradient_norm(found[-1], x))
         loss = sum(penalties, self.objective.discriminator(*found))
         return Terms(loss, game_logs(found[0], found[1], self.objective) if source == "latent" else {})
-
-    def _joint_loss(self, player: str, given: Round, source: str, ctx: Context) -> Terms:
-        """D's input gradients serve three times: in R1, in R2, and as the way of G's gradient through D."""
-        style = ctx.once(f"style {source}", lambda: self._style(given, source, 0))
-        fake = ctx.once(f"fake {source}", lambda: self.generator(given.real, style))
-        network = cast("StridedDiscriminator", self.discriminator)
-        logits, norms, gradients = ctx.once(
-            f"logits {source}",
-            lambda: network.with_gradients(torch.cat([given.references[0], fake.detach()]), given.target.repeat(2)),
-        )
-        real_logits, fake_logits = logits.chunk(2)
-        if player == "generator":
-            along = generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], fake)
-            return self._generator_terms(along, fake, style, given, source, ctx)
-        loss = self.objective.discriminator(real_logits, fake_logits)
-        loss = penalised(loss, norms, self.config.r1_gamma or None, self.config.r2_gamma or None)
-        return Terms(loss, game_logs(real_logits, fake_logits, self.objective) if source == "latent" else {})
 
     def _generator_terms(
         self, loss: PerSample, fake: Images, style: Tensor, given: Round, source: str, ctx: Context

@@ -6,7 +6,7 @@ Generative Adversarial Networks with Limited Data". Deviations are listed in doc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar, cast
@@ -19,14 +19,21 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import Images, Latents, PerSample, at_least_float32
 from saddlepoint.family import (
     Batch,
+    Conditional,
     Context,
     DataSpec,
+    DiscriminatorLogits,
     Family,
     FamilyConfig,
     OptimizerSpec,
     Phase,
     Progress,
+    Remediable,
+    Simultaneous,
+    Sized,
     Stage,
+    StyleSpace,
+    SuitsData,
     Tags,
     Terms,
     register,
@@ -236,16 +243,17 @@ _TINY = StyleGANConfig(
 
 
 @register
-class StyleGAN(Family):
+class StyleGAN(
+    Simultaneous, StyleSpace, DiscriminatorLogits, Conditional, SuitsData[StyleGANConfig], Sized, Remediable, Family
+):
     """Style-based generator and residual discriminator."""
 
     name = "stylegan"
     summary = "StyleGAN2 with adaptive augmentation (Karras et al. 2020)"
-    tags = Tags(modalities=("image",), conditional=True, has_w=True)
+    tags = Tags(modalities=("image",), budget="25m")
     Config = StyleGANConfig
     paper_presets = ("cifar10", "paper-ffhq-256", "paper-ffhq-1024")
     sizes = SIZES
-    default_budget = "25m"
     remedies = (
         remedy.PENALTIES,
         remedy.WEAKER_PENALTIES,
@@ -348,6 +356,26 @@ class StyleGAN(Family):
             "discriminator": lazily(faster, c.penalty_every if c.penalised and c.penalty_every > 1 else None),
         }
 
+    def losses(self, phases: Sequence[Phase], batch: Batch, ctx: Context) -> Mapping[str, Terms]:
+        """Return both players' losses from one forward pass of both networks; a strided D has them.
+
+        D's input gradients serve three times: in R1, in R2, and as the way of G's gradient through D.
+        """
+        if self.config.discriminator != "strided":
+            return {}
+        labels = batch.labels if self.classes else None
+        fake = self._fake(batch, labels, ctx, average=True)
+        real, fake = self._seen(batch.x, ctx), self._seen(fake, ctx)
+        twice = None if labels is None else torch.cat([labels, labels])
+        network = cast("StridedDiscriminator", self.discriminator)
+        # G's gradient does not go through D's graph: it follows from the input gradients that penalties need anyway.
+        logits, norms, gradients = network.with_gradients(torch.cat([real, fake.detach()]), twice)
+        real_logits, fake_logits = logits.chunk(2)
+        loss = self.objective.discriminator(real_logits, fake_logits)
+        loss = penalised(loss, norms, self.config.r1_gamma, self.config.r2_gamma)
+        along = generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], fake)
+        return {"discriminator": self._told(loss, real_logits, fake_logits), "generator": Terms(along)}
+
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
         """Return the phase's loss; generated samples have the labels of the real rows."""
         labels = batch.labels if self.classes else None
@@ -355,8 +383,8 @@ class StyleGAN(Family):
             return self._path_loss(batch, labels, ctx)
         if phase.name == "penalty":
             return self._penalty(batch, labels, ctx)
-        if self.config.discriminator == "strided":
-            return self._joint_loss(phase, batch, labels, ctx)
+        if together := self.losses((phase,), batch, ctx):
+            return together[phase.name]
         fake = self._fake(batch, labels, ctx, average=phase.name == "generator")
         if phase.name == "discriminator":
             return self._discriminator_loss(batch.x, fake.detach(), labels, ctx)
@@ -371,22 +399,6 @@ class StyleGAN(Family):
         styles = self._styles(len(batch), labels, ctx, average=average)
         fake: Images = self.generator(styles, self._noise(len(batch), ctx.generator))
         return fake
-
-    def _joint_loss(self, phase: Phase, batch: Batch, labels: Tensor | None, ctx: Context) -> Terms:
-        """D's input gradients serve three times: in R1, in R2, and as the way of G's gradient through D."""
-        fake = ctx.once("fake", lambda: self._fake(batch, labels, ctx, average=True))
-        real, seen = ctx.once("seen", lambda: (self._seen(batch.x, ctx), self._seen(fake, ctx)))
-        twice = None if labels is None else torch.cat([labels, labels])
-        network = cast("StridedDiscriminator", self.discriminator)
-        logits, norms, gradients = ctx.once(
-            "logits", lambda: network.with_gradients(torch.cat([real, seen.detach()]), twice)
-        )
-        real_logits, fake_logits = logits.chunk(2)
-        if phase.name == "generator":
-            return Terms(generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], seen))
-        loss = self.objective.discriminator(real_logits, fake_logits)
-        loss = penalised(loss, norms, self.config.r1_gamma, self.config.r2_gamma)
-        return self._told(loss, real_logits, fake_logits)
 
     def _styles(self, n: int, labels: Tensor | None, ctx: Context, *, average: bool = False) -> Styles:
         """Draw w, for some of the samples two, and let the running mean follow."""

@@ -21,12 +21,16 @@ from saddlepoint.family import (
     Batch,
     Context,
     DataSpec,
+    DiscriminatorLogits,
     Family,
     FamilyConfig,
     OptimizerSpec,
     Phase,
     Progress,
+    Remediable,
+    Sized,
     Stage,
+    StyleSpace,
     Tags,
     Terms,
     register,
@@ -237,16 +241,15 @@ class Discriminator(nn.Module):
 
 
 @register
-class StyleGAN1(Family):
+class StyleGAN1(StyleSpace, DiscriminatorLogits, Sized, Remediable, Family):
     """Style-based generator of 2019 and the discriminator of ProGAN, both growing."""
 
     name = "stylegan1"
     summary = "StyleGAN (Karras et al. 2019), growing side by side"
-    tags = Tags(modalities=("image",), has_w=True)
+    tags = Tags(modalities=("image",), budget="25m")
     Config = StyleGAN1Config
     paper_presets = ("paper-ffhq-1024",)
     sizes = SIZES
-    default_budget = "25m"
     remedies = (remedy.FASTER_DISCRIMINATOR, remedy.SLOWER_PLAYERS, remedy.SLOWER_DISCRIMINATOR)
     PRESETS: ClassVar[Mapping[str, StyleGAN1Config]] = {
         "tiny-32": StyleGAN1Config(

@@ -6,7 +6,7 @@ listed in docs/deviations.md. Inside the networks sequences are (time, feature, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -21,15 +21,20 @@ from saddlepoint.core.types import PerSample, Samples
 from saddlepoint.family import (
     EXAMPLES,
     Batch,
+    Conditional,
     Context,
     DataSpec,
     DataStats,
+    DiscriminatorLogits,
     Family,
     FamilyConfig,
     OptimizerSpec,
     Phase,
+    Prepared,
     Progress,
+    Remediable,
     Remedy,
+    Simultaneous,
     Stage,
     Tags,
     Terms,
@@ -143,16 +148,14 @@ _RELEASED = TimeGANConfig()
 
 
 @register
-class TimeGAN(Family):
+class TimeGAN(Simultaneous, DiscriminatorLogits, Conditional, Prepared, Remediable, Family):
     """Embedder, recovery, generator, supervisor and D; or generator and D alone, in fixed coordinates."""
 
     name = "timegan"
     summary = "time series of any CSV (Yoon et al. 2019)"
-    tags = Tags(modalities=("sequence",), conditional=True, input="sequence")
+    tags = Tags(modalities=("sequence",), input="sequence", budget="10m")
     Config = TimeGANConfig
-    skips = True
     paper_presets = ("code-2019", "paper-2019")
-    default_budget = "10m"
     remedies: ClassVar[tuple[Remedy, ...]] = (
         replace(remedy.PENALTIES, change=lambda c: remedy.PENALTIES.change(c) if c.space == "fixed" else None),
         remedy.WEAKER_PENALTIES,
@@ -230,9 +233,10 @@ class TimeGAN(Family):
             (w + calendar, 1), (s, 1 if k else 0), layers=c.layers, classes=told, squashed=False,
             bidirectional=c.bidirectional,
         )  # fmt: skip
-        self.averaged = ("generator", "supervisor", "recovery")  # type: ignore[misc]
-        # A compiler would trace every step of every layer, for minutes.
-        self.eager = tuple(name for name, _ in self.named_children())  # type: ignore[misc]
+        self.averaged = ("generator", "supervisor", "recovery")
+        for network in self.children():
+            # A compiler would trace every step of every layer, for minutes.
+            network.by_hand = True  # type: ignore[assignment]
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw Glorot-uniform weights with gate biases of 1, as released; in the fixed space as PyTorch does."""
@@ -254,8 +258,9 @@ class TimeGAN(Family):
     def stages(self) -> tuple[Stage, ...]:
         """Embedding, supervised, joint: twice G and embedder, then D; in the fixed space both players at once."""
         c = self.config
-        d = Phase("discriminator", ("discriminator",), "discriminator", fresh_batch=c.space == "learned")
-        if c.space == "fixed":
+        learned = c.space == "learned"
+        d = Phase("discriminator", ("discriminator",), "discriminator", fresh_batch=learned, may_skip=learned)
+        if not learned:
             return (Stage("game", (d, Phase("generator", ("generator",), "generator")), simultaneous=True),)
         first = Phase("embedding", ("embedder", "recovery"), "embedding")
         second = Phase("supervision", ("supervisor",), "supervision")
@@ -277,13 +282,39 @@ class TimeGAN(Family):
         own = () if c.space == "fixed" else ("embedding", "supervision", "embedder")
         return two_players(spec, c.discriminator_lr) | dict.fromkeys(own, spec)
 
+    def losses(self, phases: Sequence[Phase], batch: Batch, ctx: Context) -> Mapping[str, Terms]:
+        """Return both players' losses in the fixed space, from one forward pass of both networks.
+
+        D's input gradients serve three times: in R1, in R2, and as the way of G's gradient through D.
+        A sample is of the time of the real window that it is paired with.
+        """
+        if self.config.space != "fixed":
+            return {}
+        x, lengths = stacked(batch.x)
+        labels, mask = batch.labels if self.classes else None, mask_of(x, lengths)
+        x, calendar = x.split((x.shape[1] - self.known, self.known), 1)
+        z, noise = self._told(self._latents(x.shape[2], ctx.generator), calendar)
+        fake = self._seen(self._windows(z, noise, labels), calendar, mask)
+        pairs = beside(self._seen(x, calendar, mask), fake.detach())
+        logits, norms, gradients = self.discriminator.with_gradients(pairs, *repeated(2, labels))
+        real_logits, fake_logits = logits.chunk(2)
+        loss = self.objective.discriminator(real_logits, fake_logits)
+        norms = norms * inverse(ctx.progress.nimg, self.config.gamma_decay_kimg)
+        loss = penalised(loss, norms, self.config.r1_gamma, self.config.r2_gamma)
+        # (time, feature, batch) to (batch, time, feature)
+        along = (part.permute(2, 0, 1) for part in (gradients.chunk(2, 2)[1], fake))
+        return {
+            "discriminator": Terms(loss, game_logs(real_logits, fake_logits, self.objective)),
+            "generator": Terms(generator_loss_along(self.objective, real_logits, fake_logits, *along)),
+        }
+
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms | None:
         """Return the phase's loss; None where D is good enough already."""
+        if together := self.losses((phase,), batch, ctx):
+            return together[phase.name]
         x, lengths = stacked(batch.x)
         labels, mask = batch.labels if self.classes else None, mask_of(x, lengths)
         x, phases = x.split((x.shape[1] - self.known, self.known), 1)
-        if self.config.space == "fixed":
-            return self._fixed_loss(phase, x, phases, labels, mask, ctx)
         if phase.name in ("embedding", "embedder"):
             return self._embedder_loss(phase, x, labels, mask, lengths)
         with torch.no_grad():
@@ -361,34 +392,6 @@ class TimeGAN(Family):
         told = torch.cat([h[:, :w], z[:, : self.latents], h[:, w:]], 1) if self.config.supervisor_noise else h
         steps = self.supervisor(told, labels, lengths)
         return torch.cat([steps, h[:, w:]], 1) if self.static else steps
-
-    def _fixed_loss(
-        self, phase: Phase, x: Steps, phases: Steps, labels: Tensor | None, mask: Tensor, ctx: Context
-    ) -> Terms:
-        """D's input gradients serve three times: in R1, in R2, and as the way of G's gradient through D.
-
-        A sample is of the time of the real window that it is paired with.
-        """
-
-        def draw() -> Steps:
-            z, noise = self._told(self._latents(x.shape[2], ctx.generator), phases)
-            return self._seen(self._windows(z, noise, labels), phases, mask)
-
-        fake = ctx.once("fake", draw)
-        logits, norms, gradients = ctx.once(
-            "logits",
-            lambda: self.discriminator.with_gradients(
-                beside(self._seen(x, phases, mask), fake.detach()), *repeated(2, labels)
-            ),
-        )
-        real_logits, fake_logits = logits.chunk(2)
-        if phase.name == "generator":
-            along = (part.permute(2, 0, 1) for part in (gradients.chunk(2, 2)[1], fake))
-            return Terms(generator_loss_along(self.objective, real_logits, fake_logits, *along))
-        loss = self.objective.discriminator(real_logits, fake_logits)
-        norms = norms * inverse(ctx.progress.nimg, self.config.gamma_decay_kimg)
-        loss = penalised(loss, norms, self.config.r1_gamma, self.config.r2_gamma)
-        return Terms(loss, game_logs(real_logits, fake_logits, self.objective))
 
     def _windows(self, z: Steps, noise: Steps, labels: Tensor | None) -> Steps:
         """Return G's windows in the data's own units: (time, feature, batch), without the calendar."""

@@ -8,9 +8,9 @@ optimizers, averages weights and keeps state. Read `docs/architecture.md` for th
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,8 @@ from torch import Tensor, nn
 from saddlepoint.core.config import check, check_choices, option
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import Modality
-from saddlepoint.data.spec import Batch, DataSpec, DataStats
+from saddlepoint.data.spec import Batch, DataSpec
 from saddlepoint.family.registry import other_kind
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -89,6 +87,8 @@ class Phase:
         every: the phase is due in each ``every``-th pass through the cycle (lazy regularisation, n_critic).
         offset: the first pass in which it is due.
         fresh_batch: draw a new minibatch instead of using the one the previous phase used.
+        may_skip: whether its loss may be None: the phase then skips its turn, which all shares of the minibatch skip or
+            none.
     """
 
     name: str
@@ -97,6 +97,7 @@ class Phase:
     every: int = 1
     offset: int = 0
     fresh_batch: bool = False
+    may_skip: bool = False
 
     def due(self, cycle: int) -> bool:
         """Whether the phase runs in the given pass through its stage's cycle."""
@@ -130,6 +131,7 @@ class Stage:
         return cycles + sum(phase.times_due(cycles) for phase in self.cycle[1:] if phase.fresh_batch)
 
 
+@dataclass(frozen=True)
 class Context:
     """What surrounds one phase of one step: its random numbers and where training stands.
 
@@ -141,24 +143,9 @@ class Context:
         progress: where training stands.
     """
 
-    def __init__(
-        self,
-        generator: torch.Generator,
-        batch_generator: torch.Generator,
-        progress: Progress,
-        cache: dict[str, Any] | None = None,
-    ) -> None:
-        self.generator = generator
-        self.batch_generator = batch_generator
-        self.progress = progress
-        self._cache: dict[str, Any] = {} if cache is None else cache
-
-    def once(self, key: str, compute: Callable[[], T]) -> T:
-        """Compute a value once for all phases of a simultaneous cycle; in an alternating stage, once a phase."""
-        if key not in self._cache:
-            self._cache[key] = compute()
-        value: T = self._cache[key]
-        return value
+    generator: torch.Generator
+    batch_generator: torch.Generator
+    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -181,23 +168,19 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Tags:
-    """What a family can do; selects contract tests, command-line options and studio controls.
+    """What a family takes and how long it wants; what it can do beyond sampling are its `capabilities`.
 
     Attributes:
         modalities: kinds of data it accepts.
-        conditional: whether samples can be asked for by label, if the data has labels.
         input: what `Family.generate` transforms: latent vectors, images or sequences.
-        has_w: whether there is an intermediate latent space w.
         attributes: whether a conditional one takes data whose samples carry several labels at once.
-        guided: whether it can translate into the style of a given image.
+        budget: training time where no limit is given.
     """
 
     modalities: tuple[Modality, ...]
-    conditional: bool = False
     input: Literal["latent", "image", "sequence"] = "latent"
-    has_w: bool = False
     attributes: bool = False
-    guided: bool = False
+    budget: str = "3m"
 
 
 @dataclass(frozen=True)
@@ -238,22 +221,16 @@ class Family(nn.Module, abc.ABC):
 
     Networks are submodules; everything that changes during training is a parameter or a buffer, so that one
     `state_dict` is complete. A family draws random numbers only from the generators it is given.
+    What only some families can do (labels, styles, translation ...) are classes of `saddlepoint.family.capabilities`,
+    which a family inherits before this one.
 
     Attributes:
         name: the word for it on the command line.
         summary: one line for listings, with the paper.
-        tags: what the family can do.
+        tags: what it takes.
         Config: its configuration class.
         PRESETS: named configurations; the first is the default.
-        skips: whether `loss` may be None: a phase then skips its turn, which all shares of the minibatch skip or none.
         averaged: names of the submodules of which the engine keeps a moving average for sampling.
-        eager: names of the submodules that a compiler has nothing to gain from: their passes are written by hand.
-        paper_presets: presets that follow a paper; remedies are off there unless asked for.
-        remedies: what the doctor may try, in this order.
-        sizes: sides of squares that are chosen among where no size is asked for; empty: any. See `can_make`.
-        most_on_cpu: side of own images up to which a CPU trains in minutes; larger ones only if asked for.
-        default_budget: training time where no limit is given.
-        stride: sides of images that it transforms are multiples of this.
     """
 
     name: ClassVar[str]
@@ -261,15 +238,7 @@ class Family(nn.Module, abc.ABC):
     tags: ClassVar[Tags]
     Config: ClassVar[type[FamilyConfig]]
     PRESETS: ClassVar[Mapping[str, FamilyConfig]]
-    skips: ClassVar[bool] = False
-    averaged: ClassVar[tuple[str, ...]] = ("generator",)
-    eager: ClassVar[tuple[str, ...]] = ()
-    paper_presets: ClassVar[tuple[str, ...]] = ()
-    remedies: ClassVar[tuple[Remedy, ...]] = ()
-    sizes: ClassVar[tuple[int, ...]] = ()
-    most_on_cpu: ClassVar[int] = 32
-    default_budget: ClassVar[str] = "3m"
-    stride: int = 1
+    averaged: tuple[str, ...] = ("generator",)
 
     def __init__(self, config: FamilyConfig, data: DataSpec) -> None:
         super().__init__()
@@ -287,36 +256,10 @@ class Family(nn.Module, abc.ABC):
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw the initial weights of every network from ``generator``."""
 
-    @classmethod
-    def suited(cls, config: Any, data: DataSpec, chosen: Collection[str]) -> tuple[FamilyConfig, tuple[str, ...]]:
-        """Return the options that suit the data, and a sentence for each that was changed.
-
-        Args:
-            config: options as asked for.
-            data: what training will see.
-            chosen: names of the options that the user named; they stay.
-        """
-        return config, ()
-
-    @classmethod
-    def can_make(cls, width: int, height: int) -> bool:
-        """Whether it makes, or transforms, images of this size, with the default options."""
-        return not cls.sizes or (width == height and width in cls.sizes)
-
-    def prepare(self, stats: DataStats) -> None:
-        """Set what depends on the data (an output bias, a scaler's ranges), once, before the first step."""
-
     @property
     def classes(self) -> int:
         """How many classes samples can be asked for; 0: the generator is unconditional."""
-        return len(self.data.classes) if self.tags.conditional else 0
-
-    def sample_labels(self, n: int, generator: torch.Generator) -> Tensor | None:
-        """Draw labels in the shares of the training data, (n,) int64; None for an unconditional generator."""
-        if not self.classes:
-            return None
-        shares = torch.tensor(self.data.shares or (1.0,) * self.classes, device=generator.device)
-        return torch.multinomial(shares, n, replacement=True, generator=generator)
+        return 0
 
     @abc.abstractmethod
     def stages(self) -> tuple[Stage, ...]:
@@ -330,23 +273,11 @@ class Family(nn.Module, abc.ABC):
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms | None:
         """Compute the loss that ``phase`` descends; None skips its update."""
 
-    def logits(self, x: Tensor, labels: Tensor | None) -> Tensor | None:
-        """Return D's logit of each given sample, (n,), as D judges when it does not learn; None: there is no such D.
-
-        The training doctor asks it with the networks in evaluation mode and without gradients. No randomness: dropout
-        is off.
-
-        Args:
-            x: (n, *sample) in the inside range: data or samples.
-            labels: (n,) class indices where D is conditional, else None.
-        """
-        return None
-
     @abc.abstractmethod
     def sample_inputs(self, n: int, generator: torch.Generator) -> Tensor:
         """Draw ``n`` inputs for `generate`: latent vectors z of shape (n, latent).
 
-        A family that transforms images draws among training images it was shown by `prepare`: (n, *sample).
+        A family that transforms images draws among training images it was shown before the first step: (n, *sample).
         """
 
     @abc.abstractmethod
@@ -360,35 +291,3 @@ class Family(nn.Module, abc.ABC):
                 class shall hold, 0 where not, -1 in a group that shall stay as it is in the input.
             generator: source of further randomness.
         """
-
-    def guided(self, inputs: Tensor, references: Tensor, labels: Tensor) -> Tensor:
-        """Translate images into domains (n,), each in the style of a reference; families with ``tags.guided`` can."""
-        raise ConfigError(f"family '{self.name}' takes no reference images; leave the reference out")
-
-    @property
-    def w_layers(self) -> int:
-        """How many layers take a style of their own; 0 without an intermediate latent space."""
-        return 0
-
-    @property
-    def w_average(self) -> Tensor:
-        """Mean of w over inputs, (w,), which truncation pulls towards; families with ``tags.has_w`` have it."""
-        raise ConfigError(f"family '{self.name}' has no intermediate latent space w")
-
-    def mapping(self, inputs: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Turn inputs into points of the intermediate latent space, (n, w); families with ``tags.has_w`` can."""
-        raise ConfigError(f"family '{self.name}' has no intermediate latent space w")
-
-    def synthesis(self, styles: Tensor, *, generator: torch.Generator) -> Tensor:
-        """Turn a point of w for each layer, (n, `w_layers`, w), into samples; families with ``tags.has_w`` can.
-
-        ``generate(inputs)`` is ``synthesis`` of ``mapping(inputs)`` for every layer, but for further randomness: here
-        it is drawn once for all rows, so that they differ by their styles alone.
-        """
-        raise ConfigError(f"family '{self.name}' has no intermediate latent space w")
-
-    def constrain(self, phase: Phase) -> None:
-        """Put parameters back into the set they may be in (a norm, a box), after the update of ``phase``."""
-
-    def recalibrate_batch_norm(self, generator: torch.Generator) -> None:
-        """Recompute statistics of the averaged weights, such as those of batch normalisation, before they sample."""

@@ -36,7 +36,8 @@ from saddlepoint.engine.plan import Position, locate
 from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.updates import Gradient
-from saddlepoint.family import Batch, Context, build_family, get_family, get_preset
+from saddlepoint.family import Batch, Context, Phase, Terms, build_family, get_family, get_preset
+from saddlepoint.family.capabilities import prepare
 from saddlepoint.lab.baseline import Step, dcgan_networks, mlp_networks, plain_steps, timegan_networks, timegan_steps
 
 ROWS = 2048
@@ -152,10 +153,17 @@ class Profiled(Trainer):
         super().__init__(*arguments, **named)
         self.spent: dict[str, float] = {}
 
-    def accumulate(self, gradient: Gradient, batch: Batch, ctx: Context, keep_graph: bool) -> None:
+    def losses(
+        self, phases: Sequence[Phase], batch: Batch, context: Callable[[], Context]
+    ) -> Mapping[str, Terms | None]:
+        """Compute the losses of phases, and note the time it took."""
+        with self._noted("losses" if len(phases) > 1 else f"loss of the {phases[0].name}"):
+            return super().losses(phases, batch, context)
+
+    def accumulate(self, gradient: Gradient, terms: Terms | None, keep_graph: bool) -> None:
         """Add a share's gradient, and the time it took."""
         with self._noted(f"gradient of the {gradient.phase.name}"):
-            super().accumulate(gradient, batch, ctx, keep_graph)
+            super().accumulate(gradient, terms, keep_graph)
 
     def apply(self, gradients: Sequence[Gradient]) -> None:
         """Step the phases' optimizers, and note the time it took."""
@@ -268,7 +276,7 @@ def engine_step(
     feed = Feed(dataset.splits["train"], config.batch_size, 0, shares=settings.shares(config.batch_size, group.size))
     # The folder is never written to: nothing is saved between steps.
     trainer = kind(family, feed, settings, RunFolder(Path("unused")), group=group, precision=precision)
-    family.prepare(dataset.stats())
+    prepare(family, dataset.stats())
 
     def step() -> Trainer:
         position = locate(trainer.stages, trainer.state.step)

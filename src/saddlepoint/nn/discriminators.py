@@ -1,4 +1,4 @@
-"""Discriminators of the fully connected systems."""
+"""The discriminator of the fully connected systems that comes with its input gradients."""
 
 from __future__ import annotations
 
@@ -9,60 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import PerSample, Samples
-from saddlepoint.nn.conv import MaxoutConv2d
-from saddlepoint.nn.mlp import Maxout, dropout, in_full, leaky_mlp
-
-
-class MaxoutDiscriminator(nn.Module):
-    """The discriminator of 2014: (convolutional) maxout layers with dropout on every layer's input -> one logit.
-
-    Args:
-        shape: of a sample.
-        widths: hidden units, layer by layer.
-        pieces: affine maps per unit.
-        keep_input, keep_hidden: shares of inputs and of hidden units that dropout keeps.
-        convolutional: three layers of maxout convolutions come first, those of the CIFAR-10 configuration.
-        unit: inputs in [-1, 1] are mapped to [0, 1].
-
-    Raises:
-        ConfigError: if it is convolutional and the samples are no images of at least 16 pixels.
-    """
-
-    def __init__(
-        self, shape: tuple[int, ...], widths: Sequence[int], pieces: int, keep_input: float, keep_hidden: float,
-        *, convolutional: bool, unit: bool,
-    ) -> None:  # fmt: skip
-        super().__init__()
-        self.convolutions = nn.ModuleList()
-        features = torch.Size(shape).numel()
-        if convolutional:
-            if len(shape) != 3 or min(shape[1:]) < 16:
-                raise ConfigError(f"a maxout-conv discriminator needs images of 16 pixels or more, not {shape}")
-            self.convolutions += [
-                MaxoutConv2d(shape[0], 32, 2, kernel=8, padding=4, pool=4, stride=2),
-                MaxoutConv2d(32, 32, 2, kernel=8, padding=3, pool=4, stride=2),
-                MaxoutConv2d(32, 192, 2, kernel=5, padding=3, pool=2, stride=2),
-            ]
-            with torch.no_grad():  # windows that hang over the edge make the size hard to write down: it is asked for
-                features = nn.Sequential(*self.convolutions)(torch.zeros(1, *shape)).numel()
-        sizes = (features, *widths)
-        self.hidden = nn.ModuleList(Maxout(a, b, pieces) for a, b in pairwise(sizes))
-        self.output = nn.Linear(sizes[-1], 1)
-        self.keep_input, self.keep_hidden, self.unit = keep_input, keep_hidden, unit
-
-    def forward(self, x: Samples, generator: torch.Generator | None) -> PerSample:
-        """Return logits (batch,); dropout masks come from ``generator``, None switches dropout off."""
-        # A dropped pixel is black in the paper's range [0, 1]; in [-1, 1] it would be grey.
-        h = (x + 1) / 2 if self.unit else x
-        h = dropout(h if self.convolutions else h.flatten(1), self.keep_input, generator)
-        for layer in self.convolutions:
-            h = dropout(layer(h), self.keep_hidden, generator)
-        h = h.flatten(1)
-        for layer in self.hidden:
-            h = dropout(layer(h), self.keep_hidden, generator)
-        return in_full(self.output, h).squeeze(1)
+from saddlepoint.nn.mlp import in_full, leaky_mlp
 
 
 class LeakyDiscriminator(nn.Module):

@@ -24,6 +24,7 @@ from saddlepoint.engine.storage.lookup import check_name, find_run, runs_folder
 from saddlepoint.engine.storage.origin import refuse_gone
 from saddlepoint.engine.storage.standing import standing_of
 from saddlepoint.family import Family, families, get_family, get_preset
+from saddlepoint.family.capabilities import paper_presets
 from saddlepoint.family.registry import family_of
 from saddlepoint.run import plan as resolving
 from saddlepoint.run.callbacks import Callback, StopTraining, train_with
@@ -102,8 +103,8 @@ def plan(
     preparation, options = _told_apart(kind, preparation, options or {})
     preset, config = get_preset(kind, preset)
     count = runtime.read_threads(threads)
-    remedy = ("off" if preset in kind.paper_presets else "auto") if remedy is None else remedy
-    settings = _settings(seed, steps, kimg, budget, kind.default_budget, checkpoint, remedy, stop_when)
+    remedy = ("off" if preset in paper_presets(kind) else "auto") if remedy is None else remedy
+    settings = _settings(seed, steps, kimg, budget, kind.tags.budget, checkpoint, remedy, stop_when)
     settings = dataclasses.replace(settings, micro_batch=micro_batch, precision=precision, compile=compile)
     _check_words(remedy, stop_when, precision)
     runtime.resolve_device(device)
@@ -119,7 +120,7 @@ def plan(
         threads=count,
         out=_place(out, name, runs),
         root=None if runs is None else Path(runs),
-        chosen=None if preset in kind.paper_presets else frozenset(key.replace("-", "_") for key in options),
+        chosen=None if preset in paper_presets(kind) else frozenset(key.replace("-", "_") for key in options),
     )
 
 

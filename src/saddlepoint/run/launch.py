@@ -35,6 +35,7 @@ from saddlepoint.engine.storage.lookup import runs_folder
 from saddlepoint.engine.storage.origin import counted
 from saddlepoint.evaluation.features import shipped_classifier
 from saddlepoint.family import Family, FamilyConfig, build_family, get_family
+from saddlepoint.family.capabilities import remedies
 from saddlepoint.family.registry import families, has_changed, source_of
 from saddlepoint.figures import grids
 from saddlepoint.run.plan import Plan, resolve
@@ -170,8 +171,8 @@ def _trained(
 ) -> Outcome:
     """Train, with remedies if there is one process; several start from the options that a run's log left in force."""
     if group.size == 1:
-        remedies = get_family(request.family).remedies
-        return train_with_remedies(build, request.options, remedies, folder, observer, dataset.stats)
+        may_try = remedies(get_family(request.family))
+        return train_with_remedies(build, request.options, may_try, folder, observer, dataset.stats)
 
     def in_force() -> FamilyConfig:
         finish_announced(folder)

@@ -26,6 +26,7 @@ from saddlepoint.engine.machine.runtime import AUTO
 from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.family import Family, FamilyConfig, build_family, get_family
+from saddlepoint.family.capabilities import Sized, suited
 from saddlepoint.family.registry import other_kind
 from saddlepoint.run.weights import check_classes, rebuilt
 
@@ -122,13 +123,15 @@ def resolve(request: Plan, device: torch.device, say: Callable[[str], None] | No
     arrays = Path(request.source).suffix.lower() in ARRAYS or in_memory(request.source)
     known = {"modality": kind.tags.modalities[0]} if arrays and len(kind.tags.modalities) == 1 else {}
     preparation = {**known, **request.preparation}
-    choosing = bool(kind.sizes) and preparation.get("size") is None
+    sizes = kind.sizes if issubclass(kind, Sized) else ()
+    choosing = bool(sizes) and preparation.get("size") is None
     dataset, own = None, natural_side(request.source, **preparation) if choosing else None
     if own is None:
         dataset = load_dataset(request.source, say=say, **preparation)
         own = dataset.spec.shape[1] if choosing and dataset.modality == "image" else None
     if own is not None:
-        side, why = choose_size(own, kind.sizes, None if device.type != "cpu" else kind.most_on_cpu)
+        most = kind.most_on_cpu if issubclass(kind, Sized) and device.type == "cpu" else None
+        side, why = choose_size(own, sizes, most)
         if why:
             found.append(
                 Finding(
@@ -141,7 +144,7 @@ def resolve(request: Plan, device: torch.device, say: Callable[[str], None] | No
     _refuse_names(dataset)
     options, reasons = request.options, tuple[str, ...]()
     if request.chosen is not None:
-        options, reasons = kind.suited(request.options, dataset.spec, request.chosen)
+        options, reasons = suited(kind, request.options, dataset.spec, request.chosen)
     found += as_findings(reasons, "options")
     found.append(Finding("batch", f"minibatches of {options.batch_size} samples", option="--batch-size N"))
     plan = replace(request, preparation=preparation, options=options)

@@ -39,6 +39,7 @@ from saddlepoint.engine.storage.origin import counted, refuse_gone
 from saddlepoint.engine.storage.standing import standing_of
 from saddlepoint.engine.training import load_weights
 from saddlepoint.family import Family, build_family
+from saddlepoint.family.capabilities import Guided, StyleSpace, draw_labels, guided, style_space
 from saddlepoint.family.registry import family_of
 from saddlepoint.family.translation import target_of
 from saddlepoint.run import show, weights
@@ -141,7 +142,7 @@ class Run:
         if not names:
             return None
         chunks = [
-            self.family.sample_labels(_CHUNK, runtime.stream("cpu", "sample-labels", seed, chunk))
+            draw_labels(self.family, _CHUNK, runtime.stream("cpu", "sample-labels", seed, chunk))
             for chunk in range(-(-n // _CHUNK))
         ]
         return torch.cat([chunk for chunk in chunks if chunk is not None])[:n]
@@ -207,8 +208,8 @@ class Run:
         if truncation is not None:
             check_truncation(self.family, truncation)
             w = self.codes(inputs, labels)
-            near = torch.lerp(self.family.w_average.cpu().expand_as(w), w, truncation)
-            return self.synthesise(near[:, None].expand(-1, self.family.w_layers, -1), seed)
+            near = torch.lerp(style_space(self.family).w_average.cpu().expand_as(w), w, truncation)
+            return self.synthesise(near[:, None].expand(-1, style_space(self.family).w_layers, -1), seed)
         samples = torch.empty(0)
         for number, start in enumerate(range(0, len(inputs), _CHUNK)):
             stream = runtime.stream(self.device, "generate", seed, number)
@@ -223,7 +224,8 @@ class Run:
     @torch.no_grad()
     def codes(self, inputs: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the points of w of inputs, (n, w), on the CPU; for families with w."""
-        return self.family.mapping(inputs.to(self.device), None if labels is None else labels.to(self.device)).cpu()
+        asked = None if labels is None else labels.to(self.device)
+        return style_space(self.family).mapping(inputs.to(self.device), asked).cpu()
 
     @torch.no_grad()
     def synthesise(self, styles: Tensor, seed: int = 0) -> Samples:
@@ -231,7 +233,7 @@ class Run:
         pieces = []
         for part in runtime.pieces(0, len(styles), self.family.data.shape):
             stream = runtime.stream(self.device, "generate", seed, 0)
-            pieces.append(self.family.synthesis(styles[part].to(self.device), generator=stream).cpu())
+            pieces.append(style_space(self.family).synthesis(styles[part].to(self.device), generator=stream).cpu())
         return torch.cat(pieces)
 
     def target(self, words: str) -> Tensor:
@@ -252,7 +254,7 @@ class Run:
     def guided(self, inputs: Tensor, references: Tensor, labels: Tensor) -> Samples:
         """Translate images into the style of reference images, in pieces, on the CPU; see `Family.guided`."""
         pieces = [
-            self.family.guided(*(whole[part].to(self.device) for whole in (inputs, references, labels))).cpu()
+            guided(self.family).guided(*(whole[part].to(self.device) for whole in (inputs, references, labels))).cpu()
             for part in runtime.pieces(0, len(inputs), self.family.data.shape)
         ]
         return torch.cat(pieces)
@@ -388,16 +390,18 @@ class Run:
         if tags.input == "image":
             return self._translator(label, dataset)
         latents = styles = None
-        if tags.has_w:
+        if isinstance(self.family, StyleSpace):
             # Both ends of a path are of one class.
             styles = Latents(
                 lambda n, draws: self.codes(self.family.sample_inputs(n, draws), self.labels(n)),
-                lambda w: self.synthesise(w[:, None].expand(-1, self.family.w_layers, -1)),
+                lambda w: self.synthesise(w[:, None].expand(-1, style_space(self.family).w_layers, -1)),
             )
         if tags.input == "latent":
             # Every mapping network here scales z to unit root mean square first, as published.
             latents = Latents(
-                self.family.sample_inputs, lambda z: self.generate(z, self.labels(len(z)), seed=0), tags.has_w
+                self.family.sample_inputs,
+                lambda z: self.generate(z, self.labels(len(z)), seed=0),
+                isinstance(self.family, StyleSpace),
             )
         labels = self._asked if self.family.classes else None
         return Subject(label, self._as_written, labels=labels, latents=latents, styles=styles)
@@ -423,7 +427,7 @@ class Run:
 
         return Subject(
             label, sample, labels=self._asked, translate=lambda x, c, seed: self.generate(x, c, seed=seed),
-            guided=self.guided if self.family.tags.guided else None,
+            guided=self.guided if isinstance(self.family, Guided) else None,
         )  # fmt: skip
 
     def _given(self, n: int, seed: int, dataset: Dataset | None) -> Tensor:
@@ -536,7 +540,7 @@ class Run:
 
 def check_truncation(family: Family, truncation: float | None) -> None:
     """Raise a `ConfigError` if a truncation is asked of a family without w."""
-    if truncation is not None and not family.tags.has_w:
+    if truncation is not None and not isinstance(family, StyleSpace):
         raise ConfigError(f"family '{family.name}' has no w to truncate; leave the truncation out")
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from saddlepoint.core.errors import DataError, SaddlepointError
-from saddlepoint.core.quoting import for_html, for_terminal
+from saddlepoint.core.quoting import for_terminal
 from saddlepoint.engine.doctor.verdict import ALARMS
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.figures import grids, plots
@@ -134,35 +134,17 @@ def text(run: Run) -> str:
 
 def page(run: Run) -> str:
     """Return what a notebook shows of a run: its samples, what it is, its figures; it loads nothing from elsewhere."""
-    try:
-        shown = sheet(run, _IN_NOTEBOOK, seed=0, label=None, truncation=None)
-        content = base64.b64encode(grids.encoded(shown)).decode()
-        picture = f'<img alt="samples" src="data:image/png;base64,{content}" style="max-width:100%">'
-    except SaddlepointError as error:
-        picture = f"<p>{for_html(str(error))}</p>"
-    cells = "".join(_row(name, value) for name, value in facts(run).items() if name != "measured")
-    return f"<div><b>{for_html(run.path.name)}</b><br>{picture}<table>{cells}</table>{_figures(run)}</div>"
-
-
-def _row(*cells: str) -> str:
-    style = ' style="text-align:left"'
-    return f"<tr>{''.join(f'<td{style}>{for_html(cell)}</td>' for cell in cells)}</tr>"
-
-
-def _figures(run: Run) -> str:
-    """Return the first figure of each protocol in a table, with what each says folded below it."""
+    from saddlepoint.core.templates import render
     from saddlepoint.evaluation import ARROWS, shown
 
-    results = measured(run)
-    if not results:
-        return "<p>Not measured yet: <code>run.evaluate()</code></p>"
-    rows, said = "", ""
-    for result in results:
-        metric = result.metrics[0]
-        own = result.find(metric.name)
-        beside = next((row for row in result.rows if row.role == "control" and row.metric == metric.name), None)
-        if own is not None:
-            reference = "" if beside is None else f"{beside.row} {shown(beside, metric)}"
-            rows += _row(f"{metric.name} {ARROWS[metric.better]}".strip(), shown(own, metric), reference)
-        said += f"<p>{for_html(result.verdict)}</p>"
-    return f"<table>{rows}</table><details><summary>What the figures say</summary>{said}</details>"
+    picture, problem = "", ""
+    try:
+        samples = sheet(run, _IN_NOTEBOOK, seed=0, label=None, truncation=None)
+        picture = base64.b64encode(grids.encoded(samples)).decode()
+    except SaddlepointError as error:
+        problem = str(error)
+    said = {name: value for name, value in facts(run).items() if name != "measured"}
+    return render(
+        __file__, "page.html.jinja", name=run.path.name, picture=picture, problem=problem, facts=said,
+        results=measured(run), arrows=ARROWS, shown=shown,
+    )  # fmt: skip

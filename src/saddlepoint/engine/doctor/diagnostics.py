@@ -21,6 +21,7 @@ from saddlepoint.engine.doctor.reference import Axes, Cloud, Reference, View, Wi
 from saddlepoint.engine.machine.runtime import pieces, stream
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.family import Family
+from saddlepoint.family.capabilities import DiscriminatorLogits, draw_labels
 
 SAMPLES = 512  # samples of G, and rows of data, in an evaluation
 ROWS_OF_D = 256  # training rows, held-out rows and samples on which D's logits are compared
@@ -163,7 +164,7 @@ class Evaluator:
         # The inputs are the same in every evaluation: differences are G's, not the draw's. The words are part of the
         # seed: another name would draw others, and change every log.
         inputs = family.sample_inputs(SAMPLES, stream("cpu", "exam", self.seed)).to(self.device)
-        labels = family.sample_labels(SAMPLES, stream("cpu", "exam-labels", self.seed))
+        labels = draw_labels(family, SAMPLES, stream("cpu", "exam-labels", self.seed))
         labels = None if labels is None else labels.to(self.device)
         noise = stream(self.device, "exam-noise", self.seed)
         for part in pieces(0, SAMPLES, self.shape):
@@ -261,7 +262,7 @@ class Evaluator:
 
 
 def _logits(family: Family, x: Tensor, labels: Tensor | None) -> Tensor | None:
-    return family.logits(x, labels if family.classes else None)
+    return family.logits(x, labels if family.classes else None) if isinstance(family, DiscriminatorLogits) else None
 
 
 def _joined(logits: Sequence[Tensor | None]) -> Tensor | None:

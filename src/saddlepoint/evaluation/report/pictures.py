@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.core.quoting import for_html
+from saddlepoint.core.templates import render
 from saddlepoint.evaluation import Gallery
 from saddlepoint.figures import grids, series
 
@@ -22,7 +22,7 @@ _MOST_COLUMNS, _MOST_ROWS = 12, 6
 _STEPS = 6
 
 
-def first_pictures(gallery: Gallery | None, snapshots: Path | None) -> str:
+def first_pictures(gallery: Gallery | None, snapshots: Path | None) -> list[str]:
     """Return what a page begins with: the first samples, not chosen, and how they became what they are.
 
     Args:
@@ -30,36 +30,32 @@ def first_pictures(gallery: Gallery | None, snapshots: Path | None) -> str:
         snapshots: folder of ``step????????.png``; None: no filmstrip.
     """
     if gallery is None:
-        return ""
+        return []
     if gallery.samples.ndim == 3:
         return _series(gallery)
     if gallery.samples.ndim != 4:
-        return image(grids.scatter(gallery.samples, gallery.real), "samples over data")
+        return [image(grids.scatter(gallery.samples, gallery.real), "samples over data")]
     scale = _scale(gallery.samples.shape[2:])
     columns = _columns(gallery.samples, scale)
     shown = gallery.samples[: columns * _MOST_ROWS]
     sheet = grids.tile(shown, columns, scale=scale, gap=3)
     caption = "the first samples, not chosen" + (f"; each pixel is shown {scale} wide" if scale > 1 else "")
-    return image(sheet, caption) + _filmstrip(snapshots, gallery.samples.shape[2:])
+    return [image(sheet, caption), *_filmstrip(snapshots, gallery.samples.shape[2:])]
 
 
-def more_pictures(gallery: Gallery | None) -> str:
-    """Return the pictures that figures speak of: samples nearest to training images, and samples by class."""
+def more_pictures(gallery: Gallery | None) -> dict[str, str]:
+    """Return the pictures that figures speak of, by heading: samples nearest to training images, and by class."""
     if gallery is None or gallery.samples.ndim != 4:
-        return ""
-    parts = []
+        return {}
+    found = {}
     if gallery.pairs is not None and len(gallery.pairs):
         images = gallery.pairs.reshape(-1, *gallery.pairs.shape[2:])
         scale = _scale(images.shape[2:])
         columns = max(2, _columns(images, scale) // 2 * 2)
-        sheet = grids.tile(images, columns, scale=scale, gap=3, frames=set(range(1, len(images), 2)))
-        parts.append("<h2>Closest to the training data</h2>")
-        parts.append(
-            image(
-                sheet,
-                "the samples nearest to a training image, relative to its neighbourhood, each with that image in a "
-                f"yellow frame on its right; {reach(gallery.distances)}",
-            )
+        found["Closest to the training data"] = image(
+            grids.tile(images, columns, scale=scale, gap=3, frames=set(range(1, len(images), 2))),
+            "the samples nearest to a training image, relative to its neighbourhood, each with that image in a "
+            f"yellow frame on its right; {reach(gallery.distances)}",
         )
     if gallery.by_class is not None:
         images = gallery.by_class.reshape(-1, *gallery.by_class.shape[2:])
@@ -67,8 +63,8 @@ def more_pictures(gallery: Gallery | None) -> str:
         picture = grids.tile(
             images, gallery.by_class.shape[1], scale=_scale(images.shape[2:]), captions=list(gallery.classes)
         )
-        parts += ["<h2>By class</h2>", image(picture, f"the first samples of each class: {origin}")]
-    return "".join(parts)
+        found["By class"] = image(picture, f"the first samples of each class: {origin}")
+    return found
 
 
 def reach(distances: Sequence[float]) -> str:
@@ -83,31 +79,26 @@ def reach(distances: Sequence[float]) -> str:
 
 
 def image(picture: Image.Image, caption: str) -> str:
-    """Return a picture with its caption, within the page itself."""
-    words = for_html(caption)
-    return f"<figure>{_inlaid(picture, caption)}<figcaption>{words}</figcaption></figure>"
+    """Return a picture with its caption, within the page itself, as HTML."""
+    return plots({"": picture}, caption)
 
 
-def plots(pictures: Mapping[str, Image.Image], caption: str, size: str) -> str:
+def plots(pictures: Mapping[str, Image.Image], caption: str, size: str = "") -> str:
     """Return diagrams beside one another, as many as the page has room for, with one caption.
 
     Args:
         pictures: diagrams by what they show.
         caption: of all.
-        size: ``large`` or ``small``.
+        size: ``large`` or ``small``; "": that of the picture, of one alone.
     """
-    inlaid = "".join(_inlaid(picture, f"{caption}: {name}") for name, picture in pictures.items())
-    return f'<figure><div class="plots {size}">{inlaid}</div><figcaption>{for_html(caption)}</figcaption></figure>'
+    inlaid = {name: (picture.width, picture.height, _encoded(picture)) for name, picture in pictures.items()}
+    return render(__file__, "figure.html.jinja", pictures=inlaid, caption=caption, size=size)
 
 
-def _inlaid(picture: Image.Image, words: str) -> str:
+def _encoded(picture: Image.Image) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return (
-        f'<img alt="{for_html(words)}" width="{picture.width}" height="{picture.height}" '
-        f'src="data:image/png;base64,{data}">'
-    )
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _scale(size: tuple[int, ...]) -> int:
@@ -119,20 +110,20 @@ def _columns(images: np.ndarray, scale: int) -> int:
     return max(1, min(_MOST_COLUMNS, len(images), _WIDTH // (images.shape[3] * scale + 3)))
 
 
-def _filmstrip(snapshots: Path | None, size: tuple[int, ...]) -> str:
-    """Return a row of the same z for each of a few steps that there are; "" where nothing was kept."""
+def _filmstrip(snapshots: Path | None, size: tuple[int, ...]) -> list[str]:
+    """Return a row of the same z for each of a few steps that there are; nothing where nothing was kept."""
     if snapshots is None:
-        return ""
+        return []
     scale = _scale(size)
     columns = max(1, min(_MOST_COLUMNS, _WIDTH // (size[1] * scale + 3) - 1))
     try:
         strip = grids.filmstrip(snapshots, _STEPS, columns, scale=scale)
     except (DataError, OSError):
-        return ""
-    return image(strip, "while it learned: a row for each step, each column the same input")
+        return []
+    return [image(strip, "while it learned: a row for each step, each column the same input")]
 
 
-def _series(gallery: Gallery) -> str:
+def _series(gallery: Gallery) -> list[str]:
     """Paths, autocorrelation and maps of sequences beside real ones."""
     assert gallery.real is not None
     real, fake = gallery.real, gallery.samples
@@ -152,4 +143,4 @@ def _series(gallery: Gallery) -> str:
     if min(len(real), len(fake)) >= 5:
         caption = "principal components of the training windows, and t-SNE of both"
         parts.append(image(series.maps(real, fake), caption))
-    return "".join(parts)
+    return parts

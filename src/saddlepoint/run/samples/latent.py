@@ -15,6 +15,7 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.quoting import for_python, for_shell
 from saddlepoint.core.types import Samples
 from saddlepoint.engine.machine import runtime
+from saddlepoint.family.capabilities import StyleSpace, style_space
 from saddlepoint.run.run import Run
 
 MOST_DIRECTIONS = 12
@@ -120,7 +121,7 @@ class Explorer:
     @cached_property
     def mean(self) -> Tensor:
         """The mean of the space, towards which truncation pulls."""
-        return self.family.w_average.cpu() if self.family.tags.has_w else self._drawn.mean(0)
+        return style_space(self.family).w_average.cpu() if isinstance(self.family, StyleSpace) else self._drawn.mean(0)
 
     @cached_property
     def spread(self) -> float:
@@ -134,7 +135,7 @@ class Explorer:
 
     def codes(self, inputs: Tensor, labels: Tensor | None) -> Tensor:
         """Return the places of inputs in the space that is walked in, (n, latent), on the CPU."""
-        return self.run.codes(inputs, labels) if self.family.tags.has_w else inputs
+        return self.run.codes(inputs, labels) if isinstance(self.family, StyleSpace) else inputs
 
     @cached_property
     def directions(self) -> Tensor:
@@ -193,18 +194,19 @@ class Explorer:
         seed = view.points[0].seed
         labels = self.run.labels(1, seed=view.points[round(view.at)].seed, label=view.label)
         codes = torch.lerp(self.mean, code, view.truncation)[None]
-        if not self.family.tags.has_w:
+        if not isinstance(self.family, StyleSpace):
             if view.mix is not None:
                 raise ConfigError(f"family '{self.family.name}' has no styles to mix; leave --mix out")
             return self._samples(codes, labels, seed)
         return self.run.synthesise(self._mixed(codes, view), seed)
 
     def _mixed(self, codes: Tensor, view: View) -> Tensor:
-        styles = codes[:, None].repeat(1, self.family.w_layers, 1)
+        layers = style_space(self.family).w_layers
+        styles = codes[:, None].repeat(1, layers, 1)
         if view.mix is not None:
             seed, layer = view.mix
-            if not 0 <= layer < self.family.w_layers:
-                raise ConfigError(f"there is no layer {layer}; the generator has 0 to {self.family.w_layers - 1}")
+            if not 0 <= layer < layers:
+                raise ConfigError(f"there is no layer {layer}; the generator has 0 to {layers - 1}")
             other = self.code(Point(seed), view.label)
             styles[:, layer:] = torch.lerp(self.mean, other, view.truncation)
         return styles
@@ -244,8 +246,8 @@ class Explorer:
 
     @torch.no_grad()
     def _samples(self, codes: Tensor, labels: Tensor | None, seed: int) -> Samples:
-        if self.family.tags.has_w:
-            return self.run.synthesise(codes[:, None].repeat(1, self.family.w_layers, 1), seed)
+        if isinstance(self.family, StyleSpace):
+            return self.run.synthesise(codes[:, None].repeat(1, style_space(self.family).w_layers, 1), seed)
         return self.run.generate(codes, labels, seed=seed)
 
     def _alike(self, codes: Tensor, labels: Tensor | None) -> Samples:
@@ -295,8 +297,8 @@ class Explorer:
         targets = images.repeat_interleave(starts, 0).to(device)
         labels = None if drawn_labels is None else drawn_labels[chosen].to(device)
         start = codes[chosen]
-        if self.family.tags.has_w:
-            start = start[:, None].repeat(1, self.family.w_layers, 1)
+        if isinstance(self.family, StyleSpace):
+            start = start[:, None].repeat(1, style_space(self.family).w_layers, 1)
         found = start.to(device).clone().requires_grad_(True)
         optimizer = torch.optim.Adam([found], lr=0.1 * self.spread)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -319,8 +321,8 @@ class Explorer:
 
     def _made(self, codes: Tensor, labels: Tensor | None, seed: int) -> Samples:
         stream = runtime.stream(self.run.device, "generate", seed, 0)
-        if self.family.tags.has_w:
-            return self.family.synthesis(codes, generator=stream)
+        if isinstance(self.family, StyleSpace):
+            return style_space(self.family).synthesis(codes, generator=stream)
         return self.family.generate(codes, labels, generator=stream)
 
 

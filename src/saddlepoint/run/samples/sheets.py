@@ -14,6 +14,7 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import from_bytes
 from saddlepoint.data.labels.files import class_index
 from saddlepoint.engine.machine import runtime
+from saddlepoint.family.capabilities import Guided, StyleSpace, style_space
 from saddlepoint.figures import grids
 from saddlepoint.run.run import Run
 
@@ -87,14 +88,14 @@ def _names(run: Run, labels: Tensor | None) -> tuple[str, ...] | None:
 
 def _w(run: Run, n: int, seed: int, label: int | str | None) -> Tensor:
     """Return the places in w of ``n`` samples."""
-    if not run.family.tags.has_w:
+    if not isinstance(run.family, StyleSpace):
         raise ConfigError(f"family '{run.family.name}' has no styles; draw a grid or an interpolation of its samples")
     return run.codes(run.inputs(n, seed=seed), run.labels(n, seed=seed, label=label))
 
 
 def _styles(run: Run, n: int, seed: int, label: int | str | None) -> Sheet:
     """Return a table of n + 1 columns: styles mixed, or where styles belong to domains inputs in one style a column."""
-    return (_restyled if run.family.tags.guided else _mixed)(run, n, seed, label)
+    return (_restyled if isinstance(run.family, Guided) else _mixed)(run, n, seed, label)
 
 
 def _restyled(run: Run, n: int, seed: int, label: int | str | None) -> Sheet:
@@ -114,7 +115,7 @@ def _restyled(run: Run, n: int, seed: int, label: int | str | None) -> Sheet:
 
 def _referenced(run: Run, n: int, seed: int, label: int | str | None) -> Sheet:
     """Return inputs in the first column, training images in the first row, and each input in the style of each."""
-    if not run.family.tags.guided:
+    if not isinstance(run.family, Guided):
         raise ConfigError(f"family '{run.family.name}' takes no style from a reference image; draw a grid")
     inputs, train = run.inputs(n, seed=seed), run.dataset().splits["train"]
     assert train.labels is not None
@@ -134,7 +135,7 @@ def _referenced(run: Run, n: int, seed: int, label: int | str | None) -> Sheet:
 def _mixed(run: Run, n: int, seed: int, label: int | str | None) -> Sheet:
     """Return a table of samples: each has the coarse styles of its row's first one, the others of its column's."""
     w = _w(run, 2 * n, seed, label)
-    layers = run.family.w_layers
+    layers = style_space(run.family).w_layers
     whole = w[:, None].expand(-1, layers, -1)
     coarse, fine = whole.split(n)
     table = fine.repeat(n, 1, 1)
@@ -151,8 +152,8 @@ def _truncated(run: Run, n: int, seed: int, label: int | str | None) -> Sheet:
     """Return samples pulled towards the mean, a row each: all the way, and as far on the other side of it."""
     w = _w(run, n, seed, label)
     shares = torch.tensor(_TRUNCATIONS)[None, :, None]
-    codes = torch.lerp(run.family.w_average.cpu().expand_as(w)[:, None], w[:, None], shares).flatten(0, 1)
-    samples = run.synthesise(codes[:, None].expand(-1, run.family.w_layers, -1), seed)
+    codes = torch.lerp(style_space(run.family).w_average.cpu().expand_as(w)[:, None], w[:, None], shares).flatten(0, 1)
+    samples = run.synthesise(codes[:, None].expand(-1, style_space(run.family).w_layers, -1), seed)
     return Sheet(samples, len(_TRUNCATIONS), tuple(f"psi {share:g}" for share in _TRUNCATIONS))
 
 

@@ -32,6 +32,7 @@ from saddlepoint.data.images.shape import Colour, grounded, place_within, shape_
 from saddlepoint.data.inputs import look_of
 from saddlepoint.data.options import preparation_of
 from saddlepoint.data.sources.folder import picture_bytes, walk
+from saddlepoint.family.capabilities import Translator
 from saddlepoint.run.run import Run
 
 FORMATS = {
@@ -218,7 +219,9 @@ class _Picture:
             pixels = shape_to(given, (width, height), channels, "pad", ground)
             box = place_within(given.size, (width, height))
         else:
-            pixels, box = _whole(given, min(height, width), run.family.stride, ground)
+            pixels, box = _whole(
+                given, min(height, width), run.family.stride if isinstance(run.family, Translator) else 1, ground
+            )
         x = from_bytes(torch.from_numpy(pixels)[None])
         y = run.generate(x, label, seed=seed) if style is None else run.guided(x, style, label)
         found = to_bytes(y)[0].numpy().transpose(1, 2, 0)

@@ -10,6 +10,7 @@ from nicegui import ui
 
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.quoting import for_file_name
+from saddlepoint.family.capabilities import StyleSpace
 from saddlepoint.figures import grids, video
 from saddlepoint.run.index import Entry
 from saddlepoint.run.samples import pictures
@@ -59,7 +60,7 @@ class Panel:
                 self.put_controls(explorer)
         self.command = parts.copyable("command", "")
         self.python = parts.copyable("Python", "")
-        self.has_w = explorer.family.tags.has_w
+        self.has_w = isinstance(explorer.family, StyleSpace)
         controls = [self.seed, self.label, self.truncation, *self.sliders.values()]
         for control in [*controls, *([self.other, self.layer] if self.has_w else [])]:
             control.on_value_change(parts.guarded(self.moved))
@@ -88,7 +89,7 @@ class Panel:
             self.label = ui.select(offered, value="", label="label").classes("w-36")
             self.label.set_visibility(bool(names))
         self.truncation = _slider("truncation", 0, 1.5, 1.0, 0.01)
-        if family.tags.has_w:
+        if isinstance(family, StyleSpace):
             with ui.row().classes("items-end gap-4"):
                 self.other = ui.number("style of seed", value=None, min=0, step=1, format="%d").classes("w-32")
                 self.layer = ui.number("from layer", value=0, min=0, max=family.w_layers - 1, step=1).classes("w-28")

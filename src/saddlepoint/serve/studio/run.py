@@ -16,6 +16,7 @@ from saddlepoint.data.plan import findings_from_json
 from saddlepoint.engine.storage.folder import LOG, RunFolder
 from saddlepoint.evaluation.report.pictures import reach
 from saddlepoint.family import families
+from saddlepoint.family.capabilities import Guided
 from saddlepoint.run import jobs
 from saddlepoint.run.index import Entry
 from saddlepoint.run.samples import pictures
@@ -294,7 +295,7 @@ def _samples(desk: Desk, name: str, entry: Entry) -> None:
     classes = family.data.classes[: family.classes]
     with ui.row().classes("items-end gap-4"):
         kinds = {"grid": "samples"} | ({"interpolation": "interpolations"} if family.tags.input != "image" else {})
-        kinds |= {"styles": "styles", "references": "references"} if family.tags.guided else {}
+        kinds |= {"styles": "styles", "references": "references"} if isinstance(family, Guided) else {}
         kind = ui.select(kinds, value="grid", label="picture").classes("w-40")
         seed = ui.number("seed", value=0, min=0, step=1, format="%d").classes("w-24")
         label = ui.select(

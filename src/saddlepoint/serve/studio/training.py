@@ -17,6 +17,7 @@ from saddlepoint.data.tables.formats import READERS
 from saddlepoint.data.tables.text import ENDINGS
 from saddlepoint.engine.machine.runtime import AUTO, read_threads
 from saddlepoint.family import families, get_family
+from saddlepoint.family.capabilities import Sized
 from saddlepoint.run import api
 from saddlepoint.run.measure import after_training, is_followed, report_time
 from saddlepoint.run.plan import Resolved
@@ -114,7 +115,7 @@ class Form:
         kind = get_family(str(self.family.value))
         presets = list(kind.PRESETS)
         self.preset.set_options(presets, value=presets[0])
-        sizes = [str(size) for size in kind.sizes] or ["16", "28", "32", "64"]
+        sizes = [str(size) for size in kind.sizes] if issubclass(kind, Sized) else ["16", "28", "32", "64"]
         images = "image" in kind.tags.modalities
         self.put_size = str(self.size.value) if self.size.value in sizes else "auto"
         self.size.set_options(["auto", *sizes], value=self.put_size)
@@ -129,7 +130,7 @@ class Form:
         """Offer the options of the chosen preset."""
         kind = get_family(str(self.family.value))
         if self.preset.value in kind.PRESETS:
-            self.budget.props["placeholder"] = f"{kind.default_budget}, if left empty"
+            self.budget.props["placeholder"] = f"{kind.tags.budget}, if left empty"
             self.heading.text = f"Options of {kind.name}"
             self.fields.fill(kind, str(self.preset.value))
             self.said()
