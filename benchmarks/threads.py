@@ -83,7 +83,7 @@ def worker(name: str, count: str) -> None:
             if count == "auto":
                 position = trainer.stages[-1]
                 chosen.before_step(made, made, position.name, _rehearsal(trainer))
-            with chosen.clocked():
+            with chosen.timed():
                 step()
             made += 1
         print(json.dumps({"rate": (made - before) / passed, "threads": chosen.count}), flush=True)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.data import Dataset, Split, load_samples
-from saddlepoint.engine.doctor.diagnostics import Examiner
+from saddlepoint.engine.doctor.diagnostics import Evaluator
 from saddlepoint.figures import grids, plots
 from saddlepoint.run import api
 from tests.cli.test_cli import saddle  # noqa: F401
@@ -119,10 +119,10 @@ def test_the_doctor_sees_that_lengths_differ() -> None:
     x = rng.random((600, 12, 2)).astype(np.float32)
     x[::2, 6:] = np.nan
     parts = {split: Split(x[start::3]) for start, split in enumerate(("train", "valid", "test"))}
-    examiner = Examiner(Dataset("x", "sequence", parts, (), ""), 0, "cpu")
-    same = examiner._of_samples(examiner.reference.project(torch.from_numpy(x[1::3])))
+    evaluator = Evaluator(Dataset("x", "sequence", parts, (), ""), 0, "cpu")
+    same = evaluator._of_samples(evaluator.reference.project(torch.from_numpy(x[1::3])))
     whole = rng.random((200, 12, 2)).astype(np.float32)
-    short = examiner._of_samples(examiner.reference.project(torch.from_numpy(whole)))
+    short = evaluator._of_samples(evaluator.reference.project(torch.from_numpy(whole)))
     assert all(np.isfinite(value) for value in same.values())
     assert same["raw distance"] < 4 * same["raw distance error"] + 1e-3
     assert short["raw distance"] > 0.05

@@ -70,7 +70,7 @@ def say_spent(request: Any, path: Path | None = None, asked: str | float | None 
             f"--budget +{asked} goes on for so long"
         )
     else:
-        of = duration(settings.seconds) if settings.seconds is not None else at.words(settings).split(" are spent")[0]
+        of = duration(settings.seconds) if settings.seconds is not None else at.summary(settings).split(" are spent")[0]
         way = for_shell("saddle", "train", "--resume", path, "--budget", "+10m")
         tell(f"finished: this run has spent its budget of {of}; {way} goes on")
     tell(f"run:      {path}")

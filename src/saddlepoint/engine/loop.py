@@ -82,7 +82,7 @@ class Trainer:
                 if reason is not None or position is None:
                     break
                 self.attend_to_threads(position)
-                with self.threads.clocked():
+                with self.threads.timed():
                     self.step(position)
                 if self.feed.device.type == "cpu":
                     working()  # the report's forecast goes by it

@@ -31,7 +31,7 @@ from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.machine.distributed import SINGLE_PROCESS, ProcessGroup
 from saddlepoint.engine.machine.precision import FP32, Precision, choose_precision
-from saddlepoint.engine.machine.threads import look
+from saddlepoint.engine.machine.threads import time_steps
 from saddlepoint.engine.plan import Position, locate
 from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.storage.folder import RunFolder
@@ -202,7 +202,7 @@ def bench(
     chosen = [case for name in names or CASES for case in _cases(name)]
     steps: dict[str, list[Callable[[], object]]] = {case.name: [engine_step(case), plain_step(case)] for case in chosen}
     if count is None and torch.get_num_threads() > 1:
-        count = look(lambda: [variants[0]() for variants in steps.values()], torch.get_num_threads()).best()
+        count = time_steps(lambda: [variants[0]() for variants in steps.values()], torch.get_num_threads()).best()
     runtime.use_threads(count)
     kinds = {case.modality for case in chosen}
     taken = {modality: choose_precision("auto", torch.device("cpu"), modality) for modality in kinds}

@@ -19,7 +19,7 @@ from saddlepoint.core.config import override
 from saddlepoint.data import Dataset, load_dataset
 from saddlepoint.data.feed import Feed
 from saddlepoint.data.sources.synthetic import Mixture, mixture
-from saddlepoint.engine.doctor.diagnostics import Examiner
+from saddlepoint.engine.doctor.diagnostics import Evaluator
 from saddlepoint.engine.doctor.monitor import Monitor
 from saddlepoint.engine.doctor.verdict import Diagnosis
 from saddlepoint.engine.loop import Trainer
@@ -99,7 +99,7 @@ def made_trainer(
     options = override(get_preset(get_family("gan"), "points")[1], recipe)
     family, device = build_family("gan", options, dataset.spec), torch.device("cpu")
     kept = RunFolder(Path(folder))
-    monitor = Monitor(Examiner(dataset, seed, device), settings, kept, observer)
+    monitor = Monitor(Evaluator(dataset, seed, device), settings, kept, observer)
     return Trainer(family, Feed(dataset.splits["train"], options.batch_size, seed), settings, kept, observer, monitor)
 
 
