@@ -15,10 +15,10 @@ from saddlepoint.core.errors import DataError
 from saddlepoint.run.index import Entry
 from saddlepoint.serve import studio
 from saddlepoint.serve.studio import parts, run
-from saddlepoint.serve.studio.state import Desk
+from saddlepoint.serve.studio.state import Studio
 
 PAGES = Path(studio.__file__).parent
-UNSEEN = ("app.py", "desk.py")
+UNSEEN = ("app.py", "state.py")
 """What touches no element after a wait."""
 
 
@@ -88,14 +88,14 @@ def test_a_panel_that_loads_is_left_without_a_word(tmp_path: Path, caplog: pytes
     put: list[str] = []
 
     async def act(going_on: asyncio.Event) -> None:
-        async def needs(desk: Desk, name: str) -> None:
+        async def needs(studio: Studio, name: str) -> None:
             await going_on.wait()
 
-        def panel(desk: Desk, name: str, entry: Entry) -> None:
+        def panel(studio: Studio, name: str, entry: Entry) -> None:
             put.append(name)
 
         with ui.column():
-            await parts.guarded(run._fill)(panel, Desk(tmp_path), "a run", Entry("a run", "finished"), needs)
+            await parts.guarded(run._fill)(panel, Studio(tmp_path), "a run", Entry("a run", "finished"), needs)
 
     with caplog.at_level(logging.WARNING):
         left_while(act)
@@ -107,7 +107,7 @@ def waits(path: Path) -> list[str]:
     """Return the waits for work or a dialog in a module that do not look whether the page is still there."""
     found = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Await)]
     words = [ast.unparse(node) for node in found]
-    return [word for word in words if word.startswith(("asyncio.", "desk.", "needs(", "dialog", "run."))]
+    return [word for word in words if word.startswith(("asyncio.", "studio.", "needs(", "dialog", "run."))]
 
 
 def test_every_wait_looks_whether_the_page_is_still_there(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ from saddlepoint.serve.studio.choices import group_of
 from saddlepoint.serve.studio.framework import quiet
 from saddlepoint.serve.studio.gate import TokenGate
 from saddlepoint.serve.studio.parts import formula
-from saddlepoint.serve.studio.state import Desk
+from saddlepoint.serve.studio.state import Studio
 from saddlepoint.serve.studio.thumbnails import rows_of, thumbnail
 from saddlepoint.serve.studio.uploads import Uploads
 
@@ -75,26 +75,26 @@ def test_long_curves_keep_their_last_point() -> None:
 
 def test_curves_of_a_training_stand_beside_theory(runs: Path) -> None:
     log = saddlepoint.load(runs / "whole").log
-    found = charts.training_curves(log)
+    found = charts.training_charts(log)
     assert list(found) == ["V(D, G), nats", "D(x) and D(G(z))", "losses"]
     assert found["V(D, G), nats"]["series"][0]["markLine"]["data"] == [{"yAxis": pytest.approx(-math.log(4))}]
     assert found["D(x) and D(G(z))"]["series"][0]["markLine"]["data"] == [{"yAxis": 0.5}]
     last = log[-1]
     assert found["V(D, G), nats"]["series"][0]["data"][-1] == pytest.approx([last["nimg"] / 1000, last["V"]], rel=1e-4)
-    assert charts.training_curves([]) == {}
+    assert charts.training_charts([]) == {}
     name = charts.sign_names(log)[0]
     assert charts.sign_options(log, name)["series"][0]["data"]
 
 
 def test_a_run_is_opened_again_when_it_was_saved_again(runs: Path) -> None:
-    desk = Desk(runs)
-    first, explorer = desk.open("whole")
-    assert desk.open("whole")[0] is first
+    studio = Studio(runs)
+    first, explorer = studio.open("whole")
+    assert studio.open("whole")[0] is first
     assert explorer is not None
     saddlepoint.resume(runs / "whole", steps=720)
-    assert desk.open("whole")[0].step == 720
+    assert studio.open("whole")[0].step == 720
     with pytest.raises(CheckpointError, match="there is no run 'hole'"):
-        desk.open("hole")
+        studio.open("hole")
 
 
 def test_a_training_gets_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,8 +106,8 @@ def test_a_training_gets_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest
         return 1
 
     monkeypatch.setattr(jobs, "start", start)
-    desk = Desk(tmp_path / "runs")
-    names = [desk.train("gan", "../my photos", ["--seed", "1"]) for _ in range(2)]
+    studio = Studio(tmp_path / "runs")
+    names = [studio.train("gan", "../my photos", ["--seed", "1"]) for _ in range(2)]
     assert names[0] != names[1]
     assert all(name.startswith("gan-my-photos-") for name in names)
     assert asked[0] == (["gan", "--data", "../my photos", "--seed", "1"], tmp_path / "runs" / names[0])
@@ -217,10 +217,10 @@ def test_pages_stay_alive_while_a_run_loads(runs: Path, monkeypatch: pytest.Monk
         return whole
 
     monkeypatch.setattr(api, "load", slow)
-    desk = Desk(runs)
+    studio = Studio(runs)
 
     async def twice() -> None:
-        one, two = await asyncio.gather(desk.opened("whole"), desk.opened("whole"))
+        one, two = await asyncio.gather(studio.opened("whole"), studio.opened("whole"))
         assert one[0] is two[0] is whole
 
     assert asyncio.run(_ticks_while(twice())) >= 5

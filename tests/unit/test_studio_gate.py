@@ -29,7 +29,7 @@ from saddlepoint.serve.studio import charts, framework, gate, own_images, parts,
 from saddlepoint.serve.studio import run as run_page
 from saddlepoint.serve.studio.app import make_app
 from saddlepoint.serve.studio.gate import Gate
-from saddlepoint.serve.studio.state import Desk
+from saddlepoint.serve.studio.state import Studio
 from saddlepoint.serve.studio.uploads import Uploads
 from tests.unit.test_studio_limits import pieces
 
@@ -136,7 +136,7 @@ def test_what_is_refused_or_fails_may_be_framed_by_nobody_either(
     page: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """W2: a wrong host, a wrong method, an error that nobody foresaw."""
-    monkeypatch.setattr(Desk, "path", lambda self, name: 1 / 0)
+    monkeypatch.setattr(Studio, "path", lambda self, name: 1 / 0)
     for answer in (
         page.get("/", headers={"host": "evil.example"}),
         page.put("/"),
@@ -367,7 +367,7 @@ def test_pictures_of_visitors_are_small_before_they_are_decoded(
     async def use(images: Any) -> None:
         used.append(images(saddlepoint.load(trained / "whole")))
 
-    here = Desk(tmp_path)
+    here = Studio(tmp_path)
     own_images._ways_in(here, "whole", use)
     take, limits = zones[0]
     assert limits == {"accept": "image/*", "most_files": 16, "most_bytes": 20_000_000}

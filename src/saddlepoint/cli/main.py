@@ -277,7 +277,7 @@ def sample(
     a column. references: inputs in the styles of the first row. truncation: each row pulled towards the mean and
     beyond it.
     """
-    from saddlepoint.data.series.positions import in_words
+    from saddlepoint.data.series.positions import times_text
     from saddlepoint.run import api
     from saddlepoint.run.samples import pictures
     from saddlepoint.run.samples.seeds import draw_seeds
@@ -295,7 +295,7 @@ def sample(
         )
     tell(drawn)
     if drawn.suffix.lower() in (".csv", ".parquet"):
-        said = in_words(loaded.layout, n or pictures.WINDOWS, loaded.family.data.shape[0], start)
+        said = times_text(loaded.layout, n or pictures.WINDOWS, loaded.family.data.shape[0], start)
         for line in filter(None, (said, *gaps_of(loaded.config["data"]))):
             say_aside(line)
 

@@ -22,7 +22,7 @@ from saddlepoint.data.images.opening import Unreadable, Work
 from saddlepoint.data.images.prepare import MAX_UNREADABLE, MIN_ROWS, dedupe_finding, done_findings, plan, survey_source
 from saddlepoint.data.images.survey import Survey
 from saddlepoint.data.kinds import ARRAYS, is_windows, kind_of
-from saddlepoint.data.labels.files import index_labels, settle_labels
+from saddlepoint.data.labels.files import index_labels, resolve_labels
 from saddlepoint.data.labels.multi_label import choose_attributes
 from saddlepoint.data.load import find_path, joined, load_dataset, refuse_choices
 from saddlepoint.data.options import MAX_SIDE, Options, Preparation, shown_size
@@ -235,7 +235,7 @@ def _outlook(source: Source, options: Options, seen: _Seen) -> tuple[list[Note],
         steps += decided.notes
         steps += done_findings(seen.done, survey.total, decided.look)
         every = np.arange(len(seen.labels))
-        steps += settle_labels(source.name, seen.labels, seen.splits, source.classes, options.unlabelled, every)[3]
+        steps += resolve_labels(source.name, seen.labels, seen.splits, source.classes, options.unlabelled, every)[3]
     except OpenQuestion:
         raise
     except DataError as error:

@@ -14,7 +14,7 @@ from saddlepoint.data import cache, in_memory
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.prepare import prepare, survey_side
 from saddlepoint.data.kinds import ARRAYS, is_windows, kind_of
-from saddlepoint.data.labels.multi_label import choose_attributes, choose_labels, joint_source
+from saddlepoint.data.labels.multi_label import choose_attributes, choose_labels, multi_label_source
 from saddlepoint.data.names import KNOWN, Say, is_series, load_named
 from saddlepoint.data.options import Options, Preparation, flag
 from saddlepoint.data.series.ready import load_ready
@@ -56,7 +56,7 @@ def load_dataset(
         return _load_memory(source, options, preparation, say)
     parts = joined(source)
     if len(parts) > 1:
-        return _load_joint(source, parts, options.for_images(source), say)
+        return _load_multi_label(source, parts, options.for_images(source), say)
     if options.attributes and (source in KNOWN or source.startswith("hf:")):
         raise DataError(f"'{source}' has no table of attributes to choose from; leave the attributes out")
     if source in KNOWN:
@@ -147,7 +147,7 @@ def _is_there(source: str) -> bool:
     return named or (bool(source) and Path(source.split("#")[0]).expanduser().exists())
 
 
-def _load_joint(source: str, parts: Sequence[str], options: Options, say: Say) -> Dataset:
+def _load_multi_label(source: str, parts: Sequence[str], options: Options, say: Say) -> Dataset:
     """Prepare each part by itself, then the rows of all as one; attributes are those of the part with a table."""
     shared = {key: value for key, value in options.kept("image").items() if key != "attributes"}
     tables = [_has_table(part, options) for part in parts]
@@ -160,7 +160,7 @@ def _load_joint(source: str, parts: Sequence[str], options: Options, say: Say) -
         load_dataset(part, **shared, attributes=options.attributes if has else (), say=say)
         for part, has in zip(parts, tables, strict=True)
     ]
-    found = joint_source(source, datasets)
+    found = multi_label_source(source, datasets)
     entry = cache.entry_path(source, {"source": found.key, **options.kept("image")})
     # What is prepared in 16 bits uses their whole range.
     again = Options(channels=options.channels, background=options.background, depth=options.depth,

@@ -226,18 +226,18 @@ class Options:
                 raise DataError(f"{flag(name)} is {', '.join(names)}, but each must be named once")
 
     @classmethod
-    def of(cls, **given: Any) -> Options:
+    def of(cls, **explicit: Any) -> Options:
         """Return options from keyword arguments or words of the command line: lists as ``a,b``, sizes as ``64x96``.
 
         >>> Options.of(size="64x96", columns="a, b").size
         (64, 96)
         """
         known = {field.name: field for field in dataclasses.fields(cls)}
-        for name in given:
+        for name in explicit:
             if name not in known:
                 raise DataError(f"there is no option '{name}' of data; {suggest(name, known)}")
         read: dict[str, Any] = {}
-        for name, value in given.items():
+        for name, value in explicit.items():
             if name == "size":
                 value = read_size(value)
             elif name == "levels" and value is not None:
@@ -278,7 +278,7 @@ class Options:
             raise DataError(f"'{name}' holds sequences: {flag(wrong[0])} is for images; leave it out")
         return self
 
-    def given(self) -> dict[str, Any]:
+    def explicit(self) -> dict[str, Any]:
         """Return all that is not left to the data, as ``config.json`` keeps it: tuples are lists."""
         names = [name for room in ("any", "image", "table") for name in self.set_for(room)]
         values = {name: getattr(self, name) for name in names}

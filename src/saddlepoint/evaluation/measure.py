@@ -130,7 +130,7 @@ def _cheapest_first(tasks: Tasks, bench: Bench) -> Tasks:
     seconds, forecast = _forecast(tasks)
     if worth_saying(forecast.seconds):
         bench.say(
-            f"measuring {len(tasks)} figures takes {forecast.words()}, the shortest first; "
+            f"measuring {len(tasks)} figures takes {forecast.text()}, the shortest first; "
             "Ctrl-C stops with those that are there"
         )
     return [tasks[place] for place in sorted(range(len(tasks)), key=seconds.__getitem__)]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.engine.machine.runtime import stream
-from saddlepoint.export.random_inputs import Draw, Tape, same_readings
+from saddlepoint.export.random_inputs import Draw, RandomInputs, same_readings
 from saddlepoint.family import Family
 
 _TRIED = (3, 5)
@@ -71,14 +71,14 @@ class Graph(nn.Module):
 
     def forward(self, *tensors: Tensor) -> Tensor:
         """Return what the family makes of the tensors, in the order of ``inputs``."""
-        given = tuple(x for x, i in zip(tensors, self.inputs, strict=True) if not i.drawn)
+        passed = tuple(x for x, i in zip(tensors, self.inputs, strict=True) if not i.drawn)
         drawn = [x for x, i in zip(tensors, self.inputs, strict=True) if i.drawn]
         batch = next(x.shape[i.shape.index(None)] for x, i in zip(tensors, self.inputs, strict=True) if None in i.shape)
         if not drawn and not self.readings:
             # Listening costs a call of Python for every one of PyTorch.
-            return self.call(self.family, given, batch)
-        with Tape(drawn, list(self.readings)):
-            return self.call(self.family, given, batch)
+            return self.call(self.family, passed, batch)
+        with RandomInputs(drawn, list(self.readings)):
+            return self.call(self.family, passed, batch)
 
 
 def graphs_of(family: Family) -> tuple[Graph, ...]:
@@ -104,22 +104,22 @@ def graphs_of(family: Family) -> tuple[Graph, ...]:
     return (*found, Graph("model", family, _synthesise, own, last.readings))
 
 
-def _draw_inputs(family: Family, given: tuple[Tensor, ...], n: int) -> Tensor:
+def _draw_inputs(family: Family, tensors: tuple[Tensor, ...], n: int) -> Tensor:
     return family.sample_inputs(n, stream("cpu", "export"))
 
 
-def _generate(family: Family, given: tuple[Tensor, ...], n: int) -> Tensor:
-    return family.generate(given[0], *given[1:], generator=stream("cpu", "export"))
+def _generate(family: Family, tensors: tuple[Tensor, ...], n: int) -> Tensor:
+    return family.generate(tensors[0], *tensors[1:], generator=stream("cpu", "export"))
 
 
-def _map(family: Family, given: tuple[Tensor, ...], n: int) -> Tensor:
-    inputs, truncation, *labels = given
+def _map(family: Family, tensors: tuple[Tensor, ...], n: int) -> Tensor:
+    inputs, truncation, *labels = tensors
     w = torch.lerp(family.w_average, family.mapping(inputs, *labels), truncation[:, None])
     return w[:, None].expand(-1, family.w_layers, -1)
 
 
-def _synthesise(family: Family, given: tuple[Tensor, ...], n: int) -> Tensor:
-    return family.synthesis(given[0], generator=stream("cpu", "export"))
+def _synthesise(family: Family, tensors: tuple[Tensor, ...], n: int) -> Tensor:
+    return family.synthesis(tensors[0], generator=stream("cpu", "export"))
 
 
 def _label(family: Family) -> tuple[Input, ...]:
@@ -155,23 +155,23 @@ def example(of: Input, n: int, family: Family, seed: int = 0) -> Tensor:
 
 @torch.no_grad()
 def _recorded(
-    name: str, family: Family, call: Callable[[Family, tuple[Tensor, ...], int], Tensor], given: tuple[Input, ...]
+    name: str, family: Family, call: Callable[[Family, tuple[Tensor, ...], int], Tensor], inputs: tuple[Input, ...]
 ) -> Graph:
     """Run the pass for two batch sizes, and return it with its draws as inputs."""
-    tapes = []
+    recordings = []
     for seed, n in enumerate(_TRIED):
-        tensors = tuple(example(i, n, family, seed) for i in given)
-        with Tape() as tape:
+        tensors = tuple(example(i, n, family, seed) for i in inputs)
+        with RandomInputs() as recorded:
             call(family, tensors, n)
-        tapes.append(tape)
-    first, second = tapes
+        recordings.append(recorded)
+    first, second = recordings
     if not same_readings(first.readings, second.readings) or len(first.draws) != len(second.draws):
         raise ConfigError(
             f"family '{family.name}' decides by its inputs what it computes, which a graph cannot hold; "
             "export it with --format safetensors"
         )
     draws = tuple(_input(name, k, *pair) for k, pair in enumerate(zip(first.draws, second.draws, strict=True)))
-    return Graph(name, family, call, (*given, *draws), first.readings)
+    return Graph(name, family, call, (*inputs, *draws), first.readings)
 
 
 def _input(graph: str, number: int, one: Draw, other: Draw) -> Input:

@@ -17,8 +17,8 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError, DataError
-from saddlepoint.core.files import own_folder, parse_json, read_plain, snapshots_in, write_atomically, written
-from saddlepoint.core.types import to_bytes, to_words
+from saddlepoint.core.files import own_folder, parse_json, read_regular, snapshots_in, write_atomically, written
+from saddlepoint.core.types import to_bytes, to_uint16
 from saddlepoint.data import limits
 from saddlepoint.data.dataset import bytes_of
 from saddlepoint.data.images.opening import Unreadable, open_image
@@ -208,7 +208,7 @@ def picture_bytes(sample: Tensor, depth: int = 8) -> bytes:
     if depth == 8:
         return encoded(single(sample))
     _check_images(to_uint8(sample[None]))
-    return deep_png(to_words(sample).numpy())
+    return deep_png(to_uint16(sample).numpy())
 
 
 def encoded(picture: Image.Image) -> bytes:
@@ -376,7 +376,7 @@ def read_snapshot(path: str | Path, layout: dict[str, Any] | None = None) -> np.
         DataError: if the file is no picture, or carries no layout and none is given, or does not match it.
     """
     try:
-        content = read_plain(Path(path), limits.OWN_BYTES)
+        content = read_regular(Path(path), limits.OWN_BYTES)
         with open_image(content, str(path), limits.OWN_PIXELS) as picture:
             layout = layout or parse_json(picture.text[_KEY])  # type: ignore[attr-defined]
             count, columns, gap = (int(layout[key]) for key in ("n", "columns", "gap"))
@@ -475,8 +475,8 @@ def _check_images(images: Rows) -> None:
         )
 
 
-def _check_texts(given: Sequence[tuple[str, Sequence[str] | None, str, int]]) -> None:
-    for name, lines, of, count in given:
+def _check_texts(texts: Sequence[tuple[str, Sequence[str] | None, str, int]]) -> None:
+    for name, lines, of, count in texts:
         if lines is not None and len(lines) != count:
             raise ConfigError(f"{len(lines)} {name} for {count} {of}: give one for each")
 

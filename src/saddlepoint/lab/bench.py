@@ -37,7 +37,7 @@ from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.updates import Gradient
 from saddlepoint.family import Batch, Context, build_family, get_family, get_preset
-from saddlepoint.lab.baseline import Step, dcgan_networks, mlp_networks, plain_steps, timegan_networks, timegan_steps
+from saddlepoint.lab.baseline import Step, baseline_steps, dcgan_networks, mlp_networks, timegan_networks, timegan_steps
 
 ROWS = 2048
 """Rows of made-up data: speed does not depend on what they show."""
@@ -76,7 +76,7 @@ class Case:
 
 
 # The first two stages are over before the clock starts.
-_JOINT = {"cell": "gru", "gate": None, "embedding_iterations": 1, "supervised_iterations": 1}
+_TIMEGAN = {"cell": "gru", "gate": None, "embedding_iterations": 1, "supervised_iterations": 1}
 _BASE_64 = {"width": 64, "kernel": 4, "batch_size": 64}
 CASES = {
     case.name: case
@@ -85,7 +85,7 @@ CASES = {
         Case("gan-alternating", "gan", "mnist-algorithm1", (1, 28, 28), "MLP GAN of 2014, D then G, fresh noise"),
         Case("dcgan-64", "dcgan", "paper", (3, 64, 64), "DCGAN 64x64x3, 64 base channels", _BASE_64),
         Case("dcgan-32", "dcgan", "paper", (3, 32, 32), "DCGAN 32x32x3, 64 base channels", _BASE_64),
-        Case("timegan", "timegan", "code-2019", (24, 6), "TimeGAN 24x6, joint stage, GRU 24 x 3", _JOINT),
+        Case("timegan", "timegan", "code-2019", (24, 6), "TimeGAN 24x6, joint stage, GRU 24 x 3", _TIMEGAN),
     )
 }
 """By name. The plain loop trains the same networks by the same optimizer with the same batch."""
@@ -111,29 +111,29 @@ class Measured:
 
     Attributes:
         case, what: its name, and what it is in words.
-        engine, plain: images (windows) a second.
+        engine, baseline: images (windows) a second.
         ratio: of the two, round by round.
-        half: the engine with bf16 matrix products over the plain loop in fp32, round by round; None where ``--precision
-            auto`` would not take bf16.
+        bf16_ratio: the engine with bf16 matrix products over the plain loop in fp32, round by round; None where
+            ``--precision auto`` would not take bf16.
         flops: floating-point operations of the engine's step for one image, counted (matrix products, convolutions).
-        plain_flops: those of the plain step.
+        baseline_flops: those of the plain step.
         ceiling_share: the engine's operations a second over those of large fp32 matrix products.
-        memory, plain_memory: peak MiB of a process that trains, above one that has imported the library.
+        memory, baseline_memory: peak MiB of a process that trains, above one that has imported the library.
         phases: share of the step's time by what it is spent on.
     """
 
     case: str
     what: str
     engine: Rate
-    plain: Rate
+    baseline: Rate
     ratio: Rate
     flops: float
-    plain_flops: float
+    baseline_flops: float
     ceiling_share: float
     memory: float
-    plain_memory: float
+    baseline_memory: float
     phases: Mapping[str, float]
-    half: Rate | None = None
+    bf16_ratio: Rate | None = None
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def bench(
     runtime.keep_freed_memory()
     count = runtime.read_threads(threads)
     chosen = [case for name in names or CASES for case in _cases(name)]
-    steps: dict[str, list[Callable[[], object]]] = {case.name: [engine_step(case), plain_step(case)] for case in chosen}
+    steps = {case.name: list[Callable[[], object]]([engine_step(case), baseline_step(case)]) for case in chosen}
     if count is None and torch.get_num_threads() > 1:
         count = look(lambda: [variants[0]() for variants in steps.values()], torch.get_num_threads()).best()
     runtime.use_threads(count)
@@ -232,16 +232,16 @@ def _summarised(
     speeds: Sequence[Sequence[float]],
     ceilings: Mapping[str, Rate],
 ) -> Measured:
-    ours, theirs, *half = (list(rates) for rates in zip(*speeds, strict=True))
-    engine_rate, plain_rate = Rate.of(ours), Rate.of(theirs)
+    ours, theirs, *bf16_ratio = (list(rates) for rates in zip(*speeds, strict=True))
+    engine_rate, baseline_rate = Rate.of(ours), Rate.of(theirs)
     batch = case.config.batch_size
-    flops, plain_flops = (count_operations(step) / batch for step in steps[:2])
+    flops, baseline_flops = (count_operations(step) / batch for step in steps[:2])
     base = _peak_memory(case.name, "nothing")
     return Measured(
-        case=case.name, what=case.what, engine=engine_rate, plain=plain_rate, ratio=_ratio(ours, theirs),
-        half=_ratio(half[0], theirs) if half else None, flops=flops, plain_flops=plain_flops,
+        case=case.name, what=case.what, engine=engine_rate, baseline=baseline_rate, ratio=_ratio(ours, theirs),
+        bf16_ratio=_ratio(bf16_ratio[0], theirs) if bf16_ratio else None, flops=flops, baseline_flops=baseline_flops,
         ceiling_share=engine_rate.median * flops / 1e9 / ceilings["matrix product, fp32"].median,
-        memory=_peak_memory(case.name, "engine") - base, plain_memory=_peak_memory(case.name, "plain") - base,
+        memory=_peak_memory(case.name, "engine") - base, baseline_memory=_peak_memory(case.name, "plain") - base,
         phases=_shares(case),
     )  # fmt: skip
 
@@ -279,7 +279,7 @@ def engine_step(
     return step
 
 
-def plain_step(case: Case) -> Step:
+def baseline_step(case: Case) -> Step:
     """Return a function that makes one step of the plain loop on made-up rows and returns the losses."""
     config, features = case.config, int(np.prod(case.shape))
     images = from_bytes(torch.from_numpy(_rows(case)))
@@ -297,7 +297,7 @@ def plain_step(case: Case) -> Step:
     else:
         networks = dcgan_networks(case.shape[0], case.shape[1], config.latent_size, config.width, config.kernel)
         optimizers = [torch.optim.Adam(n.parameters(), lr=config.lr, betas=(0.5, 0.999)) for n in networks]
-    return plain_steps(*networks, (optimizers[0], optimizers[1]), images, config.batch_size, config.latent_size)
+    return baseline_steps(*networks, (optimizers[0], optimizers[1]), images, config.batch_size, config.latent_size)
 
 
 def per_second(step: Callable[[], object], seconds: float) -> float:
@@ -354,7 +354,7 @@ def _peak_memory(name: str, variant: str) -> float:
 
 def _print_peak(name: str, variant: str) -> None:
     if variant != "nothing":
-        step: Callable[[], object] = (engine_step if variant == "engine" else plain_step)(CASES[name])
+        step: Callable[[], object] = (engine_step if variant == "engine" else baseline_step)(CASES[name])
         for _ in range(WARM_UP):
             step()
     sys.stdout.write(f"{_peak_so_far()}\n")

@@ -58,7 +58,7 @@ class Check:
 
 
 @dataclass
-class Desk:
+class Lab:
     """Where an experiment is carried out: its random numbers, and where pictures go.
 
     Attributes:
@@ -73,9 +73,9 @@ class Desk:
     say: Say = lambda line: None
     files: list[Path] = field(default_factory=list)
 
-    def stream(self, *words: str | int) -> torch.Generator:
+    def stream(self, *parts: str | int) -> torch.Generator:
         """Return random numbers of their own for a part of the experiment."""
-        return stream("cpu", "lab", self.seed, *words)
+        return stream("cpu", "lab", self.seed, *parts)
 
     def save(self, name: str, picture: Figure | list[Image.Image]) -> None:
         """Write a figure as PNG, or frames as GIF."""
@@ -106,7 +106,7 @@ class Experiment:
     name: str
     title: str
     claim: str
-    run: Callable[[Desk], list[Check]]
+    run: Callable[[Lab], list[Check]]
     live: type[Live]
 
 

@@ -113,7 +113,7 @@ def plan(
         preset=preset,
         options=override(config, options),
         source=str(data) if in_memory.is_name(data) else in_memory.hold(data, _reading(kind, preparation)),
-        preparation=asked.given(),
+        preparation=asked.explicit(),
         settings=settings,
         device=device,
         threads=count,

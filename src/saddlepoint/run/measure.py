@@ -106,7 +106,7 @@ def after_training(forecast: Forecast | None) -> str:
     'takes some time more after the training'
     """
     more = " more after the training"
-    return f"takes {f'some time{more}' if forecast is None else forecast.words(more)}"
+    return f"takes {f'some time{more}' if forecast is None else forecast.text(more)}"
 
 
 def caution(run: Run) -> str:
@@ -289,7 +289,7 @@ class _Shuffle:
         forecast = stretch.forecast(sum(seconds.values()))
         if forecast.seconds >= _SAID or forecast.seconds * forecast.stretch >= 2 * _SAID:
             self.say(
-                f"{DEALS} permutations, since so few rows have no error: takes {forecast.words()}; "
+                f"{DEALS} permutations, since so few rows have no error: takes {forecast.text()}; "
                 "Ctrl-C leaves the table without them"
             )
         for pair in sorted(seconds, key=seconds.__getitem__):

@@ -17,7 +17,7 @@ import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint.core.config import from_json
 from saddlepoint.core.errors import CheckpointError, ConfigError, DataError
 from saddlepoint.core.quoting import for_python, for_terminal
-from saddlepoint.core.types import Samples, from_bytes, to_words
+from saddlepoint.core.types import Samples, from_bytes, to_uint16
 from saddlepoint.data import Dataset, absolute_source, load_dataset, read_picture, short_name
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.images.write import write_images
@@ -25,7 +25,7 @@ from saddlepoint.data.inputs import look_of
 from saddlepoint.data.labels.files import class_index
 from saddlepoint.data.options import Options, preparation_of
 from saddlepoint.data.series.calendar import phases
-from saddlepoint.data.series.layout import Layout, layout_from_json, plain_layout
+from saddlepoint.data.series.layout import Layout, default_layout, layout_from_json
 from saddlepoint.data.series.positions import consecutive
 from saddlepoint.data.series.samples import FORMATS, write_samples
 from saddlepoint.engine.doctor.verdict import Diagnosis, diagnose
@@ -286,7 +286,7 @@ class Run:
         data = self.config["data"]
         if data["modality"] != "sequence":
             raise ConfigError(f"'{self.path.name}' makes {data['modality']}s, which have no columns and units")
-        return layout_from_json(data["layout"]) if "layout" in data else plain_layout(data["shape"][1])
+        return layout_from_json(data["layout"]) if "layout" in data else default_layout(data["shape"][1])
 
     def write(
         self,
@@ -325,7 +325,7 @@ class Run:
             samples = self.sample(n, seed=seed, label=label, truncation=truncation)
             pixels = to_uint8(samples)
             if preparation_of(self.config["data"]).get("depth") == 16:
-                pixels = to_words(samples).numpy()
+                pixels = to_uint16(samples).numpy()
             held = None if asked is None else asked.numpy()
             return write_images(Path(path), pixels, kind, held, self.family.data.classes)
         layout, labels = self.layout, self.labels(n, seed=seed, label=label)

@@ -21,7 +21,7 @@ from saddlepoint.data.images.opening import Unreadable, Work
 from saddlepoint.data.images.shape import shape_to
 from saddlepoint.data.images.splits import assign_splits, keep_all
 from saddlepoint.data.images.survey import Survey
-from saddlepoint.data.labels.files import settle_labels, trained_classes
+from saddlepoint.data.labels.files import resolve_labels, trained_classes
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
 from saddlepoint.data.sources.folder import Item, Label, Source, shortened
@@ -234,7 +234,7 @@ def _build(
         raise DataError(
             f"{source.name} holds {len(staying)} usable rows; at least {MIN_ROWS} are needed, better thousands"
         )
-    used, labels, classes, label_notes = settle_labels(
+    used, labels, classes, label_notes = resolve_labels(
         source.name, rows.labels, rows.splits, source.classes, options.unlabelled, staying
     )
     given, hashes = [rows.splits[n] for n in used], [rows.hashes[n] for n in used]
@@ -267,8 +267,8 @@ def _build(
 def done_findings(done: Mapping[str, int], total: int, look: Look) -> list[Finding]:
     """Say how many pictures were converted, with the option that changes it."""
     options = {
-        decoding.laid_words(look): ("alpha", "--background COLOUR, or --channels 4", False),
-        decoding.kept_words(look): ("alpha", "--background COLOUR, or --channels 3", True),
+        decoding.laid_text(look): ("alpha", "--background COLOUR, or --channels 4", False),
+        decoding.kept_text(look): ("alpha", "--background COLOUR, or --channels 3", True),
     }
     found = []
     for what, n in done.items():

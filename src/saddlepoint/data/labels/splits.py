@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from saddlepoint.data.labels.files import few
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 
-SPLIT_WORDS = {
+SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "trainset", "trn"), "train"),
     **dict.fromkeys(("valid", "validation", "val", "dev", "validset", "valset"), "valid"),
     **dict.fromkeys(("test", "testing", "tst", "testset", "eval", "evaluation"), "test"),
@@ -31,10 +31,10 @@ def split_word(text: str) -> str:
     ('train', 'valid', 'test', '')
     """
     if domain := _DOMAINS.fullmatch(text):
-        return SPLIT_WORDS[domain[1]]
+        return SPLIT_NAMES[domain[1]]
     words = [word for word in re.split(r"[\W_\d]+", _CAMEL.sub(" ", text).lower()) if word]
-    found = [word for word in words if word in SPLIT_WORDS]
-    return SPLIT_WORDS[found[0]] if len(found) == 1 and {*words} <= {found[0], *_BESIDE} else ""
+    found = [word for word in words if word in SPLIT_NAMES]
+    return SPLIT_NAMES[found[0]] if len(found) == 1 and {*words} <= {found[0], *_BESIDE} else ""
 
 
 def split_of_table(stem: str) -> str:
@@ -44,7 +44,7 @@ def split_of_table(stem: str) -> str:
     ('train', '')
     """
     words = re.split(r"[\W_\d]+", _CAMEL.sub(" ", stem).lower())
-    found = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
+    found = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
     return found.pop() if len(found) == 1 else ""
 
 

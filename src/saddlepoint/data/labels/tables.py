@@ -14,7 +14,15 @@ from typing import Any
 
 from saddlepoint.core.errors import DataError, suggest
 from saddlepoint.data import limits
-from saddlepoint.data.labels.columns import all_marks, first_rows, in_words, mark, may_be_label, not_equal, says_splits
+from saddlepoint.data.labels.columns import (
+    all_marks,
+    first_rows,
+    mark,
+    may_be_label,
+    not_equal,
+    says_splits,
+    text_column,
+)
 from saddlepoint.data.labels.files import Label, few
 from saddlepoint.data.labels.splits import split_of_table, split_word
 from saddlepoint.data.labels.values import one_or_several, read_cells
@@ -308,7 +316,7 @@ class _Reader:
             told_apart = not_equal(rows, keyed)
             if len(told_apart) > 1:
                 raise self._question(rows, named, told_apart)
-            return (in_words(rows, keyed),), len(others) == 1
+            return (text_column(rows, keyed),), len(others) == 1
         marks = [name for name in others if all_marks(rows, name)]
         if len(marks) > 1 and len(marks) == len([name for name in others if may_be_label(rows, name)]):
             return tuple(marks), len(marks) == len(others)
@@ -316,7 +324,7 @@ class _Reader:
         told_apart = not_equal(rows, fitting)
         if len(told_apart) > 1:
             raise self._question(rows, named, told_apart)
-        return ((in_words(rows, fitting),) if fitting else ()), False
+        return ((text_column(rows, fitting),) if fitting else ()), False
 
     def _question(self, rows: Sequence[Mapping[str, Any]], named: str, columns: Sequence[str]) -> OpenQuestion:
         readings = [

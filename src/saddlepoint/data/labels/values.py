@@ -40,14 +40,14 @@ def read_cells(
     Raises:
         DataError: on a cell that is no label, or a real-valued one, with what can be done.
     """
-    plain = {name: _plain(where, name, cell, typed) for name, cell in cells.items()}
-    if any(isinstance(cell, str) for cell in plain.values()):
+    found = {name: _cell(where, name, cell, typed) for name, cell in cells.items()}
+    if any(isinstance(cell, str) for cell in found.values()):
         # Beside words numbers are words too, as pandas has it: 01 and 1 are two classes.
         texts = {name: cell.strip() for name, cell in cells.items() if isinstance(cell, str)}
-        plain = {name: texts.get(name, cell) if isinstance(cell, int | float) else cell for name, cell in plain.items()}
-    held = [cell for cell in plain.values() if cell is not None]
+        found = {name: texts.get(name, cell) if isinstance(cell, int | float) else cell for name, cell in found.items()}
+    held = [cell for cell in found.values() if cell is not None]
     if any(isinstance(cell, list) for cell in held):
-        return _from_lists(where, plain, vectors, names)
+        return _from_lists(where, found, vectors, names)
     real = [cell for cell in held if isinstance(cell, float)]
     if any(not cell.is_integer() for cell in real):
         first = next(cell for cell in real if not cell.is_integer())
@@ -57,7 +57,7 @@ def read_cells(
         )
     labels: dict[str, Label] = {
         name: int(cell) if isinstance(cell, float) else cell
-        for name, cell in plain.items()
+        for name, cell in found.items()
         if not isinstance(cell, list)
     }
     return labels, (), _said(where, labels)
@@ -92,7 +92,7 @@ def one_or_several(
     )
 
 
-def _plain(where: str, name: str, cell: Any, typed: bool) -> int | float | str | list[Any] | None:
+def _cell(where: str, name: str, cell: Any, typed: bool) -> int | float | str | list[Any] | None:
     """Return a cell as a number, a word or a list; None where it is empty."""
     if cell is None or cell != cell or (isinstance(cell, str) and cell.strip() in ("", *(() if typed else _EMPTY))):
         return None
@@ -105,7 +105,7 @@ def _plain(where: str, name: str, cell: Any, typed: bool) -> int | float | str |
     if isinstance(cell, float):
         return cell if abs(cell) < 10**15 else str(cell)
     if isinstance(cell, list | tuple):
-        inner = [_plain(where, name, part, typed) for part in cell]
+        inner = [_cell(where, name, part, typed) for part in cell]
         if not any(part is None or isinstance(part, list) for part in inner):
             return inner
     raise DataError(
@@ -125,10 +125,10 @@ def _number_in(text: str) -> int | float | str:
 
 
 def _from_lists(
-    where: str, plain: Mapping[str, int | float | str | list[Any] | None], vectors: bool, names: Sequence[str]
+    where: str, cells: Mapping[str, int | float | str | list[Any] | None], vectors: bool, names: Sequence[str]
 ) -> Labels:
     """Read lists: as vectors, or as several classes of a picture."""
-    lists = {name: cell if isinstance(cell, list) or cell is None else [cell] for name, cell in plain.items()}
+    lists = {name: cell if isinstance(cell, list) or cell is None else [cell] for name, cell in cells.items()}
     held = [cell for cell in lists.values() if cell is not None]
     flat = [part for cell in held for part in cell]
     numbers = all(isinstance(part, int | float) for part in flat)

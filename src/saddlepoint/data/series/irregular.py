@@ -8,7 +8,7 @@ import numpy as np
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.tables.pace import DAY, GAP, SECOND, step_in_words
+from saddlepoint.data.tables.pace import DAY, GAP, SECOND, step_text
 from saddlepoint.data.tables.table import Table
 
 MOST_ODD = 0.01
@@ -43,7 +43,7 @@ def question(table: Table, name: str, step: float, unit: str, why: str) -> OpenQ
     kept = copy_of(table)
     by_steps(kept, name)
     return OpenQuestion(
-        f"{table.name}: the times of '{name}' keep no step (usually {step_in_words(step, unit)}; {why}). What shall "
+        f"{table.name}: the times of '{name}' keep no step (usually {step_text(step, unit)}; {why}). What shall "
         "windows be made of?",
         (
             Reading(

@@ -16,7 +16,7 @@ from saddlepoint.data.labels.files import index_labels
 from saddlepoint.data.options import MAX_WINDOW, MIN_SIDE, MIN_WINDOW, Options
 from saddlepoint.data.plan import Finding, Note
 from saddlepoint.data.series.layout import Column, Layout
-from saddlepoint.data.sources.arrays import Held, open_arrays, plain
+from saddlepoint.data.sources.arrays import Held, open_arrays, to_label
 from saddlepoint.data.sources.extras import check_room, listed
 from saddlepoint.data.sources.folder import stamp
 from saddlepoint.data.tables.long_array import column_names
@@ -267,7 +267,7 @@ def _classes(
     """Return names of the classes, and class indices by split; None without labels."""
     if any(held is None for held in labels.values()):
         return (), None, []
-    joined = [plain(value) for split in SPLITS for value in np.asarray(labels[split]).reshape(rows[split])]
+    joined = [to_label(value) for split in SPLITS for value in np.asarray(labels[split]).reshape(rows[split])]
     indices, classes, notes = index_labels(joined, ())
     if indices is None:
         return (), None, notes

@@ -17,7 +17,7 @@ from saddlepoint.data.cells import as_meant, harmless
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.options import Options
 from saddlepoint.data.series.calendar import phases
-from saddlepoint.data.series.layout import Column, Layout, plain_layout
+from saddlepoint.data.series.layout import Column, Layout, default_layout
 from saddlepoint.data.series.positions import times_of
 from saddlepoint.data.tables.frame import Look
 from saddlepoint.data.tables.table import is_table, read_table
@@ -161,7 +161,7 @@ def table_of(
     times = times_of(layout, x, labels) if times is None else times
     columns: dict[str, np.ndarray | list[Any]] = {window_column(layout): window}
     places = {column.name: index for index, column in enumerate(layout.columns) if not column.time}
-    stamps = {} if layout.clock is None or times is None else layout.clock.write(times[there])
+    stamps = {} if layout.time_index is None or times is None else layout.time_index.write(times[there])
     label = layout.group if layout.classes_are_series else layout.label
     for name in layout.order:
         if name in places:
@@ -203,7 +203,7 @@ def read_samples(path: Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray |
     """
     if not path.is_file():
         raise DataError(f"there are no samples at '{path}'; series are read from .csv, .parquet, .npy and .npz files")
-    layout = dataset.layout or plain_layout(dataset.spec.shape[1])
+    layout = dataset.layout or default_layout(dataset.spec.shape[1])
     if is_table(path):
         x, times, labels = _from_table(path, dataset, layout)
     else:
@@ -213,7 +213,8 @@ def read_samples(path: Path, dataset: Dataset) -> tuple[np.ndarray, np.ndarray |
         if times is None:
             raise DataError(
                 f"{path} has no times, but windows of '{dataset.name}' are told the calendar by theirs; give "
-                f"{' and '.join(layout.clock.names if layout.clock else ())}, or read the data with --calendar off"
+                f"{' and '.join(layout.time_index.names if layout.time_index else ())}, "
+                "or read the data with --calendar off"
             )
         known = np.where(np.isnan(x[..., :1]), np.nan, phases(times, layout.calendar))
     scaled = layout.scale(x, known).astype(np.float32)
@@ -274,7 +275,7 @@ def _from_table(
 def _options(path: Path, dataset: Dataset, layout: Layout, learned: Sequence[Column]) -> Options:
     """Return how a table of samples is read: what its columns are is known, as far as they are there."""
     header = _header(path, layout.look)
-    names = tuple(_written(name, header) for name in layout.clock.names) if layout.clock is not None else ()
+    names = tuple(_written(name, header) for name in layout.time_index.names) if layout.time_index is not None else ()
     times = names if names and set(names) <= set(header) else ("none",)
     group, labelled = window_column(layout), layout.group if layout.classes_are_series else layout.label
     label = _written(labelled, header) if labelled else None

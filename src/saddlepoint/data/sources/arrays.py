@@ -103,7 +103,7 @@ def array_parts_source(
             for row, value in enumerate(_rows(x, vectors)):
                 yield Item(
                     value,
-                    None if y is None else _label(y.reshape(-1)[row]),
+                    None if y is None else to_label(y.reshape(-1)[row]),
                     f"{split or 'row'} {row}".strip(),
                     split,
                 )
@@ -118,7 +118,7 @@ def dataset_source(dataset: Dataset, key: str) -> Source:
         for split in SPLITS:
             part = dataset.splits[split]
             for row, pixels in enumerate(part.x):
-                label = None if part.labels is None else plain_label(part.labels[row])
+                label = None if part.labels is None else label_of_row(part.labels[row])
                 value = np.asarray(pixels)
                 yield Item(value if value.ndim == 1 else value.transpose(1, 2, 0), label, f"{split} row {row}", split)
 
@@ -128,7 +128,7 @@ def dataset_source(dataset: Dataset, key: str) -> Source:
     )  # fmt: skip
 
 
-def plain_label(label: np.ndarray) -> int | tuple[int, ...]:
+def label_of_row(label: np.ndarray) -> int | tuple[int, ...]:
     """Return one row of prepared labels as a source has it."""
     return tuple(int(value) for value in label) if label.ndim else int(label)
 
@@ -501,24 +501,18 @@ def _rows(x: np.ndarray, vectors: bool) -> Iterator[np.ndarray]:
         yield from chunk if last else chunk.transpose(0, 2, 3, 1)
 
 
-def plain(value: np.generic) -> Label:
+def to_label(value: np.generic) -> Label:
     """Return a label as sources have it: a whole number or a word.
 
     Raises:
         DataError: if it has decimals.
     """
-    return _label(value)
-
-
-def _label(value: np.generic) -> Label:
-    plain = value.item()
-    if isinstance(plain, bytes):
-        return plain.decode("utf-8", "backslashreplace")
-    if isinstance(plain, float):
-        if not plain.is_integer():
-            raise DataError(f"a label is {plain}; labels are whole numbers or words")
-        return int(plain)
-    return plain if isinstance(plain, str) else int(plain)
+    label = value.item()
+    if isinstance(label, bytes):
+        return label.decode("utf-8", "backslashreplace")
+    if isinstance(label, float) and not label.is_integer():
+        raise DataError(f"a label is {label}; labels are whole numbers or words")
+    return label if isinstance(label, str) else int(label)
 
 
 def _idx_file(folder: Path, name: str) -> Path | None:

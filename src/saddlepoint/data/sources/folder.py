@@ -18,12 +18,12 @@ from saddlepoint.core.types import Modality
 from saddlepoint.data import limits
 from saddlepoint.data.labels.arrange import Arranged, arrange, may_say_labels, must_say_labels
 from saddlepoint.data.labels.files import Label
-from saddlepoint.data.labels.splits import SPLIT_WORDS, split_word
+from saddlepoint.data.labels.splits import SPLIT_NAMES, split_word
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
 
 __all__ = [
-    "IMAGE_SUFFIXES", "SPLIT_WORDS", "Item", "Label", "Source", "folder_source", "shortened", "split_word", "stamp",
+    "IMAGE_SUFFIXES", "SPLIT_NAMES", "Item", "Label", "Source", "folder_source", "shortened", "split_word", "stamp",
     "walk", "zip_source",
 ]  # fmt: skip
 

@@ -15,7 +15,7 @@ from saddlepoint.data import limits
 from saddlepoint.data.options import MIN_SIDE, Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.sources.extras import check_room, guarded, listed, need
-from saddlepoint.data.sources.folder import SPLIT_WORDS, Item, Label, Source, stamp
+from saddlepoint.data.sources.folder import SPLIT_NAMES, Item, Label, Source, stamp
 
 SUFFIXES = (".h5", ".hdf5", ".hdf")
 _KIND = "HDF5"
@@ -60,7 +60,7 @@ class _Array:
     def split(self) -> str:
         """The split that its name, or the name of its file, tells; or ""."""
         words = re.split(r"[^a-z]+", f"{self.file.stem}/{self.name}".lower())
-        return next((SPLIT_WORDS[word] for word in reversed(words) if word in SPLIT_WORDS), "")
+        return next((SPLIT_NAMES[word] for word in reversed(words) if word in SPLIT_NAMES), "")
 
     def row(self) -> str:
         """Return a line for a question."""
@@ -286,15 +286,15 @@ def _read_labels(h5py: Any, array: _Array) -> list[Label]:
         check_room(array.file, f"'{array.name}'", array.shape[0] * dataset.dtype.itemsize)
         where, texts = f"{array.file}: '{array.name}'", array.kind == "text"
         if not texts:
-            return [plain_label(where, value) for value in np.asarray(dataset[()]).reshape(-1).tolist()]
+            return [_checked_label(where, value) for value in np.asarray(dataset[()]).reshape(-1).tolist()]
         read, found = dataset.asstr(errors="replace"), list[Label]()
         for start in range(0, dataset.shape[0], _LABELS_AT_ONCE):
             words = np.asarray(read[start : start + _LABELS_AT_ONCE]).reshape(-1).tolist()
-            found += [plain_label(where, word) for word in words]
+            found += [_checked_label(where, word) for word in words]
         return found
 
 
-def plain_label(where: str, value: Any) -> Label:
+def _checked_label(where: str, value: Any) -> Label:
     """Return a label as sources have it: a whole number or a word.
 
     Raises:

@@ -14,7 +14,7 @@ from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.sources.arrays import array_parts_source, read_idx
 from saddlepoint.data.sources.extras import listed
-from saddlepoint.data.sources.folder import SPLIT_WORDS, Source, stamp
+from saddlepoint.data.sources.folder import SPLIT_NAMES, Source, stamp
 
 _NAME = re.compile(r"(?P<head>.*?)(?P<kind>images|labels)(?P<tail>[-.]idx\d[-.]ubyte(?:\.gz)?)", re.IGNORECASE)
 _EMNIST = re.compile(r"emnist-(?P<set>[a-z]+)-(?:train|test)-", re.IGNORECASE)
@@ -116,7 +116,7 @@ def _pair(file: Path) -> _Pair:
     beside = [file.with_name(match["head"] + word + end) for end in (tail, plain, plain + ".gz")]
     labels = next((path for path in beside if path.is_file()), None)
     words = re.split(r"[-_.]", match["head"].lower())
-    split = next((SPLIT_WORDS.get(word, "test") for word in reversed(words) if word in (*SPLIT_WORDS, "t10k")), "")
+    split = next((SPLIT_NAMES.get(word, "test") for word in reversed(words) if word in (*SPLIT_NAMES, "t10k")), "")
     found = _EMNIST.match(file.name)
     return _Pair(file, labels, split, found["set"].lower() if found else "")
 

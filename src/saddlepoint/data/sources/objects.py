@@ -167,7 +167,7 @@ def object_source(name: str, parts: Mapping[str, Rows]) -> Source:
     )  # fmt: skip
 
 
-def plain_array(data: Any) -> np.ndarray | None:
+def as_array(data: Any) -> np.ndarray | None:
     """Return an array or a tensor as a NumPy array, without a copy where that is possible; None if it is neither."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.is_tensor(data):
@@ -179,7 +179,7 @@ def plain_array(data: Any) -> np.ndarray | None:
 
 
 def _rows(data: Any) -> Rows:
-    array = plain_array(data)
+    array = as_array(data)
     if array is not None:
         return Rows(_checked(array))
     torch = sys.modules.get("torch")
@@ -216,7 +216,7 @@ def _pair(x: Any, y: Any) -> Rows:
         return rows
     if rows.labels is not None:
         raise DataError("labels are given beside items that have labels of their own; leave one of them out")
-    labels = plain_array(y)
+    labels = as_array(y)
     if labels is not None and labels.ndim > 2:
         raise DataError(
             f"the data is a pair whose second part has shape {labels.shape}; a pair is (x, labels): give splits as "
@@ -232,7 +232,7 @@ def _pair(x: Any, y: Any) -> Rows:
 
 def _with_labels(rows: Rows, cells: Sequence[Any], names: Sequence[str] = ()) -> Rows:
     """Return rows with their labels; ``names`` are those of the classes, by index."""
-    plain = [_plain_cell(cell) for cell in cells]
+    plain = [_label_cell(cell) for cell in cells]
     if all(isinstance(cell, list) and len(cell) == 1 for cell in plain):
         plain = [cell[0] for cell in plain]
     numbered = {str(row): cell for row, cell in enumerate(plain)}
@@ -248,9 +248,9 @@ def _with_labels(rows: Rows, cells: Sequence[Any], names: Sequence[str] = ()) ->
     return rows
 
 
-def _plain_cell(cell: Any) -> Any:
+def _label_cell(cell: Any) -> Any:
     """Return a label without the types of NumPy and PyTorch."""
-    array = plain_array(cell)
+    array = as_array(cell)
     if array is not None:
         return array.tolist()
     if isinstance(cell, np.generic):
@@ -337,7 +337,7 @@ def _from_mapping(item: Mapping[Any, Any]) -> tuple[Any, Any]:
 
 def _payload(x: Any, number: int) -> tuple[bytes | np.ndarray, tuple[int, ...] | None]:
     """Return an array; or a picture as its pixels with their shape, or as the bytes of a file."""
-    array = plain_array(x)
+    array = as_array(x)
     if array is None and isinstance(x, list | tuple):
         array = np.asarray(x) if all(isinstance(part, int | float | list | tuple) for part in x) else None
     if array is not None:

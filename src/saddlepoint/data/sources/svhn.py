@@ -10,7 +10,7 @@ import numpy as np
 from saddlepoint.core.errors import DataError
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.sources.extras import check_room, listed
-from saddlepoint.data.sources.folder import SPLIT_WORDS, Item, Source, stamp
+from saddlepoint.data.sources.folder import SPLIT_NAMES, Item, Source, stamp
 from saddlepoint.data.sources.matlab import matlab_arrays, matlab_shapes
 from saddlepoint.data.sources.tfd import split_path, tfd_source
 
@@ -55,7 +55,7 @@ def svhn_source(path: Path, files: Sequence[Path]) -> Source:
 
     def items() -> Iterator[Item]:
         for file in files:
-            split = SPLIT_WORDS.get(file.stem.split("_")[0].lower(), "") if len(files) > 1 else ""
+            split = SPLIT_NAMES.get(file.stem.split("_")[0].lower(), "") if len(files) > 1 else ""
             x, y = _read(file)
             for row in range(len(y)):
                 yield Item(np.ascontiguousarray(x[..., row]), int(y[row]) % 10, f"{file.name} {row}", split)

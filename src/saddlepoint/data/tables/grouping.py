@@ -12,7 +12,7 @@ from saddlepoint.core.errors import DataError
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.sources.folder import shortened
 from saddlepoint.data.tables.dates import TimeColumn
-from saddlepoint.data.tables.forms import words_of
+from saddlepoint.data.tables.forms import name_parts
 from saddlepoint.data.tables.opened import Column, Opened
 from saddlepoint.data.tables.pace import usual_step
 
@@ -220,7 +220,7 @@ def _blocks(opened: Opened, free: Sequence[str]) -> Grouping:
     """
     for name in free:
         column = opened.columns[name]
-        numbered = column.kind == "int" and bool(words_of(name) & NUMBERED)
+        numbered = column.kind == "int" and bool(name_parts(name) & NUMBERED)
         if not (column.kind == "text" or numbered) or column.data.null_count or column.bad is not None:
             continue
         codes, values = codes_of(opened, name)

@@ -10,7 +10,7 @@ from saddlepoint.core.errors import DataError
 from saddlepoint.data import limits
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
-from saddlepoint.data.sources.arrays import Held, open_arrays, plain
+from saddlepoint.data.sources.arrays import Held, open_arrays, to_label
 from saddlepoint.data.sources.extras import check_room, listed
 from saddlepoint.data.tables.frame import Frame
 
@@ -41,7 +41,7 @@ def read_array(path: Path, options: Options) -> Frame:
     notes: list[Note] = [Finding("series", says, f"an array of shape {x.shape}",
                                  "--modality vector" if vectors else "", sure=not vectors)]  # fmt: skip
     if labels is not None and labels.shape[:1] == x.shape[:1]:
-        data["label"] = [plain(value) for value in np.asarray(labels).reshape(len(x), -1)[:, 0]]
+        data["label"] = [to_label(value) for value in np.asarray(labels).reshape(len(x), -1)[:, 0]]
     return Frame(data, tuple(notes), label="label" if "label" in data else None, moments=True)
 
 

@@ -24,7 +24,7 @@ FEW = 0.1
 
 _BLANKS = "  \u00a0\u202f\u2009"
 _APOSTROPHES = "'\u2019"
-_SIGNS = re.compile(r"^[$€£¥₹%]|[$€£¥₹%]$")
+_MARKS = re.compile(r"^[$€£¥₹%]|[$€£¥₹%]$")
 _FORMS = {
     "decimal": r"[+-]?(?:\d+{d}\d{{1,2}}|\d+{d}\d{{4,}}|0\d*{d}\d+|{d}\d+|\d{{4,}}{d}\d+"
     r"|\d{{1,3}}(?:{t}\d{{3}})+{d}\d*)",
@@ -153,7 +153,7 @@ def to_numbers(column: Any, decimal: str, text_marks: Iterable[str] = MARKS) -> 
     import pyarrow.compute as pc
 
     texts = pc.utf8_trim_whitespace(column)
-    if (kind := _plain(texts, decimal)) is not None:
+    if (kind := _as_numbers(texts, decimal)) is not None:
         return Numbers(kind)
     separator = rf"[{',' if decimal == '.' else '.'}{_BLANKS}{_APOSTROPHES}]"
     point = re.escape(decimal)
@@ -178,10 +178,10 @@ def to_numbers(column: Any, decimal: str, text_marks: Iterable[str] = MARKS) -> 
     plain = pc.replace_substring_regex(clean, separator, "")
     grouped = pc.filter(clean, pc.match_substring_regex(clean, separator))
     mark = re.search(separator, grouped[0].as_py())[0] if len(grouped) else ""  # type: ignore[index]
-    return Numbers(_plain(plain, decimal), mark, marks)
+    return Numbers(_as_numbers(plain, decimal), mark, marks)
 
 
-def _plain(texts: Any, decimal: str) -> Any:
+def _as_numbers(texts: Any, decimal: str) -> Any:
     """Return texts as int64 or float64, or None."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -201,10 +201,10 @@ def _plain(texts: Any, decimal: str) -> Any:
 
 def sign_of(texts: Sequence[str], decimal: str) -> str:
     """Return the sign that stands before or behind each number (``$``, ``%``), or "" if they are none."""
-    stripped = [_SIGNS.sub("", text.strip()).strip() for text in texts]
-    signs = {match[0] for text in texts if (match := _SIGNS.search(text.strip()))}
+    stripped = [_MARKS.sub("", text.strip()).strip() for text in texts]
+    marks = {match[0] for text in texts if (match := _MARKS.search(text.strip()))}
     pattern = re.compile(r"[+-]?[\d.,' \u00a0\u202f]*\d")
-    return signs.pop() if len(signs) == 1 and all(map(pattern.fullmatch, stripped)) else ""
+    return marks.pop() if len(marks) == 1 and all(map(pattern.fullmatch, stripped)) else ""
 
 
 def edge_mark(values: np.ndarray) -> tuple[float, int, float, float] | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from saddlepoint.data.tables.forms import DIRECTIVE, clock_of, forms_of, pandas_form, pattern_of, styled
+from saddlepoint.data.tables.forms import DIRECTIVE, forms_of, pandas_form, pattern_of, styled, time_of_day_form_of
 from saddlepoint.data.tables.pace import DAY, SECOND
 
 NOT = np.iinfo(np.int64).min
@@ -88,7 +88,7 @@ class Stamps:
             values = times / UNIX[form] if self.kinds[0] == "float" else times // UNIX[form]
             return {self.columns[0]: values.tolist()}
         return {
-            column: _written(times, form, kind, self.zone, alone=len(self.forms) == 1)
+            column: _written(times, form, kind, self.zone, single=len(self.forms) == 1)
             for column, form, kind in zip(self.columns, self.forms, self.kinds, strict=True)
         }
 
@@ -113,7 +113,7 @@ def _numbers(times: np.ndarray, kind: str, decimals: int | None) -> list[Any]:
     return [int(value) for value in values] if kind == "int" else values.tolist()
 
 
-def _written(times: np.ndarray, form: str, kind: str, zone: str, *, alone: bool) -> list[Any]:
+def _written(times: np.ndarray, form: str, kind: str, zone: str, *, single: bool) -> list[Any]:
     import pandas as pd
 
     index = pd.DatetimeIndex(np.asarray(times, dtype=np.int64).astype("datetime64[ns]"))
@@ -128,7 +128,7 @@ def _written(times: np.ndarray, form: str, kind: str, zone: str, *, alone: bool)
             str(stamp.date()) for stamp in index
         ]  # fmt: skip
     used = DIRECTIVE.findall(form)
-    if alone and kind == "text" and any(d[-1] in "dju" for d in used) and not any(d[-1] in "HIM" for d in used):
+    if single and kind == "text" and any(d[-1] in "dju" for d in used) and not any(d[-1] in "HIM" for d in used):
         form += _finer(index)
     fields = [_field(index, directive) for directive in DIRECTIVE.findall(form)]
     glue = DIRECTIVE.split(form)
@@ -397,15 +397,15 @@ def _zone_of(offsets: set[str], column: Any, times: np.ndarray) -> tuple[str, tu
     return "UTC", (f"its offsets from UTC change ({shown}): read and written in UTC",)
 
 
-def clock_form(texts: Sequence[str]) -> str:
+def time_of_day_form(texts: Sequence[str]) -> str:
     """Return the form of times of the day that all examples have, or ""."""
-    forms = {clock_of(text) for text in texts}
+    forms = {time_of_day_form_of(text) for text in texts}
     if len(forms) != 1 or not (form := forms.pop()) or re.search(r"z|Z$|UTC$|GMT$", form):
         return ""
     return styled(form, texts)
 
 
-def read_clock(column: Any, form: str) -> np.ndarray:
+def read_time_of_day(column: Any, form: str) -> np.ndarray:
     """Return nanoseconds since midnight of times of the day; `NOT` where missing.
 
     Raises:

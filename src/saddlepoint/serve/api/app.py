@@ -20,7 +20,7 @@ from saddlepoint.core.version import __version__
 from saddlepoint.data.inputs import check_picture
 from saddlepoint.export.service import Rows, Service
 from saddlepoint.serve.api import refusals
-from saddlepoint.serve.api.access import Guard, Limits
+from saddlepoint.serve.api.access import AccessControl, Limits
 from saddlepoint.serve.api.batching import Batcher, Ending, Full
 from saddlepoint.serve.api.flight import Flight
 from saddlepoint.serve.api.metrics import CONTENT_TYPE, Metrics
@@ -58,11 +58,11 @@ class _Body(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _few(cls, given: Any) -> Any:
+    def _few(cls, fields: Any) -> Any:
         # Each unknown field is an error of its own, and each error is put into words.
-        if isinstance(given, dict) and len(given) > refusals.MOST_FIELDS:
+        if isinstance(fields, dict) and len(fields) > refusals.MOST_FIELDS:
             raise ValueError
-        return given
+        return fields
 
 
 class SampleRequest(_Body):
@@ -274,8 +274,8 @@ def make_app(
     paths = frozenset(route.path for route in app.routes if hasattr(route, "path"))
     names = None if hosts is None else frozenset(hosts)
     app.add_middleware(
-        Guard, limits=limits, metrics=server.metrics, paths=paths, hosts=names, token=token, origins=frozenset(origins),
-        access=access, flight=server.flight,
+        AccessControl, limits=limits, metrics=server.metrics, paths=paths, hosts=names, token=token,
+        origins=frozenset(origins), access=access, flight=server.flight,
     )  # fmt: skip
     return app
 
@@ -293,13 +293,13 @@ def _add_refusals(app: FastAPI, server: Server) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        errors, given = error.errors()[:10], request.headers.get("content-type")
-        if request.method == "POST" and not refusals.is_json(given):
-            return refusal(*refusals.not_json(given, not error.body))
+        errors, content_type = error.errors()[:10], request.headers.get("content-type")
+        if request.method == "POST" and not refusals.is_json(content_type):
+            return refusal(*refusals.not_json(content_type, not error.body))
         if errors[0]["type"] == "json_invalid":
             return refusal(400, f"the body is no JSON ({errors[0]['ctx']['error']} at place {errors[0]['loc'][-1]})")
         if error.body is None and request.method == "POST" and errors[0]["loc"] == ("body",):
-            return refusal(*refusals.not_json(given, True))
+            return refusal(*refusals.not_json(content_type, True))
         model = server.models[request.method, request.scope["path"]]
         return refusal(422, refusals.sentence(errors, list(model.model_fields), server.service.run))
 

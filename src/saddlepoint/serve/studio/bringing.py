@@ -18,7 +18,7 @@ from saddlepoint.data.tables.formats import READERS
 from saddlepoint.data.tables.text import ENDINGS
 from saddlepoint.serve.studio import parts
 from saddlepoint.serve.studio.dropzone import DropZone
-from saddlepoint.serve.studio.state import Desk, is_text
+from saddlepoint.serve.studio.state import Studio, is_text
 
 _EXAMPLES = ("digits", "ring8", "sines")
 """Data that are made or come with the library's own packages."""
@@ -32,19 +32,19 @@ class Source:
     """The field for data, with all ways to fill it.
 
     Args:
-        desk: the studio's state.
+        studio: the studio's state.
         chosen: called when other data were chosen by more than typing.
     """
 
-    def __init__(self, desk: Desk, chosen: Callable[[], Awaitable[None]]) -> None:
-        self.desk, self.chosen = desk, chosen
+    def __init__(self, studio: Studio, chosen: Callable[[], Awaitable[None]]) -> None:
+        self.studio, self.chosen = studio, chosen
         with ui.row().classes("items-end gap-3 w-full"):
             self.field = ui.input("data", placeholder="a path, a name, or hf:owner/name", autocomplete=list(KNOWN))
             self.field.props("stack-label").classes("grow min-w-48")
             ui.button("Choose a folder or file", icon="folder_open", on_click=parts.guarded(self.browse)).props(
                 "outline no-caps"
             )
-        DropZone(desk.uploads, "Drop pictures, a folder of them, a table or a zip here", self.brought, folders=True)
+        DropZone(studio.uploads, "Drop pictures, a folder of them, a table or a zip here", self.brought, folders=True)
         with ui.row().classes("items-center gap-2"):
             parts.say("Or try:").classes("small")
             for name in _EXAMPLES:
@@ -64,12 +64,12 @@ class Source:
 
     async def brought(self, ticket: str) -> None:
         """Keep the files that came, and choose them."""
-        await self.take(str(await parts.here(asyncio.to_thread(self.desk.uploads.keep, ticket))))
+        await self.take(str(await parts.here(asyncio.to_thread(self.studio.uploads.keep, ticket))))
 
     async def browse(self) -> None:
         """Choose a folder or a file of this machine."""
         with ui.dialog() as dialog, ui.card().classes("w-full max-w-2xl"):
-            Chooser(self.desk.roots, dialog.submit)
+            Chooser(self.studio.roots, dialog.submit)
         path = await parts.here(dialog)
         dialog.delete()
         if path:

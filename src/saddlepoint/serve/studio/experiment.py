@@ -60,7 +60,7 @@ class _Stage:
                     plot.style("max-width: 28rem; height: min(28rem, 92vw)" if panel.square else "height: 18rem")
                     self.plots.append((title, legend, plot))
         with parts.block().classes("gap-1"):
-            self.words = [parts.Formula(text) for text in view.words]
+            self.sentences = [parts.Formula(text) for text in view.sentences]
         self.timer = ui.timer(_FRAME_SECONDS, parts.guarded(self.frame))
 
     def put_buttons(self) -> None:
@@ -140,7 +140,7 @@ class _Stage:
             title.say(panel.title)
             legend.show(options)
             plot.options.update(options)
-        for label, text in zip(self.words, view.words, strict=True):
+        for label, text in zip(self.sentences, view.sentences, strict=True):
             label.say(text)
         if not going:
             self.toggle()

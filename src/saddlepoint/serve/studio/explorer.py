@@ -15,7 +15,7 @@ from saddlepoint.run.index import Entry
 from saddlepoint.run.samples import pictures
 from saddlepoint.run.samples.latent import MOST_DIRECTIONS, Explorer, Point, View, command
 from saddlepoint.serve.studio import parts
-from saddlepoint.serve.studio.state import Desk
+from saddlepoint.serve.studio.state import Studio
 
 _REACH = 4.0
 _SIDE = 336
@@ -29,12 +29,12 @@ class Panel:
     """The controls of one visitor, and the view they make.
 
     Args:
-        desk: the studio's state.
+        studio: the studio's state.
         name: of the run.
     """
 
-    def __init__(self, desk: Desk, name: str) -> None:
-        self.desk, self.name = desk, name
+    def __init__(self, studio: Studio, name: str) -> None:
+        self.studio, self.name = studio, name
         self.saved: list[Point] = []
         self.view, self.busy = View(), False
         self.point = self.view.points[0]
@@ -45,7 +45,7 @@ class Panel:
     @property
     def explorer(self) -> Explorer:
         """The latent space at the newest checkpoint; it may be read anew, so that it is asked for beside the page."""
-        explorer = self.desk.open(self.name)[1]
+        explorer = self.studio.open(self.name)[1]
         if explorer is None:
             raise ConfigError(f"'{self.name}' has no latent space")
         return explorer
@@ -238,6 +238,6 @@ def _value_of(slider: ui.slider) -> None:
     shown.classes("w-10 shrink-0 text-sm text-right")
 
 
-def explorer_panel(desk: Desk, name: str, entry: Entry) -> None:
+def explorer_panel(studio: Studio, name: str, entry: Entry) -> None:
     """Put the explorer of a run."""
-    Panel(desk, name)
+    Panel(studio, name)

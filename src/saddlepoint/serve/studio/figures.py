@@ -30,7 +30,7 @@ from saddlepoint.evaluation.rows import label_of, left_out
 from saddlepoint.run.index import Entry
 from saddlepoint.run.run import Run
 from saddlepoint.serve.studio import parts
-from saddlepoint.serve.studio.state import Desk
+from saddlepoint.serve.studio.state import Studio
 
 _EVERY_SECONDS, _MOST_SUMMARY = 1.0, 1024**2
 BLIND = "by plain pixels: a good value says nothing"
@@ -83,9 +83,9 @@ def _name(metric: Metric, result: Result, ambiguous: bool) -> str:
     return f"{metric.name} {ARROWS[metric.better]}".strip() + (f"\n{notes}" if notes else "") + which
 
 
-def figures_panel(desk: Desk, name: str, entry: Entry) -> None:
+def figures_panel(studio: Studio, name: str, entry: Entry) -> None:
     """Show verdict, table and limits."""
-    folder = desk.folder(name)
+    folder = studio.folder(name)
     place = ui.column().classes("w-full gap-2")
 
     async def draw() -> None:
@@ -112,7 +112,7 @@ def figures_panel(desk: Desk, name: str, entry: Entry) -> None:
                     parts.say(result.protocol).classes("small break-all")
 
     ui.timer(0.01, parts.watching(draw), once=True)
-    MeasureButton(desk, name, draw)
+    MeasureButton(studio, name, draw)
 
 
 @dataclass(frozen=True)
@@ -147,15 +147,15 @@ class MeasureButton:
     """A button that measures a run, what it is at, and the way to its report.
 
     Args:
-        desk: the studio's state.
+        studio: the studio's state.
         name: of the run.
         done: called when there are new figures.
         also: words before the button while there are no figures.
     """
 
-    def __init__(self, desk: Desk, name: str, done: Callable[[], Any], also: str = "") -> None:
-        self.desk, self.name, self.done, self.also = desk, name, parts.watching(done), also
-        self.folder = desk.folder(name)
+    def __init__(self, studio: Studio, name: str, done: Callable[[], Any], also: str = "") -> None:
+        self.studio, self.name, self.done, self.also = studio, name, parts.watching(done), also
+        self.folder = studio.folder(name)
         self.note = parts.say("").classes("small")
         with ui.row().classes("items-center gap-3"):
             self.button = ui.button("Measure", icon="straighten").props("outline no-caps")
@@ -208,7 +208,7 @@ class MeasureButton:
 
         try:
             with parts.afterwards(over):
-                run, _ = await parts.here(self.desk.opened(self.name))
+                run, _ = await parts.here(self.studio.opened(self.name))
                 # Measured and kept in one go: whoever leaves the page finds the figures when coming back.
                 await parts.here(asyncio.to_thread(self.measured, run, lambda line: said.update(line=line)))
         finally:
@@ -218,5 +218,5 @@ class MeasureButton:
     def measured(self, run: Run, say: Callable[[str], None]) -> None:
         """Measure and keep the figures; one run at a time."""
         run.check_report_place()
-        with self.desk.measuring(self.name):
+        with self.studio.measuring(self.name):
             run.save_report(run.evaluate(say=say))

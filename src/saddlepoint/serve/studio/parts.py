@@ -239,18 +239,18 @@ async def here(waited: Awaitable[_Found]) -> _Found:
     return found
 
 
-_LOOKS = ThreadPoolExecutor(4, "look")
+_READERS = ThreadPoolExecutor(4, "look")
 """Threads of their own: long work, however much of it there is, keeps no page from showing how a run stands."""
 
 
-async def looked(look: Callable[..., _Found], *words: Any) -> _Found:
+async def looked(look: Callable[..., _Found], *arguments: Any) -> _Found:
     """Read something of a folder beside the pages, and return what it found: no disk keeps the others waiting.
 
     Raises:
         LeftError: as `here`.
         Exception: what the reading raised.
     """
-    return await here(asyncio.get_running_loop().run_in_executor(_LOOKS, look, *words))
+    return await here(asyncio.get_running_loop().run_in_executor(_READERS, look, *arguments))
 
 
 @contextmanager
@@ -332,14 +332,14 @@ class Picture(ui.element):
     """An image whose pixels stay sharp however large it is shown.
 
     Args:
-        words: what it shows, for those who do not see it.
+        alt: what it shows, for those who do not see it.
         width: in pixels of the page; None: its own.
     """
 
-    def __init__(self, words: str, width: int | None = None) -> None:
+    def __init__(self, alt: str, width: int | None = None) -> None:
         super().__init__("img")
         self.classes("pixels")
-        self.props["alt"] = words
+        self.props["alt"] = alt
         self.set_visibility(False)
         if width is not None:
             self.style(f"width: {width}px")

@@ -23,7 +23,7 @@ from saddlepoint.run.plan import Resolved
 from saddlepoint.serve.studio import parts, thumbnails
 from saddlepoint.serve.studio.bringing import Source
 from saddlepoint.serve.studio.choices import Fields
-from saddlepoint.serve.studio.state import Desk
+from saddlepoint.serve.studio.state import Studio
 
 _TIMES = ("1m", "3m", "20m", "1h")
 _FIRST = {"image": "dcgan", "vector": "gan", "sequence": "timegan"}
@@ -36,11 +36,11 @@ class Form:
     """The form of one visitor.
 
     Args:
-        desk: the studio's state.
+        studio: the studio's state.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
         self.asked: dict[str, str | bool] = {}
         # What the form itself put last, which is no choice of the visitor's.
         self.put_family, self.put_size = next(iter(families())), "auto"
@@ -48,7 +48,7 @@ class Form:
         self.resolution: Resolved | None = None
         with parts.block():
             _step(1, "Your data")
-            self.source = Source(desk, parts.guarded(self.look))
+            self.source = Source(studio, parts.guarded(self.look))
             with ui.row().classes("items-center gap-3"):
                 ui.button("Look into the data", icon="search", on_click=parts.guarded(self.look)).props(
                     "no-caps outline"
@@ -149,23 +149,23 @@ class Form:
         return {**self.asked, **sized}
 
     @property
-    def words(self) -> list[str]:
+    def arguments(self) -> list[str]:
         """Arguments of the command after family and data.
 
         Raises:
             ConfigError: as `read_threads`.
         """
         usual = next(iter(get_family(str(self.family.value)).PRESETS))
-        words = [] if self.preset.value == usual else ["--preset", str(self.preset.value)]
+        arguments = [] if self.preset.value == usual else ["--preset", str(self.preset.value)]
         for name, value in (
             ("budget", self.budget.value), ("seed", int(self.seed.value or 0)), ("threads", self.fixed_threads),
             ("remedy", self.remedy.value), ("device", "" if self.device.value == "auto" else self.device.value),
         ):  # fmt: skip
-            words += [f"--{name}", str(value)] if value else []
+            arguments += [f"--{name}", str(value)] if value else []
         if self.report.value != is_followed(self.source.name):
-            words += ["--report" if self.report.value else "--no-report"]
-        words += Reading("", self.preparation).flags()
-        return words + [word for name, value in self.fields.different.items() for word in (f"--{name}", value)]
+            arguments += ["--report" if self.report.value else "--no-report"]
+        arguments += Reading("", self.preparation).flags()
+        return arguments + [word for name, value in self.fields.different.items() for word in (f"--{name}", value)]
 
     @property
     def fixed_threads(self) -> int | None:
@@ -189,12 +189,12 @@ class Form:
     def said(self) -> None:
         """Show the command that does the same."""
         try:
-            words = self.words
+            arguments = self.arguments
         except ConfigError as error:
             self.line(str(error))
             return
         name = self.source.name or "YOUR-DATA"
-        self.line(for_shell("saddle", "train", str(self.family.value), "--data", name, *words))
+        self.line(for_shell("saddle", "train", str(self.family.value), "--data", name, *arguments))
 
     def request(self, family: str = "") -> api.Plan:
         """Return the request that the form holds.
@@ -320,7 +320,7 @@ class Form:
         if not await self.read():
             return
         request = self.request()
-        started = asyncio.to_thread(self.desk.train, request.family, request.source, self.words)
+        started = asyncio.to_thread(self.studio.train, request.family, request.source, self.arguments)
         name = await parts.here(started)
         ui.navigate.to(parts.address("/run", name))
 
@@ -328,10 +328,10 @@ class Form:
 _REMEDIES = {"": "as the preset has it", "auto": "change one thing", "off": "say it only"}
 
 
-def show(desk: Desk) -> None:
+def show(studio: Studio) -> None:
     """Show the form."""
     with parts.page("Train", "Train"), ui.column().classes("w-full gap-4"):
-        Form(desk)
+        Form(studio)
 
 
 def _step(number: int, title: str) -> None:
@@ -349,7 +349,7 @@ def _likely(source: str) -> list[str]:
 def _shown(resolved: Resolved, picture: Any) -> None:
     """Put what the data is, some rows of it, what is chosen for it, and folded how all of it is read."""
     dataset, findings = resolved.dataset, resolved.reading.findings
-    ui.label(_words(dataset)).classes("font-medium")
+    ui.label(_described(dataset)).classes("font-medium")
     parts.Picture("rows of the training data").show(picture)
     ui.label(f"What {resolved.plan.family} would do with it:")
     with ui.column().classes("gap-0"):
@@ -360,7 +360,7 @@ def _shown(resolved: Resolved, picture: Any) -> None:
         parts.reading(findings)
 
 
-def _words(dataset: Dataset) -> str:
+def _described(dataset: Dataset) -> str:
     """Say what a data set is."""
     noun = {"image": "pictures", "vector": "rows", "sequence": "windows"}[dataset.modality]
     counts = {name: len(split.x) for name, split in dataset.splits.items()}
