@@ -147,7 +147,7 @@ def test_the_form_says_before_what_is_measured_after(tmp_path: Path, monkeypatch
     monkeypatch.setattr(training, "report_time", lambda *asked: Forecast(41.0))
 
     def said(form: training.Form) -> list[str]:
-        return [word for word in form.words if "report" in word]
+        return [word for word in form.arguments if "report" in word]
 
     async def visit() -> None:
         with Client(ui.page("")):

@@ -398,13 +398,13 @@ def test_numbers_are_written_a_few_thousand_at_a_time(monkeypatch: pytest.Monkey
     x[1, 0, :, 3] = np.nan
     whole = json.loads("".join(responses._texts(x, False)))
     assert np.array_equal(np.array(whole, dtype=np.float32), x, equal_nan=True)
-    sizes, plain = list[int](), responses._plain
+    sizes, plain = list[int](), responses._to_json
 
     def noted(part: np.ndarray, images: bool) -> list[Any]:
         sizes.append(part.size)
         return plain(part, images)
 
-    monkeypatch.setattr(responses, "_plain", noted)
+    monkeypatch.setattr(responses, "_to_json", noted)
     "".join(responses._texts(x, False))
     assert max(sizes) <= 4096
     assert sum(sizes) == x.size
