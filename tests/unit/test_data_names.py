@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.data import list_datasets, load_dataset, names
+from saddlepoint.data import catalogue, list_datasets, load_dataset
 from saddlepoint.data.sources import hub, wheel
 from tests.unit.data_helpers import own_cache, pictures, write_named, write_parquet  # noqa: F401
 
@@ -217,7 +217,7 @@ def test_hub_switched_off_is_not_asked(no_pip: None, monkeypatch: pytest.MonkeyP
 def test_list_says_where_each_would_come_from(data_dir: Path) -> None:
     write_named(data_dir, "mnist")
     listed = {info.name: info for info in list_datasets()}
-    assert list(listed) == list(names.KNOWN)
+    assert list(listed) == list(catalogue.KNOWN)
     assert listed["mnist"].origin == f"found in {data_dir / 'mnist'}"
     assert listed["ring8"].origin == "built in"
     assert "hub" in listed["cifar10"].origin

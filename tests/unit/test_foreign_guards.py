@@ -117,7 +117,7 @@ def test_a_checkpoint_is_not_written_through_a_link(tmp_path: Path, made: Path, 
 
 def test_a_picture_replaces_a_link_and_leaves_what_it_led_to(run: Path, outside: Path) -> None:
     """Before, Pillow wrote through it, and the half written snapshot had a name that could be foreseen."""
-    from saddlepoint.figures.grids import save_snapshot
+    from saddlepoint.figures.snapshots import save_snapshot
     from saddlepoint.run.samples import pictures
 
     loaded = saddlepoint.load(run)

@@ -29,7 +29,7 @@ def test_frames_move_and_can_be_sent(name: str) -> None:
     later = after(live, 3).view()
     shown = [[charts.panel_options(panel) for panel in view.panels] for view in (first, later)]
     assert shown[0] != shown[1]
-    assert len(first.sentences) == len(later.words)
+    assert len(first.sentences) == len(later.sentences)
     assert [len(panel.curves) for panel in first.panels] == [len(panel.curves) for panel in later.panels]
     json.dumps(shown, allow_nan=False)
 

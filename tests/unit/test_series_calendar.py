@@ -16,7 +16,7 @@ from saddlepoint.data.series.layout import Column, Layout
 from saddlepoint.data.series.positions import consecutive, times_of, times_text
 from saddlepoint.data.series.time_index import TimeIndex
 from saddlepoint.data.tables.pace import DAY
-from saddlepoint.data.tables.time import Stamps
+from saddlepoint.data.tables.stamps import Stamps
 from saddlepoint.run.run import Run
 from tests.unit.data_helpers import own_cache  # noqa: F401
 

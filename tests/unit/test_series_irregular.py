@@ -14,8 +14,8 @@ from saddlepoint.data.plan import OpenQuestion
 from saddlepoint.data.series.irregular import irregularity, resampled, suggested_step
 from saddlepoint.data.series.samples import write_samples
 from saddlepoint.data.tables.pace import DAY, SECOND
+from saddlepoint.data.tables.stamps import Stamps
 from saddlepoint.data.tables.table import Table
-from saddlepoint.data.tables.time import Stamps
 from tests.unit.data_helpers import own_cache  # noqa: F401
 
 

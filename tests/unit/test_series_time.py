@@ -13,8 +13,8 @@ import pytest
 from saddlepoint.core.errors import DataError
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import OpenQuestion
+from saddlepoint.data.tables.stamps import Stamps, stamps_from_json
 from saddlepoint.data.tables.table import Table, read_table
-from saddlepoint.data.tables.time import Stamps, stamps_from_json
 
 Writer = Callable[[pd.Timestamp], Any]
 

@@ -31,7 +31,7 @@ from saddlepoint.data import load_dataset
 from saddlepoint.evaluation import Metric, Report, Result, Row, ranks
 from saddlepoint.evaluation.report.page import save_report
 from saddlepoint.family import families
-from saddlepoint.figures import grids
+from saddlepoint.figures import snapshots
 from saddlepoint.lab import Curve, Panel
 from saddlepoint.run import api, jobs
 from saddlepoint.run.index import Entry, Figure, Shelf, snapshot_steps
@@ -400,9 +400,9 @@ def test_data_is_the_same_by_what_it_holds_not_by_its_path() -> None:
 
 def test_small_pictures_show_the_first_samples(tmp_path: Path) -> None:
     x = torch.linspace(-1, 1, 12)[:, None, None, None].expand(12, 1, 16, 16)
-    path = grids.save_snapshot(tmp_path, 10, x, columns=4)
+    path = snapshots.save_snapshot(tmp_path, 10, x, columns=4)
     small = np.asarray(Image.open(io.BytesIO(thumbnail(path, 64))))
-    tiles = grids.read_snapshot(path)[:, 0, 0, 0]
+    tiles = snapshots.read_snapshot(path)[:, 0, 0, 0]
     assert small.shape == (3 * 17 + 1, 3 * 17 + 1)
     seen = [int(small[17 * row + 5, 17 * column + 5]) for row in range(3) for column in range(3)]
     assert seen == tiles[[0, 1, 2, 4, 5, 6, 8, 9, 10]].tolist()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from saddlepoint.data.catalogue import KNOWN
     from saddlepoint.data.dataset import Dataset, Split
     from saddlepoint.data.inputs import load_samples, read_picture
     from saddlepoint.data.inspect import Inspection, inspect_source
     from saddlepoint.data.load import absolute_source, gone, load_dataset, natural_side
-    from saddlepoint.data.names import KNOWN, DatasetInfo, list_datasets, short_name
+    from saddlepoint.data.names import DatasetInfo, list_datasets, short_name
     from saddlepoint.data.options import Options, Preparation
     from saddlepoint.data.plan import Finding, OpenQuestion, Reading
     from saddlepoint.data.sources.synthetic import Mixture, mixture

@@ -24,9 +24,10 @@ from saddlepoint.data.kinds import array_kind
 from saddlepoint.data.labels.multi_label import choose_attributes, choose_labels
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion
-from saddlepoint.data.sources.arrays import Peek, dataset_source
 from saddlepoint.data.sources.folder import Source
+from saddlepoint.data.sources.npz import Peek
 from saddlepoint.data.sources.objects import Rows, digest_of, object_source, rows_of_object
+from saddlepoint.data.sources.prepared import dataset_source
 
 PREFIX = "memory:"
 _MOST_HELD = 2

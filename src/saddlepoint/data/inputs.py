@@ -26,7 +26,7 @@ from saddlepoint.data.images.prepare import look_for, survey_source
 from saddlepoint.data.images.shape import Planes, shape_to
 from saddlepoint.data.labels.splits import split_word
 from saddlepoint.data.options import Options, preparation_of
-from saddlepoint.data.series.samples import read_samples
+from saddlepoint.data.series.read_samples import read_samples
 from saddlepoint.data.sources.folder import Item, Label, Source
 from saddlepoint.data.sources.paths import path_source
 

@@ -14,7 +14,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.data import in_memory, names
+from saddlepoint.data import catalogue, in_memory, names
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.decode import USUAL, Look, decode, strict_pillow
 from saddlepoint.data.images.duplicates import Copies, Pair, repeats
@@ -27,7 +27,7 @@ from saddlepoint.data.labels.multi_label import choose_attributes
 from saddlepoint.data.load import find_path, joined, load_dataset, refuse_choices
 from saddlepoint.data.options import MAX_SIDE, Options, Preparation, shown_size
 from saddlepoint.data.plan import Finding, Note, OpenQuestion, as_findings
-from saddlepoint.data.sources import arrays
+from saddlepoint.data.sources import prepared
 from saddlepoint.data.sources.folder import Label, Source
 
 _SHOWN = 10
@@ -129,7 +129,7 @@ def inspect_source(
         said = tuple(in_memory.renamed(finding, place) for finding in found.findings)
         return replace(found, name=source, findings=said)
     path, options = Path(source).expanduser(), Options.of(**preparation)
-    if names.is_series(source) or (source not in names.KNOWN and kind_of(path, options) == "sequence"):
+    if names.is_series(source) or (source not in catalogue.KNOWN and kind_of(path, options) == "sequence"):
         ready = path.suffix.lower() in ARRAYS and is_windows(path, options)
         return _inspect_series(load_dataset(source, say=say, **preparation), ready)
     options = options.for_images(source)
@@ -163,20 +163,20 @@ def inspect_source(
 def _open(source: str, options: Options, say: Callable[[str], None] | None) -> Source:
     if in_memory.in_memory(source):
         dataset = load_dataset(source, say=say, **options.kept("image"))
-        return arrays.dataset_source(dataset, dataset.fingerprint)
-    if source in names.KNOWN:
+        return prepared.dataset_source(dataset, dataset.fingerprint)
+    if source in catalogue.KNOWN:
         refuse_choices(source, options)
         local = None if source in names.synthetic.MIXTURES else names.local_source(source)
         if local is not None:
             return local
         dataset = load_dataset(source, say=say)
-        return arrays.dataset_source(dataset, dataset.fingerprint)
+        return prepared.dataset_source(dataset, dataset.fingerprint)
     if source.startswith("hf:") or len(joined(source)) > 1:
         given = options.kept("image")
         if len(joined(source)) == 1:
             given.pop("attributes", None)
         dataset = load_dataset(source, say=say, **given)
-        return arrays.dataset_source(dataset, dataset.fingerprint)
+        return prepared.dataset_source(dataset, dataset.fingerprint)
     return find_path(source, options)
 
 

@@ -11,11 +11,12 @@ from typing import Any, Unpack
 
 from saddlepoint.core.errors import DataError, suggest
 from saddlepoint.data import cache, in_memory
+from saddlepoint.data.catalogue import KNOWN
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.prepare import prepare, survey_side
 from saddlepoint.data.kinds import ARRAYS, is_windows, kind_of
 from saddlepoint.data.labels.multi_label import choose_attributes, choose_labels, multi_label_source
-from saddlepoint.data.names import KNOWN, Say, is_series, load_named
+from saddlepoint.data.names import Say, is_series, load_named
 from saddlepoint.data.options import Options, Preparation, flag
 from saddlepoint.data.series.ready import load_ready
 from saddlepoint.data.series.windows import load_series

@@ -14,7 +14,8 @@ from PIL import Image
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.quoting import for_plot
-from saddlepoint.metrics.series import as_windows, autocorrelations
+from saddlepoint.metrics.series import autocorrelations
+from saddlepoint.metrics.windows import as_windows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

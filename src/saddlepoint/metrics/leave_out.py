@@ -13,7 +13,8 @@ import numpy as np
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.metrics.bootstrap import LEVEL, Estimate
-from saddlepoint.metrics.series import as_windows, shapes, stretches, window_lengths
+from saddlepoint.metrics.series import shapes
+from saddlepoint.metrics.windows import as_windows, stretches, window_lengths
 
 NEAREST = 0.1
 """Share of the windows, the nearest ones, whose distance is looked at: a tenth of copies among others shows."""

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.metrics.series import as_windows, window_lengths
+from saddlepoint.metrics.windows import as_windows, window_lengths
 
 BLOCK = 8
 """Steps of a block of the bootstrap."""

@@ -17,16 +17,10 @@ from saddlepoint.data.labels.attributes import (
     read_partition,
 )
 from saddlepoint.data.labels.files import Label, few, labelled_rows
+from saddlepoint.data.labels.images import Images
+from saddlepoint.data.labels.parse import TABLE_SUFFIXES
 from saddlepoint.data.labels.splits import Folders, folder_classes, look_like_shards, read_folders
-from saddlepoint.data.labels.tables import (
-    LABEL_FILES,
-    TABLE_SUFFIXES,
-    Images,
-    LabelTable,
-    column_names,
-    read_table,
-    unknown_column,
-)
+from saddlepoint.data.labels.tables import LABEL_FILES, LabelTable, column_names, read_table, unknown_column
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 

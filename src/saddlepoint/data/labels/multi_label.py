@@ -12,8 +12,8 @@ from saddlepoint.data.dataset import SPLITS, Dataset
 from saddlepoint.data.labels.attributes import ATTRIBUTE_FILES
 from saddlepoint.data.options import Options, flag
 from saddlepoint.data.plan import Finding
-from saddlepoint.data.sources.arrays import label_of_row
 from saddlepoint.data.sources.folder import Item, Source
+from saddlepoint.data.sources.prepared import label_of_row
 
 
 def choose_attributes(source: Source, names: Sequence[str]) -> Source:

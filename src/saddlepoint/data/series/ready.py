@@ -16,9 +16,10 @@ from saddlepoint.data.labels.files import index_labels
 from saddlepoint.data.options import MAX_WINDOW, MIN_SIDE, MIN_WINDOW, Options
 from saddlepoint.data.plan import Finding, Note
 from saddlepoint.data.series.layout import Column, Layout
-from saddlepoint.data.sources.arrays import Held, open_arrays, to_label
+from saddlepoint.data.sources.arrays import to_label
 from saddlepoint.data.sources.extras import check_room, listed
 from saddlepoint.data.sources.folder import stamp
+from saddlepoint.data.sources.npz import Held, open_arrays
 from saddlepoint.data.tables.long_array import column_names
 from saddlepoint.data.tables.numbers import decimals_of
 

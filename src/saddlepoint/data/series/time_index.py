@@ -11,7 +11,7 @@ import numpy as np
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.data.tables.pace import DAY, SECOND
-from saddlepoint.data.tables.time import Stamps, stamps_from_json
+from saddlepoint.data.tables.stamps import Stamps, stamps_from_json
 
 HOUR = DAY // 24
 MONTH = 30.44 * DAY

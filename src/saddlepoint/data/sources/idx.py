@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.data import limits
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.sources.arrays import array_parts_source, read_idx
+from saddlepoint.data.sources.arrays import array_parts_source
 from saddlepoint.data.sources.extras import listed
 from saddlepoint.data.sources.folder import SPLIT_NAMES, Source, stamp
 
+_MOST_IDX = 1024**3
+"""Bytes of an unpacked idx file; the largest published one has 640 MB."""
 _NAME = re.compile(r"(?P<head>.*?)(?P<kind>images|labels)(?P<tail>[-.]idx\d[-.]ubyte(?:\.gz)?)", re.IGNORECASE)
 _EMNIST = re.compile(r"emnist-(?P<set>[a-z]+)-(?:train|test)-", re.IGNORECASE)
 _DIGITS, _UPPER, _LOWER = "0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
@@ -141,3 +146,59 @@ def _one_group(path: Path, pairs: Sequence[_Pair], options: Options) -> list[_Pa
         readings = [Reading(f"the file {name}", {"array": name}) for name in named]
         raise OpenQuestion(f"{path} holds {len(pairs)} idx files of images; which one?", readings)
     return list(pairs)
+
+
+def find_idx(folder: Path) -> Path | None:
+    """Return the folder if it holds MNIST-like idx files (gzipped or not)."""
+    names = [f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+    return folder if all(_idx_file(folder, name) for name in names) else None
+
+
+def idx_source(name: str, folder: Path, classes: tuple[str, ...] = ()) -> Source:
+    """Read MNIST-like idx files: train-images-idx3-ubyte and its three companions, gzipped or not.
+
+    Args:
+        name: what the user asked for.
+        folder: where they are.
+        classes: names of the classes, which the files do not hold; empty: their numbers.
+
+    Raises:
+        DataError: if a file is damaged.
+    """
+    parts, files = {}, []
+    for split, prefix in (("train", "train"), ("test", "t10k")):
+        images, labels = (_idx_file(folder, f"{prefix}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1"))
+        assert images is not None
+        assert labels is not None
+        parts[split] = (read_idx(images), read_idx(labels))
+        files += [images, labels]
+    source = array_parts_source(name, "idx\n" + stamp(files, folder), parts)
+    return replace(source, classes=classes, size=sum(file.stat().st_size for file in files))
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """Read an idx file of bytes.
+
+    Raises:
+        DataError: if it is damaged, or not of unsigned bytes.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            data, size = bytearray(), path.stat().st_size
+            # One read of so many bytes would take the memory for them, whatever the file holds.
+            while piece := file.read(1024**2):
+                data += piece
+                if len(data) > _MOST_IDX:
+                    raise ValueError(f"it unpacks to more than {_MOST_IDX:,} bytes")
+                limits.check_unpacked(str(path), len(data), size)
+        if data[:3] != b"\x00\x00\x08":
+            raise ValueError("it does not start like one")
+        shape = np.frombuffer(data, dtype=">u4", count=data[3], offset=4).astype(int)
+        return np.frombuffer(data, dtype=np.uint8, offset=4 + 4 * data[3]).reshape(shape)
+    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read as an idx file ({error}); fetch it again") from error
+
+
+def _idx_file(folder: Path, name: str) -> Path | None:
+    found = [folder / text for text in (name, name + ".gz") if (folder / text).is_file()]
+    return found[0] if found else None

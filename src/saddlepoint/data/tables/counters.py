@@ -13,7 +13,7 @@ from saddlepoint.data.tables.dates import TimeColumn, days_in_numbers
 from saddlepoint.data.tables.forms import STRONG, WEAK, name_parts
 from saddlepoint.data.tables.grouping import find_series
 from saddlepoint.data.tables.opened import Column, Opened
-from saddlepoint.data.tables.time import Stamps
+from saddlepoint.data.tables.stamps import Stamps
 from saddlepoint.data.tables.time_parts import DAY_NAMES, day_and_time_of_day, like_years
 
 ROW_NAMES = {"rownames", "rowname", "row", "row_id", "rowid", "row_number", "unnamed: 0", "no", "nr", "id", "obs", "#"}

@@ -15,7 +15,8 @@ from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.tables.forms import MONTHS, loosely, name_parts, pattern_of
 from saddlepoint.data.tables.opened import Column, Opened
 from saddlepoint.data.tables.pace import steadiness
-from saddlepoint.data.tables.time import NOT, Read, Stamps, Unread, candidates, examples, read_form
+from saddlepoint.data.tables.stamps import Stamps
+from saddlepoint.data.tables.time import NOT, Read, Unread, candidates, examples, read_form
 
 ORDERS = {"day-first": "d", "month-first": "m", "year-first": "y"}
 REGULAR = 0.98

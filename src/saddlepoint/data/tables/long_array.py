@@ -10,8 +10,9 @@ from saddlepoint.core.errors import DataError
 from saddlepoint.data import limits
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
-from saddlepoint.data.sources.arrays import Held, open_arrays, to_label
+from saddlepoint.data.sources.arrays import to_label
 from saddlepoint.data.sources.extras import check_room, listed
+from saddlepoint.data.sources.npz import Held, open_arrays
 from saddlepoint.data.tables.frame import Frame
 
 

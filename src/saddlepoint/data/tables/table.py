@@ -16,7 +16,7 @@ from saddlepoint.data.tables.frame import Look
 from saddlepoint.data.tables.grouping import Codes, codes_of
 from saddlepoint.data.tables.opened import Column, Opened
 from saddlepoint.data.tables.roles import decide
-from saddlepoint.data.tables.time import Stamps
+from saddlepoint.data.tables.stamps import Stamps
 from saddlepoint.data.tables.wide import lengthened
 
 __all__ = ["Table", "is_table", "names_of", "read_table"]

@@ -16,7 +16,8 @@ from saddlepoint.data.tables.forms import STRONG, name_parts, says_time
 from saddlepoint.data.tables.numbers import decimals_of
 from saddlepoint.data.tables.opened import Column, Opened
 from saddlepoint.data.tables.pace import steadiness
-from saddlepoint.data.tables.time import Stamps, examples, read_unix, time_of_day_form
+from saddlepoint.data.tables.stamps import Stamps
+from saddlepoint.data.tables.time import examples, read_unix, time_of_day_form
 from saddlepoint.data.tables.time_parts import by_parts, joined, repeats, time_of_day_values, with_time_of_day
 
 

@@ -16,9 +16,9 @@ from saddlepoint.data.tables.dates import TimeColumn, dated, may_be_date
 from saddlepoint.data.tables.forms import name_parts
 from saddlepoint.data.tables.opened import Column, Opened
 from saddlepoint.data.tables.pace import steadiness
+from saddlepoint.data.tables.stamps import Stamps
 from saddlepoint.data.tables.time import (
     NOT,
-    Stamps,
     Unread,
     candidates,
     examples,

@@ -18,7 +18,7 @@ from saddlepoint.data.images.write import KINDS
 from saddlepoint.data.options import preparation_of
 from saddlepoint.data.series.samples import FORMATS
 from saddlepoint.engine.storage.folder import RunFolder
-from saddlepoint.figures import grids, plots, video
+from saddlepoint.figures import grids, plots, snapshots, video
 from saddlepoint.run import show
 from saddlepoint.run.run import Run, check_truncation
 from saddlepoint.run.samples import sheets
@@ -141,7 +141,7 @@ def made(
         return drawn[picture](run, n, seed, label)
     kinds: dict[str, Callable[[], Image.Image]] = {
         "grid": lambda: _grid(run, n, seed, label, truncation),
-        "filmstrip": lambda: grids.filmstrip(run.path / "samples", columns=n),
+        "filmstrip": lambda: snapshots.filmstrip(run.path / "samples", columns=n),
         "neighbours": lambda: _nearest(run, n, seed, label),
     }
     if picture in sheets.SHEETS:
@@ -384,7 +384,9 @@ def _count(run: Run, picture: str, n: int | None, label: int | str | None) -> in
 def _arrays(run: Run, picture: str, n: int, seed: int, label: int | str | None) -> Tensor | np.ndarray:
     """Return what a picture shows as an array: samples, snapshots, neighbours or the interpolated images."""
     if picture == "filmstrip":
-        return np.concatenate([grids.read_snapshot(path)[:n] for path in snapshots_in(run.path / "samples").values()])
+        return np.concatenate(
+            [snapshots.read_snapshot(path)[:n] for path in snapshots_in(run.path / "samples").values()]
+        )
     if picture in sheets.SHEETS:
         return sheets.sheet(run, picture, n, seed, label).samples
     samples = run.sample(n, seed=seed, label=label)

@@ -14,7 +14,7 @@ from saddlepoint.engine.storage.standing import standing_of
 from saddlepoint.run import api
 from saddlepoint.run.index import remove_run, rename_run
 from saddlepoint.run.measure import is_followed
-from saddlepoint.serve.studio import parts
+from saddlepoint.serve.studio import parts, waits
 from saddlepoint.serve.studio.state import Studio
 
 _TIMES = ("+10m", "+1h", "+8h")
@@ -44,7 +44,7 @@ def further(studio: Studio, name: str, time: str, report: bool) -> None:
 async def train_on(studio: Studio, name: str) -> bool:
     """Ask how much longer a run is to be trained, and go on; return whether it does."""
     folder = studio.folder(name)
-    measured = await parts.looked(lambda: is_followed(str(RunFolder(folder).read_config()["data"]["source"])))
+    measured = await waits.looked(lambda: is_followed(str(RunFolder(folder).read_config()["data"]["source"])))
     with ui.dialog() as dialog, ui.card().classes("w-full max-w-lg"):
         ui.label(f"Train {name} on").classes("text-lg font-medium break-words").props("role=heading aria-level=2")
         time = ui.input("more training time", value=_TIMES[0]).classes("w-full").props("autofocus")
@@ -67,11 +67,11 @@ async def train_on(studio: Studio, name: str) -> bool:
         with ui.row().classes("w-full justify-end gap-2"):
             ui.button("Cancel", on_click=lambda: dialog.submit(False)).props("flat no-caps")
             ui.button("Train on", on_click=lambda: dialog.submit(True)).props("no-caps")
-    answer = await parts.here(dialog)
+    answer = await waits.here(dialog)
     asked, wanted = str(time.value or ""), bool(report.value)
     dialog.delete()
     if answer:
-        await parts.here(asyncio.to_thread(further, studio, name, asked, wanted))
+        await waits.here(asyncio.to_thread(further, studio, name, asked, wanted))
     return bool(answer)
 
 
@@ -80,7 +80,7 @@ async def rename(studio: Studio, name: str) -> str:
     new = (await parts.asked(f"New name of {name}", name, "Rename")).strip()
     if not new or new == name:
         return ""
-    await parts.here(asyncio.to_thread(rename_run, studio.index.root, name, new))
+    await waits.here(asyncio.to_thread(rename_run, studio.index.root, name, new))
     ui.notify(f"{name} is now {new}.")
     return new
 
@@ -90,6 +90,6 @@ async def remove(studio: Studio, name: str) -> bool:
     question = f"Delete {name} with its checkpoints, pictures and figures? This cannot be undone."
     if not await parts.confirmed(question, "Delete"):
         return False
-    await parts.here(asyncio.to_thread(remove_run, studio.index.root, name))
+    await waits.here(asyncio.to_thread(remove_run, studio.index.root, name))
     ui.notify(f"{name} is deleted.")
     return True

@@ -13,7 +13,7 @@ from saddlepoint.evaluation import ARROWS, Comparison, cannot_judge, shown
 from saddlepoint.run.index import Entry
 from saddlepoint.run.measure import compare_runs
 from saddlepoint.run.samples import pictures
-from saddlepoint.serve.studio import charts, parts
+from saddlepoint.serve.studio import charts, parts, waits
 from saddlepoint.serve.studio.figures import BLIND, MeasureButton, results_of
 from saddlepoint.serve.studio.state import Studio, data_of, standing
 
@@ -23,7 +23,7 @@ _CHARTS = ("V", "D(x)", "D(G(z))")
 async def show(studio: Studio, one: str = "", two: str = "") -> None:
     """Show two runs; without names, offer the choice."""
     with parts.page("Compare", "Compare"):
-        entries = {entry.name: entry for entry in await parts.looked(studio.entries) if entry.family}
+        entries = {entry.name: entry for entry in await waits.looked(studio.entries) if entry.family}
         if len(entries) < 2:
             with parts.block():
                 ui.label("Two runs are needed to compare. Train them on the page Train, or with saddle train.")
@@ -51,7 +51,7 @@ async def show(studio: Studio, one: str = "", two: str = "") -> None:
             if this == begun:
                 with place:
                     await _charts(studio, pair)
-                    await _figures(studio, pair, parts.guarded(draw))
+                    await _figures(studio, pair, waits.guarded(draw))
 
         async def other() -> None:
             offered = partners(entries, str(first.value))
@@ -61,10 +61,10 @@ async def show(studio: Studio, one: str = "", two: str = "") -> None:
             if not changed:  # else its own handler draws
                 await draw()
 
-        first.on_value_change(parts.guarded(other))
+        first.on_value_change(waits.guarded(other))
         for control in (second, seed):
-            control.on_value_change(parts.guarded(draw))
-        ui.timer(0.01, parts.guarded(draw), once=True)
+            control.on_value_change(waits.guarded(draw))
+        ui.timer(0.01, waits.guarded(draw), once=True)
 
 
 def pair_of(entries: Sequence[Entry], one: str = "", two: str = "") -> tuple[str, str]:
@@ -105,7 +105,7 @@ def partners(entries: Mapping[str, Entry], name: str) -> dict[str, str]:
 async def _sides(studio: Studio, entries: Mapping[str, Entry], pair: list[str], seed: int) -> None:
     """Lay out both sides, then draw: another choice may clear the page while a picture is made."""
     made = []
-    entries = {**entries, **{name: await parts.looked(studio.entry, name) for name in pair}}
+    entries = {**entries, **{name: await waits.looked(studio.entry, name) for name in pair}}
     with ui.element("div").classes("grid grid-cols-1 md:grid-cols-2 gap-4 w-full"):
         for name, colour in zip(pair, charts.COLOURS, strict=False):
             with parts.block().classes("gap-1"):
@@ -123,8 +123,8 @@ async def _sides(studio: Studio, entries: Mapping[str, Entry], pair: list[str], 
                 made.append((name, picture, wheel, parts.say("")))
     for name, picture, wheel, problem in made:
         try:
-            run, _ = await parts.here(studio.opened(name))
-            picture.show(await parts.here(asyncio.to_thread(pictures.made, run, "grid", None, seed=seed)))
+            run, _ = await waits.here(studio.opened(name))
+            picture.show(await waits.here(asyncio.to_thread(pictures.made, run, "grid", None, seed=seed)))
         except (SaddlepointError, OSError) as error:
             problem.text = str(error)
         wheel.set_visibility(False)
@@ -142,7 +142,7 @@ def _drawn(studio: Studio, pair: list[str]) -> dict[str, dict[str, tuple[list[fl
 
 async def _charts(studio: Studio, pair: list[str]) -> None:
     """Put the curves of both; their names stand whole above, in the colours of the curves."""
-    drawn = await parts.looked(_drawn, studio, pair)
+    drawn = await waits.looked(_drawn, studio, pair)
     if not drawn:
         return
     with parts.block():
@@ -176,16 +176,16 @@ async def _figures(studio: Studio, pair: list[str], again: Callable[[], Awaitabl
         if pair[0] == pair[1]:
             parts.say("Choose two different runs to compare their figures.")
             return
-        lacking = await parts.looked(lambda: [name for name in pair if not results_of(studio.folder(name))])
+        lacking = await waits.looked(lambda: [name for name in pair if not results_of(studio.folder(name))])
         folders = [studio.folder(name) for name in pair]
         try:
             if not lacking:
-                found = await parts.looked(lambda: compare_runs(folders, shuffle=False))
+                found = await waits.looked(lambda: compare_runs(folders, shuffle=False))
                 with ui.column().classes("w-full") as place:
                     _table(found, pair)
                     wheel = parts.waiting("Shuffling the samples of both") if found.pending else None
                 if wheel is not None:
-                    found = await parts.here(asyncio.to_thread(compare_runs, folders))
+                    found = await waits.here(asyncio.to_thread(compare_runs, folders))
                     if place.is_deleted:  # others were chosen meanwhile
                         return
                     place.clear()

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from nicegui import events, ui
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.serve.studio import parts
+from saddlepoint.serve.studio import waits
 from saddlepoint.serve.studio.uploads import MOST_BYTES, MOST_FILES, Uploads
 
 _CHOICE = '<label class="link" tabindex="0">{}<input type="file" {}></label>'
@@ -42,7 +42,7 @@ class DropZone:
         self.place = ui.html(sanitize=False).classes("w-full")
         self.ticket = ""
         self.issue()
-        ui.on("brought", parts.guarded(self.brought))
+        ui.on("brought", waits.guarded(self.brought))
         # What came to a page that is left is used by nobody.
         ui.context.client.on_delete(lambda: asyncio.to_thread(self.uploads.drop, self.ticket))
 
@@ -69,4 +69,4 @@ class DropZone:
                 raise DataError(str(event.args["problem"]))
             await self.use(ticket)
         finally:
-            await parts.here(asyncio.to_thread(self.uploads.drop, ticket))
+            await waits.here(asyncio.to_thread(self.uploads.drop, ticket))

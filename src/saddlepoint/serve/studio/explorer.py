@@ -14,7 +14,7 @@ from saddlepoint.figures import grids, video
 from saddlepoint.run.index import Entry
 from saddlepoint.run.samples import pictures
 from saddlepoint.run.samples.latent import MOST_DIRECTIONS, Explorer, Point, View, command
-from saddlepoint.serve.studio import parts
+from saddlepoint.serve.studio import parts, waits
 from saddlepoint.serve.studio.state import Studio
 
 _REACH = 4.0
@@ -62,8 +62,8 @@ class Panel:
         self.has_w = explorer.family.tags.has_w
         controls = [self.seed, self.label, self.truncation, *self.sliders.values()]
         for control in [*controls, *([self.other, self.layer] if self.has_w else [])]:
-            control.on_value_change(parts.guarded(self.moved))
-        ui.timer(0.01, parts.guarded(self.show), once=True)
+            control.on_value_change(waits.guarded(self.moved))
+        ui.timer(0.01, waits.guarded(self.show), once=True)
 
     def put_picture(self) -> None:
         """Put the picture, and what can be done with its place."""
@@ -74,7 +74,7 @@ class Panel:
                 ("Save as PNG", "download", self.download), ("Keep this point", "push_pin", self.keep),
                 ("Back to the seed", "restart_alt", self.reset),
             ):  # fmt: skip
-                button = ui.button(text, icon=icon, on_click=parts.guarded(action))
+                button = ui.button(text, icon=icon, on_click=waits.guarded(action))
                 button.props("outline no-caps dense").classes("px-2")
         self.path = ui.column().classes("w-full gap-0")
 
@@ -140,7 +140,7 @@ class Panel:
             shown = None
             while shown is not self.view:
                 shown, started = self.view, time.perf_counter()
-                picture, (line, python) = await parts.here(asyncio.to_thread(self.drawn, shown))
+                picture, (line, python) = await waits.here(asyncio.to_thread(self.drawn, shown))
                 self.picture.show(picture)
                 self.took.text = f"{1000 * (time.perf_counter() - started):.0f} ms"
             self.command(f"{line} --out picture.png")
@@ -162,7 +162,7 @@ class Panel:
         if start == self.ends_of or not self.ends:
             return
         self.ends_of = start
-        drawn = await parts.here(asyncio.to_thread(self.drawn_ends, start))
+        drawn = await waits.here(asyncio.to_thread(self.drawn_ends, start))
         for (low, high), pair in zip(self.ends.values(), drawn, strict=True):
             low.show(pair[0])
             high.show(pair[1])
@@ -187,8 +187,8 @@ class Panel:
             ui.label("Points kept: " + "; ".join(str(point) for point in self.saved)).classes("text-sm break-all")
             if len(self.saved) > 1:
                 place = _slider("along the points", 0, len(self.saved) - 1, 0.0, 0.01)
-                place.on_value_change(parts.guarded(lambda event: self.travelled(float(event.value))))
-                ui.button("Film", icon="movie", on_click=parts.guarded(self.film)).props("flat no-caps")
+                place.on_value_change(waits.guarded(lambda event: self.travelled(float(event.value))))
+                ui.button("Film", icon="movie", on_click=waits.guarded(self.film)).props("flat no-caps")
             ui.button("Forget them", icon="delete", on_click=self.forget).props("flat no-caps")
 
     def forget(self) -> None:
@@ -210,7 +210,7 @@ class Panel:
             explorer = self.explorer
             return grids.encoded(pictures.frame(explorer, explorer.sample(self.view)[0]))
 
-        ui.download.content(await parts.here(asyncio.to_thread(drawn)), f"{for_file_name(self.name)}.png", "image/png")
+        ui.download.content(await waits.here(asyncio.to_thread(drawn)), f"{for_file_name(self.name)}.png", "image/png")
 
     async def film(self) -> None:
         """Give a film along the points to the browser."""
@@ -221,7 +221,7 @@ class Panel:
             samples = explorer.path(view, 24 * (len(self.saved) - 1))
             return video.film([pictures.frame(explorer, sample, see_through=False) for sample in samples])
 
-        ui.download.content(await parts.here(asyncio.to_thread(drawn)), f"{for_file_name(self.name)}.gif", "image/gif")
+        ui.download.content(await waits.here(asyncio.to_thread(drawn)), f"{for_file_name(self.name)}.gif", "image/gif")
 
 
 def _slider(label: str, low: float, high: float, value: float, step: float) -> ui.slider:

@@ -29,7 +29,7 @@ from saddlepoint.evaluation import (
 from saddlepoint.evaluation.rows import label_of, left_out
 from saddlepoint.run.index import Entry
 from saddlepoint.run.run import Run
-from saddlepoint.serve.studio import parts
+from saddlepoint.serve.studio import parts, waits
 from saddlepoint.serve.studio.state import Studio
 
 _EVERY_SECONDS, _MOST_SUMMARY = 1.0, 1024**2
@@ -89,7 +89,7 @@ def figures_panel(studio: Studio, name: str, entry: Entry) -> None:
     place = ui.column().classes("w-full gap-2")
 
     async def draw() -> None:
-        results, limits = await parts.looked(lambda: (results_of(folder), limits_of(folder)))
+        results, limits = await waits.looked(lambda: (results_of(folder), limits_of(folder)))
         place.clear()
         with place:
             if not results:
@@ -111,7 +111,7 @@ def figures_panel(studio: Studio, name: str, entry: Entry) -> None:
                     ui.label(result.verdict)
                     parts.say(result.protocol).classes("small break-all")
 
-    ui.timer(0.01, parts.watching(draw), once=True)
+    ui.timer(0.01, waits.watching(draw), once=True)
     MeasureButton(studio, name, draw)
 
 
@@ -154,7 +154,7 @@ class MeasureButton:
     """
 
     def __init__(self, studio: Studio, name: str, done: Callable[[], Any], also: str = "") -> None:
-        self.studio, self.name, self.done, self.also = studio, name, parts.watching(done), also
+        self.studio, self.name, self.done, self.also = studio, name, waits.watching(done), also
         self.folder = studio.folder(name)
         self.note = parts.say("").classes("small")
         with ui.row().classes("items-center gap-3"):
@@ -164,8 +164,8 @@ class MeasureButton:
         self.wheel.set_visibility(False)
         self.report.set_visibility(False)
         self.seen: _Kept | None = None
-        self.button.on_click(parts.guarded(self.measure))
-        ui.timer(_EVERY_SECONDS, parts.watching(self.watch))
+        self.button.on_click(waits.guarded(self.measure))
+        ui.timer(_EVERY_SECONDS, waits.watching(self.watch))
 
     def stand(self, now: _Kept) -> None:
         """Show what is there."""
@@ -178,7 +178,7 @@ class MeasureButton:
 
     async def watch(self) -> None:
         """Show that another process measures it, and what it found; this page's own measuring says that itself."""
-        before, now = self.seen, await parts.looked(_kept, self.folder)
+        before, now = self.seen, await waits.looked(_kept, self.folder)
         if before is None and not self.wheel.visible:
             self.stand(now)
         if now.elsewhere is not None:
@@ -207,10 +207,10 @@ class MeasureButton:
             self.button.enable()
 
         try:
-            with parts.afterwards(over):
-                run, _ = await parts.here(self.studio.opened(self.name))
+            with waits.afterwards(over):
+                run, _ = await waits.here(self.studio.opened(self.name))
                 # Measured and kept in one go: whoever leaves the page finds the figures when coming back.
-                await parts.here(asyncio.to_thread(self.measured, run, lambda line: said.update(line=line)))
+                await waits.here(asyncio.to_thread(self.measured, run, lambda line: said.update(line=line)))
         finally:
             self.seen = None  # looked at anew
         await self.done()

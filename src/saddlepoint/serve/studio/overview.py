@@ -8,9 +8,9 @@ from nicegui import ui
 
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.evaluation import ARROWS, cannot_judge
-from saddlepoint.figures.grids import choose_steps
+from saddlepoint.figures.snapshots import choose_steps
 from saddlepoint.run.index import Entry, Figure, snapshot_steps
-from saddlepoint.serve.studio import parts
+from saddlepoint.serve.studio import parts, waits
 from saddlepoint.serve.studio.figures import BLIND, MeasureButton, results_of, verdict_of
 from saddlepoint.serve.studio.state import Studio, evidence_of
 
@@ -42,7 +42,7 @@ class Film:
         self.slider.on_value_change(self.scrub)
         self.place.set_visibility(False)
         self.empty.set_visibility(False)
-        ui.timer(_EVERY_SECONDS, parts.watching(self.refresh))
+        ui.timer(_EVERY_SECONDS, waits.watching(self.refresh))
 
     @property
     def step(self) -> int:
@@ -60,7 +60,7 @@ class Film:
 
     async def refresh(self) -> None:
         """Look which snapshots there are; stay at the newest if it was shown."""
-        found = await parts.looked(lambda: snapshot_steps(self.studio.index.root / self.name))
+        found = await waits.looked(lambda: snapshot_steps(self.studio.index.root / self.name))
         self.empty.set_visibility(not found)
         if found == self.steps:
             return
@@ -108,7 +108,7 @@ def _worth(studio: Studio, name: str) -> None:
     place = ui.column().classes("w-full gap-1")
 
     async def draw() -> None:
-        results, entry = await parts.looked(lambda: (results_of(studio.folder(name)), studio.entry(name)))
+        results, entry = await waits.looked(lambda: (results_of(studio.folder(name)), studio.entry(name)))
         place.clear()
         with place:
             if results:
@@ -119,7 +119,7 @@ def _worth(studio: Studio, name: str) -> None:
                 with parts.wide():
                     parts.table([["", "samples"], *lines])
 
-    ui.timer(0.01, parts.watching(draw), once=True)
+    ui.timer(0.01, waits.watching(draw), once=True)
     MeasureButton(studio, name, draw, "Not measured yet: how near the samples are to the data is not known.")
 
 
@@ -132,7 +132,7 @@ def _training(studio: Studio, name: str) -> None:
     seen: list[tuple[float, str]] = []
 
     async def refresh() -> None:
-        entry, status = await parts.looked(_told, studio, name)
+        entry, status = await waits.looked(_told, studio, name)
         now = [(entry.changed, entry.verdict)]
         if now == seen:
             return
@@ -146,7 +146,7 @@ def _training(studio: Studio, name: str) -> None:
             for sentence in evidence_of(status):
                 parts.say(sentence).classes("small")
 
-    ui.timer(_EVERY_SECONDS, parts.watching(refresh))
+    ui.timer(_EVERY_SECONDS, waits.watching(refresh))
 
 
 def _told(studio: Studio, name: str) -> tuple[Entry, dict[str, Any]]:

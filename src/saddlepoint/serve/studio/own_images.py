@@ -14,7 +14,7 @@ from saddlepoint.data.limits import SERVED_PIXELS
 from saddlepoint.figures import grids
 from saddlepoint.run.index import Entry
 from saddlepoint.run.samples import pictures
-from saddlepoint.serve.studio import charts, parts, thumbnails
+from saddlepoint.serve.studio import charts, parts, thumbnails, waits
 from saddlepoint.serve.studio.dropzone import DropZone
 from saddlepoint.serve.studio.state import Studio
 
@@ -33,7 +33,7 @@ def projection_panel(studio: Studio, name: str, entry: Entry) -> None:
         ).classes("small")
 
         async def project(images: Any) -> None:
-            run, explorer = await parts.here(studio.opened(name))
+            run, explorer = await waits.here(studio.opened(name))
             if explorer is None:
                 raise ConfigError(f"'{name}' has no latent space")
             seen = {"step": 0}
@@ -46,16 +46,16 @@ def projection_panel(studio: Studio, name: str, entry: Entry) -> None:
                 wheel.set_visibility(False)
                 status.text = ""
 
-            with parts.afterwards(over):
-                given = await parts.here(asyncio.to_thread(images, run))
+            with waits.afterwards(over):
+                given = await waits.here(asyncio.to_thread(images, run))
                 searched = asyncio.to_thread(
                     explorer.project,
                     given,
                     steps=_STEPS,
                     progress=lambda step, losses: seen.update(step=step + 1),
                 )
-                found = await parts.here(searched)
-            shown = await parts.here(asyncio.to_thread(pictures.projection, given, found))
+                found = await waits.here(searched)
+            shown = await waits.here(asyncio.to_thread(pictures.projection, given, found))
             picture.show(shown)
             mean, last = found.mean_losses.mean().item(), found.losses[-1].mean().item()
             words = f"the generator's mean image has {mean:.4f}, {mean / last:.1f} times as much"
@@ -79,10 +79,10 @@ def translation_panel(studio: Studio, name: str, entry: Entry) -> None:
         ui.label("Your pictures in every domain: each row is one of them.")
 
         async def translate(images: Any) -> None:
-            run, _ = await parts.here(studio.opened(name))
+            run, _ = await waits.here(studio.opened(name))
             wheel.set_visibility(True)
-            with parts.afterwards(lambda: wheel.set_visibility(False)):
-                picture.show(await parts.here(asyncio.to_thread(lambda: pictures.translation(run, images(run)))))
+            with waits.afterwards(lambda: wheel.set_visibility(False)):
+                picture.show(await waits.here(asyncio.to_thread(lambda: pictures.translation(run, images(run)))))
             names = run.family.data.classes[: run.family.classes]
             columns.text = f"Columns: your picture, {', '.join(names)}."
 
@@ -103,7 +103,7 @@ def _ways_in(studio: Studio, name: str, use: Callable[[Any], Awaitable[None]]) -
     """
 
     async def take(ticket: str) -> None:
-        files = await parts.here(asyncio.to_thread(studio.uploads.read, ticket))
+        files = await waits.here(asyncio.to_thread(studio.uploads.read, ticket))
         await use(lambda run: run.read_pictures(files, SERVED_PIXELS))
 
     DropZone(
@@ -115,8 +115,8 @@ def _ways_in(studio: Studio, name: str, use: Callable[[Any], Awaitable[None]]) -
 
     async def offer() -> None:
         try:
-            run, _ = await parts.here(studio.opened(name))
-            images, what = await parts.here(asyncio.to_thread(lambda: thumbnails.examples(run.dataset())))
+            run, _ = await waits.here(studio.opened(name))
+            images, what = await waits.here(asyncio.to_thread(lambda: thumbnails.examples(run.dataset())))
         except (SaddlepointError, OSError) as error:
             place.clear()
             with place:
@@ -132,6 +132,6 @@ def _ways_in(studio: Studio, name: str, use: Callable[[Any], Awaitable[None]]) -
                     pick = ui.element("button").classes("pick").props(f'type=button aria-label="Try example {number}"')
                     with pick:
                         parts.Picture(f"example {number}").show(one)
-                    pick.on("click", parts.guarded(partial(use, lambda run, files=files: run.read_pictures(files))))
+                    pick.on("click", waits.guarded(partial(use, lambda run, files=files: run.read_pictures(files))))
 
-    ui.timer(0.01, parts.guarded(offer), once=True)
+    ui.timer(0.01, waits.guarded(offer), once=True)

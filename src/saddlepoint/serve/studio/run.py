@@ -19,7 +19,7 @@ from saddlepoint.family import families
 from saddlepoint.run import jobs
 from saddlepoint.run.index import Entry
 from saddlepoint.run.samples import pictures
-from saddlepoint.serve.studio import actions, charts, parts
+from saddlepoint.serve.studio import actions, charts, parts, waits
 from saddlepoint.serve.studio.explorer import explorer_panel
 from saddlepoint.serve.studio.figures import figures_panel
 from saddlepoint.serve.studio.overview import overview_panel
@@ -39,13 +39,13 @@ _PANEL = Callable[[Studio, str, Entry], None]
 async def show(studio: Studio, name: str) -> None:
     """Show one run; a broken one says what is broken."""
     with parts.page(name, "Runs", above=True):
-        if await parts.looked(studio.path, name) is None:
+        if await waits.looked(studio.path, name) is None:
             ui.label(f"There is no run '{name}' in {studio.index.root}.")
             return
-        entry = await parts.looked(studio.entry, name)
+        entry = await waits.looked(studio.entry, name)
         if entry.state == "starting" and not entry.family:
             parts.waiting("Starting: the data is read and the networks are built.")
-            ui.timer(_EVERY_SECONDS, parts.watching(lambda: _until_begun(studio, name)))
+            ui.timer(_EVERY_SECONDS, waits.watching(lambda: _until_begun(studio, name)))
             say_output(studio, name)
             return
         if entry.state == "broken":
@@ -83,12 +83,12 @@ def _tabs(studio: Studio, name: str, entry: Entry) -> None:
             if not await _fill(offered[title], studio, name, entry, _NEEDS.get(title)):
                 filled.discard(title)
 
-    chosen.on_value_change(parts.guarded(fill))
-    ui.timer(0.01, parts.guarded(fill), once=True)
+    chosen.on_value_change(waits.guarded(fill))
+    ui.timer(0.01, waits.guarded(fill), once=True)
 
 
 async def _until_begun(studio: Studio, name: str) -> None:
-    entry = await parts.looked(studio.entry, name)
+    entry = await waits.looked(studio.entry, name)
     if entry.state != "starting" or entry.family:
         ui.navigate.reload()
 
@@ -122,8 +122,8 @@ async def _fill(
     """Fill a panel, or say why it cannot be; return whether it is filled."""
     try:
         if needs is not None:
-            with parts.afterwards(parts.waiting("Loading the run").delete):
-                await parts.here(needs(studio, name))
+            with waits.afterwards(parts.waiting("Loading the run").delete):
+                await waits.here(needs(studio, name))
         panel(studio, name, entry)
     except (SaddlepointError, OSError) as error:
         ui.label(str(error))
@@ -136,7 +136,7 @@ def _removal(studio: Studio, name: str) -> Callable[[], Awaitable[None]]:
         if await actions.remove(studio, name):
             ui.navigate.to("/")
 
-    return parts.guarded(remove)
+    return waits.guarded(remove)
 
 
 def _standing(studio: Studio, name: str) -> tuple[Entry, bool]:
@@ -156,10 +156,10 @@ def _controls(studio: Studio, name: str, first: Entry) -> None:
 
         async def end() -> None:
             ui.notify("Saving and stopping ...")
-            await parts.here(asyncio.to_thread(jobs.stop, studio.folder(name)))
+            await waits.here(asyncio.to_thread(jobs.stop, studio.folder(name)))
 
         async def end_measuring() -> None:
-            await parts.here(asyncio.to_thread(jobs.stop_measuring, studio.folder(name)))
+            await waits.here(asyncio.to_thread(jobs.stop_measuring, studio.folder(name)))
             ui.notify("The figure it is at is given up; those before it are kept.")
 
         async def rename() -> None:
@@ -171,18 +171,18 @@ def _controls(studio: Studio, name: str, first: Entry) -> None:
             await refresh()
 
         async def pauses() -> None:
-            await parts.here(asyncio.to_thread(jobs.pause, studio.folder(name)))
+            await waits.here(asyncio.to_thread(jobs.pause, studio.folder(name)))
 
         async def goes_on() -> None:
-            await parts.here(asyncio.to_thread(studio.go_on, name))
+            await waits.here(asyncio.to_thread(studio.go_on, name))
 
         with ui.row().classes("gap-3"):
-            ons = ui.button("Train on", icon="more_time", on_click=parts.guarded(train_on))
-            ends = ui.button("Stop measuring", icon="stop", on_click=parts.guarded(end_measuring))
-            pause = ui.button("Pause", icon="pause", on_click=parts.guarded(pauses))
-            go_on = ui.button("Go on", icon="play_arrow", on_click=parts.guarded(goes_on))
-            stop = ui.button("Stop", icon="stop", on_click=parts.guarded(end))
-            renames = ui.button("Rename", icon="edit", on_click=parts.guarded(rename))
+            ons = ui.button("Train on", icon="more_time", on_click=waits.guarded(train_on))
+            ends = ui.button("Stop measuring", icon="stop", on_click=waits.guarded(end_measuring))
+            pause = ui.button("Pause", icon="pause", on_click=waits.guarded(pauses))
+            go_on = ui.button("Go on", icon="play_arrow", on_click=waits.guarded(goes_on))
+            stop = ui.button("Stop", icon="stop", on_click=waits.guarded(end))
+            renames = ui.button("Rename", icon="edit", on_click=waits.guarded(rename))
             removes = ui.button("Delete", icon="delete", on_click=_removal(studio, name))
         for button in (ons, ends, pause, go_on, stop, renames, removes):
             button.props("outline no-caps dense").classes("px-2")
@@ -207,10 +207,10 @@ def _controls(studio: Studio, name: str, first: Entry) -> None:
 
     async def refresh() -> None:
         jobs.reap()
-        draw(*await parts.looked(_standing, studio, name))
+        draw(*await waits.looked(_standing, studio, name))
 
     draw(first, False)
-    ui.timer(_EVERY_SECONDS, parts.watching(refresh))
+    ui.timer(_EVERY_SECONDS, waits.watching(refresh))
 
 
 def output_of(folder: Path) -> str:
@@ -225,10 +225,10 @@ def say_output(studio: Studio, name: str) -> None:
     fold.set_visibility(False)
 
     async def fill() -> None:
-        words.text = await parts.looked(lambda: output_of(studio.folder(name)))
+        words.text = await waits.looked(lambda: output_of(studio.folder(name)))
         fold.set_visibility(bool(words.text))
 
-    ui.timer(0.01, parts.watching(fill), once=True)
+    ui.timer(0.01, waits.watching(fill), once=True)
 
 
 def _training(studio: Studio, name: str, entry: Entry) -> None:
@@ -246,11 +246,11 @@ def _training(studio: Studio, name: str, entry: Entry) -> None:
 
     async def draw_sign() -> None:
         if asked := str(choice.value or ""):
-            sign.options.update(await parts.looked(lambda: charts.sign_options(folder.read_log(), asked)))
+            sign.options.update(await waits.looked(lambda: charts.sign_options(folder.read_log(), asked)))
 
     async def refresh() -> None:
         nonlocal read
-        found = await parts.looked(_learning, folder, read)
+        found = await waits.looked(_learning, folder, read)
         if found is None:
             return
         read, curves, names, evidence = found
@@ -271,8 +271,8 @@ def _training(studio: Studio, name: str, entry: Entry) -> None:
             for sentence in evidence:
                 ui.label(sentence)
 
-    choice.on_value_change(parts.watching(draw_sign))
-    ui.timer(_EVERY_SECONDS, parts.watching(refresh))
+    choice.on_value_change(waits.watching(draw_sign))
+    ui.timer(_EVERY_SECONDS, waits.watching(refresh))
     say_output(studio, name)
 
 
@@ -308,18 +308,18 @@ def _samples(studio: Studio, name: str, entry: Entry) -> None:
     async def draw() -> None:
         asked = str(label.value) if label.value else None
         wheel.set_visibility(True)
-        with parts.afterwards(lambda: wheel.set_visibility(False)):
-            run, _ = await parts.here(studio.opened(name))
+        with waits.afterwards(lambda: wheel.set_visibility(False)):
+            run, _ = await waits.here(studio.opened(name))
             made = asyncio.to_thread(pictures.made, run, str(kind.value), None, seed=int(seed.value or 0), label=asked)
-            drawn = await parts.here(made)
+            drawn = await waits.here(made)
         picture.show(drawn)
         words = ["--seed", str(int(seed.value or 0)), "--picture", str(kind.value)]
         words += ["--label", asked] if asked else []
         command(for_shell("saddle", "sample", run.path, *words))
 
     for control in (kind, seed, label):
-        control.on_value_change(parts.guarded(draw))
-    ui.timer(0.01, parts.guarded(draw), once=True)
+        control.on_value_change(waits.guarded(draw))
+    ui.timer(0.01, waits.guarded(draw), once=True)
 
 
 def _neighbours(studio: Studio, name: str, entry: Entry) -> None:
@@ -333,18 +333,18 @@ def _neighbours(studio: Studio, name: str, entry: Entry) -> None:
     closest = parts.Picture("the pairs of a sample and a training image that are closest")
 
     async def draw() -> None:
-        with parts.afterwards(wheel.delete):
+        with waits.afterwards(wheel.delete):
             try:
-                run, _ = await parts.here(studio.opened(name))
-                nearest.show(await parts.here(asyncio.to_thread(pictures.made, run, "neighbours")))
+                run, _ = await waits.here(studio.opened(name))
+                nearest.show(await waits.here(asyncio.to_thread(pictures.made, run, "neighbours")))
             except (SaddlepointError, OSError) as error:
                 waiting.text = str(error)
-        run, _ = await parts.here(studio.opened(name))
+        run, _ = await waits.here(studio.opened(name))
         try:
-            picture, distances = await parts.here(asyncio.to_thread(pictures.copies, run))
+            picture, distances = await waits.here(asyncio.to_thread(pictures.copies, run))
             closest.show(picture)
             note.text = f"Of all samples the evaluation looked at, the closest to training images; {reach(distances)}."
         except SaddlepointError as error:
             note.text = str(error)
 
-    ui.timer(0.01, parts.guarded(draw), once=True)
+    ui.timer(0.01, waits.guarded(draw), once=True)

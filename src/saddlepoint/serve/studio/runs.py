@@ -14,7 +14,7 @@ from saddlepoint.evaluation import ARROWS
 from saddlepoint.evaluation.rows import kind_of
 from saddlepoint.run import jobs
 from saddlepoint.run.index import STATES, Entry, Figure
-from saddlepoint.serve.studio import actions, parts
+from saddlepoint.serve.studio import actions, parts, waits
 from saddlepoint.serve.studio.state import Studio, data_of
 
 _EVERY_SECONDS = 1.0
@@ -104,9 +104,9 @@ class Table:
         self.slots()
         for control in (self.search, self.state, self.order):
             control.on_value_change(self.draw)
-        self.table.on("further", parts.guarded(self.further))
-        self.table.on("rename", parts.guarded(self.rename))
-        self.table.on("remove", parts.guarded(self.remove))
+        self.table.on("further", waits.guarded(self.further))
+        self.table.on("rename", waits.guarded(self.rename))
+        self.table.on("remove", waits.guarded(self.remove))
 
     def slots(self) -> None:
         """Say how cells are drawn."""
@@ -122,7 +122,7 @@ class Table:
     async def refresh(self) -> None:
         """Look at the folder again, beside the page."""
         jobs.reap()
-        found = await parts.here(asyncio.to_thread(self.studio.entries))
+        found = await waits.here(asyncio.to_thread(self.studio.entries))
         if found != self.found:
             self.found = found
             self.draw()
@@ -167,7 +167,7 @@ async def show(studio: Studio) -> None:
         table = Table(studio)
         await table.refresh()
         table.draw()
-        ui.timer(_EVERY_SECONDS, parts.guarded(table.refresh))
+        ui.timer(_EVERY_SECONDS, waits.guarded(table.refresh))
 
 
 def headline(entries: Sequence[Entry]) -> list[tuple[str, str, str]]:

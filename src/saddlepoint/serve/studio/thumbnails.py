@@ -13,7 +13,8 @@ from saddlepoint.core.files import parse_json, read_regular
 from saddlepoint.data import Dataset, limits
 from saddlepoint.data.images.opening import Unreadable, open_image
 from saddlepoint.figures import grids, plots
-from saddlepoint.figures.grids import encoded, read_snapshot, tile
+from saddlepoint.figures.grids import encoded, tile
+from saddlepoint.figures.snapshots import read_snapshot
 
 _SIDE = 128
 _MOST = 3

@@ -20,7 +20,7 @@ from saddlepoint.family import families, get_family
 from saddlepoint.run import api
 from saddlepoint.run.measure import after_training, is_followed, report_time
 from saddlepoint.run.plan import Resolved
-from saddlepoint.serve.studio import parts, thumbnails
+from saddlepoint.serve.studio import parts, thumbnails, waits
 from saddlepoint.serve.studio.bringing import Source
 from saddlepoint.serve.studio.choices import Fields
 from saddlepoint.serve.studio.state import Studio
@@ -48,9 +48,9 @@ class Form:
         self.resolution: Resolved | None = None
         with parts.block():
             _step(1, "Your data")
-            self.source = Source(studio, parts.guarded(self.look))
+            self.source = Source(studio, waits.guarded(self.look))
             with ui.row().classes("items-center gap-3"):
-                ui.button("Look into the data", icon="search", on_click=parts.guarded(self.look)).props(
+                ui.button("Look into the data", icon="search", on_click=waits.guarded(self.look)).props(
                     "no-caps outline"
                 )
             self.frame = ui.column().classes("w-full gap-2")
@@ -68,14 +68,14 @@ class Form:
             _step(4, "Train")
             self.line = parts.copyable("command", "")
             self.report = ui.checkbox("measure the samples at the end, and write a report", value=True)
-            self.report.on_value_change(parts.guarded(self.foretold))
+            self.report.on_value_change(waits.guarded(self.foretold))
             self.after = parts.say("").classes("small")
             parts.say(
                 "It runs in a process of its own: it goes on when this page is closed, and when the studio ends."
             ).classes("small")
-            ui.button("Train", icon="play_arrow", on_click=parts.guarded(self.start)).props("no-caps")
+            ui.button("Train", icon="play_arrow", on_click=waits.guarded(self.start)).props("no-caps")
         self.source.field.on_value_change(self.brought)
-        self.source.field.on("keydown.enter", parts.guarded(self.look))
+        self.source.field.on("keydown.enter", waits.guarded(self.look))
         self.offer(list(families()))
         self.family.value = self.put_family
 
@@ -99,9 +99,9 @@ class Form:
             self.seed = ui.number("seed", value=0, min=0, step=1, format="%d")
             self.remedy = ui.select(_REMEDIES, value="", label="when the doctor finds trouble")
             self.device = ui.select(["auto", "cpu", "cuda", "mps"], value="auto", label="device")
-        self.family.on_value_change(parts.guarded(self.chosen))
+        self.family.on_value_change(waits.guarded(self.chosen))
         self.preset.on_value_change(self.filled)
-        self.size.on_value_change(parts.guarded(self.sized))
+        self.size.on_value_change(waits.guarded(self.sized))
         for control in (self.budget, self.threads, self.seed, self.remedy, self.device):
             control.on_value_change(self.said)
 
@@ -235,7 +235,7 @@ class Form:
         else:
             self.after.text = "How long that takes is being measured ..."
             asked = asyncio.to_thread(report_time, resolved.dataset, resolved.network, resolved.to_json())
-            forecast = await parts.here(asked)
+            forecast = await waits.here(asked)
             if self.report.value and resolved is self.resolution:
                 self.after.text = f"The report {after_training(forecast)}."
 
@@ -247,11 +247,11 @@ class Form:
             parts.waiting("Reading the data")
         try:
             resolved = await self.resolved()
-            picture = await parts.here(asyncio.to_thread(thumbnails.rows_of, resolved.dataset))
+            picture = await waits.here(asyncio.to_thread(thumbnails.rows_of, resolved.dataset))
         except OpenQuestion as question:
             self.ask(question)
             return False
-        except parts.LeftError:
+        except waits.LeftError:
             raise
         except Exception:
             self.reading.clear()
@@ -270,7 +270,7 @@ class Form:
         problem: Exception | None = None
         for name in names:
             try:
-                return await parts.here(asyncio.to_thread(api.resolve, self.request(name)))
+                return await waits.here(asyncio.to_thread(api.resolve, self.request(name)))
             except OpenQuestion:
                 self.choose_family(name)
                 raise
@@ -312,7 +312,7 @@ class Form:
         self.said()
         # The button goes with its question, and what is said of errors needs a place that stays.
         with self.frame:
-            await parts.guarded(self.look)()
+            await waits.guarded(self.look)()
 
     async def start(self) -> None:
         """Read the data, start the process, and go to its page."""
@@ -321,7 +321,7 @@ class Form:
             return
         request = self.request()
         started = asyncio.to_thread(self.studio.train, request.family, request.source, self.arguments)
-        name = await parts.here(started)
+        name = await waits.here(started)
         ui.navigate.to(parts.address("/run", name))
 
 
