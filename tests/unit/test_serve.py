@@ -33,7 +33,7 @@ from saddlepoint.export.service import Rows, Service
 from saddlepoint.families.stargan import StarGANConfig
 from saddlepoint.family import DataSpec, build_family
 from saddlepoint.run.run import Run
-from saddlepoint.serve.api import check_origin
+from saddlepoint.serve.api import check_origins
 from saddlepoint.serve.api.access import Limits, access_line
 from saddlepoint.serve.api.app import make_app
 from saddlepoint.serve.api.batching import Batcher, Full
@@ -300,7 +300,7 @@ def test_pages_of_other_origins_read_nothing_unless_they_are_named(digits: Servi
 
 @pytest.mark.parametrize("origin", ["https://a.example", "http://localhost:3000", "http://[::1]:80", "*"])
 def test_origins_are_as_browsers_send_them(origin: str) -> None:
-    check_origin(origin)
+    check_origins([origin])
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_origins_are_as_browsers_send_them(origin: str) -> None:
 )
 def test_what_is_no_origin_is_refused(origin: str) -> None:
     with pytest.raises(ConfigError, match="must be as browsers send it"):
-        check_origin(origin)
+        check_origins([origin])
 
 
 def test_answers_are_logged_a_line_each(digits: Service) -> None:

@@ -117,29 +117,35 @@ def tile(
     high, wide = height * scale + strip + gap, width * scale + gap
     tops, lefts = [gap + row * high for row in range(rows)], [gap + column * wide for column in range(columns)]
     see_through = see_through and channels == 4
+    places = [(tops[index // columns], lefts[index % columns]) for index in range(count)]
     canvas = np.full((rows * high + gap, columns * wide + gap, 3 + see_through), BACKGROUND, np.uint8)
     canvas[..., 3:] = 255
-    # A frame is what the tile leaves uncovered of a yellow block.
-    for index in frames or ():
-        top, left = index // columns * high, index % columns * wide
-        canvas[top : top + high - strip + gap, left : left + wide + gap, :3] = YELLOW
-    for index, image in enumerate(images):
-        top, left = tops[index // columns], lefts[index % columns]
-        pixels = image.transpose(1, 2, 0).repeat(scale, 0).repeat(scale, 1)
-        pixels = pixels if channels < 4 or see_through else _on_chequers(pixels)
-        canvas[top : top + height * scale, left : left + width * scale] = pixels
+    _lay(canvas, images, places, scale, gap, frames or ())
     picture = Image.fromarray(canvas)
     if corner is not None:
         written_over(picture, corner, (gap, gap, gap + width * scale, gap + height * scale), BACKGROUND)
     if titles is not None:
-        strips = [(lefts[i % columns], tops[i // columns] + height * scale) for i in range(count)]
-        titled(picture, titles, strips, width * scale)
+        titled(picture, titles, [(left, top + height * scale) for top, left in places], width * scale)
     if headings is not None:
         picture = headed(picture, headings, lefts, width * scale, BACKGROUND)
         tops = [top + picture.height - len(canvas) for top in tops]
     if captions is not None:
         picture = captioned(picture, captions, tops, height * scale, BACKGROUND)
     return picture.convert("L") if channels == 1 and not frames else picture
+
+
+def _lay(
+    canvas: np.ndarray, images: np.ndarray, places: list[tuple[int, int]], scale: int, gap: int, frames: Collection[int]
+) -> None:
+    """Put images, and the frames of some, at places (top, left) of a canvas of 3 channels, or 4: then see-through."""
+    height, width = (side * scale for side in images.shape[2:])
+    # A frame is what the tile leaves uncovered of a yellow block.
+    for top, left in (places[index] for index in frames):
+        canvas[top - gap : top + height + gap, left - gap : left + width + gap, :3] = YELLOW
+    for (top, left), image in zip(places, images, strict=True):
+        pixels = image.transpose(1, 2, 0).repeat(scale, 0).repeat(scale, 1)
+        pixels = _on_chequers(pixels) if pixels.shape[2] > canvas.shape[2] else pixels
+        canvas[top : top + height, left : left + width] = pixels
 
 
 def fitting_scale(side: int, wanted: int = _SIZE) -> int:

@@ -17,7 +17,7 @@ from saddlepoint.engine.storage.folder import LOG, RunFolder
 from saddlepoint.evaluation.report.pictures import reach
 from saddlepoint.family import families
 from saddlepoint.run import jobs
-from saddlepoint.run.index import Entry
+from saddlepoint.run.index import STATES, Entry
 from saddlepoint.run.samples import pictures
 from saddlepoint.serve.studio import actions, charts, parts, waits
 from saddlepoint.serve.studio.explorer import explorer_panel
@@ -153,45 +153,10 @@ def _controls(studio: Studio, name: str, first: Entry) -> None:
         state = ui.label().classes("break-words min-w-0").props('role=status aria-label="state of the run"')
         verdict = parts.badge("")
         ui.space()
-
-        async def end() -> None:
-            ui.notify("Saving and stopping ...")
-            await waits.here(asyncio.to_thread(jobs.stop, studio.folder(name)))
-
-        async def end_measuring() -> None:
-            await waits.here(asyncio.to_thread(jobs.stop_measuring, studio.folder(name)))
-            ui.notify("The figure it is at is given up; those before it are kept.")
-
-        async def rename() -> None:
-            if new := await actions.rename(studio, name):
-                ui.navigate.to(parts.address("/run", new))
-
-        async def train_on() -> None:
-            await actions.train_on(studio, name)
-            await refresh()
-
-        async def pauses() -> None:
-            await waits.here(asyncio.to_thread(jobs.pause, studio.folder(name)))
-
-        async def goes_on() -> None:
-            await waits.here(asyncio.to_thread(studio.go_on, name))
-
-        with ui.row().classes("gap-3"):
-            ons = ui.button("Train on", icon="more_time", on_click=waits.guarded(train_on))
-            ends = ui.button("Stop measuring", icon="stop", on_click=waits.guarded(end_measuring))
-            pause = ui.button("Pause", icon="pause", on_click=waits.guarded(pauses))
-            go_on = ui.button("Go on", icon="play_arrow", on_click=waits.guarded(goes_on))
-            stop = ui.button("Stop", icon="stop", on_click=waits.guarded(end))
-            renames = ui.button("Rename", icon="edit", on_click=waits.guarded(rename))
-            removes = ui.button("Delete", icon="delete", on_click=_removal(studio, name))
-        for button in (ons, ends, pause, go_on, stop, renames, removes):
-            button.props("outline no-caps dense").classes("px-2")
+        buttons = _buttons(studio, name, lambda: refresh())
     bar = ui.linear_progress(0.0, show_value=False).classes("w-full").props('aria-label="progress"')
 
     def draw(entry: Entry, stoppable: bool) -> None:
-        live = entry.state in ("starting", "running", "measuring")
-        ons.set_visibility(entry.state in ("finished", "stopped"))
-        ends.set_visibility(stoppable)
         wheel.set_visibility(entry.state in ("starting", "measuring"))
         state.text = standing(entry)
         bar.value = entry.progress or 0.0
@@ -199,11 +164,8 @@ def _controls(studio: Studio, name: str, first: Entry) -> None:
         verdict.text = f"doctor: {entry.verdict}"
         verdict.classes(replace=f"badge {parts.tone_of(entry.verdict)}")
         verdict.set_visibility(bool(entry.verdict))
-        pause.set_visibility(entry.state == "running")
-        go_on.set_visibility(entry.state in ("paused", "failed"))
-        stop.set_visibility(entry.state in ("running", "paused", "failed"))
-        renames.set_visibility(not live)
-        removes.set_visibility(not live)
+        for button, states in buttons.items():
+            button.set_visibility(entry.state in states if states else stoppable)
 
     async def refresh() -> None:
         jobs.reap()
@@ -211,6 +173,50 @@ def _controls(studio: Studio, name: str, first: Entry) -> None:
 
     draw(first, False)
     ui.timer(_EVERY_SECONDS, waits.watching(refresh))
+
+
+_AT_REST = tuple(state for state in STATES if state not in ("starting", "running", "measuring"))
+
+
+def _buttons(studio: Studio, name: str, refresh: Callable[[], Awaitable[None]]) -> dict[ui.button, tuple[str, ...]]:
+    """Put what can be done with a run; return the states in which each is offered, none: while a measuring can end."""
+
+    async def end() -> None:
+        ui.notify("Saving and stopping ...")
+        await waits.here(asyncio.to_thread(jobs.stop, studio.folder(name)))
+
+    async def end_measuring() -> None:
+        await waits.here(asyncio.to_thread(jobs.stop_measuring, studio.folder(name)))
+        ui.notify("The figure it is at is given up; those before it are kept.")
+
+    async def rename() -> None:
+        if new := await actions.rename(studio, name):
+            ui.navigate.to(parts.address("/run", new))
+
+    async def train_on() -> None:
+        await actions.train_on(studio, name)
+        await refresh()
+
+    async def pauses() -> None:
+        await waits.here(asyncio.to_thread(jobs.pause, studio.folder(name)))
+
+    async def goes_on() -> None:
+        await waits.here(asyncio.to_thread(studio.go_on, name))
+
+    offered = (
+        ("Train on", "more_time", waits.guarded(train_on), ("finished", "stopped")),
+        ("Stop measuring", "stop", waits.guarded(end_measuring), ()),
+        ("Pause", "pause", waits.guarded(pauses), ("running",)),
+        ("Go on", "play_arrow", waits.guarded(goes_on), ("paused", "failed")),
+        ("Stop", "stop", waits.guarded(end), ("running", "paused", "failed")),
+        ("Rename", "edit", waits.guarded(rename), _AT_REST),
+        ("Delete", "delete", _removal(studio, name), _AT_REST),
+    )
+    with ui.row().classes("gap-3"):
+        return {
+            ui.button(text, icon=icon, on_click=action).props("outline no-caps dense").classes("px-2"): states
+            for text, icon, action, states in offered
+        }
 
 
 def output_of(folder: Path) -> str:
