@@ -522,7 +522,7 @@ def served(app: Any, server: Any) -> Iterator[int]:
 def address() -> Iterator[str]:
     """Return a real server's address."""
     app = make_app(Service(run_of("cgan", "mnist"), batch=8), limits=Limits(seconds=2.0))
-    with served(app, make_server(app, patience=2.0)) as port:
+    with served(app, make_server(app, timeout=2.0)) as port:
         yield f"{HOME}:{port}"
 
 

@@ -28,7 +28,7 @@ from saddlepoint.serve.wire import Wire
 def served(tmp_path: Path) -> Iterator[str]:
     """Return host and port of a studio that is really served, with little patience."""
     listener, address = listen("127.0.0.1", 0)
-    server = make_server(make_app(tmp_path), Wire(patience=1.0))
+    server = make_server(make_app(tmp_path), Wire(timeout=1.0))
     thread = threading.Thread(target=lambda: server.run(sockets=[listener]))
     thread.start()
     yield address.removeprefix("http://")

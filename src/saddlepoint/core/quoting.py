@@ -115,7 +115,7 @@ def for_file_names(texts: Iterable[str]) -> list[str]:
     return found
 
 
-def shortened(texts: Sequence[str], most: int = 8) -> str:
+def shortened(texts: Sequence[str], most: int = 5) -> str:
     """Return a list for a message, at most so many named, each harmless for a terminal and at most 60 characters."""
     shown = [for_terminal(text if len(text) <= 60 else f"{text[:57]}...") for text in texts[:most]]
     return ", ".join(shown) + (f" and {len(texts) - most:,} more" if len(texts) > most else "")

@@ -35,7 +35,7 @@ class Wire:
         line: bytes of its first line.
         fields: lines of the head.
         timeout: seconds from the connection, or the last answer, to a whole head; and before a reader is slow.
-        rate: bytes a second that a client must read of an answer, once the patience is over.
+        rate: bytes a second that a client must read of an answer, once the timeout is over.
         upload: bytes a second that a client must send of a body, counted over each ``timeout``; 0: any. For a server
             whose bodies may take hours; others give them a time as a whole.
         waiting: connections of one client that wait for what it has to send.

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data import cache, limits
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images import decode as decoding
@@ -24,7 +25,7 @@ from saddlepoint.data.images.survey import Survey
 from saddlepoint.data.labels.files import resolve_labels, trained_classes
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
-from saddlepoint.data.sources.folder import Item, Label, Source, shortened
+from saddlepoint.data.sources.folder import Item, Label, Source
 
 MIN_ROWS = 5
 MAX_UNREADABLE = 0.05

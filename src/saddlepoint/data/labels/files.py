@@ -122,7 +122,7 @@ def resolve_labels(
 
 def _lost(names: Sequence[str], rows: int) -> Finding:
     aside = f"; {rows:,} rows of other splits are left out with them" if rows else ""
-    return _finding(f"{few(names)}: no class, since no training image has this label{aside}")
+    return _finding(f"{shortened(names)}: no class, since no training image has this label{aside}")
 
 
 def trained_classes(
@@ -245,11 +245,6 @@ def number_or_word(value: Any) -> tuple[int, float, str]:
     """Return the place of a class among others: numbers by their value, then words."""
     text = str(value)
     return (0, float(text), text) if re.fullmatch(r"-?\d{1,18}(\.\d{1,18})?", text, re.ASCII) else (1, 0.0, text)
-
-
-def few(names: Sequence[str], most: int = 5) -> str:
-    """Join names for a message, the first few of them only."""
-    return shortened(names, most)
 
 
 def class_index(label: int | str, names: Sequence[str]) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
 
-from saddlepoint.data.labels.files import few
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 
 SPLIT_NAMES = {
@@ -163,9 +163,9 @@ def _question(
         return [f"{name}: split {read.splits[name] or 'not said'}, class {classes[name] or 'none'}" for name in picked]
 
     return OpenQuestion(
-        f"folders {few(words)} may be splits, but stand beside {few(others)}, which are none",
+        f"folders {shortened(words)} may be splits, but stand beside {shortened(others)}, which are none",
         (
-            Reading(f"{few(words)}: splits; images of the other folders are for training", {"splits": "folders"},
+            Reading(f"{shortened(words)}: splits; images of the other folders are for training", {"splits": "folders"},
                     rows("folders")),
             Reading("no folder is a split: they are classes like the others", {"splits": "none"}, rows("none")),
         ),

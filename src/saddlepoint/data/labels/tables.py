@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from saddlepoint.core.errors import DataError, suggest
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data.labels.columns import (
     all_marks,
     first_rows,
@@ -18,7 +19,7 @@ from saddlepoint.data.labels.columns import (
     says_splits,
     text_column,
 )
-from saddlepoint.data.labels.files import Label, few
+from saddlepoint.data.labels.files import Label
 from saddlepoint.data.labels.images import Images
 from saddlepoint.data.labels.parse import NO_TABLE, TABLE_SUFFIXES, parse_rows
 from saddlepoint.data.labels.splits import split_of_table, split_word
@@ -145,7 +146,7 @@ class _Reader:
             )
         self.findings += said
         splits = self._splits(rows, named)
-        what = f"columns {few(chosen)}" if len(chosen) > 1 else f"column '{chosen[0]}'"
+        what = f"columns {shortened(chosen)}" if len(chosen) > 1 else f"column '{chosen[0]}'"
         return self._table(labels, classes, f"labels were read from {self.file}, {what}", sure, splits)
 
     def _headless(self, rows: list[dict[str, Any]], named: str) -> tuple[list[dict[str, Any]], str]:
@@ -161,7 +162,7 @@ class _Reader:
         others = [name for name in rows[0] if name != named and not says_splits(rows, name)]
         if not others or not any(self._is_image(row[named]) for row in rows):
             return None
-        says = f"{self.file} has no column that looks like labels ({few(others)})"
+        says = f"{self.file} has no column that looks like labels ({shortened(others)})"
         found = self._splits(rows, named)
         no = Finding("labels", says, "", "--label-column NAME", sure=False)
         return LabelTable(self.file, {}, splits=found, findings=(no, *self.findings))
@@ -187,8 +188,8 @@ class _Reader:
             hits = self.images.find("" if text is None else str(text), self.base, self.split)
             if len(hits) > 1:
                 raise DataError(
-                    f"{self.where} names '{text}', which may be {few(hits, 2)}; write the folders of its files too, or "
-                    "leave it out (--labels folders, --labels none)"
+                    f"{self.where} names '{text}', which may be {shortened(hits, 2)}; write the folders of its files "
+                    "too, or leave it out (--labels folders, --labels none)"
                 )
             if not hits:
                 missing.append(str(text))
@@ -198,15 +199,15 @@ class _Reader:
                 raise DataError(f"{self.where} gives {text} two labels, {_shown(held)} and {_shown(value)}; keep one")
         if not found and (known or not missing):
             raise DataError(
-                f"{self.where} names {len(missing):,} files, and none of them is there ({few(missing)}); names are "
-                "relative to its folder: correct them, or leave it out (--labels folders, --labels none)"
+                f"{self.where} names {len(missing):,} files, and none of them is there ({shortened(missing)}); names "
+                "are relative to its folder: correct them, or leave it out (--labels folders, --labels none)"
             )
         if missing and found:
             self.findings.append(
                 Finding(
                     "labels",
                     f"{len(missing):,} of {len(rows):,} rows of {self.file} name files that are not there "
-                    f"({few(missing)}) and are left out",
+                    f"({shortened(missing)}) and are left out",
                 )
             )
         return found or None
@@ -226,7 +227,7 @@ class _Reader:
         if named or not known:
             return named[0] if named and known else None
         raise DataError(
-            f"{self.where} has the columns {few(columns, 8)}; none is file_name, and none holds names of images: "
+            f"{self.where} has the columns {shortened(columns, 8)}; none is file_name, and none holds names of images: "
             "rename one, or leave it out (--labels folders, --labels none)"
         )
 
@@ -280,7 +281,7 @@ def _key(name: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    return f"'{few([str(cell) for cell in value], 4) if isinstance(value, list) else value}'"
+    return f"'{shortened([str(cell) for cell in value], 4) if isinstance(value, list) else value}'"
 
 
 def column_names(file: str, data: bytes) -> list[str]:

@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.data.labels.files import Label, few, number_or_word
+from saddlepoint.core.quoting import shortened
+from saddlepoint.data.labels.files import Label, number_or_word
 from saddlepoint.data.plan import Finding
 
 MOST_ATTRIBUTES = 1000
@@ -88,7 +89,7 @@ def one_or_several(
     return (
         dict(table),
         named,
-        [Finding("labels", f"each image has several labels in {file}: {few(named)}")],
+        [Finding("labels", f"each image has several labels in {file}: {shortened(named)}")],
     )
 
 
@@ -174,7 +175,7 @@ def _said(where: str, labels: Mapping[str, Label]) -> list[Finding]:
         findings.append(
             Finding(
                 "labels",
-                f"'{few(marks)}' is a class in {file}",
+                f"'{shortened(marks)}' is a class in {file}",
                 "pandas would take it for missing",
             )
         )

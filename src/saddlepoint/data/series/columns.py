@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data.options import columns_flag
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.series.irregular import STEPS
 from saddlepoint.data.series.layout import Column
 from saddlepoint.data.series.rules import bounds_of, notice, read_rules, sorted_columns, verify
-from saddlepoint.data.sources.folder import shortened
 from saddlepoint.data.tables.numbers import decimals_of, on_grid, step_of
 from saddlepoint.data.tables.table import Table
 

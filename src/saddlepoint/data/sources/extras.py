@@ -187,8 +187,3 @@ def arrange_files(path: Path, files: Sequence[Path], options: Options) -> Files:
     arranged = arrange(str(path), list(names.values()), texts, options)
     kept = set(arranged.images)
     return Files({file: name for file, name in names.items() if name in kept}, arranged)
-
-
-def listed(names: list[str], most: int = 8) -> str:
-    """Join names for a question or a message, the first few of them only."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data import limits
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.sources.arrays import array_parts_source
-from saddlepoint.data.sources.extras import listed
 from saddlepoint.data.sources.folder import SPLIT_NAMES, Source, stamp
 
 _MOST_IDX = 1024**3
@@ -131,7 +131,9 @@ def _one_group(path: Path, pairs: Sequence[_Pair], options: Options) -> list[_Pa
     if options.array is not None:
         chosen = [pair for pair in pairs if options.array in (pair.group, pair.images.name)]
         if not chosen:
-            raise DataError(f"{path} has no '{options.array}' (--array); it holds {listed([g for g in groups if g])}")
+            raise DataError(
+                f"{path} has no '{options.array}' (--array); it holds {shortened([g for g in groups if g], 8)}"
+            )
         return chosen
     if len(groups) > 1:
         readings = [

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.sources.folder import shortened
 from saddlepoint.data.tables.dates import TimeColumn
 from saddlepoint.data.tables.forms import name_parts
 from saddlepoint.data.tables.opened import Column, Opened

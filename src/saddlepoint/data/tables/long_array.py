@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data import limits
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
 from saddlepoint.data.sources.arrays import to_label
-from saddlepoint.data.sources.extras import check_room, listed
+from saddlepoint.data.sources.extras import check_room
 from saddlepoint.data.sources.npz import Held, open_arrays
 from saddlepoint.data.tables.frame import Frame
 
@@ -26,8 +27,8 @@ def read_array(path: Path, options: Options) -> Frame:
 
     held = open_arrays(path, options.array)
     if len(held.parts) > 1:
-        raise DataError(f"{path} holds {listed(list(held.parts))} parts of rows; join them, or give windows (n, time, "
-                        "feature)")  # fmt: skip
+        parts = shortened(list(held.parts), 8)
+        raise DataError(f"{path} holds {parts} parts of rows; join them, or give windows (n, time, feature)")
     ((x, labels),) = held.parts.values()
     if x.ndim not in (1, 2) or x.dtype.kind not in "buif" or not x.size:
         raise DataError(f"{path} is {x.dtype} of shape {x.shape}, but a long series is (time, feature), of numbers")

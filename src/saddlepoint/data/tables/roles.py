@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from saddlepoint.core.errors import DataError, suggest
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data.options import Options, columns_flag
 from saddlepoint.data.plan import Finding
-from saddlepoint.data.sources.folder import shortened
 from saddlepoint.data.tables.counters import ask_if_days, counts_up, without_counters
 from saddlepoint.data.tables.dates import TimeColumn, named_by_first_line
 from saddlepoint.data.tables.forms import STRONG, name_parts

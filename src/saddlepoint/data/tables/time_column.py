@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.core.quoting import for_shell
+from saddlepoint.core.quoting import for_shell, shortened
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.sources.folder import shortened
 from saddlepoint.data.tables.dates import TimeColumn, complete, dated, is_time, may_be_date
 from saddlepoint.data.tables.forms import STRONG, name_parts, says_time
 from saddlepoint.data.tables.numbers import decimals_of

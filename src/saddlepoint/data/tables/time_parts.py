@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data.options import Options, listed
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.sources.folder import shortened
 from saddlepoint.data.tables.dates import TimeColumn, dated, may_be_date
 from saddlepoint.data.tables.forms import name_parts
 from saddlepoint.data.tables.opened import Column, Opened

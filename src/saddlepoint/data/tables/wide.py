@@ -7,8 +7,8 @@ import re
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.sources.folder import shortened
 from saddlepoint.data.tables.forms import MONTHS
 from saddlepoint.data.tables.opened import Column, Opened
 

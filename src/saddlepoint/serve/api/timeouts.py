@@ -36,7 +36,7 @@ def make_server(
             between requests.
         grace: seconds for requests at work, once the server is told to stop.
         say: hears when it begins to stop, and when it has.
-        wire: limits of connections; None: the usual ones, with this patience.
+        wire: limits of connections; None: the usual ones, with this timeout.
         base: uvicorn's protocol, by h11 or by httptools.
     """
     wire = wire or Wire(timeout=timeout, connections=most_connections())

@@ -371,5 +371,5 @@ def _described(dataset: Dataset) -> str:
         form = f"{shape[2]} x {shape[1]} pixels, {colour}"
     else:
         form = " x ".join(map(str, shape)) + (" steps x columns" if len(shape) == 2 else " numbers")
-    named = f"; {len(dataset.classes)} classes: {shortened(dataset.classes)}" if dataset.classes else ""
+    named = f"; {len(dataset.classes)} classes: {shortened(dataset.classes, 8)}" if dataset.classes else ""
     return f"{counts['train']:,} {noun} to train on, {held:,} held out; {form}{named}"
