@@ -6,7 +6,6 @@ Data are N(0, 1), samples N(d, 1), so that D*'s logit is d^2 / 2 - d x. Source: 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -49,13 +48,13 @@ def best_logit(x: Tensor, d: float | Tensor) -> Tensor:
     return d * d / 2 - d * x
 
 
-def trained_discriminators(lab: Lab, distances: Sequence[float] = DISTANCES) -> Ensemble:
+def trained_discriminators(lab: Lab) -> Ensemble:
     """Train a discriminator for each distance on samples, all at once, by the losses that families use."""
-    generator, count = lab.stream("discriminators"), len(distances)
+    generator, count = lab.stream("discriminators"), len(DISTANCES)
     critics = Ensemble(count, (1, 32, 32, 1), generator)
     optimizer, schedule = adam(critics, 5e-3, _STEPS)
     loss = get_objective("minimax").discriminator
-    shift = torch.tensor(distances)[:, None, None]
+    shift = torch.tensor(DISTANCES)[:, None, None]
     for _ in range(_STEPS):
         real, fake = (torch.randn(count, _BATCH, 1, generator=generator) for _ in range(2))
         logits = critics(torch.cat([real, fake + shift], 1)).squeeze(2)

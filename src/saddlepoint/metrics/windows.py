@@ -94,8 +94,8 @@ def stretches(x: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
     return stride, starts, np.append(starts[1:], n)
 
 
-def divide(x: np.ndarray, rng: np.random.Generator, share: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
-    """Divide windows so that no window of the first part shares a point with one of the second.
+def divide(x: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Divide windows so that no window of the first part shares a point with one of the second, a fifth of all.
 
     Overlapping windows are cut into runs of one window length; runs are drawn for the second part, and windows of the
     first that reach into it are left out. Windows that do not overlap are drawn one by one.
@@ -103,7 +103,6 @@ def divide(x: np.ndarray, rng: np.random.Generator, share: float = 0.2) -> tuple
     Args:
         x: (n, time, feature) windows in the order of time.
         rng: of the draw.
-        share: of the second part.
 
     Returns:
         Row numbers of both parts, sorted.
@@ -116,7 +115,7 @@ def divide(x: np.ndarray, rng: np.random.Generator, share: float = 0.2) -> tuple
     begins, ends = (np.repeat(edge, stops - starts) for edge in (starts, stops))
     run = 1 if far == 0 else min(far + 1, max(1, n // 5))
     runs = -(-n // run)
-    chosen = np.sort(rng.permutation(runs)[: max(1, round(share * runs))])
+    chosen = np.sort(rng.permutation(runs)[: max(1, round(runs / 5))])
     second = np.zeros(n, bool)
     near = np.zeros(n, bool)
     for k in chosen:

@@ -208,10 +208,10 @@ def _joined(images: Sequence[str], tables: Sequence[LabelTable], said: Sequence[
                 raise _which_table(name, before, table)
         splits |= table.splits
         if table.classes != first.classes:
+            kinds = "; ".join(shortened(one.classes) or "one class" for one in (first, table))
             raise DataError(
-                f"{first.file} and {table.file} give labels of different kinds "
-                f"({shortened(first.classes) or 'one class'}; {shortened(table.classes) or 'one class'}); choose one with {for_shell('--labels', first.file)} or "
-                + for_shell("--labels", table.file)
+                f"{first.file} and {table.file} give labels of different kinds ({kinds}); choose one with "
+                f"{for_shell('--labels', first.file)} or {for_shell('--labels', table.file)}"
             )
     labelling = ((1,) * len(first.classes),) if first.classes else ()
     findings = tuple(dict.fromkeys(finding for table in tables for finding in table.findings))
@@ -240,8 +240,8 @@ def _by_folders(images: Sequence[str], folders: Folders, asked: bool, passed: Se
         return Arranged(images, findings=tuple(passed))
     if 2 * len(bare) > len(train) and not asked:
         says = (
-            f"{len(outside)} of {len(images)} images lie outside the subfolders ({shortened(outside)}), so subfolders were "
-            "not taken as classes"
+            f"{len(outside)} of {len(images)} images lie outside the subfolders ({shortened(outside)}), so subfolders "
+            "were not taken as classes"
         )
         return Arranged(images, findings=(Finding("labels", says, "", "--labels folders", sure=False), *passed))
     if not asked and look_like_shards(classes):
@@ -276,8 +276,8 @@ def _like_masks(classes: Mapping[str, str | None]) -> list[Finding]:
 def _shards(images: Sequence[str], classes: Mapping[str, str | None]) -> OpenQuestion:
     names = sorted({str(label) for label in classes.values()}, key=int)
     return OpenQuestion(
-        f"folders {shortened(names, 3)} look like parts of one long list: the numbers of their files go on from one to the "
-        "next",
+        f"folders {shortened(names, 3)} look like parts of one long list: the numbers of their files go on from one to "
+        "the next",
         (
             Reading("parts of a list: no classes", {"labels": "none"}, [f"{images[0]}: no label"]),
             Reading(f"{len(names)} classes", {"labels": "folders"}, [f"{images[0]}: {classes[images[0]]}"]),

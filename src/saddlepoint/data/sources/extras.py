@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import importlib
-import io
 import os
 import warnings
 import zlib
@@ -99,11 +98,6 @@ def unpacked(path: Path, most: int = MOST_BYTES) -> bytes:
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({error}); the copy may be damaged: fetch it again") from error
     return bytes(data)
-
-
-def as_stream(path: Path, most: int = MOST_BYTES) -> io.BytesIO:
-    """Return what `unpacked` gives as a file in memory."""
-    return io.BytesIO(unpacked(path, most))
 
 
 Exact = Literal["bytes", "whole", "floats"]

@@ -17,7 +17,6 @@ from saddlepoint.data.plan import Finding, Note
 from saddlepoint.data.sources.extras import (
     Exact,
     arrange_files,
-    as_stream,
     check_held,
     check_room,
     guarded,
@@ -156,6 +155,6 @@ def _exact(header: Any) -> Exact:
 
 
 def _read(fits: Any, path: Path, part: _Chosen, target: np.dtype) -> list[np.ndarray]:
-    with fits.open(as_stream(path), memmap=False) as parts:
+    with fits.open(io.BytesIO(unpacked(path)), memmap=False) as parts:
         values = np.asarray(parts[part.number].data)
     return [without_gaps(plane).astype(target) for plane in values.reshape(part.shape)]

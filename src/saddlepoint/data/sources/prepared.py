@@ -9,6 +9,9 @@ import numpy as np
 from saddlepoint.data.dataset import SPLITS, Dataset
 from saddlepoint.data.sources.folder import Item, Source
 
+_SEED = 2017
+"""Of the draws of `stacked_source`."""
+
 
 def dataset_source(dataset: Dataset, key: str) -> Source:
     """Return a prepared image data set as a source, to prepare it again with other options."""
@@ -32,22 +35,21 @@ def label_of_row(label: np.ndarray) -> int | tuple[int, ...]:
     return tuple(int(value) for value in label) if label.ndim else int(label)
 
 
-def stacked_source(dataset: Dataset, name: str, rows: Sequence[int], seed: int = 2017) -> Source:
+def stacked_source(dataset: Dataset, name: str, rows: Sequence[int]) -> Source:
     """Return pictures of three grey images of a data set, one in each channel, without labels.
 
     Args:
         dataset: grey images; the channels of a picture come from one of its splits, each drawn with replacement.
         name: of the result.
         rows: pictures in train, valid and test.
-        seed: of the draws.
     """
 
     def items() -> Iterator[Item]:
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(_SEED)
         for split, count in zip(SPLITS, rows, strict=True):
             x = np.asarray(dataset.splits[split].x)[:, 0]
             for row, chosen in enumerate(rng.integers(0, len(x), (count, 3))):
                 yield Item(x[chosen].transpose(1, 2, 0), None, f"{split} row {row}", split)
 
     note = f"three images of {dataset.name} in the channels of each picture, drawn with replacement within its splits"
-    return Source(name, f"stacked/{dataset.fingerprint}/{seed}", items, modality="image", notes=(note,))
+    return Source(name, f"stacked/{dataset.fingerprint}/{_SEED}", items, modality="image", notes=(note,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ FEW = 0.1
 
 _BLANKS = "  \u00a0\u202f\u2009"
 _APOSTROPHES = "'\u2019"
-_MARKS = re.compile(r"^[$€£¥₹%]|[$€£¥₹%]$")
+_CURRENCY = re.compile(r"^[$€£¥₹%]|[$€£¥₹%]$")
 _FORMS = {
     "decimal": r"[+-]?(?:\d+{d}\d{{1,2}}|\d+{d}\d{{4,}}|0\d*{d}\d+|{d}\d+|\d{{4,}}{d}\d+"
     r"|\d{{1,3}}(?:{t}\d{{3}})+{d}\d*)",
@@ -141,13 +141,12 @@ class Numbers:
     few: bool = True
 
 
-def to_numbers(column: Any, decimal: str, text_marks: Iterable[str] = MARKS) -> Numbers | None:
+def to_numbers(column: Any, decimal: str) -> Numbers | None:
     """Return an Arrow column of texts as numbers; None if it holds others.
 
     Args:
         column: texts.
         decimal: mark before decimals.
-        text_marks: texts that stand for missing values among numbers.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -164,7 +163,7 @@ def to_numbers(column: Any, decimal: str, text_marks: Iterable[str] = MARKS) -> 
     odd = pc.filter(texts, wrong)
     counts = Counter(dict(zip(*(part.to_pylist() for part in pc.value_counts(odd).flatten()), strict=True)))
     there = len(texts) - texts.null_count
-    marks = {text: n for text, n in counts.items() if text in set(text_marks)}
+    marks = {text: n for text, n in counts.items() if text in MARKS}
     others = len(odd) - sum(marks.values())
     if there == sum(marks.values()) or (
         others and (others > FEW * there and not (len(counts) <= 2 and others * 2 < there))
@@ -201,10 +200,10 @@ def _as_numbers(texts: Any, decimal: str) -> Any:
 
 def sign_of(texts: Sequence[str], decimal: str) -> str:
     """Return the sign that stands before or behind each number (``$``, ``%``), or "" if they are none."""
-    stripped = [_MARKS.sub("", text.strip()).strip() for text in texts]
-    marks = {match[0] for text in texts if (match := _MARKS.search(text.strip()))}
+    stripped = [_CURRENCY.sub("", text.strip()).strip() for text in texts]
+    signs = {match[0] for text in texts if (match := _CURRENCY.search(text.strip()))}
     pattern = re.compile(r"[+-]?[\d.,' \u00a0\u202f]*\d")
-    return marks.pop() if len(marks) == 1 and all(map(pattern.fullmatch, stripped)) else ""
+    return signs.pop() if len(signs) == 1 and all(map(pattern.fullmatch, stripped)) else ""
 
 
 def edge_mark(values: np.ndarray) -> tuple[float, int, float, float] | None:
