@@ -43,30 +43,10 @@ _HOMES = {
 }
 
 __all__ = [
-    "KNOWN",
-    "Dataset",
-    "DatasetInfo",
-    "Finding",
-    "Inspection",
-    "Mixture",
-    "OpenQuestion",
-    "Options",
-    "Preparation",
-    "Reading",
-    "Split",
-    "Truth",
-    "absolute_source",
-    "gone",
-    "inspect_source",
-    "known_truth",
-    "list_datasets",
-    "load_dataset",
-    "load_samples",
-    "mixture",
-    "natural_side",
-    "read_picture",
-    "short_name",
-]
+    "KNOWN", "Dataset", "DatasetInfo", "Finding", "Inspection", "Mixture", "OpenQuestion", "Options", "Preparation",
+    "Reading", "Split", "Truth", "absolute_source", "gone", "inspect_source", "known_truth", "list_datasets",
+    "load_dataset", "load_samples", "mixture", "natural_side", "read_picture", "short_name",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -32,12 +32,7 @@ class Feed:
     """
 
     def __init__(
-        self,
-        split: Split,
-        batch_size: int,
-        seed: int,
-        device: torch.device | str = "cpu",
-        shares: int = 1,
+        self, split: Split, batch_size: int, seed: int, device: torch.device | str = "cpu", shares: int = 1
     ) -> None:
         self.rows = len(split.x)
         self.batch_size = batch_size

@@ -12,14 +12,7 @@ import numpy as np
 
 from saddlepoint.core.errors import DataError, suggest
 from saddlepoint.data.dataset import Dataset
-from saddlepoint.data.images.decode import (
-    Look,
-    decode,
-    is_grey,
-    look_from_json,
-    open_picture,
-    strict_pillow,
-)
+from saddlepoint.data.images.decode import Look, decode, is_grey, look_from_json, open_picture, strict_pillow
 from saddlepoint.data.images.depth import Levels
 from saddlepoint.data.images.opening import Unreadable, Work, work_of
 from saddlepoint.data.images.prepare import look_for, survey_source

@@ -116,11 +116,7 @@ def load_named(name: str, options: Options, say: Say) -> Dataset:
     if local is not None:
         entry = cache.entry_path(name, {"source": local.key, **options.kept("image")})
         return cache.read(entry, name) or prepare(
-            local,
-            options,
-            entry,
-            valid_tail=known.valid_tail,
-            published=known.published if options.default else None,
+            local, options, entry, valid_tail=known.valid_tail, published=known.published if options.default else None
         )
     options = known.as_default(options)
     native = _load_remote(name, known, say)

@@ -89,7 +89,7 @@ def graphs_of(family: Family) -> tuple[Graph, ...]:
     """
     found: list[Graph] = []
     label = _label(family)
-    inputs = Input("inputs", _inputs_shape(family), "inputs")
+    inputs = Input("inputs", (None, *family.sample_inputs(1, stream("cpu", "export")).shape[1:]), "inputs")
     # Images are given by whoever translates them; those of the training data stay where they are.
     if family.tags.input != "image":
         found.append(_recorded("inputs", family, _draw_inputs, ()))
@@ -126,10 +126,6 @@ def _label(family: Family) -> tuple[Input, ...]:
     if not family.classes:
         return ()
     return (Input("labels", (None,), "labels", 0, family.classes, whole=True),)
-
-
-def _inputs_shape(family: Family) -> tuple[int | None, ...]:
-    return (None, *family.sample_inputs(1, stream("cpu", "export")).shape[1:])
 
 
 def example(of: Input, n: int, family: Family, seed: int = 0) -> Tensor:

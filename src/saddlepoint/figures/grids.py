@@ -25,21 +25,9 @@ from saddlepoint.figures.plots import scatter
 from saddlepoint.metrics.distances import Rows, nearest
 
 __all__ = [
-    "BACKGROUND",
-    "YELLOW",
-    "class_columns",
-    "encoded",
-    "grid",
-    "nearest",
-    "neighbours",
-    "picture_bytes",
-    "save_arrays",
-    "scatter",
-    "single",
-    "tile",
-    "to_uint8",
-    "walk",
-]
+    "BACKGROUND", "YELLOW", "class_columns", "encoded", "grid", "nearest", "neighbours", "picture_bytes",
+    "save_arrays", "scatter", "single", "tile", "to_uint8", "walk",
+]  # fmt: skip
 
 YELLOW = (255, 216, 0)
 """Colour of frames around training images."""
@@ -327,11 +315,7 @@ def _check_texts(texts: Sequence[tuple[str, Sequence[str] | None, str, int]]) ->
 
 
 def _check_layout(columns: int, scale: int, gap: int, frames: Collection[int] | None, count: int) -> None:
-    for name, value, least in (
-        ("columns", columns, 1),
-        ("scale", scale, 1),
-        ("gap", gap, 1 if frames else 0),
-    ):
+    for name, value, least in (("columns", columns, 1), ("scale", scale, 1), ("gap", gap, 1 if frames else 0)):
         if value < least:
             raise ConfigError(f"{name} is {value}, but it must be at least {least}")
     if frames and not all(0 <= index < count for index in frames):

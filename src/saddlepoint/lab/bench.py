@@ -227,10 +227,7 @@ def _cases(name: str) -> list[Case]:
 
 
 def _summarised(
-    case: Case,
-    steps: Sequence[Callable[[], object]],
-    speeds: Sequence[Sequence[float]],
-    ceilings: Mapping[str, Rate],
+    case: Case, steps: Sequence[Callable[[], object]], speeds: Sequence[Sequence[float]], ceilings: Mapping[str, Rate]
 ) -> Measured:
     ours, theirs, *bf16_ratio = (list(rates) for rates in zip(*speeds, strict=True))
     engine_rate, baseline_rate = Rate.of(ours), Rate.of(theirs)

@@ -153,11 +153,7 @@ def mean_estimate(parts: Sequence[Estimate]) -> Estimate:
 
 
 def bootstrap(
-    samples: Sequence[np.ndarray],
-    statistic: Callable[..., float],
-    rng: np.random.Generator,
-    *,
-    resamples: int = 1000,
+    samples: Sequence[np.ndarray], statistic: Callable[..., float], rng: np.random.Generator, *, resamples: int = 1000
 ) -> np.ndarray:
     """Evaluate a statistic on resamples: rows drawn with replacement, from each sample on its own.
 

@@ -165,13 +165,7 @@ class Lenet:
     """
 
     def __init__(
-        self,
-        classifier: lenet.Classifier,
-        *,
-        name: str,
-        version: str,
-        sha256: str,
-        device: str | torch.device = "cpu",
+        self, classifier: lenet.Classifier, *, name: str, version: str, sha256: str, device: str | torch.device = "cpu"
     ) -> None:
         self.classifier = classifier.to(device).eval().requires_grad_(False)
         self.name, self.version, self.sha256 = name, version, sha256

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -71,11 +71,8 @@ class _Rows:
         """Remember a row; ``file`` is what all pages of its file have in common."""
         self.labels.append(item.label)
         self.splits.append(item.split)
-        self.hashes.append(_hash(row.tobytes() if file is None else file))
-
-
-def _hash(content: bytes) -> int:
-    return int.from_bytes(blake2b(content, digest_size=8).digest(), "big")
+        content = blake2b(row.tobytes() if file is None else file, digest_size=8)
+        self.hashes.append(int.from_bytes(content.digest(), "big"))
 
 
 def prepare(
@@ -206,12 +203,7 @@ def refuse_unreadable(unreadable: Sequence[tuple[str, str]], total: int) -> None
 
 
 def _build(
-    source: Source,
-    options: Options,
-    work: Path,
-    entry: Path,
-    valid_tail: int | None,
-    published: Mapping[str, str],
+    source: Source, options: Options, work: Path, entry: Path, valid_tail: int | None, published: Mapping[str, str]
 ) -> None:
     notes: list[Note] = list(source.notes)
     dtype, look = "float32", Look()
@@ -361,14 +353,9 @@ def _scatter(
     everything = np.memmap(work / "rows", dtype=dtype, mode="r").reshape(-1, *shape)
     for split, index in parts.items():
         with open(work / f"{split}.x", "wb") as file:
-            for chunk in _chunked(index):
-                file.write(everything[chunk].tobytes())
+            for start in range(0, len(index), 1024):
+                file.write(everything[index[start : start + 1024]].tobytes())
         if labels is not None:
             labels[index].tofile(work / f"{split}.labels")
     del everything  # Windows does not remove a file that is mapped
     (work / "rows").unlink()
-
-
-def _chunked(index: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(index), 1024):
-        yield index[start : start + 1024]

@@ -76,21 +76,13 @@ def one_or_several(
     named = tuple(names) or tuple(map(str, range(width)))
     if width > 1 and all(sum(row) == 1 for row in rows):
         single: dict[str, Label] = {name: None if row is None else named[row.index(1)] for name, row in table.items()}
-        return (
-            single,
-            (),
-            [Finding("labels", f"each vector of {file} names one of {width} classes (one-hot)")],
-        )
+        return (single, (), [Finding("labels", f"each vector of {file} names one of {width} classes (one-hot)")])
     if width > MOST_ATTRIBUTES:
         raise DataError(
             f"{where} gives a picture up to {width:,} labels; up to {MOST_ATTRIBUTES:,} can be told to a generator: "
             "keep those that matter"
         )
-    return (
-        dict(table),
-        named,
-        [Finding("labels", f"each image has several labels in {file}: {shortened(named)}")],
-    )
+    return (dict(table), named, [Finding("labels", f"each image has several labels in {file}: {shortened(named)}")])
 
 
 def _cell(where: str, name: str, cell: Any, typed: bool) -> int | float | str | list[Any] | None:
@@ -173,11 +165,7 @@ def _said(where: str, labels: Mapping[str, Label]) -> list[Finding]:
     findings = []
     if marks := sorted(words & _MARKS):
         findings.append(
-            Finding(
-                "labels",
-                f"'{shortened(marks)}' is a class in {file}",
-                "pandas would take it for missing",
-            )
+            Finding("labels", f"'{shortened(marks)}' is a class in {file}", "pandas would take it for missing")
         )
     if joined := sum("|" in word for word in words):
         findings.append(

@@ -49,10 +49,7 @@ def array_parts_source(
         for split, (x, y) in parts.items():
             for row, value in enumerate(_rows(x, vectors)):
                 yield Item(
-                    value,
-                    None if y is None else to_label(y.reshape(-1)[row]),
-                    f"{split or 'row'} {row}".strip(),
-                    split,
+                    value, None if y is None else to_label(y.reshape(-1)[row]), f"{split or 'row'} {row}".strip(), split
                 )
 
     return Source(name, key, items, modality="vector" if vectors else "image", notes=notes, keep=keep)

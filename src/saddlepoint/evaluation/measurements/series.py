@@ -27,12 +27,7 @@ from saddlepoint.evaluation.sequences import (
 from saddlepoint.evaluation.sets import MOST, Bench, SampleSet
 from saddlepoint.evaluation.text import chance, row_of, sentence, shown, to_row
 from saddlepoint.metrics.bootstrap import Estimate
-from saddlepoint.metrics.series import (
-    acf_distance,
-    cross_correlation_distance,
-    increment_distance,
-    marginal_distance,
-)
+from saddlepoint.metrics.series import acf_distance, cross_correlation_distance, increment_distance, marginal_distance
 from saddlepoint.metrics.series_scores import (
     ITERATIONS,
     discriminative,

@@ -253,7 +253,7 @@ def _add_samples(app: FastAPI, server: Server) -> None:
     series = service.run.family.data.modality == "sequence"
 
     async def sample(asked: Any, request: Request) -> Response:
-        rows = lambda gone: service.rows(asked.n, asked.seed, _label(asked), _truncation(asked))  # noqa: E731
+        rows = lambda gone: service.rows(asked.n, asked.seed, _label(asked), float(getattr(asked, "truncation", 1.0)))  # noqa: E731
         return await server.answer(asked.n, asked.format, rows, request)
 
     async def interpolate(asked: Any, request: Request) -> Response:
@@ -296,10 +296,6 @@ def _add_samples(app: FastAPI, server: Server) -> None:
 
 def _label(asked: Body) -> int | str | None:
     return getattr(asked, "label", None)
-
-
-def _truncation(asked: Body) -> float:
-    return float(getattr(asked, "truncation", 1.0))
 
 
 def _add_facts(app: FastAPI, server: Server, guarded: bool) -> None:

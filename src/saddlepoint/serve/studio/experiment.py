@@ -7,7 +7,7 @@ import asyncio
 from nicegui import ui
 
 from saddlepoint.core.errors import SaddlepointError, sentence, suggest
-from saddlepoint.lab import EXPERIMENTS, Control, Findings, Live, View, perform
+from saddlepoint.lab import EXPERIMENTS, Control, Live, View, perform
 from saddlepoint.serve.studio import charts, parts, waits
 
 _FRAME_SECONDS = 0.06
@@ -166,7 +166,7 @@ def _checks(name: str) -> None:
         wheel.set_visibility(True)
         area.clear()
         with waits.afterwards(over):
-            found = await waits.here(asyncio.to_thread(_performed, name))
+            found = await waits.here(asyncio.to_thread(lambda: next(perform([name]))))
         with area:
             ui.label(str(found)).classes("font-medium")
             for check in found.checks:
@@ -175,7 +175,3 @@ def _checks(name: str) -> None:
                     parts.Formula(f"{'holds' if check.holds else 'DOES NOT HOLD'}: {check}").classes("text-sm")
 
     button.on_click(waits.guarded(check))
-
-
-def _performed(name: str) -> Findings:
-    return next(perform([name]))

@@ -49,10 +49,7 @@ def projection_panel(studio: Studio, name: str, entry: Entry) -> None:
             with waits.afterwards(over):
                 given = await waits.here(asyncio.to_thread(images, run))
                 searched = asyncio.to_thread(
-                    explorer.project,
-                    given,
-                    steps=_STEPS,
-                    progress=lambda step, losses: seen.update(step=step + 1),
+                    explorer.project, given, steps=_STEPS, progress=lambda step, losses: seen.update(step=step + 1)
                 )
                 found = await waits.here(searched)
             shown = await waits.here(asyncio.to_thread(pictures.projection, given, found))
