@@ -21,7 +21,7 @@ from saddlepoint.lab.bench import CASES, baseline_step, bench, count_operations,
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_plain_loop_trains_networks_of_the_same_size(name: str) -> None:
+def test_the_baseline_trains_networks_of_the_same_size(name: str) -> None:
     case = CASES[name]
     config, trainer = case.config, engine_step(case)()
     if case.family == "timegan":
@@ -54,7 +54,7 @@ def test_operations_arecount_operations() -> None:
     assert count_operations(baseline_step(CASES["gan-2014"])) == pytest.approx(100 * expected, rel=1e-6)
 
 
-def test_a_plain_step_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_baseline_step_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     step = baseline_step(CASES["gan-2014"])
     losses = [step()[0] for _ in range(30)]

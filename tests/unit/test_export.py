@@ -219,7 +219,7 @@ def test_nothing_is_left_of_an_export_that_fails(run: Run, tmp_path: Path, monke
 
 
 @pytest.mark.slow
-def test_half_costs_are_measured_by_the_projects_own_figure(run: Run, tmp_path: Path) -> None:
+def test_fp16_costs_are_measured_by_the_projects_own_figure(run: Run, tmp_path: Path) -> None:
     lines: list[str] = []
     folder = export_run(run, "onnx", tmp_path / "out", say=lines.append)
     cost = json.loads((folder / "model.json").read_text())["half"]

@@ -50,7 +50,7 @@ ODD: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("mode", ["rb", "ab"])
 @pytest.mark.parametrize("kind", ODD)
-def test_only_a_plain_file_is_opened(kind: str, mode: str, tmp_path: Path) -> None:
+def test_only_a_regular_file_is_opened(kind: str, mode: str, tmp_path: Path) -> None:
     ODD[kind](tmp_path / "file")
     refused: list[OSError] = []
 
@@ -117,7 +117,7 @@ def test_the_end_begins_with_a_line(most: int, right: bytes, tmp_path: Path) -> 
     assert read_end(tmp_path / "file", most) == right
 
 
-def test_a_linked_folder_is_not_plain(tmp_path: Path) -> None:
+def test_a_linked_folder_is_none_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "linked").symlink_to(tmp_path / "there")
     (tmp_path / "file").touch()

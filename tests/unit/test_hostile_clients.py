@@ -355,7 +355,7 @@ def test_who_reads_an_answer_steadily_gets_it_whole(digits: Service) -> None:
         start = time.monotonic()
         while part := talk.recv(20_000):
             parts.append(part)
-            if time.monotonic() - start < 2:  # about 400 kB/s, for longer than the patience
+            if time.monotonic() - start < 2:  # about 400 kB/s, for longer than the timeout
                 time.sleep(0.05)
         head, _, content = b"".join(parts).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 ")
@@ -695,7 +695,7 @@ def test_a_body_comes_at_a_pace(base: Any) -> None:
 
 
 @pytest.mark.parametrize("base", PARSERS)
-def test_a_live_connection_outlives_the_patience(base: Any) -> None:
+def test_a_live_connection_outlives_the_timeout(base: Any) -> None:
     async def echo(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
             await receive()

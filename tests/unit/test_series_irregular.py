@@ -53,7 +53,7 @@ def test_a_twentieth_of_odd_gaps_is_irregular_and_whole_multiples_are_not() -> N
     ("step", "dates", "word"),
     [(9 * 3600 * SECOND, True, "12h"), (50 * SECOND, True, "1min"), (DAY, True, "1D"), (12.3456, False, "12.3")],
 )
-def test_the_step_that_is_advised_is_one_of_clocks(step: float, dates: bool, word: str) -> None:
+def test_the_step_that_is_advised_is_a_usual_one(step: float, dates: bool, word: str) -> None:
     assert suggested_step(step, dates) == word
 
 

@@ -581,7 +581,7 @@ def test_a_head_that_comes_a_byte_at_a_time_is_not_waited_for(address: str) -> N
     whole = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     with socket.create_connection((place[0], int(place[1]))) as talk:
         talk.settimeout(10)
-        # The first request is answered: patience is with each head, not with the connection.
+        # The first request is answered: the timeout is of each head, not with the connection.
         talk.sendall(whole)
         assert b"200 OK" in talk.recv(4000)
         ended = False
@@ -590,7 +590,7 @@ def test_a_head_that_comes_a_byte_at_a_time_is_not_waited_for(address: str) -> N
                 talk.sendall(bytes([byte]))
             if ended := bool(select.select([talk], [], [], 0.1)[0]):
                 break
-        assert ended, "a head that takes longer than the patience is still being read"
+        assert ended, "a head that takes longer than the timeout is still being read"
         with contextlib.suppress(ConnectionError):
             assert talk.recv(100) == b""
 

@@ -15,18 +15,14 @@ from saddlepoint.core.files import written
 from saddlepoint.data.cells import harmless
 from saddlepoint.data.series.layout import Column, Layout
 from saddlepoint.data.series.positions import times_of
-from saddlepoint.data.tables.frame import Look
+from saddlepoint.data.tables.frame import Look, free_name
 
 FORMATS = ("csv", "parquet", "npz")
-_WINDOW = "window"
 
 
 def window_column(layout: Layout) -> str:
     """Return the name of the column that numbers the windows: ``window``, or one that the data does not have."""
-    name = _WINDOW
-    while name in layout.order:
-        name += "_"
-    return name
+    return free_name("window", layout.order)
 
 
 def write_samples(

@@ -12,9 +12,6 @@ import numpy as np
 from saddlepoint.data.tables.forms import DIRECTIVE
 from saddlepoint.data.tables.time import UNIX
 
-_GRAINS = (("%f", "ns"), ("%S", "s"), ("%M", "min"), ("%H", "h"), ("%I", "h"), ("%u", "D"), ("%j", "D"), ("%d", "D"),
-           ("%V", "W"), ("%m", "M"), ("%b", "M"), ("%B", "M"), ("%q", "Q"), ("%Y", "Y"))  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Stamps:
@@ -46,17 +43,6 @@ class Stamps:
     def name(self) -> str:
         """The columns as they are named in messages."""
         return " + ".join(self.columns)
-
-    @property
-    def grain(self) -> str:
-        """The finest unit that the forms can tell: Y, Q, M, W, D, h, min, s or ns; "" of numbers."""
-        if not self.dates:
-            return ""
-        found = [d[-1] for form in self.forms for d in DIRECTIVE.findall(form)]
-        if not found:  # unix, timestamps, periods
-            unit = self.forms[0].partition(":")[2]
-            return unit if unit in ("s", "ns") or self.forms[0].startswith("period") else "ns"
-        return next((grain for key, grain in _GRAINS if key[1] in found), "D")
 
     def write(self, times: np.ndarray) -> dict[str, list[Any]]:
         """Return times as the columns hold them: the inverse of reading.

@@ -10,6 +10,7 @@ from saddlepoint.core.errors import DataError
 from saddlepoint.core.quoting import shortened
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.tables.forms import MONTHS
+from saddlepoint.data.tables.frame import free_name
 from saddlepoint.data.tables.opened import Column, Opened
 
 LEAST = 8
@@ -88,7 +89,7 @@ def lengthened(opened: Opened, group: str | None, label: str | None) -> Opened:
     long: dict[str, Column] = {}
     index = pa.array(np.repeat(np.arange(rows), steps))
     if group is None:
-        group = _free("series", opened)
+        group = free_name("series", opened.columns)
         counted = pa.chunked_array([pa.array(np.repeat(np.arange(1, rows + 1), steps))])
         long[group] = Column(group, "int", counted)
     for name, column in columns.items():
@@ -98,8 +99,8 @@ def lengthened(opened: Opened, group: str | None, label: str | None) -> Opened:
         )
     months = start == "month" and numbers == list(range(1, 13)) and names[0].isalpha()
     years = not start and all(1500 <= number <= 2200 for number in numbers)
-    step = _free("month" if months else "year" if years else "step", opened)
-    value = _free("value" if months else start.strip(" _-.") or "value", opened)
+    step = free_name("month" if months else "year" if years else "step", opened.columns)
+    value = free_name("value" if months else start.strip(" _-.") or "value", opened.columns)
     long[step] = Column(step, "int", pa.chunked_array([pa.array(np.tile(np.array(numbers, np.int64), rows))]))
     values = np.stack([opened.columns[name].numbers() for name in names], axis=1).ravel()
     there = ~np.isnan(values)
@@ -128,9 +129,3 @@ def _numeric(opened: Opened) -> tuple[str, list[str], list[int]]:
 
 def _unique(column: Column) -> bool:
     return column.data.null_count == 0 and len(column.data.unique()) == len(column.data)
-
-
-def _free(name: str, opened: Opened) -> str:
-    while name in opened.columns:
-        name += "_"
-    return name
