@@ -103,6 +103,7 @@ def test_the_command_prints_a_table_and_json() -> None:
     assert "ratio" in told.output
     found = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
     assert found["cases"][0]["engine"]["median"] > 0
+    assert {"plain", "plain_flops", "plain_memory", "half"} <= set(found["cases"][0]), "as figures of before have them"
 
 
 LARGE_STEPS = """

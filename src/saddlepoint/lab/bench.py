@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,11 @@ class Measured:
     bf16_ratio: Rate | None = None
 
 
+_KEYS = {
+    "baseline": "plain", "baseline_flops": "plain_flops", "baseline_memory": "plain_memory", "bf16_ratio": "half",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Bench:
     """A bench: the cases, the ceilings in GFLOP/s by name, and the machine."""
@@ -143,6 +148,11 @@ class Bench:
     cases: tuple[Measured, ...]
     ceilings: Mapping[str, Rate]
     machine: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as figures are kept, under the keys that they have always had."""
+        found = asdict(self)
+        return {**found, "cases": [{_KEYS.get(key, key): case[key] for key in case} for case in found["cases"]]}
 
 
 class Profiled(Trainer):
