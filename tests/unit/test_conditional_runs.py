@@ -11,7 +11,7 @@ import torch
 import saddlepoint
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.labels.files import class_index
-from saddlepoint.figures import grids
+from saddlepoint.figures import grids, snapshots
 from saddlepoint.run.samples import pictures
 
 SMALL = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}

@@ -519,16 +519,16 @@ def test_a_sentence_with_formulas_holds_no_tag_of_a_name(name: str) -> None:
 # No other way.
 
 SHOWN_BY = {
-    "shlex": {"_quoting.py": "the one place that quotes for a shell"},
-    "html": {"_quoting.py": "the one place that escapes for HTML"},
-    "rich.console": {"_console.py": "the one console"},
+    "shlex": {"core/quoting.py": "the one place that quotes for a shell"},
+    "html": {"core/quoting.py": "the one place that escapes for HTML"},
+    "rich.console": {"cli/console.py": "the one console"},
     "rich.markup": {},
 }
 """What makes text harmless, or shows it, in a way of its own; and where it may."""
 
 CALLS = {
-    "typer.echo": {"cli_options.py": "tell, say_aside and complain, which look at every line"},
-    "print": {"tables.py": "folded lines, looked at", "display.py": "a line of training, looked at"},
+    "typer.echo": {"cli/options.py": "tell, say_aside and complain, which look at every line"},
+    "print": {"cli/tables.py": "folded lines, looked at", "cli/display.py": "a line of training, looked at"},
     "ui.markdown": {},
     "ui.run_javascript": {},
     "ui.restructured_text": {},
@@ -578,4 +578,4 @@ def test_no_line_for_a_shell_holds_a_name_as_it_is() -> None:
                 assert not ours.search(text) or name in SUBCOMMANDS, f"{name}:{node.lineno}: {text}"
 
 
-SUBCOMMANDS = {"cli_runs.py": "the name of a command, which is ours"}
+SUBCOMMANDS = {"cli/runs.py": "the name of a command, which is ours"}

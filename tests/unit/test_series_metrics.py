@@ -153,10 +153,10 @@ def test_no_window_of_one_part_shares_a_point_with_the_other() -> None:
         assert len(first) > 0.3 * len(x)
 
 
-@pytest.mark.parametrize("windows", [2, 4])
-def test_windows_of_many_short_series_are_divided_within_each(windows: int) -> None:
+@pytest.mark.parametrize("count", [2, 4])
+def test_windows_of_many_short_series_are_divided_within_each(count: int) -> None:
     """The next series begins where no point is shared: there nothing is left out."""
-    starts = (30 * np.arange(100)[:, None] + np.arange(windows)).ravel()
+    starts = (30 * np.arange(100)[:, None] + np.arange(count)).ravel()
     index = starts[:, None] + np.arange(12)
     x = np.random.default_rng(0).normal(size=(3_000, 1))[index]
     assert windows.reach(x) == 11

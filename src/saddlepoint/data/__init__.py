@@ -17,30 +17,13 @@ if TYPE_CHECKING:
     from saddlepoint.data.truth import Truth, known_truth
 
 _HOMES = {
-    "KNOWN": "names",
-    "Dataset": "dataset",
-    "DatasetInfo": "names",
-    "Finding": "plan",
-    "Inspection": "inspect",
-    "Mixture": "sources.synthetic",
-    "OpenQuestion": "plan",
-    "Options": "options",
-    "Preparation": "options",
-    "Reading": "plan",
-    "Split": "dataset",
-    "Truth": "truth",
-    "absolute_source": "load",
-    "gone": "load",
-    "inspect_source": "inspect",
-    "known_truth": "truth",
-    "list_datasets": "names",
-    "load_dataset": "load",
-    "load_samples": "inputs",
-    "mixture": "sources.synthetic",
-    "natural_side": "load",
-    "read_picture": "inputs",
+    "KNOWN": "catalogue", "Dataset": "dataset", "DatasetInfo": "names", "Finding": "plan", "Inspection": "inspect",
+    "Mixture": "sources.synthetic", "OpenQuestion": "plan", "Options": "options", "Preparation": "options",
+    "Reading": "plan", "Split": "dataset", "Truth": "truth", "absolute_source": "load", "gone": "load",
+    "inspect_source": "inspect", "known_truth": "truth", "list_datasets": "names", "load_dataset": "load",
+    "load_samples": "inputs", "mixture": "sources.synthetic", "natural_side": "load", "read_picture": "inputs",
     "short_name": "names",
-}
+}  # fmt: skip
 
 __all__ = [
     "KNOWN", "Dataset", "DatasetInfo", "Finding", "Inspection", "Mixture", "OpenQuestion", "Options", "Preparation",

@@ -63,17 +63,11 @@ def read(entry: Path, name: str) -> Dataset | None:
         columns = (len(meta["classes"]),) if _labelling(meta) else ()
         splits = {split: _read_split(entry, split, meta["splits"][split], columns) for split in SPLITS}
         return Dataset(
-            name,
-            meta["modality"],
-            splits,
-            tuple(meta["classes"]),
-            str(meta["fingerprint"]),
-            findings_from_json(meta["findings"]),
-            int(meta.get("static", 0)),
-            layout_from_json(meta["layout"]) if meta.get("layout") else None,
-            _labelling(meta),
+            name, meta["modality"], splits, tuple(meta["classes"]), str(meta["fingerprint"]),
+            findings_from_json(meta["findings"]), int(meta.get("static", 0)),
+            layout_from_json(meta["layout"]) if meta.get("layout") else None, _labelling(meta),
             look_from_json(meta.get("look")),
-        )
+        )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, DataError):
         return None
 

@@ -142,22 +142,13 @@ def inspect_source(
         seen = _look(opened, options)
     steps, advice, shape = _outlook(opened, options, seen)
     return Inspection(
-        name=source,
-        modality="image",
-        rows=seen.survey.total,
-        splits=dict(Counter(seen.splits)),
+        name=source, modality="image", rows=seen.survey.total, splits=dict(Counter(seen.splits)),
         sizes={f"{w}x{h}": n for (w, h), n in seen.survey.sizes.most_common()},
-        modes=dict(seen.survey.modes.most_common()),
-        classes=_class_counts(seen.labels, opened.classes),
-        unreadable=tuple(seen.survey.unreadable),
-        exact_duplicates=seen.count("exact"),
-        near_duplicates=seen.count("near"),
-        duplicate_examples=seen.examples("exact"),
-        near_examples=seen.examples("near"),
-        findings=as_findings(steps),
-        advice=tuple(advice),
-        shape=shape,
-    )
+        modes=dict(seen.survey.modes.most_common()), classes=_class_counts(seen.labels, opened.classes),
+        unreadable=tuple(seen.survey.unreadable), exact_duplicates=seen.count("exact"),
+        near_duplicates=seen.count("near"), duplicate_examples=seen.examples("exact"),
+        near_examples=seen.examples("near"), findings=as_findings(steps), advice=tuple(advice), shape=shape,
+    )  # fmt: skip
 
 
 def _open(source: str, options: Options, say: Callable[[str], None] | None) -> Source:
@@ -314,16 +305,10 @@ def _inspect_series(dataset: Dataset, ready: bool = False) -> Inspection:
     ranges = [Finding("columns", column.described()) for column in dataset.layout.columns] if dataset.layout else []
     steps = (*dataset.findings, *ranges, Finding("windows", f"train on windows of {time} steps of {features} features"))
     return Inspection(
-        name=dataset.name,
-        modality="sequence",
-        rows=total,
-        splits=counts,
-        classes=_class_counts(labels, dataset.classes),
-        exact_duplicates=repeats,
-        findings=steps,
-        advice=tuple(advice),
+        name=dataset.name, modality="sequence", rows=total, splits=counts,
+        classes=_class_counts(labels, dataset.classes), exact_duplicates=repeats, findings=steps, advice=tuple(advice),
         shape=dataset.spec.shape,
-    )
+    )  # fmt: skip
 
 
 def _class_counts(labels: Sequence[Label], declared: Sequence[str]) -> dict[str, int]:

@@ -28,17 +28,8 @@ Say = Callable[[str], None]
 
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
 _FASHION_CLASSES = (
-    "T - shirt / top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+    "T - shirt / top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
 """As the hub spells them; idx files hold numbers only."""
 
 

@@ -183,13 +183,8 @@ def _train(dataset: Dataset, wanted: Trained, path: Path, say: Say | None) -> tu
     if say is not None:
         say(f"{wanted.name}: training a classifier on {len(train):,} rows, once; it takes some minutes and is kept")
     training = train_classifier(
-        train.x,
-        train.labels,
-        valid=(valid.x, valid.labels),
-        classes=len(dataset.classes),
-        epochs=_EPOCHS,
-        flip=wanted.flip,
-        say=say,
-    )
+        train.x, train.labels, valid=(valid.x, valid.labels), classes=len(dataset.classes), epochs=_EPOCHS,
+        flip=wanted.flip, say=say,
+    )  # fmt: skip
     facts = {"name": wanted.name, "version": _VERSION, "data": dataset.name, "fingerprint": dataset.fingerprint}
     return training.classifier, save_classifier(path, training.classifier, facts)

@@ -197,17 +197,10 @@ def _result(protocol: Protocol, task: Task) -> Result:
     seconds = time.perf_counter() - start
     rows += _controls(protocol, task, name)
     return Result(
-        protocol=name,
-        summary=protocol.summary,
-        metrics=protocol.metrics,
-        rows=tuple(rows),
-        verdict=protocol.verdict(rows, task),
-        data=bench.dataset.name,
-        fingerprint=bench.dataset.fingerprint,
-        seed=bench.seed,
-        version=protocol.version,
-        seconds=round(seconds, 2),
-    )
+        protocol=name, summary=protocol.summary, metrics=protocol.metrics, rows=tuple(rows),
+        verdict=protocol.verdict(rows, task), data=bench.dataset.name, fingerprint=bench.dataset.fingerprint,
+        seed=bench.seed, version=protocol.version, seconds=round(seconds, 2),
+    )  # fmt: skip
 
 
 def _kept(protocol: Protocol, task: Task, name: str) -> Path | None:

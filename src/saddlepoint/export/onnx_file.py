@@ -52,15 +52,10 @@ def _written(graph: Graph, path: Path) -> Path:
     try:
         with _quiet(), single_nodes(graph), torch.no_grad():
             program = torch.onnx.export(
-                graph,
-                tensors,
-                dynamo=True,
-                opset_version=OPSET,
-                dynamic_shapes=(axes,),
+                graph, tensors, dynamo=True, opset_version=OPSET, dynamic_shapes=(axes,),
                 input_names=[i.name for i in graph.inputs],
-                output_names=["samples" if graph.name == "model" else graph.name],
-                verbose=False,
-            )
+                output_names=["samples" if graph.name == "model" else graph.name], verbose=False,
+            )  # fmt: skip
     except torch.onnx.OnnxExporterError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ConfigError(

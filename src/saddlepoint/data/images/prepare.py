@@ -243,18 +243,10 @@ def _build(
         same = all(cache.sha256(work / f"{split}.x") == digest for split, digest in published.items())
         notes.append(f"{'identical to' if same else 'not identical to'} the published data (SHA-256 of the pixels)")
     cache.publish(
-        work,
-        entry,
-        modality=source.modality,
-        shape=rows.shape,
-        rows={split: len(index) for split, index in parts.items()},
-        labelled=labels is not None,
-        classes=classes,
-        notes=notes,
-        labelling=source.labelling if labels is not None else (),
-        dtype=dtype,
-        look=look,
-    )
+        work, entry, modality=source.modality, shape=rows.shape,
+        rows={split: len(index) for split, index in parts.items()}, labelled=labels is not None, classes=classes,
+        notes=notes, labelling=source.labelling if labels is not None else (), dtype=dtype, look=look,
+    )  # fmt: skip
 
 
 def done_findings(done: Mapping[str, int], total: int, look: Look) -> list[Finding]:

@@ -73,14 +73,10 @@ def hub_source(name: str, repository: str, config: str | None = None, options: O
             yield from rows_of(part.with_format(None), layout, split, _roots(repository))
 
     return Source(
-        name,
-        f"hub {repository} {config}\n{fingerprints}",
-        items,
-        classes=layout.classes,
+        name, f"hub {repository} {config}\n{fingerprints}", items, classes=layout.classes,
         notes=(f"from the Hugging Face hub: {repository}" + (f" ({config})" if config else ""), *layout.findings),
-        labelling=layout.labelling,
-        heeds=("labels", "label_column"),
-    )
+        labelling=layout.labelling, heeds=("labels", "label_column"),
+    )  # fmt: skip
 
 
 def _roots(repository: str) -> list[Path]:

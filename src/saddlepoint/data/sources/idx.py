@@ -25,13 +25,9 @@ _NAME = re.compile(r"(?P<head>.*?)(?P<kind>images|labels)(?P<tail>[-.]idx\d[-.]u
 _EMNIST = re.compile(r"emnist-(?P<set>[a-z]+)-(?:train|test)-", re.IGNORECASE)
 _DIGITS, _UPPER, _LOWER = "0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
 _CHARACTERS: Mapping[str, tuple[str, int]] = {
-    "letters": (_UPPER, 1),
-    "digits": (_DIGITS, 0),
-    "mnist": (_DIGITS, 0),
-    "byclass": (_DIGITS + _UPPER + _LOWER, 0),
-    "bymerge": (_DIGITS + _UPPER + "abdefghnqrt", 0),
-    "balanced": (_DIGITS + _UPPER + "abdefghnqrt", 0),
-}
+    "letters": (_UPPER, 1), "digits": (_DIGITS, 0), "mnist": (_DIGITS, 0), "byclass": (_DIGITS + _UPPER + _LOWER, 0),
+    "bymerge": (_DIGITS + _UPPER + "abdefghnqrt", 0), "balanced": (_DIGITS + _UPPER + "abdefghnqrt", 0),
+}  # fmt: skip
 """Characters of EMNIST's sets in the order of their labels (the files named mapping.txt), and the first label."""
 
 

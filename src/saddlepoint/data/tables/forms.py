@@ -48,16 +48,12 @@ _NAMED = re.compile(
     r"(?P<s2>[-/ .,']{0,2})(?P<b>\d{1,4})?(?:(?P<s3>[-/ .,']{1,2})(?P<c>\d{2,4}))?"
 )
 _SIMPLE = (
-    (re.compile(r"\d{4}([-/.])\d{1,2}"), "%Y{0}%-m"),
-    (re.compile(r"\d{1,2}([-/.])\d{4}"), "%-m{0}%Y"),
-    (re.compile(r"\d{4}([Mm])\d{1,2}"), "%Y{0}%-m"),
-    (re.compile(r"\d{4}([- /:]?[Qq])[1-4]"), "%Y{0}%q"),
-    (re.compile(r"([Qq])[1-4]([- /]?)\d{4}"), "{0}%q{1}%Y"),
-    (re.compile(r"[1-4]([Qq][- /]?)\d{4}"), "%q{0}%Y"),
-    (re.compile(r"\d{4}(-?W)\d{2}"), "%G{0}%V"),
-    (re.compile(r"\d{4}(-?W)\d{2}(-?)[1-7]"), "%G{0}%V{1}%u"),
+    (re.compile(r"\d{4}([-/.])\d{1,2}"), "%Y{0}%-m"), (re.compile(r"\d{1,2}([-/.])\d{4}"), "%-m{0}%Y"),
+    (re.compile(r"\d{4}([Mm])\d{1,2}"), "%Y{0}%-m"), (re.compile(r"\d{4}([- /:]?[Qq])[1-4]"), "%Y{0}%q"),
+    (re.compile(r"([Qq])[1-4]([- /]?)\d{4}"), "{0}%q{1}%Y"), (re.compile(r"[1-4]([Qq][- /]?)\d{4}"), "%q{0}%Y"),
+    (re.compile(r"\d{4}(-?W)\d{2}"), "%G{0}%V"), (re.compile(r"\d{4}(-?W)\d{2}(-?)[1-7]"), "%G{0}%V{1}%u"),
     (re.compile(r"\d{4}([-/.])\d{3}"), "%Y{0}%j"),
-)
+)  # fmt: skip
 
 
 def name_parts(name: str) -> set[str]:

@@ -22,34 +22,11 @@ LEAST = 3
 """Rows that a series has on average, at least."""
 NUMBERED = frozenset(
     {
-        "id",
-        "subject",
-        "subjects",
-        "subj",
-        "patient",
-        "person",
-        "participant",
-        "individual",
-        "animal",
-        "unit",
-        "trial",
-        "run",
-        "episode",
-        "session",
-        "user",
-        "customer",
-        "household",
-        "firm",
-        "company",
-        "station",
-        "sensor",
-        "device",
-        "machine",
-        "engine",
-        "series",
-        "group",
+        "id", "subject", "subjects", "subj", "patient", "person", "participant", "individual", "animal", "unit",
+        "trial", "run", "episode", "session", "user", "customer", "household", "firm", "company", "station", "sensor",
+        "device", "machine", "engine", "series", "group",
     }
-)
+)  # fmt: skip
 """Words in names of columns of whole numbers that stand for somebody or something, and are no measured values."""
 
 Codes = tuple[np.ndarray, list[str]]

@@ -107,13 +107,9 @@ def lengthened(opened: Opened, group: str | None, label: str | None) -> Opened:
     long[value] = Column(value, "float", pa.chunked_array([pa.array(values, mask=~there)]))
     says = f"each row is a series: {rows:,} of {steps} steps ({names[0]} ... {names[-1]}), as '{step}' and '{value}'"
     found = Opened(
-        opened.name,
-        long,
-        opened.line,
-        opened.unit,
-        opened.look,
+        opened.name, long, opened.line, opened.unit, opened.look,
         [*opened.findings, Finding("series", says, "as asked")],
-    )
+    )  # fmt: skip
     found.time, found.group, found.label = step, group, label
     return found
 
