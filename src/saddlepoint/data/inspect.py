@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -14,6 +14,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.progress import Say
 from saddlepoint.data import catalogue, in_memory, names
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.decode import USUAL, Look, decode, strict_pillow
@@ -103,9 +104,7 @@ class _Seen:
         return sum(of == kind for _, _, of in self.pairs)
 
 
-def inspect_source(
-    source: Any, *, say: Callable[[str], None] | None = None, **preparation: Unpack[Preparation]
-) -> Inspection:
+def inspect_source(source: Any, *, say: Say | None = None, **preparation: Unpack[Preparation]) -> Inspection:
     """Look at every row of a data set, without preparing it for training.
 
     Args:
@@ -151,7 +150,7 @@ def inspect_source(
     )  # fmt: skip
 
 
-def _open(source: str, options: Options, say: Callable[[str], None] | None) -> Source:
+def _open(source: str, options: Options, say: Say | None) -> Source:
     if in_memory.in_memory(source):
         dataset = load_dataset(source, say=say, **options.kept("image"))
         return prepared.dataset_source(dataset, dataset.fingerprint)
@@ -171,7 +170,7 @@ def _open(source: str, options: Options, say: Callable[[str], None] | None) -> S
     return find_path(source, options)
 
 
-def find_copies(source: str, *, say: Callable[[str], None] | None = None, **preparation: Unpack[Preparation]) -> Copies:
+def find_copies(source: str, *, say: Say | None = None, **preparation: Unpack[Preparation]) -> Copies:
     """Look for pictures of a data set that look the same; see `duplicates.write_pairs` for a table of them.
 
     Args:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
 from saddlepoint.core.errors import DataError, suggest
+from saddlepoint.core.progress import Say
 from saddlepoint.data import cache, in_memory
 from saddlepoint.data.catalogue import KNOWN
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.prepare import prepare, survey_side
 from saddlepoint.data.kinds import ARRAYS, is_windows, kind_of
 from saddlepoint.data.labels.multi_label import choose_attributes, choose_labels, multi_label_source
-from saddlepoint.data.names import Say, is_series, load_named
+from saddlepoint.data.names import is_series, load_named
 from saddlepoint.data.options import Options, Preparation, flag
 from saddlepoint.data.series.ready import load_ready
 from saddlepoint.data.series.windows import load_series
@@ -26,9 +27,7 @@ from saddlepoint.data.sources.paths import path_key, path_source
 from saddlepoint.data.sources.tfd import split_path
 
 
-def load_dataset(
-    source: Any, *, say: Callable[[str], None] | None = None, **preparation: Unpack[Preparation]
-) -> Dataset:
+def load_dataset(source: Any, *, say: Say | None = None, **preparation: Unpack[Preparation]) -> Dataset:
     """Load a data set; the first time it is prepared and cached, later it is memory-mapped at once.
 
     Args:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.progress import Say
 from saddlepoint.core.quoting import for_shell
 from saddlepoint.data import cache
 from saddlepoint.data.catalogue import KNOWN, Known
@@ -23,8 +23,6 @@ from saddlepoint.data.sources.folder import Source
 from saddlepoint.data.sources.paths import path_source
 from saddlepoint.data.sources.tfd import HOW_TO_GET
 from saddlepoint.data.tables.table import is_table
-
-Say = Callable[[str], None]
 
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
 _FASHION_CLASSES = (

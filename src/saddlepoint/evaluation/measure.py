@@ -10,6 +10,7 @@ from pathlib import Path
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.files import write_atomically
+from saddlepoint.core.progress import Say
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.engine.machine.threads import measured_threads
 from saddlepoint.evaluation.duration import Forecast, Stretch, centroids, drawing, expected, features, worth_saying
@@ -19,7 +20,7 @@ from saddlepoint.evaluation.report.gallery import gallery
 from saddlepoint.evaluation.report.judgement import blurs_win
 from saddlepoint.evaluation.report.summary import limits, summarise
 from saddlepoint.evaluation.rows import STOPPED, Report, Result, Row, kind_of
-from saddlepoint.evaluation.sets import CENTROIDS, CHOICE, Bench, Sampler, Say, Subject
+from saddlepoint.evaluation.sets import CENTROIDS, CHOICE, Bench, Sampler, Subject
 
 
 def evaluate(

@@ -15,12 +15,13 @@ from safetensors.torch import save_file
 
 from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.core.files import give_usual_mode
+from saddlepoint.core.progress import Say
 from saddlepoint.core.quoting import for_shell
 from saddlepoint.core.types import from_bytes
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.evaluation import read_results
 from saddlepoint.export.describe import describe, public_config
-from saddlepoint.export.files import Say, write_json
+from saddlepoint.export.files import write_json
 from saddlepoint.run import weights
 from saddlepoint.run.run import Run
 

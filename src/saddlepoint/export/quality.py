@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError, DataError
+from saddlepoint.core.progress import Say
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.engine.machine.runtime import seed_for
-from saddlepoint.export.files import Say
 from saddlepoint.run.run import Run
 
 SAMPLES = 256

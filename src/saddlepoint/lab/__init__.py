@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from saddlepoint.core.progress import Say
 from saddlepoint.engine.machine.runtime import use_threads
 from saddlepoint.lab import collapse, dirac, figure1, games, gaussians, taxonomy, trainings
-from saddlepoint.lab.checks import Check, Experiment, Findings, Lab, Say, chosen
+from saddlepoint.lab.checks import Check, Experiment, Findings, Lab, chosen
 from saddlepoint.lab.live import Control, Curve, Live, Panel, View
 
 __all__ = [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from saddlepoint.core.errors import ConfigError, suggest
+from saddlepoint.core.progress import Say
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.figures.video import film
 from saddlepoint.lab.live import Live
@@ -18,8 +19,6 @@ from saddlepoint.lab.live import Live
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from saddlepoint.core.errors import ConfigError, DataError, TrainingError
 from saddlepoint.core.files import write_atomically
+from saddlepoint.core.progress import Say
 from saddlepoint.core.types import Images
 from saddlepoint.nn.mlp import dropout
 
@@ -35,8 +36,6 @@ _KEEP = 0.7
 _RATE = 4e-3
 _DECAY = 0.02
 _EVALUATION_ROWS = 500
-
-Say = Callable[[str], None]
 
 
 class Classifier(nn.Module):

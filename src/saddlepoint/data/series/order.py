@@ -129,7 +129,7 @@ def _without_repeats(table: Table, findings: list[Finding]) -> None:
 
 
 def _paced(table: Table, options: Options) -> tuple[Table, TimeIndex | None, np.ndarray, list[Finding]]:
-    """Return the table, its clock, which rows begin after a gap, and what to say; times without a step are mended."""
+    """Return the table, its time index, which rows begin after a gap, and what to say; mend times without a step."""
     findings: list[Finding] = []
     if options.resample is not None and options.resample != "steps":
         table, said = resampled(table, options.resample)

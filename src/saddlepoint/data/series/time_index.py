@@ -166,13 +166,13 @@ class OldStamps:
         if self.form != "iso":
             return str(time.astype("datetime64[s]").item().strftime(self.form))
         # What follows the date: a separator, the time of day, the offset from UTC.
-        clock, offset = re.match(r"(.?[^Z+-]*)(.*)", self.sample[10:]).groups()  # type: ignore[union-attr]
-        looks = 0 if not clock else 1 if clock.count(":") < 2 else 2 if "." not in clock else 3
+        time_of_day, offset = re.match(r"(.?[^Z+-]*)(.*)", self.sample[10:]).groups()  # type: ignore[union-attr]
+        grain = 0 if not time_of_day else 1 if time_of_day.count(":") < 2 else 2 if "." not in time_of_day else 3
         # The data's look, or finer where its steps need it.
         sizes, at = (DAY, 60 * SECOND, SECOND, 1000), int(time.astype(np.int64)) * 1000
         fine = next(i for i, size in enumerate(sizes) if at % size == int(self.step) % size == 0)
-        written = str(time.astype(f"datetime64[{('D', 'm', 's', 'us')[max(looks, fine)]}]"))
-        return written.replace("T", clock[:1] or " ") + (offset and ("Z" if offset == "Z" else "+00:00"))
+        written = str(time.astype(f"datetime64[{('D', 'm', 's', 'us')[max(grain, fine)]}]"))
+        return written.replace("T", time_of_day[:1] or " ") + (offset and ("Z" if offset == "Z" else "+00:00"))
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it is kept."""

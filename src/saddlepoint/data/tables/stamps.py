@@ -18,7 +18,7 @@ class Stamps:
     """How the times of a table are written: reading and writing of them in one place.
 
     Attributes:
-        columns: that hold them, in the order of the file: one, or date and clock, or year, month, ...
+        columns: that hold them, in the order of the file: one, or date and time of day, or year, month, ...
         forms: of each column: a form as in `forms`, ``number``, ``unix:s`` (ms, us, ns), ``timestamp:us`` for columns
             that are typed as times, ``period:M`` for periods as pandas keeps them.
         kinds: of each column: what its cells are: ``text``, ``int`` or ``float``.
@@ -47,7 +47,7 @@ class Stamps:
     def write(self, times: np.ndarray) -> dict[str, list[Any]]:
         """Return times as the columns hold them: the inverse of reading.
 
-        Times that are finer than the form get a clock behind the date, where the column holds texts.
+        Times that are finer than the form get a time of day behind the date, where the column holds texts.
 
         Args:
             times: int64 nanoseconds since 1970 (UTC), or numbers.
@@ -112,7 +112,7 @@ def _written(times: np.ndarray, form: str, kind: str, zone: str, *, single: bool
 
 
 def _finer(index: Any) -> str:
-    """Return the clock that dates without one need."""
+    """Return the form of the time of day that dates without one need."""
     if not ((index.hour != 0) | (index.minute != 0) | (index.second != 0) | (index.microsecond != 0)).any():
         return ""
     return " %H:%M" + (":%S" if ((index.second != 0) | (index.microsecond != 0)).any() else "")

@@ -1,4 +1,4 @@
-"""Times in several columns: a date and a clock, or year, month, day, hour as whole numbers."""
+"""Times in several columns: a date and a time of day, or year, month, day, hour as whole numbers."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _time_of_day_form(column: Column) -> str:
 
 
 def joined(opened: Opened, names: Sequence[str], options: Options) -> TimeColumn | None:
-    """Return one time from several columns: a date with a clock, or whole numbers of year, month, ..."""
+    """Return one time from several columns: a date with a time of day, or whole numbers of year, month, ..."""
     columns = [opened.columns[name] for name in opened.columns if name in names]
     dates = [column for column in columns if may_be_date(column, options)]
     if len(dates) == 1 and len(columns) == 2:

@@ -7,10 +7,11 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.progress import Say
 from saddlepoint.engine.machine.runtime import use_threads
 from saddlepoint.export.service import Service
 from saddlepoint.run.run import load
@@ -37,7 +38,7 @@ def serve_run(
     origins: Sequence[str] = (),
     grace: float = 5.0,
     access_log: bool = False,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = lambda line: None,
 ) -> None:
     """Serve a run until it is interrupted.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from collections.abc import Callable
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from saddlepoint.core.progress import Say
 from saddlepoint.serve.wire import Wire, bounded, most_connections
 
 GRACE = 5.0
@@ -21,7 +21,7 @@ def make_server(
     app: Any,
     timeout: float = 15.0,
     grace: float = GRACE,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = lambda line: None,
     wire: Wire | None = None,
     base: type[asyncio.Protocol] = AutoHTTPProtocol,
 ) -> uvicorn.Server:

@@ -13,6 +13,7 @@ from nicegui import ui
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.files import read_json
+from saddlepoint.core.progress import Say
 from saddlepoint.core.quoting import for_shell
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.evaluation import (
@@ -215,7 +216,7 @@ class MeasureButton:
             self.seen = None  # looked at anew
         await self.done()
 
-    def measured(self, run: Run, say: Callable[[str], None]) -> None:
+    def measured(self, run: Run, say: Say) -> None:
         """Measure and keep the figures; one run at a time."""
         run.check_report_place()
         with self.studio.measuring(self.name):
