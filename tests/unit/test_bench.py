@@ -17,7 +17,8 @@ from saddlepoint.cli.main import app
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.engine.machine.precision import Precision
 from saddlepoint.lab.baseline import dcgan_networks, mlp_networks, timegan_networks
-from saddlepoint.lab.bench import CASES, baseline_step, bench, count_operations, engine_step
+from saddlepoint.lab.bench import bench, count_operations
+from saddlepoint.lab.bench_cases import CASES, baseline_step, engine_step
 
 
 @pytest.mark.parametrize("name", CASES)

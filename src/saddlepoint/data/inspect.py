@@ -17,6 +17,7 @@ from saddlepoint.core.errors import DataError
 from saddlepoint.core.progress import Say
 from saddlepoint.data import catalogue, in_memory, names
 from saddlepoint.data.dataset import Dataset
+from saddlepoint.data.flags import shown_size
 from saddlepoint.data.images.decode import USUAL, Look, decode, strict_pillow
 from saddlepoint.data.images.duplicates import Copies, Pair, repeats
 from saddlepoint.data.images.opening import Unreadable, Work
@@ -26,7 +27,7 @@ from saddlepoint.data.kinds import ARRAYS, is_windows, kind_of
 from saddlepoint.data.labels.files import index_labels, resolve_labels
 from saddlepoint.data.labels.multi_label import choose_attributes
 from saddlepoint.data.load import find_path, joined, load_dataset, refuse_choices
-from saddlepoint.data.options import MAX_SIDE, Options, Preparation, shown_size
+from saddlepoint.data.options import MAX_SIDE, Options, Preparation
 from saddlepoint.data.plan import Finding, Note, OpenQuestion, as_findings
 from saddlepoint.data.sources import prepared
 from saddlepoint.data.sources.folder import Label, Source

@@ -14,11 +14,12 @@ from saddlepoint.core.progress import Say
 from saddlepoint.data import cache, in_memory
 from saddlepoint.data.catalogue import KNOWN
 from saddlepoint.data.dataset import Dataset
+from saddlepoint.data.flags import flag
 from saddlepoint.data.images.prepare import prepare, survey_side
 from saddlepoint.data.kinds import ARRAYS, is_windows, kind_of
 from saddlepoint.data.labels.multi_label import choose_attributes, choose_labels, multi_label_source
 from saddlepoint.data.names import is_series, load_named
-from saddlepoint.data.options import Options, Preparation, flag
+from saddlepoint.data.options import Options, Preparation
 from saddlepoint.data.series.ready import load_ready
 from saddlepoint.data.series.windows import load_series
 from saddlepoint.data.sources import hub

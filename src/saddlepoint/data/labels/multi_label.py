@@ -9,8 +9,9 @@ import numpy as np
 
 from saddlepoint.core.errors import DataError, suggest
 from saddlepoint.data.dataset import SPLITS, Dataset
+from saddlepoint.data.flags import flag
 from saddlepoint.data.labels.attributes import ATTRIBUTE_FILES
-from saddlepoint.data.options import Options, flag
+from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.sources.folder import Item, Source
 from saddlepoint.data.sources.prepared import label_of_row

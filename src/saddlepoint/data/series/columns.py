@@ -8,7 +8,7 @@ import numpy as np
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.quoting import shortened
-from saddlepoint.data.options import columns_flag
+from saddlepoint.data.flags import columns_flag
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.series.irregular import STEPS
 from saddlepoint.data.series.layout import Column

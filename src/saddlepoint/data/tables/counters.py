@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.data.options import columns_flag, listed
+from saddlepoint.data.flags import columns_flag, listed
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.tables.dates import TimeColumn, days_in_numbers
 from saddlepoint.data.tables.forms import STRONG, WEAK, name_parts

@@ -9,7 +9,8 @@ import numpy as np
 
 from saddlepoint.core.errors import DataError, suggest
 from saddlepoint.core.quoting import shortened
-from saddlepoint.data.options import Options, columns_flag
+from saddlepoint.data.flags import columns_flag
+from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.tables.counters import ask_if_days, counts_up, without_counters
 from saddlepoint.data.tables.dates import TimeColumn, named_by_first_line

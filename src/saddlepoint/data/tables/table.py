@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.data.options import Options, names_of
+from saddlepoint.data.flags import names_of
+from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.tables.files import is_table, open_table
 from saddlepoint.data.tables.frame import Look

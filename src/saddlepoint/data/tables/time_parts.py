@@ -10,7 +10,8 @@ import numpy as np
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.quoting import shortened
-from saddlepoint.data.options import Options, listed
+from saddlepoint.data.flags import listed
+from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.tables.dates import TimeColumn, dated, may_be_date
 from saddlepoint.data.tables.forms import name_parts
