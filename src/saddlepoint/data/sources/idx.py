@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +11,10 @@ import numpy as np
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.quoting import shortened
-from saddlepoint.data import limits
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.sources.arrays import array_parts_source
+from saddlepoint.data.sources.extras import unpacked
 from saddlepoint.data.sources.folder import SPLIT_NAMES, Source, stamp
 
 _MOST_IDX = 1024**3
@@ -180,20 +178,13 @@ def read_idx(path: Path) -> np.ndarray:
     Raises:
         DataError: if it is damaged, or not of unsigned bytes.
     """
+    data = unpacked(path, _MOST_IDX)
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            data, size = bytearray(), path.stat().st_size
-            # One read of so many bytes would take the memory for them, whatever the file holds.
-            while piece := file.read(1024**2):
-                data += piece
-                if len(data) > _MOST_IDX:
-                    raise ValueError(f"it unpacks to more than {_MOST_IDX:,} bytes")
-                limits.check_unpacked(str(path), len(data), size)
         if data[:3] != b"\x00\x00\x08":
             raise ValueError("it does not start like one")
         shape = np.frombuffer(data, dtype=">u4", count=data[3], offset=4).astype(int)
         return np.frombuffer(data, dtype=np.uint8, offset=4 + 4 * data[3]).reshape(shape)
-    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
+    except (ValueError, IndexError) as error:
         raise DataError(f"{path} cannot be read as an idx file ({error}); fetch it again") from error
 
 
