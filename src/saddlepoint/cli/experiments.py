@@ -33,14 +33,13 @@ def bench(
 
     Leave the machine alone meanwhile: what else runs is in the figures, though less in their ratios.
     """
-    import dataclasses
 
     from saddlepoint.cli import tables
     from saddlepoint.lab.bench import bench as measure
 
     found = measure(cases or (), rounds=rounds, seconds=seconds, threads=threads)
     if as_json:
-        tell_json(json.dumps(dataclasses.asdict(found), indent=1))
+        tell_json(json.dumps(found.to_json(), indent=1))
     else:
         tables.print_bench(found)
 

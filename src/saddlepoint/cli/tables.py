@@ -253,9 +253,9 @@ def print_bench(found: Bench) -> None:
     table = Table("", "samples/s", "plain loop", "ratio", "in bf16", "share of ceiling", "peak MiB", "plain", box=None)
     for case in found.cases:
         table.add_row(
-            strong(case.case) + f"  {case.what}", _rate(case.engine), _rate(case.plain), _rate(case.ratio, ".2f"),
-            "-" if case.half is None else _rate(case.half, ".2f"), f"{case.ceiling_share:.0%}",
-            f"{case.memory:,.0f}", f"{case.plain_memory:,.0f}",
+            strong(case.case) + f"  {case.what}", _rate(case.engine), _rate(case.baseline), _rate(case.ratio, ".2f"),
+            "-" if case.bf16_ratio is None else _rate(case.bf16_ratio, ".2f"), f"{case.ceiling_share:.0%}",
+            f"{case.memory:,.0f}", f"{case.baseline_memory:,.0f}",
         )  # fmt: skip
     console.print(table)
     console.print()
@@ -263,7 +263,7 @@ def print_bench(found: Bench) -> None:
     for case in found.cases:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in case.phases.items())
         console.print(
-            f"{case.case}: {case.flops / 1e6:,.1f} MFLOP a sample (plain {case.plain_flops / 1e6:,.1f}); {shares}"
+            f"{case.case}: {case.flops / 1e6:,.1f} MFLOP a sample (plain {case.baseline_flops / 1e6:,.1f}); {shares}"
         )
     machine = found.machine
     console.print(f"machine: {machine['processor']}, {machine['threads']} threads, PyTorch {machine['torch']}")

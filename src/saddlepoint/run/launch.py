@@ -31,7 +31,7 @@ from saddlepoint.evaluation.features import shipped_classifier
 from saddlepoint.family import Family, FamilyConfig, build_family, get_family
 from saddlepoint.family.capabilities import remedies
 from saddlepoint.family.registry import has_changed, source_of
-from saddlepoint.figures import grids
+from saddlepoint.figures import grids, snapshots
 from saddlepoint.run.place import choose_folder
 from saddlepoint.run.plan import Plan, Resolved, resolve
 from saddlepoint.run.run import Run, load
@@ -225,7 +225,7 @@ def _snapshots(
 
     def write(step: int, samples: Tensor) -> None:
         try:
-            grids.save_snapshot(folder.samples, step, samples, rows, columns)
+            snapshots.save_snapshot(folder.samples, step, samples, rows, columns)
         except OSError as error:
             observer.warn(f"the samples of step {step} could not be written ({error.strerror}); training goes on")
         observer.snapshot(step, samples)

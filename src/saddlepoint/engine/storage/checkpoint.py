@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from saddlepoint.core.errors import CheckpointError
-from saddlepoint.core.files import give_usual_mode, open_plain, own_folder, read_json, write_atomically
+from saddlepoint.core.files import give_usual_mode, open_regular, own_folder, read_json, write_atomically
 from saddlepoint.engine.storage.tensors import load_tensors, numbers_in, read_header
 
 FORMAT = 1
@@ -203,9 +203,9 @@ def flush(path: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a plain file as hexadecimal digits; see `open_plain`."""
+    """Return the SHA-256 of a plain file as hexadecimal digits; see `open_regular`."""
     digest = hashlib.sha256()
-    with open_plain(path) as file:
+    with open_regular(path) as file:
         while part := file.read(2**20):
             digest.update(part)
     return digest.hexdigest()

@@ -17,13 +17,13 @@ from typing import Any, BinaryIO
 from saddlepoint.core.errors import CheckpointError
 from saddlepoint.core.files import (
     MOST,
-    open_plain,
+    is_folder_no_link,
+    open_regular,
     own_folder,
     parse_json,
-    plain_folder,
     read_end,
     read_json,
-    read_plain,
+    read_regular,
     snapshots_in,
     write_atomically,
 )
@@ -165,7 +165,7 @@ class RunFolder:
     def append_log(self, line: Mapping[str, Any]) -> None:
         """Append one line to the log."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with open_plain(self.path / LOG, "ab") as file:  # opened for each line: the log may have been replaced
+        with open_regular(self.path / LOG, "ab") as file:  # opened for each line: the log may have been replaced
             end = file.seek(0, os.SEEK_END)
             try:
                 file.write(json.dumps(line).encode() + b"\n")
@@ -211,7 +211,7 @@ class RunFolder:
 
     def drop_snapshots(self, step: int) -> None:
         """Remove pictures of samples after ``step``: those steps are made again, or given up."""
-        if plain_folder(self.samples):
+        if is_folder_no_link(self.samples):
             for number, path in snapshots_in(self.samples).items():
                 if number > step:
                     path.unlink(missing_ok=True)
@@ -226,7 +226,7 @@ class RunFolder:
         self.refuse_links()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = open_plain(self.path / LOCK, "ab")
+            file = open_regular(self.path / LOCK, "ab")
         except OSError as error:
             raise CheckpointError(f"run folder '{self.path}' cannot be written: {error.strerror}") from error
         with file:  # flock, not a file with a number in it: the system releases it however the process ends
@@ -249,7 +249,7 @@ class RunFolder:
     def last_trainer(self) -> int:
         """Return the number of the process that trains or trained here last; 0 if it is another machine's, or none."""
         try:
-            return _process(read_plain(self.path / LOCK, _MOST_LOCK).decode(errors="replace"))
+            return _process(read_regular(self.path / LOCK, _MOST_LOCK).decode(errors="replace"))
         except (OSError, ValueError):
             return 0
 
@@ -262,7 +262,7 @@ class RunFolder:
         """
         with contextlib.ExitStack() as held:
             try:
-                file = held.enter_context(open_plain(self.path / MEASURING, "ab"))
+                file = held.enter_context(open_regular(self.path / MEASURING, "ab"))
             except OSError:
                 yield lambda line: None
                 return
@@ -308,7 +308,7 @@ def _sign(file: BinaryIO, line: str = "") -> None:
 def _held(path: Path) -> str | None:
     """Return what stands in a lock that a process holds; None if none does."""
     try:
-        with open_plain(path) as file:
+        with open_regular(path) as file:
             # Shared: two that look at once do not see each other. To be had means that nobody holds it.
             if _locked(file.fileno(), exclusive=False):
                 return None

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from safetensors.torch import load_file
 from torch import Tensor
 
-from saddlepoint.core.files import open_plain, parse_json
+from saddlepoint.core.files import open_regular, parse_json
 from saddlepoint.data.memory import usable_memory
 
 MOST_HEADER = 16 * 1024**2  # bytes of a header, which takes a hundred for a tensor
@@ -46,7 +46,7 @@ def read_header(path: Path, follow: bool = False) -> dict[str, Entry]:
         OSError: if it cannot be opened, or is no plain file.
         ValueError: if it is none of safetensors, or its tensors do not fill it.
     """
-    with open_plain(path, follow=follow) as file:
+    with open_regular(path, follow=follow) as file:
         return _header(file)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 
 from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.progress import Say
 from saddlepoint.engine.machine.runtime import use_threads
 from saddlepoint.serve.address import listen
 
@@ -19,7 +19,7 @@ def open_studio(
     host: str = "127.0.0.1",
     port: int = 8017,
     show: bool = True,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = lambda line: None,
 ) -> None:
     """Serve the studio until it is interrupted.
 
