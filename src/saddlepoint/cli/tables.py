@@ -59,7 +59,7 @@ def print_comparison(found: Comparison, *, aside: bool = False) -> None:
             table.add_row(strong(protocol))
         held_out = next((row for row in line.controls if row.row.startswith("held-out")), None)
         cells = [shown(line.rows[label], line.metric) for label in names]
-        table.add_row(f"  {_heading(line.metric)}", *cells, _cell(held_out, line.metric), line.words(names))
+        table.add_row(f"  {_heading(line.metric)}", *cells, _cell(held_out, line.metric), line.text(names))
     for label, name in names.items():
         if label != name:
             console.print(f"{name}: {label}")

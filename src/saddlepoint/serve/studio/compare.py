@@ -163,7 +163,7 @@ def _table(found: Comparison, pair: list[str]) -> None:
         if any(values):
             blind = f"\n{BLIND}" if cannot_judge(line.protocol) else ""
             name = f"{line.metric.name} {ARROWS[line.metric.better]}".strip() + blind
-            lines.append([f"{name}\n{line.protocol}", *values, line.words()])
+            lines.append([f"{name}\n{line.protocol}", *values, line.text()])
     if len(lines) > 1:
         with parts.wide():
             parts.table(lines)
