@@ -20,11 +20,11 @@ class Statistics:
         self._sums: dict[str, Tensor] = {}
 
     def add(self, name: str, values: Tensor) -> None:
-        """Add one observation: the mean of ``values``, which must be detached."""
+        """Add one observation: the mean of ``values``."""
         if name not in self._sums:
             self._sums[name] = torch.zeros(2, dtype=self._dtype, device=self._device)
         entry = self._sums[name]  # (sum, count); added up where the values are, and read at reports only
-        entry[0] += values.mean()
+        entry[0] += values.detach().mean()
         entry[1] += 1
 
     def sums(self) -> list[Tensor]:

@@ -43,8 +43,11 @@ def register(cls: type[Family]) -> type[Family]:
     """Class decorator that makes a family known by its name. The same class, defined again, takes the place of itself.
 
     Raises:
-        ConfigError: if another class has the name already.
+        ConfigError: if another class has the name already, or a member of a capability that it does not inherit.
     """
+    from saddlepoint.family.capabilities import check_capabilities  # here, so that names are checked without PyTorch
+
+    check_capabilities(cls)
     known = _REGISTRY.get(cls.name)
     if known is not None and not _is_same(known, cls):
         both = " and ".join(sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in (known, cls)))
@@ -157,6 +160,14 @@ def has_changed(kind: type[Family], config: Mapping[str, Any]) -> bool:
     """Whether the file of a family is another one than a run's configuration says."""
     before, now = config.get("family_source"), source_of(kind)
     return isinstance(before, Mapping) and (now or {}).get("sha256") != before.get("sha256")
+
+
+def import_option(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the words that a command on a run needs to know its family: ("--import", FILE), or none."""
+    source, name = config.get("family_source"), config.get("family")
+    if not isinstance(source, Mapping) or name in _entry_points() or os.environ.get(VARIABLE, "").strip():
+        return ()
+    return "--import", str(source.get("file") or source.get("module"))
 
 
 def is_built_in(kind: type[Family]) -> bool:

@@ -1,6 +1,8 @@
 """The generative adversarial network of 2014, its experiments, and the preset that trains in three minutes.
 
-Read `game.py` first: the paper. Each other file is one experiment, a few methods of the game changed:
+Read `game.py` first: the paper. Each other file is one experiment, a few methods of the game changed, and `GAN` puts
+the experiments that the options ask for before the game: the default preset is a ``PenalisedGAN``, whose methods are
+those of `Penalised`, then `GAN`, then `Game`; `tfd-2014` is a ``TwoStepsGAN``.
 
 - `penalised.py`: LeakyReLU, R1 and R2; the default preset, and points of the plane.
 - `two_steps.py`: faces.
@@ -87,5 +89,6 @@ class GAN(Remediable, Game):
 @cache
 def _with(game: type[GAN], experiments: tuple[type[Game], ...]) -> type[GAN]:
     """Return the game with methods of experiments before its own; each calls the next by ``super()``."""
-    kind: Any = ABCMeta(game.__name__, (*experiments, game), {"__module__": game.__module__})
+    name = "".join(kind.__name__ for kind in experiments) + game.__name__
+    kind: Any = ABCMeta(name, (*experiments, game), {"__module__": game.__module__})
     return cast("type[GAN]", kind)

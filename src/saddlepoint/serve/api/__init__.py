@@ -15,7 +15,7 @@ from saddlepoint.core.progress import Say
 from saddlepoint.engine.machine.runtime import use_threads
 from saddlepoint.export.service import Service
 from saddlepoint.run.run import load
-from saddlepoint.serve.address import listen
+from saddlepoint.serve.address import API_PORT, listen
 
 __all__ = ["TOKEN", "serve_run"]
 
@@ -29,7 +29,7 @@ def serve_run(
     run: str | Path,
     *,
     host: str = "127.0.0.1",
-    port: int = 8018,
+    port: int = API_PORT,
     backend: str = "torch",
     batch: int = 32,
     device: str = "cpu",
