@@ -74,21 +74,25 @@ class GAN(Remediable, Game):
         "leaky-relu": penalised.Penalised,
     }
 
-    def __new__(cls, config: GANConfig, data: DataSpec) -> GAN:
-        """Return the game with the experiments that the options ask for."""
-        asked = (
-            two_steps.TwoSteps if config.prior_widths else None,
-            inpainting.Inpainting if config.given != "none" else None,
-            cifar10.ContrastNormalised if config.contrast is not None else None,
-            cls.DISCRIMINATORS[config.discriminator],
-        )
-        kind: Any = _with(cls, tuple(one for one in asked if one is not None))
+    def __new__(cls, config: GANConfig | None = None, data: DataSpec | None = None) -> GAN:
+        """Return the game with the experiments that the options ask for; without options, for a copy, as it is."""
+        asked: tuple[type[Game] | None, ...] = ()
+        if config is not None:
+            asked = (
+                two_steps.TwoSteps if config.prior_widths else None,
+                inpainting.Inpainting if config.given != "none" else None,
+                cifar10.ContrastNormalised if config.contrast is not None else None,
+                cls.DISCRIMINATORS[config.discriminator],
+            )
+        kind: Any = _with(cls, tuple(one for one in asked if one is not None and not issubclass(cls, one)))
         return super().__new__(kind)
 
 
 @cache
 def _with(game: type[GAN], experiments: tuple[type[Game], ...]) -> type[GAN]:
     """Return the game with methods of experiments before its own; each calls the next by ``super()``."""
+    if not experiments:
+        return game
     name = "".join(kind.__name__ for kind in experiments) + game.__name__
     kind: Any = ABCMeta(name, (*experiments, game), {"__module__": game.__module__})
     return cast("type[GAN]", kind)
