@@ -15,6 +15,7 @@ from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.spec import Batch, DataSpec, DataStats
+from saddlepoint.family import registry
 from saddlepoint.family.contract import Context, Family, FamilyConfig, Phase, Remedy, Terms
 
 C = TypeVar("C", bound=FamilyConfig)
@@ -204,6 +205,17 @@ def check_capabilities(kind: type[Family]) -> None:
                 f"family '{kind.name}' has '{min(found)}', which is asked of a {capability.__name__} only; inherit it "
                 f"from saddlepoint.family: class {kind.__name__}({capability.__name__}, Family)"
             )
+
+
+def register(kind: type[Family]) -> type[Family]:
+    """Class decorator that makes a family known by its name.
+
+    Raises:
+        ConfigError: if another class has the name already, or a member of a capability that it does not inherit.
+    """
+    check_capabilities(kind)
+    registry.add(kind)
+    return kind
 
 
 def prepare(family: Family, stats: DataStats) -> None:

@@ -39,21 +39,17 @@ _IMPORTED: dict[str, list[str]] = {}
 """Names of the families that came of an import, by the file or the module that was asked for."""
 
 
-def register(cls: type[Family]) -> type[Family]:
-    """Class decorator that makes a family known by its name. The same class, defined again, takes the place of itself.
+def add(cls: type[Family]) -> None:
+    """Make a family known by its name; the same class, defined again, takes the place of itself.
 
     Raises:
-        ConfigError: if another class has the name already, or a member of a capability that it does not inherit.
+        ConfigError: if another class has the name already.
     """
-    from saddlepoint.family.capabilities import check_capabilities  # here, so that names are checked without PyTorch
-
-    check_capabilities(cls)
     known = _REGISTRY.get(cls.name)
     if known is not None and not _is_same(known, cls):
         both = " and ".join(sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in (known, cls)))
         raise ConfigError(f"two families are called '{cls.name}': {both}; give one of them another name")
     _REGISTRY[cls.name] = cls
-    return cls
 
 
 def _is_same(one: type, other: type) -> bool:
