@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +17,8 @@ from typer.testing import CliRunner
 from saddlepoint.cli.main import app
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.engine.machine.precision import Precision
+from saddlepoint.family import families
+from saddlepoint.lab.against import PRESETS, against
 from saddlepoint.lab.baseline import dcgan_networks, mlp_networks, timegan_networks
 from saddlepoint.lab.bench import bench, count_operations
 from saddlepoint.lab.bench_cases import CASES, baseline_step, engine_step
@@ -137,3 +140,31 @@ def test_freed_memory_is_kept_for_the_next_step() -> None:
     ]
     assert faults[1] < 1000
     assert faults[0] > 10 * faults[1]
+
+
+def test_this_installation_is_measured_against_itself() -> None:
+    """Ratios of one build with itself are near 1, in one process each; the presets are those that people get."""
+    root = Path(__file__).parents[2]
+    (pair,) = against(root, ["cgan"], rounds=3, seconds=0.4, precision="fp32")
+    assert pair.name == "cgan-mnist-1x28x28"
+    assert pair.precision == ("fp32", "fp32")
+    assert pair.ratio.least <= pair.ratio.median <= pair.ratio.most
+    assert 1 / 3 < pair.ratio.median < 3
+    assert all(50 < memory < 2000 for memory in pair.memory)
+
+
+def test_every_preset_of_the_comparison_is_there() -> None:
+    for one in PRESETS.values():
+        assert one.preset in families()[one.family].PRESETS
+
+
+def test_what_cannot_be_compared_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no package saddlepoint"):
+        against(tmp_path)
+    with pytest.raises(ConfigError, match="no preset is called 'dcgam'"):
+        against(Path(__file__).parents[2], ["dcgam"])
+    (tmp_path / "saddlepoint").mkdir()
+    (tmp_path / "saddlepoint" / "__init__.py").write_text("")
+    said: list[str] = []
+    assert against(tmp_path, ["cgan"], rounds=1, seconds=0.1, say=said.append) == []
+    assert "left out: ModuleNotFoundError" in said[0]

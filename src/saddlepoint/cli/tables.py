@@ -22,6 +22,7 @@ from saddlepoint.run.entries import Entry, Figure
 
 if TYPE_CHECKING:
     from saddlepoint.family import Family
+    from saddlepoint.lab.against import Pair
     from saddlepoint.lab.bench import Bench, Rate
 
 
@@ -267,6 +268,17 @@ def print_bench(found: Bench) -> None:
         )
     machine = found.machine
     console.print(f"machine: {machine['processor']}, {machine['threads']} threads, PyTorch {machine['torch']}")
+
+
+def print_pairs(pairs: Sequence[Pair]) -> None:
+    """Print two installations beside each other: a row for each preset."""
+    table = Table("", "samples/s here", "there", "ratio", "precision", "peak MiB", "there", box=None)
+    for pair in pairs:
+        table.add_row(
+            strong(pair.name), _rate(pair.here), _rate(pair.there), _rate(pair.ratio, ".2f"),
+            " / ".join(dict.fromkeys(pair.precision)), *(f"{memory:,.0f}" for memory in pair.memory),
+        )  # fmt: skip
+    _console().print(table)
 
 
 def _rate(rate: Rate, form: str = ",.0f") -> str:
