@@ -14,7 +14,7 @@ _RULES: Mapping[str, Callable[[Any], bool]] = {
     "positive, or none": lambda value: value is None or value > 0,
     "in [0, 1)": lambda value: 0 <= value < 1,
     "in (0, 1]": lambda value: 0 < value <= 1,
-    "in [0, 1]": lambda value: 0 <= (value or 0.0) <= 1,
+    "in [0, 1]": lambda value: 0 <= value <= 1,
 }
 
 

@@ -46,8 +46,8 @@ class DCGAN(Varied, SuitsData[DCGANConfig], Sized, Remediable, Game):
     PRESETS: ClassVar[Mapping[str, DCGANConfig]] = {
         "small": SMALL,
         "small-conditional": SMALL_CONDITIONAL,
-        # Sections 3 and 4: batch normalisation in both networks, weights from N(0, 0.02), Adam at 2e-4 with beta1 .5, batches
-        # of 128; the released code: kernels of 5, 128 channels, L2 of 1e-5, z uniform.
+        # Sections 3 and 4: batch normalisation in both networks, weights from N(0, 0.02), Adam at 2e-4 with beta1 .5,
+        # batches of 128; the released code: kernels of 5, 128 channels, L2 of 1e-5, z uniform.
         "paper": DCGANConfig(
             batch_size=128, width=128, kernel=5, discriminator_norm="batch", init="paper", weight_decay=1e-5
         ),

@@ -58,7 +58,7 @@ class DCGANConfig(FamilyConfig):
         check_each(self, "positive", "lr", "discriminator_lr")
         check_each(self, "in [0, 1)", "beta1", "beta2")
         check_each(self, "positive, or none", "r1_gamma", "r2_gamma", "gamma_decay_kimg", "lr_decay_kimg", "ada_kimg")
-        check(0 <= self.augment_p <= 1, "augment_p", self.augment_p, "in [0, 1]")
+        check_each(self, "in [0, 1]", "augment_p")
         check_each(self, "0 or more", "weight_decay")
         Augment(self.augment)
         unpaired = self.ada_kimg is None or not get_objective(self.objective).paired

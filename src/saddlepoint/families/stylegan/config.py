@@ -60,7 +60,8 @@ class StyleGANConfig(FamilyConfig):
         check_each(self, "positive", "lr", "discriminator_lr")
         check_each(self, "in [0, 1)", "beta1", "beta2")
         check_each(self, "positive, or none", "r1_gamma", "r2_gamma", "warm_up_kimg", "lr_decay_kimg", "ada_kimg")
-        check_each(self, "in [0, 1]", "mixing", "augment_p")
+        check_each(self, "in [0, 1]", "mixing")
+        check(0 <= (self.augment_p or 0) <= 1, "augment_p", self.augment_p, "in [0, 1]")
         check_each(self, "0 or more", "path_weight", "deviation_group")
         Augment(self.augment)
         # A piecewise linear D of single samples: a deviation is neither; its penalties cost too little to be lazy.

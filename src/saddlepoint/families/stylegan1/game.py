@@ -1,0 +1,179 @@
+"""The game of the first StyleGAN: non-saturating with R1, side after side, each faded in and then stable.
+
+    D:  -log D(x) - log(1 - D(G(z))) + gamma/2 ||grad D(x)||^2      (Mescheder et al. 2018, equation 9)
+    G:  -log D(G(z))                                                (Goodfellow et al. 2014, section 3)
+    while a side is new:  image = lerp(doubled image of the older side, image of the new one, blend)
+
+Source: Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks", appendix C, and
+Karras et al. 2018, "Progressive Growing of GANs" for the growing. Deviations are listed in docs/deviations.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from saddlepoint.core.config import check
+from saddlepoint.core.types import Images, Latents, PerSample
+from saddlepoint.families.stylegan1.config import StyleGAN1Config
+from saddlepoint.families.stylegan1.networks import Discriminator, Epilogue, Generator, at_side
+from saddlepoint.family import Batch, Context, DataSpec, DiscriminatorLogits, Family, Progress, StyleSpace, Terms
+from saddlepoint.family.contract import OptimizerSpec, Phase, Stage
+from saddlepoint.nn.sizes import sides_of
+from saddlepoint.nn.style import Styles, W, as_used, clipped, draw_layers, follow, mixed, noises, widths_of
+from saddlepoint.objectives.losses import get_objective
+from saddlepoint.objectives.penalties import squared_gradient_norm
+from saddlepoint.objectives.theory import game_logs
+
+FASTER = ((512, 3.0), (256, 2.0), (128, 1.5))
+"""Sides from which on the learning rate is a multiple of the base rate."""
+
+
+class Game(StyleSpace, DiscriminatorLogits, Family):
+    """Two growing players. Its methods stand in the order in which a step needs them."""
+
+    def __init__(self, config: StyleGAN1Config, data: DataSpec) -> None:
+        super().__init__(config, data)
+        self.sizes_of_layers = sides_of(data.shape, self.name)
+        self.words = [f"{w}" if w == h else f"{w}x{h}" for h, w in self.sizes_of_layers]
+        check(
+            config.first_level < len(self.words), "first_level", config.first_level,
+            f"below {len(self.words)}, the number of sides up to {self.words[-1]}",
+        )  # fmt: skip
+        widths = widths_of(config.width, config.max_width, len(self.words))
+        self.generator = Generator(config, data.shape[0], widths, self.sizes_of_layers)
+        self.discriminator = Discriminator(config, data.shape[0], widths, self.sizes_of_layers)
+        if not config.equalised:
+            as_used(self)
+        self.objective = get_objective(config.objective)
+        # Level that has been reached, and share of its side: what a checkpoint samples at.
+        self.grown: Tensor
+        self.register_buffer("grown", torch.tensor([float(config.first_level), 1.0]))
+
+    def stages(self) -> tuple[Stage, ...]:
+        """One side after the other: faded in, then stable; phases of each side have optimizers of their own."""
+        c, stages = self.config, list[Stage]()
+        for level, side in list(enumerate(self.words))[c.first_level :]:
+            names = ("discriminator", "generator")
+            cycle = tuple(Phase(f"{name} {side}", trains=(name,), optimizer=f"{name} {side}") for name in names)
+            if level > c.first_level:
+                stages.append(Stage(f"fade to {side}", cycle, c.steps(c.fade_kimg)))
+            last = level == len(self.words) - 1
+            stages.append(Stage(f"at {side}", cycle, None if last else c.steps(c.stable_kimg)))
+        return tuple(stages)
+
+    def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
+        """Return the phase's loss at the side that has been reached."""
+        level, blend = self._place(phase, ctx.progress)
+        real = at_side(batch.x, self.sizes_of_layers[level], blend)  # (batch, channel, side, side)
+        playing = phase.name.startswith("generator")
+        styles = self._styles(len(batch), level, ctx, average=playing)
+        fake = self.generator(styles, self._noise(len(batch), ctx.generator), level, blend)
+        if not playing:
+            return self._discriminator_loss(real, fake.detach(), level, blend)
+        fake_logits = real_logits = self.discriminator(fake, level, blend)
+        if self.objective.paired:
+            with torch.no_grad():  # G does not move D's logits on data
+                real_logits = self.discriminator(real, level, blend)
+        return Terms(self.objective.generator(real_logits, fake_logits))
+
+    def _discriminator_loss(self, real: Images, fake: Images, level: int, blend: Tensor | None) -> Terms:
+        gamma = self.config.r1_gamma
+        real = real.detach().requires_grad_(gamma is not None)
+        # Apart: deviations within a minibatch must not mix data and samples.
+        real_logits, fake_logits = (self.discriminator.logits(x, level, blend) for x in (real, fake))
+        loss = self.objective.discriminator(real_logits, fake_logits)
+        if gamma is not None:
+            loss = loss + gamma / 2 * squared_gradient_norm(real_logits, real)  # R1
+        return Terms(loss, {**game_logs(real_logits, fake_logits, self.objective), "side": self._shown(blend, level)})
+
+    def _place(self, phase: Phase, at: Progress) -> tuple[int, Tensor | None]:
+        # Level and blend of a phase, remembered for sampling.
+        c, level = self.config, self.words.index(phase.name.split()[1])
+        grown, blend = level - c.first_level, 1.0
+        if grown:
+            fade, stable = c.steps(c.fade_kimg), c.steps(c.stable_kimg)
+            begun = at.step - (stable + (grown - 1) * (fade + stable))  # the first side is not faded in
+            blend = min(1.0, max(1, begun + 1) / fade)
+        self.grown.copy_(self.grown.new_tensor([float(level), blend]))
+        return level, self.grown[1].clone() if blend < 1 else None
+
+    def _shown(self, blend: Tensor | None, level: int) -> Tensor:
+        side = torch.tensor(float(min(self.sizes_of_layers[level])), device=self.grown.device)
+        return side if blend is None else side * (1 + blend.detach()) / 2
+
+    def _styles(self, n: int, level: int, ctx: Context, *, average: bool) -> Styles:
+        # w for the layers that have been reached, for some samples two: section 3.1.
+        z = torch.cat([self.sample_inputs(n, ctx.generator) for _ in range(2)])
+        w, other = self.generator.mapping(z, None).chunk(2)
+        if average:
+            follow(self.generator.w_average, w)
+        return mixed(w, other, 2 * (level + 1), self.config.mixing, ctx.generator)  # (n, 2 levels, w)
+
+    def _noise(self, rows: int, generator: torch.Generator) -> list[Tensor]:
+        # For all sides, reached or not, so that growing does not change what a seed draws.
+        return noises(rows, self.generator.noise_sizes, generator)
+
+    def optimizers(self) -> Mapping[str, OptimizerSpec]:
+        """Adam for each player and side: its state starts afresh with every side, its rate rises with large ones."""
+        c, found = self.config, dict[str, OptimizerSpec]()
+        for side, size in list(zip(self.words, self.sizes_of_layers, strict=True))[c.first_level :]:
+            lr = c.lr * next((times for least, times in FASTER if min(size) >= least), 1.0)
+            for name, times in (("generator", 1.0), ("discriminator", c.discriminator_lr)):
+                found[f"{name} {side}"] = OptimizerSpec("adam", lr=lr * times, betas=(c.beta1, c.beta2))
+        return found
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw N(0, 1) weights; the constant is 1, biases and the strengths of noise are 0."""
+        for network in (self.generator, self.discriminator):
+            draw_layers(network, generator)
+        nn.init.ones_(self.generator.constant)
+        for layer in self.generator.modules():
+            if isinstance(layer, Epilogue):
+                nn.init.zeros_(layer.strength)
+                nn.init.zeros_(layer.bias)
+
+    def _reached(self) -> tuple[int, Tensor | None]:
+        level, blend = (self.grown[k].item() for k in range(2))
+        return int(level), self.grown[1] if blend < 1 else None
+
+    def logits(self, x: Images, labels: Tensor | None) -> PerSample:
+        """Return D's logits (n,) of images, at the side that has been reached."""
+        level, blend = self._reached()
+        return self.discriminator.logits(at_side(x, self.sizes_of_layers[level], blend), level, blend)
+
+    def sample_inputs(self, n: int, generator: torch.Generator) -> Latents:
+        """Draw z from N(0, 1): (n, latent_size), on the generator's device."""
+        return torch.randn(n, self.config.latent_size, generator=generator, device=generator.device)
+
+    def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Images:
+        """Return images of z (batch, latent_size), each with noise of its own; pixels doubled up to the full side."""
+        styles = self.mapping(inputs)[:, None].expand(-1, self.w_layers, -1)
+        return self._images(styles, self._noise(inputs.shape[0], generator))
+
+    def _images(self, styles: Styles, noise: list[Tensor]) -> Images:
+        images = clipped(self.generator(styles, noise, *self._reached()))
+        return F.interpolate(images, size=self.sizes_of_layers[-1], mode="nearest")
+
+    @property
+    def w_layers(self) -> int:
+        """Two layers for each side."""
+        return 2 * len(self.words)
+
+    @property
+    def w_average(self) -> Tensor:
+        """Running mean of w, (w_size,)."""
+        found: Tensor = self.generator.w_average
+        return found
+
+    def mapping(self, inputs: Tensor, labels: Tensor | None = None) -> W:
+        """Return w (n, w_size) of z."""
+        w: W = self.generator.mapping(inputs, None)
+        return w
+
+    def synthesis(self, styles: Tensor, *, generator: torch.Generator) -> Images:
+        """Return images of styles (n, w_layers, w_size); one draw of the noise serves all rows."""
+        return self._images(styles, self._noise(1, generator))
