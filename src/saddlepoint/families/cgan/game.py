@@ -144,8 +144,7 @@ class Game(Simultaneous, DiscriminatorLogits, Conditional, Prepared, Family):
 
     def logits(self, x: Samples, labels: Tensor | None) -> PerSample:
         """Return D's logits (n,) without dropout; a paired objective determines them up to a common offset."""
-        logits: PerSample = self.discriminator(x, labels, None)
-        return logits
+        return self.discriminator(x, labels, None)
 
     def sample_inputs(self, n: int, generator: torch.Generator) -> Latents:
         """Draw z: (n, latent_size), on the generator's device."""
@@ -158,5 +157,4 @@ class Game(Simultaneous, DiscriminatorLogits, Conditional, Prepared, Family):
         """Return samples of z (batch, latent_size) of the classes asked for; ``generator`` makes dropout's masks."""
         assert labels is not None
         # G learned with masks as a part of its noise: without them it makes too few kinds of samples.
-        samples: Samples = self.generator(inputs, labels, generator if self.config.sample_dropout else None)
-        return samples
+        return self.generator(inputs, labels, generator if self.config.sample_dropout else None)

@@ -95,5 +95,4 @@ class Leaky(Game):
 
     def logits(self, x: Samples, labels: Tensor | None) -> PerSample:
         """Return D's logits (n,), without the price of gradients."""
-        logits: PerSample = self.discriminator.logits(x, labels)
-        return logits
+        return self.discriminator.logits(x, labels)

@@ -1,7 +1,7 @@
 """The deep convolutional GAN of 2015, and the presets that train in minutes.
 
-Read `game.py` first: the paper, on the networks of `networks.py`. `unnormalised.py` is what the default presets change:
-a D without normalisation, whose penalties cost one pass more.
+Read `game.py` first: the paper. `unnormalised.py` is what the default presets change: a D without normalisation, whose
+penalties cost one pass more.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from saddlepoint.families.dcgan.config import DCGANConfig
-from saddlepoint.families.dcgan.game import Game
-from saddlepoint.families.dcgan.networks import can_make, resolutions
+from saddlepoint.families.dcgan.game import Game, can_make, resolutions
 from saddlepoint.families.dcgan.unnormalised import SMALL, SMALL_CONDITIONAL, Unnormalised
 from saddlepoint.family import DataSpec, Remediable, Sized, SuitsData, Tags, register
 from saddlepoint.family import remedies as remedy

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from saddlepoint.core.types import Images, PerSample
 from saddlepoint.families.dcgan.config import DCGANConfig
-from saddlepoint.families.dcgan.game import Game
-from saddlepoint.families.dcgan.networks import SLOPE, Discriminator
+from saddlepoint.families.dcgan.game import SLOPE, Discriminator, Game
 from saddlepoint.family import Batch, Context, Phase, Simultaneous, Terms
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.objectives.losses import generator_loss_along

@@ -88,8 +88,7 @@ class Generator(nn.Module):
             h = self.joined(F.relu(next(norms)(layer(h), told)), seen)
         for layer in self.refining:
             h = h + F.relu(next(norms)(layer(h), told))
-        found: Images = self.output(h)
-        return found
+        return self.output(h)
 
     def joined(self, h: Images, seen: Images) -> Images:
         """Return maps on the way up, beside which ``seen`` are those of the same side on the way down."""
@@ -231,8 +230,7 @@ class Game(Simultaneous, Translator, DiscriminatorLogits, Conditional, Prepared,
 
     def translated(self, phase: Phase, real: Images, told: Tensor) -> Images:
         """Return what G makes of images in a phase."""
-        images: Images = self.generator(real, told)
-        return images
+        return self.generator(real, told)
 
     def told_width(self) -> int:
         """Return how many numbers G is told."""
@@ -273,8 +271,7 @@ class Game(Simultaneous, Translator, DiscriminatorLogits, Conditional, Prepared,
 
     def logits(self, x: Images, labels: Tensor | None) -> PerSample:
         """Return D's mean logit of the patches (n,); it does not read labels."""
-        logits: PerSample = self.discriminator(x)[0]
-        return logits
+        return self.discriminator(x)[0]
 
     def sample_inputs(self, n: int, generator: torch.Generator) -> Images:
         """Draw images among training examples: (n, channel, height, width)."""
@@ -283,8 +280,7 @@ class Game(Simultaneous, Translator, DiscriminatorLogits, Conditional, Prepared,
     def generate(self, inputs: Images, labels: Tensor | None = None, *, generator: torch.Generator) -> Images:
         """Translate images into the domains asked for; what is left open, and the input's own, are as D sees them."""
         assert labels is not None
-        images: Images = self.generator(inputs, self.told(*self.asked(inputs, labels)))
-        return images
+        return self.generator(inputs, self.told(*self.asked(inputs, labels)))
 
     def asked(self, inputs: Images, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the labels that images have, as far as G is told them, and those that they shall have."""

@@ -112,8 +112,7 @@ class ColoursFirst(Game):
 
     def translated(self, phase: Phase, real: Images, told: Tensor) -> Images:
         """Return what G makes of images, at first with their colours mapped."""
-        images: Images = self.generator(real, told, bare=_is_first(phase))
-        return images
+        return self.generator(real, told, bare=_is_first(phase))
 
     def generator_terms(
         self, phase: Phase, loss: PerSample, logs: dict[str, PerSample],

@@ -1,7 +1,7 @@
 """StarGAN v2 of 2020, and the preset that trains in minutes.
 
-Read `game.py` first: the paper, on the networks of `networks.py`. `strided.py` is what the default preset changes: a D
-whose penalties cost one pass more.
+Read `game.py` first: the paper. `strided.py` is what the default preset changes: a D whose penalties cost one pass
+more.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from saddlepoint.families.stargan2.config import StarGAN2Config
-from saddlepoint.families.stargan2.game import Game
-from saddlepoint.families.stargan2.networks import Encoder, MappingNetwork
+from saddlepoint.families.stargan2.game import Encoder, Game, MappingNetwork
 from saddlepoint.families.stargan2.strided import TINY, Strided
 from saddlepoint.family import Remediable, Sized, Tags, register
 from saddlepoint.family.variants import Varied

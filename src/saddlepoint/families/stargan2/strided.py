@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from saddlepoint.core.types import Images, PerSample, at_least_float32
 from saddlepoint.families.stargan2.config import StarGAN2Config
-from saddlepoint.families.stargan2.game import Game
-from saddlepoint.families.stargan2.networks import SLOPE, of_domains
+from saddlepoint.families.stargan2.game import SLOPE, Game, of_domains
 from saddlepoint.family import Batch, Context, Phase, Simultaneous, Terms
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.objectives.losses import generator_loss_along, get_objective

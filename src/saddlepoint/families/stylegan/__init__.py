@@ -1,7 +1,7 @@
 """StyleGAN2 with adaptive augmentation, and the presets that train on a CPU.
 
-Read `game.py` first: the paper, on the networks of `networks.py`. `strided.py` is what the default presets change: a D
-whose penalties cost one pass more, so that they come in every step.
+Read `game.py` first: the paper. `strided.py` is what the default presets change: a D whose penalties cost one pass
+more, so that they come in every step.
 """
 
 from __future__ import annotations

@@ -6,14 +6,15 @@
       + gamma/2 ||grad D(x)||^2                  every 16th       (R1: Mescheder et al. 2018, equation 9)
 
 Source: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", and Karras et al. 2020, "Training
-Generative Adversarial Networks with Limited Data" for the adaptive augmentation of all that D sees. Deviations are
-listed in docs/deviations.md.
+Generative Adversarial Networks with Limited Data" for the adaptive augmentation of all that D sees. The mapping
+network, styled layers and D's head are in `nn/style.py`. Deviations are listed in docs/deviations.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -22,27 +23,96 @@ from torch import Tensor, nn
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import Images, Latents, PerSample, at_least_float32
 from saddlepoint.families.stylegan.config import StyleGANConfig
-from saddlepoint.families.stylegan.networks import Discriminator, Generator
 from saddlepoint.family import Batch, Conditional, Context, DataSpec, DiscriminatorLogits, Family, StyleSpace, Terms
 from saddlepoint.family.contract import OptimizerSpec, Phase, Stage
 from saddlepoint.family.optimizers import lazily
+from saddlepoint.nn import style
 from saddlepoint.nn.augment import Augment, adapt
+from saddlepoint.nn.equalised import GAIN, EqualisedConv2d, leaky
+from saddlepoint.nn.resample import blur, downsample, upsample
 from saddlepoint.nn.sizes import Sizes, sides_of
-from saddlepoint.nn.style import (
-    StyledLayer,
-    Styles,
-    ToImage,
-    W,
-    as_used,
-    clipped,
-    draw_layers,
-    follow,
-    mixed,
-    noises,
-)
+from saddlepoint.nn.style import Styles, W
 from saddlepoint.objectives.losses import get_objective
 from saddlepoint.objectives.penalties import path_lengths, squared_gradient_norm
 from saddlepoint.objectives.theory import game_logs
+
+
+class Generator(nn.Module):
+    """z -> w (mapping); a learned constant -> blocks of two styled layers, each adding to the doubled image."""
+
+    def __init__(self, config: StyleGANConfig, levels: Sizes, channels: int, classes: int) -> None:
+        super().__init__()
+        widths, size = style.widths_of(config.width, config.max_width, len(levels)), config.w_size
+        # One map for the smallest side, two for every other.
+        self.noise_sizes = [levels[0], *[size for size in levels[1:] for _ in range(2)]]
+        self.mapping = style.MappingNetwork(config.latent_size, classes, size, config.mapping_depth)
+        self.bounded = config.bounded
+        self.constant = nn.Parameter(torch.empty(1, widths[0], *levels[0]))
+        self.first = style.StyledLayer(widths[0], widths[0], size)
+        self.ups = nn.ModuleList(style.StyledLayer(a, b, size, up=True) for a, b in pairwise(widths))
+        self.layers = nn.ModuleList(style.StyledLayer(b, b, size) for b in widths[1:])
+        self.images = nn.ModuleList(style.ToImage(width, channels, size) for width in widths)
+        self.w_average: Tensor  # for truncation
+        self.register_buffer("w_average", torch.zeros(size))
+
+    @property
+    def style_layers(self) -> int:
+        """Two for each side; the layers that only write the image share those of the next block's first."""
+        return 2 * len(self.images)
+
+    def synthesis(self, styles: Styles, noise: list[Tensor]) -> Images:
+        """Return images (batch, channel, side, side), not clipped."""
+        h = self.first(self.constant.expand(styles.shape[0], -1, -1, -1), styles[:, 0], noise[0])  # the smallest side
+        image = self.images[0](h, styles[:, 1])
+        for k, (up, layer, to_image) in enumerate(zip(self.ups, self.layers, self.images[1:], strict=True)):
+            h = up(h, styles[:, 2 * k + 1], noise[2 * k + 1])  # (batch, width, 2 side, 2 side)
+            h = layer(h, styles[:, 2 * k + 2], noise[2 * k + 2])
+            # Output skips, section 4: every side adds what it can show, so that nothing has to be faded in.
+            image = upsample(image) + to_image(h, styles[:, 2 * k + 3])
+        return torch.tanh(image) if self.bounded else image
+
+    forward = synthesis  # which is compiled on demand; `synthesis` never is, so that it can be differentiated twice
+
+
+class Block(nn.Module):
+    """Two convolutions, the second halving the side; with ``residual`` beside a filtered copy."""
+
+    def __init__(self, inputs: int, outputs: int, *, residual: bool) -> None:
+        super().__init__()
+        shared = 0.5**0.5 if residual else 1.0  # a sum of two keeps its variance
+        self.conv = EqualisedConv2d(inputs, inputs, 3, amplify=GAIN)
+        self.down = EqualisedConv2d(inputs, outputs, 3, stride=2, padding=0, amplify=GAIN * shared)
+        self.skip = EqualisedConv2d(inputs, outputs, 1, amplify=shared, bias=False) if residual else None
+
+    def forward(self, x: Images) -> Images:
+        """Return (batch, outputs, side / 2, side / 2)."""
+        h = leaky(self.down(blur(leaky(self.conv(x)), padding=2)))
+        return h if self.skip is None else h + self.skip(downsample(x))
+
+
+class Discriminator(nn.Module):
+    """Channels from the image, blocks down to the smallest side, minibatch deviation -> one logit."""
+
+    def __init__(self, config: StyleGANConfig, levels: Sizes, channels: int, classes: int) -> None:
+        super().__init__()
+        widths = style.widths_of(config.width, config.max_width, len(levels))[::-1]
+        self.input = EqualisedConv2d(channels, widths[0], 1, amplify=GAIN)
+        # Residual in D, section 4; plain for CIFAR-10, as the second paper has it.
+        residual, size = config.discriminator == "residual", widths[-1]
+        self.blocks = nn.Sequential(*(Block(a, b, residual=residual) for a, b in pairwise(widths)))
+        label = style.MappingNetwork(0, classes, size, config.mapping_depth) if classes else None
+        # A paired objective sees differences of logits only: an offset would never move.
+        offset = not get_objective(config.objective).paired
+        self.head = style.Head(
+            size, levels[0], config.deviation_group, amplify=GAIN, label=label, vector=size, offset=offset
+        )
+
+    def logits(self, x: Images, labels: Tensor | None) -> PerSample:
+        """Return logits (batch,)."""
+        return self.head(self.blocks(leaky(self.input(x))), labels)
+
+    forward = logits  # which is compiled on demand; `logits` never is, so that it can be differentiated twice
+
 
 PATH_DECAY = 0.01
 """Share of a minibatch's mean in the running mean of path lengths."""
@@ -59,7 +129,7 @@ class Game(StyleSpace, DiscriminatorLogits, Conditional, Family):
         self.generator = Generator(config, levels, data.shape[0], self.classes)
         self.discriminator: Any = self.build_discriminator(levels)
         if not config.equalised:
-            as_used(self)
+            style.as_used(self)
         self.objective, self.augment = get_objective(config.objective), Augment(config.augment)
         self.augment_p: Tensor  # p, which adaptive augmentation moves
         self.path_length: Tensor  # a, the running mean of path lengths
@@ -160,8 +230,7 @@ class Game(StyleSpace, DiscriminatorLogits, Conditional, Family):
 
     def _fake(self, n: int, labels: Tensor | None, ctx: Context, *, average: bool = False) -> Images:
         styles = self._styles(n, labels, ctx, average=average)
-        fake: Images = self.generator(styles, self._noise(n, ctx.generator))
-        return fake
+        return self.generator(styles, self._noise(n, ctx.generator))
 
     def _styles(self, n: int, labels: Tensor | None, ctx: Context, *, average: bool = False) -> Styles:
         # Two w where styles are mixed (the first StyleGAN, section 3.1), else one.
@@ -169,13 +238,13 @@ class Game(StyleSpace, DiscriminatorLogits, Conditional, Family):
         z = torch.cat([self.sample_inputs(n, ctx.generator) for _ in range(draws)])
         first, *other = self.generator.mapping(z, None if labels is None else labels.repeat(draws)).chunk(draws)
         if average:
-            follow(self.generator.w_average, first)
+            style.follow(self.generator.w_average, first)
         if not other:
             return first[:, None].expand(-1, self.w_layers, -1)  # (n, layers, w)
-        return mixed(first, other[0], self.w_layers, self.config.mixing, ctx.generator)
+        return style.mixed(first, other[0], self.w_layers, self.config.mixing, ctx.generator)
 
     def _noise(self, rows: int, generator: torch.Generator) -> list[Tensor]:
-        return noises(rows, self.generator.noise_sizes, generator)
+        return style.noises(rows, self.generator.noise_sizes, generator)
 
     def _labels(self, batch: Batch) -> Tensor | None:
         return batch.labels if self.classes else None
@@ -193,12 +262,12 @@ class Game(StyleSpace, DiscriminatorLogits, Conditional, Family):
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw N(0, 1) weights and constant; biases and the strength of noise are 0, those of styles 1."""
         for network in (self.generator, self.discriminator):
-            draw_layers(network, generator)
+            style.draw_layers(network, generator)
         nn.init.normal_(self.generator.constant, generator=generator)
         for layer in self.generator.modules():
-            if isinstance(layer, StyledLayer):
+            if isinstance(layer, style.StyledLayer):
                 nn.init.zeros_(layer.strength)
-            if isinstance(layer, StyledLayer | ToImage):
+            if isinstance(layer, style.StyledLayer | style.ToImage):
                 nn.init.zeros_(layer.bias)
 
     @property
@@ -208,8 +277,7 @@ class Game(StyleSpace, DiscriminatorLogits, Conditional, Family):
 
     def logits(self, x: Images, labels: Tensor | None) -> PerSample:
         """Return D's logits (n,); a paired objective determines them up to a common offset."""
-        logits: PerSample = self.discriminator.logits(x, labels if self.classes else None)
-        return logits
+        return self.discriminator.logits(x, labels if self.classes else None)
 
     def sample_inputs(self, n: int, generator: torch.Generator) -> Latents:
         """Draw z from N(0, 1): (n, latent_size), on the generator's device."""
@@ -218,7 +286,7 @@ class Game(StyleSpace, DiscriminatorLogits, Conditional, Family):
     def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Images:
         """Return images of z (batch, latent_size), each with noise of its own."""
         styles = self.mapping(inputs, labels)[:, None].expand(-1, self.w_layers, -1)
-        return clipped(self.generator(styles, self._noise(inputs.shape[0], generator)))
+        return style.clipped(self.generator(styles, self._noise(inputs.shape[0], generator)))
 
     @property
     def w_layers(self) -> int:
@@ -228,14 +296,12 @@ class Game(StyleSpace, DiscriminatorLogits, Conditional, Family):
     @property
     def w_average(self) -> Tensor:
         """Running mean of w, (w_size,)."""
-        found: Tensor = self.generator.w_average
-        return found
+        return self.generator.w_average
 
     def mapping(self, inputs: Tensor, labels: Tensor | None = None) -> W:
         """Return w (n, w_size) of z, of the classes asked for where the GAN is conditional."""
-        w: W = self.generator.mapping(inputs, labels)
-        return w
+        return self.generator.mapping(inputs, labels)
 
     def synthesis(self, styles: Tensor, *, generator: torch.Generator) -> Images:
         """Return images of styles (n, w_layers, w_size); one draw of the noise serves all rows."""
-        return clipped(self.generator.synthesis(styles, self._noise(1, generator)))
+        return style.clipped(self.generator.synthesis(styles, self._noise(1, generator)))

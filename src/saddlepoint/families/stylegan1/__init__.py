@@ -1,6 +1,6 @@
 """The first StyleGAN: a learned constant, styles as mean and deviation of every map, networks that grow.
 
-Read `game.py` first: the paper, on the networks of `networks.py`.
+Read `game.py` first: the paper.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from saddlepoint.families.stylegan1.config import StyleGAN1Config
-from saddlepoint.families.stylegan1.game import Game
-from saddlepoint.families.stylegan1.networks import at_side, doubled
+from saddlepoint.families.stylegan1.game import Game, at_side, doubled
 from saddlepoint.family import Remediable, Sized, Tags, register
 from saddlepoint.family import remedies as remedy
 from saddlepoint.nn.sizes import SIZES, starts

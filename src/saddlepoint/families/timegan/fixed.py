@@ -117,5 +117,4 @@ class Fixed(Simultaneous, Game):
     def logits(self, x: Samples, labels: Tensor | None) -> PerSample:
         """Return D's logit of each window (n,)."""
         data = self.read(x, labels)
-        logits: PerSample = self.discriminator(self._seen(data.x, data), data.labels)
-        return logits
+        return self.discriminator(self._seen(data.x, data), data.labels)

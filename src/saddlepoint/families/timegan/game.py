@@ -29,20 +29,9 @@ from saddlepoint.families.timegan.config import TimeGANConfig
 from saddlepoint.family import EXAMPLES, Batch, Conditional, Context, DataSpec, DataStats, DiscriminatorLogits, Prepared
 from saddlepoint.family.contract import Family, OptimizerSpec, Phase, Stage, Terms
 from saddlepoint.family.optimizers import two_players
+from saddlepoint.nn import windows
 from saddlepoint.nn.categories import Groups, gumbel, on_circle
 from saddlepoint.nn.recurrent import Steps
-from saddlepoint.nn.windows import (
-    Part,
-    beside,
-    latents,
-    mask_of,
-    mean_error,
-    moment_loss,
-    over_steps,
-    repeated,
-    stacked,
-    supervised_error,
-)
 from saddlepoint.objectives.losses import get_objective
 from saddlepoint.objectives.theory import game_logs
 
@@ -91,7 +80,7 @@ class Game(DiscriminatorLogits, Conditional, Prepared, Family):
         c, n, k, calendar = self.config, self.changing, self.static, 2 * self.known
         w, s = c.width, c.width if k else 0  # dimensions of what changes, and of what is static, in the learned space
         told, seen = self.classes, self.latents if c.supervisor_noise else 0
-        part = partial(Part, c.width, c.cell)
+        part = partial(windows.Part, c.width, c.cell)
         self.embedder = part((n, w), (k, s), layers=c.layers, own=True)  # e: equation 3
         depth = c.layers if c.recovery == "recurrent" else 0
         self.recovery = part((w, n), (s, k), layers=depth, logits=self.groups.features)  # r: equation 4
@@ -129,13 +118,13 @@ class Game(DiscriminatorLogits, Conditional, Prepared, Family):
             h = self.embedder(data.x, None, data.lengths)  # (time, width, batch)
         z = self.told(self._latents(len(batch), ctx.generator), data.calendar)[0]
         if phase.name == "supervision":
-            return Terms(supervised_error(h, self._next(h, z, data), data.mask))  # L_S: equation 9
+            return Terms(windows.supervised_error(h, self._next(h, z, data), data.mask))  # L_S: equation 9
         return self._generator_loss(h, z, data) if phase.name == "generator" else self._discriminator_loss(h, z, data)
 
     def _embedder_loss(self, data: Windows, *, joint: bool) -> Terms:
         c, h = self.config, self.embedder(data.x, None, data.lengths)
         found, wanted = self._divided(self.recovery(h, None, data.lengths)), self._divided(data.x)
-        error = mean_error(found[0], wanted[0], data.mask)
+        error = windows.mean_error(found[0], wanted[0], data.mask)
         loss = c.reconstruction_weight * error.sqrt()  # L_R: equation 7
         logs = {"reconstruction error": error.detach().sqrt()}
         if self.groups.sizes:
@@ -144,35 +133,38 @@ class Game(DiscriminatorLogits, Conditional, Prepared, Family):
         if joint and c.embedder_supervision:
             z = h.new_zeros(len(h), self.latents, h.shape[2])  # the mean of z: the embedder is not to chase noise
             # + lambda L_S: equation 10.
-            loss = loss + c.embedder_supervision * supervised_error(h, self._next(h, z, data), data.mask)
+            loss = loss + c.embedder_supervision * windows.supervised_error(h, self._next(h, z, data), data.mask)
         return Terms(loss, logs)
 
     def _generator_loss(self, h: Steps, z: Steps, data: Windows) -> Terms:
         c, first = self.config, self.generator(z, data.labels, data.lengths)
         # Two passes of one network go side by side along the batch: of G's steps, and of the embedded data's.
         both = replace(data, labels=_twice(data.labels), lengths=_twice(data.lengths))
-        last, predicted = self._next(beside(first, h), beside(z, z), both).chunk(2, 2)
-        loss = c.generator_supervision * supervised_error(h, predicted, data.mask).sqrt()  # eta L_S: equation 11
+        last, predicted = self._next(windows.beside(first, h), windows.beside(z, z), both).chunk(2, 2)
+        loss = (
+            c.generator_supervision * windows.supervised_error(h, predicted, data.mask).sqrt()
+        )  # eta L_S: equation 11
         # L_U: -log d(h^), non-saturating; as released also of G's steps before the supervisor, times gamma.
         judged = self._judged((last, first) if c.gamma else (last,), data)
         for weight, logits in zip((1.0, c.gamma), judged, strict=False):
-            loss = loss + weight * over_steps(F.softplus(-logits), data.mask)
+            loss = loss + weight * windows.over_steps(F.softplus(-logits), data.mask)
         if c.moments:  # as released: means and deviations of each step and feature, in data space
             numbers, logits = self._divided(self.recovery(last, None, data.lengths))
             found = torch.cat([numbers, self.groups.shares(logits)], 1)
-            loss = loss + c.moments * moment_loss(found, torch.cat(self._divided(data.x), 1), data.mask)
+            loss = loss + c.moments * windows.moment_loss(found, torch.cat(self._divided(data.x), 1), data.mask)
         return Terms(loss)
 
     def _discriminator_loss(self, h: Steps, z: Steps, data: Windows) -> Terms | None:
         last, first = self._samples(z, data)
         real, *fakes = self._judged((h, last, first) if self.config.gamma else (h, last), data)
-        loss = over_steps(F.softplus(-real), data.mask)  # -L_U: equation 8
+        loss = windows.over_steps(F.softplus(-real), data.mask)  # -L_U: equation 8
         for weight, logits in zip((1.0, self.config.gamma), fakes, strict=False):
-            loss = loss + weight * over_steps(F.softplus(logits), data.mask)
+            loss = loss + weight * windows.over_steps(F.softplus(logits), data.mask)
         # As released: a D that is ahead waits.
         if self.config.gate is not None and float(loss.detach().mean()) <= self.config.gate:
             return None
-        return Terms(loss, game_logs(over_steps(real, data.mask), over_steps(fakes[0], data.mask), self.objective))
+        means = (windows.over_steps(logits, data.mask) for logits in (real, fakes[0]))
+        return Terms(loss, game_logs(*means, self.objective))
 
     @torch.no_grad()
     def _samples(self, z: Steps, data: Windows) -> tuple[Steps, Steps]:
@@ -191,8 +183,7 @@ class Game(DiscriminatorLogits, Conditional, Prepared, Family):
         n, w, x = len(seen), self.config.width, torch.cat(seen, 2)
         if self.known:
             x = torch.cat([x[:, :w], on_circle(data.calendar).repeat(1, 1, n), x[:, w:]], 1)
-        found: tuple[Steps, ...] = self.discriminator(x, *repeated(n, data.labels, data.lengths)).chunk(n, 2)
-        return found
+        return self.discriminator(x, *windows.repeated(n, data.labels, data.lengths)).chunk(n, 2)
 
     def _divided(self, x: Steps) -> tuple[Steps, Steps]:
         # Numbers, among them static features; the features of groups.
@@ -201,9 +192,9 @@ class Game(DiscriminatorLogits, Conditional, Prepared, Family):
 
     def read(self, x: Samples, labels: Tensor | None) -> Windows:
         """Return windows (batch, time, feature), NaN after their ends, as the networks read them."""
-        steps, lengths = stacked(x)
+        steps, lengths = windows.stacked(x)
         features, calendar = steps.split((steps.shape[1] - self.known, self.known), 1)
-        return Windows(features, calendar, mask_of(steps, lengths), lengths, labels if self.classes else None)
+        return Windows(features, calendar, windows.mask_of(steps, lengths), lengths, labels if self.classes else None)
 
     def told(self, z: Steps, calendar: Steps) -> tuple[Steps, Steps]:
         """Return what G reads of z, with the calendar, and the noise that draws categories."""
@@ -231,7 +222,7 @@ class Game(DiscriminatorLogits, Conditional, Prepared, Family):
     def logits(self, x: Samples, labels: Tensor | None) -> PerSample:
         """Return D's logit of each window (n,): the mean over its steps, of the embedded window, as released."""
         data = self.read(x, labels)
-        return over_steps(self._judged((self.embedder(data.x, None, data.lengths),), data)[0], data.mask)
+        return windows.over_steps(self._judged((self.embedder(data.x, None, data.lengths),), data)[0], data.mask)
 
     def sample_inputs(self, n: int, generator: torch.Generator) -> Samples:
         """Draw z, NaN after ends, with calendar phases; ends and phases are those of training windows.
@@ -255,7 +246,7 @@ class Game(DiscriminatorLogits, Conditional, Prepared, Family):
     def _latents(self, n: int, generator: torch.Generator) -> Steps:
         # z (time, latents + static + features of categories, n); what is shared is the same in every step.
         c, time = self.config, self.data.shape[0]
-        z = latents((time, self.latents + self.static, n), c.latent, (c.latent_shared, self.latents), generator)
+        z = windows.latents((time, self.latents + self.static, n), c.latent, (c.latent_shared, self.latents), generator)
         if not self.groups.sizes:
             return z
         noise = torch.rand(time, self.groups.features, n, generator=generator, device=generator.device)
@@ -276,4 +267,4 @@ class Game(DiscriminatorLogits, Conditional, Prepared, Family):
 
 
 def _twice(part: Tensor | None) -> Tensor | None:
-    return repeated(2, part)[0]
+    return windows.repeated(2, part)[0]
