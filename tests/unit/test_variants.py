@@ -33,9 +33,7 @@ class Slow(Game):
 
 
 class Whole(Varied, Game):
-    @classmethod
-    def variants(cls, config: str) -> tuple[type, ...]:
-        return tuple(kind for kind in (Loud, Slow) if kind.__name__.lower() in config)
+    variants = ((Loud, lambda config: "loud" in config), (Slow, lambda config: "slow" in config))
 
 
 DATA = DataSpec("vector", (2,))

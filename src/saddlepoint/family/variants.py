@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from functools import cache
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 from saddlepoint.data.spec import DataSpec
 
 
-class Varied(abc.ABC):
+class Varied:
     """Puts the classes that the options ask for before the game; each calls the next by ``super()``.
 
     A family inherits it first: ``class StyleGAN(Varied, Game)``.
+
+    Attributes:
+        variants: classes whose methods come before the game's own, first ones first, and the options that ask for each.
     """
 
-    @classmethod
-    @abc.abstractmethod
-    def variants(cls, config: Any) -> tuple[type, ...]:
-        """Return the classes whose methods come before the game's own, first ones first."""
+    variants: ClassVar[tuple[tuple[type, Callable[[Any], bool]], ...]]
 
     def __new__(cls, config: Any = None, data: DataSpec | None = None) -> Self:
         """Return the game as the options ask for it."""
         # A copy is made without options: its class is known already, and so are the variants in it.
-        asked = () if config is None else cls.variants(config)
-        kind: Any = _with(cls, tuple(variant for variant in asked if not issubclass(cls, variant)))
-        return cast("Self", super().__new__(kind))
+        asked = () if config is None else tuple(kind for kind, wanted in cls.variants if wanted(config))
+        game: Any = cls
+        whole = _with(game, tuple(kind for kind in asked if not issubclass(cls, kind)))
+        return cast("Self", super().__new__(whole))
 
 
 @cache
-def _with(game: type, variants: tuple[type, ...]) -> type:
+def _with(game: Any, variants: tuple[type, ...]) -> type:
     """Return the game with the variants before it: one class for all that ask for the same."""
     return abc.ABCMeta(game.__name__, (*variants, game), {"__module__": game.__module__}) if variants else game

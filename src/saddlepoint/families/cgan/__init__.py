@@ -26,6 +26,7 @@ class CGAN(Varied, Remediable, Game):
     name = "cgan"
     summary = "conditional GAN (Mirza and Osindero 2014)"
     tags = Tags(modalities=("image", "vector"))
+    variants = ((Leaky, lambda config: config.networks == "leaky"),)
     Config = CGANConfig
     paper_presets = ("mnist-2014",)
     remedies = (
@@ -39,8 +40,3 @@ class CGAN(Varied, Remediable, Game):
         # both networks, z uniform on the unit cube.
         "mnist-2014": CGANConfig(lr_decay=1 / 1.00004, lr_floor=1e-6),
     }
-
-    @classmethod
-    def variants(cls, config: CGANConfig) -> tuple[type[Game], ...]:
-        """LeakyReLU networks play a game of their own."""
-        return (Leaky,) if config.networks == "leaky" else ()

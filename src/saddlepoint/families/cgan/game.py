@@ -88,11 +88,9 @@ class Game(Simultaneous, DiscriminatorLogits, Conditional, Prepared, Family):
         self.discriminator: Any = self.build_discriminator()
 
     def build_generator(self) -> nn.Module:
-        """Return G."""
         return MaxoutGenerator(self.config, self.data)
 
     def build_discriminator(self) -> nn.Module:
-        """Return D."""
         return MaxoutDiscriminator(self.config, self.data)
 
     def stages(self) -> tuple[Stage, ...]:
@@ -114,11 +112,9 @@ class Game(Simultaneous, DiscriminatorLogits, Conditional, Prepared, Family):
         return {"discriminator": Terms(d, game_logs(real_logits, fake_logits, self.objective)), "generator": Terms(g)}
 
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
-        """Return one player's loss."""
         return self.losses((phase,), batch, ctx)[phase.name]
 
     def optimizers(self) -> Mapping[str, OptimizerSpec]:
-        """One optimizer for each player, with the same settings but for the learning rate."""
         c = self.config
         kind: Literal["sgd", "adam"] = "sgd" if c.optimizer == "sgd" else "adam"
         spec = OptimizerSpec(kind, lr=c.learning_rate, momentum=c.momentum_at, betas=(c.beta1, c.beta2))
@@ -134,7 +130,6 @@ class Game(Simultaneous, DiscriminatorLogits, Conditional, Prepared, Family):
                     self.draw(layer, network, limit, generator)
 
     def draw(self, layer: nn.Linear, network: Any, limit: float, generator: torch.Generator) -> None:
-        """Draw a layer of a network."""
         draw_uniform(layer, limit, generator)
 
     def prepare(self, stats: DataStats) -> None:

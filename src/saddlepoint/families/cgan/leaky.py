@@ -69,7 +69,6 @@ class Leaky(Game):
         return LeakyDiscriminator(self.data.shape, widths, SLOPE, bias=bias, classes=len(self.data.classes))
 
     def losses(self, phases: Sequence[Phase], batch: Batch, ctx: Context) -> Mapping[str, Terms]:
-        """Return both players' losses from one forward pass of both networks."""
         c, labels = self.config, batch.labels
         assert labels is not None
         fake = self.generator(self.sample_inputs(len(batch), ctx.generator), labels, ctx.generator)
@@ -89,7 +88,6 @@ class Leaky(Game):
         draw_he(layer, 1.0 if layer is network.output else 2**0.5, generator)
 
     def prepare(self, stats: DataStats) -> None:
-        """Let D see deviations from the mean of the data, too."""
         super().prepare(stats)
         self.discriminator.mean.copy_(stats.mean.flatten())
 

@@ -31,6 +31,7 @@ class DCGAN(Varied, SuitsData[DCGANConfig], Sized, Remediable, Game):
     name = "dcgan"
     summary = "deep convolutional GAN (Radford et al. 2015)"
     tags = Tags(modalities=("image",), budget="10m")
+    variants = ((Unnormalised, lambda config: config.discriminator_norm == "none"),)
     Config = DCGANConfig
     paper_presets = ("paper",)
     sizes = (16, 28, 32, 64, 128)
@@ -51,11 +52,6 @@ class DCGAN(Varied, SuitsData[DCGANConfig], Sized, Remediable, Game):
             batch_size=128, width=128, kernel=5, discriminator_norm="batch", init="paper", weight_decay=1e-5
         ),
     }  # fmt: skip
-
-    @classmethod
-    def variants(cls, config: DCGANConfig) -> tuple[type[Game], ...]:
-        """A D without normalisation has a game of its own."""
-        return (Unnormalised,) if config.discriminator_norm == "none" else ()
 
     @classmethod
     def can_make(cls, width: int, height: int) -> bool:

@@ -155,8 +155,7 @@ class Discriminator(nn.Module):
         self.output = nn.Linear(features, 1, bias=not get_objective(config.objective).paired)
         self.embedding = nn.Embedding(classes, features) if classes else None
 
-    def forward(self, x: Images, labels: Tensor | None) -> PerSample:
-        """Return logits (batch,)."""
+    def forward(self, x: Images, labels: Tensor | None) -> PerSample:  # logits (batch,)
         h = x
         for number, layer in enumerate(self.layers):
             h = layer(h)
@@ -210,7 +209,6 @@ class Game(DiscriminatorLogits, Conditional, BatchNormalised, Family):
         self.register_buffer("augment_p", torch.tensor(config.augment_p))
 
     def build_discriminator(self) -> Discriminator:
-        """Return D."""
         kind = SpectralDiscriminator if self.config.discriminator_norm == "spectral" else Discriminator
         return kind(self.config, self.data, self.classes)
 
@@ -261,7 +259,6 @@ class Game(DiscriminatorLogits, Conditional, BatchNormalised, Family):
         return inverse(ctx.progress.nimg, self.config.gamma_decay_kimg)
 
     def optimizers(self) -> Mapping[str, OptimizerSpec]:
-        """Adam for each player, with the same settings but for the learning rate."""
         c = self.config
         spec = OptimizerSpec("adam", lr=c.learning_rate, betas=(c.beta1, c.beta2), weight_decay=c.weight_decay)
         return two_players(spec, c.discriminator_lr)
@@ -287,7 +284,6 @@ class Game(DiscriminatorLogits, Conditional, BatchNormalised, Family):
 
     @property
     def classes(self) -> int:
-        """How many classes samples can be asked for."""
         return len(self.data.classes) if self.config.conditional else 0
 
     def logits(self, x: Images, labels: Tensor | None) -> PerSample:

@@ -51,7 +51,6 @@ class Unnormalised(Simultaneous, Game):
         return PlainDiscriminator(self.config, self.data, self.classes)
 
     def losses(self, phases: Sequence[Phase], batch: Batch, ctx: Context) -> Mapping[str, Terms]:
-        """Return both players' losses from one forward pass of both networks."""
         c, labels = self.config, batch.labels if self.classes else None
         fake = self._fake(batch, ctx)
         real, fake = self._seen(batch.x, ctx), self._seen(fake, ctx)  # (batch, channel, height, width)
@@ -67,5 +66,4 @@ class Unnormalised(Simultaneous, Game):
         return {"discriminator": self._told(d, real_logits, fake_logits), "generator": Terms(g)}
 
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
-        """Return one player's loss."""
         return self.losses((phase,), batch, ctx)[phase.name]

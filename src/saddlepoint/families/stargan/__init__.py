@@ -25,6 +25,7 @@ class StarGAN(Varied, Sized, Remediable, Game):
     name = "stargan"
     summary = "translation between domains by one generator (Choi et al. 2018)"
     tags = Tags(modalities=("image",), input="image", attributes=True, budget="20m")
+    variants = ((Pairs, lambda config: config.told == "pairs"), (ColoursFirst, lambda config: config.colours_steps > 0))
     Config = StarGANConfig
     paper_presets = ("paper-celeba-128",)
     sizes = (16, 28, 32, 64, 128, 256)
@@ -38,12 +39,6 @@ class StarGAN(Varied, Sized, Remediable, Game):
         "input": KeepingGenerator,
         "colours": RecolouringGenerator,
     }
-
-    @classmethod
-    def variants(cls, config: StarGANConfig) -> tuple[type[Game], ...]:
-        """What G is told, and what it learns first."""
-        asked = {Pairs: config.told == "pairs", ColoursFirst: config.colours_steps > 0}
-        return tuple(kind for kind, wanted in asked.items() if wanted)
 
     @classmethod
     def can_make(cls, width: int, height: int) -> bool:

@@ -225,11 +225,9 @@ class Game(Simultaneous, Translator, DiscriminatorLogits, Conditional, Prepared,
         return Terms(loss, {**logs, "cycle error": error.detach()})
 
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
-        """Return one player's loss."""
         return self.losses((phase,), batch, ctx)[phase.name]
 
     def translated(self, phase: Phase, real: Images, told: Tensor) -> Images:
-        """Return what G makes of images in a phase."""
         return self.generator(real, told)
 
     def told_width(self) -> int:
@@ -241,7 +239,6 @@ class Game(Simultaneous, Translator, DiscriminatorLogits, Conditional, Prepared,
         return self.labels.encode(target)
 
     def optimizers(self) -> Mapping[str, OptimizerSpec]:
-        """Adam for each player, with the same settings but for the learning rate."""
         c = self.config
         return two_players(OptimizerSpec("adam", lr=c.learning_rate, betas=(c.beta1, c.beta2)), c.discriminator_lr)
 

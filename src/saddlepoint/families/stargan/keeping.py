@@ -85,15 +85,12 @@ class Pairs(Game):
     """The game in which G is told the class of its input beside the target's, as one of all pairs."""
 
     def told_width(self) -> int:
-        """Return how many numbers G is told."""
         return self.labels.pair_width
 
     def told(self, own: Tensor, target: Tensor) -> Tensor:
-        """Return the pair of each group of labels."""
         return self.labels.encode_pairs(own, target)
 
     def asked(self, inputs: Images, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the labels of images as D sees them, and those that they shall have."""
         seen = self.discriminator(inputs)[1]
         target = self.labels.complete(labels, seen) if self.data.labelling else self.labels.several(labels)
         return self.labels.view(self.labels.known(target), seen), target
@@ -111,14 +108,12 @@ class ColoursFirst(Game):
         return (Stage("colours", players, self.config.colours_steps), *super().stages())
 
     def translated(self, phase: Phase, real: Images, told: Tensor) -> Images:
-        """Return what G makes of images, at first with their colours mapped."""
         return self.generator(real, told, bare=_is_first(phase))
 
     def generator_terms(
         self, phase: Phase, loss: PerSample, logs: dict[str, PerSample],
         images: tuple[Images, Images], labels: tuple[Tensor, Tensor],
     ) -> Terms:  # fmt: skip
-        """Return G's terms, at first for passing alone."""
         # Light on dark becomes dark on light through a picture that shows nothing, and who must come back from
         # everywhere does not take that way.
         return Terms(loss, logs) if _is_first(phase) else super().generator_terms(phase, loss, logs, images, labels)

@@ -25,6 +25,7 @@ class StarGAN2(Varied, Sized, Remediable, Game):
     name = "stargan2"
     summary = "translation between domains in many styles (Choi et al. 2020)"
     tags = Tags(modalities=("image",), input="image", budget="20m")
+    variants = ((Strided, lambda config: config.discriminator == "strided"),)
     Config = StarGAN2Config
     paper_presets = ("paper-celeba-hq-256", "paper-afhq-256")
     sizes = (16, 28, 32, 64, 128, 256)
@@ -34,11 +35,6 @@ class StarGAN2(Varied, Sized, Remediable, Game):
         "paper-celeba-hq-256": StarGAN2Config(flip=True, ema_half_life_kimg=5.54),
         "paper-afhq-256": StarGAN2Config(flip=True, diversity=2.0, ema_half_life_kimg=5.54),
     }
-
-    @classmethod
-    def variants(cls, config: StarGAN2Config) -> tuple[type[Game], ...]:
-        """A strided D has a game of its own."""
-        return (Strided,) if config.discriminator == "strided" else ()
 
     @classmethod
     def can_make(cls, width: int, height: int) -> bool:

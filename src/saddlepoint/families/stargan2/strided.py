@@ -65,7 +65,6 @@ class Strided(Simultaneous, Game):
         return StridedDiscriminator(self.config, self.data.shape, domains)
 
     def losses(self, phases: Sequence[Phase], batch: Batch, ctx: Context) -> Mapping[str, Terms]:
-        """Return the losses of both players, for each source of styles from one forward pass."""
         c, given, found = self.config, self._round(batch, ctx.batch_generator), dict[str, Terms]()
         for source in dict.fromkeys(phase.name.split("-")[1] for phase in phases):
             style = self.style(given, source, 0)
@@ -85,5 +84,4 @@ class Strided(Simultaneous, Game):
         return {phase.name: found[phase.name] for phase in phases}
 
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
-        """Return one player's loss."""
         return self.losses((phase,), batch, ctx)[phase.name]

@@ -38,17 +38,15 @@ class StyleGAN(Varied, SuitsData[StyleGANConfig], Sized, Remediable, Game):
     name = "stylegan"
     summary = "StyleGAN2 with adaptive augmentation (Karras et al. 2020)"
     tags = Tags(modalities=("image",), budget="25m")
+    variants = ((Strided, lambda config: config.discriminator == "strided"),)
     Config = StyleGANConfig
     paper_presets = ("cifar10", "paper-ffhq-256", "paper-ffhq-1024")
     sizes = SIZES
     remedies = (
-        remedy.PENALTIES,
-        remedy.WEAKER_PENALTIES,
+        remedy.PENALTIES, remedy.WEAKER_PENALTIES,
         replace(remedy.AUGMENTATION, change=lambda c: _augmented(c)),
-        remedy.FASTER_DISCRIMINATOR,
-        remedy.SLOWER_PLAYERS,
-        remedy.SLOWER_DISCRIMINATOR,
-    )
+        remedy.FASTER_DISCRIMINATOR, remedy.SLOWER_PLAYERS, remedy.SLOWER_DISCRIMINATOR,
+    )  # fmt: skip
     PRESETS: ClassVar[Mapping[str, StyleGANConfig]] = {
         "tiny-32": TINY,
         "tiny-64": replace(TINY, bounded=False, r1_gamma=0.5, r2_gamma=0.5, lr=5e-4),
@@ -63,11 +61,6 @@ class StyleGAN(Varied, SuitsData[StyleGANConfig], Sized, Remediable, Game):
         ),
         "paper-ffhq-1024": StyleGANConfig(ema_half_life_kimg=10.0),
     }  # fmt: skip
-
-    @classmethod
-    def variants(cls, config: StyleGANConfig) -> tuple[type[Game], ...]:
-        """A strided D has a game of its own."""
-        return (Strided,) if config.discriminator == "strided" else ()
 
     @classmethod
     def can_make(cls, width: int, height: int) -> bool:

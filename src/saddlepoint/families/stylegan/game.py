@@ -84,8 +84,7 @@ class Block(nn.Module):
         self.down = EqualisedConv2d(inputs, outputs, 3, stride=2, padding=0, amplify=GAIN * shared)
         self.skip = EqualisedConv2d(inputs, outputs, 1, amplify=shared, bias=False) if residual else None
 
-    def forward(self, x: Images) -> Images:
-        """Return (batch, outputs, side / 2, side / 2)."""
+    def forward(self, x: Images) -> Images:  # (batch, outputs, side / 2, side / 2)
         h = leaky(self.down(blur(leaky(self.conv(x)), padding=2)))
         return h if self.skip is None else h + self.skip(downsample(x))
 
@@ -107,8 +106,7 @@ class Discriminator(nn.Module):
             size, levels[0], config.deviation_group, amplify=GAIN, label=label, vector=size, offset=offset
         )
 
-    def logits(self, x: Images, labels: Tensor | None) -> PerSample:
-        """Return logits (batch,)."""
+    def logits(self, x: Images, labels: Tensor | None) -> PerSample:  # logits (batch,)
         return self.head(self.blocks(leaky(self.input(x))), labels)
 
     forward = logits  # which is compiled on demand; `logits` never is, so that it can be differentiated twice
@@ -137,7 +135,6 @@ class Game(StyleSpace, DiscriminatorLogits, Conditional, Family):
         self.register_buffer("path_length", torch.zeros(()))
 
     def build_discriminator(self, levels: Sizes) -> nn.Module:
-        """Return D."""
         return Discriminator(self.config, levels, self.data.shape[0], self.classes)
 
     def stages(self) -> tuple[Stage, ...]:
@@ -272,7 +269,6 @@ class Game(StyleSpace, DiscriminatorLogits, Conditional, Family):
 
     @property
     def classes(self) -> int:
-        """How many classes samples can be asked for."""
         return len(self.data.classes) if self.config.conditional else 0
 
     def logits(self, x: Images, labels: Tensor | None) -> PerSample:
@@ -295,13 +291,10 @@ class Game(StyleSpace, DiscriminatorLogits, Conditional, Family):
 
     @property
     def w_average(self) -> Tensor:
-        """Running mean of w, (w_size,)."""
         return self.generator.w_average
 
     def mapping(self, inputs: Tensor, labels: Tensor | None = None) -> W:
-        """Return w (n, w_size) of z, of the classes asked for where the GAN is conditional."""
         return self.generator.mapping(inputs, labels)
 
     def synthesis(self, styles: Tensor, *, generator: torch.Generator) -> Images:
-        """Return images of styles (n, w_layers, w_size); one draw of the noise serves all rows."""
         return style.clipped(self.generator.synthesis(styles, self._noise(1, generator)))

@@ -44,7 +44,6 @@ class Strided(Simultaneous, Game):
         )  # fmt: skip
 
     def losses(self, phases: Sequence[Phase], batch: Batch, ctx: Context) -> Mapping[str, Terms]:
-        """Return both players' losses from one forward pass of both networks."""
         c, labels = self.config, self._labels(batch)
         fake = self._fake(len(batch), labels, ctx, average=True)
         real, fake = self._seen(batch.x, ctx), self._seen(fake, ctx)  # (batch, channel, side, side)

@@ -61,8 +61,7 @@ class Epilogue(nn.Module):
         self.strength, self.bias = nn.Parameter(torch.zeros(width)), nn.Parameter(torch.zeros(width))
         self.style = Affine(styles, 2 * width)  # "A" of figure 1
 
-    def forward(self, x: Images, w: W, noise: Tensor) -> Images:
-        """Return (batch, width, side, side)."""
+    def forward(self, x: Images, w: W, noise: Tensor) -> Images:  # (batch, width, side, side)
         h = leaky(x + self.strength[:, None, None] * noise + self.bias[:, None, None])
         # AdaIN, equation 1: y_s (x - mean(x)) / deviation(x) + y_b, with y_s = 1 + scale.
         h = h - h.mean((2, 3), keepdim=True)
@@ -137,8 +136,7 @@ class Down(nn.Module):
         self.conv = EqualisedConv2d(inputs, inputs, 3, gain=GAIN)
         self.down = ResizedConv2d(inputs, outputs, up=False, gain=GAIN)
 
-    def forward(self, x: Images) -> Images:
-        """Return (batch, outputs, side / 2, side / 2)."""
+    def forward(self, x: Images) -> Images:  # (batch, outputs, side / 2, side / 2)
         return leaky(self.down(blur(leaky(self.conv(x)), NARROW)))
 
 
@@ -306,13 +304,10 @@ class Game(StyleSpace, DiscriminatorLogits, Family):
 
     @property
     def w_average(self) -> Tensor:
-        """Running mean of w, (w_size,)."""
         return self.generator.w_average
 
     def mapping(self, inputs: Tensor, labels: Tensor | None = None) -> W:
-        """Return w (n, w_size) of z."""
         return self.generator.mapping(inputs, None)
 
     def synthesis(self, styles: Tensor, *, generator: torch.Generator) -> Images:
-        """Return images of styles (n, w_layers, w_size); one draw of the noise serves all rows."""
         return self._images(styles, self._noise(1, generator))

@@ -30,6 +30,7 @@ class TimeGAN(Varied, Remediable, Game):
     name = "timegan"
     summary = "time series of any CSV (Yoon et al. 2019)"
     tags = Tags(modalities=("sequence",), input="sequence", budget="10m")
+    variants = ((Fixed, lambda config: config.space == "fixed"),)
     Config = TimeGANConfig
     paper_presets = ("code-2019", "paper-2019")
     remedies = (
@@ -46,8 +47,3 @@ class TimeGAN(Varied, Remediable, Game):
             gate=None, generator_steps=1,
         ),
     }  # fmt: skip
-
-    @classmethod
-    def variants(cls, config: TimeGANConfig) -> tuple[type[Game], ...]:
-        """The fixed space has a game of its own."""
-        return (Fixed,) if config.space == "fixed" else ()

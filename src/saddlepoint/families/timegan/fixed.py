@@ -61,7 +61,6 @@ class Fixed(Simultaneous, Game):
         return (Stage("game", players, simultaneous=True),)
 
     def losses(self, phases: Sequence[Phase], batch: Batch, ctx: Context) -> Mapping[str, Terms]:
-        """Return both players' losses from one forward pass of both networks."""
         c, data = self.config, self.read(batch.x, batch.labels)
         # A sample is of the time of the real window that it is paired with, and as long.
         z, noise = self.told(self._latents(len(batch), ctx.generator), data.calendar)
@@ -80,7 +79,6 @@ class Fixed(Simultaneous, Game):
         return {"discriminator": Terms(d, game_logs(real_logits, fake_logits, self.objective)), "generator": Terms(g)}
 
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
-        """Return one player's loss."""
         return self.losses((phase,), batch, ctx)[phase.name]
 
     def windows(self, z: Steps, noise: Steps, given: Windows) -> Steps:
@@ -100,7 +98,6 @@ class Fixed(Simultaneous, Game):
         return torch.cat([parts * data.mask, data.mask.to(x.dtype)], 1)
 
     def optimizers(self) -> Mapping[str, OptimizerSpec]:
-        """Adam for each player, with the same settings but for the learning rate."""
         c = self.config
         return two_players(OptimizerSpec("adam", lr=c.learning_rate, betas=(c.beta1, c.beta2)), c.discriminator_lr)
 
@@ -110,7 +107,6 @@ class Fixed(Simultaneous, Game):
         self.discriminator.draw(generator)
 
     def prepare(self, stats: DataStats) -> None:
-        """Fit the coordinates, too."""
         super().prepare(stats)
         self.coordinates.fit(stats.examples[:, :, : self.numbers].permute(1, 2, 0))
 

@@ -141,9 +141,8 @@ class Game(DiscriminatorLogits, Conditional, Prepared, Family):
         # Two passes of one network go side by side along the batch: of G's steps, and of the embedded data's.
         both = replace(data, labels=_twice(data.labels), lengths=_twice(data.lengths))
         last, predicted = self._next(windows.beside(first, h), windows.beside(z, z), both).chunk(2, 2)
-        loss = (
-            c.generator_supervision * windows.supervised_error(h, predicted, data.mask).sqrt()
-        )  # eta L_S: equation 11
+        # eta L_S: equation 11.
+        loss = c.generator_supervision * windows.supervised_error(h, predicted, data.mask).sqrt()
         # L_U: -log d(h^), non-saturating; as released also of G's steps before the supervisor, times gamma.
         judged = self._judged((last, first) if c.gamma else (last,), data)
         for weight, logits in zip((1.0, c.gamma), judged, strict=False):
@@ -163,8 +162,8 @@ class Game(DiscriminatorLogits, Conditional, Prepared, Family):
         # As released: a D that is ahead waits.
         if self.config.gate is not None and float(loss.detach().mean()) <= self.config.gate:
             return None
-        means = (windows.over_steps(logits, data.mask) for logits in (real, fakes[0]))
-        return Terms(loss, game_logs(*means, self.objective))
+        real_logits, fake_logits = (windows.over_steps(logits, data.mask) for logits in (real, fakes[0]))
+        return Terms(loss, game_logs(real_logits, fake_logits, self.objective))
 
     @torch.no_grad()
     def _samples(self, z: Steps, data: Windows) -> tuple[Steps, Steps]:
