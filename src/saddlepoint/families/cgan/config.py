@@ -17,7 +17,7 @@ from saddlepoint.objectives.schedules import inverse_root, linear_rise
 class CGANConfig(FamilyConfig):
     """Networks, game and optimizer of the fully connected conditional GAN."""
 
-    batch_size: int = option(100, "samples per minibatch")
+    batch_size: int = option(100, "samples per minibatch")  # section 4.1
     latent_size: int = option(100, "dimensions of z")
     latent: str = option("uniform", "distribution of z: uniform on (0, 1), or normal", choices=("uniform", "normal"))
     networks: str = option(
@@ -46,14 +46,14 @@ class CGANConfig(FamilyConfig):
     gamma_decay_kimg: float | None = option(None, "both weights fall as 1 / (1 + kimg / this); none: they stay")
     simultaneous: bool = option(False, "update both players at once, from the same minibatch, noise and masks")
     optimizer: str = option("sgd", "optimizer of both players", choices=("sgd", "adam"))
-    lr: float = option(0.1, "learning rate at the start")
+    lr: float = option(0.1, "learning rate at the start")  # section 4.1
     discriminator_lr: float = option(1.0, "D's learning rate as a multiple of G's")
     lr_decay: float = option(1.0, "factor by which the learning rate shrinks per step; 1: constant")
     lr_decay_kimg: float | None = option(
         None, "learning rate also falls as 1 / sqrt(1 + kimg / this); none: it does not"
     )
     lr_floor: float = option(0.0, "learning rate below which it never falls")
-    momentum: float = option(0.5, "sgd's momentum in the first epoch")
+    momentum: float = option(0.5, "sgd's momentum in the first epoch")  # section 4.1: .5 to .7
     momentum_end: float = option(0.7, "sgd's momentum from the last epoch of its rise on")
     momentum_epochs: int = option(250, "epoch at which the linear rise of the momentum ends")
     beta1: float = option(0.0, "adam's first decay rate")

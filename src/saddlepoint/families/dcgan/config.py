@@ -22,7 +22,7 @@ class DCGANConfig(FamilyConfig):
     latent: str = option("uniform", "distribution of z: uniform on (-1, 1), or normal", choices=("uniform", "normal"))
     width: int = option(64, "channels at half the side of the images; they double with every halving")
     max_width: int = option(1024, "channels beyond which they do not double")
-    kernel: int = option(4, "side of the kernels of strided convolutions: 4, or 5 as published")
+    kernel: int = option(4, "side of the kernels of strided convolutions: 4, or 5 as published")  # released: 5
     generator_norm: str = option(
         "batch", "normalisation in G: over the minibatch, or at each place over channels", choices=("batch", "channel")
     )
@@ -44,10 +44,10 @@ class DCGANConfig(FamilyConfig):
         None, "adaptive augmentation: thousands of samples in which the probability can rise by 1; none: it stays"
     )
     simultaneous: bool = option(False, "update both players at once, from the same minibatch and noise")
-    lr: float = option(2e-4, "adam's learning rate at the start")
+    lr: float = option(2e-4, "adam's learning rate at the start")  # section 4
     discriminator_lr: float = option(1.0, "D's learning rate as a multiple of G's")
     lr_decay_kimg: float | None = option(None, "learning rate falls as 1 / sqrt(1 + kimg / this); none: it stays")
-    beta1: float = option(0.5, "adam's first decay rate")
+    beta1: float = option(0.5, "adam's first decay rate")  # section 4: .9 made training oscillate
     beta2: float = option(0.999, "adam's second decay rate")
     weight_decay: float = option(0.0, "L2 penalty on all weights")
 

@@ -41,17 +41,17 @@ class StarGANConfig(FamilyConfig):
     discriminator_width: int = option(
         64, "channels of D at half the side of the images; they double with every halving"
     )
-    layers: int = option(6, "halvings in D, after which it judges patches and the domain")
+    layers: int = option(6, "halvings in D, after which it judges patches and the domain")  # 64 to 2,048 channels
     objective: str = option("wasserstein", "the game", choices=tuple(OBJECTIVES))
-    penalty: float = option(10.0, "weight of (||grad D|| - 1)^2 between real and generated images; 0: off")
+    penalty: float = option(10.0, "weight of (||grad D|| - 1)^2 between real and generated images; 0: off")  # lambda_gp
     r1_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on real images; none: off")
     r1_classes: bool = option(False, "that penalty for the logits of an image's classes, too")
-    classification: float = option(1.0, "weight of the cross-entropy of domains, in both players' losses")
-    cycle: float = option(10.0, "weight of the mean absolute error of an image translated there and back")
+    classification: float = option(1.0, "weight of the cross-entropy of domains, in both players' losses")  # lambda_cls
+    cycle: float = option(10.0, "weight of the mean absolute error of an image translated there and back")  # lambda_rec
     identity: float = option(
         0.0, "weight of the mean absolute change of images that happen to be sent to their own domain"
     )
-    n_critic: int = option(5, "steps of D per step of G")
+    n_critic: int = option(5, "steps of D per step of G")  # as Gulrajani et al. 2017
     simultaneous: bool = option(False, "update both players at once, from the same translations")
     init: str = option("paper", "initial weights: within 1 / sqrt(fan in), as released, or he", choices=("paper", "he"))
     flip: bool = option(False, "mirror half of the images")

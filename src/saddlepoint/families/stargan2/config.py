@@ -15,8 +15,8 @@ class StarGAN2Config(FamilyConfig):
     """Networks, losses and optimizer of StarGAN v2."""
 
     batch_size: int = option(8, "samples per minibatch")
-    latent_size: int = option(16, "dimensions of z")
-    style_size: int = option(64, "dimensions of a style")
+    latent_size: int = option(16, "dimensions of z")  # z
+    style_size: int = option(64, "dimensions of a style")  # s
     width: int = option(64, "channels at full resolution; they double with every halving")
     max_width: int = option(512, "channels beyond which they do not double")
     halvings: int = option(4, "halvings in G")
@@ -43,7 +43,7 @@ class StarGAN2Config(FamilyConfig):
     diversity_fall_kimg: float | None = option(
         800.0, "thousands of samples in which that weight falls to 0 along a line; none: it stays"
     )
-    cycle: float = option(1.0, "weight of the mean absolute error of an image translated there and back")
+    cycle: float = option(1.0, "weight of the mean absolute error of an image translated there and back")  # lambda_cyc
     references: bool = option(True, "train with styles of reference images in turn with those of noise")
     flip: bool = option(False, "mirror half of the images")
     lr: float = option(1e-4, "adam's learning rate")

@@ -19,7 +19,7 @@ class StyleGANConfig(FamilyConfig):
     batch_size: int = option(32, "samples per minibatch")
     conditional: bool = option(False, "ask for samples by label: beside z in the mapping, a projection in D")
     latent_size: int = option(512, "dimensions of z")
-    w_size: int = option(512, "dimensions of w, and hidden units of the mapping")
+    w_size: int = option(512, "dimensions of w, and hidden units of the mapping")  # w
     mapping_depth: int = option(8, "layers of the mapping from z to w")
     width: int = option(32, "channels at the side of the images; they double with every halving")
     max_width: int = option(512, "channels beyond which they do not double")
@@ -30,7 +30,7 @@ class StyleGANConfig(FamilyConfig):
         choices=("residual", "plain", "strided"),
     )
     deviation_group: int = option(4, "samples whose deviation D sees in its last layers; 0: none")
-    equalised: bool = option(
+    equalised: bool = option(  # learning rates: Karras et al. 2018, section 4.1
         True, "weights of variance 1, scaled when they are used; false: as they act, so that wide layers learn faster"
     )
     mixing: float = option(0.9, "share of the samples made with the styles of two w, in training")
@@ -39,7 +39,7 @@ class StyleGANConfig(FamilyConfig):
     r1_gamma: float | None = option(10.0, "weight of gamma/2 ||grad D||^2 on real samples; none: off")
     r2_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on generated samples; none: off")
     penalty_every: int = option(16, "steps between two penalties of D, which then weigh so much more; 1: every step")
-    path_weight: float = option(2.0, "weight of the path length regulariser; 0: off")
+    path_weight: float = option(2.0, "weight of the path length regulariser; 0: off")  # gamma_pl
     path_every: int = option(4, "steps between two path length regularisations, which then weigh so much more")
     augment: tuple[str, ...] = option((), f"augmentation of what D sees, of {', '.join(TRANSFORMS)}; none: off")
     augment_p: float | None = option(None, "probability of each transform; none: 1, and with ada-kimg 0 at the start")

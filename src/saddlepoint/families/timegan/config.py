@@ -47,8 +47,8 @@ class TimeGANConfig(FamilyConfig):
     generator_supervision: float = option(100.0, "factor on the root of the supervised error in G's loss (eta)")
     moments: float = option(100.0, "factor on differences of means and deviations in G's loss; 0: off")
     category_weight: float = option(1.0, "factor on the cross-entropy of categories in the reconstruction error")
-    gamma: float = option(1.0, "factor on D's and G's losses before the supervisor; 0: off")
-    gate: float | None = option(0.15, "D learns while its loss is above this; none: always")
+    gamma: float = option(1.0, "factor on D's and G's losses before the supervisor; 0: off")  # released: 1
+    gate: float | None = option(0.15, "D learns while its loss is above this; none: always")  # 0.15: released
     critic_width: int = option(32, "channels of the fixed space's convolutional D; they double once")
     objective: str = option(
         "non-saturating", "the game; others than this in the fixed space", choices=tuple(OBJECTIVES)
@@ -59,7 +59,7 @@ class TimeGANConfig(FamilyConfig):
     lr: float = option(1e-3, "adam's learning rate at the start")
     discriminator_lr: float = option(1.0, "D's learning rate as a multiple of G's")
     lr_decay_kimg: float | None = option(None, "learning rate falls as 1 / sqrt(1 + kimg / this); none: it stays")
-    beta1: float = option(0.9, "adam's first decay rate")
+    beta1: float = option(0.9, "adam's first decay rate")  # TensorFlow's
     beta2: float = option(0.999, "adam's second decay rate")
 
     def __post_init__(self) -> None:
