@@ -21,9 +21,10 @@ from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.engine.plan import locate
 from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.storage.folder import RunFolder
-from saddlepoint.families.timegan import TimeGAN, TimeGANConfig, mean_error, moment_loss, supervised_error
-from saddlepoint.family import Batch, Context, DataSpec, DataStats, Progress, Terms, build_family
+from saddlepoint.families.timegan import TimeGAN, TimeGANConfig
+from saddlepoint.family import Batch, Context, DataSpec, DataStats, Progress, Simultaneous, Terms, build_family
 from saddlepoint.family.capabilities import prepare
+from saddlepoint.nn.windows import Coordinates, mean_error, moment_loss, supervised_error
 from saddlepoint.run.run import Run
 from saddlepoint.run.samples import pictures
 
@@ -49,8 +50,9 @@ def losses(family: TimeGAN, x: Tensor, labels: Tensor | None = None) -> Mapping[
     def context() -> Context:
         return Context(stream("cpu", 1), stream("cpu", 2), Progress())
 
-    together = family.losses(tuple(phases.values()), Batch(x, labels), context())
-    return together or {name: family.loss(phase, Batch(x, labels), context()) for name, phase in phases.items()}
+    if isinstance(family, Simultaneous):
+        return family.losses(tuple(phases.values()), Batch(x, labels), context())
+    return {name: family.loss(phase, Batch(x, labels), context()) for name, phase in phases.items()}
 
 
 def value(terms: Terms | None) -> float:
@@ -266,8 +268,6 @@ def test_short_training_beats_the_untrained_model(preset: str, steps: int, tmp_p
 
 def test_coordinates_are_white_and_invertible() -> None:
     """Levels and increments of nearly equal features get unit variance; a level alone is given back exactly."""
-    from saddlepoint.nn.windows import Coordinates
-
     generator = stream("cpu", "x")
     walk = torch.randn(20, 1, 400, generator=generator).cumsum(0)
     x = torch.cat([walk, walk + 0.03 * torch.randn(20, 1, 400, generator=generator)], 1)

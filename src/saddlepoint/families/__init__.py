@@ -1,4 +1,4 @@
-"""The families, in the order of their publication: one file each, one import line each."""
+"""The families, in the order of their publication: one folder each, one import line each."""
 
 from saddlepoint.families import gan  # isort: skip
 from saddlepoint.families import cgan  # isort: skip

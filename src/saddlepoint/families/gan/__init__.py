@@ -12,17 +12,16 @@ those of `Penalised`, then `GAN`, then `Game`; `tfd-2014` is a ``TwoStepsGAN``.
 
 from __future__ import annotations
 
-from abc import ABCMeta
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
-from typing import Any, ClassVar, cast
+from typing import ClassVar
 
 from saddlepoint.families.gan import cifar10, inpainting, penalised, two_steps
 from saddlepoint.families.gan.config import GANConfig
 from saddlepoint.families.gan.game import Game, Generator
-from saddlepoint.family import DataSpec, Remediable, Tags, register
+from saddlepoint.family import Remediable, Tags, register
 from saddlepoint.family import remedies as remedy
+from saddlepoint.family.variants import Varied
 
 __all__ = ["GAN", "GANConfig"]
 
@@ -32,7 +31,7 @@ _RELEASED = GANConfig(discriminator_weight=0.5, simultaneous=True, lr_decay=1 / 
 
 
 @register
-class GAN(Remediable, Game):
+class GAN(Varied, Remediable, Game):
     """Fully connected generator and discriminator in the minimax game or a relative of it."""
 
     name = "gan"
@@ -68,31 +67,10 @@ class GAN(Remediable, Game):
         "leaky-rms": penalised.NormalisedGenerator,
         "deconv": cifar10.DeconvolutionalGenerator,
     }
-    DISCRIMINATORS: ClassVar[Mapping[str, type[Game] | None]] = {
-        "maxout": None,
-        "maxout-conv": cifar10.Convolutional,
-        "leaky-relu": penalised.Penalised,
-    }
-
-    def __new__(cls, config: GANConfig | None = None, data: DataSpec | None = None) -> GAN:
-        """Return the game with the experiments that the options ask for; without options, for a copy, as it is."""
-        asked: tuple[type[Game] | None, ...] = ()
-        if config is not None:
-            asked = (
-                two_steps.TwoSteps if config.prior_widths else None,
-                inpainting.Inpainting if config.given != "none" else None,
-                cifar10.ContrastNormalised if config.contrast is not None else None,
-                cls.DISCRIMINATORS[config.discriminator],
-            )
-        kind: Any = _with(cls, tuple(one for one in asked if one is not None and not issubclass(cls, one)))
-        return super().__new__(kind)
-
-
-@cache
-def _with(game: type[GAN], experiments: tuple[type[Game], ...]) -> type[GAN]:
-    """Return the game with methods of experiments before its own; each calls the next by ``super()``."""
-    if not experiments:
-        return game
-    name = "".join(kind.__name__ for kind in experiments) + game.__name__
-    kind: Any = ABCMeta(name, (*experiments, game), {"__module__": game.__module__})
-    return cast("type[GAN]", kind)
+    variants = (
+        (two_steps.TwoSteps, lambda config: bool(config.prior_widths)),
+        (inpainting.Inpainting, lambda config: config.given != "none"),
+        (cifar10.ContrastNormalised, lambda config: config.contrast is not None),
+        (cifar10.Convolutional, lambda config: config.discriminator == "maxout-conv"),
+        (penalised.Penalised, lambda config: config.discriminator == "leaky-relu"),
+    )

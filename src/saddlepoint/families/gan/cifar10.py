@@ -49,7 +49,7 @@ class DeconvolutionalGenerator(SigmoidTopGenerator):
             )
         # Untied: every pixel has a bias of its own, as released.
         self.bias = nn.Parameter(torch.zeros(self.shape))
-        return nn.ConvTranspose2d(_CHANNELS, self.shape[0], 5, stride=3, bias=False)
+        return nn.ConvTranspose2d(_CHANNELS, self.shape[0], 5, stride=3, bias=False)  # (10 - 1) * 3 + 5 = 32
 
     def paint(self, h: Tensor) -> Samples:
         """Return (batch, channel, 32, 32)."""
@@ -100,7 +100,7 @@ class ContrastNormalised(Game):
     def real(self, x: Samples) -> Samples:
         """Return c (x - mean x) / ||x - mean x||, image by image: global contrast normalisation."""
         flat = x.flatten(1)
-        flat = flat - flat.mean(1, keepdim=True)
+        flat = flat - flat.mean(1, keepdim=True)  # (batch, channel height width)
         return (flat * (self.config.contrast / flat.norm(dim=1, keepdim=True).clamp_min(1e-8))).view_as(x)
 
     def prepare(self, stats: DataStats) -> None:

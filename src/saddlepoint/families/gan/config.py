@@ -37,8 +37,8 @@ class GANConfig(FamilyConfig):
         choices=("maxout", "maxout-conv", "leaky-relu"),
     )
     discriminator_widths: tuple[int, ...] = option((240, 240), "hidden units of D, layer by layer")
-    pieces: int = option(5, "affine maps per maxout unit")
-    keep_input: float = option(0.8, "share of maxout D's inputs that dropout keeps; 1: no dropout")
+    pieces: int = option(5, "affine maps per maxout unit")  # of Goodfellow et al. 2013
+    keep_input: float = option(0.8, "share of maxout D's inputs that dropout keeps; 1: no dropout")  # released: .8
     keep_hidden: float = option(0.5, "share of maxout D's hidden units that dropout keeps; 1: no dropout")
     init: str = option("uniform", "initial weights: uniform (G +-0.05, D +-0.005) or he", choices=("uniform", "he"))
     output_init: str = option(
@@ -46,7 +46,7 @@ class GANConfig(FamilyConfig):
         "initial weights of G's output layer: as the others; sparse: 100 a unit from N(0, 1); wide: U(-0.5, 0.5)",
         choices=("dense", "sparse", "wide"),
     )
-    sigmoid_bias: float = option(0.0, "initial bias of sigmoid layers of G")
+    sigmoid_bias: float = option(0.0, "initial bias of sigmoid layers of G")  # faces: -2
     column_norm: float | None = option(None, "largest norm of a unit's incoming weights in any layer; none: no limit")
     contrast: float | None = option(
         None, "images lose their mean and get this norm, and G's output is linear; none: pixels as they are"
@@ -60,16 +60,16 @@ class GANConfig(FamilyConfig):
         "none", "half of the image that G is given, to generate the other half", choices=("none", *HALVES)
     )
     objective: str = option("non-saturating", "the game", choices=tuple(OBJECTIVES))
-    discriminator_weight: float = option(1.0, "factor on D's loss (the released code halves it)")
+    discriminator_weight: float = option(1.0, "factor on D's loss (the released code halves it)")  # V, or half of it
     r1_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on real samples (leaky-relu D); none: off")
     r2_gamma: float | None = option(
         None, "weight of gamma/2 ||grad D||^2 on generated samples (leaky-relu D); none: off"
     )
     gamma_decay_kimg: float | None = option(None, "both weights fall as 1 / (1 + kimg / this); none: they stay")
-    k: int = option(1, "discriminator steps per generator step")
+    k: int = option(1, "discriminator steps per generator step")  # Algorithm 1
     simultaneous: bool = option(False, "update both players at once, from the same minibatch, noise and masks")
     optimizer: str = option("sgd", "optimizer of both players", choices=("sgd", "adam"))
-    lr: float = option(0.1, "learning rate at the start")
+    lr: float = option(0.1, "learning rate at the start")  # released: .1
     discriminator_lr: float = option(1.0, "D's learning rate as a multiple of G's")
     instance_noise: float = option(0.0, "standard deviation of noise added to all that D sees; 0: none")
     lr_decay: float = option(1.0, "factor by which the learning rate shrinks per step; 1: constant")
@@ -77,7 +77,7 @@ class GANConfig(FamilyConfig):
         None, "learning rate also falls as 1 / sqrt(1 + kimg / this); none: it does not"
     )
     lr_floor: float = option(0.0, "learning rate below which it never falls")
-    momentum: float = option(0.5, "sgd's momentum in the first epoch")
+    momentum: float = option(0.5, "sgd's momentum in the first epoch")  # released: .5 to .7
     momentum_end: float = option(0.7, "sgd's momentum from the last epoch of its rise on")
     momentum_epochs: int = option(250, "epoch at which the linear rise of the momentum ends")
     beta1: float = option(0.0, "adam's first decay rate")

@@ -70,7 +70,7 @@ class Generator(nn.Module):
         """Return samples (batch, *sample)."""
         for layer in self.hidden:
             z = self.unit(layer(z), last=layer is self.hidden[-1])
-        x = self.paint(z)
+        x = self.paint(z)  # a, (batch, *sample)
         # 2 sigmoid(a) - 1 = tanh(a / 2): the paper's sigmoid, in the library's range [-1, 1].
         return torch.tanh(x / 2) if self.squashed else x
 
@@ -105,7 +105,7 @@ class MaxoutDiscriminator(nn.Module):
         super().__init__()
         self.convolutions = self.build_convolutions(shape)
         with torch.no_grad():
-            features = nn.Sequential(*self.convolutions)(torch.zeros(1, *shape)).numel()
+            features = nn.Sequential(*self.convolutions)(torch.zeros(1, *shape)).numel()  # without any: of a sample
         sizes = (features, *config.discriminator_widths)
         self.hidden = nn.ModuleList(Maxout(a, b, config.pieces) for a, b in pairwise(sizes))
         self.output = nn.Linear(sizes[-1], 1)
@@ -122,7 +122,7 @@ class MaxoutDiscriminator(nn.Module):
         h = dropout(h if self.convolutions else h.flatten(1), self.keep_input, generator)
         for layer in self.convolutions:
             h = dropout(layer(h), self.keep_hidden, generator)
-        h = h.flatten(1)
+        h = h.flatten(1)  # (batch, features)
         for layer in self.hidden:
             h = dropout(layer(h), self.keep_hidden, generator)
         # The logit in fp32 whatever the precision around: a loss near log 2 is decided by its last digits.
@@ -158,7 +158,7 @@ class Game(Simultaneous, DiscriminatorLogits, Prepared, Constrained, Family):
         d = Phase(name, trains=(name,), optimizer=name)
         g = Phase(f"{step}generator", trains=trained, optimizer=f"{step}generator")
         again = Phase(name, trains=(name,), optimizer=name, fresh_batch=True)
-        return (d, *[again] * (self.config.k - 1), g)
+        return (d, *[again] * (self.config.k - 1), g)  # D first: G plays against the better D
 
     def iterations(self, epochs: int | None) -> int | None:
         """Return how many minibatches epochs are; None: until the budget is spent."""
@@ -168,7 +168,7 @@ class Game(Simultaneous, DiscriminatorLogits, Prepared, Constrained, Family):
         """The released step: both players at the same weights, from one minibatch, one z and one draw of masks."""
         real, fake = self.seen(batch.x, ctx)  # x ~ p_data, G(z) with z ~ p_z: (batch, *sample)
         discriminator = self.discriminator_of(phases[0])
-        real_logits, fake_logits = discriminator(torch.cat([real, fake]), ctx.generator).chunk(2)
+        real_logits, fake_logits = discriminator(torch.cat([real, fake]), ctx.generator).chunk(2)  # (batch,) each
         # D ascends V: it descends -log D(x) - log(1 - D(G(z))), equation 1.
         d = self.config.discriminator_weight * self.objective.discriminator(real_logits, fake_logits)
         # G descends -log D(G(z)) in place of log(1 - D(G(z))), which saturates early: section 3.
@@ -181,6 +181,7 @@ class Game(Simultaneous, DiscriminatorLogits, Prepared, Constrained, Family):
             return self.losses((phase,), batch, ctx)[phase.name]
         _, fake = self.seen(batch.x, ctx)
         fake_logits = self.discriminator_of(phase)(fake, ctx.generator)
+        # What is not paired does not read logits of data.
         return Terms(self.objective.generator(torch.zeros_like(fake_logits), fake_logits))
 
     def seen(self, x: Samples, ctx: Context) -> tuple[Samples, Samples]:
@@ -248,7 +249,7 @@ class Game(Simultaneous, DiscriminatorLogits, Prepared, Constrained, Family):
         elif isinstance(layer, nn.Linear) and style == "sparse":
             draw_sparse(layer, _SPARSE, generator)
         else:
-            limit = 0.005 if name.endswith("discriminator") else 0.05
+            limit = 0.005 if name.endswith("discriminator") else 0.05  # irange of the released code
             draw_uniform(layer, 0.5 if style == "wide" else limit, generator)
 
     def prepare(self, stats: DataStats) -> None:
@@ -271,7 +272,7 @@ class Game(Simultaneous, DiscriminatorLogits, Prepared, Constrained, Family):
         shape, device = (n, self.config.latent_size), generator.device
         if self.config.latent == "normal":
             return torch.randn(shape, generator=generator, device=device)
-        return (torch.rand(shape, generator=generator, device=device) * 2 - 1) * 3**0.5
+        return (torch.rand(shape, generator=generator, device=device) * 2 - 1) * 3**0.5  # U(-a, a) has variance a^2 / 3
 
     def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Samples:
         """Return samples (n, *sample); the generator draws nothing further."""

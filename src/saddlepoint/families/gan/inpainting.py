@@ -46,8 +46,8 @@ class Inpainting(Game):
         """Return samples with the given half in its place."""
         samples = super().generated(inputs)
         given = torch.zeros_like(samples)
-        given[:, self.visible] = inputs[:, self.config.latent_size :]
-        return torch.where(self.visible, given, samples)
+        given[:, self.visible] = inputs[:, self.config.latent_size :]  # (batch, given pixels)
+        return torch.where(self.visible, given, samples)  # D judges whole images: the given half with the made one
 
     def prepare(self, stats: DataStats) -> None:
         """Keep halves of training rows."""

@@ -48,7 +48,7 @@ class NormalisedGenerator(Generator):
 
     def unit(self, a: Tensor, last: bool) -> Tensor:
         """Return h / sqrt(mean h^2) with h = max(a, .2 a)."""
-        return rms_norm(F.leaky_relu(a, SLOPE))
+        return rms_norm(F.leaky_relu(a, SLOPE))  # (batch, units)
 
 
 class Penalised(Game):

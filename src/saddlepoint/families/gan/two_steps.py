@@ -42,7 +42,7 @@ class Prior(nn.Module):
         """Return (batch, latent) in (0, 1)."""
         for layer in self.hidden:
             z = F.relu(layer(z))
-        return torch.sigmoid(self.output(z))
+        return torch.sigmoid(self.output(z))  # what G is fed in place of Gaussian z
 
 
 class TwoSteps(Game):
@@ -61,7 +61,7 @@ class TwoSteps(Game):
         """Return both steps, each with D first."""
         c = self.config
         first = Stage("first step", self.cycle("first_"), self.iterations(c.pretrain_epochs), c.simultaneous)
-        game = self.cycle(trained=("prior", "generator"))
+        game = self.cycle(trained=("prior", "generator"))  # G goes on learning, behind the prior
         return (first, Stage("game", game, self.iterations(c.train_epochs), c.simultaneous))
 
     def optimizers(self) -> Mapping[str, OptimizerSpec]:

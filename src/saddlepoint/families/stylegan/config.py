@@ -1,0 +1,90 @@
+"""Every number that a run of StyleGAN2 depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from saddlepoint.core.config import check, option
+from saddlepoint.family import FamilyConfig, Progress
+from saddlepoint.family.rules import check_each
+from saddlepoint.nn.augment import TRANSFORMS, Augment
+from saddlepoint.objectives.losses import OBJECTIVES
+from saddlepoint.objectives.schedules import inverse_root, warm_up
+
+
+@dataclass(frozen=True)
+class StyleGANConfig(FamilyConfig):
+    """Networks, game, regularisation, augmentation and optimizer of StyleGAN2."""
+
+    batch_size: int = option(32, "samples per minibatch")
+    conditional: bool = option(False, "ask for samples by label: beside z in the mapping, a projection in D")
+    latent_size: int = option(512, "dimensions of z")
+    w_size: int = option(512, "dimensions of w, and hidden units of the mapping")  # w
+    mapping_depth: int = option(8, "layers of the mapping from z to w")
+    width: int = option(32, "channels at the side of the images; they double with every halving")
+    max_width: int = option(512, "channels beyond which they do not double")
+    bounded: bool = option(False, "tanh of G's images, which are not bounded otherwise")
+    discriminator: str = option(
+        "residual",
+        "D's blocks: residual, plain, or one strided convolution each",
+        choices=("residual", "plain", "strided"),
+    )
+    deviation_group: int = option(4, "samples whose deviation D sees in its last layers; 0: none")
+    equalised: bool = option(  # learning rates: Karras et al. 2018, section 4.1
+        True, "weights of variance 1, scaled when they are used; false: as they act, so that wide layers learn faster"
+    )
+    mixing: float = option(0.9, "share of the samples made with the styles of two w, in training")
+    objective: str = option("non-saturating", "the game", choices=tuple(OBJECTIVES))
+    simultaneous: bool = option(False, "update both players at once, from the same minibatch and noise")
+    r1_gamma: float | None = option(10.0, "weight of gamma/2 ||grad D||^2 on real samples; none: off")
+    r2_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on generated samples; none: off")
+    penalty_every: int = option(16, "steps between two penalties of D, which then weigh so much more; 1: every step")
+    path_weight: float = option(2.0, "weight of the path length regulariser; 0: off")  # gamma_pl
+    path_every: int = option(4, "steps between two path length regularisations, which then weigh so much more")
+    augment: tuple[str, ...] = option((), f"augmentation of what D sees, of {', '.join(TRANSFORMS)}; none: off")
+    augment_p: float | None = option(None, "probability of each transform; none: 1, and with ada-kimg 0 at the start")
+    ada_kimg: float | None = option(
+        None, "adaptive augmentation: thousands of samples in which the probability can rise by 1; none: it stays"
+    )
+    lr: float = option(2e-3, "adam's learning rate at the start")
+    discriminator_lr: float = option(1.0, "D's learning rate as a multiple of G's")
+    warm_up_kimg: float | None = option(None, "thousands of samples in which the rate rises to lr; none: at once")
+    lr_decay_kimg: float | None = option(None, "learning rate falls as 1 / sqrt(1 + kimg / this); none: it stays")
+    beta1: float = option(0.0, "adam's first decay rate")
+    beta2: float = option(0.99, "adam's second decay rate")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sizes = ("latent_size", "w_size", "mapping_depth", "width", "max_width")
+        check_each(self, "at least 1", *sizes, "penalty_every", "path_every")
+        check_each(self, "positive", "lr", "discriminator_lr")
+        check_each(self, "in [0, 1)", "beta1", "beta2")
+        check_each(self, "positive, or none", "r1_gamma", "r2_gamma", "warm_up_kimg", "lr_decay_kimg", "ada_kimg")
+        check_each(self, "in [0, 1]", "mixing")
+        check(0 <= (self.augment_p or 0) <= 1, "augment_p", self.augment_p, "in [0, 1]")
+        check_each(self, "0 or more", "path_weight", "deviation_group")
+        Augment(self.augment)
+        # A piecewise linear D of single samples: a deviation is neither; its penalties cost too little to be lazy.
+        for name, needed in (("deviation_group", 0), ("penalty_every", 1)):
+            value = getattr(self, name)
+            check(self.discriminator != "strided" or value == needed, name, value, f"{needed} for a strided D")
+
+    @property
+    def penalised(self) -> bool:
+        """Whether D's slope is penalised."""
+        return self.r1_gamma is not None or self.r2_gamma is not None
+
+    @property
+    def lazy(self) -> bool:
+        """Whether these penalties come in steps of their own."""
+        return self.penalised and self.penalty_every > 1
+
+    @property
+    def first_p(self) -> float:
+        """Probability of augmentation at the start; 0 without any, so that a remedy that adds it begins there."""
+        return float(bool(self.augment) and self.ada_kimg is None) if self.augment_p is None else self.augment_p
+
+    def learning_rate(self, at: Progress) -> float:
+        """Return lr / sqrt(1 + kimg / lr_decay_kimg), at first the share of the warm-up that the step completes."""
+        rise = warm_up(at.nimg + self.batch_size, self.warm_up_kimg)
+        return self.lr * rise * inverse_root(at.nimg, self.lr_decay_kimg)

@@ -1,0 +1,300 @@
+"""The game of StyleGAN2: non-saturating, with two regularisers that come in steps of their own.
+
+    G:  -log D(G(z))                             every step       (Goodfellow et al. 2014, section 3)
+      + gamma_pl (||J_w' y|| - a)^2              every 4th        (path lengths: Karras et al. 2020, equation 4)
+    D:  -log D(x) - log(1 - D(G(z)))             every step
+      + gamma/2 ||grad D(x)||^2                  every 16th       (R1: Mescheder et al. 2018, equation 9)
+
+Source: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", and Karras et al. 2020, "Training
+Generative Adversarial Networks with Limited Data" for the adaptive augmentation of all that D sees. The mapping
+network, styled layers and D's head are in `nn/style.py`. Deviations are listed in docs/deviations.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.types import Images, Latents, PerSample, at_least_float32
+from saddlepoint.families.stylegan.config import StyleGANConfig
+from saddlepoint.family import Batch, Conditional, Context, DataSpec, DiscriminatorLogits, Family, StyleSpace, Terms
+from saddlepoint.family.contract import OptimizerSpec, Phase, Stage
+from saddlepoint.family.optimizers import lazily
+from saddlepoint.nn import style
+from saddlepoint.nn.augment import Augment, adapt
+from saddlepoint.nn.equalised import GAIN, EqualisedConv2d, leaky
+from saddlepoint.nn.resample import blur, downsample, upsample
+from saddlepoint.nn.sizes import Sizes, sides_of
+from saddlepoint.nn.style import Styles, W
+from saddlepoint.objectives.losses import get_objective
+from saddlepoint.objectives.penalties import path_lengths, squared_gradient_norm
+from saddlepoint.objectives.theory import game_logs
+
+
+class Generator(nn.Module):
+    """z -> w (mapping); a learned constant -> blocks of two styled layers, each adding to the doubled image."""
+
+    def __init__(self, config: StyleGANConfig, levels: Sizes, channels: int, classes: int) -> None:
+        super().__init__()
+        widths, size = style.widths_of(config.width, config.max_width, len(levels)), config.w_size
+        # One map for the smallest side, two for every other.
+        self.noise_sizes = [levels[0], *[size for size in levels[1:] for _ in range(2)]]
+        self.mapping = style.MappingNetwork(config.latent_size, classes, size, config.mapping_depth)
+        self.bounded = config.bounded
+        self.constant = nn.Parameter(torch.empty(1, widths[0], *levels[0]))
+        self.first = style.StyledLayer(widths[0], widths[0], size)
+        self.ups = nn.ModuleList(style.StyledLayer(a, b, size, up=True) for a, b in pairwise(widths))
+        self.layers = nn.ModuleList(style.StyledLayer(b, b, size) for b in widths[1:])
+        self.images = nn.ModuleList(style.ToImage(width, channels, size) for width in widths)
+        self.w_average: Tensor  # for truncation
+        self.register_buffer("w_average", torch.zeros(size))
+
+    @property
+    def style_layers(self) -> int:
+        """Two for each side; the layers that only write the image share those of the next block's first."""
+        return 2 * len(self.images)
+
+    def synthesis(self, styles: Styles, noise: list[Tensor]) -> Images:
+        """Return images (batch, channel, side, side), not clipped."""
+        h = self.first(self.constant.expand(styles.shape[0], -1, -1, -1), styles[:, 0], noise[0])  # the smallest side
+        image = self.images[0](h, styles[:, 1])
+        for k, (up, layer, to_image) in enumerate(zip(self.ups, self.layers, self.images[1:], strict=True)):
+            h = up(h, styles[:, 2 * k + 1], noise[2 * k + 1])  # (batch, width, 2 side, 2 side)
+            h = layer(h, styles[:, 2 * k + 2], noise[2 * k + 2])
+            # Output skips, section 4: every side adds what it can show, so that nothing has to be faded in.
+            image = upsample(image) + to_image(h, styles[:, 2 * k + 3])
+        return torch.tanh(image) if self.bounded else image
+
+    forward = synthesis  # which is compiled on demand; `synthesis` never is, so that it can be differentiated twice
+
+
+class Block(nn.Module):
+    """Two convolutions, the second halving the side; with ``residual`` beside a filtered copy."""
+
+    def __init__(self, inputs: int, outputs: int, *, residual: bool) -> None:
+        super().__init__()
+        shared = 0.5**0.5 if residual else 1.0  # a sum of two keeps its variance
+        self.conv = EqualisedConv2d(inputs, inputs, 3, amplify=GAIN)
+        self.down = EqualisedConv2d(inputs, outputs, 3, stride=2, padding=0, amplify=GAIN * shared)
+        self.skip = EqualisedConv2d(inputs, outputs, 1, amplify=shared, bias=False) if residual else None
+
+    def forward(self, x: Images) -> Images:  # (batch, outputs, side / 2, side / 2)
+        h = leaky(self.down(blur(leaky(self.conv(x)), padding=2)))
+        return h if self.skip is None else h + self.skip(downsample(x))
+
+
+class Discriminator(nn.Module):
+    """Channels from the image, blocks down to the smallest side, minibatch deviation -> one logit."""
+
+    def __init__(self, config: StyleGANConfig, levels: Sizes, channels: int, classes: int) -> None:
+        super().__init__()
+        widths = style.widths_of(config.width, config.max_width, len(levels))[::-1]
+        self.input = EqualisedConv2d(channels, widths[0], 1, amplify=GAIN)
+        # Residual in D, section 4; plain for CIFAR-10, as the second paper has it.
+        residual, size = config.discriminator == "residual", widths[-1]
+        self.blocks = nn.Sequential(*(Block(a, b, residual=residual) for a, b in pairwise(widths)))
+        label = style.MappingNetwork(0, classes, size, config.mapping_depth) if classes else None
+        # A paired objective sees differences of logits only: an offset would never move.
+        offset = not get_objective(config.objective).paired
+        self.head = style.Head(
+            size, levels[0], config.deviation_group, amplify=GAIN, label=label, vector=size, offset=offset
+        )
+
+    def logits(self, x: Images, labels: Tensor | None) -> PerSample:  # logits (batch,)
+        return self.head(self.blocks(leaky(self.input(x))), labels)
+
+    forward = logits  # which is compiled on demand; `logits` never is, so that it can be differentiated twice
+
+
+PATH_DECAY = 0.01
+"""Share of a minibatch's mean in the running mean of path lengths."""
+
+
+class Game(StyleSpace, DiscriminatorLogits, Conditional, Family):
+    """Two players and two regularisers. Its methods stand in the order in which a step needs them."""
+
+    def __init__(self, config: StyleGANConfig, data: DataSpec) -> None:
+        super().__init__(config, data)
+        if config.conditional and not data.classes:
+            raise ConfigError("a conditional stylegan needs labels, and this data has none; leave --conditional out")
+        levels = sides_of(data.shape, self.name)
+        self.generator = Generator(config, levels, data.shape[0], self.classes)
+        self.discriminator: Any = self.build_discriminator(levels)
+        if not config.equalised:
+            style.as_used(self)
+        self.objective, self.augment = get_objective(config.objective), Augment(config.augment)
+        self.augment_p: Tensor  # p, which adaptive augmentation moves
+        self.path_length: Tensor  # a, the running mean of path lengths
+        self.register_buffer("augment_p", torch.tensor(config.first_p))
+        self.register_buffer("path_length", torch.zeros(()))
+
+    def build_discriminator(self, levels: Sizes) -> nn.Module:
+        return Discriminator(self.config, levels, self.data.shape[0], self.classes)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """G and its path lengths, D and its penalties: each regulariser in steps of its own, every few steps."""
+        c = self.config
+        cycle = [Phase("generator", ("generator",), "generator")]
+        if c.path_weight:
+            cycle.append(Phase("path length", ("generator",), "generator", every=c.path_every))
+        cycle.append(Phase("discriminator", ("discriminator",), "discriminator"))
+        if c.lazy:  # section 3.1: its gradient changes slowly, and costs as much as a step
+            cycle.append(Phase("penalty", ("discriminator",), "discriminator", every=c.penalty_every))
+        return (Stage("game", tuple(cycle), simultaneous=c.simultaneous),)
+
+    def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
+        """Return the phase's loss; generated samples have the labels of the real rows."""
+        play = {
+            "generator": self._generator_loss, "path length": self._path_loss,
+            "discriminator": self._discriminator_loss, "penalty": self._penalty,
+        }[phase.name]  # fmt: skip
+        return play(batch, self._labels(batch), ctx)
+
+    def _generator_loss(self, batch: Batch, labels: Tensor | None, ctx: Context) -> Terms:
+        fake = self._fake(len(batch), labels, ctx, average=True)  # (batch, channel, side, side)
+        fake_logits = real_logits = self.discriminator(self._seen(fake, ctx), labels)
+        if self.objective.paired:
+            with torch.no_grad():  # G does not move D's logits on data
+                real_logits = self.discriminator(self._seen(batch.x, ctx), labels)
+        return Terms(self.objective.generator(real_logits, fake_logits))
+
+    def _path_loss(self, batch: Batch, labels: Tensor | None, ctx: Context) -> Terms:
+        n = max(1, len(batch) // 2)  # half a minibatch: appendix B
+        styles = self._styles(n, None if labels is None else labels[:n], ctx)
+        images = self.generator.synthesis(styles, self._noise(n, ctx.generator))
+        lengths = path_lengths(images, styles, ctx.generator)  # ||J_w' y||, (n,)
+        with torch.no_grad():
+            # a follows the mean; it is no target that G could pull down to itself.
+            self.path_length.lerp_(lengths.detach().mean().to(self.path_length.dtype), PATH_DECAY)
+        off = (lengths - self.path_length).square().mean()  # equation 4
+        # Weighted for the steps without it.
+        return Terms(off * self.config.path_weight * self.config.path_every, {"path length": lengths.detach()})
+
+    def _discriminator_loss(self, batch: Batch, labels: Tensor | None, ctx: Context) -> Terms:
+        fake = self._fake(len(batch), labels, ctx).detach()
+        # Data and samples go through D apart: deviations within a minibatch must not mix them.
+        real, fake, penalties = self._seen(batch.x, ctx), self._seen(fake, ctx), list[PerSample]()
+        if self.config.penalised and not self.config.lazy:
+            logits, penalties = self._judged(real, fake, labels)
+        else:
+            logits = [self.discriminator(x, labels) for x in (real, fake)]
+        return self._told(sum(penalties, self.objective.discriminator(*logits)), *logits)
+
+    def _penalty(self, batch: Batch, labels: Tensor | None, ctx: Context) -> Terms:
+        fake: Images | None = None
+        if self.config.r2_gamma is not None:
+            with torch.no_grad():
+                styles = self._styles(len(batch), labels, ctx)
+                fake = self._seen(self.generator.synthesis(styles, self._noise(len(batch), ctx.generator)), ctx)
+        real = self._seen(batch.x, ctx)
+        total = sum(self._judged(real, fake, labels)[1], at_least_float32(real).new_zeros(len(real)))
+        # Weighted for the steps without it.
+        return Terms(total * self.config.penalty_every, {"penalty": total.detach()})
+
+    def _judged(
+        self, real: Images, fake: Images | None, labels: Tensor | None
+    ) -> tuple[list[PerSample], list[PerSample]]:
+        # Logits of what D saw, and gamma/2 ||grad D||^2 where there is a gamma: R1 on data, R2 on samples.
+        logits, penalties = [], []
+        for x, gamma in ((real, self.config.r1_gamma), (fake, self.config.r2_gamma)):
+            if x is None:
+                continue
+            x = x.detach().requires_grad_(gamma is not None)
+            logits.append(self.discriminator.logits(x, labels))
+            if gamma is not None:
+                penalties.append(gamma / 2 * squared_gradient_norm(logits[-1], x))
+        return logits, penalties
+
+    def _told(self, loss: PerSample, real_logits: PerSample, fake_logits: PerSample) -> Terms:
+        # D's terms with what is logged. D's grip on the training rows moves p: the second paper, section 3.
+        logs = game_logs(real_logits, fake_logits, self.objective)
+        if self.config.ada_kimg is not None:
+            # Logits of pairs have no zero: there the share of pairs counts that D has in the right order.
+            grip = real_logits - fake_logits if self.objective.paired else real_logits
+            self.augment_p.copy_(adapt(self.augment_p, grip, self.config.batch_size, self.config.ada_kimg))
+            logs |= {"augment p": self.augment_p.clone(), "augment r": grip.detach().sign()}
+        return Terms(loss, logs)
+
+    def _seen(self, x: Images, ctx: Context) -> Images:
+        # Of data and samples alike, in both players' steps, or G would learn to augment.
+        return self.augment(x, ctx.generator, self.augment_p) if self.config.augment else x
+
+    def _fake(self, n: int, labels: Tensor | None, ctx: Context, *, average: bool = False) -> Images:
+        styles = self._styles(n, labels, ctx, average=average)
+        return self.generator(styles, self._noise(n, ctx.generator))
+
+    def _styles(self, n: int, labels: Tensor | None, ctx: Context, *, average: bool = False) -> Styles:
+        # Two w where styles are mixed (the first StyleGAN, section 3.1), else one.
+        draws = 2 if self.config.mixing else 1
+        z = torch.cat([self.sample_inputs(n, ctx.generator) for _ in range(draws)])
+        first, *other = self.generator.mapping(z, None if labels is None else labels.repeat(draws)).chunk(draws)
+        if average:
+            style.follow(self.generator.w_average, first)
+        if not other:
+            return first[:, None].expand(-1, self.w_layers, -1)  # (n, layers, w)
+        return style.mixed(first, other[0], self.w_layers, self.config.mixing, ctx.generator)
+
+    def _noise(self, rows: int, generator: torch.Generator) -> list[Tensor]:
+        return style.noises(rows, self.generator.noise_sizes, generator)
+
+    def _labels(self, batch: Batch) -> Tensor | None:
+        return batch.labels if self.classes else None
+
+    def optimizers(self) -> Mapping[str, OptimizerSpec]:
+        """Adam for each player, corrected for the steps that its regulariser adds: appendix B."""
+        c = self.config
+        spec = OptimizerSpec("adam", lr=c.learning_rate, betas=(c.beta1, c.beta2))
+        faster = replace(spec, lr=lambda at: c.discriminator_lr * c.learning_rate(at))
+        return {
+            "generator": lazily(spec, c.path_every if c.path_weight else None),
+            "discriminator": lazily(faster, c.penalty_every if c.lazy else None),
+        }
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw N(0, 1) weights and constant; biases and the strength of noise are 0, those of styles 1."""
+        for network in (self.generator, self.discriminator):
+            style.draw_layers(network, generator)
+        nn.init.normal_(self.generator.constant, generator=generator)
+        for layer in self.generator.modules():
+            if isinstance(layer, style.StyledLayer):
+                nn.init.zeros_(layer.strength)
+            if isinstance(layer, style.StyledLayer | style.ToImage):
+                nn.init.zeros_(layer.bias)
+
+    @property
+    def classes(self) -> int:
+        return len(self.data.classes) if self.config.conditional else 0
+
+    def logits(self, x: Images, labels: Tensor | None) -> PerSample:
+        """Return D's logits (n,); a paired objective determines them up to a common offset."""
+        return self.discriminator.logits(x, labels if self.classes else None)
+
+    def sample_inputs(self, n: int, generator: torch.Generator) -> Latents:
+        """Draw z from N(0, 1): (n, latent_size), on the generator's device."""
+        return torch.randn(n, self.config.latent_size, generator=generator, device=generator.device)
+
+    def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Images:
+        """Return images of z (batch, latent_size), each with noise of its own."""
+        styles = self.mapping(inputs, labels)[:, None].expand(-1, self.w_layers, -1)
+        return style.clipped(self.generator(styles, self._noise(inputs.shape[0], generator)))
+
+    @property
+    def w_layers(self) -> int:
+        """Two layers for each side."""
+        return int(self.generator.style_layers)
+
+    @property
+    def w_average(self) -> Tensor:
+        return self.generator.w_average
+
+    def mapping(self, inputs: Tensor, labels: Tensor | None = None) -> W:
+        return self.generator.mapping(inputs, labels)
+
+    def synthesis(self, styles: Tensor, *, generator: torch.Generator) -> Images:
+        return style.clipped(self.generator.synthesis(styles, self._noise(1, generator)))

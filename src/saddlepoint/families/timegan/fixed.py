@@ -1,0 +1,116 @@
+"""TimeGAN without an autoencoder, for minutes: the game is played on levels and increments along fixed axes.
+
+A level says little about the step to the next one. In principal axes of unit variance, of levels and of increments, a
+critic sees small steps as well as large ones, and G makes both; there is nothing to embed, so one stage is enough.
+Relativistic pairing, R1 and R2: Huang et al. 2024 (R3GAN).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from saddlepoint.core.types import PerSample, Samples
+from saddlepoint.families.timegan.config import TimeGANConfig
+from saddlepoint.families.timegan.game import Game, Windows
+from saddlepoint.family import Batch, Context, DataStats, OptimizerSpec, Phase, Simultaneous, Stage, Terms
+from saddlepoint.family.optimizers import two_players
+from saddlepoint.nn.categories import on_circle
+from saddlepoint.nn.recurrent import Steps
+from saddlepoint.nn.windows import Coordinates, Critic, Part, beside, repeated
+from saddlepoint.objectives.losses import generator_loss_along
+from saddlepoint.objectives.penalties import penalised
+from saddlepoint.objectives.schedules import inverse
+from saddlepoint.objectives.theory import game_logs
+
+SLOPE = 0.2
+"""Slope of the critic's LeakyReLU on the negative side."""
+
+INCREMENTS = TimeGANConfig(
+    batch_size=64, space="fixed", width=64, layers=2, cell="gru", latent="normal", latent_size=32, latent_shared=16,
+    objective="relativistic", r1_gamma=0.1, r2_gamma=0.1, beta1=0.0, beta2=0.99, ema_ramp=0.1,
+)  # fmt: skip
+"""The default preset: penalties at no cost, averages of G."""
+
+
+class Fixed(Simultaneous, Game):
+    """A recurrent G and a convolutional critic, both players at once."""
+
+    averaged = ("generator",)
+
+    def build(self) -> None:
+        """Make coordinates, G and the critic."""
+        c, k, n, g, told = self.config, self.static, self.numbers, self.groups.features, 2 * self.known
+        self.coordinates = Coordinates(n)
+        self.generator = Part(
+            c.width, c.cell, (self.latents + told, 2 * n + g), (k, k), layers=c.layers, classes=self.classes,
+            squashed=False, own=True,
+        )  # fmt: skip
+        # The critic sees levels and increments, categories, static features, the calendar, and where a window ends.
+        self.discriminator = Critic(
+            2 * n + g + k + told + 1, self.data.shape[0], c.critic_width, self.classes, SLOPE,
+            # A paired objective sees differences of logits only: an offset would never move.
+            bias=not self.objective.paired,
+        )  # fmt: skip
+
+    def stages(self) -> tuple[Stage, ...]:
+        """One: both players at once."""
+        players = tuple(Phase(name, (name,), name) for name in ("discriminator", "generator"))
+        return (Stage("game", players, simultaneous=True),)
+
+    def losses(self, phases: Sequence[Phase], batch: Batch, ctx: Context) -> Mapping[str, Terms]:
+        c, data = self.config, self.read(batch.x, batch.labels)
+        # A sample is of the time of the real window that it is paired with, and as long.
+        z, noise = self.told(self._latents(len(batch), ctx.generator), data.calendar)
+        real, fake = self._seen(data.x, data), self._seen(self._made(z, noise, data.labels), data)
+        # The samples are detached: G's gradient takes the way of D's input gradients, which the penalties need anyway.
+        # logits and norms (2 batch,), gradients (time, channel, 2 batch)
+        pairs, labels = beside(real, fake.detach()), repeated(2, data.labels)[0]
+        logits, norms, gradients = self.discriminator.with_gradients(pairs, labels)
+        real_logits, fake_logits = logits.chunk(2)
+        # + gamma/2 (||grad D(x)||^2 + ||grad D(G(z))||^2): R3GAN, equations 3 and 4; gamma may fade.
+        norms = norms * inverse(ctx.progress.nimg, c.gamma_decay_kimg)
+        d = penalised(self.objective.discriminator(real_logits, fake_logits), norms, c.r1_gamma, c.r2_gamma)
+        # (time, channel, batch) to (batch, time, channel)
+        along = (part.permute(2, 0, 1) for part in (gradients.chunk(2, 2)[1], fake))
+        g = generator_loss_along(self.objective, real_logits, fake_logits, *along)
+        return {"discriminator": Terms(d, game_logs(real_logits, fake_logits, self.objective)), "generator": Terms(g)}
+
+    def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
+        return self.losses((phase,), batch, ctx)[phase.name]
+
+    def windows(self, z: Steps, noise: Steps, given: Windows) -> Steps:
+        """Return G's windows, clipped to [0, 1]: no sigmoid keeps them there."""
+        return self._made(z, noise, given.labels).clamp(0, 1)
+
+    def _made(self, z: Steps, noise: Steps, labels: Tensor | None) -> Steps:
+        # In the data's units, with categories drawn: (time, feature, batch) without calendar.
+        found = self.generator(z, labels)
+        levels, logits, static = found.split((2 * self.numbers, self.groups.features, self.static), 1)
+        return self.groups.drawn(self.coordinates.back(levels), logits, static, noise)
+
+    def _seen(self, x: Steps, data: Windows) -> Steps:
+        # What the critic sees of windows: nothing after their ends but that they have ended.
+        numbers, others = x.split((self.numbers, x.shape[1] - self.numbers), 1)
+        parts = torch.cat([self.coordinates(numbers), others, on_circle(data.calendar)], 1)
+        return torch.cat([parts * data.mask, data.mask.to(x.dtype)], 1)
+
+    def optimizers(self) -> Mapping[str, OptimizerSpec]:
+        c = self.config
+        return two_players(OptimizerSpec("adam", lr=c.learning_rate, betas=(c.beta1, c.beta2)), c.discriminator_lr)
+
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw G as PyTorch's recurrent layers are, and a He-normal critic."""
+        self.generator.draw(generator, glorot=False)
+        self.discriminator.draw(generator)
+
+    def prepare(self, stats: DataStats) -> None:
+        super().prepare(stats)
+        self.coordinates.fit(stats.examples[:, :, : self.numbers].permute(1, 2, 0))
+
+    def logits(self, x: Samples, labels: Tensor | None) -> PerSample:
+        """Return D's logit of each window (n,)."""
+        data = self.read(x, labels)
+        return self.discriminator(self._seen(data.x, data), data.labels)
