@@ -2,7 +2,7 @@
 
     python benchmarks/doctor_cost.py [KIMG] [THREADS]
 
-The share is a ratio within one run: exams, gradient norms and healthy checkpoints over all of training.
+The share is a ratio within one run: evaluations, gradient norms and healthy checkpoints over all of training.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 
 from saddlepoint.data import load_dataset
 from saddlepoint.data.feed import Feed
-from saddlepoint.engine.doctor.diagnostics import Examiner
+from saddlepoint.engine.doctor.diagnostics import Evaluator
 from saddlepoint.engine.doctor.monitor import Monitor
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.settings import SILENT, Settings
@@ -49,14 +49,14 @@ def cost(kimg: float) -> None:
     chosen = Settings(kimg=kimg, remedy="auto")
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder(place)
-        monitor = Timed(Examiner(dataset, 0, "cpu", shipped_classifier(dataset, "cpu")), chosen, folder, SILENT)
+        monitor = Timed(Evaluator(dataset, 0, "cpu", shipped_classifier(dataset, "cpu")), chosen, folder, SILENT)
         family = build_family("gan", config, dataset.spec)
         trainer = Trainer(family, Feed(dataset.splits["train"], config.batch_size, 0), chosen, folder, monitor=monitor)
         seconds = trainer.train(dataset.stats).seconds
-        exams = sum("signs" in line for line in folder.read_log())
+        evaluations = sum("signs" in line for line in folder.read_log())
     print(
-        f"{torch.get_num_threads()} threads: {exams} exams and the healthy checkpoints of {kimg:g} kimg took "
-        f"{monitor.spent:.2f} s of {seconds:.1f} s: {monitor.spent / seconds:.2%}"
+        f"{torch.get_num_threads()} threads: {evaluations} evaluations and the healthy checkpoints of {kimg:g} kimg "
+        f"took {monitor.spent:.2f} s of {seconds:.1f} s: {monitor.spent / seconds:.2%}"
     )
 
 

@@ -22,6 +22,8 @@ PRIVATE = (
 )  # fmt: skip
 """Words that the field has others for (docs/terms.md): counted where they name a module, a class or a function."""
 
+OLD_CONTRACT = ("saddlepoint", "family.py")
+
 TRAINING = ("families", "engine", "nn")
 """Rooms whose comments are counted: where an equation, a detach or a trap stands."""
 
@@ -112,9 +114,9 @@ def counts(root: Path) -> dict[str, str]:
     training = [p for p in paths if p.relative_to(root / "src" / "saddlepoint").parts[0] in TRAINING]
     said, written = sum(map(comments, training)), sum(map(lines, training))
     parameters = [len(f.args.args) + len(f.args.kwonlyargs) for f in every]
-    family = next(
-        n for n in trees[root / "src/saddlepoint/family/contract.py"].body if getattr(n, "name", "") == "Family"
-    )
+    # The contract was a module of the package before it was one of a room.
+    held = next(tree for path, tree in trees.items() if path.parts[-2:] in (("family", "contract.py"), OLD_CONTRACT))
+    family = next(n for n in held.body if getattr(n, "name", "") == "Family")
     members = [n for n in family.body if isinstance(n, ast.FunctionDef | ast.AnnAssign)]  # type: ignore[attr-defined]
     sizes = list(map(lines, paths))
     return {

@@ -182,11 +182,11 @@ def asked(log: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Ask the doctor about a kept log: every alarm with the count of samples at which it was raised, the last word."""
     watch = Watch()
     alarms: list[tuple[str, float]] = []
-    exams = 0
+    evaluations = 0
     for line in log:
-        if "signs" in line and exams % THOROUGH_EVERY:
+        if "signs" in line and evaluations % THOROUGH_EVERY:
             line = {**line, "signs": {k: v for k, v in line["signs"].items() if k not in CLASSIFIED}}
-        exams += "signs" in line
+        evaluations += "signs" in line
         before, diagnosis = watch.diagnosis, watch.add(line)
         if diagnosis.alarming and diagnosis.verdict != before.verdict:
             alarms.append((diagnosis.verdict, line["nimg"] / 1000))

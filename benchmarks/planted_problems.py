@@ -34,7 +34,7 @@ from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.dataset import Split
 from saddlepoint.data.feed import Feed
 from saddlepoint.data.sources.synthetic import mixture
-from saddlepoint.engine.doctor.diagnostics import Examiner
+from saddlepoint.engine.doctor.diagnostics import Evaluator
 from saddlepoint.engine.doctor.monitor import Monitor
 from saddlepoint.engine.doctor.verdict import ALARMS
 from saddlepoint.engine.loop import Trainer
@@ -166,9 +166,9 @@ class Problem:
 
 def attended(family: Family, dataset: Dataset, chosen: Settings, folder: RunFolder) -> Trainer:
     """Return what trains a family in a folder with the doctor watching, on the CPU, in silence."""
-    examiner = Examiner(dataset, chosen.seed, "cpu", shipped_classifier(dataset, "cpu"))
+    evaluator = Evaluator(dataset, chosen.seed, "cpu", shipped_classifier(dataset, "cpu"))
     feed = Feed(dataset.splits["train"], family.config.batch_size, chosen.seed)
-    return Trainer(family, feed, chosen, folder, monitor=Monitor(examiner, chosen, folder, SILENT))
+    return Trainer(family, feed, chosen, folder, monitor=Monitor(evaluator, chosen, folder, SILENT))
 
 
 def one(rng: np.random.Generator, *choices: Any) -> Any:

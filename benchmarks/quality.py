@@ -26,7 +26,7 @@ from saddlepoint.core.files import write_atomically
 from saddlepoint.engine import updates
 from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.settings import Observer
-from saddlepoint.nn import discriminators
+from saddlepoint.families.gan import game
 from saddlepoint.run import api
 
 HERE = Path(__file__).parent
@@ -74,19 +74,19 @@ def ordinary_dropout(x: Tensor, keep: float, generator: torch.Generator | None) 
 @contextmanager
 def slow() -> Iterator[None]:
     """Let the engine go the ordinary way inside the block."""
-    cheap, build, last = discriminators.dropout, updates.Optimizer.__init__, torch.channels_last
+    cheap, build, last = game.dropout, updates.Optimizer.__init__, torch.channels_last
 
     def unfused(self: updates.Optimizer, *arguments: Any) -> None:
         build(self, *arguments)
         self._fused = False
 
-    discriminators.dropout = ordinary_dropout
+    game.dropout = ordinary_dropout
     updates.Optimizer.__init__ = unfused  # type: ignore[method-assign]
     torch.channels_last = torch.contiguous_format
     try:
         yield
     finally:
-        discriminators.dropout, torch.channels_last = cheap, last
+        game.dropout, torch.channels_last = cheap, last
         updates.Optimizer.__init__ = build  # type: ignore[method-assign]
 
 

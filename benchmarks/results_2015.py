@@ -40,7 +40,7 @@ from saddlepoint.data.cache import cache_dir
 from saddlepoint.engine.machine import runtime
 from saddlepoint.evaluation import Report, Subject, evaluate
 from saddlepoint.figures import grids
-from saddlepoint.lab.collapse import PLAIN
+from saddlepoint.lab.collapse import BASELINE
 from saddlepoint.run import api
 from saddlepoint.run.samples import pictures
 
@@ -81,8 +81,8 @@ def rows(seed: int) -> list[Row]:
         Row("plain", "plain", "mnist", 10, IMAGES, seed=seed),
         Row("gan", "gan", "ring8", 3, ("modes",), "points", seed=seed),
         Row("gan", "gan", "grid25", 3, ("modes",), "points", seed=seed),
-        Row("gan-plain", "gan", "ring8", 3, ("modes",), "points", PLAIN, seed=seed),
-        Row("gan-plain", "gan", "grid25", 3, ("modes",), "points", PLAIN, seed=seed),
+        Row("gan-plain", "gan", "ring8", 3, ("modes",), "points", BASELINE, seed=seed),
+        Row("gan-plain", "gan", "grid25", 3, ("modes",), "points", BASELINE, seed=seed),
         Row("dcgan", "dcgan", "stacked-mnist", 20, ("stacked",), seed=seed),
         Row("dcgan", "dcgan", "fashion-mnist", 20, IMAGES, seed=seed),
         Row("dcgan", "dcgan", "cifar10-jpeg", 20, IMAGES, seed=seed),

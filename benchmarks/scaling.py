@@ -30,7 +30,8 @@ from records import commit, run_or_write, write_section
 
 from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.machine.distributed import SINGLE_PROCESS, ProcessGroup, join
-from saddlepoint.lab.bench import CASES, count_operations, engine_step
+from saddlepoint.lab.bench import count_operations
+from saddlepoint.lab.bench_cases import CASES, engine_step
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "scaling.json"

@@ -22,7 +22,8 @@ from typing import Any
 
 from records import commit, run_or_write, write_section
 
-from saddlepoint.lab.bench import CASES, Case, Rate, bench, count_operations, engine_step, per_second
+from saddlepoint.lab.bench import Rate, bench, count_operations, per_second
+from saddlepoint.lab.bench_cases import CASES, Case, engine_step
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "speed.jsonl"

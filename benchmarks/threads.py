@@ -28,7 +28,7 @@ from records import head_of, keep, kept_rows, line_of, run_or_write, write_secti
 from saddlepoint.core import openmp
 from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.machine.threads import ChosenThreads
-from saddlepoint.lab.bench import Case, engine_step
+from saddlepoint.lab.bench_cases import Case, engine_step
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "threads"
@@ -83,7 +83,7 @@ def worker(name: str, count: str) -> None:
             if count == "auto":
                 position = trainer.stages[-1]
                 chosen.before_step(made, made, position.name, _rehearsal(trainer))
-            with chosen.clocked():
+            with chosen.timed():
                 step()
             made += 1
         print(json.dumps({"rate": (made - before) / passed, "threads": chosen.count}), flush=True)

@@ -54,6 +54,7 @@ def saddle(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], t
         (["train", "--momentm", ".5"], "unknown option '--momentm'; did you mean '--momentum'?"),
         (["train", "--lr"], "option '--lr' needs a value"),
         (["train", "--lr", "--steps", "5"], "option '--lr' needs a value"),
+        (["train", "--simultaneous"], "option '--simultaneous' needs a value; it is on or off: true or false"),
         (["train", "--seed", "-1"], "--seed"),
         (["evaluate", "nowhere", "--seed", "-1"], "--seed"),
         (["train", "--kimg", "nan"], "kimg is nan, but it must be positive"),

@@ -13,8 +13,8 @@ from PIL import Image
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.data import Dataset, Split, load_samples
-from saddlepoint.engine.doctor.diagnostics import Examiner
-from saddlepoint.figures import grids, plots
+from saddlepoint.engine.doctor.diagnostics import Evaluator
+from saddlepoint.figures import plots
 from saddlepoint.run import api
 from tests.cli.test_cli import saddle  # noqa: F401
 from tests.unit.test_series import DAYS, shops
@@ -103,15 +103,15 @@ def test_snapshots_of_series_are_read_again_and_make_a_filmstrip(tmp_path: Path)
     data = np.random.default_rng(0).random((50, 10, 2)).astype(np.float32)
     x = torch.from_numpy(data[:6]).clone()
     x[1, 7:] = np.nan
-    paths = [grids.save_snapshot(tmp_path, step, x * (1 - step / 4), data) for step in (0, 1)]
-    first = grids.read_snapshot(paths[0])
+    paths = [snapshots.save_snapshot(tmp_path, step, x * (1 - step / 4), data) for step in (0, 1)]
+    first = snapshots.read_snapshot(paths[0])
     drawn = np.asarray(plots.paths(x.numpy(), plots.spread(data, 6)))
     assert np.array_equal(first[0].transpose(1, 2, 0), drawn)
-    strip = grids.filmstrip(tmp_path)
+    strip = snapshots.filmstrip(tmp_path)
     assert strip.height >= 2 * first.shape[2]
     x[0, 0] = np.nan
     with pytest.raises(DataError, match="1 of 6 samples are not finite"):
-        grids.save_snapshot(tmp_path, 2, x, data)
+        snapshots.save_snapshot(tmp_path, 2, x, data)
 
 
 def test_the_doctor_sees_that_lengths_differ() -> None:
@@ -119,10 +119,10 @@ def test_the_doctor_sees_that_lengths_differ() -> None:
     x = rng.random((600, 12, 2)).astype(np.float32)
     x[::2, 6:] = np.nan
     parts = {split: Split(x[start::3]) for start, split in enumerate(("train", "valid", "test"))}
-    examiner = Examiner(Dataset("x", "sequence", parts, (), ""), 0, "cpu")
-    same = examiner._of_samples(examiner.reference.project(torch.from_numpy(x[1::3])))
+    evaluator = Evaluator(Dataset("x", "sequence", parts, (), ""), 0, "cpu")
+    same = evaluator._of_samples(evaluator.reference.project(torch.from_numpy(x[1::3])))
     whole = rng.random((200, 12, 2)).astype(np.float32)
-    short = examiner._of_samples(examiner.reference.project(torch.from_numpy(whole)))
+    short = evaluator._of_samples(evaluator.reference.project(torch.from_numpy(whole)))
     assert all(np.isfinite(value) for value in same.values())
     assert same["raw distance"] < 4 * same["raw distance error"] + 1e-3
     assert short["raw distance"] > 0.05

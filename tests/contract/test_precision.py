@@ -183,7 +183,7 @@ def test_the_measurement_is_short_where_bf16_is_emulated(monkeypatch: pytest.Mon
         slow = 30.0 if len(asked) in (4, 7) else 1.0
         return slow * times["fp32" if len(asked) % 2 else "bf16"]
 
-    turns = 2 * precision.TURNS
+    turns = 2 * precision.REPEATS
     for times, calls, speedup in (({"fp32": 1.0, "bf16": 50.0}, 2, 0.02), ({"fp32": 1.0, "bf16": 0.25}, turns, 4.0)):
         asked.clear()
         monkeypatch.setattr(precision, "_seconds", lambda work, device, times=times: seconds(work, device, times))

@@ -22,7 +22,7 @@ from saddlepoint.core.files import read_json
 from saddlepoint.data import load_dataset
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.inputs import load_samples, read_picture
-from saddlepoint.data.sources.arrays import read_idx
+from saddlepoint.data.sources.idx import read_idx
 from saddlepoint.data.sources.wheel import unpickle_arrays
 from saddlepoint.engine.storage.checkpoint import list_checkpoints
 from saddlepoint.evaluation import read_results

@@ -81,6 +81,6 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("SADDLEPOINT_CACHE_DIR", str(folder))
     monkeypatch.delenv("SADDLEPOINT_DATA_DIR", raising=False)
-    monkeypatch.setattr("saddlepoint.data.sources.hub.unreachable", lambda patience=0.0: "no network in tests")
+    monkeypatch.setattr("saddlepoint.data.sources.hub.unreachable", lambda timeout=0.0: "no network in tests")
     monkeypatch.setattr("saddlepoint.data.sources.hub.offline", lambda: False)
     return folder

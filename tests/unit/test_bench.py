@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,12 +17,15 @@ from typer.testing import CliRunner
 from saddlepoint.cli.main import app
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.engine.machine.precision import Precision
+from saddlepoint.family import families
+from saddlepoint.lab.against import PRESETS, against
 from saddlepoint.lab.baseline import dcgan_networks, mlp_networks, timegan_networks
-from saddlepoint.lab.bench import CASES, bench, count_operations, engine_step, plain_step
+from saddlepoint.lab.bench import bench, count_operations
+from saddlepoint.lab.bench_cases import CASES, baseline_step, engine_step
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_plain_loop_trains_networks_of_the_same_size(name: str) -> None:
+def test_the_baseline_trains_networks_of_the_same_size(name: str) -> None:
     case = CASES[name]
     config, trainer = case.config, engine_step(case)()
     if case.family == "timegan":
@@ -33,12 +37,12 @@ def test_the_plain_loop_trains_networks_of_the_same_size(name: str) -> None:
         return
     if case.family == "gan":
         features = case.shape[0] * case.shape[1] * case.shape[2]
-        plain = mlp_networks(
+        baseline = mlp_networks(
             features, config.latent_size, config.generator_widths, config.discriminator_widths, config.pieces
         )
     else:
-        plain = dcgan_networks(case.shape[0], case.shape[1], config.latent_size, config.width, config.kernel)
-    for player, network in zip(("generator", "discriminator"), plain, strict=True):
+        baseline = dcgan_networks(case.shape[0], case.shape[1], config.latent_size, config.width, config.kernel)
+    for player, network in zip(("generator", "discriminator"), baseline, strict=True):
         ours = sorted(p.numel() for p in trainer.state.family.get_submodule(player).parameters())
         assert ours == sorted(p.numel() for p in network.parameters()), player
 
@@ -51,12 +55,12 @@ def test_operations_arecount_operations() -> None:
     # D on data and samples: forward, weights, inputs of its inner layers. G: D forward, its weights and all inputs,
     # then G's weights and inputs of its inner layers; the one forward pass of G serves both.
     expected = 2 * (2 * (d + d + d_inner) + (d + d + d) + g + g + (g - 100 * 1200))
-    assert count_operations(plain_step(CASES["gan-2014"])) == pytest.approx(100 * expected, rel=1e-6)
+    assert count_operations(baseline_step(CASES["gan-2014"])) == pytest.approx(100 * expected, rel=1e-6)
 
 
-def test_a_plain_step_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_baseline_step_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    step = plain_step(CASES["gan-2014"])
+    step = baseline_step(CASES["gan-2014"])
     losses = [step()[0] for _ in range(30)]
     assert losses[-1] < losses[0]
 
@@ -64,7 +68,7 @@ def test_a_plain_step_learns(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_both_loops_of_timegan_begin_with_the_same_losses() -> None:
     """Every logit is near 0 at first, so D's loss is 3 log 2 on both sides; G's then falls on the plain one."""
     torch.manual_seed(0)
-    step, engine = plain_step(CASES["timegan"]), engine_step(CASES["timegan"])
+    step, engine = baseline_step(CASES["timegan"]), engine_step(CASES["timegan"])
     first, *_, last = (step() for _ in range(6))
     assert first[0] == pytest.approx(3 * math.log(2), rel=0.1)
     assert last[1] < first[1]
@@ -77,12 +81,12 @@ def test_bench_measures_what_it_names() -> None:
     found = bench(["gan-2014"], rounds=1, seconds=0.05, threads=1)
     (case,) = found.cases
     assert case.case == "gan-2014"
-    assert case.ratio.median == pytest.approx(case.engine.median / case.plain.median)
+    assert case.ratio.median == pytest.approx(case.engine.median / case.baseline.median)
     assert case.memory > 0
-    assert case.plain_memory > 0
+    assert case.baseline_memory > 0
     assert sum(case.phases.values()) == pytest.approx(1)
     assert {"gradient of the discriminator", "updates"} <= set(case.phases)
-    assert case.flops < case.plain_flops
+    assert case.flops < case.baseline_flops
     with pytest.raises(ConfigError, match="did you mean 'gan-2014'"):
         bench(["gan-2041"])
 
@@ -90,10 +94,10 @@ def test_bench_measures_what_it_names() -> None:
 def test_bf16_is_measured_where_training_would_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("saddlepoint.lab.bench.choose_precision", lambda *words: Precision("bf16"))
     (case,) = bench(["gan-2014"], rounds=1, seconds=0.05, threads=1).cases
-    assert case.half is not None
-    assert case.half.median != case.ratio.median
+    assert case.bf16_ratio is not None
+    assert case.bf16_ratio.median != case.ratio.median
     monkeypatch.setattr("saddlepoint.lab.bench.choose_precision", lambda *words: Precision("fp32"))
-    assert bench(["gan-2014"], rounds=1, seconds=0.05, threads=1).cases[0].half is None
+    assert bench(["gan-2014"], rounds=1, seconds=0.05, threads=1).cases[0].bf16_ratio is None
 
 
 def test_the_command_prints_a_table_and_json() -> None:
@@ -103,6 +107,7 @@ def test_the_command_prints_a_table_and_json() -> None:
     assert "ratio" in told.output
     found = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
     assert found["cases"][0]["engine"]["median"] > 0
+    assert {"plain", "plain_flops", "plain_memory", "half"} <= set(found["cases"][0]), "as figures of before have them"
 
 
 LARGE_STEPS = """
@@ -135,3 +140,31 @@ def test_freed_memory_is_kept_for_the_next_step() -> None:
     ]
     assert faults[1] < 1000
     assert faults[0] > 10 * faults[1]
+
+
+def test_this_installation_is_measured_against_itself() -> None:
+    """Ratios of one build with itself are near 1, in one process each; the presets are those that people get."""
+    root = Path(__file__).parents[2]
+    (pair,) = against(root, ["cgan"], rounds=3, seconds=0.4, precision="fp32")
+    assert pair.name == "cgan-mnist-1x28x28"
+    assert pair.precision == ("fp32", "fp32")
+    assert pair.ratio.least <= pair.ratio.median <= pair.ratio.most
+    assert 1 / 3 < pair.ratio.median < 3
+    assert all(50 < memory < 2000 for memory in pair.memory)
+
+
+def test_every_preset_of_the_comparison_is_there() -> None:
+    for one in PRESETS.values():
+        assert one.preset in families()[one.family].PRESETS
+
+
+def test_what_cannot_be_compared_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no package saddlepoint"):
+        against(tmp_path)
+    with pytest.raises(ConfigError, match="no preset is called 'dcgam'"):
+        against(Path(__file__).parents[2], ["dcgam"])
+    (tmp_path / "saddlepoint").mkdir()
+    (tmp_path / "saddlepoint" / "__init__.py").write_text("")
+    said: list[str] = []
+    assert against(tmp_path, ["cgan"], rounds=1, seconds=0.1, say=said.append) == []
+    assert "left out: ModuleNotFoundError" in said[0]

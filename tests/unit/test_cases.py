@@ -119,7 +119,7 @@ def test_three_assets_are_asked_about(cases: Path) -> None:
     assert {round(value / 100) for value in opens[:, 0]} == {1, 2, 3}
 
 
-def test_date_and_clock_are_one_time(cases: Path) -> None:
+def test_date_and_time_of_day_are_one_time(cases: Path) -> None:
     dataset = load_dataset(str(cases / "date-and-time.csv"))
     assert [column.name for column in dataset.layout.columns] == ["Voltage"]  # type: ignore[union-attr]
     assert "1 minute" in text_of(dataset)

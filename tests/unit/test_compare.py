@@ -39,7 +39,7 @@ def test_a_difference_beyond_chance_names_the_better_run() -> None:
     # z = 6 / sqrt 2, two-sided.
     assert difference.p == pytest.approx(2 * stats.norm.sf(6 / 2**0.5), rel=1e-9)
     assert difference.interval == pytest.approx((-6 - 1.96 * 2**0.5, -6 + 1.96 * 2**0.5))
-    assert "a better than b" in line.words()
+    assert "a better than b" in line.text()
     assert line.controls[0].value == 0.5
     higher = compare({k: [_result(v, 0.01, metrics=(RECALL,))] for k, v in (("a", 0.2), ("b", 0.9))})[0]
     assert higher.differences[0].better == "b"
@@ -48,10 +48,10 @@ def test_a_difference_beyond_chance_names_the_better_run() -> None:
 def test_a_difference_within_chance_is_none() -> None:
     line = compare({"a": [_result(3.0)], "b": [_result(5.0)]})[0]
     assert line.differences[0].better is None
-    assert line.words() == "no difference beyond chance"
+    assert line.text() == "no difference beyond chance"
     unknown = compare({"a": [_result(3.0, None)], "b": [_result(9.0)]})[0]
     assert unknown.differences[0].p is None
-    assert "cannot be judged" in unknown.words()
+    assert "cannot be judged" in unknown.text()
 
 
 def test_figures_without_a_better_end_differ_or_not() -> None:
@@ -61,8 +61,8 @@ def test_figures_without_a_better_end_differ_or_not() -> None:
         compare({"a": [_result(236.0, metrics=(neither,))], "b": [_result(value, metrics=(neither,))]})[0]
         for value in (163.0, 235.0)
     )
-    assert far.words() == "a and b differ (p < .001)"
-    assert near.words() == "no difference beyond chance"
+    assert far.text() == "a and b differ (p < .001)"
+    assert near.text() == "no difference beyond chance"
 
 
 def test_an_interval_serves_where_there_is_no_standard_error() -> None:
@@ -162,7 +162,7 @@ def test_figures_without_an_error_are_judged_by_shuffling() -> None:
     assert [d.p for d in line.differences] == pytest.approx([0.06] * 3)
     pair = compare({"a": [_result(3.0, None)], "b": [_result(9.0)]}, shuffled=shuffled)[0]
     assert (pair.differences[0].better, pair.differences[0].interval) == ("a", None)
-    assert pair.words({"a": "x", "b": "y"}) == "x better than y (p .020)"
+    assert pair.text({"a": "x", "b": "y"}) == "x better than y (p .020)"
 
 
 def test_what_shuffling_would_judge_is_pending_and_uncorrected() -> None:
@@ -172,7 +172,7 @@ def test_what_shuffling_would_judge_is_pending_and_uncorrected() -> None:
     assert found.to_json()["lines"][0]["pending"]
     # One of three pairs is not known, so Holm's correction of the others is not either.
     assert [d.p for d in found[0].differences] == [None] * 3
-    assert found[0].words() == "not judged yet"
+    assert found[0].text() == "not judged yet"
     assert not compare(runs, shuffled=lambda protocol, one, two: {}).pending
 
 

@@ -47,7 +47,7 @@ def test_what_is_known_comes_first_and_what_was_shuffled_is_kept(
     assert so_far.pending
     assert not found.pending
     assert _judged(so_far)["kernel distance"] == _judged(found)["kernel distance"] is not None
-    assert (_judged(so_far)["recall"], so_far[1].words()) == (None, "not judged yet")
+    assert (_judged(so_far)["recall"], so_far[1].text()) == (None, "not judged yet")
     recall = _judged(found)["recall"]
     assert recall is not None
     assert 1 / 20 <= recall <= 1

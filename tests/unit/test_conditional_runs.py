@@ -11,7 +11,7 @@ import torch
 import saddlepoint
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.labels.files import class_index
-from saddlepoint.figures import grids
+from saddlepoint.figures import grids, snapshots
 from saddlepoint.run.samples import pictures
 
 SMALL = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
@@ -73,8 +73,8 @@ def test_samples_without_labels_are_refused(run: saddlepoint.Run) -> None:
 
 
 def test_pictures_have_a_class_in_each_column(run: saddlepoint.Run, tmp_path: Path) -> None:
-    snapshots = sorted((run.path / "samples").glob("step*.png"))
-    assert grids.read_snapshot(snapshots[-1]).shape == (60, 1, 8, 8)
+    written = sorted((run.path / "samples").glob("step*.png"))
+    assert snapshots.read_snapshot(written[-1]).shape == (60, 1, 8, 8)
     path = pictures.draw(run, "grid", 20, seed=3, out=tmp_path / "grid.png")
     samples = run.generate(run.inputs(20, seed=3), torch.arange(20) % 10, seed=3)
     shown = grids.grid(samples, 10, headings=run.family.data.classes)

@@ -23,7 +23,7 @@ from saddlepoint.data.images.decode import decode, open_picture
 from saddlepoint.data.images.headers import check_directories, gif_frames, scans_of
 from saddlepoint.data.images.opening import Unreadable, open_image
 from saddlepoint.data.inputs import read_picture
-from saddlepoint.figures.grids import read_snapshot, save_snapshot
+from saddlepoint.figures.snapshots import read_snapshot, save_snapshot
 from tests.unit.data_helpers import own_cache, pictures, png, write_folder  # noqa: F401
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\n%%EOF\n"

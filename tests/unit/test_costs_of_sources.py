@@ -19,8 +19,8 @@ import pytest
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.data import limits, load_dataset
-from saddlepoint.data.labels import tables
-from saddlepoint.data.sources import arrays, hub, parquet
+from saddlepoint.data.labels.images import Images
+from saddlepoint.data.sources import hub, npz, parquet, scratch
 from saddlepoint.data.sources.parquet import Layout
 from tests.unit.data_helpers import own_cache, pictures, png, write_folder, write_parquet  # noqa: F401
 
@@ -195,22 +195,22 @@ def test_an_npz_unpacks_to_so_much_only(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_an_npz_takes_half_of_the_free_disk_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez_compressed(tmp_path / "a.npz", x=np.zeros((1000, 8, 8), np.uint8))
-    monkeypatch.setattr(arrays.shutil, "disk_usage", lambda _: SimpleNamespace(free=100_000))
+    monkeypatch.setattr(npz.shutil, "disk_usage", lambda _: SimpleNamespace(free=100_000))
     with pytest.raises(DataError, match=r"more than half of the 100,000 .* TMPDIR"):
         load_dataset(str(tmp_path / "a.npz"))
 
 
 def test_folders_that_a_killed_process_left_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    left, other = tmp_path / "saddlepoint-npz-left", tmp_path / "another-npz-left"
+    left, other = tmp_path / "saddlepoint-rows-left", tmp_path / "another-npz-left"
     for folder in (left, other):
         folder.mkdir()
         (folder / "x.npy").write_bytes(b"x")
-    arrays._Scratch()
+    scratch.Scratch()
     assert left.exists(), "a process may still be at work with it"
     later = time.time() + 2 * 24 * 3600
-    monkeypatch.setattr(arrays.time, "time", lambda: later)
-    arrays._Scratch()
+    monkeypatch.setattr(scratch.time, "time", lambda: later)
+    scratch.Scratch()
     assert [path.name for path in tmp_path.iterdir()] == [other.name]
 
 
@@ -254,7 +254,7 @@ def test_a_label_table_of_parquet_is_looked_at_before_it_is_read(tmp_path: Path)
 
 def test_names_that_fit_very_many_images_are_refused() -> None:
     names = [f"{k}/a.png" for k in range(50)]
-    images = tables.Images(names, dict.fromkeys(names, ""))
+    images = Images(names, dict.fromkeys(names, ""))
     assert images.find("7/a.png", "", "") == ["7/a.png"]
     images._left = 49
     with pytest.raises(DataError, match="fit 50 images each; write their paths"):

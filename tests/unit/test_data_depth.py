@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.core.types import from_bytes, to_words
+from saddlepoint.core.types import from_bytes, to_uint16
 from saddlepoint.data import load_dataset
 from saddlepoint.data.dataset import Split
 from saddlepoint.data.feed import Feed
@@ -212,7 +212,7 @@ def test_depth_16_keeps_every_value_of_twelve_bits_through_the_feed(tmp_path: Pa
     assert (batch.min(), batch.max()) == (-1, 1)
     # every value comes back from [-1, 1]
     assert np.array_equal(np.unique(np.rint((batch.double().numpy() + 1) / 2 * 4095)), np.arange(4096))
-    assert torch.equal(to_words(from_bytes(torch.from_numpy(np.array(train.x)))), torch.from_numpy(np.array(train.x)))
+    assert torch.equal(to_uint16(from_bytes(torch.from_numpy(np.array(train.x)))), torch.from_numpy(np.array(train.x)))
 
 
 def test_a_feed_too_large_for_memory_serves_16_bits_as_well(monkeypatch: pytest.MonkeyPatch) -> None:

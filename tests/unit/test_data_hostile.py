@@ -15,8 +15,8 @@ from PIL import Image
 from saddlepoint.core.errors import DataError
 from saddlepoint.data import load_dataset
 from saddlepoint.data.inputs import load_samples
-from saddlepoint.data.series import samples as series_samples
-from saddlepoint.data.sources import arrays
+from saddlepoint.data.series import read_samples
+from saddlepoint.data.sources import idx
 from saddlepoint.data.tables import files as series_files
 from saddlepoint.data.tables import text as series_text
 from tests.unit.data_helpers import own_cache, pictures, png, write_folder, write_parquet  # noqa: F401
@@ -211,7 +211,7 @@ def test_zip_bomb_is_refused_unread(tmp_path: Path) -> None:
 
 
 def test_an_idx_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrays, "_MOST_IDX", 2**22)
+    monkeypatch.setattr(idx, "_MOST_IDX", 2**22)
     for part in ("train", "t10k"):
         for kind in ("images-idx3", "labels-idx1"):
             packed = gzip.compress(b"\x00\x00\x08\x01\x00\x60\x00\x00" + bytes(0x600000))
@@ -240,7 +240,7 @@ def test_an_npz_bomb_is_no_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     dataset = load_dataset(str(tmp_path / "x.csv"), window=8)
     np.savez_compressed(tmp_path / "samples.npz", x=np.zeros((10**5, 8, 2)))
     assert load_samples(tmp_path / "samples.npz", dataset)[0].shape == (10**5, 8, 2)
-    monkeypatch.setattr(series_samples, "_MOST_BYTES", 10**6)
+    monkeypatch.setattr(read_samples, "_MOST_BYTES", 10**6)
     with pytest.raises(DataError, match="unpacks to 12,800,"):
         load_samples(tmp_path / "samples.npz", dataset)
 

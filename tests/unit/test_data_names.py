@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.data import list_datasets, load_dataset, names
+from saddlepoint.data import catalogue, list_datasets, load_dataset
 from saddlepoint.data.sources import hub, wheel
 from tests.unit.data_helpers import own_cache, pictures, write_named, write_parquet  # noqa: F401
 
@@ -165,14 +165,14 @@ def test_hub_that_accepts_but_never_answers_is_given_up_within_three_seconds(mon
 
 
 def test_hub_whose_address_look_up_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "_ask", lambda address, patience: time.sleep(1.5))
+    monkeypatch.setattr(hub, "_ask", lambda address, timeout: time.sleep(1.5))
     start = time.monotonic()
     assert "no answer" in str(REAL_UNREACHABLE(0.2))
     assert time.monotonic() - start < 1
 
 
 def test_hub_source_reads_what_the_library_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "unreachable", lambda patience=0.0: None)
+    monkeypatch.setattr(hub, "unreachable", lambda timeout=0.0: None)
     repository = tmp_path / "repo" / "data"
     for split, n, seed in (("train", 20, 1), ("test", 6, 2)):
         labels = [i % 2 for i in range(n)]
@@ -196,7 +196,7 @@ def test_hub_source_reads_what_the_library_loads(tmp_path: Path, monkeypatch: py
 def test_hub_errors_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="cannot be reached"):
         load_dataset("hf:a/b")
-    monkeypatch.setattr(hub, "unreachable", lambda patience=0.0: None)
+    monkeypatch.setattr(hub, "unreachable", lambda timeout=0.0: None)
 
     def fail(*args: object) -> None:
         raise FileNotFoundError("Dataset 'a/b' doesn't exist on the Hub\nmore")
@@ -217,7 +217,7 @@ def test_hub_switched_off_is_not_asked(no_pip: None, monkeypatch: pytest.MonkeyP
 def test_list_says_where_each_would_come_from(data_dir: Path) -> None:
     write_named(data_dir, "mnist")
     listed = {info.name: info for info in list_datasets()}
-    assert list(listed) == list(names.KNOWN)
+    assert list(listed) == list(catalogue.KNOWN)
     assert listed["mnist"].origin == f"found in {data_dir / 'mnist'}"
     assert listed["ring8"].origin == "built in"
     assert "hub" in listed["cifar10"].origin

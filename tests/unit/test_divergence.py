@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from saddlepoint.core.errors import DataError
 from saddlepoint.data.sources.synthetic import Mixture
 from saddlepoint.metrics import divergence, probe
-from saddlepoint.metrics.divergence import CertifiedJsd, _Half, _result, certified_jsd
+from saddlepoint.metrics.divergence import CertifiedJsd, _Logits, _result, certified_jsd
 from saddlepoint.metrics.probe import stack, train_probe
 from saddlepoint.objectives import theory
 
@@ -116,7 +116,7 @@ def test_a_constant_discriminator_says_nothing_of_any_generator() -> None:
         v = theory.value(torch.zeros(500), torch.zeros(len(generated)))
         assert v.item() == pytest.approx(-math.log(4))
         assert theory.jsd_lower_bound(v.item()) == pytest.approx(0, abs=1e-6)
-    found = _result([_Half(np.zeros(500), np.zeros(500), {})])
+    found = _result([_Logits(np.zeros(500), np.zeros(500), {})])
     assert found.bound.value == pytest.approx(0, abs=1e-15)
     assert (found.certified, found.accuracy.value) == (0.0, 0.5)
 
@@ -128,7 +128,7 @@ def test_intervals_cover_the_expected_bound() -> None:
     inside = above = 0
     for _ in range(500):
         # The best discriminator of N(0, 1) against N(1, 1) has the logit 1/2 - x.
-        found = _result([_Half(0.5 - rng.normal(0, 1, 300), 0.5 - rng.normal(1, 1, 200), {})])
+        found = _result([_Logits(0.5 - rng.normal(0, 1, 300), 0.5 - rng.normal(1, 1, 200), {})])
         assert found.bound.interval is not None
         inside += found.bound.interval[0] <= truth <= found.bound.interval[1]
         above += float(found.bound.details["guaranteed"]) > truth
@@ -140,7 +140,7 @@ def test_intervals_cover_the_expected_bound() -> None:
 def test_p_values_hold_for_classifiers_with_any_preference(threshold: float, n: int, m: int) -> None:
     rng = np.random.default_rng(1)
     alarms = sum(
-        _result([_Half(rng.normal(size=n) - threshold, rng.normal(size=m) - threshold, {})]).p_value < 0.05
+        _result([_Logits(rng.normal(size=n) - threshold, rng.normal(size=m) - threshold, {})]).p_value < 0.05
         for _ in range(600)
     )
     # 5% of 600 are 30; a normal deviate of 3 more is 46. A classifier with a preference makes it conservative.
@@ -151,7 +151,7 @@ def test_p_values_hold_for_classifiers_with_any_preference(threshold: float, n: 
 
 def test_p_values_of_two_halves_are_combined() -> None:
     rng = np.random.default_rng(2)
-    halves = [_Half(rng.normal(size=100), rng.normal(size=100), {}) for _ in range(2)]
+    halves = [_Logits(rng.normal(size=100), rng.normal(size=100), {}) for _ in range(2)]
     alone = [_result([half]).p_value for half in halves]
     assert _result(halves).p_value == pytest.approx(min(1.0, 2 * min(alone)))
 
@@ -289,7 +289,7 @@ def test_what_cannot_be_compared() -> None:
 
 
 def test_certified_is_never_below_zero() -> None:
-    bad = _result([_Half(np.full(50, -3.0), np.full(50, 3.0), {})])
+    bad = _result([_Logits(np.full(50, -3.0), np.full(50, 3.0), {})])
     assert isinstance(bad, CertifiedJsd)
     assert bad.bound.value < -1
     assert (bad.certified, bad.p_value) == (0.0, 1.0)

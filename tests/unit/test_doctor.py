@@ -1,4 +1,4 @@
-"""Verdicts from logs written by hand: each verdict, its evidence, and that one noisy exam says nothing."""
+"""Verdicts from logs written by hand: each verdict, its evidence, and that one noisy evaluation says nothing."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ WELL, EARLY = "no trouble seen", "too early to tell"
 
 
 def test_an_empty_log_and_a_young_run_are_too_early_and_a_run_without_signs_of_trouble_is_no_more_than_that() -> None:
-    """Two steps say nothing; from 30 kimg on signs are judged, and three exams must agree."""
+    """Two steps say nothing; from 30 kimg on signs are judged, and three evaluations must agree."""
     assert diagnose([]) == Diagnosis()
     for lines in (log(40), [{"step": 1, "nimg": 10, "V": -0.01}]):
         assert diagnose(lines).verdict == EARLY
@@ -101,7 +101,7 @@ def test_an_empty_log_and_a_young_run_are_too_early_and_a_run_without_signs_of_t
 
 
 def test_a_spread_that_still_rises_is_no_collapse_and_one_that_stays_is() -> None:
-    """What series look like at 45 kimg: a third of the data's spread, and more from exam to exam."""
+    """What series look like at 45 kimg: a third of the data's spread, and more from one evaluation to the next."""
 
     def change(at: float) -> dict[str, float]:
         return {"spread": min(0.9, at / 250), "raw distance": 0.04, "distance": 0.04}
@@ -159,7 +159,7 @@ def first_alarm(lines: list[Line]) -> int:
     return next(line["nimg"] // 1000 for line in lines if watch.add(line).alarming)
 
 
-def test_no_trouble_is_not_said_while_the_latest_exam_looks_ill() -> None:
+def test_no_trouble_is_not_said_while_the_latest_evaluation_looks_ill() -> None:
     assert diagnose(log(50, ill_from(50, spread=0.3))).verdict == EARLY
     assert diagnose(log(50)).verdict == WELL
     assert diagnose(log(60, ill_from(60, spread=0.3))).verdict == WELL
@@ -178,7 +178,7 @@ def test_windows_whose_steps_in_time_are_no_steps_of_the_data_are_an_alarm(sign:
 
 
 def test_an_alarm_of_a_long_run_must_last_a_tenth_of_it() -> None:
-    """Three exams of 10,000 samples are nothing at 1,000,000; what stays for 100,000 is said, once."""
+    """Three evaluations of 10,000 samples are nothing at 1,000,000; what stays for 100,000 is said, once."""
     short, long = ill_from(980, spread=0.3), ill_from(900, spread=0.3)
     assert not diagnose(log(1000, short)).alarming
     assert diagnose(log(1000, long)).verdict == "partial collapse"
@@ -187,7 +187,7 @@ def test_an_alarm_of_a_long_run_must_last_a_tenth_of_it() -> None:
 
 
 @pytest.mark.parametrize(("verdict", "signs", "words"), CASES)
-def test_it_takes_three_exams_to_raise_an_alarm_and_three_to_take_it_back(
+def test_it_takes_three_evaluations_to_raise_an_alarm_and_three_to_take_it_back(
     verdict: str, signs: dict[str, float], words: str
 ) -> None:
     watch, said = Watch(), []
@@ -198,7 +198,7 @@ def test_it_takes_three_exams_to_raise_an_alarm_and_three_to_take_it_back(
 
 
 @pytest.mark.parametrize("ill", [(80,), (80, 90), (80, 100, 120, 140), (80, 90, 110, 120, 140, 150)])
-def test_noisy_exams_raise_no_alarm(ill: tuple[int, ...]) -> None:
+def test_noisy_evaluations_raise_no_alarm(ill: tuple[int, ...]) -> None:
     for _, signs, _ in CASES:
         watch = Watch()
         for line in log(200, lambda at, signs=signs: dict(signs) if at in ill else {}):  # type: ignore[misc]
@@ -206,7 +206,7 @@ def test_noisy_exams_raise_no_alarm(ill: tuple[int, ...]) -> None:
         assert watch.diagnosis.suspicion == WELL
 
 
-def test_exams_that_disagree_on_the_name_are_an_alarm_by_majority() -> None:
+def test_evaluations_that_disagree_on_the_name_are_an_alarm_by_majority() -> None:
     def change(at: float) -> dict[str, float]:
         return {} if at < 80 else {"modes": 0.4} if at % 20 == 0 else {"spread": 0.01}
 
@@ -214,8 +214,8 @@ def test_exams_that_disagree_on_the_name_are_an_alarm_by_majority() -> None:
     assert diagnose(log(150, change)).verdict == "partial collapse"
 
 
-def test_exams_close_together_must_still_span_time() -> None:
-    """Ten exams within 8,000 samples are one moment."""
+def test_evaluations_close_together_must_still_span_time() -> None:
+    """Ten evaluations within 8,000 samples are one moment."""
     lines = log(60)
     close = [
         {"step": 7000 + i, "nimg": 70_000 + 700 * i, "V": -1.2, "signs": {**HEALTHY, "spread": 0.01}} for i in range(14)
@@ -282,7 +282,7 @@ def test_a_discriminator_that_knows_nothing_while_samples_are_unlike_the_data_to
 
 
 def test_what_the_classifier_saw_stands_until_it_is_asked_again() -> None:
-    """Missing classes told at every third exam raise the alarm as if told at each; a good word takes it back."""
+    """Missing classes told at every third evaluation raise the alarm as if told at each; a good word takes it back."""
 
     lines = log(200, lambda at: {"classes": 0.4 if at <= 120 else 0.95})
     for line in lines:
@@ -290,7 +290,7 @@ def test_what_the_classifier_saw_stands_until_it_is_asked_again() -> None:
             del line["signs"]["classes"]
     watch = Watch()
     said = [watch.add(line).verdict for line in lines]
-    # Asked at 30, 60, 90, 120 (grace period until 30), then with another answer from 150 on, which takes three exams.
+    # Asked at 30, 60, 90, 120 (grace period until 30), then with another answer from 150 on, which takes three.
     assert said == [EARLY] * 4 + ["partial collapse"] * 12 + [WELL] * 4
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from saddlepoint.core.errors import ConfigError, DataError
-from saddlepoint.figures import grids
+from saddlepoint.figures import grids, snapshots
 from saddlepoint.figures.grids import BACKGROUND, YELLOW
 
 
@@ -127,11 +127,11 @@ def test_layouts_that_cannot_be_are_refused() -> None:
 @pytest.mark.parametrize(("count", "channels"), [(1, 1), (7, 3), (64, 1), (10, 3)])
 def test_snapshot_round_trip_is_exact(tmp_path, count: int, channels: int) -> None:
     images = _bytes(2, count, channels)
-    path = grids.save_snapshot(tmp_path / "samples", 1000, _inside(images))
+    path = snapshots.save_snapshot(tmp_path / "samples", 1000, _inside(images))
     assert path == tmp_path / "samples" / "step00001000.png"
-    np.testing.assert_array_equal(grids.read_snapshot(path), images)
+    np.testing.assert_array_equal(snapshots.read_snapshot(path), images)
     first = path.read_bytes()
-    grids.save_snapshot(tmp_path / "samples", 1000, _inside(images))
+    snapshots.save_snapshot(tmp_path / "samples", 1000, _inside(images))
     assert path.read_bytes() == first
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
@@ -153,49 +153,49 @@ def test_snapshots_of_others_need_a_layout(tmp_path) -> None:
     path = tmp_path / "step00000001.png"
     grids.tile(images, 3, scale=1, gap=1).save(path)
     with pytest.raises(DataError, match="layout"):
-        grids.read_snapshot(path)
+        snapshots.read_snapshot(path)
     layout = {"n": 6, "shape": [1, 5, 7], "columns": 3, "gap": 1}
-    np.testing.assert_array_equal(grids.read_snapshot(path, layout), images)
+    np.testing.assert_array_equal(snapshots.read_snapshot(path, layout), images)
     with pytest.raises(DataError, match="does not fit"):
-        grids.read_snapshot(path, {**layout, "gap": 2})
+        snapshots.read_snapshot(path, {**layout, "gap": 2})
     path.write_text("no picture")
     with pytest.raises(DataError, match=r"step00000001\.png"):
-        grids.read_snapshot(path)
+        snapshots.read_snapshot(path)
 
 
 def test_chosen_steps_hold_both_ends_and_the_landmarks() -> None:
     available = list(range(0, 100_001, 500))
-    chosen = grids.choose_steps(available, 8)
+    chosen = snapshots.choose_steps(available, 8)
     assert len(chosen) == 8
     assert {0, 10_000, 50_000, 90_000, 100_000} <= set(chosen)
-    assert grids.choose_steps([5], 8) == [5]
-    assert grids.choose_steps([0, 100, 9_000, 12_345], 3) == [0, 9_000, 12_345]
-    assert grids.choose_steps(available, 1) == [100_000]
-    even = np.array(grids.choose_steps(list(range(1, 1025)), 11))
+    assert snapshots.choose_steps([5], 8) == [5]
+    assert snapshots.choose_steps([0, 100, 9_000, 12_345], 3) == [0, 9_000, 12_345]
+    assert snapshots.choose_steps(available, 1) == [100_000]
+    even = np.array(snapshots.choose_steps(list(range(1, 1025)), 11))
     assert (even[1:] / even[:-1] <= 3).all()
     with pytest.raises(ConfigError, match="0 steps"):
-        grids.choose_steps(available, 0)
+        snapshots.choose_steps(available, 0)
 
 
 def test_filmstrip_shows_the_same_z_in_a_column(tmp_path) -> None:
     shots = {step: _bytes(step, 9, 1, 12, 12) for step in (0, 1, 10, 100, 1000)}
     for step, images in shots.items():
-        grids.save_snapshot(tmp_path, step, _inside(images))
+        snapshots.save_snapshot(tmp_path, step, _inside(images))
     (tmp_path / "stepper.png").write_text("not one of them")
-    strip = np.asarray(grids.filmstrip(tmp_path, rows=3, columns=4, scale=1).convert("L"))
+    strip = np.asarray(snapshots.filmstrip(tmp_path, rows=3, columns=4, scale=1).convert("L"))
     assert strip.shape[0] == 3 * 14 + 2
-    chosen = grids.choose_steps(list(shots), 3)
+    chosen = snapshots.choose_steps(list(shots), 3)
     for row, step in enumerate(chosen):
         for column in range(4):
             top, left = 2 + row * 14, strip.shape[1] - (4 - column) * 14
             np.testing.assert_array_equal(strip[top : top + 12, left : left + 12], shots[step][column, 0])
-    picked = grids.filmstrip(tmp_path, columns=4, steps=[0, 900], scale=1)
+    picked = snapshots.filmstrip(tmp_path, columns=4, steps=[0, 900], scale=1)
     assert picked.height == 2 * 14 + 2
     with pytest.raises(DataError, match="no pictures"):
-        grids.filmstrip(tmp_path / "nothing")
-    grids.save_snapshot(tmp_path, 2000, _inside(_bytes(0, 9)))
+        snapshots.filmstrip(tmp_path / "nothing")
+    snapshots.save_snapshot(tmp_path, 2000, _inside(_bytes(0, 9)))
     with pytest.raises(DataError, match="different shapes"):
-        grids.filmstrip(tmp_path)
+        snapshots.filmstrip(tmp_path)
 
 
 def test_neighbours_finds_planted_copies_and_frames_them() -> None:
@@ -253,9 +253,9 @@ def test_scatter_is_deterministic_and_serves_as_snapshot(tmp_path, features: int
     assert _png(picture) == _png(grids.scatter(torch.from_numpy(samples), data))
     assert _png(picture) != _png(grids.scatter(samples + 1, data))
     for step in (0, 10):
-        path = grids.save_snapshot(tmp_path, step, torch.from_numpy(samples), data)
-    np.testing.assert_array_equal(grids.read_snapshot(path)[0].transpose(1, 2, 0), np.asarray(picture))
-    assert grids.filmstrip(tmp_path).height > 2 * picture.height
+        path = snapshots.save_snapshot(tmp_path, step, torch.from_numpy(samples), data)
+    np.testing.assert_array_equal(snapshots.read_snapshot(path)[0].transpose(1, 2, 0), np.asarray(picture))
+    assert snapshots.filmstrip(tmp_path).height > 2 * picture.height
 
 
 def test_scatter_refuses_what_it_cannot_draw() -> None:

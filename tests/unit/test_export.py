@@ -27,7 +27,7 @@ from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.export import export_run, formats, kept, onnx_file, quality
 from saddlepoint.export.graphs import Graph, example, graphs_of
 from saddlepoint.export.onnx_file import check, write_graphs
-from saddlepoint.export.random_inputs import Tape
+from saddlepoint.export.random_inputs import RandomInputs
 from saddlepoint.export.recurrent import _ordered
 from saddlepoint.export.sample import Generator, grid, png, write
 from saddlepoint.family import families
@@ -219,7 +219,7 @@ def test_nothing_is_left_of_an_export_that_fails(run: Run, tmp_path: Path, monke
 
 
 @pytest.mark.slow
-def test_half_costs_are_measured_by_the_projects_own_figure(run: Run, tmp_path: Path) -> None:
+def test_fp16_costs_are_measured_by_the_projects_own_figure(run: Run, tmp_path: Path) -> None:
     lines: list[str] = []
     folder = export_run(run, "onnx", tmp_path / "out", say=lines.append)
     cost = json.loads((folder / "model.json").read_text())["half"]
@@ -327,7 +327,7 @@ def test_costs_are_measured_once(run: Run, tmp_path: Path, monkeypatch: pytest.M
         asked.append(measure)
         return {"largest": 0.0} | ({"protocol": "fd"} if measure else {})
 
-    monkeypatch.setattr(quality, "cost_of_half", cost)
+    monkeypatch.setattr(quality, "cost_of_fp16", cost)
     shutil.rmtree(run.path / kept.PLACE, ignore_errors=True)
     for measure in (False, False, True, True, False):
         told = json.loads((export_run(run, "onnx", measure=measure) / "model.json").read_text())
@@ -335,23 +335,23 @@ def test_costs_are_measured_once(run: Run, tmp_path: Path, monkeypatch: pytest.M
     assert told["half"]["protocol"] == "fd"
 
 
-def test_the_tape_replays_draws_in_their_order() -> None:
+def test_recorded_draws_are_replayed_in_their_order() -> None:
     def draw(generator: torch.Generator) -> Tensor:
         x = torch.randn(2, 3, generator=generator) + torch.rand(2, 3, generator=generator)
         return dropout(x, 0.5, generator) + torch.randint(5, (2, 1), generator=generator)
 
-    with Tape() as tape:
-        wanted = draw(stream("cpu", "tape"))
-    assert [d.kind for d in tape.draws] == ["normal", "uniform", "integers", "integers"]
-    with Tape(tape.values, tape.readings):
+    with RandomInputs() as recorded:
+        wanted = draw(stream("cpu", "record"))
+    assert [d.kind for d in recorded.draws] == ["normal", "uniform", "integers", "integers"]
+    with RandomInputs(recorded.values, recorded.readings):
         # Another generator: nothing is drawn from it.
         assert torch.equal(draw(stream("cpu", "other")), wanted)
-    assert torch.equal(draw(stream("cpu", "tape")), wanted), "recording must not change what is drawn"
+    assert torch.equal(draw(stream("cpu", "record")), wanted), "recording must not change what is drawn"
 
 
-def test_the_tape_refuses_draws_it_does_not_know() -> None:
-    with Tape(), pytest.raises(ConfigError, match="by bernoulli"):
-        torch.bernoulli(torch.full((2,), 0.5), generator=stream("cpu", "tape"))
+def test_recording_refuses_draws_it_does_not_know() -> None:
+    with RandomInputs(), pytest.raises(ConfigError, match="by bernoulli"):
+        torch.bernoulli(torch.full((2,), 0.5), generator=stream("cpu", "record"))
 
 
 def test_a_generator_that_decides_by_its_inputs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

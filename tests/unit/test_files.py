@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from saddlepoint.core.files import open_plain, plain_folder, read_end, read_json, read_plain, write_atomically, written
+from saddlepoint.core.files import (
+    is_folder_no_link,
+    open_regular,
+    read_end,
+    read_json,
+    read_regular,
+    write_atomically,
+    written,
+)
 from saddlepoint.data.sources.folder import picture_bytes
 from saddlepoint.export.sample import read_file
 
@@ -42,13 +50,13 @@ ODD: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("mode", ["rb", "ab"])
 @pytest.mark.parametrize("kind", ODD)
-def test_only_a_plain_file_is_opened(kind: str, mode: str, tmp_path: Path) -> None:
+def test_only_a_regular_file_is_opened(kind: str, mode: str, tmp_path: Path) -> None:
     ODD[kind](tmp_path / "file")
     refused: list[OSError] = []
 
     def try_it() -> None:
         try:
-            open_plain(tmp_path / "file", mode).close()
+            open_regular(tmp_path / "file", mode).close()
         except OSError as error:
             refused.append(error)
 
@@ -64,16 +72,16 @@ def test_only_a_plain_file_is_opened(kind: str, mode: str, tmp_path: Path) -> No
 def test_a_link_is_read_where_that_is_asked_but_no_device(tmp_path: Path) -> None:
     _link(tmp_path / "file")
     (tmp_path / "zero").symlink_to("/dev/zero")
-    assert read_plain(tmp_path / "file", 100, follow=True) == b"theirs"
+    assert read_regular(tmp_path / "file", 100, follow=True) == b"theirs"
     with pytest.raises(OSError, match="a link, a pipe or a device"):
-        read_plain(tmp_path / "zero", 100, follow=True)
+        read_regular(tmp_path / "zero", 100, follow=True)
     with pytest.raises(ValueError, match="to read"):
-        open_plain(tmp_path / "file", "ab", follow=True)
+        open_regular(tmp_path / "file", "ab", follow=True)
 
 
 def test_what_is_appended_comes_last_and_is_made_if_missing(tmp_path: Path) -> None:
     for word in (b"a", b"b"):
-        with open_plain(tmp_path / "file", "ab") as file:
+        with open_regular(tmp_path / "file", "ab") as file:
             file.seek(0)
             file.write(word)
     assert (tmp_path / "file").read_bytes() == b"ab"
@@ -84,7 +92,7 @@ def test_a_limit_takes_no_memory(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"123456")
     tracemalloc.start()
     try:
-        assert read_plain(tmp_path / "file", 2**29) == b"123456"
+        assert read_regular(tmp_path / "file", 2**29) == b"123456"
         assert picture_bytes(tmp_path / "file") == b"123456"
         assert read_file(tmp_path / "file", 2**29) == b"123456"
         assert tracemalloc.get_traced_memory()[1] < 10**6
@@ -94,9 +102,9 @@ def test_a_limit_takes_no_memory(tmp_path: Path) -> None:
 
 def test_no_more_is_read_than_allowed(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"123456")
-    assert read_plain(tmp_path / "file", 6) == b"123456"
+    assert read_regular(tmp_path / "file", 6) == b"123456"
     with pytest.raises(ValueError, match="more than 5 bytes"):
-        read_plain(tmp_path / "file", 5)
+        read_regular(tmp_path / "file", 5)
     with pytest.raises(ValueError, match="more than 5 bytes"):
         read_json(tmp_path / "file", 5)
 
@@ -109,11 +117,11 @@ def test_the_end_begins_with_a_line(most: int, right: bytes, tmp_path: Path) -> 
     assert read_end(tmp_path / "file", most) == right
 
 
-def test_a_linked_folder_is_not_plain(tmp_path: Path) -> None:
+def test_a_linked_folder_is_none_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "linked").symlink_to(tmp_path / "there")
     (tmp_path / "file").touch()
-    assert [plain_folder(tmp_path / name) for name in ("there", "linked", "file", "none")] == [
+    assert [is_folder_no_link(tmp_path / name) for name in ("there", "linked", "file", "none")] == [
         True,
         False,
         False,

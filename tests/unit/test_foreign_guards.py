@@ -91,7 +91,7 @@ def test_a_report_that_would_lie_elsewhere_is_refused_before_measuring(
     from saddlepoint.cli.main import app
     from saddlepoint.run.run import Run
     from saddlepoint.serve.studio.figures import MeasureButton
-    from saddlepoint.serve.studio.state import Desk
+    from saddlepoint.serve.studio.state import Studio
 
     monkeypatch.setattr(Run, "evaluate", lambda *words, **more: pytest.fail("it is measured"))
     replaced(run / "report", lambda path: path.symlink_to(outside / "folder"))
@@ -99,7 +99,7 @@ def test_a_report_that_would_lie_elsewhere_is_refused_before_measuring(
     assert isinstance(found.exception, CheckpointError)
     assert "report' is a link to another place" in str(found.exception)
     button = MeasureButton.__new__(MeasureButton)
-    button.desk, button.name = Desk(run.parent), run.name
+    button.studio, button.name = Studio(run.parent), run.name
     with pytest.raises(CheckpointError, match="report' is a link to another place"):
         button.measured(saddlepoint.load(run), print)
     replaced(run / "report", Path.mkdir)
@@ -117,7 +117,7 @@ def test_a_checkpoint_is_not_written_through_a_link(tmp_path: Path, made: Path, 
 
 def test_a_picture_replaces_a_link_and_leaves_what_it_led_to(run: Path, outside: Path) -> None:
     """Before, Pillow wrote through it, and the half written snapshot had a name that could be foreseen."""
-    from saddlepoint.figures.grids import save_snapshot
+    from saddlepoint.figures.snapshots import save_snapshot
     from saddlepoint.run.samples import pictures
 
     loaded = saddlepoint.load(run)

@@ -151,7 +151,7 @@ def test_every_command_ends_soon_and_leaves_alone_what_is_elsewhere(
 
 
 @pytest.mark.parametrize("make", [odd_around, linked_folders, odd_within, all_linked])
-def test_the_server_and_the_shelf_take_a_foreign_run_or_refuse_it(
+def test_the_server_and_the_index_take_a_foreign_run_or_refuse_it(
     make: Callable[[Path, Path], None], run: Path, outside: Path
 ) -> None:
     from saddlepoint.export.service import Service

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 
@@ -214,3 +215,24 @@ def test_an_untrained_deconv_generator_without_contrast_paints_the_mean_image() 
     mean = torch.rand(3, 32, 32) - 0.5
     prepare(family, DataStats(mean, torch.ones(3, 32, 32), mean[None]))
     torch.testing.assert_close(torch.sigmoid(family.generator.bias) * 2 - 1, mean)
+
+
+@pytest.mark.parametrize("preset", GAN.PRESETS)
+def test_a_copy_plays_the_same_game(preset: str) -> None:
+    """Averages are copies of networks, and the demo copies a whole family: experiments go with it, once."""
+    shape = {"tfd-2014": (1, 48, 48), "cifar10-fc-2014": (3, 32, 32), "cifar10-conv-2014": (3, 32, 32)}
+    small = {"generator_widths": (8, 8), "discriminator_widths": (8,)}
+    if preset == "cifar10-conv-2014":
+        small = {"discriminator_widths": (8,)}
+    spec = DataSpec("vector", (2,)) if preset == "points" else DataSpec("image", shape.get(preset, (1, 28, 28)))
+    family = GAN(dataclasses.replace(GAN.PRESETS[preset], **small), spec)
+    assert type(copy.deepcopy(family)) is type(family)
+    assert type(type(family)(family.config, spec)) is type(family)
+    assert type(family).__name__ == NAMES[preset]
+
+
+NAMES = {
+    "mnist": "PenalisedGAN", "mnist-2014": "GAN", "mnist-algorithm1": "GAN", "tfd-2014": "TwoStepsGAN",
+    "cifar10-fc-2014": "ContrastNormalisedGAN", "cifar10-conv-2014": "ContrastNormalisedConvolutionalGAN",
+    "mnist-inpainting": "InpaintingPenalisedGAN", "points": "PenalisedGAN",
+}  # fmt: skip

@@ -23,7 +23,7 @@ from saddlepoint.run.entries import Entry
 from saddlepoint.run.index import RunIndex, remove_run
 from saddlepoint.run.measure import after_training, is_followed
 from saddlepoint.serve.studio import actions, parts, runs, training
-from saddlepoint.serve.studio.state import Desk, standing
+from saddlepoint.serve.studio.state import Studio, standing
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}
 
@@ -78,18 +78,18 @@ def test_what_was_said_of_the_report_holds_when_a_run_goes_on(tmp_path: Path, st
 
 def test_a_run_is_trained_on_by_the_command(trained: Path, tmp_path: Path, started: list[list[str]]) -> None:
     folder = shutil.copytree(trained, tmp_path / "run")
-    desk = Desk(tmp_path)
+    studio = Studio(tmp_path)
     for time in ("10m", " +10m "):
-        actions.further(desk, "run", time, False)
+        actions.further(studio, "run", time, False)
         assert started[-1] == ["train", "--resume", str(folder), "--budget", "+10m", "--no-report"]
     count = len(started)
     for wrong in ("", "ten", "-5m"):
         with pytest.raises(ConfigError, match="budget"):
-            actions.further(desk, "run", wrong, True)
+            actions.further(studio, "run", wrong, True)
     status = RunFolder(folder).read_status()
     RunFolder(folder).write_status(**{**status, "state": "finished", "reason": "stages"})
     with pytest.raises(ConfigError, match="nothing left to train"):
-        actions.further(desk, "run", "10m", True)
+        actions.further(studio, "run", "10m", True)
     assert len(started) == count
 
 
@@ -148,11 +148,11 @@ def test_the_form_says_before_what_is_measured_after(tmp_path: Path, monkeypatch
     monkeypatch.setattr(training, "report_time", lambda *asked: Forecast(41.0))
 
     def said(form: training.Form) -> list[str]:
-        return [word for word in form.words if "report" in word]
+        return [word for word in form.arguments if "report" in word]
 
     async def visit() -> None:
         with Client(ui.page("")):
-            form = training.Form(Desk(tmp_path))
+            form = training.Form(Studio(tmp_path))
             await form.chosen()
             form.source.field.value = "digits"
             assert (form.report.value, said(form)) == (False, []), "as the command: data by name is measured on request"

@@ -140,7 +140,7 @@ def painter() -> Service:
 @pytest.fixture(scope="module", params=PARSERS)
 def port(request: pytest.FixtureRequest, digits: Service) -> Iterator[int]:
     """Return the port of a server, once with each parser that uvicorn may have."""
-    with api(digits, Wire(patience=3.0), request.param) as (number, _):
+    with api(digits, Wire(timeout=3.0), request.param) as (number, _):
         yield number
 
 
@@ -329,7 +329,7 @@ def _buffered(server: uvicorn.Server) -> int:
 @pytest.mark.parametrize("base", PARSERS)
 def test_who_reads_slowly_costs_little_and_is_cut(digits: Service, base: Any) -> None:
     app = make_app(digits)
-    server = make_server(app, grace=0.2, wire=Wire(patience=1.0, rate=1_000_000), base=base)
+    server = make_server(app, grace=0.2, wire=Wire(timeout=1.0, rate=1_000_000), base=base)
     body = b'{"n":256,"format":"json"}'
     words = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
     with listening(server) as port:
@@ -350,12 +350,12 @@ def test_who_reads_slowly_costs_little_and_is_cut(digits: Service, base: Any) ->
 def test_who_reads_an_answer_steadily_gets_it_whole(digits: Service) -> None:
     body = b'{"n":256,"format":"json"}'
     words = POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-    with api(digits, Wire(patience=0.5, rate=100_000)) as (port, _):
+    with api(digits, Wire(timeout=0.5, rate=100_000)) as (port, _):
         talk, parts = connected(port, words, small=True), []
         start = time.monotonic()
         while part := talk.recv(20_000):
             parts.append(part)
-            if time.monotonic() - start < 2:  # about 400 kB/s, for longer than the patience
+            if time.monotonic() - start < 2:  # about 400 kB/s, for longer than the timeout
                 time.sleep(0.05)
         head, _, content = b"".join(parts).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 ")
@@ -368,7 +368,7 @@ def test_answers_that_are_being_read_have_a_total(digits: Service) -> None:
     size = len(httpx_json(digits, json.loads(body)))
     assert size > 4 * PIECE
     # One client may have half of it all.
-    with api(digits, Wire(patience=2.0), limits=Limits(flight=5 * size)) as (port, _):
+    with api(digits, Wire(timeout=2.0), limits=Limits(flight=5 * size)) as (port, _):
         slow = [connected(port, words, small=True) for _ in range(2)]
         for talk in slow:
             assert talk.recv(15) == b"HTTP/1.1 200 OK"
@@ -398,13 +398,13 @@ def test_numbers_are_written_a_few_thousand_at_a_time(monkeypatch: pytest.Monkey
     x[1, 0, :, 3] = np.nan
     whole = json.loads("".join(responses._texts(x, False)))
     assert np.array_equal(np.array(whole, dtype=np.float32), x, equal_nan=True)
-    sizes, plain = list[int](), responses._plain
+    sizes, plain = list[int](), responses._to_json
 
     def noted(part: np.ndarray, images: bool) -> list[Any]:
         sizes.append(part.size)
         return plain(part, images)
 
-    monkeypatch.setattr(responses, "_plain", noted)
+    monkeypatch.setattr(responses, "_to_json", noted)
     "".join(responses._texts(x, False))
     assert max(sizes) <= 4096
     assert sum(sizes) == x.size
@@ -680,7 +680,7 @@ def test_a_body_comes_at_a_pace(base: Any) -> None:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
             await send({"type": "http.response.body", "body": b"%4d" % length})
 
-    wire = Wire(patience=0.3, upload=1000)
+    wire = Wire(timeout=0.3, upload=1000)
     config = uvicorn.Config(size, http=bounded(wire, base), lifespan="off", log_level="error")
     head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4000\r\n\r\n"
     with listening(uvicorn.Server(config)) as port:
@@ -695,7 +695,7 @@ def test_a_body_comes_at_a_pace(base: Any) -> None:
 
 
 @pytest.mark.parametrize("base", PARSERS)
-def test_a_live_connection_outlives_the_patience(base: Any) -> None:
+def test_a_live_connection_outlives_the_timeout(base: Any) -> None:
     async def echo(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
             await receive()
@@ -703,7 +703,7 @@ def test_a_live_connection_outlives_the_patience(base: Any) -> None:
             while (message := await receive())["type"] == "websocket.receive":
                 await send({"type": "websocket.send", "text": message["text"]})
 
-    config = uvicorn.Config(echo, http=bounded(Wire(patience=0.3), base), lifespan="off", log_level="error")
+    config = uvicorn.Config(echo, http=bounded(Wire(timeout=0.3), base), lifespan="off", log_level="error")
     asked = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     asked += b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     with listening(uvicorn.Server(config)) as port:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from saddlepoint.cli.main import app
 from saddlepoint.core.errors import ConfigError
-from saddlepoint.lab import EXPERIMENTS, Check, Desk, collapse, dirac, figure1, gaussians, perform, taxonomy
+from saddlepoint.lab import EXPERIMENTS, Check, Lab, collapse, dirac, figure1, gaussians, perform, taxonomy
 from saddlepoint.lab.networks import Ensemble, Monotone, Network
 from saddlepoint.objectives import losses, theory
 
@@ -24,8 +24,8 @@ QUICK = ("optimal-discriminator", "vanishing-gradient", "counter-example")
 """Experiments of a few seconds; `dirac`, `figure1`, `collapse` and `taxonomy` run whole in the slow suite."""
 
 
-def broken(experiment: Callable[[Desk], list[Check]]) -> list[str]:
-    return [check.what for check in experiment(Desk()) if not check.holds]
+def broken(experiment: Callable[[Lab], list[Check]]) -> list[str]:
+    return [check.what for check in experiment(Lab()) if not check.holds]
 
 
 @pytest.mark.parametrize("name", QUICK)

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import saddlepoint
 from saddlepoint.cli.main import app
 from saddlepoint.core.errors import ConfigError
-from saddlepoint.engine.doctor.diagnostics import Examiner
+from saddlepoint.engine.doctor.diagnostics import Evaluator
 from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.family import (
@@ -226,12 +226,12 @@ def test_noise_is_that_of_the_seed_in_projections_and_in_pieces(
     found = Explorer(run).project(run.sample(2, seed=3), steps=5, seed=7)
     torch.testing.assert_close(run.synthesise(found.codes, seed=7), found.samples, rtol=0, atol=1e-5)
     # Large pictures go through the networks in pieces, with the same noise.
-    examiner = Examiner(run.dataset(), 0, "cpu")
+    evaluator = Evaluator(run.dataset(), 0, "cpu")
 
     def drawn() -> list[torch.Tensor]:
-        exam = examiner._samples(run.family)
-        assert exam.logits is not None
-        return [run.sample(10, seed=3), run.synthesise(found.codes, seed=7), exam.points, exam.logits]
+        evaluation = evaluator._samples(run.family)
+        assert evaluation.logits is not None
+        return [run.sample(10, seed=3), run.synthesise(found.codes, seed=7), evaluation.points, evaluation.logits]
 
     whole = drawn()
     monkeypatch.setattr(runtime, "PIXELS", 3 * 16**2)

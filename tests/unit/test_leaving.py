@@ -14,8 +14,8 @@ from nicegui import Client, ui
 from saddlepoint.core.errors import DataError
 from saddlepoint.run.entries import Entry
 from saddlepoint.serve import studio
-from saddlepoint.serve.studio import parts, run
-from saddlepoint.serve.studio.state import Desk
+from saddlepoint.serve.studio import parts, run, waits
+from saddlepoint.serve.studio.state import Studio
 
 PAGES = Path(studio.__file__).parent
 UNSEEN = ("app.py", "state.py")
@@ -59,11 +59,11 @@ def test_a_page_that_was_left_hears_nothing(problem: Exception | None, caplog: p
                 touched.append("wheel")
                 wheel.delete()
 
-            with parts.afterwards(over):
-                await parts.here(load(going_on))
+            with waits.afterwards(over):
+                await waits.here(load(going_on))
             touched.append("page")
 
-        await parts.guarded(fill)()
+        await waits.guarded(fill)()
 
     with caplog.at_level(logging.WARNING):
         left_while(act)
@@ -75,9 +75,9 @@ def test_the_wheel_goes_where_the_visitor_stayed() -> None:
     async def stay() -> list[str]:
         found: list[str] = []
         with Client(ui.page("")):
-            with parts.afterwards(lambda: found.append("over")):
-                found.append(await parts.here(asyncio.sleep(0, "loaded")))
-            with pytest.raises(DataError, match="gone"), parts.afterwards(lambda: found.append("over")):
+            with waits.afterwards(lambda: found.append("over")):
+                found.append(await waits.here(asyncio.sleep(0, "loaded")))
+            with pytest.raises(DataError, match="gone"), waits.afterwards(lambda: found.append("over")):
                 raise DataError("gone")
         return found
 
@@ -88,14 +88,14 @@ def test_a_panel_that_loads_is_left_without_a_word(tmp_path: Path, caplog: pytes
     put: list[str] = []
 
     async def act(going_on: asyncio.Event) -> None:
-        async def needs(desk: Desk, name: str) -> None:
+        async def needs(studio: Studio, name: str) -> None:
             await going_on.wait()
 
-        def panel(desk: Desk, name: str, entry: Entry) -> None:
+        def panel(studio: Studio, name: str, entry: Entry) -> None:
             put.append(name)
 
         with ui.column():
-            await parts.guarded(run._fill)(panel, Desk(tmp_path), "a run", Entry("a run", "finished"), needs)
+            await waits.guarded(run._fill)(panel, Studio(tmp_path), "a run", Entry("a run", "finished"), needs)
 
     with caplog.at_level(logging.WARNING):
         left_while(act)
@@ -103,18 +103,18 @@ def test_a_panel_that_loads_is_left_without_a_word(tmp_path: Path, caplog: pytes
     assert caplog.records == []
 
 
-def waits(path: Path) -> list[str]:
+def unguarded(path: Path) -> list[str]:
     """Return the waits for work or a dialog in a module that do not look whether the page is still there."""
     found = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Await)]
     words = [ast.unparse(node) for node in found]
-    return [word for word in words if word.startswith(("asyncio.", "desk.", "needs(", "dialog", "run."))]
+    return [word for word in words if word.startswith(("asyncio.", "studio.", "needs(", "dialog", "run."))]
 
 
 def test_every_wait_looks_whether_the_page_is_still_there(tmp_path: Path) -> None:
     (tmp_path / "page.py").write_text(
-        "async def show():\n    await asyncio.to_thread(load)\n    await parts.here(x())\n"
+        "async def show():\n    await asyncio.to_thread(load)\n    await waits.here(x())\n"
     )
-    assert waits(tmp_path / "page.py") == ["asyncio.to_thread(load)"], "the rule can fail"
+    assert unguarded(tmp_path / "page.py") == ["asyncio.to_thread(load)"], "the rule can fail"
     pages = [path for path in PAGES.glob("*.py") if path.name not in UNSEEN]
     assert len(pages) > 10
-    assert {path.name: found for path in pages if (found := waits(path))} == {}
+    assert {path.name: found for path in pages if (found := unguarded(path))} == {}

@@ -29,7 +29,7 @@ def test_frames_move_and_can_be_sent(name: str) -> None:
     later = after(live, 3).view()
     shown = [[charts.panel_options(panel) for panel in view.panels] for view in (first, later)]
     assert shown[0] != shown[1]
-    assert len(first.words) == len(later.words)
+    assert len(first.sentences) == len(later.sentences)
     assert [len(panel.curves) for panel in first.panels] == [len(panel.curves) for panel in later.panels]
     json.dumps(shown, allow_nan=False)
 
@@ -80,14 +80,14 @@ def test_the_saturating_generator_stays_where_the_others_go() -> None:
 def test_the_dirac_orbit_does_what_its_eigenvalues_say(gamma: float, alternating: bool, grows: bool) -> None:
     live = after(Dirac({"gamma": gamma, "alternating": alternating}), 100)
     assert (math.hypot(*live.orbit[-1]) > math.hypot(*live.orbit[0])) == grows
-    assert (" grows, " in live.view().words[0]) == grows
+    assert (" grows, " in live.view().sentences[0]) == grows
 
 
 def test_the_probe_sees_what_half_does_not() -> None:
     live = CounterExample({"distance": 3.0})
     for _ in range(100):
         live.advance()
-        words = live.view().words
+        words = live.view().sentences
     assert f"{-theory.LOG4:.4f}" in words[0]
     truth = theory.criterion(*(np.asarray(c.y) for c in live.view().panels[0].curves), 0.1)
     assert live.told[-1][1] == pytest.approx(truth, abs=0.03)
@@ -108,4 +108,4 @@ def test_collapse_trains_with_the_doctor_beside_it() -> None:
 
 @pytest.mark.parametrize(("model", "word"), [("flow", "Held-out log-likelihood"), ("VAE", "at least"), ("GAN", "none")])
 def test_likelihoods_are_claimed_only_where_they_are(model: str, word: str) -> None:
-    assert word in after(Taxonomy({"model": model}), 2).view().words[1]
+    assert word in after(Taxonomy({"model": model}), 2).view().sentences[1]

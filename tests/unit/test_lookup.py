@@ -79,9 +79,9 @@ def test_where_a_run_stands_is_read_from_its_newest_sound_checkpoint(tmp_path: P
 
 def test_what_is_spent_and_left_is_said() -> None:
     at = Standing(Progress(20, 320), 100.0)
-    assert at.words(Settings(seconds=600)) == "100 s of 10 min are spent; 8 min 20 s left"
+    assert at.summary(Settings(seconds=600)) == "100 s of 10 min are spent; 8 min 20 s left"
     assert (
-        at.words(Settings(kimg=1, steps=20)) == "0.3 of 1 kimg and 20 of 20 steps are spent; 0.7 kimg or 0 steps left"
+        at.summary(Settings(kimg=1, steps=20)) == "0.3 of 1 kimg and 20 of 20 steps are spent; 0.7 kimg or 0 steps left"
     )
     assert not at.spent(Settings(seconds=600))
     assert at.spent(Settings(seconds=600, steps=20))

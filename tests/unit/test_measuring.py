@@ -128,7 +128,7 @@ def test_a_forecast_does_not_depend_on_what_else_runs(share: float, said: str, m
     stretch = duration.Stretch()
     seconds = duration.timed(lambda: clocks.work(next(lasts)), 20_000)
     assert seconds == pytest.approx(80), "the first call is not counted, nor is a slow one beside quick ones"
-    assert duration.Forecast(seconds, stretch()).words().startswith(said)
+    assert duration.Forecast(seconds, stretch()).text().startswith(said)
 
 
 def test_what_the_last_minute_of_training_took_is_fairer_than_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +146,7 @@ def test_what_the_last_minute_of_training_took_is_fairer_than_a_moment(monkeypat
         machine_load.note(1, float(second), second / 4 if second < 100 else 25 + (second - 100) / 2)
     assert machine_load.lately() == 2.0
     found = stretch.forecast(80)
-    assert found.words() == "about 80 s, or 3 min if this machine stays as busy as in the last minute"
+    assert found.text() == "about 80 s, or 3 min if this machine stays as busy as in the last minute"
     machine_load.note(1, 300.0, 80.0)
     assert machine_load.lately() is None, "a pause of 100 s"
     assert len(notes) == 1

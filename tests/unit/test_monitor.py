@@ -22,7 +22,7 @@ from saddlepoint.core.errors import CheckpointError, TrainingError
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.feed import Feed
 from saddlepoint.engine.doctor import diagnostics, monitor, remedies, verdict
-from saddlepoint.engine.doctor.diagnostics import Examiner, order
+from saddlepoint.engine.doctor.diagnostics import Evaluator, order
 from saddlepoint.engine.doctor.monitor import Monitor, plays
 from saddlepoint.engine.doctor.remedies import course_of, finish_announced, train_with_remedies
 from saddlepoint.engine.loop import Trainer
@@ -103,7 +103,7 @@ NEVER = Remedy("never", verdict.ALARMS, lambda c: None, "it does not apply")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thresholds in samples seen, scaled down to a run of 20,000, and small exams."""
+    """Thresholds in samples seen, scaled down to a run of 20,000, and small evaluations."""
     monkeypatch.setattr(diagnostics, "SAMPLES", 64)
     for name, value in (
         ("GRACE", 1000),
@@ -134,13 +134,13 @@ def train(
 ) -> tuple[Outcome, Pull]:
     dataset, built = gaussian(), []
     chosen = Settings(**{"remedy": "auto", "kimg": kimg, "report_kimg": 0.4, **settings})  # type: ignore[arg-type]
-    examiner = Examiner(dataset, 0, "cpu")
+    evaluator = Evaluator(dataset, 0, "cpu")
     run = RunFolder(folder)
 
     def build(options: FamilyConfig) -> Trainer:
         built.append(Pull(options, dataset.spec))  # type: ignore[arg-type]
         feed = Feed(dataset.splits["train"], BATCH, 0)
-        return Trainer(built[-1], feed, chosen, run, observer, Monitor(examiner, chosen, run, observer))
+        return Trainer(built[-1], feed, chosen, run, observer, Monitor(evaluator, chosen, run, observer))
 
     return train_with_remedies(build, config, tried, run, observer, dataset.stats), built[-1]
 
@@ -383,7 +383,7 @@ def test_the_doctor_only_looks(tmp_path: Path) -> None:
                 torch.manual_seed(3)
                 family = kind(config, dataset.spec)
                 looking = (
-                    {"monitor": Monitor(Examiner(dataset, 0, "cpu"), settings, folder, SILENT)} if attended else {}
+                    {"monitor": Monitor(Evaluator(dataset, 0, "cpu"), settings, folder, SILENT)} if attended else {}
                 )
                 trainer = Trainer(family, Feed(dataset.splits["train"], 16, 0), settings, folder, **looking)
                 before = torch.get_rng_state()
@@ -423,7 +423,7 @@ def test_a_planted_failure_ends_with_its_verdict(
     drawn = family.sample_inputs
     monkeypatch.setattr(family, "sample_inputs", lambda n, generator: noise * drawn(n, generator))
     settings, folder = Settings(kimg=60.0, report_kimg=5.0), RunFolder(tmp_path)
-    looking = Monitor(Examiner(dataset, 0, "cpu"), settings, folder, SILENT)
+    looking = Monitor(Evaluator(dataset, 0, "cpu"), settings, folder, SILENT)
     Trainer(family, Feed(dataset.splits["train"], 200, 0), settings, folder, monitor=looking).train(dataset.stats)
     assert looking.diagnosis.verdict == ending
     assert looking.diagnosis == verdict.diagnose(folder.read_log())
@@ -433,14 +433,14 @@ def test_signs_of_perfect_samples_and_of_one_sample(monkeypatch: pytest.MonkeyPa
     """Samples drawn like the data have ratios of 1 and a distance of 0 within its error; a point mass has none."""
     monkeypatch.undo()
     dataset = gaussian()
-    examiner = Examiner(dataset, 0, "cpu")
+    evaluator = Evaluator(dataset, 0, "cpu")
     perfect = torch.from_numpy(np.random.default_rng(5).normal(size=(512, 2)).astype(np.float32))
-    found = examiner._of_samples(examiner.reference.project(perfect))
+    found = evaluator._of_samples(evaluator.reference.project(perfect))
     for name in ("spread", "nearest", "rank", "reach"):
         assert found[name] == pytest.approx(1.0, abs=0.12), name
     assert abs(found["raw distance"]) < 4 * found["raw distance error"] + 0.01
     assert found["coverage"] > 0.9
-    one = examiner._of_samples(examiner.reference.project(torch.zeros(512, 2)))
+    one = evaluator._of_samples(evaluator.reference.project(torch.zeros(512, 2)))
     assert one["spread"] < 1e-3
     # 2 E|y| - E|y - y'| over E|y - y'| with E|y| = sqrt(pi / 2) and E|y - y'| = sqrt(pi): 2 / sqrt 2 - 1.
     assert one["raw distance"] == pytest.approx(2**0.5 - 1, abs=0.03)
@@ -451,13 +451,13 @@ def test_the_energy_distance_agrees_with_its_definition_and_its_error_with_simul
 ) -> None:
     monkeypatch.undo()
     rng = np.random.default_rng(0)
-    examiner = Examiner(gaussian(), 0, "cpu")
-    rows = examiner.reference.cloud.rows
+    evaluator = Evaluator(gaussian(), 0, "cpu")
+    rows = evaluator.reference.cloud.rows
     found = []
     for _ in range(200):
         x = torch.from_numpy((rng.normal(size=(512, 2)) * 0.7 + 0.5).astype(np.float32))
-        points = examiner.reference.project(x)
-        found.append(examiner.reference.cloud.energy(points))
+        points = evaluator.reference.project(x)
+        found.append(evaluator.reference.cloud.energy(points))
     x64, y64 = points.double(), rows.double()
     cross, among, within = (torch.cdist(a, b) for a, b in ((x64, y64), (x64, x64), (y64, y64)))
     scale = within.sum() / (512 * 511)
@@ -479,9 +479,9 @@ def test_modes_are_counted_at_the_class_means(monkeypatch: pytest.MonkeyPatch) -
         return (centres[labels] + 0.1 * rng.normal(size=(n, 2))).astype(np.float32), labels
 
     splits = {name: Split(*rows(2000, 4)) for name in ("train", "valid")}
-    examiner = Examiner(Dataset("four", "vector", splits, ("a", "b", "c", "d"), "0"), 0, "cpu")
+    evaluator = Evaluator(Dataset("four", "vector", splits, ("a", "b", "c", "d"), "0"), 0, "cpu")
     for classes in (1, 2, 4):
-        found = examiner._of_samples(examiner.reference.project(torch.from_numpy(rows(512, classes)[0])))
+        found = evaluator._of_samples(evaluator.reference.project(torch.from_numpy(rows(512, classes)[0])))
         assert found["modes"] == pytest.approx(classes / 4, abs=0.01)
         assert found["modes hit"] == classes / 4
 
@@ -493,7 +493,7 @@ def test_order_is_the_area_under_the_curve() -> None:
     assert order(high + 100, low) == 1.0
 
 
-def test_the_classifier_tells_classes_and_a_distance_in_its_features_at_every_third_exam(tmp_path: Path) -> None:
+def test_the_classifier_tells_classes_and_a_distance_in_its_features_at_every_third_evaluation(tmp_path: Path) -> None:
     asked = []
 
     def classify(samples: Tensor) -> tuple[Tensor, Tensor]:
@@ -502,21 +502,21 @@ def test_the_classifier_tells_classes_and_a_distance_in_its_features_at_every_th
 
     dataset = gaussian()
     settings, folder = Settings(kimg=20.0, report_kimg=1.0), RunFolder(tmp_path)
-    looking = Monitor(Examiner(dataset, 0, "cpu", classify), settings, folder, SILENT)
+    looking = Monitor(Evaluator(dataset, 0, "cpu", classify), settings, folder, SILENT)
     family = Pull(PullConfig(), dataset.spec)
     Trainer(family, Feed(dataset.splits["train"], BATCH, 0), settings, folder, monitor=looking).train(dataset.stats)
     lines = [line["signs"] for line in folder.read_log() if "signs" in line]
     # The data rows once, then samples of G.
     assert asked == [256] + [64] * -(-len(lines) // 3)
     assert "classes" not in lines[1]
-    for exam in lines[:6:3]:
+    for evaluation in lines[:6:3]:
         # Two of four classes, as often: exp(log 2) / 4.
-        assert exam["classes"] == pytest.approx(0.5, abs=0.02)
+        assert evaluation["classes"] == pytest.approx(0.5, abs=0.02)
         # The features are the samples, moved and scaled, which a share of a distance does not see.
-        assert exam["raw feature distance"] == pytest.approx(exam["raw distance"], abs=0.05)
+        assert evaluation["raw feature distance"] == pytest.approx(evaluation["raw distance"], abs=0.05)
 
 
-def test_exams_wait_for_the_generator() -> None:
+def test_evaluations_wait_for_the_generator() -> None:
     """TimeGAN's first stages train other networks: samples there are those of initial weights, and no collapse."""
     family = build_family(
         "timegan", reduced(get_family("timegan"), "code-2019"), made(get_family("timegan"), "code-2019").spec
@@ -533,7 +533,7 @@ def test_the_log_has_signs_of_the_game_only(tmp_path: Path) -> None:
     dataset, config = made(kind, "code-2019"), reduced(kind, "code-2019")
     settings = Settings(steps=16, report_kimg=config.batch_size / 1000)
     folder, feed = RunFolder(tmp_path), Feed(dataset.splits["train"], config.batch_size, 0)
-    monitor = Monitor(Examiner(dataset, 0, "cpu"), settings, folder, SILENT)
+    monitor = Monitor(Evaluator(dataset, 0, "cpu"), settings, folder, SILENT)
     Trainer(build_family("timegan", config, dataset.spec), feed, settings, folder, monitor=monitor).train(dataset.stats)
     lines = folder.read_log()
     assert {line["stage"] for line in lines} == {"embedding", "supervised", "joint"}
@@ -544,8 +544,8 @@ def test_the_log_has_signs_of_the_game_only(tmp_path: Path) -> None:
 def test_data_that_hardly_varies_is_examined_all_the_same(rows: int, held_out: int) -> None:
     x = np.zeros((rows, 2), np.float32)
     dataset = Dataset("still", "vector", {"train": Split(x), "valid": Split(x[:held_out])}, (), "0")
-    found = Examiner(dataset, 0, "cpu")._of_samples(torch.randn(512, 2))
+    found = Evaluator(dataset, 0, "cpu")._of_samples(torch.randn(512, 2))
     assert found == {"raw distance": 0.0, "raw distance error": 0.0}
     few = np.random.default_rng(0).normal(size=(rows, 2)).astype(np.float32)
     varied = Dataset("few", "vector", {"train": Split(few), "valid": Split(few[:1])}, (), "0")
-    assert all(np.isfinite(number) for number in Examiner(varied, 0, "cpu")._of_samples(torch.randn(512, 2)).values())
+    assert all(np.isfinite(number) for number in Evaluator(varied, 0, "cpu")._of_samples(torch.randn(512, 2)).values())

@@ -172,10 +172,10 @@ def test_a_class_that_is_called_like_another_gets_a_folder_of_its_own(translator
 
 def test_a_long_name_of_data_makes_a_run(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from saddlepoint.run import jobs
-    from saddlepoint.serve.studio.state import Desk
+    from saddlepoint.serve.studio.state import Studio
 
     monkeypatch.setattr(jobs, "start", lambda words, folder: folder.mkdir(parents=True))
-    name = Desk(tmp_path / "runs").train("gan", f"/data/{'n' * 250}.csv", [])
+    name = Studio(tmp_path / "runs").train("gan", f"/data/{'n' * 250}.csv", [])
     assert (tmp_path / "runs" / name).is_dir()
 
 
@@ -493,7 +493,7 @@ def test_the_studio_can_send_every_run_to_a_page(run: Run, tmp_path: Path) -> No
 
     from saddlepoint.serve.studio.bringing import listing
     from saddlepoint.serve.studio.runs import _row
-    from saddlepoint.serve.studio.state import Desk
+    from saddlepoint.serve.studio.state import Studio
 
     odd = "red\x1b[31m\u202e"
     shutil.copytree(run.path, tmp_path / odd, ignore=shutil.ignore_patterns("pictures"))
@@ -502,7 +502,7 @@ def test_the_studio_can_send_every_run_to_a_page(run: Run, tmp_path: Path) -> No
     (tmp_path / odd / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (tmp_path / "half \udcff").mkdir()
     (tmp_path / "half \udcff.csv").touch()
-    rows = [_row(entry, []) for entry in Desk(tmp_path).entries()]
+    rows = [_row(entry, []) for entry in Studio(tmp_path).entries()]
     assert [(row["name"], row["called"]) for row in rows] == [(odd, "red\\x1b[31m\\u202e")]
     orjson.dumps([rows, listing(tmp_path)])
     assert rows[0]["source"] == "half \\ud800 \\x07"
@@ -545,8 +545,8 @@ CALLS = {
         "serve/studio/dropzone.py": "an empty place that an own script fills",
     },
     "ui.code": {"serve/studio/run.py": "what a process said"},
-    "desk.shelf.entries": {},
-    "desk.shelf.entry": {},
+    "studio.index.entries": {},
+    "studio.index.entry": {},
 }
 
 

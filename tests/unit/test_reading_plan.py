@@ -78,7 +78,7 @@ def test_values_that_break_a_rule_are_refused_with_the_rule(words: dict[str, typ
 
 def test_what_was_asked_for_comes_back_from_the_kept_configuration() -> None:
     asked = Options.of(size="64x96", missing="-200", header=False, levels="0,4095", columns="a,b", dedupe=True)
-    assert Options.of(**preparation_of({"options": asked.given(), "modality": "image"})) == asked
+    assert Options.of(**preparation_of({"options": asked.explicit(), "modality": "image"})) == asked
     # as version 0.1 kept them: among the rest, with the modality that was found
     old = {"size": 32, "channels": None, "fit": "pad", "columns": ["a"], "window": 12, "modality": "sequence"}
     # then oblong images were padded with black

@@ -8,7 +8,7 @@ import torch
 
 from saddlepoint.data import Dataset
 from saddlepoint.data.dataset import Split
-from saddlepoint.engine.doctor.diagnostics import Examiner
+from saddlepoint.engine.doctor.diagnostics import Evaluator
 from saddlepoint.engine.doctor.reference import Cloud, drifts, repeats
 
 
@@ -54,12 +54,12 @@ def test_a_few_pictures_told_again_and_again_are_no_reference() -> None:
     """A generator of them lacks nearly all of the data: held against themselves, it would lack nothing."""
     different = np.random.default_rng(6).integers(0, 256, (400, 1, 8, 8), dtype=np.uint8)
     few = np.tile(different[:4], (100, 1, 1, 1))
-    assert not Examiner(_images(different), 0, "cpu").drifts
-    examiner = Examiner(_images(few), 0, "cpu")
-    assert not examiner.drifts
-    assert examiner.held_out_rows is not None
+    assert not Evaluator(_images(different), 0, "cpu").drifts
+    evaluator = Evaluator(_images(few), 0, "cpu")
+    assert not evaluator.drifts
+    assert evaluator.held_out_rows is not None
     # Rows that are all different and of another brightness are what the generator is to learn.
-    assert Examiner(_images(different // 4), 0, "cpu").drifts
+    assert Evaluator(_images(different // 4), 0, "cpu").drifts
 
 
 def test_windows_of_another_time_are_no_reference() -> None:
@@ -67,6 +67,6 @@ def test_windows_of_another_time_are_no_reference() -> None:
     for shift, drifted in ((0.0, False), (3.0, True)):
         later = np.random.default_rng(8).normal(shift, 1.0, (200, 12, 2)).astype(np.float32)
         dataset = Dataset("walk", "sequence", {"train": Split(time), "valid": Split(later)}, (), "0")
-        examiner = Examiner(dataset, 0, "cpu")
-        assert examiner.drifts is drifted
-        assert (examiner.held_out_rows is None) is drifted
+        evaluator = Evaluator(dataset, 0, "cpu")
+        assert evaluator.drifts is drifted
+        assert (evaluator.held_out_rows is None) is drifted

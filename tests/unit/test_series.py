@@ -16,9 +16,9 @@ from saddlepoint.data.series import windows as series
 from saddlepoint.data.series.layout import Column, Layout, layout_from_json
 from saddlepoint.data.series.samples import write_samples
 from saddlepoint.data.series.sines import SINES
-from saddlepoint.data.series.time_index import Clock, clock_from_json
+from saddlepoint.data.series.time_index import TimeIndex, time_index_from_json
 from saddlepoint.data.tables.numbers import decimals_of
-from saddlepoint.data.tables.pace import step_in_words
+from saddlepoint.data.tables.pace import step_text
 from tests.unit.data_helpers import own_cache  # noqa: F401
 
 DAYS = np.datetime64("2021-01-01") + np.arange(1000)
@@ -112,50 +112,50 @@ def test_weekends_and_months_are_no_gaps(tmp_path: Path) -> None:
     working = [d for d in DAYS if np.is_busday(d)][:200]
     data = load_dataset(write(tmp_path / "w.csv", ["d,v", *(f"{d},{i}" for i, d in enumerate(working))]), window=8)
     assert data.layout is not None
-    assert data.layout.clock is not None
-    assert (data.layout.clock.unit, data.layout.clock.step) == ("working days", 1)
+    assert data.layout.time_index is not None
+    assert (data.layout.time_index.unit, data.layout.time_index.step) == ("working days", 1)
     assert not any("gaps" in note for note in data.notes)
-    after = [np.datetime64(day) for day in data.layout.clock.after(7)]
+    after = [np.datetime64(day) for day in data.layout.time_index.after(7)]
     assert np.is_busday(after).all()
     assert np.busday_count(working[-1], after[0]) == 1
     months = np.datetime64("1990-01") + np.arange(120)
     path = write(tmp_path / "m.csv", ["d,v", *(f"{m}-01,{i}" for i, m in enumerate(months))])
     monthly = load_dataset(path, window=8).layout
     assert monthly is not None
-    assert monthly.clock is not None
-    assert monthly.clock.after(3) == ["2000-01-01", "2000-02-01", "2000-03-01"]
+    assert monthly.time_index is not None
+    assert monthly.time_index.after(3) == ["2000-01-01", "2000-02-01", "2000-03-01"]
 
 
-def clock_of(path: str, **options: str) -> Clock:
+def time_index_of(path: str, **options: str) -> TimeIndex:
     """Return the clock of a table."""
     layout = load_dataset(path, window=8, **options).layout
     assert layout is not None
-    assert layout.clock is not None
-    return layout.clock
+    assert layout.time_index is not None
+    return layout.time_index
 
 
 def test_ends_of_months_stay_ends_and_other_days_stay_days(tmp_path: Path) -> None:
     months = np.datetime64("1990-01") + np.arange(122)
     ends = [(m + 1).astype("datetime64[D]") - 1 for m in months]
     path = write(tmp_path / "ends.csv", ["d,v", *(f"{d},{i}" for i, d in enumerate(ends))])
-    assert clock_of(path).after(3) == ["2000-03-31", "2000-04-30", "2000-05-31"]
+    assert time_index_of(path).after(3) == ["2000-03-31", "2000-04-30", "2000-05-31"]
     path = write(tmp_path / "28.csv", ["d,v", *(f"{m}-28,{i}" for i, m in enumerate(months[:110]))])
     assert str(months[109]) == "1999-02"  # whose last day it is
-    assert clock_of(path).after(2) == ["1999-03-28", "1999-04-28"]
+    assert time_index_of(path).after(2) == ["1999-03-28", "1999-04-28"]
     quarters = [f"{m}-30" for m in months if str(m)[-2:] in ("03", "06", "09")]
     path = write(tmp_path / "30.csv", ["d,v", *(f"{d},{i}" for i, d in enumerate(quarters))])
-    assert clock_of(path).after(1) == ["1999-12-30"]
+    assert time_index_of(path).after(1) == ["1999-12-30"]
     business = [np.busday_offset(end, 0, roll="backward") for end in ends]
     path = write(tmp_path / "bme.csv", ["d,v", *(f"{d},{i}" for i, d in enumerate(business))])
     expected = pd.date_range("2000-03-01", periods=3, freq="BME").strftime("%Y-%m-%d").tolist()
-    assert clock_of(path).after(3) == expected
+    assert time_index_of(path).after(3) == expected
 
 
 def test_the_step_in_working_days_is_that_within_series(tmp_path: Path) -> None:
     mondays = np.datetime64("2021-01-04") + 7 * np.arange(60)
     lines = [f"{m + day},g{i},{i + day}" for i, m in enumerate(mondays) for day in range(2)]
-    clock = clock_of(write(tmp_path / "x.csv", ["d,g,v", *lines]), group_column="g")
-    assert (clock.unit, clock.step) == ("working days", 1)
+    time_index = time_index_of(write(tmp_path / "x.csv", ["d,g,v", *lines]), group_column="g")
+    assert (time_index.unit, time_index.step) == ("working days", 1)
 
 
 def test_dates_written_as_numbers_are_dates(tmp_path: Path) -> None:
@@ -164,8 +164,8 @@ def test_dates_written_as_numbers_are_dates(tmp_path: Path) -> None:
     assert data.spec.shape == (8, 1)
     assert not any("gaps" in note for note in data.notes)
     assert data.layout is not None
-    assert data.layout.clock is not None
-    assert data.layout.clock.after(2) == [20220101, 20220102]
+    assert data.layout.time_index is not None
+    assert data.layout.time_index.after(2) == [20220101, 20220102]
     # Numbers of that size that are no dates are a feature like others.
     numbers = ["date,v", *(f"{20200000 + i * 37 % 1300},{i}" for i in range(200))]
     assert load_dataset(write(tmp_path / "n.csv", numbers), window=8, time_column="none").spec.shape == (8, 2)
@@ -173,11 +173,11 @@ def test_dates_written_as_numbers_are_dates(tmp_path: Path) -> None:
 
 def test_numbers_of_time_keep_their_digits(tmp_path: Path) -> None:
     path = write(tmp_path / "x.csv", ["t,v", *(f"{i / 10:.1f},{i * i % 97}" for i in range(1000))])
-    assert clock_of(path, time_column="t").after(3) == [100.0, 100.1, 100.2]
+    assert time_index_of(path, time_column="t").after(3) == [100.0, 100.1, 100.2]
     path = write(tmp_path / "y.csv", ["t,v", *(f"{3 * i // 2},{i * i % 97}" for i in range(201))])
     with pytest.raises(OpenQuestion, match="keep no step"):
         load_dataset(path, time_column="t")
-    after = clock_of(path, time_column="t", resample="3").after(3)
+    after = time_index_of(path, time_column="t", resample="3").after(3)
     assert after == [303, 306, 309]
     assert all(isinstance(t, int) for t in after)
     path = write(tmp_path / "z.csv", ["t,v", *NUMBERS, ",3"])
@@ -193,8 +193,8 @@ def test_a_first_column_without_a_name_is_an_index_a_time_or_refused(tmp_path: P
     path = write(tmp_path / "d.csv", [",a", *(f"{d},{i}" for i, d in enumerate(DAYS[:100]))])
     dated = load_dataset(path, window=8, calendar="off")
     assert dated.layout is not None
-    assert dated.layout.clock is not None
-    assert dated.layout.clock.after(1) == [str(DAYS[100])]
+    assert dated.layout.time_index is not None
+    assert dated.layout.time_index.after(1) == [str(DAYS[100])]
     samples = write_samples(tmp_path / "s.csv", dated.splits["test"].x[:1], dated.layout)
     assert samples.read_text().splitlines()[1].replace('"', "").split(",")[:2] == ["0", str(DAYS[100])]
     path = write(tmp_path / "f.csv", [",b", *(f"{i % 7 / 10},{i}" for i in range(200))])
@@ -354,8 +354,8 @@ def test_samples_go_back_into_the_table_and_are_read_again(tmp_path: Path, kind:
 def test_times_go_on_in_the_look_of_the_data(sample: str, form: str, expected: str) -> None:
     last = float(np.datetime64("2020-01-01", "us").astype(np.int64))
     kept = {"name": "t", "form": form, "last": last, "step": 86_400e6, "unit": "time", "sample": sample}
-    assert clock_from_json(kept).after(1) == [expected]
-    assert step_in_words(86_400e9, "time") == "1 day"
+    assert time_index_from_json(kept).after(1) == [expected]
+    assert step_text(86_400e9, "time") == "1 day"
 
 
 def test_times_are_as_fine_as_their_step_needs() -> None:
@@ -365,7 +365,7 @@ def test_times_are_as_fine_as_their_step_needs() -> None:
         ("2020-01-01T00:00Z", 1e6, "2020-01-01T00:00:01Z"),
     ):  # fmt: skip
         kept = {"name": "t", "form": "iso", "last": last, "step": step, "unit": "time", "sample": sample}
-        assert clock_from_json(kept).after(1) == [expected]
+        assert time_index_from_json(kept).after(1) == [expected]
 
 
 def test_european_tables_and_parquet(tmp_path: Path) -> None:
@@ -384,9 +384,9 @@ def test_european_tables_and_parquet(tmp_path: Path) -> None:
         pq.write_table(
             pa.table({"t": hours.cast(pa.timestamp(unit, zone)), "v": np.arange(200)}), tmp_path / "x.parquet"
         )
-        clock = clock_of(str(tmp_path / "x.parquet"))
-        assert (clock.unit, clock.step) == ("time", 3600e9)
-        assert clock.after(1)[0].startswith("2021-01-09 08:00")
+        time_index = time_index_of(str(tmp_path / "x.parquet"))
+        assert (time_index.unit, time_index.step) == ("time", 3600e9)
+        assert time_index.after(1)[0].startswith("2021-01-09 08:00")
 
 
 NUMBERS = [f"{i},{i * i % 97}" for i in range(200)]

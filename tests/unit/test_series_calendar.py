@@ -13,10 +13,10 @@ from saddlepoint.core.errors import DataError
 from saddlepoint.data import load_dataset, load_samples
 from saddlepoint.data.series.calendar import PARTS, parts_of, phases
 from saddlepoint.data.series.layout import Column, Layout
-from saddlepoint.data.series.positions import consecutive, in_words, times_of
-from saddlepoint.data.series.time_index import Clock
+from saddlepoint.data.series.positions import consecutive, times_of, times_text
+from saddlepoint.data.series.time_index import TimeIndex
 from saddlepoint.data.tables.pace import DAY
-from saddlepoint.data.tables.time import Stamps
+from saddlepoint.data.tables.stamps import Stamps
 from saddlepoint.run.run import Run
 from tests.unit.data_helpers import own_cache  # noqa: F401
 
@@ -66,8 +66,8 @@ def test_data_teaches_the_turns_that_it_spans(
 def layout_of(
     stamps: np.ndarray, step: float, unit: str, form: str = "%Y-%m-%d", calendar: tuple[str, ...] = ()
 ) -> Layout:
-    clock = Clock(int(stamps.max()), step, unit, Stamps(("t",), (form,), ("text",)))
-    return Layout((Column("v", 0.0, 1.0, 2),), ("t", "v"), clock, calendar=calendar)
+    time_index = TimeIndex(int(stamps.max()), step, unit, Stamps(("t",), (form,), ("text",)))
+    return Layout((Column("v", 0.0, 1.0, 2),), ("t", "v"), time_index, calendar=calendar)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_windows_follow_one_another_without_a_time_that_comes_twice(freq: str, s
 def test_each_series_goes_on_by_itself_and_dates_end_where_they_can_be_written() -> None:
     data = times("1990-01-01", 120, "MS")
     layout = layout_of(data, 1, "months")
-    by_series = Layout(layout.columns, layout.order, layout.clock, group="g", classes_are_series=True)
+    by_series = Layout(layout.columns, layout.order, layout.time_index, group="g", classes_are_series=True)
     found = consecutive(by_series, np.full(4, 6), 6, np.array([0, 1, 0, 1]))
     assert found is not None
     assert np.array_equal(found[0], found[1])
@@ -123,7 +123,7 @@ def test_windows_that_were_told_a_time_get_stamps_that_agree() -> None:
     assert np.allclose(got[..., 0], wanted[..., 0]), "the very weekday"
     away = np.abs(got[..., 1] - wanted[..., 1])
     assert np.minimum(away, 1 - away).max() < 8 / 365
-    assert (found > layout.clock.last).all()  # type: ignore[union-attr]
+    assert (found > layout.time_index.last).all()  # type: ignore[union-attr]
 
 
 def test_a_file_of_samples_is_told_the_calendar_that_it_shows(tmp_path: Path) -> None:
@@ -163,13 +163,13 @@ def test_a_file_of_samples_is_told_the_calendar_that_it_shows(tmp_path: Path) ->
 def test_a_file_says_what_its_times_are() -> None:
     data = times("2001-01-01", 2000, "D")
     told = layout_of(data, DAY, "time", calendar=("weekday", "season"))
-    assert in_words(told, 10, 24).endswith("told the weekday, the season")
+    assert times_text(told, 10, 24).endswith("told the weekday, the season")
     hourly = layout_of(times("2001-01-01", 2000, "h"), DAY // 24, "time", calendar=("hour", "weekday"))
-    assert in_words(hourly, 10, 24).endswith("told the hour, the weekday, not the season")
-    assert "positions only" in in_words(layout_of(data, DAY, "time"), 10, 24)
-    monthly = in_words(layout_of(times("1990-01-01", 120, "MS"), 1, "months"), 1000, 24)
+    assert times_text(hourly, 10, 24).endswith("told the hour, the weekday, not the season")
+    assert "positions only" in times_text(layout_of(data, DAY, "time"), 10, 24)
+    monthly = times_text(layout_of(times("1990-01-01", 120, "MS"), 1, "months"), 1000, 24)
     assert "begin again" in monthly
-    assert in_words(Layout(told.columns, ("v",)), 10, 24) == ""
+    assert times_text(Layout(told.columns, ("v",)), 10, 24) == ""
 
 
 def test_without_dates_there_is_no_calendar_and_that_is_said(tmp_path: Path) -> None:
@@ -218,6 +218,6 @@ def test_days_that_start_again_in_each_series_start_again_in_each_sample(tmp_pat
     table = pd.read_csv(run.write(tmp_path / "s.csv", 4))
     assert table["Days"].tolist() == [3, 4, 5, 6, 7] * 4
     assert table["Subject"].nunique() == 4
-    assert in_words(run.layout, 4, 5) == "times start at 3 in every sample, as in the series of the data"
+    assert times_text(run.layout, 4, 5) == "times start at 3 in every sample, as in the series of the data"
     asked = pd.read_csv(run.write(tmp_path / "t.csv", 2, start="20"))
     assert asked["Days"].tolist()[:5] == [20, 21, 22, 23, 24]

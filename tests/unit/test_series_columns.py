@@ -95,9 +95,9 @@ def test_the_description_is_kept_and_old_ones_are_read(data: Dataset) -> None:
     clock = {"name": "t", "form": "number", "last": 9.0, "step": 1.0, "unit": "number", "sample": "", "decimals": 0}
     old = layout_from_json({"columns": [column], "order": ["t", "v"], "clock": clock, "label": ""})
     assert old.restore(np.array([[[0.5]]])).tolist() == [[[2.0]]]
-    assert old.clock is not None
-    assert old.clock.after(2) == [10, 11]
-    assert (old.features, old.onehot, old.known, old.plain) == (1, (), 0, True)
+    assert old.time_index is not None
+    assert old.time_index.after(2) == [10, 11]
+    assert (old.features, old.onehot, old.known, old.one_to_one) == (1, (), 0, True)
     with pytest.raises(DataError, match="is damaged"):
         layout_from_json({"columns": [{"name": "v"}], "order": [], "clock": None, "label": ""})
 

@@ -14,8 +14,8 @@ from saddlepoint.data.plan import OpenQuestion
 from saddlepoint.data.series.irregular import irregularity, resampled, suggested_step
 from saddlepoint.data.series.samples import write_samples
 from saddlepoint.data.tables.pace import DAY, SECOND
+from saddlepoint.data.tables.stamps import Stamps
 from saddlepoint.data.tables.table import Table
-from saddlepoint.data.tables.time import Stamps
 from tests.unit.data_helpers import own_cache  # noqa: F401
 
 
@@ -53,7 +53,7 @@ def test_a_twentieth_of_odd_gaps_is_irregular_and_whole_multiples_are_not() -> N
     ("step", "dates", "word"),
     [(9 * 3600 * SECOND, True, "12h"), (50 * SECOND, True, "1min"), (DAY, True, "1D"), (12.3456, False, "12.3")],
 )
-def test_the_step_that_is_advised_is_one_of_clocks(step: float, dates: bool, word: str) -> None:
+def test_the_step_that_is_advised_is_a_usual_one(step: float, dates: bool, word: str) -> None:
     assert suggested_step(step, dates) == word
 
 

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.metrics import series, series_baselines, series_scores
+from saddlepoint.metrics import series, series_baselines, series_scores, windows
 from saddlepoint.metrics.memorisation import memorisation
 from saddlepoint.metrics.recurrent import Recurrent, _Recurrence, minibatches
 
@@ -124,12 +124,12 @@ def test_short_windows_count_as_far_as_they_go() -> None:
     assert series.marginal_distance(x, cut)[0].value < 0.03
     assert series.increment_distance(x, cut)[0].value < 0.03
     whole = np.stack(
-        [series.autocorrelations(w[None, : int(n)], 3)[0] for w, n in zip(x, series.window_lengths(cut), strict=True)]
+        [series.autocorrelations(w[None, : int(n)], 3)[0] for w, n in zip(x, windows.window_lengths(cut), strict=True)]
     )
     assert series.autocorrelations(cut, 3) == pytest.approx(whole)
     assert (
-        series.window_lengths(series_baselines.shuffled_in_time(cut, np.random.default_rng(0)))
-        == series.window_lengths(cut)
+        windows.window_lengths(series_baselines.shuffled_in_time(cut, np.random.default_rng(0)))
+        == windows.window_lengths(cut)
     ).all()
 
 
@@ -146,21 +146,21 @@ def test_no_window_of_one_part_shares_a_point_with_the_other() -> None:
     for stride, far in ((1, 11), (3, 3), (12, 0)):
         index = np.arange(0, 600, stride)[:, None] + np.arange(12)
         x = values[index]
-        assert series.reach(x) == far
-        first, second = series.divide(x, np.random.default_rng(1))
+        assert windows.reach(x) == far
+        first, second = windows.divide(x, np.random.default_rng(1))
         assert not set(index[first].ravel()) & set(index[second].ravel())
         assert len(second) == pytest.approx(0.2 * len(x), rel=0.2)
         assert len(first) > 0.3 * len(x)
 
 
-@pytest.mark.parametrize("windows", [2, 4])
-def test_windows_of_many_short_series_are_divided_within_each(windows: int) -> None:
+@pytest.mark.parametrize("count", [2, 4])
+def test_windows_of_many_short_series_are_divided_within_each(count: int) -> None:
     """The next series begins where no point is shared: there nothing is left out."""
-    starts = (30 * np.arange(100)[:, None] + np.arange(windows)).ravel()
+    starts = (30 * np.arange(100)[:, None] + np.arange(count)).ravel()
     index = starts[:, None] + np.arange(12)
     x = np.random.default_rng(0).normal(size=(3_000, 1))[index]
-    assert series.reach(x) == 11
-    first, second = series.divide(x, np.random.default_rng(1))
+    assert windows.reach(x) == 11
+    first, second = windows.divide(x, np.random.default_rng(1))
     assert not set(index[first].ravel()) & set(index[second].ravel())
     assert len(second) == pytest.approx(0.2 * len(x), rel=0.3)
     assert len(first) > 0.6 * len(x)
@@ -265,4 +265,4 @@ def test_copies_are_found_by_shape_and_new_windows_are_not() -> None:
 
 def test_too_few_windows_are_refused_with_what_helps() -> None:
     with pytest.raises(DataError, match="generated windows are 2, but at least 4 are needed: draw more samples"):
-        series.as_windows(np.zeros((2, 24, 1)), "generated windows")
+        windows.as_windows(np.zeros((2, 24, 1)), "generated windows")

@@ -15,7 +15,7 @@ from saddlepoint.core.errors import DataError
 from saddlepoint.data import load_dataset
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import OpenQuestion
-from saddlepoint.data.series.positions import in_words
+from saddlepoint.data.series.positions import times_text
 from saddlepoint.data.tables.table import Table, read_table
 from tests.unit.data_helpers import own_cache  # noqa: F401
 
@@ -537,8 +537,8 @@ def test_what_the_times_of_samples_are_names_a_start_that_was_asked_for(tmp_path
     path = write(tmp_path / "x.csv", pd.DataFrame({"date": days, "v": noise(120)}))
     layout = load_dataset(str(path)).layout
     assert layout is not None
-    assert "after the data" in in_words(layout, 2, 24)
-    assert "from 2030-01-01 on" in in_words(layout, 2, 24, "2030-01-01")
+    assert "after the data" in times_text(layout, 2, 24)
+    assert "from 2030-01-01 on" in times_text(layout, 2, 24, "2030-01-01")
 
 
 @pytest.mark.parametrize("name", ["d", "t", "column2"])

@@ -54,9 +54,11 @@ def test_a_mistyped_year_is_asked_about_wherever_it_stands(tmp_path: Path, row: 
     first, second = (reading.options for reading in caught.value.readings)
     left, kept = load_dataset(path, **first), load_dataset(path, **second)  # type: ignore[arg-type]
     assert left.layout is not None
-    assert left.layout.clock is not None
+    assert left.layout.time_index is not None
     whole = np.delete(HOURS.to_numpy(), row)
-    assert left.layout.clock.last == whole[-1].astype("datetime64[ns]").astype(np.int64), "samples go on where it ends"
+    assert left.layout.time_index.last == whole[-1].astype("datetime64[ns]").astype(np.int64), (
+        "samples go on where it ends"
+    )
     assert f"line {row + 2} has a time ({text}) far from the others, and left out" in notes_of(left)
     assert f"line {row + 2} has a time ({text}) far from the others, and kept" in notes_of(kept)
 

@@ -33,7 +33,7 @@ from saddlepoint.export.service import Rows, Service
 from saddlepoint.families.stargan import StarGANConfig
 from saddlepoint.family import DataSpec, build_family
 from saddlepoint.run.run import Run
-from saddlepoint.serve.api import check_origin
+from saddlepoint.serve.api import check_origins
 from saddlepoint.serve.api.access import Limits, access_line
 from saddlepoint.serve.api.app import make_app
 from saddlepoint.serve.api.batching import Batcher, Full
@@ -300,7 +300,7 @@ def test_pages_of_other_origins_read_nothing_unless_they_are_named(digits: Servi
 
 @pytest.mark.parametrize("origin", ["https://a.example", "http://localhost:3000", "http://[::1]:80", "*"])
 def test_origins_are_as_browsers_send_them(origin: str) -> None:
-    check_origin(origin)
+    check_origins([origin])
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_origins_are_as_browsers_send_them(origin: str) -> None:
 )
 def test_what_is_no_origin_is_refused(origin: str) -> None:
     with pytest.raises(ConfigError, match="must be as browsers send it"):
-        check_origin(origin)
+        check_origins([origin])
 
 
 def test_answers_are_logged_a_line_each(digits: Service) -> None:
@@ -522,7 +522,7 @@ def served(app: Any, server: Any) -> Iterator[int]:
 def address() -> Iterator[str]:
     """Return a real server's address."""
     app = make_app(Service(run_of("cgan", "mnist"), batch=8), limits=Limits(seconds=2.0))
-    with served(app, make_server(app, patience=2.0)) as port:
+    with served(app, make_server(app, timeout=2.0)) as port:
         yield f"{HOME}:{port}"
 
 
@@ -581,7 +581,7 @@ def test_a_head_that_comes_a_byte_at_a_time_is_not_waited_for(address: str) -> N
     whole = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     with socket.create_connection((place[0], int(place[1]))) as talk:
         talk.settimeout(10)
-        # The first request is answered: patience is with each head, not with the connection.
+        # The first request is answered: the timeout is of each head, not with the connection.
         talk.sendall(whole)
         assert b"200 OK" in talk.recv(4000)
         ended = False
@@ -590,7 +590,7 @@ def test_a_head_that_comes_a_byte_at_a_time_is_not_waited_for(address: str) -> N
                 talk.sendall(bytes([byte]))
             if ended := bool(select.select([talk], [], [], 0.1)[0]):
                 break
-        assert ended, "a head that takes longer than the patience is still being read"
+        assert ended, "a head that takes longer than the timeout is still being read"
         with contextlib.suppress(ConnectionError):
             assert talk.recv(100) == b""
 

@@ -21,7 +21,8 @@ from saddlepoint.evaluation.report.page import save_report
 from saddlepoint.export import export_run
 from saddlepoint.family import DataSpec, Family, Sized, build_family, families
 from saddlepoint.figures import grids
-from saddlepoint.figures.grids import picture_bytes, read_snapshot, save_snapshot, tile
+from saddlepoint.figures.grids import picture_bytes, tile
+from saddlepoint.figures.snapshots import read_snapshot, save_snapshot
 from saddlepoint.metrics.extractors import Pixels
 from saddlepoint.nn.augment import TRANSFORMS, colour
 from saddlepoint.nn.sizes import SIZES, nearest_size, starts

@@ -11,7 +11,7 @@ import torch
 from saddlepoint import evaluation as ev
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.dataset import Dataset, Split
-from saddlepoint.data.sources.arrays import stacked_source
+from saddlepoint.data.sources.prepared import stacked_source
 from saddlepoint.metrics.extractors import mnist_lenet
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "mnist_test_200.npz"

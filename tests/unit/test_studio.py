@@ -31,7 +31,7 @@ from saddlepoint.data import load_dataset
 from saddlepoint.evaluation import Metric, Report, Result, Row, ranks
 from saddlepoint.evaluation.report.page import save_report
 from saddlepoint.family import families
-from saddlepoint.figures import grids
+from saddlepoint.figures import snapshots
 from saddlepoint.lab import Curve, Panel
 from saddlepoint.run import api, jobs
 from saddlepoint.run.entries import Entry, Figure, snapshot_steps
@@ -45,7 +45,7 @@ from saddlepoint.serve.studio.choices import group_of
 from saddlepoint.serve.studio.framework import quiet
 from saddlepoint.serve.studio.gate import TokenGate
 from saddlepoint.serve.studio.parts import formula
-from saddlepoint.serve.studio.state import Desk
+from saddlepoint.serve.studio.state import Studio
 from saddlepoint.serve.studio.thumbnails import rows_of, thumbnail
 from saddlepoint.serve.studio.uploads import Uploads
 
@@ -76,26 +76,26 @@ def test_long_curves_keep_their_last_point() -> None:
 
 def test_curves_of_a_training_stand_beside_theory(runs: Path) -> None:
     log = saddlepoint.load(runs / "whole").log
-    found = charts.training_curves(log)
+    found = charts.training_charts(log)
     assert list(found) == ["V(D, G), nats", "D(x) and D(G(z))", "losses"]
     assert found["V(D, G), nats"]["series"][0]["markLine"]["data"] == [{"yAxis": pytest.approx(-math.log(4))}]
     assert found["D(x) and D(G(z))"]["series"][0]["markLine"]["data"] == [{"yAxis": 0.5}]
     last = log[-1]
     assert found["V(D, G), nats"]["series"][0]["data"][-1] == pytest.approx([last["nimg"] / 1000, last["V"]], rel=1e-4)
-    assert charts.training_curves([]) == {}
+    assert charts.training_charts([]) == {}
     name = charts.sign_names(log)[0]
     assert charts.sign_options(log, name)["series"][0]["data"]
 
 
 def test_a_run_is_opened_again_when_it_was_saved_again(runs: Path) -> None:
-    desk = Desk(runs)
-    first, explorer = desk.open("whole")
-    assert desk.open("whole")[0] is first
+    studio = Studio(runs)
+    first, explorer = studio.open("whole")
+    assert studio.open("whole")[0] is first
     assert explorer is not None
     saddlepoint.resume(runs / "whole", steps=720)
-    assert desk.open("whole")[0].step == 720
+    assert studio.open("whole")[0].step == 720
     with pytest.raises(CheckpointError, match="there is no run 'hole'"):
-        desk.open("hole")
+        studio.open("hole")
 
 
 def test_a_training_gets_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,8 +107,8 @@ def test_a_training_gets_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest
         return 1
 
     monkeypatch.setattr(jobs, "start", start)
-    desk = Desk(tmp_path / "runs")
-    names = [desk.train("gan", "../my photos", ["--seed", "1"]) for _ in range(2)]
+    studio = Studio(tmp_path / "runs")
+    names = [studio.train("gan", "../my photos", ["--seed", "1"]) for _ in range(2)]
     assert names[0] != names[1]
     assert all(name.startswith("gan-my-photos-") for name in names)
     assert asked[0] == (["gan", "--data", "../my photos", "--seed", "1"], tmp_path / "runs" / names[0])
@@ -218,10 +218,10 @@ def test_pages_stay_alive_while_a_run_loads(runs: Path, monkeypatch: pytest.Monk
         return whole
 
     monkeypatch.setattr(api, "load", slow)
-    desk = Desk(runs)
+    studio = Studio(runs)
 
     async def twice() -> None:
-        one, two = await asyncio.gather(desk.opened("whole"), desk.opened("whole"))
+        one, two = await asyncio.gather(studio.opened("whole"), studio.opened("whole"))
         assert one[0] is two[0] is whole
 
     assert asyncio.run(_ticks_while(twice())) >= 5
@@ -401,9 +401,9 @@ def test_data_is_the_same_by_what_it_holds_not_by_its_path() -> None:
 
 def test_small_pictures_show_the_first_samples(tmp_path: Path) -> None:
     x = torch.linspace(-1, 1, 12)[:, None, None, None].expand(12, 1, 16, 16)
-    path = grids.save_snapshot(tmp_path, 10, x, columns=4)
+    path = snapshots.save_snapshot(tmp_path, 10, x, columns=4)
     small = np.asarray(Image.open(io.BytesIO(thumbnail(path, 64))))
-    tiles = grids.read_snapshot(path)[:, 0, 0, 0]
+    tiles = snapshots.read_snapshot(path)[:, 0, 0, 0]
     assert small.shape == (3 * 17 + 1, 3 * 17 + 1)
     seen = [int(small[17 * row + 5, 17 * column + 5]) for row in range(3) for column in range(3)]
     assert seen == tiles[[0, 1, 2, 4, 5, 6, 8, 9, 10]].tolist()

@@ -25,11 +25,11 @@ from starlette.websockets import WebSocketDisconnect
 import saddlepoint
 from saddlepoint.core.errors import DataError
 from saddlepoint.run import jobs
-from saddlepoint.serve.studio import charts, framework, gate, own_images, parts, state
+from saddlepoint.serve.studio import charts, framework, gate, own_images, parts, state, waits
 from saddlepoint.serve.studio import run as run_page
 from saddlepoint.serve.studio.app import make_app
 from saddlepoint.serve.studio.gate import Gate
-from saddlepoint.serve.studio.state import Desk
+from saddlepoint.serve.studio.state import Studio
 from saddlepoint.serve.studio.uploads import Uploads
 from tests.unit.test_studio_limits import pieces
 
@@ -136,7 +136,7 @@ def test_what_is_refused_or_fails_may_be_framed_by_nobody_either(
     page: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """W2: a wrong host, a wrong method, an error that nobody foresaw."""
-    monkeypatch.setattr(Desk, "path", lambda self, name: 1 / 0)
+    monkeypatch.setattr(Studio, "path", lambda self, name: 1 / 0)
     for answer in (
         page.get("/", headers={"host": "evil.example"}),
         page.put("/"),
@@ -359,7 +359,7 @@ def test_pictures_of_visitors_are_small_before_they_are_decoded(
     used: list[Any] = []
     zones: list[Any] = []
     monkeypatch.setattr(own_images, "DropZone", lambda uploads, words, take, **limits: zones.append((take, limits)))
-    monkeypatch.setattr(own_images.parts, "here", lambda waited: waited)
+    monkeypatch.setattr(own_images.waits, "here", lambda waited: waited)
     monkeypatch.setattr(own_images.ui, "column", lambda: MagicMock())
     monkeypatch.setattr(own_images.ui, "timer", lambda *words, **more: None)
     monkeypatch.setattr(own_images.parts, "waiting", lambda words: None)
@@ -367,7 +367,7 @@ def test_pictures_of_visitors_are_small_before_they_are_decoded(
     async def use(images: Any) -> None:
         used.append(images(saddlepoint.load(trained / "whole")))
 
-    here = Desk(tmp_path)
+    here = Studio(tmp_path)
     own_images._ways_in(here, "whole", use)
     take, limits = zones[0]
     assert limits == {"accept": "image/*", "most_files": 16, "most_bytes": 20_000_000}
@@ -413,7 +413,7 @@ def test_pages_beyond_a_number_are_refused_until_others_are_closed(
 
 def test_one_page_does_not_do_everything_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(parts, "complain", lambda error: said.append(str(error)))
+    monkeypatch.setattr(waits, "complain", lambda error: said.append(str(error)))
 
     class Page:
         is_deleted = False
@@ -429,17 +429,17 @@ def test_one_page_does_not_do_everything_at_once(monkeypatch: pytest.MonkeyPatch
             await go_on.wait()
             done += 1
 
-        asked = [asyncio.ensure_future(parts.guarded(act)()) for _ in range(1000)]
+        asked = [asyncio.ensure_future(waits.guarded(act)()) for _ in range(1000)]
         await asyncio.sleep(0)
         monkeypatch.setattr(parts.ui, "context", SimpleNamespace(client=other))
-        asked.append(asyncio.ensure_future(parts.guarded(act)()))
+        asked.append(asyncio.ensure_future(waits.guarded(act)()))
         await asyncio.sleep(0)
         go_on.set()
         await asyncio.gather(*asked)
         return done
 
-    assert asyncio.run(flood()) == parts.MOST_AT_ONCE + 1
-    assert len(said) == 1000 - parts.MOST_AT_ONCE
+    assert asyncio.run(flood()) == waits.MOST_AT_ONCE + 1
+    assert len(said) == 1000 - waits.MOST_AT_ONCE
     assert "this page is at 16 things already" in said[0]
 
 

@@ -15,7 +15,7 @@ import pytest
 from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.run import jobs
 from saddlepoint.serve.studio import state, uploads
-from saddlepoint.serve.studio.state import Desk
+from saddlepoint.serve.studio.state import Studio
 from saddlepoint.serve.studio.uploads import Uploads
 
 
@@ -114,7 +114,7 @@ def test_a_studio_starts_a_few_trainings_only(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(jobs, "go_on", start)
     monkeypatch.setattr(jobs, "started", lambda: at_work)
     (tmp_path / "paused").mkdir()
-    here = Desk(tmp_path)
+    here = Studio(tmp_path)
     for _ in range(state.MOST_TRAININGS - 1):
         here.train("gan", "digits", [])
     here.go_on("paused")
@@ -127,7 +127,7 @@ def test_a_studio_starts_a_few_trainings_only(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_run_is_measured_once_at_a_time_and_few_together(tmp_path: Path) -> None:
-    here = Desk(tmp_path)
+    here = Studio(tmp_path)
     with here.measuring("a"):
         with pytest.raises(ConfigError, match="'a' is being measured already"), here.measuring("a"):
             pass

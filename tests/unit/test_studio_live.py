@@ -26,9 +26,9 @@ from saddlepoint.serve.wire import Wire
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[str]:
-    """Return host and port of a studio that is really served, with little patience."""
+    """Return host and port of a studio that is really served, with a short timeout."""
     listener, address = listen("127.0.0.1", 0)
-    server = make_server(make_app(tmp_path), Wire(patience=1.0))
+    server = make_server(make_app(tmp_path), Wire(timeout=1.0))
     thread = threading.Thread(target=lambda: server.run(sockets=[listener]))
     thread.start()
     yield address.removeprefix("http://")
@@ -56,10 +56,10 @@ def test_heads_and_silent_connections_have_limits(served: str) -> None:
     head = f"GET / HTTP/1.1\r\nHost: {served}\r\n".encode()
     assert asked(served, head + b"X: " + b"x" * 70_000).startswith(b"HTTP/1.1 431 ")
     assert asked(served, b"GET /" + b"x" * 9000).startswith(b"HTTP/1.1 414 ")
-    assert asked(served, head) == b"", "closed after the patience"
+    assert asked(served, head) == b"", "closed after the timeout"
 
 
-def test_a_live_connection_outlasts_the_patience_for_heads(served: str) -> None:
+def test_a_live_connection_outlasts_the_timeout_of_heads(served: str) -> None:
     with connect(f"ws://{served}{LIVE}", origin=Origin(f"http://{served}")) as line:
         assert str(line.recv(5)).startswith("0{")
         time.sleep(2.5)

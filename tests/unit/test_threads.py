@@ -17,7 +17,7 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.openmp import CHOICES
 from saddlepoint.engine.machine import threads
 from saddlepoint.engine.machine.runtime import read_threads
-from saddlepoint.engine.machine.threads import ChosenThreads, Look, look, measured_threads
+from saddlepoint.engine.machine.threads import ChosenThreads, StepTimes, measured_threads, time_steps
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.evaluation.effort import small_part
 from saddlepoint.run import api
@@ -61,7 +61,7 @@ class Machine:
 def test_the_fastest_number_is_found(seconds: dict[int, float], best: int, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch, seconds)
     torch.set_num_threads(3)
-    found = look(machine.step, max(seconds))
+    found = time_steps(machine.step, max(seconds))
     assert found.best() == best
     assert found.seconds == pytest.approx(seconds)
     assert torch.get_num_threads() == 3
@@ -79,24 +79,26 @@ def test_one_bad_moment_does_not_decide(monkeypatch: pytest.MonkeyPatch) -> None
         # Half of the first turn of two threads is lost to another program.
         machine.now += 0.010 if made == 3 else 0.0
 
-    assert look(step, 2).best() == 2
+    assert time_steps(step, 2).best() == 2
 
 
 def test_a_look_takes_the_time_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     for step, most in ((0.0001, 1.0), (0.02, 1.0), (0.15, 1.0), (0.02, 0.3)):
         machine = Machine(monkeypatch, {1: step, 2: step})
-        look(machine.step, 2, most)
+        time_steps(machine.step, 2, most)
         assert machine.now <= max(most, 2 * step) + 2 * step + 1e-9
     # Of steps of many seconds one each is made, and none with fewer threads than pay.
     machine = Machine(monkeypatch, {16: 5.0, 8: 9.0, 4: 18.0, 2: 36.0, 1: 72.0})
-    assert look(machine.step, 16).best() == 16
+    assert time_steps(machine.step, 16).best() == 16
     assert machine.steps == [16, 8, 4]
 
 
 def test_what_is_said_holds_both_times_and_speaks_of_others_only_if_there_are() -> None:
-    assert Look({1: 0.003, 2: 0.31}, 0.2).told() == "here a step takes 3.0 ms with 1, 310 ms with 2"
-    assert Look({1: 0.003, 2: 2.0}, 1.5).told().endswith("3.0 ms with 1, 2.0 s with 2: other programs use the cores")
-    assert Look({1: 0.0123}, None).told() == "here a step takes 12 ms with 1"
+    assert StepTimes({1: 0.003, 2: 0.31}, 0.2).told() == "here a step takes 3.0 ms with 1, 310 ms with 2"
+    assert (
+        StepTimes({1: 0.003, 2: 2.0}, 1.5).told().endswith("3.0 ms with 1, 2.0 s with 2: other programs use the cores")
+    )
+    assert StepTimes({1: 0.0123}, None).told() == "here a step takes 12 ms with 1"
 
 
 def chooser(asked: int | None = None, most: int = 2, **more: object) -> tuple[ChosenThreads, list[str]]:
@@ -125,7 +127,7 @@ def go(chosen: ChosenThreads, machine: Machine, seconds: float, stage: str = "ma
     lines, until, step = list[dict[str, object]](), machine.now + seconds, 100
     while machine.now < until:
         lines += chosen.before_step(step, step, stage, machine.step)
-        with chosen.clocked():
+        with chosen.timed():
             machine.step()
         step += 1
     return lines
@@ -163,7 +165,7 @@ def test_looks_take_a_hundredth_of_a_long_run_at_most(monkeypatch: pytest.Monkey
         before = machine.now
         chosen.before_step(made, made, "main", machine.step)
         spent += machine.now - before
-        with chosen.clocked():
+        with chosen.timed():
             machine.step()
         made += 1
     assert 0 < spent < 0.01 * 1800
@@ -220,13 +222,13 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
             now = step
             return real(self, step, *rest)  # type: ignore[arg-type]
 
-        def find(step: Callable[[], object], most: int, seconds: float = 1.0) -> Look:
+        def find(step: Callable[[], object], most: int, seconds: float = 1.0) -> StepTimes:
             step()
-            return Look({n: 0.01 if n == found[now] else 0.02 for n in (1, 2)})
+            return StepTimes({n: 0.01 if n == found[now] else 0.02 for n in (1, 2)})
 
         monkeypatch.setattr(ChosenThreads, "before_step", before_step)
         monkeypatch.setattr(ChosenThreads, "_due", lambda self, stage: self.count is None or now in found)
-        monkeypatch.setattr(threads, "look", find)
+        monkeypatch.setattr(threads, "time_steps", find)
         torch.set_num_threads(2)
 
     real = ChosenThreads.before_step

@@ -15,7 +15,7 @@ from torch import Tensor
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.feed import Feed
-from saddlepoint.engine.doctor.diagnostics import Examiner
+from saddlepoint.engine.doctor.diagnostics import Evaluator
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.engine.plan import locate
@@ -181,7 +181,7 @@ def test_windows_that_end_early_count_as_whole_short_ones(preset: str) -> None:
 
 @pytest.mark.parametrize("preset", TimeGAN.PRESETS)
 def test_samples_end_as_training_windows_do(preset: str, tmp_path: Path) -> None:
-    """Static features stay constant, labels are followed, exams and snapshots take windows as they are."""
+    """Static features stay constant, labels are followed, evaluations and snapshots take windows as they are."""
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(40, 6, 4)).astype(np.float32)
     x[:, :, 2:] = x[:, :1, 2:]
@@ -194,7 +194,7 @@ def test_samples_end_as_training_windows_do(preset: str, tmp_path: Path) -> None
     family = build(config, dataset.spec)
     trainer = Trainer(family, Feed(dataset.splits["train"], 8, 0), Settings(steps=3), RunFolder(tmp_path))
     trainer.train(dataset.stats)
-    assert Examiner(dataset, 0, "cpu").examine(trainer.state, {})["coverage"] >= 0
+    assert Evaluator(dataset, 0, "cpu").evaluate(trainer.state, {})["coverage"] >= 0
     z, labels = family.sample_inputs(400, stream("cpu", 1)), torch.zeros(400, dtype=torch.int64)
     with torch.no_grad():
         samples, others = (family.generate(z, each, generator=stream("cpu", 2)) for each in (labels, labels + 1))

@@ -21,7 +21,7 @@ from saddlepoint.evaluation import Subject, evaluate
 from saddlepoint.evaluation.measurements.translation import CYCLE, DIVERSITY, DOMAIN, IDENTITY, TRUTH, exercise
 from saddlepoint.family import DataSpec
 from saddlepoint.family.translation import target_of
-from saddlepoint.figures import grids
+from saddlepoint.figures import grids, snapshots
 from saddlepoint.run import api
 from saddlepoint.run.run import Run
 from saddlepoint.run.samples import pictures, sheets
@@ -61,7 +61,7 @@ def test_inputs_are_training_images_chosen_by_the_seed(runs: dict[str, Run], nam
 
 def test_snapshots_show_one_input_in_each_domain_a_row(runs: dict[str, Run]) -> None:
     run = runs["stargan"]
-    tiles = grids.read_snapshot(sorted((run.path / "samples").glob("step*.png"))[-1])
+    tiles = snapshots.read_snapshot(sorted((run.path / "samples").glob("step*.png"))[-1])
     inputs = run.family.sample_inputs(len(tiles), stream("cpu", "snapshot", run.config["settings"]["seed"]))
     assert len(tiles) % 4 == 0
     for i, tile in enumerate(tiles):

@@ -6,13 +6,16 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
 from saddlepoint.core.errors import ConfigError, SaddlepointError, enumerated, suggest
 from saddlepoint.engine.storage.lookup import find_run
 from saddlepoint.run.request import TrainRequest
+
+if TYPE_CHECKING:
+    from saddlepoint.family import FamilyConfig
 
 
 def import_own(arguments: list[str]) -> list[str]:
@@ -141,6 +144,12 @@ def read_options(
         if name not in fields:
             raise ConfigError(f"unknown option '--{name}'; {suggest(f'--{name}', known)}")
         if not value:
-            raise ConfigError(f"option '--{name}' needs a value")
+            truth = "; it is on or off: true or false" if _is_switch(kind.Config, name) else ""
+            raise ConfigError(f"option '--{name}' needs a value{truth}")
         options[name] = value
     return options
+
+
+def _is_switch(config: type[FamilyConfig], name: str) -> bool:
+    """Whether an option of a family is on or off."""
+    return any(str(f.type) == "bool" for f in dataclasses.fields(config) if f.name == name.replace("-", "_"))

@@ -144,7 +144,7 @@ class Display:
         self.say(f"run:      {start.folder}{' (going on)' if start.resumed else ''}; Ctrl-C stops and saves")
         self.say(f"pictures: {start.folder / 'samples'}: the newest one shows how far it is")
         if self.began is not None and not self.began.spent(self.settings):
-            self.say(f"budget:   {self.began.words(self.settings)} (limits count from the run's beginning)")
+            self.say(f"budget:   {self.began.summary(self.settings)} (limits count from the run's beginning)")
         if self.live:
             self._bar.start()
 

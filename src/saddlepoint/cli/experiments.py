@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Annotated
@@ -16,31 +17,56 @@ def add_experiments(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.command(
         epilog="Examples:  saddle bench  |  saddle bench dcgan  |  saddle bench gan-2014 --rounds 9 --json > bench.json"
+        "  |  saddle bench --against ../before"
     )(bench)
     app.command(epilog="Examples:  saddle lab  |  saddle lab dirac figure1 --out pictures  |  saddle lab --all")(lab)
 
 
 def bench(
     cases: Annotated[
-        list[str] | None, typer.Argument(help="Family or case, such as gan or dcgan-64; default: all.")
+        list[str] | None,
+        typer.Argument(help="Family or case, such as gan or dcgan-64; of --against also a preset; default: all."),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Turns; medians and ranges are over them.")] = 5,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time of each variant in a turn.")] = 2.0,
     threads: ThreadsOption = None,
+    other: Annotated[
+        Path | None,
+        typer.Option(
+            "--against",
+            help="Presets as they come, by this installation and another: a checkout, its src, or another Python.",
+        ),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Of --against: fp32, bf16, or auto, what each installation chooses.")
+    ] = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Measure how fast training is here: against a plain PyTorch loop on the same networks, and against the processor.
 
     Leave the machine alone meanwhile: what else runs is in the figures, though less in their ratios.
     """
-    import dataclasses
-
     from saddlepoint.cli import tables
+
+    if other is not None:
+        from saddlepoint.engine.machine.runtime import read_threads
+        from saddlepoint.lab.against import against
+
+        pairs = against(
+            other, cases or (), rounds=rounds, seconds=seconds, threads=read_threads(threads) or 1,
+            precision=precision, say=say_aside,
+        )  # fmt: skip
+        if as_json:
+            tell_json(json.dumps([dataclasses.asdict(pair) for pair in pairs], indent=1))
+        else:
+            tables.print_pairs(pairs)
+        return
+
     from saddlepoint.lab.bench import bench as measure
 
     found = measure(cases or (), rounds=rounds, seconds=seconds, threads=threads)
     if as_json:
-        tell_json(json.dumps(dataclasses.asdict(found), indent=1))
+        tell_json(json.dumps(found.to_json(), indent=1))
     else:
         tables.print_bench(found)
 

@@ -21,6 +21,7 @@ from saddlepoint.cli.options import (
 )
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.engine.storage.lookup import VARIABLE
+from saddlepoint.serve.address import STUDIO_PORT
 
 
 def add_exploration(app: typer.Typer) -> None:
@@ -139,7 +140,7 @@ def studio(
     host: Annotated[
         str, typer.Option(help="Address to listen at; beyond this machine a token is asked for.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")] = 8017,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")] = STUDIO_PORT,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")] = True,
 ) -> None:
     """Open the studio: runs, generators, trainings and the lab in the browser, on this machine."""

@@ -10,6 +10,7 @@ import typer
 from saddlepoint.cli.options import tell
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.quoting import for_shell
+from saddlepoint.family.registry import import_option
 
 _TAKEN = {
     "family", "data", "runs", "budget", "kimg", "steps", "stop_when", "device", "threads", "dry_run", "report",
@@ -70,7 +71,8 @@ def say_spent(request: Any, path: Path | None = None, asked: str | float | None 
             f"--budget +{asked} goes on for so long"
         )
     else:
-        of = duration(settings.seconds) if settings.seconds is not None else at.words(settings).split(" are spent")[0]
-        way = for_shell("saddle", "train", "--resume", path, "--budget", "+10m")
+        of = duration(settings.seconds) if settings.seconds is not None else at.summary(settings).split(" are spent")[0]
+        known = import_option(RunFolder(path).read_config())
+        way = for_shell("saddle", "train", "--resume", path, "--budget", "+10m", *known)
         tell(f"finished: this run has spent its budget of {of}; {way} goes on")
     tell(f"run:      {path}")

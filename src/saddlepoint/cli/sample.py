@@ -54,7 +54,7 @@ def sample(
     a column. references: inputs in the styles of the first row. truncation: each row pulled towards the mean and
     beyond it.
     """
-    from saddlepoint.data.series.positions import in_words
+    from saddlepoint.data.series.positions import times_text
     from saddlepoint.run import api
     from saddlepoint.run.samples import pictures, seeds
 
@@ -65,6 +65,6 @@ def sample(
     tell(drawn)
     if drawn.suffix.lower() in (".csv", ".parquet"):
         n = request.n or pictures.WINDOWS
-        said = in_words(loaded.layout, n, loaded.family.data.shape[0], request.start)
+        said = times_text(loaded.layout, n, loaded.family.data.shape[0], request.start)
         for line in filter(None, (said, *gaps_of(loaded.config["data"]))):
             say_aside(line)

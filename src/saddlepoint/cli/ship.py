@@ -20,6 +20,7 @@ from saddlepoint.cli.options import (
     with_runs,
 )
 from saddlepoint.core.errors import ConfigError
+from saddlepoint.serve.address import API_PORT
 
 
 class Format(StrEnum):
@@ -95,7 +96,7 @@ def serve(
     host: Annotated[
         str, typer.Option(help="Address to listen at; beyond this machine a token is asked for.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")] = 8018,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")] = API_PORT,
     backend: Annotated[Backend, typer.Option(help="What computes: PyTorch, or onnxruntime.")] = Backend.torch,
     batch: Annotated[int, typer.Option(min=1, max=1024, help="Rows that are computed at once.")] = 32,
     waiting: Annotated[int, typer.Option(min=1, help="Rows that may wait; beyond them requests get a 429.")] = 4096,

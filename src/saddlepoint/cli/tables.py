@@ -22,6 +22,7 @@ from saddlepoint.run.entries import Entry, Figure
 
 if TYPE_CHECKING:
     from saddlepoint.family import Family
+    from saddlepoint.lab.against import Pair
     from saddlepoint.lab.bench import Bench, Rate
 
 
@@ -59,7 +60,7 @@ def print_comparison(found: Comparison, *, aside: bool = False) -> None:
             table.add_row(strong(protocol))
         held_out = next((row for row in line.controls if row.row.startswith("held-out")), None)
         cells = [shown(line.rows[label], line.metric) for label in names]
-        table.add_row(f"  {_heading(line.metric)}", *cells, _cell(held_out, line.metric), line.words(names))
+        table.add_row(f"  {_heading(line.metric)}", *cells, _cell(held_out, line.metric), line.text(names))
     for label, name in names.items():
         if label != name:
             console.print(f"{name}: {label}")
@@ -253,9 +254,9 @@ def print_bench(found: Bench) -> None:
     table = Table("", "samples/s", "plain loop", "ratio", "in bf16", "share of ceiling", "peak MiB", "plain", box=None)
     for case in found.cases:
         table.add_row(
-            strong(case.case) + f"  {case.what}", _rate(case.engine), _rate(case.plain), _rate(case.ratio, ".2f"),
-            "-" if case.half is None else _rate(case.half, ".2f"), f"{case.ceiling_share:.0%}",
-            f"{case.memory:,.0f}", f"{case.plain_memory:,.0f}",
+            strong(case.case) + f"  {case.what}", _rate(case.engine), _rate(case.baseline), _rate(case.ratio, ".2f"),
+            "-" if case.bf16_ratio is None else _rate(case.bf16_ratio, ".2f"), f"{case.ceiling_share:.0%}",
+            f"{case.memory:,.0f}", f"{case.baseline_memory:,.0f}",
         )  # fmt: skip
     console.print(table)
     console.print()
@@ -263,10 +264,21 @@ def print_bench(found: Bench) -> None:
     for case in found.cases:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in case.phases.items())
         console.print(
-            f"{case.case}: {case.flops / 1e6:,.1f} MFLOP a sample (plain {case.plain_flops / 1e6:,.1f}); {shares}"
+            f"{case.case}: {case.flops / 1e6:,.1f} MFLOP a sample (plain {case.baseline_flops / 1e6:,.1f}); {shares}"
         )
     machine = found.machine
     console.print(f"machine: {machine['processor']}, {machine['threads']} threads, PyTorch {machine['torch']}")
+
+
+def print_pairs(pairs: Sequence[Pair]) -> None:
+    """Print two installations beside each other: a row for each preset."""
+    table = Table("", "samples/s here", "there", "ratio", "precision", "peak MiB", "there", box=None)
+    for pair in pairs:
+        table.add_row(
+            strong(pair.name), _rate(pair.here), _rate(pair.there), _rate(pair.ratio, ".2f"),
+            " / ".join(dict.fromkeys(pair.precision)), *(f"{memory:,.0f}" for memory in pair.memory),
+        )  # fmt: skip
+    _console().print(table)
 
 
 def _rate(rate: Rate, form: str = ",.0f") -> str:

@@ -29,6 +29,7 @@ from saddlepoint.cli.options import (
 from saddlepoint.cli.resume import changed, has_ended, is_given, refuse_changes, say_spent
 from saddlepoint.core.quoting import for_shell
 from saddlepoint.data.options import Preparation
+from saddlepoint.family.registry import import_option
 from saddlepoint.run.request import Picture, TrainRequest
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def _run(
     if silent:
         raise typer.Exit(INTERRUPTED if outcome.reason == "interrupted" else 0)
     if outcome.reason == "interrupted":
-        way = for_shell("saddle", "train", "--resume", run.path)
+        way = for_shell("saddle", "train", "--resume", run.path, *import_option(run.config))
         say_aside(f"interrupted at step {progress.step:,}; saved. Go on with: {way}")
         raise typer.Exit(INTERRUPTED)
     if display.began is not None and display.began.progress.step == progress.step > 0:
@@ -187,7 +188,7 @@ def _run(
         speed = f", {progress.nimg / outcome.seconds:,.0f} samples/s" if outcome.seconds else ""
         tell(f"trained:  {progress.nimg / 1000:,.1f} kimg in {outcome.seconds:,.0f} s{speed}")
     if early := unfinished(run.family.stages(), progress.step):
-        way = for_shell("saddle", "train", "--resume", run.path, "--budget", "+10m")
+        way = for_shell("saddle", "train", "--resume", run.path, "--budget", "+10m", *import_option(run.config))
         tell(f"note:     {early}; more time: {way}")
     tell(f"run:      {run.path}")
     return run, True
@@ -220,4 +221,7 @@ def _finish(run: Run, plan: Plan, report: bool | None, *, trained: bool, quiet: 
     elif not trained and there.exists():
         tell(f"report:   {there}")
     elif not quiet:
-        tell(f"next:     {for_shell('saddle', 'sample', run.path)}    {for_shell('saddle', 'evaluate', run.path)}")
+        ways = (
+            for_shell("saddle", command, run.path, *import_option(run.config)) for command in ("sample", "evaluate")
+        )
+        tell(f"next:     {'    '.join(ways)}")

@@ -20,7 +20,7 @@ def option(default: Any, help: str, *, choices: tuple[str, ...] = (), **more: An
 
 def to_json(config: Any) -> dict[str, Any]:
     """Return the configuration as plain JSON values (tuples become lists)."""
-    return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    return {f.name: _to_json(getattr(config, f.name)) for f in dataclasses.fields(config)}
 
 
 def from_json(cls: type[C], values: Mapping[str, Any]) -> C:
@@ -91,8 +91,8 @@ def _refuse_unknown(cls: type, values: Mapping[str, Any]) -> None:
             raise ConfigError(f"unknown option '{key.replace('_', '-')}'; {suggest(key.replace('_', '-'), names)}")
 
 
-def _plain(value: Any) -> Any:
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+def _to_json(value: Any) -> Any:
+    return [_to_json(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _shown(value: Any) -> str:

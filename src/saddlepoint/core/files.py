@@ -87,14 +87,14 @@ def give_usual_mode(path: Path) -> None:
         probe.unlink(missing_ok=True)
 
 
-def open_plain(path: Path, mode: str = "rb", follow: bool = False) -> BinaryIO:
+def open_regular(path: Path, mode: str = "rb", follow: bool = False) -> BinaryIO:
     """Open a file of a folder that may come from elsewhere, if it is a plain one.
 
     A pipe would keep the reader waiting, a device may never end, and what is written through a link is written to
     another place, chosen by whoever made the folder. None of them is opened, not even for a moment.
 
     Args:
-        path: of the file. Folders on the way to it may be links; `plain_folder` says whether one is.
+        path: of the file. Folders on the way to it may be links; `is_folder_no_link` says whether one is.
         mode: ``rb``; ``ab``, which makes the file if it is not there, and can also read.
         follow: whether a link to a plain file is read, as caches of downloads are made of; only with ``rb``.
 
@@ -111,19 +111,19 @@ def open_plain(path: Path, mode: str = "rb", follow: bool = False) -> BinaryIO:
     except OSError as error:
         # What POSIX says of a link; of a pipe that nobody reads or a socket.
         if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):
-            raise _not_plain(path, error.errno) from error
+            raise _not_regular(path, error.errno) from error
         raise
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise _not_plain(path, errno.EINVAL)
+            raise _not_regular(path, errno.EINVAL)
         return os.fdopen(descriptor, "rb" if mode == "rb" else "a+b")
     except BaseException:
         os.close(descriptor)
         raise
 
 
-def read_plain(path: Path, most: int, follow: bool = False) -> bytes:
-    """Return what a plain file holds; see `open_plain`.
+def read_regular(path: Path, most: int, follow: bool = False) -> bytes:
+    """Return what a plain file holds; see `open_regular`.
 
     Args:
         path: of the file.
@@ -134,7 +134,7 @@ def read_plain(path: Path, most: int, follow: bool = False) -> bytes:
         OSError: if it cannot be read, or is no plain file.
         ValueError: if it has more bytes.
     """
-    with open_plain(path, follow=follow) as file:
+    with open_regular(path, follow=follow) as file:
         return read_at_most(file, most)
 
 
@@ -153,12 +153,12 @@ def read_at_most(file: BinaryIO, most: int) -> bytes:
 
 
 def read_end(path: Path, most: int) -> bytes:
-    """Return the last bytes of a plain file, at most so many, from the beginning of a line on; see `open_plain`.
+    """Return the last bytes of a plain file, at most so many, from the beginning of a line on; see `open_regular`.
 
     Raises:
         OSError: if it cannot be read, or is no plain file.
     """
-    with open_plain(path) as file:
+    with open_regular(path) as file:
         begin = max(0, file.seek(0, os.SEEK_END) - most)
         # One byte more tells whether the cut is just before a line.
         file.seek(max(0, begin - 1))
@@ -166,12 +166,12 @@ def read_end(path: Path, most: int) -> bytes:
     return content if not begin else content.partition(b"\n")[2]
 
 
-def plain_folder(path: Path) -> bool:
+def is_folder_no_link(path: Path) -> bool:
     """Say whether a path is a folder, and no link to one: what is removed or written in it stays where it seems."""
     return path.is_dir() and not path.is_symlink()
 
 
-def _not_plain(path: Path, number: int) -> OSError:
+def _not_regular(path: Path, number: int) -> OSError:
     return OSError(
         number, "it is a link, a pipe or a device, and a run holds plain files only; copy what it points to", str(path)
     )
@@ -219,7 +219,7 @@ def _parts(whole: Any) -> list[Any]:
 
 
 def read_json(path: Path, most: int = MOST, follow: bool = False) -> Any:
-    """Return what a plain file of JSON holds; see `open_plain`.
+    """Return what a plain file of JSON holds; see `open_regular`.
 
     Args:
         path: of the file.
@@ -230,7 +230,7 @@ def read_json(path: Path, most: int = MOST, follow: bool = False) -> Any:
         OSError: if it cannot be read, or is no plain file.
         ValueError: if it is larger, no JSON, not UTF-8, or nested too deeply.
     """
-    return parse_json(read_plain(path, most, follow))
+    return parse_json(read_regular(path, most, follow))
 
 
 _SNAPSHOT = re.compile(r"step([0-9]{8,15})\.png")

@@ -9,6 +9,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+Say = Callable[[str], None]
+"""Hears one line for each part of the work."""
+
 Listener = Callable[[str, int | None, int | None], None]
 """Hears what is done, how many parts of it are done (None: the work is over), and of how many, if that is known."""
 

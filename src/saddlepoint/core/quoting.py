@@ -52,7 +52,7 @@ def for_terminal(text: str, lines: bool = False) -> str:
     return "".join(c if c in kept or not is_hidden(c) else _escape(c) for c in text)
 
 
-def for_shell(*words: str | Path) -> str:
+def for_shell(*arguments: str | Path) -> str:
     r"""Return a line that a POSIX shell reads back as exactly these words.
 
     Hidden characters are written as ``$'\033'``, which bash, zsh, ksh and the POSIX shell of 2024 read: pasted as they
@@ -60,7 +60,7 @@ def for_shell(*words: str | Path) -> str:
     so that no command takes it for an option.
     """
     return " ".join(
-        _shell_word(f"./{word}" if isinstance(word, Path) and str(word)[:1] == "-" else str(word)) for word in words
+        _shell_word(f"./{word}" if isinstance(word, Path) and str(word)[:1] == "-" else str(word)) for word in arguments
     )
 
 
@@ -126,7 +126,7 @@ def for_file_names(texts: Iterable[str]) -> list[str]:
     return found
 
 
-def shortened(texts: Sequence[str], most: int = 8) -> str:
+def shortened(texts: Sequence[str], most: int = 5) -> str:
     """Return a list for a message, at most so many named, each harmless for a terminal and at most 60 characters."""
     shown = [for_terminal(text if len(text) <= 60 else f"{text[:57]}...") for text in texts[:most]]
     return ", ".join(shown) + (f" and {len(texts) - most:,} more" if len(texts) > most else "")

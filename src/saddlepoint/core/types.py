@@ -34,7 +34,7 @@ def to_bytes(x: Float[Tensor, "..."]) -> UInt8[Tensor, "..."]:
     return x.detach().cpu().double().add(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def to_words(x: Float[Tensor, "..."]) -> UInt16[Tensor, "..."]:
+def to_uint16(x: Float[Tensor, "..."]) -> UInt16[Tensor, "..."]:
     """Return values of [-1, 1] in 16 bits: round(32767.5 (x + 1)) in float64, clipped to [0, 65535]; on the CPU."""
     return x.detach().cpu().double().add(1).mul_(32767.5).round_().clamp_(0, 65535).to(torch.uint16)
 
@@ -42,11 +42,11 @@ def to_words(x: Float[Tensor, "..."]) -> UInt16[Tensor, "..."]:
 def from_bytes(x: Tensor) -> Tensor:
     """Return rows in the range of the library: images of 8 or 16 bits as float32 in [-1, 1], vectors unscaled."""
     if x.dtype == torch.uint16:
-        return from_words(x.view(torch.int16))
+        return from_uint16(x.view(torch.int16))
     return x.float().div_(127.5).sub_(1.0) if x.dtype == torch.uint8 else x.float()
 
 
-def from_words(x: Int16[Tensor, "..."]) -> Float[Tensor, "..."]:
+def from_uint16(x: Int16[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Return images of 16 bits, their bits held as int16, as float32 in [-1, 1]: not every device knows uint16."""
     return (x.int() & 0xFFFF).float().div_(32767.5).sub_(1.0)
 

@@ -63,17 +63,11 @@ def read(entry: Path, name: str) -> Dataset | None:
         columns = (len(meta["classes"]),) if _labelling(meta) else ()
         splits = {split: _read_split(entry, split, meta["splits"][split], columns) for split in SPLITS}
         return Dataset(
-            name,
-            meta["modality"],
-            splits,
-            tuple(meta["classes"]),
-            str(meta["fingerprint"]),
-            findings_from_json(meta["findings"]),
-            int(meta.get("static", 0)),
-            layout_from_json(meta["layout"]) if meta.get("layout") else None,
-            _labelling(meta),
+            name, meta["modality"], splits, tuple(meta["classes"]), str(meta["fingerprint"]),
+            findings_from_json(meta["findings"]), int(meta.get("static", 0)),
+            layout_from_json(meta["layout"]) if meta.get("layout") else None, _labelling(meta),
             look_from_json(meta.get("look")),
-        )
+        )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, DataError):
         return None
 
@@ -180,33 +174,32 @@ def publish(
         DataError: if the cache cannot be written.
     """
     dtype = dtype or ("uint8" if modality == "image" else "float32")
-    splits = {}
-    for split, n in rows.items():
-        splits[split] = {
-            "shape": [n, *shape],
-            "dtype": dtype,
-            "x": _digest(work / f"{split}.x"),
+    splits = {
+        split: {
+            "shape": [n, *shape], "dtype": dtype, "x": _digest(work / f"{split}.x"),
             "labels": _digest(work / f"{split}.labels") if labelled else None,
         }
+        for split, n in rows.items()
+    }  # fmt: skip
     # Data without a table or a labelling keeps the fingerprint it always had.
     table = {} if layout is None else {"static": static, "layout": layout.to_json()}
     more = [part for part in (table, labelling) if part]
     identity = json.dumps([modality, list(classes), splits, *more], sort_keys=True)
     meta = {
-        "format": FORMAT,
-        "modality": modality,
-        "classes": list(classes),
+        "format": FORMAT, "modality": modality, "classes": list(classes),
         "fingerprint": hashlib.sha256(identity.encode()).hexdigest(),
-        "findings": findings_to_json(as_findings(notes)),
-        "labelling": labelling,
-        **({"look": look.to_json()} if look is not None and look.to_json() else {}),
-        "splits": splits,
-        **table,
-    }
+        "findings": findings_to_json(as_findings(notes)), "labelling": labelling,
+        **({"look": look.to_json()} if look is not None and look.to_json() else {}), "splits": splits, **table,
+    }  # fmt: skip
+    _finish(work, entry, json.dumps(meta, indent=1))
+
+
+def _finish(work: Path, entry: Path, meta: str) -> None:
+    """Put the description beside the arrays, and all of it in the entry's place once the disk has it."""
     try:
         for path in work.iterdir():
             _sync(path)
-        _write_text(work / "meta.json", json.dumps(meta, indent=1))
+        _write_text(work / "meta.json", meta)
         _sync(work)
         _take_place(work, entry)
     except OSError as error:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint.core.types import from_bytes, from_words
+from saddlepoint.core.types import from_bytes, from_uint16
 from saddlepoint.data.dataset import Split
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.spec import Batch
@@ -32,12 +32,7 @@ class Feed:
     """
 
     def __init__(
-        self,
-        split: Split,
-        batch_size: int,
-        seed: int,
-        device: torch.device | str = "cpu",
-        shares: int = 1,
+        self, split: Split, batch_size: int, seed: int, device: torch.device | str = "cpu", shares: int = 1
     ) -> None:
         self.rows = len(split.x)
         self.batch_size = batch_size
@@ -51,7 +46,7 @@ class Feed:
             self._resident = torch.from_numpy(_indexable(np.array(split.x))).to(self.device)
         else:
             self._mapped = split.x
-        self._words = split.x.dtype == np.uint16
+        self._uint16 = split.x.dtype == np.uint16
         self._labels = None if split.labels is None else torch.from_numpy(np.array(split.labels, dtype=np.int64))
         self._orders: dict[int, Tensor] = {}
 
@@ -68,7 +63,7 @@ class Feed:
         return Batch(x=x, labels=labels)
 
     def _inside(self, rows: Tensor) -> Tensor:
-        return from_words(rows) if self._words else from_bytes(rows)
+        return from_uint16(rows) if self._uint16 else from_bytes(rows)
 
     def indices(self, draw: int, share: int = 0) -> Tensor:
         """Return the row numbers of a share of minibatch ``draw``, shape (batch_size / shares,)."""

@@ -24,9 +24,10 @@ from saddlepoint.data.kinds import array_kind
 from saddlepoint.data.labels.multi_label import choose_attributes, choose_labels
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion
-from saddlepoint.data.sources.arrays import Peek, dataset_source
 from saddlepoint.data.sources.folder import Source
+from saddlepoint.data.sources.npz import Peek
 from saddlepoint.data.sources.objects import Rows, digest_of, object_source, rows_of_object
+from saddlepoint.data.sources.prepared import dataset_source
 
 PREFIX = "memory:"
 _MOST_HELD = 2
@@ -202,7 +203,8 @@ def _frame_of(data: Any) -> Any:
     pandas, datasets = sys.modules.get("pandas"), sys.modules.get("datasets")
     if datasets is not None and isinstance(data, datasets.Dataset):
         nested = any(not isinstance(f, datasets.Value | datasets.ClassLabel) for f in data.features.values())
-        return None if nested or _has_bytes(data) else data.with_format(None).to_pandas()
+        packed = any("binary" in str(kind) for kind in data.features.arrow_schema.types)
+        return None if nested or packed else data.with_format(None).to_pandas()
     if pandas is not None and isinstance(data, pandas.Series):
         return data.to_frame()
     if pandas is not None and isinstance(data, pandas.DataFrame):
@@ -210,10 +212,6 @@ def _frame_of(data: Any) -> Any:
     if type(data).__module__.partition(".")[0] == "polars" and hasattr(data, "to_pandas"):
         return data.to_pandas()
     return None
-
-
-def _has_bytes(data: Any) -> bool:
-    return any("binary" in str(kind) for kind in data.features.arrow_schema.types)
 
 
 def _hold_frame(frame: Any) -> str:
@@ -286,18 +284,16 @@ def _hold_series(parts: Mapping[str, Rows]) -> str:
             raise DataError("sequences take one class a window, but the labels are several at once; give one each")
         arrays["y"] = np.array([rows.classes[label] if rows.classes else label for label in rows.labels])  # type: ignore[index]
     target = _folder() / f"{name.removeprefix(PREFIX)}{'.npz' if 'y' in arrays else '.npy'}"
-    _written(target, lambda path: _savez(path, arrays) if "y" in arrays else _save(path, arrays["x"]))
+
+    def save(path: Path) -> None:
+        with open(path, "wb") as file:
+            if "y" in arrays:
+                np.savez(file, allow_pickle=False, **arrays)
+            else:
+                np.save(file, arrays["x"], allow_pickle=False)
+
+    _written(target, save)
     return name
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    with open(path, "wb") as file:
-        np.save(file, array, allow_pickle=False)
-
-
-def _savez(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    with open(path, "wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
 
 
 def _written(path: Path, write: Callable[[Path], object]) -> None:

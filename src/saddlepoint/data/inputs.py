@@ -12,21 +12,14 @@ import numpy as np
 
 from saddlepoint.core.errors import DataError, suggest
 from saddlepoint.data.dataset import Dataset
-from saddlepoint.data.images.decode import (
-    Look,
-    decode,
-    is_grey,
-    look_from_json,
-    open_picture,
-    strict_pillow,
-)
+from saddlepoint.data.images.decode import Look, decode, is_grey, look_from_json, open_picture, strict_pillow
 from saddlepoint.data.images.depth import Levels
 from saddlepoint.data.images.opening import Unreadable, Work, work_of
 from saddlepoint.data.images.prepare import look_for, survey_source
 from saddlepoint.data.images.shape import Planes, shape_to
 from saddlepoint.data.labels.splits import split_word
 from saddlepoint.data.options import Options, preparation_of
-from saddlepoint.data.series.samples import read_samples
+from saddlepoint.data.series.read_samples import read_samples
 from saddlepoint.data.sources.folder import Item, Label, Source
 from saddlepoint.data.sources.paths import path_source
 

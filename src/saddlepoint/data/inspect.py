@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -14,20 +14,22 @@ from typing import Any, Unpack
 import numpy as np
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.data import in_memory, names
+from saddlepoint.core.progress import Say
+from saddlepoint.data import catalogue, in_memory, names
 from saddlepoint.data.dataset import Dataset
+from saddlepoint.data.flags import shown_size
 from saddlepoint.data.images.decode import USUAL, Look, decode, strict_pillow
 from saddlepoint.data.images.duplicates import Copies, Pair, repeats
 from saddlepoint.data.images.opening import Unreadable, Work
 from saddlepoint.data.images.prepare import MAX_UNREADABLE, MIN_ROWS, dedupe_finding, done_findings, plan, survey_source
 from saddlepoint.data.images.survey import Survey
 from saddlepoint.data.kinds import ARRAYS, is_windows, kind_of
-from saddlepoint.data.labels.files import index_labels, settle_labels
+from saddlepoint.data.labels.files import index_labels, resolve_labels
 from saddlepoint.data.labels.multi_label import choose_attributes
 from saddlepoint.data.load import find_path, joined, load_dataset, refuse_choices
-from saddlepoint.data.options import MAX_SIDE, Options, Preparation, shown_size
+from saddlepoint.data.options import MAX_SIDE, Options, Preparation
 from saddlepoint.data.plan import Finding, Note, OpenQuestion, as_findings
-from saddlepoint.data.sources import arrays
+from saddlepoint.data.sources import prepared
 from saddlepoint.data.sources.folder import Label, Source
 
 _SHOWN = 10
@@ -103,9 +105,7 @@ class _Seen:
         return sum(of == kind for _, _, of in self.pairs)
 
 
-def inspect_source(
-    source: Any, *, say: Callable[[str], None] | None = None, **preparation: Unpack[Preparation]
-) -> Inspection:
+def inspect_source(source: Any, *, say: Say | None = None, **preparation: Unpack[Preparation]) -> Inspection:
     """Look at every row of a data set, without preparing it for training.
 
     Args:
@@ -129,7 +129,7 @@ def inspect_source(
         said = tuple(in_memory.renamed(finding, place) for finding in found.findings)
         return replace(found, name=source, findings=said)
     path, options = Path(source).expanduser(), Options.of(**preparation)
-    if names.is_series(source) or (source not in names.KNOWN and kind_of(path, options) == "sequence"):
+    if names.is_series(source) or (source not in catalogue.KNOWN and kind_of(path, options) == "sequence"):
         ready = path.suffix.lower() in ARRAYS and is_windows(path, options)
         return _inspect_series(load_dataset(source, say=say, **preparation), ready)
     options = options.for_images(source)
@@ -142,45 +142,36 @@ def inspect_source(
         seen = _look(opened, options)
     steps, advice, shape = _outlook(opened, options, seen)
     return Inspection(
-        name=source,
-        modality="image",
-        rows=seen.survey.total,
-        splits=dict(Counter(seen.splits)),
+        name=source, modality="image", rows=seen.survey.total, splits=dict(Counter(seen.splits)),
         sizes={f"{w}x{h}": n for (w, h), n in seen.survey.sizes.most_common()},
-        modes=dict(seen.survey.modes.most_common()),
-        classes=_class_counts(seen.labels, opened.classes),
-        unreadable=tuple(seen.survey.unreadable),
-        exact_duplicates=seen.count("exact"),
-        near_duplicates=seen.count("near"),
-        duplicate_examples=seen.examples("exact"),
-        near_examples=seen.examples("near"),
-        findings=as_findings(steps),
-        advice=tuple(advice),
-        shape=shape,
-    )
+        modes=dict(seen.survey.modes.most_common()), classes=_class_counts(seen.labels, opened.classes),
+        unreadable=tuple(seen.survey.unreadable), exact_duplicates=seen.count("exact"),
+        near_duplicates=seen.count("near"), duplicate_examples=seen.examples("exact"),
+        near_examples=seen.examples("near"), findings=as_findings(steps), advice=tuple(advice), shape=shape,
+    )  # fmt: skip
 
 
-def _open(source: str, options: Options, say: Callable[[str], None] | None) -> Source:
+def _open(source: str, options: Options, say: Say | None) -> Source:
     if in_memory.in_memory(source):
         dataset = load_dataset(source, say=say, **options.kept("image"))
-        return arrays.dataset_source(dataset, dataset.fingerprint)
-    if source in names.KNOWN:
+        return prepared.dataset_source(dataset, dataset.fingerprint)
+    if source in catalogue.KNOWN:
         refuse_choices(source, options)
         local = None if source in names.synthetic.MIXTURES else names.local_source(source)
         if local is not None:
             return local
         dataset = load_dataset(source, say=say)
-        return arrays.dataset_source(dataset, dataset.fingerprint)
+        return prepared.dataset_source(dataset, dataset.fingerprint)
     if source.startswith("hf:") or len(joined(source)) > 1:
         given = options.kept("image")
         if len(joined(source)) == 1:
             given.pop("attributes", None)
         dataset = load_dataset(source, say=say, **given)
-        return arrays.dataset_source(dataset, dataset.fingerprint)
+        return prepared.dataset_source(dataset, dataset.fingerprint)
     return find_path(source, options)
 
 
-def find_copies(source: str, *, say: Callable[[str], None] | None = None, **preparation: Unpack[Preparation]) -> Copies:
+def find_copies(source: str, *, say: Say | None = None, **preparation: Unpack[Preparation]) -> Copies:
     """Look for pictures of a data set that look the same; see `duplicates.write_pairs` for a table of them.
 
     Args:
@@ -235,7 +226,7 @@ def _outlook(source: Source, options: Options, seen: _Seen) -> tuple[list[Note],
         steps += decided.notes
         steps += done_findings(seen.done, survey.total, decided.look)
         every = np.arange(len(seen.labels))
-        steps += settle_labels(source.name, seen.labels, seen.splits, source.classes, options.unlabelled, every)[3]
+        steps += resolve_labels(source.name, seen.labels, seen.splits, source.classes, options.unlabelled, every)[3]
     except OpenQuestion:
         raise
     except DataError as error:
@@ -314,16 +305,10 @@ def _inspect_series(dataset: Dataset, ready: bool = False) -> Inspection:
     ranges = [Finding("columns", column.described()) for column in dataset.layout.columns] if dataset.layout else []
     steps = (*dataset.findings, *ranges, Finding("windows", f"train on windows of {time} steps of {features} features"))
     return Inspection(
-        name=dataset.name,
-        modality="sequence",
-        rows=total,
-        splits=counts,
-        classes=_class_counts(labels, dataset.classes),
-        exact_duplicates=repeats,
-        findings=steps,
-        advice=tuple(advice),
+        name=dataset.name, modality="sequence", rows=total, splits=counts,
+        classes=_class_counts(labels, dataset.classes), exact_duplicates=repeats, findings=steps, advice=tuple(advice),
         shape=dataset.spec.shape,
-    )
+    )  # fmt: skip
 
 
 def _class_counts(labels: Sequence[Label], declared: Sequence[str]) -> dict[str, int]:

@@ -10,8 +10,8 @@ import numpy as np
 
 from saddlepoint.data.options import MIN_SIDE, MIN_WINDOW, Kind, Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.sources.arrays import Peek, peek_array
 from saddlepoint.data.sources.folder import IMAGE_SUFFIXES, walk
+from saddlepoint.data.sources.npz import Peek, peek_array
 from saddlepoint.data.tables.formats import READERS
 from saddlepoint.data.tables.table import is_table
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
 from saddlepoint.core.errors import DataError, suggest
+from saddlepoint.core.progress import Say
 from saddlepoint.data import cache, in_memory
+from saddlepoint.data.catalogue import KNOWN
 from saddlepoint.data.dataset import Dataset
+from saddlepoint.data.flags import flag
 from saddlepoint.data.images.prepare import prepare, survey_side
 from saddlepoint.data.kinds import ARRAYS, is_windows, kind_of
-from saddlepoint.data.labels.multi_label import choose_attributes, choose_labels, joint_source
-from saddlepoint.data.names import KNOWN, Say, is_series, load_named
-from saddlepoint.data.options import Options, Preparation, flag
+from saddlepoint.data.labels.multi_label import choose_attributes, choose_labels, multi_label_source
+from saddlepoint.data.names import is_series, load_named
+from saddlepoint.data.options import Options, Preparation
 from saddlepoint.data.series.ready import load_ready
 from saddlepoint.data.series.windows import load_series
 from saddlepoint.data.sources import hub
@@ -25,9 +28,7 @@ from saddlepoint.data.sources.paths import path_key, path_source
 from saddlepoint.data.sources.tfd import split_path
 
 
-def load_dataset(
-    source: Any, *, say: Callable[[str], None] | None = None, **preparation: Unpack[Preparation]
-) -> Dataset:
+def load_dataset(source: Any, *, say: Say | None = None, **preparation: Unpack[Preparation]) -> Dataset:
     """Load a data set; the first time it is prepared and cached, later it is memory-mapped at once.
 
     Args:
@@ -56,7 +57,7 @@ def load_dataset(
         return _load_memory(source, options, preparation, say)
     parts = joined(source)
     if len(parts) > 1:
-        return _load_joint(source, parts, options.for_images(source), say)
+        return _load_multi_label(source, parts, options.for_images(source), say)
     if options.attributes and (source in KNOWN or source.startswith("hf:")):
         raise DataError(f"'{source}' has no table of attributes to choose from; leave the attributes out")
     if source in KNOWN:
@@ -147,7 +148,7 @@ def _is_there(source: str) -> bool:
     return named or (bool(source) and Path(source.split("#")[0]).expanduser().exists())
 
 
-def _load_joint(source: str, parts: Sequence[str], options: Options, say: Say) -> Dataset:
+def _load_multi_label(source: str, parts: Sequence[str], options: Options, say: Say) -> Dataset:
     """Prepare each part by itself, then the rows of all as one; attributes are those of the part with a table."""
     shared = {key: value for key, value in options.kept("image").items() if key != "attributes"}
     tables = [_has_table(part, options) for part in parts]
@@ -160,7 +161,7 @@ def _load_joint(source: str, parts: Sequence[str], options: Options, say: Say) -
         load_dataset(part, **shared, attributes=options.attributes if has else (), say=say)
         for part, has in zip(parts, tables, strict=True)
     ]
-    found = joint_source(source, datasets)
+    found = multi_label_source(source, datasets)
     entry = cache.entry_path(source, {"source": found.key, **options.kept("image")})
     # What is prepared in 16 bits uses their whole range.
     again = Options(channels=options.channels, background=options.background, depth=options.depth,

@@ -4,45 +4,30 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.progress import Say
 from saddlepoint.core.quoting import for_shell
 from saddlepoint.data import cache
+from saddlepoint.data.catalogue import KNOWN, Known
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.domains import DOMAINS, domains_source
 from saddlepoint.data.images.prepare import prepare
 from saddlepoint.data.options import Options
 from saddlepoint.data.series import sines
 from saddlepoint.data.series.windows import load_series
-from saddlepoint.data.sources import arrays, hub, synthetic, wheel
+from saddlepoint.data.sources import hub, idx, prepared, synthetic, wheel
 from saddlepoint.data.sources.folder import Source
 from saddlepoint.data.sources.paths import path_source
 from saddlepoint.data.sources.tfd import HOW_TO_GET
 from saddlepoint.data.tables.table import is_table
 
-Say = Callable[[str], None]
-
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
-_FASHION_SHA256 = {
-    "train": "0a8ba65008484d4904cd260c7f0385a17a7468ab1df51c36368300fa206ac2c8",
-    "valid": "36c6e3dcb65f0d5f66123bdf3a6fa7839bb1198f24efa344724200bc92c0bbf0",
-    "test": "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
-}
 _FASHION_CLASSES = (
-    "T - shirt / top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+    "T - shirt / top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
 """As the hub spells them; idx files hold numbers only."""
 
 
@@ -65,157 +50,6 @@ class DatasetInfo:
     rows: tuple[int, int, int]
     shape: tuple[int, ...]
     licence: str
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of a named data set before it is read.
-
-    Attributes:
-        description: one line.
-        rows: train, valid and test rows.
-        shape: shape of one row as prepared by default.
-        licence: licence or terms.
-        folders: names of its folder in ``SADDLEPOINT_DATA_DIR``.
-        repository: its id on the hub, or None.
-        valid_tail: how many of the last training rows are the valid split; None: by content.
-        published: SHA-256 of the uint8 pixels of each split.
-        file: name of its CSV in ``SADDLEPOINT_DATA_DIR`` or in the folder ``series`` there.
-    """
-
-    description: str
-    rows: tuple[int, int, int]
-    shape: tuple[int, ...]
-    licence: str
-    folders: tuple[str, ...] = ()
-    repository: str | None = None
-    valid_tail: int | None = None
-    published: Mapping[str, str] = field(default_factory=dict)
-    file: str = ""
-
-    def as_default(self, options: Options) -> Options:
-        """Return options without those that repeat the data's own (square) shape."""
-        own = {"size": self.shape[:0:-1], "channels": self.shape[0], "fit": "crop"}
-        return replace(options, **{key: getattr(Options(), key) for key in own if getattr(options, key) == own[key]})
-
-
-KNOWN: Mapping[str, Known] = {
-    "mnist": Known(
-        "handwritten digits 0-9 (LeCun, Cortes, Burges)",
-        (50_000, 10_000, 10_000),
-        (1, 28, 28),
-        "CC BY-SA 3.0",
-        ("mnist",),
-        "ylecun/mnist",
-        10_000,
-        {split: digests[0] for split, digests in wheel.ARRAYS_SHA256.items()},
-    ),
-    "fashion-mnist": Known(
-        "grey photographs of ten kinds of clothing (Zalando Research)",
-        (50_000, 10_000, 10_000),
-        (1, 28, 28),
-        "MIT",
-        ("fashion_mnist", "fashion-mnist"),
-        "zalando-datasets/fashion_mnist",
-        10_000,
-        _FASHION_SHA256,
-    ),
-    "cifar10": Known(
-        "colour photographs of ten kinds of things (Krizhevsky 2009)",
-        (40_000, 10_000, 10_000),
-        (3, 32, 32),
-        "no licence stated; cite Krizhevsky 2009",
-        ("cifar10",),
-        "uoft-cs/cifar10",
-        10_000,
-    ),
-    "cifar10-jpeg": Known(
-        "a lossy JPEG copy of CIFAR-10; figures on it are not CIFAR-10 figures",
-        (40_000, 10_000, 10_000),
-        (3, 32, 32),
-        "no licence stated; cite Krizhevsky 2009",
-        ("cifar10_jpeg", "cifar10-jpeg"),
-        None,
-        10_000,
-    ),
-    "stacked-mnist": Known(
-        "three digits of MNIST in the channels of one picture: 1,000 modes (Metz et al. 2017)",
-        (60_000, 5_000, 26_000),
-        (3, 28, 28),
-        "CC BY-SA 3.0",
-    ),
-    "mnist-domains": Known(
-        "digits of MNIST in three inks, two strokes, on black or white; translations between them are known",
-        (50_000, 10_000, 10_000),
-        (3, 28, 28),
-        "CC BY-SA 3.0",
-    ),
-    "mnist-colours": Known(
-        "digits of MNIST in three inks, which are the domains; strokes and ground vary within them",
-        (50_000, 10_000, 10_000),
-        (3, 28, 28),
-        "CC BY-SA 3.0",
-    ),
-    "fashion-colours": Known(
-        "clothes of Fashion-MNIST in four colours; translations between them are known",
-        (50_000, 10_000, 10_000),
-        (3, 28, 28),
-        "MIT",
-    ),
-    "att-faces": Known(
-        "400 grey portraits of 40 people, 92x112 (AT&T Laboratories Cambridge)",
-        (320, 40, 40),
-        (1, 64, 64),
-        "credit to AT&T Laboratories Cambridge required",
-        ("att_faces", "att-faces"),
-    ),
-    "tfd": Known(
-        "grey faces 48x48, unlabeled, fold 0 (Toronto Face Database, Susskind et al. 2010)",
-        (98_058, 418, 835),
-        (1, 48, 48),
-        "on request from its author",
-        ("tfd", "TFD"),
-    ),
-    "digits": Known(
-        "handwritten digits 0-9, 8x8; comes with scikit-learn, needs no network",
-        (1444, 177, 176),
-        (1, 8, 8),
-        "CC BY 4.0 (UCI)",
-    ),
-    "ring8": Known("eight Gaussians on the unit circle, sigma 0.01", (100_000, 10_000, 10_000), (2,), "none needed"),
-    "grid25": Known("twenty-five Gaussians on a grid, sigma 0.05", (100_000, 10_000, 10_000), (2,), "none needed"),
-    "gaussian1d": Known("one Gaussian N(4, 1.25^2)", (100_000, 10_000, 10_000), (1,), "none needed"),
-    "sines": Known(
-        "five independent sines of slow frequencies, as TimeGAN's released code draws them",
-        sines.ROWS,
-        (24, 5),
-        "none needed",
-    ),
-    "stocks": Known(
-        "daily prices and volume of one share, windows of 24 days, split by time (TimeGAN's google_stock.csv)",
-        (2926, 345, 345),
-        (24, 6),
-        "no licence stated",
-        file="google_stock.csv",
-    ),
-    "stocks-2019": Known(
-        "the same as TimeGAN's released code takes it: upside down, nothing held out",
-        (3661, 3661, 3661),
-        (24, 6),
-        "no licence stated",
-        file="google_stock.csv",
-    ),
-    "etth1": Known(
-        "hourly load and oil temperature of a power transformer, windows of 24 hours, split by time (ETDataset)",
-        (13_913, 1719, 1719),
-        (24, 7),
-        "CC BY-ND 4.0",
-        file="etth1.csv",
-    ),
-    "sines-paper": Known(
-        "five independent sines, as the TimeGAN paper describes them", sines.ROWS, (24, 5), "none needed"
-    ),
-}
 
 
 _BASES = {"stacked-mnist": "mnist", **{name: domains.base for name, domains in DOMAINS.items()}}
@@ -271,18 +105,14 @@ def load_named(name: str, options: Options, say: Say) -> Dataset:
     if local is not None:
         entry = cache.entry_path(name, {"source": local.key, **options.kept("image")})
         return cache.read(entry, name) or prepare(
-            local,
-            options,
-            entry,
-            valid_tail=known.valid_tail,
-            published=known.published if options.default else None,
+            local, options, entry, valid_tail=known.valid_tail, published=known.published if options.default else None
         )
     options = known.as_default(options)
     native = _load_remote(name, known, say)
     if options.default:
         return native
     entry = cache.entry_path(name, {"source": native.fingerprint, **options.kept("image")})
-    return cache.read(entry, name) or prepare(arrays.dataset_source(native, native.fingerprint), options, entry)
+    return cache.read(entry, name) or prepare(prepared.dataset_source(native, native.fingerprint), options, entry)
 
 
 def _load_file(name: str, known: Known, options: Options) -> Dataset:
@@ -308,7 +138,7 @@ def _load_made(name: str, known: Known, options: Options, say: Say) -> Dataset:
     base = load_named(_BASES[name], Options(), say)
     options = known.as_default(options)
     stacked = name == "stacked-mnist"
-    source = arrays.stacked_source(base, name, known.rows) if stacked else domains_source(base, DOMAINS[name])
+    source = prepared.stacked_source(base, name, known.rows) if stacked else domains_source(base, DOMAINS[name])
     # The source's key says how rows are made, and of which.
     entry = cache.entry_path(name, {"source": source.key, "rows": known.rows, **options.kept("image")})
     cached = cache.read(entry, name)
@@ -329,8 +159,8 @@ def local_source(name: str) -> Source | None:
     folder = _data_folder(KNOWN[name])
     if folder is None:
         return None
-    if arrays.find_idx(folder):
-        source = arrays.idx_source(name, folder, _FASHION_CLASSES if name == "fashion-mnist" else ())
+    if idx.find_idx(folder):
+        source = idx.idx_source(name, folder, _FASHION_CLASSES if name == "fashion-mnist" else ())
     else:
         source = path_source(folder)
     payload = next(iter(source.items())).payload if name == "cifar10" else b""
@@ -384,9 +214,9 @@ def _from_wheel(name: str, known: Known, say: Say) -> Source | None:
 
 
 def _from_debian(name: str, known: Known, say: Say) -> Source | None:
-    if name != "fashion-mnist" or arrays.find_idx(DEBIAN_FASHION) is None:
+    if name != "fashion-mnist" or idx.find_idx(DEBIAN_FASHION) is None:
         return None
-    return arrays.idx_source(name, DEBIAN_FASHION, _FASHION_CLASSES).with_notes(
+    return idx.idx_source(name, DEBIAN_FASHION, _FASHION_CLASSES).with_notes(
         f"from Debian's dataset-fashion-mnist ({DEBIAN_FASHION})"
     )
 
@@ -430,6 +260,6 @@ def _origin(name: str, known: Known) -> str:
         return "cached"
     places = [f"download from the hub ({known.repository})"] if known.repository else []
     places += [f"the wheel {wheel.REQUIREMENT}"] if name == "mnist" else []
-    if name == "fashion-mnist" and arrays.find_idx(DEBIAN_FASHION):
+    if name == "fashion-mnist" and idx.find_idx(DEBIAN_FASHION):
         places.append(str(DEBIAN_FASHION))
     return ", else ".join(places) or f"not here: needs a folder {known.folders[0]} in SADDLEPOINT_DATA_DIR"

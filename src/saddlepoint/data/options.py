@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, cast
 
 from saddlepoint.core.config import option
 from saddlepoint.core.errors import DataError, suggest
-from saddlepoint.core.quoting import for_shell
+from saddlepoint.data.flags import flag, names_of, read_size, shown_size, two_numbers
 
 MIN_SIDE, MAX_SIDE = 4, 1024
 MIN_WINDOW, MAX_WINDOW = 3, 4096
@@ -226,22 +224,22 @@ class Options:
                 raise DataError(f"{flag(name)} is {', '.join(names)}, but each must be named once")
 
     @classmethod
-    def of(cls, **given: Any) -> Options:
+    def of(cls, **explicit: Any) -> Options:
         """Return options from keyword arguments or words of the command line: lists as ``a,b``, sizes as ``64x96``.
 
         >>> Options.of(size="64x96", columns="a, b").size
         (64, 96)
         """
         known = {field.name: field for field in dataclasses.fields(cls)}
-        for name in given:
+        for name in explicit:
             if name not in known:
                 raise DataError(f"there is no option '{name}' of data; {suggest(name, known)}")
         read: dict[str, Any] = {}
-        for name, value in given.items():
+        for name, value in explicit.items():
             if name == "size":
                 value = read_size(value)
             elif name == "levels" and value is not None:
-                value = _two_numbers(value)
+                value = two_numbers(value)
             elif known[name].metadata.get("many"):
                 value = names_of(value)
                 value = known[name].default if value is None else value
@@ -278,7 +276,7 @@ class Options:
             raise DataError(f"'{name}' holds sequences: {flag(wrong[0])} is for images; leave it out")
         return self
 
-    def given(self) -> dict[str, Any]:
+    def explicit(self) -> dict[str, Any]:
         """Return all that is not left to the data, as ``config.json`` keeps it: tuples are lists."""
         names = [name for room in ("any", "image", "table") for name in self.set_for(room)]
         values = {name: getattr(self, name) for name in names}
@@ -291,87 +289,6 @@ class Options:
 
 OPTION_FIELDS = dataclasses.fields(Options)
 """Fields of `Options`: metadata ``help``, ``room`` (any, image or table), ``many`` and ``choices``."""
-
-
-def flag(name: str) -> str:
-    """Return the word of the command line for an option.
-
-    >>> flag("time_column")
-    '--time-column'
-    """
-    return "--" + name.replace("_", "-")
-
-
-def read_size(value: Any) -> tuple[int, int] | None:
-    """Return (width, height) from 64, "64", "64x96" or a pair.
-
-    Raises:
-        DataError: on anything else.
-    """
-    if value is None:
-        return None
-    if isinstance(value, str):
-        if (match := re.fullmatch(r"\s*(\d{1,6})(?:\s*[xX\u00d7]\s*(\d{1,6}))?\s*", value)) is None:
-            raise DataError(f"--size is '{value}', but it must be a number of pixels such as 64, or WIDTHxHEIGHT")
-        return int(match[1]), int(match[2] or match[1])
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value, value
-    sides = tuple(value)
-    if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
-        raise DataError(f"--size is {value!r}, but it must be a number of pixels, or (width, height)")
-    return sides[0], sides[1]
-
-
-def shown_size(size: tuple[int, int] | None) -> str:
-    """Return a size as it is written.
-
-    >>> shown_size((64, 96)), shown_size((28, 28))
-    ('64x96', '28x28')
-    """
-    return "" if size is None else f"{size[0]}x{size[1]}"
-
-
-def names_of(text: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return names from ``"a,b"`` or a sequence of them; None stays None.
-
-    >>> names_of("Black_Hair, Smiling")
-    ('Black_Hair', 'Smiling')
-    >>> names_of('"a, b",c')
-    ('a, b', 'c')
-    """
-    if text is None:
-        return None
-    if not isinstance(text, str):
-        return tuple(text)
-    parts = next(csv.reader([text.replace("\n", " ")], skipinitialspace=True), [])
-    return tuple(part.strip() for part in parts if part.strip())
-
-
-def listed(names: Iterable[str]) -> str:
-    """Return names as `names_of` reads them: in quotes where they hold commas, or begin with a quote.
-
-    >>> listed(["a, b", "c"])
-    '"a, b",c'
-    """
-    return ",".join('"' + name.replace('"', '""') + '"' if "," in name or name[:1] == '"' else name for name in names)
-
-
-def columns_flag(names: Iterable[str]) -> str:
-    """Return the option that learns these columns alone, to paste into a shell.
-
-    >>> columns_flag(["low", "high"]), columns_flag(["a b"]), columns_flag([])
-    ('--columns low,high', "--columns 'a b'", '--columns NAMES')
-    """
-    return for_shell("--columns", listed(names) if (names := list(names)) else "NAMES")
-
-
-def _two_numbers(value: Any) -> tuple[float, float]:
-    parts = value.split(",") if isinstance(value, str) else list(value)
-    try:
-        low, high = (float(part) for part in parts)
-    except (TypeError, ValueError):
-        raise DataError(f"--levels is {value!r}, but it must be two numbers such as 0,4095") from None
-    return low, high
 
 
 def preparation_of(data: Mapping[str, Any]) -> Preparation:

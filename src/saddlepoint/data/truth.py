@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from saddlepoint.core.progress import Say
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images.domains import DOMAINS, Domains
 from saddlepoint.data.load import load_dataset
@@ -42,7 +42,7 @@ class Truth:
         return self.base.splits[split].labels
 
 
-def known_truth(dataset: Dataset, say: Callable[[str], None] | None = None) -> Truth | None:
+def known_truth(dataset: Dataset, say: Say | None = None) -> Truth | None:
     """Return the truth about a data set; None if it is not one of `DOMAINS`, or was prepared in another size.
 
     Raises:

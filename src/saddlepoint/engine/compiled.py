@@ -1,7 +1,6 @@
 """Compiled networks: the same gradients from fewer and larger kernels, or none of it.
 
-`torch.compile` is believed after a trial only: it is known to lose the graph of a gradient's gradient without a word,
-and there may be no compiler. Networks that fail stay eager, and a line says why.
+`torch.compile` is believed after a trial only: it is known to lose the graph of a gradient's gradient without a word.
 """
 
 from __future__ import annotations
@@ -19,14 +18,12 @@ from saddlepoint.engine.training import TrainingState
 from saddlepoint.engine.updates import Gradient, exchanged
 from saddlepoint.family import Family
 
+# Largest distance of a phase's gradient from the eager one, as a share of its norm: sums are taken in other orders.
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
-"""Largest distance of a phase's gradient from the eager one, as a share of its norm: sums are taken in other orders."""
 
 
 class Compiled:
     """The networks of a family that have been compiled, to be used while losses are computed and at no other time.
-
-    Sampling and exams run with other batch sizes in evaluation mode, and would have them compiled again for each.
 
     Args:
         family: the networks as they are.
@@ -44,6 +41,7 @@ class Compiled:
 
     def applied(self) -> AbstractContextManager[None]:
         """Put the compiled networks in the place of the eager ones inside the block."""
+        # Around losses only: sampling has other batch sizes and another mode, and each would be compiled again.
         return exchanged(self._family, self._networks)
 
     def compile(
@@ -75,13 +73,14 @@ class Compiled:
             with state.unchanged():
                 return [gradient.of_parameters for place in places for gradient in gradients_of(place)]
 
-        reference, before = gradients(), _seconds(gradients)
+        reference, before = gradients(), _seconds(gradients)  # eager, from the noise that each trial will see
         for name, network in list(self._family.named_children()):
             if next(network.parameters(), None) is None:
                 continue
             if getattr(network, "by_hand", False):
                 say(f"compile: {name} stays eager: its passes are written by hand")
                 continue
+            # One network after the other: a fault is then of one of them, and the others keep what they gain.
             fast = torch.compile(network, backend=self._backend, dynamic=False)
             assert isinstance(fast, nn.Module)
             self._networks[name] = fast
@@ -113,7 +112,7 @@ def distance(found: Sequence[Tensor | None], reference: Sequence[Tensor | None])
     ]
     off, norm = (sum(float(v.square().sum()) for v in vectors) ** 0.5 for vectors in (
         [a - b for a, b in pairs], [b for _, b in pairs]))  # fmt: skip
-    return off / norm if norm else off
+    return off / norm if norm else off  # of the whole gradient: a small parameter's own share may be all rounding
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -122,4 +121,4 @@ def _seconds(work: Callable[[], object]) -> float:
         work()
         return time.perf_counter() - started
 
-    return min(once() for _ in range(3))
+    return min(once() for _ in range(3))  # the least: whatever else runs only adds

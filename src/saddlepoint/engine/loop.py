@@ -18,7 +18,7 @@ from saddlepoint.engine.machine.distributed import SINGLE_PROCESS, ProcessGroup
 from saddlepoint.engine.machine.precision import FP32, Precision
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.engine.machine.threads import AS_THEY_ARE, Threads
-from saddlepoint.engine.plan import Position, Update, check_stages, due_updates, locate
+from saddlepoint.engine.plan import Position, Update, check_networks, check_shape, check_stages, due_updates, locate
 from saddlepoint.engine.run_writer import RunWriter
 from saddlepoint.engine.settings import SILENT, Observer, Outcome, Reason, Settings, interruptible, is_milestone
 from saddlepoint.engine.storage.folder import RunFolder
@@ -51,6 +51,7 @@ class Trainer:
         self.feed, self.settings, self.folder, self.observer, self.monitor = feed, settings, folder, observer, monitor
         self.stages = family.stages()
         check_stages(self.stages, list(family.optimizers()))
+        check_networks(self.stages, family.averaged, [name for name, _ in family.named_children()])
         self.state = TrainingState(family, settings.seed, feed.rows, feed.device)
         self.report_every = max(1, round(settings.report_kimg * 1000 / feed.batch_size))
         self.writer = RunWriter(folder, settings.keep, group, observer)
@@ -82,7 +83,7 @@ class Trainer:
                 if reason is not None or position is None:
                     break
                 self.attend_to_threads(position)
-                with self.threads.clocked():
+                with self.threads.timed():
                     self.step(position)
                 if self.feed.device.type == "cpu":
                     working()  # the report's forecast goes by it
@@ -134,7 +135,9 @@ class Trainer:
             terms = self.losses(update.phases, batch, context)
             for gradient in gradients:
                 # Losses of phases that step together share a graph; it must outlive the first of them.
-                self.accumulate(gradient, terms[gradient.phase.name], keep_graph=len(gradients) > 1)
+                found = terms[gradient.phase.name]
+                check_shape(gradient.phase, found, len(batch))
+                self.accumulate(gradient, found, keep_graph=len(gradients) > 1)
         return gradients, buffers
 
     def losses(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from saddlepoint.core.errors import ConfigError
-from saddlepoint.family import Phase, Stage
+from saddlepoint.family import Phase, Stage, Terms
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,35 @@ def unfinished(stages: Sequence[Stage], step: int) -> str:
     """Say in a sentence that training is before its last stage, and what that means for samples; "" otherwise."""
     early = early_stage(stages, step)
     return f"training is in {early}: samples are worth nothing before the last stage has begun" if early else ""
+
+
+def check_shape(phase: Phase, terms: Terms | None, rows: int) -> None:
+    """Check that a loss is one number a sample, or one: (batch, batch) comes of an output that kept its last axis.
+
+    Raises:
+        ConfigError: naming phase and shape.
+    """
+    if terms is not None and terms.loss.shape not in ((rows,), ()):
+        raise ConfigError(
+            f"the loss of phase '{phase.name}' has shape {tuple(terms.loss.shape)}, but it must be ({rows},) or (); "
+            "squeeze outputs of shape (batch, 1) before they meet others"
+        )
+
+
+def check_networks(stages: Sequence[Stage], averaged: Sequence[str], networks: Sequence[str]) -> None:
+    """Check that what is trained and averaged is there.
+
+    Raises:
+        ConfigError: with the name, and those of the family's submodules.
+    """
+    there = f"its submodules are {', '.join(networks)}"
+    for phase in (phase for stage in stages for phase in stage.cycle):
+        for name in phase.trains:
+            if name.partition(".")[0] not in networks:
+                raise ConfigError(f"phase '{phase.name}' trains '{name}', which the family does not have; {there}")
+    for name in averaged:
+        if name.partition(".")[0] not in networks:
+            raise ConfigError(f"'averaged' names '{name}', which the family does not have; {there}")
 
 
 def check_stages(stages: Sequence[Stage], optimizers: Sequence[str]) -> None:

@@ -39,7 +39,7 @@ class RunWriter:
     def flush(self) -> None:
         """Append the waiting lines; a full disk makes them wait longer."""
         try:
-            while self.unwritten:
+            while self.unwritten:  # one by one: a line is forgotten only when it is on disk
                 self.folder.append_log(self.unwritten[0])
                 self.unwritten.pop(0)
         except OSError as error:
@@ -53,7 +53,8 @@ class RunWriter:
         """
         self.flush()
         if state.step == self.saved_step:
-            return
+            return  # the last save of a run whose checkpoint was due anyway
+        # Each process has sums of its own since the last report, and must resume with them.
         statistics = self.group.gathered(state.statistics.state_dict())
         try:
             self.group.shared(

@@ -24,8 +24,7 @@ Reason = Literal["budget", "stages", "interrupted", "stopped", "finished", "verd
 Means = Callable[[], dict[str, float]]
 
 
-_MOST_SHOWN = 4096
-"""Samples in a snapshot."""
+_MOST_SHOWN = 4096  # samples in a snapshot
 
 
 @dataclass(frozen=True)
@@ -160,13 +159,11 @@ def is_milestone(step: int) -> bool:
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C or SIGTERM inside the block into an event; a second of its kind interrupts at once.
-
-    A launcher of several processes sends SIGTERM when it hears the Ctrl-C that they heard too.
-    """
+    """Turn the first Ctrl-C or SIGTERM inside the block into an event; a second of its kind interrupts at once."""
     stop = threading.Event()
+    # By kind: a launcher of several processes sends SIGTERM when it hears the Ctrl-C that they heard too.
     seen: set[int] = set()
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():  # Python lets no other one set handlers
         yield stop
         return
 

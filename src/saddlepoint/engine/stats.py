@@ -20,15 +20,16 @@ class Statistics:
         self._sums: dict[str, Tensor] = {}
 
     def add(self, name: str, values: Tensor) -> None:
-        """Add one observation: the mean of ``values``, which must be detached."""
+        """Add one observation: the mean of ``values``."""
         if name not in self._sums:
             self._sums[name] = torch.zeros(2, dtype=self._dtype, device=self._device)
-        entry = self._sums[name]
-        entry[0] += values.mean()
+        entry = self._sums[name]  # (sum, count); added up where the values are, and read at reports only
+        entry[0] += values.detach().mean()
         entry[1] += 1
 
     def sums(self) -> list[Tensor]:
         """Return the (sum, count) of every name, sorted by name."""
+        # In the same order on all processes, which add them up one by one.
         return [entry for _, entry in sorted(self._sums.items())]
 
     def means(self) -> dict[str, float]:
@@ -38,6 +39,7 @@ class Statistics:
 
     def reset(self) -> None:
         """Start new means."""
+        # Zeroed, not dropped: all processes must add up the same names, also of phases that this one did not see.
         for entry in self._sums.values():
             entry.zero_()
 

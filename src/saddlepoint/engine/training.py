@@ -37,7 +37,7 @@ class TrainingState:
             # Convolutions are a third faster on a CPU with channels last; other tensors stay as they are.
             self.family.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.rows = rows
-        self.averages = Averages(family)
+        self.averages = Averages(family)  # after the move: copies lie where their networks do, and as they do
         self.optimizers = build_optimizers(family)
         self.statistics = Statistics(device)
         self.parameters = {p.name: trained(family, p.trains) for stage in family.stages() for p in stage.cycle}
@@ -51,6 +51,7 @@ class TrainingState:
 
     def unfreeze(self, phases: list[str]) -> None:
         """Let gradients flow to the parameters of these phases only."""
+        # A frozen player's weights take no gradient: layers whose passes are written by hand skip that part.
         chosen = {id(p) for name in phases for p in self.parameters[name].values()}
         for parameter in self.family.parameters():
             parameter.requires_grad_(id(parameter) in chosen)
@@ -68,6 +69,7 @@ class TrainingState:
         n -= n % classes if 0 < classes <= n else 0
         labels = torch.arange(n, device=device) % classes if classes else None
         with self.averaged() as family:
+            # Drawn on the CPU: the same samples on every device.
             inputs = family.sample_inputs(n, stream("cpu", "snapshot", seed)).to(device)
             if labels is not None and family.tags.input == "image":
                 inputs = inputs[torch.arange(n, device=device) // classes]
@@ -82,7 +84,7 @@ class TrainingState:
     def averaged(self) -> Iterator[Family]:
         """Let the family sample in evaluation mode with its averages inside the block."""
         with self.averages.applied() as family:
-            self.recalibrate_batch_norm()
+            self.recalibrate_batch_norm()  # statistics of the averaged weights: see nn/normalise.py
             family.eval()
             yield family
         self.family.train()
@@ -90,6 +92,7 @@ class TrainingState:
     @contextmanager
     def unchanged(self) -> Iterator[None]:
         """Undo afterwards what losses computed inside the block leave in buffers and statistics."""
+        # In place: compiled networks hold these very tensors.
         buffers = [(buffer, buffer.clone()) for buffer in self.family.buffers()]
         sums = {name: value.clone() for name, value in self.statistics.state_dict().items()}
         try:
@@ -101,7 +104,9 @@ class TrainingState:
             self.statistics.load_state_dict(sums)
 
     def recalibrate_batch_norm(self) -> None:
-        """Let statistics that belong to the averaged weights be recomputed; they depend on these weights alone."""
+        """Let statistics that belong to the averaged weights be recomputed."""
+        # From inputs that are always the same, so that they depend on the weights alone. "settle" is part of the seed:
+        # another word would draw others, and change every checkpoint.
         if isinstance(self.family, BatchNormalised):
             with torch.no_grad():
                 self.family.recalibrate_batch_norm(stream(next(self.family.parameters()).device, "settle"))
@@ -112,15 +117,13 @@ class TrainingState:
         return next((name for name, t in named if t.is_floating_point() and not bool(t.isfinite().all())), None)
 
     def non_finite(self, seen_in: str, position: Position | None) -> TrainingError:
-        """Return the error that names the step, the phase and the tensor that is not finite.
-
-        A gradient that is not finite shows in the weights it moved before it shows in a loss, so weights are looked
-        at first.
-        """
+        """Return the error that names the step, the phase and the tensor that is not finite."""
+        # Weights first: a gradient that is not finite shows in what it moved before it shows in a loss.
         name = self.first_non_finite()
         what = seen_in
         if name is not None:
             cycle = position.stage.cycle if position else ()
+            # The last phase that trains it: of several, the one that moved it last.
             phase = next((f" in phase '{p.name}'" for p in reversed(cycle) if name in self.parameters[p.name]), "")
             what = f"the update of '{name}'{phase} (seen in {seen_in})"
         return TrainingError(
@@ -134,7 +137,7 @@ class TrainingState:
         Args:
             statistics: those of all processes, by rank; None: this one's.
         """
-        with self.averages.applied():
+        with self.averages.applied():  # so that a checkpoint's averages can be sampled from as they are
             self.recalibrate_batch_norm()
         training: dict[str, Tensor] = {}
         for name, optimizer in self.optimizers.items():
@@ -156,6 +159,7 @@ class TrainingState:
             CheckpointError: if it belongs to other networks, or its optimizers or statistics cannot be theirs.
         """
         facts = checkpoint.facts
+        # step and nimg agree only with the batch size the run had: with another one schedules would go on elsewhere.
         if facts.get("nimg") != checkpoint.step * self.family.config.batch_size or "seconds" not in facts:
             raise CheckpointError(
                 f"the checkpoint says that step {checkpoint.step:,} has seen {str(facts.get('nimg'))[:20]} samples, "
@@ -195,7 +199,7 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             kinds = (str(kind).removeprefix("torch.") for kind in (tensors[name].dtype, wanted.dtype))
             raise CheckpointError("the file belongs to other networks: {} is {}, not {}".format(name, *kinds))
     try:
-        module.load_state_dict(dict(tensors))
+        module.load_state_dict(dict(tensors))  # copies into the tensors there are: memory formats stay
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise CheckpointError(f"the checkpoint belongs to other networks: {reason}") from error

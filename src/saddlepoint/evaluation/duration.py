@@ -47,15 +47,15 @@ class Forecast:
     stretch: float = 1.0
     lately: bool = False
 
-    def words(self, more: str = "") -> str:
+    def text(self, more: str = "") -> str:
         """Say it, both ends where the machine is busy.
 
         Args:
             more: what follows the first number, such as " more after the training".
 
-        >>> Forecast(41).words(), Forecast(41, 3.0, lately=True).words()
+        >>> Forecast(41).text(), Forecast(41, 3.0, lately=True).text()
         ('about 40 s', 'about 40 s, or 2 min if this machine stays as busy as in the last minute')
-        >>> Forecast(41, 3.0).words()
+        >>> Forecast(41, 3.0).text()
         'about 40 s, or up to 2 min if this machine stays as busy as at this moment'
         """
         told = f"about {duration(self.seconds, about=True)}{more}"

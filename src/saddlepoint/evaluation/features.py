@@ -12,13 +12,12 @@ from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError, DataError, suggest
 from saddlepoint.core.files import write_atomically
+from saddlepoint.core.progress import Say
 from saddlepoint.core.types import to_bytes
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.dataset import Dataset, evenly
 from saddlepoint.metrics.extractors import Extractor, Lenet, Pixels, inception_v3, mnist_lenet
 from saddlepoint.metrics.lenet import Classifier, load_classifier, save_classifier, train_classifier
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -183,13 +182,8 @@ def _train(dataset: Dataset, wanted: Trained, path: Path, say: Say | None) -> tu
     if say is not None:
         say(f"{wanted.name}: training a classifier on {len(train):,} rows, once; it takes some minutes and is kept")
     training = train_classifier(
-        train.x,
-        train.labels,
-        valid=(valid.x, valid.labels),
-        classes=len(dataset.classes),
-        epochs=_EPOCHS,
-        flip=wanted.flip,
-        say=say,
-    )
+        train.x, train.labels, valid=(valid.x, valid.labels), classes=len(dataset.classes), epochs=_EPOCHS,
+        flip=wanted.flip, say=say,
+    )  # fmt: skip
     facts = {"name": wanted.name, "version": _VERSION, "data": dataset.name, "fingerprint": dataset.fingerprint}
     return training.classifier, save_classifier(path, training.classifier, facts)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.files import write_atomically
+from saddlepoint.core.progress import Say
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.engine.machine.threads import measured_threads
 from saddlepoint.evaluation.duration import Forecast, Stretch, centroids, drawing, expected, features, worth_saying
@@ -19,7 +20,7 @@ from saddlepoint.evaluation.report.gallery import gallery
 from saddlepoint.evaluation.report.judgement import blurs_win
 from saddlepoint.evaluation.report.summary import limits, summarise
 from saddlepoint.evaluation.rows import STOPPED, Report, Result, Row, kind_of
-from saddlepoint.evaluation.sets import CENTROIDS, CHOICE, Bench, Sampler, Say, Subject
+from saddlepoint.evaluation.sets import CENTROIDS, CHOICE, Bench, Sampler, Subject
 
 
 def evaluate(
@@ -130,7 +131,7 @@ def _cheapest_first(tasks: Tasks, bench: Bench) -> Tasks:
     seconds, forecast = _forecast(tasks)
     if worth_saying(forecast.seconds):
         bench.say(
-            f"measuring {len(tasks)} figures takes {forecast.words()}, the shortest first; "
+            f"measuring {len(tasks)} figures takes {forecast.text()}, the shortest first; "
             "Ctrl-C stops with those that are there"
         )
     return [tasks[place] for place in sorted(range(len(tasks)), key=seconds.__getitem__)]
@@ -197,17 +198,10 @@ def _result(protocol: Protocol, task: Task) -> Result:
     seconds = time.perf_counter() - start
     rows += _controls(protocol, task, name)
     return Result(
-        protocol=name,
-        summary=protocol.summary,
-        metrics=protocol.metrics,
-        rows=tuple(rows),
-        verdict=protocol.verdict(rows, task),
-        data=bench.dataset.name,
-        fingerprint=bench.dataset.fingerprint,
-        seed=bench.seed,
-        version=protocol.version,
-        seconds=round(seconds, 2),
-    )
+        protocol=name, summary=protocol.summary, metrics=protocol.metrics, rows=tuple(rows),
+        verdict=protocol.verdict(rows, task), data=bench.dataset.name, fingerprint=bench.dataset.fingerprint,
+        seed=bench.seed, version=protocol.version, seconds=round(seconds, 2),
+    )  # fmt: skip
 
 
 def _kept(protocol: Protocol, task: Task, name: str) -> Path | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.core.files import parse_json, read_plain, write_atomically
+from saddlepoint.core.files import parse_json, read_regular, write_atomically
 
 if TYPE_CHECKING:
     from saddlepoint.evaluation.report.gallery import Gallery
@@ -244,7 +244,7 @@ class Report:
     def to_jsonl(self, path: str | Path) -> None:
         """Append one JSON line for each protocol; the file is replaced as a whole, so it is never half written."""
         path = Path(path)
-        earlier = read_plain(path, MOST_FIGURES) if path.exists() else b""
+        earlier = read_regular(path, MOST_FIGURES) if path.exists() else b""
         lines = [json.dumps(dataclasses.asdict(result), sort_keys=True) for result in self.results]
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, earlier + "".join(line + "\n" for line in lines).encode())
@@ -259,7 +259,7 @@ def read_results(path: str | Path) -> list[Result]:
     path = Path(path)
     try:
         # In a cache of downloads, files are links.
-        lines = read_plain(path, MOST_FIGURES, follow=True).decode().splitlines()
+        lines = read_regular(path, MOST_FIGURES, follow=True).decode().splitlines()
         found = [Result.from_json(parse_json(line)) for line in lines if line.strip()]
     except FileNotFoundError as error:
         raise DataError(f"there is no {path}: measure first, with saddle evaluate") from error

@@ -60,7 +60,7 @@ def make_sequences(
     if name == HELD_OUT:
         return np.array(thinned(held_out, n))
     layout = None if dataset is None else dataset.layout
-    if layout is not None and not layout.plain:
+    if layout is not None and not layout.one_to_one:
         made = _made(name, np.asarray(train), n, rng, layout.known)
         return layout.as_written(made) if name != TRAINING else made
     return _made(name, train, n, rng, 0)

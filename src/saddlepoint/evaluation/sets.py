@@ -16,6 +16,7 @@ from torch import Tensor
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.files import write_atomically
+from saddlepoint.core.progress import Say
 from saddlepoint.core.types import to_bytes
 from saddlepoint.data.dataset import Dataset, Split, evenly
 from saddlepoint.evaluation.features import extractor_for
@@ -24,7 +25,6 @@ from saddlepoint.evaluation.sequences import SEQUENCE_CONTROLS, make_sequences, 
 from saddlepoint.metrics import kmeans_centroids
 from saddlepoint.metrics.extractors import Extractor, Features
 
-Say = Callable[[str], None]
 Sampler = Callable[[int, int], Tensor]
 """(n, seed) -> n samples of shape (n, *sample) in the inside range ([-1, 1] for images)."""
 

@@ -46,14 +46,9 @@ def sentence(label: str) -> str:
 def to_row(metric: Metric, samples: SampleSet, estimate: Estimate, **details: Any) -> Row:
     """Return an estimate of a set of samples as a row."""
     return Row(
-        metric.name,
-        samples.name,
-        estimate.value,
-        estimate.standard_error,
-        estimate.interval,
-        samples.role,
+        metric.name, samples.name, estimate.value, estimate.standard_error, estimate.interval, samples.role,
         {"n": len(samples), **estimate.details, **details},
-    )
+    )  # fmt: skip
 
 
 def against_held_out(rows: Sequence[Row], metric: Metric, held_out: str, what: str) -> str:

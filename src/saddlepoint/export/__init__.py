@@ -8,7 +8,7 @@ from pathlib import Path
 
 from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.core.files import hidden_beside
-from saddlepoint.export.files import Say
+from saddlepoint.core.progress import Say
 from saddlepoint.run.run import Run, load
 
 FORMATS = ("onnx", "safetensors", "hub", "web")

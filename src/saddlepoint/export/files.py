@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from saddlepoint.core.files import write_atomically
-
-Say = Callable[[str], None]
-"""Receives one line for each part of the work."""
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:

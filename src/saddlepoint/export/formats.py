@@ -15,12 +15,13 @@ from safetensors.torch import save_file
 
 from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.core.files import give_usual_mode
+from saddlepoint.core.progress import Say
 from saddlepoint.core.quoting import for_shell
 from saddlepoint.core.types import from_bytes
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.evaluation import read_results
 from saddlepoint.export.describe import describe, public_config
-from saddlepoint.export.files import Say, write_json
+from saddlepoint.export.files import write_json
 from saddlepoint.run import weights
 from saddlepoint.run.run import Run
 
@@ -49,7 +50,7 @@ def write_model(run: Run, folder: Path, measure: bool, say: Say) -> dict[str, An
         ) from error
     from saddlepoint.export import kept
     from saddlepoint.export.onnx_file import check, write_graphs
-    from saddlepoint.export.quality import cost_of_half
+    from saddlepoint.export.quality import cost_of_fp16
 
     key = kept.identity(run)
     before = kept.earlier(run, key)
@@ -61,7 +62,7 @@ def write_model(run: Run, folder: Path, measure: bool, say: Say) -> dict[str, An
     say(f"onnx: at most {description['parity']['largest']:.1e} from PyTorch in batches of 1 to 64")
     cost = None if before is None else before.get("half")
     if cost is None or (measure and "protocol" not in cost):
-        cost = cost_of_half(run, folder, measure, say)
+        cost = cost_of_fp16(run, folder, measure, say)
     description["half"] = cost
     write_json(folder / "model.json", description)
     return description
@@ -113,7 +114,7 @@ def write_web(run: Run, folder: Path, measure: bool, say: Say) -> None:
     from saddlepoint.export.web import write_page
 
     # The page's own reader knows numbers and nothing else; times of the calendar it leaves aside.
-    beyond = run.config["data"]["modality"] == "sequence" and not replace(run.layout, calendar=()).plain
+    beyond = run.config["data"]["modality"] == "sequence" and not replace(run.layout, calendar=()).one_to_one
     if beyond:
         raise ConfigError(
             f"'{run.path.name}' makes categories, frequent values or rules between columns, which the page cannot give "

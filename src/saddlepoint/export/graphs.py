@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.engine.machine.runtime import stream
-from saddlepoint.export.random_inputs import Draw, Tape, same_readings
+from saddlepoint.export.random_inputs import Draw, RandomInputs, same_readings
 from saddlepoint.family import Family
 from saddlepoint.family.capabilities import StyleSpace, draw_labels, style_space
 
@@ -72,14 +72,14 @@ class Graph(nn.Module):
 
     def forward(self, *tensors: Tensor) -> Tensor:
         """Return what the family makes of the tensors, in the order of ``inputs``."""
-        given = tuple(x for x, i in zip(tensors, self.inputs, strict=True) if not i.drawn)
+        passed = tuple(x for x, i in zip(tensors, self.inputs, strict=True) if not i.drawn)
         drawn = [x for x, i in zip(tensors, self.inputs, strict=True) if i.drawn]
         batch = next(x.shape[i.shape.index(None)] for x, i in zip(tensors, self.inputs, strict=True) if None in i.shape)
         if not drawn and not self.readings:
             # Listening costs a call of Python for every one of PyTorch.
-            return self.call(self.family, given, batch)
-        with Tape(drawn, list(self.readings)):
-            return self.call(self.family, given, batch)
+            return self.call(self.family, passed, batch)
+        with RandomInputs(drawn, list(self.readings)):
+            return self.call(self.family, passed, batch)
 
 
 def graphs_of(family: Family) -> tuple[Graph, ...]:
@@ -90,7 +90,7 @@ def graphs_of(family: Family) -> tuple[Graph, ...]:
     """
     found: list[Graph] = []
     label = _label(family)
-    inputs = Input("inputs", _inputs_shape(family), "inputs")
+    inputs = Input("inputs", (None, *family.sample_inputs(1, stream("cpu", "export")).shape[1:]), "inputs")
     # Images are given by whoever translates them; those of the training data stay where they are.
     if family.tags.input != "image":
         found.append(_recorded("inputs", family, _draw_inputs, ()))
@@ -105,32 +105,28 @@ def graphs_of(family: Family) -> tuple[Graph, ...]:
     return (*found, Graph("model", family, _synthesise, own, last.readings))
 
 
-def _draw_inputs(family: Family, given: tuple[Tensor, ...], n: int) -> Tensor:
+def _draw_inputs(family: Family, tensors: tuple[Tensor, ...], n: int) -> Tensor:
     return family.sample_inputs(n, stream("cpu", "export"))
 
 
-def _generate(family: Family, given: tuple[Tensor, ...], n: int) -> Tensor:
-    return family.generate(given[0], *given[1:], generator=stream("cpu", "export"))
+def _generate(family: Family, tensors: tuple[Tensor, ...], n: int) -> Tensor:
+    return family.generate(tensors[0], *tensors[1:], generator=stream("cpu", "export"))
 
 
-def _map(family: Family, given: tuple[Tensor, ...], n: int) -> Tensor:
-    inputs, truncation, *labels = given
+def _map(family: Family, tensors: tuple[Tensor, ...], n: int) -> Tensor:
+    inputs, truncation, *labels = tensors
     w = torch.lerp(style_space(family).w_average, style_space(family).mapping(inputs, *labels), truncation[:, None])
     return w[:, None].expand(-1, style_space(family).w_layers, -1)
 
 
-def _synthesise(family: Family, given: tuple[Tensor, ...], n: int) -> Tensor:
-    return style_space(family).synthesis(given[0], generator=stream("cpu", "export"))
+def _synthesise(family: Family, tensors: tuple[Tensor, ...], n: int) -> Tensor:
+    return style_space(family).synthesis(tensors[0], generator=stream("cpu", "export"))
 
 
 def _label(family: Family) -> tuple[Input, ...]:
     if not family.classes:
         return ()
     return (Input("labels", (None,), "labels", 0, family.classes, whole=True),)
-
-
-def _inputs_shape(family: Family) -> tuple[int | None, ...]:
-    return (None, *family.sample_inputs(1, stream("cpu", "export")).shape[1:])
 
 
 def example(of: Input, n: int, family: Family, seed: int = 0) -> Tensor:
@@ -156,23 +152,23 @@ def example(of: Input, n: int, family: Family, seed: int = 0) -> Tensor:
 
 @torch.no_grad()
 def _recorded(
-    name: str, family: Family, call: Callable[[Family, tuple[Tensor, ...], int], Tensor], given: tuple[Input, ...]
+    name: str, family: Family, call: Callable[[Family, tuple[Tensor, ...], int], Tensor], inputs: tuple[Input, ...]
 ) -> Graph:
     """Run the pass for two batch sizes, and return it with its draws as inputs."""
-    tapes = []
+    recordings = []
     for seed, n in enumerate(_TRIED):
-        tensors = tuple(example(i, n, family, seed) for i in given)
-        with Tape() as tape:
+        tensors = tuple(example(i, n, family, seed) for i in inputs)
+        with RandomInputs() as recorded:
             call(family, tensors, n)
-        tapes.append(tape)
-    first, second = tapes
+        recordings.append(recorded)
+    first, second = recordings
     if not same_readings(first.readings, second.readings) or len(first.draws) != len(second.draws):
         raise ConfigError(
             f"family '{family.name}' decides by its inputs what it computes, which a graph cannot hold; "
             "export it with --format safetensors"
         )
     draws = tuple(_input(name, k, *pair) for k, pair in enumerate(zip(first.draws, second.draws, strict=True)))
-    return Graph(name, family, call, (*given, *draws), first.readings)
+    return Graph(name, family, call, (*inputs, *draws), first.readings)
 
 
 def _input(graph: str, number: int, one: Draw, other: Draw) -> Input:

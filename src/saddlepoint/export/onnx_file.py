@@ -19,7 +19,7 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.engine.storage.checkpoint import sha256_of
 from saddlepoint.export.graphs import Graph, Input, example, graphs_of
-from saddlepoint.export.random_inputs import Tape
+from saddlepoint.export.random_inputs import RandomInputs
 from saddlepoint.export.recurrent import single_nodes
 from saddlepoint.family import Family
 from saddlepoint.family.capabilities import draw_labels
@@ -35,7 +35,7 @@ OPSET = 20
 _FEW = 64
 """Numbers below which a tensor stays in 32 bits."""
 
-_MOST_HALF = 65504.0
+_MOST_FP16 = 65504.0
 
 
 def write_graphs(family: Family, folder: Path) -> list[dict[str, Any]]:
@@ -53,15 +53,10 @@ def _written(graph: Graph, path: Path) -> Path:
     try:
         with _quiet(), single_nodes(graph), torch.no_grad():
             program = torch.onnx.export(
-                graph,
-                tensors,
-                dynamo=True,
-                opset_version=OPSET,
-                dynamic_shapes=(axes,),
+                graph, tensors, dynamo=True, opset_version=OPSET, dynamic_shapes=(axes,),
                 input_names=[i.name for i in graph.inputs],
-                output_names=["samples" if graph.name == "model" else graph.name],
-                verbose=False,
-            )
+                output_names=["samples" if graph.name == "model" else graph.name], verbose=False,
+            )  # fmt: skip
     except torch.onnx.OnnxExporterError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ConfigError(
@@ -96,7 +91,7 @@ def _halved(path: Path) -> dict[str, Any] | None:
     casts = []
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if tensor.data_type != TensorProto.FLOAT or values.size < _FEW or np.abs(values).max() > _MOST_HALF:
+        if tensor.data_type != TensorProto.FLOAT or values.size < _FEW or np.abs(values).max() > _MOST_FP16:
             continue
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
@@ -131,17 +126,17 @@ def check(family: Family, folder: Path, inputs: Tensor | None = None) -> dict[st
     exported, worst = Generator(folder, threads=1), 0.0
     for seed, n in enumerate(SIZES):
         random = stream("cpu", "parity", seed)
-        with Tape() as tape:
+        with RandomInputs() as recorded:
             z = family.sample_inputs(n, random)
         if "inputs" in exported.graphs:
-            drawn = exported.run("inputs", _named(exported, "inputs", tape.values))
+            drawn = exported.run("inputs", _named(exported, "inputs", recorded.values))
             worst = max(worst, _distance(drawn, z.numpy()))
         labels = draw_labels(family, n, random)
         for given in (z,) if inputs is None else (z, inputs[torch.arange(n) % len(inputs)]):
-            with Tape() as tape:
+            with RandomInputs() as recorded:
                 wanted = family.generate(given, labels, generator=random)
             found = exported.generate(
-                given.numpy(), None if labels is None else labels.numpy(), _named(exported, "model", tape.values)
+                given.numpy(), None if labels is None else labels.numpy(), _named(exported, "model", recorded.values)
             )
             worst = max(worst, _distance(found, wanted.numpy()))
     if not worst < TOLERANCE:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError, DataError
+from saddlepoint.core.progress import Say
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.engine.machine.runtime import seed_for
-from saddlepoint.export.files import Say
 from saddlepoint.run.run import Run
 
 SAMPLES = 256
@@ -23,7 +23,7 @@ _PROTOCOLS = ("fd", "forecast")
 """Figures, the first that fits the data: Fréchet distance; of series the error of forecasts."""
 
 
-def cost_of_half(run: Run, folder: Path, measure: bool, say: Say) -> dict[str, Any] | None:
+def cost_of_fp16(run: Run, folder: Path, measure: bool, say: Say) -> dict[str, Any] | None:
     """Compare the generator with weights in 16 bits with the one in 32; None if there is none.
 
     Args:
@@ -38,11 +38,11 @@ def cost_of_half(run: Run, folder: Path, measure: bool, say: Say) -> dict[str, A
     """
     from saddlepoint.export.sample import Generator
 
-    whole, half = (Generator(folder, kept, threads=1) for kept in (False, True))
+    whole, fp16 = (Generator(folder, kept, threads=1) for kept in (False, True))
     graphs = [graph for graph in whole.spec["graphs"] if graph["half"]]
     if not graphs:
         return None
-    one, other = (_made(run, exported, SAMPLES, 0) for exported in (whole, half))
+    one, other = (_made(run, exported, SAMPLES, 0) for exported in (whole, fp16))
     gaps = np.abs(one - other)
     found: dict[str, Any] = {
         "bytes": sum(graph["half"]["bytes"] for graph in graphs),
@@ -51,7 +51,7 @@ def cost_of_half(run: Run, folder: Path, measure: bool, say: Say) -> dict[str, A
         "mean": float(np.nanmean(gaps)),
     }
     say(f"16 bits: values at most {found['largest']:.1e} away, {found['mean']:.1e} in the mean")
-    return found | (_figures(run, whole, half, say) if measure else {})
+    return found | (_figures(run, whole, fp16, say) if measure else {})
 
 
 def _made(run: Run, exported: Any, n: int, seed: int) -> np.ndarray:
@@ -67,7 +67,7 @@ def _made(run: Run, exported: Any, n: int, seed: int) -> np.ndarray:
     return np.concatenate(pieces)
 
 
-def _figures(run: Run, whole: Any, half: Any, say: Say) -> dict[str, Any]:
+def _figures(run: Run, whole: Any, fp16: Any, say: Say) -> dict[str, Any]:
     """Measure both generators; control rows, which a report would have beside them, say nothing of the difference."""
     from saddlepoint.evaluation.protocol import task_of
     from saddlepoint.evaluation.sets import Bench, Subject
@@ -77,7 +77,7 @@ def _figures(run: Run, whole: Any, half: Any, say: Say) -> dict[str, Any]:
     except DataError as error:
         say(f"16 bits: quality was not measured, because the data is not here ({error})")
         return {}
-    subjects = [Subject(name, partial(_sample, run, of)) for name, of in (("whole", whole), ("half", half))]
+    subjects = [Subject(name, partial(_sample, run, of)) for name, of in (("whole", whole), ("half", fp16))]
     for name in _PROTOCOLS:
         try:
             tasks = [task_of(name, Bench(one, dataset, 0, cache_dir=cache_dir() / "controls")) for one in subjects]

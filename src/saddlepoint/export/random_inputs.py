@@ -1,9 +1,9 @@
 """What a generator draws and decides while it runs: an exported graph takes the one as input and keeps the other.
 
-A family draws random numbers from a `torch.Generator`; a graph has none. The tape listens to every call that is given
-one: while it records it notes what was drawn, while it replays it hands out the values it was given instead. Numbers
-that Python reads from tensors (`bool`, `int`, masks as indices) are noted too and replayed as constants: a graph holds
-one way through the code, and a generator whose way depends on its inputs is refused.
+A family draws random numbers from a `torch.Generator`; a graph has none. `RandomInputs` listens to every call that is
+given one: while it records it notes what was drawn, while it replays it hands out the values it was given instead.
+Numbers that Python reads from tensors (`bool`, `int`, masks as indices) are noted too and replayed as constants: a
+graph holds one way through the code, and a generator whose way depends on its inputs is refused.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ class Draw:
 
 
 @dataclass
-class Tape(TorchFunctionMode):
+class RandomInputs(TorchFunctionMode):
     """Listens to random calls and readings inside a ``with`` block.
 
     Attributes:
-        given: values to hand out, in the order of the calls; None: record.
+        replayed: values to hand out, in the order of the calls; None: record.
         draws: what was drawn, while recording.
         values: what the draws were, while recording: as a replay takes them.
         readings: what Python read, while recording or from a recording.
     """
 
-    given: Sequence[Tensor] | None = None
+    replayed: Sequence[Tensor] | None = None
     readings: list[Any] = field(default_factory=list)
     draws: list[Draw] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
@@ -71,12 +71,12 @@ class Tape(TorchFunctionMode):
         if name in _READERS and isinstance(args[0], Tensor):
             return self._read(lambda: func(*args, **kwargs))
         if name in ("__getitem__", "__setitem__"):
-            args = (args[0], self._plain_index(args[1]), *args[2:])
+            args = (args[0], self._index(args[1]), *args[2:])
         return func(*args, **kwargs)
 
     def _drawn(self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        if self.given is not None:
-            value = self.given[self._next_draw]
+        if self.replayed is not None:
+            value = self.replayed[self._next_draw]
             self._next_draw += 1
             return value
         value = func(*args, **kwargs)
@@ -98,13 +98,13 @@ class Tape(TorchFunctionMode):
         return value
 
     def _read(self, reading: Callable[[], Any]) -> Any:
-        if self.given is None:
+        if self.replayed is None:
             self.readings.append(reading())
             return self.readings[-1]
         self._next_reading += 1
         return self.readings[self._next_reading - 1]
 
-    def _plain_index(self, index: Any) -> Any:
+    def _index(self, index: Any) -> Any:
         """Return an index with places in the stead of masks, whose sizes a graph could not know."""
         parts = index if isinstance(index, tuple) else (index,)
         if not any(isinstance(part, Tensor) and part.dtype == torch.bool for part in parts):

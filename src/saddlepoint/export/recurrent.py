@@ -47,12 +47,9 @@ def _node(layer: Layer, of_input: Tensor, of_hidden: Tensor, bias: Tensor, x: St
     if layer.cell != "lstm":
         attributes["linear_before_reset"] = int(layer.cell == "gru")
     states: Tensor = torch.onnx.ops.symbolic(
-        "LSTM" if layer.cell == "lstm" else "GRU",
-        (x.permute(0, 2, 1), of_input, of_hidden, bias),
-        attributes,
-        dtype=x.dtype,
-        shape=(x.shape[0], 1, x.shape[2], width),
-    )
+        "LSTM" if layer.cell == "lstm" else "GRU", (x.permute(0, 2, 1), of_input, of_hidden, bias), attributes,
+        dtype=x.dtype, shape=(x.shape[0], 1, x.shape[2], width),
+    )  # fmt: skip
     return states.squeeze(1).permute(0, 2, 1)
 
 

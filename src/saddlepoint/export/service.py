@@ -7,7 +7,7 @@ company it is computed: matrix products of another size may add in another order
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +17,7 @@ import torch
 
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.files import read_json
+from saddlepoint.core.progress import Say
 from saddlepoint.data.labels.files import class_index
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.export import export_run
@@ -64,9 +65,7 @@ class Service:
         ConfigError: on an unknown backend, or if the run cannot be exported.
     """
 
-    def __init__(
-        self, run: Run, backend: str = "torch", batch: int = 32, say: Callable[[str], None] = lambda line: None
-    ) -> None:
+    def __init__(self, run: Run, backend: str = "torch", batch: int = 32, say: Say = lambda line: None) -> None:
         if backend not in BACKENDS or batch < 1:
             raise ConfigError(f"backend '{backend}' with batches of {batch}: choose torch or onnx, and at least 1")
         self.run, self.batch, self.backend = run, batch, backend
@@ -188,7 +187,7 @@ class _Torch:
         return found
 
 
-def _onnx(run: Run, say: Callable[[str], None]) -> Backend:
+def _onnx(run: Run, say: Say) -> Backend:
     folder = run.path / "export-onnx"
     try:
         from saddlepoint.export.sample import Generator
@@ -203,5 +202,5 @@ def _onnx(run: Run, say: Callable[[str], None]) -> Backend:
     return lambda graph, tensors: generator.run(graph, dict(tensors))
 
 
-def _exported(run: Run, say: Callable[[str], None]) -> Path:
+def _exported(run: Run, say: Say) -> Path:
     return export_run(run, "onnx", measure=False, say=say)

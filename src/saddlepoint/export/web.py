@@ -21,10 +21,10 @@ from typing import Any
 
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.files import write_atomically
+from saddlepoint.core.progress import Say
 from saddlepoint.core.templates import render
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.names import data_file
-from saddlepoint.export.files import Say
 
 PACKAGE, VERSION = "onnxruntime-web", "1.27.0"
 SHA512 = "ogDLsqIozHZwifPuN37OproAo0byX6t43/bP8GzeZWBWD6MOGExswFAx3up4NS/vvWBOg2u2PXomDt3rMmdQSg=="

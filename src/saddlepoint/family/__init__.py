@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         StyleSpace,
         SuitsData,
         Translator,
+        register,
     )
     from saddlepoint.family.contract import (
         Context,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
         Tags,
         Terms,
     )
-    from saddlepoint.family.registry import build_family, families, get_family, get_preset, register
+    from saddlepoint.family.registry import build_family, families, get_family, get_preset
 
 __all__ = [
     "EXAMPLES",

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.spec import Batch, DataSpec, DataStats
+from saddlepoint.family import registry
 from saddlepoint.family.contract import Context, Family, FamilyConfig, Phase, Remedy, Terms
 
 C = TypeVar("C", bound=FamilyConfig)
@@ -172,6 +173,49 @@ class Remediable:
 
     paper_presets: ClassVar[tuple[str, ...]] = ()
     """Presets that follow a paper; remedies are off there unless asked for, and no option is chosen by the data."""
+
+
+_MEMBERS: Mapping[type, tuple[str, ...]] = {
+    Simultaneous: ("losses",),
+    DiscriminatorLogits: ("logits",),
+    Conditional: ("classes", "sample_labels"),
+    StyleSpace: ("w_layers", "w_average", "mapping", "synthesis"),
+    Guided: ("guided",),
+    Prepared: ("prepare",),
+    Constrained: ("constrain",),
+    BatchNormalised: ("recalibrate_batch_norm",),
+    SuitsData: ("suited",),
+    Sized: ("sizes", "can_make"),
+    Remediable: ("remedies", "paper_presets"),
+}
+"""By which members a capability is recognised where a family forgot to inherit it."""
+
+
+def check_capabilities(kind: type[Family]) -> None:
+    """Refuse a family with a member of a capability that it does not inherit: nobody would ever ask for it.
+
+    Raises:
+        ConfigError: naming the member and the class to inherit.
+    """
+    own = {name for base in kind.__mro__ if issubclass(base, Family) and base is not Family for name in vars(base)}
+    for capability, members in _MEMBERS.items():
+        found = own.intersection(members)
+        if found and not issubclass(kind, capability):
+            raise ConfigError(
+                f"family '{kind.name}' has '{min(found)}', which is asked of a {capability.__name__} only; inherit it "
+                f"from saddlepoint.family: class {kind.__name__}({capability.__name__}, Family)"
+            )
+
+
+def register(kind: type[Family]) -> type[Family]:
+    """Class decorator that makes a family known by its name.
+
+    Raises:
+        ConfigError: if another class has the name already, or a member of a capability that it does not inherit.
+    """
+    check_capabilities(kind)
+    registry.add(kind)
+    return kind
 
 
 def prepare(family: Family, stats: DataStats) -> None:

@@ -75,6 +75,9 @@ class OptimizerSpec:
     weight_decay: float = 0.0
     multipliers: Mapping[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check(self.kind in ("sgd", "adam"), "the kind of an optimizer", self.kind, "'sgd' or 'adam'")
+
 
 @dataclass(frozen=True)
 class Phase:

@@ -39,8 +39,8 @@ _IMPORTED: dict[str, list[str]] = {}
 """Names of the families that came of an import, by the file or the module that was asked for."""
 
 
-def register(cls: type[Family]) -> type[Family]:
-    """Class decorator that makes a family known by its name. The same class, defined again, takes the place of itself.
+def add(cls: type[Family]) -> None:
+    """Make a family known by its name; the same class, defined again, takes the place of itself.
 
     Raises:
         ConfigError: if another class has the name already.
@@ -50,7 +50,6 @@ def register(cls: type[Family]) -> type[Family]:
         both = " and ".join(sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in (known, cls)))
         raise ConfigError(f"two families are called '{cls.name}': {both}; give one of them another name")
     _REGISTRY[cls.name] = cls
-    return cls
 
 
 def _is_same(one: type, other: type) -> bool:
@@ -157,6 +156,14 @@ def has_changed(kind: type[Family], config: Mapping[str, Any]) -> bool:
     """Whether the file of a family is another one than a run's configuration says."""
     before, now = config.get("family_source"), source_of(kind)
     return isinstance(before, Mapping) and (now or {}).get("sha256") != before.get("sha256")
+
+
+def import_option(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the words that a command on a run needs to know its family: ("--import", FILE), or none."""
+    source, name = config.get("family_source"), config.get("family")
+    if not isinstance(source, Mapping) or name in _entry_points() or os.environ.get(VARIABLE, "").strip():
+        return ()
+    return "--import", str(source.get("file") or source.get("module"))
 
 
 def is_built_in(kind: type[Family]) -> bool:

@@ -33,4 +33,8 @@ class Varied:
 @cache
 def _with(game: Any, variants: tuple[type, ...]) -> type:
     """Return the game with the variants before it: one class for all that ask for the same."""
-    return abc.ABCMeta(game.__name__, (*variants, game), {"__module__": game.__module__}) if variants else game
+    if not variants:
+        return cast("type", game)
+    # The name says in a traceback which methods are in force.
+    name = "".join(kind.__name__ for kind in variants) + game.__name__
+    return abc.ABCMeta(name, (*variants, game), {"__module__": game.__module__})

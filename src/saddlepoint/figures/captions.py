@@ -35,7 +35,7 @@ def captioned(
         ground: grey level behind the text.
     """
     font = ImageFont.load_default(min(_LARGE, max(_SMALL, high)))
-    lines = [_shortened(line, font, _LONGEST) for line in _plain(captions)]
+    lines = [_shortened(line, font, _LONGEST) for line in _one_line(captions)]
     margin = int(max(font.getlength(line) for line in lines)) + 12
     result = _grown(picture, margin, 0, ground)
     draw = ImageDraw.Draw(result)
@@ -54,7 +54,7 @@ def headed(picture: Image.Image, headings: Sequence[str], lefts: Sequence[int], 
         wide: width of a tile.
         ground: grey level behind the text.
     """
-    lines = _plain(headings)
+    lines = _one_line(headings)
     font = _fitting(lines, wide)
     upright = font is None
     font = font or ImageFont.load_default(12)
@@ -82,7 +82,7 @@ def titled(picture: Image.Image, titles: Iterable[str], places: Iterable[tuple[i
         places: left edge and upper edge of each strip.
         wide: width of a tile.
     """
-    lines = _plain(titles)
+    lines = _one_line(titles)
     font = _fitting(lines, wide) or ImageFont.load_default(_SMALL)
     draw = ImageDraw.Draw(picture)
     for line, (left, top) in zip(lines, places, strict=True):
@@ -98,7 +98,7 @@ def written_over(picture: Image.Image, text: str, box: tuple[int, int, int, int]
         box: left, upper, right and lower edge of the tile.
         ground: grey level behind the text.
     """
-    draw, lines = ImageDraw.Draw(picture), _plain(text.split("\n"))
+    draw, lines = ImageDraw.Draw(picture), _one_line(text.split("\n"))
     draw.rectangle((box[0], box[1], box[2] - 1, box[3] - 1), (ground,) * 3)
     font = _fitting(lines, box[2] - box[0]) or ImageFont.load_default(_SMALL)
     middle, pitch = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), (box[3] - box[1]) / len(lines)
@@ -107,7 +107,7 @@ def written_over(picture: Image.Image, text: str, box: tuple[int, int, int, int]
         draw.text((middle[0], middle[1] + shift), line, _INK, font, anchor="mm")
 
 
-def _plain(lines: Iterable[str]) -> list[str]:
+def _one_line(lines: Iterable[str]) -> list[str]:
     """Return texts of one line each: a break, which cannot be measured, is shown as its escape."""
     return [for_terminal(line[:_MOST]) for line in lines]
 

@@ -14,7 +14,8 @@ from PIL import Image
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.quoting import for_plot
-from saddlepoint.metrics.series import as_windows, autocorrelations
+from saddlepoint.metrics.series import autocorrelations
+from saddlepoint.metrics.windows import as_windows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,12 +113,9 @@ def autocorrelation_plot(real: np.ndarray, fake: np.ndarray, names: Sequence[str
         axes = grid.ravel()[k]
         for x, colour, kind in ((a, _REAL, "real"), (b, _FAKE, "generated")):
             axes.plot(
-                range(1, lags + 1),
-                np.nanmean(autocorrelations(x, lags)[..., k], 0),
-                color=colour,
-                label=kind,
+                range(1, lags + 1), np.nanmean(autocorrelations(x, lags)[..., k], 0), color=colour, label=kind,
                 marker=".",
-            )
+            )  # fmt: skip
         axes.axhline(0, color="#bbbbbb", linewidth=0.8)
         axes.set_ylim(-1.05, 1.05)
         axes.set_title(for_plot(name), fontsize=9)

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from saddlepoint.core.progress import Say
 from saddlepoint.engine.machine.runtime import use_threads
 from saddlepoint.lab import collapse, dirac, figure1, games, gaussians, taxonomy, trainings
-from saddlepoint.lab.checks import Check, Desk, Experiment, Findings, Say, chosen
+from saddlepoint.lab.checks import Check, Experiment, Findings, Lab, chosen
 from saddlepoint.lab.live import Control, Curve, Live, Panel, View
 
 __all__ = [
-    "EXPERIMENTS", "Check", "Control", "Curve", "Desk", "Experiment", "Findings", "Live", "Panel", "View", "perform",
+    "EXPERIMENTS", "Check", "Control", "Curve", "Experiment", "Findings", "Lab", "Live", "Panel", "View", "perform",
 ]  # fmt: skip
 
 EXPERIMENTS = {
@@ -102,9 +103,9 @@ def perform(
 
 
 def _carried_out(name: str, out: Path | None, seed: int, say: Say) -> Findings:
-    experiment, desk, started = EXPERIMENTS[name], Desk(seed, out, say), time.perf_counter()
-    checks = experiment.run(desk)
-    return Findings(experiment, tuple(checks), tuple(desk.files), time.perf_counter() - started)
+    experiment, lab, started = EXPERIMENTS[name], Lab(seed, out, say), time.perf_counter()
+    checks = experiment.run(lab)
+    return Findings(experiment, tuple(checks), tuple(lab.files), time.perf_counter() - started)
 
 
 def _carried_out_quietly(name: str, out: Path | None, seed: int) -> tuple[Findings, list[str]]:

@@ -63,7 +63,7 @@ def dcgan_networks(channels: int, side: int, latent: int, width: int, kernel: in
     return nn.Sequential(*g, nn.Tanh()), nn.Sequential(*d, nn.Flatten(), nn.Linear(widths[0] * 16, 1))
 
 
-def plain_steps(
+def baseline_steps(
     generator: nn.Module,
     discriminator: nn.Module,
     optimizers: tuple[torch.optim.Optimizer, torch.optim.Optimizer],

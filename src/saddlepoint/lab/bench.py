@@ -12,84 +12,26 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 import saddlepoint.families  # noqa: F401 - registers the families
-from saddlepoint.core.config import override
 from saddlepoint.core.errors import ConfigError, suggest
-from saddlepoint.core.types import Modality, from_bytes
-from saddlepoint.data import Dataset
-from saddlepoint.data.dataset import Split
-from saddlepoint.data.feed import Feed
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.machine import runtime
-from saddlepoint.engine.machine.distributed import SINGLE_PROCESS, ProcessGroup
-from saddlepoint.engine.machine.precision import FP32, Precision, choose_precision
-from saddlepoint.engine.machine.threads import look
-from saddlepoint.engine.plan import Position, locate
-from saddlepoint.engine.settings import Settings
-from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.engine.machine.precision import choose_precision
+from saddlepoint.engine.machine.threads import time_steps
+from saddlepoint.engine.plan import Position
 from saddlepoint.engine.updates import Gradient
-from saddlepoint.family import Batch, Context, Phase, Terms, build_family, get_family, get_preset
-from saddlepoint.family.capabilities import prepare
-from saddlepoint.lab.baseline import Step, dcgan_networks, mlp_networks, plain_steps, timegan_networks, timegan_steps
-
-ROWS = 2048
-"""Rows of made-up data: speed does not depend on what they show."""
+from saddlepoint.family import Batch, Context, Phase, Terms
+from saddlepoint.lab.bench_cases import CASES, Case, baseline_step, engine_step
 
 WARM_UP = 3
 """Steps before the clock starts: first ones allocate memory and choose kernels."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A workload.
-
-    Attributes:
-        name: shown in the table.
-        family, preset, options: what the engine trains.
-        shape: of an image, or of a window of a time series.
-        what: in words.
-    """
-
-    name: str
-    family: str
-    preset: str
-    shape: tuple[int, ...]
-    what: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def config(self) -> Any:
-        """The family's configuration."""
-        return override(get_preset(get_family(self.family), self.preset)[1], self.options)
-
-    @property
-    def modality(self) -> Modality:
-        """Of the data."""
-        return "sequence" if len(self.shape) == 2 else "image"
-
-
-# The first two stages are over before the clock starts.
-_JOINT = {"cell": "gru", "gate": None, "embedding_iterations": 1, "supervised_iterations": 1}
-_BASE_64 = {"width": 64, "kernel": 4, "batch_size": 64}
-CASES = {
-    case.name: case
-    for case in (
-        Case("gan-2014", "gan", "mnist-2014", (1, 28, 28), "MLP GAN of 2014, both players at once"),
-        Case("gan-alternating", "gan", "mnist-algorithm1", (1, 28, 28), "MLP GAN of 2014, D then G, fresh noise"),
-        Case("dcgan-64", "dcgan", "paper", (3, 64, 64), "DCGAN 64x64x3, 64 base channels", _BASE_64),
-        Case("dcgan-32", "dcgan", "paper", (3, 32, 32), "DCGAN 32x32x3, 64 base channels", _BASE_64),
-        Case("timegan", "timegan", "code-2019", (24, 6), "TimeGAN 24x6, joint stage, GRU 24 x 3", _JOINT),
-    )
-}
-"""By name. The plain loop trains the same networks by the same optimizer with the same batch."""
 
 
 @dataclass(frozen=True)
@@ -112,29 +54,34 @@ class Measured:
 
     Attributes:
         case, what: its name, and what it is in words.
-        engine, plain: images (windows) a second.
+        engine, baseline: images (windows) a second.
         ratio: of the two, round by round.
-        half: the engine with bf16 matrix products over the plain loop in fp32, round by round; None where ``--precision
-            auto`` would not take bf16.
+        bf16_ratio: the engine with bf16 matrix products over the plain loop in fp32, round by round; None where
+            ``--precision auto`` would not take bf16.
         flops: floating-point operations of the engine's step for one image, counted (matrix products, convolutions).
-        plain_flops: those of the plain step.
+        baseline_flops: those of the plain step.
         ceiling_share: the engine's operations a second over those of large fp32 matrix products.
-        memory, plain_memory: peak MiB of a process that trains, above one that has imported the library.
+        memory, baseline_memory: peak MiB of a process that trains, above one that has imported the library.
         phases: share of the step's time by what it is spent on.
     """
 
     case: str
     what: str
     engine: Rate
-    plain: Rate
+    baseline: Rate
     ratio: Rate
     flops: float
-    plain_flops: float
+    baseline_flops: float
     ceiling_share: float
     memory: float
-    plain_memory: float
+    baseline_memory: float
     phases: Mapping[str, float]
-    half: Rate | None = None
+    bf16_ratio: Rate | None = None
+
+
+_KEYS = {
+    "baseline": "plain", "baseline_flops": "plain_flops", "baseline_memory": "plain_memory", "bf16_ratio": "half",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -144,6 +91,11 @@ class Bench:
     cases: tuple[Measured, ...]
     ceilings: Mapping[str, Rate]
     machine: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as figures are kept, under the keys that they have always had."""
+        found = asdict(self)
+        return {**found, "cases": [{_KEYS.get(key, key): case[key] for key in case} for case in found["cases"]]}
 
 
 class Profiled(Trainer):
@@ -200,9 +152,9 @@ def bench(
     runtime.keep_freed_memory()
     count = runtime.read_threads(threads)
     chosen = [case for name in names or CASES for case in _cases(name)]
-    steps: dict[str, list[Callable[[], object]]] = {case.name: [engine_step(case), plain_step(case)] for case in chosen}
+    steps = {case.name: list[Callable[[], object]]([engine_step(case), baseline_step(case)]) for case in chosen}
     if count is None and torch.get_num_threads() > 1:
-        count = look(lambda: [variants[0]() for variants in steps.values()], torch.get_num_threads()).best()
+        count = time_steps(lambda: [variants[0]() for variants in steps.values()], torch.get_num_threads()).best()
     runtime.use_threads(count)
     kinds = {case.modality for case in chosen}
     taken = {modality: choose_precision("auto", torch.device("cpu"), modality) for modality in kinds}
@@ -235,77 +187,24 @@ def _cases(name: str) -> list[Case]:
 
 
 def _summarised(
-    case: Case,
-    steps: Sequence[Callable[[], object]],
-    speeds: Sequence[Sequence[float]],
-    ceilings: Mapping[str, Rate],
+    case: Case, steps: Sequence[Callable[[], object]], speeds: Sequence[Sequence[float]], ceilings: Mapping[str, Rate]
 ) -> Measured:
-    ours, theirs, *half = (list(rates) for rates in zip(*speeds, strict=True))
-    engine_rate, plain_rate = Rate.of(ours), Rate.of(theirs)
+    ours, theirs, *bf16_ratio = (list(rates) for rates in zip(*speeds, strict=True))
+    engine_rate, baseline_rate = Rate.of(ours), Rate.of(theirs)
     batch = case.config.batch_size
-    flops, plain_flops = (count_operations(step) / batch for step in steps[:2])
+    flops, baseline_flops = (count_operations(step) / batch for step in steps[:2])
     base = _peak_memory(case.name, "nothing")
     return Measured(
-        case=case.name, what=case.what, engine=engine_rate, plain=plain_rate, ratio=_ratio(ours, theirs),
-        half=_ratio(half[0], theirs) if half else None, flops=flops, plain_flops=plain_flops,
+        case=case.name, what=case.what, engine=engine_rate, baseline=baseline_rate, ratio=_ratio(ours, theirs),
+        bf16_ratio=_ratio(bf16_ratio[0], theirs) if bf16_ratio else None, flops=flops, baseline_flops=baseline_flops,
         ceiling_share=engine_rate.median * flops / 1e9 / ceilings["matrix product, fp32"].median,
-        memory=_peak_memory(case.name, "engine") - base, plain_memory=_peak_memory(case.name, "plain") - base,
+        memory=_peak_memory(case.name, "engine") - base, baseline_memory=_peak_memory(case.name, "plain") - base,
         phases=_shares(case),
     )  # fmt: skip
 
 
 def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> Rate:
     return Rate.of([a / b for a, b in zip(ours, theirs, strict=True)])
-
-
-def _rows(case: Case) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    if case.modality == "sequence":
-        return rng.random((ROWS, *case.shape), dtype=np.float32)
-    return rng.integers(0, 256, (ROWS, *case.shape), dtype=np.uint8)
-
-
-def engine_step(
-    case: Case, group: ProcessGroup = SINGLE_PROCESS, kind: type[Trainer] = Trainer, precision: Precision = FP32
-) -> Callable[[], Trainer]:
-    """Return a function that makes one step of the engine on made-up rows and returns the trainer."""
-    config = case.config
-    dataset = Dataset("made", case.modality, {"train": Split(_rows(case), None)}, (), "0")
-    family = build_family(case.family, config, dataset.spec)
-    settings = Settings()
-    feed = Feed(dataset.splits["train"], config.batch_size, 0, shares=settings.shares(config.batch_size, group.size))
-    # The folder is never written to: nothing is saved between steps.
-    trainer = kind(family, feed, settings, RunFolder(Path("unused")), group=group, precision=precision)
-    prepare(family, dataset.stats())
-
-    def step() -> Trainer:
-        position = locate(trainer.stages, trainer.state.step)
-        assert position is not None
-        trainer.step(position)
-        return trainer
-
-    return step
-
-
-def plain_step(case: Case) -> Step:
-    """Return a function that makes one step of the plain loop on made-up rows and returns the losses."""
-    config, features = case.config, int(np.prod(case.shape))
-    images = from_bytes(torch.from_numpy(_rows(case)))
-    if case.family == "timegan":
-        parts = timegan_networks(case.shape[1], config.width, config.layers)
-        return timegan_steps(parts, images, config.batch_size, config.lr)
-    networks: tuple[nn.Module, nn.Module]
-    optimizers: list[torch.optim.Optimizer]
-    if case.family == "gan":
-        networks = mlp_networks(
-            features, config.latent_size, config.generator_widths, config.discriminator_widths, config.pieces
-        )
-        optimizers = [torch.optim.SGD(n.parameters(), lr=config.lr, momentum=config.momentum) for n in networks]
-        images = (images + 1) / 2
-    else:
-        networks = dcgan_networks(case.shape[0], case.shape[1], config.latent_size, config.width, config.kernel)
-        optimizers = [torch.optim.Adam(n.parameters(), lr=config.lr, betas=(0.5, 0.999)) for n in networks]
-    return plain_steps(*networks, (optimizers[0], optimizers[1]), images, config.batch_size, config.latent_size)
 
 
 def per_second(step: Callable[[], object], seconds: float) -> float:
@@ -362,7 +261,7 @@ def _peak_memory(name: str, variant: str) -> float:
 
 def _print_peak(name: str, variant: str) -> None:
     if variant != "nothing":
-        step: Callable[[], object] = (engine_step if variant == "engine" else plain_step)(CASES[name])
+        step: Callable[[], object] = (engine_step if variant == "engine" else baseline_step)(CASES[name])
         for _ in range(WARM_UP):
             step()
     sys.stdout.write(f"{_peak_so_far()}\n")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from saddlepoint.core.errors import ConfigError, suggest
+from saddlepoint.core.progress import Say
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.figures.video import film
 from saddlepoint.lab.live import Live
@@ -18,8 +19,6 @@ from saddlepoint.lab.live import Live
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Check:
 
 
 @dataclass
-class Desk:
+class Lab:
     """Where an experiment is carried out: its random numbers, and where pictures go.
 
     Attributes:
@@ -73,9 +72,9 @@ class Desk:
     say: Say = lambda line: None
     files: list[Path] = field(default_factory=list)
 
-    def stream(self, *words: str | int) -> torch.Generator:
+    def stream(self, *parts: str | int) -> torch.Generator:
         """Return random numbers of their own for a part of the experiment."""
-        return stream("cpu", "lab", self.seed, *words)
+        return stream("cpu", "lab", self.seed, *parts)
 
     def save(self, name: str, picture: Figure | list[Image.Image]) -> None:
         """Write a figure as PNG, or frames as GIF."""
@@ -106,7 +105,7 @@ class Experiment:
     name: str
     title: str
     claim: str
-    run: Callable[[Desk], list[Check]]
+    run: Callable[[Lab], list[Check]]
     live: type[Live]
 
 

@@ -19,21 +19,21 @@ from saddlepoint.core.config import override
 from saddlepoint.data import Dataset, load_dataset
 from saddlepoint.data.feed import Feed
 from saddlepoint.data.sources.synthetic import Mixture, mixture
-from saddlepoint.engine.doctor.diagnostics import Examiner
+from saddlepoint.engine.doctor.diagnostics import Evaluator
 from saddlepoint.engine.doctor.monitor import Monitor
 from saddlepoint.engine.doctor.verdict import Diagnosis
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.settings import Observer, Settings
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.family import build_family, get_family, get_preset
-from saddlepoint.lab.checks import Check, Desk, axes
+from saddlepoint.lab.checks import Check, Lab, axes
 from saddlepoint.metrics.modes import mode_coverage
 
 KIMG = {"ring8": 300.0, "grid25": 900.0}
 """Thousands of samples each recipe sees."""
 
 SAMPLES = 2500
-PLAIN: Mapping[str, Any] = {
+BASELINE: Mapping[str, Any] = {
     "generator_widths": (128, 128), "discriminator_widths": (128, 128), "latent_size": 2, "latent": "normal",
     "generator": "relu", "discriminator": "leaky-relu", "init": "he", "objective": "non-saturating", "r1_gamma": None,
     "r2_gamma": None, "simultaneous": False, "ema_ramp": None, "lr_decay_kimg": None, "lr": 1e-3,
@@ -61,7 +61,7 @@ class Story:
     alarms: tuple[str, ...]
 
     @property
-    def words(self) -> str:
+    def sentence(self) -> str:
         """What the doctor said."""
         return self.verdict + (f" (before: {', '.join(self.alarms)})" if self.alarms else "")
 
@@ -99,7 +99,7 @@ def made_trainer(
     options = override(get_preset(get_family("gan"), "points")[1], recipe)
     family, device = build_family("gan", options, dataset.spec), torch.device("cpu")
     kept = RunFolder(Path(folder))
-    monitor = Monitor(Examiner(dataset, seed, device), settings, kept, observer)
+    monitor = Monitor(Evaluator(dataset, seed, device), settings, kept, observer)
     return Trainer(family, Feed(dataset.splits["train"], options.batch_size, seed), settings, kept, observer, monitor)
 
 
@@ -109,27 +109,29 @@ def shot(nimg: int, samples: Tensor, truth: Mixture) -> Shot:
     return Shot(nimg, samples, found.modes.value, found.quality.value)
 
 
-def experiment(desk: Desk) -> list[Check]:
+def experiment(lab: Lab) -> list[Check]:
     """Train both recipes on both mixtures."""
     stories: dict[tuple[str, str], Story] = {}
     checks = []
     for data in ("ring8", "grid25"):
         modes = len(mixture(data).centres)
-        for name, recipe in (("plain", PLAIN), ("remedies", {})):
-            stories[data, name] = told = story(data, recipe, desk.seed)
+        for name, recipe in (("plain", BASELINE), ("remedies", {})):
+            stories[data, name] = told = story(data, recipe, lab.seed)
             end = told.shots[-1]
-            desk.say(f"{data}, {name}: {end.modes:.0f} modes, {end.quality:.1%} of high quality; doctor: {told.words}")
+            lab.say(
+                f"{data}, {name}: {end.modes:.0f} modes, {end.quality:.1%} of high quality; doctor: {told.sentence}"
+            )
         plain, remedied = stories[data, "plain"].shots[-1], stories[data, "remedies"].shots[-1]
         checks += [
             Check(f"{data}: modes that the remedies find, of {modes}", remedied.modes, low=modes),
             Check(f"{data}: share of high quality, remedies over plain", remedied.quality - plain.quality, low=0.05),
         ]
-    if desk.out is not None:
-        _draw(desk, stories)
+    if lab.out is not None:
+        _draw(lab, stories)
     return checks
 
 
-def _draw(desk: Desk, stories: Mapping[tuple[str, str], Story]) -> None:
+def _draw(lab: Lab, stories: Mapping[tuple[str, str], Story]) -> None:
     figure, places = axes(len(stories), 5, 2.6, 2.5)
     for row, ((data, name), told) in zip(places, stories.items(), strict=True):
         centres = mixture(data).centres
@@ -148,4 +150,4 @@ def _draw(desk: Desk, stories: Mapping[tuple[str, str], Story]) -> None:
         row[-1].set(xlabel="kimg", ylim=(0, 1.03))
         row[-1].set_title(f"doctor: {told.verdict}", fontsize=8)
         row[-1].legend(fontsize=7)
-    desk.save("collapse", figure)
+    lab.save("collapse", figure)

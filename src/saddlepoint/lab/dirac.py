@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint.lab.checks import Check, Desk, axes
+from saddlepoint.lab.checks import Check, Lab, axes
 from saddlepoint.objectives.losses import get_objective
 from saddlepoint.objectives.penalties import r1
 
@@ -112,7 +112,7 @@ NORMS = {
 """||(theta, psi)|| after 2,000 steps from (1, 1), reached by an independent program; three digits."""
 
 
-def experiment(desk: Desk) -> list[Check]:
+def experiment(lab: Lab) -> list[Check]:
     """Compare every orbit's beginning with its eigenvalues, and long orbits with known ends."""
     checks = []
     for objective, slope in SLOPES.items():
@@ -135,12 +135,12 @@ def experiment(desk: Desk) -> list[Check]:
     still = Game("minimax", 0.3)
     norm = math.hypot(*list(still.orbit())[-1])
     checks.append(Check(f"{still.label}: distance after {STEPS:,} steps", norm, high=1e-9))
-    if desk.out is not None:
-        _draw(desk, ends | {still: np.array(list(still.orbit(400)))})
+    if lab.out is not None:
+        _draw(lab, ends | {still: np.array(list(still.orbit(400)))})
     return checks
 
 
-def _draw(desk: Desk, orbits: dict[Game, np.ndarray]) -> None:
+def _draw(lab: Lab, orbits: dict[Game, np.ndarray]) -> None:
     figure, places = axes(2, 4, 3.0, 3.0)
     for place in places.flat:
         place.set_visible(False)
@@ -151,4 +151,4 @@ def _draw(desk: Desk, orbits: dict[Game, np.ndarray]) -> None:
         place.plot(0, 0, "k+", ms=9)
         place.set(xlim=(-3.2, 3.2), ylim=(-3.2, 3.2), xlabel="theta (G)", ylabel="psi (D)", aspect="equal")
         place.set_title(f"{game.label},\n{'alternating' if game.alternating else 'simultaneous'}", fontsize=9)
-    desk.save("dirac", figure)
+    lab.save("dirac", figure)

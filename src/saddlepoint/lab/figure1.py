@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint.lab.checks import Check, Desk, axes, frame
+from saddlepoint.lab.checks import Check, Lab, axes, frame
 from saddlepoint.lab.gaussians import mean_gap, normal
 from saddlepoint.lab.networks import Monotone, Network, adam
 from saddlepoint.objectives import theory
@@ -151,9 +151,9 @@ class LineGame:
         )  # fmt: skip
 
 
-def experiment(desk: Desk) -> list[Check]:
+def experiment(lab: Lab) -> list[Check]:
     """Play the game to the four stages of the figure."""
-    game = LineGame(desk.stream("figure1"))
+    game = LineGame(lab.stream("figure1"))
     for _ in range(25):
         game.learn_discriminator()
     stages = {"(a) D partly trained": game.frame()}
@@ -166,12 +166,12 @@ def experiment(desk: Desk) -> list[Check]:
     film = []
     for step in range(_GAME):
         game.step()
-        if desk.out is not None and step % _FILMED == 0:
+        if lab.out is not None and step % _FILMED == 0:
             film.append(game.frame())
     stages["(d) the end"] = end = game.frame()
-    if desk.out is not None:
-        _draw(desk, stages)
-        desk.save("figure1", [_picture({f"step {shot.step:,}": shot}) for shot in film])
+    if lab.out is not None:
+        _draw(lab, stages)
+        lab.save("figure1", [_picture({f"step {shot.step:,}": shot}) for shot in film])
     first = stages["(a) D partly trained"]
     return [
         Check("(a) V(D, G) below C(G), which no D can pass", first.criterion - first.v, low=0.0),
@@ -184,12 +184,12 @@ def experiment(desk: Desk) -> list[Check]:
     ]
 
 
-def _draw(desk: Desk, stages: dict[str, Frame]) -> None:
+def _draw(lab: Lab, stages: dict[str, Frame]) -> None:
     figure, places = axes(2, len(stages), 3.4, 2.4)
     for column, (name, shot) in enumerate(stages.items()):
         _paint(places[:, column], name, shot)
     places[0][0].legend(fontsize=7, loc="upper left")
-    desk.save("figure1", figure)
+    lab.save("figure1", figure)
 
 
 def _picture(stages: dict[str, Frame]) -> Any:

@@ -216,21 +216,21 @@ class Vanishing(Live):
         """Let every generator make a step along the gradient of its loss."""
         for name, places in self.places.items():
             place = places[-1]
-            pull = generator_gradient(name, abs(place)) if abs(place) > 1e-3 else 0.0
-            places.append(place - self.values["lr"] * math.copysign(pull, place))
+            gradient = generator_gradient(name, abs(place)) if abs(place) > 1e-3 else 0.0
+            places.append(place - self.values["lr"] * math.copysign(gradient, place))
         return len(self.places["minimax"]) < 600
 
     def view(self) -> View:
         """Return the gradients over the distance, and where the generators are."""
-        curves, tracks, words = [], [], []
+        curves, tracks, sentences = [], [], []
         for name, colour in self._COLOURS:
             distances, slopes = self.gradients[name]
             place = self.places[name][-1]
-            pull = closed_form_gradient(name, max(abs(place), 1e-3))
+            gradient = closed_form_gradient(name, max(abs(place), 1e-3))
             curves.append(Curve(name, distances, slopes, colour))
-            curves.append(Curve("", (abs(place),), (max(pull, 1e-6),), colour, "points"))
+            curves.append(Curve("", (abs(place),), (max(gradient, 1e-6),), colour, "points"))
             tracks.append(Curve(name, range(len(self.places[name])), tuple(self.places[name]), colour))
-            words.append(f"{name}: at distance {place:.2f}, gradient {pull:.3g}.")
+            sentences.append(f"{name}: at distance {place:.2f}, gradient {gradient:.3g}.")
         return View(
             (
                 Panel(
@@ -238,7 +238,7 @@ class Vanishing(Live):
                 ),
                 Panel("Distance of samples from the data", tuple(tracks), None, (0.0, 10.0), "step"),
             ),
-            tuple(words),
+            tuple(sentences),
         )
 
 

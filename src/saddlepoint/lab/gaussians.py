@@ -6,13 +6,12 @@ Data are N(0, 1), samples N(d, 1), so that D*'s logit is d^2 / 2 - d x. Source: 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint.lab.checks import Check, Desk, axes
+from saddlepoint.lab.checks import Check, Lab, axes
 from saddlepoint.lab.networks import Ensemble, adam
 from saddlepoint.metrics.divergence import certified_jsd
 from saddlepoint.objectives import theory
@@ -49,13 +48,13 @@ def best_logit(x: Tensor, d: float | Tensor) -> Tensor:
     return d * d / 2 - d * x
 
 
-def trained_discriminators(desk: Desk, distances: Sequence[float] = DISTANCES) -> Ensemble:
+def trained_discriminators(lab: Lab) -> Ensemble:
     """Train a discriminator for each distance on samples, all at once, by the losses that families use."""
-    generator, count = desk.stream("discriminators"), len(distances)
+    generator, count = lab.stream("discriminators"), len(DISTANCES)
     critics = Ensemble(count, (1, 32, 32, 1), generator)
     optimizer, schedule = adam(critics, 5e-3, _STEPS)
     loss = get_objective("minimax").discriminator
-    shift = torch.tensor(distances)[:, None, None]
+    shift = torch.tensor(DISTANCES)[:, None, None]
     for _ in range(_STEPS):
         real, fake = (torch.randn(count, _BATCH, 1, generator=generator) for _ in range(2))
         logits = critics(torch.cat([real, fake + shift], 1)).squeeze(2)
@@ -66,10 +65,10 @@ def trained_discriminators(desk: Desk, distances: Sequence[float] = DISTANCES) -
     return critics
 
 
-def optimal_discriminator(desk: Desk) -> list[Check]:
+def optimal_discriminator(lab: Lab) -> list[Check]:
     """Train D at each distance and hold it against D*, and the value against -log 4 + 2 JSD."""
-    critics = trained_discriminators(desk)
-    generator, checks = desk.stream("value"), []
+    critics = trained_discriminators(lab)
+    generator, checks = lab.stream("value"), []
     grid = torch.from_numpy(GRID).float()[None, :, None].expand(len(DISTANCES), -1, 1)
     with torch.no_grad():
         found = torch.sigmoid(critics(grid)).squeeze(2).double().numpy()
@@ -93,12 +92,12 @@ def optimal_discriminator(desk: Desk) -> list[Check]:
             Check(f"d = {d:g}: mean |D - D*| of the trained D", mean_gap(found[number], closed, mass, _DX), high=0.03),
             Check.near(f"d = {d:g}: V(D, G) of the trained D against -log 4 + 2 JSD", value, criterion, 0.02),
         ]
-    if desk.out is not None:
-        _draw_discriminators(desk, found)
+    if lab.out is not None:
+        _draw_discriminators(lab, found)
     return checks
 
 
-def _draw_discriminators(desk: Desk, found: np.ndarray) -> None:
+def _draw_discriminators(lab: Lab, found: np.ndarray) -> None:
     figure, places = axes(1, 4, 3.2, 2.8)
     for place, d in zip(places[0], (0.5, 1.0, 2.0, 4.0), strict=True):
         p, q = normal(GRID), normal(GRID, d)
@@ -108,7 +107,7 @@ def _draw_discriminators(desk: Desk, found: np.ndarray) -> None:
         place.plot(GRID, found[DISTANCES.index(d)], color="purple", lw=1, label="D, trained")
         place.set(xlim=(-4, 4 + d), ylim=(0, 1.03), title=f"d = {d:g}", xlabel="x")
     places[0][0].legend(fontsize=7, loc="center left")
-    desk.save("optimal-discriminator", figure)
+    lab.save("optimal-discriminator", figure)
 
 
 def generator_gradient(objective: str, d: float) -> float:
@@ -146,7 +145,7 @@ def closed_form_gradient(objective: str, d: float) -> float:
     return d * float(np.sum(normal(u) * share) * (u[1] - u[0]))
 
 
-def vanishing_gradient(desk: Desk) -> list[Check]:
+def vanishing_gradient(lab: Lab) -> list[Check]:
     """Compare the gradients that reach G under three losses with their closed forms."""
     checks = []
     for objective in ("minimax", "non-saturating", "relativistic"):
@@ -159,7 +158,7 @@ def vanishing_gradient(desk: Desk) -> list[Check]:
                 checks.append(Check.near(f"{what} against an independent quadrature", measured, known, 0.02 * known))
     vanished = generator_gradient("minimax", 10.0) / generator_gradient("non-saturating", 10.0)
     checks.append(Check("d = 10: saturating against non-saturating gradient", vanished, high=1e-6))
-    if desk.out is not None:
+    if lab.out is not None:
         figure, places = axes(1, 1, 5.0, 3.4)
         distances = np.linspace(0.25, 10, 40)
         for objective, style in (("minimax", "r-"), ("non-saturating", "b-"), ("relativistic", "g--")):
@@ -168,13 +167,13 @@ def vanishing_gradient(desk: Desk) -> list[Check]:
             )
         places[0, 0].set(xlabel="distance d", ylabel="gradient that reaches G at D*", ylim=(1e-6, 20))
         places[0, 0].legend()
-        desk.save("vanishing-gradient", figure)
+        lab.save("vanishing-gradient", figure)
     return checks
 
 
-def counter_example(desk: Desk) -> list[Check]:
+def counter_example(lab: Lab) -> list[Check]:
     """Show that a D that says 1/2 everywhere gives -log 4 for any G, and that a fresh probe is not fooled."""
-    rng, rows = np.random.default_rng(desk.seed), 4000
+    rng, rows = np.random.default_rng(lab.seed), 4000
     real = rng.normal(0, 1, (rows, 1)).astype(np.float32)
     generators = {
         "equal to the data": (rng.normal(0, 1, (rows, 1)), 0.0),
@@ -185,8 +184,8 @@ def counter_example(desk: Desk) -> list[Check]:
     for name, (samples, truth) in generators.items():
         half = torch.zeros(rows)
         checks.append(Check.near(f"G {name}: V under D = 1/2", float(theory.value(half, half)), -theory.LOG4, 1e-6))
-        found = certified_jsd(real, samples.astype(np.float32), seed=desk.seed)
-        desk.say(f"G {name}: a fresh probe tells {found.accuracy.value:.1%} of the rows apart")
+        found = certified_jsd(real, samples.astype(np.float32), seed=lab.seed)
+        lab.say(f"G {name}: a fresh probe tells {found.accuracy.value:.1%} of the rows apart")
         # The whole interval is a bound from below, up to its own chance of one in forty.
         checks.append(Check(f"G {name}: JSD that a fresh probe certifies", found.certified, 0.85 * truth, truth + 1e-3))
     return checks

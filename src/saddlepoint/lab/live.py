@@ -100,7 +100,7 @@ class View:
     """What there is to see: diagrams, and sentences with the figures of theory beside the measured ones."""
 
     panels: tuple[Panel, ...]
-    words: tuple[str, ...] = ()
+    sentences: tuple[str, ...] = ()
 
 
 @dataclass

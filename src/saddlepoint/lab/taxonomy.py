@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from saddlepoint.data.dataset import SPLITS, Dataset, Split
 from saddlepoint.data.sources.synthetic import MIXTURES, Mixture
 from saddlepoint.engine.settings import Observer, Settings
-from saddlepoint.lab.checks import Check, Desk, axes
+from saddlepoint.lab.checks import Check, Lab, axes
 from saddlepoint.lab.collapse import made_trainer
 from saddlepoint.lab.networks import Network, adam
 from saddlepoint.metrics.modes import ModeCoverage, mode_coverage
@@ -90,7 +90,7 @@ class VAE(nn.Module):
         self.encoder, self.decoder = Network((2, width, width, 4), generator), Network((2, width, width, 2), generator)
         self.log_sigma = nn.Parameter(torch.tensor(-1.0))
 
-    def _joint(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def _log_weight(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Return log p(x, z) - log q(z | x) for one drawn z a row, (n,)."""
         mean, spread = self.encoder(x).chunk(2, 1)
         noise = torch.randn(mean.shape, generator=generator)
@@ -100,12 +100,12 @@ class VAE(nn.Module):
 
     def loss(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Return minus the evidence's lower bound."""
-        return -self._joint(x, generator).mean()
+        return -self._log_weight(x, generator).mean()
 
     def log_likelihood(self, x: Tensor, draws: int = 200) -> Tensor:
         """Return a lower bound of log p(x) by importance sampling, (n,). Source: Burda et al. 2016."""
         generator = torch.Generator().manual_seed(0)
-        terms = torch.stack([self._joint(x, generator) for _ in range(draws)])
+        terms = torch.stack([self._log_weight(x, generator) for _ in range(draws)])
         return torch.logsumexp(terms, 0) - math.log(draws)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
@@ -231,42 +231,42 @@ def adversarial(data: Dataset, kimg: float, seed: int) -> Sampler:
     return sample
 
 
-def experiment(desk: Desk, kimg: float = KIMG) -> list[Check]:
+def experiment(lab: Lab, kimg: float = KIMG) -> list[Check]:
     """Train all four, and hold what they say against the density that the data have."""
-    data = made_data(desk.seed)
+    data = made_data(lab.seed)
     test = data.splits["test"].x
     truth = np.log(MIXTURE.density(test.astype(np.float64)))
     spread = np.cov(test.T)
     single = -math.log(2 * math.pi) - math.log(np.linalg.det(spread)) / 2 - 1
     rows, models = [], dict[str, nn.Module]()
     for name, kind in MODELS.items():
-        generator = desk.stream("taxonomy", name)
+        generator = lab.stream("taxonomy", name)
         models[name] = model = kind(generator)
         started = time.monotonic()
         trained(model, data, kimg, generator)
         with torch.no_grad():
             found = None if name == "diffusion" else model.log_likelihood(torch.from_numpy(test)).double()  # type: ignore[operator]
-            rows.append(_row(name, model.sample, found, time.monotonic() - started, desk))  # type: ignore[arg-type]
+            rows.append(_row(name, model.sample, found, time.monotonic() - started, lab))  # type: ignore[arg-type]
     started = time.monotonic()
-    sample = adversarial(data, kimg, desk.seed)
+    sample = adversarial(data, kimg, lab.seed)
     with torch.no_grad():
-        rows.append(_row("GAN", sample, None, time.monotonic() - started, desk))
+        rows.append(_row("GAN", sample, None, time.monotonic() - started, lab))
     checks = _check_flow(models["flow"])
     error = 3 * float(truth.std()) / math.sqrt(len(truth))
     for row in rows:
-        desk.say(row.told(float(truth.mean())))
+        lab.say(row.told(float(truth.mean())))
         checks.append(Check(f"{row.name}: modes, of 8", row.coverage.modes.value, low=8))
         checks.append(Check(f"{row.name}: share of high quality", row.coverage.quality.value, low=0.5))
         if row.likelihoods is not None:
             what = f"{row.name}: held-out log-likelihood between one Gaussian's and the true density's"
             checks.append(Check(what, float(row.likelihoods.mean()), single, float(truth.mean()) + error))
-    if desk.out is not None:
-        _draw(desk, rows, float(truth.mean()))
+    if lab.out is not None:
+        _draw(lab, rows, float(truth.mean()))
     return checks
 
 
-def _row(name: str, sample: Sampler, found: Tensor | None, training: float, desk: Desk) -> Row:
-    generator = desk.stream("taxonomy samples", name)
+def _row(name: str, sample: Sampler, found: Tensor | None, training: float, lab: Lab) -> Row:
+    generator = lab.stream("taxonomy samples", name)
     started = time.perf_counter()
     samples = sample(_SAMPLES, generator)
     return Row(name, samples, found, time.perf_counter() - started, training)
@@ -295,11 +295,11 @@ def _standard(x: Tensor) -> Tensor:
     return -x.square().sum(1) / 2 - math.log(2 * math.pi)
 
 
-def _draw(desk: Desk, rows: list[Row], truth: float) -> None:
+def _draw(lab: Lab, rows: list[Row], truth: float) -> None:
     figure, places = axes(1, len(rows), 3.0, 3.8)
     for place, row in zip(places[0], rows, strict=True):
         place.scatter(*row.samples.T, s=1, color="tab:green")
         place.plot(*MIXTURE.centres.T, "k+", ms=5)
         place.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal")
         place.set_title(row.told(truth).replace(", ", "\n", 3), fontsize=8)
-    desk.save("taxonomy", figure)
+    lab.save("taxonomy", figure)

@@ -19,7 +19,7 @@ from saddlepoint.engine.doctor.verdict import Diagnosis
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.plan import locate
 from saddlepoint.engine.settings import Observer, Settings
-from saddlepoint.lab.collapse import KIMG, PLAIN, made_trainer, shot
+from saddlepoint.lab.collapse import BASELINE, KIMG, made_trainer, shot
 from saddlepoint.lab.live import BLUE, GREEN, GREY, ORANGE, Control, Curve, Live, Panel, View
 from saddlepoint.lab.taxonomy import KIMG as TAXONOMY_KIMG
 from saddlepoint.lab.taxonomy import MIXTURE, MODELS, made_data, steps
@@ -103,7 +103,7 @@ class Collapse(Live):
         """Begin a fresh training."""
         v = self.values
         self.truth = mixture(v["data"])
-        recipe: dict[str, Any] = dict(PLAIN) if v["recipe"] == "plain" else {}
+        recipe: dict[str, Any] = dict(BASELINE) if v["recipe"] == "plain" else {}
         if v["objective"] != _OF_RECIPE:
             recipe["objective"] = v["objective"]
         if v["penalty"] != _OF_RECIPE:

@@ -13,13 +13,6 @@ from saddlepoint.metrics.parzen import (
 )
 
 __all__ = [
-    "SIGMAS",
-    "CrossValidation",
-    "ParzenResult",
-    "cross_validate",
-    "kmeans_centroids",
-    "log_likelihood",
-    "mean_and_error",
-    "nearest",
-    "parzen10k",
-]
+    "SIGMAS", "CrossValidation", "ParzenResult", "cross_validate", "kmeans_centroids", "log_likelihood",
+    "mean_and_error", "nearest", "parzen10k",
+]  # fmt: skip

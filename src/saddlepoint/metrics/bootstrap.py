@@ -153,11 +153,7 @@ def mean_estimate(parts: Sequence[Estimate]) -> Estimate:
 
 
 def bootstrap(
-    samples: Sequence[np.ndarray],
-    statistic: Callable[..., float],
-    rng: np.random.Generator,
-    *,
-    resamples: int = 1000,
+    samples: Sequence[np.ndarray], statistic: Callable[..., float], rng: np.random.Generator, *, resamples: int = 1000
 ) -> np.ndarray:
     """Evaluate a statistic on resamples: rows drawn with replacement, from each sample on its own.
 
@@ -280,13 +276,13 @@ def as_features(rows: Rows, name: str, *, least: int = 2) -> Tensor:
     return table
 
 
-def as_pair(real: Rows, fake: Rows, *, least: int = 2) -> tuple[Tensor, Tensor]:
+def as_pair(real: Rows, fake: Rows) -> tuple[Tensor, Tensor]:
     """Return real and generated features as float64 tensors with equal numbers of columns.
 
     Raises:
         DataError: as in `as_features`, or if the numbers of columns differ.
     """
-    a, b = as_features(real, "real features", least=least), as_features(fake, "generated features", least=least)
+    a, b = as_features(real, "real features"), as_features(fake, "generated features")
     if a.shape[1] != b.shape[1]:
         raise DataError(
             f"real features have {a.shape[1]} columns and generated features {b.shape[1]}; they must be equal: "

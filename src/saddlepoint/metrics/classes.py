@@ -219,13 +219,12 @@ def classifier_accuracy_score(
     )
 
 
-def stacked_modes(predictions: Labels, *, digits: int = 10) -> dict[str, Estimate]:
+def stacked_modes(predictions: Labels) -> dict[str, Estimate]:
     """Count the modes of stacked MNIST: three digits of a picture, one a channel, name one of 1,000 modes.
 
     Args:
-        predictions: (n, 3) classes of the channels, 0 to digits - 1, by any digit classifier. The protocol
-            takes n = 26,000 (PacGAN) or 25,600 (VEEGAN).
-        digits: number of classes; any number of channels c is counted, for digits^c modes.
+        predictions: (n, 3) classes of the channels, 0 to 9, by any digit classifier; of c channels there are 10^c
+            modes. The protocol takes n = 26,000 (PacGAN) or 25,600 (VEEGAN).
 
     Returns:
         ``modes``: how many occur. No interval: seen modes say too little about rare ones; details tell
@@ -244,9 +243,9 @@ def stacked_modes(predictions: Labels, *, digits: int = 10) -> dict[str, Estimat
     if len(shape) != 2 or 0 in shape:
         raise DataError(f"predictions have shape {shape}, but must be (n, channels): three digits for each picture")
     flat = as_labels(predictions.reshape(-1), "predictions").reshape(shape)
-    _in_range(flat, "predictions", digits)
-    modes = digits ** shape[1]
-    codes = flat @ digits ** np.arange(shape[1] - 1, -1, -1)
+    _in_range(flat, "predictions", 10)
+    modes = 10 ** shape[1]
+    codes = flat @ 10 ** np.arange(shape[1] - 1, -1, -1)
     counts = np.bincount(codes, minlength=modes)
     return {"modes": count_modes(counts), "kl": class_kl(codes, np.full(modes, 1 / modes))}
 

@@ -56,7 +56,7 @@ class CertifiedJsd:
 
 
 @dataclass(frozen=True)
-class _Half:
+class _Logits:
     """Logits of one probe on the rows it has not seen."""
 
     real: np.ndarray
@@ -116,33 +116,33 @@ def certified_jsd(
     for kind in (0, 1):
         order = rng.permutation(len(views[0][kind]))
         cuts.append((order[: len(order) // 2], order[len(order) // 2 :]))
-    halves = []
+    folds = []
     for turn in range(2 if cross_fit else 1):
         train, test = (
             [[view[kind][cuts[kind][side]] for view in views] for kind in (0, 1)] for side in (turn, 1 - turn)
         )
-        halves.append(_measure(train, test, int(rng.integers(2**31))))
-    return _result(halves)
+        folds.append(_measure(train, test, int(rng.integers(2**31))))
+    return _result(folds)
 
 
-def _measure(train: list[list[np.ndarray]], test: list[list[np.ndarray]], seed: int) -> _Half:
+def _measure(train: list[list[np.ndarray]], test: list[list[np.ndarray]], seed: int) -> _Logits:
     """Train on the real and generated views of one half, look at those of the other."""
     probe = train_probe(train[0], train[1], seed)
     real, fake = (probe.logits(views) for views in test)
-    return _Half(real, fake, dict(zip(probe.members, probe.weights, strict=True)))
+    return _Logits(real, fake, dict(zip(probe.members, probe.weights, strict=True)))
 
 
-def _result(halves: Sequence[_Half]) -> CertifiedJsd:
-    real, fake = (np.concatenate(logits) for logits in zip(*((h.real, h.fake) for h in halves), strict=True))
+def _result(folds: Sequence[_Logits]) -> CertifiedJsd:
+    real, fake = (np.concatenate(logits) for logits in zip(*((h.real, h.fake) for h in folds), strict=True))
     terms = _log_sigmoid(real), _log_sigmoid(-fake)
     v = sum(float(term.mean()) for term in terms)
     error = math.sqrt(sum(float(term.var(ddof=1)) / len(term) for term in terms)) / 2
     value = jsd_lower_bound(v)
     hits, p_values = [], []
-    for half in halves:
+    for fold in folds:
         # The rows are in random order: leaving out the last ones of the longer kind prefers none.
-        k = min(len(half.real), len(half.fake))
-        hits.append(np.concatenate([half.real[:k] > 0, half.fake[:k] <= 0]))
+        k = min(len(fold.real), len(fold.fake))
+        hits.append(np.concatenate([fold.real[:k] > 0, fold.fake[:k] <= 0]))
         hit = int(hits[-1].sum())
         # P(at least as many hits by tossing a coin).
         p_values.append(float(bdtrc(hit - 1, 2 * k, 0.5)) if hit else 1.0)
@@ -150,11 +150,11 @@ def _result(halves: Sequence[_Half]) -> CertifiedJsd:
         "V": v,
         "n_real": len(real),
         "n_fake": len(fake),
-        "guaranteed": float(np.mean([_guaranteed(half, len(halves)) for half in halves])),
-        "cross_fit": str(len(halves) > 1).lower(),
+        "guaranteed": float(np.mean([_guaranteed(fold, len(folds)) for fold in folds])),
+        "cross_fit": str(len(folds) > 1).lower(),
     }
-    for name in halves[0].weights:
-        details[f"weight {name}"] = float(np.mean([half.weights[name] for half in halves]))
+    for name in folds[0].weights:
+        details[f"weight {name}"] = float(np.mean([fold.weights[name] for fold in folds]))
     if min(len(real), len(fake)) < _FEW:
         details["limitation"] = f"measured on fewer than {_FEW:,} rows: the probe is weak and the interval rough"
     return CertifiedJsd(
@@ -164,12 +164,12 @@ def _result(halves: Sequence[_Half]) -> CertifiedJsd:
     )
 
 
-def _guaranteed(half: _Half, halves: int) -> float:
+def _guaranteed(fold: _Logits, folds: int) -> float:
     """Lower end of the bound by the empirical Bernstein inequality, the risk shared by all means involved."""
-    risk = (1 - LEVEL) / 2 / (2 * halves)
+    risk = (1 - LEVEL) / 2 / (2 * folds)
     width = math.log1p(math.exp(LARGEST_LOGIT))
     v = 0.0
-    for term in (_log_sigmoid(half.real), _log_sigmoid(-half.fake)):
+    for term in (_log_sigmoid(fold.real), _log_sigmoid(-fold.fake)):
         n, log = len(term), math.log(2 / risk)
         v += float(term.mean()) - math.sqrt(2 * float(term.var(ddof=1)) * log / n) - 7 * width * log / (3 * (n - 1))
     return jsd_lower_bound(v)

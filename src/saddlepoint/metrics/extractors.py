@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError, DataError
+from saddlepoint.core.progress import Say
 from saddlepoint.metrics import lenet
 
 BATCH = 500
@@ -35,8 +36,6 @@ _PIXELS = "pixels 1: values / 255 in float32, in the order channel, row, column"
 
 Pictures = np.ndarray | Tensor
 """uint8 images (n, channel, height, width): numpy (memory-mapped or not) or torch on any device."""
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -165,13 +164,7 @@ class Lenet:
     """
 
     def __init__(
-        self,
-        classifier: lenet.Classifier,
-        *,
-        name: str,
-        version: str,
-        sha256: str,
-        device: str | torch.device = "cpu",
+        self, classifier: lenet.Classifier, *, name: str, version: str, sha256: str, device: str | torch.device = "cpu"
     ) -> None:
         self.classifier = classifier.to(device).eval().requires_grad_(False)
         self.name, self.version, self.sha256 = name, version, sha256

@@ -7,13 +7,15 @@ chance is told by the training rows themselves: their own pieces are held agains
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.metrics.bootstrap import LEVEL, Estimate
-from saddlepoint.metrics.series import as_windows, shapes, stretches, window_lengths
+from saddlepoint.metrics.series import shapes
+from saddlepoint.metrics.windows import as_windows, stretches, window_lengths
 
 NEAREST = 0.1
 """Share of the windows, the nearest ones, whose distance is looked at: a tenth of copies among others shows."""
@@ -74,20 +76,7 @@ def nearest_ratio(samples: np.ndarray, train: np.ndarray, *, seed: int = 0) -> E
         raise DataError(
             f"{total} training rows hold {len(pieces)} pieces of {size} steps, too few to leave some out; take more"
         )
-    own = _sample_distances(a, pieces, size)
-    free = _distances(pieces, pieces)
-    free[np.abs(at[:, None] - at) < size] = np.inf
-    offsets = size * np.arange(max(1, a.shape[1] // size))
-    windows = np.searchsorted(at, at[:, None] + offsets)
-    whole = (at[np.minimum(windows, len(at) - 1)] == at[:, None] + offsets).all(1) & (windows < len(at)).all(1)
-    windows = windows[whole] if whole.any() else np.arange(len(at))[:, None]
-
-    def usual(kept: np.ndarray) -> float:
-        nearest = free[:, kept].min(1)
-        inside = kept[windows].all(1)
-        chosen = windows[inside] if inside.any() else windows
-        return float(np.quantile(nearest[chosen].mean(1), NEAREST))
-
+    own, usual = _sample_distances(a, pieces, size), _left_out(pieces, at, size, a.shape[1])
     expected = usual(np.ones(len(at), bool))
     if not expected > 0:
         raise DataError("training rows repeat themselves so often that a copy is no nearer than a window like others")
@@ -120,6 +109,24 @@ def _pieces(stretched: list[np.ndarray], size: int) -> tuple[np.ndarray, np.ndar
         raise DataError(f"no training window has the {size} steps of a piece; give longer series")
     joined = np.concatenate(found)
     return shapes(joined).reshape(len(joined), -1), np.concatenate(places)
+
+
+def _left_out(pieces: np.ndarray, at: np.ndarray, size: int, length: int) -> Callable[[np.ndarray], float]:
+    """Return what a window of the training rows has by rows that share none with it, of the pieces that are kept."""
+    free = _distances(pieces, pieces)
+    free[np.abs(at[:, None] - at) < size] = np.inf
+    offsets = size * np.arange(max(1, length // size))
+    windows = np.searchsorted(at, at[:, None] + offsets)
+    whole = (at[np.minimum(windows, len(at) - 1)] == at[:, None] + offsets).all(1) & (windows < len(at)).all(1)
+    windows = windows[whole] if whole.any() else np.arange(len(at))[:, None]
+
+    def usual(kept: np.ndarray) -> float:
+        nearest = free[:, kept].min(1)
+        inside = kept[windows].all(1)
+        chosen = windows[inside] if inside.any() else windows
+        return float(np.quantile(nearest[chosen].mean(1), NEAREST))
+
+    return usual
 
 
 def _sample_distances(x: np.ndarray, pieces: np.ndarray, size: int) -> np.ndarray:

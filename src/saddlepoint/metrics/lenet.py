@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from saddlepoint.core.errors import ConfigError, DataError, TrainingError
 from saddlepoint.core.files import write_atomically
+from saddlepoint.core.progress import Say
 from saddlepoint.core.types import Images
 from saddlepoint.nn.mlp import dropout
 
@@ -35,8 +36,6 @@ _KEEP = 0.7
 _RATE = 4e-3
 _DECAY = 0.02
 _EVALUATION_ROWS = 500
-
-Say = Callable[[str], None]
 
 
 class Classifier(nn.Module):
@@ -136,12 +135,11 @@ def train_classifier(
     batch: int = 128,
     shift: int = 2,
     flip: bool = False,
-    device: str | torch.device = "cpu",
     say: Say | None = None,
 ) -> Training:
     """Train a `Classifier` with AdamW, a rate that rises for a fifth of the steps and falls to 0, and random shifts.
 
-    On a CPU the same arguments, PyTorch and number of threads give the same weights; the global random state is
+    The same arguments, PyTorch and number of threads give the same weights; the global random state is
     neither used nor changed.
 
     Args:
@@ -154,7 +152,6 @@ def train_classifier(
         batch: images of a minibatch; an incomplete one at the end of an epoch is left out.
         shift: largest random shift in pixels, in both directions; what comes in is 0 (black).
         flip: whether to mirror half of the images, for things that look alike from left and right.
-        device: where to train.
         say: receives one line an epoch; None: silence.
 
     Raises:
@@ -166,16 +163,16 @@ def train_classifier(
     _check_rows([(images, labels), *([] if valid is None else [valid])], classes)
     if epochs < 1 or not 1 <= batch <= len(images):
         raise ConfigError(f"epochs is {epochs}, batch {batch}: at least 1, and batch at most {len(images)} images")
-    generator = torch.Generator(device).manual_seed(seed)
-    classifier = _fresh(tuple(images.shape[1:]), classes, torch.Generator().manual_seed(seed)).to(device)
-    x, y = (torch.from_numpy(np.array(rows)).to(device) for rows in (images, labels.astype(np.int64)))
+    generator = torch.Generator().manual_seed(seed)
+    classifier = _fresh(tuple(images.shape[1:]), classes, torch.Generator().manual_seed(seed))
+    x, y = (torch.from_numpy(np.array(rows)) for rows in (images, labels.astype(np.int64)))
     step = _stepper(classifier, epochs * (len(x) // batch))
     records: list[Epoch] = []
     chosen, best, start = 0, dict[str, Tensor](), time.perf_counter()
     for number in range(epochs):
         classifier.train()
         losses = []
-        for rows in torch.randperm(len(x), generator=generator, device=device).split(batch)[: len(x) // batch]:
+        for rows in torch.randperm(len(x), generator=generator).split(batch)[: len(x) // batch]:
             picture = inside(augment(x[rows], shift, flip, generator))
             losses.append(step(F.cross_entropy(classifier(picture, generator)[1], y[rows])))
         records.append(_record(classifier, float(torch.stack(losses).mean()), valid, start))

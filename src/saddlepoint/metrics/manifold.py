@@ -65,13 +65,13 @@ class _Groups:
     Attributes:
         mean: over groups.
         variance: between groups, over their number: that of the figure of all rows.
-        half: half width of an interval in standard errors.
+        half_width: half width of an interval in standard errors.
         excess: by how much the jackknife overstates the variance; known for density only.
     """
 
     mean: float
     variance: float
-    half: float
+    half_width: float
     excess: float = 0.0
 
 
@@ -280,8 +280,8 @@ def _grouped(x: Tensor, y: Tensor, ks: dict[str, int]) -> dict[str, _Groups]:
         # The edge of a manifold sharpens slowly with n, so that the variance of precision and recall falls a
         # little less than 1/n: the quantile for the fewest divisions allows for it.
         freedom = (_GROUPS - 1) * (_PARTITIONS[0] if name in ("precision", "recall") else partitions)
-        half = float(stdtrit(freedom, 0.5 + LEVEL / 2))
-        result[name] = _Groups(float(np.mean(table)), variance, half, excess)
+        half_width = float(stdtrit(freedom, 0.5 + LEVEL / 2))
+        result[name] = _Groups(float(np.mean(table)), variance, half_width, excess)
     return result
 
 
@@ -310,7 +310,7 @@ def _share_interval(value: float, groups: _Groups, n: int, other: int) -> tuple[
     # Where nearly all rows of all groups are in, or out, they say nothing: then a row of either sample counts alike.
     effect = max(groups.variance * n / spread, 0.1) if spread * n > 10 else 1 + n / other
     error = math.sqrt(value * (1 - value) * effect / n)
-    return wilson_interval(value, n / effect * (Z / groups.half) ** 2), error
+    return wilson_interval(value, n / effect * (Z / groups.half_width) ** 2), error
 
 
 def _count_interval(value: float, groups: _Groups, jackknife: float, pairs: int) -> tuple[tuple[float, float], float]:
@@ -320,6 +320,6 @@ def _count_interval(value: float, groups: _Groups, jackknife: float, pairs: int)
     """
     variance = max(jackknife - groups.excess, groups.variance / 2)
     slope = max(variance / value if value > 0 else 0.0, 1 / pairs)
-    bend = groups.half**2 * slope / 2
-    reach = math.sqrt(bend**2 + groups.half**2 * slope * value)
+    bend = groups.half_width**2 * slope / 2
+    reach = math.sqrt(bend**2 + groups.half_width**2 * slope * value)
     return (max(0.0, value + bend - reach), value + bend + reach), math.sqrt(slope * value)

@@ -144,7 +144,7 @@ def mean_and_error(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(values.std() / math.sqrt(len(values)))
 
 
-def parzen10k(samples: Rows, valid: Rows, test: Rows, *, budget: int = BLOCK_BYTES) -> ParzenResult:
+def parzen10k(samples: Rows, valid: Rows, test: Rows) -> ParzenResult:
     """The released protocol: sigma from `SIGMAS` by the validation points, then the mean over test points.
 
     Exactly as released when given 10,000 samples, the first 1,000 validation images (MNIST: training rows
@@ -154,15 +154,14 @@ def parzen10k(samples: Rows, valid: Rows, test: Rows, *, budget: int = BLOCK_BYT
         samples: (m, *sample) in [0, 1], the centres.
         valid: (n, *sample) in [0, 1].
         test: (k, *sample) in [0, 1].
-        budget: bound on working memory in bytes, as in `log_likelihood`.
 
     Raises:
         DataError: as in `log_likelihood`.
 
     Source: Goodfellow et al. 2014, section 5 and Table 1; released code, parzen_ll.py.
     """
-    validation = cross_validate(valid, samples, budget=budget)
-    value, error = mean_and_error(log_likelihood(test, samples, validation.sigma, budget=budget))
+    validation = cross_validate(valid, samples)
+    value, error = mean_and_error(log_likelihood(test, samples, validation.sigma))
     return ParzenResult(value, error, validation, len(samples), len(valid), len(test))
 
 

@@ -159,10 +159,7 @@ def _check(n: int, interpolation: str, where: str, epsilon: float, trim: float, 
     for name, number in (("n", n), ("batch", batch)):
         if number < 1:
             raise ConfigError(f"{name} is {number}, but must be at least 1")
-    for name, word, choices in (
-        ("interpolation", interpolation, ("slerp", "lerp")),
-        ("where", where, ("full", "end")),
-    ):
+    for name, word, choices in (("interpolation", interpolation, ("slerp", "lerp")), ("where", where, ("full", "end"))):
         if word not in choices:
             raise ConfigError(f"{name} is '{word}'; {suggest(word, choices)}")
     if not 0 < epsilon < 1:

@@ -272,15 +272,11 @@ def _convolutional(shape: tuple[int, ...], generator: torch.Generator) -> nn.Mod
     first, second = channels * block**2, 32
     cells = math.prod(math.ceil((n + pad) / block / 4) for n, pad in ((height, down), (width, right)))
     layers = [
-        _draw(nn.Conv2d(first, second, 3, stride=2, padding=1, device="meta"), generator),
-        nn.LeakyReLU(0.2),
-        _draw(nn.Conv2d(second, 64, 3, stride=2, padding=1, device="meta"), generator),
-        nn.LeakyReLU(0.2),
-        nn.Flatten(),
-        _draw(nn.Linear(64 * cells, 64, device="meta"), generator),
-        nn.LeakyReLU(0.2),
+        _draw(nn.Conv2d(first, second, 3, stride=2, padding=1, device="meta"), generator), nn.LeakyReLU(0.2),
+        _draw(nn.Conv2d(second, 64, 3, stride=2, padding=1, device="meta"), generator), nn.LeakyReLU(0.2),
+        nn.Flatten(), _draw(nn.Linear(64 * cells, 64, device="meta"), generator), nn.LeakyReLU(0.2),
         _draw(nn.Linear(64, 1, device="meta"), generator),
-    ]
+    ]  # fmt: skip
     network = nn.Sequential(nn.ZeroPad2d((0, right, 0, down)), nn.PixelUnshuffle(block), *layers)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -14,6 +14,7 @@ import numpy as np
 from saddlepoint.core.errors import DataError
 from saddlepoint.metrics.bootstrap import LEVEL, Estimate
 from saddlepoint.metrics.memorisation import Nearness, nearness
+from saddlepoint.metrics.windows import as_windows, reach, window_lengths
 
 GROUPS = 200
 """Most groups of windows that are resampled for an interval."""
@@ -27,137 +28,6 @@ SAME_SHAPE = 0.02
 _GRID = 1_024
 _RESAMPLES = 500
 _LAGS = 5
-_LEAST = 4
-
-
-def as_windows(x: np.ndarray, name: str, least: int = _LEAST) -> np.ndarray:
-    """Return windows as float64 (n, time, feature).
-
-    Args:
-        x: windows, NaN after the end of short ones.
-        name: for messages.
-        least: smallest n that makes sense.
-
-    Raises:
-        DataError: on another rank, fewer windows than ``least``, fewer than 3 steps, values that are infinite, NaN that
-            is not in all features from some step on to the end, or a window without a step.
-    """
-    table = np.asarray(x)
-    if table.ndim == 3 and 0 < len(table) < least:
-        raise DataError(
-            f"{name} are {len(table)}, but at least {least} are needed: draw more samples, or give longer series"
-        )
-    if table.ndim != 3 or len(table) < least or table.shape[1] < 3 or table.shape[2] < 1:
-        raise DataError(
-            f"{name} have shape {table.shape}, but must be (n, time, feature) with n >= {least} and at least 3 steps: "
-            "take longer series, or a shorter window of 3 rows or more"
-        )
-    table = table.astype(np.float64)
-    missing = np.isnan(table)
-    ended = missing.all(2)
-    broken = np.isinf(table).any((1, 2)) | (missing != ended[..., None]).any((1, 2))
-    broken |= (ended[:, :-1] & ~ended[:, 1:]).any(1) | ended.all(1)
-    if broken.any():
-        raise DataError(
-            f"{int(broken.sum()):,} of {len(table):,} {name} hold infinite values, or NaN other than in all features "
-            "after the window's end: fill missing values, or leave these windows out"
-        )
-    return table
-
-
-def window_lengths(x: np.ndarray) -> np.ndarray:
-    """Return the number of steps of each window, int64 (n,)."""
-    found: np.ndarray = (~np.isnan(x[..., 0])).sum(1)
-    return found
-
-
-def reach(x: np.ndarray) -> int:
-    """Return how many windows further on still share a point with a window; 0 where neighbours share none.
-
-    Windows in the order of time with a stride of s overlap by their length less s. Where series follow one another,
-    neighbours of different series share nothing: it suffices that a quarter of the pairs overlap.
-
-    >>> reach(np.arange(10.0)[np.arange(6)[:, None] + np.arange(5)][..., None])
-    4
-    """
-    return _reach_of(_stride(x), x.shape[1])
-
-
-def _reach_of(stride: int, steps: int) -> int:
-    return (steps - 1) // stride if stride else 0
-
-
-def _stride(x: np.ndarray) -> int:
-    """Return by how many steps overlapping neighbours are apart; 0 where they share no point."""
-    pairs = np.unique(np.linspace(0, len(x) - 2, 200).round().astype(int)) if len(x) > 1 else np.zeros(0, int)
-    # A constant series equals itself shifted: that is no overlap, nor does it matter.
-    moving = (x[pairs, 1:] != x[pairs, :-1]).any((1, 2))
-    for stride in range(1, x.shape[1] - 1 if moving.any() else 0):
-        if _shifted(x, pairs, stride)[moving].mean() >= 0.25:
-            return stride
-    return 0
-
-
-def _shifted(x: np.ndarray, pairs: np.ndarray, stride: int) -> np.ndarray:
-    """Return for windows by number whether the next one is the same some steps later, bool (pair,)."""
-    return np.asarray((x[pairs, stride:] == x[pairs + 1, :-stride]).all((1, 2)))
-
-
-def _stretches(x: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-    """Return the reach, and for each window the first and the end of the row of overlapping windows that it is in."""
-    n, stride = len(x), _stride(x)
-    broken = ~_shifted(x, np.arange(n - 1), stride) if stride else np.ones(n - 1, bool)
-    starts = np.flatnonzero(np.append(True, broken))
-    counts = np.diff(np.append(starts, n))
-    return _reach_of(stride, x.shape[1]), np.repeat(starts, counts), np.repeat(starts + counts, counts)
-
-
-def stretches(x: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-    """Return the steps between overlapping neighbours (0 without any), and first and end of each row of such windows.
-
-    >>> stretches(np.arange(10.0)[np.arange(6)[:, None] + np.arange(5)][..., None])
-    (1, array([0]), array([6]))
-    """
-    n, stride = len(x), _stride(x)
-    broken = ~_shifted(x, np.arange(n - 1), stride) if stride else np.ones(n - 1, bool)
-    starts = np.flatnonzero(np.append(True, broken))
-    return stride, starts, np.append(starts[1:], n)
-
-
-def divide(x: np.ndarray, rng: np.random.Generator, share: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
-    """Divide windows so that no window of the first part shares a point with one of the second.
-
-    Overlapping windows are cut into runs of one window length; runs are drawn for the second part, and windows of the
-    first that reach into it are left out. Windows that do not overlap are drawn one by one.
-
-    Args:
-        x: (n, time, feature) windows in the order of time.
-        rng: of the draw.
-        share: of the second part.
-
-    Returns:
-        Row numbers of both parts, sorted.
-
-    Raises:
-        DataError: if there are too few windows for both parts.
-    """
-    n, (far, begins, ends) = len(x), _stretches(x)
-    run = 1 if far == 0 else min(far + 1, max(1, n // 5))
-    runs = -(-n // run)
-    chosen = np.sort(rng.permutation(runs)[: max(1, round(share * runs))])
-    second = np.zeros(n, bool)
-    near = np.zeros(n, bool)
-    for k in chosen:
-        first, last = k * run, min(n, (k + 1) * run) - 1
-        second[first : last + 1] = True
-        near[max(begins[first], first - far) : min(ends[last], last + 1 + far)] = True
-    rest = np.flatnonzero(~near)
-    if len(rest) < 2 or not second.any():
-        raise DataError(
-            f"{n:,} windows that share points up to {far} windows on cannot be divided in time: take a longer series, "
-            "or shorter windows"
-        )
-    return rest, np.flatnonzero(second)
 
 
 def _groups(x: np.ndarray) -> np.ndarray:

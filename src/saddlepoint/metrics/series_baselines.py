@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.metrics.series import as_windows, window_lengths
+from saddlepoint.metrics.windows import as_windows, window_lengths
 
 BLOCK = 8
 """Steps of a block of the bootstrap."""
@@ -161,7 +161,7 @@ def _schwarz(found: Autoregression) -> float:
 
 
 def autoregressive_windows(
-    x: np.ndarray, n: int, rng: np.random.Generator, *, order: int | None = None, rows: np.ndarray | None = None
+    x: np.ndarray, n: int, rng: np.random.Generator, *, rows: np.ndarray | None = None
 ) -> np.ndarray:
     """Return windows of a vector autoregression whose marginals are those of the data.
 
@@ -172,7 +172,6 @@ def autoregressive_windows(
         x: (m, time, feature).
         n: number of windows to make.
         rng: of the draws.
-        order: as in `fit_autoregression`.
         rows: numbers of the windows that the new ones begin as, (n,); None: drawn at random.
 
     Returns:
@@ -183,7 +182,7 @@ def autoregressive_windows(
     """
     windows = as_windows(x, "windows", 1)
     scores, levels = _normal_scores(windows)
-    fitted = fit_autoregression(scores, order)
+    fitted = fit_autoregression(scores)
     p, steps, lengths = len(fitted.coefficients), windows.shape[1], window_lengths(windows)
     usable = np.flatnonzero(lengths >= p)
     made = np.empty((n, steps, windows.shape[2]))

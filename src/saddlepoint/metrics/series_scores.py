@@ -16,7 +16,7 @@ from torch import Tensor
 from saddlepoint.core.errors import DataError
 from saddlepoint.metrics.bootstrap import LEVEL, Estimate
 from saddlepoint.metrics.recurrent import Recurrent, fit, minibatches
-from saddlepoint.metrics.series import as_windows, divide, window_lengths
+from saddlepoint.metrics.windows import as_windows, divide, window_lengths
 
 RUNS_2019, RUNS = 10, 3
 """Networks trained for a figure: of the paper's protocol, of this library's."""

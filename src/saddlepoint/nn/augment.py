@@ -19,8 +19,7 @@ from saddlepoint.core.types import at_least_float32
 
 Images = Float[Tensor, "batch channel height width"]
 
-TARGET = 0.6
-"""Share of training rows that D calls real, minus the others, at which adaptive augmentation aims."""
+TARGET = 0.6  # share of training rows that D calls real, minus the others, at which adaptive augmentation aims
 
 
 def _uniform(x: Images, generator: torch.Generator) -> Tensor:
@@ -34,9 +33,9 @@ def colour(x: Images, generator: torch.Generator) -> Images:
 
     Source: Zhao et al. 2020 (DiffAugment), section 4, with the ranges of its experiments.
     """
-    if x.shape[1] == 4:
+    if x.shape[1] == 4:  # opacity is no colour
         return torch.cat([colour(x[:, :3], generator), x[:, 3:]], 1)
-    x = x + _uniform(x, generator) - 0.5
+    x = x + _uniform(x, generator) - 0.5  # not clipped: what leaves [-1, 1] must keep its gradient
     grey = x.mean(1, keepdim=True)
     x = torch.lerp(grey, x, 2 * _uniform(x, generator))
     mean = x.mean((1, 2, 3), keepdim=True)
@@ -54,12 +53,13 @@ def translation(x: Images, generator: torch.Generator, share: float = 0.125) -> 
     for side in (height, width):
         most = max(1, round(side * share))
         shifts.append(torch.randint(-most, most + 1, (batch,), generator=generator, device=x.device))
-    rows, columns = (
+    rows, columns = (  # where each pixel comes from: (batch, height) and (batch, width)
         torch.arange(side, device=x.device) - shift[:, None]
         for side, shift in zip((height, width), shifts, strict=True)
     )
     inside = ((rows >= 0) & (rows < height))[:, None, :, None] & ((columns >= 0) & (columns < width))[:, None, None, :]
     places = rows.clamp(0, height - 1)[:, :, None] * width + columns.clamp(0, width - 1)[:, None, :]
+    # gather, whose gradient is an exact scatter; grid_sample would interpolate.
     moved = x.flatten(2).gather(2, places.flatten(1)[:, None].expand(-1, x.shape[1], -1)).view_as(x)
     return torch.where(inside, moved, moved.new_tensor(-1.0))
 
@@ -73,6 +73,7 @@ def cutout(x: Images, generator: torch.Generator, share: float = 0.5) -> Images:
     covered = []
     for side in (height, width):
         size = max(1, round(side * share))
+        # Centres up to the edge: a part of the square may lie outside, as in the released code.
         centre = torch.randint(0, side + (1 - size % 2), (batch,), generator=generator, device=x.device)
         offset = torch.arange(side, device=x.device) - (centre[:, None] - size // 2)
         covered.append((offset >= 0) & (offset < size))
@@ -89,10 +90,9 @@ def affine(x: Images, generator: torch.Generator) -> Images:
     """Scale, stretch, turn and move each image: bilinear, black outside.
 
     Factors 2^N(0, 0.2), angle U(-pi/12, pi/12), shift N(0, 0.06) of the side. The geometry of adaptive augmentation
-    (Karras et al. 2020, appendix B) with smaller turns and no wavelet filter. Never in half precision, in which places
-    would be off by up to .7 pixels of 256.
+    (Karras et al. 2020, appendix B) with smaller turns and no wavelet filter.
     """
-    kept = x.dtype
+    kept = x.dtype  # never in half precision, in which places would be off by up to .7 pixels of 256
     x = at_least_float32(x)
     batch = len(x)
 
@@ -102,6 +102,7 @@ def affine(x: Images, generator: torch.Generator) -> Images:
     scale, stretch = 2 ** normal(0.2), 2 ** normal(0.2)
     angle = (_uniform(x, generator).flatten() * 2 - 1) * torch.pi / 12
     cos, sin = angle.cos() / scale, angle.sin() / scale
+    # The inverse map, (batch, 3) a row: affine_grid asks where a pixel comes from. Its side is 2, so .06 of it is .12.
     rows = [
         torch.stack([cos * stretch, -sin * stretch, normal(0.12)], 1),
         torch.stack([sin / stretch, cos / stretch, normal(0.12)], 1),
@@ -146,10 +147,12 @@ class Augment:
             generator: of everything random.
             p: probability with which each transform is applied to each image, in [0, 1]; 0 is the identity.
         """
+        # A tensor p is on the device: looking at its value would make an accelerator wait.
         always = not isinstance(p, Tensor) and p >= 1.0
         if not isinstance(p, Tensor) and p <= 0.0:
             return x
         for name in self.names:
+            # Applied to all and chosen after: what is drawn, and the shape of the work, do not depend on p.
             changed = TRANSFORMS[name](x, generator)
             x = changed if always else torch.where(_uniform(x, generator) < p, changed, x)
         return x
@@ -169,6 +172,7 @@ def adapt(p: Tensor, real_logits: Float[Tensor, " rows"], images: int, kimg: flo
         kimg: thousands of samples in which p can go from 0 to 1.
         target: of r.
     """
+    # By the sign of r - target alone, as there: how fast p moves does not depend on how wrong it is.
     step = (real_logits.detach().sign().mean() - target).sign() * images / (kimg * 1000)
     return (p + step).clamp(0, 1)
 

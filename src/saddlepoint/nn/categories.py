@@ -45,6 +45,7 @@ class Groups:
 
     def drawn(self, numbers: Steps, logits: Steps, static: Steps, noise: Steps) -> Steps:
         """Return the features of steps: numbers with their frequent values, choices, what is static."""
+        # In the order of the data's columns: numbers, one-hot groups, what is static: (time, feature, batch).
         chosen = self.chosen(logits, noise)
         return torch.cat([self.gated(numbers, chosen), chosen, static], 1)
 
@@ -52,30 +53,30 @@ class Groups:
         """Return the softmax within every group."""
         if not self.sizes:
             return logits
-        parts = at_least_float32(logits).split(self.sizes, 1)
+        parts = at_least_float32(logits).split(self.sizes, 1)  # bf16's shares would not add up to 1
         return torch.cat([part.softmax(1) for part in parts], 1)
 
     def chosen(self, logits: Steps, noise: Steps) -> Steps:
         """Draw one feature of every group in the shares of the softmax, by Gumbel noise; gradients are the softmax's.
 
-        Forward exactly one feature is 1; backward it is as if the softmax of logits and noise stood there
-        (straight-through).
-
         Source: Jang et al. 2017; Maddison et al. 2017.
         """
         if not self.sizes:
             return logits
-        soft = self.shares(at_least_float32(logits) + noise)
+        soft = self.shares(at_least_float32(logits) + noise)  # Jang et al. 2017, eq. 2 at temperature 1
         hard = torch.cat([_highest(part) for part in soft.split(self.sizes, 1)], 1)
+        # Straight-through (their section 2.2): forward exactly one feature is 1, as in data; backward it is as if the
+        # softmax stood there. Added only where it is wanted: 1 + s - s is not exactly 1.
         return hard + (soft - soft.detach()) if soft.requires_grad else hard
 
     def gated(self, numbers: Steps, chosen: Steps) -> Steps:
         """Return numbers with their frequent value where their group says so; the others as they are."""
         if not self.spikes:
             return numbers
-        there = chosen[:, : 2 * len(self.spikes) : 2]
+        there = chosen[:, : 2 * len(self.spikes) : 2]  # the first feature of each pair, (time, spikes, batch)
         value = numbers.new_tensor(self.spikes)[:, None]
         first, rest = numbers.split((len(self.spikes), numbers.shape[1] - len(self.spikes)), 1)
+        # A mixture, not torch.where: the choice gets a gradient through both of its sides.
         return torch.cat([there * value + (1 - there) * first, rest], 1)
 
     def cross_entropy(self, logits: Steps, wanted: Steps, mask: Tensor) -> Tensor:
@@ -86,13 +87,13 @@ class Groups:
 
 
 def _highest(shares: Steps) -> Steps:
-    index = shares.argmax(1)
+    index = shares.argmax(1)  # (time, batch); one_hot puts the feature last
     return F.one_hot(index, shares.shape[1]).permute(0, 2, 1).to(shares.dtype)
 
 
 def gumbel(uniform: Tensor) -> Tensor:
     """Return Gumbel noise from numbers uniform on [0, 1): where it is largest, after adding logits, is the draw."""
-    return -(-uniform.clamp(1e-7, 1 - 1e-7).log()).log()
+    return -(-uniform.clamp(1e-7, 1 - 1e-7).log()).log()  # 0 would give -inf, and 1, which rounding makes, inf
 
 
 def on_circle(phases: Steps) -> Steps:

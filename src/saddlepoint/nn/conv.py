@@ -22,10 +22,8 @@ def leaky_convnet(
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"], Float[Tensor, "batch channel height width"]]:
     """Evaluate convolutions with LeakyReLU after each and a linear head, and its gradient in the input.
 
-    The network is piecewise linear, so its gradient is one pass back through the signs of the hidden units, and the
-    derivative of the gradient's norm in the weights is one pass forward again. Together with the outputs' own
-    derivatives it takes four convolutions a layer; differentiating twice with autograd takes six. The gradient serves
-    three times: in R1, in R2, and as the way of G's gradient through D.
+    It takes four convolutions a layer; differentiating twice with autograd takes six. The gradient serves three times:
+    in R1, in R2, and as the way of G's gradient through D. How it works stands at `nn/mlp.py`'s `_LeakyMLP`.
 
     Args:
         x: inputs.
@@ -45,6 +43,7 @@ def leaky_convnet(
         for p in (layer.acting() if isinstance(layer, EqualisedConv2d) else (layer.weight, layer.bias))
     ]
     outputs, norms, gradients = _LeakyConvNet.apply(x, head, slope, geometry, *parameters)
+    # Its own derivative in the weights is not computed: whoever differentiates it would get 0 without a word.
     return outputs, norms, gradients.detach()
 
 
@@ -71,7 +70,7 @@ class MaxoutConv2d(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch outputs lower narrower"]:
         """Return the pooled maxima."""
-        h = self.affine(x).unflatten(1, (self.pieces, self.outputs)).amax(1)
+        h = self.affine(x).unflatten(1, (self.pieces, self.outputs)).amax(1)  # (batch, outputs, height, width)
         return F.max_pool2d(h, self.pool, self.stride, ceil_mode=True)
 
 
@@ -88,18 +87,18 @@ class _LeakyConvNet(torch.autograd.Function):
     def _forward(
         ctx: Any, kind: torch.dtype, x: Tensor, head: Tensor, slope: float, geometry: Any, *parameters: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute convolutions in ``kind``; the head and the norms in the parameters' own precision."""
+        # Convolutions are computed in ``kind``; logits and norms in the parameters' own precision, see `in_full`.
         weights, biases = ([p.to(kind) for p in parameters[start::2]] for start in (0, 1))
         inputs = [x.to(kind)]
         for weight, bias, (stride, padding) in zip(weights, biases, geometry, strict=True):
             inputs.append(F.leaky_relu_(F.conv2d(inputs[-1], weight, bias, stride, padding), slope))
         last = inputs[-1]
-        outputs = (last.flatten(1) * head).sum(1)
-        # back[k] is the gradient of the output in the k-th convolution's result. LeakyReLU keeps signs, so its slope
-        # is read off its result.
+        outputs = (last.flatten(1) * head).sum(1)  # head: one row for all, or (batch, features)
+        # back[k] is the gradient of the output in the k-th convolution's result.
         v = _times_slope(head.to(kind).view(-1, *last.shape[1:]).expand_as(last), last, slope)
         back = [v]
         for k in range(len(weights) - 1, 0, -1):
+            # inputs[k] is the result of layer k - 1: the shape to come back to, and the slopes.
             v = _times_slope(_input_gradient(v, inputs[k], weights[k], geometry[k]), inputs[k], slope)
             back.insert(0, v)
         gradient = _input_gradient(v, inputs[0], weights[0], geometry[0])
@@ -110,19 +109,20 @@ class _LeakyConvNet(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        # dL/dD and dL/d||grad_x D||^2, each (batch, 1, 1, 1); the third result is detached by the caller.
         e, along_norm = (direction.to(ctx.kind)[:, None, None, None] for direction in along[:2])
         depth = ctx.depth
         gradient, *saved = ctx.saved_tensors
         along_x = gradient * e if ctx.needs_input_grad[0] else None
-        if not any(ctx.needs_input_grad[1:]):
+        if not any(ctx.needs_input_grad[1:]):  # G's turn: D's weights are frozen
             return along_x, *[None] * (3 + 2 * depth)
         weights, inputs, back = saved[:depth], saved[depth : 2 * depth + 1], saved[2 * depth + 1 :]
         t = gradient * (2 * along_norm)
         found: list[Tensor | None] = []
         for k in range(depth):
-            combined = torch.addcmul(t, inputs[k], e)
+            combined = torch.addcmul(t, inputs[k], e)  # of norm and output: one weight gradient for both
             found.append(_weight_gradient(back[k], combined, weights[k], ctx.geometry[k]))
-            found.append((back[k] * e).sum((0, 2, 3)))
+            found.append((back[k] * e).sum((0, 2, 3)))  # a bias moves the output only, never grad_x D
             t = _times_slope(F.conv2d(t, weights[k], None, *ctx.geometry[k]), inputs[k + 1], ctx.slope)
         along_head = torch.addcmul(t, inputs[-1], e).flatten(1)
         return along_x, along_head if ctx.rows > 1 else along_head.sum(0, keepdim=True), None, None, *found
@@ -130,6 +130,7 @@ class _LeakyConvNet(torch.autograd.Function):
 
 def _times_slope(v: Tensor, activated: Tensor, slope: float) -> Tensor:
     """Multiply by the slope of LeakyReLU where its result is ``activated``."""
+    # True: the slope is read off the result, which has the sign of the argument as long as the slope is positive.
     found: Tensor = torch.ops.aten.leaky_relu_backward(v, activated, slope, True)
     return found
 
@@ -145,6 +146,7 @@ def _weight_gradient(v: Tensor, x: Tensor, weight: Tensor, geometry: Any) -> Ten
 def _convolution_gradients(
     v: Tensor, x: Tensor, weight: Tensor, geometry: Any, wanted: tuple[bool, bool]
 ) -> tuple[Tensor, Tensor]:
+    # After the padding: dilation, transposed, output padding, groups, and which gradients are wanted (x, weight, bias).
     stride, padding = geometry
     found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
         v, x, weight, None, stride, padding, (1, 1), False, (0, 0), 1, (*wanted, False)

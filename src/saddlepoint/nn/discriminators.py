@@ -16,7 +16,7 @@ from saddlepoint.nn.mlp import in_full, leaky_mlp
 class LeakyDiscriminator(nn.Module):
     """x - mean (and a label, as an offset of the first layer) -> LeakyReLU layers -> one logit.
 
-    It comes with the gradient in x that R1 and R2 need; the label is no input that D must be flat in.
+    It comes with the gradient in x that R1 and R2 need.
 
     Args:
         shape: of a sample.
@@ -35,6 +35,7 @@ class LeakyDiscriminator(nn.Module):
         self.label = nn.Embedding(classes, sizes[1]) if classes else None
         self.output = nn.Linear(sizes[-1], 1, bias=bias)
         self.slope = slope
+        # The data's mean, set by the family's prepare: inputs around 0 learn faster, and a constant leaves grad_x be.
         self.mean: Tensor
         self.register_buffer("mean", torch.zeros(sizes[0]))
 
@@ -46,7 +47,7 @@ class LeakyDiscriminator(nn.Module):
 
     def logits(self, x: Samples, labels: Tensor | None = None) -> PerSample:
         """Return logits (batch,) alone, at half the price."""
-        h, offset = x.flatten(1) - self.mean, self._offset(labels)
+        h, offset = x.flatten(1) - self.mean, self._offset(labels)  # (batch, features), (batch, units) or None
         for layer in self.hidden:
             h = layer(h)
             if offset is not None and layer is self.hidden[0]:
@@ -55,4 +56,5 @@ class LeakyDiscriminator(nn.Module):
         return in_full(self.output, h).squeeze(1)
 
     def _offset(self, labels: Tensor | None) -> Tensor | None:
+        # An offset behind the first map, not an input beside x: R1 must not make D flat in the label.
         return None if self.label is None else self.label(labels)

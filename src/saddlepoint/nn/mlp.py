@@ -1,4 +1,4 @@
-"""Layers of the fully connected systems: maxout, dropout from few random words, penalties in four products."""
+"""Layers of the fully connected systems: maxout, dropout from random bytes, penalties in four products."""
 
 from __future__ import annotations
 
@@ -30,11 +30,13 @@ class Maxout(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch units"]:
         """Return max_j (x W_j + b_j)."""
+        # One product for all: (batch, pieces, units). amax shares the gradient among equal pieces, max gives it to one.
         return self.affine(x).unflatten(1, (self.pieces, self.units)).amax(1)
 
 
 def in_full(layer: nn.Module, x: Tensor) -> Tensor:
-    """Apply a layer in its own precision, whatever the precision around: D's last one, whose few outputs are logits."""
+    """Apply a layer in its own precision, whatever the precision around."""
+    # D's last layer: bf16 has 8 bits, so a logit near 4 would move in steps of 1/32, and softplus with it.
     with torch.autocast(x.device.type, enabled=False):
         result: Tensor = layer(at_least_float32(x))
     return result
@@ -43,8 +45,7 @@ def in_full(layer: nn.Module, x: Tensor) -> Tensor:
 def dropout(x: Float[Tensor, "batch *features"], keep: float, generator: torch.Generator | None) -> Tensor:
     """Zero elements with probability 1 - keep and scale the others by 1 / keep (inverted dropout).
 
-    The mask is read from random bytes: the keep probability is rounded to a multiple of 1/256, and the scale is the
-    inverse of the rounded one.
+    The keep probability is rounded to a multiple of 1/256, and the scale is the inverse of the rounded one.
 
     Args:
         x: any float tensor.
@@ -59,23 +60,23 @@ def dropout(x: Float[Tensor, "batch *features"], keep: float, generator: torch.G
     threshold = round(keep * 256)
     if not 0 < threshold <= 256:
         raise ConfigError(f"the share of units to keep is {keep}, but it must be in (0, 1]")
-    mask = random_bytes(x, generator) < threshold
-    return x * mask.to(x.dtype).mul_(256 / threshold)
+    mask = random_bytes(x, generator) < threshold  # with probability threshold / 256
+    return x * mask.to(x.dtype).mul_(256 / threshold)  # of the rounded one, so that E dropout(x) = x exactly
 
 
 def random_bytes(like: Float[Tensor, "batch *features"], generator: torch.Generator) -> Tensor:
     """Draw a uniform byte for each element of ``like``: uint8, of its shape.
 
-    They are the bytes of 64-bit random words, eight elements a word: a generator that is called for each element would
-    cost more than the matrix products of a small network. Function modes of PyTorch see it as one call.
+    Function modes of PyTorch see it as one call.
     """
     if has_torch_function_unary(like):
         drawn: Tensor = handle_torch_function(random_bytes, (like,), like, generator=generator)
         return drawn
-    words = torch.empty((like.numel() + 7) // 8, dtype=torch.int64, device=like.device)
+    # Eight elements a call of the generator: a call for each would cost more than a small network's matrix products.
+    int64 = torch.empty((like.numel() + 7) // 8, dtype=torch.int64, device=like.device)
     # The lower bound -2**63 with no upper one asks for all 64 bits; the default leaves the sign bit 0.
-    words.random_(-(2**63), None, generator=generator)
-    return words.view(torch.uint8)[: like.numel()].view(like.shape)
+    int64.random_(-(2**63), None, generator=generator)
+    return int64.view(torch.uint8)[: like.numel()].view(like.shape)
 
 
 def draw_uniform(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, limit: float, generator: torch.Generator) -> None:
@@ -90,6 +91,7 @@ def draw_sparse(linear: nn.Linear, inputs: int, generator: torch.Generator) -> N
 
     Source: Martens 2010, as pylearn2 draws its sparse layers.
     """
+    # The places of the k largest of uniform numbers are k places without repetition: (units, k).
     places = torch.rand(linear.weight.shape, generator=generator).topk(min(inputs, linear.in_features), dim=1).indices
     weight = torch.zeros_like(linear.weight)
     weight.scatter_(1, places, torch.randn(places.shape, generator=generator))
@@ -109,7 +111,7 @@ def limit_columns(weight: Tensor, most: float) -> None:
         weight: (units, inputs), as `nn.Linear` keeps it.
         most: the largest norm.
     """
-    norms = weight.flatten(1).norm(dim=1).clamp_min(1e-12)
+    norms = weight.flatten(1).norm(dim=1).clamp_min(1e-12)  # (units,); a unit without weights stays as it is
     weight.mul_((most / norms).clamp_max(1).view(-1, *[1] * (weight.ndim - 1)))
 
 
@@ -131,7 +133,7 @@ def paint(bias: Tensor | None, mean: Tensor) -> None:
         mean: mean image in [-1, 1], any shape.
     """
     assert bias is not None
-    pixels = ((mean.flatten() + 1) / 2).clamp(1e-7, 1 - 1e-7)
+    pixels = ((mean.flatten() + 1) / 2).clamp(1e-7, 1 - 1e-7)  # the logit of a pixel that is always black: -16
     bias.copy_(torch.logit(pixels.cpu().double()).float().view_as(bias))
 
 
@@ -143,9 +145,7 @@ def leaky_mlp(
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"], Float[Tensor, "batch inputs"]]:
     """Evaluate a LeakyReLU network with one output, and its gradient in the input.
 
-    The network is piecewise linear, so its gradient is one pass back through the signs of the hidden units, and the
-    derivative of the gradient's norm in the weights is one pass forward again. Together with the outputs' own
-    derivatives it takes four matrix products a layer; differentiating twice with autograd takes eight.
+    It takes four matrix products a layer; differentiating twice with autograd takes eight.
 
     Args:
         x: inputs.
@@ -164,6 +164,9 @@ def leaky_mlp(
 
 
 class _LeakyMLP(torch.autograd.Function):
+    # With S_k the slopes of layer k: D(x) = w S_n W_n ... S_1 W_1 x + terms of biases, so that grad_x D is
+    # W_1' S_1 ... W_n' S_n w', one pass back. S_k does not change with the weights (almost everywhere), so that the
+    # derivative of ||grad_x D||^2 in the weights is one pass forward of grad_x D itself: no second derivative anywhere.
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, slope: float, offset: Tensor | None, *parameters: Any
@@ -176,23 +179,23 @@ class _LeakyMLP(torch.autograd.Function):
     def _forward(
         ctx: Any, kind: torch.dtype, x: Tensor, slope: float, offset: Tensor | None, *parameters: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute hidden layers in ``kind``; the last one and the norms in the parameters' own precision."""
+        # Hidden layers are computed in ``kind``; logits and norms in the parameters' own precision, see `in_full`.
         *weights, last = parameters[0::2]
         *biases, last_bias = parameters[1::2]
         weights, h = [weight.to(kind) for weight in weights], x.to(kind)
-        inputs, slopes = [h], []
+        inputs, slopes = [h], []  # of layer k: what goes in, and S_k: both (batch, units)
         one, below = h.new_tensor(1.0), h.new_tensor(slope)
         for number, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
             a = torch.addmm(bias.to(kind), h, weight.t())
             if offset is not None and number == 0:
-                a += offset
+                a += offset  # of the label: no part of x, so grad_x D passes it by
             slopes.append(torch.where(a > 0, one, below))
-            h = a.mul_(slopes[-1])
+            h = a.mul_(slopes[-1])  # LeakyReLU(a) = S a: nothing but S is kept for the way back
             inputs.append(h)
-        outputs = h.to(last.dtype) @ last.t()
+        outputs = h.to(last.dtype) @ last.t()  # (batch, 1)
         if last_bias is not None:
             outputs = outputs + last_bias
-        # back[k] is the gradient of the output in the k-th affine map's result.
+        # back[k] is the gradient of the output in the k-th affine map's result; the first map then makes x's.
         v = last.to(kind) * slopes[-1] if slopes else last.to(kind).expand(len(x), -1)
         back = [v]
         for weight, s in zip(weights[:0:-1], slopes[-2::-1], strict=True):
@@ -205,17 +208,19 @@ class _LeakyMLP(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        # e = dL/dD and along_norm = dL/d||grad_x D||^2, each (batch, 1). The third result is detached by the caller.
         e, along_norm = along[0].to(ctx.kind)[:, None], along[1].to(ctx.kind)[:, None]
         depth = ctx.depth
         gradient, *saved = ctx.saved_tensors
         along_x = gradient * e if ctx.needs_input_grad[0] else None
-        if not any(ctx.needs_input_grad[2:]):
+        if not any(ctx.needs_input_grad[2:]):  # G's turn: D's weights are frozen, and x is all that is asked for
             return along_x, None, None, *[None] * (2 * depth + 2)
         weights, saved = saved[:depth], saved[depth:]
         inputs, slopes, back = saved[: depth + 1], saved[depth + 1 : 2 * depth + 1], saved[2 * depth + 1 :]
-        t = gradient * (2 * along_norm)
+        t = gradient * (2 * along_norm)  # d||g||^2 = 2 g'dg; pushed forward through the layers below
         found: list[Tensor | None] = []
         for k in range(depth):
+            # dL/dW_k = back_k' (t + e inputs_k): the norm's part and the output's share one product.
             found.append(back[k].t() @ torch.addcmul(t, inputs[k], e))
             found.append((back[k] * e).sum(0))
             t = (t @ weights[k].t()).mul_(slopes[k])

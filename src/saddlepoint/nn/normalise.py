@@ -19,13 +19,12 @@ Images = Float[Tensor, "batch channel height width"]
 def recalibrate(network: nn.Module, passes: Callable[[], object]) -> None:
     """Replace the running statistics of batch normalisation by those of ``passes``.
 
-    An average of weights over training steps never ran: statistics gathered by any of these steps are not its own, and
-    averaging them does not make them so. One pass over a few hundred samples does.
-
     Args:
         network: its `nn.BatchNorm1d` and `nn.BatchNorm2d` layers are recalibrated; nothing happens if it has none.
         passes: runs the network, in training mode, on what it will see; each minibatch counts equally.
     """
+    # An average of weights never ran: statistics gathered by any of the steps are not its own, and averaging them does
+    # not make them so (Izmailov et al. 2018, algorithm 1). One pass over a few hundred samples does.
     layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
     if not layers:
         return
@@ -35,7 +34,7 @@ def recalibrate(network: nn.Module, passes: Callable[[], object]) -> None:
 
 @contextmanager
 def _training(network: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in network.modules()}
+    modes = {module: module.training for module in network.modules()}  # each its own: a part may be frozen in eval
     network.train()
     try:
         yield
@@ -47,6 +46,7 @@ def _training(network: nn.Module) -> Iterator[None]:
 @contextmanager
 def _cumulative(layers: list[nn.BatchNorm1d | nn.BatchNorm2d]) -> Iterator[None]:
     """Let running statistics start afresh and be the plain mean over minibatches."""
+    # PyTorch's meaning of momentum None: a cumulative mean instead of an exponential one.
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
@@ -69,20 +69,22 @@ class SpectralConv2d(nn.Conv2d):
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0) -> None:
         super().__init__(inputs, outputs, kernel, stride, padding)
+        # Kept from step to step: weights move little between them, so one iteration is enough.
         self.register_buffer("u", F.normalize(torch.ones(outputs), dim=0))
 
     def forward(self, x: Images) -> Images:
         """Return the convolution with weight / sigma."""
-        return self._conv_forward(x, self.weight / self.sigma(), self.bias)
+        return self._conv_forward(x, self.weight / self.sigma(), self.bias)  # Miyato et al. 2018, eq. 8
 
     def sigma(self) -> Tensor:
         """Return the estimate u' W v of the spectral norm, differentiable in W, with u and v held constant."""
-        matrix = self.weight.flatten(1)
+        matrix = self.weight.flatten(1)  # (outputs, inputs * kernel^2)
         with torch.autocast(matrix.device.type, enabled=False):
             with torch.no_grad():
+                # No gradient through u and v: d sigma / dW = u v' holds where they are the singular vectors.
                 v = F.normalize(matrix.t() @ self.u, dim=0)
                 u = F.normalize(matrix @ v, dim=0)
-                if self.training:
+                if self.training:  # in evaluation mode a logit must not depend on how often D was asked before
                     self.u.copy_(u)
             return torch.dot(u, matrix @ v)
 
@@ -91,7 +93,7 @@ class SpectralConv2d(nn.Conv2d):
         self.u.copy_(F.normalize(torch.randn(len(self.u), generator=generator), dim=0))
         training = self.training
         self.train()
-        for _ in range(15):
+        for _ in range(15):  # of weights just drawn one iteration would underestimate sigma, and D begin too steep
             self.sigma()
         self.train(training)
 
@@ -100,7 +102,7 @@ def minibatch_deviation(x: Images, group: int | None = None, features: int = 1) 
     """Append maps that hold how much the samples of a group differ: D sees a lack of diversity.
 
     Standard deviation over the group at every place and channel, averaged over places and over the channels of each of
-    ``features`` equal parts. Samples i, i + n, i + 2n ... of a minibatch of n groups belong together.
+    ``features`` equal parts.
 
     Args:
         x: (batch, channel, height, width).
@@ -116,8 +118,10 @@ def minibatch_deviation(x: Images, group: int | None = None, features: int = 1) 
     group = group or batch
     if batch % group or channels % features:
         raise ConfigError(f"groups of {group} and {features} maps must divide {batch} samples and {channels} channels")
+    # (group, groups, features, channels / features, height, width): samples i, i + n, i + 2n ... of n groups belong
+    # together. Neighbours would not do where a minibatch comes sorted.
     parts = x.reshape(group, -1, features, channels // features, height, width)
-    # Several times as fast as var over the first axis.
+    # Several times as fast as var over the first axis. 1e-8: a root has no slope at 0.
     deviation = ((parts - parts.mean(0)).square().mean(0) + 1e-8).sqrt().mean((2, 3, 4))
     maps = (
         deviation[None, :, :, None, None].expand(group, -1, -1, height, width).reshape(batch, features, height, width)
@@ -130,6 +134,7 @@ def rms_norm(x: Tensor) -> Tensor:
 
     Source: Zhang and Sennrich 2019, without the learned gain; for images Karras et al. 2018, section 4.2.
     """
+    # The mean of squares in fp32: added up in bf16, terms below a 256th of the sum so far would be lost.
     return x * torch.rsqrt(at_least_float32(x).square().mean(1, keepdim=True) + 1e-6).to(x.dtype)
 
 
@@ -145,16 +150,17 @@ class StyledNorm(nn.Module):
 
     def __init__(self, channels: int, style: int = 0) -> None:
         super().__init__()
+        # No running statistics: each map is divided by its own deviation, in training and after it alike.
         self.affine = nn.Linear(style, 2 * channels) if style else None
         self.gain = None if style else nn.Parameter(torch.ones(channels))
         self.offset = None if style else nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Images, style: Tensor | None = None) -> Images:
         """Return gain * (x - mean) / deviation + offset; with a style the gain is 1 + its linear map."""
-        # Statistics, and sums of residual blocks, are not computed in half precision.
-        x = at_least_float32(x)
+        x = at_least_float32(x)  # statistics, and sums of residual blocks, are not computed in half precision
         if self.affine is None:
             return F.instance_norm(x, weight=self.gain, bias=self.offset)
         assert style is not None
+        # (batch, channels, 1, 1) each. Huang and Belongie 2017, eq. 8; 1 + gain: a style near 0 changes nothing.
         gain, offset = self.affine(style)[:, :, None, None].chunk(2, 1)
         return torch.addcmul(offset, 1 + gain, F.instance_norm(x))

@@ -12,14 +12,10 @@ from torch import Tensor
 
 Images = Float[Tensor, "batch channel height width"]
 
-SMOOTH = (1.0, 3.0, 3.0, 1.0)
-"""The filter of StyleGAN2, in each direction."""
-
-NARROW = (1.0, 2.0, 1.0)
-"""The filter of StyleGAN, in each direction."""
-
+SMOOTH = (1.0, 3.0, 3.0, 1.0)  # the filter of StyleGAN2, in each direction
+NARROW = (1.0, 2.0, 1.0)  # the filter of StyleGAN, in each direction
+# Up to these, doubling is two products with matrices: half to a fifth of the time of a convolution by channels.
 FEW_CHANNELS, SMALL_SIDE = 4, 32
-"""Up to these, doubling is two products with matrices: half to a fifth of the time of a convolution by channels."""
 
 
 def upsample(x: Images, taps: Sequence[float] = SMOOTH) -> Images:
@@ -33,17 +29,17 @@ def upsample(x: Images, taps: Sequence[float] = SMOOTH) -> Images:
     """
     height, width = x.shape[2:]
     if x.shape[1] <= FEW_CHANNELS and max(height, width) <= SMALL_SIDE:
-        across = _doubling(width, taps, x)
+        across = _doubling(width, taps, x)  # the filter is an outer product: rows and columns one after the other
         down = across if height == width else _doubling(height, taps, x)
         return down.t() @ x @ across
-    found: Images = _Filter.apply(4 * x, tuple(taps), 2, len(taps) // 2 - 1, True)
+    found: Images = _Filter.apply(4 * x, tuple(taps), 2, len(taps) // 2 - 1, True)  # 4: of four pixels three are 0
     return found
 
 
 def _doubling(side: int, taps: Sequence[float], like: Tensor) -> Float[Tensor, "side twice"]:
     """Return the matrix that doubles a line."""
     line = torch.tensor(taps, dtype=like.dtype, device=like.device)
-    pixels = torch.eye(side, dtype=like.dtype, device=like.device)[:, None]
+    pixels = torch.eye(side, dtype=like.dtype, device=like.device)[:, None]  # (side, 1, side): each pixel's response
     return F.conv_transpose1d(pixels, 2 * line[None, None] / line.sum(), None, 2, len(taps) // 2 - 1)[:, 0]
 
 
@@ -65,18 +61,17 @@ def blur(x: Images, taps: Sequence[float] = SMOOTH, padding: int = 1) -> Images:
 
 
 class _Filter(torch.autograd.Function):
-    """A filter of sum 1 on each channel, or its adjoint; each is the derivative of the other.
+    """A filter of sum 1 on each channel, or its adjoint; each is the derivative of the other."""
 
-    Differentiating a convolution twice would walk through its channels one by one.
-    """
-
+    # Path length and R1 differentiate twice, and PyTorch's second derivative of a convolution in groups walks through
+    # the channels one by one. A linear map's derivative is its adjoint: this way each derivative is one fast call.
     @staticmethod
     def forward(ctx: Any, x: Tensor, taps: tuple[float, ...], stride: int, padding: int, adjoint: bool) -> Tensor:
         ctx.settings = (taps, stride, padding, not adjoint)
         line = torch.tensor(taps, dtype=x.dtype, device=x.device)
         kernel = torch.outer(line, line) / line.sum() ** 2
         channels = x.shape[1]
-        weight = kernel.expand(channels, 1, -1, -1).contiguous()
+        weight = kernel.expand(channels, 1, -1, -1).contiguous()  # a kernel for each channel: groups of one
         if adjoint and stride == 2:
             return F.conv_transpose2d(x, weight, None, stride, padding, groups=channels)
         # The taps are symmetric, so at stride 1 the adjoint is the filter with what is left of the padding.
@@ -85,4 +80,5 @@ class _Filter(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        # apply, not forward: the result can be differentiated again.
         return _Filter.apply(along[0], *ctx.settings), None, None, None, None

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 from saddlepoint.core.errors import ConfigError
 
-MOST_OBLONG = 4
-"""The long side of an image as a multiple of the short one, at most."""
+MOST_OBLONG = 4  # the long side of an image as a multiple of the short one, at most
 
 Sizes = list[tuple[int, int]]
 """(height, width) of the layers, from the smallest to that of the images."""
@@ -22,7 +21,7 @@ def sides(side: int) -> list[int] | None:
     ([4, 8, 16, 32], [7, 14, 28], None)
     """
     found = [side]
-    while found[0] > 7:
+    while found[0] > 7:  # from 8 on a side has a smaller one that will do, so an odd one above 7 ends the search
         if found[0] % 2:
             return None
         found.insert(0, found[0] // 2)
@@ -41,6 +40,7 @@ def starts(height: int, width: int) -> Sizes | None:
     """
     short, long = min(height, width), max(height, width)
     found = sides(short)
+    # The long side is halved as often as the short one: it must be a multiple of the same power of two.
     if found is None or long > SIZES[-1] or long % (short // found[0]) or long > MOST_OBLONG * short:
         return None
     most = short // found[0]
@@ -81,7 +81,7 @@ def nearest_size(width: int, height: int, can_make: Callable[[int, int], bool]) 
         ring = [
             (w, h)
             for w in range(max(4, width - away), width + away + 1)
-            for h in (
+            for h in (  # left and right edge of the ring in full, else its top and bottom
                 (height - away, height + away) if abs(w - width) < away else range(height - away, height + away + 1)
             )
             if h >= 4 and can_make(w, h)

@@ -21,12 +21,10 @@ Images = Float[Tensor, "batch channel height width"]
 Styles = Float[Tensor, "batch layer w"]
 W = Float[Tensor, "batch w"]
 
-SLOWLY = 0.01
-"""Learning rate of a mapping network's layers as a share of the other layers'."""
+SLOWLY = 0.01  # learning rate of a mapping network's layers as a share of the other layers'
 
 
-RATE = 0.005
-"""Share of a minibatch's mean in the running mean of w."""
+RATE = 0.005  # share of a minibatch's mean in the running mean of w
 
 
 def widths_of(width: int, most: int, levels: int) -> list[int]:
@@ -37,6 +35,7 @@ def widths_of(width: int, most: int, levels: int) -> list[int]:
 @torch.no_grad()
 def follow(average: Tensor, w: W) -> None:
     """Move the running mean of w by a minibatch. Source: Karras et al. 2019, appendix B and released code."""
+    # Detached and in the average's own precision: truncation pulls samples towards it long after.
     average.lerp_(w.mean(0).to(average.dtype), RATE)
 
 
@@ -56,14 +55,15 @@ class MappingNetwork(nn.Module):
         super().__init__()
         self.classes = classes
         self.label = EqualisedLinear(classes, size) if classes else None
-        widths = [latents + (size if classes else 0), *[size] * depth]
+        widths = [latents + (size if classes else 0), *[size] * depth]  # z and the label's vector side by side
         self.layers = nn.ModuleList(EqualisedLinear(a, b, amplify=GAIN, multiplier=SLOWLY) for a, b in pairwise(widths))
 
     def forward(self, z: Latents | None, labels: Tensor | None) -> W:
         """Return w; ``labels`` are read where there are classes."""
-        parts = [] if z is None else [rms_norm(z)]
+        parts = [] if z is None else [rms_norm(z)]  # onto the sphere: its length, which varies little, says nothing
         if self.label is not None:
             assert labels is not None
+            # The label's vector at the same size as z, or one of them would drown the other.
             parts.append(rms_norm(self.label(F.one_hot(labels, self.classes).to(self.label.weight.dtype))))
         h = torch.cat(parts, 1)
         for layer in self.layers:
@@ -82,27 +82,26 @@ def mixed(first: W, second: W, layers: int, share: float, generator: torch.Gener
         share: probability that a sample is mixed; the others are of ``first`` alone.
         generator: of the places.
     """
+    # Drawn for all samples, mixed or not: what is drawn next does not depend on who is mixed.
     drawn = torch.rand(2, len(first), generator=generator, device=first.device)
     place = 1 + (drawn[0] * (layers - 1)).long()
-    place = torch.where(drawn[1] < share, place, layers)
-    kept = torch.arange(layers, device=first.device) < place[:, None]
+    place = torch.where(drawn[1] < share, place, layers)  # (batch,), from 1 to layers: the last means not mixed
+    kept = torch.arange(layers, device=first.device) < place[:, None]  # (batch, layer)
     return torch.where(kept[:, :, None], first[:, None], second[:, None])
 
 
 def noises(rows: int, of: Sequence[tuple[int, int]], generator: torch.Generator) -> list[Tensor]:
-    """Draw N(0, 1) maps (rows, 1, height, width) for layers of the given sizes; one row serves all samples.
-
-    All of a row are drawn before the next row's, so that they do not depend on how many rows follow.
-    """
+    """Draw N(0, 1) maps (rows, 1, height, width) for layers of the given sizes; one row serves all samples."""
+    # All of a row before the next row's: a sample's noise does not depend on how many samples follow.
     sizes = [height * width for height, width in of]
-    # PyTorch draws the last of a number of values that is no multiple of 16 in another way.
-    sizes.append(-sum(sizes) % 16)
+    sizes.append(-sum(sizes) % 16)  # PyTorch draws the last of what is no multiple of 16 in another way
     drawn = torch.randn(rows, sum(sizes), generator=generator, device=generator.device)
     return [part.reshape(-1, 1, *size) for part, size in zip(drawn.split(sizes, 1), of, strict=False)]
 
 
 def clipped(x: Images) -> Images:
-    """Clip to [-1, 1]; the gradient passes as if nothing were clipped, so that a search is not stuck outside."""
+    """Clip to [-1, 1]; the gradient passes as if nothing were clipped."""
+    # Straight-through: a search in w that has left the range would else have no gradient to come back by.
     return x + (x.clamp(-1, 1) - x).detach()
 
 
@@ -113,12 +112,14 @@ class StyledLayer(nn.Module):
         super().__init__()
         # The gain of LeakyReLU is carried by what it acts on. The filter spreads the energy of a pixel over four.
         self.conv = ModulatedConv2d(inputs, outputs, 3, styles, amplify=GAIN * (4 if up else 1), up=up)
+        # Noise begins at 0; one strength for all channels, as in StyleGAN2's released code.
         self.strength, self.bias = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Images, w: W, noise: Tensor) -> Images:
         """Return (batch, outputs, side, side), of the side of ``noise``."""
         h = self.conv(x, w)
         h = blur(h, padding=1) if self.conv.up else h
+        # Noise (rows, 1, height, width) and bias are added up in fp32 and cast once; h keeps the precision around.
         return leaky(h + (noise * (GAIN * self.strength) + (GAIN * self.bias)[:, None, None]).to(h.dtype))
 
 
@@ -132,6 +133,7 @@ class ToImage(nn.Module):
 
     def forward(self, x: Images, w: W) -> Images:
         """Return what the block adds to the image."""
+        # The image is a sum over all blocks: in bf16 the small ones would be rounded away.
         return at_least_float32(self.conv(x, w)) + self.bias[:, None, None]
 
 
@@ -170,13 +172,15 @@ class Head(nn.Module):
         found = self.output(h)
         if self.label is None:
             return found.squeeze(1)
+        # Projection (Miyato and Koyama 2018) of unit variance, as in Karras et al. 2020 (StyleGAN2-ADA), appendix D.
         of_label = rms_norm(self.label(None, labels))
         return (found * of_label).sum(1) / found.shape[1] ** 0.5
 
     def _with_deviation(self, h: Images) -> Images:
         batch, _, height, width = h.shape
-        if not self.training:
+        if not self.training:  # else a logit would depend on which samples it was asked with
             return torch.cat([h, self.deviation.to(h.dtype).expand(batch, 1, height, width)], 1)
+        # The last minibatch of a set may be smaller: the largest group that divides it.
         group = max(size for size in range(1, min(self.group, batch) + 1) if batch % size == 0)
         h = minibatch_deviation(h, group)
         with torch.no_grad():
@@ -187,13 +191,14 @@ class Head(nn.Module):
 def as_used(network: nn.Module) -> None:
     """Have weights drawn and kept at the size they act with (He et al. 2015): no equalised learning rate.
 
-    Adam's steps have the same size for every weight, so a layer then learns the faster the more inputs it has. What the
-    drawn network computes has the same distribution. Mapping and styles stay equalised.
+    What the drawn network computes has the same distribution. Mapping and styles stay equalised.
     """
+    # Adam's steps have the same size for every weight, so a layer then learns the faster the more inputs it has.
     for layer in network.children():
         if isinstance(layer, MappingNetwork | Affine):
             continue
         if isinstance(layer, ModulatedConv2d):
+            # Demodulated weights have no scale to move: the fan-in goes into the draw.
             layer.deviation, layer.scale = layer.weight[0].numel() ** -0.5, 1.0
         elif isinstance(layer, EqualisedConv2d | EqualisedLinear):
             layer.deviation, layer.scale = layer.scale, 1.0
@@ -229,6 +234,7 @@ class StridedDiscriminator(nn.Module):
         super().__init__()
         pairs = pairwise([channels, *reversed(widths)])
         self.layers = nn.ModuleList(
+            # Half the size, rounded up: (n + 2 - 4) / 2 + 1 of an even n, (n + 2 - 3) / 2 + 1 of an odd one.
             EqualisedConv2d(a, b, (4 - size[0] % 2, 4 - size[1] % 2), stride=2, padding=1, amplify=GAIN)
             for (a, b), size in zip(pairs, reversed(levels), strict=True)
         )
@@ -254,8 +260,10 @@ class StridedDiscriminator(nn.Module):
 
     def _head(self, labels: Tensor | None) -> Tensor:
         """Return the weights of the output: one row for all, or with labels one row for each sample."""
+        # The label multiplies weights: D stays piecewise linear in x, and its passes by hand hold as they are.
         weight = self.output.weight * self.output.scale
         return weight if self.label is None else weight * rms_norm(self.label(None, labels))
 
     def _shifted(self, logits: PerSample) -> PerSample:
+        # Outside of the passes by hand: an offset has no part in grad_x D.
         return logits if self.output.bias is None else logits + self.output.bias

@@ -14,8 +14,8 @@ from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.mlp import in_full
 from saddlepoint.nn.recurrent import Recurrent, Steps, affine
 
+# Smallest variance of a principal axis, as a share of the largest: below it a feature is a combination of others.
 LEAST = 1e-7
-"""Smallest variance of a principal axis, as a share of the largest: below it a feature is a combination of others."""
 
 
 def stacked(x: Samples) -> tuple[Steps, Int[Tensor, " batch"] | None]:
@@ -23,11 +23,11 @@ def stacked(x: Samples) -> tuple[Steps, Int[Tensor, " batch"] | None]:
 
     The lengths are None where every window is whole.
     """
-    whole = x.isfinite().all(2)
+    whole = x.isfinite().all(2)  # (batch, time); data of ragged windows has NaN after their ends
     steps = x.permute(1, 2, 0).contiguous()
     if bool(whole.all()):
         return steps, None
-    return steps.nan_to_num(0.0), whole.sum(1)
+    return steps.nan_to_num(0.0), whole.sum(1)  # 0, not NaN: masks multiply, and 0 times NaN is NaN
 
 
 def beside(a: Steps, b: Steps) -> Steps:
@@ -53,8 +53,8 @@ def latents(shape: tuple[int, int, int], kind: str, ends: tuple[int, int], gener
     z, (first, last) = draw(shape, generator=generator, device=generator.device), ends
     own = z[:, first:last]
     if kind == "wiener":
-        own = own.cumsum(0) / shape[0] ** 0.5
-    time = shape[0]
+        own = own.cumsum(0) / shape[0] ** 0.5  # the variance of the last step is 1
+    time = shape[0]  # the ends were drawn for all steps, in one call: the first one's are repeated
     return torch.cat([z[:1, :first].expand(time, -1, -1), own, z[:1, last:].expand(time, -1, -1)], 1)
 
 
@@ -78,6 +78,7 @@ def mean_error(found: Steps, wanted: Steps, mask: Tensor) -> Tensor:
 
 def supervised_error(h: Steps, predicted: Steps, mask: Tensor) -> Tensor:
     """Return the mean square of h[t + 1] - predicted[t]. Source: the released code's G_loss_S."""
+    # The supervisor predicts the next step: eq. 9 of Yoon et al. 2019, by the mean square instead of the norm.
     return mean_error(predicted[:-1], h[1:], mask[1:])
 
 
@@ -87,11 +88,11 @@ def moment_loss(fake: Steps, real: Steps, mask: Tensor) -> Tensor:
     Moments are over the windows of the minibatch that have the step; deviations are sqrt(variance + 1e-6). Source: the
     released code's G_loss_V.
     """
-    weight = mask / mask.sum(2, keepdim=True).clamp_min(1)
+    weight = mask / mask.sum(2, keepdim=True).clamp_min(1)  # (time, 1, batch); 1: steps that no window has
     means = [(at_least_float32(x) * weight).sum(2, keepdim=True) for x in (fake, real)]
     pairs = zip((fake, real), means, strict=True)
     deviations = [((x - mean).square().mul(weight).sum(2) + 1e-6).sqrt() for x, mean in pairs]
-    there = mask.amax(2)
+    there = mask.amax(2)  # (time, 1): whether any window has the step
     terms = (deviations[0] - deviations[1]).abs() + (means[0] - means[1]).squeeze(2).abs()
     return (terms * there).sum() / (there.sum() * fake.shape[1])
 
@@ -130,11 +131,12 @@ class Part(nn.Module):
 
     def forward(self, x: Steps, labels: Tensor | None, lengths: Int[Tensor, " batch"] | None = None) -> Steps:
         """Return (time, steps out + static out, batch)."""
-        steps, given = x.split(self.sizes, 1)
-        found = given = given[:1]
+        steps, static = x.split(self.sizes, 1)
+        found = static = static[:1]  # the same in every step: the first one will do, (1, static, batch)
         if self.static is not None:
-            found = self._ended(self.static(given[0].t()).t()[None])
-        parts = [steps, found if self.own else given]
+            found = self._ended(self.static(static[0].t()).t()[None])
+        # Embedder and generator read what they made of the static features, recovery and discriminator what came in.
+        parts = [steps, found if self.own else static]
         if self.classes:
             assert labels is not None
             parts.append(F.one_hot(labels, self.classes).to(x.dtype).t()[None])
@@ -143,6 +145,7 @@ class Part(nn.Module):
             h = self.recurrent(h, lengths)
         out = self._head(h)
         if self.logits:
+            # Logits of categories go to a softmax: a sigmoid before it would bound how sure they can be.
             numbers, logits = out.split((out.shape[1] - self.logits, self.logits), 1)
             out = torch.cat([self._ended(numbers), at_least_float32(logits)], 1)
         else:
@@ -150,7 +153,7 @@ class Part(nn.Module):
         return out if self.static is None else torch.cat([out, found.expand(len(x), -1, -1)], 1)
 
     def _head(self, h: Steps) -> Steps:
-        if self.squashed:
+        if self.squashed:  # sigmoids forgive half precision; what ends without one is logits or embeddings
             return affine(h, self.head.weight, self.head.bias)
         out: Steps = in_full(lambda states: affine(states, self.head.weight, self.head.bias), h)  # type: ignore[arg-type]
         return out
@@ -171,9 +174,7 @@ class Part(nn.Module):
 class Coordinates(nn.Module):
     """Levels and increments of a window, each in principal axes of unit variance.
 
-    Features of a series are often nearly combinations of one another (the highest and lowest price of a day), and a
-    level says little about the step to the next: in these coordinates small differences are as large as any. Never in
-    less than full precision, which would lose them.
+    Small differences are as large as any there.
 
     Args:
         features: of a step, without static ones.
@@ -181,6 +182,8 @@ class Coordinates(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
+        # Features are often nearly combinations of one another (highest and lowest price of a day), and a level says
+        # little about the step to the next: whitening both shows D what a plain window hides.
         self.features = features
         self.mean: Tensor
         self.level: Tensor
@@ -195,19 +198,23 @@ class Coordinates(nn.Module):
         """Take means and axes from training windows (time, features, n); NaN after the end of ragged ones."""
         if not self.features:
             return
-        whole = x.cpu().double().permute(2, 0, 1)
+        whole = x.cpu().double().permute(2, 0, 1)  # (n, time, features); MPS has no float64
         levels = whole.flatten(0, 1)
         steps = (whole[:, 1:] - whole[:, :-1]).flatten(0, 1)
+        # Rows with a NaN fall out: after an end, and the increment into it.
         levels, steps = (rows[rows.isfinite().all(1)] for rows in (levels, steps))
         self.mean.copy_(levels.mean(0)[:, None])
+        # Increments are not centred: back() adds them up, and a mean taken out would have to be put back at each step.
         for name, rows in (("level", levels - levels.mean(0)), ("step", steps)):
             values, axes = torch.linalg.eigh(rows.t() @ rows / max(1, len(rows)))
+            # Axes of no variance are not blown up: what G puts there would be all that D sees.
             scale = values.clamp_min(max(float(values.max()) * LEAST, 1e-12)).sqrt()
             self.get_buffer(name).copy_(axes.t() / scale[:, None])
             self.get_buffer(f"{name}_back").copy_(axes * scale)
 
     def forward(self, x: Steps) -> Steps:
         """Return levels and increments (time, 2 features, batch); the first step has no increment."""
+        # Differences of neighbours cancel leading digits: bf16 would have none left.
         with torch.autocast(x.device.type, enabled=False):
             x = at_least_float32(x)
             steps = F.pad(x[1:] - x[:-1], (0, 0, 0, 0, 1, 0))
@@ -238,7 +245,7 @@ class Critic(nn.Module):
         self.slope = slope
         widths = [channels, width]
         strides = [1]
-        while time > 4:
+        while time > 4:  # halved until four steps are left, which one head sees at once
             time = -(-time // 2)
             widths.append(2 * width)
             strides.append(2)
@@ -259,6 +266,7 @@ class Critic(nn.Module):
         if self.embedding is not None:
             assert labels is not None
             head = head + self.embedding(labels)
+        # (time, feature, batch) as images (batch, feature, time, 1): one implementation of the passes for both.
         logits, norms, gradients = leaky_convnet(x.permute(2, 1, 0).unsqueeze(3), self.layers, head, self.slope)
         logits = logits if self.output.bias is None else logits + self.output.bias
         return logits, norms, gradients.squeeze(3).permute(2, 1, 0)
@@ -267,6 +275,7 @@ class Critic(nn.Module):
         """Draw He-normal weights, biases 0, and a small head."""
         for layer in self.layers:
             assert isinstance(layer, nn.Conv2d)
+            # He et al. 2015, eq. 10.
             nn.init.normal_(layer.weight, 0.0, (2 / layer.weight[0].numel()) ** 0.5, generator=generator)
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)

@@ -129,8 +129,7 @@ def generator_loss_along(
 ) -> PerSample:
     """Return G's loss where D's input gradients are known already: no second pass through D.
 
-    The chain rule by hand: the loss has the objective's value, and its gradient in G is that of
-    sum(fake * dL/d(fake)) with dL/d(fake) = dL/dlogit * dlogit/d(fake) held constant.
+    Its value is the objective's; only its gradient in G is meant to be taken.
 
     Args:
         objective: the game.
@@ -139,8 +138,9 @@ def generator_loss_along(
         gradients: (batch, *sample) gradients of the latter in ``fake``.
         fake: (batch, *sample) what D saw, differentiable in G.
     """
-    fake_logits = fake_logits.detach().requires_grad_()
+    # The chain rule by hand: dL/dG = sum(dfake/dG * dL/dfake), with dL/dfake = dL/dlogit * dlogit/dfake held constant.
+    fake_logits = fake_logits.detach().requires_grad_()  # a leaf: the way back ends at the logits
     value = objective.generator(real_logits.detach(), fake_logits)
-    (slope,) = torch.autograd.grad(value.sum(), fake_logits)
+    (slope,) = torch.autograd.grad(value.sum(), fake_logits)  # (batch,): dL/dlogit of each sample
     along = (slope[:, None] * gradients.flatten(1) * fake.flatten(1)).sum(1)
-    return value.detach() + along - along.detach()
+    return value.detach() + along - along.detach()  # the value of the first, the gradient of the second

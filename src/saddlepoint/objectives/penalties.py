@@ -26,13 +26,13 @@ def squared_gradient_norm(logits: PerSample, x: Samples) -> PerSample:
         logits: (batch,) discriminator outputs computed from ``x``, each depending on its own sample only.
         x: (batch, *sample) the discriminator's input, with ``requires_grad``.
     """
-    (gradient,) = torch.autograd.grad(at_least_float32(logits).sum(), x, create_graph=True)
+    (gradient,) = torch.autograd.grad(at_least_float32(logits).sum(), x, create_graph=True)  # one pass for all rows
     return at_least_float32(gradient).square().flatten(1).sum(1)
 
 
 def r1(critic: Critic, real: Samples) -> PerSample:
     """Return ||grad D||^2 / 2 at real samples; times gamma it is added to D's loss. Source: Mescheder et al. 2018."""
-    real = real.detach().requires_grad_()
+    real = real.detach().requires_grad_()  # a leaf: the penalty is D's, and no gradient reaches G
     return squared_gradient_norm(critic(real), real) / 2
 
 
@@ -53,7 +53,7 @@ def path_lengths(images: Samples, styles: Tensor, generator: torch.Generator) ->
         styles: (batch, layer, w), with a gradient.
         generator: of y.
     """
-    y = torch.randn(images.shape, generator=generator, device=images.device)
+    y = torch.randn(images.shape, generator=generator, device=images.device)  # J'y = grad_w (image . y): one pass
     total = (at_least_float32(images) * (y / (images.shape[2] * images.shape[3]) ** 0.5)).sum()
     (gradient,) = torch.autograd.grad(total, styles, create_graph=True)
     return at_least_float32(gradient).square().sum(2).mean(1).sqrt()

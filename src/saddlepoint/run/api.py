@@ -68,7 +68,7 @@ def plan(family: str = "gan", data: Any = "mnist", *, options: Mapping[str, Any]
     return Plan(
         family=kind.name,
         preset=preset,
-        preparation=Options.of(**preparation).given(),
+        preparation=Options.of(**preparation).explicit(),
         options=override(config, options),
         source=str(data) if in_memory.is_name(data) else in_memory.hold(data, _reading(kind, preparation)),
         settings=settings,

@@ -172,7 +172,7 @@ class _Shuffle:
         forecast = stretch.forecast(sum(seconds.values()))
         if forecast.seconds >= _SAID or forecast.seconds * forecast.stretch >= 2 * _SAID:
             self.say(
-                f"{DEALS} permutations, since so few rows have no error: takes {forecast.words()}; "
+                f"{DEALS} permutations, since so few rows have no error: takes {forecast.text()}; "
                 "Ctrl-C leaves the table without them"
             )
         for pair in sorted(seconds, key=seconds.__getitem__):

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from saddlepoint.core.errors import CheckpointError
-from saddlepoint.core.files import open_plain, read_end, read_json, write_atomically
+from saddlepoint.core.files import open_regular, read_end, read_json, write_atomically
 from saddlepoint.engine.storage.folder import LOCK, MEASURING, RunFolder
 
 OUTPUT = "process.log"
@@ -79,7 +79,7 @@ def _launch(arguments: Sequence[str], folder: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         for said in {"--report", "--no-report"} & set(arguments):
             write_atomically(folder / _CHOICE, json.dumps({"report": said == "--report"}) + "\n")
-        with open_plain(folder / OUTPUT, "ab") as output:
+        with open_regular(folder / OUTPUT, "ab") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "saddlepoint", *arguments],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,

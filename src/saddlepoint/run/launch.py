@@ -16,7 +16,7 @@ from saddlepoint.core.config import override
 from saddlepoint.data import Dataset
 from saddlepoint.data.feed import Feed
 from saddlepoint.data.plan import ReadingPlan
-from saddlepoint.engine.doctor.diagnostics import Examiner
+from saddlepoint.engine.doctor.diagnostics import Evaluator
 from saddlepoint.engine.doctor.monitor import NULL_MONITOR, Monitor
 from saddlepoint.engine.doctor.remedies import course_of, finish_announced, train_with_remedies
 from saddlepoint.engine.doctor.verdict import diagnose
@@ -31,7 +31,7 @@ from saddlepoint.evaluation.features import shipped_classifier
 from saddlepoint.family import Family, FamilyConfig, build_family, get_family
 from saddlepoint.family.capabilities import remedies
 from saddlepoint.family.registry import has_changed, source_of
-from saddlepoint.figures import grids
+from saddlepoint.figures import grids, snapshots
 from saddlepoint.run.place import choose_folder
 from saddlepoint.run.plan import Plan, Resolved, resolve
 from saddlepoint.run.run import Run, load
@@ -150,10 +150,10 @@ def _builder(job: _Job, observer: Observer, built: Callable[[], None]) -> Callab
     plan, dataset, group, folder = job.plan, job.resolved.dataset, job.group, job.folder
     settings, device = plan.settings, job.device
     feed = Feed(dataset.splits["train"], plan.options.batch_size, settings.seed, device, job.shares)
-    examiner = Examiner(dataset, settings.seed, device, shipped_classifier(dataset, device))
+    evaluator = Evaluator(dataset, settings.seed, device, shipped_classifier(dataset, device))
 
     def build(options: FamilyConfig) -> Trainer:
-        monitor = Monitor(examiner, settings, folder, observer) if group.writes else NULL_MONITOR
+        monitor = Monitor(evaluator, settings, folder, observer) if group.writes else NULL_MONITOR
         with rebuilt(folder) if job.resumed else contextlib.nullcontext():
             family = build_family(plan.family, options, dataset.spec)
         trainer = Trainer(family, feed, settings, folder, observer, monitor, group, job.precision, job.threads)
@@ -225,7 +225,7 @@ def _snapshots(
 
     def write(step: int, samples: Tensor) -> None:
         try:
-            grids.save_snapshot(folder.samples, step, samples, rows, columns)
+            snapshots.save_snapshot(folder.samples, step, samples, rows, columns)
         except OSError as error:
             observer.warn(f"the samples of step {step} could not be written ({error.strerror}); training goes on")
         observer.snapshot(step, samples)

@@ -94,7 +94,7 @@ def after_training(forecast: Forecast | None) -> str:
     'takes some time more after the training'
     """
     more = " more after the training"
-    return f"takes {f'some time{more}' if forecast is None else forecast.words(more)}"
+    return f"takes {f'some time{more}' if forecast is None else forecast.text(more)}"
 
 
 def caution(run: Run) -> str:

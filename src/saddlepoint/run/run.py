@@ -17,7 +17,7 @@ from saddlepoint.core.types import Samples
 from saddlepoint.data import Dataset, absolute_source, load_dataset
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.options import preparation_of
-from saddlepoint.data.series.layout import Layout, layout_from_json, plain_layout
+from saddlepoint.data.series.layout import Layout, default_layout, layout_from_json
 from saddlepoint.engine.doctor.verdict import Diagnosis, diagnose
 from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.plan import unfinished
@@ -115,7 +115,7 @@ class Run(Generator):
         data = self.config["data"]
         if data["modality"] != "sequence":
             raise ConfigError(f"'{self.path.name}' makes {data['modality']}s, which have no columns and units")
-        return layout_from_json(data["layout"]) if "layout" in data else plain_layout(data["shape"][1])
+        return layout_from_json(data["layout"]) if "layout" in data else default_layout(data["shape"][1])
 
     def write(
         self,

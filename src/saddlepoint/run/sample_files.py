@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError, DataError
-from saddlepoint.core.types import Samples, from_bytes, to_words
+from saddlepoint.core.types import Samples, from_bytes, to_uint16
 from saddlepoint.data import read_picture
 from saddlepoint.data.images.write import write_images
 from saddlepoint.data.inputs import look_of
@@ -43,7 +43,7 @@ def write(run: Run, path: Path, n: int, *, kind: str, start: str | None, **sampl
     """
     if run.family.data.modality == "image" and path.suffix.lower().removeprefix(".") not in FORMATS:
         samples = run.sample(n, **sampling)
-        pixels = to_words(samples).numpy() if depth_of(run) == 16 else to_uint8(samples)
+        pixels = to_uint16(samples).numpy() if depth_of(run) == 16 else to_uint8(samples)
         return write_images(path, pixels, kind, _labels(run, n, sampling), run.family.data.classes)
     return _write_series(run, path, n, start, sampling)
 

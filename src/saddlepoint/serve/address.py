@@ -6,6 +6,9 @@ import socket
 
 from saddlepoint.core.errors import ConfigError
 
+API_PORT, STUDIO_PORT = 8018, 8017
+"""Where `saddle serve` and `saddle studio` listen unless told otherwise."""
+
 __all__ = ["listen"]
 
 

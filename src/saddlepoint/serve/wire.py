@@ -34,9 +34,9 @@ class Wire:
         head: bytes of a request's head.
         line: bytes of its first line.
         fields: lines of the head.
-        patience: seconds from the connection, or the last answer, to a whole head; and before a reader is slow.
-        rate: bytes a second that a client must read of an answer, once the patience is over.
-        upload: bytes a second that a client must send of a body, counted over each ``patience``; 0: any. For a server
+        timeout: seconds from the connection, or the last answer, to a whole head; and before a reader is slow.
+        rate: bytes a second that a client must read of an answer, once the timeout is over.
+        upload: bytes a second that a client must send of a body, counted over each ``timeout``; 0: any. For a server
             whose bodies may take hours; others give them a time as a whole.
         waiting: connections of one client that wait for what it has to send.
         connections: of all clients together.
@@ -45,7 +45,7 @@ class Wire:
     head: int = 64 * 1024
     line: int = 8 * 1024
     fields: int = 100
-    patience: float = 15.0
+    timeout: float = 15.0
     rate: int = 64 * 1024
     upload: int = 0
     waiting: int = 64
@@ -256,11 +256,11 @@ class _Bounded:
         self.blank = True
         return True
 
-    def handle_websocket_upgrade(self, *words: Any) -> None:
+    def handle_websocket_upgrade(self, *arguments: Any) -> None:
         """Hand the connection over; what comes now is no request."""
         self.upgraded = True
         self._stop_waiting()
-        super().handle_websocket_upgrade(*words)  # type: ignore[misc]
+        super().handle_websocket_upgrade(*arguments)  # type: ignore[misc]
 
     def on_response_complete(self) -> None:
         """Wait for the next head, which may be here already."""
@@ -285,12 +285,12 @@ class _Bounded:
 
     def _wait(self) -> None:
         self.crowd.enter(self, self.peer)
-        self.waiting = self.loop.call_later(self.wire.patience, self._give_up)
+        self.waiting = self.loop.call_later(self.wire.timeout, self._give_up)
 
     def _give_up(self) -> None:
         if self.reading is not None:
             # Still at an answer that was handed over whole: `_watch` says when it is too slow.
-            self.waiting = self.loop.call_later(self.wire.patience, self._give_up)
+            self.waiting = self.loop.call_later(self.wire.timeout, self._give_up)
         elif self.transport.get_write_buffer_size():
             # Closing would wait for the rest to be read; who has not read it by now never will.
             self.transport.abort()
@@ -308,12 +308,12 @@ class _Bounded:
         """Look after a while whether enough of a body has come, of which so much was left."""
 
         def look() -> None:
-            if left - self.left < self.wire.upload * self.wire.patience and not self.flow.read_paused:
+            if left - self.left < self.wire.upload * self.wire.timeout and not self.flow.read_paused:
                 self.transport.abort()
             else:
                 self._watch_body(self.left)
 
-        self.bringing = self.loop.call_later(self.wire.patience, look)
+        self.bringing = self.loop.call_later(self.wire.timeout, look)
 
     def _stop_bringing(self) -> None:
         if self.bringing is not None:
@@ -338,7 +338,7 @@ class _Bounded:
 
     def _watch(self) -> None:
         read = self.read + self.full - self.transport.get_write_buffer_size()
-        until = self.since + self.wire.patience + read / self.wire.rate
+        until = self.since + self.wire.timeout + read / self.wire.rate
         if until <= self.loop.time():
             self.transport.abort()
             return

@@ -207,14 +207,9 @@ def _turn(orientation: int) -> Image.Transpose:
     from PIL.Image import Transpose
 
     return {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }[orientation]
+        2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM, 5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90,
+    }[orientation]  # fmt: skip
 
 
 def _to_eight_bits(image: Image.Image, done: Counter[str], look: Look) -> Image.Image:
@@ -236,21 +231,21 @@ def _transparent(layered: Image.Image, grey: bool, done: Counter[str], look: Loo
     seen_through = layered.getchannel("A").getextrema() != (255, 255)
     if look.alpha:
         if seen_through:
-            done[kept_words(look)] += 1
+            done[kept_text(look)] += 1
         return layered
     if seen_through:
-        done[laid_words(look)] += 1
+        done[laid_text(look)] += 1
     ground = Image.new("RGBA", layered.size, (*look.ground, 255))
     flat = look.ground[0] == look.ground[1] == look.ground[2]
     return Image.alpha_composite(ground, layered).convert("L" if grey and flat else "RGB")
 
 
-def laid_words(look: Look) -> str:
+def laid_text(look: Look) -> str:
     """Return how `decode` counts pictures that were laid on the ground."""
     return f"transparent and were laid on {colour_name(look.ground)}"
 
 
-def kept_words(look: Look) -> str:
+def kept_text(look: Look) -> str:
     """Return how `decode` counts pictures whose transparency was kept."""
     return f"transparent: pixels that cannot be seen were coloured {colour_name(look.ground)}"
 
@@ -291,7 +286,7 @@ def _planes(image: Image.Image, values: np.ndarray | None, look: Look, done: Cou
         if alpha:
             pixels[..., 3] = _opacity(values[..., 3]) * TOP
             if pixels[..., 3].min() < TOP:
-                done[kept_words(look) if look.alpha else laid_words(look)] += 1
+                done[kept_text(look) if look.alpha else laid_text(look)] += 1
         if alpha and not look.alpha:
             share, ground = pixels[..., 3:] / TOP, np.array(look.ground, np.float32) * (TOP // 255)
             pixels, alpha = pixels[..., :3] * share + ground * (1 - share), False

@@ -132,11 +132,11 @@ def _too_large(origin: str, shown: str, most: int, asked: int | None) -> DataErr
 
 def is_wide(image: Image.Image) -> bool:
     """Whether an opened picture has more than 8 bits a value: in its mode, or in how its file is written."""
-    parts = (part for tile in getattr(image, "tile", ())[:1] for part in _words(tile[3]))
+    parts = (part for tile in getattr(image, "tile", ())[:1] for part in _strings(tile[3]))
     return image.mode in _DEEP or any(";16" in part for part in parts)
 
 
-def _words(args: object) -> tuple[str, ...]:
+def _strings(args: object) -> tuple[str, ...]:
     found = (args,) if isinstance(args, str) else tuple(args) if isinstance(args, tuple | list) else ()
     return tuple(part for part in found if isinstance(part, str))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data import cache, limits
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.data.images import decode as decoding
@@ -21,10 +22,10 @@ from saddlepoint.data.images.opening import Unreadable, Work
 from saddlepoint.data.images.shape import shape_to
 from saddlepoint.data.images.splits import assign_splits, keep_all
 from saddlepoint.data.images.survey import Survey
-from saddlepoint.data.labels.files import settle_labels, trained_classes
+from saddlepoint.data.labels.files import resolve_labels, trained_classes
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
-from saddlepoint.data.sources.folder import Item, Label, Source, shortened
+from saddlepoint.data.sources.folder import Item, Label, Source
 
 MIN_ROWS = 5
 MAX_UNREADABLE = 0.05
@@ -70,11 +71,8 @@ class _Rows:
         """Remember a row; ``file`` is what all pages of its file have in common."""
         self.labels.append(item.label)
         self.splits.append(item.split)
-        self.hashes.append(_hash(row.tobytes() if file is None else file))
-
-
-def _hash(content: bytes) -> int:
-    return int.from_bytes(blake2b(content, digest_size=8).digest(), "big")
+        content = blake2b(row.tobytes() if file is None else file, digest_size=8)
+        self.hashes.append(int.from_bytes(content.digest(), "big"))
 
 
 def prepare(
@@ -205,12 +203,7 @@ def refuse_unreadable(unreadable: Sequence[tuple[str, str]], total: int) -> None
 
 
 def _build(
-    source: Source,
-    options: Options,
-    work: Path,
-    entry: Path,
-    valid_tail: int | None,
-    published: Mapping[str, str],
+    source: Source, options: Options, work: Path, entry: Path, valid_tail: int | None, published: Mapping[str, str]
 ) -> None:
     notes: list[Note] = list(source.notes)
     dtype, look = "float32", Look()
@@ -234,7 +227,7 @@ def _build(
         raise DataError(
             f"{source.name} holds {len(staying)} usable rows; at least {MIN_ROWS} are needed, better thousands"
         )
-    used, labels, classes, label_notes = settle_labels(
+    used, labels, classes, label_notes = resolve_labels(
         source.name, rows.labels, rows.splits, source.classes, options.unlabelled, staying
     )
     given, hashes = [rows.splits[n] for n in used], [rows.hashes[n] for n in used]
@@ -250,25 +243,17 @@ def _build(
         same = all(cache.sha256(work / f"{split}.x") == digest for split, digest in published.items())
         notes.append(f"{'identical to' if same else 'not identical to'} the published data (SHA-256 of the pixels)")
     cache.publish(
-        work,
-        entry,
-        modality=source.modality,
-        shape=rows.shape,
-        rows={split: len(index) for split, index in parts.items()},
-        labelled=labels is not None,
-        classes=classes,
-        notes=notes,
-        labelling=source.labelling if labels is not None else (),
-        dtype=dtype,
-        look=look,
-    )
+        work, entry, modality=source.modality, shape=rows.shape,
+        rows={split: len(index) for split, index in parts.items()}, labelled=labels is not None, classes=classes,
+        notes=notes, labelling=source.labelling if labels is not None else (), dtype=dtype, look=look,
+    )  # fmt: skip
 
 
 def done_findings(done: Mapping[str, int], total: int, look: Look) -> list[Finding]:
     """Say how many pictures were converted, with the option that changes it."""
     options = {
-        decoding.laid_words(look): ("alpha", "--background COLOUR, or --channels 4", False),
-        decoding.kept_words(look): ("alpha", "--background COLOUR, or --channels 3", True),
+        decoding.laid_text(look): ("alpha", "--background COLOUR, or --channels 4", False),
+        decoding.kept_text(look): ("alpha", "--background COLOUR, or --channels 3", True),
     }
     found = []
     for what, n in done.items():
@@ -360,14 +345,9 @@ def _scatter(
     everything = np.memmap(work / "rows", dtype=dtype, mode="r").reshape(-1, *shape)
     for split, index in parts.items():
         with open(work / f"{split}.x", "wb") as file:
-            for chunk in _chunked(index):
-                file.write(everything[chunk].tobytes())
+            for start in range(0, len(index), 1024):
+                file.write(everything[index[start : start + 1024]].tobytes())
         if labels is not None:
             labels[index].tofile(work / f"{split}.labels")
     del everything  # Windows does not remove a file that is mapped
     (work / "rows").unlink()
-
-
-def _chunked(index: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(index), 1024):
-        yield index[start : start + 1024]

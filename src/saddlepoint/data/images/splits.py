@@ -17,7 +17,7 @@ FEW = 100
 
 
 def assign_splits(
-    given: Sequence[str], hashes: Sequence[int], valid_tail: int | None = None, *, files: bool = False
+    named_splits: Sequence[str], hashes: Sequence[int], valid_tail: int | None = None, *, files: bool = False
 ) -> tuple[dict[str, np.ndarray], list[Note]]:
     """Decide which row goes where.
 
@@ -25,7 +25,7 @@ def assign_splits(
     that it does not depend on the order of files and equal rows stay together.
 
     Args:
-        given: split named by the source for each row, or "".
+        named_splits: split named by the source for each row, or "".
         hashes: hash of the content of each row, of a page that of its file.
         valid_tail: see `prepare`.
         files: rows with one hash are pages of one file, which no two splits may share.
@@ -33,11 +33,11 @@ def assign_splits(
     Returns:
         sorted row indices by split, none empty; notes.
     """
-    named = {split: [i for i, s in enumerate(given) if s == split] for split in SPLITS}
-    pool = [i for i, s in enumerate(given) if s in ("", "train")]
+    named = {split: [i for i, s in enumerate(named_splits) if s == split] for split in SPLITS}
+    pool = [i for i, s in enumerate(named_splits) if s in ("", "train")]
     notes: list[Note] = []
     if len(pool) < 3:
-        pool, named = list(range(len(given))), {"valid": [], "test": []}
+        pool, named = list(range(len(named_splits))), {"valid": [], "test": []}
         notes.append("the source has no training rows of its own, so all rows were pooled")
     result = {split: named[split] for split in ("valid", "test") if named[split]}
     if valid_tail is not None and "valid" not in result and "test" in result:

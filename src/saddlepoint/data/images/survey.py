@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.data.flags import shown_size
 from saddlepoint.data.images import depth, pages
 from saddlepoint.data.images.decode import decode, grey_by_mode, is_grey, open_picture
 from saddlepoint.data.images.depth import Extent, NotFinite
 from saddlepoint.data.images.opening import Unreadable, Work, may_draft, refuse_tiny, work_of
-from saddlepoint.data.options import shown_size
 from saddlepoint.data.plan import Finding
 
 if TYPE_CHECKING:

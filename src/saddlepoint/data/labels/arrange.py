@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from saddlepoint.core.errors import DataError, suggest
-from saddlepoint.core.quoting import for_shell
+from saddlepoint.core.quoting import for_shell, shortened
 from saddlepoint.data.labels.attributes import (
     ATTRIBUTE_FILES,
     PARTITION_FILES,
@@ -16,17 +16,11 @@ from saddlepoint.data.labels.attributes import (
     read_attributes,
     read_partition,
 )
-from saddlepoint.data.labels.files import Label, few, labelled_rows
+from saddlepoint.data.labels.files import Label, labelled_rows
+from saddlepoint.data.labels.images import Images
+from saddlepoint.data.labels.parse import TABLE_SUFFIXES
 from saddlepoint.data.labels.splits import Folders, folder_classes, look_like_shards, read_folders
-from saddlepoint.data.labels.tables import (
-    LABEL_FILES,
-    TABLE_SUFFIXES,
-    Images,
-    LabelTable,
-    column_names,
-    read_table,
-    unknown_column,
-)
+from saddlepoint.data.labels.tables import LABEL_FILES, LabelTable, column_names, read_table, unknown_column
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 
@@ -194,7 +188,7 @@ def _tables(
         raise DataError(f"{where}/{options.labels} holds no labels of these images; leave --labels out")
     said = []
     if made_up:
-        said = [Finding("labels", f"not read, being examples of an answer: {few(made_up)}", "", "--labels FILE")]
+        said = [Finding("labels", f"not read, being examples of an answer: {shortened(made_up)}", "", "--labels FILE")]
     labelled = [table for table in tables if table.labels] or [table for table in tables if table.none]
     said += [finding for table in tables if not (table.labels or table.none) for finding in table.findings]
     return labelled, said
@@ -214,10 +208,10 @@ def _joined(images: Sequence[str], tables: Sequence[LabelTable], said: Sequence[
                 raise _which_table(name, before, table)
         splits |= table.splits
         if table.classes != first.classes:
+            kinds = "; ".join(shortened(one.classes) or "one class" for one in (first, table))
             raise DataError(
-                f"{first.file} and {table.file} give labels of different kinds ({few(first.classes) or 'one class'}; "
-                f"{few(table.classes) or 'one class'}); choose one with {for_shell('--labels', first.file)} or "
-                + for_shell("--labels", table.file)
+                f"{first.file} and {table.file} give labels of different kinds ({kinds}); choose one with "
+                f"{for_shell('--labels', first.file)} or {for_shell('--labels', table.file)}"
             )
     labelling = ((1,) * len(first.classes),) if first.classes else ()
     findings = tuple(dict.fromkeys(finding for table in tables for finding in table.findings))
@@ -246,13 +240,13 @@ def _by_folders(images: Sequence[str], folders: Folders, asked: bool, passed: Se
         return Arranged(images, findings=tuple(passed))
     if 2 * len(bare) > len(train) and not asked:
         says = (
-            f"{len(outside)} of {len(images)} images lie outside the subfolders ({few(outside)}), so subfolders were "
-            "not taken as classes"
+            f"{len(outside)} of {len(images)} images lie outside the subfolders ({shortened(outside)}), so subfolders "
+            "were not taken as classes"
         )
         return Arranged(images, findings=(Finding("labels", says, "", "--labels folders", sure=False), *passed))
     if not asked and look_like_shards(classes):
         raise _shards(images, classes)
-    within = f"; folders within them ({few(deeper)}) say nothing" if deeper else ""
+    within = f"; folders within them ({shortened(deeper)}) say nothing" if deeper else ""
     count = len({label for label in classes.values() if label is not None})
     said = Finding("labels", f"classes are the {count} subfolders{within}", "", "--labels none", sure=not deeper)
     return Arranged(images, dict(classes), findings=(said, *_like_masks(classes), *passed))
@@ -282,8 +276,8 @@ def _like_masks(classes: Mapping[str, str | None]) -> list[Finding]:
 def _shards(images: Sequence[str], classes: Mapping[str, str | None]) -> OpenQuestion:
     names = sorted({str(label) for label in classes.values()}, key=int)
     return OpenQuestion(
-        f"folders {few(names, 3)} look like parts of one long list: the numbers of their files go on from one to the "
-        "next",
+        f"folders {shortened(names, 3)} look like parts of one long list: the numbers of their files go on from one to "
+        "the next",
         (
             Reading("parts of a list: no classes", {"labels": "none"}, [f"{images[0]}: no label"]),
             Reading(f"{len(names)} classes", {"labels": "folders"}, [f"{images[0]}: {classes[images[0]]}"]),

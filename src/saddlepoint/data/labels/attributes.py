@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.data.labels.files import few
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data.plan import Finding
 
 ATTRIBUTE_FILES = ("list_attr_celeba.txt", "list_attr_celeba.csv")
@@ -120,8 +120,8 @@ def match_attributes(
     found = {name: table.rows.get(PurePosixPath(name).name, table.rows.get(name)) for name in images}
     if not any(found.values()):
         raise DataError(
-            f"{file} has no row for any of {len(images)} images, such as {few(list(images), 2)}; it names "
-            f"{few(list(table.rows), 2)}: correct the names, or leave it out (--labels folders, --labels none)"
+            f"{file} has no row for any of {len(images)} images, such as {shortened(list(images), 2)}; it names "
+            f"{shortened(list(table.rows), 2)}: correct the names, or leave it out (--labels folders, --labels none)"
         )
     told = sum(row is not None for row in found.values())
     says = f"{len(table.names)} attributes were read from {file}"

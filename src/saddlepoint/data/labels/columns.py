@@ -66,7 +66,7 @@ def _one_to_one(rows: Sequence[Mapping[str, Any]], a: str, b: str) -> bool:
     return len(pairs) == len({first for first, _ in pairs}) == len({second for _, second in pairs})
 
 
-def in_words(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+def text_column(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """Return the first column that holds words, else the first."""
     words = [
         name for name in columns

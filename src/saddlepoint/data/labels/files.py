@@ -79,7 +79,7 @@ def _attributes(raw: Sequence[Any], declared: Sequence[str]) -> tuple[np.ndarray
     return table, tuple(declared), [_finding(f"no row has {name}") for name in absent]
 
 
-def settle_labels(
+def resolve_labels(
     name: str,
     raw: Sequence[Label],
     splits: Sequence[str],
@@ -122,11 +122,11 @@ def settle_labels(
 
 def _lost(names: Sequence[str], rows: int) -> Finding:
     aside = f"; {rows:,} rows of other splits are left out with them" if rows else ""
-    return _finding(f"{few(names)}: no class, since no training image has this label{aside}")
+    return _finding(f"{shortened(names)}: no class, since no training image has this label{aside}")
 
 
 def trained_classes(
-    labels: np.ndarray | None, names: tuple[str, ...], parts: Mapping[str, np.ndarray], given: Sequence[str]
+    labels: np.ndarray | None, names: tuple[str, ...], parts: Mapping[str, np.ndarray], named_splits: Sequence[str]
 ) -> tuple[np.ndarray | None, tuple[str, ...], dict[str, np.ndarray], list[Finding]]:
     """Let training see every class: rows of one that were all set aside by chance go back to it.
 
@@ -136,7 +136,7 @@ def trained_classes(
         labels: class index of each row (rows,), numbers of several labels (rows, classes), or None.
         names: of the classes.
         parts: rows by split.
-        given: split that the source names for each row, or "".
+        named_splits: split that the source names for each row, or "".
 
     Returns:
         labels, class names, rows by split, findings.
@@ -144,7 +144,7 @@ def trained_classes(
     rows = {split: np.asarray(index) for split, index in parts.items()}
     if labels is None or labels.ndim == 2 or not names:
         return labels, names, rows, []
-    own = np.array([split in ("", "train") for split in given])
+    own = np.array([split in ("", "train") for split in named_splits])
     for missing in np.setdiff1d(np.arange(len(names)), labels[rows["train"]]):
         for split in ("valid", "test"):
             back = (labels[rows[split]] == missing) & own[rows[split]]
@@ -245,11 +245,6 @@ def number_or_word(value: Any) -> tuple[int, float, str]:
     """Return the place of a class among others: numbers by their value, then words."""
     text = str(value)
     return (0, float(text), text) if re.fullmatch(r"-?\d{1,18}(\.\d{1,18})?", text, re.ASCII) else (1, 0.0, text)
-
-
-def few(names: Sequence[str], most: int = 5) -> str:
-    """Join names for a message, the first few of them only."""
-    return shortened(names, most)
 
 
 def class_index(label: int | str, names: Sequence[str]) -> int:

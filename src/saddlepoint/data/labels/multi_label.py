@@ -9,11 +9,12 @@ import numpy as np
 
 from saddlepoint.core.errors import DataError, suggest
 from saddlepoint.data.dataset import SPLITS, Dataset
+from saddlepoint.data.flags import flag
 from saddlepoint.data.labels.attributes import ATTRIBUTE_FILES
-from saddlepoint.data.options import Options, flag
+from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding
-from saddlepoint.data.sources.arrays import plain_label
 from saddlepoint.data.sources.folder import Item, Source
+from saddlepoint.data.sources.prepared import label_of_row
 
 
 def choose_attributes(source: Source, names: Sequence[str]) -> Source:
@@ -67,7 +68,7 @@ def _unlabelled(source: Source) -> Source:
     return bare.with_notes(Finding("labels", "no labels are used, as asked"))
 
 
-def joint_source(name: str, datasets: Sequence[Dataset]) -> Source:
+def multi_label_source(name: str, datasets: Sequence[Dataset]) -> Source:
     """Return several data sets of images as one: a row says which classes of its own set hold, and -1 of the others.
 
     Args:
@@ -93,7 +94,7 @@ def joint_source(name: str, datasets: Sequence[Dataset]) -> Source:
                 part = dataset.splits[split]
                 assert part.labels is not None
                 for row, pixels in enumerate(part.x):
-                    own = _several(plain_label(part.labels[row]), widths[number])
+                    own = _several(label_of_row(part.labels[row]), widths[number])
                     label = (*before, *own, *after)
                     yield Item(np.asarray(pixels).transpose(1, 2, 0), label, f"{dataset.name} {split} row {row}", split)
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
 
-from saddlepoint.data.labels.files import few
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 
-SPLIT_WORDS = {
+SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "trainset", "trn"), "train"),
     **dict.fromkeys(("valid", "validation", "val", "dev", "validset", "valset"), "valid"),
     **dict.fromkeys(("test", "testing", "tst", "testset", "eval", "evaluation"), "test"),
@@ -31,10 +31,10 @@ def split_word(text: str) -> str:
     ('train', 'valid', 'test', '')
     """
     if domain := _DOMAINS.fullmatch(text):
-        return SPLIT_WORDS[domain[1]]
+        return SPLIT_NAMES[domain[1]]
     words = [word for word in re.split(r"[\W_\d]+", _CAMEL.sub(" ", text).lower()) if word]
-    found = [word for word in words if word in SPLIT_WORDS]
-    return SPLIT_WORDS[found[0]] if len(found) == 1 and {*words} <= {found[0], *_BESIDE} else ""
+    found = [word for word in words if word in SPLIT_NAMES]
+    return SPLIT_NAMES[found[0]] if len(found) == 1 and {*words} <= {found[0], *_BESIDE} else ""
 
 
 def split_of_table(stem: str) -> str:
@@ -44,7 +44,7 @@ def split_of_table(stem: str) -> str:
     ('train', '')
     """
     words = re.split(r"[\W_\d]+", _CAMEL.sub(" ", stem).lower())
-    found = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
+    found = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
     return found.pop() if len(found) == 1 else ""
 
 
@@ -163,9 +163,9 @@ def _question(
         return [f"{name}: split {read.splits[name] or 'not said'}, class {classes[name] or 'none'}" for name in picked]
 
     return OpenQuestion(
-        f"folders {few(words)} may be splits, but stand beside {few(others)}, which are none",
+        f"folders {shortened(words)} may be splits, but stand beside {shortened(others)}, which are none",
         (
-            Reading(f"{few(words)}: splits; images of the other folders are for training", {"splits": "folders"},
+            Reading(f"{shortened(words)}: splits; images of the other folders are for training", {"splits": "folders"},
                     rows("folders")),
             Reading("no folder is a split: they are classes like the others", {"splits": "none"}, rows("none")),
         ),

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
 from saddlepoint.core.errors import DataError, suggest
-from saddlepoint.data import limits
-from saddlepoint.data.labels.columns import all_marks, first_rows, in_words, mark, may_be_label, not_equal, says_splits
-from saddlepoint.data.labels.files import Label, few
+from saddlepoint.core.quoting import shortened
+from saddlepoint.data.labels.columns import (
+    all_marks,
+    first_rows,
+    mark,
+    may_be_label,
+    not_equal,
+    says_splits,
+    text_column,
+)
+from saddlepoint.data.labels.files import Label
+from saddlepoint.data.labels.images import Images
+from saddlepoint.data.labels.parse import NO_TABLE, TABLE_SUFFIXES, parse_rows
 from saddlepoint.data.labels.splits import split_of_table, split_word
 from saddlepoint.data.labels.values import one_or_several, read_cells
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
@@ -23,8 +29,6 @@ from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 LABEL_FILES = (
     "metadata.csv", "labels.csv", "dataset.json", "labels.json", "metadata.json", "metadata.jsonl", "metadata.parquet",
 )  # fmt: skip
-TABLE_SUFFIXES = (".csv", ".tsv")
-"""Other tables beside images are looked at too: Kaggle calls them train.csv or trainLabels.csv."""
 
 _NAME_KEYS = (
     "filename", "file", "image", "path", "name", "id", "imageid", "imagename", "imagepath", "imageindex", "filepath",
@@ -34,67 +38,7 @@ _LABEL_KEYS = (
     "label", "labels", "class", "classes", "category", "target", "classname", "labelname", "categoryname", "classlabel",
 )  # fmt: skip
 _MOST_READINGS = 8
-_BATCH = 64
-_MOST_COMPARED = 10**6
-"""Images that names of tables are compared with, each some five microseconds."""
 _LOOKED_AT = 2000
-
-
-class Images:
-    """The images of a data set, found by the names that tables use: with or without folders and endings.
-
-    Args:
-        names: paths relative to the data.
-        splits: split of each, or "".
-    """
-
-    def __init__(self, names: Sequence[str], splits: Mapping[str, str]) -> None:
-        self.names, self.splits = frozenset(names), splits
-        self._by: dict[str, list[str]] = {}
-        self._left = _MOST_COMPARED
-        for name in names:
-            path = PurePosixPath(name)
-            for key in {path.name, path.stem, str(path.with_suffix(""))} - {name}:
-                self._by.setdefault(key, []).append(name)
-
-    def find(self, text: str, base: str, split: str) -> list[str]:
-        """Return the images that a table means; several where it does not say which.
-
-        Args:
-            text: name in the table.
-            base: folder of the table, ending in a slash, or "".
-            split: that the table's own name says, or "".
-        """
-        clean = str(text).strip().replace("\\", "/").removeprefix("./")
-        clean = PurePosixPath(clean).as_posix() if clean else ""
-        if base + clean in self.names:
-            return [base + clean]
-        if not clean:
-            return []
-        tail = PurePosixPath(clean).name
-        for key in dict.fromkeys((base + clean, clean, tail)):
-            among = self._by.get(key, ())
-            self._left -= len(among)
-            if self._left < 0:
-                raise DataError(
-                    f"names such as '{clean:.60}' of a table of labels fit {len(among):,} images each; write their "
-                    "paths relative to the folder of the table"
-                )
-            found = [name for name in among if name.startswith(base)]
-            if key == tail and "/" in clean:
-                found = [name for name in found if _ends_alike(name, clean)]
-            if len(found) > 1 and split:
-                found = [name for name in found if self.splits[name] == split] or found
-            if found:
-                return found
-        return []
-
-
-def _ends_alike(name: str, clean: str) -> bool:
-    """Whether a table's path may mean an image: where both name the folder of the image, they must agree."""
-    given, own = PurePosixPath(clean).parts, PurePosixPath(name).parts
-    shared = min(len(given), len(own))
-    return shared < 2 or given[-shared:-1] == own[-shared:-1]
 
 
 @dataclass(frozen=True)
@@ -138,8 +82,8 @@ def read_table(root: str, file: str, data: bytes, images: Images, column: str | 
     """
     where, known = f"{root}/{file}" if root else file, PurePosixPath(file).name in LABEL_FILES
     try:
-        rows = _parse(file, data)
-    except _NO_TABLE as error:
+        rows = parse_rows(file, data)
+    except NO_TABLE as error:
         if not known:
             return None
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -155,12 +99,6 @@ def read_table(root: str, file: str, data: bytes, images: Images, column: str | 
     if isinstance(rows, dict):
         return reader.pairs(rows, known)
     return reader.columns(rows, known, column)
-
-
-_NO_TABLE = (
-    UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, IndexError, csv.Error, RecursionError, OSError,
-    OverflowError, MemoryError, DataError,
-)  # fmt: skip
 
 
 @dataclass
@@ -208,7 +146,7 @@ class _Reader:
             )
         self.findings += said
         splits = self._splits(rows, named)
-        what = f"columns {few(chosen)}" if len(chosen) > 1 else f"column '{chosen[0]}'"
+        what = f"columns {shortened(chosen)}" if len(chosen) > 1 else f"column '{chosen[0]}'"
         return self._table(labels, classes, f"labels were read from {self.file}, {what}", sure, splits)
 
     def _headless(self, rows: list[dict[str, Any]], named: str) -> tuple[list[dict[str, Any]], str]:
@@ -224,7 +162,7 @@ class _Reader:
         others = [name for name in rows[0] if name != named and not says_splits(rows, name)]
         if not others or not any(self._is_image(row[named]) for row in rows):
             return None
-        says = f"{self.file} has no column that looks like labels ({few(others)})"
+        says = f"{self.file} has no column that looks like labels ({shortened(others)})"
         found = self._splits(rows, named)
         no = Finding("labels", says, "", "--label-column NAME", sure=False)
         return LabelTable(self.file, {}, splits=found, findings=(no, *self.findings))
@@ -250,8 +188,8 @@ class _Reader:
             hits = self.images.find("" if text is None else str(text), self.base, self.split)
             if len(hits) > 1:
                 raise DataError(
-                    f"{self.where} names '{text}', which may be {few(hits, 2)}; write the folders of its files too, or "
-                    "leave it out (--labels folders, --labels none)"
+                    f"{self.where} names '{text}', which may be {shortened(hits, 2)}; write the folders of its files "
+                    "too, or leave it out (--labels folders, --labels none)"
                 )
             if not hits:
                 missing.append(str(text))
@@ -261,15 +199,15 @@ class _Reader:
                 raise DataError(f"{self.where} gives {text} two labels, {_shown(held)} and {_shown(value)}; keep one")
         if not found and (known or not missing):
             raise DataError(
-                f"{self.where} names {len(missing):,} files, and none of them is there ({few(missing)}); names are "
-                "relative to its folder: correct them, or leave it out (--labels folders, --labels none)"
+                f"{self.where} names {len(missing):,} files, and none of them is there ({shortened(missing)}); names "
+                "are relative to its folder: correct them, or leave it out (--labels folders, --labels none)"
             )
         if missing and found:
             self.findings.append(
                 Finding(
                     "labels",
                     f"{len(missing):,} of {len(rows):,} rows of {self.file} name files that are not there "
-                    f"({few(missing)}) and are left out",
+                    f"({shortened(missing)}) and are left out",
                 )
             )
         return found or None
@@ -289,7 +227,7 @@ class _Reader:
         if named or not known:
             return named[0] if named and known else None
         raise DataError(
-            f"{self.where} has the columns {few(columns, 8)}; none is file_name, and none holds names of images: "
+            f"{self.where} has the columns {shortened(columns, 8)}; none is file_name, and none holds names of images: "
             "rename one, or leave it out (--labels folders, --labels none)"
         )
 
@@ -308,7 +246,7 @@ class _Reader:
             told_apart = not_equal(rows, keyed)
             if len(told_apart) > 1:
                 raise self._question(rows, named, told_apart)
-            return (in_words(rows, keyed),), len(others) == 1
+            return (text_column(rows, keyed),), len(others) == 1
         marks = [name for name in others if all_marks(rows, name)]
         if len(marks) > 1 and len(marks) == len([name for name in others if may_be_label(rows, name)]):
             return tuple(marks), len(marks) == len(others)
@@ -316,7 +254,7 @@ class _Reader:
         told_apart = not_equal(rows, fitting)
         if len(told_apart) > 1:
             raise self._question(rows, named, told_apart)
-        return ((in_words(rows, fitting),) if fitting else ()), False
+        return ((text_column(rows, fitting),) if fitting else ()), False
 
     def _question(self, rows: Sequence[Mapping[str, Any]], named: str, columns: Sequence[str]) -> OpenQuestion:
         readings = [
@@ -338,119 +276,19 @@ class _Reader:
         return {names[0]: split_word(str(value)) for names, value in hits if names and value}
 
 
-def _parse(file: str, data: bytes) -> list[dict[str, Any]] | dict[str, Any] | None:
-    """Return rows, or a mapping from file names to labels; None if the file says that there are none."""
-    if len(data) > limits.MOST_TEXT:
-        raise ValueError(f"it has more than {limits.MOST_TEXT:,} bytes")
-    if file.endswith(".parquet"):
-        return _from_parquet(data)
-    text = data.decode("utf-8-sig")
-    if file.endswith(TABLE_SUFFIXES):
-        return _from_csv(text)
-    if file.endswith(".jsonl"):
-        return _rows([json.loads(line) for line in text.splitlines() if line.strip()])
-    content = json.loads(text)
-    if isinstance(content, dict) and "annotations" in content and "images" in content:
-        raise ValueError("it holds boxes or outlines (COCO), not a label for each image")
-    if isinstance(content, dict) and "labels" in content and not isinstance(content["labels"], int | str):
-        content = content["labels"]
-        if content is None:
-            return None
-    if isinstance(content, dict):
-        return _several([(name, label) for name, label in content.items()])
-    if not isinstance(content, list) or not content:
-        raise ValueError("neither a mapping nor a list of rows")
-    if isinstance(content[0], dict):
-        return _rows(content)
-    return _several([(name, label) for name, label in content])
-
-
-def _several(pairs: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if not pairs:
-        raise ValueError("no rows")
-    for name, label in pairs:
-        if not isinstance(name, str | int) or isinstance(name, bool):
-            raise ValueError(f"{name!r:.40} is no file name")
-        if found.setdefault(str(name), label) != label:
-            raise ValueError(f"it gives {name} two labels, '{found[str(name)]}' and '{label}'")
-    return found
-
-
-def _rows(rows: list[Any]) -> list[dict[str, Any]]:
-    if not rows:
-        raise ValueError("no rows")
-    if not all(isinstance(row, dict) for row in rows):
-        raise ValueError("a row is no mapping of columns to values")
-    names = list(dict.fromkeys(str(name) for row in rows for name in row))
-    if not names:
-        raise ValueError("its rows have no columns")
-    limits.check_cells("it", len(rows), len(names))
-    return [{name: row.get(name) for name in names} for row in rows]
-
-
-def _from_csv(text: str) -> list[dict[str, Any]]:
-    first = text.lstrip("\r\n").split("\n", 1)[0]
-    comma = max(",;\t", key=first.count)
-    limits.check_cells("it", text.count("\n") + 1, text.count(comma) // (text.count("\n") + 1) + 1)
-    limits.check_columns("it", first.count(comma) + 1)
-    lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=comma) if any(map(str.strip, line))]
-    if len(lines) < 2:
-        raise ValueError("no rows below a header")
-    header = [name.strip() for name in lines[0]]
-    seen: Counter[str] = Counter()
-    names = []
-    for name in header:
-        names.append(f"{name}.{seen[name]}" if seen[name] else name)
-        seen[name] += 1
-    for number, line in enumerate(lines[1:], start=1):
-        if len(line) > len(names) and any(map(str.strip, line[len(names) :])):
-            raise ValueError(f"row {number} has {len(line)} cells for {len(names)} columns")
-    return [dict(zip(names, [*line, *[""] * (len(names) - len(line))], strict=False)) for line in lines[1:]]
-
-
-def _from_parquet(data: bytes) -> list[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(io.BytesIO(data)) as file:
-            about = file.metadata
-            limits.check_cells("it", about.num_rows, about.num_columns)
-            size = max((about.row_group(g).total_byte_size for g in range(about.num_row_groups)), default=0)
-            # A dictionary may hold one large value for all rows.
-            if size * min(_BATCH, about.num_rows) > limits.GROUP_BATCH * _BATCH or size > limits.MOST_TEXT:
-                raise ValueError(f"a group of its rows unpacks to {size:,} bytes")
-            return _rows([row for batch in file.iter_batches(_BATCH, use_threads=False) for row in _short(batch)])
-    except pa.ArrowException as error:
-        raise ValueError(str(error)) from error
-
-
-def _short(batch: Any) -> list[dict[str, Any]]:
-    """Return the rows of a batch.
-
-    Raises:
-        ValueError: if their cells are far longer than labels and names.
-    """
-    if batch.nbytes > limits.MOST_WORD * max(1000, batch.num_rows * batch.num_columns):
-        raise ValueError(f"{batch.num_rows} of its rows take {batch.nbytes:,} bytes")
-    rows: list[dict[str, Any]] = batch.to_pylist()
-    return rows
-
-
 def _key(name: str) -> str:
     return re.sub(r"[\W_]+", "", name.lower())
 
 
 def _shown(value: Any) -> str:
-    return f"'{few([str(cell) for cell in value], 4) if isinstance(value, list) else value}'"
+    return f"'{shortened([str(cell) for cell in value], 4) if isinstance(value, list) else value}'"
 
 
 def column_names(file: str, data: bytes) -> list[str]:
     """Return the columns of a label table; none if it is no table."""
     try:
-        rows = _parse(file, data)
-    except _NO_TABLE:
+        rows = parse_rows(file, data)
+    except NO_TABLE:
         return []
     return list(rows[0]) if isinstance(rows, list) else []
 

@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.data.labels.files import Label, few, number_or_word
+from saddlepoint.core.quoting import shortened
+from saddlepoint.data.labels.files import Label, number_or_word
 from saddlepoint.data.plan import Finding
 
 MOST_ATTRIBUTES = 1000
@@ -40,14 +41,14 @@ def read_cells(
     Raises:
         DataError: on a cell that is no label, or a real-valued one, with what can be done.
     """
-    plain = {name: _plain(where, name, cell, typed) for name, cell in cells.items()}
-    if any(isinstance(cell, str) for cell in plain.values()):
+    found = {name: _cell(where, name, cell, typed) for name, cell in cells.items()}
+    if any(isinstance(cell, str) for cell in found.values()):
         # Beside words numbers are words too, as pandas has it: 01 and 1 are two classes.
         texts = {name: cell.strip() for name, cell in cells.items() if isinstance(cell, str)}
-        plain = {name: texts.get(name, cell) if isinstance(cell, int | float) else cell for name, cell in plain.items()}
-    held = [cell for cell in plain.values() if cell is not None]
+        found = {name: texts.get(name, cell) if isinstance(cell, int | float) else cell for name, cell in found.items()}
+    held = [cell for cell in found.values() if cell is not None]
     if any(isinstance(cell, list) for cell in held):
-        return _from_lists(where, plain, vectors, names)
+        return _from_lists(where, found, vectors, names)
     real = [cell for cell in held if isinstance(cell, float)]
     if any(not cell.is_integer() for cell in real):
         first = next(cell for cell in real if not cell.is_integer())
@@ -57,7 +58,7 @@ def read_cells(
         )
     labels: dict[str, Label] = {
         name: int(cell) if isinstance(cell, float) else cell
-        for name, cell in plain.items()
+        for name, cell in found.items()
         if not isinstance(cell, list)
     }
     return labels, (), _said(where, labels)
@@ -75,24 +76,16 @@ def one_or_several(
     named = tuple(names) or tuple(map(str, range(width)))
     if width > 1 and all(sum(row) == 1 for row in rows):
         single: dict[str, Label] = {name: None if row is None else named[row.index(1)] for name, row in table.items()}
-        return (
-            single,
-            (),
-            [Finding("labels", f"each vector of {file} names one of {width} classes (one-hot)")],
-        )
+        return (single, (), [Finding("labels", f"each vector of {file} names one of {width} classes (one-hot)")])
     if width > MOST_ATTRIBUTES:
         raise DataError(
             f"{where} gives a picture up to {width:,} labels; up to {MOST_ATTRIBUTES:,} can be told to a generator: "
             "keep those that matter"
         )
-    return (
-        dict(table),
-        named,
-        [Finding("labels", f"each image has several labels in {file}: {few(named)}")],
-    )
+    return (dict(table), named, [Finding("labels", f"each image has several labels in {file}: {shortened(named)}")])
 
 
-def _plain(where: str, name: str, cell: Any, typed: bool) -> int | float | str | list[Any] | None:
+def _cell(where: str, name: str, cell: Any, typed: bool) -> int | float | str | list[Any] | None:
     """Return a cell as a number, a word or a list; None where it is empty."""
     if cell is None or cell != cell or (isinstance(cell, str) and cell.strip() in ("", *(() if typed else _EMPTY))):
         return None
@@ -105,7 +98,7 @@ def _plain(where: str, name: str, cell: Any, typed: bool) -> int | float | str |
     if isinstance(cell, float):
         return cell if abs(cell) < 10**15 else str(cell)
     if isinstance(cell, list | tuple):
-        inner = [_plain(where, name, part, typed) for part in cell]
+        inner = [_cell(where, name, part, typed) for part in cell]
         if not any(part is None or isinstance(part, list) for part in inner):
             return inner
     raise DataError(
@@ -125,10 +118,10 @@ def _number_in(text: str) -> int | float | str:
 
 
 def _from_lists(
-    where: str, plain: Mapping[str, int | float | str | list[Any] | None], vectors: bool, names: Sequence[str]
+    where: str, cells: Mapping[str, int | float | str | list[Any] | None], vectors: bool, names: Sequence[str]
 ) -> Labels:
     """Read lists: as vectors, or as several classes of a picture."""
-    lists = {name: cell if isinstance(cell, list) or cell is None else [cell] for name, cell in plain.items()}
+    lists = {name: cell if isinstance(cell, list) or cell is None else [cell] for name, cell in cells.items()}
     held = [cell for cell in lists.values() if cell is not None]
     flat = [part for cell in held for part in cell]
     numbers = all(isinstance(part, int | float) for part in flat)
@@ -172,11 +165,7 @@ def _said(where: str, labels: Mapping[str, Label]) -> list[Finding]:
     findings = []
     if marks := sorted(words & _MARKS):
         findings.append(
-            Finding(
-                "labels",
-                f"'{few(marks)}' is a class in {file}",
-                "pandas would take it for missing",
-            )
+            Finding("labels", f"'{shortened(marks)}' is a class in {file}", "pandas would take it for missing")
         )
     if joined := sum("|" in word for word in words):
         findings.append(

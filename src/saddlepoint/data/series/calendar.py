@@ -49,7 +49,7 @@ def parts_of(times: np.ndarray, step: float, unit: str, asked: bool) -> tuple[tu
     Args:
         times: nanoseconds of the training rows.
         step: usual step, in the unit.
-        unit: as in `Clock`.
+        unit: as in `TimeIndex`.
         asked: whether the user asked for it, and is to be told why a part is missing.
     """
     length = step * {"time": 1, "working days": DAY}.get(unit, MONTH)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.data.options import columns_flag
+from saddlepoint.core.quoting import shortened
+from saddlepoint.data.flags import columns_flag
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.series.irregular import STEPS
 from saddlepoint.data.series.layout import Column
 from saddlepoint.data.series.rules import bounds_of, notice, read_rules, sorted_columns, verify
-from saddlepoint.data.sources.folder import shortened
 from saddlepoint.data.tables.numbers import decimals_of, on_grid, step_of
 from saddlepoint.data.tables.table import Table
 
@@ -97,7 +97,7 @@ def _repeated(codes: np.ndarray, missing: np.ndarray, pieces: Sequence[Span], tr
 
 
 def columns_of(
-    table: Table, starts: np.ndarray, train: list[Span], keep: Sequence[str], *, plain: bool = False
+    table: Table, starts: np.ndarray, train: list[Span], keep: Sequence[str], *, numeric: bool = False
 ) -> tuple[tuple[Column, ...], list[Finding]]:
     """Return what each column is, in the order of `Layout.columns`; columns that rules change are changed in place.
 
@@ -106,7 +106,7 @@ def columns_of(
         starts: first row of each series.
         train: training rows, which set scales.
         keep: rules between columns.
-        plain: whether columns are numbers and nothing else.
+        numeric: whether columns are numbers and nothing else.
 
     Raises:
         DataError: if nothing changes along the series, a category has too many values, or a rule does not hold.
@@ -122,7 +122,7 @@ def columns_of(
     moving = {name: values for name, values in numbers.items() if name not in static}
     rules = read_rules(keep, list(moving), table.name)
     findings += verify(rules, moving, table.name)
-    if not plain:
+    if not numeric:
         told = {name: values for name, values in moving.items() if not name.startswith(STEPS)}
         findings += notice(told, rules)
     found: dict[str, Column] = {}
@@ -143,12 +143,12 @@ def columns_of(
         decimals = decimals_of(values)
         rows = rows if decimals is None else np.round(rows, decimals)
         own = np.unique(rows)
-        if len(own) == 2 and not (plain or bound or name in static) and len(np.unique(values)) == 2:
+        if len(own) == 2 and not (numeric or bound or name in static) and len(np.unique(values)) == 2:
             found[name] = _two_values(table, name, own, decimals)
             continue
-        spike = None if plain or name in static else _spike(rows)
+        spike = None if numeric or name in static else _spike(rows)
         timed = name.startswith(STEPS) and name not in table.order
-        step = None if plain or above or timed else step_of(values)
+        step = None if numeric or above or timed else step_of(values)
         found[name] = Column(
             name, float(own[0]), float(own[-1]), decimals, (), spike, name in static, above, bounds, timed, step
         )

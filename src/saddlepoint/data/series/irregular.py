@@ -8,7 +8,8 @@ import numpy as np
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.tables.pace import DAY, GAP, SECOND, step_in_words
+from saddlepoint.data.tables.frame import free_name
+from saddlepoint.data.tables.pace import DAY, GAP, SECOND, step_text
 from saddlepoint.data.tables.table import Table
 
 MOST_ODD = 0.01
@@ -43,7 +44,7 @@ def question(table: Table, name: str, step: float, unit: str, why: str) -> OpenQ
     kept = copy_of(table)
     by_steps(kept, name)
     return OpenQuestion(
-        f"{table.name}: the times of '{name}' keep no step (usually {step_in_words(step, unit)}; {why}). What shall "
+        f"{table.name}: the times of '{name}' keep no step (usually {step_text(step, unit)}; {why}). What shall "
         "windows be made of?",
         (
             Reading(
@@ -119,17 +120,9 @@ def by_steps(table: Table, name: str) -> list[Finding]:
         distance /= SECOND
     inside = np.ones(len(distance), bool) if table.groups is None else np.diff(table.groups[0]) == 0
     usual = float(np.median(distance[inside]))
-    table.values[steps_name(table)] = np.append(np.where(inside, distance, usual), usual)
+    table.values[free_name(STEPS, table.order)] = np.append(np.where(inside, distance, usual), usual)
     text = f"the time to the next row is learned as a feature; it gives samples their times in '{name}'"
     return [Finding("irregular", text, "asked for by --resample steps", "--resample STEP")]
-
-
-def steps_name(table: Table) -> str:
-    """Return the name of the column of steps, one that the table does not have."""
-    name = STEPS
-    while name in table.order:
-        name += "_"
-    return name
 
 
 def read_step(word: str, dates: bool) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.data.series.time_index import Clock, clock_from_json
+from saddlepoint.data.series.time_index import TimeIndex, time_index_from_json
 from saddlepoint.data.tables.frame import Look
 from saddlepoint.data.tables.numbers import MOST_DECIMALS, on_grid
 
@@ -98,10 +98,10 @@ class Column:
     def to_json(self) -> dict[str, Any]:
         """Return what says something."""
         kept = {"name": self.name, "low": self.low, "high": self.high, "decimals": self.decimals}
-        plain = Column(self.name, self.low, self.high, self.decimals)
+        one_to_one = Column(self.name, self.low, self.high, self.decimals)
         # 0.0 is a spike, but equal to False.
         told = {key: value for key, value in vars(self).items() if key not in kept and value != ()}
-        more = {key: value for key, value in told.items() if value is not getattr(plain, key)}
+        more = {key: value for key, value in told.items() if value is not getattr(one_to_one, key)}
         return kept | {key: list(value) if isinstance(value, tuple) else value for key, value in more.items()}
 
 
@@ -115,7 +115,7 @@ class Layout:
     Attributes:
         columns: numbers that change, those with a spike first; categories that change; static ones.
         order: names of all columns in the order of the table, as far as they are used.
-        clock: the time, or None.
+        time_index: the time, or None.
         label: name of the label column, or "".
         group: name of the column that tells series apart, or "".
         classes_are_series: whether samples are asked for by series: the classes are the values of ``group``.
@@ -125,7 +125,7 @@ class Layout:
 
     columns: tuple[Column, ...]
     order: tuple[str, ...]
-    clock: Clock | None = None
+    time_index: TimeIndex | None = None
     label: str = ""
     group: str = ""
     classes_are_series: bool = False
@@ -180,7 +180,7 @@ class Layout:
         return sum(self.onehot) + len(self._numbers) + self.static + self.known
 
     @property
-    def plain(self) -> bool:
+    def one_to_one(self) -> bool:
         """Whether features are columns, one for one."""
         return not self.known and not any(c.values or c.spike is not None or c.above for c in self.columns)
 
@@ -255,7 +255,7 @@ class Layout:
         Args:
             x: (n, time, feature).
         """
-        if self.plain:
+        if self.one_to_one:
             return x
         values = self.restore(x)
         parts = []
@@ -283,7 +283,7 @@ class Layout:
         kept: dict[str, Any] = {
             "columns": [column.to_json() for column in self.columns],
             "order": list(self.order),
-            "clock": None if self.clock is None else self.clock.to_json(),
+            "clock": None if self.time_index is None else self.time_index.to_json(),
             "label": self.label,
         }
         look = {} if self.look == Look() else self.look.to_json()
@@ -300,10 +300,10 @@ def layout_from_json(kept: Mapping[str, Any]) -> Layout:
     """
     try:
         columns = tuple(_column(column) for column in kept["columns"])
-        clock = None if kept["clock"] is None else clock_from_json(kept["clock"])
+        time_index = None if kept["clock"] is None else time_index_from_json(kept["clock"])
         _check_rules(columns)
         return Layout(
-            columns, tuple(kept["order"]), clock, kept["label"], kept.get("group", ""),
+            columns, tuple(kept["order"]), time_index, kept["label"], kept.get("group", ""),
             bool(kept.get("classes_are_series")), tuple(kept.get("calendar", ())), Look(**kept.get("look", {})),
         )  # fmt: skip
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
@@ -338,7 +338,7 @@ def _check_rules(columns: Sequence[Column]) -> None:
         raise ValueError(f"the rule of column {next(iter(above))[:60]!r} cannot be kept")
 
 
-def plain_layout(features: int) -> Layout:
+def default_layout(features: int) -> Layout:
     """Return the layout of sequences that came from no table: columns x1, x2, ... in [0, 1]."""
     columns = tuple(Column(f"x{i}", 0.0, 1.0) for i in range(1, features + 1))
     return Layout(columns, tuple(column.name for column in columns))

@@ -13,9 +13,9 @@ from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.series.irregular import by_steps, irregularity, question, resampled, take
 from saddlepoint.data.series.stray import without_strays
-from saddlepoint.data.series.time_index import Clock
+from saddlepoint.data.series.time_index import TimeIndex
 from saddlepoint.data.tables.numbers import decimals_of
-from saddlepoint.data.tables.pace import GAP, length_in_words, step_in_words, usual_step
+from saddlepoint.data.tables.pace import GAP, length_text, step_text, usual_step
 from saddlepoint.data.tables.table import Table
 
 SHARE = 10
@@ -35,14 +35,14 @@ class Series:
         table: its rows.
         starts: first row of each series.
         breaks: rows that no window goes across to: starts, ends of gaps, changes of the label.
-        clock: pace of the times, or None.
+        time_index: pace of the times, or None.
         findings: what was decided.
     """
 
     table: Table
     starts: np.ndarray
     breaks: np.ndarray
-    clock: Clock | None
+    time_index: TimeIndex | None
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -66,11 +66,11 @@ def ordered(table: Table, options: Options) -> Series:
     findings = without_strays(table, options.stray_times)
     _sort(table, findings)
     _without_repeats(table, findings)
-    clock: Clock | None = None
+    time_index: TimeIndex | None = None
     rows = rows_of(table)
     late = np.zeros(rows, bool)
     if table.times is not None:
-        table, clock, late, said = _paced(table, options)
+        table, time_index, late, said = _paced(table, options)
         findings += said
         rows = rows_of(table)
     groups = np.zeros(rows, np.int32) if table.groups is None else table.groups[0]
@@ -86,7 +86,7 @@ def ordered(table: Table, options: Options) -> Series:
     breaks[starts] = True
     if len(starts) > 1 and table.groups is not None:
         findings.append(Finding("series", f"{len(starts):,} series", f"'{table.group}' tells them apart"))
-    return Series(table, starts, np.flatnonzero(breaks), clock, findings)
+    return Series(table, starts, np.flatnonzero(breaks), time_index, findings)
 
 
 def _time(table: Table) -> str:
@@ -128,8 +128,8 @@ def _without_repeats(table: Table, findings: list[Finding]) -> None:
     findings.append(Finding("time", says, why, "times with their offset from UTC, or --group-column NAME", sure=False))
 
 
-def _paced(table: Table, options: Options) -> tuple[Table, Clock | None, np.ndarray, list[Finding]]:
-    """Return the table, its clock, which rows begin after a gap, and what to say; times without a step are mended."""
+def _paced(table: Table, options: Options) -> tuple[Table, TimeIndex | None, np.ndarray, list[Finding]]:
+    """Return the table, its time index, which rows begin after a gap, and what to say; mend times without a step."""
     findings: list[Finding] = []
     if options.resample is not None and options.resample != "steps":
         table, said = resampled(table, options.resample)
@@ -153,13 +153,13 @@ def _paced(table: Table, options: Options) -> tuple[Table, Clock | None, np.ndar
     if options.resample == "steps":
         findings += by_steps(table, name)
         findings.append(Finding("gaps", "the longest step is " + _longest(table, later)))
-        return table, Clock(last, step, "row" if dates else "number row", stamps, decimals), late, findings
+        return table, TimeIndex(last, step, "row" if dates else "number row", stamps, decimals), late, findings
     steps = distance(times[later - 1], times[later]) / step
     odd = irregularity(steps)
     if odd:
         raise question(table, name, step, unit, odd)
-    late[later] = (steps > GAP) & ~_clock_change(times[later - 1], times[later], step, unit)
-    words = step_in_words(step, unit)
+    late[later] = (steps > GAP) & ~_daylight_saving(times[later - 1], times[later], step, unit)
+    words = step_text(step, unit)
     skipped = int((steps > 1.5).sum() - late.sum())
     count = int(late.sum())
     gaps = f"; {count:,} gap{'s' * (count > 1)} of more than {GAP} of them, which no window goes across" * (count > 0)
@@ -170,7 +170,7 @@ def _paced(table: Table, options: Options) -> tuple[Table, Clock | None, np.ndar
         text = f"{skipped:,} of {len(steps):,} steps skip one or two, and count as one"
         findings.append(Finding("time", text, "rows are missing there", "--resample STEP", sure=False))
     start = None if dates else _starts_again(times[np.r_[True, ~inside]])
-    return table, Clock(last, step, unit, stamps, decimals, start), late, findings
+    return table, TimeIndex(last, step, unit, stamps, decimals, start), late, findings
 
 
 def _longest(table: Table, later: np.ndarray) -> str:
@@ -186,7 +186,7 @@ def _longest(table: Table, later: np.ndarray) -> str:
     row = int(later[(times[later] - times[later - 1]).argmax()])
     cells = zip(*stamps.write(times[row - 1 : row + 1]).values(), strict=True)
     begin, end = (" ".join(map(str, cell)) for cell in cells)
-    length = length_in_words(float(times[row]) - float(times[row - 1]), dates=stamps.dates)
+    length = length_text(float(times[row]) - float(times[row - 1]), dates=stamps.dates)
     series = "" if table.groups is None else f" (series '{table.groups[1][int(table.groups[0][row])]}')"
     return f"of {length}, from {begin} to {end}{series}"
 
@@ -197,7 +197,7 @@ def _starts_again(firsts: np.ndarray) -> float | None:
     return float(values[counts.argmax()]) if len(firsts) > 1 and counts.max() > len(firsts) / 2 else None
 
 
-def _clock_change(before: np.ndarray, after: np.ndarray, step: float, unit: str) -> np.ndarray:
+def _daylight_saving(before: np.ndarray, after: np.ndarray, step: float, unit: str) -> np.ndarray:
     """Return which steps are longer by the hour that summer time takes: a Sunday night of spring or autumn."""
     if unit != "time":
         return np.zeros(len(before), bool)

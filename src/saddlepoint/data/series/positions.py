@@ -7,9 +7,9 @@ import numpy as np
 from saddlepoint.core.errors import DataError
 from saddlepoint.data.series.calendar import phases
 from saddlepoint.data.series.layout import Layout
-from saddlepoint.data.series.time_index import DAY, SECOND, Clock, read_start
+from saddlepoint.data.series.time_index import DAY, SECOND, TimeIndex, read_start
 
-_TURNS = 400_000
+_MOST_STEPS = 400_000
 """Steps among which the time of a window is looked for, at most, ..."""
 _YEARS = 7.05
 """... and years: then weekdays come back to the same days."""
@@ -38,20 +38,20 @@ def consecutive(
     Raises:
         DataError: if ``start`` is no time of this data.
     """
-    clock = layout.clock
-    if clock is None or clock.unit.endswith("row"):
+    time_index = layout.time_index
+    if time_index is None or time_index.unit.endswith("row"):
         if start is not None:
-            reason = "has no time" if clock is None else "has learned its steps, and goes on after the data"
+            reason = "has no time" if time_index is None else "has learned its steps, and goes on after the data"
             raise DataError(f"a start is given ({start}), but this data {reason}; leave it out")
         return None
-    if clock.start is not None and start is None and not layout.classes_are_series:
-        return clock.at(clock.start, np.broadcast_to(np.arange(time), (len(lengths), time)))
-    base = clock.last if start is None else read_start(start, clock)
-    first = begins(clock, lengths, labels if layout.classes_are_series else None, base) + (start is None)
-    return clock.at(base, first[:, None] + np.arange(time))
+    if time_index.start is not None and start is None and not layout.classes_are_series:
+        return time_index.at(time_index.start, np.broadcast_to(np.arange(time), (len(lengths), time)))
+    base = time_index.last if start is None else read_start(start, time_index)
+    first = begins(time_index, lengths, labels if layout.classes_are_series else None, base) + (start is None)
+    return time_index.at(base, first[:, None] + np.arange(time))
 
 
-def in_words(layout: Layout, windows: int, time: int, start: str | None = None) -> str:
+def times_text(layout: Layout, windows: int, time: int, start: str | None = None) -> str:
     """Return what the times of a file of samples are, in a sentence without a full stop; "" without a time.
 
     Args:
@@ -60,14 +60,14 @@ def in_words(layout: Layout, windows: int, time: int, start: str | None = None) 
         time: steps of a window.
         start: time of the first step that was asked for; None: after the data.
     """
-    clock = layout.clock
-    if clock is None:
+    time_index = layout.time_index
+    if time_index is None:
         return ""
-    if clock.unit.endswith("row"):
+    if time_index.unit.endswith("row"):
         return "times add the learned steps up, from the end of the data on"
-    if clock.start is not None and start is None and not layout.classes_are_series:
-        return f"times start at {clock.start:g} in every sample, as in the series of the data"
-    ends = " ".join(str(cells[0]) for cells in clock.write(np.asarray([clock.last])).values())
+    if time_index.start is not None and start is None and not layout.classes_are_series:
+        return f"times start at {time_index.start:g} in every sample, as in the series of the data"
+    ends = " ".join(str(cells[0]) for cells in time_index.write(np.asarray([time_index.last])).values())
     where = f"after the data, which ends at {ends}" if start is None else f"from {start} on"
     if layout.calendar:
         names = {"hour": "the hour", "weekday": "the weekday", "season": "the season"}
@@ -76,15 +76,15 @@ def in_words(layout: Layout, windows: int, time: int, start: str | None = None) 
         text += "" if "season" in layout.calendar else ", not the season"
     else:
         text = f"times are positions only: windows follow one another {where}; they were told no calendar"
-    most = clock.most(clock.last if start is None else read_start(start, clock)) // time
+    most = time_index.most(time_index.last if start is None else read_start(start, time_index)) // time
     if windows > most and not layout.classes_are_series:
         text += f"; dates end after {most:,} windows, and begin again"
     return text
 
 
-def begins(clock: Clock, lengths: np.ndarray, series: np.ndarray | None, base: float) -> np.ndarray:
+def begins(time_index: TimeIndex, lengths: np.ndarray, series: np.ndarray | None, base: float) -> np.ndarray:
     """Return after how many steps each window begins, int64 (n,)."""
-    most, at = clock.most(base), dict[int, int]()
+    most, at = time_index.most(base), dict[int, int]()
     found = np.zeros(len(lengths), np.int64)
     for place, length in enumerate(lengths.tolist()):
         key = 0 if series is None else int(series[place])
@@ -105,43 +105,44 @@ def times_of(layout: Layout, x: np.ndarray, labels: np.ndarray | None = None) ->
         x: (n, time, feature) in [0, 1], NaN after the end of short windows.
         labels: (n,) class indices, or None.
     """
-    clock, lengths = layout.clock, (~np.isnan(x[..., 0])).sum(1)
-    if clock is None:
+    time_index, lengths = layout.time_index, (~np.isnan(x[..., 0])).sum(1)
+    if time_index is None:
         return None
-    if clock.unit.endswith("row"):
-        return _by_steps(layout, clock, x)
+    if time_index.unit.endswith("row"):
+        return _by_steps(layout, time_index, x)
     if layout.calendar:
-        return _matched(layout, clock, x)
+        return _matched(layout, time_index, x)
     return consecutive(layout, lengths, x.shape[1], labels)
 
 
-def _by_steps(layout: Layout, clock: Clock, x: np.ndarray) -> np.ndarray:
+def _by_steps(layout: Layout, time_index: TimeIndex, x: np.ndarray) -> np.ndarray:
     """Add learned steps up: the first row of each window is a usual step after the last of the one before."""
     place = next(i for i, column in enumerate(layout.columns) if column.time)
     steps = np.nan_to_num(layout.restore(x)[..., place])
-    dates = clock.unit == "row"
+    dates = time_index.unit == "row"
     steps = np.rint(steps * SECOND).astype(np.int64) if dates else steps
     before = np.cumsum(steps, axis=1) - steps
     ends = np.cumsum(steps.sum(1))
-    found = clock.last + (ends - steps.sum(1))[:, None] + before + (int(clock.step) if dates else clock.step)
-    return found if dates or clock.decimals is None else np.round(found, clock.decimals)
+    step = int(time_index.step) if dates else time_index.step
+    found = time_index.last + (ends - steps.sum(1))[:, None] + before + step
+    return found if dates or time_index.decimals is None else np.round(found, time_index.decimals)
 
 
-def _matched(layout: Layout, clock: Clock, x: np.ndarray) -> np.ndarray:
+def _matched(layout: Layout, time_index: TimeIndex, x: np.ndarray) -> np.ndarray:
     """Return for each window the first time after the data whose calendar is nearest to that of its first step."""
     from scipy.spatial import KDTree
 
-    step = {"time": 1, "working days": DAY}.get(clock.unit, 30 * DAY) * clock.step
+    step = {"time": 1, "working days": DAY}.get(time_index.unit, 30 * DAY) * time_index.step
     years = max(1000, int(_YEARS * 365.25 * DAY / step))
-    steps = np.arange(1, 1 + min(_TURNS, clock.most(clock.last), years))
-    tree = KDTree(_circle(phases(clock.at(clock.last, steps), layout.calendar)))
+    steps = np.arange(1, 1 + min(_MOST_STEPS, time_index.most(time_index.last), years))
+    tree = KDTree(_circle(phases(time_index.at(time_index.last, steps), layout.calendar)))
     wanted = _circle(np.asarray(x[:, 0, -layout.known :], dtype=np.float64))
     nearest, _ = tree.query(wanted)
     # Of equally near ones the first: distances are compared again, since a tree takes any.
     index = [min(tree.query_ball_point(point, near + 1e-7)) for point, near in zip(wanted, nearest, strict=True)]
-    return clock.at(clock.last, steps[index][:, None] + np.arange(x.shape[1]))
+    return time_index.at(time_index.last, steps[index][:, None] + np.arange(x.shape[1]))
 
 
-def _circle(turns: np.ndarray) -> np.ndarray:
-    angle = 2 * np.pi * turns
+def _circle(phase: np.ndarray) -> np.ndarray:
+    angle = 2 * np.pi * phase
     return np.concatenate([np.cos(angle), np.sin(angle)], -1)

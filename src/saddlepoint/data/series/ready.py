@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.core.errors import DataError, suggest
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data import cache, limits
 from saddlepoint.data.dataset import SPLITS, Dataset
 from saddlepoint.data.labels.files import index_labels
 from saddlepoint.data.options import MAX_WINDOW, MIN_SIDE, MIN_WINDOW, Options
 from saddlepoint.data.plan import Finding, Note
 from saddlepoint.data.series.layout import Column, Layout
-from saddlepoint.data.sources.arrays import Held, open_arrays, plain
-from saddlepoint.data.sources.extras import check_room, listed
+from saddlepoint.data.sources.arrays import to_label
+from saddlepoint.data.sources.extras import check_room
 from saddlepoint.data.sources.folder import stamp
+from saddlepoint.data.sources.npz import Held, open_arrays
 from saddlepoint.data.tables.long_array import column_names
 from saddlepoint.data.tables.numbers import decimals_of
 
@@ -201,13 +203,13 @@ def _build(path: Path, windows: _Windows, work: Path, entry: Path) -> None:
         columns.append(Column(order[i], float(np.nanmin(values)), float(np.nanmax(values)), decimals_of(everything)))
     constant = [column.name for column in columns if column.low == column.high]
     if len(constant) == len(columns):
-        raise DataError(f"{path}: every feature is constant ({listed(constant)}); there is nothing to learn")
+        raise DataError(f"{path}: every feature is constant ({shortened(constant, 8)}); there is nothing to learn")
     for text, names in (
         ("constant, and kept so", constant),
         ("whole numbers, and kept so", [column.name for column in columns if column.decimals == 0]),
         ("the same along each window (static)", [order[i] for i in static]),
     ):
-        notes += [Finding("columns", f"{text}: {listed(names)}")] if names else []
+        notes += [Finding("columns", f"{text}: {shortened(names, 8)}")] if names else []
     layout = Layout(tuple(columns), tuple(order), None, "")
     classes, indices, said = _classes(windows.labels, {split: len(x) for split, x in windows.x.items()})
     notes += said
@@ -267,7 +269,7 @@ def _classes(
     """Return names of the classes, and class indices by split; None without labels."""
     if any(held is None for held in labels.values()):
         return (), None, []
-    joined = [plain(value) for split in SPLITS for value in np.asarray(labels[split]).reshape(rows[split])]
+    joined = [to_label(value) for split in SPLITS for value in np.asarray(labels[split]).reshape(rows[split])]
     indices, classes, notes = index_labels(joined, ())
     if indices is None:
         return (), None, notes

@@ -37,11 +37,11 @@ class Rule:
         return f"{self.small} {'<' if self.strict else '<='} {self.large}"
 
 
-def read_rules(words: Sequence[str], columns: Sequence[str], name: str) -> tuple[Rule, ...]:
+def read_rules(texts: Sequence[str], columns: Sequence[str], name: str) -> tuple[Rule, ...]:
     """Read rules as ``a <= b``, ``b > a``.
 
     Args:
-        words: a rule each.
+        texts: a rule each.
         columns: names of the columns of numbers that there are.
         name: of the table, for messages.
 
@@ -49,7 +49,7 @@ def read_rules(words: Sequence[str], columns: Sequence[str], name: str) -> tuple
         DataError: if one is no rule, names no column, or they go round in a circle.
     """
     found = []
-    for word in words:
+    for word in texts:
         if (match := _RULE.fullmatch(word)) is None:
             raise DataError(
                 f"--keep is '{word}', but a rule is two columns with <, <=, > or >= between them: low <= high"
@@ -121,16 +121,16 @@ def verify(rules: Sequence[Rule], values: Mapping[str, np.ndarray], name: str) -
     return findings
 
 
-def notice(values: Mapping[str, np.ndarray], given: Sequence[Rule]) -> list[Finding]:
+def notice(values: Mapping[str, np.ndarray], kept: Sequence[Rule]) -> list[Finding]:
     """Say which columns are never above others, where nobody asked: samples would break what is not told.
 
     Args:
         values: columns of numbers, without missing values.
-        given: rules that are kept already.
+        kept: rules that are kept already.
     """
     names = [name for name, column in values.items() if len(column) >= _LEAST_ROWS and column.std() > 0]
-    known = {(rule.small, rule.large) for rule in given}
-    for _ in given:
+    known = {(rule.small, rule.large) for rule in kept}
+    for _ in kept:
         known |= {(a, d) for a, b in known for c, d in known if b == c}
     pairs = [
         (a, b) for a in names for b in names

@@ -41,10 +41,7 @@ class Sines:
         return ((np.sin(angles) + 1) / 2).astype(np.float32)
 
 
-SINES = {
-    "sines": Sines("sines", (0, 0.1), (0, 0.1)),
-    "sines-paper": Sines("sines-paper", (0, 1), (-math.pi, math.pi)),
-}
+SINES = {"sines": Sines("sines", (0, 0.1), (0, 0.1)), "sines-paper": Sines("sines-paper", (0, 1), (-math.pi, math.pi))}
 """By name. The figures of the literature are of the code's definition, in which no window turns more than 2.4 radians:
 frequency and phase in [0, 0.1]. The paper's text says [0, 1] and [-pi, pi]."""
 

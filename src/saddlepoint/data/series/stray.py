@@ -12,7 +12,7 @@ import numpy as np
 
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.series.irregular import take
-from saddlepoint.data.tables.pace import GAP, SECOND, length_in_words
+from saddlepoint.data.tables.pace import GAP, SECOND, length_text
 from saddlepoint.data.tables.table import Table
 
 MOST_STRAY = 0.01
@@ -180,7 +180,7 @@ def _question(table: Table, rows: np.ndarray, groups: np.ndarray) -> OpenQuestio
         far = "far from the rows around it in the file, which are in order of time"
     else:
         near = low if times[first] < times[low] else high
-        away = length_in_words(
+        away = length_text(
             abs(float(times[first]) - float(times[near])), dates=bool(table.stamps and table.stamps.dates)
         )
         far, span = "far from all others", f"{span}; the nearest to {table.place(first)} is {away} away"

@@ -11,7 +11,7 @@ import numpy as np
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.data.tables.pace import DAY, SECOND
-from saddlepoint.data.tables.time import Stamps, stamps_from_json
+from saddlepoint.data.tables.stamps import Stamps, stamps_from_json
 
 HOUR = DAY // 24
 MONTH = 30.44 * DAY
@@ -27,7 +27,7 @@ LATEST_SHORT = int(np.datetime64("2068-12-31", "ns").astype(np.int64))
 
 
 @dataclass(frozen=True)
-class Clock:
+class TimeIndex:
     """The time of a table.
 
     Attributes:
@@ -112,21 +112,21 @@ class Clock:
         return kept | again | {"stamps": self.stamps.to_json()}
 
 
-def clock_from_json(kept: Mapping[str, Any]) -> Clock:
-    """Return what `Clock.to_json` gave, or what version 0.1 kept.
+def time_index_from_json(kept: Mapping[str, Any]) -> TimeIndex:
+    """Return what `TimeIndex.to_json` gave, or what version 0.1 kept.
 
     Raises:
         KeyError, TypeError: if it is damaged.
     """
     if "stamps" in kept:
         stamps = stamps_from_json(kept["stamps"])
-        return Clock(kept["last"], kept["step"], kept["unit"], stamps, kept["decimals"], kept.get("start"))
+        return TimeIndex(kept["last"], kept["step"], kept["unit"], stamps, kept["decimals"], kept.get("start"))
     number = kept["unit"] == "number"
     micro = 1 if number else 1000
     step = kept["step"] * (1000 if kept["unit"] == "time" else 1)
     old = OldStamps(kept["name"], kept["form"], kept.get("sample", ""), step if kept["unit"] == "time" else 0)
     last = kept["last"] if number else int(kept["last"]) * micro
-    return Clock(last, step, kept["unit"], old, kept.get("decimals"))
+    return TimeIndex(last, step, kept["unit"], old, kept.get("decimals"))
 
 
 @dataclass(frozen=True)
@@ -166,33 +166,33 @@ class OldStamps:
         if self.form != "iso":
             return str(time.astype("datetime64[s]").item().strftime(self.form))
         # What follows the date: a separator, the time of day, the offset from UTC.
-        clock, offset = re.match(r"(.?[^Z+-]*)(.*)", self.sample[10:]).groups()  # type: ignore[union-attr]
-        looks = 0 if not clock else 1 if clock.count(":") < 2 else 2 if "." not in clock else 3
+        time_of_day, offset = re.match(r"(.?[^Z+-]*)(.*)", self.sample[10:]).groups()  # type: ignore[union-attr]
+        grain = 0 if not time_of_day else 1 if time_of_day.count(":") < 2 else 2 if "." not in time_of_day else 3
         # The data's look, or finer where its steps need it.
         sizes, at = (DAY, 60 * SECOND, SECOND, 1000), int(time.astype(np.int64)) * 1000
         fine = next(i for i, size in enumerate(sizes) if at % size == int(self.step) % size == 0)
-        written = str(time.astype(f"datetime64[{('D', 'm', 's', 'us')[max(looks, fine)]}]"))
-        return written.replace("T", clock[:1] or " ") + (offset and ("Z" if offset == "Z" else "+00:00"))
+        written = str(time.astype(f"datetime64[{('D', 'm', 's', 'us')[max(grain, fine)]}]"))
+        return written.replace("T", time_of_day[:1] or " ") + (offset and ("Z" if offset == "Z" else "+00:00"))
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it is kept."""
         return {"name": self.name, "form": self.form, "sample": self.sample, "step": self.step}
 
 
-def read_start(text: str, clock: Clock) -> float:
-    """Return the time that samples shall start at, as `Clock.at` takes it.
+def read_start(text: str, time_index: TimeIndex) -> float:
+    """Return the time that samples shall start at, as `TimeIndex.at` takes it.
 
     Args:
         text: ISO date such as ``2016-07-01`` or ``2016-07-01 06:00``; of times that are numbers a number.
-        clock: of the table.
+        time_index: of the table.
 
     Raises:
         DataError: if it is none.
     """
     try:
-        if clock.unit == "number":
+        if time_index.unit == "number":
             return float(text)
         return int(np.datetime64(text.strip().replace(" ", "T"), "ns").astype(np.int64))
     except ValueError as error:
-        kind = "a number, as the times of the data are" if clock.unit == "number" else "a date such as 2016-07-01"
+        kind = "a number, as the times of the data are" if time_index.unit == "number" else "a date such as 2016-07-01"
         raise DataError(f"the start is '{text}', but it must be {kind}") from error

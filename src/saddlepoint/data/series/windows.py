@@ -65,13 +65,13 @@ def load_series(name: str, path: Path, options: Options, *, released: bool = Fal
         table = read_table(path, options)
 
         def write(work: Path) -> None:
-            build(table, options, work, entry, released=released, plain=named or released)
+            build(table, options, work, entry, released=released, numeric=named or released)
 
         return cache.made(entry, name, write)
 
 
 def build(
-    table: Table, options: Options, work: Path, entry: Path, *, released: bool = False, plain: bool = False
+    table: Table, options: Options, work: Path, entry: Path, *, released: bool = False, numeric: bool = False
 ) -> None:
     """Cut a table into windows and publish them; its columns are changed in place.
 
@@ -81,7 +81,7 @@ def build(
         work: folder from `cache.workspace`.
         entry: where it goes.
         released: as in `load_series`.
-        plain: whether columns are numbers and nothing else: no spikes, no calendar, no classes from series.
+        numeric: whether columns are numbers and nothing else: no spikes, no calendar, no classes from series.
     """
     window = options.window or WINDOW
     findings = [Finding("source", f"read from {table.name}"), *table.findings]
@@ -102,13 +102,13 @@ def build(
         findings += [*series.findings, *cut]
         scaled = spans["train"]
     findings += filled(table, spans)
-    columns, said = columns_of(table, series.starts, scaled, options.keep, plain=plain)
+    columns, said = columns_of(table, series.starts, scaled, options.keep, numeric=numeric)
     findings += said
-    series_are_classes, said = _series_as_classes(series, spans["train"], options, plain)
-    parts, told = _calendar(series, spans["train"], options, plain)
+    series_are_classes, said = _series_as_classes(series, spans["train"], options, numeric)
+    parts, told = _calendar(series, spans["train"], options, numeric)
     findings += said + told
     layout = Layout(
-        columns, table.order, series.clock, table.label, table.group, series_are_classes, parts, table.look
+        columns, table.order, series.time_index, table.label, table.group, series_are_classes, parts, table.look
     )  # fmt: skip
     classes = _classes(table)
     windows, said = _windows(spans, window, layout.features, table.name)
@@ -126,7 +126,9 @@ def build(
     )  # fmt: skip
 
 
-def _series_as_classes(series: Series, train: list[Span], options: Options, plain: bool) -> tuple[bool, list[Finding]]:
+def _series_as_classes(
+    series: Series, train: list[Span], options: Options, numeric: bool
+) -> tuple[bool, list[Finding]]:
     """Make few series the classes that samples are asked for by, in place; say what becomes of them in samples."""
     table = series.table
     if table.groups is None or not table.group:
@@ -134,7 +136,7 @@ def _series_as_classes(series: Series, train: list[Span], options: Options, plai
     numbers, names = table.groups
     present = {int(numbers[begin]) for begin, _ in train}
     few = 2 <= len(names) <= MOST_SERIES and len(present) == len(names)
-    if few and table.labels is None and not plain and options.series != "alike":
+    if few and table.labels is None and not numeric and options.series != "alike":
         table.labels = (numbers.astype(np.int64), list(names))
         text = f"each series of '{table.group}' is a class: samples can be asked for by it, and name it"
         return True, [Finding("series", text, f"there are {len(names)}", "--series alike", sure=False)]
@@ -147,24 +149,27 @@ def _series_as_classes(series: Series, train: list[Span], options: Options, plai
 
 
 def _calendar(
-    series: Series, train: list[Span], options: Options, plain: bool
+    series: Series, train: list[Span], options: Options, numeric: bool
 ) -> tuple[tuple[str, ...], list[Finding]]:
     """Return the parts of the calendar that samples are told."""
-    times, clock = series.table.times, series.clock
-    if plain or times is None or clock is None:
+    times, time_index = series.table.times, series.time_index
+    if numeric or times is None or time_index is None:
         return (), []
     if options.calendar == "off":
         return (), [Finding("calendar", "times of samples are positions only", "asked for by --calendar off")]
-    if not clock.dates or clock.unit.endswith("row"):
+    if not time_index.dates or time_index.unit.endswith("row"):
         if options.calendar == "on":
-            reason = "times are numbers" if not clock.dates else "their steps are learned"
+            reason = "times are numbers" if not time_index.dates else "their steps are learned"
             raise DataError(
                 f"{series.table.name}: --calendar is on, but {reason}: only dates at regular steps have a calendar; "
                 "leave it out"
             )
         return (), [Finding("calendar", "times of samples are positions only", "they have no calendar")]
     return parts_of(
-        np.concatenate([times[begin:end] for begin, end in train]), clock.step, clock.unit, options.calendar == "on"
+        np.concatenate([times[begin:end] for begin, end in train]),
+        time_index.step,
+        time_index.unit,
+        options.calendar == "on",
     )
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data.plan import Finding
-from saddlepoint.data.sources.extras import listed
 from saddlepoint.data.sources.folder import Item, Source, stamp
 
 _PIXELS = 3 * 32 * 32
@@ -90,7 +90,7 @@ def _layout(path: Path, files: Sequence[Path]) -> int:
     """Return how many bytes of labels stand before the pixels, 1 or 2."""
     fits = [extra for extra in _COUNTS if all(_fits(file, extra) for file in files)]
     if len(fits) != 1:
-        sizes = listed([f"{file.name} {file.stat().st_size:,} bytes" for file in files])
+        sizes = shortened([f"{file.name} {file.stat().st_size:,} bytes" for file in files], 8)
         raise DataError(
             f"{path}: {sizes} " + ("could be either of" if fits else "is none of") + " CIFAR-10's and CIFAR-100's "
             f"binary files, whose records are {1 + _PIXELS:,} and {2 + _PIXELS:,} bytes with labels below 10, or below "

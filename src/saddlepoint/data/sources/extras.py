@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import importlib
-import io
 import os
 import warnings
 import zlib
@@ -101,11 +100,6 @@ def unpacked(path: Path, most: int = MOST_BYTES) -> bytes:
     return bytes(data)
 
 
-def as_stream(path: Path, most: int = MOST_BYTES) -> io.BytesIO:
-    """Return what `unpacked` gives as a file in memory."""
-    return io.BytesIO(unpacked(path, most))
-
-
 Exact = Literal["bytes", "whole", "floats"]
 """What values a picture has: 0 to 255, other whole numbers, or numbers with decimals."""
 
@@ -187,8 +181,3 @@ def arrange_files(path: Path, files: Sequence[Path], options: Options) -> Files:
     arranged = arrange(str(path), list(names.values()), texts, options)
     kept = set(arranged.images)
     return Files({file: name for file, name in names.items() if name in kept}, arranged)
-
-
-def listed(names: list[str], most: int = 8) -> str:
-    """Join names for a question or a message, the first few of them only."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

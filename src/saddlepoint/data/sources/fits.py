@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
 from saddlepoint.data.sources.extras import (
     Exact,
     arrange_files,
-    as_stream,
     check_held,
     check_room,
     guarded,
-    listed,
     need,
     one_type,
     unpacked,
@@ -98,7 +97,7 @@ def _notes(chosen: Sequence[_Chosen], options: Options) -> list[Note]:
             "--pages first" if all_of else "--pages all", sure=options.pages is not None,
         ))  # fmt: skip
     if others := sorted({name for part in chosen for name in part.others}):
-        notes.append(Finding("images", f"further parts of the files are left out: {listed(others)}"))
+        notes.append(Finding("images", f"further parts of the files are left out: {shortened(others, 8)}"))
     return notes
 
 
@@ -120,7 +119,7 @@ def _look(fits: Any, path: Path) -> _Chosen:
             check_held(path, planes * shape[-2] * shape[-1], _exact(header))
             found = _Chosen(number, (planes, shape[-2], shape[-1]), _exact(header), ())
     if found is None:
-        raise DataError(f"{path} holds no image of two or more axes" + (f" ({listed(others)})" if others else "")
+        raise DataError(f"{path} holds no image of two or more axes" + (f" ({shortened(others, 8)})" if others else "")
                         + "; tables of FITS are not read")  # fmt: skip
     return _Chosen(found.number, found.shape, found.exact, tuple(others))
 
@@ -156,6 +155,6 @@ def _exact(header: Any) -> Exact:
 
 
 def _read(fits: Any, path: Path, part: _Chosen, target: np.dtype) -> list[np.ndarray]:
-    with fits.open(as_stream(path), memmap=False) as parts:
+    with fits.open(io.BytesIO(unpacked(path)), memmap=False) as parts:
         values = np.asarray(parts[part.number].data)
     return [without_gaps(plane).astype(target) for plane in values.reshape(part.shape)]

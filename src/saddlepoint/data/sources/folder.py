@@ -14,16 +14,17 @@ import numpy as np
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.files import read_at_most
 from saddlepoint.core.progress import counted
+from saddlepoint.core.quoting import shortened
 from saddlepoint.core.types import Modality
 from saddlepoint.data import limits
 from saddlepoint.data.labels.arrange import Arranged, arrange, may_say_labels, must_say_labels
 from saddlepoint.data.labels.files import Label
-from saddlepoint.data.labels.splits import SPLIT_WORDS, split_word
+from saddlepoint.data.labels.splits import SPLIT_NAMES, split_word
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
 
 __all__ = [
-    "IMAGE_SUFFIXES", "SPLIT_WORDS", "Item", "Label", "Source", "folder_source", "shortened", "split_word", "stamp",
+    "IMAGE_SUFFIXES", "SPLIT_NAMES", "Item", "Label", "Source", "folder_source", "split_word", "stamp",
     "walk", "zip_source",
 ]  # fmt: skip
 
@@ -249,12 +250,6 @@ def walk(root: Path) -> tuple[list[Path], list[str]]:
         raise DataError(f"{root} cannot be listed ({error.strerror or error}); check its permissions") from error
     notes = [f"links and folders that could not be followed, or lead nowhere new: {shortened(loops)}"] if loops else []
     return found, notes
-
-
-def shortened(names: Sequence[str], most: int = 5) -> str:
-    """Join names for a message, the first few of them only."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _hidden(name: str) -> bool:

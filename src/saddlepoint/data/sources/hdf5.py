@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data import limits
 from saddlepoint.data.options import MIN_SIDE, Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.sources.extras import check_room, guarded, listed, need
-from saddlepoint.data.sources.folder import SPLIT_WORDS, Item, Label, Source, stamp
+from saddlepoint.data.sources.extras import check_room, guarded, need
+from saddlepoint.data.sources.folder import SPLIT_NAMES, Item, Label, Source, stamp
 
 SUFFIXES = (".h5", ".hdf5", ".hdf")
 _KIND = "HDF5"
@@ -60,7 +61,7 @@ class _Array:
     def split(self) -> str:
         """The split that its name, or the name of its file, tells; or ""."""
         words = re.split(r"[^a-z]+", f"{self.file.stem}/{self.name}".lower())
-        return next((SPLIT_WORDS[word] for word in reversed(words) if word in SPLIT_WORDS), "")
+        return next((SPLIT_NAMES[word] for word in reversed(words) if word in SPLIT_NAMES), "")
 
     def row(self) -> str:
         """Return a line for a question."""
@@ -104,9 +105,9 @@ def hdf5_source(path: Path, files: Sequence[Path], options: Options) -> Source:
     notes = [_told(part) for part in parts]
     others = sorted({a.name for a in arrays} - {a.name for p in parts for a in (p.images, p.labels) if a is not None})
     if others:
-        notes.append(Finding("columns", f"other arrays are left out: {listed(others)}"))
+        notes.append(Finding("columns", f"other arrays are left out: {shortened(others, 8)}"))
     if left:
-        notes.append(Finding("source", f"links within the file are not followed: {listed(left)}"))
+        notes.append(Finding("source", f"links within the file are not followed: {shortened(left, 8)}"))
 
     def items() -> Iterator[Item]:
         for part in parts:
@@ -126,7 +127,7 @@ def refuse_outside(path: Path) -> None:
     h5py = need("h5py", "formats", path.suffix.lower())
     arrays, links = _arrays(h5py, path)
     if links:
-        raise DataError(f"{path} holds links ({listed(links)}), which are not followed; save it without them")
+        raise DataError(f"{path} holds links ({shortened(links, 8)}), which are not followed; save it without them")
     with guarded(path, _KIND), h5py.File(path, "r") as file:
         for array in arrays:
             _checked(h5py, array, file[array.name])
@@ -204,7 +205,7 @@ def _parts(path: Path, arrays: Sequence[_Array], options: Options) -> list[_Part
         readings = [Reading(f"images are '{name}'", {"array": name}, rows[name]) for name in names]
         raise OpenQuestion(f"{path} holds {len(names)} arrays that could be the images; which one?", readings)
     if len(kinds := {array.kind for array in images}) > 1:
-        raise DataError(f"{path}: splits are of different types ({listed(sorted(kinds))}); save all alike")
+        raise DataError(f"{path}: splits are of different types ({shortened(sorted(kinds), 8)}); save all alike")
     alone = len(images) == 1
     return [_Part(array, _labels_of(array, arrays), "" if alone else array.split) for array in images]
 
@@ -227,7 +228,7 @@ def _labels_of(images: _Array, arrays: Sequence[_Array]) -> _Array | None:
 
 
 def _shown(arrays: Sequence[_Array]) -> str:
-    return listed([f"'{array.name}' ({array.row()})" for array in arrays]) or "no array"
+    return shortened([f"'{array.name}' ({array.row()})" for array in arrays], 8) or "no array"
 
 
 def _rows(h5py: Any, part: _Part) -> Iterator[Item]:
@@ -286,15 +287,15 @@ def _read_labels(h5py: Any, array: _Array) -> list[Label]:
         check_room(array.file, f"'{array.name}'", array.shape[0] * dataset.dtype.itemsize)
         where, texts = f"{array.file}: '{array.name}'", array.kind == "text"
         if not texts:
-            return [plain_label(where, value) for value in np.asarray(dataset[()]).reshape(-1).tolist()]
+            return [_checked_label(where, value) for value in np.asarray(dataset[()]).reshape(-1).tolist()]
         read, found = dataset.asstr(errors="replace"), list[Label]()
         for start in range(0, dataset.shape[0], _LABELS_AT_ONCE):
             words = np.asarray(read[start : start + _LABELS_AT_ONCE]).reshape(-1).tolist()
-            found += [plain_label(where, word) for word in words]
+            found += [_checked_label(where, word) for word in words]
         return found
 
 
-def plain_label(where: str, value: Any) -> Label:
+def _checked_label(where: str, value: Any) -> Label:
     """Return a label as sources have it: a whole number or a word.
 
     Raises:

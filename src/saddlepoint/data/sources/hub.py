@@ -15,7 +15,7 @@ from saddlepoint.data.options import Options
 from saddlepoint.data.sources.folder import Item, Source, picture_bytes, split_word
 from saddlepoint.data.sources.parquet import Layout, cell_bytes, cell_items, cell_label, features_layout
 
-PATIENCE = 2.5
+TIMEOUT = 2.5
 """Seconds in which the hub must answer."""
 
 
@@ -26,18 +26,18 @@ def offline() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def unreachable(patience: float = PATIENCE) -> str | None:
+def unreachable(timeout: float = TIMEOUT) -> str | None:
     """Ask the hub for a sign of life; return None if it gives one, else the reason in words.
 
-    Never takes longer than ``patience`` seconds, also when the look-up of the address or the connection
+    Never takes longer than ``timeout`` seconds, also when the look-up of the address or the connection
     hangs: the attempt runs in a thread that is left behind.
     """
     from huggingface_hub import constants
 
-    outcome: list[str | None] = [f"no answer within {patience:g} s"]
-    thread = threading.Thread(target=lambda: outcome.append(_ask(constants.ENDPOINT, patience)), daemon=True)
+    outcome: list[str | None] = [f"no answer within {timeout:g} s"]
+    thread = threading.Thread(target=lambda: outcome.append(_ask(constants.ENDPOINT, timeout)), daemon=True)
     thread.start()
-    thread.join(patience + 0.25)
+    thread.join(timeout + 0.25)
     return outcome[-1]
 
 
@@ -73,14 +73,10 @@ def hub_source(name: str, repository: str, config: str | None = None, options: O
             yield from rows_of(part.with_format(None), layout, split, _roots(repository))
 
     return Source(
-        name,
-        f"hub {repository} {config}\n{fingerprints}",
-        items,
-        classes=layout.classes,
+        name, f"hub {repository} {config}\n{fingerprints}", items, classes=layout.classes,
         notes=(f"from the Hugging Face hub: {repository}" + (f" ({config})" if config else ""), *layout.findings),
-        labelling=layout.labelling,
-        heeds=("labels", "label_column"),
-    )
+        labelling=layout.labelling, heeds=("labels", "label_column"),
+    )  # fmt: skip
 
 
 def _roots(repository: str) -> list[Path]:
@@ -175,9 +171,9 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 _DIRECT = urllib.request.build_opener(_Stay)
 
 
-def _ask(address: str, patience: float) -> str | None:
+def _ask(address: str, timeout: float) -> str | None:
     try:
-        with _DIRECT.open(urllib.request.Request(address, method="HEAD"), timeout=patience):
+        with _DIRECT.open(urllib.request.Request(address, method="HEAD"), timeout=timeout):
             return None
     except urllib.error.HTTPError as error:
         error.close()

@@ -10,23 +10,22 @@ from pathlib import Path
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.sources.arrays import array_parts_source, read_idx
-from saddlepoint.data.sources.extras import listed
-from saddlepoint.data.sources.folder import SPLIT_WORDS, Source, stamp
+from saddlepoint.data.sources.arrays import array_parts_source
+from saddlepoint.data.sources.extras import unpacked
+from saddlepoint.data.sources.folder import SPLIT_NAMES, Source, stamp
 
+_MOST_IDX = 1024**3
+"""Bytes of an unpacked idx file; the largest published one has 640 MB."""
 _NAME = re.compile(r"(?P<head>.*?)(?P<kind>images|labels)(?P<tail>[-.]idx\d[-.]ubyte(?:\.gz)?)", re.IGNORECASE)
 _EMNIST = re.compile(r"emnist-(?P<set>[a-z]+)-(?:train|test)-", re.IGNORECASE)
 _DIGITS, _UPPER, _LOWER = "0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz"
 _CHARACTERS: Mapping[str, tuple[str, int]] = {
-    "letters": (_UPPER, 1),
-    "digits": (_DIGITS, 0),
-    "mnist": (_DIGITS, 0),
-    "byclass": (_DIGITS + _UPPER + _LOWER, 0),
-    "bymerge": (_DIGITS + _UPPER + "abdefghnqrt", 0),
-    "balanced": (_DIGITS + _UPPER + "abdefghnqrt", 0),
-}
+    "letters": (_UPPER, 1), "digits": (_DIGITS, 0), "mnist": (_DIGITS, 0), "byclass": (_DIGITS + _UPPER + _LOWER, 0),
+    "bymerge": (_DIGITS + _UPPER + "abdefghnqrt", 0), "balanced": (_DIGITS + _UPPER + "abdefghnqrt", 0),
+}  # fmt: skip
 """Characters of EMNIST's sets in the order of their labels (the files named mapping.txt), and the first label."""
 
 
@@ -116,7 +115,7 @@ def _pair(file: Path) -> _Pair:
     beside = [file.with_name(match["head"] + word + end) for end in (tail, plain, plain + ".gz")]
     labels = next((path for path in beside if path.is_file()), None)
     words = re.split(r"[-_.]", match["head"].lower())
-    split = next((SPLIT_WORDS.get(word, "test") for word in reversed(words) if word in (*SPLIT_WORDS, "t10k")), "")
+    split = next((SPLIT_NAMES.get(word, "test") for word in reversed(words) if word in (*SPLIT_NAMES, "t10k")), "")
     found = _EMNIST.match(file.name)
     return _Pair(file, labels, split, found["set"].lower() if found else "")
 
@@ -126,7 +125,9 @@ def _one_group(path: Path, pairs: Sequence[_Pair], options: Options) -> list[_Pa
     if options.array is not None:
         chosen = [pair for pair in pairs if options.array in (pair.group, pair.images.name)]
         if not chosen:
-            raise DataError(f"{path} has no '{options.array}' (--array); it holds {listed([g for g in groups if g])}")
+            raise DataError(
+                f"{path} has no '{options.array}' (--array); it holds {shortened([g for g in groups if g], 8)}"
+            )
         return chosen
     if len(groups) > 1:
         readings = [
@@ -141,3 +142,52 @@ def _one_group(path: Path, pairs: Sequence[_Pair], options: Options) -> list[_Pa
         readings = [Reading(f"the file {name}", {"array": name}) for name in named]
         raise OpenQuestion(f"{path} holds {len(pairs)} idx files of images; which one?", readings)
     return list(pairs)
+
+
+def find_idx(folder: Path) -> Path | None:
+    """Return the folder if it holds MNIST-like idx files (gzipped or not)."""
+    names = [f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+    return folder if all(_idx_file(folder, name) for name in names) else None
+
+
+def idx_source(name: str, folder: Path, classes: tuple[str, ...] = ()) -> Source:
+    """Read MNIST-like idx files: train-images-idx3-ubyte and its three companions, gzipped or not.
+
+    Args:
+        name: what the user asked for.
+        folder: where they are.
+        classes: names of the classes, which the files do not hold; empty: their numbers.
+
+    Raises:
+        DataError: if a file is damaged.
+    """
+    parts, files = {}, []
+    for split, prefix in (("train", "train"), ("test", "t10k")):
+        images, labels = (_idx_file(folder, f"{prefix}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1"))
+        assert images is not None
+        assert labels is not None
+        parts[split] = (read_idx(images), read_idx(labels))
+        files += [images, labels]
+    source = array_parts_source(name, "idx\n" + stamp(files, folder), parts)
+    return replace(source, classes=classes, size=sum(file.stat().st_size for file in files))
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """Read an idx file of bytes.
+
+    Raises:
+        DataError: if it is damaged, or not of unsigned bytes.
+    """
+    data = unpacked(path, _MOST_IDX)
+    try:
+        if data[:3] != b"\x00\x00\x08":
+            raise ValueError("it does not start like one")
+        shape = np.frombuffer(data, dtype=">u4", count=data[3], offset=4).astype(int)
+        return np.frombuffer(data, dtype=np.uint8, offset=4 + 4 * data[3]).reshape(shape)
+    except (ValueError, IndexError) as error:
+        raise DataError(f"{path} cannot be read as an idx file ({error}); fetch it again") from error
+
+
+def _idx_file(folder: Path, name: str) -> Path | None:
+    found = [folder / text for text in (name, name + ".gz") if (folder / text).is_file()]
+    return found[0] if found else None

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
 from saddlepoint.data.sources.extras import (
@@ -20,7 +21,6 @@ from saddlepoint.data.sources.extras import (
     check_held,
     check_room,
     guarded,
-    listed,
     need,
     one_type,
     without_gaps,
@@ -154,8 +154,8 @@ def _header(pydicom: Any, path: Path) -> _Header | None:
         decoder = None if not syntax.is_compressed else pydicom.pixels.get_decoder(syntax)
         if decoder is not None and not decoder.is_available:
             raise DataError(
-                f"{path} is packed as {syntax.name}, which needs one of {listed(list(decoder.missing_dependencies))}; "
-                "install it, or unpack the files with a DICOM tool"
+                f"{path} is packed as {syntax.name}, which needs one of "
+                f"{shortened(list(decoder.missing_dependencies), 8)}; install it, or unpack the files with a DICOM tool"
             )
     return _Header(path, frames, photometric, modality, rescaled, exact)
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import itertools
-import shutil
 import sys
-import tempfile
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,15 +22,9 @@ from saddlepoint.data.plan import Finding
 from saddlepoint.data.sources.arrays import array_parts_source
 from saddlepoint.data.sources.folder import Item, Source
 from saddlepoint.data.sources.hub import layout_of, rows_of
+from saddlepoint.data.sources.items import ACCEPTED, IMAGE_KEYS, LABEL_KEYS, Pictures, as_array, from_mapping, spooled
 
-ACCEPTED = (
-    "an array or a tensor, (x, labels), a list of pictures or of (picture, label), a data set of PyTorch or of "
-    "`datasets`, a pandas.DataFrame, a saddlepoint Dataset, or a mapping from split names to these"
-)
-_IMAGE_KEYS = ("image", "img", "pixel_values", "x", "data")
-_LABEL_KEYS = ("label", "labels", "y", "target", "class")
 _CHUNK = 1024
-_PILLOW_AS_IT_IS = ("L", "RGB")
 
 Digest = Any
 """What `hashlib` gives."""
@@ -70,17 +60,6 @@ class Rows:
         return f"{len(self.x):,} pictures"
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """Pictures of any size, read one at a time, as often as needed."""
-
-    count: int
-    payloads: Callable[[], Iterator[bytes | np.ndarray]]
-
-    def __len__(self) -> int:
-        return self.count
-
-
 def rows_of_object(data: Any, options: Options | None = None) -> dict[str, Rows]:
     """Return the rows of data in memory by split ("" where it has none).
 
@@ -102,8 +81,8 @@ def rows_of_object(data: Any, options: Options | None = None) -> dict[str, Rows]
         if not data:
             raise DataError(f"the data is empty; give {ACCEPTED}")
         keys = set(data)
-        if keys & {*_IMAGE_KEYS} and keys <= {*_IMAGE_KEYS, *_LABEL_KEYS}:
-            return {"": _pair(*_from_mapping(data))}
+        if keys & {*IMAGE_KEYS} and keys <= {*IMAGE_KEYS, *LABEL_KEYS}:
+            return {"": _pair(*from_mapping(data))}
         parts = {_split_of(key): rows_of_object(part, options) for key, part in data.items()}
         if any(set(rows) != {""} for rows in parts.values()):
             raise DataError("a split of the data has splits of its own; give each split as an array, a pair or a list")
@@ -167,19 +146,8 @@ def object_source(name: str, parts: Mapping[str, Rows]) -> Source:
     )  # fmt: skip
 
 
-def plain_array(data: Any) -> np.ndarray | None:
-    """Return an array or a tensor as a NumPy array, without a copy where that is possible; None if it is neither."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.is_tensor(data):
-        if data.layout != torch.strided or data.is_quantized:
-            raise DataError(f"the tensor is {data.layout}; give a dense one ({ACCEPTED})")
-        data = data.detach().cpu().resolve_conj().resolve_neg()
-        return np.asarray(data.float() if data.dtype == torch.bfloat16 else data)
-    return np.asarray(data) if isinstance(data, np.ndarray) else None
-
-
 def _rows(data: Any) -> Rows:
-    array = plain_array(data)
+    array = as_array(data)
     if array is not None:
         return Rows(_checked(array))
     torch = sys.modules.get("torch")
@@ -198,7 +166,9 @@ def _rows(data: Any) -> Rows:
         raise DataError("the data is a list of names; give the folder that holds the files, or opened pictures")
     if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")) or isinstance(data, bytes | bytearray):
         raise DataError(f"data of type {type(data).__name__} cannot be read; give {ACCEPTED}")
-    return _spooled(data)
+    x, cells, findings, keep = spooled(data)
+    rows = Rows(x, findings=findings, keep=keep)
+    return rows if cells is None else _with_labels(rows, cells, _names_of(data))
 
 
 def _checked(array: np.ndarray) -> np.ndarray:
@@ -216,7 +186,7 @@ def _pair(x: Any, y: Any) -> Rows:
         return rows
     if rows.labels is not None:
         raise DataError("labels are given beside items that have labels of their own; leave one of them out")
-    labels = plain_array(y)
+    labels = as_array(y)
     if labels is not None and labels.ndim > 2:
         raise DataError(
             f"the data is a pair whose second part has shape {labels.shape}; a pair is (x, labels): give splits as "
@@ -232,7 +202,7 @@ def _pair(x: Any, y: Any) -> Rows:
 
 def _with_labels(rows: Rows, cells: Sequence[Any], names: Sequence[str] = ()) -> Rows:
     """Return rows with their labels; ``names`` are those of the classes, by index."""
-    plain = [_plain_cell(cell) for cell in cells]
+    plain = [_label_cell(cell) for cell in cells]
     if all(isinstance(cell, list) and len(cell) == 1 for cell in plain):
         plain = [cell[0] for cell in plain]
     numbered = {str(row): cell for row, cell in enumerate(plain)}
@@ -248,141 +218,14 @@ def _with_labels(rows: Rows, cells: Sequence[Any], names: Sequence[str] = ()) ->
     return rows
 
 
-def _plain_cell(cell: Any) -> Any:
+def _label_cell(cell: Any) -> Any:
     """Return a label without the types of NumPy and PyTorch."""
-    array = plain_array(cell)
+    array = as_array(cell)
     if array is not None:
         return array.tolist()
     if isinstance(cell, np.generic):
         return cell.item()
     return list(cell) if isinstance(cell, tuple) else cell
-
-
-class _Scratch:
-    """A temporary file that is removed with the last reference to it."""
-
-    def __init__(self) -> None:
-        folder = tempfile.mkdtemp(prefix="saddlepoint-memory-")
-        self.path = Path(folder) / "rows"
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-
-
-def _spooled(data: Any) -> Rows:
-    """Go once through the items of a data set and keep them in a temporary file: items may be random, or slow.
-
-    Items are arrays of one shape, or pictures of any size; alone, as (x, label), or as a mapping.
-    """
-    if len(data) == 0:
-        raise DataError(f"the data is empty; give {ACCEPTED}")
-    scratch, cells, labelled = _Scratch(), list[Any](), False
-    sizes: list[tuple[int, tuple[int, ...] | None]] = []
-    head: tuple[tuple[int, ...], np.dtype] | None = None
-    first = b""
-    with open(scratch.path, "wb") as file:
-        for number in range(len(data)):
-            x, label, has = _taken_apart(_item(data, number), number)
-            value, shape = _payload(x, number)
-            if number == 0:
-                labelled, first = has, _bytes_of(value)
-                head = None if shape is not None or isinstance(value, bytes) else (value.shape, value.dtype)
-            _refuse_unlike(number, value, shape, head, has == labelled)
-            sizes.append((file.write(_bytes_of(value)), shape))
-            cells.append(label)
-    findings = []
-    if _bytes_of(_payload(_taken_apart(_item(data, 0), 0)[0], 0)[0]) != first:
-        says = "items change from one reading to the next (random transforms): what the first reading gave is learned"
-        findings.append(Finding("source", says, "families augment by themselves", sure=False))
-    if head is not None:
-        shape, dtype = head
-        rows = Rows(np.memmap(scratch.path, dtype=dtype, mode="r", shape=(len(sizes), *shape)))
-    else:
-        rows = Rows(Pictures(len(sizes), lambda: _unspooled(scratch, sizes)))
-    rows.findings, rows.keep = findings, scratch
-    return _with_labels(rows, cells, _names_of(data)) if labelled else rows
-
-
-def _unspooled(scratch: _Scratch, sizes: Sequence[tuple[int, tuple[int, ...] | None]]) -> Iterator[bytes | np.ndarray]:
-    with open(scratch.path, "rb") as file:
-        for size, shape in sizes:
-            content = file.read(size)
-            yield content if shape is None else np.frombuffer(content, np.uint8).reshape(shape)
-
-
-def _item(data: Any, number: int) -> Any:
-    try:
-        return data[number]
-    except Exception as error:  # the user's own code may raise anything
-        raise DataError(f"item {number} of the data cannot be read ({type(error).__name__}: {error})") from error
-
-
-def _taken_apart(item: Any, number: int) -> tuple[Any, Any, bool]:
-    """Return picture or array of an item, its label, and whether it has one."""
-    if isinstance(item, Mapping):
-        x, label = _from_mapping(item)
-        return x, label, label is not None
-    if isinstance(item, tuple | list) and not (item and isinstance(item[0], int | float)):
-        if len(item) not in (1, 2):
-            raise DataError(f"item {number} of the data has {len(item)} parts; an item is x, or (x, label)")
-        return item[0], item[1] if len(item) == 2 else None, len(item) == 2
-    return item, None, False
-
-
-def _from_mapping(item: Mapping[Any, Any]) -> tuple[Any, Any]:
-    keys = [key for key in _IMAGE_KEYS if key in item]
-    if not keys:
-        raise DataError(f"the data has the keys {', '.join(map(str, item))}; its pictures must be called image or x")
-    label = next((item[key] for key in _LABEL_KEYS if key in item and key != keys[0]), None)
-    return item[keys[0]], label
-
-
-def _payload(x: Any, number: int) -> tuple[bytes | np.ndarray, tuple[int, ...] | None]:
-    """Return an array; or a picture as its pixels with their shape, or as the bytes of a file."""
-    array = plain_array(x)
-    if array is None and isinstance(x, list | tuple):
-        array = np.asarray(x) if all(isinstance(part, int | float | list | tuple) for part in x) else None
-    if array is not None:
-        if array.dtype == object:
-            raise DataError(f"item {number} of the data holds Python objects; give {ACCEPTED}")
-        return array, None
-    image = sys.modules.get("PIL.Image")
-    if image is None or not isinstance(x, image.Image):
-        raise DataError(f"item {number} of the data is of type {type(x).__name__}; give {ACCEPTED}")
-    try:
-        x.load()
-        if x.mode in _PILLOW_AS_IT_IS and "transparency" not in x.info and not x.getexif().get(0x0112):
-            pixels = np.asarray(x)
-            return pixels, pixels.shape
-        stream = io.BytesIO()
-        kind = "PNG" if x.mode in ("1", "LA", "P", "RGBA", "I;16") else "TIFF"
-        x.save(stream, kind, **({"compress_level": 1, "exif": x.getexif()} if kind == "PNG" else {}))
-    except Exception as error:  # a damaged file that is decoded now may raise anything
-        raise DataError(f"item {number} of the data is a picture that cannot be read ({error})") from error
-    return stream.getvalue(), None
-
-
-def _bytes_of(value: bytes | np.ndarray) -> bytes:
-    return value if isinstance(value, bytes) else value.tobytes()
-
-
-def _refuse_unlike(
-    number: int,
-    value: bytes | np.ndarray,
-    shape: tuple[int, ...] | None,
-    head: tuple[tuple[int, ...], np.dtype] | None,
-    same: bool,
-) -> None:
-    if not same:
-        raise DataError(f"item {number} of the data differs from the first in having a label; make all alike")
-    picture = isinstance(value, bytes) or shape is not None
-    if picture != (head is None):
-        raise DataError(
-            f"item {number} of the data is no {'array' if picture else 'picture'}, as the first is; make all alike"
-        )
-    if head is not None and isinstance(value, np.ndarray) and (value.shape, value.dtype) != head:
-        raise DataError(
-            f"item {number} of the data has shape {value.shape} and type {value.dtype}, but the first has {head[0]} "
-            f"and {head[1]}; bring arrays to one shape and type, or give pictures of PIL"
-        )
 
 
 def _names_of(data: Any) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from saddlepoint.core.errors import DataError
 from saddlepoint.data.kinds import kind_findings
 from saddlepoint.data.options import Options
 from saddlepoint.data.sources import cifar, fits, hdf5, idx, medical, svhn, webdataset
-from saddlepoint.data.sources.arrays import find_idx, idx_source, npy_source, npz_source
 from saddlepoint.data.sources.folder import IMAGE_SUFFIXES, Source, folder_source, stamp, walk, zip_source
+from saddlepoint.data.sources.idx import find_idx, idx_source
+from saddlepoint.data.sources.npz import npy_source, npz_source
 from saddlepoint.data.sources.parquet import parquet_source
 from saddlepoint.data.sources.tfd import FILES, tfd_source
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data.plan import Finding
-from saddlepoint.data.sources.extras import check_room, listed
-from saddlepoint.data.sources.folder import SPLIT_WORDS, Item, Source, stamp
+from saddlepoint.data.sources.extras import check_room
+from saddlepoint.data.sources.folder import SPLIT_NAMES, Item, Source, stamp
 from saddlepoint.data.sources.matlab import matlab_arrays, matlab_shapes
 from saddlepoint.data.sources.tfd import split_path, tfd_source
 
@@ -55,7 +56,7 @@ def svhn_source(path: Path, files: Sequence[Path]) -> Source:
 
     def items() -> Iterator[Item]:
         for file in files:
-            split = SPLIT_WORDS.get(file.stem.split("_")[0].lower(), "") if len(files) > 1 else ""
+            split = SPLIT_NAMES.get(file.stem.split("_")[0].lower(), "") if len(files) > 1 else ""
             x, y = _read(file)
             for row in range(len(y)):
                 yield Item(np.ascontiguousarray(x[..., row]), int(y[row]) % 10, f"{file.name} {row}", split)
@@ -76,7 +77,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     found = matlab_arrays(path, ("X", "y"))
     missing = [name for name in ("X", "y") if name not in found]
     if missing:
-        raise DataError(f"{path} holds no {listed(missing)} of numbers; {_KNOWN}")
+        raise DataError(f"{path} holds no {shortened(missing, 8)} of numbers; {_KNOWN}")
     x, y = found["X"], found["y"].reshape(-1)
     if x.dtype != np.uint8 or x.ndim != 4 or x.shape[3] != len(y):
         raise DataError(

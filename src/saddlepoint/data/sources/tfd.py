@@ -65,13 +65,7 @@ def tfd_source(path: Path, fold: int = 0) -> Source:
         f"fold {fold}: trained on its unlabeled images, as released in 2014; its labelled training images are left out"
     )
     size = path.stat().st_size if path.is_file() else None
-    return Source(
-        str(path),
-        f"tfd\n{fold}\n" + stamp([path], path.parent),
-        items,
-        notes=(note,),
-        size=size,
-    )
+    return Source(str(path), f"tfd\n{fold}\n" + stamp([path], path.parent), items, notes=(note,), size=size)
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:

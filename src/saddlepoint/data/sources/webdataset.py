@@ -14,11 +14,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data import limits
 from saddlepoint.data.labels.arrange import Arranged, arrange, may_say_labels, must_say_labels
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
-from saddlepoint.data.sources.extras import guarded, listed
+from saddlepoint.data.sources.extras import guarded
 from saddlepoint.data.sources.folder import IMAGE_SUFFIXES, Item, Label, Source, split_word, stamp
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -112,8 +113,8 @@ def tar_source(path: Path, files: Sequence[Path], options: Options) -> Source:
             seen.look(number, file)
     if not seen.images:
         raise DataError(
-            f"{path} holds no image files ({len(seen.aside)} other files: {listed(seen.aside)}); images are png, jpg, "
-            "webp and the like: other data is unpacked first, and its folder named"
+            f"{path} holds no image files ({len(seen.aside)} other files: {shortened(seen.aside, 8)}); images are png, "
+            "jpg, webp and the like: other data is unpacked first, and its folder named"
         )
     samples = {place: _sample_of(place) for place in seen.images}
     if any(sample in kept for kept in seen.beside.values() for sample in samples.values()):
@@ -125,9 +126,11 @@ def tar_source(path: Path, files: Sequence[Path], options: Options) -> Source:
         chosen = {place for place in seen.images if place[1] in kept}
         labels = {place: arranged.labels.get(place[1]) for place in chosen}
     if seen.aside:
-        notes.append(Finding("source", f"{len(seen.aside)} files are no images: left aside: {listed(seen.aside)}"))
+        notes.append(
+            Finding("source", f"{len(seen.aside)} files are no images: left aside: {shortened(seen.aside, 8)}")
+        )
     if seen.links:
-        notes.append(Finding("source", f"links in the tar are not followed: {listed(seen.links)}"))
+        notes.append(Finding("source", f"links in the tar are not followed: {shortened(seen.links, 8)}"))
 
     def items() -> Iterator[Item]:
         for number, file in enumerate(files):
@@ -244,15 +247,15 @@ def _shards(
         plain = [name for name in names if "." not in name[len(sample[1]) + 1 :]]
         if len(plain) != 1 and len(names) > 1:
             raise DataError(
-                f"{path}: the sample {sample[1]} holds several images ({listed(names)}), and none is the only one with "
-                "a plain ending; write shards with one image a sample"
+                f"{path}: the sample {sample[1]} holds several images ({shortened(names, 8)}), and none is the only "
+                "one with a plain ending; write shards with one image a sample"
             )
         name = plain[0] if plain else names[0]
         chosen.add((sample[0], name))
         others.update(other[len(sample[1]) :] for other in names if other != name)
     notes: list[Note] = [Finding("images", f"{len(chosen):,} samples of WebDataset shards", "files share their names")]
     if others:
-        notes.append(Finding("images", f"further images of the samples are left out: {listed(sorted(others))}"))
+        notes.append(Finding("images", f"further images of the samples are left out: {shortened(sorted(others), 8)}"))
     found, told = _labels(seen, set(images))
     if options.labels == "none":
         found, told = {}, [Finding("labels", "no labels are used, as asked")]

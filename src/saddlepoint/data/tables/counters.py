@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.data.options import columns_flag, listed
+from saddlepoint.data.flags import columns_flag, listed
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
 from saddlepoint.data.tables.dates import TimeColumn, days_in_numbers
-from saddlepoint.data.tables.forms import STRONG, WEAK, words_of
+from saddlepoint.data.tables.forms import STRONG, WEAK, name_parts
 from saddlepoint.data.tables.grouping import find_series
 from saddlepoint.data.tables.opened import Column, Opened
-from saddlepoint.data.tables.time import Stamps
-from saddlepoint.data.tables.time_parts import DAY_WORDS, day_and_clock, like_years
+from saddlepoint.data.tables.stamps import Stamps
+from saddlepoint.data.tables.time_parts import DAY_NAMES, day_and_time_of_day, like_years
 
 ROW_NAMES = {"rownames", "rowname", "row", "row_id", "rowid", "row_number", "unnamed: 0", "no", "nr", "id", "obs", "#"}
 """Names of columns that count the rows, where they do."""
@@ -66,7 +66,7 @@ def _ask_if_like_a_time(opened: Opened, name: str, others: Sequence[str]) -> Non
         DataError: if it is the only column.
     """
     column = opened.columns[name]
-    if words_of(name) <= STRONG | WEAK and words_of(name) & STRONG:
+    if name_parts(name) <= STRONG | WEAK and name_parts(name) & STRONG:
         if not others:
             raise DataError(
                 f"{opened.name}: its only column of values, '{name}', is named like a time; if it is what to "
@@ -90,7 +90,7 @@ def _ask_if_like_a_time(opened: Opened, name: str, others: Sequence[str]) -> Non
 def _with_days(opened: Opened, name: str, others: Sequence[str]) -> list[Reading]:
     """Return the reading of a clock (840 = 8:40) together with a column of days, if there is one, and they rise."""
     for day in others:
-        found = day_and_clock(opened, [day, name]) if words_of(day) & DAY_WORDS else None
+        found = day_and_time_of_day(opened, [day, name]) if name_parts(day) & DAY_NAMES else None
         if found is None or (np.diff(found.times) <= 0).any():
             continue
         pairs = zip(*(opened.columns[n].numbers()[:2].astype(int).tolist() for n in (day, name)), strict=True)

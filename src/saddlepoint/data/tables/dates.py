@@ -12,10 +12,11 @@ import numpy as np
 from saddlepoint.core.errors import DataError
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.tables.forms import MONTHS, loosely, pattern_of, words_of
+from saddlepoint.data.tables.forms import MONTHS, loosely, name_parts, pattern_of
 from saddlepoint.data.tables.opened import Column, Opened
 from saddlepoint.data.tables.pace import steadiness
-from saddlepoint.data.tables.time import NOT, Read, Stamps, Unread, candidates, examples, read_form
+from saddlepoint.data.tables.stamps import Stamps
+from saddlepoint.data.tables.time import NOT, Read, Unread, candidates, examples, read_form
 
 ORDERS = {"day-first": "d", "month-first": "m", "year-first": "y"}
 REGULAR = 0.98
@@ -68,7 +69,7 @@ def _compact(column: Column) -> str:
     if not len(values) or values.min() < 10_000 or values.max() > 20_991_231_235_959:
         return ""
     if values.max() < 10**6:
-        named = bool(words_of(column.name) & {"date", "dates", "datum"})
+        named = bool(name_parts(column.name) & {"date", "dates", "datum"})
         few = [f"{int(value):06d}" for value in values[:: max(1, len(values) // 400)]]
         return "%y%m%d" if named and len(set(few)) > 2 and _fits(few, "%y%m%d") else ""
     form = _COMPACT.get(len(str(int(values[0]))), "")

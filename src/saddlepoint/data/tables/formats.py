@@ -13,19 +13,10 @@ from saddlepoint.data.tables.ucr import read_arff, read_ts, read_tsf
 from saddlepoint.data.tables.workbook import read_workbook, refuse_workbook
 
 READERS: dict[str, Callable[[Path, Options], Frame]] = {
-    ".xlsx": read_workbook,
-    ".xlsm": read_workbook,
-    ".xls": refuse_workbook,
-    ".xlsb": refuse_workbook,
-    ".ods": refuse_workbook,
-    ".ts": read_ts,
-    ".tsf": read_tsf,
-    ".arff": read_arff,
-    ".nc": read_grid,
-    ".nc4": read_grid,
-    ".cdf": read_grid,
-    ".zarr": read_grid,
-}
+    ".xlsx": read_workbook, ".xlsm": read_workbook, ".xls": refuse_workbook, ".xlsb": refuse_workbook,
+    ".ods": refuse_workbook, ".ts": read_ts, ".tsf": read_tsf, ".arff": read_arff, ".nc": read_grid, ".nc4": read_grid,
+    ".cdf": read_grid, ".zarr": read_grid,
+}  # fmt: skip
 """A ``.zarr`` is a folder."""
 
 ARRAYS: dict[str, Callable[[Path, Options], Frame]] = {".npy": read_array, ".npz": read_array}

@@ -31,11 +31,11 @@ WEAK = {"t", "ts", "day", "days", "week", "weeks", "month", "months", "quarter",
         "minutes", "second", "seconds", "sec", "index", "period", "step", "elapsed", "tag", "monat",
         "woche"}  # fmt: skip
 
-_CLOCK = (
+_TIME_OF_DAY = (
     r"(?P<h>\d{1,2})(?::(?P<m>\d\d)(?::(?P<s>\d\d)(?:(?P<mark>[.,])(?P<f>\d{1,9}))?)?)"
     r"(?:(?P<pgap> ?)(?P<p>[AaPp][Mm]))?(?:(?P<zgap> ?)(?P<zone>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?))?"
 )
-_LATER = re.compile(rf"(?P<date>.+?)(?P<gap>[T_:-]| - |, ?| )?{_CLOCK}")
+_LATER = re.compile(rf"(?P<date>.+?)(?P<gap>[T_:-]| - |, ?| )?{_TIME_OF_DAY}")
 _HOUR = re.compile(r"(?P<date>.+?)(?P<gap> )(?P<h>\d{1,2})(?P<pgap> ?)(?P<p>[AaPp][Mm])|"
                    r"(?P<date2>\d{4}-\d\d-\d\d)(?P<gap2>[T ])(?P<h2>\d\d)")  # fmt: skip
 _EARLIER = re.compile(r"(?P<h>\d{1,2}):(?P<m>\d\d)(?::(?P<s>\d\d))?(?P<gap> |, )(?P<date>.+)")
@@ -48,22 +48,18 @@ _NAMED = re.compile(
     r"(?P<s2>[-/ .,']{0,2})(?P<b>\d{1,4})?(?:(?P<s3>[-/ .,']{1,2})(?P<c>\d{2,4}))?"
 )
 _SIMPLE = (
-    (re.compile(r"\d{4}([-/.])\d{1,2}"), "%Y{0}%-m"),
-    (re.compile(r"\d{1,2}([-/.])\d{4}"), "%-m{0}%Y"),
-    (re.compile(r"\d{4}([Mm])\d{1,2}"), "%Y{0}%-m"),
-    (re.compile(r"\d{4}([- /:]?[Qq])[1-4]"), "%Y{0}%q"),
-    (re.compile(r"([Qq])[1-4]([- /]?)\d{4}"), "{0}%q{1}%Y"),
-    (re.compile(r"[1-4]([Qq][- /]?)\d{4}"), "%q{0}%Y"),
-    (re.compile(r"\d{4}(-?W)\d{2}"), "%G{0}%V"),
-    (re.compile(r"\d{4}(-?W)\d{2}(-?)[1-7]"), "%G{0}%V{1}%u"),
+    (re.compile(r"\d{4}([-/.])\d{1,2}"), "%Y{0}%-m"), (re.compile(r"\d{1,2}([-/.])\d{4}"), "%-m{0}%Y"),
+    (re.compile(r"\d{4}([Mm])\d{1,2}"), "%Y{0}%-m"), (re.compile(r"\d{4}([- /:]?[Qq])[1-4]"), "%Y{0}%q"),
+    (re.compile(r"([Qq])[1-4]([- /]?)\d{4}"), "{0}%q{1}%Y"), (re.compile(r"[1-4]([Qq][- /]?)\d{4}"), "%q{0}%Y"),
+    (re.compile(r"\d{4}(-?W)\d{2}"), "%G{0}%V"), (re.compile(r"\d{4}(-?W)\d{2}(-?)[1-7]"), "%G{0}%V{1}%u"),
     (re.compile(r"\d{4}([-/.])\d{3}"), "%Y{0}%j"),
-)
+)  # fmt: skip
 
 
-def words_of(name: str) -> set[str]:
+def name_parts(name: str) -> set[str]:
     """Return the words of a name, small.
 
-    >>> sorted(words_of("timeIndex_2"))
+    >>> sorted(name_parts("timeIndex_2"))
     ['index', 'time']
     """
     return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
@@ -71,7 +67,7 @@ def words_of(name: str) -> set[str]:
 
 def says_time(name: str) -> bool:
     """Whether a column is named like a time."""
-    return bool(words_of(name) & STRONG) or name.lower() in WEAK
+    return bool(name_parts(name) & STRONG) or name.lower() in WEAK
 
 
 def forms_of(text: str) -> list[str]:
@@ -89,23 +85,24 @@ def forms_of(text: str) -> list[str]:
             parts = match.groupdict("")
             parts = {key.removesuffix("2"): value for key, value in parts.items() if value} | {"gap": parts["gap"]}
             parts["gap"] = match.groupdict().get("gap2") or parts["gap"]
-            clock = _clock(parts, short=pattern is not _COMPACT)
+            time_of_day = _time_of_day(parts, short=pattern is not _COMPACT)
             for date in _dates(parts["date"]):
-                found.append(f"{clock}{parts['gap']}{date}" if pattern is _EARLIER else f"{date}{parts['gap']}{clock}")
+                first, last = (time_of_day, date) if pattern is _EARLIER else (date, time_of_day)
+                found.append(f"{first}{parts['gap']}{last}")
     return found
 
 
-def clock_of(text: str) -> str:
+def time_of_day_form_of(text: str) -> str:
     """Return the form of a time of the day without a date, or "".
 
-    >>> clock_of("7:05:00"), clock_of("12")
+    >>> time_of_day_form_of("7:05:00"), time_of_day_form_of("12")
     ('%-H:%M:%S', '')
     """
-    match = re.fullmatch(_CLOCK, text)
-    return "" if match is None else _clock(match.groupdict(""), short=True)
+    match = re.fullmatch(_TIME_OF_DAY, text)
+    return "" if match is None else _time_of_day(match.groupdict(""), short=True)
 
 
-def _clock(parts: dict[str, str], *, short: bool) -> str:
+def _time_of_day(parts: dict[str, str], *, short: bool) -> str:
     hour = ("%-I" if parts.get("p") else "%-H") if short else "%H"
     colon = ":" if short else ""
     form = hour + (f"{colon}%M" if parts.get("m") else "") + (f"{colon}%S" if parts.get("s") else "")

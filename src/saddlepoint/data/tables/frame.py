@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -61,3 +62,10 @@ class Frame:
     group: str | None = None
     label: str | None = None
     moments: bool = False
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return a name for a new column: this one, or the first with underscores behind it that none has."""
+    while name in taken:
+        name += "_"
+    return name

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.core.errors import DataError, suggest
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data import limits
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note, OpenQuestion, Reading
-from saddlepoint.data.sources.extras import check_room, guarded, listed, need
+from saddlepoint.data.sources.extras import check_room, guarded, need
 from saddlepoint.data.sources.hdf5 import refuse_outside
 from saddlepoint.data.tables.frame import Frame
 
@@ -55,7 +56,7 @@ def _read(xarray: Any, path: Path, raw: Any, options: Options) -> Frame:
         )
     size = sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
     limits.check_table(str(path), rows * (len(chosen) + 2), size)
-    check_room(path, f"{listed(chosen)} along {', '.join(map(str, dims))}", 8 * rows * (len(chosen) + 2))
+    check_room(path, f"{shortened(chosen, 8)} along {', '.join(map(str, dims))}", 8 * rows * (len(chosen) + 2))
     times, notes = _times(xarray, raw, time)
     table = {str(name): _column(raw[name], dims, time, raw.sizes) for name in chosen}
     length = raw.sizes[time]
@@ -63,12 +64,12 @@ def _read(xarray: Any, path: Path, raw: Any, options: Options) -> Frame:
     columns: dict[str, Any] = {} if times is None else {str(time): np.tile(times, series)}
     if others:
         columns[_place(others)] = np.repeat(np.array(_names(raw, others), dtype=object), length)
-        notes.append(Finding("series", f"each of the {series:,} places along {listed([str(d) for d in others])} is a "
+        notes.append(Finding("series", f"each of the {series:,} places along {shortened([*map(str, others)], 8)} is a "
                              "series", f"dimensions beside the time '{time}'"))  # fmt: skip
     columns |= table
     left = [str(name) for name in raw.data_vars if name not in chosen]
     if left:
-        notes.append(Finding("columns", f"other variables are left out: {listed(left)}",
+        notes.append(Finding("columns", f"other variables are left out: {shortened(left, 8)}",
                              "they are no numbers along the time, or not asked for"))  # fmt: skip
     import pandas
 
@@ -153,14 +154,16 @@ def _variables(path: Path, raw: Any, options: Options) -> list[Any]:
                 )
         numbers = [name for name in raw.data_vars if name in options.columns]
     if not numbers:
-        raise DataError(f"{path} holds no variable of numbers along a dimension (it holds {listed([*map(str, raw)])})")
+        raise DataError(
+            f"{path} holds no variable of numbers along a dimension (it holds {shortened([*map(str, raw)], 8)})"
+        )
     sets = {frozenset(raw[name].dims) for name in numbers}
     top = max(sets, key=len)
     if all(found <= top for found in sets):
         return numbers
     groups = [[str(n) for n in numbers if frozenset(raw[n].dims) == found] for found in sorted(sets, key=sorted)]
     readings = [
-        Reading(f"{listed(group)} along {', '.join(map(str, raw[group[0]].dims))}", {"columns": ",".join(group)},
+        Reading(f"{shortened(group, 8)} along {', '.join(map(str, raw[group[0]].dims))}", {"columns": ",".join(group)},
                 [f"{name}: " + " x ".join(f"{raw.sizes[d]} {d}" for d in raw[name].dims) for name in group[:3]])
         for group in groups
     ]  # fmt: skip

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.sources.folder import shortened
 from saddlepoint.data.tables.dates import TimeColumn
-from saddlepoint.data.tables.forms import words_of
+from saddlepoint.data.tables.forms import name_parts
 from saddlepoint.data.tables.opened import Column, Opened
 from saddlepoint.data.tables.pace import usual_step
 
@@ -22,34 +22,11 @@ LEAST = 3
 """Rows that a series has on average, at least."""
 NUMBERED = frozenset(
     {
-        "id",
-        "subject",
-        "subjects",
-        "subj",
-        "patient",
-        "person",
-        "participant",
-        "individual",
-        "animal",
-        "unit",
-        "trial",
-        "run",
-        "episode",
-        "session",
-        "user",
-        "customer",
-        "household",
-        "firm",
-        "company",
-        "station",
-        "sensor",
-        "device",
-        "machine",
-        "engine",
-        "series",
-        "group",
+        "id", "subject", "subjects", "subj", "patient", "person", "participant", "individual", "animal", "unit",
+        "trial", "run", "episode", "session", "user", "customer", "household", "firm", "company", "station", "sensor",
+        "device", "machine", "engine", "series", "group",
     }
-)
+)  # fmt: skip
 """Words in names of columns of whole numbers that stand for somebody or something, and are no measured values."""
 
 Codes = tuple[np.ndarray, list[str]]
@@ -220,7 +197,7 @@ def _blocks(opened: Opened, free: Sequence[str]) -> Grouping:
     """
     for name in free:
         column = opened.columns[name]
-        numbered = column.kind == "int" and bool(words_of(name) & NUMBERED)
+        numbered = column.kind == "int" and bool(name_parts(name) & NUMBERED)
         if not (column.kind == "text" or numbered) or column.data.null_count or column.bad is not None:
             continue
         codes, values = codes_of(opened, name)

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data import limits
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note
-from saddlepoint.data.sources.arrays import Held, open_arrays, plain
-from saddlepoint.data.sources.extras import check_room, listed
+from saddlepoint.data.sources.arrays import to_label
+from saddlepoint.data.sources.extras import check_room
+from saddlepoint.data.sources.npz import Held, open_arrays
 from saddlepoint.data.tables.frame import Frame
 
 
@@ -25,8 +27,8 @@ def read_array(path: Path, options: Options) -> Frame:
 
     held = open_arrays(path, options.array)
     if len(held.parts) > 1:
-        raise DataError(f"{path} holds {listed(list(held.parts))} parts of rows; join them, or give windows (n, time, "
-                        "feature)")  # fmt: skip
+        parts = shortened(list(held.parts), 8)
+        raise DataError(f"{path} holds {parts} parts of rows; join them, or give windows (n, time, feature)")
     ((x, labels),) = held.parts.values()
     if x.ndim not in (1, 2) or x.dtype.kind not in "buif" or not x.size:
         raise DataError(f"{path} is {x.dtype} of shape {x.shape}, but a long series is (time, feature), of numbers")
@@ -41,7 +43,7 @@ def read_array(path: Path, options: Options) -> Frame:
     notes: list[Note] = [Finding("series", says, f"an array of shape {x.shape}",
                                  "--modality vector" if vectors else "", sure=not vectors)]  # fmt: skip
     if labels is not None and labels.shape[:1] == x.shape[:1]:
-        data["label"] = [plain(value) for value in np.asarray(labels).reshape(len(x), -1)[:, 0]]
+        data["label"] = [to_label(value) for value in np.asarray(labels).reshape(len(x), -1)[:, 0]]
     return Frame(data, tuple(notes), label="label" if "label" in data else None, moments=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ FEW = 0.1
 
 _BLANKS = "  \u00a0\u202f\u2009"
 _APOSTROPHES = "'\u2019"
-_SIGNS = re.compile(r"^[$€£¥₹%]|[$€£¥₹%]$")
+_CURRENCY = re.compile(r"^[$€£¥₹%]|[$€£¥₹%]$")
 _FORMS = {
     "decimal": r"[+-]?(?:\d+{d}\d{{1,2}}|\d+{d}\d{{4,}}|0\d*{d}\d+|{d}\d+|\d{{4,}}{d}\d+"
     r"|\d{{1,3}}(?:{t}\d{{3}})+{d}\d*)",
@@ -141,19 +141,18 @@ class Numbers:
     few: bool = True
 
 
-def to_numbers(column: Any, decimal: str, text_marks: Iterable[str] = MARKS) -> Numbers | None:
+def to_numbers(column: Any, decimal: str) -> Numbers | None:
     """Return an Arrow column of texts as numbers; None if it holds others.
 
     Args:
         column: texts.
         decimal: mark before decimals.
-        text_marks: texts that stand for missing values among numbers.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     texts = pc.utf8_trim_whitespace(column)
-    if (kind := _plain(texts, decimal)) is not None:
+    if (kind := _as_numbers(texts, decimal)) is not None:
         return Numbers(kind)
     separator = rf"[{',' if decimal == '.' else '.'}{_BLANKS}{_APOSTROPHES}]"
     point = re.escape(decimal)
@@ -164,7 +163,7 @@ def to_numbers(column: Any, decimal: str, text_marks: Iterable[str] = MARKS) -> 
     odd = pc.filter(texts, wrong)
     counts = Counter(dict(zip(*(part.to_pylist() for part in pc.value_counts(odd).flatten()), strict=True)))
     there = len(texts) - texts.null_count
-    marks = {text: n for text, n in counts.items() if text in set(text_marks)}
+    marks = {text: n for text, n in counts.items() if text in MARKS}
     others = len(odd) - sum(marks.values())
     if there == sum(marks.values()) or (
         others and (others > FEW * there and not (len(counts) <= 2 and others * 2 < there))
@@ -178,10 +177,10 @@ def to_numbers(column: Any, decimal: str, text_marks: Iterable[str] = MARKS) -> 
     plain = pc.replace_substring_regex(clean, separator, "")
     grouped = pc.filter(clean, pc.match_substring_regex(clean, separator))
     mark = re.search(separator, grouped[0].as_py())[0] if len(grouped) else ""  # type: ignore[index]
-    return Numbers(_plain(plain, decimal), mark, marks)
+    return Numbers(_as_numbers(plain, decimal), mark, marks)
 
 
-def _plain(texts: Any, decimal: str) -> Any:
+def _as_numbers(texts: Any, decimal: str) -> Any:
     """Return texts as int64 or float64, or None."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -201,8 +200,8 @@ def _plain(texts: Any, decimal: str) -> Any:
 
 def sign_of(texts: Sequence[str], decimal: str) -> str:
     """Return the sign that stands before or behind each number (``$``, ``%``), or "" if they are none."""
-    stripped = [_SIGNS.sub("", text.strip()).strip() for text in texts]
-    signs = {match[0] for text in texts if (match := _SIGNS.search(text.strip()))}
+    stripped = [_CURRENCY.sub("", text.strip()).strip() for text in texts]
+    signs = {match[0] for text in texts if (match := _CURRENCY.search(text.strip()))}
     pattern = re.compile(r"[+-]?[\d.,' \u00a0\u202f]*\d")
     return signs.pop() if len(signs) == 1 and all(map(pattern.fullmatch, stripped)) else ""
 

@@ -12,7 +12,7 @@ from saddlepoint.core.errors import DataError
 from saddlepoint.data import limits
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.tables.frame import Look
-from saddlepoint.data.tables.time import known_zone
+from saddlepoint.data.tables.stamps import known_zone
 
 Kind = Literal["int", "float", "text", "bool", "time", "empty", "other"]
 

@@ -78,16 +78,16 @@ def steadiness(times: np.ndarray, dates: bool) -> float:
     return float((np.abs(steps - step) <= 1e-6 * step).mean())
 
 
-def length_in_words(length: float, *, dates: bool) -> str:
+def length_text(length: float, *, dates: bool) -> str:
     """Return how long a gap is, rounded as a person says it.
 
     Args:
         length: nanoseconds, or a number.
         dates: whether it is nanoseconds.
 
-    >>> length_in_words(6570.8 * DAY, dates=True), length_in_words(31.2 * DAY, dates=True)
+    >>> length_text(6570.8 * DAY, dates=True), length_text(31.2 * DAY, dates=True)
     ('18 years', '31 days')
-    >>> length_in_words(1.5 * DAY, dates=True), length_in_words(4, dates=False)
+    >>> length_text(1.5 * DAY, dates=True), length_text(4, dates=False)
     ('36 hours', '4')
     """
     if not dates:
@@ -97,10 +97,10 @@ def length_in_words(length: float, *, dates: bool) -> str:
     return f"{length / size:,.0f} {word}" if length >= 2 * SECOND else f"{length / SECOND:.3g} seconds"
 
 
-def step_in_words(step: float, unit: str) -> str:
+def step_text(step: float, unit: str) -> str:
     """Return a step as a person says it.
 
-    >>> step_in_words(3_600 * SECOND, "time"), step_in_words(3, "month ends")
+    >>> step_text(3_600 * SECOND, "time"), step_text(3, "month ends")
     ('1 hour', '3 months, at their ends')
     """
     if unit == "number":

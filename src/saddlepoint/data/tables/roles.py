@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from saddlepoint.core.errors import DataError, suggest
-from saddlepoint.data.options import Options, columns_flag
+from saddlepoint.core.quoting import shortened
+from saddlepoint.data.flags import columns_flag
+from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding
-from saddlepoint.data.sources.folder import shortened
 from saddlepoint.data.tables.counters import ask_if_days, counts_up, without_counters
 from saddlepoint.data.tables.dates import TimeColumn, named_by_first_line
-from saddlepoint.data.tables.forms import STRONG, words_of
+from saddlepoint.data.tables.forms import STRONG, name_parts
 from saddlepoint.data.tables.grouping import Grouping, codes_of, find_series
 from saddlepoint.data.tables.numbers import edge_mark, sign_of
 from saddlepoint.data.tables.opened import Column, Opened
 from saddlepoint.data.tables.time import examples
-from saddlepoint.data.tables.time_column import asked_time, clock_alone, find_time
+from saddlepoint.data.tables.time_column import asked_time, find_time, lone_time_of_day
 from saddlepoint.data.tables.wide import ask_if_wide
 
 MOST_VALUES = 50
@@ -196,13 +197,13 @@ def _features(opened: Opened, roles: Roles, options: Options, rest: Sequence[str
             )
         reason = _why_not(opened, column)
         untimed = roles.time is None and options.time_column is None and options.columns is None
-        if untimed and words_of(name) & (STRONG | CLOCKS) and (alone := clock_alone(opened, column)):
+        if untimed and name_parts(name) & (STRONG | CLOCKS) and (alone := lone_time_of_day(opened, column)):
             raise DataError(alone)
         if not reason:
             features.append(name)
         elif options.columns is not None:
             raise DataError(f"{opened.name}: column '{name}' cannot be learned: {reason}; leave it out of --columns")
-        elif column.kind == "text" and roles.time is None and options.time_column is None and words_of(name) & STRONG:
+        elif column.kind == "text" and roles.time is None and options.time_column is None and name_parts(name) & STRONG:
             raise DataError(
                 f"{opened.name}: dates of column '{name}' are not recognised ('{column.shown()}'); write them as "
                 "2020-12-31 or 2020-12-31 23:59:59, say their form (--dates '%d.%m.%Y'), or that rows are in order as "

@@ -13,7 +13,7 @@ from pathlib import Path
 from saddlepoint.core.errors import DataError
 from saddlepoint.data import limits
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.tables.forms import clock_of, forms_of
+from saddlepoint.data.tables.forms import forms_of, time_of_day_form_of
 from saddlepoint.data.tables.frame import Look
 from saddlepoint.data.tables.numbers import MISSING
 
@@ -255,7 +255,7 @@ class _Sniffer:
 
 def _is_value(cell: str) -> bool:
     """Whether a cell holds a number or a time."""
-    return bool(_NUMBER.fullmatch(cell)) or bool(forms_of(cell)) or bool(clock_of(cell))
+    return bool(_NUMBER.fullmatch(cell)) or bool(forms_of(cell)) or bool(time_of_day_form_of(cell))
 
 
 def _counts(cells: Iterator[str] | Sequence[str]) -> int | None:

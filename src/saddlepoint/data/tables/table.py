@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.data.options import Options, names_of
+from saddlepoint.data.flags import names_of
+from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding
 from saddlepoint.data.tables.files import is_table, open_table
 from saddlepoint.data.tables.frame import Look
 from saddlepoint.data.tables.grouping import Codes, codes_of
 from saddlepoint.data.tables.opened import Column, Opened
 from saddlepoint.data.tables.roles import decide
-from saddlepoint.data.tables.time import Stamps
+from saddlepoint.data.tables.stamps import Stamps
 from saddlepoint.data.tables.wide import lengthened
 
 __all__ = ["Table", "is_table", "names_of", "read_table"]

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.core.quoting import for_shell
+from saddlepoint.core.quoting import for_shell, shortened
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.sources.folder import shortened
 from saddlepoint.data.tables.dates import TimeColumn, complete, dated, is_time, may_be_date
-from saddlepoint.data.tables.forms import STRONG, says_time, words_of
+from saddlepoint.data.tables.forms import STRONG, name_parts, says_time
 from saddlepoint.data.tables.numbers import decimals_of
 from saddlepoint.data.tables.opened import Column, Opened
 from saddlepoint.data.tables.pace import steadiness
-from saddlepoint.data.tables.time import Stamps, clock_form, examples, read_unix
-from saddlepoint.data.tables.time_parts import by_parts, clock_times, joined, repeats, with_clock
+from saddlepoint.data.tables.stamps import Stamps
+from saddlepoint.data.tables.time import examples, read_unix, time_of_day_form
+from saddlepoint.data.tables.time_parts import by_parts, joined, repeats, time_of_day_values, with_time_of_day
 
 
 def asked_time(opened: Opened, names: Sequence[str], options: Options) -> TimeColumn:
@@ -59,8 +59,8 @@ def find_time(opened: Opened, options: Options, free: Sequence[str]) -> TimeColu
     """
     dates = [name for name in free if may_be_date(opened.columns[name], options)]
     for name in sorted(dates, key=lambda n: opened.columns[n].data.null_count > 0):
-        if (clocked := with_clock(opened, name, free, options)) is not None:
-            return clocked
+        if (with_time := with_time_of_day(opened, name, free, options)) is not None:
+            return with_time
         found = dated(opened, opened.columns[name], options)
         if found is None:
             continue
@@ -147,7 +147,7 @@ def _counted(opened: Opened, column: Column, *, asked: bool) -> TimeColumn | Non
         return None
     up = values if values[-1] > values[0] else values[::-1]
     steps = np.diff(values)
-    strong = bool(words_of(column.name) & STRONG) or column.name.lower() in ("t", "ts", "elapsed")
+    strong = bool(name_parts(column.name) & STRONG) or column.name.lower() in ("t", "ts", "elapsed")
     if steadiness(up, dates=False) >= 0.9 or (strong and bool((np.diff(up) > 0).all())):
         why = "it goes up by steps, as an index of times does" if index else "by its name, and it goes up by steps"
         says = is_time(stamps, why, "--time-column none", sure=False)
@@ -168,23 +168,23 @@ def _restarts(values: np.ndarray) -> bool:
 
 def _elapsed(opened: Opened, column: Column) -> TimeColumn | None:
     """Return times of the day without a date as times since midnight, where they rise."""
-    form = clock_form(examples(column.data)) if column.kind == "text" else ""
+    form = time_of_day_form(examples(column.data)) if column.kind == "text" else ""
     if not form:
         return None
-    times = clock_times(opened, column, form)
+    times = time_of_day_values(opened, column, form)
     if not is_rising(times):
-        raise DataError(clock_alone(opened, column))
+        raise DataError(lone_time_of_day(opened, column))
     return TimeColumn(
         Stamps((column.name,), (form,), ("text",)), times, [Finding("time", f"'{column.name}' is the time", "as asked")]
     )
 
 
-def clock_alone(opened: Opened, column: Column) -> str:
+def lone_time_of_day(opened: Opened, column: Column) -> str:
     """Return what to say of a column of times of the day that has no column of dates beside it; "" if it is none."""
-    form = clock_form(examples(column.data)) if column.kind == "text" else ""
+    form = time_of_day_form(examples(column.data)) if column.kind == "text" else ""
     if not form:
         return ""
-    if is_rising(clock_times(opened, column, form)):
+    if is_rising(time_of_day_values(opened, column, form)):
         more, remedy = "", f"if they are of one day, say {for_shell('--time-column', column.name)}"
     else:
         more = " that run back"

@@ -1,4 +1,4 @@
-"""Times in several columns: a date and a clock, or year, month, day, hour as whole numbers."""
+"""Times in several columns: a date and a time of day, or year, month, day, hour as whole numbers."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.data.options import Options, listed
+from saddlepoint.core.quoting import shortened
+from saddlepoint.data.flags import listed
+from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.sources.folder import shortened
 from saddlepoint.data.tables.dates import TimeColumn, dated, may_be_date
-from saddlepoint.data.tables.forms import words_of
+from saddlepoint.data.tables.forms import name_parts
 from saddlepoint.data.tables.opened import Column, Opened
 from saddlepoint.data.tables.pace import steadiness
+from saddlepoint.data.tables.stamps import Stamps
 from saddlepoint.data.tables.time import (
     NOT,
-    Stamps,
     Unread,
     candidates,
-    clock_form,
     examples,
     from_parts,
-    read_clock,
+    read_time_of_day,
+    time_of_day_form,
 )
 
 PARTS = {
@@ -35,24 +36,28 @@ PARTS = {
     "%S": ({"second", "sec", "seconds"}, (0, 59)),
 }  # fmt: skip
 
+_HOUR_NAMES = {"time", "clock", "hour", "hr", "uhrzeit", "zeit", "h"}
 
-def with_clock(opened: Opened, name: str, free: Sequence[str], options: Options) -> TimeColumn | None:
+
+def with_time_of_day(opened: Opened, name: str, free: Sequence[str], options: Options) -> TimeColumn | None:
     """Return date and time of the day from two columns, where a date alone repeats."""
     column = opened.columns[name]
     if column.kind == "time" and column.form != "timestamp:D" and not column.form.startswith("timestamp"):
         return None
-    clocks = [other for other in free if other != name and _clock_of(opened.columns[other])]
-    clocks = [other for other in clocks if words_of(other) & {"time", "clock", "hour", "hr", "uhrzeit", "zeit", "h"}]
-    if not clocks or _holds_clock(column):
+    times_of_day = [
+        other for other in free
+        if other != name and name_parts(other) & _HOUR_NAMES and _time_of_day_form(opened.columns[other])
+    ]  # fmt: skip
+    if not times_of_day or _holds_time_of_day(column):
         return None
-    found = joined(opened, [name, clocks[0]], options)
+    found = joined(opened, [name, times_of_day[0]], options)
     if found is None or len(np.unique(found.times)) <= len(np.unique(found.times // (86_400 * 10**9))):
         return None
     found.beside = repeats(opened, found, free)
     return found
 
 
-def _holds_clock(column: Column) -> bool:
+def _holds_time_of_day(column: Column) -> bool:
     if column.kind == "time":
         values = column.data.drop_null().slice(0, 10_000).cast("int64").to_numpy()
         return bool((values % (86_400 * 10**9)).any())
@@ -60,10 +65,10 @@ def _holds_clock(column: Column) -> bool:
     return any(re.search(r"%-?[HI]", form) for form in forms)
 
 
-def _clock_of(column: Column) -> str:
+def _time_of_day_form(column: Column) -> str:
     """Return the form of a column of times of the day, ``%H`` for whole hours; "" if it is none."""
     if column.kind == "text":
-        return clock_form(examples(column.data))
+        return time_of_day_form(examples(column.data))
     if column.texts is not None and column.kind == "int":
         cells = examples(column.texts)
         if all(re.fullmatch(r"([01]\d|2[0-3])[0-5]\d", cell) for cell in cells):
@@ -78,17 +83,17 @@ def _clock_of(column: Column) -> str:
 
 
 def joined(opened: Opened, names: Sequence[str], options: Options) -> TimeColumn | None:
-    """Return one time from several columns: a date with a clock, or whole numbers of year, month, ..."""
+    """Return one time from several columns: a date with a time of day, or whole numbers of year, month, ..."""
     columns = [opened.columns[name] for name in opened.columns if name in names]
     dates = [column for column in columns if may_be_date(column, options)]
     if len(dates) == 1 and len(columns) == 2:
-        clock = next(column for column in columns if column is not dates[0])
-        form, date = _clock_of(clock), dated(opened, dates[0], options)
+        time_of_day = next(column for column in columns if column is not dates[0])
+        form, date = _time_of_day_form(time_of_day), dated(opened, dates[0], options)
         if not form or date is None:
             return None
-        times = date.times + clock_times(opened, clock, form)
+        times = date.times + time_of_day_values(opened, time_of_day, form)
         pair = {dates[0].name: (date.stamps.forms[0], date.stamps.kinds[0]),
-                clock.name: (form, "text" if clock.texts is not None else clock.kind)}  # fmt: skip
+                time_of_day.name: (form, "text" if time_of_day.texts is not None else time_of_day.kind)}  # fmt: skip
         stamps = Stamps(tuple(c.name for c in columns), tuple(pair[c.name][0] for c in columns),
                         tuple(pair[c.name][1] for c in columns), date.stamps.zone)  # fmt: skip
         said = date.findings[0]
@@ -97,13 +102,13 @@ def joined(opened: Opened, names: Sequence[str], options: Options) -> TimeColumn
             stamps, times, [Finding("time", f"'{stamps.name}' are the time together", why, said.option, said.sure)]
         )
     within = options.group_column not in (None, "none")
-    return day_and_clock(opened, names, within=within) or _of_parts(opened, [c.name for c in columns], options)
+    return day_and_time_of_day(opened, names, within=within) or _of_parts(opened, [c.name for c in columns], options)
 
 
-DAY_WORDS = {"day", "days", "doy", "yday", "jday", "julian", "tag"}
+DAY_NAMES = {"day", "days", "doy", "yday", "jday", "julian", "tag"}
 
 
-def day_and_clock(opened: Opened, names: Sequence[str], *, within: bool = False) -> TimeColumn | None:
+def day_and_time_of_day(opened: Opened, names: Sequence[str], *, within: bool = False) -> TimeColumn | None:
     """Return one time from a day of the year (346) and a clock of whole numbers (840 = 8:40); None if they are none.
 
     Args:
@@ -112,19 +117,19 @@ def day_and_clock(opened: Opened, names: Sequence[str], *, within: bool = False)
         within: whether days may begin again, in further series.
     """
     columns = [opened.columns[name] for name in opened.columns if name in names]
-    days = [column for column in columns if words_of(column.name) & DAY_WORDS]
+    days = [column for column in columns if name_parts(column.name) & DAY_NAMES]
     if len(columns) != 2 or len(days) != 1:
         return None
     if any(c.kind not in ("int", "float") or c.data.null_count or not c.whole for c in columns):
         return None
     day = days[0].numbers().astype(np.int64)
-    clock = next(c for c in columns if c is not days[0]).numbers().astype(np.int64)
+    time_of_day = next(c for c in columns if c is not days[0]).numbers().astype(np.int64)
     if day.min() < 1 or day.max() > 366 or (not within and (np.diff(day) < 0).any()):
         return None
-    if clock.min() < 0 or not 100 <= clock.max() <= 2359 or (clock % 100).max() > 59:
+    if time_of_day.min() < 0 or not 100 <= time_of_day.max() <= 2359 or (time_of_day % 100).max() > 59:
         return None
     year = 1972 if day.max() == 366 else 1970
-    minutes = (day - 1) * 1440 + clock // 100 * 60 + clock % 100
+    minutes = (day - 1) * 1440 + time_of_day // 100 * 60 + time_of_day % 100
     times = np.datetime64(f"{year}-01-01", "ns").astype(np.int64) + minutes * (60 * 10**9)
     padded = [c is not days[0] and c.texts is not None and {len(t) for t in examples(c.texts)} == {4} for c in columns]
     forms = tuple(
@@ -137,7 +142,7 @@ def day_and_clock(opened: Opened, names: Sequence[str], *, within: bool = False)
     return TimeColumn(stamps, times, [says])
 
 
-def clock_times(opened: Opened, column: Column, form: str) -> np.ndarray:
+def time_of_day_values(opened: Opened, column: Column, form: str) -> np.ndarray:
     hour = 3600 * 10**9
     if column.kind in ("int", "float") and form in ("%H", "%-H"):
         return column.numbers().astype(np.int64) * hour
@@ -145,7 +150,7 @@ def clock_times(opened: Opened, column: Column, form: str) -> np.ndarray:
         if form == "%H%M":
             values = column.numbers().astype(np.int64)
             return (values // 100) * hour + (values % 100) * (hour // 60)
-        times = read_clock(column.data, form)
+        times = read_time_of_day(column.data, form)
     except Unread as error:
         raise DataError(
             f"{opened.name}: {opened.place(error.row)}, column '{column.name}' holds '{error.text.partition(' ')[2]}', "

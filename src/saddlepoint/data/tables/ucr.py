@@ -174,7 +174,7 @@ def read_tsf(path: Path, options: Options) -> Frame:
     texts = [name for name, kind in kinds if kind not in ("date", "numeric")]
     notes: list[Note] = [cases.told()]
     if dates and _step(frequency):
-        cases.times = [_clock(path, start, frequency, len(v))
+        cases.times = [_start_times(path, start, frequency, len(v))
                        for start, v in zip(held[dates[0]], cases.values, strict=True)]  # fmt: skip
         notes.append(Finding("time", f"times are '{dates[0]}' and {frequency} steps", "the header says so"))
     elif dates:
@@ -204,7 +204,7 @@ def _step(frequency: str) -> tuple[int, int] | None:
     return (0, int(match[1]) * sizes[match[2]]) if match and int(match[1]) else None
 
 
-def _clock(path: Path, start: str, frequency: str, count: int) -> np.ndarray:
+def _start_times(path: Path, start: str, frequency: str, count: int) -> np.ndarray:
     """Return datetime64[s] times of a series that starts at a date written as 1979-01-31 00-00-00."""
     months, seconds = _step(frequency) or (0, 1)
     match = re.fullmatch(r"(\d{4}-\d\d-\d\d)[ T](\d\d)-(\d\d)-(\d\d)", start)

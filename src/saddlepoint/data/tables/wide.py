@@ -7,9 +7,10 @@ import re
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data.plan import Finding, OpenQuestion, Reading
-from saddlepoint.data.sources.folder import shortened
 from saddlepoint.data.tables.forms import MONTHS
+from saddlepoint.data.tables.frame import free_name
 from saddlepoint.data.tables.opened import Column, Opened
 
 LEAST = 8
@@ -88,7 +89,7 @@ def lengthened(opened: Opened, group: str | None, label: str | None) -> Opened:
     long: dict[str, Column] = {}
     index = pa.array(np.repeat(np.arange(rows), steps))
     if group is None:
-        group = _free("series", opened)
+        group = free_name("series", opened.columns)
         counted = pa.chunked_array([pa.array(np.repeat(np.arange(1, rows + 1), steps))])
         long[group] = Column(group, "int", counted)
     for name, column in columns.items():
@@ -98,21 +99,17 @@ def lengthened(opened: Opened, group: str | None, label: str | None) -> Opened:
         )
     months = start == "month" and numbers == list(range(1, 13)) and names[0].isalpha()
     years = not start and all(1500 <= number <= 2200 for number in numbers)
-    step = _free("month" if months else "year" if years else "step", opened)
-    value = _free("value" if months else start.strip(" _-.") or "value", opened)
+    step = free_name("month" if months else "year" if years else "step", opened.columns)
+    value = free_name("value" if months else start.strip(" _-.") or "value", opened.columns)
     long[step] = Column(step, "int", pa.chunked_array([pa.array(np.tile(np.array(numbers, np.int64), rows))]))
     values = np.stack([opened.columns[name].numbers() for name in names], axis=1).ravel()
     there = ~np.isnan(values)
     long[value] = Column(value, "float", pa.chunked_array([pa.array(values, mask=~there)]))
     says = f"each row is a series: {rows:,} of {steps} steps ({names[0]} ... {names[-1]}), as '{step}' and '{value}'"
     found = Opened(
-        opened.name,
-        long,
-        opened.line,
-        opened.unit,
-        opened.look,
+        opened.name, long, opened.line, opened.unit, opened.look,
         [*opened.findings, Finding("series", says, "as asked")],
-    )
+    )  # fmt: skip
     found.time, found.group, found.label = step, group, label
     return found
 
@@ -128,9 +125,3 @@ def _numeric(opened: Opened) -> tuple[str, list[str], list[int]]:
 
 def _unique(column: Column) -> bool:
     return column.data.null_count == 0 and len(column.data.unique()) == len(column.data)
-
-
-def _free(name: str, opened: Opened) -> str:
-    while name in opened.columns:
-        name += "_"
-    return name

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.core.errors import DataError, suggest
+from saddlepoint.core.quoting import shortened
 from saddlepoint.data import limits
 from saddlepoint.data.options import Options
 from saddlepoint.data.plan import Finding, Note, OpenQuestion, Reading
-from saddlepoint.data.sources.extras import MOST_BYTES, guarded, listed, need
+from saddlepoint.data.sources.extras import MOST_BYTES, guarded, need
 from saddlepoint.data.tables.frame import Frame
 
 _KIND = "a workbook"
@@ -86,7 +87,7 @@ def read_workbook(path: Path, options: Options) -> Frame:
         finally:
             book.close()
     if not tables:
-        raise DataError(f"{path}: no sheet holds a table of numbers (its sheets: {listed(names)})")
+        raise DataError(f"{path}: no sheet holds a table of numbers (its sheets: {shortened(names, 8)})")
     if len(tables) > 1:
         readings = [
             Reading(f"the sheet '{t.name}' ({len(t.rows):,} rows)", {"sheet": t.name}, _first(t)) for t in tables
@@ -104,7 +105,7 @@ def read_workbook(path: Path, options: Options) -> Frame:
 
 def _said(path: Path, table: _Sheet, names: Sequence[str], nameless: int) -> list[Note]:
     others = [name for name in names if name != table.name]
-    notes: list[Note] = [Finding("source", f"the sheet '{table.name}'", f"others hold no table: {listed(others)}"
+    notes: list[Note] = [Finding("source", f"the sheet '{table.name}'", f"others hold no table: {shortened(others, 8)}"
                                  if others else "", "--sheet NAME" if others else "")]  # fmt: skip
     if table.above:
         notes.append(Finding("columns", f"{table.above} rows above the names of the columns are left out"))

@@ -1,6 +1,6 @@
-"""The doctor at work: exams at reports, verdicts said aloud, healthy states kept, the word that a remedy is due.
+"""The doctor at work: evaluations at reports, verdicts said aloud, healthy states kept, the word that a remedy is due.
 
-Nothing here touches what training computes: a run with care makes the same steps, bit for bit, as one without,
+Nothing here touches what training computes: a monitored run makes the same steps, bit for bit, as one without,
 until a remedy is carried out (`engine/doctor/remedies.py`).
 """
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.core.errors import CheckpointError
-from saddlepoint.engine.doctor.diagnostics import Examiner
+from saddlepoint.engine.doctor.diagnostics import Evaluator
 from saddlepoint.engine.doctor.remedies import Course
 from saddlepoint.engine.doctor.verdict import Diagnosis, Watch
 from saddlepoint.engine.settings import Observer, Reason, Settings
@@ -22,27 +22,22 @@ from saddlepoint.engine.storage.checkpoint import list_checkpoints, step_of, wri
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.family import Family, Phase
+from saddlepoint.family.capabilities import remedies
 
-FIRST_MILESTONE = 100
-"""From this step on, exams are held at milestones too."""
-
+FIRST_MILESTONE = 100  # from this step on, evaluations are made at milestones too
+# Every third evaluation the classifier is asked; it costs half as much as all other indicators together.
 THOROUGH_EVERY = 3
-"""Every third exam the classifier is asked; it costs half as much as all other signs together."""
-
-HEALTHY_NIMG = 50_000
-"""Samples seen between two checkpoints without trouble."""
-
-HEALTHY_KEPT = 2
-"""How many of them are kept: the newest, and one more in case it is damaged."""
+HEALTHY_NIMG = 50_000  # samples seen between two checkpoints without trouble
+HEALTHY_KEPT = 2  # how many of them are kept: the newest, and one more in case it is damaged
 
 
-def exam_is_due(step: int, report_every: int) -> bool:
-    """Whether a report at ``step`` comes with an exam: regular ones, and milestones that are not close to one.
+def evaluation_is_due(step: int, report_every: int) -> bool:
+    """Whether a report at ``step`` comes with an evaluation: regular ones, and milestones that are not close to one.
 
-    >>> [step for step in (10, 100, 156, 200, 300, 312, 400, 500) if exam_is_due(step, 156)]
+    >>> [step for step in (10, 100, 156, 200, 300, 312, 400, 500) if evaluation_is_due(step, 156)]
     [100, 156, 200, 312, 400]
     """
-    to_regular = min(step % report_every, -step % report_every)
+    to_regular = min(step % report_every, -step % report_every)  # steps to the nearest regular one, before or after
     return to_regular == 0 or (step >= FIRST_MILESTONE and 4 * to_regular >= report_every)
 
 
@@ -85,14 +80,14 @@ class Monitor(NullMonitor):
     """The doctor at work in one run.
 
     Args:
-        examiner: takes the signs.
+        evaluator: takes the indicators.
         settings: whether remedies are wanted, whether to stop when finished.
         folder: of the run.
         observer: who hears verdicts.
     """
 
-    def __init__(self, examiner: Examiner, settings: Settings, folder: RunFolder, observer: Observer) -> None:
-        self.examiner, self.settings, self.folder, self.observer = examiner, settings, folder, observer
+    def __init__(self, evaluator: Evaluator, settings: Settings, folder: RunFolder, observer: Observer) -> None:
+        self.evaluator, self.settings, self.folder, self.observer = evaluator, settings, folder, observer
         self.watch, self.course = Watch(), Course()
         self._healthy_nimg: int | None = None
         self._declined: tuple[str, int] | None = None
@@ -121,15 +116,18 @@ class Monitor(NullMonitor):
         player = "G" if set(phase.trains) & set(state.family.averaged) else "D"
         squares = [gradient.square().sum() for gradient in gradients if gradient is not None]
         if squares:
+            # ||g||^2 = sum of the parameters' own; one number is read, so that an accelerator waits once.
             self._norms.setdefault(f"gradient {player}", []).append(math.sqrt(float(torch.stack(squares).sum())))
 
     def on_report(self, line: dict[str, Any], state: TrainingState, report_every: int) -> list[dict[str, Any]]:
-        """Hold an exam if one is due, and complete the log line; return it, and a second one for an event if any."""
+        """Evaluate if it is due, and complete the log line; return it, and a second one for an event if any."""
         step, lines = state.step, [line]
-        if exam_is_due(step, report_every) and plays(state.family, line["stage"]):
+        if evaluation_is_due(step, report_every) and plays(state.family, line["stage"]):
             norms = {name: sum(found) / len(found) for name, found in self._norms.items()}
-            line["signs"] = self.examiner.examine(state, norms, thorough=len(self.watch.exams) % THOROUGH_EVERY == 0)
-            self._consider(line)
+            line["signs"] = self.evaluator.evaluate(
+                state, norms, thorough=len(self.watch.evaluations) % THOROUGH_EVERY == 0
+            )
+            self._consider(line)  # first, so that the line carries the verdict that it leads to
             line["verdict"] = self.diagnosis.verdict
             if (event := self.course.review(self.watch, step, state.progress.nimg)) is not None:
                 lines.append(event)
@@ -150,6 +148,7 @@ class Monitor(NullMonitor):
         """Return why training should end after the latest report, or None."""
         if self.settings.stop_when == "finished" and self.diagnosis.verdict == "finished":
             return "finished"
+        # Asked before every step: where no remedy pays now, a longer budget on resuming changes that.
         wanted = self.settings.remedy == "auto" and not self.course.over and self.diagnosis.alarming
         return "verdict" if wanted and self._pays(state) else None
 
@@ -161,9 +160,10 @@ class Monitor(NullMonitor):
             self._healthy_nimg = step_of(kept[0]) * state.family.config.batch_size if kept else 0
         left = self.settings.left(state.progress, state.seconds)
         why = self.course.pays(self.diagnosis.verdict, self._healthy_nimg, state.progress.nimg, left)
-        alarm = (self.diagnosis.verdict, self.diagnosis.since)
+        alarm = (self.diagnosis.verdict, self.diagnosis.since)  # an alarm that stands is asked about at every step
         if why is not None and alarm != self._declined:
             self._declined = alarm
+            why = why if remedies(type(state.family)) else f"the family '{state.family.name}' names none"
             self.observer.say(f"doctor: no remedy: {why}")
         return why is None
 
@@ -182,11 +182,12 @@ class Monitor(NullMonitor):
             return False
         kept = list_checkpoints(self.folder.healthy)
         steps = step_of(kept[0]) if kept else 0
+        # (steps since) * nimg / steps >= HEALTHY_NIMG, without a division at step 0.
         return (state.step - steps) * state.progress.nimg >= HEALTHY_NIMG * state.step
 
     def _keep(self, state: TrainingState) -> None:
         if state.first_non_finite() is not None:
-            return
+            return  # a loss may still be finite where a weight no longer is
         try:
             write_checkpoint(self.folder.healthy, state.checkpoint(), HEALTHY_KEPT)
             self._healthy_nimg = state.progress.nimg

@@ -1,15 +1,11 @@
 """Remedies: change one thing, watch, keep or undo; go back only from what is lost; and write down all of it.
 
-Where training goes on from:
-- from where it stands (event ``remedy``), which gives nothing up, wherever there is something to go on from;
-- from the last state without trouble (event ``rollback``) where samples are one sample or numbers have diverged: if
-  the budget left allows as much again as is given up, and not when a remedy from the same place came to the same end.
-Where neither is expected to pay, training goes on as it is.
+Training goes on from where it stands (event ``remedy``), or, where samples are one sample or numbers have diverged,
+from the last state without trouble (event ``rollback``); where neither is expected to pay, as it is.
 
 The log is the memory. Going back cuts it to the checkpoint, as resuming does; the lines that were cut off go to
-``remedies/``. Either event says which remedy is on trial until when. The options in force are therefore a function of
-the log, and a run resumes with the remedy it had. Either is announced in ``rollback.json`` before it begins and
-carried out again if it was cut short.
+``remedies/``. Either event says which remedy is on trial until when, so that the options in force are a function of
+the log. Either is announced in ``rollback.json`` before it begins and carried out again if it was cut short.
 """
 
 from __future__ import annotations
@@ -40,16 +36,12 @@ from saddlepoint.family import DataStats, FamilyConfig, Remedy
 if TYPE_CHECKING:
     from saddlepoint.engine.loop import Trainer
 
+# A remedy is watched until this many samples, or half of what was taken back if that is more, beyond the alarm.
 WATCH_NIMG = 20_000
-"""A remedy is watched until this many samples, or half of what was taken back if that is more, beyond the alarm."""
-
+# What the budget must leave for a change from where training stands, as a multiple of the samples seen. It upsets
+# players that went one way for so long: on ring8 samples were worse at twice as many samples, as good at four times.
 PAYBACK = 3.0
-"""What the budget must leave for a change from where training stands, as a multiple of the samples seen. It upsets
-players that went one way for so long: on ring8 samples were worse at twice as many samples, as good at four times."""
-
-MOST_REMEDIES = 12
-"""Rollbacks in one run; after them training goes on as it is."""
-
+MOST_REMEDIES = 12  # rollbacks in one run; after them training goes on as it is
 LOST = ("full collapse", "diverged")
 """Verdicts of states that there is no going on from."""
 
@@ -98,6 +90,7 @@ class Course:
     @property
     def changes(self) -> dict[str, Any]:
         """The fields in force that differ from the run's configuration."""
+        # The trial last: it may change a field again that an earlier remedy changed for good.
         return {**self.kept, **(self.trial.changes if self.trial else {})}
 
     def add(self, line: Mapping[str, Any]) -> None:
@@ -112,6 +105,7 @@ class Course:
                 verdict, place = str(line.get("verdict", "")), int(line["nimg"])
                 self.trial = Trial(line["remedy"], dict(line["changes"]), int(line["until"]), verdict, place)
         elif event == "kept":
+            # What helped makes another training: remedies that failed before may help now.
             self.kept, self.trial, self.tried = self.changes, None, ()
 
     def review(self, watch: Watch, step: int, nimg: int) -> dict[str, Any] | None:
@@ -123,6 +117,7 @@ class Course:
     def goes_back(self, verdict: str, healthy: int) -> bool:
         """Whether a remedy starts from the last state without trouble, at ``healthy`` samples seen."""
         trial = self.trial
+        # Twice from one place to the same end: the place itself leads there.
         again = trial is not None and (trial.verdict, trial.place) == (verdict, healthy)
         return verdict in LOST and not again
 
@@ -136,7 +131,7 @@ class Course:
             left: samples that the budget still allows.
         """
         back = self.goes_back(verdict, healthy)
-        needed = now - healthy if back else PAYBACK * now
+        needed = now - healthy if back else PAYBACK * now  # going back, what is given up must be made again
         if left >= max(WATCH_NIMG, needed):
             return None
         rest = f"the budget leaves {left / 1000:,.0f} kimg"
@@ -155,6 +150,7 @@ class Course:
                 continue
             changed = remedy.change(config)
             if changed is not None:
+                # As fields that differ: the log keeps these, and they apply to a configuration read later.
                 before, after = to_json(config), to_json(changed)
                 return remedy, {key: value for key, value in after.items() if value != before[key]}
         return None
@@ -185,6 +181,7 @@ def train_with_remedies(
     finish_announced(folder)
     while True:
         folder.recover(observer.warn)
+        # The options in force are a function of the log, so a killed run goes on with the remedy it had.
         trainer = build(override(config, course_of(folder).changes))
         lost: TrainingError | None = None
         try:
@@ -208,22 +205,19 @@ def course_of(folder: RunFolder) -> Course:
 
 
 def _intervene(
-    trainer: Trainer,
-    config: FamilyConfig,
-    remedies: Sequence[Remedy],
-    observer: Observer,
-    lost: TrainingError | None,
+    trainer: Trainer, config: FamilyConfig, remedies: Sequence[Remedy], observer: Observer, lost: TrainingError | None
 ) -> None:
     """Undo the remedy on trial, if any, and put the next one on trial; raise what is lost if none is left."""
     folder = trainer.folder
     lines = folder.read_log()
-    diagnosis, course = diagnose(lines), course_of(folder)
+    diagnosis, course = diagnose(lines), course_of(folder)  # from disk, as after a kill: one way only
     healthy, problems = newest_checkpoint(folder.healthy)
     if healthy is None:
         raise CheckpointError(
             f"no healthy checkpoint to go back to ({'; '.join(problems.values()) or 'none was kept'}); "
             "go on with --remedy off"
         )
+    # Of the options kept for good: the remedy on trial has failed, and is undone by not being among them.
     chosen = None if course.over else course.choose(override(config, course.kept), diagnosis.verdict, remedies)
     if chosen is None and lost is not None:
         raise lost
@@ -248,6 +242,7 @@ def _intervene(
     }
     for sentence in _told(event):
         observer.warn(sentence)
+    # Announced before anything is touched: a process killed in between finds it and carries it out again.
     write_atomically(_announcement(folder), json.dumps({"event": event, "seconds": trainer.state.seconds}) + "\n")
     finish_announced(folder)
     observer.report(event)
@@ -317,19 +312,21 @@ def finish_announced(folder: RunFolder) -> None:
     abandoned = [line for line in lines if line.get("step", 0) > step]
     if abandoned:
         folder.own("remedies")
+        # A second time nothing is left to abandon, so that the archive of the first is not written over.
         write_atomically(folder.path / _archive(number), "".join(json.dumps(line) + "\n" for line in abandoned))
     place = read_checkpoint(folder.path / PLACES[event["event"]] / f"step{step:08d}")
     # The time spent on what is given up stays spent.
     restored = replace(place, facts={**place.facts, "seconds": announced["seconds"]})
-    write_checkpoint(folder.checkpoints, restored, keep=10**9)
+    write_checkpoint(folder.checkpoints, restored, keep=10**9)  # none goes for its age: later ones are removed below
     for path in list_checkpoints(folder.checkpoints):
         if step_of(path) > step:
             shutil.rmtree(path)
     folder.drop_snapshots(step)
+    # Without this event's own line, which an earlier try may have written.
     kept = [line for line in lines if line.get("step", 0) <= step and line.get("number", 0) != number]
     folder.write_log([*kept, event])
     write_remedies(folder)
-    _announcement(folder).unlink()
+    _announcement(folder).unlink()  # last: until here all of it can be done again
 
 
 def write_remedies(folder: RunFolder) -> None:

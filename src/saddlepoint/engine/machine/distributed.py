@@ -37,7 +37,7 @@ class ProcessGroup:
     """
 
     def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0) -> None:
-        self.rank, self.size, self.local_rank = rank, size, local_rank
+        self.rank, self.size, self.local_rank = rank, size, local_rank  # of a job of many machines; of this one
 
     @property
     def writes(self) -> bool:
@@ -45,9 +45,10 @@ class ProcessGroup:
         return self.rank == 0
 
     def average_(self, tensors: Sequence[Tensor]) -> None:
-        """Replace tensors by their means over all processes: one message, from one flat buffer."""
+        """Replace tensors by their means over all processes."""
         if self.size == 1:
             return
+        # One message from one flat buffer: a message for each parameter would wait for the network each time.
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         with _together() as dist:
             dist.all_reduce(flat)
@@ -57,7 +58,7 @@ class ProcessGroup:
         """Return whether it is true for any of the processes."""
         if self.size == 1:
             return truth
-        found = torch.tensor([int(truth)])
+        found = torch.tensor([int(truth)])  # on the CPU, by gloo: no GPU waits for a truth
         with _together() as dist:
             dist.all_reduce(found, op=dist.ReduceOp.MAX)
         return bool(found)
@@ -71,16 +72,16 @@ class ProcessGroup:
             held = [tensor for tensor in tensors if tensor.dtype == kind]
             flat = torch.cat([tensor.reshape(-1) for tensor in held])
             with _together() as dist:
+                # Not every backend sends booleans; a view as bytes is the same memory.
                 dist.broadcast(flat.view(torch.uint8) if kind == torch.bool else flat, src=0)
             _spread(flat, held)
 
     def agree(self, reason: Reason | None, save: bool) -> tuple[Reason | None, bool]:
-        """Return why training ends now and whether a checkpoint is due: the first reason of any process holds for all.
-
-        Processes look at clocks of their own, and a signal may reach only one of them.
-        """
+        """Return why training ends now and whether a checkpoint is due: one process's reason holds for all."""
         if self.size == 1:
             return reason, save
+        # Clocks differ, and a signal may reach one process only: who stopped alone would leave the others waiting. MAX
+        # makes the same choice everywhere, without a second message.
         wishes = torch.tensor([0 if reason is None else 1 + REASONS.index(reason), int(save)])
         with _together() as dist:
             dist.all_reduce(wishes, op=dist.ReduceOp.MAX)
@@ -107,6 +108,7 @@ class ProcessGroup:
         """Return to every process what the writer makes; an error of its making is raised by all."""
         if self.size == 1:
             return make()
+        # An error is sent like a result: a process that raised alone would leave the others in a broadcast.
         told: list[Any] = [None]
         if self.writes:
             try:
@@ -121,19 +123,16 @@ class ProcessGroup:
         return thing
 
     def in_turn(self, make: Callable[[], T]) -> T:
-        """Return what each process makes for itself, the first one on every machine before the others there.
-
-        What the first one downloads or prepares lies in the cache when the others look.
-        """
+        """Return what each process makes for itself, the first one on every machine before the others there."""
         if self.size == 1:
             return make()
-        failed, thing = None, None
-        for turn in (True, False):
-            if turn == (self.local_rank == 0):
+        failed, thing = None, None  # what the first one downloads or prepares lies in the cache when the others look
+        for first in (True, False):
+            if first == (self.local_rank == 0):
                 try:
                     thing = make()
                 except SaddlepointError as error:
-                    failed = error
+                    failed = error  # raised after the barriers, at which the others wait
             with _together() as dist:
                 dist.barrier()
         if failed is not None:
@@ -170,7 +169,9 @@ def join() -> ProcessGroup:
 
 
 def _spread(flat: Tensor, tensors: Sequence[Tensor]) -> None:
-    """Copy the parts of a flat buffer back: each tensor lies in memory as before, some with their channels last."""
+    """Copy the parts of a flat buffer back."""
+    # Copied, not replaced: each tensor lies in memory as before, some with their channels last. reshape(-1) read them
+    # in the order of their indices, and view writes them in the same.
     parts = flat.split([tensor.numel() for tensor in tensors])
     torch._foreach_copy_(list(tensors), [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)])
 

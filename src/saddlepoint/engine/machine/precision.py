@@ -17,15 +17,10 @@ import torch
 from saddlepoint.core.errors import ConfigError, suggest
 
 PRECISIONS = ("auto", "fp32", "bf16")
-
-HOPELESS = 8.0
-"""A bf16 product that takes so many times as long as an fp32 one is not measured again."""
-
-TURNS = 12
-"""Products of each kind that are timed."""
-
+HOPELESS = 8.0  # A bf16 product that takes so many times as long as an fp32 one is not measured again
+REPEATS = 12  # products of each kind that are timed
+# A bf16 matrix product must be this much faster than an fp32 one: casts and the other operations take their part.
 PAYS = 1.3
-"""A bf16 matrix product must be this much faster than an fp32 one: casts and the other operations take their part."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +41,7 @@ class Precision:
         if self.name == "fp32":
             yield
         else:
+            # bf16 has the exponents of fp32: gradients do not vanish, and no loss is scaled, as fp16 would need.
             with torch.autocast(device.type, torch.bfloat16):
                 yield
 
@@ -84,25 +80,22 @@ def choose_precision(name: str, device: torch.device, modality: str = "image", d
 
 
 def measured_speedup(device: torch.device, side: int = 512) -> float:
-    """Return how much faster than in fp32 a matrix product is in bf16 on this device: some milliseconds' look.
-
-    In turns, and the best of many: a run must not depend on what else the machine did in that moment. Where bf16 is
-    only emulated, one product tells enough.
-    """
+    """Return how much faster than in fp32 a matrix product is in bf16 on this device; takes some milliseconds."""
+    # In turns, and the best of many: a run must not depend on what else the machine did then.
     kinds = (torch.float32, torch.bfloat16)
     made = {kind: torch.ones(side, side, dtype=kind, device=device) for kind in kinds}
     best = dict.fromkeys(kinds, math.inf)
-    for _ in range(TURNS):
+    for _ in range(REPEATS):
         for kind, a in made.items():
             best[kind] = min(best[kind], _seconds(lambda a=a: a @ a, device))  # type: ignore[misc]
-        if best[torch.bfloat16] > HOPELESS * best[torch.float32]:
+        if best[torch.bfloat16] > HOPELESS * best[torch.float32]:  # bf16 is emulated: one product tells enough
             break
     return best[torch.float32] / best[torch.bfloat16]
 
 
 def _seconds(work: Callable[[], torch.Tensor], device: torch.device) -> float:
     def wait() -> None:
-        if device.type == "cuda":
+        if device.type == "cuda":  # kernels are queued: without it the time of queueing would be measured
             torch.cuda.synchronize(device)
 
     wait()

@@ -14,15 +14,14 @@ import torch
 
 from saddlepoint.core.errors import ConfigError
 
+# M_MMAP_THRESHOLD (its largest value), M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h, in bytes.
 _MALLOPT = {-3: 32 * 1024**2, -1: 512 * 1024**2, -2: 64 * 1024**2}
-"""M_MMAP_THRESHOLD (its largest value), M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h, in bytes."""
-
-IMAGES, PIXELS = 512, 2**21
-"""Images, and pixels of them, that go through a network at once where no gradient is asked for."""
+IMAGES, PIXELS = 512, 2**21  # go through a network at once, at most, where no gradient is asked for
 
 
 def seed_for(*parts: int | str) -> int:
     """Return a 63-bit seed that is a fixed function of ``parts``, independent of process and platform."""
+    # Not hash(): Python salts it in each process. >> 1: no sign bit, whatever type holds it.
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
@@ -38,6 +37,7 @@ def pieces(start: int, stop: int, shape: Sequence[int]) -> list[slice]:
     >>> pieces(0, 5, (3, 1024, 1024)), pieces(10, 5000, (2,))
     ([slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)], [slice(10, 5000, None)])
     """
+    # By pixels: feature maps of a convolution grow with them. Windows and vectors are small; they go at once.
     size = max(1, min(IMAGES, PIXELS // math.prod(shape[1:])) if len(shape) == 3 else stop - start)
     return [slice(at, min(at + size, stop)) for at in range(start, stop, size)]
 
@@ -109,13 +109,10 @@ def use_threads(asked: int | str | None) -> int:
 
 
 def keep_freed_memory() -> bool:
-    """Ask the C library to keep freed memory for the next step; return whether it can.
-
-    By default glibc gives large blocks back to the system and asks for them again in every step: of a step of the fully
-    connected GAN up to a tenth is page faults.
-    """
+    """Ask the C library to keep freed memory for the next step; return whether it can."""
+    # By default glibc gives large blocks back after every step: up to a tenth of one of the MLP GAN is page faults.
     try:
-        library = ctypes.CDLL(None)
+        library = ctypes.CDLL(None)  # the C library that this process has loaded already
         return all(library.mallopt(option, value) == 1 for option, value in _MALLOPT.items())
     except (OSError, TypeError, AttributeError):  # not glibc
         return False

@@ -1,9 +1,8 @@
 """How many CPU threads: measured for the step at hand, in the presence of what else runs, and looked at again.
 
 On an idle machine a step on all cores may take half the time of one on a single core; beside other programs it may take
-a hundred times as long, since threads wait for one another and one of them always lacks a core. No rule knows which it
-is; timing a few steps does. Sums are taken in another order with another number of threads, so that the number in use
-is part of the log: a line whenever it changes, and a resumed run begins with the number it had.
+a hundred times as long, since threads wait for one another and one of them always lacks a core. Sums are taken in
+another order with another number, which is therefore part of the log: a line whenever it changes.
 """
 
 from __future__ import annotations
@@ -24,45 +23,23 @@ from saddlepoint.engine.machine.runtime import read_threads, use_threads
 
 Say = Callable[[str], None]
 
-TURN = 0.02
-"""Seconds of steps that are timed with one number of threads before it is the next one's turn."""
-
-TURNS = 10
-"""Turns of each number of threads, if they fit into the time for a look."""
-
-SLOW = 2.0
-"""Seconds of a first step from which there is no second one; making kernels takes less."""
-
-HOPELESS = 3.0
-"""A number of threads with which a step takes so many times as long as with another one is not timed again."""
-
-PAYS = 1.1
-"""More threads must be this much faster than fewer: they take cores from others."""
-
-CHANGES = 1.25
-"""In the midst of a run another number must be this much faster than the present one: timings scatter."""
-
-LOOK_SECONDS, LOOK_SHARE = 1.0, 0.01
-"""Longest first look, in seconds; with a budget of time it is this share of it."""
-
-AGAIN_SECONDS = 0.3
-"""Longest later look, and the shortest limit of the first one."""
-
-PATIENCE = (20.0, 320.0)
-"""Seconds between looks: at first, and at most; each look that changes nothing doubles them."""
-
-WINDOW = 1.0
-"""Seconds of steps whose mean is one value of the pace."""
-
+SLICE = 0.02  # seconds of steps that are timed with one number of threads before it is the next one's turn
+SLICES = 10  # slices of each number of threads, if they fit into the time for a look
+SLOW = 2.0  # seconds of a first step from which there is no second one; making kernels takes less
+HOPELESS = 3.0  # a number with which a step takes so many times as long as with another one is not timed again
+PAYS = 1.1  # more threads must be this much faster than fewer: they take cores from others
+CHANGES = 1.25  # in the midst of a run another number must be this much faster than the present one: timings scatter
+FIRST_SECONDS, FIRST_SHARE = 1.0, 0.01  # longest first look, in seconds; with a budget of time it is this share of it
+LATER_SECONDS = 0.3  # longest later look, and the shortest limit of the first one
+INTERVALS = (20.0, 320.0)  # seconds between looks: at first, and at most; each look that changes nothing doubles them
+WINDOW = 1.0  # seconds of steps whose mean is one value of the pace
+# Training has collapsed when each of so many windows took so many times as long a step as the run's median.
 COLLAPSE, LASTING = 2.0, 3
-"""Training has collapsed when each of so many windows took so many times as long a step as the run's median."""
-
-OTHERS = 0.5
-"""Mean number of other programs that want a core from which a sentence speaks of them."""
+OTHERS = 0.5  # mean number of other programs that want a core from which a sentence speaks of them
 
 
 @dataclass(frozen=True)
-class Look:
+class StepTimes:
     """What was measured.
 
     Attributes:
@@ -76,7 +53,7 @@ class Look:
     def best(self) -> int:
         """Return the smallest number of threads that is nearly as fast as the fastest.
 
-        >>> Look({1: 0.010, 2: 0.0095}).best(), Look({1: 0.010, 2: 0.006}).best()
+        >>> StepTimes({1: 0.010, 2: 0.0095}).best(), StepTimes({1: 0.010, 2: 0.006}).best()
         (1, 2)
         """
         least = min(self.seconds.values())
@@ -85,7 +62,7 @@ class Look:
     def better(self, present: int) -> int:
         """Return the best number, or the present one where the best is not much faster.
 
-        >>> Look({1: 0.010, 2: 0.0085}).better(1), Look({1: 0.010, 2: 0.0075}).better(1)
+        >>> StepTimes({1: 0.010, 2: 0.0085}).better(1), StepTimes({1: 0.010, 2: 0.0075}).better(1)
         (1, 2)
         """
         best, now = self.best(), self.seconds.get(present, math.inf)
@@ -94,7 +71,7 @@ class Look:
     def told(self) -> str:
         """Say what was measured.
 
-        >>> Look({1: 0.003, 2: 0.31}, others=1.9).told()
+        >>> StepTimes({1: 0.003, 2: 0.31}, others=1.9).told()
         'here a step takes 3.0 ms with 1, 310 ms with 2: other programs use the cores'
         """
         each = ", ".join(f"{_shown(seconds)} with {n}" for n, seconds in sorted(self.seconds.items()))
@@ -102,8 +79,8 @@ class Look:
         return f"here a step takes {each}" + (": other programs use the cores" if beside else "")
 
 
-def look(step: Callable[[], object], most: int, seconds: float = LOOK_SECONDS) -> Look:
-    """Time a step with ``most`` threads, half of them, and so on to one, in turns; the number in use stays as it was.
+def time_steps(step: Callable[[], object], most: int, seconds: float = FIRST_SECONDS) -> StepTimes:
+    """Time a step with ``most`` threads, half of them, and so on to one, in slices; the number in use stays as it was.
 
     Args:
         step: what is timed; called several times with each number.
@@ -114,32 +91,33 @@ def look(step: Callable[[], object], most: int, seconds: float = LOOK_SECONDS) -
     before = torch.get_num_threads()
     spent, others = dict[int, list[tuple[float, int]]](), list[int]()
     try:
-        for count in _halves(most):
+        for count in _candidates(most):
             use_threads(count)
-            first = _turn(step, 0.0)  # also makes threads, and kernels for them
+            first = _time_slice(step, 0.0)  # also makes threads, and kernels for them
             slow = first[0] > max(seconds, SLOW)
-            spent[count] = [first if slow else _turn(step, TURN)]
+            # A long first step is believed: making threads and kernels is a small part of it.
+            spent[count] = [first if slow else _time_slice(step, SLICE)]
             others += _wanting(count)
             if slow and _mean(spent[count]) > HOPELESS * min(map(_mean, spent.values())):
                 break
-        for _ in range(TURNS - 1):
+        for _ in range(SLICES - 1):  # in turns: what else the machine does meanwhile meets all numbers alike
             least = min(map(_mean, spent.values()))
-            hopeful = [n for n, turns in spent.items() if _mean(turns) <= HOPELESS * least]
-            used = sum(passed for turns in spent.values() for passed, _ in turns)
+            hopeful = [n for n, slices in spent.items() if _mean(slices) <= HOPELESS * least]
+            used = sum(passed for slices in spent.values() for passed, _ in slices)
             if len(hopeful) == 1 or used + _round(spent, hopeful) > seconds:
                 break
             for count in hopeful:
                 use_threads(count)
-                spent[count].append(_turn(step, TURN))
+                spent[count].append(_time_slice(step, SLICE))
     finally:
         use_threads(before)
-    return Look({n: _mean(turns) for n, turns in spent.items()}, statistics.mean(others) if others else None)
+    return StepTimes({n: _mean(slices) for n, slices in spent.items()}, statistics.mean(others) if others else None)
 
 
-def _halves(most: int) -> list[int]:
+def _candidates(most: int) -> list[int]:
     """Return ``most``, half of it, and so on.
 
-    >>> _halves(12), _halves(2)
+    >>> _candidates(12), _candidates(2)
     ([12, 6, 3, 1], [2, 1])
     """
     found = [most]
@@ -148,7 +126,7 @@ def _halves(most: int) -> list[int]:
     return found
 
 
-def _turn(step: Callable[[], object], seconds: float) -> tuple[float, int]:
+def _time_slice(step: Callable[[], object], seconds: float) -> tuple[float, int]:
     """Make steps for some time, at least one; return the time they took and their number."""
     started, made = time.perf_counter(), 0
     while True:
@@ -158,13 +136,13 @@ def _turn(step: Callable[[], object], seconds: float) -> tuple[float, int]:
             return passed, made
 
 
-def _mean(turns: Sequence[tuple[float, int]]) -> float:
-    return sum(seconds for seconds, _ in turns) / sum(made for _, made in turns)
+def _mean(slices: Sequence[tuple[float, int]]) -> float:
+    return sum(seconds for seconds, _ in slices) / sum(made for _, made in slices)  # slices weigh by their steps
 
 
 def _round(spent: Mapping[int, Sequence[tuple[float, int]]], counts: Sequence[int]) -> float:
     """Return about how long a turn of each of these numbers of threads takes."""
-    return sum(max(TURN, _mean(spent[n])) for n in counts)
+    return sum(max(SLICE, _mean(spent[n])) for n in counts)
 
 
 def _wanting(own: int) -> list[int]:
@@ -173,6 +151,7 @@ def _wanting(own: int) -> list[int]:
         running = int(Path("/proc/loadavg").read_text().split()[3].split("/")[0])
     except (OSError, ValueError, IndexError):
         return []
+    # Only beside one thread of our own: how many of more are running at this moment is not known.
     return [max(0, running - 1)] if own == 1 else []
 
 
@@ -206,7 +185,7 @@ class Threads:
         return []
 
     @contextmanager
-    def clocked(self) -> Iterator[None]:
+    def timed(self) -> Iterator[None]:
         """Notice how long the step inside takes."""
         yield
 
@@ -231,14 +210,15 @@ class ChosenThreads(Threads):
         self.most = torch.get_num_threads()
         self.count: int | None = asked
         self._noted: int | None = None
-        self._first = LOOK_SECONDS if budget is None else max(AGAIN_SECONDS, LOOK_SHARE * budget)
-        self._rest, self._next, self._stage = PATIENCE[0], math.inf, ""
+        self._first = FIRST_SECONDS if budget is None else max(LATER_SECONDS, FIRST_SHARE * budget)
+        self._rest, self._next, self._stage = INTERVALS[0], math.inf, ""  # no second look before a first one
         self._window, self._made = 0.0, 0
         self._pace: deque[float] = deque(maxlen=300)
 
     def restore(self, lines: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
         """Begin with the number that the run had; a trainer of the same process keeps what it has measured."""
         self._noted = threads_of(lines(), self._before)
+        # Sums come out otherwise with another number: a resumed run makes the steps it would have made.
         if self.count is None and self._noted is not None and self._noted <= self.most:
             self._take(self._noted)
         elif self.count is not None:
@@ -248,10 +228,11 @@ class ChosenThreads(Threads):
         """Look if it is time to; say and return what changed."""
         seconds = dict[str, float]()
         if self.asked is None and self.most > 1 and self._due(stage):
-            seconds = self._look(rehearse)
+            seconds = self._measure(rehearse)
         elif self.count is None:
             self._take(self.most)
         self._stage = stage
+        # A number that was asked for is in the configuration; it is noted only where the log says another.
         changed = self.count != self._noted and (self.asked is None or self._noted is not None)
         if not changed:
             return []
@@ -260,11 +241,12 @@ class ChosenThreads(Threads):
         return [{"step": step, "nimg": nimg, "event": "threads", "threads": self.count, **measured}]
 
     @contextmanager
-    def clocked(self) -> Iterator[None]:
+    def timed(self) -> Iterator[None]:
         """Notice how long the step inside takes."""
         started = time.perf_counter()
         yield
         self._window, self._made = self._window + time.perf_counter() - started, self._made + 1
+        # Windows of a second, not steps: of short steps single ones scatter, and of long ones each is a window.
         if self._window >= WINDOW:
             self._pace.append(self._window / self._made)
             self._window, self._made = 0.0, 0
@@ -274,18 +256,19 @@ class ChosenThreads(Threads):
         if len(self._pace) < 2 * LASTING:
             return False
         pace = list(self._pace)
+        # Each of the latest: a snapshot in between is no collapse. The median: a slow start is no standard.
         return min(pace[-LASTING:]) > COLLAPSE * statistics.median(pace[:-LASTING])
 
     def _due(self, stage: str) -> bool:
-        other = bool(self._stage) and stage != self._stage
+        other = bool(self._stage) and stage != self._stage  # another stage has steps of another length
         return self.count is None or other or time.monotonic() >= self._next or (self._made == 0 and self.collapsed())
 
-    def _look(self, rehearse: Callable[[], object]) -> dict[str, float]:
+    def _measure(self, rehearse: Callable[[], object]) -> dict[str, float]:
         """Time steps, choose, say it if that changes something; return the seconds of a step by number of threads."""
         first, before = self.count is None, self.count
-        found = look(rehearse, self.most, self._first if first else AGAIN_SECONDS)
+        found = time_steps(rehearse, self.most, self._first if first else LATER_SECONDS)
         chosen = found.best() if self.count is None else found.better(self.count)
-        self._rest = PATIENCE[0] if chosen != before else min(2 * self._rest, PATIENCE[1])
+        self._rest = INTERVALS[0] if chosen != before else min(2 * self._rest, INTERVALS[1])
         self._take(chosen)
         if chosen != before:
             instead = "" if before is None else f" instead of {before}"
@@ -295,7 +278,7 @@ class ChosenThreads(Threads):
     def _take(self, count: int) -> None:
         self.count = use_threads(count)
         self._next = time.monotonic() + self._rest
-        self._window, self._made = 0.0, 0
+        self._window, self._made = 0.0, 0  # another number has another pace
         self._pace.clear()
 
 
@@ -337,7 +320,7 @@ def measured_threads(
     """
     before, chosen = torch.get_num_threads(), read_threads(asked)
     if chosen is None and before > 1 and worth:
-        found = look(step, before)
+        found = time_steps(step, before)
         chosen = found.best()
         say(f"threads: {chosen} ({found.told()})")
     try:

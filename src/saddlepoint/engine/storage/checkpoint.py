@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from saddlepoint.core.errors import CheckpointError
-from saddlepoint.core.files import give_usual_mode, open_plain, own_folder, read_json, write_atomically
+from saddlepoint.core.files import give_usual_mode, open_regular, own_folder, read_json, write_atomically
 from saddlepoint.engine.storage.tensors import load_tensors, numbers_in, read_header
 
 FORMAT = 1
@@ -60,7 +60,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         CheckpointError: if it cannot be written (disk full, no permission, a link); older checkpoints stay.
     """
     final = folder / f"step{checkpoint.step:08d}"
-    temporary = folder / f".writing-{uuid.uuid4().hex}"
+    temporary = folder / f".writing-{uuid.uuid4().hex}"  # beside the final one: a rename must not cross file systems
     try:
         own_folder(folder)
         temporary.mkdir()
@@ -69,15 +69,15 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
             path = temporary / f"{name}.safetensors"
             save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, path)
             give_usual_mode(path)
-            digests[path.name] = sha256_of(path)
+            digests[path.name] = sha256_of(path)  # of what the file holds, not of what was to be written
             flush(path)
         record = {"format": FORMAT, "step": checkpoint.step, "facts": dict(checkpoint.facts), "sha256": digests}
         write_atomically(temporary / "state.json", json.dumps({**record, "digest": _digest(record)}, indent=1))
         if final.is_symlink():
             final.unlink()
         elif final.exists():
-            # The same step written again, after a resume: the old one must not block the rename.
-            shutil.rmtree(final)
+            shutil.rmtree(final)  # the same step written again, after a resume: the old one must not block the rename
+        # From here on it counts. The folder's entry is flushed too: a rename alone may be lost with the power.
         os.replace(temporary, final)
         flush(folder)
     except (OSError, SafetensorError) as error:
@@ -85,7 +85,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
         raise CheckpointError(f"the checkpoint of step {checkpoint.step} could not be written: {error}") from error
     for old in list_checkpoints(folder)[keep:]:
         shutil.rmtree(old, ignore_errors=True)
-    for leftover in folder.glob(".writing-*"):
+    for leftover in folder.glob(".writing-*"):  # of processes that were killed; the lock lets nobody else write
         shutil.rmtree(leftover, ignore_errors=True)
     return final
 
@@ -113,7 +113,7 @@ def read_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpo
         CheckpointError: if it is of another format.
     """
     try:
-        record = _record(path)
+        record = _record(path)  # checked before any name in it is used as a path
         tensors = {}
         for name, expected in record["sha256"].items():
             stem = name.removesuffix(".safetensors")
@@ -128,6 +128,7 @@ def read_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpo
         if missing := [stem for stem in files or _FILES if stem not in tensors]:
             raise DamagedCheckpoint(f"{path.name} is damaged: it holds no {' and no '.join(missing)}")
         return Checkpoint(step=record["step"], tensors=tensors, facts=record["facts"])
+    # Whatever a damaged file makes its readers raise: an older checkpoint may take its place.
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise DamagedCheckpoint(f"{path.name} is damaged: {error}") from error
 
@@ -138,13 +139,14 @@ _NAMES = frozenset(f"{name}.safetensors" for name in _FILES)
 def _record(path: Path) -> dict[str, Any]:
     """Return what ``state.json`` of a checkpoint says; errors as `read_checkpoint`, and what reading it raises."""
     record: dict[str, Any] = read_json(path / "state.json", _MOST_STATE)
-    digest = record.pop("digest")
+    digest = record.pop("digest")  # state.json's own, of the rest of it
     if digest != _digest(record):
         raise DamagedCheckpoint(f"{path.name}/state.json is damaged: its checksum does not match")
-    if record["format"] != FORMAT:
+    if record["format"] != FORMAT:  # not damaged: going back to an older one would lose what another version made
         raise CheckpointError(f"{path.name} has format {str(record['format'])[:20]}, this version reads {FORMAT}")
     facts = record["facts"]
     nimg, seconds = facts.get("nimg", 0), facts.get("seconds", 0.0)
+    # type(), not isinstance: a bool is an int. 2**53: what a float can count to.
     sound = type(record["step"]) is int and record["step"] == step_of(path) and isinstance(record["sha256"], dict)
     if not sound or type(nimg) is not int or not 0 <= nimg < 2**53 or not 0 <= float(seconds) < math.inf:
         raise DamagedCheckpoint(f"{path.name}/state.json is damaged: its counters cannot be right")
@@ -201,9 +203,9 @@ def flush(path: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a plain file as hexadecimal digits; see `open_plain`."""
+    """Return the SHA-256 of a plain file as hexadecimal digits; see `open_regular`."""
     digest = hashlib.sha256()
-    with open_plain(path) as file:
+    with open_regular(path) as file:
         while part := file.read(2**20):
             digest.update(part)
     return digest.hexdigest()
@@ -222,4 +224,4 @@ def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _digest(record: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()  # of the values, not their order

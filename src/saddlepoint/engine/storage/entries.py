@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-MOST_TEXT = 4096
-"""Characters of a text: of a path, of a sentence."""
+MOST_TEXT = 4096  # characters of a text: of a path, of a sentence
 
 Kind = Callable[[Any], bool]
 
@@ -65,10 +64,10 @@ def first_wrong(values: Mapping[str, Any], kinds: Mapping[str, Kind]) -> str | N
 
 def _finding(value: Any) -> bool:
     """Whether it is a sentence of how the data was read: its words, its topic, whether it is sure."""
-    words = {"topic", "says"}
+    needed = {"topic", "says"}
     return (
         mapping(value)
-        and words <= value.keys()
+        and needed <= value.keys()
         and all(text(v) or v is None or type(v) is bool for v in value.values())
     )
 
@@ -112,6 +111,7 @@ def check_config(config: Any) -> None:
     Raises:
         ValueError: naming it.
     """
+    # Kinds only, and only of what is there: configurations of older versions lack entries that came later.
     if not isinstance(config, dict):
         raise ValueError("it holds no configuration")
     wrong = first_wrong(config, _CONFIG)
@@ -129,6 +129,6 @@ def check_complete(config: Mapping[str, Any]) -> None:
         KeyError: with the name of the entry.
     """
     for name in _NEEDED:
-        config[name]
+        config[name]  # raises
     for name in _NEEDED_DATA:
         config["data"][name]

@@ -17,13 +17,13 @@ from typing import Any, BinaryIO
 from saddlepoint.core.errors import CheckpointError
 from saddlepoint.core.files import (
     MOST,
-    open_plain,
+    is_folder_no_link,
+    open_regular,
     own_folder,
     parse_json,
-    plain_folder,
     read_end,
     read_json,
-    read_plain,
+    read_regular,
     snapshots_in,
     write_atomically,
 )
@@ -39,9 +39,7 @@ FOLDERS = ("checkpoints", "healthy", "samples", "remedies", "report", "pictures"
 LOG = "log.jsonl"
 """The log of a run, a line of JSON for each report."""
 
-MOST_LOG = 64 * 1024**2
-"""Bytes of the end of a log that are read: 650 million images at a line each 10,000."""
-
+MOST_LOG = 64 * 1024**2  # bytes of the end of a log that are read: 650 million images at a line each 10,000
 _MOST_LINE, _MOST_STATUS, _MOST_LOCK = 1024**2, 1024**2, 4096
 
 
@@ -142,6 +140,7 @@ class RunFolder:
             status = read_json(self.path / "status.json", _MOST_STATUS)
         except (OSError, ValueError):
             return {}
+        # A note for people and programs; nothing of training depends on it, so a damaged one is no error.
         sound = isinstance(status, dict) and entries.first_wrong(status, entries.STATUS) is None
         return status if sound else {}
 
@@ -156,7 +155,7 @@ class RunFolder:
             content = read_end(self.path / LOG, MOST_LOG)
         except OSError:
             return []
-        lines = []
+        lines = []  # line by line, each judged alone: a killed process leaves half a line, a full disk a hole
         for text in content.splitlines():
             with contextlib.suppress(ValueError):
                 if len(text) <= _MOST_LINE and is_sound(line := parse_json(text)):
@@ -166,7 +165,7 @@ class RunFolder:
     def append_log(self, line: Mapping[str, Any]) -> None:
         """Append one line to the log."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with open_plain(self.path / LOG, "ab") as file:
+        with open_regular(self.path / LOG, "ab") as file:  # opened for each line: the log may have been replaced
             end = file.seek(0, os.SEEK_END)
             try:
                 file.write(json.dumps(line).encode() + b"\n")
@@ -202,7 +201,7 @@ class RunFolder:
         for path, problem in problems.items():
             warn(f"{problem}; set aside, using an older checkpoint")
             set_aside(path)
-        step = checkpoint.step if checkpoint else -1
+        step = checkpoint.step if checkpoint else -1  # without one all is of steps that are made again
         self.truncate_log(step)
         for path in list_checkpoints(self.healthy):
             if step_of(path) > step:
@@ -212,7 +211,7 @@ class RunFolder:
 
     def drop_snapshots(self, step: int) -> None:
         """Remove pictures of samples after ``step``: those steps are made again, or given up."""
-        if plain_folder(self.samples):
+        if is_folder_no_link(self.samples):
             for number, path in snapshots_in(self.samples).items():
                 if number > step:
                     path.unlink(missing_ok=True)
@@ -227,18 +226,18 @@ class RunFolder:
         self.refuse_links()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = open_plain(self.path / LOCK, "ab")
+            file = open_regular(self.path / LOCK, "ab")
         except OSError as error:
             raise CheckpointError(f"run folder '{self.path}' cannot be written: {error.strerror}") from error
-        with file:
-            for patience in (*_PATIENCE, None):
+        with file:  # flock, not a file with a number in it: the system releases it however the process ends
+            for pause in (*_RETRIES, None):
                 if _locked(file.fileno(), exclusive=True):
                     break
-                if patience is None:
+                if pause is None:
                     raise CheckpointError(
                         f"another process is training in '{self.path}'; wait for it, stop it, or choose another --out"
                     )
-                time.sleep(patience)
+                time.sleep(pause)
             _sign(file)
             yield
 
@@ -250,7 +249,7 @@ class RunFolder:
     def last_trainer(self) -> int:
         """Return the number of the process that trains or trained here last; 0 if it is another machine's, or none."""
         try:
-            return _process(read_plain(self.path / LOCK, _MOST_LOCK).decode(errors="replace"))
+            return _process(read_regular(self.path / LOCK, _MOST_LOCK).decode(errors="replace"))
         except (OSError, ValueError):
             return 0
 
@@ -263,7 +262,7 @@ class RunFolder:
         """
         with contextlib.ExitStack() as held:
             try:
-                file = held.enter_context(open_plain(self.path / MEASURING, "ab"))
+                file = held.enter_context(open_regular(self.path / MEASURING, "ab"))
             except OSError:
                 yield lambda line: None
                 return
@@ -309,7 +308,8 @@ def _sign(file: BinaryIO, line: str = "") -> None:
 def _held(path: Path) -> str | None:
     """Return what stands in a lock that a process holds; None if none does."""
     try:
-        with open_plain(path) as file:
+        with open_regular(path) as file:
+            # Shared: two that look at once do not see each other. To be had means that nobody holds it.
             if _locked(file.fileno(), exclusive=False):
                 return None
             return file.read(_MOST_LOCK).decode(errors="replace")
@@ -319,18 +319,18 @@ def _held(path: Path) -> str | None:
 
 def _process(text: str) -> int:
     """Return the number in the text of a lock; 0 if it is another machine's, or none."""
+    # A folder on a network drive: another machine's number says nothing about processes here.
     number, _, host = text.partition("\n")[0].strip().partition(" ")
     return int(number) if re.fullmatch("[0-9]{1,9}", number) and host == socket.gethostname() else 0
 
 
-_PATIENCE = (0.05, 0.05, 0.1)
-"""Seconds between tries: whoever looks whether a folder is in use holds its lock for a moment."""
+_RETRIES = (0.05, 0.05, 0.1)  # seconds between tries: who looks whether a folder is in use holds its lock for a moment
 
 
 def _locked(descriptor: int, exclusive: bool) -> bool:
     """Take a lock without waiting, and say whether it was to be had; where there are none, it always is."""
     if os.name != "posix":
-        return True
+        return True  # Windows: two processes in one folder are not noticed
     import fcntl
 
     try:

@@ -32,7 +32,7 @@ def runs_in(folder: Path) -> list[Path]:
 
 def changed(path: Path) -> float:
     """Return when a run was written to last, in seconds since the epoch; 0 if it cannot be told."""
-    times = [0.0]
+    times = [0.0]  # of files, not of the folder, whose own time a new name in it changes and a new line of the log not
     for name in _CHANGES:
         try:
             times.append((path / name).stat().st_mtime)
@@ -53,6 +53,7 @@ def find_run(word: str | Path, folder: str | Path | None = None) -> Path:
         CheckpointError: if there is no such run, or several begin so.
     """
     path = Path(word).expanduser()
+    # A path comes first: a run below the working directory is meant as it is written.
     if any((path / name).exists() for name in _HOLDS):
         return path
     root = runs_folder(folder)
@@ -88,8 +89,8 @@ def check_name(name: str) -> str:
     Raises:
         ConfigError: if it could be taken for a path, an option, or another run.
     """
-    plain = name.isprintable() and "/" not in name and "\\" not in name and name == name.strip()
-    if not plain or not name or name[0] in ".-~" or name == LATEST or name.startswith("hf:") or len(name) > 200:
+    usable = name.isprintable() and "/" not in name and "\\" not in name and name == name.strip()
+    if not usable or not name or name[0] in ".-~" or name == LATEST or name.startswith("hf:") or len(name) > 200:
         raise ConfigError(
             f"name is '{name}', but it must be a word without / that does not begin with a dot or a dash, and not "
             f"'{LATEST}'"

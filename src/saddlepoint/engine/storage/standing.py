@@ -30,7 +30,7 @@ class Standing:
         """Whether nothing is left to do."""
         return bool(self.over) or settings.spent(self.progress, self.seconds)
 
-    def words(self, settings: Settings) -> str:
+    def summary(self, settings: Settings) -> str:
         """Say what of the budget is spent and what is left, such as ``100 s of 10 min are spent; 8 min 20 s left``."""
         spent, left = [], []
         if settings.seconds is not None:

@@ -12,12 +12,10 @@ from typing import Any, BinaryIO
 from safetensors.torch import load_file
 from torch import Tensor
 
-from saddlepoint.core.files import open_plain, parse_json
+from saddlepoint.core.files import open_regular, parse_json
 from saddlepoint.data.memory import usable_memory
 
-MOST_HEADER = 16 * 1024**2
-"""Bytes of a header, which takes a hundred for a tensor."""
-
+MOST_HEADER = 16 * 1024**2  # bytes of a header, which takes a hundred for a tensor
 _BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4,
     "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8, "C64": 8,
@@ -48,7 +46,7 @@ def read_header(path: Path, follow: bool = False) -> dict[str, Entry]:
         OSError: if it cannot be opened, or is no plain file.
         ValueError: if it is none of safetensors, or its tensors do not fill it.
     """
-    with open_plain(path, follow=follow) as file:
+    with open_regular(path, follow=follow) as file:
         return _header(file)
 
 
@@ -64,6 +62,8 @@ def numbers_in(entries: Mapping[str, Entry]) -> int:
 
 
 def _header(file: BinaryIO) -> dict[str, Entry]:
+    # The format: 8 bytes of length, a header in JSON, then the tensors without gaps. All of it may be a stranger's, so
+    # nothing is allocated by a size that the file does not have.
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > min(size - 8, MOST_HEADER):
@@ -78,7 +78,7 @@ def _header(file: BinaryIO) -> dict[str, Entry]:
         if name != "__metadata__":
             found[name], place = _entry(name, value)
             ends.append(place)
-    end = 0
+    end = 0  # overlaps could make a small file into many large tensors
     for begin, stop in sorted(ends):
         if begin != end:
             raise ValueError("its tensors overlap, or leave gaps")
@@ -91,6 +91,7 @@ def _header(file: BinaryIO) -> dict[str, Entry]:
 def _entry(name: str, value: Any) -> tuple[Entry, tuple[int, int]]:
     try:
         entry, (begin, end) = Entry(value["dtype"], tuple(value["shape"])), value["data_offsets"]
+        # Bounded before they are multiplied: Python's whole numbers grow without end.
         sound = all(type(number) is int and 0 <= number < 2**62 for number in (*entry.shape, begin, end))
         if sound and end - begin == math.prod(entry.shape) * _BYTES[entry.dtype]:
             return entry, (begin, end)

@@ -27,12 +27,7 @@ from saddlepoint.evaluation.sequences import (
 from saddlepoint.evaluation.sets import MOST, Bench, SampleSet
 from saddlepoint.evaluation.text import chance, row_of, sentence, shown, to_row
 from saddlepoint.metrics.bootstrap import Estimate
-from saddlepoint.metrics.series import (
-    acf_distance,
-    cross_correlation_distance,
-    increment_distance,
-    marginal_distance,
-)
+from saddlepoint.metrics.series import acf_distance, cross_correlation_distance, increment_distance, marginal_distance
 from saddlepoint.metrics.series_scores import (
     ITERATIONS,
     discriminative,
@@ -142,7 +137,7 @@ def blindness(rows: Sequence[Row], metric: Metric) -> str:
 
 
 def _verdict(metric: Metric, sees_time: bool = True) -> Callable[[Sequence[Row], Task], str]:
-    def words(rows: Sequence[Row], task: Task) -> str:
+    def sentence_of(rows: Sequence[Row], task: Task) -> str:
         model, real = row_of(rows, None, metric.name), row_of(rows, TRAINING, metric.name)
         if model is None:
             return ""
@@ -151,7 +146,7 @@ def _verdict(metric: Metric, sees_time: bool = True) -> Callable[[Sequence[Row],
         blind = blindness(rows, metric) if sees_time else "The order of time does not enter."
         return join((text, against_baselines(rows, metric), blind))
 
-    return words
+    return sentence_of
 
 
 def _forecast_verdict(rows: Sequence[Row], task: Task) -> str:
@@ -204,8 +199,8 @@ def summarise_series(report: Report) -> tuple[str, str]:
             parts.append(
                 f"by {own.metric} they are {word} the best baseline ({own.value:.3f}, {lowest.row} {lowest.value:.3f})"
             )
-    words, more = _off_values(report)
-    parts, levels = [*parts, *words], [*levels, *more]
+    sentence_of, more = _off_values(report)
+    parts, levels = [*parts, *sentence_of], [*levels, *more]
     near, copying = report.find("memorisation", "near copies") or report.find("leave-out"), False
     if near is not None:
         copying = any(
@@ -220,7 +215,7 @@ def summarise_series(report: Report) -> tuple[str, str]:
 
 def _off_values(report: Report) -> tuple[list[str], list[int]]:
     """Return words on, and levels of, distributions of values and of changes that are off beyond training windows'."""
-    words, levels = [], []
+    sentence_of, levels = [], []
     for metric, what in ((VALUES, "values"), (STEPS, "changes from step to step")):
         kind = "marginals" if metric is VALUES else "increments"
         own, real = report.find(kind, metric.name), report.find(kind, metric.name, TRAINING)
@@ -230,8 +225,8 @@ def _off_values(report: Report) -> tuple[list[str], list[int]]:
         level = 2 if excess >= _OFF[1] else 1 if excess >= _OFF[0] else 0
         levels.append(level)
         if level:
-            words.append(f"their {what} lie {metric.show(own.value)} standard deviations off the data's")
-    return words, levels
+            sentence_of.append(f"their {what} lie {metric.show(own.value)} standard deviations off the data's")
+    return sentence_of, levels
 
 
 def series_protocol(

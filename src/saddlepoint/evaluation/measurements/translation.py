@@ -70,28 +70,28 @@ def exercise(dataset: Dataset, n: int, seed: int) -> Exercise:
     for _ in range(_ROUNDS):
         same = (target == several).all(1)
         target[same] = sets.shuffled(several, draws)[same]
-    plain = target.numpy() if own.ndim == 2 else target.argmax(1).numpy()
-    return Exercise(np.asarray(split.x[rows]), rows, own, plain)
+    classes = target.numpy() if own.ndim == 2 else target.argmax(1).numpy()
+    return Exercise(np.asarray(split.x[rows]), rows, own, classes)
 
 
 def _model(bench: Bench, n: int) -> SampleSet:
     assert bench.subject.translate is not None
-    given = exercise(bench.dataset, n, bench.seed)
-    bench.detail(f"translating {len(given.x):,} held-out images")
-    raw = bench.subject.translate(_inside(given.x), torch.from_numpy(given.target), bench.seed)
-    return SampleSet(bench.subject.label, "model", checked(raw, given.x.shape, "image"), given.target, raw)
+    chosen = exercise(bench.dataset, n, bench.seed)
+    bench.detail(f"translating {len(chosen.x):,} held-out images")
+    raw = bench.subject.translate(_inside(chosen.x), torch.from_numpy(chosen.target), bench.seed)
+    return SampleSet(bench.subject.label, "model", checked(raw, chosen.x.shape, "image"), chosen.target, raw)
 
 
 def _control(bench: Bench, name: str, n: int) -> SampleSet:
-    given = exercise(bench.dataset, n, bench.seed)
-    x = given.x
+    chosen = exercise(bench.dataset, n, bench.seed)
+    x = chosen.x
     if name == NOISE:
-        x = np.random.default_rng(bench.seed).integers(0, 256, given.x.shape, dtype=np.uint8)
+        x = np.random.default_rng(bench.seed).integers(0, 256, chosen.x.shape, dtype=np.uint8)
     elif name == KNOWN_TRUTH:
         truth = _truth(bench)
         assert truth is not None
-        x = truth.translated("test", given.rows, given.target)
-    return SampleSet(name, "control", x, given.target)
+        x = truth.translated("test", chosen.rows, chosen.target)
+    return SampleSet(name, "control", x, chosen.target)
 
 
 def _inside(x: np.ndarray) -> Tensor:
@@ -103,32 +103,32 @@ def _truth(bench: Bench) -> Truth | None:
 
 
 def _measure(samples: SampleSet, task: Task) -> list[Row]:
-    bench, given = task.bench, exercise(task.bench.dataset, task.n, task.bench.seed)
-    hits, by_group = _in_domain(samples.x, given.target, bench)
+    bench, chosen = task.bench, exercise(task.bench.dataset, task.n, task.bench.seed)
+    hits, by_group = _in_domain(samples.x, chosen.target, bench)
     rows = [to_row(DOMAIN, samples, proportion(hits), by_group=by_group)]
     truth = _truth(bench)
     if truth is not None:
         if (content := _content(truth, bench)) is not None:
-            same = content.extract(samples.x).labels == content.extract(given.x).labels
-            rows.append(to_row(IDENTITY, samples, proportion(same), by_change=_by_change(same, given, bench.dataset)))
-        known = truth.translated("test", given.rows, given.target) / np.float32(255)
+            same = content.extract(samples.x).labels == content.extract(chosen.x).labels
+            rows.append(to_row(IDENTITY, samples, proportion(same), by_change=_by_change(same, chosen, bench.dataset)))
+        known = truth.translated("test", chosen.rows, chosen.target) / np.float32(255)
         apart = _distances(samples.unit, known)
-        rows.append(to_row(TRUTH, samples, _mean(apart), by_change=_by_change(apart, given, bench.dataset)))
+        rows.append(to_row(TRUTH, samples, _mean(apart), by_change=_by_change(apart, chosen, bench.dataset)))
     if samples.role == "model" and bench.subject.translate is not None and samples.raw is not None:
-        own, target, real = torch.from_numpy(given.own), torch.from_numpy(given.target), _inside(given.x)
+        own, target, real = torch.from_numpy(chosen.own), torch.from_numpy(chosen.target), _inside(chosen.x)
         # Where a domain has many styles, the way back leads to the image's own.
         guided = bench.subject.guided
         back = guided(samples.raw, real, own) if guided else bench.subject.translate(samples.raw, own, bench.seed)
         again = bench.subject.translate(real, target, bench.seed + 1)
-        rows.append(to_row(CYCLE, samples, _mean(_distances((back + 1) / 2, given.x / np.float32(255)))))
+        rows.append(to_row(CYCLE, samples, _mean(_distances((back + 1) / 2, chosen.x / np.float32(255)))))
         rows.append(to_row(DIVERSITY, samples, _mean(_distances((again + 1) / 2, samples.unit))))
     return rows
 
 
-def _by_change(values: np.ndarray, given: Exercise, dataset: Dataset) -> dict[str, float]:
+def _by_change(values: np.ndarray, chosen: Exercise, dataset: Dataset) -> dict[str, float]:
     """Return the mean of an image's value where a group's class stays, and for each way in which it changes."""
     sets = LabelSets(dataset.spec)
-    own, target = (np.asarray(sets.several(torch.from_numpy(labels))) for labels in (given.own, given.target))
+    own, target = (np.asarray(sets.several(torch.from_numpy(labels))) for labels in (chosen.own, chosen.target))
     found: dict[str, float] = {}
     for group in sets.groups:
         names, (a, b) = dataset.classes[group], (_chosen(labels[:, group]) for labels in (own, target))
@@ -199,7 +199,7 @@ def _column(dataset: Dataset, split: str, group: slice, sets: LabelSets) -> np.n
 def _content(truth: Truth, bench: Bench) -> Lenet | None:
     """Return a classifier of what images show, whatever their domain; None where the grey data has no labels."""
     labels = {split: truth.content(split) for split in ("train", "valid")}
-    found = {split: given for split, given in labels.items() if given is not None}
+    found = {split: chosen for split, chosen in labels.items() if chosen is not None}
     if len(found) < 2:
         return None
     return kept_classifier(

@@ -60,7 +60,7 @@ class Line:
     differences: tuple[Difference, ...]
     pending: bool = False
 
-    def words(self, names: Mapping[str, str] | None = None) -> str:
+    def text(self, names: Mapping[str, str] | None = None) -> str:
         """Say what is larger than chance, and what is not.
 
         Args:

@@ -90,7 +90,7 @@ def write_page(path: str | Path, report: Report, training: Training | None = Non
         standing=STANDING.get(report.standing, STANDING["unknown"]), directions=DIRECTIONS, alarms=ALARMS, shown=shown,
         first=first_pictures(report.gallery, training.snapshots), more=more_pictures(report.gallery),
         limits=[*report.limits, *report.left_out], limitations=_limitations,
-        curves=_curves(training.log), facts=_facts(report, training),
+        curves=_training_plots(training.log), facts=_facts(report, training),
     )  # fmt: skip
     write_atomically(path, _without_paths(content, report))
     return path
@@ -111,13 +111,13 @@ def _limitations(result: Result) -> list[str]:
     return list(dict.fromkeys(str(words) for words in found if words))
 
 
-_CURVES = (
+_PLOTTED = (
     (("V",), "V(D, G), nats", -np.log(4.0), "-log 4"),
     (("D(x)", "D(G(z))"), "D(x) and D(G(z))", 0.5, "1/2"),
 )
 
 
-def _curves(log: Sequence[Mapping[str, Any]]) -> Markup:
+def _training_plots(log: Sequence[Mapping[str, Any]]) -> Markup:
     """V, D(x) and D(G(z)) over training with the values at equilibrium, as SVG; "" where too little was logged."""
     lines = [line for line in log if "nimg" in line and "V" in line]
     if len(lines) < 3:
@@ -128,7 +128,7 @@ def _curves(log: Sequence[Mapping[str, Any]]) -> Markup:
     kimg = [line["nimg"] / 1000 for line in lines]
     figure = Figure(figsize=(9, 2.6), layout="constrained")
     figure.patch.set_alpha(0)
-    for axes, (names, title, level, word) in zip(figure.subplots(1, len(_CURVES)), _CURVES, strict=True):
+    for axes, (names, title, level, word) in zip(figure.subplots(1, len(_PLOTTED)), _PLOTTED, strict=True):
         axes.patch.set_alpha(0)
         for name, colour in zip(names, ("#3b7dd8", "#d8743b"), strict=False):
             axes.plot(kimg, [line.get(name, float("nan")) for line in lines], color=colour, label=name, linewidth=1.4)

@@ -14,6 +14,7 @@ from saddlepoint.core.errors import DataError
 from saddlepoint.core.templates import render
 from saddlepoint.evaluation import Gallery
 from saddlepoint.figures import grids, series
+from saddlepoint.figures.snapshots import filmstrip
 
 _WIDTH, _TILE = 1_100, 72
 """Pixels of a page's pictures across, and about the least of a sample's side."""
@@ -117,7 +118,7 @@ def _filmstrip(snapshots: Path | None, size: tuple[int, ...]) -> list[str]:
     scale = _scale(size)
     columns = max(1, min(_MOST_COLUMNS, _WIDTH // (size[1] * scale + 3) - 1))
     try:
-        strip = grids.filmstrip(snapshots, _STEPS, columns, scale=scale)
+        strip = filmstrip(snapshots, _STEPS, columns, scale=scale)
     except (DataError, OSError):
         return []
     return [image(strip, "while it learned: a row for each step, each column the same input")]

@@ -13,7 +13,7 @@ from saddlepoint.evaluation.report.judgement import blurs_win, judge
 from saddlepoint.evaluation.rows import Report, Result, join, kind_of, label_of, read_results
 from saddlepoint.evaluation.sets import MOST, Bench, trained_on
 from saddlepoint.evaluation.text import sentence
-from saddlepoint.metrics.series import reach
+from saddlepoint.metrics.windows import reach
 
 _FEW_ROWS = 1_000
 

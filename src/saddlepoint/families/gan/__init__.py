@@ -1,6 +1,8 @@
 """The generative adversarial network of 2014, its experiments, and the preset that trains in three minutes.
 
-Read `game.py` first: the paper. Each other file is one experiment, a few methods of the game changed:
+Read `game.py` first: the paper. Each other file is one experiment, a few methods of the game changed, and `GAN` puts
+the experiments that the options ask for before the game: the default preset is a ``PenalisedGAN``, whose methods are
+those of `Penalised`, then `GAN`, then `Game`; `tfd-2014` is a ``TwoStepsGAN``.
 
 - `penalised.py`: LeakyReLU, R1 and R2; the default preset, and points of the plane.
 - `two_steps.py`: faces.
@@ -10,17 +12,16 @@ Read `game.py` first: the paper. Each other file is one experiment, a few method
 
 from __future__ import annotations
 
-from abc import ABCMeta
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
-from typing import Any, ClassVar, cast
+from typing import ClassVar
 
 from saddlepoint.families.gan import cifar10, inpainting, penalised, two_steps
 from saddlepoint.families.gan.config import GANConfig
 from saddlepoint.families.gan.game import Game, Generator
-from saddlepoint.family import DataSpec, Remediable, Tags, register
+from saddlepoint.family import Remediable, Tags, register
 from saddlepoint.family import remedies as remedy
+from saddlepoint.family.variants import Varied
 
 __all__ = ["GAN", "GANConfig"]
 
@@ -30,7 +31,7 @@ _RELEASED = GANConfig(discriminator_weight=0.5, simultaneous=True, lr_decay=1 / 
 
 
 @register
-class GAN(Remediable, Game):
+class GAN(Varied, Remediable, Game):
     """Fully connected generator and discriminator in the minimax game or a relative of it."""
 
     name = "gan"
@@ -66,26 +67,10 @@ class GAN(Remediable, Game):
         "leaky-rms": penalised.NormalisedGenerator,
         "deconv": cifar10.DeconvolutionalGenerator,
     }
-    DISCRIMINATORS: ClassVar[Mapping[str, type[Game] | None]] = {
-        "maxout": None,
-        "maxout-conv": cifar10.Convolutional,
-        "leaky-relu": penalised.Penalised,
-    }
-
-    def __new__(cls, config: GANConfig, data: DataSpec) -> GAN:
-        """Return the game with the experiments that the options ask for."""
-        asked = (
-            two_steps.TwoSteps if config.prior_widths else None,
-            inpainting.Inpainting if config.given != "none" else None,
-            cifar10.ContrastNormalised if config.contrast is not None else None,
-            cls.DISCRIMINATORS[config.discriminator],
-        )
-        kind: Any = _with(cls, tuple(one for one in asked if one is not None))
-        return super().__new__(kind)
-
-
-@cache
-def _with(game: type[GAN], experiments: tuple[type[Game], ...]) -> type[GAN]:
-    """Return the game with methods of experiments before its own; each calls the next by ``super()``."""
-    kind: Any = ABCMeta(game.__name__, (*experiments, game), {"__module__": game.__module__})
-    return cast("type[GAN]", kind)
+    variants = (
+        (two_steps.TwoSteps, lambda config: bool(config.prior_widths)),
+        (inpainting.Inpainting, lambda config: config.given != "none"),
+        (cifar10.ContrastNormalised, lambda config: config.contrast is not None),
+        (cifar10.Convolutional, lambda config: config.discriminator == "maxout-conv"),
+        (penalised.Penalised, lambda config: config.discriminator == "leaky-relu"),
+    )

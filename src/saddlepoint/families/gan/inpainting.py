@@ -26,7 +26,7 @@ class Inpainting(Game):
             raise ConfigError("contrast and given are for images; leave them out")
         self.visible: Tensor
         self.examples: Tensor
-        self.register_buffer("visible", half(self.data.shape, self.config.given), persistent=False)
+        self.register_buffer("visible", given_mask(self.data.shape, self.config.given), persistent=False)
         pixels = int(self.visible.sum())
         # What a sample completes when nobody gives a half: halves of training rows, kept by `prepare`.
         self.register_buffer("examples", torch.zeros(EXAMPLES, pixels))
@@ -55,7 +55,7 @@ class Inpainting(Game):
         self.examples.copy_(stats.examples[torch.arange(EXAMPLES) % len(stats.examples)][:, self.visible])
 
 
-def half(shape: tuple[int, ...], given: str) -> Tensor:
+def given_mask(shape: tuple[int, ...], given: str) -> Tensor:
     """Return which values of an image (channel, height, width) are given, as a mask of its shape."""
     mask = torch.zeros(shape, dtype=torch.bool)
     axis = 1 if given in ("top", "bottom") else 2

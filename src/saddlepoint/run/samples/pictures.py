@@ -17,7 +17,7 @@ from saddlepoint.core.quoting import for_file_name
 from saddlepoint.data.images.write import KINDS
 from saddlepoint.data.series.samples import FORMATS
 from saddlepoint.engine.storage.folder import RunFolder
-from saddlepoint.figures import grids, plots
+from saddlepoint.figures import grids, plots, snapshots
 from saddlepoint.run import show
 from saddlepoint.run.generator import check_truncation
 from saddlepoint.run.request import Picture, SampleRequest
@@ -124,7 +124,7 @@ def made(
         return drawn[picture](run, n, seed, label)
     kinds: dict[str, Callable[[], Image.Image]] = {
         "grid": lambda: _grid(run, n, seed, label, truncation),
-        "filmstrip": lambda: grids.filmstrip(run.path / "samples", columns=n),
+        "filmstrip": lambda: snapshots.filmstrip(run.path / "samples", columns=n),
         "neighbours": lambda: _nearest(run, n, seed, label),
     }
     if picture in sheets.SHEETS:
@@ -224,7 +224,9 @@ def _arrays(run: Run, request: SampleRequest, n: int) -> Tensor | np.ndarray:
     """Return what a picture shows as an array: samples, snapshots, neighbours or the interpolated images."""
     picture = request.picture
     if picture == "filmstrip":
-        return np.concatenate([grids.read_snapshot(path)[:n] for path in snapshots_in(run.path / "samples").values()])
+        return np.concatenate(
+            [snapshots.read_snapshot(path)[:n] for path in snapshots_in(run.path / "samples").values()]
+        )
     if picture in sheets.SHEETS:
         return sheets.sheet(run, picture, n, request.seed, request.label).samples
     samples = run.sample(n, **request.sampling())

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from saddlepoint.core.errors import ConfigError, suggest
-from saddlepoint.core.types import to_words
+from saddlepoint.core.types import to_uint16
 from saddlepoint.data.images.write import KINDS, write_images
 from saddlepoint.data.series.samples import FORMATS
 from saddlepoint.engine.storage.folder import RunFolder
@@ -114,7 +114,7 @@ def sheet(run: Run, seeds: list[int], label: int | str | None = None, truncation
 
 def _files(run: Run, seeds: list[int], folder: Path, kind: str, label: Any, truncation: float | None) -> Path:
     samples = run.sample_seeds(seeds, label=label, truncation=truncation)
-    pixels = to_words(samples).numpy() if depth_of(run) > 8 else grids.to_uint8(samples)
+    pixels = to_uint16(samples).numpy() if depth_of(run) > 8 else grids.to_uint8(samples)
     labels = _labels(run, seeds, label)
     kept = None if labels is None else labels.numpy()
     return write_images(folder, pixels, kind, kept, run.family.data.classes, _stems(seeds))

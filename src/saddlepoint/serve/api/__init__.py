@@ -7,14 +7,15 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.progress import Say
 from saddlepoint.engine.machine.runtime import use_threads
 from saddlepoint.export.service import Service
 from saddlepoint.run.run import load
-from saddlepoint.serve.address import listen
+from saddlepoint.serve.address import API_PORT, listen
 
 __all__ = ["TOKEN", "serve_run"]
 
@@ -28,7 +29,7 @@ def serve_run(
     run: str | Path,
     *,
     host: str = "127.0.0.1",
-    port: int = 8018,
+    port: int = API_PORT,
     backend: str = "torch",
     batch: int = 32,
     device: str = "cpu",
@@ -37,7 +38,7 @@ def serve_run(
     origins: Sequence[str] = (),
     grace: float = 5.0,
     access_log: bool = False,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = lambda line: None,
 ) -> None:
     """Serve a run until it is interrupted.
 
@@ -68,8 +69,7 @@ def serve_run(
         raise ConfigError(
             f"serving needs packages that are not installed ({error.name}); run: pip install 'saddlepoint[serve]'"
         ) from error
-    for origin in origins:
-        check_origin(origin)
+    check_origins(origins)
     use_threads(threads)
     service = Service(load(run, device=device), backend, batch, say)
     listener, address = listen(host, port)
@@ -82,20 +82,26 @@ def serve_run(
     say(f"serving:  {address}   (a page to try it; {address}/openapi.json says what can be asked; Ctrl-C ends it)")
     if token is not None and not os.environ.get(TOKEN):
         say(f"token:    {token}   (Authorization: Bearer TOKEN; {TOKEN} sets it)")
+    _answer_soon()
+    with listener:
+        make_server(app, grace=grace, say=say).run(sockets=[listener])
+
+
+def _answer_soon() -> None:
+    """Keep the interpreter from holding answers back."""
     # Every system call of the loop gives up the interpreter, and waits so long to get it back while rows are written as
     # JSON: five times the usual 5 ms for one answer of /health.
     sys.setswitchinterval(0.001)
     # What was imported stays: looking through all of it for garbage would stop every answer for a third of a second.
     gc.collect()
     gc.freeze()
-    with listener:
-        make_server(app, grace=grace, say=say).run(sockets=[listener])
 
 
-def check_origin(origin: str) -> None:
+def check_origins(origins: Iterable[str]) -> None:
     """Raise a `ConfigError` if words are no origin as browsers send it: scheme, host, port, nothing else."""
-    if origin != "*" and not re.fullmatch(r"https?://[a-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?", origin):
-        raise ConfigError(
-            f"the origin is '{origin}', but it must be as browsers send it, such as https://example.org or "
-            "http://localhost:3000 (small letters, no path, no slash at the end), or * for all pages"
-        )
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(r"https?://[a-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?", origin):
+            raise ConfigError(
+                f"the origin is '{origin}', but it must be as browsers send it, such as https://example.org or "
+                "http://localhost:3000 (small letters, no path, no slash at the end), or * for all pages"
+            )

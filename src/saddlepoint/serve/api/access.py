@@ -63,7 +63,7 @@ class Limits:
         return self.body if path == WITH_PICTURES else min(self.body, self.small)
 
 
-class Guard:
+class AccessControl:
     """Lets requests through that may ask.
 
     Args:
@@ -221,13 +221,13 @@ def host_of(name: str) -> str:
     return "" if found is None else found[1]
 
 
-def token_of(given: bytes) -> bytes:
+def token_of(sent: bytes) -> bytes:
     """Return the token of a header ``Authorization``; empty if there is none.
 
     >>> token_of(b"bearer  abc"), token_of(b"Basic abc"), token_of(b"")
     (b'abc', b'', b'')
     """
-    scheme, _, word = given.partition(b" ")
+    scheme, _, word = sent.partition(b" ")
     return word.strip() if scheme.lower() == b"bearer" else b""
 
 

@@ -6,13 +6,13 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException as Refusal
 
 from saddlepoint.core.errors import SaddlepointError
@@ -20,11 +20,21 @@ from saddlepoint.core.version import __version__
 from saddlepoint.data.inputs import check_picture
 from saddlepoint.export.service import Rows, Service
 from saddlepoint.serve.api import refusals
-from saddlepoint.serve.api.access import Guard, Limits
+from saddlepoint.serve.api.access import AccessControl, Limits
 from saddlepoint.serve.api.batching import Batcher, Ending, Full
 from saddlepoint.serve.api.flight import Flight
 from saddlepoint.serve.api.metrics import CONTENT_TYPE, Metrics
 from saddlepoint.serve.api.page import page
+from saddlepoint.serve.api.requests import (
+    AskedSamples,
+    AskedSeries,
+    Body,
+    InterpolateRequest,
+    SampleRequest,
+    SeriesRequest,
+    TranslateRequest,
+    fitted,
+)
 from saddlepoint.serve.api.responses import encoder, pictures_of
 from saddlepoint.serve.wire import peer_of
 
@@ -32,110 +42,6 @@ Gone = Callable[[], bool]
 """Says whether nobody waits for an answer any more."""
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
-
-TINY = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
-"""A PNG of one pixel, as an example."""
-
-
-def _no_text(value: Any) -> Any:
-    """Refuse text and truth values in the place of numbers; 3.0 is a whole number in JSON."""
-    if isinstance(value, str | bool):
-        raise ValueError("must be a number")
-    return value
-
-
-# After the bounds, which the description would lack otherwise.
-_NUMBER = BeforeValidator(_no_text)
-# Beyond 2**53 not every reader of JSON tells whole numbers apart.
-_AskedSeed = Annotated[int, Field(ge=0, lt=2**53, description="The i-th sample depends on the seed and i only.")]
-_AskedCount = Annotated[int, Field(ge=1, le=Limits.samples, description="How many.")]
-_Seed = Annotated[_AskedSeed, _NUMBER]
-_Count = Annotated[_AskedCount, _NUMBER]
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _few(cls, given: Any) -> Any:
-        # Each unknown field is an error of its own, and each error is put into words.
-        if isinstance(given, dict) and len(given) > refusals.MOST_FIELDS:
-            raise ValueError
-        return given
-
-
-class SampleRequest(_Body):
-    """Samples of a seed."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"n": 4, "seed": 1, "format": "json"}]})
-    n: _Count = 1
-    seed: _Seed = 0
-    format: Literal["png", "npz", "json"] = "json"
-
-
-class SeriesRequest(_Body):
-    """Windows of a time series in the units of its table."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"n": 10, "seed": 1, "format": "csv"}]})
-    n: _Count = 1
-    seed: _Seed = 0
-    format: Literal["csv", "npz", "json"] = "csv"
-
-
-class AskedSamples(_Body):
-    """Samples of a seed, asked for in an address."""
-
-    n: _AskedCount = 1
-    seed: _AskedSeed = 0
-    format: Literal["png", "npz", "json"] = "png"
-
-
-class AskedSeries(_Body):
-    """Windows of a time series in the units of its table, asked for in an address."""
-
-    n: _AskedCount = 1
-    seed: _AskedSeed = 0
-    format: Literal["csv", "npz", "json"] = "csv"
-
-
-class InterpolateRequest(_Body):
-    """A walk along straight lines through the latent points of seeds."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"seeds": [1, 2], "steps": 8, "format": "png"}]})
-    seeds: Annotated[list[_Seed], Field(min_length=2, max_length=16)]
-    steps: Annotated[int, Field(ge=2, le=Limits.samples), _NUMBER] = 8
-    format: Literal["png", "npz", "json"] = "png"
-
-
-class TranslateRequest(_Body):
-    """Pictures to be translated; they are cut or padded to the size of training, and the answers have that size."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"pictures": [TINY], "format": "png"}]})
-    pictures: Annotated[
-        list[str],
-        Field(min_length=1, max_length=Limits.pictures, description="PNG, JPEG or other image files, each in base64."),
-    ]
-    seed: _Seed = 0
-    format: Literal["png", "npz", "json"] = "png"
-
-
-def _fitting(kind: type[_Body], service: Service) -> type[_Body]:
-    """Return a request with a label and a truncation only where the generator has them."""
-    names = service.run.family.data.classes[: service.run.family.classes]
-    fields: dict[str, Any] = {}
-    in_address = kind in (AskedSamples, AskedSeries)
-    rules = () if in_address else (_NUMBER,)
-    if names:
-        index = Annotated[(int, Field(ge=0, lt=len(names)), *rules)]
-        told = "Name or index of a class; without it in the shares of the data."
-        # An address has no null: there the label is left out.
-        shape = Literal[names] | index if in_address else Literal[names] | index | None
-        fields["label"] = (shape, Field(default=None, description=told))
-    if kind in (SampleRequest, AskedSamples) and "mapping" in service.graphs:
-        told = "0 is the mean of w, 1 changes nothing."
-        fields["truncation"] = (Annotated[(float, Field(ge=0, le=2, description=told), *rules)], 1.0)
-    return create_model(kind.__name__, __base__=kind, __doc__=kind.__doc__, **fields)
 
 
 class Server:
@@ -274,8 +180,8 @@ def make_app(
     paths = frozenset(route.path for route in app.routes if hasattr(route, "path"))
     names = None if hosts is None else frozenset(hosts)
     app.add_middleware(
-        Guard, limits=limits, metrics=server.metrics, paths=paths, hosts=names, token=token, origins=frozenset(origins),
-        access=access, flight=server.flight,
+        AccessControl, limits=limits, metrics=server.metrics, paths=paths, hosts=names, token=token,
+        origins=frozenset(origins), access=access, flight=server.flight,
     )  # fmt: skip
     return app
 
@@ -293,13 +199,13 @@ def _add_refusals(app: FastAPI, server: Server) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        errors, given = error.errors()[:10], request.headers.get("content-type")
-        if request.method == "POST" and not refusals.is_json(given):
-            return refusal(*refusals.not_json(given, not error.body))
+        errors, content_type = error.errors()[:10], request.headers.get("content-type")
+        if request.method == "POST" and not refusals.is_json(content_type):
+            return refusal(*refusals.not_json(content_type, not error.body))
         if errors[0]["type"] == "json_invalid":
             return refusal(400, f"the body is no JSON ({errors[0]['ctx']['error']} at place {errors[0]['loc'][-1]})")
         if error.body is None and request.method == "POST" and errors[0]["loc"] == ("body",):
-            return refusal(*refusals.not_json(given, True))
+            return refusal(*refusals.not_json(content_type, True))
         model = server.models[request.method, request.scope["path"]]
         return refusal(422, refusals.sentence(errors, list(model.model_fields), server.service.run))
 
@@ -347,7 +253,7 @@ def _add_samples(app: FastAPI, server: Server) -> None:
     series = service.run.family.data.modality == "sequence"
 
     async def sample(asked: Any, request: Request) -> Response:
-        rows = lambda gone: service.rows(asked.n, asked.seed, _label(asked), _truncation(asked))  # noqa: E731
+        rows = lambda gone: service.rows(asked.n, asked.seed, _label(asked), float(getattr(asked, "truncation", 1.0)))  # noqa: E731
         return await server.answer(asked.n, asked.format, rows, request)
 
     async def interpolate(asked: Any, request: Request) -> Response:
@@ -370,8 +276,8 @@ def _add_samples(app: FastAPI, server: Server) -> None:
     async def sample_of_address(asked: Any, request: Request) -> Response:
         return await sample(asked, request)
 
-    def add(path: str, kind: type[_Body], answer: Callable[[Any, Request], Any], method: str = "POST") -> None:
-        model: Any = _fitting(kind, service)
+    def add(path: str, kind: type[Body], answer: Callable[[Any, Request], Any], method: str = "POST") -> None:
+        model: Any = fitted(kind, service)
         server.models[method, path] = model
         answer.__annotations__["asked"] = model if method == "POST" else Annotated[model, Query()]
         app.add_api_route(path, answer, methods=[method], responses=_WORDS, response_class=Response)
@@ -388,12 +294,8 @@ def _add_samples(app: FastAPI, server: Server) -> None:
         add("/v1/translate", TranslateRequest, translate)
 
 
-def _label(asked: _Body) -> int | str | None:
+def _label(asked: Body) -> int | str | None:
     return getattr(asked, "label", None)
-
-
-def _truncation(asked: _Body) -> float:
-    return float(getattr(asked, "truncation", 1.0))
 
 
 def _add_facts(app: FastAPI, server: Server, guarded: bool) -> None:

@@ -39,7 +39,7 @@ class _Pending:
     def __post_init__(self) -> None:
         self.left = self.n
 
-    def settle(self, outcome: Any) -> None:
+    def resolve(self, outcome: Any) -> None:
         """Hand the outcome to whoever waits; nobody may, by now."""
 
         def deliver() -> None:
@@ -180,7 +180,7 @@ class Batcher:
             self._waiting.popleft()
             self._forget(pending)
         if outcome is not None:
-            pending.settle(outcome)
+            pending.resolve(outcome)
 
     def _forget(self, pending: _Pending) -> None:
         """Count the rows of a request no more."""
@@ -211,6 +211,6 @@ class Batcher:
             return
         try:
             failed = next((made for made in pending.made if isinstance(made, Exception)), None)
-            pending.settle(failed or pending.finish(np.concatenate(pending.made)))
+            pending.resolve(failed or pending.finish(np.concatenate(pending.made)))
         except Exception as error:
-            pending.settle(error)
+            pending.resolve(error)

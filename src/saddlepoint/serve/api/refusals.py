@@ -103,24 +103,24 @@ def _shown(value: Any) -> str:
     return f"'{text.strip(chr(34))}'" if isinstance(value, str) else text
 
 
-def not_json(given: str | None, empty: bool) -> tuple[int, str]:
+def not_json(content_type: str | None, empty: bool) -> tuple[int, str]:
     """Return status and sentence for a body that was not read, as it was not said to be JSON.
 
     Args:
-        given: the content type, if one was sent.
+        content_type: the content type, if one was sent.
         empty: whether there is no body.
     """
     how = "send JSON with the header Content-Type: application/json (curl: -H 'Content-Type: application/json')"
     if empty:
         return 422, f"the body is empty; {how}"
-    return 415, f"the body's content type is {given[:100] if given else 'not given'}; {how}"
+    return 415, f"the body's content type is {content_type[:100] if content_type else 'not given'}; {how}"
 
 
-def is_json(given: str | None) -> bool:
+def is_json(content_type: str | None) -> bool:
     """Say whether a content type is one of JSON.
 
     >>> is_json("application/json; charset=utf-8"), is_json("application/x-www-form-urlencoded"), is_json(None)
     (True, False, False)
     """
-    kind = (given or "").split(";")[0].strip().lower()
+    kind = (content_type or "").split(";")[0].strip().lower()
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))

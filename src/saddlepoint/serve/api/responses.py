@@ -77,14 +77,14 @@ def _texts(samples: np.ndarray, images: bool) -> Iterator[str]:
             yield from _texts(part, images)
         yield "]"
     else:
-        yield json.dumps(_plain(samples, images), separators=(",", ":"))
+        yield json.dumps(_to_json(samples, images), separators=(",", ":"))
 
 
 _AT_ONCE = 4096
 _KINDS = {"png": _png, "npz": _npz, "json": _json}
 
 
-def _plain(samples: np.ndarray, images: bool) -> list[Any]:
+def _to_json(samples: np.ndarray, images: bool) -> list[Any]:
     """Return nested lists of numbers that JSON can hold; what lies after a window's end is null."""
     if np.isnan(samples).any():
         kept = samples.astype(object)

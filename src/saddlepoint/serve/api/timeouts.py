@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from collections.abc import Callable
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from saddlepoint.core.progress import Say
 from saddlepoint.serve.wire import Wire, bounded, most_connections
 
 GRACE = 5.0
@@ -19,9 +19,9 @@ GRACE = 5.0
 
 def make_server(
     app: Any,
-    patience: float = 15.0,
+    timeout: float = 15.0,
     grace: float = GRACE,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = lambda line: None,
     wire: Wire | None = None,
     base: type[asyncio.Protocol] = AutoHTTPProtocol,
 ) -> uvicorn.Server:
@@ -32,14 +32,14 @@ def make_server(
 
     Args:
         app: that answers requests, as `make_app` makes it.
-        patience: seconds for the head of a request to arrive in, from the connection or from its first byte on; also
+        timeout: seconds for the head of a request to arrive in, from the connection or from its first byte on; also
             between requests.
         grace: seconds for requests at work, once the server is told to stop.
         say: hears when it begins to stop, and when it has.
-        wire: limits of connections; None: the usual ones, with this patience.
+        wire: limits of connections; None: the usual ones, with this timeout.
         base: uvicorn's protocol, by h11 or by httptools.
     """
-    wire = wire or Wire(patience=patience, connections=most_connections())
+    wire = wire or Wire(timeout=timeout, connections=most_connections())
 
     batcher = app.state.server.batcher
 
@@ -57,6 +57,6 @@ def make_server(
     # Warnings would be lines that strangers write: one for each request that is none.
     config = uvicorn.Config(
         app, http=bounded(wire, base), ws="none", log_level="error", access_log=False,
-        timeout_keep_alive=math.ceil(wire.patience), timeout_graceful_shutdown=math.ceil(grace) + 1,
+        timeout_keep_alive=math.ceil(wire.timeout), timeout_graceful_shutdown=math.ceil(grace) + 1,
     )  # fmt: skip
     return Graceful(config)

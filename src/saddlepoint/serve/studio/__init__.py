@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 
 from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.progress import Say
 from saddlepoint.engine.machine.runtime import use_threads
-from saddlepoint.serve.address import listen
+from saddlepoint.serve.address import STUDIO_PORT, listen
 
 __all__ = ["open_studio"]
 
@@ -17,9 +17,9 @@ def open_studio(
     runs: str | Path = "runs",
     *,
     host: str = "127.0.0.1",
-    port: int = 8017,
+    port: int = STUDIO_PORT,
     show: bool = True,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = lambda line: None,
 ) -> None:
     """Serve the studio until it is interrupted.
 

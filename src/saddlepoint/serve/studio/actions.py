@@ -14,17 +14,17 @@ from saddlepoint.engine.storage.standing import standing_of
 from saddlepoint.run import api
 from saddlepoint.run.index import remove_run, rename_run
 from saddlepoint.run.measure import is_followed
-from saddlepoint.serve.studio import parts
-from saddlepoint.serve.studio.state import Desk
+from saddlepoint.serve.studio import parts, waits
+from saddlepoint.serve.studio.state import Studio
 
 _TIMES = ("+10m", "+1h", "+8h")
 
 
-def further(desk: Desk, name: str, time: str, report: bool) -> None:
+def further(studio: Studio, name: str, time: str, report: bool) -> None:
     """Train a run on for so much longer, through ``saddle train --resume``.
 
     Args:
-        desk: the studio's state.
+        studio: the studio's state.
         name: of the run.
         time: such as ``10m`` or ``+10m``: more than is spent.
         report: whether it is measured at the end.
@@ -34,17 +34,17 @@ def further(desk: Desk, name: str, time: str, report: bool) -> None:
         ConfigError: if the time is none, all stages of the run are over, or too many trainings run already.
         DataError: if its data is no longer where it was.
     """
-    folder, budget = desk.folder(name), f"+{time.strip().removeprefix('+').strip()}"
+    folder, budget = studio.folder(name), f"+{time.strip().removeprefix('+').strip()}"
     if over := standing_of(RunFolder(folder)).over:
         raise ConfigError(f"{over}: this run has nothing left to train")
     api.plan_to_resume(folder, budget=budget)  # refused here, where somebody reads it
-    desk.go_on(name, budget, report)
+    studio.go_on(name, budget, report)
 
 
-async def train_on(desk: Desk, name: str) -> bool:
+async def train_on(studio: Studio, name: str) -> bool:
     """Ask how much longer a run is to be trained, and go on; return whether it does."""
-    folder = desk.folder(name)
-    measured = await parts.looked(lambda: is_followed(str(RunFolder(folder).read_config()["data"]["source"])))
+    folder = studio.folder(name)
+    measured = await waits.looked(lambda: is_followed(str(RunFolder(folder).read_config()["data"]["source"])))
     with ui.dialog() as dialog, ui.card().classes("w-full max-w-lg"):
         ui.label(f"Train {name} on").classes("text-lg font-medium break-words").props("role=heading aria-level=2")
         time = ui.input("more training time", value=_TIMES[0]).classes("w-full").props("autofocus")
@@ -67,29 +67,29 @@ async def train_on(desk: Desk, name: str) -> bool:
         with ui.row().classes("w-full justify-end gap-2"):
             ui.button("Cancel", on_click=lambda: dialog.submit(False)).props("flat no-caps")
             ui.button("Train on", on_click=lambda: dialog.submit(True)).props("no-caps")
-    answer = await parts.here(dialog)
+    answer = await waits.here(dialog)
     asked, wanted = str(time.value or ""), bool(report.value)
     dialog.delete()
     if answer:
-        await parts.here(asyncio.to_thread(further, desk, name, asked, wanted))
+        await waits.here(asyncio.to_thread(further, studio, name, asked, wanted))
     return bool(answer)
 
 
-async def rename(desk: Desk, name: str) -> str:
+async def rename(studio: Studio, name: str) -> str:
     """Ask for another name of a run and give it; return it, or "" if nothing was changed."""
     new = (await parts.asked(f"New name of {name}", name, "Rename")).strip()
     if not new or new == name:
         return ""
-    await parts.here(asyncio.to_thread(rename_run, desk.shelf.root, name, new))
+    await waits.here(asyncio.to_thread(rename_run, studio.index.root, name, new))
     ui.notify(f"{name} is now {new}.")
     return new
 
 
-async def remove(desk: Desk, name: str) -> bool:
+async def remove(studio: Studio, name: str) -> bool:
     """Ask, and remove a run; return whether it is gone."""
     question = f"Delete {name} with its checkpoints, pictures and figures? This cannot be undone."
     if not await parts.confirmed(question, "Delete"):
         return False
-    await parts.here(asyncio.to_thread(remove_run, desk.shelf.root, name))
+    await waits.here(asyncio.to_thread(remove_run, studio.index.root, name))
     ui.notify(f"{name} is deleted.")
     return True

@@ -14,12 +14,12 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 
 from saddlepoint.core.errors import DataError, SaddlepointError
-from saddlepoint.core.files import read_plain
+from saddlepoint.core.files import read_regular
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.serve.studio import compare, experiment, parts, run, runs, training
 from saddlepoint.serve.studio.framework import tame
 from saddlepoint.serve.studio.gate import ASSETS, Gate, TokenGate
-from saddlepoint.serve.studio.state import Desk
+from saddlepoint.serve.studio.state import Studio
 from saddlepoint.serve.studio.thumbnails import thumbnail
 
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -38,7 +38,7 @@ def make_app(runs_folder: str | Path, host: str = LOOPBACK[0], token: str | None
     """
     tame()
     # The descriptions of FastAPI would load scripts of another host.
-    app, desk = FastAPI(docs_url=None, redoc_url=None, openapi_url=None), Desk(runs_folder)
+    app, studio = FastAPI(docs_url=None, redoc_url=None, openapi_url=None), Studio(runs_folder)
     if host in LOOPBACK:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))
     if token is not None:
@@ -47,22 +47,22 @@ def make_app(runs_folder: str | Path, host: str = LOOPBACK[0], token: str | None
     @app.get("/snapshot/{name}/{step}.png")
     def snapshot(name: str, step: str) -> Response:
         try:
-            return Response(read_plain(snapshot_path(desk, name, step), _MOST_BYTES), media_type="image/png")
+            return Response(read_regular(snapshot_path(studio, name, step), _MOST_BYTES), media_type="image/png")
         except (DataError, OSError, ValueError):
             return PlainTextResponse("there is no such snapshot", status_code=404)
 
     @app.get("/thumbnail/{name}/{step}.png")
     def small(name: str, step: str) -> Response:
         try:
-            return Response(thumbnail(snapshot_path(desk, name, step)), media_type="image/png")
+            return Response(thumbnail(snapshot_path(studio, name, step)), media_type="image/png")
         except (DataError, OSError):
             return PlainTextResponse("there is no such snapshot", status_code=404)
 
     @app.get("/report/{name}")
     def report(name: str) -> Response:
-        folder = desk.path(name)
+        folder = studio.path(name)
         try:
-            page = b"" if folder is None else read_plain(RunFolder(folder).report / "index.html", _MOST_BYTES)
+            page = b"" if folder is None else read_regular(RunFolder(folder).report / "index.html", _MOST_BYTES)
         except (OSError, ValueError):
             page = b""
         if not page:
@@ -73,27 +73,27 @@ def make_app(runs_folder: str | Path, host: str = LOOPBACK[0], token: str | None
     @app.post("/bring/{ticket}")
     async def bring(ticket: str, path: str, request: Request) -> Response:
         try:
-            await desk.uploads.take(ticket, path, request.stream(), int(request.headers.get("content-length", 0)))
+            await studio.uploads.take(ticket, path, request.stream(), int(request.headers.get("content-length", 0)))
         except (SaddlepointError, OSError) as error:
             return PlainTextResponse(str(error), status_code=400)
         except ClientDisconnect:  # nobody hears the answer; an error would be a line in the terminal for each
             return PlainTextResponse("the file did not come whole", status_code=400)
         return Response(status_code=204)
 
-    _pages(desk)
+    _pages(studio)
     ui.run_with(
         app, title="saddlepoint", dark=None, favicon=parts.ICON, show_welcome_message=False, reconnect_timeout=10
     )
     return Gate(app)
 
 
-def snapshot_path(desk: Desk, name: str, step: str) -> Path:
+def snapshot_path(studio: Studio, name: str, step: str) -> Path:
     """Return where the picture of a step is, if there is one.
 
     Raises:
         DataError: if there is no such run, or the step is no number.
     """
-    folder = desk.path(name)
+    folder = studio.path(name)
     if folder is None or not re.fullmatch("[0-9]{1,12}", step):
         raise DataError(f"there is no step '{step[:20]}' of a run '{name[:60]}'")
     return folder / "samples" / f"step{int(step):08d}.png"
@@ -103,11 +103,11 @@ _page = partial(ui.page, response_timeout=30.0)
 """A page is waited for so long: a folder of a thousand runs on a busy disk takes more than the usual 3 s."""
 
 
-def _pages(desk: Desk) -> None:
-    _page("/")(lambda: runs.show(desk))
-    _page("/run/{name}")(lambda name: run.show(desk, name))
-    _page("/train")(lambda: training.show(desk))
-    _page("/compare")(lambda one="", two="": compare.show(desk, one, two))
+def _pages(studio: Studio) -> None:
+    _page("/")(lambda: runs.show(studio))
+    _page("/run/{name}")(lambda name: run.show(studio, name))
+    _page("/train")(lambda: training.show(studio))
+    _page("/compare")(lambda one="", two="": compare.show(studio, one, two))
     _page("/lab")(experiment.show_all)
     _page("/lab/{name}")(experiment.show)
     nicegui.add_exception_handler(404, _not_found)

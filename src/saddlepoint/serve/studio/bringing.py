@@ -16,9 +16,9 @@ from saddlepoint.data.kinds import ARRAYS
 from saddlepoint.data.sources.folder import IMAGE_SUFFIXES
 from saddlepoint.data.tables.formats import READERS
 from saddlepoint.data.tables.text import ENDINGS
-from saddlepoint.serve.studio import parts
+from saddlepoint.serve.studio import parts, waits
 from saddlepoint.serve.studio.dropzone import DropZone
-from saddlepoint.serve.studio.state import Desk, is_text
+from saddlepoint.serve.studio.state import Studio, is_text
 
 _EXAMPLES = ("digits", "ring8", "sines")
 """Data that are made or come with the library's own packages."""
@@ -32,19 +32,19 @@ class Source:
     """The field for data, with all ways to fill it.
 
     Args:
-        desk: the studio's state.
+        studio: the studio's state.
         chosen: called when other data were chosen by more than typing.
     """
 
-    def __init__(self, desk: Desk, chosen: Callable[[], Awaitable[None]]) -> None:
-        self.desk, self.chosen = desk, chosen
+    def __init__(self, studio: Studio, chosen: Callable[[], Awaitable[None]]) -> None:
+        self.studio, self.chosen = studio, chosen
         with ui.row().classes("items-end gap-3 w-full"):
             self.field = ui.input("data", placeholder="a path, a name, or hf:owner/name", autocomplete=list(KNOWN))
             self.field.props("stack-label").classes("grow min-w-48")
-            ui.button("Choose a folder or file", icon="folder_open", on_click=parts.guarded(self.browse)).props(
+            ui.button("Choose a folder or file", icon="folder_open", on_click=waits.guarded(self.browse)).props(
                 "outline no-caps"
             )
-        DropZone(desk.uploads, "Drop pictures, a folder of them, a table or a zip here", self.brought, folders=True)
+        DropZone(studio.uploads, "Drop pictures, a folder of them, a table or a zip here", self.brought, folders=True)
         with ui.row().classes("items-center gap-2"):
             parts.say("Or try:").classes("small")
             for name in _EXAMPLES:
@@ -64,13 +64,13 @@ class Source:
 
     async def brought(self, ticket: str) -> None:
         """Keep the files that came, and choose them."""
-        await self.take(str(await parts.here(asyncio.to_thread(self.desk.uploads.keep, ticket))))
+        await self.take(str(await waits.here(asyncio.to_thread(self.studio.uploads.keep, ticket))))
 
     async def browse(self) -> None:
         """Choose a folder or a file of this machine."""
         with ui.dialog() as dialog, ui.card().classes("w-full max-w-2xl"):
-            Chooser(self.desk.roots, dialog.submit)
-        path = await parts.here(dialog)
+            Chooser(self.studio.roots, dialog.submit)
+        path = await waits.here(dialog)
         dialog.delete()
         if path:
             await self.take(str(path))
@@ -89,21 +89,21 @@ class Chooser:
         self.folder = roots[0]
         with ui.row().classes("w-full items-center gap-2"):
             chosen = ui.select({str(root): str(root) for root in roots}, value=str(roots[0]), label="below")
-            chosen.on_value_change(parts.guarded(lambda event: self.show(Path(event.value)))).classes("w-full")
+            chosen.on_value_change(waits.guarded(lambda event: self.show(Path(event.value)))).classes("w-full")
         self.where = parts.say("").classes("small break-all")
         self.list = ui.column().classes("w-full gap-0 overflow-auto").style("max-height: 50vh")
         with ui.row().classes("w-full justify-end gap-2"):
             ui.button("Cancel", on_click=lambda: choose("")).props("flat no-caps")
             self.use = ui.button("Use this folder", on_click=lambda: choose(str(self.folder))).props("no-caps")
-        ui.timer(0.01, parts.guarded(lambda: self.show(self.folder)), once=True)
+        ui.timer(0.01, waits.guarded(lambda: self.show(self.folder)), once=True)
 
     async def show(self, folder: Path) -> None:
         """Show what a folder holds."""
-        root = await parts.looked(lambda: next((root for root in self.roots if below(root, folder)), None))
+        root = await waits.looked(lambda: next((root for root in self.roots if below(root, folder)), None))
         if root is None:
             return
         self.folder = folder
-        folders, files, pictures = await parts.looked(listing, folder)
+        folders, files, pictures = await waits.looked(listing, folder)
         self.where.text = str(folder)
         self.use.text = f"Use this folder ({pictures:,} pictures)" if pictures else "Use this folder"
         self.list.clear()
@@ -119,7 +119,7 @@ class Chooser:
 
     def line(self, icon: str, name: str, action: Callable[[], Any]) -> None:
         """Put one entry."""
-        button = ui.button(name, icon=icon, on_click=parts.guarded(action)).props("flat no-caps align=left dense")
+        button = ui.button(name, icon=icon, on_click=waits.guarded(action)).props("flat no-caps align=left dense")
         button.classes("w-full break-all")
 
 

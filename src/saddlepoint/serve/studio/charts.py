@@ -58,7 +58,7 @@ def step_options(name: str, values: Sequence[float]) -> dict[str, Any]:
     return options
 
 
-def training_curves(log: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def training_charts(log: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return V, D(x) and D(G(z)), and the losses, by title, with the values at equilibrium."""
     game = [line for line in log if "nimg" in line and "V" in line]
     lines = [line for line in log if "nimg" in line]
@@ -80,8 +80,8 @@ def sign_names(log: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def sign_options(log: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
     """Return the curve of one of the doctor's signs."""
-    exams = [{"nimg": line["nimg"], **line["signs"]} for line in log if "signs" in line]
-    return line_options({name: column(exams, name)})
+    evaluations = [{"nimg": line["nimg"], **line["signs"]} for line in log if "signs" in line]
+    return line_options({name: column(evaluations, name)})
 
 
 def column(lines: Sequence[Mapping[str, Any]], key: str) -> tuple[list[float], list[float]]:

@@ -13,17 +13,17 @@ from saddlepoint.evaluation import ARROWS, Comparison, cannot_judge, shown
 from saddlepoint.run.compare import compare_runs
 from saddlepoint.run.entries import Entry
 from saddlepoint.run.samples import pictures
-from saddlepoint.serve.studio import charts, parts
+from saddlepoint.serve.studio import charts, parts, waits
 from saddlepoint.serve.studio.figures import BLIND, MeasureButton, results_of
-from saddlepoint.serve.studio.state import Desk, data_of, standing
+from saddlepoint.serve.studio.state import Studio, data_of, standing
 
-_CURVES = ("V", "D(x)", "D(G(z))")
+_CHARTS = ("V", "D(x)", "D(G(z))")
 
 
-async def show(desk: Desk, one: str = "", two: str = "") -> None:
+async def show(studio: Studio, one: str = "", two: str = "") -> None:
     """Show two runs; without names, offer the choice."""
     with parts.page("Compare", "Compare"):
-        entries = {entry.name: entry for entry in await parts.looked(desk.entries) if entry.family}
+        entries = {entry.name: entry for entry in await waits.looked(studio.entries) if entry.family}
         if len(entries) < 2:
             with parts.block():
                 ui.label("Two runs are needed to compare. Train them on the page Train, or with saddle train.")
@@ -47,11 +47,11 @@ async def show(desk: Desk, one: str = "", two: str = "") -> None:
                 if not same_data(entries[pair[0]], entries[pair[1]]):
                     words = " and ".join(f"{name} on {data_of(entries[name])}" for name in pair)
                     ui.label(f"These runs are on different data ({words}): their figures cannot be compared.")
-                await _sides(desk, entries, pair, int(seed.value or 0))
+                await _sides(studio, entries, pair, int(seed.value or 0))
             if this == begun:
                 with place:
-                    await _curves(desk, pair)
-                    await _figures(desk, pair, parts.guarded(draw))
+                    await _charts(studio, pair)
+                    await _figures(studio, pair, waits.guarded(draw))
 
         async def other() -> None:
             offered = partners(entries, str(first.value))
@@ -61,10 +61,10 @@ async def show(desk: Desk, one: str = "", two: str = "") -> None:
             if not changed:  # else its own handler draws
                 await draw()
 
-        first.on_value_change(parts.guarded(other))
+        first.on_value_change(waits.guarded(other))
         for control in (second, seed):
-            control.on_value_change(parts.guarded(draw))
-        ui.timer(0.01, parts.guarded(draw), once=True)
+            control.on_value_change(waits.guarded(draw))
+        ui.timer(0.01, waits.guarded(draw), once=True)
 
 
 def pair_of(entries: Sequence[Entry], one: str = "", two: str = "") -> tuple[str, str]:
@@ -102,10 +102,10 @@ def partners(entries: Mapping[str, Entry], name: str) -> dict[str, str]:
     return {n: n if same else f"{n} (on other data: {data_of(entries[n])})" for n, same in alike.items()}
 
 
-async def _sides(desk: Desk, entries: Mapping[str, Entry], pair: list[str], seed: int) -> None:
+async def _sides(studio: Studio, entries: Mapping[str, Entry], pair: list[str], seed: int) -> None:
     """Lay out both sides, then draw: another choice may clear the page while a picture is made."""
     made = []
-    entries = {**entries, **{name: await parts.looked(desk.entry, name) for name in pair}}
+    entries = {**entries, **{name: await waits.looked(studio.entry, name) for name in pair}}
     with ui.element("div").classes("grid grid-cols-1 md:grid-cols-2 gap-4 w-full"):
         for name, colour in zip(pair, charts.COLOURS, strict=False):
             with parts.block().classes("gap-1"):
@@ -123,26 +123,26 @@ async def _sides(desk: Desk, entries: Mapping[str, Entry], pair: list[str], seed
                 made.append((name, picture, wheel, parts.say("")))
     for name, picture, wheel, problem in made:
         try:
-            run, _ = await parts.here(desk.opened(name))
-            picture.show(await parts.here(asyncio.to_thread(pictures.made, run, "grid", None, seed=seed)))
+            run, _ = await waits.here(studio.opened(name))
+            picture.show(await waits.here(asyncio.to_thread(pictures.made, run, "grid", None, seed=seed)))
         except (SaddlepointError, OSError) as error:
             problem.text = str(error)
         wheel.set_visibility(False)
 
 
-def _drawn(desk: Desk, pair: list[str]) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
+def _drawn(studio: Studio, pair: list[str]) -> dict[str, dict[str, tuple[list[float], list[float]]]]:
     """Return the curves of both by what they show, those without a point left out."""
-    logs = {name: RunFolder(desk.folder(name)).read_log() for name in pair}
+    logs = {name: RunFolder(studio.folder(name)).read_log() for name in pair}
     drawn = {
         key: {name: charts.column([line for line in log if "nimg" in line], key) for name, log in logs.items()}
-        for key in _CURVES
+        for key in _CHARTS
     }
     return {key: lines for key, lines in drawn.items() if any(x for x, _ in lines.values())}
 
 
-async def _curves(desk: Desk, pair: list[str]) -> None:
+async def _charts(studio: Studio, pair: list[str]) -> None:
     """Put the curves of both; their names stand whole above, in the colours of the curves."""
-    drawn = await parts.looked(_drawn, desk, pair)
+    drawn = await waits.looked(_drawn, studio, pair)
     if not drawn:
         return
     with parts.block():
@@ -163,29 +163,29 @@ def _table(found: Comparison, pair: list[str]) -> None:
         if any(values):
             blind = f"\n{BLIND}" if cannot_judge(line.protocol) else ""
             name = f"{line.metric.name} {ARROWS[line.metric.better]}".strip() + blind
-            lines.append([f"{name}\n{line.protocol}", *values, line.words()])
+            lines.append([f"{name}\n{line.protocol}", *values, line.text()])
     if len(lines) > 1:
         with parts.wide():
             parts.table(lines)
 
 
-async def _figures(desk: Desk, pair: list[str], again: Callable[[], Awaitable[None]]) -> None:
+async def _figures(studio: Studio, pair: list[str], again: Callable[[], Awaitable[None]]) -> None:
     """Put the figures of both: at once what is known, then what takes seconds."""
     with parts.block():
         ui.label("Figures").classes("font-medium").props("role=heading aria-level=2")
         if pair[0] == pair[1]:
             parts.say("Choose two different runs to compare their figures.")
             return
-        lacking = await parts.looked(lambda: [name for name in pair if not results_of(desk.folder(name))])
-        folders = [desk.folder(name) for name in pair]
+        lacking = await waits.looked(lambda: [name for name in pair if not results_of(studio.folder(name))])
+        folders = [studio.folder(name) for name in pair]
         try:
             if not lacking:
-                found = await parts.looked(lambda: compare_runs(folders, shuffle=False))
+                found = await waits.looked(lambda: compare_runs(folders, shuffle=False))
                 with ui.column().classes("w-full") as place:
                     _table(found, pair)
                     wheel = parts.waiting("Shuffling the samples of both") if found.pending else None
                 if wheel is not None:
-                    found = await parts.here(asyncio.to_thread(compare_runs, folders))
+                    found = await waits.here(asyncio.to_thread(compare_runs, folders))
                     if place.is_deleted:  # others were chosen meanwhile
                         return
                     place.clear()
@@ -200,4 +200,4 @@ async def _figures(desk: Desk, pair: list[str], again: Callable[[], Awaitable[No
 
         for name in lacking:
             ui.label(name).classes("font-medium break-all")
-            MeasureButton(desk, name, redraw, "This run was not measured yet.")
+            MeasureButton(studio, name, redraw, "This run was not measured yet.")

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from nicegui import events, ui
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.serve.studio import parts
+from saddlepoint.serve.studio import waits
 from saddlepoint.serve.studio.uploads import MOST_BYTES, MOST_FILES, Uploads
 
 _CHOICE = '<label class="link" tabindex="0">{}<input type="file" {}></label>'
@@ -19,7 +19,7 @@ class DropZone:
 
     Args:
         uploads: where files gather.
-        words: what may be brought, without quotes or angle brackets.
+        text: what may be brought, without quotes or angle brackets.
         use: receives the word under which files came.
         folders: whether a folder can be chosen.
         accept: kinds of files to choose among, as in HTML; "": all.
@@ -29,7 +29,7 @@ class DropZone:
     def __init__(
         self,
         uploads: Uploads,
-        words: str,
+        text: str,
         use: Callable[[str], Awaitable[None]],
         *,
         folders: bool = False,
@@ -37,12 +37,12 @@ class DropZone:
         most_files: int = MOST_FILES,
         most_bytes: int = MOST_BYTES,
     ) -> None:
-        self.uploads, self.words, self.use, self.folders, self.accept = uploads, words, use, folders, accept
+        self.uploads, self.text, self.use, self.folders, self.accept = uploads, text, use, folders, accept
         self.limits = most_files, most_bytes
         self.place = ui.html(sanitize=False).classes("w-full")
         self.ticket = ""
         self.issue()
-        ui.on("brought", parts.guarded(self.brought))
+        ui.on("brought", waits.guarded(self.brought))
         # What came to a page that is left is used by nobody.
         ui.context.client.on_delete(lambda: asyncio.to_thread(self.uploads.drop, self.ticket))
 
@@ -54,7 +54,7 @@ class DropZone:
             choices.append(_CHOICE.format("choose a folder", "webkitdirectory"))
         self.place.content = (
             f'<div class="drop" data-ticket="{self.ticket}">'
-            f'<div data-words="{self.words}" role="status">{self.words}</div>'
+            f'<div data-words="{self.text}" role="status">{self.text}</div>'
             f'<div class="small quiet pt-1">or {" &middot; ".join(choices)} of this device</div></div>'
         )
 
@@ -69,4 +69,4 @@ class DropZone:
                 raise DataError(str(event.args["problem"]))
             await self.use(ticket)
         finally:
-            await parts.here(asyncio.to_thread(self.uploads.drop, ticket))
+            await waits.here(asyncio.to_thread(self.uploads.drop, ticket))

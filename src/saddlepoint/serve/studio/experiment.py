@@ -7,8 +7,8 @@ import asyncio
 from nicegui import ui
 
 from saddlepoint.core.errors import SaddlepointError, sentence, suggest
-from saddlepoint.lab import EXPERIMENTS, Control, Findings, Live, View, perform
-from saddlepoint.serve.studio import charts, parts
+from saddlepoint.lab import EXPERIMENTS, Control, Live, View, perform
+from saddlepoint.serve.studio import charts, parts, waits
 
 _FRAME_SECONDS = 0.06
 
@@ -60,14 +60,14 @@ class _Stage:
                     plot.style("max-width: 28rem; height: min(28rem, 92vw)" if panel.square else "height: 18rem")
                     self.plots.append((title, legend, plot))
         with parts.block().classes("gap-1"):
-            self.words = [parts.Formula(text) for text in view.words]
-        self.timer = ui.timer(_FRAME_SECONDS, parts.guarded(self.frame))
+            self.sentences = [parts.Formula(text) for text in view.sentences]
+        self.timer = ui.timer(_FRAME_SECONDS, waits.guarded(self.frame))
 
     def put_buttons(self) -> None:
         """Put what lets it run, stops it, and begins anew."""
         with ui.row().classes("gap-2 items-center"):
             self.button = ui.button("Pause", icon="pause", on_click=self.toggle).props("outline no-caps")
-            ui.button("Again", icon="replay", on_click=parts.guarded(self.again)).props("outline no-caps")
+            ui.button("Again", icon="replay", on_click=waits.guarded(self.again)).props("outline no-caps")
             self.count = parts.say("").classes("frames")
 
     def put(self, control: Control) -> None:
@@ -84,7 +84,7 @@ class _Stage:
                 element = ui.slider(min=control.low, max=control.high, step=control.step, value=usual)
                 element.props(f'aria-label="{control.label}"')
                 text.bind_text_from(element, "value", lambda value: f"{control.label}: {value:g}")
-        element.on_value_change(parts.guarded(lambda event: self.set(control.name, event.value)))
+        element.on_value_change(waits.guarded(lambda event: self.set(control.name, event.value)))
 
     def set(self, name: str, value: float | str | bool) -> None:
         """Change a value before the next frame, and go on."""
@@ -126,10 +126,10 @@ class _Stage:
             return
         self.busy = True
         try:
-            going, view = await parts.here(asyncio.to_thread(self.advance))
+            going, view = await waits.here(asyncio.to_thread(self.advance))
         except SaddlepointError as error:
             self.timer.active = False
-            parts.complain(error)
+            waits.complain(error)
             return
         finally:
             self.busy = False
@@ -140,7 +140,7 @@ class _Stage:
             title.say(panel.title)
             legend.show(options)
             plot.options.update(options)
-        for label, text in zip(self.words, view.words, strict=True):
+        for label, text in zip(self.sentences, view.sentences, strict=True):
             label.say(text)
         if not going:
             self.toggle()
@@ -165,8 +165,8 @@ def _checks(name: str) -> None:
         button.disable()
         wheel.set_visibility(True)
         area.clear()
-        with parts.afterwards(over):
-            found = await parts.here(asyncio.to_thread(_performed, name))
+        with waits.afterwards(over):
+            found = await waits.here(asyncio.to_thread(lambda: next(perform([name]))))
         with area:
             ui.label(str(found)).classes("font-medium")
             for check in found.checks:
@@ -174,8 +174,4 @@ def _checks(name: str) -> None:
                     ui.icon("check" if check.holds else "close", size="1.3em").props("aria-hidden=true")
                     parts.Formula(f"{'holds' if check.holds else 'DOES NOT HOLD'}: {check}").classes("text-sm")
 
-    button.on_click(parts.guarded(check))
-
-
-def _performed(name: str) -> Findings:
-    return next(perform([name]))
+    button.on_click(waits.guarded(check))

@@ -15,8 +15,8 @@ from saddlepoint.figures import grids, video
 from saddlepoint.run.entries import Entry
 from saddlepoint.run.samples import views
 from saddlepoint.run.samples.latent import MOST_DIRECTIONS, Explorer, Point, View, command
-from saddlepoint.serve.studio import parts
-from saddlepoint.serve.studio.state import Desk
+from saddlepoint.serve.studio import parts, waits
+from saddlepoint.serve.studio.state import Studio
 
 _REACH = 4.0
 _SIDE = 336
@@ -30,12 +30,12 @@ class Panel:
     """The controls of one visitor, and the view they make.
 
     Args:
-        desk: the studio's state.
+        studio: the studio's state.
         name: of the run.
     """
 
-    def __init__(self, desk: Desk, name: str) -> None:
-        self.desk, self.name = desk, name
+    def __init__(self, studio: Studio, name: str) -> None:
+        self.studio, self.name = studio, name
         self.saved: list[Point] = []
         self.view, self.busy = View(), False
         self.point = self.view.points[0]
@@ -46,7 +46,7 @@ class Panel:
     @property
     def explorer(self) -> Explorer:
         """The latent space at the newest checkpoint; it may be read anew, so that it is asked for beside the page."""
-        explorer = self.desk.open(self.name)[1]
+        explorer = self.studio.open(self.name)[1]
         if explorer is None:
             raise ConfigError(f"'{self.name}' has no latent space")
         return explorer
@@ -63,8 +63,8 @@ class Panel:
         self.has_w = isinstance(explorer.family, StyleSpace)
         controls = [self.seed, self.label, self.truncation, *self.sliders.values()]
         for control in [*controls, *([self.other, self.layer] if self.has_w else [])]:
-            control.on_value_change(parts.guarded(self.moved))
-        ui.timer(0.01, parts.guarded(self.show), once=True)
+            control.on_value_change(waits.guarded(self.moved))
+        ui.timer(0.01, waits.guarded(self.show), once=True)
 
     def put_picture(self) -> None:
         """Put the picture, and what can be done with its place."""
@@ -75,7 +75,7 @@ class Panel:
                 ("Save as PNG", "download", self.download), ("Keep this point", "push_pin", self.keep),
                 ("Back to the seed", "restart_alt", self.reset),
             ):  # fmt: skip
-                button = ui.button(text, icon=icon, on_click=parts.guarded(action))
+                button = ui.button(text, icon=icon, on_click=waits.guarded(action))
                 button.props("outline no-caps dense").classes("px-2")
         self.path = ui.column().classes("w-full gap-0")
 
@@ -141,7 +141,7 @@ class Panel:
             shown = None
             while shown is not self.view:
                 shown, started = self.view, time.perf_counter()
-                picture, (line, python) = await parts.here(asyncio.to_thread(self.drawn, shown))
+                picture, (line, python) = await waits.here(asyncio.to_thread(self.drawn, shown))
                 self.picture.show(picture)
                 self.took.text = f"{1000 * (time.perf_counter() - started):.0f} ms"
             self.command(f"{line} --out picture.png")
@@ -163,7 +163,7 @@ class Panel:
         if start == self.ends_of or not self.ends:
             return
         self.ends_of = start
-        drawn = await parts.here(asyncio.to_thread(self.drawn_ends, start))
+        drawn = await waits.here(asyncio.to_thread(self.drawn_ends, start))
         for (low, high), pair in zip(self.ends.values(), drawn, strict=True):
             low.show(pair[0])
             high.show(pair[1])
@@ -188,8 +188,8 @@ class Panel:
             ui.label("Points kept: " + "; ".join(str(point) for point in self.saved)).classes("text-sm break-all")
             if len(self.saved) > 1:
                 place = _slider("along the points", 0, len(self.saved) - 1, 0.0, 0.01)
-                place.on_value_change(parts.guarded(lambda event: self.travelled(float(event.value))))
-                ui.button("Film", icon="movie", on_click=parts.guarded(self.film)).props("flat no-caps")
+                place.on_value_change(waits.guarded(lambda event: self.travelled(float(event.value))))
+                ui.button("Film", icon="movie", on_click=waits.guarded(self.film)).props("flat no-caps")
             ui.button("Forget them", icon="delete", on_click=self.forget).props("flat no-caps")
 
     def forget(self) -> None:
@@ -211,7 +211,7 @@ class Panel:
             explorer = self.explorer
             return grids.encoded(views.frame(explorer, explorer.sample(self.view)[0]))
 
-        ui.download.content(await parts.here(asyncio.to_thread(drawn)), f"{for_file_name(self.name)}.png", "image/png")
+        ui.download.content(await waits.here(asyncio.to_thread(drawn)), f"{for_file_name(self.name)}.png", "image/png")
 
     async def film(self) -> None:
         """Give a film along the points to the browser."""
@@ -222,7 +222,7 @@ class Panel:
             samples = explorer.path(view, 24 * (len(self.saved) - 1))
             return video.film([views.frame(explorer, sample, see_through=False) for sample in samples])
 
-        ui.download.content(await parts.here(asyncio.to_thread(drawn)), f"{for_file_name(self.name)}.gif", "image/gif")
+        ui.download.content(await waits.here(asyncio.to_thread(drawn)), f"{for_file_name(self.name)}.gif", "image/gif")
 
 
 def _slider(label: str, low: float, high: float, value: float, step: float) -> ui.slider:
@@ -239,6 +239,6 @@ def _value_of(slider: ui.slider) -> None:
     shown.classes("w-10 shrink-0 text-sm text-right")
 
 
-def explorer_panel(desk: Desk, name: str, entry: Entry) -> None:
+def explorer_panel(studio: Studio, name: str, entry: Entry) -> None:
     """Put the explorer of a run."""
-    Panel(desk, name)
+    Panel(studio, name)

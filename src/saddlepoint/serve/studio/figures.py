@@ -13,6 +13,7 @@ from nicegui import ui
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.files import read_json
+from saddlepoint.core.progress import Say
 from saddlepoint.core.quoting import for_shell
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.evaluation import (
@@ -29,8 +30,8 @@ from saddlepoint.evaluation import (
 from saddlepoint.evaluation.rows import label_of, left_out
 from saddlepoint.run.entries import Entry
 from saddlepoint.run.run import Run
-from saddlepoint.serve.studio import parts
-from saddlepoint.serve.studio.state import Desk
+from saddlepoint.serve.studio import parts, waits
+from saddlepoint.serve.studio.state import Studio
 
 _EVERY_SECONDS, _MOST_SUMMARY = 1.0, 1024**2
 BLIND = "by plain pixels: a good value says nothing"
@@ -83,13 +84,13 @@ def _name(metric: Metric, result: Result, ambiguous: bool) -> str:
     return f"{metric.name} {ARROWS[metric.better]}".strip() + (f"\n{notes}" if notes else "") + which
 
 
-def figures_panel(desk: Desk, name: str, entry: Entry) -> None:
+def figures_panel(studio: Studio, name: str, entry: Entry) -> None:
     """Show verdict, table and limits."""
-    folder = desk.folder(name)
+    folder = studio.folder(name)
     place = ui.column().classes("w-full gap-2")
 
     async def draw() -> None:
-        results, limits = await parts.looked(lambda: (results_of(folder), limits_of(folder)))
+        results, limits = await waits.looked(lambda: (results_of(folder), limits_of(folder)))
         place.clear()
         with place:
             if not results:
@@ -111,8 +112,8 @@ def figures_panel(desk: Desk, name: str, entry: Entry) -> None:
                     ui.label(result.verdict)
                     parts.say(result.protocol).classes("small break-all")
 
-    ui.timer(0.01, parts.watching(draw), once=True)
-    MeasureButton(desk, name, draw)
+    ui.timer(0.01, waits.watching(draw), once=True)
+    MeasureButton(studio, name, draw)
 
 
 @dataclass(frozen=True)
@@ -147,15 +148,15 @@ class MeasureButton:
     """A button that measures a run, what it is at, and the way to its report.
 
     Args:
-        desk: the studio's state.
+        studio: the studio's state.
         name: of the run.
         done: called when there are new figures.
         also: words before the button while there are no figures.
     """
 
-    def __init__(self, desk: Desk, name: str, done: Callable[[], Any], also: str = "") -> None:
-        self.desk, self.name, self.done, self.also = desk, name, parts.watching(done), also
-        self.folder = desk.folder(name)
+    def __init__(self, studio: Studio, name: str, done: Callable[[], Any], also: str = "") -> None:
+        self.studio, self.name, self.done, self.also = studio, name, waits.watching(done), also
+        self.folder = studio.folder(name)
         self.note = parts.say("").classes("small")
         with ui.row().classes("items-center gap-3"):
             self.button = ui.button("Measure", icon="straighten").props("outline no-caps")
@@ -164,8 +165,8 @@ class MeasureButton:
         self.wheel.set_visibility(False)
         self.report.set_visibility(False)
         self.seen: _Kept | None = None
-        self.button.on_click(parts.guarded(self.measure))
-        ui.timer(_EVERY_SECONDS, parts.watching(self.watch))
+        self.button.on_click(waits.guarded(self.measure))
+        ui.timer(_EVERY_SECONDS, waits.watching(self.watch))
 
     def stand(self, now: _Kept) -> None:
         """Show what is there."""
@@ -178,7 +179,7 @@ class MeasureButton:
 
     async def watch(self) -> None:
         """Show that another process measures it, and what it found; this page's own measuring says that itself."""
-        before, now = self.seen, await parts.looked(_kept, self.folder)
+        before, now = self.seen, await waits.looked(_kept, self.folder)
         if before is None and not self.wheel.visible:
             self.stand(now)
         if now.elsewhere is not None:
@@ -207,16 +208,16 @@ class MeasureButton:
             self.button.enable()
 
         try:
-            with parts.afterwards(over):
-                run, _ = await parts.here(self.desk.opened(self.name))
+            with waits.afterwards(over):
+                run, _ = await waits.here(self.studio.opened(self.name))
                 # Measured and kept in one go: whoever leaves the page finds the figures when coming back.
-                await parts.here(asyncio.to_thread(self.measured, run, lambda line: said.update(line=line)))
+                await waits.here(asyncio.to_thread(self.measured, run, lambda line: said.update(line=line)))
         finally:
             self.seen = None  # looked at anew
         await self.done()
 
-    def measured(self, run: Run, say: Callable[[str], None]) -> None:
+    def measured(self, run: Run, say: Say) -> None:
         """Measure and keep the figures; one run at a time."""
         run.check_report_place()
-        with self.desk.measuring(self.name):
+        with self.studio.measuring(self.name):
             run.save_report(run.evaluate(say=say))

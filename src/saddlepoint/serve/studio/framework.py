@@ -29,7 +29,7 @@ def tame() -> None:
     # Else a second studio is refused once the first was started, and its answers are packed twice.
     core.app.middleware_stack = None
     core.app.user_middleware.clear()
-    give_words()
+    give_nonces()
     core.sio.packet_class = Packet
     core.sio.eio.max_http_buffer_size = MOST_MESSAGE
     answers = core.sio.handlers["/"]
@@ -52,7 +52,7 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", ".*torch.distributed.reduce_op.*", FutureWarning)
 
 
-def give_words() -> None:
+def give_nonces() -> None:
     """Let the scripts of the framework's own page carry the word that `gate.policy` asks for.
 
     The word is put into the template: no text that is filled in can get it.
@@ -83,9 +83,9 @@ def patient(answer: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
     """Let a message that no page of the studio sends end its connection, and nothing else."""
 
     @functools.wraps(answer)
-    async def wrapped(line: str, *words: Any) -> Any:
+    async def wrapped(line: str, *arguments: Any) -> Any:
         try:
-            outcome = answer(line, *words)
+            outcome = answer(line, *arguments)
             return await outcome if isinstance(outcome, Awaitable) else outcome
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             await core.sio.disconnect(line)

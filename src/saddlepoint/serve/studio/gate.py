@@ -108,9 +108,9 @@ class Gate:
                 await send({"type": "websocket.close", "code": 1002})
 
 
-def _headers(given: list[tuple[bytes, bytes]], nonce: str) -> list[tuple[bytes, bytes]]:
+def _headers(headers: list[tuple[bytes, bytes]], nonce: str) -> list[tuple[bytes, bytes]]:
     # The live connection would tell any origin that it may read.
-    kept = [(name, value) for name, value in given if not name.lower().startswith(b"access-control-")]
+    kept = [(name, value) for name, value in headers if not name.lower().startswith(b"access-control-")]
     own = {b"content-security-policy": policy(nonce).encode(), **_HEADERS}
     there = {name.lower() for name, _ in kept}
     return kept + [(name, value) for name, value in own.items() if name not in there]

@@ -8,11 +8,11 @@ from nicegui import ui
 
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.evaluation import ARROWS, cannot_judge
-from saddlepoint.figures.grids import choose_steps
+from saddlepoint.figures.snapshots import choose_steps
 from saddlepoint.run.entries import Entry, Figure, snapshot_steps
-from saddlepoint.serve.studio import parts
+from saddlepoint.serve.studio import parts, waits
 from saddlepoint.serve.studio.figures import BLIND, MeasureButton, results_of, verdict_of
-from saddlepoint.serve.studio.state import Desk, evidence_of
+from saddlepoint.serve.studio.state import Studio, evidence_of
 
 _EVERY_SECONDS = 1.0
 _MARKS = 8
@@ -22,12 +22,12 @@ class Film:
     """Snapshots of the same inputs over training: the newest large, small ones of some steps, a slider over all.
 
     Args:
-        desk: the studio's state.
+        studio: the studio's state.
         name: of the run.
     """
 
-    def __init__(self, desk: Desk, name: str) -> None:
-        self.desk, self.name = desk, name
+    def __init__(self, studio: Studio, name: str) -> None:
+        self.studio, self.name = studio, name
         self.steps: list[int] = []
         self.marks: dict[int, ui.element] = {}
         self.empty = ui.label("There are no pictures yet: the first is drawn when training starts.")
@@ -42,7 +42,7 @@ class Film:
         self.slider.on_value_change(self.scrub)
         self.place.set_visibility(False)
         self.empty.set_visibility(False)
-        ui.timer(_EVERY_SECONDS, parts.watching(self.refresh))
+        ui.timer(_EVERY_SECONDS, waits.watching(self.refresh))
 
     @property
     def step(self) -> int:
@@ -60,7 +60,7 @@ class Film:
 
     async def refresh(self) -> None:
         """Look which snapshots there are; stay at the newest if it was shown."""
-        found = await parts.looked(lambda: snapshot_steps(self.desk.shelf.root / self.name))
+        found = await waits.looked(lambda: snapshot_steps(self.studio.index.root / self.name))
         self.empty.set_visibility(not found)
         if found == self.steps:
             return
@@ -90,25 +90,25 @@ class Film:
         self.slider.value = self.steps.index(step)
 
 
-def overview_panel(desk: Desk, name: str, entry: Entry) -> None:
+def overview_panel(studio: Studio, name: str, entry: Entry) -> None:
     """Put the pictures large, and beside them the verdict, the first figures and how the training went."""
     with ui.element("div").classes("grid grid-cols-1 lg:grid-cols-5 gap-4 w-full items-start"):
         with parts.block().classes("lg:col-span-3"):
-            Film(desk, name)
+            Film(studio, name)
         with ui.column().classes("w-full gap-4 lg:col-span-2"):
             with parts.block():
                 ui.label("What the samples are worth").classes("font-medium").props("role=heading aria-level=2")
-                _worth(desk, name)
+                _worth(studio, name)
             with parts.block():
                 ui.label("Training").classes("font-medium").props("role=heading aria-level=2")
-                _training(desk, name)
+                _training(studio, name)
 
 
-def _worth(desk: Desk, name: str) -> None:
+def _worth(studio: Studio, name: str) -> None:
     place = ui.column().classes("w-full gap-1")
 
     async def draw() -> None:
-        results, entry = await parts.looked(lambda: (results_of(desk.folder(name)), desk.entry(name)))
+        results, entry = await waits.looked(lambda: (results_of(studio.folder(name)), studio.entry(name)))
         place.clear()
         with place:
             if results:
@@ -119,20 +119,20 @@ def _worth(desk: Desk, name: str) -> None:
                 with parts.wide():
                     parts.table([["", "samples"], *lines])
 
-    ui.timer(0.01, parts.watching(draw), once=True)
-    MeasureButton(desk, name, draw, "Not measured yet: how near the samples are to the data is not known.")
+    ui.timer(0.01, waits.watching(draw), once=True)
+    MeasureButton(studio, name, draw, "Not measured yet: how near the samples are to the data is not known.")
 
 
 def _note(figure: Figure) -> str:
     return f"\n{BLIND}" if cannot_judge(figure.protocol) else ""
 
 
-def _training(desk: Desk, name: str) -> None:
+def _training(studio: Studio, name: str) -> None:
     place = ui.column().classes("w-full gap-1")
     seen: list[tuple[float, str]] = []
 
     async def refresh() -> None:
-        entry, status = await parts.looked(_told, desk, name)
+        entry, status = await waits.looked(_told, studio, name)
         now = [(entry.changed, entry.verdict)]
         if now == seen:
             return
@@ -146,8 +146,8 @@ def _training(desk: Desk, name: str) -> None:
             for sentence in evidence_of(status):
                 parts.say(sentence).classes("small")
 
-    ui.timer(_EVERY_SECONDS, parts.watching(refresh))
+    ui.timer(_EVERY_SECONDS, waits.watching(refresh))
 
 
-def _told(desk: Desk, name: str) -> tuple[Entry, dict[str, Any]]:
-    return desk.entry(name), RunFolder(desk.folder(name)).read_status() if desk.path(name) else {}
+def _told(studio: Studio, name: str) -> tuple[Entry, dict[str, Any]]:
+    return studio.entry(name), RunFolder(studio.folder(name)).read_status() if studio.path(name) else {}

@@ -14,16 +14,16 @@ from saddlepoint.data.limits import SERVED_PIXELS
 from saddlepoint.figures import grids
 from saddlepoint.run.entries import Entry
 from saddlepoint.run.samples import pictures, views
-from saddlepoint.serve.studio import charts, parts, thumbnails
+from saddlepoint.serve.studio import charts, parts, thumbnails, waits
 from saddlepoint.serve.studio.dropzone import DropZone
-from saddlepoint.serve.studio.state import Desk
+from saddlepoint.serve.studio.state import Studio
 
 _MOST_FILES = 16
 _MOST_BYTES = 20_000_000
 _STEPS = 300
 
 
-def projection_panel(desk: Desk, name: str, entry: Entry) -> None:
+def projection_panel(studio: Studio, name: str, entry: Entry) -> None:
     """Find the places of given images in the latent space."""
     with parts.block():
         ui.label("Which sample is nearest to a picture of yours? The generator's latent space is searched for it.")
@@ -33,7 +33,7 @@ def projection_panel(desk: Desk, name: str, entry: Entry) -> None:
         ).classes("small")
 
         async def project(images: Any) -> None:
-            run, explorer = await parts.here(desk.opened(name))
+            run, explorer = await waits.here(studio.opened(name))
             if explorer is None:
                 raise ConfigError(f"'{name}' has no latent space")
             seen = {"step": 0}
@@ -46,16 +46,13 @@ def projection_panel(desk: Desk, name: str, entry: Entry) -> None:
                 wheel.set_visibility(False)
                 status.text = ""
 
-            with parts.afterwards(over):
-                given = await parts.here(asyncio.to_thread(images, run))
+            with waits.afterwards(over):
+                given = await waits.here(asyncio.to_thread(images, run))
                 searched = asyncio.to_thread(
-                    explorer.project,
-                    given,
-                    steps=_STEPS,
-                    progress=lambda step, losses: seen.update(step=step + 1),
+                    explorer.project, given, steps=_STEPS, progress=lambda step, losses: seen.update(step=step + 1)
                 )
-                found = await parts.here(searched)
-            shown = await parts.here(asyncio.to_thread(views.projection, given, found))
+                found = await waits.here(searched)
+            shown = await waits.here(asyncio.to_thread(views.projection, given, found))
             picture.show(shown)
             mean, last = found.mean_losses.mean().item(), found.losses[-1].mean().item()
             words = f"the generator's mean image has {mean:.4f}, {mean / last:.1f} times as much"
@@ -63,7 +60,7 @@ def projection_panel(desk: Desk, name: str, entry: Entry) -> None:
             plot.options.update(charts.step_options("mean squared error", found.losses.mean(1).tolist()))
             plot.set_visibility(True)
 
-        _ways_in(desk, name, project)
+        _ways_in(studio, name, project)
     with ui.row().classes("items-center gap-3 pt-2"):
         wheel = ui.spinner(size="1.4em")
         status = ui.label()
@@ -73,48 +70,50 @@ def projection_panel(desk: Desk, name: str, entry: Entry) -> None:
     plot.set_visibility(False)
 
 
-def translation_panel(desk: Desk, name: str, entry: Entry) -> None:
+def translation_panel(studio: Studio, name: str, entry: Entry) -> None:
     """Translate given images into every domain."""
     with parts.block():
         ui.label("Your pictures in every domain: each row is one of them.")
 
         async def translate(images: Any) -> None:
-            run, _ = await parts.here(desk.opened(name))
+            run, _ = await waits.here(studio.opened(name))
             wheel.set_visibility(True)
-            with parts.afterwards(lambda: wheel.set_visibility(False)):
-                picture.show(await parts.here(asyncio.to_thread(lambda: pictures.translation(run, images(run)))))
+            with waits.afterwards(lambda: wheel.set_visibility(False)):
+                picture.show(await waits.here(asyncio.to_thread(lambda: pictures.translation(run, images(run)))))
             names = run.family.data.classes[: run.family.classes]
             columns.text = f"Columns: your picture, {', '.join(names)}."
 
-        _ways_in(desk, name, translate)
+        _ways_in(studio, name, translate)
     wheel = ui.spinner(size="1.4em").classes("mt-2")
     wheel.set_visibility(False)
     columns = ui.label().classes("pt-2")
     picture = parts.Picture("your pictures, and their translations")
 
 
-def _ways_in(desk: Desk, name: str, use: Callable[[Any], Awaitable[None]]) -> None:
+def _ways_in(studio: Studio, name: str, use: Callable[[Any], Awaitable[None]]) -> None:
     """Put a place to bring pictures, and pictures of the data to try it with.
 
     Args:
-        desk: the studio's state.
+        studio: the studio's state.
         name: of the run.
         use: receives a function that gives the images for a run.
     """
 
     async def take(ticket: str) -> None:
-        files = await parts.here(asyncio.to_thread(desk.uploads.read, ticket))
+        files = await waits.here(asyncio.to_thread(studio.uploads.read, ticket))
         await use(lambda run: run.read_pictures(files, SERVED_PIXELS))
 
-    DropZone(desk.uploads, "Drop pictures here", take, accept="image/*", most_files=_MOST_FILES, most_bytes=_MOST_BYTES)
+    DropZone(
+        studio.uploads, "Drop pictures here", take, accept="image/*", most_files=_MOST_FILES, most_bytes=_MOST_BYTES
+    )
     place = ui.column().classes("w-full gap-1")
     with place:
         wheel = parts.waiting("Looking for pictures to try it with")
 
     async def offer() -> None:
         try:
-            run, _ = await parts.here(desk.opened(name))
-            images, what = await parts.here(asyncio.to_thread(lambda: thumbnails.examples(run.dataset())))
+            run, _ = await waits.here(studio.opened(name))
+            images, what = await waits.here(asyncio.to_thread(lambda: thumbnails.examples(run.dataset())))
         except (SaddlepointError, OSError) as error:
             place.clear()
             with place:
@@ -130,6 +129,6 @@ def _ways_in(desk: Desk, name: str, use: Callable[[Any], Awaitable[None]]) -> No
                     pick = ui.element("button").classes("pick").props(f'type=button aria-label="Try example {number}"')
                     with pick:
                         parts.Picture(f"example {number}").show(one)
-                    pick.on("click", parts.guarded(partial(use, lambda run, files=files: run.read_pictures(files))))
+                    pick.on("click", waits.guarded(partial(use, lambda run, files=files: run.read_pictures(files))))
 
-    ui.timer(0.01, parts.guarded(offer), once=True)
+    ui.timer(0.01, waits.guarded(offer), once=True)

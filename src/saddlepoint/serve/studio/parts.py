@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import functools
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
-from weakref import WeakKeyDictionary
 
-from nicegui import Client, ui
+from nicegui import ui
 from PIL import Image
 
-from saddlepoint.core.errors import ConfigError, SaddlepointError
 from saddlepoint.core.quoting import for_html, for_terminal
 from saddlepoint.data import Finding
 from saddlepoint.engine.doctor.verdict import ALARMS
 from saddlepoint.evaluation.report.page import STANDING
 from saddlepoint.figures import grids
 from saddlepoint.run.entries import Entry
+from saddlepoint.serve.studio.waits import here
 
-_Found = TypeVar("_Found")
 PLACES = (("Runs", "/"), ("Train", "/train"), ("Compare", "/compare"), ("Lab", "/lab"))
 _HEAD = Path(__file__).with_name("head.html").read_text(encoding="utf-8")
 _DROP = Path(__file__).with_name("drop.js").read_text(encoding="utf-8")
@@ -207,122 +202,6 @@ def say(text: str) -> ui.label:
     return ui.label(for_terminal(text, lines=True)).classes("quiet")
 
 
-def complain(error: Exception) -> None:
-    """Show an error of the library in words, where it arose, until it is closed."""
-    ui.notify(
-        for_terminal(str(error)), type="negative", position="top", timeout=0, close_button="Close", multi_line=True
-    )
-
-
-class LeftError(Exception):
-    """The visitor left the page while something was waited for: there is nothing left to change on it."""
-
-
-async def here(waited: Awaitable[_Found]) -> _Found:
-    """Wait for work beside the page, and return what it found, if the page is still there.
-
-    Every wait after which a page is changed goes through here; `guarded` then ends quietly.
-
-    Raises:
-        LeftError: if the visitor has left, whatever became of the work.
-        Exception: what the work raised.
-    """
-    client = ui.context.client
-    try:
-        found = await waited
-    except Exception as error:
-        if client.is_deleted:
-            raise LeftError from error
-        raise
-    if client.is_deleted:
-        raise LeftError
-    return found
-
-
-_LOOKS = ThreadPoolExecutor(4, "look")
-"""Threads of their own: long work, however much of it there is, keeps no page from showing how a run stands."""
-
-
-async def looked(look: Callable[..., _Found], *words: Any) -> _Found:
-    """Read something of a folder beside the pages, and return what it found: no disk keeps the others waiting.
-
-    Raises:
-        LeftError: as `here`.
-        Exception: what the reading raised.
-    """
-    return await here(asyncio.get_running_loop().run_in_executor(_LOOKS, look, *words))
-
-
-@contextmanager
-def afterwards(change: Callable[[], Any]) -> Iterator[None]:
-    """Change the page at the end, however it ends, unless the visitor has left it."""
-    try:
-        yield
-    except LeftError:
-        raise
-    except BaseException:
-        change()
-        raise
-    change()
-
-
-MOST_AT_ONCE = 16
-"""Actions of one page that are carried out at once."""
-
-_WORK: WeakKeyDictionary[Client, int] = WeakKeyDictionary()
-
-
-@contextmanager
-def _at_work(client: Client) -> Iterator[bool]:
-    """Count an action of a page while it lasts; tell whether it is one of those that may be at once."""
-    before = _WORK.get(client, 0)
-    _WORK[client] = before + 1
-    try:
-        yield before < MOST_AT_ONCE
-    finally:
-        _WORK[client] -= 1
-
-
-def guarded(action: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
-    """Let errors of the library, and of files, be said on the page instead of ending in a traceback.
-
-    Where the page is gone meanwhile, it ends quietly. One page does not do everything at once.
-    """
-
-    @functools.wraps(action)
-    async def wrapped(*arguments: Any) -> None:
-        with _at_work(ui.context.client) as fine:
-            if fine:
-                await carried_out(*arguments)
-            else:
-                complain(ConfigError(f"this page is at {MOST_AT_ONCE} things already: wait for one of them"))
-
-    async def carried_out(*arguments: Any) -> None:
-        try:
-            outcome = action(*arguments)
-            if isinstance(outcome, Awaitable):
-                await outcome
-        except LeftError:
-            return
-        except (SaddlepointError, OSError) as error:
-            complain(error)
-
-    return wrapped
-
-
-def watching(look: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
-    """Let what looks at a run again and again end quietly where it cannot be read now: the next look tells."""
-
-    @functools.wraps(look)
-    async def wrapped(*arguments: Any) -> None:
-        with suppress(LeftError, SaddlepointError, OSError):
-            outcome = look(*arguments)
-            if isinstance(outcome, Awaitable):
-                await outcome
-
-    return wrapped
-
-
 def data_url(picture: Image.Image) -> str:
     """Return a picture as text that a page can show."""
     return "data:image/png;base64," + base64.b64encode(grids.encoded(picture)).decode()
@@ -332,14 +211,14 @@ class Picture(ui.element):
     """An image whose pixels stay sharp however large it is shown.
 
     Args:
-        words: what it shows, for those who do not see it.
+        alt: what it shows, for those who do not see it.
         width: in pixels of the page; None: its own.
     """
 
-    def __init__(self, words: str, width: int | None = None) -> None:
+    def __init__(self, alt: str, width: int | None = None) -> None:
         super().__init__("img")
         self.classes("pixels")
-        self.props["alt"] = words
+        self.props["alt"] = alt
         self.set_visibility(False)
         if width is not None:
             self.style(f"width: {width}px")

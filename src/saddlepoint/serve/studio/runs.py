@@ -14,8 +14,8 @@ from saddlepoint.evaluation import ARROWS
 from saddlepoint.evaluation.rows import kind_of
 from saddlepoint.run import jobs
 from saddlepoint.run.entries import STATES, Entry, Figure
-from saddlepoint.serve.studio import actions, parts
-from saddlepoint.serve.studio.state import Desk, data_of
+from saddlepoint.serve.studio import actions, parts, waits
+from saddlepoint.serve.studio.state import Studio, data_of
 
 _EVERY_SECONDS = 1.0
 _MOST_FIGURES = 3
@@ -75,23 +75,19 @@ class Table:
     """The table of one visitor; what changes on disk changes here.
 
     Args:
-        desk: the studio's state.
+        studio: the studio's state.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk, self.found = desk, list[Entry]()
+    def __init__(self, studio: Studio) -> None:
+        self.studio, self.found = studio, list[Entry]()
         self.empty = ui.column().classes("sheet gap-2 w-full")
         with self.empty:
-            ui.label(f"There are no runs in {desk.shelf.root} yet.").classes("font-medium")
+            ui.label(f"There are no runs in {studio.index.root} yet.").classes("font-medium")
             ui.label("Train one on your own pictures or table, or on data that come with the library:")
             ui.button("Train", icon="play_arrow", on_click=lambda: ui.navigate.to("/train")).props("no-caps")
             ui.label("Or in a terminal:").classes("quiet")
-            parts.copyable(
-                "command",
-                for_shell(
-                    "saddle", "train", "gan", "--data", "digits", "--budget", "20s", "--out", desk.shelf.root / "first"
-                ),
-            )
+            first = ("train", "gan", "--data", "digits", "--budget", "20s", "--out", studio.index.root / "first")
+            parts.copyable("command", for_shell("saddle", *first))
         with ui.row().classes("items-end gap-4 w-full pb-2") as self.filters:
             self.search = ui.input("Search", placeholder="name, family, data, doctor").props(
                 "dense clearable stack-label"
@@ -108,9 +104,9 @@ class Table:
         self.slots()
         for control in (self.search, self.state, self.order):
             control.on_value_change(self.draw)
-        self.table.on("further", parts.guarded(self.further))
-        self.table.on("rename", parts.guarded(self.rename))
-        self.table.on("remove", parts.guarded(self.remove))
+        self.table.on("further", waits.guarded(self.further))
+        self.table.on("rename", waits.guarded(self.rename))
+        self.table.on("remove", waits.guarded(self.remove))
 
     def slots(self) -> None:
         """Say how cells are drawn."""
@@ -126,15 +122,15 @@ class Table:
     async def refresh(self) -> None:
         """Look at the folder again, beside the page."""
         jobs.reap()
-        found = await parts.here(asyncio.to_thread(self.desk.entries))
+        found = await waits.here(asyncio.to_thread(self.studio.entries))
         if found != self.found:
             self.found = found
             self.draw()
 
     def draw(self) -> None:
         """Show the runs that fit what is searched for."""
-        words, state = str(self.search.value or "").lower().split(), self.state.value
-        fit = [entry for entry in self.found if _fits(entry, words) and state in ("", entry.state)]
+        terms, state = str(self.search.value or "").lower().split(), self.state.value
+        fit = [entry for entry in self.found if _fits(entry, terms) and state in ("", entry.state)]
         for holder, visible in ((self.empty, not self.found), (self.filters, self.found), (self.table, self.found)):
             holder.set_visibility(bool(visible))
         states = {"": "every state"} | {name: name for name in STATES if any(e.state == name for e in self.found)}
@@ -151,27 +147,27 @@ class Table:
 
     async def further(self, event: events.GenericEventArguments) -> None:
         """Ask how much longer a run is to be trained, and go on."""
-        if await actions.train_on(self.desk, str(event.args["name"])):
+        if await actions.train_on(self.studio, str(event.args["name"])):
             await self.refresh()
 
     async def rename(self, event: events.GenericEventArguments) -> None:
         """Ask for another name, and give it."""
-        if await actions.rename(self.desk, str(event.args["name"])):
+        if await actions.rename(self.studio, str(event.args["name"])):
             await self.refresh()
 
     async def remove(self, event: events.GenericEventArguments) -> None:
         """Ask, and remove."""
-        if await actions.remove(self.desk, str(event.args["name"])):
+        if await actions.remove(self.studio, str(event.args["name"])):
             await self.refresh()
 
 
-async def show(desk: Desk) -> None:
+async def show(studio: Studio) -> None:
     """Show all runs."""
     with parts.page("Runs", "Runs"):
-        table = Table(desk)
+        table = Table(studio)
         await table.refresh()
         table.draw()
-        ui.timer(_EVERY_SECONDS, parts.guarded(table.refresh))
+        ui.timer(_EVERY_SECONDS, waits.guarded(table.refresh))
 
 
 def headline(entries: Sequence[Entry]) -> list[tuple[str, str, str]]:
@@ -207,9 +203,9 @@ def _column(name: str, label: str) -> dict[str, Any]:
     return {"name": name, "label": label, "field": name, "align": "left", "sortable": True}
 
 
-def _fits(entry: Entry, words: Sequence[str]) -> bool:
+def _fits(entry: Entry, terms: Sequence[str]) -> bool:
     text = " ".join((entry.name, entry.family, entry.preset, entry.data, entry.state, entry.verdict, entry.detail))
-    return all(word in text.lower() for word in words)
+    return all(word in text.lower() for word in terms)
 
 
 def _row(entry: Entry, headings: Sequence[tuple[str, str, str]]) -> dict[str, Any]:

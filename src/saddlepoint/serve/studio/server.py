@@ -25,6 +25,6 @@ def make_server(app: Any, wire: Wire | None = None) -> uvicorn.Server:
     # Uncompressed messages: what unfolds to a thousand times its bytes is never unfolded.
     config = uvicorn.Config(
         app, http=bounded(wire), log_level="error", access_log=False, server_header=False,
-        timeout_keep_alive=math.ceil(wire.patience), ws_max_size=MOST_MESSAGE, ws_per_message_deflate=False,
+        timeout_keep_alive=math.ceil(wire.timeout), ws_max_size=MOST_MESSAGE, ws_per_message_deflate=False,
     )  # fmt: skip
     return uvicorn.Server(config)

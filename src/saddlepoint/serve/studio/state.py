@@ -33,21 +33,21 @@ MOST_MEASURED = 2
 """Runs that the studio itself measures at once."""
 
 
-class Desk:
+class Studio:
     """The studio's state.
 
     Args:
         runs: folder of runs.
 
     Attributes:
-        shelf: the runs.
+        index: the runs.
         uploads: data that visitors bring.
     """
 
     def __init__(self, runs: str | Path) -> None:
-        self.shelf = RunIndex(runs)
+        self.index = RunIndex(runs)
         # Hidden, so that it is not taken for a run.
-        self.uploads = Uploads(self.shelf.root / ".uploads")
+        self.uploads = Uploads(self.index.root / ".uploads")
         self._loading = threading.Lock()
         self._starting = threading.Lock()
         self._measured: set[str] = set()
@@ -66,7 +66,7 @@ class Desk:
 
         What is hidden, as files that are brought are, is no run.
         """
-        return None if name.startswith(".") else self.shelf.path(name)
+        return None if name.startswith(".") else self.index.path(name)
 
     def folder(self, name: str) -> Path:
         """Return the folder of a run.
@@ -76,16 +76,16 @@ class Desk:
         """
         path = self.path(name)
         if path is None:
-            raise CheckpointError(f"there is no run '{name}' in {self.shelf.root}; the table of runs lists all")
+            raise CheckpointError(f"there is no run '{name}' in {self.index.root}; the table of runs lists all")
         return path
 
     def entries(self) -> list[Entry]:
         """Return all runs that a page can name, the last changed first; bytes that are no text have no place in one."""
-        return [_plain(entry) for entry in self.shelf.entries() if is_text(entry.name)]
+        return [_harmless(entry) for entry in self.index.entries() if is_text(entry.name)]
 
     def entry(self, name: str) -> Entry:
         """Return one run, with words that a page shows as they are."""
-        return _plain(self.shelf.entry(name))
+        return _harmless(self.index.entry(name))
 
     def open(self, name: str) -> tuple[Run, Explorer | None]:
         """Return a run with its newest checkpoint, and its latent space if it has one; the last few stay in memory.
@@ -115,13 +115,13 @@ class Desk:
         if explorer is not None:
             await asyncio.to_thread(lambda: explorer.directions)
 
-    def train(self, family: str, data: str, words: Sequence[str]) -> str:
+    def train(self, family: str, data: str, arguments: Sequence[str]) -> str:
         """Start a training in a process of its own; return the run's name.
 
         Args:
             family: name.
             data: name or path.
-            words: further arguments of ``saddle train``.
+            arguments: further arguments of ``saddle train``.
 
         Raises:
             CheckpointError: if the folder cannot be written.
@@ -131,9 +131,9 @@ class Desk:
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         name, number = f"{family}-{label}-{stamp}", 2
         with self._one_more():
-            while (self.shelf.root / name).exists():
+            while (self.index.root / name).exists():
                 name, number = f"{family}-{label}-{stamp}-{number}", number + 1
-            jobs.start([family, "--data", data, *words], self.shelf.root / name)
+            jobs.start([family, "--data", data, *arguments], self.index.root / name)
         return name
 
     def go_on(self, name: str, budget: str | None = None, report: bool | None = None) -> None:
@@ -189,13 +189,13 @@ def is_text(name: str) -> bool:
     return not any("\ud800" <= c <= "\udfff" for c in name)
 
 
-def _plain(entry: Entry) -> Entry:
+def _harmless(entry: Entry) -> Entry:
     """Return an entry whose words, which come from the files of a run, hold nothing hidden; its name stays its name."""
-    words: dict[str, Any] = {name: for_terminal(getattr(entry, name)) for name in _WORDS}
-    return dataclasses.replace(entry, **words, tags=tuple(map(for_terminal, entry.tags)))
+    texts: dict[str, Any] = {name: for_terminal(getattr(entry, name)) for name in _TEXTS}
+    return dataclasses.replace(entry, **texts, tags=tuple(map(for_terminal, entry.tags)))
 
 
-_WORDS = ("detail", "family", "preset", "data", "verdict")
+_TEXTS = ("detail", "family", "preset", "data", "verdict")
 
 
 def standing(entry: Entry) -> str:

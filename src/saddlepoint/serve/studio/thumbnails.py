@@ -9,11 +9,12 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.core.files import parse_json, read_plain
+from saddlepoint.core.files import parse_json, read_regular
 from saddlepoint.data import Dataset, limits
 from saddlepoint.data.images.opening import Unreadable, open_image
 from saddlepoint.figures import grids, plots
-from saddlepoint.figures.grids import encoded, read_snapshot, tile
+from saddlepoint.figures.grids import encoded, tile
+from saddlepoint.figures.snapshots import read_snapshot
 
 _SIDE = 128
 _MOST = 3
@@ -36,7 +37,7 @@ def thumbnail(path: Path, side: int = _SIDE) -> bytes:
 def _drawn(path: Path, changed: int, side: int) -> bytes:
     try:
         tiles = read_snapshot(path)
-        with open_image(read_plain(path, limits.OWN_BYTES), path.name, limits.OWN_PIXELS) as picture:
+        with open_image(read_regular(path, limits.OWN_BYTES), path.name, limits.OWN_PIXELS) as picture:
             columns = int(parse_json(picture.text["saddlepoint"])["columns"])  # type: ignore[attr-defined]
             if len(tiles) == 1:
                 # Points of a plot would vanish.

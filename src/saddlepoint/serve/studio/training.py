@@ -21,10 +21,10 @@ from saddlepoint.family.capabilities import Sized
 from saddlepoint.run import api
 from saddlepoint.run.measure import after_training, is_followed, report_time
 from saddlepoint.run.plan import Resolved
-from saddlepoint.serve.studio import parts, thumbnails
+from saddlepoint.serve.studio import parts, thumbnails, waits
 from saddlepoint.serve.studio.bringing import Source
 from saddlepoint.serve.studio.choices import Fields
-from saddlepoint.serve.studio.state import Desk
+from saddlepoint.serve.studio.state import Studio
 
 _TIMES = ("1m", "3m", "20m", "1h")
 _FIRST = {"image": "dcgan", "vector": "gan", "sequence": "timegan"}
@@ -37,11 +37,11 @@ class Form:
     """The form of one visitor.
 
     Args:
-        desk: the studio's state.
+        studio: the studio's state.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
         self.asked: dict[str, str | bool] = {}
         # What the form itself put last, which is no choice of the visitor's.
         self.put_family, self.put_size = next(iter(families())), "auto"
@@ -49,9 +49,9 @@ class Form:
         self.resolution: Resolved | None = None
         with parts.block():
             _step(1, "Your data")
-            self.source = Source(desk, parts.guarded(self.look))
+            self.source = Source(studio, waits.guarded(self.look))
             with ui.row().classes("items-center gap-3"):
-                ui.button("Look into the data", icon="search", on_click=parts.guarded(self.look)).props(
+                ui.button("Look into the data", icon="search", on_click=waits.guarded(self.look)).props(
                     "no-caps outline"
                 )
             self.frame = ui.column().classes("w-full gap-2")
@@ -69,14 +69,14 @@ class Form:
             _step(4, "Train")
             self.line = parts.copyable("command", "")
             self.report = ui.checkbox("measure the samples at the end, and write a report", value=True)
-            self.report.on_value_change(parts.guarded(self.foretold))
+            self.report.on_value_change(waits.guarded(self.foretold))
             self.after = parts.say("").classes("small")
             parts.say(
                 "It runs in a process of its own: it goes on when this page is closed, and when the studio ends."
             ).classes("small")
-            ui.button("Train", icon="play_arrow", on_click=parts.guarded(self.start)).props("no-caps")
+            ui.button("Train", icon="play_arrow", on_click=waits.guarded(self.start)).props("no-caps")
         self.source.field.on_value_change(self.brought)
-        self.source.field.on("keydown.enter", parts.guarded(self.look))
+        self.source.field.on("keydown.enter", waits.guarded(self.look))
         self.offer(list(families()))
         self.family.value = self.put_family
 
@@ -100,9 +100,9 @@ class Form:
             self.seed = ui.number("seed", value=0, min=0, step=1, format="%d")
             self.remedy = ui.select(_REMEDIES, value="", label="when the doctor finds trouble")
             self.device = ui.select(["auto", "cpu", "cuda", "mps"], value="auto", label="device")
-        self.family.on_value_change(parts.guarded(self.chosen))
+        self.family.on_value_change(waits.guarded(self.chosen))
         self.preset.on_value_change(self.filled)
-        self.size.on_value_change(parts.guarded(self.sized))
+        self.size.on_value_change(waits.guarded(self.sized))
         for control in (self.budget, self.threads, self.seed, self.remedy, self.device):
             control.on_value_change(self.said)
 
@@ -150,23 +150,23 @@ class Form:
         return {**self.asked, **sized}
 
     @property
-    def words(self) -> list[str]:
+    def arguments(self) -> list[str]:
         """Arguments of the command after family and data.
 
         Raises:
             ConfigError: as `read_threads`.
         """
         usual = next(iter(get_family(str(self.family.value)).PRESETS))
-        words = [] if self.preset.value == usual else ["--preset", str(self.preset.value)]
+        arguments = [] if self.preset.value == usual else ["--preset", str(self.preset.value)]
         for name, value in (
             ("budget", self.budget.value), ("seed", int(self.seed.value or 0)), ("threads", self.fixed_threads),
             ("remedy", self.remedy.value), ("device", "" if self.device.value == "auto" else self.device.value),
         ):  # fmt: skip
-            words += [f"--{name}", str(value)] if value else []
+            arguments += [f"--{name}", str(value)] if value else []
         if self.report.value != is_followed(self.source.name):
-            words += ["--report" if self.report.value else "--no-report"]
-        words += Reading("", self.preparation).flags()
-        return words + [word for name, value in self.fields.different.items() for word in (f"--{name}", value)]
+            arguments += ["--report" if self.report.value else "--no-report"]
+        arguments += Reading("", self.preparation).flags()
+        return arguments + [word for name, value in self.fields.different.items() for word in (f"--{name}", value)]
 
     @property
     def fixed_threads(self) -> int | None:
@@ -190,12 +190,12 @@ class Form:
     def said(self) -> None:
         """Show the command that does the same."""
         try:
-            words = self.words
+            arguments = self.arguments
         except ConfigError as error:
             self.line(str(error))
             return
         name = self.source.name or "YOUR-DATA"
-        self.line(for_shell("saddle", "train", str(self.family.value), "--data", name, *words))
+        self.line(for_shell("saddle", "train", str(self.family.value), "--data", name, *arguments))
 
     def request(self, family: str = "") -> api.Plan:
         """Return the request that the form holds.
@@ -236,7 +236,7 @@ class Form:
         else:
             self.after.text = "How long that takes is being measured ..."
             asked = asyncio.to_thread(report_time, resolved.dataset, resolved.network, resolved.to_json())
-            forecast = await parts.here(asked)
+            forecast = await waits.here(asked)
             if self.report.value and resolved is self.resolution:
                 self.after.text = f"The report {after_training(forecast)}."
 
@@ -248,11 +248,11 @@ class Form:
             parts.waiting("Reading the data")
         try:
             resolved = await self.resolved()
-            picture = await parts.here(asyncio.to_thread(thumbnails.rows_of, resolved.dataset))
+            picture = await waits.here(asyncio.to_thread(thumbnails.rows_of, resolved.dataset))
         except OpenQuestion as question:
             self.ask(question)
             return False
-        except parts.LeftError:
+        except waits.LeftError:
             raise
         except Exception:
             self.reading.clear()
@@ -271,7 +271,7 @@ class Form:
         problem: Exception | None = None
         for name in names:
             try:
-                return await parts.here(asyncio.to_thread(api.resolve, self.request(name)))
+                return await waits.here(asyncio.to_thread(api.resolve, self.request(name)))
             except OpenQuestion:
                 self.choose_family(name)
                 raise
@@ -313,7 +313,7 @@ class Form:
         self.said()
         # The button goes with its question, and what is said of errors needs a place that stays.
         with self.frame:
-            await parts.guarded(self.look)()
+            await waits.guarded(self.look)()
 
     async def start(self) -> None:
         """Read the data, start the process, and go to its page."""
@@ -321,18 +321,18 @@ class Form:
         if not await self.read():
             return
         request = self.request()
-        started = asyncio.to_thread(self.desk.train, request.family, request.source, self.words)
-        name = await parts.here(started)
+        started = asyncio.to_thread(self.studio.train, request.family, request.source, self.arguments)
+        name = await waits.here(started)
         ui.navigate.to(parts.address("/run", name))
 
 
 _REMEDIES = {"": "as the preset has it", "auto": "change one thing", "off": "say it only"}
 
 
-def show(desk: Desk) -> None:
+def show(studio: Studio) -> None:
     """Show the form."""
     with parts.page("Train", "Train"), ui.column().classes("w-full gap-4"):
-        Form(desk)
+        Form(studio)
 
 
 def _step(number: int, title: str) -> None:
@@ -350,7 +350,7 @@ def _likely(source: str) -> list[str]:
 def _shown(resolved: Resolved, picture: Any) -> None:
     """Put what the data is, some rows of it, what is chosen for it, and folded how all of it is read."""
     dataset, findings = resolved.dataset, resolved.reading.findings
-    ui.label(_words(dataset)).classes("font-medium")
+    ui.label(_described(dataset)).classes("font-medium")
     parts.Picture("rows of the training data").show(picture)
     ui.label(f"What {resolved.plan.family} would do with it:")
     with ui.column().classes("gap-0"):
@@ -361,7 +361,7 @@ def _shown(resolved: Resolved, picture: Any) -> None:
         parts.reading(findings)
 
 
-def _words(dataset: Dataset) -> str:
+def _described(dataset: Dataset) -> str:
     """Say what a data set is."""
     noun = {"image": "pictures", "vector": "rows", "sequence": "windows"}[dataset.modality]
     counts = {name: len(split.x) for name, split in dataset.splits.items()}
@@ -372,5 +372,5 @@ def _words(dataset: Dataset) -> str:
         form = f"{shape[2]} x {shape[1]} pixels, {colour}"
     else:
         form = " x ".join(map(str, shape)) + (" steps x columns" if len(shape) == 2 else " numbers")
-    named = f"; {len(dataset.classes)} classes: {shortened(dataset.classes)}" if dataset.classes else ""
+    named = f"; {len(dataset.classes)} classes: {shortened(dataset.classes, 8)}" if dataset.classes else ""
     return f"{counts['train']:,} {noun} to train on, {held:,} held out; {form}{named}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from saddlepoint.core.errors import ConfigError, DataError
-from saddlepoint.core.files import plain_folder
+from saddlepoint.core.files import is_folder_no_link
 
 MOST_BYTES = 2_000_000_000
 MOST_FILES = 50_000
@@ -86,7 +86,7 @@ class Uploads:
         if ticket.files > ticket.most_files:
             raise DataError(f"these are more than {ticket.most_files:,} files, the most that can be brought at once")
         self._check(ticket, size)
-        if self.root.exists() and not plain_folder(self.root):
+        if self.root.exists() and not is_folder_no_link(self.root):
             raise ConfigError(f"'{self.root}' is a link to another place: nothing is written there; remove it")
         target.parent.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(ticket.folder).free - size < LEFT_FREE:
@@ -104,7 +104,7 @@ class Uploads:
         self._swept = True
         for folder in self.root.glob(".*"):
             with contextlib.suppress(OSError):
-                if _WORD.fullmatch(folder.name) and plain_folder(folder) and folder.name[1:] not in self._tickets:
+                if _WORD.fullmatch(folder.name) and is_folder_no_link(folder) and folder.name[1:] not in self._tickets:
                     last = max(path.lstat().st_mtime for path in (folder, *folder.rglob("*")))
                     if time.time() - last > _ABANDONED_SECONDS:
                         shutil.rmtree(folder, ignore_errors=True)
