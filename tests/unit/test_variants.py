@@ -47,7 +47,7 @@ def test_each_variant_calls_the_next() -> None:
     assert isinstance(loud, Whole)
     assert type(loud) is type(Whole("loud", DATA))
     assert type(loud)("loud", DATA).steps() == "loud game"
-    assert (type(loud).__name__, type(loud).__module__) == ("Whole", __name__)
+    assert (type(loud).__name__, type(loud).__module__) == ("LoudWhole", __name__)
 
 
 @pytest.mark.parametrize("words", ["", "slow and loud"])

@@ -144,7 +144,7 @@ class Game(StyleSpace, DiscriminatorLogits, Conditional, Family):
         if c.path_weight:
             cycle.append(Phase("path length", ("generator",), "generator", every=c.path_every))
         cycle.append(Phase("discriminator", ("discriminator",), "discriminator"))
-        if c.lazy:  # section 3.1: its gradient changes slowly, and costs as much as a step
+        if c.lazy:  # lazy regularisation: section 3.1
             cycle.append(Phase("penalty", ("discriminator",), "discriminator", every=c.penalty_every))
         return (Stage("game", tuple(cycle), simultaneous=c.simultaneous),)
 
@@ -165,12 +165,12 @@ class Game(StyleSpace, DiscriminatorLogits, Conditional, Family):
         return Terms(self.objective.generator(real_logits, fake_logits))
 
     def _path_loss(self, batch: Batch, labels: Tensor | None, ctx: Context) -> Terms:
-        n = max(1, len(batch) // 2)  # half a minibatch: appendix B
+        n = max(1, len(batch) // 2)  # half a minibatch, as released
         styles = self._styles(n, None if labels is None else labels[:n], ctx)
         images = self.generator.synthesis(styles, self._noise(n, ctx.generator))
         lengths = path_lengths(images, styles, ctx.generator)  # ||J_w' y||, (n,)
         with torch.no_grad():
-            # a follows the mean; it is no target that G could pull down to itself.
+            # a follows the mean and is held constant: G cannot move what it is held against.
             self.path_length.lerp_(lengths.detach().mean().to(self.path_length.dtype), PATH_DECAY)
         off = (lengths - self.path_length).square().mean()  # equation 4
         # Weighted for the steps without it.

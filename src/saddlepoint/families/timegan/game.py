@@ -131,7 +131,7 @@ class Game(DiscriminatorLogits, Conditional, Prepared, Family):
             surprise = self.groups.cross_entropy(found[1], wanted[1], data.mask)
             loss, logs = loss + c.category_weight * surprise, {**logs, "category error": surprise.detach()}
         if joint and c.embedder_supervision:
-            z = h.new_zeros(len(h), self.latents, h.shape[2])  # the mean of z: the embedder is not to chase noise
+            z = h.new_zeros(len(h), self.latents, h.shape[2])  # 0 for z: the embedder is not to chase noise
             # + lambda L_S: equation 10.
             loss = loss + c.embedder_supervision * windows.supervised_error(h, self._next(h, z, data), data.mask)
         return Terms(loss, logs)
