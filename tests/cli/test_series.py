@@ -14,7 +14,7 @@ from PIL import Image
 from saddlepoint.core.errors import DataError
 from saddlepoint.data import Dataset, Split, load_samples
 from saddlepoint.engine.doctor.diagnostics import Evaluator
-from saddlepoint.figures import plots
+from saddlepoint.figures import plots, snapshots
 from saddlepoint.run import api
 from tests.cli.test_cli import saddle  # noqa: F401
 from tests.unit.test_series import DAYS, shops

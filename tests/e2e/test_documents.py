@@ -41,7 +41,6 @@ NOT_COMMANDS = {
     ("first-hour.md", "python3 -m venv .venv"): "an installation, which takes minutes",
     ("add-a-family.md", '[project.entry-points."saddlepoint.families"]'): "lines for a package's pyproject.toml",
     ("add-a-family.md", "SADDLEPOINT_IMPORT=my_family.py python -m pytest"): "test_add_a_family.py does it",
-    ("architecture.md", "cli"): "the floors",
     ("architecture.md", "runs/gan-mnist-20261124-101500/"): "the files of a run folder",
     ("doctor.md", "doctor: discriminator too weak since 50 kimg"): "a verdict",
     ("performance.md", "threads: 1 (here a step"): "a line that a command says",

@@ -22,7 +22,6 @@ from saddlepoint.engine.storage.checkpoint import list_checkpoints, step_of, wri
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.family import Family, Phase
-from saddlepoint.family.capabilities import remedies
 
 FIRST_MILESTONE = 100  # from this step on, evaluations are made at milestones too
 # Every third evaluation the classifier is asked; it costs half as much as all other indicators together.
@@ -163,7 +162,6 @@ class Monitor(NullMonitor):
         alarm = (self.diagnosis.verdict, self.diagnosis.since)  # an alarm that stands is asked about at every step
         if why is not None and alarm != self._declined:
             self._declined = alarm
-            why = why if remedies(type(state.family)) else f"the family '{state.family.name}' names none"
             self.observer.say(f"doctor: no remedy: {why}")
         return why is None
 
