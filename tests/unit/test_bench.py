@@ -22,6 +22,7 @@ from saddlepoint.lab.against import PRESETS, against
 from saddlepoint.lab.baseline import dcgan_networks, mlp_networks, timegan_networks
 from saddlepoint.lab.bench import bench, count_operations
 from saddlepoint.lab.bench_cases import CASES, baseline_step, engine_step
+from saddlepoint.lab.operations import KINDS, kind_of, operations
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -168,3 +169,22 @@ def test_what_cannot_be_compared_is_told(tmp_path: Path) -> None:
     said: list[str] = []
     assert against(tmp_path, ["cgan"], rounds=1, seconds=0.1, say=said.append) == []
     assert "left out: ModuleNotFoundError" in said[0]
+
+
+def test_operations_of_a_step_are_counted_by_kind() -> None:
+    """The default GAN has two products a layer of G, and those of D's four passes; what it draws is one call."""
+    profile = operations(PRESETS["gan-mnist-1x28x28"], "fp32", steps=3)
+    assert profile.precision == "fp32"
+    assert profile.calls["random numbers"] == 1
+    assert sum(kernel.calls for kernel in profile.kernels) == profile.calls["products"]
+    # G: three layers forward, three gradients of weights and two of inputs.
+    batch = [kernel for kernel in profile.kernels if "64x768" in kernel.shapes and "768x784" in kernel.shapes]
+    assert [kernel.name for kernel in batch] == ["addmm"]
+    assert all(0 < kernel.alone <= kernel.microseconds * 3 for kernel in profile.kernels)
+    assert abs(sum(profile.shares.values()) - 1) < 0.5
+
+
+def test_every_operation_has_one_kind() -> None:
+    names = [name for kind in KINDS.values() for name in kind]
+    assert len(names) == len(set(names))
+    assert kind_of("no_such_operation") == "elementwise"

@@ -17,7 +17,7 @@ def add_experiments(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.command(
         epilog="Examples:  saddle bench  |  saddle bench dcgan  |  saddle bench gan-2014 --rounds 9 --json > bench.json"
-        "  |  saddle bench --against ../before"
+        "  |  saddle bench --against ../before  |  saddle bench dcgan --operations"
     )(bench)
     app.command(epilog="Examples:  saddle lab  |  saddle lab dirac figure1 --out pictures  |  saddle lab --all")(lab)
 
@@ -25,7 +25,7 @@ def add_experiments(app: typer.Typer) -> None:
 def bench(
     cases: Annotated[
         list[str] | None,
-        typer.Argument(help="Family or case, such as gan or dcgan-64; of --against also a preset; default: all."),
+        typer.Argument(help="Family or case, such as gan or dcgan-64; also a preset, of --against and --operations."),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Turns; medians and ranges are over them.")] = 5,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time of each variant in a turn.")] = 2.0,
@@ -37,8 +37,11 @@ def bench(
             help="Presets as they come, by this installation and another: a checkout, its src, or another Python.",
         ),
     ] = None,
+    operations: Annotated[
+        bool, typer.Option("--operations", help="Where the time of a step goes, by kind of operation, of presets.")
+    ] = False,
     precision: Annotated[
-        str, typer.Option(help="Of --against: fp32, bf16, or auto, what each installation chooses.")
+        str, typer.Option(help="With --against or --operations: fp32, bf16, or auto, what would be chosen.")
     ] = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -48,14 +51,28 @@ def bench(
     """
     from saddlepoint.cli import tables
 
-    if other is not None:
+    if other is not None or operations:
         from saddlepoint.engine.machine.runtime import read_threads
+
+        count = read_threads(threads) or 1
+    if operations:
+        from saddlepoint.lab.against import presets_of
+        from saddlepoint.lab.operations import operations as profiled
+
+        if other is not None:
+            raise ConfigError("--against and --operations are two measurements; ask for one of them")
+        found = [profiled(preset, precision, count) for preset in presets_of(cases or ())]
+        if as_json:
+            tell_json(json.dumps([dataclasses.asdict(one) for one in found], indent=1))
+        else:
+            tables.print_operations(found)
+        return
+    if other is not None:
         from saddlepoint.lab.against import against
 
         pairs = against(
-            other, cases or (), rounds=rounds, seconds=seconds, threads=read_threads(threads) or 1,
-            precision=precision, say=say_aside,
-        )  # fmt: skip
+            other, cases or (), rounds=rounds, seconds=seconds, threads=count, precision=precision, say=say_aside
+        )
         if as_json:
             tell_json(json.dumps([dataclasses.asdict(pair) for pair in pairs], indent=1))
         else:
@@ -64,11 +81,11 @@ def bench(
 
     from saddlepoint.lab.bench import bench as measure
 
-    found = measure(cases or (), rounds=rounds, seconds=seconds, threads=threads)
+    measured = measure(cases or (), rounds=rounds, seconds=seconds, threads=threads)
     if as_json:
-        tell_json(json.dumps(found.to_json(), indent=1))
+        tell_json(json.dumps(measured.to_json(), indent=1))
     else:
-        tables.print_bench(found)
+        tables.print_bench(measured)
 
 
 def lab(

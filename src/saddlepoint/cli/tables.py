@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from saddlepoint.family import Family
     from saddlepoint.lab.against import Pair
     from saddlepoint.lab.bench import Bench, Rate
+    from saddlepoint.lab.operations import Profile
 
 
 def print_report(report: Report) -> None:
@@ -279,6 +280,23 @@ def print_pairs(pairs: Sequence[Pair]) -> None:
             " / ".join(dict.fromkeys(pair.precision)), *(f"{memory:,.0f}" for memory in pair.memory),
         )  # fmt: skip
     _console().print(table)
+
+
+def print_operations(profiles: Sequence[Profile], most: int = 8) -> None:
+    """Print where the time of steps goes, and the products that take longest beside what they reach alone."""
+    console = _console()
+    for one in profiles:
+        console.print(f"{strong(one.name)}: {one.milliseconds:,.1f} ms a step, {one.precision}")
+        shares = Table("of a step", "share", "operations", box=None)
+        for kind, share in one.shares.items():
+            shares.add_row(kind, f"{share:.0%}", f"{one.calls[kind]:,.0f}" if one.calls[kind] else "")
+        console.print(shares)
+        kernels = Table("at its shapes", "calls", "microseconds in the step", "alone", box=None)
+        for kernel in one.kernels[:most]:
+            name = f"{kernel.name} {kernel.shapes}"
+            kernels.add_row(name, f"{kernel.calls:g}", f"{kernel.microseconds:,.0f}", f"{kernel.alone:,.0f}")
+        console.print(kernels)
+        console.print()
 
 
 def _rate(rate: Rate, form: str = ",.0f") -> str:

@@ -106,7 +106,7 @@ def against(
         ConfigError: if there is no such package or preset.
     """
     other, found = interpreter(path), []
-    for preset in _chosen(names):
+    for preset in presets_of(names):
         shape = "x".join(map(str, preset.shape))
         words = [preset.family, preset.preset, shape, str(preset.classes), precision, str(threads)]
         try:
@@ -131,7 +131,12 @@ def interpreter(path: Path) -> tuple[str, dict[str, str]]:
     raise ConfigError(f"'{path}' holds no package saddlepoint; give a checkout, its src, or the Python of another one")
 
 
-def _chosen(names: Sequence[str]) -> list[Preset]:
+def presets_of(names: Sequence[str]) -> list[Preset]:
+    """Return the presets that names of presets or families mean; all of them without names.
+
+    Raises:
+        ConfigError: if a name means none, with the nearest one.
+    """
     chosen = []
     for name in names or PRESETS:
         fitting = [one for one in PRESETS.values() if name in (one.name, one.family, f"{one.family}-{one.preset}")]
