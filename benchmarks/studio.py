@@ -21,10 +21,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
 from records import commit, write_section
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.storage.folder import RunFolder
@@ -55,6 +57,8 @@ def studio(runs: Path) -> Iterator[str]:
 def chromium() -> Iterator[Browser]:
     """Start the browser."""
     path = next(found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name)))
+    from playwright.sync_api import sync_playwright  # here: what writes the table needs no browser
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
