@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, Any
 
 from records import commit, write_section
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
-
 from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.lab import EXPERIMENTS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "studio.json"
