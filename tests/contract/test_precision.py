@@ -186,9 +186,12 @@ def test_the_measurement_is_short_where_bf16_is_emulated(monkeypatch: pytest.Mon
     turns = 2 * precision.REPEATS
     for times, calls, speedup in (({"fp32": 1.0, "bf16": 50.0}, 2, 0.02), ({"fp32": 1.0, "bf16": 0.25}, turns, 4.0)):
         asked.clear()
+        precision._measured.cache_clear()
         monkeypatch.setattr(precision, "_seconds", lambda work, device, times=times: seconds(work, device, times))
         assert precision.measured_speedup(torch.device("cpu")) == pytest.approx(speedup)
+        assert precision.measured_speedup(torch.device("cpu")) == pytest.approx(speedup), "asked again, it is the same"
         assert len(asked) == calls
+    precision._measured.cache_clear()
 
 
 def test_a_run_goes_on_in_the_precision_it_began_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ autocast's: it casts the inputs of matrix products and convolutions, where nearl
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -80,7 +81,15 @@ def choose_precision(name: str, device: torch.device, modality: str = "image", d
 
 
 def measured_speedup(device: torch.device, side: int = 512) -> float:
-    """Return how much faster than in fp32 a matrix product is in bf16 on this device; takes some milliseconds."""
+    """Return how much faster than in fp32 a matrix product is in bf16 on this device.
+
+    It takes some milliseconds, once in a process for each number of threads: trainings one after another choose alike.
+    """
+    return _measured(device, side, torch.get_num_threads())
+
+
+@functools.cache
+def _measured(device: torch.device, side: int, threads: int) -> float:
     # In turns, and the best of many: a run must not depend on what else the machine did then.
     kinds = (torch.float32, torch.bfloat16)
     made = {kind: torch.ones(side, side, dtype=kind, device=device) for kind in kinds}
