@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import resource
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,24 +128,3 @@ def test_a_later_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for read in (lambda: read_checkpoint(path), lambda: newest_checkpoint(tmp_path)):
         with pytest.raises(CheckpointError, match="format 2, this version reads 1"):
             read()
-
-
-FAULTS = """
-import resource, torch
-from saddlepoint.engine.machine import runtime
-kept, found = runtime.keep_freed_memory(), []
-for _ in range(8):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    block = torch.ones(64 * 1024**2 // 4)
-    del block
-    found.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-print(kept, found[0], found[-1])
-"""
-
-
-def test_a_large_block_that_was_freed_is_there_for_the_next_step() -> None:
-    """64 MiB are 16,384 pages: with glibc, what is asked for again comes without touching new ones."""
-    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
-    kept, first, last = done.stdout.split()
-    assert kept == str(platform.libc_ver()[0] == "glibc")
-    assert int(last) < 1000 < int(first) or kept == "False"

@@ -14,9 +14,8 @@ import torch
 
 from saddlepoint.core.errors import ConfigError
 
-# M_MMAP_MAX (no block of its own for what is large: above 32 MiB no threshold would prevent it), M_TRIM_THRESHOLD (the
-# largest value: nothing goes back), M_TOP_PAD of malloc.h, in bytes.
-_MALLOPT = {-4: 0, -1: 2**31 - 1, -2: 64 * 1024**2}
+# M_MMAP_THRESHOLD (its largest value), M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h, in bytes.
+_MALLOPT = {-3: 32 * 1024**2, -1: 512 * 1024**2, -2: 64 * 1024**2}
 IMAGES, PIXELS = 512, 2**21  # go through a network at once, at most, where no gradient is asked for
 
 
