@@ -22,7 +22,7 @@ from saddlepoint.lab.against import PRESETS, against
 from saddlepoint.lab.baseline import dcgan_networks, mlp_networks, timegan_networks
 from saddlepoint.lab.bench import bench, count_operations
 from saddlepoint.lab.bench_cases import CASES, baseline_step, engine_step
-from saddlepoint.lab.operations import KINDS, kind_of, operations
+from saddlepoint.lab.operations import KINDS, _by_kind, kind_of, operations
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -182,6 +182,16 @@ def test_operations_of_a_step_are_counted_by_kind() -> None:
     assert [kernel.name for kernel in batch] == ["addmm"]
     assert all(0 < kernel.alone <= kernel.microseconds * 3 for kernel in profile.kernels)
     assert abs(sum(profile.shares.values()) - 1) < 0.5
+
+
+def test_one_large_cast_among_many_small_ones_counts_as_it_took() -> None:
+    """Of a step of a second the cast of a large weight takes .4, whatever else is cast beside it."""
+    seconds = {("_to_copy", "8000x8000 bfloat16"): [0.4, 0.4], ("_to_copy", "2 float32"): [1e-6] * 92,
+               ("mm", "100x8000 8000x8000 bfloat16"): [0.3, 0.3]}  # fmt: skip
+    shares, calls = _by_kind(seconds, 2, 1.0)
+    assert list(shares) == ["casts and copies", "products", "between operations"]
+    assert list(shares.values()) == pytest.approx([0.4, 0.3, 0.3], abs=1e-3)
+    assert calls == {"casts and copies": 47, "products": 1, "between operations": 0}
 
 
 def test_every_operation_has_one_kind() -> None:

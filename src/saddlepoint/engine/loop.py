@@ -24,8 +24,7 @@ from saddlepoint.engine.settings import SILENT, Observer, Outcome, Reason, Setti
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.training import TrainingState, all_finite
 from saddlepoint.engine.updates import Buffers, Gradient
-from saddlepoint.family import Batch, Constrained, Context, DataStats, Family, Phase, Simultaneous, Terms
-from saddlepoint.family.capabilities import prepare
+from saddlepoint.family import Batch, Constrained, Context, DataStats, Family, Phase, Prepared, Simultaneous, Terms
 
 
 class Trainer:
@@ -102,7 +101,8 @@ class Trainer:
         self.monitor.restore(self.folder.read_log)
         self.threads.restore(self.folder.read_log)
         if not resumed:
-            prepare(state.family, stats().to(self.feed.device))
+            if isinstance(state.family, Prepared):  # statistics are two passes over the data
+                state.family.prepare(stats().to(self.feed.device))
             self.group.copy_(list(state.family.state_dict().values()))
             state.averages.copy()
             self.monitor.begin(state)
@@ -122,23 +122,23 @@ class Trainer:
 
     def gradients(self, update: Update, minibatch: Callable[[int, int], Batch]) -> tuple[list[Gradient], Buffers]:
         """Return each phase's gradient of its mean loss, added up over this process's shares of the minibatch."""
-        state, seed = self.state, self.settings.seed
+        state = self.state
         state.unfreeze([phase.name for phase in update.phases])
         gradients, buffers = [Gradient(phase) for phase in update.phases], Buffers(state.family, self.feed.shares)
         for share in buffers.each(self.shares):
             batch = minibatch(update.draw, share)
-
-            def context(share: int = share) -> Context:
-                noise = self.stream("noise", seed, share, state.step, update.stream)
-                return Context(noise, self.stream("batch", seed, share, update.draw), state.progress)
-
-            terms = self.losses(update.phases, batch, context)
+            terms = self.losses(update.phases, batch, functools.partial(self.context, update, share))
             for gradient in gradients:
                 # Losses of phases that step together share a graph; it must outlive the first of them.
                 found = terms[gradient.phase.name]
                 check_shape(gradient.phase, found, len(batch))
                 self.accumulate(gradient, found, keep_graph=len(gradients) > 1)
         return gradients, buffers
+
+    def context(self, update: Update, share: int) -> Context:
+        """Return the random numbers of a share: they depend on seed, share and step alone."""
+        noise = self.stream("noise", self.settings.seed, share, self.state.step, update.stream)
+        return Context(noise, self.stream("batch", self.settings.seed, share, update.draw), self.state.progress)
 
     def losses(
         self, phases: Sequence[Phase], batch: Batch, context: Callable[[], Context]

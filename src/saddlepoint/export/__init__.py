@@ -1,4 +1,5 @@
-"""A run as something that others can use: weights, ONNX files, a page that samples, a repository on the hub."""
+"""A run as something that others can use: weights, ONNX files, a page that samples, a repository on the hub,
+answers to many small questions."""
 
 from __future__ import annotations
 

@@ -36,6 +36,10 @@ class Simultaneous(abc.ABC):
             ctx: the random numbers that all of them share.
         """
 
+    def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
+        """Compute one phase's loss, where phases alternate: from the same pass."""
+        return self.losses((phase,), batch, ctx)[phase.name]
+
 
 class DiscriminatorLogits(abc.ABC):
     """Has a D that can be asked about any samples: the training doctor does so, at reports."""
@@ -175,20 +179,11 @@ class Remediable:
     """Presets that follow a paper; remedies are off there unless asked for, and no option is chosen by the data."""
 
 
-_MEMBERS: Mapping[type, tuple[str, ...]] = {
-    Simultaneous: ("losses",),
-    DiscriminatorLogits: ("logits",),
-    Conditional: ("classes", "sample_labels"),
-    StyleSpace: ("w_layers", "w_average", "mapping", "synthesis"),
-    Guided: ("guided",),
-    Prepared: ("prepare",),
-    Constrained: ("constrain",),
-    BatchNormalised: ("recalibrate_batch_norm",),
-    SuitsData: ("suited",),
-    Sized: ("sizes", "can_make"),
-    Remediable: ("remedies", "paper_presets"),
-}
-"""By which members a capability is recognised where a family forgot to inherit it."""
+_CAPABILITIES = (
+    Simultaneous, DiscriminatorLogits, Conditional, StyleSpace, Guided, Prepared, Constrained, BatchNormalised,
+    SuitsData, Sized, Remediable,
+)  # fmt: skip
+"""Those that are recognised by their members where a family forgot to inherit one; a stride has many a network."""
 
 
 def check_capabilities(kind: type[Family]) -> None:
@@ -198,8 +193,9 @@ def check_capabilities(kind: type[Family]) -> None:
         ConfigError: naming the member and the class to inherit.
     """
     own = {name for base in kind.__mro__ if issubclass(base, Family) and base is not Family for name in vars(base)}
-    for capability, members in _MEMBERS.items():
-        found = own.intersection(members)
+    for capability in _CAPABILITIES:
+        members = {*vars(capability), *capability.__annotations__} - {"loss"}  # which every family has
+        found = {name for name in own & members if not name.startswith("_")}
         if found and not issubclass(kind, capability):
             raise ConfigError(
                 f"family '{kind.name}' has '{min(found)}', which is asked of a {capability.__name__} only; inherit it "

@@ -1,4 +1,4 @@
-"""The lab: the theory of the game beside its measurement, in experiments whose checks can fail."""
+"""The lab: the theory of the game beside its measurement, in experiments whose checks can fail; and the bench."""
 
 from __future__ import annotations
 

@@ -7,9 +7,10 @@ spent between operations: Python, autograd, the allocator.
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,7 +107,7 @@ class _Watch(TorchDispatchMode):
         result = func(*args, **kwargs)
         spent = time.perf_counter() - begun
         name = func.overloadpacket.__name__
-        calls = self.found[name, _shapes(args) if kind_of(name) in TIMED else ""]
+        calls = self.found[name, _shapes(args)]
         calls.seconds.append(spent)
         if calls.again is None and kind_of(name) in TIMED:
             kept = tree_map_only(Tensor, _copy, (args, kwargs))
@@ -138,23 +139,33 @@ def operations(preset: Preset, precision: str = "auto", threads: int = 1, steps:
     for _ in range(WARM_UP):
         _step(trainer)
     # Watching itself takes as long as a small step: shares are of steps that nobody watches.
-    usual, watch = _median([_step(trainer) for _ in range(steps)]), _Watch()
+    usual, watch = statistics.median([_step(trainer) for _ in range(steps)]), _Watch()
     with watch:
         for _ in range(steps):
             _step(trainer)
-    shares, calls = defaultdict[str, float](float), defaultdict[str, float](float)
-    for (name, _), one in watch.found.items():
-        kind = kind_of(name)
-        shares[kind] += _median(one.seconds) * len(one.seconds) / steps / usual
-        calls[kind] += len(one.seconds) / steps
-    shares[BETWEEN] = max(0.0, 1 - sum(shares.values()))
+    shares, calls = _by_kind({key: one.seconds for key, one in watch.found.items()}, steps, usual)
     kernels = [_kernel(key, one, steps) for key, one in watch.found.items() if one.again is not None]
     kernels.sort(key=lambda kernel: -kernel.calls * kernel.microseconds)
+    return Profile(preset.name, trainer.precision.name, 1000 * usual, shares, calls, tuple(kernels))
+
+
+def _by_kind(
+    seconds: Mapping[tuple[str, str], Sequence[float]], steps: int, usual: float
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the share of a step and the calls of each kind, the largest share first.
+
+    Args:
+        seconds: of each call, by operation and shapes: a median over shapes would lose one large call among many small.
+        steps: that were watched.
+        usual: seconds of a step.
+    """
+    shares, calls = defaultdict[str, float](float), defaultdict[str, float](float)
+    for (name, _), each in seconds.items():
+        shares[kind_of(name)] += statistics.median(each) * len(each) / steps / usual
+        calls[kind_of(name)] += len(each) / steps
+    shares[BETWEEN] = max(0.0, 1 - sum(shares.values()))
     ordered = dict(sorted(shares.items(), key=lambda item: -item[1]))
-    return Profile(
-        preset.name, trainer.precision.name, 1000 * usual, ordered, {kind: calls[kind] for kind in ordered},
-        tuple(kernels),
-    )  # fmt: skip
+    return ordered, {kind: calls[kind] for kind in ordered}
 
 
 def _step(trainer: Trainer) -> float:
@@ -173,7 +184,7 @@ def _kernel(key: tuple[str, str], calls: _Calls, steps: int) -> Kernel:
             started = time.perf_counter()
             calls.again()
             spent.append(time.perf_counter() - started)
-    return Kernel(key[0], key[1], len(calls.seconds) / steps, 1e6 * _median(calls.seconds), 1e6 * min(spent))
+    return Kernel(key[0], key[1], len(calls.seconds) / steps, 1e6 * statistics.median(calls.seconds), 1e6 * min(spent))
 
 
 def _copy(x: Tensor) -> Tensor:
@@ -189,7 +200,3 @@ def _shapes(args: Sequence[Any]) -> str:
     tensors = [x for x in args if isinstance(x, Tensor)]
     kind = str(tensors[-1].dtype).removeprefix("torch.") if tensors else ""
     return " ".join("x".join(map(str, x.shape)) for x in tensors) + f" {kind}"
-
-
-def _median(values: Sequence[float]) -> float:
-    return sorted(values)[len(values) // 2]

@@ -1,1 +1,1 @@
-"""What the machine gives: devices and random numbers, threads, precision, compiled networks, several processes."""
+"""What the machine gives: devices and random numbers, threads, precision, several processes."""

@@ -111,9 +111,6 @@ class Game(Simultaneous, DiscriminatorLogits, Conditional, Prepared, Family):
         g = self.objective.generator(real_logits, fake_logits)
         return {"discriminator": Terms(d, game_logs(real_logits, fake_logits, self.objective)), "generator": Terms(g)}
 
-    def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
-        return self.losses((phase,), batch, ctx)[phase.name]
-
     def optimizers(self) -> Mapping[str, OptimizerSpec]:
         c = self.config
         kind: Literal["sgd", "adam"] = "sgd" if c.optimizer == "sgd" else "adam"

@@ -64,6 +64,3 @@ class Unnormalised(Simultaneous, Game):
         d = penalised(d, norms * self._fading(ctx), c.r1_gamma, c.r2_gamma)
         g = generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], fake)
         return {"discriminator": self._told(d, real_logits, fake_logits), "generator": Terms(g)}
-
-    def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
-        return self.losses((phase,), batch, ctx)[phase.name]

@@ -224,9 +224,6 @@ class Game(Simultaneous, Translator, DiscriminatorLogits, Conditional, Prepared,
             loss = loss + c.identity * stays * (real - fake).abs().flatten(1).mean(1)
         return Terms(loss, {**logs, "cycle error": error.detach()})
 
-    def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
-        return self.losses((phase,), batch, ctx)[phase.name]
-
     def translated(self, phase: Phase, real: Images, told: Tensor) -> Images:
         return self.generator(real, told)
 

@@ -82,6 +82,3 @@ class Strided(Simultaneous, Game):
             g = generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], fake)
             found[f"generator-{source}"] = self.generator_terms(g, fake, style, given, source, ctx)
         return {phase.name: found[phase.name] for phase in phases}
-
-    def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
-        return self.losses((phase,), batch, ctx)[phase.name]

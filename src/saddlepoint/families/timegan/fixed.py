@@ -78,9 +78,6 @@ class Fixed(Simultaneous, Game):
         g = generator_loss_along(self.objective, real_logits, fake_logits, *along)
         return {"discriminator": Terms(d, game_logs(real_logits, fake_logits, self.objective)), "generator": Terms(g)}
 
-    def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
-        return self.losses((phase,), batch, ctx)[phase.name]
-
     def windows(self, z: Steps, noise: Steps, given: Windows) -> Steps:
         """Return G's windows, clipped to [0, 1]: no sigmoid keeps them there."""
         return self._made(z, noise, given.labels).clamp(0, 1)

@@ -1,1 +1,1 @@
-"""What a trained generator gives: latent space, seeds, sheets, pictures, translations, answers to many at once."""
+"""What a trained generator gives: latent space, seeds, sheets, pictures, translations."""
