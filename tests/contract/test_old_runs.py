@@ -12,6 +12,7 @@ import pytest
 import saddlepoint
 from saddlepoint.engine.machine.precision import Precision
 from saddlepoint.export import export_run
+from saddlepoint.nn.native.library import VARIABLE
 from tests.golden.make_runs import LATER, SMALL, made_by, write_domains
 
 SUMMED_IN_BF16 = ("stargan", "stargan2")
@@ -41,6 +42,7 @@ def test_it_makes_what_it_made_then(name: str, place: Path) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_it_goes_on_as_it_would_have_then(name: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "pytorch")
     data = "domains" if SMALL[name][0] == "domains" else None
     shutil.copytree(name, "in full")
     run = saddlepoint.resume(name, steps=LATER, data=data, progress=False)
@@ -53,6 +55,20 @@ def test_it_goes_on_as_it_would_have_then(name: str, place: Path, monkeypatch: p
     monkeypatch.setattr(Precision, "__call__", lambda self, device: contextlib.nullcontext())
     in_full = made_by(saddlepoint.resume("in full", steps=LATER, data=data, progress=False)) - then
     assert 0 < np.square(off).mean() < np.square(in_full).mean()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_kernels_round_as_pytorch_does_in_bf16(name: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = "domains" if SMALL[name][0] == "domains" else None
+    made = {}
+    for kind, kernels in (("bf16", "native"), ("bf16", "pytorch"), ("fp32", "pytorch")):
+        monkeypatch.setenv(VARIABLE, kernels)
+        if kind == "fp32":
+            monkeypatch.setattr(Precision, "__call__", lambda self, device: contextlib.nullcontext())
+        shutil.copytree(name, f"{kind}-{kernels}")
+        made[kind, kernels] = made_by(saddlepoint.resume(f"{kind}-{kernels}", steps=LATER, data=data, progress=False))
+    off = [np.square(made["bf16", kernels] - made["fp32", "pytorch"]).mean() for kernels in ("native", "pytorch")]
+    assert off[0] <= 2 * off[1]  # products are summed in fp32, and gradients of weights stay in it
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from saddlepoint.core.cache import cache_dir
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.files import write_atomically
 from saddlepoint.core.types import Modality
@@ -33,18 +34,6 @@ FORMAT = 4
 _WHOLE = 256 * 1024**2
 _BLOCK = 1024**2
 _ABANDONED_SECONDS = 2 * 24 * 3600
-
-
-def cache_dir() -> Path:
-    """Return the folder of the cache: ``SADDLEPOINT_CACHE_DIR``, or the platform's place for caches."""
-    chosen = os.environ.get("SADDLEPOINT_CACHE_DIR")
-    if chosen:
-        return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "saddlepoint"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "saddlepoint" / "Cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "saddlepoint"
 
 
 def entry_path(name: str, key: Mapping[str, Any]) -> Path:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saddlepoint.core.cache import cache_dir
 from saddlepoint.core.errors import ConfigError, DataError, suggest
 from saddlepoint.core.files import write_atomically
 from saddlepoint.core.progress import Say
 from saddlepoint.core.types import to_bytes
-from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.dataset import Dataset, evenly
 from saddlepoint.metrics.extractors import Extractor, Lenet, Pixels, inception_v3, mnist_lenet
 from saddlepoint.metrics.lenet import Classifier, load_classifier, save_classifier, train_classifier

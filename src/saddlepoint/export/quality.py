@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saddlepoint.core.cache import cache_dir
 from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.core.progress import Say
-from saddlepoint.data.cache import cache_dir
 from saddlepoint.engine.machine.runtime import seed_for
 from saddlepoint.run.run import Run
 

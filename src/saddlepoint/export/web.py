@@ -19,11 +19,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from saddlepoint.core.cache import cache_dir
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.files import write_atomically
 from saddlepoint.core.progress import Say
 from saddlepoint.core.templates import render
-from saddlepoint.data.cache import cache_dir
 from saddlepoint.data.names import data_file
 
 PACKAGE, VERSION = "onnxruntime-web", "1.27.0"

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.core.types import PerSample, Samples
+from saddlepoint.nn.layers import Linear
 from saddlepoint.nn.mlp import in_full, leaky_mlp
 
 
@@ -31,7 +32,7 @@ class LeakyDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         sizes = (torch.Size(shape).numel(), *widths)
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.hidden = nn.ModuleList(Linear(a, b) for a, b in pairwise(sizes))
         self.label = nn.Embedding(classes, sizes[1]) if classes else None
         self.output = nn.Linear(sizes[-1], 1, bias=bias)
         self.slope = slope
@@ -49,10 +50,10 @@ class LeakyDiscriminator(nn.Module):
         """Return logits (batch,) alone, at half the price."""
         h, offset = x.flatten(1) - self.mean, self._offset(labels)  # (batch, features), (batch, units) or None
         for layer in self.hidden:
-            h = layer(h)
             if offset is not None and layer is self.hidden[0]:
-                h = h + offset
-            h = F.leaky_relu(h, self.slope)
+                h = F.leaky_relu(layer(h) + offset, self.slope)
+            else:
+                h = layer(h, self.slope)
         return in_full(self.output, h).squeeze(1)
 
     def _offset(self, labels: Tensor | None) -> Tensor | None:

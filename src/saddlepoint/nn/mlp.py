@@ -12,6 +12,12 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import at_least_float32, working_dtype
+from saddlepoint.nn import products
+from saddlepoint.nn.layers import Linear
+from saddlepoint.nn.native import products as native
+from saddlepoint.nn.native.library import kernels
+from saddlepoint.nn.native.products import POINTWISE
+from saddlepoint.nn.products import PYTORCH, Products
 
 
 class Maxout(nn.Module):
@@ -26,12 +32,32 @@ class Maxout(nn.Module):
     def __init__(self, inputs: int, units: int, pieces: int) -> None:
         super().__init__()
         self.units, self.pieces = units, pieces
-        self.affine = nn.Linear(inputs, units * pieces)
+        self.affine = Linear(inputs, units * pieces)
 
     def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch units"]:
         """Return max_j (x W_j + b_j)."""
         # One product for all: (batch, pieces, units). amax shares the gradient among equal pieces, max gives it to one.
-        return self.affine(x).unflatten(1, (self.pieces, self.units)).amax(1)
+        h = self.affine(x)
+        if h.dtype == torch.bfloat16 and kernels(h) is not None:
+            found: Tensor = _Largest.apply(h, self.pieces)
+            return found
+        return h.unflatten(1, (self.pieces, self.units)).amax(1)
+
+
+class _Largest(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, pieces: int) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.pieces = pieces
+        return native.maxout(x, pieces)
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        (x,) = ctx.saved_tensors
+        if torch.is_grad_enabled():  # to be differentiated again, which the kernels leave to PyTorch
+            y = x.unflatten(1, (ctx.pieces, -1)).amax(1)
+            return *torch.autograd.grad(y, x, along[0], create_graph=True), None
+        return native.maxout_backward(x, along[0], ctx.pieces), None
 
 
 def in_full(layer: nn.Module, x: Tensor) -> Tensor:
@@ -60,8 +86,25 @@ def dropout(x: Float[Tensor, "batch *features"], keep: float, generator: torch.G
     threshold = round(keep * 256)
     if not 0 < threshold <= 256:
         raise ConfigError(f"the share of units to keep is {keep}, but it must be in (0, 1]")
-    mask = random_bytes(x, generator) < threshold  # with probability threshold / 256
-    return x * mask.to(x.dtype).mul_(256 / threshold)  # of the rounded one, so that E dropout(x) = x exactly
+    drawn = random_bytes(x, generator)  # below the threshold with probability threshold / 256
+    if kernels(x) is not None and threshold < 256:
+        found: Tensor = _Dropped.apply(x, native.Kept(drawn, threshold, 256 / threshold))
+        return found
+    return x * (drawn < threshold).to(x.dtype).mul_(256 / threshold)  # of the rounded one: E dropout(x) = x exactly
+
+
+class _Dropped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kept: native.Kept) -> Tensor:
+        ctx.kept, ctx.full = kept, x.dtype == torch.float32
+        return native.dropped(x, kept, full=False)
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            mask = (ctx.kept.bytes < ctx.kept.threshold).view_as(along[0])
+            return (along[0] * mask * ctx.kept.scale).to(torch.float32 if ctx.full else torch.bfloat16), None
+        return native.dropped(along[0], ctx.kept, full=ctx.full), None
 
 
 def random_bytes(like: Float[Tensor, "batch *features"], generator: torch.Generator) -> Tensor:
@@ -159,7 +202,7 @@ def leaky_mlp(
         ``x`` too (the norms are piecewise constant in it); the gradients themselves, detached.
     """
     parameters = [p for layer in layers for p in (layer.weight, layer.bias)]
-    outputs, norms, gradients = _LeakyMLP.apply(x, slope, offset, *parameters)
+    outputs, norms, gradients = _LeakyMLP.apply(x, slope, products.of(x), offset, *parameters)
     return outputs, norms, gradients.detach()
 
 
@@ -169,62 +212,61 @@ class _LeakyMLP(torch.autograd.Function):
     # derivative of ||grad_x D||^2 in the weights is one pass forward of grad_x D itself: no second derivative anywhere.
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, slope: float, offset: Tensor | None, *parameters: Any
+        ctx: Any, x: Tensor, slope: float, products: Products, offset: Tensor | None, *parameters: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
         kind = working_dtype(x)
         with torch.autocast(x.device.type, enabled=False):
-            return _LeakyMLP._forward(ctx, kind, x, slope, offset, *parameters)
+            return _LeakyMLP._forward(ctx, kind, x, slope, products, offset, *parameters)
 
     @staticmethod
     def _forward(
-        ctx: Any, kind: torch.dtype, x: Tensor, slope: float, offset: Tensor | None, *parameters: Any
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx: Any, kind: torch.dtype, x: Tensor, slope: float, products: Products, offset: Tensor | None,
+        *parameters: Any,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         # Hidden layers are computed in ``kind``; logits and norms in the parameters' own precision, see `in_full`.
         *weights, last = parameters[0::2]
         *biases, last_bias = parameters[1::2]
-        weights, h = [weight.to(kind) for weight in weights], x.to(kind)
-        inputs, slopes = [h], []  # of layer k: what goes in, and S_k: both (batch, units)
-        one, below = h.new_tensor(1.0), h.new_tensor(slope)
+        weights, biases = ([products.ready(p, kind) for p in each] for each in (weights, biases))
+        geometry = None if products is PYTORCH else POINTWISE
+        inputs = [products.ready(x, kind)]  # of layer k; of the next one LeakyReLU(W_k x + b_k): (batch, units)
         for number, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-            a = torch.addmm(bias.to(kind), h, weight.t())
-            if offset is not None and number == 0:
-                a += offset  # of the label: no part of x, so grad_x D passes it by
-            slopes.append(torch.where(a > 0, one, below))
-            h = a.mul_(slopes[-1])  # LeakyReLU(a) = S a: nothing but S is kept for the way back
-            inputs.append(h)
-        outputs = h.to(last.dtype) @ last.t()  # (batch, 1)
+            # The label's offset is no part of x, so grad_x D passes it by.
+            shift = offset if number == 0 else None
+            inputs.append(products.convolved(inputs[-1], weight, bias, geometry, slope, shift=shift))
+        outputs = inputs[-1].to(last.dtype) @ last.t()  # (batch, 1)
         if last_bias is not None:
             outputs = outputs + last_bias
         # back[k] is the gradient of the output in the k-th affine map's result; the first map then makes x's.
-        v = last.to(kind) * slopes[-1] if slopes else last.to(kind).expand(len(x), -1)
+        v = last.to(kind)
+        v = products.times_slope(v, inputs[-1], slope) if weights else v.expand(len(x), -1)
         back = [v]
-        for weight, s in zip(weights[:0:-1], slopes[-2::-1], strict=True):
-            v = (v @ weight).mul_(s)
+        for k in range(len(weights) - 1, 0, -1):
+            v = products.input_gradient(v, inputs[k], weights[k], geometry, slope)
             back.insert(0, v)
-        gradient = v @ weights[0] if slopes else v
-        ctx.save_for_backward(gradient, *weights, *inputs, *slopes, *back)
-        ctx.depth, ctx.biased, ctx.kind = len(slopes), last_bias is not None, kind
+        gradient = products.input_gradient(v, inputs[0], weights[0], geometry, None) if weights else v
+        ctx.save_for_backward(gradient, *weights, *inputs, *back)
+        ctx.depth, ctx.slope, ctx.biased, ctx.kind = len(weights), slope, last_bias is not None, kind
+        ctx.products, ctx.geometry = products, geometry
         return outputs.squeeze(1), gradient.to(last.dtype).square().sum(1), gradient.to(last.dtype)
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
-        # e = dL/dD and along_norm = dL/d||grad_x D||^2, each (batch, 1). The third result is detached by the caller.
-        e, along_norm = along[0].to(ctx.kind)[:, None], along[1].to(ctx.kind)[:, None]
-        depth = ctx.depth
+        # e = dL/dD and along_norm = dL/d||grad_x D||^2, each (batch,). The third result is detached by the caller.
+        products, depth, geometry = ctx.products, ctx.depth, ctx.geometry
+        e, along_norm = (products.ready(direction, ctx.kind) for direction in along[:2])
         gradient, *saved = ctx.saved_tensors
-        along_x = gradient * e if ctx.needs_input_grad[0] else None
-        if not any(ctx.needs_input_grad[2:]):  # G's turn: D's weights are frozen, and x is all that is asked for
-            return along_x, None, None, *[None] * (2 * depth + 2)
-        weights, saved = saved[:depth], saved[depth:]
-        inputs, slopes, back = saved[: depth + 1], saved[depth + 1 : 2 * depth + 1], saved[2 * depth + 1 :]
-        t = gradient * (2 * along_norm)  # d||g||^2 = 2 g'dg; pushed forward through the layers below
+        along_x = gradient * e[:, None] if ctx.needs_input_grad[0] else None
+        if not any(ctx.needs_input_grad[3:]):  # G's turn: D's weights are frozen, and x is all that is asked for
+            return along_x, None, None, None, *[None] * (2 * depth + 2)
+        weights, inputs, back = saved[:depth], saved[depth : 2 * depth + 1], saved[2 * depth + 1 :]
+        t = gradient * (2 * along_norm)[:, None]  # d||g||^2 = 2 g'dg; pushed forward through the layers below
         found: list[Tensor | None] = []
         for k in range(depth):
             # dL/dW_k = back_k' (t + e inputs_k): the norm's part and the output's share one product.
-            found.append(back[k].t() @ torch.addcmul(t, inputs[k], e))
-            found.append((back[k] * e).sum(0))
-            t = (t @ weights[k].t()).mul_(slopes[k])
-        found.append(torch.addcmul(t, inputs[-1], e).sum(0, keepdim=True))
-        found.append(e.sum(0) if ctx.biased else None)
-        along_offset = back[0] * e if ctx.needs_input_grad[2] else None
-        return along_x, None, along_offset, *found
+            found.append(products.weight_gradient(back[k], products.combined(t, inputs[k], e), weights[k], geometry))
+            found.append(products.sums(back[k], e))
+            t = products.convolved(t, weights[k], None, geometry, None, activated=inputs[k + 1], other=ctx.slope)
+        found.append(products.combined(t, inputs[-1], e).sum(0, keepdim=True))
+        found.append(e.sum(0, keepdim=True) if ctx.biased else None)
+        along_offset = back[0] * e[:, None] if ctx.needs_input_grad[3] else None
+        return along_x, None, None, along_offset, *found

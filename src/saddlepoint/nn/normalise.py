@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,12 @@ from torch import Tensor, nn
 
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import at_least_float32
+from saddlepoint.nn.layers import leaky
+from saddlepoint.nn.native import products as native
+from saddlepoint.nn.native.library import kernels
+
+EPSILON = 1e-6
+"""What the mean square of a row is at least."""
 
 Images = Float[Tensor, "batch channel height width"]
 
@@ -135,7 +142,36 @@ def rms_norm(x: Tensor) -> Tensor:
     Source: Zhang and Sennrich 2019, without the learned gain; for images Karras et al. 2018, section 4.2.
     """
     # The mean of squares in fp32: added up in bf16, terms below a 256th of the sum so far would be lost.
-    return x * torch.rsqrt(at_least_float32(x).square().mean(1, keepdim=True) + 1e-6).to(x.dtype)
+    return x * torch.rsqrt(at_least_float32(x).square().mean(1, keepdim=True) + EPSILON).to(x.dtype)
+
+
+def rms_norm_leaky(x: Tensor, before: float = 1.0, after: float = 1.0) -> Tensor:
+    """Return LeakyReLU of `rms_norm` of LeakyReLU of ``x``, with the slopes ``before`` and ``after``; 1: none.
+
+    Args:
+        x: (batch, features) or (batch, channel, height, width).
+        before, after: slopes on the negative side.
+    """
+    if kernels(x) is not None and x.ndim in (2, 4):
+        found: Tensor = _RmsNormLeaky.apply(x, before, after)
+        return found
+    return leaky(rms_norm(leaky(x, before)), after)
+
+
+class _RmsNormLeaky(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, before: float, after: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.slopes = before, after
+        return native.rms_rows(x, before, after, EPSILON)
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        (x,), (before, after) = ctx.saved_tensors, ctx.slopes
+        if torch.is_grad_enabled():  # to be differentiated again, which the kernels leave to PyTorch
+            y = leaky(rms_norm(leaky(x, before)), after)
+            return *torch.autograd.grad(y, x, along[0].to(y.dtype), create_graph=True), None, None
+        return native.rms_rows_backward(x, along[0], before, after, EPSILON), None, None
 
 
 class StyledNorm(nn.Module):

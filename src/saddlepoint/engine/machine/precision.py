@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from saddlepoint.core.errors import ConfigError, suggest
+from saddlepoint.nn.native.library import applied
 
 PRECISIONS = ("auto", "fp32", "bf16")
 HOPELESS = 8.0  # A bf16 product that takes so many times as long as an fp32 one is not measured again
@@ -43,7 +44,7 @@ class Precision:
             yield
         else:
             # bf16 has the exponents of fp32: gradients do not vanish, and no loss is scaled, as fp16 would need.
-            with torch.autocast(device.type, torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16), applied():
                 yield
 
     def __str__(self) -> str:

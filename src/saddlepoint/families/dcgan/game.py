@@ -23,7 +23,8 @@ from saddlepoint.family import Batch, BatchNormalised, Conditional, Context, Dat
 from saddlepoint.family.contract import OptimizerSpec, Phase, Stage, Terms
 from saddlepoint.family.optimizers import two_players
 from saddlepoint.nn.augment import Augment, adapt
-from saddlepoint.nn.normalise import SpectralConv2d, recalibrate, rms_norm
+from saddlepoint.nn.layers import Conv2d, ConvTranspose2d, Linear
+from saddlepoint.nn.normalise import SpectralConv2d, recalibrate, rms_norm_leaky
 from saddlepoint.nn.sizes import Sizes, proposed, starts
 from saddlepoint.objectives.losses import get_objective
 from saddlepoint.objectives.penalties import squared_gradient_norm
@@ -78,7 +79,7 @@ class Generator(nn.Module):
         widths = _widths(config, len(sides))
         self.classes, self.start = classes, (widths[0], *sides[0])
         bias = not self.batch  # which batch normalisation would subtract
-        self.input = nn.Linear(config.latent_size + classes, widths[0] * sides[0][0] * sides[0][1], bias=bias)
+        self.input = Linear(config.latent_size + classes, widths[0] * sides[0][0] * sides[0][1], bias=bias)
         self.layers = nn.ModuleList(
             _upsampling(a, b, config.kernel, low, high, bias=bias)
             for (a, b), (low, high) in zip(pairwise(widths), pairwise(sides), strict=False)
@@ -94,13 +95,13 @@ class Generator(nn.Module):
         h = self.input(z).unflatten(1, self.start)  # (batch, width, 4, 4)
         for number, layer in enumerate([*self.layers, self.output]):
             # All layers but the output: normalised there, samples oscillated (section 3).
-            h = layer(F.relu(self.normalised(h, number)))
+            h = layer(self.unit(h, number))
         return torch.tanh(at_least_float32(h))
 
-    def normalised(self, h: Images, number: int) -> Images:
-        """Return what a layer reads, of mean 0 and variance 1 over the minibatch but for a gain and an offset."""
+    def unit(self, h: Images, number: int) -> Images:
+        """Return max(0, h) of h with mean 0 and variance 1 over the minibatch, but for a gain and an offset."""
         assert self.norms is not None
-        return self.norms[number](h)
+        return F.relu(self.norms[number](h))
 
 
 class ChannelNormalisedGenerator(Generator):
@@ -108,9 +109,9 @@ class ChannelNormalisedGenerator(Generator):
 
     batch = False
 
-    def normalised(self, h: Images, number: int) -> Images:
-        """Return what a layer reads, of mean square 1 over channels."""
-        return rms_norm(h)
+    def unit(self, h: Images, number: int) -> Images:
+        """Return max(0, h) of h with mean square 1 over channels."""
+        return rms_norm_leaky(h, after=0.0)
 
 
 GENERATORS = {"batch": Generator, "channel": ChannelNormalisedGenerator}
@@ -122,7 +123,7 @@ def _upsampling(
     # The transposed convolution of stride 2 from size `low` to `high` (2 low, or 2 low - 1).
     kernel, stride, padding = _downsampling(kernel, high)
     extra = high[0] - ((low[0] - 1) * stride - 2 * padding + kernel)
-    return nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding, output_padding=extra, bias=bias)
+    return ConvTranspose2d(inputs, outputs, kernel, stride, padding, output_padding=extra, bias=bias)
 
 
 def _downsampling(kernel: int, size: tuple[int, int]) -> tuple[int, int, int]:
@@ -138,7 +139,7 @@ class Discriminator(nn.Module):
     """
 
     batch: ClassVar[bool] = True
-    convolution: ClassVar[type[nn.Conv2d]] = nn.Conv2d
+    convolution: ClassVar[type[nn.Conv2d]] = Conv2d
 
     def __init__(self, config: DCGANConfig, data: DataSpec, classes: int) -> None:
         super().__init__()

@@ -13,7 +13,6 @@ from itertools import pairwise
 from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.core.types import Latents, PerSample, Samples, at_least_float32
@@ -34,6 +33,7 @@ from saddlepoint.family import (
     Terms,
 )
 from saddlepoint.family.optimizers import two_players
+from saddlepoint.nn.layers import Linear
 from saddlepoint.nn.mlp import Maxout, draw_he, draw_sparse, draw_uniform, dropout, in_full, limit_columns, paint
 from saddlepoint.objectives.losses import get_objective
 from saddlepoint.objectives.theory import game_logs
@@ -54,22 +54,23 @@ class Generator(nn.Module):
     def __init__(self, config: GANConfig, data: DataSpec, inputs: int) -> None:
         super().__init__()
         sizes = (inputs, *config.generator_widths)
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.hidden = nn.ModuleList(Linear(a, b) for a, b in pairwise(sizes))
         self.shape, self.squashed = data.shape, data.modality == "image" and config.contrast is None
         self.output: nn.Module = self.build_output(sizes[-1])
 
     def build_output(self, units: int) -> nn.Module:
         """Return the map from the last hidden layer to pixels."""
-        return nn.Linear(units, torch.Size(self.shape).numel())
+        return Linear(units, torch.Size(self.shape).numel())
 
-    def unit(self, a: Tensor, last: bool) -> Tensor:
-        """Return the hidden units of affine maps ``a``: max(0, a)."""
-        return F.relu(a)
+    def unit(self, layer: nn.Module, z: Tensor, last: bool) -> Tensor:
+        """Return the hidden units of a layer's affine maps a: max(0, a)."""
+        h: Tensor = layer(z, slope=0.0)
+        return h
 
     def forward(self, z: Latents) -> Samples:
         """Return samples (batch, *sample)."""
         for layer in self.hidden:
-            z = self.unit(layer(z), last=layer is self.hidden[-1])
+            z = self.unit(layer, z, last=layer is self.hidden[-1])
         x = self.paint(z)  # a, (batch, *sample)
         # 2 sigmoid(a) - 1 = tanh(a / 2): the paper's sigmoid, in the library's range [-1, 1].
         return torch.tanh(x / 2) if self.squashed else x
@@ -87,9 +88,9 @@ class Generator(nn.Module):
 class SigmoidTopGenerator(Generator):
     """G of the faces and of CIFAR-10, as released: its last hidden layer is sigmoid."""
 
-    def unit(self, a: Tensor, last: bool) -> Tensor:
+    def unit(self, layer: nn.Module, z: Tensor, last: bool) -> Tensor:
         """Return max(0, a), at the last layer sigmoid(a)."""
-        return torch.sigmoid(a) if last else F.relu(a)
+        return torch.sigmoid(layer(z)) if last else super().unit(layer, z, last)
 
 
 class MaxoutDiscriminator(nn.Module):

@@ -11,15 +11,14 @@ from dataclasses import replace
 from typing import cast
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from saddlepoint.core.types import PerSample, Samples
 from saddlepoint.families.gan.config import GANConfig
 from saddlepoint.families.gan.game import Game, Generator, by_player
 from saddlepoint.family import Batch, Context, DataStats, Phase, Terms
 from saddlepoint.nn.discriminators import LeakyDiscriminator
-from saddlepoint.nn.normalise import rms_norm
+from saddlepoint.nn.normalise import rms_norm_leaky
 from saddlepoint.objectives.losses import generator_loss_along, get_objective
 from saddlepoint.objectives.penalties import penalised
 from saddlepoint.objectives.schedules import inverse
@@ -46,9 +45,9 @@ POINTS = replace(
 class NormalisedGenerator(Generator):
     """G whose hidden units are LeakyReLU, then divided by their root mean square."""
 
-    def unit(self, a: Tensor, last: bool) -> Tensor:
+    def unit(self, layer: nn.Module, z: Tensor, last: bool) -> Tensor:
         """Return h / sqrt(mean h^2) with h = max(a, .2 a)."""
-        return rms_norm(F.leaky_relu(a, SLOPE))  # (batch, units)
+        return rms_norm_leaky(layer(z), before=SLOPE)  # (batch, units)
 
 
 class Penalised(Game):

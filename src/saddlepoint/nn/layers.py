@@ -1,0 +1,193 @@
+"""Affine maps and convolutions that a LeakyReLU may follow: by PyTorch, or in bf16 by the kernels of `nn/native`.
+
+They are `nn.Linear`, `nn.Conv2d` and `nn.ConvTranspose2d` in all but the time that they take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from saddlepoint.nn.native import products as native
+from saddlepoint.nn.native.library import kernels
+
+
+class Linear(nn.Linear):
+    """An affine map of rows, then LeakyReLU where a slope is given."""
+
+    def forward(self, x: Float[Tensor, "batch inputs"], slope: float = 1.0) -> Tensor:  # type: ignore[override]
+        """Return LeakyReLU(x W' + b) of ``slope``; 1: no LeakyReLU, 0: max(0, .)."""
+        return affine(x, self.weight, self.bias, slope=slope)
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution, then LeakyReLU where a slope is given."""
+
+    def forward(self, x: Float[Tensor, "batch inputs height width"], slope: float = 1.0) -> Tensor:  # type: ignore[override]
+        """Return LeakyReLU(conv(x)) of ``slope``; 1: no LeakyReLU, 0: max(0, .)."""
+        return convolution(x, self.weight, self.bias, self, slope=slope)
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """A transposed convolution, then LeakyReLU where a slope is given."""
+
+    def forward(self, x: Float[Tensor, "batch inputs height width"], slope: float = 1.0) -> Tensor:  # type: ignore[override]
+        """Return LeakyReLU(conv'(x)) of ``slope``; 1: no LeakyReLU, 0: max(0, .)."""
+        return transposed_convolution(x, self.weight, self.bias, self, slope=slope)
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None, *, slope: float = 1.0, scale: float = 1.0) -> Tensor:
+    """Return LeakyReLU(scale x W' + b) for rows ``x``; weights (outputs, inputs)."""
+    if x.ndim != 2 or kernels(x) is None:
+        return leaky(F.linear(x, weight if scale == 1 else weight * scale, bias), slope)
+    found: Tensor = _Convolution.apply(x, _seen(weight), bias, native.Layer(scale=scale), slope)
+    return found
+
+
+def convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None, layer: nn.Conv2d, *, slope: float = 1.0, scale: float = 1.0
+) -> Tensor:
+    """Return LeakyReLU(conv(x, scale W) + b), with the geometry of ``layer``."""
+    geometry = _geometry(layer, scale)
+    if geometry is None or kernels(x) is None:
+        return leaky(layer._conv_forward(x, weight if scale == 1 else weight * scale, bias), slope)
+    found: Tensor = _Convolution.apply(x, _seen(weight), bias, geometry, slope)
+    return found
+
+
+def transposed_convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None, layer: nn.ConvTranspose2d, *, slope: float = 1.0, scale: float = 1.0
+) -> Tensor:
+    """Return LeakyReLU(conv'(x, scale W) + b), with the geometry of ``layer``; weights (inputs, outputs, ...)."""
+    geometry = _geometry(layer, scale)
+    if geometry is None or kernels(x) is None:
+        y = F.conv_transpose2d(
+            x, weight if scale == 1 else weight * scale, bias, layer.stride, layer.padding, layer.output_padding
+        )  # type: ignore[arg-type]
+        return leaky(y, slope)
+    extra = layer.output_padding
+    size = tuple(
+        (side - 1) * geometry.stride - 2 * around + kernel + more
+        for side, around, kernel, more in zip(x.shape[2:], geometry.padding, weight.shape[2:], extra, strict=True)
+    )
+    found: Tensor = _Transposed.apply(x, _seen(weight), bias, geometry, slope, size)
+    return found
+
+
+def leaky(x: Tensor, slope: float) -> Tensor:
+    """Return LeakyReLU of a slope; 1: ``x`` itself."""
+    if slope == 1:
+        return x
+    return F.relu(x) if slope == 0 else F.leaky_relu(x, slope)
+
+
+def _geometry(layer: nn.Conv2d | nn.ConvTranspose2d, scale: float) -> native.Layer | None:
+    """Return what the kernels must know of a layer; None: they do not know its kind."""
+    plain = layer.groups == 1 and set(layer.dilation) == {1} and layer.padding_mode == "zeros"
+    if not plain or isinstance(layer.padding, str) or len(set(layer.stride)) > 1 or layer.stride[0] > 4:
+        return None
+    return native.Layer(layer.stride[0], (layer.padding[0], layer.padding[1]), scale)
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: native.Layer, slope: float) -> Tensor:
+        y = native.convolved(x, weight, layer, native.After(bias=bias, slope=slope))
+        ctx.save_for_backward(x, weight, bias, None if slope == 1 else y)
+        ctx.layer, ctx.slope = layer, slope
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        (dy,), (x, weight, bias, y), layer = along, ctx.saved_tensors, ctx.layer
+        if torch.is_grad_enabled():  # to be differentiated again, which the kernels leave to PyTorch
+
+            def again(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+                made = F.linear(x, w, b) if w.ndim == 2 else F.conv2d(x, w, b, layer.stride, layer.padding)
+                return leaky(made, ctx.slope)
+
+            return *_differentiable(again, (x, weight, bias), layer.scale, dy), None, None
+        v, sums = _before(dy, y, ctx.slope, ctx.needs_input_grad[2])
+        dx = dw = None
+        if _is_wanted(ctx, 0):
+            dx = native.input_gradient(v, x.shape, weight, layer, full=x.dtype == torch.float32)
+        if _is_wanted(ctx, 1):
+            dw = native.weight_gradient(x, v, weight, layer)
+        return dx, dw, sums, None, None
+
+
+class _Transposed(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        layer: native.Layer,
+        slope: float,
+        size: tuple[int, int],
+    ) -> Tensor:
+        shape = (len(x), weight.shape[1], *size)
+        y = native.input_gradient(x, shape, weight, layer, native.After(bias=bias, slope=slope))
+        ctx.save_for_backward(x, weight, bias, None if slope == 1 else y)
+        ctx.layer, ctx.slope = layer, slope
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        (dy,), (x, weight, bias, y), layer = along, ctx.saved_tensors, ctx.layer
+        if torch.is_grad_enabled():
+
+            def again(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+                least = [
+                    (s - 1) * layer.stride - 2 * p + k
+                    for s, p, k in zip(x.shape[2:], layer.padding, w.shape[2:], strict=True)
+                ]
+                extra = [there - size for there, size in zip(dy.shape[2:], least, strict=True)]
+                return leaky(F.conv_transpose2d(x, w, b, layer.stride, layer.padding, extra), ctx.slope)
+
+            return *_differentiable(again, (x, weight, bias), layer.scale, dy), None, None, None
+        v, sums = _before(dy, y, ctx.slope, ctx.needs_input_grad[2])
+        dx = dw = None
+        if _is_wanted(ctx, 0):
+            dx = native.convolved(v, weight, layer, full=x.dtype == torch.float32)
+        if _is_wanted(ctx, 1):
+            dw = native.weight_gradient(v, x, weight, layer)
+        return dx, dw, sums, None, None, None
+
+
+def _seen(weight: Tensor) -> Tensor:
+    """Return the weight as a result of the graph: autograd does not tell whether a leaf's gradient is asked for."""
+    return weight.view_as(weight) if weight.requires_grad and torch.is_grad_enabled() else weight
+
+
+def _is_wanted(ctx: Any, number: int) -> bool:
+    """Whether the gradient in an input is asked for: of two players with one graph, each asks for its own alone."""
+    if not ctx.needs_input_grad[number]:
+        return False
+    node = ctx.next_functions[number][0]
+    # PyTorch's own operations ask the same; ctx.needs_input_grad says what held when the graph was made.
+    return type(node).__name__ == "AccumulateGrad" or torch._C._will_engine_execute_node(node)
+
+
+def _before(dy: Tensor, y: Tensor | None, slope: float, biased: bool) -> tuple[Tensor, Tensor | None]:
+    """Return the gradient before the LeakyReLU, and the bias's."""
+    v = native.laid(dy) if y is None else native.times_slope(dy, y, slope)
+    return v, native.channel_sums(v) if biased else None
+
+
+def _differentiable(
+    again: Callable[..., Tensor], inputs: tuple[Tensor, Tensor, Tensor | None], scale: float, dy: Tensor
+) -> tuple[Tensor | None, ...]:
+    """Return gradients that can be differentiated: those of the same map by PyTorch's operations."""
+    x, weight, bias = inputs
+    with torch.enable_grad():
+        y = again(x.bfloat16(), (weight * scale).bfloat16(), None if bias is None else bias.bfloat16())
+        wanted = [each for each in inputs if each is not None and each.requires_grad]
+        found = iter(torch.autograd.grad(y, wanted, dy.to(y.dtype), create_graph=True))
+    return tuple(next(found) if each is not None and each.requires_grad else None for each in inputs)
