@@ -92,7 +92,7 @@ class _LeakyConvNet(torch.autograd.Function):
         for weight, bias, layer in zip(weights, biases, geometry, strict=True):
             inputs.append(products.convolved(inputs[-1], weight, bias, layer, slope))
         last = inputs[-1]
-        outputs = (last.flatten(1) * head).sum(1)  # head: one row for all, or (batch, features)
+        outputs = products.outputs(last, head)  # head: one row for all, or (batch, features)
         # back[k] is the gradient of the output in the k-th convolution's result.
         v = products.times_slope(head.to(kind).view(-1, *last.shape[1:]), last, slope)
         back = [v]
@@ -105,7 +105,7 @@ class _LeakyConvNet(torch.autograd.Function):
         ctx.depth, ctx.slope, ctx.geometry, ctx.rows, ctx.kind = len(weights), slope, geometry, len(head), kind
         ctx.products = products
         gradient = gradient.to(head.dtype)
-        return outputs, gradient.square().flatten(1).sum(1), gradient
+        return outputs, products.norms(gradient), gradient
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
@@ -124,6 +124,8 @@ class _LeakyConvNet(torch.autograd.Function):
             found.append(products.weight_gradient(back[k], combined, weights[k], ctx.geometry[k]))
             found.append(products.sums(back[k], e))  # a bias moves the output only, never grad_x D
             t = products.convolved(t, weights[k], None, ctx.geometry[k], None, activated=inputs[k + 1], other=ctx.slope)
-        along_head = products.combined(t, inputs[-1], e).flatten(1)
-        along_head = along_head if ctx.rows > 1 else along_head.sum(0, keepdim=True)
+        if ctx.rows == 1:
+            along_head = products.of_head(t, inputs[-1], e)
+        else:
+            along_head = products.combined(t, inputs[-1], e).flatten(1)
         return along_x, along_head, None, None, None, *found

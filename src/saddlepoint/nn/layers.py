@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from saddlepoint.core.types import at_least_float32
 from saddlepoint.nn.native import products as native
 from saddlepoint.nn.native.library import kernels
 
@@ -20,7 +21,7 @@ from saddlepoint.nn.native.library import kernels
 class Linear(nn.Linear):
     """An affine map of rows, then LeakyReLU where a slope is given."""
 
-    def forward(self, x: Float[Tensor, "batch inputs"], slope: float = 1.0) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Float[Tensor, "batch inputs"], slope: float = 1.0) -> Tensor:
         """Return LeakyReLU(x W' + b) of ``slope``; 1: no LeakyReLU, 0: max(0, .)."""
         return affine(x, self.weight, self.bias, slope=slope)
 
@@ -28,7 +29,7 @@ class Linear(nn.Linear):
 class Conv2d(nn.Conv2d):
     """A convolution, then LeakyReLU where a slope is given."""
 
-    def forward(self, x: Float[Tensor, "batch inputs height width"], slope: float = 1.0) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Float[Tensor, "batch inputs height width"], slope: float = 1.0) -> Tensor:
         """Return LeakyReLU(conv(x)) of ``slope``; 1: no LeakyReLU, 0: max(0, .)."""
         return convolution(x, self.weight, self.bias, self, slope=slope)
 
@@ -66,9 +67,11 @@ def transposed_convolution(
     """Return LeakyReLU(conv'(x, scale W) + b), with the geometry of ``layer``; weights (inputs, outputs, ...)."""
     geometry = _geometry(layer, scale)
     if geometry is None or kernels(x) is None:
+        around = layer.padding
+        assert not isinstance(around, str)
         y = F.conv_transpose2d(
-            x, weight if scale == 1 else weight * scale, bias, layer.stride, layer.padding, layer.output_padding
-        )  # type: ignore[arg-type]
+            x, weight if scale == 1 else weight * scale, bias, layer.stride, around, layer.output_padding
+        )  # fmt: skip
         return leaky(y, slope)
     extra = layer.output_padding
     size = tuple(
@@ -84,6 +87,32 @@ def leaky(x: Tensor, slope: float) -> Tensor:
     if slope == 1:
         return x
     return F.relu(x) if slope == 0 else F.leaky_relu(x, slope)
+
+
+def tanh(x: Tensor, a: float = 1.0) -> Tensor:
+    """Return tanh(a x), in fp32 at least."""
+    if kernels(x) is not None and (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)):
+        found: Tensor = _Tanh.apply(x, a)
+        return found
+    x = at_least_float32(x)
+    return torch.tanh(x if a == 1 else x * a)
+
+
+class _Tanh(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, a: float) -> Tensor:
+        y = native.tanh(x, a)
+        ctx.save_for_backward(y)
+        ctx.a, ctx.full = a, x.dtype == torch.float32
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        (y,) = ctx.saved_tensors
+        if torch.is_grad_enabled():  # y is the graph's: what is made of it can be differentiated again
+            dx = along[0] * (1 - y * y) * ctx.a
+            return dx if ctx.full else dx.bfloat16(), None
+        return native.tanh_backward(y, along[0], ctx.a, ctx.full), None
 
 
 def _geometry(layer: nn.Conv2d | nn.ConvTranspose2d, scale: float) -> native.Layer | None:

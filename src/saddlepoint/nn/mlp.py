@@ -247,7 +247,8 @@ class _LeakyMLP(torch.autograd.Function):
         ctx.save_for_backward(gradient, *weights, *inputs, *back)
         ctx.depth, ctx.slope, ctx.biased, ctx.kind = len(weights), slope, last_bias is not None, kind
         ctx.products, ctx.geometry = products, geometry
-        return outputs.squeeze(1), gradient.to(last.dtype).square().sum(1), gradient.to(last.dtype)
+        gradient = gradient.to(last.dtype)
+        return outputs.squeeze(1), products.norms(gradient), gradient
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
@@ -266,7 +267,7 @@ class _LeakyMLP(torch.autograd.Function):
             found.append(products.weight_gradient(back[k], products.combined(t, inputs[k], e), weights[k], geometry))
             found.append(products.sums(back[k], e))
             t = products.convolved(t, weights[k], None, geometry, None, activated=inputs[k + 1], other=ctx.slope)
-        found.append(products.combined(t, inputs[-1], e).sum(0, keepdim=True))
+        found.append(products.of_head(t, inputs[-1], e))
         found.append(e.sum(0, keepdim=True) if ctx.biased else None)
         along_offset = back[0] * e[:, None] if ctx.needs_input_grad[3] else None
         return along_x, None, None, along_offset, *found

@@ -55,6 +55,18 @@ class Products(Protocol):
     def sums(self, v: Tensor, e: Tensor) -> Tensor:
         """Return the sums of e v over samples and places."""
 
+    def outputs(self, last: Tensor, head: Tensor) -> Tensor:
+        """Return the products of each sample's features with a row of the head, one for all or one for each: (batch,).
+
+        Features of images come channel by channel.
+        """
+
+    def norms(self, gradient: Tensor) -> Tensor:
+        """Return the squared norm of each sample: (batch,)."""
+
+    def of_head(self, t: Tensor, h: Tensor, e: Tensor) -> Tensor:
+        """Return the sum of t + e h over samples, (1, features)."""
+
 
 class OfPyTorch:
     """By PyTorch's operations, on any device and in any precision."""
@@ -97,6 +109,15 @@ class OfPyTorch:
 
     def sums(self, v: Tensor, e: Tensor) -> Tensor:
         return (v * e.view(-1, *[1] * (v.ndim - 1))).sum((0, *range(2, v.ndim)))
+
+    def outputs(self, last: Tensor, head: Tensor) -> Tensor:
+        return (last.flatten(1) * head).sum(1)
+
+    def norms(self, gradient: Tensor) -> Tensor:
+        return gradient.square().flatten(1).sum(1)
+
+    def of_head(self, t: Tensor, h: Tensor, e: Tensor) -> Tensor:
+        return self.combined(t, h, e).flatten(1).sum(0, keepdim=True)
 
 
 def _convolution_gradients(
@@ -152,6 +173,15 @@ class OfKernels:
 
     def sums(self, v: Tensor, e: Tensor) -> Tensor:
         return native.channel_sums(v, e)
+
+    def outputs(self, last: Tensor, head: Tensor) -> Tensor:
+        return native.row_dots(last, head.view(-1, *last.shape[1:]))
+
+    def norms(self, gradient: Tensor) -> Tensor:
+        return native.row_dots(gradient, gradient)
+
+    def of_head(self, t: Tensor, h: Tensor, e: Tensor) -> Tensor:
+        return (native.feature_sums(t) + native.feature_sums(h, e)).flatten(1)
 
 
 PYTORCH, KERNELS = OfPyTorch(), OfKernels()

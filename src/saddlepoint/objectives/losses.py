@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.core.types import PerSample, Samples, at_least_float32
@@ -142,5 +144,20 @@ def generator_loss_along(
     fake_logits = fake_logits.detach().requires_grad_()  # a leaf: the way back ends at the logits
     value = objective.generator(real_logits.detach(), fake_logits)
     (slope,) = torch.autograd.grad(value.sum(), fake_logits)  # (batch,): dL/dlogit of each sample
-    along = (slope[:, None] * gradients.flatten(1) * fake.flatten(1)).sum(1)
-    return value.detach() + along - along.detach()  # the value of the first, the gradient of the second
+    found: PerSample = _Along.apply(fake, value.detach(), slope, gradients)
+    return found
+
+
+class _Along(torch.autograd.Function):
+    """A loss (batch,) whose gradient in ``fake`` is given: that of each sample times its slope."""
+
+    @staticmethod
+    def forward(ctx: Any, fake: Tensor, value: Tensor, slope: Tensor, gradients: Tensor) -> Tensor:
+        ctx.save_for_backward(slope, gradients)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        slope, gradients = ctx.saved_tensors
+        each = (along[0] * slope).view(-1, *[1] * (gradients.ndim - 1))
+        return each * gradients, None, None, None

@@ -17,13 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.core.errors import ConfigError
-from saddlepoint.core.types import Images, Latents, PerSample, at_least_float32
+from saddlepoint.core.types import Images, Latents, PerSample
 from saddlepoint.families.dcgan.config import DCGANConfig
 from saddlepoint.family import Batch, BatchNormalised, Conditional, Context, DataSpec, DiscriminatorLogits, Family
 from saddlepoint.family.contract import OptimizerSpec, Phase, Stage, Terms
 from saddlepoint.family.optimizers import two_players
 from saddlepoint.nn.augment import Augment, adapt
-from saddlepoint.nn.layers import Conv2d, ConvTranspose2d, Linear
+from saddlepoint.nn.layers import Conv2d, ConvTranspose2d, Linear, tanh
 from saddlepoint.nn.normalise import SpectralConv2d, recalibrate, rms_norm_leaky
 from saddlepoint.nn.sizes import Sizes, proposed, starts
 from saddlepoint.objectives.losses import get_objective
@@ -96,7 +96,7 @@ class Generator(nn.Module):
         for number, layer in enumerate([*self.layers, self.output]):
             # All layers but the output: normalised there, samples oscillated (section 3).
             h = layer(self.unit(h, number))
-        return torch.tanh(at_least_float32(h))
+        return tanh(h)
 
     def unit(self, h: Images, number: int) -> Images:
         """Return max(0, h) of h with mean 0 and variance 1 over the minibatch, but for a gain and an offset."""

@@ -33,7 +33,7 @@ from saddlepoint.family import (
     Terms,
 )
 from saddlepoint.family.optimizers import two_players
-from saddlepoint.nn.layers import Linear
+from saddlepoint.nn.layers import Linear, tanh
 from saddlepoint.nn.mlp import Maxout, draw_he, draw_sparse, draw_uniform, dropout, in_full, limit_columns, paint
 from saddlepoint.objectives.losses import get_objective
 from saddlepoint.objectives.theory import game_logs
@@ -71,13 +71,14 @@ class Generator(nn.Module):
         """Return samples (batch, *sample)."""
         for layer in self.hidden:
             z = self.unit(layer, z, last=layer is self.hidden[-1])
-        x = self.paint(z)  # a, (batch, *sample)
+        a = self.paint(z)  # (batch, *sample)
         # 2 sigmoid(a) - 1 = tanh(a / 2): the paper's sigmoid, in the library's range [-1, 1].
-        return torch.tanh(x / 2) if self.squashed else x
+        return tanh(a, 0.5) if self.squashed else at_least_float32(a)
 
     def paint(self, h: Tensor) -> Samples:
         """Return the output layer's values, (batch, *sample)."""
-        return at_least_float32(self.output(h)).unflatten(1, self.shape)
+        pixels: Samples = self.output(h).unflatten(1, self.shape)
+        return pixels
 
     @property
     def pixel_bias(self) -> Tensor:

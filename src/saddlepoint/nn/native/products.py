@@ -55,19 +55,16 @@ POINTWISE = Layer()
 
 @functools.lru_cache(1024)
 def _sizes(
-    x: tuple[int, ...], y: tuple[int, ...], weight: tuple[int, ...], strides: tuple[int, ...], stride: int,
-    padding: tuple[int, int], threads: int,
-) -> Any:  # fmt: skip
+    x: tuple[int, ...], y: tuple[int, ...], weight: tuple[int, ...], strides: tuple[int, ...], layer: Layer,
+    threads: int,
+) -> tuple[_Geometry, int]:  # fmt: skip
+    """Return what the kernels are told of a use of a layer, and where it lies; rows are images of one pixel."""
+    x, y, weight = ((*shape, 1, 1)[:4] for shape in (x, y, weight))
     o, c, kh, kw = weight
     made = _Geometry(
-        x[0], x[2], x[3], c, y[2], y[3], o, kh, kw, stride, *padding, *strides, threads
+        x[0], x[2], x[3], c, y[2], y[3], o, kh, kw, layer.stride, *layer.padding, *(*strides, 1, 1)[:4], threads
     )  # fmt: skip
     return made, ctypes.addressof(made)
-
-
-def _four(x: Tensor) -> Tensor:
-    """Return rows of features as images of one pixel."""
-    return x if x.ndim == 4 else x[:, :, None, None]
 
 
 def laid(x: Tensor) -> Tensor:
@@ -90,10 +87,7 @@ def output_shape(x: Tensor, weight: Tensor, layer: Layer) -> tuple[int, ...]:
 
 
 def _geometry(x: tuple[int, ...], y: tuple[int, ...], weight: Tensor, layer: Layer) -> int:
-    weight = _four(weight)
-    x, y = (*x, 1, 1)[:4], (*y, 1, 1)[:4]
-    threads = torch.get_num_threads()
-    address: int = _sizes(x, y, tuple(weight.shape), weight.stride(), layer.stride, layer.padding, threads)[1]
+    address: int = _sizes(x, y, weight.shape, weight.stride(), layer, torch.get_num_threads())[1]
     return address
 
 
@@ -111,10 +105,10 @@ def _packed(weight: Tensor, geometry: int, layer: Layer, which: str) -> Tensor:
     owner = weight if weight._base is None else weight._base
     kept = owner.__dict__.setdefault("_packed", {}) if weight.numel() <= MOST_KEPT else {}
     state = (use(), weight._version, weight.data_ptr())
-    keys = {one: (one, layer, weight.stride()) for one in ("forward", "gradient")}
-    found = kept.get(keys[which])
+    found = kept.get((which, layer, weight.stride()))
     if found is not None and found[0] == state:
         return found[1]
+    keys = {one: (one, layer, weight.stride()) for one in ("forward", "gradient")}
     if weight.ndim == 2 and len(weight) % 16 == weight.shape[1] % 2 == 0 and all(key in kept for key in keys.values()):
         both = [kept[key][1] for key in keys.values()]  # the last step read both, so this one will
         load().pack_both(weight.data_ptr(), *weight.shape, layer.scale, both[0].data_ptr(), both[1].data_ptr())
@@ -277,6 +271,32 @@ def rms_rows_backward(x: Tensor, dy: Tensor, before: float, after: float, eps: f
     return dx
 
 
+def tanh(x: Tensor, a: float) -> Tensor:
+    """Return tanh(a x) in fp32, in the memory format of ``x``, which is dense."""
+    y = torch.empty_like(x, dtype=torch.float32)
+    load().tanh_all(x.data_ptr(), _full(x), a, y.data_ptr(), x.numel())
+    return y
+
+
+def tanh_backward(y: Tensor, dy: Tensor, a: float, full: bool) -> Tensor:
+    """Return the gradient of `tanh` in ``x`` by its result."""
+    if dy.stride() != y.stride() or dy.dtype != torch.float32:
+        dy = torch.empty_like(y).copy_(dy)
+    dx = torch.empty_like(y, dtype=torch.float32 if full else torch.bfloat16)
+    load().tanh_backward(y.data_ptr(), dy.data_ptr(), a, dx.data_ptr(), full, y.numel())
+    return dx
+
+
+def row_dots(a: Tensor, b: Tensor) -> Tensor:
+    """Return the sum of a b for each sample: (batch,), fp32; b has one row for all, or one for each."""
+    a, b = laid(a), laid(b)
+    dots, size = torch.empty(len(a)), a[0].numel()
+    load().row_dots(
+        a.data_ptr(), _full(a), b.data_ptr(), _full(b), size if len(b) > 1 else 0, dots.data_ptr(), len(a), size
+    )
+    return dots
+
+
 @dataclass(frozen=True)
 class Kept:
     """Which numbers dropout keeps: those whose byte is below the threshold, times the scale."""
@@ -319,4 +339,12 @@ def channel_sums(v: Tensor, weights: Tensor | None = None) -> Tensor:
         sums.data_ptr(), len(v), v[0, 0].numel(),
         v.shape[1],
     )  # fmt: skip
+    return sums
+
+
+def feature_sums(v: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the sums of each feature over samples, each times its weight, (batch,): fp32, of one sample's shape."""
+    v, weights = laid(v), None if weights is None else numbers(weights)
+    sums, size = _new((1, *v.shape[1:]), True), v[0].numel()
+    load().column_sums(v.data_ptr(), _full(v), _pointer(weights), sums.data_ptr(), len(v), 1, size)
     return sums
