@@ -50,6 +50,7 @@ PRESETS = {
         Preset("cgan", "mnist", (1, 28, 28), 10),
         Preset("dcgan", "small", (1, 28, 28)),
         Preset("dcgan", "small", (3, 32, 32)),
+        Preset("dcgan", "paper", (3, 64, 64)),
         Preset("stylegan", "tiny-32", (3, 32, 32)),
         Preset("stylegan", "tiny-64", (3, 64, 64)),
         Preset("stylegan1", "tiny-32", (3, 32, 32)),

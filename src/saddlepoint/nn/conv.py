@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from saddlepoint.core.types import working_dtype
 from saddlepoint.nn import products
+from saddlepoint.nn.layers import Conv2d, largest
 from saddlepoint.nn.products import Products
 
 
@@ -64,11 +65,11 @@ class MaxoutConv2d(nn.Module):
     ) -> None:
         super().__init__()
         self.outputs, self.pieces, self.pool, self.stride = outputs, pieces, pool, stride
-        self.affine = nn.Conv2d(inputs, outputs * pieces, kernel, padding=padding)
+        self.affine = Conv2d(inputs, outputs * pieces, kernel, padding=padding)
 
     def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch outputs lower narrower"]:
         """Return the pooled maxima."""
-        h = self.affine(x).unflatten(1, (self.pieces, self.outputs)).amax(1)  # (batch, outputs, height, width)
+        h = largest(self.affine(x), self.pieces)  # (batch, outputs, height, width)
         return F.max_pool2d(h, self.pool, self.stride, ceil_mode=True)
 
 

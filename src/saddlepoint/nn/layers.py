@@ -89,6 +89,33 @@ def leaky(x: Tensor, slope: float) -> Tensor:
     return F.relu(x) if slope == 0 else F.leaky_relu(x, slope)
 
 
+def largest(x: Tensor, pieces: int) -> Tensor:
+    """Return the largest of ``pieces`` units, or channels: (batch, pieces * units, ...) -> (batch, units, ...).
+
+    Equal pieces share the gradient.
+    """
+    if x.dtype == torch.bfloat16 and kernels(x) is not None:
+        found: Tensor = _Largest.apply(x, pieces)
+        return found
+    return x.unflatten(1, (pieces, -1)).amax(1)  # max would give the gradient to one of equal pieces
+
+
+class _Largest(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, pieces: int) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.pieces = pieces
+        return native.maxout(x, pieces)
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        (x,) = ctx.saved_tensors
+        if torch.is_grad_enabled():  # to be differentiated again, which the kernels leave to PyTorch
+            y = x.unflatten(1, (ctx.pieces, -1)).amax(1)
+            return *torch.autograd.grad(y, x, along[0], create_graph=True), None
+        return native.maxout_backward(x, along[0], ctx.pieces), None
+
+
 def tanh(x: Tensor, a: float = 1.0) -> Tensor:
     """Return tanh(a x), in fp32 at least."""
     if kernels(x) is not None and (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)):

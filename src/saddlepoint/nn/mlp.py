@@ -13,7 +13,7 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import at_least_float32, working_dtype
 from saddlepoint.nn import products
-from saddlepoint.nn.layers import Linear
+from saddlepoint.nn.layers import Linear, largest
 from saddlepoint.nn.native import products as native
 from saddlepoint.nn.native.library import kernels
 from saddlepoint.nn.native.products import POINTWISE
@@ -37,27 +37,7 @@ class Maxout(nn.Module):
     def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch units"]:
         """Return max_j (x W_j + b_j)."""
         # One product for all: (batch, pieces, units). amax shares the gradient among equal pieces, max gives it to one.
-        h = self.affine(x)
-        if h.dtype == torch.bfloat16 and kernels(h) is not None:
-            found: Tensor = _Largest.apply(h, self.pieces)
-            return found
-        return h.unflatten(1, (self.pieces, self.units)).amax(1)
-
-
-class _Largest(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, pieces: int) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.pieces = pieces
-        return native.maxout(x, pieces)
-
-    @staticmethod
-    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
-        (x,) = ctx.saved_tensors
-        if torch.is_grad_enabled():  # to be differentiated again, which the kernels leave to PyTorch
-            y = x.unflatten(1, (ctx.pieces, -1)).amax(1)
-            return *torch.autograd.grad(y, x, along[0], create_graph=True), None
-        return native.maxout_backward(x, along[0], ctx.pieces), None
+        return largest(self.affine(x), self.pieces)
 
 
 def in_full(layer: nn.Module, x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from saddlepoint.families.gan.config import GANConfig
 from saddlepoint.families.gan.game import Game, MaxoutDiscriminator, SigmoidTopGenerator
 from saddlepoint.family import EXAMPLES, DataSpec, DataStats
 from saddlepoint.nn.conv import MaxoutConv2d
+from saddlepoint.nn.layers import ConvTranspose2d
 
 _CHANNELS, _SIDE = 80, 10
 """Maps before the transposed convolution, which goes 5 x 5 with a stride of 3 to 32 x 32."""
@@ -49,7 +50,7 @@ class DeconvolutionalGenerator(SigmoidTopGenerator):
             )
         # Untied: every pixel has a bias of its own, as released.
         self.bias = nn.Parameter(torch.zeros(self.shape))
-        return nn.ConvTranspose2d(_CHANNELS, self.shape[0], 5, stride=3, bias=False)  # (10 - 1) * 3 + 5 = 32
+        return ConvTranspose2d(_CHANNELS, self.shape[0], 5, stride=3, bias=False)  # (10 - 1) * 3 + 5 = 32
 
     def paint(self, h: Tensor) -> Samples:
         """Return (batch, channel, 32, 32)."""

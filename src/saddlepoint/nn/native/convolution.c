@@ -26,10 +26,14 @@ typedef struct {
   long full;             /* whether the result is fp32, else bf16 */
 } After;
 
-enum { LANES = 16, PANEL = 64, MOST_ROWS = 16, CACHED = 96 * 1024 /* elements of input that are padded at a time */ };
+enum { LANES = 16, PANEL = 64, MOST_ROWS = 16, STRETCH = 512 /* pairs */, CACHED = 96 * 1024 /* elements of input that are padded at a time */ };
 
 static long least(long a, long b) { return a < b ? a : b; }
 static long most(long a, long b) { return a > b ? a : b; }
+
+static void *room(long bytes) { /* 64 bytes more than asked for: the last row of a tile may be read beyond its end */
+  return aligned_alloc(64, (size_t)((bytes + 127) / 64 * 64));
+}
 
 /* ---- a tile of a product -------------------------------------------------------------------------------------- */
 
@@ -77,13 +81,33 @@ INLINE f32x16 followed(f32x16 y, const After *after, const Row *row, long channe
   return y;
 }
 
+/* Of a long product only a part: where it begins in a row, and sums of PANEL columns a row, read unless it is the first
+ * part, and written unless it is the last. */
+typedef struct {
+  long first;
+  float *sums;
+  int is_first, is_last;
+} Stretch;
+
 INLINE void tile(const int rows, const int vectors, const Row *row, long there, long segments, long apart, long pairs,
-                 const bf16 *b, const After *after, void *y, long channel, long channels) {
+                 const bf16 *b, const Stretch *stretch, const After *after, void *y, long channel, long channels) {
   const bf16 *a[MOST_ROWS];
   f32x16 sums[24];
 #pragma GCC unroll 16
-  for (int r = 0; r < rows; r++) a[r] = row[r < there ? r : there - 1].from; /* the last row again and again */
+  for (int r = 0; r < rows; r++) /* the last row again and again */
+    a[r] = row[r < there ? r : there - 1].from + (stretch ? stretch->first : 0);
   multiply(rows, vectors, a, segments, apart, pairs, b, sums);
+  if (stretch)
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; v++)
+        if (r < there) {
+          float *kept = stretch->sums + r * PANEL + v * LANES;
+          if (!stretch->is_first) sums[r * vectors + v] = _mm512_add_ps(sums[r * vectors + v], _mm512_loadu_ps(kept));
+          if (!stretch->is_last) _mm512_storeu_ps(kept, sums[r * vectors + v]);
+        }
+  if (stretch && !stretch->is_last) return;
 #pragma GCC unroll 16
   for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
@@ -106,14 +130,17 @@ static int vectors_of(long channels, long panel) {
 
 static long packed_columns(long channels) { return (channels + LANES - 1) / LANES * LANES; }
 
-/* Rows times one packed panel. */
-static void rows_times(const Row *row, long count, long segments, long apart, long pairs, const bf16 *b, int vectors,
-                       const After *after, void *y, long channel, long channels) {
+static void rows_times_part(const Row *row, long count, long segments, long apart, long pairs, const bf16 *b,
+                            int vectors, const Stretch *part, const After *after, void *y, long channel,
+                            long channels) {
   const int step = ROWS[vectors];
   for (long r = 0; r < count; r += step) {
     const long there = count - r < step ? count - r : step;
-#define TILE(n_rows, n_vectors) \
-  tile(n_rows, n_vectors, row + r, there, segments, apart, pairs, b, after, y, channel, channels)
+    Stretch here = part ? *part : (Stretch){0};
+    if (part) here.sums += r * PANEL;
+#define TILE(n_rows, n_vectors)                                                                                   \
+  (part ? tile(n_rows, n_vectors, row + r, there, segments, apart, pairs, b, &here, after, y, channel, channels) \
+        : tile(n_rows, n_vectors, row + r, there, segments, apart, pairs, b, NULL, after, y, channel, channels))
     switch (vectors) {
       case 4: if (there <= 3) TILE(3, 4); else TILE(6, 4); break;
       case 3: if (there <= 4) TILE(4, 3); else TILE(8, 3); break;
@@ -122,6 +149,27 @@ static void rows_times(const Row *row, long count, long segments, long apart, lo
     }
 #undef TILE
   }
+}
+
+/* Rows times one packed panel: long ones in stretches whose part of the panel stays in the second cache. */
+static void rows_times(const Row *row, long count, long segments, long apart, long pairs, const bf16 *b, int vectors,
+                       const After *after, void *y, long channel, long channels) {
+  const long all = segments * pairs;
+  if (all <= STRETCH + STRETCH / 2) {
+    rows_times_part(row, count, segments, apart, pairs, b, vectors, NULL, after, y, channel, channels);
+    return;
+  }
+  float *sums = room(count * PANEL * 4);
+  const long at_once = most(1, STRETCH / pairs); /* segments; of one long segment only a part */
+  const long some = segments > 1 ? pairs : STRETCH;
+  for (long s = 0; s < segments; s += at_once)
+    for (long k = 0; k < pairs; k += some) {
+      const long those = least(at_once, segments - s), here = least(some, pairs - k);
+      const Stretch part = {s * apart + 2 * k, sums, s == 0 && k == 0, s + those == segments && k + here == pairs};
+      rows_times_part(row, count, those, apart, here, b + (s * pairs + k) * vectors * 32, vectors, &part, after, y,
+                      channel, channels);
+    }
+  free(sums);
 }
 
 /* ---- packing -------------------------------------------------------------------------------------------------- */
@@ -280,10 +328,6 @@ static void fill(const Frame *f, long first, long images, bf16 *to) {
     }
 }
 
-static void *room(long bytes) { /* 64 bytes more than asked for: the last row of a tile may be read beyond its end */
-  return aligned_alloc(64, (size_t)((bytes + 127) / 64 * 64));
-}
-
 /* ---- the convolution, and the gradient of its input ------------------------------------------------------------ */
 
 /* One dense convolution of stride `step`: of all (forward), or of the pixels of the result that have the same taps. */
@@ -396,7 +440,7 @@ static Frame frame_of_output(const Geometry *g, const void *y, int full, const f
 
 /* With few channels most lanes of a part would be idle: all taps of a pixel of the output at once, then added up. */
 static int is_thin(const Geometry *g) {
-  return g->c <= 4 && g->stride <= 4 && g->kh * g->kw * g->c <= PANEL && g->o % 2 == 0 && (g->sc == 1 || g->c == 1) && g->sw == g->c && g->sh == g->kw * g->c;
+  return g->c <= 4 && g->stride <= 4 && g->kh * g->kw * g->c <= 4 * PANEL && g->o % 2 == 0 && (g->sc == 1 || g->c == 1) && g->sw == g->c && g->sh == g->kw * g->c;
 }
 
 long packed_gradient(const Geometry *g) {
@@ -436,11 +480,12 @@ void pack_gradient(const Geometry *g, const float *w, float scale, bf16 *to) {
 /* Write a row of the input: what the taps of all output pixels send there, added up. */
 static void fold(const Geometry *g, const float *taps, const After *after, const After *lanes_of, long image, long r,
                  void *x) {
-  const float *from[PANEL];
+  const long wide = packed_columns(g->kh * g->kw * g->c);
+  const float *from[4 * PANEL];
   long count = 0;
   for (long k = (r + g->ph) % g->stride; k < g->kh; k += g->stride) {
     const long line = (r + g->ph - k) / g->stride;
-    if (r + g->ph >= k && line < g->oh) from[count++] = taps + line * g->ow * PANEL + k * g->kw * g->c;
+    if (r + g->ph >= k && line < g->oh) from[count++] = taps + line * g->ow * wide + k * g->kw * g->c;
   }
   const long together = g->stride * g->c; /* pixels of one stride: the same taps reach them */
   for (long j = 0; j * g->stride < g->w + g->pw; j++) {
@@ -449,7 +494,7 @@ static void fold(const Geometry *g, const float *taps, const After *after, const
       if (j - t >= 0 && j - t < g->ow) {
         const mask16 m = lanes(least(g->stride, g->kw - t * g->stride) * g->c);
         for (long i = 0; i < count; i++)
-          sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(m, from[i] + (j - t) * PANEL + t * together));
+          sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(m, from[i] + (j - t) * wide + t * together));
       }
     const long skipped = most(0, g->pw - j * g->stride) * g->c, there = least(g->stride, g->w + g->pw - j * g->stride) * g->c;
     const long at = ((image * g->h + r) * g->w + j * g->stride - g->pw) * g->c;
@@ -464,12 +509,12 @@ static void fold(const Geometry *g, const float *taps, const After *after, const
 
 static void thin_gradient(const Geometry *g, const Frame *f, const bf16 *packed, const After *after, void *x) {
   const long places = g->oh * g->ow;
-  const int vectors = vectors_of(g->kh * g->kw * g->c, 0);
+  const long columns = g->kh * g->kw * g->c, wide = packed_columns(columns);
   const After sums = {NULL, NULL, NULL, 1, 1, NULL, 1};
 #pragma omp parallel num_threads(g->threads) if (g->threads > 1)
   {
     bf16 *frame = lies_ready(f) ? NULL : room(places * g->o * 2);
-    float *taps = room(places * PANEL * 4), scale[LANES], bias[LANES], shift[LANES];
+    float *taps = room(places * wide * 4), scale[LANES], bias[LANES], shift[LANES];
     After lanes_of = *after; /* the same for the pixels of a stride, side by side */
     if (after->scale) lanes_of.scale = scale;
     if (after->bias) lanes_of.bias = bias;
@@ -483,7 +528,12 @@ static void thin_gradient(const Geometry *g, const Frame *f, const bf16 *packed,
         from = frame;
       }
       for (long k = 0; k < places; k++) row[k] = (Row){from + k * g->o, k, 0};
-      rows_times(row, places, 1, 0, g->o / 2, packed, vectors, &sums, taps, 0, PANEL);
+      const bf16 *panel_of = packed;
+      for (long panel = 0; panel < panels_of(columns); panel++) {
+        const int vectors = vectors_of(columns, panel);
+        rows_times(row, places, 1, 0, g->o / 2, panel_of, vectors, &sums, taps, panel * PANEL, wide);
+        panel_of += g->o / 2 * vectors * 32;
+      }
       for (long l = 0; l < LANES; l++) {
         if (after->scale) scale[l] = after->scale[i * g->c + l % g->c];
         if (after->bias) bias[l] = after->bias[l % g->c];
@@ -520,7 +570,7 @@ void input_gradient(const Geometry *g, const void *y, int full, const float *sca
 
 /* ---- the gradient of the weights ------------------------------------------------------------------------------- */
 
-enum { PIXELS = 512 /* rows of a product at a time */ };
+enum { PIXELS = 512 /* rows of a product at a time */, PAST = 4 << 20 /* numbers */ };
 
 typedef struct {
   long line, in_line, columns; /* of the kernel, where in it, and how many */
@@ -552,7 +602,7 @@ INLINE void pair_rows(const bf16 *one, const bf16 *two, long columns, bf16 *to) 
 void weight_gradient(const Geometry *g, const void *x, int x_full, const float *x_scale, const void *y, int y_full,
                      float scale, float *dw) {
   const Frame f = frame_of_input(g, x, x_full, x_scale);
-  const long size = frame_size(&f), line = g->kw * f.ce, places = g->oh * g->ow;
+  const long size = frame_size(&f), line = g->kw * f.ce, depth = g->kh * line, places = g->oh * g->ow;
   const long at_once = most(1, least(g->n, PIXELS / places));
   const long most_pairs = (at_once * places + 1) / 2, turns = (g->n + at_once - 1) / at_once;
   const int ready = lies_ready(&f);
@@ -564,6 +614,8 @@ void weight_gradient(const Geometry *g, const void *x, int x_full, const float *
   const long shared = most(1, PANEL / line), panels = (number_of_pieces + shared - 1) / shared;
   /* Sums of one turn that lie as the weights do are written where they belong. */
   const int lies_so = f.ce == g->c && (g->sc == 1 || g->c == 1) && (g->kw == 1 || g->sw == g->c) && shared == 1 && turns == 1;
+  /* More than the caches hold: past them, without reading first what is written over. */
+  const int past = lies_so && g->o * depth > PAST && (uintptr_t)dw % 64 == 0 && g->so % LANES == 0 && line % LANES == 0;
   float *sums = lies_so ? NULL : room(g->o * panels * PANEL * 4);
   bf16 *nothing = room(PANEL * 2);
   memset(nothing, 0, PANEL * 2);
@@ -618,7 +670,9 @@ void weight_gradient(const Geometry *g, const void *x, int x_full, const float *
         const mask16 m = lanes(columns - v * LANES);                                                                  \
         if (lies_so) {                                                                                                \
           float *there = dw + (o + r) * g->so + piece[panel].line * g->sh + piece[panel].in_line + v * LANES;         \
-          _mm512_mask_storeu_ps(there, m, _mm512_mul_ps(found[r * n_vectors + v], _mm512_set1_ps(scale)));            \
+          const f32x16 result = _mm512_mul_ps(found[r * n_vectors + v], _mm512_set1_ps(scale));                       \
+          if (past && m == 0xffff) _mm512_stream_ps(there, result);                                                   \
+          else _mm512_mask_storeu_ps(there, m, result);                                                               \
           continue;                                                                                                   \
         }                                                                                                             \
         float *to = sums + ((o + r) * panels + panel) * PANEL + v * LANES;                                            \
@@ -652,6 +706,7 @@ void weight_gradient(const Geometry *g, const void *x, int x_full, const float *
         if (++c == f.ce) c = 0, tap++;
       }
     }
+  if (past) _mm_sfence();
   free(nothing);
   free(piece);
   free(window);

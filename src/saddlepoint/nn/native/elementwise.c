@@ -40,20 +40,23 @@ void combine(const void *t, long t_full, const float *a, const void *h, long h_f
 
 /* sums[c] = sum over n samples of `places` rows of v (n, places, c), each sample times its weight, if there are any. */
 void column_sums(const void *v, long full, const float *weight, float *sums, long n, long places, long c) {
-  for (long k = 0; k < c; k += LANES) {
-    const mask16 m = lanes(c - k);
-    f32x16 all = _mm512_setzero_ps();
+  for (long k = 0; k < c; k += 4 * LANES) { /* a cache line or two of each row at a time */
+    f32x16 all[4];
+    mask16 m[4];
+    for (int j = 0; j < 4; j++) all[j] = _mm512_setzero_ps(), m[j] = k + j * LANES < c ? lanes(c - k - j * LANES) : 0;
     for (long i = 0; i < n; i++) {
-      f32x16 one = _mm512_setzero_ps(), two = _mm512_setzero_ps();
-      long p = 0;
-      for (; p + 1 < places; p += 2) {
-        one = _mm512_add_ps(one, load(v, (i * places + p) * c + k, (int)full, m));
-        two = _mm512_add_ps(two, load(v, (i * places + p + 1) * c + k, (int)full, m));
+      f32x16 one[4];
+      for (int j = 0; j < 4; j++) one[j] = _mm512_setzero_ps();
+      for (long p = 0; p < places; p++) {
+        const long at = (i * places + p) * c + k;
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) one[j] = _mm512_add_ps(one[j], load(v, at + j * LANES, (int)full, m[j]));
       }
-      if (p < places) one = _mm512_add_ps(one, load(v, (i * places + p) * c + k, (int)full, m));
-      all = _mm512_fmadd_ps(_mm512_add_ps(one, two), _mm512_set1_ps(weight ? weight[i] : 1), all);
+      const f32x16 w = _mm512_set1_ps(weight ? weight[i] : 1);
+      for (int j = 0; j < 4; j++) all[j] = _mm512_fmadd_ps(one[j], w, all[j]);
     }
-    _mm512_mask_storeu_ps(sums + k, m, all);
+    for (int j = 0; j < 4; j++)
+      if (m[j]) _mm512_mask_storeu_ps(sums + k + j * LANES, m[j], all[j]);
   }
 }
 

@@ -37,6 +37,7 @@ TOO_GOOD = "amx_bf16"
 
 CHOICES = ("native", "pytorch")
 VARIABLE = "SADDLEPOINT_KERNELS"
+_LARGE_PAGE, _MADV_HUGEPAGE = 2 * 1024**2, 14
 SECONDS = 120.0
 """A compiler may take; it needs four."""
 
@@ -117,6 +118,22 @@ def load() -> ctypes.CDLL:
         function = getattr(library, name)
         function.restype, function.argtypes = _KINDS[result], [_KINDS[kind] for kind in arguments]
     return library
+
+
+def in_large_pages(x: Tensor) -> Tensor:
+    """Ask the system to lay a large new tensor out in large pages, before anything is written to it; return it."""
+    # Linux leaves it to who asks (madvise). Walking along rows of 32 KiB touches a small page with each step.
+    if x.nbytes >= _LARGE_PAGE and (libc := _libc()) is not None:
+        first = -(-x.data_ptr() // _LARGE_PAGE) * _LARGE_PAGE
+        length = (x.data_ptr() + x.nbytes - first) // _LARGE_PAGE * _LARGE_PAGE
+        if length > 0:
+            libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), _MADV_HUGEPAGE)
+    return x
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def _abilities() -> frozenset[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saddlepoint.nn.native.library import load, use
+from saddlepoint.nn.native.library import in_large_pages, load, use
 
 LAST = torch.channels_last
 
@@ -46,8 +46,8 @@ class Layer:
     scale: float = 1.0
 
 
-MOST_KEPT = 2**22
-"""Weights of a layer whose packed form is kept: two forms of bf16 are as much memory as the weights."""
+LARGE = 2**22
+"""Weights of a layer from which their gradient is written where the last one was: fresh memory costs more than it."""
 
 POINTWISE = Layer()
 """An affine map: a convolution of single pixels."""
@@ -103,7 +103,7 @@ def _packed(weight: Tensor, geometry: int, layer: Layer, which: str) -> Tensor:
     # PyTorch's fused optimizers (2.13) leave a weight's version as it is: each use of the kernels packs anew.
     # Kept with the weights, so that both of a step's networks and all of its passes share them, and they go together.
     owner = weight if weight._base is None else weight._base
-    kept = owner.__dict__.setdefault("_packed", {}) if weight.numel() <= MOST_KEPT else {}
+    kept = owner.__dict__.setdefault("_packed", {})
     state = (use(), weight._version, weight.data_ptr())
     found = kept.get((which, layer, weight.stride()))
     if found is not None and found[0] == state:
@@ -123,8 +123,24 @@ def _packed(weight: Tensor, geometry: int, layer: Layer, which: str) -> Tensor:
 
 def _aligned(size: int) -> Tensor:
     """Return room for bf16 numbers that begins with a cache line, which are then written without being read."""
-    made = torch.empty(size + 32, dtype=torch.bfloat16)
+    made = in_large_pages(torch.empty(size + 32, dtype=torch.bfloat16))
     return made[-(made.data_ptr() // 2) % 32 :][:size]
+
+
+def _gradient_like(weight: Tensor) -> Tensor:
+    """Return room for a gradient, of a large weight that of the last one if nobody holds it any more."""
+    if weight.numel() < LARGE:
+        return torch.empty_like(weight)
+    owner = weight if weight._base is None else weight._base
+    kept: Tensor | None = owner.__dict__.get("_gradient")
+    # Two know of it: the tensor that is kept, and the question.
+    if (
+        kept is None
+        or kept.stride() != weight.stride()
+        or torch._C._storage_Use_Count(kept.untyped_storage()._cdata) > 2
+    ):
+        kept = owner.__dict__["_gradient"] = in_large_pages(torch.empty_like(weight))
+    return kept.detach()
 
 
 def _pointer(x: Tensor | None) -> int | None:
@@ -214,7 +230,7 @@ def input_gradient(
 def weight_gradient(x: Tensor, y: Tensor, weight: Tensor, layer: Layer, styles: Tensor | None = None) -> Tensor:
     """Return the gradient of the weights, fp32, where ``y`` is that of the output at input ``x`` (times ``styles``)."""
     x, y, styles = laid(x), laid(y), None if styles is None else numbers(styles)
-    geometry, found = _geometry(x.shape, y.shape, weight, layer), torch.empty_like(weight)
+    geometry, found = _geometry(x.shape, y.shape, weight, layer), _gradient_like(weight)
     load().weight_gradient(
         geometry, x.data_ptr(), _full(x), _pointer(styles),
         y.data_ptr(), _full(y), layer.scale, found.data_ptr(),
@@ -317,16 +333,18 @@ def dropped(x: Tensor, kept: Kept, full: bool) -> Tensor:
 
 
 def maxout(x: Tensor, pieces: int) -> Tensor:
-    """Return the largest of the pieces of bf16 rows (batch, pieces * units)."""
-    y = x.new_empty(len(x), x.shape[1] // pieces)
-    load().maxout(x.data_ptr(), y.data_ptr(), len(x), pieces, y.shape[1])
+    """Return the largest of the pieces of bf16 rows (batch, pieces * units), or of the channels of images."""
+    x = laid(x)
+    y = _new((len(x), x.shape[1] // pieces, *x.shape[2:]), full=False)
+    load().maxout(x.data_ptr(), y.data_ptr(), x.numel() // x.shape[1], pieces, y.shape[1])
     return y
 
 
 def maxout_backward(x: Tensor, dy: Tensor, pieces: int) -> Tensor:
     """Return the gradient of `maxout` in ``x``; equal pieces share it."""
-    dy, dx = laid(dy), torch.empty_like(x)
-    load().maxout_backward(x.data_ptr(), dy.data_ptr(), _full(dy), dx.data_ptr(), len(x), pieces, dy.shape[1])
+    dy, x = laid(dy), laid(x)
+    dx, rows = torch.empty_like(x), x.numel() // x.shape[1]
+    load().maxout_backward(x.data_ptr(), dy.data_ptr(), _full(dy), dx.data_ptr(), rows, pieces, dy.shape[1])
     return dx
 
 
