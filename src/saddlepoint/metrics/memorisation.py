@@ -15,6 +15,7 @@ from torch import Tensor
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.metrics.bootstrap import Estimate, proportion
+from saddlepoint.metrics.byte_distances import Bytes, byte_distances, takes
 from saddlepoint.metrics.distances import (
     Rows,
     as_float64,
@@ -82,8 +83,8 @@ class Memorisation:
 def nearness(rows: Rows, train: Rows) -> Nearness:
     """Find the nearest training rows of each row.
 
-    Candidates come from float32 matrix products over blocks of training rows, which may be a memory map; the distances
-    of the best are then computed again by subtraction in float64.
+    Blocks of training rows, which may be a memory map, stream through. Distances are exact for bytes (`Bytes`);
+    elsewhere float32 matrix products choose candidates, whose distances are computed by subtraction in float64.
 
     Args:
         rows: (n, *sample) uint8 images, or vectors of any real type.
@@ -95,27 +96,12 @@ def nearness(rows: Rows, train: Rows) -> Nearness:
     features = count_shared_features(rows, train)
     if len(train) <= NEIGHBOURS:
         raise DataError(f"there are {len(train)} training rows, but nearness needs more than {NEIGHBOURS}")
-    shift = as_float64(train[:_BLOCK]).mean(0)
-    x = shifted32(rows, shift)
-    kept = min(NEIGHBOURS + _SPARE, len(train))
-    values = torch.full((len(x), kept), torch.inf)
-    indices = torch.zeros((len(x), kept), dtype=torch.long)
-    for part in blocks(len(train), _BLOCK):
-        g = shifted32(train[part], shift)
-        # The row's own squared norm moves no rank.
-        table = torch.addmm(squared_norms(g), x, g.T, alpha=-2)
-        best, found = table.topk(min(kept, len(g)), dim=1, largest=False)
-        values, order = torch.cat([values, best], 1).topk(kept, dim=1, largest=False)
-        indices = torch.cat([indices, found + part.start], 1).gather(1, order)
-    distances = _exact(rows, train, indices) / (255 if is_bytes(train) else 1)
-    distances, order = distances.sort(dim=1, stable=True)
+    indices, distances = (_by_bytes if takes(rows, train) else _by_floats)(rows, train)
     nearest = distances[:, 0]
     mean = distances[:, :NEIGHBOURS].mean(1)
     relative = torch.where(mean > 0, nearest / mean.clamp_min(1e-300), torch.zeros(()).double())
     limit = GREY_LEVELS / 255 * features**0.5 if is_bytes(train) else 0.0
-    return Nearness(
-        indices.gather(1, order)[:, 0].numpy(), nearest.numpy(), relative.numpy(), (nearest <= limit).numpy()
-    )
+    return Nearness(indices[:, 0].numpy(), nearest.numpy(), relative.numpy(), (nearest <= limit).numpy())
 
 
 def memorisation(samples: Nearness, held_out: Nearness, train_rows: int) -> Memorisation:
@@ -171,6 +157,39 @@ def memorisation(samples: Nearness, held_out: Nearness, train_rows: int) -> Memo
     expected = max(2 * PERCENTILE / 100, below.interval[1])
     copying = near.interval[0] > expected or copies.interval[0] > usual.interval[1]
     return Memorisation(near, copies, p_value, bool(copying), np.argsort(samples.relative, kind="stable"))
+
+
+def _by_bytes(rows: Rows, train: Rows) -> tuple[Tensor, Tensor]:
+    """The nearest training rows, the nearest first, and how far they are: (n, NEIGHBOURS) each; all exact."""
+    x = Bytes.of(rows)
+    best = torch.zeros((len(x), 0), dtype=torch.int32)
+    indices = torch.zeros((len(x), 0), dtype=torch.long)
+    for part in blocks(len(train), _BLOCK):
+        table = byte_distances(x, Bytes.of(train[part]))
+        values, found = table.topk(min(NEIGHBOURS, table.shape[1]), 1, largest=False)
+        best, indices = torch.cat([best, values], 1), torch.cat([indices, found + part.start], 1)
+        best, order = best.topk(min(NEIGHBOURS, best.shape[1]), 1, largest=False)
+        indices = indices.gather(1, order)
+    return indices, best.double().sqrt() / 255
+
+
+def _by_floats(rows: Rows, train: Rows) -> tuple[Tensor, Tensor]:
+    """The same, and some rows more: float32 products choose candidates, whose distances are then subtracted."""
+    shift = as_float64(train[:_BLOCK]).mean(0)
+    x = shifted32(rows, shift)
+    kept = min(NEIGHBOURS + _SPARE, len(train))
+    values = torch.full((len(x), kept), torch.inf)
+    indices = torch.zeros((len(x), kept), dtype=torch.long)
+    for part in blocks(len(train), _BLOCK):
+        g = shifted32(train[part], shift)
+        # The row's own squared norm moves no rank.
+        table = torch.addmm(squared_norms(g), x, g.T, alpha=-2)
+        best, found = table.topk(min(kept, len(g)), dim=1, largest=False)
+        values, order = torch.cat([values, best], 1).topk(kept, dim=1, largest=False)
+        indices = torch.cat([indices, found + part.start], 1).gather(1, order)
+    distances = _exact(rows, train, indices) / (255 if is_bytes(train) else 1)
+    distances, order = distances.sort(dim=1, stable=True)
+    return indices.gather(1, order), distances
 
 
 def _exact(rows: Rows, train: Rows, indices: Tensor) -> Tensor:
