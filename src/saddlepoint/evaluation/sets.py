@@ -196,6 +196,7 @@ class Bench:
         self._drawn: SampleSet | None = None
         self._controls: dict[str, SampleSet] = {}
         self._extractors: dict[str | None, Extractor] = {}
+        self._arrays: dict[tuple[str, int], Mapping[str, np.ndarray]] = {}
 
     @property
     def noun(self) -> str:
@@ -287,16 +288,20 @@ class Bench:
         return (low + (high - low) * rng.random(shape, dtype=np.float32)).astype(np.float32), None
 
     def kept_arrays(self, name: str, n: int) -> Mapping[str, np.ndarray] | None:
-        """Return arrays that an earlier evaluation of the same data kept, or None."""
+        """Return arrays that this evaluation or an earlier one of the same data kept, or None."""
+        if (name, n) in self._arrays:
+            return self._arrays[name, n]
         path = self._kept(name, n)
         try:
             with np.load(path.with_suffix(".npz"), allow_pickle=False) as kept:  # type: ignore[union-attr]
-                return dict(kept)
+                self._arrays[name, n] = dict(kept)
+                return self._arrays[name, n]
         except (AttributeError, OSError, ValueError, EOFError):
             return None
 
     def keep_arrays(self, name: str, n: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep arrays for later evaluations of the same data."""
+        """Keep arrays for the rest of this evaluation, and for later ones of the same data."""
+        self._arrays[name, n] = arrays
         path = self._kept(name, n)
         if path is not None:
             _keep(path.with_suffix(".npz"), arrays)
