@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from saddlepoint.metrics.adam import Adam
+
 
 class _Recurrence(torch.autograd.Function):
     """The recurrence of `Recurrent` with its gradient by hand: automatic differentiation takes three times as long."""
@@ -123,13 +125,11 @@ def fit(network: nn.Module, loss: Callable[[], Tensor], iterations: int, rate: f
         rate: its step.
         decay: whether it falls to 0 along a cosine.
     """
-    optimizer = torch.optim.Adam(network.parameters(), rate, fused=True)
+    optimizer = Adam(network.parameters())
     for step in range(iterations):
-        if decay:
-            optimizer.param_groups[0]["lr"] = rate * (0.5 + 0.5 * math.cos(math.pi * step / iterations))
         optimizer.zero_grad()
         loss().backward()
-        optimizer.step()
+        optimizer.step(rate * (0.5 + 0.5 * math.cos(math.pi * step / iterations)) if decay else rate)
 
 
 def minibatches(parts: list[np.ndarray], size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
