@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saddlepoint.core.errors import ConfigError, DataError
-from saddlepoint.metrics import manifold as module
 from saddlepoint.metrics import neighbours
 from saddlepoint.metrics.manifold import coverage, density, manifold, precision, recall
 

@@ -1,4 +1,4 @@
-"""What figures need of the real features alone: computed once for all sets of samples, and kept for later evaluations."""
+"""What figures need of the real features alone: computed once for all sets, and kept for later evaluations."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def manifold_of_real(real: np.ndarray, fake: np.ndarray, task: Task) -> dict[str
     before = len(known)
     found = manifold(real, fake, known=known)
     if len(known) > before:
-        arrays = {}
+        arrays: dict[str, np.ndarray] = {}
         for key, (squares, indices) in known.items():
             arrays |= {f"{key}/squares": squares.numpy(), f"{key}/indices": indices.int().numpy()}
         task.bench.keep_arrays(name, len(real), arrays)

@@ -7,6 +7,7 @@ sums of integers are exact: no margin, no second look. Elsewhere the callers kee
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +21,11 @@ _MOST = (2**31 - 1) // 255**2
 
 
 def takes(*tables: Rows) -> bool:
-    """Whether distances between such rows, (n, *sample) each, are computed here: bytes, on a processor for them."""
-    return all(is_bytes(rows) for rows in tables) and int(np.prod(tables[0].shape[1:])) <= _MOST and _fast()
+    """Whether distances between such rows, (n, *sample) each, are computed here: bytes, on a processor for them.
+
+    Rows of one value are not: their products come out wrong in PyTorch 2.13, which mistakes a column for a row.
+    """
+    return all(is_bytes(rows) for rows in tables) and 1 < math.prod(tables[0].shape[1:]) <= _MOST and _fast()
 
 
 @dataclass(frozen=True)

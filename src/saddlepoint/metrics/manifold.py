@@ -184,7 +184,7 @@ def _measure(
     # Distances have any unit: float32 must hold their squares.
     scale = 2.0 ** -math.frexp(max(float(x.abs().max()), float(y.abs().max()), 1e-300))[1]
     a, b = (Table.of(rows * scale, x.mean(0) * scale) for rows in (x, y))
-    counts, near = _counts(a, b, ks, known, "all")
+    counts, near = _counts(a, b, scale, ks, known, "all")
     grouped = _grouped(x, y, scale, ks, known) if min(len(x), len(y)) >= LEAST_ROWS else None
     result = {}
     for name, k in ks.items():
@@ -204,16 +204,23 @@ def _measure(
     return result
 
 
-def _counts(x: Table, y: Table, ks: dict[str, int], known: Known, place: str) -> tuple[dict[str, _Count], Tensor]:
-    """Counts by name, those of recall with the samples swapped, and the neighbours within x (n, k)."""
+def _counts(
+    x: Table, y: Table, scale: float, ks: dict[str, int], known: Known, place: str
+) -> tuple[dict[str, _Count], Tensor]:
+    """Counts by name, those of recall with the samples swapped, and the neighbours within x (n, k).
+
+    Rows are as given times ``scale``, a power of 2; what is known is in the units of the rows as given.
+    """
     forward = sorted({k for name, k in ks.items() if name != "recall"})
     # A sphere that holds nothing, where nobody asks.
     radii, near, own = torch.full((len(x), 1), -1.0), torch.empty(0, dtype=torch.int64), torch.full((len(y), 1), -1.0)
     if forward:
         key = f"{place}/{max(forward)}"
         if key not in known:
-            known[key] = nearest_within(x, max(forward))
-        radii, near = known[key]
+            squares, near = nearest_within(x, max(forward))
+            known[key] = squares.double() / scale**2, near
+        squares, near = known[key]
+        radii = (squares * scale**2).to(x.rows.dtype)
     if "recall" in ks:
         own, _ = nearest_within(y, ks["recall"])
     spheres = radii[:, [k - 1 for k in forward]] if forward else radii
@@ -252,7 +259,7 @@ def _grouped(x: Tensor, y: Tensor, scale: float, ks: dict[str, int], known: Know
         for name in ks:
             values[name].append([])
         for group, (i, j) in enumerate(zip(*order, strict=True)):
-            counts, near = _counts(a[i], b[j], ks, known, f"{len(y)}/{number}/{group}")
+            counts, near = _counts(a[i], b[j], scale, ks, known, f"{len(y)}/{number}/{group}")
             for name, count in counts.items():
                 if name == "density":
                     figure = float(count.around.mean()) / ks[name]

@@ -80,7 +80,7 @@ def _rounded(centres: Rows) -> tuple[Tensor, float]:
     for part in blocks(len(centres), 512):
         exact = as_float64(centres[part]) * 255
         near = exact.round().clamp_(0, 255)
-        moved = max(moved, float(torch.linalg.vector_norm(exact.sub_(near), dim=1).max()))
+        moved = float(torch.linalg.vector_norm(exact.sub_(near), dim=1).max().clamp_min(moved))
         parts.append(near.to(torch.uint8))
     return torch.cat(parts).reshape(tuple(centres.shape)), moved
 
