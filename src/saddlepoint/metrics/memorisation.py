@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.special import ndtr
 from torch import Tensor
 
 from saddlepoint.core.errors import DataError
@@ -39,6 +40,12 @@ LEAST = 5
 SMALL = 1_000
 _SPARE = 6
 _BLOCK = 8_192
+
+_EXACT = 8
+"""Up to so many values of either kind the p-value is exact."""
+
+_AT_ONCE = 512
+"""Rows whose distances to a block of training rows are computed at once."""
 
 FEW = 100
 """Held-out rows below which their nearest 1% is one row."""
@@ -128,9 +135,6 @@ def memorisation(samples: Nearness, held_out: Nearness, train_rows: int) -> Memo
     for found, name in ((samples, "samples"), (held_out, "held-out rows")):
         if len(found.distance) < LEAST:
             raise DataError(f"there are {len(found.distance)} {name}, but memorisation needs {LEAST}: take more")
-    # scipy.stats takes a second to import, which training should not pay.
-    from scipy.stats import mannwhitneyu
-
     threshold = float(np.percentile(held_out.relative, PERCENTILE))
     details: dict[str, int | float | str] = {
         "threshold": threshold,
@@ -147,7 +151,7 @@ def memorisation(samples: Nearness, held_out: Nearness, train_rows: int) -> Memo
         details["limitation"] = "; ".join(str(part) for part in (details.get("limitation"), few) if part)
     near = proportion(samples.relative < threshold, details)
     copies = proportion(samples.copies)
-    p_value = float(mannwhitneyu(samples.relative, held_out.relative, alternative="less").pvalue)
+    p_value = _smaller(samples.relative, held_out.relative)
     usual, below = proportion(held_out.copies), proportion(held_out.relative <= threshold)
     assert near.interval is not None
     assert copies.interval is not None
@@ -159,15 +163,35 @@ def memorisation(samples: Nearness, held_out: Nearness, train_rows: int) -> Memo
     return Memorisation(near, copies, p_value, bool(copying), np.argsort(samples.relative, kind="stable"))
 
 
+def _smaller(a: np.ndarray, b: np.ndarray) -> float:
+    """P-value of the one-sided Mann-Whitney test that values of ``a`` are no smaller than those of ``b``.
+
+    Of more than eight values each by the normal approximation with ties and continuity corrected, as scipy has it.
+    """
+    if min(len(a), len(b)) <= _EXACT:
+        # scipy.stats takes a second to import, which others should not pay.
+        from scipy.stats import mannwhitneyu
+
+        return float(mannwhitneyu(a, b, alternative="less").pvalue)
+    ordered, n = np.sort(b), len(a) + len(b)
+    # Pairs in which the value of b is larger, ties counting half.
+    larger = len(a) * len(b) - (np.searchsorted(ordered, a, "left") + np.searchsorted(ordered, a, "right")).sum() / 2
+    ties = np.unique(np.concatenate([a, b]), return_counts=True)[1].astype(np.float64)
+    variance = len(a) * len(b) / 12 * (n + 1 - float((ties**3 - ties).sum()) / (n * (n - 1)))
+    return float(ndtr((len(a) * len(b) / 2 + 0.5 - larger) / np.sqrt(variance))) if variance > 0 else 1.0
+
+
 def _by_bytes(rows: Rows, train: Rows) -> tuple[Tensor, Tensor]:
     """The nearest training rows, the nearest first, and how far they are: (n, NEIGHBOURS) each; all exact."""
     x = Bytes.of(rows)
     best = torch.zeros((len(x), 0), dtype=torch.int32)
     indices = torch.zeros((len(x), 0), dtype=torch.long)
     for part in blocks(len(train), _BLOCK):
-        table = byte_distances(x, Bytes.of(train[part]))
-        values, found = table.topk(min(NEIGHBOURS, table.shape[1]), 1, largest=False)
-        best, indices = torch.cat([best, values], 1), torch.cat([indices, found + part.start], 1)
+        g = Bytes.of(train[part])
+        kept = min(NEIGHBOURS, len(g))
+        found = [byte_distances(x[some], g).topk(kept, 1, largest=False) for some in blocks(len(x), _AT_ONCE)]
+        values, places = (torch.cat(tables) for tables in zip(*found, strict=True))
+        best, indices = torch.cat([best, values], 1), torch.cat([indices, places + part.start], 1)
         best, order = best.topk(min(NEIGHBOURS, best.shape[1]), 1, largest=False)
         indices = indices.gather(1, order)
     return indices, best.double().sqrt() / 255
