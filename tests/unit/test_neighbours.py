@@ -10,6 +10,7 @@ from saddlepoint.metrics import neighbours
 from saddlepoint.metrics.adam import Adam
 from saddlepoint.metrics.manifold import Known, manifold
 from saddlepoint.metrics.neighbours import Table, nearest_within, pairs_within
+from saddlepoint.nn.storage import with_storage
 
 
 def _rows(case: str, n: int, seed: int) -> torch.Tensor:
@@ -101,3 +102,18 @@ def test_steps_are_those_of_pytorch_bit_for_bit(decay: float) -> None:
     assert all(torch.equal(a, b) for a, b in zip(own, theirs, strict=True))
     ours.zero_grad()
     assert all(p.grad is None for p in own)
+
+
+def test_modules_get_storage_for_all_that_has_none() -> None:
+    with torch.device("meta"):
+        module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, bias=False), torch.nn.BatchNorm2d(4))
+    kept = torch.nn.Linear(2, 2)
+    module.append(kept)
+    before = kept.weight.clone()
+    found = with_storage(module)
+    assert found is module
+    assert not any(t.is_meta for t in found.state_dict().values())
+    assert {name: t.shape for name, t in found.state_dict().items()}["1.running_var"] == (4,)
+    assert found[1].num_batches_tracked.dtype == torch.int64
+    assert torch.equal(kept.weight, before)
+    assert "1.running_mean" in dict(found.named_buffers())

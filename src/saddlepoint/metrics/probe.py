@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.metrics.adam import Adam
+from saddlepoint.nn.storage import with_storage
 
 INNER = 0.25
 """Share of the rows that choose when to stop and how to weigh the members; the others train them."""
@@ -285,7 +286,7 @@ def _convolutional(shape: tuple[int, ...], generator: torch.Generator) -> nn.Mod
 
 def _draw(layer: nn.Linear | nn.Conv2d, generator: torch.Generator) -> nn.Module:
     """Give storage to a layer of the meta device, He's start and bias 0."""
-    layer = layer.to_empty(device="cpu")
+    layer = with_storage(layer)
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
