@@ -54,7 +54,8 @@ class _Recurrence(torch.autograd.Function):
             total.mul_(update[t]).addcmul_(through, reset[t])
             carried = torch.baddbmm(total, turned, own[:, : 2 * units])
         by_network = driven.permute(1, 2, 0, 3).flatten(2)
-        h, damped = (x.permute(1, 0, 3, 2).flatten(1, 2) for x in (before, reset * before))
+        # Copied in whole rows and read as transposed: a copy that transposes takes several times as long.
+        h, damped = (x.permute(1, 2, 0, 3).flatten(2).transpose(1, 2) for x in (before, reset * before))
         return driven, torch.bmm(by_network[:, : 2 * units], h), torch.bmm(by_network[:, 2 * units :], damped)
 
 
