@@ -216,7 +216,7 @@ def _counts(
     radii, near, own = torch.full((len(x), 1), -1.0), torch.empty(0, dtype=torch.int64), torch.full((len(y), 1), -1.0)
     if forward:
         key = f"{place}/{max(forward)}"
-        if key not in known:
+        if key not in known or not _fits(*known[key], len(x), max(forward)):
             squares, near = nearest_within(x, max(forward))
             known[key] = squares.double() / scale**2, near
         squares, near = known[key]
@@ -233,6 +233,11 @@ def _counts(
         around = Pairs(swapped.second, swapped.first, swapped.squares)
         result["recall"] = _count(around, own[:, -1], len(y), len(x))
     return {name: result[name] for name in ks}, near
+
+
+def _fits(squares: Tensor, near: Tensor, n: int, k: int) -> bool:
+    """Whether what is known can be of n rows and k neighbours: it may come from a damaged file."""
+    return squares.shape == near.shape == (n, k) and 0 <= int(near.min()) <= int(near.max()) < n
 
 
 def _count(pairs: Pairs, radii: Tensor, n: int, m: int) -> _Count:
