@@ -4,7 +4,8 @@
 
 Each turn gives either installation a cache of its own, empty: data is read, classifiers are trained,
 control rows are measured. Then it evaluates again. Runs must be such as both can load: train them with the older one.
-Writes benchmarks/figures/evaluate-against/RUN.json: seconds and peak memory of both, every turn, and medians of ratios.
+Writes benchmarks/figures/evaluate-against/RUN.json: seconds of clock and processor
+and peak memory of both in every turn, and medians of ratios.
 """
 
 from __future__ import annotations
@@ -45,13 +46,13 @@ def main() -> None:
         "commits": {"other": _commit(args.other), "this": _commit(HERE)},
         "threads": args.threads,
         "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "ratio": {part: round(statistics.median(_ratio(turn, part) for turn in turns), 2) for part in TIMES},
+        **{name: {part: _median(turns, part, name) for part in TIMES} for name in ("seconds", "processor_seconds")},
         "turns": turns,
     }
     FIGURES.mkdir(parents=True, exist_ok=True)
     path = FIGURES / f"{args.run.name}-threads-{args.threads}.json"
     path.write_text(json.dumps(figure, indent=1) + "\n")
-    print(f"ratios: {figure['ratio']}; {path}")
+    print(f"ratios: {figure['seconds']}, of processor time {figure['processor_seconds']}; {path}")
 
 
 def measured(tree: Path, run: Path, threads: str) -> dict[str, dict[str, Any]]:
@@ -83,15 +84,21 @@ def _evaluated(tree: Path, run: Path, threads: str, folder: Path) -> dict[str, A
     }
 
 
-def _ratio(turn: dict[str, Any], part: str) -> float:
-    ratio: float = turn["other"][part]["seconds"] / turn["this"][part]["seconds"]
+def _median(turns: list[dict[str, Any]], part: str, name: str) -> float:
+    """Return the median of how many times as long the other one takes; processor time hardly sees other programs."""
+    return round(statistics.median(_ratio(turn, part, name) for turn in turns), 2)
+
+
+def _ratio(turn: dict[str, Any], part: str, name: str = "seconds") -> float:
+    ratio: float = turn["other"][part][name] / turn["this"][part][name]
     return ratio
 
 
 def _line(turn: dict[str, Any], part: str) -> str:
     other, this = (turn[name][part] for name in ("other", "this"))
     return (
-        f"{part} {other['seconds']:.1f} s and {this['seconds']:.1f} s here, ratio {_ratio(turn, part):.2f}, "
+        f"{part} {other['seconds']:.1f} s and {this['seconds']:.1f} s here, ratio {_ratio(turn, part):.2f} "
+        f"({_ratio(turn, part, 'processor_seconds'):.2f} of processor time), "
         f"{other['peak_mib']} and {this['peak_mib']} MiB"
     )
 
