@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
+from scipy.stats import mannwhitneyu
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.metrics.memorisation import NEIGHBOURS, Nearness, memorisation, nearness
+from saddlepoint.metrics.memorisation import NEIGHBOURS, Nearness, _smaller, memorisation, nearness
 
 
 def _images(seed: int, n: int) -> np.ndarray:
@@ -124,3 +125,18 @@ def test_few_held_out_rows_leave_more_to_chance() -> None:
     for held_out in (20, 100, 1000):
         copies = at(np.concatenate([rng.normal(0.2, 0.01, 50), rng.normal(1, 0.1, 50)]))
         assert memorisation(copies, at(rng.normal(1, 0.1, held_out)), 800).copying, held_out
+
+
+@pytest.mark.parametrize("case", ["apart", "ties", "few", "constant"])
+def test_the_p_value_is_that_of_scipy(case: str) -> None:
+    rng = np.random.default_rng(6)
+    a, b = rng.normal(0, 1, 40), rng.normal(0.3, 1, 70)
+    if case == "ties":
+        a, b = a.round(1), b.round(1)
+    if case == "few":
+        a = a[:6]
+    if case == "constant":
+        a, b = np.zeros(40), np.zeros(70)
+    with np.errstate(invalid="ignore"):
+        expected = float(mannwhitneyu(a, b, alternative="less").pvalue)
+    assert _smaller(a, b) == pytest.approx(1.0 if case == "constant" else expected, rel=1e-12)

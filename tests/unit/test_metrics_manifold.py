@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saddlepoint.core.errors import ConfigError, DataError
-from saddlepoint.metrics import manifold as module
+from saddlepoint.metrics import neighbours
 from saddlepoint.metrics.manifold import coverage, density, manifold, precision, recall
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "metrics"
@@ -97,7 +97,7 @@ def test_block_size_does_not_matter(table: int, rows: int, monkeypatch: pytest.M
     rng = np.random.default_rng(1)
     real, fake = rng.normal(size=(rows, 6)), rng.normal(size=(rows - 10, 6))
     base = manifold(real, fake)
-    monkeypatch.setattr(module, "_TABLE", table)
+    monkeypatch.setattr(neighbours, "_TABLE", table)
     assert manifold(real, fake) == base
 
 

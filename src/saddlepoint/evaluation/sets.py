@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -138,13 +140,10 @@ class SampleSet:
         return None if self.kept is None else self.kept.with_name(f"{self.kept.name}-{extractor.sha256[:16]}.npz")
 
     def _read(self, extractor: Extractor) -> Features | None:
-        path = self._path(extractor)
-        try:
-            with np.load(path, allow_pickle=False) as kept:  # type: ignore[arg-type]
-                x, probabilities = kept["x"], kept.get("probabilities")
-        except (TypeError, OSError, ValueError, KeyError, EOFError):
+        kept = _read_arrays(self._path(extractor))
+        if kept is None or "x" not in kept or len(kept["x"]) != len(self.x):
             return None
-        return Features(x, probabilities) if len(x) == len(self.x) else None
+        return Features(kept["x"], kept.get("probabilities"))
 
     def _extract(self, extractor: Extractor) -> Features:
         found = extractor.extract(np.ascontiguousarray(self.x))
@@ -154,6 +153,17 @@ class SampleSet:
             arrays = {"x": found.x} | ({} if found.probabilities is None else {"probabilities": found.probabilities})
             _keep(path, arrays)
         return found
+
+
+def _read_arrays(path: Path | None) -> dict[str, np.ndarray] | None:
+    """Return what `_keep` wrote; None where there is nothing, or nothing whole."""
+    if path is None:
+        return None
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
+            return dict(kept)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
 
 
 def _keep(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -196,6 +206,7 @@ class Bench:
         self._drawn: SampleSet | None = None
         self._controls: dict[str, SampleSet] = {}
         self._extractors: dict[str | None, Extractor] = {}
+        self._arrays: dict[tuple[str, int], Mapping[str, np.ndarray]] = {}
 
     @property
     def noun(self) -> str:
@@ -287,16 +298,18 @@ class Bench:
         return (low + (high - low) * rng.random(shape, dtype=np.float32)).astype(np.float32), None
 
     def kept_arrays(self, name: str, n: int) -> Mapping[str, np.ndarray] | None:
-        """Return arrays that an earlier evaluation of the same data kept, or None."""
+        """Return arrays that this evaluation or an earlier one of the same data kept, or None."""
+        if (name, n) in self._arrays:
+            return self._arrays[name, n]
         path = self._kept(name, n)
-        try:
-            with np.load(path.with_suffix(".npz"), allow_pickle=False) as kept:  # type: ignore[union-attr]
-                return dict(kept)
-        except (AttributeError, OSError, ValueError, EOFError):
-            return None
+        kept = None if path is None else _read_arrays(path.with_suffix(".npz"))
+        if kept is not None:
+            self._arrays[name, n] = kept
+        return kept
 
     def keep_arrays(self, name: str, n: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep arrays for later evaluations of the same data."""
+        """Keep arrays for the rest of this evaluation, and for later ones of the same data."""
+        self._arrays[name, n] = arrays
         path = self._kept(name, n)
         if path is not None:
             _keep(path.with_suffix(".npz"), arrays)

@@ -25,6 +25,9 @@ from saddlepoint.metrics import lenet
 BATCH = 500
 """Images at a time, unless told otherwise."""
 
+_IN_CACHE = 50
+"""Images of which a classifier's layers stay in the caches of a core: more of them take 1.7 times as long an image."""
+
 MNIST_LENET = Path(__file__).parent / "weights" / "mnist-lenet.safetensors"
 MNIST_LENET_SHA256 = "b98c384926e3c769eaaa144900d6ba193c5e8182949aa3f588f13197eacef924"
 
@@ -175,13 +178,14 @@ class Lenet:
         """Return features and class probabilities; see `Extractor.extract`."""
         check_images(images, self, batch)
         device = self.classifier.output.weight.device
+        batch = min(batch, _IN_CACHE) if device.type == "cpu" else batch
         return _network(self, images, batch, lambda x: self.classifier(lenet.inside(x.to(device))))
 
     @torch.inference_mode()
     def embed(self, images: Tensor) -> Tensor:
         """Return the features; see `Smooth.embed`."""
-        features: Tensor = self.classifier(images.to(self.classifier.output.weight.device))[0]
-        return features
+        device = self.classifier.output.weight.device
+        return torch.cat([self.classifier(part.to(device))[0] for part in images.split(_IN_CACHE)])
 
 
 class Inception:

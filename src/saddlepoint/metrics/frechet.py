@@ -155,14 +155,18 @@ def frechet_infinity(real: Rows, fake: Rows) -> Estimate:
     return extrapolated
 
 
-def frechet_both(real: Rows, fake: Rows) -> tuple[Estimate, Estimate | None]:
+def frechet_both(real: Rows, fake: Rows, *, intervals: bool = True) -> tuple[Estimate, Estimate | None]:
     """Return `frechet_distance` and `frechet_infinity`, or None for it with too few rows, for the work of one.
+
+    Args:
+        real, fake: as there.
+        intervals: whether to give intervals and standard errors, which take most of the time of small samples.
 
     Raises:
         DataError: as in `frechet_distance`.
     """
     a, b = as_pair(real, fake)
-    whole, value = _extrapolate(*_in_their_span(a, b))
+    whole, value = _extrapolate(*_in_their_span(a, b), variances=intervals)
     details: dict[str, int | float | str] = {
         "n_real": len(a),
         "n_fake": len(b),
@@ -176,17 +180,25 @@ def frechet_both(real: Rows, fake: Rows) -> tuple[Estimate, Estimate | None]:
             f"{need:,} are needed"
         )
         return Estimate(whole.raw, None, None, details), None
+    bias = whole.raw - value
+    details["bias"] = bias
+    if not intervals:
+        raw = Estimate(whole.raw, None, None, details | {"extrapolated": value})
+        return raw, Estimate(value, None, None, details | {"raw": whole.raw})
     interval, error = squared_interval(
         value, bias=whole.bias, linear=whole.linear, second=whole.second * _HALVES_VARIANCE
     )
-    bias = whole.raw - value
-    details["bias"] = bias
     raw = Estimate(whole.raw, (interval[0] + bias, interval[1] + bias), error, details | {"extrapolated": value})
     return raw, Estimate(value, interval, error, details | {"raw": whole.raw})
 
 
 def frechet_by_class(
-    real: Rows, real_labels: np.ndarray | Tensor, fake: Rows, fake_labels: np.ndarray | Tensor
+    real: Rows,
+    real_labels: np.ndarray | Tensor,
+    fake: Rows,
+    fake_labels: np.ndarray | Tensor,
+    *,
+    intervals: bool = True,
 ) -> dict[int, tuple[Estimate, Estimate | None]]:
     """Raw and extrapolated Fréchet distance within each class.
 
@@ -197,6 +209,7 @@ def frechet_by_class(
         real_labels: (n,) integer classes.
         fake: (m, d) features of generated samples.
         fake_labels: (m,) the classes they were asked for, or a classifier's answers.
+        intervals: as in `frechet_both`.
 
     Returns:
         For each class of the data, in order: `frechet_both` of its rows.
@@ -220,7 +233,7 @@ def frechet_by_class(
                 f"class {label} has {len(x)} real and {len(y)} generated rows, but at least 2 of each are needed: "
                 "draw more, or leave the class out on both sides"
             )
-        result[label] = frechet_both(x, y)
+        result[label] = frechet_both(x, y, intervals=intervals)
     return result
 
 
@@ -259,10 +272,10 @@ def _expand(a: Tensor, b: Tensor, *, least: int, variances: bool = True) -> _Exp
     return _Expansion(raw, rank, bias, linear, second)
 
 
-def _extrapolate(a: Tensor, b: Tensor) -> tuple[_Expansion, float]:
+def _extrapolate(a: Tensor, b: Tensor, *, variances: bool) -> tuple[_Expansion, float]:
     """The expansion of all rows, and the figure freed of terms in 1/n (expansion) and 1/n^2 (halves)."""
     a, b = hashed_order(a), hashed_order(b)
-    whole = _expand(a, b, least=ROWS_PER_DIMENSION)
+    whole = _expand(a, b, least=ROWS_PER_DIMENSION, variances=variances)
     if whole.bias is None:
         return whole, math.nan
     halves = [_expand(a[k::2], b[k::2], least=1, variances=False) for k in (0, 1)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from saddlepoint.metrics.bootstrap import Estimate, as_pair, squared_interval
+from saddlepoint.metrics.bootstrap import Estimate, as_features, as_pair, squared_interval
 from saddlepoint.metrics.distances import Rows, blocks
 
 LEAST_ROWS = 50
@@ -18,7 +18,7 @@ _BLOCK = 1024
 
 
 @dataclass(frozen=True)
-class _Sums:
+class KernelSums:
     """Sums of kernel values over columns (n,), over rows (m,), of all squares; without the diagonal if symmetric."""
 
     rows: Tensor
@@ -26,7 +26,7 @@ class _Sums:
     squares: float
 
 
-def kernel_distance(real: Rows, fake: Rows) -> Estimate:
+def kernel_distance(real: Rows, fake: Rows, *, within: KernelSums | None = None) -> Estimate:
     """Kernel distance: the unbiased estimate of MMD^2 over all pairs, k(x, y) = (x y / d + 1)^3.
 
     sum_{i != j} k(x_i, x_j) / (n (n - 1)) + sum_{i != j} k(y_i, y_j) / (m (m - 1)) - 2 sum_{ij} k(x_i, y_j) / (n m).
@@ -37,6 +37,7 @@ def kernel_distance(real: Rows, fake: Rows) -> Estimate:
     Args:
         real: (n, d) features of data, any real type, n >= 2.
         fake: (m, d) features of generated samples, m >= 2.
+        within: `sums_within` of the real features, if they are known.
 
     Returns:
         The figure, in the kernel's units; below 0 in about half of all cases if the truth is 0. The interval covers
@@ -56,7 +57,7 @@ def kernel_distance(real: Rows, fake: Rows) -> Estimate:
     """
     x, y = as_pair(real, fake)
     n, m = len(x), len(y)
-    xx, yy, xy = _within(x), _within(y), _across(x, y)
+    xx, yy, xy = within or _within(x), _within(y), _across(x, y)
     value = float(xx.rows.sum() / (n * (n - 1)) + yy.rows.sum() / (m * (m - 1)) - 2 * xy.rows.sum() / (n * m))
     details: dict[str, int | float | str] = {"n_real": n, "n_fake": m, "dimensions": x.shape[1]}
     if min(n, m) < LEAST_ROWS:
@@ -70,13 +71,22 @@ def kernel_distance(real: Rows, fake: Rows) -> Estimate:
     return Estimate(value, interval, error, details)
 
 
+def sums_within(rows: Rows) -> KernelSums:
+    """Return what `kernel_distance` needs of the real features (n, d) alone, whatever they are compared with.
+
+    Raises:
+        DataError: on features that are no finite table.
+    """
+    return _within(as_features(rows, "real features"))
+
+
 def _kernel(x: Tensor, y: Tensor) -> Tensor:
     """Kernel values, (rows of x, rows of y)."""
     table = torch.addmm(x.new_ones(1), x, y.T, alpha=1 / x.shape[1])
     return table.square().mul_(table)
 
 
-def _within(x: Tensor) -> _Sums:
+def _within(x: Tensor) -> KernelSums:
     """Sums over all pairs of different rows; blocks below the diagonal are not computed."""
     rows, squares = x.new_zeros(len(x)), 0.0
     for i in blocks(len(x), _BLOCK):
@@ -91,10 +101,10 @@ def _within(x: Tensor) -> _Sums:
             rows[i] += table.sum(1)
             flat = table.view(-1)
             squares += float(flat @ flat) * (1 if i == j else 2)
-    return _Sums(rows, rows, squares)
+    return KernelSums(rows, rows, squares)
 
 
-def _across(x: Tensor, y: Tensor) -> _Sums:
+def _across(x: Tensor, y: Tensor) -> KernelSums:
     rows, columns, squares = x.new_zeros(len(x)), y.new_zeros(len(y)), 0.0
     for i in blocks(len(x), _BLOCK):
         for j in blocks(len(y), _BLOCK):
@@ -103,10 +113,10 @@ def _across(x: Tensor, y: Tensor) -> _Sums:
             columns[j] += table.sum(0)
             flat = table.view(-1)
             squares += float(flat @ flat)
-    return _Sums(rows, columns, squares)
+    return KernelSums(rows, columns, squares)
 
 
-def _square_within(sums: _Sums) -> float:
+def _square_within(sums: KernelSums) -> float:
     """Unbiased mean square of the doubly centred kernel over pairs of different rows."""
     n = len(sums.rows)
     total = sums.rows.sum()
@@ -114,14 +124,14 @@ def _square_within(sums: _Sums) -> float:
     return max(0.0, squares / (n * (n - 3)))
 
 
-def _square_across(sums: _Sums) -> float:
+def _square_across(sums: KernelSums) -> float:
     """The same over pairs of a row of one sample and a row of the other: two-way analysis of variance."""
     n, m = len(sums.rows), len(sums.columns)
     fitted = sums.rows.square().sum() / m + sums.columns.square().sum() / n - sums.rows.sum() ** 2 / (n * m)
     return max(0.0, (sums.squares - float(fitted)) / ((n - 1) * (m - 1)))
 
 
-def _excess(x: Tensor, sums: _Sums) -> float:
+def _excess(x: Tensor, sums: KernelSums) -> float:
     """What the squared distance between the sample means in feature space is too large by, for one sample."""
     n = len(x)
     own = (x.square().sum(1) / x.shape[1] + 1).pow(3).mean()

@@ -28,6 +28,7 @@ from saddlepoint.core.files import write_atomically
 from saddlepoint.core.progress import Say
 from saddlepoint.core.types import Images
 from saddlepoint.nn.mlp import dropout
+from saddlepoint.nn.storage import with_storage
 
 FORMAT = 1
 FEATURES = 64
@@ -35,7 +36,8 @@ _WIDTHS = (24, 48, 64)
 _KEEP = 0.7
 _RATE = 4e-3
 _DECAY = 0.02
-_EVALUATION_ROWS = 500
+_EVALUATION_ROWS = 50
+"""More images do not stay in the caches of a core."""
 
 
 class Classifier(nn.Module):
@@ -292,7 +294,7 @@ def inside(images: Tensor) -> Tensor:
 def _fresh(shape: tuple[int, ...], classes: int, generator: torch.Generator) -> Classifier:
     """A classifier with He's start, drawn on the CPU, whatever the device."""
     channels, height, width = shape
-    classifier = Classifier((channels, height, width), classes).to_empty(device="cpu")
+    classifier = with_storage(Classifier((channels, height, width), classes))
     for module in classifier.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)

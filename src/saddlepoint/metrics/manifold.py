@@ -27,7 +27,8 @@ from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError, DataError
 from saddlepoint.metrics.bootstrap import LEVEL, Estimate, Z, as_pair, hashed_order, wilson_interval
-from saddlepoint.metrics.distances import EPS, Rows, blocks, squared_distances, squared_norms
+from saddlepoint.metrics.distances import Rows
+from saddlepoint.metrics.neighbours import Pairs, Table, nearest_within, pairs_within
 
 PRECISION_K = 3
 """Neighbours for precision and recall: Kynkäänniemi et al. 2019, section 3.1."""
@@ -44,10 +45,10 @@ _GROUPS = 4
 _PARTITIONS = (3, 12)
 """Fewest and most divisions into groups; between them, as many as their distances stay below 12 million."""
 
-_TABLE = 2**21
-"""Distances in one block: 16 MiB."""
-
 Names = Sequence[str]
+
+Known = dict[str, tuple[Tensor, Tensor]]
+"""Distances of real rows to their nearest ones, and these, for all rows and for groups of them."""
 
 
 @dataclass(frozen=True)
@@ -146,17 +147,29 @@ def coverage(real: Rows, fake: Rows, k: int = DENSITY_K) -> Estimate:
 
 
 def manifold(
-    real: Rows, fake: Rows, *, precision_k: int = PRECISION_K, density_k: int = DENSITY_K
+    real: Rows,
+    fake: Rows,
+    *,
+    precision_k: int = PRECISION_K,
+    density_k: int = DENSITY_K,
+    known: Known | None = None,
 ) -> dict[str, Estimate]:
     """Return ``precision``, ``recall``, ``density`` and ``coverage`` for the distances of two of them.
+
+    Args:
+        real, fake, precision_k, density_k: as above.
+        known: distances within these very real rows from an earlier call, or {}; what was computed anew is put there.
 
     Raises:
         ConfigError, DataError: as in `precision`.
     """
-    return _measure(real, fake, ("precision", "recall", "density", "coverage"), precision_k, density_k)
+    return _measure(real, fake, ("precision", "recall", "density", "coverage"), precision_k, density_k, known)
 
 
-def _measure(real: Rows, fake: Rows, names: Names, precision_k: int, density_k: int) -> dict[str, Estimate]:
+def _measure(
+    real: Rows, fake: Rows, names: Names, precision_k: int, density_k: int, known: Known | None = None
+) -> dict[str, Estimate]:
+    known = {} if known is None else known
     for k in (precision_k, density_k):
         if k < 1:
             raise ConfigError(f"k is {k}, but must be at least 1: the neighbours that a ball reaches to")
@@ -168,8 +181,11 @@ def _measure(real: Rows, fake: Rows, names: Names, precision_k: int, density_k: 
             f"there are {len(x)} real and {len(y)} generated rows, but k = {largest} needs at least {largest + 1} of "
             "each: draw more, or take a smaller k"
         )
-    counts, near = _counts(x, y, ks)
-    grouped = _grouped(x, y, ks) if min(len(x), len(y)) >= LEAST_ROWS else None
+    # Distances have any unit: float32 must hold their squares.
+    scale = 2.0 ** -math.frexp(max(float(x.abs().max()), float(y.abs().max()), 1e-300))[1]
+    a, b = (Table.of(rows * scale, x.mean(0) * scale) for rows in (x, y))
+    counts, near = _counts(a, b, scale, ks, known, "all")
+    grouped = _grouped(x, y, scale, ks, known) if min(len(x), len(y)) >= LEAST_ROWS else None
     result = {}
     for name, k in ks.items():
         details: dict[str, int | float | str] = {"n_real": len(x), "n_fake": len(y), "dimensions": x.shape[1], "k": k}
@@ -188,83 +204,67 @@ def _measure(real: Rows, fake: Rows, names: Names, precision_k: int, density_k: 
     return result
 
 
-def _counts(x: Tensor, y: Tensor, ks: dict[str, int]) -> tuple[dict[str, _Count], Tensor]:
-    """Counts by name, those of recall with the samples swapped, and the neighbours within x (n, k)."""
+def _counts(
+    x: Table, y: Table, scale: float, ks: dict[str, int], known: Known, place: str
+) -> tuple[dict[str, _Count], Tensor]:
+    """Counts by name, those of recall with the samples swapped, and the neighbours within x (n, k).
+
+    Rows are as given times ``scale``, a power of 2; what is known is in the units of the rows as given.
+    """
     forward = sorted({k for name, k in ks.items() if name != "recall"})
-    result: dict[str, _Count] = {}
-    near = torch.empty(0, dtype=torch.int64)
+    # A sphere that holds nothing, where nobody asks.
+    radii, near, own = torch.full((len(x), 1), -1.0), torch.empty(0, dtype=torch.int64), torch.full((len(y), 1), -1.0)
     if forward:
-        radii, near = _neighbours(x, max(forward))
-        found = dict(zip(forward, _count(x, y, radii, forward), strict=True))
-        result = {name: found[k] for name, k in ks.items() if name != "recall"}
+        key = f"{place}/{max(forward)}"
+        if key not in known or not _fits(*known[key], len(x), max(forward)):
+            squares, near = nearest_within(x, max(forward))
+            known[key] = squares.double() / scale**2, near
+        squares, near = known[key]
+        radii = (squares * scale**2).to(x.rows.dtype)
     if "recall" in ks:
-        radii, _ = _neighbours(y, ks["recall"])
-        result["recall"] = _count(y, x, radii, [ks["recall"]])[0]
-    return result, near
+        own, _ = nearest_within(y, ks["recall"])
+    spheres = radii[:, [k - 1 for k in forward]] if forward else radii
+    inside, swapped = pairs_within(x, y, spheres, own[:, -1:])
+    result: dict[str, _Count] = {}
+    for column, k in enumerate(forward):
+        found = _count(inside, spheres[:, column], len(x), len(y))
+        result |= {name: found for name, own_k in ks.items() if own_k == k and name != "recall"}
+    if "recall" in ks:
+        around = Pairs(swapped.second, swapped.first, swapped.squares)
+        result["recall"] = _count(around, own[:, -1], len(y), len(x))
+    return {name: result[name] for name in ks}, near
 
 
-def _count(x: Tensor, y: Tensor, radii: Tensor, ks: Sequence[int]) -> list[_Count]:
-    """Count pairs in balls around x, for every k.
-
-    Pairs so close to a sphere that rounding could decide about them are subtracted directly.
-    """
-    n, m = len(x), len(y)
-    # Distances do not change under a shift, and near 0 the matrix product loses the fewest digits.
-    shift = x.mean(0)
-    g, xx, yy = y - shift, squared_norms(x - shift), squared_norms(y - shift)
-    slack = 16 * math.sqrt(x.shape[1]) * EPS * (xx + yy.max())
-    result = [_Count(np.zeros(n, np.int64), np.zeros(m, np.int64)) for _ in ks]
-    for rows in blocks(n, max(1, _TABLE // m)):
-        table = squared_distances(x[rows] - shift, g, xx[rows], yy)
-        ball, point = (table <= (radii[:, -1] + slack)[rows, None]).nonzero().unbind(1)
-        squares = table[ball, point]
-        ball += rows.start
-        spheres = radii[:, [k - 1 for k in ks]][ball]
-        doubtful = ((squares[:, None] - spheres).abs() <= slack[ball, None]).any(1).nonzero().squeeze(1)
-        for part in blocks(len(doubtful), max(1, _TABLE // x.shape[1])):
-            chosen = doubtful[part]
-            squares[chosen] = (x[ball[chosen]] - y[point[chosen]]).square().sum(1)
-        for count, sphere in zip(result, spheres.unbind(1), strict=True):
-            inside = squares <= sphere
-            # in place: the dataclass is frozen, its arrays are not
-            np.add(count.held, np.bincount(ball[inside].numpy(), minlength=n), out=count.held)
-            np.add(count.around, np.bincount(point[inside].numpy(), minlength=m), out=count.around)
-    return result
+def _fits(squares: Tensor, near: Tensor, n: int, k: int) -> bool:
+    """Whether what is known can be of n rows and k neighbours: it may come from a damaged file."""
+    return squares.shape == near.shape == (n, k) and 0 <= int(near.min()) <= int(near.max()) < n
 
 
-def _neighbours(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k nearest other rows: squared distances, rising, and indices, both (n, k).
-
-    Distances come from subtraction, so that they are exactly 0 for copies.
-    """
-    squares, indices = x.new_empty(len(x), k), torch.empty(len(x), k, dtype=torch.int64)
-    g = x - x.mean(0)
-    lengths = squared_norms(g)
-    for rows in blocks(len(x), max(1, _TABLE // max(len(x), k * x.shape[1]))):
-        table = squared_distances(g[rows], g, lengths[rows], lengths)
-        table.diagonal(rows.start).fill_(math.inf)
-        found = table.topk(k, 1, largest=False).indices
-        squares[rows], order = (x[rows, None] - x[found]).square().sum(2).sort(1)
-        indices[rows] = found.gather(1, order)
-    return squares, indices
+def _count(pairs: Pairs, radii: Tensor, n: int, m: int) -> _Count:
+    """Count pairs of a ball and a row within it."""
+    inside = (pairs.squares <= radii[pairs.first].double()).numpy()
+    held, around = (
+        np.bincount(rows.numpy()[inside], minlength=size) for rows, size in ((pairs.first, n), (pairs.second, m))
+    )
+    return _Count(held, around)
 
 
-def _grouped(x: Tensor, y: Tensor, ks: dict[str, int]) -> dict[str, _Groups]:
+def _grouped(x: Tensor, y: Tensor, scale: float, ks: dict[str, int], known: Known) -> dict[str, _Groups]:
     """The figures in disjoint groups of both samples, by name."""
     shift = x.mean(0)
     # A pair more or less does not matter here, and float32 takes half the time.
-    x, y = ((hashed_order(rows) - shift).float() for rows in (x, y))
+    a, b = (Table.of(((hashed_order(rows) - shift) * scale).float(), torch.zeros(())) for rows in (x, y))
     cost = len(x) * len(y) // _GROUPS
     partitions = min(max(12_000_000 // cost, _PARTITIONS[0]), _PARTITIONS[1])
     generator = torch.Generator().manual_seed(0)
     values: dict[str, list[list[float]]] = {name: [] for name in ks}
     jackknives: list[float] = []
-    for _ in range(partitions):
+    for number in range(partitions):
         order = [torch.randperm(len(rows), generator=generator).chunk(_GROUPS) for rows in (x, y)]
         for name in ks:
             values[name].append([])
-        for i, j in zip(*order, strict=True):
-            counts, near = _counts(x[i], y[j], ks)
+        for group, (i, j) in enumerate(zip(*order, strict=True)):
+            counts, near = _counts(a[i], b[j], scale, ks, known, f"{len(y)}/{number}/{group}")
             for name, count in counts.items():
                 if name == "density":
                     figure = float(count.around.mean()) / ks[name]

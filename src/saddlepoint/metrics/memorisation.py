@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.special import ndtr
 from torch import Tensor
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.metrics.bootstrap import Estimate, proportion
+from saddlepoint.metrics.byte_distances import Bytes, byte_distances, takes
 from saddlepoint.metrics.distances import (
     Rows,
     as_float64,
@@ -38,6 +40,12 @@ LEAST = 5
 SMALL = 1_000
 _SPARE = 6
 _BLOCK = 8_192
+
+_EXACT = 8
+"""Up to so many values of either kind the p-value is exact."""
+
+_AT_ONCE = 512
+"""Rows whose distances to a block of training rows are computed at once."""
 
 FEW = 100
 """Held-out rows below which their nearest 1% is one row."""
@@ -82,8 +90,8 @@ class Memorisation:
 def nearness(rows: Rows, train: Rows) -> Nearness:
     """Find the nearest training rows of each row.
 
-    Candidates come from float32 matrix products over blocks of training rows, which may be a memory map; the distances
-    of the best are then computed again by subtraction in float64.
+    Blocks of training rows, which may be a memory map, stream through. Distances are exact for bytes (`Bytes`);
+    elsewhere float32 matrix products choose candidates, whose distances are computed by subtraction in float64.
 
     Args:
         rows: (n, *sample) uint8 images, or vectors of any real type.
@@ -95,27 +103,12 @@ def nearness(rows: Rows, train: Rows) -> Nearness:
     features = count_shared_features(rows, train)
     if len(train) <= NEIGHBOURS:
         raise DataError(f"there are {len(train)} training rows, but nearness needs more than {NEIGHBOURS}")
-    shift = as_float64(train[:_BLOCK]).mean(0)
-    x = shifted32(rows, shift)
-    kept = min(NEIGHBOURS + _SPARE, len(train))
-    values = torch.full((len(x), kept), torch.inf)
-    indices = torch.zeros((len(x), kept), dtype=torch.long)
-    for part in blocks(len(train), _BLOCK):
-        g = shifted32(train[part], shift)
-        # The row's own squared norm moves no rank.
-        table = torch.addmm(squared_norms(g), x, g.T, alpha=-2)
-        best, found = table.topk(min(kept, len(g)), dim=1, largest=False)
-        values, order = torch.cat([values, best], 1).topk(kept, dim=1, largest=False)
-        indices = torch.cat([indices, found + part.start], 1).gather(1, order)
-    distances = _exact(rows, train, indices) / (255 if is_bytes(train) else 1)
-    distances, order = distances.sort(dim=1, stable=True)
+    indices, distances = (_by_bytes if takes(rows, train) else _by_floats)(rows, train)
     nearest = distances[:, 0]
     mean = distances[:, :NEIGHBOURS].mean(1)
     relative = torch.where(mean > 0, nearest / mean.clamp_min(1e-300), torch.zeros(()).double())
     limit = GREY_LEVELS / 255 * features**0.5 if is_bytes(train) else 0.0
-    return Nearness(
-        indices.gather(1, order)[:, 0].numpy(), nearest.numpy(), relative.numpy(), (nearest <= limit).numpy()
-    )
+    return Nearness(indices[:, 0].numpy(), nearest.numpy(), relative.numpy(), (nearest <= limit).numpy())
 
 
 def memorisation(samples: Nearness, held_out: Nearness, train_rows: int) -> Memorisation:
@@ -142,9 +135,6 @@ def memorisation(samples: Nearness, held_out: Nearness, train_rows: int) -> Memo
     for found, name in ((samples, "samples"), (held_out, "held-out rows")):
         if len(found.distance) < LEAST:
             raise DataError(f"there are {len(found.distance)} {name}, but memorisation needs {LEAST}: take more")
-    # scipy.stats takes a second to import, which training should not pay.
-    from scipy.stats import mannwhitneyu
-
     threshold = float(np.percentile(held_out.relative, PERCENTILE))
     details: dict[str, int | float | str] = {
         "threshold": threshold,
@@ -161,7 +151,7 @@ def memorisation(samples: Nearness, held_out: Nearness, train_rows: int) -> Memo
         details["limitation"] = "; ".join(str(part) for part in (details.get("limitation"), few) if part)
     near = proportion(samples.relative < threshold, details)
     copies = proportion(samples.copies)
-    p_value = float(mannwhitneyu(samples.relative, held_out.relative, alternative="less").pvalue)
+    p_value = _smaller(samples.relative, held_out.relative)
     usual, below = proportion(held_out.copies), proportion(held_out.relative <= threshold)
     assert near.interval is not None
     assert copies.interval is not None
@@ -171,6 +161,59 @@ def memorisation(samples: Nearness, held_out: Nearness, train_rows: int) -> Memo
     expected = max(2 * PERCENTILE / 100, below.interval[1])
     copying = near.interval[0] > expected or copies.interval[0] > usual.interval[1]
     return Memorisation(near, copies, p_value, bool(copying), np.argsort(samples.relative, kind="stable"))
+
+
+def _smaller(a: np.ndarray, b: np.ndarray) -> float:
+    """P-value of the one-sided Mann-Whitney test that values of ``a`` are no smaller than those of ``b``.
+
+    Of more than eight values each by the normal approximation with ties and continuity corrected, as scipy has it.
+    """
+    if min(len(a), len(b)) <= _EXACT:
+        # scipy.stats takes a second to import, which others should not pay.
+        from scipy.stats import mannwhitneyu
+
+        return float(mannwhitneyu(a, b, alternative="less").pvalue)
+    ordered, n = np.sort(b), len(a) + len(b)
+    # Pairs in which the value of b is larger, ties counting half.
+    larger = len(a) * len(b) - (np.searchsorted(ordered, a, "left") + np.searchsorted(ordered, a, "right")).sum() / 2
+    ties = np.unique(np.concatenate([a, b]), return_counts=True)[1].astype(np.float64)
+    variance = len(a) * len(b) / 12 * (n + 1 - float((ties**3 - ties).sum()) / (n * (n - 1)))
+    return float(ndtr((len(a) * len(b) / 2 + 0.5 - larger) / np.sqrt(variance))) if variance > 0 else 1.0
+
+
+def _by_bytes(rows: Rows, train: Rows) -> tuple[Tensor, Tensor]:
+    """The nearest training rows, the nearest first, and how far they are: (n, NEIGHBOURS) each; all exact."""
+    x = Bytes.of(rows)
+    best = torch.zeros((len(x), 0), dtype=torch.int32)
+    indices = torch.zeros((len(x), 0), dtype=torch.long)
+    for part in blocks(len(train), _BLOCK):
+        g = Bytes.of(train[part])
+        kept = min(NEIGHBOURS, len(g))
+        found = [byte_distances(x[some], g).topk(kept, 1, largest=False) for some in blocks(len(x), _AT_ONCE)]
+        values, places = (torch.cat(tables) for tables in zip(*found, strict=True))
+        best, indices = torch.cat([best, values], 1), torch.cat([indices, places + part.start], 1)
+        best, order = best.topk(min(NEIGHBOURS, best.shape[1]), 1, largest=False)
+        indices = indices.gather(1, order)
+    return indices, best.double().sqrt() / 255
+
+
+def _by_floats(rows: Rows, train: Rows) -> tuple[Tensor, Tensor]:
+    """The same, and some rows more: float32 products choose candidates, whose distances are then subtracted."""
+    shift = as_float64(train[:_BLOCK]).mean(0)
+    x = shifted32(rows, shift)
+    kept = min(NEIGHBOURS + _SPARE, len(train))
+    values = torch.full((len(x), kept), torch.inf)
+    indices = torch.zeros((len(x), kept), dtype=torch.long)
+    for part in blocks(len(train), _BLOCK):
+        g = shifted32(train[part], shift)
+        # The row's own squared norm moves no rank.
+        table = torch.addmm(squared_norms(g), x, g.T, alpha=-2)
+        best, found = table.topk(min(kept, len(g)), dim=1, largest=False)
+        values, order = torch.cat([values, best], 1).topk(kept, dim=1, largest=False)
+        indices = torch.cat([indices, found + part.start], 1).gather(1, order)
+    distances = _exact(rows, train, indices) / (255 if is_bytes(train) else 1)
+    distances, order = distances.sort(dim=1, stable=True)
+    return indices.gather(1, order), distances
 
 
 def _exact(rows: Rows, train: Rows, indices: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError, DataError
+from saddlepoint.metrics.byte_distances import takes
 from saddlepoint.metrics.distances import (
     BLOCK_BYTES,
     EPS,
@@ -24,18 +25,18 @@ from saddlepoint.metrics.distances import (
     block_rows,
     blocks,
     count_features,
+    is_bytes,
     squared_distances,
     squared_norms,
 )
+from saddlepoint.metrics.parzen_bytes import byte_likelihoods, near_likelihood
+from saddlepoint.metrics.sums import NEGLIGIBLE, sum_of_exp
 
 SIGMAS: tuple[float, ...] = tuple(float(sigma) for sigma in np.logspace(-1, 0, 10))
 """Widths tried by the released protocol, for data in [0, 1]."""
 
 _TOLERANCE = 1e-8
 """Largest error in nats that the matrix product may cause before single distances are computed directly."""
-
-_NEGLIGIBLE = 45.0
-"""exp(-45) < 1e-19: terms this far below the largest one do not change a float64 sum of fewer than 10^5."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,10 @@ def cross_validate(
 
     Source: released code, parzen_ll.py, ``cross_validate_sigma``.
     """
-    means = _log_likelihoods(valid, centres, tuple(sigmas), budget).mean(1)
+    return _chosen(sigmas, _log_likelihoods(valid, centres, tuple(sigmas), budget).mean(1))
+
+
+def _chosen(sigmas: Sequence[float], means: np.ndarray) -> CrossValidation:
     return CrossValidation(
         sigma=float(sigmas[int(means.argmax())]),
         sigmas=tuple(float(sigma) for sigma in sigmas),
@@ -151,7 +155,7 @@ def parzen10k(samples: Rows, valid: Rows, test: Rows) -> ParzenResult:
     50,000 to 50,999) and the 10,000 test images. No dequantisation noise is added.
 
     Args:
-        samples: (m, *sample) in [0, 1], the centres.
+        samples: (m, *sample) in [0, 1], the centres; uint8 images, here and below, are divided by 255.
         valid: (n, *sample) in [0, 1].
         test: (k, *sample) in [0, 1].
 
@@ -160,9 +164,24 @@ def parzen10k(samples: Rows, valid: Rows, test: Rows) -> ParzenResult:
 
     Source: Goodfellow et al. 2014, section 5 and Table 1; released code, parzen_ll.py.
     """
-    validation = cross_validate(valid, samples)
-    value, error = mean_and_error(log_likelihood(test, samples, validation.sigma))
+    count_features(valid, samples, ("valid rows", "samples"))
+    count_features(test, samples, ("test rows", "samples"))
+    if takes(samples, valid, test):
+        validation = _chosen(SIGMAS, byte_likelihoods(valid, samples, SIGMAS).mean(1))
+        likelihoods = byte_likelihoods(test, samples, (validation.sigma,))[0]
+    else:
+        validation = cross_validate(_unit(valid), _unit(samples))
+        near = near_likelihood(test, samples, validation.sigma) if takes(test) and not is_bytes(samples) else None
+        likelihoods = log_likelihood(_unit(test), _unit(samples), validation.sigma) if near is None else near
+    value, error = mean_and_error(likelihoods)
     return ParzenResult(value, error, validation, len(samples), len(valid), len(test))
+
+
+def _unit(rows: Rows) -> Rows:
+    """Rows in [0, 1]."""
+    if not is_bytes(rows):
+        return rows
+    return rows.float() / 255 if isinstance(rows, Tensor) else np.asarray(rows, np.float32) / 255
 
 
 def _log_likelihoods(points: Rows, centres: Rows, sigmas: Sequence[float], budget: int) -> np.ndarray:
@@ -198,15 +217,14 @@ def _block(x: Tensor, centres: Rows, shift: Tensor, sigmas: Sequence[float], siz
         if error / (2 * min(sigmas) ** 2) > _TOLERANCE:
             # The widest kernel that still needs repair decides how many pairs count.
             widest = min(max(sigmas) ** 2, error / (2 * _TOLERANCE))
-            _repair(d2, x, g, 2 * error + 2 * _NEGLIGIBLE * widest)
+            _repair(d2, x, g, 2 * error + 2 * NEGLIGIBLE * widest)
         previous, lowest = lowest, torch.minimum(lowest, d2.amin(1, keepdim=True))
         d2.sub_(lowest)
         for k, sigma in enumerate(sigmas):
             scale = -0.5 / sigma**2
             # The first rescaling multiplies a sum of 0 by exp(-inf) = 0.
             sums[k] *= ((previous - lowest) * scale).squeeze(1).exp_()
-            # exp is several times slower where it underflows; exp(-700) counts for nothing just the same.
-            sums[k] += torch.mul(d2, scale, out=terms[:, : len(g)]).clamp_(min=-700).exp_().sum(1)
+            sums[k] += sum_of_exp(d2, sigma, terms[:, : len(g)])
     return sums.log_() + torch.stack([lowest.squeeze(1) * (-0.5 / sigma**2) for sigma in sigmas])
 
 

@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.optimize import minimize
 from torch import Tensor, nn
+
+from saddlepoint.metrics.adam import Adam
+from saddlepoint.nn.storage import with_storage
 
 INNER = 0.25
 """Share of the rows that choose when to stop and how to weigh the members; the others train them."""
@@ -168,6 +170,9 @@ def stack(logits: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> tuple[t
 
     start = np.append(np.full(len(logits), 1 / len(logits)), 0.0)
     bounds = [(0.0, None)] * len(logits) + [(None, None)]
+    # Imported here: it takes a quarter of a second, which the start of a command should not pay.
+    from scipy.optimize import minimize
+
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
     return tuple(float(w) for w in found[:-1]), float(found[-1])
 
@@ -192,8 +197,7 @@ def _train_network(
     scale = _Scale(rows, per_channel=make is _convolutional)
     network = make(rows.shape[1:], generator)
     x, y, weight = scale(rows), torch.from_numpy(train.y).float(), torch.from_numpy(train.weight).float()
-    optimizer = torch.optim.AdamW(network.parameters(), recipe.rate, weight_decay=_DECAY, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: _rate(t, recipe.steps))
+    optimizer = Adam(network.parameters(), _DECAY)
     checks = {math.ceil(recipe.steps * k / _CHECKS) for k in range(1, _CHECKS + 1)}
     batches = _minibatches(len(train), recipe.batch, generator)
     best = math.inf
@@ -203,8 +207,7 @@ def _train_network(
         loss = F.binary_cross_entropy_with_logits(network(x[chosen]).squeeze(1), y[chosen], weight[chosen])
         optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
-        schedule.step()
+        optimizer.step(recipe.rate * _rate(step - 1, recipe.steps))
         if step in checks:
             margin = (2 * inner.y - 1) * _evaluate(network, scale, inner.views[view])
             now = float((inner.weight * np.logaddexp(0, -margin)).mean())
@@ -283,7 +286,7 @@ def _convolutional(shape: tuple[int, ...], generator: torch.Generator) -> nn.Mod
 
 def _draw(layer: nn.Linear | nn.Conv2d, generator: torch.Generator) -> nn.Module:
     """Give storage to a layer of the meta device, He's start and bias 0."""
-    layer = layer.to_empty(device="cpu")
+    layer = with_storage(layer)
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from saddlepoint.metrics.adam import Adam
+
 
 class _Recurrence(torch.autograd.Function):
     """The recurrence of `Recurrent` with its gradient by hand: automatic differentiation takes three times as long."""
@@ -52,7 +54,8 @@ class _Recurrence(torch.autograd.Function):
             total.mul_(update[t]).addcmul_(through, reset[t])
             carried = torch.baddbmm(total, turned, own[:, : 2 * units])
         by_network = driven.permute(1, 2, 0, 3).flatten(2)
-        h, damped = (x.permute(1, 0, 3, 2).flatten(1, 2) for x in (before, reset * before))
+        # Copied in whole rows and read as transposed: a copy that transposes takes several times as long.
+        h, damped = (x.permute(1, 2, 0, 3).flatten(2).transpose(1, 2) for x in (before, reset * before))
         return driven, torch.bmm(by_network[:, : 2 * units], h), torch.bmm(by_network[:, 2 * units :], damped)
 
 
@@ -123,13 +126,11 @@ def fit(network: nn.Module, loss: Callable[[], Tensor], iterations: int, rate: f
         rate: its step.
         decay: whether it falls to 0 along a cosine.
     """
-    optimizer = torch.optim.Adam(network.parameters(), rate, fused=True)
+    optimizer = Adam(network.parameters())
     for step in range(iterations):
-        if decay:
-            optimizer.param_groups[0]["lr"] = rate * (0.5 + 0.5 * math.cos(math.pi * step / iterations))
         optimizer.zero_grad()
         loss().backward()
-        optimizer.step()
+        optimizer.step(rate * (0.5 + 0.5 * math.cos(math.pi * step / iterations)) if decay else rate)
 
 
 def minibatches(parts: list[np.ndarray], size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

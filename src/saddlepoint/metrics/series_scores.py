@@ -10,7 +10,7 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.stats import t as student
+from scipy.special import stdtrit
 from torch import Tensor
 
 from saddlepoint.core.errors import DataError
@@ -60,7 +60,7 @@ def over_runs(values: np.ndarray, **details: int | float | str) -> Estimate:
     """
     value = float(values.mean())
     error = float(values.std(ddof=1) / math.sqrt(len(values)))
-    half = float(student.ppf(0.5 + LEVEL / 2, len(values) - 1)) * error
+    half = float(stdtrit(len(values) - 1, 0.5 + LEVEL / 2)) * error
     return Estimate(value, (value - half, value + half), error, {"runs": len(values), **details})
 
 

@@ -87,7 +87,9 @@ def _distances(
     """Fréchet distance without bias of each class that has enough rows on both sides."""
     enough = [i for i in range(len(names)) if min((labels == i).sum(), (seen == i).sum()) > 1]
     here, there = np.isin(labels, enough), np.isin(seen, enough)
-    pairs = frechet_by_class(real[here], labels[here], fake[there], seen[there]) if enough else {}
+    pairs = {}
+    if enough:
+        pairs = frechet_by_class(real[here], labels[here], fake[there], seen[there], intervals=False)
     return {names[i]: unbiased for i, (_, unbiased) in pairs.items() if unbiased is not None}
 
 

@@ -10,6 +10,7 @@ from saddlepoint.core.errors import DataError
 from saddlepoint.core.types import Modality
 from saddlepoint.evaluation.duration import stand_in, timed
 from saddlepoint.evaluation.protocol import Protocol, Task, register
+from saddlepoint.evaluation.real_rows import kernel_to_real, manifold_of_real
 from saddlepoint.evaluation.rows import Metric, Row, join
 from saddlepoint.evaluation.sets import Bench, SampleSet
 from saddlepoint.evaluation.text import against_held_out, chance, judged, row_of, sentence, shown, to_row
@@ -61,7 +62,7 @@ def _frechet_verdict(rows: Sequence[Row], task: Task) -> str:
 
 def _kernel(samples: SampleSet, task: Task) -> list[Row]:
     real, fake = _pair(samples, task)
-    return [to_row(KERNEL, samples, kernel_distance(real, fake), n_real=len(real))]
+    return [to_row(KERNEL, samples, kernel_to_real(real, fake, task), n_real=len(real))]
 
 
 def _kernel_verdict(rows: Sequence[Row], task: Task) -> str:
@@ -73,7 +74,7 @@ def _kernel_verdict(rows: Sequence[Row], task: Task) -> str:
 
 
 def _manifold(samples: SampleSet, task: Task) -> list[Row]:
-    found = manifold(*_pair(samples, task))
+    found = manifold_of_real(*_pair(samples, task), task)
     return [to_row(metric, samples, found[metric.name]) for metric in (PRECISION, RECALL, DENSITY, COVERAGE)]
 
 

@@ -36,19 +36,14 @@ def _counts(dataset: Dataset) -> tuple[int, int, int]:
     return counts[0], counts[1], counts[2]
 
 
-def _unit(images: np.ndarray) -> np.ndarray:
-    """uint8 images to float32 in [0, 1]."""
-    return np.asarray(images, dtype=np.float32) / 255
-
-
 def _measure(samples: SampleSet, task: Task) -> list[Row]:
     dataset = task.bench.dataset
     wanted, n_valid, n_test = _counts(dataset)
     if len(samples) < _FEWEST:
         raise DataError(f"{len(samples)} samples, but a Parzen figure needs at least {_FEWEST}: draw more")
     task.bench.detail(f"Parzen: {samples.name}, {len(samples):,} centres")
-    valid, test = (_unit(dataset.splits[name].x[:n]) for name, n in (("valid", n_valid), ("test", n_test)))
-    found = parzen10k(samples.unit, valid, test)
+    valid, test = (np.asarray(dataset.splits[name].x[:n]) for name, n in (("valid", n_valid), ("test", n_test)))
+    found = parzen10k(samples.x if samples.raw is None else samples.unit, valid, test)
     details = {
         "sigma": round(found.sigma, 4),
         "n_centres": found.n_centres,
@@ -93,8 +88,9 @@ def _verdict(rows: Sequence[Row], task: Task) -> str:
 
 def _seconds(task: Task) -> float:
     n, n_valid, n_test = _counts(task.bench.dataset)
-    centres = _unit(task.bench.dataset.splits["train"].x[: min(n, task.n, _TIMED)])
-    test = _unit(task.bench.dataset.splits["test"].x[:_ROWS_TIMED])
+    # Between bytes, as a generator's.
+    centres = np.asarray(task.bench.dataset.splits["train"].x[: min(n, task.n, _TIMED)], np.float32) / 255
+    test = np.asarray(task.bench.dataset.splits["test"].x[:_ROWS_TIMED])
     fixed, row = timed_by_rows(lambda rows: parzen10k(centres, test[:_FEWEST], rows), test, _FEWEST)
     return fixed + row * (n_valid + n_test) * min(n, task.n) / len(centres)
 
