@@ -3,7 +3,7 @@
     python benchmarks/quality.py run [ROW ...]    train and measure what is missing (a few minutes a row, one thread)
     python benchmarks/quality.py write            write the table of docs/results.md from the kept figures
 
-Fast is the engine in fp32, bf16 the same with bf16 matrix products; slow is eager fp32 with PyTorch's ordinary means: a
+Fast is the engine in fp32, bf16 the same with bf16 matrix products by PyTorch, kernels those by the kernels in C; slow is eager fp32 with PyTorch's ordinary means: a
 random number for each element of a dropout mask, the exact share of kept units, optimizers that are not fused, channels
 first. Figures are kept in benchmarks/figures/quality/ROW.json.
 """
@@ -11,7 +11,9 @@ first. Figures are kept in benchmarks/figures/quality/ROW.json.
 from __future__ import annotations
 
 import json
+import os
 import statistics
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ from saddlepoint.engine import updates
 from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.settings import Observer
 from saddlepoint.families.gan import game
+from saddlepoint.nn.native import library
 from saddlepoint.run import api
 
 HERE = Path(__file__).parent
@@ -59,8 +62,13 @@ class Row:
 ROWS = [
     Row(family, preset, kimg, path, seed)
     for seed in range(SEEDS)
-    for family, preset, kimg in (("cgan", "mnist", 200), ("dcgan", "small", 30), ("stylegan", "tiny-32", 100))
-    for path in ("fast", "bf16", "slow")
+    for family, preset, kimg in (
+        ("gan", "mnist", 250),
+        ("cgan", "mnist", 200),
+        ("dcgan", "small", 30),
+        ("stylegan", "tiny-32", 100),
+    )
+    for path in ("fast", "kernels", "bf16", "slow")
 ]
 
 
@@ -96,9 +104,12 @@ def run(row: Row, named: bool) -> None:
     if path.exists():
         return
     torch.set_num_threads(1)
+    os.environ[library.VARIABLE] = "native" if row.path == "kernels" else "pytorch"
+    if row.path == "kernels" and (reason := library.why_not()):
+        sys.exit(f"there are no kernels here: {reason}")
     plan = api.plan(
         row.family, "mnist", preset=row.preset, kimg=row.kimg, seed=row.seed, threads=1, device="cpu", remedy="off",
-        precision="bf16" if row.path == "bf16" else "fp32", out=RUNS / row.name,
+        precision="bf16" if row.path in ("bf16", "kernels") else "fp32", out=RUNS / row.name,
     )  # fmt: skip
     with slow() if row.path == "slow" else nullcontext():
         found, outcome = api.start(plan, Observer(warn=print))

@@ -143,6 +143,11 @@ def _gradient_like(weight: Tensor) -> Tensor:
     return kept.detach()
 
 
+def _holders(x: Tensor) -> int:
+    count: int = torch._C._storage_Use_Count(x.untyped_storage()._cdata)
+    return count
+
+
 def _pointer(x: Tensor | None) -> int | None:
     return None if x is None else x.data_ptr()
 
