@@ -27,7 +27,7 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import working_dtype
 
 HERE = Path(__file__).parent
-SOURCES = ("convolution.c", "elementwise.c")
+SOURCES = ("convolution.c", "elementwise.c", "recurrent.c")
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fopenmp", "-shared", "-fPIC")
 NEEDED = ("avx512_bf16", "avx512bw", "avx512dq", "avx512vl")
 """What the processor must be able to do."""
@@ -60,6 +60,11 @@ SIGNATURES = {
     "drop": ("-", "plplfpll"),
     "maxout": ("-", "pplll"),
     "maxout_backward": ("-", "pplplll"),
+    "affine_steps": ("-", "pllpplpllll"),
+    "weight_steps": ("-", "plplplllll"),
+    "sum_steps": ("-", "plplll"),
+    "gru": ("-", "ppl"),
+    "gru_back": ("-", "ppppl"),
 }
 """Of each kernel: its result and its arguments: p a pointer, l a long, i an int, f a float."""
 
@@ -187,5 +192,15 @@ def applied() -> Iterator[None]:
 def kernels(x: Tensor) -> ctypes.CDLL | None:
     """Return the kernels if ``x`` is to be computed with by them: on the CPU, in bf16, inside of `applied`."""
     if _Use.library is None or x.device.type != "cpu" or working_dtype(x) != torch.bfloat16:
+        return None
+    return _Use.library
+
+
+def kernels_in_full(x: Tensor) -> ctypes.CDLL | None:
+    """Return the kernels if they are to compute with ``x`` in fp32: on the CPU, inside of `applied`.
+
+    `applied` is where bf16 was chosen. What must not be rounded there, recurrences and losses, is still theirs.
+    """
+    if _Use.library is None or x.device.type != "cpu" or x.dtype != torch.float32:
         return None
     return _Use.library

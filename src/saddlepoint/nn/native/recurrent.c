@@ -1,0 +1,350 @@
+/* Recurrent layers and affine maps of steps, all in fp32: what is kept from step to step is never rounded to bf16.
+ *
+ * Tensors have the batch last: steps (time, feature, batch). A product is a weight, number by number, times vectors of the
+ * batch, so that no weight is packed; what follows it (gates, the next state) happens to sums in registers.
+ */
+#include "vectors.h"
+
+enum { LANES = 16, ROWS = 6, MOST = 4 /* vectors: 6 x 4 sums and what they are made of fill the 32 registers */ };
+
+static long least(long a, long b) { return a < b ? a : b; }
+
+/* ---- exp, sigmoid, tanh ----------------------------------------------------------------------------------------- */
+
+/* exp(x) - 1 = 2^k (1 + p) - 1 for |x| <= 88: x = k ln 2 + f, |f| <= ln(2) / 2, and p = exp(f) - 1, a Taylor polynomial
+ * of degree 8: what it leaves out is below f^9 / 9!, 6e-10 of f. Returns p, and 2^k. */
+INLINE f32x16 powers(f32x16 x, f32x16 *two_k) {
+  const f32x16 k = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
+  /* ln 2 in two parts (Cody and Waite): k times the first is exact. */
+  f32x16 f = _mm512_fnmadd_ps(k, _mm512_set1_ps(0.693359375f), x);
+  f = _mm512_fnmadd_ps(k, _mm512_set1_ps(-2.12194440e-4f), f);
+  const float factor[7] = {1.f / 40320, 1.f / 5040, 1.f / 720, 1.f / 120, 1.f / 24, 1.f / 6, 0.5f};
+  f32x16 p = _mm512_set1_ps(factor[0]);
+#pragma GCC unroll 6
+  for (int i = 1; i < 7; i++) p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(factor[i]));
+  *two_k = _mm512_scalef_ps(_mm512_set1_ps(1), k);
+  return _mm512_fmadd_ps(_mm512_mul_ps(f, f), p, f);
+}
+
+/* Within the limits; NaN stays: the second operand is the answer where one is none. */
+INLINE f32x16 within(f32x16 x, float limit) {
+  return _mm512_max_ps(_mm512_set1_ps(-limit), _mm512_min_ps(_mm512_set1_ps(limit), x));
+}
+
+/* 1 / (1 + exp(-x)); below -88 what is there at -88, 6e-39. */
+INLINE f32x16 sigmoid(f32x16 x) {
+  const f32x16 one = _mm512_set1_ps(1);
+  f32x16 two_k;
+  const f32x16 p = powers(within(_mm512_sub_ps(_mm512_setzero_ps(), x), 88), &two_k);
+  return _mm512_div_ps(one, _mm512_add_ps(one, _mm512_fmadd_ps(two_k, p, two_k)));
+}
+
+/* e / (e + 2) with e = exp(2 x) - 1, of |x|: no leading digits cancel near 0. From 9.02 on it is 1. */
+INLINE f32x16 tangent(f32x16 x) {
+  const f32x16 one = _mm512_set1_ps(1), a = within(_mm512_abs_ps(x), 20);
+  f32x16 two_k;
+  const f32x16 p = powers(_mm512_add_ps(a, a), &two_k);
+  const f32x16 e = _mm512_fmadd_ps(two_k, p, _mm512_sub_ps(two_k, one));
+  const f32x16 y = _mm512_div_ps(e, _mm512_add_ps(e, _mm512_set1_ps(2)));
+  const __m512i sign = _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(INT32_MIN));
+  return _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(y), sign));
+}
+
+/* ---- a tile of a product ---------------------------------------------------------------------------------------- */
+
+/* sums[r][v] += a[r][k * apart] * b[k * line + 16 v], over k. */
+INLINE void multiply(const int vectors, const float *const a[ROWS], long apart, long depth, const float *b, long line,
+                     const mask16 *m, f32x16 *sums) {
+  const float *from[ROWS];
+#pragma GCC unroll 6
+  for (int r = 0; r < ROWS; r++) from[r] = a[r];
+  for (long k = 0; k < depth; k++, b += line) {
+    f32x16 right[MOST];
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) right[v] = _mm512_maskz_loadu_ps(m[v], b + v * LANES);
+#pragma GCC unroll 6
+    for (int r = 0; r < ROWS; r++) {
+      const f32x16 left = _mm512_set1_ps(from[r][k * apart]);
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; v++) sums[r * vectors + v] = _mm512_fmadd_ps(left, right[v], sums[r * vectors + v]);
+    }
+  }
+}
+
+/* How many columns of the batch a thread takes at a time: results do not depend on it. */
+static int vectors_for(long batch, long threads) {
+  const long each = (batch + threads - 1) / threads;
+  return each > 32 ? 4 : each > 16 ? 2 : 1;
+}
+
+INLINE void masks(const int vectors, long left, mask16 *m) {
+#pragma GCC unroll 4
+  for (int v = 0; v < vectors; v++) m[v] = left > v * LANES ? lanes(left - v * LANES) : 0;
+}
+
+/* Carry out a function of panels of the batch for all of them, with a constant number of vectors. */
+#define FOR_PANELS(function, number, ...)                                                \
+  {                                                                                      \
+    const int vectors = vectors_for(batch, threads);                                     \
+    const long columns = vectors * LANES, panels = (batch + columns - 1) / columns;      \
+    _Pragma("omp parallel for num_threads(threads) if (threads > 1) schedule(static)")   \
+    for (long number = 0; number < panels; number++) {                                   \
+      const long at = number * columns;                                                  \
+      switch (vectors) {                                                                 \
+        case 4: function(4, at, __VA_ARGS__); break;                                     \
+        case 2: function(2, at, __VA_ARGS__); break;                                     \
+        default: function(1, at, __VA_ARGS__);                                           \
+      }                                                                                  \
+    }                                                                                    \
+  }
+
+/* ---- affine maps of steps --------------------------------------------------------------------------------------- */
+
+/* y[row] = bias[row] + sum over k of a[row * down + k * apart] x[k], for a panel of one step's columns. */
+INLINE void affine_rows(const int vectors, const float *a, long down, long apart, const float *bias, const float *x,
+                        long depth, float *y, long rows, long batch, const mask16 *m) {
+  for (long row = 0; row < rows; row += ROWS) {
+    const float *from[ROWS];
+    f32x16 sums[ROWS * MOST];
+#pragma GCC unroll 6
+    for (int r = 0; r < ROWS; r++) {
+      const long here = least(row + r, rows - 1); /* the last row again and again */
+      from[r] = a + here * down;
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; v++) sums[r * vectors + v] = _mm512_set1_ps(bias ? bias[here] : 0);
+    }
+    multiply(vectors, from, apart, depth, x, batch, m, sums);
+#pragma GCC unroll 6
+    for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; v++)
+        if (row + r < rows) _mm512_mask_storeu_ps(y + (row + r) * batch + v * LANES, m[v], sums[r * vectors + v]);
+  }
+}
+
+INLINE void affine_panel(const int vectors, long at, const float *a, long down, long apart, const float *bias,
+                         const float *x, long depth, float *y, long rows, long time, long batch) {
+  mask16 m[MOST];
+  masks(vectors, batch - at, m);
+  for (long t = 0; t < time; t++)
+    affine_rows(vectors, a, down, apart, bias, x + t * depth * batch + at, depth, y + t * rows * batch + at, rows, batch, m);
+}
+
+/* y (time, rows, batch) = a x + bias for each step of x (time, depth, batch); a by its strides, bias or none. */
+void affine_steps(const float *a, long down, long apart, const float *bias, const float *x, long depth, float *y,
+                  long rows, long time, long batch, long threads) {
+  FOR_PANELS(affine_panel, p, a, down, apart, bias, x, depth, y, rows, time, batch)
+}
+
+/* Sixteen columns of the batch of some features, as rows of features: to (batch, 64). */
+INLINE void transposed(const float *b, long line, long features, long count, float *to) {
+  for (long f = 0; f < features; f += LANES)
+    for (long k = 0; k < count; k += LANES) {
+      __m512i block[16];
+      const mask16 m = lanes(count - k);
+      for (int i = 0; i < LANES; i++)
+        block[i] = f + i < features ? _mm512_castps_si512(_mm512_maskz_loadu_ps(m, b + (f + i) * line + k))
+                                    : _mm512_setzero_si512();
+      transpose(block);
+      for (int i = 0; i < LANES; i++) _mm512_store_si512(to + (k + i) * MOST * LANES + f, block[i]);
+    }
+}
+
+INLINE void weight_panel(const int vectors, const float *a, long a_step, const float *b, long b_step, float *out,
+                         long first, long last, long column, long columns, long time, long batch, float *sums, float *to) {
+  const mask16 m[MOST] = {0xffff, 0xffff, 0xffff, 0xffff};
+  memset(sums, 0, (size_t)((last - first + ROWS) * MOST * LANES) * sizeof(float));
+  for (long t = 0; t < time; t++)
+    for (long k = 0; k < batch; k += MOST * LANES) {
+      const long count = least(MOST * LANES, batch - k);
+      transposed(b + t * b_step + column * batch + k, batch, least(MOST * LANES, columns - column), count, to);
+      for (long row = first; row < last; row += ROWS) {
+        const float *from[ROWS];
+        f32x16 found[ROWS * MOST];
+        float *line = sums + (row - first) * MOST * LANES;
+#pragma GCC unroll 6
+        for (int r = 0; r < ROWS; r++) {
+          from[r] = a + t * a_step + least(row + r, last - 1) * batch + k;
+#pragma GCC unroll 4
+          for (int v = 0; v < vectors; v++) found[r * vectors + v] = _mm512_load_ps(line + (r * MOST + v) * LANES);
+        }
+        multiply(vectors, from, 1, count, to, MOST * LANES, m, found);
+#pragma GCC unroll 6
+        for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 4
+          for (int v = 0; v < vectors; v++) _mm512_store_ps(line + (r * MOST + v) * LANES, found[r * vectors + v]);
+      }
+    }
+  for (long row = first; row < last; row++)
+    memcpy(out + row * columns + column, sums + (row - first) * MOST * LANES,
+           (size_t)least(MOST * LANES, columns - column) * sizeof(float));
+}
+
+/* out (rows, columns) = sum over steps of a (rows, batch) times b (columns, batch) transposed; steps lie so many numbers
+ * apart. */
+void weight_steps(const float *a, long a_step, const float *b, long b_step, float *out, long rows, long columns, long time,
+                  long batch, long threads) {
+  const long tiles = (rows + ROWS - 1) / ROWS, each = (tiles + threads - 1) / threads * ROWS;
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
+  for (long first = 0; first < rows; first += each) {
+    float *to = aligned_alloc(64, (size_t)(MOST * LANES * MOST * LANES) * sizeof(float));
+    float *sums = aligned_alloc(64, (size_t)((each + ROWS) * MOST * LANES) * sizeof(float));
+    for (long c = 0; c < columns; c += MOST * LANES) {
+      const long last = least(rows, first + each), left = columns - c;
+#define PANEL_OF(n) weight_panel(n, a, a_step, b, b_step, out, first, last, c, columns, time, batch, sums, to)
+      if (left > 32) PANEL_OF(4);
+      else if (left > 16) PANEL_OF(2);
+      else PANEL_OF(1);
+#undef PANEL_OF
+    }
+    free(sums);
+    free(to);
+  }
+}
+
+/* sums[row] = sum of a row over steps (which lie so many numbers apart) and batch. */
+void sum_steps(const float *a, long a_step, float *sums, long rows, long time, long batch) {
+  for (long row = 0; row < rows; row++) {
+    f32x16 all = _mm512_setzero_ps();
+    for (long t = 0; t < time; t++)
+      for (long k = 0; k < batch; k += LANES)
+        all = _mm512_add_ps(all, _mm512_maskz_loadu_ps(lanes(batch - k), a + t * a_step + row * batch + k));
+    sums[row] = _mm512_reduce_add_ps(all);
+  }
+}
+
+/* ---- GRU: r, z = sigmoid(W x + U h + b); n = tanh(W_n x + b_n + r (U_n h + c)); h' = n + z (h - n) ---------------- */
+
+typedef struct {
+  const float *weight, *hidden, *bias, *inner; /* W (3 width, inputs), U (3 width, width), b (3 width), c (width) */
+  float *gates, *inside, *states;              /* r, z, n (time, 3 width, batch); U_n h + c; h (time, width, batch) */
+  long time, inputs, width, batch;
+} GRU;
+
+/* Two units at a time: their three gates are the six rows of a tile. */
+INLINE void gru_units(const int vectors, const GRU *g, long at, long t, long unit, const float *x, const float *before,
+                      const mask16 *m) {
+  const long w = g->width, units[2] = {unit, least(unit + 1, w - 1)};
+  const float *from[ROWS];
+  f32x16 sums[ROWS * MOST];
+  float made[(ROWS + 2) * MOST * LANES] __attribute__((aligned(64))); /* sums, when they are there, are looked up by number */
+#pragma GCC unroll 6
+  for (int r = 0; r < ROWS; r++) {
+    const long row = r / 2 * w + units[r % 2];
+    from[r] = g->weight + row * g->inputs;
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) sums[r * vectors + v] = _mm512_set1_ps(g->bias[row]);
+  }
+  multiply(vectors, from, 1, g->inputs, x, g->batch, m, sums);
+#pragma GCC unroll 8
+  for (int i = 0; i < 2 * vectors; i++) {
+    /* W_n x + b_n stands outside of the reset gate. */
+    _mm512_store_ps(made + (ROWS * vectors + i) * LANES, sums[4 * vectors + i]);
+    sums[4 * vectors + i] = _mm512_set1_ps(g->inner[units[i / vectors]]);
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < ROWS; r++) from[r] = g->hidden + (r / 2 * w + units[r % 2]) * w;
+  if (before) multiply(vectors, from, 1, w, before, g->batch, m, sums);
+#pragma GCC unroll 24
+  for (int i = 0; i < ROWS * vectors; i++) _mm512_store_ps(made + i * LANES, sums[i]);
+  for (int i = 0; i < 2; i++)
+    for (int v = 0; v < vectors; v++) {
+      const long one = (t * w + units[i]) * g->batch + at + v * LANES, gate = one + 2 * t * w * g->batch;
+#define MADE(row) _mm512_load_ps(made + (((row) + i) * vectors + v) * LANES)
+      const f32x16 r = sigmoid(MADE(0)), z = sigmoid(MADE(2)), q = MADE(4), n = tangent(_mm512_fmadd_ps(r, q, MADE(6)));
+#undef MADE
+      const f32x16 h = before ? _mm512_maskz_loadu_ps(m[v], before + units[i] * g->batch + v * LANES) : _mm512_setzero_ps();
+      _mm512_mask_storeu_ps(g->gates + gate, m[v], r);
+      _mm512_mask_storeu_ps(g->gates + gate + w * g->batch, m[v], z);
+      _mm512_mask_storeu_ps(g->gates + gate + 2 * w * g->batch, m[v], n);
+      _mm512_mask_storeu_ps(g->inside + one, m[v], q);
+      _mm512_mask_storeu_ps(g->states + one, m[v], _mm512_fmadd_ps(z, _mm512_sub_ps(h, n), n));
+    }
+}
+
+INLINE void gru_panel(const int vectors, long at, const GRU *g, const float *x) {
+  mask16 m[MOST];
+  masks(vectors, g->batch - at, m);
+  for (long t = 0; t < g->time; t++)
+    for (long unit = 0; unit < g->width; unit += 2)
+      gru_units(vectors, g, at, t, unit, x + t * g->inputs * g->batch + at,
+                t ? g->states + (t - 1) * g->width * g->batch + at : NULL, m);
+}
+
+void gru(const GRU *g, const float *x, long threads) {
+  const long batch = g->batch;
+  FOR_PANELS(gru_panel, p, g, x)
+}
+
+/* What gates send back: slopes (time, 4 width, batch) of r, z, n, and of U_n h + c, which is n's times r. */
+INLINE void gru_slopes(const int vectors, const GRU *g, long at, long t, const float *along, float *slopes, float *carried,
+                       const mask16 *m) {
+  const f32x16 unit = _mm512_set1_ps(1);
+  const long size = g->width * g->batch;
+  for (long j = 0; j < g->width; j++)
+    for (int v = 0; v < vectors; v++) {
+      const long one = t * size + j * g->batch + at + v * LANES, gate = one + 2 * t * size;
+#define LOAD(p) _mm512_maskz_loadu_ps(m[v], (p))
+      const f32x16 r = LOAD(g->gates + gate), z = LOAD(g->gates + gate + size), n = LOAD(g->gates + gate + 2 * size);
+      const f32x16 q = LOAD(g->inside + one), h = t ? LOAD(g->states + one - size) : _mm512_setzero_ps();
+      float *carry = carried + (j * vectors + v) * LANES;
+      const f32x16 dh = _mm512_add_ps(LOAD(along + one), _mm512_load_ps(carry));
+#undef LOAD
+      const f32x16 dz = _mm512_mul_ps(_mm512_mul_ps(dh, _mm512_sub_ps(h, n)), _mm512_mul_ps(z, _mm512_sub_ps(unit, z)));
+      const f32x16 dn = _mm512_mul_ps(_mm512_mul_ps(dh, _mm512_sub_ps(unit, z)), _mm512_fnmadd_ps(n, n, unit));
+      const f32x16 dr = _mm512_mul_ps(_mm512_mul_ps(dn, q), _mm512_mul_ps(r, _mm512_sub_ps(unit, r)));
+      float *to = slopes + one + 3 * t * size;
+      _mm512_mask_storeu_ps(to, m[v], dr);
+      _mm512_mask_storeu_ps(to + size, m[v], dz);
+      _mm512_mask_storeu_ps(to + 2 * size, m[v], dn);
+      _mm512_mask_storeu_ps(to + 3 * size, m[v], _mm512_mul_ps(dn, r));
+      _mm512_store_ps(carry, _mm512_mul_ps(dh, z));
+    }
+}
+
+/* carried (rows, columns of the panel) += a' x, where a' [row][k] = a[row + k * apart]. */
+INLINE void carry_rows(const int vectors, const float *a, long apart, const float *x, long depth, float *carried, long rows,
+                       long batch, const mask16 *m) {
+  for (long row = 0; row < rows; row += ROWS) {
+    const float *from[ROWS];
+    f32x16 sums[ROWS * MOST];
+#pragma GCC unroll 6
+    for (int r = 0; r < ROWS; r++) {
+      const long here = least(row + r, rows - 1);
+      from[r] = a + here;
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; v++) sums[r * vectors + v] = _mm512_load_ps(carried + (here * vectors + v) * LANES);
+    }
+    multiply(vectors, from, apart, depth, x, batch, m, sums);
+#pragma GCC unroll 6
+    for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; v++)
+        if (row + r < rows) _mm512_store_ps(carried + ((row + r) * vectors + v) * LANES, sums[r * vectors + v]);
+  }
+}
+
+INLINE void gru_back_panel(const int vectors, long at, const GRU *g, const float *along, float *slopes, float *dx) {
+  const long w = g->width, batch = g->batch;
+  float *carried = aligned_alloc(64, (size_t)(w * vectors * LANES) * sizeof(float)); /* dL/dh from the step after */
+  memset(carried, 0, (size_t)(w * vectors * LANES) * sizeof(float));
+  mask16 m[MOST];
+  masks(vectors, batch - at, m);
+  for (long t = g->time - 1; t >= 0; t--) {
+    gru_slopes(vectors, g, at, t, along, slopes, carried, m);
+    const float *here = slopes + 4 * t * w * batch + at;
+    if (t) {
+      carry_rows(vectors, g->hidden, w, here, 2 * w, carried, w, batch, m);
+      carry_rows(vectors, g->hidden + 2 * w * w, w, here + 3 * w * batch, w, carried, w, batch, m);
+    }
+    if (dx)
+      affine_rows(vectors, g->weight, 1, g->inputs, NULL, here, 3 * w, dx + t * g->inputs * batch + at, g->inputs, batch, m);
+  }
+  free(carried);
+}
+
+/* By what `along` (time, width, batch) sends back to the states: slopes, and the input's gradient if it is asked for. */
+void gru_back(const GRU *g, const float *along, float *slopes, float *dx, long threads) {
+  const long batch = g->batch;
+  FOR_PANELS(gru_back_panel, p, g, along, slopes, dx)
+}

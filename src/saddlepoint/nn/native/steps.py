@@ -1,0 +1,100 @@
+"""Sequences by the kernels, (time, feature, batch) and fp32: affine maps, their gradients, a GRU; without autograd."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from saddlepoint.nn.native.library import load
+
+
+class _GRU(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("weight", "hidden", "bias", "inner", "gates", "inside", "states")),
+        *((name, ctypes.c_long) for name in ("time", "inputs", "width", "batch")),
+    ]
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return weight @ x + bias for every step: (time, out, batch). The weight, (out, feature), has any strides."""
+    x, (time, depth, batch), rows = x.contiguous(), x.shape, len(weight)
+    bias = None if bias is None else bias.contiguous()
+    y = x.new_empty(time, rows, batch)
+    load().affine_steps(
+        weight.data_ptr(), *weight.stride(), None if bias is None else bias.data_ptr(), x.data_ptr(), depth,
+        y.data_ptr(), rows, time, batch, torch.get_num_threads(),
+    )  # fmt: skip
+    return y
+
+
+def weight_gradient(along: Tensor, x: Tensor) -> Tensor:
+    """Return the sum over steps of along @ x': (out, feature) of (time, out, batch) and (time, feature, batch).
+
+    Both may be parts of longer steps: features side by side, steps at any distance.
+    """
+    along, x = _whole_steps(along), _whole_steps(x)
+    (time, rows, batch), columns = along.shape, x.shape[1]
+    found = x.new_empty(rows, columns)
+    load().weight_steps(
+        along.data_ptr(), along.stride(0), x.data_ptr(), x.stride(0), found.data_ptr(), rows, columns, time, batch,
+        torch.get_num_threads(),
+    )  # fmt: skip
+    return found
+
+
+def sums(along: Tensor) -> Tensor:
+    """Return the sums over steps and batch, (feature,); the argument as in `weight_gradient`."""
+    along = _whole_steps(along)
+    time, rows, batch = along.shape
+    found = along.new_empty(rows)
+    load().sum_steps(along.data_ptr(), along.stride(0), found.data_ptr(), rows, time, batch)
+    return found
+
+
+def _whole_steps(x: Tensor) -> Tensor:
+    # Within a step features lie one after another.
+    return x if x.stride(2) == 1 and x.stride(1) == x.shape[2] else x.contiguous()
+
+
+def gru(
+    x: Tensor, weight: Tensor, hidden: Tensor, bias: Tensor, inner: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Return the states (time, width, batch), the gates r, z, n (time, 3 width, batch), and U_n h + c as the states."""
+    x, width = x.contiguous(), hidden.shape[1]
+    parameters = [parameter.contiguous() for parameter in (weight, hidden, bias, inner)]
+    time, inputs, batch = x.shape
+    gates = x.new_empty(time, 3 * width, batch)
+    inside, states = (x.new_empty(time, width, batch) for _ in range(2))
+    pointers = (part.data_ptr() for part in (*parameters, gates, inside, states))
+    told = _GRU(*pointers, time, inputs, width, batch)
+    load().gru(ctypes.byref(told), x.data_ptr(), torch.get_num_threads())
+    return states, gates, inside
+
+
+def gru_backward(
+    along: Tensor, x: Tensor, weight: Tensor, hidden: Tensor, kept: tuple[Tensor, Tensor, Tensor], *, to_x: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Return the gradients in what the gates are made of, (time, 4 width, batch), and the one in ``x`` if it is wanted.
+
+    Args:
+        along: (time, width, batch) gradients in the states.
+        x, weight, hidden: as `gru` had them.
+        kept: what `gru` returned.
+        to_x: whether the gradient in ``x`` is wanted.
+
+    Returns:
+        those of r, of z, of n, and of U_n h + c, one below the other.
+    """
+    along, weight, hidden = along.contiguous(), weight.contiguous(), hidden.contiguous()
+    states, gates, inside = kept
+    (time, inputs, batch), width = x.shape, hidden.shape[1]
+    slopes, dx = x.new_empty(time, 4 * width, batch), torch.empty_like(x) if to_x else None
+    pointers = (part.data_ptr() for part in (gates, inside, states))
+    told = _GRU(weight.data_ptr(), hidden.data_ptr(), None, None, *pointers, time, inputs, width, batch)
+    load().gru_back(
+        ctypes.byref(told), along.data_ptr(), slopes.data_ptr(), None if dx is None else dx.data_ptr(),
+        torch.get_num_threads(),
+    )  # fmt: skip
+    return slopes, dx
