@@ -122,19 +122,23 @@ class Layer(nn.Module):
         # bf16 rounds h at every step, and errors add up over the sequence; casts would cost more than they gain here.
         with torch.autocast(x.device.type, enabled=False):
             x = at_least_float32(x)
-            if self.cell == "gru":
-                whole = _GRU if kernels_in_full(x) is None else recurrent_kernels.GRU
-                states = whole.apply(x, self.weight_input, self.weight_hidden, self.bias, self.bias_hidden)
-            else:
-                function = _GRUBefore if self.cell == "gru-before" else _LSTM
-                states = function.apply(x, self.weight_input, self.weight_hidden, self.bias)
-        assert isinstance(states, Tensor)
+            parameters = [self.weight_input, self.weight_hidden, self.bias]
+            if self.bias_hidden is not None:
+                parameters.append(self.bias_hidden)
+            states: Tensor = self._function(x).apply(x, *parameters)
         return states
+
+    def _function(self, x: Tensor) -> Any:
+        if self.cell == "lstm":
+            return _LSTM
+        if kernels_in_full(x) is not None:
+            return recurrent_kernels.GRU
+        return _GRU if self.cell == "gru" else _GRUBefore
 
 
 def affine(x: Steps, weight: Float[Tensor, "out feature"], bias: Float[Tensor, " out"] | None = None) -> Steps:
     """Return weight @ x + bias for every step: (time, out, batch)."""
-    if kernels_in_full(x) is not None and weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
+    if kernels_in_full(x) is not None and weight.dtype == torch.float32:
         made: Steps = recurrent_kernels.Affine.apply(x, weight, bias)
         return made
     many = weight.expand(len(x), *weight.shape)  # (time, out, feature) without a copy: bmm takes a stride of 0

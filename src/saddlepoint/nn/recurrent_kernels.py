@@ -31,13 +31,19 @@ def once(backward: Callable[[Any, Tensor], tuple[Tensor | None, ...]]) -> Any:
 
 
 class GRU(torch.autograd.Function):
-    """r, z = sigmoid(W x + U h + b); n = tanh(W_n x + b_n + r (U_n h + c)); h' = n + z (h - n)."""
+    """r, z = sigmoid(W x + U h + b); n = tanh(W_n x + b_n + r (U_n h + c)); h' = n + z (h - n).
+
+    Without c the reset gate comes before the product: n = tanh(W_n x + b_n + U_n (r h)).
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, hidden: Tensor, bias: Tensor, inner: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, hidden: Tensor, bias: Tensor, inner: Tensor | None = None
+    ) -> Tensor:
         x = x.contiguous()
         kept = native.gru(x, weight, hidden, bias, inner)
         ctx.save_for_backward(x, weight, hidden, *kept)
+        ctx.before = inner is None
         return kept[0]
 
     @staticmethod
@@ -45,15 +51,21 @@ class GRU(torch.autograd.Function):
     def backward(ctx: Any, along: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, hidden, *kept = ctx.saved_tensors
         wanted, width = ctx.needs_input_grad, hidden.shape[1]
-        slopes, to_x = native.gru_backward(along, x, weight, hidden, tuple(kept), to_x=wanted[0])
-        gates, inner, states = slopes[:, : 3 * width], slopes[:, 3 * width :], kept[0]
+        slopes, to_x = native.gru_backward(along, x, weight, hidden, tuple(kept), before=ctx.before, to_x=wanted[0])
+        gates, inner, (states, _, inside) = slopes[:, : 3 * width], slopes[:, -width:], kept
         to_hidden = None
         if wanted[2]:  # h_0 = 0: the first step sends nothing to U
-            parts = (slopes[1:, : 2 * width], inner[1:])
-            to_hidden = torch.cat([native.weight_gradient(part, states[:-1]) for part in parts])
-        to_weight = native.weight_gradient(gates, x) if wanted[1] else None
-        to_bias = native.sums(gates) if wanted[3] else None
-        return to_x, to_weight, to_hidden, to_bias, native.sums(inner) if wanted[4] else None
+            read = inside[1:] if ctx.before else states[:-1]  # what U_n is multiplied by: r h, or h
+            parts = ((slopes[1:, : 2 * width], states[:-1]), (inner[1:], read))
+            to_hidden = torch.cat([native.weight_gradient(part, inputs) for part, inputs in parts])
+        found = (
+            to_x,
+            native.weight_gradient(gates, x) if wanted[1] else None,
+            to_hidden,
+            native.sums(gates) if wanted[3] else None,
+            native.sums(inner) if wanted[4:] == (True,) else None,
+        )
+        return found[: len(wanted)]
 
 
 class Affine(torch.autograd.Function):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from saddlepoint.core.types import PerSample, Samples, at_least_float32
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.mlp import in_full
+from saddlepoint.nn.native.library import kernels_in_full
 from saddlepoint.nn.recurrent import Recurrent, Steps, affine
 
 # Smallest variance of a principal axis, as a share of the largest: below it a feature is a combination of others.
@@ -134,7 +135,9 @@ class Part(nn.Module):
         steps, static = x.split(self.sizes, 1)
         found = static = static[:1]  # the same in every step: the first one will do, (1, static, batch)
         if self.static is not None:
-            found = self._ended(self.static(static[0].t()).t()[None])
+            rows = static[0].t()  # the kernels compute all of a recurrent network in full: this is a small part
+            found = self.static(rows) if kernels_in_full(rows) is None else in_full(self.static, rows)
+            found = self._ended(found.t()[None])
         # Embedder and generator read what they made of the static features, recovery and discriminator what came in.
         parts = [steps, found if self.own else static]
         if self.classes:

@@ -65,6 +65,8 @@ SIGNATURES = {
     "sum_steps": ("-", "plplll"),
     "gru": ("-", "ppl"),
     "gru_back": ("-", "ppppl"),
+    "gru_before": ("-", "ppl"),
+    "gru_before_back": ("-", "ppppl"),
 }
 """Of each kernel: its result and its arguments: p a pointer, l a long, i an int, f a float."""
 
@@ -93,6 +95,11 @@ def why_not() -> str:
     except Unavailable as error:
         return str(error)
     return ""
+
+
+def available() -> bool:
+    """Whether there are kernels here, and the environment leaves them on."""
+    return sys.platform != "win32" and wanted() and not why_not()
 
 
 @functools.cache
@@ -182,7 +189,7 @@ def applied() -> Iterator[None]:
     """Let layers compute with the kernels inside the block, where there are any."""
     before = _Use.library
     _Use.number += 1
-    _Use.library = load() if sys.platform != "win32" and wanted() and not why_not() else None
+    _Use.library = load() if available() else None
     try:
         yield
     finally:

@@ -348,3 +348,135 @@ void gru_back(const GRU *g, const float *along, float *slopes, float *dx, long t
   const long batch = g->batch;
   FOR_PANELS(gru_back_panel, p, g, along, slopes, dx)
 }
+
+/* ---- GRU with the reset gate before the product: n = tanh(W_n x + b_n + U_n (r h)) -------------------------------- */
+
+/* Six rows of gates from `row` on: sums of W x + b, and of U times `before` where there is one. */
+INLINE void gate_rows(const int vectors, const GRU *g, const long row[ROWS], const float *x, const float *before,
+                      const mask16 *m, float *made) {
+  const float *from[ROWS];
+  f32x16 sums[ROWS * MOST];
+#pragma GCC unroll 6
+  for (int r = 0; r < ROWS; r++) {
+    from[r] = g->weight + row[r] * g->inputs;
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) sums[r * vectors + v] = _mm512_set1_ps(g->bias[row[r]]);
+  }
+  multiply(vectors, from, 1, g->inputs, x, g->batch, m, sums);
+#pragma GCC unroll 6
+  for (int r = 0; r < ROWS; r++) from[r] = g->hidden + row[r] * g->width;
+  if (before) multiply(vectors, from, 1, g->width, before, g->batch, m, sums);
+#pragma GCC unroll 24
+  for (int i = 0; i < ROWS * vectors; i++) _mm512_store_ps(made + i * LANES, sums[i]);
+}
+
+/* Both gates of three units, and r h, which is kept in `inside`. */
+INLINE void reset_and_update(const int vectors, const GRU *g, long at, long t, long unit, const float *x,
+                             const float *before, const mask16 *m) {
+  const long w = g->width, size = w * g->batch;
+  float made[ROWS * MOST * LANES] __attribute__((aligned(64)));
+  long units[3], row[ROWS];
+  for (int i = 0; i < 3; i++) units[i] = least(unit + i, w - 1), row[i] = units[i], row[3 + i] = w + units[i];
+  gate_rows(vectors, g, row, x, before, m, made);
+  for (int i = 0; i < 3; i++)
+    for (int v = 0; v < vectors; v++) {
+      const long one = t * size + units[i] * g->batch + at + v * LANES, gate = one + 2 * t * size;
+      const f32x16 r = sigmoid(_mm512_load_ps(made + (i * vectors + v) * LANES));
+      const f32x16 h = before ? _mm512_maskz_loadu_ps(m[v], before + units[i] * g->batch + v * LANES) : _mm512_setzero_ps();
+      _mm512_mask_storeu_ps(g->gates + gate, m[v], r);
+      _mm512_mask_storeu_ps(g->gates + gate + size, m[v], sigmoid(_mm512_load_ps(made + ((3 + i) * vectors + v) * LANES)));
+      _mm512_mask_storeu_ps(g->inside + one, m[v], _mm512_mul_ps(r, h));
+    }
+}
+
+/* Candidates and states of six units, by r h of all of them. */
+INLINE void candidates(const int vectors, const GRU *g, long at, long t, long unit, const float *x, const float *before,
+                       const mask16 *m) {
+  const long w = g->width, size = w * g->batch;
+  float made[ROWS * MOST * LANES] __attribute__((aligned(64)));
+  long row[ROWS];
+  for (int i = 0; i < ROWS; i++) row[i] = 2 * w + least(unit + i, w - 1);
+  gate_rows(vectors, g, row, x, before ? g->inside + t * size + at : NULL, m, made);
+  for (int i = 0; i < ROWS && unit + i < w; i++)
+    for (int v = 0; v < vectors; v++) {
+      const long one = t * size + (unit + i) * g->batch + at + v * LANES, gate = one + 2 * t * size;
+      const f32x16 n = tangent(_mm512_load_ps(made + (i * vectors + v) * LANES));
+      const f32x16 z = _mm512_maskz_loadu_ps(m[v], g->gates + gate + size);
+      const f32x16 h = before ? _mm512_maskz_loadu_ps(m[v], before + (unit + i) * g->batch + v * LANES) : _mm512_setzero_ps();
+      _mm512_mask_storeu_ps(g->gates + gate + 2 * size, m[v], n);
+      _mm512_mask_storeu_ps(g->states + one, m[v], _mm512_fmadd_ps(z, _mm512_sub_ps(h, n), n));
+    }
+}
+
+INLINE void before_panel(const int vectors, long at, const GRU *g, const float *x) {
+  mask16 m[MOST];
+  masks(vectors, g->batch - at, m);
+  for (long t = 0; t < g->time; t++) {
+    const float *here = x + t * g->inputs * g->batch + at;
+    const float *before = t ? g->states + (t - 1) * g->width * g->batch + at : NULL;
+    for (long unit = 0; unit < g->width; unit += 3) reset_and_update(vectors, g, at, t, unit, here, before, m);
+    for (long unit = 0; unit < g->width; unit += ROWS) candidates(vectors, g, at, t, unit, here, before, m);
+  }
+}
+
+/* As `gru`, but `inside` is r h; there is no c. */
+void gru_before(const GRU *g, const float *x, long threads) {
+  const long batch = g->batch;
+  FOR_PANELS(before_panel, p, g, x)
+}
+
+/* Slopes of z and n, and what reaches h through z; then, by what n sends back to r h, those of r. */
+INLINE void before_slopes(const int vectors, const GRU *g, long at, long t, const float *along, float *slopes,
+                          float *carried, float *chosen, const mask16 *m) {
+  const f32x16 unit = _mm512_set1_ps(1);
+  const long w = g->width, size = w * g->batch;
+#define LOAD(p) _mm512_maskz_loadu_ps(m[v], (p))
+  for (long j = 0; j < w; j++)
+    for (int v = 0; v < vectors; v++) {
+      const long one = t * size + j * g->batch + at + v * LANES, gate = one + 2 * t * size;
+      const f32x16 z = LOAD(g->gates + gate + size), n = LOAD(g->gates + gate + 2 * size);
+      const f32x16 h = t ? LOAD(g->states + one - size) : _mm512_setzero_ps();
+      float *carry = carried + (j * vectors + v) * LANES;
+      const f32x16 dh = _mm512_add_ps(LOAD(along + one), _mm512_load_ps(carry));
+      const f32x16 dz = _mm512_mul_ps(_mm512_mul_ps(dh, _mm512_sub_ps(h, n)), _mm512_mul_ps(z, _mm512_sub_ps(unit, z)));
+      const f32x16 dn = _mm512_mul_ps(_mm512_mul_ps(dh, _mm512_sub_ps(unit, z)), _mm512_fnmadd_ps(n, n, unit));
+      _mm512_mask_storeu_ps(slopes + gate + size, m[v], dz);
+      _mm512_mask_storeu_ps(slopes + gate + 2 * size, m[v], dn);
+      _mm512_store_ps(carry, _mm512_mul_ps(dh, z));
+    }
+  memset(chosen, 0, (size_t)(w * vectors * LANES) * sizeof(float));
+  carry_rows(vectors, g->hidden + 2 * w * w, w, slopes + 3 * t * size + 2 * size + at, w, chosen, w, g->batch, m);
+  for (long j = 0; j < w; j++)
+    for (int v = 0; v < vectors; v++) {
+      const long one = t * size + j * g->batch + at + v * LANES, gate = one + 2 * t * size;
+      const f32x16 r = LOAD(g->gates + gate), h = t ? LOAD(g->states + one - size) : _mm512_setzero_ps();
+      const f32x16 back = _mm512_load_ps(chosen + (j * vectors + v) * LANES);
+      float *carry = carried + (j * vectors + v) * LANES;
+      _mm512_mask_storeu_ps(slopes + gate, m[v],
+                            _mm512_mul_ps(_mm512_mul_ps(back, h), _mm512_mul_ps(r, _mm512_sub_ps(unit, r))));
+      _mm512_store_ps(carry, _mm512_fmadd_ps(back, r, _mm512_load_ps(carry)));
+    }
+#undef LOAD
+}
+
+INLINE void before_back_panel(const int vectors, long at, const GRU *g, const float *along, float *slopes, float *dx) {
+  const long w = g->width, batch = g->batch, room = w * vectors * LANES;
+  float *carried = aligned_alloc(64, (size_t)(2 * room) * sizeof(float));
+  memset(carried, 0, (size_t)room * sizeof(float));
+  mask16 m[MOST];
+  masks(vectors, batch - at, m);
+  for (long t = g->time - 1; t >= 0; t--) {
+    before_slopes(vectors, g, at, t, along, slopes, carried, carried + room, m);
+    const float *here = slopes + 3 * t * w * batch + at;
+    if (t) carry_rows(vectors, g->hidden, w, here, 2 * w, carried, w, batch, m);
+    if (dx)
+      affine_rows(vectors, g->weight, 1, g->inputs, NULL, here, 3 * w, dx + t * g->inputs * batch + at, g->inputs, batch, m);
+  }
+  free(carried);
+}
+
+/* As `gru_back`; slopes (time, 3 width, batch). */
+void gru_before_back(const GRU *g, const float *along, float *slopes, float *dx, long threads) {
+  const long batch = g->batch;
+  FOR_PANELS(before_back_panel, p, g, along, slopes, dx)
+}

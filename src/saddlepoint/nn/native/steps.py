@@ -58,42 +58,48 @@ def _whole_steps(x: Tensor) -> Tensor:
     return x if x.stride(2) == 1 and x.stride(1) == x.shape[2] else x.contiguous()
 
 
-def gru(
-    x: Tensor, weight: Tensor, hidden: Tensor, bias: Tensor, inner: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Return the states (time, width, batch), the gates r, z, n (time, 3 width, batch), and U_n h + c as the states."""
-    x, width = x.contiguous(), hidden.shape[1]
-    parameters = [parameter.contiguous() for parameter in (weight, hidden, bias, inner)]
-    time, inputs, batch = x.shape
+def gru(x: Tensor, weight: Tensor, hidden: Tensor, bias: Tensor, inner: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the states (time, width, batch), the gates r, z, n (time, 3 width, batch), and U_n h + c as the states.
+
+    Without ``inner`` (c) the reset gate comes before the product, and the last of them is r h.
+    """
+    x, width, (time, inputs, batch) = x.contiguous(), hidden.shape[1], x.shape
+    parameters = [None if one is None else one.contiguous() for one in (weight, hidden, bias, inner)]
     gates = x.new_empty(time, 3 * width, batch)
     inside, states = (x.new_empty(time, width, batch) for _ in range(2))
-    pointers = (part.data_ptr() for part in (*parameters, gates, inside, states))
+    pointers = (None if part is None else part.data_ptr() for part in (*parameters, gates, inside, states))
     told = _GRU(*pointers, time, inputs, width, batch)
-    load().gru(ctypes.byref(told), x.data_ptr(), torch.get_num_threads())
+    function = load().gru_before if inner is None else load().gru
+    function(ctypes.byref(told), x.data_ptr(), torch.get_num_threads())
     return states, gates, inside
 
 
 def gru_backward(
-    along: Tensor, x: Tensor, weight: Tensor, hidden: Tensor, kept: tuple[Tensor, Tensor, Tensor], *, to_x: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Return the gradients in what the gates are made of, (time, 4 width, batch), and the one in ``x`` if it is wanted.
+    along: Tensor, x: Tensor, weight: Tensor, hidden: Tensor, kept: tuple[Tensor, Tensor, Tensor], *, before: bool,
+    to_x: bool,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    """Return the gradients in what the gates are made of, and the one in ``x`` if it is wanted.
 
     Args:
         along: (time, width, batch) gradients in the states.
         x, weight, hidden: as `gru` had them.
         kept: what `gru` returned.
+        before: whether the reset gate comes before the product.
         to_x: whether the gradient in ``x`` is wanted.
 
     Returns:
-        those of r, of z, of n, and of U_n h + c, one below the other.
+        those of r, of z, of n, and unless the reset gate comes before, of U_n h + c, one below the other: (time, 3 or 4
+        width, batch).
     """
     along, weight, hidden = along.contiguous(), weight.contiguous(), hidden.contiguous()
     states, gates, inside = kept
     (time, inputs, batch), width = x.shape, hidden.shape[1]
-    slopes, dx = x.new_empty(time, 4 * width, batch), torch.empty_like(x) if to_x else None
+    slopes = x.new_empty(time, (3 if before else 4) * width, batch)
+    dx = torch.empty_like(x) if to_x else None
     pointers = (part.data_ptr() for part in (gates, inside, states))
     told = _GRU(weight.data_ptr(), hidden.data_ptr(), None, None, *pointers, time, inputs, width, batch)
-    load().gru_back(
+    function = load().gru_before_back if before else load().gru_back
+    function(
         ctypes.byref(told), along.data_ptr(), slopes.data_ptr(), None if dx is None else dx.data_ptr(),
         torch.get_num_threads(),
     )  # fmt: skip
