@@ -12,6 +12,7 @@ from torch import Tensor
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.nn.native.library import VARIABLE, applied, why_not
 from saddlepoint.nn.recurrent import Recurrent, affine
+from saddlepoint.nn.windows import Coordinates
 
 CELLS = ("gru", "gru-before")
 SIZES = ((24, 38, 64, 64), (5, 7, 9, 70), (3, 1, 1, 1), (4, 64, 24, 128), (6, 13, 66, 33), (1, 5, 4, 16))
@@ -177,3 +178,43 @@ def test_affine_maps_can_be_differentiated_twice() -> None:
     with applied():
         ours = found(torch.float32)
     torch.testing.assert_close(ours.double(), found(torch.float64), rtol=1e-4, atol=1e-4)
+
+
+def coordinates(features: int) -> Coordinates:
+    made_here = Coordinates(features)
+    for name, axes in made_here.named_buffers():
+        axes.copy_(made(axes.shape)[0] + 0.1 * len(name))
+    return made_here
+
+
+@pytest.mark.parametrize("way", ["forward", "back"])
+@pytest.mark.parametrize(("time", "features", "batch"), [(24, 6, 64), (2, 1, 5), (9, 13, 70)])
+def test_coordinates_and_their_gradients(time: int, features: int, batch: int, way: str) -> None:
+    axes = coordinates(features)
+    x, along = made((time, features, batch), (time, 2 * features, batch))
+    x, along = (x, along) if way == "forward" else (along, x)
+
+    def found(axes: Coordinates, kind: torch.dtype) -> list[Tensor]:
+        given = x.to(kind).requires_grad_()
+        y = getattr(axes, way)(given)
+        return [y.detach(), *torch.autograd.grad((y * along.to(kind)).sum(), given)]
+
+    with applied():
+        ours = found(axes, torch.float32)
+    exact = found(axes.double(), torch.float64)
+    assert max(off(one, other) for one, other in zip(ours, exact, strict=True)) < LIMIT
+
+
+@pytest.mark.parametrize("way", ["forward", "back"])
+def test_coordinates_can_be_differentiated_twice(way: str) -> None:
+    """d/dx of |d/dx sum y^4|^2: no term may be missing."""
+    axes, (x,) = coordinates(3), made((4, 3 if way == "forward" else 6, 2))
+
+    def found(axes: Coordinates, kind: torch.dtype) -> Tensor:
+        given = x.to(kind).requires_grad_()
+        (first,) = torch.autograd.grad(getattr(axes, way)(given).pow(4).sum(), given, create_graph=True)
+        return torch.autograd.grad(first.square().sum(), given)[0]
+
+    with applied():
+        ours = found(axes, torch.float32)
+    assert off(ours, found(axes.double(), torch.float64)) < 1e-4

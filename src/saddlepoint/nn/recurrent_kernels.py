@@ -1,4 +1,4 @@
-"""Recurrent layers and affine maps of steps by the kernels of `nn/native`, with the ways back, in fp32."""
+"""Recurrent layers, affine maps and coordinates of steps by the kernels of `nn/native`, with the ways back, in fp32."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError
@@ -87,3 +88,43 @@ class Affine(torch.autograd.Function):
         to_x = native.affine(dy, weight.t()) if wanted[0] else None
         to_weight = native.weight_gradient(dy, x) if wanted[1] else None
         return to_x, to_weight, native.sums(dy) if wanted[2] else None
+
+
+class AlongAxes(torch.autograd.Function):
+    """Levels and increments along axes: `native.along_axes`. The axes are constant."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mean: Tensor, level: Tensor, step: Tensor) -> Tensor:
+        ctx.save_for_backward(mean, level, step)
+        return native.along_axes(x, (mean, level, step))
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        (dy,), (mean, level, step) = along, ctx.saved_tensors
+        if not torch.is_grad_enabled():
+            return native.along_axes_backward(dy, (mean, level, step)), None, None, None
+        of_level, of_step = dy.chunk(2, 1)  # to be differentiated again
+        back = step.t() @ of_step
+        return (
+            level.t() @ of_level + F.pad(back[1:], (0, 0, 0, 0, 1, 0)) - F.pad(back[1:], (0, 0, 0, 0, 0, 1)),
+            None,
+            None,
+            None,
+        )
+
+
+class FromAxes(torch.autograd.Function):
+    """Levels plus sums of increments: `native.from_axes`. The axes are constant."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, mean: Tensor, level: Tensor, step: Tensor) -> Tensor:
+        ctx.save_for_backward(mean, level, step)
+        return native.from_axes(y, (mean, level, step))
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        (dx,), (mean, level, step) = along, ctx.saved_tensors
+        if not torch.is_grad_enabled():
+            return native.from_axes_backward(dx, (mean, level, step)), None, None, None
+        later = dx.flip(0).cumsum(0).flip(0)
+        return torch.cat([level.t() @ dx, step.t() @ later], 1), None, None, None

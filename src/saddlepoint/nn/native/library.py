@@ -27,7 +27,8 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import working_dtype
 
 HERE = Path(__file__).parent
-SOURCES = ("convolution.c", "elementwise.c", "recurrent.c")
+SOURCES = ("convolution.c", "elementwise.c", "steps.c", "gru.c")
+HEADERS = ("vectors.h", "steps.h")
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fopenmp", "-shared", "-fPIC")
 NEEDED = ("avx512_bf16", "avx512bw", "avx512dq", "avx512vl")
 """What the processor must be able to do."""
@@ -63,6 +64,10 @@ SIGNATURES = {
     "affine_steps": ("-", "pllpplpllll"),
     "weight_steps": ("-", "plplplllll"),
     "sum_steps": ("-", "plplll"),
+    "along_axes": ("-", "pppl"),
+    "along_axes_back": ("-", "pppl"),
+    "from_axes": ("-", "pppl"),
+    "from_axes_back": ("-", "pppl"),
     "gru": ("-", "ppl"),
     "gru_back": ("-", "ppppl"),
     "gru_before": ("-", "ppl"),
@@ -142,7 +147,7 @@ def _abilities() -> frozenset[str]:
 def _compiled(compiler: str) -> Path:
     """Return the library's file: that of these sources, this compiler and this processor."""
     run = functools.partial(subprocess.run, check=True, capture_output=True, text=True, timeout=SECONDS)
-    texts = [(HERE / name).read_text() for name in (*SOURCES, "vectors.h")]
+    texts = [(HERE / name).read_text() for name in (*SOURCES, *HEADERS)]
     version = run([compiler, "--version"]).stdout
     key = hashlib.sha256("\0".join([*texts, *FLAGS, version, *sorted(_abilities())]).encode()).hexdigest()[:32]
     folder = _folder()

@@ -104,3 +104,43 @@ def gru_backward(
         torch.get_num_threads(),
     )  # fmt: skip
     return slopes, dx
+
+
+class _Axes(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("mean", "level", "step")),
+        *((name, ctypes.c_long) for name in ("time", "features", "batch")),
+    ]
+
+
+Axes = tuple[Tensor, Tensor, Tensor]
+"""Mean (features, 1), and matrices of levels and of increments (features, features)."""
+
+
+def along_axes(x: Tensor, axes: Axes) -> Tensor:
+    """Return level @ (x - mean), then step @ (x[t] - x[t - 1]): (time, 2 features, batch); the first increment is 0."""
+    return _by("along_axes", x, axes, 2 * x.shape[1])
+
+
+def along_axes_backward(along: Tensor, axes: Axes) -> Tensor:
+    """Return the gradient of `along_axes` in ``x``."""
+    return _by("along_axes_back", along, axes, along.shape[1] // 2)
+
+
+def from_axes(y: Tensor, axes: Axes) -> Tensor:
+    """Return mean + level @ the first half of ``y`` + step @ the sum of the second half so far."""
+    return _by("from_axes", y, axes, y.shape[1] // 2)
+
+
+def from_axes_backward(along: Tensor, axes: Axes) -> Tensor:
+    """Return the gradient of `from_axes` in ``y``."""
+    return _by("from_axes_back", along, axes, 2 * along.shape[1])
+
+
+def _by(name: str, x: Tensor, axes: Axes, features: int) -> Tensor:
+    x, (mean, level, step) = x.contiguous(), (part.contiguous() for part in axes)
+    time, _, batch = x.shape
+    found = x.new_empty(time, features, batch)
+    told = _Axes(mean.data_ptr(), level.data_ptr(), step.data_ptr(), time, len(mean), batch)
+    getattr(load(), name)(ctypes.byref(told), x.data_ptr(), found.data_ptr(), torch.get_num_threads())
+    return found
