@@ -8,8 +8,7 @@ Sequences are (time, feature, batch) here, and several passes of one network go 
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,6 +17,9 @@ from torch import Tensor, nn
 
 from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.core.types import at_least_float32
+from saddlepoint.nn import recurrent_kernels
+from saddlepoint.nn.native.library import kernels_in_full
+from saddlepoint.nn.recurrent_kernels import once
 
 Steps = Float[Tensor, "time feature batch"]
 """Sequences with time first and the batch last."""
@@ -120,17 +122,25 @@ class Layer(nn.Module):
         # bf16 rounds h at every step, and errors add up over the sequence; casts would cost more than they gain here.
         with torch.autocast(x.device.type, enabled=False):
             x = at_least_float32(x)
-            if self.cell == "gru":
-                states = _GRU.apply(x, self.weight_input, self.weight_hidden, self.bias, self.bias_hidden)
-            else:
-                function = _GRUBefore if self.cell == "gru-before" else _LSTM
-                states = function.apply(x, self.weight_input, self.weight_hidden, self.bias)
-        assert isinstance(states, Tensor)
+            parameters = [self.weight_input, self.weight_hidden, self.bias]
+            if self.bias_hidden is not None:
+                parameters.append(self.bias_hidden)
+            states: Tensor = self._function(x).apply(x, *parameters)
         return states
+
+    def _function(self, x: Tensor) -> Any:
+        if self.cell == "lstm":
+            return _LSTM
+        if kernels_in_full(x) is not None:
+            return recurrent_kernels.GRU
+        return _GRU if self.cell == "gru" else _GRUBefore
 
 
 def affine(x: Steps, weight: Float[Tensor, "out feature"], bias: Float[Tensor, " out"] | None = None) -> Steps:
     """Return weight @ x + bias for every step: (time, out, batch)."""
+    if kernels_in_full(x) is not None and weight.dtype == torch.float32:
+        made: Steps = recurrent_kernels.Affine.apply(x, weight, bias)
+        return made
     many = weight.expand(len(x), *weight.shape)  # (time, out, feature) without a copy: bmm takes a stride of 0
     return torch.bmm(many, x) if bias is None else torch.baddbmm(bias[:, None], many, x)
 
@@ -172,23 +182,6 @@ def _shared(ctx: Any, x: Tensor, weight: Tensor, gates: Tensor) -> list[Tensor |
     return [along, _weight_gradient(gates, x) if wanted[1] else None, gates.sum((0, 2)) if wanted[3] else None]
 
 
-def _once(backward: Callable[[Any, Tensor], tuple[Tensor | None, ...]]) -> Any:
-    """Refuse to be differentiated again."""
-    # backward is written with operations in place on saved numbers: autograd would differentiate a part of them, and
-    # terms of the second derivative would be missing without a word.
-
-    @functools.wraps(backward)
-    def checked(ctx: Any, along: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():
-            raise ConfigError(
-                "the gradient of a recurrent layer is asked for as a function to differentiate (create_graph), but it "
-                "can be taken once only; leave R1, R2 and gradient penalties out, or use a convolutional critic"
-            )
-        return backward(ctx, along)
-
-    return checked
-
-
 class _GRU(torch.autograd.Function):
     """r, z = sigmoid(W x + U h + b); n = tanh(W_n x + b_n + r (U_n h + c)); h' = n + z (h - n)."""
 
@@ -219,7 +212,7 @@ class _GRU(torch.autograd.Function):
         return states
 
     @staticmethod
-    @_once
+    @once
     def backward(ctx: Any, along: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, hidden, gates, inside, states = ctx.saved_tensors
         width = hidden.shape[1]
@@ -269,7 +262,7 @@ class _GRUBefore(torch.autograd.Function):
         return states
 
     @staticmethod
-    @_once
+    @once
     def backward(ctx: Any, along: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, hidden, gates, chosen, states = ctx.saved_tensors
         width = hidden.shape[1]
@@ -318,7 +311,7 @@ class _LSTM(torch.autograd.Function):
         return states
 
     @staticmethod
-    @_once
+    @once
     def backward(ctx: Any, along: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, hidden, gates, memories, squashed, states = ctx.saved_tensors
         width = hidden.shape[1]

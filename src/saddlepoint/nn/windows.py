@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from saddlepoint.core.types import PerSample, Samples, at_least_float32
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.mlp import in_full
+from saddlepoint.nn.native.library import kernels_in_full
 from saddlepoint.nn.recurrent import Recurrent, Steps, affine
+from saddlepoint.nn.recurrent_kernels import AlongAxes, FromAxes
 
 # Smallest variance of a principal axis, as a share of the largest: below it a feature is a combination of others.
 LEAST = 1e-7
@@ -134,7 +136,9 @@ class Part(nn.Module):
         steps, static = x.split(self.sizes, 1)
         found = static = static[:1]  # the same in every step: the first one will do, (1, static, batch)
         if self.static is not None:
-            found = self._ended(self.static(static[0].t()).t()[None])
+            rows = static[0].t()  # the kernels compute all of a recurrent network in full: this is a small part
+            found = self.static(rows) if kernels_in_full(rows) is None else in_full(self.static, rows)
+            found = self._ended(found.t()[None])
         # Embedder and generator read what they made of the static features, recovery and discriminator what came in.
         parts = [steps, found if self.own else static]
         if self.classes:
@@ -217,15 +221,22 @@ class Coordinates(nn.Module):
         # Differences of neighbours cancel leading digits: bf16 would have none left.
         with torch.autocast(x.device.type, enabled=False):
             x = at_least_float32(x)
+            if self.features and kernels_in_full(x) is not None:
+                made: Steps = AlongAxes.apply(x, self.mean, self.level, self.step)
+                return made
             steps = F.pad(x[1:] - x[:-1], (0, 0, 0, 0, 1, 0))
             return torch.cat([affine(x - self.mean, self.level), affine(steps, self.step)], 1)
 
     def back(self, found: Steps) -> Steps:
         """Return windows (time, features, batch) that are a level plus the sum of increments so far."""
         with torch.autocast(found.device.type, enabled=False):
-            level, steps = at_least_float32(found).split(self.features, 1)
-            summed = affine(steps, self.get_buffer("step_back")).cumsum(0)
-            return self.mean + affine(level, self.get_buffer("level_back")) + summed
+            found, backs = at_least_float32(found), [self.get_buffer(f"{name}_back") for name in ("level", "step")]
+            if self.features and kernels_in_full(found) is not None:
+                made: Steps = FromAxes.apply(found, self.mean, *backs)
+                return made
+            level, steps = found.split(self.features, 1)
+            summed = affine(steps, backs[1]).cumsum(0)
+            return self.mean + affine(level, backs[0]) + summed
 
 
 class Critic(nn.Module):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from saddlepoint.core.errors import ConfigError, suggest
-from saddlepoint.nn.native.library import applied
+from saddlepoint.nn.native.library import applied, available
 
 PRECISIONS = ("auto", "fp32", "bf16")
 HOPELESS = 8.0  # A bf16 product that takes so many times as long as an fp32 one is not measured again
@@ -64,8 +64,9 @@ def choose_precision(name: str, device: torch.device, modality: str = "image", d
     Args:
         name: auto, fp32 or bf16.
         device: where training runs. On MPS auto is fp32.
-        modality: of the data. For sequences auto is fp32: recurrences compute in it, and casts cost more than the rest
-            gains (docs/performance.md).
+        modality: of the data. For sequences auto is bf16 only where the kernels of `nn/native` are: these compute
+            recurrences in fp32, in fewer passes, and convolutions in bf16. PyTorch's casts would cost more than they
+            gain (docs/performance.md).
         depth: bits of a value that the data keeps. Of 16 auto is fp32: bf16 holds 8 of them.
 
     Raises:
@@ -75,7 +76,8 @@ def choose_precision(name: str, device: torch.device, modality: str = "image", d
         raise ConfigError(f"precision is '{name}'; {suggest(name, PRECISIONS)}")
     if name != "auto":
         return Precision(name)
-    if device.type == "mps" or modality == "sequence" or depth > 8:
+    by_kernels = device.type == "cpu" and available()
+    if device.type == "mps" or depth > 8 or (modality == "sequence" and not by_kernels):
         return FP32
     speedup = measured_speedup(device)
     return Precision("bf16" if speedup >= PAYS else "fp32", float(f"{speedup:.3g}"))

@@ -27,7 +27,8 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import working_dtype
 
 HERE = Path(__file__).parent
-SOURCES = ("convolution.c", "elementwise.c")
+SOURCES = ("convolution.c", "elementwise.c", "steps.c", "gru.c")
+HEADERS = ("vectors.h", "steps.h")
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fopenmp", "-shared", "-fPIC")
 NEEDED = ("avx512_bf16", "avx512bw", "avx512dq", "avx512vl")
 """What the processor must be able to do."""
@@ -64,6 +65,17 @@ SIGNATURES = {
     "drop": ("-", "plplfpll"),
     "maxout": ("-", "pplll"),
     "maxout_backward": ("-", "pplplll"),
+    "affine_steps": ("-", "pllpplpllll"),
+    "weight_steps": ("-", "plplplllll"),
+    "sum_steps": ("-", "plplll"),
+    "along_axes": ("-", "pppl"),
+    "along_axes_back": ("-", "pppl"),
+    "from_axes": ("-", "pppl"),
+    "from_axes_back": ("-", "pppl"),
+    "gru": ("-", "ppl"),
+    "gru_back": ("-", "ppppl"),
+    "gru_before": ("-", "ppl"),
+    "gru_before_back": ("-", "ppppl"),
 }
 """Of each kernel: its result and its arguments: p a pointer, l a long, i an int, f a float."""
 
@@ -92,6 +104,11 @@ def why_not() -> str:
     except Unavailable as error:
         return str(error)
     return ""
+
+
+def available() -> bool:
+    """Whether there are kernels here, and the environment leaves them on."""
+    return sys.platform != "win32" and wanted() and not why_not()
 
 
 @functools.cache
@@ -150,7 +167,7 @@ def _abilities() -> frozenset[str]:
 def _compiled(compiler: str) -> Path:
     """Return the library's file: that of these sources, this compiler and this processor."""
     run = functools.partial(subprocess.run, check=True, capture_output=True, text=True, timeout=SECONDS)
-    texts = [(HERE / name).read_text() for name in (*SOURCES, "vectors.h")]
+    texts = [(HERE / name).read_text() for name in (*SOURCES, *HEADERS)]
     version = run([compiler, "--version"]).stdout
     key = hashlib.sha256("\0".join([*texts, *FLAGS, version, *sorted(_abilities())]).encode()).hexdigest()[:32]
     folder = _folder()
@@ -197,7 +214,7 @@ def applied() -> Iterator[None]:
     """Let layers compute with the kernels inside the block, where there are any."""
     before = _Use.library
     _Use.number += 1
-    _Use.library = load() if sys.platform != "win32" and wanted() and not why_not() else None
+    _Use.library = load() if available() else None
     try:
         yield
     finally:
@@ -207,5 +224,15 @@ def applied() -> Iterator[None]:
 def kernels(x: Tensor) -> ctypes.CDLL | None:
     """Return the kernels if ``x`` is to be computed with by them: on the CPU, in bf16, inside of `applied`."""
     if _Use.library is None or x.device.type != "cpu" or working_dtype(x) != torch.bfloat16:
+        return None
+    return _Use.library
+
+
+def kernels_in_full(x: Tensor) -> ctypes.CDLL | None:
+    """Return the kernels if they are to compute with ``x`` in fp32: on the CPU, inside of `applied`.
+
+    `applied` is where bf16 was chosen. What must not be rounded there, recurrences and losses, is still theirs.
+    """
+    if _Use.library is None or x.device.type != "cpu" or x.dtype != torch.float32:
         return None
     return _Use.library
