@@ -83,8 +83,8 @@ def write() -> None:
     other = sorted({one["other"] for one in kept.values()})
     lines += [
         "",
-        f"Medians (ranges) of {ROUNDS} turns, {THREADS} thread, precision `auto` (bf16 where it pays) and fp32; before: "
-        f"{', '.join(other)}. {measured_on(kept.values())}",
+        f"Medians (ranges) of {ROUNDS} turns, {THREADS} thread, precision `auto` (bf16 where it pays) and fp32; "
+        f"before: {', '.join(other)}. {measured_on(kept.values())}",
     ]
     write_section(PAGE, "against", lines)
 

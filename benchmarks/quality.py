@@ -3,9 +3,9 @@
     python benchmarks/quality.py run [ROW ...]    train and measure what is missing (a few minutes a row, one thread)
     python benchmarks/quality.py write            write the table of docs/results.md from the kept figures
 
-Fast is the engine in fp32, bf16 the same with bf16 matrix products by PyTorch, kernels those by the kernels in C; slow is eager fp32 with PyTorch's ordinary means: a
-random number for each element of a dropout mask, the exact share of kept units, optimizers that are not fused, channels
-first. Figures are kept in benchmarks/figures/quality/ROW.json.
+Fast is the engine in fp32, bf16 the same with bf16 matrix products by PyTorch, kernels those by the kernels in C; slow
+is eager fp32 with PyTorch's ordinary means: a random number for each element of a dropout mask, the exact share of kept
+units, optimizers that are not fused, channels first. Figures are kept in benchmarks/figures/quality/ROW.json.
 """
 
 from __future__ import annotations
