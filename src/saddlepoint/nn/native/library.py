@@ -108,6 +108,7 @@ def told() -> str:
     Raises:
         ConfigError: as `wanted`.
     """
+    _Use.asked = True
     if not wanted():
         return f"PyTorch's ({VARIABLE}=pytorch)"
     if why := why_not():
@@ -117,8 +118,8 @@ def told() -> str:
 
 
 def state() -> str:
-    """Return what this process has computed with so far: ``C``, or ``PyTorch``, and why where C was wanted."""
-    if not _Use.applied:
+    """Return what bf16 is computed by in this process: ``C``, or ``PyTorch``, and why where it was to be computed."""
+    if not _Use.asked:
         return "PyTorch"
     why = f"{VARIABLE}=pytorch" if not wanted() else why_not()
     return f"PyTorch: {why}" if why else "C"
@@ -127,7 +128,7 @@ def state() -> str:
 class _Use:
     number = 0
     numbers = itertools.count(1)
-    applied = False
+    asked = False  # whether anything was to be computed by them, or somebody wanted to know
 
 
 class _Here(threading.local):
@@ -151,7 +152,7 @@ def applied() -> Iterator[None]:
         ConfigError: as `wanted`.
     """
     before = _HERE.library
-    _Use.number, _Use.applied = next(_Use.numbers), True
+    _Use.number, _Use.asked = next(_Use.numbers), True
     _HERE.library = load() if wanted() and not why_not() else None
     try:
         yield
