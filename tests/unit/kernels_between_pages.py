@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saddlepoint.nn.native import products
+from saddlepoint.nn.native import build, products
 from tests.unit.kernels import Case, assert_near, drawn, right
 
 CASES = 60
@@ -93,10 +93,25 @@ def read_beyond() -> None:
     products.load().column_sums(x.data_ptr(), 1, None, sums.data_ptr(), 1, 1, 32)
 
 
+def sanitized() -> None:
+    """Compute with a library whose every access is checked, with one thread and with three."""
+    build.FLAGS = ("-O1", "-g", "-march=native", "-std=gnu11", "-shared", "-fPIC", "-fsanitize=address")
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        for seed in range(300):
+            case = drawn(seed)
+            check(case)
+            check_between(case.x)
+    sys.stdout.write("all of 600 are right\n")
+
+
 def main() -> None:
     global AT_END
     if sys.argv[1:] == ["beyond"]:
         read_beyond()
+    if sys.argv[1:] == ["sanitized"]:
+        sanitized()
+        return
     empty_like = torch.empty_like
 
     def like(x: Tensor, **kwargs: Any) -> Tensor:
