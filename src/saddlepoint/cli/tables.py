@@ -268,7 +268,8 @@ def print_bench(found: Bench) -> None:
             f"{case.case}: {case.flops / 1e6:,.1f} MFLOP a sample (plain {case.baseline_flops / 1e6:,.1f}); {shares}"
         )
     machine = found.machine
-    console.print(f"machine: {machine['processor']}, {machine['threads']} threads, PyTorch {machine['torch']}")
+    versions = f"PyTorch {machine['torch']}, kernels of {machine['kernels']}"
+    console.print(f"machine: {machine['processor']}, {machine['threads']} threads, {versions}")
 
 
 def print_pairs(pairs: Sequence[Pair]) -> None:

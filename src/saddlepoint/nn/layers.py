@@ -44,7 +44,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None, *, slope: float = 1.0, scale: float = 1.0) -> Tensor:
     """Return LeakyReLU(scale x W' + b) for rows ``x``; weights (outputs, inputs)."""
-    if x.ndim != 2 or kernels(x) is None:
+    if x.ndim != 2 or x.shape[1] != weight.shape[1] or not 0 <= slope <= 1 or kernels(x, weight) is None:
         return leaky(F.linear(x, weight if scale == 1 else weight * scale, bias), slope)
     found: Tensor = _Convolution.apply(x, _seen(weight), bias, native.Layer(scale=scale), slope)
     return found
@@ -55,7 +55,7 @@ def convolution(
 ) -> Tensor:
     """Return LeakyReLU(conv(x, scale W) + b), with the geometry of ``layer``."""
     geometry = _geometry(layer, scale)
-    if geometry is None or kernels(x) is None:
+    if geometry is None or not _fits(x, weight, 1, slope):
         return leaky(layer._conv_forward(x, weight if scale == 1 else weight * scale, bias), slope)
     found: Tensor = _Convolution.apply(x, _seen(weight), bias, geometry, slope)
     return found
@@ -66,12 +66,10 @@ def transposed_convolution(
 ) -> Tensor:
     """Return LeakyReLU(conv'(x, scale W) + b), with the geometry of ``layer``; weights (inputs, outputs, ...)."""
     geometry = _geometry(layer, scale)
-    if geometry is None or kernels(x) is None:
-        around = layer.padding
-        assert not isinstance(around, str)
-        y = F.conv_transpose2d(
-            x, weight if scale == 1 else weight * scale, bias, layer.stride, around, layer.output_padding
-        )  # fmt: skip
+    if geometry is None or not _fits(x, weight, 0, slope):
+        around, extra = layer.padding, layer.output_padding
+        assert not isinstance(around, str)  # PyTorch knows padding by name for convolutions only
+        y = F.conv_transpose2d(x, weight if scale == 1 else weight * scale, bias, layer.stride, around, extra)
         return leaky(y, slope)
     extra = layer.output_padding
     size = tuple(
@@ -140,6 +138,12 @@ class _Tanh(torch.autograd.Function):
             dx = along[0] * (1 - y * y) * ctx.a
             return dx if ctx.full else dx.bfloat16(), None
         return native.tanh_backward(y, along[0], ctx.a, ctx.full), None
+
+
+def _fits(x: Tensor, weight: Tensor, axis: int, slope: float) -> bool:
+    """Whether the kernels compute this: PyTorch has errors for what does not fit, and slopes of every size."""
+    # The way back takes the slope from the sign of the result, which a negative slope would change.
+    return x.ndim == 4 and x.shape[1] == weight.shape[axis] and 0 <= slope <= 1 and kernels(x, weight) is not None
 
 
 def _geometry(layer: nn.Conv2d | nn.ConvTranspose2d, scale: float) -> native.Layer | None:

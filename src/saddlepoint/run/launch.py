@@ -23,7 +23,7 @@ from saddlepoint.engine.doctor.verdict import diagnose
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.machine.distributed import ProcessGroup, join
-from saddlepoint.engine.machine.precision import Precision, choose_precision
+from saddlepoint.engine.machine.precision import Precision, choose_precision, kernels_told
 from saddlepoint.engine.machine.threads import AS_THEY_ARE, ChosenThreads, Threads
 from saddlepoint.engine.settings import SILENT, Observer, Outcome
 from saddlepoint.engine.storage.folder import RunFolder
@@ -32,6 +32,7 @@ from saddlepoint.family import Family, FamilyConfig, build_family, get_family
 from saddlepoint.family.capabilities import remedies
 from saddlepoint.family.registry import has_changed, source_of
 from saddlepoint.figures import grids, snapshots
+from saddlepoint.nn.native import library
 from saddlepoint.run.place import choose_folder
 from saddlepoint.run.plan import Plan, Resolved, resolve
 from saddlepoint.run.run import Run, load
@@ -108,10 +109,11 @@ def _prepared(request: Plan, group: ProcessGroup, observer: Observer, fresh: boo
     resolved = group.in_turn(lambda: resolve(_among(request, group, observer.say), device, observer.say))
     plan, network = resolved.plan, resolved.network
     shares = plan.settings.shares(plan.options.batch_size, group.size)
-    config = {**resolved.to_json(), "device": device.type, "machine": runtime.machine()}
+    config = {**resolved.to_json(), "device": device.type}
     folder, resumed = group.shared(lambda: choose_folder(plan, config, fresh))
     precision = group.shared(lambda: _precision(plan, network, device, folder if resumed else None))
     observer.say(f"precision: {precision}")
+    config["machine"] = _machine(precision, device, folder if resumed else None, group, observer)
     threads = _threads(plan, device, folder if resumed else None, group, observer.say)
     config |= {"processes": group.size, "precision": dataclasses.asdict(precision)}
     if (source := source_of(type(network))) is not None:
@@ -170,6 +172,23 @@ def _precision(request: Plan, network: Family, device: torch.device, resumed: Ru
         return Precision(**before)
     depth = request.preparation.get("depth") or 8
     return choose_precision(request.settings.precision, device, network.data.modality, depth)
+
+
+def _machine(
+    precision: Precision, device: torch.device, resumed: RunFolder | None, group: ProcessGroup, observer: Observer
+) -> dict[str, Any]:
+    """Describe the machine, and say what computes products; the kernels in C are compiled by the first process."""
+    told = group.in_turn(lambda: kernels_told(precision, device))
+    if told is not None:
+        observer.say(f"kernels: {told}")
+    found = {**runtime.machine(), "kernels": library.state() if told is not None else "PyTorch"}
+    if resumed and told is not None:
+        # Runs of before there were kernels do not name any.
+        kept = str((resumed.read_config().get("machine") or {}).get("kernels", "PyTorch"))
+        before, now = ("the kernels in C" if each.startswith("C") else "PyTorch's" for each in (kept, found["kernels"]))
+        if before != now:
+            observer.warn(f"this run began with {before} and goes on with {now}: from here its sums round otherwise")
+    return found
 
 
 def _threads(

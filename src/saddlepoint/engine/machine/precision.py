@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from saddlepoint.core.errors import ConfigError, suggest
-from saddlepoint.nn.native.library import applied, available
+from saddlepoint.nn.native import library
 
 PRECISIONS = ("auto", "fp32", "bf16")
 HOPELESS = 8.0  # A bf16 product that takes so many times as long as an fp32 one is not measured again
@@ -44,7 +44,7 @@ class Precision:
             yield
         else:
             # bf16 has the exponents of fp32: gradients do not vanish, and no loss is scaled, as fp16 would need.
-            with torch.autocast(device.type, torch.bfloat16), applied():
+            with torch.autocast(device.type, torch.bfloat16), library.applied():
                 yield
 
     def __str__(self) -> str:
@@ -76,11 +76,25 @@ def choose_precision(name: str, device: torch.device, modality: str = "image", d
         raise ConfigError(f"precision is '{name}'; {suggest(name, PRECISIONS)}")
     if name != "auto":
         return Precision(name)
-    by_kernels = device.type == "cpu" and available()
+    by_kernels = device.type == "cpu" and library.available()
     if device.type == "mps" or depth > 8 or (modality == "sequence" and not by_kernels):
         return FP32
     speedup = measured_speedup(device)
     return Precision("bf16" if speedup >= PAYS else "fp32", float(f"{speedup:.3g}"))
+
+
+def kernels_told(precision: Precision, device: torch.device) -> str | None:
+    """Say whether products are computed by the kernels in C, and if not why; None: in this precision they never are.
+
+    The first call on a machine compiles them.
+
+    Raises:
+        ConfigError: if the environment asks for kernels that there are not.
+    """
+    wanted = library.wanted()  # a slip in the variable is told in any precision
+    if precision.name == "fp32" or device.type != "cpu":
+        return None
+    return library.told() if wanted else f"PyTorch's ({library.VARIABLE}=pytorch)"
 
 
 def measured_speedup(device: torch.device, side: int = 512) -> float:

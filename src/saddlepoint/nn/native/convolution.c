@@ -7,6 +7,7 @@
  * Tensors have their channels last: x (n, h, w, c), y (n, oh, ow, o). Weights have any strides.
  */
 #include "vectors.h"
+#include <stdio.h>
 
 typedef struct {
   long n, h, w, c;             /* of the input: images, height, width, channels */
@@ -32,7 +33,12 @@ static long least(long a, long b) { return a < b ? a : b; }
 static long most(long a, long b) { return a > b ? a : b; }
 
 static void *room(long bytes) { /* 64 bytes more than asked for: the last row of a tile may be read beyond its end */
-  return aligned_alloc(64, (size_t)((bytes + 127) / 64 * 64));
+  void *found = aligned_alloc(64, (size_t)((bytes + 127) / 64 * 64));
+  if (!found) { /* no way back from here through threads: the process ends, and says why */
+    fprintf(stderr, "saddlepoint: there is no memory for %ld bytes in the kernels\n", bytes);
+    abort();
+  }
+  return found;
 }
 
 /* ---- a tile of a product -------------------------------------------------------------------------------------- */

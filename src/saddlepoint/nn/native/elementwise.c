@@ -134,26 +134,26 @@ void maxout(const bf16 *x, bf16 *y, long rows, long pieces, long units) {
     for (long k = 0; k < units; k += LANES) {
       const mask16 m = lanes(units - k);
       f32x16 best = load_bf16(x + i * pieces * units + k, m);
-      for (long p = 1; p < pieces; p++) best = _mm512_max_ps(best, load_bf16(x + (i * pieces + p) * units + k, m));
+      for (long p = 1; p < pieces; p++) best = larger(best, load_bf16(x + (i * pieces + p) * units + k, m));
       store_bf16(y + i * units + k, best, m);
     }
 }
 
-/* dx of the above: equal pieces share dy. */
+/* dx of the above: equal pieces share dy; where one is NaN, all do. */
 void maxout_backward(const bf16 *x, const void *dy, long full, bf16 *dx, long rows, long pieces, long units) {
   for (long i = 0; i < rows; i++)
     for (long k = 0; k < units; k += LANES) {
       const mask16 m = lanes(units - k);
       const bf16 *from = x + i * pieces * units + k;
       f32x16 best = load_bf16(from, m), count = _mm512_setzero_ps();
-      for (long p = 1; p < pieces; p++) best = _mm512_max_ps(best, load_bf16(from + p * units, m));
+      for (long p = 1; p < pieces; p++) best = larger(best, load_bf16(from + p * units, m));
       for (long p = 0; p < pieces; p++) {
-        const mask16 equal = _mm512_cmp_ps_mask(load_bf16(from + p * units, m), best, _CMP_EQ_OQ);
+        const mask16 equal = _mm512_cmp_ps_mask(load_bf16(from + p * units, m), best, _CMP_EQ_UQ);
         count = _mm512_mask_add_ps(count, equal, count, _mm512_set1_ps(1));
       }
       const f32x16 each = _mm512_div_ps(load(dy, i * units + k, (int)full, m), count);
       for (long p = 0; p < pieces; p++) {
-        const mask16 equal = _mm512_cmp_ps_mask(load_bf16(from + p * units, m), best, _CMP_EQ_OQ);
+        const mask16 equal = _mm512_cmp_ps_mask(load_bf16(from + p * units, m), best, _CMP_EQ_UQ);
         store_bf16(dx + (i * pieces + p) * units + k, _mm512_maskz_mov_ps(equal, each), m);
       }
     }

@@ -8,40 +8,23 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
+import itertools
 import os
-import platform
-import shutil
-import subprocess
 import sys
-import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from saddlepoint.core.cache import cache_dir
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import working_dtype
-
-HERE = Path(__file__).parent
-SOURCES = ("convolution.c", "elementwise.c", "steps.c", "gru.c")
-HEADERS = ("vectors.h", "steps.h")
-FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fopenmp", "-shared", "-fPIC")
-NEEDED = ("avx512_bf16", "avx512bw", "avx512dq", "avx512vl")
-"""What the processor must be able to do."""
-
-TOO_GOOD = "amx_bf16"
-"""Where PyTorch has matrix units, which these kernels do not use."""
+from saddlepoint.nn.native.build import Built, Unavailable, built
 
 CHOICES = ("native", "pytorch")
 VARIABLE = "SADDLEPOINT_KERNELS"
 _LARGE_PAGE, _MADV_HUGEPAGE = 2 * 1024**2, 14
-SECONDS = 120.0
-"""A compiler may take; it needs four."""
-
 
 _KINDS = {"p": ctypes.c_void_p, "l": ctypes.c_long, "i": ctypes.c_int, "f": ctypes.c_float, "-": None}
 SIGNATURES = {
@@ -80,10 +63,6 @@ SIGNATURES = {
 """Of each kernel: its result and its arguments: p a pointer, l a long, i an int, f a float."""
 
 
-class Unavailable(Exception):
-    """There are no kernels here; the message says why."""
-
-
 def wanted() -> bool:
     """Whether the environment leaves them on.
 
@@ -96,44 +75,46 @@ def wanted() -> bool:
     return asked == "native"
 
 
+_LOADING = threading.RLock()
+
+
 @functools.cache
 def why_not() -> str:
-    """Return why there are no kernels; empty: there are."""
+    """Return why there are no kernels, or why they are not used; empty: there are.
+
+    The first call on a machine compiles them (four seconds), the first of a process tries them.
+    """
+    from saddlepoint.nn.native.trial import first_wrong  # it stands above this module: it computes with the library
+
     try:
-        load()
+        with _LOADING:
+            load()
     except Unavailable as error:
         return str(error)
-    return ""
+    wrong = first_wrong()
+    return f"compiled here they compute something else ({wrong})" if wrong else ""
 
 
 def available() -> bool:
     """Whether there are kernels here, and the environment leaves them on."""
-    return sys.platform != "win32" and wanted() and not why_not()
+    return wanted() and not why_not()
 
 
 @functools.cache
 def load() -> ctypes.CDLL:
-    """Return the compiled kernels; the first call on a machine compiles them (four seconds).
+    """Return the compiled kernels; the first call on a machine compiles them.
 
     Raises:
         Unavailable: if they cannot be had.
     """
-    able = _abilities()
-    if missing := [name for name in NEEDED if name not in able]:
-        raise Unavailable(f"the processor has no {missing[0]}")
-    if TOO_GOOD in able:
-        raise Unavailable(f"the processor has {TOO_GOOD}, which PyTorch uses")
-    compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", ""), "cc", "gcc", "clang"))), None)
-    if compiler is None:
-        raise Unavailable("there is no C compiler")
+    found = _build()
     try:
-        path = _compiled(compiler)
-        library = ctypes.CDLL(str(path))
-    except (OSError, subprocess.SubprocessError) as error:
-        raise Unavailable(f"{Path(compiler).name} cannot compile them: {str(error)[:200]}") from error
-    for name, (result, arguments) in SIGNATURES.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = _KINDS[result], [_KINDS[kind] for kind in arguments]
+        library = ctypes.CDLL(str(found.path))
+        for name, (result, arguments) in SIGNATURES.items():
+            function = getattr(library, name)
+            function.restype, function.argtypes = _KINDS[result], [_KINDS[kind] for kind in arguments]
+    except (OSError, AttributeError) as error:
+        raise Unavailable(f"what {found.compiler} made cannot be loaded: {str(error)[:200]}") from error
     return library
 
 
@@ -153,79 +134,81 @@ def _libc() -> ctypes.CDLL | None:
     return ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-def _abilities() -> frozenset[str]:
-    """Return the flags of the processor; none where the system does not tell them."""
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return frozenset()
-    try:
-        with open("/proc/cpuinfo") as lines:
-            return frozenset(next((line.split() for line in lines if line.startswith("flags")), []))
-    except OSError:
-        return frozenset()
+@functools.cache
+def _build() -> Built:
+    return built()
 
 
-def _compiled(compiler: str) -> Path:
-    """Return the library's file: that of these sources, this compiler and this processor."""
-    run = functools.partial(subprocess.run, check=True, capture_output=True, text=True, timeout=SECONDS)
-    texts = [(HERE / name).read_text() for name in (*SOURCES, *HEADERS)]
-    version = run([compiler, "--version"]).stdout
-    key = hashlib.sha256("\0".join([*texts, *FLAGS, version, *sorted(_abilities())]).encode()).hexdigest()[:32]
-    folder = _folder()
-    path = folder / f"kernels-{key}.so"
-    if path.is_file() and _is_ours(path):
-        return path
-    handle, temporary = tempfile.mkstemp(suffix=".so", dir=folder)
-    os.close(handle)
-    try:
-        run([compiler, *FLAGS, *(str(HERE / name) for name in SOURCES), "-o", temporary])
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
+def told() -> str:
+    """Say whether bf16 on this processor is computed by the kernels; compiles them where they are wanted.
+
+    Raises:
+        ConfigError: as `wanted`.
+    """
+    _Use.asked = True
+    if not wanted():
+        return f"PyTorch's ({VARIABLE}=pytorch)"
+    if why := why_not():
+        return f"PyTorch's ({why})"
+    seconds = _build().seconds
+    return "in C" if seconds is None else f"in C (compiled in {seconds:.1f} s)"
 
 
-def _folder() -> Path:
-    """Return a folder that nobody else can write to: what lies in it is carried out."""
-    folder = cache_dir() / "kernels"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not _is_ours(folder):
-        raise PermissionError(f"others can write to {folder}")
-    return folder
-
-
-def _is_ours(path: Path) -> bool:
-    found = path.stat()
-    return found.st_uid == os.getuid() and not found.st_mode & 0o022
+def state() -> str:
+    """Return what bf16 is computed by in this process: ``C``, or ``PyTorch``, and why where it was to be computed."""
+    if not _Use.asked:
+        return "PyTorch"
+    why = f"{VARIABLE}=pytorch" if not wanted() else why_not()
+    return f"PyTorch: {why}" if why else "C"
 
 
 class _Use:
-    library: ctypes.CDLL | None = None
     number = 0
+    numbers = itertools.count(1)
+    asked = False  # whether anything was to be computed by them, or somebody wanted to know
+
+
+class _Here(threading.local):
+    library: ctypes.CDLL | None = None
+
+
+_HERE = _Here()
 
 
 def use() -> int:
-    """Return the number of the current or last use: what was made of weights in another one may be of older weights."""
+    """Return the number of the latest use: what was made of weights in another one may be of older weights."""
+    # One count for all threads: a way back may go in another thread than the way there.
     return _Use.number
 
 
 @contextmanager
 def applied() -> Iterator[None]:
-    """Let layers compute with the kernels inside the block, where there are any."""
-    before = _Use.library
-    _Use.number += 1
-    _Use.library = load() if available() else None
+    """Let layers compute with the kernels inside the block, where there are any; in this thread only.
+
+    Raises:
+        ConfigError: as `wanted`.
+    """
+    before = _HERE.library
+    _Use.number, _Use.asked = next(_Use.numbers), True
+    _HERE.library = load() if wanted() and not why_not() else None
     try:
         yield
     finally:
-        _Use.library = before
+        _HERE.library = before
 
 
-def kernels(x: Tensor) -> ctypes.CDLL | None:
-    """Return the kernels if ``x`` is to be computed with by them: on the CPU, in bf16, inside of `applied`."""
-    if _Use.library is None or x.device.type != "cpu" or working_dtype(x) != torch.bfloat16:
+def kernels(x: Tensor, *others: Tensor | None) -> ctypes.CDLL | None:
+    """Return the kernels if ``x`` is to be computed with by them: on the CPU, in bf16, inside of `applied`.
+
+    Args:
+        x: what a layer is given. Of no rows there is nothing to compute, and PyTorch knows what shape that has.
+        others: what the kernels read as it lies: weights. They must be fp32, on the CPU.
+    """
+    library = _HERE.library
+    if library is None or x.device.type != "cpu" or working_dtype(x) != torch.bfloat16 or not x.numel():
         return None
-    return _Use.library
+    known = all(each is None or (each.dtype == torch.float32 and each.device.type == "cpu") for each in others)
+    return library if known else None
 
 
 def kernels_in_full(x: Tensor) -> ctypes.CDLL | None:
@@ -233,6 +216,6 @@ def kernels_in_full(x: Tensor) -> ctypes.CDLL | None:
 
     `applied` is where bf16 was chosen. What must not be rounded there, recurrences and losses, is still theirs.
     """
-    if _Use.library is None or x.device.type != "cpu" or x.dtype != torch.float32:
+    if _HERE.library is None or x.device.type != "cpu" or x.dtype != torch.float32:
         return None
-    return _Use.library
+    return _HERE.library

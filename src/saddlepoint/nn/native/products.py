@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,9 @@ class Layer:
 LARGE = 2**22
 """Weights of a layer from which their gradient is written where the last one was: fresh memory costs more than it."""
 
+MOST_STRIDE = 4
+"""The gradient of an input falls into as many parts as a stride has pixels; there is room for 16."""
+
 POINTWISE = Layer()
 """An affine map: a convolution of single pixels."""
 
@@ -61,8 +65,14 @@ def _sizes(
     """Return what the kernels are told of a use of a layer, and where it lies; rows are images of one pixel."""
     x, y, weight = ((*shape, 1, 1)[:4] for shape in (x, y, weight))
     o, c, kh, kw = weight
+    stride, padding = layer.stride, layer.padding
+    # The kernels read and write what they are told: nothing may be told that does not fit. Once for each shape.
+    sides = [(x[i] + 2 * padding[i - 2] - weight[i]) // stride + 1 for i in (2, 3)]
+    fits = x[2] + 2 * padding[0] >= kh and x[3] + 2 * padding[1] >= kw and y == (x[0], o, *sides)
+    if not fits or x[1] != c or not 1 <= stride <= MOST_STRIDE or min(padding) < 0 or min(*x, *weight) < 1:
+        raise ValueError(f"weights {weight}, stride {stride} and padding {padding} do not lead from {x} to {y}")
     made = _Geometry(
-        x[0], x[2], x[3], c, y[2], y[3], o, kh, kw, layer.stride, *layer.padding, *(*strides, 1, 1)[:4], threads
+        x[0], x[2], x[3], c, y[2], y[3], o, kh, kw, stride, *padding, *(*strides, 1, 1)[:4], threads
     )  # fmt: skip
     return made, ctypes.addressof(made)
 
@@ -87,6 +97,8 @@ def output_shape(x: Tensor, weight: Tensor, layer: Layer) -> tuple[int, ...]:
 
 
 def _geometry(x: tuple[int, ...], y: tuple[int, ...], weight: Tensor, layer: Layer) -> int:
+    if weight.dtype != torch.float32 or weight.device.type != "cpu":
+        raise ValueError(f"weights are {weight.dtype} on {weight.device}, but the kernels read fp32 in memory")
     address: int = _sizes(x, y, weight.shape, weight.stride(), layer, torch.get_num_threads())[1]
     return address
 
@@ -102,23 +114,47 @@ def _packed(weight: Tensor, geometry: int, layer: Layer, which: str) -> Tensor:
     """Return the weights as a product reads them, made once for each state of the weights."""
     # PyTorch's fused optimizers (2.13) leave a weight's version as it is: each use of the kernels packs anew.
     # Kept with the weights, so that both of a step's networks and all of its passes share them, and they go together.
-    owner = weight if weight._base is None else weight._base
-    kept = owner.__dict__.setdefault("_packed", {})
+    kept = _kept(weight if weight._base is None else weight._base)
     state = (use(), weight._version, weight.data_ptr())
-    found = kept.get((which, layer, weight.stride()))
+    # A tensor may be the base of several weights: of other places in it, other shapes, other strides.
+    place = (layer, weight.shape, weight.stride(), weight.storage_offset())
+    found = kept.get((which, place))
     if found is not None and found[0] == state:
         return found[1]
-    keys = {one: (one, layer, weight.stride()) for one in ("forward", "gradient")}
-    if weight.ndim == 2 and len(weight) % 16 == weight.shape[1] % 2 == 0 and all(key in kept for key in keys.values()):
-        both = [kept[key][1] for key in keys.values()]  # the last step read both, so this one will
-        load().pack_both(weight.data_ptr(), *weight.shape, layer.scale, both[0].data_ptr(), both[1].data_ptr())
-        for key, packed in zip(keys.values(), both, strict=True):
-            kept[key] = (state, packed)
-        return kept[keys[which]][1]
+    forward, gradient = (kept.get((one, place)) for one in ("forward", "gradient"))
+    if forward and gradient and _is_plain(weight):  # the last step read both, so this one will
+        first, second = forward[1], gradient[1]
+        load().pack_both(weight.data_ptr(), *weight.shape, layer.scale, first.data_ptr(), second.data_ptr())
+        kept["forward", place], kept["gradient", place] = (state, first), (state, second)
+        return kept[which, place][1]
     packed = found[1] if found is not None else _aligned(getattr(load(), f"packed_{which}")(geometry))
     getattr(load(), f"pack_{which}")(geometry, weight.data_ptr(), layer.scale, packed.data_ptr())
-    kept[keys[which]] = (state, packed)
+    kept[which, place] = (state, packed)
     return packed
+
+
+def _is_plain(weight: Tensor) -> bool:
+    """Whether one pass over the weights can pack both forms."""
+    return weight.ndim == 2 and weight.is_contiguous() and len(weight) % 16 == weight.shape[1] % 2 == 0
+
+
+_KEPT: dict[int, tuple[weakref.ref[Tensor], dict[Any, tuple[Any, Tensor]]]] = {}
+"""Packed forms by the identity of the tensor that owns the weights."""
+
+
+def _kept(owner: Tensor) -> dict[Any, tuple[Any, Tensor]]:
+    """Return the packed forms of a tensor's weights, which go when it goes."""
+    # Not an attribute of the tensor: PyTorch writes those to files, and copies them with it.
+    number = id(owner)
+    found = _KEPT.get(number)
+    if found is None or found[0]() is not owner:
+        # The entry goes with its owner; by then another tensor may have its number.
+        def forget(gone: weakref.ref[Tensor]) -> None:
+            if number in _KEPT and _KEPT[number][0] is gone:
+                del _KEPT[number]
+
+        found = _KEPT[number] = (weakref.ref(owner, forget), {})
+    return found[1]
 
 
 def _aligned(size: int) -> Tensor:
@@ -131,16 +167,13 @@ def _gradient_like(weight: Tensor) -> Tensor:
     """Return room for a gradient, of a large weight that of the last one if nobody holds it any more."""
     if weight.numel() < LARGE:
         return torch.empty_like(weight)
-    owner = weight if weight._base is None else weight._base
-    kept: Tensor | None = owner.__dict__.get("_gradient")
+    kept, key = _kept(weight if weight._base is None else weight._base), ("room", weight.shape, weight.stride())
+    _, found = kept.get(key, (None, None))
     # Two know of it: the tensor that is kept, and the question.
-    if (
-        kept is None
-        or kept.stride() != weight.stride()
-        or torch._C._storage_Use_Count(kept.untyped_storage()._cdata) > 2
-    ):
-        kept = owner.__dict__["_gradient"] = in_large_pages(torch.empty_like(weight))
-    return kept.detach()
+    if found is None or _holders(found) > 2:
+        found = in_large_pages(torch.empty_like(weight))
+        kept[key] = None, found
+    return found.detach()
 
 
 def _holders(x: Tensor) -> int:
@@ -179,11 +212,16 @@ NOTHING = After()
 def _told(after: After, full: bool) -> tuple[Any, tuple[Tensor | None, ...]]:
     """Return what the kernels are told, and tensors that must live until they are done."""
     scale, bias, shift = (None if x is None else numbers(x) for x in (after.scale, after.bias, after.shift))
-    activated = None if after.activated is None else laid(after.activated)
+    activated = None if after.activated is None else _signs(after.activated)
     told = _After(
         _pointer(scale), _pointer(bias), _pointer(shift), after.slope, after.other_slope, _pointer(activated), full
     )  # fmt: skip
     return ctypes.byref(told), (scale, bias, shift, activated)
+
+
+def _signs(activated: Tensor) -> Tensor:
+    """Return what a LeakyReLU made, as the kernels read it: bf16."""
+    return laid(activated.bfloat16())
 
 
 def numbers(x: Tensor) -> Tensor:
@@ -245,7 +283,7 @@ def weight_gradient(x: Tensor, y: Tensor, weight: Tensor, layer: Layer, styles: 
 
 def times_slope(v: Tensor, activated: Tensor, slope: float) -> Tensor:
     """Return v times the slope of the LeakyReLU that made ``activated``; v has one row for all, or one for each."""
-    v, activated = laid(v), laid(activated)
+    v, activated = laid(v), _signs(activated)
     out = torch.empty_like(activated)
     size = activated[0].numel()
     load().times_slope(
@@ -329,7 +367,7 @@ class Kept:
 
 def dropped(x: Tensor, kept: Kept, full: bool) -> Tensor:
     """Return what dropout makes of ``x``, which is also what it makes of a gradient; fp32 if ``full``, else bf16."""
-    x = x.contiguous()
+    x = (x if x.dtype in (torch.bfloat16, torch.float32) else x.float()).contiguous()  # as the bytes lie
     y = torch.empty_like(x, dtype=torch.float32 if full else torch.bfloat16)
     load().drop(
         x.data_ptr(), _full(x), kept.bytes.data_ptr(), kept.threshold, kept.scale, y.data_ptr(), full, x.numel()

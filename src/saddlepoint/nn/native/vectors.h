@@ -1,4 +1,9 @@
-/* Sixteen numbers at a time: fp32 in a register, bf16 or fp32 in memory. For processors with AVX-512 and bf16 products. */
+/* Sixteen numbers at a time: fp32 in a register, bf16 or fp32 in memory. For processors with AVX-512 and bf16 products.
+ *
+ * Numbers that are not usual: NaN and infinities go through as in PyTorch, but for dropout, which makes what it drops 0.
+ * The processor's bf16 instructions (products, and rounding to bf16) take denormal numbers, below 2^-126, for 0 and
+ * make none; PyTorch keeps them in some of its products. So far below the numbers of a network nothing depends on it.
+ */
 #pragma once
 #include <immintrin.h>
 #include <stdint.h>
@@ -31,8 +36,16 @@ INLINE void store(void *p, long at, int full, f32x16 x, mask16 m) {
   else store_bf16((bf16 *)p + at, x, m);
 }
 
-/* LeakyReLU of any slope below 1; the maximum keeps NaN: its second operand is x. */
-INLINE f32x16 leaky(f32x16 x, float slope) { return _mm512_max_ps(_mm512_mul_ps(x, _mm512_set1_ps(slope)), x); }
+/* LeakyReLU of slope 0 to 1; the maximum keeps NaN: its second operand is x. Slope 0: 0 times infinity would be NaN. */
+INLINE f32x16 leaky(f32x16 x, float slope) {
+  const f32x16 low = slope == 0 ? _mm512_setzero_ps() : _mm512_mul_ps(x, _mm512_set1_ps(slope));
+  return _mm512_max_ps(low, x);
+}
+
+/* The larger one, and NaN if one is; the processor's own maximum gives the second operand then. */
+INLINE f32x16 larger(f32x16 a, f32x16 b) {
+  return _mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
+}
 
 /* Thirty-two numbers of two rows, each below the other: a0 b0 a1 b1 ..., in two registers. */
 INLINE void interleave(__m512i a, __m512i b, __m512i *first, __m512i *second) {
