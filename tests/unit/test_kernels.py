@@ -106,7 +106,7 @@ def test_the_largest_of_pieces_is_that_of_pytorch(shape: tuple[int, int]) -> Non
     # Whole numbers: pieces are often equal, and share the gradient.
     x = torch.randint(-2, 3, shape, generator=torch.Generator().manual_seed(1)).bfloat16().requires_grad_()
     with bf16():
-        y = mlp._Largest.apply(x, 2)
+        y = layers._Largest.apply(x, 2)
     along = torch.randint(-4, 5, y.shape, generator=torch.Generator().manual_seed(2)).bfloat16()
     (dx,) = torch.autograd.grad(y, x, along)
     expected = x.unflatten(1, (2, -1)).amax(1)

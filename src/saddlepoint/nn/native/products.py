@@ -273,7 +273,8 @@ def input_gradient(
 def weight_gradient(x: Tensor, y: Tensor, weight: Tensor, layer: Layer, styles: Tensor | None = None) -> Tensor:
     """Return the gradient of the weights, fp32, where ``y`` is that of the output at input ``x`` (times ``styles``)."""
     x, y, styles = laid(x), laid(y), None if styles is None else numbers(styles)
-    geometry, found = _geometry(x.shape, y.shape, weight, layer), _gradient_like(weight)
+    found = _gradient_like(weight)  # dense, even where the weights are part of something else
+    geometry = _geometry(x.shape, y.shape, found, layer)
     load().weight_gradient(
         geometry, x.data_ptr(), _full(x), _pointer(styles),
         y.data_ptr(), _full(y), layer.scale, found.data_ptr(),
