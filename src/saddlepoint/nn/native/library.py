@@ -60,6 +60,11 @@ SIGNATURES = {
     "drop": ("-", "plplfpll"),
     "maxout": ("-", "pplll"),
     "maxout_backward": ("-", "pplplll"),
+    "instance_norm": ("-", "plpplfffplplpllll"),
+    "instance_norm_backward": ("-", "plplpplffpppllll"),
+    "leaky_rows": ("-", "plfpll"),
+    "halve": ("-", "plplflllll"),
+    "enlarge": ("-", "plplflpllllll"),
 }
 """Of each kernel: its result and its arguments: p a pointer, l a long, i an int, f a float."""
 
