@@ -166,3 +166,19 @@ def test_blocks_can_be_differentiated_twice(resample: str) -> None:
     for one, other in zip(found, expected, strict=True):
         # Twice through rounded numbers, of which some change sides of 0.
         assert float((one.float() - other).norm()) <= 0.05 * float(other.norm())
+
+
+@pytest.mark.parametrize(
+    ("outputs", "kernel", "padding"), [(4, 5, (2, 2)), (3, 7, (3, 3)), (1, 3, (1, 1)), (3, 5, (2, 4))]
+)
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_a_convolution_of_few_outputs_is_pytorchs(
+    outputs: int, kernel: int, padding: tuple[int, int], memory: torch.memory_format
+) -> None:
+    x, weight = _drawn(2, 16, 9, 11), _drawn(outputs, 16, kernel, kernel) / 4 / kernel
+
+    def made(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        conv = Conv2d(16, outputs, kernel, padding=padding)
+        return _with(conv, weight.contiguous(memory_format=memory), bias)(x)
+
+    _assert_like(made, lambda x, weight, bias: F.conv2d(x, weight, bias, padding=padding), x, weight, _drawn(outputs))
