@@ -27,7 +27,7 @@ from saddlepoint.family import Batch, Context, Progress, build_family, families
 from saddlepoint.family.capabilities import prepare
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.mlp import leaky_mlp
-from saddlepoint.nn.native.library import available
+from saddlepoint.nn.native.library import VARIABLE, available
 from saddlepoint.objectives import penalties
 from saddlepoint.run import api
 from tests.contract.presets import made, reduced
@@ -94,6 +94,7 @@ def test_gradients_agree_with_float64(name: str, preset: str, kind: str, monkeyp
             monkeypatch.setattr(functional, "leaky_relu", smooth_leaky)
             monkeypatch.setattr(functional, "relu", smooth_leaky)
             monkeypatch.setattr(torch.Tensor, "abs", smooth_abs)
+            monkeypatch.setenv(VARIABLE, "pytorch")  # the kernels know no smooth units; the next test is of them
         exact, found = (pulls(name, preset, k, seed) for k in ("float64", kind))
         errors = []
         for phase, (loss, gradient) in found.items():
@@ -109,6 +110,17 @@ def test_gradients_agree_with_float64(name: str, preset: str, kind: str, monkeyp
 def recurrent_alone(name: str, preset: str) -> bool:
     """Whether the kernels compute all of it in fp32: recurrent layers and affine maps of steps."""
     return name == "timegan" and families()[name].PRESETS[preset].space == "learned" and available()
+
+
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_kernels_are_as_near_to_float64_as_pytorch(name: str, preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At kinks, too: rounding moves as many units to their other side, so that errors have one size."""
+    exact, found = (pulls(name, preset, kind, SEEDS[0]) for kind in ("float64", "bf16"))
+    monkeypatch.setenv(VARIABLE, "pytorch")
+    by_pytorch = pulls(name, preset, "bf16", SEEDS[0])
+    for phase, (_, reference) in exact.items():
+        ours, theirs = (float((g[phase][1] - reference).norm() / reference.norm()) for g in (found, by_pytorch))
+        assert ours <= 1.5 * theirs + 0.02, f"{phase}: {ours:.3f}, by PyTorch {theirs:.3f}"
 
 
 PENALTIES = {

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import at_least_float32
-from saddlepoint.nn.layers import leaky
+from saddlepoint.nn.instance import Normalised, normalised
+from saddlepoint.nn.layers import Linear, leaky
 from saddlepoint.nn.native import products as native
 from saddlepoint.nn.native.library import kernels
 
@@ -187,16 +188,28 @@ class StyledNorm(nn.Module):
     def __init__(self, channels: int, style: int = 0) -> None:
         super().__init__()
         # No running statistics: each map is divided by its own deviation, in training and after it alike.
-        self.affine = nn.Linear(style, 2 * channels) if style else None
+        self.affine = Linear(style, 2 * channels) if style else None
         self.gain = None if style else nn.Parameter(torch.ones(channels))
         self.offset = None if style else nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Images, style: Tensor | None = None) -> Images:
-        """Return gain * (x - mean) / deviation + offset; with a style the gain is 1 + its linear map."""
-        x = at_least_float32(x)  # statistics, and sums of residual blocks, are not computed in half precision
+    def forward(
+        self, x: Images, style: Tensor | None = None, *, slope: float = 1.0, beside: Images | None = None
+    ) -> Images:
+        """Return LeakyReLU(gain * (x - mean) / deviation + offset) + beside; with a style the gain is 1 + its map.
+
+        Args:
+            x: (batch, channel, height, width).
+            style: (batch, numbers).
+            slope: of LeakyReLU on the negative side; 1: there is none, 0: max(0, .).
+            beside: like ``x``, added at the end.
+        """
         if self.affine is None:
-            return F.instance_norm(x, weight=self.gain, bias=self.offset)
-        assert style is not None
-        # (batch, channels, 1, 1) each. Huang and Belongie 2017, eq. 8; 1 + gain: a style near 0 changes nothing.
-        gain, offset = self.affine(style)[:, :, None, None].chunk(2, 1)
-        return torch.addcmul(offset, 1 + gain, F.instance_norm(x))
+            gain, offset = self.gain, self.offset
+        else:
+            assert style is not None
+            gain, offset = self.affine(style), None
+        assert gain is not None
+        if kernels(x) is None:
+            return normalised(x, gain, offset, slope, beside)
+        found: Tensor = Normalised.apply(x, gain, offset, slope, beside)
+        return found

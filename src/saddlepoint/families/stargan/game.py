@@ -30,6 +30,7 @@ from saddlepoint.family.optimizers import two_players
 from saddlepoint.family.translation import Examples, LabelSets
 from saddlepoint.nn.augment import flip
 from saddlepoint.nn.conv import leaky_convnet
+from saddlepoint.nn.layers import Conv2d, ConvTranspose2d
 from saddlepoint.nn.normalise import StyledNorm
 from saddlepoint.objectives.losses import get_objective
 from saddlepoint.objectives.penalties import from_one, interpolated
@@ -47,21 +48,23 @@ class Generator(nn.Module):
 
     masks: ClassVar[int] = 0
     """Maps that the last convolution makes beside those of the image."""
+    joins: ClassVar[bool] = False
+    """Whether maps on the way up get those of the same side on the way down added."""
 
     def __init__(self, config: StarGANConfig, channels: int, told: int) -> None:
         super().__init__()
         c, style = config, told if config.condition == "norm" else 0
         wide, around = 4 * c.width, c.kernel // 2
         # No biases: instance normalisation would subtract them.
-        down = [nn.Conv2d(channels + told, c.width, c.kernel, 1, around, bias=False)]
-        down += [nn.Conv2d(c.width << i, c.width << (i + 1), 4, 2, 1, bias=False) for i in range(2)]
+        down = [Conv2d(channels + told, c.width, c.kernel, 1, around, bias=False)]
+        down += [Conv2d(c.width << i, c.width << (i + 1), 4, 2, 1, bias=False) for i in range(2)]
         self.down = nn.ModuleList(down)
-        self.blocks = nn.ModuleList(nn.Conv2d(wide, wide, 3, 1, 1, bias=False) for _ in range(2 * c.blocks))
-        self.up = nn.ModuleList(nn.ConvTranspose2d(wide >> i, wide >> (i + 1), 4, 2, 1, bias=False) for i in range(2))
-        self.refining = nn.ModuleList(nn.Conv2d(c.width, c.width, 3, 1, 1, bias=False) for _ in range(c.refining))
+        self.blocks = nn.ModuleList(Conv2d(wide, wide, 3, 1, 1, bias=False) for _ in range(2 * c.blocks))
+        self.up = nn.ModuleList(ConvTranspose2d(wide >> i, wide >> (i + 1), 4, 2, 1, bias=False) for i in range(2))
+        self.refining = nn.ModuleList(Conv2d(c.width, c.width, 3, 1, 1, bias=False) for _ in range(c.refining))
         widths = [c.width, 2 * c.width, wide, *[wide] * (2 * c.blocks), 2 * c.width, c.width, *[c.width] * c.refining]
         self.norms = nn.ModuleList(StyledNorm(width, style) for width in widths)
-        self.output = nn.Conv2d(c.width, channels + self.masks, c.kernel, 1, around, bias=False)
+        self.output = Conv2d(c.width, channels + self.masks, c.kernel, 1, around, bias=False)
 
     def forward(self, x: Images, told: Tensor) -> Images:
         """Return translated images.
@@ -79,20 +82,16 @@ class Generator(nn.Module):
         h = torch.cat([x, told[:, :, None, None].expand(-1, -1, *x.shape[2:])], 1)
         fine = []
         for layer in self.down:
-            h = F.relu(next(norms)(layer(h), told))
+            h = next(norms)(layer(h), told, slope=0.0)
             fine.append(h)
         for first, second in zip(self.blocks[::2], self.blocks[1::2], strict=True):
-            inner = F.relu(next(norms)(first(h), told))
-            h = h + next(norms)(second(inner), told)  # (batch, 4 width, height / 4, width / 4)
+            inner = next(norms)(first(h), told, slope=0.0)
+            h = next(norms)(second(inner), told, beside=h)  # (batch, 4 width, height / 4, width / 4)
         for layer, seen in zip(self.up, fine[-2::-1], strict=True):
-            h = self.joined(F.relu(next(norms)(layer(h), told)), seen)
+            h = next(norms)(layer(h), told, slope=0.0, beside=seen if self.joins else None)
         for layer in self.refining:
-            h = h + F.relu(next(norms)(layer(h), told))
+            h = next(norms)(layer(h), told, slope=0.0, beside=h)
         return self.output(h)
-
-    def joined(self, h: Images, seen: Images) -> Images:
-        """Return maps on the way up, beside which ``seen`` are those of the same side on the way down."""
-        return h
 
     def drawn(self) -> None:
         """Change weights after they were drawn; nothing here."""
@@ -104,10 +103,10 @@ class Discriminator(nn.Module):
     def __init__(self, config: StarGANConfig, shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
         widths = [shape[0], *(config.discriminator_width << i for i in range(config.layers))]
-        self.layers = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(widths))
-        self.source = nn.Conv2d(widths[-1], 1, 3, 1, 1, bias=False)
+        self.layers = nn.ModuleList(Conv2d(a, b, 4, 2, 1) for a, b in pairwise(widths))
+        self.source = Conv2d(widths[-1], 1, 3, 1, 1, bias=False)
         high, wide = (side >> config.layers for side in shape[1:])
-        self.domain = nn.Conv2d(widths[-1], classes, (high, wide), bias=False)
+        self.domain = Conv2d(widths[-1], classes, (high, wide), bias=False)
         self.patches = high * wide
 
     def forward(self, x: Images) -> tuple[PerSample, Tensor]:
@@ -118,7 +117,7 @@ class Discriminator(nn.Module):
         """
         h = x
         for layer in self.layers:
-            h = F.leaky_relu(layer(h), SLOPE)
+            h = layer(h, SLOPE)
         return self.source(h).mean((1, 2, 3)), self.domain(h).mean((2, 3))
 
     def squared_gradient_norms(self, x: Images, labels: Tensor | None = None) -> PerSample:

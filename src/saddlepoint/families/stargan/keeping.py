@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from saddlepoint.core.types import Images, PerSample, at_least_float32
 from saddlepoint.families.stargan.config import StarGANConfig
 from saddlepoint.families.stargan.game import Game, Generator
 from saddlepoint.family import OptimizerSpec, Phase, Stage, Terms
+from saddlepoint.nn.layers import Linear
 
 # Minutes on a CPU: few channels, labels in every normalisation, colours first and masks that keep what need not change,
 # each image paired with its translation before a D that learns twice as fast and needs no more steps, an average.
@@ -37,6 +38,7 @@ class KeepingGenerator(Generator):
     """G that keeps its input where a mask of its own says so; maps on the way up get those of the way down added."""
 
     masks = 1
+    joins = True  # what is kept at full resolution need not come through the bottleneck
 
     def forward(self, x: Images, told: Tensor, *, bare: bool = False) -> Images:
         """Return mask * kept + (1 - mask) * made.
@@ -57,17 +59,13 @@ class KeepingGenerator(Generator):
         """Return the input."""
         return at_least_float32(x)
 
-    def joined(self, h: Images, seen: Images) -> Images:
-        """Return the sum: what is kept at full resolution need not come through the bottleneck."""
-        return h + seen
-
 
 class RecolouringGenerator(KeepingGenerator):
     """G that keeps its input with the colours of all pixels mapped alike, by what it is told."""
 
     def __init__(self, config: StarGANConfig, channels: int, told: int) -> None:
         super().__init__(config, channels, told)
-        self.colours = nn.Linear(told, channels * (channels + 1))  # a matrix and an offset for each row of labels
+        self.colours = Linear(told, channels * (channels + 1))  # a matrix and an offset for each row of labels
 
     def kept(self, x: Images, told: Tensor) -> Images:
         """Return tanh of an affine map of atanh of the input's colours."""

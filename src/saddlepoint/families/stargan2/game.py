@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.core.errors import ConfigError
@@ -28,7 +27,9 @@ from saddlepoint.family.contract import Family, OptimizerSpec, Phase, Stage, Ter
 from saddlepoint.family.optimizers import two_players
 from saddlepoint.family.translation import Examples, LabelSets
 from saddlepoint.nn.augment import flip
+from saddlepoint.nn.layers import Conv2d, Linear
 from saddlepoint.nn.normalise import StyledNorm
+from saddlepoint.nn.resized import Resample, activated, resized, resized_convolution, summed
 from saddlepoint.objectives.losses import get_objective
 from saddlepoint.objectives.penalties import squared_gradient_norm
 from saddlepoint.objectives.schedules import linear_fall
@@ -53,28 +54,25 @@ class Block(nn.Module):
         resample: what happens to the size.
     """
 
-    def __init__(
-        self, inputs: int, outputs: int, *, norm: bool, style: int = 0, resample: Literal["", "down", "up"] = ""
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, *, norm: bool, style: int = 0, resample: Resample = "") -> None:
         super().__init__()
         middle = outputs if style else inputs
         # What is normalised next needs no offset.
-        self.first = nn.Conv2d(inputs, middle, 3, 1, 1, bias=not norm)
-        self.second = nn.Conv2d(middle, outputs, 3, 1, 1, bias=not norm)
+        self.first = Conv2d(inputs, middle, 3, 1, 1, bias=not norm)
+        self.second = Conv2d(middle, outputs, 3, 1, 1, bias=not norm)
         self.norms = nn.ModuleList(StyledNorm(width, style) for width in (inputs, middle)) if norm else None
-        self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else None
+        self.shortcut = Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else None
         self.resample = resample
 
     def forward(self, x: Images, style: Tensor | None = None) -> Images:
         """Return (shortcut(x) + residual(x, style)) / sqrt(2)."""
-        h = F.leaky_relu(x if self.norms is None else self.norms[0](x, style), SLOPE)
-        up, down = self.resample == "up", self.resample == "down"
-        h = self.first(F.interpolate(h, scale_factor=2.0, mode="nearest") if up else h)
-        h = F.avg_pool2d(h, 2) if down else h
-        h = self.second(F.leaky_relu(h if self.norms is None else self.norms[1](h, style), SLOPE))
-        x = F.interpolate(x, scale_factor=2.0, mode="nearest") if up else x
-        x = x if self.shortcut is None else self.shortcut(x)
-        return ((F.avg_pool2d(x, 2) if down else x) + h) * _HALF  # a sum of two keeps its variance
+        if self.norms is None:
+            h = resized_convolution(activated(x, SLOPE), self.first, self.resample, SLOPE)
+        else:
+            h = resized_convolution(self.norms[0](x, style, slope=SLOPE), self.first, self.resample)
+            h = self.norms[1](h, style, slope=SLOPE)
+        h = self.second(h)
+        return summed(resized(x, self.resample, self.shortcut), h, _HALF)  # a sum of two keeps its variance
 
 
 class Generator(nn.Module):
@@ -83,7 +81,7 @@ class Generator(nn.Module):
     def __init__(self, config: StarGAN2Config, channels: int) -> None:
         super().__init__()
         c, lowest = config, config.channels(config.halvings)
-        self.input = nn.Conv2d(channels, c.width, 3, 1, 1, bias=False)
+        self.input = Conv2d(channels, c.width, 3, 1, 1, bias=False)
         down = [Block(c.channels(i), c.channels(i + 1), norm=True, resample="down") for i in range(c.halvings)]
         self.encode = nn.ModuleList([*down, *(Block(lowest, lowest, norm=True) for _ in range(c.blocks))])
         same = (Block(lowest, lowest, norm=True, style=c.style_size) for _ in range(c.blocks))
@@ -94,7 +92,7 @@ class Generator(nn.Module):
         self.decode = nn.ModuleList([*same, *up])
         # Where they are normalised, the last convolution knows no mean of its maps.
         self.norm = StyledNorm(c.width) if c.output_norm else nn.Identity()
-        self.output = nn.Conv2d(c.width, channels, 1)
+        self.output = Conv2d(c.width, channels, 1)
         self.bounded = c.bounded
 
     def forward(self, x: Images, style: Tensor) -> Images:
@@ -104,7 +102,7 @@ class Generator(nn.Module):
             h = block(h)
         for block in self.decode:
             h = block(h, style)  # adaptive instance normalisation
-        found = at_least_float32(self.output(F.leaky_relu(self.norm(h), SLOPE)))
+        found = at_least_float32(self.output(activated(self.norm(h), SLOPE)))
         return torch.tanh(found) if self.bounded else found
 
 
@@ -116,13 +114,13 @@ class MappingNetwork(nn.Module):
         c, width = config, config.style_width
         self.shared = nn.Sequential(*_relu_layers(c.latent_size, width, _SHARED))
         self.own = nn.ModuleList(
-            nn.Sequential(*_relu_layers(width, width, _OWN), nn.Linear(width, c.style_size)) for _ in range(domains)
+            nn.Sequential(*_relu_layers(width, width, _OWN), Linear(width, c.style_size)) for _ in range(domains)
         )
 
     def forward(self, z: Latents, labels: Tensor) -> Tensor:
         """Return the styles of z in the domains asked for, (batch, style_size)."""
-        h = self.shared(z)  # (batch, style_width)
-        return of_domains(torch.stack([own(h) for own in self.own], 1), labels)
+        h = _through(self.shared, z)  # (batch, style_width)
+        return of_domains(torch.stack([_through(own, h) for own in self.own], 1), labels)
 
 
 class Encoder(nn.Module):
@@ -139,10 +137,10 @@ class Encoder(nn.Module):
             blocks.append(Block(config.channels(level), config.channels(level + 1), norm=False, resample="down"))
             high, wide, level = high // 2, wide // 2, level + 1
         width = config.channels(level)
-        self.input = nn.Conv2d(shape[0], config.width, 3, 1, 1)
+        self.input = Conv2d(shape[0], config.width, 3, 1, 1)
         self.blocks = nn.ModuleList(blocks)
-        self.whole = nn.Conv2d(width, width, (high, wide))
-        self.heads = nn.Linear(width, domains * outputs)  # as multi-task learning has it: one output a domain
+        self.whole = Conv2d(width, width, (high, wide))
+        self.heads = Linear(width, domains * outputs)  # as multi-task learning has it: one output a domain
         self.domains = domains
 
     def read(self, x: Images, labels: Tensor) -> Tensor:
@@ -150,7 +148,7 @@ class Encoder(nn.Module):
         h = self.input(x)
         for block in self.blocks:
             h = block(h)
-        h = F.leaky_relu(self.whole(F.leaky_relu(h, SLOPE)), SLOPE).flatten(1)
+        h = self.whole(activated(h, SLOPE), SLOPE).flatten(1)
         return at_least_float32(of_domains(self.heads(h).unflatten(1, (self.domains, -1)), labels))
 
     forward = read  # which is compiled on demand; `read` never is, so that it can be differentiated twice
@@ -158,7 +156,16 @@ class Encoder(nn.Module):
 
 def _relu_layers(inputs: int, width: int, count: int) -> list[nn.Module]:
     sizes = [inputs, *[width] * (count - 1)]
-    return [layer for size in sizes for layer in (nn.Linear(size, width), nn.ReLU())]
+    return [layer for size in sizes for layer in (Linear(size, width), nn.ReLU())]
+
+
+def _through(layers: nn.Module, h: Tensor) -> Tensor:
+    """Return what affine maps make of rows, each with the ReLU that may follow it."""
+    inner = list(layers.children())
+    for layer, following in zip(inner, [*inner[1:], None], strict=True):
+        if isinstance(layer, nn.Linear):
+            h = layer(h, 0.0 if isinstance(following, nn.ReLU) else 1.0)
+    return h
 
 
 def of_domains(numbers: Tensor, labels: Tensor) -> Tensor:

@@ -401,26 +401,6 @@ static Frame frame_of_input(const Geometry *g, const void *x, int full, const fl
   return (Frame){x, full, g->h, g->w, g->c, paired(g->c, g->kw), hp, wp, g->ph, g->pw, scale};
 }
 
-/* Elements of packed weights. */
-long packed_forward(const Geometry *g) { return g->kh * g->kw * paired(g->c, g->kw) * packed_columns(g->o); }
-
-void pack_forward(const Geometry *g, const float *w, float scale, bf16 *to) {
-  const long ce = paired(g->c, g->kw), depth = g->kh * g->kw * ce;
-  long *offset = room(depth * (long)sizeof(long)), k = 0;
-  for (long i = 0; i < g->kh; i++)
-    for (long j = 0; j < g->kw; j++)
-      for (long c = 0; c < ce; c++) offset[k++] = c < g->c ? i * g->sh + j * g->sw + c * g->sc : -1;
-  pack(w, g->o, g->so, offset, depth / 2, scale, to);
-  free(offset);
-}
-
-void forward(const Geometry *g, const void *x, int full, const float *scale, const bf16 *packed, const After *after,
-             void *y) {
-  const Frame f = frame_of_input(g, x, full, scale);
-  const Part part = {g->oh, g->ow, g->stride, 0, 0, g->kh, g->kw, 0, 0, 1, g->ow, g->oh};
-  convolve_all(&f, &part, 1, &packed, after, y, g->n, g->o, g->threads);
-}
-
 /* The gradient of the input falls into stride^2 parts: pixels of the input that the same taps of the kernel reach.
  * In one direction: pixel i = s j + r is reached from output (i + p - k) / s for k = phase, phase + s, ... */
 typedef struct {
@@ -484,14 +464,13 @@ void pack_gradient(const Geometry *g, const float *w, float scale, bf16 *to) {
 }
 
 /* Write a row of the input: what the taps of all output pixels send there, added up. */
-static void fold(const Geometry *g, const float *taps, const After *after, const After *lanes_of, long image, long r,
+static void fold(const Geometry *g, const float *taps, long pitch, const After *after, const After *lanes_of, long image, long r,
                  void *x) {
-  const long wide = packed_columns(g->kh * g->kw * g->c);
   const float *from[4 * PANEL];
   long count = 0;
   for (long k = (r + g->ph) % g->stride; k < g->kh; k += g->stride) {
     const long line = (r + g->ph - k) / g->stride;
-    if (r + g->ph >= k && line < g->oh) from[count++] = taps + line * g->ow * wide + k * g->kw * g->c;
+    if (r + g->ph >= k && line < g->oh) from[count++] = taps + line * g->ow * pitch + k * g->kw * g->c;
   }
   const long together = g->stride * g->c; /* pixels of one stride: the same taps reach them */
   for (long j = 0; j * g->stride < g->w + g->pw; j++) {
@@ -500,7 +479,7 @@ static void fold(const Geometry *g, const float *taps, const After *after, const
       if (j - t >= 0 && j - t < g->ow) {
         const mask16 m = lanes(least(g->stride, g->kw - t * g->stride) * g->c);
         for (long i = 0; i < count; i++)
-          sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(m, from[i] + (j - t) * wide + t * together));
+          sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(m, from[i] + (j - t) * pitch + t * together));
       }
     const long skipped = most(0, g->pw - j * g->stride) * g->c, there = least(g->stride, g->w + g->pw - j * g->stride) * g->c;
     const long at = ((image * g->h + r) * g->w + j * g->stride - g->pw) * g->c;
@@ -515,12 +494,12 @@ static void fold(const Geometry *g, const float *taps, const After *after, const
 
 static void thin_gradient(const Geometry *g, const Frame *f, const bf16 *packed, const After *after, void *x) {
   const long places = g->oh * g->ow;
-  const long columns = g->kh * g->kw * g->c, wide = packed_columns(columns);
+  const long columns = g->kh * g->kw * g->c, pitch = packed_columns(columns);
   const After sums = {NULL, NULL, NULL, 1, 1, NULL, 1};
 #pragma omp parallel num_threads(g->threads) if (g->threads > 1)
   {
     bf16 *frame = lies_ready(f) ? NULL : room(places * g->o * 2);
-    float *taps = room(places * wide * 4), scale[LANES], bias[LANES], shift[LANES];
+    float *taps = room(places * pitch * 4), scale[LANES], bias[LANES], shift[LANES];
     After lanes_of = *after; /* the same for the pixels of a stride, side by side */
     if (after->scale) lanes_of.scale = scale;
     if (after->bias) lanes_of.bias = bias;
@@ -537,7 +516,7 @@ static void thin_gradient(const Geometry *g, const Frame *f, const bf16 *packed,
       const bf16 *panel_of = packed;
       for (long panel = 0; panel < panels_of(columns); panel++) {
         const int vectors = vectors_of(columns, panel);
-        rows_times(row, places, 1, 0, g->o / 2, panel_of, vectors, &sums, taps, panel * PANEL, wide);
+        rows_times(row, places, 1, 0, g->o / 2, panel_of, vectors, &sums, taps, panel * PANEL, pitch);
         panel_of += g->o / 2 * vectors * 32;
       }
       for (long l = 0; l < LANES; l++) {
@@ -545,7 +524,7 @@ static void thin_gradient(const Geometry *g, const Frame *f, const bf16 *packed,
         if (after->bias) bias[l] = after->bias[l % g->c];
         if (after->shift) shift[l] = after->shift[i * g->c + l % g->c];
       }
-      for (long r = 0; r < g->h; r++) fold(g, taps, after, &lanes_of, i, r, x);
+      for (long r = 0; r < g->h; r++) fold(g, taps, pitch, after, &lanes_of, i, r, x);
     }
     free(frame);
     free(taps);
@@ -572,6 +551,61 @@ void input_gradient(const Geometry *g, const void *y, int full, const float *sca
       packed += a.taps * b.taps * f.ce * packed_columns(g->c);
     }
   convolve_all(&f, parts, number, weights, after, x, g->n, g->c, g->threads);
+}
+
+/* With few outputs most lanes would be idle, too: the convolution is the input gradient of the turned kernel. */
+static int is_few(const Geometry *g) {
+  const int keeps_its_size = g->stride == 1 && g->ph < g->kh && g->pw < g->kw && 2 * g->oh * g->ow > g->h * g->w;
+  return keeps_its_size && g->o <= 4 && g->c >= 8 && g->c % 2 == 0 && g->kh * g->kw > 1 && g->kh * g->kw * g->o <= 2 * PANEL;
+}
+
+static Geometry turned(const Geometry *g) {
+  return (Geometry){g->n, g->oh, g->ow, g->o, g->h, g->w, g->c, g->kh, g->kw, 1, g->kh - 1 - g->ph, g->kw - 1 - g->pw,
+                    g->kh * g->kw * g->o, 1, g->kw * g->o, g->o, g->threads};
+}
+
+/* Elements of packed weights. */
+long packed_forward(const Geometry *g) {
+  if (is_few(g)) {
+    const Geometry other = turned(g);
+    return packed_gradient(&other);
+  }
+  return g->kh * g->kw * paired(g->c, g->kw) * packed_columns(g->o);
+}
+
+void pack_forward(const Geometry *g, const float *w, float scale, bf16 *to) {
+  if (is_few(g)) {
+    const Geometry other = turned(g);
+    float *turned_weights = room(g->o * g->c * g->kh * g->kw * 4);
+    for (long c = 0; c < g->c; c++)
+      for (long i = 0; i < g->kh; i++)
+        for (long j = 0; j < g->kw; j++)
+          for (long o = 0; o < g->o; o++)
+            turned_weights[((c * g->kh + g->kh - 1 - i) * g->kw + g->kw - 1 - j) * g->o + o] = w[o * g->so + c * g->sc + i * g->sh + j * g->sw];
+    pack_gradient(&other, turned_weights, scale, to);
+    free(turned_weights);
+    return;
+  }
+  const long ce = paired(g->c, g->kw), depth = g->kh * g->kw * ce;
+  long *offset = room(depth * (long)sizeof(long)), k = 0;
+  for (long i = 0; i < g->kh; i++)
+    for (long j = 0; j < g->kw; j++)
+      for (long c = 0; c < ce; c++) offset[k++] = c < g->c ? i * g->sh + j * g->sw + c * g->sc : -1;
+  pack(w, g->o, g->so, offset, depth / 2, scale, to);
+  free(offset);
+}
+
+void forward(const Geometry *g, const void *x, int full, const float *scale, const bf16 *packed, const After *after,
+             void *y) {
+  if (is_few(g)) {
+    const Geometry other = turned(g);
+    const Frame plain = {x, full, g->h, g->w, g->c, g->c, g->h, g->w, 0, 0, scale};
+    thin_gradient(&other, &plain, packed, after, y);
+    return;
+  }
+  const Frame f = frame_of_input(g, x, full, scale);
+  const Part part = {g->oh, g->ow, g->stride, 0, 0, g->kh, g->kw, 0, 0, 1, g->ow, g->oh};
+  convolve_all(&f, &part, 1, &packed, after, y, g->n, g->o, g->threads);
 }
 
 /* ---- the gradient of the weights ------------------------------------------------------------------------------- */
@@ -607,6 +641,12 @@ INLINE void pair_rows(const bf16 *one, const bf16 *two, long columns, bf16 *to) 
 /* dw (o, c, kh, kw, by its strides) = scale * sum over pixels of y times the window of x there. */
 void weight_gradient(const Geometry *g, const void *x, int x_full, const float *x_scale, const void *y, int y_full,
                      float scale, float *dw) {
+  if (is_few(g) && !x_scale) { /* windows of y, whose lines are short, times pixels of x */
+    Geometry other = turned(g);
+    other.so = g->sc, other.sc = g->so, other.sh = -g->sh, other.sw = -g->sw;
+    weight_gradient(&other, y, y_full, NULL, x, x_full, scale, dw + (g->kh - 1) * g->sh + (g->kw - 1) * g->sw);
+    return;
+  }
   const Frame f = frame_of_input(g, x, x_full, x_scale);
   const long size = frame_size(&f), line = g->kw * f.ce, depth = g->kh * line, places = g->oh * g->ow;
   const long at_once = most(1, least(g->n, PIXELS / places));

@@ -59,6 +59,11 @@ SIGNATURES = {
     "gru_back": ("-", "ppppl"),
     "gru_before": ("-", "ppl"),
     "gru_before_back": ("-", "ppppl"),
+    "instance_norm": ("-", "plpplfffplplpllll"),
+    "instance_norm_backward": ("-", "plplpplffpppllll"),
+    "leaky_rows": ("-", "plfpll"),
+    "halve": ("-", "plplflllll"),
+    "enlarge": ("-", "plplflpllllll"),
 }
 """Of each kernel: its result and its arguments: p a pointer, l a long, i an int, f a float."""
 

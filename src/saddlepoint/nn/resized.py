@@ -1,0 +1,206 @@
+"""Convolutions between two sizes, and sums of residual blocks there: by PyTorch, or in bf16 by the kernels.
+
+A convolution before a mean of squares of four pixels is one of stride 2 with a kernel a pixel wider, and one of doubled
+pixels is a transposed one: 16 products for each pixel of the smaller size instead of 36, for kernels of 3.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from saddlepoint.nn.layers import Conv2d, _before, _differentiable, _is_wanted, _seen, leaky
+from saddlepoint.nn.native import maps
+from saddlepoint.nn.native import products as native
+from saddlepoint.nn.native.library import kernels, use
+
+Images = Float[Tensor, "batch channel height width"]
+Resample = Literal["", "down", "up"]
+
+
+def resized_convolution(x: Images, conv: Conv2d, resample: Resample, slope: float = 1.0) -> Images:
+    """Return LeakyReLU of a convolution of stride 1 and kernel 3, whose result is halved or whose input is doubled.
+
+    Args:
+        x: (batch, channel, height, width).
+        conv: with padding 1, so that it keeps the size.
+        resample: down: means of squares of four; up: nearest pixels; else nothing.
+        slope: on the negative side; 1: no LeakyReLU.
+    """
+    if not resample:
+        return conv(x, slope)
+    if kernels(x) is None or (resample == "down" and (x.shape[2] % 2 or x.shape[3] % 2)):
+        return leaky(_plain(x, conv.weight, conv.bias, resample), slope)
+    found: Tensor = _Resized.apply(x, _seen(conv.weight), conv.bias, resample, slope)
+    return found
+
+
+def resized(x: Images, resample: Resample, shortcut: Conv2d | None = None) -> Images:
+    """Return the way around a residual block: ``x`` at the block's size after the shortcut, or what `summed` enlarges.
+
+    With the kernels the shortcut, of single pixels, is taken at the smaller size, and doubling is left to `summed`.
+    """
+    if kernels(x) is None or (resample == "down" and (x.shape[2] % 2 or x.shape[3] % 2)):
+        x = F.interpolate(x, scale_factor=2.0, mode="nearest") if resample == "up" else x
+        x = x if shortcut is None else shortcut(x)
+        return F.avg_pool2d(x, 2) if resample == "down" else x
+    if resample == "down":
+        x = _Halved.apply(x)
+    return x if shortcut is None else shortcut(x)
+
+
+def summed(x: Images, h: Images, scale: float) -> Images:
+    """Return (x + h) * scale, with ``x`` doubled where it has half the size."""
+    if kernels(h) is None:
+        return (x + h) * scale
+    found: Tensor = _Summed.apply(x, h, scale)
+    return found
+
+
+def activated(x: Tensor, slope: float) -> Tensor:
+    """Return LeakyReLU of ``x``."""
+    if kernels(x) is None or x.ndim not in (2, 4):
+        return leaky(x, slope)
+    found: Tensor = _Leaky.apply(x, slope)
+    return found
+
+
+def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, resample: str) -> Tensor:
+    x = F.interpolate(x, scale_factor=2.0, mode="nearest") if resample == "up" else x
+    y = F.conv2d(x, weight, bias, 1, 1)
+    return F.avg_pool2d(y, 2) if resample == "down" else y
+
+
+_WIDE = native.Layer(2, (1, 1))
+_MEANS = native.Layer(2, (1, 1), 0.25)
+
+
+_KEPT: dict[int, tuple[weakref.ref[Tensor], Any, Tensor]] = {}
+"""Widened weights by the identity of the tensor that owns the weights, with which they go."""
+
+
+def _widened(weight: Tensor, resample: str) -> Tensor:
+    """Return weights of kernel 4: sums over squares of four taps, for `up` those of the transposed convolution.
+
+    Made once for each state of the weights, and shared by all passes of a step.
+    """
+    owner = weight if weight._base is None else weight._base
+    state = (use(), weight._version, weight.data_ptr(), weight.shape, weight.stride(), resample)
+    kept = _KEPT.get(id(owner))
+    if kept is not None and kept[0]() is owner and kept[1] == state:
+        return kept[2]
+    w = weight.detach()
+    w = w.permute(1, 0, 2, 3).flip(2, 3) if resample == "up" else w
+    wide = torch.zeros((*w.shape[:2], 4, 4)).contiguous(memory_format=native.LAST)
+    for i in (0, 1):
+        for j in (0, 1):
+            wide[:, :, i : i + 3, j : j + 3] += w
+    if wide.numel() <= native.MOST_KEPT:
+        _keep(owner, state, wide)
+    return wide
+
+
+def _keep(owner: Tensor, state: Any, wide: Tensor) -> None:
+    # Not an attribute of the tensor: PyTorch writes those to files, and copies them with it.
+    number = id(owner)
+
+    def forget(gone: weakref.ref[Tensor]) -> None:
+        if number in _KEPT and _KEPT[number][0] is gone:  # another tensor may have its number by then
+            del _KEPT[number]
+
+    _KEPT[number] = (weakref.ref(owner, forget), state, wide)
+
+
+def _narrowed(wide: Tensor, resample: str) -> Tensor:
+    """Return the gradient in weights by that in the widened ones."""
+    rows = wide[:, :, :3] + wide[:, :, 1:]
+    found = rows[..., :3] + rows[..., 1:]
+    return found.flip(2, 3).permute(1, 0, 2, 3) if resample == "up" else found
+
+
+class _Resized(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, resample: str, slope: float) -> Tensor:
+        after, wide = native.After(bias=bias, slope=slope), _widened(weight, resample)
+        if resample == "down":
+            y = native.convolved(x, wide, _MEANS, after)
+        else:
+            shape = (len(x), len(weight), 2 * x.shape[2], 2 * x.shape[3])
+            y = native.input_gradient(x, shape, wide, _WIDE, after)
+        ctx.save_for_backward(x, weight, bias, None if slope == 1 else y)
+        ctx.resample, ctx.slope = resample, slope
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        (dy,), (x, weight, bias, y), resample = along, ctx.saved_tensors, ctx.resample
+        if torch.is_grad_enabled():  # to be differentiated again, which the kernels leave to PyTorch
+
+            def again(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+                return leaky(_plain(x, w, b, resample), ctx.slope)
+
+            return *_differentiable(again, (x, weight, bias), 1.0, dy), None, None
+        v, sums = _before(dy, y, ctx.slope, ctx.needs_input_grad[2])
+        wide, full, dx, dw = _widened(weight, resample), x.dtype == torch.float32, None, None
+        down = resample == "down"
+        if _is_wanted(ctx, 0) and down:
+            dx = native.input_gradient(v, x.shape, wide, _MEANS, full=full)
+        elif _is_wanted(ctx, 0):
+            dx = native.convolved(v, wide, _WIDE, full=full)
+        if _is_wanted(ctx, 1):
+            found = native.weight_gradient(x, v, wide, _MEANS) if down else native.weight_gradient(v, x, wide, _WIDE)
+            dw = _narrowed(found, resample)
+        return dx, dw, sums, None, None
+
+
+class _Halved(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.full = maps.is_full(x)
+        return maps.halved(x, full=ctx.full)
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> Tensor:
+        (dy,) = along
+        if torch.is_grad_enabled():
+            return F.interpolate(dy, scale_factor=2.0, mode="nearest") / 4
+        return maps.enlarged(dy, 2, scale=0.25, full=ctx.full)
+
+
+class _Summed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, h: Tensor, scale: float) -> Tensor:
+        ctx.factor, ctx.scale, ctx.full = h.shape[3] // x.shape[3], scale, maps.is_full(x)
+        return maps.enlarged(x, ctx.factor, h, scale, full=ctx.full)
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        (dy,), scale = along, ctx.scale
+        if torch.is_grad_enabled():
+            dh = dy * scale
+            return (dh if ctx.factor == 1 else F.avg_pool2d(dh, 2) * 4), dh, None
+        dh = maps.enlarged(dy, 1, scale=scale, full=False)
+        if ctx.factor == 2:
+            return maps.halved(dy, 4 * scale, full=ctx.full), dh, None
+        return (maps.enlarged(dy, 1, scale=scale, full=True) if ctx.full else dh), dh, None
+
+
+class _Leaky(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:
+        y = maps.leaky_rows(x, slope)
+        ctx.save_for_backward(x, y)
+        ctx.slope = slope
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        (dy,), (x, y) = along, ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return dy * torch.where(x.detach() > 0, 1.0, ctx.slope), None
+        return native.times_slope(dy, y, ctx.slope), None
