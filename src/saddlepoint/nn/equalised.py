@@ -133,33 +133,41 @@ class ModulatedConv2d(nn.Module):
         # Inputs and outputs are scaled, not weights (eqs. 1 and 3, one group for each sample): the same numbers from an
         # ordinary convolution. One CPU thread, batch 32, channels last, forward and backward: 11 ms against 18
         # in groups (16 channels of 32 x 32), 35 and 56 (32 of 32 x 32), 30 and 164 (128 of 8 x 8).
-        s = self.affine(w) * self.scale  # (batch, inputs)
-        if self.weight.shape[2] == 1 and not self.up:
-            return self._of_pixels(x, s)
+        return self.modulated(x, self.style(w), self.weight)
+
+    def style(self, w: Float[Tensor, "batch styles"]) -> Float[Tensor, "batch inputs"]:
+        """Return the factors of the input's channels."""
+        s: Tensor = self.affine(w)
+        return s if self.scale == 1 else s * self.scale
+
+    def modulated(self, x: Tensor, s: Float[Tensor, "batch inputs"], weight: Tensor) -> Tensor:
+        """Return what `forward` does, of a style and of weights like its own."""
+        if weight.shape[2] == 1 and not self.up:
+            return self._of_pixels(x, s, weight)
         x = x * s[:, :, None, None].to(x.dtype)
         if self.up:
             # Zeros between pixels and the convolution at once; a transposed one wants (inputs, outputs, ...).
-            y = F.conv_transpose2d(x, self.weight.transpose(0, 1), None, stride=2)
+            y = F.conv_transpose2d(x, weight.transpose(0, 1), None, stride=2)
         else:
-            y = F.conv2d(x, self.weight, None, 1, self.padding)
+            y = F.conv2d(x, weight, None, 1, self.padding)
         if self.demodulate:
-            y = y * self._demodulation(s)[:, :, None, None].to(y.dtype)
+            y = y * self._demodulation(s, weight)[:, :, None, None].to(y.dtype)
         return y
 
-    def _of_pixels(self, x: Tensor, s: Float[Tensor, "batch inputs"]) -> Tensor:
+    def _of_pixels(self, x: Tensor, s: Float[Tensor, "batch inputs"], kernel: Tensor) -> Tensor:
         """Return the convolution of single pixels: weights of its own for each sample cost no pass over ``x``."""
-        weight = self.weight.flatten(1) * s[:, None]  # (batch, outputs, inputs)
+        weight = kernel.flatten(1) * s[:, None]  # (batch, outputs, inputs)
         if self.demodulate:
-            weight = weight * self._demodulation(s)[:, :, None]
+            weight = weight * self._demodulation(s, kernel)[:, :, None]
         # (batch, places, inputs): with channels last no copy is made.
         y = x.flatten(2).transpose(1, 2) @ weight.transpose(1, 2).to(x.dtype)
         return y.transpose(1, 2).unflatten(2, x.shape[2:])
 
-    def _demodulation(self, s: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
+    def _demodulation(self, s: Float[Tensor, "batch inputs"], weight: Tensor) -> Float[Tensor, "batch outputs"]:
         with torch.autocast(s.device.type, enabled=False):
             # sum_ik (s_i W_oik)^2 = sum_i s_i^2 sum_k W_oik^2: one product of (batch, inputs) and (inputs, outputs). An
             # error of d is one of a whole map, so never in half precision; 1e-8 is the epsilon of equation 3.
-            energy = s.square() @ self.weight.square().sum((2, 3)).t()
+            energy = s.square() @ weight.square().sum((2, 3)).t()
             return self.amplify * torch.rsqrt(energy + 1e-8)
 
     def draw(self, generator: torch.Generator) -> None:

@@ -29,7 +29,7 @@ from saddlepoint.family.optimizers import lazily
 from saddlepoint.nn import style
 from saddlepoint.nn.augment import Augment, adapt
 from saddlepoint.nn.equalised import GAIN, EqualisedConv2d, leaky
-from saddlepoint.nn.resample import blur, downsample, upsample
+from saddlepoint.nn.resample import blur, downsample
 from saddlepoint.nn.sizes import Sizes, sides_of
 from saddlepoint.nn.style import Styles, W
 from saddlepoint.objectives.losses import get_objective
@@ -67,8 +67,7 @@ class Generator(nn.Module):
         for k, (up, layer, to_image) in enumerate(zip(self.ups, self.layers, self.images[1:], strict=True)):
             h = up(h, styles[:, 2 * k + 1], noise[2 * k + 1])  # (batch, width, 2 side, 2 side)
             h = layer(h, styles[:, 2 * k + 2], noise[2 * k + 2])
-            # Output skips, section 4: every side adds what it can show, so that nothing has to be faded in.
-            image = upsample(image) + to_image(h, styles[:, 2 * k + 3])
+            image = to_image(h, styles[:, 2 * k + 3], image)  # added to the doubled image
         return torch.tanh(image) if self.bounded else image
 
     forward = synthesis  # which is compiled on demand; `synthesis` never is, so that it can be differentiated twice

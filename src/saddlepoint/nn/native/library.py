@@ -27,7 +27,7 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import working_dtype
 
 HERE = Path(__file__).parent
-SOURCES = ("convolution.c", "elementwise.c")
+SOURCES = ("convolution.c", "elementwise.c", "style.c")
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fopenmp", "-shared", "-fPIC")
 NEEDED = ("avx512_bf16", "avx512bw", "avx512dq", "avx512vl")
 """What the processor must be able to do."""
@@ -60,6 +60,15 @@ SIGNATURES = {
     "drop": ("-", "plplfpll"),
     "maxout": ("-", "pplll"),
     "maxout_backward": ("-", "pplplll"),
+    "filter_maps": ("-", "plpllpppfpllllll"),
+    "double_images": ("-", "ppllll"),
+    "double_images_backward": ("-", "ppllll"),
+    "scale_maps": ("-", "plpplll"),
+    "scale_maps_backward": ("-", "plpppplll"),
+    "styled_backward": ("-", "plpppfpplll"),
+    "demodulate": ("-", "ppffppllll"),
+    "demodulate_backward": ("-", "pppppppfppppllll"),
+    "colours_backward": ("-", "pppppllll"),
 }
 """Of each kernel: its result and its arguments: p a pointer, l a long, i an int, f a float."""
 

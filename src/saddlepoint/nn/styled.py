@@ -1,0 +1,160 @@
+"""Styled layers in bf16 by the kernels of `nn/native`: modulation, noise and LeakyReLU without passes of their own.
+
+Ways back are by hand. Where one is to be differentiated again (path lengths) the layer is computed anew by PyTorch's
+operations, which the caller gives as ``again``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from saddlepoint.nn.native import maps
+from saddlepoint.nn.native import products as native
+from saddlepoint.nn.native.maps import Ending
+from saddlepoint.nn.native.products import After, Layer
+
+Again = Callable[..., Tensor]
+SMOOTH = (1.0, 3.0, 3.0, 1.0)
+EPSILON = 1e-8
+"""Of equation 3."""
+
+SAME, DOUBLING = Layer(1, (1, 1)), Layer(2, (0, 0))
+"""A 3 x 3 convolution that keeps the side, and one whose transposed convolution doubles it."""
+
+
+def styled(
+    x: Float[Tensor, "batch inputs height width"],
+    s: Float[Tensor, "batch inputs"],
+    weight: Float[Tensor, "outputs inputs 3 3"],
+    strength: Float[Tensor, " outputs"],
+    bias: Float[Tensor, " outputs"],
+    noise: Float[Tensor, "rows 1 height width"],
+    *,
+    amplify: float,
+    slope: float,
+    up: bool,
+    again: Again,
+) -> Tensor:
+    """Return LeakyReLU(d conv(s x, W) + noise strength + bias) in bf16, with d as in `ModulatedConv2d`.
+
+    Args:
+        x: maps.
+        s: style.
+        weight: of the convolution; with ``up`` it is transposed, of stride 2, and blurred.
+        strength, bias: of the channels.
+        noise: of the places; one row serves all samples.
+        amplify: factor of d.
+        slope: of LeakyReLU, above 0.
+        up: doubles the side.
+        again: the same of (x, s, weight, strength, bias) by PyTorch's operations.
+    """
+    seen = weight.view_as(weight) if weight.requires_grad and torch.is_grad_enabled() else weight
+    noise = noise.expand(len(s), *noise.shape[1:])
+    found: Tensor = _Styled.apply(x, s, seen, strength, bias, noise, (amplify, slope, up), again)
+    return found
+
+
+class _Styled(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, s: Tensor, weight: Tensor, strength: Tensor, bias: Tensor, noise: Tensor,
+        settings: tuple[float, float, bool], again: Again,
+    ) -> Tensor:  # fmt: skip
+        amplify, slope, up = settings
+        d, squares = maps.demodulation(weight, s, amplify, EPSILON)
+        read = x  # what the product reads
+        if up:
+            n, _, h, w = x.shape
+            read = maps.scaled(x, s)
+            large = (n, len(weight), 2 * h + 1, 2 * w + 1)
+            product = native.input_gradient(read, large, weight.transpose(0, 1), DOUBLING, After(scale=d))
+            y = maps.filtered(product, SMOOTH, 1, Ending(noise, strength, bias, slope), full=False)
+        else:
+            read = native.laid(x)
+            y = native.convolved(
+                read, weight, SAME, After(d, bias, slope=slope, noise=noise, strength=strength), styles=s
+            )  # fmt: skip
+        ctx.save_for_backward(x, s, weight, strength, bias, noise, d, squares, read, y)
+        ctx.settings, ctx.again = settings, again
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        x, s, weight, strength, bias, noise, d, squares, read, y = ctx.saved_tensors
+        amplify, slope, up = ctx.settings
+        if torch.is_grad_enabled():
+            return *_again(ctx.again, (x, s, weight, strength, bias), along[0]), None, None, None
+        v, sums = maps.styled_backward(along[0], y, noise, d, slope)
+        if up:
+            v = maps.filtered(v, SMOOTH, 2, full=False)  # the filter is symmetric: its adjoint is itself
+            turned = weight.transpose(0, 1)
+            back = native.convolved(v, turned, DOUBLING)
+            dw = native.weight_gradient(v, read, turned, DOUBLING).transpose(0, 1)
+        else:
+            back = native.input_gradient(v, x.shape, weight, SAME)
+            dw = native.weight_gradient(read, v, weight, SAME, s)
+        dx, ds = maps.scaled_backward(x, s, back)
+        dw, of_strength, of_bias = maps.demodulation_backward(
+            weight, s, (d, squares), sums, strength, bias, amplify, ds, dw
+        )  # fmt: skip
+        return dx, ds, dw, of_strength, of_bias, None, None, None
+
+
+def to_image(
+    x: Float[Tensor, "batch inputs height width"],
+    s: Float[Tensor, "batch inputs"],
+    weight: Float[Tensor, "colours inputs 1 1"],
+    bias: Float[Tensor, " colours"],
+    below: Float[Tensor, "batch colours lower narrower"] | None,
+    *,
+    again: Again,
+) -> Tensor:
+    """Return conv(s x, W) + bias + the doubled image ``below``, in fp32; of up to `maps.COLOURS` colours.
+
+    Args:
+        x: maps.
+        s: style.
+        weight, bias: of a convolution of single pixels.
+        below: image of half the side; None: there is none.
+        again: the same of (x, s, weight, bias, below) by PyTorch's operations.
+    """
+    seen = weight.view_as(weight) if weight.requires_grad and torch.is_grad_enabled() else weight
+    found: Tensor = _ToImage.apply(x, s, seen, bias, below, again)
+    return found
+
+
+class _ToImage(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, s: Tensor, weight: Tensor, bias: Tensor, below: Tensor | None, again: Again
+    ) -> Tensor:  # fmt: skip
+        ctx.save_for_backward(x, s, weight, bias, below)
+        ctx.again = again
+        after = After(bias=bias, added=None if below is None else maps.doubled(below))
+        return native.convolved(x, weight, native.POINTWISE, after, styles=s, full=True)
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        x, s, weight, bias, below = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return *_again(ctx.again, (x, s, weight, bias, below), along[0]), None
+        flat = weight.flatten(1)
+        # Weights times styles, (batch, colours, inputs): small, and all that both gradients are made of.
+        dh, dm = maps.colours_backward(along[0], x, s[:, None] * flat)
+        ds, dw = (dm * flat).sum(1), (dm * s[:, None]).sum(0).view_as(weight)
+        bottom = None if below is None else maps.doubled_backward(along[0])
+        return dh.to(x.dtype), ds, dw, native.channel_sums(along[0]), bottom, None
+
+
+def _again(again: Again, inputs: Sequence[Tensor | None], dy: Tensor) -> tuple[Tensor | None, ...]:
+    """Return gradients that can be differentiated: those of the same map by PyTorch's operations."""
+    with torch.enable_grad():
+        y = again(*inputs)
+        wanted = [each for each in inputs if each is not None and each.requires_grad]
+        found = iter(torch.autograd.grad(y, wanted, dy.to(y.dtype), create_graph=True))
+    return tuple(next(found) if each is not None and each.requires_grad else None for each in inputs)
