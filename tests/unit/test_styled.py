@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.engine.machine.runtime import stream
+from saddlepoint.families.stylegan1.game import Epilogue
+from saddlepoint.nn.equalised import EqualisedConv2d, EqualisedLinear, ResizedConv2d
 from saddlepoint.nn.native.library import applied
 from saddlepoint.nn.resample import blur, upsample
 from saddlepoint.nn.style import StyledLayer, ToImage
@@ -136,3 +138,98 @@ def test_path_lengths_through_both_layers() -> None:
     # Signs that rounding takes for others weigh here: a few of 192 numbers of each layer and sample.
     for one, other in zip(found, lengths(exact, torch.float64), strict=True):
         assert error(one, other) < 0.1
+
+
+@pytest.mark.parametrize(("stride", "kernel"), [(1, 3), (2, 4)])
+def test_penalties_of_gradients_through_convolutions(stride: int, kernel: int) -> None:
+    """R1 of two convolutions and an affine map: its gradient in all weights, of functions that go on for ever."""
+    convolutions = nn.ModuleList(
+        prepared(EqualisedConv2d(a, 8, kernel, stride=stride, padding=1)) for a in (3, 8)
+    )  # fmt: skip
+    output = prepared(EqualisedLinear(8 * (8 // stride**2) ** 2, 1))
+    x = drawn(4, 3, 8, 8, seed=30)
+
+    def of(modules: Any, last: Any, kind: torch.dtype, slopes: list[Tensor]) -> list[Tensor]:
+        h = start = x.to(kind, copy=True).requires_grad_()
+        for k, layer in enumerate(modules):
+            if kind == torch.float64:  # with the slopes of the rounded layers
+                h = layer(h) * slopes[k]
+            else:
+                h = layer(h, 0.2)
+                slopes.append(torch.where(h <= 0, 0.2, 1.0).double())
+        logits = last(h.flatten(1))
+        (gradient,) = torch.autograd.grad(logits.sum(), start, create_graph=True)
+        (gradient.square().sum() + logits.square().sum()).backward()
+        found = [start.grad, *(p.grad for p in modules.parameters()), *(p.grad for p in last.parameters())]
+        return [each for each in found if each is not None]
+
+    exact, exact_output, slopes = copy.deepcopy(convolutions).double(), copy.deepcopy(output).double(), list[Tensor]()
+    with in_bf16():
+        found = of(convolutions, output, torch.float32, slopes)
+    expected = of(exact, exact_output, torch.float64, slopes)
+    assert len(found) == len(expected) == 7
+    for one, other in zip(found, expected, strict=True):
+        assert error(one, other) < 2 * TOLERANCE
+
+
+@pytest.mark.parametrize(("channels", "rows"), [(20, 3), (3, 1)])
+def test_maps_brought_to_their_styles(channels: int, rows: int) -> None:
+    layer = prepared(Epilogue(channels, 12))
+    x = drawn(3, channels, 6, 5, seed=20).to(memory_format=torch.channels_last).requires_grad_()
+    w, noise, along = drawn(3, 12, seed=21), drawn(rows, 1, 6, 5, seed=22), drawn(3, channels, 6, 5, seed=23)
+    w.requires_grad_()
+    with in_bf16():
+        y = layer(x, w, noise)
+    y.backward(along)
+    exact = copy.deepcopy(layer).double()
+    exact.zero_grad()
+    x_exact, w_exact = (v.detach().double().requires_grad_() for v in (x, w))
+    h = F.leaky_relu(x_exact + exact.strength[:, None, None] * noise.double() + exact.bias[:, None, None], 0.2)
+    scale, shift = exact.style(w_exact)[:, :, None, None].chunk(2, 1)
+    expected = F.instance_norm(h) * (1 + scale) + shift  # of the same epsilon, 1e-5
+    expected.backward(along.double())
+    assert y.dtype == torch.float32
+    assert error(y, expected) < 1e-5  # nothing is rounded to bf16
+    assert error(x.grad, x_exact.grad) < 1e-5
+    assert error(w.grad, w_exact.grad) < 1e-5
+    for (name, found), wanted in zip(layer.named_parameters(), exact.parameters(), strict=True):
+        assert error(found.grad, wanted.grad) < 1e-5, name
+
+
+@pytest.mark.parametrize("up", [False, True])
+@pytest.mark.parametrize("slope", [1.0, 0.2])
+def test_resized_convolutions(up: bool, slope: float) -> None:
+    layer = prepared(ResizedConv2d(6, 10, up=up, gain=2**0.5, bias=not up))
+    x = drawn(3, 6, 4, 8, seed=20).to(memory_format=torch.channels_last).requires_grad_()
+    with in_bf16():
+        y = layer(x, 1.0 if up else slope, full=up)
+    along = drawn(*y.shape, seed=21)
+    y.backward(along.to(y.dtype))
+    exact = copy.deepcopy(layer).double()
+    exact.zero_grad()
+    x_exact = x.detach().double().requires_grad_()
+    expected = exact(x_exact)
+    expected = torch.where(y <= 0, slope * expected, expected) if not up else expected
+    expected.backward(along.double())
+    assert error(y, expected) < TOLERANCE
+    assert error(x.grad, x_exact.grad) < TOLERANCE
+    for found, wanted in zip(layer.parameters(), exact.parameters(), strict=True):
+        assert error(found.grad, wanted.grad) < TOLERANCE
+
+
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(3, 20, 5), (16, 64, 40)])
+def test_small_affine_maps_stay_in_full_precision(rows: int, inputs: int, outputs: int) -> None:
+    layer = prepared(EqualisedLinear(inputs, outputs, amplify=1.5, multiplier=0.1))
+    x, along = drawn(rows, inputs, seed=20).requires_grad_(), drawn(rows, outputs, seed=21)
+    with in_bf16():
+        y = layer(x, 0.2)
+    y.backward(along)
+    exact = copy.deepcopy(layer).double()
+    exact.zero_grad()
+    x_exact = x.detach().double().requires_grad_()
+    expected = F.leaky_relu(1.5 * 0.1 * (x_exact @ exact.weight.t() / inputs**0.5 + exact.bias), 0.2)
+    expected.backward(along.double())
+    assert error(y, expected) < 1e-5
+    assert error(x.grad, x_exact.grad) < 1e-5
+    for found, wanted in zip(layer.parameters(), exact.parameters(), strict=True):
+        assert error(found.grad, wanted.grad) < 1e-5

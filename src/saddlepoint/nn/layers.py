@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from saddlepoint.nn import twice
 from saddlepoint.nn.native import products as native
 from saddlepoint.nn.native.library import kernels
 
@@ -60,6 +61,12 @@ def convolution(
     return found
 
 
+def plain_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, layer: native.Layer, slope: float) -> Tensor:
+    """Return LeakyReLU(conv(x, scale W) + b) by the kernels, which must be applied."""
+    found: Tensor = _Convolution.apply(x, _seen(weight), bias, layer, slope)
+    return found
+
+
 def transposed_convolution(
     x: Tensor, weight: Tensor, bias: Tensor | None, layer: nn.ConvTranspose2d, *, slope: float = 1.0, scale: float = 1.0
 ) -> Tensor:
@@ -98,20 +105,16 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: native.Layer, slope: float) -> Tensor:
         y = native.convolved(x, weight, layer, native.After(bias=bias, slope=slope))
-        ctx.save_for_backward(x, weight, bias, None if slope == 1 else y)
+        ctx.save_for_backward(x, weight, None if slope == 1 else y)
         ctx.layer, ctx.slope = layer, slope
         return y
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
-        (dy,), (x, weight, bias, y), layer = along, ctx.saved_tensors, ctx.layer
-        if torch.is_grad_enabled():  # to be differentiated again, which the kernels leave to PyTorch
-
-            def again(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
-                made = F.linear(x, w, b) if w.ndim == 2 else F.conv2d(x, w, b, layer.stride, layer.padding)
-                return leaky(made, ctx.slope)
-
-            return *_differentiable(again, (x, weight, bias), layer.scale, dy), None, None
+        (dy,), (x, weight, y), layer = along, ctx.saved_tensors, ctx.layer
+        if torch.is_grad_enabled():  # to be differentiated again
+            wanted = (_is_wanted(ctx, 0), _is_wanted(ctx, 1), ctx.needs_input_grad[2])
+            return *twice.gradients(wanted, x, weight, dy, y, layer, ctx.slope), None, None
         v, sums = _before(dy, y, ctx.slope, ctx.needs_input_grad[2])
         dx = dw = None
         if _is_wanted(ctx, 0):

@@ -70,7 +70,7 @@ class MappingNetwork(nn.Module):
             parts.append(rms_norm(self.label(F.one_hot(labels, self.classes).to(self.label.weight.dtype))))
         h = torch.cat(parts, 1)
         for layer in self.layers:
-            h = leaky(layer(h))
+            h = layer(h, 0.2)
         return h
 
 
@@ -191,8 +191,10 @@ class Head(nn.Module):
 
     def forward(self, h: Images, labels: Tensor | None) -> PerSample:
         """Return logits (batch,)."""
-        h = leaky(self.conv(self._with_deviation(h) if self.group else h))
-        h = leaky(self.hidden(h.flatten(1)))
+        h = self._with_deviation(h) if self.group else h
+        # Maps side by side have lost the order in memory that every product of theirs reads.
+        h = self.conv(h if kernels(h) is None else h.contiguous(memory_format=torch.channels_last), 0.2)
+        h = self.hidden(h.flatten(1), 0.2)
         found = self.output(h)
         if self.label is None:
             return found.squeeze(1)

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from saddlepoint.nn.native import maps
 from saddlepoint.nn.native import products as native
-from saddlepoint.nn.native.maps import Ending
+from saddlepoint.nn.native.maps import Ending, Scaled
 from saddlepoint.nn.native.products import After, Layer
 
 Again = Callable[..., Tensor]
@@ -54,7 +55,7 @@ def styled(
         again: the same of (x, s, weight, strength, bias) by PyTorch's operations.
     """
     seen = weight.view_as(weight) if weight.requires_grad and torch.is_grad_enabled() else weight
-    noise = noise.expand(len(s), *noise.shape[1:])
+    noise = noise.expand(len(s), *noise.shape[1:]).float().contiguous()
     found: Tensor = _Styled.apply(x, s, seen, strength, bias, noise, (amplify, slope, up), again)
     return found
 
@@ -143,12 +144,92 @@ class _ToImage(torch.autograd.Function):
         x, s, weight, bias, below = ctx.saved_tensors
         if torch.is_grad_enabled():
             return *_again(ctx.again, (x, s, weight, bias, below), along[0]), None
-        flat = weight.flatten(1)
+        flat, dy = weight.flatten(1), maps.numbers_of_images(along[0])
         # Weights times styles, (batch, colours, inputs): small, and all that both gradients are made of.
-        dh, dm = maps.colours_backward(along[0], x, s[:, None] * flat)
+        dh, dm = maps.colours_backward(dy, x, s[:, None] * flat)
         ds, dw = (dm * flat).sum(1), (dm * s[:, None]).sum(0).view_as(weight)
-        bottom = None if below is None else maps.doubled_backward(along[0])
-        return dh.to(x.dtype), ds, dw, native.channel_sums(along[0]), bottom, None
+        bottom = None if below is None else maps.doubled_backward(dy)
+        return dh.to(x.dtype), ds, dw, native.channel_sums(dy), bottom, None
+
+
+def normalised(
+    x: Float[Tensor, "batch channel height width"],
+    styles: Float[Tensor, "batch twice_channels"],
+    strength: Float[Tensor, " channel"],
+    bias: Float[Tensor, " channel"],
+    noise: Float[Tensor, "rows 1 height width"],
+    *,
+    slope: float,
+    eps: float,
+    again: Again,
+) -> Tensor:
+    """Return LeakyReLU(x + noise strength + bias), each map brought to a style's deviation and mean; all in fp32.
+
+    Args:
+        x: maps.
+        styles: of each map its deviation - 1, then of each its mean.
+        strength, bias: of the channels.
+        noise: of the places; one row serves all samples.
+        slope: of LeakyReLU.
+        eps: added to the variance of a map.
+        again: the same of (x, styles, strength, bias) by PyTorch's operations.
+    """
+    noise = noise.expand(len(x), *noise.shape[1:]).float().contiguous()
+    found: Tensor = _Normalised.apply(x, styles, strength, bias, noise, (slope, eps), again)
+    return found
+
+
+class _Normalised(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, styles: Tensor, strength: Tensor, bias: Tensor, noise: Tensor,
+        settings: tuple[float, float], again: Again,
+    ) -> Tensor:  # fmt: skip
+        slope, eps = settings
+        read = maps.numbers_of_images(x)
+        styles, strength, bias = (native.numbers(each) for each in (styles, strength, bias))
+        y, moments = maps.normalised(read, Ending(noise, strength, bias, slope), styles, eps)
+        ctx.save_for_backward(x, styles, strength, bias, noise, moments)
+        ctx.slope, ctx.again = slope, again
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        x, styles, strength, bias, noise, moments = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return *_again(ctx.again, (x, styles, strength, bias), along[0]), None, None, None
+        end = Ending(noise, strength, bias, ctx.slope)
+        found = maps.normalised_backward(maps.numbers_of_images(x), end, styles, moments, along[0])
+        return *found, None, None, None
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None, by: Scaled) -> Tensor:
+    """Return LeakyReLU(c x W' + c' b) of rows, all in fp32, with the factors and the slope of ``by``."""
+    found: Tensor = _Affine.apply(x, weight, bias, by)
+    return found
+
+
+class _Affine(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, by: Scaled) -> Tensor:
+        read = native.numbers(x)
+        y = maps.affine(read, weight.contiguous(), bias, by)
+        ctx.save_for_backward(x, read, weight, bias, y)
+        ctx.by = by
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        (x, read, weight, bias, y), by = ctx.saved_tensors, ctx.by
+        if torch.is_grad_enabled():
+
+            def again(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+                made = F.linear(x.float(), w * by.weight, None if b is None else b * by.bias)
+                return made if by.slope == 1 else F.leaky_relu(made, by.slope)
+
+            return *_again(again, (x, weight, bias), along[0]), None
+        dx, dw, db = maps.affine_backward(read, weight.contiguous(), y, along[0], by, ctx.needs_input_grad[:3])
+        return None if dx is None else dx.to(x.dtype), dw, db, None
 
 
 def _again(again: Again, inputs: Sequence[Tensor | None], dy: Tensor) -> tuple[Tensor | None, ...]:

@@ -68,6 +68,10 @@ SIGNATURES = {
     "styled_backward": ("-", "plpppfpplll"),
     "demodulate": ("-", "ppffppllll"),
     "demodulate_backward": ("-", "pppppppfppppllll"),
+    "normalise_maps": ("-", "ppppffppplll"),
+    "normalise_maps_backward": ("-", "ppppfppppppplll"),
+    "affine_full": ("-", "pppfffplll"),
+    "affine_full_backward": ("-", "ppppfffppplll"),
     "colours_backward": ("-", "pppppllll"),
 }
 """Of each kernel: its result and its arguments: p a pointer, l a long, i an int, f a float."""

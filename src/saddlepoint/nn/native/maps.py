@@ -14,6 +14,9 @@ from torch import Tensor
 from saddlepoint.nn.native.library import load
 from saddlepoint.nn.native.products import LAST, _pointer, laid, numbers
 
+TAPS = 4
+"""Of a filter, at most."""
+
 COLOURS = 4
 """Channels that images have at most, where kernels make them."""
 
@@ -169,3 +172,69 @@ def colours_backward(dy: Tensor, h: Tensor, weight: Tensor) -> tuple[Tensor, Ten
         dy.data_ptr(), h.data_ptr(), weight.data_ptr(), dh.data_ptr(), dm.data_ptr(), n, places, dy.shape[1], c
     )  # fmt: skip
     return dh, dm
+
+
+def normalised(x: Tensor, end: Ending, styles: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Return LeakyReLU(x + noise strength + bias), each map brought to the mean and deviation of its style.
+
+    Args:
+        x: (batch, channel, height, width), fp32, channels last.
+        end: noise, strength, bias, slope.
+        styles: (batch, 2 channels): deviations - 1, then means.
+        eps: added to the variance of a map.
+
+    Returns:
+        maps, fp32; moments (batch, 2, channels) for the way back.
+    """
+    y, moments = torch.empty_like(x), torch.empty((len(x), 2, x.shape[1]))
+    load().normalise_maps(
+        x.data_ptr(), end.noise.data_ptr(), end.strength.data_ptr(), end.bias.data_ptr(), end.slope, eps,
+        styles.data_ptr(), y.data_ptr(), moments.data_ptr(), *_places(x),
+    )  # fmt: skip
+    return y, moments
+
+
+def normalised_backward(
+    x: Tensor, end: Ending, styles: Tensor, moments: Tensor, dy: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of `normalised` in x, styles, strength and bias."""
+    dy, dx, d_styles = numbers_of_images(dy), torch.empty_like(x), torch.empty_like(styles)
+    of_strength, of_bias = torch.empty_like(end.strength), torch.empty_like(end.bias)
+    load().normalise_maps_backward(
+        x.data_ptr(), end.noise.data_ptr(), end.strength.data_ptr(), end.bias.data_ptr(), end.slope,
+        styles.data_ptr(), moments.data_ptr(), dy.data_ptr(), dx.data_ptr(), d_styles.data_ptr(),
+        of_strength.data_ptr(), of_bias.data_ptr(), *_places(x),
+    )  # fmt: skip
+    return dx, d_styles, of_strength, of_bias
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """An affine map's factors: of its weight and of its bias, and the slope of the LeakyReLU after it; 1: none."""
+
+    weight: float
+    bias: float
+    slope: float
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None, by: Scaled) -> Tensor:
+    """Return LeakyReLU of an affine map of rows in fp32; for weights of few numbers."""
+    y = x.new_empty(len(x), len(weight))
+    load().affine_full(
+        x.data_ptr(), weight.data_ptr(), _pointer(bias), by.weight, by.bias, by.slope, y.data_ptr(), *y.shape,
+        x.shape[1],
+    )  # fmt: skip
+    return y
+
+
+def affine_backward(
+    x: Tensor, weight: Tensor, y: Tensor, dy: Tensor, by: Scaled, wanted: Sequence[bool]
+) -> list[Tensor | None]:
+    """Return those gradients of `affine` in x, weight and bias that are wanted."""
+    dy, like = dy.contiguous(), (x, weight, weight[:, 0])
+    found = [torch.empty_like(each) if asked else None for each, asked in zip(like, wanted, strict=True)]
+    load().affine_full_backward(
+        x.data_ptr(), weight.data_ptr(), y.data_ptr(), dy.data_ptr(), by.weight, by.bias, by.slope,
+        *map(_pointer, found), *y.shape, x.shape[1],
+    )  # fmt: skip
+    return found

@@ -251,3 +251,169 @@ void colours_backward(const float *dy, const bf16 *h, const float *weight, bf16 
       for (long j = 0; j < o; j++) _mm512_mask_storeu_ps(dm + (i * o + j) * c + k, m, sum[j]);
     }
 }
+
+/* ---- maps normalised, each by itself ---------------------------------------------------------------------------- */
+
+/* h = LeakyReLU(x + noise strength + bias); below: where its slope counts. */
+INLINE f32x16 activated(const float *x, const float *noise, f32x16 strength, f32x16 bias, float slope, mask16 m,
+                        mask16 *below) {
+  const f32x16 u = _mm512_add_ps(_mm512_fmadd_ps(_mm512_set1_ps(*noise), strength, _mm512_maskz_loadu_ps(m, x)), bias);
+  *below = _mm512_cmp_ps_mask(u, _mm512_setzero_ps(), _CMP_LE_OQ);
+  return _mm512_mask_mul_ps(u, *below, u, _mm512_set1_ps(slope));
+}
+
+/* y = (h - mean) r gain + shift for each image and channel, with the mean of h over places, r = 1 / sqrt(variance + eps)
+ * and styles (n, 2, c): gain - 1 and shift. x, y (n, places, c) fp32, noise (n, places), moments (n, 2, c): mean and r. */
+void normalise_maps(const float *x, const float *noise, const float *strength, const float *bias, float slope, float eps,
+                    const float *styles, float *y, float *moments, long n, long places, long c) {
+  const f32x16 share = _mm512_set1_ps(1 / (float)places), one = _mm512_set1_ps(1);
+  for (long i = 0; i < n; i++)
+    for (long k = 0; k < c; k += LANES) {
+      const mask16 m = lanes(c - k);
+      mask16 below;
+      const f32x16 a = _mm512_maskz_loadu_ps(m, strength + k), b = _mm512_maskz_loadu_ps(m, bias + k);
+      const long from = i * places, to = from + places;
+      f32x16 mean = _mm512_setzero_ps(), squares = mean;
+      for (long p = from; p < to; p++) {
+        const f32x16 h = activated(x + p * c + k, noise + p, a, b, slope, m, &below);
+        _mm512_mask_storeu_ps(y + p * c + k, m, h);
+        mean = _mm512_add_ps(mean, h);
+      }
+      mean = _mm512_mul_ps(mean, share);
+      for (long p = from; p < to; p++) {
+        const f32x16 h = _mm512_sub_ps(_mm512_maskz_loadu_ps(m, y + p * c + k), mean);
+        squares = _mm512_fmadd_ps(h, h, squares);
+      }
+      const f32x16 r = _mm512_div_ps(one, _mm512_sqrt_ps(_mm512_fmadd_ps(squares, share, _mm512_set1_ps(eps))));
+      const f32x16 gain = _mm512_add_ps(_mm512_maskz_loadu_ps(m, styles + 2 * i * c + k), one);
+      const f32x16 shift = _mm512_maskz_loadu_ps(m, styles + (2 * i + 1) * c + k), times = _mm512_mul_ps(gain, r);
+      for (long p = from; p < to; p++) {
+        const f32x16 h = _mm512_sub_ps(_mm512_maskz_loadu_ps(m, y + p * c + k), mean);
+        _mm512_mask_storeu_ps(y + p * c + k, m, _mm512_fmadd_ps(h, times, shift));
+      }
+      _mm512_mask_storeu_ps(moments + 2 * i * c + k, m, mean);
+      _mm512_mask_storeu_ps(moments + (2 * i + 1) * c + k, m, r);
+    }
+}
+
+/* The way back: dx like x, d_styles (n, 2, c), and d_strength and d_bias (c). With z = (h - mean) r and g = gain dy:
+ * dh = r (g - mean(g) - z mean(g z)). */
+void normalise_maps_backward(const float *x, const float *noise, const float *strength, const float *bias, float slope,
+                             const float *styles, const float *moments, const float *dy, float *dx, float *d_styles,
+                             float *d_strength, float *d_bias, long n, long places, long c) {
+  const f32x16 share = _mm512_set1_ps(1 / (float)places);
+  memset(d_strength, 0, (size_t)c * 4);
+  memset(d_bias, 0, (size_t)c * 4);
+  for (long i = 0; i < n; i++)
+    for (long k = 0; k < c; k += LANES) {
+      const mask16 m = lanes(c - k);
+      mask16 below;
+      const f32x16 a = _mm512_maskz_loadu_ps(m, strength + k), b = _mm512_maskz_loadu_ps(m, bias + k);
+      const f32x16 mean = _mm512_maskz_loadu_ps(m, moments + 2 * i * c + k);
+      const f32x16 r = _mm512_maskz_loadu_ps(m, moments + (2 * i + 1) * c + k);
+      f32x16 along = _mm512_setzero_ps(), plain = along, of_noise = along, of_bias = along;
+      for (long p = i * places; p < (i + 1) * places; p++) {
+        const f32x16 h = activated(x + p * c + k, noise + p, a, b, slope, m, &below);
+        const f32x16 v = _mm512_maskz_loadu_ps(m, dy + p * c + k);
+        along = _mm512_fmadd_ps(v, _mm512_mul_ps(_mm512_sub_ps(h, mean), r), along);
+        plain = _mm512_add_ps(plain, v);
+      }
+      _mm512_mask_storeu_ps(d_styles + 2 * i * c + k, m, along);
+      _mm512_mask_storeu_ps(d_styles + (2 * i + 1) * c + k, m, plain);
+      const f32x16 gain = _mm512_add_ps(_mm512_maskz_loadu_ps(m, styles + 2 * i * c + k), _mm512_set1_ps(1));
+      const f32x16 times = _mm512_mul_ps(gain, r);
+      along = _mm512_mul_ps(along, share), plain = _mm512_mul_ps(plain, share);
+      for (long p = i * places; p < (i + 1) * places; p++) {
+        const f32x16 h = activated(x + p * c + k, noise + p, a, b, slope, m, &below);
+        const f32x16 z = _mm512_mul_ps(_mm512_sub_ps(h, mean), r);
+        const f32x16 v = _mm512_sub_ps(_mm512_maskz_loadu_ps(m, dy + p * c + k), plain);
+        f32x16 d = _mm512_mul_ps(_mm512_fnmadd_ps(z, along, v), times);
+        d = _mm512_mask_mul_ps(d, below, d, _mm512_set1_ps(slope));
+        of_noise = _mm512_fmadd_ps(d, _mm512_set1_ps(noise[p]), of_noise);
+        of_bias = _mm512_add_ps(of_bias, d);
+        _mm512_mask_storeu_ps(dx + p * c + k, m, d);
+      }
+      of_noise = _mm512_add_ps(of_noise, _mm512_maskz_loadu_ps(m, d_strength + k));
+      of_bias = _mm512_add_ps(of_bias, _mm512_maskz_loadu_ps(m, d_bias + k));
+      _mm512_mask_storeu_ps(d_strength + k, m, of_noise);
+      _mm512_mask_storeu_ps(d_bias + k, m, of_bias);
+    }
+}
+
+/* ---- small affine maps in fp32 ---------------------------------------------------------------------------------- */
+
+/* y (n, o) = LeakyReLU(scale x w' + bias_scale bias), of x (n, c), w (o, c) and, where there is one, bias (o). */
+void affine_full(const float *x, const float *w, const float *bias, float scale, float bias_scale, float slope, float *y,
+                 long n, long o, long c) {
+  for (long i = 0; i < n; i += 8) {
+    const long there = n - i < 8 ? n - i : 8;
+    for (long j = 0; j < o; j++) {
+      f32x16 sum[8];
+#pragma GCC unroll 8
+      for (long b = 0; b < 8; b++) sum[b] = _mm512_setzero_ps();
+      for (long k = 0; k < c; k += LANES) {
+        const mask16 m = lanes(c - k);
+        const f32x16 right = _mm512_maskz_loadu_ps(m, w + j * c + k);
+#pragma GCC unroll 8
+        for (long b = 0; b < 8; b++)
+          sum[b] = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(m, x + (i + (b < there ? b : 0)) * c + k), right, sum[b]);
+      }
+#pragma GCC unroll 8
+      for (long b = 0; b < 8; b++) {
+        const float found = scale * _mm512_reduce_add_ps(sum[b]) + (bias ? bias_scale * bias[j] : 0);
+        if (b < there) y[(i + b) * o + j] = found > 0 ? found : slope * found;
+      }
+    }
+  }
+}
+
+/* The way back: v = dy times the slopes of y (n, o), dx = scale v w, dw = scale v' x, db = bias_scale sum(v); dx, dw
+ * and db where they are asked for. */
+void affine_full_backward(const float *x, const float *w, const float *y, const float *dy, float scale, float bias_scale,
+                          float slope, float *dx, float *dw, float *db, long n, long o, long c) {
+  float *v = zeros(n * o);
+  for (long k = 0; k < n * o; k++) v[k] = y[k] > 0 ? dy[k] : slope * dy[k];
+  for (long j = 0; j < o && db; j++) {
+    float sum = 0;
+    for (long i = 0; i < n; i++) sum += v[i * o + j];
+    db[j] = bias_scale * sum;
+  }
+  const f32x16 times = _mm512_set1_ps(scale);
+  for (long i = 0; i < n && dx; i += 8) {
+    const long there = n - i < 8 ? n - i : 8;
+    for (long k = 0; k < c; k += LANES) {
+      const mask16 m = lanes(c - k);
+      f32x16 sum[8];
+#pragma GCC unroll 8
+      for (long b = 0; b < 8; b++) sum[b] = _mm512_setzero_ps();
+      for (long j = 0; j < o; j++) {
+        const f32x16 right = _mm512_maskz_loadu_ps(m, w + j * c + k);
+#pragma GCC unroll 8
+        for (long b = 0; b < 8; b++)
+          sum[b] = _mm512_fmadd_ps(_mm512_set1_ps(v[(i + (b < there ? b : 0)) * o + j]), right, sum[b]);
+      }
+#pragma GCC unroll 8
+      for (long b = 0; b < 8; b++)
+        if (b < there) _mm512_mask_storeu_ps(dx + (i + b) * c + k, m, _mm512_mul_ps(sum[b], times));
+    }
+  }
+  for (long j = 0; j < o && dw; j += 8) {
+    const long there = o - j < 8 ? o - j : 8;
+    for (long k = 0; k < c; k += LANES) {
+      const mask16 m = lanes(c - k);
+      f32x16 sum[8];
+#pragma GCC unroll 8
+      for (long b = 0; b < 8; b++) sum[b] = _mm512_setzero_ps();
+      for (long i = 0; i < n; i++) {
+        const f32x16 right = _mm512_maskz_loadu_ps(m, x + i * c + k);
+#pragma GCC unroll 8
+        for (long b = 0; b < 8; b++)
+          sum[b] = _mm512_fmadd_ps(_mm512_set1_ps(v[i * o + j + (b < there ? b : 0)]), right, sum[b]);
+      }
+#pragma GCC unroll 8
+      for (long b = 0; b < 8; b++)
+        if (b < there) _mm512_mask_storeu_ps(dw + (j + b) * c + k, m, _mm512_mul_ps(sum[b], times));
+    }
+  }
+  free(v);
+}
