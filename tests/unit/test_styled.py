@@ -202,14 +202,14 @@ def test_resized_convolutions(up: bool, slope: float) -> None:
     layer = prepared(ResizedConv2d(6, 10, up=up, gain=2**0.5, bias=not up))
     x = drawn(3, 6, 4, 8, seed=20).to(memory_format=torch.channels_last).requires_grad_()
     with in_bf16():
-        y = layer(x, 1.0 if up else slope, full=up)
+        y = layer(x, slope)
     along = drawn(*y.shape, seed=21)
     y.backward(along.to(y.dtype))
     exact = copy.deepcopy(layer).double()
     exact.zero_grad()
     x_exact = x.detach().double().requires_grad_()
     expected = exact(x_exact)
-    expected = torch.where(y <= 0, slope * expected, expected) if not up else expected
+    expected = torch.where(y <= 0, slope * expected, expected)
     expected.backward(along.double())
     assert error(y, expected) < TOLERANCE
     assert error(x.grad, x_exact.grad) < TOLERANCE

@@ -8,10 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from saddlepoint.core.types import at_least_float32
-from saddlepoint.nn import twice
 from saddlepoint.nn.layers import convolution, plain_convolution
 from saddlepoint.nn.layers import leaky as sloped
-from saddlepoint.nn.native.library import kernels
+from saddlepoint.nn.native.library import exact_kernels, kernels
 from saddlepoint.nn.native.maps import Scaled
 from saddlepoint.nn.native.products import Layer
 from saddlepoint.nn.styled import affine
@@ -58,7 +57,7 @@ class EqualisedLinear(nn.Linear):
         Never in half precision.
         """
         # These layers make styles and logits, whose errors reach everything, and cost little.
-        if x.ndim == 2 and self.weight.numel() <= FEW and kernels(x) is not None:
+        if x.ndim == 2 and self.weight.numel() <= FEW and exact_kernels(x) is not None:
             return affine(x, self.weight, self.bias, Scaled(self.scale, self.bias_scale, slope))
         with torch.autocast(x.device.type, enabled=False):
             bias = None if self.bias is None else self.bias * self.bias_scale
@@ -101,20 +100,11 @@ class EqualisedConv2d(nn.Conv2d):
         self.scale, self.bias_scale = amplify * gain / (inputs * high * wide) ** 0.5, amplify
         self.deviation = 1.0
 
-    def forward(
-        self, x: Float[Tensor, "batch inputs height width"], slope: float = 1.0, *, full: bool = False
-    ) -> Tensor:  # fmt: skip
-        """Return LeakyReLU of ``slope`` of amplify (gain conv(x, W) / sqrt(fan in) + b); slope 1: no LeakyReLU.
-
-        With ``full``, for layers without LeakyReLU, kernels write fp32.
-        """
+    def forward(self, x: Float[Tensor, "batch inputs height width"], slope: float = 1.0) -> Tensor:
+        """Return LeakyReLU of ``slope`` of amplify (gain conv(x, W) / sqrt(fan in) + b); slope 1: no LeakyReLU."""
         if kernels(x) is None:
             return sloped(self._conv_forward(x, *self.acting()), slope)
         bias = self.bias if self.bias is None or self.bias_scale == 1 else self.bias * self.bias_scale
-        if full:
-            geometry = Layer(self.stride[0], (int(self.padding[0]), int(self.padding[1])), self.scale)
-            y = twice.convolved(x, self.weight, geometry, full=True)
-            return y if bias is None else y + bias[:, None, None]
         return convolution(x, self.weight, bias, self, slope=slope, scale=self.scale)
 
     def acting(self) -> tuple[Tensor, Tensor | None]:
@@ -218,18 +208,12 @@ class ResizedConv2d(EqualisedConv2d):
         super().__init__(inputs, outputs, 3, gain=gain, bias=bias)
         self.up = up
 
-    def forward(
-        self, x: Float[Tensor, "batch inputs height width"], slope: float = 1.0, *, full: bool = False
-    ) -> Tensor:  # fmt: skip
-        """Return (batch, outputs, 2 side, 2 side), or of half the side; slope and ``full`` as of the other layers."""
+    def forward(self, x: Float[Tensor, "batch inputs height width"], slope: float = 1.0) -> Tensor:
+        """Return (batch, outputs, 2 side, 2 side), or of half the side; then LeakyReLU of ``slope``; 1: none."""
+        fast = kernels(x) is not None and not self.up
         # The 3 x 3 kernel moved by 0 or 1 in each direction and added up: its convolution with 2 x 2 ones, 4 x 4.
-        fast = kernels(x) is not None and (self.bias is None) == full == self.up
         weight = F.pad(self.weight if fast else self.weight * self.scale, (1, 1, 1, 1))
         kernel = weight[:, :, 1:, 1:] + weight[:, :, :-1, 1:] + weight[:, :, 1:, :-1] + weight[:, :, :-1, :-1]
-        if fast and self.up:
-            large = (len(x), len(kernel), 2 * x.shape[2], 2 * x.shape[3])
-            turned = kernel.transpose(0, 1).flip(2, 3)
-            return twice.transposed(x, large, turned, Layer(2, (1, 1), self.scale), full=True)
         if fast:
             return plain_convolution(x, kernel, self.bias, Layer(2, (1, 1), self.scale / 4), slope)
         if self.up:  # flipped: a transposed convolution applies the mirrored kernel

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saddlepoint.nn.native import maps
-from saddlepoint.nn.native.library import kernels
+from saddlepoint.nn.native.library import exact_kernels
 
 Images = Float[Tensor, "batch channel height width"]
 
@@ -62,7 +62,7 @@ def downsample(x: Images, taps: Sequence[float] = SMOOTH) -> Images:
 def blur(x: Images, taps: Sequence[float] = SMOOTH, padding: int = 1) -> Images:
     """Filter without a change of resolution; the side becomes side + 2 padding + 1 - number of taps."""
     # Kept for all derivatives, which are computed outside of the place where kernels are applied.
-    fast = len(taps) <= maps.TAPS and kernels(x) is not None
+    fast = len(taps) <= maps.TAPS and exact_kernels(x) is not None
     found: Images = _Filter.apply(x, tuple(taps), 1, padding, False, fast)
     return found
 

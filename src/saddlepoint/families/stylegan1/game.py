@@ -25,7 +25,7 @@ from saddlepoint.family import Batch, Context, DataSpec, DiscriminatorLogits, Fa
 from saddlepoint.family.contract import OptimizerSpec, Phase, Stage
 from saddlepoint.nn import style
 from saddlepoint.nn.equalised import GAIN, Affine, EqualisedConv2d, ResizedConv2d, leaky
-from saddlepoint.nn.native.library import kernels
+from saddlepoint.nn.native.library import exact_kernels
 from saddlepoint.nn.resample import NARROW, blur
 from saddlepoint.nn.sizes import Sizes, sides_of
 from saddlepoint.nn.style import Styles, W
@@ -68,7 +68,7 @@ class Epilogue(nn.Module):
 
     def forward(self, x: Images, w: W, noise: Tensor) -> Images:  # (batch, width, side, side)
         styles = self.style(w)  # (batch, 2 width)
-        if kernels(x) is None:
+        if exact_kernels(x) is None:
             return self._by_pytorch(noise, x, styles, self.strength, self.bias)
         return normalised(
             x, styles, self.strength, self.bias, noise, slope=SLOPE, eps=EPSILON,
@@ -95,9 +95,9 @@ class Block(nn.Module):
 
     def forward(self, x: Images, styles: Styles, noise: list[Tensor]) -> Images:
         """Return (batch, outputs, side, side)."""
-        h = x if self.up is None else blur(self.up(x, full=True), NARROW)
+        h = x if self.up is None else blur(self.up(x), NARROW)
         h = self.epilogues[0](h, styles[:, 0], noise[0])
-        return self.epilogues[1](self.conv(h, full=True), styles[:, 1], noise[1])
+        return self.epilogues[1](self.conv(h), styles[:, 1], noise[1])
 
 
 class Generator(nn.Module):
@@ -121,7 +121,7 @@ class Generator(nn.Module):
     def forward(self, styles: Styles, noise: list[Tensor], level: int, blend: Tensor | None) -> Images:
         """Return images of the side of ``level``, mixed with doubled ones of the level below while it is faded in.
 
-        Maps are never in half precision.
+        Never in half precision.
 
         Args:
             styles: (batch, 2 levels, w).
@@ -129,17 +129,16 @@ class Generator(nn.Module):
             level: index of the side.
             blend: share of the new side, a scalar; None: there is no older one, or it is over.
         """
-        # Dividing each map by its own deviation magnifies what half precision rounds. The kernels read what they
-        # multiply in bf16, and write sums in fp32: rounding errs there as it does in a weight, by no share of a mean.
-        with torch.autocast(styles.device.type, enabled=kernels(styles) is not None):
+        # Dividing each map by its own deviation magnifies what half precision rounds.
+        with torch.autocast(styles.device.type, enabled=False):
             h = below = self.constant.expand(styles.shape[0], -1, -1, -1)
             for k in range(level + 1):
                 below = h  # what the older side is shown from
                 h = self.blocks[k](h, styles[:, 2 * k : 2 * k + 2], noise[2 * k : 2 * k + 2])
-            image: Images = self.images[level - self.first_level](h, full=True)
+            image: Images = self.images[level - self.first_level](h)
             if blend is None:
                 return image
-            older = self.images[level - 1 - self.first_level](below, full=True)
+            older = self.images[level - 1 - self.first_level](below)
             return torch.lerp(doubled(older), image, blend)  # ProGAN, figure 2
 
 

@@ -202,3 +202,9 @@ def kernels(x: Tensor) -> ctypes.CDLL | None:
     if _Use.library is None or x.device.type != "cpu" or working_dtype(x) != torch.bfloat16:
         return None
     return _Use.library
+
+
+def exact_kernels(x: Tensor) -> ctypes.CDLL | None:
+    """Return the kernels for what they do in fp32 throughout, inside of `applied`, whatever products are in."""
+    known = x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float32)
+    return _Use.library if known else None

@@ -345,9 +345,9 @@ void normalise_maps_backward(const float *x, const float *noise, const float *st
 /* y (n, o) = LeakyReLU(scale x w' + bias_scale bias), of x (n, c), w (o, c) and, where there is one, bias (o). */
 void affine_full(const float *x, const float *w, const float *bias, float scale, float bias_scale, float slope, float *y,
                  long n, long o, long c) {
-  for (long i = 0; i < n; i += 8) {
-    const long there = n - i < 8 ? n - i : 8;
-    for (long j = 0; j < o; j++) {
+  for (long j = 0; j < o; j++)
+    for (long i = 0; i < n; i += 8) {
+      const long there = n - i < 8 ? n - i : 8;
       f32x16 sum[8];
 #pragma GCC unroll 8
       for (long b = 0; b < 8; b++) sum[b] = _mm512_setzero_ps();
@@ -364,7 +364,6 @@ void affine_full(const float *x, const float *w, const float *bias, float scale,
         if (b < there) y[(i + b) * o + j] = found > 0 ? found : slope * found;
       }
     }
-  }
 }
 
 /* The way back: v = dy times the slopes of y (n, o), dx = scale v w, dw = scale v' x, db = bias_scale sum(v); dx, dw
@@ -379,10 +378,10 @@ void affine_full_backward(const float *x, const float *w, const float *y, const 
     db[j] = bias_scale * sum;
   }
   const f32x16 times = _mm512_set1_ps(scale);
-  for (long i = 0; i < n && dx; i += 8) {
-    const long there = n - i < 8 ? n - i : 8;
-    for (long k = 0; k < c; k += LANES) {
-      const mask16 m = lanes(c - k);
+  for (long k = 0; k < c && dx; k += LANES) {
+    const mask16 m = lanes(c - k);
+    for (long i = 0; i < n; i += 8) {
+      const long there = n - i < 8 ? n - i : 8;
       f32x16 sum[8];
 #pragma GCC unroll 8
       for (long b = 0; b < 8; b++) sum[b] = _mm512_setzero_ps();
