@@ -17,7 +17,7 @@ from saddlepoint.nn.styled import affine
 
 GAIN = 2**0.5  # what keeps the variance through LeakyReLU of slope 0.2, nearly
 
-FEW = 2**18
+FEW = 2**15
 """Weights up to which an affine map is one call; larger ones are products of many threads."""
 
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from saddlepoint.nn.layers import _is_wanted, _seen
 from saddlepoint.nn.native import maps
 from saddlepoint.nn.native import products as native
 from saddlepoint.nn.native.maps import Ending, Scaled
@@ -54,9 +54,8 @@ def styled(
         up: doubles the side.
         again: the same of (x, s, weight, strength, bias) by PyTorch's operations.
     """
-    seen = weight.view_as(weight) if weight.requires_grad and torch.is_grad_enabled() else weight
     noise = noise.expand(len(s), *noise.shape[1:]).float().contiguous()
-    found: Tensor = _Styled.apply(x, s, seen, strength, bias, noise, (amplify, slope, up), again)
+    found: Tensor = _Styled.apply(x, s, _seen(weight), strength, bias, noise, (amplify, slope, up), again)
     return found
 
 
@@ -124,8 +123,7 @@ def to_image(
         below: image of half the side; None: there is none.
         again: the same of (x, s, weight, bias, below) by PyTorch's operations.
     """
-    seen = weight.view_as(weight) if weight.requires_grad and torch.is_grad_enabled() else weight
-    found: Tensor = _ToImage.apply(x, s, seen, bias, below, again)
+    found: Tensor = _ToImage.apply(x, s, _seen(weight), bias, below, again)
     return found
 
 
@@ -205,7 +203,7 @@ class _Normalised(torch.autograd.Function):
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None, by: Scaled) -> Tensor:
     """Return LeakyReLU(c x W' + c' b) of rows, all in fp32, with the factors and the slope of ``by``."""
-    found: Tensor = _Affine.apply(x, weight, bias, by)
+    found: Tensor = _Affine.apply(x, _seen(weight), bias, by)
     return found
 
 
@@ -214,20 +212,19 @@ class _Affine(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, by: Scaled) -> Tensor:
         read = native.numbers(x)
         y = maps.affine(read, weight.contiguous(), bias, by)
-        ctx.save_for_backward(x, read, weight, bias, y)
+        ctx.save_for_backward(x, read, weight, y)
         ctx.by = by
         return y
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
-        (x, read, weight, bias, y), by = ctx.saved_tensors, ctx.by
-        if torch.is_grad_enabled():
-
-            def again(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
-                made = F.linear(x.float(), w * by.weight, None if b is None else b * by.bias)
-                return made if by.slope == 1 else F.leaky_relu(made, by.slope)
-
-            return *_again(again, (x, weight, bias), along[0]), None
+        (x, read, weight, y), by = ctx.saved_tensors, ctx.by
+        if torch.is_grad_enabled():  # to be differentiated again
+            v = along[0] * by.weight if by.slope == 1 else along[0] * torch.where(y > 0, 1.0, by.slope) * by.weight
+            asked = (_is_wanted(ctx, 0), _is_wanted(ctx, 1), ctx.needs_input_grad[2])
+            dx, dw = (v @ weight if asked[0] else None), (v.t() @ x.float() if asked[1] else None)
+            db = v.sum(0) * (by.bias / by.weight) if asked[2] else None
+            return None if dx is None else dx.to(x.dtype), dw, db, None
         dx, dw, db = maps.affine_backward(read, weight.contiguous(), y, along[0], by, ctx.needs_input_grad[:3])
         return None if dx is None else dx.to(x.dtype), dw, db, None
 
