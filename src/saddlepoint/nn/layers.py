@@ -105,16 +105,16 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: native.Layer, slope: float) -> Tensor:
         y = native.convolved(x, weight, layer, native.After(bias=bias, slope=slope))
-        ctx.save_for_backward(x, weight, None if slope == 1 else y)
+        ctx.save_for_backward(x, weight, bias, None if slope == 1 else y)
         ctx.layer, ctx.slope = layer, slope
         return y
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
-        (dy,), (x, weight, y), layer = along, ctx.saved_tensors, ctx.layer
+        (dy,), (x, weight, bias, y), layer = along, ctx.saved_tensors, ctx.layer
         if torch.is_grad_enabled():  # to be differentiated again
             wanted = (_is_wanted(ctx, 0), _is_wanted(ctx, 1), ctx.needs_input_grad[2])
-            return *twice.gradients(wanted, x, weight, dy, y, layer, ctx.slope), None, None
+            return *twice.gradients(wanted, x, weight, bias, dy, y, layer, ctx.slope), None, None
         v, sums = _before(dy, y, ctx.slope, ctx.needs_input_grad[2])
         dx = dw = None
         if _is_wanted(ctx, 0):

@@ -212,15 +212,19 @@ class _Affine(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, by: Scaled) -> Tensor:
         read = native.numbers(x)
         y = maps.affine(read, weight.contiguous(), bias, by)
-        ctx.save_for_backward(x, read, weight, y)
+        ctx.save_for_backward(x, read, weight, bias, y)
         ctx.by = by
         return y
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
-        (x, read, weight, y), by = ctx.saved_tensors, ctx.by
+        (x, read, weight, bias, y), by = ctx.saved_tensors, ctx.by
         if torch.is_grad_enabled():  # to be differentiated again
-            v = along[0] * by.weight if by.slope == 1 else along[0] * torch.where(y > 0, 1.0, by.slope) * by.weight
+            v = along[0] * by.weight
+            if by.slope != 1:
+                v = v * torch.where(y > 0, 1.0, by.slope)
+                # The slopes do not depend on the bias: 0 and not None, so that an optimizer's moments go on.
+                v = v if bias is None else v + 0 * bias
             asked = (_is_wanted(ctx, 0), _is_wanted(ctx, 1), ctx.needs_input_grad[2])
             dx, dw = (v @ weight if asked[0] else None), (v.t() @ x.float() if asked[1] else None)
             db = v.sum(0) * (by.bias / by.weight) if asked[2] else None

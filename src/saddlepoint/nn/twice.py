@@ -28,19 +28,20 @@ def transposed(v: Tensor, shape: tuple[int, ...], weight: Tensor, layer: Layer, 
 
 
 def gradients(
-    wanted: tuple[bool, bool, bool], x: Tensor, weight: Tensor, dy: Tensor, y: Tensor | None, layer: Layer, slope: float
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    wanted: tuple[bool, bool, bool], x: Tensor, weight: Tensor, bias: Tensor | None, dy: Tensor, y: Tensor | None,
+    layer: Layer, slope: float,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
     """Return the gradients of y = LeakyReLU(conv(x, W) + b) in x, W and b that are wanted, to be differentiated.
 
     Args:
         wanted: of x, W, b.
-        x, weight: as they went in.
+        x, weight, bias: as they went in.
         dy: gradient of the result.
         y: the result; None: there is no LeakyReLU.
         layer: geometry.
         slope: of LeakyReLU.
     """
-    v = dy if y is None else _Sloped.apply(dy, y.detach(), slope)
+    v = dy if y is None else _Sloped.apply(dy, y.detach(), slope, bias)
     dx = transposed(v, x.shape, weight, layer, full=x.dtype == torch.float32) if wanted[0] else None
     dw = _Correlated.apply(x, v, weight.detach(), layer) if wanted[1] else None
     return dx, dw, v.float().sum((0, *range(2, v.ndim))) if wanted[2] else None
@@ -100,14 +101,17 @@ class _Correlated(torch.autograd.Function):
 
 
 class _Sloped(torch.autograd.Function):
-    """``v`` times the slopes of the LeakyReLU that made ``activated``."""
+    """``v`` times the slopes of the LeakyReLU that made ``activated``, which do not depend on the bias before it."""
 
     @staticmethod
-    def forward(ctx: Any, v: Tensor, activated: Tensor, slope: float) -> Tensor:
-        ctx.save_for_backward(activated)
+    def forward(ctx: Any, v: Tensor, activated: Tensor, slope: float, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(activated, bias)
         ctx.slope = slope
         return native.times_slope(v, activated, slope)
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
-        return _Sloped.apply(along[0], ctx.saved_tensors[0], ctx.slope), None, None
+        activated, bias = ctx.saved_tensors
+        # 0 and not None, as PyTorch's LeakyReLU has it: an optimizer's moments go on where a gradient is 0.
+        of_bias = torch.zeros_like(bias) if ctx.needs_input_grad[3] else None
+        return _Sloped.apply(along[0], activated, ctx.slope, bias), None, None, of_bias
