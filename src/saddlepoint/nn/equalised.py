@@ -26,6 +26,13 @@ def leaky(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.2)
 
 
+def as_it_acts(weight: Tensor, scale: float, x: Tensor) -> Tensor:
+    """Return a weight as it multiplies ``x``."""
+    # Without a pass over it and another one back where it is 1. Not in fp32 runs, whose gradients would be added up in
+    # another order.
+    return weight if scale == 1 and exact_kernels(x) is not None else weight * scale
+
+
 class EqualisedLinear(nn.Linear):
     """An affine map whose weight is kept 1 / ``multiplier`` times as large, with variance 1 for multiplier 1.
 
@@ -61,7 +68,7 @@ class EqualisedLinear(nn.Linear):
             return affine(x, self.weight, self.bias, Scaled(self.scale, self.bias_scale, slope))
         with torch.autocast(x.device.type, enabled=False):
             bias = None if self.bias is None else self.bias * self.bias_scale
-            return sloped(F.linear(at_least_float32(x), self.weight * self.scale, bias), slope)
+            return sloped(F.linear(at_least_float32(x), as_it_acts(self.weight, self.scale, x), bias), slope)
 
     def draw(self, generator: torch.Generator) -> None:
         """Draw the weight from N(0, deviation^2), and set the bias to its start."""
@@ -103,7 +110,9 @@ class EqualisedConv2d(nn.Conv2d):
     def forward(self, x: Float[Tensor, "batch inputs height width"], slope: float = 1.0) -> Tensor:
         """Return LeakyReLU of ``slope`` of amplify (gain conv(x, W) / sqrt(fan in) + b); slope 1: no LeakyReLU."""
         if kernels(x) is None:
-            return sloped(self._conv_forward(x, *self.acting()), slope)
+            weight = as_it_acts(self.weight, self.scale, x)
+            bias = None if self.bias is None else self.bias * self.bias_scale
+            return sloped(self._conv_forward(x, weight, bias), slope)
         bias = self.bias if self.bias is None or self.bias_scale == 1 else self.bias * self.bias_scale
         return convolution(x, self.weight, bias, self, slope=slope, scale=self.scale)
 

@@ -27,7 +27,7 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import working_dtype
 
 HERE = Path(__file__).parent
-SOURCES = ("convolution.c", "elementwise.c", "style.c")
+SOURCES = ("convolution.c", "elementwise.c", "style.c", "affine.c")
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-fopenmp", "-shared", "-fPIC")
 NEEDED = ("avx512_bf16", "avx512bw", "avx512dq", "avx512vl")
 """What the processor must be able to do."""
