@@ -8,13 +8,29 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from saddlepoint.core.types import at_least_float32
+from saddlepoint.nn.layers import convolution, plain_convolution
+from saddlepoint.nn.layers import leaky as sloped
+from saddlepoint.nn.native.library import exact_kernels, kernels
+from saddlepoint.nn.native.products import Layer
+from saddlepoint.nn.native.style_maps import Scaled
+from saddlepoint.nn.styled import affine
 
 GAIN = 2**0.5  # what keeps the variance through LeakyReLU of slope 0.2, nearly
+
+FEW = 2**15
+"""Weights up to which an affine map is one call; larger ones are products of many threads."""
 
 
 def leaky(x: Tensor) -> Tensor:
     """Return LeakyReLU of slope 0.2."""
     return F.leaky_relu(x, 0.2)
+
+
+def as_it_acts(weight: Tensor, scale: float, x: Tensor) -> Tensor:
+    """Return a weight as it multiplies ``x``."""
+    # Without a pass over it and another one back where it is 1. Not in fp32 runs, whose gradients would be added up in
+    # another order.
+    return weight if scale == 1 and exact_kernels(x) is not None else weight * scale
 
 
 class EqualisedLinear(nn.Linear):
@@ -42,12 +58,17 @@ class EqualisedLinear(nn.Linear):
         self.scale, self.bias_scale = amplify * gain * multiplier / inputs**0.5, amplify * multiplier
         self.deviation = 1 / multiplier  # kept larger and scaled down more: the same map, and slower steps
 
-    def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
-        """Return amplify (gain multiplier x W' / sqrt(inputs) + multiplier b), never in half precision."""
+    def forward(self, x: Float[Tensor, "batch inputs"], slope: float = 1.0) -> Float[Tensor, "batch outputs"]:
+        """Return LeakyReLU of amplify (gain multiplier x W' / sqrt(inputs) + multiplier b); slope 1: no LeakyReLU.
+
+        Never in half precision.
+        """
         # These layers make styles and logits, whose errors reach everything, and cost little.
+        if x.ndim == 2 and self.weight.numel() <= FEW and exact_kernels(x) is not None:
+            return affine(x, self.weight, self.bias, Scaled(self.scale, self.bias_scale, slope))
         with torch.autocast(x.device.type, enabled=False):
             bias = None if self.bias is None else self.bias * self.bias_scale
-            return F.linear(at_least_float32(x), self.weight * self.scale, bias)
+            return sloped(F.linear(at_least_float32(x), as_it_acts(self.weight, self.scale, x), bias), slope)
 
     def draw(self, generator: torch.Generator) -> None:
         """Draw the weight from N(0, deviation^2), and set the bias to its start."""
@@ -86,9 +107,14 @@ class EqualisedConv2d(nn.Conv2d):
         self.scale, self.bias_scale = amplify * gain / (inputs * high * wide) ** 0.5, amplify
         self.deviation = 1.0
 
-    def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Tensor:
-        """Return amplify (gain conv(x, W) / sqrt(fan in) + b)."""
-        return self._conv_forward(x, *self.acting())
+    def forward(self, x: Float[Tensor, "batch inputs height width"], slope: float = 1.0) -> Tensor:
+        """Return LeakyReLU of ``slope`` of amplify (gain conv(x, W) / sqrt(fan in) + b); slope 1: no LeakyReLU."""
+        if kernels(x) is None:
+            weight = as_it_acts(self.weight, self.scale, x)
+            bias = None if self.bias is None else self.bias * self.bias_scale
+            return sloped(self._conv_forward(x, weight, bias), slope)
+        bias = self.bias if self.bias is None or self.bias_scale == 1 else self.bias * self.bias_scale
+        return convolution(x, self.weight, bias, self, slope=slope, scale=self.scale)
 
     def acting(self) -> tuple[Tensor, Tensor | None]:
         """Return weight and bias as the convolution has them; x, the larger of the two, is not scaled."""
@@ -133,33 +159,41 @@ class ModulatedConv2d(nn.Module):
         # Inputs and outputs are scaled, not weights (eqs. 1 and 3, one group for each sample): the same numbers from an
         # ordinary convolution. One CPU thread, batch 32, channels last, forward and backward: 11 ms against 18
         # in groups (16 channels of 32 x 32), 35 and 56 (32 of 32 x 32), 30 and 164 (128 of 8 x 8).
-        s = self.affine(w) * self.scale  # (batch, inputs)
-        if self.weight.shape[2] == 1 and not self.up:
-            return self._of_pixels(x, s)
+        return self.modulated(x, self.style(w), self.weight)
+
+    def style(self, w: Float[Tensor, "batch styles"]) -> Float[Tensor, "batch inputs"]:
+        """Return the factors of the input's channels."""
+        s: Tensor = self.affine(w)
+        return s if self.scale == 1 else s * self.scale
+
+    def modulated(self, x: Tensor, s: Float[Tensor, "batch inputs"], weight: Tensor) -> Tensor:
+        """Return what `forward` does, of a style and of weights like its own."""
+        if weight.shape[2] == 1 and not self.up:
+            return self._of_pixels(x, s, weight)
         x = x * s[:, :, None, None].to(x.dtype)
         if self.up:
             # Zeros between pixels and the convolution at once; a transposed one wants (inputs, outputs, ...).
-            y = F.conv_transpose2d(x, self.weight.transpose(0, 1), None, stride=2)
+            y = F.conv_transpose2d(x, weight.transpose(0, 1), None, stride=2)
         else:
-            y = F.conv2d(x, self.weight, None, 1, self.padding)
+            y = F.conv2d(x, weight, None, 1, self.padding)
         if self.demodulate:
-            y = y * self._demodulation(s)[:, :, None, None].to(y.dtype)
+            y = y * self._demodulation(s, weight)[:, :, None, None].to(y.dtype)
         return y
 
-    def _of_pixels(self, x: Tensor, s: Float[Tensor, "batch inputs"]) -> Tensor:
+    def _of_pixels(self, x: Tensor, s: Float[Tensor, "batch inputs"], kernel: Tensor) -> Tensor:
         """Return the convolution of single pixels: weights of its own for each sample cost no pass over ``x``."""
-        weight = self.weight.flatten(1) * s[:, None]  # (batch, outputs, inputs)
+        weight = kernel.flatten(1) * s[:, None]  # (batch, outputs, inputs)
         if self.demodulate:
-            weight = weight * self._demodulation(s)[:, :, None]
+            weight = weight * self._demodulation(s, kernel)[:, :, None]
         # (batch, places, inputs): with channels last no copy is made.
         y = x.flatten(2).transpose(1, 2) @ weight.transpose(1, 2).to(x.dtype)
         return y.transpose(1, 2).unflatten(2, x.shape[2:])
 
-    def _demodulation(self, s: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
+    def _demodulation(self, s: Float[Tensor, "batch inputs"], weight: Tensor) -> Float[Tensor, "batch outputs"]:
         with torch.autocast(s.device.type, enabled=False):
             # sum_ik (s_i W_oik)^2 = sum_i s_i^2 sum_k W_oik^2: one product of (batch, inputs) and (inputs, outputs). An
             # error of d is one of a whole map, so never in half precision; 1e-8 is the epsilon of equation 3.
-            energy = s.square() @ self.weight.square().sum((2, 3)).t()
+            energy = s.square() @ weight.square().sum((2, 3)).t()
             return self.amplify * torch.rsqrt(energy + 1e-8)
 
     def draw(self, generator: torch.Generator) -> None:
@@ -183,11 +217,14 @@ class ResizedConv2d(EqualisedConv2d):
         super().__init__(inputs, outputs, 3, gain=gain, bias=bias)
         self.up = up
 
-    def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Tensor:
-        """Return (batch, outputs, 2 side, 2 side), or of half the side."""
+    def forward(self, x: Float[Tensor, "batch inputs height width"], slope: float = 1.0) -> Tensor:
+        """Return (batch, outputs, 2 side, 2 side), or of half the side; then LeakyReLU of ``slope``; 1: none."""
+        fast = kernels(x) is not None and not self.up
         # The 3 x 3 kernel moved by 0 or 1 in each direction and added up: its convolution with 2 x 2 ones, 4 x 4.
-        weight = F.pad(self.weight * self.scale, (1, 1, 1, 1))
+        weight = F.pad(self.weight if fast else self.weight * self.scale, (1, 1, 1, 1))
         kernel = weight[:, :, 1:, 1:] + weight[:, :, :-1, 1:] + weight[:, :, 1:, :-1] + weight[:, :, :-1, :-1]
+        if fast:
+            return plain_convolution(x, kernel, self.bias, Layer(2, (1, 1), self.scale / 4), slope)
         if self.up:  # flipped: a transposed convolution applies the mirrored kernel
-            return F.conv_transpose2d(x, kernel.transpose(0, 1).flip(2, 3), self.bias, 2, 1)
-        return F.conv2d(x, kernel / 4, self.bias, 2, 1)  # / 4: a mean, where doubling repeats
+            return sloped(F.conv_transpose2d(x, kernel.transpose(0, 1).flip(2, 3), self.bias, 2, 1), slope)
+        return sloped(F.conv2d(x, kernel / 4, self.bias, 2, 1), slope)  # / 4: a mean, where doubling repeats

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from saddlepoint.core.types import at_least_float32
+from saddlepoint.nn import twice
 from saddlepoint.nn.native import products as native
 from saddlepoint.nn.native.library import kernels
 
@@ -58,6 +59,12 @@ def convolution(
     if geometry is None or not _fits(x, weight, 1, slope):
         return leaky(layer._conv_forward(x, weight if scale == 1 else weight * scale, bias), slope)
     found: Tensor = _Convolution.apply(x, _seen(weight), bias, geometry, slope)
+    return found
+
+
+def plain_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, layer: native.Layer, slope: float) -> Tensor:
+    """Return LeakyReLU(conv(x, scale W) + b) by the kernels, which must be applied."""
+    found: Tensor = _Convolution.apply(x, _seen(weight), bias, layer, slope)
     return found
 
 
@@ -165,13 +172,9 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
         (dy,), (x, weight, bias, y), layer = along, ctx.saved_tensors, ctx.layer
-        if torch.is_grad_enabled():  # to be differentiated again, which the kernels leave to PyTorch
-
-            def again(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
-                made = F.linear(x, w, b) if w.ndim == 2 else F.conv2d(x, w, b, layer.stride, layer.padding)
-                return leaky(made, ctx.slope)
-
-            return *_differentiable(again, (x, weight, bias), layer.scale, dy), None, None
+        if torch.is_grad_enabled():  # to be differentiated again
+            wanted = (_is_wanted(ctx, 0), _is_wanted(ctx, 1), ctx.needs_input_grad[2])
+            return *twice.gradients(wanted, x, weight, bias, dy, y, layer, ctx.slope), None, None
         v, sums = _before(dy, y, ctx.slope, ctx.needs_input_grad[2])
         dx = dw = None
         if _is_wanted(ctx, 0):

@@ -10,6 +10,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from saddlepoint.nn.native import style_maps
+from saddlepoint.nn.native.library import exact_kernels
+
 Images = Float[Tensor, "batch channel height width"]
 
 SMOOTH = (1.0, 3.0, 3.0, 1.0)  # the filter of StyleGAN2, in each direction
@@ -32,7 +35,9 @@ def upsample(x: Images, taps: Sequence[float] = SMOOTH) -> Images:
         across = _doubling(width, taps, x)  # the filter is an outer product: rows and columns one after the other
         down = across if height == width else _doubling(height, taps, x)
         return down.t() @ x @ across
-    found: Images = _Filter.apply(4 * x, tuple(taps), 2, len(taps) // 2 - 1, True)  # 4: of four pixels three are 0
+    found: Images = _Filter.apply(
+        4 * x, tuple(taps), 2, len(taps) // 2 - 1, True, False
+    )  # 4: of four pixels three are 0
     return found
 
 
@@ -50,13 +55,15 @@ def downsample(x: Images, taps: Sequence[float] = SMOOTH) -> Images:
         x: zero outside.
         taps: of the filter, an even number of them.
     """
-    found: Images = _Filter.apply(x, tuple(taps), 2, len(taps) // 2 - 1, False)
+    found: Images = _Filter.apply(x, tuple(taps), 2, len(taps) // 2 - 1, False, False)
     return found
 
 
 def blur(x: Images, taps: Sequence[float] = SMOOTH, padding: int = 1) -> Images:
     """Filter without a change of resolution; the side becomes side + 2 padding + 1 - number of taps."""
-    found: Images = _Filter.apply(x, tuple(taps), 1, padding, False)
+    # Kept for all derivatives, which are computed outside of the place where kernels are applied.
+    fast = len(taps) <= style_maps.TAPS and exact_kernels(x) is not None
+    found: Images = _Filter.apply(x, tuple(taps), 1, padding, False, fast)
     return found
 
 
@@ -66,8 +73,13 @@ class _Filter(torch.autograd.Function):
     # Path length and R1 differentiate twice, and PyTorch's second derivative of a convolution in groups walks through
     # the channels one by one. A linear map's derivative is its adjoint: this way each derivative is one fast call.
     @staticmethod
-    def forward(ctx: Any, x: Tensor, taps: tuple[float, ...], stride: int, padding: int, adjoint: bool) -> Tensor:
-        ctx.settings = (taps, stride, padding, not adjoint)
+    def forward(
+        ctx: Any, x: Tensor, taps: tuple[float, ...], stride: int, padding: int, adjoint: bool, fast: bool
+    ) -> Tensor:  # fmt: skip
+        ctx.settings = (taps, stride, padding, not adjoint, fast)
+        if fast:
+            around = len(taps) - 1 - padding if adjoint else padding
+            return style_maps.filtered(x, taps, around, full=x.dtype == torch.float32)
         line = torch.tensor(taps, dtype=x.dtype, device=x.device)
         kernel = torch.outer(line, line) / line.sum() ** 2
         channels = x.shape[1]
@@ -81,4 +93,4 @@ class _Filter(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
         # apply, not forward: the result can be differentiated again.
-        return _Filter.apply(along[0], *ctx.settings), None, None, None, None
+        return _Filter.apply(along[0], *ctx.settings), *[None] * 5

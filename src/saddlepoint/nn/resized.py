@@ -100,8 +100,7 @@ def _widened(weight: Tensor, resample: str) -> Tensor:
     for i in (0, 1):
         for j in (0, 1):
             wide[:, :, i : i + 3, j : j + 3] += w
-    if wide.numel() <= native.MOST_KEPT:
-        _keep(owner, state, wide)
+    _keep(owner, state, wide)
     return wide
 
 

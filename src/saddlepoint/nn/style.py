@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from saddlepoint.core.types import Latents, PerSample, at_least_float32
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.equalised import GAIN, Affine, EqualisedConv2d, EqualisedLinear, ModulatedConv2d, leaky
+from saddlepoint.nn.native.library import kernels
+from saddlepoint.nn.native.style_maps import COLOURS
 from saddlepoint.nn.normalise import minibatch_deviation, rms_norm
-from saddlepoint.nn.resample import blur
+from saddlepoint.nn.resample import blur, upsample
 from saddlepoint.nn.sizes import Sizes
+from saddlepoint.nn.styled import styled, to_image
 
 Images = Float[Tensor, "batch channel height width"]
 Styles = Float[Tensor, "batch layer w"]
@@ -67,7 +70,7 @@ class MappingNetwork(nn.Module):
             parts.append(rms_norm(self.label(F.one_hot(labels, self.classes).to(self.label.weight.dtype))))
         h = torch.cat(parts, 1)
         for layer in self.layers:
-            h = leaky(layer(h))
+            h = layer(h, 0.2)
         return h
 
 
@@ -117,10 +120,23 @@ class StyledLayer(nn.Module):
 
     def forward(self, x: Images, w: W, noise: Tensor) -> Images:
         """Return (batch, outputs, side, side), of the side of ``noise``."""
-        h = self.conv(x, w)
+        s, weight, bias = self.conv.style(w), self.conv.weight, GAIN * self.bias
+        if kernels(x) is None:
+            return self._by_pytorch(noise, x, s, weight, GAIN * self.strength, bias)
+        return styled(
+            x, s, weight, (GAIN * self.strength).expand(len(bias)), bias, noise, amplify=self.conv.amplify, slope=0.2,
+            up=self.conv.up, again=lambda *inputs: self._by_pytorch(noise, *inputs),
+        )  # fmt: skip
+
+    def _by_pytorch(
+        self, noise: Tensor, x: Images, s: Tensor, weight: Tensor, strength: Tensor, bias: Tensor
+    ) -> Images:
+        """Return the layer of a style, of a strength for all channels or for each."""
+        h = self.conv.modulated(x, s, weight)
         h = blur(h, padding=1) if self.conv.up else h
+        strength = strength[:, None, None] if strength.ndim else strength
         # Noise (rows, 1, height, width) and bias are added up in fp32 and cast once; h keeps the precision around.
-        return leaky(h + (noise * (GAIN * self.strength) + (GAIN * self.bias)[:, None, None]).to(h.dtype))
+        return leaky(h + (noise * strength + bias[:, None, None]).to(h.dtype))
 
 
 class ToImage(nn.Module):
@@ -131,10 +147,18 @@ class ToImage(nn.Module):
         self.conv = ModulatedConv2d(inputs, channels, 1, styles, demodulate=False)
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Images, w: W) -> Images:
-        """Return what the block adds to the image."""
+    def forward(self, x: Images, w: W, below: Images | None = None) -> Images:
+        """Return the image: what the block adds, and the doubled image of half the side, where there is one."""
+        s = self.conv.style(w)
+        if kernels(x) is None or len(self.bias) > COLOURS:
+            return self._by_pytorch(x, s, self.conv.weight, self.bias, below)
+        return to_image(x, s, self.conv.weight, self.bias, below, again=self._by_pytorch)
+
+    def _by_pytorch(self, x: Images, s: Tensor, weight: Tensor, bias: Tensor, below: Images | None) -> Images:
         # The image is a sum over all blocks: in bf16 the small ones would be rounded away.
-        return at_least_float32(self.conv(x, w)) + self.bias[:, None, None]
+        added = at_least_float32(self.conv.modulated(x, s, weight)) + bias[:, None, None]
+        # Output skips, section 4: every side adds what it can show, so that nothing has to be faded in.
+        return added if below is None else upsample(below) + added
 
 
 class Head(nn.Module):
@@ -167,8 +191,10 @@ class Head(nn.Module):
 
     def forward(self, h: Images, labels: Tensor | None) -> PerSample:
         """Return logits (batch,)."""
-        h = leaky(self.conv(self._with_deviation(h) if self.group else h))
-        h = leaky(self.hidden(h.flatten(1)))
+        h = self._with_deviation(h) if self.group else h
+        # Maps side by side have lost the order in memory that every product of theirs reads.
+        h = self.conv(h if kernels(h) is None else h.contiguous(memory_format=torch.channels_last), 0.2)
+        h = self.hidden(h.flatten(1), 0.2)
         found = self.output(h)
         if self.label is None:
             return found.squeeze(1)

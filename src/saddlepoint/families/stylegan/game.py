@@ -28,8 +28,8 @@ from saddlepoint.family.contract import OptimizerSpec, Phase, Stage
 from saddlepoint.family.optimizers import lazily
 from saddlepoint.nn import style
 from saddlepoint.nn.augment import Augment, adapt
-from saddlepoint.nn.equalised import GAIN, EqualisedConv2d, leaky
-from saddlepoint.nn.resample import blur, downsample, upsample
+from saddlepoint.nn.equalised import GAIN, EqualisedConv2d
+from saddlepoint.nn.resample import blur, downsample
 from saddlepoint.nn.sizes import Sizes, sides_of
 from saddlepoint.nn.style import Styles, W
 from saddlepoint.objectives.losses import get_objective
@@ -62,13 +62,13 @@ class Generator(nn.Module):
 
     def synthesis(self, styles: Styles, noise: list[Tensor]) -> Images:
         """Return images (batch, channel, side, side), not clipped."""
-        h = self.first(self.constant.expand(styles.shape[0], -1, -1, -1), styles[:, 0], noise[0])  # the smallest side
-        image = self.images[0](h, styles[:, 1])
+        w = styles.unbind(1)  # (batch, w) for each layer
+        h = self.first(self.constant.expand(len(styles), -1, -1, -1), w[0], noise[0])  # the smallest side
+        image = self.images[0](h, w[1])
         for k, (up, layer, to_image) in enumerate(zip(self.ups, self.layers, self.images[1:], strict=True)):
-            h = up(h, styles[:, 2 * k + 1], noise[2 * k + 1])  # (batch, width, 2 side, 2 side)
-            h = layer(h, styles[:, 2 * k + 2], noise[2 * k + 2])
-            # Output skips, section 4: every side adds what it can show, so that nothing has to be faded in.
-            image = upsample(image) + to_image(h, styles[:, 2 * k + 3])
+            h = up(h, w[2 * k + 1], noise[2 * k + 1])  # (batch, width, 2 side, 2 side)
+            h = layer(h, w[2 * k + 2], noise[2 * k + 2])
+            image = to_image(h, w[2 * k + 3], image)  # added to the doubled image
         return torch.tanh(image) if self.bounded else image
 
     forward = synthesis  # which is compiled on demand; `synthesis` never is, so that it can be differentiated twice
@@ -85,7 +85,7 @@ class Block(nn.Module):
         self.skip = EqualisedConv2d(inputs, outputs, 1, amplify=shared, bias=False) if residual else None
 
     def forward(self, x: Images) -> Images:  # (batch, outputs, side / 2, side / 2)
-        h = leaky(self.down(blur(leaky(self.conv(x)), padding=2)))
+        h = self.down(blur(self.conv(x, 0.2), padding=2), 0.2)
         return h if self.skip is None else h + self.skip(downsample(x))
 
 
@@ -107,7 +107,7 @@ class Discriminator(nn.Module):
         )
 
     def logits(self, x: Images, labels: Tensor | None) -> PerSample:  # logits (batch,)
-        return self.head(self.blocks(leaky(self.input(x))), labels)
+        return self.head(self.blocks(self.input(x, 0.2)), labels)
 
     forward = logits  # which is compiled on demand; `logits` never is, so that it can be differentiated twice
 

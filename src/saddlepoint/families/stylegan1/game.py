@@ -25,15 +25,20 @@ from saddlepoint.family import Batch, Context, DataSpec, DiscriminatorLogits, Fa
 from saddlepoint.family.contract import OptimizerSpec, Phase, Stage
 from saddlepoint.nn import style
 from saddlepoint.nn.equalised import GAIN, Affine, EqualisedConv2d, ResizedConv2d, leaky
+from saddlepoint.nn.native.library import exact_kernels
 from saddlepoint.nn.resample import NARROW, blur
 from saddlepoint.nn.sizes import Sizes, sides_of
 from saddlepoint.nn.style import Styles, W
+from saddlepoint.nn.styled import normalised
 from saddlepoint.objectives.losses import get_objective
 from saddlepoint.objectives.penalties import squared_gradient_norm
 from saddlepoint.objectives.theory import game_logs
 
 EPSILON = 1e-5
 """Added to the variance of a map. At the start the learned constant has none, and the gradient grows by its root."""
+
+SLOPE = 0.2
+"""Of LeakyReLU on the negative side."""
 
 
 def at_side(x: Images, size: tuple[int, int], blend: Tensor | None) -> Images:
@@ -62,11 +67,20 @@ class Epilogue(nn.Module):
         self.style = Affine(styles, 2 * width)  # "A" of figure 1
 
     def forward(self, x: Images, w: W, noise: Tensor) -> Images:  # (batch, width, side, side)
-        h = leaky(x + self.strength[:, None, None] * noise + self.bias[:, None, None])
+        styles = self.style(w)  # (batch, 2 width)
+        if exact_kernels(x) is None:
+            return self._by_pytorch(noise, x, styles, self.strength, self.bias)
+        return normalised(
+            x, styles, self.strength, self.bias, noise, slope=SLOPE, eps=EPSILON,
+            again=lambda *inputs: self._by_pytorch(noise, *inputs),
+        )  # fmt: skip
+
+    def _by_pytorch(self, noise: Tensor, x: Images, styles: Tensor, strength: Tensor, bias: Tensor) -> Images:
+        h = leaky(x + strength[:, None, None] * noise + bias[:, None, None])
         # AdaIN, equation 1: y_s (x - mean(x)) / deviation(x) + y_b, with y_s = 1 + scale.
         h = h - h.mean((2, 3), keepdim=True)
         h = h * torch.rsqrt(h.square().mean((2, 3), keepdim=True) + EPSILON)
-        scale, shift = self.style(w)[:, :, None, None].chunk(2, 1)  # (batch, width, 1, 1)
+        scale, shift = styles[:, :, None, None].chunk(2, 1)  # (batch, width, 1, 1)
         return h * (1 + scale) + shift
 
 
@@ -137,7 +151,7 @@ class Down(nn.Module):
         self.down = ResizedConv2d(inputs, outputs, up=False, gain=GAIN)
 
     def forward(self, x: Images) -> Images:  # (batch, outputs, side / 2, side / 2)
-        return leaky(self.down(blur(leaky(self.conv(x)), NARROW)))
+        return self.down(blur(self.conv(x, SLOPE), NARROW), SLOPE)
 
 
 class Discriminator(nn.Module):
@@ -156,11 +170,11 @@ class Discriminator(nn.Module):
 
     def logits(self, x: Images, level: int, blend: Tensor | None) -> PerSample:
         """Return logits (batch,) of images of the side of ``level``."""
-        h = leaky(self.inputs[level - self.first_level](x))
+        h = self.inputs[level - self.first_level](x, SLOPE)
         for k in reversed(range(level)):
             h = self.blocks[k](h)
             if blend is not None and k == level - 1:  # the newest block, while it is faded in
-                older = leaky(self.inputs[k - self.first_level](F.avg_pool2d(x, 2)))
+                older = self.inputs[k - self.first_level](F.avg_pool2d(x, 2), SLOPE)
                 h = torch.lerp(older, h, blend.to(h.dtype))
         return self.head(h, None)
 

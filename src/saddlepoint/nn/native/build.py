@@ -20,7 +20,7 @@ from pathlib import Path
 from saddlepoint.core.cache import cache_dir
 
 HERE = Path(__file__).parent
-SOURCES = ("convolution.c", "elementwise.c", "steps.c", "gru.c")
+SOURCES = ("convolution.c", "elementwise.c", "steps.c", "gru.c", "style.c", "affine.c")
 HEADERS = ("vectors.h", "steps.h")
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-shared", "-fPIC")
 THREADED = "-fopenmp"

@@ -25,6 +25,10 @@ typedef struct {
   float other_slope;
   const bf16 *activated; /* like the result, which gets the slope of the LeakyReLU that made this; or none */
   long full;             /* whether the result is fp32, else bf16 */
+  /* Of `forward` only: */
+  const float *noise;    /* a number for each pixel of the result, times a strength (channels), added before the LeakyReLU */
+  const float *strength; /* ... or none */
+  const float *added;    /* like the result, added last of all; or none */
 } After;
 
 enum { LANES = 16, PANEL = 64, MOST_ROWS = 16, STRETCH = 512 /* pairs */, CACHED = 96 * 1024 /* elements of input that are padded at a time */ };
@@ -78,7 +82,12 @@ INLINE f32x16 followed(f32x16 y, const After *after, const Row *row, long channe
   if (after->scale) y = _mm512_mul_ps(y, _mm512_maskz_loadu_ps(m, after->scale + row->image * channels + channel));
   if (after->bias) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(m, after->bias + channel));
   if (after->shift) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(m, after->shift + row->image * channels + channel));
+  if (after->noise) {
+    const f32x16 strength = _mm512_maskz_loadu_ps(m, after->strength + channel);
+    y = _mm512_fmadd_ps(_mm512_set1_ps(after->noise[row->to]), strength, y);
+  }
   if (after->slope != 1) y = leaky(y, after->slope);
+  if (after->added) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(m, after->added + row->to * channels + channel));
   if (after->activated) {
     const f32x16 z = load_bf16(after->activated + row->to * channels + channel, m);
     const mask16 below = _mm512_cmp_ps_mask(z, _mm512_setzero_ps(), _CMP_LE_OQ);
@@ -495,7 +504,7 @@ static void fold(const Geometry *g, const float *taps, long pitch, const After *
 static void thin_gradient(const Geometry *g, const Frame *f, const bf16 *packed, const After *after, void *x) {
   const long places = g->oh * g->ow;
   const long columns = g->kh * g->kw * g->c, pitch = packed_columns(columns);
-  const After sums = {NULL, NULL, NULL, 1, 1, NULL, 1};
+  const After sums = {.slope = 1, .other_slope = 1, .full = 1};
 #pragma omp parallel num_threads(g->threads) if (g->threads > 1)
   {
     bf16 *frame = lies_ready(f) ? NULL : room(places * g->o * 2);

@@ -64,6 +64,19 @@ SIGNATURES = {
     "leaky_rows": ("-", "plfpll"),
     "halve": ("-", "plplflllll"),
     "enlarge": ("-", "plplflpllllll"),
+    "filter_maps": ("-", "plpllpppfpllllll"),
+    "double_images": ("-", "ppllll"),
+    "double_images_backward": ("-", "ppllll"),
+    "scale_maps": ("-", "plpplll"),
+    "scale_maps_backward": ("-", "plpppplll"),
+    "styled_backward": ("-", "plpppfpplll"),
+    "demodulate": ("-", "ppffppllll"),
+    "demodulate_backward": ("-", "pppppppfppppllll"),
+    "normalise_maps": ("-", "ppppffppplll"),
+    "normalise_maps_backward": ("-", "ppppfppppppplll"),
+    "affine_full": ("-", "pppfffplll"),
+    "affine_full_backward": ("-", "ppppfffppplll"),
+    "colours_backward": ("-", "pppppllll"),
 }
 """Of each kernel: its result and its arguments: p a pointer, l a long, i an int, f a float."""
 
@@ -224,3 +237,9 @@ def kernels_in_full(x: Tensor) -> ctypes.CDLL | None:
     if _HERE.library is None or x.device.type != "cpu" or x.dtype != torch.float32:
         return None
     return _HERE.library
+
+
+def exact_kernels(x: Tensor) -> ctypes.CDLL | None:
+    """Return the kernels for what they do in fp32 throughout, inside of `applied`, whatever products are in."""
+    known = x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float32)
+    return _HERE.library if known else None

@@ -29,6 +29,7 @@ class _After(ctypes.Structure):
     _fields_ = [
         ("scale", ctypes.c_void_p), ("bias", ctypes.c_void_p), ("shift", ctypes.c_void_p), ("slope", ctypes.c_float),
         ("other_slope", ctypes.c_float), ("activated", ctypes.c_void_p), ("full", ctypes.c_long),
+        ("noise", ctypes.c_void_p), ("strength", ctypes.c_void_p), ("added", ctypes.c_void_p),
     ]  # fmt: skip
 
 
@@ -196,6 +197,9 @@ class After:
         slope: of a LeakyReLU; 1: none.
         activated: like the result, bf16: it is multiplied by the slope of the LeakyReLU that made this.
         other_slope: of that one.
+        noise: (batch, 1, height, width) numbers, times the strength added before the LeakyReLU; of `convolved`.
+        strength: (channels,) of the noise.
+        added: like the result, fp32, channels last: added last of all; of `convolved`.
     """
 
     scale: Tensor | None = None
@@ -204,6 +208,9 @@ class After:
     slope: float = 1.0
     activated: Tensor | None = None
     other_slope: float = 1.0
+    noise: Tensor | None = None
+    strength: Tensor | None = None
+    added: Tensor | None = None
 
 
 NOTHING = After()
@@ -213,10 +220,12 @@ def _told(after: After, full: bool) -> tuple[Any, tuple[Tensor | None, ...]]:
     """Return what the kernels are told, and tensors that must live until they are done."""
     scale, bias, shift = (None if x is None else numbers(x) for x in (after.scale, after.bias, after.shift))
     activated = None if after.activated is None else _signs(after.activated)
+    noise, strength = (None if x is None else numbers(x) for x in (after.noise, after.strength))
     told = _After(
-        _pointer(scale), _pointer(bias), _pointer(shift), after.slope, after.other_slope, _pointer(activated), full
+        _pointer(scale), _pointer(bias), _pointer(shift), after.slope, after.other_slope, _pointer(activated), full,
+        _pointer(noise), _pointer(strength), _pointer(after.added),
     )  # fmt: skip
-    return ctypes.byref(told), (scale, bias, shift, activated)
+    return ctypes.byref(told), (scale, bias, shift, activated, noise, strength)
 
 
 def _signs(activated: Tensor) -> Tensor:

@@ -1,0 +1,117 @@
+"""Products by the kernels of `nn/native` that can be differentiated any number of times.
+
+Convolution, transposed convolution and weight gradient are bilinear, and each one's derivatives are the other two. A
+LeakyReLU's slopes are piecewise constant, so that its derivative is a product with them again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saddlepoint.nn.native import products as native
+from saddlepoint.nn.native.products import Layer
+
+
+def convolved(x: Tensor, weight: Tensor, layer: Layer, *, full: bool = False) -> Tensor:
+    """Return the convolution of images or the affine map of rows; in fp32 if ``full``, else bf16. Sums are fp32."""
+    found: Tensor = _Convolved.apply(x, weight, layer, full)
+    return found
+
+
+def transposed(v: Tensor, shape: tuple[int, ...], weight: Tensor, layer: Layer, *, full: bool = False) -> Tensor:
+    """Return the transposed convolution of ``v``: what it sends back to an input of ``shape``."""
+    found: Tensor = _Transposed.apply(v, weight, tuple(shape), layer, full)
+    return found
+
+
+def gradients(
+    wanted: tuple[bool, bool, bool], x: Tensor, weight: Tensor, bias: Tensor | None, dy: Tensor, y: Tensor | None,
+    layer: Layer, slope: float,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
+    """Return the gradients of y = LeakyReLU(conv(x, W) + b) in x, W and b that are wanted, to be differentiated.
+
+    Args:
+        wanted: of x, W, b.
+        x, weight, bias: as they went in.
+        dy: gradient of the result.
+        y: the result; None: there is no LeakyReLU.
+        layer: geometry.
+        slope: of LeakyReLU.
+    """
+    v = dy if y is None else _Sloped.apply(dy, y.detach(), slope, bias)
+    dx = transposed(v, x.shape, weight, layer, full=x.dtype == torch.float32) if wanted[0] else None
+    dw = _Correlated.apply(x, v, weight.detach(), layer) if wanted[1] else None
+    return dx, dw, v.float().sum((0, *range(2, v.ndim))) if wanted[2] else None
+
+
+class _Convolved(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, layer: Layer, full: bool) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.layer = layer
+        return native.convolved(x, weight, layer, full=full)
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        (x, weight), layer, found = ctx.saved_tensors, ctx.layer, list[Tensor | None]([None, None])
+        if ctx.needs_input_grad[0]:
+            found[0] = transposed(along[0], x.shape, weight, layer, full=x.dtype == torch.float32)
+        if ctx.needs_input_grad[1]:
+            found[1] = _Correlated.apply(x, along[0], weight.detach(), layer)
+        return *found, None, None
+
+
+class _Transposed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, weight: Tensor, shape: tuple[int, ...], layer: Layer, full: bool) -> Tensor:
+        ctx.save_for_backward(v, weight)
+        ctx.layer = layer
+        return native.input_gradient(v, shape, weight, layer, full=full)
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        (v, weight), layer, found = ctx.saved_tensors, ctx.layer, list[Tensor | None]([None, None])
+        if ctx.needs_input_grad[0]:
+            found[0] = convolved(along[0], weight, layer, full=v.dtype == torch.float32)
+        if ctx.needs_input_grad[1]:
+            found[1] = _Correlated.apply(along[0], v, weight.detach(), layer)
+        return *found, None, None, None
+
+
+class _Correlated(torch.autograd.Function):
+    """The gradient in the weights, fp32, for the gradient v of the result at input x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, v: Tensor, like: Tensor, layer: Layer) -> Tensor:
+        ctx.save_for_backward(x, v)
+        ctx.layer = layer
+        return native.weight_gradient(x, v, like, layer)
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        (x, v), layer, found = ctx.saved_tensors, ctx.layer, list[Tensor | None]([None, None])
+        if ctx.needs_input_grad[0]:
+            found[0] = transposed(v, x.shape, along[0], layer, full=x.dtype == torch.float32)
+        if ctx.needs_input_grad[1]:
+            found[1] = convolved(x, along[0], layer, full=v.dtype == torch.float32)
+        return *found, None, None
+
+
+class _Sloped(torch.autograd.Function):
+    """``v`` times the slopes of the LeakyReLU that made ``activated``, which do not depend on the bias before it."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, activated: Tensor, slope: float, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(activated, bias)
+        ctx.slope = slope
+        return native.times_slope(v, activated, slope)
+
+    @staticmethod
+    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
+        activated, bias = ctx.saved_tensors
+        # 0 and not None, as PyTorch's LeakyReLU has it: an optimizer's moments go on where a gradient is 0.
+        of_bias = torch.zeros_like(bias) if ctx.needs_input_grad[3] else None
+        return _Sloped.apply(along[0], activated, ctx.slope, bias), None, None, of_bias
