@@ -42,7 +42,7 @@ INLINE f32x16 tangent(f32x16 x) {
   return _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(y), sign));
 }
 
-/* ---- GRU: r, z = sigmoid(W x + U h + b); n = tanh(W_n x + b_n + r (U_n h + c)); h' = n + z (h - n) ---------------- */
+/* ---- GRU: r, z = sigmoid(W x + U h + b); n = tanh(W_n x + b_n + r (U_n h + c)); h' = n + z (h - n) -------------- */
 
 typedef struct {
   const float *weight, *hidden, *bias, *inner; /* W (3 width, inputs), U (3 width, width), b (3 width), c (width) */
@@ -50,13 +50,19 @@ typedef struct {
   long time, inputs, width, batch;
 } GRU;
 
+/* Of the step before; h_0 = 0. */
+INLINE f32x16 state(const float *before, long at, mask16 m) {
+  return before ? _mm512_maskz_loadu_ps(m, before + at) : _mm512_setzero_ps();
+}
+
 /* Two units at a time: their three gates are the six rows of a tile. */
 INLINE void gru_units(const int vectors, const GRU *g, long at, long t, long unit, const float *x, const float *before,
                       const mask16 *m) {
   const long w = g->width, units[2] = {unit, least(unit + 1, w - 1)};
   const float *from[ROWS];
   f32x16 sums[ROWS * MOST];
-  float made[(ROWS + 2) * MOST * LANES] __attribute__((aligned(64))); /* sums, when they are there, are looked up by number */
+  /* Sums that are there are looked up by number: only those in registers must not be. */
+  float made[(ROWS + 2) * MOST * LANES] __attribute__((aligned(64)));
 #pragma GCC unroll 6
   for (int r = 0; r < ROWS; r++) {
     const long row = r / 2 * w + units[r % 2];
@@ -82,7 +88,7 @@ INLINE void gru_units(const int vectors, const GRU *g, long at, long t, long uni
 #define MADE(row) _mm512_load_ps(made + (((row) + i) * vectors + v) * LANES)
       const f32x16 r = sigmoid(MADE(0)), z = sigmoid(MADE(2)), q = MADE(4), n = tangent(_mm512_fmadd_ps(r, q, MADE(6)));
 #undef MADE
-      const f32x16 h = before ? _mm512_maskz_loadu_ps(m[v], before + units[i] * g->batch + v * LANES) : _mm512_setzero_ps();
+      const f32x16 h = state(before, units[i] * g->batch + v * LANES, m[v]);
       _mm512_mask_storeu_ps(g->gates + gate, m[v], r);
       _mm512_mask_storeu_ps(g->gates + gate + w * g->batch, m[v], z);
       _mm512_mask_storeu_ps(g->gates + gate + 2 * w * g->batch, m[v], n);
@@ -106,8 +112,8 @@ void gru(const GRU *g, const float *x, long threads) {
 }
 
 /* What gates send back: slopes (time, 4 width, batch) of r, z, n, and of U_n h + c, which is n's times r. */
-INLINE void gru_slopes(const int vectors, const GRU *g, long at, long t, const float *along, float *slopes, float *carried,
-                       const mask16 *m) {
+INLINE void gru_slopes(const int vectors, const GRU *g, long at, long t, const float *along, float *slopes,
+                       float *carried, const mask16 *m) {
   const f32x16 unit = _mm512_set1_ps(1);
   const long size = g->width * g->batch;
   for (long j = 0; j < g->width; j++)
@@ -132,8 +138,8 @@ INLINE void gru_slopes(const int vectors, const GRU *g, long at, long t, const f
 }
 
 /* carried (rows, columns of the panel) += a' x, where a' [row][k] = a[row + k * apart]. */
-INLINE void carry_rows(const int vectors, const float *a, long apart, const float *x, long depth, float *carried, long rows,
-                       long batch, const mask16 *m) {
+INLINE void carry_rows(const int vectors, const float *a, long apart, const float *x, long depth, float *carried,
+                       long rows, long batch, const mask16 *m) {
   for (long row = 0; row < rows; row += ROWS) {
     const float *from[ROWS];
     f32x16 sums[ROWS * MOST];
@@ -166,19 +172,19 @@ INLINE void gru_back_panel(const int vectors, long at, const GRU *g, const float
       carry_rows(vectors, g->hidden, w, here, 2 * w, carried, w, batch, m);
       carry_rows(vectors, g->hidden + 2 * w * w, w, here + 3 * w * batch, w, carried, w, batch, m);
     }
-    if (dx)
-      affine_rows(vectors, g->weight, 1, g->inputs, NULL, here, 3 * w, dx + t * g->inputs * batch + at, g->inputs, batch, m);
+    float *to = dx ? dx + t * g->inputs * batch + at : NULL;
+    if (to) affine_rows(vectors, g->weight, 1, g->inputs, NULL, here, 3 * w, to, g->inputs, batch, m);
   }
   free(carried);
 }
 
-/* By what `along` (time, width, batch) sends back to the states: slopes, and the input's gradient if it is asked for. */
+/* By what `along` (time, width, batch) sends back to the states: slopes, and the input's gradient if it is wanted. */
 void gru_back(const GRU *g, const float *along, float *slopes, float *dx, long threads) {
   const long batch = g->batch;
   FOR_PANELS(gru_back_panel, p, g, along, slopes, dx)
 }
 
-/* ---- GRU with the reset gate before the product: n = tanh(W_n x + b_n + U_n (r h)) -------------------------------- */
+/* ---- GRU with the reset gate before the product: n = tanh(W_n x + b_n + U_n (r h)) ------------------------------ */
 
 /* Six rows of gates from `row` on: sums of W x + b, and of U times `before` where there is one. */
 INLINE void gate_rows(const int vectors, const GRU *g, const long row[ROWS], const float *x, const float *before,
@@ -211,9 +217,10 @@ INLINE void reset_and_update(const int vectors, const GRU *g, long at, long t, l
     for (int v = 0; v < vectors; v++) {
       const long one = t * size + units[i] * g->batch + at + v * LANES, gate = one + 2 * t * size;
       const f32x16 r = sigmoid(_mm512_load_ps(made + (i * vectors + v) * LANES));
-      const f32x16 h = before ? _mm512_maskz_loadu_ps(m[v], before + units[i] * g->batch + v * LANES) : _mm512_setzero_ps();
+      const f32x16 z = sigmoid(_mm512_load_ps(made + ((3 + i) * vectors + v) * LANES));
+      const f32x16 h = state(before, units[i] * g->batch + v * LANES, m[v]);
       _mm512_mask_storeu_ps(g->gates + gate, m[v], r);
-      _mm512_mask_storeu_ps(g->gates + gate + size, m[v], sigmoid(_mm512_load_ps(made + ((3 + i) * vectors + v) * LANES)));
+      _mm512_mask_storeu_ps(g->gates + gate + size, m[v], z);
       _mm512_mask_storeu_ps(g->inside + one, m[v], _mm512_mul_ps(r, h));
     }
 }
@@ -231,7 +238,7 @@ INLINE void candidates(const int vectors, const GRU *g, long at, long t, long un
       const long one = t * size + (unit + i) * g->batch + at + v * LANES, gate = one + 2 * t * size;
       const f32x16 n = tangent(_mm512_load_ps(made + (i * vectors + v) * LANES));
       const f32x16 z = _mm512_maskz_loadu_ps(m[v], g->gates + gate + size);
-      const f32x16 h = before ? _mm512_maskz_loadu_ps(m[v], before + (unit + i) * g->batch + v * LANES) : _mm512_setzero_ps();
+      const f32x16 h = state(before, (unit + i) * g->batch + v * LANES, m[v]);
       _mm512_mask_storeu_ps(g->gates + gate + 2 * size, m[v], n);
       _mm512_mask_storeu_ps(g->states + one, m[v], _mm512_fmadd_ps(z, _mm512_sub_ps(h, n), n));
     }
@@ -298,8 +305,8 @@ INLINE void before_back_panel(const int vectors, long at, const GRU *g, const fl
     before_slopes(vectors, g, at, t, along, slopes, carried, carried + room, m);
     const float *here = slopes + 3 * t * w * batch + at;
     if (t) carry_rows(vectors, g->hidden, w, here, 2 * w, carried, w, batch, m);
-    if (dx)
-      affine_rows(vectors, g->weight, 1, g->inputs, NULL, here, 3 * w, dx + t * g->inputs * batch + at, g->inputs, batch, m);
+    float *to = dx ? dx + t * g->inputs * batch + at : NULL;
+    if (to) affine_rows(vectors, g->weight, 1, g->inputs, NULL, here, 3 * w, to, g->inputs, batch, m);
   }
   free(carried);
 }

@@ -6,7 +6,8 @@ INLINE void affine_panel(const int vectors, long at, const float *a, long down, 
   mask16 m[MOST];
   masks(vectors, batch - at, m);
   for (long t = 0; t < time; t++)
-    affine_rows(vectors, a, down, apart, bias, x + t * depth * batch + at, depth, y + t * rows * batch + at, rows, batch, m);
+    affine_rows(vectors, a, down, apart, bias, x + t * depth * batch + at, depth, y + t * rows * batch + at, rows,
+                batch, m);
 }
 
 /* y (time, rows, batch) = a x + bias for each step of x (time, depth, batch); a by its strides, bias or none. */
@@ -15,7 +16,7 @@ void affine_steps(const float *a, long down, long apart, const float *bias, cons
   FOR_PANELS(affine_panel, p, a, down, apart, bias, x, depth, y, rows, time, batch)
 }
 
-/* Sixteen columns of the batch of some features, as rows of features: to (batch, 64). */
+/* Features (rows of the batch) as columns: to (batch, 64), of at most 64 each. */
 INLINE void transposed(const float *b, long line, long features, long count, float *to) {
   for (long f = 0; f < features; f += LANES)
     for (long k = 0; k < count; k += LANES) {
@@ -30,7 +31,8 @@ INLINE void transposed(const float *b, long line, long features, long count, flo
 }
 
 INLINE void weight_panel(const int vectors, const float *a, long a_step, const float *b, long b_step, float *out,
-                         long first, long last, long column, long columns, long time, long batch, float *sums, float *to) {
+                         long first, long last, long column, long columns, long time, long batch, float *sums,
+                         float *to) {
   const mask16 m[MOST] = {0xffff, 0xffff, 0xffff, 0xffff};
   memset(sums, 0, (size_t)((last - first + ROWS) * MOST * LANES) * sizeof(float));
   for (long t = 0; t < time; t++)
@@ -59,10 +61,10 @@ INLINE void weight_panel(const int vectors, const float *a, long a_step, const f
            (size_t)least(MOST * LANES, columns - column) * sizeof(float));
 }
 
-/* out (rows, columns) = sum over steps of a (rows, batch) times b (columns, batch) transposed; steps lie so many numbers
- * apart. */
-void weight_steps(const float *a, long a_step, const float *b, long b_step, float *out, long rows, long columns, long time,
-                  long batch, long threads) {
+/* out (rows, columns) = sum over steps of a (rows, batch) times b (columns, batch) transposed; steps lie so many
+ * numbers apart. */
+void weight_steps(const float *a, long a_step, const float *b, long b_step, float *out, long rows, long columns,
+                  long time, long batch, long threads) {
   const long tiles = (rows + ROWS - 1) / ROWS, each = (tiles + threads - 1) / threads * ROWS;
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
   for (long first = 0; first < rows; first += each) {
@@ -100,7 +102,8 @@ typedef struct {
 } Axes;
 
 /* to (features, 64) = a - b, or that is added, where there are a and b (rows of the batch). */
-INLINE void moved(const int vectors, float *to, int added, const float *a, const float *b, const Axes *s, const mask16 *m) {
+INLINE void moved(const int vectors, float *to, int added, const float *a, const float *b, const Axes *s,
+                  const mask16 *m) {
   for (long f = 0; f < s->features; f++)
     for (int v = 0; v < vectors; v++) {
       const long at = f * s->batch + v * LANES;
@@ -129,9 +132,10 @@ INLINE void along_panel(const int vectors, long at, const Axes *s, const float *
     const float *here = x + t * size + at;
     float *to = y + 2 * t * size + at;
     for (long f = 0; f < n; f++)
-      for (int v = 0; v < vectors; v++)
-        _mm512_store_ps(steps + (f * MOST + v) * LANES,
-                        _mm512_sub_ps(_mm512_maskz_loadu_ps(m[v], here + f * s->batch + v * LANES), _mm512_set1_ps(s->mean[f])));
+      for (int v = 0; v < vectors; v++) {
+        const f32x16 one = _mm512_maskz_loadu_ps(m[v], here + f * s->batch + v * LANES);
+        _mm512_store_ps(steps + (f * MOST + v) * LANES, _mm512_sub_ps(one, _mm512_set1_ps(s->mean[f])));
+      }
     const Term level = {s->level, n, 1, steps, MOST * LANES, n}, step = {s->step, n, 1, steps, MOST * LANES, n};
     sum_rows(vectors, &level, 1, NULL, to, n, s->batch, m);
     moved(vectors, steps, 0, t ? here : NULL, t ? here - size : NULL, s, m); /* the first step has no increment */

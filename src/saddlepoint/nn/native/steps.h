@@ -1,7 +1,7 @@
 /* Products of a weight and of steps of sequences, in fp32: what is kept from step to step is never rounded to bf16.
  *
- * Tensors have the batch last: steps (time, feature, batch). A product is a weight, number by number, times vectors of the
- * batch, so that no weight is packed; what follows it (gates, the next state) happens to sums in registers.
+ * Tensors have the batch last: steps (time, feature, batch). A product is a weight, number by number, times vectors of
+ * the batch, so that no weight is packed; what follows it (gates, the next state) happens to sums in registers.
  */
 #pragma once
 #include "vectors.h"
