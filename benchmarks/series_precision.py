@@ -50,8 +50,8 @@ class Row:
 
 # One of each before the second seed: what is there after half of the time can be compared.
 ROWS = [Row(data, kind, seed) for seed in range(3) for data in ("stocks", "etth1") for kind in ("fp32", "bf16")]
-# Seeds of `stocks` differ most.
-ROWS += [Row("stocks", kind, seed) for seed in (3, 4) for kind in ("fp32", "bf16")]
+# Seeds of `stocks` differ most: one more.
+ROWS += [Row("stocks", kind, 3) for kind in ("fp32", "bf16")]
 
 
 def run(row: Row, named: bool) -> None:
