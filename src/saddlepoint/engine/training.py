@@ -42,6 +42,7 @@ class TrainingState:
         self.statistics = Statistics(device)
         self.parameters = {p.name: trained(family, p.trains) for stage in family.stages() for p in stage.cycle}
         self.step, self.seconds = 0, 0.0
+        self._unfrozen: list[str] | None = None
 
     @property
     def progress(self) -> Progress:
@@ -52,6 +53,9 @@ class TrainingState:
     def unfreeze(self, phases: list[str]) -> None:
         """Let gradients flow to the parameters of these phases only."""
         # A frozen player's weights take no gradient: layers whose passes are written by hand skip that part.
+        if phases == self._unfrozen:
+            return  # a walk through all modules would take a tenth of a small network's step
+        self._unfrozen = list(phases)
         chosen = {id(p) for name in phases for p in self.parameters[name].values()}
         for parameter in self.family.parameters():
             parameter.requires_grad_(id(parameter) in chosen)

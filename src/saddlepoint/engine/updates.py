@@ -248,6 +248,11 @@ class Averages:
         self._modules = nn.ModuleDict({name: copy.deepcopy(family.get_submodule(name)) for name in family.averaged})
         self._modules.requires_grad_(False)
         self._stale = False
+        # Walks through all modules are a tenth of a small network's step, and what they find never changes.
+        self._parameters, self._buffers = (
+            [(list(of(average)), list(of(module))) for average, module in self._pairs()]
+            for of in (nn.Module.parameters, nn.Module.buffers)
+        )
 
     @property
     def modules(self) -> nn.ModuleDict:
@@ -262,11 +267,12 @@ class Averages:
         self._stale = beta == 0.0  # no average is kept: a copy at every step would cost as much and serve nobody
         if self._stale:
             return
-        for average, module in self._pairs():
+        for averages, parameters in self._parameters:
             # a + (1 - beta)(p - a): one call for all parameters, exact where a and p are equal.
-            torch._foreach_lerp_(list(average.parameters()), list(module.parameters()), 1.0 - beta)
+            torch._foreach_lerp_(averages, parameters, 1.0 - beta)
+        for averages, buffers in self._buffers:
             # Copied: a mean of running statistics over steps is of no network either; see recalibrate_batch_norm.
-            for old, new in zip(average.buffers(), module.buffers(), strict=True):
+            for old, new in zip(averages, buffers, strict=True):
                 old.copy_(new)
 
     def copy(self) -> None:

@@ -22,6 +22,7 @@ from saddlepoint.family import Batch, Conditional, Context, DataSpec, DataStats,
 from saddlepoint.family.capabilities import Simultaneous
 from saddlepoint.family.contract import OptimizerSpec, Phase, Stage, Terms
 from saddlepoint.family.optimizers import two_players
+from saddlepoint.nn.layers import Linear, tanh
 from saddlepoint.nn.mlp import Maxout, draw_uniform, dropout, in_full, paint
 from saddlepoint.objectives.losses import get_objective
 from saddlepoint.objectives.theory import game_logs
@@ -34,24 +35,25 @@ class MaxoutGenerator(nn.Module):
         super().__init__()
         of_z, of_label, joint = config.generator_widths
         # A layer on a one-hot label is a row of weights, and a bias.
-        self.of_z, self.of_label = nn.Linear(config.latent_size, of_z), nn.Embedding(len(data.classes), of_label)
+        self.of_z, self.of_label = Linear(config.latent_size, of_z), nn.Embedding(len(data.classes), of_label)
         self.label_bias = nn.Parameter(torch.zeros(of_label))
-        self.joint = nn.Linear(of_z + of_label, joint)
-        self.output = nn.Linear(joint, torch.Size(data.shape).numel())
+        self.joint = Linear(of_z + of_label, joint)
+        self.output = Linear(joint, torch.Size(data.shape).numel())
         self.keep, self.shape, self.is_image = config.keep_probability, data.shape, data.modality == "image"
 
     def forward(self, z: Latents, labels: Tensor, generator: torch.Generator | None) -> Samples:
         """Return samples (batch, *sample); dropout masks come from ``generator``, None switches dropout off."""
-        h = torch.cat([F.relu(self.of_z(z)), F.relu(self.of_label(labels) + self.label_bias)], 1)  # (batch, z + label)
-        h = F.relu(self.joint(dropout(h, self.keep, generator)))
+        h = torch.cat(
+            [self.of_z(z, slope=0.0), F.relu(self.of_label(labels) + self.label_bias)], 1
+        )
+        h = self.joint(dropout(h, self.keep, generator), slope=0.0)
         return picture(self.output(dropout(h, self.keep, generator)), self.shape, self.is_image)
 
 
 def picture(x: Tensor, shape: tuple[int, ...], is_image: bool) -> Samples:
     """Return the output layer's values as samples (batch, *sample)."""
-    x = at_least_float32(x)
     # 2 sigmoid(a) - 1 = tanh(a / 2): the paper's sigmoid, in the library's range.
-    return (torch.tanh(x / 2) if is_image else x).unflatten(1, shape)
+    return (tanh(x, 0.5) if is_image else at_least_float32(x)).unflatten(1, shape)
 
 
 class MaxoutDiscriminator(nn.Module):

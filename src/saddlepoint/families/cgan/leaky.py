@@ -19,8 +19,9 @@ from saddlepoint.families.cgan.config import CGANConfig
 from saddlepoint.families.cgan.game import Game, picture
 from saddlepoint.family import Batch, Context, DataSpec, DataStats, Phase, Terms
 from saddlepoint.nn.discriminators import LeakyDiscriminator
+from saddlepoint.nn.layers import Linear
 from saddlepoint.nn.mlp import draw_he
-from saddlepoint.nn.normalise import rms_norm
+from saddlepoint.nn.normalise import rms_norm_leaky
 from saddlepoint.objectives.losses import generator_loss_along
 from saddlepoint.objectives.penalties import penalised
 from saddlepoint.objectives.schedules import inverse
@@ -43,15 +44,15 @@ class LeakyGenerator(nn.Module):
     def __init__(self, config: CGANConfig, data: DataSpec) -> None:
         super().__init__()
         sizes = (config.latent_size + len(data.classes), *config.generator_widths)
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.output = nn.Linear(sizes[-1], torch.Size(data.shape).numel())
+        self.hidden = nn.ModuleList(Linear(a, b) for a, b in pairwise(sizes))
+        self.output = Linear(sizes[-1], torch.Size(data.shape).numel())
         self.classes, self.shape, self.is_image = len(data.classes), data.shape, data.modality == "image"
 
     def forward(self, z: Latents, labels: Tensor, generator: torch.Generator | None) -> Samples:
         """Return samples (batch, *sample); there is no dropout."""
         h = torch.cat([z, F.one_hot(labels, self.classes).to(z.dtype)], 1)  # (batch, latent + classes)
         for layer in self.hidden:
-            h = rms_norm(F.leaky_relu(layer(h), SLOPE))
+            h = rms_norm_leaky(layer(h), before=SLOPE)
         return picture(self.output(h), self.shape, self.is_image)
 
 
