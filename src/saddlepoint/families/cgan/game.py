@@ -43,9 +43,7 @@ class MaxoutGenerator(nn.Module):
 
     def forward(self, z: Latents, labels: Tensor, generator: torch.Generator | None) -> Samples:
         """Return samples (batch, *sample); dropout masks come from ``generator``, None switches dropout off."""
-        h = torch.cat(
-            [self.of_z(z, slope=0.0), F.relu(self.of_label(labels) + self.label_bias)], 1
-        )
+        h = torch.cat([self.of_z(z, slope=0.0), F.relu(self.of_label(labels) + self.label_bias)], 1)
         h = self.joint(dropout(h, self.keep, generator), slope=0.0)
         return picture(self.output(dropout(h, self.keep, generator)), self.shape, self.is_image)
 

@@ -382,7 +382,8 @@ static void convolve_all(const Frame *f, const Part *parts, long number, const b
   for (long p = 0; p < number; p++) rows = most(rows, parts[p].rows * parts[p].columns);
   /* As many images as the second cache holds, but enough rows to make use of a panel. */
   long at_once = most(1, least(CACHED / size, 4096 / rows));
-  at_once = most(1, least(at_once, (images + threads - 1) / threads));
+  const long rounds = (images + threads * at_once - 1) / (threads * at_once); /* in each, every thread has a turn */
+  at_once = (images + threads * rounds - 1) / (threads * rounds);
   const long turns = (images + at_once - 1) / at_once;
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
