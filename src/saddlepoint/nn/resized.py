@@ -6,7 +6,6 @@ pixels is a transposed one: 16 products for each pixel of the smaller size inste
 
 from __future__ import annotations
 
-import weakref
 from typing import Any, Literal
 
 import torch
@@ -80,39 +79,25 @@ _WIDE = native.Layer(2, (1, 1))
 _MEANS = native.Layer(2, (1, 1), 0.25)
 
 
-_KEPT: dict[int, tuple[weakref.ref[Tensor], Any, Tensor]] = {}
-"""Widened weights by the identity of the tensor that owns the weights, with which they go."""
-
-
 def _widened(weight: Tensor, resample: str) -> Tensor:
     """Return weights of kernel 4: sums over squares of four taps, for `up` those of the transposed convolution.
 
     Made once for each state of the weights, and shared by all passes of a step.
     """
-    owner = weight if weight._base is None else weight._base
-    state = (use(), weight._version, weight.data_ptr(), weight.shape, weight.stride(), resample)
-    kept = _KEPT.get(id(owner))
-    if kept is not None and kept[0]() is owner and kept[1] == state:
-        return kept[2]
+    kept = native.kept_with(weight if weight._base is None else weight._base)
+    key = ("widened", resample, weight.shape, weight.stride(), weight.storage_offset())
+    state = (use(), weight._version, weight.data_ptr())
+    found = kept.get(key)
+    if found is not None and found[0] == state:
+        return found[1]
     w = weight.detach()
     w = w.permute(1, 0, 2, 3).flip(2, 3) if resample == "up" else w
     wide = torch.zeros((*w.shape[:2], 4, 4)).contiguous(memory_format=native.LAST)
     for i in (0, 1):
         for j in (0, 1):
             wide[:, :, i : i + 3, j : j + 3] += w
-    _keep(owner, state, wide)
+    kept[key] = state, wide
     return wide
-
-
-def _keep(owner: Tensor, state: Any, wide: Tensor) -> None:
-    # Not an attribute of the tensor: PyTorch writes those to files, and copies them with it.
-    number = id(owner)
-
-    def forget(gone: weakref.ref[Tensor]) -> None:
-        if number in _KEPT and _KEPT[number][0] is gone:  # another tensor may have its number by then
-            del _KEPT[number]
-
-    _KEPT[number] = (weakref.ref(owner, forget), state, wide)
 
 
 def _narrowed(wide: Tensor, resample: str) -> Tensor:

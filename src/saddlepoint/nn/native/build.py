@@ -21,7 +21,7 @@ from saddlepoint.core.cache import cache_dir
 
 HERE = Path(__file__).parent
 SOURCES = ("convolution.c", "elementwise.c", "steps.c", "gru.c", "style.c", "affine.c")
-HEADERS = ("vectors.h", "steps.h")
+HEADERS = ("vectors.h", "functions.h", "steps.h")
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-shared", "-fPIC")
 THREADED = "-fopenmp"
 """Not every compiler has the library for it; without it the kernels compute with one thread."""

@@ -3,6 +3,7 @@
  * Rows lie in memory one after another: samples of features, or pixels of channels. Numbers are bf16 or fp32 ("full"),
  * and are computed with in fp32.
  */
+#include "functions.h"
 #include "vectors.h"
 
 enum { LANES = 16 };
@@ -159,45 +160,13 @@ void maxout_backward(const bf16 *x, const void *dy, long full, bf16 *dx, long ro
     }
 }
 
-/* ---- hyperbolic tangent, and products of rows ------------------------------------------------------------------- */
-
-/* exp(x) for |x| <= 88: 2^n times a polynomial of what is left, |r| <= ln 2 / 2; relative error below 3e-7. */
-INLINE f32x16 exponential(f32x16 x) {
-  const f32x16 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), _MM_FROUND_TO_NEAREST_INT);
-  f32x16 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x); /* ln 2 in two parts, the first of few digits */
-  r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
-  f32x16 p = _mm512_set1_ps(1.0f / 720);
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 120));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 24));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 6));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1));
-  return _mm512_scalef_ps(p, n);
-}
-
-/* 1 - 2 / (exp(2 x) + 1), near 0 its series: the difference of nearly equal numbers would lose digits there. NaN stays. */
-INLINE f32x16 hyperbolic_tangent(f32x16 x) {
-  const f32x16 one = _mm512_set1_ps(1), two = _mm512_set1_ps(2), most = _mm512_set1_ps(9.5f);
-  const f32x16 bounded = _mm512_max_ps(_mm512_sub_ps(_mm512_setzero_ps(), most), _mm512_min_ps(most, x));
-  const f32x16 e = exponential(_mm512_mul_ps(two, bounded));
-  const f32x16 far = _mm512_sub_ps(one, _mm512_div_ps(two, _mm512_add_ps(e, one)));
-  const f32x16 s = _mm512_mul_ps(x, x);
-  f32x16 p = _mm512_set1_ps(62.0f / 2835);
-  p = _mm512_fmadd_ps(p, s, _mm512_set1_ps(-17.0f / 315));
-  p = _mm512_fmadd_ps(p, s, _mm512_set1_ps(2.0f / 15));
-  p = _mm512_fmadd_ps(p, s, _mm512_set1_ps(-1.0f / 3));
-  const f32x16 near = _mm512_fmadd_ps(_mm512_mul_ps(x, s), p, x);
-  const mask16 small = _mm512_cmp_ps_mask(_mm512_abs_ps(x), _mm512_set1_ps(0.15f), _CMP_LT_OQ);
-  const mask16 undefined = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
-  return _mm512_mask_mov_ps(_mm512_mask_mov_ps(far, small, near), undefined, x);
-}
+/* ---- tanh, and products of rows ----------------------------------------------------------------------------------- */
 
 /* y = tanh(a x), fp32. */
 void tanh_all(const void *x, long full, float a, float *y, long n) {
   for (long k = 0; k < n; k += LANES) {
     const mask16 m = lanes(n - k);
-    _mm512_mask_storeu_ps(y + k, m, hyperbolic_tangent(_mm512_mul_ps(_mm512_set1_ps(a), load(x, k, (int)full, m))));
+    _mm512_mask_storeu_ps(y + k, m, tangent(_mm512_mul_ps(_mm512_set1_ps(a), load(x, k, (int)full, m))));
   }
 }
 

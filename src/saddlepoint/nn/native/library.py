@@ -229,17 +229,14 @@ def kernels(x: Tensor, *others: Tensor | None) -> ctypes.CDLL | None:
     return library if known else None
 
 
-def kernels_in_full(x: Tensor) -> ctypes.CDLL | None:
-    """Return the kernels if they are to compute with ``x`` in fp32: on the CPU, inside of `applied`.
+def exact_kernels(x: Tensor) -> ctypes.CDLL | None:
+    """Return the kernels for what they do in fp32 throughout, inside of `applied`; ``x`` may be bf16 itself.
 
     `applied` is where bf16 was chosen. What must not be rounded there, recurrences and losses, is still theirs.
     """
-    if _HERE.library is None or x.device.type != "cpu" or x.dtype != torch.float32:
-        return None
-    return _HERE.library
+    return _HERE.library if x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float32) else None
 
 
-def exact_kernels(x: Tensor) -> ctypes.CDLL | None:
-    """Return the kernels for what they do in fp32 throughout, inside of `applied`, whatever products are in."""
-    known = x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float32)
-    return _HERE.library if known else None
+def kernels_in_full(x: Tensor) -> ctypes.CDLL | None:
+    """Return what `exact_kernels` does, where ``x`` is fp32."""
+    return exact_kernels(x) if x.dtype == torch.float32 else None

@@ -115,7 +115,7 @@ def _packed(weight: Tensor, geometry: int, layer: Layer, which: str) -> Tensor:
     """Return the weights as a product reads them, made once for each state of the weights."""
     # PyTorch's fused optimizers (2.13) leave a weight's version as it is: each use of the kernels packs anew.
     # Kept with the weights, so that both of a step's networks and all of its passes share them, and they go together.
-    kept = _kept(weight if weight._base is None else weight._base)
+    kept = kept_with(weight if weight._base is None else weight._base)
     state = (use(), weight._version, weight.data_ptr())
     # A tensor may be the base of several weights: of other places in it, other shapes, other strides.
     place = (layer, weight.shape, weight.stride(), weight.storage_offset())
@@ -143,8 +143,8 @@ _KEPT: dict[int, tuple[weakref.ref[Tensor], dict[Any, tuple[Any, Tensor]]]] = {}
 """Packed forms by the identity of the tensor that owns the weights."""
 
 
-def _kept(owner: Tensor) -> dict[Any, tuple[Any, Tensor]]:
-    """Return the packed forms of a tensor's weights, which go when it goes."""
+def kept_with(owner: Tensor) -> dict[Any, tuple[Any, Tensor]]:
+    """Return what was made of a tensor's weights, by key: (state of the weights, tensor). It goes when they go."""
     # Not an attribute of the tensor: PyTorch writes those to files, and copies them with it.
     number = id(owner)
     found = _KEPT.get(number)
@@ -168,7 +168,7 @@ def _gradient_like(weight: Tensor) -> Tensor:
     """Return room for a gradient, of a large weight that of the last one if nobody holds it any more."""
     if weight.numel() < LARGE:
         return torch.empty_like(weight)
-    kept, key = _kept(weight if weight._base is None else weight._base), ("room", weight.shape, weight.stride())
+    kept, key = kept_with(weight if weight._base is None else weight._base), ("room", weight.shape, weight.stride())
     _, found = kept.get(key, (None, None))
     # Two know of it: the tensor that is kept, and the question.
     if found is None or _holders(found) > 2:
