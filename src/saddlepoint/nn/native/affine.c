@@ -1,4 +1,5 @@
 /* Small affine maps in fp32, forward and backward in one call each: those of styles, whose errors reach everything. */
+#pragma GCC optimize("O3") /* loops over a few registers want to be unrolled */
 #include "vectors.h"
 
 enum { LANES = 16 };

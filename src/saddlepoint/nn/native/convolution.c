@@ -186,9 +186,9 @@ static void rows_times_part(const Row *row, long count, long segments, long apar
     const long there = count - r < step ? count - r : step;
     Stretch here = part ? *part : (Stretch){0};
     if (part) here.sums += r * PANEL;
-#define TILE(n_rows, n_vectors)                                                                                   \
-  (part ? tile(n_rows, n_vectors, row + r, there, segments, apart, pairs, b, &here, after, y, channel, channels) \
-        : tile(n_rows, n_vectors, row + r, there, segments, apart, pairs, b, NULL, after, y, channel, channels))
+    const Stretch *stretch = part ? &here : NULL;
+#define TILE(n_rows, n_vectors) \
+  tile(n_rows, n_vectors, row + r, there, segments, apart, pairs, b, stretch, after, y, channel, channels)
     switch (vectors) {
       case 4: if (there <= 3) TILE(3, 4); else TILE(6, 4); break;
       case 3: if (there <= 4) TILE(4, 3); else TILE(8, 3); break;
@@ -681,7 +681,15 @@ INLINE void pair_rows(const bf16 *one, const bf16 *two, long columns, bf16 *to) 
   }
 }
 
+/* Its loops over a few lines and registers want to be unrolled; for the rest of the file that costs ten seconds. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define UNROLLED __attribute__((optimize("O3")))
+#else
+#define UNROLLED
+#endif
+
 /* dw (o, c, kh, kw, by its strides) = scale * sum over pixels of y times the window of x there. */
+UNROLLED
 void weight_gradient(const Geometry *g, const void *x, int x_full, const float *x_scale, const void *y, int y_full,
                      float scale, float *dw) {
   if (is_few(g) && !x_scale) { /* windows of y, whose lines are short, times pixels of x */

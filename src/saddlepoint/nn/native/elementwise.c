@@ -3,6 +3,7 @@
  * Rows lie in memory one after another: samples of features, or pixels of channels. Numbers are bf16 or fp32 ("full"),
  * and are computed with in fp32.
  */
+#pragma GCC optimize("O3") /* loops over a few registers want to be unrolled */
 #include "functions.h"
 #include "vectors.h"
 

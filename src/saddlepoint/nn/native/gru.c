@@ -1,4 +1,5 @@
 /* Gated recurrent units, forward and back; see steps.h. */
+#pragma GCC optimize("O3") /* loops over a few registers want to be unrolled */
 #include "functions.h"
 #include "steps.h"
 

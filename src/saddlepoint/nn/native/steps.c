@@ -1,4 +1,5 @@
 /* Affine maps of steps with the gradients of their weights, and levels and increments along axes; see steps.h. */
+#pragma GCC optimize("O3") /* loops over a few registers want to be unrolled */
 #include "steps.h"
 
 INLINE void affine_panel(const int vectors, long at, const float *a, long down, long apart, const float *bias,

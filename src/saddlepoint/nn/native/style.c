@@ -3,6 +3,7 @@
  * Tensors have their channels last: (images, places, channels), or (images, height, width, channels). Numbers are bf16
  * or fp32 ("full") and are computed with in fp32.
  */
+#pragma GCC optimize("O3") /* loops over a few registers want to be unrolled */
 #include "vectors.h"
 
 enum { LANES = 16, MOST_TAPS = 4, MOST_COLOURS = 4 };
