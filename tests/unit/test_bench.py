@@ -23,6 +23,8 @@ from saddlepoint.lab.baseline import dcgan_networks, mlp_networks, timegan_netwo
 from saddlepoint.lab.bench import bench, count_operations
 from saddlepoint.lab.bench_cases import CASES, baseline_step, engine_step
 from saddlepoint.lab.operations import KINDS, _by_kind, kind_of, operations
+from saddlepoint.nn.native import library
+from tests.unit.kernels import by_kernels
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -182,6 +184,17 @@ def test_operations_of_a_step_are_counted_by_kind() -> None:
     assert [kernel.name for kernel in batch] == ["addmm"]
     assert all(0 < kernel.alone <= kernel.microseconds * 3 for kernel in profile.kernels)
     assert abs(sum(profile.shares.values()) - 1) < 0.5
+
+
+@by_kernels
+def test_kernels_are_seen_with_their_shapes_and_let_go() -> None:
+    profile = operations(PRESETS["dcgan-small-1x28x28"], "bf16", steps=3)
+    found = {(kernel.name, kernel.shapes): kernel.calls for kernel in profile.kernels}
+    # D's second layer: once for logits, once for the penalties' way back, on data and samples together.
+    assert found["forward", "32x32x14x14 64x32x4x4 stride 2 bfloat16"] == 2
+    assert found["weight_gradient", "32x32x14x14 64x32x4x4 stride 2 bfloat16"] == 1
+    assert all(kernel.alone > 0 for kernel in profile.kernels)
+    assert not hasattr(library.load().forward, "func")  # the kernels themselves again
 
 
 def test_one_large_cast_among_many_small_ones_counts_as_it_took() -> None:

@@ -7,10 +7,12 @@ spent between operations: Python, autograd, the allocator.
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,11 +26,22 @@ from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.plan import locate
 from saddlepoint.lab.against import Preset
 from saddlepoint.lab.step_worker import WARM_UP, trainer_of
+from saddlepoint.nn.native import library
+from saddlepoint.nn.native.products import told_shapes
 
 KINDS = {
-    "products": ("mm", "addmm", "bmm", "baddbmm", "mv", "dot"),
-    "convolutions": ("convolution", "convolution_backward", "mkldnn_convolution", "_convolution"),
-    "casts and copies": ("_to_copy", "copy_", "clone", "cat", "stack", "index_select", "index", "contiguous", "flip"),
+    "products": (
+        "mm", "addmm", "bmm", "baddbmm", "mv", "dot", "affine_steps", "weight_steps", "gru", "gru_back", "gru_before",
+        "gru_before_back", "affine_full", "affine_full_backward",
+    ),
+    "convolutions": (
+        "convolution", "convolution_backward", "mkldnn_convolution", "_convolution", "forward", "input_gradient",
+        "weight_gradient",
+    ),
+    "casts and copies": (
+        "pack_forward", "pack_gradient", "pack_both", "_to_copy",
+        "copy_", "clone", "cat", "stack", "index_select", "index", "contiguous", "flip",
+    ),
     "random numbers": ("random_", "normal_", "uniform_", "rand", "randn", "randint", "randperm", "bernoulli_"),
     "optimizer and averages": ("_fused_adam_", "_fused_sgd_", "lerp_", "_foreach_lerp_", "_foreach_add_"),
     "sums and means": ("sum", "mean", "amax", "norm", "linalg_vector_norm", "var", "max", "min", "all", "any"),
@@ -38,7 +51,8 @@ KINDS = {
         "_unsafe_view", "new_empty_strided", "scalar_tensor", "_local_scalar_dense", "split_with_sizes", "unbind",
     ),
 }  # fmt: skip
-"""Names of PyTorch's operations; all others are elementwise."""
+"""Names of PyTorch's operations, and of the kernels of `nn/native`: their affine maps are convolutions of single pixels.
+All others are elementwise."""
 
 ELEMENTWISE, BETWEEN = "elementwise", "between operations"
 TIMED = ("products", "convolutions")
@@ -92,6 +106,7 @@ class Profile:
 class _Calls:
     seconds: list[float] = field(default_factory=list)
     again: Callable[[], object] | None = None
+    alone: float | None = None
 
 
 class _Watch(TorchDispatchMode):
@@ -140,11 +155,11 @@ def operations(preset: Preset, precision: str = "auto", threads: int = 1, steps:
         _step(trainer)
     # Watching itself takes as long as a small step: shares are of steps that nobody watches.
     usual, watch = statistics.median([_step(trainer) for _ in range(steps)]), _Watch()
-    with watch:
+    with watch, _kernels_watched(watch.found):
         for _ in range(steps):
             _step(trainer)
     shares, calls = _by_kind({key: one.seconds for key, one in watch.found.items()}, steps, usual)
-    kernels = [_kernel(key, one, steps) for key, one in watch.found.items() if one.again is not None]
+    kernels = [_kernel(key, one, steps) for key, one in watch.found.items() if one.again or one.alone]
     kernels.sort(key=lambda kernel: -kernel.calls * kernel.microseconds)
     return Profile(preset.name, trainer.precision.name, 1000 * usual, shares, calls, tuple(kernels))
 
@@ -177,14 +192,48 @@ def _step(trainer: Trainer) -> float:
 
 
 def _kernel(key: tuple[str, str], calls: _Calls, steps: int) -> Kernel:
-    assert calls.again is not None
+    alone = calls.alone if calls.again is None else _fastest(calls.again, LEAST_SECONDS)
+    assert alone is not None
+    return Kernel(key[0], key[1], len(calls.seconds) / steps, 1e6 * statistics.median(calls.seconds), 1e6 * alone)
+
+
+@torch.no_grad()
+def _fastest(again: Callable[[], object], least_seconds: float = 0.0) -> float:
     spent, begun = list[float](), time.perf_counter()
-    with torch.no_grad():
-        while len(spent) < REPEATS or time.perf_counter() - begun < LEAST_SECONDS:
-            started = time.perf_counter()
-            calls.again()
-            spent.append(time.perf_counter() - started)
-    return Kernel(key[0], key[1], len(calls.seconds) / steps, 1e6 * statistics.median(calls.seconds), 1e6 * min(spent))
+    while len(spent) < REPEATS or time.perf_counter() - begun < least_seconds:
+        started = time.perf_counter()
+        again()
+        spent.append(time.perf_counter() - started)
+    return min(spent)
+
+
+@contextmanager
+def _kernels_watched(found: dict[tuple[str, str], _Calls]) -> Iterator[None]:
+    """Time the kernels in C inside the block, too, which PyTorch does not dispatch."""
+    if not library.available():
+        yield
+        return
+    loaded = library.load()
+    before = {name: getattr(loaded, name) for name in library.SIGNATURES}
+    for name, function in before.items():
+        setattr(loaded, name, functools.partial(_timed, found, name, function))
+    try:
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(loaded, name, function)
+
+
+def _timed(found: dict[tuple[str, str], _Calls], name: str, function: Callable[..., Any], *told: Any) -> Any:
+    begun = time.perf_counter()
+    result = function(*told)
+    spent = time.perf_counter() - begun
+    sized = name in ("forward", "input_gradient", "weight_gradient")
+    calls = found[name, told_shapes(told[0]) if sized else ""]
+    calls.seconds.append(spent)
+    if sized and calls.alone is None:  # from the same numbers it makes the same numbers again
+        calls.alone = _fastest(lambda: function(*told))
+    return result
 
 
 def _copy(x: Tensor) -> Tensor:

@@ -78,6 +78,12 @@ def _sizes(
     return made, ctypes.addressof(made)
 
 
+def told_shapes(geometry: int) -> str:
+    """Return the shapes that a kernel is told at an address, in words: input, weights, stride."""
+    g = _Geometry.from_address(geometry)
+    return f"{g.n}x{g.c}x{g.h}x{g.w} {g.o}x{g.c}x{g.kh}x{g.kw} stride {g.stride} bfloat16"
+
+
 def laid(x: Tensor) -> Tensor:
     """Return ``x`` (images or rows) as the kernels read it: bf16 or fp32, channels last."""
     if x.dtype not in (torch.bfloat16, torch.float32):
