@@ -51,7 +51,7 @@ KINDS = {
         "_unsafe_view", "new_empty_strided", "scalar_tensor", "_local_scalar_dense", "split_with_sizes", "unbind",
     ),
 }  # fmt: skip
-"""Names of PyTorch's operations, and of the kernels of `nn/native`: their affine maps are convolutions of single pixels.
+"""Names of PyTorch's operations, and of the kernels of `nn/native`, whose affine maps count as convolutions.
 All others are elementwise."""
 
 ELEMENTWISE, BETWEEN = "elementwise", "between operations"
@@ -155,7 +155,7 @@ def operations(preset: Preset, precision: str = "auto", threads: int = 1, steps:
         _step(trainer)
     # Watching itself takes as long as a small step: shares are of steps that nobody watches.
     usual, watch = statistics.median([_step(trainer) for _ in range(steps)]), _Watch()
-    with watch, _kernels_watched(watch.found):
+    with _kernels_watched(watch.found), watch:
         for _ in range(steps):
             _step(trainer)
     shares, calls = _by_kind({key: one.seconds for key, one in watch.found.items()}, steps, usual)
