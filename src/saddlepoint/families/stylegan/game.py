@@ -63,7 +63,7 @@ class Generator(nn.Module):
     def synthesis(self, styles: Styles, noise: list[Tensor]) -> Images:
         """Return images (batch, channel, side, side), not clipped."""
         w = styles.unbind(1)  # (batch, w) for each layer
-        h = self.first(self.constant.expand(len(styles), -1, -1, -1), w[0], noise[0])  # the smallest side
+        h = self.first(self.constant.expand(styles.shape[0], -1, -1, -1), w[0], noise[0])  # the smallest side
         image = self.images[0](h, w[1])
         for k, (up, layer, to_image) in enumerate(zip(self.ups, self.layers, self.images[1:], strict=True)):
             h = up(h, w[2 * k + 1], noise[2 * k + 1])  # (batch, width, 2 side, 2 side)

@@ -158,7 +158,7 @@ def _ran(command: Sequence[str]) -> str:
     # In a session of its own: a compiler is several processes, and those that hang must end with it.
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
+            [*command], stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
             code = process.wait(SECONDS)
