@@ -45,7 +45,8 @@ def test_a_compiler_is_asked_once(fake: Fake, tmp_path: Path) -> None:
     assert first.path.read_bytes()[: -build.DIGEST] == b"ELF"
     assert first.seconds is not None
     assert second.seconds is None
-    assert (tmp_path / "asked").read_text().count("run") == 2 + len(build.SOURCES) + 1  # its version twice, each file, and all of them
+    # Its version twice, each file, and all of them together.
+    assert (tmp_path / "asked").read_text().count("run") == 2 + len(build.SOURCES) + 1
     assert [path.name for path in first.path.parent.iterdir()] == [first.path.name]
 
 

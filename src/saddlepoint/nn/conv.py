@@ -39,6 +39,7 @@ def leaky_convnet(
     """
     convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
     found = products.of(x, [layer.stride for layer in convolutions])
+    x = found.laid(x)
     parameters = [p for layer in convolutions for p in found.weight_and_bias(layer)]
     geometry = [found.geometry(layer) for layer in convolutions]
     outputs, norms, gradients = _LeakyConvNet.apply(x, head, slope, found, geometry, *parameters)

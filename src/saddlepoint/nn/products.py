@@ -28,6 +28,9 @@ class Products(Protocol):
     def geometry(self, layer: Parametric) -> Any:
         """Return stride, padding, and what else the others have to know."""
 
+    def laid(self, x: Tensor) -> Tensor:
+        """Return images in the order in memory in which they are read several times."""
+
     def ready(self, x: Tensor, kind: torch.dtype) -> Tensor:
         """Return ``x`` in the type of numbers that products take."""
 
@@ -76,6 +79,9 @@ class OfPyTorch:
 
     def geometry(self, layer: Parametric) -> Any:
         return (layer.stride, layer.padding) if isinstance(layer, nn.Conv2d) else None
+
+    def laid(self, x: Tensor) -> Tensor:
+        return x
 
     def ready(self, x: Tensor, kind: torch.dtype) -> Tensor:
         return x.to(kind)
@@ -145,6 +151,9 @@ class OfKernels:
         scale, padding = layer.scale if isinstance(layer, EqualisedConv2d) else 1.0, layer.padding
         assert not isinstance(padding, str)
         return native.Layer(layer.stride[0], (padding[0], padding[1]), scale)
+
+    def laid(self, x: Tensor) -> Tensor:
+        return native.laid(x)
 
     def ready(self, x: Tensor, kind: torch.dtype) -> Tensor:
         return x  # the kernels round what they read

@@ -16,6 +16,7 @@ from torch import Tensor
 from saddlepoint.nn.layers import _is_wanted, _seen
 from saddlepoint.nn.native import products as native
 from saddlepoint.nn.native import style_maps
+from saddlepoint.nn.native.library import exact_kernels
 from saddlepoint.nn.native.products import After, Layer
 from saddlepoint.nn.native.style_maps import Ending, Scaled
 
@@ -170,8 +171,10 @@ def normalised(
         noise: of the places; one row serves all samples.
         slope: of LeakyReLU.
         eps: added to the variance of a map.
-        again: the same of (x, styles, strength, bias) by PyTorch's operations.
+        again: the same of (x, styles, strength, bias) by PyTorch's operations, which compute it where no kernels do.
     """
+    if exact_kernels(x) is None:
+        return again(x, styles, strength, bias)
     noise = noise.expand(len(x), *noise.shape[1:]).float().contiguous()
     found: Tensor = _Normalised.apply(x, styles, strength, bias, noise, (slope, eps), again)
     return found

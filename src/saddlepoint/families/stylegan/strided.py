@@ -13,7 +13,6 @@ import torch
 from saddlepoint.families.stylegan.config import StyleGANConfig
 from saddlepoint.families.stylegan.game import Game
 from saddlepoint.family import Batch, Context, Phase, Simultaneous, Terms
-from saddlepoint.nn.native.library import exact_kernels
 from saddlepoint.nn.sizes import Sizes
 from saddlepoint.nn.style import StridedDiscriminator, widths_of
 from saddlepoint.objectives.losses import generator_loss_along, get_objective
@@ -51,10 +50,7 @@ class Strided(Simultaneous, Game):
         twice = None if labels is None else torch.cat([labels, labels])
         # The samples are detached: G's gradient takes the way of D's input gradients, which the penalties need anyway.
         # logits and norms (2 batch,), gradients (2 batch, channel, side, side)
-        x = torch.cat([real, fake.detach()])
-        if exact_kernels(x) is not None:  # which read it several times, in this order
-            x = x.contiguous(memory_format=torch.channels_last)
-        logits, norms, gradients = self.discriminator.with_gradients(x, twice)
+        logits, norms, gradients = self.discriminator.with_gradients(torch.cat([real, fake.detach()]), twice)
         real_logits, fake_logits = logits.chunk(2)
         # + gamma/2 (||grad D(x)||^2 + ||grad D(G(z))||^2): R3GAN, equations 3 and 4.
         d = penalised(self.objective.discriminator(real_logits, fake_logits), norms, c.r1_gamma, c.r2_gamma)

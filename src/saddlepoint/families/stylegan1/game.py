@@ -25,7 +25,6 @@ from saddlepoint.family import Batch, Context, DataSpec, DiscriminatorLogits, Fa
 from saddlepoint.family.contract import OptimizerSpec, Phase, Stage
 from saddlepoint.nn import style
 from saddlepoint.nn.equalised import GAIN, Affine, EqualisedConv2d, ResizedConv2d, leaky
-from saddlepoint.nn.native.library import exact_kernels
 from saddlepoint.nn.resample import NARROW, blur
 from saddlepoint.nn.sizes import Sizes, sides_of
 from saddlepoint.nn.style import Styles, W
@@ -68,8 +67,6 @@ class Epilogue(nn.Module):
 
     def forward(self, x: Images, w: W, noise: Tensor) -> Images:  # (batch, width, side, side)
         styles = self.style(w)  # (batch, 2 width)
-        if exact_kernels(x) is None:
-            return self._by_pytorch(noise, x, styles, self.strength, self.bias)
         return normalised(
             x, styles, self.strength, self.bias, noise, slope=SLOPE, eps=EPSILON,
             again=lambda *inputs: self._by_pytorch(noise, *inputs),
