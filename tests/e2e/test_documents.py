@@ -44,6 +44,7 @@ NOT_COMMANDS = {
     ("architecture.md", "runs/gan-mnist-20261124-101500/"): "the files of a run folder",
     ("doctor.md", "doctor: discriminator too weak since 50 kimg"): "a verdict",
     ("performance.md", "threads: 1 (here a step"): "a line that a command says",
+    ("performance.md", "precision: bf16 (here a bf16"): "lines that a command says",
     ("tour.md", "data:     mnist, 50,000 images of 1x28x28"): "what make demo printed",
     ("tour.md", "generator (EMA)             held-out images  training images"): "what make demo printed",
     ("tour.md", "what is done"): "what inspect says of a public table",
