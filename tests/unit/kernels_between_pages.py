@@ -126,7 +126,7 @@ def main() -> None:
                 case, x=placed(case.x, last=True), weight=placed(case.weight, last=seed % 2 == 0),
                 bias=None if case.bias is None else placed(case.bias), along=placed(case.along, last=True),
             )  # fmt: skip
-            products._new, products._aligned, torch.empty_like = new, lambda size: room(size, torch.bfloat16), like  # type: ignore[assignment]
+            products.new, products._aligned, torch.empty_like = new, lambda size: room(size, torch.bfloat16), like  # type: ignore[assignment]
             try:
                 check(case)
                 check_between(case.x)

@@ -5,7 +5,6 @@ They are `nn.Linear`, `nn.Conv2d` and `nn.ConvTranspose2d` in all but the time t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from saddlepoint.core.types import at_least_float32
 from saddlepoint.nn import twice
+from saddlepoint.nn.gradients import before_slope, by_pytorch, in_bf16, is_wanted, seen
 from saddlepoint.nn.native import products as native
 from saddlepoint.nn.native.library import kernels
 
@@ -45,26 +45,24 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None, *, slope: float = 1.0, scale: float = 1.0) -> Tensor:
     """Return LeakyReLU(scale x W' + b) for rows ``x``; weights (outputs, inputs)."""
-    if x.ndim != 2 or x.shape[1] != weight.shape[1] or not 0 <= slope <= 1 or kernels(x, weight) is None:
-        return leaky(F.linear(x, weight if scale == 1 else weight * scale, bias), slope)
-    found: Tensor = _Convolution.apply(x, _seen(weight), bias, native.Layer(scale=scale), slope)
-    return found
+    if x.ndim != 2 or not _fits(x, weight, 1, slope):
+        return leaky(F.linear(x, scaled(weight, scale), bias), slope)
+    return plain_convolution(x, weight, bias, native.Layer(scale=scale), slope)
 
 
 def convolution(
     x: Tensor, weight: Tensor, bias: Tensor | None, layer: nn.Conv2d, *, slope: float = 1.0, scale: float = 1.0
 ) -> Tensor:
     """Return LeakyReLU(conv(x, scale W) + b), with the geometry of ``layer``."""
-    geometry = _geometry(layer, scale)
-    if geometry is None or not _fits(x, weight, 1, slope):
-        return leaky(layer._conv_forward(x, weight if scale == 1 else weight * scale, bias), slope)
-    found: Tensor = _Convolution.apply(x, _seen(weight), bias, geometry, slope)
-    return found
+    geometry = _geometry(layer, scale) if x.ndim == 4 and _fits(x, weight, 1, slope) else None
+    if geometry is None:
+        return leaky(layer._conv_forward(x, scaled(weight, scale), bias), slope)
+    return plain_convolution(x, weight, bias, geometry, slope)
 
 
 def plain_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, layer: native.Layer, slope: float) -> Tensor:
     """Return LeakyReLU(conv(x, scale W) + b) by the kernels, which must be applied."""
-    found: Tensor = _Convolution.apply(x, _seen(weight), bias, layer, slope)
+    found: Tensor = _Convolution.apply(x, seen(weight), bias, layer, slope)
     return found
 
 
@@ -72,19 +70,23 @@ def transposed_convolution(
     x: Tensor, weight: Tensor, bias: Tensor | None, layer: nn.ConvTranspose2d, *, slope: float = 1.0, scale: float = 1.0
 ) -> Tensor:
     """Return LeakyReLU(conv'(x, scale W) + b), with the geometry of ``layer``; weights (inputs, outputs, ...)."""
-    geometry = _geometry(layer, scale)
-    if geometry is None or not _fits(x, weight, 0, slope):
-        around, extra = layer.padding, layer.output_padding
-        assert not isinstance(around, str)  # PyTorch knows padding by name for convolutions only
-        y = F.conv_transpose2d(x, weight if scale == 1 else weight * scale, bias, layer.stride, around, extra)
-        return leaky(y, slope)
+    geometry = _geometry(layer, scale) if x.ndim == 4 and _fits(x, weight, 0, slope) else None
     extra = layer.output_padding
+    if geometry is None:
+        around = layer.padding
+        assert not isinstance(around, str)  # PyTorch knows padding by name for convolutions only
+        return leaky(F.conv_transpose2d(x, scaled(weight, scale), bias, layer.stride, around, extra), slope)
     size = tuple(
         (side - 1) * geometry.stride - 2 * around + kernel + more
         for side, around, kernel, more in zip(x.shape[2:], geometry.padding, weight.shape[2:], extra, strict=True)
     )
-    found: Tensor = _Transposed.apply(x, _seen(weight), bias, geometry, slope, size)
+    found: Tensor = _Transposed.apply(x, seen(weight), bias, geometry, slope, size)
     return found
+
+
+def scaled(weight: Tensor, scale: float) -> Tensor:
+    """Return a weight as it is used; by 1 without a pass over it."""
+    return weight if scale == 1 else weight * scale
 
 
 def leaky(x: Tensor, slope: float) -> Tensor:
@@ -150,15 +152,16 @@ class _Tanh(torch.autograd.Function):
 def _fits(x: Tensor, weight: Tensor, axis: int, slope: float) -> bool:
     """Whether the kernels compute this: PyTorch has errors for what does not fit, and slopes of every size."""
     # The way back takes the slope from the sign of the result, which a negative slope would change.
-    return x.ndim == 4 and x.shape[1] == weight.shape[axis] and 0 <= slope <= 1 and kernels(x, weight) is not None
+    return x.shape[1] == weight.shape[axis] and 0 <= slope <= 1 and kernels(x, weight) is not None
 
 
 def _geometry(layer: nn.Conv2d | nn.ConvTranspose2d, scale: float) -> native.Layer | None:
     """Return what the kernels must know of a layer; None: they do not know its kind."""
     plain = layer.groups == 1 and set(layer.dilation) == {1} and layer.padding_mode == "zeros"
-    if not plain or isinstance(layer.padding, str) or len(set(layer.stride)) > 1 or layer.stride[0] > 4:
+    stride = layer.stride[0]
+    if not plain or isinstance(layer.padding, str) or set(layer.stride) != {stride} or stride > native.MOST_STRIDE:
         return None
-    return native.Layer(layer.stride[0], (layer.padding[0], layer.padding[1]), scale)
+    return native.Layer(stride, (layer.padding[0], layer.padding[1]), scale)
 
 
 class _Convolution(torch.autograd.Function):
@@ -173,13 +176,13 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
         (dy,), (x, weight, bias, y), layer = along, ctx.saved_tensors, ctx.layer
         if torch.is_grad_enabled():  # to be differentiated again
-            wanted = (_is_wanted(ctx, 0), _is_wanted(ctx, 1), ctx.needs_input_grad[2])
+            wanted = (is_wanted(ctx, 0), is_wanted(ctx, 1), ctx.needs_input_grad[2])
             return *twice.gradients(wanted, x, weight, bias, dy, y, layer, ctx.slope), None, None
-        v, sums = _before(dy, y, ctx.slope, ctx.needs_input_grad[2])
+        v, sums = before_slope(dy, y, ctx.slope, ctx.needs_input_grad[2])
         dx = dw = None
-        if _is_wanted(ctx, 0):
+        if is_wanted(ctx, 0):
             dx = native.input_gradient(v, x.shape, weight, layer, full=x.dtype == torch.float32)
-        if _is_wanted(ctx, 1):
+        if is_wanted(ctx, 1):
             dw = native.weight_gradient(x, v, weight, layer)
         return dx, dw, sums, None, None
 
@@ -214,43 +217,11 @@ class _Transposed(torch.autograd.Function):
                 extra = [there - size for there, size in zip(dy.shape[2:], least, strict=True)]
                 return leaky(F.conv_transpose2d(x, w, b, layer.stride, layer.padding, extra), ctx.slope)
 
-            return *_differentiable(again, (x, weight, bias), layer.scale, dy), None, None, None
-        v, sums = _before(dy, y, ctx.slope, ctx.needs_input_grad[2])
+            return *by_pytorch(in_bf16(again, layer.scale), (x, weight, bias), dy), None, None, None
+        v, sums = before_slope(dy, y, ctx.slope, ctx.needs_input_grad[2])
         dx = dw = None
-        if _is_wanted(ctx, 0):
+        if is_wanted(ctx, 0):
             dx = native.convolved(v, weight, layer, full=x.dtype == torch.float32)
-        if _is_wanted(ctx, 1):
+        if is_wanted(ctx, 1):
             dw = native.weight_gradient(v, x, weight, layer)
         return dx, dw, sums, None, None, None
-
-
-def _seen(weight: Tensor) -> Tensor:
-    """Return the weight as a result of the graph: autograd does not tell whether a leaf's gradient is asked for."""
-    return weight.view_as(weight) if weight.requires_grad and torch.is_grad_enabled() else weight
-
-
-def _is_wanted(ctx: Any, number: int) -> bool:
-    """Whether the gradient in an input is asked for: of two players with one graph, each asks for its own alone."""
-    if not ctx.needs_input_grad[number]:
-        return False
-    node = ctx.next_functions[number][0]
-    # PyTorch's own operations ask the same; ctx.needs_input_grad says what held when the graph was made.
-    return type(node).__name__ == "AccumulateGrad" or torch._C._will_engine_execute_node(node)
-
-
-def _before(dy: Tensor, y: Tensor | None, slope: float, biased: bool) -> tuple[Tensor, Tensor | None]:
-    """Return the gradient before the LeakyReLU, and the bias's."""
-    v = native.laid(dy) if y is None else native.times_slope(dy, y, slope)
-    return v, native.channel_sums(v) if biased else None
-
-
-def _differentiable(
-    again: Callable[..., Tensor], inputs: tuple[Tensor, Tensor, Tensor | None], scale: float, dy: Tensor
-) -> tuple[Tensor | None, ...]:
-    """Return gradients that can be differentiated: those of the same map by PyTorch's operations."""
-    x, weight, bias = inputs
-    with torch.enable_grad():
-        y = again(x.bfloat16(), (weight * scale).bfloat16(), None if bias is None else bias.bfloat16())
-        wanted = [each for each in inputs if each is not None and each.requires_grad]
-        found = iter(torch.autograd.grad(y, wanted, dy.to(y.dtype), create_graph=True))
-    return tuple(next(found) if each is not None and each.requires_grad else None for each in inputs)

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from saddlepoint.nn.layers import Conv2d, _before, _differentiable, _is_wanted, _seen, leaky
+from saddlepoint.nn.gradients import before_slope, by_pytorch, in_bf16, is_wanted, seen
+from saddlepoint.nn.layers import Conv2d, leaky
 from saddlepoint.nn.native import maps
 from saddlepoint.nn.native import products as native
 from saddlepoint.nn.native.library import kernels, use
@@ -35,7 +36,7 @@ def resized_convolution(x: Images, conv: Conv2d, resample: Resample, slope: floa
         return conv(x, slope)
     if kernels(x) is None or (resample == "down" and (x.shape[2] % 2 or x.shape[3] % 2)):
         return leaky(_plain(x, conv.weight, conv.bias, resample), slope)
-    found: Tensor = _Resized.apply(x, _seen(conv.weight), conv.bias, resample, slope)
+    found: Tensor = _Resized.apply(x, seen(conv.weight), conv.bias, resample, slope)
     return found
 
 
@@ -128,15 +129,15 @@ class _Resized(torch.autograd.Function):
             def again(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
                 return leaky(_plain(x, w, b, resample), ctx.slope)
 
-            return *_differentiable(again, (x, weight, bias), 1.0, dy), None, None
-        v, sums = _before(dy, y, ctx.slope, ctx.needs_input_grad[2])
+            return *by_pytorch(in_bf16(again), (x, weight, bias), dy), None, None
+        v, sums = before_slope(dy, y, ctx.slope, ctx.needs_input_grad[2])
         wide, full, dx, dw = _widened(weight, resample), x.dtype == torch.float32, None, None
         down = resample == "down"
-        if _is_wanted(ctx, 0) and down:
+        if is_wanted(ctx, 0) and down:
             dx = native.input_gradient(v, x.shape, wide, _MEANS, full=full)
-        elif _is_wanted(ctx, 0):
+        elif is_wanted(ctx, 0):
             dx = native.convolved(v, wide, _WIDE, full=full)
-        if _is_wanted(ctx, 1):
+        if is_wanted(ctx, 1):
             found = native.weight_gradient(x, v, wide, _MEANS) if down else native.weight_gradient(v, x, wide, _WIDE)
             dw = _narrowed(found, resample)
         return dx, dw, sums, None, None
@@ -145,7 +146,7 @@ class _Resized(torch.autograd.Function):
 class _Halved(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.full = maps.is_full(x)
+        ctx.full = native.is_full(x)
         return maps.halved(x, full=ctx.full)
 
     @staticmethod
@@ -159,7 +160,7 @@ class _Halved(torch.autograd.Function):
 class _Summed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, h: Tensor, scale: float) -> Tensor:
-        ctx.factor, ctx.scale, ctx.full = h.shape[3] // x.shape[3], scale, maps.is_full(x)
+        ctx.factor, ctx.scale, ctx.full = h.shape[3] // x.shape[3], scale, native.is_full(x)
         return maps.enlarged(x, ctx.factor, h, scale, full=ctx.full)
 
     @staticmethod

@@ -6,14 +6,14 @@ operations, which the caller gives as ``again``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from saddlepoint.nn.layers import _is_wanted, _seen
+from saddlepoint.nn.gradients import by_pytorch, is_wanted, seen
 from saddlepoint.nn.native import products as native
 from saddlepoint.nn.native import style_maps
 from saddlepoint.nn.native.library import exact_kernels
@@ -56,7 +56,7 @@ def styled(
         again: the same of (x, s, weight, strength, bias) by PyTorch's operations.
     """
     noise = noise.expand(len(s), *noise.shape[1:]).float().contiguous()
-    found: Tensor = _Styled.apply(x, s, _seen(weight), strength, bias, noise, (amplify, slope, up), again)
+    found: Tensor = _Styled.apply(x, s, seen(weight), strength, bias, noise, (amplify, slope, up), again)
     return found
 
 
@@ -89,7 +89,7 @@ class _Styled(torch.autograd.Function):
         x, s, weight, strength, bias, noise, d, squares, read, y = ctx.saved_tensors
         amplify, slope, up = ctx.settings
         if torch.is_grad_enabled():
-            return *_again(ctx.again, (x, s, weight, strength, bias), along[0]), None, None, None
+            return *by_pytorch(ctx.again, (x, s, weight, strength, bias), along[0]), None, None, None
         v, sums = style_maps.styled_backward(along[0], y, noise, d, slope)
         if up:
             v = style_maps.filtered(v, SMOOTH, 2, full=False)  # the filter is symmetric: its adjoint is itself
@@ -124,7 +124,7 @@ def to_image(
         below: image of half the side; None: there is none.
         again: the same of (x, s, weight, bias, below) by PyTorch's operations.
     """
-    found: Tensor = _ToImage.apply(x, s, _seen(weight), bias, below, again)
+    found: Tensor = _ToImage.apply(x, s, seen(weight), bias, below, again)
     return found
 
 
@@ -142,7 +142,7 @@ class _ToImage(torch.autograd.Function):
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
         x, s, weight, bias, below = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return *_again(ctx.again, (x, s, weight, bias, below), along[0]), None
+            return *by_pytorch(ctx.again, (x, s, weight, bias, below), along[0]), None
         flat, dy = weight.flatten(1), style_maps.numbers_of_images(along[0])
         # Weights times styles, (batch, colours, inputs): small, and all that both gradients are made of.
         dh, dm = style_maps.colours_backward(dy, x, s[:, None] * flat)
@@ -198,7 +198,7 @@ class _Normalised(torch.autograd.Function):
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
         x, styles, strength, bias, noise, moments = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return *_again(ctx.again, (x, styles, strength, bias), along[0]), None, None, None
+            return *by_pytorch(ctx.again, (x, styles, strength, bias), along[0]), None, None, None
         end = Ending(noise, strength, bias, ctx.slope)
         found = style_maps.normalised_backward(style_maps.numbers_of_images(x), end, styles, moments, along[0])
         return *found, None, None, None
@@ -206,7 +206,7 @@ class _Normalised(torch.autograd.Function):
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None, by: Scaled) -> Tensor:
     """Return LeakyReLU(c x W' + c' b) of rows, all in fp32, with the factors and the slope of ``by``."""
-    found: Tensor = _Affine.apply(x, _seen(weight), bias, by)
+    found: Tensor = _Affine.apply(x, seen(weight), bias, by)
     return found
 
 
@@ -228,18 +228,9 @@ class _Affine(torch.autograd.Function):
                 v = v * torch.where(y > 0, 1.0, by.slope)
                 # The slopes do not depend on the bias: 0 and not None, so that an optimizer's moments go on.
                 v = v if bias is None else v + 0 * bias
-            asked = (_is_wanted(ctx, 0), _is_wanted(ctx, 1), ctx.needs_input_grad[2])
+            asked = (is_wanted(ctx, 0), is_wanted(ctx, 1), ctx.needs_input_grad[2])
             dx, dw = (v @ weight if asked[0] else None), (v.t() @ x.float() if asked[1] else None)
             db = v.sum(0) * (by.bias / by.weight) if asked[2] else None
             return None if dx is None else dx.to(x.dtype), dw, db, None
         dx, dw, db = style_maps.affine_backward(read, weight.contiguous(), y, along[0], by, ctx.needs_input_grad[:3])
         return None if dx is None else dx.to(x.dtype), dw, db, None
-
-
-def _again(again: Again, inputs: Sequence[Tensor | None], dy: Tensor) -> tuple[Tensor | None, ...]:
-    """Return gradients that can be differentiated: those of the same map by PyTorch's operations."""
-    with torch.enable_grad():
-        y = again(*inputs)
-        wanted = [each for each in inputs if each is not None and each.requires_grad]
-        found = iter(torch.autograd.grad(y, wanted, dy.to(y.dtype), create_graph=True))
-    return tuple(next(found) if each is not None and each.requires_grad else None for each in inputs)

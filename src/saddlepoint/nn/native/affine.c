@@ -2,8 +2,6 @@
 #pragma GCC optimize("O3") /* loops over a few registers want to be unrolled */
 #include "vectors.h"
 
-enum { LANES = 16 };
-
 /* y (n, o) = LeakyReLU(scale x w' + bias_scale bias), of x (n, c), w (o, c) and, where there is one, bias (o). */
 void affine_full(const float *x, const float *w, const float *bias, float scale, float bias_scale, float slope, float *y,
                  long n, long o, long c) {

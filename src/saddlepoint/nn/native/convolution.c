@@ -31,7 +31,7 @@ typedef struct {
   const float *added;    /* like the result, added last of all; or none */
 } After;
 
-enum { LANES = 16, PANEL = 64, MOST_ROWS = 16, STRETCH = 512 /* pairs */, CACHED = 96 * 1024 /* elements of input that are padded at a time */ };
+enum { PANEL = 64, MOST_ROWS = 16, STRETCH = 512 /* pairs */, CACHED = 96 * 1024 /* elements of input that are padded at a time */ };
 
 static long least(long a, long b) { return a < b ? a : b; }
 static long most(long a, long b) { return a > b ? a : b; }
@@ -118,9 +118,7 @@ INLINE f32x16 followed(f32x16 y, const After *after, const Row *row, long channe
   if (after->slope != 1) y = leaky(y, after->slope);
   if (after->added) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(m, after->added + row->to * channels + channel));
   if (after->activated) {
-    const f32x16 z = load_bf16(after->activated + row->to * channels + channel, m);
-    const mask16 below = _mm512_cmp_ps_mask(z, _mm512_setzero_ps(), _CMP_LE_OQ);
-    y = _mm512_mask_mul_ps(y, below, y, _mm512_set1_ps(after->other_slope));
+    y = sloped(y, load_bf16(after->activated + row->to * channels + channel, m), after->other_slope);
   }
   return y;
 }

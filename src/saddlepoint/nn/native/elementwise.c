@@ -7,13 +7,6 @@
 #include "functions.h"
 #include "vectors.h"
 
-enum { LANES = 16 };
-
-static f32x16 slope_of(f32x16 activated, float slope) {
-  const mask16 below = _mm512_cmp_ps_mask(activated, _mm512_setzero_ps(), _CMP_LE_OQ);
-  return _mm512_mask_mov_ps(_mm512_set1_ps(1), below, _mm512_set1_ps(slope));
-}
-
 /* out = v times the slope of the LeakyReLU that made `activated`; v (1 or n, size), the others (n, size). */
 void times_slope(const void *v, long v_full, long v_step, const bf16 *activated, float slope, bf16 *out, long n, long size,
                  long threads) {
@@ -21,21 +14,21 @@ void times_slope(const void *v, long v_full, long v_step, const bf16 *activated,
   for (long i = 0; i < n; i++)
     for (long k = 0; k < size; k += LANES) {
       const mask16 m = lanes(size - k);
-      const f32x16 s = slope_of(load_bf16(activated + i * size + k, m), slope);
-      store_bf16(out + i * size + k, _mm512_mul_ps(load(v, i * v_step + k, (int)v_full, m), s), m);
+      const f32x16 found = load(v, i * v_step + k, (int)v_full, m);
+      store_bf16(out + i * size + k, sloped(found, load_bf16(activated + i * size + k, m), slope), m);
     }
 }
 
-/* out (n, size) = a[n] t + b[n] h; without a: t + b[n] h. */
-void combine(const void *t, long t_full, const float *a, const void *h, long h_full, const float *b, bf16 *out, long n,
-             long size, long threads) {
+/* out (n, size) = t + b[n] h. */
+void combine(const void *t, long t_full, const void *h, long h_full, const float *b, bf16 *out, long n, long size,
+             long threads) {
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
   for (long i = 0; i < n; i++) {
-    const f32x16 of_t = _mm512_set1_ps(a ? a[i] : 1), of_h = _mm512_set1_ps(b[i]);
+    const f32x16 of_h = _mm512_set1_ps(b[i]);
     for (long k = 0; k < size; k += LANES) {
       const mask16 m = lanes(size - k);
-      const f32x16 one = _mm512_mul_ps(of_t, load(t, i * size + k, (int)t_full, m));
-      store_bf16(out + i * size + k, _mm512_fmadd_ps(of_h, load(h, i * size + k, (int)h_full, m), one), m);
+      const f32x16 one = load(t, i * size + k, (int)t_full, m), two = load(h, i * size + k, (int)h_full, m);
+      store_bf16(out + i * size + k, _mm512_fmadd_ps(of_h, two, one), m);
     }
   }
 }
@@ -45,7 +38,7 @@ void column_sums(const void *v, long full, const float *weight, float *sums, lon
   for (long k = 0; k < c; k += 4 * LANES) { /* a cache line or two of each row at a time */
     f32x16 all[4];
     mask16 m[4];
-    for (int j = 0; j < 4; j++) all[j] = _mm512_setzero_ps(), m[j] = k + j * LANES < c ? lanes(c - k - j * LANES) : 0;
+    for (int j = 0; j < 4; j++) all[j] = _mm512_setzero_ps(), m[j] = lanes_or_none(c - k - j * LANES);
     for (long i = 0; i < n; i++) {
       f32x16 one[4];
       for (int j = 0; j < 4; j++) one[j] = _mm512_setzero_ps();
@@ -60,13 +53,6 @@ void column_sums(const void *v, long full, const float *weight, float *sums, lon
     for (int j = 0; j < 4; j++)
       if (m[j]) _mm512_mask_storeu_ps(sums + k + j * LANES, m[j], all[j]);
   }
-}
-
-/* v = dy times the slope of the LeakyReLU that made y (slope 1: none); sums[c] = its column sums, where they are asked for. */
-void leaky_backward(const void *dy, long full, const bf16 *y, float slope, bf16 *v, float *sums, long rows, long c,
-                    long threads) {
-  times_slope(dy, full, c, y, slope, v, rows, c, threads);
-  if (sums) column_sums(v, 0, NULL, sums, 1, rows, c);
 }
 
 /* ---- rows divided by their root mean square -------------------------------------------------------------------- */
@@ -98,7 +84,7 @@ void rms_rows_backward(const void *x, long x_full, const void *dy, long dy_full,
     for (long k = 0; k < c; k += LANES) {
       const mask16 m = lanes(c - k);
       const f32x16 u = leaky(load(x, i * c + k, (int)x_full, m), before);
-      const f32x16 g = _mm512_mul_ps(load(dy, i * c + k, (int)dy_full, m), slope_of(u, after));
+      const f32x16 g = sloped(load(dy, i * c + k, (int)dy_full, m), u, after);
       squares = _mm512_fmadd_ps(u, u, squares);
       along = _mm512_fmadd_ps(u, g, along);
     }
@@ -107,9 +93,9 @@ void rms_rows_backward(const void *x, long x_full, const void *dy, long dy_full,
     for (long k = 0; k < c; k += LANES) {
       const mask16 m = lanes(c - k);
       const f32x16 raw = load(x, i * c + k, (int)x_full, m), u = leaky(raw, before);
-      const f32x16 g = _mm512_mul_ps(load(dy, i * c + k, (int)dy_full, m), slope_of(u, after));
+      const f32x16 g = sloped(load(dy, i * c + k, (int)dy_full, m), u, after);
       const f32x16 du = _mm512_mul_ps(_mm512_set1_ps(r), _mm512_fnmadd_ps(_mm512_set1_ps(back), u, g));
-      store(dx, i * c + k, (int)dx_full, _mm512_mul_ps(du, slope_of(raw, before)), m);
+      store(dx, i * c + k, (int)dx_full, sloped(du, raw, before), m);
     }
   }
 }
@@ -198,8 +184,6 @@ void row_dots(const void *a, long a_full, const void *b, long b_full, long b_ste
 
 /* Images (n, places, c) are read as rows of a whole number of pixels, four registers at a time: so many numbers a row. */
 static long row_of_pixels(long places, long c) { return c < 64 && 64 % c == 0 && places * c % 64 == 0 ? 64 : c; }
-
-static mask16 lanes_or_none(long left) { return left > 0 ? lanes(left) : 0; }
 
 /* Per channel: mean, 1 / deviation, gain / deviation, offset, and two sums; each repeated over a row. */
 typedef struct {
@@ -314,8 +298,7 @@ void instance_norm(const void *x, long x_full, const float *gain, const float *o
   const long here = at + i * maps->row + k + 16 * v;                                                   \
   const f32x16 off = _mm512_sub_ps(load(x, here, x_full, m[v]), mean[v]);                              \
   const f32x16 z = _mm512_fmadd_ps(a[v], off, b[v]);                                                   \
-  f32x16 g = load(dy, here, dy_full, m[v]);                                                            \
-  g = _mm512_mask_mul_ps(g, _mm512_cmp_ps_mask(z, _mm512_setzero_ps(), _CMP_LE_OQ), g, _mm512_set1_ps(slope));
+  const f32x16 g = sloped(load(dy, here, dy_full, m[v]), z, slope);
 
 INLINE void sums_before(const void *x, long at, const int x_full, const void *dy, const int dy_full, float slope,
                         long rows, const Maps *maps) {

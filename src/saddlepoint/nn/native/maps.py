@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.nn.native.library import load
-from saddlepoint.nn.native.products import LAST, laid, numbers
+from saddlepoint.nn.native.products import is_full, laid, new, numbers, pointer
 
 
 def instance_norm(
@@ -26,7 +26,7 @@ def instance_norm(
     """
     x, beside = laid(x), None if beside is None else laid(beside)
     (n, c), told = x.shape[:2], _gain_and_offset(gain, offset, x.shape[1])
-    y, stats = new_images(tuple(x.shape), beside is not None), torch.empty(n, 2, c)
+    y, stats = new(tuple(x.shape), beside is not None), torch.empty(n, 2, c)
     load().instance_norm(
         x.data_ptr(), is_full(x), *told[:4], slope, eps, pointer(beside), beside is not None and is_full(beside),
         y.data_ptr(), is_full(y), stats.data_ptr(), n, x[0, 0].numel(), c, torch.get_num_threads(),
@@ -69,7 +69,7 @@ def halved(x: Tensor, scale: float = 1.0, *, full: bool) -> Tensor:
     """Return the means of squares of four pixels, times ``scale``; sides are even."""
     x = laid(x)
     n, c, h, w = x.shape[0], x.shape[1], x.shape[2] // 2, x.shape[3] // 2
-    y = new_images((n, c, h, w), full)
+    y = new((n, c, h, w), full)
     load().halve(x.data_ptr(), is_full(x), y.data_ptr(), full, scale, n, h, w, c, torch.get_num_threads())
     return y
 
@@ -78,24 +78,9 @@ def enlarged(x: Tensor, factor: int, beside: Tensor | None = None, scale: float 
     """Return scale (x + beside), with each pixel of ``x`` so many times in both directions: 1 or 2."""
     x, beside = laid(x), None if beside is None else laid(beside)
     n, c, h, w = x.shape
-    y = new_images((n, c, factor * h, factor * w), full)
+    y = new((n, c, factor * h, factor * w), full)
     load().enlarge(
         x.data_ptr(), is_full(x), pointer(beside), beside is not None and is_full(beside), scale, factor, y.data_ptr(),
         full, n, h, w, c, torch.get_num_threads(),
     )  # fmt: skip
     return y
-
-
-def is_full(x: Tensor) -> bool:
-    """Whether numbers are fp32, else bf16."""
-    return x.dtype == torch.float32
-
-
-def pointer(x: Tensor | None) -> int | None:
-    """Return the address of the first number."""
-    return None if x is None else x.data_ptr()
-
-
-def new_images(shape: tuple[int, ...], full: bool) -> Tensor:
-    """Return room for images, channels last."""
-    return torch.empty(shape, dtype=torch.float32 if full else torch.bfloat16, memory_format=LAST)

@@ -91,7 +91,8 @@ def laid(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=LAST) if x.ndim == 4 else x.contiguous()
 
 
-def _full(x: Tensor) -> int:
+def is_full(x: Tensor) -> bool:
+    """Whether numbers are fp32, else bf16."""
     return x.dtype == torch.float32
 
 
@@ -110,7 +111,8 @@ def _geometry(x: tuple[int, ...], y: tuple[int, ...], weight: Tensor, layer: Lay
     return address
 
 
-def _new(shape: tuple[int, ...], full: bool) -> Tensor:
+def new(shape: tuple[int, ...], full: bool) -> Tensor:
+    """Return room for rows, or for images with their channels last."""
     dtype = torch.float32 if full else torch.bfloat16
     if len(shape) == 2:
         return torch.empty(shape, dtype=dtype)
@@ -188,7 +190,8 @@ def _holders(x: Tensor) -> int:
     return count
 
 
-def _pointer(x: Tensor | None) -> int | None:
+def pointer(x: Tensor | None) -> int | None:
+    """Return the address of the first number."""
     return None if x is None else x.data_ptr()
 
 
@@ -228,8 +231,8 @@ def _told(after: After, full: bool) -> tuple[Any, tuple[Tensor | None, ...]]:
     activated = None if after.activated is None else _signs(after.activated)
     noise, strength = (None if x is None else numbers(x) for x in (after.noise, after.strength))
     told = _After(
-        _pointer(scale), _pointer(bias), _pointer(shift), after.slope, after.other_slope, _pointer(activated), full,
-        _pointer(noise), _pointer(strength), _pointer(after.added),
+        pointer(scale), pointer(bias), pointer(shift), after.slope, after.other_slope, pointer(activated), full,
+        pointer(noise), pointer(strength), pointer(after.added),
     )  # fmt: skip
     return ctypes.byref(told), (scale, bias, shift, activated, noise, strength)
 
@@ -258,11 +261,11 @@ def convolved(
         full: whether the result is fp32, else bf16.
     """
     x, shape = laid(x), output_shape(x, weight, layer)
-    geometry, y = _geometry(x.shape, shape, weight, layer), _new(shape, full)
+    geometry, y = _geometry(x.shape, shape, weight, layer), new(shape, full)
     told, kept = _told(after, full)
     styles = None if styles is None else numbers(styles)
     packed = _packed(weight, geometry, layer, "forward")
-    load().forward(geometry, x.data_ptr(), _full(x), _pointer(styles), packed.data_ptr(), told, y.data_ptr())
+    load().forward(geometry, x.data_ptr(), is_full(x), pointer(styles), packed.data_ptr(), told, y.data_ptr())
     del kept
     return y
 
@@ -276,11 +279,11 @@ def input_gradient(
     What happens after is of the input's channels, ``styles`` are of the output's.
     """
     y = laid(y)
-    geometry, x = _geometry(shape, y.shape, weight, layer), _new(shape, full)
+    geometry, x = _geometry(shape, y.shape, weight, layer), new(shape, full)
     told, kept = _told(after, full)
     styles = None if styles is None else numbers(styles)
     packed = _packed(weight, geometry, layer, "gradient")
-    load().input_gradient(geometry, y.data_ptr(), _full(y), _pointer(styles), packed.data_ptr(), told, x.data_ptr())
+    load().input_gradient(geometry, y.data_ptr(), is_full(y), pointer(styles), packed.data_ptr(), told, x.data_ptr())
     del kept
     return x
 
@@ -291,8 +294,8 @@ def weight_gradient(x: Tensor, y: Tensor, weight: Tensor, layer: Layer, styles: 
     found = _gradient_like(weight)  # dense, even where the weights are part of something else
     geometry = _geometry(x.shape, y.shape, found, layer)
     load().weight_gradient(
-        geometry, x.data_ptr(), _full(x), _pointer(styles),
-        y.data_ptr(), _full(y), layer.scale, found.data_ptr(),
+        geometry, x.data_ptr(), is_full(x), pointer(styles),
+        y.data_ptr(), is_full(y), layer.scale, found.data_ptr(),
     )  # fmt: skip
     return found
 
@@ -303,21 +306,19 @@ def times_slope(v: Tensor, activated: Tensor, slope: float) -> Tensor:
     out = torch.empty_like(activated)
     size = activated[0].numel()
     load().times_slope(
-        v.data_ptr(), _full(v), size if len(v) > 1 else 0,
+        v.data_ptr(), is_full(v), size if len(v) > 1 else 0,
         activated.data_ptr(), slope, out.data_ptr(),
         len(activated), size, torch.get_num_threads(),
     )  # fmt: skip
     return out
 
 
-def combined(t: Tensor, h: Tensor, of_h: Tensor, of_t: Tensor | None = None) -> Tensor:
-    """Return of_t t + of_h h in bf16, where the factors (batch,), fp32, are those of samples."""
-    t, h, of_h, of_t = laid(t), laid(h), numbers(of_h), None if of_t is None else numbers(of_t)
+def combined(t: Tensor, h: Tensor, of_h: Tensor) -> Tensor:
+    """Return t + of_h h in bf16, where the factors (batch,), fp32, are those of samples."""
+    t, h, of_h = laid(t), laid(h), numbers(of_h)
     out = torch.empty_like(t, dtype=torch.bfloat16)
     load().combine(
-        t.data_ptr(), _full(t), _pointer(of_t),
-        h.data_ptr(), _full(h), of_h.data_ptr(),
-        out.data_ptr(), len(t), t[0].numel(),
+        t.data_ptr(), is_full(t), h.data_ptr(), is_full(h), of_h.data_ptr(), out.data_ptr(), len(t), t[0].numel(),
         torch.get_num_threads(),
     )  # fmt: skip
     return out
@@ -329,7 +330,7 @@ def rms_rows(x: Tensor, before: float, after: float, eps: float) -> Tensor:
     y = torch.empty_like(x, dtype=torch.bfloat16)
     rows, channels = x.numel() // x.shape[1], x.shape[1]
     load().rms_rows(
-        x.data_ptr(), _full(x), before, after, eps, y.data_ptr(), rows, channels, torch.get_num_threads()
+        x.data_ptr(), is_full(x), before, after, eps, y.data_ptr(), rows, channels, torch.get_num_threads()
     )  # fmt: skip
     return y
 
@@ -340,8 +341,8 @@ def rms_rows_backward(x: Tensor, dy: Tensor, before: float, after: float, eps: f
     dx = torch.empty_like(x)
     rows, channels = x.numel() // x.shape[1], x.shape[1]
     load().rms_rows_backward(
-        x.data_ptr(), _full(x), dy.data_ptr(), _full(dy), before, after, eps, dx.data_ptr(), _full(dx), rows, channels,
-        torch.get_num_threads(),
+        x.data_ptr(), is_full(x), dy.data_ptr(), is_full(dy), before, after, eps, dx.data_ptr(), is_full(dx), rows,
+        channels, torch.get_num_threads(),
     )  # fmt: skip
     return dx
 
@@ -349,7 +350,7 @@ def rms_rows_backward(x: Tensor, dy: Tensor, before: float, after: float, eps: f
 def tanh(x: Tensor, a: float) -> Tensor:
     """Return tanh(a x) in fp32, in the memory format of ``x``, which is dense."""
     y = torch.empty_like(x, dtype=torch.float32)
-    load().tanh_all(x.data_ptr(), _full(x), a, y.data_ptr(), x.numel())
+    load().tanh_all(x.data_ptr(), is_full(x), a, y.data_ptr(), x.numel())
     return y
 
 
@@ -367,7 +368,7 @@ def row_dots(a: Tensor, b: Tensor) -> Tensor:
     a, b = laid(a), laid(b)
     dots, size = torch.empty(len(a)), a[0].numel()
     load().row_dots(
-        a.data_ptr(), _full(a), b.data_ptr(), _full(b), size if len(b) > 1 else 0, dots.data_ptr(), len(a), size
+        a.data_ptr(), is_full(a), b.data_ptr(), is_full(b), size if len(b) > 1 else 0, dots.data_ptr(), len(a), size
     )
     return dots
 
@@ -386,7 +387,7 @@ def dropped(x: Tensor, kept: Kept, full: bool) -> Tensor:
     x = (x if x.dtype in (torch.bfloat16, torch.float32) else x.float()).contiguous()  # as the bytes lie
     y = torch.empty_like(x, dtype=torch.float32 if full else torch.bfloat16)
     load().drop(
-        x.data_ptr(), _full(x), kept.bytes.data_ptr(), kept.threshold, kept.scale, y.data_ptr(), full, x.numel()
+        x.data_ptr(), is_full(x), kept.bytes.data_ptr(), kept.threshold, kept.scale, y.data_ptr(), full, x.numel()
     )
     return y
 
@@ -394,7 +395,7 @@ def dropped(x: Tensor, kept: Kept, full: bool) -> Tensor:
 def maxout(x: Tensor, pieces: int) -> Tensor:
     """Return the largest of the pieces of bf16 rows (batch, pieces * units), or of the channels of images."""
     x = laid(x)
-    y = _new((len(x), x.shape[1] // pieces, *x.shape[2:]), full=False)
+    y = new((len(x), x.shape[1] // pieces, *x.shape[2:]), full=False)
     load().maxout(x.data_ptr(), y.data_ptr(), x.numel() // x.shape[1], pieces, y.shape[1])
     return y
 
@@ -403,7 +404,7 @@ def maxout_backward(x: Tensor, dy: Tensor, pieces: int) -> Tensor:
     """Return the gradient of `maxout` in ``x``; equal pieces share it."""
     dy, x = laid(dy), laid(x)
     dx, rows = torch.empty_like(x), x.numel() // x.shape[1]
-    load().maxout_backward(x.data_ptr(), dy.data_ptr(), _full(dy), dx.data_ptr(), rows, pieces, dy.shape[1])
+    load().maxout_backward(x.data_ptr(), dy.data_ptr(), is_full(dy), dx.data_ptr(), rows, pieces, dy.shape[1])
     return dx
 
 
@@ -412,7 +413,7 @@ def channel_sums(v: Tensor, weights: Tensor | None = None) -> Tensor:
     v, weights = laid(v), None if weights is None else numbers(weights)
     sums = torch.empty(v.shape[1], dtype=torch.float32)
     load().column_sums(
-        v.data_ptr(), _full(v), _pointer(weights),
+        v.data_ptr(), is_full(v), pointer(weights),
         sums.data_ptr(), len(v), v[0, 0].numel(),
         v.shape[1],
     )  # fmt: skip
@@ -422,6 +423,6 @@ def channel_sums(v: Tensor, weights: Tensor | None = None) -> Tensor:
 def feature_sums(v: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return the sums of each feature over samples, each times its weight, (batch,): fp32, of one sample's shape."""
     v, weights = laid(v), None if weights is None else numbers(weights)
-    sums, size = _new((1, *v.shape[1:]), True), v[0].numel()
-    load().column_sums(v.data_ptr(), _full(v), _pointer(weights), sums.data_ptr(), len(v), 1, size)
+    sums, size = new((1, *v.shape[1:]), True), v[0].numel()
+    load().column_sums(v.data_ptr(), is_full(v), pointer(weights), sums.data_ptr(), len(v), 1, size)
     return sums

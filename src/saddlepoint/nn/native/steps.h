@@ -6,7 +6,7 @@
 #pragma once
 #include "vectors.h"
 
-enum { LANES = 16, ROWS = 6, MOST = 4 /* vectors: 6 x 4 sums and what they are made of fill the 32 registers */ };
+enum { ROWS = 6, MOST = 4 /* vectors: 6 x 4 sums and what they are made of fill the 32 registers */ };
 
 INLINE long least(long a, long b) { return a < b ? a : b; }
 

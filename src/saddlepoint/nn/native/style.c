@@ -6,7 +6,7 @@
 #pragma GCC optimize("O3") /* loops over a few registers want to be unrolled */
 #include "vectors.h"
 
-enum { LANES = 16, MOST_TAPS = 4, MOST_COLOURS = 4 };
+enum { MOST_TAPS = 4, MOST_COLOURS = 4 };
 
 static float *zeros(long numbers) { /* with room for a vector beyond the end */
   const size_t bytes = (size_t)((numbers + 2 * LANES) * 4 + 63) / 64 * 64;

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.nn.native.library import load
-from saddlepoint.nn.native.products import LAST, _pointer, laid, numbers
+from saddlepoint.nn.native.products import LAST, is_full, laid, new, numbers, pointer
 
 TAPS = 4
 """Of a filter, at most."""
@@ -60,12 +60,11 @@ def filtered(x: Tensor, taps: Sequence[float], padding: int, end: Ending | None 
     x, line = laid(x), _line(tuple(taps))
     n, c, h, w = x.shape
     more = 2 * padding + 1 - len(taps)
-    dtype = torch.float32 if full else torch.bfloat16
-    y = torch.empty((n, c, h + more, w + more), dtype=dtype, memory_format=LAST)
+    y = new((n, c, h + more, w + more), full)
     kept = () if end is None else tuple(numbers(each) for each in (end.noise, end.strength, end.bias))
     load().filter_maps(
-        x.data_ptr(), x.dtype == torch.float32, ctypes.addressof(line), len(taps), padding,
-        *(map(_pointer, kept or (None, None, None))), 1.0 if end is None else end.slope,
+        x.data_ptr(), is_full(x), ctypes.addressof(line), len(taps), padding,
+        *(map(pointer, kept or (None, None, None))), 1.0 if end is None else end.slope,
         y.data_ptr(), full, n, h, w, c, torch.get_num_threads(),
     )  # fmt: skip
     return y
@@ -75,7 +74,7 @@ def doubled(x: Tensor) -> Tensor:
     """Return images of up to `COLOURS` channels, fp32, at twice their side, by the taps (1 3 3 1) / 4."""
     x = numbers_of_images(x)
     n, c, h, w = x.shape
-    y = torch.empty((n, c, 2 * h, 2 * w), dtype=torch.float32, memory_format=LAST)
+    y = new((n, c, 2 * h, 2 * w), full=True)
     load().double_images(x.data_ptr(), y.data_ptr(), n, h, w, c)
     return y
 
@@ -84,7 +83,7 @@ def doubled_backward(dy: Tensor) -> Tensor:
     """Return the gradient of `doubled`."""
     dy = numbers_of_images(dy)
     n, c, h, w = dy.shape
-    dx = torch.empty((n, c, h // 2, w // 2), dtype=torch.float32, memory_format=LAST)
+    dx = new((n, c, h // 2, w // 2), full=True)
     load().double_images_backward(dy.data_ptr(), dx.data_ptr(), n, h // 2, w // 2, c)
     return dx
 
@@ -98,7 +97,7 @@ def scaled(x: Tensor, s: Tensor) -> Tensor:
     """Return ``x`` times numbers (batch, channels), in bf16."""
     x, s = laid(x), numbers(s)
     y = torch.empty_like(x, dtype=torch.bfloat16)
-    load().scale_maps(x.data_ptr(), x.dtype == torch.float32, s.data_ptr(), y.data_ptr(), *_places(x))
+    load().scale_maps(x.data_ptr(), is_full(x), s.data_ptr(), y.data_ptr(), *_places(x))
     return y
 
 
@@ -106,7 +105,7 @@ def scaled_backward(x: Tensor, s: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
     """Return the gradients of `scaled` in ``x``, in its type of numbers, and in ``s``."""
     x, s, dy = laid(x), numbers(s), laid(dy)
     dx, ds = torch.empty_like(x), torch.empty_like(s)
-    full = x.dtype == torch.float32
+    full = is_full(x)
     load().scale_maps_backward(
         x.data_ptr(), full, s.data_ptr(), dy.data_ptr(), dx.data_ptr(), ds.data_ptr(), *_places(x)
     )  # fmt: skip
@@ -122,7 +121,7 @@ def styled_backward(dy: Tensor, y: Tensor, noise: Tensor, scale: Tensor, slope: 
     dy, y, noise, scale = laid(dy), laid(y), numbers(noise), numbers(scale)
     dc, sums = torch.empty_like(y), torch.empty((3, *y.shape[:2]), dtype=torch.float32)
     load().styled_backward(
-        dy.data_ptr(), dy.dtype == torch.float32, y.data_ptr(), noise.data_ptr(), scale.data_ptr(), slope,
+        dy.data_ptr(), is_full(dy), y.data_ptr(), noise.data_ptr(), scale.data_ptr(), slope,
         dc.data_ptr(), sums.data_ptr(), *_places(y),
     )  # fmt: skip
     return dc, sums
@@ -221,7 +220,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None, by: Scaled) -> Tensor
     """Return LeakyReLU of an affine map of rows in fp32; for weights of few numbers."""
     y = x.new_empty(len(x), len(weight))
     load().affine_full(
-        x.data_ptr(), weight.data_ptr(), _pointer(bias), by.weight, by.bias, by.slope, y.data_ptr(), *y.shape,
+        x.data_ptr(), weight.data_ptr(), pointer(bias), by.weight, by.bias, by.slope, y.data_ptr(), *y.shape,
         x.shape[1],
     )  # fmt: skip
     return y
@@ -235,6 +234,6 @@ def affine_backward(
     found = [torch.empty_like(each) if asked else None for each, asked in zip(like, wanted, strict=True)]
     load().affine_full_backward(
         x.data_ptr(), weight.data_ptr(), y.data_ptr(), dy.data_ptr(), by.weight, by.bias, by.slope,
-        *map(_pointer, found), *y.shape, x.shape[1],
+        *map(pointer, found), *y.shape, x.shape[1],
     )  # fmt: skip
     return found

@@ -16,7 +16,11 @@ typedef uint16_t bf16;
 typedef __m512 f32x16;
 typedef __mmask16 mask16;
 
+enum { LANES = 16 };
+
 INLINE mask16 lanes(long left) { return left >= 16 ? 0xffff : (mask16)((1u << left) - 1); }
+
+INLINE mask16 lanes_or_none(long left) { return left > 0 ? lanes(left) : 0; }
 
 INLINE f32x16 load_bf16(const bf16 *p, mask16 m) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, p)), 16));
@@ -45,6 +49,12 @@ INLINE f32x16 leaky(f32x16 x, float slope) {
 /* The larger one, and NaN if one is; the processor's own maximum gives the second operand then. */
 INLINE f32x16 larger(f32x16 a, f32x16 b) {
   return _mm512_mask_mov_ps(_mm512_max_ps(a, b), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
+}
+
+/* v times the slope of the LeakyReLU that made `activated`. */
+INLINE f32x16 sloped(f32x16 v, f32x16 activated, float slope) {
+  const mask16 below = _mm512_cmp_ps_mask(activated, _mm512_setzero_ps(), _CMP_LE_OQ);
+  return _mm512_mask_mul_ps(v, below, v, _mm512_set1_ps(slope));
 }
 
 /* Thirty-two numbers of two rows, each below the other: a0 b0 a1 b1 ..., in two registers. */
