@@ -40,6 +40,7 @@ FAST: dict[str, dict[str, Any]] = {
     "stylegan": STYLES,
     "stylegan1": STYLES,
     "stargan": {"width": 4, "discriminator_width": 4, "batch_size": 4, "colours_steps": 1},
+    "r3gan": {"widths": "8", "batch_size": 4, "latent_size": 8},
     "stargan2": {"width": 4, "discriminator_width": 4, "style_width": 8, "style_size": 8, "batch_size": 4},
 }
 

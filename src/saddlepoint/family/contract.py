@@ -58,25 +58,28 @@ class OptimizerSpec:
     """An optimizer by name, with schedules for what may change during training.
 
     Attributes:
-        kind: ``sgd`` (classical momentum) or ``adam``.
+        kind: ``sgd`` (classical momentum), ``adam``, or ``muon``: orthogonal steps for the weights of convolutions
+            between hidden layers, adam for all other parameters.
         lr: learning rate.
-        momentum: for sgd.
+        momentum: for sgd, and for the matrices of muon.
         betas: for adam.
+        matrix_lr: for muon, the learning rate of its matrices as a multiple of ``lr``.
         eps: for adam.
         weight_decay: L2 penalty, added to the gradient as weight_decay * parameter.
         multipliers: learning rates of submodules, by their names, as multiples of ``lr``.
     """
 
-    kind: Literal["sgd", "adam"]
+    kind: Literal["sgd", "adam", "muon"]
     lr: Schedule
     momentum: Schedule = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[float, Schedule] = (0.9, 0.999)
+    matrix_lr: float = 1.0
     eps: float = 1e-8
     weight_decay: float = 0.0
     multipliers: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check(self.kind in ("sgd", "adam"), "the kind of an optimizer", self.kind, "'sgd' or 'adam'")
+        check(self.kind in ("sgd", "adam", "muon"), "the kind of an optimizer", self.kind, "'sgd', 'adam' or 'muon'")
 
 
 @dataclass(frozen=True)

@@ -30,4 +30,5 @@ def lazily(spec: OptimizerSpec, every: int | None) -> OptimizerSpec:
         return spec
     c, lr = every / (every + 1), spec.lr
     first, second = spec.betas
+    assert isinstance(second, float)  # one on a schedule would have to be corrected where it is asked for
     return replace(spec, lr=lambda at: c * (lr(at) if callable(lr) else lr), betas=(first**c, second**c))

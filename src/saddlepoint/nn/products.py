@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from saddlepoint.nn.equalised import EqualisedConv2d
 from saddlepoint.nn.native import products as native
 from saddlepoint.nn.native.library import kernels
+from saddlepoint.nn.resized import HalvedConv2d
 
 Parametric = nn.Conv2d | nn.Linear
 
@@ -75,7 +76,7 @@ class OfPyTorch:
     """By PyTorch's operations, on any device and in any precision."""
 
     def weight_and_bias(self, layer: Parametric) -> tuple[Tensor, Tensor | None]:
-        return layer.acting() if isinstance(layer, EqualisedConv2d) else (layer.weight, layer.bias)
+        return layer.acting() if isinstance(layer, EqualisedConv2d | HalvedConv2d) else (layer.weight, layer.bias)
 
     def geometry(self, layer: Parametric) -> Any:
         return (layer.stride, layer.padding) if isinstance(layer, nn.Conv2d) else None
@@ -141,6 +142,8 @@ class OfKernels:
     """By the kernels: what follows a product comes with it, and weights are rounded when they are packed."""
 
     def weight_and_bias(self, layer: Parametric) -> tuple[Tensor, Tensor | None]:
+        if isinstance(layer, HalvedConv2d):
+            return layer.acting()
         if not isinstance(layer, EqualisedConv2d) or layer.bias is None or layer.bias_scale == 1:
             return layer.weight, layer.bias
         return layer.weight, layer.bias * layer.bias_scale

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 def inverse_root(nimg: int, kimg: float | None) -> float:
     """Return 1 / sqrt(1 + nimg / (1000 kimg)): a half after three times ``kimg`` thousand samples; 1 where it is None.
@@ -51,3 +53,15 @@ def linear_rise(epoch: float, start: float, end: float, last: int) -> float:
     """
     share = min(1.0, max(0, int(epoch) - 1) / (last - 1))
     return start + share * (end - start)
+
+
+def cosine(nimg: int, first: float, last: float, kimg: float) -> float:
+    """Return a number that goes from ``first`` to ``last`` along half a cosine in ``kimg`` thousand samples.
+
+    Source: Huang et al. 2024 (R3GAN), appendix and released code.
+
+    >>> [round(cosine(nimg, 2e-4, 5e-5, 100.0), 6) for nimg in (0, 50_000, 100_000, 300_000)]
+    [0.0002, 0.000125, 5e-05, 5e-05]
+    """
+    share = min(1.0, nimg / 1000 / kimg)
+    return last + (first - last) * (1 + math.cos(math.pi * share)) / 2

@@ -286,6 +286,37 @@ class StarGAN2Request(Training, total=False):
     beta2: float
     weight_decay: float
 
+class R3GANRequest(Training, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    conditional: bool
+    latent_size: int
+    widths: Sequence[int]
+    blocks: int
+    block: Literal["grouped", "dense"]
+    expansion: int
+    group_size: int
+    simultaneous: bool
+    r1_gamma: float | None
+    r2_gamma: float | None
+    gamma_fall: float
+    augment: Sequence[str]
+    augment_p: float
+    augment_rises: bool
+    optimizer: Literal["adam", "muon"]
+    matrix_lr: float
+    momentum: float
+    lr: float
+    lr_fall: float
+    lr_decay_kimg: float | None
+    warm_up_kimg: float | None
+    discriminator_lr: float
+    beta1: float
+    beta2: float
+    first_beta2: float | None
+    burn_in_kimg: float | None
+
 @overload
 def train(family: Literal["gan"] = "gan", data: Any = "mnist", **request: Unpack[GANRequest]) -> Run: ...
 @overload
@@ -302,6 +333,8 @@ def train(family: Literal["stylegan"], data: Any = "mnist", **request: Unpack[St
 def train(family: Literal["stargan"], data: Any = "mnist", **request: Unpack[StarGANRequest]) -> Run: ...
 @overload
 def train(family: Literal["stargan2"], data: Any = "mnist", **request: Unpack[StarGAN2Request]) -> Run: ...
+@overload
+def train(family: Literal["r3gan"], data: Any = "mnist", **request: Unpack[R3GANRequest]) -> Run: ...
 
 # A family of your own: its options are typed in its file; give them as options={...}.
 @overload
