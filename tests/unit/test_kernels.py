@@ -59,6 +59,33 @@ def test_layers_are_right_but_for_rounding(seed: int) -> None:
         assert_near(found, what.db, what.sizes["db"], rounded=False)
 
 
+def normal(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+@by_kernels
+@pytest.mark.parametrize("outputs", [1, 3, 4, 17, 65])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_what_follows_a_convolution_is_right(outputs: int, kernel: int) -> None:
+    x, weight, scale, shift = (
+        normal(2, 8, 5, 6),
+        normal(outputs, 8, kernel, kernel),
+        normal(2, outputs),
+        normal(2, outputs),
+    )
+    bias, strength, noise = normal(outputs), normal(outputs), normal(2, 1, 5, 6)
+    added = normal(2, outputs, 5, 6).contiguous(memory_format=torch.channels_last)
+    after = products.After(scale, bias, shift, slope=0.2, noise=noise, strength=strength, added=added)
+    found = products.convolved(x, weight, products.Layer(1, (kernel // 2, kernel // 2)), after, full=True)
+
+    def maps(v: Tensor) -> Tensor:
+        return v.double().view(*v.shape, 1, 1)
+
+    y = F.conv2d(x.bfloat16().double(), weight.bfloat16().double(), padding=kernel // 2) * maps(scale)
+    y = y + maps(bias) + maps(shift) + noise.double() * maps(strength)
+    assert_near(found, F.leaky_relu(y, 0.2) + added, 8 * kernel**2 * 30.0, rounded=False)
+
+
 @by_kernels
 @pytest.mark.parametrize("seed", range(0, 30, 2))
 def test_more_threads_give_the_same_bits(seed: int) -> None:
@@ -71,10 +98,6 @@ def test_more_threads_give_the_same_bits(seed: int) -> None:
         torch.set_num_threads(before)
     for a, b in zip(one, several, strict=True):
         assert torch.equal(a, b)
-
-
-def normal(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
 @by_kernels

@@ -122,8 +122,7 @@ INLINE void carry_rows(const int vectors, const float *a, long apart, const floa
 
 INLINE void gru_back_panel(const int vectors, long at, const GRU *g, const float *along, float *slopes, float *dx) {
   const long w = g->width, batch = g->batch;
-  float *carried = aligned_alloc(64, (size_t)(w * vectors * LANES) * sizeof(float)); /* dL/dh from the step after */
-  memset(carried, 0, (size_t)(w * vectors * LANES) * sizeof(float));
+  float *carried = zeros(w * vectors * LANES * 4); /* dL/dh from the step after */
   mask16 m[MOST];
   masks(vectors, batch - at, m);
   for (long t = g->time - 1; t >= 0; t--) {
@@ -257,18 +256,18 @@ INLINE void before_slopes(const int vectors, const GRU *g, long at, long t, cons
 }
 
 INLINE void before_back_panel(const int vectors, long at, const GRU *g, const float *along, float *slopes, float *dx) {
-  const long w = g->width, batch = g->batch, room = w * vectors * LANES;
-  float *carried = aligned_alloc(64, (size_t)(2 * room) * sizeof(float));
-  memset(carried, 0, (size_t)room * sizeof(float));
+  const long w = g->width, batch = g->batch, size = w * vectors * LANES;
+  float *carried = zeros(size * 4), *chosen = room(size * 4);
   mask16 m[MOST];
   masks(vectors, batch - at, m);
   for (long t = g->time - 1; t >= 0; t--) {
-    before_slopes(vectors, g, at, t, along, slopes, carried, carried + room, m);
+    before_slopes(vectors, g, at, t, along, slopes, carried, chosen, m);
     const float *here = slopes + 3 * t * w * batch + at;
     if (t) carry_rows(vectors, g->hidden, w, here, 2 * w, carried, w, batch, m);
     float *to = dx ? dx + t * g->inputs * batch + at : NULL;
     if (to) affine_rows(vectors, g->weight, 1, g->inputs, NULL, here, 3 * w, to, g->inputs, batch, m);
   }
+  free(chosen);
   free(carried);
 }
 
