@@ -29,7 +29,7 @@ def transposed(v: Tensor, shape: tuple[int, ...], weight: Tensor, layer: Layer, 
 
 def gradients(
     wanted: tuple[bool, bool, bool], x: Tensor, weight: Tensor, bias: Tensor | None, dy: Tensor, y: Tensor | None,
-    layer: Layer, slope: float,
+    layer: Layer, slope: float, *, is_transposed: bool = False,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
     """Return the gradients of y = LeakyReLU(conv(x, W) + b) in x, W and b that are wanted, to be differentiated.
 
@@ -40,10 +40,17 @@ def gradients(
         y: the result; None: there is no LeakyReLU.
         layer: geometry.
         slope: of LeakyReLU.
+        is_transposed: whether the convolution is a transposed one.
     """
     v = dy if y is None else _Sloped.apply(dy, y.detach(), slope, bias)
-    dx = transposed(v, x.shape, weight, layer, full=x.dtype == torch.float32) if wanted[0] else None
-    dw = _Correlated.apply(x, v, weight.detach(), layer) if wanted[1] else None
+    full, dx, dw = native.is_full(x), None, None
+    if wanted[0] and is_transposed:
+        dx = convolved(v, weight, layer, full=full)
+    elif wanted[0]:
+        dx = transposed(v, x.shape, weight, layer, full=full)
+    if wanted[1]:
+        read, given = (v, x) if is_transposed else (x, v)
+        dw = _Correlated.apply(read, given, weight.detach(), layer)
     return dx, dw, v.float().sum((0, *range(2, v.ndim))) if wanted[2] else None
 
 
@@ -58,7 +65,7 @@ class _Convolved(torch.autograd.Function):
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
         (x, weight), layer, found = ctx.saved_tensors, ctx.layer, list[Tensor | None]([None, None])
         if ctx.needs_input_grad[0]:
-            found[0] = transposed(along[0], x.shape, weight, layer, full=x.dtype == torch.float32)
+            found[0] = transposed(along[0], x.shape, weight, layer, full=native.is_full(x))
         if ctx.needs_input_grad[1]:
             found[1] = _Correlated.apply(x, along[0], weight.detach(), layer)
         return *found, None, None
@@ -75,7 +82,7 @@ class _Transposed(torch.autograd.Function):
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
         (v, weight), layer, found = ctx.saved_tensors, ctx.layer, list[Tensor | None]([None, None])
         if ctx.needs_input_grad[0]:
-            found[0] = convolved(along[0], weight, layer, full=v.dtype == torch.float32)
+            found[0] = convolved(along[0], weight, layer, full=native.is_full(v))
         if ctx.needs_input_grad[1]:
             found[1] = _Correlated.apply(along[0], v, weight.detach(), layer)
         return *found, None, None, None
@@ -94,9 +101,9 @@ class _Correlated(torch.autograd.Function):
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
         (x, v), layer, found = ctx.saved_tensors, ctx.layer, list[Tensor | None]([None, None])
         if ctx.needs_input_grad[0]:
-            found[0] = transposed(v, x.shape, along[0], layer, full=x.dtype == torch.float32)
+            found[0] = transposed(v, x.shape, along[0], layer, full=native.is_full(x))
         if ctx.needs_input_grad[1]:
-            found[1] = convolved(x, along[0], layer, full=v.dtype == torch.float32)
+            found[1] = convolved(x, along[0], layer, full=native.is_full(v))
         return *found, None, None
 
 
