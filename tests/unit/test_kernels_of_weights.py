@@ -201,6 +201,15 @@ def test_packed_forms_go_with_their_weights() -> None:
     assert len(products._KEPT) == before
 
 
+@by_kernels
+def test_weights_may_go_after_the_names_of_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = linear()
+    used(layer, normal(4, 32))
+    monkeypatch.setattr(products, "_KEPT", None)  # as when a program ends
+    del layer
+    gc.collect()  # what goes wrong in there pytest turns into an error
+
+
 def noted(function: Callable[..., Tensor], names: list[str]) -> Callable[..., Tensor]:
     def call(*args: Any, **kwargs: Any) -> Tensor:
         names.append(function.__name__)

@@ -157,10 +157,11 @@ def kept_with(owner: Tensor) -> dict[Any, tuple[Any, Tensor]]:
     number = id(owner)
     found = _KEPT.get(number)
     if found is None or found[0]() is not owner:
-        # The entry goes with its owner; by then another tensor may have its number.
-        def forget(gone: weakref.ref[Tensor]) -> None:
-            if number in _KEPT and _KEPT[number][0] is gone:
-                del _KEPT[number]
+        # The entry goes with its owner; by then another tensor may have its number. When a program ends, names of
+        # modules go before the last tensors do: what is handed over stays.
+        def forget(gone: weakref.ref[Tensor], entries: dict[int, Any] = _KEPT) -> None:
+            if number in entries and entries[number][0] is gone:
+                del entries[number]
 
         found = _KEPT[number] = (weakref.ref(owner, forget), {})
     return found[1]
