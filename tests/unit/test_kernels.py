@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from saddlepoint.nn import layers, mlp, normalise
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.mlp import leaky_mlp
-from saddlepoint.nn.native import library, products
+from saddlepoint.nn.native import elementwise, library, products
 from tests.unit.kernels import ROUNDED, SUMMED, Case, assert_near, bf16, by_kernels, drawn, right
 
 
@@ -231,7 +231,7 @@ def test_nan_and_infinities_go_where_they_go_by_pytorch(number: float, slope: fl
 def test_the_largest_of_pieces_is_nan_if_one_is(piece: int) -> None:
     x = torch.zeros(2, 6, dtype=torch.bfloat16)
     x[1, 2 * piece] = torch.nan
-    found = products.maxout(x, 3)
+    found = elementwise.maxout(x, 3)
     assert found.isnan().tolist() == [[False, False], [True, False]]
 
 
@@ -241,8 +241,8 @@ def test_nan_of_rows_stays_and_dropout_drops_it() -> None:
     x[1, 3] = torch.nan
     with bf16():
         assert normalise.rms_norm_leaky(x, 0.2, 0.2).isnan().any(1).tolist() == [False, True]
-        drop = products.Kept(torch.full((2, 20), 255, dtype=torch.uint8), 10, 1.0)
-        assert products.dropped(x, drop, full=True).equal(torch.zeros(2, 20))
+        drop = elementwise.Kept(torch.full((2, 20), 255, dtype=torch.uint8), 10, 1.0)
+        assert elementwise.dropped(x, drop, full=True).equal(torch.zeros(2, 20))
 
 
 @by_kernels

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saddlepoint.nn.native import elementwise
 from saddlepoint.nn.native import products as native
 
 
@@ -27,8 +28,8 @@ def is_wanted(ctx: Any, number: int) -> bool:
 
 def before_slope(dy: Tensor, y: Tensor | None, slope: float, biased: bool) -> tuple[Tensor, Tensor | None]:
     """Return the gradient before the LeakyReLU that made ``y`` (None: there is none), and the bias's."""
-    v = native.laid(dy) if y is None else native.times_slope(dy, y, slope)
-    return v, native.channel_sums(v) if biased else None
+    v = native.laid(dy) if y is None else elementwise.times_slope(dy, y, slope)
+    return v, elementwise.channel_sums(v) if biased else None
 
 
 def of_convolution(

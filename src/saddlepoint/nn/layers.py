@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from saddlepoint.core.types import at_least_float32
 from saddlepoint.nn import twice
 from saddlepoint.nn.gradients import before_slope, by_pytorch, is_wanted, of_convolution, seen
+from saddlepoint.nn.native import elementwise
 from saddlepoint.nn.native import products as native
 from saddlepoint.nn.native.library import kernels
 
@@ -116,14 +117,14 @@ class _Largest(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, pieces: int) -> Tensor:
         ctx.save_for_backward(x)
         ctx.pieces = pieces
-        return native.maxout(x, pieces)
+        return elementwise.maxout(x, pieces)
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         if torch.is_grad_enabled():  # to be differentiated again, which the kernels leave to PyTorch
             return *by_pytorch(lambda x: _largest(x, ctx.pieces), (x,), along[0]), None
-        return native.maxout_backward(x, along[0], ctx.pieces), None
+        return elementwise.maxout_backward(x, along[0], ctx.pieces), None
 
 
 def tanh(x: Tensor, a: float = 1.0) -> Tensor:
@@ -138,7 +139,7 @@ def tanh(x: Tensor, a: float = 1.0) -> Tensor:
 class _Tanh(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, a: float) -> Tensor:
-        y = native.tanh(x, a)
+        y = elementwise.tanh(x, a)
         ctx.save_for_backward(y)
         ctx.a, ctx.full = a, x.dtype == torch.float32
         return y
@@ -149,7 +150,7 @@ class _Tanh(torch.autograd.Function):
         if torch.is_grad_enabled():  # y is the graph's: what is made of it can be differentiated again
             dx = along[0] * (1 - y * y) * ctx.a
             return dx if ctx.full else dx.bfloat16(), None
-        return native.tanh_backward(y, along[0], ctx.a, ctx.full), None
+        return elementwise.tanh_backward(y, along[0], ctx.a, ctx.full), None
 
 
 def _fits(x: Tensor, weight: Tensor, axis: int, slope: float) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from saddlepoint.nn.gradients import before_slope, by_pytorch, in_bf16, of_convolution, seen
 from saddlepoint.nn.layers import Conv2d, leaky
-from saddlepoint.nn.native import maps
+from saddlepoint.nn.native import elementwise, maps
 from saddlepoint.nn.native import products as native
 from saddlepoint.nn.native.library import kernels, use
 
@@ -181,4 +181,4 @@ class _Leaky(torch.autograd.Function):
         (dy,), (x, y) = along, ctx.saved_tensors
         if torch.is_grad_enabled():
             return dy * torch.where(x.detach() > 0, 1.0, ctx.slope), None
-        return native.times_slope(dy, y, ctx.slope), None
+        return elementwise.times_slope(dy, y, ctx.slope), None

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saddlepoint.nn.native import elementwise
 from saddlepoint.nn.native import products as native
 from saddlepoint.nn.native.products import Layer
 
@@ -114,7 +115,7 @@ class _Sloped(torch.autograd.Function):
     def forward(ctx: Any, v: Tensor, activated: Tensor, slope: float, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(activated, bias)
         ctx.slope = slope
-        return native.times_slope(v, activated, slope)
+        return elementwise.times_slope(v, activated, slope)
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
