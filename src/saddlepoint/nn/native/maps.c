@@ -67,6 +67,14 @@ INLINE void store_four(float *to, const mask16 m[4], const f32x16 from[4]) {
   EACH _mm512_mask_storeu_ps(to + v * LANES, m[v], from[v]);
 }
 
+/* Of z = slope (x - mean) + offset. */
+INLINE void load_maps(const Maps *maps, long k, const mask16 m[4], f32x16 slope[4], f32x16 offset[4],
+                      f32x16 mean[4]) {
+  load_four(maps->slope + k, m, slope);
+  load_four(maps->offset + k, m, offset);
+  load_four(maps->mean + k, m, mean);
+}
+
 /* Sixteen numbers of row i, v registers behind column k: where they lie. */
 INLINE long place(long at, long i, const Maps *maps, long k, int v) { return at + i * maps->row + k + v * LANES; }
 
@@ -105,9 +113,7 @@ INLINE void written(const void *x, long at, const int x_full, const void *beside
     mask16 m[4];
     four_masks(maps->row - k, m);
     f32x16 a[4], b[4], mean[4];
-    load_four(maps->slope + k, m, a);
-    load_four(maps->offset + k, m, b);
-    load_four(maps->mean + k, m, mean);
+    load_maps(maps, k, m, a, b, mean);
     for (long i = 0; i < rows; i++)
 #pragma GCC unroll 4
       EACH {
@@ -159,9 +165,7 @@ INLINE void sums_before(const int x_full, const int dy_full, const void *x, cons
     mask16 m[4];
     four_masks(maps->row - k, m);
     f32x16 a[4], b[4], mean[4], one[4] = {0}, two[4] = {0};
-    load_four(maps->slope + k, m, a);
-    load_four(maps->offset + k, m, b);
-    load_four(maps->mean + k, m, mean);
+    load_maps(maps, k, m, a, b, mean);
     for (long i = 0; i < rows; i++)
 #pragma GCC unroll 4
       EACH {
@@ -183,9 +187,7 @@ INLINE void written_before(const int x_full, const int dy_full, const void *x, c
     mask16 m[4];
     four_masks(maps->row - k, m);
     f32x16 a[4], b[4], mean[4], one[4], two[4];
-    load_four(maps->slope + k, m, a);
-    load_four(maps->offset + k, m, b);
-    load_four(maps->mean + k, m, mean);
+    load_maps(maps, k, m, a, b, mean);
     load_four(maps->one + k, m, one);
     load_four(maps->two + k, m, two);
     for (long i = 0; i < rows; i++)

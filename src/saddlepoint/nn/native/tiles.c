@@ -76,7 +76,7 @@ static void rows_times_part(const Row *row, long count, long segments, long apar
                             long channels) {
   const int step = ROWS[vectors];
   for (long r = 0; r < count; r += step) {
-    const long there = count - r < step ? count - r : step;
+    const long there = least(count - r, step);
     Stretch here = part ? *part : (Stretch){0};
     if (part) here.sums += r * PANEL;
     const Stretch *stretch = part ? &here : NULL;
@@ -94,7 +94,7 @@ static void rows_times_part(const Row *row, long count, long segments, long apar
 
 /* Rows times one packed panel: long ones in stretches whose part of the panel stays in the second cache. */
 void rows_times(const Row *row, long count, long segments, long apart, long pairs, const bf16 *b, int vectors,
-                       const After *after, void *y, long channel, long channels) {
+                const After *after, void *y, long channel, long channels) {
   const long all = segments * pairs;
   if (all <= STRETCH + STRETCH / 2) {
     rows_times_part(row, count, segments, apart, pairs, b, vectors, NULL, after, y, channel, channels);
