@@ -72,26 +72,32 @@ INLINE void pair_rows(const bf16 *one, const bf16 *two, long columns, bf16 *to) 
   }
 }
 
-/* Write the columns of a panel, of all pixels in pairs; return how many there are. */
+/* Write the columns of a panel, of all pixels in pairs; return how many there are. What is read in each round is copied
+ * first: a vector that is stored might lie anywhere, for all that the compiler knows. */
 static long pack_panel(const Product *p, const Turn *t, long panel, bf16 *packed) {
   static const bf16 nothing[PANEL];
   const long first = panel * p->shared, together = least(p->shared, p->pieces - first), line = p->line;
-  const Piece *piece = p->piece + first;
-  const long columns = together > 1 ? together * line : piece->columns, pitch = p->frame.wp * p->frame.ce;
-  const int vectors = (int)((columns + LANES - 1) / LANES);
-  for (long k = 0; k < t->pairs; k++) {
-    bf16 short_lines[2][PANEL + 32];
-    const bf16 *both[2];
-    for (long b = 0; b < 2; b++)
-      if (2 * k + b >= t->pixels) both[b] = nothing;
-      else if (together == 1) both[b] = t->window[2 * k + b] + piece->line * pitch + piece->in_line;
-      else {
-        const bf16 *from = t->window[2 * k + b] + first * pitch;
-        for (long i = 0; i < together; i++)
-          _mm512_storeu_si512(short_lines[b] + i * line, load_short(from + i * pitch, least(line, 32)));
-        both[b] = short_lines[b];
-      }
-    pair_rows(both[0], both[1], columns, packed + k * vectors * 32);
+  const Piece piece = p->piece[first];
+  const long columns = together > 1 ? together * line : piece.columns, pitch = p->frame.wp * p->frame.ce;
+  const long pixels = t->pixels, pairs = t->pairs, step = (columns + LANES - 1) / LANES * 32;
+  const long start = piece.line * pitch + piece.in_line;
+  const bf16 *const *window = t->window;
+  if (together == 1) {
+    for (long k = 0; k < pairs; k++) {
+      const bf16 *two = 2 * k + 1 < pixels ? window[2 * k + 1] + start : nothing;
+      pair_rows(window[2 * k] + start, two, columns, packed + k * step);
+    }
+    return columns;
+  }
+  for (long k = 0; k < pairs; k++) {
+    bf16 lines[2][PANEL + 32];
+    if (2 * k + 1 == pixels) memset(lines[1], 0, sizeof lines[1]);
+    for (long b = 0; b < 2 && 2 * k + b < pixels; b++) {
+      const bf16 *from = window[2 * k + b] + first * pitch;
+      for (long i = 0; i < together; i++)
+        _mm512_storeu_si512(lines[b] + i * line, load_short(from + i * pitch, least(line, 32)));
+    }
+    pair_rows(lines[0], lines[1], columns, packed + k * step);
   }
   return columns;
 }
@@ -101,29 +107,25 @@ static long pack_panel(const Product *p, const Turn *t, long panel, bf16 *packed
 /* Rows from `o` on times a panel: the last row again and again, where there are fewer. */
 INLINE void tile(const int rows, const int vectors, const Product *p, const Turn *t, long panel, long columns,
                  const bf16 *packed, long o) {
-  const Geometry *g = p->g;
   const int lies_so = p->lies_so, past = p->past, is_first = t->is_first;
-  const Piece *piece = p->piece + panel;
+  const long outputs = p->g->o, pairs = t->pairs, down = lies_so ? p->g->so : p->panels * PANEL;
+  float *first = lies_so ? p->dw + p->piece[panel].line * p->g->sh + p->piece[panel].in_line : p->sums + panel * PANEL;
   const f32x16 scale = _mm512_set1_ps(p->scale);
   const bf16 *a[MOST_ROWS];
   f32x16 found[24];
-  for (int r = 0; r < rows; r++) a[r] = t->left + least(o + r, g->o - 1) * t->pairs * 2;
-  multiply(rows, vectors, a, 1, 0, t->pairs, packed, found);
+  for (int r = 0; r < rows; r++) a[r] = t->left + least(o + r, outputs - 1) * pairs * 2;
+  multiply(rows, vectors, a, 1, 0, pairs, packed, found);
 #pragma GCC unroll 16
   for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; v++)
-      if (o + r < g->o) {
+      if (o + r < outputs) {
         const mask16 m = lanes(columns - v * LANES);
         const f32x16 sum = found[r * vectors + v];
-        if (lies_so) {
-          float *to = p->dw + (o + r) * g->so + piece->line * g->sh + piece->in_line + v * LANES;
-          if (past && m == 0xffff) _mm512_stream_ps(to, _mm512_mul_ps(sum, scale));
-          else _mm512_mask_storeu_ps(to, m, _mm512_mul_ps(sum, scale));
-        } else {
-          float *to = p->sums + ((o + r) * p->panels + panel) * PANEL + v * LANES;
-          _mm512_storeu_ps(to, _mm512_add_ps(is_first ? _mm512_setzero_ps() : _mm512_loadu_ps(to), sum));
-        }
+        float *to = first + (o + r) * down + v * LANES;
+        if (!lies_so) _mm512_storeu_ps(to, _mm512_add_ps(is_first ? _mm512_setzero_ps() : _mm512_loadu_ps(to), sum));
+        else if (past && m == 0xffff) _mm512_stream_ps(to, _mm512_mul_ps(sum, scale));
+        else _mm512_mask_storeu_ps(to, m, _mm512_mul_ps(sum, scale));
       }
 }
 
