@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
 from saddlepoint.core.errors import CheckpointError
 from saddlepoint.engine.machine.distributed import ProcessGroup
 from saddlepoint.family import Family, OptimizerSpec, Phase, Progress, Schedule
+from saddlepoint.nn.adam import adam_step
 
 
 class Optimizer:
@@ -52,27 +52,16 @@ class Optimizer:
     def _move(self, pairs: Sequence[tuple[nn.Parameter, Tensor]], lr: float, at: Progress) -> None:
         states = [self._state.setdefault(self._names[p], {}) for p, _ in pairs]  # by name, as checkpoints have it
         if self.spec.kind == "adam":
-            self._adam(pairs, states, lr)
+            adam_step(
+                [p for p, _ in pairs], [g for _, g in pairs], states, lr=lr, betas=self.spec.betas, eps=self.spec.eps,
+                weight_decay=self.spec.weight_decay, fused=self._fused,
+            )  # fmt: skip
         else:
             # A first step makes momenta, a later one reads them: PyTorch does one of the two for all in a call.
             new = [i for i, state in enumerate(states) if not state]  # also later: a phase of its own may begin late
             old = [i for i, state in enumerate(states) if state]
             for chosen in (new, old):
                 self._sgd([pairs[i] for i in chosen], [states[i] for i in chosen], lr, at)
-
-    def _adam(self, pairs: Sequence[tuple[Tensor, Tensor]], states: Sequence[dict[str, Tensor]], lr: float) -> None:
-        # Kingma and Ba 2015, algorithm 1: m, v, then p -= lr m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps).
-        for (parameter, _), state in zip(pairs, states, strict=True):
-            if not state:
-                # A count of its own for each parameter: one that several phases train has made more steps.
-                state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
-                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-        first, second, steps = ([state[key] for state in states] for key in ("exp_avg", "exp_avg_sq", "step"))
-        adam(
-            [p for p, _ in pairs], [g for _, g in pairs], first, second, [], steps, fused=self._fused, amsgrad=False,
-            beta1=self.spec.betas[0], beta2=self.spec.betas[1], lr=lr, eps=self.spec.eps,
-            weight_decay=self.spec.weight_decay, maximize=False,
-        )  # fmt: skip
 
     def _sgd(
         self, pairs: Sequence[tuple[Tensor, Tensor]], states: Sequence[dict[str, Tensor]], lr: float, at: Progress
