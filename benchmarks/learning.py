@@ -3,8 +3,8 @@
     python benchmarks/learning.py run [ROW ...]    train and measure what is missing; can be stopped at any moment
     python benchmarks/learning.py write            write the table of docs/results.md from the kept figures
 
-Colour pictures of cifar10-jpeg, one thread, no doctor. Rows of images see 39,000 of them; rows of minutes want a machine
-that does nothing else. A row that is stopped goes on in its run folder; a finished one keeps its figures in
+Colour pictures of cifar10-jpeg, one thread, no doctor. Rows of images see 39,000 of them; rows of minutes want an idle
+machine. A row that is stopped goes on in its run folder; a finished one keeps its figures in
 benchmarks/figures/learning/ROW.json, and its pictures in docs/images. "adam" is `r3gan tiny-32` with Adam for all
 weights, which asks for another learning rate.
 """

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saddlepoint.nn.native import build, products
+from saddlepoint.nn.native import build, elementwise, products
 from tests.unit.kernels import Case, assert_near, drawn, right
 
 CASES = 60
@@ -59,7 +59,7 @@ def check(case: Case) -> None:
         y = products.input_gradient(case.x, case.along.shape, case.weight, layer, after)
     else:
         y = products.convolved(case.x, case.weight, layer, after)
-    v = y if case.slope == 1 else products.times_slope(case.along, y, case.slope)
+    v = y if case.slope == 1 else elementwise.times_slope(case.along, y, case.slope)
     v = placed(case.along, last=True) if case.slope == 1 else v
     full = case.x.dtype == torch.float32
     if case.kind == "transposed":
@@ -72,19 +72,19 @@ def check(case: Case) -> None:
     assert_near(y, what.y, what.sizes["y"], rounded=True)
     assert_near(dx, what.dx, what.sizes["dx"], rounded=not full)
     assert_near(dw, what.dw, what.sizes["dw"], rounded=False)
-    assert_near(products.channel_sums(v), what.db, what.sizes["db"], rounded=False)
+    assert_near(elementwise.channel_sums(v), what.db, what.sizes["db"], rounded=False)
 
 
 def check_between(x: Tensor) -> None:
     """Compute what stands between products."""
     bytes_ = room(x.numel(), torch.uint8).view(x.shape).zero_()
-    products.dropped(x, products.Kept(bytes_, 3, 1.0), full=True)
-    products.rms_rows(x, 0.2, 1.0, 1e-6)
-    products.rms_rows_backward(x, x, 0.2, 1.0, 1e-6)
-    products.combined(x, x, placed(torch.ones(len(x))))
+    elementwise.dropped(x, elementwise.Kept(bytes_, 3, 1.0), full=True)
+    elementwise.rms_rows(x, 0.2, 1.0, 1e-6)
+    elementwise.rms_rows_backward(x, x, 0.2, 1.0, 1e-6)
+    elementwise.combined(x, x, placed(torch.ones(len(x))))
     if x.ndim == 2 and x.shape[1] % 2 == 0:
         pieces = placed(x.bfloat16())
-        products.maxout_backward(pieces, products.maxout(pieces, 2), 2)
+        elementwise.maxout_backward(pieces, elementwise.maxout(pieces, 2), 2)
 
 
 def read_beyond() -> None:
@@ -96,6 +96,7 @@ def read_beyond() -> None:
 def sanitized() -> None:
     """Compute with a library whose every access is checked, with one thread and with three."""
     build.FLAGS = ("-O1", "-g", "-march=native", "-std=gnu11", "-shared", "-fPIC", "-fsanitize=address")
+    build.SECONDS = 900.0  # checks take a compiler ten times as long
     for threads in (1, 3):
         torch.set_num_threads(threads)
         for seed in range(300):
@@ -126,7 +127,8 @@ def main() -> None:
                 case, x=placed(case.x, last=True), weight=placed(case.weight, last=seed % 2 == 0),
                 bias=None if case.bias is None else placed(case.bias), along=placed(case.along, last=True),
             )  # fmt: skip
-            products.new, products._aligned, torch.empty_like = new, lambda size: room(size, torch.bfloat16), like  # type: ignore[assignment]
+            products.new = elementwise.new = new
+            products._aligned, torch.empty_like = lambda size: room(size, torch.bfloat16), like  # type: ignore[assignment]
             try:
                 check(case)
                 check_between(case.x)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from saddlepoint.nn import layers, mlp, normalise
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.mlp import leaky_mlp
-from saddlepoint.nn.native import library, products
+from saddlepoint.nn.native import elementwise, library, products
 from tests.unit.kernels import ROUNDED, SUMMED, Case, assert_near, bf16, by_kernels, drawn, right
 
 
@@ -38,7 +38,7 @@ def computed(case: Case) -> tuple[Tensor, ...]:
     bias = None if case.bias is None else case.bias.detach().requires_grad_()
     with bf16():
         y = applied_layer(case, x, weight, bias)
-    assert "_Convolution" in str(y.grad_fn) or "_Transposed" in str(y.grad_fn), "not computed by the kernels"
+    assert "_Convolution" in str(y.grad_fn), "not computed by the kernels"
     wanted = [each for each in (x, weight, bias) if each is not None]
     return y, *torch.autograd.grad(y, wanted, case.along)
 
@@ -59,6 +59,33 @@ def test_layers_are_right_but_for_rounding(seed: int) -> None:
         assert_near(found, what.db, what.sizes["db"], rounded=False)
 
 
+def normal(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+@by_kernels
+@pytest.mark.parametrize("outputs", [1, 3, 4, 17, 65])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_what_follows_a_convolution_is_right(outputs: int, kernel: int) -> None:
+    x, weight, scale, shift = (
+        normal(2, 8, 5, 6),
+        normal(outputs, 8, kernel, kernel),
+        normal(2, outputs),
+        normal(2, outputs),
+    )
+    bias, strength, noise = normal(outputs), normal(outputs), normal(2, 1, 5, 6)
+    added = normal(2, outputs, 5, 6).contiguous(memory_format=torch.channels_last)
+    after = products.After(scale, bias, shift, slope=0.2, noise=noise, strength=strength, added=added)
+    found = products.convolved(x, weight, products.Layer(1, (kernel // 2, kernel // 2)), after, full=True)
+
+    def maps(v: Tensor) -> Tensor:
+        return v.double().view(*v.shape, 1, 1)
+
+    y = F.conv2d(x.bfloat16().double(), weight.bfloat16().double(), padding=kernel // 2) * maps(scale)
+    y = y + maps(bias) + maps(shift) + noise.double() * maps(strength)
+    assert_near(found, F.leaky_relu(y, 0.2) + added, 8 * kernel**2 * 30.0, rounded=False)
+
+
 @by_kernels
 @pytest.mark.parametrize("seed", range(0, 30, 2))
 def test_more_threads_give_the_same_bits(seed: int) -> None:
@@ -71,10 +98,6 @@ def test_more_threads_give_the_same_bits(seed: int) -> None:
         torch.set_num_threads(before)
     for a, b in zip(one, several, strict=True):
         assert torch.equal(a, b)
-
-
-def normal(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
 @by_kernels
@@ -208,7 +231,7 @@ def test_nan_and_infinities_go_where_they_go_by_pytorch(number: float, slope: fl
 def test_the_largest_of_pieces_is_nan_if_one_is(piece: int) -> None:
     x = torch.zeros(2, 6, dtype=torch.bfloat16)
     x[1, 2 * piece] = torch.nan
-    found = products.maxout(x, 3)
+    found = elementwise.maxout(x, 3)
     assert found.isnan().tolist() == [[False, False], [True, False]]
 
 
@@ -218,8 +241,8 @@ def test_nan_of_rows_stays_and_dropout_drops_it() -> None:
     x[1, 3] = torch.nan
     with bf16():
         assert normalise.rms_norm_leaky(x, 0.2, 0.2).isnan().any(1).tolist() == [False, True]
-        drop = products.Kept(torch.full((2, 20), 255, dtype=torch.uint8), 10, 1.0)
-        assert products.dropped(x, drop, full=True).equal(torch.zeros(2, 20))
+        drop = elementwise.Kept(torch.full((2, 20), 255, dtype=torch.uint8), 10, 1.0)
+        assert elementwise.dropped(x, drop, full=True).equal(torch.zeros(2, 20))
 
 
 @by_kernels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -48,6 +49,25 @@ def test_a_compiler_is_asked_once(fake: Fake, tmp_path: Path) -> None:
     # Its version twice, each file, and all of them together.
     assert (tmp_path / "asked").read_text().count("run") == 2 + len(build.SOURCES) + 1
     assert [path.name for path in first.path.parent.iterdir()] == [first.path.name]
+
+
+@pytest.mark.parametrize("name", [*build.SOURCES, *build.HEADERS])
+def test_another_source_is_another_library(
+    name: str, fake: Fake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake(WRITES)
+    copy = shutil.copytree(build.HERE, tmp_path / "sources")
+    monkeypatch.setattr(build, "HERE", copy)
+    first = built().path
+    with open(copy / name, "a") as file:
+        file.write("/* planted */\n")
+    assert built().path != first
+
+
+def test_every_source_is_compiled_and_none_is_wide() -> None:
+    found = {path.name: path.read_text() for path in build.HERE.iterdir() if path.suffix in (".c", ".h")}
+    assert sorted(found) == sorted((*build.SOURCES, *build.HEADERS))
+    assert [name for name, text in found.items() if max(map(len, text.splitlines())) > 120] == []
 
 
 @pytest.mark.parametrize(

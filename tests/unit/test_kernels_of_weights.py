@@ -17,6 +17,7 @@ import pytest
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from saddlepoint.engine.updates import Optimizer
 from saddlepoint.family import OptimizerSpec, Progress
@@ -200,6 +201,15 @@ def test_packed_forms_go_with_their_weights() -> None:
     assert len(products._KEPT) == before
 
 
+@by_kernels
+def test_weights_may_go_after_the_names_of_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = linear()
+    used(layer, normal(4, 32))
+    monkeypatch.setattr(products, "_KEPT", None)  # as when a program ends
+    del layer
+    gc.collect()  # what goes wrong in there pytest turns into an error
+
+
 def noted(function: Callable[..., Tensor], names: list[str]) -> Callable[..., Tensor]:
     def call(*args: Any, **kwargs: Any) -> Tensor:
         names.append(function.__name__)
@@ -261,11 +271,8 @@ def test_two_players_of_one_graph_get_what_each_gets_alone() -> None:
 @by_kernels
 @pytest.mark.parametrize("kind", ["affine", "convolution", "transposed"])
 def test_second_derivatives_are_those_of_pytorch(kind: str) -> None:
-    layer: nn.Module = linear(8, 6)
-    x = normal(5, 8)
-    if kind != "affine":
-        made = layers.Conv2d if kind == "convolution" else layers.ConvTranspose2d
-        layer, x = made(8, 6, 3, stride=2, padding=1), normal(5, 8, 6, 5)
+    layer = layer_of(kind, 6, 2)
+    x = normal(5, 8) if kind == "affine" else normal(5, 8, 6, 5)
     parameters = list(layer.parameters())
 
     def penalty() -> tuple[Tensor, ...]:
@@ -279,6 +286,47 @@ def test_second_derivatives_are_those_of_pytorch(kind: str) -> None:
     exact = penalty()
     for a, b in zip(found, exact, strict=True):
         assert (a - b).norm() <= 0.03 * b.norm()  # a dozen roundings of 2^-9 on the way
+
+
+@by_kernels
+@pytest.mark.parametrize("kind", ["affine", "convolution", "transposed"])
+@pytest.mark.parametrize("slope", [1.0, 0.25])
+@pytest.mark.parametrize(("stride", "outputs"), [(1, 6), (2, 6), (3, 17), (2, 3)])
+def test_second_derivatives_are_right(kind: str, slope: float, stride: int, outputs: int) -> None:
+    """All that the kernels read is exact in bf16, so that sums in fp32 are all that sets them off from float64."""
+    layer = layer_of(kind, outputs, stride)
+    weight, bias = (exact(p) for p in layer.parameters())
+    x = exact(normal(5, 8) if kind == "affine" else normal(5, 8, 7, 6))
+    along = normal(*layer(x).shape, seed=1).bfloat16()
+    shifts = [exact(normal(*p.shape, seed=2)) for p in (x, weight)]
+
+    def second(*inputs: Tensor) -> tuple[Tensor, ...]:
+        x, weight, bias, along = (each.detach().requires_grad_() for each in inputs)
+        y = functional_call(layer, {"weight": weight, "bias": bias}, (x, slope))
+        first = torch.autograd.grad(y, (x, weight), along, create_graph=True)
+        return torch.autograd.grad(first, (x, weight, along), [each.to(x.dtype) for each in shifts])
+
+    with bf16():
+        found = second(x, weight, bias, along)
+    expected = second(*(each.double() for each in (x, weight, bias, along)))
+    for one, other, error in zip(found, expected, (1e-5, 1e-5, 0.01), strict=True):  # the last is a sum in bf16
+        assert (one.double() - other).abs().max() <= error * other.abs().max()
+
+
+def layer_of(kind: str, outputs: int, stride: int) -> nn.Module:
+    """Return a layer of 8 inputs."""
+    if kind == "affine":
+        return linear(8, outputs)
+    made: nn.Module = layers.Conv2d(8, outputs, (3, 4), stride, padding=1)
+    if kind == "transposed":
+        made = layers.ConvTranspose2d(8, outputs, (3, 4), stride, padding=1, output_padding=stride - 1)
+    for number, parameter in enumerate(made.parameters()):
+        nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(number))
+    return made
+
+
+def exact(x: Tensor) -> Tensor:
+    return x.detach().bfloat16().float()
 
 
 # ---- processes ---------------------------------------------------------------------------------------------------

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from saddlepoint.engine import muon
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.engine.updates import Optimizer
 from saddlepoint.family import OptimizerSpec, Progress
+from saddlepoint.nn import muon
 
 SHAPES = [(24, 12, 3, 3), (12, 24, 1, 1), (64, 8, 1, 1), (24, 12, 3, 3), (8, 8, 4, 4)]
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from saddlepoint.metrics import neighbours
-from saddlepoint.metrics.adam import Adam
 from saddlepoint.metrics.manifold import Known, manifold
 from saddlepoint.metrics.neighbours import Table, nearest_within, pairs_within
+from saddlepoint.nn.adam import Adam
 from saddlepoint.nn.storage import with_storage
 
 

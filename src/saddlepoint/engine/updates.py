@@ -8,19 +8,19 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
 from saddlepoint.core.errors import CheckpointError
-from saddlepoint.engine import muon
 from saddlepoint.engine.machine.distributed import ProcessGroup
 from saddlepoint.family import Family, OptimizerSpec, Phase, Progress, Schedule
+from saddlepoint.nn.adam import adam_step
+from saddlepoint.nn.muon import is_matrix, muon_step
 
 
 class Optimizer:
     """One optimizer of a family: steps the parameters it is given gradients for, on its schedules.
 
-    State and results are those of `torch.optim.Adam` and `torch.optim.SGD`, bit for bit; Muon's are of `engine.muon`.
+    State and results are those of `torch.optim.Adam` and `torch.optim.SGD`, bit for bit; Muon's are those of `nn.muon`.
 
     Args:
         spec: kind and schedules.
@@ -55,10 +55,9 @@ class Optimizer:
         if self.spec.kind == "adam":
             self._adam(pairs, states, lr, at)
         elif self.spec.kind == "muon":
-            matrices = [i for i, (p, _) in enumerate(pairs) if muon.is_matrix(p)]
-            others = [i for i, (p, _) in enumerate(pairs) if not muon.is_matrix(p)]
-            self._muon([pairs[i] for i in matrices], [states[i] for i in matrices], lr * self.spec.matrix_lr, at)
-            self._adam([pairs[i] for i in others], [states[i] for i in others], lr, at)
+            for told, step in ((True, self._muon), (False, self._adam)):
+                chosen = [i for i, (p, _) in enumerate(pairs) if is_matrix(p) == told]
+                step([pairs[i] for i in chosen], [states[i] for i in chosen], lr, at)
         else:
             # A first step makes momenta, a later one reads them: PyTorch does one of the two for all in a call.
             new = [i for i, state in enumerate(states) if not state]  # also later: a phase of its own may begin late
@@ -69,36 +68,17 @@ class Optimizer:
     def _adam(
         self, pairs: Sequence[tuple[Tensor, Tensor]], states: Sequence[dict[str, Tensor]], lr: float, at: Progress
     ) -> None:
-        if not pairs:
-            return
-        # Kingma and Ba 2015, algorithm 1: m, v, then p -= lr m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps).
-        for (parameter, _), state in zip(pairs, states, strict=True):
-            if not state:
-                # A count of its own for each parameter: one that several phases train has made more steps.
-                state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
-                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-        first, second, steps = ([state[key] for state in states] for key in ("exp_avg", "exp_avg_sq", "step"))
-        adam(
-            [p for p, _ in pairs], [g for _, g in pairs], first, second, [], steps, fused=self._fused, amsgrad=False,
-            beta1=self.spec.betas[0], beta2=_at(self.spec.betas[1], at), lr=lr, eps=self.spec.eps,
-            weight_decay=self.spec.weight_decay, maximize=False,
+        spec = self.spec
+        adam_step(
+            [p for p, _ in pairs], [g for _, g in pairs], states, lr=lr, betas=(spec.betas[0], _at(spec.betas[1], at)),
+            eps=spec.eps, weight_decay=spec.weight_decay, fused=self._fused,
         )  # fmt: skip
 
     def _muon(
         self, pairs: Sequence[tuple[Tensor, Tensor]], states: Sequence[dict[str, Tensor]], lr: float, at: Progress
     ) -> None:
-        # Jordan et al. 2024: m = mu m + (1 - mu) g; W -= lr O(mu m + (1 - mu) g), with O the nearest orthogonal matrix.
-        mu = _at(self.spec.momentum, at)
-        for (parameter, _), state in zip(pairs, states, strict=True):
-            if not state:
-                state["momentum_buffer"] = torch.zeros_like(parameter)
-        momenta, gradients = [state["momentum_buffer"] for state in states], [g for _, g in pairs]
-        if not momenta:
-            return
-        torch._foreach_lerp_(momenta, gradients, 1 - mu)
-        ahead = torch._foreach_lerp(gradients, momenta, mu)  # Nesterov's
-        for (parameter, _), step in zip(pairs, muon.orthogonalised(ahead), strict=True):
-            parameter.sub_(step, alpha=lr * muon.rate_of(parameter.shape))
+        rate, momentum = lr * self.spec.matrix_lr, _at(self.spec.momentum, at)
+        muon_step([p for p, _ in pairs], [g for _, g in pairs], states, lr=rate, momentum=momentum)
 
     def _sgd(
         self, pairs: Sequence[tuple[Tensor, Tensor]], states: Sequence[dict[str, Tensor]], lr: float, at: Progress

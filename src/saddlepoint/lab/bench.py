@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint.core.errors import ConfigError, suggest
@@ -230,11 +232,22 @@ def _ceilings() -> Iterator[tuple[str, float]]:
 
 def count_operations(step: Callable[[], object]) -> float:
     """Return the floating-point operations of one step."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
+    with _Counter() as counter:
         step()
-    return float(counter.get_total_flops())
+    return counter.total
+
+
+class _Counter(TorchDispatchMode):
+    """Adds up the operations of products and convolutions, by PyTorch's own formulas."""
+
+    # Not FlopCounterMode: it also hooks into modules, and its hooks refuse autograd.grad in a leaf, which R1 needs.
+    total = 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func.overloadpacket)
+        self.total += 0 if formula is None else formula(*args, **(kwargs or {}), out_val=result)
+        return result
 
 
 def _shares(case: Case) -> dict[str, float]:

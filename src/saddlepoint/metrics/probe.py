@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from saddlepoint.metrics.adam import Adam
+from saddlepoint.nn.adam import Adam
 from saddlepoint.nn.storage import with_storage
 
 INNER = 0.25

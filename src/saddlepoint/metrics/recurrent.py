@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from saddlepoint.metrics.adam import Adam
+from saddlepoint.nn.adam import Adam
 
 
 class _Recurrence(torch.autograd.Function):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saddlepoint.nn.native import elementwise
 from saddlepoint.nn.native import products as native
 
 
@@ -27,8 +28,32 @@ def is_wanted(ctx: Any, number: int) -> bool:
 
 def before_slope(dy: Tensor, y: Tensor | None, slope: float, biased: bool) -> tuple[Tensor, Tensor | None]:
     """Return the gradient before the LeakyReLU that made ``y`` (None: there is none), and the bias's."""
-    v = native.laid(dy) if y is None else native.times_slope(dy, y, slope)
-    return v, native.channel_sums(v) if biased else None
+    v = native.laid(dy) if y is None else elementwise.times_slope(dy, y, slope)
+    return v, elementwise.channel_sums(v) if biased else None
+
+
+def of_convolution(
+    ctx: Any, x: Tensor, v: Tensor, weight: Tensor, layer: native.Layer, *, is_transposed: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients of a convolution in its input, and in its weight, where they are asked for.
+
+    Args:
+        ctx: of a Function whose first inputs are these two.
+        x: the input.
+        v: gradient of the result.
+        weight, layer: of the convolution.
+        is_transposed: whether it is a transposed one.
+    """
+    full, dx, dw = native.is_full(x), None, None
+    if is_wanted(ctx, 0) and is_transposed:
+        dx = native.convolved(v, weight, layer, full=full)
+    elif is_wanted(ctx, 0):
+        dx = native.input_gradient(v, x.shape, weight, layer, full=full)
+    if is_wanted(ctx, 1):
+        # The convolution whose transpose is taken reads the result and gives the input.
+        read, given = (v, x) if is_transposed else (x, v)
+        dw = native.weight_gradient(read, given, weight, layer)
+    return dx, dw
 
 
 def by_pytorch(again: Callable[..., Tensor], inputs: Sequence[Tensor | None], dy: Tensor) -> tuple[Tensor | None, ...]:
@@ -46,15 +71,10 @@ def by_pytorch(again: Callable[..., Tensor], inputs: Sequence[Tensor | None], dy
     return tuple(next(found) if each is not None and each.requires_grad else None for each in inputs)
 
 
-def in_bf16(again: Callable[..., Tensor], scale: float = 1.0) -> Callable[..., Tensor]:
-    """Return a map of x, weights and bias as the kernels compute it: of numbers rounded to bf16.
+def in_bf16(again: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return a map of x, weights and bias as the kernels compute it: of numbers rounded to bf16."""
 
-    Args:
-        again: the map.
-        scale: number that the weights are multiplied by.
-    """
-
-    def rounded(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return again(x.bfloat16(), (weight * scale).bfloat16(), None if bias is None else bias.bfloat16())
+    def rounded(*inputs: Tensor | None) -> Tensor:
+        return again(*(None if each is None else each.bfloat16() for each in inputs))
 
     return rounded

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from saddlepoint.core.types import at_least_float32
+from saddlepoint.nn.gradients import by_pytorch
 from saddlepoint.nn.layers import leaky
 from saddlepoint.nn.native import maps
 
@@ -54,11 +55,11 @@ class Normalised(torch.autograd.Function):
         (dy,), (x, gain, offset, stats) = along, ctx.saved_tensors
         beside = dy if ctx.needs_input_grad[4] else None
         if torch.is_grad_enabled():  # to be differentiated again, which the kernels leave to PyTorch
-            inputs = [each for each in (x, gain, offset) if each is not None and each.requires_grad]
-            y = normalised(x, gain, offset, ctx.slope, None)
-            found = iter(torch.autograd.grad(y, inputs, dy.to(y.dtype), create_graph=True))
-            given = (next(found) if each is not None and each.requires_grad else None for each in (x, gain, offset))
-            return *given, None, beside
+
+            def again(x: Tensor, gain: Tensor, offset: Tensor | None) -> Tensor:
+                return normalised(x, gain, offset, ctx.slope, None)
+
+            return *by_pytorch(again, (x, gain, offset), dy), None, beside
         dx, sums = maps.instance_norm_backward(x, dy, gain, offset, stats, ctx.slope)
         if offset is None:
             return dx, sums.flatten(1), None, None, beside

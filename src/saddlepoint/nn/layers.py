@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from saddlepoint.core.types import at_least_float32
 from saddlepoint.nn import twice
-from saddlepoint.nn.gradients import before_slope, by_pytorch, in_bf16, is_wanted, seen
+from saddlepoint.nn.gradients import before_slope, by_pytorch, is_wanted, of_convolution, seen
+from saddlepoint.nn.native import elementwise
 from saddlepoint.nn.native import products as native
 from saddlepoint.nn.native.library import kernels
 
@@ -62,7 +63,7 @@ def convolution(
 
 def plain_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, layer: native.Layer, slope: float) -> Tensor:
     """Return LeakyReLU(conv(x, scale W) + b) by the kernels, which must be applied."""
-    found: Tensor = _Convolution.apply(x, seen(weight), bias, layer, slope)
+    found: Tensor = _Convolution.apply(x, seen(weight), bias, layer, slope, None)
     return found
 
 
@@ -80,7 +81,7 @@ def transposed_convolution(
         (side - 1) * geometry.stride - 2 * around + kernel + more
         for side, around, kernel, more in zip(x.shape[2:], geometry.padding, weight.shape[2:], extra, strict=True)
     )
-    found: Tensor = _Transposed.apply(x, seen(weight), bias, geometry, slope, size)
+    found: Tensor = _Convolution.apply(x, seen(weight), bias, geometry, slope, size)
     return found
 
 
@@ -104,6 +105,10 @@ def largest(x: Tensor, pieces: int) -> Tensor:
     if x.dtype == torch.bfloat16 and kernels(x) is not None:
         found: Tensor = _Largest.apply(x, pieces)
         return found
+    return _largest(x, pieces)
+
+
+def _largest(x: Tensor, pieces: int) -> Tensor:
     return x.unflatten(1, (pieces, -1)).amax(1)  # max would give the gradient to one of equal pieces
 
 
@@ -112,15 +117,14 @@ class _Largest(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, pieces: int) -> Tensor:
         ctx.save_for_backward(x)
         ctx.pieces = pieces
-        return native.maxout(x, pieces)
+        return elementwise.maxout(x, pieces)
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         if torch.is_grad_enabled():  # to be differentiated again, which the kernels leave to PyTorch
-            y = x.unflatten(1, (ctx.pieces, -1)).amax(1)
-            return *torch.autograd.grad(y, x, along[0], create_graph=True), None
-        return native.maxout_backward(x, along[0], ctx.pieces), None
+            return *by_pytorch(lambda x: _largest(x, ctx.pieces), (x,), along[0]), None
+        return elementwise.maxout_backward(x, along[0], ctx.pieces), None
 
 
 def tanh(x: Tensor, a: float = 1.0) -> Tensor:
@@ -135,7 +139,7 @@ def tanh(x: Tensor, a: float = 1.0) -> Tensor:
 class _Tanh(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, a: float) -> Tensor:
-        y = native.tanh(x, a)
+        y = elementwise.tanh(x, a)
         ctx.save_for_backward(y)
         ctx.a, ctx.full = a, x.dtype == torch.float32
         return y
@@ -146,7 +150,7 @@ class _Tanh(torch.autograd.Function):
         if torch.is_grad_enabled():  # y is the graph's: what is made of it can be differentiated again
             dx = along[0] * (1 - y * y) * ctx.a
             return dx if ctx.full else dx.bfloat16(), None
-        return native.tanh_backward(y, along[0], ctx.a, ctx.full), None
+        return elementwise.tanh_backward(y, along[0], ctx.a, ctx.full), None
 
 
 def _fits(x: Tensor, weight: Tensor, axis: int, slope: float) -> bool:
@@ -165,11 +169,20 @@ def _geometry(layer: nn.Conv2d | nn.ConvTranspose2d, scale: float) -> native.Lay
 
 
 class _Convolution(torch.autograd.Function):
+    """A convolution, or where ``size`` tells the sides of the result a transposed one."""
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: native.Layer, slope: float) -> Tensor:
-        y = native.convolved(x, weight, layer, native.After(bias=bias, slope=slope))
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: native.Layer, slope: float,
+        size: tuple[int, int] | None,
+    ) -> Tensor:  # fmt: skip
+        after = native.After(bias=bias, slope=slope)
+        if size is None:
+            y = native.convolved(x, weight, layer, after)
+        else:
+            y = native.input_gradient(x, (len(x), weight.shape[1], *size), weight, layer, after)
         ctx.save_for_backward(x, weight, bias, None if slope == 1 else y)
-        ctx.layer, ctx.slope = layer, slope
+        ctx.layer, ctx.slope, ctx.is_transposed = layer, slope, size is not None
         return y
 
     @staticmethod
@@ -177,51 +190,7 @@ class _Convolution(torch.autograd.Function):
         (dy,), (x, weight, bias, y), layer = along, ctx.saved_tensors, ctx.layer
         if torch.is_grad_enabled():  # to be differentiated again
             wanted = (is_wanted(ctx, 0), is_wanted(ctx, 1), ctx.needs_input_grad[2])
-            return *twice.gradients(wanted, x, weight, bias, dy, y, layer, ctx.slope), None, None
+            found = twice.gradients(wanted, x, weight, bias, dy, y, layer, ctx.slope, is_transposed=ctx.is_transposed)
+            return *found, None, None, None
         v, sums = before_slope(dy, y, ctx.slope, ctx.needs_input_grad[2])
-        dx = dw = None
-        if is_wanted(ctx, 0):
-            dx = native.input_gradient(v, x.shape, weight, layer, full=x.dtype == torch.float32)
-        if is_wanted(ctx, 1):
-            dw = native.weight_gradient(x, v, weight, layer)
-        return dx, dw, sums, None, None
-
-
-class _Transposed(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        layer: native.Layer,
-        slope: float,
-        size: tuple[int, int],
-    ) -> Tensor:
-        shape = (len(x), weight.shape[1], *size)
-        y = native.input_gradient(x, shape, weight, layer, native.After(bias=bias, slope=slope))
-        ctx.save_for_backward(x, weight, bias, None if slope == 1 else y)
-        ctx.layer, ctx.slope = layer, slope
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
-        (dy,), (x, weight, bias, y), layer = along, ctx.saved_tensors, ctx.layer
-        if torch.is_grad_enabled():
-
-            def again(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
-                least = [
-                    (s - 1) * layer.stride - 2 * p + k
-                    for s, p, k in zip(x.shape[2:], layer.padding, w.shape[2:], strict=True)
-                ]
-                extra = [there - size for there, size in zip(dy.shape[2:], least, strict=True)]
-                return leaky(F.conv_transpose2d(x, w, b, layer.stride, layer.padding, extra), ctx.slope)
-
-            return *by_pytorch(in_bf16(again, layer.scale), (x, weight, bias), dy), None, None, None
-        v, sums = before_slope(dy, y, ctx.slope, ctx.needs_input_grad[2])
-        dx = dw = None
-        if is_wanted(ctx, 0):
-            dx = native.convolved(v, weight, layer, full=x.dtype == torch.float32)
-        if is_wanted(ctx, 1):
-            dw = native.weight_gradient(v, x, weight, layer)
-        return dx, dw, sums, None, None, None
+        return *of_convolution(ctx, x, v, weight, layer, is_transposed=ctx.is_transposed), sums, None, None, None

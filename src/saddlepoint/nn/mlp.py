@@ -14,7 +14,7 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import at_least_float32, working_dtype
 from saddlepoint.nn import products
 from saddlepoint.nn.layers import Linear, largest
-from saddlepoint.nn.native import products as native
+from saddlepoint.nn.native import elementwise
 from saddlepoint.nn.native.library import kernels
 from saddlepoint.nn.native.products import POINTWISE
 from saddlepoint.nn.products import PYTORCH, Products
@@ -68,23 +68,23 @@ def dropout(x: Float[Tensor, "batch *features"], keep: float, generator: torch.G
         raise ConfigError(f"the share of units to keep is {keep}, but it must be in (0, 1]")
     drawn = random_bytes(x, generator)  # below the threshold with probability threshold / 256
     if kernels(x) is not None and threshold < 256:
-        found: Tensor = _Dropped.apply(x, native.Kept(drawn, threshold, 256 / threshold))
+        found: Tensor = _Dropped.apply(x, elementwise.Kept(drawn, threshold, 256 / threshold))
         return found
     return x * (drawn < threshold).to(x.dtype).mul_(256 / threshold)  # of the rounded one: E dropout(x) = x exactly
 
 
 class _Dropped(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, kept: native.Kept) -> Tensor:
+    def forward(ctx: Any, x: Tensor, kept: elementwise.Kept) -> Tensor:
         ctx.kept, ctx.full = kept, x.dtype == torch.float32
-        return native.dropped(x, kept, full=False)
+        return elementwise.dropped(x, kept, full=False)
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             mask = (ctx.kept.bytes < ctx.kept.threshold).view_as(along[0])
             return (along[0] * mask * ctx.kept.scale).to(torch.float32 if ctx.full else torch.bfloat16), None
-        return native.dropped(along[0], ctx.kept, full=ctx.full), None
+        return elementwise.dropped(along[0], ctx.kept, full=ctx.full), None
 
 
 def random_bytes(like: Float[Tensor, "batch *features"], generator: torch.Generator) -> Tensor:

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import at_least_float32
+from saddlepoint.nn.gradients import by_pytorch
 from saddlepoint.nn.instance import Normalised, normalised
 from saddlepoint.nn.layers import Linear, leaky
-from saddlepoint.nn.native import products as native
+from saddlepoint.nn.native import elementwise
 from saddlepoint.nn.native.library import kernels
 
 EPSILON = 1e-6
@@ -164,15 +165,14 @@ class _RmsNormLeaky(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, before: float, after: float) -> Tensor:
         ctx.save_for_backward(x)
         ctx.slopes = before, after
-        return native.rms_rows(x, before, after, EPSILON)
+        return elementwise.rms_rows(x, before, after, EPSILON)
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
         (x,), (before, after) = ctx.saved_tensors, ctx.slopes
         if torch.is_grad_enabled():  # to be differentiated again, which the kernels leave to PyTorch
-            y = leaky(rms_norm(leaky(x, before)), after)
-            return *torch.autograd.grad(y, x, along[0].to(y.dtype), create_graph=True), None, None
-        return native.rms_rows_backward(x, along[0], before, after, EPSILON), None, None
+            return *by_pytorch(lambda x: leaky(rms_norm(leaky(x, before)), after), (x,), along[0]), None, None
+        return elementwise.rms_rows_backward(x, along[0], before, after, EPSILON), None, None
 
 
 class StyledNorm(nn.Module):

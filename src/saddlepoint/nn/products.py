@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.nn.equalised import EqualisedConv2d
+from saddlepoint.nn.native import elementwise
 from saddlepoint.nn.native import products as native
 from saddlepoint.nn.native.library import kernels
 from saddlepoint.nn.resized import HalvedConv2d
@@ -178,22 +179,22 @@ class OfKernels:
         return native.weight_gradient(x, v, weight, layer)
 
     def times_slope(self, v: Tensor, activated: Tensor, slope: float) -> Tensor:
-        return native.times_slope(v, activated, slope)
+        return elementwise.times_slope(v, activated, slope)
 
     def combined(self, t: Tensor, h: Tensor, e: Tensor) -> Tensor:
-        return native.combined(t, h, e)
+        return elementwise.combined(t, h, e)
 
     def sums(self, v: Tensor, e: Tensor) -> Tensor:
-        return native.channel_sums(v, e)
+        return elementwise.channel_sums(v, e)
 
     def outputs(self, last: Tensor, head: Tensor) -> Tensor:
-        return native.row_dots(last, head.view(-1, *last.shape[1:]))
+        return elementwise.row_dots(last, head.view(-1, *last.shape[1:]))
 
     def norms(self, gradient: Tensor) -> Tensor:
-        return native.row_dots(gradient, gradient)
+        return elementwise.row_dots(gradient, gradient)
 
     def of_head(self, t: Tensor, h: Tensor, e: Tensor) -> Tensor:
-        return (native.feature_sums(t) + native.feature_sums(h, e)).flatten(1)
+        return (elementwise.feature_sums(t) + elementwise.feature_sums(h, e)).flatten(1)
 
 
 PYTORCH, KERNELS = OfPyTorch(), OfKernels()

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from saddlepoint.nn.gradients import before_slope, by_pytorch, in_bf16, is_wanted, seen
+from saddlepoint.nn.gradients import before_slope, by_pytorch, in_bf16, of_convolution, seen
 from saddlepoint.nn.layers import Conv2d, convolution, leaky, transposed_convolution
-from saddlepoint.nn.native import maps
+from saddlepoint.nn.native import elementwise, maps
 from saddlepoint.nn.native import products as native
 from saddlepoint.nn.native.library import kernels, use
 from saddlepoint.nn.resample import SMOOTH
@@ -180,16 +180,9 @@ class _Resized(torch.autograd.Function):
 
             return *by_pytorch(in_bf16(again), (x, weight, bias), dy), None, None
         v, sums = before_slope(dy, y, ctx.slope, ctx.needs_input_grad[2])
-        wide, full, dx, dw = _widened(weight, resample), x.dtype == torch.float32, None, None
-        down = resample == "down"
-        if is_wanted(ctx, 0) and down:
-            dx = native.input_gradient(v, x.shape, wide, _MEANS, full=full)
-        elif is_wanted(ctx, 0):
-            dx = native.convolved(v, wide, _WIDE, full=full)
-        if is_wanted(ctx, 1):
-            found = native.weight_gradient(x, v, wide, _MEANS) if down else native.weight_gradient(v, x, wide, _WIDE)
-            dw = _narrowed(found, resample)
-        return dx, dw, sums, None, None
+        wide, is_up = _widened(weight, resample), resample == "up"
+        dx, dw = of_convolution(ctx, x, v, wide, _WIDE if is_up else _MEANS, is_transposed=is_up)
+        return dx, None if dw is None else _narrowed(dw, resample), sums, None, None
 
 
 class _Halved(torch.autograd.Function):
@@ -237,4 +230,4 @@ class _Leaky(torch.autograd.Function):
         (dy,), (x, y) = along, ctx.saved_tensors
         if torch.is_grad_enabled():
             return dy * torch.where(x.detach() > 0, 1.0, ctx.slope), None
-        return native.times_slope(dy, y, ctx.slope), None
+        return elementwise.times_slope(dy, y, ctx.slope), None

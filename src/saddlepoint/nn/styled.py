@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saddlepoint.nn.gradients import by_pytorch, is_wanted, seen
+from saddlepoint.nn.native import elementwise, style_maps
 from saddlepoint.nn.native import products as native
-from saddlepoint.nn.native import style_maps
 from saddlepoint.nn.native.library import exact_kernels
 from saddlepoint.nn.native.products import After, Layer
 from saddlepoint.nn.native.style_maps import Ending, Scaled
@@ -148,7 +148,7 @@ class _ToImage(torch.autograd.Function):
         dh, dm = style_maps.colours_backward(dy, x, s[:, None] * flat)
         ds, dw = (dm * flat).sum(1), (dm * s[:, None]).sum(0).view_as(weight)
         bottom = None if below is None else style_maps.doubled_backward(dy)
-        return dh.to(x.dtype), ds, dw, native.channel_sums(dy), bottom, None
+        return dh.to(x.dtype), ds, dw, elementwise.channel_sums(dy), bottom, None
 
 
 def normalised(

@@ -11,25 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saddlepoint.nn.native import elementwise
 from saddlepoint.nn.native import products as native
 from saddlepoint.nn.native.products import Layer
 
 
-def convolved(x: Tensor, weight: Tensor, layer: Layer, *, full: bool = False) -> Tensor:
-    """Return the convolution of images or the affine map of rows; in fp32 if ``full``, else bf16. Sums are fp32."""
-    found: Tensor = _Convolved.apply(x, weight, layer, full)
-    return found
-
-
-def transposed(v: Tensor, shape: tuple[int, ...], weight: Tensor, layer: Layer, *, full: bool = False) -> Tensor:
-    """Return the transposed convolution of ``v``: what it sends back to an input of ``shape``."""
-    found: Tensor = _Transposed.apply(v, weight, tuple(shape), layer, full)
-    return found
-
-
 def gradients(
     wanted: tuple[bool, bool, bool], x: Tensor, weight: Tensor, bias: Tensor | None, dy: Tensor, y: Tensor | None,
-    layer: Layer, slope: float,
+    layer: Layer, slope: float, *, is_transposed: bool = False,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
     """Return the gradients of y = LeakyReLU(conv(x, W) + b) in x, W and b that are wanted, to be differentiated.
 
@@ -40,44 +29,41 @@ def gradients(
         y: the result; None: there is no LeakyReLU.
         layer: geometry.
         slope: of LeakyReLU.
+        is_transposed: whether the convolution is a transposed one.
     """
     v = dy if y is None else _Sloped.apply(dy, y.detach(), slope, bias)
-    dx = transposed(v, x.shape, weight, layer, full=x.dtype == torch.float32) if wanted[0] else None
-    dw = _Correlated.apply(x, v, weight.detach(), layer) if wanted[1] else None
+    dx, dw = _of_convolution(wanted[:2], x, v, weight, layer, is_transposed)
     return dx, dw, v.float().sum((0, *range(2, v.ndim))) if wanted[2] else None
 
 
+def _of_convolution(
+    wanted: tuple[bool, ...], x: Tensor, v: Tensor, weight: Tensor, layer: Layer, is_transposed: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients in input and weight, where ``v`` is that of the result: `gradients.of_convolution`."""
+    dx = dw = None
+    if wanted[0]:
+        dx = _Convolved.apply(v, weight, layer, native.is_full(x), None if is_transposed else x.shape)
+    if wanted[1]:
+        read, given = (v, x) if is_transposed else (x, v)
+        dw = _Correlated.apply(read, given, weight.detach(), layer)
+    return dx, dw
+
+
 class _Convolved(torch.autograd.Function):
+    """The convolution of ``x``, or where ``shape`` tells that of the result the transposed one; fp32 if ``full``."""
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, layer: Layer, full: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, layer: Layer, full: bool, shape: tuple[int, ...] | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.layer = layer
-        return native.convolved(x, weight, layer, full=full)
+        ctx.layer, ctx.is_transposed = layer, shape is not None
+        if shape is None:
+            return native.convolved(x, weight, layer, full=full)
+        return native.input_gradient(x, tuple(shape), weight, layer, full=full)
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
-        (x, weight), layer, found = ctx.saved_tensors, ctx.layer, list[Tensor | None]([None, None])
-        if ctx.needs_input_grad[0]:
-            found[0] = transposed(along[0], x.shape, weight, layer, full=x.dtype == torch.float32)
-        if ctx.needs_input_grad[1]:
-            found[1] = _Correlated.apply(x, along[0], weight.detach(), layer)
-        return *found, None, None
-
-
-class _Transposed(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, v: Tensor, weight: Tensor, shape: tuple[int, ...], layer: Layer, full: bool) -> Tensor:
-        ctx.save_for_backward(v, weight)
-        ctx.layer = layer
-        return native.input_gradient(v, shape, weight, layer, full=full)
-
-    @staticmethod
-    def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
-        (v, weight), layer, found = ctx.saved_tensors, ctx.layer, list[Tensor | None]([None, None])
-        if ctx.needs_input_grad[0]:
-            found[0] = convolved(along[0], weight, layer, full=v.dtype == torch.float32)
-        if ctx.needs_input_grad[1]:
-            found[1] = _Correlated.apply(along[0], v, weight.detach(), layer)
+        x, weight = ctx.saved_tensors
+        found = _of_convolution(ctx.needs_input_grad[:2], x, along[0], weight, ctx.layer, ctx.is_transposed)
         return *found, None, None, None
 
 
@@ -94,9 +80,9 @@ class _Correlated(torch.autograd.Function):
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
         (x, v), layer, found = ctx.saved_tensors, ctx.layer, list[Tensor | None]([None, None])
         if ctx.needs_input_grad[0]:
-            found[0] = transposed(v, x.shape, along[0], layer, full=x.dtype == torch.float32)
+            found[0] = _Convolved.apply(v, along[0], layer, native.is_full(x), x.shape)
         if ctx.needs_input_grad[1]:
-            found[1] = convolved(x, along[0], layer, full=v.dtype == torch.float32)
+            found[1] = _Convolved.apply(x, along[0], layer, native.is_full(v), None)
         return *found, None, None
 
 
@@ -107,7 +93,7 @@ class _Sloped(torch.autograd.Function):
     def forward(ctx: Any, v: Tensor, activated: Tensor, slope: float, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(activated, bias)
         ctx.slope = slope
-        return native.times_slope(v, activated, slope)
+        return elementwise.times_slope(v, activated, slope)
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:

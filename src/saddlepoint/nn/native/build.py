@@ -21,8 +21,12 @@ from pathlib import Path
 from saddlepoint.core.cache import cache_dir
 
 HERE = Path(__file__).parent
-SOURCES = ("convolution.c", "elementwise.c", "steps.c", "gru.c", "style.c", "affine.c")
-HEADERS = ("vectors.h", "functions.h", "steps.h")
+SOURCES = (
+    "tiles.c", "gru.c", "steps.c", "weight_gradient.c", "elementwise.c", "maps.c", "style.c", "convolution.c",
+    "packing.c", "affine.c",
+)  # fmt: skip
+"""Those that take longest come first, so that none is waited for in the end."""
+HEADERS = ("vectors.h", "room.h", "functions.h", "products.h", "steps.h")
 FLAGS = ("-O2", "-march=native", "-std=gnu11", "-shared", "-fPIC")
 THREADED = "-fopenmp"
 """Not every compiler has the library for it; without it the kernels compute with one thread."""
@@ -143,7 +147,7 @@ def _compile(command: Sequence[str], to: Path) -> None:
 
 def _compile_with(command: Sequence[str], flags: Sequence[str], to: Path) -> None:
     parts = {str(HERE / each): str(to.with_name(f"{each}.o")) for each in SOURCES}
-    # Side by side: the longest file takes as long as all others together, and a run waits for it.
+    # Side by side: a run waits for them.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         list(pool.map(lambda source: _ran([*command, *flags, "-c", source, "-o", parts[source]]), parts))
     _ran([*command, *flags, *parts.values(), "-o", str(to)])

@@ -72,26 +72,38 @@ void gru(const GRU *g, const float *x, long threads) {
   FOR_PANELS(gru_panel, p, g, x)
 }
 
+/* d before a sigmoid that made s. */
+INLINE f32x16 before_sigmoid(f32x16 d, f32x16 s) {
+  return _mm512_mul_ps(d, _mm512_mul_ps(s, _mm512_sub_ps(_mm512_set1_ps(1), s)));
+}
+
+/* What h' = n + z (h - n) sends back to z, and to n, before their sigmoid and tanh. */
+INLINE f32x16 of_update(f32x16 dh, f32x16 h, f32x16 n, f32x16 z) {
+  return before_sigmoid(_mm512_mul_ps(dh, _mm512_sub_ps(h, n)), z);
+}
+
+INLINE f32x16 of_candidate(f32x16 dh, f32x16 n, f32x16 z) {
+  const f32x16 one = _mm512_set1_ps(1);
+  return _mm512_mul_ps(_mm512_mul_ps(dh, _mm512_sub_ps(one, z)), _mm512_fnmadd_ps(n, n, one));
+}
+
+#define LOAD(p) _mm512_maskz_loadu_ps(m[v], (p))
+
 /* What gates send back: slopes (time, 4 width, batch) of r, z, n, and of U_n h + c, which is n's times r. */
 INLINE void gru_slopes(const int vectors, const GRU *g, long at, long t, const float *along, float *slopes,
                        float *carried, const mask16 *m) {
-  const f32x16 unit = _mm512_set1_ps(1);
   const long size = g->width * g->batch;
   for (long j = 0; j < g->width; j++)
     for (int v = 0; v < vectors; v++) {
       const long one = t * size + j * g->batch + at + v * LANES, gate = one + 2 * t * size;
-#define LOAD(p) _mm512_maskz_loadu_ps(m[v], (p))
       const f32x16 r = LOAD(g->gates + gate), z = LOAD(g->gates + gate + size), n = LOAD(g->gates + gate + 2 * size);
       const f32x16 q = LOAD(g->inside + one), h = t ? LOAD(g->states + one - size) : _mm512_setzero_ps();
       float *carry = carried + (j * vectors + v) * LANES;
       const f32x16 dh = _mm512_add_ps(LOAD(along + one), _mm512_load_ps(carry));
-#undef LOAD
-      const f32x16 dz = _mm512_mul_ps(_mm512_mul_ps(dh, _mm512_sub_ps(h, n)), _mm512_mul_ps(z, _mm512_sub_ps(unit, z)));
-      const f32x16 dn = _mm512_mul_ps(_mm512_mul_ps(dh, _mm512_sub_ps(unit, z)), _mm512_fnmadd_ps(n, n, unit));
-      const f32x16 dr = _mm512_mul_ps(_mm512_mul_ps(dn, q), _mm512_mul_ps(r, _mm512_sub_ps(unit, r)));
+      const f32x16 dn = of_candidate(dh, n, z);
       float *to = slopes + one + 3 * t * size;
-      _mm512_mask_storeu_ps(to, m[v], dr);
-      _mm512_mask_storeu_ps(to + size, m[v], dz);
+      _mm512_mask_storeu_ps(to, m[v], before_sigmoid(_mm512_mul_ps(dn, q), r));
+      _mm512_mask_storeu_ps(to + size, m[v], of_update(dh, h, n, z));
       _mm512_mask_storeu_ps(to + 2 * size, m[v], dn);
       _mm512_mask_storeu_ps(to + 3 * size, m[v], _mm512_mul_ps(dn, r));
       _mm512_store_ps(carry, _mm512_mul_ps(dh, z));
@@ -122,8 +134,7 @@ INLINE void carry_rows(const int vectors, const float *a, long apart, const floa
 
 INLINE void gru_back_panel(const int vectors, long at, const GRU *g, const float *along, float *slopes, float *dx) {
   const long w = g->width, batch = g->batch;
-  float *carried = aligned_alloc(64, (size_t)(w * vectors * LANES) * sizeof(float)); /* dL/dh from the step after */
-  memset(carried, 0, (size_t)(w * vectors * LANES) * sizeof(float));
+  float *carried = zeros(w * vectors * LANES * 4); /* dL/dh from the step after */
   mask16 m[MOST];
   masks(vectors, batch - at, m);
   for (long t = g->time - 1; t >= 0; t--) {
@@ -225,9 +236,7 @@ void gru_before(const GRU *g, const float *x, long threads) {
 /* Slopes of z and n, and what reaches h through z; then, by what n sends back to r h, those of r. */
 INLINE void before_slopes(const int vectors, const GRU *g, long at, long t, const float *along, float *slopes,
                           float *carried, float *chosen, const mask16 *m) {
-  const f32x16 unit = _mm512_set1_ps(1);
   const long w = g->width, size = w * g->batch;
-#define LOAD(p) _mm512_maskz_loadu_ps(m[v], (p))
   for (long j = 0; j < w; j++)
     for (int v = 0; v < vectors; v++) {
       const long one = t * size + j * g->batch + at + v * LANES, gate = one + 2 * t * size;
@@ -235,10 +244,8 @@ INLINE void before_slopes(const int vectors, const GRU *g, long at, long t, cons
       const f32x16 h = t ? LOAD(g->states + one - size) : _mm512_setzero_ps();
       float *carry = carried + (j * vectors + v) * LANES;
       const f32x16 dh = _mm512_add_ps(LOAD(along + one), _mm512_load_ps(carry));
-      const f32x16 dz = _mm512_mul_ps(_mm512_mul_ps(dh, _mm512_sub_ps(h, n)), _mm512_mul_ps(z, _mm512_sub_ps(unit, z)));
-      const f32x16 dn = _mm512_mul_ps(_mm512_mul_ps(dh, _mm512_sub_ps(unit, z)), _mm512_fnmadd_ps(n, n, unit));
-      _mm512_mask_storeu_ps(slopes + gate + size, m[v], dz);
-      _mm512_mask_storeu_ps(slopes + gate + 2 * size, m[v], dn);
+      _mm512_mask_storeu_ps(slopes + gate + size, m[v], of_update(dh, h, n, z));
+      _mm512_mask_storeu_ps(slopes + gate + 2 * size, m[v], of_candidate(dh, n, z));
       _mm512_store_ps(carry, _mm512_mul_ps(dh, z));
     }
   memset(chosen, 0, (size_t)(w * vectors * LANES) * sizeof(float));
@@ -249,26 +256,24 @@ INLINE void before_slopes(const int vectors, const GRU *g, long at, long t, cons
       const f32x16 r = LOAD(g->gates + gate), h = t ? LOAD(g->states + one - size) : _mm512_setzero_ps();
       const f32x16 back = _mm512_load_ps(chosen + (j * vectors + v) * LANES);
       float *carry = carried + (j * vectors + v) * LANES;
-      _mm512_mask_storeu_ps(slopes + gate, m[v],
-                            _mm512_mul_ps(_mm512_mul_ps(back, h), _mm512_mul_ps(r, _mm512_sub_ps(unit, r))));
+      _mm512_mask_storeu_ps(slopes + gate, m[v], before_sigmoid(_mm512_mul_ps(back, h), r));
       _mm512_store_ps(carry, _mm512_fmadd_ps(back, r, _mm512_load_ps(carry)));
     }
-#undef LOAD
 }
 
 INLINE void before_back_panel(const int vectors, long at, const GRU *g, const float *along, float *slopes, float *dx) {
-  const long w = g->width, batch = g->batch, room = w * vectors * LANES;
-  float *carried = aligned_alloc(64, (size_t)(2 * room) * sizeof(float));
-  memset(carried, 0, (size_t)room * sizeof(float));
+  const long w = g->width, batch = g->batch, size = w * vectors * LANES;
+  float *carried = zeros(size * 4), *chosen = room(size * 4);
   mask16 m[MOST];
   masks(vectors, batch - at, m);
   for (long t = g->time - 1; t >= 0; t--) {
-    before_slopes(vectors, g, at, t, along, slopes, carried, carried + room, m);
+    before_slopes(vectors, g, at, t, along, slopes, carried, chosen, m);
     const float *here = slopes + 3 * t * w * batch + at;
     if (t) carry_rows(vectors, g->hidden, w, here, 2 * w, carried, w, batch, m);
     float *to = dx ? dx + t * g->inputs * batch + at : NULL;
     if (to) affine_rows(vectors, g->weight, 1, g->inputs, NULL, here, 3 * w, to, g->inputs, batch, m);
   }
+  free(chosen);
   free(carried);
 }
 

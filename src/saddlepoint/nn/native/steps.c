@@ -69,8 +69,7 @@ void weight_steps(const float *a, long a_step, const float *b, long b_step, floa
   const long tiles = (rows + ROWS - 1) / ROWS, each = (tiles + threads - 1) / threads * ROWS;
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(static)
   for (long first = 0; first < rows; first += each) {
-    float *to = aligned_alloc(64, (size_t)(MOST * LANES * MOST * LANES) * sizeof(float));
-    float *sums = aligned_alloc(64, (size_t)((each + ROWS) * MOST * LANES) * sizeof(float));
+    float *to = room(MOST * LANES * MOST * LANES * 4), *sums = room((each + ROWS) * MOST * LANES * 4);
     for (long c = 0; c < columns; c += MOST * LANES) {
       const long last = least(rows, first + each), left = columns - c;
 #define PANEL_OF(n) weight_panel(n, a, a_step, b, b_step, out, first, last, c, columns, time, batch, sums, to)
@@ -117,16 +116,9 @@ INLINE void moved(const int vectors, float *to, int added, const float *a, const
     }
 }
 
-static float *some(const Axes *s) {
-  const size_t size = (size_t)(s->features * MOST * LANES) * sizeof(float);
-  float *made = aligned_alloc(64, size);
-  memset(made, 0, size);
-  return made;
-}
-
 INLINE void along_panel(const int vectors, long at, const Axes *s, const float *x, float *y) {
   const long n = s->features, size = n * s->batch;
-  float *steps = some(s);
+  float *steps = zeros(s->features * MOST * LANES * 4);
   mask16 m[MOST];
   masks(vectors, s->batch - at, m);
   for (long t = 0; t < s->time; t++) {
@@ -153,7 +145,7 @@ void along_axes(const Axes *s, const float *x, float *y, long threads) {
 
 INLINE void along_back_panel(const int vectors, long at, const Axes *s, const float *dy, float *dx) {
   const long n = s->features, size = n * s->batch;
-  float *steps = some(s);
+  float *steps = zeros(s->features * MOST * LANES * 4);
   mask16 m[MOST];
   masks(vectors, s->batch - at, m);
   for (long t = 0; t < s->time; t++) {
@@ -172,7 +164,7 @@ void along_axes_back(const Axes *s, const float *dy, float *dx, long threads) {
 
 INLINE void from_panel(const int vectors, long at, const Axes *s, const float *y, float *x) {
   const long n = s->features, size = n * s->batch;
-  float *sum = some(s);
+  float *sum = zeros(s->features * MOST * LANES * 4);
   mask16 m[MOST];
   masks(vectors, s->batch - at, m);
   for (long t = 0; t < s->time; t++) {
@@ -192,7 +184,7 @@ void from_axes(const Axes *s, const float *y, float *x, long threads) {
 
 INLINE void from_back_panel(const int vectors, long at, const Axes *s, const float *dx, float *dy) {
   const long n = s->features, size = n * s->batch;
-  float *sum = some(s);
+  float *sum = zeros(s->features * MOST * LANES * 4);
   mask16 m[MOST];
   masks(vectors, s->batch - at, m);
   for (long t = s->time - 1; t >= 0; t--) {

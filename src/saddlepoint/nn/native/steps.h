@@ -4,11 +4,11 @@
  * the batch, so that no weight is packed; what follows it (gates, the next state) happens to sums in registers.
  */
 #pragma once
+#include "room.h"
 #include "vectors.h"
 
 enum { ROWS = 6, MOST = 4 /* vectors: 6 x 4 sums and what they are made of fill the 32 registers */ };
 
-INLINE long least(long a, long b) { return a < b ? a : b; }
 
 /* ---- a tile of a product ---------------------------------------------------------------------------------------- */
 
@@ -39,7 +39,7 @@ INLINE int vectors_for(long batch, long threads) {
 
 INLINE void masks(const int vectors, long left, mask16 *m) {
 #pragma GCC unroll 4
-  for (int v = 0; v < vectors; v++) m[v] = left > v * LANES ? lanes(left - v * LANES) : 0;
+  for (int v = 0; v < vectors; v++) m[v] = lanes_or_none(left - v * LANES);
 }
 
 /* Carry out a function of panels of the batch for all of them, with a constant number of vectors. */

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.nn.native.library import load
+from saddlepoint.nn.native.products import pointer
 
 
 class _GRU(ctypes.Structure):
@@ -23,7 +24,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     bias = None if bias is None else bias.contiguous()
     y = x.new_empty(time, rows, batch)
     load().affine_steps(
-        weight.data_ptr(), *weight.stride(), None if bias is None else bias.data_ptr(), x.data_ptr(), depth,
+        weight.data_ptr(), *weight.stride(), pointer(bias), x.data_ptr(), depth,
         y.data_ptr(), rows, time, batch, torch.get_num_threads(),
     )  # fmt: skip
     return y
@@ -67,8 +68,7 @@ def gru(x: Tensor, weight: Tensor, hidden: Tensor, bias: Tensor, inner: Tensor |
     parameters = [None if one is None else one.contiguous() for one in (weight, hidden, bias, inner)]
     gates = x.new_empty(time, 3 * width, batch)
     inside, states = (x.new_empty(time, width, batch) for _ in range(2))
-    pointers = (None if part is None else part.data_ptr() for part in (*parameters, gates, inside, states))
-    told = _GRU(*pointers, time, inputs, width, batch)
+    told = _GRU(*map(pointer, (*parameters, gates, inside, states)), time, inputs, width, batch)
     function = load().gru_before if inner is None else load().gru
     function(ctypes.byref(told), x.data_ptr(), torch.get_num_threads())
     return states, gates, inside
@@ -96,11 +96,10 @@ def gru_backward(
     (time, inputs, batch), width = x.shape, hidden.shape[1]
     slopes = x.new_empty(time, (3 if before else 4) * width, batch)
     dx = torch.empty_like(x) if to_x else None
-    pointers = (part.data_ptr() for part in (gates, inside, states))
-    told = _GRU(weight.data_ptr(), hidden.data_ptr(), None, None, *pointers, time, inputs, width, batch)
+    told = _GRU(*map(pointer, (weight, hidden, None, None, gates, inside, states)), time, inputs, width, batch)
     function = load().gru_before_back if before else load().gru_back
     function(
-        ctypes.byref(told), along.data_ptr(), slopes.data_ptr(), None if dx is None else dx.data_ptr(),
+        ctypes.byref(told), along.data_ptr(), slopes.data_ptr(), pointer(dx),
         torch.get_num_threads(),
     )  # fmt: skip
     return slopes, dx

@@ -4,20 +4,16 @@
  * or fp32 ("full") and are computed with in fp32.
  */
 #pragma GCC optimize("O3") /* loops over a few registers want to be unrolled */
+#include "room.h"
 #include "vectors.h"
 
-enum { MOST_TAPS = 4, MOST_COLOURS = 4 };
-
-static float *zeros(long numbers) { /* with room for a vector beyond the end */
-  const size_t bytes = (size_t)((numbers + 2 * LANES) * 4 + 63) / 64 * 64;
-  return memset(aligned_alloc(64, bytes), 0, bytes);
-}
+enum { MOST_COLOURS = 4 };
 
 /* ---- filters --------------------------------------------------------------------------------------------------- */
 
 /* line[i] = sum over taps of rows r, r + 1, ... of an image, those outside of it 0. */
-static void rows_together(const void *x, long full, long image, long r, long h, long size, const float *taps, long count,
-                          float *line) {
+static void rows_together(const void *x, long full, long image, long r, long h, long size, const float *taps,
+                          long count, float *line) {
   for (long k = 0; k < size; k += LANES) {
     const mask16 m = lanes(size - k);
     f32x16 sum = _mm512_setzero_ps();
@@ -29,14 +25,14 @@ static void rows_together(const void *x, long full, long image, long r, long h, 
 }
 
 /* y = the same symmetric taps in both directions, of x with `padding` zeros around it; then, where there is noise,
- * y = LeakyReLU(y + noise strength + bias). x (n, h, w, c), y (n, h + 2 padding + 1 - count, ..., c), noise (n, oh, ow). */
+ * y = LeakyReLU(y + noise strength + bias). x (n, h, w, c), y (n, oh, ow, c), noise (n, oh, ow). */
 void filter_maps(const void *x, long x_full, const float *taps, long count, long padding, const float *noise,
                  const float *strength, const float *bias, float slope, void *y, long y_full, long n, long h, long w,
                  long c, long threads) {
   const long oh = h + 2 * padding + 1 - count, ow = w + 2 * padding + 1 - count;
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
-    float *line = zeros((w + 2 * padding) * c);
+    float *line = zeros((w + 2 * padding) * c * 4);
 #pragma omp for schedule(static)
     for (long i = 0; i < n; i++)
       for (long r = 0; r < oh; r++) {
@@ -63,10 +59,14 @@ void filter_maps(const void *x, long x_full, const float *taps, long count, long
 /* Few channels, fp32: twice the side by taps (1 3 3 1) / 4, zeros outside. x (n, h, w, c), y (n, 2h, 2w, c). */
 void double_images(const float *x, float *y, long n, long h, long w, long c) {
   static const float above[2] = {0.25f, 0.75f}, below[2] = {0.75f, 0.25f};
-  int32_t far[LANES] = {0}, near[LANES] = {0}; /* of the three pixels around: those a quarter and three quarters come from */
-  for (long k = 0; k < c; k++) far[k] = (int32_t)k, near[k] = near[c + k] = (int32_t)(c + k), far[c + k] = (int32_t)(2 * c + k);
+  /* Of three pixels side by side: those that a quarter comes from, and those that three quarters come from. */
+  int32_t far[LANES] = {0}, near[LANES] = {0};
+  for (int32_t k = 0; k < (int32_t)c; k++) {
+    far[k] = k, far[c + k] = (int32_t)(2 * c + k);
+    near[k] = near[c + k] = (int32_t)(c + k);
+  }
   const __m512i a = _mm512_loadu_si512(far), b = _mm512_loadu_si512(near);
-  float *line = zeros((w + 2) * c);
+  float *line = zeros((w + 2) * c * 4);
   for (long i = 0; i < n; i++)
     for (long r = 0; r < 2 * h; r++) {
       rows_together(x, 1, i, r % 2 ? r / 2 : r / 2 - 1, h, w * c, r % 2 ? below : above, 2, line + c);
@@ -84,7 +84,7 @@ void double_images(const float *x, float *y, long n, long h, long w, long c) {
 /* Its adjoint: dx (n, h, w, c) of dy (n, 2h, 2w, c). */
 void double_images_backward(const float *dy, float *dx, long n, long h, long w, long c) {
   static const float taps[4] = {0.25f, 0.75f, 0.75f, 0.25f};
-  float *line = zeros((2 * w + 2) * c);
+  float *line = zeros((2 * w + 2) * c * 4);
   for (long i = 0; i < n; i++)
     for (long r = 0; r < h; r++) {
       rows_together(dy, 1, i, 2 * r - 1, 2 * h, 2 * w * c, taps, 4, line + c);
@@ -132,7 +132,7 @@ void scale_maps_backward(const void *x, long full, const float *s, const bf16 *d
  * dc = scale v, and sums (3, n, c) over places of v u, v, v noise. */
 void styled_backward(const void *dy, long full, const bf16 *y, const float *noise, const float *scale, float slope,
                      bf16 *dc, float *sums, long n, long places, long c) {
-  const f32x16 down = _mm512_set1_ps(slope), up = _mm512_set1_ps(1 / slope);
+  const float up = 1 / slope;
   for (long i = 0; i < n; i++)
     for (long k = 0; k < c; k += LANES) {
       const mask16 m = lanes(c - k);
@@ -140,10 +140,8 @@ void styled_backward(const void *dy, long full, const bf16 *y, const float *nois
       f32x16 of_u = _mm512_setzero_ps(), plain = of_u, of_noise = of_u;
       for (long p = i * places; p < (i + 1) * places; p++) {
         const f32x16 z = load_bf16(y + p * c + k, m);
-        const mask16 below = _mm512_cmp_ps_mask(z, _mm512_setzero_ps(), _CMP_LE_OQ);
-        f32x16 v = load(dy, p * c + k, (int)full, m);
-        v = _mm512_mask_mul_ps(v, below, v, down);
-        of_u = _mm512_fmadd_ps(v, _mm512_mask_mul_ps(z, below, z, up), of_u);
+        const f32x16 v = sloped(load(dy, p * c + k, (int)full, m), z, slope);
+        of_u = _mm512_fmadd_ps(v, sloped(z, z, up), of_u);
         plain = _mm512_add_ps(plain, v);
         of_noise = _mm512_fmadd_ps(v, _mm512_set1_ps(noise[p]), of_noise);
         store_bf16(dc + p * c + k, _mm512_mul_ps(v, s), m);
@@ -180,12 +178,12 @@ void demodulate(const float *w, const float *s, float amplify, float eps, float 
     }
 }
 
-/* The way back through d, for the sums (3, n, o) of `styled_backward`: adds to ds (n, c) and dw (o, taps, c), and sums up
- * the gradients of strength and bias (o). */
+/* The way back through d, for the sums (3, n, o) of `styled_backward`: adds to ds (n, c) and dw (o, taps, c), and sums
+ * up the gradients of strength and bias (o). */
 void demodulate_backward(const float *w, const float *s, const float *squares, const float *d, const float *sums,
                          const float *strength, const float *bias, float amplify, float *ds, float *dw,
                          float *d_strength, float *d_bias, long n, long o, long taps, long c) {
-  float *along = zeros(n * o); /* the gradient in the energies, of which d is amplify / sqrt */
+  float *along = zeros(n * o * 4); /* the gradient in the energies, of which d is amplify / sqrt */
   memset(d_strength, 0, (size_t)o * 4);
   memset(d_bias, 0, (size_t)o * 4);
   for (long i = 0; i < n; i++)
@@ -263,10 +261,11 @@ INLINE f32x16 activated(const float *x, const float *noise, f32x16 strength, f32
   return _mm512_mask_mul_ps(u, *below, u, _mm512_set1_ps(slope));
 }
 
-/* y = (h - mean) r gain + shift for each image and channel, with the mean of h over places, r = 1 / sqrt(variance + eps)
- * and styles (n, 2, c): gain - 1 and shift. x, y (n, places, c) fp32, noise (n, places), moments (n, 2, c): mean and r. */
-void normalise_maps(const float *x, const float *noise, const float *strength, const float *bias, float slope, float eps,
-                    const float *styles, float *y, float *moments, long n, long places, long c) {
+/* y = (h - mean) r gain + shift for each image and channel, with the mean of h over places, r = 1 / sqrt(variance +
+ * eps) and styles (n, 2, c): gain - 1 and shift. x, y (n, places, c) fp32, noise (n, places), moments (n, 2, c): mean
+ * and r. */
+void normalise_maps(const float *x, const float *noise, const float *strength, const float *bias, float slope,
+                    float eps, const float *styles, float *y, float *moments, long n, long places, long c) {
   const f32x16 share = _mm512_set1_ps(1 / (float)places), one = _mm512_set1_ps(1);
   for (long i = 0; i < n; i++)
     for (long k = 0; k < c; k += LANES) {

@@ -1,13 +1,12 @@
 /* Sixteen numbers at a time: fp32 in a register, bf16 or fp32 in memory. For processors with AVX-512 and bf16 products.
  *
- * Numbers that are not usual: NaN and infinities go through as in PyTorch, but for dropout, which makes what it drops 0.
- * The processor's bf16 instructions (products, and rounding to bf16) take denormal numbers, below 2^-126, for 0 and
+ * Numbers that are not usual: NaN and infinities go through as in PyTorch, but for dropout, which makes what it drops
+ * 0. The processor's bf16 instructions (products, and rounding to bf16) take denormal numbers, below 2^-126, for 0 and
  * make none; PyTorch keeps them in some of its products. So far below the numbers of a network nothing depends on it.
  */
 #pragma once
 #include <immintrin.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
@@ -17,6 +16,10 @@ typedef __m512 f32x16;
 typedef __mmask16 mask16;
 
 enum { LANES = 16 };
+
+INLINE long least(long a, long b) { return a < b ? a : b; }
+
+INLINE long most(long a, long b) { return a > b ? a : b; }
 
 INLINE mask16 lanes(long left) { return left >= 16 ? 0xffff : (mask16)((1u << left) - 1); }
 

@@ -29,6 +29,30 @@ def is_matrix(parameter: Tensor) -> bool:
     return parameter.ndim == 4 and min(parameter.shape[:2]) >= LEAST
 
 
+def muon_step(
+    parameters: Sequence[Tensor], gradients: Sequence[Tensor], states: Sequence[dict[str, Tensor]], *, lr: float,
+    momentum: float,
+) -> None:  # fmt: skip
+    """Move matrices: m = mu m + (1 - mu) g; W -= lr O(mu m + (1 - mu) g), with O the nearest orthogonal matrix.
+
+    Args:
+        parameters, gradients: of one shape each, see `is_matrix`.
+        states: of each parameter; at first empty. They hold m.
+        lr: learning rate.
+        momentum: mu.
+    """
+    if not parameters:
+        return
+    for parameter, state in zip(parameters, states, strict=True):
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+    momenta = [state["momentum_buffer"] for state in states]
+    torch._foreach_lerp_(momenta, list(gradients), 1 - momentum)
+    ahead = torch._foreach_lerp(list(gradients), momenta, momentum)  # Nesterov's
+    for parameter, step in zip(parameters, orthogonalised(ahead), strict=True):
+        parameter.sub_(step, alpha=lr * rate_of(parameter.shape))
+
+
 def rate_of(shape: Sequence[int]) -> float:
     """Return max(1, rows / columns)^(1/2): a step moves the root mean square of an output by the learning rate."""
     rows, columns = shape[0], torch.Size(shape[1:]).numel()
