@@ -26,6 +26,7 @@ class Request(Preparation, total=False):
     micro_batch: int | None
     precision: str
     compile: bool
+    averages: str
     options: Mapping[str, Any] | None
 
 class Training(Request, total=False):
@@ -302,7 +303,6 @@ def train(family: Literal["stylegan"], data: Any = "mnist", **request: Unpack[St
 def train(family: Literal["stargan"], data: Any = "mnist", **request: Unpack[StarGANRequest]) -> Run: ...
 @overload
 def train(family: Literal["stargan2"], data: Any = "mnist", **request: Unpack[StarGAN2Request]) -> Run: ...
-
 # A family of your own: its options are typed in its file; give them as options={...}.
 @overload
 def train(family: str, data: Any = "mnist", **request: Unpack[Training]) -> Run: ...
