@@ -32,6 +32,7 @@ from saddlepoint.engine.updates import Gradient, trained
 from saddlepoint.family import Context, Family, Progress, build_family, families, get_preset
 from saddlepoint.family.capabilities import DiscriminatorLogits, draw_labels, paper_presets, prepare, remedies
 from saddlepoint.family.registry import is_built_in
+from saddlepoint.run.average import KeptAverages
 from tests.contract.presets import made, reduced
 
 CASES = [(name, preset) for name, kind in families().items() for preset in kind.PRESETS]
@@ -244,6 +245,11 @@ def test_resumed_training_equals_straight_training(
     moments = [{step: path.read_bytes() for step, path in files.items() if step % 6 == 0} for files in kept]
     assert list(moments[0]) == [6, 12]
     assert moments[0] == moments[1]
+    config = {"family": name, "options": {"batch_size": BATCH}, "settings": {}}
+    made = KeptAverages(RunFolder(tmp_path / "resumed"), config, print).rebuilt(0.05, 15)
+    own = straight.family.state_dict()
+    assert {key: t.shape for key, t in made.items()} == {key: own[key].shape for key in made}
+    assert all(torch.equal(value, one[f"profiles/0.05/{key}"]) for key, value in made.items())
 
 
 @pytest.mark.parametrize(("name", "preset"), CASES)

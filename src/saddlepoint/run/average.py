@@ -24,6 +24,7 @@ from saddlepoint.engine.power import LENGTHS, LONGEST, SHORTEST, Profile, combin
 from saddlepoint.engine.storage.averages import BUFFERS, INTERVAL, list_averages, read_average
 from saddlepoint.engine.storage.checkpoint import newest_checkpoint, under
 from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.engine.updates import trained
 from saddlepoint.family import Family
 from saddlepoint.family.capabilities import BatchNormalised
 from saddlepoint.run import weights
@@ -108,30 +109,35 @@ class KeptAverages:
         if checkpoint is None:
             detail = f" ({'; '.join(problems.values())})" if problems else "; train it first"
             raise CheckpointError(f"run '{folder.path}' has no whole checkpoint{detail}")
-        self.batch_size, self.step = int(config["options"]["batch_size"]), checkpoint.step
-        newest = checkpoint.tensors.get("profiles")
-        interval = 0 if newest is None else int(newest[INTERVAL])
-        end = 0 if newest is None else self.step // interval * interval
-        if newest is None or end == 0:
-            wanted = config["settings"].get("averages", "off")
-            why = {
-                "off": "it was trained without them, or by an earlier version",
-                "auto": "its networks are large, or its training was too short, or began with an earlier version",
-            }.get(wanted, "its training was too short")
-            train = for_shell("saddle", "train", str(config["family"]), "--averages", "on")
-            raise CheckpointError(
-                f"'{folder.path}' keeps no averages of other lengths: {why}; train again with --averages on ({train})"
-            )
-        self._newest, self.newest, self._files = newest, end, dict[int, Path]()
+        try:
+            self.batch_size, wanted = int(config["options"]["batch_size"]), config["settings"].get("averages", "off")
+            newest = checkpoint.tensors.get("profiles")
+            interval = 0 if newest is None else int(newest[INTERVAL])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"'{folder.path}' is damaged: {error}") from error
+        self.step = checkpoint.step
+        self.newest = self.step // interval * interval if interval > 0 else 0
+        if newest is None or self.newest == 0:
+            raise CheckpointError(_why_none(folder.path, str(config["family"]), str(wanted)))
+        self._newest = newest
+        self._files = self._whole(folder, say)
+        self.steps = (*self._files, self.newest)
+        self.profiles = [Profile(gamma_of(length), float(step)) for step in self.steps for length in LENGTHS]
+
+    def _whole(self, folder: RunFolder, say: Callable[[str], None]) -> dict[int, Path]:
+        """Return the files of earlier moments, of these networks, that are whole."""
+        found = {}
+        own = {name: value.shape for name, value in self._newest.items()}
         for step, path in list_averages(folder.averages).items():
-            if step < end:
+            if 0 < step < self.newest:
                 try:
-                    read_average(path)
-                    self._files[step] = path
+                    moment = read_average(path)
+                    if any(name not in moment or moment[name].shape != shape for name, shape in own.items()):
+                        raise CheckpointError(f"averages/{path.name} belongs to other networks")
+                    found[step] = path
                 except CheckpointError as error:
                     say(f"{error}; left out")
-        self.steps = (*self._files, end)
-        self.profiles = [Profile(gamma_of(length), float(step)) for step in self.steps for length in LENGTHS]
+        return found
 
     def end_of(self, kimg: float | None) -> int:
         """Return the kept step nearest to so many thousands of samples; None: where the run stands.
@@ -177,6 +183,16 @@ class KeptAverages:
         """Return the buffers of the last moment before an earlier end; at the newest, the checkpoint has its own."""
         before = [step for step in self._files if step <= end]
         return under(BUFFERS, read_average(self._files[before[-1]])) if end < self.newest and before else {}
+
+
+def _why_none(path: Path, family: str, wanted: str) -> str:
+    """Say why a run keeps no averages of other lengths, and what to do."""
+    why = {
+        "off": "it was trained without them, or by an earlier version",
+        "auto": "its networks are large, or its training was too short, or began with an earlier version",
+    }.get(wanted, "its training was too short")
+    train = for_shell("saddle", "train", family, "--averages", "on")
+    return f"'{path}' keeps no averages of other lengths: {why}; train again with --averages on ({train})"
 
 
 def average_run(
@@ -303,8 +319,10 @@ def _run_of(folder: RunFolder, config: Mapping[str, Any], family: Family, step: 
 @torch.no_grad()
 def _average_of(run: Run, kept: KeptAverages, length: float, end: int) -> Run:
     """Put the average of a length and end into a run's networks."""
-    own = run.family.state_dict()
-    for name, value in kept.rebuilt(length, end).items():
+    own, found = run.family.state_dict(), kept.rebuilt(length, end)
+    if not trained(run.family, run.family.averaged).keys() <= found.keys():
+        raise CheckpointError("the kept averages belong to other networks")
+    for name, value in found.items():
         if name not in own or own[name].shape != value.shape:
             raise CheckpointError(f"the kept averages belong to other networks: '{name[:60]}'")
         own[name].copy_(value)
