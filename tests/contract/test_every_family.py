@@ -32,7 +32,7 @@ from saddlepoint.engine.updates import Gradient, trained
 from saddlepoint.family import Context, Family, Progress, build_family, families, get_preset
 from saddlepoint.family.capabilities import DiscriminatorLogits, draw_labels, paper_presets, prepare, remedies
 from saddlepoint.family.registry import is_built_in
-from saddlepoint.run.average import KeptAverages
+from saddlepoint.run.kept_averages import KeptAverages
 from tests.contract.presets import made, reduced
 
 CASES = [(name, preset) for name, kind in families().items() for preset in kind.PRESETS]

@@ -30,7 +30,8 @@ from saddlepoint.evaluation.choosing import judge_for
 from saddlepoint.evaluation.sets import Subject
 from saddlepoint.export import export_run
 from saddlepoint.family import OptimizerSpec, Phase, Stage, Terms
-from saddlepoint.run.average import PRESENT, KeptAverages, Trial, _verdict, average_run
+from saddlepoint.run.average import PRESENT, Trial, _verdict, average_run
+from saddlepoint.run.kept_averages import KeptAverages
 from tests.contract.toys import BATCH, Scripted, points
 
 OPTIONS = {"generator_widths": "16", "discriminator_widths": "8", "batch_size": 16}

@@ -71,4 +71,4 @@ def average(
 
         tables.print_trials(found)
         tell(found.verdict)
-    tell("nothing was made: the run has these weights already" if found.path is None else found.path)
+    tell("nothing was made: the run has these weights (--raw: the last ones)" if found.path is None else found.path)
