@@ -208,6 +208,19 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert all(torch.equal(value, tensors[name]) for name, value in read_average(path).items())
 
 
+def test_thinning_takes_what_is_not_named_and_what_is_half_written(tmp_path: Path) -> None:
+    for step in (8, 16, 24):
+        write_average(tmp_path, step, {"a": torch.zeros(2)})
+    (tmp_path / ".step00000032.safetensors-0f").write_text("half")
+    (tmp_path / "note.txt").write_text("not ours")
+    averages.thin_averages(tmp_path, {8, 24, 48})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "note.txt", "step00000008.safetensors", "step00000024.safetensors",
+    ]  # fmt: skip
+    averages.drop_averages(tmp_path, 8)
+    assert list(list_averages(tmp_path)) == [8]
+
+
 def test_a_run_that_began_without_them_goes_on_without(tmp_path: Path) -> None:
     """As runs of earlier versions do: an average of a power of time begins with the first step."""
     walk(tmp_path, 64, averages="off")
