@@ -173,7 +173,19 @@ def test_a_full_disk_loses_averages_and_nothing_else(tmp_path: Path, monkeypatch
     trainer = walk(tmp_path, 130, Observer(warn=warned.append))
     assert trainer.state.step == 130
     assert len(warned) == 2
-    assert "averages of step 64 could not be kept" in warned[0]
+    assert "averages of step 64 could not be kept (No space left on device); training goes on" in warned[0]
+
+
+def test_on_a_nearly_full_disk_checkpoints_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    for spare, number in ((15, 0), (17, 2)):
+        left = usage._replace(free=spare * (2 * 6 * 4 + 8))  # two averages of six numbers, and the interval
+        monkeypatch.setattr(run_writer.shutil, "disk_usage", lambda path, left=left: left)
+        warned: list[str] = []
+        walk(tmp_path / str(spare), 130, Observer(warn=warned.append))
+        assert len(list_averages(tmp_path / str(spare) / "averages")) == number
+        assert len(warned) == 2 - number
+        assert len(list((tmp_path / str(spare) / "checkpoints").iterdir())) == 1
 
 
 def flip(path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ from saddlepoint.engine.storage.averages import thin_averages, write_average
 from saddlepoint.engine.storage.checkpoint import Checkpoint, flush, list_checkpoints, step_of, write_checkpoint
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.training import TrainingState
+
+_SPARE = 16
+"""Moments of averages that must fit on the disk for one to be kept: two checkpoints take about as much as ten."""
 
 
 class RunWriter:
@@ -56,11 +61,16 @@ class RunWriter:
         """Write the averages of several lengths, where those of this step are kept; a full disk loses them, no more."""
         if not self.group.writes or state.profiles is None or not state.profiles.is_due(state.step):
             return
+        moment = state.profiles.moment()
+        size = sum(tensor.numel() * tensor.element_size() for tensor in moment.values())
         try:
-            self.unflushed.append(write_average(self.folder.averages, state.step, state.profiles.moment()))
+            if shutil.disk_usage(self.folder.path).free < _SPARE * size:
+                raise OSError(errno.ENOSPC, "the disk is nearly full, and checkpoints need what is left")
+            self.unflushed.append(write_average(self.folder.averages, state.step, moment))
             self._thin(state.profiles, state.step)
         except (OSError, SafetensorError) as error:
-            self.observer.warn(f"the averages of step {state.step} could not be kept ({error}); training goes on")
+            why = getattr(error, "strerror", None) or error
+            self.observer.warn(f"the averages of step {state.step} could not be kept ({why}); training goes on")
 
     def _thin(self, profiles: Profiles, step: int) -> None:
         """Remove averages that belong neither to this step nor to a checkpoint, from which training may go on again."""
