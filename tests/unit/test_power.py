@@ -17,6 +17,7 @@ from saddlepoint.engine.power import (
     kept_share,
     length_of,
 )
+from saddlepoint.family import FamilyConfig
 
 
 def density(profile: Profile, at: np.ndarray | float) -> np.ndarray:
@@ -62,6 +63,18 @@ def test_updates_are_the_weighted_sum(length: float) -> None:
     for n, value in enumerate(values, 1):
         average = kept_share(n, gamma) * average + (1 - kept_share(n, gamma)) * value
         assert average == pytest.approx(float(shares(n, gamma) @ values[:n]), abs=1e-12)
+
+
+@pytest.mark.parametrize(("ramp", "length"), [(0.1, 0.1111), (0.3, 0.2212)])
+def test_a_half_life_that_is_a_share_of_the_samples_is_a_length(ramp: float, length: float) -> None:
+    """The averages that the default presets sample from: gamma = log 2 / share - 1."""
+    assert length_of(np.log(2) / ramp - 1) == pytest.approx(length, abs=1e-4)
+    config, n = FamilyConfig(batch_size=1, ema_ramp=ramp), 5000
+    betas = np.array([config.ema_beta(i) for i in range(1, n + 1)])
+    weights = (1 - betas) * np.append(np.cumprod(betas[:0:-1])[::-1], 1.0)
+    times = np.arange(1, n + 1) / n
+    mean = weights @ times / weights.sum()
+    assert (weights @ np.square(times - mean) / weights.sum()) ** 0.5 == pytest.approx(length, rel=2e-3)
 
 
 def test_inner_products_are_integrals() -> None:
