@@ -3,10 +3,10 @@
     python benchmarks/averages.py run [NAME ...]    measure what is not kept yet (some minutes each)
     python benchmarks/averages.py write             write the tables from what is kept
 
-Costs are ratios of steps made in turns in one process, with averages and without, and the time that writing a moment
-takes. A length is chosen by `saddle average` on validation rows; then the run as it is and the chosen average are
-measured by the report's own protocol, on test rows (images) or training windows (series). Kept figures:
-benchmarks/figures/averages/.
+Costs are ratios of the processor time of steps made in turns in one process, with averages and without, and the time
+that writing a moment takes. A length is chosen by `saddle average` on validation rows; then the run as it is and the
+chosen average are measured by the report's own protocol, on test rows (images) or training windows (series). Kept
+figures: benchmarks/figures/averages/.
 """
 
 from __future__ import annotations
@@ -86,10 +86,11 @@ def cost(row: Cost) -> dict[str, Any]:
     assert profiles is not None
 
     def seconds(steps: int) -> float:
-        started = time.perf_counter()
+        # Of the processor, on one thread: other programs that take turns with this one count for nothing.
+        started = time.process_time()
         for _ in range(steps):
             trainer.step(locate(last, state.step))
-        return (time.perf_counter() - started) / steps
+        return (time.process_time() - started) / steps
 
     seconds(2 * INTERVAL)
     one = seconds(2 * INTERVAL)
@@ -103,12 +104,12 @@ def cost(row: Cost) -> dict[str, Any]:
     updates, moments = [], []
     with tempfile.TemporaryDirectory() as place:
         for number in range(1, WRITES + 1):
-            started = time.perf_counter()
+            started = time.process_time()
             profiles.update(number * INTERVAL)
-            updates.append(time.perf_counter() - started)
-            started = time.perf_counter()
+            updates.append(time.process_time() - started)
+            started = time.process_time()
             write_average(Path(place), number, profiles.moment())
-            moments.append(time.perf_counter() - started)
+            moments.append(time.process_time() - started)
     print(f"{row.name}: {statistics.median(ratios):.4f} of the time without")
     return {
         "precision": trainer.precision.name, "megabytes": bytes_of(state.family) / 1e6, "ratios": ratios,
@@ -143,7 +144,9 @@ def write() -> None:
     """Write both tables."""
     rows = kept_rows((row, FIGURES / f"{name}.json") for name, row in ROWS.items())
     costs = [(row, found) for row, found in rows if isinstance(row, Cost)]
-    lines = head_of(("preset", "time of steps, with over without", "updates alone", "a moment written", "MB a moment"))
+    lines = head_of(
+        ("preset", "processor time of steps, with over without", "updates alone", "a moment written", "MB a moment")
+    )
     for row, found in costs:
         ratios = found["ratios"]
         lines.append(line_of((
