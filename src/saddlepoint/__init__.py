@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from saddlepoint.export import export_run
     from saddlepoint.family.registry import import_families
     from saddlepoint.run.api import inspect, list_families
+    from saddlepoint.run.average import Averaging, average_run
     from saddlepoint.run.callbacks import Callback, StopTraining
     from saddlepoint.run.compare import compare_runs
     from saddlepoint.run.index import runs
@@ -71,6 +72,8 @@ _HOMES = {
     "Plan": "saddlepoint.run.plan",
     "evaluate_samples": "saddlepoint.run.measure",
     "compare_runs": "saddlepoint.run.compare",
+    "average_run": "saddlepoint.run.average",
+    "Averaging": "saddlepoint.run.average",
     "Explorer": "saddlepoint.run.samples.latent",
     "Point": "saddlepoint.run.samples.latent",
     "View": "saddlepoint.run.samples.latent",
@@ -105,6 +108,8 @@ __all__ = [  # noqa: RUF022 - in the order in which people meet them
     "Plan",
     "evaluate_samples",
     "compare_runs",
+    "average_run",
+    "Averaging",
     "Explorer",
     "Point",
     "View",

@@ -18,11 +18,13 @@ from saddlepoint.core.config import from_json, override, to_json
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.feed import Feed
+from saddlepoint.engine import profiles
 from saddlepoint.engine.doctor.verdict import ALARMS
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.engine.machine.threads import AS_THEY_ARE, Threads
 from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.storage import averages
 from saddlepoint.engine.storage.checkpoint import newest_checkpoint
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.training import TrainingState
@@ -30,6 +32,7 @@ from saddlepoint.engine.updates import Gradient, trained
 from saddlepoint.family import Context, Family, Progress, build_family, families, get_preset
 from saddlepoint.family.capabilities import DiscriminatorLogits, draw_labels, paper_presets, prepare, remedies
 from saddlepoint.family.registry import is_built_in
+from saddlepoint.run.kept_averages import KeptAverages
 from tests.contract.presets import made, reduced
 
 CASES = [(name, preset) for name, kind in families().items() for preset in kind.PRESETS]
@@ -221,11 +224,16 @@ def test_timing_steps_leaves_no_trace_in_training(name: str, preset: str, tmp_pa
 
 
 @pytest.mark.parametrize(("name", "preset"), CASES)
-def test_resumed_training_equals_straight_training(name: str, preset: str, tmp_path: Path) -> None:
-    """13 + 4 steps are 17 steps, bit for bit: weights, averages, optimizer, statistics, log lines.
+def test_resumed_training_equals_straight_training(
+    name: str, preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """13 + 4 steps are 17 steps, bit for bit: weights, averages of all lengths, optimizer, statistics, log lines.
 
-    Reports come at steps 12 and 15, so the means of the steps in between must survive the stop at 13.
+    Reports come at steps 12 and 15, so the means of the steps in between must survive the stop at 13. Averages of other
+    lengths are updated at steps 3, 6 ..., and thinned at 15, after the stop.
     """
+    for place, constant, value in ((profiles, "INTERVAL", 3), (averages, "SPACING", 1), (profiles, "NUMBERS", (4,))):
+        monkeypatch.setattr(place, constant, value)
     straight = run(name, preset, tmp_path / "straight", 17)
     run(name, preset, tmp_path / "resumed", 13)
     resumed = run(name, preset, tmp_path / "resumed", 17)
@@ -237,6 +245,15 @@ def test_resumed_training_equals_straight_training(name: str, preset: str, tmp_p
     before_timing = [[line.split(', "timing"')[0] for line in log] for log in logs]
     assert len(logs[0]) == 12
     assert before_timing[0] == before_timing[1]
+    kept = [averages.list_averages(tmp_path / folder / "averages") for folder in ("straight", "resumed")]
+    moments = [{step: path.read_bytes() for step, path in files.items() if step % 6 == 0} for files in kept]
+    assert list(moments[0]) == [6, 12]
+    assert moments[0] == moments[1]
+    config = {"family": name, "options": {"batch_size": BATCH}, "settings": {}}
+    made = KeptAverages(RunFolder(tmp_path / "resumed"), config, print).rebuilt(0.05, 15)
+    own = straight.family.state_dict()
+    assert {key: t.shape for key, t in made.items()} == {key: own[key].shape for key in made}
+    assert all(torch.equal(value, one[f"profiles/0.05/{key}"]) for key, value in made.items())
 
 
 @pytest.mark.parametrize(("name", "preset"), CASES)

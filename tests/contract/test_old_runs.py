@@ -78,6 +78,11 @@ def test_it_is_exported(name: str, place: Path) -> None:
     assert (place / "out" / "model.json").exists()
 
 
+def test_it_has_the_average_that_it_was_trained_with_alone(place: Path) -> None:
+    with pytest.raises(saddlepoint.CheckpointError, match=r"by an earlier version; train again with --averages on"):
+        saddlepoint.average_run("gan", 0.1)
+
+
 def test_it_is_measured(place: Path) -> None:
     figures = saddlepoint.load("gan").evaluate(["modes"])
     assert figures.results

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from saddlepoint.engine.profiles import INTERVAL, NUMBERS
+from saddlepoint.engine.storage.averages import kept_steps, list_averages
 from saddlepoint.engine.storage.checkpoint import newest_checkpoint
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.run import api
@@ -60,6 +62,11 @@ def test_kills_at_random_moments(kills: int, seed: int, tmp_path: Path) -> None:
     assert straight is not None
     for file, tensors in straight.tensors.items():
         assert [name for name in tensors if not torch.equal(tensors[name], killed.tensors[file][name])] == []
+    wanted = kept_steps(killed.step, INTERVAL, NUMBERS[0])
+    moments = [list_averages(path / "averages") for path in (tmp_path / "straight", folder)]
+    assert len(wanted) > 0
+    assert all(moments[0][step].read_bytes() == moments[1][step].read_bytes() for step in wanted)
+    assert not [path for path in (folder / "averages").iterdir() if path.name.startswith(".")][2:], "leftovers gather"
     logs = [RunFolder(path).read_log() for path in (tmp_path / "straight", folder)]
     for line in (line for log in logs for line in log):
         line.pop("timing")

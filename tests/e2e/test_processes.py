@@ -78,7 +78,7 @@ def test_two_processes_are_one_with_two_shares(name: str, preset: str, together:
     alone = train(name, preset, tmp_path, STEPS, SINGLE_PROCESS, 4).state.checkpoint()
     kept, _ = newest_checkpoint(together / f"{name}-{preset}" / "checkpoints")
     assert kept is not None
-    for file in ("model", "averages"):
+    for file in ("model", "averages", "profiles"):
         assert all(torch.equal(tensor, kept.tensors[file][key]) for key, tensor in alone.tensors[file].items())
 
 

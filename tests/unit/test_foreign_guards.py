@@ -58,7 +58,7 @@ def test_nothing_is_written_through_a_link(
             note("fd")
 
 
-LINKED = ["checkpoints", "healthy", "samples", "remedies", "report", "pictures"]
+LINKED = ["checkpoints", "healthy", "averages", "samples", "remedies", "report", "pictures"]
 
 
 @pytest.mark.parametrize("name", LINKED)
@@ -69,7 +69,7 @@ def test_a_linked_folder_in_a_run_is_neither_cleaned_nor_written(name: str, run:
     for use in (lambda: folder.recover(print), lambda: folder.own(name), folder.refuse_links):
         with pytest.raises(CheckpointError, match=f"{name}' .*link to another place"):
             use()
-    folder.drop_snapshots(0)
+    folder.drop_later(0)
     with pytest.raises(CheckpointError, match="link"):
         saddlepoint.resume(run, steps=5)
 

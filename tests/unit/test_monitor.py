@@ -21,6 +21,7 @@ from saddlepoint.core.config import option
 from saddlepoint.core.errors import CheckpointError, TrainingError
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.feed import Feed
+from saddlepoint.engine import profiles
 from saddlepoint.engine.doctor import diagnostics, monitor, remedies, verdict
 from saddlepoint.engine.doctor.diagnostics import Evaluator, order
 from saddlepoint.engine.doctor.monitor import Monitor, plays
@@ -153,6 +154,26 @@ def without_timing(folder: Path) -> list[dict[str, object]]:
     return [{k: v for k, v in line.items() if k != "timing"} for line in RunFolder(folder).read_log()]
 
 
+def averages(folder: Path) -> dict[str, object]:
+    """Return the averages of several lengths that a run stands with: in its checkpoint, and kept on disk."""
+    checkpoint, _ = newest_checkpoint(folder / "checkpoints")
+    assert checkpoint is not None
+    moments = {path.name: path.read_bytes() for path in (folder / "averages").iterdir()}
+    assert list(moments) != []
+    return {**moments, **{name: t.tolist() for name, t in checkpoint.tensors["profiles"].items()}}
+
+
+def test_averages_after_going_back_are_those_of_the_steps_that_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was given up is in none of them: the profile is that of a run which never was ill."""
+    monkeypatch.setattr(profiles, "INTERVAL", 2)
+    train(tmp_path / "ill", PullConfig(), (HELPS,))
+    assert events(tmp_path / "ill")[0] == ("rollback", "right")
+    train(tmp_path / "well", PullConfig(target=1.0), ())
+    assert averages(tmp_path / "ill") == averages(tmp_path / "well")
+
+
 def test_a_remedy_that_heals_is_kept(tmp_path: Path) -> None:
     told: list[str] = []
     outcome, family = train(tmp_path, PullConfig(), (NEVER, HELPS), Observer(say=told.append, warn=told.append))
@@ -283,6 +304,7 @@ def test_stopped_and_resumed_with_remedies_equals_straight(stop_at: float, tmp_p
     assert without_timing(tmp_path / "resumed") == without_timing(tmp_path / "straight")
     names = [[p.name for p in list_checkpoints(tmp_path / f / "healthy")] for f in ("straight", "resumed")]
     assert names[0] == names[1] != []
+    assert averages(tmp_path / "resumed") == averages(tmp_path / "straight")
 
 
 class Killed(BaseException):
@@ -318,6 +340,7 @@ def test_killed_anywhere_in_a_remedy_equals_straight(
     gone_back = [entry for entry in stories[1] if entry["back_to_nimg"] < entry["alarm_nimg"]]
     assert gone_back
     assert all((tmp_path / "killed" / entry["abandoned"]).exists() for entry in gone_back)
+    assert averages(tmp_path / "killed") == averages(tmp_path / "straight")
 
 
 def test_time_spent_on_what_is_given_up_stays_spent(tmp_path: Path) -> None:

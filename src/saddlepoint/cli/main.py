@@ -12,6 +12,7 @@ import typer
 
 from saddlepoint.cli import waiting
 from saddlepoint.cli.arguments import gather, import_own, in_own_words
+from saddlepoint.cli.average import add_averaging
 from saddlepoint.cli.data import data_app
 from saddlepoint.cli.evaluate import add_evaluation
 from saddlepoint.cli.experiments import add_experiments
@@ -36,7 +37,8 @@ app = typer.Typer(
 )
 app.add_typer(data_app)
 for add in (
-    add_training, add_sampling, add_evaluation, add_runs, add_exploration, add_shipping, add_experiments, add_families,
+    add_training, add_sampling, add_evaluation, add_averaging, add_runs, add_exploration, add_shipping, add_experiments,
+    add_families,
 ):  # fmt: skip
     add(app)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from saddlepoint.lab.against import Pair
     from saddlepoint.lab.bench import Bench, Rate
     from saddlepoint.lab.operations import Profile
+    from saddlepoint.run.average import Averaging
 
 
 def print_report(report: Report) -> None:
@@ -247,6 +248,19 @@ def _heading(metric: Metric) -> str:
 
 def _cell(row: Row | None, metric: Metric) -> str:
     return "" if row is None else metric.show(row.value)
+
+
+def print_trials(found: Averaging) -> None:
+    """Print the weights of a run that were measured: last ones, present average, other lengths."""
+    console, best = _console(), min(trial.value for trial in found.trials)
+    table = Table("weights", found.figure, "standard error", "profile off by", box=None)
+    for trial in found.trials:
+        value = f"{trial.value:.4g}"
+        table.add_row(
+            trial.title, strong(value) if trial.value == best else value,
+            "" if trial.error is None else f"{trial.error:.2g}", f"{trial.off:.1%}" if trial.length else "",
+        )  # fmt: skip
+    console.print(table)
 
 
 def print_bench(found: Bench) -> None:

@@ -51,7 +51,7 @@ class Trainer:
         self.stages = family.stages()
         check_stages(self.stages, list(family.optimizers()))
         check_networks(self.stages, family.averaged, [name for name, _ in family.named_children()])
-        self.state = TrainingState(family, settings.seed, feed.rows, feed.device)
+        self.state = TrainingState(family, settings.seed, feed.rows, feed.device, settings.averages)
         self.report_every = max(1, round(settings.report_kimg * 1000 / feed.batch_size))
         self.writer = RunWriter(folder, settings.keep, group, observer)
         self.group, self.precision, self.threads, mine = group, precision, threads, feed.shares // group.size
@@ -84,6 +84,7 @@ class Trainer:
                 self.attend_to_threads(position)
                 with self.threads.timed():
                     self.step(position)
+                self.writer.keep_averages(state)
                 if self.feed.device.type == "cpu":
                     working()  # the report's forecast goes by it
                 self.observer.tick(state.progress, state.seconds, state.statistics.means)
@@ -106,6 +107,8 @@ class Trainer:
             self.group.copy_(list(state.family.state_dict().values()))
             state.averages.copy()
             self.monitor.begin(state)
+        if state.why_no_profiles:
+            self.observer.say(state.why_no_profiles)
         if self.settings.compile:
             state.seconds += self.compiled.compile(state, self.rehearse, self.precision.name, self.observer.say)
 
@@ -119,6 +122,8 @@ class Trainer:
             self.apply(gradients)
         state.step += 1
         state.averages.update(state.family.config.ema_beta(state.progress.nimg))
+        if state.profiles is not None:
+            state.profiles.update(state.step)
 
     def gradients(self, update: Update, minibatch: Callable[[int, int], Batch]) -> tuple[list[Gradient], Buffers]:
         """Return each phase's gradient of its mean loss, added up over this process's shares of the minibatch."""

@@ -45,6 +45,7 @@ class Settings:
         precision: of matrix products: auto, fp32 or bf16.
         compile: compile the networks that pass a trial; it takes part of the budget.
         stop_when: finished: end training when the doctor finds no more improvement; none: go on.
+        averages: of lengths to be chosen after training: auto: kept where they take less than 1 GiB; on; off.
     """
 
     seed: int = 0
@@ -60,6 +61,7 @@ class Settings:
     micro_batch: int | None = None
     precision: str = "auto"
     compile: bool = False
+    averages: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("steps", "kimg", "seconds", "micro_batch"):
@@ -71,6 +73,7 @@ class Settings:
             self.snapshot_samples <= _MOST_SHOWN, "snapshot_samples", self.snapshot_samples, f"at most {_MOST_SHOWN:,}"
         )
         check(self.seed >= 0, "seed", self.seed, "0 or more")
+        check(self.averages in ("auto", "on", "off"), "averages", self.averages, "auto, on or off")
 
     def shares(self, batch_size: int, processes: int) -> int:
         """Return into how many equal parts a minibatch is divided: one or more for each process.

@@ -12,6 +12,7 @@ from saddlepoint.core.errors import CheckpointError, TrainingError
 from saddlepoint.core.types import ended
 from saddlepoint.engine.machine.runtime import pieces, stream
 from saddlepoint.engine.plan import Position
+from saddlepoint.engine.profiles import profiles_of
 from saddlepoint.engine.stats import Statistics
 from saddlepoint.engine.storage.checkpoint import Checkpoint, prefixed, under
 from saddlepoint.engine.updates import Averages, build_optimizers, trained
@@ -27,9 +28,10 @@ class TrainingState:
         seed: of the initial weights.
         rows: number of training rows, for epochs.
         device: where training runs.
+        averages: of several lengths; see `profiles_of`.
     """
 
-    def __init__(self, family: Family, seed: int, rows: int, device: torch.device) -> None:
+    def __init__(self, family: Family, seed: int, rows: int, device: torch.device, averages: str = "auto") -> None:
         # Weights are drawn on the CPU, so that a seed means the same network on every device.
         family.to("cpu").reset_parameters(stream("cpu", "weights", seed))
         self.family = family.to(device).train()
@@ -38,6 +40,7 @@ class TrainingState:
             self.family.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.rows = rows
         self.averages = Averages(family)  # after the move: copies lie where their networks do, and as they do
+        self.profiles, self.why_no_profiles = profiles_of(family, averages)
         self.optimizers = build_optimizers(family)
         self.statistics = Statistics(device)
         self.parameters = {p.name: trained(family, p.trains) for stage in family.stages() for p in stage.cycle}
@@ -153,6 +156,8 @@ class TrainingState:
             "averages": self.averages.modules.state_dict(),
             "training": training,
         }
+        if self.profiles is not None:
+            tensors["profiles"] = self.profiles.state_dict()
         facts = {"nimg": self.progress.nimg, "seconds": self.seconds}
         return Checkpoint(self.step, tensors, facts)
 
@@ -171,6 +176,7 @@ class TrainingState:
             )
         load_weights(self.family, checkpoint.tensors["model"])
         load_weights(self.averages.modules, checkpoint.tensors["averages"])
+        self._load_profiles(checkpoint.tensors.get("profiles"))
         training = checkpoint.tensors["training"]
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(under(f"optimizer/{name}", training))
@@ -181,6 +187,18 @@ class TrainingState:
         first = {name: torch.zeros_like(sums) for name, sums in under(_statistics_of(0), training).items()}
         self.statistics.load_state_dict(first | under(_statistics_of(rank), training))
         self.step, self.seconds = checkpoint.step, float(checkpoint.facts["seconds"])
+
+    def _load_profiles(self, saved: Mapping[str, Tensor] | None) -> None:
+        if self.profiles is None:
+            return
+        if saved is None:
+            # The steps before are gone, and an average of a power of time begins with the first one.
+            self.profiles, self.why_no_profiles = (
+                None,
+                "averages: only one length is kept: this run began without others",
+            )
+        else:
+            self.profiles.load_state_dict(saved)
 
 
 def _statistics_of(rank: int) -> str:

@@ -123,7 +123,7 @@ def _settings(kind: type[Family], preset: str, asked: TrainRequest) -> Settings:
         seconds=parse_budget(kind.tags.budget if unlimited else asked.budget),
         checkpoint_seconds=parse_time("checkpoint", asked.checkpoint),
         remedy=usual if asked.remedy is None else asked.remedy, stop_when=asked.stop_when,
-        micro_batch=asked.micro_batch, precision=asked.precision, compile=asked.compile,
+        micro_batch=asked.micro_batch, precision=asked.precision, compile=asked.compile, averages=asked.averages,
     )  # fmt: skip
 
 

@@ -46,6 +46,8 @@ class TrainRequest:
             None: a process's whole part at once.
         precision: of matrix products: ``fp32``, ``bf16`` (all else stays fp32), or ``auto``: what is faster here.
         compile: try `torch.compile` on each network, and keep it where the gradients stay the same.
+        averages: of lengths to be chosen after training, see `average_run`: ``auto``: kept where they take less than
+            1 GiB; ``on``; ``off``.
 
     Raises:
         ConfigError: on a word that is none of a field's choices.
@@ -91,6 +93,10 @@ class TrainRequest:
     compile: bool = option(
         False, "Try torch.compile on each network; kept where its gradients stay the same.", room="machine"
     )
+    averages: str = option(
+        "auto", "Averages of G of other lengths, for `saddle average`: on, off, auto: where they take under 1 GiB.",
+        room="place", choices=("auto", "on", "off"),
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -164,4 +170,27 @@ class EvaluateRequest:
     seed: int = option(0, "Seed of everything random.", min=0)
     out: Path | None = option(
         None, "Folder of the report; default: RUN/report, of --samples NAME: ./NAME-report.", flags=("--out", "-o")
+    )
+
+
+@dataclass(frozen=True)
+class AverageRequest:
+    """Which average of a run's weights is made after training, and where; see `average_run`."""
+
+    length: float | None = option(
+        None, "Of the average, as a share of the training: .01 to .28. Default: the best of ten.",
+        flags=("--length", "-l"),
+    )  # fmt: skip
+    end: float | None = option(
+        None,
+        "Where it ends: the kept moment nearest to so many thousands of samples. Default: the last.",
+        metavar="KIMG",
+    )
+    n: int = option(5_000, "Rows and samples by which a length is chosen, at most.", flags=("-n",), min=1)
+    features: str | None = option(
+        None, "Feature extractor of the choice: pixels, inception-v3, ... Default: by the data."
+    )
+    seed: int = option(0, "Seed of the samples by which a length is chosen.", min=0)
+    out: Path | None = option(
+        None, "Folder of the average; default: RUN-average-LENGTH, beside the run.", flags=("--out", "-o")
     )

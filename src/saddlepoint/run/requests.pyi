@@ -26,6 +26,7 @@ class Request(Preparation, total=False):
     micro_batch: int | None
     precision: str
     compile: bool
+    averages: str
     options: Mapping[str, Any] | None
 
 class Training(Request, total=False):

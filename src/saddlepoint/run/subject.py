@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def subject_of(run: Run, dataset: Dataset | None) -> Subject:
     """Return the generator of a run; see `Run.subject`."""
-    label, tags = "generator (EMA)" if run.averaged else "generator", run.family.tags
+    label, tags = _label(run), run.family.tags
     if tags.input == "image":
         return _translator(run, label, dataset)
     latents = styles = None
@@ -48,6 +48,14 @@ def subject_of(run: Run, dataset: Dataset | None) -> Subject:
 
     labels = (lambda n, seed: _labels(run, n, seed)) if run.family.classes else None
     return Subject(label, sample, labels=labels, latents=latents, styles=styles)
+
+
+def _label(run: Run) -> str:
+    """Return whose samples they are: the average that training kept, one made after it, or the last weights."""
+    length = run.config.get("average", {}).get("length")
+    if isinstance(length, float):
+        return f"generator (average of length {length:g})"
+    return "generator (EMA)" if run.averaged else "generator"
 
 
 def _labels(run: Run, n: int, seed: int) -> np.ndarray:

@@ -321,7 +321,7 @@ def finish_announced(folder: RunFolder) -> None:
     for path in list_checkpoints(folder.checkpoints):
         if step_of(path) > step:
             shutil.rmtree(path)
-    folder.drop_snapshots(step)
+    folder.drop_later(step)
     # Without this event's own line, which an earlier try may have written.
     kept = [line for line in lines if line.get("step", 0) <= step and line.get("number", 0) != number]
     folder.write_log([*kept, event])

@@ -29,7 +29,7 @@ from saddlepoint.core.files import give_usual_mode, open_regular, own_folder, re
 from saddlepoint.engine.storage.tensors import load_tensors, numbers_in, read_header
 
 FORMAT = 1
-_FILES = ("model", "averages", "training")
+_FILES, _OPTIONAL = ("model", "averages", "training"), ("profiles",)
 _MOST_STATE = 1024**2
 _NAME = re.compile(r"step([0-9]{8,15})")
 
@@ -44,7 +44,8 @@ class Checkpoint:
 
     Attributes:
         step: passes through a cycle completed when it was taken.
-        tensors: tensors by file ("model", "averages", "training"), then by name.
+        tensors: tensors by file ("model", "averages", "training"; "profiles", where averages of several lengths are
+            kept), then by name.
         facts: plain JSON values: samples seen, seconds trained.
     """
 
@@ -125,7 +126,7 @@ def read_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpo
             if sha256_of(path / name) != expected:
                 raise DamagedCheckpoint(f"{path.name}/{name} is damaged: its checksum does not match")
             tensors[stem] = load_tensors(path / name)
-        if missing := [stem for stem in files or _FILES if stem not in tensors]:
+        if missing := [stem for stem in files or _FILES if stem not in (*tensors, *_OPTIONAL)]:
             raise DamagedCheckpoint(f"{path.name} is damaged: it holds no {' and no '.join(missing)}")
         return Checkpoint(step=record["step"], tensors=tensors, facts=record["facts"])
     # Whatever a damaged file makes its readers raise: an older checkpoint may take its place.
@@ -133,7 +134,7 @@ def read_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpo
         raise DamagedCheckpoint(f"{path.name} is damaged: {error}") from error
 
 
-_NAMES = frozenset(f"{name}.safetensors" for name in _FILES)
+_NAMES = frozenset(f"{name}.safetensors" for name in (*_FILES, *_OPTIONAL))
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -89,7 +89,7 @@ _DATA: Mapping[str, Kind] = {
 
 _CONFIG: Mapping[str, Kind] = {
     **dict.fromkeys(("saddlepoint", "family", "preset", "device"), text),
-    **dict.fromkeys(("options", "settings", "data", "machine", "export"), mapping),
+    **dict.fromkeys(("options", "settings", "data", "machine", "export", "average"), mapping),
     "threads": lambda value: value is None or text(value) or count(value),
     "processes": count, "precision": optional(_precision), "family_source": texts,
 }  # fmt: skip

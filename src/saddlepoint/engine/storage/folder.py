@@ -28,12 +28,13 @@ from saddlepoint.core.files import (
     write_atomically,
 )
 from saddlepoint.engine.storage import entries
+from saddlepoint.engine.storage.averages import drop_averages
 from saddlepoint.engine.storage.checkpoint import Checkpoint, list_checkpoints, newest_checkpoint, set_aside, step_of
 
-OWN_NAMES = ("checkpoints", "log.jsonl", "remedies.json", "samples")
+OWN_NAMES = ("averages", "checkpoints", "log.jsonl", "remedies.json", "samples")
 """What training writes into a run folder beside ``config.json`` and ``status.json``."""
 
-FOLDERS = ("checkpoints", "healthy", "samples", "remedies", "report", "pictures")
+FOLDERS = ("checkpoints", "healthy", "averages", "samples", "remedies", "report", "pictures")
 """What a run folder may hold, written and cleaned by commands."""
 
 LOG = "log.jsonl"
@@ -58,6 +59,11 @@ class RunFolder:
     def healthy(self) -> Path:
         """Folder of the checkpoints that remedies go back to."""
         return self.path / "healthy"
+
+    @property
+    def averages(self) -> Path:
+        """Folder of the averages of several lengths, kept now and then."""
+        return self.path / "averages"
 
     @property
     def samples(self) -> Path:
@@ -188,8 +194,8 @@ class RunFolder:
     def recover(self, warn: Callable[[str], None]) -> Checkpoint | None:
         """Return the newest whole checkpoint, if there is one, and make the rest of the folder agree with it.
 
-        Damaged checkpoints are set aside; log lines and healthy checkpoints of later steps are dropped, because the
-        steps are made again.
+        Damaged checkpoints are set aside; log lines, healthy checkpoints and averages of later steps are dropped,
+        because the steps are made again.
 
         Raises:
             CheckpointError: if there are damaged checkpoints only, or a folder of the run is a link.
@@ -206,11 +212,12 @@ class RunFolder:
         for path in list_checkpoints(self.healthy):
             if step_of(path) > step:
                 shutil.rmtree(path, ignore_errors=True)
-        self.drop_snapshots(step)
+        self.drop_later(step)
         return checkpoint
 
-    def drop_snapshots(self, step: int) -> None:
-        """Remove pictures of samples after ``step``: those steps are made again, or given up."""
+    def drop_later(self, step: int) -> None:
+        """Remove pictures of samples and averages after ``step``: those steps are made again, or given up."""
+        drop_averages(self.averages, step)
         if is_folder_no_link(self.samples):
             for number, path in snapshots_in(self.samples).items():
                 if number > step:
