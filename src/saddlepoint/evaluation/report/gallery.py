@@ -74,7 +74,7 @@ def _sequences(bench: Bench, train: np.ndarray) -> Gallery:
 
 def _by_class(bench: Bench, n: int) -> tuple[np.ndarray | None, tuple[str, ...], bool]:
     """Choose the first samples of every class; a class with too few is filled with grey."""
-    samples, extractor = bench.model(n), bench.extractor_in_use
+    samples, extractor = bench.model(n), bench.classifier_in_use
     labels, asked = samples.labels, True
     if labels is None:
         if extractor is None or not names_classes(extractor, bench.dataset):

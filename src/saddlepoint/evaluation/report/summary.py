@@ -37,7 +37,7 @@ def limits(bench: Bench, report: Report | None = None) -> tuple[str, ...]:
     if extractor is not None and extractor.name == "pixels":
         found.append(
             "Features are plain pixels: they weigh brightness and position more than what is shown. "
-            "Any images can have those of inception-v3 (--features)."
+            "Any images can have those of imagenet-lite (--features)."
         )
     if report is not None and blurs_win(report):
         found.append(
