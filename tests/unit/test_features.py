@@ -16,10 +16,12 @@ from saddlepoint.data import Dataset, Split, load_dataset
 from saddlepoint.data.cache import cache_dir
 from saddlepoint.evaluation import Subject, evaluate, features, get_protocol
 from saddlepoint.evaluation.features import Trained, extractor_for, names_classes
+from saddlepoint.evaluation.measurements import feature_copies
 from saddlepoint.evaluation.report.summary import limits
 from saddlepoint.evaluation.sample_set import SampleSet
 from saddlepoint.evaluation.sets import Bench
 from saddlepoint.metrics.efficientnet import EfficientNetLite0
+from saddlepoint.metrics.extractors import Features, Pictures, Pixels
 from saddlepoint.metrics.imagenet import ImagenetLite
 from tests.unit.imagenet_helpers import made_up
 
@@ -184,3 +186,60 @@ def test_only_the_datas_own_classifier_names_its_classes() -> None:
     assert not features.names_classes(lenet, clothes)
     assert not features.names_classes(extractor_for(digits, "pixels"), digits)
     assert not features.names_classes(None, digits)
+
+
+def test_mirrored_copies_are_found_by_features_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Symmetric(Pixels):
+        """Sees a picture and its mirror image alike."""
+
+        name = "imagenet-lite"
+
+        def extract(self, images: Pictures, batch: int = 500) -> Features:
+            x = np.asarray(images, np.float32)
+            return Features(((x + x[..., ::-1]) / 510).reshape(len(x), -1))
+
+    monkeypatch.setattr(features, "imagenet_lite", lambda say=None, *, download=True: Symmetric((3, 6, 6)))
+    rng = np.random.default_rng(0)
+    splits = {n: Split(rng.integers(0, 256, (300, 3, 6, 6), dtype=np.uint8)) for n in ("train", "valid", "test")}
+    data = Dataset("./photos", "image", splits, (), "ab" * 32)
+    fresh = rng.integers(0, 256, (300, 3, 6, 6), dtype=np.uint8)
+    copied = np.concatenate([splits["train"].x[:30, ..., ::-1], fresh[30:]])
+    found = {}
+    for name, x in (("fresh", fresh), ("copied", copied)):
+        subject = Subject(name, lambda n, seed, x=x: torch.from_numpy(np.ascontiguousarray(x[:n])), count=300)
+        kinds = ["memorisation", "feature-copies"]
+        found[name] = evaluate(subject, data, kinds, cache_dir=tmp_path, threads=1)
+    for name, report in found.items():
+        by_pixels, by_features = report.find("memorisation"), report.find("feature-copies")
+        assert by_pixels is not None
+        assert by_features is not None
+        assert not by_pixels.details["copying"]
+        assert by_features.details["copying"] is (name == "copied")
+        assert report.results[1].protocol == "feature-copies300_imagenet-lite_test"
+        held_out = report.find("feature-copies", None, "held-out images")
+        assert held_out is not None
+        assert held_out.value < 0.05
+    row = found["copied"].find("feature-copies")
+    assert row is not None
+    assert row.value == pytest.approx(0.1, abs=0.02)
+    assert {i for i, j, _ in row.details["pairs"]} <= set(range(30))
+    assert all(i == j for i, j, _ in row.details["pairs"])
+    assert found["copied"].standing == "copies"
+    assert "by features," in found["copied"].verdict
+    # The page shows these pairs, not those that pixels find.
+    gallery = found["copied"].gallery
+    assert gallery is not None
+    assert gallery.pairs is not None
+    np.testing.assert_array_equal(gallery.pairs[:, 0], gallery.pairs[:, 1, ..., ::-1])
+
+
+def test_every_training_picture_is_looked_at_unasked_in_small_data_only(
+    lite: ImagenetLite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protocol, subject = get_protocol("feature-copies"), Subject("generator", lambda n, seed: torch.zeros(n, 3, 8, 8))
+    bench = Bench(subject, _data("./photos", (3, 8, 8)), 0)
+    assert protocol.usual(bench)
+    monkeypatch.setattr(feature_copies, "USUAL", 19)
+    assert not protocol.usual(bench)
+    assert "plain pixels" in protocol.unfit(Bench(subject, bench.dataset, 0, "pixels"))
+    assert "training rows too" in protocol.unfit(bench)

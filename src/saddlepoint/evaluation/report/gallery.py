@@ -49,7 +49,9 @@ def gallery(report: Report, bench: Bench) -> Gallery:
         return Gallery(samples.x, real=train[: bench.count()])
     pairs: np.ndarray | None = None
     distances: tuple[float, ...] = ()
-    row = report.find("memorisation")
+    row, seen = report.find("memorisation"), report.find("feature-copies")
+    if seen is not None and seen.details.get("copying") and not (row is not None and row.details.get("copying")):
+        row = seen  # mirrored, moved: to pixels they are no copies
     if row is not None and (found := row.details.get("pairs")):
         found = found[:_PAIRS]
         own, nearest = [int(pair[0]) for pair in found], [int(pair[1]) for pair in found]
