@@ -106,7 +106,9 @@ def test_classes_are_told_by_the_datas_own_classifier(lite: ImagenetLite, monkey
     assert report.gallery is not None
     assert report.gallery.classes == digits.classes
     bench = Bench(subject, data, 0)
+    assert bench.classifier_in_use is None
     assert not names_classes(bench.extractor(), data)
+    assert not names_classes(bench.classifier_in_use, data)
     assert names_classes(bench.classifier(), data)
     # Named by hand, one extractor serves all, and ImageNet's classes are none of the data's.
     named = Bench(subject, data, 0, "imagenet-lite")
@@ -243,3 +245,13 @@ def test_every_training_picture_is_looked_at_unasked_in_small_data_only(
     assert not protocol.usual(bench)
     assert "plain pixels" in protocol.unfit(Bench(subject, bench.dataset, 0, "pixels"))
     assert "training rows too" in protocol.unfit(bench)
+
+
+def test_pictures_by_class_need_no_figure_of_classes() -> None:
+    x = np.random.default_rng(0).integers(0, 256, (30, 1, 28, 28), dtype=np.uint8)
+    split = Split(x, np.arange(30) % 10)
+    data = Dataset("mnist", "image", dict.fromkeys(("train", "valid", "test"), split), tuple("0123456789"), "ab" * 32)
+    subject = Subject("generator", lambda n, seed: torch.from_numpy(x[:n]), count=30)
+    report = evaluate(subject, data, ["fd"], threads=1)
+    assert report.gallery is not None
+    assert report.gallery.classes == data.classes

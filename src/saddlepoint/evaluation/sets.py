@@ -169,8 +169,8 @@ class Bench:
 
     @property
     def classifier_in_use(self) -> Extractor | None:
-        """The same of `classifier`."""
-        return self._extractors.get(self._classifier_name)
+        """The same of `classifier`; the chosen extractor where that is what is there."""
+        return self._extractors.get(self._classifier_name) or self.extractor_in_use
 
     def count(self, wanted: int = MOST, split: str = "test") -> int:
         """Return how many samples a protocol compares with rows of ``split``: as many as wanted, given and there."""
