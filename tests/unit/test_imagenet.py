@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -272,3 +273,19 @@ def test_without_network_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(subprocess, "run", None)
     with pytest.raises(DataError, match="HF_HUB_OFFLINE"):
         imagenet_lite(download=False)
+
+
+def test_kept_figures_say_that_it_sees_more_than_pixels() -> None:
+    kept = ROOT / "benchmarks" / "figures" / "extractors"
+    lite = json.loads((kept / f"imagenet-lite-{imagenet.SIDE}.json").read_text())
+    pixels = json.loads((kept / "pixels.json").read_text())
+    # Classes of cifar10-jpeg by ten neighbours: chance is 0.1.
+    assert lite["neighbours"]["interval"][0] > 0.55
+    assert pixels["neighbours"]["interval"][1] < 0.35
+    assert min(lite["found_again"][name] for name in ("1 pixel aside", "20 levels brighter", "mirrored")) > 0.95
+    for name, steps in lite["distances"].items():
+        # Worse is farther, but for chance where a step is small.
+        for before, after in pairwise(steps):
+            assert after["kd"] > before["kd"] - 2 * (before["error"] + after["error"]), name
+        first, last = steps[0], steps[-1]
+        assert last["kd"] > first["kd"] + 5 * (first["error"] + last["error"]), name
