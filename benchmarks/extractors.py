@@ -239,6 +239,12 @@ def ordered(found: list[dict[str, float]], figure: str) -> str:
     return f"{sum(steps)}/{len(steps)}" if steps else "-"
 
 
+def told_apart(found: list[dict[str, float]]) -> int:
+    """Return how many steps lie farther than unchanged rows, by twice the errors of both."""
+    none = found[0]
+    return sum(one["kd"] - none["kd"] > 2 * (one["error"] + none["error"]) for one in found[1:])
+
+
 def write() -> None:
     """Write both tables into the page."""
     kept = kept_rows((row, FIGURES / f"{row.name}.json") for row in ROWS.values())
@@ -257,6 +263,9 @@ def write() -> None:
     lines.append(line_of([f"class by {NEIGHBOURS} neighbours (chance: 10%)", *told]))
     for name in SAME:
         lines.append(line_of([f"found again: {name}", *(f"{f['found_again'][name]:.1%}" for _, f in kept)]))
+    for name in (*STEPS, "collapse"):
+        told = (f"{told_apart(f['distances'][name])}/5" for _, f in kept)
+        lines.append(line_of([f"steps told from unchanged rows by kd, beyond two errors: {name}", *told]))
     for name in (*STEPS, "collapse"):
         cells = (", ".join(ordered(f["distances"][name], figure) for figure in FIGURE_NAMES) for _, f in kept)
         lines.append(line_of([f"steps farther than the one before: {name} ({', '.join(FIGURE_NAMES)})", *cells]))
