@@ -254,7 +254,7 @@ def write() -> None:
         line_of(
             [
                 "seconds of 10,000 rows (processor time, one thread)",
-                *(f"{f['seconds_10k']:.1f}{f['mark']}" for _, f in kept),
+                *(f"{f['seconds_10k']:.1f}{f['mark']}" if "seconds_10k" in f else "" for _, f in kept),
             ]
         )
     )
