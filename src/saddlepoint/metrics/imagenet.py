@@ -15,7 +15,7 @@ from saddlepoint.metrics.extractors import BATCH, Features, Pictures, as_seen, c
 from saddlepoint.metrics.imagenet_weights import TENSORS_SHA256, published_weights
 
 NAME = "imagenet-lite"
-SIDE = 128
+SIDE = 96
 """Pixels a side at which the network looks at every picture; ``benchmarks/eyes.py`` measures what others would give."""
 
 _IN_CACHE = 16
