@@ -68,6 +68,11 @@ class Row:
     seed: int = 0
 
     @property
+    def features(self) -> str | None:
+        """The extractor: one for all rows of a data set, those of before `imagenet-lite`, too."""
+        return "cifar10-jpeg-lenet" if self.data == "cifar10-jpeg" else None
+
+    @property
     def name(self) -> str:
         return f"{self.label}-{self.data}-{self.minutes:g}m-seed{self.seed}"
 
@@ -123,7 +128,7 @@ def trained(row: Row, picture: Path) -> tuple[dict[str, Any], Report]:
         threads=THREADS, out=RUNS / row.name, device="cpu", precision="fp32", remedy="off", size=row.size,
     )  # fmt: skip
     run, outcome = train(plan)
-    report = run.evaluate(row.protocols, seed=0)
+    report = run.evaluate(row.protocols, seed=0, features=row.features)
     if run.config["options"].get("given", "none") == "none":
         pictures.draw(run, "grid", seed=0, out=picture)
     else:
@@ -149,7 +154,10 @@ def baseline(row: Row, picture: Path) -> tuple[dict[str, Any], Report]:
     dataset = load_dataset(row.data)
     images = torch.from_numpy(np.array(dataset.splits["train"].x))
     sample, seen = plain_dcgan.train(images, row.minutes * 60, row.seed)
-    report = evaluate(Subject("plain", sample), dataset, row.protocols, seed=0, cache_dir=cache_dir() / "controls")
+    report = evaluate(
+        Subject("plain", sample), dataset, row.protocols, seed=0, features=row.features,
+        cache_dir=cache_dir() / "controls",
+    )  # fmt: skip
     grids.grid(sample(64, 0)).save(picture)
     return {"nimg": seen, "seconds": row.minutes * 60, "verdict": "", "alarms": [], "preset": ""}, report
 

@@ -255,7 +255,7 @@ def test_the_default_set_says_what_it_leaves_out() -> None:
 
 
 def test_a_protocol_without_features_loads_and_trains_no_extractor(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("an extractor was asked for")
 
     monkeypatch.setattr(sets, "extractor_for", refuse)

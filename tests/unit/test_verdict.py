@@ -49,6 +49,23 @@ PLANTED: dict[str, tuple[Callable[[], np.ndarray], str, tuple[str, ...]]] = {
 }
 
 
+def test_of_fewer_rows_than_features_no_frechet_distance_says_near() -> None:
+    def rows(seed: int, n: int = 60) -> np.ndarray:
+        return np.random.default_rng(seed).normal(size=(n, 100)).astype(np.float32)
+
+    splits = {name: Split(rows(seed)) for seed, name in enumerate(("train", "valid", "test"))}
+    data = Dataset("wide cloud", "vector", splits, (), "wide")
+    # What varies less than the data has a smaller raw figure than the data's own rows.
+    dull, far = (torch.from_numpy(x) for x in (0.7 * rows(3), rows(3) + 1))
+    found = {name: ev.evaluate(lambda n, seed, x=x: x[:n], data, ["fd"]) for name, x in (("dull", dull), ("far", far))}
+    model, held_out = (found["dull"].find("fd", None, name) for name in (None, "held-out vectors"))
+    assert model is not None
+    assert held_out is not None
+    assert model.value < held_out.value
+    assert found["dull"].standing == "unknown"
+    assert found["far"].standing == "far"
+
+
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted_samples_get_their_verdict(name: str) -> None:
     make, standing, words = PLANTED[name]

@@ -16,7 +16,10 @@ from saddlepoint.core.files import write_atomically
 from saddlepoint.core.progress import Say
 from saddlepoint.core.types import to_bytes
 from saddlepoint.data.dataset import Dataset, evenly
+from saddlepoint.data.sources.hub import offline
 from saddlepoint.metrics.extractors import Extractor, Lenet, Pixels, inception_v3, mnist_lenet
+from saddlepoint.metrics.imagenet import NAME as IMAGENET_LITE
+from saddlepoint.metrics.imagenet import imagenet_lite
 from saddlepoint.metrics.lenet import Classifier, load_classifier, save_classifier, train_classifier
 
 
@@ -42,7 +45,7 @@ TRAINED = {
 }
 """By the data set that each is trained on."""
 
-NAMES = ("mnist-lenet", *(trained.name for trained in TRAINED.values()), "pixels", "inception-v3")
+NAMES = ("mnist-lenet", *(trained.name for trained in TRAINED.values()), IMAGENET_LITE, "pixels", "inception-v3")
 _VERSION = "1"
 _CHOICE = 2
 """Raised whenever classifiers learn from other rows."""
@@ -50,13 +53,17 @@ _EPOCHS = 8
 _VALID_ROWS = 2_000
 
 
-def extractor_for(dataset: Dataset, name: str | None = None, say: Say | None = None) -> Extractor:
+def extractor_for(
+    dataset: Dataset, name: str | None = None, say: Say | None = None, *, download: bool = True
+) -> Extractor:
     """Return a feature extractor for a data set of images.
 
     Args:
         dataset: the data; a classifier that is trained on demand learns from its training rows.
-        name: one of `NAMES`; None: the best one for the data: its own classifier, or ``pixels``.
+        name: one of `NAMES`; None: `default_name`, or, where its weights cannot be had, the data's own classifier or
+            ``pixels``, and ``say`` hears why.
         say: receives lines about what takes time; None: silence.
+        download: whether weights may be downloaded that were not asked for by name.
 
     Raises:
         ConfigError: on an unknown name, vectors, a classifier of other data, or a package that is not installed.
@@ -64,10 +71,15 @@ def extractor_for(dataset: Dataset, name: str | None = None, say: Say | None = N
     """
     if dataset.modality != "image":
         raise ConfigError(f"'{dataset.name}' holds {dataset.modality}s, which are their own features")
-    name = default_name(dataset) if name is None else name
+    if name is None:
+        name = default_name(dataset)
+        if name == IMAGENET_LITE:
+            return _imagenet_or_before(dataset, say, download)
     if name not in NAMES:
         raise ConfigError(f"unknown feature extractor '{name}'; {suggest(name, NAMES)}")
     channels, height, width = dataset.spec.shape
+    if name == IMAGENET_LITE:
+        return imagenet_lite(say=say)
     if name == "pixels":
         return Pixels((channels, height, width))
     if name == "inception-v3":
@@ -77,22 +89,42 @@ def extractor_for(dataset: Dataset, name: str | None = None, say: Say | None = N
         wanted = " x ".join(map(str, extractor.shape))
         raise DataError(
             f"'{name}' takes images of {wanted}, but '{dataset.name}' is prepared as {channels} x {height} x {width}: "
-            "choose --features pixels or inception-v3"
+            f"choose --features {IMAGENET_LITE} or pixels"
         )
     return extractor
 
 
+def _imagenet_or_before(dataset: Dataset, say: Say | None, download: bool) -> Extractor:
+    """Return `imagenet-lite`; without its weights what there was before it, with a line that says so."""
+    try:
+        # Unasked, the switch that keeps the hub silent keeps pip silent, too.
+        return imagenet_lite(say=say, download=download and not offline())
+    except DataError as error:
+        name = own_classifier(dataset) or "pixels"
+        if say is not None:
+            say(f"warning: features are those of {name} instead of {IMAGENET_LITE}: {error}")
+        return extractor_for(dataset, name, say)
+
+
 def default_name(dataset: Dataset) -> str:
-    """Return the name of the best extractor for the data: its own classifier where there is one, else ``pixels``."""
+    """Return the name of the extractor that suits the data.
+
+    Colour pictures take `imagenet-lite`, grey ones their own classifier where there is one, else ``pixels``.
+    """
+    return IMAGENET_LITE if dataset.spec.shape[0] in (3, 4) else own_classifier(dataset) or "pixels"
+
+
+def own_classifier(dataset: Dataset) -> str | None:
+    """Return the name of the classifier whose classes are those of the data; None where there is none."""
     if dataset.name == "mnist" and dataset.spec.shape == (1, 28, 28):
         return "mnist-lenet"
     trained = TRAINED.get(dataset.name)
-    return trained.name if trained is not None and dataset.spec.shape == trained.shape else "pixels"
+    return trained.name if trained is not None and dataset.spec.shape == trained.shape else None
 
 
 def names_classes(extractor: Extractor | None, dataset: Dataset) -> bool:
     """Whether the extractor is a classifier whose classes are those of the data: its own one."""
-    return extractor is not None and extractor.classes is not None and extractor.name == default_name(dataset)
+    return extractor is not None and extractor.classes is not None and extractor.name == own_classifier(dataset)
 
 
 def shipped_classifier(
@@ -102,7 +134,7 @@ def shipped_classifier(
 
     It takes samples in the inside range (n, c, h, w) and returns features (n, feature) and probabilities (n, class).
     """
-    if default_name(dataset) != "mnist-lenet":
+    if own_classifier(dataset) != "mnist-lenet":
         return None
     lenet = mnist_lenet(str(device))
 
@@ -164,7 +196,7 @@ def _trained(dataset: Dataset, name: str, say: Say | None) -> Lenet:
     trained = TRAINED.get(dataset.name)
     if trained is None or trained.name != name:
         raise ConfigError(
-            f"'{name}' is trained on its own data set only; for '{dataset.name}' choose pixels or inception-v3"
+            f"'{name}' is trained on its own data set only; for '{dataset.name}' choose {IMAGENET_LITE} or pixels"
         )
     path = cache_dir() / "extractors" / f"{name}-v{_VERSION}-{dataset.fingerprint[:16]}.safetensors"
     try:

@@ -145,7 +145,7 @@ def expected_time(subject: Subject, dataset: Dataset, *, cache_dir: str | Path |
         dataset: as in `evaluate`.
         cache_dir: as in `evaluate`: control rows that are there cost nothing.
     """
-    bench = Bench(subject, dataset, 0, None, None if cache_dir is None else Path(cache_dir))
+    bench = Bench(subject, dataset, 0, None, None if cache_dir is None else Path(cache_dir), download=False)
     # Beside other programs several threads would wait for one another, and time would say nothing of the work.
     with measured_threads(1, lambda: None):
         return _expected(bench)

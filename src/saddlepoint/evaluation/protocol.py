@@ -49,6 +49,8 @@ class Protocol:
         count: (bench, wanted) -> number of samples.
         needs: (bench) -> why it cannot be measured here, or "".
         extracts: whether it works on features.
+        classifies: whether it asks which class an image shows, so that the data's own classifier goes before the
+            extractor that suits the data.
         datasets: names of the data sets it is made for; empty: any. Others are not told that it was left out.
         on_request: whether it is measured only where it is asked for by name.
         translates: whether it measures translations; others than generators that transform images are not told that it
@@ -73,6 +75,7 @@ class Protocol:
     count: Callable[[Bench, int], int] = lambda bench, wanted: bench.count(wanted)
     needs: Callable[[Bench], str] = lambda bench: ""
     extracts: bool = True
+    classifies: bool = False
     datasets: tuple[str, ...] = ()
     on_request: bool = False
     translates: bool = False
@@ -94,7 +97,8 @@ class Protocol:
 
     def task(self, bench: Bench, wanted: int = MOST, extractor: str | None = None) -> Task:
         """Return the protocol's task on a bench."""
-        return Task(bench, self.count(bench, wanted), bench.extractor(extractor) if self.extracts else None)
+        find = bench.classifier if self.classifies else bench.extractor
+        return Task(bench, self.count(bench, wanted), find(extractor) if self.extracts else None)
 
 
 _REGISTRY: dict[str, Protocol] = {}

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -17,15 +13,14 @@ import torch
 from torch import Tensor
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.core.files import write_atomically
 from saddlepoint.core.progress import Say
 from saddlepoint.core.types import to_bytes
 from saddlepoint.data.dataset import Dataset, Split, evenly
-from saddlepoint.evaluation.features import extractor_for
-from saddlepoint.evaluation.rows import Role
+from saddlepoint.evaluation.features import extractor_for, own_classifier
+from saddlepoint.evaluation.sample_set import SampleSet, read_arrays, write_arrays
 from saddlepoint.evaluation.sequences import SEQUENCE_CONTROLS, make_sequences, ragged_well
 from saddlepoint.metrics import kmeans_centroids
-from saddlepoint.metrics.extractors import Extractor, Features
+from saddlepoint.metrics.extractors import Extractor
 
 Sampler = Callable[[int, int], Tensor]
 """(n, seed) -> n samples of shape (n, *sample) in the inside range ([-1, 1] for images)."""
@@ -86,95 +81,6 @@ class Subject:
     guided: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
 
 
-@dataclass
-class SampleSet:
-    """Samples with a name.
-
-    Attributes:
-        name: of its rows.
-        role: model or control.
-        x: images as uint8 (n, channel, height, width), vectors as float32 (n, feature), or sequences as float32
-            (n, time, feature), NaN after the end of short ones.
-        labels: asked or true labels (n,), or None.
-        raw: images as the generator gave them, in [-1, 1], before they became bytes; None for real images.
-        kept: file of its features, for a set that comes back in every evaluation; None: not kept.
-    """
-
-    name: str
-    role: Role
-    x: np.ndarray
-    labels: np.ndarray | None = None
-    raw: Tensor | None = None
-    kept: Path | None = None
-    _features: dict[str, Features] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def first(self, n: int) -> SampleSet:
-        """Return the first ``n`` of the samples as a set of its own (features computed so far are shared)."""
-        if n >= len(self):
-            return self
-        shared = {
-            key: Features(f.x[:n], None if f.probabilities is None else f.probabilities[:n])
-            for key, f in self._features.items()
-        }
-        labels = None if self.labels is None else self.labels[:n]
-        raw = None if self.raw is None else self.raw[:n]
-        return SampleSet(self.name, self.role, self.x[:n], labels, raw, None, shared)
-
-    @property
-    def unit(self) -> np.ndarray | Tensor:
-        """Images in [0, 1], as float32."""
-        return np.asarray(self.x, dtype=np.float32) / 255 if self.raw is None else (self.raw + 1) / 2
-
-    def features(self, extractor: Extractor | None) -> Features:
-        """Return the features of all samples; vectors are their own features."""
-        if extractor is None:
-            return Features(np.asarray(self.x, dtype=np.float32), None)
-        if extractor.sha256 not in self._features:
-            self._features[extractor.sha256] = self._read(extractor) or self._extract(extractor)
-        return self._features[extractor.sha256]
-
-    def _path(self, extractor: Extractor) -> Path | None:
-        return None if self.kept is None else self.kept.with_name(f"{self.kept.name}-{extractor.sha256[:16]}.npz")
-
-    def _read(self, extractor: Extractor) -> Features | None:
-        kept = _read_arrays(self._path(extractor))
-        if kept is None or "x" not in kept or len(kept["x"]) != len(self.x):
-            return None
-        return Features(kept["x"], kept.get("probabilities"))
-
-    def _extract(self, extractor: Extractor) -> Features:
-        found = extractor.extract(np.ascontiguousarray(self.x))
-        path = self._path(extractor)
-        # Pixels are as fast computed as read.
-        if path is not None and extractor.name != "pixels":
-            arrays = {"x": found.x} | ({} if found.probabilities is None else {"probabilities": found.probabilities})
-            _keep(path, arrays)
-        return found
-
-
-def _read_arrays(path: Path | None) -> dict[str, np.ndarray] | None:
-    """Return what `_keep` wrote; None where there is nothing, or nothing whole."""
-    if path is None:
-        return None
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
-            return dict(kept)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        return None
-
-
-def _keep(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays; a cache that cannot be written costs time, not the figure."""
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, buffer.getvalue())
-
-
 class Bench:
     """Everything the protocols measure with: the subject's samples, the data, the controls, an extractor.
 
@@ -186,6 +92,7 @@ class Bench:
         cache_dir: folder for features and control rows; None: nothing is kept.
         say: receives lines on what takes long or went wrong.
         detail: receives one line for each small part of the work.
+        download: whether weights of the extractor that suits the data may be downloaded.
     """
 
     def __init__(
@@ -197,12 +104,13 @@ class Bench:
         cache_dir: Path | None = None,
         say: Say = lambda line: None,
         detail: Say = lambda line: None,
+        download: bool = True,
     ) -> None:
         # Figures are of 8 bits, as pictures are looked at.
         self.dataset = dataset.in_bytes()
         self.subject, self.seed, self.cache_dir = subject, seed, cache_dir
         self.say, self.detail = say, detail
-        self._extractor_name = features
+        self._extractor_name, self._download = features, download
         self._drawn: SampleSet | None = None
         self._controls: dict[str, SampleSet] = {}
         self._extractors: dict[str | None, Extractor] = {}
@@ -230,13 +138,39 @@ class Bench:
             return None
         name = name or self._extractor_name
         if name not in self._extractors:
-            self._extractors[name] = extractor_for(self.dataset, name, self.say)
+            self._extractors[name] = extractor_for(self.dataset, name, self.say, download=self._download)
         return self._extractors[name]
+
+    def classifier(self, name: str | None = None) -> Extractor | None:
+        """Return what tells the classes of images: the extractor called ``name`` or chosen, else the data's own one.
+
+        Where the data has none, it is what `extractor` returns, whose classes are others, or none.
+
+        Raises:
+            ConfigError, DataError: as `extractor`.
+        """
+        return self.extractor(name or self._classifier_name)
+
+    @property
+    def chosen(self) -> bool:
+        """Whether an extractor was asked for by name."""
+        return self._extractor_name is not None
+
+    @property
+    def _classifier_name(self) -> str | None:
+        if self._extractor_name is not None or self.dataset.modality != "image":
+            return self._extractor_name
+        return own_classifier(self.dataset)
 
     @property
     def extractor_in_use(self) -> Extractor | None:
         """The chosen extractor if a figure rests on it; None otherwise: nothing is loaded or trained for a picture."""
         return self._extractors.get(self._extractor_name)
+
+    @property
+    def classifier_in_use(self) -> Extractor | None:
+        """The same of `classifier`; the chosen extractor where that is what is there."""
+        return self._extractors.get(self._classifier_name) or self.extractor_in_use
 
     def count(self, wanted: int = MOST, split: str = "test") -> int:
         """Return how many samples a protocol compares with rows of ``split``: as many as wanted, given and there."""
@@ -302,7 +236,7 @@ class Bench:
         if (name, n) in self._arrays:
             return self._arrays[name, n]
         path = self._kept(name, n)
-        kept = None if path is None else _read_arrays(path.with_suffix(".npz"))
+        kept = None if path is None else read_arrays(path.with_suffix(".npz"))
         if kept is not None:
             self._arrays[name, n] = kept
         return kept
@@ -312,7 +246,7 @@ class Bench:
         self._arrays[name, n] = arrays
         path = self._kept(name, n)
         if path is not None:
-            _keep(path.with_suffix(".npz"), arrays)
+            write_arrays(path.with_suffix(".npz"), arrays)
 
     def _kept(self, name: str, n: int) -> Path | None:
         if self.cache_dir is None:

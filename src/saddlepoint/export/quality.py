@@ -80,7 +80,9 @@ def _figures(run: Run, whole: Any, fp16: Any, say: Say) -> dict[str, Any]:
     subjects = [Subject(name, partial(_sample, run, of)) for name, of in (("whole", whole), ("half", fp16))]
     for name in _PROTOCOLS:
         try:
-            tasks = [task_of(name, Bench(one, dataset, 0, cache_dir=cache_dir() / "controls")) for one in subjects]
+            tasks = [
+                task_of(name, Bench(one, dataset, 0, cache_dir=cache_dir() / "controls", say=say)) for one in subjects
+            ]
             rows = [protocol.measure(protocol.model(task.bench, task.n), task)[0] for protocol, task in tasks]
         except (ConfigError, DataError):
             continue

@@ -74,7 +74,7 @@ class Extractor(Protocol):
     Attributes:
         name: the word for it, as it stands beside figures.
         version: raised whenever the features of the same image change.
-        sha256: of the file of weights, or of the definition where there are none.
+        sha256: of the file of weights, of the definition where there are none, or of both.
         shape: (channel, height, width) of the images it takes; None: any height or width.
         features: how many numbers it gives for an image.
         classes: how many classes it knows; None if it is no classifier.
@@ -146,13 +146,13 @@ class Pixels:
         """Return the pixels; see `Extractor.extract`."""
         check_images(images, self, batch)
         rows = np.empty((len(images), self.features), np.float32)
-        for part, x in _batches(images, batch):
-            rows[part] = _as_seen(x).float().div_(255).flatten(1).cpu().numpy()
+        for part, x in batches(images, batch):
+            rows[part] = as_seen(x).float().div_(255).flatten(1).cpu().numpy()
         return Features(rows)
 
     def embed(self, images: Tensor) -> Tensor:
         """Return the pixels in [0, 1]; see `Smooth.embed`."""
-        return (_laid(images, 1.0).flatten(1) + 1) / 2
+        return (laid(images, 1.0).flatten(1) + 1) / 2
 
 
 class Lenet:
@@ -179,7 +179,7 @@ class Lenet:
         check_images(images, self, batch)
         device = self.classifier.output.weight.device
         batch = min(batch, _IN_CACHE) if device.type == "cpu" else batch
-        return _network(self, images, batch, lambda x: self.classifier(lenet.inside(x.to(device))))
+        return through(self, images, batch, lambda x: self.classifier(lenet.inside(x.to(device))))
 
     @torch.inference_mode()
     def embed(self, images: Tensor) -> Tensor:
@@ -218,20 +218,20 @@ class Inception:
         check_images(images, self, batch, any_channels=other)
 
         def network(x: Tensor) -> tuple[Tensor, Tensor]:
-            found: tuple[Tensor, Tensor] = self.network(_as_seen(x)[:, :3].to(self.device).expand(-1, 3, -1, -1))
+            found: tuple[Tensor, Tensor] = self.network(as_seen(x)[:, :3].to(self.device).expand(-1, 3, -1, -1))
             return found
 
-        return _network(self, images, batch, network)
+        return through(self, images, batch, network)
 
 
-def _as_seen(x: Tensor) -> Tensor:
+def as_seen(x: Tensor) -> Tensor:
     """Return uint8 images with the colours of what can be seen through as they are on white; opacity stays."""
     if x.shape[1] != 4:
         return x
-    return (_laid(x.float() / 127.5 - 1, 1.0) + 1).mul_(127.5).round_().to(torch.uint8)
+    return (laid(x.float() / 127.5 - 1, 1.0) + 1).mul_(127.5).round_().to(torch.uint8)
 
 
-def _laid(x: Tensor, ground: float) -> Tensor:
+def laid(x: Tensor, ground: float) -> Tensor:
     """Return float images in [-1, 1] with colours mixed with a ground by opacity, where there is a fourth channel."""
     if x.ndim != 4 or x.shape[1] != 4:
         return x
@@ -330,19 +330,19 @@ def check_images(images: Pictures, extractor: Extractor, batch: int, *, any_chan
         )
 
 
-def _network(
+def through(
     extractor: Extractor, images: Pictures, batch: int, network: Callable[[Tensor], tuple[Tensor, Tensor]]
 ) -> Features:
     features = np.empty((len(images), extractor.features), np.float32)
     probabilities = np.empty((len(images), extractor.classes or 0), np.float32)
-    for part, x in _batches(images, batch):
+    for part, x in batches(images, batch):
         found, logits = network(x)
         features[part] = found.cpu().numpy()
         probabilities[part] = logits.double().softmax(1).cpu().numpy()
     return Features(features, probabilities)
 
 
-def _batches(images: Pictures, batch: int) -> Iterator[tuple[slice, Tensor]]:
+def batches(images: Pictures, batch: int) -> Iterator[tuple[slice, Tensor]]:
     for start in range(0, len(images), batch):
         part = slice(start, start + batch)
         rows = images[part]

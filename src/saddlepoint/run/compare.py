@@ -273,7 +273,9 @@ class _Shuffle:
                 self._refused.add(label)
                 raise
             kept = cache_dir() / "controls"
-            self._benches[label, seed] = Bench(run.subject(self._dataset), self._dataset, seed, cache_dir=kept)
+            self._benches[label, seed] = Bench(
+                run.subject(self._dataset), self._dataset, seed, cache_dir=kept, say=self.say
+            )
         return self._benches[label, seed]
 
 

@@ -165,7 +165,7 @@ class EvaluateRequest:
         flags=("--protocol",),
     )  # fmt: skip
     features: str | None = option(
-        None, "Feature extractor: mnist-lenet, pixels, inception-v3, ... Default: by the data."
+        None, "Feature extractor: imagenet-lite, mnist-lenet, pixels, ... Default: by the data."
     )
     seed: int = option(0, "Seed of everything random.", min=0)
     out: Path | None = option(

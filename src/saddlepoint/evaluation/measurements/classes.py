@@ -36,7 +36,7 @@ def _unlabelled(bench: Bench) -> str:
         return f"rows of '{short_name(bench.dataset.name)}' carry several labels at once"
     if why := no_classifier(bench):
         return why
-    extractor = bench.extractor()
+    extractor = bench.classifier()
     if extractor is None or not names_classes(extractor, bench.dataset):
         return (
             f"the extractor names classes of other data than '{short_name(bench.dataset.name)}'; leave --features out"
@@ -151,18 +151,19 @@ def _real_rows(bench: Bench) -> Sequence[str]:
 register(
     Protocol(
         "classes", ("image",), "classes that the extractor's classifier sees, against those of the test rows",
-        (PRESENT, VARIATION, DIVERGENCE, WORST), _classes, _classes_verdict, needs=_unlabelled, version=2,
+        (PRESENT, VARIATION, DIVERGENCE, WORST), _classes, _classes_verdict, needs=_unlabelled, classifies=True,
+        version=2,
     )
 )  # fmt: skip
 register(
     Protocol(
         "accuracy", ("image",), "share of samples that show the class they were asked for", (ACCURACY,),
-        _accuracy, _accuracy_verdict, controls=_real_rows, needs=_no_labels_asked,
+        _accuracy, _accuracy_verdict, controls=_real_rows, needs=_no_labels_asked, classifies=True,
     )
 )  # fmt: skip
 register(
     Protocol(
         "cas", ("image",), "accuracy on test rows of a classifier trained on the samples", (USEFUL,),
-        _useful, _useful_verdict, controls=_real_rows, needs=_no_labels_asked,
+        _useful, _useful_verdict, controls=_real_rows, needs=_no_labels_asked, classifies=True,
     )
 )  # fmt: skip

@@ -16,6 +16,7 @@ from saddlepoint.evaluation.sets import Bench, SampleSet
 from saddlepoint.evaluation.text import against_held_out, chance, judged, row_of, sentence, shown, to_row
 from saddlepoint.metrics.classes import inception_score
 from saddlepoint.metrics.frechet import frechet_both
+from saddlepoint.metrics.imagenet import ImagenetLite
 from saddlepoint.metrics.kernel import kernel_distance
 from saddlepoint.metrics.manifold import manifold
 
@@ -128,11 +129,16 @@ def _pairs(measure: Callable[[np.ndarray, np.ndarray], object]) -> Callable[[Tas
 
 def no_classifier(bench: Bench) -> str:
     """Return why a protocol that needs class probabilities cannot run, or ""."""
-    extractor = bench.extractor()
+    extractor = bench.classifier()
     if extractor is None or extractor.classes is None:
         name = "coordinates" if extractor is None else extractor.name
         return f"it needs a classifier, and '{name}' is none; for labelled data one can be trained (--features)"
     return ""
+
+
+def _of_own_classes(bench: Bench) -> bool:
+    """Whether the classes are the data's own, or were asked for; ImageNet's say little of most other pictures."""
+    return bench.chosen or not isinstance(bench.classifier(), ImagenetLite)
 
 
 _BOTH: tuple[Modality, ...] = ("image", "vector")
@@ -158,6 +164,6 @@ register(
 register(
     Protocol(
         "is", ("image",), "inception score by the extractor's classifier",
-        (SCORE,), _score, _score_verdict, needs=no_classifier,
+        (SCORE,), _score, _score_verdict, needs=no_classifier, classifies=True, usual=_of_own_classes,
     )
 )  # fmt: skip

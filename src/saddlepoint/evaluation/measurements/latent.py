@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.evaluation.duration import drawing
+from saddlepoint.evaluation.duration import drawing, extraction
 from saddlepoint.evaluation.protocol import Protocol, Task, register
 from saddlepoint.evaluation.rows import Metric, Row, short_count
 from saddlepoint.evaluation.sets import Bench, SampleSet
@@ -44,6 +44,11 @@ def _verdict(rows: Sequence[Row], task: Task) -> str:
     )
 
 
+def _seconds(task: Task) -> float:
+    """Both ends of every path are drawn and looked at."""
+    return 2 * (drawing(task.bench, task.n) + extraction(task)) * (2 if task.bench.subject.styles else 1)
+
+
 def _needs(bench: Bench) -> str:
     if bench.subject.latents is None:
         return "samples without a generator have no latent space to walk in"
@@ -59,7 +64,7 @@ register(
         controls=lambda bench: (),
         count=lambda bench, wanted: bench.count(min(wanted, _PAIRS)),
         needs=_needs,
-        seconds=lambda task: 2 * drawing(task.bench, task.n) * (2 if task.bench.subject.styles else 1),
+        seconds=_seconds,
         version=2,
     )
 )  # fmt: skip

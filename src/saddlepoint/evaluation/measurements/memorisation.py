@@ -58,7 +58,7 @@ def _seconds(task: Task) -> float:
     return (fixed + row * task.n) * len(train) / len(part)
 
 
-def _needs(bench: Bench) -> str:
+def split_needs(bench: Bench) -> str:
     """Return why there are no held-out rows, or ""."""
     if bench.dataset.modality != "sequence":
         return "its test rows are training rows too, so nothing tells a copy from others" if trained_on(bench) else ""
@@ -134,7 +134,7 @@ register(
         name=lambda task: f"memorisation{short_count(task.n)}_{_word(task.bench)}_test",
         controls=_controls,
         count=lambda bench, wanted: _count(bench, min(wanted, _SAMPLES)),
-        needs=_needs,
+        needs=split_needs,
         seconds=_seconds,
         extracts=False,
         version=2,

@@ -49,7 +49,9 @@ def gallery(report: Report, bench: Bench) -> Gallery:
         return Gallery(samples.x, real=train[: bench.count()])
     pairs: np.ndarray | None = None
     distances: tuple[float, ...] = ()
-    row = report.find("memorisation")
+    row, seen = report.find("memorisation"), report.find("feature-copies")
+    if seen is not None and seen.details.get("copying") and not (row is not None and row.details.get("copying")):
+        row = seen  # mirrored, moved: to pixels they are no copies
     if row is not None and (found := row.details.get("pairs")):
         found = found[:_PAIRS]
         own, nearest = [int(pair[0]) for pair in found], [int(pair[1]) for pair in found]
@@ -74,7 +76,7 @@ def _sequences(bench: Bench, train: np.ndarray) -> Gallery:
 
 def _by_class(bench: Bench, n: int) -> tuple[np.ndarray | None, tuple[str, ...], bool]:
     """Choose the first samples of every class; a class with too few is filled with grey."""
-    samples, extractor = bench.model(n), bench.extractor_in_use
+    samples, extractor = bench.model(n), bench.classifier_in_use
     labels, asked = samples.labels, True
     if labels is None:
         if extractor is None or not names_classes(extractor, bench.dataset):

@@ -21,7 +21,7 @@ NEAR, DIFFERENT, FAR = 0, 1, 2
 _BY_FEATURES = ("fd", "kd", "prdc")
 """Kinds of protocols whose features may be plain pixels."""
 
-_VETOES = ("memorisation", "leave-out", "ppl")
+_VETOES = ("memorisation", "feature-copies", "leave-out", "ppl")
 """Kinds of protocols that can refuse samples, and cannot praise them."""
 
 _BLIND = 0.05
@@ -90,7 +90,7 @@ def judge(report: Report, held_out: str) -> Judgement:
     level, likeness = likeness_of(report, noun)
     share, variety = _variety(report, held_out)
     copying = _copying(report)
-    copies = bool((row := report.find("memorisation", "near copies")) and row.details.get("copying"))
+    copies = any(row is not None and row.details.get("copying") for row in _near_copies(report))
     parts = tuple(part for part in (likeness, variety, _labels(report), copying) if part)
     if copies:
         return Judgement("copies", parts)
@@ -214,7 +214,12 @@ def _by_frechet(report: Report, held_out: str) -> Voice | None:
     assert real is not None
     share = (model.value - real.value) / float(raw.details["spread"])
     shown = report.find("fd", FRECHET.name, held_out)
-    return Voice(_level(share, _SPREAD), _says(FRECHET, raw, shown if shown is not None else real))
+    level: int | None = _level(share, _SPREAD)
+    # Of fewer rows than features the raw figure is mostly its bias, which is smaller for what varies less, as blurs do.
+    few = min(int(raw.details.get(n, 0)) for n in ("n_real", "n_fake")) < int(raw.details.get("dimensions", 0))
+    if few and None in unbiased and level == NEAR:
+        level = None
+    return Voice(level, _says(FRECHET, raw, shown if shown is not None else real))
 
 
 def _by_kernel(report: Report, held_out: str) -> Voice | None:
@@ -272,13 +277,18 @@ def _labels(report: Report) -> str:
     return "" if row is None or row.value >= 0.9 else f"{row.value:.0%} of them show the class that was asked for"
 
 
+def _near_copies(report: Report) -> tuple[Row | None, Row | None]:
+    """Return the shares of near copies, by pixels (or shapes) and by features."""
+    return report.find("memorisation", "near copies"), report.find("feature-copies")
+
+
 def _copying(report: Report) -> str:
-    row = report.find("memorisation", "near copies")
-    if row is None:
-        return ""
-    if row.details.get("copying"):
-        return f"some are copies of training data: {row.value:.1%} lie nearer to it than 99% of real rows do"
-    return "there is no sign that they copy training data"
+    rows = [row for row in _near_copies(report) if row is not None]
+    for row in rows:
+        if row.details.get("copying"):
+            by = ", by features," if row.metric.endswith("by features") else ""
+            return f"some are copies of training data: {row.value:.1%} lie nearer to it{by} than 99% of real rows do"
+    return "there is no sign that they copy training data" if rows else ""
 
 
 def blurs_win(report: Report) -> bool:

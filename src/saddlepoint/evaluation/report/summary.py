@@ -8,11 +8,13 @@ from pathlib import Path
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.data import short_name
+from saddlepoint.evaluation.features import default_name
 from saddlepoint.evaluation.measurements.series import SERIES_KINDS, summarise_series
 from saddlepoint.evaluation.report.judgement import blurs_win, judge
 from saddlepoint.evaluation.rows import Report, Result, join, kind_of, label_of, read_results
 from saddlepoint.evaluation.sets import MOST, Bench, trained_on
 from saddlepoint.evaluation.text import sentence
+from saddlepoint.metrics.imagenet_weights import remedy
 from saddlepoint.metrics.windows import reach
 
 _FEW_ROWS = 1_000
@@ -34,10 +36,15 @@ def limits(bench: Bench, report: Report | None = None) -> tuple[str, ...]:
     if n < min(MOST, test):
         found.append(f"Only {n:,} samples were given; up to {min(MOST, test):,} are used where there are as many.")
     extractor = bench.extractor_in_use
+    if extractor is not None and not bench.chosen and extractor.name != (usual := default_name(bench.dataset)):
+        found.append(
+            f"Features are those of {extractor.name}, since the weights of {usual} could not be had: figures must not "
+            f"be compared with those of {usual}. To get them: {remedy()}."
+        )
     if extractor is not None and extractor.name == "pixels":
         found.append(
             "Features are plain pixels: they weigh brightness and position more than what is shown. "
-            "Any images can have those of inception-v3 (--features)."
+            "Any images can have those of imagenet-lite (--features)."
         )
     if report is not None and blurs_win(report):
         found.append(
