@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint.core.config import from_json, override, to_json
@@ -23,6 +24,7 @@ from saddlepoint.engine.doctor.verdict import ALARMS
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.engine.machine.threads import AS_THEY_ARE, Threads
+from saddlepoint.engine.plan import locate
 from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.storage import averages
 from saddlepoint.engine.storage.checkpoint import newest_checkpoint
@@ -198,6 +200,39 @@ def test_each_phase_moves_what_it_trains_and_nothing_else(name: str, preset: str
         if ever == regular and phase is phases[-1]:
             break
     assert ever == regular, "every parameter that is trained moves in some phase"
+
+
+class Sums(TorchDispatchMode):
+    """Notes sums whose terms PyTorch's threads add in the order in which they come: gradients of ``x[i]``.
+
+    With a place named twice, bits differ from run to run; `index_select` and `F.embedding` add in one order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        told = [*args, *(kwargs or {}).values()]
+        if func.overloadpacket.__name__ in ("index_put", "index_put_", "put_") and told[-1] is True:
+            places = told[1] if isinstance(told[1], (list, tuple)) else [told[1]]
+            rows = torch.stack([place.flatten() for place in places if place is not None], 1)
+            if len(rows.unique(dim=0)) < len(rows):
+                self.found.append(f"{func} of {tuple(told[0].shape)}")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("name", "preset"), CASES)
+def test_no_sum_depends_on_which_thread_comes_first(name: str, preset: str) -> None:
+    family, dataset = build(name, preset)
+    trainer = Trainer(family, Feed(dataset.splits["train"], BATCH, 0), Settings(), RunFolder("unused"))
+    prepare(family, dataset.stats())
+    with Sums() as sums:
+        for stage in trainer.stages:
+            position = locate((stage,), 0)
+            assert position is not None
+            trainer.step(position)
+    assert not sums.found
 
 
 class Rehearsing(Threads):

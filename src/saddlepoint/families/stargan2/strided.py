@@ -53,8 +53,10 @@ class StridedDiscriminator(nn.Module):
 
     def with_gradients(self, x: Images, labels: Tensor) -> tuple[PerSample, PerSample, Images]:
         """Return logits (batch,), ||grad_x D||^2 (batch,), and the gradients, detached."""
-        logits, norms, gradients = leaky_convnet(x, self.layers, self.heads.weight[labels], SLOPE)
-        return logits if self.heads.bias is None else logits + self.heads.bias[labels], norms, gradients
+        # Not weight[labels]: what several samples give one row would be added up in the order in which threads come.
+        heads = F.embedding(labels, self.heads.weight)
+        logits, norms, gradients = leaky_convnet(x, self.layers, heads, SLOPE)
+        return logits if self.heads.bias is None else logits + self.heads.bias.index_select(0, labels), norms, gradients
 
 
 class Strided(Simultaneous, Game):
