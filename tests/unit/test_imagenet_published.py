@@ -140,4 +140,4 @@ def test_copies_are_found_mirrored_and_with_noise_too(lite: ImagenetLite, tiles:
         samples = np.concatenate([fresh[:60], copies])
         found = memorisation(nearness(lite.extract(samples).x, known), usual, len(train))
         assert found.copying, name
-        assert (found.closest[:15] >= 60).mean() > 0.7, (name, found.closest[:20])
+        assert (found.closest[:15] >= 60).sum() >= 12, (name, found.closest[:20])
