@@ -26,10 +26,10 @@ from saddlepoint.objectives.penalties import penalised
 from saddlepoint.objectives.theory import game_logs
 
 # Minutes on a CPU: few channels, small batches (more steps an image), an average over a tenth of the training. Muon
-# learns from an image what Adam learns from two.
+# learns from an image what Adam learns from two; its steps have one size whatever the gradient's, so the rate falls.
 TINY = R3GANConfig(
     batch_size=16, widths=(64, 64, 32, 16), blocks=1, block="dense", expansion=1, simultaneous=True, r1_gamma=0.2,
-    r2_gamma=0.2, optimizer="muon", lr=5e-4, ema_ramp=0.1,
+    r2_gamma=0.2, optimizer="muon", lr=5e-4, lr_decay_kimg=20.0, ema_ramp=0.1,
 )  # fmt: skip
 
 
