@@ -16,7 +16,7 @@ from saddlepoint.metrics.imagenet_weights import TENSORS_SHA256, published_weigh
 
 NAME = "imagenet-lite"
 SIDE = 96
-"""Pixels a side at which the network looks at every picture; ``benchmarks/extractors.py`` measures what others would give."""
+"""Pixels a side at which the network looks at every picture; ``benchmarks/extractors.py`` measures others."""
 
 _IN_CACHE = 16
 """Images of which the network's layers stay in the caches of a core."""
