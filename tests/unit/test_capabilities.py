@@ -75,7 +75,7 @@ def test_a_loss_of_two_axes_is_told(tmp_path: Path) -> None:
 
 
 def test_an_optimizer_that_is_none_is_told() -> None:
-    with pytest.raises(ConfigError, match="adamm, but it must be 'sgd' or 'adam'"):
+    with pytest.raises(ConfigError, match="adamm, but it must be 'sgd', 'adam' or 'muon'"):
         OptimizerSpec("adamm", lr=0.1)  # type: ignore[arg-type]
 
 

@@ -81,6 +81,8 @@ OURS = {
     "data.licence", "config.settings.seed",
     '"{:,} in {:,} steps".format(run.step * family.config.batch_size, run.step)', '"{:,.0f} s".format(run.seconds)',
     '"moving average of the generator" if run.averaged else "last"', "metric.show(row.value)",
+    '"average of the generator over a share of %.3g of the training (its length), made afterwards" '
+    "% config.average.length",
     "metric.show(row.interval[0])", "metric.show(row.interval[1])", 'metric.show(real.value) if real else ""',
 }  # fmt: skip
 """What the card shows as it is: numbers, and words of saddlepoint's or of whoever exports."""
