@@ -104,21 +104,26 @@ def run(row: Row, named: bool) -> None:
 def write() -> None:
     """Write the table: a line for each system and length, means over seeds with the least and the largest."""
     found = kept_rows((row, FIGURES / f"{row.name}.json") for row in ROWS)
-    words = [f"{word}, {judge}" for judge in JUDGES for _, word, _ in SHOWN]
+    shown = [(judge, *one) for judge in JUDGES for one in SHOWN if one[1] != "KID" or judge == JUDGES[0]]
+    words = [f"{word}, {judge}" for judge, _, word, _ in shown]
     lines = head_of(["preset", "trained", "images seen", "seeds", *words])
     for length, system in dict.fromkeys((row.length, row.system) for row, _ in found):
         own = [kept for row, kept in found if (row.length, row.system) == (length, system)]
         images = statistics.mean(kept["nimg"] for kept in own)
         cells = [
             over([factor * kept["figures"][judge]["model"][metric]["value"] for kept in own])
-            for judge in JUDGES
-            for metric, _, factor in SHOWN
+            for judge, metric, _, factor in shown
         ]
         family, preset, options = SYSTEMS[system]
         name = f"`{family} {preset}`" + "".join(f", `--{key} {value}`" for key, value in options.items())
         trained = f"{MINUTES} min" if length.endswith("m") else f"{KIMG:.0f},000 images"
         lines.append(line_of([name, trained, f"{images:,.0f}", str(len(own)), *cells]))
-    lines += ["", f"KID x 1,000. Held out: 10,000 rows. {THREADS} thread. {measured_on(one for _, one in found)}"]
+    held = [
+        found[0][1]["figures"][judge]["held-out images"][metric]["value"] * factor for judge, metric, _, factor in shown
+    ]
+    floors = ", ".join(f"{value:.3g}" for value in held)
+    about = f"KID x 1,000. Held-out images in the same order: {floors}. {THREADS} thread."
+    lines += ["", f"{about} {measured_on(one for _, one in found)}"]
     write_section(DOCS / "results.md", "learning", lines)
 
 
