@@ -81,6 +81,8 @@ def test_published_weights_give_the_references_outputs(lite: ImagenetLite, side:
 
 def test_it_is_what_is_asked_for_by_name(lite: ImagenetLite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imagenet, "_LOADED", {})
+    assert imagenet_lite().sha256 == lite.sha256  # and the weights are kept in the cache of this test
+    monkeypatch.setattr(imagenet, "_LOADED", {})
     found = imagenet_lite(download=False)
     assert found.sha256 == lite.sha256
     assert imagenet_lite() is found
