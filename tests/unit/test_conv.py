@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.core.errors import ConfigError
-from saddlepoint.nn.conv import leaky_convnet
+from saddlepoint.nn.conv import Plain, Residual, leaky_convnet
 from saddlepoint.nn.normalise import SpectralConv2d, minibatch_deviation, recalibrate, rms_norm
 
 
@@ -24,25 +24,59 @@ def layers(dtype: torch.dtype = torch.float64) -> list[nn.Conv2d]:
         return [nn.Conv2d(2, 3, 4, 2, 1).to(dtype), nn.Conv2d(3, 5, 3, 2, 1).to(dtype)]
 
 
-def by_autograd(x: Tensor, convolutions: list[nn.Conv2d], head: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def block(width: int) -> Residual:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(width)
+        first, last = nn.Conv2d(width, 4, 3, padding=1), nn.Conv2d(4, width, 3, padding=1, bias=False)
+    return Residual(first.double(), last.double())
+
+
+def network(ending: str) -> list[nn.Conv2d | Plain | Residual]:
+    """Parts of every kind, behind one another in every order that matters."""
+    first, second = layers()
+    parts: dict[str, list[nn.Conv2d | Plain | Residual]] = {
+        "leaky": [first, second],
+        "leaky behind a block": [first, block(3), second],
+        "block": [Plain(first), block(3), block(3), Plain(second), block(5)],
+        "block behind a leaky": [first, second, block(5)],
+        "plain": [first, Plain(second)],
+    }
+    return parts[ending]
+
+
+ENDINGS = ("leaky", "leaky behind a block", "block", "block behind a leaky", "plain")
+
+
+def by_autograd(x: Tensor, parts: list[nn.Conv2d | Plain | Residual], head: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     h = x
-    for layer in convolutions:
-        h = F.leaky_relu(layer(h), 0.2)
+    for part in parts:
+        if isinstance(part, Residual):
+            h = h + part.last(F.leaky_relu(part.first(h), 0.2))
+        else:
+            h = part.layer(h) if isinstance(part, Plain) else F.leaky_relu(part(h), 0.2)
     outputs = (h.flatten(1) * head).sum(1)
     (gradient,) = torch.autograd.grad(outputs.sum(), x, create_graph=True)
     return outputs, gradient.square().flatten(1).sum(1), gradient
 
 
+def convolutions_of(parts: list[nn.Conv2d | Plain | Residual]) -> list[nn.Conv2d]:
+    found = []
+    for part in parts:
+        found += [part.first, part.last] if isinstance(part, Residual) else [getattr(part, "layer", part)]
+    return found
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("rows", [1, 4])
-def test_four_passes_are_double_backward(rows: int) -> None:
+def test_four_passes_are_double_backward(rows: int, ending: str) -> None:
     """Outputs, norms, gradients, and the derivative of both in weights, biases and head, for one head and for many."""
-    convolutions, g = layers(), stream(1)
+    parts, g = network(ending), stream(1)
     x = torch.randn(4, 2, 14, 14, generator=g, dtype=torch.float64, requires_grad=True)
     head = torch.randn(rows, 5 * 16, generator=g, dtype=torch.float64, requires_grad=True)
     along, along_norm = torch.randn(2, 4, generator=g, dtype=torch.float64)
-    parameters = [p for layer in convolutions for p in layer.parameters()] + [head]
+    parameters = [p for layer in convolutions_of(parts) for p in layer.parameters()] + [head]
     found = []
-    for outputs, norms, gradients in (by_autograd(x, convolutions, head), leaky_convnet(x, convolutions, head, 0.2)):
+    for outputs, norms, gradients in (by_autograd(x, parts, head), leaky_convnet(x, parts, head, 0.2)):
         loss = (along * outputs + along_norm * norms).sum()
         found.append([outputs, norms, gradients, *torch.autograd.grad(loss, parameters, retain_graph=True)])
         found[-1].append(torch.autograd.grad((along * outputs).sum(), x)[0])

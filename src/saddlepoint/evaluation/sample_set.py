@@ -15,8 +15,7 @@ from torch import Tensor
 
 from saddlepoint.core.files import write_atomically
 from saddlepoint.evaluation.rows import Role
-from saddlepoint.metrics.extractors import Extractor, Features
-from saddlepoint.metrics.imagenet import ImagenetLite
+from saddlepoint.metrics.extractors import Derived, Extractor, Features
 
 
 @dataclass
@@ -76,7 +75,7 @@ class SampleSet:
         kept = read_arrays(self._path(extractor))
         if kept is None or "x" not in kept or len(kept["x"]) != len(self.x):
             return None
-        if isinstance(extractor, ImagenetLite):
+        if isinstance(extractor, Derived):
             return Features(kept["x"], extractor.probabilities(kept["x"]))
         return Features(kept["x"], kept.get("probabilities"))
 
@@ -85,8 +84,7 @@ class SampleSet:
         path = self._path(extractor)
         # Pixels are as fast computed as read.
         if path is not None and extractor.name != "pixels":
-            # Of a thousand classes as much again as the features, from which they follow.
-            classes = None if isinstance(extractor, ImagenetLite) else found.probabilities
+            classes = None if isinstance(extractor, Derived) else found.probabilities
             write_arrays(path, {"x": found.x} | ({} if classes is None else {"probabilities": classes}))
         return found
 

@@ -123,6 +123,15 @@ class Smooth(Protocol):
         ...
 
 
+@runtime_checkable
+class Derived(Protocol):
+    """An extractor whose probabilities follow from its features: where features are kept, they need not be."""
+
+    def probabilities(self, x: np.ndarray) -> np.ndarray:
+        """Return the probabilities (n, classes) that belong to features (n, d)."""
+        ...
+
+
 class Pixels:
     """The images themselves: values / 255 as one row, float32 in [0, 1]; colours of 4 channels as they are on white.
 

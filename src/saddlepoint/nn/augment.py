@@ -177,6 +177,30 @@ def adapt(p: Tensor, real_logits: Float[Tensor, " rows"], images: int, kimg: flo
     return (p + step).clamp(0, 1)
 
 
+FEW = 10_000
+"""Training images below which they are augmented unless the options say otherwise."""
+
+
+def kinds_where_few(
+    given: Collection[str], rows: int, channels: int, chosen: Collection[str], move: tuple[str, str]
+) -> tuple[tuple[str, ...], set[str]] | None:
+    """Return the kinds by which few images are augmented unasked, and which options of it were named; None: as given.
+
+    D would learn them by heart, and G with it. So are images of a run that names a probability, and no kind.
+
+    Args:
+        given: kinds in the options in force.
+        rows: of the training part.
+        channels: of an image.
+        chosen: options that were named.
+        move: two kinds for all images; those with colours have theirs changed, too.
+    """
+    named = {"augment", "augment_p", "ada_kimg"} & set(chosen)
+    if given or "augment" in named or (rows >= FEW and not named):
+        return None
+    return (*move, *(("colour",) if channels >= 3 else ())), named
+
+
 def why_augmented(kinds: Collection[str], rows: int, named: Collection[str], adaptive: bool = False) -> str:
     """Say why images are augmented though no kind of it was named.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,9 +17,24 @@ from saddlepoint.nn.layers import Conv2d, largest
 from saddlepoint.nn.products import Products
 
 
+@dataclass(frozen=True)
+class Plain:
+    """A convolution that no LeakyReLU follows."""
+
+    layer: nn.Conv2d
+
+
+@dataclass(frozen=True)
+class Residual:
+    """Two convolutions with LeakyReLU between, beside which their input goes on: x + last(LeakyReLU(first(x)))."""
+
+    first: nn.Conv2d
+    last: nn.Conv2d
+
+
 def leaky_convnet(
     x: Float[Tensor, "batch channel height width"],
-    layers: Iterable[nn.Module],
+    layers: Iterable[nn.Module | Plain | Residual],
     head: Float[Tensor, "rows features"],
     slope: float,
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"], Float[Tensor, "batch channel height width"]]:
@@ -29,7 +45,8 @@ def leaky_convnet(
 
     Args:
         x: inputs.
-        layers: `nn.Conv2d` with a bias, without dilation or groups.
+        layers: `nn.Conv2d` without dilation or groups, which LeakyReLU follows (modules of other kinds are left out);
+            or parts that say otherwise: `Plain`, `Residual`.
         head: weights of the linear output on the flattened last layer: one row for all samples, or one for each.
         slope: of LeakyReLU on the negative side.
 
@@ -37,14 +54,32 @@ def leaky_convnet(
         outputs; squared norms of their gradients in the input, both differentiable in the parameters and the head, the
         outputs in ``x`` too (the norms are piecewise constant in it); the gradients themselves, detached.
     """
-    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
-    found = products.of(x, [layer.stride for layer in convolutions])
+    steps = [step for layer in layers for step in _steps(layer)]
+    found = products.of(x, [step.layer.stride for step in steps])
     x = found.laid(x)
-    parameters = [p for layer in convolutions for p in found.weight_and_bias(layer)]
-    geometry = [found.geometry(layer) for layer in convolutions]
-    outputs, norms, gradients = _LeakyConvNet.apply(x, head, slope, found, geometry, *parameters)
+    parameters = [p for step in steps for p in found.weight_and_bias(step.layer)]
+    geometry = [found.geometry(step.layer) for step in steps]
+    outputs, norms, gradients = _LeakyConvNet.apply(x, head, slope, found, steps, geometry, *parameters)
     # Its own derivative in the weights is not computed: whoever differentiates it would get 0 without a word.
     return outputs, norms, gradients.detach()
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A convolution, whether LeakyReLU follows, whether a residual block begins before it or ends with it."""
+
+    layer: nn.Conv2d
+    activated: bool = False
+    opens: bool = False
+    closes: bool = False
+
+
+def _steps(part: nn.Module | Plain | Residual) -> list[_Step]:
+    if isinstance(part, Residual):
+        return [_Step(part.first, activated=True, opens=True), _Step(part.last, closes=True)]
+    if isinstance(part, Plain):
+        return [_Step(part.layer)]
+    return [_Step(part, activated=True)] if isinstance(part, nn.Conv2d) else []
 
 
 class MaxoutConv2d(nn.Module):
@@ -77,57 +112,72 @@ class MaxoutConv2d(nn.Module):
 class _LeakyConvNet(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, head: Tensor, slope: float, products: Products, geometry: Any, *parameters: Any
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx: Any, x: Tensor, head: Tensor, slope: float, products: Products, steps: Sequence[_Step], geometry: Any,
+        *parameters: Any,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         kind = working_dtype(x)
         with torch.autocast(x.device.type, enabled=False):
-            return _LeakyConvNet._forward(ctx, kind, x, head, slope, products, geometry, *parameters)
+            return _LeakyConvNet._forward(ctx, kind, x, head, slope, products, steps, geometry, *parameters)
 
     @staticmethod
     def _forward(
-        ctx: Any, kind: torch.dtype, x: Tensor, head: Tensor, slope: float, products: Products, geometry: Any,
-        *parameters: Any,
+        ctx: Any, kind: torch.dtype, x: Tensor, head: Tensor, slope: float, products: Products, steps: Sequence[_Step],
+        geometry: Any, *parameters: Any,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         # Convolutions are computed in ``kind``; logits and norms in the parameters' own precision, see `in_full`.
-        weights, biases = ([products.ready(p, kind) for p in parameters[start::2]] for start in (0, 1))
-        inputs = [products.ready(x, kind)]
-        for weight, bias, layer in zip(weights, biases, geometry, strict=True):
-            inputs.append(products.convolved(inputs[-1], weight, bias, layer, slope))
-        last = inputs[-1]
-        outputs = products.outputs(last, head)  # head: one row for all, or (batch, features)
+        weights = [products.ready(p, kind) for p in parameters[::2]]
+        biases = [None if p is None else products.ready(p, kind) for p in parameters[1::2]]
+        h = beside = products.ready(x, kind)
+        inputs = [h]  # inputs[k] is what the k-th convolution reads, inputs[k + 1] what comes of it
+        for step, weight, bias, layer in zip(steps, weights, biases, geometry, strict=True):
+            beside = h if step.opens else beside
+            h = products.convolved(h, weight, bias, layer, slope if step.activated else None)
+            h = beside + h if step.closes else h
+            inputs.append(h)
+        outputs = products.outputs(h, head)  # head: one row for all, or (batch, features)
         # back[k] is the gradient of the output in the k-th convolution's result.
-        v = products.times_slope(head.to(kind).view(-1, *last.shape[1:]), last, slope)
-        back = [v]
-        for k in range(len(weights) - 1, 0, -1):
-            # inputs[k] is the result of layer k - 1: the shape to come back to, and the slopes.
-            v = products.input_gradient(v, inputs[k], weights[k], geometry[k], slope)
+        v = head.to(kind).view(-1, *h.shape[1:])
+        if steps[-1].activated:
+            v = products.times_slope(v, h, slope)
+        else:
+            v = v.expand_as(h).contiguous(memory_format=torch.channels_last)
+        back: list[Tensor] = []
+        for k in reversed(range(len(steps))):
             back.insert(0, v)
-        gradient = products.input_gradient(v, inputs[0], weights[0], geometry[0], None)
-        ctx.save_for_backward(gradient, *weights, *inputs, *back)
-        ctx.depth, ctx.slope, ctx.geometry, ctx.rows, ctx.kind = len(weights), slope, geometry, len(head), kind
-        ctx.products = products
-        gradient = gradient.to(head.dtype)
+            beside = v if steps[k].closes else beside
+            # inputs[k] is the shape to come back to, and the slopes, where LeakyReLU made it.
+            made = slope if k and steps[k - 1].activated else None
+            v = products.input_gradient(v, inputs[k], weights[k], geometry[k], None if steps[k].opens else made)
+            if steps[k].opens:  # both ways meet before the slopes
+                v = beside + v if made is None else products.times_slope(beside + v, inputs[k], made)
+        ctx.save_for_backward(v, *weights, *inputs, *back)
+        ctx.steps, ctx.slope, ctx.geometry, ctx.rows, ctx.kind = steps, slope, geometry, len(head), kind
+        ctx.products, ctx.biased = products, [bias is not None for bias in biases]
+        gradient = v.to(head.dtype)
         return outputs, products.norms(gradient), gradient
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
         # dL/dD and dL/d||grad_x D||^2, each (batch,); the third result is detached by the caller.
-        products, depth = ctx.products, ctx.depth
+        products, depth = ctx.products, len(ctx.steps)
         e, along_norm = (products.ready(direction, ctx.kind) for direction in along[:2])
         gradient, *saved = ctx.saved_tensors
         along_x = gradient * e[:, None, None, None] if ctx.needs_input_grad[0] else None
         if not any(ctx.needs_input_grad[1:]):  # G's turn: D's weights are frozen
-            return along_x, *[None] * (4 + 2 * depth)
+            return along_x, *[None] * (5 + 2 * depth)
         weights, inputs, back = saved[:depth], saved[depth : 2 * depth + 1], saved[2 * depth + 1 :]
-        t = gradient * (2 * along_norm)[:, None, None, None]
+        # The derivative of the norms goes forward, along the linear map that D is around x.
+        t = beside = gradient * (2 * along_norm)[:, None, None, None]
         found: list[Tensor | None] = []
-        for k in range(depth):
+        for k, step in enumerate(ctx.steps):
             combined = products.combined(t, inputs[k], e)  # of norm and output: one weight gradient for both
             found.append(products.weight_gradient(back[k], combined, weights[k], ctx.geometry[k]))
-            found.append(products.sums(back[k], e))  # a bias moves the output only, never grad_x D
-            t = products.convolved(t, weights[k], None, ctx.geometry[k], None, activated=inputs[k + 1], other=ctx.slope)
-        if ctx.rows == 1:
-            along_head = products.of_head(t, inputs[-1], e)
-        else:
-            along_head = products.combined(t, inputs[-1], e).flatten(1)
-        return along_x, along_head, None, None, None, *found
+            # A bias moves the output only, never grad_x D.
+            found.append(products.sums(back[k], e) if ctx.biased[k] else None)
+            beside = t if step.opens else beside
+            activated = inputs[k + 1] if step.activated else None
+            t = products.convolved(t, weights[k], None, ctx.geometry[k], None, activated=activated, other=ctx.slope)
+            t = beside + t if step.closes else t
+        shared = ctx.rows == 1
+        along_head = products.of_head(t, inputs[-1], e) if shared else products.combined(t, inputs[-1], e).flatten(1)
+        return along_x, along_head, None, None, None, None, *found

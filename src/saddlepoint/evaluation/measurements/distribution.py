@@ -9,6 +9,7 @@ import numpy as np
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.types import Modality
 from saddlepoint.evaluation.duration import stand_in, timed
+from saddlepoint.evaluation.features import names_classes
 from saddlepoint.evaluation.protocol import Protocol, Task, register
 from saddlepoint.evaluation.real_rows import kernel_to_real, manifold_of_real
 from saddlepoint.evaluation.rows import Metric, Row, join
@@ -16,7 +17,6 @@ from saddlepoint.evaluation.sets import Bench, SampleSet
 from saddlepoint.evaluation.text import against_held_out, chance, judged, row_of, sentence, shown, to_row
 from saddlepoint.metrics.classes import inception_score
 from saddlepoint.metrics.frechet import frechet_both
-from saddlepoint.metrics.imagenet import ImagenetLite
 from saddlepoint.metrics.kernel import kernel_distance
 from saddlepoint.metrics.manifold import manifold
 
@@ -138,7 +138,7 @@ def no_classifier(bench: Bench) -> str:
 
 def _of_own_classes(bench: Bench) -> bool:
     """Whether the classes are the data's own, or were asked for; ImageNet's say little of most other pictures."""
-    return bench.chosen or not isinstance(bench.classifier(), ImagenetLite)
+    return bench.chosen or names_classes(bench.classifier(), bench.dataset)
 
 
 _BOTH: tuple[Modality, ...] = ("image", "vector")

@@ -16,12 +16,9 @@ from saddlepoint.families.dcgan.unnormalised import SMALL, SMALL_CONDITIONAL, Un
 from saddlepoint.family import DataSpec, Remediable, Sized, SuitsData, Tags, register
 from saddlepoint.family import remedies as remedy
 from saddlepoint.family.variants import Varied
-from saddlepoint.nn.augment import why_augmented
+from saddlepoint.nn.augment import kinds_where_few, why_augmented
 
 __all__ = ["DCGAN", "DCGANConfig", "resolutions"]
-
-FEW = 10_000
-"""Training images below which they are augmented unless the options say otherwise."""
 
 
 @register
@@ -63,9 +60,8 @@ class DCGAN(Varied, SuitsData[DCGANConfig], Sized, Remediable, Game):
         cls, config: DCGANConfig, data: DataSpec, chosen: Collection[str]
     ) -> tuple[DCGANConfig, tuple[str, ...]]:
         """Augment where there are few images: D would learn them by heart, and G with it."""
-        named = {"augment", "augment_p", "ada_kimg"} & set(chosen)
-        if "augment" in named or (data.rows >= FEW and not named):
+        found = kinds_where_few(config.augment, data.rows, data.shape[0], chosen, ("translation", "cutout"))
+        if found is None:
             return config, ()
-        # Grey images have no colour to change.
-        kinds = ("translation", "cutout", *(("colour",) if data.shape[0] >= 3 else ()))
+        kinds, named = found
         return replace(config, augment=kinds), (why_augmented(kinds, data.rows, named),)

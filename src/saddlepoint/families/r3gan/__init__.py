@@ -16,7 +16,7 @@ from saddlepoint.families.r3gan.game import Game
 from saddlepoint.family import DataSpec, Remediable, Sized, SuitsData, Tags, register
 from saddlepoint.family import remedies as remedy
 from saddlepoint.family.variants import Varied
-from saddlepoint.nn.augment import why_augmented
+from saddlepoint.nn.augment import kinds_where_few, why_augmented
 from saddlepoint.nn.sizes import SIZES, starts
 
 __all__ = ["R3GAN", "R3GANConfig"]
@@ -72,9 +72,8 @@ class R3GAN(Varied, SuitsData[R3GANConfig], Sized, Remediable, Game):
         cls, config: R3GANConfig, data: DataSpec, chosen: Collection[str]
     ) -> tuple[R3GANConfig, tuple[str, ...]]:
         """Augment where there are few images: D would learn them by heart, and G with it."""
-        named = {"augment", "augment_p"} & set(chosen)
-        if config.augment or "augment" in named or (data.rows >= FEW and not named):
+        found = kinds_where_few(config.augment, data.rows, data.shape[0], chosen, ("translation", "cutout"))
+        if found is None:
             return config, ()
-        # Grey images have no colour to change.
-        kinds = ("translation", "cutout", *(("colour",) if data.shape[0] >= 3 else ()))
+        kinds, named = found
         return replace(config, augment=kinds), (why_augmented(kinds, data.rows, named),)

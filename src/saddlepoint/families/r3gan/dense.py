@@ -17,8 +17,8 @@ from saddlepoint.core.types import Images, PerSample
 from saddlepoint.families.r3gan.config import R3GANConfig
 from saddlepoint.families.r3gan.game import SLOPE, Discriminator, Game, Generator
 from saddlepoint.family import Batch, Context, Phase, Simultaneous, Terms
+from saddlepoint.nn.conv import Plain, Residual, leaky_convnet
 from saddlepoint.nn.layers import Conv2d
-from saddlepoint.nn.residual import Part, Residual, residual_convnet
 from saddlepoint.nn.resized import DoubledConv2d, HalvedConv2d
 from saddlepoint.nn.sizes import Sizes
 from saddlepoint.objectives.losses import generator_loss_along
@@ -59,15 +59,15 @@ class DenseDiscriminator(Discriminator):
 
     def with_gradients(self, x: Images, labels: Tensor | None) -> tuple[PerSample, PerSample, Images]:
         """Return logits (batch,), ||grad_x D||^2 (batch,), and the gradients, detached."""
-        return residual_convnet(x, self.parts(), self.head(labels), SLOPE)
+        return leaky_convnet(x, self.parts(), self.head(labels), SLOPE)
 
-    def parts(self) -> Sequence[Part]:
+    def parts(self) -> Sequence[Plain | Residual]:
         """Return convolutions and blocks in their order."""
-        found: list[Part] = [self.input]
+        found: list[Plain | Residual] = [Plain(self.input)]
         sides: Iterable[tuple[Any, Any]] = zip_longest(self.stages, self.downs)
         for stage, down in sides:
             found += [Residual(block.first, block.last) for block in stage]
-            found += [] if down is None else [down]
+            found += [] if down is None else [Plain(down)]
         return found
 
 
@@ -94,7 +94,3 @@ class Dense(Simultaneous, Game):
         d = penalised(self.objective.discriminator(real_logits, fake_logits), norms, c.r1_gamma, c.r2_gamma)
         g = generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], fake)
         return {"discriminator": Terms(d, game_logs(real_logits, fake_logits, self.objective)), "generator": Terms(g)}
-
-    def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
-        """Return one player's loss, where they play in turn."""
-        return self.losses((phase,), batch, ctx)[phase.name]

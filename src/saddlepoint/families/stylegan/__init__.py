@@ -16,13 +16,10 @@ from saddlepoint.families.stylegan.strided import TINY, Strided
 from saddlepoint.family import DataSpec, Remediable, Sized, SuitsData, Tags, register
 from saddlepoint.family import remedies as remedy
 from saddlepoint.family.variants import Varied
-from saddlepoint.nn.augment import why_augmented
+from saddlepoint.nn.augment import kinds_where_few, why_augmented
 from saddlepoint.nn.sizes import SIZES, starts
 
 __all__ = ["StyleGAN", "StyleGANConfig"]
-
-FEW = 10_000
-"""Training images below which they are augmented unless the options say otherwise."""
 
 ADA_KIMG = 30.0
 """Thousands of samples in which the probability of augmentation can rise by 1 where nothing is said."""
@@ -72,11 +69,10 @@ class StyleGAN(Varied, SuitsData[StyleGANConfig], Sized, Remediable, Game):
         cls, config: StyleGANConfig, data: DataSpec, chosen: Collection[str]
     ) -> tuple[StyleGANConfig, tuple[str, ...]]:
         """Augment where there are few images, as much as D's grip on the training rows asks for."""
-        named = {"augment", "augment_p", "ada_kimg"} & set(chosen)
-        if config.augment or "augment" in named or (data.rows >= FEW and not named):
+        found = kinds_where_few(config.augment, data.rows, data.shape[0], chosen, ("translation", "affine"))
+        if found is None:
             return config, ()
-        # Grey images have no colour to change.
-        kinds = ("translation", "affine", *(("colour",) if data.shape[0] >= 3 else ()))
+        kinds, named = found
         suited = replace(config, augment=kinds, ada_kimg=config.ada_kimg if named else ADA_KIMG)
         return suited, (why_augmented(kinds, data.rows, named, suited.ada_kimg is not None),)
 
