@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from saddlepoint.core.errors import ConfigError
-from saddlepoint.nn.conv import Plain, Residual, leaky_convnet
+from saddlepoint.nn.conv import LinearConv, Residual, leaky_convnet
 from saddlepoint.nn.normalise import SpectralConv2d, minibatch_deviation, recalibrate, rms_norm
 
 
@@ -31,15 +31,15 @@ def block(width: int) -> Residual:
     return Residual(first.double(), last.double())
 
 
-def network(ending: str) -> list[nn.Conv2d | Plain | Residual]:
+def network(ending: str) -> list[nn.Conv2d | LinearConv | Residual]:
     """Parts of every kind, behind one another in every order that matters."""
     first, second = layers()
-    parts: dict[str, list[nn.Conv2d | Plain | Residual]] = {
+    parts: dict[str, list[nn.Conv2d | LinearConv | Residual]] = {
         "leaky": [first, second],
         "leaky behind a block": [first, block(3), second],
-        "block": [Plain(first), block(3), block(3), Plain(second), block(5)],
+        "block": [LinearConv(first), block(3), block(3), LinearConv(second), block(5)],
         "block behind a leaky": [first, second, block(5)],
-        "plain": [first, Plain(second)],
+        "plain": [first, LinearConv(second)],
     }
     return parts[ending]
 
@@ -47,19 +47,21 @@ def network(ending: str) -> list[nn.Conv2d | Plain | Residual]:
 ENDINGS = ("leaky", "leaky behind a block", "block", "block behind a leaky", "plain")
 
 
-def by_autograd(x: Tensor, parts: list[nn.Conv2d | Plain | Residual], head: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def by_autograd(
+    x: Tensor, parts: list[nn.Conv2d | LinearConv | Residual], head: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     h = x
     for part in parts:
         if isinstance(part, Residual):
             h = h + part.last(F.leaky_relu(part.first(h), 0.2))
         else:
-            h = part.layer(h) if isinstance(part, Plain) else F.leaky_relu(part(h), 0.2)
+            h = part.layer(h) if isinstance(part, LinearConv) else F.leaky_relu(part(h), 0.2)
     outputs = (h.flatten(1) * head).sum(1)
     (gradient,) = torch.autograd.grad(outputs.sum(), x, create_graph=True)
     return outputs, gradient.square().flatten(1).sum(1), gradient
 
 
-def convolutions_of(parts: list[nn.Conv2d | Plain | Residual]) -> list[nn.Conv2d]:
+def convolutions_of(parts: list[nn.Conv2d | LinearConv | Residual]) -> list[nn.Conv2d]:
     found = []
     for part in parts:
         found += [part.first, part.last] if isinstance(part, Residual) else [getattr(part, "layer", part)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,6 +52,8 @@ def bench(
     """
     from saddlepoint.cli import tables
 
+    if other is not None and operations:
+        raise ConfigError("--against and --operations are two measurements; ask for one of them")
     if other is not None or operations:
         from saddlepoint.engine.machine.runtime import read_threads
 
@@ -59,33 +62,31 @@ def bench(
         from saddlepoint.lab.against import presets_of
         from saddlepoint.lab.operations import operations as profiled
 
-        if other is not None:
-            raise ConfigError("--against and --operations are two measurements; ask for one of them")
         found = [profiled(preset, precision, count) for preset in presets_of(cases or ())]
-        if as_json:
-            tell_json(json.dumps([dataclasses.asdict(one) for one in found], indent=1))
-        else:
-            tables.print_operations(found)
-        return
-    if other is not None:
+        _tell(found, tables.print_operations, as_json)
+    elif other is not None:
         from saddlepoint.lab.against import against
 
         pairs = against(
             other, cases or (), rounds=rounds, seconds=seconds, threads=count, precision=precision, say=say_aside
         )
-        if as_json:
-            tell_json(json.dumps([dataclasses.asdict(pair) for pair in pairs], indent=1))
-        else:
-            tables.print_pairs(pairs)
-        return
-
-    from saddlepoint.lab.bench import bench as measure
-
-    measured = measure(cases or (), rounds=rounds, seconds=seconds, threads=threads)
-    if as_json:
-        tell_json(json.dumps(measured.to_json(), indent=1))
+        _tell(pairs, tables.print_pairs, as_json)
     else:
-        tables.print_bench(measured)
+        from saddlepoint.lab.bench import bench as measure
+
+        measured = measure(cases or (), rounds=rounds, seconds=seconds, threads=threads)
+        if as_json:
+            tell_json(json.dumps(measured.to_json(), indent=1))
+        else:
+            tables.print_bench(measured)
+
+
+def _tell(found: Sequence[Any], shown: Callable[[Any], None], as_json: bool) -> None:
+    """Print what was measured of each preset, as a table or as JSON."""
+    if as_json:
+        tell_json(json.dumps([dataclasses.asdict(one) for one in found], indent=1))
+    else:
+        shown(found)
 
 
 def lab(

@@ -18,7 +18,7 @@ from saddlepoint.nn.products import Products
 
 
 @dataclass(frozen=True)
-class Plain:
+class LinearConv:
     """A convolution that no LeakyReLU follows."""
 
     layer: nn.Conv2d
@@ -34,7 +34,7 @@ class Residual:
 
 def leaky_convnet(
     x: Float[Tensor, "batch channel height width"],
-    layers: Iterable[nn.Module | Plain | Residual],
+    layers: Iterable[nn.Module | LinearConv | Residual],
     head: Float[Tensor, "rows features"],
     slope: float,
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"], Float[Tensor, "batch channel height width"]]:
@@ -46,7 +46,7 @@ def leaky_convnet(
     Args:
         x: inputs.
         layers: `nn.Conv2d` without dilation or groups, which LeakyReLU follows (modules of other kinds are left out);
-            or parts that say otherwise: `Plain`, `Residual`.
+            or parts that say otherwise: `LinearConv`, `Residual`.
         head: weights of the linear output on the flattened last layer: one row for all samples, or one for each.
         slope: of LeakyReLU on the negative side.
 
@@ -74,10 +74,10 @@ class _Step:
     closes: bool = False
 
 
-def _steps(part: nn.Module | Plain | Residual) -> list[_Step]:
+def _steps(part: nn.Module | LinearConv | Residual) -> list[_Step]:
     if isinstance(part, Residual):
         return [_Step(part.first, activated=True, opens=True), _Step(part.last, closes=True)]
-    if isinstance(part, Plain):
+    if isinstance(part, LinearConv):
         return [_Step(part.layer)]
     return [_Step(part, activated=True)] if isinstance(part, nn.Conv2d) else []
 

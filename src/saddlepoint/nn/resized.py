@@ -84,7 +84,7 @@ def resized_convolution(x: Images, conv: Conv2d, resample: Resample, slope: floa
     if not resample:
         return conv(x, slope)
     if kernels(x) is None or (resample == "down" and (x.shape[2] % 2 or x.shape[3] % 2)):
-        return leaky(_plain(x, conv.weight, conv.bias, resample), slope)
+        return leaky(_by_pytorch(x, conv.weight, conv.bias, resample), slope)
     found: Tensor = _Resized.apply(x, seen(conv.weight), conv.bias, resample, slope)
     return found
 
@@ -119,7 +119,7 @@ def activated(x: Tensor, slope: float) -> Tensor:
     return found
 
 
-def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, resample: str) -> Tensor:
+def _by_pytorch(x: Tensor, weight: Tensor, bias: Tensor | None, resample: str) -> Tensor:
     x = F.interpolate(x, scale_factor=2.0, mode="nearest") if resample == "up" else x
     y = F.conv2d(x, weight, bias, 1, 1)
     return F.avg_pool2d(y, 2) if resample == "down" else y
@@ -176,7 +176,7 @@ class _Resized(torch.autograd.Function):
         if torch.is_grad_enabled():  # to be differentiated again, which the kernels leave to PyTorch
 
             def again(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
-                return leaky(_plain(x, w, b, resample), ctx.slope)
+                return leaky(_by_pytorch(x, w, b, resample), ctx.slope)
 
             return *by_pytorch(in_bf16(again), (x, weight, bias), dy), None, None
         v, sums = before_slope(dy, y, ctx.slope, ctx.needs_input_grad[2])

@@ -17,7 +17,7 @@ from saddlepoint.core.types import Images, PerSample
 from saddlepoint.families.r3gan.config import R3GANConfig
 from saddlepoint.families.r3gan.game import SLOPE, Discriminator, Game, Generator
 from saddlepoint.family import Batch, Context, Phase, Simultaneous, Terms
-from saddlepoint.nn.conv import Plain, Residual, leaky_convnet
+from saddlepoint.nn.conv import LinearConv, Residual, leaky_convnet
 from saddlepoint.nn.layers import Conv2d
 from saddlepoint.nn.resized import DoubledConv2d, HalvedConv2d
 from saddlepoint.nn.sizes import Sizes
@@ -61,13 +61,13 @@ class DenseDiscriminator(Discriminator):
         """Return logits (batch,), ||grad_x D||^2 (batch,), and the gradients, detached."""
         return leaky_convnet(x, self.parts(), self.head(labels), SLOPE)
 
-    def parts(self) -> Sequence[Plain | Residual]:
+    def parts(self) -> Sequence[LinearConv | Residual]:
         """Return convolutions and blocks in their order."""
-        found: list[Plain | Residual] = [Plain(self.input)]
+        found: list[LinearConv | Residual] = [LinearConv(self.input)]
         sides: Iterable[tuple[Any, Any]] = zip_longest(self.stages, self.downs)
         for stage, down in sides:
             found += [Residual(block.first, block.last) for block in stage]
-            found += [] if down is None else [Plain(down)]
+            found += [] if down is None else [LinearConv(down)]
         return found
 
 

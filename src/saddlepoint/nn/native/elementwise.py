@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from saddlepoint.nn.native.library import load
-from saddlepoint.nn.native.products import is_full, laid, new, numbers, pointer, signs
+from saddlepoint.nn.native.products import as_signs, is_full, laid, new, numbers, pointer
 
 
 def times_slope(v: Tensor, activated: Tensor, slope: float) -> Tensor:
     """Return v times the slope of the LeakyReLU that made ``activated``; v has one row for all, or one for each."""
-    v, activated = laid(v), signs(activated)
+    v, activated = laid(v), as_signs(activated)
     out = torch.empty_like(activated)
     size = activated[0].numel()
     load().times_slope(

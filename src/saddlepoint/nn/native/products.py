@@ -229,7 +229,7 @@ NOTHING = After()
 def _told(after: After, full: bool) -> tuple[Any, tuple[Tensor | None, ...]]:
     """Return what the kernels are told, and tensors that must live until they are done."""
     scale, bias, shift = (None if x is None else numbers(x) for x in (after.scale, after.bias, after.shift))
-    activated = None if after.activated is None else signs(after.activated)
+    activated = None if after.activated is None else as_signs(after.activated)
     noise, strength = (None if x is None else numbers(x) for x in (after.noise, after.strength))
     told = _After(
         pointer(scale), pointer(bias), pointer(shift), after.slope, after.other_slope, pointer(activated), full,
@@ -238,7 +238,7 @@ def _told(after: After, full: bool) -> tuple[Any, tuple[Tensor | None, ...]]:
     return ctypes.byref(told), (scale, bias, shift, activated, noise, strength)
 
 
-def signs(activated: Tensor) -> Tensor:
+def as_signs(activated: Tensor) -> Tensor:
     """Return what a LeakyReLU made, as the kernels read it: bf16."""
     return laid(activated.bfloat16())
 
