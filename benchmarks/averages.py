@@ -31,7 +31,9 @@ from saddlepoint.lab.step_worker import trainer_of
 from saddlepoint.run import api
 
 HERE = Path(__file__).parent
-FIGURES, RUNS = HERE / "figures" / "averages", HERE.parent / "runs" / "averages"
+FIGURES = HERE / "figures" / "averages"
+# From where the script is called: the path goes into the figures, and no machine's folders belong there.
+RUNS = Path("runs") / "averages"
 PAGE = HERE.parent / "docs" / "averages.md"
 TURNS, SECONDS, WRITES = 15, 2.0, 20
 
