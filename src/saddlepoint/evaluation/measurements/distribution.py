@@ -136,9 +136,12 @@ def no_classifier(bench: Bench) -> str:
     return ""
 
 
-def _of_own_classes(bench: Bench) -> bool:
-    """Whether the classes are the data's own, or were asked for; ImageNet's say little of most other pictures."""
-    return bench.chosen or names_classes(bench.classifier(), bench.dataset)
+def _not_of_other_classes(bench: Bench) -> bool:
+    """Whether the classes are the data's own, or were asked for; ImageNet's say little of most other pictures.
+
+    Where there are no classes at all, `no_classifier` tells the report why.
+    """
+    return bench.chosen or bool(no_classifier(bench)) or names_classes(bench.classifier(), bench.dataset)
 
 
 _BOTH: tuple[Modality, ...] = ("image", "vector")
@@ -164,6 +167,6 @@ register(
 register(
     Protocol(
         "is", ("image",), "inception score by the extractor's classifier",
-        (SCORE,), _score, _score_verdict, needs=no_classifier, classifies=True, usual=_of_own_classes,
+        (SCORE,), _score, _score_verdict, needs=no_classifier, classifies=True, usual=_not_of_other_classes,
     )
 )  # fmt: skip
