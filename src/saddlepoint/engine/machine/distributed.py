@@ -1,8 +1,9 @@
 """The processes that share one run: who they are, and everything they say to one another.
 
 `torchrun` starts them. Each computes its shares of every minibatch; gradients are averaged once a phase, so parameters
-stay equal; one process, the writer, keeps log and checkpoints. Without `torchrun` there is one, `SINGLE_PROCESS`, and
-nothing here costs anything.
+stay equal; one process, the writer, keeps log and checkpoints. What is said in every step goes through `shared_memory`
+where all are on one machine, all else through gloo, gradients on GPUs through NCCL. Without `torchrun` there is one,
+`SINGLE_PROCESS`, and nothing here costs anything.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import torch
 from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError, SaddlepointError, TrainingError
+from saddlepoint.engine.machine import shared_memory
+from saddlepoint.engine.machine.shared_memory import ProcessGone, SharedMemory
 from saddlepoint.engine.settings import Reason
 
 if TYPE_CHECKING:
@@ -34,10 +37,12 @@ class ProcessGroup:
         rank: its number, from 0.
         size: how many there are.
         local_rank: its number on this machine; it chooses the GPU.
+        memory: what all of them share, if they are on one machine.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0) -> None:
+    def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0, memory: SharedMemory | None = None) -> None:
         self.rank, self.size, self.local_rank = rank, size, local_rank  # of a job of many machines; of this one
+        self.memory = memory
 
     @property
     def writes(self) -> bool:
@@ -49,19 +54,19 @@ class ProcessGroup:
         if self.size == 1:
             return
         # One message from one flat buffer: a message for each parameter would wait for the network each time.
-        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         with _together() as dist:
-            dist.all_reduce(flat)
-        _spread(flat / self.size, tensors)
+            mean = None
+            if self.memory is not None and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors):
+                mean = self.memory.mean(tensors)
+            if mean is None:
+                flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+                dist.all_reduce(flat)
+                mean = flat / self.size
+        _spread(mean, tensors)
 
     def any(self, truth: bool) -> bool:
         """Return whether it is true for any of the processes."""
-        if self.size == 1:
-            return truth
-        found = torch.tensor([int(truth)])  # on the CPU, by gloo: no GPU waits for a truth
-        with _together() as dist:
-            dist.all_reduce(found, op=dist.ReduceOp.MAX)
-        return bool(found)
+        return bool(self._largest([int(truth)])[0])
 
     @torch.no_grad()
     def copy_(self, tensors: Sequence[Tensor]) -> None:
@@ -82,11 +87,19 @@ class ProcessGroup:
             return reason, save
         # Clocks differ, and a signal may reach one process only: who stopped alone would leave the others waiting. MAX
         # makes the same choice everywhere, without a second message.
-        wishes = torch.tensor([0 if reason is None else 1 + REASONS.index(reason), int(save)])
-        with _together() as dist:
-            dist.all_reduce(wishes, op=dist.ReduceOp.MAX)
-        first, due = wishes.tolist()
+        first, due = self._largest([0 if reason is None else 1 + REASONS.index(reason), int(save)])
         return (REASONS[first - 1] if first else None), bool(due)
+
+    def _largest(self, numbers: list[int]) -> list[int]:
+        """Return the largest of each over all processes."""
+        if self.size == 1:
+            return numbers
+        with _together() as dist:
+            if self.memory is not None:
+                return self.memory.largest(numbers)
+            found = torch.tensor(numbers)  # on the CPU, by gloo: no GPU waits for them
+            dist.all_reduce(found, op=dist.ReduceOp.MAX)
+            return found.tolist()
 
     def total_(self, tensors: Sequence[Tensor]) -> None:
         """Replace tensors by their sums over all processes."""
@@ -165,7 +178,33 @@ def join() -> ProcessGroup:
         except (RuntimeError, ValueError) as error:
             raise ConfigError(f"the {size} processes of this job could not meet: {error}") from error
         atexit.register(dist.destroy_process_group)
-    return ProcessGroup(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
+    group = ProcessGroup(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
+    group.memory = _memory_of(group)
+    return group
+
+
+def _memory_of(group: ProcessGroup) -> SharedMemory | None:
+    """Return what the processes share, if all of them are on one machine and see one another there."""
+    if not shared_memory.fits_here():
+        return None
+    path = group.shared(lambda: _or_none(lambda: shared_memory.create(group.size)))
+    if path is None:
+        return None
+    processes: list[int] = [0] * group.size
+    with _together() as dist:
+        dist.all_gather_object(processes, os.getpid())
+    memory = _or_none(lambda: SharedMemory(path, group.rank, processes))
+    missing = group.any(memory is None)
+    if group.writes:
+        os.unlink(path)  # all have it, or nobody will: nothing is left behind, however they end
+    return None if missing else memory
+
+
+def _or_none(make: Callable[[], T]) -> T | None:
+    try:
+        return make()
+    except OSError:
+        return None
 
 
 def _spread(flat: Tensor, tensors: Sequence[Tensor]) -> None:
@@ -183,7 +222,7 @@ def _together() -> Iterator[dist]:  # type: ignore[valid-type]
 
     try:
         yield dist
-    except RuntimeError as error:
+    except (RuntimeError, ProcessGone) as error:
         reason = str(error).strip().splitlines()[-1]
         raise TrainingError(
             "another process of this job has ended or cannot be reached; the same command goes on from the last "
