@@ -76,7 +76,7 @@ def seconds(step: Any) -> float:
 def message(group: ProcessGroup, size: int) -> float:
     """Return the time of averaging one flat buffer of ``size`` floats."""
     buffer = [torch.ones(size)]
-    return seconds(lambda: group.average_(buffer))
+    return seconds(lambda: group.averaged(buffer))
 
 
 def run(name: str, named: bool) -> None:

@@ -200,8 +200,7 @@ class Gradient:
             return
         # Loss and gradients in one message: first the mean over this process's shares, then over processes.
         found = [self.loss, *(gradient for gradient in self.of_parameters if gradient is not None)]
-        means = torch._foreach_div(found, shares // group.size)
-        group.average_(means)
+        means = group.averaged(_divided(found, shares // group.size))
         self.loss, rest = means[0], iter(means[1:])
         self.of_parameters = tuple(None if gradient is None else next(rest) for gradient in self.of_parameters)
 
@@ -239,8 +238,7 @@ class Buffers:
         """Move them by the mean over all shares, those of other processes included; the same on all of them."""
         if not self._moved:
             return
-        means = torch._foreach_div(self._moved, self._shares // group.size)
-        group.average_(means)
+        means = group.averaged(_divided(self._moved, self._shares // group.size))
         floats = [(b, a) for b, a in zip(self._all, self._before, strict=True) if b.is_floating_point()]
         for (buffer, before), mean in zip(floats, means, strict=True):
             buffer.copy_(before + mean)
@@ -295,6 +293,11 @@ class Averages:
         """Let the family sample with its averages inside the block."""
         with exchanged(self._family, dict(self.modules.items())):
             yield self._family
+
+
+def _divided(tensors: Sequence[Tensor], count: int) -> Sequence[Tensor]:
+    """Return sums of ``count`` as means; of one, what is there: a copy of all gradients is a tenth of a message."""
+    return torch._foreach_div(list(tensors), count) if count > 1 else tensors
 
 
 def _at(schedule: Schedule, progress: Progress) -> float:

@@ -49,20 +49,23 @@ class ProcessGroup:
         """Whether this is the process that keeps log, checkpoints and pictures."""
         return self.rank == 0
 
-    def average_(self, tensors: Sequence[Tensor]) -> None:
-        """Replace tensors by their means over all processes."""
+    def averaged(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return new tensors: the means over all processes."""
         if self.size == 1:
-            return
+            return list(tensors)
         # One message from one flat buffer: a message for each parameter would wait for the network each time.
         with _together() as dist:
             mean = None
             if self.memory is not None and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors):
                 mean = self.memory.mean(tensors)
             if mean is None:
-                flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-                dist.all_reduce(flat)
-                mean = flat / self.size
-        _spread(mean, tensors)
+                mean = torch.cat([tensor.reshape(-1) for tensor in tensors])
+                dist.all_reduce(mean)
+                mean /= self.size
+        # As each tensor lies in memory, some with their channels last: optimizers go through both side by side.
+        means = [torch.empty_like(tensor) for tensor in tensors]
+        _spread(mean, means)
+        return means
 
     def any(self, truth: bool) -> bool:
         """Return whether it is true for any of the processes."""
