@@ -96,8 +96,8 @@ def squared_differences(logits: PerSample, step: float) -> tuple[PerSample, PerS
     for what D bends along the step: O(step), and 0 where D is linear. Of one direction its standard deviation is
     2^(1/2) times its mean. The gradient in D's parameters is that of the estimate, and so as unbiased.
 
-    Source: Lin et al. 2025, "Diffusion Adversarial Post-Training for One-Step Video Generation", section 3.3
-    (approximated R1). Deviation: it is divided by the step's square, so that gamma means what it means in R1.
+    Source: Lin et al. 2025, "Diffusion Adversarial Post-Training for One-Step Video Generation", approximated R1.
+    Deviation: it is divided by the square of the step, so that gamma means what it means in R1.
 
     Args:
         logits: (2 batch,) of `with_neighbours`.
