@@ -12,13 +12,23 @@ from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.family import Family, FamilyConfig, StyleSpace, build_family, families, get_preset
 from saddlepoint.family.capabilities import prepare
 
+VARIANTS = {
+    "differences": {"penalty_form": "finite-difference", "penalty_every": 3},
+    "muon": {"optimizer": "muon"},
+}
+"""Options beside which a preset is held against the contract too: ``tiny-32:muon`` is the preset with them."""
+
 SHAPES = {"cifar10-conv-2014": (3, 32, 32)}
 """Shape of images for presets that cannot make those of 16 x 16."""
 
 
 def reduced(kind: type[Family], preset: str) -> Any:
-    """Return a preset with narrow layers: what a test holds against the contract does not depend on their number."""
-    config: FamilyConfig = get_preset(kind, preset)[1]
+    """Return a preset, or a variant of one, with narrow layers.
+
+    What a test holds against the contract does not depend on their number.
+    """
+    preset, _, variant = preset.partition(":")
+    config: FamilyConfig = dataclasses.replace(get_preset(kind, preset)[1], **VARIANTS.get(variant, {}))
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -51,7 +61,7 @@ def reduced(kind: type[Family], preset: str) -> Any:
 
 def made(kind: type[Family], preset: str, modality: str | None = None) -> Dataset:
     """Return random rows of a kind that the preset accepts, with labels and held-out rows."""
-    config = get_preset(kind, preset)[1]
+    config = get_preset(kind, preset.partition(":")[0])[1]
     pictured = getattr(config, "contrast", None) is not None or getattr(config, "given", "none") != "none"
     modality = modality or kind.tags.modalities[0]
     if pictured:

@@ -81,7 +81,11 @@ def test_four_passes_are_double_backward(rows: int, ending: str) -> None:
     for outputs, norms, gradients in (by_autograd(x, parts, head), leaky_convnet(x, parts, head, 0.2)):
         loss = (along * outputs + along_norm * norms).sum()
         found.append([outputs, norms, gradients, *torch.autograd.grad(loss, parameters, retain_graph=True)])
-        found[-1].append(torch.autograd.grad((along * outputs).sum(), x)[0])
+        found[-1].append(torch.autograd.grad((along * outputs).sum(), x, retain_graph=True)[0])
+        # Of either alone, too: what nobody asks for is not computed.
+        for part in ((along * outputs).sum(), (along_norm * norms).sum()):
+            alone = torch.autograd.grad(part, parameters, retain_graph=True, allow_unused=True)
+            found[-1] += [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, alone, strict=True)]
     for one, two in zip(*found, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
 

@@ -153,31 +153,37 @@ class _LeakyConvNet(torch.autograd.Function):
         ctx.save_for_backward(v, *weights, *inputs, *back)
         ctx.steps, ctx.slope, ctx.geometry, ctx.rows, ctx.kind = steps, slope, geometry, len(head), kind
         ctx.products, ctx.biased = products, [bias is not None for bias in biases]
+        ctx.set_materialize_grads(False)
         gradient = v.to(head.dtype)
         return outputs, products.norms(gradient), gradient
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor) -> tuple[Tensor | None, ...]:
-        # dL/dD and dL/d||grad_x D||^2, each (batch,); the third result is detached by the caller.
-        products, depth = ctx.products, len(ctx.steps)
-        e, along_norm = (products.ready(direction, ctx.kind) for direction in along[:2])
+        # dL/dD and dL/d||grad_x D||^2, each (batch,), None where the loss does not depend on it; the third result is
+        # detached by the caller.
+        products, depth, along_norm = ctx.products, len(ctx.steps), along[1]
+        e = products.ready(along_norm.new_zeros(len(along_norm)) if along[0] is None else along[0], ctx.kind)
         gradient, *saved = ctx.saved_tensors
         along_x = gradient * e[:, None, None, None] if ctx.needs_input_grad[0] else None
         if not any(ctx.needs_input_grad[1:]):  # G's turn: D's weights are frozen
             return along_x, *[None] * (5 + 2 * depth)
         weights, inputs, back = saved[:depth], saved[depth : 2 * depth + 1], saved[2 * depth + 1 :]
-        # The derivative of the norms goes forward, along the linear map that D is around x.
-        t = beside = gradient * (2 * along_norm)[:, None, None, None]
-        found: list[Tensor | None] = []
+        # The derivative of the norms goes forward, along the linear map that D is around x; without one there is none.
+        t: Tensor | None = None
+        if along_norm is not None:
+            t = gradient * (2 * products.ready(along_norm, ctx.kind))[:, None, None, None]
+        beside, found = t, list[Tensor | None]()
         for k, step in enumerate(ctx.steps):
             combined = products.combined(t, inputs[k], e)  # of norm and output: one weight gradient for both
             found.append(products.weight_gradient(back[k], combined, weights[k], ctx.geometry[k]))
             # A bias moves the output only, never grad_x D.
             found.append(products.sums(back[k], e) if ctx.biased[k] else None)
+            if t is None:
+                continue
             beside = t if step.opens else beside
             activated = inputs[k + 1] if step.activated else None
             t = products.convolved(t, weights[k], None, ctx.geometry[k], None, activated=activated, other=ctx.slope)
-            t = beside + t if step.closes else t
+            t = beside + t if step.closes and beside is not None else t
         shared = ctx.rows == 1
         along_head = products.of_head(t, inputs[-1], e) if shared else products.combined(t, inputs[-1], e).flatten(1)
         return along_x, along_head, None, None, None, None, *found

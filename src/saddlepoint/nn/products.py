@@ -54,8 +54,8 @@ class Products(Protocol):
     def times_slope(self, v: Tensor, activated: Tensor, slope: float) -> Tensor:
         """Return ``v``, one row for all or one for each, times the slopes of the LeakyReLU that made ``activated``."""
 
-    def combined(self, t: Tensor, h: Tensor, e: Tensor) -> Tensor:
-        """Return t + e h, with a number of e for each sample."""
+    def combined(self, t: Tensor | None, h: Tensor, e: Tensor) -> Tensor:
+        """Return t + e h, with a number of e for each sample; None: 0."""
 
     def sums(self, v: Tensor, e: Tensor) -> Tensor:
         """Return the sums of e v over samples and places."""
@@ -69,8 +69,8 @@ class Products(Protocol):
     def norms(self, gradient: Tensor) -> Tensor:
         """Return the squared norm of each sample: (batch,)."""
 
-    def of_head(self, t: Tensor, h: Tensor, e: Tensor) -> Tensor:
-        """Return the sum of t + e h over samples, (1, features)."""
+    def of_head(self, t: Tensor | None, h: Tensor, e: Tensor) -> Tensor:
+        """Return the sum of t + e h over samples, (1, features); None: 0."""
 
 
 class OfPyTorch:
@@ -112,8 +112,9 @@ class OfPyTorch:
         found: Tensor = torch.ops.aten.leaky_relu_backward(v, activated, slope, True)
         return found
 
-    def combined(self, t: Tensor, h: Tensor, e: Tensor) -> Tensor:
-        return torch.addcmul(t, h, e.view(-1, *[1] * (h.ndim - 1)))
+    def combined(self, t: Tensor | None, h: Tensor, e: Tensor) -> Tensor:
+        e = e.view(-1, *[1] * (h.ndim - 1))
+        return h * e if t is None else torch.addcmul(t, h, e)
 
     def sums(self, v: Tensor, e: Tensor) -> Tensor:
         return (v * e.view(-1, *[1] * (v.ndim - 1))).sum((0, *range(2, v.ndim)))
@@ -124,7 +125,7 @@ class OfPyTorch:
     def norms(self, gradient: Tensor) -> Tensor:
         return gradient.square().flatten(1).sum(1)
 
-    def of_head(self, t: Tensor, h: Tensor, e: Tensor) -> Tensor:
+    def of_head(self, t: Tensor | None, h: Tensor, e: Tensor) -> Tensor:
         return self.combined(t, h, e).flatten(1).sum(0, keepdim=True)
 
 
@@ -181,8 +182,8 @@ class OfKernels:
     def times_slope(self, v: Tensor, activated: Tensor, slope: float) -> Tensor:
         return elementwise.times_slope(v, activated, slope)
 
-    def combined(self, t: Tensor, h: Tensor, e: Tensor) -> Tensor:
-        return elementwise.combined(t, h, e)
+    def combined(self, t: Tensor | None, h: Tensor, e: Tensor) -> Tensor:
+        return elementwise.combined(torch.zeros_like(h) if t is None else t, h, e)
 
     def sums(self, v: Tensor, e: Tensor) -> Tensor:
         return elementwise.channel_sums(v, e)
@@ -193,8 +194,9 @@ class OfKernels:
     def norms(self, gradient: Tensor) -> Tensor:
         return elementwise.row_dots(gradient, gradient)
 
-    def of_head(self, t: Tensor, h: Tensor, e: Tensor) -> Tensor:
-        return (elementwise.feature_sums(t) + elementwise.feature_sums(h, e)).flatten(1)
+    def of_head(self, t: Tensor | None, h: Tensor, e: Tensor) -> Tensor:
+        of_h = elementwise.feature_sums(h, e)
+        return (of_h if t is None else elementwise.feature_sums(t) + of_h).flatten(1)
 
 
 PYTORCH, KERNELS = OfPyTorch(), OfKernels()

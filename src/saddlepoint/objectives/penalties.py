@@ -1,7 +1,8 @@
 """Penalties and constraints on the discriminator, per sample.
 
 A *critic* is a function from samples to one logit a sample, each depending on its own sample only; normalisation over a
-minibatch breaks that. Gradients are differentiated again, so the penalties work wherever autograd does.
+minibatch breaks that. Gradients are differentiated again, so the penalties work wherever autograd does; of R1 and R2
+`squared_differences` has a form that differentiates once.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from saddlepoint.core.types import PerSample, Samples, at_least_float32
 
 Critic = Callable[[Samples], PerSample]
+Judge = Callable[[Samples, Tensor | None], PerSample]
+JudgeWithGradients = Callable[[Samples, Tensor | None], tuple[PerSample, PerSample, Samples]]
 
 
 def squared_gradient_norm(logits: PerSample, x: Samples) -> PerSample:
@@ -28,6 +31,80 @@ def squared_gradient_norm(logits: PerSample, x: Samples) -> PerSample:
     """
     (gradient,) = torch.autograd.grad(at_least_float32(logits).sum(), x, create_graph=True)  # one pass for all rows
     return at_least_float32(gradient).square().flatten(1).sum(1)
+
+
+def squared_slopes(
+    judge: Judge, x: Samples, labels: Tensor | None, step: float | None, generator: torch.Generator,
+    *, apart: bool = False,
+) -> tuple[PerSample, PerSample]:  # fmt: skip
+    """Return D(x), and ||grad_x D||^2 for each sample, which is differentiable with respect to D's parameters.
+
+    Args:
+        judge: samples and labels to logits.
+        x: (batch, *sample); no gradient reaches what made it.
+        labels: (batch,), or None.
+        step: None: the gradient is differentiated again. Else an estimate that needs no second derivative: see
+            `squared_differences`.
+        generator: of the directions of an estimate; not used without.
+        apart: whether the points of an estimate go through D after ``x`` and not beside it, as a D that looks at its
+            whole minibatch must see them.
+    """
+    if step is None:
+        x = x.detach().requires_grad_()
+        logits = judge(x, labels)
+        return logits, squared_gradient_norm(logits, x)
+    points = with_neighbours(x, step, generator)
+    if apart:
+        return squared_differences(torch.cat([judge(part, labels) for part in points.chunk(2)]), step)
+    return squared_differences(judge(points, _twice(labels)), step)
+
+
+def slopes(
+    judge: JudgeWithGradients, x: Samples, labels: Tensor | None, step: float | None, generator: torch.Generator,
+    *, axis: int = 0,
+) -> tuple[PerSample, PerSample, Samples]:  # fmt: skip
+    """Return D(x), ||grad_x D||^2 and the gradients, of a D that gives all three; see `squared_slopes`.
+
+    Args:
+        judge: samples and labels to logits, squared norms of D's gradients, and these gradients.
+        x: samples.
+        labels: one for each, or None.
+        step: None: the norms are those that ``judge`` gives; else they are estimated.
+        generator: of the directions of an estimate; not used without.
+        axis: of ``x`` along which samples stand.
+    """
+    if step is None:
+        return judge(x, labels)
+    logits, _, gradients = judge(with_neighbours(x, step, generator, axis=axis), _twice(labels))
+    return *squared_differences(logits, step), gradients.chunk(2, axis)[0]
+
+
+def _twice(labels: Tensor | None) -> Tensor | None:
+    return None if labels is None else torch.cat([labels, labels])
+
+
+def with_neighbours(x: Samples, step: float, generator: torch.Generator, *, axis: int = 0) -> Samples:
+    """Return ``x``, and behind it along ``axis`` a point x + step u beside each sample, with u from N(0, I)."""
+    directions = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    return torch.cat([x.detach(), x.detach() + step * directions], axis)
+
+
+def squared_differences(logits: PerSample, step: float) -> tuple[PerSample, PerSample]:
+    """Return D(x), and for each sample ((D(x + step u) - D(x)) / step)^2: an estimate of ||grad D||^2.
+
+    u . grad D has the mean square ||grad D||^2 over u from N(0, I) (Hutchinson 1990), so the estimate is unbiased but
+    for what D bends along the step: O(step), and 0 where D is linear. Of one direction its standard deviation is
+    2^(1/2) times its mean. The gradient in D's parameters is that of the estimate, and so as unbiased.
+
+    Source: Lin et al. 2025, "Diffusion Adversarial Post-Training for One-Step Video Generation", approximated R1.
+    Deviation: it is divided by the square of the step, so that gamma means what it means in R1.
+
+    Args:
+        logits: (2 batch,) of `with_neighbours`.
+        step: size of the steps.
+    """
+    at, beside = at_least_float32(logits).chunk(2)
+    return at, ((beside - at) / step).square()
 
 
 def r1(critic: Critic, real: Samples) -> PerSample:

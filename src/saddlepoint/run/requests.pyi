@@ -121,10 +121,16 @@ class DCGANRequest(Training, total=False):
     r1_gamma: float | None
     r2_gamma: float | None
     gamma_decay_kimg: float | None
+    penalty_form: Literal["exact", "finite-difference"]
+    penalty_step: float
+    penalty_every: int
     augment: Sequence[str]
     augment_p: float
     ada_kimg: float | None
     simultaneous: bool
+    optimizer: Literal["adam", "muon"]
+    matrix_lr: float
+    momentum: float
     lr: float
     discriminator_lr: float
     lr_decay_kimg: float | None
@@ -162,6 +168,9 @@ class TimeGANRequest(Training, total=False):
     r1_gamma: float | None
     r2_gamma: float | None
     gamma_decay_kimg: float | None
+    penalty_form: Literal["exact", "finite-difference"]
+    penalty_step: float
+    penalty_every: int
     lr: float
     discriminator_lr: float
     lr_decay_kimg: float | None
@@ -209,12 +218,17 @@ class StyleGANRequest(Training, total=False):
     simultaneous: bool
     r1_gamma: float | None
     r2_gamma: float | None
+    penalty_form: Literal["exact", "finite-difference"]
+    penalty_step: float
     penalty_every: int
     path_weight: float
     path_every: int
     augment: Sequence[str]
     augment_p: float | None
     ada_kimg: float | None
+    optimizer: Literal["adam", "muon"]
+    matrix_lr: float
+    momentum: float
     lr: float
     discriminator_lr: float
     warm_up_kimg: float | None

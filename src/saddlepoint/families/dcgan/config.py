@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from saddlepoint.core.config import check, option
-from saddlepoint.family import FamilyConfig, Progress
+from saddlepoint.family import FamilyConfig, Progress, options
 from saddlepoint.family.rules import check_each
 from saddlepoint.nn.augment import TRANSFORMS, Augment
 from saddlepoint.objectives.losses import OBJECTIVES, get_objective
@@ -36,6 +36,9 @@ class DCGANConfig(FamilyConfig):
     r1_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on real samples; none: off")
     r2_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on generated samples; none: off")
     gamma_decay_kimg: float | None = option(None, "both weights fall as 1 / (1 + kimg / this); none: they stay")
+    penalty_form: str = options.penalty_form()
+    penalty_step: float = options.penalty_step()
+    penalty_every: int = options.penalty_every()
     augment: tuple[str, ...] = option(
         (), f"augmentation of all that D sees: some of {', '.join(TRANSFORMS)}; none: off"
     )
@@ -44,6 +47,9 @@ class DCGANConfig(FamilyConfig):
         None, "adaptive augmentation: thousands of samples in which the probability can rise by 1; none: it stays"
     )
     simultaneous: bool = option(False, "update both players at once, from the same minibatch and noise")
+    optimizer: str = options.adam_or_muon()
+    matrix_lr: float = options.matrix_lr(2.5)
+    momentum: float = options.matrix_momentum()
     lr: float = option(2e-4, "adam's learning rate at the start")  # section 4
     discriminator_lr: float = option(1.0, "D's learning rate as a multiple of G's")
     lr_decay_kimg: float | None = option(None, "learning rate falls as 1 / sqrt(1 + kimg / this); none: it stays")
@@ -60,6 +66,9 @@ class DCGANConfig(FamilyConfig):
         check_each(self, "positive, or none", "r1_gamma", "r2_gamma", "gamma_decay_kimg", "lr_decay_kimg", "ada_kimg")
         check_each(self, "in [0, 1]", "augment_p")
         check_each(self, "0 or more", "weight_decay")
+        options.check_penalties(self)
+        options.check_muon(self)
+        options.check_with_muon(self, "weight_decay", 0.0, "its steps have one size whatever the gradient's")
         Augment(self.augment)
         unpaired = self.ada_kimg is None or not get_objective(self.objective).paired
         rule = "one whose logits have a meaningful sign (not relativistic) for adaptive augmentation"

@@ -22,12 +22,13 @@ from saddlepoint.families.dcgan.config import DCGANConfig
 from saddlepoint.family import Batch, BatchNormalised, Conditional, Context, DataSpec, DiscriminatorLogits, Family
 from saddlepoint.family.contract import OptimizerSpec, Phase, Stage, Terms
 from saddlepoint.family.optimizers import two_players
+from saddlepoint.family.options import penalty_due, specification
 from saddlepoint.nn.augment import Augment, adapt
 from saddlepoint.nn.layers import Conv2d, ConvTranspose2d, Linear, tanh
 from saddlepoint.nn.normalise import SpectralConv2d, recalibrate, rms_norm_leaky
 from saddlepoint.nn.sizes import Sizes, proposed, starts
 from saddlepoint.objectives.losses import get_objective
-from saddlepoint.objectives.penalties import squared_gradient_norm
+from saddlepoint.objectives.penalties import squared_slopes
 from saddlepoint.objectives.schedules import inverse
 from saddlepoint.objectives.theory import game_logs
 
@@ -231,12 +232,16 @@ class Game(DiscriminatorLogits, Conditional, BatchNormalised, Family):
 
     def _discriminator_loss(self, real: Images, fake: Images, labels: Tensor | None, ctx: Context) -> Terms:
         # Real and generated samples go through D apart: batch normalisation must not mix them.
-        logits, penalties = [], []
-        for x, gamma in ((real, self.config.r1_gamma), (fake, self.config.r2_gamma)):
-            x = x.detach().requires_grad_(gamma is not None)
-            logits.append(self.discriminator(x, labels))
-            if gamma is not None:  # gamma/2 ||grad D||^2; gamma may fade
-                penalties.append(self._fading(ctx) * gamma / 2 * squared_gradient_norm(logits[-1], x))
+        c, logits, penalties = self.config, list[PerSample](), list[PerSample]()
+        due, step = penalty_due(c, ctx.progress)
+        weight = due * self._fading(ctx)
+        for x, gamma in ((real, c.r1_gamma), (fake, c.r2_gamma)):
+            if gamma is None or not weight:
+                logits.append(self.discriminator(x.detach(), labels))
+                continue
+            found, norms = squared_slopes(self.discriminator, x, labels, step, ctx.generator)
+            logits.append(found)
+            penalties.append(weight * gamma / 2 * norms)  # gamma/2 ||grad D||^2; gamma may fade
         return self._told(sum(penalties, self.objective.discriminator(*logits)), *logits)
 
     def _told(self, loss: PerSample, real_logits: PerSample, fake_logits: PerSample) -> Terms:
@@ -260,9 +265,8 @@ class Game(DiscriminatorLogits, Conditional, BatchNormalised, Family):
         return inverse(ctx.progress.nimg, self.config.gamma_decay_kimg)
 
     def optimizers(self) -> Mapping[str, OptimizerSpec]:
-        c = self.config
-        spec = OptimizerSpec("adam", lr=c.learning_rate, betas=(c.beta1, c.beta2), weight_decay=c.weight_decay)
-        return two_players(spec, c.discriminator_lr)
+        spec = specification(self.config, weight_decay=self.config.weight_decay)
+        return two_players(spec, self.config.discriminator_lr)
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw N(0, 0.02) weights and N(1, 0.02) gains as published, or He-normal ones with a small output of D."""

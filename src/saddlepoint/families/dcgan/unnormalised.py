@@ -16,9 +16,10 @@ from saddlepoint.core.types import Images, PerSample
 from saddlepoint.families.dcgan.config import DCGANConfig
 from saddlepoint.families.dcgan.game import SLOPE, Discriminator, Game
 from saddlepoint.family import Batch, Context, Phase, Simultaneous, Terms
+from saddlepoint.family.options import penalty_due
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.objectives.losses import generator_loss_along
-from saddlepoint.objectives.penalties import penalised
+from saddlepoint.objectives.penalties import penalised, slopes
 
 # Minutes on a CPU: few channels, small batches (more steps an image), relativistic pairing with R1 and R2 on a D
 # without normalisation (whose input gradients then cost nothing more), simultaneous steps, an average of G that needs
@@ -57,10 +58,11 @@ class Unnormalised(Simultaneous, Game):
         twice = None if labels is None else torch.cat([labels, labels])
         # The samples are detached: G's gradient takes the way of D's input gradients, which the penalties need anyway.
         # logits and norms (2 batch,), gradients (2 batch, channel, height, width)
-        logits, norms, gradients = self.discriminator.with_gradients(torch.cat([real, fake.detach()]), twice)
+        pairs, (weight, step) = torch.cat([real, fake.detach()]), penalty_due(c, ctx.progress)
+        logits, norms, gradients = slopes(self.discriminator.with_gradients, pairs, twice, step, ctx.generator)
         real_logits, fake_logits = logits.chunk(2)
-        # + gamma/2 (||grad D(x)||^2 + ||grad D(G(z))||^2): R3GAN, equations 3 and 4; gamma may fade.
         d = self.objective.discriminator(real_logits, fake_logits)
-        d = penalised(d, norms * self._fading(ctx), c.r1_gamma, c.r2_gamma)
+        if weight:  # + gamma/2 (||grad D(x)||^2 + ||grad D(G(z))||^2): R3GAN, equations 3 and 4; gamma may fade
+            d = penalised(d, norms * (weight * self._fading(ctx)), c.r1_gamma, c.r2_gamma)
         g = generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], fake)
         return {"discriminator": self._told(d, real_logits, fake_logits), "generator": Terms(g)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from saddlepoint.core.config import check, option
-from saddlepoint.family import FamilyConfig, Progress
+from saddlepoint.family import FamilyConfig, Progress, options
 from saddlepoint.family.contract import OptimizerSpec
 from saddlepoint.family.rules import check_each
 from saddlepoint.nn.augment import TRANSFORMS, Augment
@@ -36,11 +36,9 @@ class R3GANConfig(FamilyConfig):
     augment: tuple[str, ...] = option((), f"augmentation of what D sees, of {', '.join(TRANSFORMS)}; none: off")
     augment_p: float = option(1.0, "probability of each transform")
     augment_rises: bool = option(False, "this probability rises from 0 in the burn-in")
-    optimizer: str = option(
-        "adam", "adam, or muon: orthogonal steps for the hidden convolutions", choices=("adam", "muon")
-    )
-    matrix_lr: float = option(10.0, "with muon, the learning rate of hidden convolutions as a multiple of lr")
-    momentum: float = option(0.5, "with muon, the momentum of hidden convolutions")
+    optimizer: str = options.adam_or_muon()
+    matrix_lr: float = options.matrix_lr(10.0)
+    momentum: float = options.matrix_momentum()
     lr: float = option(2e-4, "adam's learning rate at the start")
     lr_fall: float = option(1.0, "what is left of it after the burn-in, as a share")
     lr_decay_kimg: float | None = option(None, "learning rate falls as 1 / sqrt(1 + kimg / this); none: it stays")
@@ -57,9 +55,10 @@ class R3GANConfig(FamilyConfig):
         super().__post_init__()
         check_each(self, "at least 1", "latent_size", "blocks", "expansion", "group_size")
         check(bool(self.widths) and min(self.widths) >= 1, "widths", self.widths, "one number or more, each at least 1")
-        check_each(self, "positive", "lr", "discriminator_lr", "matrix_lr")
+        check_each(self, "positive", "lr", "discriminator_lr")
+        options.check_muon(self)
         check_each(self, "positive, or none", "r1_gamma", "r2_gamma", "lr_decay_kimg", "warm_up_kimg", "burn_in_kimg")
-        check_each(self, "in [0, 1)", "beta1", "beta2", "momentum")
+        check_each(self, "in [0, 1)", "beta1", "beta2")
         check(0 <= (self.first_beta2 or 0) < 1, "first_beta2", self.first_beta2, "in [0, 1), or none")
         check_each(self, "in [0, 1]", "augment_p", "gamma_fall", "lr_fall")
         Augment(self.augment)
@@ -103,9 +102,4 @@ class R3GANConfig(FamilyConfig):
 
     def specification(self) -> OptimizerSpec:
         """Return the generator's optimizer."""
-        betas = (self.beta1, self.beta2 if self.first_beta2 is None else self.second_decay)
-        if self.optimizer == "adam":
-            return OptimizerSpec("adam", lr=self.learning_rate, betas=betas)
-        return OptimizerSpec(
-            "muon", lr=self.learning_rate, betas=betas, momentum=self.momentum, matrix_lr=self.matrix_lr
-        )
+        return options.specification(self, None if self.first_beta2 is None else self.second_decay)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from saddlepoint.core.config import check, option
-from saddlepoint.family import FamilyConfig, Progress
+from saddlepoint.family import FamilyConfig, Progress, options
 from saddlepoint.family.rules import check_each
 from saddlepoint.nn.augment import TRANSFORMS, Augment
 from saddlepoint.objectives.losses import OBJECTIVES
@@ -38,7 +38,9 @@ class StyleGANConfig(FamilyConfig):
     simultaneous: bool = option(False, "update both players at once, from the same minibatch and noise")
     r1_gamma: float | None = option(10.0, "weight of gamma/2 ||grad D||^2 on real samples; none: off")
     r2_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on generated samples; none: off")
-    penalty_every: int = option(16, "steps between two penalties of D, which then weigh so much more; 1: every step")
+    penalty_form: str = options.penalty_form()
+    penalty_step: float = options.penalty_step()
+    penalty_every: int = options.penalty_every(16)
     path_weight: float = option(2.0, "weight of the path length regulariser; 0: off")  # gamma_pl
     path_every: int = option(4, "steps between two path length regularisations, which then weigh so much more")
     augment: tuple[str, ...] = option((), f"augmentation of what D sees, of {', '.join(TRANSFORMS)}; none: off")
@@ -46,6 +48,9 @@ class StyleGANConfig(FamilyConfig):
     ada_kimg: float | None = option(
         None, "adaptive augmentation: thousands of samples in which the probability can rise by 1; none: it stays"
     )
+    optimizer: str = options.adam_or_muon()
+    matrix_lr: float = options.matrix_lr(2.5)
+    momentum: float = options.matrix_momentum()
     lr: float = option(2e-3, "adam's learning rate at the start")
     discriminator_lr: float = option(1.0, "D's learning rate as a multiple of G's")
     warm_up_kimg: float | None = option(None, "thousands of samples in which the rate rises to lr; none: at once")
@@ -56,28 +61,31 @@ class StyleGANConfig(FamilyConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         sizes = ("latent_size", "w_size", "mapping_depth", "width", "max_width")
-        check_each(self, "at least 1", *sizes, "penalty_every", "path_every")
+        check_each(self, "at least 1", *sizes, "path_every")
         check_each(self, "positive", "lr", "discriminator_lr")
         check_each(self, "in [0, 1)", "beta1", "beta2")
         check_each(self, "positive, or none", "r1_gamma", "r2_gamma", "warm_up_kimg", "lr_decay_kimg", "ada_kimg")
         check_each(self, "in [0, 1]", "mixing")
         check(0 <= (self.augment_p or 0) <= 1, "augment_p", self.augment_p, "in [0, 1]")
         check_each(self, "0 or more", "path_weight", "deviation_group")
+        options.check_penalties(self)
+        options.check_muon(self)
+        # Orthogonal steps would be as small beside weights of variance 1 as these are scaled down when they are used.
+        options.check_with_muon(self, "equalised", False, "its steps are those of weights at the size they act with")
         Augment(self.augment)
-        # A piecewise linear D of single samples: a deviation is neither; its penalties cost too little to be lazy.
-        for name, needed in (("deviation_group", 0), ("penalty_every", 1)):
-            value = getattr(self, name)
-            check(self.discriminator != "strided" or value == needed, name, value, f"{needed} for a strided D")
+        # A piecewise linear D of single samples: a deviation is neither.
+        group = self.deviation_group
+        check(self.discriminator != "strided" or group == 0, "deviation_group", group, "0 for a strided D")
 
     @property
     def penalised(self) -> bool:
         """Whether D's slope is penalised."""
-        return self.r1_gamma is not None or self.r2_gamma is not None
+        return options.is_penalised(self)
 
     @property
     def lazy(self) -> bool:
-        """Whether these penalties come in steps of their own."""
-        return self.penalised and self.penalty_every > 1
+        """Whether these penalties come in steps of their own; those of a strided D come in its steps."""
+        return self.penalised and self.penalty_every > 1 and self.discriminator != "strided"
 
     @property
     def first_p(self) -> float:

@@ -26,6 +26,7 @@ from saddlepoint.families.stylegan.config import StyleGANConfig
 from saddlepoint.family import Batch, Conditional, Context, DataSpec, DiscriminatorLogits, Family, StyleSpace, Terms
 from saddlepoint.family.contract import OptimizerSpec, Phase, Stage
 from saddlepoint.family.optimizers import lazily
+from saddlepoint.family.options import difference, specification
 from saddlepoint.nn import style
 from saddlepoint.nn.augment import Augment, adapt
 from saddlepoint.nn.equalised import GAIN, EqualisedConv2d
@@ -33,7 +34,7 @@ from saddlepoint.nn.resample import blur, downsample
 from saddlepoint.nn.sizes import Sizes, sides_of
 from saddlepoint.nn.style import Styles, W
 from saddlepoint.objectives.losses import get_objective
-from saddlepoint.objectives.penalties import path_lengths, squared_gradient_norm
+from saddlepoint.objectives.penalties import path_lengths, squared_slopes
 from saddlepoint.objectives.theory import game_logs
 
 
@@ -181,7 +182,7 @@ class Game(StyleSpace, DiscriminatorLogits, Conditional, Family):
         # Data and samples go through D apart: deviations within a minibatch must not mix them.
         real, fake, penalties = self._seen(batch.x, ctx), self._seen(fake, ctx), list[PerSample]()
         if self.config.penalised and not self.config.lazy:
-            logits, penalties = self._judged(real, fake, labels)
+            logits, penalties = self._judged(real, fake, labels, ctx)
         else:
             logits = [self.discriminator(x, labels) for x in (real, fake)]
         return self._told(sum(penalties, self.objective.discriminator(*logits)), *logits)
@@ -193,22 +194,25 @@ class Game(StyleSpace, DiscriminatorLogits, Conditional, Family):
                 styles = self._styles(len(batch), labels, ctx)
                 fake = self._seen(self.generator.synthesis(styles, self._noise(len(batch), ctx.generator)), ctx)
         real = self._seen(batch.x, ctx)
-        total = sum(self._judged(real, fake, labels)[1], at_least_float32(real).new_zeros(len(real)))
+        total = sum(self._judged(real, fake, labels, ctx)[1], at_least_float32(real).new_zeros(len(real)))
         # Weighted for the steps without it.
         return Terms(total * self.config.penalty_every, {"penalty": total.detach()})
 
     def _judged(
-        self, real: Images, fake: Images | None, labels: Tensor | None
+        self, real: Images, fake: Images | None, labels: Tensor | None, ctx: Context
     ) -> tuple[list[PerSample], list[PerSample]]:
         # Logits of what D saw, and gamma/2 ||grad D||^2 where there is a gamma: R1 on data, R2 on samples.
-        logits, penalties = [], []
-        for x, gamma in ((real, self.config.r1_gamma), (fake, self.config.r2_gamma)):
+        c, judge, logits, penalties = self.config, self.discriminator.logits, list[PerSample](), list[PerSample]()
+        for x, gamma in ((real, c.r1_gamma), (fake, c.r2_gamma)):
             if x is None:
                 continue
-            x = x.detach().requires_grad_(gamma is not None)
-            logits.append(self.discriminator.logits(x, labels))
-            if gamma is not None:
-                penalties.append(gamma / 2 * squared_gradient_norm(logits[-1], x))
+            if gamma is None:
+                logits.append(judge(x.detach(), labels))
+                continue
+            apart = c.deviation_group > 0  # deviations within a minibatch must not mix points and their neighbours
+            found, norms = squared_slopes(judge, x, labels, difference(c), ctx.generator, apart=apart)
+            logits.append(found)
+            penalties.append(gamma / 2 * norms)
         return logits, penalties
 
     def _told(self, loss: PerSample, real_logits: PerSample, fake_logits: PerSample) -> Terms:
@@ -247,9 +251,9 @@ class Game(StyleSpace, DiscriminatorLogits, Conditional, Family):
         return batch.labels if self.classes else None
 
     def optimizers(self) -> Mapping[str, OptimizerSpec]:
-        """Adam for each player, corrected for the steps that its regulariser adds: appendix B."""
+        """One for each player, corrected for the steps that its regulariser adds: appendix B."""
         c = self.config
-        spec = OptimizerSpec("adam", lr=c.learning_rate, betas=(c.beta1, c.beta2))
+        spec = specification(c)
         faster = replace(spec, lr=lambda at: c.discriminator_lr * c.learning_rate(at))
         return {
             "generator": lazily(spec, c.path_every if c.path_weight else None),

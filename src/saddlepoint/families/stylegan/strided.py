@@ -13,10 +13,11 @@ import torch
 from saddlepoint.families.stylegan.config import StyleGANConfig
 from saddlepoint.families.stylegan.game import Game
 from saddlepoint.family import Batch, Context, Phase, Simultaneous, Terms
+from saddlepoint.family.options import penalty_due
 from saddlepoint.nn.sizes import Sizes
 from saddlepoint.nn.style import StridedDiscriminator, widths_of
 from saddlepoint.objectives.losses import generator_loss_along, get_objective
-from saddlepoint.objectives.penalties import penalised
+from saddlepoint.objectives.penalties import penalised, slopes
 
 # Minutes on a CPU: R3GAN's game (pairs, R1 and R2) on a D whose penalties cost one more pass, both players at once,
 # small minibatches (more steps an image), tanh (pictures with much black are learned in a tenth of the time), weights
@@ -50,10 +51,12 @@ class Strided(Simultaneous, Game):
         twice = None if labels is None else torch.cat([labels, labels])
         # The samples are detached: G's gradient takes the way of D's input gradients, which the penalties need anyway.
         # logits and norms (2 batch,), gradients (2 batch, channel, side, side)
-        logits, norms, gradients = self.discriminator.with_gradients(torch.cat([real, fake.detach()]), twice)
+        pairs, (weight, step) = torch.cat([real, fake.detach()]), penalty_due(c, ctx.progress)
+        logits, norms, gradients = slopes(self.discriminator.with_gradients, pairs, twice, step, ctx.generator)
         real_logits, fake_logits = logits.chunk(2)
-        # + gamma/2 (||grad D(x)||^2 + ||grad D(G(z))||^2): R3GAN, equations 3 and 4.
-        d = penalised(self.objective.discriminator(real_logits, fake_logits), norms, c.r1_gamma, c.r2_gamma)
+        d = self.objective.discriminator(real_logits, fake_logits)
+        if weight:  # + gamma/2 (||grad D(x)||^2 + ||grad D(G(z))||^2): R3GAN, equations 3 and 4
+            d = penalised(d, norms * weight, c.r1_gamma, c.r2_gamma)
         g = generator_loss_along(self.objective, real_logits, fake_logits, gradients.chunk(2)[1], fake)
         return {"discriminator": self._told(d, real_logits, fake_logits), "generator": Terms(g)}
 

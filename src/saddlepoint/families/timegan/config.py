@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from saddlepoint.core.config import check, option
-from saddlepoint.family import FamilyConfig, Progress
+from saddlepoint.family import FamilyConfig, Progress, options
 from saddlepoint.family.rules import check_each
 from saddlepoint.nn.recurrent import CELLS
 from saddlepoint.objectives.losses import OBJECTIVES
@@ -56,6 +56,9 @@ class TimeGANConfig(FamilyConfig):
     r1_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on real windows (fixed space); none: off")
     r2_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on samples (fixed space); none: off")
     gamma_decay_kimg: float | None = option(None, "both weights fall as 1 / (1 + kimg / this); none: they stay")
+    penalty_form: str = options.penalty_form()
+    penalty_step: float = options.penalty_step()
+    penalty_every: int = options.penalty_every()
     lr: float = option(1e-3, "adam's learning rate at the start")
     discriminator_lr: float = option(1.0, "D's learning rate as a multiple of G's")
     lr_decay_kimg: float | None = option(None, "learning rate falls as 1 / sqrt(1 + kimg / this); none: it stays")
@@ -73,6 +76,7 @@ class TimeGANConfig(FamilyConfig):
         check_each(self, "in [0, 1)", "beta1", "beta2")
         optional = ("latent_size", "joint_iterations", "gate", "r1_gamma", "r2_gamma", "gamma_decay_kimg")
         check_each(self, "positive, or none", *optional, "lr_decay_kimg")
+        options.check_penalties(self)
         most = self.latent_size or 0
         check(0 <= self.latent_shared <= most, "latent_shared", self.latent_shared, "from 0 to latent-size")
         # Penalties need input gradients, which recurrent layers with passes by hand do not give twice.

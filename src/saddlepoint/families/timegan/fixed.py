@@ -17,11 +17,12 @@ from saddlepoint.families.timegan.config import TimeGANConfig
 from saddlepoint.families.timegan.game import Game, Windows
 from saddlepoint.family import Batch, Context, DataStats, OptimizerSpec, Phase, Simultaneous, Stage, Terms
 from saddlepoint.family.optimizers import two_players
+from saddlepoint.family.options import penalty_due
 from saddlepoint.nn.categories import on_circle
 from saddlepoint.nn.recurrent import Steps
 from saddlepoint.nn.windows import Coordinates, Critic, Part, beside, repeated
 from saddlepoint.objectives.losses import generator_loss_along
-from saddlepoint.objectives.penalties import penalised
+from saddlepoint.objectives.penalties import penalised, slopes
 from saddlepoint.objectives.schedules import inverse
 from saddlepoint.objectives.theory import game_logs
 
@@ -68,11 +69,14 @@ class Fixed(Simultaneous, Game):
         # The samples are detached: G's gradient takes the way of D's input gradients, which the penalties need anyway.
         # logits and norms (2 batch,), gradients (time, channel, 2 batch)
         pairs, labels = beside(real, fake.detach()), repeated(2, data.labels)[0]
-        logits, norms, gradients = self.discriminator.with_gradients(pairs, labels)
+        weight, step = penalty_due(c, ctx.progress)
+        judge = self.discriminator.with_gradients
+        logits, norms, gradients = slopes(judge, pairs, labels, step, ctx.generator, axis=2)
         real_logits, fake_logits = logits.chunk(2)
-        # + gamma/2 (||grad D(x)||^2 + ||grad D(G(z))||^2): R3GAN, equations 3 and 4; gamma may fade.
-        norms = norms * inverse(ctx.progress.nimg, c.gamma_decay_kimg)
-        d = penalised(self.objective.discriminator(real_logits, fake_logits), norms, c.r1_gamma, c.r2_gamma)
+        d = self.objective.discriminator(real_logits, fake_logits)
+        if weight:  # + gamma/2 (||grad D(x)||^2 + ||grad D(G(z))||^2): R3GAN, equations 3 and 4; gamma may fade
+            norms = norms * (weight * inverse(ctx.progress.nimg, c.gamma_decay_kimg))
+            d = penalised(d, norms, c.r1_gamma, c.r2_gamma)
         # (time, channel, batch) to (batch, time, channel)
         along = (part.permute(2, 0, 1) for part in (gradients.chunk(2, 2)[1], fake))
         g = generator_loss_along(self.objective, real_logits, fake_logits, *along)
