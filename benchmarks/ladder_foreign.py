@@ -62,6 +62,7 @@ class Peer(abc.ABC):
 
     Attributes:
         images: what it learns from.
+        setting: one of its ``settings``.
         nimg: real images that D has seen, as their own counts go.
         modules: networks, and whatever else has weights or buffers.
         optimizers: by name.
@@ -70,8 +71,8 @@ class Peer(abc.ABC):
     folder: ClassVar[str]
     settings: ClassVar[Mapping[str, Setting]]
 
-    def __init__(self, images: Images) -> None:
-        self.images, self.nimg = images, 0
+    def __init__(self, folder: Path, images: Images, setting: Setting) -> None:
+        self.images, self.setting, self.nimg = images, setting, 0
         self.modules: dict[str, nn.Module] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
 
@@ -118,8 +119,8 @@ def follow(average: nn.Module, network: nn.Module, beta: float) -> None:
     """Let an average of weights follow: a becomes beta a + (1 - beta) p; buffers are copied."""
     for old, new in zip(average.parameters(), network.parameters(), strict=True):
         old.lerp_(new, 1.0 - beta)
-    for old, new in zip(average.buffers(), network.buffers(), strict=True):
-        old.copy_(new)
+    for kept, now in zip(average.buffers(), network.buffers(), strict=True):
+        kept.copy_(now)
 
 
 @contextlib.contextmanager
@@ -197,8 +198,8 @@ def without_torchvision(images: Tensor) -> Iterator[None]:
     try:
         yield
     finally:
-        for name, module in before.items():
-            if module is None:
+        for name, found_before in before.items():
+            if found_before is None:
                 del sys.modules[name]
             else:
-                sys.modules[name] = module
+                sys.modules[name] = found_before

@@ -60,8 +60,7 @@ class R3GAN(Peer):
     }
 
     def __init__(self, folder: Path, images: Images, setting: Setting) -> None:
-        super().__init__(images)
-        self.setting = setting
+        super().__init__(folder, images, setting)
         with imported(folder):
             networks, loss = (importlib.import_module(f"training.{name}") for name in ("networks", "loss"))
         # Their training loop cannot be imported without psutil; its schedule is one function.
@@ -135,8 +134,8 @@ class StyleGAN2(Peer):
     """Intervals of lazy regularisation."""
 
     def __init__(self, folder: Path, images: Images, setting: Setting) -> None:
-        super().__init__(images)
-        self.setting, self.cifar = setting, setting["cfg"] == "cifar"
+        super().__init__(folder, images, setting)
+        self.cifar = setting["cfg"] == "cifar"
         with imported(folder):
             networks, loss = (importlib.import_module(f"training.{name}") for name in ("networks", "loss"))
         size = {"channel_base": 512 * SIZE, "channel_max": setting["width"]}
@@ -212,8 +211,7 @@ class DCGAN(Peer):
     }
 
     def __init__(self, folder: Path, images: Images, setting: Setting) -> None:
-        super().__init__(images)
-        self.setting = setting
+        super().__init__(folder, images, setting)
         networks, optimizers, self.code = parts_of(folder / "dcgan" / "main.py")
         self.scope: dict[str, Any] = {"__name__": "dcgan"}
         data = "mnist" if images.channels == 1 else "cifar10"
@@ -271,7 +269,7 @@ def build(name: str, root: Path, x: np.ndarray, setting: Setting, seed: int) -> 
     if not (root / kind.folder).is_dir():
         sys.exit(f"'{root / kind.folder}' is not there; the head of benchmarks/ladder_peers.py says how to get it")
     torch.manual_seed(seed)
-    return kind(root / kind.folder, Images(x, kind.channels(x.shape[1]), seed), setting)  # type: ignore[call-arg]
+    return kind(root / kind.folder, Images(x, kind.channels(x.shape[1]), seed), setting)
 
 
 def commit_of(name: str, root: Path) -> str:
