@@ -50,8 +50,8 @@ def gallery(report: Report, bench: Bench) -> Gallery:
     pairs: np.ndarray | None = None
     distances: tuple[float, ...] = ()
     row, seen = report.find("memorisation"), report.find("feature-copies")
-    if seen is not None and seen.details.get("copying") and not (row is not None and row.details.get("copying")):
-        row = seen  # mirrored, moved: to pixels they are no copies
+    if seen is not None and (row is None or seen.details.get("copying") or not row.details.get("copying")):
+        row = seen  # mirrored and moved copies are none to pixels, and what a person would choose is nearer to features
     if row is not None and (found := row.details.get("pairs")):
         found = found[:_PAIRS]
         own, nearest = [int(pair[0]) for pair in found], [int(pair[1]) for pair in found]

@@ -18,8 +18,14 @@ _MOST_PAIRED = 1_000_000
 """Samples of which a report may compare the nearest."""
 
 
+_BY = ("feature-copies", "memorisation")
+"""Protocols that keep pairs: by features, which see mirrored and moved copies, before pixels."""
+
+
 def copies(run: Run, most: int = 18) -> tuple[Image.Image, list[float]]:
     """Show the samples that an evaluation found closest to training images, each beside that image in a yellow frame.
+
+    Closest by features where they were measured, else by pixels.
 
     Args:
         run: an evaluated run.
@@ -34,19 +40,24 @@ def copies(run: Run, most: int = 18) -> tuple[Image.Image, list[float]]:
     from saddlepoint.evaluation import read_results
     from saddlepoint.evaluation.rows import kind_of
 
-    for result in reversed(read_results(RunFolder(run.path).report / "metrics.jsonl")):
-        found = [row.details["pairs"] for row in result.rows if row.role == "model" and row.details.get("pairs")]
-        if kind_of(result.protocol) == "memorisation" and found:
-            train = in_bytes(run)
-            own, nearest, distances = _pairs(found[0][:most], len(train), run)
-            drawn = grids.to_uint8(run.sample(max(own) + 1, seed=result.seed))
-            images = np.stack([np.stack([drawn[int(i)], train[int(j)]]) for i, j in zip(own, nearest, strict=True)])
-            images = images.reshape(-1, *images.shape[2:])
-            frames, headings = set(range(1, len(images), 2)), ["sample", "training"] * 6
-            return grids.tile(images, 12, frames=frames, headings=headings), [float(d) for d in distances]
+    results = read_results(RunFolder(run.path).report / "metrics.jsonl")
+    for kind in _BY:
+        for result in reversed(results):
+            found = [row.details["pairs"] for row in result.rows if row.role == "model" and row.details.get("pairs")]
+            if kind_of(result.protocol) == kind and found:
+                own, nearest, distances = _pairs(found[0][:most], len(in_bytes(run)), run)
+                return _beside(run, own, nearest, result.seed), distances
     raise DataError(
         f"'{run.path.name}' was not measured for memorisation; run {for_shell('saddle', 'evaluate', run.path)}"
     )
+
+
+def _beside(run: Run, own: list[int], nearest: list[int], seed: int) -> Image.Image:
+    """Draw the samples again that had these numbers, each beside its training image."""
+    train, drawn = in_bytes(run), grids.to_uint8(run.sample(max(own) + 1, seed=seed))
+    images = np.stack([np.stack([drawn[i], train[j]]) for i, j in zip(own, nearest, strict=True)])
+    images = images.reshape(-1, *images.shape[2:])
+    return grids.tile(images, 12, frames=set(range(1, len(images), 2)), headings=["sample", "training"] * 6)
 
 
 def _pairs(found: Any, rows: int, run: Run) -> tuple[list[int], list[int], list[float]]:

@@ -1,0 +1,51 @@
+"""The pairs of copies that are shown: by features where they were measured, else by pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from saddlepoint import evaluation
+from saddlepoint.run.run import Run
+from saddlepoint.run.samples import memorised
+
+TRAIN = np.arange(6, dtype=np.uint8)[:, None, None, None].repeat(8, 2).repeat(8, 3) * 20
+
+
+def result(protocol: str, pairs: list[list[float]]) -> Any:
+    return SimpleNamespace(protocol=protocol, seed=3, rows=[SimpleNamespace(role="model", details={"pairs": pairs})])
+
+
+@pytest.mark.parametrize(
+    ("measured", "pair"),
+    [
+        ([result("memorisation1k_test", [[2, 4, 0.5]])], [2, 4, 0.5]),
+        (
+            [
+                result("feature-copies1k_i_test", [[1, 5, 7.0]]),
+                result("memorisation1k_test", [[2, 4, 0.5]]),
+            ],
+            [1, 5, 7.0],
+        ),
+    ],
+)
+def test_pairs_are_those_of_features_where_they_are_known(
+    measured: list[Any], pair: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "read_results", lambda path: measured)
+    monkeypatch.setattr(memorised, "in_bytes", lambda run: TRAIN)
+    drawn: list[int] = []
+
+    def sample(n: int, *, seed: int) -> torch.Tensor:
+        drawn.append(seed)
+        return torch.from_numpy(TRAIN[:n] / 127.5 - 1).float()
+
+    run: Run = SimpleNamespace(path=tmp_path, sample=sample)  # type: ignore[assignment]
+    picture, distances = memorised.copies(run)
+    assert (distances, drawn) == (pair[2:], [3])
+    assert {20 * int(pair[0]), 20 * int(pair[1])} <= set(np.asarray(picture.convert("L")).ravel().tolist())
