@@ -23,6 +23,7 @@ from saddlepoint.evaluation.sets import Bench
 from saddlepoint.metrics.efficientnet import EfficientNetLite0
 from saddlepoint.metrics.extractors import Features, Pictures, Pixels
 from saddlepoint.metrics.imagenet import ImagenetLite
+from saddlepoint.metrics.manifold import manifold
 from tests.unit.imagenet_helpers import made_up
 
 
@@ -55,6 +56,22 @@ def test_colour_pictures_have_the_features_of_imagenet(lite: ImagenetLite) -> No
         assert extractor_for(data) is lite
     # By name, any picture: grey ones, and those of data with a classifier of its own.
     assert extractor_for(_data("mnist", (1, 28, 28)), "imagenet-lite") is lite
+
+
+def test_neighbours_are_looked_for_among_directions(lite: ImagenetLite, tmp_path: Path) -> None:
+    """Precision and its kind, with what is kept of the real rows and without: those of features at length 1."""
+    real, fake = (np.random.default_rng(n).integers(0, 60 << n, (60, 3, 32, 32), dtype=np.uint8) for n in (1, 2))
+    split = Split(real, np.arange(60) % 2)
+    data = Dataset("./photos", "image", {"train": split, "valid": split, "test": split}, ("a", "b"), "ab" * 32)
+    subject = Subject("made", lambda n, seed: torch.from_numpy(fake[:n] / 127.5 - 1).float())
+    x, y = (lite.directions(lite.extract(rows).x) for rows in (real, fake))
+    expected, raw = manifold(x, y), manifold(lite.extract(real).x, lite.extract(fake).x)
+    for _ in range(2):
+        rows = evaluate(subject, data, ["prdc"], cache_dir=tmp_path, threads=1).results[0].rows
+        own = {row.metric: row for row in rows if row.role == "model"}
+        assert {name: row.value for name, row in own.items()} == {n: one.value for n, one in expected.items()}
+        assert own["precision"].details["distances"] == "between features of length 1"
+    assert expected["precision"].value != raw["precision"].value
 
 
 def test_without_its_weights_colour_pictures_take_what_there_was_before(monkeypatch: pytest.MonkeyPatch) -> None:

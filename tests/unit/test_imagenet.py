@@ -88,6 +88,16 @@ def test_it_is_a_smooth_extractor_of_pictures_of_any_size(extractor: ImagenetLit
         extractor.extract(np.zeros((2, 3, 32, 32), np.float32))
 
 
+def test_directions_have_length_one_whatever_the_length(extractor: ImagenetLite) -> None:
+    x = np.random.default_rng(0).normal(size=(5, 1280)).astype(np.float32)
+    x[4] = 0
+    found = extractor.directions(x)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), [1, 1, 1, 1, 0], atol=1e-6)
+    np.testing.assert_allclose(extractor.directions(3e4 * x), found, atol=1e-6)
+    np.testing.assert_allclose((found[:4] * x[:4]).sum(1), np.linalg.norm(x[:4], axis=1), rtol=1e-5)
+
+
 def test_resolution_is_part_of_what_features_are(network: EfficientNetLite0) -> None:
     assert ImagenetLite(network, side=64).sha256 != ImagenetLite(network, side=96).sha256
 

@@ -104,13 +104,23 @@ def test_worse_pictures_lie_farther(
 
 def test_few_pictures_repeated_are_no_variety(lite: ImagenetLite, tiles: np.ndarray) -> None:
     real, other = lite.extract(tiles[:260]).x, lite.extract(tiles[260:]).x
-    found = [manifold(real, other[np.arange(260) % kept]) for kept in (260, 60, 10, 2)]
+    near, far = lite.directions(real), lite.directions(other)
+    found = [manifold(near, far[np.arange(260) % kept]) for kept in (260, 60, 10, 2)]
     for metric in ("recall", "coverage"):
         values = [figures[metric].value for figures in found]
         assert values == sorted(values, reverse=True), (metric, values)
         assert values[-1] < 0.2 * values[0]
     distances = [kernel_distance(real, other[np.arange(260) % kept]).value for kept in (260, 60, 10, 2)]
     assert distances == sorted(distances)
+
+
+def test_noise_has_no_precision(lite: ImagenetLite, tiles: np.ndarray) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (260, 3, SIDE, SIDE), dtype=np.uint8)
+    real, other, nothing = (lite.directions(lite.extract(rows).x) for rows in (tiles[:260], tiles[260:], noise))
+    assert manifold(real, other)["precision"].value > 0.6
+    found = manifold(real, nothing)
+    assert found["precision"].value < 0.01
+    assert found["density"].value < 0.01
 
 
 def test_the_same_picture_is_the_nearest(lite: ImagenetLite, tiles: np.ndarray) -> None:
@@ -130,16 +140,16 @@ def test_the_same_picture_is_the_nearest(lite: ImagenetLite, tiles: np.ndarray) 
 
 def test_copies_are_found_mirrored_and_with_noise_too(lite: ImagenetLite, tiles: np.ndarray) -> None:
     train, held_out, fresh = tiles[:260], tiles[260:400], tiles[400:]
-    known = lite.extract(train).x
-    usual = nearness(lite.extract(held_out).x, known)
+    known = lite.directions(lite.extract(train).x)
+    usual = nearness(lite.directions(lite.extract(held_out).x), known)
     chosen = train[rough(train)[:20]]
-    assert not memorisation(nearness(lite.extract(fresh).x, known), usual, len(train)).copying
+    assert not memorisation(nearness(lite.directions(lite.extract(fresh).x), known), usual, len(train)).copying
     for name, copies in {
         "as they are": chosen,
         "mirrored": np.ascontiguousarray(chosen[..., ::-1]),
         "with noise": noised(chosen, 3),
     }.items():
         samples = np.concatenate([fresh[:60], copies])
-        found = memorisation(nearness(lite.extract(samples).x, known), usual, len(train))
+        found = memorisation(nearness(lite.directions(lite.extract(samples).x), known), usual, len(train))
         assert found.copying, name
         assert (found.closest[:15] >= 60).sum() >= 12, (name, found.closest[:20])

@@ -7,6 +7,7 @@ import torch
 
 from saddlepoint.evaluation.protocol import Task
 from saddlepoint.metrics.bootstrap import Estimate
+from saddlepoint.metrics.extractors import Directed
 from saddlepoint.metrics.kernel import KernelSums, kernel_distance, sums_within
 from saddlepoint.metrics.manifold import Known, manifold
 
@@ -25,8 +26,9 @@ def kernel_to_real(real: np.ndarray, fake: np.ndarray, task: Task) -> Estimate:
 
 
 def manifold_of_real(real: np.ndarray, fake: np.ndarray, task: Task) -> dict[str, Estimate]:
-    """Return `manifold` of the bench's real features (n, d) and others (m, d)."""
-    name = f"neighbours-{len(fake)}-{_seen_by(task)}"
+    """Return `manifold` of the bench's real features (n, d) and others (m, d), both at length 1 for a `Directed`."""
+    kind = "directions" if isinstance(task.extractor, Directed) else "neighbours"
+    name = f"{kind}-{len(fake)}-{_seen_by(task)}"
     known = _read(task, name, len(real))
     before = dict(known)
     found = manifold(real, fake, known=known)

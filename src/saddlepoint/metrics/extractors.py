@@ -132,6 +132,19 @@ class Derived(Protocol):
         ...
 
 
+@runtime_checkable
+class Directed(Protocol):
+    """An extractor whose features are alike where they point the same way, so that neighbours are looked for there.
+
+    How long they are says how much there is to see: what shows little, as blurs, plain colours and noise, lies near the
+    origin, where the balls around all distant rows of the data meet.
+    """
+
+    def directions(self, x: np.ndarray) -> np.ndarray:
+        """Return features (n, d) at length 1."""
+        ...
+
+
 class Pixels:
     """The images themselves: values / 255 as one row, float32 in [0, 1]; colours of 4 channels as they are on white.
 

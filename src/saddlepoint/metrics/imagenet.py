@@ -71,6 +71,15 @@ class ImagenetLite:
         logits = self.network.logits(torch.from_numpy(x).to(self.device))
         return logits.double().softmax(1).float().cpu().numpy()
 
+    def directions(self, x: np.ndarray) -> np.ndarray:
+        """Return features (n, 1280) at length 1; see `Directed`.
+
+        By features as they are uniform noise has a precision of .98 and plain colours one of 1.0, at length 1 none
+        (docs/notebook/extractors.md).
+        """
+        length = np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
+        return (x / np.maximum(length, np.finfo(np.float32).tiny)).astype(np.float32)
+
     def _look(self, x: Tensor) -> Tensor:
         """Return features of float images (n, 1, 3 or 4 channels, height, width) in [0, 255]; opacity is not read."""
         x = ((x[:, :3] - 127) / 128).expand(-1, 3, -1, -1)

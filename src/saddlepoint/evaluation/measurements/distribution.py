@@ -16,6 +16,7 @@ from saddlepoint.evaluation.rows import Metric, Row, join
 from saddlepoint.evaluation.sets import Bench, SampleSet
 from saddlepoint.evaluation.text import against_held_out, chance, judged, row_of, sentence, shown, to_row
 from saddlepoint.metrics.classes import inception_score
+from saddlepoint.metrics.extractors import Directed
 from saddlepoint.metrics.frechet import frechet_both
 from saddlepoint.metrics.kernel import kernel_distance
 from saddlepoint.metrics.manifold import manifold
@@ -75,8 +76,13 @@ def _kernel_verdict(rows: Sequence[Row], task: Task) -> str:
 
 
 def _manifold(samples: SampleSet, task: Task) -> list[Row]:
-    found = manifold_of_real(*_pair(samples, task), task)
-    return [to_row(metric, samples, found[metric.name]) for metric in (PRECISION, RECALL, DENSITY, COVERAGE)]
+    real, fake = _pair(samples, task)
+    details: dict[str, str] = {}
+    if isinstance(task.extractor, Directed):
+        real, fake = task.extractor.directions(real), task.extractor.directions(fake)
+        details = {"distances": "between features of length 1"}
+    found = manifold_of_real(real, fake, task)
+    return [to_row(metric, samples, found[metric.name], **details) for metric in (PRECISION, RECALL, DENSITY, COVERAGE)]
 
 
 def _manifold_verdict(rows: Sequence[Row], task: Task) -> str:
@@ -162,6 +168,7 @@ register(
     Protocol(
         "prdc", _BOTH, "improved precision and recall (3 neighbours), density and coverage (5)",
         (PRECISION, RECALL, DENSITY, COVERAGE), _manifold, _manifold_verdict, ("pr", "dc"), seconds=_pairs(manifold),
+        version=2,
     )
 )  # fmt: skip
 register(

@@ -16,7 +16,7 @@ from saddlepoint.evaluation.protocol import Protocol, Task, register
 from saddlepoint.evaluation.rows import Metric, Row
 from saddlepoint.evaluation.sets import Bench, SampleSet
 from saddlepoint.evaluation.text import row_of, shown, to_row
-from saddlepoint.metrics.extractors import Extractor
+from saddlepoint.metrics.extractors import Directed, Extractor
 from saddlepoint.metrics.imagenet import ImagenetLite
 from saddlepoint.metrics.memorisation import Nearness, memorisation, nearness
 
@@ -28,7 +28,7 @@ _PAIRS = 24
 
 
 def _measure(samples: SampleSet, task: Task) -> list[Row]:
-    own = nearness(samples.features(task.extractor).x, _training(task))
+    own = nearness(_comparable(samples.features(task.extractor).x, task), _training(task))
     found = memorisation(own, _held_out(task), len(task.bench.dataset.splits["train"]))
     pairs = [[int(i), int(own.index[i]), round(float(own.distance[i]), 4)] for i in found.closest[:_PAIRS]]
     p = Row(P_VALUE.name, samples.name, found.p_value, role=samples.role)
@@ -38,10 +38,10 @@ def _measure(samples: SampleSet, task: Task) -> list[Row]:
 def _held_out(task: Task) -> Nearness:
     """Return the nearness of the test rows, which comes back in every evaluation of this data."""
     bench, reference = task.bench, task.bench.reference
-    name, parts = f"nearness-of-test-{_seen_by(task).sha256[:16]}", ("index", "distance", "relative", "copies")
+    name, parts = f"directions-of-test-{_seen_by(task).sha256[:16]}", ("index", "distance", "relative", "copies")
     kept = bench.kept_arrays(name, len(reference))
     if kept is None or not set(parts) <= set(kept):
-        found = nearness(reference.features(task.extractor).x, _training(task))
+        found = nearness(_comparable(reference.features(task.extractor).x, task), _training(task))
         kept = {part: np.asarray(getattr(found, part)) for part in parts}
         bench.keep_arrays(name, len(reference), kept)
     return Nearness(*(kept[part] for part in parts))
@@ -53,7 +53,7 @@ def _seen_by(task: Task) -> Extractor:
 
 
 def _training(task: Task) -> np.ndarray:
-    """Return the features of all training rows, which are kept, too."""
+    """Return the comparable features of all training rows; as they are, these are kept, too."""
     bench, extractor = task.bench, _seen_by(task)
     train = bench.dataset.splits["train"].x
     name = f"training-{extractor.sha256[:16]}"
@@ -62,7 +62,13 @@ def _training(task: Task) -> np.ndarray:
         bench.detail(f"features of {len(train):,} training {bench.noun}, once")
         kept = {"x": extractor.extract(train).x}
         bench.keep_arrays(name, len(train), kept)
-    return kept["x"]
+    return _comparable(kept["x"], task)
+
+
+def _comparable(x: np.ndarray, task: Task) -> np.ndarray:
+    """Return features (n, d) whose distances tell what is alike."""
+    extractor = _seen_by(task)
+    return extractor.directions(x) if isinstance(extractor, Directed) else x
 
 
 def _needs(bench: Bench) -> str:
@@ -100,5 +106,6 @@ register(
         needs=_needs,
         usual=_usual,
         seconds=_seconds,
+        version=2,
     )
 )  # fmt: skip
