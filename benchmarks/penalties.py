@@ -3,17 +3,20 @@
     python benchmarks/penalties.py run [ROW ...]    train and measure what is missing; can be stopped at any moment
     python benchmarks/penalties.py write            write the tables of docs/notebook/recipes.md from the kept figures
 
-One thread, bf16, no doctor's remedies; rows want an idle core. One seed of everything comes before the next. A row that
-is stopped goes on in its run folder; a finished one keeps its figures in benchmarks/figures/penalties/ROW.json, and its
-pictures in docs/images. Rows of the exact form also hold the estimate of `finite-difference` against the exact norm, on
-the D that was trained; rows of steps time a step of D's that differentiate twice, in turns in one process.
+One thread, bf16, no doctor's remedies. Time is counted in steps: those of all systems of a game are timed in turns in
+one process (rows ``pace-GAME``, first of all), and each system gets the samples that take it as long as any other. So
+other work on the machine moves no figure. One seed of everything comes before the next. A row that is stopped goes on
+in its run folder; a finished one keeps its figures in benchmarks/figures/penalties/ROW.json, and its pictures in
+docs/images. Rows of the exact form also hold the estimate of `finite-difference` against the exact norm, on the D that
+was trained.
 """
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +37,11 @@ from records import (
 )
 from torch import Tensor
 
-from saddlepoint.core.config import override
 from saddlepoint.data.feed import Feed
 from saddlepoint.engine.machine.precision import Precision
 from saddlepoint.engine.machine.runtime import stream
-from saddlepoint.family import Batch, Context, DataSpec, Progress, build_family, get_preset
-from saddlepoint.family.registry import get_family
+from saddlepoint.family import Batch, Context, Progress
+from saddlepoint.lab.bench_cases import Case, engine_step
 from saddlepoint.objectives.penalties import squared_differences, with_neighbours
 from saddlepoint.run import api
 from saddlepoint.run.samples import pictures
@@ -80,9 +82,11 @@ TWICE: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "dcgan-spectral": ("dcgan", "small", {"discriminator_norm": "spectral"}),
     "stylegan-residual": ("stylegan", "tiny-32", {"discriminator": "residual", "deviation_group": 4}),
 }
-"""Presets with a D whose gradient is no closed form: exact penalties differentiate twice."""
+"""Presets with a D whose gradient is no closed form: exact penalties differentiate twice. They are timed only."""
 
-REPEATS = 40
+SHAPES = {"dcgan": (1, 28, 28), "stylegan": (1, 28, 28), "timegan": (24, 7)}
+TURNS, STEPS = 40, 4
+"""Of each system, and steps of a turn: as many as are between two penalties that are seldom."""
 
 
 @dataclass(frozen=True)
@@ -100,36 +104,70 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Step:
-    """The time of a step of D."""
+class Pace:
+    """The time of a step of each system of a game, in turns."""
 
     which: str
 
     @property
     def name(self) -> str:
         """Name of its file."""
-        return f"step-{self.which}"
+        return f"pace-{self.which}"
+
+    @property
+    def cases(self) -> dict[str, Case]:
+        """What is timed."""
+        if self.which in TWICE:
+            family, preset, own = TWICE[self.which]
+            systems = ["exact", "differences", "none"]
+        else:
+            (family, preset, *_), own, systems = GAMES[self.which], {}, systems_of(self.which)
+        return {
+            system: Case(system, family, preset, SHAPES[family], "", {**own, **SYSTEMS[system][1]})
+            for system in systems
+        }
 
 
-ROWS = [
-    Row(game, system, seed)
-    for seed in range(SEEDS)
-    for game in GAMES
-    for system in SYSTEMS
-    if system in PENALTIES or game != "timegan"
-]
-STEPS = [Step(which) for which in TWICE]
+def systems_of(game: str) -> list[str]:
+    """Return what is trained: Muon of convolutions only."""
+    return [system for system in SYSTEMS if system in PENALTIES or game != "timegan"]
 
 
-def run(row: Row | Step, named: bool) -> None:
+ROWS = [Row(game, system, seed) for seed in range(SEEDS) for game in GAMES for system in systems_of(game)]
+PACES = [Pace(which) for which in [*GAMES, *TWICE]]
+
+
+def run(row: Row | Pace, named: bool) -> None:
     """Measure a row unless it is finished, and keep what was found."""
     path = FIGURES / f"{row.name}.json"
     if path.exists():
         return
     torch.set_num_threads(THREADS)
-    found = timed(row) if isinstance(row, Step) else trained(row)
+    found = timed(row) if isinstance(row, Pace) else trained(row)
     keep(path, found, THREADS)
     print(f"{row.name}: kept", flush=True)
+
+
+def timed(pace: Pace) -> dict[str, Any]:
+    """Return the median seconds of a step, in turns."""
+    turns = {name: engine_step(case, precision=Precision(PRECISION)) for name, case in pace.cases.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in turns}
+    for number in range(TURNS + 3):
+        for name, step in turns.items():
+            started = time.perf_counter()
+            for _ in range(STEPS):
+                step()
+            if number >= 3:  # the first ones warm up
+                seconds[name].append((time.perf_counter() - started) / STEPS)
+    return {"seconds": {name: statistics.median(times) for name, times in seconds.items()}}
+
+
+def kimg_of(row: Row) -> float:
+    """Return how many thousand samples take the row's system as long as any other system of its game."""
+    pace = Pace(row.game)
+    run(pace, named=False)
+    seconds = json.loads((FIGURES / f"{pace.name}.json").read_text())["seconds"][row.system]
+    return round(60 * MINUTES / seconds) * int(pace.cases[row.system].config.batch_size) / 1000
 
 
 def trained(row: Row) -> dict[str, Any]:
@@ -137,7 +175,7 @@ def trained(row: Row) -> dict[str, Any]:
     family, preset, data, protocol, _ = GAMES[row.game]
     plan = api.plan(
         family, data, preset=preset, options=SYSTEMS[row.system][1], seed=row.seed, threads=THREADS,
-        out=RUNS / row.name, device="cpu", precision=PRECISION, remedy="off", budget=60.0 * MINUTES,
+        out=RUNS / row.name, device="cpu", precision=PRECISION, remedy="off", kimg=kimg_of(row),
     )  # fmt: skip
     made, outcome = train(plan)
     report = made.evaluate((protocol,), seed=0, say=print, threads=THREADS)
@@ -179,59 +217,27 @@ def estimates(made: api.Run) -> dict[str, dict[str, float]]:
     return found
 
 
-def timed(row: Step) -> dict[str, Any]:
-    """Return the median seconds of D's gradient with each form of the penalties, in turns."""
-    family, preset, changes = TWICE[row.which]
-    forms = {name: PENALTIES[name][1] for name in ("exact", "differences", "none")}
-    turns: dict[str, Callable[[], object]] = {}
-    for name, options in forms.items():
-        kind = get_family(family)
-        config = override(get_preset(kind, preset)[1], {**changes, "penalty_every": 1, **options})
-        built: Any = build_family(family, config, DataSpec("image", (3, 32, 32)))
-        built.reset_parameters(stream("cpu", "weights", 0))
-        turns[name] = step_of(built.train())
-    seconds: dict[str, list[float]] = {name: [] for name in turns}
-    for number in range(REPEATS + 3):
-        for name, turn in turns.items():
-            started = time.perf_counter()
-            turn()
-            seconds[name] += [time.perf_counter() - started] * (number >= 3)  # the first ones warm up
-    return {"seconds": {name: statistics.median(times) for name, times in seconds.items()}}
-
-
-def step_of(family: Any) -> Callable[[], object]:
-    """Return what computes a gradient of D's loss."""
-    phase = next(phase for stage in family.stages() for phase in stage.cycle if phase.name == "discriminator")
-    parameters = list(family.discriminator.parameters())
-    batch = Batch(torch.rand(family.config.batch_size, *family.data.shape, generator=stream("cpu", "x")) * 2 - 1, None)
-
-    def step() -> object:
-        with Precision(PRECISION)(torch.device("cpu")):
-            terms = family.loss(phase, batch, Context(stream("cpu", 1), stream("cpu", 2), Progress()))
-        return torch.autograd.grad(terms.loss.mean(), parameters, allow_unused=True)
-
-    return step
-
-
 def write() -> None:
     """Write the tables."""
     found = kept_rows((row, FIGURES / f"{row.name}.json") for row in ROWS)
-    steps = kept_rows((row, FIGURES / f"{row.name}.json") for row in STEPS)
-    lines = head_of(["preset, data", "penalties, optimizer", "seeds", "samples seen", "figure ↓", "doctor, first seed"])
+    paces = kept_rows((pace, FIGURES / f"{pace.name}.json") for pace in PACES)
+    lines = head_of(["preset, data", "penalties, optimizer", "step", "samples seen", "seeds", "figure ↓", "doctor"])
+    times = {pace.which: kept["seconds"] for pace, kept in paces}
     for game, system in ((game, system) for game in GAMES for system in SYSTEMS):
         own = [kept for row, kept in found if (row.game, row.system) == (game, system)]
         if not own:
             continue
         family, preset, data, _, metric = GAMES[game]
         values = [kept["figures"]["model"][metric]["value"] for kept in own]
-        seen = statistics.mean(kept["nimg"] for kept in own)
-        cells = [f"`{family} {preset}`, {data}", SYSTEMS[system][0], str(len(own)), f"{seen:,.0f}", over(values)]
-        lines.append(line_of([*cells, doctor_of(own[0])]))
+        step = times[game][system] / times[game]["exact"]
+        cells = [f"`{family} {preset}`, {data}", SYSTEMS[system][0], f"{step:.2f}", f"{own[0]['nimg']:,}"]
+        lines.append(line_of([*cells, str(len(own)), over(values), doctor_of(own[0])]))
     about = "Figure: Fréchet distance (mnist-lenet) of images, discriminative score (32 units) of windows."
-    about = f"{about} {MINUTES} minutes, {THREADS} thread, {PRECISION}."
+    about = f"{about} Step: its time beside the exact form's; samples are those of {MINUTES} minutes at this pace."
+    about = f"{about} Doctor: its last word on the first seed. {THREADS} thread, {PRECISION}."
     lines += ["", f"{about} {measured_on(kept for _, kept in found)}"] if found else []
     lines += of_estimates([(row, kept) for row, kept in found if "estimates" in kept])
-    lines += of_steps(steps)
+    lines += of_steps([(pace, kept) for pace, kept in paces if pace.which in TWICE])
     write_section(DOCS / "notebook" / "recipes.md", "penalties", lines)
 
 
@@ -249,17 +255,18 @@ def of_estimates(found: list[tuple[Row, dict[str, Any]]]) -> list[str]:
     return lines
 
 
-def of_steps(found: list[tuple[Step, dict[str, Any]]]) -> list[str]:
+def of_steps(found: list[tuple[Pace, dict[str, Any]]]) -> list[str]:
     """Return the table of times."""
     if not found:
         return []
-    lines = ["", "A gradient of D's loss where the exact form differentiates twice, as a multiple of that without:", ""]
-    lines += head_of(["D", "exact", "finite differences"])
-    for row, kept in found:
-        family, preset, changes = TWICE[row.which]
-        name = f"`{family} {preset}" + "".join(f" --{key.replace('_', '-')} {v}" for key, v in changes.items()) + "`"
+    lines = ["", "A step of both players where the exact form differentiates twice, beside one without penalties:", ""]
+    lines += head_of(["preset", "exact", "finite differences"])
+    for pace, kept in found:
+        family, preset, changes = TWICE[pace.which]
+        options = " ".join(f"--{key.replace('_', '-')} {value}" for key, value in changes.items())
         seconds = kept["seconds"]
-        lines.append(line_of([name, *(f"{seconds[form] / seconds['none']:.2f}" for form in ("exact", "differences"))]))
+        ratios = [f"{seconds[form] / seconds['none']:.2f}" for form in ("exact", "differences")]
+        lines.append(line_of([f"`{family} {preset} {options}`", *ratios]))
     return [*lines, "", measured_on(kept for _, kept in found)]
 
 
@@ -271,5 +278,5 @@ def over(numbers: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    known: dict[str, Row | Step] = {row.name: row for row in [*STEPS, *ROWS]}
+    known: dict[str, Row | Pace] = {row.name: row for row in [*PACES, *ROWS]}
     run_or_write(known, run, write, __doc__)
