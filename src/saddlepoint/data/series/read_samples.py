@@ -19,6 +19,7 @@ from saddlepoint.data.series.layout import Column, Layout, default_layout
 from saddlepoint.data.series.samples import window_column
 from saddlepoint.data.tables.frame import Look
 from saddlepoint.data.tables.table import is_table, read_table
+from saddlepoint.data.texts import texts_of
 
 _MOST_BYTES = 2 * 1024**3
 """Bytes of unpacked arrays: two million windows of 24 steps of 6 columns."""
@@ -198,7 +199,7 @@ def _from_arrays(
         )
         x = np.asarray(arrays["x"], dtype=np.float64)
         labels = None if "labels" not in arrays else arrays["labels"].astype(np.int64)
-        written = [] if "columns" not in arrays else [str(name) for name in arrays["columns"].tolist()]
+        written = [] if "columns" not in arrays else texts_of(arrays["columns"], f"{path}: columns")
         times = arrays.get("times")
     except DataError:
         raise

@@ -20,6 +20,7 @@ from saddlepoint.data import limits
 from saddlepoint.data.sources.arrays import array_parts_source
 from saddlepoint.data.sources.folder import Source
 from saddlepoint.data.sources.scratch import Scratch
+from saddlepoint.data.texts import texts_of
 
 _DATA_KEYS = ("x", "images", "image", "data", "samples", "arr_0")
 _LABEL_KEYS = ("y", "labels", "label", "targets", "target", "classes", "arr_1")
@@ -139,7 +140,7 @@ def open_arrays(path: Path, array: str | None = None) -> Held:
             for split, (x, y) in roles.items()
         }
         columns = _unpack(path, archive, names["columns"], scratch.path) if "columns" in names else None
-    texts = None if columns is None or columns.ndim != 1 else [str(name) for name in columns.tolist()]
+    texts = None if columns is None or columns.ndim != 1 else texts_of(columns, f"{path}: columns")
     return Held(parts, texts, scratch)
 
 
