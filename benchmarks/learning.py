@@ -111,20 +111,27 @@ def write() -> None:
         own = [kept for row, kept in found if (row.length, row.system) == (length, system)]
         images = statistics.mean(kept["nimg"] for kept in own)
         cells = [
-            over([factor * kept["figures"][judge]["model"][metric]["value"] for kept in own])
+            over([factor * row["value"] for row in rows]) if all(by_directions(judge, row) for row in rows) else ""
             for judge, metric, _, factor in shown
+            for rows in [[kept["figures"][judge]["model"][metric] for kept in own]]
         ]
         family, preset, options = SYSTEMS[system]
         name = f"`{family} {preset}`" + "".join(f", `--{key} {value}`" for key, value in options.items())
         trained = f"{MINUTES} min" if length.endswith("m") else f"{KIMG:.0f},000 images"
         lines.append(line_of([name, trained, f"{images:,.0f}", str(len(own)), *cells]))
-    held = [
-        found[0][1]["figures"][judge]["held-out images"][metric]["value"] * factor for judge, metric, _, factor in shown
-    ]
-    floors = ", ".join(f"{value:.3g}" for value in held)
+    held = [found[0][1]["figures"][judge]["held-out images"][metric] for judge, metric, _, _ in shown]
+    floors = ", ".join(
+        f"{row['value'] * factor:.3g}" if by_directions(judge, row) else "not measured"
+        for row, (judge, _, _, factor) in zip(held, shown, strict=True)
+    )
     about = f"KID x 1,000. Held-out images in the same order: {floors}. {THREADS} thread."
     lines += ["", f"{about} {measured_on(one for _, one in found)}"]
     write_section(DOCS / "results.md", "learning", lines)
+
+
+def by_directions(judge: str, row: Mapping[str, Any]) -> bool:
+    """Whether a figure is as reports have it: recall by ImageNet's features was of features as they are, once."""
+    return judge != JUDGES[0] or "k" not in row["details"] or "distances" in row["details"]
 
 
 def over(numbers: list[float]) -> str:
