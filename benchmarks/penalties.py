@@ -6,9 +6,8 @@
 One thread, bf16, no doctor's remedies. Time is counted in steps: those of all systems of a game are timed in turns in
 one process (rows ``pace-GAME``, first of all), and each system gets the samples that take it as long as any other. So
 other work on the machine moves no figure. One seed of everything comes before the next. A row that is stopped goes on
-in its run folder; a finished one keeps its figures in benchmarks/figures/penalties/ROW.json, and its pictures in
-docs/images. Rows of the exact form also hold the estimate of `finite-difference` against the exact norm, on the D that
-was trained.
+in its run folder; a finished one keeps its figures in benchmarks/figures/penalties/ROW.json. Rows of the exact form also
+hold the estimate of `finite-difference` against the exact norm, on the D that was trained.
 """
 
 from __future__ import annotations
@@ -44,7 +43,6 @@ from saddlepoint.family import Batch, Context, Progress
 from saddlepoint.lab.bench_cases import Case, engine_step
 from saddlepoint.objectives.penalties import squared_differences, with_neighbours
 from saddlepoint.run import api
-from saddlepoint.run.samples import pictures
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "penalties"
@@ -171,7 +169,7 @@ def kimg_of(row: Row) -> float:
 
 
 def trained(row: Row) -> dict[str, Any]:
-    """Return the figures of a training run, with its pictures kept."""
+    """Return the figures of a training run."""
     family, preset, data, protocol, _ = GAMES[row.game]
     plan = api.plan(
         family, data, preset=preset, options=SYSTEMS[row.system][1], seed=row.seed, threads=THREADS,
@@ -179,8 +177,6 @@ def trained(row: Row) -> dict[str, Any]:
     )  # fmt: skip
     made, outcome = train(plan)
     report = made.evaluate((protocol,), seed=0, say=print, threads=THREADS)
-    if row.seed == 0:
-        pictures.draw(made, "grid", seed=0, out=DOCS / "images" / f"penalties-{row.game}-{row.system}.png")
     found = facts_of(made, outcome) | {"figures": figures_of(report)}
     return found | ({"estimates": estimates(made)} if row.system == "exact" else {})
 
