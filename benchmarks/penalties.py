@@ -6,8 +6,8 @@
 One thread, bf16, no doctor's remedies. Time is counted in steps: those of all systems of a game are timed in turns in
 one process (rows ``pace-GAME``, first of all), and each system gets the samples that take it as long as any other. So
 other work on the machine moves no figure. One seed of everything comes before the next. A row that is stopped goes on
-in its run folder; a finished one keeps its figures in benchmarks/figures/penalties/ROW.json. Rows of the exact form also
-hold the estimate of `finite-difference` against the exact norm, on the D that was trained.
+in its run folder; a finished one keeps its figures in benchmarks/figures/penalties/ROW.json. Rows of the exact form
+also hold the estimate of `finite-difference` against the exact norm, on the D that was trained.
 """
 
 from __future__ import annotations
