@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from extractors import changed
-from PIL import ImageFilter
+from extractors import STEPS, changed
 from records import head_of, keep, kept_rows, line_of, measured_on, run_or_write, write_section
 
 from saddlepoint.data import load_dataset
 from saddlepoint.evaluation.features import extractor_for
-from saddlepoint.metrics.extractors import Directed
+from saddlepoint.metrics.extractors import comparable
 from saddlepoint.metrics.manifold import manifold
 
 HERE = Path(__file__).parent
@@ -56,15 +55,12 @@ def sets() -> Mapping[str, np.ndarray]:
     data = load_dataset(DATA, say=print).in_bytes()
     train, test = (np.asarray(data.splits[name].x[:COUNT]) for name in ("train", "test"))
     means = test.mean((2, 3), keepdims=True).round().astype(np.uint8)
-
-    def blurred(sigma: float) -> np.ndarray:
-        return changed(test, lambda picture, by: picture.filter(ImageFilter.GaussianBlur(by)), sigma)
-
+    blur, *_ = STEPS["blur"]
     noise = np.random.default_rng(0).integers(0, 256, test.shape, dtype=np.uint8)
     return {
-        "training images": train, "held-out images": test, "blurred by 1.5 pixels": blurred(1.5),
-        "blurred by 4 pixels": blurred(4.0), "their mean colours": np.broadcast_to(means, test.shape).copy(),
-        "uniform noise": noise,
+        "training images": train, "held-out images": test, "blurred by 1.5 pixels": changed(test, blur, 1.5),
+        "blurred by 4 pixels": changed(test, blur, 4.0),
+        "their mean colours": np.broadcast_to(means, test.shape).copy(), "uniform noise": noise,
     }  # fmt: skip
 
 
@@ -78,8 +74,7 @@ def run(row: Row, named: bool) -> None:
     found: dict[str, np.ndarray] = {name: extractor.extract(x).x for name, x in sets().items()}
     lengths = {name: float(np.linalg.norm(x, axis=1).mean()) for name, x in found.items()}
     if row.directions:
-        assert isinstance(extractor, Directed)
-        found = {name: extractor.directions(x) for name, x in found.items()}
+        found = {name: comparable(x, extractor) for name, x in found.items()}
     real, *others = found
     figures: dict[str, Any] = {}
     for name in others:

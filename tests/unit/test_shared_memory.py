@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -40,6 +41,13 @@ def members(size: int) -> list[SharedMemory]:
 def pool() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(8) as threads:
         yield threads
+
+
+def told(memory: SharedMemory, words: list[int]) -> list[int]:
+    """Return means of numbers, as `SharedMemory.largest` returns the largest ones."""
+    found = memory.mean([torch.tensor(words, dtype=torch.float32)])
+    assert found is not None
+    return [int(value) for value in found.tolist()]
 
 
 def each(pool: ThreadPoolExecutor, call: Callable[[SharedMemory], T], group: list[SharedMemory]) -> list[T]:
@@ -78,6 +86,30 @@ def test_many_calls_in_a_row_do_not_overtake_one_another(folder: Path, pool: Thr
             assert found.tolist() == [turn + 1.0] * 5
 
     each(pool, talk, group)
+
+
+@pytest.mark.parametrize("call", [SharedMemory.largest, told])
+def test_one_that_reads_late_reads_what_was_said_then(
+    call: Callable[[SharedMemory, list[int]], list[int]],
+    folder: Path,
+    pool: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first process has said its next word before the second one looks at the last; neither may meet too early."""
+    first, second = members(2)
+    meet = second._meet
+
+    def late() -> None:
+        meet()
+        deadline = time.monotonic() + 0.3
+        while first._meetings == second._meetings and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    monkeypatch.setattr(second, "_meet", late)
+    said = {0: ([8], [80]), 1: ([2], [20])}
+    found = each(pool, lambda memory: [call(memory, words) for words in said[memory.rank]], [first, second])
+    assert found == [found[0]] * 2
+    assert found[0] == ([[8], [80]] if call is SharedMemory.largest else [[5], [50]])
 
 
 def test_without_room_all_say_so_and_go_on(

@@ -7,7 +7,7 @@ import torch
 
 from saddlepoint.evaluation.protocol import Task
 from saddlepoint.metrics.bootstrap import Estimate
-from saddlepoint.metrics.extractors import Directed
+from saddlepoint.metrics.extractors import Directed, comparable
 from saddlepoint.metrics.kernel import KernelSums, kernel_distance, sums_within
 from saddlepoint.metrics.manifold import Known, manifold
 
@@ -26,12 +26,12 @@ def kernel_to_real(real: np.ndarray, fake: np.ndarray, task: Task) -> Estimate:
 
 
 def manifold_of_real(real: np.ndarray, fake: np.ndarray, task: Task) -> dict[str, Estimate]:
-    """Return `manifold` of the bench's real features (n, d) and others (m, d), both at length 1 for a `Directed`."""
+    """Return `manifold` of what is `comparable` of the bench's real features (n, d) and others (m, d)."""
     kind = "directions" if isinstance(task.extractor, Directed) else "neighbours"
     name = f"{kind}-{len(fake)}-{_seen_by(task)}"
     known = _read(task, name, len(real))
     before = dict(known)
-    found = manifold(real, fake, known=known)
+    found = manifold(comparable(real, task.extractor), comparable(fake, task.extractor), known=known)
     if any(both is not before.get(key) for key, both in known.items()):
         arrays: dict[str, np.ndarray] = {}
         for key, (squares, indices) in known.items():

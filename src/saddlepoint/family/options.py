@@ -62,11 +62,9 @@ def penalty_due(config: Any, at: Progress) -> tuple[float, float | None]:
     return (float(config.penalty_every), difference(config)) if due else (0.0, None)
 
 
-def adam_or_muon(default: str = "adam") -> Any:
+def adam_or_muon() -> Any:
     """Declare the optimizer."""
-    return option(
-        default, "adam, or muon: orthogonal steps for the hidden convolutions", choices=("adam", MUON)
-    )  # fmt: skip
+    return option("adam", "adam, or muon: orthogonal steps for the hidden convolutions", choices=("adam", MUON))
 
 
 def matrix_lr(default: float) -> Any:

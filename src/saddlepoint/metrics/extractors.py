@@ -145,6 +145,11 @@ class Directed(Protocol):
         ...
 
 
+def comparable(x: np.ndarray, extractor: Extractor | None) -> np.ndarray:
+    """Return features (n, d) whose distances tell what is alike: of a `Directed` at length 1, else as they are."""
+    return extractor.directions(x) if isinstance(extractor, Directed) else x
+
+
 class Pixels:
     """The images themselves: values / 255 as one row, float32 in [0, 1]; colours of 4 channels as they are on white.
 

@@ -37,12 +37,11 @@ class ProcessGroup:
         rank: its number, from 0.
         size: how many there are.
         local_rank: its number on this machine; it chooses the GPU.
-        memory: what all of them share, if they are on one machine.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0, memory: SharedMemory | None = None) -> None:
+    def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0) -> None:
         self.rank, self.size, self.local_rank = rank, size, local_rank  # of a job of many machines; of this one
-        self.memory = memory
+        self.memory: SharedMemory | None = None  # what all of them share: `join` puts it there, on one machine
 
     @property
     def writes(self) -> bool:

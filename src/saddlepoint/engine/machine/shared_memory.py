@@ -32,9 +32,6 @@ FOLDER = "/dev/shm"
 LINE = 8
 """Whole numbers of 64 bits in a line of a processor's cache: two counters in one would make their writers wait."""
 
-WORDS = 4
-"""Whole numbers that a process can say at a time."""
-
 BLOCK = 1 << 16
 """Floats whose sum stays in a core's own cache until it is divided."""
 
@@ -78,7 +75,7 @@ class SharedMemory:
         """Return the largest of each number over all processes.
 
         Args:
-            words: at most `WORDS` whole numbers, as many in every process.
+            words: at most `LINE` whole numbers, as many in every process.
         """
         # Two pages in turn: who writes to one again has met all others since they read it.
         page = LINE * self.size * (1 + self._said % 2)
@@ -178,8 +175,7 @@ def create(size: int) -> str:
         OSError: if there is no room.
     """
     file, path = tempfile.mkstemp(prefix="saddlepoint-", dir=FOLDER)
-    os.close(file)
-    _reserve(path, header_bytes(size))
+    _reserve(file, path, header_bytes(size))
     return path
 
 
@@ -189,12 +185,11 @@ def header_bytes(size: int) -> int:
 
 
 def _create(path: str, length: int) -> None:
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    _reserve(path, length)
+    _reserve(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), path, length)
 
 
-def _reserve(path: str, length: int) -> None:
-    file = os.open(path, os.O_RDWR)
+def _reserve(file: int, path: str, length: int) -> None:
+    """Give a new, open file its length, and close it; without room there is no file."""
     try:
         # Not ftruncate: of a file without room behind it a write is no error but the end of the process.
         os.posix_fallocate(file, 0, length)

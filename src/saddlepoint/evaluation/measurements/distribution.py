@@ -76,12 +76,10 @@ def _kernel_verdict(rows: Sequence[Row], task: Task) -> str:
 
 
 def _manifold(samples: SampleSet, task: Task) -> list[Row]:
-    real, fake = _pair(samples, task)
-    details: dict[str, str] = {}
-    if isinstance(task.extractor, Directed):
-        real, fake = task.extractor.directions(real), task.extractor.directions(fake)
-        details = {"distances": "between features of length 1"}
-    found = manifold_of_real(real, fake, task)
+    found = manifold_of_real(*_pair(samples, task), task)
+    details: dict[str, str] = (
+        {"distances": "between features of length 1"} if isinstance(task.extractor, Directed) else {}
+    )
     return [to_row(metric, samples, found[metric.name], **details) for metric in (PRECISION, RECALL, DENSITY, COVERAGE)]
 
 

@@ -16,7 +16,7 @@ from saddlepoint.evaluation.protocol import Protocol, Task, register
 from saddlepoint.evaluation.rows import Metric, Row
 from saddlepoint.evaluation.sets import Bench, SampleSet
 from saddlepoint.evaluation.text import row_of, shown, to_row
-from saddlepoint.metrics.extractors import Directed, Extractor
+from saddlepoint.metrics.extractors import Extractor, comparable
 from saddlepoint.metrics.imagenet import ImagenetLite
 from saddlepoint.metrics.memorisation import Nearness, memorisation, nearness
 
@@ -28,7 +28,7 @@ _PAIRS = 24
 
 
 def _measure(samples: SampleSet, task: Task) -> list[Row]:
-    own = nearness(_comparable(samples.features(task.extractor).x, task), _training(task))
+    own = nearness(comparable(samples.features(task.extractor).x, task.extractor), _training(task))
     found = memorisation(own, _held_out(task), len(task.bench.dataset.splits["train"]))
     pairs = [[int(i), int(own.index[i]), round(float(own.distance[i]), 4)] for i in found.closest[:_PAIRS]]
     p = Row(P_VALUE.name, samples.name, found.p_value, role=samples.role)
@@ -41,7 +41,7 @@ def _held_out(task: Task) -> Nearness:
     name, parts = f"directions-of-test-{_seen_by(task).sha256[:16]}", ("index", "distance", "relative", "copies")
     kept = bench.kept_arrays(name, len(reference))
     if kept is None or not set(parts) <= set(kept):
-        found = nearness(_comparable(reference.features(task.extractor).x, task), _training(task))
+        found = nearness(comparable(reference.features(task.extractor).x, task.extractor), _training(task))
         kept = {part: np.asarray(getattr(found, part)) for part in parts}
         bench.keep_arrays(name, len(reference), kept)
     return Nearness(*(kept[part] for part in parts))
@@ -62,13 +62,7 @@ def _training(task: Task) -> np.ndarray:
         bench.detail(f"features of {len(train):,} training {bench.noun}, once")
         kept = {"x": extractor.extract(train).x}
         bench.keep_arrays(name, len(train), kept)
-    return _comparable(kept["x"], task)
-
-
-def _comparable(x: np.ndarray, task: Task) -> np.ndarray:
-    """Return features (n, d) whose distances tell what is alike."""
-    extractor = _seen_by(task)
-    return extractor.directions(x) if isinstance(extractor, Directed) else x
+    return comparable(kept["x"], extractor)
 
 
 def _needs(bench: Bench) -> str:

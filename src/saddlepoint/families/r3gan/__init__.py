@@ -21,9 +21,6 @@ from saddlepoint.nn.sizes import SIZES, starts
 
 __all__ = ["R3GAN", "R3GANConfig"]
 
-FEW = 10_000
-"""Training images below which they are augmented unless the options say otherwise."""
-
 # As released: all that changes does so in the first 20 million images. Of its augmentation what this library has.
 _RELEASED = R3GANConfig(
     augment=("flip", "translation", "affine", "colour", "cutout"), augment_rises=True, gamma_fall=0.1, lr_fall=0.25,
