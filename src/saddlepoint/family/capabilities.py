@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -139,6 +140,52 @@ class BatchNormalised(abc.ABC):
         """Recompute the statistics for the averaged weights, before they sample."""
 
 
+@dataclass(frozen=True)
+class LogLikelihoods:
+    """How likely samples are, in nats.
+
+    Attributes:
+        values: (n,), one number a sample: log of a probability where the model sees pixels that are 0 or 1, of a
+            density in units of 256 levels where it sees levels with noise between them.
+        error: standard error of what all of them share, such as a partition function that was estimated; 0: none.
+    """
+
+    values: Tensor
+    error: float = 0.0
+
+
+class Likelihood(abc.ABC):
+    """Is an explicit model: it says how likely given samples are."""
+
+    likelihood: ClassVar[Literal["exact", "lower bound", "annealed importance sampling"]]
+    """How it is known: a lower bound is at most the likelihood, an estimate has an error."""
+
+    @property
+    @abc.abstractmethod
+    def observed(self) -> Literal["binary", "levels", "values"]:
+        """What it is a likelihood of: images whose pixels are drawn 0 or 1 with the probability that is their grey,
+        images of 256 levels with noise uniform on one level, or numbers as they are."""
+
+    @abc.abstractmethod
+    def log_likelihood(self, x: Tensor, *, generator: torch.Generator) -> LogLikelihoods:
+        """Return log p(x), or what is known of it.
+
+        It is asked with the networks in evaluation mode and without gradients.
+
+        Args:
+            x: (n, *sample) in the inside range, images as they are: what is drawn for ``observed`` is drawn here.
+            generator: of all randomness, on the device of ``x``.
+        """
+
+
+class Encoding(abc.ABC):
+    """Finds for a sample the input that it is generated from: what goes in comes out."""
+
+    @abc.abstractmethod
+    def encode(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return inputs of ``generate`` for samples (n, *sample) in the inside range, without randomness."""
+
+
 class SuitsData(abc.ABC, Generic[C]):
     """Chooses options by the data, where none was named."""
 
@@ -181,7 +228,7 @@ class Remediable:
 
 _CAPABILITIES = (
     Simultaneous, DiscriminatorLogits, Conditional, StyleSpace, Guided, Prepared, Constrained, BatchNormalised,
-    SuitsData, Sized, Remediable,
+    Likelihood, Encoding, SuitsData, Sized, Remediable,
 )  # fmt: skip
 """Those that are recognised by their members where a family forgot to inherit one; a stride has many a network."""
 
