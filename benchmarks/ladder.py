@@ -1,5 +1,6 @@
 """The ladder: seconds of training until a target holds on held-out rows, of our systems and of other people's.
 
+    python benchmarks/ladder.py pace [PEERS_DIR]              times steps of our systems, and of the peers' settings
     python benchmarks/ladder.py run [ROW ...]                 our systems
     python benchmarks/ladder.py pilot PEERS_DIR [PEER ...]    tries the settings of the peers shortly
     python benchmarks/ladder.py peers PEERS_DIR [ROW ...]     the peers, each by the setting that did best
@@ -7,15 +8,17 @@
     python benchmarks/ladder.py write                         the tables of docs/ladder.md and README.md
 
 A ROW may be a pattern: '*-t1-seed0'. All can be stopped at any moment and go on where they were; what is finished keeps
-its figures in benchmarks/figures/ladder/ROW.json. `ladder_peers.py` says what PEERS_DIR holds. Leave the machine alone
-meanwhile: seconds are those of a clock.
+its figures in benchmarks/figures/ladder/ROW.json. `ladder_peers.py` says what PEERS_DIR holds.
 
+- Seconds are images seen over the pace: images a second by the clock, measured by `pace` on an idle machine. So other
+  work beside the rows moves no figure. `ladder_pace.py` says what a pace holds; rows without "pace", kept before there
+  was one, have the seconds of the clock itself.
 - A row trains in its run folder until a time, is measured, goes on until 1.25 times that time, and so on, to its cap.
-  Only training counts: what a budget counts, with the log, the looks of the doctor and the checkpoints of each minute.
-  Reading data, loading a checkpoint and measuring do not.
+  Only training counts: what a budget counts, with the log and the looks of the doctor. Reading data, loading a
+  checkpoint and measuring do not.
 - Stopping changes nothing: resuming is exact bit for bit, and what changes in the course of training (rates, averages
-  of weights, stages) goes by images seen, never by the budget. It costs a little: the first steps of each stretch find
-  cold caches. Remedies are off, and the number of threads is given, so no choice is made by the time that is left.
+  of weights, stages) goes by images seen. Remedies are off, and the number of threads is given, so no choice is made by
+  the time that is left.
 - First a figure of few samples is measured (2,000 to 5,000; Parzen and ring8: all). Where it reaches the target, the
   protocol's own number is; the first time at which that holds too is the row's. So seconds are up to a quarter too
   many, and a row that is lucky once counts.
@@ -29,23 +32,25 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import ladder_tables
 import numpy as np
 import torch
+from ladder_pace import measure_pace, pace_of
 from ladder_peers import PEERS, PILOT_SECONDS, build, commit_of
 from ladder_targets import MEASURES, Measure, bench_of, reached, times
 from records import keep, write_section
 
 from saddlepoint.core.errors import TrainingError
 from saddlepoint.data import Dataset, load_dataset
-from saddlepoint.engine.settings import Observer
+from saddlepoint.engine.settings import Observer, Outcome
 from saddlepoint.evaluation import Subject
 from saddlepoint.run import api
 
@@ -69,6 +74,12 @@ OURS = (
 
 THEIRS = (("kid",), ("parzen", "fd"), ("stacked",), ("fashion-fd",))
 """What is measured of the peers, which make images."""
+
+ALIKE = {"cifar10-jpeg": ("cifar10-jpeg", "stacked-mnist"), "mnist": ("mnist", "fashion-mnist")}
+"""Data on which the pace of peers is measured, and data on which it is the same."""
+
+PEER_STRETCH = 6.0
+"""Seconds of each half of a measurement of theirs, of which there are many."""
 
 PILOTS = {"kid": "kid", "fd": "fd", "parzen": "fd", "stacked": "fd", "fashion-fd": "fd"}
 """By which figure the setting is chosen."""
@@ -98,6 +109,11 @@ class Row:
         """Name of its file."""
         return f"{self.system}-{self.data}-t{self.threads}-seed{self.seed}"
 
+    @property
+    def paced(self) -> str:
+        """Name of its pace, where it is a system of ours."""
+        return f"{self.system}-{self.data}-t{self.threads}"
+
 
 ROWS = [Row(*one, threads, seed) for threads in THREADS for seed in SEEDS for one in OURS]
 PEER_ROWS = [Row(peer, measured, 1, seed) for seed in SEEDS for measured in THEIRS for peer in PEERS]
@@ -116,7 +132,7 @@ class Training(Protocol):
     """What can be trained until a time, and measured then."""
 
     def train(self, until: float) -> Standing:
-        """Train until so many seconds, from the beginning, are spent."""
+        """Train until so many seconds, from the beginning, are spent at its pace."""
 
     def subject(self) -> tuple[Subject, Dataset]:
         """Return what it makes now, and the data."""
@@ -125,20 +141,31 @@ class Training(Protocol):
 class Own:
     """A system of ours in its run folder."""
 
-    def __init__(self, row: Row) -> None:
-        self.row, (self.family, self.preset) = row, SYSTEMS[row.system]
+    def __init__(self, row: Row, place: Path) -> None:
+        self.row, self.place = row, place
         self.run: api.Run
 
     def train(self, until: float) -> Standing:
-        row = self.row
+        pace = pace_of(self.row.paced)
+        outcome = self.go_on(kimg=pace.images(until) / 1000)
+        nimg = outcome.progress.nimg
+        return Standing(pace.seconds(nimg), nimg, outcome.reason == "stages")
+
+    def timed(self, until: float) -> tuple[float, int]:
+        """Train until so many seconds by the clock; return the seconds, and images seen."""
+        outcome = self.go_on(budget=until)
+        return outcome.seconds, outcome.progress.nimg
+
+    def go_on(self, **limit: float) -> Outcome:
+        row, (family, preset) = self.row, SYSTEMS[self.row.system]
         plan = api.plan(
-            self.family, row.data, preset=self.preset, budget=until, seed=row.seed, threads=row.threads,
-            out=RUNS / row.name, device="cpu", remedy="off",
+            family, row.data, preset=preset, seed=row.seed, threads=row.threads, out=self.place, device="cpu",
+            remedy="off", **limit,
         )  # fmt: skip
         self.run, outcome = api.start(plan, Observer(warn=print))
         if outcome.reason == "interrupted":
             sys.exit("interrupted; run the same command again")
-        return Standing(outcome.seconds, outcome.progress.nimg, outcome.reason == "stages")
+        return outcome
 
     def subject(self) -> tuple[Subject, Dataset]:
         dataset = self.run.dataset()
@@ -149,31 +176,40 @@ class Theirs:
     """A peer, whose state is kept in a folder of its own whenever it is measured.
 
     Args:
-        place: of the state.
+        place: of the state; None: it is not kept.
+        paced: name of its pace.
         peer, root: name, and PEERS_DIR.
         data: name of the data set.
         setting: of the peer.
         seed: of everything random.
     """
 
-    def __init__(self, place: Path, peer: str, root: Path, data: str, setting: Mapping[str, Any], seed: int) -> None:
-        self.place, self.name, self.dataset, self.seconds = place, peer, load_dataset(data), 0.0
+    def __init__(
+        self, place: Path | None, paced: str, peer: str, root: Path, data: str, setting: Mapping[str, Any], seed: int
+    ) -> None:
+        self.place, self.paced, self.name, self.dataset, self.clock = place, paced, peer, load_dataset(data), 0.0
         self.peer = build(peer, root, np.asarray(self.dataset.splits["train"].x), setting, seed)
-        if place.exists():
-            state = torch.load(place, weights_only=True)
-            self.seconds = state.pop("seconds")
-            self.peer.restore(state)
+        if place is not None and place.exists():
+            self.peer.restore(torch.load(place, weights_only=True))
 
     def train(self, until: float) -> Standing:
-        before, started = self.seconds, time.monotonic()
-        while self.seconds < until:
+        pace = pace_of(self.paced)
+        while self.peer.nimg < pace.images(until):
             self.peer.step()
-            self.seconds = before + time.monotonic() - started
-        self.place.parent.mkdir(parents=True, exist_ok=True)
-        part = self.place.with_suffix(".part")
-        torch.save({**self.peer.state(), "seconds": self.seconds}, part)
-        part.replace(self.place)
-        return Standing(self.seconds, self.peer.nimg)
+        if self.place is not None:
+            self.place.parent.mkdir(parents=True, exist_ok=True)
+            part = self.place.with_suffix(".part")
+            torch.save(self.peer.state(), part)
+            part.replace(self.place)
+        return Standing(pace.seconds(self.peer.nimg), self.peer.nimg)
+
+    def timed(self, seconds: float) -> tuple[float, int]:
+        """Train for so many seconds by the clock; return the seconds, and images seen, from the beginning."""
+        started, before = time.monotonic(), self.clock
+        while self.clock < seconds:
+            self.peer.step()
+            self.clock = before + time.monotonic() - started
+        return self.clock, self.peer.nimg
 
     def subject(self) -> tuple[Subject, Dataset]:
         return Subject(self.name, self.peer.sample), self.dataset
@@ -239,7 +275,31 @@ def run(row: Row) -> None:
     if not kept.get("finished"):
         torch.set_num_threads(row.threads)
         family, preset = SYSTEMS[row.system]
-        climb(row, Own(row), kept | {"family": family, "preset": preset, "seed": row.seed}, path)
+        facts = {"family": family, "preset": preset, "seed": row.seed, "pace": asdict(pace_of(row.paced))}
+        climb(row, Own(row, RUNS / row.name), kept | facts, path)
+
+
+def pace(root: Path | None) -> None:
+    """Measure the paces of our systems, or those of the peers' settings."""
+    if root is None:
+        for row in ROWS:
+            torch.set_num_threads(row.threads)
+            if row.seed == 0:
+                place = RUNS / f"pace-{row.paced}"
+                shutil.rmtree(place, ignore_errors=True)
+                measure_pace(row.paced, row.threads, Own(row, place).timed)
+        return
+    torch.set_num_threads(1)
+    for data in ALIKE:
+        for peer in PEERS:
+            for name, setting in PEERS[peer].settings.items():
+                paced = pace_name(peer, data, name)
+                measure_pace(paced, 1, Theirs(None, paced, peer, root, data, setting, 0).timed, PEER_STRETCH)
+
+
+def pace_name(peer: str, data: str, setting: str) -> str:
+    """Return the name of the pace of a peer's setting: peers see 32x32 pixels, of one channel or three."""
+    return f"{peer}-{next(one for one, others in ALIKE.items() if data in others)}-{setting}"
 
 
 def pilot_path(peer: str, measure: str, setting: str) -> Path:
@@ -256,15 +316,14 @@ def pilot(root: Path, peers: Sequence[str]) -> None:
                 path = pilot_path(peer, measure.name, name)
                 if path.exists() and json.loads(path.read_text())["setting"] == setting:
                     continue
-                state = RUNS / path.stem / "state.pt"
-                state.unlink(missing_ok=True)  # a pilot is short: it is not resumed, nor mixed with another setting
-                training = Theirs(state, peer, root, measure.data, setting, 0)
+                # A pilot is short: it is not resumed.
+                paced = pace_name(peer, measure.data, name)
+                training = Theirs(None, paced, peer, root, measure.data, setting, 0)
                 standing = training.train(PILOT_SECONDS)
                 found = measure.figures(bench_of(*training.subject()), [target.name for target in measure.targets])
                 value = found.get("cheap", {}).get(measure.targets[0].metric)
                 facts = {"setting": setting, "value": value, "nimg": standing.nimg, "seconds": standing.seconds}
                 keep(path, facts | {"of": commit_of(peer, root), **found}, 1)
-                state.unlink()
                 print(f"{path.stem}: {value}, {standing.nimg:,} images", flush=True)
 
 
@@ -288,7 +347,9 @@ def run_peer(row: Row, root: Path) -> None:
     setting = kept.get("setting") or dict(PEERS[row.system].settings[name])
     facts = {"setting_name": name, "setting": setting, "seed": row.seed, "of": commit_of(row.system, root)}
     state = RUNS / row.name / "state.pt"
-    climb(row, Theirs(state, row.system, root, row.data, setting, row.seed), kept | facts, path)
+    paced = pace_name(row.system, row.data, name)
+    facts["pace"] = asdict(pace_of(paced))
+    climb(row, Theirs(state, paced, row.system, root, row.data, setting, row.seed), kept | facts, path)
 
 
 def named(rows: Sequence[Row], patterns: Sequence[str]) -> list[Row]:
@@ -315,6 +376,8 @@ def write() -> None:
 def main() -> None:
     """Obey the command line."""
     match sys.argv[1:]:
+        case ["pace", *root] if len(root) <= 1:
+            pace(Path(root[0]).resolve() if root else None)
         case ["run", *names]:
             for row in named(ROWS, names):
                 run(row)

@@ -1,0 +1,65 @@
+"""The pace of a training: images a second on an idle machine, by which the ladder turns images into seconds.
+
+A pace is kept in figures/ladder/pace-NAME.json, measured in two stretches of training: the second one tells images a
+second, the first one what more the start costs (cold caches, memory that is asked for). With it goes
+what a budget counts: steps, the log, the looks of the doctor.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from records import keep
+
+FIGURES = Path(__file__).parent / "figures" / "ladder"
+STRETCH = 12.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of so many images: ``start`` + images / ``rate``."""
+
+    rate: float
+    start: float
+
+    def images(self, seconds: float) -> int:
+        """Return how many images are seen in so many seconds."""
+        return max(1, round((seconds - self.start) * self.rate))
+
+    def seconds(self, images: int) -> float:
+        """Return how long so many images take."""
+        return self.start + images / self.rate
+
+
+def pace_of(name: str) -> Pace:
+    """Return a pace that was measured; the script ends where it was not."""
+    path = FIGURES / f"pace-{name}.json"
+    if not path.exists():
+        sys.exit(f"the pace of {name} is not measured yet; first, on an idle machine: python benchmarks/ladder.py pace")
+    found = json.loads(path.read_text())
+    return Pace(found["rate"], found["start"])
+
+
+def measure_pace(
+    name: str, threads: int, train: Callable[[float], tuple[float, int]], stretch: float = STRETCH
+) -> None:
+    """Measure and keep a pace, unless it is kept.
+
+    Args:
+        name: of its file.
+        threads: that ``train`` takes.
+        train: trains until so many seconds by the clock, from the beginning -> the seconds, and images seen.
+        stretch: seconds of each half.
+    """
+    path = FIGURES / f"pace-{name}.json"
+    if path.exists():
+        return
+    (first, few), (second, many) = train(stretch), train(2 * stretch)
+    rate = (many - few) / (second - first)
+    pace = Pace(rate, max(0.0, first - few / rate))
+    keep(path, asdict(pace), threads)
+    print(f"{path.stem}: {pace.rate:,.1f} images a second, {pace.start:.2f} s before", flush=True)
