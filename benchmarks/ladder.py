@@ -31,6 +31,7 @@ its figures in benchmarks/figures/ladder/ROW.json. `ladder_peers.py` says what P
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import json
 import shutil
 import sys
@@ -77,6 +78,9 @@ THEIRS = (("kid",), ("parzen", "fd"), ("stacked",), ("fashion-fd",))
 
 ALIKE = {"cifar10-jpeg": ("cifar10-jpeg", "stacked-mnist"), "mnist": ("mnist", "fashion-mnist")}
 """Data on which the pace of peers is measured, and data on which it is the same."""
+
+ROUNDS = 3
+"""How often the paces of our systems are measured."""
 
 PEER_STRETCH = 6.0
 """Seconds of each half of a measurement of theirs, of which there are many."""
@@ -282,19 +286,19 @@ def run(row: Row) -> None:
 def pace(root: Path | None) -> None:
     """Measure the paces of our systems, or those of the peers' settings."""
     if root is None:
-        for row in ROWS:
+        for times, row in itertools.product(range(1, ROUNDS + 1), ROWS):
             torch.set_num_threads(row.threads)
             if row.seed == 0:
                 place = RUNS / f"pace-{row.paced}"
                 shutil.rmtree(place, ignore_errors=True)
-                measure_pace(row.paced, row.threads, Own(row, place).timed)
+                measure_pace(row.paced, row.threads, Own(row, place).timed, times)
         return
     torch.set_num_threads(1)
     for data in ALIKE:
         for peer in PEERS:
             for name, setting in PEERS[peer].settings.items():
                 paced = pace_name(peer, data, name)
-                measure_pace(paced, 1, Theirs(None, paced, peer, root, data, setting, 0).timed, PEER_STRETCH)
+                measure_pace(paced, 1, Theirs(None, paced, peer, root, data, setting, 0).timed, 1, PEER_STRETCH)
 
 
 def pace_name(peer: str, data: str, setting: str) -> str:

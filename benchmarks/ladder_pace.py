@@ -1,8 +1,9 @@
 """The pace of a training: images a second on an idle machine, by which the ladder turns images into seconds.
 
 A pace is kept in figures/ladder/pace-NAME.json, measured in two stretches of training: the second one tells images a
-second, the first one what more the start costs (cold caches, memory that is asked for). With it goes
-what a budget counts: steps, the log, the looks of the doctor.
+second, the first one what more the start costs (cold caches, memory that is asked for). In it is what a budget counts:
+steps, the log, the looks of the doctor. Machines are not equally fast all day: ours are measured in rounds, minutes
+apart, and the median counts.
 """
 
 from __future__ import annotations
@@ -45,21 +46,24 @@ def pace_of(name: str) -> Pace:
 
 
 def measure_pace(
-    name: str, threads: int, train: Callable[[float], tuple[float, int]], stretch: float = STRETCH
+    name: str, threads: int, train: Callable[[float], tuple[float, int]], times: int, stretch: float = STRETCH
 ) -> None:
-    """Measure and keep a pace, unless it is kept.
+    """Measure a pace once more, unless it was measured so many times, and keep the median of all.
 
     Args:
         name: of its file.
         threads: that ``train`` takes.
         train: trains until so many seconds by the clock, from the beginning -> the seconds, and images seen.
+        times: that it shall have been measured.
         stretch: seconds of each half.
     """
     path = FIGURES / f"pace-{name}.json"
-    if path.exists():
+    measured = [Pace(**one) for one in json.loads(path.read_text())["measured"]] if path.exists() else []
+    if len(measured) >= times:
         return
     (first, few), (second, many) = train(stretch), train(2 * stretch)
     rate = (many - few) / (second - first)
-    pace = Pace(rate, max(0.0, first - few / rate))
-    keep(path, asdict(pace), threads)
-    print(f"{path.stem}: {pace.rate:,.1f} images a second, {pace.start:.2f} s before", flush=True)
+    measured.append(Pace(rate, max(0.0, first - few / rate)))
+    median = sorted(measured, key=lambda pace: pace.rate)[(len(measured) - 1) // 2]
+    keep(path, asdict(median) | {"measured": [asdict(one) for one in measured]}, threads)
+    print(f"{path.stem}: {', '.join(f'{one.rate:,.1f}' for one in measured)} images a second", flush=True)

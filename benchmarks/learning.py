@@ -3,21 +3,23 @@
     python benchmarks/learning.py run [ROW ...]    train and measure what is missing; can be stopped at any moment
     python benchmarks/learning.py write            write the table of docs/results.md from the kept figures
 
-Colour pictures of cifar10-jpeg, one thread, no doctor. Rows of images see 39,000 of them; rows of minutes want an idle
-machine. A row that is stopped goes on in its run folder; a finished one keeps its figures in
-benchmarks/figures/learning/ROW.json, and its pictures in docs/images. "adam" is `r3gan tiny-32` with Adam for all
-weights, which asks for another learning rate.
+Colour pictures of cifar10-jpeg, one thread, no doctor. Rows of images see 39,000; rows of minutes as many as the
+pace of the ladder says (`python benchmarks/ladder.py pace`, on an idle machine), so that other work moves no figure. A
+row that is stopped goes on in its run folder; a finished one keeps its figures in benchmarks/figures/learning/ROW.json,
+and its pictures in docs/images. "adam" is `r3gan tiny-32` with Adam for all weights, which asks for another learning
+rate.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from ladder_pace import pace_of
 from records import (
     facts_of,
     figures_of,
@@ -40,6 +42,7 @@ DOCS = HERE.parent / "docs"
 RUNS = Path("runs") / "learning"
 DATA, THREADS, SEEDS = "cifar10-jpeg", 1, 3
 KIMG, MINUTES = 39.0, 10
+IMAGES = f"{KIMG:.0f}kimg"
 JUDGES = ("imagenet-lite", "cifar10-jpeg-lenet")
 PROTOCOLS = ("fd", "kd", "prdc")
 SHOWN = (
@@ -64,21 +67,27 @@ class Row:
     system: str
     length: str
     seed: int
-    budget: Mapping[str, float] = field(hash=False)
 
     @property
     def name(self) -> str:
         """Name of its file."""
         return f"{self.system}-{self.length}-seed{self.seed}"
 
+    @property
+    def kimg(self) -> float:
+        """Thousands of images that it sees."""
+        if self.length == IMAGES:
+            return KIMG
+        return pace_of(f"{self.system}-{DATA}-t{THREADS}").images(60 * MINUTES) / 1000
+
 
 ROWS = [
-    Row(system, length, seed, budget)
+    Row(system, length, seed)
     for seed in range(SEEDS)
-    for length, budget in ((f"{MINUTES}m", {"budget": 60.0 * MINUTES}), (f"{KIMG:.0f}kimg", {"kimg": KIMG}))
+    for length in (f"{MINUTES}m", IMAGES)
     for system in SYSTEMS
     # Adam takes as long a step, nearly: its row of images says what there is to say.
-    if system != "r3gan-adam" or "kimg" in length
+    if system != "r3gan-adam" or length == IMAGES
 ]
 
 
@@ -91,7 +100,7 @@ def run(row: Row, named: bool) -> None:
     family, preset, options = SYSTEMS[row.system]
     plan = api.plan(
         family, DATA, preset=preset, options=options, seed=row.seed, threads=THREADS, out=RUNS / row.name,
-        device="cpu", remedy="off", **row.budget,
+        device="cpu", remedy="off", kimg=row.kimg,
     )  # fmt: skip
     made, outcome = train(plan)
     reports = {judge: figures_of(made.evaluate(PROTOCOLS, seed=0, features=judge)) for judge in JUDGES}
@@ -117,7 +126,7 @@ def write() -> None:
         ]
         family, preset, options = SYSTEMS[system]
         name = f"`{family} {preset}`" + "".join(f", `--{key} {value}`" for key, value in options.items())
-        trained = f"{MINUTES} min" if length.endswith("m") else f"{KIMG:.0f},000 images"
+        trained = f"{MINUTES} min" if length != IMAGES else f"{KIMG:.0f},000 images"
         lines.append(line_of([name, trained, f"{images:,.0f}", str(len(own)), *cells]))
     held = [found[0][1]["figures"][judge]["held-out images"][metric] for judge, metric, _, _ in shown]
     floors = ", ".join(
