@@ -67,8 +67,8 @@ SYSTEMS: Mapping[str, tuple[str, str]] = {
 """Family and preset."""
 
 OURS = (
-    ("gan", ("parzen",)), ("dcgan", ("fd",)), ("stylegan", ("fd",)), ("r3gan", ("kid",)), ("dcgan", ("stacked",)),
-    ("points", ("ring8",)), ("timegan", ("h32",)), ("stylegan", ("fashion-fd",)), ("dcgan", ("fashion-fd",)),
+    ("gan", ("parzen",)), ("dcgan", ("fd",)), ("points", ("ring8",)), ("r3gan", ("kid",)), ("dcgan", ("stacked",)),
+    ("stylegan", ("fd-3",)), ("dcgan", ("fashion-fd",)), ("timegan", ("h32",)), ("stylegan", ("fashion-fd",)),
     ("dcgan", ("kid",)), ("stylegan", ("kid",)),
 )  # fmt: skip
 """System, and what is measured while it trains; headlines first."""

@@ -349,6 +349,15 @@ def test_samples_between_the_modes_that_d_does_not_tell_from_data_are_an_alarm()
     assert diagnose(log(100, lambda at: {"V": -1.1, "nearest": 9.0})).verdict == WELL
 
 
+def test_modes_that_are_hit_and_wider_than_the_data_s_are_no_alarm() -> None:
+    # What ring8 shows from 140 to 500 kimg: all eight modes, each wider than the data's, D near 1/2.
+    seen = {"V": -1.375, "axes": 2.0, "nearest": 4.0, "distance": 0.003, "raw distance": 0.01, "separation": 0.58}
+    assert diagnose(log(100, lambda at: seen | {"coverage": 0.3})).verdict in (WELL, "finished")
+    assert diagnose(log(100, lambda at: seen | {"coverage": 0.05})).verdict == "discriminator too weak"
+    nearing = diagnose(log(100, lambda at: seen | {"coverage": 0.05, "nearest": 600 / at}))
+    assert nearing.verdict == "too early to tell"
+
+
 def test_a_discriminator_that_knows_nothing_is_an_alarm_although_samples_get_better() -> None:
     assert diagnose(log(200, lambda at: {"V": -1.384, "raw distance": 40 / at, "distance": 40 / at})).verdict == (
         "discriminator too weak"

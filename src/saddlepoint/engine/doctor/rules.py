@@ -134,9 +134,11 @@ def suspect(
     better = recovering(evaluations)
     if evaluation.value is not None and evaluation.value < WRONG and not better:
         return "discriminator too weak", (f"D takes samples for data: V is {evaluation.value:.1f}", *missing)
-    if ignorant and not better and evaluation.get("nearest", 1.0) > SCATTERED:
-        scattered = f"samples lie {evaluation.get('nearest', 1):.1f} times as far from one another as data rows"
-        return "discriminator too weak", (*game, scattered)
+    # Modes may be hit and still be wider than the data's: data rows have samples close by then, or will have.
+    scattered = evaluation.get("nearest", 1.0) > SCATTERED and evaluation.get("coverage", 0.0) < COVERED
+    if ignorant and not better and scattered and not falling(evaluations, "nearest"):
+        apart = f"samples lie {evaluation.get('nearest', 1):.1f} times as far from one another as data rows"
+        return "discriminator too weak", (*game, apart)
     if evaluation.get("memorising", 0.5) > MEMORISING and not better:
         prefers = f"with probability {evaluation.get('memorising', 0):.2f}"
         return "discriminator too strong", (f"D memorises: it prefers training rows to held-out ones {prefers}",)
@@ -250,6 +252,12 @@ def rising(evaluations: Sequence[Evaluation], name: str) -> bool:
     """Whether an indicator that is too small has clearly risen since the quarter of training before the last."""
     older, newer = _quarters(evaluations)
     return bool(older) and _fell([e.get(name, 1.0) for e in newer], [e.get(name, 1.0) for e in older])
+
+
+def falling(evaluations: Sequence[Evaluation], name: str) -> bool:
+    """Whether an indicator that is too large has clearly fallen since the quarter of training before the last."""
+    older, newer = _quarters(evaluations)
+    return bool(older) and _fell([e.get(name, 1.0) for e in older], [e.get(name, 1.0) for e in newer])
 
 
 def _quarters(evaluations: Sequence[Evaluation]) -> tuple[Sequence[Evaluation], Sequence[Evaluation]]:
