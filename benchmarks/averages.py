@@ -67,6 +67,10 @@ ROWS: dict[str, Cost | Worth] = {
         Cost("cost-timegan", "timegan", "increments", (24, 6)),
         Worth("gan-mnist-250k", "gan", "mnist", "fd", {"kimg": 250}),
         Worth("timegan-etth1", "timegan", "etth1", "discriminative-h32", {"budget": "6m"}),
+        Worth("cgan-mnist-250k", "cgan", "mnist", "fd", {"kimg": 250}),
+        Worth("dcgan-mnist-200k", "dcgan", "mnist", "fd", {"kimg": 200}),
+        Worth("stylegan-mnist-100k", "stylegan", "mnist", "fd", {"kimg": 100}),
+        Worth("r3gan-cifar10-jpeg-40k", "r3gan", "cifar10-jpeg", "kd", {"kimg": 40}),
     )
 }
 

@@ -1,4 +1,4 @@
-"""The pairs of copies that are shown: by features where they were measured, else by pixels."""
+"""The pairs that are shown as the closest: by features, unless pixels alone show copies. Pages and studio agree."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from saddlepoint.run.samples import memorised
 TRAIN = np.arange(6, dtype=np.uint8)[:, None, None, None].repeat(8, 2).repeat(8, 3) * 20
 
 
-def result(protocol: str, pairs: list[list[float]]) -> Any:
-    return SimpleNamespace(protocol=protocol, seed=3, rows=[SimpleNamespace(role="model", details={"pairs": pairs})])
+def result(protocol: str, pairs: list[list[float]], copying: bool = False, seed: int = 3) -> Any:
+    details = {"pairs": pairs, "copying": copying}
+    return SimpleNamespace(protocol=protocol, seed=seed, rows=[SimpleNamespace(role="model", details=details)])
 
 
 @pytest.mark.parametrize(
@@ -32,9 +33,27 @@ def result(protocol: str, pairs: list[list[float]]) -> Any:
             ],
             [1, 5, 7.0],
         ),
+        (  # pixels see copies that features do not
+            [
+                result("feature-copies1k_i_test", [[1, 5, 7.0]], seed=4),
+                result("memorisation1k_test", [[2, 4, 0.5]], copying=True),
+            ],
+            [2, 4, 0.5],
+        ),
+        (
+            [
+                result("memorisation1k_test", [[2, 4, 0.5]], copying=True, seed=4),
+                result("feature-copies1k_i_test", [[1, 5, 7.0]], copying=True),
+            ],
+            [1, 5, 7.0],
+        ),
+        (  # the latest of a kind
+            [result("memorisation1k_test", [[0, 1, 0.2]], seed=4), result("memorisation1k_test", [[2, 4, 0.5]])],
+            [2, 4, 0.5],
+        ),
     ],
 )
-def test_pairs_are_those_of_features_where_they_are_known(
+def test_pairs_are_those_of_features_unless_only_pixels_show_copies(
     measured: list[Any], pair: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluation, "read_results", lambda path: measured)

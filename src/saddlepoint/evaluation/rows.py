@@ -328,3 +328,15 @@ def short_count(n: int) -> str:
 def join(sentences: Sequence[str]) -> str:
     """Join sentences, leaving out empty ones."""
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def closest_of(by_pixels: Row | None, by_features: Row | None) -> Row | None:
+    """Return the row whose pairs of a sample and a training row are shown as the closest ones.
+
+    Those of features, which see mirrored and moved copies and stand for what a person would choose, unless pixels alone
+    show copies.
+    """
+    if by_pixels is None or by_features is None:
+        return by_features or by_pixels
+    copying = by_pixels.details.get("copying") and not by_features.details.get("copying")
+    return by_pixels if copying else by_features

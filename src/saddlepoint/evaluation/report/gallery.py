@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from saddlepoint.evaluation.features import names_classes
-from saddlepoint.evaluation.rows import Report
+from saddlepoint.evaluation.rows import Report, closest_of
 from saddlepoint.evaluation.sets import Bench
 
 _WINDOWS = 1_000
@@ -49,9 +49,7 @@ def gallery(report: Report, bench: Bench) -> Gallery:
         return Gallery(samples.x, real=train[: bench.count()])
     pairs: np.ndarray | None = None
     distances: tuple[float, ...] = ()
-    row, seen = report.find("memorisation"), report.find("feature-copies")
-    if seen is not None and (row is None or seen.details.get("copying") or not row.details.get("copying")):
-        row = seen  # mirrored and moved copies are none to pixels, and what a person would choose is nearer to features
+    row = closest_of(report.find("memorisation"), report.find("feature-copies"))
     if row is not None and (found := row.details.get("pairs")):
         found = found[:_PAIRS]
         own, nearest = [int(pair[0]) for pair in found], [int(pair[1]) for pair in found]

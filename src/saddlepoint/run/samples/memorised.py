@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -14,18 +14,17 @@ from saddlepoint.figures import grids
 from saddlepoint.run.run import Run
 from saddlepoint.run.samples.pictures import in_bytes
 
+if TYPE_CHECKING:
+    from saddlepoint.evaluation.rows import Row
+
 _MOST_PAIRED = 1_000_000
 """Samples of which a report may compare the nearest."""
-
-
-_BY = ("feature-copies", "memorisation")
-"""Protocols that keep pairs: by features, which see mirrored and moved copies, before pixels."""
 
 
 def copies(run: Run, most: int = 18) -> tuple[Image.Image, list[float]]:
     """Show the samples that an evaluation found closest to training images, each beside that image in a yellow frame.
 
-    Closest by features where they were measured, else by pixels.
+    By features or by pixels, as a report shows them: `saddlepoint.evaluation.rows.closest_of`.
 
     Args:
         run: an evaluated run.
@@ -38,15 +37,18 @@ def copies(run: Run, most: int = 18) -> tuple[Image.Image, list[float]]:
         DataError: if the run was not measured for memorisation, or its data cannot be found.
     """
     from saddlepoint.evaluation import read_results
-    from saddlepoint.evaluation.rows import kind_of
+    from saddlepoint.evaluation.rows import closest_of, kind_of
 
-    results = read_results(RunFolder(run.path).report / "metrics.jsonl")
-    for kind in _BY:
-        for result in reversed(results):
-            found = [row.details["pairs"] for row in result.rows if row.role == "model" and row.details.get("pairs")]
-            if kind_of(result.protocol) == kind and found:
-                own, nearest, distances = _pairs(found[0][:most], len(in_bytes(run)), run)
-                return _beside(run, own, nearest, result.seed), distances
+    latest: dict[str, tuple[Row, int]] = {}
+    for result in read_results(RunFolder(run.path).report / "metrics.jsonl"):
+        found = [row for row in result.rows if row.role == "model" and row.details.get("pairs")]
+        if found:
+            latest[kind_of(result.protocol)] = found[0], result.seed
+    by_pixels, by_features = (latest.get(kind, (None, 0)) for kind in ("memorisation", "feature-copies"))
+    row = closest_of(by_pixels[0], by_features[0])
+    if row is not None:
+        own, nearest, distances = _pairs(row.details["pairs"][:most], len(in_bytes(run)), run)
+        return _beside(run, own, nearest, (by_pixels if row is by_pixels[0] else by_features)[1]), distances
     raise DataError(
         f"'{run.path.name}' was not measured for memorisation; run {for_shell('saddle', 'evaluate', run.path)}"
     )
