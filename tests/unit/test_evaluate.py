@@ -21,7 +21,10 @@ from saddlepoint.evaluation.measurements import distribution, divergence, parzen
 from saddlepoint.evaluation.measurements.translation import exercise
 from saddlepoint.evaluation.report.judgement import likeness_of
 from saddlepoint.evaluation.report.page import Training, write_page
+from saddlepoint.family import get_family, get_preset
 from saddlepoint.metrics import log_likelihood, parzen10k
+from saddlepoint.run.run import Run
+from saddlepoint.run.subject import label_of
 
 SHAPE = (1, 4, 4)
 
@@ -371,3 +374,13 @@ def test_a_figure_of_parzen_with_fewer_samples_than_released_says_so() -> None:
     data = _dataset(train=10_000, valid=1_000, test=10_000)
     few = ev.evaluate(ev.Subject("theirs", _sampler(_images(3, 500)), count=500), data, ["parzen"])
     assert _by_name(few)["theirs"].details["as_released"] is False
+
+
+def test_a_generator_without_an_average_is_not_called_one() -> None:
+    def run(preset: str, averaged: bool) -> Run:
+        family = SimpleNamespace(config=get_preset(get_family("gan"), preset)[1])
+        return SimpleNamespace(config={}, averaged=averaged, family=family)  # type: ignore[return-value]
+
+    assert label_of(run("mnist", averaged=True)) == "generator (EMA)"
+    assert label_of(run("mnist", averaged=False)) == "generator"
+    assert label_of(run("mnist-2014", averaged=True)) == "generator"

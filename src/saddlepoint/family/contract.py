@@ -208,6 +208,11 @@ class FamilyConfig:
             check(value is None or value > 0, name, value, "positive, or none")
         check_choices(self)
 
+    @property
+    def keeps_average(self) -> bool:
+        """Whether the averaged generator is another one than the last."""
+        return self.ema_half_life_kimg is not None or self.ema_ramp is not None
+
     def ema_beta(self, nimg: int) -> float:
         """Weight of the old average after the step that brings the count of samples seen to ``nimg``.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def subject_of(run: Run, dataset: Dataset | None) -> Subject:
     """Return the generator of a run; see `Run.subject`."""
-    label, tags = _label(run), run.family.tags
+    label, tags = label_of(run), run.family.tags
     if tags.input == "image":
         return _translator(run, label, dataset)
     latents = styles = None
@@ -50,12 +50,15 @@ def subject_of(run: Run, dataset: Dataset | None) -> Subject:
     return Subject(label, sample, labels=labels, latents=latents, styles=styles)
 
 
-def _label(run: Run) -> str:
-    """Return whose samples they are: the average that training kept, one made after it, or the last weights."""
+def label_of(run: Run) -> str:
+    """Return whose samples they are: the average that training kept, one made after it, or the last weights.
+
+    The last weights, too, where the run kept no average: there the averaged generator is the generator itself.
+    """
     length = run.config.get("average", {}).get("length")
     if isinstance(length, float):
         return f"generator (average of length {length:g})"
-    return "generator (EMA)" if run.averaged else "generator"
+    return "generator (EMA)" if run.averaged and run.family.config.keeps_average else "generator"
 
 
 def _labels(run: Run, n: int, seed: int) -> np.ndarray:
