@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,10 +38,17 @@ def train(plan: api.Plan) -> tuple[api.Run, Outcome]:
 
 
 def facts_of(run: api.Run, outcome: Outcome) -> dict[str, Any]:
-    """Return how much a run saw in which time, and what the doctor says and said of it."""
+    """Return how much a run saw in which time, what the doctor says and said of it, and where its game stands."""
     alarms = {line["verdict"] for line in run.log if line.get("verdict") in ALARMS}
     facts = {"nimg": outcome.progress.nimg, "seconds": round(outcome.seconds, 1), "verdict": run.diagnosis.verdict}
-    return facts | {"alarms": sorted(alarms)}
+    return facts | {"alarms": sorted(alarms)} | {"game": game_of(run)}
+
+
+def game_of(run: api.Run) -> dict[str, float]:
+    """Return V and D's means on data and samples over the last tenth of a training: -log 4 and 1/2 at equilibrium."""
+    recent = [line for line in run.log if line.get("nimg", 0) >= 0.9 * run.log[-1].get("nimg", 0)]
+    values = {name: [line[name] for line in recent if name in line] for name in ("V", "D(x)", "D(G(z))")}
+    return {name: statistics.fmean(found) for name, found in values.items() if found}
 
 
 def keep(path: Path, found: Mapping[str, Any], threads: int) -> None:
