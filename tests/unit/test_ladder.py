@@ -19,7 +19,7 @@ from saddlepoint.data import load_dataset
 from saddlepoint.evaluation import Subject, evaluate
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("ladder_foreign", "ladder_targets", "ladder_peers", "ladder_tables", "ladder")
+NAMES = ("ladder_pace", "ladder_foreign", "ladder_targets", "ladder_peers", "ladder_tables", "ladder")
 
 
 @pytest.fixture
@@ -130,7 +130,8 @@ def test_figures_are_those_of_a_report(scripts: dict[str, Any]) -> None:
 
 def kept(reached: dict[str, float], best: float, **more: Any) -> dict[str, Any]:
     """Return what is kept of a row of FD on MNIST that saw 1,000 images a second for 2,000 s."""
-    figures = {"fd": {"cheap": {"Fréchet distance, bias removed": best}}}
+    found = {"cheap": {"Fréchet distance, bias removed": best}}
+    figures = {"fd": found, "fd-3": found}
     curve = [{"until": t, "seconds": t, "nimg": 1000 * t, "figures": figures} for t in (100, 200, 400, 2000)]
     return {"curve": curve, "reached": reached, "finished": True, **more}
 
@@ -141,12 +142,12 @@ def test_tables_show_the_median_of_the_best_system_and_what_was_missed(scripts: 
         (ladder.Row("dcgan", ("fd",), 1, seed), kept({"mnist-fd-10": at}, 5.0)) for seed, at in enumerate((400, 100))
     ]
     rows += [(ladder.Row("dcgan", ("fd",), 1, 2), kept({"mnist-fd-10": 200}, 4.0))]
-    rows += [(ladder.Row("stylegan", ("fd",), 1, 0), kept({"mnist-fd-10": 400, "mnist-fd-3": 2000}, 2.5))]
+    rows += [(ladder.Row("stylegan", ("fd", "fd-3"), 1, 0), kept({"mnist-fd-10": 400, "mnist-fd-3": 2000}, 2.5))]
     rows += [(ladder.Row("dcgan-example", ("parzen", "fd"), 1, 0), kept({}, 31.25))]
     rows += [(ladder.Row("r3gan-official", ("parzen", "fd"), 1, 0), kept({}, 300.0, finished=False))]
     lines = tables.steps(rows, {"dcgan": "dcgan small", "stylegan": "stylegan tiny-32"}, both=True)
     cells = {line.split(" | ")[0]: [cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]}
-    missed = "not in 2,400 s: best 31.25"
+    missed = f"not in {scripts['ladder_targets'].MEASURES['fd'].cap:,.0f} s: best 31.25"
     assert cells["| MNIST: FD 10"][1:] == ["`dcgan small` **200 s** (100 to 400)", "", "", "", missed]
     assert cells["| MNIST: FD 3"][1] == "`stylegan tiny-32` **2,000 s**"
     assert tables.result(rows[0][0].measures[0], rows[0][0].measures[0].targets[0], rows[:3]).images == (
@@ -161,7 +162,38 @@ def test_a_seed_that_missed_counts_as_later_than_any(scripts: dict[str, Any]) ->
     ]
     (measure,) = found[0][0].measures
     assert tables.result(measure, measure.targets[0], found).shown() == "**200 s** (100 to missed)"
-    assert tables.result(measure, measure.targets[0], found[:2]).shown() == "not in 2,400 s: best 12"
+    assert tables.result(measure, measure.targets[0], found[:2]).shown() == f"not in {measure.cap:,.0f} s: best 12"
+
+
+def test_a_pace_is_the_median_of_its_measurements(
+    scripts: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    paces = scripts["ladder_pace"]
+    monkeypatch.setattr(paces, "FIGURES", tmp_path)
+    for times, rate in enumerate((100, 400, 300), start=1):
+        # Two seconds at the start see nothing.
+        for again in range(2):  # the second call finds it measured so many times
+            wanted = 1e9 if again else rate
+            paces.measure_pace("it", 1, lambda until, wanted=wanted: (until, round((until - 2) * wanted)), times)
+    found = paces.pace_of("it")
+    assert (found.rate, found.start) == (pytest.approx(300), pytest.approx(2))
+    assert [found.images(seconds) for seconds in (2.0, 12.0)] == [1, 3000]
+    assert found.seconds(3000) == pytest.approx(12)
+    with pytest.raises(SystemExit, match="the pace of other is not measured"):
+        paces.pace_of("other")
+
+
+def test_systems_of_ours_stop_at_the_images_of_their_pace(
+    scripts: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ladder, paces = scripts["ladder"], scripts["ladder_pace"]
+    monkeypatch.setattr(paces, "FIGURES", tmp_path)
+    row = ladder.Row("points", ("ring8",), torch.get_num_threads(), 0)
+    paces.keep(tmp_path / f"pace-{row.paced}.json", {"rate": 1000.0, "start": 0.5, "measured": []}, 1)
+    own = ladder.Own(row, tmp_path / "run")
+    for until, images in ((1.0, 512), (2.0, 1536)):  # whole minibatches of 128
+        standing = own.train(until)
+        assert (standing.nimg, standing.seconds) == (images, 0.5 + images / 1000)
 
 
 @pytest.mark.parametrize(("shape", "channels"), [((30, 1, 28, 28), 1), ((30, 1, 28, 28), 3), ((30, 3, 32, 32), 3)])

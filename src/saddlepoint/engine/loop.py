@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -24,6 +24,7 @@ from saddlepoint.engine.settings import SILENT, Observer, Outcome, Reason, Setti
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.training import TrainingState, all_finite
 from saddlepoint.engine.updates import Buffers, Gradient
+from saddlepoint.engine.warm_start import buffers_set_by
 from saddlepoint.family import Batch, Constrained, Context, DataStats, Family, Phase, Prepared, Simultaneous, Terms
 
 
@@ -40,18 +41,22 @@ class Trainer:
         group: the processes that train together.
         precision: of matrix products.
         threads: of the CPU; who chooses how many.
+        warm_start: puts other weights in the place of the first ones; it is told which buffers are those of the data.
     """
 
     def __init__(
         self, family: Family, feed: Feed, settings: Settings, folder: RunFolder, observer: Observer = SILENT,
         monitor: NullMonitor = NULL_MONITOR, group: ProcessGroup = SINGLE_PROCESS, precision: Precision = FP32,
-        threads: Threads = AS_THEY_ARE,
+        threads: Threads = AS_THEY_ARE, warm_start: Callable[[Family, Collection[str]], None] | None = None,
     ) -> None:  # fmt: skip
         self.feed, self.settings, self.folder, self.observer, self.monitor = feed, settings, folder, observer, monitor
         self.stages = family.stages()
         check_stages(self.stages, list(family.optimizers()))
         check_networks(self.stages, family.averaged, [name for name, _ in family.named_children()])
-        self.state = TrainingState(family, settings.seed, feed.rows, feed.device, settings.averages)
+        self.state = TrainingState(
+            family, settings.seed, feed.rows, feed.device, settings.averages, settings.freeze_discriminator
+        )
+        self.warm_start = warm_start
         self.report_every = max(1, round(settings.report_kimg * 1000 / feed.batch_size))
         self.writer = RunWriter(folder, settings.keep, group, observer)
         self.group, self.precision, self.threads, mine = group, precision, threads, feed.shares // group.size
@@ -102,8 +107,7 @@ class Trainer:
         self.monitor.restore(self.folder.read_log)
         self.threads.restore(self.folder.read_log)
         if not resumed:
-            if isinstance(state.family, Prepared):  # statistics are two passes over the data
-                state.family.prepare(stats().to(self.feed.device))
+            self.prepare(stats)
             self.group.copy_(list(state.family.state_dict().values()))
             state.averages.copy()
             self.monitor.begin(state)
@@ -111,6 +115,19 @@ class Trainer:
             self.observer.say(state.why_no_profiles)
         if self.settings.compile:
             state.seconds += self.compiled.compile(state, self.rehearse, self.precision.name, self.observer.say)
+
+    def prepare(self, stats: Callable[[], DataStats]) -> None:
+        """Let the family see its data, and take over the weights of another run, where there is one."""
+        family = self.state.family
+
+        def see() -> None:
+            if isinstance(family, Prepared):  # statistics are two passes over the data
+                family.prepare(stats().to(self.feed.device))
+
+        if self.warm_start is None:
+            see()
+        else:
+            self.warm_start(family, buffers_set_by(see, family))
 
     def step(self, position: Position) -> None:
         """Make one pass through the stage's cycle, and let the averages follow."""

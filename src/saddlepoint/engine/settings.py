@@ -46,6 +46,7 @@ class Settings:
         compile: compile the networks that pass a trial; it takes part of the budget.
         stop_when: finished: end training when the doctor finds no more improvement; none: go on.
         averages: of lengths to be chosen after training: auto: kept where they take less than 1 GiB; on; off.
+        freeze_discriminator: layers of D, from the sample on, that keep the weights they begin with.
     """
 
     seed: int = 0
@@ -62,6 +63,7 @@ class Settings:
     precision: str = "auto"
     compile: bool = False
     averages: str = "auto"
+    freeze_discriminator: int = 0
 
     def __post_init__(self) -> None:
         for name in ("steps", "kimg", "seconds", "micro_batch"):
@@ -72,7 +74,8 @@ class Settings:
         check(
             self.snapshot_samples <= _MOST_SHOWN, "snapshot_samples", self.snapshot_samples, f"at most {_MOST_SHOWN:,}"
         )
-        check(self.seed >= 0, "seed", self.seed, "0 or more")
+        for name in ("seed", "freeze_discriminator"):
+            check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         check(self.averages in ("auto", "on", "off"), "averages", self.averages, "auto, on or off")
 
     def shares(self, batch_size: int, processes: int) -> int:

@@ -16,6 +16,7 @@ from saddlepoint.engine.profiles import profiles_of
 from saddlepoint.engine.stats import Statistics
 from saddlepoint.engine.storage.checkpoint import Checkpoint, prefixed, under
 from saddlepoint.engine.updates import Averages, build_optimizers, trained
+from saddlepoint.engine.warm_start import first_layers
 from saddlepoint.family import Family, Progress
 from saddlepoint.family.capabilities import BatchNormalised
 
@@ -29,9 +30,12 @@ class TrainingState:
         rows: number of training rows, for epochs.
         device: where training runs.
         averages: of several lengths; see `profiles_of`.
+        frozen: layers of D that do not learn; see `first_layers`.
     """
 
-    def __init__(self, family: Family, seed: int, rows: int, device: torch.device, averages: str = "auto") -> None:
+    def __init__(
+        self, family: Family, seed: int, rows: int, device: torch.device, averages: str = "auto", frozen: int = 0
+    ) -> None:
         # Weights are drawn on the CPU, so that a seed means the same network on every device.
         family.to("cpu").reset_parameters(stream("cpu", "weights", seed))
         self.family = family.to(device).train()
@@ -43,7 +47,12 @@ class TrainingState:
         self.profiles, self.why_no_profiles = profiles_of(family, averages)
         self.optimizers = build_optimizers(family)
         self.statistics = Statistics(device)
-        self.parameters = {p.name: trained(family, p.trains) for stage in family.stages() for p in stage.cycle}
+        still = first_layers(family, frozen)
+        self.parameters = {
+            phase.name: {name: p for name, p in trained(family, phase.trains).items() if name not in still}
+            for stage in family.stages()
+            for phase in stage.cycle
+        }
         self.step, self.seconds = 0, 0.0
         self._unfrozen: list[str] | None = None
 

@@ -22,9 +22,10 @@ from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.storage.lookup import check_name, find_run, runs_folder
 from saddlepoint.engine.storage.origin import refuse_gone
 from saddlepoint.engine.storage.standing import standing_of
-from saddlepoint.family import Family, families, get_family, get_preset
+from saddlepoint.family import Family, FamilyConfig, families, get_family, get_preset
 from saddlepoint.family.capabilities import paper_presets
 from saddlepoint.family.registry import family_of
+from saddlepoint.run import fine_tuning
 from saddlepoint.run import plan as resolving
 from saddlepoint.run.callbacks import Callback, StopTraining, train_with
 from saddlepoint.run.launch import Start, start
@@ -63,6 +64,8 @@ def plan(family: str = "gan", data: Any = "mnist", *, options: Mapping[str, Any]
     kind = get_family(family)
     asked, preparation, options = _told_apart(kind, request, options or {})
     preset, config = get_preset(kind, asked.preset)
+    if asked.start_from is not None:
+        preset, config, preparation = _as_begun(kind, asked, preset, config, preparation)
     count, settings = runtime.read_threads(asked.threads), _settings(kind, preset, asked)
     runtime.resolve_device(asked.device)
     return Plan(
@@ -77,7 +80,20 @@ def plan(family: str = "gan", data: Any = "mnist", *, options: Mapping[str, Any]
         out=_place(asked),
         root=None if asked.runs is None else Path(asked.runs),
         chosen=None if preset in paper_presets(kind) else frozenset(key.replace("-", "_") for key in options),
+        start_from=None if asked.start_from is None else str(asked.start_from),
     )
+
+
+def _as_begun(
+    kind: type[Family], asked: TrainRequest, preset: str, config: FamilyConfig, preparation: Preparation
+) -> tuple[str, FamilyConfig, Preparation]:
+    """Return preset, options and preparation of a run that begins with another one's weights: that one's.
+
+    A preset that is named stays, and so does a size.
+    """
+    begun, options, size = fine_tuning.options_of(cast(Any, asked.start_from), kind)
+    same = (begun, options) if asked.preset is None else (preset, config)
+    return *same, cast(Preparation, {**size, **preparation})
 
 
 def _place(asked: TrainRequest) -> Path | None:
@@ -124,6 +140,7 @@ def _settings(kind: type[Family], preset: str, asked: TrainRequest) -> Settings:
         checkpoint_seconds=parse_time("checkpoint", asked.checkpoint),
         remedy=usual if asked.remedy is None else asked.remedy, stop_when=asked.stop_when,
         micro_batch=asked.micro_batch, precision=asked.precision, compile=asked.compile, averages=asked.averages,
+        freeze_discriminator=asked.freeze_discriminator,
     )  # fmt: skip
 
 
@@ -302,6 +319,7 @@ def plan_to_resume(
             threads=runtime.read_threads(config["threads"]) if threads is None else count,
             out=folder.path,
             goes_on=True,
+            start_from=config["start_from"]["source"] if "start_from" in config else None,
         )
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -27,12 +27,14 @@ from saddlepoint.engine.machine.precision import Precision, choose_precision, ke
 from saddlepoint.engine.machine.threads import AS_THEY_ARE, ChosenThreads, Threads
 from saddlepoint.engine.settings import SILENT, Observer, Outcome
 from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.engine.warm_start import first_layers
 from saddlepoint.evaluation.features import shipped_classifier
 from saddlepoint.family import Family, FamilyConfig, build_family, get_family
 from saddlepoint.family.capabilities import remedies
 from saddlepoint.family.registry import has_changed, source_of
 from saddlepoint.figures import grids, snapshots
 from saddlepoint.nn.native import library
+from saddlepoint.run.fine_tuning import beginning, opened
 from saddlepoint.run.place import choose_folder
 from saddlepoint.run.plan import Plan, Resolved, resolve
 from saddlepoint.run.run import Run, load
@@ -96,6 +98,7 @@ class _Job:
     device: torch.device
     precision: Precision
     threads: Threads
+    warm_start: Callable[[Family, Collection[str]], None] | None
 
     @property
     def plan(self) -> Plan:
@@ -110,6 +113,12 @@ def _prepared(request: Plan, group: ProcessGroup, observer: Observer, fresh: boo
     plan, network = resolved.plan, resolved.network
     shares = plan.settings.shares(plan.options.batch_size, group.size)
     config = {**resolved.to_json(), "device": device.type}
+    first_layers(network, plan.settings.freeze_discriminator)  # refuses what cannot be before a folder is made
+    origin = opened(plan.start_from, type(network)) if plan.start_from and not plan.goes_on else None
+    if plan.start_from:
+        config["start_from"] = (
+            RunFolder(cast(Path, plan.out)).read_config()["start_from"] if origin is None else origin.facts
+        )
     folder, resumed = group.shared(lambda: choose_folder(plan, config, fresh))
     precision = group.shared(lambda: _precision(plan, network, device, folder if resumed else None))
     observer.say(f"precision: {precision}")
@@ -120,7 +129,8 @@ def _prepared(request: Plan, group: ProcessGroup, observer: Observer, fresh: boo
         config["family_source"] = source
     if resumed and has_changed(type(network), folder.read_config()):
         observer.warn(f"the file of the family '{plan.family}' has changed since this run began")
-    return _Job(resolved, shares, config, folder, resumed, group, device, precision, threads)
+    warm_start = beginning(config.get("start_from"), origin, type(network), observer.say)
+    return _Job(resolved, shares, config, folder, resumed, group, device, precision, threads, warm_start)
 
 
 def _carried_out(job: _Job, observer: Observer, announce: Callable[[Start], None] | None) -> Outcome:
@@ -158,7 +168,9 @@ def _builder(job: _Job, observer: Observer, built: Callable[[], None]) -> Callab
         monitor = Monitor(evaluator, settings, folder, observer) if group.writes else NULL_MONITOR
         with rebuilt(folder) if job.resumed else contextlib.nullcontext():
             family = build_family(plan.family, options, dataset.spec)
-        trainer = Trainer(family, feed, settings, folder, observer, monitor, group, job.precision, job.threads)
+        trainer = Trainer(
+            family, feed, settings, folder, observer, monitor, group, job.precision, job.threads, job.warm_start
+        )
         built()
         return trainer
 

@@ -99,6 +99,8 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
         "family": config["family"],
         "seed": settings["seed"],
         "data": data["fingerprint"],
+        "weights to begin with": (config.get("start_from") or {}).get("sha256"),
+        "frozen layers of D": settings.get("freeze_discriminator", 0),
         **{f"option {key}": value for key, value in _options(config).items()},
     }
 

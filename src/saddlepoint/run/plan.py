@@ -48,6 +48,7 @@ class Plan:
         chosen: options that the user named; None: nothing is left to choose from the data.
         root: folder in which a new run is made; None: ``SADDLEPOINT_RUNS``, or ``runs``.
         goes_on: whether it is the plan of a run that is there, which keeps its options.
+        start_from: the run whose weights it begins with; None: its own, drawn.
     """
 
     family: str
@@ -62,6 +63,7 @@ class Plan:
     chosen: frozenset[str] | None = None
     root: Path | None = None
     goes_on: bool = False
+    start_from: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as it is printed by a dry run and kept in ``config.json``."""

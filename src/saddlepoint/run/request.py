@@ -19,7 +19,7 @@ from saddlepoint.core.config import option
 from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.engine.storage.lookup import VARIABLE
 
-Room = Literal["", "limits", "place", "machine", "doctor"]
+Room = Literal["", "limits", "start", "place", "machine", "doctor"]
 """What a field is for: the help of a command has a panel for each."""
 
 
@@ -48,6 +48,10 @@ class TrainRequest:
         compile: try `torch.compile` on each network, and keep it where the gradients stay the same.
         averages: of lengths to be chosen after training, see `average_run`: ``auto``: kept where they take less than
             1 GiB; ``on``; ``off``.
+        start_from: begin with the weights of a run of the same family: its folder or name, an export, or
+            ``hf:owner/name``. Options that are not named are that run's, sizes of images too; what does not fit is
+            drawn anew, and said. Learning rates, averages and counts begin anew.
+        freeze_discriminator: layers of D, from the sample on, that keep the weights they begin with (Mo et al. 2020).
 
     Raises:
         ConfigError: on a word that is none of a field's choices.
@@ -97,12 +101,24 @@ class TrainRequest:
         "auto", "Averages of G of other lengths, for `saddle average`: on, off, auto: where they take under 1 GiB.",
         room="place", choices=("auto", "on", "off"),
     )  # fmt: skip
+    start_from: str | Path | None = option(
+        None, "Begin with the weights of a run of the same family: folder, name, latest, export or hf:owner/name.",
+        flags=("--from",), room="start",
+    )  # fmt: skip
+    freeze_discriminator: int = option(
+        0, "With --from: first layers of D that keep those weights.", min=0, room="start"
+    )
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             word, choices = getattr(self, field.name), field.metadata["choices"]
             if choices and word is not None and word not in choices:
                 raise ConfigError(f"{field.name.replace('_', '-')} is '{word}'; {suggest(word, choices)}")
+        if self.freeze_discriminator and self.start_from is None:
+            raise ConfigError(
+                f"freeze-discriminator is {self.freeze_discriminator}, but layers that never learned would stay as "
+                "they were drawn; name a run to begin with: --from RUN"
+            )
 
 
 class Picture(StrEnum):

@@ -27,6 +27,8 @@ class Request(Preparation, total=False):
     precision: str
     compile: bool
     averages: str
+    start_from: str | Path | None
+    freeze_discriminator: int
     options: Mapping[str, Any] | None
 
 class Training(Request, total=False):
@@ -350,7 +352,6 @@ def train(family: Literal["stargan"], data: Any = "mnist", **request: Unpack[Sta
 def train(family: Literal["stargan2"], data: Any = "mnist", **request: Unpack[StarGAN2Request]) -> Run: ...
 @overload
 def train(family: Literal["r3gan"], data: Any = "mnist", **request: Unpack[R3GANRequest]) -> Run: ...
-
 # A family of your own: its options are typed in its file; give them as options={...}.
 @overload
 def train(family: str, data: Any = "mnist", **request: Unpack[Training]) -> Run: ...

@@ -79,6 +79,13 @@ def _precision(value: Any) -> bool:
     return known and (speedup is None or (finite(speedup) and speedup > 0))
 
 
+def _beginning(value: Any) -> bool:
+    """Whether it says with which weights a run began: of which source, by their SHA-256."""
+    words = ("source", "family", "preset", "data", "sha256")
+    counts = ("step", "nimg")
+    return mapping(value) and all(text(value.get(name)) for name in words) and all(count(value.get(n)) for n in counts)
+
+
 _DATA: Mapping[str, Kind] = {
     **dict.fromkeys(("source", "name", "fingerprint", "modality"), text),
     **dict.fromkeys(("rows", "static"), count),
@@ -91,7 +98,7 @@ _CONFIG: Mapping[str, Kind] = {
     **dict.fromkeys(("saddlepoint", "family", "preset", "device"), text),
     **dict.fromkeys(("options", "settings", "data", "machine", "export", "average"), mapping),
     "threads": lambda value: value is None or text(value) or count(value),
-    "processes": count, "precision": optional(_precision), "family_source": texts,
+    "processes": count, "precision": optional(_precision), "family_source": texts, "start_from": _beginning,
 }  # fmt: skip
 
 STATUS: Mapping[str, Kind] = {
