@@ -104,7 +104,7 @@ def _verdict(rows: Sequence[Row], task: Task) -> str:
     unit = " for each pixel in [0, 1]" if task.bench.dataset.modality == "image" else ""
     return (
         f"{sentence(own.row)} gives held-out rows back with a mean squared error of {shown(own, HELD_OUT)}{unit}{left}"
-        f"; training rows with {shown(known, TRAINING)}. It says nothing of samples: their inputs are drawn, not encoded."
+        f"; training rows with {shown(known, TRAINING)}. It says nothing of samples, whose inputs are drawn."
     )
 
 
