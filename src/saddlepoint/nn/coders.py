@@ -105,6 +105,7 @@ class ConvEncoder(nn.Module):
         """Return (batch, outputs), in fp32 whatever the precision around."""
         h = rms_norm_leaky(self.input(x), before=SLOPE)
         for layer in self.layers:
+            assert isinstance(layer, Conv2d)
             h = rms_norm_leaky(resized_convolution(h, layer, "down"), before=SLOPE)
         return in_full(self.output, h.flatten(1))
 
@@ -132,6 +133,7 @@ class ConvDecoder(nn.Module):
         """Return (batch, *sample)."""
         h = rms_norm_leaky(self.input(z).unflatten(1, self.start), before=SLOPE)
         for layer in self.layers:
+            assert isinstance(layer, Conv2d)
             h = rms_norm_leaky(resized_convolution(h, layer, "up"), before=SLOPE)
         return self.output(h) + self.offset
 
@@ -142,9 +144,16 @@ def _levels(shape: tuple[int, ...], width: int, family: str) -> tuple[list[tuple
     return sides, [min(width << i, 8 * width) for i in reversed(range(len(sides)))]
 
 
-def can_halve(shape: tuple[int, ...]) -> bool:
-    """Whether samples are images whose size the convolutions can halve down to 4 to 7 pixels."""
-    return len(shape) == 3 and starts(*shape[1:]) is not None
+def fitting_networks(shape: tuple[int, ...]) -> tuple[str, str]:
+    """Return "mlp" or "convolutional" for samples of a shape, and why.
+
+    >>> fitting_networks((3, 32, 32)), fitting_networks((1, 28, 28))[0], fitting_networks((3, 30, 30))[0]
+    (('convolutional', 'networks convolutional: the samples are 3x32x32'), 'mlp', 'mlp')
+    """
+    # Of small grey images a fully connected network learns more in a second, of colour it does not.
+    small = len(shape) != 3 or (shape[0] == 1 and max(shape[1:]) <= 32)
+    kind = "mlp" if small or starts(*shape[1:]) is None else "convolutional"
+    return kind, f"networks {kind}: the samples are {'x'.join(map(str, shape))}"
 
 
 def draw_coders(*networks: nn.Module, generator: torch.Generator) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from saddlepoint.core.config import check, option
 from saddlepoint.family import DataSpec, FamilyConfig, Progress
 from saddlepoint.family.rules import check_each
-from saddlepoint.nn.coders import can_halve
+from saddlepoint.nn.coders import fitting_networks
 from saddlepoint.objectives.schedules import inverse_root
 
 AUTO = "auto"
@@ -75,10 +75,9 @@ def resolved(config: VAEConfig, data: DataSpec) -> tuple[VAEConfig, tuple[str, .
         found = replace(found, likelihood=kind)
         why.append(f"likelihood {kind}: {_WHY[kind]}")
     if config.networks == AUTO:
-        small = not image or (data.shape[0] == 1 and max(data.shape[1:]) <= 32)
-        kind = "mlp" if small or not can_halve(data.shape) else "convolutional"
+        kind, reason = fitting_networks(data.shape)
         found = replace(found, networks=kind)
-        why.append(f"networks {kind}: the samples are {'x'.join(map(str, data.shape))}")
+        why.append(reason)
     return found, tuple(why)
 
 

@@ -43,7 +43,7 @@ class Posterior(nn.Module):
     def __init__(self, config: VAEConfig, data: DataSpec) -> None:
         super().__init__()
         outputs = 2 * config.latent_size
-        self.network: nn.Module
+        self.network: Any
         if config.networks == "mlp":
             self.network = Encoder(data.shape, config.encoder_widths, outputs, config.activation)
         else:
