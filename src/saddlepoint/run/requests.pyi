@@ -33,6 +33,43 @@ class Training(Request, total=False):
     progress: bool | None
     callbacks: Sequence[Callback]
 
+class AutoencoderRequest(Training, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    latent_size: int
+    networks: Literal["auto", "mlp", "convolutional"]
+    encoder_widths: Sequence[int]
+    decoder_widths: Sequence[int]
+    width: int
+    activation: Literal["leaky", "tanh"]
+    code_weight: float
+    code_memory: float
+    lr: float
+    lr_decay_kimg: float | None
+    beta1: float
+    beta2: float
+
+class VAERequest(Training, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    latent_size: int
+    likelihood: Literal["auto", "bernoulli", "gaussian", "logistic"]
+    deviation: float | None
+    networks: Literal["auto", "mlp", "convolutional"]
+    encoder_widths: Sequence[int]
+    decoder_widths: Sequence[int]
+    width: int
+    activation: Literal["leaky", "tanh"]
+    importance: int
+    bound_samples: int
+    draw: bool
+    lr: float
+    lr_decay_kimg: float | None
+    beta1: float
+    beta2: float
+
 class GANRequest(Training, total=False):
     batch_size: int
     ema_half_life_kimg: float | None
@@ -333,6 +370,10 @@ class R3GANRequest(Training, total=False):
     burn_in_kimg: float | None
 
 @overload
+def train(family: Literal["autoencoder"], data: Any = "mnist", **request: Unpack[AutoencoderRequest]) -> Run: ...
+@overload
+def train(family: Literal["vae"], data: Any = "mnist", **request: Unpack[VAERequest]) -> Run: ...
+@overload
 def train(family: Literal["gan"] = "gan", data: Any = "mnist", **request: Unpack[GANRequest]) -> Run: ...
 @overload
 def train(family: Literal["cgan"], data: Any = "mnist", **request: Unpack[CGANRequest]) -> Run: ...
@@ -350,7 +391,6 @@ def train(family: Literal["stargan"], data: Any = "mnist", **request: Unpack[Sta
 def train(family: Literal["stargan2"], data: Any = "mnist", **request: Unpack[StarGAN2Request]) -> Run: ...
 @overload
 def train(family: Literal["r3gan"], data: Any = "mnist", **request: Unpack[R3GANRequest]) -> Run: ...
-
 # A family of your own: its options are typed in its file; give them as options={...}.
 @overload
 def train(family: str, data: Any = "mnist", **request: Unpack[Training]) -> Run: ...

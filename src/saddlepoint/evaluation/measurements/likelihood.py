@@ -97,7 +97,7 @@ def _row(metric: Metric, samples: SampleSet, found: tuple[float, float], details
 
 
 def _inside(rows: np.ndarray) -> Tensor:
-    return from_bytes(torch.from_numpy(np.ascontiguousarray(rows)))
+    return from_bytes(torch.from_numpy(np.array(rows)))
 
 
 def _training_rows(bench: Bench, n: int) -> np.ndarray:
@@ -142,7 +142,7 @@ def _verdict(rows: Sequence[Row], task: Task) -> str:
         return ""
     explicit = _explicit(task.bench)
     bits = row_of(rows, None, BITS.name)
-    with_ = f", with {explicit.estimator}" if explicit.estimator else ""
+    with_ = f"; estimator {explicit.estimator}" if explicit.estimator else ""
     learned = gap.interval[0] > 0
     told = (
         f"Training rows are likelier by {shown(gap, GAP)} nats: it learned that much by heart."

@@ -37,7 +37,7 @@ def _measure(samples: SampleSet, task: Task) -> list[Row]:
     scale = _unit(bench)
     own = scale * _errors(bench, samples.x, samples.labels)
     heart = scale * _errors(bench, known, labels)
-    mean = _inside(train.x[:1]).double() * 0
+    mean = torch.zeros(1, *train.x.shape[1:], dtype=torch.float64)
     for start in range(0, len(train), _AT_ONCE):
         mean += _inside(train.x[start : start + _AT_ONCE]).double().sum(0, keepdim=True) / len(train)
     floor = scale * (_inside(samples.x).double() - mean).square().flatten(1).mean(1)
@@ -71,7 +71,7 @@ def replicated(bench: Bench, x: np.ndarray, labels: np.ndarray | None) -> Tensor
 
 
 def _inside(rows: np.ndarray) -> Tensor:
-    return from_bytes(torch.from_numpy(np.ascontiguousarray(rows)))
+    return from_bytes(torch.from_numpy(np.array(rows)))
 
 
 def _row(metric: Metric, name: str, errors: Tensor, role: Role) -> Row:

@@ -81,10 +81,12 @@ class Model(Encoding, Prepared, Family):
     def remember(self, codes: Tensor) -> None:
         """Take the codes of a minibatch, (batch, latent), into their running mean and covariance."""
         codes = at_least_float32(codes)
+        with torch.autocast(codes.device.type, enabled=False):  # which would round the second moment to 8 bits
+            square = codes.T @ codes / len(codes)
         self.steps.mul_(self.config.code_memory).add_(1)
         rate = 1 / self.steps  # 1 for the first minibatch, 1 - memory at last
         self.code_mean.lerp_(codes.mean(0), rate)
-        self.code_square.lerp_(codes.T @ codes / len(codes), rate)
+        self.code_square.lerp_(square, rate)
         covariance = self.code_square - torch.outer(self.code_mean, self.code_mean)
         ridge = _RIDGE * covariance.diagonal().mean().clamp_min(1e-8)
         factor, failed = torch.linalg.cholesky_ex(covariance + ridge * torch.eye(len(covariance), device=codes.device))

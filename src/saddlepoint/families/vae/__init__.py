@@ -25,7 +25,7 @@ class VAE(SuitsData[VAEConfig], Remediable, Model):
     Config = VAEConfig
     paper_presets = ("paper",)
     PRESETS: ClassVar[Mapping[str, VAEConfig]] = {
-        "small": VAEConfig(lr_decay_kimg=500.0, ema_ramp=0.2),
+        "small": VAEConfig(latent_size=32, lr_decay_kimg=500.0, ema_ramp=0.2),
         # Section 5: a hidden layer of 500 tanh units in each network, minibatches of 100; 50 latent units are the
         # number at which later work compares (Burda et al. 2016, table 1).
         "paper": VAEConfig(networks="mlp", encoder_widths=(500,), decoder_widths=(500,), activation="tanh"),

@@ -137,7 +137,7 @@ def draw_replication(run: Run, n: int = 32, out: Path | None = None) -> Path:
         raise ConfigError(f"'{run.path.name}' is of {run.family.data.modality}s; --replicate shows images")
     split = run.dataset().splits["test"]
     rows = evenly(len(split), min(n, len(split)))
-    images = from_bytes(torch.from_numpy(np.ascontiguousarray(split.x[rows])))
+    images = from_bytes(torch.from_numpy(np.array(split.x[rows])))
     labels = None if split.labels is None else torch.from_numpy(np.asarray(split.labels[rows], dtype=np.int64))
     made = run.replicate(images, labels)
     columns = min(_REPLICATED, len(images))
