@@ -22,7 +22,7 @@ from saddlepoint.engine.settings import Means, Observer, Settings
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.storage.standing import Standing as At
 from saddlepoint.engine.storage.standing import standing_of
-from saddlepoint.run.progress import remaining
+from saddlepoint.run.progress import figures, remaining
 from saddlepoint.run.show import sizes
 
 if TYPE_CHECKING:
@@ -162,9 +162,9 @@ class Display:
         self._means = means() or self._means
         speed = (at.nimg - nimg) / (now - started) if now > started else 0.0
         share, left = remaining(self.settings, at, seconds, speed)
-        figures = "  ".join(f"{short} {self._means[name]:.3f}" for name, short in _SHOWN.items() if name in self._means)
+        told = "  ".join(f"{name} {value:.3f}" for name, value in figures(self._means, _SHOWN))
         early = early_stage(self._stages, at.step)
-        words = (f"{at.nimg / 1000:,.1f} kimg", f"{speed:,.0f} samples/s", figures, early, self._verdict)
+        words = (f"{at.nimg / 1000:,.1f} kimg", f"{speed:,.0f} samples/s", told, early, self._verdict)
         line = for_terminal("  ".join(word for word in words if word))
         if self.live:
             self._bar.update(self._task, completed=share, description=line, left=left)

@@ -53,6 +53,9 @@ def explore(
     project: Annotated[
         list[Path] | None, typer.Option(help="Picture whose nearest sample is looked for; may be given several times.")
     ] = None,
+    replicate: Annotated[
+        int, typer.Option(min=0, help="Held-out images that go in, above what comes out; families with an encoder.")
+    ] = 0,
     seed: SeedOption = 0,
     out: OutOption = None,
     device: DeviceOption = "cpu",
@@ -61,13 +64,18 @@ def explore(
     """Walk in a generator's latent space.
 
     Without --out FILE.png, .gif or .mp4: a sheet of what every principal direction does to the point. A PNG shows the
-    place itself, a film the path through the points. --project finds the points nearest to pictures of your own.
+    place itself, a film the path through the points. --project finds the points nearest to pictures of your own, by the
+    encoder where there is one; --replicate shows what its decoder makes of held-out images.
     """
     from saddlepoint.run import api
     from saddlepoint.run.samples import views
     from saddlepoint.run.samples.latent import Explorer, View, read_points
 
     explorer = Explorer(api.load(run, device=device))
+    if replicate:
+        with fastest_threads(explorer.run, threads):
+            tell(views.draw_replication(explorer.run, replicate, out))
+        return
     if project:
         files = [(path.name, path.read_bytes()) for path in project]
         with fastest_threads(explorer.run, threads):

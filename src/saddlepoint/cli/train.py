@@ -74,7 +74,7 @@ def add_training(app: typer.Typer) -> None:
 def train(
     ctx: typer.Context,
     *,
-    family: Annotated[str, typer.Argument(help="Family of GANs; `saddle families` lists them.")] = "gan",
+    family: Annotated[str, typer.Argument(help="Family of models; `saddle families` lists them.")] = "gan",
     data: DataOption = "mnist",
     request: TrainRequest,
     resume: ResumeOption = None,

@@ -47,6 +47,7 @@ class Protocol:
         name: full name of the protocol on a task.
         controls: (bench) -> names of the control sets that are measured beside the model.
         count: (bench, wanted) -> number of samples.
+        most: (bench) -> number of samples that is wanted where no name asks for another.
         needs: (bench) -> why it cannot be measured here, or "".
         extracts: whether it works on features.
         classifies: whether it asks which class an image shows, so that the data's own classifier goes before the
@@ -73,6 +74,7 @@ class Protocol:
     name: Callable[[Task], str] = lambda task: ""
     controls: Callable[[Bench], Sequence[str]] = lambda bench: bench.control_names
     count: Callable[[Bench, int], int] = lambda bench, wanted: bench.count(wanted)
+    most: Callable[[Bench], int] = lambda bench: MOST
     needs: Callable[[Bench], str] = lambda bench: ""
     extracts: bool = True
     classifies: bool = False
@@ -95,10 +97,11 @@ class Protocol:
             return f"it measures {' or '.join(self.modalities)} data, but '{bench.dataset.name}' holds {bench.noun}"
         return self.needs(bench)
 
-    def task(self, bench: Bench, wanted: int = MOST, extractor: str | None = None) -> Task:
-        """Return the protocol's task on a bench."""
+    def task(self, bench: Bench, wanted: int | None = None, extractor: str | None = None) -> Task:
+        """Return the protocol's task on a bench; ``wanted`` samples, None: the usual number."""
         find = bench.classifier if self.classifies else bench.extractor
-        return Task(bench, self.count(bench, wanted), find(extractor) if self.extracts else None)
+        count = self.count(bench, self.most(bench) if wanted is None else wanted)
+        return Task(bench, count, find(extractor) if self.extracts else None)
 
 
 _REGISTRY: dict[str, Protocol] = {}
@@ -146,7 +149,7 @@ def task_of(name: str, bench: Bench) -> tuple[Protocol, Task]:
     assert match is not None
     if not match["count"] and not match["rest"]:
         return protocol, protocol.task(bench)
-    wanted = int(match["count"]) * (1000 if match["thousands"] else 1) if match["count"] else MOST
+    wanted = int(match["count"]) * (1000 if match["thousands"] else 1) if match["count"] else None
     extractor = (match["rest"] or "").removesuffix("_test") if protocol.extracts else None
     task = protocol.task(bench, wanted, extractor if extractor not in ("", "coordinates") else None)
     if (found := protocol.full_name(task)) != name:

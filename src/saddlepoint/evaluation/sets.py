@@ -57,6 +57,24 @@ class Latents:
 
 
 @dataclass(frozen=True)
+class Explicit:
+    """An explicit model: how likely given rows are.
+
+    Attributes:
+        kind: how that is known: exact, lower bound, annealed importance sampling.
+        observed: what it is a likelihood of: ``binary``, ``levels`` or ``values``; see `family.Likelihood`.
+        estimator: what else the figure depends on, as a word of the protocol's name; "": nothing.
+        log_likelihood: (rows (n, *sample) in the inside range, seed) -> log p of each (n,) in nats, and the standard
+            error of what all share.
+    """
+
+    kind: str
+    observed: str
+    estimator: str
+    log_likelihood: Callable[[Tensor, int], tuple[Tensor, float]]
+
+
+@dataclass(frozen=True)
 class Subject:
     """Whose samples are measured.
 
@@ -69,6 +87,9 @@ class Subject:
         styles: its intermediate latent space w, where it has one, as if it were the latent space.
         translate: (images in [-1, 1], labels, seed) -> their translations, where it transforms images.
         guided: (images, reference images, labels) -> translations in the references' styles, where it takes those.
+        explicit: how likely it says that rows are, where it says so.
+        replicate: (rows in the inside range, labels or None, seed) -> what comes out where they go in, where it has an
+            encoder.
     """
 
     label: str
@@ -79,6 +100,8 @@ class Subject:
     styles: Latents | None = None
     translate: Callable[[Tensor, Tensor, int], Tensor] | None = None
     guided: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    explicit: Explicit | None = None
+    replicate: Callable[[Tensor, Tensor | None, int], Tensor] | None = None
 
 
 class Bench:

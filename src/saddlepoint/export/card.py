@@ -12,6 +12,7 @@ from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.evaluation import ARROWS, Metric, Result, Row, kept_report
 from saddlepoint.evaluation.rows import kind_of
 from saddlepoint.export.describe import data_facts, figures
+from saddlepoint.family import DiscriminatorLogits, Family
 from saddlepoint.run.run import Run
 
 REPOSITORY = "OWNER/NAME"
@@ -32,12 +33,18 @@ def card(run: Run, repository: str = REPOSITORY) -> str:
         __file__, "card.md.jinja", run=run, config=run.config, family=family, data=data_facts(run), version=__version__,
         repository=repository, title=run.path.name if repository == REPOSITORY else repository.split("/")[-1],
         source=_repository(run), task=_task(run), translates=family.tags.input == "image",
-        size=sum(p.numel() for p in family.get_submodule("generator").parameters()),
+        size=_size(family), adversarial=isinstance(family, DiscriminatorLogits),
         holds_examples=any(name.endswith("examples") for name, _ in family.named_buffers()),
         classes=shortened(family.data.classes, 20), rows=_rows(results), arrows=ARROWS, kind_of=kind_of,
         verdict=kept_report(RunFolder(run.path).report).verdict if results else None,
         memorisation=next((result for result in results if result.protocol.startswith("memorisation")), None),
     )  # fmt: skip
+
+
+def _size(family: Family) -> int:
+    """Return how many parameters samples take: those of the generator, or of all networks that are averaged."""
+    names = ("generator",) if "generator" in family.averaged else family.averaged
+    return sum(p.numel() for name in names for p in family.get_submodule(name).parameters())
 
 
 def _task(run: Run) -> str:

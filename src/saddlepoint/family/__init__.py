@@ -1,4 +1,4 @@
-"""The contract between a family of GANs and everything else, and what families share beside their networks.
+"""The contract between a family of models and everything else, and what families share beside their networks.
 
 All that a family needs is imported from here: ``from saddlepoint.family import Family, Phase, Stage, Terms, register``.
 """

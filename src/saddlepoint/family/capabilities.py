@@ -166,11 +166,17 @@ class Likelihood(abc.ABC):
         """What it is a likelihood of: images whose pixels are drawn 0 or 1 with the probability that is their grey,
         images of 256 levels with noise uniform on one level, or numbers as they are."""
 
+    @property
+    def estimator(self) -> str:
+        """What else the figure depends on, as a word of the protocol's name: ``iw500`` for 500 importance samples."""
+        return ""
+
     @abc.abstractmethod
     def log_likelihood(self, x: Tensor, *, generator: torch.Generator) -> LogLikelihoods:
         """Return log p(x), or what is known of it.
 
-        It is asked with the networks in evaluation mode and without gradients.
+        It is asked with the networks in evaluation mode and without gradients, once for all rows: what is costly to
+        hold for thousands of rows, the family computes in pieces.
 
         Args:
             x: (n, *sample) in the inside range, images as they are: what is drawn for ``observed`` is drawn here.
@@ -184,6 +190,18 @@ class Encoding(abc.ABC):
     @abc.abstractmethod
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return inputs of ``generate`` for samples (n, *sample) in the inside range, without randomness."""
+
+
+NO_LIKELIHOOD = (
+    "has no likelihood: it makes samples, but does not say how likely given ones are, as no GAN does; use parzen, "
+    "which estimates one from samples, or jsd, which bounds how far they are from the data"
+)
+"""What is said of a family that is no `Likelihood`, after its name."""
+
+NO_ENCODER = (
+    "has no encoder: nothing but a search finds the input of a given sample (saddle explore RUN --project FILE)"
+)
+"""What is said of a family that is no `Encoding`, after its name."""
 
 
 class SuitsData(abc.ABC, Generic[C]):
@@ -280,6 +298,28 @@ def style_space(family: Any) -> StyleSpace:
     """
     if not isinstance(family, StyleSpace):
         raise ConfigError(f"family '{family.name}' has no intermediate latent space w")
+    return family
+
+
+def explicit(family: Any) -> Likelihood:
+    """Return the family as one that says how likely samples are.
+
+    Raises:
+        ConfigError: if it does not.
+    """
+    if not isinstance(family, Likelihood):
+        raise ConfigError(f"family '{family.name}' {NO_LIKELIHOOD}")
+    return family
+
+
+def encoding(family: Any) -> Encoding:
+    """Return the family as one that finds the input of a sample.
+
+    Raises:
+        ConfigError: if it does not.
+    """
+    if not isinstance(family, Encoding):
+        raise ConfigError(f"family '{family.name}' {NO_ENCODER}")
     return family
 
 

@@ -1,4 +1,4 @@
-"""The contract between a family of GANs and everything else.
+"""The contract between a family of models and everything else.
 
 A family is a module with networks, a configuration with presets, an objective and a way to sample. It
 describes its update order as data (stages of phases); the engine alone runs backward passes, steps
@@ -228,7 +228,7 @@ class FamilyConfig:
 
 
 class Family(nn.Module, abc.ABC):
-    """A family of GANs: configuration, networks, objective, sampling. Concrete families are final.
+    """A family of models: configuration, networks, objective, sampling. Concrete families are final.
 
     Networks are submodules; everything that changes during training is a parameter or a buffer, so that one
     `state_dict` is complete. A family draws random numbers only from the generators it is given.

@@ -12,7 +12,15 @@ from saddlepoint.core.types import Samples
 from saddlepoint.data.labels.files import class_index
 from saddlepoint.engine.machine import runtime
 from saddlepoint.family import Family
-from saddlepoint.family.capabilities import StyleSpace, draw_labels, guided, style_space
+from saddlepoint.family.capabilities import (
+    LogLikelihoods,
+    StyleSpace,
+    draw_labels,
+    encoding,
+    explicit,
+    guided,
+    style_space,
+)
 from saddlepoint.family.translation import target_of
 
 _CHUNK = 250
@@ -156,6 +164,48 @@ class Generator:
             stream = runtime.stream(self.device, "generate", seed, 0)
             pieces.append(style_space(self.family).synthesis(styles[part].to(self.device), generator=stream).cpu())
         return torch.cat(pieces)
+
+    @torch.no_grad()
+    def log_likelihood(self, x: Samples, *, seed: int = 0) -> LogLikelihoods:
+        """Return how likely the model says that samples are, in nats, on the CPU; see `family.Likelihood`.
+
+        Args:
+            x: (n, *sample) in the inside range.
+            seed: of what is drawn: noise between levels, binarised pixels, importance samples.
+
+        Raises:
+            ConfigError: if the family has no likelihood.
+        """
+        found = explicit(self.family).log_likelihood(
+            x.to(self.device), generator=runtime.stream(self.device, "likelihood", seed)
+        )
+        return LogLikelihoods(found.values.cpu(), found.error)
+
+    @torch.no_grad()
+    def encode(self, x: Samples, labels: Tensor | None = None) -> Tensor:
+        """Return the inputs from which samples (n, *sample) are generated, computed in pieces, on the CPU.
+
+        Args:
+            x: in the inside range.
+            labels: (n,) class indices, for a conditional family.
+
+        Raises:
+            ConfigError: if the family has no encoder.
+        """
+        family, pieces = encoding(self.family), []
+        for part in self._pieces(0, len(x)):
+            asked = None if labels is None else labels[part].to(self.device)
+            pieces.append(family.encode(x[part].to(self.device), asked).cpu())
+        return torch.cat(pieces)
+
+    def replicate(self, x: Samples, labels: Tensor | None = None, *, seed: int = 0) -> Samples:
+        """Return what comes out where samples go in: generate(encode(x)), (n, *sample) on the CPU.
+
+        Raises:
+            ConfigError: if the family has no encoder.
+        """
+        asked = labels if self.family.classes else None
+        return self.generate(self.encode(x, asked), asked, seed=seed)
 
     def target(self, names: str) -> Tensor:
         """Return the domain that names of classes describe, as labels of one sample.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -20,7 +20,22 @@ from saddlepoint.run.launch import Start
 
 _LIVE_SECONDS = 0.5
 _LINE_SECONDS = 10.0
-_SHOWN = ("V", "D(x)", "D(G(z))")
+_SHOWN = {name: name for name in ("V", "D(x)", "D(G(z))")}
+
+
+def figures(means: Mapping[str, float], shown: Mapping[str, str]) -> list[tuple[str, float]]:
+    """Return what a line shows of the means since the last report: names and values.
+
+    Args:
+        means: of the log, by name.
+        shown: the log's names of a game, and what they are called; where there is none of them, losses are shown.
+
+    >>> figures({"V": -1.2, "loss/generator": 1.2}, {"V": "V"}), figures({"KL": 25.0, "loss/bound": 99.0}, {"V": "V"})
+    ([('V', -1.2)], [('loss', 99.0)])
+    """
+    game = [(word, means[name]) for name, word in shown.items() if name in means]
+    losses = [(name, value) for name, value in means.items() if name.startswith("loss/")]
+    return game or [("loss" if len(losses) == 1 else name.removeprefix("loss/"), value) for name, value in losses[:3]]
 
 
 def notebook() -> Callable[..., Any] | None:
@@ -64,6 +79,8 @@ def remaining(settings: Settings, at: Progress, seconds: float, speed: float) ->
 
 class Line:
     """Says how a training stands: time left, kimg, samples/s, V(D, G), mean D(x) and D(G(z)), the doctor's verdict.
+
+    Where no game is played, the loss stands in place of its figures.
 
     Args:
         settings: the budget, for the time left.
@@ -115,8 +132,8 @@ class Line:
         started, nimg = self._first
         speed = (at.nimg - nimg) / (now - started) if now > started else 0.0
         share, left = remaining(self.settings, at, seconds, speed)
-        figures = [f"{name} {self._means[name]:.3f}" for name in _SHOWN if name in self._means]
-        words = [f"{share:.0%}", left, f"{at.nimg / 1000:,.1f} kimg", f"{speed:,.0f} samples/s", *figures]
+        told = [f"{name} {value:.3f}" for name, value in figures(self._means, _SHOWN)]
+        words = [f"{share:.0%}", left, f"{at.nimg / 1000:,.1f} kimg", f"{speed:,.0f} samples/s", *told]
         words += [early_stage(self._stages, at.step), self.verdict]
         self._show("  ".join(word for word in words if word))
 

@@ -35,6 +35,43 @@ class Training(Request, total=False):
     progress: bool | None
     callbacks: Sequence[Callback]
 
+class AutoencoderRequest(Training, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    latent_size: int
+    networks: Literal["auto", "mlp", "convolutional"]
+    encoder_widths: Sequence[int]
+    decoder_widths: Sequence[int]
+    width: int
+    activation: Literal["leaky", "tanh"]
+    code_weight: float
+    code_memory: float
+    lr: float
+    lr_decay_kimg: float | None
+    beta1: float
+    beta2: float
+
+class VAERequest(Training, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    latent_size: int
+    likelihood: Literal["auto", "bernoulli", "gaussian", "logistic"]
+    deviation: float | None
+    networks: Literal["auto", "mlp", "convolutional"]
+    encoder_widths: Sequence[int]
+    decoder_widths: Sequence[int]
+    width: int
+    activation: Literal["leaky", "tanh"]
+    importance: int
+    bound_samples: int
+    draw: bool
+    lr: float
+    lr_decay_kimg: float | None
+    beta1: float
+    beta2: float
+
 class GANRequest(Training, total=False):
     batch_size: int
     ema_half_life_kimg: float | None
@@ -334,6 +371,10 @@ class R3GANRequest(Training, total=False):
     first_beta2: float | None
     burn_in_kimg: float | None
 
+@overload
+def train(family: Literal["autoencoder"], data: Any = "mnist", **request: Unpack[AutoencoderRequest]) -> Run: ...
+@overload
+def train(family: Literal["vae"], data: Any = "mnist", **request: Unpack[VAERequest]) -> Run: ...
 @overload
 def train(family: Literal["gan"] = "gan", data: Any = "mnist", **request: Unpack[GANRequest]) -> Run: ...
 @overload

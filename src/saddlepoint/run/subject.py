@@ -12,10 +12,10 @@ from saddlepoint.core.types import from_bytes
 from saddlepoint.data import Dataset, short_name
 from saddlepoint.engine.machine.threads import told_threads
 from saddlepoint.engine.storage.folder import RunFolder
-from saddlepoint.evaluation import Latents, Subject
+from saddlepoint.evaluation import Explicit, Latents, Subject
 from saddlepoint.evaluation.report.facts import changed_options, chosen_options
 from saddlepoint.evaluation.report.page import Training
-from saddlepoint.family.capabilities import Guided, StyleSpace
+from saddlepoint.family.capabilities import Encoding, Guided, Likelihood, StyleSpace
 
 if TYPE_CHECKING:
     from saddlepoint.run.run import Run
@@ -47,7 +47,23 @@ def subject_of(run: Run, dataset: Dataset | None) -> Subject:
         return torch.from_numpy(run.layout.as_written(x.numpy()))
 
     labels = (lambda n, seed: _labels(run, n, seed)) if run.family.classes else None
-    return Subject(label, sample, labels=labels, latents=latents, styles=styles)
+    replicate = (lambda x, c, seed: run.replicate(x, c, seed=seed)) if isinstance(family, Encoding) else None
+    return Subject(
+        label, sample, labels=labels, latents=latents, styles=styles, explicit=_explicit(run), replicate=replicate
+    )
+
+
+def _explicit(run: Run) -> Explicit | None:
+    """Return the run as an explicit model, where its family is one."""
+    family = run.family
+    if not isinstance(family, Likelihood):
+        return None
+
+    def log_likelihood(x: Tensor, seed: int) -> tuple[Tensor, float]:
+        found = run.log_likelihood(x, seed=seed)
+        return found.values, found.error
+
+    return Explicit(family.likelihood, family.observed, family.estimator, log_likelihood)
 
 
 def label_of(run: Run) -> str:

@@ -133,7 +133,9 @@ class Watch:
         started = LATEST_START if self._started is None else self._started
         if evaluation.nimg < max(started, self._begun) + _grace(evaluation):
             return evaluation
-        vanishing = known > 0 and evaluation.get("gradient G", math.inf) < VANISHING * known
+        # Without a D, whose gradient is noted too, a small gradient says that little is left to learn.
+        plays = "gradient D" in evaluation.indicators and known > 0
+        vanishing = plays and evaluation.get("gradient G", math.inf) < VANISHING * known
         young = evaluation.of_windows and evaluation.nimg < self._begun + YOUNG
         suspicion, evidence = suspect(evaluation, [*self.evaluations, evaluation], vanishing, young)
         return Evaluation(evaluation.nimg, evaluation.indicators, evaluation.value, suspicion, evidence, judged=True)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from saddlepoint.core.types import to_bytes
 from saddlepoint.evaluation.features import names_classes
+from saddlepoint.evaluation.measurements.replication import replicated, shown_rows
 from saddlepoint.evaluation.rows import Report, closest_of
 from saddlepoint.evaluation.sets import Bench
 
@@ -26,6 +28,7 @@ class Gallery:
         classes: names of those classes.
         asked: whether the class was asked for; otherwise the extractor's classifier named it.
         real: training rows to set beside vectors and sequences; windows from all of the series, in random order.
+        replicas: (k, 2, *sample) held-out images and what came out where they went in, of models with an encoder.
         columns: names of the features of sequences, which are then in the units of their table.
     """
 
@@ -37,6 +40,7 @@ class Gallery:
     asked: bool = False
     real: np.ndarray | None = None
     columns: tuple[str, ...] = ()
+    replicas: np.ndarray | None = None
 
 
 def gallery(report: Report, bench: Bench) -> Gallery:
@@ -57,7 +61,14 @@ def gallery(report: Report, bench: Bench) -> Gallery:
         pairs = np.stack([np.stack([drawn[i], train[j]]) for i, j in zip(own, nearest, strict=True)])
         distances = tuple(float(pair[2]) for pair in found)
     by_class, names, asked = _by_class(bench, n)
-    return Gallery(samples.x[:_SHOWN], pairs, distances, by_class, names, asked)
+    return Gallery(samples.x[:_SHOWN], pairs, distances, by_class, names, asked, replicas=_replicas(report, bench))
+
+
+def _replicas(report: Report, bench: Bench) -> np.ndarray | None:
+    if report.find("replication") is None:
+        return None
+    rows = shown_rows(bench)
+    return np.stack([rows.x, to_bytes(replicated(bench, rows.x, rows.labels)).numpy()], 1)
 
 
 def _sequences(bench: Bench, train: np.ndarray) -> Gallery:

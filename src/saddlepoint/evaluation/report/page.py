@@ -111,15 +111,20 @@ def _limitations(result: Result) -> list[str]:
     return list(dict.fromkeys(str(words) for words in found if words))
 
 
-_PLOTTED = (
+_PLOTTED: tuple[tuple[tuple[str, ...], str, float | None, str], ...] = (
     (("V",), "V(D, G), nats", -np.log(4.0), "-log 4"),
     (("D(x)", "D(G(z))"), "D(x) and D(G(z))", 0.5, "1/2"),
 )
 
 
 def _training_plots(log: Sequence[Mapping[str, Any]]) -> Markup:
-    """V, D(x) and D(G(z)) over training with the values at equilibrium, as SVG; "" where too little was logged."""
+    """V, D(x) and D(G(z)) over training with the values at equilibrium, or losses where no game is played, as SVG."""
     lines = [line for line in log if "nimg" in line and "V" in line]
+    plotted = _PLOTTED
+    if len(lines) < 3:
+        lines = [line for line in log if "nimg" in line and any(name.startswith("loss/") for name in line)]
+        names = tuple(dict.fromkeys(name for line in lines for name in line if name.startswith("loss/")))
+        plotted = ((names, "losses", None, ""),)
     if len(lines) < 3:
         return Markup("")
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -128,11 +133,14 @@ def _training_plots(log: Sequence[Mapping[str, Any]]) -> Markup:
     kimg = [line["nimg"] / 1000 for line in lines]
     figure = Figure(figsize=(9, 2.6), layout="constrained")
     figure.patch.set_alpha(0)
-    for axes, (names, title, level, word) in zip(figure.subplots(1, len(_PLOTTED)), _PLOTTED, strict=True):
+    places = np.atleast_1d(figure.subplots(1, len(plotted)))
+    for axes, (names, title, level, word) in zip(places, plotted, strict=True):
         axes.patch.set_alpha(0)
-        for name, colour in zip(names, ("#3b7dd8", "#d8743b"), strict=False):
-            axes.plot(kimg, [line.get(name, float("nan")) for line in lines], color=colour, label=name, linewidth=1.4)
-        axes.axhline(level, color="#888888", linewidth=0.8, linestyle="--", label=word)
+        for name, colour in zip(names, ("#3b7dd8", "#d8743b", "#2e9e5b", "#7b3fb5"), strict=False):
+            values = [line.get(name, float("nan")) for line in lines]
+            axes.plot(kimg, values, color=colour, label=name.removeprefix("loss/"), linewidth=1.4)
+        if level is not None:
+            axes.axhline(level, color="#888888", linewidth=0.8, linestyle="--", label=word)
         axes.set_title(title, color="#888888", fontsize=9)
         axes.set_xlabel("thousands of samples seen", color="#888888", fontsize=8)
         axes.tick_params(colors="#888888", labelsize=8)

@@ -58,6 +58,8 @@ def more_pictures(gallery: Gallery | None) -> dict[str, str]:
             "the samples nearest to a training image, relative to its neighbourhood, each with that image in a "
             f"yellow frame on its right; {reach(gallery.distances)}",
         )
+    if gallery.replicas is not None:
+        found["What goes in, and what comes out"] = _replicas(gallery.replicas)
     if gallery.by_class is not None:
         images = gallery.by_class.reshape(-1, *gallery.by_class.shape[2:])
         origin = "the class that was asked for" if gallery.asked else "the class the classifier sees in them"
@@ -66,6 +68,20 @@ def more_pictures(gallery: Gallery | None) -> dict[str, str]:
         )
         found["By class"] = image(picture, f"the first samples of each class: {origin}")
     return found
+
+
+def _replicas(pairs: np.ndarray) -> str:
+    """Return images in rows of two lines: what went in, and below it what came out."""
+    scale = _scale(pairs.shape[3:])
+    columns = _columns(pairs[:, 0], scale)
+    lines = [pairs[start : start + columns] for start in range(0, len(pairs), columns)]
+    whole = [line for line in lines if len(line) == columns]  # a last line that is not full would shift what is below
+    images = np.concatenate([np.concatenate([line[:, 0], line[:, 1]]) for line in whole])
+    out = {row * columns + k for row in range(1, 2 * len(whole), 2) for k in range(columns)}
+    return image(
+        grids.tile(images, columns, scale=scale, gap=3, frames=out),
+        "held-out images, not chosen, and below each in a yellow frame what the decoder makes of its code",
+    )
 
 
 def reach(distances: Sequence[float]) -> str:

@@ -15,7 +15,7 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.quoting import for_python, for_shell
 from saddlepoint.core.types import Samples
 from saddlepoint.engine.machine import runtime
-from saddlepoint.family.capabilities import StyleSpace, style_space
+from saddlepoint.family.capabilities import Encoding, StyleSpace, style_space
 from saddlepoint.run.run import Run
 
 MOST_DIRECTIONS = 12
@@ -272,6 +272,8 @@ class Explorer:
     ) -> Projection:
         """Look for the codes whose samples are nearest to given images, by Adam from the best of 1,000 drawn codes.
 
+        A family with an encoder is asked for the codes: one pass, and one row of errors.
+
         Args:
             images: (n, *sample) in the inside range.
             label: class of all of them, for a conditional generator.
@@ -288,6 +290,8 @@ class Explorer:
         shape = self.family.data.shape
         if tuple(images.shape[1:]) != shape:
             raise ConfigError(f"the images are {tuple(images.shape[1:])}, but the generator makes {shape}: resize them")
+        if isinstance(self.family, Encoding):
+            return self._encoded(images, label, seed)
         n, device = len(images), self.run.device
         drawn_labels = self.run.labels(1000, seed=seed, label=label)
         codes = self.codes(self.run.inputs(1000, seed=seed), drawn_labels)
@@ -318,6 +322,15 @@ class Explorer:
             schedule.step()
         winners = best.view(n, starts).argmin(1) + starts * torch.arange(n, device=device)
         return Projection(kept[winners].cpu(), seen[winners].cpu(), losses, mean_losses)
+
+    def _encoded(self, images: Samples, label: int | str | None, seed: int) -> Projection:
+        """Return the points that the encoder finds, in one pass."""
+        labels = self.run.labels(len(images), seed=seed, label=label)
+        codes = self.run.encode(images, labels)
+        samples = self.run.generate(codes, labels, seed=seed)
+        drawn = self.run.sample(1000, seed=seed, label=label)
+        errors, of_mean = ((made - images).square().flatten(1).mean(1) for made in (samples, drawn.mean(0)))
+        return Projection(codes, samples, errors[None], of_mean)
 
     def _made(self, codes: Tensor, labels: Tensor | None, seed: int) -> Samples:
         stream = runtime.stream(self.run.device, "generate", seed, 0)

@@ -13,14 +13,18 @@ from torch import Tensor
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.files import write_atomically, written
 from saddlepoint.core.quoting import for_file_name
+from saddlepoint.core.types import from_bytes
+from saddlepoint.data.dataset import evenly
+from saddlepoint.family.capabilities import encoding
 from saddlepoint.figures import grids, plots, video
+from saddlepoint.run.run import Run
 from saddlepoint.run.samples.latent import REACH, Explorer, Projection, View
 from saddlepoint.run.samples.pictures import folder_of, save
 
 FILMS = (".gif", ".mp4")
 """Endings of films."""
 
-_COLUMNS = 7
+_COLUMNS, _REPLICATED = 7, 16
 _LARGE = 224
 """Pixels to which a picture of one sample is enlarged about, as the frames of films are."""
 
@@ -112,6 +116,37 @@ def draw_projection(
     with written(path.with_suffix(".npz")) as place:
         np.savez(place, codes=found.codes.numpy(), losses=found.losses.numpy(), mean_losses=found.mean_losses.numpy())
     return path, found
+
+
+def draw_replication(run: Run, n: int = 32, out: Path | None = None) -> Path:
+    """Draw held-out images of a run's data above what comes out where they go in; return where that is.
+
+    Args:
+        run: of a family with an encoder, of images.
+        n: how many, evenly spread over the held-out images.
+        out: a file ending in .png; None: ``pictures/replication.png`` in the run folder.
+
+    Raises:
+        ConfigError: if the family has no encoder, the run is not of images, or on another ending.
+        DataError: if the data cannot be found.
+    """
+    encoding(run.family)
+    if out is not None and out.suffix != ".png":
+        raise ConfigError(f"'{out}' should end in .png")
+    if run.family.data.modality != "image":
+        raise ConfigError(f"'{run.path.name}' is of {run.family.data.modality}s; --replicate shows images")
+    split = run.dataset().splits["test"]
+    rows = evenly(len(split), min(n, len(split)))
+    images = from_bytes(torch.from_numpy(np.array(split.x[rows])))
+    labels = None if split.labels is None else torch.from_numpy(np.asarray(split.labels[rows], dtype=np.int64))
+    made = run.replicate(images, labels)
+    columns = min(_REPLICATED, len(images))
+    lines = [part for pair in zip(images.split(columns), made.split(columns), strict=True) for part in pair]
+    whole = [line for line in lines if len(line) == columns]
+    path = out or folder_of(run) / "replication.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(grids.grid(torch.cat(whole), columns, captions=["given", "made"] * (len(whole) // 2)), path)
+    return path
 
 
 def projection(images: Tensor, found: Projection) -> Image.Image:
