@@ -9,5 +9,7 @@ from saddlepoint.families import stylegan  # isort: skip
 from saddlepoint.families import stargan  # isort: skip
 from saddlepoint.families import stargan2  # isort: skip
 from saddlepoint.families import r3gan  # isort: skip
+from saddlepoint.families import rbm  # isort: skip
+from saddlepoint.families import dbm  # isort: skip
 
-__all__ = ["cgan", "dcgan", "gan", "r3gan", "stargan", "stargan2", "stylegan", "stylegan1", "timegan"]
+__all__ = ["cgan", "dbm", "dcgan", "gan", "r3gan", "rbm", "stargan", "stargan2", "stylegan", "stylegan1", "timegan"]
