@@ -314,13 +314,25 @@ def test_samples_have_the_means_of_the_model(config: Any, start: str) -> None:
 
 @torch.no_grad()
 def test_samples_start_at_chains() -> None:
-    """One step from the chains: the probabilities are those that the chain's hidden units, drawn once, give."""
+    """Inputs are uniform numbers below a unit's mean where the chain's unit is 1, and above where it is 0."""
     family = build(replace(RBM_SMALL, sample_steps=1))
-    inputs = family.sample_inputs(9, stream("cpu", 1)).double()
-    assert {tuple(row) for row in (1 - inputs).tolist()} <= {tuple(row) for row in family.chains.double().tolist()}
+    family.first_mean.copy_(torch.linspace(0, 1, PIXELS))
+    inputs = family.sample_inputs(500, stream("cpu", 1)).double()
+    start = (inputs < family.bounded_mean()).double()
+    assert {tuple(row) for row in start.tolist()} == {tuple(row) for row in family.chains.double().tolist()}
     found = family.generate(inputs, generator=stream("cpu", 2))
-    right = 2 * family.pixels_of(1 - inputs, stream("cpu", 2)).view(9, *SPEC.shape) - 1
-    torch.testing.assert_close(found, right)
+    right = family.pixels_of(start, stream("cpu", 2), inputs.sum(1, keepdim=True).frac())
+    torch.testing.assert_close(found, 2 * right.view(500, *SPEC.shape) - 1)
+
+
+def test_shifted_numbers_stay_uniform_and_differ() -> None:
+    p, shift = torch.full((2, 50_000), 0.3), torch.tensor([[0.0], [0.6]])
+    first, second = draw_probability(p, stream("cpu", 1), shift)
+    assert torch.equal(first, draw_probability(p, stream("cpu", 1))[0])
+    assert float(second.mean()) == pytest.approx(0.3, abs=4 * (0.21 / 50_000) ** 0.5)
+    same = draw_probability(p[:1].expand(2, -1), stream("cpu", 1), torch.tensor([[0.6], [0.6]]))
+    assert torch.equal(same[1], second)
+    assert not torch.equal(same[0], first)
 
 
 def test_chains_go_on_and_stay_states() -> None:
@@ -334,7 +346,7 @@ def test_chains_go_on_and_stay_states() -> None:
 
 
 def test_contrastive_divergence_starts_at_the_minibatch() -> None:
-    """With pixels that keep themselves (huge weights of a hidden unit each) the chain stays, and no gradient is left."""
+    """Where each pixel has a hidden unit that keeps it, the chain stays, and no gradient is left."""
     family = build(replace(RBM_SMALL, hidden=PIXELS, persistent=False, sample_start="mean"))
     m = family.machine
     with torch.no_grad():

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from saddlepoint.core.config import check, option
 from saddlepoint.core.types import PerSample, Samples
 from saddlepoint.data.spec import DataSpec, DataStats
-from saddlepoint.family.capabilities import Likelihood, LogLikelihoods, Prepared
+from saddlepoint.family.capabilities import Iterative, Likelihood, LogLikelihoods, Prepared
 from saddlepoint.family.contract import Family, FamilyConfig, OptimizerSpec, Phase, Progress, Stage
 from saddlepoint.family.rules import check_each
 from saddlepoint.nn.boltzmann import Bipartite, Parameters, annealed_log_partition, centred, draw_probability
@@ -70,7 +70,7 @@ class BoltzmannConfig(FamilyConfig):
         return self.lr * inverse_root(at.nimg, self.lr_decay_kimg) * falling
 
 
-class Boltzmann(Likelihood, Prepared, Family):
+class Boltzmann(Iterative, Likelihood, Prepared, Family):
     """A Boltzmann machine of 0/1 units in two groups, s and a.
 
     Args:
@@ -86,7 +86,7 @@ class Boltzmann(Likelihood, Prepared, Family):
 
     def __init__(self, config: BoltzmannConfig, data: DataSpec, first: int, second: int, kept: int) -> None:
         super().__init__(config, data)
-        self.visible = torch.Size(data.shape).numel()
+        self.visible, self.evaluations = torch.Size(data.shape).numel(), config.sample_steps
         self.machine: Bipartite = Bipartite(first, second)
         # 0/1 as truths: what several shares of a minibatch leave in numbers is averaged, and a mean is no state.
         self.register_buffer("chains", torch.zeros(kept, first, dtype=torch.bool))
@@ -106,8 +106,8 @@ class Boltzmann(Likelihood, Prepared, Family):
         """Return log p*(x), (n,), or a lower bound of it, for pixels (n, visible) that are 0 or 1."""
 
     @abc.abstractmethod
-    def pixels_of(self, s: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the probabilities of the pixels one Gibbs step after s, (n, visible)."""
+    def pixels_of(self, s: Tensor, generator: torch.Generator, shift: Tensor) -> Tensor:
+        """Return the probabilities of the pixels one Gibbs step after s, (n, visible); for the shift see `draw`."""
 
     def stages(self) -> tuple[Stage, ...]:
         """One phase, whose gradient is that of the log-likelihood, estimated."""
@@ -153,19 +153,30 @@ class Boltzmann(Likelihood, Prepared, Family):
     def sample_inputs(self, n: int, generator: torch.Generator) -> Tensor:
         """Draw where ``n`` samples start: uniform numbers (n, first), of which those below a unit's mean become 1.
 
-        Of a chain they are 0 where its unit is 1, and 1 where it is 0.
+        Of a chain's state they are those of a unit that is 1, or 0: uniform below its mean, or above.
         """
-        device = generator.device
+        device, mean = generator.device, self.bounded_mean()
+        u = torch.rand((n, len(mean)), generator=generator, device=device)
         if self.config.sample_start == "mean":
-            return torch.rand((n, len(self.first_mean)), generator=generator, device=device)
+            return u
         chosen = torch.randint(0, len(self.chains), (n,), generator=generator, device=device)
-        return 1 - self.chains.to(device)[chosen].float()
+        p, is_on = mean.to(device), self.chains.to(device)[chosen]
+        return torch.where(is_on, u * p, p + u * (1 - p))
+
+    def bounded_mean(self) -> Tensor:
+        """Return the means of the units s, (first,), between numbers that leave room on both sides."""
+        return self.first_mean.clamp(0.001, 0.999)
 
     def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Samples:
-        """Return the probabilities of the pixels after ``sample_steps`` Gibbs steps, as greys in [-1, 1]."""
-        s = (inputs < self.first_mean.clamp(1e-6, 1 - 1e-6)).to(self.first_mean.dtype)
-        s = self.machine.gibbs(s, self.config.sample_steps - 1, generator)
-        return (2 * self.pixels_of(s, generator) - 1).unflatten(1, self.data.shape)
+        """Return the probabilities of the pixels after ``evaluations`` Gibbs steps, as greys in [-1, 1].
+
+        Chains that are drawn by the same numbers come together in time, wherever they start. So an input shifts the
+        numbers of its chain, too.
+        """
+        s = (inputs < self.bounded_mean()).to(self.first_mean.dtype)
+        shift = inputs.sum(1, keepdim=True).frac()
+        s = self.machine.gibbs(s, self.evaluations - 1, generator, shift)
+        return (2 * self.pixels_of(s, generator, shift) - 1).unflatten(1, self.data.shape)
 
     @property
     def observed(self) -> Literal["binary"]:

@@ -53,34 +53,49 @@ class Bipartite(nn.Module):
 
     def free_energy(self, s: States) -> PerSample:
         """Return F(s) = -log sum_a exp(a'W s + b's + c'a), so that p(s) = exp(-F(s)) / Z."""
-        return -(s @ self.first_bias) - F.softplus(self.second_logits(s)).sum(1)
+        return -in_full(s, self.first_bias) - F.softplus(self.second_logits(s)).sum(1)
 
     @torch.no_grad()
-    def gibbs(self, s: States, steps: int, generator: torch.Generator) -> States:
-        """Draw a given s and s given a, ``steps`` times; the last s, 0 or 1."""
+    def gibbs(self, s: States, steps: int, generator: torch.Generator, shift: Tensor | None = None) -> States:
+        """Draw a given s and s given a, ``steps`` times; the last s, 0 or 1. For a shift see `draw`."""
         for _ in range(steps):
-            a = draw(self.second_logits(s), generator)
-            s = draw(self.first_logits(a), generator)
+            a = draw(self.second_logits(s), generator, shift)
+            s = draw(self.first_logits(a), generator, shift)
         return s
 
 
 def backwards(a: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return a W + b for weights (inputs of the way there: second, first); not differentiable by the kernels."""
     if kernels(a, weight) is None:
-        return torch.addmm(bias, a, weight)
+        return at_least_float32(torch.addmm(bias, a, weight))
     size, after = (len(a), weight.shape[1]), native.After(bias=bias)
     return at_least_float32(native.input_gradient(a, size, weight, native.POINTWISE, after))
 
 
-def draw(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Return 1 with probability sigmoid(logits), else 0."""
-    return draw_probability(torch.sigmoid(logits), generator)
+def in_full(rows: Tensor, bias: Tensor) -> PerSample:
+    """Return the products of rows with a bias, in the bias's own precision whatever that around: (batch,)."""
+    # Energies are hundreds of nats, and a step goes by their differences.
+    with torch.autocast(rows.device.type, enabled=False):
+        return rows.to(bias.dtype) @ bias
 
 
-def draw_probability(p: Tensor, generator: torch.Generator) -> Tensor:
-    """Return 1 with probability ``p``, else 0."""
+def draw(logits: Tensor, generator: torch.Generator, shift: Tensor | None = None) -> Tensor:
+    """Return 1 with probability sigmoid(logits), else 0.
+
+    Args:
+        logits: (batch, units).
+        generator: of uniform numbers.
+        shift: added to each row's uniform numbers, modulo 1, (batch, 1): they stay uniform, but rows of other shifts
+            are drawn otherwise from the same generator.
+    """
+    return draw_probability(torch.sigmoid(logits), generator, shift)
+
+
+def draw_probability(p: Tensor, generator: torch.Generator, shift: Tensor | None = None) -> Tensor:
+    """Return 1 with probability ``p``, else 0; see `draw`."""
     # u is in [0, 1): p = 0 never gives a 1, p = 1 always.
-    return (torch.rand(p.shape, generator=generator, device=generator.device).to(p.device) < p).to(p.dtype)
+    u = torch.rand(p.shape, generator=generator, device=generator.device).to(p.device)
+    return ((u if shift is None else (u + shift).frac()) < p).to(p.dtype)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The deep Boltzmann machine of two hidden layers.
 
     p(v, h1, h2) = exp(h1'W1 v + h2'W2 h1 + b'v + c1'h1 + c2'h2) / Z
-    log p(x) >= sum_q q(h1, h2) log p*(x, h1, h2) + H(q) - log Z = bound,    q(h1, h2) = prod_j mu_j^h_j (1-mu_j)^(1-h_j)
+    log p(x) >= sum_h q(h) log p*(x, h) + H(q) - log Z,    h = (h1, h2), q(h) = prod_j mu_j^h_j (1 - mu_j)^(1 - h_j)
 
 The positive phase takes q, the independent units with the largest bound, by mean-field updates; the negative phase
 takes Markov chains that go on from step to step. Sources: Salakhutdinov and Hinton 2009; centring in place of their
@@ -19,7 +19,7 @@ from saddlepoint.families.dbm.config import DBMConfig
 from saddlepoint.family import Batch, Context, DataSpec
 from saddlepoint.family.boltzmann import Boltzmann
 from saddlepoint.family.contract import Phase, Terms
-from saddlepoint.nn.boltzmann import backwards
+from saddlepoint.nn.boltzmann import backwards, in_full
 from saddlepoint.nn.layers import affine
 
 _INFERENCE = 50
@@ -42,36 +42,41 @@ class Model(Boltzmann):
         return self.machine.second_bias, self.second_mean
 
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
-        """Return sum_q q E(x, h) minus the mean free energy of the chains: the gradient is that of minus the bound."""
+        """Return -sum_h q log p* - H(q) minus the mean free energy of the chains: its gradient is that of -bound."""
         x = self.pixels(batch.x, ctx.generator)  # (batch, visible)
-        h1, h2 = self.mean_field(x, self.config.mean_field_steps)  # mu, constants: the bound is flat in them
+        # mu and H(q), constants: the bound is flat in them where they have settled.
+        h1, h2, entropy = self.mean_field(x, self.config.mean_field_steps)
         s = self.fantasies(ctx.generator)  # h1 of the chains, (chains, first)
         own = self.parameters_of_loss()
         both = torch.cat([h1, s])
         logits = at_least_float32(affine(both, own.weight, own.second_bias))  # (W1'h1 + b, W2 h1 + c2)
-        of_first = both @ own.first_bias
+        of_first = in_full(both, own.first_bias)
         # E is linear in each layer, so that its mean under q is E of the means.
-        of_data = -of_first[: len(x)] - (logits[: len(x)] * torch.cat([x, h2], 1)).sum(1)
+        of_data = -of_first[: len(x)] - (logits[: len(x)] * torch.cat([x, h2], 1)).sum(1) - entropy
         of_model = (-of_first[len(x) :] - F.softplus(logits[len(x) :]).sum(1)).mean()  # v and h2 summed out
         self.follow(self.first_mean, h1)
         self.follow(self.second_mean[self.visible :], h2)
-        return Terms(of_data - of_model, {"E(x)": of_data.detach(), "F(chain)": of_model.detach()})
+        return Terms(of_data - of_model, {"F(x)": of_data.detach(), "F(chain)": of_model.detach()})
 
     @torch.no_grad()
-    def mean_field(self, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-        """Return mu of both hidden layers given pixels, (n, first) and (n, second), from h2 at its mean.
+    def mean_field(self, x: Tensor, steps: int) -> tuple[Tensor, Tensor, PerSample]:
+        """Return mu of both hidden layers given pixels, (n, first) and (n, second), and H(q), from h2 at its mean.
 
         Each update is the best of a layer given the other: the bound rises (Salakhutdinov and Hinton 2009, equation 7).
         """
         machine, v = self.machine, self.visible
         of_pixels = backwards(x, machine.weight[:v], machine.first_bias)  # W1 v + c1
         upper, bias = machine.weight[v:], machine.second_bias[v:]
-        h2 = self.second_mean[v:].expand(len(x), -1)
-        zeros = torch.zeros_like(machine.first_bias)
+        zeros, second = torch.zeros_like(machine.first_bias), self.second_mean[v:].expand(len(x), -1)
         for _ in range(steps):
-            h1 = torch.sigmoid(of_pixels + backwards(h2, upper, zeros))
-            h2 = torch.sigmoid(at_least_float32(affine(h1, upper, bias)))
-        return h1, h2
+            to_first = of_pixels + backwards(second, upper, zeros)
+            first = torch.sigmoid(to_first)
+            to_second = at_least_float32(affine(first, upper, bias))
+            second = torch.sigmoid(to_second)
+        # -p log p - (1 - p) log(1 - p) = log(1 + e^l) - l p, l the logit of p.
+        pairs = ((to_first, first), (to_second, second))
+        entropy = torch.stack([(F.softplus(logits) - logits * p).sum(1) for logits, p in pairs]).sum(0)
+        return first, second, entropy
 
     @torch.no_grad()
     def fantasies(self, generator: torch.Generator) -> Tensor:
@@ -80,15 +85,14 @@ class Model(Boltzmann):
         self.chains.copy_(s)
         return s
 
-    def pixels_of(self, s: Tensor, generator: torch.Generator) -> Tensor:
+    def pixels_of(self, s: Tensor, generator: torch.Generator, shift: Tensor) -> Tensor:
         """Return p(v = 1 | h1) for the h1 of the next Gibbs step."""
         machine, v = self.machine, self.visible
-        s = machine.gibbs(s, 1, generator)
+        s = machine.gibbs(s, 1, generator, shift)
         return torch.sigmoid(at_least_float32(affine(s, machine.weight[:v], machine.second_bias[:v])))
 
     def unnormalised(self, x: Tensor) -> PerSample:
-        """Return the lower bound of log p*(x): sum_q q log p*(x, h1, h2) + H(q)."""
-        h1, h2 = self.mean_field(x, _INFERENCE)
-        energy = -(h1 @ self.machine.first_bias) - (self.machine.second_logits(h1) * torch.cat([x, h2], 1)).sum(1)
-        entropy = sum(torch.special.entr(p).sum(1) + torch.special.entr(1 - p).sum(1) for p in (h1, h2))
-        return entropy - energy
+        """Return the lower bound of log p*(x): sum_h q log p*(x, h1, h2) + H(q)."""
+        h1, h2, entropy = self.mean_field(x, _INFERENCE)
+        logits = self.machine.second_logits(h1)
+        return in_full(h1, self.machine.first_bias) + (logits * torch.cat([x, h2], 1)).sum(1) + entropy

@@ -21,7 +21,7 @@ class RBM(Model):
     tags = Tags(modalities=("image",), budget="5m")
     Config = RBMConfig
     PRESETS: ClassVar[Mapping[str, RBMConfig]] = {
-        "small": RBMConfig(lr_decay_kimg=300.0, ema_ramp=0.1),
+        "small": RBMConfig(lr=0.2, lr_decay_kimg=300.0, ema_ramp=0.1),
         # Section 5.1: 500 hidden units, contrastive divergence with 25 steps.
         "paper": RBMConfig(persistent=False, gibbs_steps=25, centred=False, sample_start="mean", sample_steps=1000),
     }

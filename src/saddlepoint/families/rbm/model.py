@@ -20,7 +20,7 @@ from saddlepoint.families.rbm.config import RBMConfig
 from saddlepoint.family import Batch, Context, DataSpec
 from saddlepoint.family.boltzmann import Boltzmann
 from saddlepoint.family.contract import Phase, Terms
-from saddlepoint.nn.boltzmann import draw
+from saddlepoint.nn.boltzmann import draw, in_full
 from saddlepoint.nn.layers import affine
 
 
@@ -42,7 +42,7 @@ class Model(Boltzmann):
         own = self.parameters_of_loss()
         both = torch.cat([x, v])
         logits = at_least_float32(affine(both, own.weight, own.second_bias))  # c + W v, (batch + chains, hidden)
-        free_energy = -(both @ own.first_bias) - F.softplus(logits).sum(1)
+        free_energy = -in_full(both, own.first_bias) - F.softplus(logits).sum(1)
         of_data, of_model = free_energy[: len(x)], free_energy[len(x) :].mean()
         self.follow(self.second_mean, torch.sigmoid(logits[: len(x)].detach()))
         return Terms(of_data - of_model, {"F(x)": of_data.detach(), "F(chain)": of_model.detach()})
@@ -56,9 +56,9 @@ class Model(Boltzmann):
         self.chains.copy_(v)
         return v
 
-    def pixels_of(self, s: Tensor, generator: torch.Generator) -> Tensor:
+    def pixels_of(self, s: Tensor, generator: torch.Generator, shift: Tensor) -> Tensor:
         """Return p(v = 1 | h) for hidden units drawn given s."""
-        return torch.sigmoid(self.machine.first_logits(draw(self.machine.second_logits(s), generator)))
+        return torch.sigmoid(self.machine.first_logits(draw(self.machine.second_logits(s), generator, shift)))
 
     def unnormalised(self, x: Tensor) -> PerSample:
         """Return log p*(x) = -F(x)."""
