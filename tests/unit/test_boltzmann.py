@@ -12,11 +12,17 @@ import torch
 from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError
+from saddlepoint.data.feed import Feed
+from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.machine.runtime import stream
+from saddlepoint.engine.plan import due_updates, locate
+from saddlepoint.engine.settings import Settings
+from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.families.dbm import DBM, DBMConfig
 from saddlepoint.families.rbm import RBM, RBMConfig
 from saddlepoint.family import Batch, Context, DataSpec, DataStats, Progress, build_family
 from saddlepoint.nn.boltzmann import Bipartite, annealed_log_partition, betas, centred, draw_probability
+from tests.contract.presets import made
 
 SPEC = DataSpec("image", (1, 2, 3), rows=40)
 PIXELS, FIRST, SECOND = 6, 4, 3
@@ -343,6 +349,31 @@ def test_chains_go_on_and_stay_states() -> None:
         family.loss(family.stages()[0].cycle[0], Batch(pictures()[:4]), context())
         assert family.chains.dtype == torch.bool
         assert not torch.equal(before, family.chains)
+
+
+@pytest.mark.parametrize("name", ["rbm", "dbm"])
+def test_chains_of_a_divided_minibatch_are_those_of_its_first_share(name: str) -> None:
+    """A mean of states is none; running means are the mean over both shares."""
+    kind = {"rbm": RBM, "dbm": DBM}[name]
+    config = replace(RBM_SMALL if name == "rbm" else DBM_SMALL, batch_size=8)
+    dataset = made(kind, "small")
+    family = build_family(name, config, dataset.spec)
+    trainer = Trainer(family, Feed(dataset.splits["train"], 8, 0, shares=2), Settings(), RunFolder("unused"))
+    family.prepare(dataset.stats())
+    start = {key: value.clone() for key, value in family.state_dict().items()}
+    position = locate(trainer.stages, 0)
+    assert position is not None
+    (update,) = due_updates(position)
+    alone = []
+    for share in (0, 1):
+        family.load_state_dict(start)
+        family.loss(update.phases[0], trainer.feed.batch(0, share), trainer.context(update, share))
+        alone.append({key: value.clone() for key, value in family.named_buffers()})
+    family.load_state_dict(start)
+    trainer.step(position)
+    assert torch.equal(family.chains, alone[0]["chains"])
+    assert not torch.equal(alone[0]["chains"], alone[1]["chains"])
+    torch.testing.assert_close(family.second_mean, (alone[0]["second_mean"] + alone[1]["second_mean"]) / 2)
 
 
 def test_contrastive_divergence_starts_at_the_minibatch() -> None:

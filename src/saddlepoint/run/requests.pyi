@@ -332,6 +332,44 @@ class R3GANRequest(Training, total=False):
     first_beta2: float | None
     burn_in_kimg: float | None
 
+class RBMRequest(Training, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    chains: int
+    gibbs_steps: int
+    centred: bool
+    init_deviation: float
+    lr: float
+    lr_decay_kimg: float | None
+    lr_fall_kimg: float | None
+    momentum: float
+    sample_steps: int
+    sample_start: Literal["chains", "mean"]
+    ais_distributions: int
+    ais_runs: int
+    hidden: int
+    persistent: bool
+
+class DBMRequest(Training, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    chains: int
+    gibbs_steps: int
+    centred: bool
+    init_deviation: float
+    lr: float
+    lr_decay_kimg: float | None
+    lr_fall_kimg: float | None
+    momentum: float
+    sample_steps: int
+    sample_start: Literal["chains", "mean"]
+    ais_distributions: int
+    ais_runs: int
+    hidden_widths: Sequence[int]
+    mean_field_steps: int
+
 @overload
 def train(family: Literal["gan"] = "gan", data: Any = "mnist", **request: Unpack[GANRequest]) -> Run: ...
 @overload
@@ -350,6 +388,10 @@ def train(family: Literal["stargan"], data: Any = "mnist", **request: Unpack[Sta
 def train(family: Literal["stargan2"], data: Any = "mnist", **request: Unpack[StarGAN2Request]) -> Run: ...
 @overload
 def train(family: Literal["r3gan"], data: Any = "mnist", **request: Unpack[R3GANRequest]) -> Run: ...
+@overload
+def train(family: Literal["rbm"], data: Any = "mnist", **request: Unpack[RBMRequest]) -> Run: ...
+@overload
+def train(family: Literal["dbm"], data: Any = "mnist", **request: Unpack[DBMRequest]) -> Run: ...
 
 # A family of your own: its options are typed in its file; give them as options={...}.
 @overload

@@ -21,9 +21,7 @@ class DBM(Model):
     tags = Tags(modalities=("image",), budget="5m")
     Config = DBMConfig
     PRESETS: ClassVar[Mapping[str, DBMConfig]] = {
-        "small": DBMConfig(
-            hidden_widths=(500, 500), mean_field_steps=5, lr_decay_kimg=300.0, ema_ramp=0.1,
-        ),
+        "small": DBMConfig(hidden_widths=(500, 500), mean_field_steps=5, lr=0.1, lr_decay_kimg=300.0, ema_ramp=0.1),
         # Section 4.1: 500 and 1,000 hidden units, 10 mean-field updates, 100 chains with 5 Gibbs steps.
-        "paper": DBMConfig(gibbs_steps=5, lr=0.005, sample_steps=1000),
-    }  # fmt: skip
+        "paper": DBMConfig(gibbs_steps=5, lr=0.005, lr_decay_kimg=10_000.0, sample_steps=1000),
+    }
