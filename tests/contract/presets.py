@@ -41,10 +41,15 @@ def reduced(kind: type[Family], preset: str) -> Any:
             changes[field.name] = 0.016
         elif field.name in ("max_width", "w_size") and issubclass(kind, StyleSpace):
             changes[field.name] = min(value, 32)
+        elif field.name in ("hidden", "chains", "ais_distributions", "ais_runs"):
+            changes[field.name] = min(value, 12)
         elif field.name in ("blocks", "halvings"):
             changes[field.name] = 1
         elif field.name in ("layers", "n_critic"):
             changes[field.name] = min(value, 2)
+        elif field.name == "sample_steps":
+            # Chains of an untrained machine forget their start, and with the same noise all come to one state.
+            changes[field.name] = 1
         elif field.name == "pretrain_epochs":
             changes[field.name] = 1
         elif field.name in ("embedding_iterations", "supervised_iterations", "colours_steps"):

@@ -41,6 +41,10 @@ SEEDS = (1, 2, 3)
 """Of the noise. Where a unit lies within rounding of the kink of a ReLU, fp32 may take the other side: for one seed."""
 
 
+DIFFERENCES = ("rbm", "dbm")
+"""Families whose gradients are differences of two phases, each far larger."""
+
+
 def pulls(name: str, preset: str, kind: str, seed: int) -> dict[str, tuple[Tensor, Tensor]]:
     """Return each phase's loss and flat gradient; weights, data, noise and masks are the same for every kind."""
     dataset = made(families()[name], preset)
@@ -87,7 +91,7 @@ def smooth_abs(x: Tensor) -> Tensor:
 @pytest.mark.parametrize(("name", "preset"), CASES)
 def test_gradients_agree_with_float64(name: str, preset: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of the code shows for every seed, and where units have no kinks; rounding at a kink shows for some."""
-    limit, worst = {"fp32": 1e-5, "bf16": 0.1}[kind], float("inf")
+    limit, worst = {"fp32": 2e-5 if name in DIFFERENCES else 1e-5, "bf16": 0.1}[kind], float("inf")
     for seed in (*SEEDS, SEEDS[0]):
         if worst < limit:
             break

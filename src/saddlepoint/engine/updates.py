@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -208,7 +208,8 @@ class Gradient:
 class Buffers:
     """What losses leave in a family's buffers, such as running statistics: that of all shares is the mean of theirs.
 
-    Buffers of whole numbers and of truths are those of the last share.
+    Of whole numbers and of truths, such as the states of Markov chains, there is no mean: they are those of the first
+    share.
 
     Args:
         family: whose buffers.
@@ -219,9 +220,10 @@ class Buffers:
         self._all = list(family.buffers()) if shares > 1 else []
         self._before = [buffer.clone() for buffer in self._all]
         self._moved: list[Tensor] = []
+        self._first: list[Tensor] = []
         self._shares = shares
 
-    def each(self, shares: Iterable[int]) -> Iterator[int]:
+    def each(self, shares: Sequence[int]) -> Iterator[int]:
         """Go through this process's shares; how far each moves the buffers is kept."""
         for share in shares:
             # Each share begins where the first did: neither their order, nor which process has which, may matter.
@@ -231,11 +233,18 @@ class Buffers:
             yield share
             with torch.no_grad():
                 moved = [b - a for b, a in zip(self._all, self._before, strict=True) if b.is_floating_point()]
+            if share == shares[0]:
+                self._first = [b.clone() for b in self._all if not b.is_floating_point()]
             self._moved = [a + b for a, b in zip(self._moved, moved, strict=True)] if self._moved else moved
 
     @torch.no_grad()
     def average(self, group: ProcessGroup) -> None:
         """Move them by the mean over all shares, those of other processes included; the same on all of them."""
+        whole = [b for b in self._all if not b.is_floating_point()]
+        for buffer, first in zip(whole, self._first, strict=True):
+            buffer.copy_(first)
+        if whole:
+            group.copy_(whole)
         if not self._moved:
             return
         means = group.averaged(_divided(self._moved, self._shares // group.size))

@@ -1,7 +1,5 @@
-"""The families, in the order of their publication: one folder each, one import line each."""
+"""The families: those of the lineage, then the explicit models, each in the order of publication: one folder each."""
 
-from saddlepoint.families import autoencoder  # isort: skip
-from saddlepoint.families import vae  # isort: skip
 from saddlepoint.families import gan  # isort: skip
 from saddlepoint.families import cgan  # isort: skip
 from saddlepoint.families import dcgan  # isort: skip
@@ -11,17 +9,12 @@ from saddlepoint.families import stylegan  # isort: skip
 from saddlepoint.families import stargan  # isort: skip
 from saddlepoint.families import stargan2  # isort: skip
 from saddlepoint.families import r3gan  # isort: skip
+from saddlepoint.families import rbm  # isort: skip
+from saddlepoint.families import autoencoder  # isort: skip
+from saddlepoint.families import dbm  # isort: skip
+from saddlepoint.families import vae  # isort: skip
 
 __all__ = [
-    "autoencoder",
-    "cgan",
-    "dcgan",
-    "gan",
-    "r3gan",
-    "stargan",
-    "stargan2",
-    "stylegan",
-    "stylegan1",
-    "timegan",
-    "vae",
-]
+    "autoencoder", "cgan", "dbm", "dcgan", "gan", "r3gan", "rbm", "stargan", "stargan2", "stylegan", "stylegan1",
+    "timegan", "vae",
+]  # fmt: skip

@@ -35,43 +35,6 @@ class Training(Request, total=False):
     progress: bool | None
     callbacks: Sequence[Callback]
 
-class AutoencoderRequest(Training, total=False):
-    batch_size: int
-    ema_half_life_kimg: float | None
-    ema_ramp: float | None
-    latent_size: int
-    networks: Literal["auto", "mlp", "convolutional"]
-    encoder_widths: Sequence[int]
-    decoder_widths: Sequence[int]
-    width: int
-    activation: Literal["leaky", "tanh"]
-    code_weight: float
-    code_memory: float
-    lr: float
-    lr_decay_kimg: float | None
-    beta1: float
-    beta2: float
-
-class VAERequest(Training, total=False):
-    batch_size: int
-    ema_half_life_kimg: float | None
-    ema_ramp: float | None
-    latent_size: int
-    likelihood: Literal["auto", "bernoulli", "gaussian", "logistic"]
-    deviation: float | None
-    networks: Literal["auto", "mlp", "convolutional"]
-    encoder_widths: Sequence[int]
-    decoder_widths: Sequence[int]
-    width: int
-    activation: Literal["leaky", "tanh"]
-    importance: int
-    bound_samples: int
-    draw: bool
-    lr: float
-    lr_decay_kimg: float | None
-    beta1: float
-    beta2: float
-
 class GANRequest(Training, total=False):
     batch_size: int
     ema_half_life_kimg: float | None
@@ -371,10 +334,81 @@ class R3GANRequest(Training, total=False):
     first_beta2: float | None
     burn_in_kimg: float | None
 
-@overload
-def train(family: Literal["autoencoder"], data: Any = "mnist", **request: Unpack[AutoencoderRequest]) -> Run: ...
-@overload
-def train(family: Literal["vae"], data: Any = "mnist", **request: Unpack[VAERequest]) -> Run: ...
+class RBMRequest(Training, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    chains: int
+    gibbs_steps: int
+    centred: bool
+    init_deviation: float
+    lr: float
+    lr_decay_kimg: float | None
+    lr_fall_kimg: float | None
+    momentum: float
+    sample_steps: int
+    sample_start: Literal["chains", "mean"]
+    ais_distributions: int
+    ais_runs: int
+    hidden: int
+    persistent: bool
+
+class AutoencoderRequest(Training, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    latent_size: int
+    networks: Literal["auto", "mlp", "convolutional"]
+    encoder_widths: Sequence[int]
+    decoder_widths: Sequence[int]
+    width: int
+    activation: Literal["leaky", "tanh"]
+    code_weight: float
+    code_memory: float
+    lr: float
+    lr_decay_kimg: float | None
+    beta1: float
+    beta2: float
+
+class DBMRequest(Training, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    chains: int
+    gibbs_steps: int
+    centred: bool
+    init_deviation: float
+    lr: float
+    lr_decay_kimg: float | None
+    lr_fall_kimg: float | None
+    momentum: float
+    sample_steps: int
+    sample_start: Literal["chains", "mean"]
+    ais_distributions: int
+    ais_runs: int
+    hidden_widths: Sequence[int]
+    mean_field_steps: int
+
+class VAERequest(Training, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    latent_size: int
+    likelihood: Literal["auto", "bernoulli", "gaussian", "logistic"]
+    deviation: float | None
+    networks: Literal["auto", "mlp", "convolutional"]
+    encoder_widths: Sequence[int]
+    decoder_widths: Sequence[int]
+    width: int
+    activation: Literal["leaky", "tanh"]
+    importance: int
+    bound_samples: int
+    draw: bool
+    lr: float
+    lr_decay_kimg: float | None
+    beta1: float
+    beta2: float
+
 @overload
 def train(family: Literal["gan"] = "gan", data: Any = "mnist", **request: Unpack[GANRequest]) -> Run: ...
 @overload
@@ -393,6 +427,14 @@ def train(family: Literal["stargan"], data: Any = "mnist", **request: Unpack[Sta
 def train(family: Literal["stargan2"], data: Any = "mnist", **request: Unpack[StarGAN2Request]) -> Run: ...
 @overload
 def train(family: Literal["r3gan"], data: Any = "mnist", **request: Unpack[R3GANRequest]) -> Run: ...
+@overload
+def train(family: Literal["rbm"], data: Any = "mnist", **request: Unpack[RBMRequest]) -> Run: ...
+@overload
+def train(family: Literal["autoencoder"], data: Any = "mnist", **request: Unpack[AutoencoderRequest]) -> Run: ...
+@overload
+def train(family: Literal["dbm"], data: Any = "mnist", **request: Unpack[DBMRequest]) -> Run: ...
+@overload
+def train(family: Literal["vae"], data: Any = "mnist", **request: Unpack[VAERequest]) -> Run: ...
 # A family of your own: its options are typed in its file; give them as options={...}.
 @overload
 def train(family: str, data: Any = "mnist", **request: Unpack[Training]) -> Run: ...
