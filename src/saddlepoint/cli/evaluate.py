@@ -73,9 +73,11 @@ def evaluate(
         if preparation:
             wrong = next(iter(preparation)).replace("_", "-")
             raise ConfigError(f"a run is measured against the data it was trained on; leave out --{wrong}")
+        from saddlepoint.family.capabilities import set_evaluations
         from saddlepoint.run.run import load
 
         loaded = load(find_run(run, where), device=device, averaged=not raw, data=data)
+        set_evaluations(loaded.family, request.evaluations)
         found = _of_run(loaded, request, threads, quiet)
     else:
         raise ConfigError("evaluate takes a run folder, or --samples with --data: give exactly one of the two")

@@ -55,10 +55,12 @@ def sample(
     beyond it.
     """
     from saddlepoint.data.series.positions import times_text
+    from saddlepoint.family.capabilities import set_evaluations
     from saddlepoint.run import api
     from saddlepoint.run.samples import pictures, seeds
 
     loaded = api.load(run, device=device, averaged=not raw, data=data)
+    set_evaluations(loaded.family, request.evaluations)
     carry_out = pictures.carry_out if request.seeds is None else seeds.carry_out
     with fastest_threads(loaded, threads, worth=request.seeds is not None or (request.n or 1) >= _MANY):
         drawn = carry_out(loaded, request)

@@ -17,7 +17,7 @@ from saddlepoint.engine.stats import Statistics
 from saddlepoint.engine.storage.checkpoint import Checkpoint, prefixed, under
 from saddlepoint.engine.updates import Averages, build_optimizers, trained
 from saddlepoint.family import Family, Progress
-from saddlepoint.family.capabilities import BatchNormalised
+from saddlepoint.family.capabilities import BatchNormalised, glimpsed
 
 
 class TrainingState:
@@ -75,7 +75,7 @@ class TrainingState:
         device, classes = next(self.family.parameters()).device, self.family.classes
         n -= n % classes if 0 < classes <= n else 0
         labels = torch.arange(n, device=device) % classes if classes else None
-        with self.averaged() as family:
+        with self.averaged() as family, glimpsed(family):
             # Drawn on the CPU: the same samples on every device.
             inputs = family.sample_inputs(n, stream("cpu", "snapshot", seed)).to(device)
             if labels is not None and family.tags.input == "image":

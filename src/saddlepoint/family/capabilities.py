@@ -7,13 +7,15 @@ evaluation and pages find out, and what a type checker sees. A capability holds 
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
+from saddlepoint.core.config import check
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.spec import Batch, DataSpec, DataStats
 from saddlepoint.family import registry
@@ -186,6 +188,16 @@ class Encoding(abc.ABC):
         """Return inputs of ``generate`` for samples (n, *sample) in the inside range, without randomness."""
 
 
+class Iterative:
+    """Asks its network many times for each sample. Where pictures follow training it asks a few times only."""
+
+    evaluations: int
+    """Passes of the network that a sample takes; it may be set to another number before samples are drawn."""
+
+    glimpse: ClassVar[int] = 4
+    """As many at most for pictures that training shows of itself."""
+
+
 class SuitsData(abc.ABC, Generic[C]):
     """Chooses options by the data, where none was named."""
 
@@ -228,7 +240,7 @@ class Remediable:
 
 _CAPABILITIES = (
     Simultaneous, DiscriminatorLogits, Conditional, StyleSpace, Guided, Prepared, Constrained, BatchNormalised,
-    Likelihood, Encoding, SuitsData, Sized, Remediable,
+    Likelihood, Encoding, Iterative, SuitsData, Sized, Remediable,
 )  # fmt: skip
 """Those that are recognised by their members where a family forgot to inherit one; a stride has many a network."""
 
@@ -270,6 +282,34 @@ def prepare(family: Family, stats: DataStats) -> None:
 def draw_labels(family: Family, n: int, generator: torch.Generator) -> Tensor | None:
     """Draw labels in the shares of the training data, (n,) int64; None for an unconditional generator."""
     return family.sample_labels(n, generator) if isinstance(family, Conditional) else None
+
+
+@contextmanager
+def glimpsed(family: Family) -> Iterator[None]:
+    """Let samples inside the block take few passes of the network, if a family takes many."""
+    if not isinstance(family, Iterative):
+        yield
+        return
+    whole = family.evaluations
+    family.evaluations = min(whole, family.glimpse)
+    try:
+        yield
+    finally:
+        family.evaluations = whole
+
+
+def set_evaluations(family: Family, evaluations: int | None) -> None:
+    """Let samples of a family take so many passes of its network; None: as many as its options say.
+
+    Raises:
+        ConfigError: if its samples take one pass, or the number is below 1.
+    """
+    if evaluations is None:
+        return
+    if not isinstance(family, Iterative):
+        raise ConfigError(f"family '{family.name}' makes a sample in one pass; leave the evaluations out")
+    check(evaluations >= 1, "evaluations", evaluations, "at least 1")
+    family.evaluations = evaluations
 
 
 def style_space(family: Any) -> StyleSpace:

@@ -133,6 +133,7 @@ class SampleRequest:
         kind: csv, parquet or npz: write the samples of series in the units of their data; png, jpg or webp: write
             images as a file each; None: by ``out``.
         truncation: of a grid or files; see `Run.sample`.
+        evaluations: of families that ask their network many times for a sample: how often; None: by their options.
         start: of a file of series: time of the first step; see `Run.write`.
     """
 
@@ -149,6 +150,7 @@ class SampleRequest:
         flags=("--format",),
     )  # fmt: skip
     truncation: float | None = option(None, "Of families with w: pull samples towards the mean, as 0.7; 1: not at all.")
+    evaluations: int | None = option(None, "Of diffusion: passes of the network for each sample; 1 or more.", min=1)
     start: str | None = option(None, "Of series: time of the first step, as 2016-07-01. Default: after the data.")
 
     def sampling(self) -> dict[str, Any]:
@@ -167,6 +169,7 @@ class EvaluateRequest:
     features: str | None = option(
         None, "Feature extractor: imagenet-lite, mnist-lenet, pixels, ... Default: by the data."
     )
+    evaluations: int | None = option(None, "Of diffusion: passes of the network for each sample; 1 or more.", min=1)
     seed: int = option(0, "Seed of everything random.", min=0)
     out: Path | None = option(
         None, "Folder of the report; default: RUN/report, of --samples NAME: ./NAME-report.", flags=("--out", "-o")

@@ -24,7 +24,7 @@ from saddlepoint.engine.plan import unfinished
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.storage.origin import counted, refuse_gone
 from saddlepoint.engine.storage.standing import standing_of
-from saddlepoint.family import Family
+from saddlepoint.family import Family, Iterative
 from saddlepoint.run import sample_files, show, weights
 from saddlepoint.run.generator import Generator
 
@@ -236,7 +236,9 @@ class Run(Generator):
                 threads=threads,
             )  # fmt: skip
         early = unfinished(self.family.stages(), self.step)
-        first = (f"{early[:1].upper()}{early[1:]}.",) if early else ()
+        first: tuple[str, ...] = (f"{early[:1].upper()}{early[1:]}.",) if early else ()
+        if isinstance(self.family, Iterative):
+            first += (f"A sample takes {self.family.evaluations} evaluations of the network.",)
         return dataclasses.replace(report, limits=(*first, *report.limits))
 
     def check_report_place(self) -> None:

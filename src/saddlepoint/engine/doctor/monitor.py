@@ -21,7 +21,7 @@ from saddlepoint.engine.settings import Observer, Reason, Settings
 from saddlepoint.engine.storage.checkpoint import list_checkpoints, step_of, write_checkpoint
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.training import TrainingState
-from saddlepoint.family import Family, Phase
+from saddlepoint.family import Family, Iterative, Phase
 
 FIRST_MILESTONE = 100  # from this step on, evaluations are made at milestones too
 # Every third evaluation the classifier is asked; it costs half as much as all other indicators together.
@@ -121,7 +121,9 @@ class Monitor(NullMonitor):
     def on_report(self, line: dict[str, Any], state: TrainingState, report_every: int) -> list[dict[str, Any]]:
         """Evaluate if it is due, and complete the log line; return it, and a second one for an event if any."""
         step, lines = state.step, [line]
-        if evaluation_is_due(step, report_every) and plays(state.family, line["stage"]):
+        # Samples that take many passes of a network would take more time than the training between two reports.
+        looks = plays(state.family, line["stage"]) and not isinstance(state.family, Iterative)
+        if evaluation_is_due(step, report_every) and looks:
             norms = {name: sum(found) / len(found) for name, found in self._norms.items()}
             line["signs"] = self.evaluator.evaluate(
                 state, norms, thorough=len(self.watch.evaluations) % THOROUGH_EVERY == 0
