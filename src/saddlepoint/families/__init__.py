@@ -9,6 +9,19 @@ from saddlepoint.families import stylegan  # isort: skip
 from saddlepoint.families import stargan  # isort: skip
 from saddlepoint.families import stargan2  # isort: skip
 from saddlepoint.families import r3gan  # isort: skip
+from saddlepoint.families import flow  # isort: skip
 from saddlepoint.families import diffusion  # isort: skip
 
-__all__ = ["cgan", "dcgan", "diffusion", "gan", "r3gan", "stargan", "stargan2", "stylegan", "stylegan1", "timegan"]
+__all__ = [
+    "cgan",
+    "dcgan",
+    "diffusion",
+    "flow",
+    "gan",
+    "r3gan",
+    "stargan",
+    "stargan2",
+    "stylegan",
+    "stylegan1",
+    "timegan",
+]

@@ -27,8 +27,8 @@ SLOPE = 0.2
 GROUPS = 32
 """Groups of channels that share a mean and a deviation (Wu and He 2018), at most."""
 
-SMALL = 1e-5
-"""Of the last layer's weights at first: the network says nearly nothing, and all layers have a gradient."""
+SMALL = 0.01
+"""Of the last layer's weights at first: the network says little, and all layers have a gradient."""
 
 FREQUENCIES = 64
 """Sines of the time, and as many cosines."""
@@ -94,12 +94,13 @@ class Block(nn.Module):
 
 
 def groups(channels: int) -> int:
-    """Return how many groups of channels of one size there are, at most `GROUPS`.
+    """Return how many groups of channels of one size there are: at most `GROUPS`, of four channels or more.
 
-    >>> groups(128), groups(48), groups(8)
-    (32, 24, 8)
+    >>> groups(128), groups(48), groups(3)
+    (32, 12, 1)
     """
-    return max(n for n in range(1, min(GROUPS, channels) + 1) if channels % n == 0)
+    # Of one channel each, a group would lose what the condition adds to it.
+    return max(n for n in range(1, max(1, min(GROUPS, channels // 4)) + 1) if channels % n == 0)
 
 
 class Attention(nn.Module):
