@@ -11,11 +11,13 @@ from saddlepoint.families import stargan2  # isort: skip
 from saddlepoint.families import r3gan  # isort: skip
 from saddlepoint.families import flow  # isort: skip
 from saddlepoint.families import diffusion  # isort: skip
+from saddlepoint.families import drifting  # isort: skip
 
 __all__ = [
     "cgan",
     "dcgan",
     "diffusion",
+    "drifting",
     "flow",
     "gan",
     "r3gan",
