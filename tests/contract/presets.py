@@ -54,9 +54,9 @@ def reduced(kind: type[Family], preset: str) -> Any:
             changes[field.name] = min(value, 2)
         elif field.name == "condition_width":
             changes[field.name] = min(value, 16)
-        elif field.name == "warm_up_kimg":
-            # The first steps of a long rise are lost in rounding.
-            changes[field.name] = None
+        elif field.name == "warm_up_kimg" and value is not None:
+            # The first steps of a very long rise are lost in rounding.
+            changes[field.name] = min(value, 10.0)
         elif field.name == "evaluations":
             changes[field.name] = min(value, 4)
         elif field.name == "sigmoid_bias":

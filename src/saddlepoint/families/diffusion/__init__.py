@@ -25,8 +25,8 @@ class Diffusion(Sized, Model):
     Config = DiffusionConfig
     sizes = tuple(range(8, 257, 4))
     PRESETS: ClassVar[Mapping[str, DiffusionConfig]] = {
-        # Minutes on a CPU: places of 2x2 pixels, few channels, an average over a tenth of the training.
-        "small": DiffusionConfig(ema_ramp=0.1, optimizer="muon", lr_decay_kimg=20.0),
+        # Minutes on a CPU: places of 2x2 pixels, few channels, small batches, an average over a tenth of the training.
+        "small": DiffusionConfig(batch_size=16, ema_ramp=0.1, optimizer="muon", lr_decay_kimg=20.0),
         # Ho et al. 2020, section 4 and appendix B: 35.7 million weights; the rate rises in 5,000 steps.
         "ddpm-cifar10": DiffusionConfig(
             process="ddpm", evaluations=1000, batch_size=128, widths=(128, 256, 256, 256), blocks=2,

@@ -25,8 +25,8 @@ class Flow(Sized, Model):
     Config = FlowConfig
     sizes = tuple(range(8, 257, 4))
     PRESETS: ClassVar[Mapping[str, FlowConfig]] = {
-        # Minutes on a CPU: few steps and channels, an average over a tenth of the training.
-        "small": FlowConfig(ema_ramp=0.1, lr_decay_kimg=20.0, warm_up_kimg=5.0),
+        # Minutes on a CPU: few steps and channels, small batches, an average over a tenth of the training.
+        "small": FlowConfig(batch_size=16, ema_ramp=0.1, lr_decay_kimg=20.0, warm_up_kimg=5.0),
         # Kingma and Dhariwal 2018, table 4 and appendix: L = 3, K = 32, 512 channels, the rate rises in ten epochs.
         "glow-cifar10": FlowConfig(
             flow_steps=32, width=512, logit_alpha=None, beta2=0.999, warm_up_kimg=500.0, ema_half_life_kimg=44.0
