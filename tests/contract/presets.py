@@ -55,6 +55,15 @@ def reduced(kind: type[Family], preset: str) -> Any:
         elif field.name in ("embedding_iterations", "supervised_iterations", "colours_steps"):
             # A run of a few steps then goes through all stages.
             changes[field.name] = min(value, 5)
+        elif field.name == "flow_steps":
+            changes[field.name] = min(value, 2)
+        elif field.name == "condition_width":
+            changes[field.name] = min(value, 16)
+        elif field.name == "warm_up_kimg" and value is not None:
+            # The first steps of a very long rise are lost in rounding.
+            changes[field.name] = min(value, 10.0)
+        elif field.name == "evaluations":
+            changes[field.name] = min(value, 4)
         elif field.name == "sigmoid_bias":
             # The first updates of a bias of -2 are lost in rounding.
             changes[field.name] = 0.0

@@ -13,8 +13,11 @@ from saddlepoint.families import rbm  # isort: skip
 from saddlepoint.families import autoencoder  # isort: skip
 from saddlepoint.families import dbm  # isort: skip
 from saddlepoint.families import vae  # isort: skip
+from saddlepoint.families import flow  # isort: skip
+from saddlepoint.families import diffusion  # isort: skip
+from saddlepoint.families import drifting  # isort: skip
 
 __all__ = [
-    "autoencoder", "cgan", "dbm", "dcgan", "gan", "r3gan", "rbm", "stargan", "stargan2", "stylegan", "stylegan1",
-    "timegan", "vae",
+    "autoencoder", "cgan", "dbm", "dcgan", "diffusion", "drifting", "flow", "gan", "r3gan", "rbm", "stargan",
+    "stargan2", "stylegan", "stylegan1", "timegan", "vae",
 ]  # fmt: skip

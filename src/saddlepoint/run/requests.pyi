@@ -409,6 +409,78 @@ class VAERequest(Training, total=False):
     beta1: float
     beta2: float
 
+class FlowRequest(Training, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    levels: int
+    flow_steps: int
+    width: int
+    coupling: Literal["affine", "additive"]
+    scale_limit: float
+    mixing: Literal["lu", "reverse"]
+    logit_alpha: float | None
+    temperature: float
+    optimizer: Literal["adam", "muon"]
+    matrix_lr: float
+    momentum: float
+    lr: float
+    lr_decay_kimg: float | None
+    warm_up_kimg: float | None
+    beta1: float
+    beta2: float
+
+class DiffusionRequest(Training, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    process: Literal["flow", "ddpm"]
+    schedule: Literal["linear", "cosine"]
+    steps: int
+    times: Literal["uniform", "logit-normal"]
+    evaluations: int
+    solver: Literal["auto", "midpoint", "euler", "heun", "ancestral", "ddim"]
+    conditional: bool
+    guidance: float
+    label_dropout: float
+    widths: Sequence[int]
+    blocks: int
+    patch: int
+    block: Literal["plain", "published"]
+    attention: int | None
+    keep_probability: float
+    condition_width: int
+    vector_width: int
+    optimizer: Literal["adam", "muon"]
+    matrix_lr: float
+    momentum: float
+    lr: float
+    lr_decay_kimg: float | None
+    warm_up_kimg: float | None
+    beta1: float
+    beta2: float
+
+class DriftingRequest(Training, total=False):
+    batch_size: int
+    ema_half_life_kimg: float | None
+    ema_ramp: float | None
+    conditional: bool
+    temperatures: Sequence[float]
+    pooling: Sequence[int]
+    widths: Sequence[int]
+    blocks: int
+    patch: int
+    condition_width: int
+    vector_width: int
+    optimizer: Literal["adam", "muon"]
+    matrix_lr: float
+    momentum: float
+    lr: float
+    lr_decay_kimg: float | None
+    warm_up_kimg: float | None
+    beta1: float
+    beta2: float
+
 @overload
 def train(family: Literal["gan"] = "gan", data: Any = "mnist", **request: Unpack[GANRequest]) -> Run: ...
 @overload
@@ -435,6 +507,13 @@ def train(family: Literal["autoencoder"], data: Any = "mnist", **request: Unpack
 def train(family: Literal["dbm"], data: Any = "mnist", **request: Unpack[DBMRequest]) -> Run: ...
 @overload
 def train(family: Literal["vae"], data: Any = "mnist", **request: Unpack[VAERequest]) -> Run: ...
+@overload
+def train(family: Literal["flow"], data: Any = "mnist", **request: Unpack[FlowRequest]) -> Run: ...
+@overload
+def train(family: Literal["diffusion"], data: Any = "mnist", **request: Unpack[DiffusionRequest]) -> Run: ...
+@overload
+def train(family: Literal["drifting"], data: Any = "mnist", **request: Unpack[DriftingRequest]) -> Run: ...
+
 # A family of your own: its options are typed in its file; give them as options={...}.
 @overload
 def train(family: str, data: Any = "mnist", **request: Unpack[Training]) -> Run: ...
