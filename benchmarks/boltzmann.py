@@ -31,7 +31,7 @@ FIGURES = HERE / "figures" / "boltzmann"
 DOCS = HERE.parent / "docs"
 RUNS = Path("runs") / "boltzmann"
 THREADS = 1
-LENGTHS: Mapping[str, tuple[int, ...]] = {"rbm": (2_400,), "dbm": (600,)}
+LENGTHS: Mapping[str, tuple[int, ...]] = {"rbm": (2_400,), "dbm": (600, 1_600)}
 """Thousands of images, by family."""
 
 

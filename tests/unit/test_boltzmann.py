@@ -253,6 +253,20 @@ def test_likelihoods_are_those_of_all_pictures(config: Any) -> None:
         assert float((found.values - bound).abs().max()) < 4 * found.error
 
 
+@pytest.mark.parametrize("config", [RBM_SMALL, DBM_SMALL], ids=["rbm", "dbm"])
+@torch.no_grad()
+def test_annealing_starts_at_the_base_rates(config: Any) -> None:
+    """Without weights pixels have the rows' means in the base, and hidden units are fair coins."""
+    family = build(config)
+    p = torch.tensor([0.0, 0.1, 0.25, 0.5, 0.9, 1.0], dtype=torch.float64)
+    mean = (2 * p - 1).view(SPEC.shape)
+    family.prepare(DataStats(mean, torch.ones_like(mean), mean[None]))
+    groups = torch.cat(family.base()).sigmoid()
+    start = 0 if isinstance(family, RBM) else FIRST
+    torch.testing.assert_close(groups[start : start + PIXELS], (40 * p + 0.5) / 41)
+    assert torch.equal(torch.cat([groups[:start], groups[start + PIXELS :]]).unique(), torch.tensor([0.5]).double())
+
+
 def test_greys_are_drawn_with_their_probability() -> None:
     family, grey = build(RBM_SMALL), 0.3
     x = torch.full((5_000, *SPEC.shape), 2 * grey - 1, dtype=torch.float64)

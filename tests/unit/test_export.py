@@ -31,16 +31,24 @@ from saddlepoint.export.random_inputs import RandomInputs
 from saddlepoint.export.recurrent import _ordered
 from saddlepoint.export.sample import Generator, grid, png, write
 from saddlepoint.family import families
+from saddlepoint.family.boltzmann import Boltzmann
 from saddlepoint.figures import grids
 from saddlepoint.nn.mlp import dropout
 from saddlepoint.run.run import Run
 from tests.contract.presets import untrained
 from tests.unit.measured import measured
 
-CASES = [(name, preset) for name, kind in families().items() for preset in kind.PRESETS]
+CHAINED = [name for name, kind in families().items() if issubclass(kind, Boltzmann)]
+CASES = [(name, preset) for name, kind in families().items() if name not in CHAINED for preset in kind.PRESETS]
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", CHAINED)
+def test_chains_of_units_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"family '{name}' draws units that are 0 or 1 .* --format safetensors"):
+        graphs_of(untrained(name, "small")[0])
+
+
 @pytest.mark.parametrize(("name", "preset"), CASES)
 def test_files_make_what_pytorch_makes(name: str, preset: str, tmp_path: Path) -> None:
     family = untrained(name, preset)[0]

@@ -132,7 +132,7 @@ class Boltzmann(Iterative, Likelihood, Prepared, Family):
         p = (p * self.data.rows + 0.5) / (self.data.rows + 1)
         with torch.no_grad():
             mean[: self.visible] = p
-            bias[: self.visible] = torch.logit(p)
+            bias[: self.visible] = torch.logit(p, 1e-7)
 
     def pixels(self, x: Samples, generator: torch.Generator) -> Tensor:
         """Draw 0/1 pixels, (n, visible), with the probability that is their grey: the paper's data, anew each time."""
@@ -188,11 +188,17 @@ class Boltzmann(Iterative, Likelihood, Prepared, Family):
         """Numbers of distributions and runs."""
         return f"ais{self.config.ais_distributions}x{self.config.ais_runs}"
 
+    def base(self) -> tuple[Tensor, Tensor]:
+        """Return the biases of s and a in the base-rate model: pixels at their means, hidden units at one half."""
+        first, second = torch.zeros_like(self.first_mean), torch.zeros_like(self.second_mean)
+        mean = self.visible_units[1]
+        (first if mean is self.first_mean else second)[: self.visible] = torch.logit(mean[: self.visible], 1e-7)
+        return first, second
+
     def log_likelihood(self, x: Samples, *, generator: torch.Generator) -> LogLikelihoods:
         """Return log p*(x) - log Z, in nats, of pixels drawn 0 or 1; the error is that of log Z."""
         found = [self.unnormalised(self.pixels(part, generator)) for part in x.split(_ROWS)]
         z = annealed_log_partition(
-            self.machine, torch.logit(self.first_mean, 1e-6), torch.logit(self.second_mean, 1e-6),
-            self.config.ais_distributions, self.config.ais_runs, generator,
-        )  # fmt: skip
+            self.machine, *self.base(), self.config.ais_distributions, self.config.ais_runs, generator
+        )
         return LogLikelihoods(torch.cat(found) - z.value, z.error)
