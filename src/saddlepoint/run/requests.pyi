@@ -336,7 +336,7 @@ class FlowRequest(Training, total=False):
     batch_size: int
     ema_half_life_kimg: float | None
     ema_ramp: float | None
-    levels: int
+    scales: int
     flow_steps: int
     width: int
     coupling: Literal["affine", "additive"]
@@ -359,7 +359,7 @@ class DiffusionRequest(Training, total=False):
     ema_ramp: float | None
     process: Literal["flow", "ddpm"]
     schedule: Literal["linear", "cosine"]
-    steps: int
+    chain_steps: int
     times: Literal["uniform", "logit-normal"]
     evaluations: int
     solver: Literal["auto", "midpoint", "euler", "heun", "ancestral", "ddim"]
