@@ -59,7 +59,7 @@ def integrated(velocity: Field, x: Samples, evaluations: int, solver: str, *, ba
     steps = evaluations if solver == "euler" else (evaluations + 1) // 2
     start, dt = (1.0, -1.0 / steps) if backward else (0.0, 1.0 / steps)
     for number in range(steps):
-        t = x.new_full((len(x),), start + number * dt)
+        t = x.new_full((x.shape[0],), start + number * dt)
         v = velocity(x, t)
         if solver == "euler" or (number == 0 and evaluations % 2):
             x = x + dt * v
@@ -139,7 +139,7 @@ class DDPM:
         steps = self.chosen(evaluations)
         for t, s in zip(steps, [*steps[1:], 0], strict=True):
             a, b = float(self.abar[t]), float(self.abar[s])
-            noise = noise_in(x, x.new_full((len(x),), t / self.config.chain_steps))
+            noise = noise_in(x, x.new_full((x.shape[0],), t / self.config.chain_steps))
             # Clipped to where data lie, as released with the paper: images are in [-1, 1].
             data = ((x - math.sqrt(1 - a) * noise) / math.sqrt(a)).clamp(-self.reach, self.reach)
             if self.config.way == "ddim":  # equation 12 with sigma = 0
@@ -157,7 +157,7 @@ class DDPM:
         for s, t in pairwise(steps):
             b, a = float(self.abar[s]), float(self.abar[t])
             # The noise is asked for at the step that it leads to: at step 0 there is none to be seen.
-            noise = noise_in(x, x.new_full((len(x),), t / self.config.chain_steps))
+            noise = noise_in(x, x.new_full((x.shape[0],), t / self.config.chain_steps))
             data = (x - math.sqrt(1 - b) * noise) / math.sqrt(b)
             x = math.sqrt(a) * data + math.sqrt(1 - a) * noise
         return x
