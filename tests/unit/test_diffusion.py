@@ -47,7 +47,7 @@ def gaussian_noise(chain: DDPM) -> Field:
     """E[eps | x_t = x] for data N(0, s^2)."""
 
     def noise(x: Tensor, t: Tensor) -> Tensor:
-        abar = chain.abar[(t * chain.config.steps).round().long()].to(x.dtype).view(-1, *[1] * (x.ndim - 1))
+        abar = chain.abar[(t * chain.config.chain_steps).round().long()].to(x.dtype).view(-1, *[1] * (x.ndim - 1))
         return (1 - abar).sqrt() / (abar * DEVIATION**2 + 1 - abar) * x
 
     return noise

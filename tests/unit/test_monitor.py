@@ -36,6 +36,7 @@ from saddlepoint.family import (
     DataSpec,
     Family,
     FamilyConfig,
+    Iterative,
     OptimizerSpec,
     Phase,
     Progress,
@@ -418,7 +419,8 @@ def test_the_doctor_only_looks(tmp_path: Path) -> None:
                     {k: v for k, v in x.items() if k not in ("timing", "signs", "verdict")} for x in folder.read_log()
                 ]
                 found.append((checkpoint.tensors, means))
-                assert any("signs" in line for line in folder.read_log()) == attended
+                looks = attended and not issubclass(kind, Iterative)  # of samples that cost many passes it draws none
+                assert any("signs" in line for line in folder.read_log()) == looks
             (one, lines), (two, others) = found
             assert lines == others
             for file, tensors in one.items():

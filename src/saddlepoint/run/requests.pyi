@@ -413,7 +413,7 @@ class FlowRequest(Training, total=False):
     batch_size: int
     ema_half_life_kimg: float | None
     ema_ramp: float | None
-    levels: int
+    scales: int
     flow_steps: int
     width: int
     coupling: Literal["affine", "additive"]
@@ -436,7 +436,7 @@ class DiffusionRequest(Training, total=False):
     ema_ramp: float | None
     process: Literal["flow", "ddpm"]
     schedule: Literal["linear", "cosine"]
-    steps: int
+    chain_steps: int
     times: Literal["uniform", "logit-normal"]
     evaluations: int
     solver: Literal["auto", "midpoint", "euler", "heun", "ancestral", "ddim"]
@@ -513,6 +513,7 @@ def train(family: Literal["flow"], data: Any = "mnist", **request: Unpack[FlowRe
 def train(family: Literal["diffusion"], data: Any = "mnist", **request: Unpack[DiffusionRequest]) -> Run: ...
 @overload
 def train(family: Literal["drifting"], data: Any = "mnist", **request: Unpack[DriftingRequest]) -> Run: ...
+
 # A family of your own: its options are typed in its file; give them as options={...}.
 @overload
 def train(family: str, data: Any = "mnist", **request: Unpack[Training]) -> Run: ...

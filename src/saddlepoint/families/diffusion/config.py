@@ -27,7 +27,7 @@ class DiffusionConfig(FamilyConfig):
         "linear", "with ddpm, noise by step: linear (Ho et al. 2020), cosine (Nichol and Dhariwal 2021)",
         choices=("linear", "cosine"),
     )  # fmt: skip
-    steps: int = option(1000, "with ddpm, steps of the chain that adds noise")
+    chain_steps: int = option(1000, "with ddpm, steps of the chain that adds noise")
     times: str = option(
         "uniform", "with flow, times that training sees: uniform, or logit-normal, more of the middle",
         choices=("uniform", "logit-normal"),
@@ -66,7 +66,7 @@ class DiffusionConfig(FamilyConfig):
         super().__post_init__()
         check(bool(self.widths) and min(self.widths) >= 1, "widths", self.widths, "one number or more, each at least 1")
         check_each(self, "at least 1", "evaluations", "blocks", "patch", "condition_width", "vector_width")
-        check(self.steps >= 2, "steps", self.steps, "at least 2")
+        check(self.chain_steps >= 2, "chain_steps", self.chain_steps, "at least 2")
         check_each(self, "positive", "lr")
         check_each(self, "0 or more", "guidance")
         check_each(self, "in (0, 1]", "keep_probability")
@@ -78,8 +78,8 @@ class DiffusionConfig(FamilyConfig):
         known = ("auto", *SOLVERS[self.process])
         check(self.solver in known, "solver", self.solver, f"{' or '.join(known)} with --process {self.process}")
         check(
-            self.process == "flow" or self.evaluations <= self.steps, "evaluations", self.evaluations,
-            f"at most {self.steps}, the steps of the chain",
+            self.process == "flow" or self.evaluations <= self.chain_steps, "evaluations", self.evaluations,
+            f"at most {self.chain_steps}, the steps of the chain",
         )  # fmt: skip
         hidden = not self.conditional or self.guidance == 1 or self.label_dropout > 0
         check(hidden, "label_dropout", self.label_dropout, "positive with --guidance, which compares with no label")

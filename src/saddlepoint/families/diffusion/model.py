@@ -59,7 +59,7 @@ def integrated(velocity: Field, x: Samples, evaluations: int, solver: str, *, ba
     steps = evaluations if solver == "euler" else (evaluations + 1) // 2
     start, dt = (1.0, -1.0 / steps) if backward else (0.0, 1.0 / steps)
     for number in range(steps):
-        t = x.new_full((len(x),), start + number * dt)
+        t = x.new_full((x.shape[0],), start + number * dt)
         v = velocity(x, t)
         if solver == "euler" or (number == 0 and evaluations % 2):
             x = x + dt * v
@@ -105,25 +105,27 @@ class DDPM:
         self.config, self.reach = config, 1.0 if bounded else math.inf
         if config.schedule == "linear":
             # Section 4: from 10^-4 to .02 in 1,000 steps; of another number the same noise in all.
-            ends = 1000 / config.steps * torch.tensor([1e-4, 0.02], dtype=torch.float64)
-            betas = torch.linspace(float(ends[0]), float(ends[1]), config.steps, dtype=torch.float64)
+            ends = 1000 / config.chain_steps * torch.tensor([1e-4, 0.02], dtype=torch.float64)
+            betas = torch.linspace(float(ends[0]), float(ends[1]), config.chain_steps, dtype=torch.float64)
         else:  # Nichol and Dhariwal 2021, equation 17, s = .008
-            s = torch.arange(config.steps + 1, dtype=torch.float64) / config.steps
+            s = torch.arange(config.chain_steps + 1, dtype=torch.float64) / config.chain_steps
             f = ((s + 0.008) / 1.008 * math.pi / 2).cos().square()
             betas = 1 - f[1:] / f[:-1]
         self.abar = torch.cat([torch.ones(1, dtype=torch.float64), (1 - betas.clamp_max(0.999)).cumprod(0)])
 
     def pair(self, x: Samples, generator: torch.Generator) -> tuple[Samples, PerSample, Samples]:
         """Return noisy data, times (batch,), and the noise."""
-        steps = (spread(len(x), x.device, generator) * self.config.steps).long().clamp_max(self.config.steps - 1) + 1
+        steps = (spread(len(x), x.device, generator) * self.config.chain_steps).long().clamp_max(
+            self.config.chain_steps - 1
+        ) + 1
         abar = self.abar.to(x.device, x.dtype)[steps]
         noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
         noisy = like(abar.sqrt(), x) * x + like((1 - abar).sqrt(), x) * noise  # equation 4
-        return noisy, (steps / self.config.steps).to(x.dtype), noise
+        return noisy, (steps / self.config.chain_steps).to(x.dtype), noise
 
     def chosen(self, evaluations: int) -> list[int]:
         """Return the steps at which a sample asks the network, from T down to 1, as evenly as whole numbers can."""
-        last, evaluations = self.config.steps, min(evaluations, self.config.steps)
+        last, evaluations = self.config.chain_steps, min(evaluations, self.config.chain_steps)
         return [round(last - number * (last - 1) / max(1, evaluations - 1)) for number in range(evaluations)]
 
     def posterior(self, t: int, s: int) -> tuple[float, float, float]:
@@ -137,7 +139,7 @@ class DDPM:
         steps = self.chosen(evaluations)
         for t, s in zip(steps, [*steps[1:], 0], strict=True):
             a, b = float(self.abar[t]), float(self.abar[s])
-            noise = noise_in(x, x.new_full((len(x),), t / self.config.steps))
+            noise = noise_in(x, x.new_full((x.shape[0],), t / self.config.chain_steps))
             # Clipped to where data lie, as released with the paper: images are in [-1, 1].
             data = ((x - math.sqrt(1 - a) * noise) / math.sqrt(a)).clamp(-self.reach, self.reach)
             if self.config.way == "ddim":  # equation 12 with sigma = 0
@@ -155,7 +157,7 @@ class DDPM:
         for s, t in pairwise(steps):
             b, a = float(self.abar[s]), float(self.abar[t])
             # The noise is asked for at the step that it leads to: at step 0 there is none to be seen.
-            noise = noise_in(x, x.new_full((len(x),), t / self.config.steps))
+            noise = noise_in(x, x.new_full((x.shape[0],), t / self.config.chain_steps))
             data = (x - math.sqrt(1 - b) * noise) / math.sqrt(b)
             x = math.sqrt(a) * data + math.sqrt(1 - a) * noise
         return x

@@ -147,7 +147,7 @@ class Drifting(Conditional, Prepared, Family):
     def made(self, inputs: Latents, labels: Tensor | None) -> Samples:
         """Return what the generator makes of noise; of vectors in deviations from their mean."""
         noise = inputs.unflatten(1, self.data.shape)
-        found: Samples = self.generator(noise, noise.new_zeros(len(noise)), labels if self.classes else None)
+        found: Samples = self.generator(noise, noise.new_zeros(noise.shape[0]), labels if self.classes else None)
         return found
 
     def sample_inputs(self, n: int, generator: torch.Generator) -> Latents:

@@ -16,7 +16,7 @@ class FlowConfig(FamilyConfig):
     """Layers, sampling and optimizer of a normalising flow."""
 
     batch_size: int = option(64, "samples per minibatch")
-    levels: int = option(3, "how often images are squeezed, at most: as often as their sides can be halved")
+    scales: int = option(3, "how often images are squeezed, at most: as often as their sides can be halved")
     flow_steps: int = option(8, "steps at each level: normalisation, mixing of channels, coupling")
     width: int = option(64, "hidden channels of a coupling's network; of vectors hidden units")
     coupling: str = option(
@@ -43,7 +43,7 @@ class FlowConfig(FamilyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_each(self, "at least 1", "levels", "flow_steps", "width")
+        check_each(self, "at least 1", "scales", "flow_steps", "width")
         check_each(self, "positive", "lr", "scale_limit", "temperature")
         check_each(self, "in [0, 1)", "beta1", "beta2")
         check_each(self, "positive, or none", "lr_decay_kimg", "warm_up_kimg")

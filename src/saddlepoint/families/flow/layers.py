@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from saddlepoint.core.types import PerSample, at_least_float32
+from saddlepoint.core.types import PerSample, at_least_float32, widest
 from saddlepoint.families.flow.config import FlowConfig
 from saddlepoint.nn.layers import Conv2d
 
@@ -81,10 +83,12 @@ class Mixing(nn.Module):
 
     def inverse(self, y: Maps) -> Maps:
         # In double: the factors of a long training may be ill-conditioned, and samples shall come back as they were.
-        lower, upper = (factor.double() for factor in self.factors())
-        permuted = torch.eye(len(lower), device=y.device, dtype=torch.float64).index_select(0, self.order)
-        half = torch.linalg.solve_triangular(lower, permuted.t(), upper=False, unitriangular=True)
-        inverse = torch.linalg.solve_triangular(upper, half, upper=True)
+        wide = widest(y.device)
+        scale = (self.sign * self.log_scale.exp()).to(wide)
+        one = torch.eye(scale.shape[0], device=y.device, dtype=wide)
+        lower = inverse_of_unit(self.lower.to(wide).tril(-1), one)
+        upper = inverse_of_unit(self.upper.to(wide).triu(1) / scale[:, None], one) / scale  # U + s = s (U / s + 1)
+        inverse = upper @ lower @ one.index_select(0, self.order).t()
         return F.conv2d(y, inverse.to(y.dtype)[:, :, None, None])
 
     @torch.no_grad()
@@ -98,6 +102,14 @@ class Mixing(nn.Module):
         self.upper.copy_(upper.triu(1))
         self.sign.copy_(upper.diagonal().sign())
         self.log_scale.copy_(upper.diagonal().abs().log())
+
+
+def inverse_of_unit(strict: Tensor, one: Tensor) -> Tensor:
+    """Return (1 + N)^-1 = (1 - N) (1 + N^2) (1 + N^4) ... of a strictly triangular N: products, which graphs know."""
+    found, power = one - strict, strict @ strict
+    for _ in range(math.ceil(math.log2(max(2, one.shape[0]))) - 1):
+        found, power = found @ (one + power), power @ power
+    return found
 
 
 class Coupling(nn.Module):

@@ -57,7 +57,7 @@ class Chain(nn.Module):
         self.levels, self.splits, self.shapes = nn.ModuleList(), nn.ModuleList(), list[tuple[int, int, int]]()
         kernel = 3 if height > 1 else 1
         self.squeezes = height > 1
-        wanted = config.levels if self.squeezes else 1
+        wanted = config.scales if self.squeezes else 1
         for level in range(wanted):
             if self.squeezes:
                 channels, height, width = 4 * channels, height // 2, width // 2
