@@ -64,7 +64,7 @@ def _file_of(kind: type) -> Path | None:
 
 
 def families() -> dict[str, type[Family]]:
-    """Return all families by name: the built-in ones in the order of publication, then those from elsewhere.
+    """Return all families by name: the lineage, then explicit models, by year, then those from elsewhere.
 
     An installed package whose families cannot be imported is left out; asking for one of them by name says why.
 
