@@ -128,7 +128,7 @@ def write() -> None:
         name = f"`{family} {preset}`" + "".join(f", `--{key} {value}`" for key, value in options.items())
         trained = f"{MINUTES} min" if length != IMAGES else f"{KIMG:.0f},000 images"
         lines.append(line_of([name, trained, f"{images:,.0f}", str(len(own)), *cells]))
-    held = [found[0][1]["figures"][judge]["held-out images"][metric] for judge, metric, _, _ in shown]
+    held = [found[-1][1]["figures"][judge]["held-out images"][metric] for judge, metric, _, _ in shown]
     floors = ", ".join(
         f"{row['value'] * factor:.3g}" if by_directions(judge, row) else "not measured"
         for row, (judge, _, _, factor) in zip(held, shown, strict=True)
