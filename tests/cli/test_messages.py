@@ -83,7 +83,7 @@ def test_a_time_without_a_unit_is_asked_for_one() -> None:
 def test_names_are_suggested_as_they_are_written(saddle: Command) -> None:  # noqa: F811
     said = refused(saddle, "train", "dcgam")
     assert said == "unknown family 'dcgam'; did you mean 'dcgan'? One of your own needs --import FILE.py"
-    assert refused(saddle, "train", "zzz").endswith("timegan. One of your own needs --import FILE.py")
+    assert refused(saddle, "train", "zzz").endswith("timegan, vae. One of your own needs --import FILE.py")
     assert refused(saddle, "train", "--bugdet", "3m") == "unknown option '--bugdet'; did you mean '--budget'?"
     assert refused(saddle, "train", "--learning-rate", "3") == "unknown option '--learning-rate'; did you mean '--lr'?"
     assert enumerated(["a", "b", "c"]) == "a, b and c"

@@ -61,7 +61,7 @@ def reduced(kind: type[Family], preset: str) -> Any:
             changes[field.name] = min(value, 16)
         elif field.name == "warm_up_kimg" and value is not None:
             # The first steps of a very long rise are lost in rounding.
-            changes[field.name] = min(value, 10.0)
+            changes[field.name] = None if preset == "ddpm-cifar10" else min(value, 10.0)
         elif field.name == "evaluations":
             changes[field.name] = min(value, 4)
         elif field.name == "sigmoid_bias":

@@ -81,7 +81,7 @@ class Flow:
         t = spread(len(x), x.device, generator)
         if self.config.times == "logit-normal":  # Esser et al. 2024, section 3.1
             t = torch.special.ndtri(t.clamp(1e-6, 1 - 1e-6)).sigmoid()
-        noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        noise = torch.randn(x.shape, generator=generator, device=x.device).to(x.dtype)
         return torch.lerp(noise, x, like(t, x)), t, x - noise
 
     def sample(self, velocity: Field, noise: Samples, evaluations: int, generator: torch.Generator) -> Samples:
@@ -97,7 +97,8 @@ class DDPM:
     """A chain of T steps that turns data into noise; its times are t / T.
 
     Attributes:
-        abar: share of the data's variance that is left after t steps, (T + 1,), float64: prod_s (1 - beta_s).
+        abar: share of the data's variance that is left after t steps, (T + 1,), in double precision on the CPU:
+            prod_s (1 - beta_s).
         reach: largest number in data.
     """
 
@@ -105,21 +106,23 @@ class DDPM:
         self.config, self.reach = config, 1.0 if bounded else math.inf
         if config.schedule == "linear":
             # Section 4: from 10^-4 to .02 in 1,000 steps; of another number the same noise in all.
-            ends = 1000 / config.chain_steps * torch.tensor([1e-4, 0.02], dtype=torch.float64)
-            betas = torch.linspace(float(ends[0]), float(ends[1]), config.chain_steps, dtype=torch.float64)
+            ends = 1000 / config.chain_steps * torch.tensor([1e-4, 0.02], dtype=torch.float64)  # on the CPU
+            first, last = ends.tolist()
+            betas = torch.linspace(first, last, config.chain_steps, dtype=torch.float64)  # on the CPU
         else:  # Nichol and Dhariwal 2021, equation 17, s = .008
-            s = torch.arange(config.chain_steps + 1, dtype=torch.float64) / config.chain_steps
+            s = torch.arange(config.chain_steps + 1, dtype=torch.float64) / config.chain_steps  # on the CPU
             f = ((s + 0.008) / 1.008 * math.pi / 2).cos().square()
             betas = 1 - f[1:] / f[:-1]
-        self.abar = torch.cat([torch.ones(1, dtype=torch.float64), (1 - betas.clamp_max(0.999)).cumprod(0)])
+        kept = (1 - betas.clamp_max(0.999)).cumprod(0)
+        self.abar = torch.cat([torch.ones_like(kept[:1]), kept])
 
     def pair(self, x: Samples, generator: torch.Generator) -> tuple[Samples, PerSample, Samples]:
         """Return noisy data, times (batch,), and the noise."""
         steps = (spread(len(x), x.device, generator) * self.config.chain_steps).long().clamp_max(
             self.config.chain_steps - 1
         ) + 1
-        abar = self.abar.to(x.device, x.dtype)[steps]
-        noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        abar = self.abar.to(x.dtype).to(x.device)[steps]
+        noise = torch.randn(x.shape, generator=generator, device=x.device).to(x.dtype)
         noisy = like(abar.sqrt(), x) * x + like((1 - abar).sqrt(), x) * noise  # equation 4
         return noisy, (steps / self.config.chain_steps).to(x.dtype), noise
 

@@ -94,7 +94,7 @@ class Mixing(nn.Module):
     @torch.no_grad()
     def draw(self, generator: torch.Generator) -> None:
         """Begin with a rotation: its determinant is 1 in size."""
-        drawn = torch.randn(self.lower.shape, generator=generator, dtype=torch.float64)
+        drawn = torch.randn(self.lower.shape, generator=generator, dtype=torch.float64)  # on the CPU
         rotation = torch.linalg.qr(drawn).Q
         p, lower, upper = torch.linalg.lu(rotation)
         self.order.copy_(p.argmax(1))

@@ -167,7 +167,8 @@ class Flow(Likelihood, Encoding, Prepared, Family):
             self.mean.copy_(stats.mean)
             self.deviation.copy_(stats.std.clamp_min(1e-6))
         # Noise without randomness: multiples of the golden ratio, which lie evenly in [0, 1).
-        noise = (torch.arange(x.numel(), device=x.device, dtype=torch.float64) * 0.618033988749895 % 1).to(x.dtype)
+        noise = torch.arange(x.numel(), dtype=torch.float64) * 0.618033988749895 % 1  # on the CPU
+        noise = noise.to(x.dtype).to(x.device)
         self.chain(self._before(x, noise.view_as(x))[0], begins=True)
 
     def stages(self) -> tuple[Stage, ...]:
@@ -183,7 +184,7 @@ class Flow(Likelihood, Encoding, Prepared, Family):
 
     def _noise(self, x: Samples, generator: torch.Generator) -> Tensor:
         # Uniform on one level (Uria et al. 2013): a density of whole numbers has no upper bound.
-        return torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        return torch.rand(x.shape, generator=generator, device=x.device).to(x.dtype)
 
     def log_density(self, x: Samples, noise: Tensor) -> PerSample:
         """Return log p of samples in nats, (batch,): of images in units of levels, else in those of the data.

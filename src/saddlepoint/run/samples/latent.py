@@ -293,16 +293,8 @@ class Explorer:
         if isinstance(self.family, Encoding):
             return self._encoded(images, label, seed)
         n, device = len(images), self.run.device
-        drawn_labels = self.run.labels(1000, seed=seed, label=label)
-        codes = self.codes(self.run.inputs(1000, seed=seed), drawn_labels)
-        drawn = self._samples(codes, drawn_labels, seed)
-        mean_losses = (drawn.mean(0) - images).square().flatten(1).mean(1)
-        chosen = torch.cdist(images.flatten(1), drawn.flatten(1)).topk(starts, largest=False).indices.flatten()
+        start, labels, mean_losses = self._nearest_drawn(images, label, starts, seed)
         targets = images.repeat_interleave(starts, 0).to(device)
-        labels = None if drawn_labels is None else drawn_labels[chosen].to(device)
-        start = codes[chosen]
-        if isinstance(self.family, StyleSpace):
-            start = start[:, None].repeat(1, style_space(self.family).w_layers, 1)
         found = start.to(device).clone().requires_grad_(True)
         optimizer = torch.optim.Adam([found], lr=0.1 * self.spread)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -322,6 +314,21 @@ class Explorer:
             schedule.step()
         winners = best.view(n, starts).argmin(1) + starts * torch.arange(n, device=device)
         return Projection(kept[winners].cpu(), seen[winners].cpu(), losses, mean_losses)
+
+    def _nearest_drawn(
+        self, images: Samples, label: int | str | None, starts: int, seed: int
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Return the nearest of 1,000 drawn codes to each image (n starts, ...), labels, errors of the mean sample."""
+        drawn_labels = self.run.labels(1000, seed=seed, label=label)
+        codes = self.codes(self.run.inputs(1000, seed=seed), drawn_labels)
+        drawn = self._samples(codes, drawn_labels, seed)
+        mean_losses = (drawn.mean(0) - images).square().flatten(1).mean(1)
+        chosen = torch.cdist(images.flatten(1), drawn.flatten(1)).topk(starts, largest=False).indices.flatten()
+        labels = None if drawn_labels is None else drawn_labels[chosen].to(self.run.device)
+        start = codes[chosen]
+        if isinstance(self.family, StyleSpace):
+            start = start[:, None].repeat(1, style_space(self.family).w_layers, 1)
+        return start, labels, mean_losses
 
     def _encoded(self, images: Samples, label: int | str | None, seed: int) -> Projection:
         """Return the points that the encoder finds, in one pass."""
