@@ -63,7 +63,7 @@ def reduced(kind: type[Family], preset: str) -> Any:
             # The first steps of a very long rise are lost in rounding.
             changes[field.name] = None if preset == "ddpm-cifar10" else min(value, 10.0)
         elif field.name == "evaluations":
-            changes[field.name] = min(value, 4)
+            changes[field.name] = min(value, 2)
         elif field.name == "sigmoid_bias":
             # The first updates of a bias of -2 are lost in rounding.
             changes[field.name] = 0.0
