@@ -14,7 +14,7 @@ from torch import Tensor
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.core.progress import Say
-from saddlepoint.core.types import to_bytes
+from saddlepoint.core.types import from_bytes, to_bytes
 from saddlepoint.data.dataset import Dataset, Split, evenly
 from saddlepoint.evaluation.features import extractor_for, own_classifier
 from saddlepoint.evaluation.sample_set import SampleSet, read_arrays, write_arrays
@@ -285,6 +285,11 @@ def trained_on(bench: Bench) -> bool:
         return False
     known = {row.tobytes() for row in np.asarray(train)}
     return all(row.tobytes() in known for row in np.asarray(test[:_LOOKED_AT]))
+
+
+def inside(x: np.ndarray) -> Tensor:
+    """Return rows of a data set in the range of the library: images in [-1, 1]."""
+    return from_bytes(torch.from_numpy(np.array(x)))
 
 
 def spread(split: Split, most: int) -> tuple[np.ndarray, np.ndarray | None]:

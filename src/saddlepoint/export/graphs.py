@@ -16,7 +16,6 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.export.random_inputs import Draw, RandomInputs, same_readings
 from saddlepoint.family import Family
-from saddlepoint.family.boltzmann import Boltzmann
 from saddlepoint.family.capabilities import StyleSpace, draw_labels, style_space
 
 _TRIED = (3, 5)
@@ -89,12 +88,8 @@ def graphs_of(family: Family) -> tuple[Graph, ...]:
     Raises:
         ConfigError: if the generator decides by its inputs what it computes, or draws as a graph cannot.
     """
-    if isinstance(family, Boltzmann):
-        # One unit on the other side of its number, by rounding, and the rest of the chain is another.
-        raise ConfigError(
-            f"family '{family.name}' draws units that are 0 or 1 at every step, so that another program's rounding "
-            "leads to other samples; export it with --format safetensors"
-        )
+    if family.no_graph:
+        raise ConfigError(f"family '{family.name}' {family.no_graph}; export it with --format safetensors")
     found: list[Graph] = []
     label = _label(family)
     inputs = Input("inputs", (None, *family.sample_inputs(1, stream("cpu", "export")).shape[1:]), "inputs")

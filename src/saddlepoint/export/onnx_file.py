@@ -65,7 +65,24 @@ def _written(graph: Graph, path: Path) -> Path:
         ) from error
     assert program is not None
     program.save(path)
+    _forget_origin(path)
     return path
+
+
+def _forget_origin(path: Path) -> None:
+    """Take out of a file what the exporter notes of each node: the lines of code that it came from, with their paths.
+
+    They are this machine's own, and more bytes than a small network's weights.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    for noted in (model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info):
+        del noted.metadata_props[:]
+    for function in model.functions:
+        for noted in (function, *function.node, *function.value_info):
+            del noted.metadata_props[:]
+    onnx.save(model, path)
 
 
 def _described(graph: Graph, path: Path, folder: Path) -> dict[str, Any]:

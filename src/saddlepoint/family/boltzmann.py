@@ -83,6 +83,8 @@ class Boltzmann(Iterative, Likelihood, Prepared, Family):
 
     averaged = ("machine",)
     likelihood = "annealed importance sampling"
+    # One unit on the other side of its number, by rounding, and the rest of the chain is another.
+    no_graph = "draws units that are 0 or 1 at every step, so that another program's rounding leads to other samples"
 
     def __init__(self, config: BoltzmannConfig, data: DataSpec, first: int, second: int, kept: int) -> None:
         super().__init__(config, data)

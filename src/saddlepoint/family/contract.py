@@ -242,6 +242,7 @@ class Family(nn.Module, abc.ABC):
         Config: its configuration class.
         PRESETS: named configurations; the first is the default.
         averaged: names of the submodules of which the engine keeps a moving average for sampling.
+        no_graph: why no other program can sample by a graph of it, as words after its name; "": one can.
     """
 
     name: ClassVar[str]
@@ -250,6 +251,7 @@ class Family(nn.Module, abc.ABC):
     Config: ClassVar[type[FamilyConfig]]
     PRESETS: ClassVar[Mapping[str, FamilyConfig]]
     averaged: tuple[str, ...] = ("generator",)
+    no_graph: ClassVar[str] = ""
 
     def __init__(self, config: FamilyConfig, data: DataSpec) -> None:
         super().__init__()

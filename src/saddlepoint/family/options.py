@@ -10,6 +10,7 @@ from typing import Any
 from saddlepoint.core.config import check, option
 from saddlepoint.family.contract import OptimizerSpec, Progress, Schedule
 from saddlepoint.family.rules import check_each
+from saddlepoint.objectives.schedules import inverse_root, warm_up
 
 MUON = "muon"
 DIFFERENCES = "finite-difference"
@@ -117,3 +118,14 @@ def specification(config: Any, beta2: Schedule | None = None, weight_decay: floa
     return OptimizerSpec(
         "muon", lr=config.learning_rate, betas=betas, momentum=config.momentum, matrix_lr=config.matrix_lr
     )
+
+
+def learning_rate(config: Any, at: Progress) -> float:
+    """Return lr / sqrt(1 + kimg / lr_decay_kimg), at first the share of the warm-up that the step completes.
+
+    Args:
+        config: with ``lr``, ``lr_decay_kimg``, ``warm_up_kimg`` and ``batch_size``.
+        at: where training stands.
+    """
+    rise = warm_up(at.nimg + config.batch_size, config.warm_up_kimg)
+    return float(config.lr * rise * inverse_root(at.nimg, config.lr_decay_kimg))

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import Images, PerSample, Samples, at_least_float32
 from saddlepoint.nn.layers import Conv2d, Linear
 from saddlepoint.nn.mlp import dropout
@@ -241,6 +242,26 @@ def draw(network: nn.Module, generator: torch.Generator) -> None:
         elif isinstance(layer, nn.GroupNorm):
             nn.init.ones_(layer.weight)
             nn.init.zeros_(layer.bias)
+
+
+def check_sides(shape: tuple[int, ...], multiple: int, family: str, why: str) -> None:
+    """Refuse images whose sides are no multiples of what halving and patches ask for.
+
+    Args:
+        shape: (channel, height, width).
+        multiple: of which both sides must be one.
+        family: its name, for the message.
+        why: which options ask for it.
+
+    Raises:
+        ConfigError: naming a size that fits.
+    """
+    _, height, width = shape
+    if height % multiple or width % multiple:
+        raise ConfigError(
+            f"family '{family}' makes images whose sides are multiples of {multiple} with {why}, but these are "
+            f"{width}x{height}; choose --size {max(multiple, width // multiple * multiple)} or fewer widths"
+        )
 
 
 class VectorNet(nn.Module):

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.core.types import from_bytes
 from saddlepoint.evaluation.duration import timed
 from saddlepoint.evaluation.protocol import Protocol, Task, register
 from saddlepoint.evaluation.rows import Metric, Row, join, short_count
-from saddlepoint.evaluation.sets import Bench, Explicit, SampleSet, spread
+from saddlepoint.evaluation.sets import Bench, Explicit, SampleSet, inside, spread
 from saddlepoint.evaluation.text import row_of, sentence, shown
 from saddlepoint.family.capabilities import NO_LIKELIHOOD
+from saddlepoint.metrics.bootstrap import normal_interval
 
 HELD_OUT = Metric("log p(x), held-out rows", "higher", "nats")
 TRAINING = Metric("log p(x), training rows", "neither", "nats")
@@ -56,7 +56,7 @@ def _measure(samples: SampleSet, task: Task) -> list[Row]:
     known, held_out = _training_rows(bench, len(samples)), samples.x
     bench.detail(f"log-likelihood of {len(held_out):,} held-out and {len(known):,} training rows")
     # At once: what rows share, such as a partition function, is estimated for all of them together.
-    values, shared = explicit.log_likelihood(_inside(np.concatenate([held_out, known])), bench.seed)
+    values, shared = explicit.log_likelihood(inside(np.concatenate([held_out, known])), bench.seed)
     found = values.detach().cpu().double()
     broken = int((~found.isfinite()).sum())
     if broken:
@@ -92,12 +92,7 @@ def _mean(values: Tensor, shared: float) -> tuple[float, float]:
 
 def _row(metric: Metric, samples: SampleSet, found: tuple[float, float], details: dict[str, object]) -> Row:
     value, error = found
-    interval = (value - 1.96 * error, value + 1.96 * error)
-    return Row(metric.name, samples.name, value, error, interval, samples.role, details)
-
-
-def _inside(rows: np.ndarray) -> Tensor:
-    return from_bytes(torch.from_numpy(np.array(rows)))
+    return Row(metric.name, samples.name, value, error, normal_interval(value, error), samples.role, details)
 
 
 def _training_rows(bench: Bench, n: int) -> np.ndarray:
@@ -165,7 +160,7 @@ def _seconds(task: Task) -> float:
     explicit = _explicit(task.bench)
     if explicit.kind == "annealed importance sampling":
         return 0.0  # of two rows it takes as long as of a thousand: it is not tried beforehand
-    few = _inside(np.asarray(task.bench.dataset.splits["test"].x[:_TIMED]))
+    few = inside(np.asarray(task.bench.dataset.splits["test"].x[:_TIMED]))
     return timed(lambda: explicit.log_likelihood(few, 0), 2 * task.n / len(few))
 
 

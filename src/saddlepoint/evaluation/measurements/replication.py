@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.core.types import from_bytes
 from saddlepoint.evaluation.duration import timed
 from saddlepoint.evaluation.protocol import Protocol, Task, register
 from saddlepoint.evaluation.rows import Metric, Role, Row, short_count
-from saddlepoint.evaluation.sets import Bench, SampleSet, spread
+from saddlepoint.evaluation.sets import Bench, SampleSet, inside, spread
 from saddlepoint.evaluation.text import row_of, sentence, shown
 from saddlepoint.family.capabilities import NO_ENCODER
+from saddlepoint.metrics.bootstrap import normal_interval
 
 HELD_OUT = Metric("squared error, held-out rows", "lower", digits=5)
 TRAINING = Metric("squared error, training rows", "neither", digits=5)
@@ -39,8 +39,8 @@ def _measure(samples: SampleSet, task: Task) -> list[Row]:
     heart = scale * _errors(bench, known, labels)
     mean = torch.zeros(1, *train.x.shape[1:], dtype=torch.float64)
     for start in range(0, len(train), _AT_ONCE):
-        mean += _inside(train.x[start : start + _AT_ONCE]).double().sum(0, keepdim=True) / len(train)
-    floor = scale * (_inside(samples.x).double() - mean).square().flatten(1).mean(1)
+        mean += inside(train.x[start : start + _AT_ONCE]).double().sum(0, keepdim=True) / len(train)
+    floor = scale * (inside(samples.x).double() - mean).square().flatten(1).mean(1)
     return [
         _row(HELD_OUT, samples.name, own, samples.role),
         _row(TRAINING, samples.name, heart, samples.role),
@@ -55,7 +55,7 @@ def _unit(bench: Bench) -> float:
 
 def _errors(bench: Bench, x: np.ndarray, labels: np.ndarray | None) -> Tensor:
     """Return the mean squared error of each row, (n,), in the inside range."""
-    rows, out = _inside(x), replicated(bench, x, labels)
+    rows, out = inside(x), replicated(bench, x, labels)
     errors = (out.double() - rows.double()).square().flatten(1).mean(1)
     if not bool(errors.isfinite().all()):
         raise DataError("what came out holds values that are not finite: evaluate an earlier checkpoint")
@@ -67,18 +67,13 @@ def replicated(bench: Bench, x: np.ndarray, labels: np.ndarray | None) -> Tensor
     if bench.subject.replicate is None:
         raise DataError(f"'{bench.subject.label}' {NO_ENCODER}")
     told = None if labels is None else torch.from_numpy(np.asarray(labels, dtype=np.int64))
-    return bench.subject.replicate(_inside(x), told, bench.seed)
-
-
-def _inside(rows: np.ndarray) -> Tensor:
-    return from_bytes(torch.from_numpy(np.array(rows)))
+    return bench.subject.replicate(inside(x), told, bench.seed)
 
 
 def _row(metric: Metric, name: str, errors: Tensor, role: Role) -> Row:
     value = float(errors.mean())
     error = float(errors.std()) / len(errors) ** 0.5 if len(errors) > 1 else 0.0
-    interval = (value - 1.96 * error, value + 1.96 * error)
-    return Row(metric.name, name, value, error, interval, role, {"n": len(errors)})
+    return Row(metric.name, name, value, error, normal_interval(value, error), role, {"n": len(errors)})
 
 
 def _held_out(bench: Bench, n: int) -> SampleSet:

@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from saddlepoint.core.errors import DataError
-from saddlepoint.core.types import from_bytes
 from saddlepoint.data import Truth, known_truth
 from saddlepoint.data.dataset import Dataset, evenly
 from saddlepoint.evaluation.features import kept_classifier
 from saddlepoint.evaluation.protocol import Protocol, Task, register
 from saddlepoint.evaluation.rows import Metric, Row, join, short_count
-from saddlepoint.evaluation.sets import Bench, SampleSet, checked
+from saddlepoint.evaluation.sets import Bench, SampleSet, checked, inside
 from saddlepoint.evaluation.text import row_of, sentence, shown, to_row
 from saddlepoint.family.translation import LabelSets
 from saddlepoint.metrics.bootstrap import Estimate, normal_interval, proportion
@@ -78,7 +77,7 @@ def _model(bench: Bench, n: int) -> SampleSet:
     assert bench.subject.translate is not None
     chosen = exercise(bench.dataset, n, bench.seed)
     bench.detail(f"translating {len(chosen.x):,} held-out images")
-    raw = bench.subject.translate(_inside(chosen.x), torch.from_numpy(chosen.target), bench.seed)
+    raw = bench.subject.translate(inside(chosen.x), torch.from_numpy(chosen.target), bench.seed)
     return SampleSet(bench.subject.label, "model", checked(raw, chosen.x.shape, "image"), chosen.target, raw)
 
 
@@ -92,10 +91,6 @@ def _control(bench: Bench, name: str, n: int) -> SampleSet:
         assert truth is not None
         x = truth.translated("test", chosen.rows, chosen.target)
     return SampleSet(name, "control", x, chosen.target)
-
-
-def _inside(x: np.ndarray) -> Tensor:
-    return from_bytes(torch.from_numpy(np.array(x)))
 
 
 def _truth(bench: Bench) -> Truth | None:
@@ -115,7 +110,7 @@ def _measure(samples: SampleSet, task: Task) -> list[Row]:
         apart = _distances(samples.unit, known)
         rows.append(to_row(TRUTH, samples, _mean(apart), by_change=_by_change(apart, chosen, bench.dataset)))
     if samples.role == "model" and bench.subject.translate is not None and samples.raw is not None:
-        own, target, real = torch.from_numpy(chosen.own), torch.from_numpy(chosen.target), _inside(chosen.x)
+        own, target, real = torch.from_numpy(chosen.own), torch.from_numpy(chosen.target), inside(chosen.x)
         # Where a domain has many styles, the way back leads to the image's own.
         guided = bench.subject.guided
         back = guided(samples.raw, real, own) if guided else bench.subject.translate(samples.raw, own, bench.seed)

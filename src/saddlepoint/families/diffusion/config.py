@@ -8,7 +8,6 @@ from saddlepoint.core.config import check, option
 from saddlepoint.family import FamilyConfig, Progress, options
 from saddlepoint.family.contract import OptimizerSpec
 from saddlepoint.family.rules import check_each
-from saddlepoint.objectives.schedules import inverse_root, warm_up
 
 SOLVERS = {"flow": ("midpoint", "euler", "heun"), "ddpm": ("ancestral", "ddim")}
 """Ways to sample by process; the first is the default."""
@@ -90,9 +89,8 @@ class DiffusionConfig(FamilyConfig):
         return SOLVERS[self.process][0] if self.solver == "auto" else self.solver
 
     def learning_rate(self, at: Progress) -> float:
-        """Return lr, at first the share of the warm-up that the step completes, then along its way down."""
-        rise = warm_up(at.nimg + self.batch_size, self.warm_up_kimg)
-        return self.lr * rise * inverse_root(at.nimg, self.lr_decay_kimg)
+        """Return the learning rate of a step."""
+        return options.learning_rate(self, at)
 
     def specification(self) -> OptimizerSpec:
         """Return the network's optimizer."""

@@ -39,7 +39,7 @@ from saddlepoint.family import (
 )
 from saddlepoint.family.contract import OptimizerSpec, Phase, Stage
 from saddlepoint.nn.style import clipped
-from saddlepoint.nn.unet import UNet, VectorNet
+from saddlepoint.nn.unet import UNet, VectorNet, check_sides
 
 Field = Callable[[Samples, PerSample], Samples]
 """What the network says of samples (batch, *sample) at times (batch,): a velocity, or the noise in them."""
@@ -188,13 +188,7 @@ class Diffusion(Conditional, Encoding, Iterative, Prepared, Family):
         c, shape = self.config, self.data.shape
         if self.data.modality == "vector":
             return VectorNet(shape[0], c.vector_width, max(2, c.blocks), c.condition_width, self.classes)
-        multiple = c.patch * 2 ** (len(c.widths) - 1)
-        if shape[1] % multiple or shape[2] % multiple:
-            raise ConfigError(
-                f"family '{self.name}' makes images whose sides are multiples of {multiple} with these widths and this "
-                f"patch, but these are {shape[2]}x{shape[1]}; choose --size "
-                f"{max(multiple, shape[2] // multiple * multiple)} or fewer widths"
-            )
+        check_sides(shape, c.patch * 2 ** (len(c.widths) - 1), self.name, "these widths and this patch")
         return UNet(
             shape[0], c.widths, c.blocks, c.condition_width, self.classes, patch=c.patch, plain=c.block == "plain",
             keep=c.keep_probability, attention=c.attention,

@@ -25,7 +25,7 @@ from saddlepoint.families.drifting.config import DriftingConfig
 from saddlepoint.family import Batch, Conditional, Context, DataSpec, DataStats, Family, Prepared, Terms
 from saddlepoint.family.contract import OptimizerSpec, Phase, Stage
 from saddlepoint.nn.style import clipped
-from saddlepoint.nn.unet import UNet, VectorNet
+from saddlepoint.nn.unet import UNet, VectorNet, check_sides
 
 Points = Float[Tensor, "batch number"]
 
@@ -89,12 +89,7 @@ class Drifting(Conditional, Prepared, Family):
         if self.data.modality == "vector":
             return VectorNet(shape[0], c.vector_width, max(2, c.blocks), c.condition_width, self.classes)
         multiple = math.lcm(c.patch * 2 ** (len(c.widths) - 1), *c.pooling)
-        if shape[1] % multiple or shape[2] % multiple:
-            raise ConfigError(
-                f"family '{self.name}' makes images whose sides are multiples of {multiple} with these widths, this "
-                f"patch and this pooling, but these are {shape[2]}x{shape[1]}; choose --size "
-                f"{max(multiple, shape[2] // multiple * multiple)} or fewer widths"
-            )
+        check_sides(shape, multiple, self.name, "these widths, this patch and this pooling")
         return UNet(shape[0], c.widths, c.blocks, c.condition_width, self.classes, patch=c.patch)
 
     def prepare(self, stats: DataStats) -> None:

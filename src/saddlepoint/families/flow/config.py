@@ -8,7 +8,6 @@ from saddlepoint.core.config import check, option
 from saddlepoint.family import FamilyConfig, Progress, options
 from saddlepoint.family.contract import OptimizerSpec
 from saddlepoint.family.rules import check_each
-from saddlepoint.objectives.schedules import inverse_root, warm_up
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,8 @@ class FlowConfig(FamilyConfig):
         options.check_muon(self)
 
     def learning_rate(self, at: Progress) -> float:
-        """Return lr, at first the share of the warm-up that the step completes, then along its way down."""
-        rise = warm_up(at.nimg + self.batch_size, self.warm_up_kimg)
-        return self.lr * rise * inverse_root(at.nimg, self.lr_decay_kimg)
+        """Return the learning rate of a step."""
+        return options.learning_rate(self, at)
 
     def specification(self) -> OptimizerSpec:
         """Return the flow's optimizer."""

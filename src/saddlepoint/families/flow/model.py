@@ -199,13 +199,17 @@ class Flow(Likelihood, Encoding, Prepared, Family):
         prior = -0.5 * (z.square().sum(1) + self.numbers * math.log(2 * math.pi))
         return prior + log_det + before
 
-    def _before(self, x: Samples, noise: Tensor) -> tuple[Maps, PerSample]:
-        """Return samples as the chain takes them, and the log-determinant of that."""
+    def _before(self, x: Samples, noise: Tensor | None) -> tuple[Maps, PerSample]:
+        """Return samples as the chain takes them, and the log-determinant of that.
+
+        Without noise images stay between levels where they are, as if each were in the middle of one: see `_after`.
+        """
         if not self.is_image:
             maps = ((x - self.mean) / self.deviation)[:, :, None, None]
             return maps, -self.deviation.log().sum().expand(len(x))
-        level = torch.round((x + 1) * 127.5) if noise.ndim else (x + 1) * 127.5
-        u, alpha = (level + noise) / LEVELS, self.config.logit_alpha  # u in [0, 1)
+        level = (x + 1) * 127.5
+        u = (level + 0.5 if noise is None else torch.round(level) + noise) / LEVELS  # in [0, 1)
+        alpha = self.config.logit_alpha
         if alpha is None:
             return u - 0.5, x.new_full((len(x),), -self.numbers * math.log(LEVELS))
         s = alpha + (1 - 2 * alpha) * u
@@ -240,6 +244,5 @@ class Flow(Likelihood, Encoding, Prepared, Family):
 
     def encode(self, x: Tensor, labels: Tensor | None = None) -> Latents:
         """Return the noise (n, numbers of a sample) of samples: `generate` gives them back but for rounding."""
-        # In the middle of a level, as `_after` puts it.
-        z: Latents = self.chain(self._before(x, x.new_tensor(0.5))[0])[0]
+        z: Latents = self.chain(self._before(x, None)[0])[0]
         return z / self.config.temperature

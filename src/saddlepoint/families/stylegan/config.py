@@ -9,7 +9,6 @@ from saddlepoint.family import FamilyConfig, Progress, options
 from saddlepoint.family.rules import check_each
 from saddlepoint.nn.augment import TRANSFORMS, Augment
 from saddlepoint.objectives.losses import OBJECTIVES
-from saddlepoint.objectives.schedules import inverse_root, warm_up
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,5 @@ class StyleGANConfig(FamilyConfig):
         return float(bool(self.augment) and self.ada_kimg is None) if self.augment_p is None else self.augment_p
 
     def learning_rate(self, at: Progress) -> float:
-        """Return lr / sqrt(1 + kimg / lr_decay_kimg), at first the share of the warm-up that the step completes."""
-        rise = warm_up(at.nimg + self.batch_size, self.warm_up_kimg)
-        return self.lr * rise * inverse_root(at.nimg, self.lr_decay_kimg)
+        """Return the learning rate of a step."""
+        return options.learning_rate(self, at)

@@ -68,7 +68,8 @@ class Bernoulli(Observed):
 
     def paint(self, offset: Tensor, mean: Tensor) -> None:
         """Set the bias to the logit of the mean pixel, of one that is always black or white to that of 1e-4."""
-        offset.copy_(torch.logit(((mean + 1) / 2).cpu().double().clamp(1e-4, 1 - 1e-4)).view_as(offset))
+        p = ((mean + 1) / 2).cpu().double().clamp(1e-4, 1 - 1e-4)
+        offset.copy_(torch.logit(p).to(offset.dtype).view_as(offset))
 
 
 class Gaussian(Observed):
