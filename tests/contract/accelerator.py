@@ -7,20 +7,25 @@ comes over from the CPU can be counted. It stands for CUDA and for MPS, of which
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.optim.sgd import sgd
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from saddlepoint.engine import loop, updates
 from saddlepoint.engine.machine.runtime import seed_for
 
 META = torch.device("meta")
 WIDE = (torch.float64, torch.complex128)
 """Types that MPS does not have."""
+
+MAKERS = ("tensor", "new_tensor", "as_tensor", "asarray")
+"""Functions that make tensors of numbers of Python."""
 
 
 class Generator(torch.Generator):
@@ -67,7 +72,8 @@ class Made(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
-        if name in ("tensor", "new_tensor", "as_tensor", "asarray") and found.device == META:
+        given = args[1:] if name == "new_tensor" else args  # after the tensor whose method it is
+        if name in MAKERS and not isinstance(given[0], Tensor) and found.device == META:
             self.watch.transfers.append(name)
         return found
 
@@ -92,15 +98,15 @@ def watched() -> Iterator[Watch]:
 
 @pytest.fixture
 def accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the engine train on the meta device: generators that claim to be there, and no autocast, which it lacks."""
-    monkeypatch.setattr("saddlepoint.engine.loop.stream", stream)
-    monkeypatch.setattr(torch, "autocast", _no_autocast)
-    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *device: False)
+    """Let the engine train on the meta device: generators that claim to be there, and what that device lacks."""
+    monkeypatch.setattr(loop, "stream", stream)
+    monkeypatch.setattr(torch, "autocast", _NoAutocast)
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: False)
+    # It has Adam's fused kernel, as CUDA and MPS have, and not SGD's, beside which PyTorch's other ways read nothing.
+    monkeypatch.setattr(updates, "FUSED", ("meta",))
+    monkeypatch.setattr(updates, "sgd", lambda *a, **k: sgd(*a, **{**k, "fused": None}))
 
 
-class _no_autocast(contextlib.nullcontext):  # type: ignore[type-arg]
+class _NoAutocast(contextlib.nullcontext):  # type: ignore[type-arg]
     def __init__(self, device: str, dtype: torch.dtype | None = None, enabled: bool = True) -> None:
         super().__init__()
-
-
-Draw = Callable[..., torch.Generator]
