@@ -30,8 +30,10 @@ from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.updates import Gradient
 from saddlepoint.family import Context, Progress, build_family, families
 from saddlepoint.family.capabilities import prepare
+from saddlepoint.nn.native.library import VARIABLE
 from tests.contract.devices import SameDraws, device_of_tests, same_stream
 from tests.contract.presets import made, reduced
+from tests.contract.test_precision import smooth_abs, smooth_leaky
 
 CASES = [(name, preset) for name, kind in families().items() for preset in kind.PRESETS]
 BATCH = 16
@@ -79,10 +81,17 @@ def gradients(name: str, preset: str, device: torch.device, precision: str, seed
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(("name", "preset"), CASES)
-def test_losses_and_gradients_are_those_of_the_cpu(name: str, preset: str, precision: str) -> None:
-    """Where a unit lies within rounding of a kink the two may differ: for one seed of the noise, not for three."""
+def test_losses_and_gradients_are_those_of_the_cpu(
+    name: str, preset: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a unit lies within rounding of a kink the two may differ: for a seed, and not where units have no kinks."""
     worst = dict[int, float]()
-    for seed in (1, 2, 3):
+    for seed in (1, 2, 3, 4):
+        if seed == 4:
+            monkeypatch.setattr(torch.nn.functional, "leaky_relu", smooth_leaky)
+            monkeypatch.setattr(torch.nn.functional, "relu", smooth_leaky)
+            monkeypatch.setattr(torch.Tensor, "abs", smooth_abs)
+            monkeypatch.setenv(VARIABLE, "pytorch")  # the kernels of a dry run know no smooth units
         expected, found = (gradients(name, preset, *of, seed) for of in ((CPU, "fp32"), (DEVICE, precision)))
         errors = {phase: float((found[phase] - g).norm() / g.norm()) for phase, g in expected.items()}
         worst[seed] = max(errors.values())
