@@ -129,7 +129,7 @@ def steps_of(trainer: Trainer) -> Callable[[], None]:
 
 def rate(step: Callable[[], object], cycle: int, seconds: float, device: torch.device) -> float:
     """Return steps a second, over whole cycles and at least ``seconds``; the first cycle is not counted."""
-    for _ in range(max(cycle, 3)):
+    for _ in range(max(cycle, 2)):  # momenta are made, kernels loaded
         step()
     wait_for(device)
     started, done = time.perf_counter(), 0
@@ -150,7 +150,7 @@ def measured(case: Case, device: torch.device, precision: str, seconds: float, s
                 torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats(device)
             trainer = trainer_of(case, device, precision, small, batch)
-            step, cycle = steps_of(trainer), cycle_of(trainer)
+            step, cycle = steps_of(trainer), 1 if small else cycle_of(trainer)
             steps = rate(step, cycle, seconds, device)
             break
         except torch.OutOfMemoryError:

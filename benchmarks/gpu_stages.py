@@ -26,7 +26,6 @@ from records import commit, figures_of
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint.core.files import write_atomically
 from saddlepoint.engine.compiled import Compiled
-from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.machine.distributed import ProcessGroup
 from saddlepoint.engine.settings import Observer
@@ -217,27 +216,27 @@ def graphs(kept: Kept) -> None:
 def compared(case: Case, how: str, setting: Setting) -> dict[str, Any]:
     """Return the steps a second in a way, those of plain steps, and what is to be said of it."""
     device, precision = setting.device, "fp32" if setting.small else "bf16"
-    seconds = setting.moment(1.0)
+    trainer, other = (trainer_of(case, device, precision, setting.small) for _ in range(2))
+    cycle = 1 if setting.small else cycle_of(trainer)
 
-    def plain() -> tuple[Trainer, float]:
-        trainer = trainer_of(case, device, precision, setting.small)
-        return trainer, rate(steps_of(trainer), cycle_of(trainer), seconds, device)
+    def timed(step: Callable[[], object]) -> float:
+        return rate(step, cycle, setting.moment(1.0), device)
 
-    trainer, before = plain()
+    before = timed(steps_of(trainer))
     if how == "graph":
-        step, facts = graphed_steps(trainer_of(case, device, precision, setting.small))
-        after = rate(step, cycle_of(trainer), seconds, device)
+        step, facts = graphed_steps(other)
+        after = timed(step)
     elif how == "cudnn trials":
         torch.backends.cudnn.benchmark, facts = True, {}
         try:
-            after = plain()[1]
+            after = timed(steps_of(other))
         finally:
             torch.backends.cudnn.benchmark = False
     else:
         told: list[str] = []
-        trainer.compiled = Compiled(trainer.state.family, "aot_eager" if setting.small else "inductor")
-        trainer.compiled.compile(trainer.state, trainer.rehearse, precision, told.append)
-        facts, after = {"said": told}, rate(steps_of(trainer), cycle_of(trainer), seconds, device)
+        other.compiled = Compiled(other.state.family, "aot_eager" if setting.small else "inductor")
+        other.compiled.compile(other.state, other.rehearse, precision, told.append)
+        facts, after = {"said": told}, timed(steps_of(other))
     return {"plain": before, "steps_per_second": after, "ratio": after / before, **facts}
 
 

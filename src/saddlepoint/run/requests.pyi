@@ -26,6 +26,7 @@ class Request(Preparation, total=False):
     micro_batch: int | None
     precision: str
     compile: bool
+    deterministic: bool
     averages: str
     start_from: str | Path | None
     freeze_discriminator: int
@@ -513,7 +514,6 @@ def train(family: Literal["flow"], data: Any = "mnist", **request: Unpack[FlowRe
 def train(family: Literal["diffusion"], data: Any = "mnist", **request: Unpack[DiffusionRequest]) -> Run: ...
 @overload
 def train(family: Literal["drifting"], data: Any = "mnist", **request: Unpack[DriftingRequest]) -> Run: ...
-
 # A family of your own: its options are typed in its file; give them as options={...}.
 @overload
 def train(family: str, data: Any = "mnist", **request: Unpack[Training]) -> Run: ...
