@@ -112,7 +112,7 @@ def pack(asked: argparse.Namespace) -> None:
     found = sorted(data.glob("train*.parquet"))
     if found:
         table = pq.read_table(found[0]).slice(0, ROWS)
-        pq.write_table(table, BROUGHT / "cifar10-jpeg.parquet")
+        pq.write_table(table, BROUGHT / "pictures.parquet")
     os.environ.pop("SADDLEPOINT_CACHE_DIR", None) if cache_dir() == CACHE else None
     weights = cache_dir() / "extractors" / "efficientnet-lite0.safetensors"
     if weights.exists():
