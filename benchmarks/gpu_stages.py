@@ -29,7 +29,7 @@ from saddlepoint.engine.compiled import Compiled
 from saddlepoint.engine.machine import runtime
 from saddlepoint.engine.machine.distributed import ProcessGroup
 from saddlepoint.engine.settings import Observer
-from saddlepoint.metrics.extractors import Extractor
+from saddlepoint.metrics.imagenet import imagenet_lite
 from saddlepoint.run import api
 from saddlepoint.run.samples import pictures
 
@@ -161,6 +161,8 @@ def contract(kept: Kept) -> None:
         some = ["-k", "gan-mnist or flow or minibatches"] if setting.small else []
         command = [sys.executable, "-m", "pytest", "-m", "gpu", "tests/contract/test_gpu.py", f"--junitxml={report}"]
         several = [] if setting.small or not _known("xdist") else ["-n", "6"]
+        if _known("pytest_timeout"):  # what was tested until then is kept
+            several.append(f"--session-timeout={max(20.0, setting.left - 15):.0f}")
         environment = os.environ | {"SADDLEPOINT_TEST_DEVICE": str(setting.device)}
         done = subprocess.run(
             [*command, *several, *some, "-p", "no:cacheprovider"], cwd=HERE.parent, env=environment, text=True,
@@ -308,13 +310,8 @@ def distances(folder: Path, setting: Setting) -> dict[str, Any]:
 
 
 def looked_at(setting: Setting) -> dict[str, float]:
-    """Return images a second through the features of colour pictures on the device, with random weights."""
-    from saddlepoint.metrics.efficientnet import EfficientNetLite0
-    from saddlepoint.metrics.imagenet import ImagenetLite
-
-    extractor: Extractor = ImagenetLite(
-        EfficientNetLite0().eval(), side=64 if setting.small else 224, device=setting.device
-    )
+    """Return images a second through the features of colour pictures on the device; their weights are brought along."""
+    extractor = imagenet_lite(str(setting.device), download=False)
     n = 8 if setting.small else 2000
     rows = np.random.default_rng(0).integers(0, 256, (n, 3, 32, 32), dtype=np.uint8)
     extractor.extract(rows[: n // 4])
