@@ -460,6 +460,11 @@ class DiffusionRequest(Training, total=False):
     warm_up_kimg: float | None
     beta1: float
     beta2: float
+    game: bool
+    discriminator_width: int
+    discriminator_lr: float
+    r1_gamma: float | None
+    r2_gamma: float | None
 
 class DriftingRequest(Training, total=False):
     batch_size: int
@@ -514,7 +519,6 @@ def train(family: Literal["flow"], data: Any = "mnist", **request: Unpack[FlowRe
 def train(family: Literal["diffusion"], data: Any = "mnist", **request: Unpack[DiffusionRequest]) -> Run: ...
 @overload
 def train(family: Literal["drifting"], data: Any = "mnist", **request: Unpack[DriftingRequest]) -> Run: ...
-
 # A family of your own: its options are typed in its file; give them as options={...}.
 @overload
 def train(family: str, data: Any = "mnist", **request: Unpack[Training]) -> Run: ...
