@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 FUSED = ("cpu", "cuda", "mps")
-"""Devices for which PyTorch has fused kernels of Adam and SGD. On others it reads the count of steps in each of them."""
+"""Devices for which PyTorch has fused kernels of Adam and SGD. On others it reads the count of steps in every step."""
 
 State = dict[str, Tensor]
 """What is kept of a parameter, named as `torch.optim.Adam` names it: its own number of steps, and two moments."""
