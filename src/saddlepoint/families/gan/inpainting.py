@@ -25,14 +25,14 @@ class Inpainting(Game):
         if self.data.modality != "image":
             raise ConfigError("contrast and given are for images; leave them out")
         self.examples: Tensor
-        pixels = self._given(torch.empty(1, *self.data.shape, device="meta")).numel()
+        pixels = self._visible(torch.empty(1, *self.data.shape, device="meta")).numel()
         # What a sample completes when nobody gives a half: halves of training rows, kept by `prepare`.
         self.register_buffer("examples", torch.zeros(EXAMPLES, pixels))
         return self.GENERATORS[self.config.generator](self.config, self.data, self.config.latent_size + pixels)
 
     def inputs_for(self, x: Samples, generator: torch.Generator) -> Tensor:
         """Draw z and put the given half of each image beside it: (n, latent_size + given pixels)."""
-        return torch.cat([super().sample_inputs(len(x), generator), self._given(x).flatten(1)], 1)
+        return torch.cat([super().sample_inputs(len(x), generator), self._visible(x).flatten(1)], 1)
 
     def sample_inputs(self, n: int, generator: torch.Generator) -> Tensor:
         """Draw z, and given halves among those of training rows."""
@@ -52,7 +52,7 @@ class Inpainting(Game):
         """Keep halves of training rows."""
         super().prepare(stats)
         rows = stats.examples[torch.arange(EXAMPLES) % len(stats.examples)]
-        self.examples.copy_(self._given(rows).flatten(1))
+        self.examples.copy_(self._visible(rows).flatten(1))
 
     @property
     def _axis(self) -> int:
@@ -63,6 +63,6 @@ class Inpainting(Game):
     def _number(self) -> int:
         return int(self.config.given in ("bottom", "right"))
 
-    def _given(self, x: Samples) -> Samples:
+    def _visible(self, x: Samples) -> Samples:
         # A slice, not a mask: how many values a mask chooses would have to be read from an accelerator.
         return x.chunk(2, self._axis)[self._number]
