@@ -78,7 +78,7 @@ def test_without_the_game_there_is_no_discriminator() -> None:
     assert {name for name, _ in plain.named_children()} == {"network"}
 
 
-@pytest.mark.parametrize(("shape", "sides"), [((1, 28, 28), [14, 7]), ((3, 32, 48), [16, 8, 4]), ((1, 8, 8), [4])])
+@pytest.mark.parametrize(("shape", "sides"), [((1, 28, 28), [14, 7, 4]), ((3, 32, 48), [16, 8, 4]), ((1, 8, 8), [4])])
 def test_convolutions_go_down_to_a_small_side(shape: tuple[int, int, int], sides: list[int]) -> None:
     judge = ConvDiscriminator(shape, 4, 0.2)
     h, seen = torch.zeros(1, *shape), []

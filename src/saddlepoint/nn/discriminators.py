@@ -68,7 +68,7 @@ class LeakyDiscriminator(nn.Module):
 
 
 class ConvDiscriminator(nn.Module):
-    """3x3 convolutions of stride 2 with LeakyReLU down to a side of 4 to 7 -> one logit, or a product with the label.
+    """3x3 convolutions of stride 2 with LeakyReLU down to a side of 4 -> one logit, or a product with the label.
 
     The product is the projection of Miyato and Koyama 2018. Like `LeakyDiscriminator` it comes with the gradient in x.
 
@@ -114,7 +114,7 @@ class ConvDiscriminator(nn.Module):
         draw_leaky(self.layers, self.output, self.label, self.slope, generator)
 
 
-_SMALLEST = 7
+_SMALLEST = 4
 """Side of the last maps at most."""
 
 
