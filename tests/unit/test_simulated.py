@@ -89,7 +89,9 @@ def test_factors_have_the_covariance_of_their_loadings() -> None:
         assert np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
 
 
-@pytest.mark.parametrize(("name", "window", "rows"), [("ar2", 24, 10_000), ("garch", 64, 7_500), ("factors", 256, 1875)])
+@pytest.mark.parametrize(
+    ("name", "window", "rows"), [("ar2", 24, 10_000), ("garch", 64, 7_500), ("factors", 256, 1875)]
+)
 def test_lengths_can_be_asked_for_and_draws_are_the_same_every_time(name: str, window: int, rows: int) -> None:
     dataset = load_dataset(name, window=window)
     train = dataset.splits["train"].x

@@ -74,9 +74,7 @@ def _ar2(n: int, steps: int, rng: np.random.Generator) -> np.ndarray:
         made[:, 0, place] = deviation * rng.standard_normal(n)
         made[:, 1, place] = rho * made[:, 0, place] + deviation * math.sqrt(1 - rho**2) * rng.standard_normal(n)
         for t in range(2, steps):
-            made[:, t, place] = (
-                first * made[:, t - 1, place] + second * made[:, t - 2, place] + rng.standard_normal(n)
-            )
+            made[:, t, place] = first * made[:, t - 1, place] + second * made[:, t - 2, place] + rng.standard_normal(n)
     return made
 
 

@@ -99,5 +99,7 @@ def table_file(name: str, say: Say) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
     except OSError as error:
-        raise DataError(f"{path} cannot be written ({error.strerror}); make room, or set SADDLEPOINT_CACHE_DIR") from error
+        raise DataError(
+            f"{path} cannot be written ({error.strerror}); make room, or set SADDLEPOINT_CACHE_DIR"
+        ) from error
     return path
