@@ -165,6 +165,9 @@ def _classes(run: Run) -> tuple[str, ...]:
 TimesAt = Callable[[np.ndarray], np.ndarray] | None
 """Numbers of steps, int64, to their times; None where there is no time."""
 
+PhasesAt = Callable[[np.ndarray], np.ndarray] | None
+"""Numbers of steps to the phases of the calendar there."""
+
 
 def _times_of_history(run: Run, history: History) -> TimesAt:
     """Return the times of steps of given rows and after them: the first row is step 0."""
@@ -191,23 +194,35 @@ def _times_from(run: Run, start: str | None) -> TimesAt:
     return lambda steps: index.at(base, steps)
 
 
-def _source(run: Run, label: int | str | None, times_at: TimesAt, seed: int) -> Source:
-    """Return the run's generator as a source of windows, told the calendar of their times."""
-    layout, data = run.layout, run.family.data
-    time, features = data.shape[0], data.shape[1] - layout.known
+def source_of(run: Run, label: int | str | None, phases_at: PhasesAt, seed: int) -> Source:
+    """Return a run's generator as a source of windows.
+
+    Args:
+        run: of series.
+        label: class of the windows; None: in the shares of the data.
+        phases_at: numbers of steps -> phases of the calendar (steps, part), which windows are told; None: those of
+            training windows, drawn.
+        seed: of the draws.
+    """
+    data, known = run.family.data, run.layout.known
+    time, features = data.shape[0], data.shape[1] - known
 
     def draw(n: int, first: int, number: int) -> np.ndarray:
         inputs = run.inputs(n, seed=seed * _DRAWS + number)
-        if layout.known and times_at is not None:
-            told = torch.from_numpy(phases(times_at(first + np.arange(time)), layout.calendar)).to(inputs.dtype)
-            rest = inputs[:, :, : inputs.shape[2] - layout.known]
-            told = told.expand(n, -1, -1).masked_fill(rest[:, :, :1].isnan(), torch.nan)
-            inputs = torch.cat([rest, told], 2)
+        if known and phases_at is not None:
+            told = torch.from_numpy(phases_at(first + np.arange(time))).to(inputs.dtype)
+            rest = inputs[:, :, : inputs.shape[2] - known]
+            inputs = torch.cat([rest, told.expand(n, -1, -1).masked_fill(rest[:, :, :1].isnan(), torch.nan)], 2)
         labels = run.labels(n, seed=seed * _DRAWS + number, label=label)
         return run.generate(inputs, labels, seed=seed).numpy()[..., :features]
 
-    numbers = sum(1 for column in layout.columns if not column.static and not column.values)
+    numbers = sum(1 for column in run.layout.columns if not column.static and not column.values)
     return Source(draw, time, numbers)
+
+
+def _source(run: Run, label: int | str | None, times_at: TimesAt, seed: int) -> Source:
+    parts = run.layout.calendar
+    return source_of(run, label, None if times_at is None else lambda steps: phases(times_at(steps), parts), seed)
 
 
 def _finished(
