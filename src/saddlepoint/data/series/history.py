@@ -53,7 +53,7 @@ def read_history(path: Path, layout: Layout, classes: Sequence[str], *, gaps: bo
     learned = [column for column in layout.columns if not column.time]
     if len(learned) < len(layout.columns):
         raise DataError("this data learned the times between its rows; given rows would need theirs: --resample STEP")
-    table = read_table(path, options_of(path, layout, classes, learned))
+    table = read_table(path, options_of(path, layout, classes, learned), known=True)
     if table.groups is not None and len(np.unique(table.groups[0])) > 1:
         raise DataError(f"{path} holds {len(np.unique(table.groups[0])):,} series; give the rows of one")
     values = np.stack([codes_in(path, column, table) for column in learned], 1)

@@ -65,7 +65,7 @@ def _from_table(
     """Return values (n, time, column), times (n, time) and labels."""
     time = dataset.spec.shape[0]
     learned = [column for column in layout.columns if not column.time]
-    table = read_table(path, options_of(path, layout, dataset.classes, learned))
+    table = read_table(path, options_of(path, layout, dataset.classes, learned), known=True)
     rows = len(next(iter(table.values.values())))
     group = window_column(layout)
     if table.groups is None:
@@ -141,8 +141,10 @@ def codes_in(path: Path, column: Column, table: Any) -> np.ndarray:
     if name in table.categories:
         words = [as_meant(word) if word not in known else word for word in map(str, table.categories[name])]
     else:
-        own, values = np.unique(values, return_inverse=True)
-        values = values.reshape(-1)
+        there = ~np.isnan(values)
+        own, places = np.unique(values[there], return_inverse=True)
+        values = np.full(len(there), -1)
+        values[there] = places.reshape(-1)
         words = [str(int(value) if float(value).is_integer() and str(int(value)) in known else value) for value in own]
     for word in words:
         if word not in known:
