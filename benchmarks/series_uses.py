@@ -32,7 +32,7 @@ FIGURES = HERE / "figures" / "series-uses"
 PAGE = HERE.parent / "docs" / "series.md"
 RUNS = Path("runs") / "series-uses"
 THREADS, SAMPLES, PASTS = 1, 100, 40
-LENGTH, SERIES = 2_000, 3
+LENGTH, SERIES = 1_000, 3
 GROUPS, SHARES = ("calm", "rough", "rising"), (0.5, 0.3, 0.2)
 
 
@@ -206,7 +206,12 @@ def seams(made: api.Run, data: Dataset) -> dict[str, Any]:
     glued = made.sample(SERIES * -(-LENGTH // time), seed=1).numpy()[..., :numbers]
     glued = glued.reshape(SERIES, -1, numbers)[:, :LENGTH].astype(np.float64)
     train_x = np.asarray(data.splits["train"].x[..., :numbers], np.float64)
+    # Windows follow one another by a row: their first rows are the series.
+    rows, rng = np.concatenate([train_x[:, 0], train_x[-1, 1:]]), np.random.default_rng(0)
+    count = min(LENGTH, len(rows) // 2)
+    real = np.stack([rows[start : start + count] for start in rng.integers(0, len(rows) - count, SERIES)])
     return {
+        "real rows": seam_of(real, time, time - time // OVERLAP, train_x),
         "samples (`--length`)": seam_of(x, time, time - time // OVERLAP, train_x),
         "windows end to end": seam_of(glued, time, time, train_x),
     }

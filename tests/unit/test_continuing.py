@@ -114,6 +114,20 @@ def test_long_series_have_no_seams_and_the_law_of_the_process() -> None:
     assert stats.ks_2samp(seams, elsewhere).pvalue < 1e-6
 
 
+def test_long_series_stay_where_the_generator_is() -> None:
+    """What is added at the joints would carry a slow series out of its range, a little at each."""
+
+    def bounded(n: int, first: int, number: int) -> np.ndarray:
+        rng = np.random.default_rng(number)
+        x = np.cumsum(rng.normal(0, 0.05, (n, TIME, 1)), 1) + rng.random((n, 1, 1))
+        return np.abs((x + 1) % 2 - 1).astype(np.float32)  # a walk between two mirrors
+
+    x = long_series(Source(bounded, TIME, 1), 10, 1500, 0)
+    assert x.min() >= 0
+    assert x.max() <= 1
+    assert stats.ks_1samp(x[:, ::150].ravel(), stats.uniform.cdf).statistic < 0.2
+
+
 def test_a_past_beyond_all_that_the_generator_makes_keeps_its_level() -> None:
     past = np.full((8, 2), 30.0) + np.linspace(-0.2, 0.2, 8)[:, None] * [1, 2]
     found = continued(PERFECT, past, 200, 8, 0)

@@ -31,6 +31,9 @@ DRAWN, NEAR = 2_000, 10
 FADE = 0.5
 """Share of a window in which what it lacks falls to 1 / e."""
 
+BEYOND = 0.5
+"""Deviations beyond all drawn values from which a past is at a level that the generator does not know."""
+
 OVERLAP = 4
 """The part of a window, a fourth, in which a long series meets its next stretch."""
 
@@ -106,8 +109,8 @@ def joined(made: np.ndarray, given: np.ndarray, fades: np.ndarray, numbers: int)
 def conditioned(source: Source, given: np.ndarray, n: int, first: int, number: int, seed: int) -> np.ndarray:
     """Return windows that have given values.
 
-    A feature whose given values lie beyond all that the generator makes is compared by its shape: its windows are moved
-    to the given level first, and stay there.
+    A feature whose given values lie far beyond all that the generator makes is compared by its shape: its windows are
+    moved to the given level first, and stay there.
 
     Args:
         source: of fresh windows.
@@ -133,13 +136,17 @@ def conditioned(source: Source, given: np.ndarray, n: int, first: int, number: i
     if last < 0:
         return drawn[rng.permutation(len(drawn))[:n]]
     scale, moved, fades = _fitted(drawn, given, source.numbers)
+    low, high = (end(moved, (0, 1)) for end in (np.nanmin, np.nanmax))
     wanted = min(wanted, len(moved))
     near = nearest(given, moved, scale, wanted)
     if alike:
         taken = near[0][rng.permutation(wanted)[:n] if n <= wanted else rng.integers(0, wanted, n)]
     else:
         taken = near[np.arange(n), rng.integers(0, wanted, n)]
-    return joined(moved[taken], given, fades, source.numbers)
+    made = joined(moved[taken], given, fades, source.numbers)
+    # What was added must not carry a series step by step to where the generator never is.
+    within = np.where(np.isfinite(fades), np.clip(made, low, high), made)
+    return np.where(np.isnan(given), within, given)
 
 
 def _fitted(drawn: np.ndarray, given: np.ndarray, numbers: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -152,7 +159,7 @@ def _fitted(drawn: np.ndarray, given: np.ndarray, numbers: int) -> tuple[np.ndar
         if not len(known):
             continue
         low, high = np.nanmin(drawn[:, :, feature]), np.nanmax(drawn[:, :, feature])
-        margin = 1e-6 * scale[feature]
+        margin = BEYOND * scale[feature]
         if known.min() < low - margin or known.max() > high + margin:
             places = ~np.isnan(given[:, :, feature]).any(0)
             moved = moved.copy() if moved is drawn else moved
