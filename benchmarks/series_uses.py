@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from records import head_of, keep, kept_rows, line_of, measured_on, run_or_write, train, write_section
 from scipy import stats
+from series_smoother import smoother_samples
 
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.metrics.series_baselines import fit_autoregression
@@ -42,14 +43,21 @@ class Row:
 
     data: str
     steps: int
+    smoother: bool = False
 
     @property
     def name(self) -> str:
         """Name of its file."""
-        return self.data
+        return f"smoother-{self.data}" if self.smoother else self.data
 
 
-ROWS = [Row("etth1", 4000), Row("stocks", 2500), Row("seattle-weather", 1500), Row("groups", 1000)]
+ROWS = [
+    Row("etth1", 4000),
+    Row("stocks", 2500),
+    Row("seattle-weather", 1500),
+    Row("groups", 1000),
+    Row("etth1", 4000, smoother=True),
+]
 
 
 def groups_table() -> Path:
@@ -81,13 +89,15 @@ def run(row: Row, named: bool) -> None:
     asked: dict[str, Any] = {"group_column": "series", "label_column": "kind"} if groups else {}
     plan = api.plan(
         "timegan", source, preset="increments", options={}, steps=row.steps, seed=0, threads=THREADS,
-        out=RUNS / row.name, device="cpu", precision="fp32", remedy="off", **asked,
+        out=RUNS / row.data, device="cpu", precision="fp32", remedy="off", **asked,
     )  # fmt: skip
     made, outcome = train(plan)
     data = made.dataset()
     found: dict[str, Any] = {"nimg": outcome.progress.nimg, "seconds": round(outcome.seconds, 1)}
     if groups:
         found |= {"asking": asking(made, data)}
+    elif row.smoother:
+        found |= {"going on": smoother(made, data)}
     else:
         found |= {"going on": conditional(made, data, False), "holes": conditional(made, data, True)}
         found |= {"long": seams(made, data)}
@@ -119,7 +129,7 @@ def conditional(made: api.Run, data: Dataset, holes: bool) -> dict[str, dict[str
     train_x, test = (np.asarray(data.splits[k].x, np.float64) for k in ("train", "test"))
     scale = train_x[..., :numbers].std((0, 1))
     rows = np.linspace(0, len(test) - 1, PASTS).round().astype(int)
-    time, found = test.shape[1], {}
+    time, found = test.shape[1], dict[str, list[tuple[float, float]]]()
     hidden = np.arange(time // 3, 2 * time // 3) if holes else np.arange(time // 2, time)
     bank: dict[int, np.ndarray] = {}
     for place, row in enumerate(test[rows]):
@@ -139,17 +149,32 @@ def conditional(made: api.Run, data: Dataset, holes: bool) -> dict[str, dict[str
         ways = ways_of(Source(draw, time, numbers), train_x[..., : row.shape[1] - known], values, hidden, numbers)
         for name, samples in ways.items():
             truth, part = values[hidden, :numbers] / scale, samples[:, :, :numbers] / scale
-            low, high = np.quantile(part, [0.05, 0.95], axis=0)
-            inside = float(((truth >= low) & (truth <= high)).mean())
-            found.setdefault(name, []).append((crps(part, truth), inside))
-    return {
-        name: {
-            "CRPS": float(np.mean([c for c, _ in each])),
-            "error": float(np.std([c for c, _ in each], ddof=1) / np.sqrt(len(each))),
-            "inside": float(np.mean([i for _, i in each])),
-        }
-        for name, each in found.items()
-    }
+            found.setdefault(name, []).append(against_truth(part, truth))
+    return {name: summed_up(each) for name, each in found.items()}
+
+
+def summed_up(each: list[tuple[float, float]]) -> dict[str, float]:
+    """Return means of CRPS and coverage over pasts, and the error of the first."""
+    scores, inside = np.array(each).T
+    error = float(scores.std(ddof=1) / np.sqrt(len(each)))
+    return {"CRPS": float(scores.mean()), "error": error, "inside": float(inside.mean())}
+
+
+def against_truth(samples: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Return CRPS, and which share of the truth (steps, feature) lies in the samples' middle 90%."""
+    low, high = np.quantile(samples, [0.05, 0.95], axis=0)
+    return crps(samples, truth), float(((truth >= low) & (truth <= high)).mean())
+
+
+def smoother(made: api.Run, data: Dataset) -> dict[str, dict[str, float]]:
+    """Return the figures of an ensemble smoother, on the same pasts."""
+    train_x, test = (np.asarray(data.splits[k].x, np.float64) for k in ("train", "test"))
+    scale, half = train_x.std((0, 1)), test.shape[1] // 2
+    rows, found = np.linspace(0, len(test) - 1, PASTS).round().astype(int), []
+    for seed, row in enumerate(test[rows]):
+        samples = smoother_samples(made, row[:half], test.shape[1] - half, seed)
+        found.append(against_truth(samples / scale, row[half:] / scale))
+    return {"an ensemble smoother over z": summed_up(found)}
 
 
 def ways_of(
@@ -273,6 +298,11 @@ def classifier(x: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.n
     return lambda windows: np.stack([n.logpdf(features(windows)) + np.log(c) for n, c in normals]).argmax(0)
 
 
+def score_of(figure: Mapping[str, float] | None) -> str:
+    """Return a cell of the tables of CRPS."""
+    return "" if figure is None else f"{figure['CRPS']:.3f} ± {figure['error']:.3f} ({figure['inside']:.0%})"
+
+
 def write() -> None:
     """Write the section of the page between its marks."""
     found = kept_rows((row, FIGURES / f"{row.name}.json") for row in ROWS)
@@ -282,17 +312,19 @@ def write() -> None:
         ("holes", "The middle third of a held-out window is hidden"),
     ):
         lines += ["", f"{text}: CRPS in deviations ↓ (share of the truth in 90% intervals), {PASTS} windows:", ""]
-        kept = [(row, one[part]) for row, one in found if part in one]
-        lines += head_of(["way", *(f"`{row.data}`" for row, _ in kept)])
-        for name in dict.fromkeys(name for _, one in kept for name in one):
-            cells = [f"{o[name]['CRPS']:.3f} ± {o[name]['error']:.3f} ({o[name]['inside']:.0%})" for _, o in kept]
-            lines.append(line_of([name, *cells]))
+        kept: dict[str, dict[str, Any]] = {}
+        for row, one in found:
+            if part in one:
+                kept[row.data] = kept.get(row.data, {}) | one[part]
+        lines += head_of(["way", *(f"`{name}`" for name in kept)])
+        for name in dict.fromkeys(name for one in kept.values() for name in one):
+            lines.append(line_of([name, *(score_of(one.get(name)) for one in kept.values())]))
     text = f"{SERIES} series of {LENGTH:,} steps: Kolmogorov-Smirnov distance of increments at joints from all others ↓"
     lines += ["", f"{text} (smallest p-value of a feature, corrected), and of values from the data's ↓:", ""]
-    kept = [(row, one["long"]) for row, one in found if "long" in one]
-    lines += head_of(["way", *(f"`{row.data}`" for row, _ in kept)])
-    for name in dict.fromkeys(name for _, one in kept for name in one):
-        cells = [f"{o[name]['KS']:.3f} (p {o[name]['p']:.2g}), {o[name]['values']:.2f} sd" for _, o in kept]
+    long = {row.data: one["long"] for row, one in found if "long" in one}
+    lines += head_of(["way", *(f"`{name}`" for name in long)])
+    for name in dict.fromkeys(name for one in long.values() for name in one):
+        cells = [f"{o[name]['KS']:.3f} (p {o[name]['p']:.2g}), {o[name]['values']:.2f} sd" for o in long.values()]
         lines.append(line_of([name, *cells]))
     for _, one in (pair for pair in found if "asking" in pair[1]):
         lines += [
@@ -302,7 +334,7 @@ def write() -> None:
         ]
         lines += head_of(["figure", "value"])
         lines += [line_of([name, f"{value:.3f}"]) for name, value in one["asking"].items()]
-    trained = ", ".join(f"`{row.data}` {row.steps:,} steps" for row, _ in found)
+    trained = ", ".join(f"`{row.data}` {row.steps:,} steps" for row, _ in found if not row.smoother)
     lines += ["", f"Trained for: {trained}; {THREADS} thread, one seed. {measured_on(one for _, one in found)}"]
     write_section(PAGE, "uses", lines)
 
