@@ -25,8 +25,8 @@ from series_smoother import smoother_samples
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.metrics.series_baselines import fit_autoregression
 from saddlepoint.run import api
-from saddlepoint.run.samples.continuing import OVERLAP, Source, continued, filled
-from saddlepoint.run.samples.given import long_series, source_of
+from saddlepoint.run.continuing import OVERLAP, Source, continued, filled
+from saddlepoint.run.given import long_series, source_of
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "series-uses"

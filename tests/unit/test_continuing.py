@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from saddlepoint.run.samples import continuing
-from saddlepoint.run.samples.continuing import Source, conditioned, continued, filled, joined, long_series, nearest
+from saddlepoint.run import continuing
+from saddlepoint.run.continuing import Source, conditioned, continued, filled, joined, long_series, nearest
 
 PHI, TIME = 0.9, 16
 

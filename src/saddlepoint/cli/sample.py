@@ -58,8 +58,8 @@ def sample(
     """
     from saddlepoint.data.series.positions import times_text
     from saddlepoint.family.capabilities import set_evaluations
-    from saddlepoint.run import api
-    from saddlepoint.run.samples import given, pictures, seeds
+    from saddlepoint.run import api, given
+    from saddlepoint.run.samples import pictures, seeds
 
     loaded = api.load(run, device=device, averaged=not raw, data=data)
     set_evaluations(loaded.family, request.evaluations)

@@ -27,7 +27,7 @@ from saddlepoint.engine.storage.standing import standing_of
 from saddlepoint.family import Family, Iterative
 from saddlepoint.run import sample_files, show, weights
 from saddlepoint.run.generator import Generator
-from saddlepoint.run.samples.given import Asked, write_asked
+from saddlepoint.run.given import Asked, write_asked
 
 if TYPE_CHECKING:
     from saddlepoint.evaluation import Report, Subject

@@ -20,11 +20,11 @@ from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.figures import grids, plots, snapshots
 from saddlepoint.run import show
 from saddlepoint.run.generator import check_truncation
+from saddlepoint.run.given import Asked
 from saddlepoint.run.request import Picture, SampleRequest
 from saddlepoint.run.run import Run
 from saddlepoint.run.sample_files import depth_of
 from saddlepoint.run.samples import sheets
-from saddlepoint.run.samples.given import Asked
 
 _USUAL = {
     "grid": 64, "filmstrip": 10, "neighbours": 36, "interpolation": 8, "styles": 5, "truncation": 6, "references": 6,

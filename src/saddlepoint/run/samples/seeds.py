@@ -17,11 +17,11 @@ from saddlepoint.data.series.samples import FORMATS
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.figures import grids
 from saddlepoint.run.generator import check_truncation
+from saddlepoint.run.given import WINDOWS
 from saddlepoint.run.request import Picture, SampleRequest
 from saddlepoint.run.run import Run
 from saddlepoint.run.sample_files import depth_of
 from saddlepoint.run.samples import pictures
-from saddlepoint.run.samples.given import WINDOWS
 
 MOST = 100_000
 """Seeds of one call."""

@@ -15,8 +15,8 @@ from saddlepoint.data.series.calendar import phases
 from saddlepoint.data.series.history import History, read_history
 from saddlepoint.data.series.samples import write_samples
 from saddlepoint.data.series.time_index import read_start
-from saddlepoint.run.samples import continuing
-from saddlepoint.run.samples.continuing import Source
+from saddlepoint.run import continuing
+from saddlepoint.run.continuing import Source
 
 if TYPE_CHECKING:
     from saddlepoint.run.run import Run
