@@ -23,16 +23,16 @@ from scipy import stats
 from series_smoother import smoother_samples
 
 from saddlepoint.data.dataset import Dataset
-from saddlepoint.metrics.series_baselines import fit_autoregression
+from saddlepoint.metrics.series_baselines import Autoregression, fit_autoregression
 from saddlepoint.run import api
+from saddlepoint.run.conditional import long_series, source_of
 from saddlepoint.run.continuing import OVERLAP, Source, continued, filled
-from saddlepoint.run.given import long_series, source_of
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "series-uses"
 PAGE = HERE.parent / "docs" / "series.md"
 RUNS = Path("runs") / "series-uses"
-THREADS, SAMPLES, PASTS = 1, 100, 40
+THREADS, SAMPLES, PASTS = 1, 100, 24
 LENGTH, SERIES = 1_000, 3
 GROUPS, SHARES = ("calm", "rough", "rising"), (0.5, 0.3, 0.2)
 
@@ -132,6 +132,8 @@ def conditional(made: api.Run, data: Dataset, holes: bool) -> dict[str, dict[str
     time, found = test.shape[1], dict[str, list[tuple[float, float]]]()
     hidden = np.arange(time // 3, 2 * time // 3) if holes else np.arange(time // 2, time)
     bank: dict[int, np.ndarray] = {}
+    own = train_x[..., : train_x.shape[2] - known]
+    fitted = fit_autoregression(own)
     for place, row in enumerate(test[rows]):
         values, phases = row[:, : row.shape[1] - known], row[:, row.shape[1] - known :]
         told = (lambda steps, at=phases: at[np.clip(steps, 0, time - 1)]) if known else None
@@ -146,7 +148,7 @@ def conditional(made: api.Run, data: Dataset, holes: bool) -> dict[str, dict[str
                 bank[key] = fresh.draw(n if not known else 3_000, 0, number)
             return bank[key]
 
-        ways = ways_of(Source(draw, time, numbers), train_x[..., : row.shape[1] - known], values, hidden, numbers)
+        ways = ways_of(Source(draw, time, numbers), own, fitted, values, hidden, numbers)
         for name, samples in ways.items():
             truth, part = values[hidden, :numbers] / scale, samples[:, :, :numbers] / scale
             found.setdefault(name, []).append(against_truth(part, truth))
@@ -178,7 +180,7 @@ def smoother(made: api.Run, data: Dataset) -> dict[str, dict[str, float]]:
 
 
 def ways_of(
-    source: Source, train_x: np.ndarray, values: np.ndarray, hidden: np.ndarray, numbers: int
+    source: Source, train_x: np.ndarray, fitted: Autoregression, values: np.ndarray, hidden: np.ndarray, numbers: int
 ) -> Mapping[str, np.ndarray]:
     """Return samples (n, hidden steps, feature) of every way to say what is hidden of a window."""
     rng, time = np.random.default_rng(0), len(values)
@@ -203,7 +205,7 @@ def ways_of(
     return {
         "samples (`--given`)": continued(source, past, SAMPLES, count, 0),
         "nearest training windows": continued(real, past, SAMPLES, count, 0),
-        "vector autoregression": autoregression(train_x, past, count, rng),
+        "vector autoregression": autoregression(fitted, past, count, rng),
         "the last value": np.repeat(past[None, -1:], count, 1),
         "the last value and drawn increments": past[-1]
         + np.cumsum(steps[rng.integers(0, len(steps), (SAMPLES, count))], 1),
@@ -211,9 +213,8 @@ def ways_of(
     }
 
 
-def autoregression(train_x: np.ndarray, past: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return paths of a vector autoregression that is fitted to the training windows, from a past on."""
-    fitted = fit_autoregression(train_x)
+def autoregression(fitted: Autoregression, past: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return paths of a vector autoregression from a past on."""
     order = len(fitted.coefficients)
     paths = np.repeat(past[None, -order:], SAMPLES, 0)
     for _ in range(count):

@@ -58,7 +58,7 @@ def sample(
     """
     from saddlepoint.data.series.positions import times_text
     from saddlepoint.family.capabilities import set_evaluations
-    from saddlepoint.run import api, given
+    from saddlepoint.run import api, conditional
     from saddlepoint.run.samples import pictures, seeds
 
     loaded = api.load(run, device=device, averaged=not raw, data=data)
@@ -69,7 +69,7 @@ def sample(
     tell(drawn)
     if drawn.suffix.lower() in (".csv", ".parquet"):
         more = request.given is not None or request.fill is not None or request.length is not None
-        n = request.n or given.WINDOWS
+        n = request.n or conditional.WINDOWS
         said = "" if more else times_text(loaded.layout, n, loaded.family.data.shape[0], request.start)
         for line in filter(None, (said, *gaps_of(loaded.config["data"]))):
             say_aside(line)

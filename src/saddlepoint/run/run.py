@@ -26,8 +26,8 @@ from saddlepoint.engine.storage.origin import counted, refuse_gone
 from saddlepoint.engine.storage.standing import standing_of
 from saddlepoint.family import Family, Iterative
 from saddlepoint.run import sample_files, show, weights
+from saddlepoint.run.conditional import Asked, write_asked
 from saddlepoint.run.generator import Generator
-from saddlepoint.run.given import Asked, write_asked
 
 if TYPE_CHECKING:
     from saddlepoint.evaluation import Report, Subject

@@ -19,8 +19,8 @@ from saddlepoint.data.series.samples import FORMATS
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.figures import grids, plots, snapshots
 from saddlepoint.run import show
+from saddlepoint.run.conditional import Asked
 from saddlepoint.run.generator import check_truncation
-from saddlepoint.run.given import Asked
 from saddlepoint.run.request import Picture, SampleRequest
 from saddlepoint.run.run import Run
 from saddlepoint.run.sample_files import depth_of

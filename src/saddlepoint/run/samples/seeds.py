@@ -16,8 +16,8 @@ from saddlepoint.data.images.write import KINDS, write_images
 from saddlepoint.data.series.samples import FORMATS
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.figures import grids
+from saddlepoint.run.conditional import WINDOWS
 from saddlepoint.run.generator import check_truncation
-from saddlepoint.run.given import WINDOWS
 from saddlepoint.run.request import Picture, SampleRequest
 from saddlepoint.run.run import Run
 from saddlepoint.run.sample_files import depth_of
