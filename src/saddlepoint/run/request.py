@@ -156,6 +156,7 @@ class SampleRequest:
         truncation: of a grid or files; see `Run.sample`.
         evaluations: of families that ask their network many times for a sample: how often; None: by their options.
         start: of a file of series: time of the first step; see `Run.write`.
+        given, fill, length: of a file of series: see `Run.write`.
     """
 
     n: int | None = option(None, "Samples; columns of a filmstrip, rows of an interpolation.", flags=("-n",), min=1)
@@ -173,6 +174,11 @@ class SampleRequest:
     truncation: float | None = option(None, "Of families with w: pull samples towards the mean, as 0.7; 1: not at all.")
     evaluations: int | None = option(None, "Of diffusion: passes of the network for each sample; 1 or more.", min=1)
     start: str | None = option(None, "Of series: time of the first step, as 2016-07-01. Default: after the data.")
+    given: Path | None = option(None, "Of series: go on from the rows of this table, as history.csv.")
+    fill: Path | None = option(None, "Of series: fill the empty cells of this table, each time anew.")
+    length: int | None = option(
+        None, "Of series: steps of each, as 5000, without seams; with --given new ones. Default: a window.", min=1
+    )
 
     def sampling(self) -> dict[str, Any]:
         """Return what `Run.sample` takes of it."""
