@@ -1,0 +1,103 @@
+"""What is changed in ONNX files after PyTorch has written them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saddlepoint.export.forms import Forms
+
+BATCH = "batch"
+"""Name of the axis of the rows on every input and output."""
+
+_FEW = 64
+"""Numbers below which a tensor stays in 32 bits."""
+
+_MOST_FP16 = 65504.0
+
+_ADDING = ("Add", "Sub", "Expand")
+"""Operators whose constants stay in 32 bits: what is added to a map is as exact as its differences have to be."""
+
+
+def rewrite(path: Path, forms: Forms) -> None:
+    """Change a file in place: without the exporter's notes, in the forms that PyTorch cannot write."""
+    import onnx
+
+    model = onnx.load(path)
+    _forget_origin(model)
+    if forms.means == "convolutions":
+        model = channel_means(model)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _forget_origin(model: Any) -> None:
+    """Take out what the exporter notes of each node: the lines of code that it came from, with their paths.
+
+    They are this machine's own, and more bytes than a small network's weights.
+    """
+    for noted in (model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info):
+        del noted.metadata_props[:]
+    for function in model.functions:
+        for noted in (function, *function.node, *function.value_info):
+            del noted.metadata_props[:]
+
+
+def channel_means(model: Any) -> Any:
+    """Return a model whose means over the channels of maps are convolutions of one pixel with equal weights."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.shape_inference.infer_shapes(model)
+    graph = model.graph
+    shapes = {value.name: _sizes(value) for value in (*graph.value_info, *graph.input, *graph.output)}
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        sizes = shapes.get(node.input[0], []) if node.op_type == "ReduceMean" else []
+        axes = constants.get(node.input[1]) if len(node.input) > 1 else None
+        if len(sizes) == 4 and axes is not None and axes.tolist() == [1] and sizes[1]:
+            name = f"{node.output[0]}_equal"
+            equal = np.full((1, sizes[1], 1, 1), 1 / sizes[1], np.float32)
+            graph.initializer.append(numpy_helper.from_array(equal, name))
+            node = helper.make_node("Conv", [node.input[0], name], list(node.output), name=node.name)
+        nodes.append(node)
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    return model
+
+
+def _sizes(value: Any) -> list[int]:
+    """Return the sizes of a tensor; 0: it is not known."""
+    return [size.dim_value for size in value.type.tensor_type.shape.dim]
+
+
+def halved(path: Path) -> Path | None:
+    """Write the same graph with weights kept in 16 bits, computed in 32; None where it has hardly any weights."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(path)
+    added = {name for node in model.graph.node if node.op_type in _ADDING for name in node.input}
+    casts = []
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        small = values.ndim < 2 or values.size < _FEW or tensor.name in added
+        if tensor.data_type != TensorProto.FLOAT or small or np.abs(values).max() > _MOST_FP16:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
+    if not casts:
+        return None
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    # Shapes of the initialisers are noted under their old names.
+    del model.graph.value_info[:]
+    onnx.checker.check_model(model)
+    written = path.with_suffix(".half.onnx")
+    onnx.save(model, written)
+    return written
