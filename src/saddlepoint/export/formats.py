@@ -49,8 +49,9 @@ class Choices:
 def write_onnx(run: Run, folder: Path, choices: Choices) -> None:
     """Write ``model.onnx`` and its kin, ``model.json`` and ``sample.py``."""
     write_model(run, folder, choices)
-    from saddlepoint.export.onnx_file import copy_sampler
+    from saddlepoint.export.onnx_file import copy_sampler, write_check
 
+    write_check(run.family, folder)
     copy_sampler(folder)
 
 

@@ -138,7 +138,9 @@ def _generate(family: Family, tensors: tuple[Tensor, ...], n: int) -> Tensor:
 
 def _map(family: Family, tensors: tuple[Tensor, ...], n: int) -> Tensor:
     inputs, truncation, *labels = tensors
-    w = torch.lerp(style_space(family).w_average, style_space(family).mapping(inputs, *labels), truncation[:, None])
+    w = style_space(family).mapping(inputs, *labels)
+    # `lerp`, exact at 1 as it is there, without its comparison, which ncnn knows no operator for.
+    w = w - (w - style_space(family).w_average) * (1 - truncation[:, None])
     return w[:, None].expand(-1, style_space(family).w_layers, -1)
 
 

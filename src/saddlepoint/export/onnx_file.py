@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from saddlepoint.core.errors import ConfigError
@@ -19,6 +20,9 @@ from saddlepoint.export.graphs import Graph, Input, example, graphs_of
 from saddlepoint.export.recurrent import single_nodes
 from saddlepoint.export.rewrites import BATCH, halved, rewrite
 from saddlepoint.family import Family
+
+ROWS = 2
+"""Of ``check.npz``."""
 
 
 def write_graphs(family: Family, folder: Path, forms: Forms | None = None) -> list[dict[str, Any]]:
@@ -92,6 +96,17 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+@torch.no_grad()
+def write_check(family: Family, folder: Path) -> None:
+    """Write ``check.npz``: numbers for every graph, and what PyTorch makes of them, for whoever converts the files."""
+    kept = dict[str, np.ndarray]()
+    for graph in graphs_of(family):
+        tensors = [example(i, ROWS, family, seed=1) for i in graph.inputs]
+        kept |= {f"{graph.name}/{i.name}": x.numpy() for i, x in zip(graph.inputs, tensors, strict=True)}
+        kept[f"{graph.name}/made"] = graph(*tensors).numpy()
+    np.savez_compressed(folder / "check.npz", **kept)  # type: ignore[arg-type]
 
 
 def copy_sampler(folder: Path) -> None:

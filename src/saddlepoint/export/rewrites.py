@@ -27,6 +27,7 @@ def rewrite(path: Path, forms: Forms) -> None:
 
     model = onnx.load(path)
     _forget_origin(model)
+    fold_constants(model)
     if forms.means == "convolutions":
         model = channel_means(model)
     onnx.checker.check_model(model)
@@ -43,6 +44,44 @@ def _forget_origin(model: Any) -> None:
     for function in model.functions:
         for noted in (function, *function.node, *function.value_info):
             del noted.metadata_props[:]
+
+
+def fold_constants(model: Any) -> None:
+    """Compute once what depends on weights alone: scaled weights, which maps are positive, sums over kernels.
+
+    A result that is larger than what it is made of stays a node.
+    """
+    from onnx import helper, numpy_helper
+    from onnx.reference import ReferenceEvaluator
+
+    graph, opsets = model.graph, model.opset_import
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    made, nodes = dict[str, np.ndarray](), []
+    for node in graph.node:
+        known = all(name in constants for name in node.input if name) and node.input and not node.domain
+        if not known or any(attribute.HasField("g") for attribute in node.attribute):
+            nodes.append(node)
+            continue
+        values = {name: constants[name] for name in node.input if name}
+        inputs = [helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)
+                  for name, x in values.items()]  # fmt: skip
+        outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
+        found = ReferenceEvaluator(
+            helper.make_model(helper.make_graph([node], "constant", inputs, outputs), opset_imports=opsets)
+        ).run(None, values)
+        if sum(x.size for x in found) > max(_FEW, *(x.size for x in values.values())):
+            nodes.append(node)
+            continue
+        results = {name: np.asarray(x) for name, x in zip(node.output, found, strict=True)}
+        made |= results
+        constants |= results
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    read = {name for node in nodes for name in node.input} | {value.name for value in graph.output}
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    new = [numpy_helper.from_array(x, name) for name, x in made.items() if name in read]
+    del graph.initializer[:]
+    graph.initializer.extend([*kept, *new])
 
 
 def channel_means(model: Any) -> Any:

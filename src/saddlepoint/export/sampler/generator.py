@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ class Generator:
         threads: of the processor; 0: all cores.
         runtime: one of `RUNTIMES`; None: the one that the folder was exported for.
         precision: ``f32``, or ``default``, the runtime's own choice; None: what the folder says is right.
+        model: another file in the place of ``model.onnx``, as a converter made it; it is not held to a checksum.
 
     Raises:
         ValueError: if the folder is damaged, keeps no weights in 16 bits, or the runtime is missing or refuses a graph.
@@ -35,8 +38,9 @@ class Generator:
         threads: int = 0,
         runtime: str | None = None,
         precision: str | None = None,
+        model: str | Path | None = None,
     ) -> None:
-        folder = Path(folder)
+        self.folder = folder = Path(folder)
         self.spec = read_description(folder / "model.json")
         self.graphs: dict[str, dict[str, Any]] = {graph["name"]: graph for graph in self.spec["graphs"]}
         if half and not any(graph.get("half") for graph in self.graphs.values()):
@@ -49,18 +53,19 @@ class Generator:
                 f"and from {', '.join(PRECISIONS)}"
             )
         settings = Settings(threads, precision, self.batch)
-        self.calls: dict[str, Call] = {
-            name: self._opened(folder, graph["half"] if half and graph.get("half") else graph, graph, settings)
-            for name, graph in self.graphs.items()
-        }
+        self.calls: dict[str, Call] = {}
+        for name, graph in self.graphs.items():
+            kept = graph["half"] if half and graph.get("half") else graph
+            if name == "model" and model is not None:
+                kept = {"file": Path(model).absolute(), "sha256": None}
+            self.calls[name] = self._opened(folder / kept["file"], kept["sha256"], graph, settings)
 
-    def _opened(self, folder: Path, kept: Mapping[str, Any], graph: Mapping[str, Any], settings: Settings) -> Call:
-        path = folder / kept["file"]
+    def _opened(self, path: Path, checksum: str | None, graph: Mapping[str, Any], settings: Settings) -> Call:
         try:
             content = read_file(path, MOST_BYTES)
         except (OSError, ValueError) as error:
             raise ValueError(f"{path} cannot be read: {error}") from error
-        if hashlib.sha256(content).hexdigest() != kept["sha256"]:
+        if checksum is not None and hashlib.sha256(content).hexdigest() != checksum:
             raise ValueError(f"{path} is damaged: its checksum does not match")
         try:
             if reads_other_files(content):
@@ -165,6 +170,29 @@ class Generator:
                 raise ValueError(f"{self.runtime} made {len(found)} rows of '{graph}', but {len(rows)} were asked for")
             pieces.append(found[: n - start])
         return np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
+
+    def distances(self) -> dict[str, float]:
+        """Return how far each graph is from what PyTorch made of the numbers in ``check.npz``, by its name.
+
+        Distances are those of values up to 1, of larger ones shares of the largest.
+
+        Raises:
+            ValueError: as `run`, or if the numbers cannot be read.
+        """
+        try:
+            with np.load(self.folder / "check.npz", allow_pickle=False) as kept:
+                known = {name: kept[name] for name in kept.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{self.folder / 'check.npz'} cannot be read: {error}") from error
+        found = dict[str, float]()
+        for name, graph in self.graphs.items():
+            given = {of["name"]: known.get(f"{name}/{of['name']}", np.empty(0)) for of in graph["inputs"]}
+            wanted, made = known.get(f"{name}/made", np.empty(0)), self.run(name, given)
+            if made.shape != wanted.shape or not np.isfinite(made).all():
+                found[name] = math.inf
+                continue
+            found[name] = float(np.abs(made - wanted).max() / max(1.0, np.abs(wanted).max()))
+        return found
 
     def _fitting(self, graph: str, given: Mapping[str, np.ndarray]) -> tuple[int, dict[str, np.ndarray]]:
         """Return the number of rows, and the tensors as the graph takes them; raises as `run`.

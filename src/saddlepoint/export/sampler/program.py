@@ -18,6 +18,19 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def check(generator: Generator) -> None:
+    """Say how far each graph is from PyTorch.
+
+    Raises:
+        ValueError: if one is further than the folder says is right.
+    """
+    most = max(generator.spec["parity"]["tolerance"], 2 * generator.spec["parity"]["largest"])
+    for name, distance in generator.distances().items():
+        sys.stdout.write(f"{printable(name)}: {distance:.1e} from PyTorch in {generator.runtime}\n")
+        if not distance < most:
+            raise ValueError(f"'{name}' is {distance:.2g} away from PyTorch's, but it must be within {most:.1g}")
+
+
 def main(folder: Path) -> None:
     """Run the command on the generator in a folder."""
     parser = argparse.ArgumentParser(description="Draw samples of the generator in this folder.")
@@ -32,11 +45,16 @@ def main(folder: Path) -> None:
     )
     parser.add_argument("--runtime", choices=RUNTIMES, help="what computes; default: what the folder was exported for")
     parser.add_argument("--precision", choices=PRECISIONS, help="default: 32 bits, or what the export found harmless")
+    parser.add_argument("--check", action="store_true", help="only compare with what PyTorch made of check.npz")
+    parser.add_argument("--model", type=Path, help="another file in the place of model.onnx, as a converter made it")
     words = parser.parse_args()
     try:
         if words.n < 1:
             raise ValueError(f"-n is {words.n}, but at least one sample must be asked for")
-        generator = Generator(folder, words.half, runtime=words.runtime, precision=words.precision)
+        generator = Generator(folder, words.half, 0, words.runtime, words.precision, words.model)
+        if words.check:
+            check(generator)
+            return
         rng = np.random.default_rng(words.seed)
         if words.images is not None:
             given = np.load(words.images, allow_pickle=False)

@@ -98,7 +98,7 @@ class Block(nn.Module):
         """Return (batch, outputs, side, side)."""
         h = x if self.up is None else blur(self.up(x), NARROW)
         if self.up is None and torch.compiler.is_exporting():
-            h = self.epilogues[0].of_constant(h[:1], styles[:, 0], noise[0])
+            h = self.epilogues[0].of_constant(h, styles[:, 0], noise[0])
         else:
             h = self.epilogues[0](h, styles[:, 0], noise[0])
         return self.epilogues[1](self.conv(h), styles[:, 1], noise[1])
@@ -135,7 +135,9 @@ class Generator(nn.Module):
         """
         # Dividing each map by its own deviation magnifies what half precision rounds.
         with torch.autocast(styles.device.type, enabled=False):
-            h = below = self.constant.expand(styles.shape[0], -1, -1, -1)
+            # A file has the constant once, for what follows from it alone.
+            rows = 1 if torch.compiler.is_exporting() else styles.shape[0]
+            h = below = self.constant.expand(rows, -1, -1, -1)
             for k in range(level + 1):
                 below = h  # what the older side is shown from
                 h = self.blocks[k](h, styles[:, 2 * k : 2 * k + 2], noise[2 * k : 2 * k + 2])
