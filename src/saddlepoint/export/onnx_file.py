@@ -18,11 +18,14 @@ from saddlepoint.engine.storage.checkpoint import sha256_of
 from saddlepoint.export.forms import Forms
 from saddlepoint.export.graphs import Graph, Input, example, graphs_of
 from saddlepoint.export.recurrent import single_nodes
-from saddlepoint.export.rewrites import BATCH, halved, rewrite
+from saddlepoint.export.rewrites import BATCH, halved, is_identity, rewrite
 from saddlepoint.family import Family
 
 ROWS = 2
 """Of ``check.npz``."""
+
+NATIVE = 18
+"""The oldest opset that PyTorch writes; older ones are converted."""
 
 
 def write_graphs(family: Family, folder: Path, forms: Forms | None = None) -> list[dict[str, Any]]:
@@ -50,7 +53,7 @@ def _written(graph: Graph, forms: Forms, path: Path) -> Path:
     try:
         with _quiet(), nodes, torch.no_grad():
             program = torch.onnx.export(
-                graph, tensors, dynamo=True, opset_version=forms.opset, dynamic_shapes=(axes,),
+                graph, tensors, dynamo=True, opset_version=max(forms.opset, NATIVE), dynamic_shapes=(axes,),
                 input_names=[i.name for i in graph.inputs],
                 output_names=["samples" if graph.name == "model" else graph.name], verbose=False,
             )  # fmt: skip
@@ -68,7 +71,8 @@ def _written(graph: Graph, forms: Forms, path: Path) -> Path:
 
 def _described(graph: Graph, path: Path, forms: Forms) -> dict[str, Any]:
     half = halved(path) if forms.half else None
-    told = {"inputs": [_input(i) for i in graph.inputs], "half": None if half is None else _file(half)}
+    told: dict[str, Any] = {"identity": True} if is_identity(path) else {}
+    told |= {"inputs": [_input(i) for i in graph.inputs], "half": None if half is None else _file(half)}
     return {"name": graph.name, **_file(path), **told}
 
 

@@ -24,14 +24,24 @@ _ADDING = ("Add", "Sub", "Expand")
 def rewrite(path: Path, forms: Forms) -> None:
     """Change a file in place: without the exporter's notes, in the forms that PyTorch cannot write."""
     import onnx
+    import onnx.version_converter
 
     model = onnx.load(path)
     _forget_origin(model)
     fold_constants(model)
+    if model.opset_import[0].version > forms.opset:
+        model = onnx.version_converter.convert_version(model, forms.opset)
     if forms.means == "convolutions":
         model = channel_means(model)
     onnx.checker.check_model(model)
     onnx.save(model, path)
+
+
+def is_identity(path: Path) -> bool:
+    """Whether a graph hands on what it is given: some converters cannot hold one without an operator."""
+    import onnx
+
+    return [node.op_type for node in onnx.load(path).graph.node] == ["Identity"]
 
 
 def _forget_origin(model: Any) -> None:
@@ -69,10 +79,10 @@ def fold_constants(model: Any) -> None:
         found = ReferenceEvaluator(
             helper.make_model(helper.make_graph([node], "constant", inputs, outputs), opset_imports=opsets)
         ).run(None, values)
-        if sum(x.size for x in found) > max(_FEW, *(x.size for x in values.values())):
+        results = {name: np.asarray(x) for name, x in zip(node.output, found, strict=True)}
+        if sum(x.size for x in results.values()) > max(_FEW, *(x.size for x in values.values())):
             nodes.append(node)
             continue
-        results = {name: np.asarray(x) for name, x in zip(node.output, found, strict=True)}
         made |= results
         constants |= results
     del graph.node[:], graph.value_info[:]

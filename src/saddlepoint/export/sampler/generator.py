@@ -70,6 +70,8 @@ class Generator:
         try:
             if reads_other_files(content):
                 raise ValueError("it has numbers in another file, which no export has")
+            if graph.get("identity"):
+                return lambda given: next(iter(given.values()))
             return RUNTIMES[self.runtime](content, graph, settings)
         except ImportError as error:
             raise ValueError(
