@@ -1,7 +1,7 @@
 """Exported generators of every family in the programs that people run ONNX files with: right, refused, or how far off.
 
-    python benchmarks/runtimes.py run [FAMILY ...]   train, export and measure what is missing; can be stopped
-    python benchmarks/runtimes.py write              write the tables of docs/export.md from the kept figures
+    python benchmarks/runtimes.py run [FAMILY-COLUMN ...]   train, export and measure what is missing; can be stopped
+    python benchmarks/runtimes.py write                     write the tables of docs/export.md from the kept figures
 
 A family is trained for some steps at a small preset, exported in the forms of every ``--for``, and each cell is
 computed in a process of its own, on the two rows of ``check.npz``; what `saddle export --for` tries by itself counts
@@ -13,6 +13,7 @@ runtime.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -84,29 +85,33 @@ SHOWN: Mapping[str, str] = {
     "reference": "onnx.reference", "slim": "onnxslim", "sim": "onnxsim", "onnx2torch": "onnx2torch, `--opset 17`",
 }  # fmt: skip
 COARSE: Mapping[str, str] = {
-    "half": "our `*.half.onnx`", "openvino-default": "OpenVINO at its default", 
+    "half": "our `*.half.onnx`", "openvino-default": "OpenVINO at its default",
     "fp16-common": "onnxconverter-common fp16", "fp16-ort": "onnxruntime fp16", "int8": "quantize_dynamic",
 }  # fmt: skip
 """Columns of the second table: numbers of 16 or 8 bits."""
 
 
-def run(row: Row, named: bool) -> None:
-    """Measure the cells of a family that are missing."""
-    path = FIGURES / f"{row.family}.json"
+ORDER = (
+    "onnxruntime", "half", "openvino", "openvino-default", "opencv", "tract", "ncnn", "fp16-ort", "int8", "slim",
+    "reference", "web", "sim", "fp16-common", "onnx2torch", "litert",
+)  # fmt: skip
+
+
+def run(one: tuple[Row, str], named: bool) -> None:
+    """Measure a cell unless it is kept."""
+    (row, cell), path = one, FIGURES / f"{one[0].family}.json"
     kept: dict[str, Any] = json.loads(path.read_text())["cells"] if path.exists() else {}
-    missing = [cell for cell in (*SHOWN, *COARSE) if cell not in kept]
-    if not missing:
+    if cell in kept:
         return
-    made = trained(row)
-    for cell in missing:
-        if (found := measure(made, row, cell)) is None:
-            print(f"{row.family} {cell}: not installed", flush=True)
-            continue
-        kept[cell] = found
-        keep(path, {"family": row.family, "preset": row.preset, "steps": row.steps, "cells": kept}, 1)
-        print(f"{row.family} {cell}: {found}", flush=True)
+    if (found := measure(trained(row), row, cell)) is None:
+        print(f"{row.family} {cell}: not installed", flush=True)
+        return
+    kept[cell] = found
+    keep(path, {"family": row.family, "preset": row.preset, "steps": row.steps, "cells": kept}, 1)
+    print(f"{row.family} {cell}: {found}", flush=True)
 
 
+@functools.cache
 def trained(row: Row) -> api.Run:
     """Return the family's run, trained if it is not there."""
     out = RUNS / row.family
@@ -135,7 +140,7 @@ def measure(made: api.Run, row: Row, cell: str) -> dict[str, Any] | None:
     words = [str(web_runtime())] if cell == "web" else []
     # onnx2tf asks for packages of two years ago.
     python = os.environ.get("LITERT_PYTHON", sys.executable) if cell == "litert" else sys.executable
-    found = measured(python, made.path / (cell if choices else "onnx"), cell, *words)
+    found = measured(python, made.path / (cell if choices else "export-onnx"), cell, *words)
     return None if "absent" in found else found
 
 
@@ -154,12 +159,14 @@ def exported(made: api.Run, name: str, **choices: Any) -> dict[str, Any] | str:
     refused = made.path / f"{name}.refused"
     if refused.exists():
         return refused.read_text()
+    if name == "onnx":
+        folder = made.path / "export-onnx"  # where further exports look for graphs of the same forms
     if not folder.exists():
         if begun.exists():  # a runtime that was tried took this process with it
             return ENDED
         begun.touch()
         try:
-            export_run(made, "onnx", folder, measure=False, **choices)
+            export_run(made, "onnx", None if name == "onnx" else folder, measure=False, **choices)
         except ConfigError as error:
             refused.write_text(str(error))
             return str(error)
@@ -232,5 +239,7 @@ def shortened(said: str) -> str:
 
 
 if __name__ == "__main__":
-    run_or_write(ROWS, run, write, __doc__)
+    # A column after the other: what people use most is known first.
+    cells = {f"{family}-{cell}": (row, cell) for cell in ORDER for family, row in ROWS.items()}
+    run_or_write(cells, run, write, __doc__)
     assert set(CELLS) <= set(SHOWN) | set(COARSE)

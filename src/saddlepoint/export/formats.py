@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -48,11 +47,14 @@ class Choices:
 
 def write_onnx(run: Run, folder: Path, choices: Choices) -> None:
     """Write ``model.onnx`` and its kin, ``model.json`` and ``sample.py``."""
-    write_model(run, folder, choices)
+    description = write_model(run, folder, choices)
     from saddlepoint.export.onnx_file import copy_sampler, write_check
+    from saddlepoint.export.trial import tried
 
     write_check(run.family, folder)
     copy_sampler(folder)
+    if choices.name is not None:
+        write_json(folder / "model.json", description | tried(folder, choices.name, choices.target, choices.say))
 
 
 def write_model(run: Run, folder: Path, choices: Choices) -> dict[str, Any]:
@@ -80,11 +82,9 @@ def write_model(run: Run, folder: Path, choices: Choices) -> dict[str, Any]:
     graphs = write_graphs(run.family, folder, forms) if before is None else kept.take(before["graphs"], run, folder)
     description = describe(run) | {"identity": key, **_form(choices), "graphs": graphs}
     write_json(folder / "model.json", description)
-    images = _real_images(run)
-    description["parity"] = parity = check(run.family, folder, images)
+    description["parity"] = parity = check(run.family, folder, _real_images(run))
     exact = f", {parity['from_64_bits']:.1e} from 64 bits" if "from_64_bits" in parity else ""
     say(f"onnx: at most {parity['largest']:.1e} from PyTorch{exact} in batches of 1 to 64")
-    description |= _tried(run, folder, images, choices)
     description["half"] = _cost(run, folder, graphs, before, choices)
     write_json(folder / "model.json", description)
     return description
@@ -100,36 +100,6 @@ def _form(choices: Choices) -> dict[str, Any]:
         "opset": forms.opset,
         "batch": forms.batch,
     }
-
-
-def _tried(run: Run, folder: Path, images: torch.Tensor | None, choices: Choices) -> dict[str, Any]:
-    """Return what came of the files in the runtime that they are for; raises as `check`."""
-    from saddlepoint.export.parity import SIZES, VISIBLE, check
-    from saddlepoint.export.sampler.runtimes import version
-
-    name, target = choices.name, choices.target
-    if name is None:
-        return {}
-    if not target.checked:
-        choices.say(f"{name}: {target.note or 'not tried here'}")
-        return {"tried": None}
-    if version(target.runtime) is None:
-        choices.say(f"{name}: it is not installed here, so the files were not tried in it, in onnxruntime only")
-        return {"tried": None}
-    # One row at a time costs a call each.
-    sizes = SIZES if choices.forms.batch is None else SIZES[:3]
-    called = f"{target.runtime} {version(target.runtime)}"
-    found = check(run.family, folder, images, target.runtime, sizes=sizes)
-    choices.say(f"{name}: at most {found['largest']:.1e} from PyTorch in {called}")
-    told = {"tried": {"in": called, **found}}
-    if name != "openvino":
-        return told
-    with suppress(ConfigError):
-        coarse = check(run.family, folder, images, target.runtime, "default", sizes, least=VISIBLE)
-        choices.say(f"{name}: its default precision is harmless, at most {coarse['largest']:.1e} away")
-        return told | {"precision": "default"}
-    choices.say(f"{name}: its default precision makes other samples, so sample.py asks for 32 bits")
-    return told
 
 
 def _cost(

@@ -141,7 +141,8 @@ def _map(family: Family, tensors: tuple[Tensor, ...], n: int) -> Tensor:
     w = style_space(family).mapping(inputs, *labels)
     # `lerp`, exact at 1 as it is there, without its comparison, which ncnn knows no operator for.
     w = w - (w - style_space(family).w_average) * (1 - truncation[:, None])
-    return w[:, None].expand(-1, style_space(family).w_layers, -1)
+    # Side by side, not expanded: converters lose an expanded axis.
+    return torch.stack([w] * style_space(family).w_layers, 1)
 
 
 def _synthesise(family: Family, tensors: tuple[Tensor, ...], n: int) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.export.random_inputs import RandomInputs
+from saddlepoint.export.sampler.generator import Generator, distance
 from saddlepoint.family import Family
 from saddlepoint.family.capabilities import draw_labels
 
@@ -47,10 +48,6 @@ def check(
     family: Family,
     folder: Path,
     inputs: Tensor | None = None,
-    runtime: str = "onnxruntime",
-    precision: str = "f32",
-    sizes: Sequence[int] = SIZES,
-    least: float = TOLERANCE,
 ) -> dict[str, Any]:
     """Compare what the files make with what the family makes, and return the largest distance.
 
@@ -58,54 +55,36 @@ def check(
         family: in evaluation mode, on the CPU.
         folder: with ``model.json`` and its files.
         inputs: to be tried too (real images, for a generator that translates them).
-        runtime: what computes the files, one of `sampler.runtimes.RUNTIMES`.
-        precision: of the runtime.
-        sizes: numbers of samples that are tried.
-        least: distance that is let pass in any case.
 
     Returns:
-        ``largest``, the distance from PyTorch in 32 bits. Where it is beyond ``least``, too: ``from_64_bits``, and
+        ``largest``, the distance from PyTorch in 32 bits. Where it is beyond `TOLERANCE`, too: ``from_64_bits``, and
         ``pytorch_from_64_bits``. A map that hardly varies and is divided by its deviation magnifies the rounding of
         either program; then neither is the truth, and the file must be about as near to it as PyTorch is.
 
     Raises:
         ConfigError: if a sample is further away than that.
     """
-    told = {"tolerance": least, "batch_sizes": list(sizes)}
-    exported, largest, far = _opened(folder, runtime, precision), 0.0, list[tuple[Trial, np.ndarray]]()
-    for seed, n in enumerate(sizes):
+    exported, largest, far = Generator(folder, threads=1, runtime="onnxruntime"), 0.0, list[tuple[Trial, np.ndarray]]()
+    for seed, n in enumerate(SIZES):
         random = stream("cpu", "parity", seed)
         with RandomInputs() as recorded:
             z = family.sample_inputs(n, random)
         if "inputs" in exported.graphs:
-            drawn = _run(lambda: exported.run("inputs", _named(exported, "inputs", recorded.values)), runtime)
-            if (gap := distance(drawn, z.numpy())) >= least:
-                raise _refused(gap, runtime)
+            drawn = exported.run("inputs", _named(exported, "inputs", recorded.values))
+            if (gap := distance(drawn, z.numpy())) >= TOLERANCE:
+                raise _refused(gap)
         labels = draw_labels(family, n, random)
         for given in (z,) if inputs is None else (z, inputs[torch.arange(n) % len(inputs)]):
             with RandomInputs() as recorded:
                 wanted = family.generate(given, labels, generator=random).numpy()
             trial = Trial(given, labels, recorded, wanted)
-            found = _run(lambda trial=trial: _samples(exported, trial), runtime)
+            found = _samples(exported, trial)
             gap = distance(found, wanted)
             largest = max(largest, gap)
-            if not gap < least:
+            if not gap < TOLERANCE:
                 far.append((trial, found))
-    return {"largest": largest, **told} | (_against_64_bits(family, far, largest, runtime) if far else {})
-
-
-def _opened(folder: Path, runtime: str, precision: str) -> Any:
-    from saddlepoint.export.sampler.generator import Generator
-
-    return _run(lambda: Generator(folder, threads=1, runtime=runtime, precision=precision), runtime)
-
-
-def _run(call: Any, runtime: str) -> Any:
-    """Return what a call returns; what a runtime refuses is an error of the export."""
-    try:
-        return call()
-    except ValueError as error:
-        raise ConfigError(f"{runtime} does not run the exported generator, so nothing was exported: {error}") from error
+    told = {"largest": largest, "tolerance": TOLERANCE, "batch_sizes": list(SIZES)}
+    return told | (_against_64_bits(family, far, largest) if far else {})
 
 
 def _samples(exported: Any, trial: Trial) -> np.ndarray:
@@ -114,12 +93,10 @@ def _samples(exported: Any, trial: Trial) -> np.ndarray:
     return found
 
 
-def _against_64_bits(
-    family: Family, far: Sequence[tuple[Trial, np.ndarray]], largest: float, runtime: str
-) -> dict[str, float]:
+def _against_64_bits(family: Family, far: Sequence[tuple[Trial, np.ndarray]], largest: float) -> dict[str, float]:
     """Return how far the file and PyTorch are from 64 bits; raises as `check`."""
     if not math.isfinite(largest):
-        raise _refused(largest, runtime)
+        raise _refused(largest)
     pairs = [
         (distance(found, exact), distance(trial.wanted, exact))
         for (trial, found), exact in zip(far, _in_64_bits(family, [trial for trial, _ in far]), strict=True)
@@ -127,7 +104,7 @@ def _against_64_bits(
     own, torch_own = (max(pair[place] for pair in pairs) for place in range(2))
     told = {"from_64_bits": own, "pytorch_from_64_bits": torch_own}
     if not own < min(VISIBLE, max(TOLERANCE, ROUNDING * torch_own)):
-        raise _refused(largest, runtime, told)
+        raise _refused(largest, told)
     return told
 
 
@@ -140,14 +117,14 @@ def _in_64_bits(family: Family, trials: Sequence[Trial]) -> Iterator[np.ndarray]
             yield exact.generate(trial.given.double(), trial.labels, generator=stream("cpu", "parity")).numpy()
 
 
-def _refused(largest: float, runtime: str, told: dict[str, float] | None = None) -> ConfigError:
+def _refused(largest: float, told: dict[str, float] | None = None) -> ConfigError:
     more = (
         ""
         if told is None
         else f"; of what 64 bits give it is {told['from_64_bits']:.2g} away, PyTorch {told['pytorch_from_64_bits']:.2g}"
     )
     return ConfigError(
-        f"the exported generator is {largest:.2g} away from PyTorch's in {runtime}, but it must be within "
+        f"the exported generator is {largest:.2g} away from PyTorch's, but it must be within "
         f"{TOLERANCE:g}{more}; nothing was exported: please report it with the run's config.json"
     )
 
@@ -155,11 +132,3 @@ def _refused(largest: float, runtime: str, told: dict[str, float] | None = None)
 def _named(exported: Any, graph: str, values: Sequence[Tensor]) -> dict[str, np.ndarray]:
     names = [of["name"] for of in exported.graphs[graph]["inputs"] if of["kind"] in ("normal", "uniform", "integers")]
     return {name: value.numpy() for name, value in zip(names, values, strict=True)}
-
-
-def distance(found: np.ndarray, wanted: np.ndarray) -> float:
-    """Return the largest distance, for values beyond 1 as a share of the largest; NaN must be where NaN is wanted."""
-    if found.shape != wanted.shape or (np.isnan(found) != np.isnan(wanted)).any():
-        return math.inf
-    size = max(1.0, float(np.nanmax(np.abs(wanted), initial=0.0)))
-    return float(np.nanmax(np.abs(found - wanted), initial=0.0)) / size

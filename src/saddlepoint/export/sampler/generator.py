@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -186,15 +186,17 @@ class Generator:
                 known = {name: kept[name] for name in kept.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{self.folder / 'check.npz'} cannot be read: {error}") from error
-        found = dict[str, float]()
-        for name, graph in self.graphs.items():
-            given = {of["name"]: known.get(f"{name}/{of['name']}", np.empty(0)) for of in graph["inputs"]}
-            wanted, made = known.get(f"{name}/made", np.empty(0)), self.run(name, given)
-            if made.shape != wanted.shape or not np.isfinite(made).all():
-                found[name] = math.inf
-                continue
-            found[name] = float(np.abs(made - wanted).max() / max(1.0, np.abs(wanted).max()))
-        return found
+        return {name: max(self._distances(name, known)) for name in self.graphs}
+
+    def _distances(self, name: str, known: Mapping[str, np.ndarray]) -> Iterator[float]:
+        """Yield the distance of a graph for all rows that are kept, and for the first alone."""
+        inputs = self.graphs[name]["inputs"]
+        given = {of["name"]: known.get(f"{name}/{of['name']}", np.empty(0)) for of in inputs}
+        wanted = known.get(f"{name}/made", np.empty(0))
+        for n in {len(wanted), 1}:
+            few = {of["name"]: first(given[of["name"]], of["shape"], n) for of in inputs}
+            made = self.run(name, few)
+            yield distance(made, wanted[:n])
 
     def _fitting(self, graph: str, given: Mapping[str, np.ndarray]) -> tuple[int, dict[str, np.ndarray]]:
         """Return the number of rows, and the tensors as the graph takes them; raises as `run`.
@@ -231,6 +233,19 @@ class Generator:
                 f"there are {count} classes"
             )
         return labels if len(shape) == 1 else np.eye(count, dtype=np.float32)[labels]
+
+
+def distance(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Return the largest distance, of values beyond 1 as a share of the largest; NaN must be where NaN is wanted."""
+    if found.shape != wanted.shape or (np.isnan(found) != np.isnan(wanted)).any():
+        return math.inf
+    size = max(1.0, float(np.nanmax(np.abs(wanted), initial=0.0)))
+    return float(np.nanmax(np.abs(found - wanted), initial=0.0)) / size
+
+
+def first(x: np.ndarray, shape: list[int | None], n: int) -> np.ndarray:
+    """Return the first rows of a tensor; labels, which are kept as classes, have one axis."""
+    return x if None not in shape or not x.size else x.take(np.arange(n), min(shape.index(None), x.ndim - 1))
 
 
 def taken(x: np.ndarray, shape: list[int | None], rows: np.ndarray, n: int) -> np.ndarray:
