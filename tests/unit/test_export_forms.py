@@ -145,7 +145,8 @@ def test_rounding_that_is_magnified_is_held_against_64_bits(tmp_path: Path) -> N
     assert found["largest"] > TOLERANCE
     assert found["from_64_bits"] < TOLERANCE / 10 < found["pytorch_from_64_bits"]
     # The planted failure: another program, not another rounding.
-    family.generator.images[-1].bias += 2 * found["pytorch_from_64_bits"]
+    for image in family.generator.images:
+        image.bias += 3 * found["pytorch_from_64_bits"]
     with pytest.raises(ConfigError, match="64 bits give"):
         check(family, tmp_path)
 
@@ -172,7 +173,7 @@ def test_it_keeps_in_16_bits_what_the_plain_one_loses(dtype: torch.dtype, monkey
     layer = Epilogue(3, 4).to(dtype)
     layer.strength.data, layer.bias.data = strength.to(dtype), bias.to(dtype)
     plain = layer._by_pytorch(noise.to(dtype), constant.to(dtype), styles.to(dtype), layer.strength, layer.bias)
-    assert (plain - exact).abs().max() > 0.2
+    assert (plain - exact).abs().max() > 0.1
     monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
     found = normalised_constant(*(x.to(dtype) for x in given), slope=SLOPE, eps=EPSILON)
     assert (found - exact).abs().max() < 0.05

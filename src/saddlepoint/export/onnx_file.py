@@ -114,7 +114,10 @@ def write_check(family: Family, folder: Path) -> None:
         tensors = [example(i, ROWS, family, seed=1) for i in graph.inputs]
         kept |= {f"{graph.name}/{i.name}": x.numpy() for i, x in zip(graph.inputs, tensors, strict=True)}
         same = Graph(graph.name, exact, graph.call, graph.inputs, graph.readings)
-        made = same(*(x.double() if x.is_floating_point() else x for x in tensors))
+        try:
+            made = same(*(x.double() if x.is_floating_point() else x for x in tensors))
+        except RuntimeError:  # a family that computes in 32 bits only
+            made = graph(*tensors)
         kept[f"{graph.name}/made"] = made.float().numpy()
     np.savez_compressed(folder / "check.npz", **kept)  # type: ignore[arg-type]
 

@@ -204,10 +204,10 @@ def normalised_constant(
     """
     mean = constant.mean((2, 3), keepdim=True)  # (1, channel, 1, 1), as all that depends on parameters alone
     middle = mean + bias[:, None, None]
-    sign = torch.where(middle >= 0, 1.0, -1.0)
+    positive = (middle >= 0).to(middle.dtype)
     u = constant - mean + strength[:, None, None] * noise
-    crossed = torch.relu(-sign * (u + middle))  # how far m + u lies beyond 0 on the other side
-    h = torch.where(middle >= 0, 1.0, slope) * u + (1 - slope) * crossed
+    crossed = torch.relu((1 - 2 * positive) * (u + middle))  # how far m + u lies beyond 0 on the other side
+    h = (slope + (1 - slope) * positive) * u + (1 - slope) * crossed
     h = by_deviation(h - h.mean((2, 3), keepdim=True), eps)
     scale, shift = styles[:, :, None, None].chunk(2, 1)
     return h * (1 + scale) + shift
