@@ -24,7 +24,7 @@ class Forms:
         batch: rows that a graph takes at once; None: any number, an axis named ``batch`` on all inputs and outputs.
         labels: ``classes``: int64 (batch,); ``rows``: float32 (batch, classes), 1 at the class and 0 elsewhere, for
             runtimes that stumble over whole numbers, casts or comparisons.
-        recurrent: ``nodes``: one GRU or LSTM a layer; ``unrolled``: the steps of a window one after the other.
+        recurrent: ``nodes``: one GRU or LSTM a layer; ``unrolled``: GRUs as the steps of a window one after the other.
         means: ``axes``: as PyTorch has them; ``convolutions``: means over channels as a convolution of equal weights,
             for converters that lose the one axis of such a mean.
         half: whether a second file keeps the weights in 16 bits.

@@ -50,9 +50,8 @@ def _written(graph: Graph, forms: Forms, path: Path) -> Path:
     # One and the same axis: inputs of other numbers of rows would be another program.
     rows = torch.export.Dim(BATCH, min=1)
     axes = tuple({i.shape.index(None): rows} if None in i.shape and forms.batch is None else None for i in graph.inputs)
-    nodes = single_nodes(graph) if forms.recurrent == "nodes" else contextlib.nullcontext()
     try:
-        with _quiet(), nodes, torch.no_grad():
+        with _quiet(), single_nodes(graph), torch.no_grad():
             program = torch.onnx.export(
                 graph, tensors, dynamo=True, opset_version=max(forms.opset, NATIVE), dynamic_shapes=(axes,),
                 input_names=[i.name for i in graph.inputs],

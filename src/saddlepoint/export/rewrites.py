@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from saddlepoint.export.forms import Forms
+from saddlepoint.export.unrolled import unroll
 
 BATCH = "batch"
 """Name of the axis of the rows on every input and output."""
@@ -31,6 +32,8 @@ def rewrite(path: Path, forms: Forms) -> None:
     model = onnx.load(path)
     _forget_origin(model)
     fold_constants(model)
+    if forms.recurrent == "unrolled":
+        model = unroll(model)
     if model.opset_import[0].version > forms.opset:
         lower(model)
     if forms.means == "convolutions":
