@@ -78,7 +78,7 @@ class _Layer:
         if not late:
             outside[2 * width :] += inside[2 * width :]
         gates, candidate = (self.constant(part.T) for part in (of_hidden[: 2 * width], of_hidden[2 * width :]))
-        own, one = self.constant(inside[2 * width :]), self.constant(np.float32(1))
+        own, one = self.constant(inside[2 * width :]), self.constant(np.ones((), np.float32))
         first, both = self.constant(np.array([0])), self.constant(np.array([0, 1]))
         yield (product := self.node("MatMul", x, self.constant(of_input.T)))
         yield (read := self.node("Add", product.output[0], self.constant(outside)))
