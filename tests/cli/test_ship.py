@@ -45,6 +45,7 @@ def test_the_card_lies_beside_the_weights(saddle: Command, run: str, tmp_path: P
         (["export", "nowhere"], "not a run folder"),
         (["export", ".", "--push", "me/digits"], "--push is for --format hub, not onnx"),
         (["export", "nowhere", "--format", "onx"], "onx"),
+        (["export", "nowhere", "--for", "tensorflow"], "tensorflow"),
         (["serve", "nowhere"], "not a run folder"),
         (["serve", "hf:nowhere"], "is not a hub id"),
         (["serve", "nowhere", "--batch", "0"], "--batch"),
@@ -55,6 +56,22 @@ def test_wrong_usage_is_told(saddle: Command, words: list[str], message: str) ->
     assert code == 2
     assert message in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--format", "web", "--for", "openvino"], "are for format onnx, not web"),
+        (["--opset", "3"], "opset is 3, but it must be from 17 to 23"),
+        (["--batch", "some"], "batch is 'some', but it must be a whole number from 1 to 65,536, or dynamic"),
+        (["--for", "ncnn", "--batch", "2"], "for ncnn it must be 1"),
+    ],
+)
+def test_forms_that_cannot_be_had_are_told(saddle: Command, run: str, words: list[str], message: str) -> None:
+    code, _, err = saddle("export", run, *words)
+    assert code == 2
+    assert message in " ".join(err.split())
+    assert not list(Path(run).glob("export*"))
 
 
 def test_what_computes_for_seconds_measures_its_threads(

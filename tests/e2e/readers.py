@@ -242,7 +242,7 @@ def _onnx(folder: Path) -> None:
 
 
 def _read_onnx(folder: Path) -> object:
-    from saddlepoint.export.sample import Generator
+    from saddlepoint.export.sampler.generator import Generator
 
     generator = Generator(folder / "export", threads=1)
     rng = np.random.default_rng(0)

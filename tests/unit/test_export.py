@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -24,18 +25,21 @@ from torch import Tensor
 import saddlepoint
 from saddlepoint.core.errors import CheckpointError, ConfigError
 from saddlepoint.engine.machine.runtime import stream
-from saddlepoint.export import export_run, formats, kept, onnx_file, quality
+from saddlepoint.export import export_run, formats, kept, onnx_file, parity, quality
 from saddlepoint.export.graphs import Graph, example, graphs_of
-from saddlepoint.export.onnx_file import check, write_graphs
+from saddlepoint.export.onnx_file import write_graphs
+from saddlepoint.export.parity import check
 from saddlepoint.export.random_inputs import RandomInputs
 from saddlepoint.export.recurrent import _ordered
-from saddlepoint.export.sample import Generator, grid, png, write
+from saddlepoint.export.sampler.files import grid, png, write
+from saddlepoint.export.sampler.generator import Generator
 from saddlepoint.family import families
 from saddlepoint.family.boltzmann import Boltzmann
 from saddlepoint.figures import grids
 from saddlepoint.nn.mlp import dropout
 from saddlepoint.run.run import Run
 from tests.contract.presets import untrained
+from tests.unit.exported import described
 from tests.unit.measured import measured
 
 CHAINED = [name for name, kind in families().items() if issubclass(kind, Boltzmann)]
@@ -53,15 +57,24 @@ def test_chains_of_units_are_refused(name: str) -> None:
 def test_files_make_what_pytorch_makes(name: str, preset: str, tmp_path: Path) -> None:
     family = untrained(name, preset)[0]
     graphs = write_graphs(family, tmp_path)
-    told = {"graphs": graphs, "classes": [], "shares": [], "layout": {"columns": []}, "modality": family.data.modality}
-    (tmp_path / "model.json").write_text(json.dumps(told))
+    described(family, graphs, tmp_path)
     found = check(family, tmp_path)
     assert 0 <= found["largest"] < 1e-4
     weights = sum(p.numel() for p in family.parameters())
     assert sum(graph["bytes"] for graph in graphs) < 4 * weights + 1_000_000, "weights are kept twice"
+    for graph in graphs:
+        batch_axis_is_named(onnx.load(tmp_path / graph["file"]), graph["inputs"])
     here = str(Path(saddlepoint.__file__).parent).encode()
     for file in tmp_path.glob("*.onnx"):
         assert here not in file.read_bytes(), "a path of this machine is in the file"
+
+
+def batch_axis_is_named(model: Any, inputs: list[dict[str, Any]]) -> None:
+    """Hold a file to one name for the axis of the rows, on every input and on the output."""
+    names = {value.name: [size.dim_param for size in value.type.tensor_type.shape.dim] for value in model.graph.input}
+    assert names == {of["name"]: ["batch" if size is None else "" for size in of["shape"]] for of in inputs}
+    (output,) = model.graph.output
+    assert output.type.tensor_type.shape.dim[0].dim_param == "batch"
 
 
 @pytest.fixture(scope="module")
@@ -215,11 +228,11 @@ def test_a_graph_that_differs_is_refused(run: Run, exported: Path, monkeypatch: 
     finally:
         with torch.no_grad():
             bias -= 0.05
-    assert check(run.family, exported)["largest"] < onnx_file.TOLERANCE
+    assert check(run.family, exported)["largest"] < parity.TOLERANCE
 
 
 def test_nothing_is_left_of_an_export_that_fails(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(run: Run, folder: Path, measure: bool, say: object) -> None:
+    def fails(run: Run, folder: Path, choices: object) -> None:
         (folder / "half-written").touch()
         raise ConfigError("the disk is on fire")
 
@@ -310,9 +323,9 @@ def test_a_second_export_takes_the_graphs_of_the_first(
     monkeypatch.setattr(onnx_file, "write_graphs", no_graphs)
     lines: list[str] = []
     second = export_run(run, "onnx", tmp_path / "second", measure=False, say=lines.append)
-    assert {path.name: path.read_bytes() for path in first.iterdir()} == {
-        path.name: path.read_bytes() for path in second.iterdir()
-    }
+    kinds = ("*.onnx", "*.json", "*.py", "sampler/*.py")
+    written = [{p.name: p.read_bytes() for kind in kinds for p in folder.glob(kind)} for folder in (first, second)]
+    assert written[0] == written[1]
     assert any("from PyTorch" in line for line in lines), "it must be compared all the same"
     # The planted failure: files of other weights under this identity.
     bias = run.family.generator.output.bias
@@ -321,7 +334,7 @@ def test_a_second_export_takes_the_graphs_of_the_first(
         with pytest.raises(AssertionError, match="written anew"):
             export_run(run, "onnx", tmp_path / "changed", measure=False)
         claimed = json.loads((first / "model.json").read_text())["identity"]
-        monkeypatch.setattr(kept, "identity", lambda run: claimed)
+        monkeypatch.setattr(kept, "identity", lambda run, forms: claimed)
         with pytest.raises(ConfigError, match="away from PyTorch's"):
             export_run(run, "onnx", tmp_path / "changed", measure=False)
     finally:

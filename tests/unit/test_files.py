@@ -21,7 +21,7 @@ from saddlepoint.core.files import (
     written,
 )
 from saddlepoint.data.sources.folder import picture_bytes
-from saddlepoint.export.sample import read_file
+from saddlepoint.export.sampler.description import read_file
 
 
 def _link(path: Path) -> None:

@@ -32,6 +32,19 @@ class Format(StrEnum):
     web = "web"
 
 
+class Runtime(StrEnum):
+    """What `saddle export` writes graphs for."""
+
+    openvino = "openvino"
+    opencv = "opencv"
+    tract = "tract"
+    ncnn = "ncnn"
+    web = "web"
+    tensorrt = "tensorrt"
+    coreml = "coreml"
+    litert = "litert"
+
+
 class Backend(StrEnum):
     """What can compute samples."""
 
@@ -43,6 +56,7 @@ def add_shipping(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.command(
         epilog="Examples:  saddle export runs/my-run  |  saddle export runs/my-run --format web --out page  |  "
+        "saddle export runs/my-run --for openvino  |  "
         "saddle export runs/my-run --format hub --push me/my-digits"
     )(export)
     app.command(
@@ -63,6 +77,14 @@ def export(
     measure: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Measure what weights in 16 bits cost (onnx, web).")
     ] = True,
+    target: Annotated[
+        Runtime | None,
+        typer.Option("--for", help="Runtime that ONNX files are written for, and tried in if it is here."),
+    ] = None,
+    opset: Annotated[int | None, typer.Option(help="Version of ONNX's operators, 17 to 23; default: 20.")] = None,
+    batch: Annotated[
+        str | None, typer.Option(metavar="N|dynamic", help="Rows that ONNX files take at once; default: by --for.")
+    ] = None,
     data: MovedDataOption = None,
     threads: ThreadsOption = None,
     quiet: QuietOption = False,
@@ -80,7 +102,10 @@ def export(
     say, loaded = (lambda line: None) if quiet else say_aside, api.load(run, data=data)
     # The figures of 16 bits are what takes long.
     with fastest_threads(loaded, threads, say, worth=measure and format in (Format.onnx, Format.web)):
-        folder = export_run(loaded, format.value, out, measure=measure, say=say)
+        folder = export_run(
+            loaded, format.value, out, measure=measure, target=None if target is None else target.value, opset=opset,
+            batch=batch, say=say,
+        )  # fmt: skip
     tell(folder)
     if push is not None:
         from saddlepoint.export.hub import push as upload

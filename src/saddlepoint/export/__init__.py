@@ -22,6 +22,9 @@ def export_run(
     out: str | Path | None = None,
     *,
     measure: bool = True,
+    target: str | None = None,
+    opset: int | None = None,
+    batch: str | int | None = None,
     say: Say = lambda line: None,
 ) -> Path:
     """Write a run's generator as a folder that others can use, and return its path.
@@ -33,23 +36,32 @@ def export_run(
     Args:
         run: a run, or the path of one.
         kind: one of `FORMATS`.
-        out: the folder, which must not be there yet; None: ``RUN/export-KIND``, which is replaced.
+        out: the folder, which must not be there yet; None: ``RUN/export-KIND``, which is replaced (with ``target``
+            ``RUN/export-onnx-TARGET``).
         measure: measure what the weights in 16 bits cost (onnx, web), where the run's data is there.
+        target: the runtime that graphs are written for (onnx), a key of `forms.TARGETS`; None: onnxruntime. They are
+            tried in it where it is installed.
+        opset: version of ONNX's operators (onnx); None: `forms.OPSET`.
+        batch: rows that graphs take at once (onnx), or "dynamic"; None: what the target needs.
         say: receives one line for each part of the work.
 
     Raises:
-        ConfigError: on an unknown format; if a package or a program is missing; if the folder is there; if the
-            generator cannot be exported, or what was exported is not what PyTorch makes.
+        ConfigError: on an unknown format, runtime, opset or batch; if a package or a program is missing; if the folder
+            is there; if the generator cannot be exported, or what was exported is not what PyTorch makes.
         CheckpointError: if the run cannot be loaded.
     """
-    from saddlepoint.export import formats
+    from saddlepoint.export import formats, forms
 
     if kind not in FORMATS:
         raise ConfigError(f"unknown format '{kind}'; {suggest(kind, FORMATS)}")
+    if kind != "onnx" and not target is opset is batch is None:
+        raise ConfigError(f"a runtime, an opset and a batch are for format onnx, not {kind}; leave them out")
+    choices = formats.Choices(measure, say, target, *forms.chosen(target, opset, batch))
     run = run if isinstance(run, Run) else load(run)
     if run.device.type != "cpu":
         run = load(run.path, averaged=run.averaged)
-    final = run.path / f"export-{kind}" if out is None else Path(out)
+    usual = f"export-{kind}" + ("" if target is None else f"-{target}")
+    final = run.path / usual if out is None else Path(out)
     if out is not None and final.exists():
         raise ConfigError(f"'{final}' is there already; remove it, or choose another --out")
     if final.is_symlink():
@@ -57,7 +69,7 @@ def export_run(
     temporary = hidden_beside(final)
     temporary.mkdir(parents=True)
     try:
-        formats.WRITERS[kind](run, temporary, measure, say)
+        formats.WRITERS[kind](run, temporary, choices)
         if final.exists():
             shutil.rmtree(final)
         os.replace(temporary, final)

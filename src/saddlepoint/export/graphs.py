@@ -7,6 +7,7 @@ draw z, walk between two of them, mix styles, or hand in images, without a line 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.engine.machine.runtime import stream
+from saddlepoint.export.forms import Forms
+from saddlepoint.export.label_rows import LabelRows, as_rows
 from saddlepoint.export.random_inputs import Draw, RandomInputs, same_readings
 from saddlepoint.family import Family
 from saddlepoint.family.capabilities import StyleSpace, draw_labels, style_space
@@ -57,6 +60,7 @@ class Graph(nn.Module):
         call: (family, tensors that are not drawn, n) -> tensor.
         inputs: what it takes: tensors that are not drawn, then draws in the order of the calls.
         readings: what Python read in the recording.
+        forms: what a file of it is to be like; None: it is computed by PyTorch as the family has it.
     """
 
     def __init__(
@@ -66,19 +70,36 @@ class Graph(nn.Module):
         call: Callable[[Family, tuple[Tensor, ...], int], Tensor],
         inputs: tuple[Input, ...],
         readings: list[object],
+        forms: Forms | None = None,
     ) -> None:
         super().__init__()
         self.name, self.family, self.call, self.inputs, self.readings = name, family, call, inputs, readings
+        self.forms = forms
+
+    def formed(self, forms: Forms) -> Graph:
+        """Return the same pass in these forms."""
+        rows = forms.labels == "rows"
+        inputs = tuple(
+            replace(i, shape=(None, i.high), whole=False) if rows and i.kind == "labels" else i for i in self.inputs
+        )
+        return Graph(self.name, self.family, self.call, inputs, self.readings, forms)
 
     def forward(self, *tensors: Tensor) -> Tensor:
         """Return what the family makes of the tensors, in the order of ``inputs``."""
         passed = tuple(x for x, i in zip(tensors, self.inputs, strict=True) if not i.drawn)
         drawn = [x for x, i in zip(tensors, self.inputs, strict=True) if i.drawn]
         batch = next(x.shape[i.shape.index(None)] for x, i in zip(tensors, self.inputs, strict=True) if None in i.shape)
-        if not drawn and not self.readings:
+        with ExitStack() as listening:
             # Listening costs a call of Python for every one of PyTorch.
-            return self.call(self.family, passed, batch)
-        with RandomInputs(drawn, list(self.readings)):
+            if drawn or self.readings:
+                listening.enter_context(RandomInputs(drawn, list(self.readings)))
+            place = next((k for k, i in enumerate(self.inputs) if i.kind == "labels"), None)
+            if place is not None and self.forms is not None:
+                told, classes = passed[place], self.inputs[place].high
+                rows = told if told.ndim == 2 else as_rows(told, classes)
+                labels = told.argmax(1) if told.ndim == 2 else told
+                passed = (*passed[:place], labels, *passed[place + 1 :])
+                listening.enter_context(LabelRows(labels, rows))
             return self.call(self.family, passed, batch)
 
 
@@ -117,8 +138,11 @@ def _generate(family: Family, tensors: tuple[Tensor, ...], n: int) -> Tensor:
 
 def _map(family: Family, tensors: tuple[Tensor, ...], n: int) -> Tensor:
     inputs, truncation, *labels = tensors
-    w = torch.lerp(style_space(family).w_average, style_space(family).mapping(inputs, *labels), truncation[:, None])
-    return w[:, None].expand(-1, style_space(family).w_layers, -1)
+    w = style_space(family).mapping(inputs, *labels)
+    # `lerp`, exact at 1 as it is there, without its comparison, which ncnn knows no operator for.
+    w = w - (w - style_space(family).w_average) * (1 - truncation[:, None])
+    # Side by side, not expanded: converters lose an expanded axis.
+    return torch.stack([w] * style_space(family).w_layers, 1)
 
 
 def _synthesise(family: Family, tensors: tuple[Tensor, ...], n: int) -> Tensor:
@@ -140,7 +164,7 @@ def example(of: Input, n: int, family: Family, seed: int = 0) -> Tensor:
     if of.kind == "labels":
         found = draw_labels(family, n, random)
         assert found is not None
-        return found
+        return found if of.whole else as_rows(found, of.high)
     if of.kind == "styles":
         w = style_space(family).mapping(family.sample_inputs(n, random), draw_labels(family, n, random))
         return w[:, None].repeat(1, style_space(family).w_layers, 1)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from saddlepoint.core.files import read_json
 from saddlepoint.core.version import __version__
 from saddlepoint.engine.storage.checkpoint import sha256_of
 from saddlepoint.export.describe import public_config
+from saddlepoint.export.forms import Forms
 from saddlepoint.family.registry import source_of
 from saddlepoint.run.run import Run
 
@@ -30,8 +32,8 @@ _NAME = re.compile(r"[a-z]+(\.half)?\.onnx")
 _PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxscript", "torch")
 
 
-def identity(run: Run) -> str:
-    """Return a SHA-256 of all that graphs and figures follow from: weights, configuration, data, versions, code."""
+def identity(run: Run, forms: Forms) -> str:
+    """Return a SHA-256 of all that graphs and figures follow from: weights, configuration, data, forms, code."""
     digest = hashlib.sha256()
     for name, tensor in run.family.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -39,7 +41,7 @@ def identity(run: Run) -> str:
     # A fingerprint is in the configuration, which says nothing of where the data lies.
     versions = {name: metadata.version(name) for name in _PACKAGES} | {"saddlepoint": __version__}
     own = (source_of(type(run.family)) or {}).get("sha256")
-    facts = [public_config(run), run.step, run.averaged, versions, own]
+    facts = [public_config(run), run.step, run.averaged, versions, own, asdict(forms)]
     digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
     package = Path(__file__).parents[1]
     for path in sorted(package.rglob("*.py")):

@@ -19,6 +19,9 @@ from saddlepoint.run.run import Run
 SAMPLES = 256
 """Samples whose values are compared."""
 
+MOST = 5e-3
+"""Largest distance of values in [-1, 1] that is taken for smaller files: two thirds of a level of a byte."""
+
 _PROTOCOLS = ("fd", "forecast")
 """Figures, the first that fits the data: Fréchet distance; of series the error of forecasts."""
 
@@ -36,14 +39,15 @@ def cost_of_fp16(run: Run, folder: Path, measure: bool, say: Say) -> dict[str, A
         Largest and mean distance of values, sizes of the files, and the protocol's figure of both with intervals;
         samples of both are made from the same numbers, so that the difference is less uncertain than either.
     """
-    from saddlepoint.export.sample import Generator
+    from saddlepoint.export.sampler.generator import Generator
 
-    whole, fp16 = (Generator(folder, kept, threads=1) for kept in (False, True))
+    whole = Generator(folder, threads=1, runtime="onnxruntime")
     graphs = [graph for graph in whole.spec["graphs"] if graph["half"]]
     if not graphs:
         return None
+    fp16 = Generator(folder, half=True, threads=1, runtime="onnxruntime")
     one, other = (_made(run, exported, SAMPLES, 0) for exported in (whole, fp16))
-    gaps = np.abs(one - other)
+    gaps = np.abs(one - other) / max(1.0, float(np.nanmax(np.abs(one))))
     found: dict[str, Any] = {
         "bytes": sum(graph["half"]["bytes"] for graph in graphs),
         "bytes_whole": sum(graph["bytes"] for graph in graphs),
@@ -51,6 +55,7 @@ def cost_of_fp16(run: Run, folder: Path, measure: bool, say: Say) -> dict[str, A
         "mean": float(np.nanmean(gaps)),
     }
     say(f"16 bits: values at most {found['largest']:.1e} away, {found['mean']:.1e} in the mean")
+    measure = measure and found["largest"] <= MOST
     return found | (_figures(run, whole, fp16, say) if measure else {})
 
 

@@ -190,7 +190,7 @@ class _Torch:
 def _onnx(run: Run, say: Say) -> Backend:
     folder = run.path / "export-onnx"
     try:
-        from saddlepoint.export.sample import Generator
+        from saddlepoint.export.sampler.generator import Generator
     except ImportError as error:
         raise ConfigError(f"there is no {error.name}; run: pip install 'saddlepoint[export]'") from error
     try:

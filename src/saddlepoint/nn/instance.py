@@ -17,6 +17,20 @@ EPSILON = 1e-5
 """Added to variances: PyTorch's."""
 
 
+_LARGER = 8.0
+"""Factor before squares in files: those of maps that hardly vary are below the smallest number of 16 bits otherwise.
+
+A power of two, which rounds nothing; from numbers of 32 on, squares would be beyond the largest.
+"""
+
+
+def by_deviation(h: Tensor, eps: float) -> Tensor:
+    """Return maps of mean 0, each divided by the root of its variance and ``eps``."""
+    if torch.compiler.is_exporting():
+        h, eps = _LARGER * h, _LARGER**2 * eps
+    return h * torch.rsqrt(h.square().mean((2, 3), keepdim=True) + eps)
+
+
 def normalised(x: Tensor, gain: Tensor, offset: Tensor | None, slope: float, beside: Tensor | None) -> Tensor:
     """Return LeakyReLU(gain * (x - mean) / deviation + offset) + beside, by PyTorch's operations.
 

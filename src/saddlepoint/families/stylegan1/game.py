@@ -25,10 +25,11 @@ from saddlepoint.family import Batch, Context, DataSpec, DiscriminatorLogits, Fa
 from saddlepoint.family.contract import OptimizerSpec, Phase, Stage
 from saddlepoint.nn import style
 from saddlepoint.nn.equalised import GAIN, Affine, EqualisedConv2d, ResizedConv2d, leaky
+from saddlepoint.nn.instance import by_deviation
 from saddlepoint.nn.resample import NARROW, blur
 from saddlepoint.nn.sizes import Sizes, sides_of
 from saddlepoint.nn.style import Styles, W
-from saddlepoint.nn.styled import normalised
+from saddlepoint.nn.styled import normalised, normalised_constant
 from saddlepoint.objectives.losses import get_objective
 from saddlepoint.objectives.penalties import squared_gradient_norm
 from saddlepoint.objectives.theory import game_logs
@@ -72,11 +73,14 @@ class Epilogue(nn.Module):
             again=lambda *inputs: self._by_pytorch(noise, *inputs),
         )  # fmt: skip
 
+    def of_constant(self, constant: Images, w: W, noise: Tensor) -> Images:
+        """Return the same of the learned constant (1, width, side, side), in the form for files."""
+        return normalised_constant(constant, self.style(w), self.strength, self.bias, noise, slope=SLOPE, eps=EPSILON)
+
     def _by_pytorch(self, noise: Tensor, x: Images, styles: Tensor, strength: Tensor, bias: Tensor) -> Images:
         h = leaky(x + strength[:, None, None] * noise + bias[:, None, None])
         # AdaIN, equation 1: y_s (x - mean(x)) / deviation(x) + y_b, with y_s = 1 + scale.
-        h = h - h.mean((2, 3), keepdim=True)
-        h = h * torch.rsqrt(h.square().mean((2, 3), keepdim=True) + EPSILON)
+        h = by_deviation(h - h.mean((2, 3), keepdim=True), EPSILON)
         scale, shift = styles[:, :, None, None].chunk(2, 1)  # (batch, width, 1, 1)
         return h * (1 + scale) + shift
 
@@ -93,7 +97,10 @@ class Block(nn.Module):
     def forward(self, x: Images, styles: Styles, noise: list[Tensor]) -> Images:
         """Return (batch, outputs, side, side)."""
         h = x if self.up is None else blur(self.up(x), NARROW)
-        h = self.epilogues[0](h, styles[:, 0], noise[0])
+        if self.up is None and torch.compiler.is_exporting():
+            h = self.epilogues[0].of_constant(h, styles[:, 0], noise[0])
+        else:
+            h = self.epilogues[0](h, styles[:, 0], noise[0])
         return self.epilogues[1](self.conv(h), styles[:, 1], noise[1])
 
 
@@ -128,7 +135,9 @@ class Generator(nn.Module):
         """
         # Dividing each map by its own deviation magnifies what half precision rounds.
         with torch.autocast(styles.device.type, enabled=False):
-            h = below = self.constant.expand(styles.shape[0], -1, -1, -1)
+            # A file has the constant once, for what follows from it alone.
+            rows = 1 if torch.compiler.is_exporting() else styles.shape[0]
+            h = below = self.constant.expand(rows, -1, -1, -1)
             for k in range(level + 1):
                 below = h  # what the older side is shown from
                 h = self.blocks[k](h, styles[:, 2 * k : 2 * k + 2], noise[2 * k : 2 * k + 2])
