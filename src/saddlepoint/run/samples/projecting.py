@@ -1,0 +1,150 @@
+"""Projection: the points of latent space whose samples are nearest to given pictures.
+
+Source: Abdal et al. 2019 (Image2StyleGAN), Karras et al. 2020 (StyleGAN2, appendix D).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from saddlepoint.core.errors import ConfigError, suggest
+from saddlepoint.core.progress import counted
+from saddlepoint.core.types import Samples
+from saddlepoint.family.capabilities import Encoding, StyleSpace, style_space
+from saddlepoint.run.samples.likeness import Likeness, squared_errors
+
+if TYPE_CHECKING:
+    from saddlepoint.run.samples.latent import Explorer
+
+SPACES = ("w+", "w")
+"""A style for each layer, or one for all of them: the first comes nearer, the second can be edited better."""
+
+_DRAWN, _AT_ONCE = 1000, 50
+_FIRST_RATE = 0.1
+"""Learning rate in standard deviations of a coordinate."""
+
+
+@dataclass
+class Projection:
+    """Latent points of given samples.
+
+    Attributes:
+        codes: (n, latent) inputs, or (n, layers, w) styles of a family with w.
+        samples: what the generator makes of them.
+        losses: (steps, n) errors by the distance that was searched with: the best so far.
+        mean_losses: (n,) errors of the generator's mean sample, to compare with.
+        distance: the word for the distance.
+        squares: (n,) mean squared errors of what was found, whatever the distance.
+    """
+
+    codes: Tensor
+    samples: Samples
+    losses: Tensor
+    mean_losses: Tensor = field(default_factory=lambda: torch.empty(0))
+    distance: str = "pixels"
+    squares: Tensor = field(default_factory=lambda: torch.empty(0))
+
+
+@dataclass(frozen=True)
+class Search:
+    """How it is looked for.
+
+    Attributes:
+        steps: of Adam; its rate falls to 0 along a cosine.
+        starts: codes followed for each image, the nearest of 1,000 drawn ones; the best one counts.
+        seed: of the drawn codes.
+        space: one of `SPACES`, of families with w.
+        progress: receives the step and the best errors so far, (n,).
+    """
+
+    steps: int = 300
+    starts: int = 4
+    seed: int = 0
+    space: str = SPACES[0]
+    progress: Callable[[int, Tensor], Any] = lambda step, losses: None
+
+    def __post_init__(self) -> None:
+        if self.space not in SPACES:
+            raise ConfigError(f"the space is '{self.space}'; {suggest(self.space, SPACES)}")
+        for name, number, most in (("steps", self.steps, 100_000), ("starts", self.starts, _DRAWN)):
+            if not 1 <= number <= most:
+                raise ConfigError(f"{name} is {number}, but it must be 1 to {most:,}")
+
+
+def project(
+    explorer: Explorer, images: Samples, label: int | str | None, likeness: Likeness, search: Search
+) -> Projection:
+    """Look for the points of given images; see `Explorer.project`."""
+    shape = explorer.family.data.shape
+    if tuple(images.shape[1:]) != shape:
+        raise ConfigError(f"the images are {tuple(images.shape[1:])}, but the generator makes {shape}: resize them")
+    if isinstance(explorer.family, Encoding):
+        return _encoded(explorer, images, label, search.seed)
+    n, starts, device = len(images), search.starts, explorer.run.device
+    start, labels, mean_losses = _nearest_drawn(explorer, images, label, likeness, search)
+    errors_of = likeness.to(images.repeat_interleave(starts, 0).to(device))
+    found = start.to(device).clone().requires_grad_(True)
+    optimizer = torch.optim.Adam([found], lr=_FIRST_RATE * explorer.spread)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, search.steps)
+    losses = torch.empty(search.steps, n)
+    best, kept = torch.full((n * starts,), torch.inf, device=device), found.detach().clone()
+    seen = torch.zeros(n * starts, *shape, device=device)
+    for step in counted(range(search.steps), "looking for the place of the pictures", search.steps):
+        made = explorer.made(found, labels, search.seed)
+        errors = errors_of(made)
+        refuse_no_gradient(explorer, errors)
+        better = errors.detach() < best
+        best = torch.where(better, errors.detach(), best)
+        kept[better], seen[better] = found.detach()[better], made.detach()[better]
+        losses[step] = best.view(n, starts).amin(1).cpu()
+        search.progress(step, losses[step])
+        (found.grad,) = torch.autograd.grad(errors.sum(), found)
+        optimizer.step()
+        schedule.step()
+    winners = best.view(n, starts).argmin(1) + starts * torch.arange(n, device=device)
+    codes, samples = explorer.styles(kept[winners]).cpu(), seen[winners].cpu()
+    return Projection(codes, samples, losses, mean_losses, likeness.name, squared_errors(samples, images))
+
+
+def refuse_no_gradient(explorer: Explorer, errors: Tensor) -> None:
+    """Raise a `ConfigError` if no gradient leads from errors back to a code, as where samples are drawn pixels."""
+    if not errors.requires_grad:
+        raise ConfigError(f"no gradient leads from the samples of '{explorer.family.name}' to their place: use another")
+
+
+@torch.no_grad()
+def _nearest_drawn(
+    explorer: Explorer, images: Samples, label: int | str | None, likeness: Likeness, search: Search
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Return the nearest of the drawn codes to each image (n starts, ...), labels, errors of the mean sample."""
+    run = explorer.run
+    drawn_labels = run.labels(_DRAWN, seed=search.seed, label=label)
+    codes = explorer.codes(run.inputs(_DRAWN, seed=search.seed), drawn_labels)
+    drawn = explorer.samples(codes, drawn_labels, search.seed)
+    mean = drawn.mean(0, keepdim=True).expand(len(images), *drawn.shape[1:])
+    mean_losses = likeness.to(images)(mean).cpu()
+    wanted = likeness.rows(images)
+    # A few at a time: rows of the perceptual distance are a quarter of a megabyte each.
+    apart = torch.cat([torch.cdist(wanted, likeness.rows(part)) for part in drawn.split(_AT_ONCE)], 1)
+    index = apart.topk(search.starts, largest=False).indices.flatten().cpu()
+    labels = None if drawn_labels is None else drawn_labels[index].to(run.device)
+    start = codes[index]
+    if isinstance(explorer.family, StyleSpace) and search.space == SPACES[0]:
+        start = start[:, None].repeat(1, style_space(explorer.family).w_layers, 1)
+    return start, labels, mean_losses
+
+
+def _encoded(explorer: Explorer, images: Samples, label: int | str | None, seed: int) -> Projection:
+    """Return the points that the encoder finds, in one pass."""
+    run = explorer.run
+    labels = run.labels(len(images), seed=seed, label=label)
+    codes = run.encode(images, labels)
+    samples = run.generate(codes, labels, seed=seed)
+    drawn = run.sample(_DRAWN, seed=seed, label=label)
+    errors, of_mean = (squared_errors(made, images) for made in (samples, drawn.mean(0)))
+    return Projection(codes, samples, errors[None], of_mean, squares=errors)
