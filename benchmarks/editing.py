@@ -150,10 +150,13 @@ def dragged(run: Run, name: str) -> dict[str, Any]:
             inside[box[1] : box[3] + 1, box[0] : box[2] + 1] = True
             rows.append(
                 {
-                    "arrived": seen[-1].arrived, "off": seen[-1].distance, "steps": len(seen),
-                    "milliseconds a step": 1000 * seconds / len(seen), "inside": float(change[inside].mean()),
+                    "arrived": seen[-1].arrived,
+                    "off": seen[-1].distance,
+                    "steps": len(seen),
+                    "milliseconds a step": 1000 * seconds / len(seen),
+                    "inside": float(change[inside].mean()),
                     "outside": float(change[~inside].mean()),
-                }  # fmt: skip
+                }
             )
         found[word] = rows
     return {"drags": found}
@@ -170,9 +173,14 @@ def write() -> None:
         seconds = " + ".join(f"{_mean(each, 'seconds', k):.0f}" for k in (0, 2))
         others = [statistics.mean(one[key] for one in each) for key in ("others", "others without locality")]
         lines.append(
-            line_of([f"{row.data}, `{row.preset}`", *cells, f"{others[0]:.4f} ({others[1]:.4f} without locality)", seconds])
+            line_of(
+                [f"{row.data}, `{row.preset}`", *cells, f"{others[0]:.4f} ({others[1]:.4f} without locality)", seconds]
+            )
         )
-    lines += ["", *head_of(["8 drags of 5 pixels of 64", "region", "arrived", "steps", "ms a step", "inside", "outside"])]
+    lines += [
+        "",
+        *head_of(["8 drags of 5 pixels of 64", "region", "arrived", "steps", "ms a step", "inside", "outside"]),
+    ]
     for row, kept in found:
         for word, drags in kept["figures"]["drags"].items():
             cells = [f"{statistics.mean(one[key] for one in drags):.{d}f}" for key, d in (

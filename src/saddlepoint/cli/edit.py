@@ -120,9 +120,8 @@ def drag(
         path, seen, kept = draw_drag(explorer, Point.parse(point), asked, label, steps=steps, out=out, keep=keep)
     last = seen[-1]
     where = "; ".join(f"{x:g},{y:g}" for x, y in last.handles)
-    tell(
-        f"{'arrived' if last.arrived else 'not there yet'} after {len(seen)} steps: {where} ({last.distance:.1f} px off)"
-    )
+    word = "arrived" if last.arrived else "not there yet"
+    tell(f"{word} after {len(seen)} steps: {where} ({last.distance:.1f} pixels off)")
     tell(path)
     if kept is not None:
         tell(kept)

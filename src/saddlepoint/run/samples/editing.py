@@ -29,6 +29,7 @@ from saddlepoint.run.samples.places import Pivots, write_directions, write_pivot
 from saddlepoint.run.samples.projecting import Projection, Search
 from saddlepoint.run.samples.tuning import Tuned, Tuning, tune
 
+_THREE = "given-projected-tuned"
 _LARGE = 256
 """Pixels to which pictures are enlarged about, by a whole number."""
 
@@ -127,7 +128,12 @@ def _place(run: Run, files: Sequence[tuple[str, bytes]]) -> Path:
 
 
 def _three(edited: Edited) -> dict[str, Samples]:
-    return {"given-projected-tuned": torch.cat([edited.images, edited.found.samples, edited.tuned.samples])}
+    return {_THREE: torch.cat([edited.images, edited.found.samples, edited.tuned.samples])}
+
+
+def three(edited: Edited) -> Image.Image:
+    """Show the pictures, their nearest samples, and what the tuned generator makes, below one another."""
+    return sheet(_three(edited)[_THREE], len(edited.images), _THREE.split("-"))
 
 
 def _about(edited: Edited, files: Sequence[tuple[str, bytes]], search: Search, tuning: Tuning) -> dict[str, Any]:
@@ -157,20 +163,21 @@ def write_edit(
         ConfigError: if it is there.
     """
     run, folder = explorer.run, RunFolder(explorer.run.path)
-    origin = {"run": run.path.resolve().name, "step": run.step, "sha256": digest_of(run.family.state_dict())}
+    name = run.path.resolve().name
+    origin = {"run": name, "step": run.step, "sha256": digest_of(run.family.state_dict())}
     edits = [*run.config.get("edits", []), {**origin, **about}]
 
     def beside(place: Path) -> None:
         write_pivots(place, pivots)
         if named := explorer.named:
             write_directions(place, named)
-        for name, samples in shown.items():
-            columns = len(samples) // max(1, len(name.split("-")))
-            captions = name.split("-") if "-" in name else None
-            save(sheet(samples, columns, captions), place / "pictures" / f"{name}.png")
+        for title, samples in shown.items():
+            rows = title.split("-")
+            picture = sheet(samples, len(samples) // len(rows), rows if len(rows) > 1 else None)
+            save(picture, place / "pictures" / f"{title}.png")
 
     write_derived(
-        final, {**run.config, "edits": edits}, made.family, origin=origin["run"], step=run.step, log=folder.read_log(),
+        final, {**run.config, "edits": edits}, made.family, origin=name, step=run.step, log=folder.read_log(),
         status={"reason": about["kind"]}, beside=beside,
     )  # fmt: skip
 

@@ -167,8 +167,8 @@ class Explorer:
         code = self.code(view.points[left], view.label)
         if view.at > left:
             # One may be a style for each layer, the other one for all.
-            ends = torch.broadcast_tensors(code, self.code(view.points[left + 1], view.label))
-            code = torch.lerp(*ends, view.at - left)
+            start, end = torch.broadcast_tensors(code, self.code(view.points[left + 1], view.label))
+            code = torch.lerp(start, end, view.at - left)
         seed, near = view.points[0].seed, view.points[round(view.at)]
         labels = self.run.labels(1, seed=near.seed, label=view.label)
         if near.pivot and labels is not None and view.label is None:

@@ -1,4 +1,4 @@
-"""Places in latent space as words: seeds and pivots, moved along directions; views of them, and the command of a view."""
+"""Places in latent space as words: seeds and pivots, moved along directions; views, and the commands that draw them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.quoting import for_python, for_shell
 from saddlepoint.run.run import Run
-
 
 _START = re.compile(r"(pivot)?(\d+)")
 _MOVE = re.compile(r"([1-9]\d*|[^\W\d][\w.-]*)\s*=\s*([+-]?\d+(?:\.\d+)?)")
