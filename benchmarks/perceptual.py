@@ -149,8 +149,8 @@ def write() -> None:
         lines.append(line_of([pair, *(f"{pairs[pair]:.2f}" for _, kept in found for pairs in kept["pairs"].values())]))
     means = [np.mean(list(pairs.values())) for _, kept in found for pairs in kept["pairs"].values()]
     lines.append(line_of(["**mean**", *(f"**{mean:.2f}**" for mean in means)]))
-    lines += ["", f"Share of {', '.join(str(kept['rows']) for _, kept in found)} test rows on which a distance says so. "
-              f"{measured_on(one for _, one in found)}"]  # fmt: skip
+    rows = ", ".join(str(kept["rows"]) for _, kept in found)
+    lines += ["", f"Share of {rows} test rows on which a distance says so. {measured_on(one for _, one in found)}"]
     write_section(DOCS / "evaluation.md", "perceptual", lines)
 
 

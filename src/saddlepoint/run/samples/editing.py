@@ -107,7 +107,7 @@ def edit_pictures(
         raise ConfigError(f"'{run.name}' has an encoder: saddle explore --project finds a picture's place in one pass")
     found = explorer.project(
         images, label, distance=likeness.name, steps=search.steps, starts=search.starts, seed=search.seed,
-        space=search.space, progress=search.progress,
+        space=search.space, noise=0, progress=search.progress,
     )  # fmt: skip
     labels = run.labels(len(images), seed=search.seed, label=label)
     tuned = tune(explorer, images, found.codes, labels, likeness, tuning)

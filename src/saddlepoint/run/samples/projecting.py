@@ -59,6 +59,7 @@ class Search:
         starts: codes followed for each image, the nearest of 1,000 drawn ones; the best one counts.
         seed: of the drawn codes.
         space: one of `SPACES`, of families with w.
+        noise: seed of what else is random in a sample; None: ``seed``.
         progress: receives the step and the best errors so far, (n,).
     """
 
@@ -66,6 +67,7 @@ class Search:
     starts: int = 4
     seed: int = 0
     space: str = SPACES[0]
+    noise: int | None = None
     progress: Callable[[int, Tensor], Any] = lambda step, losses: None
 
     def __post_init__(self) -> None:
@@ -95,7 +97,7 @@ def project(
     best, kept = torch.full((n * starts,), torch.inf, device=device), found.detach().clone()
     seen = torch.zeros(n * starts, *shape, device=device)
     for step in counted(range(search.steps), "looking for the place of the pictures", search.steps):
-        made = explorer.made(found, labels, search.seed)
+        made = explorer.made(found, labels, search.seed if search.noise is None else search.noise)
         errors = errors_of(made)
         refuse_no_gradient(explorer, errors)
         better = errors.detach() < best

@@ -20,6 +20,7 @@ from saddlepoint.family.capabilities import Guided
 from saddlepoint.run import jobs
 from saddlepoint.run.entries import STATES, Entry
 from saddlepoint.run.samples import memorised, pictures
+from saddlepoint.run.samples.neighbours import Neighbours
 from saddlepoint.serve.studio import actions, charts, parts, waits
 from saddlepoint.serve.studio.edit import edit_panel
 from saddlepoint.serve.studio.explorer import explorer_panel
@@ -333,7 +334,7 @@ def _samples(studio: Studio, name: str, entry: Entry) -> None:
 
 def _neighbours(studio: Studio, name: str, entry: Entry) -> None:
     """Samples beside their nearest training images; the closest pairs of an evaluation."""
-    parts.say("In the yellow frame: the training image nearest to the sample on its left.")
+    words = parts.say("In the yellow frame: the training image nearest to the sample on its left.")
     wheel = parts.waiting("Looking for neighbours")
     waiting = ui.label()
     nearest = parts.Picture("samples with their nearest training images in yellow frames")
@@ -346,6 +347,8 @@ def _neighbours(studio: Studio, name: str, entry: Entry) -> None:
             try:
                 run, _ = await waits.here(studio.opened(name))
                 nearest.show(await waits.here(asyncio.to_thread(pictures.made, run, "neighbours")))
+                by = await waits.here(asyncio.to_thread(lambda: Neighbours(run).words))
+                words.text = f"In the yellow frame: the training image nearest to the sample on its left, by {by}."
             except (SaddlepointError, OSError) as error:
                 waiting.text = str(error)
         run, _ = await waits.here(studio.opened(name))
