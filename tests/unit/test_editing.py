@@ -77,7 +77,7 @@ def test_a_tuned_generator_makes_the_picture_and_the_first_one_stays() -> None:
 @pytest.fixture(scope="module")
 def styled(tmp_path_factory: pytest.TempPathFactory) -> Run:
     place = tmp_path_factory.mktemp("styled")
-    folder = write_folder(place / "data", pictures(40, 16, 3), ["cold", "warm"] * 20)
+    folder = write_folder(place / "data", pictures(80, 16, 3), ["cold", "warm"] * 40)
     small = {"width": 4, "max_width": 8, "w_size": 8, "latent_size": 4, "mapping_depth": 2, "batch_size": 4}
     return saddlepoint.train("stylegan", str(folder), steps=4, threads=1, out=place / "run", options=small)
 
@@ -95,7 +95,7 @@ def test_an_edited_picture_is_a_run_of_its_own(styled: Run, tmp_path: Path) -> N
     run = saddlepoint.load(out)
     own = Explorer(run)
     assert len(own.pivots) == 1
-    torch.testing.assert_close(own.sample(View((Point.parse("pivot1"),))), found.tuned.samples, rtol=0, atol=1e-5)
+    torch.testing.assert_close(own.sample(View((Point.parse("pivot1"),))), found.tuned.samples, rtol=0, atol=1e-3)
     assert len({tuple(layer.tolist()) for layer in own.pivots.code(1)}) == 1  # in w, which can be edited
     (edit,) = run.config["edits"]
     assert (edit["run"], edit["kind"], edit["step"]) == ("run", "pivotal tuning", styled.step)
@@ -126,14 +126,14 @@ def test_a_place_is_kept_with_a_style_for_each_layer(styled: Run, tmp_path: Path
     session.accept()
     run = saddlepoint.load(session.keep(tmp_path / "kept"))
     own = Explorer(run)
-    torch.testing.assert_close(own.sample(View((Point.parse("pivot1"),))), session.sample, rtol=0, atol=1e-5)
+    torch.testing.assert_close(own.sample(View((Point.parse("pivot1"),))), session.sample, rtol=0, atol=1e-3)
     assert [step["kind"] for step in run.config["edits"][0]["steps"]] == ["drag", "direction"]
     # Pivots and seeds are ends of paths, and are moved and truncated as any place is.
     path = own.path(View((Point.parse("pivot1"), Point(3))), 3)
-    torch.testing.assert_close(path[:1], session.sample, rtol=0, atol=1e-5)
-    torch.testing.assert_close(path[2:], own.sample(View((Point(3),))), rtol=0, atol=1e-5)
+    torch.testing.assert_close(path[:1], session.sample, rtol=0, atol=1e-3)
+    torch.testing.assert_close(path[2:], own.sample(View((Point(3),))), rtol=0, atol=1e-3)
     mean = own.sample(View((Point.parse("pivot1,1=2"),), truncation=0.0))
-    torch.testing.assert_close(mean, own.sample(View((Point(0),), truncation=0.0)), rtol=0, atol=1e-5)
+    torch.testing.assert_close(mean, own.sample(View((Point(0),), truncation=0.0)), rtol=0, atol=1e-3)
     assert not torch.equal(own.sample(View((Point.parse("pivot1,1=2"),))), session.sample)
     with pytest.raises(ConfigError, match="there is no pivot 2: this run keeps pivot1 to pivot1"):
         own.sample(View((Point.parse("pivot2"),)))
@@ -192,7 +192,7 @@ def test_the_direction_of_a_label_is_the_coordinate_that_makes_it(tmp_path: Path
     assert float(found.vector.norm()) == pytest.approx(1, abs=1e-5)
     assert float(found.vector[0]) > 0.95  # the first coordinate, to the right
     less, none, more = found.about["share"]
-    assert less < 0.1 < none < 0.9 < more
+    assert less < 0.2 < none < 0.8 < more
     assert found.about["accuracy"] > 0.9
     kept = Explorer(Run(tmp_path, {}, explorer.family, 0, True))
     torch.testing.assert_close(kept.direction(word), found.vector)

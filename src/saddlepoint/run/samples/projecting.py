@@ -25,6 +25,9 @@ SPACES = ("w+", "w")
 """A style for each layer, or one for all of them: the first comes nearer, the second can be edited better."""
 
 _DRAWN, _AT_ONCE = 1000, 50
+_FIRST = 5
+"""All codes are followed for one of so many steps."""
+
 _FIRST_RATE = 0.1
 """Learning rate in standard deviations of a coordinate."""
 
@@ -56,7 +59,7 @@ class Search:
 
     Attributes:
         steps: of Adam; its rate falls to 0 along a cosine.
-        starts: codes followed for each image, the nearest of 1,000 drawn ones; the best one counts.
+        starts: codes followed for each image, the nearest of 1,000 drawn ones; after a fifth of the steps the best.
         seed: of the drawn codes.
         space: one of `SPACES`, of families with w.
         noise: seed of what else is random in a sample; None: ``seed``.
@@ -87,30 +90,62 @@ def project(
         raise ConfigError(f"the images are {tuple(images.shape[1:])}, but the generator makes {shape}: resize them")
     if isinstance(explorer.family, Encoding):
         return _encoded(explorer, images, label, search.seed)
-    n, starts, device = len(images), search.starts, explorer.run.device
     start, labels, mean_losses = _nearest_drawn(explorer, images, label, likeness, search)
-    errors_of = likeness.to(images.repeat_interleave(starts, 0).to(device))
-    found = start.to(device).clone().requires_grad_(True)
-    optimizer = torch.optim.Adam([found], lr=_FIRST_RATE * explorer.spread)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, search.steps)
-    losses = torch.empty(search.steps, n)
-    best, kept = torch.full((n * starts,), torch.inf, device=device), found.detach().clone()
-    seen = torch.zeros(n * starts, *shape, device=device)
+    followed, first = _Followed(explorer, start, labels, images, likeness, search), max(1, search.steps // _FIRST)
+    losses = torch.empty(search.steps, len(images))
     for step in counted(range(search.steps), "looking for the place of the pictures", search.steps):
-        made = explorer.made(found, labels, search.seed if search.noise is None else search.noise)
-        errors = errors_of(made)
-        refuse_no_gradient(explorer, errors)
-        better = errors.detach() < best
-        best = torch.where(better, errors.detach(), best)
-        kept[better], seen[better] = found.detach()[better], made.detach()[better]
-        losses[step] = best.view(n, starts).amin(1).cpu()
+        if step == first:
+            followed.keep_best()
+        losses[step] = followed.step()
         search.progress(step, losses[step])
-        (found.grad,) = torch.autograd.grad(errors.sum(), found)
-        optimizer.step()
-        schedule.step()
-    winners = best.view(n, starts).argmin(1) + starts * torch.arange(n, device=device)
-    codes, samples = explorer.styles(kept[winners]).cpu(), seen[winners].cpu()
+    followed.keep_best()
+    codes, samples = explorer.styles(followed.kept).cpu(), followed.seen.cpu()
     return Projection(codes, samples, losses, mean_losses, likeness.name, squared_errors(samples, images))
+
+
+class _Followed:
+    """Codes that are followed, several for each image, by Adam whose rate falls to 0 along a cosine."""
+
+    def __init__(
+        self, explorer: Explorer, start: Tensor, labels: Tensor | None, images: Samples, likeness: Likeness,
+        search: Search,
+    ) -> None:  # fmt: skip
+        device = explorer.run.device
+        self.explorer, self.images, self.likeness, self.labels = explorer, images.to(device), likeness, labels
+        self.noise = search.seed if search.noise is None else search.noise
+        self.starts = len(start) // len(images)
+        self.found = start.to(device).clone().requires_grad_(True)
+        self.optimizer = torch.optim.Adam([self.found], lr=_FIRST_RATE * explorer.spread)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, search.steps)
+        self.best = torch.full((len(start),), torch.inf, device=device)
+        self.kept = self.found.detach().clone()
+        self.seen = torch.zeros(len(start), *images.shape[1:], device=device)
+        self.errors_of = likeness.to(self.images.repeat_interleave(self.starts, 0))
+
+    def step(self) -> Tensor:
+        """Go one step; return the best error of each image so far, (n,)."""
+        made = self.explorer.made(self.found, self.labels, self.noise)
+        errors = self.errors_of(made)
+        refuse_no_gradient(self.explorer, errors)
+        better = errors.detach() < self.best
+        self.best = torch.where(better, errors.detach(), self.best)
+        self.kept[better], self.seen[better] = self.found.detach()[better], made.detach()[better]
+        (self.found.grad,) = torch.autograd.grad(errors.sum(), self.found)
+        self.optimizer.step()
+        self.schedule.step()
+        return self.best.view(-1, self.starts).amin(1).cpu()
+
+    def keep_best(self) -> None:
+        """Follow only the code of each image that came nearest."""
+        order = torch.arange(len(self.images), device=self.best.device)
+        rows = self.best.view(-1, self.starts).argmin(1) + self.starts * order
+        self.kept, self.seen, self.best = self.kept[rows], self.seen[rows], self.best[rows]
+        self.labels = None if self.labels is None else self.labels[rows]
+        state = self.optimizer.state[self.found]
+        for name in ("exp_avg", "exp_avg_sq"):
+            state[name] = state[name][rows]
+        self.found.data, self.found.grad = self.found.data[rows], None
+        self.errors_of, self.starts = self.likeness.to(self.images), 1
 
 
 def refuse_no_gradient(explorer: Explorer, errors: Tensor) -> None:
