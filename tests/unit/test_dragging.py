@@ -139,7 +139,7 @@ def test_two_blobs_go_apart(explorer: Explorer) -> None:
 
 def test_layers_behind_the_maps_stay_as_they_are() -> None:
     explorer, start = made(StyledBlobs), torch.randn(3, 4, generator=torch.Generator().manual_seed(0)) / 10
-    code, _ = drag(explorer, start, Drag(((9.0, 10.0),), ((14.0, 10.0),)), steps=20)
+    code, _ = drag(explorer, start, Drag(((9, 10),), ((14, 10),)), steps=20)
     assert torch.equal(code[2], start[2])
     assert not torch.equal(code[:2], start[:2])
 

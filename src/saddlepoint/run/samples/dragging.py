@@ -7,7 +7,8 @@
 
 Source: Pan et al. 2023, "Drag Your GAN". Deviations: radii and learning rate are shares of the sample's size and of the
 spread of the codes, for generators of any size; any layer's maps of half the size will do, so that families without w
-are dragged in z; terms are means over numbers instead of sums, so that they weigh alike in every generator.
+are dragged in z; terms are means over numbers instead of sums, so that they weigh alike in every generator; lambda is 5
+instead of 20, by which handles of small generators, that move all at once, stay where they are.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Drag:
     rate: float = 0.02
     radius: float = 0.03
     reach: float = 0.06
-    stillness: float = 20.0
+    stillness: float = 5.0
 
     def __post_init__(self) -> None:
         if len(self.handles) != len(self.targets) or not self.handles:
@@ -114,7 +115,9 @@ class Dragging:
         self._moving = self._moving.clone().requires_grad_(True)
         self._reached = reached
         self._optimizer = torch.optim.Adam([self._moving], lr=drag.rate * explorer.spread)
-        self.handles, self._targets = (torch.tensor(places, device=device) for places in (drag.handles, drag.targets))
+        self.handles, self._targets = (
+            torch.tensor(places, device=device, dtype=torch.float32) for places in (drag.handles, drag.targets)
+        )
         side = max(self.size)
         self._near = _around(max(1.0, drag.radius * side), device)
         self._around = _around(max(2.0, drag.reach * side), device)

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 SPACES = ("w+", "w")
 """A style for each layer, or one for all of them: the first comes nearer, the second can be edited better."""
 
-_DRAWN, _AT_ONCE = 1000, 50
+_DRAWN, _LOOKED_AT = 1000, 50
+"""Codes that are drawn, and those of them that are compared by the distance, the nearest ones by pixels."""
+
 _FIRST = 5
 """All codes are followed for one of so many steps."""
 
@@ -165,10 +167,14 @@ def _nearest_drawn(
     drawn = explorer.samples(codes, drawn_labels, search.seed)
     mean = drawn.mean(0, keepdim=True).expand(len(images), *drawn.shape[1:])
     mean_losses = likeness.to(images)(mean).cpu()
-    wanted = likeness.rows(images)
-    # A few at a time: rows of the perceptual distance are a quarter of a megabyte each.
-    apart = torch.cat([torch.cdist(wanted, likeness.rows(part)) for part in drawn.split(_AT_ONCE)], 1)
-    index = apart.topk(search.starts, largest=False).indices.flatten().cpu()
+    # By pixels first: to look at all of them takes longer than the search.
+    some = torch.cdist(images.flatten(1), drawn.flatten(1)).topk(max(_LOOKED_AT, search.starts), largest=False).indices
+    index = torch.cat(
+        [
+            own[likeness.to(image)(drawn[own]).topk(search.starts, largest=False).indices.cpu()]
+            for image, own in zip(images.split(1), some.cpu(), strict=True)
+        ]
+    )
     labels = None if drawn_labels is None else drawn_labels[index].to(run.device)
     start = codes[index]
     if isinstance(explorer.family, StyleSpace) and search.space == SPACES[0]:
