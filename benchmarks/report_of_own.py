@@ -71,9 +71,10 @@ def write() -> None:
     begin = "- 400 own pictures of 64x64: "
     before, _, rest = text.partition(begin)
     after = rest.partition("\n")[2]
+    first, again = (kept[word]["seconds"] for word in ("first", "again"))
     sentence = (
-        f"the whole report takes {kept['first']['seconds']:.0f} s of processor time of one thread, again "
-        f"{kept['again']['seconds']:.0f} s, and more than 5 s are said beforehand. {measured_on([{**kept, 'mark': ''}])}"
+        f"the whole report takes {first:.0f} s of processor time of one thread, again {again:.0f} s; more than 5 s are "
+        f"said beforehand. {measured_on([{**kept, 'mark': ''}])}"
     )
     page.write_text(f"{before}{begin}{sentence}\n{after}")
 
