@@ -120,8 +120,8 @@ def _measure(samples: SampleSet, task: Task) -> list[Row]:
         again = bench.subject.translate(real, target, bench.seed + 1)
         rows.append(to_row(CYCLE, samples, _mean(_distances((back + 1) / 2, chosen.x / np.float32(255)))))
         rows.append(to_row(DIVERSITY, samples, _mean(_distances((again + 1) / 2, samples.unit))))
-        if (apart := _apart(again, samples.raw, bench)) is not None:
-            rows.append(to_row(LOOKS, samples, _mean(apart)))
+        if (looks := _apart(again, samples.raw, bench)) is not None:
+            rows.append(to_row(LOOKS, samples, _mean(looks)))
     return rows
 
 
