@@ -62,9 +62,6 @@ def explore(
         list[Path] | None, typer.Option(help="Picture whose nearest sample is looked for; may be given several times.")
     ] = None,
     distance: DistanceOption = None,
-    space: Annotated[
-        str, typer.Option(help="Of --project, in families with w: w+ (a style for each layer) or w (one for all).")
-    ] = "w+",
     attribute: Annotated[
         list[str] | None,
         typer.Option(help="Class or attribute of the run's data whose direction is learned and kept; several times."),
@@ -94,15 +91,8 @@ def explore(
             tell(views.draw_replication(explorer.run, replicate, out))
         return
     if project:
-        files = [(path.name, path.read_bytes()) for path in project]
         with fastest_threads(explorer.run, threads):
-            path, found = views.draw_projection(
-                explorer, files, label, seed=seed, out=out, distance=distance, space=space, say=say_aside
-            )
-        word = "mean squared error" if found.distance == "pixels" else f"{found.distance} distance"
-        for (name, _), mean, last in zip(files, found.mean_losses.tolist(), found.losses[-1].tolist(), strict=True):
-            tell(f"{name}: {word} {last:.4f}; the mean image has {mean:.4f}")
-        tell(path)
+            _project(explorer, project, label, distance, seed, out)
         return
     if attribute:
         with fastest_threads(explorer.run, threads):
@@ -111,6 +101,20 @@ def explore(
     with fastest_threads(explorer.run, threads, worth=out is None or out.suffix in views.FILMS):
         drawn = views.draw_view(explorer, view, frames, out)
     tell(drawn)
+
+
+def _project(
+    explorer: Explorer, paths: list[Path], label: str | None, distance: str | None, seed: int, out: Path | None
+) -> None:
+    """Look for pictures, draw what was found, and say how near it is."""
+    from saddlepoint.run.samples import views
+
+    files = [(path.name, path.read_bytes()) for path in paths]
+    path, found = views.draw_projection(explorer, files, label, seed=seed, out=out, distance=distance, say=say_aside)
+    word = "mean squared error" if found.distance == "pixels" else f"{found.distance} distance"
+    for (name, _), mean, last in zip(files, found.mean_losses.tolist(), found.losses[-1].tolist(), strict=True):
+        tell(f"{name}: {word} {last:.4f}; the mean image has {mean:.4f}")
+    tell(path)
 
 
 def _learn(explorer: Explorer, attributes: list[str], seed: int) -> None:

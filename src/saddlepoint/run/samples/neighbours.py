@@ -46,7 +46,7 @@ class Neighbours:
         return found if isinstance(found, ImagenetLite) else None
 
     @property
-    def words(self) -> str:
+    def told_by(self) -> str:
         """By what they are compared."""
         return "pixels" if self.extractor is None else f"features of {self.extractor.name}"
 

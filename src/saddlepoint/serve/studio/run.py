@@ -347,7 +347,7 @@ def _neighbours(studio: Studio, name: str, entry: Entry) -> None:
             try:
                 run, _ = await waits.here(studio.opened(name))
                 nearest.show(await waits.here(asyncio.to_thread(pictures.made, run, "neighbours")))
-                by = await waits.here(asyncio.to_thread(lambda: Neighbours(run).words))
+                by = await waits.here(asyncio.to_thread(lambda: Neighbours(run).told_by))
                 words.text = f"In the yellow frame: the training image nearest to the sample on its left, by {by}."
             except (SaddlepointError, OSError) as error:
                 waiting.text = str(error)
