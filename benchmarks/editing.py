@@ -171,7 +171,7 @@ def write() -> None:
     """Write the tables: means over pictures."""
     found = kept_rows((row, FIGURES / f"{row.name}.json") for row in ROWS)
     words = [
-        "10 minutes on",
+        "`stylegan tiny-64` on",
         "mean image",
         "projected, w",
         "projected, w+",
