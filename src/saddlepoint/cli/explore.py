@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from saddlepoint.cli.edit import DistanceOption
 from saddlepoint.cli.options import (
     DeviceOption,
     OutOption,
@@ -23,12 +24,16 @@ from saddlepoint.core.errors import ConfigError
 from saddlepoint.engine.storage.lookup import VARIABLE
 from saddlepoint.serve.address import STUDIO_PORT
 
+if TYPE_CHECKING:
+    from saddlepoint.run.samples.latent import Explorer
+
 
 def add_exploration(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.command(
         epilog="Examples:  saddle explore runs/my-run  |  saddle explore runs/my-run --point 3,1=2 --out place.png  |  "
         "saddle explore runs/my-run --point 3 --point 8 --out film.gif  |  saddle explore runs/my-run --project me.png"
+        "  |  saddle explore runs/my-run --attribute glasses"
     )(explore)
     app.command(
         epilog="Examples:  saddle translate runs/my-run ./digits --to red,bold --out ./red  |  "
@@ -43,7 +48,10 @@ def explore(
     run: RunArgument,
     point: Annotated[
         list[str] | None,
-        typer.Option(help="SEED or SEED,DIRECTION=AMOUNT,... such as 3,1=2,4=-1.5; several make a path."),
+        typer.Option(
+            help="SEED or SEED,DIRECTION=AMOUNT,... such as 3,1=2,4=-1.5; several make a path. pivot1 in the place of "
+            "the seed: the picture that `saddle edit` tuned the run to."
+        ),
     ] = None,
     at: Annotated[float, typer.Option(help="Place on the path: 0 is the first point, 1 the second.")] = 0.0,
     label: Annotated[str | None, typer.Option(help="Name or index of a class; default: that of the seed.")] = None,
@@ -52,6 +60,11 @@ def explore(
     frames: Annotated[int, typer.Option(min=2, help="Frames of a film.")] = 60,
     project: Annotated[
         list[Path] | None, typer.Option(help="Picture whose nearest sample is looked for; may be given several times.")
+    ] = None,
+    distance: DistanceOption = None,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(help="Class or attribute of the run's data whose direction is learned and kept; several times."),
     ] = None,
     replicate: Annotated[
         int, typer.Option(min=0, help="Held-out images that go in, above what comes out; families with an encoder.")
@@ -65,7 +78,8 @@ def explore(
 
     Without --out FILE.png, .gif or .mp4: a sheet of what every principal direction does to the point. A PNG shows the
     place itself, a film the path through the points. --project finds the points nearest to pictures of your own, by the
-    encoder where there is one; --replicate shows what its decoder makes of held-out images.
+    encoder where there is one; --replicate shows what its decoder makes of held-out images. --attribute learns in which
+    direction samples come to look like those of a label: points then take it by name, as in --point 3,glasses=2.
     """
     from saddlepoint.run import api
     from saddlepoint.run.samples import views
@@ -77,17 +91,45 @@ def explore(
             tell(views.draw_replication(explorer.run, replicate, out))
         return
     if project:
-        files = [(path.name, path.read_bytes()) for path in project]
         with fastest_threads(explorer.run, threads):
-            path, found = views.draw_projection(explorer, files, label, seed=seed, out=out)
-        for (name, _), mean, last in zip(files, found.mean_losses.tolist(), found.losses[-1].tolist(), strict=True):
-            tell(f"{name}: mean squared error {last:.4f}; the mean image has {mean:.4f}")
-        tell(path)
+            _project(explorer, project, label, distance, seed, out)
         return
+    if attribute:
+        with fastest_threads(explorer.run, threads):
+            _learn(explorer, attribute, seed)
     view = View(read_points(point or []), at, label, truncation, _mix(mix))
     with fastest_threads(explorer.run, threads, worth=out is None or out.suffix in views.FILMS):
         drawn = views.draw_view(explorer, view, frames, out)
     tell(drawn)
+
+
+def _project(
+    explorer: Explorer, paths: list[Path], label: str | None, distance: str | None, seed: int, out: Path | None
+) -> None:
+    """Look for pictures, draw what was found, and say how near it is."""
+    from saddlepoint.run.samples import views
+
+    files = [(path.name, path.read_bytes()) for path in paths]
+    path, found = views.draw_projection(explorer, files, label, seed=seed, out=out, distance=distance, say=say_aside)
+    word = "mean squared error" if found.distance == "pixels" else f"{found.distance} distance"
+    for (name, _), mean, last in zip(files, found.mean_losses.tolist(), found.losses[-1].tolist(), strict=True):
+        tell(f"{name}: {word} {last:.4f}; the mean image has {mean:.4f}")
+    tell(path)
+
+
+def _learn(explorer: Explorer, attributes: list[str], seed: int) -> None:
+    """Learn directions of labels, and say how surely they work."""
+    from saddlepoint.run.samples.attributes import learn_direction
+
+    for name in attributes:
+        word, found = learn_direction(explorer, name, seed=seed, say=say_aside)
+        shares = ", ".join(
+            f"{share:.0%} at {by:+g}" for share, by in zip(found.about["share"], (-2, 0, 2), strict=True)
+        )
+        tell(
+            f"{word}: right on {found.about['accuracy']:.1%} of held-out samples (chance 50%); share of samples that "
+            f"have it: {shares} standard deviations"
+        )
 
 
 def _mix(text: str | None) -> tuple[int, int] | None:

@@ -14,6 +14,7 @@ from saddlepoint.cli import waiting
 from saddlepoint.cli.arguments import gather, import_own, in_own_words
 from saddlepoint.cli.average import add_averaging
 from saddlepoint.cli.data import data_app
+from saddlepoint.cli.edit import add_editing
 from saddlepoint.cli.evaluate import add_evaluation
 from saddlepoint.cli.experiments import add_experiments
 from saddlepoint.cli.explore import add_exploration
@@ -37,8 +38,8 @@ app = typer.Typer(
 )
 app.add_typer(data_app)
 for add in (
-    add_training, add_sampling, add_evaluation, add_averaging, add_runs, add_exploration, add_shipping, add_experiments,
-    add_families,
+    add_training, add_sampling, add_evaluation, add_averaging, add_runs, add_exploration, add_editing, add_shipping,
+    add_experiments, add_families,
 ):  # fmt: skip
     add(app)
 

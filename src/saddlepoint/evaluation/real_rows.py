@@ -6,10 +6,26 @@ import numpy as np
 import torch
 
 from saddlepoint.evaluation.protocol import Task
+from saddlepoint.evaluation.sets import Bench
 from saddlepoint.metrics.bootstrap import Estimate
-from saddlepoint.metrics.extractors import Directed, comparable
+from saddlepoint.metrics.extractors import Directed, Extractor, comparable
 from saddlepoint.metrics.kernel import KernelSums, kernel_distance, sums_within
 from saddlepoint.metrics.manifold import Known, manifold
+
+USUAL = 10_000
+"""Training rows up to which features of all are computed unasked: `imagenet-lite` sees them in under a minute."""
+
+
+def training_features(bench: Bench, extractor: Extractor) -> np.ndarray:
+    """Return the features of all training rows, (n, d), as the extractor gives them; they are kept."""
+    train = bench.dataset.splits["train"].x
+    name = f"training-{extractor.sha256[:16]}"
+    kept = bench.kept_arrays(name, len(train))
+    if kept is None or "x" not in kept or kept["x"].shape != (len(train), extractor.features):
+        bench.detail(f"features of {len(train):,} training {bench.noun}, once")
+        kept = {"x": extractor.extract(train).x}
+        bench.keep_arrays(name, len(train), kept)
+    return kept["x"]
 
 
 def kernel_to_real(real: np.ndarray, fake: np.ndarray, task: Task) -> Estimate:

@@ -6,7 +6,7 @@ Every function returns a `PIL.Image.Image` that depends on its arguments alone: 
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +201,7 @@ def encoded(picture: Image.Image) -> bytes:
 
 def neighbours(
     samples: Tensor, train: np.ndarray, columns: int = 6, *, beside: bool = False, scale: int | None = None,
-    headings: Sequence[str] | None = None,
+    headings: Sequence[str] | None = None, look: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Image.Image:  # fmt: skip
     """Show samples with their nearest training images framed in yellow.
 
@@ -212,12 +212,13 @@ def neighbours(
         beside: each sample has its neighbour on its right. Otherwise the rightmost column holds the neighbour
             of the last sample of each row, as in the paper.
         scale, headings: as in `tile`.
+        look: uint8 images -> the indices of the training images that are nearest to them; None: between bytes.
 
     Raises:
         ConfigError: if there are fewer samples than columns.
         DataError: if shapes differ, or samples are not finite.
 
-    Source: Goodfellow et al. 2014, Figure 2; distances are Euclidean, between bytes.
+    Source: Goodfellow et al. 2014, Figure 2; distances are Euclidean, between bytes where nothing else is given.
     """
     rows = len(samples) // max(columns, 1)
     if columns < 1 or rows < 1:
@@ -228,7 +229,7 @@ def neighbours(
     check_images(shown)
     asked = shown if beside else shown[columns - 1 :: columns]
     train = bytes_of(train)
-    indices, _ = nearest(asked, train)
+    indices = nearest(asked, train)[0] if look is None else look(asked)
     table = shown.reshape(rows, columns, *shown.shape[1:])
     found = train[indices].reshape(rows, -1, *shown.shape[1:])
     if beside:

@@ -5,7 +5,7 @@ Source: Tan and Le 2019, table 1, for stages and blocks; the Lite variants leave
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -142,6 +142,22 @@ class EfficientNetLite0(nn.Module):
         """
         h = self.stem(x.contiguous(memory_format=torch.channels_last))
         return self.head(self.blocks(h)).mean((2, 3))
+
+    def maps(self, x: Tensor, stages: Collection[int]) -> list[Tensor]:
+        """Return the maps at the end of stages, (batch, channels, height, width) each, in the order of the network.
+
+        Args:
+            x: as in `forward`.
+            stages: their numbers, from 1 on; what follows the last one is not computed.
+        """
+        h, found = self.stem(x.contiguous(memory_format=torch.channels_last)), list[Tensor]()
+        blocks = iter(self.blocks)
+        for number, stage in enumerate(STAGES[: max(stages)], 1):
+            for _ in range(stage.blocks):
+                h = next(blocks)(h)
+            if number in stages:
+                found.append(h)
+        return found
 
     def logits(self, features: Tensor) -> Tensor:
         """Return the logits (batch, 1000) of ImageNet's classes."""

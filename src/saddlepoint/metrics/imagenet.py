@@ -82,11 +82,15 @@ class ImagenetLite:
 
     def _look(self, x: Tensor) -> Tensor:
         """Return features of float images (n, 1, 3 or 4 channels, height, width) in [0, 255]; opacity is not read."""
+        found: Tensor = self.network(self.read(x))
+        return found
+
+    def read(self, x: Tensor) -> Tensor:
+        """Return images (n, 1, 3 or 4 channels, height, width) in [0, 255] as the network reads them."""
         x = ((x[:, :3] - 127) / 128).expand(-1, 3, -1, -1)
         if x.shape[2:] != (self.side, self.side):
             x = F.interpolate(x, size=(self.side, self.side), mode="bilinear", antialias=True)
-        found: Tensor = self.network(x)
-        return found
+        return x
 
 
 _LOADED: dict[str, ImagenetLite] = {}

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from saddlepoint.core.config import check
 from saddlepoint.core.errors import CheckpointError, ConfigError
-from saddlepoint.core.files import give_usual_mode, hidden_beside, write_atomically
 from saddlepoint.core.progress import duration
 from saddlepoint.data import absolute_source
 from saddlepoint.engine.machine import runtime
@@ -26,6 +21,7 @@ from saddlepoint.engine.updates import trained
 from saddlepoint.family import Family
 from saddlepoint.family.capabilities import BatchNormalised
 from saddlepoint.run import weights
+from saddlepoint.run.derived import refuse_present, write_derived
 from saddlepoint.run.kept_averages import KeptAverages
 from saddlepoint.run.request import AverageRequest
 from saddlepoint.run.run import Run
@@ -157,8 +153,8 @@ def _refuse_impossible(asked: AverageRequest) -> None:
         raise ConfigError(f"length is {asked.length:g}, but it must be from {SHORTEST} to below {LONGEST:.4f}")
     check(asked.n >= 1, "n", asked.n, "at least 1")
     check(asked.seed >= 0, "seed", asked.seed, "0 or more")
-    if asked.out is not None and asked.out.exists():
-        raise ConfigError(f"'{asked.out}' is there already; remove it, or choose another --out")
+    if asked.out is not None:
+        refuse_present(asked.out)
 
 
 def _chosen(
@@ -247,8 +243,7 @@ def _made(
         )
     at = "" if end == kept.newest else f"-at-{end * kept.batch_size / 1000:g}k"
     final = out or folder.path.with_name(f"{folder.path.resolve().name}-average-{length:g}{at}")
-    if final.exists() or final.is_symlink():
-        raise ConfigError(f"'{final}' is there already; remove it, or choose another --out")
+    refuse_present(final)
     run = _average_of(
         _run_of(folder, config, weights.open_networks(folder, config, True)[0], kept.step), kept, length, end
     )
@@ -257,19 +252,9 @@ def _made(
         "run": name, "length": length, "gamma": gamma_of(length), "step": end, "nimg": end * kept.batch_size,
         "moments": len(kept.steps), "off": off, "chosen_by": found.figure,
     }  # fmt: skip
-    described = {**config, "export": {"format": weights.FORMAT, "step": end, "run": name}, "average": about}
-    temporary = hidden_beside(final)
-    temporary.mkdir(parents=True)
-    try:
-        tensors = {key: value.detach().contiguous().clone() for key, value in run.family.state_dict().items()}
-        save_file(tensors, temporary / weights.FILE, metadata={"format": "pt"})
-        give_usual_mode(temporary / weights.FILE)
-        lines = [line for line in folder.read_log() if line.get("step", 0) <= end]
-        RunFolder(temporary).write_log(lines)
-        status = {"state": "finished", "reason": f"average of length {length:g}", "nimg": end * kept.batch_size}
-        write_atomically(temporary / "status.json", json.dumps(status, indent=1) + "\n")
-        RunFolder(temporary).write_config(described)
-        os.replace(temporary, final)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    write_derived(
+        final, {**config, "average": about}, run.family, origin=name, step=end,
+        log=[line for line in folder.read_log() if line.get("step", 0) <= end],
+        status={"reason": f"average of length {length:g}", "nimg": end * kept.batch_size},
+    )  # fmt: skip
     return replace(found, path=final, off=off)

@@ -83,12 +83,12 @@ def opened(source: str | Path, kind: type[Family]) -> Origin:
     batch = int(getattr(family.config, "batch_size", 0))
     facts = {
         "source": str(source), "family": kind.name, "preset": config["preset"], "step": step, "nimg": step * batch,
-        "data": str(config["data"]["name"]), "sha256": _digest(weights),
+        "data": str(config["data"]["name"]), "sha256": digest_of(weights),
     }  # fmt: skip
     return Origin(str(source), weights, facts)
 
 
-def _digest(weights: Mapping[str, Tensor]) -> str:
+def digest_of(weights: Mapping[str, Tensor]) -> str:
     """Return the SHA-256 of names, types, shapes and values: whether weights are the same, wherever they are kept."""
     found = hashlib.sha256()
     for name, tensor in sorted(weights.items()):

@@ -96,7 +96,7 @@ _DATA: Mapping[str, Kind] = {
 
 _CONFIG: Mapping[str, Kind] = {
     **dict.fromkeys(("saddlepoint", "family", "preset", "device"), text),
-    **dict.fromkeys(("options", "settings", "data", "machine", "export", "average"), mapping),
+    **dict.fromkeys(("options", "settings", "data", "machine", "export", "average"), mapping), "edits": listed(mapping),
     "threads": lambda value: value is None or text(value) or count(value),
     "processes": count, "precision": optional(_precision), "family_source": texts, "start_from": _beginning,
 }  # fmt: skip

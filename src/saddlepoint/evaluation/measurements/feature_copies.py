@@ -14,6 +14,7 @@ from saddlepoint.evaluation.duration import extraction
 from saddlepoint.evaluation.measurements.memorisation import P_VALUE
 from saddlepoint.evaluation.near_copies import split_needs
 from saddlepoint.evaluation.protocol import Protocol, Task, register
+from saddlepoint.evaluation.real_rows import USUAL, training_features
 from saddlepoint.evaluation.rows import Metric, Row
 from saddlepoint.evaluation.sets import Bench, SampleSet
 from saddlepoint.evaluation.text import row_of, shown, to_row
@@ -22,9 +23,6 @@ from saddlepoint.metrics.imagenet import ImagenetLite
 from saddlepoint.metrics.memorisation import Nearness, memorisation, nearness
 
 NEAR = Metric("near copies by features", "lower", digits=4)
-USUAL = 10_000
-"""Training rows up to which it is measured without being asked for: `imagenet-lite` sees them in under a minute."""
-
 _PAIRS = 24
 
 
@@ -55,15 +53,7 @@ def _seen_by(task: Task) -> Extractor:
 
 def _training(task: Task) -> np.ndarray:
     """Return the comparable features of all training rows; as they are, these are kept, too."""
-    bench, extractor = task.bench, _seen_by(task)
-    train = bench.dataset.splits["train"].x
-    name = f"training-{extractor.sha256[:16]}"
-    kept = bench.kept_arrays(name, len(train))
-    if kept is None or "x" not in kept or kept["x"].shape != (len(train), extractor.features):
-        bench.detail(f"features of {len(train):,} training {bench.noun}, once")
-        kept = {"x": extractor.extract(train).x}
-        bench.keep_arrays(name, len(train), kept)
-    return comparable(kept["x"], extractor)
+    return comparable(training_features(task.bench, _seen_by(task)), task.extractor)
 
 
 def _needs(bench: Bench) -> str:

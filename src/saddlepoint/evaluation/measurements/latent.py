@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from torch import Tensor
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.evaluation.duration import drawing, extraction
@@ -13,27 +14,41 @@ from saddlepoint.evaluation.rows import Metric, Row, short_count
 from saddlepoint.evaluation.sets import Bench, SampleSet
 from saddlepoint.evaluation.text import shown, to_row
 from saddlepoint.metrics.extractors import Smooth
+from saddlepoint.metrics.imagenet import ImagenetLite
 from saddlepoint.metrics.path_length import path_length
+from saddlepoint.metrics.perceptual import NAME as PERCEPTUAL
+from saddlepoint.metrics.perceptual import Perceptual
 
 LENGTH = Metric("path length", "lower", digits=1)
 IN_W = Metric("path length in w", "lower", digits=1)
-_PAIRS = 2_000
+_PAIRS, _AT_ONCE = 2_000, 64
 
 
 def _measure(samples: SampleSet, task: Task) -> list[Row]:
     latents, extractor = task.bench.subject.latents, task.extractor
     if latents is None or not isinstance(extractor, Smooth):
         raise DataError("these samples come without a generator, or the extractor takes bytes only")
-    rows = []
+    embed, rows = _seen_by(extractor), []
     for metric, space in ((LENGTH, latents), (IN_W, task.bench.subject.styles)):
         if space is not None:
             # At t = 0 a straight line starts inside any prior; a great circle supposes that z is on a sphere.
             found = path_length(
-                space.generate, space.draw, extractor.embed, np.random.default_rng(task.bench.seed),
+                space.generate, space.draw, embed, np.random.default_rng(task.bench.seed),
                 n=task.n, interpolation="slerp" if space.sphere else "lerp", where="end",
+                batch=_AT_ONCE,
             )  # fmt: skip
             rows.append(to_row(metric, samples, found))
     return rows
+
+
+def _seen_by(extractor: Smooth) -> Callable[[Tensor], Tensor]:
+    """Return what is measured along a path: the perceptual distance of `imagenet-lite`, features of any other."""
+    return Perceptual(extractor).embed if isinstance(extractor, ImagenetLite) else extractor.embed
+
+
+def _name(task: Task) -> str:
+    word = PERCEPTUAL if isinstance(task.extractor, ImagenetLite) else task.features_name
+    return f"ppl{short_count(task.n)}_{word}_{'zw' if task.bench.subject.styles else 'z'}"
 
 
 def _verdict(rows: Sequence[Row], task: Task) -> str:
@@ -60,11 +75,11 @@ register(
     Protocol(
         "ppl", ("image",), "perceptual path length in z (and w), at the ends of paths", (LENGTH, IN_W), _measure,
         _verdict,
-        name=lambda task: f"ppl{short_count(task.n)}_{task.features_name}_{'zw' if task.bench.subject.styles else 'z'}",
+        name=_name,
         controls=lambda bench: (),
         count=lambda bench, wanted: bench.count(min(wanted, _PAIRS)),
         needs=_needs,
         seconds=_seconds,
-        version=2,
+        version=3,
     )
 )  # fmt: skip

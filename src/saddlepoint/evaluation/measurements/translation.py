@@ -21,19 +21,22 @@ from saddlepoint.evaluation.text import row_of, sentence, shown, to_row
 from saddlepoint.family.translation import LabelSets
 from saddlepoint.metrics.bootstrap import Estimate, normal_interval, proportion
 from saddlepoint.metrics.extractors import Lenet
+from saddlepoint.metrics.imagenet import ImagenetLite
+from saddlepoint.metrics.perceptual import Perceptual
 
 DOMAIN = Metric("translations in the domain asked for", "higher", digits=3)
 IDENTITY = Metric("content kept", "higher", digits=3)
 TRUTH = Metric("error to the known truth", "lower", digits=4)
 CYCLE = Metric("cycle error", "lower", digits=4)
 DIVERSITY = Metric("diversity", "neither", digits=4)
+LOOKS = Metric("perceptual diversity", "neither", digits=4)
 
 COPY, KNOWN_TRUTH, NOISE = "inputs copied", "known truth", "uniform noise"
 
 _IMAGES = 2_000
 _DOMAIN_ROWS, _DOMAIN_EPOCHS = 20_000, 4
 _CONTENT_ROWS, _CONTENT_EPOCHS = 50_000, 4
-_ROUNDS = 50
+_ROUNDS, _AT_ONCE = 50, 64
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,19 @@ def _measure(samples: SampleSet, task: Task) -> list[Row]:
         again = bench.subject.translate(real, target, bench.seed + 1)
         rows.append(to_row(CYCLE, samples, _mean(_distances((back + 1) / 2, chosen.x / np.float32(255)))))
         rows.append(to_row(DIVERSITY, samples, _mean(_distances((again + 1) / 2, samples.unit))))
+        if (looks := _apart(again, samples.raw, bench)) is not None:
+            rows.append(to_row(LOOKS, samples, _mean(looks)))
     return rows
+
+
+@torch.inference_mode()
+def _apart(a: Tensor, b: Tensor, bench: Bench) -> np.ndarray | None:
+    """Return the perceptual distance of each pair of colour pictures in [-1, 1]; None of others, or without weights."""
+    if bench.dataset.spec.shape[0] not in (3, 4) or not isinstance(extractor := bench.extractor(), ImagenetLite):
+        return None
+    seen = Perceptual(extractor)
+    pairs = zip(a.split(_AT_ONCE), b.split(_AT_ONCE), strict=True)
+    return np.concatenate([seen(one, other).cpu().numpy().astype(np.float64) for one, other in pairs])
 
 
 def _by_change(values: np.ndarray, chosen: Exercise, dataset: Dataset) -> dict[str, float]:
@@ -241,12 +256,12 @@ register(
     Protocol(
         "translation", ("image",),
         "held-out images translated into other domains, named by classifiers of real images, beside the known truth",
-        (DOMAIN, IDENTITY, TRUTH, CYCLE, DIVERSITY), _measure, _verdict,
+        (DOMAIN, IDENTITY, TRUTH, CYCLE, DIVERSITY, LOOKS), _measure, _verdict,
         name=lambda task: f"translation{short_count(task.n)}_lenet_test",
         controls=_controls,
         count=lambda bench, wanted: bench.count(min(wanted, _IMAGES)),
         needs=_needs,
-        version=5,
+        version=6,
         extracts=False,
         translates=True,
         model=_model,

@@ -1,10 +1,8 @@
-"""Walks in latent space: points, principal directions, truncation, mixed styles, and the points of given images."""
+"""Walks in latent space: principal directions, truncation, mixed styles, and the points of given images."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -12,11 +10,17 @@ import torch
 from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError
-from saddlepoint.core.quoting import for_python, for_shell
+from saddlepoint.core.progress import Say
 from saddlepoint.core.types import Samples
 from saddlepoint.engine.machine import runtime
-from saddlepoint.family.capabilities import Encoding, StyleSpace, style_space
+from saddlepoint.family.capabilities import StyleSpace, style_space
 from saddlepoint.run.run import Run
+from saddlepoint.run.samples.likeness import likeness_for
+from saddlepoint.run.samples.places import Direction, Pivots, read_directions, read_pivots
+from saddlepoint.run.samples.points import Point, View, command, read_points
+from saddlepoint.run.samples.projecting import Projection, Search, project
+
+__all__ = ["Explorer", "Point", "Projection", "View", "command", "read_points"]
 
 MOST_DIRECTIONS = 12
 """Directions that are shown, those that change samples most first."""
@@ -31,76 +35,6 @@ _STEP = 0.05
 """Length of a finite difference, in standard deviations."""
 
 _DRAWN = 4000
-
-
-@dataclass(frozen=True)
-class Point:
-    """A place in latent space: that of a seed, moved along principal directions.
-
-    Attributes:
-        seed: the place's sample is the first that `Run.sample` draws with this seed.
-        moves: (direction from 1 on, standard deviations) pairs.
-    """
-
-    seed: int = 0
-    moves: tuple[tuple[int, float], ...] = ()
-
-    @classmethod
-    def parse(cls, text: str) -> Point:
-        """Read ``SEED`` or ``SEED,DIRECTION=AMOUNT,...``.
-
-        Raises:
-            ConfigError: if it is neither.
-
-        >>> Point.parse("3,1=2,4=-1.5")
-        Point(seed=3, moves=((1, 2.0), (4, -1.5)))
-        """
-        seed, *moves = (part.strip() for part in text.split(","))
-        found = [re.fullmatch(r"([1-9]\d*)\s*=\s*([+-]?\d+(?:\.\d+)?)", move) for move in moves]
-        if not seed.isdecimal() or not all(found):
-            raise ConfigError(
-                f"the point is '{text}', but it must be SEED or SEED,DIRECTION=AMOUNT such as 3,1=2,4=-1.5"
-            )
-        return cls(int(seed), tuple((int(match[1]), float(match[2])) for match in found if match))
-
-    def __str__(self) -> str:
-        return ",".join([str(self.seed), *(f"{number}={amount:g}" for number, amount in self.moves if amount)])
-
-
-@dataclass(frozen=True)
-class View:
-    """How a place is looked at.
-
-    Attributes:
-        points: one place, or the corners of a path.
-        at: where on the path: 0 is the first point, 1 the second, 1.5 halfway between second and third.
-        label: index or name of a class, for a conditional generator; None: that of the nearer point's seed.
-        truncation: distance from the mean as a share: 0 is the mean, 1 leaves the place where it is.
-        mix: (seed, layer): from this layer on the style is that seed's; families with w only.
-    """
-
-    points: tuple[Point, ...] = (Point(),)
-    at: float = 0.0
-    label: int | str | None = None
-    truncation: float = 1.0
-    mix: tuple[int, int] | None = None
-
-
-@dataclass
-class Projection:
-    """Latent points of given samples.
-
-    Attributes:
-        codes: (n, latent) inputs, or (n, layers, w) styles of a family with w.
-        samples: what the generator makes of them.
-        losses: (steps, n) mean squared errors.
-        mean_losses: (n,) errors of the generator's mean sample, to compare with.
-    """
-
-    codes: Tensor
-    samples: Samples
-    losses: Tensor
-    mean_losses: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
 class Explorer:
@@ -162,17 +96,59 @@ class Explorer:
         # An eigenvector has no sign: the largest coordinate is made positive, so that every machine shows the same.
         return best * best.gather(1, best.abs().argmax(1, keepdim=True)).sign()
 
-    def code(self, point: Point, label: int | str | None = None) -> Tensor:
-        """Return a point's place, (latent,).
+    @property
+    def pivots(self) -> Pivots:
+        """The places that the run keeps: those of the pictures that it was tuned to, or that were edited in it."""
+        return read_pivots(self.run.path, self._sizes)
+
+    @property
+    def named(self) -> Mapping[str, Direction]:
+        """The directions that the run keeps by name; see `learn_direction`."""
+        return read_directions(self.run.path, self._sizes[-1])
+
+    @property
+    def offered(self) -> list[int | str]:
+        """The principal directions by number, then those with names."""
+        return [*range(1, len(self.directions) + 1), *self.named]
+
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        """Layers and w of a family with w, else the shape of an input."""
+        layers = (style_space(self.family).w_layers,) if isinstance(self.family, StyleSpace) else ()
+        return (*layers, *self.mean.shape)
+
+    def direction(self, name: int | str) -> Tensor:
+        """Return a direction, (latent,): a unit vector.
 
         Raises:
-            ConfigError: on a direction that does not exist, or no such class.
+            ConfigError: if there is none.
         """
-        code = self.codes(self.run.inputs(1, seed=point.seed), self.run.labels(1, seed=point.seed, label=label))[0]
-        for number, amount in point.moves:
-            if number > len(self.directions):
-                raise ConfigError(f"there is no direction {number}; '{self.run.path.name}' has {len(self.directions)}")
-            code = code + amount * self.spread * self.directions[number - 1]
+        if isinstance(name, str):
+            named = self.named
+            if name not in named:
+                known = f"it keeps {', '.join(named)}" if named else "it keeps none"
+                raise ConfigError(
+                    f"'{self.run.path.name}' has no direction '{name}': {known}; learn one of a label with "
+                    "saddle explore RUN --attribute LABEL"
+                )
+            return named[name].vector
+        if name > len(self.directions):
+            raise ConfigError(f"there is no direction {name}; '{self.run.path.name}' has {len(self.directions)}")
+        return self.directions[name - 1]
+
+    def code(self, point: Point, label: int | str | None = None) -> Tensor:
+        """Return a point's place, (latent,), or (layers, w) of a pivot with a style for each layer.
+
+        Raises:
+            ConfigError: on a direction or a pivot that does not exist, or no such class.
+        """
+        if point.pivot:
+            code = self.pivots.code(point.pivot)
+        else:
+            labels = self.run.labels(1, seed=point.seed, label=label)
+            code = self.codes(self.run.inputs(1, seed=point.seed), labels)[0]
+        for name, amount in point.moves:
+            code = code + amount * self.spread * self.direction(name)
         return code
 
     def sample(self, view: View) -> Samples:
@@ -190,19 +166,23 @@ class Explorer:
         left = min(int(view.at), max(0, last - 1))
         code = self.code(view.points[left], view.label)
         if view.at > left:
-            code = torch.lerp(code, self.code(view.points[left + 1], view.label), view.at - left)
-        seed = view.points[0].seed
-        labels = self.run.labels(1, seed=view.points[round(view.at)].seed, label=view.label)
-        codes = torch.lerp(self.mean, code, view.truncation)[None]
+            # One may be a style for each layer, the other one for all.
+            start, end = torch.broadcast_tensors(code, self.code(view.points[left + 1], view.label))
+            code = torch.lerp(start, end, view.at - left)
+        seed, near = view.points[0].seed, view.points[round(view.at)]
+        labels = self.run.labels(1, seed=near.seed, label=view.label)
+        if near.pivot and labels is not None and view.label is None:
+            labels = self.pivots.label(near.pivot)
+        codes = torch.lerp(self.mean.expand_as(code), code, view.truncation)[None]
         if not isinstance(self.family, StyleSpace):
             if view.mix is not None:
                 raise ConfigError(f"family '{self.family.name}' has no styles to mix; leave --mix out")
-            return self._samples(codes, labels, seed)
+            return self.samples(codes, labels, seed)
         return self.run.synthesise(self._mixed(codes, view), seed)
 
     def _mixed(self, codes: Tensor, view: View) -> Tensor:
         layers = style_space(self.family).w_layers
-        styles = codes[:, None].repeat(1, layers, 1)
+        styles = self.styles(codes).clone()
         if view.mix is not None:
             seed, layer = view.mix
             if not 0 <= layer < layers:
@@ -229,7 +209,7 @@ class Explorer:
         return torch.cat([self.sample(View(view.points, at, view.label, view.truncation, view.mix)) for at in places])
 
     def sheet(self, view: View, reach: float = REACH, columns: int = 7) -> Samples:
-        """Return what each direction does to a view's first point: (directions * columns, *sample), row by row.
+        """Return what each direction of `offered` does to a view's first point: (directions * columns, *sample).
 
         Args:
             view: of one point.
@@ -237,27 +217,34 @@ class Explorer:
             columns: pictures in a row.
         """
         first, rows = view.points[0], []
-        for number in range(1, len(self.directions) + 1):
-            kept = tuple(move for move in first.moves if move[0] != number)
+        for name in self.offered:
+            kept = tuple(move for move in first.moves if move[0] != name)
             for amount in torch.linspace(-reach, reach, columns).tolist():
-                point = Point(first.seed, (*kept, (number, amount)))
+                point = Point(first.seed, (*kept, (name, amount)), first.pivot)
                 rows.append(self.sample(View((point,), 0.0, view.label, view.truncation, view.mix)))
         return torch.cat(rows)
 
+    def styles(self, codes: Tensor) -> Tensor:
+        """Return codes as the generator takes them: of a family with w (n, layers, w), one w serving all layers."""
+        if not isinstance(self.family, StyleSpace) or codes.ndim == 3:
+            return codes
+        return codes[:, None].expand(-1, style_space(self.family).w_layers, -1)
+
     @torch.no_grad()
-    def _samples(self, codes: Tensor, labels: Tensor | None, seed: int) -> Samples:
+    def samples(self, codes: Tensor, labels: Tensor | None, seed: int) -> Samples:
+        """Return the samples of codes (n, latent), or of styles (n, layers, w), on the CPU."""
         if isinstance(self.family, StyleSpace):
-            return self.run.synthesise(codes[:, None].repeat(1, style_space(self.family).w_layers, 1), seed)
+            return self.run.synthesise(self.styles(codes), seed)
         return self.run.generate(codes, labels, seed=seed)
 
     def _alike(self, codes: Tensor, labels: Tensor | None) -> Samples:
         """Return samples that share all further randomness, such as dropout, which differs along a batch."""
-        twice = self._samples(codes[:1].repeat(2, 1), None if labels is None else labels[:2], seed=0)
+        twice = self.samples(codes[:1].repeat(2, 1), None if labels is None else labels[:2], seed=0)
         if torch.allclose(twice[0], twice[1], atol=1e-4):
-            return self._samples(codes, labels, seed=0)
+            return self.samples(codes, labels, seed=0)
         single = [None] * len(codes) if labels is None else labels.split(1)
         return torch.cat(
-            [self._samples(code, label, seed=0) for code, label in zip(codes.split(1), single, strict=True)]
+            [self.samples(code, label, seed=0) for code, label in zip(codes.split(1), single, strict=True)]
         )
 
     def project(
@@ -265,10 +252,9 @@ class Explorer:
         images: Samples,
         label: int | str | None = None,
         *,
-        steps: int = 300,
-        starts: int = 4,
-        seed: int = 0,
-        progress: Callable[[int, Tensor], Any] = lambda step, losses: None,
+        distance: str | None = None,
+        say: Say | None = None,
+        **search: Any,
     ) -> Projection:
         """Look for the codes whose samples are nearest to given images, by Adam from the best of 1,000 drawn codes.
 
@@ -277,95 +263,22 @@ class Explorer:
         Args:
             images: (n, *sample) in the inside range.
             label: class of all of them, for a conditional generator.
-            steps: of Adam; its rate falls to 0 along a cosine.
-            starts: codes followed for each image; the best one counts.
-            seed: of the drawn codes.
-            progress: receives the step and the best errors so far, (n,).
+            distance: ``perceptual`` or ``pixels``; None: see `likeness_for`.
+            say: receives lines worth telling.
+            search: ``steps``, ``starts``, ``seed``, ``space``, ``progress``; see `Search`.
 
         Raises:
-            ConfigError: if the images are not of the generator's shape.
+            ConfigError: if the images are not of the generator's shape, or on a setting out of range.
+            DataError: if ``perceptual`` is asked for, and the weights of its network cannot be had.
 
-        Source: Abdal et al. 2019 (Image2StyleGAN), with squared errors alone: no perceptual network is shipped.
+        Source: Abdal et al. 2019 (Image2StyleGAN); the perceptual distance is not the one of the paper, see
+        `saddlepoint.metrics.perceptual`.
         """
-        shape = self.family.data.shape
-        if tuple(images.shape[1:]) != shape:
-            raise ConfigError(f"the images are {tuple(images.shape[1:])}, but the generator makes {shape}: resize them")
-        if isinstance(self.family, Encoding):
-            return self._encoded(images, label, seed)
-        n, device = len(images), self.run.device
-        start, labels, mean_losses = self._nearest_drawn(images, label, starts, seed)
-        targets = images.repeat_interleave(starts, 0).to(device)
-        found = start.to(device).clone().requires_grad_(True)
-        optimizer = torch.optim.Adam([found], lr=0.1 * self.spread)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        losses = torch.empty(steps, n)
-        best, kept = torch.full((n * starts,), torch.inf, device=device), found.detach().clone()
-        seen = torch.zeros_like(targets)
-        for step in range(steps):
-            made = self._made(found, labels, seed)
-            errors = (made - targets).square().flatten(1).mean(1)
-            better = errors.detach() < best
-            best = torch.where(better, errors.detach(), best)
-            kept[better], seen[better] = found.detach()[better], made.detach()[better]
-            losses[step] = best.view(n, starts).amin(1).cpu()
-            progress(step, losses[step])
-            (found.grad,) = torch.autograd.grad(errors.sum(), found)
-            optimizer.step()
-            schedule.step()
-        winners = best.view(n, starts).argmin(1) + starts * torch.arange(n, device=device)
-        return Projection(kept[winners].cpu(), seen[winners].cpu(), losses, mean_losses)
+        return project(self, images, label, likeness_for(self.run, distance, say), Search(**search))
 
-    def _nearest_drawn(
-        self, images: Samples, label: int | str | None, starts: int, seed: int
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Return the nearest of 1,000 drawn codes to each image (n starts, ...), labels, errors of the mean sample."""
-        drawn_labels = self.run.labels(1000, seed=seed, label=label)
-        codes = self.codes(self.run.inputs(1000, seed=seed), drawn_labels)
-        drawn = self._samples(codes, drawn_labels, seed)
-        mean_losses = (drawn.mean(0) - images).square().flatten(1).mean(1)
-        chosen = torch.cdist(images.flatten(1), drawn.flatten(1)).topk(starts, largest=False).indices.flatten()
-        labels = None if drawn_labels is None else drawn_labels[chosen].to(self.run.device)
-        start = codes[chosen]
-        if isinstance(self.family, StyleSpace):
-            start = start[:, None].repeat(1, style_space(self.family).w_layers, 1)
-        return start, labels, mean_losses
-
-    def _encoded(self, images: Samples, label: int | str | None, seed: int) -> Projection:
-        """Return the points that the encoder finds, in one pass."""
-        labels = self.run.labels(len(images), seed=seed, label=label)
-        codes = self.run.encode(images, labels)
-        samples = self.run.generate(codes, labels, seed=seed)
-        drawn = self.run.sample(1000, seed=seed, label=label)
-        errors, of_mean = ((made - images).square().flatten(1).mean(1) for made in (samples, drawn.mean(0)))
-        return Projection(codes, samples, errors[None], of_mean)
-
-    def _made(self, codes: Tensor, labels: Tensor | None, seed: int) -> Samples:
+    def made(self, codes: Tensor, labels: Tensor | None, seed: int) -> Samples:
+        """Return the samples of codes or styles on the device of the run; gradients flow through it."""
         stream = runtime.stream(self.run.device, "generate", seed, 0)
         if isinstance(self.family, StyleSpace):
-            return style_space(self.family).synthesis(codes, generator=stream)
+            return style_space(self.family).synthesis(self.styles(codes), generator=stream)
         return self.family.generate(codes, labels, generator=stream)
-
-
-def command(run: Run, view: View) -> tuple[str, str]:
-    """Return the command and the line of Python that make the picture of a view."""
-    words, fields = [for_shell("saddle", "explore", run.path)], list[str]()
-    words += [f"--point {point}" for point in view.points]
-    shown = ", ".join(f'sp.Point.parse("{point}")' for point in view.points)
-    fields.append(f"points=({shown},)")
-    for name, value, usual in (
-        ("at", view.at, 0.0), ("label", view.label, None), ("truncation", view.truncation, 1.0),
-    ):  # fmt: skip
-        if value != usual:
-            words.append(f"--{name} {value:g}" if isinstance(value, float) else for_shell(f"--{name}", str(value)))
-            fields.append(f"{name}={for_python(value) if isinstance(value, str) else repr(value)}")
-    if view.mix is not None:
-        words.append(f"--mix {view.mix[0]}:{view.mix[1]}")
-        fields.append(f"mix={view.mix!r}")
-    place = f"sp.View({', '.join(fields)})"
-    loaded = f"sp.load({for_python(str(run.path))})"
-    return " ".join(words), f"import saddlepoint as sp; sp.Explorer({loaded}).sample({place})"
-
-
-def read_points(texts: Sequence[str]) -> tuple[Point, ...]:
-    """Read points as `Point.parse` does; without any, the place of seed 0."""
-    return tuple(Point.parse(text) for text in texts) or (Point(),)

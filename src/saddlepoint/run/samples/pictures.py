@@ -25,6 +25,7 @@ from saddlepoint.run.request import Picture, SampleRequest
 from saddlepoint.run.run import Run
 from saddlepoint.run.sample_files import depth_of
 from saddlepoint.run.samples import sheets
+from saddlepoint.run.samples.neighbours import Neighbours
 
 _USUAL = {
     "grid": 64, "filmstrip": 10, "neighbours": 36, "interpolation": 8, "styles": 5, "truncation": 6, "references": 6,
@@ -139,7 +140,9 @@ def made(
 def _nearest(run: Run, n: int, seed: int, label: int | str | None) -> Image.Image:
     columns = min(n, 6)
     headings = ["samples", *[""] * (columns - 1), "nearest"]
-    return grids.neighbours(run.sample(n, seed=seed, label=label), in_bytes(run), columns, headings=headings)
+    return grids.neighbours(
+        run.sample(n, seed=seed, label=label), in_bytes(run), columns, headings=headings, look=Neighbours(run).look
+    )
 
 
 def _is_folder(out: Path | None) -> bool:
@@ -241,7 +244,7 @@ def _arrays(run: Run, request: SampleRequest, n: int) -> Tensor | np.ndarray:
     if picture == "grid":
         return samples
     train = in_bytes(run)
-    indices, _ = grids.nearest(grids.to_uint8(samples), train)
+    indices = Neighbours(run).look(grids.to_uint8(samples))
     return np.stack([grids.to_uint8(samples), train[indices]], axis=1).reshape(-1, *train.shape[1:])
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.files import write_atomically, written
+from saddlepoint.core.progress import Say
 from saddlepoint.core.quoting import for_file_name
 from saddlepoint.core.types import from_bytes
 from saddlepoint.data.dataset import evenly
@@ -20,6 +21,7 @@ from saddlepoint.figures import grids, plots, video
 from saddlepoint.run.run import Run
 from saddlepoint.run.samples.latent import REACH, Explorer, Projection, View
 from saddlepoint.run.samples.pictures import folder_of, save
+from saddlepoint.run.samples.projecting import SPACES
 
 FILMS = (".gif", ".mp4")
 """Endings of films."""
@@ -76,7 +78,7 @@ def frame(explorer: Explorer, sample: Tensor, *, see_through: bool = True, large
 
 def _sheet(explorer: Explorer, view: View) -> Image.Image:
     samples, columns = grids.to_uint8(explorer.sheet(view, columns=_COLUMNS)), _COLUMNS
-    captions = [f"direction {number}" for number in range(1, len(samples) // columns + 1)]
+    captions = [f"direction {name}" if isinstance(name, int) else name for name in explorer.offered]
     headings = [f"{amount:+g}" if amount else "0" for amount in np.linspace(-REACH, REACH, columns)]
     return grids.tile(samples, columns, captions=captions, headings=headings)
 
@@ -88,6 +90,9 @@ def draw_projection(
     *,
     seed: int = 0,
     out: Path | None = None,
+    distance: str | None = None,
+    space: str = SPACES[0],
+    say: Say | None = None,
 ) -> tuple[Path, Projection]:
     """Look for given pictures in latent space; draw them above what was found; return where that is, and the points.
 
@@ -100,15 +105,17 @@ def draw_projection(
         label: class of all of them.
         seed: of the search.
         out: a file ending in .png; None: below ``pictures/`` in the run folder, named after the first file.
+        distance, say: as in `Explorer.project`.
+        space: as in `Search`.
 
     Raises:
-        DataError: if a picture cannot be read.
-        ConfigError: on another ending.
+        DataError: if a picture cannot be read, or the weights of the perceptual distance cannot be had.
+        ConfigError: on another ending, distance or space.
     """
     if out is not None and out.suffix != ".png":
         raise ConfigError(f"'{out}' should end in .png")
     images = explorer.run.read_pictures(files)
-    found = explorer.project(images, label, seed=seed)
+    found = explorer.project(images, label, seed=seed, distance=distance, space=space, say=say)
     path = out or folder_of(explorer.run) / f"projection-{for_file_name(Path(files[0][0]).stem)}.png"
     save(projection(images, found), path)
     curve = plots.losses(found.losses.numpy(), found.mean_losses.numpy())

@@ -105,7 +105,7 @@ _page = partial(ui.page, response_timeout=30.0)
 
 def _pages(studio: Studio) -> None:
     _page("/")(lambda: runs.show(studio))
-    _page("/run/{name}")(lambda name: run.show(studio, name))
+    _page("/run/{name}")(lambda name, tab="": run.show(studio, name, tab))
     _page("/train")(lambda: training.show(studio))
     _page("/compare")(lambda one="", two="": compare.show(studio, one, two))
     _page("/lab")(experiment.show_all)

@@ -14,7 +14,7 @@ from saddlepoint.family.capabilities import StyleSpace
 from saddlepoint.figures import grids, video
 from saddlepoint.run.entries import Entry
 from saddlepoint.run.samples import views
-from saddlepoint.run.samples.latent import MOST_DIRECTIONS, Explorer, Point, View, command
+from saddlepoint.run.samples.latent import Explorer, Point, View, command
 from saddlepoint.serve.studio import parts, waits
 from saddlepoint.serve.studio.state import Studio
 
@@ -39,7 +39,7 @@ class Panel:
         self.saved: list[Point] = []
         self.view, self.busy = View(), False
         self.point = self.view.points[0]
-        self.ends: dict[int, tuple[parts.Picture, parts.Picture]] = {}
+        self.ends: dict[int | str, tuple[parts.Picture, parts.Picture]] = {}
         self.ends_of: View | None = None
         self.build(self.explorer)
 
@@ -81,7 +81,7 @@ class Panel:
 
     def put_controls(self, explorer: Explorer) -> None:
         """Put seed, label, truncation, mixed styles, and a slider for each direction."""
-        family, count = explorer.family, min(MOST_DIRECTIONS, len(explorer.directions))
+        family = explorer.family
         names = family.data.classes[: family.classes]
         with ui.row().classes("items-end gap-4"):
             self.seed = ui.number("seed", value=0, min=0, step=1, format="%d").classes("w-24")
@@ -99,20 +99,21 @@ class Panel:
             "standard deviations."
             + (f" The small pictures show the seed at \u2212{_END:g} and +{_END:g}." if images else "")
         ).classes("small pt-2")
-        self.sliders = {number: self.direction(number, family.data.modality) for number in range(1, count + 1)}
+        self.sliders = {name: self.direction(name, family.data.modality) for name in explorer.offered}
 
-    def direction(self, number: int, modality: str) -> ui.slider:
+    def direction(self, name: int | str, modality: str) -> ui.slider:
         """Put the slider of a direction, between small pictures of where it leads to."""
+        word = f"direction {name}" if isinstance(name, int) else name
         with ui.column().classes("w-full gap-0 pt-1"):
-            ui.label(f"direction {number}").classes("text-sm")
+            ui.label(word).classes("text-sm")
             with ui.row().classes("items-center w-full flex-nowrap gap-3"):
-                low = parts.Picture(f"direction {number} at -{_END:g}").classes("end")
+                low = parts.Picture(f"{word} at -{_END:g}").classes("end")
                 slider = ui.slider(min=-_REACH, max=_REACH, step=0.05, value=0.0).classes("grow")
-                slider.props(f'aria-label="direction {number}"')
-                high = parts.Picture(f"direction {number} at +{_END:g}").classes("end")
+                slider.props(f'aria-label="{word}"')
+                high = parts.Picture(f"{word} at +{_END:g}").classes("end")
                 _value_of(slider)
         if modality == "image":
-            self.ends[number] = low, high
+            self.ends[name] = low, high
         return slider
 
     async def moved(self) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from nicegui import ui
 
 from saddlepoint.core.errors import ConfigError, SaddlepointError
+from saddlepoint.core.types import Samples
 from saddlepoint.data.limits import SERVED_PIXELS
 from saddlepoint.figures import grids
 from saddlepoint.run.entries import Entry
+from saddlepoint.run.run import Run
 from saddlepoint.run.samples import pictures, views
 from saddlepoint.serve.studio import charts, parts, thumbnails, waits
 from saddlepoint.serve.studio.dropzone import DropZone
@@ -32,7 +34,7 @@ def projection_panel(studio: Studio, name: str, entry: Entry) -> None:
             "minute."
         ).classes("small")
 
-        async def project(images: Any) -> None:
+        async def project(images: Brought) -> None:
             run, explorer = await waits.here(studio.opened(name))
             if explorer is None:
                 raise ConfigError(f"'{name}' has no latent space")
@@ -56,11 +58,12 @@ def projection_panel(studio: Studio, name: str, entry: Entry) -> None:
             picture.show(shown)
             mean, last = found.mean_losses.mean().item(), found.losses[-1].mean().item()
             words = f"the generator's mean image has {mean:.4f}, {mean / last:.1f} times as much"
-            status.text = f"Mean squared error {last:.4f}; {words}."
-            plot.options.update(charts.step_options("mean squared error", found.losses.mean(1).tolist()))
+            word = "mean squared error" if found.distance == "pixels" else f"{found.distance} distance"
+            status.text = f"{word.capitalize()} {last:.4f}; {words}."
+            plot.options.update(charts.step_options(word, found.losses.mean(1).tolist()))
             plot.set_visibility(True)
 
-        _ways_in(studio, name, project)
+        ways_in(studio, name, project)
     with ui.row().classes("items-center gap-3 pt-2"):
         wheel = ui.spinner(size="1.4em")
         status = ui.label()
@@ -75,7 +78,7 @@ def translation_panel(studio: Studio, name: str, entry: Entry) -> None:
     with parts.block():
         ui.label("Your pictures in every domain: each row is one of them.")
 
-        async def translate(images: Any) -> None:
+        async def translate(images: Brought) -> None:
             run, _ = await waits.here(studio.opened(name))
             wheel.set_visibility(True)
             with waits.afterwards(lambda: wheel.set_visibility(False)):
@@ -83,25 +86,40 @@ def translation_panel(studio: Studio, name: str, entry: Entry) -> None:
             names = run.family.data.classes[: run.family.classes]
             columns.text = f"Columns: your picture, {', '.join(names)}."
 
-        _ways_in(studio, name, translate)
+        ways_in(studio, name, translate)
     wheel = ui.spinner(size="1.4em").classes("mt-2")
     wheel.set_visibility(False)
     columns = ui.label().classes("pt-2")
     picture = parts.Picture("your pictures, and their translations")
 
 
-def _ways_in(studio: Studio, name: str, use: Callable[[Any], Awaitable[None]]) -> None:
+@dataclass(frozen=True)
+class Brought:
+    """Pictures that a visitor brought, or chose.
+
+    Attributes:
+        files: (name, content) of each.
+    """
+
+    files: list[tuple[str, bytes]]
+
+    def __call__(self, run: Run) -> Samples:
+        """Return them as a run's generator makes images."""
+        return run.read_pictures(self.files, SERVED_PIXELS)
+
+
+def ways_in(studio: Studio, name: str, use: Callable[[Brought], Awaitable[None]]) -> None:
     """Put a place to bring pictures, and pictures of the data to try it with.
 
     Args:
         studio: the studio's state.
         name: of the run.
-        use: receives a function that gives the images for a run.
+        use: receives the pictures.
     """
 
     async def take(ticket: str) -> None:
         files = await waits.here(asyncio.to_thread(studio.uploads.read, ticket))
-        await use(lambda run: run.read_pictures(files, SERVED_PIXELS))
+        await use(Brought(files))
 
     DropZone(
         studio.uploads, "Drop pictures here", take, accept="image/*", most_files=_MOST_FILES, most_bytes=_MOST_BYTES
@@ -129,6 +147,6 @@ def _ways_in(studio: Studio, name: str, use: Callable[[Any], Awaitable[None]]) -
                     pick = ui.element("button").classes("pick").props(f'type=button aria-label="Try example {number}"')
                     with pick:
                         parts.Picture(f"example {number}").show(one)
-                    pick.on("click", waits.guarded(partial(use, lambda run, files=files: run.read_pictures(files))))
+                    pick.on("click", waits.guarded(partial(use, Brought(files))))
 
     ui.timer(0.01, waits.guarded(offer), once=True)

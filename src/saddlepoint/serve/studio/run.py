@@ -20,7 +20,9 @@ from saddlepoint.family.capabilities import Guided
 from saddlepoint.run import jobs
 from saddlepoint.run.entries import STATES, Entry
 from saddlepoint.run.samples import memorised, pictures
+from saddlepoint.run.samples.neighbours import Neighbours
 from saddlepoint.serve.studio import actions, charts, parts, waits
+from saddlepoint.serve.studio.edit import edit_panel
 from saddlepoint.serve.studio.explorer import explorer_panel
 from saddlepoint.serve.studio.figures import figures_panel
 from saddlepoint.serve.studio.overview import overview_panel
@@ -30,15 +32,15 @@ from saddlepoint.serve.studio.state import Studio, data_of, evidence_of, standin
 _EVERY_SECONDS = 1.0
 _NEEDS: dict[str, Callable[[Studio, str], Awaitable[object]]] = {
     "Samples": Studio.opened, "Neighbours": Studio.opened, "Explorer": Studio.explored, "Projection": Studio.opened,
-    "Translation": Studio.opened,
+    "Edit": Studio.explored, "Translation": Studio.opened,
 }  # fmt: skip
 """What is loaded before a panel is put."""
 
 _PANEL = Callable[[Studio, str, Entry], None]
 
 
-async def show(studio: Studio, name: str) -> None:
-    """Show one run; a broken one says what is broken."""
+async def show(studio: Studio, name: str, tab: str = "") -> None:
+    """Show one run, at first the panel that is asked for; a broken one says what is broken."""
     with parts.page(name, "Runs", above=True):
         if await waits.looked(studio.path, name) is None:
             ui.label(f"There is no run '{name}' in {studio.index.root}.")
@@ -57,16 +59,17 @@ async def show(studio: Studio, name: str) -> None:
             return
         parts.say(f"{entry.family}, preset {entry.preset}, on {data_of(entry)}")
         _controls(studio, name, entry)
-        _tabs(studio, name, entry)
+        _tabs(studio, name, entry, tab)
 
 
-def _tabs(studio: Studio, name: str, entry: Entry) -> None:
+def _tabs(studio: Studio, name: str, entry: Entry, asked: str = "") -> None:
     """Put the panels; each is filled when it is first chosen, and what it needs is loaded beside the page."""
     offered = panels(entry)
     with ui.tabs().props("inline-label outside-arrows mobile-arrows align=left dense").classes("w-full") as tabs:
         for title in offered:
             ui.tab(title).props("no-caps")
-    with ui.tab_panels(tabs, value=next(iter(offered)), animated=False).classes("w-full bg-transparent") as chosen:
+    first = asked if asked in offered else next(iter(offered))
+    with ui.tab_panels(tabs, value=first, animated=False).classes("w-full bg-transparent") as chosen:
         holders = {}
         for title in offered:
             with ui.tab_panel(title).classes("px-0"):
@@ -103,7 +106,7 @@ def panels(entry: Entry) -> dict[str, _PANEL]:
     if tags is not None and tags.input == "latent" and entry.modality != "sequence":
         found |= {"Explorer": explorer_panel}
         if entry.modality == "image":
-            found |= {"Projection": projection_panel}
+            found |= {"Edit": edit_panel, "Projection": projection_panel}
     if tags is not None and tags.input == "image":
         found |= {"Translation": translation_panel}
     return found | {"Figures": figures_panel, "Data": _data}
@@ -331,7 +334,7 @@ def _samples(studio: Studio, name: str, entry: Entry) -> None:
 
 def _neighbours(studio: Studio, name: str, entry: Entry) -> None:
     """Samples beside their nearest training images; the closest pairs of an evaluation."""
-    parts.say("In the yellow frame: the training image nearest to the sample on its left.")
+    words = parts.say("In the yellow frame: the training image nearest to the sample on its left.")
     wheel = parts.waiting("Looking for neighbours")
     waiting = ui.label()
     nearest = parts.Picture("samples with their nearest training images in yellow frames")
@@ -344,6 +347,8 @@ def _neighbours(studio: Studio, name: str, entry: Entry) -> None:
             try:
                 run, _ = await waits.here(studio.opened(name))
                 nearest.show(await waits.here(asyncio.to_thread(pictures.made, run, "neighbours")))
+                by = await waits.here(asyncio.to_thread(lambda: Neighbours(run).told_by))
+                words.text = f"In the yellow frame: the training image nearest to the sample on its left, by {by}."
             except (SaddlepointError, OSError) as error:
                 waiting.text = str(error)
         run, _ = await waits.here(studio.opened(name))

@@ -1,0 +1,67 @@
+"""Folders of weights that were made of a run's: they are used like a run, and say where they come from."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.files import give_usual_mode, hidden_beside, write_atomically
+from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.family import Family
+from saddlepoint.run import weights
+
+
+def refuse_present(place: Path, option: str = "--out") -> None:
+    """Raise a `ConfigError` if there is something at a place already."""
+    if place.exists() or place.is_symlink():
+        raise ConfigError(f"'{place}' is there already; remove it, or choose another {option}")
+
+
+def write_derived(
+    final: Path,
+    config: Mapping[str, Any],
+    family: Family,
+    *,
+    origin: str,
+    step: int,
+    log: Sequence[Mapping[str, Any]],
+    status: Mapping[str, Any],
+    beside: Callable[[Path], None] = lambda folder: None,
+) -> None:
+    """Write a folder of weights as an export has them; it is there whole, or not at all.
+
+    Args:
+        final: the folder, which must not be there yet.
+        config: of the run that it was made of, with what is added to say how.
+        family: with the weights.
+        origin: name of that run.
+        step: that the weights are of.
+        log: lines of its log.
+        status: what ``status.json`` says, beside that it is finished.
+        beside: writes further files into a folder.
+
+    Raises:
+        ConfigError: if it is there.
+    """
+    refuse_present(final)
+    temporary = hidden_beside(final)
+    temporary.mkdir(parents=True)
+    try:
+        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in family.state_dict().items()}
+        save_file(tensors, temporary / weights.FILE, metadata={"format": "pt"})
+        give_usual_mode(temporary / weights.FILE)
+        RunFolder(temporary).write_log(log)
+        write_atomically(temporary / "status.json", json.dumps({"state": "finished", **status}, indent=1) + "\n")
+        beside(temporary)
+        export = {"format": weights.FORMAT, "step": step, "run": origin}
+        RunFolder(temporary).write_config({**config, "export": export})
+        os.replace(temporary, final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
