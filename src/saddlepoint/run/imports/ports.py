@@ -65,7 +65,7 @@ def generator_of(state: State) -> Generator:
     Raises:
         Unsupported: if a tensor is not there, or of another number of axes.
     """
-    sides = sum(name.startswith("to_rgbs.") and name.endswith(".bias") for name in state)
+    sides = sum(name.startswith("to_rgbs.") and name.endswith(".upsample.kernel") for name in state)
     if not 1 <= sides <= 8:
         raise Unsupported("it has a generator that is not for images of 8 to 1,024 pixels")
     colours = [_colours(state, "to_rgb1"), *(_colours(state, f"to_rgbs.{k}") for k in range(sides))]
