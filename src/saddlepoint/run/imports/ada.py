@@ -26,7 +26,7 @@ from saddlepoint.run.imports.published import (
 )
 from saddlepoint.run.imports.stored import Stored
 
-FORM = "network pickle of StyleGAN2-ADA for PyTorch"
+FORM = "network pickle of StyleGAN2-ADA, or of StyleGAN3's code with a StyleGAN2 configuration"
 
 _ROOT = math.sqrt(2)
 _GAINS = {"linear": 1.0, "lrelu": _ROOT}
@@ -195,7 +195,8 @@ def _tensor(part: Part, name: str) -> Stored:
 
 def _number(part: Part, name: str) -> float:
     found = part.facts.get(name)
-    if type(found) not in (int, float) or not math.isfinite(found) or abs(found) > 1e9:
+    # A truth is a number to Python, and none here.
+    if not isinstance(found, int | float) or isinstance(found, bool) or not abs(found) <= 1e9:
         raise Unsupported(f"'{name}' of its {part.kind} is no number")
     return float(found)
 

@@ -1,4 +1,4 @@
-"""Files of weights, whichever of three forms they have: a pickle, `torch.save` of before version 1.6, or its archive."""
+"""Files of weights, in whichever of three forms: a pickle, `torch.save` of before version 1.6, or its archive."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _of_archive(path: Path, file: BinaryIO, size: int) -> Any:
 def _member(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], root: str, told: tuple[Any, ...]) -> Storage:
     """Return a storage with the bytes of its member."""
     storage, info = Storage.told(told), members.get(f"{root}data/{told[2]}")
-    if info is None or info.file_size != storage.bytes:
+    if info is None or info.file_size != storage.size:
         raise Refused("it has a storage of another size than it says")
     storage.content = archive.read(info)
     return storage

@@ -73,9 +73,12 @@ def family_of_networks(networks: Networks) -> tuple[Family, tuple[str, ...]]:
 
 
 def _all_of(generator: Generator) -> list[Stored]:
-    weights = [each.weight for each in (*generator.layers, *generator.colours, *generator.mapping.layers)]
     label = generator.mapping.label
-    return weights + [each.style.weight for each in generator.layers] + ([] if label is None else [label.weight])
+    return [
+        *(each.weight for each in generator.layers), *(each.weight for each in generator.colours),
+        *(each.weight for each in generator.mapping.layers), *(each.style.weight for each in generator.layers),
+        *([] if label is None else [label.weight]),
+    ]  # fmt: skip
 
 
 def _unlike(generator: Generator, judge: Discriminator) -> str:

@@ -425,8 +425,8 @@ def read_legacy(file: BinaryIO, size: int, budget: Budget, *, nested: bool = Fal
         storage, count = storages[key], file.read(8)
         if len(count) != 8 or int.from_bytes(count, "little") != storage.count:
             raise Refused("it has a storage of another size than it says")
-        storage.content = Remainder(file, size).read(storage.bytes)
-        if len(storage.content) != storage.bytes:
+        storage.content = Remainder(file, size).read(storage.size)
+        if len(storage.content) != storage.size:
             raise Refused("it ends within a storage")
     return root
 

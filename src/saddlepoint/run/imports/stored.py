@@ -58,7 +58,7 @@ class Storage:
         return cls(*TYPES[kind], count)
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """How many bytes it has."""
         return self.count * self.width
 
@@ -69,7 +69,7 @@ class Storage:
             Refused: if they are not there.
         """
         content = self.content() if callable(self.content) else self.content
-        if content is None or len(content) != self.bytes:
+        if content is None or len(content) != self.size:
             raise Refused("it has a storage of another size than it says")
         return content
 
