@@ -445,6 +445,7 @@ class DiffusionRequest(Training, total=False):
     schedule: Literal["linear", "cosine"]
     chain_steps: int
     times: Literal["uniform", "logit-normal"]
+    prediction: Literal["velocity", "data"]
     evaluations: int
     solver: Literal["auto", "midpoint", "euler", "heun", "ancestral", "ddim"]
     conditional: bool

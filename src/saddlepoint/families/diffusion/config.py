@@ -31,6 +31,10 @@ class DiffusionConfig(FamilyConfig):
         "uniform", "with flow, times that training sees: uniform, or logit-normal, more of the middle",
         choices=("uniform", "logit-normal"),
     )  # fmt: skip
+    prediction: str = option(
+        "velocity", "with flow, what the network says: the velocity, or the data, from which the velocity follows",
+        choices=("velocity", "data"),
+    )  # fmt: skip
     evaluations: int = option(20, "evaluations of the network that a sample takes; guidance doubles them")
     solver: str = option(
         "auto", "how a sample is found: with flow euler, heun or midpoint (auto), with ddpm ancestral (auto) or ddim",
