@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ _STEP = 0.05
 """Length of a finite difference, in standard deviations."""
 
 _DRAWN = 4000
+
+_TRIED, _LEAST_TRIED, _NUMBERS = 1000, 64, 2**24
+"""Codes from which a projection starts: fewer of images beyond 74 pixels, whose numbers together are bounded."""
 
 
 @dataclass(frozen=True)
@@ -270,7 +274,9 @@ class Explorer:
         seed: int = 0,
         progress: Callable[[int, Tensor], Any] = lambda step, losses: None,
     ) -> Projection:
-        """Look for the codes whose samples are nearest to given images, by Adam from the best of 1,000 drawn codes.
+        """Look for the codes whose samples are nearest to given images, by Adam from the best of drawn codes.
+
+        1,000 are drawn; of images beyond 74 pixels as many fewer as these have more numbers, but 64.
 
         A family with an encoder is asked for the codes: one pass, and one row of errors.
 
@@ -318,9 +324,10 @@ class Explorer:
     def _nearest_drawn(
         self, images: Samples, label: int | str | None, starts: int, seed: int
     ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Return the nearest of 1,000 drawn codes to each image (n starts, ...), labels, errors of the mean sample."""
-        drawn_labels = self.run.labels(1000, seed=seed, label=label)
-        codes = self.codes(self.run.inputs(1000, seed=seed), drawn_labels)
+        """Return the nearest of drawn codes to each image (n starts, ...), labels, errors of the mean sample."""
+        tried = max(_LEAST_TRIED, starts, min(_TRIED, _NUMBERS // math.prod(images.shape[1:])))
+        drawn_labels = self.run.labels(tried, seed=seed, label=label)
+        codes = self.codes(self.run.inputs(tried, seed=seed), drawn_labels)
         drawn = self._samples(codes, drawn_labels, seed)
         mean_losses = (drawn.mean(0) - images).square().flatten(1).mean(1)
         chosen = torch.cdist(images.flatten(1), drawn.flatten(1)).topk(starts, largest=False).indices.flatten()
