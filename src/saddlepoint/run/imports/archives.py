@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -79,7 +80,8 @@ def _of_archive(path: Path, file: BinaryIO, size: int) -> Any:
 
             with archive.open(pickled) as inner:
                 return read_one(inner, pickled.file_size, Budget(copied=pickled.file_size), persistent)  # type: ignore[arg-type]
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    # What Python's reader raises of damaged archives.
+    except (zipfile.BadZipFile, ValueError, LookupError, RuntimeError, EOFError, struct.error) as error:
         raise Refused(f"it is a damaged archive ({error})") from error
 
 

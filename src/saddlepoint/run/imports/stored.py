@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -37,6 +37,7 @@ class Storage:
         count: how many there are.
         content: their bytes, or what reads them; None: not known yet.
         taken: how many of them tensors have.
+        tensors: that were made of it, by place.
     """
 
     dtype: torch.dtype
@@ -44,6 +45,7 @@ class Storage:
     count: int
     content: bytes | Callable[[], bytes] | None = None
     taken: int = 0
+    tensors: dict[tuple[Any, ...], Stored] = field(default_factory=dict)
 
     @classmethod
     def told(cls, told: tuple[Any, ...]) -> Storage:
@@ -100,6 +102,8 @@ class Stored:
         numbers = (offset, *shape, *stride) if isinstance(shape, tuple) and isinstance(stride, tuple) else ()
         if not numbers or any(type(n) is not int or not 0 <= n < _MOST for n in numbers):
             raise Refused("it has a tensor whose size is none")
+        if (same := storage.tensors.get((offset, shape, stride))) is not None:
+            return same  # a network that was saved twice
         if len(shape) != len(stride) or len(shape) > _MOST_AXES:
             raise Refused(f"it has a tensor of {len(shape)} axes and {len(stride)} strides")
         count = math.prod(shape)
@@ -110,7 +114,8 @@ class Stored:
         storage.taken += count
         if storage.taken > storage.count:
             raise Refused("it has tensors that overlap")
-        return cls(storage, offset, shape, stride)
+        found = storage.tensors[offset, shape, stride] = cls(storage, offset, shape, stride)
+        return found
 
     def read(self) -> Tensor:
         """Return the tensor, contiguous, in memory of its own.
