@@ -305,3 +305,53 @@ def modulated(x: Tensor, weight: Tensor, styles: Tensor, kernel: Tensor | None) 
         side = len(kernel) // 2 - 1
         found.append(filtered(y, kernel * 4, side, side))
     return torch.cat(found)
+
+
+def as_port(drawn: Drawn) -> dict[str, Any]:
+    """Return the tensors under the names of the port, with its axes of length 1."""
+    g: OrderedDict[str, Tensor] = OrderedDict()
+    d: OrderedDict[str, Tensor] = OrderedDict()
+    kernel, last = drawn.filter, len(drawn.widths) - 1
+
+    def styled(at: str, node: Node, number: int) -> None:
+        g[f"{at}.conv.weight"] = node.tensors["weight"][None]
+        g[f"{at}.conv.modulation.weight"], g[f"{at}.conv.modulation.bias"] = node["affine"].tensors.values()
+        g[f"{at}.noise.weight"] = node.tensors["noise_strength"][None]
+        g[f"{at}.activate.bias"] = node.tensors["bias"]
+        g[f"noises.noise_{number}"] = node.tensors["noise_const"][None, None]
+
+    def colours(at: str, node: Node) -> None:
+        g[f"{at}.conv.weight"], g[f"{at}.bias"] = (
+            node.tensors["weight"][None],
+            node.tensors["bias"][None, :, None, None],
+        )
+        g[f"{at}.conv.modulation.weight"], g[f"{at}.conv.modulation.bias"] = node["affine"].tensors.values()
+
+    for k in range(2):
+        g[f"style.{k + 1}.weight"], g[f"style.{k + 1}.bias"] = drawn.g["mapping"][f"fc{k}"].tensors.values()
+    synthesis = drawn.g["synthesis"]
+    g["input.input"] = synthesis["b4"].tensors["const"][None]
+    styled("conv1", synthesis["b4"]["conv1"], 0)
+    colours("to_rgb1", synthesis["b4"]["torgb"])
+    for k in range(last):
+        block = synthesis[f"b{8 << k}"]
+        styled(f"convs.{2 * k}", block["conv0"], 2 * k + 1)
+        styled(f"convs.{2 * k + 1}", block["conv1"], 2 * k + 2)
+        colours(f"to_rgbs.{k}", block["torgb"])
+        g[f"to_rgbs.{k}.upsample.kernel"] = 4 * kernel
+    d["convs.0.0.weight"], d["convs.0.1.bias"] = take(drawn.d[f"b{4 << last}"]["fromrgb"])
+    for number, k in enumerate(range(last, 0, -1), 1):
+        block, at = drawn.d[f"b{4 << k}"], f"convs.{number}"
+        d[f"{at}.conv1.0.weight"], d[f"{at}.conv1.1.bias"] = take(block["conv0"])
+        d[f"{at}.conv2.0.kernel"], d[f"{at}.skip.0.kernel"] = kernel.clone(), kernel.clone()
+        d[f"{at}.conv2.1.weight"], d[f"{at}.conv2.2.bias"] = take(block["conv1"])
+        d[f"{at}.skip.1.weight"] = block["skip"].tensors["weight"]
+    d["final_conv.0.weight"], d["final_conv.1.bias"] = take(drawn.d["b4"]["conv"])
+    for k, name in enumerate(("fc", "out")):
+        d[f"final_linear.{k}.weight"], d[f"final_linear.{k}.bias"] = take(drawn.d["b4"][name])
+    return {"g": g, "d": d, "g_ema": OrderedDict((name, value.clone()) for name, value in g.items())}
+
+
+def take(node: Node) -> tuple[Tensor, Tensor]:
+    """Return weight and bias."""
+    return node.tensors["weight"], node.tensors["bias"]
