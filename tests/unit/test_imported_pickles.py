@@ -199,8 +199,24 @@ def test_instructions_and_copies_are_counted(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(CheckpointError, match="instructions"):
         read_file(written(tmp_path / "x", instructions(*[kept(1)] * 10)))
     encoded = text("a" * 100) + b"\x94" + (name("_codecs", "encode") + b"h\x00" + text("latin1") + b"\x86R0")[:-1]
-    with pytest.raises(CheckpointError, match="more bytes of texts than it has"):
+    with pytest.raises(CheckpointError, match="more bytes than it has"):
         read_file(written(tmp_path / "x", instructions(encoded, *[name("_codecs", "encode") + b"h\x00\x85R"] * 12)))
+
+
+def test_what_is_said_once_is_not_made_many_times(tmp_path: Path) -> None:
+    """A place in the memo costs two bytes; what is made of it again and again is counted."""
+    storage = kept(5_000)  # function, bytes, call
+    start = storage.index(b"B")
+    code = storage[:start] + b"\x94" + storage[start:-2] + b"\x85\x94"  # both are kept
+    with pytest.raises(CheckpointError, match="more bytes than it has"):
+        read_file(written(tmp_path / "x", instructions(code, *[b"h\x00h\x01R"] * 20)))
+    function = name("torch_utils.persistence", "_reconstruct_persistent_obj") + b"\x94"
+    many = b"}(" + b"".join(text(f"{number:04d}") + b"N" for number in range(2_000)) + b"u"
+    state = b"}(" + text("_buffers") + many + b"u"
+    meta = b"}(" + text("type") + text("class") + text("class_name") + text("G") + text("state") + state + b"u\x85\x94"
+    read_file(written(tmp_path / "x", instructions(function, meta, b"h\x00h\x01R")))
+    with pytest.raises(CheckpointError, match="instructions"):
+        read_file(written(tmp_path / "x", instructions(function, meta, b"h\x00h\x01R" * 600)))
 
 
 def archive(path: Path, change: Callable[[dict[str, bytes]], None], packed: bool = False) -> Path:

@@ -40,7 +40,7 @@ def read_file(path: Path) -> Any:
                 return _of_archive(path, file, size)
             if first[:1] != b"\x80":
                 raise Refused("it is neither a pickle nor an archive of torch.save")
-            budget = Budget(copied=size)
+            budget = Budget(copied=2 * size)  # texts of numbers, as old protocols have them, and numbers of these
             found = read_one(file, size, budget)
             return read_legacy(file, size, budget, begun=True) if found == MAGIC else found
     except Refused as error:
@@ -79,7 +79,7 @@ def _of_archive(path: Path, file: BinaryIO, size: int) -> Any:
                 return storages[told[2]]
 
             with archive.open(pickled) as inner:
-                return read_one(inner, pickled.file_size, Budget(copied=pickled.file_size), persistent)  # type: ignore[arg-type]
+                return read_one(inner, pickled.file_size, Budget(copied=2 * pickled.file_size), persistent)  # type: ignore[arg-type]
     # What Python's reader raises of damaged archives.
     except (zipfile.BadZipFile, ValueError, LookupError, RuntimeError, EOFError, struct.error) as error:
         raise Refused(f"it is a damaged archive ({error})") from error

@@ -58,18 +58,24 @@ class Budget:
     """What is left to spend on a file.
 
     Attributes:
-        instructions: of pickles.
-        copied: bytes that texts may be turned into.
+        instructions: of pickles, and entries that one of them goes through.
+        copied: bytes that texts may be turned into, and storages within pickles taken out of them.
     """
 
     instructions: int = MOST_INSTRUCTIONS
     copied: int = 0
 
-    def step(self) -> None:
-        """Count an instruction."""
-        self.instructions -= 1
+    def step(self, count: int = 1) -> None:
+        """Count instructions; what is said once can be asked for many times, so entries that are copied count, too."""
+        self.instructions -= count
         if self.instructions < 0:
             raise Refused(f"it takes more than {MOST_INSTRUCTIONS:,} instructions, which no networks do")
+
+    def copy(self, count: int) -> None:
+        """Count bytes."""
+        self.copied -= count
+        if self.copied < 0:
+            raise Refused("it makes more bytes than it has")
 
 
 class Remainder:
@@ -191,6 +197,7 @@ class _Machine:
         state, of = self.stack.pop(), self.stack[-1]
         if isinstance(of, dict) and isinstance(state, dict):
             if type(of) is _Attributes:
+                self.budget.step(len(state))
                 of.update({key: value for key, value in state.items() if type(key) is str})
             return  # attributes of a dictionary, such as `_metadata` of a state_dict, say nothing of its tensors
         if not isinstance(of, _Numpy) or not isinstance(state, tuple) or state[1:2] == (">",):
@@ -252,16 +259,15 @@ def _attributes(machine: _Machine, *arguments: Any) -> dict[str, Any]:
 
 
 def _set(machine: _Machine, values: Any = ()) -> set[Any]:
-    return set(_names(_expect(values, list | tuple)))
+    machine.budget.step(len(_expect(values, list | tuple)))
+    return set(_names(values))
 
 
 def _encoded(machine: _Machine, text: Any, code: Any = "latin1") -> bytes:
     """Return bytes as protocols of before Python 3 write them: a text of their numbers."""
     if type(text) is not str or code not in ("latin1", "latin-1"):
         raise Refused("it has bytes that are no text of latin1")
-    machine.budget.copied -= len(text)
-    if machine.budget.copied < 0:
-        raise Refused("it makes more bytes of texts than it has")
+    machine.budget.copy(len(text))
     return text.encode("latin1")
 
 
@@ -308,6 +314,7 @@ def _part(machine: _Machine, meta: Any) -> Part:
     if meta.get("type") != "class" or type(kind) is not str or not isinstance(state, dict):
         raise Refused("it has an object with its class that is no network")
     inner = {name: _expect(state.get(name) or {}, dict) for name in ("_parameters", "_buffers", "_modules")}
+    machine.budget.step(len(state) + sum(map(len, inner.values())))
     tensors = {**inner["_parameters"], **inner["_buffers"]}
     return Part(
         kind[:80],
@@ -428,6 +435,7 @@ def read_legacy(file: BinaryIO, size: int, budget: Budget, *, nested: bool = Fal
         storage.content = Remainder(file, size).read(storage.size)
         if len(storage.content) != storage.size:
             raise Refused("it ends within a storage")
+        budget.copy(storage.size)
     return root
 
 
