@@ -467,6 +467,11 @@ class DiffusionRequest(Training, total=False):
     warm_up_kimg: float | None
     beta1: float
     beta2: float
+    game: bool
+    discriminator_width: int
+    discriminator_lr: float
+    r1_gamma: float | None
+    r2_gamma: float | None
 
 class DriftingRequest(Training, total=False):
     batch_size: int
