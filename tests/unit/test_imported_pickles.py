@@ -27,7 +27,8 @@ from saddlepoint.core.errors import CheckpointError, SaddlepointError
 from saddlepoint.run.imports import archives, pickles
 from saddlepoint.run.imports.archives import read_file
 from saddlepoint.run.imports.importing import import_weights
-from saddlepoint.run.imports.pickles import Budget, Part
+from saddlepoint.run.imports.machine import Budget
+from saddlepoint.run.imports.pickles import Part
 from saddlepoint.run.imports.stored import Refused, Storage, Stored
 from tests.unit.reference_stylegan2 import Drawn, pickled
 

@@ -11,7 +11,8 @@ from typing import Any, BinaryIO
 from saddlepoint.core.errors import CheckpointError
 from saddlepoint.core.files import open_regular
 from saddlepoint.data.memory import usable_memory
-from saddlepoint.run.imports.pickles import MAGIC, Budget, read_legacy, read_one
+from saddlepoint.run.imports.machine import Budget
+from saddlepoint.run.imports.pickles import MAGIC, read_legacy, read_one
 from saddlepoint.run.imports.stored import Refused, Storage
 
 _MOST_PICKLE = 256 * 1024**2
