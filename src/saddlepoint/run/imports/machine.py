@@ -171,7 +171,7 @@ class Machine:
         expect(self.stack[-1], list).extend(values)
 
     def add(self, values: list[Any]) -> None:
-        expect(self.stack[-1], set).update(plain(values))
+        expect(self.stack[-1], set).update(hashable(values))
 
     def put(self, flat: list[Any]) -> None:
         into = expect(self.stack[-1], dict)
@@ -236,7 +236,7 @@ def expect(value: Any, kind: Any) -> Any:
     return value
 
 
-def plain(values: Any) -> list[Any]:
+def hashable(values: Any) -> list[Any]:
     """Return those values that may be hashed: nested tuples would take for ever."""
     return [value for value in values if type(value) in (str, int, float, bool, type(None))]
 

@@ -24,7 +24,7 @@ from saddlepoint.run.imports.machine import (
     Persistent,
     Remainder,
     expect,
-    plain,
+    hashable,
 )
 from saddlepoint.run.imports.stored import TYPES, Refused, Storage, Stored
 
@@ -63,7 +63,7 @@ def _attributes(machine: Machine, *arguments: Any) -> dict[str, Any]:
 
 def _set(machine: Machine, values: Any = ()) -> set[Any]:
     machine.budget.step(len(expect(values, list | tuple)))
-    return set(plain(values))
+    return set(hashable(values))
 
 
 def _encoded(machine: Machine, text: Any, code: Any = "latin1") -> bytes:
