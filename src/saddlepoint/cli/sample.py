@@ -29,6 +29,8 @@ def add_sampling(app: typer.Typer) -> None:
         epilog="Examples:  saddle sample runs/my-run -n 64 --seed 1  |  saddle sample runs/my-run --picture filmstrip"
         "  |  saddle sample runs/my-run --label 3 -n 64  |  saddle sample runs/my-run -n 10000 --out samples.npz  |  "
         "saddle sample runs/prices -n 1000 --format csv  |  saddle sample runs/my-run -n 1000 --out made/  |  "
+        "saddle sample runs/prices --given history.csv --length 12  |  saddle sample runs/prices --fill holes.csv  |  "
+        "saddle sample runs/prices --length 5000  |  "
         "saddle sample runs/my-run --seeds 0-63,100 --truncation 0.7 --out made/"
     )(sample)
 
@@ -45,7 +47,7 @@ def sample(
     threads: ThreadsOption = None,
 ) -> None:
     """Draw samples of a run: a PNG picture, with --out FOLDER one file each, with --out FILE.npz the arrays; of series
-    a CSV.
+    a CSV. --given goes on from the rows of a table, --fill fills its empty cells, --length makes longer series.
 
     --seeds names the samples: --out FOLDER has seed0000.png and so on, --out FILE.png a sheet of them.
     grid: samples, or inputs beside their translations. filmstrip: the same z over training. neighbours: samples
@@ -56,7 +58,7 @@ def sample(
     """
     from saddlepoint.data.series.positions import times_text
     from saddlepoint.family.capabilities import set_evaluations
-    from saddlepoint.run import api
+    from saddlepoint.run import api, conditional
     from saddlepoint.run.samples import pictures, seeds
 
     loaded = api.load(run, device=device, averaged=not raw, data=data)
@@ -66,7 +68,8 @@ def sample(
         drawn = carry_out(loaded, request)
     tell(drawn)
     if drawn.suffix.lower() in (".csv", ".parquet"):
-        n = request.n or pictures.WINDOWS
-        said = times_text(loaded.layout, n, loaded.family.data.shape[0], request.start)
+        more = request.given is not None or request.fill is not None or request.length is not None
+        n = request.n or conditional.WINDOWS
+        said = "" if more else times_text(loaded.layout, n, loaded.family.data.shape[0], request.start)
         for line in filter(None, (said, *gaps_of(loaded.config["data"]))):
             say_aside(line)

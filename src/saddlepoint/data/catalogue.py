@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from saddlepoint.data.options import Options
-from saddlepoint.data.series import sines
+from saddlepoint.data.series import simulated, sines
 from saddlepoint.data.sources import wheel
 
 _FASHION_SHA256 = {
@@ -30,6 +30,7 @@ class Known:
         valid_tail: how many of the last training rows are the valid split; None: by content.
         published: SHA-256 of the uint8 pixels of each split.
         file: name of its CSV in ``SADDLEPOINT_DATA_DIR`` or in the folder ``series`` there.
+        series: whether it holds series.
     """
 
     description: str
@@ -41,6 +42,7 @@ class Known:
     valid_tail: int | None = None
     published: Mapping[str, str] = field(default_factory=dict)
     file: str = ""
+    series: bool = False
 
     def as_default(self, options: Options) -> Options:
         """Return options without those that repeat the data's own (square) shape."""
@@ -101,22 +103,51 @@ KNOWN: Mapping[str, Known] = {
     "gaussian1d": Known("one Gaussian N(4, 1.25^2)", (100_000, 10_000, 10_000), (1,), "none needed"),
     "sines": Known(
         "five independent sines of slow frequencies, as TimeGAN's released code draws them",
-        sines.ROWS, (24, 5), "none needed",
+        sines.ROWS, (24, 5), "none needed", series=True,
     ),
     "stocks": Known(
         "daily prices and volume of one share, windows of 24 days, split by time (TimeGAN's google_stock.csv)",
         (2926, 345, 345), (24, 6), "no licence stated", file="google_stock.csv",
+        series=True,
     ),
     "stocks-2019": Known(
         "the same as TimeGAN's released code takes it: upside down, nothing held out",
         (3661, 3661, 3661), (24, 6), "no licence stated", file="google_stock.csv",
+        series=True,
     ),
     "etth1": Known(
         "hourly load and oil temperature of a power transformer, windows of 24 hours, split by time (ETDataset)",
         (13_913, 1719, 1719), (24, 7), "CC BY-ND 4.0", file="etth1.csv",
+        series=True,
     ),
     "sines-paper": Known(
         "five independent sines, as the TimeGAN paper describes them",
-        sines.ROWS, (24, 5), "none needed",
+        sines.ROWS, (24, 5), "none needed", series=True,
+    ),
+    **{
+        name: Known(
+            process.summary, (simulated.rows_of(simulated.WINDOW),) * 3, (simulated.WINDOW, len(process.columns)),
+            "none needed", series=True,
+        )
+        for name, process in simulated.PROCESSES.items()
+    },
+    "seattle-weather": Known(
+        "rain, temperatures, wind and weather of Seattle by the day, 2012 to 2015 (NOAA)", (1146, 123, 123), (24, 13),
+        "public domain", series=True,
+    ),
+    "seattle-temps": Known(
+        "normal temperatures of Seattle by the hour (NOAA)", (6984, 853, 853), (24, 3), "public domain", series=True,
+    ),
+    "sf-temps": Known(
+        "normal temperatures of San Francisco by the hour (NOAA)", (6984, 853, 853), (24, 3), "public domain",
+        series=True,
+    ),
+    "us-employment": Known(
+        "employees of 22 trades of the United States by the month, 2006 to 2015 (BLS)", (49, 1, 1), (24, 24),
+        "public domain", series=True,
+    ),
+    "co2": Known(
+        "carbon dioxide at Mauna Loa by the week, 1958 to 2001 (Keeling and Whorf 2004)", (1805, 205, 205), (24, 2),
+        "public domain", series=True,
     ),
 }  # fmt: skip

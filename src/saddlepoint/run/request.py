@@ -46,6 +46,8 @@ class TrainRequest:
             None: a process's whole part at once.
         precision: of matrix products: ``fp32``, ``bf16`` (all else stays fp32), or ``auto``: what is faster here.
         compile: try `torch.compile` on each network, and keep it where the gradients stay the same.
+        deterministic: on a GPU, only operations that give the same bits every time, so that resuming does, too; they
+            are slower. On a CPU all are.
         averages: of lengths to be chosen after training, see `average_run`: ``auto``: kept where they take less than
             1 GiB; ``on``; ``off``.
         start_from: begin with the weights of a run of the same family: its folder or name, an export, or
@@ -96,6 +98,9 @@ class TrainRequest:
     )  # fmt: skip
     compile: bool = option(
         False, "Try torch.compile on each network; kept where its gradients stay the same.", room="machine"
+    )
+    deterministic: bool = option(
+        False, "On a GPU: only what gives the same bits every time, so that resuming does; slower.", room="machine"
     )
     averages: str = option(
         "auto", "Averages of G of other lengths, for `saddle average`: on, off, auto: where they take under 1 GiB.",
@@ -151,6 +156,7 @@ class SampleRequest:
         truncation: of a grid or files; see `Run.sample`.
         evaluations: of families that ask their network many times for a sample: how often; None: by their options.
         start: of a file of series: time of the first step; see `Run.write`.
+        given, fill, length: of a file of series: see `Run.write`.
     """
 
     n: int | None = option(None, "Samples; columns of a filmstrip, rows of an interpolation.", flags=("-n",), min=1)
@@ -168,6 +174,11 @@ class SampleRequest:
     truncation: float | None = option(None, "Of families with w: pull samples towards the mean, as 0.7; 1: not at all.")
     evaluations: int | None = option(None, "Of diffusion: passes of the network for each sample; 1 or more.", min=1)
     start: str | None = option(None, "Of series: time of the first step, as 2016-07-01. Default: after the data.")
+    given: Path | None = option(None, "Of series: go on from the rows of this table, as history.csv.")
+    fill: Path | None = option(None, "Of series: fill the empty cells of this table, each time anew.")
+    length: int | None = option(
+        None, "Of series: steps of each, as 5000, without seams; with --given new ones. Default: a window.", min=1
+    )
 
     def sampling(self) -> dict[str, Any]:
         """Return what `Run.sample` takes of it."""

@@ -26,6 +26,7 @@ from saddlepoint.engine.storage.origin import counted, refuse_gone
 from saddlepoint.engine.storage.standing import standing_of
 from saddlepoint.family import Family, Iterative
 from saddlepoint.run import sample_files, show, weights
+from saddlepoint.run.conditional import Asked, write_asked
 from saddlepoint.run.generator import Generator
 
 if TYPE_CHECKING:
@@ -127,6 +128,9 @@ class Run(Generator):
         kind: str = "png",
         truncation: float | None = None,
         start: str | None = None,
+        given: str | Path | None = None,
+        fill: str | Path | None = None,
+        length: int | None = None,
     ) -> Path:
         """Write samples: images as one file each, series in the units of their data; return the path.
 
@@ -142,14 +146,20 @@ class Run(Generator):
             kind: of images: png, webp or jpg.
             truncation: as in `sample`.
             start: of series: time of the first step, as ``2016-07-01``; None: after the data.
+            given: of series: a table whose rows the samples go on from; they are not repeated.
+            fill: of series: a table whose empty cells are filled, each time anew.
+            length: of series: steps of each, longer than a window without seams; with ``given`` new ones.
 
         Raises:
             ConfigError: if the run is of vectors, on another ending or a folder in use, or as `sample`.
-            DataError: if ``start`` is no time of this data.
+            DataError: if ``start`` is no time of this data, or a given table does not fit it.
         """
-        return sample_files.write(
-            self, Path(path), n, kind=kind, start=start, seed=seed, label=label, truncation=truncation
-        )
+        place, sampling = Path(path), {"seed": seed, "label": label, "truncation": truncation}
+        tables = [None if table is None else Path(table) for table in (given, fill)]
+        asked = Asked(tables[0], tables[1], length, start)
+        if asked.more:
+            return write_asked(self, place, n, asked, seed=seed, label=label)
+        return sample_files.write(self, place, n, kind=kind, start=start, **sampling)
 
     def dataset(self, say: Callable[[str], None] | None = None) -> Dataset:
         """Return the data the run was trained on, prepared in the same way.
@@ -302,5 +312,7 @@ def load(path: str | Path, *, device: str = "cpu", averaged: bool = True, data: 
     if data is not None:
         config = {**config, "data": {**config["data"], "source": absolute_source(str(data))}}
     family, step = weights.open_networks(folder, config, averaged)
-    family.to(runtime.resolve_device(device)).eval().requires_grad_(False)
+    place = runtime.resolve_device(device)
+    runtime.use_device(place)
+    family.to(place).eval().requires_grad_(False)
     return Run(folder.path, config, family, step, averaged)

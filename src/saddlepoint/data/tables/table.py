@@ -67,12 +67,13 @@ class Table:
         return f"{self.unit} {row + self.line}"
 
 
-def read_table(path: Path, options: Options) -> Table:
+def read_table(path: Path, options: Options, *, known: bool = False) -> Table:
     """Read a table.
 
     Args:
         path: what `is_table` says is one.
         options: which columns are what, and how the file is written, as far as the user said.
+        known: whether the columns asked for are those of data that was read before; see `decide`.
 
     Raises:
         OpenQuestion: if it can be read in several ways that differ.
@@ -83,7 +84,7 @@ def read_table(path: Path, options: Options) -> Table:
     if options.wide:
         group = None if options.group_column == "none" else options.group_column
         opened = lengthened(opened, group, options.label_column or opened.label)
-    roles = decide(opened, options)
+    roles = decide(opened, options, known=known)
     table = Table(
         opened.name, look=opened.look, findings=[*opened.findings, *roles.findings], line=opened.line,
         unit=opened.unit, made=bool(options.wide),
@@ -109,6 +110,8 @@ def read_table(path: Path, options: Options) -> Table:
             continue
         if column.kind in ("text", "bool"):
             table.values[name], table.categories[name] = _codes(column)
+        elif column.kind == "empty":
+            table.values[name] = np.full(len(column.data), np.nan)
         else:
             table.values[name] = _numbers(opened, column, table.findings)
     return table

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from saddlepoint.evaluation.duration import extraction
-from saddlepoint.evaluation.measurements.memorisation import P_VALUE, split_needs
+from saddlepoint.evaluation.measurements.memorisation import P_VALUE
+from saddlepoint.evaluation.near_copies import split_needs
 from saddlepoint.evaluation.protocol import Protocol, Task, register
 from saddlepoint.evaluation.rows import Metric, Row
 from saddlepoint.evaluation.sets import Bench, SampleSet

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from saddlepoint.evaluation.duration import timed, timed_by_rows
+from saddlepoint.evaluation.near_copies import held_out_nearness, nearness_of, split_needs
 from saddlepoint.evaluation.protocol import Protocol, Task, register
 from saddlepoint.evaluation.rows import Metric, Row, join, short_count
-from saddlepoint.evaluation.sequences import BASELINES, TRAINING, seen, thinned
-from saddlepoint.evaluation.sets import Bench, SampleSet, spread, trained_on
+from saddlepoint.evaluation.sequences import BASELINES, TRAINING, seen
+from saddlepoint.evaluation.sets import Bench, SampleSet
 from saddlepoint.evaluation.text import row_of, shown, to_row
 from saddlepoint.metrics.leave_out import COPYING, nearest_ratio
-from saddlepoint.metrics.memorisation import FEW, LEAST, SMALL, Nearness, memorisation, nearness
-from saddlepoint.metrics.series import SAME_SHAPE, shape_nearness
+from saddlepoint.metrics.memorisation import FEW, memorisation, nearness
+from saddlepoint.metrics.series import SAME_SHAPE
 
 NEAR = Metric("near copies", "lower", digits=4)
 COPIES = Metric("copies", "lower", digits=4)
@@ -29,8 +30,8 @@ def _measure(samples: SampleSet, task: Task) -> list[Row]:
     bench = task.bench
     train = bench.dataset.splits["train"].x
     bench.detail(f"nearest training rows: {samples.name}")
-    own = _nearness(bench, samples.x)
-    found = memorisation(own, _held_out(task), len(train))
+    own = nearness_of(bench, samples.x)
+    found = memorisation(own, held_out_nearness(bench, task.n), len(train))
     pairs = [[int(i), int(own.index[i]), round(float(own.distance[i]), 4)] for i in found.closest[:_PAIRS]]
     return [
         to_row(NEAR, samples, found.near, copying=found.copying, pairs=pairs),
@@ -39,59 +40,15 @@ def _measure(samples: SampleSet, task: Task) -> list[Row]:
     ]
 
 
-def _nearness(bench: Bench, rows: np.ndarray) -> Nearness:
-    """Nearness to the training rows; sequences by their shape, so that another level lies no further away."""
-    train = bench.dataset.splits["train"].x
-    if bench.dataset.modality == "sequence":
-        return shape_nearness(seen(bench.dataset, rows), seen(bench.dataset, train))
-    return nearness(rows, train)
-
-
 def _seconds(task: Task) -> float:
     bench, train = task.bench, task.bench.dataset.splits["train"].x
     if bench.dataset.modality == "sequence":
         rows = train[: max(1, task.n // 50)]
-        return timed(lambda: _nearness(bench, rows), task.n / len(rows))
+        return timed(lambda: nearness_of(bench, rows), task.n / len(rows))
     part = np.asarray(train[:_TRAIN_TIMED])
     rows = part[:_ROWS_TIMED]
     fixed, row = timed_by_rows(lambda some: nearness(some, part), rows, max(1, len(rows) // 10))
     return (fixed + row * task.n) * len(train) / len(part)
-
-
-def split_needs(bench: Bench) -> str:
-    """Return why there are no held-out rows, or ""."""
-    if bench.dataset.modality != "sequence":
-        return "its test rows are training rows too, so nothing tells a copy from others" if trained_on(bench) else ""
-    test, train = (bench.dataset.splits[name].x for name in ("test", "train"))
-    seen = {row.tobytes() for row in np.ascontiguousarray(train)}
-    if any(row.tobytes() in seen for row in np.ascontiguousarray(test[:100])):
-        return "its test windows are training windows too, so nothing tells a copy from a window like others"
-    held = len(test) + len(bench.dataset.splits["valid"].x)
-    if held < LEAST:
-        return f"there are {held} held-out windows: too few for it; 'leave-out' looks for copies without them"
-    return ""
-
-
-def _held_out(task: Task) -> Nearness:
-    """Nearness of rows that were not trained on, which comes back in every evaluation of this data.
-
-    They are the test rows, and those of the validation split too where there are few: the more, the finer the scale.
-    """
-    bench = task.bench
-    splits = bench.dataset.splits
-    names = ("index", "distance", "relative", "copies")
-    few, series = len(splits["test"]) < SMALL and "valid" in splits, bench.dataset.modality == "sequence"
-    word = "nearness-of-held-out" if few else "nearness-of-test"
-    kept = bench.kept_arrays(word, task.n)
-    if kept is None:
-        bench.detail(f"nearest training rows: {'valid and test' if few else 'test'} {bench.noun}")
-        # Windows are in the order of time: the first ones would be those next to the training part.
-        rows = thinned(splits["test"].x, task.n) if series else spread(splits["test"], task.n)[0]
-        rows = np.concatenate([splits["valid"].x, rows]) if few else rows
-        found = _nearness(bench, rows)
-        bench.keep_arrays(word, task.n, {name: np.asarray(getattr(found, name)) for name in names})
-        return found
-    return Nearness(*(kept[name] for name in names))
 
 
 def _count(bench: Bench, wanted: int) -> int:

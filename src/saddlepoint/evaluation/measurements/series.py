@@ -12,14 +12,17 @@ import numpy as np
 
 from saddlepoint.data.dataset import Dataset
 from saddlepoint.evaluation.duration import timed
+from saddlepoint.evaluation.near_copies import NEAR_EXPECTED, near_copies
 from saddlepoint.evaluation.protocol import Protocol, Task, register
 from saddlepoint.evaluation.rows import Metric, Report, Row, join, short_count
 from saddlepoint.evaluation.sequences import (
     BASELINES,
+    HALVES,
     HELD_OUT,
     SEQUENCE_CONTROLS,
     SHUFFLED,
     TRAINING,
+    in_halves,
     seen,
     thinned,
     told,
@@ -31,9 +34,7 @@ from saddlepoint.metrics.series import acf_distance, cross_correlation_distance,
 from saddlepoint.metrics.series_scores import (
     ITERATIONS,
     discriminative,
-    discriminative_2019,
     forecast_error,
-    predictive_2019,
 )
 
 H32 = Metric("discriminative score, 32 units", "lower", digits=3)
@@ -48,8 +49,6 @@ VALUES, VALUES_KS = (
     Metric("marginals, Kolmogorov-Smirnov", "lower", digits=3),
 )
 FORECAST = Metric("forecast error", "lower", "sd of changes", 3)
-SCORE_2019 = Metric("discriminative score of 2019", "lower", digits=3)
-PREDICTIVE_2019 = Metric("predictive score of 2019", "lower", digits=4)
 
 
 _TIMED = 256
@@ -61,11 +60,29 @@ def real_windows(bench: Bench) -> np.ndarray:
     return np.asarray(thinned(bench.dataset.splits["train"].x, MOST))
 
 
+def compared_with(bench: Bench, samples: SampleSet) -> np.ndarray:
+    """Return the real windows that a set is held against: the training windows; of a half of them the other half."""
+    if samples.name != HALVES or samples.role != "control":
+        return real_windows(bench)
+    return thinned(in_halves(np.asarray(bench.dataset.splits["train"].x))[0], MOST)
+
+
+def carried(samples: SampleSet, task: Task) -> dict[str, float]:
+    """Return the share of near copies among a baseline's windows, which stands beside its figures; else nothing.
+
+    A bootstrap is made of pieces of the training rows: what it reaches by copying is not to be reached.
+    """
+    if samples.name not in BASELINES or samples.role != "control":
+        return {}
+    found = near_copies(samples, task.bench)
+    return {} if found is None else {"near copies": found}
+
+
 def _count(bench: Bench, wanted: int) -> int:
     return bench.count(min(wanted, MOST), "train")
 
 
-def _measured(
+def measured(
     metrics: Sequence[Metric],
     measure: Callable[..., Estimate | tuple[Estimate, ...]],
     view: Callable[[Dataset, np.ndarray], np.ndarray] = seen,
@@ -75,15 +92,15 @@ def _measured(
     def rows(samples: SampleSet, task: Task) -> list[Row]:
         bench = task.bench
         bench.detail(f"{metrics[0].name}: {samples.name}")
-        real, fake = (view(bench.dataset, x) for x in (real_windows(bench), samples.x))
+        real, fake = (view(bench.dataset, x) for x in (compared_with(bench, samples), samples.x))
         found = measure(real, fake, seed=bench.seed)
-        estimates = found if isinstance(found, tuple) else (found,)
-        return [to_row(metric, samples, estimate) for metric, estimate in zip(metrics, estimates, strict=True)]
+        estimates, beside = found if isinstance(found, tuple) else (found,), carried(samples, task)
+        return [to_row(metric, samples, one, **beside) for metric, one in zip(metrics, estimates, strict=True)]
 
     return rows
 
 
-def _networks(measure: Callable[..., object]) -> Callable[[Task], float]:
+def of_networks(measure: Callable[..., object]) -> Callable[[Task], float]:
     """Return what tells the time of a figure that trains networks, by a hundredth of their steps."""
 
     def seconds(task: Task) -> float:
@@ -98,7 +115,7 @@ def _forecast(samples: SampleSet, task: Task) -> list[Row]:
     bench.detail(f"{FORECAST.name}: {samples.name}")
     test = thinned(bench.dataset.splits["test"].x, MOST)
     found, still = forecast_error(*(seen(bench.dataset, x) for x in (test, samples.x)), seed=bench.seed)
-    return [to_row(FORECAST, samples, found, n_test=len(test), no_change=still)]
+    return [to_row(FORECAST, samples, found, n_test=len(test), no_change=still, **carried(samples, task))]
 
 
 def against_baselines(rows: Sequence[Row], metric: Metric) -> str:
@@ -117,7 +134,13 @@ def against_baselines(rows: Sequence[Row], metric: Metric) -> str:
 
 
 def _listed(rows: Sequence[Row], metric: Metric) -> str:
-    return " and ".join(f"the {row.row} ({metric.show(row.value)})" for row in rows)
+    return " and ".join(f"the {row.row} ({metric.show(row.value)}{_copies(row)})" for row in rows)
+
+
+def _copies(row: Row) -> str:
+    """Return in words how many of a baseline's windows are near copies, where that is known and more than chance."""
+    share = row.details.get("near copies")
+    return "" if share is None or share <= 2 * NEAR_EXPECTED else f", {share:.0%} of it near copies"
 
 
 def blindness(rows: Sequence[Row], metric: Metric) -> str:
@@ -136,13 +159,15 @@ def blindness(rows: Sequence[Row], metric: Metric) -> str:
     return ""
 
 
-def _verdict(metric: Metric, sees_time: bool = True) -> Callable[[Sequence[Row], Task], str]:
+def verdict_of(metric: Metric, sees_time: bool = True) -> Callable[[Sequence[Row], Task], str]:
     def sentence_of(rows: Sequence[Row], task: Task) -> str:
         model, real = row_of(rows, None, metric.name), row_of(rows, TRAINING, metric.name)
         if model is None:
             return ""
         text = f"{sentence(model.row)} has {metric.name} {shown(model, metric)}"
-        text += f", {TRAINING} {shown(real, metric)}." if real is not None else "."
+        floor = row_of(rows, HALVES, metric.name)
+        text += f", {TRAINING} {shown(real, metric)}" if real is not None else ""
+        text += f", {HALVES} {shown(floor, metric)}." if floor is not None else "."
         blind = blindness(rows, metric) if sees_time else "The order of time does not enter."
         return join((text, against_baselines(rows, metric), blind))
 
@@ -240,7 +265,7 @@ def series_protocol(
     aliases: tuple[str, ...] = (),
     on_request: bool = False,
     seconds: Callable[[Task], float] | None = None,
-    version: int = 2,
+    version: int = 3,
 ) -> Protocol:
     """Register a protocol that compares windows with training windows, beside all controls of sequences.
 
@@ -252,7 +277,7 @@ def series_protocol(
     mark = "_" if kind[-1].isdigit() else ""
     return register(
         Protocol(
-            kind, ("sequence",), summary, metrics, measure, verdict or _verdict(metrics[0]), aliases,
+            kind, ("sequence",), summary, metrics, measure, verdict or verdict_of(metrics[0]), aliases,
             name=lambda task: f"{kind}{mark}{short_count(task.n)}_{rest}",
             controls=lambda bench: SEQUENCE_CONTROLS,
             count=_count,
@@ -266,33 +291,25 @@ def series_protocol(
 
 series_protocol(
     "discriminative-h32", "accuracy less 1/2 of a GRU with 32 units on windows apart in time", (H32,),
-    _measured((H32,), discriminative, told), rest="blocks_train", aliases=("classifier",),
-    seconds=_networks(discriminative),
+    measured((H32,), discriminative, told), rest="blocks_train", aliases=("classifier",),
+    seconds=of_networks(discriminative),
 )  # fmt: skip
 series_protocol(
-    "acf", "autocorrelation within windows against that of training windows", (ACF,), _measured((ACF,), acf_distance)
+    "acf", "autocorrelation within windows against that of training windows", (ACF,), measured((ACF,), acf_distance)
 )
 series_protocol(
     "cross-correlation", "correlation between features within windows, lags -5 to 5", (CROSS,),
-    _measured((CROSS,), cross_correlation_distance),
+    measured((CROSS,), cross_correlation_distance),
 )  # fmt: skip
 series_protocol(
     "increments", "distribution of changes from step to step", (STEPS, STEPS_KS),
-    _measured((STEPS, STEPS_KS), increment_distance), verdict=_verdict(STEPS),
+    measured((STEPS, STEPS_KS), increment_distance), verdict=verdict_of(STEPS),
 )  # fmt: skip
 series_protocol(
     "marginals", "distribution of values, whatever their order", (VALUES, VALUES_KS),
-    _measured((VALUES, VALUES_KS), marginal_distance), verdict=_verdict(VALUES, sees_time=False),
+    measured((VALUES, VALUES_KS), marginal_distance), verdict=verdict_of(VALUES, sees_time=False),
 )  # fmt: skip
 series_protocol(
     "forecast", "error of forecasts of test windows, one step ahead, learned from the samples", (FORECAST,), _forecast,
-    rest="test", verdict=_forecast_verdict, seconds=_networks(forecast_error),
-)  # fmt: skip
-series_protocol(
-    "discriminative-2019", "discriminative score as the released code of TimeGAN has it", (SCORE_2019,),
-    _measured((SCORE_2019,), discriminative_2019), rest="random_train", on_request=True, version=1,
-)  # fmt: skip
-series_protocol(
-    "predictive-2019", "predictive score as the released code of TimeGAN has it", (PREDICTIVE_2019,),
-    _measured((PREDICTIVE_2019,), predictive_2019), rest="train", on_request=True, version=1,
+    rest="test", verdict=_forecast_verdict, seconds=of_networks(forecast_error),
 )  # fmt: skip

@@ -19,6 +19,7 @@ from saddlepoint.data.series.samples import FORMATS
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.figures import grids, plots, snapshots
 from saddlepoint.run import show
+from saddlepoint.run.conditional import Asked
 from saddlepoint.run.generator import check_truncation
 from saddlepoint.run.request import Picture, SampleRequest
 from saddlepoint.run.run import Run
@@ -30,7 +31,6 @@ _USUAL = {
 }  # fmt: skip
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 _ROWS = 8
-WINDOWS = 1000
 _FILES = 100
 
 
@@ -66,6 +66,10 @@ def carry_out(run: Run, request: SampleRequest) -> Path:
     if run.family.data.modality == "image" and (kind in KINDS or _is_folder(out)):
         return _files(run, request, kind or "png")
     table = kind or ("" if out is None else out.suffix.lower().removeprefix("."))
+    asked = Asked(request.given, request.fill, request.length, request.start)
+    if asked.more:
+        asked.check(run)
+        kind = table = table or "csv"
     if kind is not None or table in ("csv", "parquet") or (table == "npz" and series):
         return _table(run, request, table)
     if request.start is not None:
@@ -164,7 +168,11 @@ def _table(run: Run, request: SampleRequest, kind: str) -> Path:
     path = request.out or RunFolder(run.path).own("samples") / f"samples-seed{request.seed}.{kind}"
     if path.suffix.lower() != f".{kind}":
         raise ConfigError(f"format is {kind}, but '{path}' ends in '{path.suffix}'; leave one of them out")
-    return run.write(path, request.n or WINDOWS, seed=request.seed, label=request.label, start=request.start)
+    asked = Asked(request.given, request.fill, request.length, request.start)
+    return run.write(
+        path, request.n or asked.usual(run), seed=request.seed, label=request.label, start=request.start,
+        given=request.given, fill=request.fill, length=request.length,
+    )  # fmt: skip
 
 
 def _paths(run: Run, n: int, seed: int, label: int | str | None) -> Image.Image:

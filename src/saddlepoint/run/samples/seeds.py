@@ -16,6 +16,7 @@ from saddlepoint.data.images.write import KINDS, write_images
 from saddlepoint.data.series.samples import FORMATS
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.figures import grids
+from saddlepoint.run.conditional import WINDOWS
 from saddlepoint.run.generator import check_truncation
 from saddlepoint.run.request import Picture, SampleRequest
 from saddlepoint.run.run import Run
@@ -69,6 +70,8 @@ def carry_out(run: Run, request: SampleRequest) -> Path:
     seeds, out, kind, data = request.seeds or "", request.out, request.kind, run.family.data
     if request.picture != Picture.grid or request.seed:
         raise ConfigError("--seeds names the samples itself; leave out --picture and --seed")
+    if request.given is not None or request.fill is not None or request.length is not None:
+        raise ConfigError("--given, --fill and --length make series of one seed; give --seed, and leave --seeds out")
     found, label, truncation = parse_seeds(seeds), request.label, request.truncation
     check_truncation(run.family, truncation)
     if data.modality == "sequence":
@@ -131,7 +134,7 @@ def _series(run: Run, seeds: list[int], request: SampleRequest) -> Path:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"'{folder}' exists and is not an empty folder; name another, or remove it")
     folder.mkdir(parents=True, exist_ok=True)
-    n = request.n or pictures.WINDOWS
+    n = request.n or WINDOWS
     for seed, stem in zip(seeds, _stems(seeds), strict=True):
         run.write(folder / f"{stem}.{kind}", n, seed=seed, label=request.label, start=request.start)
     return folder

@@ -1,0 +1,129 @@
+"""Series of a run that go on from a table, fill one, or are long: files in the data's own units, times and words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import saddlepoint
+from saddlepoint.cli.main import app
+from saddlepoint.core.errors import ConfigError, DataError
+from saddlepoint.run.samples import pictures, seeds
+
+DAYS = pd.date_range("2020-01-01", periods=240)
+
+
+def _table() -> pd.DataFrame:
+    """A number that follows the weekday, a category that follows the number, and a whole number."""
+    rng = np.random.default_rng(0)
+    value = np.round(DAYS.day_of_week + rng.normal(0, 0.3, len(DAYS)), 2)
+    weather = np.where(value > 3, "warm", "cold")
+    return pd.DataFrame({"day": DAYS.strftime("%Y-%m-%d"), "value": value, "count": (10 * value).astype(int),
+                         "weather": weather})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> saddlepoint.Run:
+    """A generator of windows of 12 days with a weekday, hardly trained: what files hold does not depend on it."""
+    folder = tmp_path_factory.mktemp("given")
+    _table().to_csv(folder / "data.csv", index=False)
+    return saddlepoint.train(
+        "timegan", data=str(folder / "data.csv"), window=12, steps=3, width=8, critic_width=8, threads=1,
+        runs=str(folder / "runs"),
+    )  # fmt: skip
+
+
+def _history(path: Path, rows: slice, **holes: list[int]) -> Path:
+    table = _table()[rows].reset_index(drop=True)
+    for column, places in holes.items():
+        table[column] = table[column].astype(object)
+        table.loc[places, column] = None
+    table.to_csv(path, index=False)
+    return path
+
+
+def test_samples_go_on_from_a_table_at_the_times_after_it(run: saddlepoint.Run, tmp_path: Path) -> None:
+    history = _history(tmp_path / "history.csv", slice(100, 130))
+    made = pd.read_csv(run.write(tmp_path / "on.csv", 6, given=history, length=20))
+    assert made["window"].value_counts().tolist() == [20] * 6
+    assert list(made.columns) == ["window", "day", "value", "count", "weather"]
+    after = pd.date_range("2020-05-10", periods=20).strftime("%Y-%m-%d").tolist()
+    assert made[made["window"] == 3]["day"].tolist() == after
+    assert set(made["weather"]) <= {"warm", "cold"}
+    assert made["count"].dtype == np.int64
+    assert made.groupby("window")["value"].apply(tuple).nunique() == 6
+    first = run.write(tmp_path / "one.csv", 6, given=history, length=20).read_bytes()
+    assert first == (tmp_path / "on.csv").read_bytes(), "a seed gives the same again"
+
+
+def test_holes_are_filled_and_what_is_given_stands_as_it_was(run: saddlepoint.Run, tmp_path: Path) -> None:
+    holes = {"value": [3, 4, 5, 30], "weather": [4, 20], "count": [4]}
+    table = _history(tmp_path / "holes.csv", slice(0, 40), **holes)
+    lines = table.read_text().splitlines()
+    del lines[13]  # a day that is left out is a hole in every column
+    table.write_text("\n".join(lines) + "\n")
+    made = pd.read_csv(run.write(tmp_path / "whole.csv", 5, fill=table))
+    truth = _table()[:40]
+    assert made["window"].value_counts().tolist() == [40] * 5
+    for number in range(5):
+        one = made[made["window"] == number].reset_index(drop=True)
+        assert one["day"].tolist() == truth["day"].tolist()
+        for column, places in holes.items():
+            given = [row for row in range(40) if row not in places and row != 12]
+            assert one[column][given].tolist() == truth[column][given].tolist()
+        assert one.notna().all().all()
+
+
+def test_a_long_series_follows_its_dates_and_so_the_weekday(run: saddlepoint.Run, tmp_path: Path) -> None:
+    made = pd.read_csv(run.write(tmp_path / "long.csv", 2, length=100, start="2021-03-01"))
+    assert len(made) == 200
+    assert (
+        made[made["window"] == 1]["day"].tolist()
+        == pd.date_range("2021-03-01", periods=100).strftime("%Y-%m-%d").tolist()
+    )
+    again = run.write(tmp_path / "long.npz", 1, length=30)
+    assert np.load(again)["x"].shape == (1, 30, 3)
+    short = pd.read_csv(run.write(tmp_path / "short.csv", 4, length=5))
+    assert short["window"].value_counts().tolist() == [5] * 4
+
+
+def test_the_command_writes_them(run: saddlepoint.Run, tmp_path: Path) -> None:
+    # Of ten rows no one could say that a text is a category: the run knows.
+    history = _history(tmp_path / "history.csv", slice(100, 110), weather=list(range(1, 10)), count=list(range(10)))
+    out = tmp_path / "on.csv"
+    words = ["sample", str(run.path), "--given", str(history)]
+    done = CliRunner().invoke(app, [*words, "-n", "3", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert len(pd.read_csv(out)) == 3 * 6  # half of a window
+    refused = CliRunner().invoke(app, [*words, "--fill", str(history)])
+    assert isinstance(refused.exception, ConfigError) or refused.exit_code == 2
+    assert "ask for one of them" in refused.output + str(refused.exception)
+    drawn = pictures.draw(run, length=50)
+    assert drawn.suffix == ".csv"
+    assert len(pd.read_csv(drawn)) == 50
+
+
+def test_tables_that_do_not_fit_are_refused_in_words(run: saddlepoint.Run, tmp_path: Path) -> None:
+    def refused(text: str, words: str, **asked: object) -> None:
+        path = tmp_path / "wrong.csv"
+        path.write_text(text)
+        with pytest.raises((DataError, ConfigError), match=words):
+            run.write(tmp_path / "out.csv", 2, **({"given": path} | asked))  # type: ignore[arg-type]
+        assert not (tmp_path / "out.csv").exists()
+
+    right = _history(tmp_path / "right.csv", slice(0, 20)).read_text()
+    refused(right.replace("weather", "whether"), "weather")
+    refused(right.replace("warm", "tepid"), "'tepid', which the data does not have")
+    refused("\n".join(",".join(line.split(",")[1:]) for line in right.splitlines()) + "\n", "no times")
+    refused(right + right.splitlines()[-1] + "\n", "repeat a time")
+    refused(right, "--length is 0", length=0)
+    refused(right, "leave --start out", start="2021-01-01")
+    refused(right, "leave --length out", given=None, fill=tmp_path / "wrong.csv", length=5)
+    with pytest.raises(DataError, match="there is no table"):
+        run.write(tmp_path / "out.csv", 2, given=tmp_path / "nowhere.csv")
+    with pytest.raises(ConfigError, match="leave --seeds out"):
+        seeds.draw_seeds(run, "0-3", length=30)
