@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from saddlepoint.run.average import Averaging, average_run
     from saddlepoint.run.callbacks import Callback, StopTraining
     from saddlepoint.run.compare import compare_runs
+    from saddlepoint.run.imports.importing import import_weights
     from saddlepoint.run.index import runs
     from saddlepoint.run.launch import Start
     from saddlepoint.run.measure import evaluate_samples
@@ -74,6 +75,7 @@ _HOMES = {
     "compare_runs": "saddlepoint.run.compare",
     "average_run": "saddlepoint.run.average",
     "Averaging": "saddlepoint.run.average",
+    "import_weights": "saddlepoint.run.imports.importing",
     "Explorer": "saddlepoint.run.samples.latent",
     "Point": "saddlepoint.run.samples.latent",
     "View": "saddlepoint.run.samples.latent",
@@ -110,6 +112,7 @@ __all__ = [  # noqa: RUF022 - in the order in which people meet them
     "compare_runs",
     "average_run",
     "Averaging",
+    "import_weights",
     "Explorer",
     "Point",
     "View",

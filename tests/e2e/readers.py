@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 import saddlepoint
@@ -29,10 +30,12 @@ from saddlepoint.evaluation import read_results
 from saddlepoint.export import export_run
 from saddlepoint.metrics.lenet import load_classifier
 from saddlepoint.run import api, weights
+from saddlepoint.run.imports.importing import import_weights
 from saddlepoint.run.index import RunIndex
 from saddlepoint.run.samples.translate import translate_folder
 from tests.unit.data_helpers import pictures, png, write_folder, write_parquet
 from tests.unit.format_files import FILES, read_whole
+from tests.unit.reference_stylegan2 import Drawn, as_port, pickled
 
 SMALL = {"generator_widths": "8", "discriminator_widths": "8", "batch_size": 8}
 ROWS = "time,group,label,open,close,volume\n" + "".join(
@@ -314,6 +317,22 @@ def _format(file: str, write: Callable[[Path], None]) -> Reader:
     return Reader(lambda folder: write(folder / file), lambda folder: read_whole(folder / file))
 
 
+def _networks(folder: Path) -> None:
+    drawn = Drawn((4, 4), classes=2)
+    pickled(folder / "x.pkl", {"G": drawn.g, "D": drawn.d, "G_ema": drawn.g})
+    plain = as_port(Drawn((4, 4), w=8))
+    torch.save(plain, folder / "new.pt")
+    torch.save(plain, folder / "old.pt", _use_new_zipfile_serialization=False)
+
+
+def _import(folder: Path) -> object:
+    def one(name: str) -> object:
+        shutil.rmtree(folder / "made", ignore_errors=True)
+        return import_weights(folder / name, folder / "made").notes
+
+    return _raised([_outcome(lambda name=name: one(name)) for name in ("x.pkl", "new.pt", "old.pt")])
+
+
 READERS: Mapping[str, Reader] = {
     "PNG": _picture("PNG"),
     "PNG with palette": _picture("PNG", "P"),
@@ -349,6 +368,7 @@ READERS: Mapping[str, Reader] = {
         _onnx, _read_onnx, ("export/model.json", "export/*.onnx"), _right_sums_of_export,
         (ValueError,),
     ),
+    "networks of others": Reader(_networks, _import, ("x.pkl", "*.pt")),
     "report": Reader(_report, _read_report, ("run/report/metrics.jsonl", "run/*.json*")),
     "classifier": Reader(_classifier, lambda folder: load_classifier(folder / "x")),
     "cache": Reader(_kept, _read_kept, ("kept/*/*",)),

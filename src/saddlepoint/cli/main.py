@@ -19,6 +19,7 @@ from saddlepoint.cli.evaluate import add_evaluation
 from saddlepoint.cli.experiments import add_experiments
 from saddlepoint.cli.explore import add_exploration
 from saddlepoint.cli.families import add_families, family_options
+from saddlepoint.cli.imports import add_importing
 from saddlepoint.cli.options import INTERRUPTED, complain, is_silent, tell
 from saddlepoint.cli.runs import add_runs
 from saddlepoint.cli.sample import add_sampling
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.add_typer(data_app)
 for add in (
     add_training, add_sampling, add_evaluation, add_averaging, add_runs, add_exploration, add_editing, add_shipping,
+    add_importing,
     add_experiments, add_families,
 ):  # fmt: skip
     add(app)

@@ -37,6 +37,7 @@ def card(run: Run, repository: str = REPOSITORY) -> str:
         holds_examples=any(name.endswith("examples") for name, _ in family.named_buffers()),
         classes=shortened(family.data.classes, 20), rows=_rows(results), arrows=ARROWS, kind_of=kind_of,
         verdict=kept_report(RunFolder(run.path).report).verdict if results else None,
+        origin=run.config.get("imported") or (run.config.get("start_from") or {}).get("imported"),
         memorisation=next((result for result in results if result.protocol.startswith("memorisation")), None),
     )  # fmt: skip
 

@@ -138,13 +138,17 @@ def minibatch_deviation(x: Images, group: int | None = None, features: int = 1) 
     return torch.cat([x, maps], 1)
 
 
-def rms_norm(x: Tensor) -> Tensor:
+def rms_norm(x: Tensor, epsilon: float = EPSILON) -> Tensor:
     """Divide by the root mean square over the second axis: features of a row, or channels of each place of an image.
+
+    Args:
+        x: (batch, features) or (batch, channel, height, width).
+        epsilon: added to the mean square.
 
     Source: Zhang and Sennrich 2019, without the learned gain; for images Karras et al. 2018, section 4.2.
     """
     # The mean of squares in fp32: added up in bf16, terms below a 256th of the sum so far would be lost.
-    return x * torch.rsqrt(at_least_float32(x).square().mean(1, keepdim=True) + EPSILON).to(x.dtype)
+    return x * torch.rsqrt(at_least_float32(x).square().mean(1, keepdim=True) + epsilon).to(x.dtype)
 
 
 def rms_norm_leaky(x: Tensor, before: float = 1.0, after: float = 1.0) -> Tensor:

@@ -15,8 +15,8 @@ from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.equalised import GAIN, Affine, EqualisedConv2d, EqualisedLinear, ModulatedConv2d, leaky
 from saddlepoint.nn.native.library import kernels
 from saddlepoint.nn.native.style_maps import COLOURS
-from saddlepoint.nn.normalise import minibatch_deviation, rms_norm
-from saddlepoint.nn.resample import blur, upsample
+from saddlepoint.nn.normalise import EPSILON, minibatch_deviation, rms_norm
+from saddlepoint.nn.resample import SMOOTH, blur, upsample
 from saddlepoint.nn.sizes import Sizes
 from saddlepoint.nn.styled import styled, to_image
 
@@ -52,22 +52,25 @@ class MappingNetwork(nn.Module):
         classes: of the labels; 0: there are none.
         size: dimensions of w, and hidden units.
         depth: layers.
+        epsilon: added to the mean squares of z and of the label's vector.
     """
 
-    def __init__(self, latents: int, classes: int, size: int, depth: int) -> None:
+    def __init__(self, latents: int, classes: int, size: int, depth: int, epsilon: float = EPSILON) -> None:
         super().__init__()
-        self.classes = classes
+        self.classes, self.epsilon = classes, epsilon
         self.label = EqualisedLinear(classes, size) if classes else None
         widths = [latents + (size if classes else 0), *[size] * depth]  # z and the label's vector side by side
         self.layers = nn.ModuleList(EqualisedLinear(a, b, amplify=GAIN, multiplier=SLOWLY) for a, b in pairwise(widths))
 
     def forward(self, z: Latents | None, labels: Tensor | None) -> W:
         """Return w; ``labels`` are read where there are classes."""
-        parts = [] if z is None else [rms_norm(z)]  # onto the sphere: its length, which varies little, says nothing
+        # Onto the sphere: the length of z, which varies little, says nothing.
+        parts = [] if z is None else [rms_norm(z, self.epsilon)]
         if self.label is not None:
             assert labels is not None
             # The label's vector at the same size as z, or one of them would drown the other.
-            parts.append(rms_norm(self.label(F.one_hot(labels, self.classes).to(self.label.weight.dtype))))
+            vector = self.label(F.one_hot(labels, self.classes).to(self.label.weight.dtype))
+            parts.append(rms_norm(vector, self.epsilon))
         h = torch.cat(parts, 1)
         for layer in self.layers:
             h = layer(h, 0.2)
@@ -108,11 +111,28 @@ def clipped(x: Images) -> Images:
     return x + (x.clamp(-1, 1) - x).detach()
 
 
-class StyledLayer(nn.Module):
-    """A modulated convolution (and a blur after doubling), noise, bias, LeakyReLU."""
+def limited(x: Images, most: float | None) -> Images:
+    """Return maps with values from -``most`` to ``most``; None: as they are."""
+    return x if most is None else x.clamp(-most, most)
 
-    def __init__(self, inputs: int, outputs: int, styles: int, *, up: bool = False) -> None:
+
+class StyledLayer(nn.Module):
+    """A modulated convolution (and a blur after doubling), noise, bias, LeakyReLU.
+
+    Args:
+        inputs, outputs: channels.
+        styles: dimensions of w.
+        up: doubles the side.
+        taps: of the blur's filter, an even number of them.
+        clamp: what the maps are at most, up and down; None: no limit.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, styles: int, *, up: bool = False, taps: Sequence[float] = SMOOTH,
+        clamp: float | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.taps, self.clamp = tuple(taps), clamp
         # The gain of LeakyReLU is carried by what it acts on. The filter spreads the energy of a pixel over four.
         self.conv = ModulatedConv2d(inputs, outputs, 3, styles, amplify=GAIN * (4 if up else 1), up=up)
         # Noise begins at 0; one strength for all channels, as in StyleGAN2's released code.
@@ -121,44 +141,49 @@ class StyledLayer(nn.Module):
     def forward(self, x: Images, w: W, noise: Tensor) -> Images:
         """Return (batch, outputs, side, side), of the side of ``noise``."""
         s, weight, bias = self.conv.style(w), self.conv.weight, GAIN * self.bias
-        if kernels(x) is None:
-            return self._by_pytorch(noise, x, s, weight, GAIN * self.strength, bias)
-        return styled(
+        if kernels(x) is None or self.taps != SMOOTH:
+            return limited(self._by_pytorch(noise, x, s, weight, GAIN * self.strength, bias), self.clamp)
+        y = styled(
             x, s, weight, (GAIN * self.strength).expand(len(bias)), bias, noise, amplify=self.conv.amplify, slope=0.2,
             up=self.conv.up, again=lambda *inputs: self._by_pytorch(noise, *inputs),
         )  # fmt: skip
+        return limited(y, self.clamp)
 
     def _by_pytorch(
         self, noise: Tensor, x: Images, s: Tensor, weight: Tensor, strength: Tensor, bias: Tensor
     ) -> Images:
         """Return the layer of a style, of a strength for all channels or for each."""
         h = self.conv.modulated(x, s, weight)
-        h = blur(h, padding=1) if self.conv.up else h
+        h = blur(h, self.taps, len(self.taps) // 2 - 1) if self.conv.up else h
         strength = strength[:, None, None] if strength.ndim else strength
         # Noise (rows, 1, height, width) and bias are added up in fp32 and cast once; h keeps the precision around.
         return leaky(h + (noise * strength + bias[:, None, None]).to(h.dtype))
 
 
 class ToImage(nn.Module):
-    """A modulated convolution of one pixel without demodulation, and a bias."""
+    """A modulated convolution of one pixel without demodulation, and a bias; ``taps``, ``clamp`` as `StyledLayer`."""
 
-    def __init__(self, inputs: int, channels: int, styles: int) -> None:
+    def __init__(
+        self, inputs: int, channels: int, styles: int, *, taps: Sequence[float] = SMOOTH, clamp: float | None = None
+    ) -> None:
         super().__init__()
+        self.taps, self.clamp = tuple(taps), clamp
         self.conv = ModulatedConv2d(inputs, channels, 1, styles, demodulate=False)
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Images, w: W, below: Images | None = None) -> Images:
         """Return the image: what the block adds, and the doubled image of half the side, where there is one."""
         s = self.conv.style(w)
-        if kernels(x) is None or len(self.bias) > COLOURS:
+        plain = self.taps == SMOOTH and self.clamp is None and len(self.bias) <= COLOURS
+        if kernels(x) is None or not plain:
             return self._by_pytorch(x, s, self.conv.weight, self.bias, below)
         return to_image(x, s, self.conv.weight, self.bias, below, again=self._by_pytorch)
 
     def _by_pytorch(self, x: Images, s: Tensor, weight: Tensor, bias: Tensor, below: Images | None) -> Images:
         # The image is a sum over all blocks: in bf16 the small ones would be rounded away.
-        added = at_least_float32(self.conv.modulated(x, s, weight)) + bias[:, None, None]
+        added = limited(at_least_float32(self.conv.modulated(x, s, weight)) + bias[:, None, None], self.clamp)
         # Output skips, section 4: every side adds what it can show, so that nothing has to be faded in.
-        return added if below is None else upsample(below) + added
+        return added if below is None else upsample(below, self.taps) + added
 
 
 class Head(nn.Module):
@@ -174,14 +199,17 @@ class Head(nn.Module):
         label: network of the label's vector (batch, size); None: unconditional.
         vector: numbers in it.
         offset: whether the output has one; a game of pairs sees differences of logits only, and it would never move.
+        unit: whether the label's vector is brought to root mean square 1.
+        clamp: what the convolution's maps are at most, up and down; None: no limit.
     """
 
     def __init__(
         self, width: int, size: tuple[int, int], group: int, *, gain: float = 1.0, amplify: float = 1.0,
-        label: nn.Module | None = None, vector: int = 1, offset: bool = True,
+        label: nn.Module | None = None, vector: int = 1, offset: bool = True, unit: bool = True,
+        clamp: float | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.group = group
+        self.group, self.unit, self.clamp = group, unit, clamp
         self.conv = EqualisedConv2d(width + (group > 0), width, 3, gain=gain, amplify=amplify)
         self.hidden = EqualisedLinear(width * size[0] * size[1], width, gain=gain, amplify=amplify)
         self.output = EqualisedLinear(width, 1 if label is None else vector, bias=offset)
@@ -194,12 +222,13 @@ class Head(nn.Module):
         h = self._with_deviation(h) if self.group else h
         # Maps side by side have lost the order in memory that every product of theirs reads.
         h = self.conv(h if kernels(h) is None else h.contiguous(memory_format=torch.channels_last), 0.2)
-        h = self.hidden(h.flatten(1), 0.2)
+        h = self.hidden(limited(h, self.clamp).flatten(1), 0.2)
         found = self.output(h)
         if self.label is None:
             return found.squeeze(1)
         # Projection (Miyato and Koyama 2018) of unit variance, as in Karras et al. 2020 (StyleGAN2-ADA), appendix D.
-        of_label = rms_norm(self.label(None, labels))
+        of_label = self.label(None, labels)
+        of_label = rms_norm(of_label) if self.unit else of_label
         return (found * of_label).sum(1) / found.shape[1] ** 0.5
 
     def _with_deviation(self, h: Images) -> Images:

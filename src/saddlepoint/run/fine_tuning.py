@@ -85,7 +85,13 @@ def opened(source: str | Path, kind: type[Family]) -> Origin:
         "source": str(source), "family": kind.name, "preset": config["preset"], "step": step, "nimg": step * batch,
         "data": str(config["data"]["name"]), "sha256": digest_of(weights),
     }  # fmt: skip
-    return Origin(str(source), weights, facts)
+    return Origin(str(source), weights, {**facts, **_imported(config)})
+
+
+def _imported(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return from which file of others weights come in the end; nothing where they are saddlepoint's."""
+    about = config.get("imported") or (config.get("start_from") or {}).get("imported")
+    return {"imported": {name: about[name] for name in ("file", "sha256", "form")}} if about else {}
 
 
 def digest_of(weights: Mapping[str, Tensor]) -> str:

@@ -212,9 +212,16 @@ class StyleGANRequest(Training, total=False):
     mapping_depth: int
     width: int
     max_width: int
+    widths: Sequence[int]
+    resample_filter: Sequence[float]
+    clamp: float | None
+    norm_epsilon: float
+    fixed_noise: bool
     bounded: bool
-    discriminator: Literal["residual", "plain", "strided"]
+    discriminator: Literal["residual", "plain", "skip", "strided"]
     deviation_group: int
+    label_depth: int | None
+    unit_labels: bool
     equalised: bool
     mixing: float
     objective: Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic"]
@@ -520,6 +527,7 @@ def train(family: Literal["flow"], data: Any = "mnist", **request: Unpack[FlowRe
 def train(family: Literal["diffusion"], data: Any = "mnist", **request: Unpack[DiffusionRequest]) -> Run: ...
 @overload
 def train(family: Literal["drifting"], data: Any = "mnist", **request: Unpack[DriftingRequest]) -> Run: ...
+
 # A family of your own: its options are typed in its file; give them as options={...}.
 @overload
 def train(family: str, data: Any = "mnist", **request: Unpack[Training]) -> Run: ...

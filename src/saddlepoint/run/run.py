@@ -172,6 +172,8 @@ class Run(Generator):
             data["source"], self.path, f"--data NEW, or saddlepoint.load({for_python(str(self.path))}, data=NEW)"
         )
         dataset = load_dataset(data["source"], say=say, **preparation_of(data))
+        if not data["fingerprint"]:
+            return self._measured_by(dataset)
         if dataset.fingerprint != data["fingerprint"]:
             now = sum(len(split) for split in dataset.splits.values())
             raise DataError(
@@ -180,6 +182,16 @@ class Run(Generator):
                 f"{dataset.fingerprint[:12]} now, {data['fingerprint'][:12]} then); restore it, or train again"
             )
         self._keep_place()
+        return dataset
+
+    def _measured_by(self, dataset: Dataset) -> Dataset:
+        """Return data that imported weights are held against: whichever has their labels, theirs being unknown."""
+        labels = len(dataset.spec.classes)
+        if self.family.classes and labels != self.family.classes:
+            raise DataError(
+                f"'{self.config['data']['source']}' has {labels} classes, and '{self.path}' {self.family.classes} "
+                "labels; name data with as many, in the same order"
+            )
         return dataset
 
     def _keep_place(self) -> None:

@@ -91,6 +91,12 @@ def facts(run: Run) -> dict[str, str]:
     }
     if data.get("classes") and run.family.classes:
         found["classes"] = ", ".join(map(str, data["classes"][:10])) + (" ..." if len(data["classes"]) > 10 else "")
+    if "imported" in config:
+        return {
+            **found,
+            "trained": "elsewhere",
+            "imported": f"{config['imported']['file']}, {config['imported']['form']}",
+        }
     if "export" in config:
         found["export"] = f"of the run '{config['export'].get('run', '?')}': for sampling; its log stayed there"
         return found

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from saddlepoint.core.config import from_json
 from saddlepoint.core.errors import CheckpointError, ConfigError, DataError
+from saddlepoint.core.quoting import for_shell
 from saddlepoint.data.inputs import look_of
 from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.options import Options, preparation_of
@@ -73,6 +74,11 @@ def read_config(folder: RunFolder) -> dict[str, Any]:
         CheckpointError: if there is none, saying of an export for other programs what to use instead.
     """
     path = folder.path
+    if path.is_file() and path.suffix.lower() in (".pkl", ".pt", ".pth", ".pickle"):
+        raise CheckpointError(
+            f"'{path}' is a file of weights, no run; make one of it, without running its code: "
+            f"{for_shell('saddle', 'import', path)}"
+        )
     if path.is_dir() and not (path / "config.json").exists():
         what = ""
         if (path / "index.html").is_file() and (path / "model.js").is_file():

@@ -83,7 +83,14 @@ def _beginning(value: Any) -> bool:
     """Whether it says with which weights a run began: of which source, by their SHA-256."""
     words = ("source", "family", "preset", "data", "sha256")
     counts = ("step", "nimg")
-    return mapping(value) and all(text(value.get(name)) for name in words) and all(count(value.get(n)) for n in counts)
+    sound = mapping(value) and all(text(value.get(name)) for name in words)
+    return sound and all(count(value.get(n)) for n in counts) and ("imported" not in value or texts(value["imported"]))
+
+
+def _imported(value: Any) -> bool:
+    """Whether it says from which file of others weights come."""
+    words = ("file", "sha256", "form")
+    return mapping(value) and all(text(value.get(name)) for name in words) and listed(text)(value.get("notes"))
 
 
 _DATA: Mapping[str, Kind] = {
@@ -99,6 +106,7 @@ _CONFIG: Mapping[str, Kind] = {
     **dict.fromkeys(("options", "settings", "data", "machine", "export", "average"), mapping), "edits": listed(mapping),
     "threads": lambda value: value is None or text(value) or count(value),
     "processes": count, "precision": optional(_precision), "family_source": texts, "start_from": _beginning,
+    "imported": _imported,
 }  # fmt: skip
 
 STATUS: Mapping[str, Kind] = {

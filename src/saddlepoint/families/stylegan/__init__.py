@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from saddlepoint.families.stylegan.config import StyleGANConfig
 from saddlepoint.families.stylegan.game import Game
+from saddlepoint.families.stylegan.skip import Skip
 from saddlepoint.families.stylegan.strided import TINY, Strided
 from saddlepoint.family import DataSpec, Remediable, Sized, SuitsData, Tags, register
 from saddlepoint.family import remedies as remedy
@@ -35,7 +36,10 @@ class StyleGAN(Varied, SuitsData[StyleGANConfig], Sized, Remediable, Game):
     name = "stylegan"
     summary = "StyleGAN2 with adaptive augmentation (Karras et al. 2020)"
     tags = Tags(modalities=("image",), budget="25m")
-    variants = ((Strided, lambda config: config.discriminator == "strided"),)
+    variants = (
+        (Strided, lambda config: config.discriminator == "strided"),
+        (Skip, lambda config: config.discriminator == "skip"),
+    )
     Config = StyleGANConfig
     paper_presets = ("cifar10", "paper-ffhq-256", "paper-ffhq-1024")
     sizes = SIZES

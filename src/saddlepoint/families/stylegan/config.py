@@ -8,6 +8,10 @@ from saddlepoint.core.config import check, option
 from saddlepoint.family import FamilyConfig, Progress, options
 from saddlepoint.family.rules import check_each
 from saddlepoint.nn.augment import TRANSFORMS, Augment
+from saddlepoint.nn.normalise import EPSILON
+from saddlepoint.nn.resample import SMOOTH
+from saddlepoint.nn.sizes import Sizes
+from saddlepoint.nn.style import widths_of
 from saddlepoint.objectives.losses import OBJECTIVES
 
 
@@ -22,13 +26,24 @@ class StyleGANConfig(FamilyConfig):
     mapping_depth: int = option(8, "layers of the mapping from z to w")
     width: int = option(32, "channels at the side of the images; they double with every halving")
     max_width: int = option(512, "channels beyond which they do not double")
+    widths: tuple[int, ...] = option((), "channels at each side, from the smallest; none: as width and max-width say")
+    resample_filter: tuple[float, ...] = option(
+        SMOOTH, "taps of the filter that comes with doubling and halving: even in number, symmetric"
+    )
+    clamp: float | None = option(None, "what maps are at most, up and down; none: no limit")
+    norm_epsilon: float = option(EPSILON, "added to the mean squares of z and of label vectors before they are divided")
+    fixed_noise: bool = option(
+        False, "sample with noise maps drawn once, so that an image depends on z alone; training draws them anew"
+    )
     bounded: bool = option(False, "tanh of G's images, which are not bounded otherwise")
     discriminator: str = option(
         "residual",
-        "D's blocks: residual, plain, or one strided convolution each",
-        choices=("residual", "plain", "strided"),
+        "D's blocks: residual, plain, skip (each side reads the image too), or one strided convolution each",
+        choices=("residual", "plain", "skip", "strided"),
     )
     deviation_group: int = option(4, "samples whose deviation D sees in its last layers; 0: none")
+    label_depth: int | None = option(None, "layers of D's network of labels; none: as many as the mapping has")
+    unit_labels: bool = option(True, "D's vector of a label has root mean square 1; false: as its network makes it")
     equalised: bool = option(  # learning rates: Karras et al. 2018, section 4.1
         True, "weights of variance 1, scaled when they are used; false: as they act, so that wide layers learn faster"
     )
@@ -61,9 +76,16 @@ class StyleGANConfig(FamilyConfig):
         super().__post_init__()
         sizes = ("latent_size", "w_size", "mapping_depth", "width", "max_width")
         check_each(self, "at least 1", *sizes, "path_every")
+        check(self.label_depth is None or self.label_depth >= 1, "label_depth", self.label_depth, "1 or more, or none")
+        check(all(width >= 1 for width in self.widths), "widths", self.widths, "counts of channels, 1 or more each")
+        taps, rule = self.resample_filter, "an even number of taps, symmetric, whose sum is positive"
+        even = len(taps) >= 2 and len(taps) % 2 == 0
+        check(even and taps == taps[::-1] and sum(taps) > 0, "resample_filter", taps, rule)
+        check(0 <= self.norm_epsilon < 1, "norm_epsilon", self.norm_epsilon, "0 or more, below 1")
         check_each(self, "positive", "lr", "discriminator_lr")
         check_each(self, "in [0, 1)", "beta1", "beta2")
-        check_each(self, "positive, or none", "r1_gamma", "r2_gamma", "warm_up_kimg", "lr_decay_kimg", "ada_kimg")
+        gammas = ("r1_gamma", "r2_gamma")
+        check_each(self, "positive, or none", "clamp", *gammas, "warm_up_kimg", "lr_decay_kimg", "ada_kimg")
         check_each(self, "in [0, 1]", "mixing")
         check(0 <= (self.augment_p or 0) <= 1, "augment_p", self.augment_p, "in [0, 1]")
         check_each(self, "0 or more", "path_weight", "deviation_group")
@@ -75,6 +97,18 @@ class StyleGANConfig(FamilyConfig):
         # A piecewise linear D of single samples: a deviation is neither.
         group = self.deviation_group
         check(self.discriminator != "strided" or group == 0, "deviation_group", group, "0 for a strided D")
+
+    def channels(self, levels: Sizes) -> list[int]:
+        """Return the channels at each side, from the smallest to that of the images.
+
+        Raises:
+            ConfigError: if ``widths`` names another number of sides.
+        """
+        if not self.widths:
+            return widths_of(self.width, self.max_width, len(levels))
+        rule = f"{len(levels)} counts, for images of {levels[-1][1]}x{levels[-1][0]}"
+        check(len(self.widths) == len(levels), "widths", self.widths, rule)
+        return list(self.widths)
 
     @property
     def penalised(self) -> bool:

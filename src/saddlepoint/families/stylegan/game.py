@@ -43,18 +43,28 @@ class Generator(nn.Module):
 
     def __init__(self, config: StyleGANConfig, levels: Sizes, channels: int, classes: int) -> None:
         super().__init__()
-        widths, size = style.widths_of(config.width, config.max_width, len(levels)), config.w_size
+        widths, size = config.channels(levels), config.w_size
+        filtered: dict[str, Any] = {"taps": config.resample_filter, "clamp": config.clamp}
         # One map for the smallest side, two for every other.
         self.noise_sizes = [levels[0], *[size for size in levels[1:] for _ in range(2)]]
-        self.mapping = style.MappingNetwork(config.latent_size, classes, size, config.mapping_depth)
+        self.mapping = style.MappingNetwork(
+            config.latent_size, classes, size, config.mapping_depth, config.norm_epsilon
+        )
         self.bounded = config.bounded
         self.constant = nn.Parameter(torch.empty(1, widths[0], *levels[0]))
-        self.first = style.StyledLayer(widths[0], widths[0], size)
-        self.ups = nn.ModuleList(style.StyledLayer(a, b, size, up=True) for a, b in pairwise(widths))
-        self.layers = nn.ModuleList(style.StyledLayer(b, b, size) for b in widths[1:])
-        self.images = nn.ModuleList(style.ToImage(width, channels, size) for width in widths)
+        self.first = style.StyledLayer(widths[0], widths[0], size, **filtered)
+        self.ups = nn.ModuleList(style.StyledLayer(a, b, size, up=True, **filtered) for a, b in pairwise(widths))
+        self.layers = nn.ModuleList(style.StyledLayer(b, b, size, **filtered) for b in widths[1:])
+        self.images = nn.ModuleList(style.ToImage(width, channels, size, **filtered) for width in widths)
         self.w_average: Tensor  # for truncation
         self.register_buffer("w_average", torch.zeros(size))
+        for k, of in enumerate(self.noise_sizes if config.fixed_noise else ()):
+            self.register_buffer(f"noise{k}", torch.zeros(1, 1, *of))
+
+    @property
+    def fixed_noise(self) -> list[Tensor]:
+        """The noise maps (1, 1, height, width) that samples have where it is drawn once; else empty."""
+        return [buffer for name, buffer in self.named_buffers(recurse=False) if name.startswith("noise")]
 
     @property
     def style_layers(self) -> int:
@@ -78,16 +88,21 @@ class Generator(nn.Module):
 class Block(nn.Module):
     """Two convolutions, the second halving the side; with ``residual`` beside a filtered copy."""
 
-    def __init__(self, inputs: int, outputs: int, *, residual: bool) -> None:
+    def __init__(self, config: StyleGANConfig, inputs: int, outputs: int, *, residual: bool) -> None:
         super().__init__()
+        self.taps, self.clamp = config.resample_filter, config.clamp
         shared = 0.5**0.5 if residual else 1.0  # a sum of two keeps its variance
         self.conv = EqualisedConv2d(inputs, inputs, 3, amplify=GAIN)
         self.down = EqualisedConv2d(inputs, outputs, 3, stride=2, padding=0, amplify=GAIN * shared)
         self.skip = EqualisedConv2d(inputs, outputs, 1, amplify=shared, bias=False) if residual else None
 
     def forward(self, x: Images) -> Images:  # (batch, outputs, side / 2, side / 2)
-        h = self.down(blur(self.conv(x, 0.2), padding=2), 0.2)
-        return h if self.skip is None else h + self.skip(downsample(x))
+        h = style.limited(self.conv(x, 0.2), self.clamp)
+        h = self.down(blur(h, self.taps, len(self.taps) // 2), 0.2)
+        if self.skip is None:
+            return style.limited(h, self.clamp)
+        most = None if self.clamp is None else self.clamp * 0.5**0.5  # of what the sum has a share of
+        return style.limited(h, most) + self.skip(downsample(x, self.taps))
 
 
 class Discriminator(nn.Module):
@@ -95,20 +110,22 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: StyleGANConfig, levels: Sizes, channels: int, classes: int) -> None:
         super().__init__()
-        widths = style.widths_of(config.width, config.max_width, len(levels))[::-1]
+        widths, self.clamp = config.channels(levels)[::-1], config.clamp
         self.input = EqualisedConv2d(channels, widths[0], 1, amplify=GAIN)
         # Residual in D, section 4; plain for CIFAR-10, as the second paper has it.
         residual, size = config.discriminator == "residual", widths[-1]
-        self.blocks = nn.Sequential(*(Block(a, b, residual=residual) for a, b in pairwise(widths)))
-        label = style.MappingNetwork(0, classes, size, config.mapping_depth) if classes else None
+        self.blocks = nn.Sequential(*(Block(config, a, b, residual=residual) for a, b in pairwise(widths)))
+        depth = config.label_depth or config.mapping_depth
+        label = style.MappingNetwork(0, classes, size, depth, config.norm_epsilon) if classes else None
         # A paired objective sees differences of logits only: an offset would never move.
         offset = not get_objective(config.objective).paired
         self.head = style.Head(
-            size, levels[0], config.deviation_group, amplify=GAIN, label=label, vector=size, offset=offset
-        )
+            size, levels[0], config.deviation_group, amplify=GAIN, label=label, vector=size, offset=offset,
+            unit=config.unit_labels, clamp=config.clamp,
+        )  # fmt: skip
 
     def logits(self, x: Images, labels: Tensor | None) -> PerSample:  # logits (batch,)
-        return self.head(self.blocks(self.input(x, 0.2)), labels)
+        return self.head(self.blocks(style.limited(self.input(x, 0.2), self.clamp)), labels)
 
     forward = logits  # which is compiled on demand; `logits` never is, so that it can be differentiated twice
 
@@ -247,6 +264,9 @@ class Game(StyleSpace, DiscriminatorLogits, Conditional, Family):
     def _noise(self, rows: int, generator: torch.Generator) -> list[Tensor]:
         return style.noises(rows, self.generator.noise_sizes, generator)
 
+    def _sampling_noise(self, rows: int, generator: torch.Generator) -> list[Tensor]:
+        return self.generator.fixed_noise or self._noise(rows, generator)
+
     def _labels(self, batch: Batch) -> Tensor | None:
         return batch.labels if self.classes else None
 
@@ -265,6 +285,8 @@ class Game(StyleSpace, DiscriminatorLogits, Conditional, Family):
         for network in (self.generator, self.discriminator):
             style.draw_layers(network, generator)
         nn.init.normal_(self.generator.constant, generator=generator)
+        for noise in self.generator.fixed_noise:
+            noise.normal_(generator=generator)
         for layer in self.generator.modules():
             if isinstance(layer, style.StyledLayer):
                 nn.init.zeros_(layer.strength)
@@ -286,7 +308,7 @@ class Game(StyleSpace, DiscriminatorLogits, Conditional, Family):
     def generate(self, inputs: Tensor, labels: Tensor | None = None, *, generator: torch.Generator) -> Images:
         """Return images of z (batch, latent_size), each with noise of its own."""
         styles = self.mapping(inputs, labels)[:, None].expand(-1, self.w_layers, -1)
-        return style.clipped(self.generator(styles, self._noise(inputs.shape[0], generator)))
+        return style.clipped(self.generator(styles, self._sampling_noise(inputs.shape[0], generator)))
 
     @property
     def w_layers(self) -> int:
@@ -301,4 +323,4 @@ class Game(StyleSpace, DiscriminatorLogits, Conditional, Family):
         return self.generator.mapping(inputs, labels)
 
     def synthesis(self, styles: Tensor, *, generator: torch.Generator) -> Images:
-        return style.clipped(self.generator.synthesis(styles, self._noise(1, generator)))
+        return style.clipped(self.generator.synthesis(styles, self._sampling_noise(1, generator)))

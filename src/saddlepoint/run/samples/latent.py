@@ -256,7 +256,9 @@ class Explorer:
         say: Say | None = None,
         **search: Any,
     ) -> Projection:
-        """Look for the codes whose samples are nearest to given images, by Adam from the best of 1,000 drawn codes.
+        """Look for the codes whose samples are nearest to given images, by Adam from the best of drawn codes.
+
+        1,000 are drawn; of images beyond 74 pixels as many fewer as these have more numbers, but 64.
 
         A family with an encoder is asked for the codes: one pass, and one row of errors.
 

@@ -5,6 +5,7 @@ Source: Abdal et al. 2019 (Image2StyleGAN), Karras et al. 2020 (StyleGAN2, appen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,9 @@ SPACES = ("w+", "w")
 
 _DRAWN, _LOOKED_AT = 1000, 50
 """Codes that are drawn, and those of them that are compared by the distance, the nearest ones by pixels."""
+
+_LEAST_DRAWN, _NUMBERS = 64, 2**24
+"""Of images beyond 74 pixels fewer codes are drawn, but so many: their numbers together are bounded."""
 
 _FIRST = 5
 """All codes are followed for one of so many steps."""
@@ -162,13 +166,18 @@ def _nearest_drawn(
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """Return the nearest of the drawn codes to each image (n starts, ...), labels, errors of the mean sample."""
     run = explorer.run
-    drawn_labels = run.labels(_DRAWN, seed=search.seed, label=label)
-    codes = explorer.codes(run.inputs(_DRAWN, seed=search.seed), drawn_labels)
+    tried = max(_LEAST_DRAWN, search.starts, min(_DRAWN, _NUMBERS // math.prod(images.shape[1:])))
+    drawn_labels = run.labels(tried, seed=search.seed, label=label)
+    codes = explorer.codes(run.inputs(tried, seed=search.seed), drawn_labels)
     drawn = explorer.samples(codes, drawn_labels, search.seed)
     mean = drawn.mean(0, keepdim=True).expand(len(images), *drawn.shape[1:])
     mean_losses = likeness.to(images)(mean).cpu()
     # By pixels first: to look at all of them takes longer than the search.
-    some = torch.cdist(images.flatten(1), drawn.flatten(1)).topk(max(_LOOKED_AT, search.starts), largest=False).indices
+    some = (
+        torch.cdist(images.flatten(1), drawn.flatten(1))
+        .topk(min(tried, max(_LOOKED_AT, search.starts)), largest=False)
+        .indices
+    )
     index = torch.cat(
         [
             own[likeness.to(image)(drawn[own]).topk(search.starts, largest=False).indices.cpu()]
