@@ -105,6 +105,7 @@ def check_cheaply(family: str | None, request: TrainRequest) -> None:
     """
     from saddlepoint.core.times import parse_budget, parse_more, parse_time
     from saddlepoint.family import registry
+    from saddlepoint.run.trackers.names import read_trackers
 
     if family is None:
         parse_more(request.budget)
@@ -112,6 +113,7 @@ def check_cheaply(family: str | None, request: TrainRequest) -> None:
         registry.refuse_unknown(family)
         parse_budget(request.budget)
     parse_time("checkpoint", request.checkpoint)
+    read_trackers(request.log_to)
 
 
 def read_options(

@@ -33,6 +33,7 @@ from saddlepoint.run.plan import Plan, Resolved
 from saddlepoint.run.progress import Line, is_watched
 from saddlepoint.run.request import TrainRequest
 from saddlepoint.run.run import Run, load
+from saddlepoint.run.trackers.names import read_trackers
 from saddlepoint.run.weights import read_config, refuse_export
 
 __all__ = [
@@ -81,6 +82,7 @@ def plan(family: str = "gan", data: Any = "mnist", *, options: Mapping[str, Any]
         root=None if asked.runs is None else Path(asked.runs),
         chosen=None if preset in paper_presets(kind) else frozenset(key.replace("-", "_") for key in options),
         start_from=None if asked.start_from is None else str(asked.start_from),
+        log_to=read_trackers(asked.log_to),
     )
 
 
@@ -255,7 +257,7 @@ def resume(path: str | Path, *, progress: bool | None = None, callbacks: Sequenc
         progress: as in `train`.
         callbacks: as in `train`.
         **limits: new ones, from the run's beginning: ``budget``, ``kimg``, ``steps``, ``stop_when``, as in `plan`; also
-            ``device`` and ``threads``; ``data`` where that was given in memory. None given: the run's own.
+            ``device``, ``threads`` and ``log_to``; ``data`` where that was given in memory. None given: the run's own.
 
     Raises:
         CheckpointError: if the folder holds no run, or its configuration is damaged.
@@ -276,6 +278,7 @@ def plan_to_resume(
     device: str | None = None,
     threads: int | str | None = None,
     runs: str | Path | None = None,
+    log_to: str | Sequence[str] | None = None,
 ) -> Plan:
     """Return the plan that goes on with the run in ``path``, for `start`.
 
@@ -290,6 +293,7 @@ def plan_to_resume(
         threads: as in `plan`; None: as before. A number that was asked for stays; one that was measured is where the
             run begins.
         runs: folder in which names are looked for; None: as in `plan`.
+        log_to: as in `plan`; None: as before.
 
     Raises:
         CheckpointError: if the folder holds no run, or its configuration is damaged.
@@ -298,6 +302,7 @@ def plan_to_resume(
     """
     asked = TrainRequest(budget=budget, kimg=kimg, steps=steps, stop_when=stop_when, threads=threads)
     count, limits, more = runtime.read_threads(threads), *_limits(asked)
+    trackers = read_trackers(log_to)
     folder = RunFolder(find_run(path, runs))
     config = read_config(folder)
     refuse_export(folder.path, config)
@@ -320,6 +325,7 @@ def plan_to_resume(
             out=folder.path,
             goes_on=True,
             start_from=config["start_from"]["source"] if "start_from" in config else None,
+            log_to=trackers,
         )
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error

@@ -52,6 +52,8 @@ class TrainRequest:
             ``hf:owner/name``. Options that are not named are that run's, sizes of images too; what does not fit is
             drawn anew, and said. Learning rates, averages and counts begin anew.
         freeze_discriminator: layers of D, from the sample on, that keep the weights they begin with (Mo et al. 2020).
+        log_to: trackers that hear of the training: ``tensorboard``, ``wandb``, ``mlflow``, a list or with commas between
+            them; ``off``: none any more. None: those that the run had before.
 
     Raises:
         ConfigError: on a word that is none of a field's choices.
@@ -108,6 +110,10 @@ class TrainRequest:
     freeze_discriminator: int = option(
         0, "With --from: first layers of D that keep those weights.", min=0, room="start"
     )
+    log_to: str | Sequence[str] | None = option(
+        None, "Trackers, with commas between them: tensorboard, wandb, mlflow; off. Default: those of before.",
+        room="doctor",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
