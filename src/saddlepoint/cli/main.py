@@ -22,6 +22,7 @@ from saddlepoint.cli.options import INTERRUPTED, complain, is_silent, tell
 from saddlepoint.cli.runs import add_runs
 from saddlepoint.cli.sample import add_sampling
 from saddlepoint.cli.ship import add_shipping
+from saddlepoint.cli.sweep import add_sweeping
 from saddlepoint.cli.train import add_training
 from saddlepoint.core.errors import ConfigError, SaddlepointError
 from saddlepoint.core.version import __version__
@@ -37,8 +38,8 @@ app = typer.Typer(
 )
 app.add_typer(data_app)
 for add in (
-    add_training, add_sampling, add_evaluation, add_averaging, add_runs, add_exploration, add_shipping, add_experiments,
-    add_families,
+    add_training, add_sampling, add_evaluation, add_averaging, add_sweeping, add_runs, add_exploration, add_shipping,
+    add_experiments, add_families,
 ):  # fmt: skip
     add(app)
 

@@ -39,8 +39,8 @@ def refuse_changes(names: list[str]) -> None:
     if names:
         raise ConfigError(
             f"a resumed run keeps its options; leave out --{names[0]}, or start a new run with it: the same command "
-            "without --resume. What may change: --budget, --kimg, --steps, --stop-when, --device, --threads, --log-to, and "
-            "--data where the data was moved"
+            "without --resume. What may change: --budget, --kimg, --steps, --stop-when, --device, --threads, --log-to, "
+            "and --data where the data was moved"
         )
 
 

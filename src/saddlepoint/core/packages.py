@@ -1,4 +1,4 @@
-"""Packages that extras bring: imported where they are needed, with the command that installs them where they are not."""
+"""Packages that extras bring, imported where they are needed; where one is missing, the command that installs it."""
 
 from __future__ import annotations
 

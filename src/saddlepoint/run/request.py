@@ -52,8 +52,8 @@ class TrainRequest:
             ``hf:owner/name``. Options that are not named are that run's, sizes of images too; what does not fit is
             drawn anew, and said. Learning rates, averages and counts begin anew.
         freeze_discriminator: layers of D, from the sample on, that keep the weights they begin with (Mo et al. 2020).
-        log_to: trackers that hear of the training: ``tensorboard``, ``wandb``, ``mlflow``, a list or with commas between
-            them; ``off``: none any more. None: those that the run had before.
+        log_to: trackers that hear of the training: ``tensorboard``, ``wandb``, ``mlflow``, a list, or text with commas
+            between them; ``off``: none any more. None: those that the run had before.
 
     Raises:
         ConfigError: on a word that is none of a field's choices.

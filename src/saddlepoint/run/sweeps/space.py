@@ -57,9 +57,9 @@ class Dimension:
 def read_over(texts: Iterable[str], config: FamilyConfig) -> tuple[Dimension, ...]:
     """Read ``lr=1e-4..1e-2``, ``batch_size=32,64`` or ``width=8..64:linear`` for the options of a family.
 
-    Ranges hold both ends. Without ``:log`` or ``:linear`` one of positive numbers whose ends are a factor of 10 apart is
-    gone over on a logarithmic scale. Choices stand between commas; of an option that is a list itself, between slashes:
-    ``generator_widths=64,64/128,128``.
+    Ranges hold both ends. Without ``:log`` or ``:linear`` one of positive numbers whose ends are a factor of 10 apart
+    is gone over on a logarithmic scale. Choices stand between commas; of an option that is a list itself, between
+    slashes: ``generator_widths=64,64/128,128``.
 
     Args:
         texts: one for each option.
@@ -91,7 +91,10 @@ def _read(text: str, config: FamilyConfig) -> Dimension:
     dimension = _range(text, name, words, kinds) if ".." in words else _choices(text, name, words, hints[name])
     ends = dimension.choices or (_number(dimension.low, dimension.kind), _number(dimension.high, dimension.kind))
     for value in ends:
-        override(config, {name: value})  # refuses what breaks the option's rule, in its own words
+        try:
+            override(config, {name: value})
+        except ConfigError as error:  # in the option's own words
+            raise ConfigError(f"over is '{text}', but {error}") from error
     return dimension
 
 

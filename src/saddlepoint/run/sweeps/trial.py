@@ -107,9 +107,7 @@ def planned(base: Plan, options: Mapping[str, Any], out: Path, seed: int, *, tri
         settings = dataclasses.replace(settings, averages="off")
     # What was drawn is named: nothing is chosen in its place from the data.
     chosen = None if base.chosen is None else base.chosen | set(options)
-    return dataclasses.replace(
-        base, options=override(base.options, options), out=out, settings=settings, chosen=chosen
-    )
+    return dataclasses.replace(base, options=override(base.options, options), out=out, settings=settings, chosen=chosen)
 
 
 def carry_out(plan: Plan, prunes: bool, validation: Validation, observer: Observer = SILENT) -> Ended:
@@ -140,9 +138,9 @@ def carry_out(plan: Plan, prunes: bool, validation: Validation, observer: Observ
         return Ended("interrupted")
     try:
         with measured_threads(plan.threads, lambda: run.sample(16), validation.say):
-            value, error = validation.measure(run)
+            value, spread = validation.measure(run)
     except DataError as broken:
         return Ended("pruned", about={**about, "why": str(broken)})
     if not math.isfinite(value):
         return Ended("pruned", about={**about, "why": f"{validation.judge.figure} is {value}"})
-    return Ended("complete", value, {**about, "standard_error": error})
+    return Ended("complete", value, {**about, "standard_error": spread})

@@ -13,10 +13,10 @@ from saddlepoint.core.errors import TrainingError
 from saddlepoint.engine.settings import Observer
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.metrics.series_scores import over_runs
+from saddlepoint.run.callbacks import train_with
 from saddlepoint.run.plan import Plan
 from saddlepoint.run.run import Run
 from saddlepoint.run.sweeps.trial import Pruning, planned
-from saddlepoint.run.callbacks import train_with
 
 if TYPE_CHECKING:
     from saddlepoint.evaluation import Result
@@ -83,7 +83,8 @@ def train_winner(
         observer: hears of them.
         say: receives a line on each.
     """
-    runs, diverged, results = list[Path](), list[str](), list[Sequence[Result]]()
+    runs, diverged = list[Path](), list[str]()
+    results: list[Sequence[Result]] = []
     for seed in range(base.settings.seed + 1, base.settings.seed + 1 + seeds):
         out, ended = folder / "winner" / f"{best.number:04d}-seed{seed}", Pruning(prunes=False)
         say(f"winner: trial {best.number}, seed {seed}: {out}")

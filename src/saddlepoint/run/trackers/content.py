@@ -100,7 +100,7 @@ def _is_number(value: Any) -> bool:
 def _setting(value: Any) -> Setting:
     """Return a hyper-parameter as a number, a truth or text; lists and None as text."""
     if isinstance(value, bool | str) or _is_number(value):
-        return value  # type: ignore[no-any-return]
+        return value
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
     return "none" if value is None else str(value)

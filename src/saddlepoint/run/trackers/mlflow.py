@@ -40,7 +40,7 @@ class MLflow(Tracker):
     def _is_known(self, identity: str) -> bool:
         """Whether a run is there: a folder that was carried to another store begins a new one."""
         try:
-            return self._client.get_run(identity).info.lifecycle_stage == "active"  # type: ignore[no-any-return]
+            return bool(self._client.get_run(identity).info.lifecycle_stage == "active")
         except Exception as error:
             if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
                 return False

@@ -1,7 +1,7 @@
 """Which trackers there are, and what a figure is called in all of them.
 
-TensorBoard renames what is no letter, digit, ``_``, ``-``, ``.`` or ``/``, so that two figures may share a curve; MLflow
-refuses it. One spelling that all three keep as it is serves them all.
+TensorBoard renames what is no letter, digit, ``_``, ``-``, ``.`` or ``/``, so that two figures may share a curve;
+MLflow refuses it. One spelling that all three keep as it is serves them all.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ OFF = "off"
 LONGEST = 200
 """Letters of a name; MLflow takes 250."""
 
-_PLAIN = re.compile(r"[\w\-./ ()]*")
-"""Names whose spelling loses brackets and spaces alone."""
+_PLAIN = re.compile(r"[\w\-./ (),]*")
+"""Names whose spelling loses brackets, commas and spaces alone."""
 
 
 def read_trackers(asked: str | Sequence[str] | None) -> tuple[str, ...] | None:
@@ -76,11 +76,11 @@ def tracker_names(names: Iterable[str]) -> dict[str, str]:
 def _spelt(name: str) -> str:
     """Return a name in the letters that all trackers take; the parts of a path are none that lead elsewhere."""
     parts = (re.sub(r"_+", "_", re.sub(r"[^\w\-.]", "_", part.replace(")", ""))) for part in name.split("/"))
-    return "/".join(kept for part in parts if (kept := part.strip("_."))) [:LONGEST] or "_"
+    return "/".join(kept for part in parts if (kept := part.strip("_.")))[:LONGEST] or "_"
 
 
 def _is_faithful(name: str, spelt: str) -> bool:
-    """Whether a spelling lost brackets and spaces alone: no other sign, no part of a path, no end."""
+    """Whether a spelling lost brackets, commas and spaces alone: no other sign, no part of a path, no end."""
     same = name.count("/") == spelt.count("/") and len(name) <= LONGEST
     return same and _PLAIN.fullmatch(name) is not None and spelt != "_"
 

@@ -141,8 +141,6 @@ class Sender:
             self.sent.picture = step
 
 
-def senders(
-    names: Sequence[str], folder: Path, since: int | None, warn: Callable[[str], None]
-) -> list[Sender]:
+def senders(names: Sequence[str], folder: Path, since: int | None, warn: Callable[[str], None]) -> list[Sender]:
     """Return who sends what a run writes to each of the trackers."""
     return [Sender(name, folder, since, warn) for name in names]

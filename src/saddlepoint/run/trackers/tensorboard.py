@@ -71,5 +71,5 @@ class TensorBoard(Tracker):
         """End the file."""
         self._writer.close()
 
-    def _file(self):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a type of PyTorch's own
+    def _file(self):  # type: ignore[no-untyped-def]
         return self._writer._get_file_writer()
