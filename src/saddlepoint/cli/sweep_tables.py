@@ -25,7 +25,8 @@ def print_sweep(found: Sweep) -> None:
     complete = sorted(
         (trial for trial in found.trials if trial.figure is not None), key=lambda trial: trial.figure or 0
     )
-    table = Table("trial", *names, found.measure, "standard error", box=None)
+    tell(f"figure:   {found.measure}; lower is better")
+    table = Table("trial", *names, "figure", "standard error", box=None)
     for trial in complete[:_SHOWN]:
         cells = [_cell(trial.values.get(name)) for name in names]
         error = trial.about.get("standard_error")

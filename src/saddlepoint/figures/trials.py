@@ -36,6 +36,7 @@ def draw_trials(trials: Sequence[Point], over: Sequence[str], measure: str, best
         panel.set_xlabel(for_plot(name or "trial"), fontsize=8)
         if text.endswith(":log"):
             panel.set_xscale("log")
+            panel.tick_params(which="minor", labelbottom=False)
         if finished and min(finished) > 0 and max(finished) >= 10 * min(finished):
             panel.set_yscale("log")
     if finished:

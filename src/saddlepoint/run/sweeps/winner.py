@@ -115,6 +115,8 @@ def _figures(results: Sequence[Sequence[Result]]) -> list[Figure]:
     found = list[Figure]()
     for result in results[0] if results else ():
         for metric in result.metrics:
+            if metric.name.endswith("p-value"):  # whose mean over trainings says nothing
+                continue
             rows = [row for own in results for one in own if one.protocol == result.protocol
                     if (row := one.find(metric.name)) is not None]  # fmt: skip
             floors = [row.value for row in result.rows if row.metric == metric.name and row.row.startswith("held-out")]
