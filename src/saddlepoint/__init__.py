@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from saddlepoint.run.run import Run, load
     from saddlepoint.run.samples.latent import Explorer, Point, View
     from saddlepoint.run.show import to_pil
+    from saddlepoint.run.sweeps.sweep import Sweep, sweep
 
 _HOMES = {
     "train": "saddlepoint.run.api",
@@ -74,6 +75,8 @@ _HOMES = {
     "compare_runs": "saddlepoint.run.compare",
     "average_run": "saddlepoint.run.average",
     "Averaging": "saddlepoint.run.average",
+    "sweep": "saddlepoint.run.sweeps.sweep",
+    "Sweep": "saddlepoint.run.sweeps.sweep",
     "Explorer": "saddlepoint.run.samples.latent",
     "Point": "saddlepoint.run.samples.latent",
     "View": "saddlepoint.run.samples.latent",
@@ -110,6 +113,8 @@ __all__ = [  # noqa: RUF022 - in the order in which people meet them
     "compare_runs",
     "average_run",
     "Averaging",
+    "sweep",
+    "Sweep",
     "Explorer",
     "Point",
     "View",

@@ -29,6 +29,7 @@ class Request(Preparation, total=False):
     averages: str
     start_from: str | Path | None
     freeze_discriminator: int
+    log_to: str | Sequence[str] | None
     options: Mapping[str, Any] | None
 
 class Training(Request, total=False):
@@ -513,7 +514,6 @@ def train(family: Literal["flow"], data: Any = "mnist", **request: Unpack[FlowRe
 def train(family: Literal["diffusion"], data: Any = "mnist", **request: Unpack[DiffusionRequest]) -> Run: ...
 @overload
 def train(family: Literal["drifting"], data: Any = "mnist", **request: Unpack[DriftingRequest]) -> Run: ...
-
 # A family of your own: its options are typed in its file; give them as options={...}.
 @overload
 def train(family: str, data: Any = "mnist", **request: Unpack[Training]) -> Run: ...
@@ -529,6 +529,7 @@ def resume(
     device: str | None = None,
     threads: int | str | None = None,
     runs: str | Path | None = None,
+    log_to: str | Sequence[str] | None = None,
     progress: bool | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Run: ...
