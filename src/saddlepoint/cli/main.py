@@ -13,6 +13,7 @@ import typer
 from saddlepoint.cli import waiting
 from saddlepoint.cli.arguments import gather, import_own, in_own_words
 from saddlepoint.cli.average import add_averaging
+from saddlepoint.cli.completion import add_completion
 from saddlepoint.cli.data import data_app
 from saddlepoint.cli.evaluate import add_evaluation
 from saddlepoint.cli.experiments import add_experiments
@@ -39,7 +40,7 @@ app = typer.Typer(
 app.add_typer(data_app)
 for add in (
     add_training, add_sampling, add_evaluation, add_averaging, add_sweeping, add_runs, add_exploration, add_shipping,
-    add_experiments, add_families,
+    add_experiments, add_families, add_completion,
 ):  # fmt: skip
     add(app)
 

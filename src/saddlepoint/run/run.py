@@ -301,3 +301,17 @@ def load(path: str | Path, *, device: str = "cpu", averaged: bool = True, data: 
     family, step = weights.open_networks(folder, config, averaged)
     family.to(runtime.resolve_device(device)).eval().requires_grad_(False)
     return Run(folder.path, config, family, step, averaged)
+
+
+def from_pretrained(name: str | Path, *, device: str = "cpu") -> Run:
+    """Load an exported generator from the Hugging Face hub, or from a folder; nothing in it is executed.
+
+    Args:
+        name: ``owner/name`` on the hub, or a folder that is there: an export, or a run.
+        device: where to put the networks.
+
+    Raises:
+        CheckpointError: if it is in neither place, or is no generator of saddlepoint.
+    """
+    there = Path(name).expanduser().is_dir() or str(name).startswith(weights.HUB)
+    return load(name if there else f"{weights.HUB}{name}", device=device)
