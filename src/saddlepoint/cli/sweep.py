@@ -101,7 +101,7 @@ def sweep(
     from saddlepoint.engine.settings import Observer
     from saddlepoint.run.sweeps.sweep import sweep as swept
 
-    asked = {name: value for name, value in vars(request).items() if name not in ("out", "name", "runs")}
+    asked = {name: value for name, value in vars(request).items() if name not in ("out", "name")}
     with Measuring(quiet=quiet) as shown:
         found = swept(
             family, data, over=over or [], trials=trials, out=request.out, storage=storage, prune=prune, n=n,
@@ -127,7 +127,7 @@ class Ticks:
 
 def _tell(found: Sweep, as_json: bool) -> None:
     """Print what came of a sweep, and leave with 130 where it was interrupted."""
-    from saddlepoint.run.sweeps.sweep import PICTURE, SUMMARY
+    from saddlepoint.run.sweeps.summary import PICTURE, SUMMARY
 
     folder = Path(found.path)
     if as_json:

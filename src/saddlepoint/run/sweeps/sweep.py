@@ -17,18 +17,14 @@ from saddlepoint.core.files import MOST, read_json, write_atomically
 from saddlepoint.data import absolute_source
 from saddlepoint.engine.settings import SILENT, Observer
 from saddlepoint.engine.storage.folder import OWN_NAMES
+from saddlepoint.engine.storage.lookup import runs_folder
 from saddlepoint.run import api
 from saddlepoint.run.plan import Plan
 from saddlepoint.run.sweeps.space import Dimension, options_of, read_over
 from saddlepoint.run.sweeps.store import Store, Trial, best_of
+from saddlepoint.run.sweeps.summary import FILE, PICTURE, ROOT, SUMMARY
 from saddlepoint.run.sweeps.trial import Ended, Validation, carry_out, planned
 from saddlepoint.run.sweeps.winner import SEEDS, Winner, train_winner
-
-ROOT = "sweeps"
-"""Folder of sweeps, in the working directory, unless one is named."""
-
-FILE, SUMMARY, PICTURE = "sweep.json", "summary.json", "sweep.png"
-"""Files of a sweep's folder: what it is, what came of it, the same as a picture."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,7 @@ def sweep(
         data: as in `train`.
         over: ranges or choices by option, as ``{"lr": "1e-4..1e-2"}``, or texts as after ``--over``; see `read_over`.
         trials: in all, with those that were pruned or failed.
-        out: folder; None: below ``sweeps``, by family, data and everything that is asked here.
+        out: folder; None: in ``sweeps`` beside the folder of runs, by family, data and all that is asked here.
         storage: URL of a database for the trials, as SQLAlchemy writes it; None: a journal file in the folder.
         prune: whether an alarm of the doctor ends a trial.
         n: validation rows and samples that a trial is judged by, at most.
@@ -191,7 +187,7 @@ def _folder(
     identity = json.loads(json.dumps(identity))
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     label = re.sub(r"[^A-Za-z0-9.]+", "-", Path(base.source).name).strip("-")[:60]
-    folder = Path(ROOT) / f"{base.family}-{label}-{digest}" if out is None else Path(out)
+    folder = runs_folder(base.root).parent / ROOT / f"{base.family}-{label}-{digest}" if out is None else Path(out)
     kept = _read(folder)
     if kept is None:
         if taken := [name for name in ("config.json", *OWN_NAMES) if (folder / name).exists()]:
