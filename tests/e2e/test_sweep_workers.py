@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 pytestmark = pytest.mark.slow
-_PATIENCE = 300.0
+_PATIENCE = 900.0
+"""Seconds, for a machine that does much else."""
 
 
-SWEEP = """sweep gan --preset points --data x.npy --over lr=1e-3..1 --trials 4 --seeds 0 --kimg 60 --batch-size 64
+SWEEP = """sweep gan --preset points --data x.npy --over lr=1e-3..1 --trials 3 --seeds 0 --kimg 30 --batch-size 64
 --threads 1 --precision fp32 --generator-widths 32 --discriminator-widths 32 --checkpoint 1s --no-prune --out s"""
 
 
@@ -45,9 +46,9 @@ def test_a_killed_worker_loses_nothing(tmp_path: Path) -> None:
     first.wait()
     assert second.wait(_PATIENCE) == 0
     found = json.loads((tmp_path / "s" / "summary.json").read_text())
-    assert [trial["state"] for trial in found["trials"]] == ["complete"] * 4
+    assert [trial["state"] for trial in found["trials"]] == ["complete"] * 3
     assert found["at_work"] == 0
     for trial in found["trials"]:
         config = json.loads((trials / f"{trial['number']:04d}" / "config.json").read_text())
         assert config["options"]["lr"] == trial["values"]["lr"]
-        assert trial["about"]["nimg"] >= 60_000
+        assert trial["about"]["nimg"] >= 30_000

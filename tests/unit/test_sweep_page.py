@@ -67,12 +67,12 @@ def test_the_page_shows_them(tmp_path: Path) -> None:
 
     from saddlepoint.serve.studio.app import make_app
 
-    client = TestClient(make_app(tmp_path / "runs"), base_url="http://localhost")
-    assert "There is no sweep in" in client.get("/sweeps").text
-    folder = kept(tmp_path)
-    page = client.get("/sweeps").text
-    for word in (folder.name, "0.75", "0.25 to 0.75", "2 of 3 trials are complete", "data:image/png"):
-        assert word in page, word
-    (folder / "summary.json").write_text("{")
-    assert "cannot be read" in client.get("/sweeps").text
-    assert client.get("/").status_code == 200
+    with TestClient(make_app(tmp_path / "runs"), base_url="http://localhost") as client:
+        assert "There is no sweep in" in client.get("/sweeps").text
+        folder = kept(tmp_path)
+        page = client.get("/sweeps").text
+        for word in (folder.name, "0.75", "0.25 to 0.75", "2 of 3 trials are complete", "data:image/png"):
+            assert word in page, word
+        (folder / "summary.json").write_text("{")
+        assert "cannot be read" in client.get("/sweeps").text
+        assert client.get("/").status_code == 200
