@@ -63,7 +63,7 @@ def tracker_names(names: Iterable[str]) -> dict[str, str]:
     >>> tracker_names(["loss/generator", "D(G(z))", "gradient G"])
     {'loss/generator': 'loss/generator', 'D(G(z))': 'D_G_z', 'gradient G': 'gradient_G'}
     >>> tracker_names(["fd (test)", "fd [test]"])
-    {'fd (test)': 'fd_test', 'fd [test]': 'fd_test-e2a4b9c7'}
+    {'fd (test)': 'fd_test-e66f4faf', 'fd [test]': 'fd_test-3cb185e5'}
     """
     found = {name: _spelt(name) for name in names}
     shared = Counter(found.values())
