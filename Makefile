@@ -9,8 +9,9 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# One thread in each of two workers: more would fight for the cores.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+# One thread in each of two workers: more would fight for the cores. A file is one worker's: what its tests share, such
+# as a trained run, is made once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadfile
 
 .PHONY: demo test test-slow bench house docs dist clean
 

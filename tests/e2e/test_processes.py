@@ -34,7 +34,8 @@ from tests.contract.presets import made, reduced
 from tests.e2e.beside import BATCH, CASES, train
 
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
-STEPS = 50
+STEPS = 20
+"""As many as bring each stage, and each penalty that is seldom."""
 QUIET = {
     "keep_input": 1.0, "keep_hidden": 1.0, "keep_probability": 1.0, "instance_noise": 0.0, "augment": (), "mixing": 0.0,
     "path_weight": 0.0, "deviation_group": 0,
@@ -80,7 +81,7 @@ def test_all_processes_hold_the_same(name: str, preset: str, together: Path) -> 
 
 @pytest.mark.parametrize(("name", "preset"), CASES)
 def test_two_processes_are_one_with_two_shares(name: str, preset: str, together: Path, tmp_path: Path) -> None:
-    """Fifty steps of two processes are, bit for bit, those of one that goes through each minibatch in two pieces."""
+    """Twenty steps of two processes are, bit for bit, those of one that goes through each minibatch in two pieces."""
     alone = train(name, preset, tmp_path, STEPS, SINGLE_PROCESS, 4).state.checkpoint()
     kept, _ = newest_checkpoint(together / f"{name}-{preset}" / "checkpoints")
     assert kept is not None

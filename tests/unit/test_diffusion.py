@@ -13,7 +13,7 @@ from torch import Tensor
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.families.diffusion import Diffusion, DiffusionConfig
-from saddlepoint.families.diffusion.model import DDPM, Field, Flow, integrated, spread
+from saddlepoint.families.diffusion.model import DDPM, NEAREST, Field, Flow, integrated, spread
 from saddlepoint.families.flow import FlowConfig
 from saddlepoint.family import Batch, Context, DataSpec, Phase, Progress, build_family
 from saddlepoint.family.capabilities import glimpsed, set_evaluations
@@ -51,6 +51,19 @@ def gaussian_noise(chain: DDPM) -> Field:
         return (1 - abar).sqrt() / (abar * DEVIATION**2 + 1 - abar) * x
 
     return noise
+
+
+def test_a_network_that_knows_the_data_tells_their_velocity() -> None:
+    """With one row there is nothing to guess: x_1 is known, and x_1 - x_0 = (x_1 - x_t) / (1 - t)."""
+    process, generator = Flow(replace(SMALL, prediction="data")), stream("cpu", "pairs")
+    x = torch.full((512, 1), 0.7, dtype=torch.float64)
+    noisy, t, wanted = process.pair(x, generator)
+    torch.testing.assert_close(process.read(x, noisy, t), wanted)
+    early = t < 1 - NEAREST
+    _, _, velocity = Flow(SMALL).pair(x, stream("cpu", "pairs"))
+    torch.testing.assert_close(wanted[early], velocity[early])
+    assert early.sum() > 450
+    assert bool((wanted[~early].abs() < velocity[~early].abs() + 1e-12).all())
 
 
 @pytest.mark.parametrize("times", ["uniform", "logit-normal"])

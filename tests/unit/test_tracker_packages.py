@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 import saddlepoint
-from saddlepoint.run.trackers.tracker import Destination, opened
+from saddlepoint.run.trackers.opening import opened
+from saddlepoint.run.trackers.tracker import Destination
 
 SMALL: dict[str, Any] = {
     "generator_widths": (16,), "discriminator_widths": (8,), "batch_size": 16, "threads": 1, "precision": "fp32",

@@ -41,7 +41,7 @@ class Notebook(Tracker):
     def numbers(self, step: int, found: Mapping[str, float]) -> None:
         self.sent.append(("numbers", step, dict(found)))
 
-    def words(self, step: int, name: str, text: str) -> None:
+    def note(self, step: int, name: str, text: str) -> None:
         self.sent.append(("words", step, name, text))
 
     def picture(self, step: int, name: str, path: Path) -> None:

@@ -11,7 +11,6 @@ import typer
 
 from saddlepoint.cli.arguments import check_cheaply, read_options
 from saddlepoint.cli.options import (
-    DOCTOR,
     INTERRUPTED,
     PLACE,
     DataOption,
@@ -24,7 +23,7 @@ from saddlepoint.cli.options import (
 )
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.data.options import Preparation
-from saddlepoint.run.request import TrainRequest
+from saddlepoint.run.request import SweepRequest, TrainRequest
 
 if TYPE_CHECKING:
     from saddlepoint.cli.display import Measuring
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from saddlepoint.family import Progress
     from saddlepoint.run.sweeps.sweep import Sweep
 
-SWEEP = "Sweep"
 _EVERY_SECONDS = 0.5
 
 
@@ -50,34 +48,7 @@ def sweep(
     *,
     family: Annotated[str, typer.Argument(help="Family of models; `saddle families` lists them.")],
     data: DataOption = "mnist",
-    over: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=LOW..HIGH|NAME=A,B",
-            help="Option of the family and its range (:log or :linear behind it) or choices; may be given repeatedly.",
-            rich_help_panel=SWEEP,
-        ),
-    ] = None,
-    trials: Annotated[int, typer.Option(min=1, help="Trainings in all.", rich_help_panel=SWEEP)] = 20,
-    storage: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL", help="Database of the trials. Default: a file in the folder.", rich_help_panel=SWEEP
-        ),
-    ] = None,
-    prune: Annotated[
-        bool,
-        typer.Option("--prune/--no-prune", help="End a trial on an alarm of the doctor.", rich_help_panel=DOCTOR),
-    ] = True,
-    n: Annotated[
-        int,
-        typer.Option("-n", min=1, help="Validation rows that judge a trial, at most.", rich_help_panel=SWEEP),
-    ] = 5_000,
-    features: Annotated[
-        str | None,
-        typer.Option(help="Feature extractor of the figure. Default: by the data.", rich_help_panel=SWEEP),
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=0, help="Trainings of the winner; 0: none.", rich_help_panel=SWEEP)] = 3,
+    search: SweepRequest,
     request: TrainRequest,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -104,10 +75,9 @@ def sweep(
     asked = {name: value for name, value in vars(request).items() if name not in ("out", "name")}
     with Measuring(quiet=quiet) as shown:
         found = swept(
-            family, data, over=over or [], trials=trials, out=request.out, storage=storage, prune=prune, n=n,
-            features=features, seeds=seeds, say=shown.say, options=own,
+            family, data, out=request.out, options=own, say=shown.say,
             observer=Observer(tick=Ticks(shown).tick, warn=lambda line: say_aside(f"warning: {line}")),
-            **asked, **preparation,
+            **{**vars(search), "over": search.over or []}, **asked, **preparation,
         )  # fmt: skip
     _tell(found, as_json)
 

@@ -52,7 +52,7 @@ EXPERIMENTS = {
             collapse.experiment, trainings.Collapse,
         ),
         Experiment(
-            "taxonomy", "Flow, VAE, diffusion, GAN",
+            "taxonomy", "The tree: flow, VAE, diffusion, drifting, GAN",
             "no likelihood exceeds that of the true density; a GAN has none, and is sampled in one pass",
             taxonomy.experiment, trainings.Taxonomy,
         ),

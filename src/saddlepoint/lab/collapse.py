@@ -26,6 +26,7 @@ from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.settings import Observer, Settings
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.family import build_family, get_family, get_preset
+from saddlepoint.family.capabilities import suited
 from saddlepoint.lab.checks import Check, Lab, axes
 from saddlepoint.metrics.modes import mode_coverage
 
@@ -93,14 +94,22 @@ def story(data: str, recipe: Mapping[str, Any], seed: int, kimg: float | None = 
 
 
 def made_trainer(
-    dataset: Dataset, recipe: Mapping[str, Any], seed: int, settings: Settings, folder: str, observer: Observer
+    dataset: Dataset,
+    recipe: Mapping[str, Any],
+    seed: int,
+    settings: Settings,
+    folder: str,
+    observer: Observer,
+    preset: tuple[str, str] = ("gan", "points"),
 ) -> Trainer:
-    """Return a trainer of `gan` with the preset `points`, changed by a recipe, with the doctor beside it."""
-    options = override(get_preset(get_family("gan"), "points")[1], recipe)
-    family, device = build_family("gan", options, dataset.spec), torch.device("cpu")
+    """Return a trainer of a family's preset, changed by a recipe, with the doctor beside it."""
+    name, of = preset
+    kind, device = get_family(name), torch.device("cpu")
+    options, _ = suited(kind, override(get_preset(kind, of)[1], recipe), dataset.spec, recipe)
     kept = RunFolder(Path(folder))
     monitor = Monitor(Evaluator(dataset, seed, device), settings, kept, observer)
-    return Trainer(family, Feed(dataset.splits["train"], options.batch_size, seed), settings, kept, observer, monitor)
+    family, feed = build_family(name, options, dataset.spec), Feed(dataset.splits["train"], options.batch_size, seed)
+    return Trainer(family, feed, settings, kept, observer, monitor)
 
 
 def shot(nimg: int, samples: Tensor, truth: Mixture) -> Shot:

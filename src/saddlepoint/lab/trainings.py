@@ -1,4 +1,4 @@
-"""The experiments that train in the plane, live: mode collapse beside the doctor, and four kinds of generators."""
+"""The experiments that train in the plane, live: mode collapse beside the doctor, and the tree of generative models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,11 @@ from saddlepoint.engine.doctor.verdict import Diagnosis
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.plan import locate
 from saddlepoint.engine.settings import Observer, Settings
+from saddlepoint.family import Likelihood
 from saddlepoint.lab.collapse import BASELINE, KIMG, made_trainer, shot
 from saddlepoint.lab.live import BLUE, GREEN, GREY, ORANGE, Control, Curve, Live, Panel, View
 from saddlepoint.lab.taxonomy import KIMG as TAXONOMY_KIMG
-from saddlepoint.lab.taxonomy import MIXTURE, MODELS, made_data, steps
+from saddlepoint.lab.taxonomy import MIXTURE, MODELS, made_data
 
 _FRAME_SECONDS = 0.02
 _SHOWN = 600
@@ -32,22 +33,26 @@ _HELD_OUT = 500
 
 
 class Watched:
-    """A training of the family `gan` on a mixture that goes on in small pieces.
+    """A training on a mixture that goes on in small pieces.
 
     Args:
         dataset: points.
-        recipe: options that differ from the preset `points`.
+        recipe: options that differ from the preset.
         seed: of everything random.
         kimg: thousands of samples until its end.
+        preset: family and preset.
     """
 
-    def __init__(self, dataset: Dataset, recipe: dict[str, Any], seed: int, kimg: float) -> None:
+    def __init__(
+        self, dataset: Dataset, recipe: Mapping[str, Any], seed: int, kimg: float,
+        preset: tuple[str, str] = ("gan", "points"),
+    ) -> None:  # fmt: skip
         self.said: list[Diagnosis] = []
         folder = tempfile.mkdtemp(prefix="saddlepoint-lab-")
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         observer = Observer(diagnosis=self.said.append)
         settings = Settings(seed, kimg=kimg)
-        self.trainer: Trainer = made_trainer(dataset, recipe, seed, settings, folder, observer)
+        self.trainer: Trainer = made_trainer(dataset, recipe, seed, settings, folder, observer, preset)
         self.trainer.begin(dataset.stats)
 
     def go_on(self, seconds: float) -> bool:
@@ -144,56 +149,38 @@ class Collapse(Live):
 
 
 class Taxonomy(Live):
-    """A flow, a VAE, a diffusion model or a GAN that learns the same ring."""
+    """A model of the tree that learns a ring of eight Gaussians."""
 
     @classmethod
     def controls(cls) -> tuple[Control, ...]:
         """Return what can be set."""
-        return (Control("model", "model", "flow", choices=(*MODELS, "GAN")),)
+        return (Control("model", "model", "flow", choices=tuple(MODELS)),)
 
     def restart(self) -> None:
         """Begin a fresh training."""
-        self.data, self.nimg, self.likelihood, self.frames = made_data(self.seed), 0, "", 0
-        self.adversarial: Watched | None = None
-        self.progress: Iterator[int] = iter(())
-        if self.values["model"] == "GAN":
-            self.adversarial = Watched(self.data, {}, self.seed, TAXONOMY_KIMG)
-        else:
-            self.model = MODELS[self.values["model"]](self.random)
-            self.progress = steps(self.model, self.data, TAXONOMY_KIMG, self.random)
-        test = self.data.splits["test"].x[:_HELD_OUT]
+        data, model = made_data(self.seed), MODELS[self.values["model"]]
+        self.training = Watched(data, model.recipe, self.seed, TAXONOMY_KIMG, model.preset)
+        test = data.splits["test"].x[:_HELD_OUT]
         self.held_out = torch.from_numpy(test)
         self.truth = float(np.log(MIXTURE.density(test.astype(np.float64))).mean())
+        self.likelihood, self.frames = "", 0
 
     def advance(self) -> bool:
         """Train for the time of a frame."""
-        if self.adversarial is not None:
-            going = self.adversarial.go_on(_FRAME_SECONDS)
-            self.nimg = self.adversarial.trainer.state.progress.nimg
-            return going
-        until = time.perf_counter() + _FRAME_SECONDS
-        while time.perf_counter() < until:
-            seen = next(self.progress, None)
-            if seen is None:
-                return False
-            self.nimg = seen
-        return True
+        return self.training.go_on(_FRAME_SECONDS)
 
-    @torch.no_grad()
     def view(self) -> View:
         """Return samples, and what can be said of their likelihood."""
-        name, started = self.values["model"], time.perf_counter()
-        if self.adversarial is not None:
-            samples = self.adversarial.samples(_SHOWN)
-        else:
-            samples = self.model.sample(_SHOWN, self.random)  # type: ignore[operator]
+        name, nimg = self.values["model"], self.training.trainer.state.progress.nimg
+        started = time.perf_counter()
+        samples = self.training.samples(_SHOWN)
         took = 1000 * (time.perf_counter() - started)
         if self.frames % _LIKELIHOOD_EVERY == 0:
             self.likelihood = self._likelihood()
         self.frames += 1
-        seen = shot(self.nimg, samples, MIXTURE)
+        seen = shot(nimg, samples, MIXTURE)
         return View(
-            (_plane(samples, MIXTURE, f"{name}: {self.nimg:,} samples seen"),),
+            (_plane(samples, MIXTURE, f"{name}: {nimg:,} samples seen"),),
             (
                 f"{seen.modes:.0f} of 8 modes; {seen.quality:.0%} of the samples within 3 sigma of a centre.",
                 self.likelihood,
@@ -201,11 +188,14 @@ class Taxonomy(Live):
             ),
         )
 
+    @torch.no_grad()
     def _likelihood(self) -> str:
-        name, true = self.values["model"], f"that of the true density is {self.truth:.3f}"
-        if name == "flow":
-            return f"Held-out log-likelihood {float(self.model.log_likelihood(self.held_out).mean()):.3f} nats; {true}."  # type: ignore[operator]
-        if name == "VAE":
-            bound = float(self.model.log_likelihood(self.held_out, 20).mean())  # type: ignore[operator]
-            return f"Held-out log-likelihood at least {bound:.3f} nats (20 importance samples); {true}."
-        return "No likelihood: a GAN has none, and a bound of diffusion's is not computed here."
+        with self.training.trainer.state.averaged() as family:
+            if not isinstance(family, Likelihood):
+                return f"No likelihood: {family.name} makes samples, and does not say how likely given ones are."
+            found = family.log_likelihood(self.held_out, generator=self.random)
+            kind = "at least " if family.likelihood == "lower bound" else ""
+            return (
+                f"Held-out log-likelihood {kind}{float(found.values.mean()):.3f} nats; that of the true density is "
+                f"{self.truth:.3f}."
+            )

@@ -288,12 +288,11 @@ def plan_to_resume(
             has it no longer. It must be the same: its fingerprint is compared.
         budget: training time in all, counted from the run's beginning; ``"+10m"``: so much more than is spent.
         kimg, steps: new limits, counted from the run's beginning. Without any limit, the run's own.
-        stop_when: as in `plan`; None: as before.
+        stop_when, log_to: as in `plan`; None: as before.
         device: where to go on; None: where it was.
         threads: as in `plan`; None: as before. A number that was asked for stays; one that was measured is where the
             run begins.
         runs: folder in which names are looked for; None: as in `plan`.
-        log_to: as in `plan`; None: as before.
 
     Raises:
         CheckpointError: if the folder holds no run, or its configuration is damaged.
@@ -302,7 +301,6 @@ def plan_to_resume(
     """
     asked = TrainRequest(budget=budget, kimg=kimg, steps=steps, stop_when=stop_when, threads=threads)
     count, limits, more = runtime.read_threads(threads), *_limits(asked)
-    trackers = read_trackers(log_to)
     folder = RunFolder(find_run(path, runs))
     config = read_config(folder)
     refuse_export(folder.path, config)
@@ -325,7 +323,7 @@ def plan_to_resume(
             out=folder.path,
             goes_on=True,
             start_from=config["start_from"]["source"] if "start_from" in config else None,
-            log_to=trackers,
+            log_to=read_trackers(log_to),
         )
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error

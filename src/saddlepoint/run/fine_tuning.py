@@ -127,5 +127,5 @@ def told(taken: Taken, facts: Mapping[str, Any]) -> str:
     some, all_of_them = taken.numbers
     share = f"{some:,} of {all_of_them:,} weights" if taken.drawn else f"all {some:,} weights"
     names = ", ".join(taken.drawn[:3]) + (f" and {len(taken.drawn) - 3} more" if len(taken.drawn) > 3 else "")
-    drawn = f"; drawn anew, for their shapes differ: {names}" if taken.drawn else ""
+    drawn = f"; drawn anew, for it has none of that name and shape: {names}" if taken.drawn else ""
     return f"from:     {facts['source']} ({facts['data']}, {facts['nimg'] / 1000:,.1f} kimg): {share}{drawn}"

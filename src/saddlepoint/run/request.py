@@ -19,7 +19,7 @@ from saddlepoint.core.config import option
 from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.engine.storage.lookup import VARIABLE
 
-Room = Literal["", "limits", "start", "place", "machine", "doctor"]
+Room = Literal["", "limits", "start", "place", "machine", "doctor", "sweep"]
 """What a field is for: the help of a command has a panel for each."""
 
 
@@ -219,3 +219,21 @@ class AverageRequest:
     out: Path | None = option(
         None, "Folder of the average; default: RUN-average-LENGTH, beside the run.", flags=("--out", "-o")
     )
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """What a sweep searches, and how its trials are judged; see `sweep`."""
+
+    over: Sequence[str] | None = option(
+        None, "Option of the family and its range (:log or :linear behind it) or choices; may be given repeatedly.",
+        room="sweep", metavar="NAME=LOW..HIGH|NAME=A,B",
+    )  # fmt: skip
+    trials: int = option(20, "Trainings in all.", min=1, room="sweep")
+    storage: str | None = option(
+        None, "Database of the trials. Default: a file in the folder.", room="sweep", metavar="URL"
+    )
+    prune: bool = option(True, "End a trial on an alarm of the doctor.", room="doctor", flags=("--prune/--no-prune",))
+    n: int = option(5_000, "Validation rows that judge a trial, at most.", flags=("-n",), min=1, room="sweep")
+    features: str | None = option(None, "Feature extractor of the figure. Default: by the data.", room="sweep")
+    seeds: int = option(3, "Trainings of the winner; 0: none.", min=0, room="sweep")

@@ -439,6 +439,7 @@ class DiffusionRequest(Training, total=False):
     schedule: Literal["linear", "cosine"]
     chain_steps: int
     times: Literal["uniform", "logit-normal"]
+    prediction: Literal["velocity", "data"]
     evaluations: int
     solver: Literal["auto", "midpoint", "euler", "heun", "ancestral", "ddim"]
     conditional: bool
@@ -460,6 +461,11 @@ class DiffusionRequest(Training, total=False):
     warm_up_kimg: float | None
     beta1: float
     beta2: float
+    game: bool
+    discriminator_width: int
+    discriminator_lr: float
+    r1_gamma: float | None
+    r2_gamma: float | None
 
 class DriftingRequest(Training, total=False):
     batch_size: int

@@ -31,6 +31,10 @@ class DiffusionConfig(FamilyConfig):
         "uniform", "with flow, times that training sees: uniform, or logit-normal, more of the middle",
         choices=("uniform", "logit-normal"),
     )  # fmt: skip
+    prediction: str = option(
+        "velocity", "with flow, what the network says: the velocity, or the data, from which the velocity follows",
+        choices=("velocity", "data"),
+    )  # fmt: skip
     evaluations: int = option(20, "evaluations of the network that a sample takes; guidance doubles them")
     solver: str = option(
         "auto", "how a sample is found: with flow euler, heun or midpoint (auto), with ddpm ancestral (auto) or ddim",
@@ -60,17 +64,24 @@ class DiffusionConfig(FamilyConfig):
     warm_up_kimg: float | None = option(None, "thousands of samples in which the rate rises to lr; none: at once")
     beta1: float = option(0.9, "adam's first decay rate")
     beta2: float = option(0.99, "adam's second decay rate")
+    game: bool = option(False, "train by a game of samples against a discriminator, not by regression; see --from")
+    discriminator_width: int = option(32, "channels of D at half the side; they double with every halving")
+    discriminator_lr: float = option(1.0, "D's learning rate as a multiple of the network's")
+    r1_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on real samples; none: off")
+    r2_gamma: float | None = option(None, "weight of gamma/2 ||grad D||^2 on generated samples; none: off")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check(bool(self.widths) and min(self.widths) >= 1, "widths", self.widths, "one number or more, each at least 1")
-        check_each(self, "at least 1", "evaluations", "blocks", "patch", "condition_width", "vector_width")
+        sizes = ("evaluations", "blocks", "patch", "condition_width", "vector_width", "discriminator_width")
+        check_each(self, "at least 1", *sizes)
         check(self.chain_steps >= 2, "chain_steps", self.chain_steps, "at least 2")
-        check_each(self, "positive", "lr")
+        check_each(self, "positive", "lr", "discriminator_lr")
         check_each(self, "0 or more", "guidance")
         check_each(self, "in (0, 1]", "keep_probability")
         check_each(self, "in [0, 1)", "beta1", "beta2", "label_dropout")
-        check_each(self, "positive, or none", "lr_decay_kimg", "warm_up_kimg")
+        check_each(self, "positive, or none", "lr_decay_kimg", "warm_up_kimg", "r1_gamma", "r2_gamma")
+        check(not self.game or self.process == "flow", "game", self.game, "false with --process ddpm, which adds noise")
         options.check_muon(self)
         fits = self.attention is None or 0 <= self.attention < len(self.widths)
         check(fits, "attention", self.attention, f"a number below {len(self.widths)}, as there are widths, or none")

@@ -41,6 +41,9 @@ from saddlepoint.family.contract import OptimizerSpec, Phase, Stage
 from saddlepoint.nn.style import clipped
 from saddlepoint.nn.unet import UNet, VectorNet, check_sides
 
+NEAREST = 0.05
+"""Least 1 - t by which data become a velocity (Li and He 2025, "Back to basics", section 4)."""
+
 Field = Callable[[Samples, PerSample], Samples]
 """What the network says of samples (batch, *sample) at times (batch,): a velocity, or the noise in them."""
 
@@ -82,7 +85,15 @@ class Flow:
         if self.config.times == "logit-normal":  # Esser et al. 2024, section 3.1
             t = torch.special.ndtri(t.clamp(1e-6, 1 - 1e-6)).sigmoid()
         noise = torch.randn(x.shape, generator=generator, device=x.device).to(x.dtype)
-        return torch.lerp(noise, x, like(t, x)), t, x - noise
+        noisy = torch.lerp(noise, x, like(t, x))
+        return noisy, t, x - noise if self.config.prediction == "velocity" else self.read(x, noisy, t)
+
+    def read(self, said: Samples, noisy: Samples, t: PerSample) -> Samples:
+        """Return the velocity at ``noisy`` that follows from what the network says there."""
+        if self.config.prediction == "velocity":
+            return said
+        # v = (x_1 - x_t) / (1 - t); near t = 1 it would be the network's error many times over.
+        return (said - noisy) / like((1 - t).clamp_min(NEAREST), noisy)
 
     def sample(self, velocity: Field, noise: Samples, evaluations: int, generator: torch.Generator) -> Samples:
         """Return the ends of the paths that begin at ``noise``."""
@@ -125,6 +136,10 @@ class DDPM:
         noise = torch.randn(x.shape, generator=generator, device=x.device).to(x.dtype)
         noisy = like(abar.sqrt(), x) * x + like((1 - abar).sqrt(), x) * noise  # equation 4
         return noisy, (steps / self.config.chain_steps).to(x.dtype), noise
+
+    def read(self, said: Samples, noisy: Samples, t: PerSample) -> Samples:
+        """Return the noise in ``noisy``, which is what the network says."""
+        return said
 
     def chosen(self, evaluations: int) -> list[int]:
         """Return the steps at which a sample asks the network, from T down to 1, as evenly as whole numbers can."""
@@ -213,6 +228,7 @@ class Diffusion(Conditional, Encoding, Iterative, Prepared, Family):
         x = (batch.x - self.mean) / self.deviation
         noisy, t, wanted = self.process.pair(x, ctx.generator)
         said = self.network(noisy, t, self._hidden(batch.labels, ctx.generator), ctx.generator)
+        said = self.process.read(said, noisy, t)
         return Terms((said - wanted).square().flatten(1).mean(1))
 
     def _hidden(self, labels: Tensor | None, generator: torch.Generator) -> Tensor | None:
@@ -233,15 +249,14 @@ class Diffusion(Conditional, Encoding, Iterative, Prepared, Family):
 
         def said(x: Samples, t: PerSample) -> Samples:
             if not self.classes or w == 1:
-                plain: Samples = self.network(x, t, labels if self.classes else None)
-                return plain
+                return self.process.read(self.network(x, t, labels if self.classes else None), x, t)
             assert labels is not None
             blind = torch.full_like(labels, self.classes)
             told, untold = self.network(
                 x.repeat(2, *[1] * (x.ndim - 1)), t.repeat(2), torch.cat([labels, blind])
             ).chunk(2)
-            found: Samples = untold + w * (told - untold)  # w = 1 + the paper's (Ho and Salimans 2022, eq. 6)
-            return found
+            # w = 1 + the paper's (Ho and Salimans 2022, eq. 6)
+            return self.process.read(untold + w * (told - untold), x, t)
 
         return said
 

@@ -18,6 +18,7 @@ from saddlepoint.data import absolute_source
 from saddlepoint.engine.settings import SILENT, Observer
 from saddlepoint.engine.storage.folder import OWN_NAMES
 from saddlepoint.engine.storage.lookup import runs_folder
+from saddlepoint.family import FamilyConfig
 from saddlepoint.run import api
 from saddlepoint.run.plan import Plan
 from saddlepoint.run.sweeps.space import Dimension, options_of, read_over
@@ -114,58 +115,81 @@ def sweep(
     store = Store(folder, storage, folder.resolve().name, base.settings.seed, dimensions, trials)
     resolved = api.resolve(base, say)
     validation = Validation(resolved.dataset, n, base.settings.seed, features, say)
-    say(f"judged by: {validation.judge.figure}")
-    for line in validation.judge.notes:
+    for line in (f"judged by: {validation.judge.figure}", *validation.judge.notes):
         say(line)
-    begin = {d.name: d.holds(getattr(resolved.plan.options, d.name)) for d in dimensions}
-    if None not in begin.values():
-        store.begin_with(begin)
-
-    def found(winner: Winner | None = None, interrupted: bool = False) -> Sweep:
-        known = tuple(store.known())
-        at_work = sum(trial.state == "running" for trial in known)
-        return Sweep(
-            folder, base.family, resolved.dataset.name, tuple(map(str, dimensions)), validation.judge.figure, known,
-            best_of(known), winner, interrupted, at_work,
-        )  # fmt: skip
-
-    if not _work(store, base, folder, dimensions, prune, validation, observer, say):
-        return _kept(found(interrupted=True))
-    _refuse_failures(so_far := found())
+    _begin(store, dimensions, resolved.plan.options)
+    work = _Work(base, folder, dimensions, store, validation, resolved.dataset.name, observer, say)
+    if not work.trials(prune):
+        return _kept(work.found(interrupted=True))
+    _refuse_failures(so_far := work.found())
     if so_far.at_work or so_far.best is None or not seeds:
         return _kept(so_far)
-    with contextlib.ExitStack() as held:
-        if not store.hold("winner", held):
-            return found()  # another worker trains the winner, and keeps what comes of it
-        options = options_of(dimensions, so_far.best.values)
-        winner = train_winner(base, options, so_far.best, folder, seeds, observer, say)
-        return _kept(found(winner, winner is None))
+    return work.winner(so_far.best, seeds)
 
 
-def _work(
-    store: Store, base: Plan, folder: Path, dimensions: tuple[Dimension, ...], prune: bool, validation: Validation,
-    observer: Observer, say: Callable[[str], None],
-) -> bool:  # fmt: skip
-    """Carry out trials until there is none left for this worker; return False where it was interrupted."""
-    while True:
-        with store.claimed() as trial:
-            if trial is None:
-                return True
-            options = options_of(dimensions, trial.values)
-            shown = ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-                              for name, value in options.items())  # fmt: skip
-            say(f"trial {trial.number}: {shown}")
-            try:
-                plan = planned(base, options, folder / "trials" / f"{trial.number:04d}", base.settings.seed, trial=True)
-            except ConfigError as error:
-                ended = Ended("failed", about={"why": str(error)})
-            else:
-                ended = carry_out(plan, prune, validation, observer)
-            if ended.state == "interrupted":
-                return False
-            store.tell(trial, ended.state, ended.figure, **ended.about)
-            why = ended.about.get("why")
-            say(f"trial {trial.number}: {ended.state}" + (f", {ended.figure:.6g}" if why is None else f" ({why})"))
+@dataclass(frozen=True)
+class _Work:
+    """A sweep at work in this process."""
+
+    base: Plan
+    folder: Path
+    dimensions: tuple[Dimension, ...]
+    store: Store
+    validation: Validation
+    data: str
+    observer: Observer
+    say: Callable[[str], None]
+
+    def found(self, winner: Winner | None = None, interrupted: bool = False) -> Sweep:
+        """Return what is known now."""
+        known = tuple(self.store.known())
+        at_work = sum(trial.state == "running" for trial in known)
+        over, measure = tuple(map(str, self.dimensions)), self.validation.judge.figure
+        return Sweep(
+            self.folder, self.base.family, self.data, over, measure, known, best_of(known), winner, interrupted, at_work
+        )
+
+    def trials(self, prune: bool) -> bool:
+        """Carry out trials until there is none left for this worker; return False where it was interrupted."""
+        while True:
+            with self.store.claimed() as trial:
+                if trial is None:
+                    return True
+                ended = self._ended(trial, prune)
+                if ended.state == "interrupted":
+                    return False
+                self.store.tell(trial, ended.state, ended.figure, **ended.about)
+                why = ended.about.get("why")
+                told = f", {ended.figure:.6g}" if why is None and ended.figure is not None else f" ({why})"
+                self.say(f"trial {trial.number}: {ended.state}{told}")
+
+    def _ended(self, trial: Trial, prune: bool) -> Ended:
+        """Carry out one trial."""
+        options = options_of(self.dimensions, trial.values)
+        shown = (f"{name} {f'{value:.4g}' if isinstance(value, float) else value}" for name, value in options.items())
+        self.say(f"trial {trial.number}: {', '.join(shown)}")
+        out = self.folder / "trials" / f"{trial.number:04d}"
+        try:
+            plan = planned(self.base, options, out, self.base.settings.seed, trial=True)
+        except ConfigError as error:
+            return Ended("failed", about={"why": str(error)})
+        return carry_out(plan, prune, self.validation, self.observer)
+
+    def winner(self, best: Trial, seeds: int) -> Sweep:
+        """Train the winner and measure it, unless another worker is at it, who keeps what comes of it."""
+        with contextlib.ExitStack() as held:
+            if not self.store.hold("winner", held):
+                return self.found()
+            options = options_of(self.dimensions, best.values)
+            winner = train_winner(self.base, options, best, self.folder, seeds, self.observer, self.say)
+            return _kept(self.found(winner, winner is None))
+
+
+def _begin(store: Store, dimensions: tuple[Dimension, ...], options: FamilyConfig) -> None:
+    """Let the first trial be that of the preset's own values, where they lie in the space."""
+    begin = {d.name: d.holds(getattr(options, d.name)) for d in dimensions}
+    if None not in begin.values():
+        store.begin_with(begin)
 
 
 def _refuse_failures(found: Sweep) -> None:

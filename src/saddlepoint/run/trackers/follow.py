@@ -109,5 +109,5 @@ def send_report(folder: Path, report: Report, step: int, warn: Callable[[str], N
     state = str(RunFolder(folder).read_status().get("state", "finished"))
     for sender in senders(tuple(kept.read_sent(folder)), folder, None, warn):
         sender.call(lambda tracker: tracker.numbers(step, {names[name]: value for name, value in numbers.items()}))
-        sender.call(lambda tracker: tracker.words(step, "figures/table", table))
+        sender.call(lambda tracker: tracker.note(step, "figures/table", table))
         sender.close(state)

@@ -61,7 +61,7 @@ class MLflow(Tracker):
         for start in range(0, len(points), _MOST_AT_ONCE):
             self._client.log_batch(self.identity, metrics=points[start : start + _MOST_AT_ONCE])
 
-    def words(self, step: int, name: str, text: str) -> None:
+    def note(self, step: int, name: str, text: str) -> None:
         """Keep a text as a tag, and where it is long as a file."""
         self._client.set_tag(self.identity, name, text[:_LONGEST_TAG])
         if len(text) > _LONGEST_TAG:

@@ -13,7 +13,8 @@ from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.run.trackers import kept
 from saddlepoint.run.trackers.content import event_of, numbers_of, place_of
 from saddlepoint.run.trackers.names import tracker_names
-from saddlepoint.run.trackers.tracker import Destination, Tracker, opened
+from saddlepoint.run.trackers.opening import opened
+from saddlepoint.run.trackers.tracker import Destination, Tracker
 
 GONE_BACK = "rollback"
 """Event after which lines of earlier steps follow."""
@@ -130,9 +131,9 @@ class Sender:
             names = tracker_names(numbers)
             tracker.numbers(step, {names[name]: value for name, value in numbers.items()})
         if verdict:
-            tracker.words(step, VERDICT, verdict)
+            tracker.note(step, VERDICT, verdict)
         if told := event_of(line):
-            tracker.words(step, EVENT, told)
+            tracker.note(step, EVENT, told)
         self.sent.step, self.sent.event = step, event
 
     def _picture(self, tracker: Tracker, step: int, path: Path) -> None:

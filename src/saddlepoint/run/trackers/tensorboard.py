@@ -51,7 +51,7 @@ class TensorBoard(Tracker):
             self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
-    def words(self, step: int, name: str, text: str) -> None:
+    def note(self, step: int, name: str, text: str) -> None:
         """Keep a text, Markdown, of a step."""
         self._writer.add_text(name, text, step)
         self._writer.flush()

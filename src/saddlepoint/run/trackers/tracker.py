@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from saddlepoint.core.errors import ConfigError
 from saddlepoint.run.trackers.content import Setting
 
 
@@ -50,7 +49,7 @@ class Tracker:
         """Add a point to each curve."""
         raise NotImplementedError
 
-    def words(self, step: int, name: str, text: str) -> None:
+    def note(self, step: int, name: str, text: str) -> None:
         """Keep a text of a step; the last one of a name is what stands."""
         raise NotImplementedError
 
@@ -64,26 +63,3 @@ class Tracker:
     def close(self, state: str) -> None:
         """Send what is left; ``state``: finished, interrupted or failed."""
         raise NotImplementedError
-
-
-def opened(name: str, destination: Destination) -> Tracker:
-    """Return a tracker by its name.
-
-    Raises:
-        ConfigError: if there is none of this name.
-        Exception: of any kind: its package is missing, or it cannot be reached.
-    """
-    # Each imports its package as it is made: a run without trackers loads none.
-    if name == "tensorboard":
-        from saddlepoint.run.trackers.tensorboard import TensorBoard
-
-        return TensorBoard(destination)
-    if name == "wandb":
-        from saddlepoint.run.trackers.wandb import WeightsAndBiases
-
-        return WeightsAndBiases(destination)
-    if name == "mlflow":
-        from saddlepoint.run.trackers.mlflow import MLflow
-
-        return MLflow(destination)
-    raise ConfigError(f"there is no tracker '{name}'")

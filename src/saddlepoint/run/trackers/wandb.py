@@ -55,7 +55,7 @@ class WeightsAndBiases(Tracker):
         """Add a row."""
         self._log(step, found)
 
-    def words(self, step: int, name: str, text: str) -> None:
+    def note(self, step: int, name: str, text: str) -> None:
         """Keep a text in a row and in the summary."""
         self._log(step, {name: text})
         self._run.summary[name] = text
