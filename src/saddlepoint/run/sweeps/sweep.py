@@ -115,8 +115,6 @@ def sweep(
     store = Store(folder, storage, folder.resolve().name, base.settings.seed, dimensions, trials)
     resolved = api.resolve(base, say)
     validation = Validation(resolved.dataset, n, base.settings.seed, features, say)
-    for line in (f"judged by: {validation.judge.figure}", *validation.judge.notes):
-        say(line)
     _begin(store, dimensions, resolved.plan.options)
     work = _Work(base, folder, dimensions, store, validation, resolved.dataset.name, observer, say)
     if not work.trials(prune):

@@ -78,6 +78,8 @@ class Validation:
     def __init__(self, dataset: Dataset, n: int, seed: int, features: str | None, say: Say) -> None:
         self.dataset, self.say = dataset, say
         self.judge = judge_for(dataset, n, seed, features, say, remedy="bring more data")
+        for line in (f"judged by: {self.judge.figure}", *self.judge.notes):
+            say(line)
 
     def measure(self, run: Run) -> tuple[float, float | None]:
         """Return the figure of a run, and its standard error.
