@@ -12,8 +12,18 @@ import torch
 
 import saddlepoint.families  # noqa: F401 - the built-in ones are known before any other
 from saddlepoint.family import registry
+from tests.contract.devices import VARIABLE, device_of_tests
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked ``gpu`` where there is neither CUDA nor MPS, and no other device is named for a dry run."""
+    if device_of_tests() is None:
+        skip = pytest.mark.skip(reason=f"no CUDA, no MPS; {VARIABLE}=cpu tries the tests themselves")
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(skip)
 
 
 @pytest.fixture(autouse=True)

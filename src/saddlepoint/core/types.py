@@ -67,8 +67,8 @@ def at_least_float32(x: Tensor) -> Tensor:
 
 
 def widest(device: torch.device) -> torch.dtype:
-    """Return float64, or float32 on MPS, which has no float64."""
-    return torch.float32 if device.type == "mps" else torch.float64
+    """Return float64 where the device is known to have it; MPS, for one, does not: float32."""
+    return torch.float64 if device.type in ("cpu", "cuda") else torch.float32
 
 
 def working_dtype(x: Tensor) -> torch.dtype:

@@ -14,10 +14,11 @@ from saddlepoint.data.memory import usable_memory
 from saddlepoint.data.spec import Batch
 
 RESIDENT_LIMIT = 2 * 1024**3
-"""Bytes up to which a split is held in memory on the training device; larger ones stay memory-mapped."""
+"""Bytes up to which a split is held in memory on the training device; larger ones stay memory-mapped. Of GPUs with
+CUDA it is their free memory that decides."""
 
 MEMORY_SHARE = 4
-"""On the CPU it may take one part in this many of the memory there is: training and evaluation need theirs."""
+"""It may take one part in this many of the memory there is: training and evaluation need theirs."""
 
 
 class Feed:
@@ -41,32 +42,40 @@ class Feed:
         self._seed = seed
         self._mapped: np.ndarray | None = None
         self._resident: Tensor | None = None
-        limit = min(RESIDENT_LIMIT, usable_memory() // MEMORY_SHARE) if self.device.type == "cpu" else RESIDENT_LIMIT
-        if split.x.nbytes <= limit:
+        if split.x.nbytes <= _most_resident(self.device):
             self._resident = torch.from_numpy(_indexable(np.array(split.x))).to(self.device)
         else:
             self._mapped = split.x
         self._uint16 = split.x.dtype == np.uint16
-        self._labels = None if split.labels is None else torch.from_numpy(np.array(split.labels, dtype=np.int64))
+        # Where rows are chosen: on the device, but for rows that stay on disk.
+        self._place = self.device if self._resident is not None else torch.device("cpu")
+        labels = None if split.labels is None else torch.from_numpy(np.array(split.labels, dtype=np.int64))
+        self._labels = None if labels is None else labels.to(self._place)
         self._orders: dict[int, Tensor] = {}
 
     def batch(self, draw: int, share: int = 0) -> Batch:
         """Return a share of minibatch number ``draw`` (from 0); an epoch's last one is filled from the next epoch."""
         index = self.indices(draw, share)
         if self._resident is not None:
-            rows = self._resident.index_select(0, index.to(self.device))
-            x = self._inside(rows)
+            x = self._inside(self._resident.index_select(0, index))
         else:
             assert self._mapped is not None
-            x = self._inside(torch.from_numpy(_indexable(self._mapped[index.numpy()])).to(self.device))
-        labels = None if self._labels is None else self._labels.index_select(0, index).to(self.device)
+            x = self._inside(self._sent(torch.from_numpy(_indexable(self._mapped[index.numpy()]))))
+        labels = None if self._labels is None else self._sent(self._labels.index_select(0, index))
         return Batch(x=x, labels=labels)
+
+    def _sent(self, rows: Tensor) -> Tensor:
+        """Return rows on the device."""
+        if self.device.type == "cuda" and rows.device.type == "cpu":
+            # From pinned memory the copy is queued as a kernel is: the CPU goes on with the next minibatch.
+            return rows.pin_memory().to(self.device, non_blocking=True)
+        return rows.to(self.device)
 
     def _inside(self, rows: Tensor) -> Tensor:
         return from_uint16(rows) if self._uint16 else from_bytes(rows)
 
     def indices(self, draw: int, share: int = 0) -> Tensor:
-        """Return the row numbers of a share of minibatch ``draw``, shape (batch_size / shares,)."""
+        """Return the row numbers of a share of minibatch ``draw``, (batch_size / shares,), where rows are chosen."""
         remaining = self.batch_size // self.shares
         first = draw * self.batch_size + share * remaining
         parts = []
@@ -83,8 +92,16 @@ class Feed:
             self._orders = {e: order for e, order in self._orders.items() if e == epoch - 1}
             digest = hashlib.blake2b(f"order/{self._seed}/{epoch}".encode(), digest_size=8).digest()
             generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
-            self._orders[epoch] = torch.randperm(self.rows, generator=generator)
+            # Drawn on the CPU: the same on every device. It is sent once an epoch, not in every step.
+            self._orders[epoch] = torch.randperm(self.rows, generator=generator).to(self._place)
         return self._orders[epoch]
+
+
+def _most_resident(device: torch.device) -> int:
+    """Return how many bytes of rows may be held in the device's memory."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] // MEMORY_SHARE
+    return min(RESIDENT_LIMIT, usable_memory() // MEMORY_SHARE) if device.type == "cpu" else RESIDENT_LIMIT
 
 
 def _indexable(x: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
+from saddlepoint.engine.machine.runtime import wait_for
 from saddlepoint.engine.plan import Position
 from saddlepoint.engine.training import TrainingState
 from saddlepoint.engine.updates import Gradient, exchanged
@@ -73,7 +74,8 @@ class Compiled:
             with state.unchanged():
                 return [gradient.of_parameters for place in places for gradient in gradients_of(place)]
 
-        reference, before = gradients(), _seconds(gradients)  # eager, from the noise that each trial will see
+        device = next(self._family.parameters()).device
+        reference, before = gradients(), _seconds(gradients, device)  # eager, from the noise that each trial will see
         for name, network in list(self._family.named_children()):
             if next(network.parameters(), None) is None:
                 continue
@@ -96,7 +98,7 @@ class Compiled:
             say(f"compile: {name} stays eager ({why})" if why else f"compile: {name} passed the trial")
         seconds = time.monotonic() - started
         if self._networks:
-            share = _seconds(gradients) / before
+            share = _seconds(gradients, device) / before
             say(f"compile: gradients take {share:.2f} of the eager time; compiling took {seconds:.0f} s of the budget")
         return seconds
 
@@ -115,10 +117,12 @@ def distance(found: Sequence[Tensor | None], reference: Sequence[Tensor | None])
     return off / norm if norm else off  # of the whole gradient: a small parameter's own share may be all rounding
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
     def once() -> float:
+        wait_for(device)
         started = time.perf_counter()
         work()
+        wait_for(device)  # kernels are queued: without it the time of queueing would be measured
         return time.perf_counter() - started
 
     return min(once() for _ in range(3))  # the least: whatever else runs only adds

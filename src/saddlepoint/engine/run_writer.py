@@ -88,7 +88,8 @@ class RunWriter:
         if state.step == self.saved_step:
             return  # the last save of a run whose checkpoint was due anyway
         # Each process has sums of its own since the last report, and must resume with them.
-        statistics = self.group.gathered(state.statistics.state_dict())
+        # From the CPU: the writer has no business on the GPUs of the others.
+        statistics = self.group.gathered({name: sums.cpu() for name, sums in state.statistics.state_dict().items()})
         try:
             self.group.shared(lambda: self._write(state.checkpoint(statistics)))
             self.saved_step = state.step

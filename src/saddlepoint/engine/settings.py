@@ -44,6 +44,7 @@ class Settings:
             up their gradients. None: the whole part at once.
         precision: of matrix products: auto, fp32 or bf16.
         compile: compile the networks that pass a trial; it takes part of the budget.
+        deterministic: on a GPU only what gives the same bits every time.
         stop_when: finished: end training when the doctor finds no more improvement; none: go on.
         averages: of lengths to be chosen after training: auto: kept where they take less than 1 GiB; on; off.
         freeze_discriminator: layers of D, from the sample on, that keep the weights they begin with.
@@ -62,6 +63,7 @@ class Settings:
     micro_batch: int | None = None
     precision: str = "auto"
     compile: bool = False
+    deterministic: bool = False
     averages: str = "auto"
     freeze_discriminator: int = 0
 

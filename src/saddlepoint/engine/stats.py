@@ -38,8 +38,9 @@ class Statistics:
 
     def means(self) -> dict[str, float]:
         """Return the means since the last reset, sorted by name; names not seen since are left out."""
-        read = {name: entry.tolist() for name, entry in sorted(self._sums.items())}
-        return {name: total / count for name, (total, count) in read.items() if count}
+        names = sorted(self._sums)
+        read = torch.stack([self._sums[name] for name in names]).tolist() if names else []  # one wait for all
+        return {name: total / count for name, (total, count) in zip(names, read, strict=True) if count}
 
     def reset(self) -> None:
         """Start new means."""

@@ -13,7 +13,7 @@ from torch.optim.sgd import sgd
 from saddlepoint.core.errors import CheckpointError
 from saddlepoint.engine.machine.distributed import ProcessGroup
 from saddlepoint.family import Family, OptimizerSpec, Phase, Progress, Schedule
-from saddlepoint.nn.adam import adam_step
+from saddlepoint.nn.adam import FUSED, adam_step
 from saddlepoint.nn.muon import is_matrix, muon_step
 
 
@@ -37,8 +37,8 @@ class Optimizer:
         self._names = {parameter: name for name, parameter in named.items()}
         self._state: dict[str, dict[str, Tensor]] = {}
         self._rates = {name: spec.multipliers.get(name.partition(".")[0], 1.0) for name in named}
-        # None leaves the choice to PyTorch, which has fused kernels for these two kinds of devices.
-        self._fused = all(p.device.type in ("cpu", "cuda") for p in named.values()) or None
+        # None leaves the choice to PyTorch.
+        self._fused = all(p.device.type in FUSED for p in named.values()) or None
 
     @torch.no_grad()
     def step(self, parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None], at: Progress) -> None:
@@ -117,7 +117,8 @@ class Optimizer:
                 raise CheckpointError(f"the checkpoint's optimizer state '{name[:60]}' is none of its parameter's")
             # A momentum must lie in memory as its parameter does, which may have its channels last.
             kept = torch.empty_like(owner.detach()) if entry.shape == owner.shape else torch.empty_like(entry)
-            self._state.setdefault(parameter, {})[key] = kept.to(owner.device).copy_(entry)
+            place = owner.device if self._fused or key != "step" else "cpu"  # as `adam_step` makes them
+            self._state.setdefault(parameter, {})[key] = kept.to(place).copy_(entry)
 
 
 _KEPT = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
+FUSED = ("cpu", "cuda", "mps")
+"""Devices for which PyTorch has fused kernels of Adam and SGD. On others it reads the count of steps in every step."""
+
 State = dict[str, Tensor]
 """What is kept of a parameter, named as `torch.optim.Adam` names it: its own number of steps, and two moments."""
 
@@ -41,7 +44,8 @@ def adam_step(
     for parameter, state in zip(parameters, states, strict=True):
         if not state:
             # A count of its own for each parameter: one that several phases train has made more steps.
-            state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
+            # Where nothing is fused PyTorch reads it, for which an accelerator would wait: it stays on the CPU there.
+            state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device if fused else "cpu")
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
     if not states:
         return

@@ -61,7 +61,7 @@ def translation(x: Images, generator: torch.Generator, share: float = 0.125) -> 
     places = rows.clamp(0, height - 1)[:, :, None] * width + columns.clamp(0, width - 1)[:, None, :]
     # gather, whose gradient is an exact scatter; grid_sample would interpolate.
     moved = x.flatten(2).gather(2, places.flatten(1)[:, None].expand(-1, x.shape[1], -1)).view_as(x)
-    return torch.where(inside, moved, moved.new_tensor(-1.0))
+    return torch.where(inside, moved, -1.0)
 
 
 def cutout(x: Images, generator: torch.Generator, share: float = 0.5) -> Images:
@@ -78,7 +78,7 @@ def cutout(x: Images, generator: torch.Generator, share: float = 0.5) -> Images:
         offset = torch.arange(side, device=x.device) - (centre[:, None] - size // 2)
         covered.append((offset >= 0) & (offset < size))
     hole = covered[0][:, None, :, None] & covered[1][:, None, None, :]
-    return torch.where(hole, x.new_tensor(-1.0), x)
+    return torch.where(hole, -1.0, x)
 
 
 def flip(x: Images, generator: torch.Generator) -> Images:

@@ -173,7 +173,9 @@ def annealed_log_partition(
         generator: of all randomness, on the machine's device.
     """
     s = draw(first_base.expand(runs, -1), generator)  # (runs, first)
-    log_weights = torch.zeros(runs, dtype=torch.float64)  # on the CPU
+    # In double, where the machine is; of MPS, which has none, on the CPU: it then waits at every distribution.
+    place = s.device if s.device.type in ("cpu", "cuda") else torch.device("cpu")
+    log_weights = torch.zeros(runs, dtype=torch.float64, device=place)
     change = machine.first_bias - first_base
     base, before = second_base.expand(runs, -1), 0.0
     for beta in betas(distributions):
@@ -181,11 +183,12 @@ def annealed_log_partition(
         now = torch.lerp(base, top, beta)
         # log p*_k(s) - log p*_k-1(s), both at the same s; sums of hundreds of terms in float64.
         ratio = F.softplus(now) - F.softplus(torch.lerp(base, top, before))
-        log_weights += ratio.cpu().double().sum(1) + ((beta - before) * (s @ change)).cpu().double()
+        log_weights += ratio.to(place).double().sum(1) + ((beta - before) * (s @ change)).to(place).double()
         a = draw(now, generator)
         s = draw(torch.lerp(first_base.expand(runs, -1), machine.first_logits(a), beta), generator)
         before = beta
     log_base = F.softplus(first_base.cpu().double()).sum() + F.softplus(second_base.cpu().double()).sum()
+    log_weights = log_weights.cpu()
     mean = torch.logsumexp(log_weights, 0) - math.log(runs)
     relative = (log_weights - mean).exp()  # weights as multiples of their mean
     # The derivative of the logarithm: the error of log Z is that of Z as a share of it.

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError
 from saddlepoint.core.types import at_least_float32
+from saddlepoint.nn.constants import constant
 from saddlepoint.nn.recurrent import Steps
 
 
@@ -74,7 +75,7 @@ class Groups:
         if not self.spikes:
             return numbers
         there = chosen[:, : 2 * len(self.spikes) : 2]  # the first feature of each pair, (time, spikes, batch)
-        value = numbers.new_tensor(self.spikes)[:, None]
+        value = constant(self.spikes, numbers)[:, None]
         first, rest = numbers.split((len(self.spikes), numbers.shape[1] - len(self.spikes)), 1)
         # A mixture, not torch.where: the choice gets a gradient through both of its sides.
         return torch.cat([there * value + (1 - there) * first, rest], 1)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from saddlepoint.nn.constants import constant
 from saddlepoint.nn.native import style_maps
 from saddlepoint.nn.native.library import exact_kernels
 
@@ -43,7 +44,7 @@ def upsample(x: Images, taps: Sequence[float] = SMOOTH) -> Images:
 
 def _doubling(side: int, taps: Sequence[float], like: Tensor) -> Float[Tensor, "side twice"]:
     """Return the matrix that doubles a line."""
-    line = torch.tensor(taps, dtype=like.dtype, device=like.device)
+    line = constant(tuple(taps), like)
     pixels = torch.eye(side, dtype=like.dtype, device=like.device)[:, None]  # (side, 1, side): each pixel's response
     return F.conv_transpose1d(pixels, 2 * line[None, None] / line.sum(), None, 2, len(taps) // 2 - 1)[:, 0]
 
@@ -80,7 +81,7 @@ class _Filter(torch.autograd.Function):
         if fast:
             around = len(taps) - 1 - padding if adjoint else padding
             return style_maps.filtered(x, taps, around, full=x.dtype == torch.float32)
-        line = torch.tensor(taps, dtype=x.dtype, device=x.device)
+        line = constant(taps, x)
         kernel = torch.outer(line, line) / line.sum() ** 2
         channels = x.shape[1]
         weight = kernel.expand(channels, 1, -1, -1).contiguous()  # a kernel for each channel: groups of one

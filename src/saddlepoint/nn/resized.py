@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from saddlepoint.nn.constants import constant
 from saddlepoint.nn.gradients import before_slope, by_pytorch, in_bf16, of_convolution, seen
 from saddlepoint.nn.layers import Conv2d, convolution, leaky, transposed_convolution
 from saddlepoint.nn.native import elementwise, maps
@@ -68,7 +69,7 @@ class DoubledConv2d(nn.ConvTranspose2d):
 
 def _filter(like: Tensor) -> Tensor:
     """Return the filter (4, 4), of sum 1."""
-    line = torch.tensor(SMOOTH, dtype=like.dtype, device=like.device)
+    line = constant(SMOOTH, like)
     return torch.outer(line, line) / line.sum() ** 2
 
 

@@ -141,8 +141,8 @@ def _settings(kind: type[Family], preset: str, asked: TrainRequest) -> Settings:
         seconds=parse_budget(kind.tags.budget if unlimited else asked.budget),
         checkpoint_seconds=parse_time("checkpoint", asked.checkpoint),
         remedy=usual if asked.remedy is None else asked.remedy, stop_when=asked.stop_when,
-        micro_batch=asked.micro_batch, precision=asked.precision, compile=asked.compile, averages=asked.averages,
-        freeze_discriminator=asked.freeze_discriminator,
+        micro_batch=asked.micro_batch, precision=asked.precision, compile=asked.compile,
+        deterministic=asked.deterministic, averages=asked.averages, freeze_discriminator=asked.freeze_discriminator,
     )  # fmt: skip
 
 

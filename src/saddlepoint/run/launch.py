@@ -81,6 +81,7 @@ def start(
     with contextlib.ExitStack() as held:
         if request.threads is None:
             held.callback(runtime.use_threads, torch.get_num_threads())
+        held.enter_context(runtime.sums_in_one_order(job.device, request.settings.deterministic))
         group.shared(lambda: held.enter_context(job.folder.locked()))
         outcome = _carried_out(job, observer, announce)
     return load(job.folder.path), outcome
@@ -110,6 +111,7 @@ class _Job:
 def _prepared(request: Plan, group: ProcessGroup, observer: Observer, fresh: bool) -> _Job:
     """Read the data, choose the folder and what computes; of several processes all take the choice of the first."""
     device = runtime.resolve_device(request.device, group.local_rank if group.size > 1 else None)
+    runtime.use_device(device)
     resolved = group.in_turn(lambda: resolve(_among(request, group, observer.say), device, observer.say))
     plan, network = resolved.plan, resolved.network
     shares = plan.settings.shares(plan.options.batch_size, group.size)

@@ -46,6 +46,8 @@ class TrainRequest:
             None: a process's whole part at once.
         precision: of matrix products: ``fp32``, ``bf16`` (all else stays fp32), or ``auto``: what is faster here.
         compile: try `torch.compile` on each network, and keep it where the gradients stay the same.
+        deterministic: on a GPU, only operations that give the same bits every time, so that resuming does, too; they
+            are slower. On a CPU all are.
         averages: of lengths to be chosen after training, see `average_run`: ``auto``: kept where they take less than
             1 GiB; ``on``; ``off``.
         start_from: begin with the weights of a run of the same family: its folder or name, an export, or
@@ -98,6 +100,9 @@ class TrainRequest:
     )  # fmt: skip
     compile: bool = option(
         False, "Try torch.compile on each network; kept where its gradients stay the same.", room="machine"
+    )
+    deterministic: bool = option(
+        False, "On a GPU: only what gives the same bits every time, so that resuming does; slower.", room="machine"
     )
     averages: str = option(
         "auto", "Averages of G of other lengths, for `saddle average`: on, off, auto: where they take under 1 GiB.",

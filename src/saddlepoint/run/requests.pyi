@@ -26,6 +26,7 @@ class Request(Preparation, total=False):
     micro_batch: int | None
     precision: str
     compile: bool
+    deterministic: bool
     averages: str
     start_from: str | Path | None
     freeze_discriminator: int

@@ -299,7 +299,9 @@ def load(path: str | Path, *, device: str = "cpu", averaged: bool = True, data: 
     if data is not None:
         config = {**config, "data": {**config["data"], "source": absolute_source(str(data))}}
     family, step = weights.open_networks(folder, config, averaged)
-    family.to(runtime.resolve_device(device)).eval().requires_grad_(False)
+    place = runtime.resolve_device(device)
+    runtime.use_device(place)
+    family.to(place).eval().requires_grad_(False)
     return Run(folder.path, config, family, step, averaged)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saddlepoint.core.types import from_bytes
+from saddlepoint.core.types import from_bytes, from_uint16
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.engine.doctor import reference as refs
 from saddlepoint.engine.doctor.reference import Axes, Cloud, Reference, View, Windows, distances
@@ -89,6 +89,8 @@ class Evaluator:
 
     def _inside(self, rows: Tensor) -> Tensor:
         """Return rows as the networks see them, on the device."""
+        if rows.dtype == torch.uint16:  # which not every device knows
+            return from_uint16(rows.view(torch.int16).to(self.device))
         return from_bytes(rows.to(self.device))
 
     def _flat(self, rows: Tensor, view: View) -> Tensor:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from saddlepoint.core.errors import ConfigError, suggest
+from saddlepoint.engine.machine.runtime import wait_for
 from saddlepoint.nn.native import library
 
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -120,12 +121,8 @@ def _measured(device: torch.device, side: int, threads: int) -> float:
 
 
 def _seconds(work: Callable[[], torch.Tensor], device: torch.device) -> float:
-    def wait() -> None:
-        if device.type == "cuda":  # kernels are queued: without it the time of queueing would be measured
-            torch.cuda.synchronize(device)
-
-    wait()
+    wait_for(device)
     started = time.perf_counter()
     work()
-    wait()
+    wait_for(device)  # kernels are queued: without it the time of queueing would be measured
     return time.perf_counter() - started

@@ -7,7 +7,8 @@ import hashlib
 import math
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -74,6 +75,46 @@ def resolve_device(name: str, index: int | None = None) -> torch.device:
     return device
 
 
+def use_device(device: torch.device) -> None:
+    """Prepare a device for what this process computes: on CUDA fp32 is fp32, and the GPU the current one."""
+    if device.type != "cuda":
+        return
+    if device.index is not None:
+        torch.cuda.set_device(device)  # else each of several processes would hold memory on the first GPU, too
+    # PyTorch lets convolutions round fp32 to 10 bits (TF32) unless told otherwise; for speed there is bf16.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a device has done all that was asked of it; a CPU has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+@contextmanager
+def sums_in_one_order(device: torch.device, wanted: bool) -> Iterator[None]:
+    """Let a GPU use only what gives the same bits every time, inside; on a CPU the engine always does.
+
+    PyTorch warns, once, of an operation that it cannot do so.
+    """
+    if device.type != "cuda" or not wanted:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS asks for, before its first product
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    switches: Any = torch.utils.deterministic
+    filled = switches.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    switches.fill_uninitialized_memory = False  # a pass over each new tensor, which nothing here needs
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        switches.fill_uninitialized_memory = filled
+
+
 AUTO = "auto"
 """The number of threads that is measured (`threads.py`), up to PyTorch's own choice."""
 
@@ -128,7 +169,14 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "kernels": library.state(),
+        **_gpu(),
     }
+
+
+def _gpu() -> dict[str, Any]:
+    if not torch.cuda.is_available():
+        return {}
+    return {"gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
 
 
 def _processor() -> str:

@@ -126,13 +126,20 @@ class DDPM:
             betas = 1 - f[1:] / f[:-1]
         kept = (1 - betas.clamp_max(0.999)).cumprod(0)
         self.abar = torch.cat([torch.ones_like(kept[:1]), kept])
+        self._near = self.abar
+
+    def abar_near(self, x: Samples) -> Tensor:
+        """Return all shares in the type of ``x``, on its device."""
+        if (self._near.dtype, self._near.device) != (x.dtype, x.device):  # once: an accelerator waits for it
+            self._near = self.abar.to(x.dtype).to(x.device)
+        return self._near
 
     def pair(self, x: Samples, generator: torch.Generator) -> tuple[Samples, PerSample, Samples]:
         """Return noisy data, times (batch,), and the noise."""
         steps = (spread(len(x), x.device, generator) * self.config.chain_steps).long().clamp_max(
             self.config.chain_steps - 1
         ) + 1
-        abar = self.abar.to(x.dtype).to(x.device)[steps]
+        abar = self.abar_near(x)[steps]
         noise = torch.randn(x.shape, generator=generator, device=x.device).to(x.dtype)
         noisy = like(abar.sqrt(), x) * x + like((1 - abar).sqrt(), x) * noise  # equation 4
         return noisy, (steps / self.config.chain_steps).to(x.dtype), noise

@@ -24,17 +24,15 @@ class Inpainting(Game):
         """Return a G that reads z and the given pixels."""
         if self.data.modality != "image":
             raise ConfigError("contrast and given are for images; leave them out")
-        self.visible: Tensor
         self.examples: Tensor
-        self.register_buffer("visible", given_mask(self.data.shape, self.config.given), persistent=False)
-        pixels = int(self.visible.sum())
+        pixels = self._visible(torch.empty(1, *self.data.shape, device="meta")).numel()
         # What a sample completes when nobody gives a half: halves of training rows, kept by `prepare`.
         self.register_buffer("examples", torch.zeros(EXAMPLES, pixels))
         return self.GENERATORS[self.config.generator](self.config, self.data, self.config.latent_size + pixels)
 
     def inputs_for(self, x: Samples, generator: torch.Generator) -> Tensor:
         """Draw z and put the given half of each image beside it: (n, latent_size + given pixels)."""
-        return torch.cat([super().sample_inputs(len(x), generator), x[:, self.visible]], 1)
+        return torch.cat([super().sample_inputs(len(x), generator), self._visible(x).flatten(1)], 1)
 
     def sample_inputs(self, n: int, generator: torch.Generator) -> Tensor:
         """Draw z, and given halves among those of training rows."""
@@ -44,20 +42,27 @@ class Inpainting(Game):
 
     def generated(self, inputs: Tensor) -> Samples:
         """Return samples with the given half in its place."""
-        samples = super().generated(inputs)
-        given = torch.zeros_like(samples)
-        given[:, self.visible] = inputs[:, self.config.latent_size :]  # (batch, given pixels)
-        return torch.where(self.visible, given, samples)  # D judges whole images: the given half with the made one
+        halves = list(super().generated(inputs).chunk(2, self._axis))
+        number = self._number
+        given = inputs[:, self.config.latent_size :]  # (batch, given pixels)
+        halves[number] = given.unflatten(1, halves[number].shape[1:]).to(halves[number].dtype)
+        return torch.cat(halves, self._axis)  # D judges whole images: the given half with the made one
 
     def prepare(self, stats: DataStats) -> None:
         """Keep halves of training rows."""
         super().prepare(stats)
-        self.examples.copy_(stats.examples[torch.arange(EXAMPLES) % len(stats.examples)][:, self.visible])
+        rows = stats.examples[torch.arange(EXAMPLES) % len(stats.examples)]
+        self.examples.copy_(self._visible(rows).flatten(1))
 
+    @property
+    def _axis(self) -> int:
+        # Of (batch, channel, height, width): along which an image is halved.
+        return 2 if self.config.given in ("top", "bottom") else 3
 
-def given_mask(shape: tuple[int, ...], given: str) -> Tensor:
-    """Return which values of an image (channel, height, width) are given, as a mask of its shape."""
-    mask = torch.zeros(shape, dtype=torch.bool)
-    axis = 1 if given in ("top", "bottom") else 2
-    mask.chunk(2, axis)[given in ("bottom", "right")].fill_(True)
-    return mask
+    @property
+    def _number(self) -> int:
+        return int(self.config.given in ("bottom", "right"))
+
+    def _visible(self, x: Samples) -> Samples:
+        # A slice, not a mask: how many values a mask chooses would have to be read from an accelerator.
+        return x.chunk(2, self._axis)[self._number]

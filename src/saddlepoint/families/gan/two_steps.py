@@ -6,7 +6,8 @@ Gaussian z; then a *prior*, a network from z to z, is put before it, and both pl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 
@@ -56,6 +57,7 @@ class TwoSteps(Game):
         # Which step a checkpoint lies in: what G is fed depends on it.
         self.second_step: Tensor
         self.register_buffer("second_step", torch.tensor(False))
+        self._of_phase: bool | None = None  # the same, in a loss
 
     def stages(self) -> tuple[Stage, ...]:
         """Return both steps, each with D first."""
@@ -70,21 +72,33 @@ class TwoSteps(Game):
 
     def losses(self, phases: Sequence[Phase], batch: Batch, ctx: Context) -> Mapping[str, Terms]:
         """Return the losses of the step that the phases belong to."""
-        self._enter(phases[0])
-        return super().losses(phases, batch, ctx)
+        with self._entered(phases[0]):
+            return super().losses(phases, batch, ctx)
 
     def loss(self, phase: Phase, batch: Batch, ctx: Context) -> Terms:
         """Return the loss of the step that the phase belongs to."""
-        self._enter(phase)
-        return super().loss(phase, batch, ctx)
+        with self._entered(phase):
+            return super().loss(phase, batch, ctx)
 
-    def _enter(self, phase: Phase) -> None:
-        if not phase.name.startswith("first_"):
+    @contextmanager
+    def _entered(self, phase: Phase) -> Iterator[None]:
+        # A loss goes by its phase: to look at the buffer would make an accelerator wait.
+        before, self._of_phase = self._of_phase, not phase.name.startswith("first_")
+        if self._of_phase:
             self.second_step.fill_(True)
+        try:
+            yield
+        finally:
+            self._of_phase = before
+
+    @property
+    def is_second(self) -> bool:
+        """Whether this is the second step."""
+        return bool(self.second_step) if self._of_phase is None else self._of_phase
 
     def generated(self, inputs: Tensor) -> Samples:
         """Return samples, in the second step of what the prior makes of z."""
-        return super().generated(self.prior(inputs) if bool(self.second_step) else inputs)
+        return super().generated(self.prior(inputs) if self.is_second else inputs)
 
     def discriminator_of(self, phase: Phase) -> nn.Module:
         """Return the first step's D, or the second's."""
@@ -92,7 +106,7 @@ class TwoSteps(Game):
 
     def discriminator_of_now(self) -> nn.Module:
         """Return the D that plays now."""
-        return super().discriminator_of_now() if bool(self.second_step) else self.first_discriminator
+        return super().discriminator_of_now() if self.is_second else self.first_discriminator
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw all networks alike; the prior's output begins low, as sigmoid layers of G do."""

@@ -248,11 +248,12 @@ class Game(StyleSpace, DiscriminatorLogits, Family):
             fade, stable = c.steps(c.fade_kimg), c.steps(c.stable_kimg)
             begun = at.step - (stable + (grown - 1) * (fade + stable))  # the first side is not faded in
             blend = min(1.0, max(1, begun + 1) / fade)
-        self.grown.copy_(self.grown.new_tensor([float(level), blend]))
+        for place, number in enumerate((level, blend)):  # one by one: a list would make an accelerator wait
+            self.grown[place].fill_(number)
         return level, self.grown[1].clone() if blend < 1 else None
 
     def _shown(self, blend: Tensor | None, level: int) -> Tensor:
-        side = torch.tensor(float(min(self.sizes_of_layers[level])), device=self.grown.device)
+        side = torch.full_like(self.grown[0], min(self.sizes_of_layers[level]))
         return side if blend is None else side * (1 + blend.detach()) / 2
 
     def _styles(self, n: int, level: int, ctx: Context, *, average: bool) -> Styles:
