@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from saddlepoint.data import Dataset, OpenQuestion, load_dataset
     from saddlepoint.data.options import Options
     from saddlepoint.export import export_run
+    from saddlepoint.export.hub import push_to_hub
+    from saddlepoint.export.torch_module import to_torch
     from saddlepoint.family.registry import import_families
     from saddlepoint.run.api import inspect, list_families
     from saddlepoint.run.average import Averaging, average_run
@@ -48,9 +50,10 @@ if TYPE_CHECKING:
     from saddlepoint.run.plan import Plan
     from saddlepoint.run.request import TrainRequest
     from saddlepoint.run.requests import plan, resume, train
-    from saddlepoint.run.run import Run, load
+    from saddlepoint.run.run import Run, from_pretrained, load
     from saddlepoint.run.samples.latent import Explorer, Point, View
     from saddlepoint.run.show import to_pil
+    from saddlepoint.run.sweeps.sweep import Sweep, sweep
 
 _HOMES = {
     "train": "saddlepoint.run.api",
@@ -76,10 +79,15 @@ _HOMES = {
     "average_run": "saddlepoint.run.average",
     "Averaging": "saddlepoint.run.average",
     "import_weights": "saddlepoint.run.imports.importing",
+    "sweep": "saddlepoint.run.sweeps.sweep",
+    "Sweep": "saddlepoint.run.sweeps.sweep",
     "Explorer": "saddlepoint.run.samples.latent",
     "Point": "saddlepoint.run.samples.latent",
     "View": "saddlepoint.run.samples.latent",
     "export_run": "saddlepoint.export",
+    "to_torch": "saddlepoint.export.torch_module",
+    "push_to_hub": "saddlepoint.export.hub",
+    "from_pretrained": "saddlepoint.run.run",
     "SaddlepointError": "saddlepoint.core.errors",
     "ConfigError": "saddlepoint.core.errors",
     "DataError": "saddlepoint.core.errors",
@@ -113,10 +121,15 @@ __all__ = [  # noqa: RUF022 - in the order in which people meet them
     "average_run",
     "Averaging",
     "import_weights",
+    "sweep",
+    "Sweep",
     "Explorer",
     "Point",
     "View",
     "export_run",
+    "to_torch",
+    "push_to_hub",
+    "from_pretrained",
     "SaddlepointError",
     "ConfigError",
     "DataError",

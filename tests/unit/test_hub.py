@@ -132,6 +132,13 @@ def test_up_to_the_hub_and_back(run: Run, hub: type[StandIn], tmp_path: Path) ->
     assert torch.equal(again.sample(8, seed=2, label=3), run.sample(8, seed=2, label=3))
 
 
+def test_a_push_and_a_name_are_enough(run: Run, hub: type[StandIn]) -> None:
+    saddlepoint.push_to_hub(run, "me/digits")
+    again = saddlepoint.from_pretrained("me/digits")
+    assert torch.equal(again.sample(8, seed=2), run.sample(8, seed=2))
+    assert not (run.path / "export-hub").exists(), "nothing is left in the run"
+
+
 def test_no_path_of_this_machine_goes_out(run: Run, tmp_path: Path) -> None:
     moved = tmp_path / "run"
     shutil.copytree(run.path, moved)

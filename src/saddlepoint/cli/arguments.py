@@ -42,11 +42,14 @@ def import_own(arguments: list[str]) -> list[str]:
 
 
 def gather(arguments: list[str], app: typer.Typer) -> list[str]:
-    """Turn ``--lr 0.1`` and ``--lr=0.1`` of `saddle train` into ``--option lr=0.1`` where --lr is not its own."""
-    if arguments[:1] != ["train"]:
+    """Turn ``--lr 0.1`` and ``--lr=0.1`` of `saddle train` into ``--option lr=0.1`` where --lr is not its own.
+
+    Of `saddle sweep`, too.
+    """
+    if arguments[:1] not in (["train"], ["sweep"]):
         return arguments
-    general = _flags_of(cast(Any, typer.main.get_command(app)).commands["train"])
-    gathered, rest = ["train"], arguments[1:]
+    general = _flags_of(cast(Any, typer.main.get_command(app)).commands[arguments[0]])
+    gathered, rest = arguments[:1], arguments[1:]
     while rest:
         word = rest.pop(0)
         name, equals, value = word.removeprefix("--").partition("=")
@@ -105,6 +108,7 @@ def check_cheaply(family: str | None, request: TrainRequest) -> None:
     """
     from saddlepoint.core.times import parse_budget, parse_more, parse_time
     from saddlepoint.family import registry
+    from saddlepoint.run.trackers.names import read_trackers
 
     if family is None:
         parse_more(request.budget)
@@ -112,6 +116,7 @@ def check_cheaply(family: str | None, request: TrainRequest) -> None:
         registry.refuse_unknown(family)
         parse_budget(request.budget)
     parse_time("checkpoint", request.checkpoint)
+    read_trackers(request.log_to)
 
 
 def read_options(

@@ -102,7 +102,7 @@ def _of_run(run: Run, request: EvaluateRequest, threads: int | str | None, quiet
             request.protocols, seed=request.seed, features=request.features, say=shown.say, detail=shown.detail,
             partial=True, threads=threads,
         )  # fmt: skip
-    return report, run.save_report(report, request.out)
+    return report, run.save_report(report, request.out, warn=lambda line: say_aside(f"warning: {line}"))
 
 
 def _of_samples(

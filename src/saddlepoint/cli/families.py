@@ -30,8 +30,8 @@ def families(
 
 
 def family_options(arguments: Sequence[str]) -> None:
-    """After the help of ``saddle train FAMILY``: print the options of that family."""
-    if arguments[:1] != ["train"] or not {"--help", "-h"} & set(arguments):
+    """After the help of ``saddle train FAMILY`` or ``saddle sweep FAMILY``: print the options of that family."""
+    if arguments[:1] not in (["train"], ["sweep"]) or not {"--help", "-h"} & set(arguments):
         return
     from saddlepoint.cli import tables
     from saddlepoint.run import api

@@ -13,6 +13,7 @@ import typer
 from saddlepoint.cli import waiting
 from saddlepoint.cli.arguments import gather, import_own, in_own_words
 from saddlepoint.cli.average import add_averaging
+from saddlepoint.cli.completion import add_completion
 from saddlepoint.cli.data import data_app
 from saddlepoint.cli.edit import add_editing
 from saddlepoint.cli.evaluate import add_evaluation
@@ -24,6 +25,7 @@ from saddlepoint.cli.options import INTERRUPTED, complain, is_silent, tell
 from saddlepoint.cli.runs import add_runs
 from saddlepoint.cli.sample import add_sampling
 from saddlepoint.cli.ship import add_shipping
+from saddlepoint.cli.sweep import add_sweeping
 from saddlepoint.cli.train import add_training
 from saddlepoint.core.errors import ConfigError, SaddlepointError
 from saddlepoint.core.version import __version__
@@ -39,9 +41,8 @@ app = typer.Typer(
 )
 app.add_typer(data_app)
 for add in (
-    add_training, add_sampling, add_evaluation, add_averaging, add_runs, add_exploration, add_editing, add_shipping,
-    add_importing,
-    add_experiments, add_families,
+    add_training, add_sampling, add_evaluation, add_averaging, add_sweeping, add_runs, add_exploration, add_editing,
+    add_shipping, add_importing, add_experiments, add_families, add_completion,
 ):  # fmt: skip
     add(app)
 

@@ -14,7 +14,7 @@ from saddlepoint.family.registry import import_option
 
 _TAKEN = {
     "family", "data", "runs", "budget", "kimg", "steps", "stop_when", "device", "threads", "dry_run", "report",
-    "quiet",
+    "quiet", "log_to",
 }  # fmt: skip
 """Options that a resumed run takes; those of the family are looked at apart."""
 
@@ -39,8 +39,8 @@ def refuse_changes(names: list[str]) -> None:
     if names:
         raise ConfigError(
             f"a resumed run keeps its options; leave out --{names[0]}, or start a new run with it: the same command "
-            "without --resume. What may change: --budget, --kimg, --steps, --stop-when, --device, --threads, and "
-            "--data where the data was moved"
+            "without --resume. What may change: --budget, --kimg, --steps, --stop-when, --device, --threads, --log-to, "
+            "and --data where the data was moved"
         )
 
 

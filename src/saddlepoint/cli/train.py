@@ -104,7 +104,7 @@ def train(
         plan = api.plan_to_resume(
             resume, runs=request.runs, data=data if is_given(ctx, "data") else None, budget=request.budget,
             kimg=request.kimg, steps=request.steps, stop_when=request.stop_when,
-            device=None if request.device == "auto" else request.device, threads=request.threads,
+            device=None if request.device == "auto" else request.device, threads=request.threads, log_to=request.log_to,
         )  # fmt: skip
     if dry_run:
         _tell_resolved(plan)

@@ -84,11 +84,16 @@ def for_yaml(text: str) -> str:
     return json.dumps(for_terminal(text), ensure_ascii=False)
 
 
-def for_plot(text: str) -> str:
-    """Return a text that matplotlib draws as it is, on one line: no formula, and no longer than a panel is wide."""
+def for_plot(text: str, most: int = PLOTTED) -> str:
+    """Return a text that matplotlib draws as it is, on one line: no formula, and no longer than a panel is wide.
+
+    Args:
+        text: of any origin.
+        most: letters that there is room for.
+    """
     text = for_terminal(text)
     # Matplotlib reads what stands between two dollars as a formula, and fails where it is none.
-    return (text if len(text) <= PLOTTED else f"{text[: PLOTTED - 3]}...").replace("$", "\\$")
+    return (text if len(text) <= most else f"{text[: most - 3]}...").replace("$", "\\$")
 
 
 def for_python(text: str) -> str:

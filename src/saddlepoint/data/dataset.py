@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
+import torch.utils.data
 
+from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.core.types import Modality, from_bytes
 from saddlepoint.data.images.decode import USUAL, Look
 from saddlepoint.data.plan import Finding
@@ -40,6 +43,25 @@ class Split:
     def __repr__(self) -> str:
         labels = "no labels" if self.labels is None else "labels"
         return f"Split({self.x.dtype} {tuple(self.x.shape)}, {labels})"
+
+
+class Rows(torch.utils.data.Dataset[Any]):
+    """The rows of a split in the range of the library: images in [-1, 1], vectors and windows as they are.
+
+    A row is a float32 tensor, or (tensor, label) where the split has labels: a class index, or a row of them.
+    """
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, row: int) -> Any:
+        if not -len(self) <= row < len(self):  # what ends a loop over them
+            raise IndexError(f"row {row} of {len(self):,}")
+        x = from_bytes(torch.from_numpy(np.array(self.split.x[row])))
+        return x if self.split.labels is None else (x, torch.as_tensor(np.array(self.split.labels[row])))
 
 
 @dataclass(frozen=True)
@@ -96,6 +118,19 @@ class Dataset:
             return self
         splits = {name: Split(bytes_of(split.x), split.labels) for name, split in self.splits.items()}
         return replace(self, splits=splits)
+
+    def to_torch(self, split: str = "train") -> Rows:
+        """Return the rows of a split as a data set of PyTorch, for its `DataLoader`.
+
+        Args:
+            split: train, valid or test.
+
+        Raises:
+            ConfigError: if there is no such split.
+        """
+        if split not in self.splits:
+            raise ConfigError(f"there is no split '{split}'; {suggest(split, self.splits)}")
+        return Rows(self.splits[split])
 
     def stats(self) -> DataStats:
         """Return mean and standard deviation of every element over the training rows.

@@ -1,4 +1,4 @@
-"""One figure by which generators of one run are chosen between: on validation rows, of test rows nothing is seen.
+"""One figure by which averages of a run, or trials of a sweep, are chosen between: on validation rows, no test rows.
 
 Images: the Fréchet distance in the features that reports take (of translations: within each class, then the mean).
 Windows: the classifier with 32 units that reports judge by. Vectors: the energy distance, which sees modes.
@@ -46,7 +46,12 @@ class Judge:
 
 
 def judge_for(
-    dataset: Dataset, n: int, seed: int = 0, features: str | None = None, say: Say = lambda line: None
+    dataset: Dataset,
+    n: int,
+    seed: int = 0,
+    features: str | None = None,
+    say: Say = lambda line: None,
+    remedy: str = "name a length",
 ) -> Judge:
     """Return the figure that suits a data set.
 
@@ -56,6 +61,7 @@ def judge_for(
         seed: of the samples.
         features: name of a feature extractor; None: the best one for the data.
         say: receives lines on what takes long.
+        remedy: what can be done where there are too few rows to choose by.
 
     Raises:
         ConfigError: on an extractor that does not fit the data.
@@ -67,7 +73,7 @@ def judge_for(
     if held_out < LEAST_ROWS:
         raise DataError(
             f"'{dataset.name}' has {held_out:,} validation rows, and nothing is chosen by fewer than {LEAST_ROWS}; "
-            "name a length"
+            f"{remedy}"
         )
     make = {"image": _of_images, "sequence": _of_windows, "vector": _of_vectors}[dataset.modality]
     return make(dataset, n, seed, features, say)

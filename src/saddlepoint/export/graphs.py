@@ -128,6 +128,18 @@ def graphs_of(family: Family) -> tuple[Graph, ...]:
     return (*found, Graph("model", family, _synthesise, own, last.readings))
 
 
+def whole_graph(family: Family) -> Graph:
+    """Return the way from the generator's inputs to samples as one graph, of families with w without truncation.
+
+    Raises:
+        ConfigError: as `graphs_of`.
+    """
+    if family.no_graph:
+        raise ConfigError(f"family '{family.name}' {family.no_graph}; export it with --format safetensors")
+    inputs = Input("inputs", (None, *family.sample_inputs(1, stream("cpu", "export")).shape[1:]), "inputs")
+    return _recorded("model", family, _generate, (inputs, *_label(family)))
+
+
 def _draw_inputs(family: Family, tensors: tuple[Tensor, ...], n: int) -> Tensor:
     return family.sample_inputs(n, stream("cpu", "export"))
 

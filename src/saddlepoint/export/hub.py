@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.progress import Say
 from saddlepoint.data.sources.hub import no_progress_bars, reason_of
+from saddlepoint.export import export_run
 from saddlepoint.export.card import REPOSITORY
+from saddlepoint.run.run import Run
 
 FILES = ("README.md", "config.json", "model.safetensors", "metrics.jsonl", "samples.png")
 """What is uploaded, and nothing else that may lie in the folder."""
@@ -23,8 +27,7 @@ def push(folder: Path, repository: str, *, private: bool = False) -> str:
     Raises:
         ConfigError: if the name has another form, or the hub refuses or cannot be reached.
     """
-    if repository.count("/") != 1 or not all(repository.split("/")):
-        raise ConfigError(f"the repository is '{repository}', but it must be OWNER/NAME")
+    _refuse_other_name(repository)
     from huggingface_hub import HfApi
 
     page = folder / "README.md"
@@ -42,3 +45,28 @@ def push(folder: Path, repository: str, *, private: bool = False) -> str:
             "you may write there"
         ) from error
     return address
+
+
+def _refuse_other_name(repository: str) -> None:
+    if repository.count("/") != 1 or not all(repository.split("/")):
+        raise ConfigError(f"the repository is '{repository}', but it must be OWNER/NAME")
+
+
+def push_to_hub(run: Run | str | Path, repository: str, *, private: bool = False, say: Say = lambda line: None) -> str:
+    """Upload a run's generator with a model card to the Hugging Face hub, and return its address.
+
+    `from_pretrained` loads it again. The token is that of ``hf auth login``, or ``HF_TOKEN``.
+
+    Args:
+        run: a run, or the path of one.
+        repository: ``owner/name``, which is made if it is not there.
+        private: of a new repository: only its owner can see it.
+        say: receives one line for each part of the work.
+
+    Raises:
+        ConfigError: if the name has another form, or the hub refuses or cannot be reached.
+        CheckpointError: if the run cannot be loaded.
+    """
+    _refuse_other_name(repository)
+    with tempfile.TemporaryDirectory() as place:
+        return push(export_run(run, "hub", Path(place) / "export", say=say), repository, private=private)

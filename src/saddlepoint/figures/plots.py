@@ -40,7 +40,7 @@ def paths(samples: np.ndarray, data: np.ndarray, names: Sequence[str] = ()) -> I
     _check(samples, data)
     features = min(samples.shape[2], MOST_PANELS)
     columns = min(3, features)
-    figure, axes = _panels(-(-features // columns), columns)
+    figure, axes = panels(-(-features // columns), columns)
     for feature, panel in enumerate(axes[:features]):
         for window in data[:SHOWN]:
             panel.plot(window[:, feature], color=_GREY, linewidth=0.9, alpha=0.7)
@@ -50,7 +50,7 @@ def paths(samples: np.ndarray, data: np.ndarray, names: Sequence[str] = ()) -> I
             panel.set_title(for_plot(names[feature]), fontsize=8)
     for panel in axes[features:]:
         panel.set_axis_off()
-    return _drawn(figure)
+    return drawn(figure)
 
 
 def rows(windows: np.ndarray, names: Sequence[str], labels: Sequence[str] = ()) -> Image.Image:
@@ -66,7 +66,7 @@ def rows(windows: np.ndarray, names: Sequence[str], labels: Sequence[str] = ()) 
     """
     _check(windows.reshape(-1, *windows.shape[2:]), windows[0, :0])
     features, count = min(windows.shape[3], MOST_COLUMNS), windows.shape[1]
-    figure, axes = _panels(len(windows), features)
+    figure, axes = panels(len(windows), features)
     for place, panel in enumerate(axes):
         row, feature = divmod(place, features)
         for number, window in enumerate(windows[row]):
@@ -79,7 +79,7 @@ def rows(windows: np.ndarray, names: Sequence[str], labels: Sequence[str] = ()) 
             panel.set_title(for_plot(names[feature]), fontsize=8)
     if labels:
         axes[0].legend(fontsize=6)
-    return _drawn(figure)
+    return drawn(figure)
 
 
 def losses(found: np.ndarray, means: np.ndarray) -> Image.Image:
@@ -89,7 +89,7 @@ def losses(found: np.ndarray, means: np.ndarray) -> Image.Image:
         found: (steps, n), positive.
         means: (n,) errors of the mean image, which broken lines show.
     """
-    figure, (panel,) = _panels(1, 1, (5.0, 3.0))
+    figure, (panel,) = panels(1, 1, (5.0, 3.0))
     steps = np.arange(1, len(found) + 1)
     for number, (line, mean) in enumerate(zip(found.T, means, strict=True)):
         colour = f"C{number % 10}"
@@ -98,10 +98,11 @@ def losses(found: np.ndarray, means: np.ndarray) -> Image.Image:
     panel.set_yscale("log")
     panel.set_xlabel("step", fontsize=8)
     panel.set_title("mean squared error (broken: of the mean image)", fontsize=8)
-    return _drawn(figure)
+    return drawn(figure)
 
 
-def _panels(rows: int, columns: int, side: tuple[float, float] = (2.6, 1.5)) -> tuple[Any, list[Any]]:
+def panels(rows: int, columns: int, side: tuple[float, float] = (2.6, 1.5)) -> tuple[Any, list[Any]]:
+    """Return a figure of matplotlib and its panels, row by row; ``side``: of one, width and height in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -113,7 +114,8 @@ def _panels(rows: int, columns: int, side: tuple[float, float] = (2.6, 1.5)) -> 
     return figure, axes
 
 
-def _drawn(figure: Any) -> Image.Image:
+def drawn(figure: Any) -> Image.Image:
+    """Return a figure of matplotlib as a picture."""
     figure.canvas.draw()
     return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
 

@@ -33,6 +33,7 @@ from saddlepoint.run.plan import Plan, Resolved
 from saddlepoint.run.progress import Line, is_watched
 from saddlepoint.run.request import TrainRequest
 from saddlepoint.run.run import Run, load
+from saddlepoint.run.trackers.names import read_trackers
 from saddlepoint.run.weights import read_config, refuse_export
 
 __all__ = [
@@ -81,6 +82,7 @@ def plan(family: str = "gan", data: Any = "mnist", *, options: Mapping[str, Any]
         root=None if asked.runs is None else Path(asked.runs),
         chosen=None if preset in paper_presets(kind) else frozenset(key.replace("-", "_") for key in options),
         start_from=None if asked.start_from is None else str(asked.start_from),
+        log_to=read_trackers(asked.log_to),
     )
 
 
@@ -255,7 +257,7 @@ def resume(path: str | Path, *, progress: bool | None = None, callbacks: Sequenc
         progress: as in `train`.
         callbacks: as in `train`.
         **limits: new ones, from the run's beginning: ``budget``, ``kimg``, ``steps``, ``stop_when``, as in `plan`; also
-            ``device`` and ``threads``; ``data`` where that was given in memory. None given: the run's own.
+            ``device``, ``threads`` and ``log_to``; ``data`` where that was given in memory. None given: the run's own.
 
     Raises:
         CheckpointError: if the folder holds no run, or its configuration is damaged.
@@ -276,6 +278,7 @@ def plan_to_resume(
     device: str | None = None,
     threads: int | str | None = None,
     runs: str | Path | None = None,
+    log_to: str | Sequence[str] | None = None,
 ) -> Plan:
     """Return the plan that goes on with the run in ``path``, for `start`.
 
@@ -285,7 +288,7 @@ def plan_to_resume(
             has it no longer. It must be the same: its fingerprint is compared.
         budget: training time in all, counted from the run's beginning; ``"+10m"``: so much more than is spent.
         kimg, steps: new limits, counted from the run's beginning. Without any limit, the run's own.
-        stop_when: as in `plan`; None: as before.
+        stop_when, log_to: as in `plan`; None: as before.
         device: where to go on; None: where it was.
         threads: as in `plan`; None: as before. A number that was asked for stays; one that was measured is where the
             run begins.
@@ -320,6 +323,7 @@ def plan_to_resume(
             out=folder.path,
             goes_on=True,
             start_from=config["start_from"]["source"] if "start_from" in config else None,
+            log_to=read_trackers(log_to),
         )
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise CheckpointError(f"'{folder.path}/config.json' is damaged: {error}") from error

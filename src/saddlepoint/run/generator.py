@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -72,8 +72,7 @@ class Generator:
             return torch.full((n,), class_index(label, names))
         if not names:
             return None
-        streams = (runtime.stream("cpu", "sample-labels", seed, chunk) for chunk in _chunks(n))
-        drawn = [draw_labels(self.family, _CHUNK, stream) for stream in streams]
+        drawn = [self._labels_of(chunk, seed, None) for chunk in _chunks(n)]
         return torch.cat([chunk for chunk in drawn if chunk is not None])[:n]
 
     @torch.no_grad()
@@ -141,14 +140,61 @@ class Generator:
             return self.synthesise(near[:, None].expand(-1, style_space(self.family).w_layers, -1), seed)
         samples = torch.empty(0)
         for number, start in enumerate(range(0, len(inputs), _CHUNK)):
-            stream = runtime.stream(self.device, "generate", seed, number)
-            for part in self._pieces(start, min(start + _CHUNK, len(inputs))):
-                asked = None if labels is None else labels[part].to(self.device)
-                piece = self.family.generate(inputs[part].to(self.device), asked, generator=stream)
-                if part.start == 0:
-                    samples = piece.new_empty((len(inputs), *piece.shape[1:]), device="cpu")
-                samples[part] = piece
+            stop = min(start + _CHUNK, len(inputs))
+            made = self._chunk(inputs[start:stop], None if labels is None else labels[start:stop], seed, number)
+            if start == 0:
+                samples = made.new_empty((len(inputs), *made.shape[1:]))
+            samples[start:stop] = made
         return samples
+
+    def _chunk(self, inputs: Tensor, labels: Tensor | None, seed: int, number: int) -> Samples:
+        """Return the samples of one chunk of inputs, which share a stream of random numbers, on the CPU."""
+        stream, made = runtime.stream(self.device, "generate", seed, number), []
+        for part in self._pieces(0, len(inputs)):
+            asked = None if labels is None else labels[part].to(self.device)
+            made.append(self.family.generate(inputs[part].to(self.device), asked, generator=stream).cpu())
+        return torch.cat(made)
+
+    @torch.no_grad()
+    def batches(
+        self, size: int, *, seed: int = 0, label: int | str | None = None
+    ) -> Iterator[tuple[Samples, Tensor | None]]:
+        """Yield minibatches of samples without an end: those of `sample`, in the same order, without holding them all.
+
+        Args:
+            size: samples in each.
+            seed: as in `sample`.
+            label: as in `sample`.
+
+        Yields:
+            Samples (size, *sample) on the CPU, and their labels, (size,) or None of an unconditional generator.
+
+        Raises:
+            ConfigError: if ``size`` is below 1, and as `sample`.
+
+        Example:
+            ``for x, labels in itertools.islice(run.batches(64), 100): ...``
+        """
+        if size < 1:
+            raise ConfigError(f"the size of a minibatch is {size}, but it must be at least 1")
+        held, asked, number = torch.empty(0), torch.empty(0, dtype=torch.int64), 0
+        while True:
+            while len(held) < size:
+                inputs = self.family.sample_inputs(_CHUNK, runtime.stream("cpu", "sample", seed, number))
+                labels = self._labels_of(number, seed, label)
+                made = self._chunk(inputs, labels, seed, number)
+                held = torch.cat([held, made]) if len(held) else made
+                if labels is not None:
+                    asked = torch.cat([asked, labels]) if len(asked) else labels
+                number += 1
+            yield held[:size], asked[:size] if len(asked) else None
+            held, asked = held[size:], asked[size:]
+
+    def _labels_of(self, number: int, seed: int, label: int | str | None) -> Tensor | None:
+        """Return the labels of one chunk."""
+        if label is not None:
+            return self.labels(_CHUNK, label=label)
+        return draw_labels(self.family, _CHUNK, runtime.stream("cpu", "sample-labels", seed, number))
 
     @torch.no_grad()
     def codes(self, inputs: Tensor, labels: Tensor | None = None) -> Tensor:

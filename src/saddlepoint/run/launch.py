@@ -38,6 +38,7 @@ from saddlepoint.run.fine_tuning import beginning, opened
 from saddlepoint.run.place import choose_folder
 from saddlepoint.run.plan import Plan, Resolved, resolve
 from saddlepoint.run.run import Run, load
+from saddlepoint.run.trackers.follow import followed
 from saddlepoint.run.weights import rebuilt
 
 
@@ -136,10 +137,18 @@ def _prepared(request: Plan, group: ProcessGroup, observer: Observer, fresh: boo
 
 
 def _carried_out(job: _Job, observer: Observer, announce: Callable[[Start], None] | None) -> Outcome:
-    """Train in the folder, which is locked, and keep in ``status.json`` how that stands and ends."""
+    """Train in the folder, which is locked, and let trackers follow, where there are any."""
+    job.group.shared(lambda: job.folder.write_config(job.config))
+    if not job.group.writes:
+        return _trained_to_the_end(job, observer, announce)
+    with followed(job.folder, job.plan.log_to, job.config, observer) as heard:
+        return _trained_to_the_end(job, heard, announce)
+
+
+def _trained_to_the_end(job: _Job, observer: Observer, announce: Callable[[Start], None] | None) -> Outcome:
+    """Train, and keep in ``status.json`` how that stands and ends."""
     folder, resolved = job.folder, job.resolved
     tell = folder.write_status if job.group.writes else _say_nothing
-    job.group.shared(lambda: folder.write_config(job.config))
     observer = replace(observer, snapshot=_snapshots(folder, resolved.dataset, resolved.network, observer))
     build = _builder(job, observer, lambda: tell(state="running"))
     if announce:

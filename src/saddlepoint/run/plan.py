@@ -49,6 +49,7 @@ class Plan:
         root: folder in which a new run is made; None: ``SADDLEPOINT_RUNS``, or ``runs``.
         goes_on: whether it is the plan of a run that is there, which keeps its options.
         start_from: the run whose weights it begins with; None: its own, drawn.
+        log_to: trackers that hear of it; (): none any more; None: those that the run had before.
     """
 
     family: str
@@ -64,6 +65,7 @@ class Plan:
     root: Path | None = None
     goes_on: bool = False
     start_from: str | None = None
+    log_to: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as it is printed by a dry run and kept in ``config.json``."""

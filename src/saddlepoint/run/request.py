@@ -19,7 +19,7 @@ from saddlepoint.core.config import option
 from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.engine.storage.lookup import VARIABLE
 
-Room = Literal["", "limits", "start", "place", "machine", "doctor"]
+Room = Literal["", "limits", "start", "place", "machine", "doctor", "sweep"]
 """What a field is for: the help of a command has a panel for each."""
 
 
@@ -54,6 +54,8 @@ class TrainRequest:
             ``hf:owner/name``. Options that are not named are that run's, sizes of images too; what does not fit is
             drawn anew, and said. Learning rates, averages and counts begin anew.
         freeze_discriminator: layers of D, from the sample on, that keep the weights they begin with (Mo et al. 2020).
+        log_to: trackers that hear of the training: ``tensorboard``, ``wandb``, ``mlflow``, a list, or text with commas
+            between them; ``off``: none any more. None: those that the run had before.
 
     Raises:
         ConfigError: on a word that is none of a field's choices.
@@ -113,6 +115,10 @@ class TrainRequest:
     freeze_discriminator: int = option(
         0, "With --from: first layers of D that keep those weights.", min=0, room="start"
     )
+    log_to: str | Sequence[str] | None = option(
+        None, "Trackers, with commas between them: tensorboard, wandb, mlflow; off. Default: those of before.",
+        room="doctor",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -224,3 +230,21 @@ class AverageRequest:
     out: Path | None = option(
         None, "Folder of the average; default: RUN-average-LENGTH, beside the run.", flags=("--out", "-o")
     )
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """What a sweep searches, and how its trials are judged; see `sweep`."""
+
+    over: Sequence[str] | None = option(
+        None, "Option of the family and its range (:log or :linear behind it) or choices; may be given repeatedly.",
+        room="sweep", metavar="NAME=LOW..HIGH|NAME=A,B",
+    )  # fmt: skip
+    trials: int = option(20, "Trainings in all.", min=1, room="sweep")
+    storage: str | None = option(
+        None, "Database of the trials. Default: a file in the folder.", room="sweep", metavar="URL"
+    )
+    prune: bool = option(True, "End a trial on an alarm of the doctor.", room="doctor", flags=("--prune/--no-prune",))
+    n: int = option(5_000, "Validation rows that judge a trial, at most.", flags=("-n",), min=1, room="sweep")
+    features: str | None = option(None, "Feature extractor of the figure. Default: by the data.", room="sweep")
+    seeds: int = option(3, "Trainings of the winner; 0: none.", min=0, room="sweep")

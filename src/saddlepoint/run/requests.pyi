@@ -30,6 +30,7 @@ class Request(Preparation, total=False):
     averages: str
     start_from: str | Path | None
     freeze_discriminator: int
+    log_to: str | Sequence[str] | None
     options: Mapping[str, Any] | None
 
 class Training(Request, total=False):
@@ -543,6 +544,7 @@ def resume(
     device: str | None = None,
     threads: int | str | None = None,
     runs: str | Path | None = None,
+    log_to: str | Sequence[str] | None = None,
     progress: bool | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Run: ...

@@ -28,6 +28,7 @@ from saddlepoint.family import Family, Iterative
 from saddlepoint.run import sample_files, show, weights
 from saddlepoint.run.conditional import Asked, write_asked
 from saddlepoint.run.generator import Generator
+from saddlepoint.run.trackers.follow import send_report
 
 if TYPE_CHECKING:
     from saddlepoint.evaluation import Report, Subject
@@ -271,18 +272,26 @@ class Run(Generator):
         """
         RunFolder(self.path).refuse_links(("report", "report/metrics.jsonl"))
 
-    def save_report(self, report: Report, folder: str | Path | None = None) -> Path:
+    def save_report(
+        self, report: Report, folder: str | Path | None = None, warn: Callable[[str], None] = lambda line: None
+    ) -> Path:
         """Write ``metrics.jsonl`` (one line a protocol is added) and ``index.html``; return the page's path.
+
+        Trackers that the run is logged to get the figures, too.
 
         Args:
             report: of this run.
             folder: where; None: ``report/`` in the run folder.
+            warn: receives a line where a tracker cannot be reached.
         """
         from saddlepoint.evaluation.report.page import save_report
         from saddlepoint.run.subject import training_of
 
         place = RunFolder(self.path).own("report") if folder is None else folder
-        return save_report(place, report, training_of(self))
+        page = save_report(place, report, training_of(self))
+        if not weights.is_export(self.path):
+            send_report(self.path, report, self.step, warn)
+        return page
 
     @property
     def seconds(self) -> float | None:
@@ -316,3 +325,17 @@ def load(path: str | Path, *, device: str = "cpu", averaged: bool = True, data: 
     runtime.use_device(place)
     family.to(place).eval().requires_grad_(False)
     return Run(folder.path, config, family, step, averaged)
+
+
+def from_pretrained(name: str | Path, *, device: str = "cpu") -> Run:
+    """Load an exported generator from the Hugging Face hub, or from a folder; nothing in it is executed.
+
+    Args:
+        name: ``owner/name`` on the hub, or a folder that is there: an export, or a run.
+        device: where to put the networks.
+
+    Raises:
+        CheckpointError: if it is in neither place, or is no generator of saddlepoint.
+    """
+    there = Path(name).expanduser().is_dir() or str(name).startswith(weights.HUB)
+    return load(name if there else f"{weights.HUB}{name}", device=device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib
 import os
 import warnings
 import zlib
@@ -16,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from saddlepoint.core.errors import DataError
+from saddlepoint.core.packages import needed
 from saddlepoint.data import limits
 from saddlepoint.data.labels.arrange import Arranged, arrange, may_say_labels, must_say_labels
 from saddlepoint.data.memory import usable_memory
@@ -35,11 +35,7 @@ def need(module: str, extra: str, kind: str) -> Any:
     Raises:
         DataError: if it is not installed, with the command that installs it.
     """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = module.split(".")[0]
-        raise DataError(f"reading {kind} needs {package}: pip install 'saddlepoint[{extra}]'") from error
+    return needed(module, extra, f"reading {kind}", DataError)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from saddlepoint.core.errors import DataError, SaddlepointError
 from saddlepoint.core.files import read_regular
 from saddlepoint.engine.storage.folder import RunFolder
-from saddlepoint.serve.studio import compare, experiment, parts, run, runs, training
+from saddlepoint.serve.studio import compare, experiment, parts, run, runs, sweeps, training
 from saddlepoint.serve.studio.framework import tame
 from saddlepoint.serve.studio.gate import ASSETS, Gate, TokenGate
 from saddlepoint.serve.studio.state import Studio
@@ -107,6 +107,7 @@ def _pages(studio: Studio) -> None:
     _page("/")(lambda: runs.show(studio))
     _page("/run/{name}")(lambda name, tab="": run.show(studio, name, tab))
     _page("/train")(lambda: training.show(studio))
+    _page("/sweeps")(lambda: sweeps.show(studio))
     _page("/compare")(lambda one="", two="": compare.show(studio, one, two))
     _page("/lab")(experiment.show_all)
     _page("/lab/{name}")(experiment.show)

@@ -14,6 +14,7 @@ from saddlepoint.evaluation import ARROWS
 from saddlepoint.evaluation.rows import kind_of
 from saddlepoint.run import jobs
 from saddlepoint.run.entries import STATES, Entry, Figure
+from saddlepoint.run.sweeps.summary import sweeps_in
 from saddlepoint.serve.studio import actions, parts, waits
 from saddlepoint.serve.studio.state import Studio, data_of
 
@@ -167,6 +168,8 @@ async def show(studio: Studio) -> None:
         table = Table(studio)
         await table.refresh()
         table.draw()
+        if await waits.looked(lambda: sweeps_in(studio.sweeps)):
+            ui.link("Sweeps", "/sweeps").classes("inline-block pt-3")
         ui.timer(_EVERY_SECONDS, waits.guarded(table.refresh))
 
 

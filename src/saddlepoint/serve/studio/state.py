@@ -22,6 +22,7 @@ from saddlepoint.run.entries import Entry
 from saddlepoint.run.index import RunIndex
 from saddlepoint.run.run import Run
 from saddlepoint.run.samples.latent import Explorer
+from saddlepoint.run.sweeps.summary import ROOT
 from saddlepoint.serve.studio.uploads import Uploads
 
 _OPEN = 4
@@ -52,6 +53,11 @@ class Studio:
         self._starting = threading.Lock()
         self._measured: set[str] = set()
         self._runs: OrderedDict[tuple[str, int], tuple[Run, Explorer | None]] = OrderedDict()
+
+    @property
+    def sweeps(self) -> Path:
+        """Folder of sweeps, beside that of the runs."""
+        return self.index.root.parent / ROOT
 
     @property
     def roots(self) -> list[Path]:

@@ -1,0 +1,1 @@
+"""Sweeps: options of a family searched by Optuna, pruned by the doctor, judged on validation rows."""

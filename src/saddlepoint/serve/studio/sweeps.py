@@ -1,0 +1,62 @@
+"""Sweeps beside the folder of runs: what was searched, what each trial came to, the winner's figures."""
+
+from __future__ import annotations
+
+from nicegui import ui
+
+from saddlepoint.core.errors import SaddlepointError
+from saddlepoint.run.sweeps.summary import Summary, read_summary, sweeps_in
+from saddlepoint.serve.studio import parts, waits
+from saddlepoint.serve.studio.state import Studio
+
+_SHOWN, _BEST = 20, 10
+
+
+async def show(studio: Studio) -> None:
+    """Show the sweeps."""
+    with parts.page("Sweeps", "Runs", above=True):
+        folders = await waits.looked(lambda: sweeps_in(studio.sweeps))
+        if not folders:
+            with parts.block():
+                parts.say(f"There is no sweep in '{studio.sweeps}' yet: saddle sweep dcgan --over lr=1e-4..1e-2")
+        for folder in folders[:_SHOWN]:
+            with parts.block():
+                try:
+                    found = await waits.looked(read_summary, folder)
+                    picture = await waits.looked(found.picture)
+                except SaddlepointError as error:
+                    ui.label(str(error)).classes("break-all")
+                    continue
+                _sweep(found)
+                with parts.wide():
+                    parts.Picture(f"figures of the trials of {found.name}").show(picture)
+        if len(folders) > _SHOWN:
+            parts.say(f"and {len(folders) - _SHOWN} more in '{studio.sweeps}'")
+
+
+def _sweep(found: Summary) -> None:
+    """Put what a sweep is, its best trials, and the winner's figures."""
+    parts.heading(found.name)
+    parts.say(f"{found.title}, over {', '.join(found.over)}. Judged by: {found.measure}; lower is better.")
+    numbered = [(number, *point) for number, point in enumerate(found.trials) if point[1] is not None]
+    numbered.sort(key=lambda trial: trial[2] or 0.0)
+    lines = [["trial", "figure", *found.names]]
+    for number, values, figure, _ in numbered[:_BEST]:
+        lines.append([str(number), f"{figure:.4g}", *(_cell(values.get(name)) for name in found.names)])
+    with parts.wide():
+        parts.table(lines)
+    parts.say(f"{len(numbered)} of {len(found.trials)} trials are complete.")
+    if found.winner:
+        parts.say("The winner, trained again with other seeds, on held-out rows:")
+        with parts.wide():
+            parts.table(
+                [["figure", "mean over seeds", "95% interval"]]
+                + [
+                    [f"{metric}\n{protocol}", f"{value:.4g}", interval]
+                    for protocol, metric, value, interval in found.winner
+                ]
+            )
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,78 @@
+"""The studio's page of sweeps, and the reading of a summary that may come from elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saddlepoint.core.errors import CheckpointError
+from saddlepoint.run.sweeps.summary import read_summary, sweeps_in
+
+KEPT: dict[str, Any] = {
+    "family": "gan", "data": "digits", "over": ["lr=0.001..1:log", "objective=minimax,hinge"], "measure": "distance",
+    "trials": [
+        {"number": 0, "state": "complete", "values": {"lr": 0.1, "objective": "minimax"}, "figure": 2.0},
+        {"number": 1, "state": "pruned", "values": {"lr": 0.9, "objective": "hinge"}, "figure": None},
+        {"number": 2, "state": "complete", "values": {"lr": 0.02, "objective": "hinge"}, "figure": 0.75},
+    ],
+    "best": {"number": 2},
+    "winner": {"figures": [{"protocol": "fd60", "metric": "Fréchet distance", "value": 0.5, "interval": [0.25, 0.75]}]},
+}  # fmt: skip
+
+
+def kept(root: Path, **changes: Any) -> Path:
+    folder = root / "sweeps" / "gan-digits-1234"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "summary.json").write_text(json.dumps({**KEPT, **changes}))
+    return folder
+
+
+def test_a_summary_is_read_and_drawn(tmp_path: Path) -> None:
+    folder = kept(tmp_path)
+    assert sweeps_in(tmp_path / "sweeps") == [folder]
+    found = read_summary(folder)
+    assert found.title == "gan on digits"
+    assert found.names == ["lr", "objective"]
+    assert found.best == 2
+    assert found.winner == (("fd60", "Fréchet distance", 0.5, "0.25 to 0.75"),)
+    picture = found.picture()
+    assert picture.width > 2 * picture.height
+    assert read_summary(kept(tmp_path, best=None, winner=None)).winner == ()
+    assert sweeps_in(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trials": [{"number": 0, "state": "complete", "values": {"lr": [1]}, "figure": 1.0}]},
+        {"trials": [{"number": 0, "state": "complete", "values": {}, "figure": "much"}]},
+        {"trials": 3},
+        {"over": [1]},
+        {"family": None},
+        {"best": {"number": "x"}},
+        {"winner": {"figures": [{"protocol": "a"}]}},
+    ],
+)
+def test_a_damaged_summary_is_told(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        read_summary(kept(tmp_path, **changes))
+
+
+def test_the_page_shows_them(tmp_path: Path) -> None:
+    pytest.importorskip("nicegui")
+    from starlette.testclient import TestClient
+
+    from saddlepoint.serve.studio.app import make_app
+
+    with TestClient(make_app(tmp_path / "runs"), base_url="http://localhost") as client:
+        assert "There is no sweep in" in client.get("/sweeps").text
+        folder = kept(tmp_path)
+        page = client.get("/sweeps").text
+        for word in (folder.name, "0.75", "0.25 to 0.75", "2 of 3 trials are complete", "data:image/png"):
+            assert word in page, word
+        (folder / "summary.json").write_text("{")
+        assert "cannot be read" in client.get("/sweeps").text
+        assert client.get("/").status_code == 200
