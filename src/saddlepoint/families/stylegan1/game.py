@@ -97,10 +97,11 @@ class Block(nn.Module):
     def forward(self, x: Images, styles: Styles, noise: list[Tensor]) -> Images:
         """Return (batch, outputs, side, side)."""
         h = x if self.up is None else blur(self.up(x), NARROW)
+        first: Any = self.epilogues[0]
         if self.up is None and torch.compiler.is_exporting():
-            h = self.epilogues[0].of_constant(h, styles[:, 0], noise[0])
+            h = first.of_constant(h, styles[:, 0], noise[0])
         else:
-            h = self.epilogues[0](h, styles[:, 0], noise[0])
+            h = first(h, styles[:, 0], noise[0])
         return self.epilogues[1](self.conv(h), styles[:, 1], noise[1])
 
 
