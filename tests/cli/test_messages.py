@@ -92,8 +92,8 @@ def test_names_are_suggested_as_they_are_written(saddle: Command) -> None:  # no
 def test_options_of_other_commands_are_named_with_these(saddle: Command) -> None:  # noqa: F811
     said = refused(saddle, "sample", "runs/x", "--keep", "a <= b")
     assert said == (
-        "there is no option '--keep' of `saddle sample`; `saddle train`, `saddle evaluate` and `saddle data inspect` "
-        "have it"
+        "there is no option '--keep' of `saddle sample`; `saddle train`, `saddle evaluate`, `saddle sweep` and "
+        "`saddle drag` have it"
     )
     said = refused(saddle, "sample", "runs/x", "--treads", "2")
     assert said == "there is no option '--treads' of `saddle sample`; did you mean '--threads'?"

@@ -37,6 +37,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 NOT_COMMANDS = {
+    ("performance.md", "python benchmarks/gpu.py run"): "minutes of a GPU",
     ("README.md", "python3 -m venv .venv"): "an installation, which takes minutes",
     ("first-hour.md", "python3 -m venv .venv"): "an installation, which takes minutes",
     ("add-a-family.md", '[project.entry-points."saddlepoint.families"]'): "lines for a package's pyproject.toml",

@@ -45,8 +45,8 @@ DRAWS = {"randn": torch.randn, "rand": torch.rand}
 TOGETHER = ("rbm", "dbm", "diffusion", "drifting")
 """Families whose rows of a minibatch belong together: chains, times spread over it, samples that repel one another."""
 
-ALONE = (("rbm", "paper"),)
-"""Presets of these without: chains that begin at the rows."""
+ALONE = (("rbm", "paper"), ("diffusion", "game"))
+"""Presets of these without: chains that begin at the rows, samples from noise alone."""
 BATCH_NORMALISED = (("dcgan", "paper"), ("timegan", "code-2019"), ("timegan", "paper-2019"))
 ROOT = Path(__file__).parents[2]
 

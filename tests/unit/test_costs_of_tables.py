@@ -21,7 +21,7 @@ from saddlepoint.data.cells import as_meant, harmless
 from saddlepoint.data.inputs import load_samples
 from saddlepoint.data.series.samples import csv_text, write_samples
 from saddlepoint.data.tables.feather import check_feather
-from saddlepoint.export import sample
+from saddlepoint.export.sampler import files
 from tests.unit.data_helpers import own_cache  # noqa: F401
 
 WORDS = ("=1+2", "@now", "-x", "+y", "cat")
@@ -120,12 +120,12 @@ def test_a_plain_table_of_any_size_is_read(tmp_path: Path, small: None) -> None:
 def test_texts_that_spreadsheets_compute_get_an_apostrophe(text: str) -> None:
     assert harmless(text) == f"'{text}"
     assert as_meant(f"'{text}") == text
-    assert sample.harmless(text) == f"'{text}"
+    assert files.harmless(text) == f"'{text}"
 
 
 @pytest.mark.parametrize("text", ["-1.5", "+3", "-.5e-3", "cat", "a=b", "", "'quoted'", "1-2", "3"])
 def test_other_texts_and_numbers_stay(text: str) -> None:
-    assert harmless(text) == text == as_meant(text) == sample.harmless(text)
+    assert harmless(text) == text == as_meant(text) == files.harmless(text)
 
 
 def test_samples_of_text_categories_are_safe_to_open_and_come_back(tmp_path: Path) -> None:

@@ -25,7 +25,9 @@ from saddlepoint.engine.storage import tensors
 from saddlepoint.engine.storage.checkpoint import read_checkpoint, write_checkpoint
 from saddlepoint.engine.storage.tensors import read_header
 from saddlepoint.evaluation import read_results
-from saddlepoint.export import kept, sample
+from saddlepoint.export import kept
+from saddlepoint.export.sampler.description import reads_other_files
+from saddlepoint.export.sampler.generator import Generator
 from saddlepoint.run import index
 from tests.unit.foreign import HUGE, READERS, THEIRS, changed, made, outside, replaced, run, soon, within
 
@@ -294,15 +296,15 @@ def onnx_file(place: str, where: str = "initializer") -> bytes:
 
 @pytest.mark.parametrize("where", ["initializer", "attribute", "branch"])
 def test_a_graph_with_numbers_in_another_file_is_found_out(where: str) -> None:
-    assert not sample.reads_other_files(onnx_file("", where))
+    assert not reads_other_files(onnx_file("", where))
     for place in ("other.bin", "../home/file", "/etc/hostname"):
-        assert sample.reads_other_files(onnx_file(place, where))
+        assert reads_other_files(onnx_file(place, where))
 
 
 @pytest.mark.parametrize("content", [b"\xff" * 20, b"\x3a\xff\xff\xff\xff\x07", b"\x3b", b"\x38\x01", b"<html>"])
 def test_what_is_no_graph_is_refused(content: bytes) -> None:
     with pytest.raises((ValueError, IndexError)):
-        sample.reads_other_files(content)
+        reads_other_files(content)
 
 
 @pytest.mark.parametrize("kind", ["own", "other file", "pipe"])
@@ -319,10 +321,10 @@ def test_a_foreign_export_reads_nothing_but_its_own_graphs(kind: str, tmp_path: 
     (tmp_path / "model.json").write_text(json.dumps(spec))
     replaced(tmp_path / "model.onnx", os.mkfifo if kind == "pipe" else lambda path: path.write_bytes(content))
     if kind == "own":
-        assert list(sample.Generator(tmp_path).graphs) == ["model"]
+        assert list(Generator(tmp_path).graphs) == ["model"]
         return
     with within(20), pytest.raises(ValueError, match=r"in another file|no file, but a pipe"):
-        sample.Generator(tmp_path)
+        Generator(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../../../home/file", "/etc/hostname", "model.json", "a/b.onnx", "model.onnx"])

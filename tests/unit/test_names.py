@@ -546,6 +546,7 @@ CALLS = {
     "ui.html": {
         "serve/studio/parts.py": "an own drawing and an own word",
         "serve/studio/dropzone.py": "an empty place that an own script fills",
+        "serve/studio/edit.py": "marks on a picture, drawn of numbers",
     },
     "ui.code": {"serve/studio/run.py": "what a process said"},
     "studio.index.entries": {},

@@ -40,7 +40,7 @@ EXCEPTIONS = {
     ("data/sources/wheel.py", "import of pickle"),
     ("__init__.py", "import of a module by a computed name"),
     ("data/__init__.py", "import of a module by a computed name"),
-    ("data/sources/extras.py", "import of a module by a computed name"),
+    ("core/packages.py", "import of a module by a computed name"),
     ("family/__init__.py", "import of a module by a computed name"),
     ("family/registry.py", "import of a module by a computed name"),
     ("lab/step_worker.py", "import of a module by a computed name"),

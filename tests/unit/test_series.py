@@ -443,7 +443,7 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path, options: dict[str, 
 
 
 def test_options_of_tables_are_refused_for_images() -> None:
-    for name in ("digits", "ring8", "sines", "hf:some/thing"):
+    for name in ("digits", "ring8", "hf:some/thing"):
         with pytest.raises(DataError, match="--window is for tables"):
             load_dataset(name, window=12)
 

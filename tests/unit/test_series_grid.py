@@ -11,7 +11,7 @@ import pytest
 from saddlepoint.data import load_dataset
 from saddlepoint.data.series.layout import Column
 from saddlepoint.data.tables.numbers import on_grid, step_of
-from saddlepoint.export import sample as alone
+from saddlepoint.export.sampler import units as alone
 from tests.unit.data_helpers import own_cache  # noqa: F401
 
 KNOTS = 1.15078

@@ -190,7 +190,7 @@ def test_panels_follow_the_tags_of_a_family(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setitem(registry._REGISTRY, kind.name, kind)
     always = {"Overview", "Training", "Samples", "Figures", "Data"}
     for name, modality, more in (
-        ("gan", "image", {"Neighbours", "Explorer", "Projection"}), ("gan", "vector", {"Explorer"}),
+        ("gan", "image", {"Neighbours", "Explorer", "Projection", "Edit"}), ("gan", "vector", {"Explorer"}),
         ("translator", "image", {"Neighbours", "Translation"}), ("sequences", "sequence", set()),
         ("gone", "image", {"Neighbours"}),
     ):  # fmt: skip

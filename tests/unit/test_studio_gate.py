@@ -368,7 +368,7 @@ def test_pictures_of_visitors_are_small_before_they_are_decoded(
         used.append(images(saddlepoint.load(trained / "whole")))
 
     here = Studio(tmp_path)
-    own_images._ways_in(here, "whole", use)
+    own_images.ways_in(here, "whole", use)
     take, limits = zones[0]
     assert limits == {"accept": "image/*", "most_files": 16, "most_bytes": 20_000_000}
     for name, size, kind in (("large", (5000, 4000), "PNG"), ("odd", (9, 9), "EPS")):

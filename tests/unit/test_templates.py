@@ -77,7 +77,8 @@ def test_no_template_opens_a_way_around(path: Path) -> None:
 
 OURS = {
     "task", 'task or "other"', "version", "modality", 'family.data.shape | join(" x ")', '"%.2f" % (size / 1e6)',
-    '"%.6g" % row.value', "family.summary", "label", "repository", '"{:,}".format(data.rows)', "data.description",
+    '"%.6g" % row.value', "family.summary", "label", "repository",
+    '"not known" if config.get("imported") else "{:,}".format(data.rows)', "data.description",
     "data.licence", "config.settings.seed",
     '"{:,} in {:,} steps".format(run.step * family.config.batch_size, run.step)', '"{:,.0f} s".format(run.seconds)',
     '"moving average of the generator" if run.averaged else "last"', "metric.show(row.value)",

@@ -8,10 +8,11 @@ python sample.py --images mine.npy --label blond --out translated.png
 
 from __future__ import annotations
 
-import runpy
+import importlib
 import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
-    runpy.run_module("sampler", run_name="__main__")
+    folder = Path(__file__).resolve().parent
+    sys.path.insert(0, str(folder))
+    importlib.import_module("sampler.program").main(folder)

@@ -175,15 +175,16 @@ def annealed_log_partition(
     s = draw(first_base.expand(runs, -1), generator)  # (runs, first)
     # In double, where the machine is; of MPS, which has none, on the CPU: it then waits at every distribution.
     place = s.device if s.device.type in ("cpu", "cuda") else torch.device("cpu")
-    log_weights = torch.zeros(runs, dtype=torch.float64, device=place)
+    exact = torch.float64  # on the CPU, or on CUDA, which has it
+    log_weights = torch.zeros(runs, dtype=exact, device=place)
     change = machine.first_bias - first_base
     base, before = second_base.expand(runs, -1), 0.0
     for beta in betas(distributions):
         top = machine.second_logits(s)  # (runs, second)
         now = torch.lerp(base, top, beta)
-        # log p*_k(s) - log p*_k-1(s), both at the same s; sums of hundreds of terms in float64.
+        # log p*_k(s) - log p*_k-1(s), both at the same s; sums of hundreds of terms, exact.
         ratio = F.softplus(now) - F.softplus(torch.lerp(base, top, before))
-        log_weights += ratio.to(place).double().sum(1) + ((beta - before) * (s @ change)).to(place).double()
+        log_weights += ratio.to(place, exact).sum(1) + ((beta - before) * (s @ change)).to(place, exact)
         a = draw(now, generator)
         s = draw(torch.lerp(first_base.expand(runs, -1), machine.first_logits(a), beta), generator)
         before = beta

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from saddlepoint.core.packages import needed
 from saddlepoint.core.quoting import for_markdown
+from saddlepoint.data.images.opening import open_image
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.run.trackers.content import Setting
 from saddlepoint.run.trackers.tracker import Destination, Tracker
@@ -58,7 +58,7 @@ class TensorBoard(Tracker):
 
     def picture(self, step: int, name: str, path: Path) -> None:
         """Keep a PNG file of a step."""
-        with Image.open(path) as picture:
+        with open_image(path.read_bytes(), path.name) as picture:
             self._writer.add_image(name, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
         self._writer.flush()
 
