@@ -37,6 +37,11 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 NOT_COMMANDS = {
+    ("own-pictures.md", "from saddlepoint.run.samples.editing"): "test_editing.py and test_dragging.py do it",
+    ("python.md", "import itertools"): "the hub, which test_python_habits.py stands in for",
+    ("sweeps.md", "import saddlepoint"): "twenty trainings; test_sweeps.py has them",
+    ("taxonomy.md", "generative models"): "the tree",
+    ("sweeps.md", "for worker in 1 2 3 4"): "several workers, which test_sweep_workers.py has",
     ("performance.md", "python benchmarks/gpu.py run"): "minutes of a GPU",
     ("README.md", "python3 -m venv .venv"): "an installation, which takes minutes",
     ("first-hour.md", "python3 -m venv .venv"): "an installation, which takes minutes",
@@ -54,6 +59,28 @@ NOT_COMMANDS = {
 """Blocks that nobody is meant to run, by their page and the beginning of their first line, and what they are."""
 
 NOT_RUN = {
+    **{
+        ("own-pictures.md", f"saddle {words}"): "needs weights of others, or a run of hours; test_fine_tuning.py, "
+        "test_import.py, test_editing.py and test_dragging.py do it"
+        for words in (
+            "train dcgan --data ./photos --from",
+            "import",
+            "sample runs/ffhq",
+            "explore runs/ffhq",
+            "train stylegan",
+            "export runs/ffhq",
+            "edit",
+            "explore runs/faces",
+            "drag",
+        )
+    },
+    **{
+        ("series.md", f"saddle sample RUN --{words}"): "needs a table of the reader's; test_series_given.py does it"
+        for words in ("given", "fill", "length")
+    },
+    ("README.md", "saddle sweep"): "twenty trainings; test_sweeps.py has them",
+    ("sweeps.md", "saddle sweep"): "twenty trainings; test_sweeps.py has them",
+    ("trackers.md", "tensorboard"): "a server of TensorBoard's; test_tracker_packages.py reads its files",
     ("scaling.md", "torchrun --nnodes 2"): "needs two machines; test_processes.py trains across two network namespaces",
 }
 """Commands that are not carried out, by page and beginning, and why."""
