@@ -18,7 +18,7 @@ from saddlepoint.nn.native import build, library, products, trial
 from saddlepoint.nn.native.build import Unavailable, built
 
 Fake = Callable[[str], Path]
-WRITES = 'for last; do :; done; [ "$1" = --version ] && exit; printf ELF > "$last"'
+WRITES = 'for last; do :; done; [ "$last" = --version ] && exit; printf ELF > "$last"'
 """A compiler that puts three letters where the library should be."""
 
 
