@@ -13,7 +13,6 @@ stopped goes on in its run folder; a finished one keeps its figures in benchmark
 from __future__ import annotations
 
 import dataclasses
-import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from records import (
     kept_rows,
     line_of,
     measured_on,
+    over,
     run_or_write,
     train,
     write_section,
@@ -153,19 +153,10 @@ def write() -> None:
     lines = head_of(["pictures", "way", "images seen", "seeds", *(word for _, word in SHOWN)])
     for kind, rows, way in dict.fromkeys((row.pictures, row.rows, row.way) for row, _ in found):
         own = [kept for row, kept in found if (row.pictures, row.rows, row.way) == (kind, rows, way)]
-        cells = [over([kept["figures"]["model"].get(metric, {}).get("value") for kept in own]) for metric, _ in SHOWN]
+        cells = [over([kept["figures"]["model"][metric]["value"] for kept in own]) for metric, _ in SHOWN]
         lines.append(line_of([f"{rows:,} {kind}", WAYS[way][0], f"{own[0]['nimg']:,}", str(len(own)), *cells]))
     lines += ["", f"{THREADS} thread. {measured_on(one for _, one in found)}"]
     write_section(DOCS / "own-pictures.md", "fine-tuning", lines)
-
-
-def over(values: list[float | None]) -> str:
-    """Return the mean, and the least and largest of several."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return ""
-    mean = f"{statistics.mean(known):.3g}"
-    return mean if len(known) == 1 else f"{mean} ({min(known):.3g} to {max(known):.3g})"
 
 
 if __name__ == "__main__":

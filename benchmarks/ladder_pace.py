@@ -36,18 +36,20 @@ class Pace:
         return self.start + images / self.rate
 
 
-def pace_of(name: str) -> Pace:
+def pace_of(name: str, folder: Path = FIGURES) -> Pace:
     """Return a pace that was measured; the script ends where it was not."""
-    path = FIGURES / f"pace-{name}.json"
+    path = folder / f"pace-{name}.json"
     if not path.exists():
-        sys.exit(f"the pace of {name} is not measured yet; first, on an idle machine: python benchmarks/ladder.py pace")
+        script = f"python benchmarks/{folder.name}.py pace"
+        sys.exit(f"the pace of {name} is not measured yet; first, on an idle machine: {script}")
     found = json.loads(path.read_text())
     return Pace(found["rate"], found["start"])
 
 
 def measure_pace(
-    name: str, threads: int, train: Callable[[float], tuple[float, int]], times: int, stretch: float = STRETCH
-) -> None:
+    name: str, threads: int, train: Callable[[float], tuple[float, int]], times: int, stretch: float = STRETCH,
+    folder: Path = FIGURES,
+) -> None:  # fmt: skip
     """Measure a pace once more, unless it was measured so many times, and keep the median of all.
 
     Args:
@@ -56,8 +58,9 @@ def measure_pace(
         train: trains until so many seconds by the clock, from the beginning -> the seconds, and images seen.
         times: that it shall have been measured.
         stretch: seconds of each half.
+        folder: where paces are kept, named like the script whose ``pace`` measures them.
     """
-    path = FIGURES / f"pace-{name}.json"
+    path = folder / f"pace-{name}.json"
     measured = [Pace(**one) for one in json.loads(path.read_text())["measured"]] if path.exists() else []
     if len(measured) >= times:
         return

@@ -28,6 +28,7 @@ from records import (
     kept_rows,
     line_of,
     measured_on,
+    over,
     run_or_write,
     train,
     write_section,
@@ -141,14 +142,6 @@ def write() -> None:
 def by_directions(judge: str, row: Mapping[str, Any]) -> bool:
     """Whether a figure is as reports have it: recall by ImageNet's features was of features as they are, once."""
     return judge != JUDGES[0] or "k" not in row["details"] or "distances" in row["details"]
-
-
-def over(numbers: list[float]) -> str:
-    """Return the mean over seeds, and the range."""
-    mean = statistics.mean(numbers)
-    digits = 1 if abs(mean) >= 10 else 3
-    shown = f"{mean:.{digits}f}"
-    return shown if len(numbers) == 1 else f"{shown} ({min(numbers):.{digits}f} to {max(numbers):.{digits}f})"
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from records import (
     kept_rows,
     line_of,
     measured_on,
+    over,
     run_or_write,
     train,
     write_section,
@@ -264,13 +265,6 @@ def of_steps(found: list[tuple[Pace, dict[str, Any]]]) -> list[str]:
         ratios = [f"{seconds[form] / seconds['none']:.2f}" for form in ("exact", "differences")]
         lines.append(line_of([f"`{family} {preset} {options}`", *ratios]))
     return [*lines, "", measured_on(kept for _, kept in found)]
-
-
-def over(numbers: list[float]) -> str:
-    """Return the mean over seeds, and the range."""
-    digits = 1 if abs(statistics.mean(numbers)) >= 10 else 3
-    shown = f"{statistics.mean(numbers):.{digits}f}"
-    return shown if len(numbers) == 1 else f"{shown} ({min(numbers):.{digits}f} to {max(numbers):.{digits}f})"
 
 
 if __name__ == "__main__":

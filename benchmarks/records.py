@@ -117,6 +117,14 @@ def cell(figure: Mapping[str, Any] | None, digits: int | None = None) -> str:
     return f"{value:.{digits}f}" + (f" [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]" if interval else "")
 
 
+def over(numbers: Sequence[float]) -> str:
+    """Return the mean over seeds, and the range; of one seed the figure alone."""
+    mean = statistics.mean(numbers)
+    digits = 1 if abs(mean) >= 10 else 3
+    shown = f"{mean:.{digits}f}"
+    return shown if len(numbers) == 1 else f"{shown} ({min(numbers):.{digits}f} to {max(numbers):.{digits}f})"
+
+
 def write_section(page: Path, name: str, lines: Sequence[str], heading: str = "") -> None:
     """Write lines between the marks ``<!-- name: begin -->`` and ``end`` of a page; without marks, add them at its end.
 

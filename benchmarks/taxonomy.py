@@ -25,7 +25,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import ladder_pace
 import torch
 from ladder_pace import measure_pace, pace_of
 from records import cell, facts_of, figures_of, head_of, keep, kept_rows, line_of, measured_on, train, write_section
@@ -49,7 +48,6 @@ WEIGHTS = 700_000
 TIMED = 500
 """Samples whose cost is measured, drawn at once."""
 
-ladder_pace.FIGURES = FIGURES
 DATA = ("mnist", "fashion-mnist", "cifar10-jpeg")
 ALIKE = {"fashion-mnist": "mnist"}
 """Data on which a step is the same as on others."""
@@ -189,7 +187,7 @@ def pace() -> None:
             _, outcome = api.start(row.plan(place, budget=until), Observer(warn=print))
             return outcome.seconds, outcome.progress.nimg
 
-        measure_pace(row.paced, THREADS, timed, times=1, stretch=6.0)
+        measure_pace(row.paced, THREADS, timed, times=1, stretch=6.0, folder=FIGURES)
 
 
 def run(row: Row) -> None:
@@ -197,8 +195,10 @@ def run(row: Row) -> None:
     if row.path.exists():
         return
     torch.set_num_threads(THREADS)
-    made, outcome = train(row.plan(RUNS / row.name, kimg=pace_of(row.paced).images(SECONDS) / 1000))
-    explicit = [kind for kind, has in (("likelihood", Likelihood), ("replication", Encoding)) if made_of(made, has)]
+    made, outcome = train(row.plan(RUNS / row.name, kimg=pace_of(row.paced, FIGURES).images(SECONDS) / 1000))
+    explicit = [
+        kind for kind, has in (("likelihood", Likelihood), ("replication", Encoding)) if isinstance(made.family, has)
+    ]
     protocols = ["fd", "prdc", "jsd", *explicit, *(["parzen"] if row.data != "cifar10-jpeg" else [])]
     report = made.evaluate(tuple(protocols), seed=0)
     found = {"figures": figures_of(report), "protocols": [result.protocol for result in report.results]}
@@ -211,11 +211,6 @@ def run(row: Row) -> None:
     facts = facts_of(made, outcome) | {"options": dict(options), "weights": weights, "budget": SECONDS}
     keep(row.path, facts | found, THREADS)
     print(f"{row.name}: {outcome.progress.nimg:,} images, {outcome.seconds:.0f} s", flush=True)
-
-
-def made_of(made: api.Run, kind: type) -> bool:
-    """Return whether a run's family can do what ``kind`` says."""
-    return isinstance(made.family, kind)
 
 
 def cost() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from saddlepoint.core.types import Images, PerSample, Samples
 from saddlepoint.nn.conv import leaky_convnet
 from saddlepoint.nn.layers import Conv2d, Linear
-from saddlepoint.nn.mlp import in_full, leaky_mlp
+from saddlepoint.nn.mlp import draw_he, in_full, leaky_mlp
 
 
 class LeakyDiscriminator(nn.Module):
@@ -84,16 +84,12 @@ class ConvDiscriminator(nn.Module):
         channels, *side = shape
         widths = [channels]
         self.slope = slope
-        while not self._small(side):
+        while min(side) > _SMALLEST:
             side, widths = [(n + 1) // 2 for n in side], [*widths, width << (len(widths) - 1)]
         self.layers = nn.ModuleList(Conv2d(a, b, 3, 2, 1) for a, b in pairwise(widths))
         features = widths[-1] * side[0] * side[1]
         self.output = nn.Linear(features, 1, bias=False)
         self.label = nn.Embedding(classes, features) if classes else None
-
-    @staticmethod
-    def _small(side: Sequence[int]) -> bool:
-        return min(side) <= _SMALLEST
 
     def forward(self, x: Images, labels: Tensor | None = None) -> tuple[PerSample, PerSample, Images]:
         """Return logits (batch,), ||grad_x D||^2 (batch,), and the gradients, detached, in the shape of x."""
@@ -123,9 +119,8 @@ def draw_leaky(
 ) -> None:
     """Draw the weights of a discriminator: hidden ones keep the variance, the output's is 1, offsets are 0."""
     for layer in hidden:
-        weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
-        nn.init.normal_(weight, 0.0, (2 / (1 + slope**2) / weight[0].numel()) ** 0.5, generator=generator)
-        nn.init.zeros_(bias)
-    nn.init.normal_(output.weight, 0.0, output.in_features**-0.5, generator=generator)
+        assert isinstance(layer, nn.Linear | nn.Conv2d)
+        draw_he(layer, (2 / (1 + slope**2)) ** 0.5, generator)
+    draw_he(output, 1.0, generator)
     if label is not None:
         nn.init.zeros_(label.weight)

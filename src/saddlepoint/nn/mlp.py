@@ -138,11 +138,12 @@ def limit_columns(weight: Tensor, most: float) -> None:
     weight.mul_((most / norms).clamp_max(1).view(-1, *[1] * (weight.ndim - 1)))
 
 
-def draw_he(linear: nn.Linear, gain: float, generator: torch.Generator) -> None:
+def draw_he(layer: nn.Linear | nn.Conv2d, gain: float, generator: torch.Generator) -> None:
     """Draw the weights from N(0, gain^2 / inputs) and set the bias to 0. Source: He et al. 2015, equation 10."""
-    nn.init.normal_(linear.weight, 0.0, gain / linear.in_features**0.5, generator=generator)
-    if linear.bias is not None:
-        nn.init.zeros_(linear.bias)
+    inputs = layer.weight[0].numel()  # of one output: a convolution's are those of its kernel
+    nn.init.normal_(layer.weight, 0.0, gain / inputs**0.5, generator=generator)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 @torch.no_grad()

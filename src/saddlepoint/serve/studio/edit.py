@@ -48,15 +48,7 @@ def _own_picture(studio: Studio, name: str) -> None:
     told = {"word": "Looking for its place", "step": 0, "of": _SEARCH}
 
     async def bring(images: Brought) -> None:
-        wheel.set_visibility(True)
-        timer = ui.timer(0.3, lambda: status.set_text(f"{told['word']}: step {told['step']} of {told['of']}"))
-
-        def over() -> None:
-            timer.deactivate()
-            wheel.set_visibility(False)
-            status.text = ""
-
-        with waits.afterwards(over):
+        with waits.told(wheel, status, lambda: f"{told['word']}: step {told['step']} of {told['of']}"):
             made = await waits.here(asyncio.to_thread(_edited, studio, name, images.files, told))
         picture.show(three(made))
         errors = made.errors[0]

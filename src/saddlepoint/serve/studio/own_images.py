@@ -39,16 +39,8 @@ def projection_panel(studio: Studio, name: str, entry: Entry) -> None:
             if explorer is None:
                 raise ConfigError(f"'{name}' has no latent space")
             seen = {"step": 0}
-            wheel.set_visibility(True)
             status.text = "Looking ..."
-            timer = ui.timer(0.3, lambda: status.set_text(f"Looking: step {seen['step']} of {_STEPS}"))
-
-            def over() -> None:
-                timer.deactivate()
-                wheel.set_visibility(False)
-                status.text = ""
-
-            with waits.afterwards(over):
+            with waits.told(wheel, status, lambda: f"Looking: step {seen['step']} of {_STEPS}"):
                 given = await waits.here(asyncio.to_thread(images, run))
                 searched = asyncio.to_thread(
                     explorer.project, given, steps=_STEPS, progress=lambda step, losses: seen.update(step=step + 1)

@@ -77,6 +77,27 @@ def afterwards(change: Callable[[], Any]) -> Iterator[None]:
     change()
 
 
+@contextmanager
+def told(wheel: ui.spinner, status: ui.label, say: Callable[[], str]) -> Iterator[None]:
+    """Show that something is waited for, and how far it is, until the block ends.
+
+    Args:
+        wheel: shown meanwhile.
+        status: says it; it is empty afterwards.
+        say: how far it is.
+    """
+    wheel.set_visibility(True)
+    timer = ui.timer(0.3, lambda: status.set_text(say()))
+
+    def over() -> None:
+        timer.deactivate()
+        wheel.set_visibility(False)
+        status.text = ""
+
+    with afterwards(over):
+        yield
+
+
 MOST_AT_ONCE = 16
 """Actions of one page that are carried out at once."""
 _WORK: WeakKeyDictionary[Client, int] = WeakKeyDictionary()
