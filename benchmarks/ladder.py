@@ -150,7 +150,7 @@ class Own:
         self.run: api.Run
 
     def train(self, until: float) -> Standing:
-        pace = pace_of(self.row.paced)
+        pace = pace_of(self.row.paced, FIGURES)
         outcome = self.go_on(kimg=pace.images(until) / 1000)
         nimg = outcome.progress.nimg
         return Standing(pace.seconds(nimg), nimg, outcome.reason == "stages")
@@ -197,7 +197,7 @@ class Theirs:
             self.peer.restore(torch.load(place, weights_only=True))
 
     def train(self, until: float) -> Standing:
-        pace = pace_of(self.paced)
+        pace = pace_of(self.paced, FIGURES)
         while self.peer.nimg < pace.images(until):
             self.peer.step()
         if self.place is not None:
@@ -279,7 +279,7 @@ def run(row: Row) -> None:
     if not kept.get("finished"):
         torch.set_num_threads(row.threads)
         family, preset = SYSTEMS[row.system]
-        facts = {"family": family, "preset": preset, "seed": row.seed, "pace": asdict(pace_of(row.paced))}
+        facts = {"family": family, "preset": preset, "seed": row.seed, "pace": asdict(pace_of(row.paced, FIGURES))}
         climb(row, Own(row, RUNS / row.name), kept | facts, path)
 
 
@@ -291,14 +291,16 @@ def pace(root: Path | None) -> None:
             if row.seed == 0:
                 place = RUNS / f"pace-{row.paced}"
                 shutil.rmtree(place, ignore_errors=True)
-                measure_pace(row.paced, row.threads, Own(row, place).timed, times)
+                measure_pace(row.paced, FIGURES, row.threads, Own(row, place).timed, times)
         return
     torch.set_num_threads(1)
     for data in ALIKE:
         for peer in PEERS:
             for name, setting in PEERS[peer].settings.items():
                 paced = pace_name(peer, data, name)
-                measure_pace(paced, 1, Theirs(None, paced, peer, root, data, setting, 0).timed, 1, PEER_STRETCH)
+                measure_pace(
+                    paced, FIGURES, 1, Theirs(None, paced, peer, root, data, setting, 0).timed, 1, PEER_STRETCH
+                )
 
 
 def pace_name(peer: str, data: str, setting: str) -> str:
@@ -352,7 +354,7 @@ def run_peer(row: Row, root: Path) -> None:
     facts = {"setting_name": name, "setting": setting, "seed": row.seed, "of": commit_of(row.system, root)}
     state = RUNS / row.name / "state.pt"
     paced = pace_name(row.system, row.data, name)
-    facts["pace"] = asdict(pace_of(paced))
+    facts["pace"] = asdict(pace_of(paced, FIGURES))
     climb(row, Theirs(state, paced, row.system, root, row.data, setting, row.seed), kept | facts, path)
 
 

@@ -1,6 +1,6 @@
 """The pace of a training: images a second on an idle machine, by which the ladder turns images into seconds.
 
-A pace is kept in figures/ladder/pace-NAME.json, measured in two stretches of training: the second one tells images a
+A pace is kept in figures/SCRIPT/pace-NAME.json, measured in two stretches of training: the second one tells images a
 second, the first one what more the start costs (cold caches, memory that is asked for). In it is what a budget counts:
 steps, the log, the looks of the doctor. Machines are not equally fast all day: ours are measured in rounds, minutes
 apart, and the median counts.
@@ -16,7 +16,6 @@ from pathlib import Path
 
 from records import keep
 
-FIGURES = Path(__file__).parent / "figures" / "ladder"
 STRETCH = 12.0
 
 
@@ -36,7 +35,7 @@ class Pace:
         return self.start + images / self.rate
 
 
-def pace_of(name: str, folder: Path = FIGURES) -> Pace:
+def pace_of(name: str, folder: Path) -> Pace:
     """Return a pace that was measured; the script ends where it was not."""
     path = folder / f"pace-{name}.json"
     if not path.exists():
@@ -47,18 +46,18 @@ def pace_of(name: str, folder: Path = FIGURES) -> Pace:
 
 
 def measure_pace(
-    name: str, threads: int, train: Callable[[float], tuple[float, int]], times: int, stretch: float = STRETCH,
-    folder: Path = FIGURES,
+    name: str, folder: Path, threads: int, train: Callable[[float], tuple[float, int]], times: int,
+    stretch: float = STRETCH,
 ) -> None:  # fmt: skip
     """Measure a pace once more, unless it was measured so many times, and keep the median of all.
 
     Args:
         name: of its file.
+        folder: where paces are kept, named like the script whose ``pace`` measures them.
         threads: that ``train`` takes.
         train: trains until so many seconds by the clock, from the beginning -> the seconds, and images seen.
         times: that it shall have been measured.
         stretch: seconds of each half.
-        folder: where paces are kept, named like the script whose ``pace`` measures them.
     """
     path = folder / f"pace-{name}.json"
     measured = [Pace(**one) for one in json.loads(path.read_text())["measured"]] if path.exists() else []

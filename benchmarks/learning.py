@@ -39,6 +39,7 @@ from saddlepoint.run.samples import pictures
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "figures" / "learning"
+PACES = HERE / "figures" / "ladder"
 DOCS = HERE.parent / "docs"
 RUNS = Path("runs") / "learning"
 DATA, THREADS, SEEDS = "cifar10-jpeg", 1, 3
@@ -79,7 +80,7 @@ class Row:
         """Thousands of images that it sees."""
         if self.length == IMAGES:
             return KIMG
-        return pace_of(f"{self.system}-{DATA}-t{THREADS}").images(60 * MINUTES) / 1000
+        return pace_of(f"{self.system}-{DATA}-t{THREADS}", PACES).images(60 * MINUTES) / 1000
 
 
 ROWS = [

@@ -187,7 +187,7 @@ def pace() -> None:
             _, outcome = api.start(row.plan(place, budget=until), Observer(warn=print))
             return outcome.seconds, outcome.progress.nimg
 
-        measure_pace(row.paced, THREADS, timed, times=1, stretch=6.0, folder=FIGURES)
+        measure_pace(row.paced, FIGURES, THREADS, timed, times=1, stretch=6.0)
 
 
 def run(row: Row) -> None:

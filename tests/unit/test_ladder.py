@@ -165,29 +165,28 @@ def test_a_seed_that_missed_counts_as_later_than_any(scripts: dict[str, Any]) ->
     assert tables.result(measure, measure.targets[0], found[:2]).shown() == f"not in {measure.cap:,.0f} s: best 12"
 
 
-def test_a_pace_is_the_median_of_its_measurements(
-    scripts: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_pace_is_the_median_of_its_measurements(scripts: dict[str, Any], tmp_path: Path) -> None:
     paces = scripts["ladder_pace"]
-    monkeypatch.setattr(paces, "FIGURES", tmp_path)
     for times, rate in enumerate((100, 400, 300), start=1):
         # Two seconds at the start see nothing.
         for again in range(2):  # the second call finds it measured so many times
             wanted = 1e9 if again else rate
-            paces.measure_pace("it", 1, lambda until, wanted=wanted: (until, round((until - 2) * wanted)), times)
-    found = paces.pace_of("it")
+            paces.measure_pace(
+                "it", tmp_path, 1, lambda until, wanted=wanted: (until, round((until - 2) * wanted)), times
+            )
+    found = paces.pace_of("it", tmp_path)
     assert (found.rate, found.start) == (pytest.approx(300), pytest.approx(2))
     assert [found.images(seconds) for seconds in (2.0, 12.0)] == [1, 3000]
     assert found.seconds(3000) == pytest.approx(12)
     with pytest.raises(SystemExit, match="the pace of other is not measured"):
-        paces.pace_of("other")
+        paces.pace_of("other", tmp_path)
 
 
 def test_systems_of_ours_stop_at_the_images_of_their_pace(
     scripts: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     ladder, paces = scripts["ladder"], scripts["ladder_pace"]
-    monkeypatch.setattr(paces, "FIGURES", tmp_path)
+    monkeypatch.setattr(ladder, "FIGURES", tmp_path)
     row = ladder.Row("points", ("ring8",), torch.get_num_threads(), 0)
     paces.keep(tmp_path / f"pace-{row.paced}.json", {"rate": 1000.0, "start": 0.5, "measured": []}, 1)
     own = ladder.Own(row, tmp_path / "run")
