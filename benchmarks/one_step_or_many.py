@@ -29,7 +29,7 @@ from records import (
     write_section,
 )
 
-from saddlepoint.family.capabilities import set_evaluations
+from saddlepoint.family.explicit import set_evaluations
 from saddlepoint.run import api
 from saddlepoint.run.samples import pictures
 

@@ -16,7 +16,7 @@ from saddlepoint.families.diffusion import Diffusion, DiffusionConfig
 from saddlepoint.families.diffusion.model import DDPM, NEAREST, Field, Flow, integrated, spread
 from saddlepoint.families.flow import FlowConfig
 from saddlepoint.family import Batch, Context, DataSpec, Phase, Progress, build_family
-from saddlepoint.family.capabilities import glimpsed, set_evaluations
+from saddlepoint.family.explicit import glimpsed, set_evaluations
 from saddlepoint.nn.unet import UNet
 
 SMALL = DiffusionConfig(batch_size=4, widths=(8, 12), condition_width=16)

@@ -73,7 +73,7 @@ def evaluate(
         if preparation:
             wrong = next(iter(preparation)).replace("_", "-")
             raise ConfigError(f"a run is measured against the data it was trained on; leave out --{wrong}")
-        from saddlepoint.family.capabilities import set_evaluations
+        from saddlepoint.family.explicit import set_evaluations
         from saddlepoint.run.run import load
 
         loaded = load(find_run(run, where), device=device, averaged=not raw, data=data)

@@ -57,7 +57,7 @@ def sample(
     beyond it.
     """
     from saddlepoint.data.series.positions import times_text
-    from saddlepoint.family.capabilities import set_evaluations
+    from saddlepoint.family.explicit import set_evaluations
     from saddlepoint.run import api, conditional
     from saddlepoint.run.samples import pictures, seeds
 

@@ -18,7 +18,8 @@ from saddlepoint.engine.storage.checkpoint import Checkpoint, prefixed, under
 from saddlepoint.engine.updates import Averages, build_optimizers, trained
 from saddlepoint.engine.warm_start import first_layers
 from saddlepoint.family import Family, Progress
-from saddlepoint.family.capabilities import BatchNormalised, glimpsed
+from saddlepoint.family.capabilities import BatchNormalised
+from saddlepoint.family.explicit import glimpsed
 
 
 class TrainingState:

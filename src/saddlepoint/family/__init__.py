@@ -14,11 +14,7 @@ if TYPE_CHECKING:
         Conditional,
         Constrained,
         DiscriminatorLogits,
-        Encoding,
         Guided,
-        Iterative,
-        Likelihood,
-        LogLikelihoods,
         Prepared,
         Remediable,
         Simultaneous,
@@ -41,6 +37,7 @@ if TYPE_CHECKING:
         Tags,
         Terms,
     )
+    from saddlepoint.family.explicit import Encoding, Iterative, Likelihood, LogLikelihoods
     from saddlepoint.family.registry import build_family, families, get_family, get_preset
 
 __all__ = [
@@ -82,7 +79,7 @@ __all__ = [
     "register",
 ]
 
-_MODULES = ("registry", "contract", "capabilities")
+_MODULES = ("registry", "contract", "capabilities", "explicit")
 
 
 def __getattr__(name: str) -> Any:

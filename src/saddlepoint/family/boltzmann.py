@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from saddlepoint.core.config import check, option
 from saddlepoint.core.types import PerSample, Samples
 from saddlepoint.data.spec import DataSpec, DataStats
-from saddlepoint.family.capabilities import Iterative, Likelihood, LogLikelihoods, Prepared
+from saddlepoint.family.capabilities import Prepared
 from saddlepoint.family.contract import Family, FamilyConfig, OptimizerSpec, Phase, Progress, Stage
+from saddlepoint.family.explicit import Iterative, Likelihood, LogLikelihoods
 from saddlepoint.family.rules import check_each
 from saddlepoint.nn.boltzmann import Bipartite, Parameters, annealed_log_partition, centred, draw_probability
 from saddlepoint.objectives.schedules import inverse_root, linear_fall

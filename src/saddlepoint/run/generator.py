@@ -12,15 +12,8 @@ from saddlepoint.core.types import Samples
 from saddlepoint.data.labels.files import class_index
 from saddlepoint.engine.machine import runtime
 from saddlepoint.family import Family
-from saddlepoint.family.capabilities import (
-    LogLikelihoods,
-    StyleSpace,
-    draw_labels,
-    encoding,
-    explicit,
-    guided,
-    style_space,
-)
+from saddlepoint.family.capabilities import StyleSpace, draw_labels, guided, style_space
+from saddlepoint.family.explicit import LogLikelihoods, encoding, explicit
 from saddlepoint.family.translation import target_of
 
 _CHUNK = 250

@@ -15,7 +15,8 @@ from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.evaluation import Explicit, Latents, Subject
 from saddlepoint.evaluation.report.facts import changed_options, chosen_options
 from saddlepoint.evaluation.report.page import Training
-from saddlepoint.family.capabilities import Encoding, Guided, Likelihood, StyleSpace
+from saddlepoint.family.capabilities import Guided, StyleSpace
+from saddlepoint.family.explicit import Encoding, Likelihood
 
 if TYPE_CHECKING:
     from saddlepoint.run.run import Run

@@ -20,7 +20,7 @@ from saddlepoint.evaluation.protocol import Protocol, Task, register
 from saddlepoint.evaluation.rows import Metric, Row, join, short_count
 from saddlepoint.evaluation.sets import Bench, Explicit, SampleSet, inside, spread
 from saddlepoint.evaluation.text import row_of, sentence, shown
-from saddlepoint.family.capabilities import NO_LIKELIHOOD
+from saddlepoint.family.explicit import NO_LIKELIHOOD
 from saddlepoint.metrics.bootstrap import normal_interval
 
 HELD_OUT = Metric("log p(x), held-out rows", "higher", "nats")

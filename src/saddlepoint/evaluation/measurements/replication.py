@@ -14,7 +14,7 @@ from saddlepoint.evaluation.protocol import Protocol, Task, register
 from saddlepoint.evaluation.rows import Metric, Role, Row, short_count
 from saddlepoint.evaluation.sets import Bench, SampleSet, inside, spread
 from saddlepoint.evaluation.text import row_of, sentence, shown
-from saddlepoint.family.capabilities import NO_ENCODER
+from saddlepoint.family.explicit import NO_ENCODER
 from saddlepoint.metrics.bootstrap import normal_interval
 
 HELD_OUT = Metric("squared error, held-out rows", "lower", digits=5)

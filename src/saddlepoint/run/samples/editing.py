@@ -17,7 +17,7 @@ from saddlepoint.core.progress import Say
 from saddlepoint.core.quoting import for_file_name
 from saddlepoint.core.types import Samples
 from saddlepoint.engine.storage.folder import RunFolder
-from saddlepoint.family.capabilities import Encoding
+from saddlepoint.family.explicit import Encoding
 from saddlepoint.figures import grids
 from saddlepoint.run.derived import refuse_present, write_derived
 from saddlepoint.run.fine_tuning import digest_of

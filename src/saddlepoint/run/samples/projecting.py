@@ -16,7 +16,8 @@ from torch import Tensor
 from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.core.progress import counted
 from saddlepoint.core.types import Samples
-from saddlepoint.family.capabilities import Encoding, StyleSpace, style_space
+from saddlepoint.family.capabilities import StyleSpace, style_space
+from saddlepoint.family.explicit import Encoding
 from saddlepoint.run.samples.likeness import Likeness, squared_errors
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from saddlepoint.core.progress import Say
 from saddlepoint.core.quoting import for_file_name
 from saddlepoint.core.types import from_bytes
 from saddlepoint.data.dataset import evenly
-from saddlepoint.family.capabilities import encoding
+from saddlepoint.family.explicit import encoding
 from saddlepoint.figures import grids, plots, video
 from saddlepoint.run.run import Run
 from saddlepoint.run.samples.latent import REACH, Explorer, Projection, View
