@@ -28,7 +28,7 @@ def interpolate(x: Images, places: Places) -> Float[Tensor, "batch channel rows 
 
 
 class _Interpolated(torch.autograd.Function):
-    """Interpolation at given places, or its adjoint for images of a given shape; each is the derivative of the other."""
+    """Interpolation at places, or its adjoint for images of a given shape; each is the derivative of the other."""
 
     # R1 of augmented images differentiates twice, and PyTorch before 2.13 has no second derivative of grid_sample.
     @staticmethod
