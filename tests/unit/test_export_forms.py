@@ -251,9 +251,9 @@ def test_a_refusal_names_files_of_the_folder_alone(
     folder = Path(shutil.copytree(exported, tmp_path / "export"))
     (folder / "model.onnx").write_bytes(b"none")
     monkeypatch.chdir(tmp_path)
-    for written in (folder, Path("export")):
+    for named in (folder, Path("export")):
         with pytest.raises(ConfigError, match=r"nothing was exported: model\.onnx is damaged"):
-            tried(written, "one", TRIED, print)
+            tried(named, "one", TRIED, print)
 
 
 @pytest.mark.parametrize(("harmless", "precision"), [("1.0e-03", "default"), ("6.0e-03", None)])
