@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from saddlepoint.cli.console import LiteralConsole, strong
 from saddlepoint.cli.options import tell
+from saddlepoint.core.console import LiteralConsole, strong
 from saddlepoint.evaluation import ARROWS
 
 if TYPE_CHECKING:

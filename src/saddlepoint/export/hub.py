@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from saddlepoint.core.errors import ConfigError
+from saddlepoint.core.logs import logged
 from saddlepoint.core.progress import Say
 from saddlepoint.data.sources.hub import no_progress_bars, reason_of
 from saddlepoint.export import export_run
@@ -52,6 +53,7 @@ def _refuse_other_name(repository: str) -> None:
         raise ConfigError(f"the repository is '{repository}', but it must be OWNER/NAME")
 
 
+@logged
 def push_to_hub(run: Run | str | Path, repository: str, *, private: bool = False, say: Say = lambda line: None) -> str:
     """Upload a run's generator with a model card to the Hugging Face hub, and return its address.
 

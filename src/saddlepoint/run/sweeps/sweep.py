@@ -14,6 +14,7 @@ from typing import Any
 from saddlepoint.core.config import to_json
 from saddlepoint.core.errors import CheckpointError, ConfigError
 from saddlepoint.core.files import MOST, read_json, write_atomically
+from saddlepoint.core.logs import logged
 from saddlepoint.data import absolute_source
 from saddlepoint.engine.settings import SILENT, Observer
 from saddlepoint.engine.storage.folder import OWN_NAMES
@@ -63,6 +64,7 @@ class Sweep:
         return found
 
 
+@logged
 def sweep(
     family: str,
     data: Any = "mnist",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.segment import Segment
 from rich.text import Text
 
@@ -37,3 +39,24 @@ class LiteralConsole(Console):
 def strong(text: str) -> Text:
     """Return a text in bold letters, harmless for a terminal."""
     return Text(for_terminal(text), style="bold")
+
+
+def bar(console: Console, *, passing: bool, shown: bool) -> Progress:
+    """Return a bar between the field ``left`` of its task and the task's description, to be started and stopped.
+
+    Args:
+        console: a `LiteralConsole`.
+        passing: whether it goes when it is stopped.
+        shown: whether there is anything to be seen of it.
+    """
+    return Progress(
+        TextColumn("{task.fields[left]}", markup=False),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TextColumn("{task.description}", markup=False),
+        console=console,
+        transient=passing,
+        # What a program prints stands above the bar; into a pipe it must go as it is.
+        redirect_stdout=sys.stdout.isatty(),
+        disable=not shown,
+    )
