@@ -68,7 +68,7 @@ class Display(Line):
     """
 
     def __init__(self, settings: Settings, *, quiet: bool = False) -> None:
-        super().__init__(settings, quiet=quiet, passing=True)
+        super().__init__(settings, quiet=quiet)
         self.began: At | None = None
 
     def say(self, line: str) -> None:

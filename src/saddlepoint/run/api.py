@@ -18,7 +18,7 @@ from saddlepoint.core.waiting import StatusLine
 from saddlepoint.data import Inspection, in_memory, inspect_source
 from saddlepoint.data.options import Options, Preparation, preparation_of
 from saddlepoint.engine.machine import runtime
-from saddlepoint.engine.settings import SILENT, Settings
+from saddlepoint.engine.settings import SILENT, Outcome, Settings
 from saddlepoint.engine.storage.entries import check_complete
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.engine.storage.lookup import check_name, find_run, runs_folder
@@ -31,6 +31,7 @@ from saddlepoint.run import fine_tuning
 from saddlepoint.run import plan as resolving
 from saddlepoint.run.callbacks import Callback, StopTraining, train_with
 from saddlepoint.run.launch import Start, start
+from saddlepoint.run.logged import ending
 from saddlepoint.run.plan import Plan, Resolved
 from saddlepoint.run.progress import Line, is_watched
 from saddlepoint.run.request import TrainRequest
@@ -200,9 +201,19 @@ def _train(request: Plan, progress: bool | None, callbacks: Sequence[Callback]) 
                 waiting.stop()
                 line.announce(what)
 
-            return train_with(request, callbacks, line.observer(), begun)
+            return train_with(request, [*callbacks, _Ending(line)], line.observer(), begun)
     finally:
         in_memory.forget(request.source)  # what is needed from now on, the cache has
+
+
+class _Ending(Callback):
+    """Says how a training ended, after everybody else has heard of it."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+
+    def on_end(self, run: Run, outcome: Outcome) -> None:
+        self.line.say(ending(outcome))
 
 
 @logged

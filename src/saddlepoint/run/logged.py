@@ -27,7 +27,7 @@ def logged(observer: Observer, settings: Settings) -> Observer:
         observer: hears everything as well.
         settings: the budget, for the time left.
     """
-    pace = Pace(settings, LINE_SECONDS)
+    pace = Pace(settings, LINE_SECONDS, at_once=False)
 
     def tick(at: Progress, seconds: float, means: Means) -> None:
         observer.tick(at, seconds, means)

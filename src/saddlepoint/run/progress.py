@@ -102,16 +102,17 @@ class Pace:
     Args:
         settings: the budget, for the time left.
         every: seconds from one time to the next.
+        at_once: whether the first time is the first step.
 
     Attributes:
         verdict: the doctor's, for the words.
         stages: of the family: an early one is named.
     """
 
-    def __init__(self, settings: Settings, every: float) -> None:
+    def __init__(self, settings: Settings, every: float, *, at_once: bool = True) -> None:
         self.settings, self.every = settings, every
         self.verdict, self.stages = "", tuple[Stage, ...]()
-        self._next, self._first, self._last = 0.0, (0.0, 0), 0
+        self._next, self._first, self._last = 0.0 if at_once else time.monotonic() + every, (0.0, 0), 0
         self._means: dict[str, float] = {}
 
     def at(self, at: Progress, seconds: float, means: Means) -> tuple[float, str, str] | None:
@@ -146,18 +147,18 @@ class Line:
     Args:
         settings: the budget, for the time left.
         quiet: say nothing but warnings.
-        passing: whether the bar of a terminal goes when training ends.
     """
 
-    def __init__(self, settings: Settings, *, quiet: bool = False, passing: bool = False) -> None:
+    def __init__(self, settings: Settings, *, quiet: bool = False) -> None:
         from saddlepoint.core.console import LiteralConsole, bar  # rich is loaded where somebody looks on
 
         self.settings, self.quiet, self.display = settings, quiet, notebook()
         # In a notebook rich would make every line an output of its own.
         self.console = LiteralConsole(stderr=True, soft_wrap=True, force_jupyter=False)
-        self.live = self.display is not None or (self.console.is_terminal and not quiet)
+        # A log on the same terminal would write into the bar; it says the same.
+        self.live = self.display is not None or (self.console.is_terminal and not quiet and not logs.is_shown())
         self.pace = Pace(settings, _LIVE_SECONDS if self.live else LINE_SECONDS)
-        self._bar = bar(self.console, passing=passing, shown=self.live and self.display is None)
+        self._bar = bar(self.console, self.live and self.display is None)
         self._task = self._bar.add_task("starting", total=1.0, left="")
         self._places: dict[str, Any] = {}
 
