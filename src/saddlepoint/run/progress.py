@@ -123,7 +123,7 @@ class Pace:
         """
         now = time.monotonic()
         if not self._first[0] or at.nimg < self._last:  # the beginning; another training, or the same one gone back
-            self._first = (now, at.nimg)
+            self._first, self.verdict = (now, at.nimg), ""
         self._last = at.nimg
         if now < self._next:
             return None
