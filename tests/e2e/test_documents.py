@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 NOT_COMMANDS = {
-    ("own-pictures.md", "from saddlepoint.run.samples.editing"): "test_editing.py and test_dragging.py do it",
+    ("own-pictures.md", "import saddlepoint"): "test_editing.py and test_dragging.py do it",
     ("python.md", "import itertools"): "the hub, which test_python_habits.py stands in for",
     ("sweeps.md", "import saddlepoint"): "twenty trainings; test_sweeps.py has them",
     ("taxonomy.md", "generative models"): "the tree",
