@@ -27,7 +27,8 @@ class WeightsAndBiases(Tracker):
         super().__init__(destination)
         self._package = needed("wandb", "wandb", "--log-to wandb")
         # Its own question on a terminal would be asked by a thread, while nobody listens.
-        online = self._package.setup().settings.mode not in ("offline", "disabled", "dryrun")
+        settings = self._package.Settings(console="off", silent=True)
+        online = self._package.setup(settings).settings.mode not in ("offline", "disabled", "dryrun")
         if online and not self._package.login(prompt=False, verify=False):
             raise ConfigError(
                 "nobody is logged in: wandb login, or WANDB_MODE=offline, which keeps all of it in the run folder"
@@ -40,7 +41,7 @@ class WeightsAndBiases(Tracker):
             id=identity if re.fullmatch(r"[\w-]{1,64}", identity) else None,
             resume="allow" if identity else None,
             project=os.environ.get("WANDB_PROJECT", PROJECT),
-            settings=self._package.Settings(console="off", silent=True),
+            settings=settings,
         )
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
