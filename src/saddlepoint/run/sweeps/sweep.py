@@ -198,6 +198,7 @@ class _Work:
         """Train the winner and measure it, unless another worker is at it, who keeps what comes of it."""
         with contextlib.ExitStack() as held:
             if not self.store.hold("winner", held):
+                self.say("the winner is at work elsewhere; its figures will be in the folder of the sweep")
                 return self.found()
             options = options_of(self.dimensions, best.values)
             winner = train_winner(self.base, options, best, self.folder, seeds, self.observer, self.say)
@@ -256,10 +257,10 @@ def _read(folder: Path) -> dict[str, Any] | None:
 
 def _kept(found: Sweep) -> Sweep:
     """Write what is known of a sweep into its folder, as JSON and as a picture."""
-    from saddlepoint.figures.trials import draw_trials
+    from saddlepoint.figures.trials import Point, draw_trials
 
     write_atomically(found.path / SUMMARY, json.dumps(found.to_json(), indent=1) + "\n")
-    points = [(dict(trial.values), trial.figure, trial.state) for trial in found.trials]
+    points = [Point(trial.number, dict(trial.values), trial.figure, trial.state) for trial in found.trials]
     picture = draw_trials(points, found.over, found.measure, None if found.best is None else found.best.number)
     picture.save(found.path / PICTURE)
     return found
