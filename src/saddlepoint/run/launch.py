@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from saddlepoint.core.config import override
+from saddlepoint.core.logs import log
 from saddlepoint.data import Dataset
 from saddlepoint.data.feed import Feed
 from saddlepoint.data.plan import ReadingPlan
@@ -35,8 +37,10 @@ from saddlepoint.family.registry import has_changed, source_of
 from saddlepoint.figures import grids, snapshots
 from saddlepoint.nn.native import library
 from saddlepoint.run.fine_tuning import beginning, opened
+from saddlepoint.run.logged import ending, logged
 from saddlepoint.run.place import choose_folder
 from saddlepoint.run.plan import Plan, Resolved, resolve
+from saddlepoint.run.progress import sentence
 from saddlepoint.run.run import Run, load
 from saddlepoint.run.trackers.follow import followed
 from saddlepoint.run.weights import rebuilt
@@ -73,7 +77,9 @@ def start(
         The run and how training ended. Raises as `train`.
     """
     group = join()
-    if not group.writes:
+    if group.writes:
+        observer = logged(observer, request.settings)
+    else:
         observer, announce = SILENT, None
     runtime.keep_freed_memory()
     runtime.use_threads(request.threads)
@@ -84,6 +90,8 @@ def start(
         held.enter_context(runtime.sums_in_one_order(job.device, request.settings.deterministic))
         group.shared(lambda: held.enter_context(job.folder.locked()))
         outcome = _carried_out(job, observer, announce)
+    if group.writes:
+        log(logging.INFO, ending(outcome))
     return load(job.folder.path), outcome
 
 
@@ -151,8 +159,11 @@ def _trained_to_the_end(job: _Job, observer: Observer, announce: Callable[[Start
     tell = folder.write_status if job.group.writes else _say_nothing
     observer = replace(observer, snapshot=_snapshots(folder, resolved.dataset, resolved.network, observer))
     build = _builder(job, observer, lambda: tell(state="running"))
+    begun = Start(folder.path, resolved.dataset, resolved.network, job.config, job.resumed, resolved.reading)
+    if job.group.writes:
+        log(logging.INFO, sentence(begun))
     if announce:
-        announce(Start(folder.path, resolved.dataset, resolved.network, job.config, job.resumed, resolved.reading))
+        announce(begun)
     try:
         outcome = _trained(build, job, observer)
     except BaseException as error:

@@ -12,6 +12,7 @@ from PIL import Image
 
 import saddlepoint.families  # noqa: F401 - registers the families
 from saddlepoint.core.errors import CheckpointError, ConfigError, DataError
+from saddlepoint.core.logs import logged
 from saddlepoint.core.quoting import for_python, for_terminal
 from saddlepoint.core.types import Samples
 from saddlepoint.data import Dataset, absolute_source, load_dataset
@@ -162,6 +163,7 @@ class Run(Generator):
             return write_asked(self, place, n, asked, seed=seed, label=label)
         return sample_files.write(self, place, n, kind=kind, start=start, **sampling)
 
+    @logged
     def dataset(self, say: Callable[[str], None] | None = None) -> Dataset:
         """Return the data the run was trained on, prepared in the same way.
 
@@ -215,6 +217,7 @@ class Run(Generator):
 
         return subject_of(self, dataset)
 
+    @logged
     def evaluate(
         self,
         protocols: Sequence[str] | None = None,
