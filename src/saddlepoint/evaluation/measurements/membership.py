@@ -76,6 +76,7 @@ def _members(bench: Bench, samples: SampleSet) -> Split:
         if samples.name == HALVES and samples.role == "control":
             return Split(thinned(in_halves(np.asarray(train.x))[0], ROWS))
         return _thinned(train)
+    # As `Bench` draws its control set of training rows, which so holds them: what a copier of the members gets.
     rows = np.sort(np.random.default_rng(bench.seed).permutation(len(train))[:ROWS])
     return _chosen(train, rows)
 
@@ -151,11 +152,10 @@ def _verdict(rows: Sequence[Row], task: Task) -> str:
     if own is None or area is None:
         return ""
     floor = row_of(rows, _controls(task.bench)[0], BY_SAMPLES.name)
-    whose = f"{sentence(own.row)}: with {task.n:,} samples and no more, a stranger"
     beside = f"; of {floor.row}, which cannot know them, {shown(floor, BY_SAMPLES)}" if floor is not None else ""
     text = (
-        f"{whose} {_told(own, floor)}: he names {shown(own, BY_SAMPLES)} of them at 1% of false alarms{beside} "
-        f"(0.01 is guessing). AUC {shown(area, AREA)}."
+        f"{sentence(own.row)}: a stranger with {task.n:,} samples and no more {_told(own, floor)}: the share named at "
+        f"1% of false alarms is {shown(own, BY_SAMPLES)}{beside} (0.01 is guessing). AUC {shown(area, AREA)}."
     )
     return join((text, _logit_verdict(rows, task), str(own.details.get("limitation", "")).capitalize()))
 
@@ -173,7 +173,7 @@ def _logit_verdict(rows: Sequence[Row], task: Task) -> str:
     if own is None or area is None:
         return ""
     series = " D may know later windows by their time alone." if task.bench.dataset.modality == "sequence" else ""
-    return f"Who has D, too, names {shown(own, BY_LOGIT)}, AUC {shown(area, AREA_LOGIT)}.{series}"
+    return f"By D's logit the share is {shown(own, BY_LOGIT)}, AUC {shown(area, AREA_LOGIT)}.{series}"
 
 
 register(
