@@ -28,6 +28,7 @@ from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.family import Family, FamilyConfig, build_family, get_family
 from saddlepoint.family.capabilities import Sized, suited
 from saddlepoint.family.registry import other_kind
+from saddlepoint.run.privacy import privately
 from saddlepoint.run.weights import check_classes, rebuilt
 
 
@@ -155,6 +156,9 @@ def resolve(request: Plan, device: torch.device, say: Callable[[str], None] | No
     asked = rebuilt(RunFolder(plan.out)) if plan.goes_on and plan.out is not None else contextlib.nullcontext()
     with asked:
         network = build_family(plan.family, options, dataset.spec)
+    if plan.settings.privacy is not None:
+        settings, told = privately(plan.settings, network, say or (lambda line: None))
+        plan, found = replace(plan, settings=settings), [*found, *told]
     return Resolved(plan, dataset, network, tuple(found))
 
 

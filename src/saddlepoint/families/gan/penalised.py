@@ -76,6 +76,12 @@ class Penalised(Game):
         """Return one player's loss."""
         return self.losses((phase,), batch, ctx)[phase.name]
 
+    def pair_losses(self, phase: Phase, real: Samples, fake: Samples) -> PerSample:
+        """Return D's loss on pairs, (n,), without penalties."""
+        discriminator = cast("LeakyDiscriminator", self.discriminator_of(phase))
+        logits = discriminator.logits(torch.cat([real, fake])).chunk(2)
+        return self.config.discriminator_weight * self.objective.discriminator(*logits)
+
     def prepare(self, stats: DataStats) -> None:
         """Let each D see deviations from the mean of the data."""
         super().prepare(stats)
