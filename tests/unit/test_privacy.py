@@ -154,7 +154,7 @@ def test_one_row_moves_a_clipped_sum_by_no_more_than_the_clip() -> None:
     real, fake = _pairs(family, spec, 16)
     far = torch.full((1, *spec.shape), 1e4)
     # On the side that D takes for generated: there its loss is steep.
-    real[5] = far if float(family.logits(far, None)) < 0 else -far  # type: ignore[operator]
+    real[5] = far if family.logits(far, None).item() < 0 else -far  # type: ignore[operator]
     rest = torch.arange(16) != 5
 
     def moved(clip: float) -> float:
@@ -258,6 +258,7 @@ def test_one_update_with_all_rows_costs_what_the_closed_form_says(noise: float) 
     assert epsilon(0.0, 1.0, 1, 1e-5) == math.inf
 
 
+@pytest.mark.slow
 def test_the_published_value_of_the_moments_accountant_is_met() -> None:
     """Abadi et al. 2016, section 3.2: rate .01, noise 4, delta 1e-5, 10,000 updates: epsilon 1.26."""
     pytest.importorskip("opacus")
@@ -329,6 +330,7 @@ def test_the_log_tells_nothing_of_rows(tmp_path: Path) -> None:
         assert not {"V", "D(x)", "D(G(z))", "loss/discriminator", "signs"} & line.keys()
 
 
+@pytest.mark.slow
 def test_an_epsilon_chooses_the_noise_and_ends_the_run(tmp_path: Path) -> None:
     pytest.importorskip("opacus")
     run = _trained(tmp_path / "run", 4, noise_multiplier=None, epsilon=3.0)

@@ -34,6 +34,12 @@ MNIST = GANConfig(
 )  # fmt: skip
 """Three minutes on two CPU cores."""
 
+MNIST_PRIVATE = replace(
+    MNIST, batch_size=256, discriminator_widths=(128,), objective="non-saturating", r1_gamma=None, r2_gamma=None,
+    simultaneous=False,
+)  # fmt: skip
+"""What `--private` can train: no pairing and no penalties; a small D, for the noise grows with its parameters."""
+
 POINTS = replace(
     MNIST, batch_size=128, latent_size=2, generator="relu", generator_widths=(128,) * 3, lr=8e-3,
     discriminator_lr=0.25, discriminator_widths=(128,) * 3, r1_gamma=0.1, r2_gamma=0.1, gamma_decay_kimg=1000.0,
