@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,20 +19,24 @@ from torch import Tensor
 
 import saddlepoint
 from saddlepoint.core.errors import CheckpointError, ConfigError
-from saddlepoint.data.dataset import Split
+from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.data.feed import Feed
 from saddlepoint.data.poisson import PoissonFeed
 from saddlepoint.data.spec import DataSpec, DataStats
 from saddlepoint.engine.loop import Trainer
 from saddlepoint.engine.plan import Update, locate
 from saddlepoint.engine.privacy.gradients import clipped_sums, pair_gradients
+from saddlepoint.engine.privacy.secret import secret_of
 from saddlepoint.engine.privacy.trainer import PrivateTrainer
 from saddlepoint.engine.settings import Privacy, Settings
 from saddlepoint.engine.storage.folder import RunFolder
+from saddlepoint.evaluation import Subject, evaluate
+from saddlepoint.export.card import card
 from saddlepoint.families.dcgan.config import DCGANConfig
 from saddlepoint.families.gan.config import GANConfig
 from saddlepoint.family import Family, build_family
 from saddlepoint.run import api
+from saddlepoint.run.subject import training_of
 
 ROWS, BATCH, SECRET = 32, 8, "ab" * 32
 VECTOR, IMAGE = DataSpec("vector", (3,), rows=ROWS), DataSpec("image", (1, 16, 16), rows=ROWS)
@@ -286,9 +291,9 @@ REQUEST: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _trained(out: Path, steps: int, **more: Any) -> api.Run:
+def _trained(out: Path, steps: int, secret: str = SECRET, **more: Any) -> api.Run:
     out.mkdir(parents=True, exist_ok=True)
-    (out / "noise.key").write_text(SECRET)
+    (out / "noise.key").write_text(secret)
     request = {**REQUEST, "steps": steps, "preset": "points", "out": out, **more}
     return saddlepoint.train("gan", _rows(DataSpec("vector", (2,), rows=400)), progress=False, **request)
 
@@ -313,10 +318,11 @@ def test_a_run_goes_on_bit_for_bit_and_says_what_is_spent(tmp_path: Path) -> Non
     config = json.loads((tmp_path / "half" / "config.json").read_text())
     assert config["settings"]["privacy"]["noise_multiplier"] == 1.0
     assert any(finding["topic"] == "privacy" for finding in config["data"]["reading"])
+    assert f"Trained with differential privacy: {on.privacy}"[:60] in card(on)
+    assert training_of(on).facts["privacy"] == str(on.privacy)
     # Another secret draws other noise: the seed alone gives nothing away.
-    (tmp_path / "other").mkdir()
-    other = saddlepoint.load(_trained(tmp_path / "other", 6).path)
-    assert all(torch.equal(value, _tensors(other)[key]) for key, value in _tensors(whole).items())
+    other = _trained(tmp_path / "other", 3, secret="cd" * 32)
+    assert not any(torch.equal(value, _tensors(other)[key]) for key, value in _tensors(half).items() if "weight" in key)
     (tmp_path / "half" / "noise.key").unlink()
     with pytest.raises(CheckpointError, match=r"noise\.key' is gone"):
         saddlepoint.resume(tmp_path / "half", steps=8, progress=False)
@@ -354,6 +360,7 @@ def test_an_epsilon_chooses_the_noise_and_ends_the_run(tmp_path: Path) -> None:
         ("gan", {"start_from": "x"}, "not counted"),
         ("gan", {"clip": math.inf}, "finite where there is noise"),
         ("gan", {"private": False}, "add --private"),
+        ("gan", {"noise_multiplier": 0.0}, "nothing is hidden"),
         ("flow", {"preset": "small", "options": {}}, "families that can be: .*gan"),
     ],
 )
@@ -377,3 +384,29 @@ def test_convolutions_that_mix_rows_say_so(change: dict[str, Any], told: str) ->
     mixing: Callable[[], str] = build_family("dcgan", replace(CONVOLUTIONS, **change), IMAGE).mixing  # type: ignore[assignment]
     assert told in mixing()
     assert not build_family("dcgan", CONVOLUTIONS, IMAGE).mixing()  # type: ignore[operator]
+
+
+def test_a_secret_is_drawn_once_for_its_owner_alone(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    first = secret_of(folder, begun=False)
+    assert len(bytes.fromhex(first)) == 32
+    assert secret_of(folder, begun=True) == first
+    assert stat.S_IMODE((tmp_path / "noise.key").stat().st_mode) == 0o600
+    (tmp_path / "noise.key").write_text("short")
+    with pytest.raises(CheckpointError, match="damaged"):
+        secret_of(folder, begun=True)
+
+
+def test_a_report_of_a_private_run_says_what_epsilon_does_not_count() -> None:
+    rng = np.random.default_rng(0)
+    splits = {name: Split(rng.normal(size=(60, 2)).astype(np.float32)) for name in ("train", "valid", "test")}
+    subject = Subject("generator", lambda n, seed: torch.randn(n, 2), privacy="epsilon 3 at delta 1e-05")
+    report = evaluate(subject, Dataset("points", "vector", splits, (), "ab" * 32), ["membership-inference"])
+    assert any("epsilon 3 at delta 1e-05" in line and "does not count" in line for line in report.limits)
+
+
+def test_a_sweep_does_not_choose_among_private_runs(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not count"):
+        saddlepoint.sweep(
+            "gan", _rows(DataSpec("vector", (2,), rows=400)), over=["lr=0.01..0.1"], out=tmp_path / "s", **REQUEST
+        )

@@ -99,6 +99,10 @@ def _check(privacy: Privacy, network: Family) -> None:
         )
     if reason := network.mixing():
         raise ConfigError(f"--private cannot bound what one row does here: {reason}")
+    if privacy.noise_multiplier == 0:
+        raise ConfigError(
+            "noise-multiplier is 0, but without noise nothing is hidden; choose 0.5 or more, or --epsilon"
+        )
     if privacy.delta >= 1 / network.data.rows:
         raise ConfigError(
             f"delta is {privacy.delta:g}, but with {network.data.rows:,} rows it must be below 1 / rows: who publishes "
