@@ -7,8 +7,9 @@ A family is trained for some steps at a small preset, exported in the forms of e
 computed in a process of its own, on the two rows of ``check.npz``; what `saddle export --for` tries by itself counts
 too. Finished cells are kept in benchmarks/figures/runtimes/FAMILY.json. Programs that are not installed leave their
 cells empty: pip install openvino opencv-python-headless tract ncnn pnnx onnxslim onnxsim onnx2torch torchvision
-onnxconverter-common; onnx2tf in an environment of its own, whose python LITERT_PYTHON names; and node for the page's
-runtime.
+onnxconverter-common; and node for the page's runtime. What does not fit beside the pinned PyTorch has an environment of
+its own, whose python is named: LITERT_PYTHON (onnx2tf), ONNX2TORCH_PYTHON (onnx2torch, and a torchvision that its
+PyTorch knows).
 """
 
 from __future__ import annotations
@@ -138,8 +139,8 @@ def measure(made: api.Run, row: Row, cell: str) -> dict[str, Any] | None:
     if cell == "half":
         return half_of(told)
     words = [str(web_runtime())] if cell == "web" else []
-    # onnx2tf asks for packages of two years ago.
-    python = os.environ.get("LITERT_PYTHON", sys.executable) if cell == "litert" else sys.executable
+    # onnx2tf asks for packages of two years ago; onnx2torch imports torchvision.
+    python = os.environ.get(f"{cell.upper()}_PYTHON", sys.executable)
     found = measured(python, made.path / (cell if choices else "export-onnx"), cell, *words)
     return None if "absent" in found else found
 

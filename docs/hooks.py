@@ -26,6 +26,12 @@ Every public name of `saddlepoint`; [in Python and notebooks](python.md) shows t
 PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Say which version the pages are of."""
+    config.site_name = f"saddlepoint {saddlepoint.__version__}"
+    return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages."""
     from mkdocs.structure.files import File

@@ -1,16 +1,21 @@
-"""Every preset at a size that a test can train, and data that it accepts."""
+"""Every preset at a size that a test can train, data that it accepts, and which presets wait for the slow suite."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
+import pytest
 
 from saddlepoint.data.dataset import Dataset, Split
 from saddlepoint.engine.machine.runtime import stream
 from saddlepoint.family import Family, FamilyConfig, StyleSpace, build_family, families, get_preset
 from saddlepoint.family.capabilities import prepare
+
+CASES = [(name, preset) for name, kind in families().items() for preset in kind.PRESETS]
+"""Family and preset."""
 
 VARIANTS = {
     "differences": {"penalty_form": "finite-difference", "penalty_every": 3},
@@ -73,6 +78,40 @@ def reduced(kind: type[Family], preset: str) -> Any:
         # The maps before the transposed convolution are part of its geometry.
         changes["generator_widths"] = (32, 8000)
     return dataclasses.replace(config, **changes)
+
+
+def quick_ones(
+    cases: Iterable[tuple[str, str]] = tuple(CASES), defaults: bool = False, whole: Collection[str] = ()
+) -> list[Any]:
+    """Return cases as parameters of a test; those that run the same code as an earlier one are marked slow.
+
+    Args:
+        cases: family and preset.
+        defaults: whether the test is of the engine, so that each family's first preset is enough.
+        whole: families of which every preset counts all the same.
+    """
+    seen, found = set(), []
+    for name, preset in cases:
+        code = (
+            name
+            if defaults and name not in whole
+            else (name, preset.partition(":")[2], *_choices(families()[name], preset))
+        )
+        found.append(pytest.param(name, preset, marks=[pytest.mark.slow] if code in seen else []))
+        seen.add(code)
+    return found
+
+
+def _choices(kind: type[Family], preset: str) -> tuple[str, ...]:
+    """Return what a preset decides beside sizes and rates: words, truths, and whether a number is 0."""
+
+    def choice(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return bool(value), *map(choice, value[:1])
+        return bool(value) if isinstance(value, (int, float)) else value
+
+    config = reduced(kind, preset)
+    return tuple(repr(choice(getattr(config, field.name))) for field in dataclasses.fields(config))
 
 
 def made(kind: type[Family], preset: str, modality: str | None = None) -> Dataset:

@@ -35,9 +35,8 @@ from saddlepoint.family import Context, Family, Progress, build_family, families
 from saddlepoint.family.capabilities import DiscriminatorLogits, draw_labels, paper_presets, prepare, remedies
 from saddlepoint.family.registry import is_built_in
 from saddlepoint.run.kept_averages import KeptAverages
-from tests.contract.presets import made, reduced
+from tests.contract.presets import CASES, made, quick_ones, reduced
 
-CASES = [(name, preset) for name, kind in families().items() for preset in kind.PRESETS]
 VARIED = [
     *CASES, ("dcgan", "small:differences"), ("dcgan", "small:muon"), ("stylegan", "tiny-32:differences"),
     ("stylegan", "cifar10:differences"), ("stylegan", "tiny-32:muon"), ("timegan", "increments:differences"),
@@ -161,7 +160,7 @@ def test_remedies_change_options_but_neither_networks_nor_batches(name: str, pre
         assert kinds[0] == kinds[1]
 
 
-@pytest.mark.parametrize(("name", "preset"), VARIED)
+@pytest.mark.parametrize(("name", "preset"), quick_ones(VARIED))
 def test_loss_is_finite_per_sample(name: str, preset: str) -> None:
     state, feed, _ = state_of(name, preset)
     for stage in state.family.stages():
@@ -251,7 +250,7 @@ class Rehearsing(Threads):
     times = 0
 
 
-@pytest.mark.parametrize(("name", "preset"), VARIED)
+@pytest.mark.parametrize(("name", "preset"), quick_ones(VARIED, defaults=True))
 def test_timing_steps_leaves_no_trace_in_training(name: str, preset: str, tmp_path: Path) -> None:
     plain = run(name, preset, tmp_path / "plain", 7)
     threads = Rehearsing()
@@ -262,7 +261,7 @@ def test_timing_steps_leaves_no_trace_in_training(name: str, preset: str, tmp_pa
     assert [key for key in one if not torch.equal(one[key], two[key])] == []
 
 
-@pytest.mark.parametrize(("name", "preset"), VARIED)
+@pytest.mark.parametrize(("name", "preset"), quick_ones(VARIED))
 def test_resumed_training_equals_straight_training(name: str, preset: str, tmp_path: Path) -> None:
     """13 + 4 steps are 17 steps, bit for bit: weights, averages of all lengths, optimizer, statistics, log lines.
 
@@ -300,7 +299,7 @@ def _same_averages(name: str, straight: TrainingState, tmp_path: Path) -> None:
     assert all(torch.equal(value, tensors(straight)[f"profiles/0.05/{key}"]) for key, value in made.items())
 
 
-@pytest.mark.parametrize(("name", "preset"), CASES)
+@pytest.mark.parametrize(("name", "preset"), quick_ones())
 def test_state_is_complete(name: str, preset: str, tmp_path: Path) -> None:
     """A checkpoint loaded into a fresh state makes it sample, and go on, like the state it was taken from."""
     state = run(name, preset, tmp_path, 4)
@@ -324,7 +323,7 @@ def test_state_is_complete(name: str, preset: str, tmp_path: Path) -> None:
     assert any(not torch.equal(one[key], start[key]) for key in start if key.startswith("averages/"))
 
 
-@pytest.mark.parametrize(("name", "preset"), VARIED)
+@pytest.mark.parametrize(("name", "preset"), quick_ones(VARIED, defaults=True))
 def test_training_does_not_touch_global_randomness(name: str, preset: str, tmp_path: Path) -> None:
     torch.manual_seed(1)
     expected = torch.rand(3)
@@ -333,7 +332,7 @@ def test_training_does_not_touch_global_randomness(name: str, preset: str, tmp_p
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize(("name", "preset"), CASES)
+@pytest.mark.parametrize(("name", "preset"), quick_ones(defaults=True))
 def test_another_seed_is_another_run(name: str, preset: str, tmp_path: Path) -> None:
     one = tensors(run(name, preset, tmp_path / "0", 2, seed=0))
     two = tensors(run(name, preset, tmp_path / "1", 2, seed=1))

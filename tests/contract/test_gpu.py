@@ -32,10 +32,9 @@ from saddlepoint.family import Context, Progress, build_family, families
 from saddlepoint.family.capabilities import prepare
 from saddlepoint.nn.native.library import VARIABLE
 from tests.contract.devices import SameDraws, device_of_tests, same_stream
-from tests.contract.presets import made, reduced
+from tests.contract.presets import CASES, made, reduced
 from tests.contract.test_precision import smooth_abs, smooth_leaky
 
-CASES = [(name, preset) for name, kind in families().items() for preset in kind.PRESETS]
 BATCH = 16
 CPU = torch.device("cpu")
 DEVICE = device_of_tests() or CPU

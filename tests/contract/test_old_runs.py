@@ -19,6 +19,8 @@ SUMMED_IN_BF16 = ("stargan", "stargan2")
 """Families whose generator passes twice in a step: in bf16 the gradients of both passes are now summed before they are
 cast to fp32, not after. They stay nearer to the old run than computing in fp32 would."""
 
+SLOWLY_TRACED = ("stylegan", "stargan", "timegan")
+
 RUNS = Path(__file__).parents[1] / "golden" / "runs-ada098a"
 
 
@@ -71,7 +73,9 @@ def test_kernels_round_as_pytorch_does_in_bf16(name: str, place: Path, monkeypat
     assert off[0] <= 2 * off[1]  # products are summed in fp32, and gradients of weights stay in it
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name.startswith(SLOWLY_TRACED) else []) for name in SMALL]
+)
 def test_it_is_exported(name: str, place: Path) -> None:
     said: list[str] = []
     export_run(name, "onnx", place / "out", measure=False, say=said.append)

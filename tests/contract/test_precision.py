@@ -31,9 +31,8 @@ from saddlepoint.nn.mlp import leaky_mlp
 from saddlepoint.nn.native.library import VARIABLE, available
 from saddlepoint.objectives import penalties
 from saddlepoint.run import api
-from tests.contract.presets import made, reduced
+from tests.contract.presets import made, quick_ones, reduced
 
-CASES = [(name, preset) for name, kind in families().items() for preset in kind.PRESETS]
 BATCH = 16
 
 
@@ -88,7 +87,7 @@ def smooth_abs(x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", ["fp32", "bf16"])
-@pytest.mark.parametrize(("name", "preset"), CASES)
+@pytest.mark.parametrize(("name", "preset"), quick_ones())
 def test_gradients_agree_with_float64(name: str, preset: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of the code shows for every seed, and where units have no kinks; rounding at a kink shows for some."""
     limit, worst = {"fp32": 2e-5 if name in DIFFERENCES else 1e-5, "bf16": 0.1}[kind], float("inf")
@@ -117,7 +116,7 @@ def recurrent_alone(name: str, preset: str) -> bool:
     return name == "timegan" and families()[name].PRESETS[preset].space == "learned" and available()
 
 
-@pytest.mark.parametrize(("name", "preset"), CASES)
+@pytest.mark.parametrize(("name", "preset"), quick_ones())
 def test_kernels_are_as_near_to_float64_as_pytorch(name: str, preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At kinks, too: rounding moves as many units to their other side, so that errors have one size.
 

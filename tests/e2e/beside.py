@@ -1,6 +1,6 @@
-"""What each process of `test_processes.py` does: train every case for some steps, and keep what it holds at the end.
+"""What each process of `test_processes.py` does: train cases for some steps, and keep what it holds at the end.
 
-torchrun --nproc-per-node 2 -m tests.e2e.beside FOLDER STEPS [CASE]
+torchrun --nproc-per-node 2 -m tests.e2e.beside FOLDER STEPS FAMILY-PRESET ...
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from saddlepoint.engine.machine.distributed import ProcessGroup, join
 from saddlepoint.engine.settings import Settings
 from saddlepoint.engine.storage.folder import RunFolder
 from saddlepoint.family import build_family, families
-from tests.contract.presets import made, reduced
+from tests.contract.presets import CASES, made, reduced
 
-CASES = [(name, preset) for name, kind in families().items() for preset in kind.PRESETS]
 BATCH = 8
 
 
@@ -38,11 +37,11 @@ def train(name: str, preset: str, folder: Path, steps: int, group: ProcessGroup,
 
 
 def main() -> None:
-    """Train all cases beside the other processes."""
-    folder, steps = Path(sys.argv[1]), int(sys.argv[2])
+    """Train cases beside the other processes."""
+    folder, steps, *asked = Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]
     torch.set_num_threads(1)
     group = join()
-    for name, preset in CASES if len(sys.argv) == 3 else [case for case in CASES if "-".join(case) == sys.argv[3]]:
+    for name, preset in (case for case in CASES if "-".join(case) in asked):
         trainer = train(name, preset, folder, steps, group, None)
         held = {file: group for file, group in trainer.state.checkpoint().tensors.items() if file != "training"}
         torch.save(held, folder / f"{name}-{preset}-{group.rank}.pt")

@@ -41,7 +41,7 @@ def train_until_killed(folder: Path, moment: float) -> None:
         process.wait()
 
 
-@pytest.mark.parametrize(("kills", "seed"), [(20, 0), pytest.param(100, 1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("kills", "seed"), [(5, 0), pytest.param(100, 1, marks=pytest.mark.slow)])
 def test_kills_at_random_moments(kills: int, seed: int, tmp_path: Path) -> None:
     folder, rng, steps = tmp_path / "run", random.Random(seed), [0]
     for _ in range(kills):

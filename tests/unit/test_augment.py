@@ -44,6 +44,13 @@ def test_a_transform_is_differentiable(name: str) -> None:
     assert torch.autograd.gradcheck(lambda v: Augment((name,))(v, stream(3)), (x,))
 
 
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_transform_is_differentiable_twice(name: str) -> None:
+    """As R1 of augmented images asks."""
+    x = images(2, 2, 6).double().requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda v: Augment((name,))(v, stream(3)) ** 2, (x,))
+
+
 @pytest.mark.parametrize("p", [0.3, torch.tensor(0.3)])
 def test_each_image_is_changed_with_probability_p(p: float | Tensor) -> None:
     x = images(4000, 1, 8)

@@ -8,7 +8,9 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +22,7 @@ from saddlepoint.engine.machine.precision import Precision
 from saddlepoint.family import families
 from saddlepoint.lab.against import PRESETS, against
 from saddlepoint.lab.baseline import dcgan_networks, mlp_networks, timegan_networks
-from saddlepoint.lab.bench import bench, count_operations
+from saddlepoint.lab.bench import Bench, bench, count_operations
 from saddlepoint.lab.bench_cases import CASES, baseline_step, engine_step
 from saddlepoint.lab.operations import KINDS, _by_kind, kind_of, operations
 from saddlepoint.nn.native import library
@@ -80,8 +82,15 @@ def test_both_loops_of_timegan_begin_with_the_same_losses() -> None:
     assert trainer.state.statistics.means()["loss/discriminator"] == pytest.approx(3 * math.log(2), rel=0.1)
 
 
-def test_bench_measures_what_it_names() -> None:
-    found = bench(["gan-2014"], rounds=1, seconds=0.05, threads=1)
+@pytest.fixture(scope="module")
+def found() -> Bench:
+    """Return a short measurement where training would take bf16."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("saddlepoint.lab.bench.choose_precision", lambda *words: Precision("bf16"))
+        return bench(["gan-2014"], rounds=1, seconds=0.05, threads=1)
+
+
+def test_bench_measures_what_it_names(found: Bench) -> None:
     (case,) = found.cases
     assert case.case == "gan-2014"
     assert case.ratio.median == pytest.approx(case.engine.median / case.baseline.median)
@@ -94,23 +103,30 @@ def test_bench_measures_what_it_names() -> None:
         bench(["gan-2041"])
 
 
-def test_bf16_is_measured_where_training_would_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saddlepoint.lab.bench.choose_precision", lambda *words: Precision("bf16"))
-    (case,) = bench(["gan-2014"], rounds=1, seconds=0.05, threads=1).cases
+def test_bf16_is_measured_where_training_would_take_it(found: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    (case,) = found.cases
     assert case.bf16_ratio is not None
     assert case.bf16_ratio.median != case.ratio.median
     monkeypatch.setattr("saddlepoint.lab.bench.choose_precision", lambda *words: Precision("fp32"))
     assert bench(["gan-2014"], rounds=1, seconds=0.05, threads=1).cases[0].bf16_ratio is None
 
 
-def test_the_command_prints_a_table_and_json() -> None:
+def test_the_command_prints_a_table_and_json(found: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[Any]()
+
+    def measured(cases: Sequence[str], **words: Any) -> Bench:
+        asked.append((list(cases), words))
+        return found
+
+    monkeypatch.setattr("saddlepoint.lab.bench.bench", measured)
     words = ["bench", "gan-2014", "--rounds", "1", "--seconds", "0.1", "--threads", "1"]
     told = CliRunner().invoke(app, words)
     assert told.exit_code == 0, told.output
     assert "ratio" in told.output
-    found = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
-    assert found["cases"][0]["engine"]["median"] > 0
-    assert {"plain", "plain_flops", "plain_memory", "half"} <= set(found["cases"][0]), "as figures of before have them"
+    kept = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
+    assert asked == [(["gan-2014"], {"rounds": 1, "seconds": 0.1, "threads": "1"})] * 2
+    assert kept["cases"][0]["engine"]["median"] > 0
+    assert {"plain", "plain_flops", "plain_memory", "half"} <= set(kept["cases"][0]), "as figures of before have them"
 
 
 LARGE_STEPS = """

@@ -35,6 +35,16 @@ def test_every_document_is_in_the_list_of_the_site() -> None:
     assert pages <= listed, f"not in mkdocs.yml: {sorted(pages - listed)}"
 
 
+def test_the_versions_that_were_run_are_those_that_the_package_names() -> None:
+    """A row of the table for each Python of the metadata; the changelog begins with this version."""
+    rows = re.findall(r"^\| (3\.\d+) \|", (ROOT / "docs" / "python.md").read_text(), re.MULTILINE)
+    named = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', (ROOT / "pyproject.toml").read_text())
+    assert sorted(set(rows)) == sorted(named)
+    assert "3.11" in named
+    versions = re.findall(r"^## (\d[\d.]*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert versions[0] == saddlepoint.__version__
+
+
 def test_each_promise_of_security_names_a_test_that_is_there() -> None:
     text = "".join((ROOT / "docs" / name).read_text() for name in ("security.md", "notebook/strangers.md"))
     written = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))

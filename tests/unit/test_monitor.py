@@ -45,9 +45,10 @@ from saddlepoint.family import (
     Tags,
     Terms,
     build_family,
+    families,
     get_family,
 )
-from tests.contract.presets import made, reduced
+from tests.contract.presets import made, quick_ones, reduced
 
 BATCH = 100
 
@@ -392,39 +393,33 @@ def test_an_alarm_told_once_is_not_told_again_at_resume(tmp_path: Path) -> None:
     assert told == []
 
 
-def test_the_doctor_only_looks(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "preset"), quick_ones(defaults=True))
+def test_the_doctor_only_looks(name: str, preset: str, tmp_path: Path) -> None:
     """Weights, averages, optimizers and logged means of a real family are the same bits with and without it."""
-    from saddlepoint.family import families
-
-    for name, kind in families().items():
-        for number, preset in enumerate(kind.PRESETS):
-            dataset = made(kind, preset, "vector" if "vector" in kind.tags.modalities else None)
-            config = replace(reduced(kind, preset), batch_size=16)
-            found = []
-            for attended in (False, True):
-                folder = RunFolder(tmp_path / f"{name}{number}{attended}")
-                settings = Settings(steps=12, report_kimg=0.05)
-                torch.manual_seed(3)
-                family = kind(config, dataset.spec)
-                looking = (
-                    {"monitor": Monitor(Evaluator(dataset, 0, "cpu"), settings, folder, SILENT)} if attended else {}
-                )
-                trainer = Trainer(family, Feed(dataset.splits["train"], 16, 0), settings, folder, **looking)
-                before = torch.get_rng_state()
-                trainer.train(dataset.stats)
-                assert torch.equal(torch.get_rng_state(), before)
-                checkpoint, _ = newest_checkpoint(folder.checkpoints)
-                assert checkpoint is not None
-                means = [
-                    {k: v for k, v in x.items() if k not in ("timing", "signs", "verdict")} for x in folder.read_log()
-                ]
-                found.append((checkpoint.tensors, means))
-                looks = attended and not issubclass(kind, Iterative)  # of samples that cost many passes it draws none
-                assert any("signs" in line for line in folder.read_log()) == looks
-            (one, lines), (two, others) = found
-            assert lines == others
-            for file, tensors in one.items():
-                assert all(torch.equal(tensor, two[file][key]) for key, tensor in tensors.items())
+    kind = families()[name]
+    dataset = made(kind, preset, "vector" if "vector" in kind.tags.modalities else None)
+    config = replace(reduced(kind, preset), batch_size=16)
+    found = []
+    for attended in (False, True):
+        folder = RunFolder(tmp_path / str(attended))
+        settings = Settings(steps=12, report_kimg=0.05)
+        torch.manual_seed(3)
+        family = kind(config, dataset.spec)
+        looking = {"monitor": Monitor(Evaluator(dataset, 0, "cpu"), settings, folder, SILENT)} if attended else {}
+        trainer = Trainer(family, Feed(dataset.splits["train"], 16, 0), settings, folder, **looking)
+        before = torch.get_rng_state()
+        trainer.train(dataset.stats)
+        assert torch.equal(torch.get_rng_state(), before)
+        checkpoint, _ = newest_checkpoint(folder.checkpoints)
+        assert checkpoint is not None
+        means = [{k: v for k, v in x.items() if k not in ("timing", "signs", "verdict")} for x in folder.read_log()]
+        found.append((checkpoint.tensors, means))
+        looks = attended and not issubclass(kind, Iterative)  # of samples that cost many passes it draws none
+        assert any("signs" in line for line in folder.read_log()) == looks
+    (one, lines), (two, others) = found
+    assert lines == others
+    for file, tensors in one.items():
+        assert all(torch.equal(tensor, two[file][key]) for key, tensor in tensors.items())
 
 
 PLANTS = [

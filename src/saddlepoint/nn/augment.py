@@ -16,6 +16,7 @@ from torch import Tensor
 
 from saddlepoint.core.errors import ConfigError, suggest
 from saddlepoint.core.types import at_least_float32
+from saddlepoint.nn.interpolate import interpolate
 
 Images = Float[Tensor, "batch channel height width"]
 
@@ -109,8 +110,8 @@ def affine(x: Images, generator: torch.Generator) -> Images:
     ]
     with torch.autocast(x.device.type, enabled=False):
         places = F.affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
-        # Outside is 0 for grid_sample; black is 0 after adding 1.
-        moved = F.grid_sample(x + 1, places, mode="bilinear", padding_mode="zeros", align_corners=False) - 1
+        # Outside is 0 for `interpolate`; black is 0 after adding 1.
+        moved = interpolate(x + 1, places) - 1
     return moved.to(kept)
 
 
