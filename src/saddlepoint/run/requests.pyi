@@ -30,6 +30,11 @@ class Request(Preparation, total=False):
     averages: str
     start_from: str | Path | None
     freeze_discriminator: int
+    private: bool
+    epsilon: float | None
+    delta: float | None
+    clip: float | None
+    noise_multiplier: float | None
     log_to: str | Sequence[str] | None
     options: Mapping[str, Any] | None
 
